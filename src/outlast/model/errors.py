@@ -1,0 +1,191 @@
+"""Every error that outlast raises on purpose: one root, a few families, one code each.
+
+A family decides the exit status; the code names the case; the hint says what to do next.
+Anything that is not an :class:`OutlastError` is a bug and keeps its traceback.
+"""
+
+from typing import ClassVar
+
+
+class OutlastError(Exception):
+    """Root of all expected errors.
+
+    ``code`` is stable and greppable, ``exit_code`` is the process's exit status, ``hint`` is the
+    next step for whoever reads the message.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    default_hint: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(one_line(message))
+        self.hint = one_line(hint or self.default_hint)
+
+
+def one_line(text: str, limit: int = 600) -> str:
+    """`text` with line breaks and control characters made visible, so that hostile names cannot
+    forge a second line of output, and cut at `limit` characters.
+    """
+    if len(text) > limit:
+        text = text[:limit] + "…"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+class UsageError(OutlastError):
+    """The request itself cannot be carried out as it was put."""
+
+    code = "usage"
+    exit_code = 2
+    default_hint = "see 'outlast --help'"
+
+
+class BadNameError(UsageError):
+    """A model name, ref or path that outlast does not accept."""
+
+    code = "bad-name"
+    default_hint = "names look like org/name, org/name@ref or datasets/org/name"
+
+
+class BadConfigError(UsageError):
+    """The configuration file, a flag or an environment variable is wrong."""
+
+    code = "bad-config"
+    default_hint = "'outlast doctor' shows where each setting comes from"
+
+
+class NotFoundError(OutlastError):
+    """Nothing goes by that name here or there."""
+
+    code = "not-found"
+    exit_code = 3
+    default_hint = "'outlast ls' lists what the archive holds"
+
+
+class RepoNotFoundError(NotFoundError):
+    """The source (or the archive) has no such model."""
+
+    code = "repo-not-found"
+    default_hint = "check the spelling, and HF_TOKEN if the model is private"
+
+
+class RevisionNotFoundError(NotFoundError):
+    """The model exists but has no such ref or commit."""
+
+    code = "revision-not-found"
+    default_hint = "'outlast show' lists the refs that the archive knows"
+
+
+class EntryNotFoundError(NotFoundError):
+    """The revision exists but has no such file."""
+
+    code = "entry-not-found"
+    default_hint = "'outlast show' lists the files of a revision"
+
+
+class NotArchivedError(NotFoundError):
+    """The file belongs to the revision but its bytes are not here."""
+
+    code = "not-archived"
+    default_hint = "'outlast pull' fetches what is missing"
+
+
+class IntegrityError(OutlastError):
+    """Bytes are not what they were declared to be. Never retried against the same source."""
+
+    code = "integrity"
+    exit_code = 4
+    default_hint = "name another source with --from"
+
+
+class CorruptError(IntegrityError):
+    """A file of the archive itself is damaged."""
+
+    code = "corrupt"
+    default_hint = "'outlast verify' lists the damage; pull again to mend it"
+
+
+class MalformedError(IntegrityError):
+    """Something from outside does not follow its format, or exceeds a bound."""
+
+    code = "malformed"
+    default_hint = "the sender is at fault; try another source"
+
+
+class TransientError(OutlastError):
+    """It may work later, or with another source."""
+
+    code = "transient"
+    exit_code = 5
+    default_hint = "run the same command again: it resumes"
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class UnreachableError(TransientError):
+    """A source does not answer, or answers with a server error."""
+
+    code = "unreachable"
+    default_hint = "run the same command again, or name another source with --from"
+
+
+class BusyError(TransientError):
+    """Another process holds what this one needs."""
+
+    code = "busy"
+    default_hint = "wait for the other outlast process, or end it"
+
+
+class PolicyError(OutlastError):
+    """A rule forbids it: access control, a licence, or the operator's own policy."""
+
+    code = "policy"
+    exit_code = 7
+
+
+class AccessDeniedError(PolicyError):
+    """The source asks for a token, or for terms to be accepted first."""
+
+    code = "access-denied"
+    default_hint = "accept the terms on the hub's page, then set HF_TOKEN"
+
+
+class StorageError(OutlastError):
+    """The disk or the file system does not allow it."""
+
+    code = "storage"
+    exit_code = 8
+    default_hint = "check permissions and mount options of the archive's folder"
+
+
+class DiskFullError(StorageError):
+    """There is not enough room."""
+
+    code = "disk-full"
+    default_hint = "free space, or run 'outlast gc'; nothing that was acknowledged is lost"
+
+
+class EngineError(OutlastError):
+    """A model cannot be run, or the engine failed."""
+
+    code = "engine"
+    exit_code = 9
+    default_hint = "'outlast doctor' says which engines are installed"
+
+
+class Cancelled(OutlastError):  # noqa: N818 - it is not a failure
+    """The user or the caller asked to stop."""
+
+    code = "cancelled"
+    exit_code = 130
+    default_hint = "run the same command again: it resumes"
+
+
+def all_errors(root: type[OutlastError] = OutlastError) -> list[type[OutlastError]]:
+    """`root` and its descendants, parents first."""
+    found = [root]
+    for child in root.__subclasses__():
+        found.extend(all_errors(child))
+    return found

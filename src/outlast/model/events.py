@@ -1,0 +1,90 @@
+"""What use cases report while they work. The core never prints: the edges render these."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Root of all events; the class name is the event's type in JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(Event):
+    """A job knows its extent. `total_bytes` are to be processed, `present_bytes` are here."""
+
+    job: str
+    subject: str
+    files: int
+    total_bytes: int
+    present_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Event):
+    """`count` more bytes of `path` were processed; `source` served them, if one did."""
+
+    path: str
+    count: int
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileDone(Event):
+    """A file is verified and durable (acknowledged)."""
+
+    path: str
+    size: int
+    sha256: str
+    already: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileProblem(Event):
+    """A file is damaged, refused or lacking."""
+
+    path: str
+    problem: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBanned(Event):
+    """A source served wrong bytes and is not asked again in this run."""
+
+    source: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceWaiting(Event):
+    """A source asked for patience, or failed and is tried again after `seconds`."""
+
+    source: str
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Removed(Event):
+    """Something was deleted (or would be, in a dry run)."""
+
+    what: str
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note(Event):
+    """A sentence for a person."""
+
+    text: str
+
+
+Emit = Callable[[Event], None]
+"""Receives events; called from several threads at once, must not block."""
+
+
+def ignore(_event: Event) -> None:
+    """An `Emit` for callers that do not listen."""

@@ -1,0 +1,289 @@
+"""Pull: archive a model from hubs and mirrors."""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from outlast.model.control import Control
+from outlast.model.digest import Digest, GitOid
+from outlast.model.errors import DiskFullError, NotFoundError, OutlastError, UsageError
+from outlast.model.events import Note, Planned
+from outlast.model.manifest import FileEntry, Revision
+from outlast.model.names import RepoId, Target, check_path, check_paths
+from outlast.ops.lanes import SOURCE_FAULTS, Lane, Patience
+from outlast.ops.scribe import Scribe
+from outlast.ops.select import Selection
+from outlast.ops.transfer import Transfer, Watch, Wishes
+from outlast.sources.base import Listing, Source
+from outlast.store import disk
+from outlast.store.archive import MIN_PREFIX, Archive
+from outlast.store.partials import present_bytes
+from outlast.store.refs import About, Ref
+from outlast.store.writer import Writer
+
+_RESERVE = 64 * 1024 * 1024
+"""Bytes left free on the disk, for manifests, the index and everybody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a pull would do. Sizes are in bytes; `resumed` is what interrupted downloads left."""
+
+    repo: RepoId
+    ref: str
+    commit: GitOid
+    source: str
+    wanted: tuple[FileEntry, ...]
+    excluded: tuple[FileEntry, ...]
+    here: tuple[FileEntry, ...]
+    to_fetch: tuple[FileEntry, ...]
+    fetch_bytes: int
+    resumed: int
+    free: int
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(entry.size for entry in self.wanted)
+
+    @property
+    def fits(self) -> bool:
+        return not self.to_fetch or self.fetch_bytes - self.resumed + _RESERVE <= self.free
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What a pull did. `fetched` counts the bytes that came over the network, by source; `manifest`
+    is None in a dry run.
+    """
+
+    plan: Plan
+    manifest: Digest | None
+    partial: bool
+    fetched: dict[str, int] = field(default_factory=dict)
+
+
+def pull(
+    archive: Archive,
+    target: Target,
+    sources: Sequence[Source],
+    *,
+    selection: Selection,
+    wishes: Wishes,
+    control: Control,
+    dry_run: bool = False,
+) -> Pulled:
+    """Archives `target` from `sources`, the first of which that knows it says what it is.
+
+    Raises what the first source said where none knows it, :class:`DiskFullError` before the first
+    byte where it does not fit, and the first file's error where some files could not be had: what
+    arrived is kept, and the same call resumes.
+    """
+    if not sources:
+        raise UsageError("no source to pull from", hint="name one with --from")
+    ref = target.ref or "main"
+    listing, source = describe(sources, target.repo, ref, wishes.patience, control)
+    plan = make_plan(archive, listing, ref, source.name, selection)
+    control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
+    if dry_run:
+        return Pulled(plan, None, bool(plan.excluded))
+    if not plan.fits:
+        raise DiskFullError(
+            f"{plan.repo} needs {plan.fetch_bytes - plan.resumed} more bytes; "
+            f"{plan.free} are free in {archive.layout.home}"
+        )
+    with archive.writer() as writer:
+        sealed = _sealed(archive, plan)
+        fetched: dict[str, int] = {}
+        if sealed is None:
+            crew = Crew(archive, writer, sources, wishes, control)
+            fetched = _fetch(crew, plan)
+            sealed = seal(archive, writer, plan.repo, plan.commit)
+        digest, partial = sealed
+        remember(archive, writer, listing, ref, source.name)
+    return Pulled(plan, digest, partial, fetched)
+
+
+def _present(plan: Plan) -> int:
+    return sum(entry.size for entry in plan.here) + plan.resumed
+
+
+def describe(
+    sources: Sequence[Source], repo: RepoId, ref: str, patience: Patience, control: Control
+) -> tuple[Listing, Source]:
+    """Asks one source after the other what `ref` is; the first that knows decides."""
+    first: OutlastError | None = None
+    for source in sources:
+        try:
+            return _patiently(source, repo, ref, patience, control), source
+        except SOURCE_FAULTS as error:
+            first = first or error
+            if len(sources) > 1:
+                control.emit(Note(f"{source.name}: {error}"))
+    raise first or NotFoundError(f"no source knows {repo}@{ref}")
+
+
+def _patiently(
+    source: Source, repo: RepoId, ref: str, patience: Patience, control: Control
+) -> Listing:
+    """Asks for metadata, again and again where the source may recover."""
+    lane = Lane(source, patience, control.emit)
+    while True:
+        control.cancel.check()
+        try:
+            return source.describe(repo, ref)
+        except SOURCE_FAULTS as error:
+            lane.blame(error, path="", key="", started=float("inf"))
+            if not lane.serves(""):
+                raise
+            lane.pause(control.cancel)
+
+
+def make_plan(
+    archive: Archive, listing: Listing, ref: str, source: str, selection: Selection
+) -> Plan:
+    """Compares a listing with what is here. Unsafe names are refused, unless left out."""
+    wanted, excluded = selection.split(listing.entries)
+    if listing.entries and not wanted:
+        raise NotFoundError(
+            f"no file of {listing.repo} matches", hint="check --include and --exclude"
+        )
+    check_paths(entry.path for entry in wanted)
+    held = {} if (old := archive.load(listing.repo, listing.commit)) is None else _by_path(old)
+    here: list[FileEntry] = []
+    to_fetch: list[FileEntry] = []
+    for entry in wanted:
+        known = held.get(entry.path) or archive.known(entry)
+        if known is not None and archive.holds(known) and not _contradicts(known, entry):
+            here.append(replace(known, path=entry.path))
+        else:
+            to_fetch.append(entry)
+    resumed = {e.key: present_bytes(archive.layout, e.key, e.size) for e in to_fetch}
+    return Plan(
+        *(listing.repo, ref, listing.commit, source, tuple(wanted), tuple(_safe(excluded))),
+        *(tuple(here), tuple(to_fetch)),
+        fetch_bytes=sum({e.key: e.size for e in to_fetch}.values()),
+        resumed=sum(resumed.values()),
+        free=disk.free_bytes(archive.layout.home),
+    )
+
+
+def _by_path(revision: Revision) -> dict[str, FileEntry]:
+    return {entry.path: entry for entry in revision.files}
+
+
+def _contradicts(known: FileEntry, entry: FileEntry) -> bool:
+    return (known.size, known.git_sha1) != (entry.size, entry.git_sha1) or (
+        entry.sha256 is not None and known.sha256 != entry.sha256
+    )
+
+
+def _safe(entries: Sequence[FileEntry]) -> list[FileEntry]:
+    """Of the files that were left out, those that a manifest can name."""
+    safe = []
+    for entry in entries:
+        try:
+            check_path(entry.path)
+        except OutlastError:
+            continue
+        safe.append(entry)
+    return safe
+
+
+def _sealed(archive: Archive, plan: Plan) -> tuple[Digest, bool] | None:
+    """The manifest that has all that is wanted already, and whether it is partial."""
+    digests = archive.index.manifests_of(plan.repo, plan.commit)
+    revision = archive.load(plan.repo, plan.commit)
+    if plan.to_fetch or not digests or revision is None or revision.digest != digests[0]:
+        return None
+    wanted = {entry.path for entry in plan.wanted}
+    return (digests[0], revision.partial) if wanted <= _by_path(revision).keys() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Who does the fetching: from where, to where, how."""
+
+    archive: Archive
+    writer: Writer
+    sources: Sequence[Source]
+    wishes: Wishes
+    control: Control
+
+
+def _fetch(crew: Crew, plan: Plan) -> dict[str, int]:
+    start_draft(crew.archive, crew.writer, plan.repo, plan.commit, (*plan.wanted, *plan.excluded))
+    with Scribe(crew.archive, plan.repo, plan.commit, crew.control.emit) as scribe:
+        missing = list(plan.to_fetch)
+        for entry in plan.here:
+            if entry.sha256 is not None and crew.writer.claim(entry.sha256, entry.size):
+                scribe.note(entry, already=True)
+            else:  # collected between the plan and now
+                missing.append(entry)
+        return fetch_files(crew, plan.repo, plan.commit, missing, scribe)
+
+
+def start_draft(
+    archive: Archive, writer: Writer, repo: RepoId, commit: GitOid, entries: Iterable[FileEntry]
+) -> None:
+    """Writes down what a commit consists of, before the first file arrives. What an earlier,
+    partial pull brought stays.
+    """
+    old = archive.load(repo, commit)
+    held = [entry for entry in old.files if archive.holds(entry)] if old else []
+    paths = {entry.path for entry in held}
+    missing = [entry for entry in entries if entry.path not in paths]
+    archive.drafts.start(writer, Revision.of(repo, commit, held, missing))
+
+
+def fetch_files(
+    crew: Crew,
+    repo: RepoId,
+    commit: GitOid,
+    entries: Sequence[FileEntry],
+    scribe: Scribe,
+    *,
+    watch: Watch | None = None,
+) -> dict[str, int]:
+    """Fetches `entries`, each content once; returns the bytes received, by source."""
+    twins: dict[str, list[FileEntry]] = {}
+    for entry in entries:
+        twins.setdefault(entry.key, []).append(entry)
+    twins_of = {same[0].path: same for same in twins.values()}
+
+    def done(entry: FileEntry) -> None:
+        for twin in twins_of[entry.path]:
+            scribe.note(replace(twin, sha256=entry.sha256, merkle_root=entry.merkle_root))
+
+    transfer = Transfer(
+        crew.archive,
+        crew.writer,
+        (repo, commit),
+        crew.sources,
+        wishes=crew.wishes,
+        control=crew.control,
+        done=done,
+        watch=watch,
+    )
+    errors = transfer.run([same[0] for same in twins.values()]) if entries else []
+    if errors:
+        raise errors[0]
+    return {lane.name: lane.received for lane in transfer.lanes}
+
+
+def seal(archive: Archive, writer: Writer, repo: RepoId, commit: GitOid) -> tuple[Digest, bool]:
+    """Turns the draft of a commit into its manifest; its digest, and whether it is partial."""
+    revision = archive.load(repo, commit)
+    if revision is None:
+        raise NotFoundError(f"{repo} at {commit} was removed while it was fetched")
+    return archive.put_revision(writer, revision), revision.partial
+
+
+def remember(archive: Archive, writer: Writer, listing: Listing, ref: str, source: str) -> None:
+    """Notes where `ref` points, who said so and when; and what the source says of the model."""
+    if len(ref) < MIN_PREFIX or not listing.commit.hex.startswith(ref):
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        archive.refs.put(writer, listing.repo, Ref(ref, listing.commit, source, now))
+    facts = listing.facts
+    about = About(facts.private, facts.gated, facts.tags, facts.facts)
+    if archive.refs.list(listing.repo):
+        archive.refs.put_about(writer, listing.repo, about)

@@ -1,0 +1,68 @@
+"""What every source offers: a listing of a commit, and ranges of its files with claimed names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from outlast.model.digest import GitOid
+from outlast.model.manifest import FileEntry
+from outlast.model.names import RepoId
+
+
+@dataclass(frozen=True, slots=True)
+class RepoFacts:
+    """What a source says of a repository beside its files."""
+
+    private: bool
+    gated: str | bool
+    tags: tuple[str, ...]
+    facts: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of one commit, as a source declares them. Paths are not checked yet."""
+
+    repo: RepoId
+    commit: GitOid
+    entries: Sequence[FileEntry]
+    facts: RepoFacts
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRef:
+    """A branch or tag, as a source lists it."""
+
+    name: str
+    commit: GitOid
+    kind: str
+    """``branches``, ``tags``, ``converts`` or ``pullRequests``."""
+
+
+class RangeReader(Protocol):
+    """Bytes of a file from `start` on."""
+
+    start: int
+
+    def read(self, limit: int) -> bytes:
+        """Up to `limit` bytes; b"" at the end of what was asked for."""
+
+    def close(self) -> None: ...
+
+
+class Source(Protocol):
+    """Somewhere bytes come from. Thread-safe; never writes to the store, and is not believed."""
+
+    @property
+    def name(self) -> str:
+        """What users know it by, e.g. its URL."""
+
+    def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
+        """Resolves `ref` (branch, tag or commit) and lists the commit's files."""
+
+    def open(
+        self, repo: RepoId, commit: GitOid, entry: FileEntry, start: int, stop: int
+    ) -> RangeReader:
+        """Opens the bytes `start` to `stop` (exclusive) of `entry`. A source that cannot serve
+        ranges opens the whole file: its reader starts at 0.
+        """

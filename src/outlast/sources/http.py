@@ -1,0 +1,284 @@
+"""HTTP as sources need it: streamed, un-decoded, through the user's proxies, with redirects that
+never carry a token to another host.
+"""
+
+import contextlib
+import email.utils
+import ipaddress
+import re
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.contrib.socks import SOCKSProxyManager
+from urllib3.exceptions import HTTPError, LocationParseError, ReadTimeoutError
+
+from outlast.model.errors import (
+    BadConfigError,
+    MalformedError,
+    PolicyError,
+    UnreachableError,
+)
+
+MAX_REDIRECTS = 8
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """How to reach the outside. `proxies` maps ``http``, ``https``, ``all`` to a proxy's URL and
+    ``no`` to the hosts that are reached directly; times are in seconds.
+    """
+
+    user_agent: str = "outlast"
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    ca_bundle: str | None = None
+    connect_timeout: float = 10.0
+    read_timeout: float = 30.0
+    connections: int = 16
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port: what a token may not leave."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    except ValueError:
+        raise MalformedError(f"not a URL: {url[:200]!r}") from None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise MalformedError(f"not an http or https URL: {url[:200]!r}")
+    return parts.scheme, parts.hostname, port
+
+
+class Response:
+    """An answer whose body has not been read yet. `url` is where it came from in the end, and
+    `hops` holds the headers of the redirects on the way.
+    """
+
+    def __init__(
+        self, raw: urllib3.BaseHTTPResponse, url: str, hops: tuple[Mapping[str, str], ...]
+    ) -> None:
+        self._raw = raw
+        self.url = url
+        self.hops = hops
+        self.status = raw.status
+        self.headers: Mapping[str, str] = raw.headers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the connection back where the body was read to its end, else drops it."""
+        if self._raw.closed or getattr(self._raw, "length_remaining", None) == 0:
+            self._raw.release_conn()
+        else:
+            self._raw.close()
+
+    @property
+    def length(self) -> int | None:
+        """The declared length of the body in bytes."""
+        text = self.headers.get("Content-Length", "")
+        return int(text) if text.isdecimal() and len(text) < 19 else None
+
+    def read(self, limit: int) -> bytes:
+        """Up to `limit` bytes; b"" at the end. A body cut short raises a transient error."""
+        with _reporting(self.url):
+            return self._raw.read(limit, decode_content=False)
+
+    def read_all(self, limit: int) -> bytes:
+        """The whole body, which may not exceed `limit` bytes."""
+        data = self.read(limit + 1)
+        if len(data) > limit:
+            raise MalformedError(f"{_host(self.url)} sent more than {limit} bytes of metadata")
+        return data
+
+
+class HttpClient:
+    """A pool of connections. Thread-safe."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._settings = settings
+        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._context = _tls(settings.ca_bundle)
+
+    def get(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        token: str | None = None,
+        timeout: float | None = None,
+    ) -> Response:
+        """GETs `url`, following redirects. `token` goes to the origin of `url` and nowhere else.
+        `timeout` bounds each wait, in seconds.
+        """
+        hops: list[Mapping[str, str]] = []
+        seen: set[str] = set()
+        start = url
+        while True:
+            sent = {"Accept-Encoding": "identity", **(headers or {})}
+            if token and origin(url) == origin(start):
+                sent["Authorization"] = f"Bearer {token}"
+            raw = self._send(url, sent, timeout)
+            location = raw.headers.get("Location")
+            if raw.status not in _REDIRECTS or not location:
+                return Response(raw, url, tuple(hops))
+            raw.close()
+            hops.append(raw.headers)
+            seen.add(url)
+            url = self._next(url, location)
+            if url in seen or len(hops) > MAX_REDIRECTS:
+                raise UnreachableError(f"{_host(start)} redirects in a circle")
+
+    def _next(self, url: str, location: str) -> str:
+        target = urljoin(url, location)
+        scheme, host, _ = origin(target)
+        before, source_host, _ = origin(url)
+        if before == "https" and scheme == "http":
+            raise PolicyError(f"{source_host} redirects from https to http ({host}): refused")
+        if host != source_host and self._proxy_for(target) is None:
+            _refuse_inward(source_host, host)
+        return target
+
+    def _send(
+        self, url: str, headers: Mapping[str, str], timeout: float | None
+    ) -> urllib3.BaseHTTPResponse:
+        limits = urllib3.Timeout(
+            connect=min(timeout or self._settings.connect_timeout, self._settings.connect_timeout),
+            read=timeout or self._settings.read_timeout,
+        )
+        with _reporting(url):
+            return self._pool(url).request(
+                "GET",
+                url,
+                headers={"User-Agent": self._settings.user_agent, **headers},
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=limits,
+            )
+
+    def _proxy_for(self, url: str) -> str | None:
+        scheme, host, port = origin(url)
+        proxies = dict(self._settings.proxies)
+        bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]
+        if bypass(f"{host}:{port}", proxies) or bypass(host, proxies):
+            return None
+        return proxies.get(scheme) or proxies.get("all")
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        proxy = self._proxy_for(url) or ""
+        if proxy not in self._pools:
+            self._pools[proxy] = self._make_pool(proxy)
+        return self._pools[proxy]
+
+    def _make_pool(self, proxy: str) -> urllib3.PoolManager:
+        maxsize, context = self._settings.connections, self._context
+        try:
+            if not proxy:
+                return urllib3.PoolManager(maxsize=maxsize, ssl_context=context)
+            if proxy.startswith("socks"):
+                return SOCKSProxyManager(proxy, maxsize=maxsize, ssl_context=context)
+            url = proxy if "://" in proxy else f"http://{proxy}"
+            parts = urllib3.util.parse_url(url)
+            secret = urllib3.make_headers(proxy_basic_auth=parts.auth) if parts.auth else None
+            return urllib3.ProxyManager(
+                url, proxy_headers=secret, maxsize=maxsize, ssl_context=context
+            )
+        except (HTTPError, ValueError) as error:
+            raise BadConfigError(f"cannot use the proxy {_host(proxy)!r}: {error}") from error
+
+
+def _tls(ca_bundle: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_bundle)
+    except OSError as error:
+        raise BadConfigError(f"cannot read the CA bundle {ca_bundle}: {error}") from error
+
+
+@contextlib.contextmanager
+def _reporting(url: str) -> Iterator[None]:
+    try:
+        yield
+    except LocationParseError as error:
+        raise MalformedError(f"not a URL: {url[:200]!r}") from error
+    except ReadTimeoutError as error:
+        raise UnreachableError(f"{_host(url)} stopped answering") from error
+    except urllib3.exceptions.SSLError as error:
+        raise UnreachableError(
+            f"{_host(url)}: no trusted TLS connection: {error}",
+            hint="set SSL_CERT_FILE if your network uses its own certificates",
+        ) from error
+    except (HTTPError, OSError) as error:
+        raise UnreachableError(f"{_host(url)}: {_plain(error)}") from error
+
+
+def _plain(error: Exception) -> str:
+    """The innermost reason of a urllib3 error, without object addresses."""
+    reason = getattr(error, "reason", None)
+    text = _plain(reason) if isinstance(reason, Exception) else str(error)
+    return re.sub(r"^.*?object at 0x[0-9a-f]+>:? ?|^.*?\(host=[^)]*\): ?", "", text) or "failed"
+
+
+def _host(url: str) -> str:
+    """Host and port of a URL, for messages: never its user, password or query."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "?"
+    return f"{parts.hostname or url[:60]}{port}"
+
+
+def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise UnreachableError(f"{host}: {error}") from error
+    return [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found]
+
+
+def _refuse_inward(source: str, target: str) -> None:
+    """A host on the public internet may not send us to addresses inside our own network."""
+    if all(a.is_global for a in _addresses(source)) and not all(
+        a.is_global for a in _addresses(target)
+    ):
+        raise PolicyError(f"{source} redirects to {target}, inside this network: refused")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait: ``Retry-After`` (seconds or a date), else the time to
+    reset of an exhausted ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers).
+    """
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value[:9])
+    if value:
+        with contextlib.suppress(ValueError, TypeError):
+            moment = email.utils.parsedate_to_datetime(value)
+            return max(0.0, moment.timestamp() - time.time())
+    limit = headers.get("RateLimit", "")
+    remaining, reset = re.search(r"\br=(\d{1,9})", limit), re.search(r"\bt=(\d{1,9})", limit)
+    if remaining and reset and int(remaining[1]) == 0:
+        return float(reset[1])
+    return None
+
+
+def refuse_failure(response: Response) -> None:
+    """Raises the error that a status of 429 or 5xx stands for."""
+    if response.status == 429 or response.status >= 500:
+        what = "asks for patience (429)" if response.status == 429 else f"fails ({response.status})"
+        raise UnreachableError(
+            f"{_host(response.url)} {what}", retry_after=retry_after(response.headers)
+        )

@@ -1,0 +1,251 @@
+"""Any Hugging Face-compatible hub or mirror, over its public HTTP API.
+
+Protocol: the hub's OpenAPI description and the requests of `huggingface_hub`; see
+docs/adr/0003-hub-client.md for what is relied upon.
+"""
+
+import re
+import threading
+from collections import OrderedDict
+from typing import Any
+from urllib.parse import quote, urlencode, urljoin
+
+from outlast.model.digest import Digest, GitOid
+from outlast.model.errors import (
+    AccessDeniedError,
+    EntryNotFoundError,
+    IntegrityError,
+    MalformedError,
+    RepoNotFoundError,
+    RevisionNotFoundError,
+)
+from outlast.model.manifest import MAX_FILES, FileEntry, check_size, load_json
+from outlast.model.names import RepoId
+from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoFacts
+from outlast.sources.http import HttpClient, Response, origin, refuse_failure
+
+_METADATA_LIMIT = 256 * 1024 * 1024
+_PAGE_LIMIT = 64 * 1024 * 1024
+_REDIRECTS_KEPT = 4096
+_EXPIRED = frozenset({400, 401, 403, 404, 410})
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})\Z")
+_NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
+_FACTS = ("pipeline_tag", "library_name", "lastModified", "createdAt", "author")
+
+
+class HubSource:
+    """One hub. `token` is sent to its own origin only."""
+
+    def __init__(self, http: HttpClient, url: str, token: str | None = None) -> None:
+        self._base = url.rstrip("/")
+        self._origin = origin(self._base)
+        self._http = http
+        self._token = token
+        self._lock = threading.Lock()
+        self._signed: OrderedDict[str, str] = OrderedDict()
+
+    @property
+    def name(self) -> str:
+        return self._base
+
+    def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
+        url = f"{self._base}/api/{repo.api_path}/revision/{quote(ref, safe='')}?blobs=true"
+        info = self._json(url, _METADATA_LIMIT, timeout)
+        if not isinstance(info, dict):
+            raise MalformedError(f"{self.name} describes {repo} by something else than an object")
+        commit = GitOid(str(info.get("sha")))
+        entries = _siblings(info.get("siblings"))
+        if entries is None:
+            entries = self._tree(repo, commit, timeout)
+        return Listing(repo, commit, entries, _facts(info))
+
+    def refs(self, repo: RepoId, timeout: float | None = None) -> list[RemoteRef]:
+        """The branches and tags of `repo`."""
+        found = self._json(f"{self._base}/api/{repo.api_path}/refs", _PAGE_LIMIT, timeout)
+        if not isinstance(found, dict):
+            raise MalformedError(f"{self.name} lists refs by something else than an object")
+        return [
+            RemoteRef(str(item["name"]), GitOid(str(item["targetCommit"])), kind)
+            for kind in ("branches", "tags", "converts", "pullRequests")
+            for item in found.get(kind) or ()
+            if isinstance(item, dict) and "name" in item and "targetCommit" in item
+        ]
+
+    def open(
+        self, repo: RepoId, commit: GitOid, entry: FileEntry, start: int, stop: int
+    ) -> RangeReader:
+        url = f"{self._base}/{repo.hub_path}/resolve/{commit}/{quote(entry.path)}"
+        headers = {}
+        if (start, stop) != (0, entry.size):
+            headers["Range"] = f"bytes={start}-{stop - 1}"
+        response = self._get_bytes(url, headers)
+        try:
+            self._check(response, repo, commit, entry)
+            return _reader(response, entry, start, stop)
+        except BaseException:
+            response.close()
+            raise
+
+    def _get_bytes(self, url: str, headers: dict[str, str]) -> Response:
+        """GETs a file, going straight to where the hub sent us last time while that holds."""
+        with self._lock:
+            signed = self._signed.get(url)
+        if signed is not None:
+            response = self._http.get(signed, headers=headers)
+            if response.status not in _EXPIRED:
+                return response
+            response.close()
+            with self._lock:
+                self._signed.pop(url, None)
+        response = self._http.get(url, headers=headers, token=self._token)
+        if response.status in {200, 206} and origin(response.url) != self._origin:
+            with self._lock:
+                self._signed[url] = response.url
+                while len(self._signed) > _REDIRECTS_KEPT:
+                    self._signed.popitem(last=False)
+        return response
+
+    def _check(self, response: Response, repo: RepoId, commit: GitOid, entry: FileEntry) -> None:
+        """Refuses an answer that says itself that it is not the file."""
+        self._refuse(response, repo, str(commit), entry.path)
+        direct = origin(response.url) == self._origin
+        own = [(hop, "X-Linked-Etag") for hop in response.hops]
+        if direct:  # another host's ETag may name anything, and nobody relies on it
+            own.append((response.headers, "ETag"))
+        for headers, key in own:
+            declared = headers.get("X-Repo-Commit", commit.hex)
+            if declared != commit.hex:
+                raise IntegrityError(f"{self.name} answers for commit {declared[:40]!r}")
+            if _names_other_bytes(headers.get(key, ""), entry):
+                raise IntegrityError(f"{self.name} now serves other bytes as {entry.path!r}")
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise MalformedError(f"{self.name} encodes {entry.path!r} though asked not to")
+
+    def _json(self, url: str, limit: int, timeout: float | None) -> Any:
+        with self._http.get(url, token=self._token, timeout=timeout) as response:
+            self._refuse(response, None, "", "")
+            return load_json(response.read_all(limit), limit)
+
+    def _tree(self, repo: RepoId, commit: GitOid, timeout: float | None) -> list[FileEntry]:
+        """The files of a commit, page by page, for hubs that do not list sizes otherwise."""
+        query = urlencode({"recursive": "true", "expand": "false"})
+        url = f"{self._base}/api/{repo.api_path}/tree/{commit}?{query}"
+        entries: list[FileEntry] = []
+        seen: set[str] = set()
+        while url:
+            if url in seen or len(entries) > MAX_FILES or origin(url) != self._origin:
+                raise MalformedError(f"{self.name} lists {repo} without end")
+            seen.add(url)
+            with self._http.get(url, token=self._token, timeout=timeout) as response:
+                self._refuse(response, repo, str(commit), "")
+                page = load_json(response.read_all(_PAGE_LIMIT), _PAGE_LIMIT)
+                following = _NEXT.search(response.headers.get("Link", ""))
+            if not isinstance(page, list):
+                raise MalformedError(f"{self.name} lists {repo} by something else than a list")
+            entries.extend(_tree_entry(item) for item in page if _is_file(item))
+            url = urljoin(url, following[1]) if following else ""
+        return entries
+
+    def _refuse(self, response: Response, repo: RepoId | None, ref: str, path: str) -> None:
+        """Raises what an error status means."""
+        if response.status in {200, 206}:
+            return
+        refuse_failure(response)
+        code = response.headers.get("X-Error-Code", "")
+        said = response.headers.get("X-Error-Message", "")[:200]
+        what = f"{repo}@{ref[:12]}" if repo else "it"
+        if code == "GatedRepo" or (response.status in {401, 403} and not code):
+            raise AccessDeniedError(f"{self.name} refuses access: {said or response.status}")
+        if code in {"EntryNotFound", "RemoteEntryNotFound"}:
+            raise EntryNotFoundError(f"{self.name} has no {path!r} in {what}")
+        if code == "RevisionNotFound":
+            raise RevisionNotFoundError(f"{self.name} has no such revision: {said or ref}")
+        if response.status in {401, 404} or code == "RepoNotFound":
+            raise RepoNotFoundError(f"{self.name} does not know it: {said or response.status}")
+        if response.status == 416:
+            raise IntegrityError(f"{self.name} says that {path!r} is shorter than declared")
+        raise MalformedError(f"{self.name} answers {response.status} {said}")
+
+
+class _HttpRange:
+    """A body that is known to start at `start` and to hold `length` bytes."""
+
+    def __init__(self, response: Response, start: int, length: int) -> None:
+        self._response = response
+        self._left = length
+        self.start = start
+
+    def read(self, limit: int) -> bytes:
+        if self._left == 0:
+            return b""
+        data = self._response.read(min(limit, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self._response.close()
+
+
+def _names_other_bytes(etag: str, entry: FileEntry) -> bool:
+    name = etag.removeprefix("W/").strip('"')
+    if entry.git_sha1 is not None and GitOid.is_valid(name):
+        return name != entry.git_sha1.hex
+    return entry.sha256 is not None and Digest.is_valid(name) and name != entry.sha256.hex
+
+
+def _reader(response: Response, entry: FileEntry, start: int, stop: int) -> _HttpRange:
+    if response.status == 200:
+        if response.length not in (None, entry.size):
+            raise IntegrityError(
+                f"{entry.path!r} has {response.length} bytes there, not {entry.size}"
+            )
+        return _HttpRange(response, 0, entry.size)
+    match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+    if match is None or (int(match[1]), int(match[2])) != (start, stop - 1):
+        raise MalformedError(f"wrong Content-Range for {entry.path!r}")
+    if int(match[3]) != entry.size:
+        raise IntegrityError(f"{entry.path!r} has {match[3]} bytes there, not {entry.size}")
+    return _HttpRange(response, start, stop - start)
+
+
+def _siblings(siblings: object) -> list[FileEntry] | None:
+    """The files of a hub's description; None where it lacks sizes or names of contents."""
+    if not isinstance(siblings, list) or len(siblings) > MAX_FILES:
+        raise MalformedError("the hub's description lists no files")
+    entries = []
+    for item in siblings:
+        if not isinstance(item, dict) or not isinstance(item.get("rfilename"), str):
+            raise MalformedError("the hub's description lists a file without a name")
+        if "size" not in item or ("blobId" not in item and "lfs" not in item):
+            return None
+        entries.append(_entry(item["rfilename"], item["size"], item.get("blobId"), item.get("lfs")))
+    return entries
+
+
+def _is_file(item: object) -> bool:
+    return isinstance(item, dict) and item.get("type") == "file"
+
+
+def _tree_entry(item: dict[str, Any]) -> FileEntry:
+    path = item.get("path")
+    if not isinstance(path, str):
+        raise MalformedError("the hub lists a file without a path")
+    return _entry(path, item.get("size"), item.get("oid"), item.get("lfs"))
+
+
+def _entry(path: str, size: object, git: object, lfs: object) -> FileEntry:
+    if isinstance(lfs, dict):
+        sha256 = str(lfs.get("sha256") or lfs.get("oid"))
+        return FileEntry(path, check_size(lfs.get("size", size), path), sha256=Digest(sha256))
+    return FileEntry(path, check_size(size, path), git_sha1=GitOid(str(git)))
+
+
+def _facts(info: dict[str, Any]) -> RepoFacts:
+    tags = info.get("tags")
+    gated = info.get("gated", False)
+    return RepoFacts(
+        private=bool(info.get("private", False)),
+        gated=gated if isinstance(gated, str) else bool(gated),
+        tags=tuple(str(tag)[:200] for tag in tags[:1000]) if isinstance(tags, list) else (),
+        facts={key: str(info[key])[:200] for key in _FACTS if info.get(key)},
+    )

@@ -1,0 +1,201 @@
+"""An archive: the folder that holds models, and the only way in and out of it."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from outlast.model.digest import Digest, GitOid
+from outlast.model.errors import NotArchivedError, NotFoundError, RevisionNotFoundError
+from outlast.model.hashing import Names
+from outlast.model.manifest import FileEntry, Revision
+from outlast.model.names import RepoId
+from outlast.store import disk
+from outlast.store.drafts import Drafts
+from outlast.store.index import Index, Summary, load_manifest
+from outlast.store.layout import Layout
+from outlast.store.partials import Partial
+from outlast.store.refs import Refs
+from outlast.store.writer import Writer, is_blob
+
+MIN_PREFIX = 7
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """A blob as it lies on the disk."""
+
+    digest: Digest
+    size: int
+
+
+class Archive:
+    """The store. Thread-safe; several processes may use one archive at once."""
+
+    def __init__(self, home: Path, *, create: bool = False) -> None:
+        self.layout = Layout(home)
+        if create:
+            self.layout.create()
+        elif not self.layout.marker.exists():
+            raise NotFoundError(
+                f"no archive at {home}",
+                hint="'outlast pull' or 'outlast add' makes one; --home or OUTLAST_HOME names it",
+            )
+        self.layout.check()
+        self.refs = Refs(self.layout)
+        self.drafts = Drafts(self.layout)
+        with disk.reporting(self.layout.index):
+            self.index = Index(self.layout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.index.close()
+
+    def writer(self) -> Writer:
+        """A licence to write; close it when what it put is referred to."""
+        return Writer(self.layout)
+
+    # Blobs
+
+    def has(self, digest: Digest, size: int) -> bool:
+        return is_blob(self.layout.blob(digest), size)
+
+    def holds(self, entry: FileEntry) -> bool:
+        """Whether the bytes of `entry` are here."""
+        return entry.sha256 is not None and self.has(entry.sha256, entry.size)
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """The plain bytes of a blob."""
+        path = self.path(digest)
+        with disk.reporting(path):
+            return open(path, "rb")
+
+    def path(self, digest: Digest) -> Path:
+        """The file that holds the plain bytes of a blob."""
+        path = self.layout.blob(digest)
+        if not path.exists():
+            raise NotArchivedError(f"blob {digest.short}… is not in the archive")
+        return path
+
+    def blobs(self) -> Iterator[BlobInfo]:
+        """Every blob, by name."""
+        for shard in sorted(path for path in self.layout.blobs.iterdir() if path.is_dir()):
+            for name in filter(Digest.is_valid, sorted(os.listdir(shard))):
+                yield BlobInfo(Digest(name), os.stat(shard / name).st_size)
+
+    def put(self, writer: Writer, data: bytes | bytearray, names: Names) -> None:
+        """Stores a small blob whose `names` were computed from `data`."""
+        temp = writer.temp()
+        with disk.reporting(self.layout.blob(names.sha256)):
+            disk.write_temp(temp, data, disk.READ_ONLY)
+            writer.publish_blob(temp, names.sha256, names.size)
+
+    def partial(self, entry: FileEntry) -> Partial:
+        """The download in progress of `entry`."""
+        return Partial(self.layout, entry.key, entry.size)
+
+    def known(self, entry: FileEntry) -> FileEntry | None:
+        """`entry` with all of its names, if a manifest of this archive knows its content."""
+        if entry.sha256 is not None:
+            root = entry.merkle_root or self.index.root_of(entry.sha256)
+            if root is None and entry.size:
+                return None
+            return replace(entry, merkle_root=root)
+        if entry.git_sha1 is not None:
+            found = self.index.by_git_sha1(entry.git_sha1, entry.size)
+            if found is not None:
+                return replace(entry, sha256=found[0], merkle_root=found[1])
+        return None
+
+    # Revisions
+
+    def put_revision(self, writer: Writer, revision: Revision) -> Digest:
+        """Writes the manifest of `revision`, and drops the draft and the less complete manifests
+        of the same commit that it replaces. Its blobs must be here.
+        """
+        digest = revision.digest
+        older = [d for d in self.index.manifests_of(revision.repo, revision.id) if d != digest]
+        writer.write(self.layout.manifest(digest), revision.to_bytes())
+        for other in older:
+            if set(load_manifest(self.layout, other).files) <= set(revision.files):
+                disk.remove(self.layout.manifest(other))
+        self.drafts.delete(revision.repo, revision.id)
+        return digest
+
+    def delete_revision(self, repo: RepoId, revision: GitOid) -> None:
+        """Forgets a revision, complete or draft. Its blobs stay until they are collected."""
+        for digest in self.index.manifests_of(repo, revision):
+            disk.remove(self.layout.manifest(digest))
+        self.drafts.delete(repo, revision)
+
+    def load(self, repo: RepoId, revision: GitOid) -> Revision | None:
+        """A revision by its id: from its draft while files arrive, else from its manifest."""
+        draft = self.drafts.load(repo, revision)
+        if draft is not None:
+            return draft
+        digests = self.index.manifests_of(repo, revision)
+        if not digests:
+            return None
+        with disk.reporting(self.layout.manifest(digests[0])):
+            return load_manifest(self.layout, digests[0])
+
+    def find_commit(self, repo: RepoId, ref: str) -> GitOid | None:
+        """The commit that a ref, a full or an unambiguous short commit id names here."""
+        found = self.refs.get(repo, ref)
+        if found is not None:
+            return found.commit
+        if len(ref) < MIN_PREFIX or not set(ref) <= set("0123456789abcdef"):
+            return None
+        commits = {c for c in self.commits(repo) if c.hex.startswith(ref)}
+        return commits.pop() if len(commits) == 1 else None
+
+    def commits(self, repo: RepoId) -> list[GitOid]:
+        """Every revision of `repo` that is here, complete or not."""
+        return sorted({*self.index.revisions(repo), *self.drafts.of(repo)})
+
+    def revision(self, repo: RepoId, ref: str | None = None) -> Revision:
+        """The revision that `ref` names; without one, `main` or else the only revision here."""
+        commit = self.find_commit(repo, ref or "main")
+        if commit is None and ref is None:
+            commits = self.commits(repo)
+            commit = commits[0] if len(commits) == 1 else None
+        revision = None if commit is None else self.load(repo, commit)
+        if revision is None:
+            raise self._not_found(repo, ref)
+        return revision
+
+    def _not_found(self, repo: RepoId, ref: str | None) -> NotFoundError:
+        if self.commits(repo):
+            return RevisionNotFoundError(f"{repo} has no revision {ref or 'main'!r} here")
+        return NotFoundError(f"{repo} is not in the archive")
+
+    def summaries(self) -> list[Summary]:
+        """Every revision that is here; drafts take the place of their manifests."""
+        drafts = {
+            (draft.repo, draft.id): Summary(
+                draft.repo, draft.id, None, len(draft.files), draft.size, len(draft.missing)
+            )
+            for draft in self.drafts.all()
+        }
+        complete = [s for s in self.index.summaries() if (s.repo, s.revision) not in drafts]
+        return sorted([*complete, *drafts.values()], key=lambda s: (s.repo, s.revision))
+
+    def entries(self) -> Iterator[FileEntry]:
+        """Every file that a manifest or draft refers to, read from the files themselves."""
+        for path in sorted(self.layout.manifests.glob("*.json")):
+            with disk.reporting(path):
+                yield from load_manifest(self.layout, Digest(path.stem)).files
+        for draft in self.drafts.all():
+            yield from draft.files

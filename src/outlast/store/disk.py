@@ -1,0 +1,153 @@
+"""Durable file operations, and what an operating system's refusals mean to a user.
+
+A write is: temp file, fsync, rename, fsync of the folder. After that, and not before, it is
+acknowledged. Every change that the store makes to a disk goes through this module.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from outlast.model.errors import DiskFullError, StorageError
+
+READ_ONLY = 0o444
+PRIVATE = 0o600
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def reporting(path: Path) -> Iterator[None]:
+    """Turns an OSError about `path` into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    reason = error.strerror or str(error)
+    if error.errno in _FULL:
+        return DiskFullError(f"no room left while writing {path}: {reason}")
+    return StorageError(f"{path}: {reason}")
+
+
+def write_all(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+    """Writes all of `data` at `offset`, however little the kernel takes at a time."""
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(fd, view, offset)
+        offset += count
+        view = view[count:]
+
+
+def append_all(fd: int, data: bytes) -> None:
+    """Appends all of `data` in one write where the kernel allows it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def read_exactly(fd: int, buffer: memoryview, offset: int) -> bool:
+    """Fills `buffer` from `offset`; False where the file ends before that."""
+    while buffer:
+        count = os.preadv(fd, [buffer], offset)
+        if count == 0:
+            return False
+        offset += count
+        buffer = buffer[count:]
+    return True
+
+
+def fsync(fd: int) -> None:
+    """Waits until the bytes of `fd` are on the disk itself."""
+    full = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: a plain fsync stops at the drive's cache
+    if full is not None:
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(fd, full)
+            return
+    os.fsync(fd)
+
+
+def fsync_dir(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_dir(path: Path) -> None:
+    """Creates `path` and its parents durably; existing ones are left alone."""
+    if path.is_dir():
+        return
+    make_dir(path.parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path)
+        fsync_dir(path.parent)
+
+
+def write_temp(path: Path, data: bytes | bytearray, mode: int) -> None:
+    """A new file with `data`, on the disk but not yet under its final name."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    try:
+        write_all(fd, data, 0)
+        os.fchmod(fd, mode)
+        fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def publish(temp: Path, final: Path) -> None:
+    """Gives a synced temp file its final name. Afterwards the file is acknowledged."""
+    make_dir(final.parent)
+    os.rename(temp, final)
+    fsync_dir(final.parent)
+
+
+def remove(path: Path) -> bool:
+    """Deletes a file; False where there was none."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def remove_empty_parents(path: Path, stop: Path) -> None:
+    """Deletes the empty folders above `path`, up to but not including `stop`."""
+    parent = path.parent
+    while parent != stop and stop in parent.parents:
+        try:
+            os.rmdir(parent)
+        except OSError:
+            return
+        parent = parent.parent
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that this user can still write on the file system of `path`."""
+    stats = os.statvfs(path)
+    return stats.f_bavail * stats.f_frsize
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, exclusive: bool) -> Iterator[None]:
+    """Holds an advisory lock on the file `path`, between threads and processes alike."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(fd)
+
+
+def try_lock(fd: int) -> bool:
+    """Takes an exclusive advisory lock on `fd`; False where somebody else holds it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,133 @@
+"""Drafts: revisions whose files are still arriving.
+
+A draft is a file of JSON lines: first what the source lists for a commit, then a line for every
+file as it is acknowledged. Appending is cheap, a torn last line is ignored, and several processes
+may append at once. A complete draft becomes a manifest.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+
+from outlast.model.digest import GitOid
+from outlast.model.errors import CorruptError, OutlastError
+from outlast.model.manifest import MAX_MANIFEST_BYTES, FileEntry, Revision, load_json, parse_kind
+from outlast.model.names import RepoId
+from outlast.store import disk
+from outlast.store.layout import Layout
+from outlast.store.writer import Writer
+
+_TYPE = "outlast-draft-v1"
+_HELD = "held"
+_MODE = 0o644
+
+
+class Drafts:
+    """The unfinished revisions of an archive."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def exists(self, repo: RepoId, commit: GitOid) -> bool:
+        return self._layout.draft(repo, commit).is_file()
+
+    def start(self, writer: Writer, listed: Revision) -> None:
+        """Begins the draft of `listed`, a hub commit whose `missing` files are still to come."""
+        commit = listed.id
+        path = self._layout.draft(listed.repo, commit)
+        if path.exists():
+            return
+        head = {
+            "type": _TYPE,
+            "kind": listed.repo.kind.value,
+            "name": listed.repo.name,
+            "commit": commit.hex,
+        }
+        lines = [
+            json.dumps(head, sort_keys=True),
+            *(_line(entry, held=True) for entry in listed.files),
+            *(_line(entry, held=False) for entry in listed.missing),
+        ]
+        writer.write(path, ("\n".join(lines) + "\n").encode(), _MODE)
+
+    def add(self, repo: RepoId, commit: GitOid, entries: Iterable[FileEntry]) -> None:
+        """Notes files that are acknowledged. Durable on return."""
+        lines = [_line(entry, held=True) for entry in entries]
+        path = self._layout.draft(repo, commit)
+        with disk.reporting(path), disk.locked(self._layout.lock, exclusive=False):
+            try:
+                fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return  # another process completed it meanwhile, or the user removed it
+            try:
+                # The leading newline ends a line that a crash may have torn.
+                disk.append_all(fd, ("\n" + "\n".join(lines) + "\n").encode())
+                disk.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def load(self, repo: RepoId, commit: GitOid) -> Revision | None:
+        """The draft as a revision: what is acknowledged, and what is missing."""
+        path = self._layout.draft(repo, commit)
+        try:
+            with open(path, "rb") as file:
+                data = file.read(MAX_MANIFEST_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        try:
+            return _parse(data)
+        except OutlastError as error:
+            raise CorruptError(f"the draft {path} is damaged: {error}") from None
+
+    def all(self) -> Iterator[Revision]:
+        """Every draft, by name."""
+        root = self._layout.drafts
+        for path in sorted(root.glob("*/*/*/*.jsonl")):
+            try:
+                revision = _parse(path.read_bytes())
+            except OutlastError as error:
+                raise CorruptError(f"the draft {path} is damaged: {error}") from None
+            except FileNotFoundError:
+                continue
+            yield revision
+
+    def of(self, repo: RepoId) -> list[GitOid]:
+        """The commits of `repo` that are drafts."""
+        return [
+            GitOid(path.stem) for path in sorted(self._layout.repo_drafts(repo).glob("*.jsonl"))
+        ]
+
+    def delete(self, repo: RepoId, commit: GitOid) -> bool:
+        path = self._layout.draft(repo, commit)
+        with disk.reporting(path):
+            gone = disk.remove(path)
+            disk.remove_empty_parents(path, self._layout.drafts)
+        return gone
+
+
+def _parse(data: bytes) -> Revision:
+    lines = data.split(b"\n")
+    lines.pop()  # what follows the last newline is torn or empty
+    head = load_json(lines[0], MAX_MANIFEST_BYTES) if lines else None
+    if not isinstance(head, dict) or head.get("type") != _TYPE:
+        raise CorruptError("it does not start as a draft does")
+    here: dict[str, FileEntry] = {}
+    missing: dict[str, FileEntry] = {}
+    for line in filter(None, lines[1:]):
+        try:
+            document = load_json(line, MAX_MANIFEST_BYTES)
+            held = isinstance(document, dict) and document.pop(_HELD, False)
+            entry = FileEntry.from_json(document)
+        except OutlastError:
+            continue  # torn by a crash: that file was not acknowledged
+        (here if held else missing)[entry.path] = entry
+    repo = RepoId(parse_kind(head.get("kind")), str(head.get("name")))
+    absent = [entry for path, entry in missing.items() if path not in here]
+    return Revision.of(repo, GitOid(str(head.get("commit"))), here.values(), absent)
+
+
+def _line(entry: FileEntry, *, held: bool) -> str:
+    document = entry.to_json()
+    if held:
+        document[_HELD] = True
+    return json.dumps(document, sort_keys=True)

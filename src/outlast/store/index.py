@@ -1,0 +1,252 @@
+"""The index: a SQLite cache of what the manifests say. It can be deleted at any time.
+
+The folder of manifests is the truth. Whenever its modification time differs from what the index
+noted, the index reads the manifests that it does not know and forgets those that are gone.
+"""
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlast.model.digest import Digest, GitOid
+from outlast.model.errors import CorruptError, OutlastError
+from outlast.model.manifest import Revision
+from outlast.model.names import RepoId, RepoKind
+from outlast.store import disk
+from outlast.store.layout import Layout
+
+_VERSION = 1
+_CLOCK_TICK_NS = 100_000_000
+_SCHEMA = """
+CREATE TABLE manifests (
+    id INTEGER PRIMARY KEY, digest TEXT UNIQUE NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+    revision TEXT NOT NULL, files INTEGER NOT NULL, bytes INTEGER NOT NULL, missing INTEGER NOT NULL
+);
+CREATE INDEX by_name ON manifests (kind, name, revision);
+CREATE TABLE files (
+    manifest INTEGER NOT NULL REFERENCES manifests ON DELETE CASCADE,
+    sha256 TEXT NOT NULL, size INTEGER NOT NULL, git_sha1 TEXT, merkle_root TEXT
+);
+CREATE INDEX by_manifest ON files (manifest);
+CREATE INDEX by_sha256 ON files (sha256);
+CREATE INDEX by_git ON files (git_sha1) WHERE git_sha1 IS NOT NULL;
+CREATE TABLE checked (sha256 TEXT PRIMARY KEY, stamp TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A line of ``outlast ls``: `size` counts the bytes of the files that are here, `missing` the
+    files of the commit that are not.
+    """
+
+    repo: RepoId
+    revision: GitOid
+    digest: Digest | None
+    files: int
+    size: int
+    missing: int
+
+
+class Index:
+    """Answers questions about manifests without reading them. Thread-safe."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._lock = threading.RLock()
+        self._db = self._open()
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return _connect(self._layout.index)
+        except sqlite3.DatabaseError:
+            self._delete()
+            return _connect(self._layout.index)
+
+    def _delete(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            disk.remove(Path(f"{self._layout.index}{suffix}"))
+
+    @contextlib.contextmanager
+    def _fresh(self) -> Iterator[sqlite3.Connection]:
+        """The database, brought up to date with the folder of manifests."""
+        with self._lock:
+            try:
+                self._sync()
+                yield self._db
+            except sqlite3.OperationalError as error:
+                raise CorruptError(
+                    f"the index cannot be used: {error}", hint="run 'outlast doctor --rebuild'"
+                ) from error
+            except sqlite3.DatabaseError as error:
+                raise CorruptError(
+                    f"the index is damaged: {error}", hint="run 'outlast doctor --rebuild'"
+                ) from error
+
+    def _sync(self) -> None:
+        changed = os.stat(self._layout.manifests).st_mtime_ns
+        stamp = str(changed)
+        row = self._db.execute("SELECT value FROM state WHERE key = 'manifests'").fetchone()
+        if row is not None and row[0] == stamp:
+            return
+        present = {path.stem for path in self._layout.manifests.glob("*.json")}
+        known = {digest for (digest,) in self._db.execute("SELECT digest FROM manifests")}
+        with self._db:
+            for gone in known - present:
+                self._db.execute("DELETE FROM manifests WHERE digest = ?", (gone,))
+            for name in sorted(present - known):
+                with contextlib.suppress(OutlastError, FileNotFoundError):  # verify reports them
+                    self._insert(load_manifest(self._layout, Digest(name)))
+            # Within one tick of the file system's clock, two changes share a time: trust it later.
+            if time.time_ns() - changed < _CLOCK_TICK_NS:
+                stamp = "changing"
+            self._db.execute("INSERT OR REPLACE INTO state VALUES ('manifests', ?)", (stamp,))
+
+    def _insert(self, revision: Revision) -> None:
+        repo = revision.repo
+        cursor = self._db.execute(
+            "INSERT OR IGNORE INTO manifests (digest, kind, name, revision, files, bytes, missing)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(revision.digest.hex, repo.kind.value, repo.name, revision.id.hex),
+                *(len(revision.files), revision.size, len(revision.missing)),
+            ),
+        )
+        if cursor.rowcount:
+            self._db.executemany(
+                "INSERT INTO files VALUES (?, ?, ?, ?, ?)",
+                [
+                    (
+                        *(cursor.lastrowid, entry.key, entry.size),
+                        *(_hex(entry.git_sha1), _hex(entry.merkle_root)),
+                    )
+                    for entry in revision.files
+                ],
+            )
+
+    def rebuild(self) -> int:
+        """Recreates the index from the manifests; returns how many it read."""
+        with self._lock:
+            self._db.close()
+            self._delete()
+            self._db = _connect(self._layout.index)
+        with self._fresh() as db:
+            return int(db.execute("SELECT count(*) FROM manifests").fetchone()[0])
+
+    def manifests_of(self, repo: RepoId, revision: GitOid) -> list[Digest]:
+        """The manifests of a revision, the most complete one first."""
+        with self._fresh() as db:
+            rows = db.execute(
+                "SELECT digest FROM manifests WHERE kind = ? AND name = ? AND revision = ?"
+                " ORDER BY missing, digest",
+                (repo.kind.value, repo.name, revision.hex),
+            ).fetchall()
+        return [Digest(digest) for (digest,) in rows]
+
+    def revisions(self, repo: RepoId, prefix: str = "") -> list[GitOid]:
+        """The archived revisions of `repo` whose id starts with `prefix`."""
+        with self._fresh() as db:
+            rows = db.execute(
+                "SELECT DISTINCT revision FROM manifests WHERE kind = ? AND name = ?"
+                " AND substr(revision, 1, ?) = ? ORDER BY revision",
+                (repo.kind.value, repo.name, len(prefix), prefix),
+            ).fetchall()
+        return [GitOid(revision) for (revision,) in rows]
+
+    def summaries(self) -> list[Summary]:
+        """Every manifest, by name."""
+        with self._fresh() as db:
+            rows = db.execute(
+                "SELECT kind, name, revision, digest, files, bytes, missing FROM manifests"
+                " ORDER BY kind DESC, name, revision"
+            ).fetchall()
+        return [
+            Summary(RepoId(RepoKind(kind), name), GitOid(revision), Digest(digest), *counts)
+            for kind, name, revision, digest, *counts in rows
+        ]
+
+    def by_git_sha1(self, git: GitOid, size: int) -> tuple[Digest, Digest | None] | None:
+        """The sha256 and merkle root of an archived file with this git blob id."""
+        with self._fresh() as db:
+            row = db.execute(
+                "SELECT sha256, merkle_root FROM files WHERE git_sha1 = ? AND size = ? LIMIT 1",
+                (git.hex, size),
+            ).fetchone()
+        return None if row is None else (Digest(row[0]), Digest(row[1]) if row[1] else None)
+
+    def root_of(self, digest: Digest) -> Digest | None:
+        """The merkle root of an archived blob."""
+        with self._fresh() as db:
+            row = db.execute(
+                "SELECT merkle_root FROM files WHERE sha256 = ? LIMIT 1", (digest.hex,)
+            ).fetchone()
+        return Digest(row[0]) if row is not None and row[0] else None
+
+    def users(self, digests: Iterable[Digest]) -> dict[str, int]:
+        """How many manifests use each blob, by hex digest."""
+        with self._fresh() as db:
+            return {
+                digest.hex: db.execute(
+                    "SELECT count(DISTINCT manifest) FROM files WHERE sha256 = ?", (digest.hex,)
+                ).fetchone()[0]
+                for digest in digests
+            }
+
+    def is_checked(self, digest: Digest, stat: os.stat_result) -> bool:
+        """Whether the blob was hashed and has not changed since, as far as its inode tells."""
+        with self._fresh() as db:
+            row = db.execute("SELECT stamp FROM checked WHERE sha256 = ?", (digest.hex,)).fetchone()
+        return row is not None and row[0] == _stamp(stat)
+
+    def note_checked(self, digest: Digest, stat: os.stat_result) -> None:
+        with self._fresh() as db, db:
+            db.execute("INSERT OR REPLACE INTO checked VALUES (?, ?)", (digest.hex, _stamp(stat)))
+
+
+def load_manifest(layout: Layout, digest: Digest) -> Revision:
+    """Reads a manifest and checks it against its own name."""
+    path = layout.manifest(digest)
+    data = path.read_bytes()
+    if Digest.of(data) != digest:
+        raise CorruptError(f"the manifest {path} is damaged: its sha256 is not its name")
+    return Revision.from_bytes(data)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=60, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA foreign_keys = ON")
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {_VERSION}")
+    except BaseException:
+        db.close()
+        raise
+    if version not in (0, _VERSION):
+        db.close()
+        raise sqlite3.DatabaseError(f"index version {version}")
+    return db
+
+
+def _stamp(stat: os.stat_result) -> str:
+    return f"{stat.st_dev}:{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def _hex(value: Digest | GitOid | None) -> str | None:
+    return None if value is None else value.hex

@@ -1,0 +1,113 @@
+"""Where things are in an archive's folder."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlast.model.digest import Digest, GitOid
+from outlast.model.errors import StorageError
+from outlast.model.manifest import load_json
+from outlast.model.names import RepoId
+from outlast.store import disk
+
+FORMAT = 1
+_MARKER_LIMIT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of one archive, described in docs/format/archive.md."""
+
+    home: Path
+
+    @property
+    def marker(self) -> Path:
+        return self.home / "outlast.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.home / "lock"
+
+    @property
+    def index(self) -> Path:
+        return self.home / "index.sqlite"
+
+    @property
+    def blobs(self) -> Path:
+        return self.home / "blobs"
+
+    @property
+    def manifests(self) -> Path:
+        return self.home / "manifests"
+
+    @property
+    def drafts(self) -> Path:
+        return self.home / "drafts"
+
+    @property
+    def refs(self) -> Path:
+        return self.home / "refs"
+
+    @property
+    def partial(self) -> Path:
+        return self.home / "partial"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.home / "quarantine"
+
+    @property
+    def poisoned(self) -> Path:
+        return self.home / "poisoned"
+
+    @property
+    def tmp(self) -> Path:
+        return self.home / "tmp"
+
+    def blob(self, digest: Digest) -> Path:
+        return self.blobs / digest.hex[:2] / digest.hex
+
+    def manifest(self, digest: Digest) -> Path:
+        return self.manifests / f"{digest}.json"
+
+    def repo_refs(self, repo: RepoId) -> Path:
+        return self.refs / _repo_folder(repo)
+
+    def repo_drafts(self, repo: RepoId) -> Path:
+        return self.drafts / _repo_folder(repo)
+
+    def draft(self, repo: RepoId, commit: GitOid) -> Path:
+        return self.repo_drafts(repo) / f"{commit}.jsonl"
+
+    def create(self) -> None:
+        """Makes the folders of an empty archive; harmless where it exists."""
+        with disk.reporting(self.home):
+            for folder in (self.blobs, self.manifests, self.refs, self.partial, self.tmp):
+                disk.make_dir(folder)
+            if not self.marker.exists():
+                temp = self.tmp / f"marker-{os.getpid()}-{os.urandom(4).hex()}"
+                disk.write_temp(temp, b'{"outlast-archive": %d}\n' % FORMAT, disk.READ_ONLY)
+                disk.publish(temp, self.marker)
+
+    def check(self) -> None:
+        """Refuses a folder that is no archive, or one of a newer format."""
+        with disk.reporting(self.marker), open(self.marker, "rb") as file:
+            marker = load_json(file.read(_MARKER_LIMIT), _MARKER_LIMIT)
+        version = marker.get("outlast-archive") if isinstance(marker, dict) else None
+        if version != FORMAT:
+            raise StorageError(
+                f"{self.home} is an archive of format {version!r}; this outlast knows {FORMAT}",
+                hint="use the outlast that wrote it, or a newer one",
+            )
+
+
+def _repo_folder(repo: RepoId) -> Path:
+    # "-" cannot start a name, so it can stand for "no organisation".
+    name = repo.name if "/" in repo.name else f"-/{repo.name}"
+    return Path(repo.kind.plural, name)
+
+
+def repo_of_folder(folder: Path) -> RepoId:
+    """The inverse of the folder that a repository has below refs/ and drafts/."""
+    plural, organisation, name = folder.parts
+    return RepoId.parse(f"{plural}/{name}" if organisation == "-" else "/".join(folder.parts))

@@ -1,0 +1,143 @@
+"""Downloads in progress: they survive a crash, and cost at most what was in flight.
+
+A partial is a sparse data file and a journal with one byte per 1 MiB piece. It is a cache of work
+and is never trusted: the whole blob is verified before it is acknowledged. Its lock is the data
+file's, so that two processes never download the same blob twice at once.
+"""
+
+import contextlib
+import os
+import struct
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from outlast.model import merkle
+from outlast.model.digest import Digest
+from outlast.model.errors import BusyError
+from outlast.store import disk
+from outlast.store.layout import Layout
+from outlast.store.writer import Writer
+
+_HEADER = struct.Struct("<8sQQ")
+_MAGIC = b"olpart01"
+_HAVE = b"\x01"
+
+
+class Partial:
+    """One blob on its way in. Pieces may be written from several threads, each piece once."""
+
+    def __init__(self, layout: Layout, key: str, size: int) -> None:
+        """Opens or creates the partial of the blob `key` (see `FileEntry.key`) of `size` bytes;
+        raises :class:`BusyError` where another process or thread has it.
+        """
+        self.size = size
+        self.path = layout.partial / f"{key}.data"
+        self._journal_path = layout.partial / f"{key}.have"
+        with disk.reporting(self.path):
+            self.fd = _open_locked(self.path)
+            try:
+                self._journal = os.open(self._journal_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+                self.have = self._load()
+            except BaseException:
+                os.close(self.fd)
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._journal)
+        os.close(self.fd)
+
+    def _load(self) -> bytearray:
+        header = _HEADER.pack(_MAGIC, self.size, merkle.PIECE)
+        count = merkle.piece_count(self.size)
+        journal = os.pread(self._journal, _HEADER.size + count + 1, 0)
+        if (
+            journal[: _HEADER.size] == header
+            and len(journal) == _HEADER.size + count
+            and os.fstat(self.fd).st_size == self.size
+        ):
+            return bytearray(journal[_HEADER.size :])
+        self._start(header, count)
+        return bytearray(count)
+
+    def _start(self, header: bytes, count: int) -> None:
+        os.ftruncate(self._journal, 0)
+        os.ftruncate(self.fd, 0)
+        os.ftruncate(self.fd, self.size)
+        disk.write_all(self._journal, header + bytes(count), 0)
+
+    def write(self, index: int, data: bytes | memoryview) -> None:
+        """Stores piece `index` and notes it in the journal."""
+        with disk.reporting(self.path):
+            disk.write_all(self.fd, data, index * merkle.PIECE)
+            os.pwrite(self._journal, _HAVE, _HEADER.size + index)
+        self.have[index] = 1
+
+    def read(self, index: int, buffer: memoryview) -> memoryview:
+        """Piece `index`, read into the start of `buffer` (1 MiB)."""
+        offset = index * merkle.PIECE
+        piece = buffer[: min(merkle.PIECE, self.size - offset)]
+        with disk.reporting(self.path):
+            disk.read_exactly(self.fd, piece, offset)
+        return piece
+
+    def flush(self) -> None:
+        """Starts getting the bytes so far onto the disk, so that the last sync is short."""
+        with disk.reporting(self.path):
+            os.fsync(self.fd)
+
+    def finish(self, writer: Writer, digest: Digest) -> None:
+        """Turns the verified bytes into the blob `digest`."""
+        with disk.reporting(self.path):
+            os.fchmod(self.fd, disk.READ_ONLY)
+            disk.fsync(self.fd)
+            writer.publish_blob(self.path, digest, self.size)
+            disk.remove(self._journal_path)
+
+    def discard(self) -> None:
+        """Deletes the partial and what it holds."""
+        with disk.reporting(self.path):
+            disk.remove(self._journal_path)
+            disk.remove(self.path)
+
+    def restart(self) -> None:
+        """Forgets every piece: the next attempt fetches them all."""
+        with disk.reporting(self.path):
+            self._start(_HEADER.pack(_MAGIC, self.size, merkle.PIECE), len(self.have))
+        self.have = bytearray(len(self.have))
+
+
+def _open_locked(path: Path) -> int:
+    while True:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, disk.PRIVATE)
+        except PermissionError:
+            os.chmod(path, disk.PRIVATE)  # the last process died just before the rename
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        if not disk.try_lock(fd):
+            os.close(fd)
+            raise BusyError(f"another download of {path.stem[:16]}… is under way")
+        # The file may have been published or discarded between the open and the lock.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(fd), os.stat(path)):
+                return fd
+        os.close(fd)
+
+
+def present_bytes(layout: Layout, key: str, size: int) -> int:
+    """How many bytes of the partial `key` are already here (for plans; takes no lock)."""
+    try:
+        journal = (layout.partial / f"{key}.have").read_bytes()
+    except FileNotFoundError:
+        return 0
+    if journal[: _HEADER.size] != _HEADER.pack(_MAGIC, size, merkle.PIECE):
+        return 0
+    return min(size, journal[_HEADER.size :].count(_HAVE) * merkle.PIECE)

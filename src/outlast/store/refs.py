@@ -1,0 +1,149 @@
+"""Refs: the mutable names of revisions, as small text files; and what a hub says of a model."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from outlast.model.digest import GitOid
+from outlast.model.errors import BadNameError, CorruptError, OutlastError
+from outlast.model.manifest import load_json
+from outlast.model.names import RepoId, check_ref, quote_ref, unquote_ref
+from outlast.store import disk
+from outlast.store.layout import Layout, repo_of_folder
+from outlast.store.writer import Writer
+
+_ABOUT = ".about"
+_LIMIT = 1024 * 1024
+_MODE = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Where a ref points, which source said so, and when (ISO 8601, UTC; empty for local refs)."""
+
+    name: str
+    commit: GitOid
+    source: str = ""
+    observed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a hub says of a model beside its files; it may change at any time."""
+
+    private: bool = False
+    gated: str | bool = False
+    tags: tuple[str, ...] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+    """``pipeline_tag``, ``library_name``, ``lastModified`` and the like."""
+
+
+class Refs:
+    """The refs of all models of an archive."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def repos(self) -> Iterator[RepoId]:
+        """Every model and dataset that has a ref, sorted."""
+        root = self._layout.refs
+        folders = sorted(path for path in root.glob("*/*/*") if path.is_dir())
+        return (repo_of_folder(folder.relative_to(root)) for folder in folders)
+
+    def list(self, repo: RepoId) -> list[Ref]:
+        """The refs of `repo`, by name."""
+        folder = self._layout.repo_refs(repo)
+        try:
+            names = sorted(path.name for path in folder.iterdir() if path.name != _ABOUT)
+        except FileNotFoundError:
+            return []
+        return [_read(folder / name) for name in names]
+
+    def get(self, repo: RepoId, name: str) -> Ref | None:
+        path = self._path(repo, name)
+        try:
+            return _read(path)
+        except FileNotFoundError:
+            return None
+
+    def put(self, writer: Writer, repo: RepoId, ref: Ref) -> None:
+        """Points `ref.name` at its commit."""
+        self._refuse_twin(repo)
+        fields = {key: value for key, value in asdict(ref).items() if value and key != "name"}
+        document = {**fields, "commit": ref.commit.hex}
+        writer.write(self._path(repo, ref.name), _encode(document), _MODE)
+
+    def delete(self, repo: RepoId, name: str) -> bool:
+        """Removes a ref; False where there was none."""
+        path = self._path(repo, name)
+        with disk.reporting(path):
+            gone = disk.remove(path)
+            self._tidy(repo)
+        return gone
+
+    def about(self, repo: RepoId) -> About:
+        try:
+            data = (self._layout.repo_refs(repo) / _ABOUT).read_bytes()
+        except FileNotFoundError:
+            return About()
+        document = _document(data, _ABOUT)
+        return About(
+            private=bool(document.get("private")),
+            gated=document.get("gated", False),
+            tags=tuple(map(str, document.get("tags", ()))),
+            facts={str(key): str(value) for key, value in document.get("facts", {}).items()},
+        )
+
+    def put_about(self, writer: Writer, repo: RepoId, about: About) -> None:
+        if about != self.about(repo):
+            self._refuse_twin(repo)
+            writer.write(self._layout.repo_refs(repo) / _ABOUT, _encode(asdict(about)), _MODE)
+
+    def _path(self, repo: RepoId, name: str) -> Path:
+        return self._layout.repo_refs(repo) / quote_ref(check_ref(name))
+
+    def _refuse_twin(self, repo: RepoId) -> None:
+        """On a case-insensitive file system, `Org/Name` must not write into `org/name`."""
+        folder = self._layout.repo_refs(repo)
+        if folder.is_dir() and folder.name not in {path.name for path in folder.parent.iterdir()}:
+            raise BadNameError(
+                f"{repo} differs only in case from a model that is archived",
+                hint="use the spelling that 'outlast ls' shows",
+            )
+
+    def _tidy(self, repo: RepoId) -> None:
+        """Drops the folder of a model whose last ref went."""
+        folder = self._layout.repo_refs(repo)
+        if folder.is_dir() and not self.list(repo):
+            disk.remove(folder / _ABOUT)
+            disk.remove_empty_parents(folder / _ABOUT, self._layout.refs)
+
+
+def _encode(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True).encode() + b"\n"
+
+
+def _document(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        document = load_json(data, _LIMIT)
+    except OutlastError as error:
+        raise CorruptError(f"the ref file {name!r} is damaged: {error}") from None
+    if not isinstance(document, dict):
+        raise CorruptError(f"the ref file {name!r} is damaged: it is not an object")
+    return document
+
+
+def _read(path: Path) -> Ref:
+    document = _document(path.read_bytes(), path.name)
+    try:
+        commit = GitOid(str(document.get("commit")))
+    except OutlastError as error:
+        raise CorruptError(f"the ref file {path.name!r} is damaged: {error}") from None
+    return Ref(
+        name=unquote_ref(path.name),
+        commit=commit,
+        source=str(document.get("source", "")),
+        observed=str(document.get("observed", "")),
+    )
