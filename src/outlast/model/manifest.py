@@ -6,7 +6,7 @@ writes the same bytes (RFC 8785) and gets the same name. Format: docs/format/man
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import rfc8785
@@ -101,13 +101,15 @@ class Revision:
     """An immutable state of a model: its files, and those of its hub commit that are not here.
 
     `commit` is the hub's, or None for a folder that was added. `missing` is empty for a complete
-    revision; otherwise the archive is partial.
+    revision; otherwise the archive is partial. `unlisted` says that nobody listed the commit's
+    files to us (they came from a cache), so that there may be more of them.
     """
 
     repo: RepoId
     commit: GitOid | None
     files: tuple[FileEntry, ...]
-    missing: tuple[FileEntry, ...] = field(default=())
+    missing: tuple[FileEntry, ...] = ()
+    unlisted: bool = False
 
     def __post_init__(self) -> None:
         if len(self.files) + len(self.missing) > MAX_FILES:
@@ -124,13 +126,15 @@ class Revision:
         commit: GitOid | None,
         files: Iterable[FileEntry],
         missing: Iterable[FileEntry] = (),
+        *,
+        unlisted: bool = False,
     ) -> Self:
         """A revision with its files in canonical order (by path, as UTF-8)."""
-        return cls(repo, commit, _sorted(files), _sorted(missing))
+        return cls(repo, commit, _sorted(files), _sorted(missing), unlisted)
 
     @property
     def partial(self) -> bool:
-        return bool(self.missing)
+        return self.unlisted or bool(self.missing)
 
     @property
     def size(self) -> int:
@@ -162,6 +166,8 @@ class Revision:
         }
         if self.missing:
             document["missing"] = [entry.to_json() for entry in self.missing]
+        if self.unlisted:
+            document["unlisted"] = True
         return rfc8785.dumps(document)
 
     @classmethod
@@ -169,7 +175,7 @@ class Revision:
         """Reads a manifest, and refuses whatever is not one in canonical form."""
         document = _mapping(
             load_json(data, MAX_MANIFEST_BYTES),
-            {"type", "kind", "name", "commit", "files", "missing"},
+            {"type", "kind", "name", "commit", "files", "missing", "unlisted"},
         )
         if document.get("type") != MANIFEST_TYPE:
             raise MalformedError(f"not a manifest: its type is {document.get('type')!r}")
@@ -179,6 +185,7 @@ class Revision:
             commit=None if commit is None else GitOid(str(commit)),
             files=tuple(map(FileEntry.from_json, _items(document, "files"))),
             missing=tuple(map(FileEntry.from_json, _items(document, "missing"))),
+            unlisted=document.get("unlisted") is True,
         )
         if revision.to_bytes() != data:
             raise MalformedError("the manifest is not canonical JSON")

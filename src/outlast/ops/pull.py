@@ -6,7 +6,13 @@ from dataclasses import dataclass, field, replace
 
 from outlast.model.control import Control
 from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import DiskFullError, NotFoundError, OutlastError, UsageError
+from outlast.model.errors import (
+    DiskFullError,
+    MalformedError,
+    NotFoundError,
+    OutlastError,
+    UsageError,
+)
 from outlast.model.events import Note, Planned
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, Target, check_path, check_paths
@@ -148,6 +154,7 @@ def make_plan(
             f"no file of {listing.repo} matches", hint="check --include and --exclude"
         )
     check_paths(entry.path for entry in wanted)
+    _check_sizes(wanted)
     held = {} if (old := archive.load(listing.repo, listing.commit)) is None else _by_path(old)
     here: list[FileEntry] = []
     to_fetch: list[FileEntry] = []
@@ -165,6 +172,14 @@ def make_plan(
         resumed=sum(resumed.values()),
         free=disk.free_bytes(archive.layout.home),
     )
+
+
+def _check_sizes(entries: Sequence[FileEntry]) -> None:
+    """One content has one size."""
+    sizes: dict[str, int] = {}
+    for entry in entries:
+        if sizes.setdefault(entry.key, entry.size) != entry.size:
+            raise MalformedError(f"two sizes are declared for the bytes of {entry.path!r}")
 
 
 def _by_path(revision: Revision) -> dict[str, FileEntry]:

@@ -17,7 +17,12 @@ from urllib.parse import urljoin, urlsplit
 
 import urllib3
 from urllib3.contrib.socks import SOCKSProxyManager
-from urllib3.exceptions import HTTPError, LocationParseError, ReadTimeoutError
+from urllib3.exceptions import (
+    HTTPError,
+    IncompleteRead,
+    LocationParseError,
+    ReadTimeoutError,
+)
 
 from outlast.model.errors import (
     BadConfigError,
@@ -224,11 +229,20 @@ def _reporting(url: str) -> Iterator[None]:
         raise UnreachableError(f"{_host(url)}: {_plain(error)}") from error
 
 
-def _plain(error: Exception) -> str:
-    """The innermost reason of a urllib3 error, without object addresses."""
-    reason = getattr(error, "reason", None)
-    text = _plain(reason) if isinstance(reason, Exception) else str(error)
-    return re.sub(r"^.*?object at 0x[0-9a-f]+>:? ?|^.*?\(host=[^)]*\): ?", "", text) or "failed"
+def _plain(error: BaseException) -> str:
+    """Why a request failed, in a few words: the innermost reason that the system gave."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, IncompleteRead):
+            return "the connection was closed early"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+        reason = getattr(cause, "reason", None)
+        inner = [a for a in cause.args if isinstance(a, BaseException)]
+        if isinstance(reason, BaseException):
+            inner.insert(0, reason)
+        cause = inner[0] if inner else cause.__cause__
+    return re.sub(r"<.*? at 0x[0-9a-f]+>:? ?", "", str(error)) or type(error).__name__
 
 
 def _host(url: str) -> str:

@@ -25,7 +25,8 @@ _CLOCK_TICK_NS = 100_000_000
 _SCHEMA = """
 CREATE TABLE manifests (
     id INTEGER PRIMARY KEY, digest TEXT UNIQUE NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
-    revision TEXT NOT NULL, files INTEGER NOT NULL, bytes INTEGER NOT NULL, missing INTEGER NOT NULL
+    revision TEXT NOT NULL, files INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    missing INTEGER NOT NULL, unlisted INTEGER NOT NULL
 );
 CREATE INDEX by_name ON manifests (kind, name, revision);
 CREATE TABLE files (
@@ -52,6 +53,11 @@ class Summary:
     files: int
     size: int
     missing: int
+    unlisted: bool = False
+
+    @property
+    def partial(self) -> bool:
+        return self.unlisted or self.missing > 0
 
 
 class Index:
@@ -115,11 +121,11 @@ class Index:
     def _insert(self, revision: Revision) -> None:
         repo = revision.repo
         cursor = self._db.execute(
-            "INSERT OR IGNORE INTO manifests (digest, kind, name, revision, files, bytes, missing)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO manifests (digest, kind, name, revision, files, bytes, missing,"
+            " unlisted) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(revision.digest.hex, repo.kind.value, repo.name, revision.id.hex),
-                *(len(revision.files), revision.size, len(revision.missing)),
+                *(len(revision.files), revision.size, len(revision.missing), revision.unlisted),
             ),
         )
         if cursor.rowcount:
@@ -148,7 +154,7 @@ class Index:
         with self._fresh() as db:
             rows = db.execute(
                 "SELECT digest FROM manifests WHERE kind = ? AND name = ? AND revision = ?"
-                " ORDER BY missing, digest",
+                " ORDER BY unlisted, missing, digest",
                 (repo.kind.value, repo.name, revision.hex),
             ).fetchall()
         return [Digest(digest) for (digest,) in rows]
@@ -167,12 +173,13 @@ class Index:
         """Every manifest, by name."""
         with self._fresh() as db:
             rows = db.execute(
-                "SELECT kind, name, revision, digest, files, bytes, missing FROM manifests"
+                "SELECT kind, name, revision, digest, files, bytes, missing, unlisted != 0"
+                " FROM manifests"
                 " ORDER BY kind DESC, name, revision"
             ).fetchall()
         return [
-            Summary(RepoId(RepoKind(kind), name), GitOid(revision), Digest(digest), *counts)
-            for kind, name, revision, digest, *counts in rows
+            Summary(RepoId(RepoKind(kind), name), GitOid(revision), Digest(digest), *rest)
+            for kind, name, revision, digest, *rest in rows
         ]
 
     def by_git_sha1(self, git: GitOid, size: int) -> tuple[Digest, Digest | None] | None:

@@ -53,6 +53,10 @@ class Layout:
         return self.home / "partial"
 
     @property
+    def links(self) -> Path:
+        return self.home / "links"
+
+    @property
     def quarantine(self) -> Path:
         return self.home / "quarantine"
 

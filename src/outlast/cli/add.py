@@ -1,0 +1,123 @@
+"""``outlast add`` and ``outlast adopt``."""
+
+from pathlib import Path
+
+import click
+
+from outlast.cli.edge import TARGET, common, session
+from outlast.cli.pull import selection_options
+from outlast.cli.render import human_size, plural, print_json
+from outlast.model.errors import IntegrityError
+from outlast.model.names import Target
+from outlast.ops import add as add_ops
+from outlast.ops import adopt as adopt_ops
+from outlast.ops.select import Selection
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast add ./my-finetune --as me/my-finetune
+  outlast add model.gguf --as me/model@v2
+"""
+)
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--as", "target", type=TARGET, required=True, help="Its name: org/name[@ref]")
+@selection_options
+@click.option("--follow-links", is_flag=True, help="Archive the files that links lead to")
+@common
+def add(
+    path: Path,
+    *,
+    target: Target,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    follow_links: bool,
+    home: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Archive the folder or file PATH under a name.
+
+    The files are copied and hashed in one pass; what the archive holds already is not stored
+    again. Links and special files are refused.
+    """
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive(create=True) as archive:
+        result = add_ops.add(
+            archive,
+            path,
+            target,
+            selection=Selection(include, exclude),
+            follow_links=follow_links,
+            control=run.control,
+        )
+    revision = result.revision
+    if as_json:
+        print_json(
+            {
+                "type": "added",
+                "repo": str(revision.repo),
+                "commit": revision.id,
+                "manifest": result.manifest,
+                "files": len(revision.files),
+                "bytes": revision.size,
+                "stored_bytes": result.stored,
+            }
+        )
+        return
+    run.say(
+        f"archived {target}: {plural(len(revision.files), 'file')}, {human_size(revision.size)}, "
+        f"{human_size(result.stored)} of them new here"
+    )
+    print(revision.id)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast adopt                              the cache that HF_HUB_CACHE or HF_HOME names
+  outlast adopt /data/hf/hub --only Qwen/Qwen3-0.6B
+"""
+)
+@click.argument("cache", type=click.Path(path_type=Path), required=False)
+@click.option("--only", multiple=True, metavar="NAME", help="Only this model (repeatable)")
+@click.option("--copy", is_flag=True, help="Copy even where a hard link is possible")
+@common
+def adopt(
+    cache: Path | None,
+    *,
+    only: tuple[str, ...],
+    copy: bool,
+    home: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Take an existing Hugging Face CACHE into the archive.
+
+    Every blob is verified against its own name; corrupt ones are reported and left where they
+    are. On one file system nothing is copied: the cache and the archive share the bytes, which
+    become read-only. A cache does not tell whether it has all files of a commit, so what comes
+    from it is marked partial until it is pulled.
+    """
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive(create=True) as archive:
+        folder = cache or run.config.hub_cache
+        result = adopt_ops.adopt(archive, folder, only=only, copy=copy, control=run.control)
+    if as_json:
+        print_json(
+            {
+                "type": "adopted",
+                "revisions": [f"{r.repo}@{r.id}" for r in result.revisions],
+                "linked_bytes": result.linked,
+                "copied_bytes": result.copied,
+                "problems": result.problems,
+            }
+        )
+    else:
+        for revision in result.revisions:
+            print(f"{revision.repo}@{revision.id}")
+        run.say(
+            f"adopted {plural(len(result.revisions), 'revision')}: {human_size(result.linked)} "
+            f"linked, {human_size(result.copied)} copied, "
+            f"{plural(len(result.problems), 'file')} refused"
+        )
+    return IntegrityError.exit_code if result.problems else 0

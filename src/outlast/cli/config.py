@@ -1,0 +1,156 @@
+"""The configuration, read once at the edge: flag, then environment, then file, then default."""
+
+import os
+import tomllib
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from outlast import __version__
+from outlast.model.errors import BadConfigError
+from outlast.sources.http import HttpSettings, origin
+
+PUBLIC_HUB = "https://huggingface.co"
+_FILE_LIMIT = 1024 * 1024
+_KEYS = {"home", "from", "connections", "limit-rate", "tokens"}
+_TOKEN_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that outlast takes from its surroundings."""
+
+    home: Path
+    sources: tuple[str, ...]
+    hub_cache: Path
+    http: HttpSettings
+    connections: int
+    rate: int
+    hub_token: str | None
+    hub: str
+    tokens: Mapping[str, str]
+
+    def token_for(self, url: str) -> str | None:
+        """The token for a source: one that the configuration file gives to its host, or the
+        user's hub token where the source is the user's hub.
+        """
+        for known, token in self.tokens.items():
+            if origin(known) == origin(url):
+                return token
+        return self.hub_token if origin(url) == origin(self.hub) else None
+
+
+def load_config(environ: Mapping[str, str], home: Path | None = None) -> Config:
+    """The configuration of this call; `home` is the flag's."""
+    path = Path(environ.get("OUTLAST_CONFIG") or _config_file())
+    settings = _read_file(path, required="OUTLAST_CONFIG" in environ)
+    hub = (environ.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
+    hf_home = Path(
+        environ.get("HF_HOME")
+        or Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    ).expanduser()
+    return Config(
+        home=_home(environ, settings, home),
+        sources=tuple(_strings(settings, "from")) or (hub,),
+        hub_cache=Path(environ.get("HF_HUB_CACHE") or hf_home / "hub").expanduser(),
+        http=HttpSettings(
+            user_agent=f"outlast/{__version__}",
+            proxies=urllib.request.getproxies(),
+            ca_bundle=environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or None,
+        ),
+        connections=_positive(settings, "connections", 8),
+        rate=parse_rate(str(settings.get("limit-rate", "0"))),
+        hub_token=_hub_token(environ, hf_home),
+        hub=hub,
+        tokens=_tokens(settings),
+    )
+
+
+def _config_file() -> Path:
+    return platformdirs.user_config_path("outlast") / "config.toml"
+
+
+def _home(environ: Mapping[str, str], settings: Mapping[str, Any], flag: Path | None) -> Path:
+    named = flag or environ.get("OUTLAST_HOME") or settings.get("home")
+    found = Path(str(named)) if named else platformdirs.user_data_path("outlast")
+    return found.expanduser().absolute()
+
+
+def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_FILE_LIMIT)
+    except FileNotFoundError:
+        if required:
+            raise BadConfigError(f"no configuration file at {path}") from None
+        return {}
+    except OSError as error:
+        raise BadConfigError(f"{path}: {error.strerror}") from error
+    try:
+        settings = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise BadConfigError(f"{path} is not TOML: {error}") from error
+    if unknown := settings.keys() - _KEYS:
+        known = ", ".join(sorted(_KEYS))
+        raise BadConfigError(f"{path}: unknown key {min(unknown)!r}", hint=f"known: {known}")
+    return settings
+
+
+def _strings(settings: Mapping[str, Any], key: str) -> list[str]:
+    value = settings.get(key, [])
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
+        raise BadConfigError(f"the setting {key!r} is not a list of texts")
+    return values
+
+
+def _positive(settings: Mapping[str, Any], key: str, default: int) -> int:
+    value = settings.get(key, default)
+    if not isinstance(value, int) or not 1 <= value <= 256:
+        raise BadConfigError(f"the setting {key!r} is not a number from 1 to 256")
+    return value
+
+
+def _tokens(settings: Mapping[str, Any]) -> dict[str, str]:
+    tokens = settings.get("tokens", {})
+    if not isinstance(tokens, dict):
+        raise BadConfigError("the setting 'tokens' is not a table of URL = token")
+    return {str(url): str(token) for url, token in tokens.items()}
+
+
+def _hub_token(environ: Mapping[str, str], hf_home: Path) -> str | None:
+    token = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN")
+    if token:
+        return token.strip()
+    path = Path(environ.get("HF_TOKEN_PATH") or hf_home / "token").expanduser()
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(_TOKEN_LIMIT).strip() or None
+    except OSError:
+        return None
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+
+def parse_rate(text: str) -> int:
+    """``10M``, ``500k``, ``1.5MiB``: bytes (per second). 0 means no limit."""
+    lowered = text.strip().lower().removesuffix("/s").removesuffix("b")
+    number = lowered.rstrip("kmgi")
+    unit = _UNITS.get(lowered[len(number) :])
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if unit is None or not 0 <= value < 1e12:
+        raise BadConfigError(f"not a rate: {text!r}", hint="write it like 500k, 10M or 1.5MiB")
+    return int(value * unit)
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment: nothing below the edge reads it."""
+    return os.environ

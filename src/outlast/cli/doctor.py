@@ -1,0 +1,38 @@
+"""``outlast doctor``."""
+
+import click
+
+from outlast.cli.edge import common, session
+from outlast.cli.render import plural, print_json, print_table
+from outlast.ops import doctor as ops
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast doctor
+  outlast doctor --rebuild
+"""
+)
+@click.option("--rebuild", is_flag=True, help="Recreate the index from the archive's files")
+@common
+def doctor(*, rebuild: bool, home: str | None, as_json: bool, quiet: bool) -> int:
+    """Say what is wrong with this machine or archive, and how to mend it.
+
+    Reads everything but the blobs themselves ('outlast verify' does that) and changes nothing,
+    except that --rebuild recreates the index. The exit status is 1 where something is wrong.
+    """
+    with session(home, as_json=as_json, quiet=quiet) as run:
+        if rebuild:
+            count = ops.rebuild(run.config.home)
+            run.say(f"index rebuilt from {plural(count, 'manifest')}")
+        findings = list(ops.examine(run.config.home))
+    if as_json:
+        for finding in findings:
+            print_json(finding)
+    else:
+        print_table([(f.health.value, f.check, f.text) for f in findings])
+        for finding in findings:
+            if finding.mend:
+                print(f"  {finding.check}: {finding.mend}")
+    return int(any(finding.health is ops.Health.WRONG for finding in findings))

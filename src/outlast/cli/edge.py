@@ -1,0 +1,134 @@
+"""What all commands share: common options, the session they run in, and how errors leave."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+from outlast.cli.config import Config, environment, load_config
+from outlast.cli.render import Screen, print_json
+from outlast.model.cancel import Cancel
+from outlast.model.control import Control
+from outlast.model.errors import BadNameError, OutlastError, UsageError
+from outlast.model.names import Target
+from outlast.store.archive import Archive
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class TargetType(click.ParamType[Target]):
+    """``org/name[@ref]``, completed from what the archive holds."""
+
+    name = "org/name[@ref]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Target:
+        del param, ctx
+        return value if isinstance(value, Target) else Target.parse(str(value))
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[Any]:
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only when completing
+
+        del param
+        try:
+            home = ctx.params.get("home")
+            with Archive(load_config(environment(), Path(home) if home else None).home) as archive:
+                names = {str(summary.repo) for summary in archive.summaries()}
+                if "@" in incomplete:
+                    repo = Target.parse(incomplete.split("@", maxsplit=1)[0]).repo
+                    names = {f"{repo}@{ref.name}" for ref in archive.refs.list(repo)}
+        except OutlastError:
+            return []
+        return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
+
+
+TARGET = TargetType()
+
+
+def common(command: F) -> F:
+    """The options that every command takes."""
+    options = (
+        click.option("--home", metavar="DIR", help="The archive's folder  [env: OUTLAST_HOME]"),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line"),
+        click.option("-q", "--quiet", is_flag=True, help="Print results and errors only"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One call of the command line: its settings, and how it is followed and stopped."""
+
+    config: Config
+    control: Control
+    screen: Screen
+    as_json: bool
+    quiet: bool
+
+    def archive(self, *, create: bool = False) -> Archive:
+        return Archive(self.config.home, create=create)
+
+    def say(self, text: str) -> None:
+        """A sentence for a person, on stderr."""
+        if not self.as_json and not self.quiet:
+            sys.stderr.write(text + "\n")
+
+
+@contextlib.contextmanager
+def session(home: str | None, *, as_json: bool, quiet: bool) -> Iterator[Session]:
+    """Runs a command: the first Ctrl-C stops the work tidily, the second at once."""
+    config = load_config(environment(), Path(home) if home else None)
+    cancel = Cancel()
+    screen = Screen(as_json=as_json, quiet=quiet)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        if cancel.is_set or number == signal.SIGTERM:
+            signal.signal(number, signal.SIG_DFL)
+        cancel.set()
+
+    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with screen:
+            yield Session(config, Control(screen.emit, cancel), screen, as_json, quiet)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def report(error: OutlastError) -> int:
+    """Prints an expected error in one line; returns the exit status."""
+    hint = f" (hint: {error.hint})" if error.hint else ""
+    sys.stderr.write(f"outlast: error[{error.code}]: {error}{hint}\n")
+    if "--json" in sys.argv:
+        print_json({"type": "error", "code": error.code, "message": str(error), "hint": error.hint})
+    return error.exit_code
+
+
+def usage_error(error: click.ClickException) -> UsageError:
+    """An error of the argument parser, in our words."""
+    ctx = getattr(error, "ctx", None)
+    hint = f"see '{ctx.command_path} --help'" if ctx is not None else ""
+    return UsageError(error.format_message(), hint=hint)
+
+
+def host_and_port(text: str, default_port: int) -> tuple[str, int]:
+    """``HOST:PORT``, ``HOST``, ``:PORT`` or ``[::1]:PORT``."""
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, ""
+    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    if port and not (port.isdecimal() and int(port) < 65536):
+        raise BadNameError(f"not an address: {text!r}", hint="write it like 127.0.0.1:8090")
+    return host, int(port) if port else default_port

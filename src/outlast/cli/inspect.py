@@ -1,0 +1,162 @@
+"""``outlast ls``, ``show`` and ``verify``."""
+
+import click
+
+from outlast.cli.edge import TARGET, common, session
+from outlast.cli.render import human_size, plural, print_json, print_table
+from outlast.model.errors import IntegrityError
+from outlast.model.names import Target
+from outlast.ops import listing
+from outlast.ops import verify as verify_ops
+from outlast.store.index import Summary
+
+
+def _state(summary: Summary) -> str:
+    if summary.unlisted:
+        return "partial (may lack files)"
+    return f"partial (lacks {summary.missing})" if summary.missing else "complete"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast ls
+  outlast ls 'Qwen/*' --json
+"""
+)
+@click.argument("pattern", nargs=-1)
+@common
+def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool) -> None:
+    """List the archived revisions, or those whose model matches PATTERN."""
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        lines = listing.list_revisions(archive, pattern)
+    if as_json:
+        for line in lines:
+            s = line.summary
+            print_json(
+                {
+                    "repo": str(s.repo),
+                    "revision": s.revision,
+                    "refs": line.refs,
+                    "manifest": s.digest,
+                    "files": s.files,
+                    "bytes": s.size,
+                    "missing": s.missing,
+                    "partial": s.partial,
+                    "unlisted": s.unlisted,
+                }
+            )
+        return
+    rows = [("MODEL", "REVISION", "REFS", "FILES", "SIZE", "STATE")]
+    rows += [
+        (
+            *(str(line.summary.repo), line.summary.revision.hex[:12], ",".join(line.refs) or "-"),
+            *(f"{line.summary.files:,}", human_size(line.summary.size), _state(line.summary)),
+        )
+        for line in lines
+    ]
+    if lines:
+        print_table(rows, right=(3, 4))
+    total = human_size(sum(line.summary.size for line in lines))
+    run.say(f"{plural(len(lines), 'revision')}, {total}")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast show Qwen/Qwen3-0.6B
+  outlast show Qwen/Qwen3-0.6B@v1.0 --json
+"""
+)
+@click.argument("target", type=TARGET)
+@common
+def show(target: Target, *, home: str | None, as_json: bool, quiet: bool) -> None:
+    """Show one revision: where its refs point, its files, sizes and digests."""
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        details = listing.show(archive, target)
+    revision = details.revision
+    if as_json:
+        print_json(
+            {
+                "repo": str(revision.repo),
+                "revision": revision.id,
+                "manifest": details.manifest,
+                "refs": details.refs,
+                "partial": revision.partial,
+                "unlisted": revision.unlisted,
+                "bytes": revision.size,
+                "shared_bytes": details.shared,
+                "about": details.about,
+                "files": [entry.to_json() for entry in revision.files],
+                "missing": [entry.to_json() for entry in revision.missing],
+                "absent": [entry.path for entry in details.absent],
+            }
+        )
+        return
+    _print_details(details)
+
+
+def _print_details(details: listing.Details) -> None:
+    revision = details.revision
+    state = "complete"
+    if revision.partial:
+        lacks = "may lack files" if revision.unlisted else f"lacks {len(revision.missing)} files"
+        state = f"PARTIAL ({lacks})"
+    print(f"model     {revision.repo}")
+    print(f"revision  {revision.id}")
+    print(f"manifest  {details.manifest or 'not yet: files are still arriving'}")
+    print(f"state     {state}")
+    shared = f", {human_size(details.shared)} shared with other revisions" if details.shared else ""
+    print(f"size      {human_size(revision.size)}{shared}")
+    for ref in details.refs:
+        said = f"  as {ref.source} said at {ref.observed}" if ref.observed else ""
+        print(f"ref       {ref.name}{said}")
+    if details.about.gated or details.about.private:
+        print(f"access    {'private' if details.about.private else 'gated'} at its hub")
+    lost = {entry.path for entry in details.absent}
+    rows = [
+        ("LOST" if e.path in lost else "", human_size(e.size), e.key[:16], e.path)
+        for e in revision.files
+    ]
+    rows += [("missing", human_size(e.size), e.key[:16], e.path) for e in revision.missing]
+    print_table([("", "SIZE", "SHA256", "FILE"), *rows], right=(1,))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast verify
+  outlast verify Qwen/Qwen3-0.6B
+  outlast verify --quarantine     move damaged blobs away, so that a pull mends them
+"""
+)
+@click.argument("target", nargs=-1, type=TARGET)
+@click.option("--quarantine", is_flag=True, help="Move what is damaged out of the way")
+@common
+def verify(
+    target: tuple[Target, ...],
+    *,
+    quarantine: bool,
+    home: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Read every blob again (or those of TARGET) and compare it with its name.
+
+    Without --quarantine nothing is changed. The exit status is 4 where anything is damaged.
+    """
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        result = verify_ops.verify(archive, target, quarantine=quarantine, control=run.control)
+    if as_json:
+        print_json(
+            {
+                "type": "verified",
+                "blobs": result.blobs,
+                "bytes": result.size,
+                "problems": result.problems,
+            }
+        )
+    else:
+        verdict = plural(len(result.problems), "problem") if result.problems else "all intact"
+        print(f"{plural(result.blobs, 'blob')}, {human_size(result.size)} read: {verdict}")
+    return IntegrityError.exit_code if result.problems else 0

@@ -1,0 +1,68 @@
+"""``outlast link``."""
+
+from pathlib import Path
+
+import click
+
+from outlast.cli.edge import TARGET, common, session
+from outlast.cli.render import print_json
+from outlast.model.names import Target
+from outlast.ops import link as ops
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast link Qwen/Qwen3-0.6B
+  outlast link Qwen/Qwen3-0.6B --folder ./qwen
+  HF_HUB_CACHE=$(outlast link -q Qwen/Qwen3-0.6B --cache /data/hf) HF_HUB_OFFLINE=1 python app.py
+"""
+)
+@click.argument("target", type=TARGET)
+@click.option("--cache", type=click.Path(path_type=Path), help="Lay it out in this HF cache")
+@click.option("--folder", type=click.Path(path_type=Path), help="Lay it out in this plain folder")
+@common
+def link(
+    target: Target,
+    *,
+    cache: Path | None,
+    folder: Path | None,
+    home: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Lay TARGET out as a Hugging Face cache and as a plain folder, by links into the archive.
+
+    Programs then find it with HF_HUB_CACHE and HF_HUB_OFFLINE=1, or by path: no server, no second
+    copy. Without options both are made below the archive's own 'links' folder.
+    """
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        links = archive.layout.links
+        if cache is None and folder is None:
+            cache, folder = links / "hub", links / "folders" / str(target).replace("@", "/@")
+        result = ops.link(
+            archive,
+            target,
+            cache=cache.absolute() if cache else None,
+            folder=folder.absolute() if folder else None,
+        )
+    if as_json:
+        print_json(
+            {
+                "type": "linked",
+                "repo": str(result.revision.repo),
+                "revision": result.revision.id,
+                "partial": result.revision.partial,
+                "cache": result.cache,
+                "snapshot": result.snapshot,
+                "folder": result.folder,
+            }
+        )
+        return
+    for path in (result.cache, result.folder):
+        if path is not None:
+            print(path)
+    if result.cache is not None:
+        run.say(f"use it: HF_HUB_CACHE={result.cache} HF_HUB_OFFLINE=1")
+    if result.revision.partial:
+        run.say("this revision is PARTIAL: some of its files are not here")

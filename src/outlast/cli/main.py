@@ -1,0 +1,89 @@
+"""The `outlast` command. Commands are imported when they are called, so that help is quick."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from outlast import __version__
+from outlast.cli.edge import report, usage_error
+from outlast.model.errors import OutlastError
+
+COMMANDS = {
+    "pull": ("outlast.cli.pull:pull", "Archive a model from a hub or mirror."),
+    "add": ("outlast.cli.add:add", "Archive a folder or file of this machine."),
+    "adopt": ("outlast.cli.add:adopt", "Take an existing Hugging Face cache into the archive."),
+    "ls": ("outlast.cli.inspect:ls", "List what is archived."),
+    "show": ("outlast.cli.inspect:show", "Show one revision: files, sizes, digests."),
+    "verify": ("outlast.cli.inspect:verify", "Read everything again and compare with its name."),
+    "rm": ("outlast.cli.remove:rm", "Forget a model, a revision or a ref."),
+    "gc": ("outlast.cli.remove:gc", "Delete what nothing refers to."),
+    "link": ("outlast.cli.link:link", "Lay a revision out for other programs, without a copy."),
+    "serve": ("outlast.cli.serve:serve", "Serve the archive as a hub, or as a verifying mirror."),
+    "run": ("outlast.cli.run:run", "Chat with a model, or serve it as an OpenAI-style API."),
+    "doctor": ("outlast.cli.doctor:doctor", "Say what is wrong here and how to mend it."),
+    "completion": ("outlast.cli.completion:completion", "Print a shell's completion script."),
+}
+
+_EPILOG = """\b
+Examples:
+  outlast pull Qwen/Qwen3-0.6B             archive a model from the hub
+  outlast serve                            serve it; clients: HF_ENDPOINT=http://127.0.0.1:8090
+  outlast run Qwen/Qwen3-0.6B-GGUF "Hi!"   run it
+
+\b
+Exit status:
+  0 done · 1 failed · 2 usage · 3 not found · 4 integrity · 5 transient (run again)
+  7 policy · 8 storage · 9 engine · 130 interrupted
+"""
+
+
+class Lazy(click.Group):
+    """A group whose commands live in modules of their own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=Lazy,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="outlast")
+def outlast() -> None:
+    """Keep open-weight AI models available, verified and runnable, whoever stops hosting them."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point: maps every expected error to one line and an exit status, once."""
+    try:
+        result = outlast.main(arguments, prog_name="outlast", standalone_mode=False)
+        sys.stdout.flush()
+    except OutlastError as error:
+        sys.exit(report(error))
+    except click.ClickException as error:
+        sys.exit(report(usage_error(error)))
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("outlast: interrupted\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    sys.exit(result if isinstance(result, int) else 0)

@@ -1,0 +1,151 @@
+"""``outlast pull``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from outlast.cli.config import parse_rate
+from outlast.cli.edge import TARGET, Session, common, session
+from outlast.cli.render import human_size, plural, print_json
+from outlast.model.names import Target
+from outlast.ops import pull as ops
+from outlast.ops.select import Selection
+from outlast.ops.transfer import Wishes
+from outlast.sources.http import HttpClient
+from outlast.sources.hub import HubSource
+from outlast.store.archive import Archive
+from outlast.store.layout import Layout
+
+
+def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--include`` and ``--exclude``."""
+    for name, text in (("exclude", "Leave these out"), ("include", "Only these files")):
+        command = click.option(
+            f"--{name}", multiple=True, metavar="GLOB", help=f"{text} (repeatable)"
+        )(command)
+    return command
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast pull Qwen/Qwen3-0.6B
+  outlast pull Qwen/Qwen3-0.6B@v1.0 --dry-run
+  outlast pull unsloth/gemma-3-GGUF --include '*Q4_K_M*'
+  outlast pull datasets/squad --from https://mirror.example --from https://huggingface.co
+"""
+)
+@click.argument("target", type=TARGET)
+@click.option(
+    "--from",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="A hub or mirror; several share the work  [default: HF_ENDPOINT or the public hub]",
+)
+@selection_options
+@click.option("--dry-run", is_flag=True, help="Say what would be fetched, and from where")
+@click.option("--limit-rate", metavar="RATE", help="Bytes per second at most, e.g. 10M")
+@click.option("--connections", type=click.IntRange(1, 256), help="Connections in all  [default: 8]")
+@common
+def pull(
+    target: Target,
+    *,
+    urls: tuple[str, ...],
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    dry_run: bool,
+    limit_rate: str | None,
+    connections: int | None,
+    home: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Archive TARGET (org/name[@ref-or-commit], or datasets/…) from a hub or mirror.
+
+    Every file is verified against the hub's own digest before it is kept. An interrupted pull
+    resumes where it was; a second pull transfers only what is new.
+    """
+    with session(home, as_json=as_json, quiet=quiet) as run:
+        config = run.config
+        http = HttpClient(config.http)
+        sources = [HubSource(http, url, config.token_for(url)) for url in urls or config.sources]
+        wishes = Wishes(
+            connections=connections or config.connections,
+            rate=parse_rate(limit_rate) if limit_rate else config.rate,
+        )
+        with _archive(config.home, dry_run=dry_run) as archive:
+            result = ops.pull(
+                archive,
+                target,
+                sources,
+                selection=Selection(include, exclude),
+                wishes=wishes,
+                control=run.control,
+                dry_run=dry_run,
+            )
+    _print(run, result, dry_run=dry_run)
+
+
+def _archive(home: Path, *, dry_run: bool) -> Archive:
+    """A dry run looks at an archive where there is one, and makes none."""
+    if dry_run and not Layout(home).marker.exists():
+        import tempfile  # noqa: PLC0415 - rare
+
+        return Archive(Path(tempfile.mkdtemp(prefix="outlast-dry-run-")), create=True)
+    return Archive(home, create=True)
+
+
+def _print(run: Session, result: ops.Pulled, *, dry_run: bool) -> None:
+    plan = result.plan
+    if run.as_json:
+        print_json({"type": "plan" if dry_run else "pulled", **_document(result)})
+        return
+    if dry_run:
+        _print_plan(plan)
+        return
+    for url, count in result.fetched.items():
+        if len(result.fetched) > 1:
+            run.say(f"  {human_size(count)} from {url}")
+    state = f" PARTIAL: {plural(len(plan.excluded), 'file')} left out" if result.partial else ""
+    fetched = human_size(sum(result.fetched.values()))
+    run.say(
+        f"archived {plan.repo}@{plan.ref}: {plural(len(plan.wanted), 'file')}, "
+        f"{human_size(plan.total_bytes)} verified, {fetched} fetched{state}"
+    )
+    print(plan.commit)
+
+
+def _document(result: ops.Pulled) -> dict[str, Any]:
+    plan = result.plan
+    return {
+        "repo": str(plan.repo),
+        "ref": plan.ref,
+        "commit": plan.commit,
+        "manifest": result.manifest,
+        "partial": result.partial,
+        "source": plan.source,
+        "files": len(plan.wanted),
+        "bytes": plan.total_bytes,
+        "to_fetch": [entry.path for entry in plan.to_fetch],
+        "to_fetch_bytes": plan.fetch_bytes - plan.resumed,
+        "free_bytes": plan.free,
+        "fits": plan.fits,
+        "fetched": result.fetched,
+    }
+
+
+def _print_plan(plan: ops.Plan) -> None:
+    need = plan.fetch_bytes - plan.resumed
+    print(f"{plan.repo}@{plan.ref} is commit {plan.commit} at {plan.source}")
+    print(f"  wanted    {plural(len(plan.wanted), 'file')}, {human_size(plan.total_bytes)}")
+    here = human_size(sum(entry.size for entry in plan.here))
+    print(f"  here      {plural(len(plan.here), 'file')}, {here}")
+    print(f"  to fetch  {plural(len(plan.to_fetch), 'file')}, {human_size(need)}")
+    print(f"  free      {human_size(plan.free)}: it {'fits' if plan.fits else 'does NOT fit'}")
+    if plan.excluded:
+        print(f"  left out  {plural(len(plan.excluded), 'file')}: the archive would be partial")
+    for entry in plan.to_fetch:
+        print(f"    {human_size(entry.size):>9}  {entry.path}")

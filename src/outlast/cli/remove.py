@@ -1,0 +1,63 @@
+"""``outlast rm`` and ``outlast gc``."""
+
+import click
+
+from outlast.cli.edge import TARGET, common, session
+from outlast.cli.render import human_size, plural, print_json
+from outlast.model.names import Target
+from outlast.ops import removal
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast rm Qwen/Qwen3-0.6B --dry-run
+  outlast rm Qwen/Qwen3-0.6B@v1.0
+"""
+)
+@click.argument("target", nargs=-1, required=True, type=TARGET)
+@click.option("--dry-run", is_flag=True, help="Say what would be forgotten")
+@common
+def rm(
+    target: tuple[Target, ...], *, dry_run: bool, home: str | None, as_json: bool, quiet: bool
+) -> None:
+    """Forget TARGET: a model, one of its revisions, or a ref.
+
+    Removing a ref removes its revision too where no other ref names it. The bytes stay until
+    'outlast gc' deletes what nothing refers to any more.
+    """
+    count = 0
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        for one in target:
+            count += len(removal.remove(archive, one, dry_run=dry_run, control=run.control))
+    if as_json:
+        print_json({"type": "would-remove" if dry_run else "removed-all", "count": count})
+    elif dry_run:
+        run.say(f"would forget {plural(count, 'ref or revision')}; nothing was changed")
+    else:
+        run.say("forgotten; 'outlast gc' frees the space")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast gc --dry-run
+  outlast gc
+"""
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted")
+@common
+def gc(*, dry_run: bool, home: str | None, as_json: bool, quiet: bool) -> None:
+    """Delete the blobs and downloads that no revision refers to.
+
+    Safe while pulls and servers run. If a manifest is damaged nothing is deleted.
+    """
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        result = removal.collect_garbage(archive, dry_run=dry_run, control=run.control)
+    if as_json:
+        print_json(
+            {"type": "collected", "dry_run": dry_run, "count": result.count, "bytes": result.size}
+        )
+    else:
+        verb = "would free" if dry_run else "freed"
+        print(f"{verb} {human_size(result.size)} ({plural(result.count, 'item')})")

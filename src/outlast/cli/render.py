@@ -1,0 +1,204 @@
+"""Three renderings of the same events: bars for a terminal, lines for a log, JSON for programs.
+
+stdout is data, stderr the rest.
+"""
+
+import dataclasses
+import json
+import re
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from outlast.model.errors import one_line
+from outlast.model.events import (
+    Event,
+    FileDone,
+    FileProblem,
+    Note,
+    Planned,
+    Progress,
+    Removed,
+    SourceBanned,
+    SourceWaiting,
+)
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+_LINE_EVERY = 5.0
+
+
+def human_size(count: float) -> str:
+    """Bytes for people: powers of 1000, three digits."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(count) < 999.5 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
+        count /= 1000
+    return ""
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def jsonable(value: object) -> Any:
+    """Any of our values as plain JSON types."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [f.name for f in dataclasses.fields(value)]
+        if fields == ["hex"]:
+            return value.hex  # type: ignore[attr-defined]
+        if fields == ["kind", "name"]:
+            return str(value)
+        return {name: jsonable(getattr(value, name)) for name in fields}
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [jsonable(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def print_json(document: object) -> None:
+    """One JSON document on one line of stdout."""
+    sys.stdout.write(json.dumps(jsonable(document)) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """Aligned columns on stdout; columns numbered in `right` are right-aligned."""
+    clean = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
+    for row in clean:
+        cells = [
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+class Screen:
+    """Receives events. A context manager: leaving it ends the bars."""
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self._json = as_json
+        self._quiet = quiet
+        self._lock = threading.Lock()
+        self._bars: Bars | None = None
+        self._task: TaskID | None = None
+        self._planned: Planned | None = None
+        self._count = 0
+        self._progressed = 0
+        self._started = self._printed = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def emit(self, event: Event) -> None:
+        with self._lock:
+            if self._json:
+                if not isinstance(event, Progress):
+                    print_json({"type": _type_name(event), **jsonable(event)})
+                return
+            if isinstance(event, Planned):
+                self._plan(event)
+            elif isinstance(event, Progress):
+                self._advance(event)
+            elif (text := _sentence(event)) is not None and not self._quiet:
+                self._say(text)
+
+    def _say(self, text: str) -> None:
+        if self._bars is not None:
+            self._bars.console.print(one_line(text), markup=False, highlight=False)
+        else:
+            sys.stderr.write(one_line(text) + "\n")
+
+    def _plan(self, event: Planned) -> None:
+        self._planned = event
+        self._progressed = event.present_bytes
+        self._started = self._printed = time.monotonic()
+        if self._quiet:
+            return
+        if sys.stderr.isatty():
+            self._start_bars(event)
+            return
+        size = human_size(event.total_bytes)
+        here = f", {human_size(event.present_bytes)} here" if event.present_bytes else ""
+        self._say(f"{event.job} {event.subject}: {plural(event.files, 'file')}, {size}{here}")
+
+    def _start_bars(self, event: Planned) -> None:
+        from rich.console import Console  # noqa: PLC0415 - slow to import, and only for terminals
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            DownloadColumn,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+        from rich.progress import Progress as Bars  # noqa: PLC0415
+
+        if self._bars is None:
+            self._bars = Bars(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._bars.start()
+        self._task = self._bars.add_task(
+            one_line(f"{event.job} {event.subject}", 40), total=event.total_bytes or None
+        )
+        self._bars.update(self._task, completed=event.present_bytes)
+
+    def _advance(self, event: Progress) -> None:
+        self._progressed += event.count
+        if self._quiet:
+            return
+        if self._bars is not None and self._task is not None:
+            self._bars.advance(self._task, event.count)
+            return
+        now = time.monotonic()
+        if self._planned is not None and now - self._printed > _LINE_EVERY:
+            self._printed = now
+            done, total = self._progressed, self._planned.total_bytes
+            speed = (done - self._planned.present_bytes) / (now - self._started)
+            percent = f"{100 * done / total:.0f} %" if total else ""
+            self._say(
+                f"  {human_size(done)} of {human_size(total)} {percent} {human_size(speed)}/s"
+            )
+
+
+def _type_name(event: Event) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(event).__name__).lower()
+
+
+def _sentence(event: Event) -> str | None:
+    """What a person should read of an event; None for what only bars show."""
+    match event:
+        case FileProblem(path, problem):
+            return f"{path}: {problem}"
+        case SourceBanned(source, path, reason):
+            return f"source banned for this run: {source} ({path}: {reason})"
+        case SourceWaiting(source, seconds, reason):
+            return f"{reason}; asking {source} again in {seconds:.1f} s"
+        case Removed(what, name, size):
+            return f"{what} {name}" + (f" ({human_size(size)})" if size else "")
+        case Note(text):
+            return text
+        case FileDone() | _:
+            return None

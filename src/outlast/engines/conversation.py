@@ -1,0 +1,131 @@
+"""The half of an engine that all engines in worker processes share: asking and being answered."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any, Self
+
+from outlast.engines.base import ChatMessage, Delta, Sampling, Usage
+from outlast.engines.process import TooSlowError, Worker
+from outlast.model.cancel import Cancel
+from outlast.model.errors import EngineError, UsageError
+
+Launch = Callable[[Cancel], tuple[Worker, dict[str, Any]]]
+"""Starts a worker and loads the model; returns it with what it says of the model."""
+
+_STOP_SECONDS = 2.0
+
+
+class WorkerEngine:
+    """An :class:`~outlast.engines.base.Engine` whose model lives in a worker process.
+
+    Where a worker had to be killed to end an answer, the next chat starts a new one. A worker
+    that does not say within `prompt_seconds` that the prompt is ready is killed (None: no limit).
+    """
+
+    def __init__(
+        self, name: str, launch: Launch, cancel: Cancel, prompt_seconds: float | None = None
+    ) -> None:
+        self.name = name
+        self._launch = launch
+        self._prompt_seconds = prompt_seconds
+        self._number = 0
+        self._busy: int | None = None
+        self._closed = False
+        self._worker: Worker | None
+        self._worker, self.facts = launch(cancel)
+
+    @property
+    def plain(self) -> bool:
+        return bool(self.facts.get("plain"))
+
+    def chat(
+        self, messages: Sequence[ChatMessage], sampling: Sampling, cancel: Cancel
+    ) -> Iterator[Delta | Usage]:
+        """See :meth:`outlast.engines.base.Engine.chat`."""
+        if not messages:
+            raise UsageError("there is no message to answer")
+        if self._closed:
+            raise EngineError(f"{self.name} was closed")
+        if self._busy is not None:
+            # The iterator of the last answer was left without being closed.
+            self._end(self._busy)
+        if self._worker is None:
+            self._worker, self.facts = self._launch(cancel)
+        self._number += 1
+        wishes = {key: value for key, value in asdict(sampling).items() if value is not None}
+        request = {
+            "id": self._number,
+            "messages": [asdict(message) for message in messages],
+            "sampling": wishes,
+        }
+        self._busy = self._number
+        try:
+            self._worker.send(request)
+            yield from self._answer(self._worker, self._number, cancel)
+        finally:
+            if self._busy == request["id"]:
+                self._end(self._number)
+
+    def close(self) -> None:
+        self._closed = True
+        self._discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _answer(self, worker: Worker, number: int, cancel: Cancel) -> Iterator[Delta | Usage]:
+        deadline = None
+        if self._prompt_seconds is not None:
+            deadline = time.monotonic() + self._prompt_seconds
+        while True:
+            try:
+                event = worker.receive(cancel, deadline)
+            except TooSlowError:
+                self._discard()
+                raise EngineError(
+                    f"the prompt was not ready within {self._prompt_seconds:.0f} seconds",
+                    hint="the model's chat template may be damaged or hostile",
+                ) from None
+            if event.get("id") != number:
+                continue
+            deadline = None
+            if "text" in event:
+                yield Delta(event["text"], thought=bool(event.get("thought")))
+            elif "usage" in event:
+                self._busy = None
+                yield Usage(**event["usage"])
+                return
+            elif "error" in event:
+                self._busy = None
+                raise EngineError(str(event["error"]), hint=str(event.get("hint", "")))
+
+    def _end(self, number: int) -> None:
+        """Ends an unfinished answer: by asking, and if that takes too long, by force."""
+        self._busy = None
+        worker = self._worker
+        if worker is None:
+            return
+        deadline = time.monotonic() + _STOP_SECONDS
+        try:
+            worker.send({"stop": number})
+            event: dict[str, Any] = {}
+            while event.get("id") != number or not {"stopped", "usage", "error"} & event.keys():
+                event = worker.receive(Cancel(), deadline)
+        except (TooSlowError, EngineError):
+            self._discard()
+
+    def _discard(self) -> None:
+        worker, self._worker = self._worker, None
+        self._busy = None
+        if worker is not None:
+            worker.stop(grace=0)

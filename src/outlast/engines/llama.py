@@ -1,0 +1,274 @@
+"""GGUF models through llama.cpp, in a worker process.
+
+llama.cpp ends its process with abort() on some damaged files (a block count of zero is enough) and
+holds Python's lock while it loads. So it gets a process of its own, both for a chat at the terminal
+and for the OpenAI-compatible API; whatever happens there ends in an :class:`EngineError` here.
+"""
+
+import importlib.util
+import os
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from outlast.engines.conversation import WorkerEngine
+from outlast.engines.gguf import GgufHeader, read_header
+from outlast.engines.process import Log, Worker
+from outlast.model.cancel import Cancel
+from outlast.model.errors import EngineError, UsageError
+
+NAME = "llama.cpp"
+DEFAULT_CONTEXT = 8192
+_SERVED_AT_ONCE = 4
+_POLL_SECONDS = 0.2
+_MEAN_POOLING = 1
+# A socket in the worker's private folder: a chat opens no port.
+_CHAT_SOCKET = "chat.sock"
+_SHARD_NAME = re.compile(r"^(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<end>\.gguf)$", re.IGNORECASE)
+_LOG_PREFIX = re.compile(r"^[\d.]+ [A-Z] |^E ")
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaOptions:
+    """`context` is in tokens (None: what the model was trained for, at most
+    :data:`DEFAULT_CONTEXT`; 0: all that it was trained for). `threads` and `gpu_layers` of None
+    leave the choice to llama.cpp. `log` receives llama.cpp's own log, which else goes nowhere.
+    """
+
+    context: int | None = None
+    threads: int | None = None
+    gpu_layers: int | None = None
+    log: Log | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("context", "threads", "gpu_layers"):
+            value = getattr(self, name)
+            if value is not None and not (name == "threads") <= value < 2**31:
+                raise UsageError(f"{name.replace('_', '-')} cannot be {value}")
+
+
+def open_llama(files: Sequence[str], options: LlamaOptions, cancel: Cancel) -> WorkerEngine:
+    """Loads the GGUF model in `files` (paths under any name; all shards in order, or the first
+    one with the others beside it under their own names), ready to chat.
+
+    Raises :class:`EngineError` when xllamacpp is missing, a file is no intact GGUF model or
+    llama.cpp cannot load it, and :class:`Cancelled`.
+    """
+    model = _Model.check(files)
+
+    def launch(cancel: Cancel) -> tuple[Worker, dict[str, Any]]:
+        config = _config(model, options) | {
+            "hosts": [_CHAT_SOCKET],
+            "alias": "model",
+            "plain": not model.header.template,
+        }
+        return _launch(model, config, options, cancel)
+
+    return WorkerEngine(NAME, launch, cancel)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Where and how to serve. `port` 0 takes a free one; `embeddings` of None serves them where
+    the file says that the model was made for them.
+    """
+
+    host: str
+    port: int
+    model_alias: str
+    api_key: str | None = None
+    embeddings: bool | None = None
+
+
+class LlamaServer:
+    """A running server of the OpenAI-compatible API; `url` is where it listens."""
+
+    def __init__(self, worker: Worker, url: str) -> None:
+        self._worker = worker
+        self.url = url
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def wait(self, cancel: Cancel) -> None:
+        """Blocks while the server runs. Raises :class:`Cancelled` once `cancel` is set, and
+        :class:`EngineError` if the server ends by itself.
+        """
+        while self._worker.alive:
+            cancel.wait(_POLL_SECONDS)
+        raise self._worker.failure()
+
+    def close(self) -> None:
+        """Stops listening, ends requests under way, frees the memory. May be called again."""
+        self._worker.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def serve(
+    files: Sequence[str], service: Service, options: LlamaOptions, cancel: Cancel
+) -> LlamaServer:
+    """Loads `files` as :func:`open_llama` does and serves them at `service`; returns once the
+    model is ready. Raises what that raises, and :class:`EngineError` when it cannot listen.
+    """
+    _check_free(service.host, service.port)
+    model = _Model.check(files)
+    pooling = model.header.pooling or None
+    if service.embeddings is not None:
+        pooling = (pooling or _MEAN_POOLING) if service.embeddings else None
+    config = _config(model, options) | {
+        "hosts": [service.host],
+        "port": service.port,
+        "alias": service.model_alias,
+        "api_key": service.api_key,
+        "pooling": pooling,
+        "parallel": _SERVED_AT_ONCE,
+    }
+    worker, facts = _launch(model, config, options, cancel)
+    return LlamaServer(worker, str(facts["address"]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """The checked files of one model, shards in order."""
+
+    paths: tuple[str, ...]
+    header: GgufHeader
+
+    @classmethod
+    def check(cls, files: Sequence[str]) -> Self:
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise EngineError(
+                "GGUF models need llama.cpp, which is not installed",
+                hint="pip install 'outlast[run]'",
+            )
+        if not files:
+            raise UsageError("no file to run")
+        first = read_header(files[0])
+        if first.architecture == "clip":
+            raise EngineError(
+                f"{files[0]} is a projector for images or sound, not a model by itself",
+                hint="choose the model's own file with --file",
+            )
+        if first.shard != 0:
+            raise EngineError(
+                f"{files[0]} is part {first.shard + 1} of {first.shards} of a split model",
+                hint="name its first part",
+            )
+        paths = tuple(files) if len(files) > 1 else _siblings(files[0], first.shards)
+        if len(paths) != first.shards:
+            raise EngineError(f"{files[0]} has {first.shards} parts, and {len(paths)} were given")
+        for number, path in enumerate(paths[1:], start=1):
+            if read_header(path).shard != number:
+                raise EngineError(f"{path} is not part {number + 1} of {files[0]}")
+        return cls(paths, first)
+
+    @property
+    def link_names(self) -> tuple[str, ...]:
+        """What the worker knows the files by: llama.cpp finds shards by name."""
+        count = len(self.paths)
+        if count == 1:
+            return ("model.gguf",)
+        return tuple(f"model-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1))
+
+
+def _siblings(first: str, count: int) -> tuple[str, ...]:
+    if count == 1:
+        return (first,)
+    folder, name = os.path.split(first)
+    match = _SHARD_NAME.match(name)
+    if match is None or int(match["count"]) != count:
+        raise EngineError(f"{first} is split in {count} parts, and its name does not tell theirs")
+    names = [f"{match['stem']}-{i:05}-of-{count:05}{match['end']}" for i in range(1, count + 1)]
+    return tuple(os.path.join(folder, name) for name in names)
+
+
+def _config(model: _Model, options: LlamaOptions) -> dict[str, Any]:
+    context = options.context
+    if context is None:
+        context = min(model.header.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+    return {
+        "model": model.link_names[0],
+        "port": 0,
+        "context": context,
+        "threads": options.threads,
+        "gpu_layers": options.gpu_layers,
+        "api_key": None,
+        "pooling": None,
+        "plain": False,
+        "parallel": 1,
+        "verbose": options.log is not None,
+    }
+
+
+def _launch(
+    model: _Model, config: dict[str, Any], options: LlamaOptions, cancel: Cancel
+) -> tuple[Worker, dict[str, Any]]:
+    worker = Worker("outlast.engines.llama_worker", NAME, options.log)
+    links = dict(zip(model.link_names, model.paths, strict=True))
+    try:
+        return worker, worker.start(config, cancel, links)
+    except EngineError as error:
+        raise _explained(error, worker, model, config) from error
+
+
+def _explained(
+    error: EngineError, worker: Worker, model: _Model, config: dict[str, Any]
+) -> EngineError:
+    """The reason from llama.cpp's log, where its exception does not tell."""
+    lines = [_LOG_PREFIX.sub("", line) for line in worker.log]
+    path = model.paths[0]
+    for line in lines:
+        if "couldn't bind" in line:
+            return _cannot_listen(config["hosts"][0], config["port"], "it is taken")
+        if "unknown model architecture" in line:
+            name = model.header.architecture
+            return EngineError(
+                f"this llama.cpp does not know the architecture {name!r} of {path}",
+                hint="a newer one may: pip install -U xllamacpp",
+            )
+        _, found, reason = line.partition("error loading model: ")
+        if found:
+            return EngineError(
+                f"llama.cpp cannot load {path}: {reason}",
+                hint="'outlast verify' tells whether the archive's copy is damaged",
+            )
+    return error
+
+
+def _check_free(host: str, port: int) -> None:
+    """Tries to listen, for a better message than the worker could give."""
+    # llama.cpp takes a name that ends so for a socket in the file system.
+    if not host or host.endswith(".sock"):
+        raise UsageError(f"{host!r} is not a host to listen on")
+    if not 0 <= port <= 65_535:
+        raise UsageError(f"{port} is not a port", hint="0 to 65535; 0 picks a free one")
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise _cannot_listen(host, port, error.strerror or str(error)) from error
+
+
+def _cannot_listen(host: str, port: int, why: str) -> EngineError:
+    return EngineError(
+        f"cannot listen on {host} port {port}: {why}",
+        hint="another --port (0 picks a free one) or --host",
+    )

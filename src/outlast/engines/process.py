@@ -1,0 +1,163 @@
+"""The outside of a worker process: starts it, talks to it, says why it died, and ends it."""
+
+import collections
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from outlast.model.cancel import Cancel
+from outlast.model.errors import EngineError
+
+Log = Callable[[str], None]
+"""Receives the engine's own log, a line at a time, from another thread. Must not raise."""
+
+_LOG_LINES = 400
+_LOG_LINE_BYTES = 8192
+_EVENT_BYTES = 16 * 1024 * 1024
+_POLL_SECONDS = 0.1
+_GRACE_SECONDS = 2.0
+_PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+class TooSlowError(Exception):
+    """A worker did not answer by the deadline."""
+
+
+class Worker:
+    """A process that runs ``<module>.main()`` in a private, empty folder, :attr:`folder`.
+
+    It gets a session of its own: Ctrl-C at the terminal reaches the parent alone, which decides.
+    """
+
+    def __init__(self, module: str, engine: str, log: Log | None = None) -> None:
+        if not sys.executable:
+            raise EngineError("engines need the Python interpreter's path, which is unknown here")
+        self._engine = engine
+        self._listener = log
+        self._lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
+        self._buffer = bytearray()
+        self.folder = tempfile.mkdtemp(prefix="outlast-engine-")
+        # -P: the folder that the user happens to be in must not lend its modules.
+        code = f"import sys; sys.path.append({_PACKAGE_ROOT!r}); import {module} as m; m.main()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code],
+            cwd=self.folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._drainer = threading.Thread(target=self._drain, daemon=True)
+        self._drainer.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def log(self) -> Sequence[str]:
+        """The last lines that the engine logged."""
+        return list(self._lines)
+
+    def start(
+        self, config: Mapping[str, Any], cancel: Cancel, links: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Loads the model; returns what the worker says of it. `links` maps names in the worker's
+        folder to files. Ends the worker where that fails: raises :class:`EngineError`, or
+        :class:`Cancelled` once `cancel` is set.
+        """
+        try:
+            for name, path in links.items():
+                os.symlink(os.path.abspath(path), os.path.join(self.folder, name))
+            self.send({"config": config})
+            event = self.receive(cancel)
+        except BaseException:
+            self.stop(grace=0)
+            raise
+        if "ready" in event:
+            ready: dict[str, Any] = event["ready"]
+            return ready
+        # It ends by itself, and its last words are still on their way.
+        self.stop()
+        raise EngineError(str(event.get("failed")), hint=str(event.get("hint", "")))
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self.failure() from None
+
+    def receive(self, cancel: Cancel, deadline: float | None = None) -> dict[str, Any]:
+        """The worker's next event. Raises :class:`Cancelled` once `cancel` is set,
+        :class:`TooSlowError` at `deadline` (of :func:`time.monotonic`), and :class:`EngineError`
+        when the worker has died.
+        """
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        while (end := self._buffer.find(b"\n")) < 0:
+            cancel.check()
+            if deadline is not None and time.monotonic() > deadline:
+                raise TooSlowError
+            if not select.select([descriptor], [], [], _POLL_SECONDS)[0]:
+                continue
+            data = os.read(descriptor, 65_536)
+            if not data or len(self._buffer) > _EVENT_BYTES:
+                raise self.failure()
+            self._buffer += data
+        cancel.check()
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        event: dict[str, Any] = json.loads(line)
+        return event
+
+    def failure(self) -> EngineError:
+        """Why the worker died, as far as it can be told. Ends what is left of it."""
+        self.stop(grace=0.5)
+        status = self._process.returncode
+        how = f"exit status {status}"
+        if status < 0:
+            how = f"signal {signal.Signals(-status).name}"
+        reason = next((line for line in reversed(self._lines) if line.strip()), "no message")
+        return EngineError(
+            f"{self._engine} ended unexpectedly ({how}): {reason.strip()}",
+            hint="the file may be damaged ('outlast verify') or need more memory than there is",
+        )
+
+    def stop(self, grace: float = _GRACE_SECONDS) -> None:
+        """Ends the worker, after `grace` seconds the hard way. May be called again."""
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        if grace > 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(grace)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        # Only a grandchild that kept the pipe could make this wait.
+        self._drainer.join(grace + 1)
+        process.stdout.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _drain(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as stream:
+            while raw := stream.readline(_LOG_LINE_BYTES):
+                line = raw.decode("utf-8", "replace").rstrip("\n")
+                self._lines.append(line)
+                if self._listener is not None:
+                    self._listener(line)

@@ -1,0 +1,142 @@
+"""Add: archive a folder or a file of this machine."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlast.model.control import Control
+from outlast.model.digest import Digest, GitOid
+from outlast.model.errors import BadNameError, DiskFullError, NotFoundError, UsageError
+from outlast.model.events import FileDone, Note, Planned
+from outlast.model.hashing import Names
+from outlast.model.manifest import FileEntry, Revision
+from outlast.model.names import Target, check_paths
+from outlast.ops.ingest import ingest
+from outlast.ops.select import Selection
+from outlast.store import disk
+from outlast.store.archive import Archive
+from outlast.store.refs import Ref
+from outlast.store.writer import Writer
+
+_SKIPPED = frozenset({".git", ".DS_Store", ".cache", "__pycache__"})
+"""Folders and files that tools leave behind and that are not part of a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What an add did. `stored` counts the bytes that were not here before."""
+
+    revision: Revision
+    manifest: Digest
+    stored: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    path: str
+    real: Path
+    size: int
+
+
+def add(
+    archive: Archive,
+    folder: Path,
+    target: Target,
+    *,
+    selection: Selection,
+    follow_links: bool,
+    control: Control,
+) -> Added:
+    """Archives `folder` (or a single file) as `target`; its ref is `main` unless it names one.
+
+    Links are refused unless `follow_links`, because what they lead to is not part of the folder.
+    """
+    ref = target.ref or "main"
+    if GitOid.is_valid(ref):
+        raise UsageError(f"{ref} is a commit id; an added folder gets its own", hint="name a tag")
+    found = [f for f in _walk(folder, follow_links, control) if selection.wants(f.path)]
+    if not found:
+        raise NotFoundError(f"nothing to add in {folder}", hint="check the path and --include")
+    check_paths(file.path for file in found)
+    total = sum(file.size for file in found)
+    control.emit(Planned("add", str(target), len(found), total))
+    with archive.writer() as writer:
+        entries, stored = [], 0
+        for file in found:
+            control.cancel.check()
+            entry, new = _store(archive, writer, file, control)
+            entries.append(entry)
+            stored += entry.size if new else 0
+        revision = Revision.of(target.repo, None, entries)
+        digest = archive.put_revision(writer, revision)
+        archive.refs.put(writer, target.repo, Ref(ref, revision.id))
+    return Added(revision, digest, stored)
+
+
+def _walk(folder: Path, follow_links: bool, control: Control) -> Iterator[_Found]:
+    with disk.reporting(folder):
+        if folder.is_file():
+            yield _check(folder.name, folder, follow_links)
+            return
+        if not folder.is_dir():
+            raise NotFoundError(f"no file or folder at {folder}", hint="check the path")
+        for root, folders, files in os.walk(folder):
+            for name in sorted({*folders, *files} & _SKIPPED):
+                control.emit(Note(f"left out: {os.path.relpath(os.path.join(root, name), folder)}"))
+            folders[:] = sorted(name for name in folders if name not in _SKIPPED)
+            links = [name for name in folders if os.path.islink(os.path.join(root, name))]
+            for name in sorted([*links, *(name for name in files if name not in _SKIPPED)]):
+                real = Path(root, name)
+                yield _check(real.relative_to(folder).as_posix(), real, follow_links)
+
+
+def _check(path: str, real: Path, follow_links: bool) -> _Found:
+    if real.is_symlink() and (real.is_dir() or not follow_links):
+        raise BadNameError(
+            f"{path!r} is a link",
+            hint="--follow-links archives the files that links lead to; links to folders are not"
+            " followed",
+        )
+    info = os.stat(real)
+    if not stat.S_ISREG(info.st_mode):
+        raise BadNameError(f"{path!r} is not a regular file", hint="leave it out with --exclude")
+    return _Found(path, real, info.st_size)
+
+
+def _store(
+    archive: Archive, writer: Writer, file: _Found, control: Control
+) -> tuple[FileEntry, bool]:
+    names, new = store_file(archive, writer, file.real, file.path, control)
+    control.emit(FileDone(file.path, names.size, names.sha256.hex, already=not new))
+    entry = FileEntry(file.path, names.size, names.sha256, names.git_sha1, names.merkle_root)
+    return entry, new
+
+
+def store_file(
+    archive: Archive, writer: Writer, real: Path, path: str, control: Control
+) -> tuple[Names, bool]:
+    """Copies a file into the archive; its names, and whether its bytes are new there."""
+    free, size = disk.free_bytes(archive.layout.home), os.stat(real).st_size
+    if size > free:
+        raise DiskFullError(f"{path} needs {size} bytes; {free} are free in {archive.layout.home}")
+    temp = writer.temp()
+    with disk.reporting(real):
+        source = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        with disk.reporting(archive.layout.home):
+            target = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, disk.PRIVATE)
+            try:
+                names = ingest(source, target, path, control)
+                if writer.claim(names.sha256, names.size):
+                    disk.remove(temp)
+                    return names, False
+                os.fchmod(target, disk.READ_ONLY)
+                disk.fsync(target)
+            finally:
+                os.close(target)
+    finally:
+        os.close(source)
+    writer.publish_blob(temp, names.sha256, names.size)
+    return names, True

@@ -1,0 +1,161 @@
+"""Adopt: take an existing Hugging Face cache into the archive, by hard links where possible."""
+
+import datetime as dt
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from outlast.model.control import Control
+from outlast.model.digest import Digest, GitOid
+from outlast.model.errors import NotFoundError, OutlastError
+from outlast.model.events import FileDone, FileProblem, Planned
+from outlast.model.hashing import Names
+from outlast.model.manifest import FileEntry, Revision
+from outlast.model.names import check_path
+from outlast.ops.add import store_file
+from outlast.ops.ingest import ingest
+from outlast.sources.hfcache import CachedFile, CachedRevision, scan
+from outlast.store import disk
+from outlast.store.archive import Archive
+from outlast.store.refs import Ref
+from outlast.store.writer import Writer
+
+
+@dataclass(slots=True)
+class Adopted:
+    """What an adoption did; `linked` and `copied` count bytes, `problems` are the files that were
+    refused.
+    """
+
+    revisions: list[Revision] = field(default_factory=list)
+    linked: int = 0
+    copied: int = 0
+    problems: list[FileProblem] = field(default_factory=list)
+
+
+def adopt(
+    archive: Archive, cache: Path, *, only: Sequence[str], copy: bool, control: Control
+) -> Adopted:
+    """Takes every revision of `cache` (or of the repositories `only`), verifying each blob
+    against its own name. A corrupt one is reported and left where it is; the rest is taken.
+    """
+    if not cache.is_dir():
+        raise NotFoundError(f"no cache folder at {cache}", hint="name it: outlast adopt FOLDER")
+    with disk.reporting(cache):
+        found = [r for r in scan(cache) if not only or str(r.repo) in only]
+    if not found:
+        raise NotFoundError(f"no model in {cache}", hint="it should hold folders 'models--…'")
+    sizes = {file.real: file.real.stat().st_size for rev in found for file in rev.files}
+    control.emit(Planned("adopt", str(cache), len(sizes), sum(sizes.values())))
+    job = _Adoption(archive, control, copy=copy)
+    for cached in found:
+        job.take(cached)
+    return job.result
+
+
+class _Adoption:
+    def __init__(self, archive: Archive, control: Control, *, copy: bool) -> None:
+        self._archive = archive
+        self._control = control
+        self._copy = copy
+        self._seen: dict[Path, Names] = {}
+        self.result = Adopted()
+
+    def take(self, cached: CachedRevision) -> None:
+        entries = []
+        with self._archive.writer() as writer:
+            for file in cached.files:
+                self._control.cancel.check()
+                try:
+                    entries.append(self._take_file(writer, cached, file))
+                except _RefusedError as refusal:
+                    problem = FileProblem(f"{cached.repo}: {file.path}", str(refusal), "corrupt")
+                    self.result.problems.append(problem)
+                    self._control.emit(problem)
+            if entries:
+                self._record(writer, cached, entries)
+
+    def _record(self, writer: Writer, cached: CachedRevision, entries: list[FileEntry]) -> None:
+        repo, commit = cached.repo, cached.commit
+        held = self._archive.load(repo, commit)
+        new = {entry.path for entry in entries} - {e.path for e in held.files} if held else None
+        if held is None or (held.unlisted and new):
+            others = [e for e in held.files if e.path not in (new or ())] if held else []
+            kept = {entry.path: entry for entry in (*others, *entries)}
+            revision = Revision.of(repo, commit, kept.values(), unlisted=True)
+            self._archive.put_revision(writer, revision)
+        else:
+            revision = held
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        for name in cached.refs:
+            if self._archive.refs.get(repo, name) is None:
+                self._archive.refs.put(writer, repo, Ref(name, commit, "cache", now))
+        self.result.revisions.append(revision)
+
+    def _take_file(self, writer: Writer, cached: CachedRevision, file: CachedFile) -> FileEntry:
+        try:
+            check_path(file.path)
+        except OutlastError as error:
+            raise _RefusedError(str(error)) from error
+        if file.claim is None:
+            raise _RefusedError("its name in the cache does not say what it is: not verifiable")
+        names = self._seen.get(file.real)
+        if names is None:
+            names = self._store(writer, file)
+            self._seen[file.real] = names
+            self._control.emit(
+                FileDone(f"{cached.repo}: {file.path}", names.size, names.sha256.hex)
+            )
+        elif not writer.claim(names.sha256, names.size):
+            names = self._store(writer, file)
+        lfs = isinstance(file.claim, Digest)
+        git = None if lfs else names.git_sha1
+        return FileEntry(file.path, names.size, names.sha256, git, names.merkle_root)
+
+    def _store(self, writer: Writer, file: CachedFile) -> Names:
+        """Verifies a cached blob against its name, then links or copies it."""
+        with disk.reporting(file.real):
+            fd = os.open(file.real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            names = ingest(fd, None, file.path, self._control)
+            claims: tuple[Digest | GitOid | None, ...] = (names.sha256, names.git_sha1)
+            if file.claim not in claims:
+                raise _RefusedError(f"corrupt: its name is {file.claim}, its bytes are not")
+            self._place(writer, file, names, fd)
+        finally:
+            os.close(fd)
+        return names
+
+    def _place(self, writer: Writer, file: CachedFile, names: Names, fd: int) -> None:
+        if writer.claim(names.sha256, names.size):
+            return
+        temp = writer.temp()
+        if not self._copy and _hard_link(fd, file.real, temp):
+            disk.fsync(fd)
+            writer.publish_blob(temp, names.sha256, names.size)
+            self.result.linked += names.size
+            return
+        copied, _ = store_file(self._archive, writer, file.real, file.path, self._control)
+        if copied != names:
+            raise _RefusedError("it changed while it was copied")
+        self.result.copied += names.size
+
+
+class _RefusedError(Exception):
+    """Why a cached file was not taken."""
+
+
+def _hard_link(fd: int, real: Path, temp: Path) -> bool:
+    """Gives the open file a second name, read-only from now on; False where that is impossible,
+    as between file systems.
+    """
+    try:
+        os.link(real, temp, follow_symlinks=False)
+    except OSError:
+        return False
+    if not os.path.samestat(os.fstat(fd), os.stat(temp)):
+        disk.remove(temp)  # replaced since it was opened
+        return False
+    os.chmod(temp, disk.READ_ONLY)
+    return True

@@ -1,0 +1,209 @@
+"""Doctor: what is wrong with this machine or archive, and how to mend it."""
+
+import fcntl
+import importlib.metadata
+import importlib.util
+import os
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from outlast.model.digest import Digest
+from outlast.model.errors import OutlastError
+from outlast.store import disk
+from outlast.store.archive import Archive
+from outlast.store.index import load_manifest
+from outlast.store.layout import Layout
+from outlast.store.writer import orphans
+
+_LOW = 5 * 1024**3
+_MIN_SQLITE = (3, 37, 0)
+
+
+class Health(StrEnum):
+    """How a finding matters: `WRONG` makes the doctor's exit status non-zero."""
+
+    OK = "ok"
+    NOTE = "note"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what was looked at, how it is, and what to do about it."""
+
+    check: str
+    health: Health
+    text: str
+    mend: str = ""
+
+
+def examine(home: Path) -> Iterator[Finding]:
+    """Checks this machine, then the archive at `home`; changes nothing."""
+    yield _python()
+    yield from _engines()
+    layout = Layout(home)
+    if not layout.marker.exists():
+        text = f"no archive at {home} yet"
+        yield Finding("archive", Health.NOTE, text, "'outlast pull' or 'outlast add' makes one")
+        return
+    try:
+        layout.check()
+    except OutlastError as error:
+        yield Finding("archive", Health.WRONG, str(error), error.hint)
+        return
+    yield Finding("archive", Health.OK, str(home))
+    yield _room(home)
+    yield _file_system(layout)
+    yield from _content(home)
+
+
+def rebuild(home: Path) -> int:
+    """Recreates the index from the archive's plain files; returns how many manifests it read."""
+    layout = Layout(home)
+    layout.check()
+    with Archive(home) as archive:
+        return archive.index.rebuild()
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sqlite3.sqlite_version_info < _MIN_SQLITE:
+        text = f"Python {version} with SQLite {sqlite3.sqlite_version}"
+        return Finding("python", Health.WRONG, text, "outlast needs SQLite 3.37 or newer")
+    return Finding("python", Health.OK, f"{version}, SQLite {sqlite3.sqlite_version}")
+
+
+def _engines() -> Iterator[Finding]:
+    for package, extra, what in (
+        ("xllamacpp", "run", "GGUF models"),
+        ("transformers", "transformers", "safetensors models"),
+    ):
+        if importlib.util.find_spec(package) is None:
+            text, mend = f"{package} is not installed", f"pip install 'outlast[{extra}]'"
+            yield Finding(f"run {what}", Health.NOTE, text, mend)
+        else:
+            version = importlib.metadata.version(package)
+            yield Finding(f"run {what}", Health.OK, f"{package} {version}")
+
+
+def _room(home: Path) -> Finding:
+    free = disk.free_bytes(home)
+    health = Health.OK if free >= _LOW else Health.NOTE
+    mend = "" if free >= _LOW else "'outlast gc' frees what nothing refers to"
+    return Finding("room", health, f"{free / 1e9:.1f} GB free", mend)
+
+
+def _file_system(layout: Layout) -> Finding:
+    """Tries what outlast relies on: durable writes, locks, links."""
+    trials: tuple[tuple[str, Callable[[Path], object]], ...] = (
+        ("write", lambda folder: disk.write_temp(folder / "a", b"x", 0o600)),
+        ("lock", _lock),
+        ("hard link", lambda folder: os.link(folder / "a", folder / "b")),
+        ("symbolic link", lambda folder: os.symlink("a", folder / "c")),
+    )
+    lacking = []
+    try:
+        with tempfile.TemporaryDirectory(dir=layout.tmp, prefix="doctor-") as folder:
+            for name, trial in trials:
+                try:
+                    trial(Path(folder))
+                except OSError as error:
+                    lacking.append(f"{name}: {error.strerror}")
+    except OSError as error:
+        lacking.append(f"write: {error.strerror}")
+    if not lacking:
+        return Finding("file system", Health.OK, "writes, locks and links work")
+    needed = [problem for problem in lacking if problem.startswith(("write", "lock"))]
+    mend = "move the archive to a local file system, or check its permissions"
+    health = Health.WRONG if needed else Health.NOTE
+    return Finding("file system", health, "; ".join(lacking), mend)
+
+
+def _lock(folder: Path) -> None:
+    with open(folder / "a", "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _content(home: Path) -> Iterator[Finding]:
+    try:
+        with Archive(home) as archive:
+            yield from _manifests(archive)
+            yield _index(archive)
+            yield _drafts(archive)
+            yield _refs(archive)
+            yield _leftovers(archive)
+    except OutlastError as error:
+        yield Finding("index", Health.WRONG, str(error), "outlast doctor --rebuild")
+
+
+def _manifests(archive: Archive) -> Iterator[Finding]:
+    paths = sorted(archive.layout.manifests.glob("*.json"))
+    bad = absent = 0
+    for path in paths:
+        try:
+            revision = load_manifest(archive.layout, _digest(path))
+        except OutlastError:
+            bad += 1
+            continue
+        absent += sum(not archive.holds(entry) for entry in revision.files)
+    if bad:
+        mend = "'outlast verify --quarantine' puts them away; pull again"
+        yield Finding("manifests", Health.WRONG, f"{bad} of {len(paths)} are damaged", mend)
+    else:
+        yield Finding("manifests", Health.OK, f"{len(paths)} read")
+    if absent:
+        mend = "'outlast verify' names them; pull again"
+        yield Finding("blobs", Health.WRONG, f"{absent} files have lost their bytes", mend)
+    else:
+        yield Finding("blobs", Health.OK, "all are there ('outlast verify' reads them)")
+
+
+def _digest(path: Path) -> Digest:
+    return Digest(path.stem)
+
+
+def _index(archive: Archive) -> Finding:
+    indexed = {summary.digest for summary in archive.index.summaries()}
+    good = set()
+    for path in archive.layout.manifests.glob("*.json"):
+        try:
+            good.add(load_manifest(archive.layout, _digest(path)).digest)
+        except OutlastError:
+            continue
+    if indexed != good:
+        text = "it disagrees with the manifests"
+        return Finding("index", Health.WRONG, text, "outlast doctor --rebuild")
+    return Finding("index", Health.OK, f"{len(indexed)} revisions")
+
+
+def _drafts(archive: Archive) -> Finding:
+    drafts = list(archive.drafts.all())
+    if not drafts:
+        return Finding("unfinished", Health.OK, "no interrupted pull")
+    names = ", ".join(f"{draft.repo}@{draft.id.hex[:12]}" for draft in drafts[:3])
+    mend = "pull again: it resumes; or 'outlast rm'"
+    return Finding("unfinished", Health.NOTE, f"{len(drafts)}: {names}", mend)
+
+
+def _refs(archive: Archive) -> Finding:
+    lost = []
+    for repo in archive.refs.repos():
+        commits = set(archive.commits(repo))
+        lost += [f"{repo}@{r.name}" for r in archive.refs.list(repo) if r.commit not in commits]
+    if lost:
+        text = f"{len(lost)} point at nothing: {', '.join(lost[:3])}"
+        return Finding("refs", Health.WRONG, text, "pull the model again, or 'outlast rm' the ref")
+    return Finding("refs", Health.OK, "every ref points at a revision")
+
+
+def _leftovers(archive: Archive) -> Finding:
+    dead = orphans(archive.layout)
+    if dead:
+        text = f"{dead} folders of processes that died"
+        return Finding("tmp", Health.NOTE, text, "'outlast gc' sweeps them")
+    return Finding("tmp", Health.OK, "nothing left behind")
