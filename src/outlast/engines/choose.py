@@ -196,8 +196,10 @@ def _transformers(sizes: dict[str, int], folder: str) -> Choice:
         raise error
     weights = {p for p in here if p.lower().endswith(".safetensors")}
     # Some publishers add a second copy of the weights in their own layout.
-    named = {p for p in weights if not _base(p).startswith("consolidated")}
-    beside = {p for p in here if _BESIDE_WEIGHTS.search(p)}
+    named = {
+        p for p in weights if not _base(p).startswith("consolidated") and not _is_adapter(_base(p))
+    }
+    beside = {p for p in here if _BESIDE_WEIGHTS.search(p) and not _is_adapter(_base(p))}
     extra = {_join(folder, "additional_chat_templates/") + _base(p) for p in sizes}
     files = sorted((named or weights) | beside | extra.intersection(sizes))
     why = "safetensors with a config.json run with transformers"
@@ -209,11 +211,16 @@ def _no_model(paths: Iterable[str]) -> EngineError | None:
     names = {_base(path) for path in paths}
     if "model_index.json" in names:
         return EngineError("this is a diffusion pipeline", hint="run it with diffusers")
-    if "adapter_config.json" in names:
+    weights = {name for name in names if name.lower().endswith(".safetensors")}
+    if "adapter_config.json" in names and not {w for w in weights if not _is_adapter(w)}:
         return EngineError(
             "this is an adapter (LoRA), not a model", hint="run the base model that it adapts"
         )
     return None
+
+
+def _is_adapter(name: str) -> bool:
+    return name.startswith("adapter_")
 
 
 def _nothing(sizes: dict[str, int], engine: str | None) -> EngineError:

@@ -163,7 +163,8 @@ class _Parser:
         tensors, pairs = int(self._scalar(_U64)), int(self._scalar(_U64))
         for _ in range(pairs):
             self._pair()
-        if not self._values.get("general.architecture"):
+        # Of a split model, only the first part need say what it is.
+        if not self._values.get("general.architecture") and not self._values.get("split.no"):
             raise self._bad("it does not name an architecture")
         self._check_extent(max((self._tensor() for _ in range(tensors)), default=0))
         return GgufHeader(version, tensors, self._values, self._template)

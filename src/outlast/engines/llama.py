@@ -9,6 +9,7 @@ import importlib.util
 import os
 import re
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,7 +17,7 @@ from typing import Any, Self
 
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.gguf import GgufHeader, read_header
-from outlast.engines.process import Log, Worker
+from outlast.engines.process import Log, TooSlowError, Worker
 from outlast.model.cancel import Cancel
 from outlast.model.errors import EngineError, UsageError
 
@@ -25,6 +26,7 @@ DEFAULT_CONTEXT = 8192
 _SERVED_AT_ONCE = 4
 _POLL_SECONDS = 0.2
 _MEAN_POOLING = 1
+_TEMPLATE_SECONDS = 30
 # A socket in the worker's private folder: a chat opens no port.
 _CHAT_SOCKET = "chat.sock"
 _SHARD_NAME = re.compile(r"^(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<end>\.gguf)$", re.IGNORECASE)
@@ -210,19 +212,40 @@ def _config(model: _Model, options: LlamaOptions) -> dict[str, Any]:
         "pooling": None,
         "plain": False,
         "parallel": 1,
-        "verbose": options.log is not None,
     }
 
 
 def _launch(
     model: _Model, config: dict[str, Any], options: LlamaOptions, cancel: Cancel
 ) -> tuple[Worker, dict[str, Any]]:
-    worker = Worker("outlast.engines.llama_worker", NAME, options.log)
+    watch = _LoadWatch(options.log)
+    worker = Worker("outlast.engines.llama_worker", NAME, watch.see)
     links = dict(zip(model.link_names, model.paths, strict=True))
     try:
-        return worker, worker.start(config, cancel, links)
+        return worker, worker.start(config, cancel, links, lambda: watch.limit)
+    except TooSlowError:
+        raise EngineError(
+            f"the chat template of {model.paths[0]} did not finish in {_TEMPLATE_SECONDS} seconds",
+            hint="it may be damaged or hostile",
+        ) from None
     except EngineError as error:
         raise _explained(error, worker, model, config) from error
+
+
+class _LoadWatch:
+    """Follows the log while a model loads. Weights may take as long as they take; but then
+    llama.cpp tries the chat template, which is a program by whoever made the file.
+    """
+
+    def __init__(self, log: Log | None) -> None:
+        self._log = log
+        self.limit: float | None = None
+
+    def see(self, line: str) -> None:
+        if self.limit is None and "load_model: initializing" in line:
+            self.limit = time.monotonic() + _TEMPLATE_SECONDS
+        if self._log is not None:
+            self._log(line)
 
 
 def _explained(
@@ -240,6 +263,9 @@ def _explained(
                 f"this llama.cpp does not know the architecture {name!r} of {path}",
                 hint="a newer one may: pip install -U xllamacpp",
             )
+        if "chat template parsing error: " in line or "chat_templates_init: error: " in line:
+            why = line.partition("error: ")[2]
+            return EngineError(f"llama.cpp cannot use the chat template of {path}: {why}")
         _, found, reason = line.partition("error loading model: ")
         if found:
             return EngineError(

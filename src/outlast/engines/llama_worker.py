@@ -1,9 +1,12 @@
 """The worker process of :mod:`outlast.engines.llama`: llama.cpp through xllamacpp.
 
 The configuration's keys are `model` and `hosts` (paths and addresses), `port`, `context`,
-`threads`, `gpu_layers`, `api_key`, `alias`, `pooling`, `plain`, `parallel` and `verbose`.
+`threads`, `gpu_layers`, `api_key`, `alias`, `pooling`, `plain` and `parallel`.
 """
 
+import contextlib
+import os
+import resource
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -77,6 +80,10 @@ class _Answer:
             if self._error.get("type") == "exceed_context_size_error":
                 hint = "a larger --context, or a shorter conversation"
             raise RefusedError(str(self._error.get("message")), hint)
+        if not self._last.get("usage", {}).get("prompt_tokens"):
+            raise RefusedError(
+                "the prompt is empty", "the model's chat template may be damaged or hostile"
+            )
         usage, timings = self._last.get("usage", {}), self._last.get("timings", {})
         return {
             "usage": {
@@ -96,7 +103,8 @@ def _params(xllamacpp: Any, config: Mapping[str, Any]) -> Any:
     params.hostnames = config["hosts"]
     params.port = config["port"]
     params.api_keys = [config["api_key"]] if config["api_key"] else []
-    params.verbosity = 3 if config["verbose"] else 1
+    # The parent keeps the log to itself, and tells from it how far loading has come.
+    params.verbosity = 3
     params.n_ctx = config["context"]
     if config["threads"] is not None:
         params.cpuparams.n_threads = config["threads"]
@@ -131,6 +139,7 @@ def _close_doors(params: Any) -> None:
 
 
 def load(config: Json) -> LlamaRunner:
+    _harden()
     try:
         import xllamacpp  # noqa: PLC0415 - an optional extra
     except ImportError as error:
@@ -138,6 +147,17 @@ def load(config: Json) -> LlamaRunner:
             f"xllamacpp cannot be loaded: {error}", "pip install 'outlast[run]'"
         ) from error
     return LlamaRunner(xllamacpp, config)
+
+
+def _harden() -> None:
+    # ggml would start a debugger on itself to print where it aborted.
+    os.putenv("GGML_NO_BACKTRACE", "1")
+    # The weights are mapped and do not count. What else needs more than the machine has, such as
+    # a hostile chat template, is to fail here, and not to drive the machine out of memory.
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (physical, hard))
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -26,6 +27,7 @@ _LOG_LINE_BYTES = 8192
 _EVENT_BYTES = 16 * 1024 * 1024
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 2.0
+_LOUD = re.compile(r"ASSERT|ABORT|[Ee]rror|ERROR|^[\d.]+ E ")
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -70,17 +72,22 @@ class Worker:
         return list(self._lines)
 
     def start(
-        self, config: Mapping[str, Any], cancel: Cancel, links: Mapping[str, str]
+        self,
+        config: Mapping[str, Any],
+        cancel: Cancel,
+        links: Mapping[str, str],
+        limit: Callable[[], float | None] = lambda: None,
     ) -> dict[str, Any]:
         """Loads the model; returns what the worker says of it. `links` maps names in the worker's
-        folder to files. Ends the worker where that fails: raises :class:`EngineError`, or
-        :class:`Cancelled` once `cancel` is set.
+        folder to files; `limit` tells the time (of :func:`time.monotonic`) by which it has to be
+        ready, once that is known. Ends the worker where loading fails: raises
+        :class:`EngineError`, :class:`TooSlowError`, or :class:`Cancelled` once `cancel` is set.
         """
         try:
             for name, path in links.items():
                 os.symlink(os.path.abspath(path), os.path.join(self.folder, name))
             self.send({"config": config})
-            event = self.receive(cancel)
+            event = self._first_event(cancel, limit)
         except BaseException:
             self.stop(grace=0)
             raise
@@ -90,6 +97,15 @@ class Worker:
         # It ends by itself, and its last words are still on their way.
         self.stop()
         raise EngineError(str(event.get("failed")), hint=str(event.get("hint", "")))
+
+    def _first_event(self, cancel: Cancel, limit: Callable[[], float | None]) -> dict[str, Any]:
+        while True:
+            now = time.monotonic()
+            end = limit()
+            if end is not None and now > end:
+                raise TooSlowError
+            with contextlib.suppress(TooSlowError):
+                return self.receive(cancel, now + 1)
 
     def send(self, message: Mapping[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -129,7 +145,9 @@ class Worker:
         how = f"exit status {status}"
         if status < 0:
             how = f"signal {signal.Signals(-status).name}"
-        reason = next((line for line in reversed(self._lines) if line.strip()), "no message")
+        lines = [line for line in self._lines if line.strip()]
+        loud = [line for line in lines if _LOUD.search(line)]
+        reason = (loud or lines or ["no message"])[-1]
         return EngineError(
             f"{self._engine} ended unexpectedly ({how}): {reason.strip()}",
             hint="the file may be damaged ('outlast verify') or need more memory than there is",

@@ -47,7 +47,8 @@ class Runner(Protocol):
 def work(load: Callable[[Json], Runner]) -> None:
     """Runs this process as a worker until its standard input ends. Does not return."""
     emit = _claim_stdout()
-    _harden()
+    # A core dump would hold the whole model.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     line = sys.stdin.buffer.readline()
     if not line:
         os._exit(0)
@@ -104,10 +105,3 @@ def _claim_stdout() -> Emit:
                 data = data[os.write(descriptor, data) :]
 
     return emit
-
-
-def _harden() -> None:
-    # A core dump would hold the whole model.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # ggml would start a debugger on itself to print where it aborted.
-    os.putenv("GGML_NO_BACKTRACE", "1")

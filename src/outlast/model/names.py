@@ -116,7 +116,7 @@ def unquote_ref(name: str) -> str:
     return unquote(name)
 
 
-def _segment_problem(segment: str) -> str | None:  # noqa: PLR0911 - one line a rule
+def _segment_problem(segment: str) -> str | None:
     if segment in {"", ".", ".."}:
         return "an empty, '.' or '..' part"
     if len(segment.encode("utf-8", "surrogatepass")) > MAX_SEGMENT:

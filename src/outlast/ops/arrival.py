@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 from outlast.model import merkle
 from outlast.model.cancel import Cancel
@@ -29,6 +30,18 @@ class _Given:
     doubled: bool = False
 
 
+class Watcher(Protocol):
+    """Somebody who follows a file as it arrives. Called with the arrival's lock held, from its
+    threads: must not block.
+    """
+
+    def advanced(self) -> None:
+        """The frontier moved."""
+
+    def mismatched(self, hashes: list[bytes]) -> None:
+        """The whole file, whose pieces have these merkle hashes, proved wrong. It starts anew."""
+
+
 class Arrival:
     """A file that is being fetched into a partial, from any number of lanes at once."""
 
@@ -40,6 +53,7 @@ class Arrival:
         """Pieces that are here without a gap, from the start."""
         self.changed = threading.Condition()
         self.error: OutlastError | None = None
+        self.watcher: Watcher | None = None
         self.only: Lane | None = None
         """The lane whose version of the file is on trial, after a mismatch."""
         self._given: dict[int, _Given] = {}
@@ -143,6 +157,8 @@ class Arrival:
             self.frontier += 1
         with self.changed:
             self.changed.notify_all()
+            if self.watcher is not None:
+                self.watcher.advanced()
 
     def close(self) -> None:
         """From here on nothing is written to the partial, whatever a late connection brings."""
@@ -191,6 +207,8 @@ class Arrival:
         which either clears it and shows who lied, or convicts it.
         """
         with self.changed:
+            if self.watcher is not None:
+                self.watcher.mismatched([self._hashes[index] for index in range(self.count)])
             shares = list(self._owners.values())
             guilty = shares[0] if len(shares) == self.count and len(set(shares)) == 1 else None
             suspect = max(set(shares), key=shares.count) if shares else None

@@ -27,6 +27,8 @@ from outlast.store.partials import present_bytes
 from outlast.store.refs import About, Ref
 from outlast.store.writer import Writer
 
+METADATA_PATIENCE = Patience(tries=4)
+_KIND_TIMEOUT = 10.0
 _RESERVE = 64 * 1024 * 1024
 """Bytes left free on the disk, for manifests, the index and everybody else."""
 
@@ -87,7 +89,7 @@ def pull(
     if not sources:
         raise UsageError("no source to pull from", hint="name one with --from")
     ref = target.ref or "main"
-    listing, source = describe(sources, target.repo, ref, wishes.patience, control)
+    listing, source = describe(sources, target.repo, ref, METADATA_PATIENCE, control)
     plan = make_plan(archive, listing, ref, source.name, selection)
     control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
     if dry_run:
@@ -105,7 +107,7 @@ def pull(
             fetched = _fetch(crew, plan)
             sealed = seal(archive, writer, plan.repo, plan.commit)
         digest, partial = sealed
-        remember(archive, writer, listing, ref, source.name)
+        remember(archive, writer, listing, ref, source)
     return Pulled(plan, digest, partial, fetched)
 
 
@@ -120,7 +122,7 @@ def describe(
     first: OutlastError | None = None
     for source in sources:
         try:
-            return _patiently(source, repo, ref, patience, control), source
+            return patiently(source, repo, ref, patience, control), source
         except SOURCE_FAULTS as error:
             first = first or error
             if len(sources) > 1:
@@ -128,7 +130,7 @@ def describe(
     raise first or NotFoundError(f"no source knows {repo}@{ref}")
 
 
-def _patiently(
+def patiently(
     source: Source, repo: RepoId, ref: str, patience: Patience, control: Control
 ) -> Listing:
     """Asks for metadata, again and again where the source may recover."""
@@ -293,12 +295,27 @@ def seal(archive: Archive, writer: Writer, repo: RepoId, commit: GitOid) -> tupl
     return archive.put_revision(writer, revision), revision.partial
 
 
-def remember(archive: Archive, writer: Writer, listing: Listing, ref: str, source: str) -> None:
+def remember(archive: Archive, writer: Writer, listing: Listing, ref: str, source: Source) -> None:
     """Notes where `ref` points, who said so and when; and what the source says of the model."""
+    repo = listing.repo
     if len(ref) < MIN_PREFIX or not listing.commit.hex.startswith(ref):
+        old = archive.refs.get(repo, ref)
+        kind = (old.kind if old else "") or _kind_of(source, repo, ref)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        archive.refs.put(writer, listing.repo, Ref(ref, listing.commit, source, now))
+        archive.refs.put(writer, repo, Ref(ref, listing.commit, source.name, now, kind))
     facts = listing.facts
     about = About(facts.private, facts.gated, facts.tags, facts.facts)
-    if archive.refs.list(listing.repo):
-        archive.refs.put_about(writer, listing.repo, about)
+    if archive.refs.list(repo):
+        archive.refs.put_about(writer, repo, about)
+
+
+def _kind_of(source: Source, repo: RepoId, ref: str) -> str:
+    """Whether a ref is a branch or a tag. Nice to know, so a source that does not say is fine."""
+    if ref == "main" or ref.startswith("refs/"):
+        return "branch"
+    try:
+        found = source.refs(repo, timeout=_KIND_TIMEOUT)
+    except OutlastError:
+        return ""
+    kinds = {remote.name: remote.kind for remote in found}
+    return "tag" if kinds.get(ref) == "tags" else "branch"

@@ -60,6 +60,9 @@ class Source(Protocol):
     def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
         """Resolves `ref` (branch, tag or commit) and lists the commit's files."""
 
+    def refs(self, repo: RepoId, timeout: float | None = None) -> Sequence[RemoteRef]:
+        """The branches, tags and other refs of a repository."""
+
     def open(
         self, repo: RepoId, commit: GitOid, entry: FileEntry, start: int, stop: int
     ) -> RangeReader:

@@ -21,12 +21,15 @@ _MODE = 0o644
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """Where a ref points, which source said so, and when (ISO 8601, UTC; empty for local refs)."""
+    """Where a ref points, which source said so, and when (ISO 8601, UTC; empty for local refs).
+    `kind` is ``tag`` or ``branch``, empty where nobody said.
+    """
 
     name: str
     commit: GitOid
     source: str = ""
     observed: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,4 +149,5 @@ def _read(path: Path) -> Ref:
         commit=commit,
         source=str(document.get("source", "")),
         observed=str(document.get("observed", "")),
+        kind=str(document.get("kind", "")),
     )

@@ -1,0 +1,58 @@
+# outlast: `make demo` shows it, `make test` checks it. Both set up what they need in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOCK := requirements/dev.txt
+
+.PHONY: help setup demo test lint format docs bench lock clean
+
+help:
+	@echo "make demo    run the main job on a real model"
+	@echo "make test    lint, types, layers and all tests"
+	@echo "make lint    ruff, mypy and import-linter"
+	@echo "make docs    write docs/cli.md and docs/errors.md anew"
+	@echo "make bench   measure ours and the peers side by side"
+	@echo "make lock    resolve the dependencies anew"
+
+setup: $(READY)
+
+$(READY): $(LOCK) pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCK)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python -m demo
+
+test: $(READY) lint
+	$(BIN)/python -m tests.clients.envs
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m docs.generate --check
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY)
+	$(BIN)/python -m docs.generate
+
+bench: $(READY)
+	$(BIN)/python -m bench
+
+lock:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-package outlast pyproject.toml --extra run --group build --group demo \
+		--group test --group lint --output-file $(LOCK)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

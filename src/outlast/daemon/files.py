@@ -1,0 +1,221 @@
+"""Serving the bytes of files: from a blob by sendfile(2), or from a fetch as it arrives.
+
+A verified blob leaves without a copy through user space. A file that is still arriving is sent up
+to what its fetch makes readable; its last piece only once the whole is verified, and when it
+proves wrong the connection is closed short, so that no client can complete it.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Self
+
+from aiohttp import web
+
+from outlast.daemon.replies import failure
+from outlast.daemon.routes import parse_range
+from outlast.model.errors import OutlastError, TransientError
+from outlast.model.manifest import FileEntry
+from outlast.ops.arriving import Arriving
+
+_SLICE = 4 * 1024 * 1024
+_PROBE = 64
+"""A range of up to this many bytes is a look at the file, not a part of a download."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`stall` is the longest that a client may take for 4 MiB, in seconds."""
+
+    stall: float = 120.0
+
+
+Count = Callable[[int], None]
+
+
+def file_headers(entry: FileEntry, commit: str) -> dict[str, str]:
+    """The headers that clients read; the same for HEAD and GET."""
+    name = entry.path.rsplit("/", 1)[-1].encode("ascii", "replace").decode().replace('"', "_")
+    return {
+        "ETag": f'"{entry.etag}"',
+        "X-Repo-Commit": commit,
+        "X-Linked-Size": str(entry.size),
+        "X-Linked-Etag": f'"{entry.etag}"',
+        "Accept-Ranges": "bytes",
+        "Content-Disposition": f'inline; filename="{name}"',
+        "Content-Type": "application/octet-stream",
+        "Cache-Control": "no-transform",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bytes of a file that one response carries."""
+
+    start: int
+    stop: int
+    partial: bool
+
+    def headers(self, size: int) -> dict[str, str]:
+        if not self.partial:
+            return {}
+        return {"Content-Range": f"bytes {self.start}-{self.stop - 1}/{size}"}
+
+
+def choose_span(request: web.Request, entry: FileEntry) -> Span | web.Response:
+    """What to send for a Range header, or the 416 that refuses it."""
+    if_range = request.headers.get("If-Range")
+    header = request.headers.get("Range")
+    if if_range is not None and if_range.strip() != f'"{entry.etag}"':
+        header = None
+    try:
+        found = parse_range(header, entry.size)
+    except ValueError:
+        sent = {"Content-Range": f"bytes */{entry.size}"}
+        return failure(416, "", f"the file has {entry.size} bytes", sent)
+    if found is None:
+        return Span(0, entry.size, partial=False)
+    return Span(*found, partial=True)
+
+
+def _response(span: Span, headers: Mapping[str, str]) -> web.StreamResponse:
+    response = web.StreamResponse(status=206 if span.partial else 200, headers=headers)
+    response.content_length = span.stop - span.start
+    return response
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One response on its way out: to whom, what, and who counts the bytes."""
+
+    request: web.Request
+    span: Span
+    headers: Mapping[str, str]
+    limits: Limits
+    count: Count
+
+    async def send_blob(self, file: BinaryIO) -> web.StreamResponse:
+        """Sends the span from a verified blob."""
+        response = _response(self.span, self.headers)
+        await response.prepare(self.request)
+        await self._send(response, file, self.span.start, self.span.stop)
+        return response
+
+    async def send_arriving(self, arriving: Arriving) -> web.StreamResponse | None:
+        """Sends the span while the file arrives; None where the file came to be a blob before
+        anything was sent. Raises the fetch's error where nothing was sent yet.
+        """
+        with ArrivingReader(arriving) as reader:
+            readable = await reader.wait_beyond(self.span.start, whole=not self._may_stream)
+            fd = None if arriving.finished else arriving.open()
+            if fd is None:
+                await reader.wait_beyond(self.span.start, whole=True)
+                return None
+            with os.fdopen(fd, "rb") as file:
+                return await self._stream(file, reader, readable)
+
+    @property
+    def _may_stream(self) -> bool:
+        """Parts that do not reach the end are sent when the whole is verified, because a client
+        could piece them together; all but those that are too small to be pieces.
+        """
+        length = self.span.stop - self.span.start
+        return length <= _PROBE or self.span.stop == int(self.headers["X-Linked-Size"])
+
+    async def _stream(
+        self, file: BinaryIO, reader: "ArrivingReader", readable: int
+    ) -> web.StreamResponse:
+        response = _response(self.span, self.headers)
+        await response.prepare(self.request)
+        position = self.span.start
+        while position < self.span.stop:
+            stop = min(readable, self.span.stop, position + _SLICE)
+            if not reader.grant(stop):
+                return _close_short(self.request, response)
+            if not await self._send(response, file, position, stop):
+                return response
+            position = stop
+            if readable <= position < self.span.stop:
+                try:
+                    readable = await reader.wait_beyond(position)
+                except OutlastError:
+                    return _close_short(self.request, response)
+        return response
+
+    async def _send(
+        self, response: web.StreamResponse, file: BinaryIO, start: int, stop: int
+    ) -> bool:
+        """Sends the bytes from `start` to `stop`; False where the client is gone. One that takes
+        too long is dropped.
+        """
+        loop = asyncio.get_running_loop()
+        while start < stop:
+            transport = self.request.transport
+            if transport is None or transport.is_closing():
+                return False
+            try:
+                async with asyncio.timeout(self.limits.stall):
+                    sent = await loop.sendfile(transport, file, start, min(_SLICE, stop - start))
+            except TimeoutError:
+                transport.abort()
+                return False
+            except ConnectionError:
+                return False
+            if sent == 0:  # the file is shorter than its name promises
+                _close_short(self.request, response)
+                return False
+            start += sent
+            self.count(sent)
+        return True
+
+
+class ArrivingReader:
+    """One client's view of a file that is arriving."""
+
+    def __init__(self, arriving: Arriving) -> None:
+        self._arriving = arriving
+        self._epoch = arriving.epoch
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        self._arriving.listen(self._notify)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._arriving.unlisten(self._notify)
+
+    def _notify(self) -> None:
+        # From a thread of the transfer; the loop may be gone when the server stops.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def wait_beyond(self, position: int, *, whole: bool = False) -> int:
+        """Waits until bytes beyond `position` are readable (or, with `whole`, until the file is
+        verified); how far they go. Raises the fetch's error.
+        """
+        while True:
+            self._changed.clear()
+            if self._arriving.error is not None:
+                raise self._arriving.error
+            if self._arriving.epoch != self._epoch and not whole:
+                raise TransientError("the source sent wrong bytes; another one is asked")
+            readable = self._arriving.readable
+            if self._arriving.finished or (readable > position and not whole):
+                return readable
+            await self._changed.wait()
+
+    def grant(self, stop: int) -> bool:
+        """Whether this reader may have the bytes up to `stop`."""
+        return self._arriving.grant(self._epoch, stop)
+
+
+def _close_short(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Ends the connection before the promised length: with FIN, so that clients see a clean end
+    and may resume, and not with RST.
+    """
+    if request.transport is not None:
+        request.transport.close()
+    return response

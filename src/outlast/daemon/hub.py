@@ -1,0 +1,309 @@
+"""The hub's API over an archive: one handler, which every request goes through."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from aiohttp import web
+
+from outlast.daemon import documents
+from outlast.daemon.files import Delivery, Limits, Span, choose_span, file_headers
+from outlast.daemon.guard import Gate, Tokens
+from outlast.daemon.metrics import Metrics
+from outlast.daemon.replies import (
+    PARTIAL_HEADER,
+    STALE_HEADER,
+    error_reply,
+    failure,
+    json_reply,
+)
+from outlast.daemon.routes import Route, parse
+from outlast.model.errors import OutlastError, RepoNotFoundError
+from outlast.model.manifest import FileEntry
+from outlast.model.names import RepoId
+from outlast.ops.arriving import Arriving
+from outlast.ops.mirror import Found, Mirror
+
+T = TypeVar("T")
+_THREADS = 32
+_PAGE = 100_000
+_LIST_PAGE = 1000
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request, and what there is to say of it in the access line when it is answered."""
+
+    request: web.Request
+    what: str = "?"
+    sent: int = 0
+    found: Found | None = None
+
+    def count(self, length: int) -> None:
+        self.sent += length
+
+
+class Hub:
+    """Answers requests. Everything that touches a disk or a source runs in threads."""
+
+    def __init__(
+        self, mirror: Mirror, metrics: Metrics, *, tokens: Tokens | None, limits: Limits
+    ) -> None:
+        self._mirror = mirror
+        self._metrics = metrics
+        self._tokens = tokens
+        self._limits = limits
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="answer")
+        self.gate: Gate | None = None
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _threaded(self, work: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answers one request, and writes its access line."""
+        if self.gate is not None:
+            self.gate.heard(request.protocol)
+        started = time.monotonic()
+        exchange = Exchange(request)
+        response: web.StreamResponse
+        try:
+            response = await self._route(exchange, parse(request.rel_url.raw_path))
+        except OutlastError as error:
+            response = error_reply(error)
+        seconds = time.monotonic() - started
+        what = exchange.what
+        self._metrics.requests.labels(what, request.method, response.status).inc()
+        self._metrics.seconds.labels(what).observe(seconds)
+        self._metrics.sent.inc(exchange.sent)
+        _log(exchange, response, seconds)
+        return response
+
+    async def _route(self, exchange: Exchange, route: Route) -> web.StreamResponse:
+        request = exchange.request
+        exchange.what = route.what
+        allowed = {"POST"} if route.what == "paths-info" else {"GET", "HEAD"}
+        if request.method not in allowed:
+            return failure(405, "", f"not for {request.method}", {"Allow": ", ".join(allowed)})
+        if route.what == "health":
+            return web.Response(text="ok\n")
+        who = self._tokens.name_of(request) if self._tokens is not None else "anyone"
+        if who is None:
+            asked = {"WWW-Authenticate": "Bearer"}
+            return failure(401, "", "this server asks for a bearer token", asked)
+        if route.what == "metrics":
+            self._metrics.fetches.set(self._mirror.arrivals.count)
+            kind = {"Content-Type": "text/plain; version=0.0.4"}
+            return web.Response(body=self._metrics.text(), headers=kind)
+        if route.what == "whoami":
+            return json_reply(_whoami(who))
+        if route.what == "list":
+            return await self._threaded(self._list, route, dict(request.query))
+        return await self._repo(exchange, route)
+
+    async def _repo(self, exchange: Exchange, route: Route) -> web.StreamResponse:
+        repo, request = route.repo, exchange.request
+        if repo is None:
+            raise RepoNotFoundError("no repository is named")
+        if route.what == "refs":
+            return await self._threaded(self._refs, repo, dict(request.query))
+        found = await self._threaded(self._mirror.find, repo, route.ref or "main")
+        exchange.found = found
+        if route.what == "resolve":
+            return await self._file(exchange, route.path, found)
+        form = await _form(request) if route.what == "paths-info" else {}
+        reply = await self._threaded(self._document, route, found, dict(request.query), form)
+        reply.headers.update(_marks(found, self._metrics))
+        return reply
+
+    # Files
+
+    async def _file(self, exchange: Exchange, path: str, found: Found) -> web.StreamResponse:
+        view, request = found.view, exchange.request
+        commit = view.revision.id.hex
+        try:
+            entry = self._mirror.entry(view, path)
+        except OutlastError as error:
+            return error_reply(error, {"X-Repo-Commit": commit})
+        headers = file_headers(entry, commit) | _marks(found, self._metrics)
+        if request.method == "HEAD":
+            return await _head(request, entry, headers)
+        span = choose_span(request, entry)
+        if not isinstance(span, Span):
+            return span
+        if span.start and not await self._threaded(self._mirror.may_resume, entry, span.start):
+            span = Span(0, entry.size, partial=False)  # clients then start over
+        headers |= span.headers(entry.size)
+        delivery = Delivery(request, span, headers, self._limits, exchange.count)
+        source = await self._threaded(self._mirror.open, view, path)
+        if isinstance(source, Arriving):
+            response = await delivery.send_arriving(source)
+            if response is not None:
+                return response
+            source = await self._threaded(self._mirror.open, view, path)
+        if isinstance(source, Arriving) or source.sha256 is None:
+            return failure(503, "", "the file went as soon as it had come: ask again")
+        with await self._threaded(self._mirror.archive.open, source.sha256) as file:
+            return await delivery.send_blob(file)
+
+    # Documents
+
+    def _document(
+        self, route: Route, found: Found, query: dict[str, str], form: dict[str, list[str]]
+    ) -> web.Response:
+        view = found.view
+        repo, commit = view.revision.repo, view.revision.id
+        about = self._mirror.archive.refs.about(repo)
+        headers = {"X-Repo-Commit": commit.hex}
+        if route.what == "info":
+            return json_reply(documents.info(view, about, blobs=_flag(query, "blobs")), headers)
+        if route.what == "auth-check":
+            return json_reply("OK")
+        if route.what == "commits":
+            others = [c for c in self._mirror.archive.commits(repo) if c != commit]
+            return json_reply(documents.commits([commit, *others], about), headers)
+        if route.what == "paths-info":
+            expand = form.get("expand", [""])[0].lower() in {"true", "1"}
+            paths = form.get("paths", [])
+            return json_reply(documents.paths_info(view, about, paths, expand=expand), headers)
+        flags = {name: _flag(query, name) for name in ("recursive", "expand")}
+        rows = documents.tree(view, about, route.path, **flags)
+        if rows is None:
+            return failure(404, "EntryNotFound", f"no folder {route.path!r}", headers)
+        base = f"/api/{repo.api_path}/tree/{commit}/{quote(route.path)}".rstrip("/")
+        return json_reply(*_page(rows, query, _PAGE, headers, base))
+
+    def _refs(self, repo: RepoId, query: dict[str, str]) -> web.Response:
+        found = self._mirror.archive.refs.list(repo)
+        if not found:
+            self._mirror.find(repo, "main")
+            found = self._mirror.archive.refs.list(repo)
+        pull_requests = _flag(query, "include_prs") or _flag(query, "include_pull_requests")
+        return json_reply(documents.refs(found, pull_requests=pull_requests))
+
+    def _list(self, route: Route, query: dict[str, str]) -> web.Response:
+        """The archived repositories, by the same filters as on the hub."""
+        archive = self._mirror.archive
+        rows = []
+        for repo in dict.fromkeys(summary.repo for summary in archive.summaries()):
+            commits = archive.commits(repo)
+            main = archive.refs.get(repo, "main")
+            about = archive.refs.about(repo)
+            if repo.kind is route.kind and commits and _wanted(repo, about.tags, query):
+                commit = main.commit if main is not None else commits[0]
+                rows.append(documents.listed(repo, commit, about))
+        if query.get("direction") == "-1":
+            rows.reverse()
+        return json_reply(*_page(rows, query, _LIST_PAGE, {}, f"/api/{route.kind.plural}"))
+
+
+def _wanted(repo: RepoId, tags: tuple[str, ...], query: dict[str, str]) -> bool:
+    author = query.get("author")
+    return (
+        query.get("search", "").lower() in repo.name.lower()
+        and (author is None or repo.name.split("/")[0] == author)
+        and all(tag in tags for tag in query.get("filter", "").split(",") if tag)
+    )
+
+
+def _page(
+    rows: list[Any], query: dict[str, str], most: int, headers: dict[str, str], path: str
+) -> tuple[list[Any], dict[str, str]]:
+    """The part of `rows` that ``limit`` and ``cursor`` ask for, and the Link to the next."""
+    start, limit = _number(query, "cursor", 0), max(1, min(_number(query, "limit", most), most))
+    following = start + limit
+    if following < len(rows):
+        link = urlencode({**query, "cursor": following})
+        headers = {**headers, "Link": f'<{path}?{link}>; rel="next"'}
+    return rows[start:following], headers
+
+
+def _number(query: dict[str, str], name: str, default: int) -> int:
+    text = query.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 10 else default
+
+
+def _flag(query: dict[str, str], name: str) -> bool:
+    return query.get(name, "").lower() in {"true", "1"}
+
+
+def _marks(found: Found, metrics: Metrics) -> dict[str, str]:
+    """Headers that say what a client should know of a revision beside its content."""
+    marks = {}
+    if found.stale_since:
+        metrics.stale.inc()
+        marks[STALE_HEADER] = found.stale_since
+    if found.view.lacking:
+        marks[PARTIAL_HEADER] = str(found.view.lacking)
+    elif found.view.revision.unlisted:
+        marks[PARTIAL_HEADER] = "unknown"
+    return marks
+
+
+def _whoami(name: str) -> dict[str, Any]:
+    token = {"displayName": "outlast", "role": "read"}
+    return {
+        "type": "user",
+        "id": name,
+        "name": name,
+        "fullname": name,
+        "orgs": [],
+        "isPro": False,
+        "auth": {"type": "access_token", "accessToken": token},
+    }
+
+
+async def _form(request: web.Request) -> dict[str, list[str]]:
+    """The fields of a form, or of the JSON object that some clients send instead."""
+    if request.content_type == "application/json":
+        try:
+            document = await request.json()
+        except ValueError:
+            return {}
+        paths = document.get("paths", []) if isinstance(document, dict) else []
+        expand = document.get("expand", False) if isinstance(document, dict) else False
+        paths = [paths] if isinstance(paths, str) else paths
+        return {"paths": list(map(str, paths)), "expand": [str(expand)]}
+    fields = await request.post()
+    return {name: [str(value) for value in fields.getall(name, [])] for name in ("paths", "expand")}
+
+
+async def _head(
+    request: web.Request, entry: FileEntry, headers: dict[str, str]
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers=headers)
+    response.content_length = entry.size
+    await response.prepare(request)
+    await response.write_eof()
+    return response
+
+
+def _log(exchange: Exchange, response: web.StreamResponse, seconds: float) -> None:
+    """One line of JSON a request, on stderr."""
+    request, found = exchange.request, exchange.found
+    line: dict[str, Any] = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "peer": request.remote,
+        "method": request.method,
+        "path": request.rel_url.raw_path[:2000],
+        "what": exchange.what,
+        "status": response.status,
+        "bytes": exchange.sent,
+        "seconds": round(seconds, 4),
+    }
+    for name in ("Range", "User-Agent"):
+        if name in request.headers:
+            line[name.lower()] = request.headers[name][:200]
+    if found is not None:
+        line["commit"] = found.view.revision.id.hex
+        if found.stale_since:
+            line["stale_since"] = found.stale_since
+    sys.stderr.write(json.dumps(line) + "\n")

@@ -1,0 +1,88 @@
+"""Starting and stopping the server."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from outlast.daemon.files import Limits
+from outlast.daemon.guard import Gate, Tokens
+from outlast.daemon.hub import Hub
+from outlast.daemon.metrics import Metrics
+from outlast.model.errors import BadConfigError
+from outlast.ops.mirror import Mirror
+
+_KEEP_ALIVE = 120.0
+_BACKLOG = 1024
+_BODY_LIMIT = 4 * 1024 * 1024
+_SHUTDOWN = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen, for whom. `tokens` is a file of bearer tokens, or None for everybody."""
+
+    host: str
+    port: int
+    tokens: Path | None = None
+    connections: int = 1024
+    stall: float = 120.0
+
+
+def serve(mirror: Mirror, metrics: Metrics, listen: Listen, ready: Callable[[str], None]) -> None:
+    """Serves until SIGINT or SIGTERM. `ready` is told the URL once connections are accepted."""
+    tokens = Tokens(listen.tokens) if listen.tokens is not None else None
+    hub = Hub(mirror, metrics, tokens=tokens, limits=Limits(stall=listen.stall))
+    try:
+        asyncio.run(_serve(hub, metrics, listen, ready))
+    finally:
+        hub.close()
+        mirror.close()
+
+
+async def _serve(hub: Hub, metrics: Metrics, listen: Listen, ready: Callable[[str], None]) -> None:
+    app = web.Application(client_max_size=_BODY_LIMIT)
+    app.router.add_route("*", "/{path:.*}", hub.handle)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=_KEEP_ALIVE,
+        shutdown_timeout=_SHUTDOWN,
+        handle_signals=False,
+    )
+    await runner.setup()
+    if runner.server is None:
+        raise BadConfigError("the server could not be set up")
+    gate = hub.gate = Gate(runner.server, listen.connections, metrics)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        server = await loop.create_server(
+            gate, listen.host, listen.port, backlog=_BACKLOG, reuse_address=True
+        )
+    except (OSError, UnicodeError) as error:
+        await runner.cleanup()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadConfigError(
+            f"cannot listen on {listen.host}:{listen.port}: {reason}", hint="try another --listen"
+        ) from error
+    sweeper = asyncio.create_task(gate.sweep())
+    ready(_url(server.sockets[0]))
+    await stop.wait()
+    server.close()
+    sweeper.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await sweeper
+    await runner.cleanup()
+
+
+def _url(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,216 @@
+"""The worker process of :mod:`outlast.engines.transformers`.
+
+The configuration's keys are `model` (a folder), `device` and `threads`. Before anything is loaded,
+an audit hook closes what a model has no business with: the network, and pickle.
+"""
+
+import contextlib
+import importlib
+import os
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from outlast.engines.worker import Emit, Json, RefusedError, Stopped, work
+
+MAX_PROMPT_CHARACTERS = 4 * 1024 * 1024
+_TEMPLATE_MEMORY = 1024 * 1024 * 1024
+_DEFAULT_CONTEXT = 4096
+_FORBIDDEN = ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "pickle.find")
+_SUSPECT = "the model's chat template may be damaged or hostile"
+
+
+class TransformersRunner:
+    """A causal language model and its tokenizer."""
+
+    def __init__(self, torch: Any, transformers: Any, config: Mapping[str, Any]) -> None:
+        self._torch = torch
+        self._transformers = transformers
+        here = {"local_files_only": True, "trust_remote_code": False}
+        model = config["model"]
+        self._tokenizer = transformers.AutoTokenizer.from_pretrained(model, **here)
+        self._model = transformers.AutoModelForCausalLM.from_pretrained(
+            model, use_safetensors=True, dtype="auto", **here
+        )
+        device = config["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._model.to(device).eval()
+        text = self._model.config.get_text_config()
+        self._context = int(getattr(text, "max_position_embeddings", None) or _DEFAULT_CONTEXT)
+        self._plain = not self._tokenizer.chat_template
+        self.facts: Json = {"plain": self._plain, "context": self._context, "device": device}
+
+    def chat(self, request: Mapping[str, Any], emit: Emit, stopped: Stopped) -> Json:
+        started = time.monotonic()
+        inputs = self._prompt(request["messages"])
+        emit({"prompt": True})
+        length = int(inputs["input_ids"].shape[1])
+        sampling = request["sampling"]
+        room = self._context - length
+        if room <= 0:
+            raise RefusedError(
+                f"the conversation has {length} tokens, and the model holds {self._context}",
+                "a shorter conversation",
+            )
+        if "seed" in sampling:
+            self._transformers.set_seed(sampling["seed"])
+        limit = min(room, sampling.get("max_tokens", room))
+        streamer = _streamer(self._transformers, self._tokenizer, emit)
+        with self._torch.inference_mode():
+            output = self._model.generate(
+                **inputs,
+                **_generation(sampling),
+                max_new_tokens=limit,
+                streamer=streamer,
+                stopping_criteria=[lambda ids, _scores: _verdict(self._torch, ids, stopped())],
+            )
+        ended = time.monotonic()
+        made = int(output.shape[1]) - length
+        return {
+            "usage": {
+                "prompt_tokens": length,
+                "completion_tokens": made,
+                "seconds": ended - started,
+                "tokens_per_second": streamer.rate(ended),
+                "finish": "length" if made >= limit else "stop",
+            }
+        }
+
+    def _prompt(self, messages: list[dict[str, str]]) -> Any:
+        if self._plain:
+            text = "\n".join(message["content"] for message in messages)
+        else:
+            text = self._render(messages)
+        if len(text) > MAX_PROMPT_CHARACTERS:
+            raise RefusedError(
+                f"the prompt exceeds {MAX_PROMPT_CHARACTERS} characters",
+                _SUSPECT if not self._plain else "a shorter conversation",
+            )
+        # A chat template writes the special tokens itself.
+        inputs = self._tokenizer(text, return_tensors="pt", add_special_tokens=self._plain)
+        wanted = {key: inputs[key] for key in ("input_ids", "attention_mask")}
+        if wanted["input_ids"].shape[1] == 0:
+            raise RefusedError("the prompt is empty", "" if self._plain else _SUSPECT)
+        return {key: value.to(self._model.device) for key, value in wanted.items()}
+
+    def _render(self, messages: list[dict[str, str]]) -> str:
+        template_error: type[Exception] = importlib.import_module("jinja2").TemplateError
+        try:
+            with _little_memory():
+                text: str = self._tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=True
+                )
+        except MemoryError:
+            raise RefusedError("the chat template needs too much memory", _SUSPECT) from None
+        except (template_error, ValueError, TypeError, OverflowError) as error:
+            raise RefusedError(f"the chat template failed: {error}", _SUSPECT) from error
+        return text
+
+
+@contextlib.contextmanager
+def _little_memory() -> Iterator[None]:
+    """Bounds what may be allocated within; only where the system tells how much there is now."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            now = int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (now + _TEMPLATE_MEMORY, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _generation(sampling: Mapping[str, Any]) -> Json:
+    """`sampling` in the words of `generate`; what is absent stays as the model recommends."""
+    wishes = {key: sampling[key] for key in ("top_p", "top_k", "min_p") if key in sampling}
+    if "temperature" in sampling:
+        if sampling["temperature"] == 0:
+            return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        wishes |= {"do_sample": True, "temperature": float(sampling["temperature"])}
+    elif wishes:
+        wishes["do_sample"] = True
+    return wishes
+
+
+def _verdict(torch: Any, ids: Any, stop: bool) -> Any:
+    return torch.full((ids.shape[0],), stop, dtype=torch.bool, device=ids.device)
+
+
+def _streamer(transformers: Any, tokenizer: Any, emit: Emit) -> Any:
+    class Streamer(transformers.TextStreamer):  # type: ignore[misc]
+        """Emits text as it becomes final, and times the tokens after the first."""
+
+        def __init__(self) -> None:
+            super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+            self._tokens = 0
+            self._first = 0.0
+
+        def put(self, value: Any) -> None:
+            if not self.next_tokens_are_prompt:
+                self._tokens += 1
+                self._first = self._first or time.monotonic()
+            super().put(value)
+
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+            del stream_end
+            if text:
+                emit({"text": text})
+
+        def rate(self, ended: float) -> float:
+            """Tokens per second, without the first: that one has the prompt's time in it."""
+            seconds = ended - self._first
+            return (self._tokens - 1) / seconds if self._tokens > 1 and seconds > 0 else 0.0
+
+    return Streamer()
+
+
+def _close_doors() -> None:
+    """Keeps this process off the network and from loading pickle, for good."""
+    # huggingface_hub and transformers read these when they are imported.
+    os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HOME=os.getcwd())
+    os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
+
+    def audit(event: str, _arguments: Any) -> None:
+        if event.startswith(_FORBIDDEN):
+            raise PermissionError(f"a model may not use {event}")
+
+    sys.addaudithook(audit)
+
+
+def load(config: Json) -> TransformersRunner:
+    _close_doors()
+    try:
+        import torch  # noqa: PLC0415 - an optional extra
+        import transformers  # noqa: PLC0415 - likewise
+    except ImportError as error:
+        raise RefusedError(
+            f"transformers cannot be loaded: {error}", "pip install 'outlast[transformers]'"
+        ) from error
+    if config["threads"] is not None:
+        torch.set_num_threads(config["threads"])
+    try:
+        return TransformersRunner(torch, transformers, config)
+    except Exception as error:
+        # The libraries raise whatever they like; the whole of it goes to the log.
+        traceback.print_exc()
+        raise _refused(error) from error
+
+
+def _refused(error: Exception) -> RefusedError:
+    text = str(error).strip() or type(error).__name__
+    if "trust_remote_code" in text or "custom code" in text:
+        return RefusedError(
+            "the model needs Python code of its own, which outlast does not run",
+            "look for a GGUF version of it, or one in a format that transformers knows",
+        )
+    return RefusedError(f"transformers cannot load the model: {text.splitlines()[0]}")
+
+
+def main() -> None:
+    work(load)
