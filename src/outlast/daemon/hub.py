@@ -148,8 +148,8 @@ class Hub:
             response = await delivery.send_arriving(source)
             if response is not None:
                 return response
-            source = await self._threaded(self._mirror.open, view, path)
-        if isinstance(source, Arriving) or source.sha256 is None:
+            source = source.entry
+        if source.sha256 is None:
             return failure(503, "", "the file went as soon as it had come: ask again")
         with await self._threaded(self._mirror.archive.open, source.sha256) as file:
             return await delivery.send_blob(file)

@@ -57,7 +57,10 @@ class WorkerEngine:
         wishes = {key: value for key, value in asdict(sampling).items() if value is not None}
         request = {
             "id": self._number,
-            "messages": [asdict(message) for message in messages],
+            "messages": [
+                {"role": message.role, "content": _encodable(message.content)}
+                for message in messages
+            ],
             "sampling": wishes,
         }
         self._busy = self._number
@@ -113,7 +116,8 @@ class WorkerEngine:
         """Ends an unfinished answer: by asking, and if that takes too long, by force."""
         self._busy = None
         worker = self._worker
-        if worker is None:
+        if worker is None or not worker.alive:
+            self._discard()
             return
         deadline = time.monotonic() + _STOP_SECONDS
         try:
@@ -129,3 +133,8 @@ class WorkerEngine:
         self._busy = None
         if worker is not None:
             worker.stop(grace=0)
+
+
+def _encodable(text: str) -> str:
+    """`text` without the lone surrogates that a terminal or a file name can bring in."""
+    return text.encode("utf-8", "replace").decode()

@@ -154,4 +154,6 @@ class Arrivals:
 
     def _fetch(self, crew: Crew, repo: RepoId, commit: GitOid, arriving: Arriving) -> None:
         with Scribe(crew.archive, repo, commit, crew.control.emit) as scribe:
-            fetch_files(crew, repo, commit, [arriving.entry], scribe, watch=arriving.started)
+            watch = arriving.started
+            done = fetch_files(crew, repo, commit, [arriving.entry], scribe, watch=watch)
+        arriving.entry = done.files[0]

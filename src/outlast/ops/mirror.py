@@ -258,6 +258,7 @@ class Mirror:
 
     def open(self, view: View, path: str) -> FileEntry | Arriving:
         """A file of a revision: its entry where its bytes are here, else the fetch of it."""
+        view = self._view(view.revision.repo, view.revision.id) or view  # it may have come by now
         entry = self.entry(view, path)
         if self.archive.holds(entry):
             return entry

@@ -1,7 +1,7 @@
 """Pull: archive a model from hubs and mirrors."""
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from outlast.model.control import Control
@@ -14,6 +14,7 @@ from outlast.model.errors import (
     UsageError,
 )
 from outlast.model.events import Note, Planned
+from outlast.model.hashing import Names
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, Target, check_path, check_paths
 from outlast.ops.lanes import SOURCE_FAULTS, Lane, Patience
@@ -227,6 +228,14 @@ class Crew:
     control: Control
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a fetch brought: files with all of their names, and the bytes received, by source."""
+
+    files: tuple[FileEntry, ...]
+    received: dict[str, int]
+
+
 def _fetch(crew: Crew, plan: Plan) -> dict[str, int]:
     start_draft(crew.archive, crew.writer, plan.repo, plan.commit, (*plan.wanted, *plan.excluded))
     with Scribe(crew.archive, plan.repo, plan.commit, crew.control.emit) as scribe:
@@ -236,20 +245,24 @@ def _fetch(crew: Crew, plan: Plan) -> dict[str, int]:
                 scribe.note(entry, already=True)
             else:  # collected between the plan and now
                 missing.append(entry)
-        return fetch_files(crew, plan.repo, plan.commit, missing, scribe)
+        return fetch_files(crew, plan.repo, plan.commit, missing, scribe).received
 
 
 def start_draft(
-    archive: Archive, writer: Writer, repo: RepoId, commit: GitOid, entries: Iterable[FileEntry]
+    archive: Archive, writer: Writer, repo: RepoId, commit: GitOid, entries: Sequence[FileEntry]
 ) -> None:
     """Writes down what a commit consists of, before the first file arrives. What an earlier,
-    partial pull brought stays.
+    partial pull brought stays, and empty files are here at once: nobody asks for their bytes.
     """
     old = archive.load(repo, commit)
-    held = [entry for entry in old.files if archive.holds(entry)] if old else []
-    paths = {entry.path for entry in held}
-    missing = [entry for entry in entries if entry.path not in paths]
-    archive.drafts.start(writer, Revision.of(repo, commit, held, missing))
+    held = {e.path: e for e in old.files if archive.holds(e)} if old else {}
+    nothing = Names.of(b"")
+    for entry in entries:
+        if entry.path not in held and entry.size == 0 and entry.mismatch(nothing) is None:
+            archive.put(writer, b"", nothing)
+            held[entry.path] = entry.with_names(nothing)
+    missing = [entry for entry in entries if entry.path not in held]
+    archive.drafts.start(writer, Revision.of(repo, commit, held.values(), missing))
 
 
 def fetch_files(
@@ -260,8 +273,9 @@ def fetch_files(
     scribe: Scribe,
     *,
     watch: Watch | None = None,
-) -> dict[str, int]:
-    """Fetches `entries`, each content once; returns the bytes received, by source."""
+) -> Fetched:
+    """Fetches `entries`, each content once."""
+    fetched: list[FileEntry] = []
     twins: dict[str, list[FileEntry]] = {}
     for entry in entries:
         twins.setdefault(entry.key, []).append(entry)
@@ -269,7 +283,9 @@ def fetch_files(
 
     def done(entry: FileEntry) -> None:
         for twin in twins_of[entry.path]:
-            scribe.note(replace(twin, sha256=entry.sha256, merkle_root=entry.merkle_root))
+            known = replace(twin, sha256=entry.sha256, merkle_root=entry.merkle_root)
+            fetched.append(known)
+            scribe.note(known)
 
     transfer = Transfer(
         crew.archive,
@@ -284,7 +300,7 @@ def fetch_files(
     errors = transfer.run([same[0] for same in twins.values()]) if entries else []
     if errors:
         raise errors[0]
-    return {lane.name: lane.received for lane in transfer.lanes}
+    return Fetched(tuple(fetched), {lane.name: lane.received for lane in transfer.lanes})
 
 
 def seal(archive: Archive, writer: Writer, repo: RepoId, commit: GitOid) -> tuple[Digest, bool]:
