@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from outlast.engines.worker import FOLDER_PREFIX
 from outlast.model.cancel import Cancel
 from outlast.model.errors import EngineError
 
@@ -25,7 +26,7 @@ Log = Callable[[str], None]
 _LOG_LINES = 400
 _LOG_LINE_BYTES = 8192
 _EVENT_BYTES = 16 * 1024 * 1024
-_POLL_SECONDS = 0.1
+_POLL_MILLISECONDS = 100
 _GRACE_SECONDS = 2.0
 _LOUD = re.compile(r"ASSERT|ABORT|[Ee]rror|ERROR|^[\d.]+ E ")
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -48,7 +49,7 @@ class Worker:
         self._listener = log
         self._lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
         self._buffer = bytearray()
-        self.folder = tempfile.mkdtemp(prefix="outlast-engine-")
+        self.folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
         # -P: the folder that the user happens to be in must not lend its modules.
         code = f"import sys; sys.path.append({_PACKAGE_ROOT!r}); import {module} as m; m.main()"
         self._process = subprocess.Popen(
@@ -122,11 +123,13 @@ class Worker:
         """
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
         while (end := self._buffer.find(b"\n")) < 0:
             cancel.check()
             if deadline is not None and time.monotonic() > deadline:
                 raise TooSlowError
-            if not select.select([descriptor], [], [], _POLL_SECONDS)[0]:
+            if not poller.poll(_POLL_MILLISECONDS):
                 continue
             data = os.read(descriptor, 65_536)
             if not data or len(self._buffer) > _EVENT_BYTES:

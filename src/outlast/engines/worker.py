@@ -16,11 +16,15 @@ import json
 import os
 import queue
 import resource
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
+
+FOLDER_PREFIX = "outlast-engine-"
+"""How the names of the private folders begin that workers run in."""
 
 Json = dict[str, Any]
 Emit = Callable[[Json], None]
@@ -88,7 +92,11 @@ def _listen(requests: "queue.SimpleQueue[Json]", stops: set[int]) -> None:
             stops.add(int(message["stop"]))
         else:
             requests.put(message)
-    # Nothing here is worth a tidy end, and an engine's destructors may hang.
+    # Whoever ended the parent left it no time to tidy up.
+    folder = os.getcwd()
+    if os.path.basename(folder).startswith(FOLDER_PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)
+    # Nothing else is worth a tidy end, and an engine's destructors may hang.
     os._exit(0)
 
 
