@@ -32,8 +32,8 @@ class Metrics:
         )
         self.upstream = Counter(
             "outlast_upstream_requests",
-            "Requests sent to a source.",
-            ["source", "what"],
+            "Requests sent to a source or where it redirects.",
+            ["host"],
             registry=self._registry,
         )
         self.received = Counter(
@@ -70,6 +70,10 @@ class Metrics:
                 self.banned.labels(source).inc()
             case SourceWaiting(source=source):
                 self.waits.labels(source).inc()
+
+    def asked(self, host: str) -> None:
+        """A request goes upstream."""
+        self.upstream.labels(host).inc()
 
     def text(self) -> bytes:
         """The exposition format, version 0.0.4."""

@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urljoin, urlsplit
@@ -111,8 +111,12 @@ class Response:
 class HttpClient:
     """A pool of connections. Thread-safe."""
 
-    def __init__(self, settings: HttpSettings) -> None:
+    def __init__(
+        self, settings: HttpSettings, observe: Callable[[str], None] | None = None
+    ) -> None:
+        """`observe` is told the host and port of every request that is sent."""
         self._settings = settings
+        self._observe = observe
         self._pools: dict[str, urllib3.PoolManager] = {}
         self._context = _tls(settings.ca_bundle)
 
@@ -162,6 +166,8 @@ class HttpClient:
             connect=min(timeout or self._settings.connect_timeout, self._settings.connect_timeout),
             read=timeout or self._settings.read_timeout,
         )
+        if self._observe is not None:
+            self._observe(_host(url))
         with _reporting(url):
             return self._pool(url).request(
                 "GET",

@@ -1,0 +1,211 @@
+"""The main job on a real model, step by step: archived, interrupted, resumed, served when the hub
+is gone, and run. Exit status 0 only if every step held."""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from outlast.store.layout import Layout
+from outlast.store.partials import present_bytes
+from tests.hubsim import HubRepo, HubSim
+from tests.realweights import smollm2_gguf
+
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct-GGUF"
+QUESTION = "What is the capital of France? Answer in one short sentence."
+HUB_RATE = 24_000_000
+_DEADLINE = 120.0
+
+
+class StepFailedError(Exception):
+    """A step of the demo did not hold."""
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def require(holds: bool, text: str) -> None:
+    if not holds:
+        raise StepFailedError(text)
+    say(f"    ok: {text}")
+
+
+def megabytes(count: float) -> str:
+    return f"{count / 1e6:.1f} MB"
+
+
+def command(home: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    environment = dict(os.environ, OUTLAST_HOME=str(home))
+    return [sys.executable, "-m", "outlast", *arguments], environment
+
+
+def outlast(home: Path, *arguments: str) -> str:
+    """Runs a command of outlast on a node; what it printed."""
+    say(f"    $ outlast {' '.join(arguments)}")
+    line, environment = command(home, *arguments)
+    done = subprocess.run(line, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise StepFailedError(f"outlast {arguments[0]} ended with status {done.returncode}")
+    return done.stdout
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _DEADLINE
+    while not holds():
+        if time.monotonic() > deadline:
+            raise StepFailedError(f"waited in vain: {what}")
+        time.sleep(0.01)
+
+
+@contextmanager
+def serving(home: Path, upstream: str) -> Iterator[str]:
+    """`outlast serve` on a node; the URL."""
+    arguments = ("serve", "--listen", "127.0.0.1:0", "--upstream", upstream)
+    say(f"    $ outlast {' '.join(arguments)}")
+    line, environment = command(home, *arguments)
+    with subprocess.Popen(
+        line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            yield (process.stdout.readline() if process.stdout else "").strip()
+        finally:
+            process.terminate()
+
+
+class DeadHub:
+    """Stands on the port of the hub that is gone and counts who still calls."""
+
+    def __init__(self, url: str) -> None:
+        self.calls = 0
+        self._socket = socket.create_server(("127.0.0.1", int(url.rsplit(":", 1)[1])))
+        threading.Thread(target=self._count, daemon=True).start()
+
+    def _count(self) -> None:
+        while True:
+            connection, _ = self._socket.accept()
+            self.calls += 1
+            connection.close()
+
+
+def interrupted_pull(hub: HubSim, home: Path, size: int, digest: str) -> int:
+    """Pulls until half of the file is here, then kills the process; the bytes that survived."""
+    line, environment = command(home, "pull", MODEL, "--from", hub.url, "--quiet")
+    say(f"    $ outlast pull {MODEL} --from {hub.url}")
+    layout = Layout(home)
+    with subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL) as process:
+        wait_until(
+            lambda: process.poll() is not None or present_bytes(layout, digest, size) > size // 2,
+            "half of the file",
+        )
+        require(process.poll() is None, "the pull was still running at half of the file")
+        process.kill()
+    say("    kill -9")
+    return present_bytes(layout, digest, size)
+
+
+def run_demo(folder: Path) -> list[tuple[str, str]]:
+    started = time.monotonic()
+    say("1. A real model: SmolLM2-135M-Instruct (GGUF, Q4_1), out of a package of the index")
+    weights = smollm2_gguf()
+    size, digest = weights.stat().st_size, sha256(weights)
+    say(f"    {weights.name}, {megabytes(size)}, sha256 {digest[:16]}…")
+
+    say("2. Node A archives it")
+    source = folder / "model"
+    source.mkdir()
+    shutil.copy(weights, source)
+    (source / "README.md").write_text("---\nlicense: apache-2.0\n---\n# SmolLM2 135M, as GGUF\n")
+    outlast(folder / "a", "add", str(source), "--as", MODEL, "--quiet")
+    require(digest in outlast(folder / "a", "show", MODEL, "--json"), "A has it under its sha256")
+
+    say("3. A stand-in hub serves it; node B pulls, is killed half-way, and resumes")
+    repo = HubRepo(folder / "hub", MODEL)
+    repo.commit({path.name: path for path in sorted(source.iterdir())}, refs=["main"])
+    with HubSim(folder / "hub") as hub:
+        hub.set_faults([{"action": "slow", "file": "*.gguf", "rate": HUB_RATE // 4}])
+        kept = interrupted_pull(hub, folder / "b", size, digest)
+        say(f"    {megabytes(kept)} survived the kill")
+        pulled = json.loads(
+            outlast(folder / "b", "pull", MODEL, "--from", hub.url, "--json").splitlines()[-1]
+        )
+        sent = sum(e.sent for e in hub.requests() if e.file == weights.name)
+        refetched = sent - size
+        twice = f"{megabytes(refetched)} were fetched twice (at most 16 MiB)"
+        require(0 <= refetched <= 16 * 2**20, twice)
+        require(not pulled["partial"], "B's archive is complete")
+        url = hub.url
+    say("4. The hub goes dark; an unmodified huggingface_hub client asks B")
+    dead = DeadHub(url)
+    with serving(folder / "b", url) as endpoint:
+        got = client_download(endpoint, folder / "client", weights.name)
+    require(sha256(got) == digest, "the client's file has the same sha256")
+    require(dead.calls == 0, "nobody asked the dead hub")
+
+    say("5. B runs it")
+    limits = ("--temperature", "0", "--max-tokens", "40", "--json")
+    answer = json.loads(outlast(folder / "b", "run", MODEL, QUESTION, *limits).splitlines()[-1])
+    say(f"    > {QUESTION}\n    {answer['text'].strip()}")
+    require(bool(answer["text"].strip()), "the model answered")
+    return [
+        ("bytes of the model file", megabytes(size)),
+        ("bytes moved from the hub", megabytes(sent)),
+        ("bytes fetched twice after kill -9", megabytes(refetched)),
+        ("upstream requests after the hub went dark", str(dead.calls)),
+        ("tokens per second", f"{answer['usage']['tokens_per_second']:.1f}"),
+        ("seconds in all", f"{time.monotonic() - started:.0f}"),
+    ]
+
+
+def client_download(endpoint: str, home: Path, name: str) -> Path:
+    """`hf_hub_download` in a process of its own; the path of the file."""
+    script = f"from huggingface_hub import hf_hub_download as d; print(d({MODEL!r}, {name!r}))"
+    environment = dict(
+        os.environ,
+        HF_ENDPOINT=endpoint,
+        HF_HOME=str(home),
+        HF_HUB_DISABLE_TELEMETRY="1",
+        HF_HUB_DISABLE_PROGRESS_BARS="1",
+    )
+    say(f"    $ HF_ENDPOINT={endpoint} python -c 'hf_hub_download({MODEL!r}, {name!r})'")
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return Path(done.stdout.strip().splitlines()[-1])
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="outlast-demo-") as folder:
+        try:
+            rows = run_demo(Path(folder))
+        except (StepFailedError, subprocess.CalledProcessError) as error:
+            say(f"FAILED: {error}")
+            return 1
+    say()
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        say(f"    {name.ljust(width)}  {value}")
+    say("every step held")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
