@@ -296,5 +296,5 @@ def _check_free(host: str, port: int) -> None:
 def _cannot_listen(host: str, port: int, why: str) -> EngineError:
     return EngineError(
         f"cannot listen on {host} port {port}: {why}",
-        hint="another --port (0 picks a free one) or --host",
+        hint="choose another address: --api HOST:PORT (port 0 takes a free one)",
     )

@@ -16,7 +16,7 @@ class OutlastError(Exception):
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
-    default_hint: ClassVar[str] = ""
+    default_hint: ClassVar[str] = "'outlast doctor' may know more"
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(one_line(message))
@@ -51,7 +51,7 @@ class BadConfigError(UsageError):
     """The configuration file, a flag or an environment variable is wrong."""
 
     code = "bad-config"
-    default_hint = "'outlast doctor' shows where each setting comes from"
+    default_hint = "docs/guide/configuration.md lists the settings"
 
 
 class NotFoundError(OutlastError):
@@ -143,6 +143,7 @@ class PolicyError(OutlastError):
 
     code = "policy"
     exit_code = 7
+    default_hint = "the rule is deliberate: see docs/guide/configuration.md"
 
 
 class AccessDeniedError(PolicyError):

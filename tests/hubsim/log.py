@@ -1,0 +1,54 @@
+"""The structured log of what the hub was asked and what it answered."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TextIO
+
+
+@dataclass(slots=True)
+class LogEntry:
+    """One request. `sent` counts body bytes handed to the kernel; `fault` is the action applied."""
+
+    index: int
+    listener: str
+    method: str
+    path: str
+    query: str
+    what: str
+    range: str | None = None
+    repo: str = ""
+    file: str = ""
+    commit: str = ""
+    status: int = 0
+    sent: int = 0
+    fault: str | None = None
+    has_auth: bool = False
+    user_agent: str = ""
+    done: bool = False
+
+
+class RequestLog:
+    """Entries in order of arrival; finished ones are appended to a file too, if there is one."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.entries: list[LogEntry] = []
+        self._next = 0
+        self._file: TextIO | None = path.open("a", buffering=1) if path else None
+
+    def begin(self, entry: LogEntry) -> None:
+        entry.index = self._next
+        self._next += 1
+        self.entries.append(entry)
+
+    def finish(self, entry: LogEntry) -> None:
+        entry.done = True
+        if self._file is not None:
+            self._file.write(json.dumps(asdict(entry)) + "\n")
+
+    def clear(self) -> None:
+        self.entries.clear()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
