@@ -187,7 +187,11 @@ class Revision:
             missing=tuple(map(FileEntry.from_json, _items(document, "missing"))),
             unlisted=document.get("unlisted") is True,
         )
-        if revision.to_bytes() != data:
+        ordered = cls.of(revision.repo, revision.commit, revision.files, revision.missing)
+        if revision.to_bytes() != data or (ordered.files, ordered.missing) != (
+            revision.files,
+            revision.missing,
+        ):
             raise MalformedError("the manifest is not canonical JSON")
         return revision
 

@@ -20,10 +20,15 @@ MAX_REF = 200
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}\Z")
 _DEVICES = frozenset(
-    ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
+    ["con", "prn", "aux", "nul", "conin$", "conout$"]
+    + [f"{port}{number}" for port in ("com", "lpt") for number in "0123456789\u00b9\u00b2\u00b3"]
 )
 _FORBIDDEN = frozenset('<>:"|?*\\')
 _BAD_REF = re.compile(r"\.\.|//|@\{|[\x00-\x20~^:?*\[\\\x7f]|\.lock(/|\Z)|(^|/)\.|[./]\Z|^/|^-")
+
+
+_PREFIXES = frozenset({"models", "datasets", "spaces", "api"})
+"""First parts of a hub's paths; no organisation goes by these names."""
 
 
 class RepoKind(StrEnum):
@@ -46,7 +51,8 @@ class RepoId:
 
     def __post_init__(self) -> None:
         segments = self.name.split("/")
-        if len(segments) > 2 or not all(_is_repo_segment(segment) for segment in segments):
+        poses = len(segments) == 2 and segments[0].lower() in _PREFIXES
+        if len(segments) > 2 or poses or not all(map(_is_repo_segment, segments)):
             raise BadNameError(f"not a model name: {self.name!r}")
 
     @classmethod
@@ -93,8 +99,12 @@ def _is_repo_segment(segment: str) -> bool:
         _SEGMENT.match(segment)
         and ".." not in segment
         and not segment.endswith((".", ".git", ".lock"))
-        and segment.split(".", maxsplit=1)[0].lower() not in _DEVICES
+        and not _is_device(segment)
     )
+
+
+def _is_device(segment: str) -> bool:
+    return segment.split(".", maxsplit=1)[0].rstrip().lower() in _DEVICES
 
 
 def check_ref(ref: str) -> str:
@@ -109,7 +119,9 @@ def check_ref(ref: str) -> str:
 def quote_ref(ref: str) -> str:
     """`ref` as one file name; `unquote_ref` is its inverse."""
     quoted = quote(ref, safe="")
-    return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
+    if quoted.startswith(".") or _is_device(quoted):
+        return f"%{ord(quoted[0]):02X}{quoted[1:]}"
+    return quoted
 
 
 def unquote_ref(name: str) -> str:
@@ -125,7 +137,7 @@ def _segment_problem(segment: str) -> str | None:
         return "a character that some file systems refuse"
     if segment[-1] in ". ":
         return "a part that ends in a dot or a space"
-    if segment.split(".", maxsplit=1)[0].rstrip().lower() in _DEVICES:
+    if _is_device(segment):
         return "a device name"
     if segment.lower() == ".git":
         return "a '.git' folder"
@@ -159,12 +171,15 @@ def check_paths(paths: Iterable[str]) -> None:
     files: dict[str, str] = {}
     for path in paths:
         check_path(path)
-        twin = files.setdefault(fold(path), path)
-        if twin is not path:
-            raise BadNameError(
-                f"file names {twin!r} and {path!r} differ only in case or Unicode form",
-                hint="leave one of them out with --exclude",
+        twin = files.get(fold(path))
+        if twin is not None:
+            same = (
+                "is listed twice" if twin == path else f"and {path!r} differ only in case or form"
             )
+            raise BadNameError(
+                f"the file name {twin!r} {same}", hint="leave one of them out with --exclude"
+            )
+        files[fold(path)] = path
     for folded, path in files.items():
         parts = folded.split("/")
         for depth in range(1, len(parts)):

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from outlast.model.control import Control
 from outlast.model.digest import Digest
@@ -13,7 +14,6 @@ from outlast.model.events import FileDone, FileProblem, Planned, Removed
 from outlast.model.manifest import Revision
 from outlast.model.names import Target
 from outlast.ops.ingest import ingest
-from outlast.store import disk
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.index import load_manifest
 
@@ -132,11 +132,8 @@ class _Verification:
         self._archive.index.note_checked(blob.digest, stat)
         self._control.emit(FileDone(str(path), blob.size, blob.digest.hex))
 
-    def _put_away(self, name: str, path: os.PathLike[str]) -> None:
+    def _put_away(self, name: str, path: Path) -> None:
         if not self._quarantine:
             return
-        layout = self._archive.layout
-        with disk.reporting(layout.quarantine):
-            disk.make_dir(layout.quarantine)
-            os.rename(path, layout.quarantine / name)
+        self._archive.put_away(path)
         self._control.emit(Removed("damaged", name, 0))

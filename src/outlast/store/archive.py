@@ -1,14 +1,20 @@
 """An archive: the folder that holds models, and the only way in and out of it."""
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import NotArchivedError, NotFoundError, RevisionNotFoundError
+from outlast.model.errors import (
+    NotArchivedError,
+    NotFoundError,
+    OutlastError,
+    RevisionNotFoundError,
+)
 from outlast.model.hashing import Names
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId
@@ -19,6 +25,7 @@ from outlast.store.layout import Layout
 from outlast.store.partials import Partial
 from outlast.store.refs import Refs
 from outlast.store.writer import Writer, is_blob
+from outlast.store.writer import create as create_archive
 
 MIN_PREFIX = 7
 
@@ -37,13 +44,15 @@ class Archive:
     def __init__(self, home: Path, *, create: bool = False) -> None:
         self.layout = Layout(home)
         if create:
-            self.layout.create()
+            create_archive(self.layout)
         elif not self.layout.marker.exists():
             raise NotFoundError(
                 f"no archive at {home}",
                 hint="'outlast pull' or 'outlast add' makes one; --home or OUTLAST_HOME names it",
             )
         self.layout.check()
+        with contextlib.suppress(OSError):  # a copy may lack empty folders; one may be read-only
+            self.layout.make_folders()
         self.refs = Refs(self.layout)
         self.drafts = Drafts(self.layout)
         with disk.reporting(self.layout.index):
@@ -69,19 +78,23 @@ class Archive:
 
     # Blobs
 
+    @disk.reported
     def has(self, digest: Digest, size: int) -> bool:
         return is_blob(self.layout.blob(digest), size)
 
+    @disk.reported
     def holds(self, entry: FileEntry) -> bool:
         """Whether the bytes of `entry` are here."""
         return entry.sha256 is not None and self.has(entry.sha256, entry.size)
 
+    @disk.reported
     def open(self, digest: Digest) -> BinaryIO:
         """The plain bytes of a blob."""
         path = self.path(digest)
         with disk.reporting(path):
             return open(path, "rb")
 
+    @disk.reported
     def path(self, digest: Digest) -> Path:
         """The file that holds the plain bytes of a blob."""
         path = self.layout.blob(digest)
@@ -91,9 +104,14 @@ class Archive:
 
     def blobs(self) -> Iterator[BlobInfo]:
         """Every blob, by name."""
-        for shard in sorted(path for path in self.layout.blobs.iterdir() if path.is_dir()):
-            for name in filter(Digest.is_valid, sorted(os.listdir(shard))):
-                yield BlobInfo(Digest(name), os.stat(shard / name).st_size)
+        with disk.reporting(self.layout.blobs):
+            shards = sorted(path for path in self.layout.blobs.iterdir() if path.is_dir())
+        for shard in shards:
+            with disk.reporting(shard):
+                names = sorted(filter(Digest.is_valid, os.listdir(shard)))
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):  # collected meanwhile
+                    yield BlobInfo(Digest(name), os.stat(shard / name).st_size)
 
     def put(self, writer: Writer, data: bytes | bytearray, names: Names) -> None:
         """Stores a small blob whose `names` were computed from `data`."""
@@ -121,25 +139,85 @@ class Archive:
 
     # Revisions
 
+    @disk.reported
     def put_revision(self, writer: Writer, revision: Revision) -> Digest:
-        """Writes the manifest of `revision`, and drops the draft and the less complete manifests
-        of the same commit that it replaces. Its blobs must be here.
+        """Writes the manifest of `revision`, with what other processes noted in its draft
+        meanwhile, and drops the draft and the less complete manifests that it replaces. Where a
+        more complete manifest is here already, that one stays. Returns the digest of what stands.
+        Its blobs must be here.
         """
-        digest = revision.digest
-        older = [d for d in self.index.manifests_of(revision.repo, revision.id) if d != digest]
-        writer.write(self.layout.manifest(digest), revision.to_bytes())
-        for other in older:
-            if set(load_manifest(self.layout, other).files) <= set(revision.files):
-                disk.remove(self.layout.manifest(other))
-        self.drafts.delete(revision.repo, revision.id)
-        return digest
+        draft_path = self.layout.draft(revision.repo, revision.id)
+        while True:
+            before = _signature(draft_path)
+            draft = self.drafts.load(revision.repo, revision.id)
+            merged = revision if draft is None else _merge(revision, draft)
+            better, worse = self._compare(merged)
+            path = self.layout.manifest(better or merged.digest)
+            with disk.reporting(path):
+                temp = writer.stage(merged.to_bytes(), disk.READ_ONLY)
+            with disk.reporting(path), disk.locked(self.layout.lock, exclusive=True):
+                if _signature(draft_path) != before:
+                    continue  # somebody noted another file: it must be in the manifest
+                if better is None:
+                    disk.publish(temp, path)
+                for other in worse:
+                    disk.remove(self.layout.manifest(other))
+                self.drafts.delete(revision.repo, revision.id)
+            return better or merged.digest
 
+    def _compare(self, revision: Revision) -> tuple[Digest | None, list[Digest]]:
+        """Of the other manifests of this commit: one that has all that `revision` has, and those
+        of which `revision` has everything. Damaged ones are left to `verify`.
+        """
+        worse = []
+        for digest in self.index.manifests_of(revision.repo, revision.id):
+            if digest == revision.digest:
+                continue
+            try:
+                other = load_manifest(self.layout, digest)
+            except (OutlastError, FileNotFoundError):
+                continue
+            if _covers(other, revision):
+                return digest, []
+            if _covers(revision, other):
+                worse.append(digest)
+        return None, worse
+
+    @disk.reported
+    def acknowledge(
+        self, writer: Writer, repo: RepoId, commit: GitOid, entries: Sequence[FileEntry]
+    ) -> None:
+        """Notes files as archived, durably: in the draft of their commit, which is begun again
+        where another process has sealed it meanwhile.
+        """
+        while True:
+            try:
+                self.drafts.add(repo, commit, entries)
+            except RevisionNotFoundError:
+                sealed = self.load(repo, commit)
+                if sealed is None:
+                    raise
+                if set(entries) <= set(sealed.files):
+                    return
+                self.drafts.start(writer, sealed)
+            else:
+                return
+
+    @disk.reported
+    def put_away(self, path: Path) -> None:
+        """Moves a damaged file out of the way, so that it can be fetched again."""
+        with disk.reporting(self.layout.quarantine):
+            disk.make_dir(self.layout.quarantine)
+            os.rename(path, self.layout.quarantine / path.name)
+
+    @disk.reported
     def delete_revision(self, repo: RepoId, revision: GitOid) -> None:
         """Forgets a revision, complete or draft. Its blobs stay until they are collected."""
         for digest in self.index.manifests_of(repo, revision):
             disk.remove(self.layout.manifest(digest))
         self.drafts.delete(repo, revision)
 
+    @disk.reported
     def load(self, repo: RepoId, revision: GitOid) -> Revision | None:
         """A revision by its id: from its draft while files arrive, else from its manifest."""
         draft = self.drafts.load(repo, revision)
@@ -153,6 +231,8 @@ class Archive:
 
     def find_commit(self, repo: RepoId, ref: str) -> GitOid | None:
         """The commit that a ref, a full or an unambiguous short commit id names here."""
+        if GitOid.is_valid(ref):
+            return GitOid(ref) if GitOid(ref) in self.commits(repo) else None
         found = self.refs.get(repo, ref)
         if found is not None:
             return found.commit
@@ -199,3 +279,30 @@ class Archive:
                 yield from load_manifest(self.layout, Digest(path.stem)).files
         for draft in self.drafts.all():
             yield from draft.files
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    """Changes whenever something is appended to a draft."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _merge(revision: Revision, draft: Revision) -> Revision:
+    """`revision` with the files that its draft has beyond it."""
+    files = {entry.path: entry for entry in (*revision.files, *draft.files)}
+    missing = {e.path: e for e in (*draft.missing, *revision.missing) if e.path not in files}
+    return Revision.of(
+        revision.repo,
+        revision.commit,
+        files.values(),
+        missing.values(),
+        unlisted=revision.unlisted and draft.unlisted,
+    )
+
+
+def _covers(one: Revision, other: Revision) -> bool:
+    """Whether `one` says all that `other` says of the same commit."""
+    return set(other.files) <= set(one.files) and (other.unlisted or not one.unlisted)

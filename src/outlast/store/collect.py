@@ -27,7 +27,8 @@ def collect(archive: Archive, *, dry_run: bool) -> Iterator[Garbage]:
     What is in use is read from the manifests and drafts themselves, never from the index; if one
     of them is damaged nothing is deleted, because what it refers to is not known.
     """
-    with disk.locked(archive.layout.lock, exclusive=True):
+    layout = archive.layout
+    with disk.reporting(layout.home), disk.locked(layout.lock, exclusive=True):
         used = {entry.key for entry in archive.entries()}
         keep = used | claimed(archive.layout)
         for blob in list(archive.blobs()):
@@ -46,19 +47,30 @@ def collect(archive: Archive, *, dry_run: bool) -> Iterator[Garbage]:
 def _partials(archive: Archive, used: set[str], *, dry_run: bool) -> Iterator[Garbage]:
     """Downloads that no draft waits for any more. One in progress is locked and stays."""
     wanted = {entry.key for draft in archive.drafts.all() for entry in draft.missing} - used
-    for path in sorted(archive.layout.partial.glob("*.data")):
-        if path.stem in wanted or _is_locked(path):
-            continue
-        size = path.stat().st_blocks * 512
+    stems = {p.stem for p in archive.layout.partial.iterdir() if p.suffix in {".data", ".have"}}
+    for stem in sorted(stems - wanted):
+        size = _drop_partial(archive.layout.partial / f"{stem}.data", dry_run=dry_run)
+        if size is not None:
+            yield Garbage("partial", stem, size)
+
+
+def _drop_partial(path: Path, *, dry_run: bool) -> int | None:
+    """Deletes a download that is not in progress; its size, or None where it is. The lock is held
+    until both files are gone, so that nobody can begin with half of them.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # its process died between the rename and the journal's removal
+        if not dry_run:
+            disk.remove(path.with_suffix(".have"))
+        return 0
+    try:
+        if not disk.try_lock(fd):
+            return None
+        size = os.fstat(fd).st_blocks * 512
         if not dry_run:
             disk.remove(path.with_suffix(".have"))
             disk.remove(path)
-        yield Garbage("partial", path.stem, size)
-
-
-def _is_locked(path: Path) -> bool:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return not disk.try_lock(fd)
+        return size
     finally:
         os.close(fd)

@@ -7,14 +7,18 @@ acknowledged. Every change that the store makes to a disk goes through this modu
 import contextlib
 import errno
 import fcntl
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from outlast.model.errors import DiskFullError, StorageError
 
 READ_ONLY = 0o444
 PRIVATE = 0o600
+P = ParamSpec("P")
+T = TypeVar("T")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -27,11 +31,25 @@ def reporting(path: Path) -> Iterator[None]:
         raise storage_error(error, path) from error
 
 
-def storage_error(error: OSError, path: Path) -> StorageError:
+def reported(work: Callable[P, T]) -> Callable[P, T]:
+    """Decorates a function so that the OSErrors it raises say what to do."""
+
+    @functools.wraps(work)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return work(*args, **kwargs)
+        except OSError as error:
+            raise storage_error(error, "the archive") from error
+
+    return wrapper
+
+
+def storage_error(error: OSError, path: Path | str) -> StorageError:
     reason = error.strerror or str(error)
+    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
     if error.errno in _FULL:
-        return DiskFullError(f"no room left while writing {path}: {reason}")
-    return StorageError(f"{path}: {reason}")
+        return DiskFullError(f"no room left while writing {where}: {reason}")
+    return StorageError(f"{where}: {reason}")
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview, offset: int) -> None:
@@ -79,14 +97,23 @@ def fsync_dir(path: Path) -> None:
         os.close(fd)
 
 
+_durable: set[Path] = set()
+"""Folders that this process knows to be on the disk itself."""
+
+
 def make_dir(path: Path) -> None:
-    """Creates `path` and its parents durably; existing ones are left alone."""
-    if path.is_dir():
+    """Creates `path` and its parents durably. A folder that exists may be somebody's who died
+    before it was synced, so its parent is synced once by each process.
+    """
+    if path in _durable and path.is_dir():
         return
-    make_dir(path.parent)
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(path)
+    if not path.is_dir():
+        make_dir(path.parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path)
+    with contextlib.suppress(PermissionError):  # not ours to sync, so not ours to have made
         fsync_dir(path.parent)
+    _durable.add(path)
 
 
 def write_temp(path: Path, data: bytes | bytearray, mode: int) -> None:
@@ -96,6 +123,9 @@ def write_temp(path: Path, data: bytes | bytearray, mode: int) -> None:
         write_all(fd, data, 0)
         os.fchmod(fd, mode)
         fsync(fd)
+    except OSError:
+        os.unlink(path)  # on a full disk its room is needed at once
+        raise
     finally:
         os.close(fd)
 
@@ -105,6 +135,18 @@ def publish(temp: Path, final: Path) -> None:
     make_dir(final.parent)
     os.rename(temp, final)
     fsync_dir(final.parent)
+
+
+def publish_new(temp: Path, final: Path) -> bool:
+    """Like `publish`, but leaves a file alone that is there already; whether it was not."""
+    make_dir(final.parent)
+    try:
+        os.link(temp, final)
+    except FileExistsError:
+        return False
+    os.unlink(temp)
+    fsync_dir(final.parent)
+    return True
 
 
 def remove(path: Path) -> bool:

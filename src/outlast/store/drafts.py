@@ -5,16 +5,18 @@ file as it is acknowledged. Appending is cheap, a torn last line is ignored, and
 may append at once. A complete draft becomes a manifest.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from outlast.model.digest import GitOid
-from outlast.model.errors import CorruptError, OutlastError
+from outlast.model.errors import CorruptError, OutlastError, RevisionNotFoundError
 from outlast.model.manifest import MAX_MANIFEST_BYTES, FileEntry, Revision, load_json, parse_kind
 from outlast.model.names import RepoId
 from outlast.store import disk
-from outlast.store.layout import Layout
+from outlast.store.layout import Layout, repo_of_folder
 from outlast.store.writer import Writer
 
 _TYPE = "outlast-draft-v1"
@@ -28,15 +30,17 @@ class Drafts:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
 
+    @disk.reported
     def exists(self, repo: RepoId, commit: GitOid) -> bool:
         return self._layout.draft(repo, commit).is_file()
 
+    @disk.reported
     def start(self, writer: Writer, listed: Revision) -> None:
         """Begins the draft of `listed`, a hub commit whose `missing` files are still to come."""
         commit = listed.id
         path = self._layout.draft(listed.repo, commit)
         if path.exists():
-            return
+            return  # started before; its lines stay
         head = {
             "type": _TYPE,
             "kind": listed.repo.kind.value,
@@ -48,17 +52,20 @@ class Drafts:
             *(_line(entry, held=True) for entry in listed.files),
             *(_line(entry, held=False) for entry in listed.missing),
         ]
-        writer.write(path, ("\n".join(lines) + "\n").encode(), _MODE)
+        writer.write_new(path, ("\n".join(lines) + "\n").encode(), _MODE)
 
+    @disk.reported
     def add(self, repo: RepoId, commit: GitOid, entries: Iterable[FileEntry]) -> None:
-        """Notes files that are acknowledged. Durable on return."""
+        """Notes files that are acknowledged. Durable on return. Raises
+        :class:`RevisionNotFoundError` where there is no such draft (any more).
+        """
         lines = [_line(entry, held=True) for entry in entries]
         path = self._layout.draft(repo, commit)
         with disk.reporting(path), disk.locked(self._layout.lock, exclusive=False):
             try:
                 fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             except FileNotFoundError:
-                return  # another process completed it meanwhile, or the user removed it
+                raise RevisionNotFoundError(f"no draft of {repo} at {commit}") from None
             try:
                 # The leading newline ends a line that a crash may have torn.
                 disk.append_all(fd, ("\n" + "\n".join(lines) + "\n").encode())
@@ -66,6 +73,7 @@ class Drafts:
             finally:
                 os.close(fd)
 
+    @disk.reported
     def load(self, repo: RepoId, commit: GitOid) -> Revision | None:
         """The draft as a revision: what is acknowledged, and what is missing."""
         path = self._layout.draft(repo, commit)
@@ -74,29 +82,34 @@ class Drafts:
                 data = file.read(MAX_MANIFEST_BYTES + 1)
         except FileNotFoundError:
             return None
+        return self._checked(path, data, repo, commit)
+
+    def _checked(self, path: Path, data: bytes, repo: RepoId, commit: GitOid) -> Revision:
         try:
-            return _parse(data)
+            revision = _parse(data)
         except OutlastError as error:
             raise CorruptError(f"the draft {path} is damaged: {error}") from None
+        if (revision.repo, revision.id) != (repo, commit):
+            raise CorruptError(f"the draft {path} is of {revision.repo} at {revision.id}")
+        return revision
 
     def all(self) -> Iterator[Revision]:
         """Every draft, by name."""
         root = self._layout.drafts
         for path in sorted(root.glob("*/*/*/*.jsonl")):
-            try:
-                revision = _parse(path.read_bytes())
-            except OutlastError as error:
-                raise CorruptError(f"the draft {path} is damaged: {error}") from None
-            except FileNotFoundError:
+            if not GitOid.is_valid(path.stem):
                 continue
-            yield revision
+            repo = repo_of_folder(path.parent.relative_to(root))
+            with disk.reporting(path), contextlib.suppress(FileNotFoundError):
+                yield self._checked(path, path.read_bytes(), repo, GitOid(path.stem))
 
+    @disk.reported
     def of(self, repo: RepoId) -> list[GitOid]:
         """The commits of `repo` that are drafts."""
-        return [
-            GitOid(path.stem) for path in sorted(self._layout.repo_drafts(repo).glob("*.jsonl"))
-        ]
+        paths = sorted(self._layout.repo_drafts(repo).glob("*.jsonl"))
+        return [GitOid(path.stem) for path in paths if GitOid.is_valid(path.stem)]
 
+    @disk.reported
     def delete(self, repo: RepoId, commit: GitOid) -> bool:
         path = self._layout.draft(repo, commit)
         with disk.reporting(path):

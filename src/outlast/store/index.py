@@ -73,11 +73,18 @@ class Index:
             self._db.close()
 
     def _open(self) -> sqlite3.Connection:
-        try:
-            return _connect(self._layout.index)
-        except sqlite3.DatabaseError:
-            self._delete()
-            return _connect(self._layout.index)
+        """The index on the disk, made anew where it is damaged. Where the disk is full, read-only
+        or failing, one in memory does: it is only a cache.
+        """
+        for _ in range(2):
+            try:
+                return _connect(str(self._layout.index))
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    break
+                with disk.reporting(self._layout.index):
+                    self._delete()
+        return _connect(":memory:")
 
     def _delete(self) -> None:
         for suffix in ("", "-wal", "-shm"):
@@ -89,14 +96,17 @@ class Index:
         with self._lock:
             try:
                 self._sync()
+            except sqlite3.DatabaseError as error:
+                self._db.close()
+                if _is_damage(error):
+                    self._delete()
+                self._db = self._open() if _is_damage(error) else _connect(":memory:")
+                self._sync()
+            try:
                 yield self._db
-            except sqlite3.OperationalError as error:
-                raise CorruptError(
-                    f"the index cannot be used: {error}", hint="run 'outlast doctor --rebuild'"
-                ) from error
             except sqlite3.DatabaseError as error:
                 raise CorruptError(
-                    f"the index is damaged: {error}", hint="run 'outlast doctor --rebuild'"
+                    f"the index cannot be used: {error}", hint="run 'outlast doctor --rebuild'"
                 ) from error
 
     def _sync(self) -> None:
@@ -145,7 +155,7 @@ class Index:
         with self._lock:
             self._db.close()
             self._delete()
-            self._db = _connect(self._layout.index)
+            self._db = self._open()
         with self._fresh() as db:
             return int(db.execute("SELECT count(*) FROM manifests").fetchone()[0])
 
@@ -216,7 +226,8 @@ class Index:
         return row is not None and row[0] == _stamp(stat)
 
     def note_checked(self, digest: Digest, stat: os.stat_result) -> None:
-        with self._fresh() as db, db:
+        # On a full disk it is only checked again later.
+        with contextlib.suppress(CorruptError), self._fresh() as db, db:
             db.execute("INSERT OR REPLACE INTO checked VALUES (?, ?)", (digest.hex, _stamp(stat)))
 
 
@@ -229,7 +240,14 @@ def load_manifest(layout: Layout, digest: Digest) -> Revision:
     return Revision.from_bytes(data)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file itself is bad, rather than the disk full or another process in the way."""
+    return getattr(error, "sqlite_errorname", "SQLITE_CORRUPT").startswith(
+        ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_SCHEMA")
+    )
+
+
+def _connect(path: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=60, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")

@@ -1,6 +1,5 @@
 """Where things are in an archive's folder."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from outlast.model.names import RepoId
 from outlast.store import disk
 
 FORMAT = 1
+MARKER = b'{"outlast-archive": %d}\n' % FORMAT
 _MARKER_LIMIT = 4096
 
 
@@ -83,15 +83,11 @@ class Layout:
     def draft(self, repo: RepoId, commit: GitOid) -> Path:
         return self.repo_drafts(repo) / f"{commit}.jsonl"
 
-    def create(self) -> None:
-        """Makes the folders of an empty archive; harmless where it exists."""
-        with disk.reporting(self.home):
-            for folder in (self.blobs, self.manifests, self.refs, self.partial, self.tmp):
+    def make_folders(self) -> None:
+        """Makes the folders that every archive has; harmless where they exist."""
+        for folder in (self.blobs, self.manifests, self.refs, self.partial, self.tmp):
+            if not folder.is_dir():
                 disk.make_dir(folder)
-            if not self.marker.exists():
-                temp = self.tmp / f"marker-{os.getpid()}-{os.urandom(4).hex()}"
-                disk.write_temp(temp, b'{"outlast-archive": %d}\n' % FORMAT, disk.READ_ONLY)
-                disk.publish(temp, self.marker)
 
     def check(self) -> None:
         """Refuses a folder that is no archive, or one of a newer format."""

@@ -37,7 +37,9 @@ class Partial:
         with disk.reporting(self.path):
             self.fd = _open_locked(self.path)
             try:
-                self._journal = os.open(self._journal_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+                self._journal = os.open(
+                    self._journal_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, disk.PRIVATE
+                )
                 self.have = self._load()
             except BaseException:
                 os.close(self.fd)
@@ -132,6 +134,7 @@ def _open_locked(path: Path) -> int:
         os.close(fd)
 
 
+@disk.reported
 def present_bytes(layout: Layout, key: str, size: int) -> int:
     """How many bytes of the partial `key` are already here (for plans; takes no lock)."""
     try:

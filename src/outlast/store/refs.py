@@ -1,5 +1,6 @@
 """Refs: the mutable names of revisions, as small text files; and what a hub says of a model."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -52,18 +53,23 @@ class Refs:
     def repos(self) -> Iterator[RepoId]:
         """Every model and dataset that has a ref, sorted."""
         root = self._layout.refs
-        folders = sorted(path for path in root.glob("*/*/*") if path.is_dir())
-        return (repo_of_folder(folder.relative_to(root)) for folder in folders)
+        with disk.reporting(root):
+            folders = sorted(path for path in root.glob("*/*/*") if path.is_dir())
+        for folder in folders:
+            with contextlib.suppress(BadNameError):  # not a folder of ours
+                yield repo_of_folder(folder.relative_to(root))
 
+    @disk.reported
     def list(self, repo: RepoId) -> list[Ref]:
         """The refs of `repo`, by name."""
         folder = self._layout.repo_refs(repo)
         try:
-            names = sorted(path.name for path in folder.iterdir() if path.name != _ABOUT)
+            paths = [path for path in sorted(folder.iterdir()) if _is_ref(path)]
         except FileNotFoundError:
             return []
-        return [_read(folder / name) for name in names]
+        return [_read(path) for path in paths]
 
+    @disk.reported
     def get(self, repo: RepoId, name: str) -> Ref | None:
         path = self._path(repo, name)
         try:
@@ -71,13 +77,19 @@ class Refs:
         except FileNotFoundError:
             return None
 
+    @disk.reported
     def put(self, writer: Writer, repo: RepoId, ref: Ref) -> None:
-        """Points `ref.name` at its commit."""
+        """Points `ref.name` at its commit. A ref that looks like a commit is refused: who pins a
+        commit must get that commit.
+        """
+        if GitOid.is_valid(ref.name):
+            raise BadNameError(f"{ref.name} is a commit id and cannot be a ref")
         self._refuse_twin(repo)
         fields = {key: value for key, value in asdict(ref).items() if value and key != "name"}
         document = {**fields, "commit": ref.commit.hex}
         writer.write(self._path(repo, ref.name), _encode(document), _MODE)
 
+    @disk.reported
     def delete(self, repo: RepoId, name: str) -> bool:
         """Removes a ref; False where there was none."""
         path = self._path(repo, name)
@@ -86,6 +98,7 @@ class Refs:
             self._tidy(repo)
         return gone
 
+    @disk.reported
     def about(self, repo: RepoId) -> About:
         try:
             data = (self._layout.repo_refs(repo) / _ABOUT).read_bytes()
@@ -99,6 +112,7 @@ class Refs:
             facts={str(key): str(value) for key, value in document.get("facts", {}).items()},
         )
 
+    @disk.reported
     def put_about(self, writer: Writer, repo: RepoId, about: About) -> None:
         if about != self.about(repo):
             self._refuse_twin(repo)
@@ -119,9 +133,14 @@ class Refs:
     def _tidy(self, repo: RepoId) -> None:
         """Drops the folder of a model whose last ref went."""
         folder = self._layout.repo_refs(repo)
-        if folder.is_dir() and not self.list(repo):
+        if folder.is_dir() and not any(map(_is_ref, folder.iterdir())):
             disk.remove(folder / _ABOUT)
             disk.remove_empty_parents(folder / _ABOUT, self._layout.refs)
+
+
+def _is_ref(path: Path) -> bool:
+    """A file of ours: the name of a ref never starts with a dot."""
+    return not path.name.startswith(".") and path.is_file()
 
 
 def _encode(document: dict[str, Any]) -> bytes:

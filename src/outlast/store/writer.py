@@ -9,14 +9,16 @@ for the other's long work.
 import itertools
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from outlast.model.digest import Digest
+from outlast.model.errors import Cancelled
 from outlast.store import disk
-from outlast.store.layout import Layout
+from outlast.store.layout import MARKER, Layout
 
 _LOCK = "lock"
 _CLAIMS = "claims"
@@ -28,6 +30,8 @@ class Writer:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._count = itertools.count()
+        self._mutex = threading.Lock()
+        self._closed = False
         self.folder = layout.tmp / f"{os.getpid()}-{os.urandom(8).hex()}"
         with disk.reporting(layout.home), disk.locked(layout.lock, exclusive=False):
             os.mkdir(self.folder)
@@ -49,10 +53,24 @@ class Writer:
         self.close()
 
     def close(self) -> None:
-        """Gives up the claims and deletes what was not published."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Gives up the claims and deletes what was not published. Nothing can be put any more."""
+        with self._mutex:
+            if self._closed:
+                return
+            self._closed = True
+        with disk.locked(self._layout.lock, exclusive=False):
+            shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._claims)
         os.close(self._lock)
+
+    def _claim(self, digest: Digest) -> None:
+        """Notes a claim; call with the archive's lock held. The leading newline ends a line that
+        a full disk may have torn.
+        """
+        with self._mutex:
+            if self._closed:
+                raise Cancelled("the writer is closed")
+            disk.append_all(self._claims, b"\n%s\n" % digest.hex.encode())
 
     def temp(self) -> Path:
         """The name of a temp file that does not exist yet."""
@@ -62,14 +80,14 @@ class Writer:
         """Keeps a blob from garbage collection until this writer closes; whether it is here."""
         path = self._layout.blob(digest)
         with disk.reporting(path), disk.locked(self._layout.lock, exclusive=False):
-            os.write(self._claims, digest.hex.encode() + b"\n")
+            self._claim(digest)
             return is_blob(path, size)
 
     def publish_blob(self, temp: Path, digest: Digest, size: int) -> None:
         """Gives a synced, verified temp file the name of its blob, unless that is here already."""
         final = self._layout.blob(digest)
         with disk.reporting(final), disk.locked(self._layout.lock, exclusive=False):
-            os.write(self._claims, digest.hex.encode() + b"\n")
+            self._claim(digest)
             if is_blob(final, size):
                 os.unlink(temp)
             else:
@@ -77,11 +95,23 @@ class Writer:
 
     def write(self, final: Path, data: bytes, mode: int = disk.READ_ONLY) -> None:
         """Writes a whole small file durably and atomically."""
-        temp = self.temp()
         with disk.reporting(final):
-            disk.write_temp(temp, data, mode)
+            temp = self.stage(data, mode)
             with disk.locked(self._layout.lock, exclusive=False):
                 disk.publish(temp, final)
+
+    def write_new(self, final: Path, data: bytes, mode: int = disk.READ_ONLY) -> bool:
+        """Like `write`, but leaves a file alone that is there already; whether it was not."""
+        with disk.reporting(final):
+            temp = self.stage(data, mode)
+            with disk.locked(self._layout.lock, exclusive=False):
+                return disk.publish_new(temp, final)
+
+    def stage(self, data: bytes, mode: int) -> Path:
+        """A synced temp file with `data`, to be published under the archive's lock."""
+        temp = self.temp()
+        disk.write_temp(temp, data, mode)
+        return temp
 
 
 def is_blob(path: Path, size: int) -> bool:
@@ -99,6 +129,15 @@ def claimed(layout: Layout) -> set[str]:
         if not _is_dead(folder):
             held.update((folder / _CLAIMS).read_text().split())
     return held
+
+
+def create(layout: Layout) -> None:
+    """Makes an empty archive; harmless where there is one."""
+    with disk.reporting(layout.home):
+        layout.make_folders()
+        if not layout.marker.exists():
+            with Writer(layout) as writer:
+                writer.write_new(layout.marker, MARKER)
 
 
 def sweep(layout: Layout) -> int:
