@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -44,19 +45,18 @@ class Config:
         return self.hub_token if origin(url) == origin(self.hub) else None
 
 
-def load_config(environ: Mapping[str, str], home: Path | None = None) -> Config:
+def load_config(environ: Mapping[str, str], home: str | None = None) -> Config:
     """The configuration of this call; `home` is the flag's."""
-    path = Path(environ.get("OUTLAST_CONFIG") or _config_file())
+    path = _path(environ.get("OUTLAST_CONFIG") or _config_file())
     settings = _read_file(path, required="OUTLAST_CONFIG" in environ)
-    hub = (environ.get("HF_ENDPOINT") or PUBLIC_HUB).rstrip("/")
-    hf_home = Path(
-        environ.get("HF_HOME")
-        or Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
-    ).expanduser()
+    hub = check_url(environ.get("HF_ENDPOINT") or PUBLIC_HUB)
+    hf_home = _path(
+        environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    )
     return Config(
         home=_home(environ, settings, home),
-        sources=tuple(_strings(settings, "from")) or (hub,),
-        hub_cache=Path(environ.get("HF_HUB_CACHE") or hf_home / "hub").expanduser(),
+        sources=tuple(map(check_url, _strings(settings, "from"))) or (hub,),
+        hub_cache=_path(environ.get("HF_HUB_CACHE") or hf_home / "hub"),
         http=HttpSettings(
             user_agent=f"outlast/{__version__}",
             proxies=urllib.request.getproxies(),
@@ -74,10 +74,43 @@ def _config_file() -> Path:
     return platformdirs.user_config_path("outlast") / "config.toml"
 
 
-def _home(environ: Mapping[str, str], settings: Mapping[str, Any], flag: Path | None) -> Path:
+def _path(text: str | Path) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except (RuntimeError, OSError) as error:
+        raise BadConfigError(f"not a usable path: {text}: {error}") from error
+
+
+def _home(environ: Mapping[str, str], settings: Mapping[str, Any], flag: str | None) -> Path:
     named = flag or environ.get("OUTLAST_HOME") or settings.get("home")
-    found = Path(str(named)) if named else platformdirs.user_data_path("outlast")
-    return found.expanduser().absolute()
+    return _path(str(named)) if named else platformdirs.user_data_path("outlast")
+
+
+def check_url(url: str) -> str:
+    """`url` without a slash at its end, if it can be a source."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise BadConfigError(f"not a URL: {url!r}: {error}") from None
+    del port
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise BadConfigError(f"not an http or https URL: {url!r}", hint="write https://host")
+    if parts.username is not None or parts.password is not None:
+        raise BadConfigError(
+            f"a password in the URL of {parts.hostname} would be seen in logs",
+            hint="put tokens into HF_TOKEN or the configuration's [tokens]",
+        )
+    if not url.isascii() or not url.isprintable() or parts.query or parts.fragment or " " in url:
+        raise BadConfigError(f"not the URL of a hub: {url!r}")
+    return url.rstrip("/")
+
+
+def _check_token(token: str, where: str) -> str:
+    token = token.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise BadConfigError(f"the token in {where} holds characters that no token has")
+    return token
 
 
 def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
@@ -119,19 +152,23 @@ def _tokens(settings: Mapping[str, Any]) -> dict[str, str]:
     tokens = settings.get("tokens", {})
     if not isinstance(tokens, dict):
         raise BadConfigError("the setting 'tokens' is not a table of URL = token")
-    return {str(url): str(token) for url, token in tokens.items()}
+    return {
+        check_url(str(url)): _check_token(str(token), "the configuration file")
+        for url, token in tokens.items()
+    }
 
 
 def _hub_token(environ: Mapping[str, str], hf_home: Path) -> str | None:
     token = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN")
     if token:
-        return token.strip()
-    path = Path(environ.get("HF_TOKEN_PATH") or hf_home / "token").expanduser()
+        return _check_token(token, "HF_TOKEN")
+    path = _path(environ.get("HF_TOKEN_PATH") or hf_home / "token")
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(_TOKEN_LIMIT).strip() or None
+            found = file.read(_TOKEN_LIMIT)
     except OSError:
         return None
+    return _check_token(found, str(path)) or None
 
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}

@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -41,7 +40,7 @@ class TargetType(click.ParamType[Target]):
         del param
         try:
             home = ctx.params.get("home")
-            with Archive(load_config(environment(), Path(home) if home else None).home) as archive:
+            with Archive(load_config(environment(), home).home) as archive:
                 names = {str(summary.repo) for summary in archive.summaries()}
                 if "@" in incomplete:
                     repo = Target.parse(incomplete.split("@", maxsplit=1)[0]).repo
@@ -88,14 +87,14 @@ class Session:
 @contextlib.contextmanager
 def session(home: str | None, *, as_json: bool, quiet: bool) -> Iterator[Session]:
     """Runs a command: the first Ctrl-C stops the work tidily, the second at once."""
-    config = load_config(environment(), Path(home) if home else None)
+    config = load_config(environment(), home)
     cancel = Cancel()
     screen = Screen(as_json=as_json, quiet=quiet)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        del frame
-        if cancel.is_set or number == signal.SIGTERM:
-            signal.signal(number, signal.SIG_DFL)
+        del number, frame
+        if cancel.is_set:
+            raise KeyboardInterrupt
         cancel.set()
 
     before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}

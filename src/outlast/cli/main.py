@@ -9,7 +9,7 @@ import click
 
 from outlast import __version__
 from outlast.cli.edge import report, usage_error
-from outlast.model.errors import OutlastError
+from outlast.model.errors import OutlastError, UsageError
 
 COMMANDS = {
     "pull": ("outlast.cli.pull:pull", "Archive a model from a hub or mirror."),
@@ -73,11 +73,17 @@ def outlast() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point: maps every expected error to one line and an exit status, once."""
+    for name in ("stdout", "stderr"):  # closed by the caller: then nobody wants to read it
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open to the end
     try:
         result = outlast.main(arguments, prog_name="outlast", standalone_mode=False)
         sys.stdout.flush()
     except OutlastError as error:
         sys.exit(report(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(f"{error.format_message()}\n")
+        sys.exit(UsageError.exit_code)
     except click.ClickException as error:
         sys.exit(report(usage_error(error)))
     except (click.Abort, KeyboardInterrupt):

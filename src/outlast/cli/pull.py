@@ -1,12 +1,14 @@
 """``outlast pull``."""
 
-from collections.abc import Callable
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from outlast.cli.config import parse_rate
+from outlast.cli.config import check_url, parse_rate
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.render import human_size, plural, print_json
 from outlast.model.names import Target
@@ -71,7 +73,8 @@ def pull(
     with session(home, as_json=as_json, quiet=quiet) as run:
         config = run.config
         http = HttpClient(config.http)
-        sources = [HubSource(http, url, config.token_for(url)) for url in urls or config.sources]
+        chosen = [check_url(url) for url in urls] or config.sources
+        sources = [HubSource(http, url, config.token_for(url)) for url in chosen]
         wishes = Wishes(
             connections=connections or config.connections,
             rate=parse_rate(limit_rate) if limit_rate else config.rate,
@@ -85,17 +88,28 @@ def pull(
                 wishes=wishes,
                 control=run.control,
                 dry_run=dry_run,
+                room=_existing(config.home),
             )
     _print(run, result, dry_run=dry_run)
 
 
-def _archive(home: Path, *, dry_run: bool) -> Archive:
+@contextlib.contextmanager
+def _archive(home: Path, *, dry_run: bool) -> Iterator[Archive]:
     """A dry run looks at an archive where there is one, and makes none."""
     if dry_run and not Layout(home).marker.exists():
-        import tempfile  # noqa: PLC0415 - rare
+        with (
+            tempfile.TemporaryDirectory(prefix="outlast-dry-run-") as empty,
+            Archive(Path(empty), create=True) as archive,
+        ):
+            yield archive
+        return
+    with Archive(home, create=True) as archive:
+        yield archive
 
-        return Archive(Path(tempfile.mkdtemp(prefix="outlast-dry-run-")), create=True)
-    return Archive(home, create=True)
+
+def _existing(path: Path) -> Path:
+    """`path`, or its nearest parent that exists."""
+    return path if path.exists() or path == path.parent else _existing(path.parent)
 
 
 def _print(run: Session, result: ops.Pulled, *, dry_run: bool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from outlast.cli.config import parse_rate
+from outlast.cli.config import check_url, parse_rate
 from outlast.cli.edge import common, host_and_port, session
 from outlast.cli.render import print_json
 from outlast.daemon.metrics import Metrics
@@ -90,7 +90,8 @@ def serve(
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive(create=True) as archive:
         metrics = Metrics()
         http = HttpClient(run.config.http, metrics.asked)
-        sources = [HubSource(http, url, run.config.token_for(url)) for url in urls]
+        upstream = [check_url(url) for url in urls]
+        sources = [HubSource(http, url, run.config.token_for(url)) for url in upstream]
 
         def emit(event: Event) -> None:
             metrics.observe(event)

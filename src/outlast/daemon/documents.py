@@ -6,7 +6,7 @@ from typing import Any
 from outlast.model.digest import GitOid, lfs_pointer
 from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId, RepoKind
-from outlast.ops.mirror import View
+from outlast.ops.answers import View
 from outlast.store.refs import About, Ref
 
 _UNKNOWN_DATE = "1970-01-01T00:00:00.000Z"

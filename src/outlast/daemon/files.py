@@ -132,7 +132,7 @@ class Delivery:
         position = self.span.start
         while position < self.span.stop:
             stop = min(readable, self.span.stop, position + _SLICE)
-            if not reader.grant(stop):
+            if not reader.may_continue:
                 return _close_short(self.request, response)
             if not await self._send(response, file, position, stop):
                 return response
@@ -207,9 +207,10 @@ class ArrivingReader:
                 return readable
             await self._changed.wait()
 
-    def grant(self, stop: int) -> bool:
-        """Whether this reader may have the bytes up to `stop`."""
-        return self._arriving.grant(self._epoch, stop)
+    @property
+    def may_continue(self) -> bool:
+        """Whether what this reader had so far may still be right."""
+        return self._arriving.may_continue(self._epoch)
 
 
 def _close_short(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:

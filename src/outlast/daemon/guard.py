@@ -70,17 +70,26 @@ class Gate:
         self._metrics = metrics
         self._silent: dict[asyncio.BaseProtocol, float] = {}
         self._open: set[asyncio.BaseProtocol] = set()
+        self._new: set[asyncio.BaseProtocol] = set()
 
     def __call__(self) -> asyncio.BaseProtocol:
+        # A protocol has no transport before it is connected, nor after it is closed: those of
+        # this turn of the loop are counted apart.
         self._open = {p for p in self._open if getattr(p, "transport", None) is not None}
-        self._metrics.connections.set(len(self._open))
-        if len(self._open) >= self._most:
+        count = len(self._open) + len(self._new)
+        if count >= self._most:
             return _Busy()
         protocol = self._make()
         self._silent[protocol] = time.monotonic()
-        self._metrics.connections.set(len(self._open) + 1)
-        asyncio.get_running_loop().call_soon(self._open.add, protocol)
+        self._metrics.connections.set(count + 1)
+        self._new.add(protocol)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._connected, protocol)
         return protocol
+
+    def _connected(self, protocol: asyncio.BaseProtocol) -> None:
+        self._new.discard(protocol)
+        self._open.add(protocol)
 
     def heard(self, protocol: asyncio.BaseProtocol) -> None:
         """A whole request came in on this connection."""

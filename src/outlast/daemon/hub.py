@@ -1,10 +1,9 @@
 """The hub's API over an archive: one handler, which every request goes through."""
 
 import asyncio
-import json
-import sys
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from aiohttp import web
 from outlast.daemon import documents
 from outlast.daemon.files import Delivery, Limits, Span, choose_span, file_headers
 from outlast.daemon.guard import Gate, Tokens
+from outlast.daemon.log import log_bug, log_line
 from outlast.daemon.metrics import Metrics
 from outlast.daemon.replies import (
     PARTIAL_HEADER,
@@ -24,16 +24,19 @@ from outlast.daemon.replies import (
     json_reply,
 )
 from outlast.daemon.routes import Route, parse
-from outlast.model.errors import OutlastError, RepoNotFoundError
-from outlast.model.manifest import FileEntry
+from outlast.model.errors import MalformedError, OutlastError, RepoNotFoundError, UsageError
+from outlast.model.manifest import FileEntry, load_json
 from outlast.model.names import RepoId
+from outlast.ops.answers import Asking, Found
 from outlast.ops.arriving import Arriving
-from outlast.ops.mirror import Found, Mirror
+from outlast.ops.mirror import Mirror
 
 T = TypeVar("T")
 _THREADS = 32
 _PAGE = 100_000
 _LIST_PAGE = 1000
+_BODY_LIMIT = 4 * 1024 * 1024
+_ORIGIN = ""  # no field of a query has this name
 
 
 @dataclass(slots=True)
@@ -68,6 +71,21 @@ class Hub:
     async def _threaded(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
 
+    async def _settled(self, step: T | Asking[T]) -> T:
+        """The answer, after waiting for upstream as long as that is worth it."""
+        if not isinstance(step, Asking):
+            return step
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake(_future: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server stops
+                loop.call_soon_threadsafe(done.set)
+
+        step.future.add_done_callback(wake)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(done.wait(), max(0.0, step.until - time.monotonic()))
+        return await self._threaded(step.settle)
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one request, and writes its access line."""
         if self.gate is not None:
@@ -79,6 +97,11 @@ class Hub:
             response = await self._route(exchange, parse(request.rel_url.raw_path))
         except OutlastError as error:
             response = error_reply(error)
+        except web.HTTPException as error:  # what aiohttp itself refuses, as a body too large
+            response = failure(error.status, "", error.reason)
+        except Exception:  # noqa: BLE001 - a bug: the client gets a reply, the log the traceback
+            log_bug(exchange.what)
+            response = failure(500, "", "a bug in outlast: the server's log has the traceback")
         seconds = time.monotonic() - started
         what = exchange.what
         self._metrics.requests.labels(what, request.method, response.status).inc()
@@ -106,7 +129,7 @@ class Hub:
         if route.what == "whoami":
             return json_reply(_whoami(who))
         if route.what == "list":
-            return await self._threaded(self._list, route, dict(request.query))
+            return await self._threaded(self._list, route, _query(request))
         return await self._repo(exchange, route)
 
     async def _repo(self, exchange: Exchange, route: Route) -> web.StreamResponse:
@@ -114,13 +137,18 @@ class Hub:
         if repo is None:
             raise RepoNotFoundError("no repository is named")
         if route.what == "refs":
-            return await self._threaded(self._refs, repo, dict(request.query))
-        found = await self._threaded(self._mirror.find, repo, route.ref or "main")
-        exchange.found = found
+            refs = await self._settled(await self._threaded(self._mirror.list_refs, repo))
+            flags = ("include_prs", "include_pull_requests")
+            document = documents.refs(
+                refs.refs, pull_requests=any(_flag(request.query, name) for name in flags)
+            )
+            return json_reply(document, _stale(refs.stale_since, self._metrics))
+        step = await self._threaded(self._mirror.find, repo, route.ref or "main")
+        exchange.found = found = await self._settled(step)
         if route.what == "resolve":
             return await self._file(exchange, route.path, found)
         form = await _form(request) if route.what == "paths-info" else {}
-        reply = await self._threaded(self._document, route, found, dict(request.query), form)
+        reply = await self._threaded(self._document, route, found, _query(request), form)
         reply.headers.update(_marks(found, self._metrics))
         return reply
 
@@ -171,23 +199,16 @@ class Hub:
             others = [c for c in self._mirror.archive.commits(repo) if c != commit]
             return json_reply(documents.commits([commit, *others], about), headers)
         if route.what == "paths-info":
-            expand = form.get("expand", [""])[0].lower() in {"true", "1"}
+            expand = (form.get("expand") or [""])[0].lower() in {"true", "1"}
             paths = form.get("paths", [])
             return json_reply(documents.paths_info(view, about, paths, expand=expand), headers)
         flags = {name: _flag(query, name) for name in ("recursive", "expand")}
         rows = documents.tree(view, about, route.path, **flags)
         if rows is None:
             return failure(404, "EntryNotFound", f"no folder {route.path!r}", headers)
-        base = f"/api/{repo.api_path}/tree/{commit}/{quote(route.path)}".rstrip("/")
+        path = f"/api/{repo.api_path}/tree/{commit}/{quote(route.path)}".rstrip("/")
+        base = query.pop(_ORIGIN) + path
         return json_reply(*_page(rows, query, _PAGE, headers, base))
-
-    def _refs(self, repo: RepoId, query: dict[str, str]) -> web.Response:
-        found = self._mirror.archive.refs.list(repo)
-        if not found:
-            self._mirror.find(repo, "main")
-            found = self._mirror.archive.refs.list(repo)
-        pull_requests = _flag(query, "include_prs") or _flag(query, "include_pull_requests")
-        return json_reply(documents.refs(found, pull_requests=pull_requests))
 
     def _list(self, route: Route, query: dict[str, str]) -> web.Response:
         """The archived repositories, by the same filters as on the hub."""
@@ -202,7 +223,8 @@ class Hub:
                 rows.append(documents.listed(repo, commit, about))
         if query.get("direction") == "-1":
             rows.reverse()
-        return json_reply(*_page(rows, query, _LIST_PAGE, {}, f"/api/{route.kind.plural}"))
+        base = f"{query.pop(_ORIGIN)}/api/{route.kind.plural}"
+        return json_reply(*_page(rows, query, _LIST_PAGE, {}, base))
 
 
 def _wanted(repo: RepoId, tags: tuple[str, ...], query: dict[str, str]) -> bool:
@@ -231,21 +253,30 @@ def _number(query: dict[str, str], name: str, default: int) -> int:
     return int(text) if text.isdecimal() and len(text) < 10 else default
 
 
-def _flag(query: dict[str, str], name: str) -> bool:
+def _flag(query: Mapping[str, str], name: str) -> bool:
     return query.get(name, "").lower() in {"true", "1"}
 
 
 def _marks(found: Found, metrics: Metrics) -> dict[str, str]:
     """Headers that say what a client should know of a revision beside its content."""
-    marks = {}
-    if found.stale_since:
-        metrics.stale.inc()
-        marks[STALE_HEADER] = found.stale_since
+    marks = _stale(found.stale_since, metrics)
     if found.view.lacking:
         marks[PARTIAL_HEADER] = str(found.view.lacking)
     elif found.view.revision.unlisted:
         marks[PARTIAL_HEADER] = "unknown"
     return marks
+
+
+def _stale(since: str, metrics: Metrics) -> dict[str, str]:
+    if not since:
+        return {}
+    metrics.stale.inc()
+    return {STALE_HEADER: since}
+
+
+def _query(request: web.Request) -> dict[str, str]:
+    """The query's fields, and the origin that the client used, for links back to us."""
+    return {**request.query, _ORIGIN: str(request.url.origin())}
 
 
 def _whoami(name: str) -> dict[str, Any]:
@@ -263,17 +294,21 @@ def _whoami(name: str) -> dict[str, Any]:
 
 async def _form(request: web.Request) -> dict[str, list[str]]:
     """The fields of a form, or of the JSON object that some clients send instead."""
-    if request.content_type == "application/json":
-        try:
-            document = await request.json()
-        except ValueError:
-            return {}
-        paths = document.get("paths", []) if isinstance(document, dict) else []
-        expand = document.get("expand", False) if isinstance(document, dict) else False
-        paths = [paths] if isinstance(paths, str) else paths
-        return {"paths": list(map(str, paths)), "expand": [str(expand)]}
-    fields = await request.post()
-    return {name: [str(value) for value in fields.getall(name, [])] for name in ("paths", "expand")}
+    try:
+        if request.content_type != "application/json":
+            fields = await request.post()
+            names = ("paths", "expand")
+            return {name: [str(value) for value in fields.getall(name, [])] for name in names}
+        document = load_json(await request.read(), _BODY_LIMIT)
+    except (ValueError, LookupError, web.RequestPayloadError, MalformedError) as error:
+        raise UsageError(f"the request's body cannot be read: {error}") from error
+    if not isinstance(document, dict):
+        raise UsageError("the request's body is not a JSON object")
+    paths = document.get("paths", [])
+    paths = [paths] if isinstance(paths, str) else paths
+    if not isinstance(paths, list):
+        raise UsageError("'paths' is not a list")
+    return {"paths": list(map(str, paths)), "expand": [str(document.get("expand", False))]}
 
 
 async def _head(
@@ -290,7 +325,6 @@ def _log(exchange: Exchange, response: web.StreamResponse, seconds: float) -> No
     """One line of JSON a request, on stderr."""
     request, found = exchange.request, exchange.found
     line: dict[str, Any] = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "peer": request.remote,
         "method": request.method,
         "path": request.rel_url.raw_path[:2000],
@@ -306,4 +340,4 @@ def _log(exchange: Exchange, response: web.StreamResponse, seconds: float) -> No
         line["commit"] = found.view.revision.id.hex
         if found.stale_since:
             line["stale_since"] = found.stale_since
-    sys.stderr.write(json.dumps(line) + "\n")
+    log_line(line)

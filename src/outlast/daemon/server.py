@@ -13,6 +13,7 @@ from aiohttp import web
 from outlast.daemon.files import Limits
 from outlast.daemon.guard import Gate, Tokens
 from outlast.daemon.hub import Hub
+from outlast.daemon.log import quiet_logger
 from outlast.daemon.metrics import Metrics
 from outlast.model.errors import BadConfigError
 from outlast.ops.mirror import Mirror
@@ -54,6 +55,7 @@ async def _serve(hub: Hub, metrics: Metrics, listen: Listen, ready: Callable[[st
         keepalive_timeout=_KEEP_ALIVE,
         shutdown_timeout=_SHUTDOWN,
         handle_signals=False,
+        logger=quiet_logger(),
     )
     await runner.setup()
     if runner.server is None:

@@ -116,6 +116,14 @@ def check_ref(ref: str) -> str:
     return ref
 
 
+def plain_ref(ref: str) -> str:
+    """A branch or tag without git's prefix: ``refs/heads/main`` is ``main``."""
+    for prefix in ("refs/heads/", "refs/tags/"):
+        if ref.startswith(prefix):
+            return ref[len(prefix) :]
+    return ref
+
+
 def quote_ref(ref: str) -> str:
     """`ref` as one file name; `unquote_ref` is its inverse."""
     quoted = quote(ref, safe="")

@@ -86,12 +86,27 @@ class _Adoption:
             revision = Revision.of(repo, commit, kept.values(), unlisted=True)
             self._archive.put_revision(writer, revision)
         else:
-            revision = held
+            revision = self._complete(writer, held, entries)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         for name in cached.refs:
             if self._archive.refs.get(repo, name) is None:
                 self._archive.refs.put(writer, repo, Ref(name, commit, "cache", now))
         self.result.revisions.append(revision)
+
+    def _complete(self, writer: Writer, held: Revision, entries: list[FileEntry]) -> Revision:
+        """Adds what the cache has to a revision of which files are missing here."""
+        missing = {entry.path: entry for entry in held.missing}
+        found = [
+            entry
+            for entry in entries
+            if entry.path in missing
+            and missing[entry.path].etag == entry.etag
+            and missing[entry.path].size == entry.size
+        ]
+        if found:
+            self._archive.acknowledge(writer, held.repo, held.id, found)
+            self._archive.put_revision(writer, self._archive.revision(held.repo, held.id.hex))
+        return self._archive.revision(held.repo, held.id.hex)
 
     def _take_file(self, writer: Writer, cached: CachedRevision, file: CachedFile) -> FileEntry:
         try:

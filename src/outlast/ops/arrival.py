@@ -38,8 +38,8 @@ class Watcher(Protocol):
     def advanced(self) -> None:
         """The frontier moved."""
 
-    def mismatched(self, hashes: list[bytes]) -> None:
-        """The whole file, whose pieces have these merkle hashes, proved wrong. It starts anew."""
+    def mismatched(self) -> None:
+        """The whole file proved wrong. It starts anew."""
 
 
 class Arrival:
@@ -70,14 +70,14 @@ class Arrival:
     def take(self, lane: Lane) -> tuple[int, int] | None:
         """Pieces `first` to `last` (exclusive) that `lane` should fetch next, if any."""
         with self.changed:
-            if self.error is not None or self.only not in (None, lane):
+            if self.error is not None or (self.only is not None and self.only is not lane):
                 return None
             if not lane.ranges:
                 return self._take_all(lane)
             room = IN_FLIGHT - len(self._given)
             first = self._first_free()
-            if first is None or room <= 0:
-                return self._take_slow(lane)
+            if first is None or room < min(CHUNK, self.count - first):
+                return self._take_slow(lane)  # a whole chunk or nothing: requests cost time
             last = first
             while last - first < min(CHUNK, room) and last < self.count and self._is_free(last):
                 self._given[last] = _Given(lane, time.monotonic())
@@ -96,11 +96,16 @@ class Arrival:
         """For a source without ranges: the whole file, on one connection."""
         if self.frontier == self.count or any(g.lane is lane for g in self._given.values()):
             return None
-        now = time.monotonic()
-        for index in range(self.frontier, self.count):
-            if not self.partial.have[index]:
-                self._given.setdefault(index, _Given(lane, now))
+        self.give_all(lane)
         return 0, self.count
+
+    def give_all(self, lane: Lane) -> None:
+        """Notes that `lane` sends the whole file, whatever it was asked for."""
+        now = time.monotonic()
+        with self.changed:
+            for index in range(self.frontier, self.count):
+                if not self.partial.have[index]:
+                    self._given.setdefault(index, _Given(lane, now))
 
     def _take_slow(self, lane: Lane) -> tuple[int, int] | None:
         """Nothing is left to hand out: double the piece that another lane is slowest with."""
@@ -131,25 +136,26 @@ class Arrival:
         lane's version is not wanted.
         """
         with self.changed:
-            unwanted = self.only not in (None, lane) or self.error is not None or lane.banned
+            rivals = self.only is not None and self.only is not lane
+            unwanted = rivals or self.error is not None or lane.banned
             if unwanted or self.partial.have[index] or index in self._writing:
                 return False
             self._writing.add(index)
-        digest = merkle.piece_hash(data)
         try:
+            digest = merkle.piece_hash(data)
             self.partial.write(index, data)
+            with self.changed:
+                self._owners[index] = lane
+                self._hashes[index] = digest
+                self._given.pop(index, None)
+                self._accepted += 1
+                flush = self._accepted % _FLUSH_EVERY == 0
+                self._advance()
+            if flush:
+                self.partial.flush()
         finally:
             with self.changed:
                 self._writing.discard(index)
-        with self.changed:
-            self._owners[index] = lane
-            self._hashes[index] = digest
-            self._given.pop(index, None)
-            self._accepted += 1
-            flush = self._accepted % _FLUSH_EVERY == 0
-            self._advance()
-        if flush:
-            self.partial.flush()
         return True
 
     def _advance(self) -> None:
@@ -208,7 +214,7 @@ class Arrival:
         """
         with self.changed:
             if self.watcher is not None:
-                self.watcher.mismatched([self._hashes[index] for index in range(self.count)])
+                self.watcher.mismatched()
             shares = list(self._owners.values())
             guilty = shares[0] if len(shares) == self.count and len(set(shares)) == 1 else None
             suspect = max(set(shares), key=shares.count) if shares else None
@@ -224,7 +230,7 @@ class Arrival:
         return guilty
 
     def _forget(self, index: int) -> None:
-        self.partial.have[index] = 0
+        self.partial.forget(index)
         self._owners.pop(index, None)
         self._hashes.pop(index, None)
 

@@ -3,17 +3,17 @@
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from outlast.model import merkle
 from outlast.model.digest import GitOid
-from outlast.model.errors import OutlastError
 from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId
 from outlast.ops.arrival import Arrival
+from outlast.ops.pool import DaemonPool
 from outlast.ops.pull import Crew, fetch_files
 from outlast.ops.scribe import Scribe
-from outlast.store import poison
+from outlast.ops.transfer import SMALL
+from outlast.store import unverified
 
 _AT_ONCE = 6
 
@@ -29,12 +29,13 @@ class Arriving:
         self.entry = entry
         self.epoch = 0
         self.finished = False
-        self.error: OutlastError | None = None
+        self.error: BaseException | None = None
+        self.first_to_stream = False
+        """Whether this fetch is the first that ever passed on bytes of the file unverified: then
+        a client's beginning can only be its own."""
         self._lock = threading.Lock()
         self._arrival: Arrival | None = None
         self._listeners: set[Callable[[], None]] = set()
-        self._sent = 0
-        self.bad: list[poison.Poisoned] = []
 
     @property
     def readable(self) -> int:
@@ -57,13 +58,9 @@ class Arriving:
         except FileNotFoundError:  # it just became a blob
             return None
 
-    def grant(self, epoch: int, stop: int) -> bool:
-        """Notes that a reader gets the bytes up to `stop`; False where its epoch is over."""
-        with self._lock:
-            if epoch != self.epoch or self.error is not None:
-                return False
-            self._sent = max(self._sent, stop)
-            return True
+    def may_continue(self, epoch: int) -> bool:
+        """Whether a reader that began in `epoch` may have more."""
+        return epoch == self.epoch and self.error is None
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Calls `listener` (which must not block) whenever something changed."""
@@ -77,8 +74,8 @@ class Arriving:
     # Called by the transfer
 
     def started(self, arrival: Arrival) -> None:
-        self._arrival = arrival
         arrival.watcher = self
+        self._arrival = arrival
         self.advanced()
 
     def advanced(self) -> None:
@@ -87,30 +84,31 @@ class Arriving:
         for listener in listeners:
             listener()
 
-    def mismatched(self, hashes: list[bytes]) -> None:
-        with self._lock:
-            self.epoch += 1
-            if self._sent:
-                pieces = merkle.piece_count(self._sent)
-                known = tuple(digest.hex() for digest in hashes[:pieces])
-                self.bad.append(poison.Poisoned(self._sent, known))
+    def mismatched(self) -> None:
+        self.epoch += 1
 
-    def end(self, error: OutlastError | None) -> None:
-        with self._lock:
-            self.error = error
-            self.finished = error is None
+    def end(self, error: BaseException | None) -> None:
+        self.error = error
+        self.finished = error is None
         self.advanced()
 
 
 class Arrivals:
-    """All files that a mirror is fetching. One fetch per content, a bounded number at once."""
+    """All files that a mirror is fetching. One fetch per content, a bounded number at once.
 
-    def __init__(self, crew: Callable[[], Crew], sealed: Callable[[RepoId, GitOid], None]) -> None:
+    `ended` is told of each fetch: the commit, and the error if it failed.
+    """
+
+    def __init__(
+        self,
+        crew: Callable[[], Crew],
+        ended: Callable[[RepoId, GitOid, BaseException | None], None],
+    ) -> None:
         self._crew = crew
-        self._sealed = sealed
+        self._ended = ended
         self._lock = threading.Lock()
         self._running: dict[str, Arriving] = {}
-        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="fetch")
+        self._pool = DaemonPool(_AT_ONCE, "fetch")
 
     def fetch(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> Arriving:
         """The fetch of `entry`, under way or begun now."""
@@ -121,39 +119,37 @@ class Arrivals:
                 self._pool.submit(self._run, repo, commit, arriving)
         return arriving
 
+    def find(self, key: str) -> Arriving | None:
+        """The fetch of the file `key` that is under way."""
+        with self._lock:
+            return self._running.get(key)
+
     @property
     def count(self) -> int:
         return len(self._running)
 
-    def close(self) -> None:
-        """Waits for nothing: what is under way resumes when it is asked for again."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
     def _run(self, repo: RepoId, commit: GitOid, arriving: Arriving) -> None:
-        error: OutlastError | None = None
+        error: BaseException | None = None
+        key = arriving.entry.key
         try:
             crew = self._crew()
             with crew.writer:
-                try:
-                    self._fetch(crew, repo, commit, arriving)
-                finally:
-                    for bad in arriving.bad:
-                        poison.record(crew.archive, crew.writer, arriving.entry.key, bad)
-        except OutlastError as caught:
+                self._fetch(crew, repo, commit, arriving)
+        except BaseException as caught:  # noqa: BLE001 - the readers raise it
             error = caught
-        except BaseException as caught:
-            error = OutlastError(f"a bug in outlast: {caught!r}")
-            raise
-        finally:
-            # Out of the table before the readers hear of the end: who asks again starts anew.
-            with self._lock:
-                self._running.pop(arriving.entry.key, None)
-            arriving.end(error)
-        if error is None:
-            self._sealed(repo, commit)
+        # Out of the table before the readers hear of the end: who asks again starts anew.
+        with self._lock:
+            self._running.pop(key, None)
+        arriving.end(error)
+        self._ended(repo, commit, error)
 
     def _fetch(self, crew: Crew, repo: RepoId, commit: GitOid, arriving: Arriving) -> None:
-        with Scribe(crew.archive, repo, commit, crew.control.emit) as scribe:
+        key, streams = arriving.entry.key, arriving.entry.size > SMALL
+        if streams:
+            arriving.first_to_stream = unverified.mark(crew.archive, crew.writer, key)
+        with Scribe(crew.archive, crew.writer, (repo, commit), crew.control.emit) as scribe:
             watch = arriving.started
             done = fetch_files(crew, repo, commit, [arriving.entry], scribe, watch=watch)
         arriving.entry = done.files[0]
+        if streams and arriving.first_to_stream and arriving.epoch == 0:
+            unverified.unmark(crew.archive, key)

@@ -42,7 +42,7 @@ class Patience:
         return own if asked is None else asked + _random.uniform(0, min(1.0, own))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Lane:
     """A source and its record. Guarded by the lock of the transfer that owns it."""
 

@@ -9,10 +9,8 @@ import datetime as dt
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as WaitTimeoutError
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from outlast.model.control import Control
 from outlast.model.digest import GitOid
@@ -25,44 +23,27 @@ from outlast.model.errors import (
     TransientError,
 )
 from outlast.model.events import Note
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId, check_path, check_ref, fold
+from outlast.model.manifest import FileEntry
+from outlast.model.names import RepoId, check_ref, plain_ref
+from outlast.ops.answers import Asking, Found, FoundRefs, Question, Troubles, View
 from outlast.ops.arriving import Arrivals, Arriving
 from outlast.ops.lanes import SOURCE_FAULTS, Patience
+from outlast.ops.pool import DaemonPool
 from outlast.ops.pull import Crew, patiently, remember, seal, start_draft
+from outlast.ops.select import acceptable
 from outlast.ops.transfer import Wishes
-from outlast.sources.base import Listing, Source
-from outlast.store import poison
+from outlast.sources.base import Listing, RemoteRef, Source
+from outlast.store import unverified
 from outlast.store.archive import Archive
+from outlast.store.refs import Ref
 
-_GRACE = 1.0
-"""Seconds that a client waits for a ref to be revalidated before it gets the last known commit."""
+GRACE = 1.0
+"""Seconds from its beginning for which a question upstream holds up what could be served stale."""
 _ASK_TIMEOUT = 10.0
-_DOWN_FOR = 30.0
+_KEPT = 512
+_ASKERS = 16
 _PATIENCE = Patience(tries=3, longest=5.0)
-_ABSENT_FOR = 60.0
-_VIEWS = 512
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A revision as it can be served: `files` by path, with those that a fetch would bring.
-    `lacking` counts the files of the commit that cannot be served.
-    """
-
-    revision: Revision
-    files: dict[str, FileEntry]
-    lacking: int
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The answer to a ref. `stale_since` (ISO 8601) is when it was last known to be current, where
-    that could not be checked; else empty.
-    """
-
-    view: View
-    stale_since: str = ""
+_FETCH_PATIENCE = Patience(tries=4, longest=10.0)
 
 
 class Mirror:
@@ -80,41 +61,60 @@ class Mirror:
         self.archive = archive
         self._sources = sources
         self._ttl = ttl
-        self._wishes = wishes or Wishes()
+        self._wishes = replace(wishes or Wishes(), patience=_FETCH_PATIENCE)
         self._control = control or Control()
         self._lock = threading.Lock()
         self._views: OrderedDict[tuple[RepoId, GitOid], tuple[object, View]] = OrderedDict()
-        self._asking: dict[tuple[RepoId, str], Future[Listing]] = {}
+        self._asking: dict[tuple[RepoId, str], Question] = {}
         self._checked: dict[tuple[RepoId, str], float] = {}
-        self._absent: OrderedDict[tuple[RepoId, str], tuple[float, OutlastError]] = OrderedDict()
-        self._down_until = 0.0
-        self._pool = ThreadPoolExecutor(8, thread_name_prefix="ask")
-        self.arrivals = Arrivals(self._crew, self._seal)
+        self._remote: OrderedDict[RepoId, tuple[RemoteRef, ...]] = OrderedDict()
+        self._troubles = Troubles()
+        self._pool = DaemonPool(_ASKERS, "ask")
+        self.arrivals = Arrivals(self._crew, self._fetch_ended)
 
     def close(self) -> None:
         self._control.cancel.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self.arrivals.close()
 
     # Refs
 
-    def find(self, repo: RepoId, ref: str) -> Found:
+    def find(self, repo: RepoId, ref: str) -> Found | Asking[Found]:
         """The revision that `ref` names; raises where neither the archive nor a source knows."""
-        check_ref(ref)
-        known = self.archive.refs.get(repo, ref)
+        ref = plain_ref(check_ref(ref))
+        known = self.archive.refs.get(repo, ref) if not GitOid.is_valid(ref) else None
         if known is None:
             commit = self.archive.find_commit(repo, ref)
             view = None if commit is None else self._view(repo, commit)
             if view is not None and not (view.revision.unlisted and self._sources):
                 return Found(view)
-            return Found(self._ask_new(repo, ref, view))
-        stale = ""
-        if self._sources and not self._is_fresh(repo, ref, known.observed):
-            stale = self._revalidate(repo, ref, known.observed)
-            known = self.archive.refs.get(repo, ref) or known
+            return self._find_new(repo, ref, view)
         view = self._view(repo, known.commit)
         if view is None:
-            return Found(self._ask_new(repo, ref, None))
+            return self._find_new(repo, ref, None)
+        if not self._sources or self._is_fresh(repo, ref, known.observed):
+            return self._best(repo, known, view, "")
+        since = known.observed or "unknown"
+        if self._troubles.expects_none(repo, ref):
+            return self._best(repo, known, view, since)
+
+        question = self._ask(repo, ref)
+
+        def settle() -> Found:
+            now = self.archive.refs.get(repo, ref) or known
+            latest = self._view(repo, now.commit) or view
+            return self._best(repo, now, latest, "" if question.answered else since)
+
+        return Asking(question.future, question.began + GRACE, settle)
+
+    def _best(self, repo: RepoId, ref: Ref, view: View, stale: str) -> Found:
+        """What to serve for a ref: its commit; or, while upstream fails and parts of that never
+        came, the last one that is here completely.
+        """
+        if self._troubles.failing and view.revision.missing and ref.complete is not None:
+            whole = self._view(repo, ref.complete)
+            if whole is not None:
+                if time.monotonic() > self._troubles.down_until:
+                    self._ask(repo, ref.name)  # is it back?
+                return Found(whole, stale or ref.observed or "unknown")
         return Found(view, stale)
 
     def _is_fresh(self, repo: RepoId, ref: str, observed: str) -> bool:
@@ -123,38 +123,31 @@ class Mirror:
             return time.monotonic() - checked < self._ttl
         return bool(observed) and _age(observed) < self._ttl
 
-    def _revalidate(self, repo: RepoId, ref: str, observed: str) -> str:
-        """Asks upstream where `ref` points now; since when the answer is stale, if it is."""
-        since = observed or "unknown"
-        if time.monotonic() < self._down_until:
-            return since
-        try:
-            self._ask(repo, ref).result(timeout=_GRACE)
-        except (WaitTimeoutError, *SOURCE_FAULTS):
-            return since
-        return ""
-
-    def _ask_new(self, repo: RepoId, ref: str, fallback: View | None) -> View:
+    def _find_new(self, repo: RepoId, ref: str, fallback: View | None) -> Found | Asking[Found]:
         """Asks upstream for something that is not here."""
+
+        def settle(error: OutlastError | None = None) -> Found:
+            commit = self.archive.find_commit(repo, ref)
+            view = None if commit is None else self._view(repo, commit)
+            if view is not None or fallback is not None:
+                return Found(view or fallback)  # type: ignore[arg-type]
+            raise error or self._troubles.absent(repo, ref) or self._unknown(repo, ref)
+
         if not self._sources:
-            if fallback is not None:
-                return fallback
-            raise self._unknown(repo, ref)
-        absent = self._absent.get((repo, ref))
-        if absent is not None and time.monotonic() - absent[0] < _ABSENT_FOR:
-            raise absent[1]
-        try:
-            listing = self._ask(repo, ref).result(timeout=_ASK_TIMEOUT * len(self._sources))
-        except (WaitTimeoutError, *SOURCE_FAULTS) as error:
-            if fallback is not None:
-                return fallback
-            if isinstance(error, WaitTimeoutError):
-                raise TransientError(f"no source answers for {repo}") from error
-            raise
-        view = self._view(repo, listing.commit)
-        if view is None:
-            raise self._unknown(repo, ref)
-        return view
+            return settle()
+        if (absent := self._troubles.absent(repo, ref)) is not None:
+            return settle(absent)
+        question = self._ask(repo, ref)
+
+        def settle_or_say_why() -> Found:
+            if not question.future.done():
+                return settle(TransientError(f"no source has answered for {repo} yet"))
+            error = question.future.exception()
+            if error is not None and not isinstance(error, OutlastError):
+                raise error
+            return settle(error)
+
+        return Asking(question.future, question.began + _ASK_TIMEOUT, settle_or_say_why)
 
     def _unknown(self, repo: RepoId, ref: str) -> NotFoundError:
         try:
@@ -164,29 +157,43 @@ class Mirror:
                 return error
         return RepoNotFoundError(f"{repo} is not in this archive")
 
-    def _ask(self, repo: RepoId, ref: str) -> Future[Listing]:
-        """The question where `ref` points, asked once however many want to know."""
+    def _ask(self, repo: RepoId, ref: str) -> Question:
+        """The question where `ref` points (or, for "", which refs there are), asked once however
+        many want to know.
+        """
         with self._lock:
-            future = self._asking.get((repo, ref))
-            if future is None:
-                future = self._pool.submit(self._describe, repo, ref)
-                self._asking[repo, ref] = future
-        return future
+            asked = self._asking.get((repo, ref))
+            if asked is None:
+                work = self._describe if ref else self._list_refs
+                asked = Question(self._pool.submit(self._run, work, repo, ref), time.monotonic())
+                self._asking[repo, ref] = asked
+        return asked
 
-    def _describe(self, repo: RepoId, ref: str) -> Listing:
+    def _run(self, work: Callable[[RepoId, str], None], repo: RepoId, ref: str) -> None:
+        error: BaseException | None = None
         try:
-            listing, source = self._first_answer(repo, ref)
-            listing = replace(listing, entries=_acceptable(listing.entries, self._control))
-            with self.archive.writer() as writer:
-                if self._needs_draft(repo, listing):
-                    start_draft(self.archive, writer, repo, listing.commit, listing.entries)
-                remember(self.archive, writer, listing, ref, source)
+            work(repo, ref)
+            self._checked[repo, ref] = time.monotonic()
+        except BaseException as caught:
+            error = caught
+            raise
         finally:
+            self._troubles.note(repo, ref, error)
             with self._lock:
                 self._asking.pop((repo, ref), None)
-        self._checked[repo, ref] = time.monotonic()
-        self._down_until = 0.0
-        return listing
+
+    def _describe(self, repo: RepoId, ref: str) -> None:
+        listing, source = self._first_answer(repo, ref)
+
+        def refused(problem: str) -> None:
+            self._control.emit(Note(f"left out of {repo}: {problem}"))
+
+        listing = replace(listing, entries=acceptable(listing.entries, refused))
+        with self.archive.writer() as writer:
+            revision = self.archive.load(repo, listing.commit)
+            if revision is None or revision.unlisted:
+                start_draft(self.archive, writer, repo, listing.commit, listing.entries)
+            remember(self.archive, writer, listing, ref, source)
 
     def _first_answer(self, repo: RepoId, ref: str) -> tuple[Listing, Source]:
         """Asks the sources in order, with little patience: somebody is waiting."""
@@ -196,18 +203,48 @@ class Mirror:
                 return patiently(source, repo, ref, _PATIENCE, self._control), source
             except SOURCE_FAULTS as error:
                 first = first or error
-        if first is None or isinstance(first, NotFoundError):
-            first = first or RepoNotFoundError(f"no source knows {repo}")
-            self._absent[repo, ref] = (time.monotonic(), first)
-            while len(self._absent) > _VIEWS:
-                self._absent.popitem(last=False)
-        else:
-            self._down_until = time.monotonic() + _DOWN_FOR
-        raise first
+        raise first or RepoNotFoundError(f"no source knows {repo}")
 
-    def _needs_draft(self, repo: RepoId, listing: Listing) -> bool:
-        revision = self.archive.load(repo, listing.commit)
-        return revision is None or revision.unlisted
+    def list_refs(self, repo: RepoId) -> FoundRefs | Asking[FoundRefs]:
+        """The refs of a repository: those upstream, and those that are archived."""
+        archived = tuple(self.archive.refs.list(repo))
+        since = max((ref.observed for ref in archived), default="") or "unknown"
+        if not self._sources or self._is_fresh(repo, "", ""):
+            return self._merged_refs(repo, "")
+        if self._troubles.expects_none(repo, "") and archived:
+            return self._merged_refs(repo, since)
+
+        question = self._ask(repo, "")
+
+        def settle() -> FoundRefs:
+            return self._merged_refs(repo, "" if question.answered else since)
+
+        patience = GRACE if archived else _ASK_TIMEOUT
+        return Asking(question.future, question.began + patience, settle)
+
+    def _merged_refs(self, repo: RepoId, stale: str) -> FoundRefs:
+        found = {ref.name: ref for ref in self.archive.refs.list(repo)}
+        for remote in self._remote.get(repo, ()):
+            known = found.get(remote.name)
+            if known is None or not stale:
+                kind = "tag" if remote.kind == "tags" else "branch"
+                found[remote.name] = Ref(remote.name, remote.commit, kind=kind)
+        if not found:
+            raise self._troubles.absent(repo, "") or self._unknown(repo, "main")
+        return FoundRefs(tuple(found.values()), stale)
+
+    def _list_refs(self, repo: RepoId, _ref: str) -> None:
+        first: OutlastError | None = None
+        for source in self._sources:
+            try:
+                self._remote[repo] = tuple(source.refs(repo, timeout=_ASK_TIMEOUT))
+            except SOURCE_FAULTS as error:
+                first = first or error
+            else:
+                while len(self._remote) > _KEPT:
+                    self._remote.popitem(last=False)
+                return
+        raise first or RepoNotFoundError(f"no source knows {repo}")
 
     # Revisions
 
@@ -228,15 +265,14 @@ class Mirror:
         view = View(revision, {entry.path: entry for entry in served}, lacking)
         with self._lock:
             self._views[key] = (stamp, view)
-            while len(self._views) > _VIEWS:
+            while len(self._views) > _KEPT:
                 self._views.popitem(last=False)
         return view
 
     def _stamp(self, repo: RepoId, commit: GitOid) -> tuple[int, ...]:
         layout = self.archive.layout
-        draft = layout.draft(repo, commit)
-        found = []
-        for path in (layout.manifests, draft):
+        found: list[int] = []
+        for path in (layout.manifests, layout.draft(repo, commit)):
             try:
                 stat = path.stat()
             except FileNotFoundError:
@@ -271,23 +307,25 @@ class Mirror:
 
     def may_resume(self, entry: FileEntry, start: int) -> bool:
         """Whether a client that has the first `start` bytes of a file surely has the right ones:
-        we may have passed on wrong ones before the whole could be judged.
+        bytes may have been passed on that could not be verified yet.
         """
-        if start == 0 or not poison.is_recorded(self.archive, entry.key):
+        if start == 0 or not unverified.is_marked(self.archive, entry.key):
             return True
-        known = self.archive.known(entry) or entry
-        if not self.archive.holds(known):
-            return False
-        doubt = poison.doubtful(self.archive, replace(known, git_sha1=entry.git_sha1))
-        return doubt is None or not doubt[0] < start <= doubt[1]
+        arriving = self.arrivals.find(entry.key)
+        return arriving is not None and arriving.first_to_stream and arriving.epoch == 0
 
     def _crew(self) -> Crew:
         return Crew(self.archive, self.archive.writer(), self._sources, self._wishes, self._control)
 
-    def _seal(self, repo: RepoId, commit: GitOid) -> None:
+    def _fetch_ended(self, repo: RepoId, commit: GitOid, error: BaseException | None) -> None:
         """Turns a draft into a manifest when its last file is here."""
-        view = self._view(repo, commit)
-        if view is None or view.revision.missing or not self.archive.drafts.exists(repo, commit):
+        if error is not None:
+            if isinstance(error, TransientError):
+                self._troubles.note(repo, commit.hex, error)
+            return
+        self._troubles.failing = False
+        revision = self.archive.load(repo, commit)
+        if revision is None or revision.missing or not self.archive.drafts.exists(repo, commit):
             return
         with self.archive.writer() as writer:
             seal(self.archive, writer, repo, commit)
@@ -299,20 +337,3 @@ def _age(observed: str) -> float:
     except ValueError:
         return float("inf")
     return (dt.datetime.now(dt.UTC) - moment).total_seconds()
-
-
-def _acceptable(entries: Sequence[FileEntry], control: Control) -> list[FileEntry]:
-    """The files whose names are safe to create; a mirror leaves out the others."""
-    kept: dict[str, FileEntry] = {}
-    for entry in entries:
-        try:
-            check_path(entry.path)
-        except OutlastError as error:
-            control.emit(Note(f"left out: {error}"))
-            continue
-        if fold(entry.path) in kept:
-            control.emit(Note(f"left out: {entry.path!r} has a twin"))
-            continue
-        kept[fold(entry.path)] = entry
-    folders = {"/".join(p.split("/")[:n]) for p in kept for n in range(1, p.count("/") + 1)}
-    return [entry for path, entry in kept.items() if path not in folders]

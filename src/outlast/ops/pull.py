@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from outlast.model.control import Control
 from outlast.model.digest import Digest, GitOid
@@ -16,10 +17,11 @@ from outlast.model.errors import (
 from outlast.model.events import Note, Planned
 from outlast.model.hashing import Names
 from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId, Target, check_path, check_paths
+from outlast.model.names import RepoId, Target, check_paths
 from outlast.ops.lanes import SOURCE_FAULTS, Lane, Patience
+from outlast.ops.pool import interruptible
 from outlast.ops.scribe import Scribe
-from outlast.ops.select import Selection
+from outlast.ops.select import Selection, acceptable
 from outlast.ops.transfer import Transfer, Watch, Wishes
 from outlast.sources.base import Listing, Source
 from outlast.store import disk
@@ -80,8 +82,10 @@ def pull(
     wishes: Wishes,
     control: Control,
     dry_run: bool = False,
+    room: Path | None = None,
 ) -> Pulled:
-    """Archives `target` from `sources`, the first of which that knows it says what it is.
+    """Archives `target` from `sources`, the first of which that knows it says what it is. `room`
+    is where the bytes will lie, if that is not (yet) the archive's folder.
 
     Raises what the first source said where none knows it, :class:`DiskFullError` before the first
     byte where it does not fit, and the first file's error where some files could not be had: what
@@ -91,7 +95,8 @@ def pull(
         raise UsageError("no source to pull from", hint="name one with --from")
     ref = target.ref or "main"
     listing, source = describe(sources, target.repo, ref, METADATA_PATIENCE, control)
-    plan = make_plan(archive, listing, ref, source.name, selection)
+    free = disk.free_bytes(room or archive.layout.home)
+    plan = make_plan(archive, listing, ref, source.name, selection, free=free)
     control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
     if dry_run:
         return Pulled(plan, None, bool(plan.excluded))
@@ -139,7 +144,7 @@ def patiently(
     while True:
         control.cancel.check()
         try:
-            return source.describe(repo, ref)
+            return interruptible(lambda: source.describe(repo, ref), control.cancel)
         except SOURCE_FAULTS as error:
             lane.blame(error, path="", key="", started=float("inf"))
             if not lane.serves(""):
@@ -148,7 +153,7 @@ def patiently(
 
 
 def make_plan(
-    archive: Archive, listing: Listing, ref: str, source: str, selection: Selection
+    archive: Archive, listing: Listing, ref: str, source: str, selection: Selection, *, free: int
 ) -> Plan:
     """Compares a listing with what is here. Unsafe names are refused, unless left out."""
     wanted, excluded = selection.split(listing.entries)
@@ -158,6 +163,7 @@ def make_plan(
         )
     check_paths(entry.path for entry in wanted)
     _check_sizes(wanted)
+    safe = acceptable((*wanted, *excluded))[len(wanted) :]
     held = {} if (old := archive.load(listing.repo, listing.commit)) is None else _by_path(old)
     here: list[FileEntry] = []
     to_fetch: list[FileEntry] = []
@@ -169,11 +175,11 @@ def make_plan(
             to_fetch.append(entry)
     resumed = {e.key: present_bytes(archive.layout, e.key, e.size) for e in to_fetch}
     return Plan(
-        *(listing.repo, ref, listing.commit, source, tuple(wanted), tuple(_safe(excluded))),
+        *(listing.repo, ref, listing.commit, source, tuple(wanted), tuple(safe)),
         *(tuple(here), tuple(to_fetch)),
         fetch_bytes=sum({e.key: e.size for e in to_fetch}.values()),
         resumed=sum(resumed.values()),
-        free=disk.free_bytes(archive.layout.home),
+        free=free,
     )
 
 
@@ -193,18 +199,6 @@ def _contradicts(known: FileEntry, entry: FileEntry) -> bool:
     return (known.size, known.git_sha1) != (entry.size, entry.git_sha1) or (
         entry.sha256 is not None and known.sha256 != entry.sha256
     )
-
-
-def _safe(entries: Sequence[FileEntry]) -> list[FileEntry]:
-    """Of the files that were left out, those that a manifest can name."""
-    safe = []
-    for entry in entries:
-        try:
-            check_path(entry.path)
-        except OutlastError:
-            continue
-        safe.append(entry)
-    return safe
 
 
 def _sealed(archive: Archive, plan: Plan) -> tuple[Digest, bool] | None:
@@ -238,7 +232,8 @@ class Fetched:
 
 def _fetch(crew: Crew, plan: Plan) -> dict[str, int]:
     start_draft(crew.archive, crew.writer, plan.repo, plan.commit, (*plan.wanted, *plan.excluded))
-    with Scribe(crew.archive, plan.repo, plan.commit, crew.control.emit) as scribe:
+    what = (plan.repo, plan.commit)
+    with Scribe(crew.archive, crew.writer, what, crew.control.emit) as scribe:
         missing = list(plan.to_fetch)
         for entry in plan.here:
             if entry.sha256 is not None and crew.writer.claim(entry.sha256, entry.size):
@@ -318,11 +313,20 @@ def remember(archive: Archive, writer: Writer, listing: Listing, ref: str, sourc
         old = archive.refs.get(repo, ref)
         kind = (old.kind if old else "") or _kind_of(source, repo, ref)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        archive.refs.put(writer, repo, Ref(ref, listing.commit, source.name, now, kind))
+        whole = None if old is None else _last_complete(archive, repo, old, listing.commit)
+        archive.refs.put(writer, repo, Ref(ref, listing.commit, source.name, now, kind, whole))
     facts = listing.facts
     about = About(facts.private, facts.gated, facts.tags, facts.facts)
     if archive.refs.list(repo):
         archive.refs.put_about(writer, repo, about)
+
+
+def _last_complete(archive: Archive, repo: RepoId, old: Ref, commit: GitOid) -> GitOid | None:
+    """The commit that a ref named last and of which everything is here, while the newest is not."""
+    if old.commit == commit:
+        return old.complete
+    revision = archive.load(repo, old.commit)
+    return old.complete if revision is None or revision.partial else old.commit
 
 
 def _kind_of(source: Source, repo: RepoId, ref: str) -> str:

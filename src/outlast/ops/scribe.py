@@ -10,6 +10,7 @@ from outlast.model.events import Emit, FileDone
 from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId
 from outlast.store.archive import Archive
+from outlast.store.writer import Writer
 
 _BATCH = 512
 
@@ -19,10 +20,12 @@ class Scribe:
     all of them are noted; a file is reported done only after that.
     """
 
-    def __init__(self, archive: Archive, repo: RepoId, commit: GitOid, emit: Emit) -> None:
+    def __init__(
+        self, archive: Archive, writer: Writer, what: tuple[RepoId, GitOid], emit: Emit
+    ) -> None:
         self._archive = archive
-        self._repo = repo
-        self._commit = commit
+        self._writer = writer
+        self._repo, self._commit = what
         self._emit = emit
         self._queue: queue.SimpleQueue[tuple[FileEntry, bool] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -50,7 +53,8 @@ class Scribe:
     def _run(self) -> None:
         try:
             while batch := self._next_batch():
-                self._archive.drafts.add(self._repo, self._commit, [entry for entry, _ in batch])
+                entries = [entry for entry, _ in batch]
+                self._archive.acknowledge(self._writer, self._repo, self._commit, entries)
                 for entry, already in batch:
                     self._emit(FileDone(entry.path, entry.size, entry.key, already))
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread

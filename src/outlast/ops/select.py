@@ -1,10 +1,12 @@
 """Choosing files by glob, as ``--include`` and ``--exclude`` do."""
 
 import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from outlast.model.errors import BadNameError
 from outlast.model.manifest import FileEntry
+from outlast.model.names import check_path, fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +39,34 @@ class Selection:
 
 def _any(path: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def acceptable(
+    entries: Iterable[FileEntry], refused: Callable[[str], None] | None = None
+) -> list[FileEntry]:
+    """The entries whose names are safe to create beside each other; of twins the first stays.
+    `refused` is told of the others.
+    """
+    kept: dict[str, FileEntry] = {}
+    folders: set[str] = set()
+    for entry in entries:
+        folded = fold(entry.path)
+        parts = folded.split("/")
+        above = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
+        problem = _problem(entry.path)
+        if folded in kept or folded in folders or above & kept.keys():
+            problem = problem or f"the file name {entry.path!r} is taken by another file"
+        if problem is None:
+            kept[folded] = entry
+            folders |= above
+        elif refused is not None:
+            refused(problem)
+    return list(kept.values())
+
+
+def _problem(path: str) -> str | None:
+    try:
+        check_path(path)
+    except BadNameError as error:
+        return str(error)
+    return None

@@ -5,14 +5,16 @@ with the last: so sources share the work in proportion to their speed. Small fil
 whole, in memory; larger ones go through a partial that survives a crash.
 """
 
+import contextlib
+import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from outlast.model import merkle
 from outlast.model.control import Control
-from outlast.model.digest import GitOid
+from outlast.model.digest import Digest, GitOid
 from outlast.model.errors import (
     BusyError,
     Cancelled,
@@ -26,6 +28,7 @@ from outlast.model.hashing import Names
 from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId
 from outlast.ops.arrival import CHUNK, Arrival
+from outlast.ops.ingest import ingest
 from outlast.ops.lanes import SOURCE_FAULTS, Lane, Patience
 from outlast.ops.pace import Pace
 from outlast.sources.base import RangeReader, Source
@@ -99,6 +102,8 @@ class Transfer:
         self._state = threading.Condition()
         self._jobs: list[_Job] = []
         self._first_open = 0
+        self._storing = 0
+        self._unfinished = 0
         self._crash: BaseException | None = None
         self._stop = False
         self.lanes = [Lane(source, wishes.patience, control.emit) for source in sources]
@@ -108,6 +113,7 @@ class Transfer:
         the disk or outlast itself fails.
         """
         self._jobs = [_Job(entry) for entry in entries]
+        self._unfinished = len(self._jobs)
         per_lane = max(2, -(-self._wishes.connections // len(self.lanes)))
         for lane in self.lanes:
             for _ in range(per_lane):
@@ -121,16 +127,18 @@ class Transfer:
                 for job in self._jobs:
                     if job.arrival is not None and not job.finished:
                         job.arrival.fail(Cancelled("the transfer ended"))
+                while self._storing:  # the caller may close the writer after this
+                    self._state.wait(_IDLE)
         return [job.error for job in self._jobs if job.error is not None]
 
     def _wait(self) -> None:
         with self._state:
-            while not all(job.finished for job in self._jobs):
+            self._give_up_the_hopeless()
+            while self._unfinished:
                 self._state.wait(_IDLE)
                 if self._crash is not None:
                     raise self._crash
                 self._cancel.check()
-                self._give_up_the_hopeless()
 
     def _spawn(self, work: Callable[..., None], *args: object) -> None:
         # Daemons: one that waits for a stalled connection must not keep the process alive, and
@@ -148,8 +156,22 @@ class Transfer:
                 self._crash = self._crash or error
                 self._state.notify_all()
 
+    @contextlib.contextmanager
+    def _storing_bytes(self) -> Iterator[None]:
+        """While somebody is in here, `run` does not return."""
+        with self._state:
+            if self._stop:
+                raise Cancelled("the transfer ended")
+            self._storing += 1
+        try:
+            yield
+        finally:
+            with self._state:
+                self._storing -= 1
+                self._state.notify_all()
+
     def _give_up_the_hopeless(self) -> None:
-        for job in self._jobs[self._first_open :]:
+        for job in itertools.islice(self._jobs, self._first_open, None):
             if job.finished or any(lane.serves(job.entry.key) for lane in self.lanes):
                 continue
             lost = [lane.lost for lane in self.lanes if lane.lost is not None]
@@ -157,6 +179,8 @@ class Transfer:
             self._fail(job, next(iter(lost), fallback))
 
     def _fail(self, job: _Job, error: OutlastError) -> None:
+        if not job.finished:
+            self._unfinished -= 1
         job.error = job.error or error
         if job.arrival is not None:
             job.arrival.fail(error)
@@ -187,7 +211,7 @@ class Transfer:
         while self._first_open < len(self._jobs) and self._jobs[self._first_open].finished:
             self._first_open += 1
         active = 0
-        for job in self._jobs[self._first_open :]:
+        for job in itertools.islice(self._jobs, self._first_open, None):
             if job.finished or not lane.serves(job.entry.key):
                 continue
             if job.small:
@@ -219,21 +243,21 @@ class Transfer:
 
     def _read(self, lane: Lane, reader: RangeReader, buffer: memoryview, entry: FileEntry) -> None:
         """Fills `buffer`, or raises."""
-        filled = 0
-        while filled < len(buffer):
+        while buffer:
             self._cancel.check()
-            data = reader.read(min(_READ, len(buffer) - filled))
-            if not data:
+            count = reader.readinto(buffer[:_READ])
+            if not count:
                 raise UnreachableError(f"{lane.name} closed {entry.path!r} early")
-            buffer[filled : filled + len(data)] = data
-            filled += len(data)
+            buffer = buffer[count:]
             if self._pace is not None:
-                self._pace.take(len(data), self._cancel)
+                self._pace.take(count, self._cancel)
 
     # Small files
 
     def _fetch_small(self, lane: Lane, job: _Job) -> None:
         entry, started = job.entry, time.monotonic()
+        if self._already_here(job):
+            return
         try:
             data = bytearray(entry.size)
             if entry.size:
@@ -253,12 +277,18 @@ class Transfer:
         with self._state:
             lane.praise(entry.size)
         self._emit(Progress(entry.path, entry.size, lane.name))
-        self._archive.put(self._writer, data, names)
-        self._finish(job, names)
+        with self._storing_bytes():
+            self._archive.put(self._writer, data, names)
+            self._finish(job, names)
 
     def _finish(self, job: _Job, names: Names) -> None:
         self._done(job.entry.with_names(names))
+        self._close(job)
+
+    def _close(self, job: _Job) -> None:
         with self._state:
+            if not job.finished:
+                self._unfinished -= 1
             job.done = True
             self._state.notify_all()
 
@@ -275,7 +305,8 @@ class Transfer:
                         lane.note_ignored_range()
                     if lane.ranges:
                         raise UnreachableError(f"{lane.name} ignored the range of {entry.path!r}")
-                    stop = entry.size
+                    arrival.give_all(lane)
+                    first, last, stop = 0, arrival.count, entry.size
                 self._deliver(lane, arrival, reader, stop)
             finally:
                 reader.close()
@@ -310,7 +341,7 @@ class Transfer:
                 partial = self._archive.partial(entry)
                 break
             except BusyError:  # another process fetches it: ours when it is done or dead
-                if self._already_here(job) or self._stop:
+                if self._stop or job.finished or self._already_here(job):
                     return
                 self._cancel.wait(_IDLE)
         with partial:
@@ -319,32 +350,53 @@ class Transfer:
                 return
             arrival = Arrival(entry, partial)
             with self._state:
+                if self._stop or job.finished:
+                    return
                 job.arrival = arrival
                 self._state.notify_all()
             try:
                 if self._watch is not None:
                     self._watch(arrival)
                 names = self._judge(arrival)
-                partial.finish(self._writer, names.sha256)
+                with self._storing_bytes():
+                    partial.finish(self._writer, names.sha256)
+                    self._finish(job, names)
             except OutlastError:
                 if arrival.error is None:
                     raise  # the disk's fault, or a cancellation: not this job's alone
                 return
             finally:
                 arrival.close()
-        self._finish(job, names)
 
     def _already_here(self, job: _Job) -> bool:
-        known = self._archive.known(job.entry)
-        if known is None or known.sha256 is None:
-            return False
-        if not self._writer.claim(known.sha256, known.size):
-            return False
-        self._done(known)
-        with self._state:
-            job.done = True
-            self._state.notify_all()
+        """Whether the bytes came into the archive otherwise, as by another process; then this
+        file is done.
+        """
+        entry = job.entry
+        known = self._archive.known(entry)
+        with self._storing_bytes():
+            if known is None and entry.sha256 is not None:
+                known = self._read_local(entry, entry.sha256)
+            if known is None or known.sha256 is None:
+                return False
+            if not self._writer.claim(known.sha256, known.size):
+                return False
+            self._done(known)
+            self._close(job)
         return True
+
+    def _read_local(self, entry: FileEntry, digest: Digest) -> FileEntry | None:
+        """`entry` with its merkle root, from a blob that no manifest describes yet. A damaged
+        blob is put away, so that the right bytes can take its place.
+        """
+        if not self._writer.claim(digest, entry.size):
+            return None
+        with self._archive.open(digest) as file:
+            names = ingest(file.fileno(), None, entry.path, Control(cancel=self._cancel))
+        if entry.mismatch(names) is None:
+            return entry.with_names(names)
+        self._archive.put_away(self._archive.path(digest))
+        return None
 
     def _judge(self, arrival: Arrival) -> Names:
         """Waits for the whole file and verifies it, as often as it takes to find out who lies."""

@@ -44,8 +44,8 @@ class RangeReader(Protocol):
 
     start: int
 
-    def read(self, limit: int) -> bytes:
-        """Up to `limit` bytes; b"" at the end of what was asked for."""
+    def readinto(self, buffer: memoryview) -> int:
+        """Fills the start of `buffer`; how many bytes came, 0 at the end of what was asked for."""
 
     def close(self) -> None: ...
 

@@ -100,11 +100,19 @@ class Response:
         with _reporting(self.url):
             return self._raw.read(limit, decode_content=False)
 
+    def readinto(self, buffer: memoryview) -> int:
+        """Fills the start of `buffer`; how many bytes came, 0 at the end."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
     def read_all(self, limit: int) -> bytes:
         """The whole body, which may not exceed `limit` bytes."""
         data = self.read(limit + 1)
         if len(data) > limit:
             raise MalformedError(f"{_host(self.url)} sent more than {limit} bytes of metadata")
+        if self.length is not None and len(data) < self.length:
+            raise UnreachableError(f"{_host(self.url)}: the connection was closed early")
         return data
 
 
@@ -133,10 +141,10 @@ class HttpClient:
         """
         hops: list[Mapping[str, str]] = []
         seen: set[str] = set()
-        start = url
+        start, own = url, origin(url)
         while True:
             sent = {"Accept-Encoding": "identity", **(headers or {})}
-            if token and origin(url) == origin(start):
+            if token and origin(url) == own:
                 sent["Authorization"] = f"Bearer {token}"
             raw = self._send(url, sent, timeout)
             location = raw.headers.get("Location")
@@ -150,7 +158,10 @@ class HttpClient:
                 raise UnreachableError(f"{_host(start)} redirects in a circle")
 
     def _next(self, url: str, location: str) -> str:
-        target = urljoin(url, location)
+        try:
+            target = urljoin(url, location)
+        except ValueError:
+            raise MalformedError(f"{_host(url)} redirects to what is no URL") from None
         scheme, host, _ = origin(target)
         before, source_host, _ = origin(url)
         if before == "https" and scheme == "http":

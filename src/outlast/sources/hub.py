@@ -18,6 +18,7 @@ from outlast.model.errors import (
     MalformedError,
     RepoNotFoundError,
     RevisionNotFoundError,
+    UnreachableError,
 )
 from outlast.model.manifest import MAX_FILES, FileEntry, check_size, load_json
 from outlast.model.names import RepoId
@@ -54,9 +55,11 @@ class HubSource:
         if not isinstance(info, dict):
             raise MalformedError(f"{self.name} describes {repo} by something else than an object")
         commit = GitOid(str(info.get("sha")))
-        entries = _siblings(info.get("siblings"))
+        names, entries = _siblings(info.get("siblings"))
         if entries is None:
             entries = self._tree(repo, commit, timeout)
+            if {entry.path for entry in entries} != names:
+                raise MalformedError(f"{self.name} lists {repo} in two ways that differ")
         return Listing(repo, commit, entries, _facts(info))
 
     def refs(self, repo: RepoId, timeout: float | None = None) -> list[RemoteRef]:
@@ -64,10 +67,15 @@ class HubSource:
         found = self._json(f"{self._base}/api/{repo.api_path}/refs", _PAGE_LIMIT, timeout)
         if not isinstance(found, dict):
             raise MalformedError(f"{self.name} lists refs by something else than an object")
+        listed = [
+            (kind, item)
+            for kind in ("branches", "tags", "converts", "pullRequests")
+            if isinstance(found.get(kind), list)
+            for item in found[kind]
+        ]
         return [
             RemoteRef(str(item["name"]), GitOid(str(item["targetCommit"])), kind)
-            for kind in ("branches", "tags", "converts", "pullRequests")
-            for item in found.get(kind) or ()
+            for kind, item in listed
             if isinstance(item, dict) and "name" in item and "targetCommit" in item
         ]
 
@@ -107,8 +115,10 @@ class HubSource:
 
     def _check(self, response: Response, repo: RepoId, commit: GitOid, entry: FileEntry) -> None:
         """Refuses an answer that says itself that it is not the file."""
-        self._refuse(response, repo, str(commit), entry.path)
         direct = origin(response.url) == self._origin
+        if response.status in _EXPIRED and not direct:
+            raise UnreachableError(f"{self.name} redirects to where {entry.path!r} is not served")
+        self._refuse(response, repo, str(commit), entry.path)
         own = [(hop, "X-Linked-Etag") for hop in response.hops]
         if direct:  # another host's ETag may name anything, and nobody relies on it
             own.append((response.headers, "ETag"))
@@ -175,12 +185,10 @@ class _HttpRange:
         self._left = length
         self.start = start
 
-    def read(self, limit: int) -> bytes:
-        if self._left == 0:
-            return b""
-        data = self._response.read(min(limit, self._left))
-        self._left -= len(data)
-        return data
+    def readinto(self, buffer: memoryview) -> int:
+        count = self._response.readinto(buffer[: self._left]) if self._left else 0
+        self._left -= count
+        return count
 
     def close(self) -> None:
         self._response.close()
@@ -208,18 +216,20 @@ def _reader(response: Response, entry: FileEntry, start: int, stop: int) -> _Htt
     return _HttpRange(response, start, stop - start)
 
 
-def _siblings(siblings: object) -> list[FileEntry] | None:
-    """The files of a hub's description; None where it lacks sizes or names of contents."""
+def _siblings(siblings: object) -> tuple[set[str], list[FileEntry] | None]:
+    """The paths in a hub's description, and the files; None where it lacks sizes or digests."""
     if not isinstance(siblings, list) or len(siblings) > MAX_FILES:
         raise MalformedError("the hub's description lists no files")
-    entries = []
     for item in siblings:
         if not isinstance(item, dict) or not isinstance(item.get("rfilename"), str):
             raise MalformedError("the hub's description lists a file without a name")
-        if "size" not in item or ("blobId" not in item and "lfs" not in item):
-            return None
-        entries.append(_entry(item["rfilename"], item["size"], item.get("blobId"), item.get("lfs")))
-    return entries
+    names = {item["rfilename"] for item in siblings}
+    if not all("size" in item and ("blobId" in item or "lfs" in item) for item in siblings):
+        return names, None
+    return names, [
+        _entry(item["rfilename"], item["size"], item.get("blobId"), item.get("lfs"))
+        for item in siblings
+    ]
 
 
 def _is_file(item: object) -> bool:

@@ -17,7 +17,7 @@ from outlast.model.errors import (
 )
 from outlast.model.hashing import Names
 from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId
+from outlast.model.names import RepoId, plain_ref
 from outlast.store import disk
 from outlast.store.drafts import Drafts
 from outlast.store.index import Index, Summary, load_manifest
@@ -231,6 +231,7 @@ class Archive:
 
     def find_commit(self, repo: RepoId, ref: str) -> GitOid | None:
         """The commit that a ref, a full or an unambiguous short commit id names here."""
+        ref = plain_ref(ref)
         if GitOid.is_valid(ref):
             return GitOid(ref) if GitOid(ref) in self.commits(repo) else None
         found = self.refs.get(repo, ref)
@@ -305,4 +306,7 @@ def _merge(revision: Revision, draft: Revision) -> Revision:
 
 def _covers(one: Revision, other: Revision) -> bool:
     """Whether `one` says all that `other` says of the same commit."""
-    return set(other.files) <= set(one.files) and (other.unlisted or not one.unlisted)
+    here = {entry.path for entry in one.files}
+    listed = all(entry.path in here or entry in one.missing for entry in other.missing)
+    known = set(other.files) <= set(one.files)
+    return known and listed and (other.unlisted or not one.unlisted)

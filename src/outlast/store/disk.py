@@ -132,8 +132,14 @@ def write_temp(path: Path, data: bytes | bytearray, mode: int) -> None:
 
 def publish(temp: Path, final: Path) -> None:
     """Gives a synced temp file its final name. Afterwards the file is acknowledged."""
-    make_dir(final.parent)
-    os.rename(temp, final)
+    for last in (False, False, True):
+        make_dir(final.parent)
+        try:
+            os.rename(temp, final)
+            break
+        except FileNotFoundError:  # another process tidied the empty folder away
+            if last or not temp.exists():
+                raise
     fsync_dir(final.parent)
 
 

@@ -61,8 +61,8 @@ class Layout:
         return self.home / "quarantine"
 
     @property
-    def poisoned(self) -> Path:
-        return self.home / "poisoned"
+    def unverified(self) -> Path:
+        return self.home / "unverified"
 
     @property
     def tmp(self) -> Path:

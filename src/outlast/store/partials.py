@@ -83,6 +83,12 @@ class Partial:
             os.pwrite(self._journal, _HAVE, _HEADER.size + index)
         self.have[index] = 1
 
+    def forget(self, index: int) -> None:
+        """Notes that piece `index` is not here: it may be wrong."""
+        with disk.reporting(self.path):
+            os.pwrite(self._journal, b"\x00", _HEADER.size + index)
+        self.have[index] = 0
+
     def read(self, index: int, buffer: memoryview) -> memoryview:
         """Piece `index`, read into the start of `buffer` (1 MiB)."""
         offset = index * merkle.PIECE
@@ -109,12 +115,6 @@ class Partial:
         with disk.reporting(self.path):
             disk.remove(self._journal_path)
             disk.remove(self.path)
-
-    def restart(self) -> None:
-        """Forgets every piece: the next attempt fetches them all."""
-        with disk.reporting(self.path):
-            self._start(_HEADER.pack(_MAGIC, self.size, merkle.PIECE), len(self.have))
-        self.have = bytearray(len(self.have))
 
 
 def _open_locked(path: Path) -> int:

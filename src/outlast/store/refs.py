@@ -23,7 +23,8 @@ _MODE = 0o644
 @dataclass(frozen=True, slots=True)
 class Ref:
     """Where a ref points, which source said so, and when (ISO 8601, UTC; empty for local refs).
-    `kind` is ``tag`` or ``branch``, empty where nobody said.
+    `kind` is ``tag`` or ``branch``, empty where nobody said. `complete` is a commit that the ref
+    named before and of which everything is here: what can be served if the newest cannot.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Ref:
     source: str = ""
     observed: str = ""
     kind: str = ""
+    complete: GitOid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,12 @@ class Refs:
         if GitOid.is_valid(ref.name):
             raise BadNameError(f"{ref.name} is a commit id and cannot be a ref")
         self._refuse_twin(repo)
-        fields = {key: value for key, value in asdict(ref).items() if value and key != "name"}
-        document = {**fields, "commit": ref.commit.hex}
+        document = {"commit": ref.commit.hex}
+        for key in ("source", "observed", "kind"):
+            if value := getattr(ref, key):
+                document[key] = value
+        if ref.complete is not None:
+            document["complete"] = ref.complete.hex
         writer.write(self._path(repo, ref.name), _encode(document), _MODE)
 
     @disk.reported
@@ -161,6 +167,7 @@ def _read(path: Path) -> Ref:
     document = _document(path.read_bytes(), path.name)
     try:
         commit = GitOid(str(document.get("commit")))
+        complete = GitOid(str(document["complete"])) if "complete" in document else None
     except OutlastError as error:
         raise CorruptError(f"the ref file {path.name!r} is damaged: {error}") from None
     return Ref(
@@ -169,4 +176,5 @@ def _read(path: Path) -> Ref:
         source=str(document.get("source", "")),
         observed=str(document.get("observed", "")),
         kind=str(document.get("kind", "")),
+        complete=complete,
     )

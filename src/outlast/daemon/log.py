@@ -1,0 +1,40 @@
+"""The server's log: one JSON object a line, on stderr, whatever happens."""
+
+import json
+import logging
+import sys
+import time
+import traceback
+from typing import Any
+
+
+def log_line(fields: dict[str, Any]) -> None:
+    """Writes one line."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    sys.stderr.write(json.dumps({"time": stamp, **fields}) + "\n")
+
+
+def log_bug(where: str) -> None:
+    """Writes the traceback of the exception that is being handled."""
+    log_line({"level": "error", "what": where, "traceback": traceback.format_exc()})
+
+
+class _Handler(logging.Handler):
+    """Turns what libraries log into our lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, Any] = {"level": record.levelname.lower(), "what": record.name}
+        fields["message"] = record.getMessage()[:2000]
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            fields["error"] = f"{type(error).__name__}: {error}"[:2000]
+        log_line(fields)
+
+
+def quiet_logger() -> logging.Logger:
+    """A logger for the HTTP library: warnings and errors, a line each."""
+    logger = logging.getLogger("outlast.http")
+    logger.handlers = [_Handler()]
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    return logger
