@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from tests.hubsim import api, files
 from tests.hubsim.access import Tokens, Who, gate, open_repo
@@ -27,6 +27,11 @@ class Asked:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     form: Mapping[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def raw_target(self) -> str:
+        """The path with its query, as a redirect repeats it."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
 
 @dataclass(slots=True)
@@ -72,7 +77,7 @@ class Answers:
             return files.locate_stored(repo, route)
         if not route.repo_id:
             return None
-        found = open_repo(self.catalogue, route, asked.path, who)
+        found = open_repo(self.catalogue, route, asked.raw_target, who)
         if isinstance(found, ServedRepo) and route.what == "resolve":
             return gate(found, who) or files.locate(found, route)
         return found

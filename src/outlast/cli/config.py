@@ -2,7 +2,6 @@
 
 import os
 import tomllib
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import platformdirs
 
 from outlast import __version__
 from outlast.model.errors import BadConfigError
-from outlast.sources.http import HttpSettings, origin
+from outlast.sources.settings import HttpSettings, origin
 
 PUBLIC_HUB = "https://huggingface.co"
 _FILE_LIMIT = 1024 * 1024
@@ -28,12 +27,22 @@ class Config:
     home: Path
     sources: tuple[str, ...]
     hub_cache: Path
-    http: HttpSettings
+    ca_bundle: str | None
     connections: int
     rate: int
     hub_token: str | None
     hub: str
     tokens: Mapping[str, str]
+
+    def http(self) -> HttpSettings:
+        """How to reach the outside, with the proxies of the environment (and of the system)."""
+        import urllib.request  # noqa: PLC0415 - slow to import, and few commands need it
+
+        return HttpSettings(
+            user_agent=f"outlast/{__version__}",
+            proxies=urllib.request.getproxies(),
+            ca_bundle=self.ca_bundle,
+        )
 
     def token_for(self, url: str) -> str | None:
         """The token for a source: one that the configuration file gives to its host, or the
@@ -57,11 +66,7 @@ def load_config(environ: Mapping[str, str], home: str | None = None) -> Config:
         home=_home(environ, settings, home),
         sources=tuple(map(check_url, _strings(settings, "from"))) or (hub,),
         hub_cache=_path(environ.get("HF_HUB_CACHE") or hf_home / "hub"),
-        http=HttpSettings(
-            user_agent=f"outlast/{__version__}",
-            proxies=urllib.request.getproxies(),
-            ca_bundle=environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or None,
-        ),
+        ca_bundle=environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or None,
         connections=_positive(settings, "connections", 8),
         rate=parse_rate(str(settings.get("limit-rate", "0"))),
         hub_token=_hub_token(environ, hf_home),

@@ -72,7 +72,7 @@ def pull(
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         config = run.config
-        http = HttpClient(config.http)
+        http = HttpClient(config.http())
         chosen = [check_url(url) for url in urls] or config.sources
         sources = [HubSource(http, url, config.token_for(url)) for url in chosen]
         wishes = Wishes(

@@ -89,7 +89,7 @@ def serve(
     host, port = host_and_port(listen, _PORT)
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive(create=True) as archive:
         metrics = Metrics()
-        http = HttpClient(run.config.http, metrics.asked)
+        http = HttpClient(run.config.http(), metrics.asked)
         upstream = [check_url(url) for url in urls]
         sources = [HubSource(http, url, run.config.token_for(url)) for url in upstream]
 

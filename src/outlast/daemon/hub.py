@@ -35,6 +35,7 @@ T = TypeVar("T")
 _THREADS = 32
 _PAGE = 100_000
 _LIST_PAGE = 1000
+_BODY_TIMEOUT = 20.0
 _BODY_LIMIT = 4 * 1024 * 1024
 _ORIGIN = ""  # no field of a query has this name
 
@@ -295,11 +296,15 @@ def _whoami(name: str) -> dict[str, Any]:
 async def _form(request: web.Request) -> dict[str, list[str]]:
     """The fields of a form, or of the JSON object that some clients send instead."""
     try:
-        if request.content_type != "application/json":
-            fields = await request.post()
-            names = ("paths", "expand")
-            return {name: [str(value) for value in fields.getall(name, [])] for name in names}
-        document = load_json(await request.read(), _BODY_LIMIT)
+        async with asyncio.timeout(_BODY_TIMEOUT):
+            if request.content_type != "application/json":
+                fields = await request.post()
+                names = ("paths", "expand")
+                return {name: [str(value) for value in fields.getall(name, [])] for name in names}
+            document = load_json(await request.read(), _BODY_LIMIT)
+    except TimeoutError as error:
+        request.protocol.force_close()
+        raise UsageError("the request's body did not come") from error
     except (ValueError, LookupError, web.RequestPayloadError, MalformedError) as error:
         raise UsageError(f"the request's body cannot be read: {error}") from error
     if not isinstance(document, dict):

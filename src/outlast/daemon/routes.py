@@ -88,7 +88,11 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     if not header or not header.startswith("bytes=") or "," in header:
         return None
     first, dash, last = header[6:].strip().partition("-")
-    if not dash or not all(len(n) < 20 and (n.isdecimal() or not n) for n in (first, last)):
+    if (
+        not dash
+        or not (first or last)
+        or not all(len(n) < 20 and (n.isdecimal() or not n) for n in (first, last))
+    ):
         return None
     if not first:
         start = max(0, size - int(last or 0))

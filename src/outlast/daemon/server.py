@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from outlast.daemon.files import Limits
 from outlast.daemon.guard import Gate, Tokens
@@ -21,7 +22,7 @@ from outlast.ops.mirror import Mirror
 _KEEP_ALIVE = 120.0
 _BACKLOG = 1024
 _BODY_LIMIT = 4 * 1024 * 1024
-_SHUTDOWN = 5.0
+_SHUTDOWN = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,12 @@ def serve(mirror: Mirror, metrics: Metrics, listen: Listen, ready: Callable[[str
 
 
 async def _serve(hub: Hub, metrics: Metrics, listen: Listen, ready: Callable[[str], None]) -> None:
-    app = web.Application(client_max_size=_BODY_LIMIT)
-    app.router.add_route("*", "/{path:.*}", hub.handle)
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        del handler
+        return await hub.handle(request)  # whatever the path: routing is ours
+
+    app = web.Application(client_max_size=_BODY_LIMIT, middlewares=[answer])
     runner = web.AppRunner(
         app,
         access_log=None,

@@ -193,7 +193,7 @@ class Mirror:
             revision = self.archive.load(repo, listing.commit)
             if revision is None or revision.unlisted:
                 start_draft(self.archive, writer, repo, listing.commit, listing.entries)
-            remember(self.archive, writer, listing, ref, source)
+            remember(self.archive, writer, listing, ref, source, cancel=self._control.cancel)
 
     def _first_answer(self, repo: RepoId, ref: str) -> tuple[Listing, Source]:
         """Asks the sources in order, with little patience: somebody is waiting."""

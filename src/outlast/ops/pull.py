@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from outlast.model.cancel import Cancel
 from outlast.model.control import Control
 from outlast.model.digest import Digest, GitOid
 from outlast.model.errors import (
@@ -113,7 +114,7 @@ def pull(
             fetched = _fetch(crew, plan)
             sealed = seal(archive, writer, plan.repo, plan.commit)
         digest, partial = sealed
-        remember(archive, writer, listing, ref, source)
+        remember(archive, writer, listing, ref, source, cancel=control.cancel)
     return Pulled(plan, digest, partial, fetched)
 
 
@@ -306,12 +307,20 @@ def seal(archive: Archive, writer: Writer, repo: RepoId, commit: GitOid) -> tupl
     return archive.put_revision(writer, revision), revision.partial
 
 
-def remember(archive: Archive, writer: Writer, listing: Listing, ref: str, source: Source) -> None:
+def remember(
+    archive: Archive,
+    writer: Writer,
+    listing: Listing,
+    ref: str,
+    source: Source,
+    *,
+    cancel: Cancel,
+) -> None:
     """Notes where `ref` points, who said so and when; and what the source says of the model."""
     repo = listing.repo
     if len(ref) < MIN_PREFIX or not listing.commit.hex.startswith(ref):
         old = archive.refs.get(repo, ref)
-        kind = (old.kind if old else "") or _kind_of(source, repo, ref)
+        kind = (old.kind if old else "") or _kind_of(source, repo, ref, cancel)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         whole = None if old is None else _last_complete(archive, repo, old, listing.commit)
         archive.refs.put(writer, repo, Ref(ref, listing.commit, source.name, now, kind, whole))
@@ -329,13 +338,13 @@ def _last_complete(archive: Archive, repo: RepoId, old: Ref, commit: GitOid) -> 
     return old.complete if revision is None or revision.partial else old.commit
 
 
-def _kind_of(source: Source, repo: RepoId, ref: str) -> str:
+def _kind_of(source: Source, repo: RepoId, ref: str, cancel: Cancel) -> str:
     """Whether a ref is a branch or a tag. Nice to know, so a source that does not say is fine."""
     if ref == "main" or ref.startswith("refs/"):
         return "branch"
     try:
-        found = source.refs(repo, timeout=_KIND_TIMEOUT)
-    except OutlastError:
+        found = interruptible(lambda: source.refs(repo, timeout=_KIND_TIMEOUT), cancel)
+    except SOURCE_FAULTS:
         return ""
     kinds = {remote.name: remote.kind for remote in found}
     return "tag" if kinds.get(ref) == "tags" else "branch"

@@ -11,7 +11,6 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urljoin, urlsplit
 
@@ -30,36 +29,10 @@ from outlast.model.errors import (
     PolicyError,
     UnreachableError,
 )
+from outlast.sources.settings import HttpSettings, origin
 
 MAX_REDIRECTS = 8
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
-    """How to reach the outside. `proxies` maps ``http``, ``https``, ``all`` to a proxy's URL and
-    ``no`` to the hosts that are reached directly; times are in seconds.
-    """
-
-    user_agent: str = "outlast"
-    proxies: Mapping[str, str] = field(default_factory=dict)
-    ca_bundle: str | None = None
-    connect_timeout: float = 10.0
-    read_timeout: float = 30.0
-    connections: int = 16
-
-
-def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port: what a token may not leave."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-    except ValueError:
-        raise MalformedError(f"not a URL: {url[:200]!r}") from None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        raise MalformedError(f"not an http or https URL: {url[:200]!r}")
-    return parts.scheme, parts.hostname, port
 
 
 class Response:

@@ -23,7 +23,8 @@ from outlast.model.errors import (
 from outlast.model.manifest import MAX_FILES, FileEntry, check_size, load_json
 from outlast.model.names import RepoId
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoFacts
-from outlast.sources.http import HttpClient, Response, origin, refuse_failure
+from outlast.sources.http import HttpClient, Response, refuse_failure
+from outlast.sources.settings import origin
 
 _METADATA_LIMIT = 256 * 1024 * 1024
 _PAGE_LIMIT = 64 * 1024 * 1024

@@ -1,0 +1,35 @@
+"""How to reach the outside; apart from the client, so that reading it costs no imports."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from outlast.model.errors import MalformedError
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """How to reach the outside. `proxies` maps ``http``, ``https``, ``all`` to a proxy's URL and
+    ``no`` to the hosts that are reached directly; times are in seconds.
+    """
+
+    user_agent: str = "outlast"
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    ca_bundle: str | None = None
+    connect_timeout: float = 10.0
+    read_timeout: float = 30.0
+    connections: int = 16
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port: what a token may not leave."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    except ValueError:
+        raise MalformedError(f"not a URL: {url[:200]!r}") from None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise MalformedError(f"not an http or https URL: {url[:200]!r}")
+    return parts.scheme, parts.hostname, port
