@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
 from aiohttp import web
 
@@ -36,6 +36,7 @@ _THREADS = 32
 _PAGE = 100_000
 _LIST_PAGE = 1000
 _BODY_TIMEOUT = 20.0
+_FIELDS = 100_000
 _BODY_LIMIT = 4 * 1024 * 1024
 _ORIGIN = ""  # no field of a query has this name
 
@@ -298,9 +299,7 @@ async def _form(request: web.Request) -> dict[str, list[str]]:
     try:
         async with asyncio.timeout(_BODY_TIMEOUT):
             if request.content_type != "application/json":
-                fields = await request.post()
-                names = ("paths", "expand")
-                return {name: [str(value) for value in fields.getall(name, [])] for name in names}
+                return parse_qs((await request.read()).decode(), max_num_fields=_FIELDS)
             document = load_json(await request.read(), _BODY_LIMIT)
     except TimeoutError as error:
         request.protocol.force_close()

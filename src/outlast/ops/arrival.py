@@ -57,6 +57,7 @@ class Arrival:
         self.only: Lane | None = None
         """The lane whose version of the file is on trial, after a mismatch."""
         self._given: dict[int, _Given] = {}
+        self._sending_all: set[Lane] = set()
         self._writing: set[int] = set()
         self._owners: dict[int, Lane] = {}
         self._hashes: dict[int, bytes] = {}
@@ -94,18 +95,23 @@ class Arrival:
 
     def _take_all(self, lane: Lane) -> tuple[int, int] | None:
         """For a source without ranges: the whole file, on one connection."""
-        if self.frontier == self.count or any(g.lane is lane for g in self._given.values()):
+        if self.frontier == self.count or not self.give_all(lane):
             return None
-        self.give_all(lane)
         return 0, self.count
 
-    def give_all(self, lane: Lane) -> None:
-        """Notes that `lane` sends the whole file, whatever it was asked for."""
+    def give_all(self, lane: Lane) -> bool:
+        """Notes that `lane` sends the whole file, whatever it was asked for; False where it does
+        so already.
+        """
         now = time.monotonic()
         with self.changed:
+            if lane in self._sending_all:
+                return False
+            self._sending_all.add(lane)
             for index in range(self.frontier, self.count):
                 if not self.partial.have[index]:
                     self._given.setdefault(index, _Given(lane, now))
+            return True
 
     def _take_slow(self, lane: Lane) -> tuple[int, int] | None:
         """Nothing is left to hand out: double the piece that another lane is slowest with."""
@@ -119,6 +125,8 @@ class Arrival:
     def release(self, lane: Lane, first: int, last: int) -> None:
         """Takes back what `lane` was given and did not deliver."""
         with self.changed:
+            if (first, last) == (0, self.count):
+                self._sending_all.discard(lane)
             for index in range(first, last):
                 given = self._given.get(index)
                 if given is None:

@@ -300,14 +300,11 @@ class Transfer:
         try:
             reader = self._ask(lane, entry, start, stop)
             try:
-                if reader.start != start:
-                    with self._state:
-                        lane.note_ignored_range()
-                    if lane.ranges:
-                        raise UnreachableError(f"{lane.name} ignored the range of {entry.path!r}")
-                    arrival.give_all(lane)
-                    first, last, stop = 0, arrival.count, entry.size
-                self._deliver(lane, arrival, reader, stop)
+                if reader.start == start:
+                    self._deliver(lane, arrival, reader, stop)
+                elif self._reads_on(lane, arrival):
+                    first, last = 0, arrival.count
+                    self._deliver(lane, arrival, reader, entry.size)
             finally:
                 reader.close()
         except SOURCE_FAULTS as error:
@@ -319,6 +316,16 @@ class Transfer:
             arrival.release(lane, first, last)
             with self._state:
                 self._state.notify_all()
+
+    def _reads_on(self, lane: Lane, arrival: Arrival) -> bool:
+        """Whether to take the whole file that a lane sends instead of a range: not the first
+        time, which may be an accident, and not on two connections.
+        """
+        with self._state:
+            lane.note_ignored_range()
+        if lane.ranges:
+            raise UnreachableError(f"{lane.name} ignored the range of {arrival.entry.path!r}")
+        return arrival.give_all(lane)
 
     def _deliver(self, lane: Lane, arrival: Arrival, reader: RangeReader, stop: int) -> None:
         buffer = memoryview(bytearray(merkle.PIECE))

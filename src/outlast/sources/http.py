@@ -12,7 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from typing import Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3.contrib.socks import SOCKSProxyManager
@@ -187,7 +187,9 @@ class HttpClient:
                 return SOCKSProxyManager(proxy, maxsize=maxsize, ssl_context=context)
             url = proxy if "://" in proxy else f"http://{proxy}"
             parts = urllib3.util.parse_url(url)
-            secret = urllib3.make_headers(proxy_basic_auth=parts.auth) if parts.auth else None
+            secret = None
+            if parts.auth:
+                secret = urllib3.make_headers(proxy_basic_auth=unquote(parts.auth))
             return urllib3.ProxyManager(
                 url, proxy_headers=secret, maxsize=maxsize, ssl_context=context
             )

@@ -45,7 +45,7 @@ class Archive:
         self.layout = Layout(home)
         if create:
             create_archive(self.layout)
-        elif not self.layout.marker.exists():
+        elif not _exists(self.layout.marker):
             raise NotFoundError(
                 f"no archive at {home}",
                 hint="'outlast pull' or 'outlast add' makes one; --home or OUTLAST_HOME names it",
@@ -280,6 +280,11 @@ class Archive:
                 yield from load_manifest(self.layout, Digest(path.stem)).files
         for draft in self.drafts.all():
             yield from draft.files
+
+
+@disk.reported
+def _exists(path: Path) -> bool:
+    return path.exists()
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:
