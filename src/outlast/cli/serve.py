@@ -62,7 +62,7 @@ Clients then use it as their hub:
     type=click.FloatRange(0.1),
     default=120,
     show_default=True,
-    help="Seconds that a client may take for 4 MiB",
+    help="Seconds that a client may take no byte",
 )
 @common
 def serve(

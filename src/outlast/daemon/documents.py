@@ -91,7 +91,10 @@ def tree(
     view: View, about: About, folder: str, *, recursive: bool, expand: bool
 ) -> list[dict[str, Any]] | None:
     """The files and folders of a revision below `folder`; None where there is no such folder."""
-    prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
+    folder = folder.strip("/")
+    if folder and folder not in view.folders:
+        return None
+    prefix = f"{folder}/" if folder else ""
     rows: dict[str, dict[str, Any]] = {}
     for path in sorted(view.files):
         if not path.startswith(prefix):
@@ -104,8 +107,6 @@ def tree(
                 rows[name] = _folder_row(name, view, about, expand=expand)
         if len(parts) <= depth:
             rows[path] = file_row(view.files[path], view, about, expand=expand)
-    if prefix and not rows:
-        return None
     return list(rows.values())
 
 
@@ -118,7 +119,7 @@ def paths_info(
         entry = view.files.get(path)
         if entry is not None:
             rows.append(file_row(entry, view, about, expand=expand))
-        elif path and any(name.startswith(f"{path}/") for name in view.files):
+        elif path in view.folders:
             rows.append(_folder_row(path, view, about, expand=expand))
     return rows
 

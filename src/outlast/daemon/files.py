@@ -16,6 +16,7 @@ from aiohttp import web
 
 from outlast.daemon.replies import failure
 from outlast.daemon.routes import parse_range
+from outlast.daemon.sendfile import send_file
 from outlast.model.errors import OutlastError, TransientError
 from outlast.model.manifest import FileEntry
 from outlast.ops.arriving import Arriving
@@ -27,7 +28,7 @@ _PROBE = 64
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`stall` is the longest that a client may take for 4 MiB, in seconds."""
+    """`stall` is the longest that a client may take no byte, in seconds."""
 
     stall: float = 120.0
 
@@ -147,28 +148,22 @@ class Delivery:
     async def _send(
         self, response: web.StreamResponse, file: BinaryIO, start: int, stop: int
     ) -> bool:
-        """Sends the bytes from `start` to `stop`; False where the client is gone. One that takes
-        too long is dropped.
+        """Sends the bytes from `start` to `stop`; False where that was not possible to the end.
+        A client that takes nothing for too long is dropped.
         """
-        loop = asyncio.get_running_loop()
-        while start < stop:
-            transport = self.request.transport
-            if transport is None or transport.is_closing():
-                return False
-            try:
-                async with asyncio.timeout(self.limits.stall):
-                    sent = await loop.sendfile(transport, file, start, min(_SLICE, stop - start))
-            except TimeoutError:
-                transport.abort()
-                return False
-            except ConnectionError:
-                return False
-            if sent == 0:  # the file is shorter than its name promises
-                _close_short(self.request, response)
-                return False
-            start += sent
-            self.count(sent)
-        return True
+        transport = self.request.transport
+        if transport is None or transport.is_closing():
+            return False
+        try:
+            sent = await send_file(
+                transport, file, (start, stop), stall=self.limits.stall, sent=self.count
+            )
+        except ConnectionError:
+            return False
+        if start + sent == stop:
+            return True
+        _close_short(self.request, response)
+        return False
 
 
 class ArrivingReader:

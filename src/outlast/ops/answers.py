@@ -20,12 +20,13 @@ _KEPT = 512
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A revision as it can be served: `files` by path, with those that a fetch would bring.
-    `lacking` counts the files of the commit that cannot be served.
+    """A revision as it can be served: `files` by path, with those that a fetch would bring, and
+    the `folders` above them. `lacking` counts the files of the commit that cannot be served.
     """
 
     revision: Revision
     files: dict[str, FileEntry]
+    folders: frozenset[str]
     lacking: int
 
 

@@ -23,7 +23,7 @@ from outlast.model.errors import (
     TransientError,
 )
 from outlast.model.events import Note
-from outlast.model.manifest import FileEntry
+from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, check_ref, plain_ref
 from outlast.ops.answers import Asking, Found, FoundRefs, Question, Troubles, View
 from outlast.ops.arriving import Arrivals, Arriving
@@ -262,7 +262,10 @@ class Mirror:
             return None
         served = (*revision.files, *(revision.missing if self._sources else ()))
         lacking = 0 if self._sources else len(revision.missing)
-        view = View(revision, {entry.path: entry for entry in served}, lacking)
+        files = {entry.path: entry for entry in served}
+        parts = [path.split("/") for path in files]
+        above = {"/".join(names[:end]) for names in parts for end in range(1, len(names))}
+        view = View(revision, files, frozenset(above), lacking)
         with self._lock:
             self._views[key] = (stamp, view)
             while len(self._views) > _KEPT:
@@ -300,10 +303,20 @@ class Mirror:
             return entry
         known = self.archive.known(entry)
         if known is not None and self.archive.holds(known):
+            self._note_known(view.revision, known)
             return known
         if not self._sources:
             raise NotArchivedError(f"the bytes of {path!r} are not here")
         return self.arrivals.fetch(view.revision.repo, view.revision.id, entry)
+
+    def _note_known(self, revision: Revision, entry: FileEntry) -> None:
+        """The bytes of a missing file are here through another revision: now this one has them."""
+        if entry.sha256 is None or entry in revision.files:
+            return
+        with self.archive.writer() as writer:
+            if writer.claim(entry.sha256, entry.size):
+                self.archive.acknowledge(writer, revision.repo, revision.id, [entry])
+        self._fetch_ended(revision.repo, revision.id, None)
 
     def may_resume(self, entry: FileEntry, start: int) -> bool:
         """Whether a client that has the first `start` bytes of a file surely has the right ones:

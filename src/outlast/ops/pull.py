@@ -248,15 +248,20 @@ def start_draft(
     archive: Archive, writer: Writer, repo: RepoId, commit: GitOid, entries: Sequence[FileEntry]
 ) -> None:
     """Writes down what a commit consists of, before the first file arrives. What an earlier,
-    partial pull brought stays, and empty files are here at once: nobody asks for their bytes.
+    partial pull brought stays; what other revisions brought, and empty files, are here at once.
     """
     old = archive.load(repo, commit)
     held = {e.path: e for e in old.files if archive.holds(e)} if old else {}
     nothing = Names.of(b"")
     for entry in entries:
-        if entry.path not in held and entry.size == 0 and entry.mismatch(nothing) is None:
+        if entry.path in held:
+            continue
+        known = archive.known(entry)
+        if entry.size == 0 and entry.mismatch(nothing) is None:
             archive.put(writer, b"", nothing)
             held[entry.path] = entry.with_names(nothing)
+        elif known is not None and known.sha256 and writer.claim(known.sha256, known.size):
+            held[entry.path] = known
     missing = [entry for entry in entries if entry.path not in held]
     archive.drafts.start(writer, Revision.of(repo, commit, held.values(), missing))
 

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from outlast.model.digest import GitOid
+from outlast.model.errors import RevisionNotFoundError
 from outlast.model.events import Emit, FileDone
 from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId
@@ -54,7 +55,12 @@ class Scribe:
         try:
             while batch := self._next_batch():
                 entries = [entry for entry, _ in batch]
-                self._archive.acknowledge(self._writer, self._repo, self._commit, entries)
+                try:
+                    self._archive.acknowledge(self._writer, self._repo, self._commit, entries)
+                except RevisionNotFoundError:
+                    raise RevisionNotFoundError(
+                        f"{self._repo} at {self._commit} was removed while it was fetched"
+                    ) from None
                 for entry, already in batch:
                     self._emit(FileDone(entry.path, entry.size, entry.key, already))
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread

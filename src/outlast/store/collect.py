@@ -30,7 +30,9 @@ def collect(archive: Archive, *, dry_run: bool) -> Iterator[Garbage]:
     layout = archive.layout
     with disk.reporting(layout.home), disk.locked(layout.lock, exclusive=True):
         used = {entry.key for entry in archive.entries()}
-        keep = used | claimed(archive.layout)
+        # A finished blob may wait for its line in a draft, as its partial did before.
+        awaited = {entry.key for draft in archive.drafts.all() for entry in draft.missing}
+        keep = used | awaited | claimed(archive.layout)
         for blob in list(archive.blobs()):
             if blob.digest.hex not in keep:
                 path = archive.layout.blob(blob.digest)
@@ -38,15 +40,14 @@ def collect(archive: Archive, *, dry_run: bool) -> Iterator[Garbage]:
                     if not dry_run:
                         disk.remove(path)
                 yield Garbage("blob", blob.digest.hex, blob.size)
-        yield from _partials(archive, used, dry_run=dry_run)
+        yield from _partials(archive, awaited - used, dry_run=dry_run)
         dead = orphans(archive.layout) if dry_run else sweep(archive.layout)
         if dead:
             yield Garbage("tmp", f"{dead} folders of dead processes", 0)
 
 
-def _partials(archive: Archive, used: set[str], *, dry_run: bool) -> Iterator[Garbage]:
+def _partials(archive: Archive, wanted: set[str], *, dry_run: bool) -> Iterator[Garbage]:
     """Downloads that no draft waits for any more. One in progress is locked and stays."""
-    wanted = {entry.key for draft in archive.drafts.all() for entry in draft.missing} - used
     stems = {p.stem for p in archive.layout.partial.iterdir() if p.suffix in {".data", ".have"}}
     for stem in sorted(stems - wanted):
         size = _drop_partial(archive.layout.partial / f"{stem}.data", dry_run=dry_run)
