@@ -169,7 +169,8 @@ class Hub:
         span = choose_span(request, entry)
         if not isinstance(span, Span):
             return span
-        if span.start and not await self._threaded(self._mirror.may_resume, entry, span.start):
+        resumes = span.start > 0 and span.stop == entry.size
+        if resumes and not await self._threaded(self._mirror.may_resume, entry):
             span = Span(0, entry.size, partial=False)  # clients then start over
         headers |= span.headers(entry.size)
         delivery = Delivery(request, span, headers, self._limits, exchange.count)

@@ -109,7 +109,8 @@ class Mirror:
         """What to serve for a ref: its commit; or, while upstream fails and parts of that never
         came, the last one that is here completely.
         """
-        if self._troubles.failing and view.revision.missing and ref.complete is not None:
+        doubtful = stale or self._troubles.failing
+        if doubtful and view.revision.missing and ref.complete is not None:
             whole = self._view(repo, ref.complete)
             if whole is not None:
                 if time.monotonic() > self._troubles.down_until:
@@ -318,11 +319,11 @@ class Mirror:
                 self.archive.acknowledge(writer, revision.repo, revision.id, [entry])
         self._fetch_ended(revision.repo, revision.id, None)
 
-    def may_resume(self, entry: FileEntry, start: int) -> bool:
-        """Whether a client that has the first `start` bytes of a file surely has the right ones:
-        bytes may have been passed on that could not be verified yet.
+    def may_resume(self, entry: FileEntry) -> bool:
+        """Whether a client that has the beginning of a file surely has the right one: bytes may
+        have been passed on that could not be verified yet.
         """
-        if start == 0 or not unverified.is_marked(self.archive, entry.key):
+        if not unverified.is_marked(self.archive, entry.key):
             return True
         arriving = self.arrivals.find(entry.key)
         return arriving is not None and arriving.first_to_stream and arriving.epoch == 0

@@ -46,6 +46,7 @@ class Drafts:
             "kind": listed.repo.kind.value,
             "name": listed.repo.name,
             "commit": commit.hex,
+            **({"unlisted": True} if listed.unlisted else {}),
         }
         lines = [
             json.dumps(head, sort_keys=True),
@@ -136,7 +137,9 @@ def _parse(data: bytes) -> Revision:
         (here if held else missing)[entry.path] = entry
     repo = RepoId(parse_kind(head.get("kind")), str(head.get("name")))
     absent = [entry for path, entry in missing.items() if path not in here]
-    return Revision.of(repo, GitOid(str(head.get("commit"))), here.values(), absent)
+    unlisted = head.get("unlisted") is True
+    commit = GitOid(str(head.get("commit")))
+    return Revision.of(repo, commit, here.values(), absent, unlisted=unlisted)
 
 
 def _line(entry: FileEntry, *, held: bool) -> str:
