@@ -87,7 +87,10 @@ def _path(text: str | Path) -> Path:
 
 
 def _home(environ: Mapping[str, str], settings: Mapping[str, Any], flag: str | None) -> Path:
-    named = flag or environ.get("OUTLAST_HOME") or settings.get("home")
+    home = settings.get("home", "")
+    if not isinstance(home, str):
+        raise BadConfigError("the setting 'home' is not a text")
+    named = flag or environ.get("OUTLAST_HOME") or home
     return _path(str(named)) if named else platformdirs.user_data_path("outlast")
 
 

@@ -99,6 +99,8 @@ class Hub:
             response = await self._route(exchange, parse(request.rel_url.raw_path))
         except OutlastError as error:
             response = error_reply(error)
+        except ConnectionError:  # the client is gone; the line says how far it got
+            response = failure(499, "", "the client closed the connection")
         except web.HTTPException as error:  # what aiohttp itself refuses, as a body too large
             response = failure(error.status, "", error.reason)
         except Exception:  # noqa: BLE001 - a bug: the client gets a reply, the log the traceback

@@ -165,14 +165,16 @@ class HubSource:
         code = response.headers.get("X-Error-Code", "")
         said = response.headers.get("X-Error-Message", "")[:200]
         what = f"{repo}@{ref[:12]}" if repo else "it"
-        if code == "GatedRepo" or (response.status in {401, 403} and not code):
+        refused = response.status == 403 or (response.status == 401 and self._token is not None)
+        if code == "GatedRepo" or (refused and not code):
             raise AccessDeniedError(f"{self.name} refuses access: {said or response.status}")
         if code in {"EntryNotFound", "RemoteEntryNotFound"}:
             raise EntryNotFoundError(f"{self.name} has no {path!r} in {what}")
         if code == "RevisionNotFound":
             raise RevisionNotFoundError(f"{self.name} has no such revision: {said or ref}")
         if response.status in {401, 404} or code == "RepoNotFound":
-            raise RepoNotFoundError(f"{self.name} does not know it: {said or response.status}")
+            private = ", or it is private" if response.status == 401 else ""
+            raise RepoNotFoundError(f"{self.name} does not know it{private}: {said or code}")
         if response.status == 416:
             raise IntegrityError(f"{self.name} says that {path!r} is shorter than declared")
         raise MalformedError(f"{self.name} answers {response.status} {said}")
