@@ -168,7 +168,7 @@ def test_the_port_is_taken(server: LlamaServer, model: str) -> None:
     taken = replace(HERE, port=server.port)
     with pytest.raises(EngineError, match=r"cannot listen.*in use") as caught:
         serve([model], taken, OPTIONS, Cancel())
-    assert "--port" in caught.value.hint
+    assert "--api" in caught.value.hint
 
 
 def test_the_port_is_taken_while_loading(

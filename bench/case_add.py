@@ -1,0 +1,42 @@
+"""`outlast add` of a large file, against one pass of sha256sum over it."""
+
+import shutil
+from collections.abc import Callable
+
+from bench.hub import write_random
+from bench.process import timed
+from bench.rows import OURS, Row, Target, alternate, paired
+from bench.stage import MEGA, Stage, settle, size_text
+
+
+def add(stage: Stage) -> list[Row]:
+    """Copied, hashed three ways and fsynced, against only read and hashed."""
+    source = stage.folder / "added.safetensors"
+    write_random(source, stage.size)
+    home = stage.folder / "added"
+
+    def ours() -> float:
+        settle()
+        try:
+            cost = stage.outlast("add", source, "--as", "bench/added", "--home", home, "--quiet")
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+        return stage.size / MEGA / cost.wall
+
+    def hasher(*command: str) -> Callable[[], float]:
+        def run() -> float:
+            settle()
+            return stage.size / MEGA / timed([*command, source], stage.environment()).wall
+
+        return run
+
+    contestants = {OURS: ours, "sha256sum": hasher("sha256sum")}
+    if shutil.which("openssl"):
+        contestants["openssl sha256"] = hasher("openssl", "sha256")
+    samples = alternate(contestants, stage.pairs)
+    source.unlink()
+    what = f"add, 1 file of {size_text(stage.size)}"
+    rows = [paired(what, "MB/s", samples, "sha256sum", target=Target("≥", 0.8))]
+    if "openssl sha256" in samples:
+        rows.append(paired(what, "MB/s", samples, "openssl sha256", target=None))
+    return rows

@@ -1,0 +1,105 @@
+"""`outlast pull` from nginx on loopback, against curl and against `hf download`."""
+
+import contextlib
+import shutil
+
+from bench.hub import COMMIT, Model
+from bench.process import timed
+from bench.rows import OURS, Contestants, Row, Target, absolute, alternate, missing, paired
+from bench.stage import MEGA, MissingPeerError, Stage, settle, size_text
+
+_CURL = 'curl -sSf --noproxy "*" -o "$1" "$2" && sync "$1" && {hash} "$1"'
+_SHA256SUM = "curl + fsync + sha256sum"
+_OPENSSL = "curl + fsync + openssl sha256"
+_HF = "hf download"
+MEMORY = Target("≤", 200, absolute=True)
+_FILES = 20
+
+
+def one_file(stage: Stage) -> list[Row]:
+    """One large file: speed and memory."""
+    what = f"pull, 1 file of {size_text(stage.size)}"
+    with stage.model("bench/one", 1, stage.size) as model:
+        puller = Puller(stage, model)
+        contestants: Contestants = {
+            OURS: puller.ours,
+            _SHA256SUM: lambda: puller.curl("sha256sum"),
+            **puller.hf_download(),
+        }
+        if shutil.which("openssl"):
+            contestants[_OPENSSL] = lambda: puller.curl("openssl sha256")
+        samples = alternate(contestants, stage.pairs)
+    rows = [
+        paired(what, "MB/s", samples, _SHA256SUM, target=Target("≥", 0.8)),
+        puller.against_hf(what, samples),
+        absolute(f"{what}: peak memory", "MB", [max(puller.peaks) / MEGA], target=MEMORY),
+    ]
+    if _OPENSSL in samples:
+        note = "openssl uses the CPU's SHA instructions; Debian's sha256sum does not"
+        rows.insert(1, paired(what, "MB/s", samples, _OPENSSL, target=None, note=note))
+    return rows
+
+
+def many_files(stage: Stage) -> list[Row]:
+    """As many bytes, in twenty files."""
+    size = stage.size // _FILES
+    what = f"pull, {_FILES} files of {size_text(size)}"
+    with stage.model("bench/many", _FILES, size) as model:
+        puller = Puller(stage, model)
+        samples = alternate({OURS: puller.ours, **puller.hf_download()}, stage.pairs)
+    return [puller.against_hf(what, samples)]
+
+
+class Puller:
+    """Fetches a model in several ways; all return MB/s."""
+
+    def __init__(self, stage: Stage, model: Model) -> None:
+        self._stage = stage
+        self._model = model
+        self._why = ""
+        self.peaks: list[int] = []
+
+    def ours(self) -> float:
+        home = self._stage.folder / "pulled"
+        settle()
+        try:
+            cost = self._stage.outlast(
+                *("pull", self._model.name, "--from", self._stage.hub.url),
+                *("--home", home, "--quiet"),
+                watch=True,
+            )
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
+        self.peaks.append(cost.peak)
+        return self._rate(cost.wall)
+
+    def curl(self, hasher: str) -> float:
+        (file,) = self._model.files
+        target = self._stage.folder / "curled"
+        url = f"{self._stage.hub.url}/{self._model.name}/resolve/{COMMIT}/{file.path}"
+        script = _CURL.format(hash=hasher)
+        settle()
+        try:
+            cost = timed(["sh", "-c", script, "sh", target, url], self._stage.environment())
+        finally:
+            target.unlink(missing_ok=True)
+        return self._rate(cost.wall)
+
+    def hf_download(self) -> Contestants:
+        """``hf download`` as a contestant, if it is here."""
+        with contextlib.suppress(MissingPeerError):
+            _ = self._stage.hf
+            return {_HF: lambda: self._rate(self._stage.download(self._stage.hub.url, self._model))}
+        return {}
+
+    def against_hf(self, what: str, samples: dict[str, list[float]]) -> Row:
+        target = Target("≥", 1.5)
+        try:
+            _ = self._stage.hf
+        except MissingPeerError as error:
+            return missing(what, "MB/s", target, str(error))
+        note = "hf download neither verifies nor syncs what it wrote; pull does both"
+        return paired(what, "MB/s", samples, _HF, target=target, note=note)
+
+    def _rate(self, seconds: float) -> float:
+        return self._model.size / MEGA / seconds

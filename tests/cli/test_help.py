@@ -1,0 +1,71 @@
+"""Help that reads well to somebody who has never seen it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from outlast.cli.main import COMMANDS
+from outlast.model.errors import all_errors
+from tests.cli.call import outlast
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, flag: str, tmp_path: Path) -> None:
+    call = outlast(command, flag, home=tmp_path).ok()
+    assert call.err == ""
+    assert call.out.startswith(f"Usage: outlast {command} ")
+    lines = call.out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert "Examples:" in lines[-20:] or any(line.strip() == "Examples:" for line in lines)
+    examples = call.out.split("Examples:")[1]
+    assert len(re.findall(rf"outlast {command}\b", examples)) >= 1
+    about = call.out.split("Options:")[0].splitlines()[1:]
+    assert len(" ".join(about).split()) >= 5
+    for option in re.findall(r"^  (?:-\w, )?--[a-z-]+.*$", call.out, re.MULTILINE):
+        assert re.search(r"  \S|^.{25,}$", option.strip()), f"{option!r} says nothing"
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_first_page(tmp_path: Path) -> None:
+    call = outlast("--help", home=tmp_path).ok()
+    for command, (_, text) in COMMANDS.items():
+        assert re.search(rf"^  {command} +{re.escape(text)}$", call.out, re.MULTILINE)
+    for heading in ("Usage: outlast", "Commands:", "Examples:", "Exit status:"):
+        assert heading in call.out
+    assert max(map(len, call.out.splitlines())) <= 100
+
+
+def test_the_first_page_names_every_exit_status(tmp_path: Path) -> None:
+    text = outlast("--help", home=tmp_path).ok().out.split("Exit status:")[1]
+    told = {int(number) for number in re.findall(r"\b\d+\b", text)}
+    assert told == {0, *(error.exit_code for error in all_errors())}
+
+
+def test_without_a_command_it_shows_the_first_page(tmp_path: Path) -> None:
+    call = outlast(home=tmp_path)
+    assert call.code in {0, 2}
+    assert "Usage: outlast" in call.out + call.err
+    assert "Commands:\n" in call.out + call.err
+    assert "error[" not in call.err
+    assert "\\n" not in call.out + call.err
+
+
+def test_the_version(tmp_path: Path) -> None:
+    call = outlast("--version", home=tmp_path).ok()
+    assert re.fullmatch(r"outlast, version \d+\.\d+\.\d+\S*\n", call.out)
+
+
+@pytest.mark.parametrize("width", ["40", "80", "200"])
+def test_any_width(tmp_path: Path, width: str) -> None:
+    call = outlast("pull", "--help", home=tmp_path, env={"COLUMNS": width}).ok()
+    assert "Usage: outlast pull" in call.out
+
+
+def test_help_needs_no_archive_and_no_good_configuration(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("this is not TOML")
+    env = {"OUTLAST_CONFIG": str(config), "HF_ENDPOINT": "nonsense", "OUTLAST_HOME": "/proc/nope"}
+    for command in COMMANDS:
+        outlast(command, "--help", home=tmp_path, env=env).ok()

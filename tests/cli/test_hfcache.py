@@ -1,0 +1,287 @@
+"""Caches of a real huggingface_hub: one it filled is adopted, one that we laid out it reads."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.call import environment, outlast
+from tests.hubsim import HubRepo, HubSim
+from tests.pull.kit import (
+    BIG,
+    FILES,
+    check_archive,
+    check_pulled,
+    contents,
+    file_requests,
+    tree,
+)
+
+pytest.importorskip("huggingface_hub")
+
+_CLIENT = """
+import json, sys
+import huggingface_hub as hub
+call = json.loads(sys.argv[1])
+print(json.dumps(getattr(hub, call.pop("name"))(**call)))
+"""
+
+
+def client(home: Path, name: str, **call: Any) -> Any:
+    """Calls a function of huggingface_hub in a process of its own."""
+    env = environment(home) | {
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_ENDPOINT": call.pop("endpoint", "http://127.0.0.1:9"),
+        "HF_HUB_OFFLINE": call.pop("offline", "0"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _CLIENT, json.dumps({"name": name, **call})],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    repo = HubRepo(tmp_path / "hub", "org/name")
+    repo.commit({**FILES, "config.json": b'{"old": 1}'}, tags=["v1.0"])
+    repo.commit(FILES)
+    HubRepo(tmp_path / "hub", "org/data", kind="dataset").commit({"a.parquet": b"PAR1"})
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def cache(root: Path, tmp_path: Path) -> Path:
+    """A cache that a real client filled, in the place where it does: below HF_HOME."""
+    with HubSim(root, mode="thread") as hub:
+        for revision in ("main", "v1.0"):
+            client(
+                tmp_path,
+                "snapshot_download",
+                repo_id="org/name",
+                revision=revision,
+                endpoint=hub.url,
+            )
+        client(
+            tmp_path, "snapshot_download", repo_id="org/data", repo_type="dataset", endpoint=hub.url
+        )
+    return tmp_path / "hf" / "hub"
+
+
+def blob_of(cache: Path, data: bytes) -> Path:
+    return cache / "models--org--name" / "blobs" / hashlib.sha256(data).hexdigest()
+
+
+def test_a_cache_is_adopted_without_a_second_copy(cache: Path, tmp_path: Path) -> None:
+    before = tree(cache)
+    call = outlast("adopt", "--json", home=tmp_path).ok()
+    archive = tmp_path / "archive"
+    check_archive(archive)
+    assert contents(archive) == FILES
+    assert contents(archive, "org/name@v1.0")["config.json"] == b'{"old": 1}'
+    assert contents(archive, "datasets/org/data") == {"a.parquet": b"PAR1"}
+    assert len(call.result["revisions"]) == 3
+    assert (call.result["problems"], call.result["copied_bytes"]) == ([], 0)
+    assert tree(cache) == before
+    name = hashlib.sha256(FILES[BIG]).hexdigest()
+    assert os.path.samefile(blob_of(cache, FILES[BIG]), archive / "blobs" / name[:2] / name)
+    again = outlast("adopt", "--json", home=tmp_path).ok().result
+    assert (again["linked_bytes"], again["copied_bytes"]) == (0, 0)
+
+
+def test_what_is_adopted_is_partial_until_it_is_pulled(
+    cache: Path, root: Path, tmp_path: Path
+) -> None:
+    assert cache.is_dir()
+    outlast("adopt", home=tmp_path).ok()
+    assert outlast("show", "org/name", "--json", home=tmp_path).ok().result["partial"] is True
+    with HubSim(root, mode="thread") as hub:
+        outlast("pull", "org/name", "--from", hub.url, home=tmp_path).ok()
+        assert file_requests(hub) == []
+    shown = outlast("show", "org/name", "--json", home=tmp_path).ok().result
+    assert (shown["partial"], shown["unlisted"]) == (False, False)
+    check_pulled(tmp_path / "archive")
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "append", "empty"])
+def test_a_corrupt_blob_is_reported_and_the_rest_taken(
+    cache: Path, tmp_path: Path, damage: str
+) -> None:
+    blob = blob_of(cache, FILES[BIG])
+    data = bytearray(FILES[BIG])
+    if damage == "flip":
+        data[len(data) // 2] ^= 1
+    elif damage == "truncate":
+        del data[-1:]
+    elif damage == "append":
+        data += b"x"
+    else:
+        data.clear()
+    os.chmod(blob, 0o644)
+    blob.write_bytes(data)
+    call = outlast("adopt", "--json", home=tmp_path)
+    assert call.code == 4
+    assert {problem["code"] for problem in call.result["problems"]} == {"corrupt"}
+    assert all(BIG in problem["path"] for problem in call.result["problems"])
+    assert blob.read_bytes() == data
+    check_archive(tmp_path / "archive")
+    held = contents(tmp_path / "archive")
+    assert held == {path: content for path, content in FILES.items() if path != BIG}
+    text = outlast("adopt", home=tmp_path)
+    assert (text.code, "corrupt" in text.err) == (4, True)
+
+
+def test_a_corrupt_small_file(cache: Path, tmp_path: Path) -> None:
+    data = FILES["README.md"]
+    git = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    blob = cache / "models--org--name" / "blobs" / git
+    os.chmod(blob, 0o644)
+    blob.write_bytes(data[::-1])
+    call = outlast("adopt", "--json", home=tmp_path)
+    assert call.code == 4
+    assert all("README.md" in problem["path"] for problem in call.result["problems"])
+    assert "README.md" not in contents(tmp_path / "archive")
+
+
+def test_only_some_of_a_cache(cache: Path, tmp_path: Path) -> None:
+    outlast("adopt", cache, "--only", "datasets/org/data", home=tmp_path).ok()
+    (line,) = outlast("ls", "--json", home=tmp_path).ok().documents
+    assert line["repo"] == "datasets/org/data"
+    outlast("adopt", cache, "--only", "org/absent", home=tmp_path).failed("not-found")
+
+
+def test_copies_where_asked(cache: Path, tmp_path: Path) -> None:
+    call = outlast("adopt", "--copy", "--json", home=tmp_path).ok()
+    assert call.result["linked_bytes"] == 0
+    assert call.result["copied_bytes"] > sum(map(len, FILES.values()))
+    assert blob_of(cache, FILES[BIG]).stat().st_nlink == 1
+    check_archive(tmp_path / "archive")
+
+
+def test_adopting_completes_what_a_pull_left_out(
+    cache: Path, root: Path, tmp_path: Path
+) -> None:
+    """What adopt says it took must be there, and stay there."""
+    assert cache.is_dir()
+    with HubSim(root, mode="thread") as hub:
+        some = ("--include", "*.json", "--from", hub.url)
+        outlast("pull", "org/name", *some, home=tmp_path).ok()
+    outlast("adopt", home=tmp_path).ok()
+    outlast("gc", home=tmp_path).ok()
+    check_pulled(tmp_path / "archive")
+    assert outlast("show", "org/name", "--json", home=tmp_path).ok().result["partial"] is False
+
+
+def test_a_cache_with_odd_things_in_it(cache: Path, tmp_path: Path) -> None:
+    odd = cache / "models--org--name"
+    (cache / "models--").mkdir()
+    (cache / "models--a--b--c" / "snapshots" / "x").mkdir(parents=True)
+    (cache / "version.txt").write_text("1")
+    (odd / "snapshots" / "not-a-commit").mkdir()
+    (odd / "refs" / "broken").write_text("\x00" * 40)
+    (odd / "blobs" / "abc.incomplete").write_text("half")
+    (snapshot, *_) = (path for path in odd.glob("snapshots/*") if len(path.name) == 40)
+    (snapshot / "dangling").symlink_to("../../blobs/none")
+    (snapshot / "outside").symlink_to("/etc/passwd")
+    (snapshot / "plain.txt").write_text("no claim")
+    call = outlast("adopt", "--json", home=tmp_path)
+    assert call.code == 4
+    refused = {problem["path"].partition(": ")[2] for problem in call.result["problems"]}
+    assert {"outside", "plain.txt"} <= refused
+    check_archive(tmp_path / "archive")
+    assert b"root:" not in b"".join(p.read_bytes() for p in tmp_path.glob("archive/blobs/*/*"))
+
+
+@pytest.fixture
+def archived(root: Path, tmp_path: Path) -> Path:
+    with HubSim(root, mode="thread") as hub:
+        for target in ("org/name", "org/name@v1.0", "datasets/org/data"):
+            outlast("pull", target, "--from", hub.url, home=tmp_path).ok()
+    return tmp_path
+
+
+def test_the_real_client_reads_our_layout_offline(archived: Path) -> None:
+    laid = outlast("link", "org/name", "--json", home=archived).ok().result
+    outlast("link", "org/name@v1.0", home=archived).ok()
+    outlast("link", "datasets/org/data", home=archived).ok()
+    cache = laid["cache"]
+    offline = {"cache_dir": cache, "offline": "1"}
+    folder = Path(client(archived, "snapshot_download", repo_id="org/name", **offline))
+    assert folder == Path(laid["snapshot"])
+    for path, data in FILES.items():
+        assert (folder / path).read_bytes() == data
+        name = hashlib.sha256(data).hexdigest()
+        assert os.path.samefile(folder / path, archived / "archive" / "blobs" / name[:2] / name)
+    old = {"repo_id": "org/name", "filename": "config.json", "revision": "v1.0"}
+    file = client(archived, "hf_hub_download", **old, **offline)
+    assert Path(file).read_bytes() == b'{"old": 1}'
+    sha = folder.name
+    pinned = client(archived, "snapshot_download", repo_id="org/name", revision=sha, **offline)
+    assert Path(pinned) == folder
+    data = {"repo_id": "org/data", "repo_type": "dataset"}
+    folder = Path(client(archived, "snapshot_download", **data, **offline))
+    assert (folder / "a.parquet").read_bytes() == b"PAR1"
+
+
+def test_the_client_finds_nothing_to_download_in_our_layout(archived: Path, root: Path) -> None:
+    cache = outlast("link", "org/name", "--json", home=archived).ok().result["cache"]
+    with HubSim(root, mode="thread") as hub:
+        call = {"repo_id": "org/name", "cache_dir": cache, "endpoint": hub.url}
+        folder = Path(client(archived, "snapshot_download", **call))
+        assert not [entry for entry in file_requests(hub) if entry.method == "GET"]
+    assert {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} == set(FILES)
+    outlast("verify", home=archived).ok()
+
+
+def test_a_plain_folder(archived: Path) -> None:
+    folder = archived / "plain"
+    call = outlast("link", "org/name", "--folder", folder, home=archived).ok()
+    assert call.out == f"{folder}\n"
+    assert {k: v for k, v in tree(folder).items() if v is not None} == FILES
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".outlast")]
+    again = outlast("link", "org/name", "--folder", folder, home=archived).ok()
+    assert again.out == call.out
+    outlast("link", "org/name@v1.0", "--folder", folder, home=archived).ok()
+    assert (folder / "config.json").read_bytes() == b'{"old": 1}'
+    outlast("verify", home=archived).ok()
+
+
+def test_what_is_not_ours_is_left_alone(archived: Path) -> None:
+    folder = archived / "plain"
+    folder.mkdir()
+    (folder / "config.json").write_text("mine")
+    message = outlast("link", "org/name", "--folder", folder, home=archived).failed("storage")
+    assert "config.json" in message
+    assert (folder / "config.json").read_text() == "mine"
+    (folder / "config.json").unlink()
+    (folder / "config.json").mkdir()
+    outlast("link", "org/name", "--folder", folder, home=archived).failed("storage")
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".outlast")]
+
+
+def test_links_stay_after_an_rm_and_gc(archived: Path) -> None:
+    """Hard links own their bytes: programs that run from them go on."""
+    folder = archived / "plain"
+    outlast("link", "org/name", "--folder", folder, home=archived).ok()
+    for target in ("org/name", "datasets/org/data"):
+        outlast("rm", target, home=archived).ok()
+    outlast("gc", home=archived).ok()
+    assert (folder / BIG).read_bytes() == FILES[BIG]
+
+
+def test_a_program_cannot_write_through_a_link(archived: Path) -> None:
+    folder = archived / "plain"
+    outlast("link", "org/name", "--folder", folder, home=archived).ok()
+    assert (folder / BIG).stat().st_mode & 0o222 == 0

@@ -1,0 +1,336 @@
+"""Damage: found, told in one line, put away, mended by a pull; and what the doctor says of it."""
+
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.call import outlast
+from tests.hubsim import HubRepo, HubSim
+from tests.pull.kit import BIG, FILES, check_pulled, file_requests, tree
+
+READING = (["ls"], ["show", "org/name"], ["verify"], ["gc", "--dry-run"], ["doctor"])
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[HubSim]:
+    HubRepo(tmp_path / "hub", "org/name").commit(FILES)
+    with HubSim(tmp_path / "hub", mode="thread") as sim:
+        yield sim
+
+
+@pytest.fixture
+def pulled(hub: HubSim, tmp_path: Path) -> Path:
+    outlast("pull", "org/name", "--from", hub.url, home=tmp_path).ok()
+    hub.clear_log()
+    return tmp_path
+
+
+def blob(home: Path, path: str) -> Path:
+    shown = outlast("show", "org/name", "--json", home=home).ok().result
+    name = next(entry["sha256"] for entry in shown["files"] if entry["path"] == path)
+    return home / "archive" / "blobs" / name[:2] / name
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    stat = path.stat()
+    os.chmod(path, 0o644)
+    path.write_bytes(data)
+    os.chmod(path, 0o444)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # rot does not touch the clock
+
+
+@pytest.mark.parametrize("path", [BIG, "config.json", "sub/tokenizer.json"])
+def test_a_flipped_byte_is_found_put_away_and_mended(
+    pulled: Path, hub: HubSim, path: str
+) -> None:
+    outlast("verify", home=pulled).ok()
+    damaged = blob(pulled, path)
+    flip(damaged)
+    before = tree(pulled / "archive" / "blobs")
+    call = outlast("verify", "--json", home=pulled)
+    assert call.code == 4
+    (problem,) = call.result["problems"]
+    assert damaged.name in problem["path"]
+    assert problem["code"] == "corrupt"
+    assert tree(pulled / "archive" / "blobs") == before
+    text = outlast("verify", "org/name", home=pulled)
+    assert (text.code, "1 problem" in text.out) == (4, True)
+    assert "damaged" in text.err
+    outlast("pull", "org/name", "--from", hub.url, home=pulled).ok()
+    assert file_requests(hub) == []  # a pull looks at names and sizes
+    assert outlast("verify", "--quarantine", home=pulled).code == 4
+    assert not damaged.exists()
+    assert (pulled / "archive" / "quarantine" / damaged.name).is_file()
+    assert "LOST" in outlast("show", "org/name", home=pulled).ok().out
+    absent = outlast("verify", "--json", home=pulled)
+    assert (absent.code, absent.result["problems"][0]["code"]) == (4, "absent")
+    outlast("pull", "org/name", "--from", hub.url, home=pulled).ok()
+    assert {entry.file for entry in file_requests(hub)} == {path}
+    check_pulled(pulled / "archive")
+    outlast("verify", home=pulled).ok()
+
+
+def test_verify_says_what_it_read(pulled: Path) -> None:
+    call = outlast("verify", "--json", home=pulled).ok()
+    total = sum(map(len, FILES.values()))
+    assert (call.result["blobs"], call.result["bytes"]) == (len(FILES), total)
+    assert call.result["problems"] == []
+    text = outlast("verify", home=pulled).ok().out
+    assert "6 blobs" in text
+    assert "all intact" in text
+
+
+def test_a_lost_blob(pulled: Path, hub: HubSim) -> None:
+    blob(pulled, BIG).unlink()
+    call = outlast("verify", "--json", home=pulled)
+    assert (call.code, call.result["problems"][0]["code"]) == (4, "absent")
+    assert outlast("doctor", home=pulled).code == 1
+    outlast("pull", "org/name", "--from", hub.url, home=pulled).ok()
+    check_pulled(pulled / "archive")
+
+
+def test_a_blob_of_another_size(pulled: Path, hub: HubSim) -> None:
+    path = blob(pulled, BIG)
+    os.chmod(path, 0o644)
+    os.truncate(path, 100)
+    assert outlast("verify", home=pulled).code == 4
+    outlast("pull", "org/name", "--from", hub.url, home=pulled).ok()
+    check_pulled(pulled / "archive")
+
+
+def manifest(home: Path) -> Path:
+    (path,) = (home / "archive" / "manifests").glob("*.json")
+    return path
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    os.chmod(path, 0o644)
+    path.write_bytes(data)
+
+
+def break_manifest(home: Path) -> None:
+    flip(manifest(home))
+
+
+def cut_manifest(home: Path) -> None:
+    overwrite(manifest(home), b"")
+
+
+def forge_manifest(home: Path) -> None:
+    document = json.loads(manifest(home).read_bytes())
+    document["files"] = []
+    overwrite(manifest(home), json.dumps(document).encode())
+
+
+def break_ref(home: Path) -> None:
+    overwrite(home / "archive" / "refs" / "models" / "org" / "name" / "main", b"{")
+
+
+def bomb_ref(home: Path) -> None:
+    overwrite(home / "archive" / "refs" / "models" / "org" / "name" / "main", b"[" * 900_000)
+
+
+def lead_ref_astray(home: Path) -> None:
+    path = home / "archive" / "refs" / "models" / "org" / "name" / "main"
+    overwrite(path, json.dumps({"commit": "../../x"}).encode())
+
+
+def break_about(home: Path) -> None:
+    overwrite(home / "archive" / "refs" / "models" / "org" / "name" / ".about", b'"text"')
+
+
+def break_draft(home: Path) -> None:
+    path = home / "archive" / "drafts" / "models" / "org" / "name" / f"{'a' * 40}.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\xff\xfe not a draft\n")
+
+
+def break_index(home: Path) -> None:
+    overwrite(home / "archive" / "index.sqlite", b"this is no database" * 1000)
+
+
+def tear_index(home: Path) -> None:
+    path = home / "archive" / "index.sqlite"
+    data = path.read_bytes()
+    overwrite(path, data[:4096] + os.urandom(len(data) - 4096))
+
+
+def drop_tables(home: Path) -> None:
+    with sqlite3.connect(home / "archive" / "index.sqlite") as db:
+        db.execute("DROP TABLE files")
+    db.close()
+
+
+def newer_index(home: Path) -> None:
+    with sqlite3.connect(home / "archive" / "index.sqlite") as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+
+
+def stray_files(home: Path) -> None:
+    for folder in ("manifests", "refs", "blobs", "partial", "tmp"):
+        (home / "archive" / folder / "stray.json").write_text("x")
+    (home / "archive" / "manifests" / "a folder.json").mkdir()
+    (home / "archive" / "blobs" / "zz").mkdir()
+    (home / "archive" / "blobs" / "zz" / "stray").write_text("x")
+
+
+DAMAGES: list[Callable[[Path], None]] = [
+    break_manifest,
+    cut_manifest,
+    forge_manifest,
+    break_ref,
+    bomb_ref,
+    lead_ref_astray,
+    break_about,
+    break_draft,
+    break_index,
+    tear_index,
+    drop_tables,
+    newer_index,
+    stray_files,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: str(damage.__name__))
+def test_every_command_survives_damage(
+    pulled: Path, damage: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """They may fail, in one line; the blobs stay, and nothing is made worse."""
+    damage(pulled)
+    blobs = tree(pulled / "archive" / "blobs")
+    for arguments in (*READING, ["gc"], ["link", "org/name"], ["completion", "bash"]):
+        call = outlast(*arguments, home=pulled)
+        assert "Traceback" not in call.err, arguments
+        assert call.code in {0, 1, 3, 4}, arguments
+        if call.code in {3, 4} and arguments[0] != "verify":
+            call.failed("corrupt", "malformed", "revision-not-found", "not-found")
+    after = tree(pulled / "archive" / "blobs")
+    assert {path: data for path, data in blobs.items() if path in after} == blobs
+    assert tmp_path.is_dir()
+
+
+@pytest.mark.parametrize(
+    "damage", [break_manifest, cut_manifest, forge_manifest], ids=lambda d: str(d.__name__)
+)
+def test_a_damaged_manifest_is_put_away_and_pulled_anew(
+    pulled: Path, hub: HubSim, damage: Callable[[Path], None]
+) -> None:
+    damage(pulled)
+    assert outlast("doctor", home=pulled).code == 1
+    call = outlast("gc", home=pulled)
+    call.failed("corrupt", "malformed")
+    assert outlast("verify", "--quarantine", home=pulled).code == 4
+    outlast("pull", "org/name", "--from", hub.url, home=pulled).ok()
+    check_pulled(pulled / "archive")
+    assert file_requests(hub) == [] or {e.file for e in file_requests(hub)} <= set(FILES)
+    outlast("doctor", home=pulled).ok()
+
+
+@pytest.mark.parametrize(
+    "damage", [break_index, tear_index, drop_tables, newer_index], ids=lambda d: str(d.__name__)
+)
+def test_the_index_is_rebuilt(pulled: Path, damage: Callable[[Path], None]) -> None:
+    before = outlast("ls", "--json", home=pulled).ok().out
+    damage(pulled)
+    outlast("doctor", "--rebuild", home=pulled).ok()
+    assert outlast("ls", "--json", home=pulled).ok().out == before
+    check_pulled(pulled / "archive")
+    outlast("doctor", home=pulled).ok()
+
+
+def test_an_index_that_is_gone_is_made_again(pulled: Path) -> None:
+    before = outlast("ls", "--json", home=pulled).ok().out
+    for path in (pulled / "archive").glob("index.sqlite*"):
+        path.unlink()
+    assert outlast("ls", "--json", home=pulled).ok().out == before
+
+
+def test_the_doctor_rebuilds_and_says_so(pulled: Path) -> None:
+    call = outlast("doctor", "--rebuild", home=pulled).ok()
+    assert "index rebuilt from 1 manifest" in call.err
+    outlast("doctor", "--rebuild", "--json", home=pulled).ok()
+
+
+def test_the_doctor_on_a_healthy_archive(pulled: Path) -> None:
+    before = tree(pulled / "archive" / "manifests"), tree(pulled / "archive" / "refs")
+    call = outlast("doctor", home=pulled).ok()
+    for check in ("python", "archive", "room", "file system", "manifests", "blobs", "index"):
+        assert check in call.out
+    assert (tree(pulled / "archive" / "manifests"), tree(pulled / "archive" / "refs")) == before
+    assert list((pulled / "archive" / "tmp").iterdir()) == []
+    findings = outlast("doctor", "--json", home=pulled).ok().documents
+    assert {"check", "health", "text", "mend"} <= findings[0].keys()
+    assert not [finding for finding in findings if finding["health"] == "wrong"]
+
+
+def test_the_doctor_without_an_archive(tmp_path: Path) -> None:
+    call = outlast("doctor", home=tmp_path).ok()
+    assert "no archive" in call.out
+    assert not (tmp_path / "archive").exists()
+    outlast("doctor", "--rebuild", home=tmp_path).failed("not-found", "storage")
+    assert not (tmp_path / "archive").exists()
+
+
+@pytest.mark.parametrize("damage", DAMAGES[:-1], ids=lambda damage: str(damage.__name__))
+def test_the_doctor_names_the_damage_and_a_cure(
+    pulled: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(pulled)
+    call = outlast("doctor", "--json", home=pulled)
+    wrong = [finding for finding in call.documents if finding.get("health") == "wrong"]
+    healed = damage in {break_index, tear_index, newer_index, drop_tables}
+    if not wrong and healed:
+        return  # the index is a cache: opening it may have mended it
+    if damage is break_about:
+        return  # hearsay of a hub, not a part of any revision
+    assert call.code == 1
+    assert wrong
+    assert all(finding["mend"] for finding in wrong)
+
+
+MARKERS: list[tuple[str | None, str]] = [
+    ('{"outlast-archive": 2}', "storage"),
+    ('{"outlast-archive": 999999}', "storage"),
+    ('{"outlast-archive": "1"}', "storage"),
+    ("{}", "storage"),
+    ("[]", "storage"),
+    ("", "malformed"),
+    ("not json", "malformed"),
+    ("[" * 4000, "malformed"),
+    ('{"a": "' + "x" * 10_000 + '"}', "malformed"),
+    (None, "not-found"),
+]
+
+
+@pytest.mark.parametrize(("text", "code"), MARKERS, ids=lambda value: ascii(value)[:30])
+def test_archives_of_another_format(pulled: Path, text: str | None, code: str) -> None:
+    marker = pulled / "archive" / "outlast.json"
+    os.chmod(marker, 0o644)
+    if text is None:
+        marker.unlink()
+    else:
+        marker.write_text(text)
+    before = tree(pulled / "archive")
+    accepted = {code, "storage", "corrupt"} if code == "malformed" else {code}
+    for arguments in (["ls"], ["gc"], ["verify"], ["rm", "org/name"]):
+        outlast(*arguments, home=pulled).failed(*accepted)
+    if text is not None:
+        outlast("add", __file__, "--as", "me/x", home=pulled).failed(*accepted)
+        assert tree(pulled / "archive") == before
+
+
+def test_a_copied_archive_works_elsewhere(pulled: Path) -> None:
+    """Plain files: `cp -r` is a backup."""
+    shutil.copytree(pulled / "archive", pulled / "copy")
+    for path in (pulled / "copy").glob("index.sqlite*"):
+        path.unlink()
+    check_pulled(pulled / "copy")
+    outlast("verify", "--home", pulled / "copy", home=pulled).ok()

@@ -1,0 +1,249 @@
+"""`kill -9` at random points: nothing acknowledged is lost, nothing wrong is visible, the same
+command completes the work, and garbage collection sweeps what is left.
+
+OUTLAST_CRASH_RUNS=200 is the full campaign; OUTLAST_CRASH_LOG names a file for a line a kill.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from outlast.model.control import Control
+from outlast.ops.arrival import IN_FLIGHT
+from outlast.ops.removal import collect_garbage
+from outlast.store.archive import Archive
+from tests.cli.call import COMMAND, SECONDS, Call, environment, outlast
+from tests.crash.world import (
+    CACHED,
+    COMMIT,
+    FOLDER,
+    MARK,
+    NEW,
+    OLD,
+    World,
+    fresh,
+    write_cache,
+)
+from tests.hubsim import HubSim
+from tests.pull.kit import MIB, contents, tree
+
+pytestmark = pytest.mark.crash
+
+RUNS = int(os.environ.get("OUTLAST_CRASH_RUNS", "30"))
+SEED = int(os.environ.get("OUTLAST_CRASH_SEED", "1"))
+OPERATIONS = ("pull", "add", "adopt", "gc", "rm")
+STYLES = ("step", "delay", "progress")
+_DOOMED = Path(__file__).with_name("doomed.py")
+_TRIES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How long an operation is when nobody disturbs it."""
+
+    changes: int
+    seconds: float
+    lines: int
+
+
+def arguments_of(operation: str, world: World) -> list[str]:
+    return {
+        "pull": ["pull", "org/new", "--from", world.hub.url],
+        "add": ["add", str(world.home / "folder"), "--as", "me/mine"],
+        "adopt": ["adopt", str(world.cache)],
+        "gc": ["gc"],
+        "rm": ["rm", "org/old"],
+    }[operation]
+
+
+@pytest.fixture(scope="session")
+def extents(
+    template: Path, shared_hub: HubSim, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Extent]:
+    """Measures an operation when it is first asked for."""
+    known: dict[str, Extent] = {}
+
+    def measure(operation: str) -> Extent:
+        if operation not in known:
+            folder = tmp_path_factory.mktemp("extent")
+            world = prepare(operation, fresh(template, folder / "home", shared_hub))
+            began = time.monotonic()
+            process = launch(operation, world, doomed=["0", "before", str(folder / "count")])
+            out, err = process.communicate(timeout=SECONDS)
+            assert process.returncode == 0, err
+            seconds = time.monotonic() - began
+            changes = int((folder / "count").read_text())
+            known[operation] = Extent(changes, seconds, len(out.splitlines()))
+        return known[operation]
+
+    return measure
+
+
+def prepare(operation: str, world: World) -> World:
+    if operation == "gc":
+        world.litter()
+    if operation == "pull":
+        world.hub.set_faults([{"action": "slow", "rate": 48 * MIB, "file": "*.safetensors"}])
+    return world
+
+
+def launch(
+    operation: str, world: World, *, doomed: list[str] | None = None
+) -> subprocess.Popen[bytes]:
+    command = list(COMMAND) if doomed is None else [sys.executable, "-P", str(_DOOMED), *doomed]
+    return subprocess.Popen(
+        [*command, *arguments_of(operation, world), "--json"],
+        env=environment(world.home),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def strike(operation: str, style: str, extent: Extent, world: World, random: Random) -> Call:
+    """Starts the operation and kills it at a random point."""
+    if style == "step":
+        moment = random.choice(["before", "torn", "after"])
+        number = str(random.randint(1, extent.changes))
+        process = launch(operation, world, doomed=[number, moment, str(world.home / "count")])
+    else:
+        process = launch(operation, world)
+    assert process.stdout is not None
+    lines: list[bytes] = []
+    if style == "progress":
+        wanted = random.randint(1, max(1, extent.lines - 1))
+        while len(lines) < wanted and (line := process.stdout.readline()):
+            lines.append(line)
+        pause(random.choice([0, 0, 0.001, 0.01, 0.1]))
+    elif style == "delay":
+        pause(random.uniform(0.05, extent.seconds))
+    if style != "step":
+        process.send_signal(signal.SIGKILL)
+    out, err = process.communicate(timeout=SECONDS)
+    return Call(process.returncode, (b"".join(lines) + out).decode(), err.decode())
+
+
+def pause(seconds: float) -> None:
+    """The moment of a kill is meant to be random: nothing waits for this."""
+    time.sleep(seconds)
+
+
+def acknowledged(call: Call) -> set[str]:
+    """The files that the process said were verified and durable; a last line may be torn."""
+    paths = set()
+    for line in call.out.splitlines():
+        with contextlib.suppress(ValueError):
+            document = json.loads(line)
+            if document.get("type") == "file-done":
+                paths.add(document["path"])
+    return paths
+
+
+@pytest.mark.parametrize("number", range(RUNS))
+def test_killed(
+    number: int,
+    template: Path,
+    shared_hub: HubSim,
+    tmp_path: Path,
+    extents: Callable[[str], Extent],
+) -> None:
+    operation = OPERATIONS[number % len(OPERATIONS)]
+    style = STYLES[number // len(OPERATIONS) % len(STYLES)]
+    random = Random(f"{SEED} {number}")
+    for _ in range(_TRIES):
+        world = prepare(operation, fresh(template, tmp_path / "home", shared_hub))
+        call = strike(operation, style, extents(operation), world, random)
+        if call.code == -signal.SIGKILL:
+            break
+        assert call.code == 0, call.err
+    else:
+        pytest.fail(f"{operation} was always quicker than the kill")
+    if log := os.environ.get("OUTLAST_CRASH_LOG"):
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"{operation} {style} {len(call.out.splitlines())} lines\n")
+    world.check_past()
+    CHECKS[operation](world, call, random)
+    assert outlast("gc", home=world.home).ok()
+    world.check_past()
+    world.check_swept()
+
+
+def check_pull(world: World, call: Call, random: Random) -> None:
+    before = world.sent()
+    if random.random() < 0.5:
+        with Archive(world.archive) as archive:
+            collect_garbage(archive, dry_run=False, control=Control())
+    if done := acknowledged(call):
+        held = contents(world.archive, f"org/new@{world.hub.repo('org/new').head.sha}")
+        assert {path: held[path] for path in done} == {path: NEW[path] for path in done}
+    world.hub.set_faults([])
+    outlast(*arguments_of("pull", world), home=world.home).ok()
+    assert contents(world.archive, "org/new") == NEW
+    after = world.sent()
+    for path, data in NEW.items():
+        assert after[path] <= len(data) + min(len(data), IN_FLIGHT * MIB), path
+        if path in done:
+            assert after[path] == before[path], f"{path} was acknowledged and fetched again"
+
+
+def check_add(world: World, call: Call, random: Random) -> None:
+    del random
+    if any(json.loads(line)["type"] == "added" for line in complete_lines(call)):
+        assert contents(world.archive, "me/mine") == FOLDER
+    outlast(*arguments_of("add", world), home=world.home).ok()
+    assert contents(world.archive, "me/mine") == FOLDER
+
+
+def complete_lines(call: Call) -> list[str]:
+    return call.out.split("\n")[:-1]
+
+
+def check_adopt(world: World, call: Call, random: Random) -> None:
+    del call, random
+    untouched = world.home / "untouched"
+    write_cache(untouched)
+    assert tree(world.cache) == tree(untouched)
+    outlast(*arguments_of("adopt", world), home=world.home).ok()
+    assert contents(world.archive, f"org/cached@{COMMIT}") == CACHED
+    assert contents(world.archive, "org/cached") == CACHED
+    assert tree(world.cache) == tree(untouched)
+
+
+def check_gc(world: World, call: Call, random: Random) -> None:
+    del call, random
+    outlast(*arguments_of("gc", world), home=world.home).ok()
+    assert not [p for p in world.archive.glob("tmp/*/*") if p.read_text() == MARK]
+
+
+def check_rm(world: World, call: Call, random: Random) -> None:
+    del call, random
+    with Archive(world.archive) as archive:
+        left = [s for s in archive.summaries() if str(s.repo) == "org/old"]
+        names = [ref for repo in archive.refs.repos() for ref in archive.refs.list(repo)]
+    if left:
+        assert contents(world.archive, f"org/old@{left[0].revision}") == OLD
+    assert len(names) in {1, 2}
+    again = outlast(*arguments_of("rm", world), home=world.home)
+    if left:
+        again.ok()
+    else:
+        again.failed("not-found")
+
+
+CHECKS = {
+    "pull": check_pull,
+    "add": check_add,
+    "adopt": check_adopt,
+    "gc": check_gc,
+    "rm": check_rm,
+}

@@ -1,0 +1,133 @@
+"""Pulling in this process, and judging what came of it."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from outlast.model.control import Control
+from outlast.model.events import Emit, Event, FileDone, SourceBanned
+from outlast.model.names import Target
+from outlast.ops import pull as ops
+from outlast.ops.lanes import Patience
+from outlast.ops.select import Selection
+from outlast.ops.transfer import Wishes
+from outlast.ops.verify import verify
+from outlast.sources.http import HttpClient
+from outlast.sources.hub import HubSource
+from outlast.sources.settings import HttpSettings
+from outlast.store.archive import Archive
+from tests.hubsim import HubSim
+from tests.hubsim.log import LogEntry
+
+MIB = 1 << 20
+BIG = "model.safetensors"
+FILES: dict[str, bytes] = {
+    "config.json": b'{"hidden_size": 64}',
+    "README.md": b"# A model\n",
+    "sub/tokenizer.json": bytes(range(256)) * 300,
+    "empty.txt": b"",
+    "small.bin": Random(1).randbytes(MIB + 77),
+    BIG: Random(2).randbytes(11 * MIB + 12345),
+}
+TOTAL = sum(map(len, FILES.values()))
+
+
+@dataclass(slots=True)
+class Puller:
+    """Pulls into one archive, with little patience; collects the events."""
+
+    home: Path
+    connections: int = 4
+    tries: int = 3
+    read_timeout: float = 10.0
+    rate: int = 0
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    listener: Emit | None = None
+    events: list[Event] = field(default_factory=list)
+
+    def __call__(
+        self,
+        target: str,
+        *urls: str,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        dry_run: bool = False,
+    ) -> ops.Pulled:
+        http = HttpClient(HttpSettings(read_timeout=self.read_timeout))
+        with Archive(self.home, create=True) as archive:
+            return ops.pull(
+                archive,
+                Target.parse(target),
+                [HubSource(http, url, self.tokens.get(url)) for url in urls],
+                selection=Selection(include, exclude),
+                wishes=Wishes(self.connections, self.rate, Patience(self.tries)),
+                control=Control(self._emit),
+                dry_run=dry_run,
+            )
+
+    def _emit(self, event: Event) -> None:
+        self.events.append(event)
+        if self.listener is not None:
+            self.listener(event)
+
+    @property
+    def done(self) -> set[str]:
+        """The paths that were acknowledged."""
+        return {event.path for event in self.events if isinstance(event, FileDone)}
+
+    @property
+    def banned(self) -> set[str]:
+        return {event.source for event in self.events if isinstance(event, SourceBanned)}
+
+
+def check_archive(home: Path) -> None:
+    """Nothing in the archive is damaged or dangling, as we say and as sha256 says."""
+    with Archive(home) as archive:
+        report = verify(archive, [], quarantine=False, control=Control())
+    assert report.problems == ()
+    for path in home.glob("blobs/*/*"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+
+
+def contents(home: Path, target: str = "org/name") -> dict[str, bytes]:
+    """The files of a revision, by path, as they lie in the archive."""
+    parsed = Target.parse(target)
+    found = {}
+    with Archive(home) as archive:
+        for entry in archive.revision(parsed.repo, parsed.ref).files:
+            assert entry.sha256 is not None
+            found[entry.path] = archive.path(entry.sha256).read_bytes()
+    return found
+
+
+def check_pulled(home: Path, files: Mapping[str, bytes] = FILES, target: str = "org/name") -> None:
+    """The archive is sound and holds just `files` of `target`."""
+    check_archive(home)
+    found = contents(home, target)
+    assert found.keys() == files.keys()
+    assert [path for path in files if files[path] != found[path]] == []
+
+
+def has_blob(home: Path, data: bytes) -> bool:
+    name = hashlib.sha256(data).hexdigest()
+    return (home / "blobs" / name[:2] / name).exists()
+
+
+def sent(hub: HubSim, file: str | None = None) -> int:
+    """Bytes of files that the hub and its CDN sent, of one file or of all."""
+    answers = [entry for entry in file_requests(hub) if entry.status in {200, 206}]
+    return sum(entry.sent for entry in answers if file in (None, entry.file))
+
+
+def file_requests(hub: HubSim) -> list[LogEntry]:
+    return [entry for entry in hub.requests() if entry.what in {"resolve", "cdn"}]
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Every path below a folder, with the bytes of files."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }

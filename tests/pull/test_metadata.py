@@ -1,0 +1,217 @@
+"""What a hub says of a model: paged, broken, boundless or hostile."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlast.model.errors import BadNameError, IntegrityError, MalformedError, OutlastError
+from tests.hubsim import HubRepo, HubSim
+from tests.hubsim import listing as hub_listing
+from tests.hubsim.generate import HOSTILE_NAMES, HOSTILE_SIZES, many_files_repo
+from tests.pull.kit import (
+    FILES,
+    Puller,
+    check_archive,
+    check_pulled,
+    contents,
+    file_requests,
+    sent,
+    tree,
+)
+
+SHA1 = "1" * 40
+SHA256 = "2" * 64
+
+
+@pytest.fixture
+def sizeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub whose description of a model lists names alone."""
+    real = hub_listing.info_doc
+
+    def info_doc(*given: Any, files: bool, blobs: bool) -> hub_listing.Json:
+        return real(*given, files=files, blobs=blobs and False)
+
+    monkeypatch.setattr(hub_listing, "info_doc", info_doc)
+
+
+@pytest.mark.usefixtures("sizeless")
+@pytest.mark.parametrize("page_limit", [1, 2, 1000])
+def test_the_tree_is_read_page_by_page(root: Path, pull: Puller, page_limit: int) -> None:
+    with HubSim(root, mode="thread", page_limit=page_limit) as hub:
+        pull("org/name", hub.url)
+        rows = len(FILES) + 1  # a folder is a row too
+        assert len(hub.requests(what="tree")) == -(-rows // page_limit)
+    check_pulled(pull.home)
+
+
+@pytest.mark.usefixtures("sizeless")
+def test_a_tree_that_lacks_files_is_not_taken_for_complete(hub: HubSim, pull: Puller) -> None:
+    hub.set_faults([{"action": "headers", "what": "tree", "drop": ["Link"]}])
+    with HubSim(hub.root, mode="thread", page_limit=3) as short:
+        short.set_faults([{"action": "headers", "what": "tree", "drop": ["Link"]}])
+        with pytest.raises(MalformedError):
+            pull("org/name", short.url)
+
+
+@pytest.mark.usefixtures("sizeless")
+@pytest.mark.parametrize("to", ["loop", "http://localhost:9/api/next", "nonsense:", "/api/other"])
+def test_links_that_lead_nowhere(hub: HubSim, pull: Puller, to: str) -> None:
+    hub.set_faults([{"action": "link", "what": "tree", "to": to}])
+    with pytest.raises(OutlastError) as caught:
+        pull("org/name", hub.url)
+    assert caught.value.exit_code in {3, 4, 7}
+    assert len(hub.requests(what="tree")) < 30
+    assert file_requests(hub) == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["truncated", "garbage", "html", "empty", "wrong_type", "bad_utf8"]
+)
+@pytest.mark.parametrize("what", ["info", "tree"])
+def test_json_that_is_none(
+    hub: HubSim, pull: Puller, kind: str, what: str, request: pytest.FixtureRequest
+) -> None:
+    if what == "tree":
+        request.getfixturevalue("sizeless")
+    hub.set_faults([{"action": "malformed_json", "kind": kind, "what": what}])
+    with pytest.raises(MalformedError):
+        pull("org/name", hub.url)
+    assert file_requests(hub) == []
+    check_archive(pull.home)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "garbage", "wrong_type"])
+def test_broken_refs_do_not_matter(hub: HubSim, pull: Puller, kind: str) -> None:
+    hub.set_faults([{"action": "malformed_json", "kind": kind, "what": "refs"}])
+    pull("org/name@v1.0", hub.url)
+    check_pulled(pull.home, FILES, "org/name@v1.0")
+
+
+def test_a_bottomless_json_bomb(hub: HubSim, pull: Puller) -> None:
+    hub.set_faults([{"action": "huge_json", "depth": 2_000_000, "what": "info"}])
+    with pytest.raises(MalformedError):
+        pull("org/name", hub.url)
+
+
+def test_an_endless_json_bomb(hub: HubSim, pull: Puller, monkeypatch: pytest.MonkeyPatch) -> None:
+    from outlast.sources import hub as source  # noqa: PLC0415 - only here
+
+    monkeypatch.setattr(source, "_METADATA_LIMIT", 1 << 20)
+    hub.set_faults([{"action": "huge_json", "bytes": 1 << 34, "what": "info"}])
+    with pytest.raises(MalformedError, match="bytes of metadata"):
+        pull("org/name", hub.url)
+    assert all(entry.sent < 1 << 27 for entry in hub.requests(what="info"))
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES[:-7])
+def test_a_hostile_name_is_refused(hub: HubSim, pull: Puller, name: str) -> None:
+    entry = {"rfilename": name, "size": 3, "blobId": SHA1}
+    hub.set_faults([{"action": "inject", "what": "info", "entries": [entry]}])
+    before = tree(pull.home.parent.parent) if pull.home.parent.exists() else {}
+    if name in {"Twin.txt", "twin.TXT", "caf\u00e9.txt", "cafe\u0301.txt"}:
+        return  # harmless alone; tests/pull/test_partial.py has them together
+    with pytest.raises((BadNameError, MalformedError)):
+        pull("org/name", hub.url)
+    assert file_requests(hub) == []
+    assert before.keys() <= tree(pull.home.parent.parent).keys()
+    assert contents_or_nothing(pull) == {}
+
+
+def contents_or_nothing(pull: Puller) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in pull.home.glob("blobs/*/*")}
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("Twin.txt", "twin.TXT"),
+        ("caf\u00e9.txt", "cafe\u0301.txt"),
+        ("file", "file/below.txt"),
+        ("FILE", "file/below.txt"),
+        ("stra\u00dfe", "STRASSE"),
+        ("same", "same"),
+    ],
+)
+def test_two_names_of_one_file_are_refused(hub: HubSim, pull: Puller, one: str, two: str) -> None:
+    twins = [{"rfilename": name, "size": 3, "blobId": SHA1} for name in (one, two)]
+    hub.set_faults([{"action": "inject", "what": "info", "entries": twins}])
+    with pytest.raises((BadNameError, MalformedError)):
+        pull("org/name", hub.url)
+    assert file_requests(hub) == []
+
+
+@pytest.mark.parametrize("size", HOSTILE_SIZES)
+@pytest.mark.parametrize("place", ["size", "lfs"])
+def test_an_impossible_size_is_refused(hub: HubSim, pull: Puller, size: object, place: str) -> None:
+    entry: dict[str, Any] = {"rfilename": "x.bin", "size": size, "blobId": SHA1}
+    if place == "lfs":
+        entry |= {"size": 3, "lfs": {"sha256": SHA256, "size": size}}
+    hub.set_faults([{"action": "inject", "what": "info", "entries": [entry]}])
+    with pytest.raises(MalformedError):
+        pull("org/name", hub.url)
+    assert file_requests(hub) == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {},
+        {"rfilename": None},
+        {"rfilename": ["a"], "size": 1, "blobId": SHA1},
+        {"rfilename": "a", "size": 1, "blobId": "z" * 40},
+        {"rfilename": "a", "size": 1, "blobId": None},
+        {"rfilename": "a", "size": 1, "blobId": SHA1, "lfs": {}},
+        {"rfilename": "a", "size": 1, "blobId": SHA1, "lfs": {"sha256": "../../x", "size": 1}},
+        {"rfilename": "a", "size": True, "blobId": SHA1},
+        {"rfilename": "\ud800", "size": 1, "blobId": SHA1},
+        "text",
+        None,
+        7,
+    ],
+    ids=str,
+)
+def test_an_entry_that_is_none(hub: HubSim, pull: Puller, entry: object) -> None:
+    hub.set_faults([{"action": "inject", "what": "info", "entries": [entry]}])
+    with pytest.raises((MalformedError, BadNameError)):
+        pull("org/name", hub.url)
+    assert file_requests(hub) == []
+
+
+def test_one_content_with_two_sizes(hub: HubSim, pull: Puller) -> None:
+    entries = [
+        {"rfilename": f"{size}.bin", "size": size, "lfs": {"sha256": SHA256, "size": size}}
+        for size in (10, 20_000_000)
+    ]
+    hub.set_faults([{"action": "inject", "what": "info", "entries": entries}])
+    with pytest.raises(MalformedError, match="two sizes"):
+        pull("org/name", hub.url)
+
+
+def test_a_promise_that_nobody_can_keep(hub: HubSim, pull: Puller) -> None:
+    """A digest that none of the bytes has, for a file that the hub does serve."""
+    real = FILES["small.bin"]
+    lie = {"sha256": hashlib.sha256(b"other").hexdigest(), "size": len(real)}
+    entry = {"rfilename": "small.bin", "size": len(real), "lfs": lie}
+    HubRepo(hub.root, "org/lie").commit({"small.bin": real, "config.json": b"{}"})
+    hub.set_faults([{"action": "inject", "what": "info", "repo": "org/lie", "entries": [entry]}])
+    with pytest.raises((IntegrityError, BadNameError)):
+        pull("org/lie", hub.url)
+    assert {path.read_bytes() for path in pull.home.glob("blobs/*/*")} <= {b"{}"}
+
+
+def test_ten_thousand_files(tmp_path: Path, pull: Puller) -> None:
+    many_files_repo(tmp_path / "many")
+    with HubSim(tmp_path / "many", mode="process") as hub:
+        pull.connections = 8
+        pull("org/many", hub.url)
+        assert len(file_requests(hub)) == 10_000
+        held = contents(pull.home, "org/many")
+        assert len(held) == 10_000
+        assert held["part-0042/file-004242.txt"] == b"file 4242\n"
+        total = sent(hub)
+        hub.clear_log()
+        pull("org/many", hub.url)
+        assert file_requests(hub) == []
+        assert total == sum(map(len, held.values()))

@@ -1,0 +1,161 @@
+"""A real `outlast serve` in a process of its own, and the other commands that a test needs."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from tests.hubsim.ask import Answer, ask
+
+SECONDS = 20.0
+"""The longest that a test waits for something that has to happen."""
+_numbers = itertools.count()
+_TUNED = """
+import importlib, json, sys
+for name, value in json.loads(sys.argv.pop(1)).items():
+    module, _, constant = name.rpartition(".")
+    getattr(importlib.import_module(module), constant)
+    setattr(importlib.import_module(module), constant, value)
+from outlast.cli.main import main
+main()
+"""
+
+
+def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A clean environment: a home of its own, no proxies, nothing of the user's settings."""
+    names = ("PATH", "LANG", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    own = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"), "NO_PROXY": "*"}
+    return kept | own | dict(more or {})
+
+
+def outlast(home: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """Runs a command on the archive in `home`; what it printed. Fails where the command did."""
+    done = subprocess.run(
+        [sys.executable, "-m", "outlast", *arguments, "--home", str(home)],
+        env=environment(home.parent, env),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"outlast {' '.join(arguments)}: {done.stderr[-4000:]}")
+    return done.stdout
+
+
+def until(holds: Callable[[], object], what: str = "a condition") -> None:
+    """Waits until `holds` is true; fails where it does not come true in time."""
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"waited too long for {what}"
+        time.sleep(0.01)
+
+
+class Node:
+    """`outlast serve` on the archive in `home`. Its stderr goes to a file, the same after
+    a restart; `tuned` replaces constants of its modules, by their full names, before it starts.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *flags: str,
+        env: Mapping[str, str] | None = None,
+        tuned: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.home = home
+        self.url = ""
+        self.flags = flags
+        self.log = home.with_name(f"{home.name}-{next(_numbers)}.log")
+        self._env = env
+        self._tuned = tuned or {}
+        self.process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        assert self.process is None, "already running"
+        command = ["-c", _TUNED, json.dumps(self._tuned)] if self._tuned else ["-m", "outlast"]
+        where = ["--listen", "127.0.0.1:0", "--home", str(self.home)]
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *command, "serve", *where, *self.flags],
+                env=environment(self.home.parent, self._env),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip()
+        if not self.url.startswith("http://127.0.0.1:"):
+            self.kill()
+            raise RuntimeError(f"serve did not start: {self.url!r} {self.log.read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs."""
+        if self.process is not None:
+            self.process.kill()
+            self._reap()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, within: float = SECONDS) -> int:
+        """Sends a signal; the exit status. Fails where the process does not end in time."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(within)
+        finally:
+            self.kill()
+
+    def _reap(self) -> None:
+        assert self.process is not None
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.process = None
+
+    def get(self, path: str, method: str = "GET", body: str = "", **headers: str) -> Answer:
+        """One request on a connection of its own."""
+        return ask(self.url, path, method, body, **headers)
+
+    def lines(self) -> list[str]:
+        """Every whole line that it wrote to stderr."""
+        return self.log.read_text(errors="surrogateescape").split("\n")[:-1]
+
+    def access(self) -> list[dict[str, Any]]:
+        """The access lines so far."""
+        return [json.loads(line) for line in self.lines() if line.startswith("{")]
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric over its labels; one that has none yet is 0."""
+        text = self.get("/metrics").body.decode()
+        values = [
+            float(line.rsplit(" ", 1)[1])
+            for line in text.splitlines()
+            if line.split("{")[0].split(" ")[0] == name
+        ]
+        assert f"# TYPE {name} " in text, f"no metric {name}"
+        return sum(values)
+
+
+def pull(home: Path, hub: str, *targets: str) -> None:
+    """Archives the targets from a hub."""
+    for target in targets:
+        outlast(home, "pull", target, "--from", hub, "--quiet")
+
+
+def archived(node: Node, names: Sequence[str]) -> bool:
+    """Whether all blobs with these sha256 are in the node's archive."""
+    return all((node.home / "blobs" / name[:2] / name).exists() for name in names)

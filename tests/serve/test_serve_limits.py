@@ -1,0 +1,152 @@
+"""Clients that are slow, silent, or too many."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.clients.contract import MODEL
+from tests.hubsim import HubRepo, HubSim
+from tests.serve.conftest import Served
+from tests.serve.node import Node, pull, until
+from tests.serve.wire import Wire, once, several
+
+FILE = f"/{MODEL}/resolve/main/config.json"
+BIG = "/org/big/resolve/main/model.safetensors"
+SIZE = 48 << 20
+SOME = 12 << 20
+MOST = 8
+_GUARD = "outlast.daemon.guard"
+
+
+class TestConnectionLimit:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def node(cls, served: Served) -> Iterator[Node]:
+        with Node(served.node.home, "--max-connections", str(MOST)) as node:
+            yield node
+
+    def test_one_too_many_is_told_to_come_back(self, node: Node) -> None:
+        with ExitStack() as stack:
+            wires = []
+            for _ in range(MOST):
+                wires.append(stack.enter_context(Wire(node.url)))
+                wires[-1].ask("/healthz")
+                assert wires[-1].reply().status == 200
+            with Wire(node.url) as late:
+                reply = late.reply()
+                assert (reply.status, reply.headers["connection"]) == (503, "close")
+                assert int(reply.headers["retry-after"]) > 0
+                assert late.ended()
+            for wire in wires:  # those that are in stay in
+                wire.ask(FILE)
+                assert wire.reply().status == 200
+        until(lambda: once(node.url, "/healthz").status == 200, "a free place")
+
+    def test_a_place_is_free_again_when_its_client_goes(self, node: Node) -> None:
+        for _ in range(3 * MOST):
+            until(lambda: once(node.url, FILE).status == 200, "a free place")
+
+    def test_they_may_all_come_at_once(self, node: Node) -> None:
+        """The kernel took them in before the server looked."""
+        until(lambda: node.metric("outlast_connections") == 1, "an idle server")
+        assert node.process is not None
+        os.kill(node.process.pid, signal.SIGSTOP)
+        with several(node.url, 5 * MOST) as wires:
+            for wire in wires:
+                wire.ask("/healthz")
+            os.kill(node.process.pid, signal.SIGCONT)
+            told = [wire.reply().status for wire in wires]
+        assert told.count(200) <= MOST
+        assert told.count(200) + told.count(503) == len(told)
+        assert told.count(200) > 0
+
+
+class TestSilence:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def node(cls, served: Served) -> Iterator[Node]:
+        tuned = {f"{_GUARD}._IDLE_AT_START": 0.3, f"{_GUARD}._SWEEP_EVERY": 0.05}
+        with Node(served.node.home, tuned=tuned) as node:
+            yield node
+
+    @pytest.mark.parametrize(
+        "start",
+        [b"", b"G", b"GET / HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: b\r\n"],
+        ids=["nothing", "a letter", "a line", "headers"],
+    )
+    def test_who_asks_nothing_is_parted_from(self, node: Node, start: bytes) -> None:
+        with Wire(node.url) as wire:
+            wire.send(start)
+            assert wire.ended()
+
+    def test_who_never_ends_a_body_is_parted_from(self, node: Node) -> None:
+        with Wire(node.url) as wire:
+            wire.send(
+                f"POST /api/models/{MODEL}/paths-info/main HTTP/1.1\r\nHost: x\r\n"
+                "Content-Type: application/x-www-form-urlencoded\r\n"
+                "Content-Length: 100\r\n\r\npaths=".encode()
+            )
+            with pytest.raises(EOFError):  # or an error that says so, and then the end
+                while wire.reply().status in {400, 408}:
+                    pass
+
+    def test_who_asked_once_may_stay(self, node: Node) -> None:
+        with Wire(node.url) as wire, Wire(node.url) as silent:
+            wire.ask("/healthz")
+            assert wire.reply().status == 200
+            assert silent.ended()  # the sweep came by
+            wire.ask("/healthz")
+            assert wire.reply().status == 200
+
+
+class TestSlowClients:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def home(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        root = tmp_path_factory.mktemp("slow")
+        hole = root / "hole"
+        with hole.open("wb") as file:
+            file.truncate(SIZE)
+        HubRepo(root / "hub", "org/big").commit({"model.safetensors": hole})
+        with HubSim(root / "hub", mode="thread") as hub:
+            pull(root / "home", hub.url, "org/big")
+        return root / "home"
+
+    def test_who_does_not_read_is_parted_from(self, home: Path) -> None:
+        with Node(home, "--stall", "0.5") as node, Wire(node.url, buffer=4096) as wire:
+            wire.ask(BIG, User_Agent="stalls")
+            until(lambda: [line for line in node.access() if line["status"] == 200], "its end")
+            (line,) = node.access()
+            assert line["bytes"] < SIZE
+            assert not wire.reply().complete
+
+    def test_others_do_not_wait_for_it(self, home: Path) -> None:
+        with Node(home) as node, several(node.url, 40, buffer=4096) as slow:
+            for wire in slow:
+                wire.ask(BIG)
+                assert wire.read(1)
+            assert once(node.url, BIG).complete
+            assert not [line for line in node.access() if line["bytes"] != SIZE]
+
+    def test_who_reads_slowly_but_reads_gets_it_all(self, home: Path) -> None:
+        """Longer than the limit in all, but never for long without taking something."""
+        with Node(home, "--stall", "1") as node, Wire(node.url, buffer=1 << 16) as wire:
+            wire.ask(BIG, Connection="close", Range=f"bytes=0-{SOME - 1}")
+            got = 0
+            while data := wire.read(1 << 16):
+                got += len(data)
+                time.sleep(0.01)  # the client's own pace: two seconds in all
+            assert got > SOME
+
+    def test_the_end_of_the_server_ends_them(self, home: Path) -> None:
+        tuned = {"outlast.daemon.server._SHUTDOWN": 0.5}
+        with Node(home, tuned=tuned) as node, Wire(node.url, buffer=4096) as wire:
+            wire.ask(BIG)
+            assert wire.read(1)
+            assert node.stop() == 0
+            assert not [line for line in node.lines() if "Traceback" in line]

@@ -1,0 +1,92 @@
+"""What tests of the mirror need: large files, an archive that looks old, a client that resumes."""
+
+import hashlib
+import json
+import random
+from pathlib import Path
+from urllib.parse import quote
+
+from tests.hubsim import HubSim
+from tests.serve.wire import Reply, Wire
+
+MIB = 1 << 20
+OLD = "2020-01-01T00:00:00+00:00"
+
+
+def weights(path: Path, size: int, seed: int = 1) -> bytes:
+    """Writes a file of random bytes; what it holds."""
+    data = random.Random(seed).randbytes(size)
+    path.write_bytes(data)
+    return data
+
+
+def target(path: str, repo: str, revision: str = "main") -> str:
+    """The path of a file's URL, quoted as clients do."""
+    return f"/{repo}/resolve/{quote(revision, safe='')}/{quote(path)}"
+
+
+def sha256(data: bytes | bytearray) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def same(first: bytes | bytearray, second: bytes | bytearray) -> bool:
+    """Whether they are equal; pytest would try to explain a difference of megabytes."""
+    return first == second
+
+
+def age_refs(home: Path) -> None:
+    """Lets every ref of an archive look as if it had been asked for years ago. (A node that runs
+    remembers by itself what it asked.)
+    """
+    for path in (home / "refs").rglob("*"):
+        if path.is_file() and path.name != ".about":
+            document = json.loads(path.read_bytes())
+            path.unlink()
+            path.write_text(json.dumps(document | {"observed": OLD}))
+
+
+def sent(hub: HubSim, file: str) -> int:
+    """Bytes of a file that the hub (or its CDN) has sent."""
+    return sum(one.sent for one in hub.requests() if one.file == file)
+
+
+class Resuming:
+    """A client that keeps what it got of a file, and asks for the rest when it is cut off: the
+    most trusting one that there can be.
+    """
+
+    def __init__(self, target: str, size: int) -> None:
+        self.target = target
+        self.size = size
+        self.data = bytearray()
+        self.statuses: list[int] = []
+
+    @property
+    def complete(self) -> bool:
+        return len(self.data) == self.size
+
+    def fetch(self, url: str, *, stop: int | None = None) -> None:
+        """One request. With `stop`, goes away when it has that many bytes."""
+        headers = {"Range": f"bytes={len(self.data)}-"} if self.data else {}
+        with Wire(url) as wire:
+            wire.ask(self.target, Connection="close", **headers)
+            head = wire.head()
+            self.statuses.append(head.status)
+            if head.status not in {200, 206}:
+                return
+            if head.status == 200:
+                self.data.clear()
+            assert int(head.headers["content-length"]) == self.size - len(self.data)
+            while (stop is None or len(self.data) < stop) and (data := wire.read(MIB)):
+                self.data += data
+
+    def insist(self, url: str, *, tries: int = 20) -> None:
+        """Asks again and again until the file is complete, or `tries` are used up."""
+        for _ in range(tries):
+            if not self.complete:
+                self.fetch(url)
+
+
+def marks(reply: Reply) -> dict[str, str]:
+    """The headers of our own."""
+    return {name: value for name, value in reply.headers.items() if name.startswith("x-outlast")}

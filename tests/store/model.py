@@ -1,0 +1,219 @@
+"""What an archive should hold, as dictionaries; and the same read from its plain files, by code
+that shares nothing with the store.
+"""
+
+import copy
+import hashlib
+import json
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from outlast.model.digest import GitOid
+from outlast.model.manifest import FileEntry, Revision
+from outlast.model.names import RepoId
+
+Fact = tuple[Any, ...]
+Key = tuple[RepoId, GitOid]
+
+
+@dataclass(slots=True)
+class Draft:
+    """What a commit consists of, by path: what is to come, and what is acknowledged."""
+
+    listed: dict[str, FileEntry]
+    held: dict[str, FileEntry]
+
+    def missing(self) -> list[FileEntry]:
+        return [entry for path, entry in self.listed.items() if path not in self.held]
+
+
+@dataclass(slots=True)
+class Model:
+    """The dictionary model. Blobs and manifests are named by hex digests."""
+
+    blobs: dict[str, int] = field(default_factory=dict)
+    manifests: dict[str, Revision] = field(default_factory=dict)
+    drafts: dict[Key, Draft] = field(default_factory=dict)
+    refs: dict[tuple[RepoId, str], GitOid] = field(default_factory=dict)
+    partials: dict[str, frozenset[int]] = field(default_factory=dict)
+
+    def copy(self) -> "Model":
+        return copy.deepcopy(self)
+
+    # What the operations mean
+
+    def put_revision(self, revision: Revision) -> Revision:
+        """Merged with what its draft knows; less complete manifests go, a more complete one stays.
+        Returns what stands.
+        """
+        draft = self.drafts.pop(key_of(revision), None)
+        if draft is not None:
+            files = {e.path: e for e in revision.files} | draft.held
+            missing = {e.path: e for e in draft.missing()} | {e.path: e for e in revision.missing}
+            lacking = [e for path, e in missing.items() if path not in files]
+            revision = Revision.of(revision.repo, revision.commit, files.values(), lacking)
+        others = [old for old in self.manifests_of(key_of(revision)) if old != revision]
+        for old in others:
+            if says_all_of(old, revision):
+                return old
+        for old in others:
+            if says_all_of(revision, old):
+                del self.manifests[old.digest.hex]
+        self.manifests[revision.digest.hex] = revision
+        return revision
+
+    def acknowledge(self, key: Key, entries: list[FileEntry]) -> None:
+        if key not in self.drafts:
+            sealed = self.manifests_of(key)[0]
+            if set(entries) <= set(sealed.files):
+                return
+            listed = {e.path: e for e in (*sealed.files, *sealed.missing)}
+            self.drafts[key] = Draft(listed, {e.path: e for e in sealed.files})
+        self.drafts[key].held.update({e.path: e for e in entries})
+
+    def delete_revision(self, key: Key) -> None:
+        self.manifests = {d: r for d, r in self.manifests.items() if key_of(r) != key}
+        self.drafts.pop(key, None)
+
+    def manifests_of(self, key: Key) -> list[Revision]:
+        """The manifests of a revision, the best one first."""
+        found = [(r.unlisted, len(r.missing), d) for d, r in self.manifests.items()]
+        return [self.manifests[d] for *_, d in sorted(found) if key_of(self.manifests[d]) == key]
+
+    def revisions(self) -> set[Key]:
+        return {*map(key_of, self.manifests.values()), *self.drafts}
+
+    def shown(self, key: Key) -> tuple[dict[str, str], dict[str, str]]:
+        """The files and the missing files of a revision, as digests by path."""
+        if (draft := self.drafts.get(key)) is not None:
+            return _keys(draft.held.values()), _keys(draft.missing())
+        best = self.manifests_of(key)[0]
+        return _keys(best.files), _keys(best.missing)
+
+    def used(self) -> set[str]:
+        """The blobs that something refers to."""
+        files = {e.key for r in self.manifests.values() for e in r.files}
+        return files | {e.key for draft in self.drafts.values() for e in draft.held.values()}
+
+    def awaited(self) -> set[str]:
+        """The contents that a draft waits for: their blobs and partials stay."""
+        waits = {e.key for draft in self.drafts.values() for e in draft.missing()}
+        return waits - self.used()
+
+    def garbage(self) -> set[str]:
+        """The blobs that can go when nobody claims them."""
+        return set(self.blobs) - self.used() - self.awaited()
+
+    # Comparing
+
+    def facts(self) -> frozenset[Fact]:
+        """All that is so, one by one: what an interrupted operation left must hold every fact that
+        was so before and would be so after it, and none that would be so neither before nor after.
+        """
+        return frozenset(self._facts())
+
+    def _facts(self) -> Iterator[Fact]:
+        yield from (("blob", *item) for item in self.blobs.items())
+        yield from (("manifest", digest) for digest in self.manifests)
+        for name, pieces in self.partials.items():
+            yield ("partial", name)
+            yield from (("piece", name, index) for index in pieces)
+        for (repo, name), commit in self.refs.items():
+            yield ("ref", repo, name, commit)
+            yield ("name", repo, name)
+        for key in self.revisions():
+            yield ("revision", key)
+            yield from (("file", key, *item) for item in self.shown(key)[0].items())
+        for key, draft in self.drafts.items():
+            yield ("draft", key)
+            yield from (("listed", key, path) for path in {*draft.listed, *draft.held})
+            yield from (("held", key, *item) for item in _keys(draft.held.values()).items())
+
+    def check_interrupted(self, before: "Model", after: "Model", *passing: str) -> None:
+        """That this is what an operation leaves that died anywhere between two states. Facts of
+        the kinds in `passing` may come and go meanwhile.
+        """
+        here, old, new = self.facts(), before.facts(), after.facts()
+        assert not (old & new) - here
+        # When manifests of one revision go one by one, a lesser one may show meanwhile.
+        assert not {fact for fact in here - old - new if fact[0] not in {"file", *passing}}
+
+    # Reading
+
+    @classmethod
+    def read(cls, home: Path) -> "Model":
+        """What the plain files in `home` say. Fails where bytes are not what their name says, or
+        where something refers to bytes that are not there.
+        """
+        model = cls()
+        for path in (home / "blobs").glob("*/*"):
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+            assert path.parent.name == path.name[:2]
+            assert stat.S_IMODE(path.stat().st_mode) == 0o444
+            model.blobs[path.name] = path.stat().st_size
+        for path in (home / "manifests").iterdir():
+            data = path.read_bytes()
+            assert hashlib.sha256(data).hexdigest() + ".json" == path.name
+            model.manifests[path.stem] = revision = Revision.from_bytes(data)
+            for entry in revision.files:
+                assert model.blobs.get(entry.key) == entry.size, f"{entry.path} is not there"
+        for path in (home / "refs").glob("*/*/*/[!.]*"):
+            commit = json.loads(path.read_text())["commit"]
+            model.refs[repo_at(path, home / "refs"), unquote(path.name)] = GitOid(commit)
+        for path in (home / "drafts").glob("*/*/*/*.jsonl"):
+            draft = _read_draft(path)
+            assert {e.key for e in draft.held.values()} <= set(model.blobs)
+            model.drafts[repo_at(path, home / "drafts"), GitOid(path.stem)] = draft
+        for path in (home / "partial").iterdir():
+            model.partials[path.stem] = _read_journal(path)
+        return model
+
+
+def says_all_of(one: Revision, other: Revision) -> bool:
+    """Whether `other`, of the same commit, is not needed beside `one`."""
+    named = {e.path for e in one.files} | {e.path for e in one.missing if e in other.missing}
+    return (
+        set(other.files) <= set(one.files)
+        and {e.path for e in other.missing} <= named
+        and one.unlisted <= other.unlisted
+    )
+
+
+def _keys(entries: Iterable[FileEntry]) -> dict[str, str]:
+    return {entry.path: entry.key for entry in entries}
+
+
+def key_of(revision: Revision) -> Key:
+    return revision.repo, revision.id
+
+
+def repo_at(path: Path, root: Path) -> RepoId:
+    plural, organisation, name, _ = path.relative_to(root).parts
+    text = name if organisation == "-" else f"{organisation}/{name}"
+    return RepoId.parse(f"{plural}/{text}")
+
+
+def _read_draft(path: Path) -> Draft:
+    draft = Draft({}, {})
+    for line in path.read_bytes().split(b"\n")[1:]:
+        try:
+            document = json.loads(line)
+        except ValueError:
+            continue
+        held = document.pop("held", False)
+        (draft.held if held else draft.listed)[document["path"]] = FileEntry.from_json(document)
+    return draft
+
+
+def _read_journal(path: Path) -> frozenset[int]:
+    data, journal = path.with_suffix(".data"), path.with_suffix(".have")
+    if not data.exists() or not journal.exists():
+        return frozenset()
+    raw = journal.read_bytes()
+    if int.from_bytes(raw[8:16], "little") != data.stat().st_size:
+        return frozenset()
+    return frozenset(i for i, byte in enumerate(raw[24:]) if byte == 1)

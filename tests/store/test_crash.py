@@ -1,0 +1,208 @@
+"""Every operation, killed at every single step that changes the disk, in three ways."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from outlast.model import merkle
+from outlast.model.digest import Digest, GitOid
+from outlast.model.hashing import Names
+from outlast.store.archive import Archive
+from outlast.store.collect import collect
+from outlast.store.refs import About, Ref
+from tests.store.build import COMMIT, OTHER, REPO, archive_revision, entry_of, put, revision_of
+from tests.store.fault import Crash, FaultyOs, When, die, seeing
+from tests.store.model import Model
+
+DRAFTED = GitOid("d" * 40)
+KEPT = {"kept.json": b"{}", "kept.bin": b"weights" * 1000}
+BIG = b"large" * 300_000
+NEW = {"new.bin": BIG, "kept.json": b"{}"}
+
+
+@dataclass
+class Scene:
+    """An archive with something in it, and a writer that is about to die."""
+
+    archive: Archive
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        self.writer = self.archive.writer()
+
+    def end(self) -> None:
+        if not self.closed:
+            self.writer.close()
+
+    def die(self, seen: FaultyOs) -> None:
+        die(*([] if self.closed else [self.writer]), seen=seen)
+
+    def put_blob(self) -> None:
+        put(self.archive, self.writer, b"new")
+
+    def put_known_blob(self) -> None:
+        put(self.archive, self.writer, KEPT["kept.bin"])
+
+    def put_revision(self) -> None:
+        put(self.archive, self.writer, *NEW.values())
+        self.archive.put_revision(self.writer, revision_of(NEW, commit=OTHER))
+
+    def pull(self) -> None:
+        listed = revision_of({}, NEW, commit=OTHER)
+        self.archive.drafts.start(self.writer, listed)
+        put(self.archive, self.writer, *NEW.values())
+        self.archive.drafts.add(REPO, OTHER, [entry_of(p, d) for p, d in NEW.items()])
+        sealed = self.archive.load(REPO, OTHER)
+        assert sealed == revision_of(NEW, commit=OTHER)
+        self.archive.put_revision(self.writer, sealed)
+        self.archive.refs.put(self.writer, REPO, Ref("v2", OTHER))
+
+    def seal(self) -> None:
+        sealed = self.archive.load(REPO, DRAFTED)
+        assert sealed is not None
+        assert sealed.files
+        self.archive.put_revision(self.writer, sealed)
+
+    def receive(self) -> None:
+        entry = entry_of("new.bin", BIG)
+        with self.archive.partial(entry) as partial:
+            partial.write(1, BIG[merkle.PIECE :])
+            partial.write(0, BIG[: merkle.PIECE])
+            partial.finish(self.writer, Digest(entry.key))
+
+    def complete(self) -> None:
+        """Replaces the partial manifest of the same commit."""
+        put(self.archive, self.writer, b"late")
+        more = revision_of({**KEPT, "late": b"late"})
+        self.archive.put_revision(self.writer, more)
+
+    def set_ref(self) -> None:
+        self.archive.refs.put(self.writer, REPO, Ref("main", OTHER))
+        self.archive.refs.put_about(self.writer, REPO, About(tags=("x",)))
+
+    def delete(self) -> None:
+        self.archive.refs.delete(REPO, "main")
+        self.archive.delete_revision(REPO, COMMIT)
+
+    def delete_and_collect(self) -> None:
+        self.delete()
+        list(collect(self.archive, dry_run=False))
+
+    def collect_garbage(self) -> None:
+        list(collect(self.archive, dry_run=False))
+
+    def close(self) -> None:
+        self.writer.temp().write_bytes(b"x")
+        self.writer.close()
+        self.closed = True
+
+
+OPERATIONS: list[Callable[[Scene], None]] = [
+    Scene.put_blob,
+    Scene.put_known_blob,
+    Scene.put_revision,
+    Scene.pull,
+    Scene.seal,
+    Scene.receive,
+    Scene.complete,
+    Scene.set_ref,
+    Scene.delete,
+    Scene.delete_and_collect,
+    Scene.collect_garbage,
+    Scene.close,
+]
+
+
+PASSING = {"pull": ("draft", "listed", "held"), "receive": ("partial", "piece")}
+"""The kinds of facts that come and go within an operation."""
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A partial revision with a ref, a draft, some garbage, a partial that nobody waits for."""
+    home = tmp_path_factory.mktemp("crash") / "home"
+    with Archive(home, create=True) as archive, archive.writer() as writer:
+        put(archive, writer, *KEPT.values(), b"garbage")
+        archive.put_revision(writer, revision_of(KEPT, {"late": b"late"}))
+        archive.refs.put(writer, REPO, Ref("main", COMMIT))
+        archive.drafts.start(writer, revision_of({"kept.json": b"{}"}, commit=DRAFTED))
+        with archive.partial(entry_of("y", b"y")) as partial:
+            partial.write(0, b"y")
+    return home
+
+
+def crashes(
+    operation: Callable[[Scene], None], template: Path, root: Path, when: When
+) -> Iterator[tuple[int, Path, Model, Model]]:
+    """Runs `operation` again and again, dying one step later each time, until it lives."""
+    before = Model.read(template)
+    with Archive(shutil.copytree(template, root / "whole")) as archive:
+        scene = Scene(archive)
+        operation(scene)
+        after = Model.read(root / "whole")
+        scene.end()
+    for fuse in range(200):
+        home = shutil.copytree(template, root / str(fuse))
+        faulty = FaultyOs(fuse, when)
+        with Archive(home) as archive:
+            scene = Scene(archive)
+            try:
+                with seeing(faulty):
+                    operation(scene)
+            except Crash:
+                scene.die(faulty)
+                yield fuse, home, before, after
+            else:
+                scene.end()
+                assert Model.read(home).facts() == after.facts()
+                assert fuse > 0, "the test reaches the code"
+                return
+        shutil.rmtree(home)
+    pytest.fail("it has no end")
+
+
+@pytest.mark.parametrize("when", When, ids=lambda when: when.value)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
+def test_a_crash_leaves_nothing_or_the_whole_thing(
+    operation: Callable[[Scene], None], when: When, template: Path, tmp_path: Path
+) -> None:
+    for fuse, home, before, after in crashes(operation, template, tmp_path, when):
+        found = Model.read(home)
+        found.check_interrupted(before, after, *PASSING.get(operation.__name__, ()))
+        with seeing(FaultyOs()), Archive(home) as archive:
+            list(collect(archive, dry_run=False))
+            assert [path.name for path in (home / "tmp").iterdir()] == [], fuse
+            kept = {f"{name}{end}" for name in found.awaited() for end in (".data", ".have")}
+            assert {path.name for path in (home / "partial").iterdir()} <= kept, fuse
+            assert Model.read(home).garbage() == set()
+            redo = Scene(archive)
+            if operation is not Scene.seal or found.drafts:
+                operation(redo)  # no dead lock remains, and it can be done again
+            redo.end()
+            with archive.writer() as writer:
+                archive.put(writer, b"alive", Names.of(b"alive"))
+        again = Model.read(home)
+        assert again.manifests == after.manifests
+        assert again.refs == after.refs
+        assert again.drafts == after.drafts
+
+
+@pytest.mark.parametrize("when", When, ids=lambda when: when.value)
+def test_a_crash_while_an_archive_is_created(when: When, tmp_path: Path) -> None:
+    for fuse in range(100):
+        home = tmp_path / str(fuse)
+        faulty = FaultyOs(fuse, when)
+        try:
+            with seeing(faulty), Archive(home, create=True):
+                break
+        except Crash:
+            die(seen=faulty)
+        with Archive(home, create=True) as archive:
+            archive_revision(archive, KEPT)
+            list(collect(archive, dry_run=False))
+            assert [path.name for path in (home / "tmp").iterdir()] == []
+            assert len(list(archive.blobs())) == 2
+    assert fuse > 5

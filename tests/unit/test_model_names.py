@@ -1,0 +1,371 @@
+"""Names from outside, most of them hostile."""
+
+import shutil
+import string
+import subprocess
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outlast.model.errors import BadNameError, OutlastError
+from outlast.model.names import (
+    MAX_PATH,
+    RepoId,
+    RepoKind,
+    Target,
+    check_path,
+    check_paths,
+    check_ref,
+    fold,
+    quote_ref,
+    unquote_ref,
+)
+
+DEVICES = ["CON", "con", "prn", "AUX", "NUL", "nul.txt", "com1", "COM1.txt", "lpt9.tar.gz", "com0"]
+
+BAD_PATHS = [
+    "",
+    ".",
+    "..",
+    "../x",
+    "a/..",
+    "a/../b",
+    "a/./b",
+    "./a",
+    "/etc/passwd",
+    "//x",
+    "a//b",
+    "a/",
+    "/",
+    "\\x",
+    "..\\x",
+    "a\\b",
+    "C:",
+    "C:\\x",
+    "c:/x",
+    "file:stream",
+    "a\0b",
+    "\0",
+    "a\nb",
+    "a\rb",
+    "a\tb",
+    "\x7f",
+    "\x85",
+    "a<b",
+    "a>b",
+    'a"b',
+    "a|b",
+    "a?b",
+    "a*b",
+    "a.",
+    "a ",
+    "dir./x",
+    "dir /x",
+    "...",
+    " ",
+    ".git",
+    ".git/config",
+    "sub/.GIT/hooks/post-checkout",
+    "\ud800",
+    "a\udc80",
+    "a" * 256,
+    "é" * 128,
+    "a" * 4096,
+    "a/" * 2048 + "a",
+    "/".join(["a" * 200] * 6),
+    *DEVICES,
+    *(f"sub/{name}" for name in DEVICES),
+    "con .txt",
+    "aux/x",
+    "COM\u00b9",
+    "com\u00b2.txt",
+    "LPT\u00b3",
+    "conin$",
+    "CONOUT$",
+]
+
+GOOD_PATHS = [
+    "config.json",
+    ".gitattributes",
+    ".gitignore",
+    "model-00001-of-00002.safetensors",
+    "sub/deep/er/x.bin",
+    "a b.txt",
+    "..a",
+    "a..b",
+    "é.txt",
+    "日本語/モデル.gguf",
+    "\U0001f600",
+    "com10",
+    "console.txt",
+    "null",
+    "auxiliary/x",
+    "a" * 255,
+    "é" * 127,
+    "x" * 200 + "/" + "y" * 200,
+    "%2e%2e/x",
+    "-rf",
+    "~",
+    "a'b",
+]
+
+
+@pytest.mark.parametrize("path", BAD_PATHS, ids=lambda path: ascii(path)[:40])
+def test_unsafe_paths_are_refused_in_one_line(path: str) -> None:
+    with pytest.raises(BadNameError) as caught:
+        check_path(path)
+    assert len(str(caught.value).splitlines()) == 1
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("path", GOOD_PATHS, ids=lambda path: ascii(path)[:40])
+def test_ordinary_paths_are_accepted(path: str) -> None:
+    assert check_path(path) == path
+
+
+@given(st.text(max_size=40))
+def test_accepted_paths_stay_below_their_folder(path: str) -> None:
+    try:
+        check_path(path)
+    except OutlastError:
+        return
+    assert len(path) <= MAX_PATH
+    assert not {"", ".", ".."} & set(path.split("/"))
+    assert not set(path) & set('\0\\:*?"<>|')
+    path.encode()
+
+
+TWINS = [
+    ("a.txt", "A.TXT"),
+    ("Dir/x", "dir/x"),
+    ("straße", "STRASSE"),
+    ("é", "e\u0301"),
+    ("É", "e\u0301"),
+    ("\u212b", "\u00e5"),
+    ("K", "\u212a"),
+    ("\u03c2", "\u03c3"),
+    ("가", "\u1100\u1161"),
+    ("\ufb01", "fi"),
+]
+
+
+@pytest.mark.parametrize(("one", "two"), TWINS)
+def test_twins_on_a_case_insensitive_file_system_are_refused(one: str, two: str) -> None:
+    for pair in ([one, two], [two, one], [f"d/{one}", f"d/{two}"]):
+        with pytest.raises(BadNameError):
+            check_paths(pair)
+    check_paths([one])
+    check_paths([two])
+
+
+@pytest.mark.parametrize("path", ["a", "é", "config.json", "sub/x"])
+def test_the_same_path_twice_is_refused(path: str) -> None:
+    """Also where Python shares one string object between both, as it does for one letter."""
+    with pytest.raises(BadNameError):
+        check_paths([path, "".join(list(path))])
+    with pytest.raises(BadNameError):
+        check_paths([path, path])
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["a", "a/b"],
+        ["a/b", "a"],
+        ["A", "a/b"],
+        ["a/b/c/d", "x", "a/B"],
+        ["é", "e\u0301/x"],
+        ["STRASSE/x", "straße"],
+    ],
+)
+def test_a_file_and_a_folder_of_the_same_name_are_refused(paths: list[str]) -> None:
+    with pytest.raises(BadNameError):
+        check_paths(paths)
+
+
+def test_many_different_paths_are_accepted() -> None:
+    check_paths(["a", "b/a", "b/c", "ab", "a.b", "b.a/x", "c/a/a/a"])
+    check_paths([])
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_fold_does_not_see_case_or_unicode_form(text: str) -> None:
+    for form in ("NFC", "NFD"):
+        assert fold(unicodedata.normalize(form, text)) == fold(text)
+    assert fold(text.casefold()) == fold(fold(text))
+
+
+@given(st.text(string.ascii_letters + "/._-"))
+def test_fold_of_ascii(text: str) -> None:
+    assert fold(text.upper()) == fold(text.lower()) == text.lower()
+
+
+GOOD_REPOS = [
+    ("gpt2", RepoKind.MODEL, "gpt2"),
+    ("org/name", RepoKind.MODEL, "org/name"),
+    ("models/org/name", RepoKind.MODEL, "org/name"),
+    ("datasets/org/name", RepoKind.DATASET, "org/name"),
+    ("datasets/squad", RepoKind.DATASET, "squad"),
+    ("Org_1/na.me-2.5B_x", RepoKind.MODEL, "Org_1/na.me-2.5B_x"),
+    ("a" * 96, RepoKind.MODEL, "a" * 96),
+]
+
+BAD_REPOS = [
+    "",
+    "/",
+    "a/",
+    "/a",
+    "a//b",
+    "a/b/c",
+    "..",
+    "../..",
+    "a/..",
+    "a/.b",
+    ".a",
+    "-a",
+    "a/-",
+    "a..b",
+    "a b",
+    "a\\b",
+    "a\0",
+    "a\n",
+    "a/b\n",
+    "é",
+    "a.git",
+    "a.lock",
+    "a.",
+    "con",
+    "org/aux",
+    "org/com1.txt",
+    "a" * 97,
+    "a@b",
+    "a%2fb",
+    "datasets/",
+    "models/",
+    "datasets/a/b/c",
+    "\ud800",
+    "a" * 4096,
+]
+
+
+@pytest.mark.parametrize(("text", "kind", "name"), GOOD_REPOS)
+def test_model_names(text: str, kind: RepoKind, name: str) -> None:
+    assert RepoId.parse(text) == RepoId(kind, name)
+
+
+@pytest.mark.parametrize("text", BAD_REPOS, ids=lambda text: ascii(text)[:40])
+def test_bad_model_names_are_refused(text: str) -> None:
+    with pytest.raises(BadNameError):
+        RepoId.parse(text)
+
+
+@given(
+    st.sampled_from(RepoKind),
+    st.sampled_from(["", "org/", "models/", "datasets/", "spaces/", "-/"]),
+    st.text(string.ascii_letters + string.digits + "._-/", min_size=1, max_size=12),
+)
+def test_what_is_printed_reads_back_as_the_same_model(
+    kind: RepoKind, organisation: str, name: str
+) -> None:
+    """Else one model could be shown, and asked for, as another."""
+    try:
+        repo = RepoId(kind, organisation + name)
+    except BadNameError:
+        return
+    assert RepoId.parse(str(repo)) == repo
+    assert repo.api_path == f"{kind.plural}/{repo.name}"
+
+
+@pytest.mark.parametrize("name", ["models/x", "datasets/x"])
+def test_an_organisation_cannot_pose_as_a_kind(name: str) -> None:
+    with pytest.raises(BadNameError):
+        RepoId(RepoKind.MODEL, name)
+
+
+GOOD_REFS = ["main", "v1.0", "refs/pr/1", "feature/x-y_z", "100%", "a.b", "é", "0" * 40, "A+B=C"]
+
+BAD_REFS = [
+    "",
+    ".",
+    "..",
+    "a..b",
+    "/a",
+    "a/",
+    "a//b",
+    ".a",
+    "a/.b",
+    "a.",
+    "a.lock",
+    "a.lock/b",
+    "a b",
+    "a~1",
+    "a^",
+    "a:b",
+    "a?",
+    "a*",
+    "a[b",
+    "a\\b",
+    "a@{1}",
+    "a\0",
+    "a\nb",
+    "a\x7f",
+    "\ud800",
+    "-x",
+    "--upload-pack=x",
+    "../../etc/passwd",
+    "x" * 201,
+    "é" * 100,
+    "\u202e",
+    "x" * 4096,
+]
+
+
+@pytest.mark.parametrize("ref", GOOD_REFS)
+def test_refs(ref: str) -> None:
+    assert check_ref(ref) == ref
+    assert unquote_ref(quote_ref(ref)) == ref
+
+
+@pytest.mark.parametrize("ref", BAD_REFS, ids=lambda ref: ascii(ref)[:40])
+def test_bad_refs_are_refused(ref: str) -> None:
+    with pytest.raises(BadNameError):
+        check_ref(ref)
+
+
+@given(st.text(min_size=1, max_size=20) | st.sampled_from([*DEVICES, "con/x"]))
+def test_an_accepted_ref_is_one_safe_file_name(ref: str) -> None:
+    try:
+        check_ref(ref)
+    except BadNameError:
+        return
+    name = quote_ref(ref)
+    assert "/" not in name
+    assert name.isascii()
+    assert not name.startswith(".")
+    assert unquote_ref(name) == ref
+    check_path(name)
+
+
+@pytest.mark.parametrize("ref", DEVICES)
+def test_a_ref_named_like_a_device_is_a_safe_file_name_all_the_same(ref: str) -> None:
+    assert check_path(quote_ref(check_ref(ref)))
+    assert unquote_ref(quote_ref(ref)) == ref
+
+
+def test_git_accepts_no_less() -> None:
+    """What we accept as a ref, git accepts as a branch; but for its rules about '-' and HEAD."""
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    for ref in GOOD_REFS:
+        subprocess.run(["git", "check-ref-format", f"refs/heads/{ref}"], check=True)
+
+
+def test_targets() -> None:
+    assert Target.parse("org/name") == Target(RepoId.parse("org/name"), None)
+    assert Target.parse("org/name@refs/pr/1") == Target(RepoId.parse("org/name"), "refs/pr/1")
+    assert str(Target.parse("datasets/a/b@main")) == "datasets/a/b@main"
+    for text in ("org/name@", "@main", "org/name@a..b", "org/name@-x", "a/b/c@main"):
+        with pytest.raises(BadNameError):
+            Target.parse(text)

@@ -1,0 +1,124 @@
+"""Refs and what a hub says of a model, as small files."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from outlast.model.errors import BadNameError, CorruptError, OutlastError
+from outlast.model.names import RepoId
+from outlast.store.archive import Archive
+from outlast.store.refs import About, Ref
+from tests.store.build import COMMIT, OTHER, REPO, check_error
+
+REPOS = [RepoId.parse(t) for t in ("gpt2", "org/a", "org/b", "datasets/org/a", "datasets/squad")]
+NAMES = ["main", "refs/pr/1", "100%", "é", "a.b", "A+B=C", "x" * 200]
+ABOUT = About(True, "manual", ("a", "é\n"), {"pipeline_tag": "text-generation"})
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    with Archive(tmp_path / "home", create=True) as made:
+        yield made
+
+
+def set_ref(archive: Archive, repo: RepoId, ref: Ref) -> None:
+    with archive.writer() as writer:
+        archive.refs.put(writer, repo, ref)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_round_trip(archive: Archive, name: str) -> None:
+    ref = Ref(name, COMMIT, "https://hub.example", "2026-01-01T00:00:00+00:00")
+    for repo in REPOS:
+        assert archive.refs.get(repo, name) is None
+        set_ref(archive, repo, ref)
+        assert archive.refs.get(repo, name) == ref
+        assert archive.refs.list(repo) == [ref]
+    set_ref(archive, REPOS[1], Ref(name, OTHER))
+    assert archive.refs.get(REPOS[1], name) == Ref(name, OTHER)
+    assert archive.refs.get(REPOS[2], name) == ref
+    assert set(archive.refs.repos()) == set(REPOS)
+    with Archive(archive.layout.home) as again:
+        assert again.refs.get(REPOS[0], name) == ref
+
+
+def test_the_last_ref_takes_its_folders_along(archive: Archive) -> None:
+    with archive.writer() as writer:
+        archive.refs.put(writer, REPO, Ref("main", COMMIT))
+        archive.refs.put(writer, REPO, Ref("v1", COMMIT))
+        archive.refs.put_about(writer, REPO, ABOUT)
+    assert archive.refs.delete(REPO, "main")
+    assert archive.refs.about(REPO) == ABOUT
+    assert archive.refs.delete(REPO, "v1")
+    assert not archive.refs.delete(REPO, "v1")
+    assert os.listdir(archive.layout.refs) == []
+    assert list(archive.refs.repos()) == []
+    assert archive.refs.about(REPO) == About()
+
+
+@pytest.mark.parametrize("about", [About(), ABOUT, About(gated=True), About(facts={"a": "b\0"})])
+def test_about_round_trip(archive: Archive, about: About) -> None:
+    with archive.writer() as writer:
+        archive.refs.put(writer, REPO, Ref("main", COMMIT))
+        archive.refs.put_about(writer, REPO, about)
+        assert archive.refs.about(REPO) == about
+        archive.refs.put_about(writer, REPO, about)
+    assert [ref.name for ref in archive.refs.list(REPO)] == ["main"]
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "/etc/passwd", ".about", "a\0b", "a\\b"])
+def test_bad_names_touch_nothing(archive: Archive, name: str) -> None:
+    set_ref(archive, REPO, Ref("main", COMMIT))
+    before = sorted(archive.layout.home.rglob("*"))
+    with pytest.raises(BadNameError):
+        archive.refs.get(REPO, name)
+    with pytest.raises(BadNameError):
+        set_ref(archive, REPO, Ref(name, COMMIT))
+    with pytest.raises(BadNameError):
+        archive.refs.delete(REPO, name)
+    assert sorted(archive.layout.home.rglob("*")) == before
+
+
+def test_a_twin_in_case_is_refused_where_the_file_system_takes_it_for_the_same(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_ref(archive, RepoId.parse("org/name"), Ref("main", COMMIT))
+    twin = RepoId.parse("org/Name")
+    real = Path.is_dir
+    monkeypatch.setattr(Path, "is_dir", lambda self: self.name == "Name" or real(self))
+    with pytest.raises(BadNameError):
+        set_ref(archive, twin, Ref("main", OTHER))
+
+
+def test_deleting_one_ref_beside_a_damaged_one(archive: Archive) -> None:
+    set_ref(archive, REPO, Ref("main", COMMIT))
+    set_ref(archive, REPO, Ref("v1", COMMIT))
+    (archive.layout.repo_refs(REPO) / "v1").write_bytes(b"damaged")
+    with pytest.raises(CorruptError):
+        archive.refs.list(REPO)
+    assert archive.refs.get(REPO, "main") is not None
+    for name in ("main", "v1"):
+        assert archive.refs.delete(REPO, name), "also what is damaged can be removed"
+
+
+@pytest.mark.parametrize("stray", ["folder", "file"])
+def test_foreign_entries_among_the_refs(archive: Archive, stray: str) -> None:
+    """A folder or file that a person or a file manager left: no traceback, whatever else."""
+    set_ref(archive, REPO, Ref("main", COMMIT))
+    place = archive.layout.repo_refs(REPO) / ".DS_Store"
+    if stray == "folder":
+        place.mkdir()
+    else:
+        place.write_bytes(b"\0\0\0\1Bud1")
+    try:
+        assert [ref.name for ref in archive.refs.list(REPO)] == ["main"]
+    except OutlastError as error:
+        check_error(error)
+    for path in ("stray", "a/b/c"):
+        (archive.layout.refs / path).mkdir(parents=True)
+    try:
+        assert REPO in set(archive.refs.repos())
+    except OutlastError as error:
+        check_error(error)
