@@ -45,7 +45,7 @@ def main() -> int:
     size = int((options.size or 2) * GIGA) if not options.quick else _SIZE // 10
     full = set(chosen) == set(CASES) and size == _SIZE and options.pairs >= 3
     output = options.output or (RESULT if full else None)
-    load = os.getloadavg()
+    load, at = os.getloadavg(), commit(ROOT)
     folder = Path(tempfile.mkdtemp(prefix="outlast-bench-", dir=options.dir))
     if (free := shutil.disk_usage(folder).free) < size * _ROOM:
         print(f"only {free / GIGA:.1f} GB are free in {folder}: --dir or --size", file=sys.stderr)
@@ -60,7 +60,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     print_table(rows)
     if output is not None:
-        write(output, about, commit(ROOT), rows)
+        write(output, about, at, rows)
         print(f"written to {os.path.relpath(output)}")
     return 1 if broken else 0
 

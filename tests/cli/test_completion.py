@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from outlast.cli.main import COMMANDS
-from tests.cli.call import environment, outlast
+from tests.cli.call import environment, inside
 
 
 def complete(home: Path, *words: str, shell: str = "bash") -> list[str]:
@@ -18,16 +18,17 @@ def complete(home: Path, *words: str, shell: str = "bash") -> list[str]:
         "COMP_WORDS": " ".join(["outlast", *words]),
         "COMP_CWORD": str(len(words)) if shell != "fish" else words[-1],
     }
-    call = outlast(home=home, env=env)
+    call = inside(home=home, env=env)
     assert call.err == ""
     if shell == "zsh":
         return call.out.splitlines()[1::3]
-    return [line.partition(",")[2].partition("\t")[0] for line in call.out.splitlines()]
+    lines = list(filter(None, call.out.splitlines()))
+    return [line.partition(",")[2].partition("\t")[0] for line in lines]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_script_is_printed(tmp_path: Path, shell: str) -> None:
-    call = outlast("completion", shell, home=tmp_path).ok()
+    call = inside("completion", shell, home=tmp_path).ok()
     assert "_OUTLAST_COMPLETE" in call.out
     assert f"{shell}_complete" in call.out
     assert call.err == ""
@@ -94,7 +95,5 @@ def test_in_a_real_bash(home: Path) -> None:
     )
     env = environment(home)
     env["PATH"] = f"{home / 'bin'}:{env['PATH']}"
-    done = subprocess.run(
-        [bash, "-c", script], env=env, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([bash, "-c", script], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["me/mine"]

@@ -13,7 +13,7 @@ from outlast.model.names import Target
 from outlast.ops.add import add
 from outlast.ops.select import Selection
 from outlast.store.archive import Archive
-from tests.cli.call import Call, outlast
+from tests.cli.call import Call, inside
 from tests.cli.conftest import FILES
 from tests.pull.kit import check_archive, contents, tree
 
@@ -21,7 +21,7 @@ MIB = 1 << 20
 
 
 def add_folder(home: Path, *more: str | Path) -> Call:
-    return outlast("add", home / "folder", "--as", "me/new", *more, home=home)
+    return inside("add", home / "folder", "--as", "me/new", *more, home=home)
 
 
 def refused(home: Path, *more: str | Path) -> str:
@@ -29,7 +29,7 @@ def refused(home: Path, *more: str | Path) -> str:
     before = tree(home / "archive" / "manifests")
     message = add_folder(home, *more).failed("bad-name")
     assert tree(home / "archive" / "manifests") == before
-    outlast("gc", home=home).ok()
+    inside("gc", home=home).ok()
     check_archive(home / "archive")
     return message
 
@@ -70,7 +70,7 @@ def test_a_link_can_be_left_out(home: Path) -> None:
 def test_a_pipe_is_not_waited_for(home: Path) -> None:
     os.mkfifo(home / "folder" / "pipe")
     assert "not a regular file" in refused(home)
-    assert "not a regular file" in outlast(
+    assert "not a regular file" in inside(
         "add", home / "folder" / "pipe", "--as", "me/x", home=home
     ).failed("bad-name", "not-found").replace("no file or folder", "not a regular file")
 
@@ -88,7 +88,7 @@ def test_a_device(home: Path) -> None:
     except PermissionError:
         pytest.skip("making a device needs root")
     assert "not a regular file" in refused(home)
-    outlast("add", "/dev/zero", "--as", "me/x", home=home).failed("bad-name", "not-found")
+    inside("add", "/dev/zero", "--as", "me/x", home=home).failed("bad-name", "not-found")
 
 
 @pytest.mark.parametrize(
@@ -149,14 +149,14 @@ def test_hidden_files_are_files(home: Path) -> None:
 
 
 def test_a_single_file(home: Path) -> None:
-    call = outlast("add", home / "folder" / "config.json", "--as", "me/one@v2", home=home).ok()
+    call = inside("add", home / "folder" / "config.json", "--as", "me/one@v2", home=home).ok()
     assert contents(home / "archive", "me/one@v2") == {"config.json": FILES["config.json"]}
-    assert call.out.strip() == outlast("show", "me/one@v2", "--json", home=home).result["revision"]
+    assert call.out.strip() == inside("show", "me/one@v2", "--json", home=home).result["revision"]
 
 
 def test_an_empty_folder(home: Path) -> None:
     (home / "bare").mkdir()
-    outlast("add", home / "bare", "--as", "me/x", home=home).failed("not-found")
+    inside("add", home / "bare", "--as", "me/x", home=home).failed("not-found")
 
 
 def test_the_same_again_stores_nothing(home: Path) -> None:
@@ -215,16 +215,16 @@ def test_a_file_that_may_not_be_read(home: Path) -> None:
 
 def test_names_and_kinds_of_paths(home: Path) -> None:
     trailing = f"{home / 'folder'}/"
-    outlast("add", trailing, "--as", "me/slash", home=home).ok()
-    outlast("add", "folder", "--as", "me/relative", home=home, cwd=home).ok()
-    outlast("add", ".", "--as", "me/dot", home=home, cwd=home / "folder").ok()
+    inside("add", trailing, "--as", "me/slash", home=home).ok()
+    inside("add", "folder", "--as", "me/relative", home=home, cwd=home).ok()
+    inside("add", ".", "--as", "me/dot", home=home, cwd=home / "folder").ok()
     for name in ("me/slash", "me/relative", "me/dot"):
         assert contents(home / "archive", name) == FILES
 
 
 def test_the_archive_is_not_added_to_itself(home: Path) -> None:
     """It may be refused or done, but it ends, and nothing is damaged."""
-    call = outlast("add", home / "archive", "--as", "me/self", home=home)
+    call = inside("add", home / "archive", "--as", "me/self", home=home)
     if call.code != 0:
         call.failed("bad-name", "usage", "transient", "storage")
     check_archive(home / "archive")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,30 +54,32 @@ def client(home: Path, name: str, **call: Any) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    repo = HubRepo(tmp_path / "hub", "org/name")
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("hfcache") / "hub"
+    repo = HubRepo(root, "org/name")
     repo.commit({**FILES, "config.json": b'{"old": 1}'}, tags=["v1.0"])
     repo.commit(FILES)
-    HubRepo(tmp_path / "hub", "org/data", kind="dataset").commit({"a.parquet": b"PAR1"})
-    return tmp_path / "hub"
+    HubRepo(root, "org/data", kind="dataset").commit({"a.parquet": b"PAR1"})
+    return root
+
+
+@pytest.fixture(scope="session")
+def _filled(root: Path) -> Path:
+    """A home folder whose cache a real client filled, below HF_HOME as it does."""
+    home = root.with_name("filled")
+    home.mkdir()
+    with HubSim(root, mode="thread") as hub:
+        call = {"name": "snapshot_download", "endpoint": hub.url}
+        for revision in ("main", "v1.0"):
+            client(home, repo_id="org/name", revision=revision, **call)
+        client(home, repo_id="org/data", repo_type="dataset", **call)
+    return home
 
 
 @pytest.fixture
-def cache(root: Path, tmp_path: Path) -> Path:
-    """A cache that a real client filled, in the place where it does: below HF_HOME."""
-    with HubSim(root, mode="thread") as hub:
-        for revision in ("main", "v1.0"):
-            client(
-                tmp_path,
-                "snapshot_download",
-                repo_id="org/name",
-                revision=revision,
-                endpoint=hub.url,
-            )
-        client(
-            tmp_path, "snapshot_download", repo_id="org/data", repo_type="dataset", endpoint=hub.url
-        )
+def cache(_filled: Path, tmp_path: Path) -> Path:
+    shutil.copytree(_filled / "hf", tmp_path / "hf", symlinks=True)
     return tmp_path / "hf" / "hub"
 
 
@@ -170,9 +173,7 @@ def test_copies_where_asked(cache: Path, tmp_path: Path) -> None:
     check_archive(tmp_path / "archive")
 
 
-def test_adopting_completes_what_a_pull_left_out(
-    cache: Path, root: Path, tmp_path: Path
-) -> None:
+def test_adopting_completes_what_a_pull_left_out(cache: Path, root: Path, tmp_path: Path) -> None:
     """What adopt says it took must be there, and stay there."""
     assert cache.is_dir()
     with HubSim(root, mode="thread") as hub:
@@ -204,11 +205,19 @@ def test_a_cache_with_odd_things_in_it(cache: Path, tmp_path: Path) -> None:
     assert b"root:" not in b"".join(p.read_bytes() for p in tmp_path.glob("archive/blobs/*/*"))
 
 
-@pytest.fixture
-def archived(root: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def _pulled(root: Path) -> Path:
+    home = root.with_name("pulled")
+    home.mkdir()
     with HubSim(root, mode="thread") as hub:
         for target in ("org/name", "org/name@v1.0", "datasets/org/data"):
-            outlast("pull", target, "--from", hub.url, home=tmp_path).ok()
+            outlast("pull", target, "--from", hub.url, home=home).ok()
+    return home
+
+
+@pytest.fixture
+def archived(_pulled: Path, tmp_path: Path) -> Path:
+    shutil.copytree(_pulled / "archive", tmp_path / "archive")
     return tmp_path
 
 
@@ -230,8 +239,8 @@ def test_the_real_client_reads_our_layout_offline(archived: Path) -> None:
     sha = folder.name
     pinned = client(archived, "snapshot_download", repo_id="org/name", revision=sha, **offline)
     assert Path(pinned) == folder
-    data = {"repo_id": "org/data", "repo_type": "dataset"}
-    folder = Path(client(archived, "snapshot_download", **data, **offline))
+    dataset = {"repo_id": "org/data", "repo_type": "dataset"}
+    folder = Path(client(archived, "snapshot_download", **dataset, **offline))
     assert (folder / "a.parquet").read_bytes() == b"PAR1"
 
 
@@ -241,7 +250,9 @@ def test_the_client_finds_nothing_to_download_in_our_layout(archived: Path, root
         call = {"repo_id": "org/name", "cache_dir": cache, "endpoint": hub.url}
         folder = Path(client(archived, "snapshot_download", **call))
         assert not [entry for entry in file_requests(hub) if entry.method == "GET"]
-    assert {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} == set(FILES)
+    assert {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} == set(
+        FILES
+    )
     outlast("verify", home=archived).ok()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.call import outlast
+from tests.cli.call import inside
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import BIG, FILES, check_pulled, file_requests, tree
 
@@ -25,14 +25,14 @@ def hub(tmp_path: Path) -> Iterator[HubSim]:
 
 @pytest.fixture
 def pulled(hub: HubSim, tmp_path: Path) -> Path:
-    outlast("pull", "org/name", "--from", hub.url, home=tmp_path).ok()
+    inside("pull", "org/name", "--from", hub.url, home=tmp_path).ok()
     hub.clear_log()
     return tmp_path
 
 
 def blob(home: Path, path: str) -> Path:
-    shown = outlast("show", "org/name", "--json", home=home).ok().result
-    name = next(entry["sha256"] for entry in shown["files"] if entry["path"] == path)
+    shown = inside("show", "org/name", "--json", home=home).ok().result
+    name: str = next(entry["sha256"] for entry in shown["files"] if entry["path"] == path)
     return home / "archive" / "blobs" / name[:2] / name
 
 
@@ -47,52 +47,50 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [BIG, "config.json", "sub/tokenizer.json"])
-def test_a_flipped_byte_is_found_put_away_and_mended(
-    pulled: Path, hub: HubSim, path: str
-) -> None:
-    outlast("verify", home=pulled).ok()
+def test_a_flipped_byte_is_found_put_away_and_mended(pulled: Path, hub: HubSim, path: str) -> None:
+    inside("verify", home=pulled).ok()
     damaged = blob(pulled, path)
     flip(damaged)
     before = tree(pulled / "archive" / "blobs")
-    call = outlast("verify", "--json", home=pulled)
+    call = inside("verify", "--json", home=pulled)
     assert call.code == 4
     (problem,) = call.result["problems"]
     assert damaged.name in problem["path"]
     assert problem["code"] == "corrupt"
     assert tree(pulled / "archive" / "blobs") == before
-    text = outlast("verify", "org/name", home=pulled)
+    text = inside("verify", "org/name", home=pulled)
     assert (text.code, "1 problem" in text.out) == (4, True)
     assert "damaged" in text.err
-    outlast("pull", "org/name", "--from", hub.url, home=pulled).ok()
+    inside("pull", "org/name", "--from", hub.url, home=pulled).ok()
     assert file_requests(hub) == []  # a pull looks at names and sizes
-    assert outlast("verify", "--quarantine", home=pulled).code == 4
+    assert inside("verify", "--quarantine", home=pulled).code == 4
     assert not damaged.exists()
     assert (pulled / "archive" / "quarantine" / damaged.name).is_file()
-    assert "LOST" in outlast("show", "org/name", home=pulled).ok().out
-    absent = outlast("verify", "--json", home=pulled)
+    assert "LOST" in inside("show", "org/name", home=pulled).ok().out
+    absent = inside("verify", "--json", home=pulled)
     assert (absent.code, absent.result["problems"][0]["code"]) == (4, "absent")
-    outlast("pull", "org/name", "--from", hub.url, home=pulled).ok()
+    inside("pull", "org/name", "--from", hub.url, home=pulled).ok()
     assert {entry.file for entry in file_requests(hub)} == {path}
     check_pulled(pulled / "archive")
-    outlast("verify", home=pulled).ok()
+    inside("verify", home=pulled).ok()
 
 
 def test_verify_says_what_it_read(pulled: Path) -> None:
-    call = outlast("verify", "--json", home=pulled).ok()
+    call = inside("verify", "--json", home=pulled).ok()
     total = sum(map(len, FILES.values()))
     assert (call.result["blobs"], call.result["bytes"]) == (len(FILES), total)
     assert call.result["problems"] == []
-    text = outlast("verify", home=pulled).ok().out
+    text = inside("verify", home=pulled).ok().out
     assert "6 blobs" in text
     assert "all intact" in text
 
 
 def test_a_lost_blob(pulled: Path, hub: HubSim) -> None:
     blob(pulled, BIG).unlink()
-    call = outlast("verify", "--json", home=pulled)
+    call = inside("verify", "--json", home=pulled)
     assert (call.code, call.result["problems"][0]["code"]) == (4, "absent")
-    assert outlast("doctor", home=pulled).code == 1
-    outlast("pull", "org/name", "--from", hub.url, home=pulled).ok()
+    assert inside("doctor", home=pulled).code == 1
+    inside("pull", "org/name", "--from", hub.url, home=pulled).ok()
     check_pulled(pulled / "archive")
 
 
@@ -100,8 +98,8 @@ def test_a_blob_of_another_size(pulled: Path, hub: HubSim) -> None:
     path = blob(pulled, BIG)
     os.chmod(path, 0o644)
     os.truncate(path, 100)
-    assert outlast("verify", home=pulled).code == 4
-    outlast("pull", "org/name", "--from", hub.url, home=pulled).ok()
+    assert inside("verify", home=pulled).code == 4
+    inside("pull", "org/name", "--from", hub.url, home=pulled).ok()
     check_pulled(pulled / "archive")
 
 
@@ -207,7 +205,7 @@ def test_every_command_survives_damage(
     damage(pulled)
     blobs = tree(pulled / "archive" / "blobs")
     for arguments in (*READING, ["gc"], ["link", "org/name"], ["completion", "bash"]):
-        call = outlast(*arguments, home=pulled)
+        call = inside(*arguments, home=pulled)
         assert "Traceback" not in call.err, arguments
         assert call.code in {0, 1, 3, 4}, arguments
         if call.code in {3, 4} and arguments[0] != "verify":
@@ -224,58 +222,58 @@ def test_a_damaged_manifest_is_put_away_and_pulled_anew(
     pulled: Path, hub: HubSim, damage: Callable[[Path], None]
 ) -> None:
     damage(pulled)
-    assert outlast("doctor", home=pulled).code == 1
-    call = outlast("gc", home=pulled)
+    assert inside("doctor", home=pulled).code == 1
+    call = inside("gc", home=pulled)
     call.failed("corrupt", "malformed")
-    assert outlast("verify", "--quarantine", home=pulled).code == 4
-    outlast("pull", "org/name", "--from", hub.url, home=pulled).ok()
+    assert inside("verify", "--quarantine", home=pulled).code == 4
+    inside("pull", "org/name", "--from", hub.url, home=pulled).ok()
     check_pulled(pulled / "archive")
     assert file_requests(hub) == [] or {e.file for e in file_requests(hub)} <= set(FILES)
-    outlast("doctor", home=pulled).ok()
+    inside("doctor", home=pulled).ok()
 
 
 @pytest.mark.parametrize(
     "damage", [break_index, tear_index, drop_tables, newer_index], ids=lambda d: str(d.__name__)
 )
 def test_the_index_is_rebuilt(pulled: Path, damage: Callable[[Path], None]) -> None:
-    before = outlast("ls", "--json", home=pulled).ok().out
+    before = inside("ls", "--json", home=pulled).ok().out
     damage(pulled)
-    outlast("doctor", "--rebuild", home=pulled).ok()
-    assert outlast("ls", "--json", home=pulled).ok().out == before
+    inside("doctor", "--rebuild", home=pulled).ok()
+    assert inside("ls", "--json", home=pulled).ok().out == before
     check_pulled(pulled / "archive")
-    outlast("doctor", home=pulled).ok()
+    inside("doctor", home=pulled).ok()
 
 
 def test_an_index_that_is_gone_is_made_again(pulled: Path) -> None:
-    before = outlast("ls", "--json", home=pulled).ok().out
+    before = inside("ls", "--json", home=pulled).ok().out
     for path in (pulled / "archive").glob("index.sqlite*"):
         path.unlink()
-    assert outlast("ls", "--json", home=pulled).ok().out == before
+    assert inside("ls", "--json", home=pulled).ok().out == before
 
 
 def test_the_doctor_rebuilds_and_says_so(pulled: Path) -> None:
-    call = outlast("doctor", "--rebuild", home=pulled).ok()
+    call = inside("doctor", "--rebuild", home=pulled).ok()
     assert "index rebuilt from 1 manifest" in call.err
-    outlast("doctor", "--rebuild", "--json", home=pulled).ok()
+    inside("doctor", "--rebuild", "--json", home=pulled).ok()
 
 
 def test_the_doctor_on_a_healthy_archive(pulled: Path) -> None:
     before = tree(pulled / "archive" / "manifests"), tree(pulled / "archive" / "refs")
-    call = outlast("doctor", home=pulled).ok()
+    call = inside("doctor", home=pulled).ok()
     for check in ("python", "archive", "room", "file system", "manifests", "blobs", "index"):
         assert check in call.out
     assert (tree(pulled / "archive" / "manifests"), tree(pulled / "archive" / "refs")) == before
     assert list((pulled / "archive" / "tmp").iterdir()) == []
-    findings = outlast("doctor", "--json", home=pulled).ok().documents
+    findings = inside("doctor", "--json", home=pulled).ok().documents
     assert {"check", "health", "text", "mend"} <= findings[0].keys()
     assert not [finding for finding in findings if finding["health"] == "wrong"]
 
 
 def test_the_doctor_without_an_archive(tmp_path: Path) -> None:
-    call = outlast("doctor", home=tmp_path).ok()
+    call = inside("doctor", home=tmp_path).ok()
     assert "no archive" in call.out
     assert not (tmp_path / "archive").exists()
-    outlast("doctor", "--rebuild", home=tmp_path).failed("not-found", "storage")
+    inside("doctor", "--rebuild", home=tmp_path).failed("not-found", "storage")
     assert not (tmp_path / "archive").exists()
 
 
@@ -284,7 +282,7 @@ def test_the_doctor_names_the_damage_and_a_cure(
     pulled: Path, damage: Callable[[Path], None]
 ) -> None:
     damage(pulled)
-    call = outlast("doctor", "--json", home=pulled)
+    call = inside("doctor", "--json", home=pulled)
     wrong = [finding for finding in call.documents if finding.get("health") == "wrong"]
     healed = damage in {break_index, tear_index, newer_index, drop_tables}
     if not wrong and healed:
@@ -321,9 +319,9 @@ def test_archives_of_another_format(pulled: Path, text: str | None, code: str) -
     before = tree(pulled / "archive")
     accepted = {code, "storage", "corrupt"} if code == "malformed" else {code}
     for arguments in (["ls"], ["gc"], ["verify"], ["rm", "org/name"]):
-        outlast(*arguments, home=pulled).failed(*accepted)
+        inside(*arguments, home=pulled).failed(*accepted)
     if text is not None:
-        outlast("add", __file__, "--as", "me/x", home=pulled).failed(*accepted)
+        inside("add", __file__, "--as", "me/x", home=pulled).failed(*accepted)
         assert tree(pulled / "archive") == before
 
 
@@ -333,4 +331,4 @@ def test_a_copied_archive_works_elsewhere(pulled: Path) -> None:
     for path in (pulled / "copy").glob("index.sqlite*"):
         path.unlink()
     check_pulled(pulled / "copy")
-    outlast("verify", "--home", pulled / "copy", home=pulled).ok()
+    inside("verify", "--home", pulled / "copy", home=pulled).ok()

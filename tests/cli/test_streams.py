@@ -202,12 +202,12 @@ def as_nobody(*arguments: str | Path, home: Path, env: dict[str, str]) -> tuple[
 
 
 @pytest.fixture
-def readable(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def readable(home: Path) -> Path:
     """The archive where another user may read it but not write."""
     folder = Path("/tmp") / f"outlast-test-{os.getpid()}-{home.name}"  # noqa: S108 - root's alone
     folder.mkdir(mode=0o755)
     shutil.copytree(home / "archive", folder / "archive")
-    os.chmod(folder / "archive", 0o755)
+    os.chmod(folder / "archive", 0o755)  # noqa: S103 - another user is to read it
     return folder
 
 
@@ -243,7 +243,7 @@ def test_a_read_only_archive_is_not_written(readable: Path, command: str) -> Non
 @pytest.mark.rootonly
 @pytest.mark.parametrize("archive", ["/nonexistent/archive", "/root/archive", "/proc/1/archive"])
 def test_a_home_that_cannot_be_made(archive: str, tmp_path: Path) -> None:
-    env = {name: "/nonexistent" for name in ("HOME", "HF_HOME", "XDG_CONFIG_HOME")}
+    env = dict.fromkeys(("HOME", "HF_HOME", "XDG_CONFIG_HOME"), "/nonexistent")
     env["OUTLAST_HOME"] = archive
     code, err = as_nobody("add", "/etc/hostname", "--as", "me/x", home=tmp_path, env=env)
     assert code == 8, err
@@ -253,7 +253,13 @@ def test_a_home_that_cannot_be_made(archive: str, tmp_path: Path) -> None:
 
 @pytest.mark.rootonly
 def test_a_user_without_a_home(tmp_path: Path) -> None:
-    env = {"HOME": "", "XDG_DATA_HOME": "", "OUTLAST_HOME": "", "HF_HOME": "", "XDG_CONFIG_HOME": ""}
+    env = {
+        "HOME": "",
+        "XDG_DATA_HOME": "",
+        "OUTLAST_HOME": "",
+        "HF_HOME": "",
+        "XDG_CONFIG_HOME": "",
+    }
     code, err = as_nobody("ls", home=tmp_path, env=env)
     assert "Traceback" not in err
     assert code in {2, 3, 8}, err
@@ -266,4 +272,7 @@ def test_the_installed_command(home: Path) -> None:
     done = subprocess.run(
         [script, "ls", "--json"], env=environment(home), capture_output=True, check=True
     )
-    assert {json.loads(line)["repo"] for line in done.stdout.splitlines()} == {"me/mine", "me/other"}
+    assert {json.loads(line)["repo"] for line in done.stdout.splitlines()} == {
+        "me/mine",
+        "me/other",
+    }

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -120,7 +121,11 @@ def test_a_full_disk(full: World, disk: Disk, command: str, leave: int) -> None:
     disk.free()
     WRITING[command](full).ok()
     full.check_past()
-    expected = {"pull": ("org/new", NEW), "add": ("me/mine", FOLDER), "adopt": ("org/cached", CACHED)}
+    expected = {
+        "pull": ("org/new", NEW),
+        "add": ("me/mine", FOLDER),
+        "adopt": ("org/cached", CACHED),
+    }
     if command in expected:
         name, files = expected[command]
         assert contents(full.archive, name) == files
@@ -258,6 +263,9 @@ def test_a_mirror_on_a_full_disk(full: World, disk: Disk) -> None:
             except (OSError, urllib.error.HTTPError):
                 return None
 
+        def serves(path: str) -> bool:
+            return ask(path) == NEW[path]
+
         disk.eat()
         for path in ("model-1.safetensors", "small.bin", "text-1.txt"):
             assert ask(path) in {None, NEW[path]}
@@ -265,7 +273,7 @@ def test_a_mirror_on_a_full_disk(full: World, disk: Disk) -> None:
         full.check_past()
         disk.free()
         for path in ("model-1.safetensors", "small.bin", "text-1.txt"):
-            until(lambda path=path: ask(path) == NEW[path], f"{path} is served again")
+            until(partial(serves, path), f"{path} is served again")
     full.check_past()
 
 

@@ -160,9 +160,10 @@ def test_killed(
     operation = OPERATIONS[number % len(OPERATIONS)]
     style = STYLES[number // len(OPERATIONS) % len(STYLES)]
     random = Random(f"{SEED} {number}")
+    extent = extents(operation)
     for _ in range(_TRIES):
         world = prepare(operation, fresh(template, tmp_path / "home", shared_hub))
-        call = strike(operation, style, extents(operation), world, random)
+        call = strike(operation, style, extent, world, random)
         if call.code == -signal.SIGKILL:
             break
         assert call.code == 0, call.err

@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import subprocess
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import pytest
 
 from outlast.model.names import Target
 from outlast.store.archive import Archive
-from tests.cli.call import Call, finish, outlast, start, until
+from tests.cli.call import Call, Process, finish, outlast, start, until
 from tests.crash.world import BASE, FOLDER, NEW, OLD, SHARED, World
 from tests.hubsim import HubRepo
 from tests.pull.kit import MIB, check_archive, contents, file_requests, sent
@@ -33,11 +32,11 @@ def slow(world: World, request: pytest.FixtureRequest) -> World:
     return world
 
 
-def pull_new(world: World, *more: str) -> "subprocess.Popen[bytes]":
+def pull_new(world: World, *more: str) -> Process:
     return start("pull", "org/new", "--from", world.hub.url, *more, home=world.home)
 
 
-def while_running(process: "subprocess.Popen[bytes]", *arguments: str, home: Path) -> list[Call]:
+def while_running(process: Process, *arguments: str, home: Path) -> list[Call]:
     """Runs another command again and again until `process` has ended."""
     calls = []
     while process.poll() is None:

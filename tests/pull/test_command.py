@@ -52,9 +52,9 @@ def test_for_programs(hub: HubSim, tmp_path: Path) -> None:
 
 def test_errors_for_programs(hub: HubSim, tmp_path: Path) -> None:
     call = outlast("pull", "org/absent", "--json", "--from", hub.url, home=tmp_path)
-    call.failed("access-denied")
+    call.failed("repo-not-found")
     assert call.result.keys() == {"type", "code", "message", "hint"}
-    assert (call.result["type"], call.result["code"]) == ("error", "access-denied")
+    assert (call.result["type"], call.result["code"]) == ("error", "repo-not-found")
 
 
 def test_several_sources_are_told_apart(hub: HubSim, tmp_path: Path) -> None:

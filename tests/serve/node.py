@@ -22,6 +22,7 @@ for name, value in json.loads(sys.argv.pop(1)).items():
     module, _, constant = name.rpartition(".")
     getattr(importlib.import_module(module), constant)
     setattr(importlib.import_module(module), constant, value)
+exec(sys.argv.pop(1))
 from outlast.cli.main import main
 main()
 """
@@ -60,7 +61,8 @@ def until(holds: Callable[[], object], what: str = "a condition") -> None:
 
 class Node:
     """`outlast serve` on the archive in `home`. Its stderr goes to a file, the same after
-    a restart; `tuned` replaces constants of its modules, by their full names, before it starts.
+    a restart; `tuned` replaces constants of its modules, by their full names, before it starts, and
+    `sabotage` is Python that runs then.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Node:
         *flags: str,
         env: Mapping[str, str] | None = None,
         tuned: Mapping[str, Any] | None = None,
+        sabotage: str = "",
     ) -> None:
         self.home = home
         self.url = ""
@@ -76,6 +79,7 @@ class Node:
         self.log = home.with_name(f"{home.name}-{next(_numbers)}.log")
         self._env = env
         self._tuned = tuned or {}
+        self._sabotage = sabotage
         self.process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -87,7 +91,9 @@ class Node:
 
     def start(self) -> None:
         assert self.process is None, "already running"
-        command = ["-c", _TUNED, json.dumps(self._tuned)] if self._tuned else ["-m", "outlast"]
+        command = ["-m", "outlast"]
+        if self._tuned or self._sabotage:
+            command = ["-c", _TUNED, json.dumps(self._tuned), self._sabotage]
         where = ["--listen", "127.0.0.1:0", "--home", str(self.home)]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(

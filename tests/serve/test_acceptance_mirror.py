@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -78,66 +78,64 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Repo:
 def _file_fault(luck: random.Random) -> dict[str, Any]:
     """Something that happens to a file on its way."""
     at = luck.randrange(SIZE)
-    return luck.choice(
-        [
-            {"action": "flip", "at": at},
-            {"action": "flip", "at": luck.choice([0, SIZE - 1, 6 * MIB + 4, 9, MIB])},
-            {"action": "flip", "at": at, "mask": 255, "count": luck.randint(1, 4)},
-            {"action": "changed", "skip": luck.randint(0, 6)},
-            {"action": "changed", "etag": "other", "skip": luck.randint(0, 6)},
-            {"action": "truncate", "at": luck.randrange(4 * MIB)},
-            {"action": "reset", "at": luck.randrange(4 * MIB)},
-            {"action": "stall", "at": luck.randrange(MIB), "count": 1},
-            {"action": "slow", "rate": luck.choice([2 * MIB, 8 * MIB])},
-            {"action": "delay", "seconds": luck.choice([0.1, 1, 6])},
-            {"action": "content_range", "shift": luck.choice([1, -1, MIB])},
-            {"action": "ignore_range"},
-            {"action": "length", "delta": luck.choice([-5, 5, -MIB])},
-            {"action": "redirect_cdn"},
-            {"action": "redirect_cdn", "expires_in": -5},
-            {"action": "redirect_loop"},
-            {"action": "gzip"},
-            {"action": "status", "status": 404, "code": "EntryNotFound"},
-            {"action": "headers", "drop": ["Content-Length", "ETag"]},
-            {"action": "headers", "drop": ["Content-Range"]},
-        ]
-    ) | {"what": "resolve"}
+    kinds: list[dict[str, Any]] = [
+        {"action": "flip", "at": at},
+        {"action": "flip", "at": luck.choice([0, SIZE - 1, 6 * MIB + 4, 9, MIB])},
+        {"action": "flip", "at": at, "mask": 255, "count": luck.randint(1, 4)},
+        {"action": "changed", "skip": luck.randint(0, 6)},
+        {"action": "changed", "etag": "other", "skip": luck.randint(0, 6)},
+        {"action": "truncate", "at": luck.randrange(4 * MIB)},
+        {"action": "reset", "at": luck.randrange(4 * MIB)},
+        {"action": "stall", "at": luck.randrange(MIB), "count": 1},
+        {"action": "slow", "rate": luck.choice([2 * MIB, 8 * MIB])},
+        {"action": "delay", "seconds": luck.choice([0.1, 1, 6])},
+        {"action": "content_range", "shift": luck.choice([1, -1, MIB])},
+        {"action": "ignore_range"},
+        {"action": "length", "delta": luck.choice([-5, 5, -MIB])},
+        {"action": "redirect_cdn"},
+        {"action": "redirect_cdn", "expires_in": -5},
+        {"action": "redirect_loop"},
+        {"action": "gzip"},
+        {"action": "status", "status": 404, "code": "EntryNotFound"},
+        {"action": "headers", "drop": ["Content-Length", "ETag"]},
+        {"action": "headers", "drop": ["Content-Range"]},
+    ]
+    return {"what": "resolve", **luck.choice(kinds)}
 
 
 def _any_fault(luck: random.Random) -> dict[str, Any]:
     """Something that happens to any request."""
-    wait = luck.choice([{}, {"retry_after": 0}, {"retry_after": 2}, {"retry_after": 60}])
-    return luck.choice(
-        [
-            {"action": "status", "status": 429, **wait},
-            {"action": "status", "status": 503, **wait},
-            {"action": "status", "status": luck.choice([401, 403, 404, 500, 502, 504])},
-            {"action": "reset", "at": luck.randrange(200)},
-            {"action": "truncate", "at": luck.randrange(200)},
-            {"action": "delay", "seconds": luck.choice([0.1, 2])},
-        ]
-    )
+    waits: list[dict[str, Any]] = [{}, *({"retry_after": seconds} for seconds in (0, 2, 60))]
+    wait = luck.choice(waits)
+    kinds: list[dict[str, Any]] = [
+        {"action": "status", "status": 429, **wait},
+        {"action": "status", "status": 503, **wait},
+        {"action": "status", "status": luck.choice([401, 403, 404, 500, 502, 504])},
+        {"action": "reset", "at": luck.randrange(200)},
+        {"action": "truncate", "at": luck.randrange(200)},
+        {"action": "delay", "seconds": luck.choice([0.1, 2])},
+    ]
+    return luck.choice(kinds)
 
 
 def _listing_fault(luck: random.Random) -> dict[str, Any]:
     """Something that is wrong with what the hub tells of a repo."""
-    kinds = ["truncated", "garbage", "html", "empty", "wrong_type", "bad_utf8"]
-    return luck.choice(
-        [
-            {"action": "malformed_json", "kind": luck.choice(kinds)},
-            {"action": "huge_json", "depth": 100_000},
-            {"action": "size", "delta": luck.choice([-5, 5]), "file": "model-1*", "count": 1},
-            {"action": "delay", "seconds": 6, "what": "info"},
-            {"action": "stall", "at": 9, "what": "info", "count": 1},
-            {"action": "redirect_loop", "what": "info"},
-        ]
-    )
+    odd = luck.choice(["truncated", "garbage", "html", "empty", "wrong_type", "bad_utf8"])
+    kinds: list[dict[str, Any]] = [
+        {"action": "malformed_json", "kind": odd},
+        {"action": "huge_json", "depth": 100_000},
+        {"action": "size", "delta": luck.choice([-5, 5]), "file": "model-1*", "count": 1},
+        {"action": "delay", "seconds": 6, "what": "info"},
+        {"action": "stall", "at": 9, "what": "info", "count": 1},
+        {"action": "redirect_loop", "what": "info"},
+    ]
+    return luck.choice(kinds)
 
 
-def mix(luck: random.Random) -> list[dict[str, Any]]:
+def mix(luck: random.Random) -> list[Mapping[str, Any]]:
     """One to four rules; most of them hold for some requests only."""
     makers = [_file_fault, _file_fault, _file_fault, _any_fault, _listing_fault]
-    rules = []
+    rules: list[Mapping[str, Any]] = []
     for _ in range(luck.randint(1, 4)):
         rule = luck.choice(makers)(luck)
         rules.append({"p": luck.choice([0.1, 0.3, 0.6, 1]), **rule})

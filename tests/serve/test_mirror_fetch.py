@@ -1,4 +1,4 @@
-"""A mirror in front of a hub: it fetches once, keeps what it fetched, and asks as little as it can."""
+"""A mirror in front of a hub: it fetches once, keeps what came, and asks as little as it can."""
 
 import json
 from collections.abc import Iterator

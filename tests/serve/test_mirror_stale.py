@@ -121,7 +121,7 @@ class TestUpstreamInTrouble:
         finally:
             hub.start()
 
-    def test_it_comes_back(self, sample: Sample, hub: HubSim, home: Path) -> None:
+    def test_it_comes_back(self, hub: HubSim, home: Path) -> None:
         hub.set_faults([{"action": "status", "status": 503}])
         tuned = {"outlast.ops.answers._DOWN_FOR": 0.0, "outlast.ops.lanes._FIRST_WAIT": 0.01}
         with Node(home, "--upstream", hub.url, tuned=tuned) as node:
@@ -178,7 +178,7 @@ class TestUpstreamChangesItsMind:
                 assert asked
                 assert len(asked) == len(set(asked)), "each ref is asked for once at most"
 
-    def test_a_branch_is_deleted(self, sample: Sample, root: Path, home: Path) -> None:
+    def test_a_branch_is_deleted(self, root: Path, home: Path) -> None:
         state = root / "models" / "org" / "model" / "repo.json"
         with HubSim(root, mode="thread") as hub:
             state.write_text(state.read_text().replace("feature/x", "feature/y"))

@@ -1,6 +1,7 @@
 """The hub sends wrong bytes: no client ever ends up with a complete wrong file."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,11 @@ class Case:
     def __init__(self, root: Path) -> None:
         self.data = weights(root / "weights", SIZE)
         self.digest = sha256(self.data)
-        files = {FILE: root / "weights", "config.json": b"{}", "small.bin": self.data[:MIB]}
+        files: dict[str, Any] = {
+            FILE: root / "weights",
+            "config.json": b"{}",
+            "small.bin": self.data[:MIB],
+        }
         self.commit = HubRepo(root / "hub", REPO).commit(files)
         self.target = target(FILE, REPO, self.commit.sha)
         self.hub = HubSim(root / "hub", mode="thread")
@@ -107,7 +112,7 @@ class TestOneHub:
         with Node(tmp_path / "home", "--upstream", case.hub.url) as node:
             client = case.client()
             client.fetch(node.url)
-            until(lambda: (node.home / "unverified").exists(), "a mark of what was sent")
+            until((node.home / "unverified").exists, "a mark of what was sent")
             node.kill()
             case.hub.set_faults([])
             node.start()
@@ -142,7 +147,12 @@ class TestOneHub:
             assert once(node.url, asked).status == 200
 
     @pytest.mark.parametrize(
-        "span", [(0, 8 * MIB - 1), (MIB, 2 * MIB - 1), (4 * MIB, SIZE - 2)], ids=str
+        "span",
+        [
+            *((0, 8 * MIB - 1), (MIB, 2 * MIB - 1), (4 * MIB, SIZE - 2)),
+            *((5 * MIB, 5 * MIB + 15), (5 * MIB + 4, 5 * MIB + 6)),
+        ],
+        ids=str,
     )
     def test_parts_of_a_file_could_be_put_together(
         self, case: Case, tmp_path: Path, span: tuple[int, int]
@@ -266,3 +276,36 @@ class TestTwoHubs:
             client = case.client()
             client.insist(node.url, tries=40)
             assert case.right(client)
+
+
+WAITS = """
+import os, time
+from outlast.ops.mirror import Mirror
+real = Mirror.open
+def wait(self, view, path):
+    while os.path.exists({flag!r}):
+        time.sleep(0.01)
+    return real(self, view, path)
+Mirror.open = wait
+"""
+
+
+def test_the_fetch_is_another_one_by_the_time_a_client_joins_it(case: Case, tmp_path: Path) -> None:
+    """A client resumes; before its request gets to the file, the fetch that it came from has
+    failed, and a right one begins.
+    """
+    case.lie(5 * MIB + 5)
+    flag = tmp_path / "flag"
+    sabotage = WAITS.format(flag=str(flag))
+    with Node(tmp_path / "home", "--upstream", case.hub.url, *SLOW, sabotage=sabotage) as node:
+        client = case.client()
+        client.fetch(node.url, stop=10 * MIB)
+        flag.touch()
+        with ThreadPoolExecutor(1) as pool:
+            resumed = pool.submit(client.fetch, node.url)
+            until(lambda: node.metric("outlast_sources_banned_total"), "the verdict")
+            case.hub.set_faults([])
+            flag.unlink()
+            resumed.result()
+        client.insist(node.url)
+        assert case.right(client)

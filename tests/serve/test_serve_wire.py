@@ -93,7 +93,7 @@ def _lines_of(served: Served, agent: str) -> list[dict[str, object]]:
     return [line for line in served.node.access() if line.get("user-agent") == agent]
 
 
-HOSTILE = {
+HOSTILE: dict[str, str | bytes] = {
     "dots": f"/{MODEL}/resolve/main/../../../../etc/passwd",
     "encoded dots": f"/{MODEL}/resolve/main/%2e%2e/%2E%2E/%2e%2e/etc/passwd",
     "encoded slashes": f"/{MODEL}/resolve/main/..%2f..%2f..%2fetc%2fpasswd",
@@ -172,7 +172,9 @@ BROKEN = {
     "bare line feed": f"GET {FILE} HTTP/1.1\r\nHost: x\r\nRange: bytes=0-0\nA: b\r\n\r\n".encode(),
     "folded header": f"GET {FILE} HTTP/1.1\r\nHost: x\r\n A: b\r\n\r\n".encode(),
     "space before colon": f"GET {FILE} HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n".encode(),
-    "two lengths": b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+    "two lengths": (
+        b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"
+    ),
     "length and chunks": (
         b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"

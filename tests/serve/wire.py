@@ -58,7 +58,7 @@ class Wire:
         self.sock.sendall(data)
 
     def ask(
-        self, target: str | bytes, method: str = "GET", body: bytes = b"", **headers: str
+        self, target: str | bytes, method: str = "GET", body: bytes = b"", /, **headers: str
     ) -> None:
         """Sends a request whose target goes out as it is."""
         raw = target if isinstance(target, bytes) else target.encode()
@@ -123,7 +123,7 @@ class Wire:
 
 
 def once(
-    url: str, target: str | bytes, method: str = "GET", body: bytes = b"", **headers: str
+    url: str, target: str | bytes, method: str = "GET", body: bytes = b"", /, **headers: str
 ) -> Reply:
     """One request on a connection of its own."""
     with Wire(url) as wire:

@@ -161,6 +161,26 @@ def test_sealing_does_not_lose_what_another_process_acknowledged_meanwhile(
     check_f1_is_kept(archive)
 
 
+def test_sealing_sees_what_is_noted_while_it_writes(archive: Archive) -> None:
+    noted: list[int] = []
+
+    def other_process(number: int, step: str) -> None:
+        if step == "fsync" and not noted:  # it has read the draft and writes the manifest
+            noted.append(number)
+            add(archive, "f1")
+
+    with archive.writer() as one, archive.writer() as two:
+        archive.drafts.start(one, LISTED)
+        put(archive, two, CONTENTS["f0"], CONTENTS["f1"])
+        add(archive, "f0")
+        sealed = archive.load(REPO, COMMIT)
+        assert isinstance(sealed, Revision)
+        with seeing(FaultyOs(hook=other_process)):
+            archive.put_revision(one, sealed)
+        assert noted
+    check_f1_is_kept(archive)
+
+
 def test_adding_after_another_process_sealed_is_not_silently_lost(archive: Archive) -> None:
     with archive.writer() as one, archive.writer() as two:
         archive.drafts.start(one, LISTED)

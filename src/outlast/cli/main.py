@@ -3,13 +3,14 @@
 import importlib
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from outlast import __version__
 from outlast.cli.edge import report, usage_error
 from outlast.model.errors import OutlastError, UsageError
+from outlast.store.disk import storage_error
 
 COMMANDS = {
     "pull": ("outlast.cli.pull:pull", "Archive a model from a hub or mirror."),
@@ -27,6 +28,7 @@ COMMANDS = {
     "completion": ("outlast.cli.completion:completion", "Print a shell's completion script."),
 }
 
+_BROKEN_PIPE = 141
 _EPILOG = """\b
 Examples:
   outlast pull Qwen/Qwen3-0.6B             archive a model from the hub
@@ -55,6 +57,12 @@ class Lazy(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # before click makes an exit status of 1 of it
+            _leave_broken_pipe()
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Commands"):
@@ -71,11 +79,21 @@ def outlast() -> None:
     """Keep open-weight AI models available, verified and runnable, whoever stops hosting them."""
 
 
-def main(arguments: list[str] | None = None) -> Any:
-    """Entry point: maps every expected error to one line and an exit status, once."""
+def _leave_broken_pipe() -> NoReturn:
+    """Who read our output has gone: ends as a program does that SIGPIPE kills."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(_BROKEN_PIPE)
+
+
+def _open_streams() -> None:
     for name in ("stdout", "stderr"):  # closed by the caller: then nobody wants to read it
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open to the end
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point: maps every expected error to one line and an exit status, once."""
+    _open_streams()
     try:
         result = outlast.main(arguments, prog_name="outlast", standalone_mode=False)
         sys.stdout.flush()
@@ -90,6 +108,7 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.stderr.write("outlast: interrupted\n")
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        _leave_broken_pipe()
+    except OSError as error:  # as of a full disk that our output goes to
+        sys.exit(report(storage_error(error, "the output")))
     sys.exit(result if isinstance(result, int) else 0)

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Self
 
 from aiohttp import web
@@ -59,6 +59,10 @@ class Span:
     stop: int
     partial: bool
 
+    def resumes(self, size: int) -> bool:
+        """Whether this continues a file to its end, from a beginning that the client has."""
+        return self.start > 0 and self.stop == size
+
     def headers(self, size: int) -> dict[str, str]:
         if not self.partial:
             return {}
@@ -81,12 +85,6 @@ def choose_span(request: web.Request, entry: FileEntry) -> Span | web.Response:
     return Span(*found, partial=True)
 
 
-def _response(span: Span, headers: Mapping[str, str]) -> web.StreamResponse:
-    response = web.StreamResponse(status=206 if span.partial else 200, headers=headers)
-    response.content_length = span.stop - span.start
-    return response
-
-
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One response on its way out: to whom, what, and who counts the bytes."""
@@ -96,26 +94,43 @@ class Delivery:
     headers: Mapping[str, str]
     limits: Limits
     count: Count
+    begun: Callable[[web.StreamResponse], None]
+    """Told of the response once its headers are out: from then on only bytes may follow."""
+
+    def whole(self) -> Self:
+        """The same, of all bytes of the file."""
+        size = int(self.headers["X-Linked-Size"])
+        headers = {name: text for name, text in self.headers.items() if name != "Content-Range"}
+        return replace(self, span=Span(0, size, partial=False), headers=headers)
+
+    async def _begin(self) -> web.StreamResponse:
+        response = web.StreamResponse(
+            status=206 if self.span.partial else 200, headers=self.headers
+        )
+        response.content_length = self.span.stop - self.span.start
+        await response.prepare(self.request)
+        self.begun(response)
+        return response
 
     async def send_blob(self, file: BinaryIO) -> web.StreamResponse:
         """Sends the span from a verified blob."""
-        response = _response(self.span, self.headers)
-        await response.prepare(self.request)
+        response = await self._begin()
         await self._send(response, file, self.span.start, self.span.stop)
         return response
 
-    async def send_arriving(self, arriving: Arriving) -> web.StreamResponse | None:
+    async def send_arriving(
+        self, arriving: Arriving, reader: "ArrivingReader"
+    ) -> web.StreamResponse | None:
         """Sends the span while the file arrives; None where the file came to be a blob before
         anything was sent. Raises the fetch's error where nothing was sent yet.
         """
-        with ArrivingReader(arriving) as reader:
-            readable = await reader.wait_beyond(self.span.start, whole=not self._may_stream)
-            fd = None if arriving.finished else arriving.open()
-            if fd is None:
-                await reader.wait_beyond(self.span.start, whole=True)
-                return None
-            with os.fdopen(fd, "rb") as file:
-                return await self._stream(file, reader, readable)
+        readable = await reader.wait_beyond(self.span.start, whole=not self._may_stream)
+        fd = None if arriving.finished else arriving.open()
+        if fd is None:
+            await reader.wait_beyond(self.span.start, whole=True)
+            return None
+        with os.fdopen(fd, "rb") as file:
+            return await self._stream(file, reader, readable)
 
     @property
     def _may_stream(self) -> bool:
@@ -128,13 +143,12 @@ class Delivery:
     async def _stream(
         self, file: BinaryIO, reader: "ArrivingReader", readable: int
     ) -> web.StreamResponse:
-        response = _response(self.span, self.headers)
-        await response.prepare(self.request)
+        response = await self._begin()
         position = self.span.start
         while position < self.span.stop:
             stop = min(readable, self.span.stop, position + _SLICE)
             if not reader.may_continue:
-                return _close_short(self.request, response)
+                return close_short(self.request, response)
             if not await self._send(response, file, position, stop):
                 return response
             position = stop
@@ -142,7 +156,7 @@ class Delivery:
                 try:
                     readable = await reader.wait_beyond(position)
                 except OutlastError:
-                    return _close_short(self.request, response)
+                    return close_short(self.request, response)
         return response
 
     async def _send(
@@ -162,7 +176,7 @@ class Delivery:
             return False
         if start + sent == stop:
             return True
-        _close_short(self.request, response)
+        close_short(self.request, response)
         return False
 
 
@@ -181,6 +195,13 @@ class ArrivingReader:
 
     def __exit__(self, *_exc: object) -> None:
         self._arriving.unlisten(self._notify)
+
+    @property
+    def may_resume(self) -> bool:
+        """Whether a client that has a beginning of this file surely has it from this very fetch,
+        which has not proved wrong so far.
+        """
+        return self._arriving.first_to_stream and self._epoch == self._arriving.epoch == 0
 
     def _notify(self) -> None:
         # From a thread of the transfer; the loop may be gone when the server stops.
@@ -208,7 +229,7 @@ class ArrivingReader:
         return self._arriving.may_continue(self._epoch)
 
 
-def _close_short(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+def close_short(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
     """Ends the connection before the promised length: with FIN, so that clients see a clean end
     and may resume, and not with RST.
     """

@@ -63,7 +63,12 @@ class Gate:
     """
 
     def __init__(
-        self, make: Callable[[], asyncio.BaseProtocol], most: int, metrics: Metrics
+        self,
+        make: Callable[[], asyncio.BaseProtocol],
+        most: int,
+        metrics: Metrics,
+        *,
+        stall: float,
     ) -> None:
         self._make = make
         self._most = most
@@ -71,6 +76,8 @@ class Gate:
         self._silent: dict[asyncio.BaseProtocol, float] = {}
         self._open: set[asyncio.BaseProtocol] = set()
         self._new: set[asyncio.BaseProtocol] = set()
+        self._stall = stall
+        self._unsent: dict[asyncio.BaseProtocol, tuple[int, float]] = {}
 
     def __call__(self) -> asyncio.BaseProtocol:
         # A protocol has no transport before it is connected, nor after it is closed: those of
@@ -100,12 +107,28 @@ class Gate:
         while True:
             await asyncio.sleep(_SWEEP_EVERY)
             now = time.monotonic()
+            self._drop_stuck(now)
             for protocol, since in list(self._silent.items()):
                 if now - since > _IDLE_AT_START:
                     self._silent.pop(protocol)
                     transport = getattr(protocol, "transport", None)
                     if transport is not None:
                         transport.close()
+
+    def _drop_stuck(self, now: float) -> None:
+        """Drops clients that have taken nothing of what waits for them (of answers that are not
+        files) for too long.
+        """
+        waiting = {}
+        for protocol in self._open:
+            transport = getattr(protocol, "transport", None)
+            if transport is None or not (size := transport.get_write_buffer_size()):
+                continue
+            before, since = self._unsent.get(protocol, (-1, now))
+            waiting[protocol] = (size, since if size == before else now)
+            if now - waiting[protocol][1] > self._stall:
+                transport.abort()
+        self._unsent = waiting
 
 
 class _Busy(asyncio.Protocol):

@@ -12,7 +12,15 @@ from urllib.parse import parse_qs, quote, urlencode
 from aiohttp import web
 
 from outlast.daemon import documents
-from outlast.daemon.files import Delivery, Limits, Span, choose_span, file_headers
+from outlast.daemon.files import (
+    ArrivingReader,
+    Delivery,
+    Limits,
+    Span,
+    choose_span,
+    close_short,
+    file_headers,
+)
 from outlast.daemon.guard import Gate, Tokens
 from outlast.daemon.log import log_bug, log_line
 from outlast.daemon.metrics import Metrics
@@ -49,6 +57,10 @@ class Exchange:
     what: str = "?"
     sent: int = 0
     found: Found | None = None
+    response: web.StreamResponse | None = None
+
+    def begin(self, response: web.StreamResponse) -> None:
+        self.response = response
 
     def count(self, length: int) -> None:
         self.sent += length
@@ -97,15 +109,8 @@ class Hub:
         response: web.StreamResponse
         try:
             response = await self._route(exchange, parse(request.rel_url.raw_path))
-        except OutlastError as error:
-            response = error_reply(error)
-        except ConnectionError:  # the client is gone; the line says how far it got
-            response = failure(499, "", "the client closed the connection")
-        except web.HTTPException as error:  # what aiohttp itself refuses, as a body too large
-            response = failure(error.status, "", error.reason)
-        except Exception:  # noqa: BLE001 - a bug: the client gets a reply, the log the traceback
-            log_bug(exchange.what)
-            response = failure(500, "", "a bug in outlast: the server's log has the traceback")
+        except Exception as error:  # noqa: BLE001 - told apart, and bugs are logged
+            response = self._failed(exchange, error)
         seconds = time.monotonic() - started
         what = exchange.what
         self._metrics.requests.labels(what, request.method, response.status).inc()
@@ -113,6 +118,22 @@ class Hub:
         self._metrics.sent.inc(exchange.sent)
         _log(exchange, response, seconds)
         return response
+
+    def _failed(self, exchange: Exchange, error: Exception) -> web.StreamResponse:
+        """The reply to a request that failed; or, where its headers are out already, the end of
+        its connection, because nothing but the promised bytes may follow.
+        """
+        if not isinstance(error, OutlastError | ConnectionError | web.HTTPException):
+            log_bug(exchange.what)
+        if exchange.response is not None:
+            return close_short(exchange.request, exchange.response)
+        if isinstance(error, OutlastError):
+            return error_reply(error)
+        if isinstance(error, ConnectionError):  # the line says how far it got
+            return failure(499, "", "the client closed the connection")
+        if isinstance(error, web.HTTPException):  # what aiohttp refuses, as a body too large
+            return failure(error.status, "", error.reason)
+        return failure(500, "", "a bug in outlast: the server's log has the traceback")
 
     async def _route(self, exchange: Exchange, route: Route) -> web.StreamResponse:
         request = exchange.request
@@ -171,20 +192,34 @@ class Hub:
         span = choose_span(request, entry)
         if not isinstance(span, Span):
             return span
-        resumes = span.start > 0 and span.stop == entry.size
-        if resumes and not await self._threaded(self._mirror.may_resume, entry):
-            span = Span(0, entry.size, partial=False)  # clients then start over
         headers |= span.headers(entry.size)
-        delivery = Delivery(request, span, headers, self._limits, exchange.count)
+        delivery = Delivery(request, span, headers, self._limits, exchange.count, exchange.begin)
         source = await self._threaded(self._mirror.open, view, path)
         if isinstance(source, Arriving):
-            response = await delivery.send_arriving(source)
+            return await self._send_arriving(delivery, source)
+        if span.resumes(entry.size) and not await self._threaded(self._mirror.may_resume, entry):
+            delivery = delivery.whole()  # the client then starts over
+        return await self._send_blob(delivery, source)
+
+    async def _send_arriving(self, delivery: Delivery, arriving: Arriving) -> web.StreamResponse:
+        """A client that resumes gets the whole file, unless its beginning can only be ours. That
+        is judged by the fetch that it will read from.
+        """
+        resumes = delivery.span.resumes(arriving.entry.size)
+        with ArrivingReader(arriving) as reader:
+            if resumes and not reader.may_resume:
+                delivery = delivery.whole()
+            response = await delivery.send_arriving(arriving, reader)
             if response is not None:
                 return response
-            source = source.entry
-        if source.sha256 is None:
+            if resumes and not reader.may_resume:
+                delivery = delivery.whole()
+        return await self._send_blob(delivery, arriving.entry)
+
+    async def _send_blob(self, delivery: Delivery, entry: FileEntry) -> web.StreamResponse:
+        if entry.sha256 is None:
             return failure(503, "", "the file went as soon as it had come: ask again")
-        with await self._threaded(self._mirror.archive.open, source.sha256) as file:
+        with await self._threaded(self._mirror.archive.open, entry.sha256) as file:
             return await delivery.send_blob(file)
 
     # Documents

@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable
 from typing import BinaryIO
 
+_FIRST = 256 * 1024
+
 
 async def send_file(
     transport: asyncio.Transport,
@@ -26,9 +28,16 @@ async def send_file(
     start, stop = span
     if transport.get_write_buffer_size():
         loop = asyncio.get_running_loop()
-        count = await loop.sendfile(transport, file, start, stop - start)
+        try:
+            async with asyncio.timeout(stall):
+                count = await loop.sendfile(transport, file, start, min(_FIRST, stop - start))
+        except TimeoutError:
+            return 0
         sent(count)
-        return count
+        start += count
+        if start == stop or count < _FIRST:
+            return start - span[0]
+        return count + await send_file(transport, file, (start, stop), stall=stall, sent=sent)
     return await _Sending(transport, file.fileno(), span, stall=stall, sent=sent).run()
 
 

@@ -65,7 +65,7 @@ async def _serve(hub: Hub, metrics: Metrics, listen: Listen, ready: Callable[[st
     await runner.setup()
     if runner.server is None:
         raise BadConfigError("the server could not be set up")
-    gate = hub.gate = Gate(runner.server, listen.connections, metrics)
+    gate = hub.gate = Gate(runner.server, listen.connections, metrics, stall=listen.stall)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -56,7 +56,7 @@ def add(
     ref = target.ref or "main"
     if GitOid.is_valid(ref):
         raise UsageError(f"{ref} is a commit id; an added folder gets its own", hint="name a tag")
-    found = [f for f in _walk(folder, follow_links, control) if selection.wants(f.path)]
+    found = list(_walk(folder, selection, follow_links, control))
     if not found:
         raise NotFoundError(f"nothing to add in {folder}", hint="check the path and --include")
     check_paths(file.path for file in found)
@@ -75,10 +75,13 @@ def add(
     return Added(revision, digest, stored)
 
 
-def _walk(folder: Path, follow_links: bool, control: Control) -> Iterator[_Found]:
+def _walk(
+    folder: Path, selection: Selection, follow_links: bool, control: Control
+) -> Iterator[_Found]:
     with disk.reporting(folder):
         if folder.is_file():
-            yield _check(folder.name, folder, follow_links)
+            if selection.wants(folder.name):
+                yield _check(folder.name, folder, follow_links)
             return
         if not folder.is_dir():
             raise NotFoundError(f"no file or folder at {folder}", hint="check the path")
@@ -89,7 +92,9 @@ def _walk(folder: Path, follow_links: bool, control: Control) -> Iterator[_Found
             links = [name for name in folders if os.path.islink(os.path.join(root, name))]
             for name in sorted([*links, *(name for name in files if name not in _SKIPPED)]):
                 real = Path(root, name)
-                yield _check(real.relative_to(folder).as_posix(), real, follow_links)
+                path = real.relative_to(folder).as_posix()
+                if selection.wants(path):
+                    yield _check(path, real, follow_links)
 
 
 def _check(path: str, real: Path, follow_links: bool) -> _Found:

@@ -99,4 +99,8 @@ def _replace(path: Path, make: Callable[[str], None]) -> None:
     """Puts what `make` creates at `path`, atomically."""
     temp = tempfile.mktemp(prefix=".outlast-", dir=path.parent)  # noqa: S306 - made by link(2), which never overwrites
     make(temp)
-    os.replace(temp, path)
+    try:
+        os.replace(temp, path)
+    except OSError:
+        os.unlink(temp)
+        raise

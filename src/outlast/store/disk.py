@@ -124,7 +124,8 @@ def write_temp(path: Path, data: bytes | bytearray, mode: int) -> None:
         os.fchmod(fd, mode)
         fsync(fd)
     except OSError:
-        os.unlink(path)  # on a full disk its room is needed at once
+        with contextlib.suppress(OSError):
+            os.unlink(path)  # on a full disk its room is needed at once
         raise
     finally:
         os.close(fd)

@@ -94,7 +94,7 @@ class Layout:
         with disk.reporting(self.marker), open(self.marker, "rb") as file:
             marker = load_json(file.read(_MARKER_LIMIT), _MARKER_LIMIT)
         version = marker.get("outlast-archive") if isinstance(marker, dict) else None
-        if version != FORMAT:
+        if type(version) is not int or version != FORMAT:
             raise StorageError(
                 f"{self.home} is an archive of format {version!r}; this outlast knows {FORMAT}",
                 hint="use the outlast that wrote it, or a newer one",

@@ -14,7 +14,7 @@ from typing import Self
 
 from outlast.model import merkle
 from outlast.model.digest import Digest
-from outlast.model.errors import BusyError
+from outlast.model.errors import BusyError, StorageError
 from outlast.store import disk
 from outlast.store.layout import Layout
 from outlast.store.writer import Writer
@@ -107,6 +107,8 @@ class Partial:
         with disk.reporting(self.path):
             os.fchmod(self.fd, disk.READ_ONLY)
             disk.fsync(self.fd)
+            if not os.path.samestat(os.fstat(self.fd), os.stat(self.path)):
+                raise StorageError(f"{self.path} was replaced while it was written")
             writer.publish_blob(self.path, digest, self.size)
             disk.remove(self._journal_path)
 

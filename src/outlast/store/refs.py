@@ -111,12 +111,17 @@ class Refs:
         except FileNotFoundError:
             return About()
         document = _document(data, _ABOUT)
-        return About(
-            private=bool(document.get("private")),
-            gated=document.get("gated", False),
-            tags=tuple(map(str, document.get("tags", ()))),
-            facts={str(key): str(value) for key, value in document.get("facts", {}).items()},
-        )
+        private, gated = document.get("private", False), document.get("gated", False)
+        tags, facts = document.get("tags", []), document.get("facts", {})
+        if (
+            not isinstance(private, bool)
+            or not isinstance(gated, bool | str)
+            or not isinstance(tags, list)
+            or not isinstance(facts, dict)
+        ):
+            raise CorruptError(f"the file {_ABOUT!r} of {repo} is damaged")
+        texts = {str(key): str(value) for key, value in facts.items()}
+        return About(private, gated, tuple(map(str, tags)), texts)
 
     @disk.reported
     def put_about(self, writer: Writer, repo: RepoId, about: About) -> None:

@@ -1,0 +1,130 @@
+"""What we did not expect, in the middle of an answer: it must not become part of the file."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.clients.contract import DATASET, MODEL, WEIGHTS
+from tests.hubsim import HubRepo, HubSim
+from tests.serve.conftest import Served
+from tests.serve.node import Node
+from tests.serve.upstream import MIB, same, target, weights
+from tests.serve.wire import Reply, Wire, once
+
+SIZE = 24 * MIB
+DISK = """
+import errno, os
+from outlast.daemon import sendfile
+real = os.sendfile
+def fail(out, file, offset, count):
+    if offset >= {at}:
+        raise OSError(errno.EIO, "Input/output error")
+    return real(out, file, offset, min(count, {at} - offset))
+sendfile.os.sendfile = fail
+"""
+BUG = """
+from outlast.ops.arrival import Arrival
+def fail(self, cancel):
+    while self.frontier < 8:
+        cancel.wait(0.01)
+    raise {error}
+Arrival.hash = fail
+"""
+
+
+def _ask(node: Node, path: str) -> tuple[Reply, bool]:
+    """The answer, and whether the connection ended with it."""
+    with Wire(node.url) as wire:
+        wire.ask(path)
+        reply = wire.reply()
+        return reply, wire.ended()
+
+
+@pytest.mark.parametrize("at", [500_000, len(WEIGHTS) - 100])
+def test_the_disk_fails(served: Served, at: int) -> None:
+    with Node(served.node.home, sabotage=DISK.replace("{at}", str(at))) as node:
+        reply, ended = _ask(node, target("model.safetensors", MODEL))
+        assert reply.status == 200
+        assert same(reply.body, WEIGHTS[:at])
+        assert ended
+        assert once(node.url, target("config.json", MODEL)).body == b'{"a": 1}\n'
+        assert [line for line in node.access() if "Input/output error" in json.dumps(line)]
+
+
+@pytest.mark.parametrize(
+    "error", ["ValueError('a bug')", "OSError(5, 'Input/output error')", "MemoryError()"]
+)
+def test_a_bug_shows_while_a_file_arrives(tmp_path: Path, error: str) -> None:
+    data = weights(tmp_path / "weights", SIZE)
+    HubRepo(tmp_path / "hub", MODEL).commit({"model.safetensors": tmp_path / "weights"})
+    with HubSim(tmp_path / "hub", mode="thread") as hub:
+        flags = ("--upstream", hub.url, "--limit-rate", "16M")
+        sabotage = BUG.replace("{error}", error)
+        with Node(tmp_path / "home", *flags, sabotage=sabotage) as node:
+            reply, ended = _ask(node, target("model.safetensors", MODEL))
+            assert reply.status == 200
+            assert len(reply.body) < SIZE
+            assert same(reply.body, data[: len(reply.body)])
+            assert ended
+            (line,) = [line for line in node.access() if line.get("status") == 200]
+            assert line["bytes"] == len(reply.body)
+            name = error.partition("(")[0]
+            assert [line for line in node.access() if name in json.dumps(line)]
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "end, start = os.pipe(); os.close(end); os.dup2(start, 2)",
+        "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)",
+        "os.close(2)",
+    ],
+    ids=["nobody reads it", "its disk is full", "it is closed"],
+)
+def test_the_log_cannot_be_written(served: Served, log: str) -> None:
+    with Node(served.node.home, sabotage=f"import os; {log}") as node, Wire(node.url) as wire:
+        for _ in range(3):
+            wire.ask(target("config.json", MODEL))
+            assert wire.reply().body == b'{"a": 1}\n'
+            wire.ask("/none/at/all")
+            assert wire.reply().status == 404
+
+
+def test_no_file_can_be_written(served: Served, tmp_path: Path) -> None:
+    """A new file does not fit; what is here is served all the same."""
+    weights(tmp_path / "weights", SIZE)
+    HubRepo(tmp_path / "hub", "org/new").commit({"model.safetensors": tmp_path / "weights"})
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))"
+    with HubSim(tmp_path / "hub", mode="thread") as hub:
+        home = Path(shutil.copytree(served.node.home, tmp_path / "home"))
+        with Node(home, "--upstream", hub.url, sabotage=limit) as node:
+            reply = once(node.url, target("model.safetensors", "org/new"))
+            assert reply.status in {500, 503, 507}
+            assert reply.headers["x-error-message"]
+            assert same(once(node.url, target("model.safetensors", MODEL)).body, WEIGHTS)
+            assert once(node.url, f"/api/models/{MODEL}").status == 200
+            assert not [line for line in node.lines() if line.startswith("Traceback")]
+
+
+@pytest.mark.parametrize("damaged", ["refs", "manifests"])
+def test_one_model_is_damaged(served: Served, tmp_path: Path, damaged: str) -> None:
+    """That is an error for those who ask for it, and for nobody else."""
+    home = Path(shutil.copytree(served.node.home, tmp_path / "home"))
+    data = f"/datasets/{DATASET}/resolve/main/README.md"
+    with Node(home) as node:
+        files = [file for file in (home / damaged).rglob("*") if file.is_file()]
+        for file in files:
+            mine = "models" in file.parts or b'"org/model"' in file.read_bytes()
+            if mine and file.name != ".about":
+                file.unlink()
+                file.write_bytes(b"nonsense")
+        for path in (target("config.json", MODEL), f"/api/models/{MODEL}"):
+            reply = once(node.url, path)
+            assert reply.status in {404, 500, 502}
+            assert reply.headers["x-error-message"]
+        assert once(node.url, data).body == b"# data\n"
+        assert node.get("/api/datasets").json[0]["id"] == DATASET
+        assert node.get("/api/models").status == 200
+        assert not [line for line in node.lines() if line.startswith("Traceback")]
