@@ -94,9 +94,7 @@ def test_a_liar_is_named_and_the_other_finishes(
     assert pull.banned == {liar.url} or (lie["action"] == "flip" and not pull.banned)
 
 
-def test_a_liar_with_the_largest_share_is_traced(
-    two: tuple[HubSim, HubSim], pull: Puller
-) -> None:
+def test_a_liar_with_the_largest_share_is_traced(two: tuple[HubSim, HubSim], pull: Puller) -> None:
     """It is put on trial, sends the rest too, and is convicted by the whole."""
     liar, honest = two
     liar.set_faults([{"action": "changed", "file": "large.bin"}])

@@ -81,8 +81,13 @@ def outlast() -> None:
 
 def _leave_broken_pipe() -> NoReturn:
     """Who read our output has gone: ends as a program does that SIGPIPE kills."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_output()
     sys.exit(_BROKEN_PIPE)
+
+
+def _drop_output() -> None:
+    """What is still buffered has nowhere to go; the interpreter would try to the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_streams() -> None:
@@ -110,5 +115,7 @@ def main(arguments: list[str] | None = None) -> Any:
     except BrokenPipeError:
         _leave_broken_pipe()
     except OSError as error:  # as of a full disk that our output goes to
-        sys.exit(report(storage_error(error, "the output")))
+        status = report(storage_error(error, "the output"))
+        _drop_output()
+        sys.exit(status)
     sys.exit(result if isinstance(result, int) else 0)
