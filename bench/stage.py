@@ -139,10 +139,10 @@ class Stage:
             if (folder / file.path).stat().st_size != file.size:
                 raise BenchError(f"hf download brought a {file.path} of another size")
 
-    def fetch(self, url: str) -> float:
-        """Seconds that curl takes to fetch `url` and forget it."""
-        command = ["curl", "-sSf", "--noproxy", "*", "-o", "/dev/null", url]
-        return timed(command, self.environment()).wall
+    def fetch(self, url: str, times: int = 1) -> float:
+        """Seconds that curl takes to fetch `url` and forget it, `times` on one connection."""
+        again = ["-o", "/dev/null", url] * times
+        return timed(["curl", "-sSf", "--noproxy", "*", *again], self.environment()).wall
 
 
 def size_text(size: int) -> str:

@@ -6,6 +6,8 @@ import os
 
 from hypothesis import HealthCheck, Phase, settings
 
+_LARGE = 100_000
+
 settings.register_profile(
     "default",
     max_examples=60,
@@ -24,3 +26,25 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.generate],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def _weight(value: object) -> int:
+    """Bytes of content in a value that a test compares."""
+    if isinstance(value, bytes | bytearray | str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_weight, value.values()))
+    return sum(map(_weight, value)) if isinstance(value, list | tuple) else 0
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Keeps whole files out of reports: where output is not cut (as in CI), a difference between
+    two of them would take gigabytes to print.
+    """
+    if op != "==" or max(_weight(left), _weight(right)) < _LARGE:
+        return None
+    lines = [f"large values differ: {_weight(left)} and {_weight(right)} bytes"]
+    if isinstance(left, dict) and isinstance(right, dict):
+        keys = sorted(map(str, left.keys() | right.keys()))
+        lines += [f"differs: {key}" for key in keys if left.get(key) != right.get(key)]
+    return lines

@@ -22,6 +22,7 @@ from outlast.model.errors import all_errors
 COMMAND = (sys.executable, "-m", "outlast")
 SECONDS = 120.0
 Process = subprocess.Popen[bytes]
+_started: list[Process] = []
 _KEPT = ("PATH", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
 _ERROR = re.compile(r"outlast: error\[([a-z-]+)\]: (.+) \(hint: (.+)\)")
 _EXIT_CODES = {error.code: error.exit_code for error in all_errors()}
@@ -128,13 +129,24 @@ def inside(
 
 def start(*arguments: str | Path, home: Path, env: Mapping[str, str] | None = None) -> Process:
     """Starts a command; pass what comes back to `finish`."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         env=environment(home, **(env or {})),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    _started.append(process)
+    return process
+
+
+def end_all() -> None:
+    """Ends what a test that failed left running."""
+    while _started:
+        process = _started.pop()
+        if process.returncode is None:
+            process.kill()
+            process.communicate()
 
 
 def finish(process: Process, seconds: float = SECONDS) -> Call:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.call import end_all
 from tests.crash.world import World, build, fresh
 from tests.hubsim import HubSim
 
@@ -25,3 +26,9 @@ def shared_hub(template: Path) -> Iterator[HubSim]:
 @pytest.fixture
 def world(template: Path, shared_hub: HubSim, tmp_path: Path) -> World:
     return fresh(template, tmp_path / "home", shared_hub)
+
+
+@pytest.fixture(autouse=True)
+def _no_process_stays() -> Iterator[None]:
+    yield
+    end_all()

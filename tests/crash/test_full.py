@@ -17,7 +17,6 @@ from random import Random
 
 import pytest
 
-from outlast.ops.arrival import IN_FLIGHT
 from tests.cli.call import Call, finish, outlast, start, until
 from tests.crash.test_two import mirror
 from tests.crash.world import BASE, CACHED, FOLDER, NEW, World, fresh
@@ -44,7 +43,12 @@ class Disk:
 
     def eat(self, leave: int = 0) -> None:
         with open(self.folder / "eaten", "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, self.room - leave)
+            for _ in range(100):  # somebody else may be eating too
+                size, room = os.fstat(file.fileno()).st_size, self.room - leave
+                if room <= 0:
+                    break
+                with suppress(OSError):
+                    os.posix_fallocate(file.fileno(), 0, size + room)
         if leave == 0:
             with suppress(OSError), open(self.folder / "crumbs", "wb", buffering=0) as file:
                 while file.write(bytes(512)):
@@ -188,9 +192,9 @@ def test_a_pull_that_cannot_fit_does_not_begin(full: World, disk: Disk) -> None:
 
 @pytest.mark.parametrize("room", [9 * MIB, 22 * MIB + 100_000, 0])
 def test_a_disk_that_fills_while_a_pull_runs(full: World, disk: Disk, room: int) -> None:
-    HubRepo(full.hub.root, "org/large").commit({"large.bin": LARGE, "config.json": b"{}"})
+    HubRepo(full.hub.root, "org/filling").commit({"large.bin": LARGE, "config.json": b"{}"})
     full.hub.set_faults([{"action": "slow", "rate": 6 * MIB, "file": "large.bin"}])
-    arguments = ("pull", "org/large", "--from", full.hub.url)
+    arguments = ("pull", "org/filling", "--from", full.hub.url)
     process = start(*arguments, home=full.home)
     until(lambda: sent(full.hub, "large.bin") > 6 * MIB, "the pull is under way")
     disk.eat(leave=room)
@@ -201,9 +205,9 @@ def test_a_disk_that_fills_while_a_pull_runs(full: World, disk: Disk, room: int)
     disk.free()
     outlast(*arguments, home=full.home).ok()
     full.check_past()
-    assert contents(full.archive, "org/large") == {"large.bin": LARGE, "config.json": b"{}"}
+    assert contents(full.archive, "org/filling") == {"large.bin": LARGE, "config.json": b"{}"}
     until(lambda: all(entry.done for entry in full.hub.requests()), "the hub is idle")
-    assert sent(full.hub, "large.bin") <= len(LARGE) + (IN_FLIGHT + 1) * MIB
+    assert sent(full.hub, "large.bin") <= len(LARGE) + 17 * MIB
     assert before > 0
 
 

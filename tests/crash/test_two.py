@@ -71,15 +71,15 @@ def test_a_resumed_pull_and_gc(slow: World) -> None:
 
 
 def test_two_pulls_of_one_model_share_the_work(slow: World) -> None:
-    HubRepo(slow.hub.root, "org/large").commit(LARGE)
+    HubRepo(slow.hub.root, "org/halves").commit(LARGE)
     slow.hub.set_faults([{"action": "slow", "rate": 16 * MIB, "file": "large-*"}])
     processes = [
-        start("pull", "org/large", "--from", slow.hub.url, home=slow.home) for _ in range(2)
+        start("pull", "org/halves", "--from", slow.hub.url, home=slow.home) for _ in range(2)
     ]
     for process in processes:
         finish(process).ok()
     slow.check_past()
-    assert contents(slow.archive, "org/large") == LARGE
+    assert contents(slow.archive, "org/halves") == LARGE
     assert {path: sent(slow.hub, path) for path in LARGE} == {p: len(d) for p, d in LARGE.items()}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from outlast.ops import arrival, lanes
+from tests.cli.call import end_all
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import FILES, Puller
 
@@ -32,3 +33,9 @@ def hub(root: Path) -> Iterator[HubSim]:
 @pytest.fixture
 def pull(tmp_path: Path) -> Puller:
     return Puller(tmp_path / "home" / "archive")
+
+
+@pytest.fixture(autouse=True)
+def _no_process_stays() -> Iterator[None]:
+    yield
+    end_all()

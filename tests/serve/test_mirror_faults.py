@@ -9,12 +9,13 @@ import pytest
 
 from tests.hubsim import HubRepo, HubSim
 from tests.serve.node import Node, archived, outlast, until
-from tests.serve.upstream import MIB, Resuming, sent, sha256, target, weights
+from tests.serve.upstream import MIB, Resuming, sha256, target, weights
 from tests.serve.wire import Wire, once
 
 REPO = "org/big"
 FILE = "model.safetensors"
 SIZE = 24 * MIB
+LARGE = 40 * MIB
 SPARED = 16 * MIB
 """What a crash may cost."""
 QUICK = {"outlast.ops.lanes._FIRST_WAIT": 0.02, "outlast.ops.arrival._HEDGE_AFTER": 0.2}
@@ -138,30 +139,28 @@ class TestTheHubFails:
 
 
 class TestTheServerEnds:
-    def _fetched(self, case: Case, node: Node) -> None:
-        until(lambda: sent(case.hub, FILE) > 9 * MIB, "some of the file")
-        assert not archived(node, [case.digest])
-
     def test_a_killed_fetch_is_resumed(self, case: Case, tmp_path: Path) -> None:
-        flags = ("--upstream", case.hub.url, "--limit-rate", "8M")
+        digest = sha256(weights(tmp_path / "weights", LARGE))
+        commit = HubRepo(case.hub.root, "org/large").commit({FILE: tmp_path / "weights"})
+        flags = ("--upstream", case.hub.url, "--limit-rate", "16M")
         with Node(tmp_path / "home", *flags) as node:
-            client = Resuming(case.target, SIZE)
-            client.fetch(node.url, stop=SIZE // 2)
-            self._fetched(case, node)
+            client = Resuming(target(FILE, "org/large", commit.sha), LARGE)
+            client.fetch(node.url, stop=LARGE - 8 * MIB)
+            assert not archived(node, [digest])
             node.kill()
             node.start()
             client.insist(node.url)
-            assert sha256(client.data) == case.digest
-            until(lambda: archived(node, [case.digest]), "the blob")
+            assert sha256(client.data) == digest
+            until(lambda: archived(node, [digest]), "the blob")
             assert node.stop() == 0
-        again = sum(
+        asked = sum(
             int(last) - int(first) + 1
             for first, _, last in (
                 (one.range or "").removeprefix("bytes=").partition("-")
                 for one in case.hub.requests(what="resolve")
             )
         )
-        assert again <= SIZE + SPARED
+        assert asked <= LARGE + SPARED
         outlast(tmp_path / "home", "verify", "--quiet")
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -169,7 +168,7 @@ class TestTheServerEnds:
         self, case: Case, tmp_path: Path, number: signal.Signals
     ) -> None:
         tuned = {"outlast.daemon.server._SHUTDOWN": 0.5}
-        flags = ("--upstream", case.hub.url, "--limit-rate", "4M")
+        flags = ("--upstream", case.hub.url, "--limit-rate", "8M")
         with Node(tmp_path / "home", *flags, tuned=tuned) as node:
             client = Resuming(case.target, SIZE)
             client.fetch(node.url, stop=3 * MIB)

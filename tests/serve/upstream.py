@@ -79,6 +79,7 @@ class Resuming:
             assert int(head.headers["content-length"]) == self.size - len(self.data)
             while (stop is None or len(self.data) < stop) and (data := wire.read(MIB)):
                 self.data += data
+            assert not wire.was_reset, "clients resume only after a clean end"
 
     def insist(self, url: str, *, tries: int = 20) -> None:
         """Asks again and again until the file is complete, or `tries` are used up."""

@@ -39,6 +39,7 @@ class Wire:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.sock.connect((at.hostname or "", at.port or 0))
         self._rest = bytearray()
+        self.was_reset = False
 
     def __enter__(self) -> Self:
         return self
@@ -116,7 +117,7 @@ class Wire:
         try:
             data = self.sock.recv(1 << 16)
         except ConnectionResetError:
-            data = b""
+            self.was_reset, data = True, b""
         if not data:
             raise EOFError("the connection is closed")
         self._rest += data

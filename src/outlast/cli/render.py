@@ -3,6 +3,7 @@
 stdout is data, stderr the rest.
 """
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -124,7 +125,8 @@ class Screen:
         if self._bars is not None:
             self._bars.console.print(one_line(text), markup=False, highlight=False)
         else:
-            sys.stderr.write(one_line(text) + "\n")
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it
+                sys.stderr.write(one_line(text) + "\n")
 
     def _plan(self, event: Planned) -> None:
         self._planned = event

@@ -22,8 +22,8 @@ from outlast.model.manifest import FileEntry
 from outlast.ops.arriving import Arriving
 
 _SLICE = 4 * 1024 * 1024
-_PROBE = 64
-"""A range of up to this many bytes is a look at the file, not a part of a download."""
+_PROBE = 1
+"""A range of one byte is a look at the headers (Rust's hf-hub), not a part of a download."""
 
 
 @dataclass(frozen=True, slots=True)

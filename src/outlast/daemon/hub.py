@@ -32,7 +32,13 @@ from outlast.daemon.replies import (
     json_reply,
 )
 from outlast.daemon.routes import Route, parse
-from outlast.model.errors import MalformedError, OutlastError, RepoNotFoundError, UsageError
+from outlast.model.errors import (
+    CorruptError,
+    MalformedError,
+    OutlastError,
+    RepoNotFoundError,
+    UsageError,
+)
 from outlast.model.manifest import FileEntry, load_json
 from outlast.model.names import RepoId
 from outlast.ops.answers import Asking, Found
@@ -254,11 +260,16 @@ class Hub:
         """The archived repositories, by the same filters as on the hub."""
         archive = self._mirror.archive
         rows = []
-        for repo in dict.fromkeys(summary.repo for summary in archive.summaries()):
-            commits = archive.commits(repo)
-            main = archive.refs.get(repo, "main")
-            about = archive.refs.about(repo)
-            if repo.kind is route.kind and commits and _wanted(repo, about.tags, query):
+        repos = dict.fromkeys(summary.repo for summary in archive.summaries())
+        for repo in (repo for repo in repos if repo.kind is route.kind):
+            try:
+                commits = archive.commits(repo)
+                main = archive.refs.get(repo, "main")
+                about = archive.refs.about(repo)
+            except CorruptError as error:  # one damaged file does not hide the rest
+                log_line({"level": "error", "what": route.what, "error": str(error)})
+                continue
+            if commits and _wanted(repo, about.tags, query):
                 commit = main.commit if main is not None else commits[0]
                 rows.append(documents.listed(repo, commit, about))
         if query.get("direction") == "-1":

@@ -1,5 +1,6 @@
 """The server's log: one JSON object a line, on stderr, whatever happens."""
 
+import contextlib
 import json
 import logging
 import sys
@@ -11,7 +12,9 @@ from typing import Any
 def log_line(fields: dict[str, Any]) -> None:
     """Writes one line."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    sys.stderr.write(json.dumps({"time": stamp, **fields}) + "\n")
+    # Nobody may read the log, or its disk be full: the server goes on.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(json.dumps({"time": stamp, **fields}) + "\n")
 
 
 def log_bug(where: str) -> None:

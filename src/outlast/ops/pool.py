@@ -22,7 +22,7 @@ class DaemonPool:
         self._name = name
         self._lock = threading.Lock()
         self._started = 0
-        self._idle = 0
+        self._unfinished = 0
         self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     def submit(self, work: Callable[..., T], *args: object) -> Future[T]:
@@ -41,7 +41,8 @@ class DaemonPool:
 
         with self._lock:
             self._tasks.put(task)
-            if self._idle < self._tasks.qsize() and self._started < self._most:
+            self._unfinished += 1
+            if self._started < min(self._most, self._unfinished):
                 self._started += 1
                 name = f"{self._name}-{self._started}"
                 threading.Thread(target=self._run, name=name, daemon=True).start()
@@ -49,12 +50,9 @@ class DaemonPool:
 
     def _run(self) -> None:
         while True:
+            self._tasks.get()()
             with self._lock:
-                self._idle += 1
-            task = self._tasks.get()
-            with self._lock:
-                self._idle -= 1
-            task()
+                self._unfinished -= 1
 
 
 def interruptible(work: Callable[[], T], cancel: Cancel) -> T:
