@@ -28,7 +28,9 @@ demo: $(READY)
 
 test: $(READY) lint
 	$(BIN)/python -m tests.clients.envs
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	# What fails in company is run once more alone: two cores are few for servers and clients.
+	$(BIN)/python -m pytest -n 2 --dist worksteal || \
+		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 lint: $(READY)
 	$(BIN)/ruff check .

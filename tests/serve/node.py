@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from tests.hubsim.ask import Answer, ask
 
-SECONDS = 20.0
+SECONDS = 30.0
 """The longest that a test waits for something that has to happen."""
 _numbers = itertools.count()
 _TUNED = """
