@@ -81,7 +81,8 @@ class Session:
     def say(self, text: str) -> None:
         """A sentence for a person, on stderr."""
         if not self.as_json and not self.quiet:
-            sys.stderr.write(text + "\n")
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it
+                sys.stderr.write(text + "\n")
 
 
 @contextlib.contextmanager
