@@ -135,6 +135,21 @@ def test_a_full_disk(full: World, disk: Disk, command: str, leave: int) -> None:
         assert contents(full.archive, name) == files
 
 
+@pytest.mark.parametrize("command", WRITING)
+def test_a_disk_with_room_for_no_more_files(full: World, disk: Disk, command: str) -> None:
+    def allow(files: int) -> None:
+        options = f"remount,nr_inodes={files}"
+        subprocess.run(["mount", "-o", options, disk.folder], check=True)
+
+    stats = os.statvfs(disk.folder)
+    allow(stats.f_files - stats.f_ffree + 3)
+    WRITING[command](full).failed("disk-full")
+    full.check_past()
+    allow(stats.f_files)
+    WRITING[command](full).ok()
+    full.check_past()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["ls"], ["ls", "--json"], ["show", "org/base"], ["verify"], ["gc", "--dry-run"]],

@@ -109,7 +109,8 @@ class World:
             assert {blob.digest.hex for blob in archive.blobs()} == used
             assert list(archive.drafts.all()) == []
         for name in ("partial", "tmp"):
-            assert sorted(os.listdir(self.archive / name)) == []
+            left = [str(path) for path in (self.archive / name).rglob("*")]
+            assert left == []
 
     def sent(self) -> dict[str, int]:
         """Bytes that the hub sent, by file, once it has noticed who left."""

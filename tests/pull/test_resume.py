@@ -9,8 +9,9 @@ from random import Random
 import pytest
 
 from outlast.model.errors import UnreachableError
+from outlast.model.events import Event, FileDone
 from tests.hubsim import HubRepo, HubSim
-from tests.pull.kit import BIG, FILES, MIB, TOTAL, Puller, check_pulled, sent, tree
+from tests.pull.kit import BIG, FILES, MIB, TOTAL, Puller, check_pulled, file_requests, sent, tree
 
 DATA = Random(7).randbytes(21 * MIB + 5)
 MODEL = {"large.safetensors": DATA, "config.json": b"{}"}
@@ -187,3 +188,27 @@ def test_a_dry_run_leaves_it_alone(interrupted: Path, hub: HubSim, pull: Puller)
     before = tree(interrupted)
     pull("org/large", hub.url, dry_run=True)
     assert tree(interrupted) == before
+
+
+def test_a_draft_that_outlived_its_manifest_goes(hub: HubSim, pull: Puller) -> None:
+    """The process died between the two."""
+    pull("org/name", hub.url, include=["config.json"])
+    commit = HubRepo(hub.root, "org/name").head.sha
+    draft = pull.home / "drafts" / "models" / "org" / "name" / f"{commit}.jsonl"
+    kept: list[bytes] = []
+
+    def keep(event: Event) -> None:
+        if isinstance(event, FileDone):
+            kept.append(draft.read_bytes())
+
+    pull.listener = keep
+    pull("org/name", hub.url)
+    assert not draft.exists()
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    draft.write_bytes(max(kept, key=len))
+    pull.listener = None
+    hub.clear_log()
+    pull("org/name", hub.url)
+    assert file_requests(hub) == []
+    assert not draft.exists()
+    check_pulled(pull.home)

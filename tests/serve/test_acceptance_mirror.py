@@ -1,6 +1,6 @@
 """Unmodified `hf download` through a mirror whose hub misbehaves at random: right, or an error.
 
-OUTLAST_ACCEPTANCE_RUNS (12) says how many downloads there are, 200 for the full run;
+OUTLAST_ACCEPTANCE_RUNS (8) says how many downloads there are, 200 for the full run;
 OUTLAST_ACCEPTANCE_SEED (1) which faults they meet.
 """
 
@@ -24,7 +24,7 @@ from tests.serve.node import Node, archived, outlast, until
 from tests.serve.upstream import MIB, sha256, target, weights
 from tests.serve.wire import once
 
-RUNS = int(os.environ.get("OUTLAST_ACCEPTANCE_RUNS", "12"))
+RUNS = int(os.environ.get("OUTLAST_ACCEPTANCE_RUNS", "8"))
 SEED = int(os.environ.get("OUTLAST_ACCEPTANCE_SEED", "1"))
 AN_ARCHIVE = 4
 """Runs that share an archive: the first begins with nothing, later ones with what came of it."""

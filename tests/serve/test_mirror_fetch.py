@@ -59,10 +59,8 @@ class TestFetchThrough:
             assert sent(hub, FILE) == SIZE
             for path in ("config.json", *(f"part-{n}.txt" for n in range(30))):
                 assert once(node.url, target(path, BIG)).status == 200
-            until(lambda: '"missing": 0' in outlast(home, "ls", "--json"), "the manifest")
+            until(lambda: _is_complete(home, big[2]), "the manifest")
             assert node.stop() == 0
-        (line,) = map(json.loads, outlast(home, "ls", "--json").splitlines())
-        assert (line["repo"], line["revision"], line["partial"]) == (BIG, big[2], False)
         outlast(home, "verify", "--quiet")
 
     def test_bytes_are_passed_on_before_the_last_has_come(
@@ -93,6 +91,22 @@ class TestFetchThrough:
             assert once(node.url, target(FILE, BIG), Range=f"bytes={SIZE}-").status == 416
             assert sent(hub, FILE) == SIZE
 
+    def test_bytes_that_are_here_under_another_name_are_not_fetched(
+        self, big: tuple[HubSim, bytes, str], hub: HubSim, tmp_path: Path
+    ) -> None:
+        """A new commit, or another model, with the same weights."""
+        home = tmp_path / "home"
+        repo = HubRepo(hub.root, "org/same")
+        made = repo.commit({"renamed.safetensors": hub.root.parent / "weights", "a.txt": b"a"})
+        with Node(home, "--upstream", hub.url) as node:
+            assert same(once(node.url, target(FILE, BIG)).body, big[1])
+            assert same(once(node.url, target("renamed.safetensors", "org/same")).body, big[1])
+            assert sent(hub, FILE) == SIZE
+            assert sent(hub, "renamed.safetensors") == 0
+            assert once(node.url, target("a.txt", "org/same")).body == b"a"
+            until(lambda: _is_complete(home, made.sha), "the manifest")
+        outlast(home, "verify", "--quiet")
+
     @pytest.mark.parametrize("cdn", [False, True])
     def test_the_hub_may_redirect(self, cdn: bool, tmp_path: Path) -> None:
         sample = build_sample(tmp_path / "hub")
@@ -116,6 +130,11 @@ class TestFetchThrough:
                 assert once(far.url, target("config.json", MODEL, name)).status == 200
             assert once(far.url, target(FILE, MODEL)).body == WEIGHTS
             assert far.get(f"/api/models/{MODEL}/revision/main").json["sha"] == sample.head.sha
+
+
+def _is_complete(home: Path, commit: str) -> bool:
+    lines = map(json.loads, outlast(home, "ls", "--json").splitlines())
+    return any(line["revision"] == commit and not line["partial"] for line in lines)
 
 
 def _at_once(node: Node, targets: list[str]) -> list[Reply]:

@@ -134,6 +134,23 @@ class TestOneHub:
             assert early.statuses[-1] == 200  # it cannot know, so it gets the whole
             assert case.right(early)
 
+    @pytest.mark.parametrize("where", [5, 9 * MIB - 1])
+    def test_a_file_that_git_names(self, case: Case, tmp_path: Path, where: int) -> None:
+        """No sha256 is declared for it; its git blob id is what has to hold."""
+        data = case.data[: 9 * MIB]
+        made = HubRepo(case.hub.root, "org/text").commit({"notes.txt": data})
+        assert made.files["notes.txt"].sha256 is None
+        case.lie(where)
+        with Node(tmp_path / "home", "--upstream", case.hub.url) as node:
+            client = Resuming(target("notes.txt", "org/text"), len(data))
+            client.fetch(node.url)
+            assert len(client.data) < len(data)
+            case.hub.set_faults([])
+            client.insist(node.url)
+            assert client.complete
+            assert same(client.data, data)
+        outlast(tmp_path / "home", "verify", "--quiet")
+
     @pytest.mark.parametrize("path", ["config.json", "small.bin"])
     def test_nothing_of_a_small_file(self, case: Case, tmp_path: Path, path: str) -> None:
         case.lie(0)
