@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from outlast.engines.gguf import MAGIC
+from outlast.codec.gguf import MAGIC
 
 ALIGNMENT = 32
 _U32, _I32, _STRING, _ARRAY, _U16 = 4, 5, 8, 9, 2

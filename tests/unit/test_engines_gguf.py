@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outlast.engines.gguf import MAGIC, MAX_TEMPLATE_BYTES, read_header
+from outlast.codec.gguf import MAGIC
+from outlast.engines.gguf import MAX_TEMPLATE_BYTES, read_header
 from outlast.model.errors import EngineError
 from tests.engines.gguf_files import pair, small_gguf, strings, text, u16
 
