@@ -208,6 +208,8 @@ def _sealed(archive: Archive, plan: Plan) -> tuple[Digest, bool] | None:
     revision = archive.load(plan.repo, plan.commit)
     if plan.to_fetch or not digests or revision is None or revision.digest != digests[0]:
         return None
+    if archive.drafts.exists(plan.repo, plan.commit):  # as complete, and sealing drops it
+        return None
     if revision.unlisted:  # now somebody has listed the commit
         return None
     wanted = {entry.path for entry in plan.wanted}
