@@ -296,3 +296,21 @@ def test_a_program_cannot_write_through_a_link(archived: Path) -> None:
     folder = archived / "plain"
     outlast("link", "org/name", "--folder", folder, home=archived).ok()
     assert (folder / BIG).stat().st_mode & 0o222 == 0
+
+
+def test_twins_in_a_cache_do_not_stop_the_rest(cache: Path, tmp_path: Path) -> None:
+    """Linux has both files; the archive can hold one of them, and says so."""
+    (snapshot,) = (cache / "models--org--name" / "refs" / "main").read_text().split()
+    folder = cache / "models--org--name" / "snapshots" / snapshot
+    try:
+        (folder / "readme.MD").symlink_to(os.readlink(folder / "README.md"))
+    except FileExistsError:
+        pytest.skip("this file system has no twins")
+    call = outlast("adopt", "--json", home=tmp_path)
+    assert call.code in {2, 4}
+    assert "Traceback" not in call.err
+    assert call.result["type"] == "adopted"
+    repos = {document["repo"] for document in outlast("ls", "--json", home=tmp_path).ok().documents}
+    assert repos == {"org/name", "datasets/org/data"}
+    check_archive(tmp_path / "archive")
+    assert {"config.json", BIG} <= contents(tmp_path / "archive").keys()

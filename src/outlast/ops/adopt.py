@@ -15,6 +15,7 @@ from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import check_path
 from outlast.ops.add import store_file
 from outlast.ops.ingest import ingest
+from outlast.ops.select import acceptable
 from outlast.sources.hfcache import CachedFile, CachedRevision, scan
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -70,11 +71,27 @@ class _Adoption:
                 try:
                     entries.append(self._take_file(writer, cached, file))
                 except _RefusedError as refusal:
-                    problem = FileProblem(f"{cached.repo}: {file.path}", str(refusal), "corrupt")
-                    self.result.problems.append(problem)
-                    self._control.emit(problem)
+                    self._refuse(f"{cached.repo}: {file.path}", str(refusal))
+            entries = self._without_twins(cached, entries)
             if entries:
                 self._record(writer, cached, entries)
+
+    def _without_twins(self, cached: CachedRevision, entries: list[FileEntry]) -> list[FileEntry]:
+        """What can lie beside each other in every file system, and beside what is here already."""
+        old = self._archive.load(cached.repo, cached.commit)
+        paths = {entry.path for entry in entries}
+        held = [entry for entry in old.files if entry.path not in paths] if old else []
+
+        def refused(problem: str) -> None:
+            self._refuse(str(cached.repo), problem)
+
+        kept = acceptable((*held, *entries), refused)
+        return [entry for entry in kept if entry.path in paths]
+
+    def _refuse(self, what: str, why: str) -> None:
+        problem = FileProblem(what, why, "corrupt")
+        self.result.problems.append(problem)
+        self._control.emit(problem)
 
     def _record(self, writer: Writer, cached: CachedRevision, entries: list[FileEntry]) -> None:
         repo, commit = cached.repo, cached.commit
