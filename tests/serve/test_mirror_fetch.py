@@ -107,6 +107,43 @@ class TestFetchThrough:
             until(lambda: _is_complete(home, made.sha), "the manifest")
         outlast(home, "verify", "--quiet")
 
+    def test_one_fetch_completes_every_commit_that_waits_for_it(
+        self, big: tuple[HubSim, bytes, str], hub: HubSim, tmp_path: Path
+    ) -> None:
+        """Each of them under its own names, one of them twice."""
+        home = tmp_path / "home"
+        data = hub.root.parent / "weights"
+        one = HubRepo(hub.root, "org/one").commit({"a.bin": data})
+        two = HubRepo(hub.root, "org/two").commit({"b.bin": data, "c.bin": data})
+        wanted = [
+            target("a.bin", "org/one"),
+            target("b.bin", "org/two"),
+            target("c.bin", "org/two"),
+        ]
+        with Node(home, "--upstream", hub.url, "--limit-rate", "40M") as node:
+            for reply in _at_once(node, wanted):
+                assert same(reply.body, big[1])
+            until(lambda: _is_complete(home, one.sha), "the first manifest")
+            until(lambda: _is_complete(home, two.sha), "the second manifest")
+            assert sum(sent(hub, name) for name in ("a.bin", "b.bin", "c.bin")) == SIZE
+        outlast(home, "verify", "--quiet")
+
+    def test_a_new_commit_of_known_files_is_complete_at_once(
+        self, hub: HubSim, tmp_path: Path
+    ) -> None:
+        home = tmp_path / "home"
+        repo = HubRepo(hub.root, "org/known")
+        repo.commit({"a.txt": b"known", "b.txt": b"too"})
+        with Node(home, "--upstream", hub.url, "--ttl", "0") as node:
+            for name in ("a.txt", "b.txt"):
+                assert once(node.url, target(name, "org/known")).status == 200
+            until(lambda: '"partial": false' in outlast(home, "ls", "--json"), "the manifest")
+            made = repo.commit({"renamed.txt": b"known", "b.txt": b"too"})
+            hub.clear_log()
+            assert once(node.url, target("renamed.txt", "org/known")).body == b"known"
+            until(lambda: _is_complete(home, made.sha), "the new manifest")
+            assert not hub.requests(what="resolve")
+
     @pytest.mark.parametrize("cdn", [False, True])
     def test_the_hub_may_redirect(self, cdn: bool, tmp_path: Path) -> None:
         sample = build_sample(tmp_path / "hub")
@@ -134,7 +171,8 @@ class TestFetchThrough:
 
 def _is_complete(home: Path, commit: str) -> bool:
     lines = map(json.loads, outlast(home, "ls", "--json").splitlines())
-    return any(line["revision"] == commit and not line["partial"] for line in lines)
+    mine = [line for line in lines if line["revision"] == commit]
+    return any(line["manifest"] is not None and not line["partial"] for line in mine)
 
 
 def _at_once(node: Node, targets: list[str]) -> list[Reply]:

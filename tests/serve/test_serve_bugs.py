@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,16 @@ def fail(self, cancel):
         cancel.wait(0.01)
     raise {error}
 Arrival.hash = fail
+"""
+
+UNSEEN = """
+from outlast.ops.transfer import Transfer
+real = Transfer._read_local
+def fail(self, entry, digest):
+    if self._archive.has(digest, entry.size):
+        raise ValueError("unseen")
+    return real(self, entry, digest)
+Transfer._read_local = fail
 """
 
 
@@ -72,6 +83,29 @@ def test_a_bug_shows_while_a_file_arrives(tmp_path: Path, error: str) -> None:
             until(lambda: [line for line in node.access() if "status" in line], "its access line")
             (line,) = [line for line in node.access() if "status" in line]
             assert (line["status"], line["bytes"]) == (200, len(reply.body))
+
+
+def test_a_bug_shows_where_nobody_waits(tmp_path: Path) -> None:
+    """The bytes are here, and sent; reading them once more for their names fails."""
+    data = weights(tmp_path / "weights", SIZE)
+    for name in (MODEL, "org/same"):
+        HubRepo(tmp_path / "hub", name).commit(
+            {"model.safetensors": tmp_path / "weights", "a.txt": b"a"}
+        )
+    with (
+        HubSim(tmp_path / "hub", mode="thread") as hub,
+        Node(tmp_path / "home", "--upstream", hub.url, "--quiet", sabotage=UNSEEN) as node,
+    ):
+        for name in (MODEL, "org/same"):
+            assert same(once(node.url, target("model.safetensors", name)).body, data)
+        until(lambda: _bugs(node), "a word about it")
+        (bug,) = _bugs(node)
+        assert bug["level"] == "error"
+        assert "Traceback" in bug["traceback"]
+
+
+def _bugs(node: Node) -> list[dict[str, Any]]:
+    return [line for line in node.access() if "ValueError: unseen" in line.get("traceback", "")]
 
 
 @pytest.mark.parametrize(

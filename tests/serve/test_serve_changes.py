@@ -14,6 +14,7 @@ from tests.serve.wire import Wire, once
 
 CONFIG = target("config.json", MODEL)
 LFS = target("model.safetensors", MODEL)
+LARGE = "model.safetensors"
 SIZE = 32 * MIB
 
 
@@ -126,3 +127,51 @@ def test_two_servers_share_an_archive(tmp_path: Path) -> None:
             assert sha256(first.data) == sha256(second.data) == digest
             assert sum(each.sent for each in hub.requests(what="resolve")) == SIZE
     shutil.rmtree(home)
+
+
+def test_a_mirror_completes_a_partial_archive(sample: Sample, hub: HubSim, tmp_path: Path) -> None:
+    home = tmp_path / "some"
+    outlast(home, "pull", MODEL, "--from", hub.url, "--include", "*.json")
+    hub.clear_log()
+    with Node(home, "--upstream", hub.url) as node:
+        for path in sample.head.files:
+            assert "x-outlast-partial" not in once(node.url, target(path, MODEL)).headers
+        until(lambda: '"missing": 0' in outlast(home, "ls", "--json"), "the manifest")
+    assert {one.what for one in hub.requests()} == {"resolve"}
+    assert not hub.requests(file="config.json")
+    hub.stop()
+    _serves_all(home, sample)
+
+
+def test_a_mirror_completes_what_was_adopted(sample: Sample, hub: HubSim, tmp_path: Path) -> None:
+    """A cache has some files of a commit, and nobody knows how many there are."""
+    home, head = tmp_path / "adopted", sample.head
+    folder = tmp_path / "cache" / "models--org--model"
+    for path, data in (("config.json", b'{"a": 1}\n'), ("model.safetensors", WEIGHTS)):
+        blob = folder / "blobs" / head.files[path].etag
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(data)
+        (folder / "snapshots" / head.sha).mkdir(parents=True, exist_ok=True)
+        (folder / "snapshots" / head.sha / path).symlink_to(blob)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(head.sha)
+    outlast(home, "adopt", str(tmp_path / "cache"))
+    with Node(home) as node:
+        assert once(node.url, CONFIG).headers["x-outlast-partial"] == "unknown"
+        assert once(node.url, target("empty.txt", MODEL)).status == 404
+    with Node(home, "--upstream", hub.url) as node:
+        for path, file in head.files.items():
+            assert len(once(node.url, target(path, MODEL)).body) == file.size, path
+        assert len(node.get(f"/api/models/{MODEL}").json["siblings"]) == len(head.files)
+        until(lambda: '"partial": false' in outlast(home, "ls", "--json"), "the manifest")
+    assert not [one for one in hub.requests(what="resolve") if one.file in {"config.json", LARGE}]
+    hub.stop()
+    _serves_all(home, sample)
+
+
+def _serves_all(home: Path, sample: Sample) -> None:
+    with Node(home) as node:
+        for path, file in sample.head.files.items():
+            reply = once(node.url, target(path, MODEL))
+            assert (reply.status, len(reply.body)) == (200, file.size)
+            assert "x-outlast-partial" not in reply.headers

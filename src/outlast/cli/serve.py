@@ -8,6 +8,7 @@ import click
 from outlast.cli.config import check_url, parse_rate
 from outlast.cli.edge import common, host_and_port, session
 from outlast.cli.render import print_json
+from outlast.daemon.log import log_bug
 from outlast.daemon.metrics import Metrics
 from outlast.daemon.server import Listen
 from outlast.daemon.server import serve as run_server
@@ -105,6 +106,7 @@ def serve(
             ttl=ttl,
             wishes=Wishes(connections=run.config.connections, rate=rate),
             control=Control(emit, run.control.cancel),
+            on_bug=lambda error: log_bug("fetch", error),
         )
 
         def ready(url: str) -> None:

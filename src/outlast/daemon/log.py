@@ -17,9 +17,10 @@ def log_line(fields: dict[str, Any]) -> None:
         sys.stderr.write(json.dumps({"time": stamp, **fields}) + "\n")
 
 
-def log_bug(where: str) -> None:
-    """Writes the traceback of the exception that is being handled."""
-    log_line({"level": "error", "what": where, "traceback": traceback.format_exc()})
+def log_bug(where: str, error: BaseException | None = None) -> None:
+    """Writes the traceback of `error`, or else of the exception that is being handled."""
+    trace = traceback.format_exc() if error is None else traceback.format_exception(error)
+    log_line({"level": "error", "what": where, "traceback": "".join(trace)})
 
 
 class _Handler(logging.Handler):

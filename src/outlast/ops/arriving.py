@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from outlast.model import merkle
 from outlast.model.digest import GitOid
@@ -16,6 +17,10 @@ from outlast.ops.transfer import SMALL
 from outlast.store import unverified
 
 _AT_ONCE = 6
+
+Wanted = tuple[RepoId, GitOid, FileEntry]
+"""A file of a commit, as its source lists it."""
+Ended = Callable[[RepoId, GitOid, FileEntry, BaseException | None], None]
 
 
 class Arriving:
@@ -33,6 +38,8 @@ class Arriving:
         self.first_to_stream = False
         """Whether this fetch is the first that ever passed on bytes of the file unverified: then
         a client's beginning can only be its own."""
+        self.wanted: set[Wanted] = set()
+        """All that ask for these bytes, the first of them included."""
         self._lock = threading.Lock()
         self._arrival: Arrival | None = None
         self._listeners: set[Callable[[], None]] = set()
@@ -71,6 +78,12 @@ class Arriving:
         with self._lock:
             self._listeners.discard(listener)
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody listens."""
+        with self._lock:
+            return bool(self._listeners)
+
     # Called by the transfer
 
     def started(self, arrival: Arrival) -> None:
@@ -96,16 +109,16 @@ class Arriving:
 class Arrivals:
     """All files that a mirror is fetching. One fetch per content, a bounded number at once.
 
-    `ended` is told of each fetch: the commit, and the error if it failed.
+    `ended` is told how each fetch ended, for every commit that wanted the file: the file with all
+    of its names, or the error. `unheard` is told of errors that no reader is there to hear of.
     """
 
     def __init__(
-        self,
-        crew: Callable[[], Crew],
-        ended: Callable[[RepoId, GitOid, BaseException | None], None],
+        self, crew: Callable[[], Crew], ended: Ended, unheard: Callable[[BaseException], None]
     ) -> None:
         self._crew = crew
         self._ended = ended
+        self._unheard = unheard
         self._lock = threading.Lock()
         self._running: dict[str, Arriving] = {}
         self._pool = DaemonPool(_AT_ONCE, "fetch")
@@ -117,6 +130,7 @@ class Arrivals:
             if arriving is None:
                 arriving = self._running[entry.key] = Arriving(entry)
                 self._pool.submit(self._run, repo, commit, arriving)
+            arriving.wanted.add((repo, commit, entry))
         return arriving
 
     def find(self, key: str) -> Arriving | None:
@@ -140,11 +154,25 @@ class Arrivals:
         # Out of the table before the readers hear of the end: who asks again starts anew.
         with self._lock:
             self._running.pop(key, None)
+        if error is not None and not arriving.is_followed:
+            self._unheard(error)
         arriving.end(error)
-        self._ended(repo, commit, error)
+        for wanted in arriving.wanted:  # complete: nobody finds it in the table any more
+            self._tell(wanted, arriving.entry, error)
+
+    def _tell(self, wanted: Wanted, came: FileEntry, error: BaseException | None) -> None:
+        repo, commit, entry = wanted
+        if error is None:
+            entry = replace(entry, sha256=came.sha256, merkle_root=came.merkle_root)
+        try:
+            self._ended(repo, commit, entry, error)
+        except BaseException as problem:  # noqa: BLE001 - nobody waits for this thread
+            self._unheard(problem)
 
     def _fetch(self, crew: Crew, repo: RepoId, commit: GitOid, arriving: Arriving) -> None:
-        key, streams = arriving.entry.key, arriving.entry.size > SMALL
+        key = arriving.entry.key
+        # What is here already, and only lacks some of its names, is not streamed.
+        streams = arriving.entry.size > SMALL and not crew.archive.holds(arriving.entry)
         if streams:
             arriving.first_to_stream = unverified.mark(crew.archive, crew.writer, key)
         with Scribe(crew.archive, crew.writer, (repo, commit), crew.control.emit) as scribe:

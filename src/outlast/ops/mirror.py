@@ -15,6 +15,7 @@ from dataclasses import replace
 from outlast.model.control import Control
 from outlast.model.digest import GitOid
 from outlast.model.errors import (
+    Cancelled,
     EntryNotFoundError,
     NotArchivedError,
     NotFoundError,
@@ -23,7 +24,7 @@ from outlast.model.errors import (
     TransientError,
 )
 from outlast.model.events import Note
-from outlast.model.manifest import FileEntry, Revision
+from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId, check_ref, plain_ref
 from outlast.ops.answers import Asking, Found, FoundRefs, Question, Troubles, View
 from outlast.ops.arriving import Arrivals, Arriving
@@ -57,12 +58,15 @@ class Mirror:
         ttl: float = 300.0,
         wishes: Wishes | None = None,
         control: Control | None = None,
+        on_bug: Callable[[BaseException], None] = lambda _bug: None,
     ) -> None:
+        """`on_bug` is told of what was not expected where nobody waits, and so nobody raises it."""
         self.archive = archive
         self._sources = sources
         self._ttl = ttl
         self._wishes = replace(wishes or Wishes(), patience=_FETCH_PATIENCE)
         self._control = control or Control()
+        self._on_bug = on_bug
         self._lock = threading.Lock()
         self._views: OrderedDict[tuple[RepoId, GitOid], tuple[object, View]] = OrderedDict()
         self._asking: dict[tuple[RepoId, str], Question] = {}
@@ -70,10 +74,16 @@ class Mirror:
         self._remote: OrderedDict[RepoId, tuple[RemoteRef, ...]] = OrderedDict()
         self._troubles = Troubles()
         self._pool = DaemonPool(_ASKERS, "ask")
-        self.arrivals = Arrivals(self._crew, self._fetch_ended)
+        self.arrivals = Arrivals(self._crew, self._fetch_ended, self._unheard)
 
     def close(self) -> None:
         self._control.cancel.set()
+
+    def _unheard(self, error: BaseException) -> None:
+        if not isinstance(error, OutlastError):
+            self._on_bug(error)
+        elif not isinstance(error, Cancelled):
+            self._control.emit(Note(str(error)))
 
     # Refs
 
@@ -90,7 +100,8 @@ class Mirror:
         view = self._view(repo, known.commit)
         if view is None:
             return self._find_new(repo, ref, None)
-        if not self._sources or self._is_fresh(repo, ref, known.observed):
+        unlisted = view.revision.unlisted  # what it lacks, only a source can tell
+        if not self._sources or (self._is_fresh(repo, ref, known.observed) and not unlisted):
             return self._best(repo, known, view, "")
         since = known.observed or "unknown"
         if self._troubles.expects_none(repo, ref):
@@ -103,7 +114,8 @@ class Mirror:
             latest = self._view(repo, now.commit) or view
             return self._best(repo, now, latest, "" if question.answered else since)
 
-        return Asking(question.future, question.began + GRACE, settle)
+        patience = _ASK_TIMEOUT if unlisted else GRACE
+        return Asking(question.future, question.began + patience, settle)
 
     def _best(self, repo: RepoId, ref: Ref, view: View, stale: str) -> Found:
         """What to serve for a ref: its commit; or, while upstream fails and parts of that never
@@ -195,6 +207,7 @@ class Mirror:
             if revision is None or revision.unlisted:
                 start_draft(self.archive, writer, repo, listing.commit, listing.entries)
             remember(self.archive, writer, listing, ref, source, cancel=self._control.cancel)
+        self._complete(repo, listing.commit)  # all of it may be here through other revisions
 
     def _first_answer(self, repo: RepoId, ref: str) -> tuple[Listing, Source]:
         """Asks the sources in order, with little patience: somebody is waiting."""
@@ -300,24 +313,26 @@ class Mirror:
         """A file of a revision: its entry where its bytes are here, else the fetch of it."""
         view = self._view(view.revision.repo, view.revision.id) or view  # it may have come by now
         entry = self.entry(view, path)
-        if self.archive.holds(entry):
+        repo, commit = view.revision.repo, view.revision.id
+        here = self.archive.holds(entry)
+        if here and entry not in view.revision.missing:
             return entry
         known = self.archive.known(entry)
         if known is not None and self.archive.holds(known):
-            self._note_known(view.revision, known)
+            self._note(repo, commit, known)
             return known
-        if not self._sources:
+        if not here and not self._sources:
             raise NotArchivedError(f"the bytes of {path!r} are not here")
-        return self.arrivals.fetch(view.revision.repo, view.revision.id, entry)
+        # A draft brought what is here: no manifest has all of its names yet, so it is read once.
+        arriving = self.arrivals.fetch(repo, commit, entry)
+        return entry if here else arriving
 
-    def _note_known(self, revision: Revision, entry: FileEntry) -> None:
+    def _note(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> None:
         """The bytes of a missing file are here through another revision: now this one has them."""
-        if entry.sha256 is None or entry in revision.files:
-            return
         with self.archive.writer() as writer:
-            if writer.claim(entry.sha256, entry.size):
-                self.archive.acknowledge(writer, revision.repo, revision.id, [entry])
-        self._fetch_ended(revision.repo, revision.id, None)
+            if entry.sha256 is not None and writer.claim(entry.sha256, entry.size):
+                self.archive.acknowledge(writer, repo, commit, [entry])
+        self._complete(repo, commit)
 
     def may_resume(self, entry: FileEntry) -> bool:
         """Whether a client that has the beginning of a file surely has the right one: bytes may
@@ -331,13 +346,23 @@ class Mirror:
     def _crew(self) -> Crew:
         return Crew(self.archive, self.archive.writer(), self._sources, self._wishes, self._control)
 
-    def _fetch_ended(self, repo: RepoId, commit: GitOid, error: BaseException | None) -> None:
-        """Turns a draft into a manifest when its last file is here."""
+    def _fetch_ended(
+        self, repo: RepoId, commit: GitOid, entry: FileEntry, error: BaseException | None
+    ) -> None:
+        """Notes a file in the draft of each commit that it came for."""
         if error is not None:
             if isinstance(error, TransientError):
                 self._troubles.note(repo, commit.hex, error)
             return
         self._troubles.failing = False
+        revision = self.archive.load(repo, commit)
+        if revision is not None and entry not in revision.files:
+            self._note(repo, commit, entry)  # another commit's fetch brought it
+        else:
+            self._complete(repo, commit)
+
+    def _complete(self, repo: RepoId, commit: GitOid) -> None:
+        """Turns a draft into a manifest when its last file is here."""
         revision = self.archive.load(repo, commit)
         if revision is None or revision.missing or not self.archive.drafts.exists(repo, commit):
             return
