@@ -54,14 +54,17 @@ _LENGTH_BYTES = 8
 _METADATA = "__metadata__"
 _WIDTHS = {dtype: size for dtype, (block, size) in BLOCKS.items() if block == 1}
 
-# Possessive, as else the engine keeps a way back for each escape. What is no token, or goes on
-# behind the sixteenth digit, is found at the next token.
+_SPACE = r"[ \t\n\r]*+"
+_INTEGER = r"(?:0|[1-9][0-9]{0,15}+)" + _SPACE
+# Possessive, as else the engine keeps a way back for each escape.
 _TOKEN = re.compile(
-    r"[ \t\n\r]*+"
-    r"([{}\[\]:,]|0|[1-9][0-9]{0,15}+"
+    _SPACE + r"([{}\[\]:,]"
     r'|"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+")'
 )
-_BLANK = re.compile(r"[ \t\n\r]*+")
+_INTEGERS = re.compile(
+    rf"{_SPACE}\[{_SPACE}({_INTEGER}(?:,{_SPACE}{_INTEGER}){{0,{MAX_DIMENSIONS - 1}}}+)?\]"
+)
+_BLANK = re.compile(_SPACE)
 
 
 def read_claims(read: Read, size: int) -> list[Claim]:
@@ -123,9 +126,9 @@ class _Scanner:
             if key == "dtype":
                 dtype = self._string(self._next())
             elif key == "shape":
-                shape = self._integers(MAX_DIMENSIONS)
+                shape = self._integers()
             elif key == "data_offsets":
-                offsets = self._integers(2)
+                offsets = self._integers()
             else:
                 raise OpaqueError(f"a tensor has the unknown member {key!r}")
         if dtype is None or shape is None or offsets is None:
@@ -155,20 +158,12 @@ class _Scanner:
                 return
             symbol = self._quoted()
 
-    def _integers(self, limit: int) -> tuple[int, ...]:
-        numbers: list[int] = []
-        self._expect("[")
-        symbol = self._next()
-        while symbol != "]":
-            if not symbol.isdecimal() or int(symbol) >= INTEGER_END or len(numbers) == limit:
-                raise self._unexpected()
-            numbers.append(int(symbol))
-            if self._expect(",", "]") == "]":
-                break
-            symbol = self._next()
-            if symbol == "]":
-                raise self._unexpected()
-        return tuple(numbers)
+    def _integers(self) -> tuple[int, ...]:
+        inside = self._match(_INTEGERS)[1]
+        numbers = tuple(map(int, inside.split(","))) if inside else ()
+        if any(number >= INTEGER_END for number in numbers):
+            raise OpaqueError(f"it has a number of {INTEGER_END} or more")
+        return numbers
 
     def _quoted(self) -> str:
         """The next token, which must be a string: no comma stands before a `}`."""
@@ -196,11 +191,14 @@ class _Scanner:
         return symbol
 
     def _next(self) -> str:
-        match = _TOKEN.match(self._text, self._at)
+        return self._match(_TOKEN)[1]
+
+    def _match(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        match = pattern.match(self._text, self._at)
         if match is None:
             raise self._unexpected()
         self._at = match.end()
-        return match[1]
+        return match
 
     def _unexpected(self) -> OpaqueError:
         return OpaqueError(f"its header is not as it must be at character {self._at}")
