@@ -200,6 +200,32 @@ def test_the_header_has_a_bound() -> None:
         read_header(read, 2 * MAX_HEADER_BYTES)
 
 
+def test_counts_have_bounds() -> None:
+    pairs = [(str(number), struct.pack("<IB", U8, 0)) for number in range(65_537)]
+    assert parsed(gguf(pairs[:-1])) == Container("gguf", ())
+    assert parsed(gguf(pairs)) is None
+    with pytest.raises(OpaqueError, match="exceed the bound"):
+        read_header(Blob(gguf(counts=(1_000_001, 0))).read, 1 << 40)
+
+
+def test_weights_have_a_bound() -> None:
+    for dimensions, opaque in (([2**53 - 1], False), ([2**52, 2], True), ([2**52 - 1, 2], False)):
+        data = gguf(tensors=[tensor("x", dimensions, 24, 0)])
+        assert (parse(Blob(data).read, 1 << 60) is None) == opaque
+
+
+def test_texts_that_cannot_all_be_there_are_not_counted() -> None:
+    head = gguf([("x", array(TEXT, 13_000_000))])[: 24 + 9 + 16]
+    asked = []
+
+    def read(at: int, length: int) -> bytes:
+        asked.append(length)
+        return head[at : at + length].ljust(length, b"\0")
+
+    assert parse(read, 1 << 40) is None
+    assert sum(asked) < 2 * WINDOW_BYTES
+
+
 def whole() -> bytes:
     pairs = [("a", u32(1)), ("t", array(TEXT, 2, text("x") + text("yz"))), (ALIGNMENT, u32(8))]
     tensors = [tensor("w", [32, 2], 2, 0), tensor("n", [2], 0, 40), tensor("e", [0], 0, 40)]

@@ -186,7 +186,8 @@ def test_other_grammar(inside: str) -> None:
     same_as_json(b'{"x' + inside.encode() + b'":{"dtype":"F4","shape":[],"data_offsets":[0,4]}}')
 
 
-def test_a_header_is_not_read_before_it_can_be_one() -> None:
-    blob = Blob(struct.pack("<Q", 90_000_000) + b"[" + b" " * 1000)
-    assert parse(blob.read, 100_000_000) is None
+@pytest.mark.parametrize(("length", "first"), [(90_000_000, b"["), (100_000_001, b"{"), (1, b"{")])
+def test_a_header_is_not_read_before_it_can_be_one(length: int, first: bytes) -> None:
+    blob = Blob(struct.pack("<Q", length) + first + b" " * 1000)
+    assert parse(blob.read, 1 << 40) is None
     assert blob.asked < 100
