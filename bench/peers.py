@@ -24,10 +24,20 @@ def hub_client() -> Path:
 @cache
 def olah() -> Path:
     """The folder of programs of Olah."""
+    return _ensure_own("bench-olah")
+
+
+@cache
+def codecs() -> Path:
+    """The folder of programs of the environment of the codecs' peers, torch among them."""
+    return _ensure_own("bench-codec")
+
+
+def _ensure_own(name: str) -> Path:
     kept = envs.REQUIREMENTS
     envs.REQUIREMENTS = _REQUIREMENTS
     try:
-        return _ensure("bench-olah")
+        return _ensure(name)
     finally:
         envs.REQUIREMENTS = kept
 

