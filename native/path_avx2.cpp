@@ -1,0 +1,275 @@
+// AVX2 (Haswell, Zen and later), and the SHA extensions where they are.
+#include "loops.hpp"
+#include "sha256.hpp"
+
+#if defined(__AVX2__) && defined(__SHA__)
+#include <cpuid.h>
+#include <immintrin.h>
+
+#include <bit>
+
+namespace outlast {
+namespace {
+
+bool here() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt"); }
+
+bool has_sha() {
+    u32 a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1);
+}
+
+// ---------------------------------------------------------------- rANS
+
+// For each set of lanes: the word that each of them takes (spread), and the lanes in it, moved to
+// the end (gathered): words are written downwards, and what lies below them comes later.
+struct Moves {
+    alignas(32) u32 spread[256][8];
+    alignas(32) u32 gathered[256][8];
+};
+
+constexpr Moves moves() {
+    Moves made{};
+    for (u32 mask = 0; mask < 256; mask++) {
+        u32 word = 0;
+        for (u32 lane = 0; lane < 8; lane++)
+            if (mask >> lane & 1) {
+                made.spread[mask][lane] = word;
+                made.gathered[mask][8 - std::popcount(mask) + word++] = lane;
+            }
+    }
+    return made;
+}
+
+constexpr Moves MOVES = moves();
+
+inline __m256i widened(const u8* bytes) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)bytes));
+}
+
+inline __m256i gather(const u32* table, __m256i index) {
+    return _mm256_i32gather_epi32((const int*)table, index, 4);
+}
+
+inline u32 lanes_of(__m256i mask) {
+    return static_cast<u32>(_mm256_movemask_ps(_mm256_castsi256_ps(mask)));
+}
+
+// Sixteen bits of each of eight lanes, in order.
+inline __m128i halves(__m256i words) {
+    const __m256i low = _mm256_and_si256(words, _mm256_set1_epi32(0xffff));
+    const __m256i packed = _mm256_packus_epi32(low, low);
+    return _mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08));
+}
+
+inline __m256i quotients(__m256i x, __m256i reciprocal, __m256i shift) {
+    const __m256i even = _mm256_srli_epi64(_mm256_mul_epu32(x, reciprocal), 32);
+    const __m256i odd =
+        _mm256_mul_epu32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(reciprocal, 32));
+    return _mm256_srlv_epi32(_mm256_blend_epi32(even, odd, 0xaa), shift);
+}
+
+template <bool CONTEXTS>
+void encode_groups(Encoder& state, const u8* symbols, const u8* contexts, std::size_t groups) {
+    __m256i lanes[8];
+    std::memcpy(lanes, state.states, sizeof lanes);
+    const EncodeTable& table = *state.table;
+    const __m256i low13 = _mm256_set1_epi32(0x1fff);
+    u8* words = state.words;
+    for (std::size_t g = groups; g-- > 0;) {
+        for (u32 v = 8; v-- > 0;) {
+            const std::size_t at = LANES * g + 8 * v;
+            __m256i index = widened(symbols + at);
+            if (CONTEXTS)
+                index = _mm256_or_si256(index, _mm256_slli_epi32(widened(contexts + at), 8));
+            const __m256i limit = gather(table.limit, index);
+            const __m256i packed = gather(table.packed, index);
+            __m256i x = lanes[v];
+            // x > limit, unsigned: the larger of both is not the limit.
+            const __m256i kept = _mm256_cmpeq_epi32(_mm256_max_epu32(x, limit), limit);
+            const u32 full = ~lanes_of(kept) & 0xff;
+            const __m256i moved = _mm256_permutevar8x32_epi32(
+                x, _mm256_load_si256((const __m256i*)MOVES.gathered[full]));
+            _mm_storeu_si128((__m128i*)(words - 16), halves(moved));
+            words -= 2 * _mm_popcnt_u32(full);
+            x = _mm256_blendv_epi8(_mm256_srli_epi32(x, 16), x, kept);
+            const __m256i quotient =
+                quotients(x, gather(table.reciprocal, index), _mm256_srli_epi32(packed, 26));
+            const __m256i grown = _mm256_mullo_epi32(
+                quotient, _mm256_and_si256(_mm256_srli_epi32(packed, 13), low13));
+            lanes[v] = _mm256_add_epi32(
+                x, _mm256_add_epi32(grown, _mm256_and_si256(packed, low13)));
+        }
+    }
+    state.words = words;
+    std::memcpy(state.states, lanes, sizeof lanes);
+}
+
+void encode(Encoder& state, const u8* symbols, const u8* contexts, std::size_t count) {
+    const std::size_t groups = count / LANES;
+    encode_lanes(state, symbols, contexts, groups * LANES, count);
+    if (contexts)
+        encode_groups<true>(state, symbols, contexts, groups);
+    else
+        encode_groups<false>(state, symbols, symbols, groups);
+}
+
+template <bool CONTEXTS>
+std::size_t decode_groups(Decoder& state, u8* symbols, const u8* contexts, std::size_t groups) {
+    __m256i lanes[8];
+    std::memcpy(lanes, state.states, sizeof lanes);
+    const u8* words = state.words;
+    const u8* const safe = state.end - 2 * (LANES + 8);
+    const __m256i low12 = _mm256_set1_epi32(0xfff), one = _mm256_set1_epi32(1);
+    const __m256i below = _mm256_set1_epi32(STATE_LOW - 1);
+    std::size_t g = 0;
+    for (; g < groups && words <= safe; g++) {
+        __m256i entries[8];
+#pragma GCC unroll 8
+        for (u32 v = 0; v < 8; v++) {
+            __m256i x = lanes[v];
+            __m256i index = _mm256_and_si256(x, low12);
+            if (CONTEXTS)
+                index = _mm256_or_si256(
+                    index, _mm256_slli_epi32(widened(contexts + LANES * g + 8 * v), 12));
+            const __m256i entry = gather(state.table, index);
+            const __m256i frequency =
+                _mm256_add_epi32(_mm256_and_si256(_mm256_srli_epi32(entry, 12), low12), one);
+            x = _mm256_add_epi32(_mm256_mullo_epi32(_mm256_srli_epi32(x, 12), frequency),
+                                 _mm256_and_si256(entry, low12));
+            const __m256i poor = _mm256_cmpeq_epi32(_mm256_min_epu32(x, below), x);
+            const u32 mask = lanes_of(poor);
+            const __m256i next = _mm256_permutevar8x32_epi32(
+                _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)words)),
+                _mm256_load_si256((const __m256i*)MOVES.spread[mask]));
+            words += 2 * _mm_popcnt_u32(mask);
+            lanes[v] =
+                _mm256_blendv_epi8(x, _mm256_or_si256(_mm256_slli_epi32(x, 16), next), poor);
+            entries[v] = _mm256_srli_epi32(entry, 24);
+        }
+        const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        for (u32 v = 0; v < 8; v += 4) {
+            const __m256i first = _mm256_packus_epi32(entries[v], entries[v + 1]);
+            const __m256i second = _mm256_packus_epi32(entries[v + 2], entries[v + 3]);
+            const __m256i bytes =
+                _mm256_permutevar8x32_epi32(_mm256_packus_epi16(first, second), order);
+            _mm256_storeu_si256((__m256i*)(symbols + LANES * g + 8 * v), bytes);
+        }
+    }
+    state.words = words;
+    std::memcpy(state.states, lanes, sizeof lanes);
+    return g;
+}
+
+void decode(Decoder& state, u8* symbols, const u8* contexts, std::size_t count) {
+    const std::size_t groups = count / LANES;
+    std::size_t done = 0;
+    if (state.end - state.words >= static_cast<std::ptrdiff_t>(2 * (LANES + 8)))
+        done = contexts ? decode_groups<true>(state, symbols, contexts, groups)
+                        : decode_groups<false>(state, symbols, nullptr, groups);
+    decode_lanes(state, symbols, contexts, done * LANES, count);
+}
+
+// ---------------------------------------------------------------- hashes
+
+void xxh3_stripes(u64* acc, const u8* input, const u8* secret, std::size_t stripes) {
+    __m256i sums[2];
+    std::memcpy(sums, acc, sizeof sums);
+    for (std::size_t s = 0; s < stripes; s++, input += 64, secret += 8)
+        for (u32 half = 0; half < 2; half++) {
+            const __m256i data = _mm256_loadu_si256((const __m256i*)(input + 32 * half));
+            const __m256i key = _mm256_loadu_si256((const __m256i*)(secret + 32 * half));
+            const __m256i keyed = _mm256_xor_si256(data, key);
+            const __m256i product = _mm256_mul_epu32(keyed, _mm256_srli_epi64(keyed, 32));
+            const __m256i swapped = _mm256_shuffle_epi32(data, _MM_SHUFFLE(1, 0, 3, 2));
+            sums[half] = _mm256_add_epi64(sums[half], _mm256_add_epi64(product, swapped));
+        }
+    std::memcpy(acc, sums, sizeof sums);
+}
+
+// The SHA instructions have a latency of several cycles: two messages fill each other's gaps.
+template <u32 MESSAGES>
+inline void sha256_block(__m128i (*state)[2], const u8* const* blocks) {
+    const __m128i order = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
+    __m128i w[MESSAGES][4], start[MESSAGES][2];
+    for (u32 m = 0; m < MESSAGES; m++) {
+        start[m][0] = state[m][0];
+        start[m][1] = state[m][1];
+        for (u32 i = 0; i < 4; i++)
+            w[m][i] = _mm_shuffle_epi8(
+                _mm_loadu_si128((const __m128i*)(blocks[m] + 16 * i)), order);
+    }
+#pragma GCC unroll 16
+    for (u32 i = 0; i < 16; i++) {
+        const __m128i keys = _mm_load_si128((const __m128i*)(SHA_ROUND + 4 * i));
+        for (u32 m = 0; m < MESSAGES; m++) {
+            __m128i& now = w[m][i & 3];
+            if (i >= 4) {
+                const __m128i last = w[m][(i + 3) & 3];
+                const __m128i shifted = _mm_alignr_epi8(last, w[m][(i + 2) & 3], 4);
+                now = _mm_sha256msg1_epu32(now, w[m][(i + 1) & 3]);
+                now = _mm_sha256msg2_epu32(_mm_add_epi32(now, shifted), last);
+            }
+            const __m128i keyed = _mm_add_epi32(now, keys);
+            state[m][1] = _mm_sha256rnds2_epu32(state[m][1], state[m][0], keyed);
+            state[m][0] = _mm_sha256rnds2_epu32(state[m][0], state[m][1],
+                                                _mm_shuffle_epi32(keyed, 0x0e));
+        }
+    }
+    for (u32 m = 0; m < MESSAGES; m++) {
+        state[m][0] = _mm_add_epi32(state[m][0], start[m][0]);
+        state[m][1] = _mm_add_epi32(state[m][1], start[m][1]);
+    }
+}
+
+template <u32 MESSAGES>
+void sha256_together(const u8* data, std::size_t length, u8* digests) {
+    // The instructions want the words as ABEF and CDGH, the last of them lowest.
+    __m128i state[MESSAGES][2];
+    for (auto& each : state) {
+        each[0] = _mm_setr_epi32(static_cast<int>(SHA_START[5]), static_cast<int>(SHA_START[4]),
+                                 static_cast<int>(SHA_START[1]), static_cast<int>(SHA_START[0]));
+        each[1] = _mm_setr_epi32(static_cast<int>(SHA_START[7]), static_cast<int>(SHA_START[6]),
+                                 static_cast<int>(SHA_START[3]), static_cast<int>(SHA_START[2]));
+    }
+    const u8* blocks[MESSAGES];
+    for (std::size_t at = 0; at < length; at += 64) {
+        for (u32 m = 0; m < MESSAGES; m++) blocks[m] = data + m * length + at;
+        sha256_block<MESSAGES>(state, blocks);
+    }
+    u8 padding[64];
+    sha256_padding(length, padding);
+    for (u32 m = 0; m < MESSAGES; m++) blocks[m] = padding;
+    sha256_block<MESSAGES>(state, blocks);
+    for (u32 m = 0; m < MESSAGES; m++) {
+        alignas(16) u32 feba[4], hgdc[4];
+        _mm_store_si128((__m128i*)feba, state[m][0]);
+        _mm_store_si128((__m128i*)hgdc, state[m][1]);
+        const u32 words[8] = {feba[3], feba[2], hgdc[3], hgdc[2],
+                              feba[1], feba[0], hgdc[1], hgdc[0]};
+        sha256_digest(words, digests + 32 * m);
+    }
+}
+
+void sha256_many(const u8* data, std::size_t length, std::size_t count, u8* digests) {
+    static const bool extensions = has_sha();
+    if (!extensions) return portable.sha256_many(data, length, count, digests);
+    for (; count >= 2; count -= 2, data += 2 * length, digests += 64)
+        sha256_together<2>(data, length, digests);
+    if (count) sha256_together<1>(data, length, digests);
+}
+
+}  // namespace
+
+const Path avx2 = {"avx2", here, encode, decode, histogram, split, merge, contexts,
+                   difference, restore, xxh3_stripes, sha256_many};
+
+}  // namespace outlast
+
+#else
+
+namespace outlast {
+const Path avx2 = {"avx2", [] { return false; }, nullptr, nullptr, nullptr, nullptr, nullptr,
+                   nullptr, nullptr, nullptr, nullptr, nullptr};
+}  // namespace outlast
+
+#endif

@@ -1,0 +1,137 @@
+#include "tables.hpp"
+
+namespace outlast {
+namespace {
+
+constexpr u32 FRACTION = 8;
+
+struct Costs {
+    u16 of[PROBABILITIES + 1];  // of[f] = -log2(f / PROBABILITIES) in 1/256 bits, rounded up
+};
+
+// Base-2 logarithm bit by bit: squaring doubles it.
+constexpr Costs costs() {
+    Costs made{};
+    for (u32 f = 1; f <= PROBABILITIES; f++) {
+        u32 whole = 0;
+        while (f >> (whole + 1)) whole++;
+        u64 mantissa = u64{f} << (31 - whole);
+        u32 logarithm = whole;
+        for (u32 bit = 0; bit < FRACTION; bit++) {
+            mantissa = mantissa * mantissa >> 31;
+            logarithm = logarithm << 1 | static_cast<u32>(mantissa >> 32);
+            mantissa >>= mantissa >> 32;
+        }
+        made.of[f] = static_cast<u16>((PROBABILITY_BITS << FRACTION) - logarithm);
+    }
+    return made;
+}
+
+constexpr Costs COSTS = costs();
+
+// One more for the symbol that gains most by it: the largest count / frequency.
+void raise(const u32* counts, Frequencies& f) {
+    u32 best = f.first;
+    for (u32 s = f.first; s <= f.last; s++)
+        if (u64{counts[s]} * f.of[best] > u64{counts[best]} * f.of[s]) best = s;
+    f.of[best]++;
+}
+
+// One less for the symbol that loses least by it: the smallest count / (frequency - 1).
+void lower(const u32* counts, Frequencies& f) {
+    u32 best = SYMBOLS;
+    for (u32 s = f.first; s <= f.last; s++) {
+        if (f.of[s] < 2) continue;
+        if (best == SYMBOLS ||
+            u64{counts[s]} * (f.of[best] - 1u) < u64{counts[best]} * (f.of[s] - 1u))
+            best = s;
+    }
+    f.of[best]--;
+}
+
+}  // namespace
+
+void normalise(const u32* counts, Frequencies& into) {
+    u64 total = 0;
+    into.first = SYMBOLS;
+    for (u32 s = 0; s < SYMBOLS; s++) {
+        total += counts[s];
+        if (!counts[s]) continue;
+        if (into.first == SYMBOLS) into.first = s;
+        into.last = s;
+    }
+    u32 sum = 0;
+    for (u32 s = 0; s < SYMBOLS; s++) {
+        const u64 share = u64{counts[s]} * PROBABILITIES / total;
+        into.of[s] = static_cast<u16>(counts[s] && !share ? 1 : share);
+        sum += into.of[s];
+    }
+    for (; sum < PROBABILITIES; sum++) raise(counts, into);
+    for (; sum > PROBABILITIES; sum--) lower(counts, into);
+}
+
+u64 cost(const u32* counts, const Frequencies& f) {
+    u64 bits = 0;
+    for (u32 s = f.first; s <= f.last; s++)
+        if (counts[s]) bits += u64{counts[s]} * COSTS.of[f.of[s]];
+    return bits;
+}
+
+std::size_t Frequencies::size() const {
+    const std::size_t count = last - first + 1;
+    return 2 + (single() ? 0 : (count * 3 + 1) / 2);
+}
+
+u8* write(const Frequencies& f, u8* to) {
+    *to++ = static_cast<u8>(f.first);
+    *to++ = static_cast<u8>(f.last);
+    if (f.single()) return to;
+    for (u32 s = f.first; s <= f.last; s += 2) {
+        const u32 pair = f.of[s] | (s < f.last ? u32{f.of[s + 1]} << 12 : 0);
+        *to++ = static_cast<u8>(pair);
+        *to++ = static_cast<u8>(pair >> 8);
+        if (s < f.last) *to++ = static_cast<u8>(pair >> 16);
+    }
+    return to;
+}
+
+const u8* read(Frequencies& f, const u8* from, const u8* end) {
+    if (end - from < 2) throw Damaged("a frequency table is cut short");
+    f.first = from[0];
+    f.last = from[1];
+    if (f.first > f.last) throw Damaged("a frequency table runs backwards");
+    if (static_cast<std::size_t>(end - from) < f.size())
+        throw Damaged("a frequency table is cut short");
+    std::memset(f.of, 0, sizeof f.of);
+    if (f.single()) {
+        f.of[f.first] = PROBABILITIES;
+        return from + 2;
+    }
+    const u8* at = from + 2;
+    u32 sum = 0;
+    for (u32 s = f.first; s <= f.last; s += 2, at += 3) {
+        f.of[s] = static_cast<u16>(at[0] | (at[1] & 15) << 8);
+        if (s < f.last)
+            f.of[s + 1] = static_cast<u16>(at[1] >> 4 | at[2] << 4);
+        else if (at[1] >> 4)
+            throw Damaged("a frequency table has stray bits");
+        sum += f.of[s] + (s < f.last ? f.of[s + 1] : 0);
+    }
+    if (sum != PROBABILITIES) throw Damaged("frequencies do not add up");
+    return from + f.size();
+}
+
+void fill(EncodeTable& table, u32 context, const Frequencies& f) {
+    u32 start = 0;
+    for (u32 s = f.first; s <= f.last; s++) {
+        if (f.of[s]) table.set(context * SYMBOLS + s, start, f.of[s]);
+        start += f.of[s];
+    }
+}
+
+void fill(u32* table, const Frequencies& f) {
+    for (u32 s = f.first; s <= f.last; s++)
+        for (u32 i = 0; i < f.of[s]; i++) *table++ = decode_entry(s, f.of[s], i);
+}
+
+}  // namespace outlast

@@ -1,0 +1,29 @@
+"""The native kernels: bytes in, bytes out, no I/O. The GIL is free while one runs.
+
+Every path (AVX-512, AVX2, portable C++) gives the same bytes; the fastest that the processor has is
+taken unless :func:`use` says otherwise. docs/format/capsule.md defines what they compute.
+"""
+
+from outlast.codec._kernels import (
+    DamagedError,
+    Workspace,
+    decode_block,
+    encode_block,
+    leaf_hashes,
+    paths,
+    shape,
+    use,
+    xxh3,
+)
+
+__all__ = [
+    "DamagedError",
+    "Workspace",
+    "decode_block",
+    "encode_block",
+    "leaf_hashes",
+    "paths",
+    "shape",
+    "use",
+    "xxh3",
+]
