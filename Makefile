@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOCK := requirements/dev.txt
 
-.PHONY: help setup demo test lint format docs bench lock clean
+.PHONY: help setup demo test lint format docs bench bench-codec lock clean
 
 help:
 	@echo "make demo    run the main job on a real model"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint    ruff, mypy and import-linter"
 	@echo "make docs    write docs/cli.md and docs/errors.md anew"
 	@echo "make bench   measure ours and the peers side by side"
+	@echo "make bench-codec  the same for capsules and the peers' codecs"
 	@echo "make lock    resolve the dependencies anew"
 
 setup: $(READY)
@@ -48,6 +49,9 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench
+
+bench-codec: $(READY)
+	$(BIN)/python -m bench.codec
 
 lock:
 	$(PYTHON) -m venv $(VENV)

@@ -108,7 +108,7 @@ class Stage:
     @contextlib.contextmanager
     def serving(self, home: Path, *options: str) -> Iterator[tuple[Server, str]]:
         """Our server over the archive `home`, and its URL."""
-        log = self.folder / "serve.out"
+        log = self.folder / f"serve-{home.name}.out"
         command: list[str | Path] = [sys.executable, "-m", "outlast", "serve", "--home", home]
         command += ["--json", "--listen", f"127.0.0.1:{free_port()}", *options]
         server = Server(command, self.environment(), log)

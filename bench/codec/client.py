@@ -52,8 +52,8 @@ class Client:
         except OSError:
             line = ""
         if not line:
-            self._process.wait()
-            raise BenchError(f"a codec's process ended: {self._said.read_text()[-1000:]}")
+            code, said = self._process.wait(), self._said.read_text(errors="replace")[-1000:]
+            raise BenchError(f"the codecs' process ended with {code}: {said}")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise BenchError(f"{name} {' '.join(map(str, arguments))}: {reply['error']}")

@@ -1,8 +1,8 @@
 """The fine-tunes of MiniLM: trained once by recipe.py, kept in the cache."""
 
+import fcntl
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -33,26 +33,31 @@ def _folder() -> Path:
     made_of = (_RECIPE, _REQUIREMENTS, base(), realweights.minilm_vocabulary())
     key = hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in made_of))
     folder = realweights.cache_folder() / f"finetune-{key.hexdigest()[:16]}"
-    if not folder.is_dir():
-        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".training-"))
-        try:
-            _train(work)
-            work.rename(folder)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+    if folder.is_dir():
+        return folder
+    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".training-") as work:
+                made = Path(work) / "made"
+                made.mkdir()
+                _train(made)
+                made.rename(folder)
     return folder
 
 
 def _train(folder: Path) -> None:
     python = peers.codecs() / "python"
     environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
-    done = subprocess.run(
-        [python, "-m", "bench.codec.recipe", base(), realweights.minilm_vocabulary(), folder],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        raise BenchError(f"the fine-tune could not be trained: {done.stderr[-1000:]}")
+    try:
+        subprocess.run(
+            [python, "-m", "bench.codec.recipe", base(), realweights.minilm_vocabulary(), folder],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=True,
+        )
+    except subprocess.SubprocessError as error:
+        said = str(getattr(error, "stderr", ""))[-1000:]
+        raise BenchError(f"the fine-tune could not be trained: {error}\n{said}") from error

@@ -87,9 +87,16 @@ def _planes(data: Any, width: int) -> list[bytes]:
 def _merged(planes: list[Any], size: int, width: int) -> Any:
     out = np.empty(size, np.uint8)
     whole = size // width * width
-    table = out[:whole].reshape(-1, width)
-    for n, plane in enumerate(planes[:-1]):
-        table[:, n] = np.frombuffer(plane, np.uint8)
+    if width == 2:  # twice as fast as what follows
+        low, high = (np.frombuffer(plane, np.uint8) for plane in planes[:2])
+        values = out[:whole].view("<u2")
+        np.copyto(values, high)
+        np.left_shift(values, 8, values)
+        np.bitwise_or(values, low, values)
+    else:
+        table = out[:whole].reshape(-1, width)
+        for n, plane in enumerate(planes[:-1]):
+            table[:, n] = np.frombuffer(plane, np.uint8)
     out[whole:] = np.frombuffer(planes[-1], np.uint8)
     return out
 
