@@ -9,6 +9,7 @@ from typing import Any
 from bench.process import BenchError
 
 _ROOT = Path(__file__).parent.parent.parent
+_FAREWELL = 10.0
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _ALLOCATOR = {
     "MALLOC_MMAP_MAX_": "0",
@@ -60,5 +61,9 @@ class Client:
         return reply["reply"]
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+        """Lets it end by itself, which clears what it keeps in files."""
+        try:
+            self._process.communicate(timeout=_FAREWELL)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
