@@ -8,43 +8,40 @@
 namespace outlast {
 namespace {
 
-constexpr Plane BYTE = {1, true, false};
 constexpr u32 WEIGHTS = 1u << 18, QUANTISED = 1u << 20, LEAF = 128;
+constexpr u32 QUANTISED_CONTEXTS = 4;
 constexpr std::size_t CHUNK = 4096;  // symbols that are merged at once, so that they stay in L1
 
+// The most significant byte first; floats have noise in all others.
 constexpr Layout words(u32 width, u32 differences) {
-    Layout made = {width, LEAF, WEIGHTS, 1, width, {}, differences};
-    for (u32 p = 0; p < width; p++) made.planes[p] = BYTE;
+    Layout made = {width, LEAF, WEIGHTS, width, {}, differences};
+    for (u32 p = 0; p < width; p++) made.planes[p] = {1, true, differences && p, 0};
     return made;
 }
 
 // Scales first: the contexts of the last plane come from them.
-constexpr Layout quantised(u32 element, u32 weights, u32 halves, u32 small, u32 small_each,
-                           bool small_whole, bool whole) {
-    Layout made = {element, std::max(1u, LEAF / weights), QUANTISED / weights, 4, 0, {}, 0};
-    for (u32 p = 0; p < halves; p++) made.planes[made.plane_count++] = BYTE;
-    for (u32 p = 0; p < small; p++)
-        made.planes[made.plane_count++] = {small_each, small_whole, false};
-    made.planes[made.plane_count++] = {weights, whole, true};
+constexpr Layout quantised(u32 element, u32 weights, u32 halves, Plane small, u32 small_count,
+                           bool whole, u32 run) {
+    Layout made = {element, std::max(1u, LEAF / weights), QUANTISED / weights, 0, {}, 0};
+    for (u32 p = 0; p < halves; p++) made.planes[made.plane_count++] = {1, true, false, 0};
+    for (u32 p = 0; p < small_count; p++) made.planes[made.plane_count++] = small;
+    made.planes[made.plane_count++] = {weights, whole, false, run};
     return made;
 }
 
+constexpr Plane NONE = {0, false, false, 0}, SIX_BITS = {8, false, false, 0};
+constexpr Plane SCALES = {16, true, false, 0};
 constexpr Layout BYTES = words(1, 0), FLOAT8 = words(1, 1), FLOAT16 = words(2, 3);
 constexpr Layout FLOAT32 = words(4, 4), WORDS16 = words(2, 0), WORDS32 = words(4, 0);
 constexpr Layout WORDS64 = words(8, 0);
-constexpr Layout Q8_0 = quantised(34, 32, 2, 0, 0, false, true);
-constexpr Layout Q4_0 = quantised(18, 32, 2, 0, 0, false, false);
-constexpr Layout Q4_1 = quantised(20, 32, 4, 0, 0, false, false);
-constexpr Layout Q5_0 = quantised(22, 32, 2, 0, 0, false, false);
-constexpr Layout Q5_1 = quantised(24, 32, 4, 0, 0, false, false);
-constexpr Layout Q4_K = quantised(144, 256, 4, 2, 8, false, false);
-constexpr Layout Q5_K = quantised(176, 256, 4, 2, 8, false, false);
-constexpr Layout Q6_K = quantised(210, 256, 2, 1, 16, true, false);
-
-u8* reserve(std::vector<u8>& room, std::size_t size) {
-    if (room.size() < size) room.resize(size);
-    return room.data();
-}
+constexpr Layout Q8_0 = quantised(34, 32, 2, NONE, 0, true, 32);
+constexpr Layout Q4_0 = quantised(18, 32, 2, NONE, 0, false, 32);
+constexpr Layout Q4_1 = quantised(20, 32, 4, NONE, 0, false, 32);
+constexpr Layout Q5_0 = quantised(22, 32, 2, NONE, 0, false, 32);
+constexpr Layout Q5_1 = quantised(24, 32, 4, NONE, 0, false, 32);
+constexpr Layout Q4_K = quantised(144, 256, 4, SIX_BITS, 2, false, 32);
+constexpr Layout Q5_K = quantised(176, 256, 4, SIX_BITS, 2, false, 32);
+constexpr Layout Q6_K = quantised(210, 256, 2, SCALES, 1, false, 16);
 
 // ---------------------------------------------------------------- contexts of quantised weights
 
@@ -58,8 +55,7 @@ void contexts_by_scale(const u8* high, const u8* low, std::size_t count, u8* to)
         const i32 mean = sum / static_cast<i32>(end - begin);
         for (std::size_t b = begin; b < end; b++) {
             const i32 bits = (high[b] & 0x7f) << 8 | low[b];
-            const i32 context = std::clamp((bits - mean + 256) >> 7, 0, 3);
-            std::memset(to + 32 * b, context, 32);
+            to[b] = static_cast<u8>(std::clamp((bits - mean + 256) >> 7, 0, 3));
         }
     }
 }
@@ -72,39 +68,41 @@ i32 logarithm(u32 value) {
 }
 
 // Where in its range a sub-block has its zero: minimum over scale.
-void contexts_by_zero(const u8* const* planes, std::size_t begin, std::size_t count, i32 centre,
-                      u8* to) {
-    for (std::size_t b = begin; b < begin + count; b++) {
+void contexts_by_zero(const u8* const* planes, std::size_t count, i32 centre, u8* to) {
+    for (std::size_t b = 0; b < count; b++) {
         const i32 scale = (planes[0][b] & 0x7f) << 8 | planes[1][b];
         const i32 minimum = (planes[2][b] & 0x7f) << 8 | planes[3][b];
-        for (u32 j = 0; j < 8; j++, to += 32) {
+        for (u32 j = 0; j < 8; j++) {
             const u32 s = planes[4][8 * b + j] & 63, m = planes[5][8 * b + j] & 63;
             i32 context = 0;
             if (s && m) {
                 const i32 zero = minimum - scale + logarithm(m) - logarithm(s);
                 context = std::clamp((zero - centre + 256) >> 7, 0, 3);
             }
-            std::memset(to, context, 32);
+            *to++ = static_cast<u8>(context);
         }
     }
 }
 
 void contexts_by_magnitude(const u8* scales, std::size_t count, u8* to) {
-    for (std::size_t i = 0; i < count; i++, to += 16) {
+    for (std::size_t i = 0; i < count; i++) {
         const i32 scale = static_cast<std::int8_t>(scales[i]);
-        std::memset(to, std::min(3, (scale < 0 ? -scale : scale) >> 5), 16);
+        to[i] = static_cast<u8>(std::min(3, (scale < 0 ? -scale : scale) >> 5));
     }
 }
 
-// Of the symbols of elements [begin, begin + count); `begin` is a multiple of 16.
-void quantised_contexts(Kind kind, const u8* const* planes, std::size_t begin, std::size_t count,
-                        u8* to) {
-    switch (kind) {
-        case Kind::q4_k: return contexts_by_zero(planes, begin, count, 2977, to);
-        case Kind::q5_k: return contexts_by_zero(planes, begin, count, 4048, to);
-        case Kind::q6_k: return contexts_by_magnitude(planes[2] + 16 * begin, 16 * count, to);
-        default: return contexts_by_scale(planes[0] + begin, planes[1] + begin, count, to);
+// A context for each run of the last plane.
+Contexts quantised_contexts(Workspace& space, const Source& source, const u8* const* planes,
+                            u32 run) {
+    const std::size_t count = source.count;
+    u8* to = reserve(space.contexts, 16 * count);
+    switch (source.kind) {
+        case Kind::q4_k: contexts_by_zero(planes, count, 2977, to); break;
+        case Kind::q5_k: contexts_by_zero(planes, count, 4048, to); break;
+        case Kind::q6_k: contexts_by_magnitude(planes[2], 16 * count, to); break;
+        default: contexts_by_scale(planes[0], planes[1], count, to); break;
     }
+    return {to, QUANTISED_CONTEXTS, run};
 }
 
 // ---------------------------------------------------------------- planes
@@ -122,70 +120,81 @@ u8* encode_planes(const Path& path, Workspace& space, const Source& source, u8* 
     path.split(source.kind, source.data, source.count, planes);
     for (u32 p = 0; p < shape.plane_count; p++) {
         const Plane& plane = shape.planes[p];
-        Symbols symbols = {planes[p], plane.per_element * source.count, nullptr, 1, plane.whole};
-        if (plane.contextual) {
-            u8* contexts = reserve(space.contexts, symbols.count);
-            quantised_contexts(source.kind, planes, 0, source.count, contexts);
-            symbols.contexts = contexts;
-            symbols.context_count = shape.contexts;
-        }
+        Symbols symbols = {planes[p], plane.per_element * source.count, plane.whole, plane.noisy,
+                           {}};
+        if (plane.run)
+            symbols.contexts = quantised_contexts(space, source, planes, plane.run);
         to = encode_plane(path, space, symbols, to);
     }
     return to;
 }
 
-void decode_planes(const Path& path, Workspace& space, const u8* from, const u8* end,
-                   const Source& shape_of, u8* to) {
-    const Layout& shape = layout(shape_of.kind);
-    const std::size_t count = shape_of.count;
-    const u32 last = shape.plane_count - 1;
-    const bool quantised = shape.planes[last].contextual;
+void decode_words(const Path& path, Workspace& space, const u8* from, const u8* end,
+                  const Source& source, u8* to) {
+    const Layout& shape = layout(source.kind);
     PlaneReader readers[MAX_PLANES];
-    for (u32 p = 0; p <= last; p++)
-        from = open_plane(readers[p], from, end, shape.planes[p].per_element * count,
-                          shape.planes[p].contextual ? shape.contexts : 1, shape.planes[p].whole,
-                          space.decode_tables.data() + p * PROBABILITIES);
+    for (u32 p = 0; p < shape.plane_count; p++)
+        from = readers[p].open(space, p, from, end, source.count, true);
     if (from != end) throw Damaged("a block has bytes left");
-
-    const u32 most = shape.planes[last].per_element;
-    const std::size_t step = CHUNK / most;
-    // Small planes of quantised kinds are decoded whole: the contexts need several of them.
-    std::size_t ahead = 0;
-    for (u32 p = 0; p <= last; p++)
-        ahead += quantised && p < last ? shape.planes[p].per_element * count : CHUNK;
-    u8* room = reserve(space.planes, ahead);
-    u8* rooms[MAX_PLANES];
-    const u8* whole[MAX_PLANES] = {};
-    for (u32 p = 0; p <= last; p++) {
-        rooms[p] = room;
-        const std::size_t size = shape.planes[p].per_element * count;
-        room += quantised && p < last ? size : CHUNK;
-        if (quantised && p < last)
-            whole[p] = next_symbols(path, readers[p], nullptr, size, rooms[p]);
-    }
-    u8* contexts = reserve(space.contexts, CHUNK);
-    for (std::size_t begin = 0; begin < count; begin += step) {
-        const std::size_t now = std::min(step, count - begin);
+    u8* room = reserve(space.planes, shape.plane_count * CHUNK);
+    for (std::size_t begin = 0; begin < source.count; begin += CHUNK) {
+        const std::size_t now = std::min(CHUNK, source.count - begin);
         const u8* planes[MAX_PLANES];
-        if (quantised) {
-            for (u32 p = 0; p < last; p++)
-                planes[p] = whole[p] + shape.planes[p].per_element * begin;
-            quantised_contexts(shape_of.kind, whole, begin, now, contexts);
-        }
-        for (u32 p = quantised ? last : 0; p <= last; p++)
-            planes[p] = next_symbols(path, readers[p], contexts, shape.planes[p].per_element * now,
-                                     rooms[p]);
-        path.merge(shape_of.kind, planes, now, to + shape.element * begin);
+        for (u32 p = 0; p < shape.plane_count; p++)
+            planes[p] = readers[p].next(path, now, room + p * CHUNK);
+        path.merge(source.kind, planes, now, to + shape.element * begin);
     }
-    for (u32 p = 0; p <= last; p++) close_plane(readers[p]);
+    for (u32 p = 0; p < shape.plane_count; p++) readers[p].close();
+}
+
+// The planes before the last are small, and contexts need several of them: they are decoded whole.
+void decode_quantised(const Path& path, Workspace& space, const u8* from, const u8* end,
+                      const Source& source, u8* to) {
+    const Layout& shape = layout(source.kind);
+    const u32 last = shape.plane_count - 1;
+    std::size_t small = 0;
+    for (u32 p = 0; p < last; p++) small += shape.planes[p].per_element * source.count;
+    u8* room = reserve(space.planes, small + CHUNK);
+    const u8* planes[MAX_PLANES];
+    for (u32 p = 0; p < last; p++) {
+        const std::size_t count = shape.planes[p].per_element * source.count;
+        PlaneReader reader;
+        from = reader.open(space, p, from, end, count, shape.planes[p].whole);
+        planes[p] = reader.next(path, count, room);
+        reader.close();
+        room += count;
+    }
+    const Plane& weights = shape.planes[last];
+    Contexts contexts = quantised_contexts(space, source, planes, weights.run);
+    const std::size_t count = weights.per_element * source.count;
+    ContextReader reader;
+    from = reader.open(path, space, last, from, end, count, weights.whole, contexts,
+                       reserve(space.parts, count + MAX_CONTEXTS * SLACK));
+    if (from != end) throw Damaged("a block has bytes left");
+    const std::size_t step = CHUNK / weights.per_element;
+    for (std::size_t begin = 0; begin < source.count; begin += step) {
+        const std::size_t now = std::min(step, source.count - begin);
+        planes[last] = reader.next(path, contexts, weights.per_element * now, room);
+        path.merge(source.kind, planes, now, to + shape.element * begin);
+        for (u32 p = 0; p < last; p++) planes[p] += shape.planes[p].per_element * now;
+        contexts.of += weights.per_element * now / weights.run;
+    }
+    reader.close();
+}
+
+void decode_planes(const Path& path, Workspace& space, const u8* from, const u8* end,
+                   const Source& source, u8* to) {
+    const Layout& shape = layout(source.kind);
+    const bool quantised = shape.planes[shape.plane_count - 1].run != 0;
+    (quantised ? decode_quantised : decode_words)(path, space, from, end, source, to);
 }
 
 // ---------------------------------------------------------------- differences
 
 bool sixteen(Kind kind) { return kind == Kind::bf16 || kind == Kind::f16; }
 
-// The plane that is kept raw where it does not pay, and without contexts.
-bool free_of_contexts(Kind kind, u32 plane) { return kind == Kind::f32 && plane == 3; }
+// The lowest byte of a difference of fp32 knows nothing of the base's exponent.
+bool contextual(Kind kind, u32 plane) { return kind != Kind::f32 || plane != 3; }
 
 // The largest exponent that at least 1/64 of the base's weights reach.
 u32 top_exponent(Kind kind, const u8* base, std::size_t count) {
@@ -215,10 +224,9 @@ u8* encode_difference(const Path& path, Workspace& space, const Source& source, 
     *to++ = static_cast<u8>(top);
     const u32 coded = sixteen(source.kind) ? 1 : shape.difference_planes;
     for (u32 p = 0; p < coded; p++) {
-        const bool alone = free_of_contexts(source.kind, p);
-        to = encode_plane(path, space,
-                          {planes[p], count, alone ? nullptr : contexts,
-                           alone ? 1 : MAX_CONTEXTS, true}, to);
+        Symbols symbols = {planes[p], count, true, false, {}};
+        if (contextual(source.kind, p)) symbols.contexts = {contexts, MAX_CONTEXTS, 1};
+        to = encode_plane(path, space, symbols, to);
     }
     if (!sixteen(source.kind)) return to;
     std::size_t far = 0;
@@ -230,7 +238,7 @@ u8* encode_difference(const Path& path, Workspace& space, const Source& source, 
     store<u32>(to, static_cast<u32>(far));
     to += 4;
     for (u32 p = 1; far && p < 3; p++)
-        to = encode_plane(path, space, {planes[p], far, nullptr, 1, true}, to);
+        to = encode_plane(path, space, {planes[p], far, true, false, {}}, to);
     return to;
 }
 
@@ -247,12 +255,11 @@ const u8* open_far(const Path& path, Workspace& space, const u8* from, const u8*
     if (far.left > count) throw Damaged("a difference has too many large ones");
     if (!far.left) return from;
     u8* room = reserve(space.planes, 2 * far.left + 4 * CHUNK) + 4 * CHUNK;
-    u32* table = space.decode_tables.data() + MAX_CONTEXTS * PROBABILITIES;
     for (u32 p = 0; p < 2; p++) {
         PlaneReader reader;
-        from = open_plane(reader, from, end, far.left, 1, true, table);
-        const u8* plane = next_symbols(path, reader, nullptr, far.left, room + p * far.left);
-        close_plane(reader);
+        from = reader.open(space, MAX_PLANES, from, end, far.left, true);
+        const u8* plane = reader.next(path, far.left, room + p * far.left);
+        reader.close();
         (p ? far.low : far.high) = plane;
     }
     return from;
@@ -278,29 +285,35 @@ void decode_difference(const Path& path, Workspace& space, const u8* from, const
     const u32 top = *from++;
     const bool small = sixteen(shape_of.kind);
     const u32 coded = small ? 1 : shape.difference_planes;
-    PlaneReader readers[4];
-    for (u32 p = 0; p < coded; p++)
-        from = open_plane(readers[p], from, end, count,
-                          free_of_contexts(shape_of.kind, p) ? 1 : MAX_CONTEXTS, true,
-                          space.decode_tables.data() + p * MAX_CONTEXTS * PROBABILITIES);
+    u8* all = reserve(space.contexts, count);
+    path.contexts(shape_of.kind, shape_of.base, count, top, all);
+    const std::size_t part = count + MAX_CONTEXTS * SLACK;
+    u8* parts = reserve(space.parts, coded * part);
+    ContextReader readers[4];
+    Contexts contexts[4];
+    for (u32 p = 0; p < coded; p++) {
+        if (contextual(shape_of.kind, p)) contexts[p] = {all, MAX_CONTEXTS, 1};
+        from = readers[p].open(path, space, p, from, end, count, true, contexts[p],
+                               parts + p * part);
+    }
     Far far;
     if (small) from = open_far(path, space, from, end, count, far);
     if (from != end) throw Damaged("a block has bytes left");
     u8* rooms = reserve(space.planes, 4 * CHUNK);
-    u8* contexts = reserve(space.contexts, CHUNK);
     for (std::size_t begin = 0; begin < count; begin += CHUNK) {
         const std::size_t now = std::min(CHUNK, count - begin);
         const u8* base = shape_of.base + shape.element * begin;
         u8* out = to + shape.element * begin;
-        path.contexts(shape_of.kind, base, now, top, contexts);
         const u8* planes[4];
-        for (u32 p = 0; p < coded; p++)
-            planes[p] = next_symbols(path, readers[p], contexts, now, rooms + p * CHUNK);
+        for (u32 p = 0; p < coded; p++) {
+            planes[p] = readers[p].next(path, contexts[p], now, rooms + p * CHUNK);
+            contexts[p].of += contexts[p].of ? now : 0;
+        }
         path.restore(shape_of.kind, planes, base, now, out);
         if (small) mend_far(far, planes[0], base, now, out);
     }
     if (far.left) throw Damaged("a difference has too many large ones");
-    for (u32 p = 0; p < coded; p++) close_plane(readers[p]);
+    for (u32 p = 0; p < coded; p++) readers[p].close();
 }
 
 // ---------------------------------------------------------------- one group of elements
@@ -508,8 +521,7 @@ Encoded encode_block(const Path& path, Workspace& space, const Source& source, u
 
 void decode_block(const Path& path, Workspace& space, Tag tag, const u8* payload,
                   std::size_t length, const Source& shape, u8* to) {
-    // Five sets of contexts at most: four planes of a difference, or one and its large ones.
-    space.decode_tables.resize(5 * MAX_CONTEXTS * PROBABILITIES);
+    space.decode_tables.resize((MAX_PLANES + 1) * PROBABILITIES);
     if (tag == Tag::leaves) return decode_leaves(path, space, payload, length, shape, to);
     decode_group(path, space, tag, payload, length, shape, to);
 }

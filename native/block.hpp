@@ -14,14 +14,14 @@ constexpr u32 MAX_PLANES = 8;
 struct Plane {
     u32 per_element;  // symbols
     bool whole;       // symbols are bytes, so that the plane can be kept raw
-    bool contextual;
+    bool noisy;       // mostly not worth coding
+    u32 run;          // of symbols that share a context; 0: there are none
 };
 
 struct Layout {
     u32 element;      // bytes
     u32 leaf;         // elements
     u32 per_block;    // elements
-    u32 contexts;     // of the contextual plane
     u32 plane_count;
     Plane planes[MAX_PLANES];
     u32 difference_planes;  // 0: the kind has no differences
@@ -32,10 +32,16 @@ const Layout& layout(Kind kind);
 
 // What encoding and decoding write on; one for each thread.
 struct Workspace {
-    std::vector<u8> planes, contexts, words, payload, groups, marks;
-    std::vector<u32> decode_tables;
+    std::vector<u8> planes, contexts, parts, words, payload, groups, marks;
+    std::vector<u32> decode_tables;  // a table for each plane, and one more
     EncodeTable encode_table;
+    Ranks ranks[MAX_PLANES + 1];
 };
+
+inline u8* reserve(std::vector<u8>& room, std::size_t size) {
+    if (room.size() < size) room.resize(size);
+    return room.data();
+}
 
 struct Source {
     Kind kind;

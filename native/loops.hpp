@@ -9,29 +9,27 @@ namespace {
 
 // ---------------------------------------------------------------- rANS, one lane at a time
 
-[[maybe_unused]] void encode_lanes(Encoder& state, const u8* symbols, const u8* contexts,
-                                   std::size_t begin, std::size_t end) {
+[[maybe_unused]] void encode_lanes(Encoder& state, const u8* symbols, std::size_t begin,
+                                   std::size_t end) {
     for (std::size_t i = end; i-- > begin;) {
         u32& x = state.states[i % LANES];
-        const u32 entry = (contexts ? contexts[i] * SYMBOLS : 0) + symbols[i];
-        if (x > state.table->limit[entry]) {
+        const u32 entry = state.table->of[symbols[i]];
+        const u32 frequency = entry >> 16;
+        if (x >> 20 >= frequency) {
             state.words -= 2;
             store<u16>(state.words, static_cast<u16>(x));
             x >>= 16;
         }
-        const u32 packed = state.table->packed[entry];
-        const u32 quotient =
-            static_cast<u32>(u64{x} * state.table->reciprocal[entry] >> 32) >> (packed >> 26);
-        x += (packed & 0x1fff) + quotient * (packed >> 13 & 0x1fff);
+        x = (x / frequency << PROBABILITY_BITS) + (entry & 0xffff) + x % frequency;
     }
 }
 
-[[maybe_unused]] void decode_lanes(Decoder& state, u8* symbols, const u8* contexts,
-                                   std::size_t begin, std::size_t end) {
+[[maybe_unused]] void decode_lanes(Decoder& state, u8* symbols, std::size_t begin,
+                                   std::size_t end) {
     for (std::size_t i = begin; i < end; i++) {
         u32& x = state.states[i % LANES];
         const u32 slot = x & (PROBABILITIES - 1);
-        const u32 entry = state.table[(contexts ? contexts[i] * PROBABILITIES : 0) + slot];
+        const u32 entry = state.table[slot];
         symbols[i] = static_cast<u8>(entry >> 24);
         x = (x >> PROBABILITY_BITS) * ((entry >> 12 & 0xfff) + 1) + (entry & 0xfff);
         if (x < STATE_LOW) {
@@ -338,6 +336,21 @@ void contexts(Kind kind, const u8* base, std::size_t count, u32 top, u8* to) {
         case Kind::f8_e4m3: contexts_of<u8, 3, 15>(base, count, top, to); return;
         default: contexts_of<u8, 2, 31>(base, count, top, to); return;
     }
+}
+
+[[maybe_unused]] void count_contexts_plain(const u8* contexts, std::size_t count,
+                                           std::size_t* counts) {
+    for (std::size_t i = 0; i < count; i++) counts[contexts[i]]++;
+}
+
+[[maybe_unused]] void part_plain(const u8* symbols, const u8* contexts, std::size_t count,
+                                 u8** parts) {
+    for (std::size_t i = 0; i < count; i++) *parts[contexts[i]]++ = symbols[i];
+}
+
+[[maybe_unused]] void join_plain(const u8** parts, const u8* contexts, std::size_t count,
+                                 u8* symbols) {
+    for (std::size_t i = 0; i < count; i++) symbols[i] = *parts[contexts[i]]++;
 }
 
 // Planes of 16-bit kinds: the difference up to 254, or 255; then its high and low byte.

@@ -15,10 +15,10 @@ struct Path {
     const char* name;
     bool (*here)();
 
-    // Symbols [0, count) with their contexts (or none): the last one goes in first.
-    void (*encode)(Encoder&, const u8* symbols, const u8* contexts, std::size_t count);
+    // Symbols [0, count): the last one goes in first.
+    void (*encode)(Encoder&, const u8* symbols, std::size_t count);
     // The next `count` symbols; a multiple of LANES but at the end. Throws Damaged.
-    void (*decode)(Decoder&, u8* symbols, const u8* contexts, std::size_t count);
+    void (*decode)(Decoder&, u8* symbols, std::size_t count);
     // Adds to counts[256].
     void (*histogram)(const u8* symbols, std::size_t count, u32* counts);
 
@@ -28,6 +28,12 @@ struct Path {
 
     // Zigzagged differences in units in the last place, and contexts from the base's exponent.
     void (*contexts)(Kind, const u8* base, std::size_t count, u32 top, u8* contexts);
+    // Adds to counts[MAX_CONTEXTS] how many there are of each context.
+    void (*count_contexts)(const u8* contexts, std::size_t count, std::size_t* counts);
+    // Each symbol to the end of its context's part, and back; moves the parts' pointers. Up to
+    // SLACK bytes behind a part are written or read too.
+    void (*part)(const u8* symbols, const u8* contexts, std::size_t count, u8** parts);
+    void (*join)(const u8** parts, const u8* contexts, std::size_t count, u8* symbols);
     void (*difference)(Kind, const u8* from, const u8* base, std::size_t count, u8* const* planes);
     void (*restore)(Kind, const u8* const* planes, const u8* base, std::size_t count, u8* to);
 

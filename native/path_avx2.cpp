@@ -61,60 +61,60 @@ inline __m128i halves(__m256i words) {
     return _mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08));
 }
 
-inline __m256i quotients(__m256i x, __m256i reciprocal, __m256i shift) {
-    const __m256i even = _mm256_srli_epi64(_mm256_mul_epu32(x, reciprocal), 32);
-    const __m256i odd =
-        _mm256_mul_epu32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(reciprocal, 32));
-    return _mm256_srlv_epi32(_mm256_blend_epi32(even, odd, 0xaa), shift);
+// Pushes one symbol into each of 8 lanes. The quotient of two floats is good to 23 bits; it is
+// below 2^20, so it is at most one off, and the remainder tells.
+inline __m256i divided(__m256i x, __m256i frequency, __m256i& rest) {
+    const __m256 number = _mm256_add_ps(
+        _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srli_epi32(x, 16)), _mm256_set1_ps(65536.0f)),
+        _mm256_cvtepi32_ps(_mm256_and_si256(x, _mm256_set1_epi32(0xffff))));
+    __m256i quotient =
+        _mm256_cvttps_epi32(_mm256_div_ps(number, _mm256_cvtepi32_ps(frequency)));
+    rest = _mm256_sub_epi32(x, _mm256_mullo_epi32(quotient, frequency));
+    const __m256i over = _mm256_srai_epi32(rest, 31);  // -1 where the quotient is too large
+    quotient = _mm256_add_epi32(quotient, over);
+    rest = _mm256_add_epi32(rest, _mm256_and_si256(over, frequency));
+    const __m256i fits = _mm256_cmpgt_epi32(frequency, rest);
+    quotient = _mm256_add_epi32(quotient, _mm256_andnot_si256(fits, _mm256_set1_epi32(1)));
+    rest = _mm256_sub_epi32(rest, _mm256_andnot_si256(fits, frequency));
+    return quotient;
 }
 
-template <bool CONTEXTS>
-void encode_groups(Encoder& state, const u8* symbols, const u8* contexts, std::size_t groups) {
+void encode_groups(Encoder& state, const u8* symbols, std::size_t groups) {
     __m256i lanes[8];
     std::memcpy(lanes, state.states, sizeof lanes);
     const EncodeTable& table = *state.table;
-    const __m256i low13 = _mm256_set1_epi32(0x1fff);
     u8* words = state.words;
     for (std::size_t g = groups; g-- > 0;) {
         for (u32 v = 8; v-- > 0;) {
             const std::size_t at = LANES * g + 8 * v;
-            __m256i index = widened(symbols + at);
-            if (CONTEXTS)
-                index = _mm256_or_si256(index, _mm256_slli_epi32(widened(contexts + at), 8));
-            const __m256i limit = gather(table.limit, index);
-            const __m256i packed = gather(table.packed, index);
+            const __m256i entry = gather(table.of, widened(symbols + at));
+            const __m256i frequency = _mm256_srli_epi32(entry, 16);
             __m256i x = lanes[v];
-            // x > limit, unsigned: the larger of both is not the limit.
-            const __m256i kept = _mm256_cmpeq_epi32(_mm256_max_epu32(x, limit), limit);
+            const __m256i kept = _mm256_cmpgt_epi32(frequency, _mm256_srli_epi32(x, 20));
             const u32 full = ~lanes_of(kept) & 0xff;
             const __m256i moved = _mm256_permutevar8x32_epi32(
                 x, _mm256_load_si256((const __m256i*)MOVES.gathered[full]));
             _mm_storeu_si128((__m128i*)(words - 16), halves(moved));
             words -= 2 * _mm_popcnt_u32(full);
             x = _mm256_blendv_epi8(_mm256_srli_epi32(x, 16), x, kept);
-            const __m256i quotient =
-                quotients(x, gather(table.reciprocal, index), _mm256_srli_epi32(packed, 26));
-            const __m256i grown = _mm256_mullo_epi32(
-                quotient, _mm256_and_si256(_mm256_srli_epi32(packed, 13), low13));
+            __m256i rest;
+            const __m256i quotient = divided(x, frequency, rest);
             lanes[v] = _mm256_add_epi32(
-                x, _mm256_add_epi32(grown, _mm256_and_si256(packed, low13)));
+                _mm256_slli_epi32(quotient, PROBABILITY_BITS),
+                _mm256_add_epi32(rest, _mm256_and_si256(entry, _mm256_set1_epi32(0xffff))));
         }
     }
     state.words = words;
     std::memcpy(state.states, lanes, sizeof lanes);
 }
 
-void encode(Encoder& state, const u8* symbols, const u8* contexts, std::size_t count) {
+void encode(Encoder& state, const u8* symbols, std::size_t count) {
     const std::size_t groups = count / LANES;
-    encode_lanes(state, symbols, contexts, groups * LANES, count);
-    if (contexts)
-        encode_groups<true>(state, symbols, contexts, groups);
-    else
-        encode_groups<false>(state, symbols, symbols, groups);
+    encode_lanes(state, symbols, groups * LANES, count);
+    encode_groups(state, symbols, groups);
 }
 
-template <bool CONTEXTS>
-std::size_t decode_groups(Decoder& state, u8* symbols, const u8* contexts, std::size_t groups) {
+std::size_t decode_groups(Decoder& state, u8* symbols, std::size_t groups) {
     __m256i lanes[8];
     std::memcpy(lanes, state.states, sizeof lanes);
     const u8* words = state.words;
@@ -127,11 +127,7 @@ std::size_t decode_groups(Decoder& state, u8* symbols, const u8* contexts, std::
 #pragma GCC unroll 8
         for (u32 v = 0; v < 8; v++) {
             __m256i x = lanes[v];
-            __m256i index = _mm256_and_si256(x, low12);
-            if (CONTEXTS)
-                index = _mm256_or_si256(
-                    index, _mm256_slli_epi32(widened(contexts + LANES * g + 8 * v), 12));
-            const __m256i entry = gather(state.table, index);
+            const __m256i entry = gather(state.table, _mm256_and_si256(x, low12));
             const __m256i frequency =
                 _mm256_add_epi32(_mm256_and_si256(_mm256_srli_epi32(entry, 12), low12), one);
             x = _mm256_add_epi32(_mm256_mullo_epi32(_mm256_srli_epi32(x, 12), frequency),
@@ -160,13 +156,11 @@ std::size_t decode_groups(Decoder& state, u8* symbols, const u8* contexts, std::
     return g;
 }
 
-void decode(Decoder& state, u8* symbols, const u8* contexts, std::size_t count) {
-    const std::size_t groups = count / LANES;
+void decode(Decoder& state, u8* symbols, std::size_t count) {
     std::size_t done = 0;
     if (state.end - state.words >= static_cast<std::ptrdiff_t>(2 * (LANES + 8)))
-        done = contexts ? decode_groups<true>(state, symbols, contexts, groups)
-                        : decode_groups<false>(state, symbols, nullptr, groups);
-    decode_lanes(state, symbols, contexts, done * LANES, count);
+        done = decode_groups(state, symbols, count / LANES);
+    decode_lanes(state, symbols, done * LANES, count);
 }
 
 // ---------------------------------------------------------------- hashes
@@ -261,7 +255,7 @@ void sha256_many(const u8* data, std::size_t length, std::size_t count, u8* dige
 }  // namespace
 
 const Path avx2 = {"avx2", here, encode, decode, histogram, split, merge, contexts,
-                   difference, restore, xxh3_stripes, sha256_many};
+                   count_contexts_plain, part_plain, join_plain, difference, restore, xxh3_stripes, sha256_many};
 
 }  // namespace outlast
 
@@ -269,7 +263,8 @@ const Path avx2 = {"avx2", here, encode, decode, histogram, split, merge, contex
 
 namespace outlast {
 const Path avx2 = {"avx2", [] { return false; }, nullptr, nullptr, nullptr, nullptr, nullptr,
-                   nullptr, nullptr, nullptr, nullptr, nullptr};
+                   nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+                   nullptr};
 }  // namespace outlast
 
 #endif

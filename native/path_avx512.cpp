@@ -26,95 +26,118 @@ struct Lanes {
     }
 };
 
-template <bool CONTEXTS>
-inline __m512i indices(const u8* symbols, const u8* contexts) {
-    __m512i index = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)symbols));
-    if (CONTEXTS) {
-        const __m512i context = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)contexts));
-        index = _mm512_or_si512(index, _mm512_slli_epi32(context, 8));
-    }
-    return index;
+// Pushes one symbol into each of 16 lanes. The quotient comes from a reciprocal that is good to
+// 22 bits; it is below 2^20, so it is at most one off, and the remainder tells.
+inline __m512i push(__m512i x, __m512i frequency, __m512i start, u8*& words) {
+    const __mmask16 full = _mm512_cmpge_epu32_mask(_mm512_srli_epi32(x, 20), frequency);
+    const u32 given = static_cast<u32>(_mm_popcnt_u32(full));
+    words -= 2 * given;
+    _mm256_mask_storeu_epi16(words, static_cast<__mmask16>((1u << given) - 1),
+                             _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, x)));
+    x = _mm512_mask_srli_epi32(x, full, x, 16);
+    const __m512 divisor = _mm512_cvtepi32_ps(frequency);
+    __m512 inverse = _mm512_rcp14_ps(divisor);
+    inverse = _mm512_mul_ps(
+        inverse, _mm512_fnmadd_ps(divisor, inverse, _mm512_set1_ps(2.0f)));
+    __m512i quotient = _mm512_cvttps_epi32(_mm512_mul_ps(_mm512_cvtepu32_ps(x), inverse));
+    __m512i rest = _mm512_sub_epi32(x, _mm512_mullo_epi32(quotient, frequency));
+    const __m512i one = _mm512_set1_epi32(1);
+    const __mmask16 over = _mm512_movepi32_mask(rest);
+    quotient = _mm512_mask_sub_epi32(quotient, over, quotient, one);
+    rest = _mm512_mask_add_epi32(rest, over, rest, frequency);
+    const __mmask16 under = _mm512_cmpge_epu32_mask(rest, frequency);
+    quotient = _mm512_mask_add_epi32(quotient, under, quotient, one);
+    rest = _mm512_mask_sub_epi32(rest, under, rest, frequency);
+    return _mm512_add_epi32(_mm512_slli_epi32(quotient, PROBABILITY_BITS),
+                            _mm512_add_epi32(start, rest));
 }
 
-inline __m512i quotients(__m512i x, __m512i reciprocal, __m512i shift) {
-    const __m512i even = _mm512_srli_epi64(_mm512_mul_epu32(x, reciprocal), 32);
-    const __m512i odd =
-        _mm512_mul_epu32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(reciprocal, 32));
-    return _mm512_srlv_epi32(_mm512_mask_blend_epi32(0xaaaa, even, odd), shift);
-}
-
-template <bool CONTEXTS>
-void encode_groups(Encoder& state, const u8* symbols, const u8* contexts, std::size_t groups) {
+void encode_groups(Encoder& state, const u8* symbols, std::size_t groups) {
     Lanes lanes(state.states);
-    const EncodeTable& table = *state.table;
-    const __m512i low13 = _mm512_set1_epi32(0x1fff);
     u8* words = state.words;
-    for (std::size_t g = groups; g-- > 0;) {
+    for (std::size_t g = groups; g-- > 0;)
         for (u32 v = 4; v-- > 0;) {
-            const std::size_t at = LANES * g + 16 * v;
-            const __m512i index = indices<CONTEXTS>(symbols + at, contexts + at);
-            const __m512i limit = _mm512_i32gather_epi32(index, table.limit, 4);
-            const __m512i reciprocal = _mm512_i32gather_epi32(index, table.reciprocal, 4);
-            const __m512i packed = _mm512_i32gather_epi32(index, table.packed, 4);
-            __m512i x = lanes.quarter[v];
-            const __mmask16 full = _mm512_cmpgt_epu32_mask(x, limit);
-            words -= 2 * _mm_popcnt_u32(full);
-            const __m256i given = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, x));
-            _mm256_mask_storeu_epi16(words, static_cast<__mmask16>(
-                (1u << _mm_popcnt_u32(full)) - 1), given);
-            x = _mm512_mask_srli_epi32(x, full, x, 16);
-            const __m512i quotient = quotients(x, reciprocal, _mm512_srli_epi32(packed, 26));
-            const __m512i grown = _mm512_mullo_epi32(
-                quotient, _mm512_and_si512(_mm512_srli_epi32(packed, 13), low13));
-            lanes.quarter[v] = _mm512_add_epi32(
-                x, _mm512_add_epi32(grown, _mm512_and_si512(packed, low13)));
+            const __m512i index = _mm512_cvtepu8_epi32(
+                _mm_loadu_si128((const __m128i*)(symbols + LANES * g + 16 * v)));
+            const __m512i entry = _mm512_i32gather_epi32(index, state.table->of, 4);
+            lanes.quarter[v] =
+                push(lanes.quarter[v], _mm512_srli_epi32(entry, 16),
+                     _mm512_and_si512(entry, _mm512_set1_epi32(0xffff)), words);
         }
-    }
     state.words = words;
     lanes.save(state.states);
 }
 
-void encode(Encoder& state, const u8* symbols, const u8* contexts, std::size_t count) {
-    const std::size_t groups = count / LANES;
-    encode_lanes(state, symbols, contexts, groups * LANES, count);
-    if (contexts)
-        encode_groups<true>(state, symbols, contexts, groups);
-    else
-        encode_groups<false>(state, symbols, symbols, groups);
+// Where the symbols lie within a range of 64, two tables in registers are faster than memory.
+void encode_narrow(Encoder& state, const u8* symbols, std::size_t groups) {
+    alignas(64) u16 frequency[64] = {}, start[64] = {};
+    const u32 first = state.table->first;
+    for (u32 s = first; s <= state.table->last; s++) {
+        frequency[s - first] = static_cast<u16>(state.table->of[s] >> 16);
+        start[s - first] = static_cast<u16>(state.table->of[s]);
+    }
+    const __m512i frequency_low = _mm512_load_si512(frequency);
+    const __m512i frequency_high = _mm512_load_si512(frequency + 32);
+    const __m512i start_low = _mm512_load_si512(start);
+    const __m512i start_high = _mm512_load_si512(start + 32);
+    const __m256i origin = _mm256_set1_epi8(static_cast<char>(first));
+    Lanes lanes(state.states);
+    u8* words = state.words;
+    for (std::size_t g = groups; g-- > 0;)
+        for (u32 h = 2; h-- > 0;) {
+            const __m512i index = _mm512_cvtepu8_epi16(_mm256_sub_epi8(
+                _mm256_loadu_si256((const __m256i*)(symbols + LANES * g + 32 * h)), origin));
+            const __m512i f = _mm512_permutex2var_epi16(frequency_low, index, frequency_high);
+            const __m512i s = _mm512_permutex2var_epi16(start_low, index, start_high);
+            lanes.quarter[2 * h + 1] =
+                push(lanes.quarter[2 * h + 1],
+                     _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(f, 1)),
+                     _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(s, 1)), words);
+            lanes.quarter[2 * h] =
+                push(lanes.quarter[2 * h], _mm512_cvtepu16_epi32(_mm512_castsi512_si256(f)),
+                     _mm512_cvtepu16_epi32(_mm512_castsi512_si256(s)), words);
+        }
+    state.words = words;
+    lanes.save(state.states);
 }
 
-template <bool CONTEXTS>
-std::size_t decode_groups(Decoder& state, u8* symbols, const u8* contexts, std::size_t groups) {
+void encode(Encoder& state, const u8* symbols, std::size_t count) {
+    const std::size_t groups = count / LANES;
+    encode_lanes(state, symbols, groups * LANES, count);
+    if (state.table->last - state.table->first < 64)
+        encode_narrow(state, symbols, groups);
+    else
+        encode_groups(state, symbols, groups);
+}
+
+inline __m512i refilled(__m512i x, const u8*& words) {
+    const __mmask16 poor = _mm512_cmplt_epu32_mask(x, _mm512_set1_epi32(STATE_LOW));
+    const __m512i next = _mm512_maskz_expand_epi32(
+        poor, _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)words)));
+    words += 2 * _mm_popcnt_u32(poor);
+    return _mm512_mask_or_epi32(x, poor, _mm512_slli_epi32(x, 16), next);
+}
+
+std::size_t decode_groups(Decoder& state, u8* symbols, std::size_t groups) {
     Lanes lanes(state.states);
     const u8* words = state.words;
     // A group takes at most 64 words; the last load of 16 words may look 16 words further.
     const u8* const safe = state.end - 2 * (LANES + 16);
     const __m512i low12 = _mm512_set1_epi32(0xfff), one = _mm512_set1_epi32(1);
-    const __m512i state_low = _mm512_set1_epi32(STATE_LOW);
     std::size_t g = 0;
     for (; g < groups && words <= safe; g++) {
         __m128i out[4];
 #pragma GCC unroll 4
         for (u32 v = 0; v < 4; v++) {
             __m512i x = lanes.quarter[v];
-            __m512i index = _mm512_and_si512(x, low12);
-            if (CONTEXTS) {
-                const __m512i context = _mm512_cvtepu8_epi32(
-                    _mm_loadu_si128((const __m128i*)(contexts + LANES * g + 16 * v)));
-                index = _mm512_or_si512(index, _mm512_slli_epi32(context, 12));
-            }
-            const __m512i entry = _mm512_i32gather_epi32(index, state.table, 4);
+            const __m512i entry =
+                _mm512_i32gather_epi32(_mm512_and_si512(x, low12), state.table, 4);
             const __m512i frequency = _mm512_add_epi32(
                 _mm512_and_si512(_mm512_srli_epi32(entry, 12), low12), one);
             x = _mm512_add_epi32(
                 _mm512_mullo_epi32(_mm512_srli_epi32(x, 12), frequency),
                 _mm512_and_si512(entry, low12));
-            const __mmask16 poor = _mm512_cmplt_epu32_mask(x, state_low);
-            const __m512i next = _mm512_maskz_expand_epi32(
-                poor, _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)words)));
-            words += 2 * _mm_popcnt_u32(poor);
-            lanes.quarter[v] =
-                _mm512_mask_or_epi32(x, poor, _mm512_slli_epi32(x, 16), next);
+            lanes.quarter[v] = refilled(x, words);
             out[v] = _mm512_cvtepi32_epi8(_mm512_srli_epi32(entry, 24));
         }
         for (u32 v = 0; v < 4; v++)
@@ -125,13 +148,135 @@ std::size_t decode_groups(Decoder& state, u8* symbols, const u8* contexts, std::
     return g;
 }
 
-void decode(Decoder& state, u8* symbols, const u8* contexts, std::size_t count) {
-    const std::size_t groups = count / LANES;
+// The tables of Ranks in registers. Slots are words of 16 bits, 32 in a register.
+struct RankTables {
+    __m512i coarse[2], fine[2], next[2], start[2], frequency[2], symbol;
+
+    explicit RankTables(const Ranks& ranks) {
+        for (u32 i = 0; i < 2; i++) {
+            coarse[i] = _mm512_loadu_si512(ranks.coarse + 64 * i);
+            fine[i] = _mm512_loadu_si512(ranks.fine + 64 * i);
+            next[i] = _mm512_loadu_si512(ranks.next + 32 * i);
+            start[i] = _mm512_loadu_si512(ranks.start + 32 * i);
+            frequency[i] = _mm512_loadu_si512(ranks.frequency + 32 * i);
+        }
+        symbol = _mm512_loadu_si512(ranks.symbol);
+    }
+
+    __m512i ranks_of(__m512i slots) const {
+        constexpr __mmask64 LOW_BYTES = 0x5555555555555555;
+        const __m512i edge = _mm512_and_si512(
+            _mm512_add_epi16(slots, _mm512_set1_epi16(Ranks::EDGE)), _mm512_set1_epi16(0xfff));
+        const __m512i roughly = _mm512_maskz_permutex2var_epi8(
+            LOW_BYTES, coarse[0], _mm512_srli_epi16(slots, 5), coarse[1]);
+        const __m512i exactly = _mm512_maskz_permutex2var_epi8(
+            LOW_BYTES, fine[0], _mm512_srli_epi16(edge, 1), fine[1]);
+        const __mmask32 at_edge =
+            _mm512_cmplt_epu16_mask(edge, _mm512_set1_epi16(2 * Ranks::EDGE));
+        const __m512i rank = _mm512_mask_blend_epi16(at_edge, roughly, exactly);
+        const __mmask32 beyond = _mm512_cmpge_epu16_mask(
+            slots, _mm512_permutex2var_epi16(next[0], rank, next[1]));
+        return _mm512_mask_add_epi16(rank, beyond, rank, _mm512_set1_epi16(1));
+    }
+};
+
+std::size_t decode_ranked(Decoder& state, u8* symbols, std::size_t groups) {
+    const RankTables tables(*state.ranks);
+    Lanes lanes(state.states);
+    const u8* words = state.words;
+    const u8* const safe = state.end - 2 * (LANES + 16);
+    alignas(64) u16 low_halves[32];
+    for (u16 i = 0; i < 32; i++) low_halves[i] = static_cast<u16>(2 * i);
+    const __m512i halves = _mm512_load_si512(low_halves);
+    alignas(64) u8 low_bytes[64];
+    for (u8 i = 0; i < 64; i++) low_bytes[i] = static_cast<u8>(2 * i);
+    const __m512i bytes = _mm512_load_si512(low_bytes);
+    std::size_t g = 0;
+    for (; g < groups && words <= safe; g++) {
+        __m512i ranks[2];
+#pragma GCC unroll 2
+        for (u32 h = 0; h < 2; h++) {
+            __m512i &first = lanes.quarter[2 * h], &second = lanes.quarter[2 * h + 1];
+            const __m512i slots = _mm512_and_si512(
+                _mm512_permutex2var_epi16(first, halves, second), _mm512_set1_epi16(0xfff));
+            const __m512i rank = tables.ranks_of(slots);
+            const __m512i f =
+                _mm512_permutex2var_epi16(tables.frequency[0], rank, tables.frequency[1]);
+            const __m512i within = _mm512_sub_epi16(
+                slots, _mm512_permutex2var_epi16(tables.start[0], rank, tables.start[1]));
+            first = _mm512_add_epi32(
+                _mm512_mullo_epi32(_mm512_srli_epi32(first, PROBABILITY_BITS),
+                                   _mm512_cvtepu16_epi32(_mm512_castsi512_si256(f))),
+                _mm512_cvtepu16_epi32(_mm512_castsi512_si256(within)));
+            second = _mm512_add_epi32(
+                _mm512_mullo_epi32(_mm512_srli_epi32(second, PROBABILITY_BITS),
+                                   _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(f, 1))),
+                _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(within, 1)));
+            ranks[h] = rank;
+        }
+        for (u32 v = 0; v < 4; v++) lanes.quarter[v] = refilled(lanes.quarter[v], words);
+        const __m512i rank = _mm512_permutex2var_epi8(ranks[0], bytes, ranks[1]);
+        _mm512_storeu_si512(symbols + LANES * g,
+                            _mm512_permutexvar_epi8(rank, tables.symbol));
+    }
+    state.words = words;
+    lanes.save(state.states);
+    return g;
+}
+
+void decode(Decoder& state, u8* symbols, std::size_t count) {
     std::size_t done = 0;
     if (state.end - state.words >= static_cast<std::ptrdiff_t>(2 * (LANES + 16)))
-        done = contexts ? decode_groups<true>(state, symbols, contexts, groups)
-                        : decode_groups<false>(state, symbols, nullptr, groups);
-    decode_lanes(state, symbols, contexts, done * LANES, count);
+        done = state.ranks ? decode_ranked(state, symbols, count / LANES)
+                           : decode_groups(state, symbols, count / LANES);
+    decode_lanes(state, symbols, done * LANES, count);
+}
+
+// ---------------------------------------------------------------- contexts
+
+inline __mmask64 first_lanes(std::size_t count) {
+    return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
+}
+
+void count_contexts(const u8* contexts, std::size_t count, std::size_t* counts) {
+    for (std::size_t i = 0; i < count; i += 64) {
+        const __mmask64 here = first_lanes(count - i);
+        const __m512i context = _mm512_maskz_loadu_epi8(here, contexts + i);
+        for (u32 c = 0; c < MAX_CONTEXTS; c++)
+            counts[c] += static_cast<std::size_t>(_mm_popcnt_u64(_mm512_mask_cmpeq_epi8_mask(
+                here, context, _mm512_set1_epi8(static_cast<char>(c)))));
+    }
+}
+
+void part(const u8* symbols, const u8* contexts, std::size_t count, u8** parts) {
+    for (std::size_t i = 0; i < count; i += 64) {
+        const __mmask64 here = first_lanes(count - i);
+        const __m512i context = _mm512_maskz_loadu_epi8(here, contexts + i);
+        const __m512i symbol = _mm512_maskz_loadu_epi8(here, symbols + i);
+        for (u32 c = 0; c < MAX_CONTEXTS; c++) {
+            const __mmask64 mine = _mm512_mask_cmpeq_epi8_mask(
+                here, context, _mm512_set1_epi8(static_cast<char>(c)));
+            if (!mine) continue;  // also where there is no such part
+            _mm512_storeu_si512(parts[c], _mm512_maskz_compress_epi8(mine, symbol));
+            parts[c] += _mm_popcnt_u64(mine);
+        }
+    }
+}
+
+void join(const u8** parts, const u8* contexts, std::size_t count, u8* symbols) {
+    for (std::size_t i = 0; i < count; i += 64) {
+        const __mmask64 here = first_lanes(count - i);
+        const __m512i context = _mm512_maskz_loadu_epi8(here, contexts + i);
+        __m512i symbol = _mm512_setzero_si512();
+#pragma GCC unroll 8
+        for (u32 c = 0; c < MAX_CONTEXTS; c++) {
+            const __mmask64 mine = _mm512_mask_cmpeq_epi8_mask(
+                here, context, _mm512_set1_epi8(static_cast<char>(c)));
+            symbol = _mm512_mask_expand_epi8(symbol, mine, _mm512_loadu_si512(parts[c]));
+            parts[c] += _mm_popcnt_u64(mine);
+        }
+        _mm512_mask_storeu_epi8(symbols + i, here, symbol);
+    }
 }
 
 // ---------------------------------------------------------------- hashes
@@ -250,7 +395,7 @@ void sha256_many(const u8* data, std::size_t length, std::size_t count, u8* dige
 }  // namespace
 
 const Path avx512 = {"avx512", here, encode, decode, histogram, split, merge, contexts,
-                     difference, restore, xxh3_stripes, sha256_many};
+                     count_contexts, part, join, difference, restore, xxh3_stripes, sha256_many};
 
 }  // namespace outlast
 
@@ -258,7 +403,8 @@ const Path avx512 = {"avx512", here, encode, decode, histogram, split, merge, co
 
 namespace outlast {
 const Path avx512 = {"avx512", [] { return false; }, nullptr, nullptr, nullptr, nullptr, nullptr,
-                     nullptr, nullptr, nullptr, nullptr, nullptr};
+                     nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+                     nullptr};
 }  // namespace outlast
 
 #endif

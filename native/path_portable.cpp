@@ -5,12 +5,12 @@
 namespace outlast {
 namespace {
 
-void encode(Encoder& state, const u8* symbols, const u8* contexts, std::size_t count) {
-    encode_lanes(state, symbols, contexts, 0, count);
+void encode(Encoder& state, const u8* symbols, std::size_t count) {
+    encode_lanes(state, symbols, 0, count);
 }
 
-void decode(Decoder& state, u8* symbols, const u8* contexts, std::size_t count) {
-    decode_lanes(state, symbols, contexts, 0, count);
+void decode(Decoder& state, u8* symbols, std::size_t count) {
+    decode_lanes(state, symbols, 0, count);
 }
 
 void sha256_many(const u8* data, std::size_t length, std::size_t count, u8* digests) {
@@ -23,6 +23,6 @@ bool here() { return true; }
 }  // namespace
 
 const Path portable = {"portable", here, encode, decode, histogram, split, merge, contexts,
-                       difference, restore, xxh3_stripes_plain, sha256_many};
+                       count_contexts_plain, part_plain, join_plain, difference, restore, xxh3_stripes_plain, sha256_many};
 
 }  // namespace outlast

@@ -5,64 +5,67 @@
 namespace outlast {
 namespace {
 
-struct Counts {
-    u32 of[MAX_CONTEXTS][SYMBOLS] = {};
-    u32 total[SYMBOLS] = {};
+// A plane of noise is given up after a look at every eighth run of 4096 symbols.
+constexpr std::size_t SAMPLE_RUN = 4096, SAMPLE_EVERY = 8 * SAMPLE_RUN, SAMPLE_FROM = 1 << 16;
+
+struct Plan {
+    Coding coding = Coding::raw;
+    Frequencies frequencies;
+    u64 size = 0;  // estimated bytes
 };
 
-struct Choice {
-    Frequencies frequencies[MAX_CONTEXTS];
-    u32 tables = 1;
-    u64 size = 0;  // estimated bytes of the plane
-};
+u64 bytes(u64 bits) { return (bits + 8 * 256 - 1) / (8 * 256); }
 
-void count(const Path& path, const Symbols& symbols, Counts& counts) {
-    if (!symbols.contexts) return path.histogram(symbols.data, symbols.count, counts.total);
-    for (std::size_t i = 0; i < symbols.count; i++)
-        counts.of[symbols.contexts[i]][symbols.data[i]]++;
-    for (u32 c = 0; c < symbols.context_count; c++)
-        for (u32 s = 0; s < SYMBOLS; s++) counts.total[s] += counts.of[c][s];
-}
-
-bool any(const u32* counts) {
-    return std::any_of(counts, counts + SYMBOLS, [](u32 each) { return each != 0; });
-}
-
-void estimate(Choice& choice, const u32 (*counts)[SYMBOLS], u32 tables) {
-    u64 bits = 0;
-    choice.tables = tables;
-    choice.size = 1 + CODED_HEADER;
-    for (u32 t = 0; t < tables; t++) {
-        Frequencies& f = choice.frequencies[t];
-        if (any(counts[t])) {
-            normalise(counts[t], f);
-            bits += cost(counts[t], f);
-        } else {  // no symbol: the table of a symbol 0 that is alone
-            f = {};
-            f.of[0] = PROBABILITIES;
-        }
-        choice.size += f.size();
+bool is_noise(const Path& path, const Symbols& symbols) {
+    if (!symbols.noisy || symbols.count < SAMPLE_FROM) return false;
+    u32 counts[SYMBOLS] = {};
+    std::size_t seen = 0;
+    for (std::size_t at = 0; at < symbols.count; at += SAMPLE_EVERY) {
+        const std::size_t run = std::min(SAMPLE_RUN, symbols.count - at);
+        path.histogram(symbols.data + at, run, counts);
+        seen += run;
     }
-    choice.size += (bits + 8 * 256 - 1) / (8 * 256);
+    Frequencies frequencies;
+    normalise(counts, frequencies);
+    return !pays(bytes(cost(counts, frequencies)), seen);
 }
 
-u8* write_coded(const Path& path, Workspace& space, const Symbols& symbols, const Choice& choice,
-                u8* to) {
-    const bool contexts = choice.tables > 1;
-    *to++ = static_cast<u8>(contexts ? Coding::rans_in_contexts : Coding::rans);
-    for (u32 t = 0; t < choice.tables; t++) {
-        to = write(choice.frequencies[t], to);
-        fill(space.encode_table, t, choice.frequencies[t]);
+Plan plan(const u32* counts, std::size_t count, bool whole) {
+    Plan made;
+    normalise(counts, made.frequencies);
+    if (made.frequencies.single()) {
+        made.coding = Coding::constant;
+        made.size = 2;
+        return made;
     }
+    made.size = 1 + CODED_HEADER + made.frequencies.size() +
+                bytes(cost(counts, made.frequencies));
+    made.coding = Coding::rans;
+    if (whole && !pays(made.size, count)) {
+        made.coding = Coding::raw;
+        made.size = 1 + count;
+    }
+    return made;
+}
+
+u8* write_raw(const u8* data, std::size_t count, u8* to) {
+    *to++ = static_cast<u8>(Coding::raw);
+    std::memcpy(to, data, count);
+    return to + count;
+}
+
+u8* write_coded(const Path& path, Workspace& space, const u8* data, std::size_t count,
+                const Frequencies& frequencies, u8* to) {
+    *to++ = static_cast<u8>(Coding::rans);
+    to = write(frequencies, to);
+    fill(space.encode_table, frequencies);
     // Words are written downwards, up to 16 bytes at once.
-    const std::size_t room = 2 * symbols.count + 64;
-    if (space.words.size() < room) space.words.resize(room);
-    u8* const end = space.words.data() + room;
+    u8* const end = reserve(space.words, 2 * count + SLACK) + 2 * count + SLACK;
     Encoder encoder;
     std::fill(encoder.states, encoder.states + LANES, STATE_LOW);
     encoder.words = end;
     encoder.table = &space.encode_table;
-    path.encode(encoder, symbols.data, contexts ? symbols.contexts : nullptr, symbols.count);
+    path.encode(encoder, data, count);
     const std::size_t length = static_cast<std::size_t>(end - encoder.words);
     store<u32>(to, static_cast<u32>(length / 2));
     std::memcpy(to + 4, encoder.states, sizeof encoder.states);
@@ -70,87 +73,173 @@ u8* write_coded(const Path& path, Workspace& space, const Symbols& symbols, cons
     return to + CODED_HEADER + length;
 }
 
-u8* write_raw(const Symbols& symbols, u8* to) {
-    *to++ = static_cast<u8>(Coding::raw);
-    std::memcpy(to, symbols.data, symbols.count);
-    return to + symbols.count;
+u8* write_planned(const Path& path, Workspace& space, const u8* data, std::size_t count,
+                  const Plan& plan, bool whole, u8* to) {
+    if (plan.coding == Coding::constant) {
+        *to++ = static_cast<u8>(Coding::constant);
+        *to++ = data[0];
+        return to;
+    }
+    if (plan.coding == Coding::raw) return write_raw(data, count, to);
+    u8* const end = write_coded(path, space, data, count, plan.frequencies, to);
+    if (whole && static_cast<std::size_t>(end - to) > count) return write_raw(data, count, to);
+    return end;
+}
+
+// The symbols of each context, one part after another with SLACK between them.
+struct Parts {
+    std::size_t counts[MAX_CONTEXTS] = {};
+    u8* data[MAX_CONTEXTS];
+
+    Parts(const Path& path, const Contexts& contexts, std::size_t count, u8* room) {
+        path.count_contexts(contexts.of, count / contexts.run, counts);
+        for (u32 c = 0; c < MAX_CONTEXTS; c++) {
+            counts[c] *= contexts.run;
+            data[c] = room;
+            room += counts[c] + SLACK;
+        }
+    }
+};
+
+void take_apart(const Path& path, const Symbols& symbols, const Parts& parts) {
+    u8* at[MAX_CONTEXTS];
+    std::copy(parts.data, parts.data + MAX_CONTEXTS, at);
+    const u32 run = symbols.contexts.run;
+    if (run == 1) return path.part(symbols.data, symbols.contexts.of, symbols.count, at);
+    for (std::size_t i = 0; i * run < symbols.count; i++) {
+        u8*& part = at[symbols.contexts.of[i]];
+        std::memcpy(part, symbols.data + i * run, run);
+        part += run;
+    }
+}
+
+u8* encode_in_contexts(const Path& path, Workspace& space, const Symbols& symbols, u8* to) {
+    u8* room = reserve(space.parts, symbols.count + MAX_CONTEXTS * SLACK);
+    const Parts parts(path, symbols.contexts, symbols.count, room);
+    take_apart(path, symbols, parts);
+    Plan plans[MAX_CONTEXTS];
+    u32 total[SYMBOLS] = {};
+    u64 size = 1;
+    for (u32 c = 0; c < symbols.contexts.count; c++) {
+        if (!parts.counts[c]) continue;
+        u32 counts[SYMBOLS] = {};
+        path.histogram(parts.data[c], parts.counts[c], counts);
+        for (u32 s = 0; s < SYMBOLS; s++) total[s] += counts[s];
+        plans[c] = plan(counts, parts.counts[c], symbols.whole);
+        size += plans[c].size;
+    }
+    const Plan together = plan(total, symbols.count, symbols.whole);
+    if (together.size <= size)
+        return write_planned(path, space, symbols.data, symbols.count, together, symbols.whole,
+                             to);
+    *to++ = static_cast<u8>(Coding::parts);
+    for (u32 c = 0; c < symbols.contexts.count; c++)
+        if (parts.counts[c])
+            to = write_planned(path, space, parts.data[c], parts.counts[c], plans[c],
+                               symbols.whole, to);
+    return to;
 }
 
 }  // namespace
 
 u8* encode_plane(const Path& path, Workspace& space, const Symbols& symbols, u8* to) {
-    Counts counts;
-    count(path, symbols, counts);
-    Choice choice;
-    estimate(choice, &counts.total, 1);
-    if (choice.frequencies[0].single()) {
-        *to++ = static_cast<u8>(Coding::constant);
-        *to++ = symbols.data[0];
-        return to;
-    }
-    if (symbols.contexts) {
-        Choice contextual;
-        estimate(contextual, counts.of, symbols.context_count);
-        if (contextual.size < choice.size) choice = contextual;
-    }
-    if (symbols.whole && !pays(choice.size, symbols.count)) return write_raw(symbols, to);
-    u8* const end = write_coded(path, space, symbols, choice, to);
-    if (symbols.whole && static_cast<std::size_t>(end - to) > symbols.count)
-        return write_raw(symbols, to);
-    return end;
+    if (symbols.contexts.of) return encode_in_contexts(path, space, symbols, to);
+    if (is_noise(path, symbols)) return write_raw(symbols.data, symbols.count, to);
+    u32 counts[SYMBOLS] = {};
+    path.histogram(symbols.data, symbols.count, counts);
+    const Plan planned = plan(counts, symbols.count, symbols.whole);
+    return write_planned(path, space, symbols.data, symbols.count, planned, symbols.whole, to);
 }
 
-const u8* open_plane(PlaneReader& plane, const u8* from, const u8* end, std::size_t count,
-                     u32 context_count, bool whole, u32* tables) {
+const u8* PlaneReader::open(Workspace& space, u32 slot, const u8* from, const u8* end,
+                            std::size_t count, bool whole) {
     if (from == end) throw Damaged("a plane is missing");
-    plane.coding = static_cast<Coding>(*from++);
+    coding = static_cast<Coding>(*from++);
     const std::size_t left = static_cast<std::size_t>(end - from);
-    if (plane.coding == Coding::raw) {
+    if (coding == Coding::raw) {
         if (!whole) throw Damaged("a plane of part bytes is raw");
         if (left < count) throw Damaged("a raw plane is cut short");
-        plane.raw = from;
+        raw = from;
         return from + count;
     }
-    if (plane.coding == Coding::constant) {
+    if (coding == Coding::constant) {
         if (!left) throw Damaged("a constant plane is cut short");
-        plane.value = *from;
+        value = *from;
         return from + 1;
     }
-    if (plane.coding > Coding::rans_in_contexts) throw Damaged("an unknown coding of a plane");
-    const bool contexts = plane.coding == Coding::rans_in_contexts;
-    if (contexts && context_count < 2) throw Damaged("a plane without contexts uses them");
-    for (u32 t = 0; t < (contexts ? context_count : 1); t++) {
-        Frequencies frequencies;
-        from = read(frequencies, from, end);
-        fill(tables + t * PROBABILITIES, frequencies);
-    }
+    if (coding != Coding::rans) throw Damaged("an unknown coding of a plane");
+    Frequencies frequencies;
+    from = read(frequencies, from, end);
+    u32* table = space.decode_tables.data() + slot * PROBABILITIES;
+    fill(table, frequencies);
+    fill(space.ranks[slot], frequencies);
     if (static_cast<std::size_t>(end - from) < CODED_HEADER)
         throw Damaged("a coded plane is cut short");
     const u64 length = u64{load<u32>(from)} * 2;
     if (static_cast<std::size_t>(end - from) - CODED_HEADER < length)
         throw Damaged("a coded plane is cut short");
-    std::memcpy(plane.decoder.states, from + 4, sizeof plane.decoder.states);
-    plane.decoder.words = from + CODED_HEADER;
-    plane.decoder.end = plane.decoder.words + length;
-    plane.decoder.table = tables;
-    return plane.decoder.end;
+    std::memcpy(decoder.states, from + 4, sizeof decoder.states);
+    decoder.words = from + CODED_HEADER;
+    decoder.end = decoder.words + length;
+    decoder.table = table;
+    decoder.ranks = space.ranks[slot].usable ? &space.ranks[slot] : nullptr;
+    return decoder.end;
 }
 
-const u8* next_symbols(const Path& path, PlaneReader& plane, const u8* contexts,
-                       std::size_t count, u8* to) {
-    switch (plane.coding) {
-        case Coding::raw: plane.raw += count; return plane.raw - count;
-        case Coding::constant: std::memset(to, plane.value, count); return to;
-        case Coding::rans: path.decode(plane.decoder, to, nullptr, count); return to;
-        default: path.decode(plane.decoder, to, contexts, count); return to;
+const u8* PlaneReader::next(const Path& path, std::size_t count, u8* to) {
+    switch (coding) {
+        case Coding::raw: raw += count; return raw - count;
+        case Coding::constant: std::memset(to, value, count); return to;
+        default: path.decode(decoder, to, count); return to;
     }
 }
 
-void close_plane(const PlaneReader& plane) {
-    if (plane.coding < Coding::rans) return;
-    if (plane.decoder.words != plane.decoder.end) throw Damaged("a coded plane has words left");
-    for (const u32 state : plane.decoder.states)
+void PlaneReader::close() const {
+    if (coding != Coding::rans) return;
+    if (decoder.words != decoder.end) throw Damaged("a coded plane has words left");
+    for (const u32 state : decoder.states)
         if (state != STATE_LOW) throw Damaged("a coded plane ends in a wrong state");
+}
+
+const u8* ContextReader::open(const Path& path, Workspace& space, u32 slot, const u8* from,
+                              const u8* end, std::size_t count, bool whole_bytes,
+                              const Contexts& contexts, u8* room) {
+    in_parts = contexts.of && from != end && static_cast<Coding>(*from) == Coding::parts;
+    if (!in_parts) return whole.open(space, slot, from, end, count, whole_bytes);
+    from++;
+    const Parts split(path, contexts, count, room);
+    for (u32 c = 0; c < MAX_CONTEXTS; c++) {
+        parts[c] = split.data[c];
+        if (!split.counts[c]) continue;
+        PlaneReader reader;
+        from = reader.open(space, slot, from, end, split.counts[c], whole_bytes);
+        parts[c] = reader.next(path, split.counts[c], split.data[c]);
+        reader.close();
+        if (parts[c] != split.data[c]) {  // raw: behind it there may be nothing to look at
+            std::memcpy(split.data[c], parts[c], split.counts[c]);
+            parts[c] = split.data[c];
+        }
+    }
+    return from;
+}
+
+const u8* ContextReader::next(const Path& path, const Contexts& contexts, std::size_t count,
+                              u8* to) {
+    if (!in_parts) return whole.next(path, count, to);
+    if (contexts.run == 1) {
+        path.join(parts, contexts.of, count, to);
+        return to;
+    }
+    for (std::size_t i = 0; i * contexts.run < count; i++) {
+        const u8*& part = parts[contexts.of[i]];
+        std::memcpy(to + i * contexts.run, part, contexts.run);
+        part += contexts.run;
+    }
+    return to;
+}
+
+void ContextReader::close() const {
+    if (!in_parts) whole.close();
 }
 
 }  // namespace outlast

@@ -11,42 +11,36 @@ constexpr u32 PROBABILITIES = 1u << PROBABILITY_BITS;
 constexpr u32 STATE_LOW = 1u << 16;
 constexpr u32 SYMBOLS = 256;
 constexpr u32 MAX_CONTEXTS = 8;
+constexpr std::size_t SLACK = 64;  // bytes behind a buffer that kernels may write or read
 
 // What a decoder looks up for a slot: symbol (8 bits), frequency - 1 (12), slot - start (12).
 inline u32 decode_entry(u32 symbol, u32 frequency, u32 offset) {
     return symbol << 24 | (frequency - 1) << 12 | offset;
 }
 
-// What an encoder looks up for a symbol. The quotient x / frequency is
-// (x * reciprocal >> 32) >> shift, exact for every x below 2^32
-// (R. Alverson, Integer division using reciprocals, 1991).
+// What an encoder looks up for a symbol: its frequency and where its slots start.
 struct EncodeTable {
-    u32 reciprocal[MAX_CONTEXTS * SYMBOLS];
-    u32 limit[MAX_CONTEXTS * SYMBOLS];  // a state above it gives a word away first
-    u32 packed[MAX_CONTEXTS * SYMBOLS];  // bias (13 bits), PROBABILITIES - frequency (13), shift (4)
+    u32 of[SYMBOLS];  // frequency << 16 | start
+    u32 first, last;  // the range of symbols
+};
 
-    void set(u32 index, u32 start, u32 frequency) {
-        u32 shift = 0;
-        while (frequency > (1u << shift)) shift++;
-        u32 bias = start, inverse = 0;
-        if (frequency == 1) {
-            inverse = ~0u;  // x * (2^32 - 1) >> 32 is x - 1: the bias makes up for it
-            bias = start + PROBABILITIES - 1;
-            shift = 1;
-        } else {
-            inverse = static_cast<u32>(((u64{1} << (shift + 31)) + frequency - 1) / frequency);
-        }
-        reciprocal[index] = inverse;
-        limit[index] = static_cast<u32>((u64{frequency} << 20) - 1);
-        packed[index] = bias | (PROBABILITIES - frequency) << 13 | (shift - 1) << 26;
-    }
+// For the planes whose slots fall into few ranges, as those of exponents do: symbols by rank,
+// found in tables that fit into registers.
+struct Ranks {
+    static constexpr u32 MOST = 64, EDGE = 128;
+    bool usable;
+    u8 coarse[128];  // the rank that slot 32 i is in
+    u8 fine[128];    // the rank that slot 2 i - EDGE is in, for the first and last EDGE slots
+    u16 next[MOST], start[MOST], frequency[MOST];
+    u8 symbol[MOST];
 };
 
 struct Decoder {
     u32 states[LANES];
     const u8* words;
     const u8* end;
-    const u32* table;  // contexts x PROBABILITIES entries
+    const u32* table;  // PROBABILITIES entries
+    const Ranks* ranks;  // or none
 };
 
 struct Encoder {

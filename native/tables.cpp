@@ -121,17 +121,42 @@ const u8* read(Frequencies& f, const u8* from, const u8* end) {
     return from + f.size();
 }
 
-void fill(EncodeTable& table, u32 context, const Frequencies& f) {
+void fill(EncodeTable& table, const Frequencies& f) {
     u32 start = 0;
     for (u32 s = f.first; s <= f.last; s++) {
-        if (f.of[s]) table.set(context * SYMBOLS + s, start, f.of[s]);
+        table.of[s] = u32{f.of[s]} << 16 | start;
         start += f.of[s];
     }
+    table.first = f.first;
+    table.last = f.last;
 }
 
 void fill(u32* table, const Frequencies& f) {
     for (u32 s = f.first; s <= f.last; s++)
         for (u32 i = 0; i < f.of[s]; i++) *table++ = decode_entry(s, f.of[s], i);
+}
+
+void fill(Ranks& ranks, const Frequencies& f) {
+    ranks = {};
+    u8 of[PROBABILITIES];
+    u32 count = 0, start = 0;
+    for (u32 s = f.first; s <= f.last; s++) {
+        if (!f.of[s]) continue;
+        if (count == Ranks::MOST) return;
+        ranks.symbol[count] = static_cast<u8>(s);
+        ranks.start[count] = static_cast<u16>(start);
+        ranks.frequency[count] = f.of[s];
+        std::memset(of + start, static_cast<int>(count), f.of[s]);
+        start += f.of[s];
+        ranks.next[count++] = static_cast<u16>(start);
+    }
+    for (u32 i = 0; i < 128; i++) {
+        ranks.coarse[i] = of[32 * i];
+        ranks.fine[i] = of[(2 * i - Ranks::EDGE) % PROBABILITIES];
+        const bool edge = 32 * i < Ranks::EDGE || 32 * i >= PROBABILITIES - Ranks::EDGE;
+        if (!edge && of[32 * i + 31] - of[32 * i] > 1) return;
+    }
+    ranks.usable = true;
 }
 
 }  // namespace outlast

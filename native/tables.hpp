@@ -21,7 +21,8 @@ u8* write(const Frequencies& frequencies, u8* to);
 // Throws Damaged. Returns the byte after the table.
 const u8* read(Frequencies& into, const u8* from, const u8* end);
 
-void fill(EncodeTable& table, u32 context, const Frequencies& frequencies);
+void fill(EncodeTable& table, const Frequencies& frequencies);
 void fill(u32* decode_table, const Frequencies& frequencies);
+void fill(Ranks& ranks, const Frequencies& frequencies);
 
 }  // namespace outlast

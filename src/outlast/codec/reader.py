@@ -1,0 +1,147 @@
+"""Decoding: any range of the blob that a capsule restores, and the check of all of it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from outlast.codec import format as fmt
+from outlast.codec import kernels
+from outlast.codec.format import Block, Directory, Trailer
+from outlast.codec.writer import Readable, workspace
+from outlast.model.digest import Digest
+from outlast.model.errors import CorruptError, MalformedError, NotArchivedError
+
+MAX_DIRECTORY: Final = 1 << 30
+_WHERE: Final = "a capsule"
+
+
+def read_directory(capsule: Readable) -> Directory:
+    """The directory of a capsule, from whichever copy is whole.
+
+    Raises :class:`MalformedError` for what is no capsule, :class:`CorruptError` where both copies
+    are damaged.
+    """
+    trailers_at = capsule.size - 2 * fmt.TRAILER_BYTES
+    if trailers_at < len(fmt.HEAD):
+        raise MalformedError("too short for a capsule")
+    trailers = _read(capsule, trailers_at, 2 * fmt.TRAILER_BYTES)
+    trailer = Trailer.unpack(trailers[fmt.TRAILER_BYTES :]) or Trailer.unpack(
+        trailers[: fmt.TRAILER_BYTES]
+    )
+    if trailer is None:
+        if _read(capsule, 0, len(fmt.HEAD)) != fmt.HEAD:
+            raise MalformedError("not a capsule")
+        raise CorruptError("both trailers of a capsule are damaged")
+    size = trailer.directory_size
+    if size > MAX_DIRECTORY or 2 * size > trailers_at - len(fmt.HEAD):
+        raise MalformedError("a capsule's directory is larger than the capsule")
+    for at in (trailers_at - size, trailers_at - 2 * size):
+        directory = fmt.unpack_directory(trailer, _read(capsule, at, size), capsule.size)
+        if directory is not None:
+            return directory
+    raise CorruptError("both directories of a capsule are damaged")
+
+
+class CapsuleReader:
+    """The blob of a capsule, at any offset; itself a :class:`Readable`, so that a thin capsule
+    can lean on it. Threads may share one.
+
+    `bases` are asked for the blobs that a thin capsule leans on, by sha256, when they are needed
+    for the first time. Errors: :class:`MalformedError`, :class:`CorruptError` (naming the block),
+    :class:`NotArchivedError` where a base is missing.
+    """
+
+    def __init__(
+        self,
+        capsule: Readable,
+        bases: Callable[[Digest], Readable | None] | Mapping[Digest, Readable] | None = None,
+    ) -> None:
+        self._capsule = capsule
+        self.directory = read_directory(capsule)
+        self._find = bases.get if isinstance(bases, Mapping) else bases
+        self._bases: dict[int, Readable] = {}
+
+    @property
+    def size(self) -> int:
+        """Of the blob, in bytes."""
+        return self.directory.size
+
+    @property
+    def sha256(self) -> Digest:
+        return self.directory.sha256
+
+    def readinto(self, offset: int, buffer: memoryview) -> None:
+        """Fills `buffer` with the blob's bytes from `offset` on; they must be there."""
+        end = offset + len(buffer)
+        if offset < 0 or end > self.size:
+            raise ValueError("beyond the end of the blob")
+        while offset < end:
+            block = self.directory.block(self.directory.block_at(offset))
+            skip = offset - block.offset
+            take = min(block.length - skip, end - offset)
+            if take == block.length:
+                self.decode(block, buffer[:take])
+            else:
+                whole = memoryview(bytearray(block.length))
+                self.decode(block, whole)
+                buffer[:take] = whole[skip : skip + take]
+            buffer = buffer[take:]
+            offset += take
+
+    def decode(self, block: Block, out: memoryview) -> None:
+        """Restores one block; `out` has its length."""
+        payload = memoryview(bytearray(block.payload_length))
+        self._capsule.readinto(block.payload_offset, payload)
+        if kernels.xxh3(payload) != block.checksum:
+            raise CorruptError(f"block {block.number} of {_WHERE} of {self.sha256} is damaged")
+        base = None
+        if block.base:
+            base = memoryview(bytearray(block.length))
+            self._base(block.base).readinto(block.base_offset, base)
+        try:
+            kernels.decode_block(workspace(), block.kind, block.tag, payload, base, out)
+        except kernels.DamagedError as error:
+            raise MalformedError(
+                f"block {block.number} of {_WHERE} of {self.sha256}: {error}"
+            ) from error
+
+    def damage(self) -> Iterator[str]:
+        """What is damaged, a line each: every part that has a checksum is read."""
+        directory = self.directory
+        if _read(self._capsule, 0, len(fmt.HEAD)) != fmt.HEAD:
+            yield "the head"
+        for block in directory.blocks():
+            payload = _read(self._capsule, block.payload_offset, block.payload_length)
+            if kernels.xxh3(payload) != block.checksum:
+                end = block.offset + block.length
+                yield f"block {block.number} (bytes {block.offset} to {end})"
+        whole = directory.pack_end()
+        found = _read(self._capsule, directory.payload_end, len(whole))
+        at = 0
+        for name, size in (
+            ("the first directory", directory.packed_size),
+            ("the second directory", directory.packed_size),
+            ("the first trailer", fmt.TRAILER_BYTES),
+            ("the second trailer", fmt.TRAILER_BYTES),
+        ):
+            if found[at : at + size] != whole[at : at + size]:
+                yield name
+            at += size
+
+    def _base(self, number: int) -> Readable:
+        base = self._bases.get(number)
+        if base is None:
+            wanted = self.directory.bases[number - 1]
+            base = self._find(wanted.sha256) if self._find else None
+            if base is None or base.size != wanted.size:
+                raise NotArchivedError(
+                    f"{self.sha256} leans on {wanted.sha256}, which is not here",
+                    hint="pull the base model, or the file itself in its full form",
+                )
+            self._bases[number] = base
+        return base
+
+
+def _read(blob: Readable, offset: int, length: int) -> bytes:
+    buffer = bytearray(length)
+    blob.readinto(offset, memoryview(buffer))
+    return bytes(buffer)
