@@ -10,8 +10,8 @@ from unittest import mock
 from bench.process import timed
 from bench.rows import OURS, Row, Target, absolute, alternate, paired
 from bench.stage import Stage
+from outlast.codec.hashing import names_of
 from outlast.model.digest import GitOid
-from outlast.model.hashing import Names
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId
 from outlast.store.archive import Archive
@@ -71,7 +71,7 @@ def _build(home: Path) -> None:
 def _files(archive: Archive, writer: Writer) -> Iterator[FileEntry]:
     for number in range(1, _FILES + 1):
         data = os.urandom(64)
-        names = Names.of(data)
+        names = names_of(data)
         archive.put(writer, data, names)
         path = f"model-{number:05}-of-{_FILES:05}.safetensors"
         yield FileEntry(path, names.size, names.sha256, None, names.merkle_root)

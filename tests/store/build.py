@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from outlast.codec.hashing import names_of
 from outlast.model.digest import Digest, GitOid
 from outlast.model.errors import OutlastError
-from outlast.model.hashing import Names
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId
 from outlast.store.archive import Archive
@@ -24,7 +24,7 @@ def check_error(error: OutlastError) -> None:
 
 def entry_of(path: str, data: bytes) -> FileEntry:
     """`data` as an archived file."""
-    names = Names.of(data)
+    names = names_of(data)
     return FileEntry(path, names.size, names.sha256, None, names.merkle_root)
 
 
@@ -47,7 +47,7 @@ def revision_of(
 
 def put(archive: Archive, writer: Writer, *contents: bytes) -> list[Digest]:
     """Archives `contents` as blobs."""
-    names = [Names.of(data) for data in contents]
+    names = [names_of(data) for data in contents]
     for data, each in zip(contents, names, strict=True):
         archive.put(writer, data, each)
     return [each.sha256 for each in names]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from outlast.model import merkle
+from outlast.codec import merkle
 from outlast.model.digest import GitOid
 from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from outlast.model import merkle
+from outlast.codec import merkle
+from outlast.codec.hashing import names_of
 from outlast.model.digest import Digest, GitOid
-from outlast.model.hashing import Names
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.refs import About, Ref
@@ -183,7 +183,7 @@ def test_a_crash_leaves_nothing_or_the_whole_thing(
                 operation(redo)  # no dead lock remains, and it can be done again
             redo.end()
             with archive.writer() as writer:
-                archive.put(writer, b"alive", Names.of(b"alive"))
+                archive.put(writer, b"alive", names_of(b"alive"))
         again = Model.read(home)
         assert again.manifests == after.manifests
         assert again.refs == after.refs

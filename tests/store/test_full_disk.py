@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from outlast.model import merkle
+from outlast.codec import merkle
+from outlast.codec.hashing import names_of
 from outlast.model.digest import Digest
 from outlast.model.errors import DiskFullError, StorageError
-from outlast.model.hashing import Names
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.refs import About, Ref
@@ -38,7 +38,7 @@ Act = Callable[[Archive, Writer], Any]
 
 
 def put_big(archive: Archive, writer: Writer) -> None:
-    archive.put(writer, BIG, Names.of(BIG))
+    archive.put(writer, BIG, names_of(BIG))
 
 
 def put_manifest(archive: Archive, writer: Writer) -> None:

@@ -20,9 +20,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from outlast.model import merkle
+from outlast.codec import merkle
+from outlast.codec.hashing import names_of
 from outlast.model.digest import Digest, GitOid
-from outlast.model.hashing import Names
 from outlast.model.manifest import Revision
 from outlast.model.names import RepoId
 from outlast.store.archive import Archive
@@ -114,7 +114,7 @@ class StoreMachine(RuleBasedStateMachine):
         for key in keys:
             data = DATA_OF[key]
             if not writer.claim(Digest(key), len(data)):
-                self.archive.put(writer, data, Names.of(data))
+                self.archive.put(writer, data, names_of(data))
             claims.add(key)
 
     # Rules about writers

@@ -18,7 +18,7 @@ import os, sys
 from pathlib import Path
 from outlast.model.errors import OutlastError, StorageError
 from outlast.model.digest import Digest
-from outlast.model.hashing import Names
+
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.partials import present_bytes

@@ -21,10 +21,10 @@ pytestmark = pytest.mark.crash
 WRITER = """
 import sys
 from pathlib import Path
-from outlast.model.hashing import Names
+from outlast.codec.hashing import names_of
 from outlast.store.archive import Archive
 with Archive(Path(sys.argv[1])) as archive, archive.writer() as writer:
-    archive.put(writer, b"theirs", Names.of(b"theirs"))
+    archive.put(writer, b"theirs", names_of(b"theirs"))
     writer.temp().write_bytes(b"unfinished")
     print("ready", flush=True)
     sys.stdin.read()
@@ -43,7 +43,7 @@ with Archive(Path(sys.argv[1])) as archive:
 PULLER = """
 import itertools, sys
 from pathlib import Path
-from outlast.model.hashing import Names
+from outlast.codec.hashing import names_of
 from outlast.model.manifest import Revision
 from outlast.store.archive import Archive
 from tests.store.build import COMMIT, REPO, entry_of, revision_of
@@ -51,7 +51,7 @@ with Archive(Path(sys.argv[1])) as archive, archive.writer() as writer:
     contents = {f"f{n}": b"content %d" % n for n in range(400)}
     archive.drafts.start(writer, revision_of({}, contents))
     for path, data in contents.items():
-        archive.put(writer, data, Names.of(data))
+        archive.put(writer, data, names_of(data))
         archive.drafts.add(REPO, COMMIT, [entry_of(path, data)])
         print(path, flush=True)
 """

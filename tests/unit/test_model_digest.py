@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.model import merkle
+from outlast.codec import merkle
+from outlast.codec.hashing import BlobHasher, names_of
 from outlast.model.digest import Digest, GitOid, lfs_pointer
 from outlast.model.errors import MalformedError
-from outlast.model.hashing import BlobHasher, Names
 
 SIZES = [0, 1, 16, 16383, 16384, 16385, merkle.PIECE - 1, merkle.PIECE, merkle.PIECE + 1]
 
@@ -89,7 +89,7 @@ def git_ids(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
 @pytest.mark.parametrize("size", SIZES)
 def test_git_ids_are_those_that_git_computes(size: int, git_ids: dict[int, str]) -> None:
     assert GitOid.of_blob(content(size)).hex == git_ids[size]
-    names = Names.of(content(size))
+    names = names_of(content(size))
     assert names.git_sha1 is not None
     assert names.git_sha1.hex == git_ids[size]
 
@@ -102,7 +102,7 @@ def test_known_git_ids() -> None:
 @pytest.mark.parametrize("size", [*SIZES, 3 * merkle.PIECE + 7])
 def test_one_pass_gives_every_name(size: int) -> None:
     data = content(size)
-    for names in (Names.of(data), Names.of(bytearray(data))):
+    for names in (names_of(data), names_of(bytearray(data))):
         assert names.size == size
         assert names.sha256.hex == hashlib.sha256(data).hexdigest()
         assert names.git_sha1 == GitOid.of_blob(data)
@@ -116,7 +116,7 @@ def test_hashing_piece_by_piece_with_known_hashes(size: int) -> None:
     for at in range(0, size, merkle.PIECE):
         piece = data[at : at + merkle.PIECE]
         hasher.update(piece, merkle.piece_hash(piece))
-    names, whole = hasher.names(), Names.of(bytes(data))
+    names, whole = hasher.names(), names_of(bytes(data))
     assert names.git_sha1 is None
     assert (names.size, names.sha256, names.merkle_root) == (size, whole.sha256, whole.merkle_root)
 

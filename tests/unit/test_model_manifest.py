@@ -10,9 +10,9 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.model.digest import Digest, GitOid
+from outlast.codec.hashing import names_of
+from outlast.model.digest import Digest, GitOid, Names
 from outlast.model.errors import BadNameError, MalformedError, OutlastError
-from outlast.model.hashing import Names
 from outlast.model.manifest import (
     MAX_FILE_SIZE,
     FileEntry,
@@ -98,7 +98,7 @@ def test_no_other_bytes_mean_the_same(revision: Revision, data: st.DataObject) -
 
 def golden_revision() -> Revision:
     def entry(path: str, data: bytes, *, git: bool) -> FileEntry:
-        names = Names.of(data)
+        names = names_of(data)
         declared = names.git_sha1 if git else None
         return FileEntry(path, names.size, names.sha256, declared, names.merkle_root)
 
@@ -377,10 +377,10 @@ def test_what_identifies_an_entry() -> None:
 
 
 def test_mismatches_are_told_apart() -> None:
-    names = Names.of(b"hello")
+    names = names_of(b"hello")
     good = FileEntry("a", 5, names.sha256, names.git_sha1, names.merkle_root)
     assert good.mismatch(names) is None
-    wrong = Names.of(b"world")
+    wrong = names_of(b"world")
     assert good.with_names(wrong).mismatch(wrong) is not None, "the git id is as declared"
     for entry, why in [
         (FileEntry("a", 6, names.sha256), "bytes"),

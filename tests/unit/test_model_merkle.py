@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outlast.model import merkle
-from outlast.model.hashing import Names
+from outlast.codec import merkle
+from outlast.codec.hashing import names_of
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -50,7 +50,7 @@ def content(size: int) -> bytes:
 
 
 def root_of(data: bytes) -> str | None:
-    root = Names.of(data).merkle_root
+    root = names_of(data).merkle_root
     return None if root is None else root.hex
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from outlast.codec.hashing import names_of
 from outlast.model.digest import Digest, GitOid
 from outlast.model.errors import (
     CorruptError,
@@ -19,7 +20,6 @@ from outlast.model.errors import (
     RevisionNotFoundError,
     StorageError,
 )
-from outlast.model.hashing import Names
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId
 from outlast.store.archive import Archive
@@ -218,7 +218,7 @@ def test_put_revision_beside_a_damaged_manifest_of_the_same_commit(archive: Arch
 
 
 def test_what_is_known_of_a_content(archive: Archive) -> None:
-    names = Names.of(b"{}")
+    names = names_of(b"{}")
     entry = FileEntry("config.json", 2, names.sha256, names.git_sha1, names.merkle_root)
     with archive.writer() as writer:
         put(archive, writer, b"{}")

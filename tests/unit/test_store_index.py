@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from outlast.codec.hashing import names_of
 from outlast.model.digest import Digest, GitOid
 from outlast.model.errors import OutlastError
-from outlast.model.hashing import Names
 from outlast.store.archive import Archive
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, check_error, revision_of
 
@@ -47,7 +47,7 @@ def fill(archive: Archive) -> list[object]:
     assert found[2] == [COMMIT, OTHER]
     assert found[3] == [COMMIT]
     assert found[4] == []
-    assert found[5] == Names.of(b"{}").merkle_root
+    assert found[5] == names_of(b"{}").merkle_root
     assert found[7] == {Digest.of(b"{}").hex: 2, Digest.of(b"x").hex: 0}
     return found
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from outlast.model import merkle
+from outlast.codec import merkle
+from outlast.codec.hashing import names_of
 from outlast.model.digest import Digest, GitOid
 from outlast.model.errors import BusyError, StorageError
-from outlast.model.hashing import Names
 from outlast.model.manifest import FileEntry
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
@@ -95,7 +95,7 @@ def test_it_is_dropped_where_the_blob_came_another_way(archive: Archive) -> None
     with archive.writer() as writer, archive.partial(ENTRY) as partial:
         for index in range(3):
             partial.write(index, piece(index))
-        archive.put(writer, DATA, Names.of(DATA))
+        archive.put(writer, DATA, names_of(DATA))
         inode = archive.path(SHA).stat().st_ino
         partial.finish(writer, SHA)
         assert archive.path(SHA).stat().st_ino == inode

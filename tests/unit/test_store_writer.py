@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from outlast.codec.hashing import names_of
 from outlast.model.digest import Digest
 from outlast.model.errors import DiskFullError
-from outlast.model.hashing import Names
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.writer import Writer
@@ -171,7 +171,7 @@ def test_a_claim_after_one_that_failed_halfway_counts(archive: Archive) -> None:
 @pytest.mark.parametrize("shared", [True, False])
 def test_eight_threads_put_the_same_blobs(archive: Archive, shared: bool) -> None:
     contents = [b"%d" % n * 5000 for n in range(6)]
-    names = [Names.of(data) for data in contents]
+    names = [names_of(data) for data in contents]
     barrier = threading.Barrier(8)
     common = archive.writer()
 

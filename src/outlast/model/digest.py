@@ -66,6 +66,18 @@ class GitOid:
         return self.hex
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a blob's bytes are called: its size in bytes, sha256, git blob id (small files) and
+    BEP 52 merkle root (none for an empty blob).
+    """
+
+    size: int
+    sha256: Digest
+    git_sha1: GitOid | None
+    merkle_root: Digest | None
+
+
 def blob_header(size: int) -> bytes:
     """What git hashes in front of the `size` bytes of a file."""
     return b"blob %d\0" % size

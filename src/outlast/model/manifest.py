@@ -11,9 +11,8 @@ from typing import Any, Self
 
 import rfc8785
 
-from outlast.model.digest import Digest, GitOid
+from outlast.model.digest import Digest, GitOid, Names
 from outlast.model.errors import MalformedError
-from outlast.model.hashing import Names
 from outlast.model.names import RepoId, RepoKind, check_paths
 
 MANIFEST_TYPE = "outlast-manifest-v1"

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlast.model.control import Control
-from outlast.model.digest import Digest, GitOid
+from outlast.model.digest import Digest, GitOid, Names
 from outlast.model.errors import BadNameError, DiskFullError, NotFoundError, UsageError
 from outlast.model.events import FileDone, Note, Planned
-from outlast.model.hashing import Names
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import Target, check_paths
 from outlast.ops.ingest import ingest

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from outlast.model.control import Control
-from outlast.model.digest import Digest, GitOid
+from outlast.model.digest import Digest, GitOid, Names
 from outlast.model.errors import NotFoundError, OutlastError
 from outlast.model.events import FileDone, FileProblem, Planned
-from outlast.model.hashing import Names
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import check_path
 from outlast.ops.add import store_file

@@ -5,10 +5,11 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from outlast.model import merkle
+from outlast.codec import merkle
+from outlast.codec.hashing import BlobHasher
 from outlast.model.cancel import Cancel
+from outlast.model.digest import Names
 from outlast.model.errors import Cancelled, IntegrityError, OutlastError
-from outlast.model.hashing import BlobHasher, Names
 from outlast.model.manifest import FileEntry
 from outlast.ops.lanes import Lane
 from outlast.store.partials import Partial

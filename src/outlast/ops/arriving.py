@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from outlast.model import merkle
+from outlast.codec import merkle
 from outlast.model.digest import GitOid
 from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId

@@ -5,11 +5,12 @@ import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from outlast.model import merkle
+from outlast.codec import merkle
+from outlast.codec.hashing import GIT_LIMIT, BlobHasher, names_of
 from outlast.model.control import Control
+from outlast.model.digest import Names
 from outlast.model.errors import TransientError
 from outlast.model.events import Progress
-from outlast.model.hashing import GIT_LIMIT, BlobHasher, Names
 from outlast.store import disk
 
 _BUFFERS = 8
@@ -69,7 +70,7 @@ class _Run:
         if self._target is not None:
             disk.write_all(self._target, data, 0)
         self._control.emit(Progress(self._path, self._size))
-        return Names.of(data)
+        return names_of(data)
 
     def _read_pieces(self, source: int, pool: ThreadPoolExecutor) -> None:
         for offset in range(0, self._size, merkle.PIECE):

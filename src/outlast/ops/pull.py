@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from outlast.codec.hashing import names_of
 from outlast.model.cancel import Cancel
 from outlast.model.control import Control
 from outlast.model.digest import Digest, GitOid
@@ -16,7 +17,6 @@ from outlast.model.errors import (
     UsageError,
 )
 from outlast.model.events import Note, Planned
-from outlast.model.hashing import Names
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, Target, check_paths
 from outlast.ops.lanes import SOURCE_FAULTS, Lane, Patience
@@ -256,7 +256,7 @@ def start_draft(
     """
     old = archive.load(repo, commit)
     held = {e.path: e for e in old.files if archive.holds(e)} if old else {}
-    nothing = Names.of(b"")
+    nothing = names_of(b"")
     for entry in entries:
         if entry.path in held:
             continue

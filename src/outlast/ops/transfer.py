@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from outlast.model import merkle
+from outlast.codec import merkle
+from outlast.codec.hashing import names_of
 from outlast.model.control import Control
-from outlast.model.digest import Digest, GitOid
+from outlast.model.digest import Digest, GitOid, Names
 from outlast.model.errors import (
     BusyError,
     Cancelled,
@@ -24,7 +25,6 @@ from outlast.model.errors import (
     UnreachableError,
 )
 from outlast.model.events import Progress
-from outlast.model.hashing import Names
 from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId
 from outlast.ops.arrival import CHUNK, Arrival
@@ -266,7 +266,7 @@ class Transfer:
                     self._read(lane, reader, memoryview(data), entry)
                 finally:
                     reader.close()
-            names = Names.of(data)
+            names = names_of(data)
             if (problem := entry.mismatch(names)) is not None:
                 raise IntegrityError(f"{lane.name} served wrong bytes as {entry.path}: {problem}")
         except SOURCE_FAULTS as error:

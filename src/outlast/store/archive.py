@@ -8,14 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from outlast.model.digest import Digest, GitOid
+from outlast.model.digest import Digest, GitOid, Names
 from outlast.model.errors import (
     NotArchivedError,
     NotFoundError,
     OutlastError,
     RevisionNotFoundError,
 )
-from outlast.model.hashing import Names
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, plain_ref
 from outlast.store import disk

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from outlast.model import merkle
+from outlast.codec import merkle
 from outlast.model.digest import Digest
 from outlast.model.errors import BusyError, StorageError
 from outlast.store import disk
