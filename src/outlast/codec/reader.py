@@ -1,5 +1,7 @@
 """Decoding: any range of the blob that a capsule restores, and the check of all of it."""
 
+import contextlib
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
@@ -39,6 +41,29 @@ def read_directory(capsule: Readable) -> Directory:
         if directory is not None:
             return directory
     raise CorruptError("both directories of a capsule are damaged")
+
+
+class _Scratch(threading.local):
+    """Buffers of the calling thread, used again: fresh memory costs as much as decoding."""
+
+    def __init__(self) -> None:
+        self._free: list[bytearray] = []
+
+    @contextlib.contextmanager
+    def take(self, length: int) -> Iterator[memoryview]:
+        """`length` bytes, whatever is in them; a thin capsule's base nests."""
+        buffer = self._free.pop() if self._free else bytearray()
+        if len(buffer) < length:
+            buffer = bytearray(-(-length // _GRAIN) * _GRAIN)
+        try:
+            with memoryview(buffer) as whole, whole[:length] as part:
+                yield part
+        finally:
+            self._free.append(buffer)
+
+
+_GRAIN: Final = 1 << 18
+_scratch = _Scratch()
 
 
 class CapsuleReader:
@@ -81,22 +106,28 @@ class CapsuleReader:
             if take == block.length:
                 self.decode(block, buffer[:take])
             else:
-                whole = memoryview(bytearray(block.length))
-                self.decode(block, whole)
-                buffer[:take] = whole[skip : skip + take]
+                with _scratch.take(block.length) as whole:
+                    self.decode(block, whole)
+                    buffer[:take] = whole[skip : skip + take]
             buffer = buffer[take:]
             offset += take
 
     def decode(self, block: Block, out: memoryview) -> None:
         """Restores one block; `out` has its length."""
-        payload = memoryview(bytearray(block.payload_length))
-        self._capsule.readinto(block.payload_offset, payload)
-        if kernels.xxh3(payload) != block.checksum:
-            raise CorruptError(f"block {block.number} of {_WHERE} of {self.sha256} is damaged")
-        base = None
-        if block.base:
-            base = memoryview(bytearray(block.length))
-            self._base(block.base).readinto(block.base_offset, base)
+        with _scratch.take(block.payload_length) as payload:
+            self._capsule.readinto(block.payload_offset, payload)
+            if kernels.xxh3(payload) != block.checksum:
+                raise CorruptError(f"block {block.number} of {_WHERE} of {self.sha256} is damaged")
+            if not block.base:
+                self._restore(block, payload, None, out)
+                return
+            with _scratch.take(block.length) as base:
+                self._base(block.base).readinto(block.base_offset, base)
+                self._restore(block, payload, base, out)
+
+    def _restore(
+        self, block: Block, payload: memoryview, base: memoryview | None, out: memoryview
+    ) -> None:
         try:
             kernels.decode_block(workspace(), block.kind, block.tag, payload, base, out)
         except kernels.DamagedError as error:
