@@ -12,7 +12,7 @@ namespace {
 [[maybe_unused]] void encode_lanes(Encoder& state, const u8* symbols, std::size_t begin,
                                    std::size_t end) {
     for (std::size_t i = end; i-- > begin;) {
-        u32& x = state.states[i % LANES];
+        u32& x = state.states[i & (state.lanes - 1)];
         const u32 entry = state.table->of[symbols[i]];
         const u32 frequency = entry >> 16;
         if (x >> 20 >= frequency) {
@@ -27,7 +27,7 @@ namespace {
 [[maybe_unused]] void decode_lanes(Decoder& state, u8* symbols, std::size_t begin,
                                    std::size_t end) {
     for (std::size_t i = begin; i < end; i++) {
-        u32& x = state.states[i % LANES];
+        u32& x = state.states[i & (state.lanes - 1)];
         const u32 slot = x & (PROBABILITIES - 1);
         const u32 entry = state.table[slot];
         symbols[i] = static_cast<u8>(entry >> 24);

@@ -17,7 +17,7 @@ struct Path {
 
     // Symbols [0, count): the last one goes in first.
     void (*encode)(Encoder&, const u8* symbols, std::size_t count);
-    // The next `count` symbols; a multiple of LANES but at the end. Throws Damaged.
+    // The next `count` symbols; a multiple of the lanes but at the end. Throws Damaged.
     void (*decode)(Decoder&, u8* symbols, std::size_t count);
     // Adds to counts[256].
     void (*histogram)(const u8* symbols, std::size_t count, u32* counts);

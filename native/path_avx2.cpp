@@ -79,13 +79,14 @@ inline __m256i divided(__m256i x, __m256i frequency, __m256i& rest) {
     return quotient;
 }
 
+template <u32 LANES>
 void encode_groups(Encoder& state, const u8* symbols, std::size_t groups) {
-    __m256i lanes[8];
+    __m256i lanes[LANES / 8];
     std::memcpy(lanes, state.states, sizeof lanes);
     const EncodeTable& table = *state.table;
     u8* words = state.words;
     for (std::size_t g = groups; g-- > 0;) {
-        for (u32 v = 8; v-- > 0;) {
+        for (u32 v = LANES / 8; v-- > 0;) {
             const std::size_t at = LANES * g + 8 * v;
             const __m256i entry = gather(table.of, widened(symbols + at));
             const __m256i frequency = _mm256_srli_epi32(entry, 16);
@@ -109,13 +110,14 @@ void encode_groups(Encoder& state, const u8* symbols, std::size_t groups) {
 }
 
 void encode(Encoder& state, const u8* symbols, std::size_t count) {
-    const std::size_t groups = count / LANES;
-    encode_lanes(state, symbols, groups * LANES, count);
-    encode_groups(state, symbols, groups);
+    const std::size_t groups = count / state.lanes;
+    encode_lanes(state, symbols, groups * state.lanes, count);
+    (state.lanes == 64 ? encode_groups<64> : encode_groups<128>)(state, symbols, groups);
 }
 
+template <u32 LANES>
 std::size_t decode_groups(Decoder& state, u8* symbols, std::size_t groups) {
-    __m256i lanes[8];
+    __m256i lanes[LANES / 8];
     std::memcpy(lanes, state.states, sizeof lanes);
     const u8* words = state.words;
     const u8* const safe = state.end - 2 * (LANES + 8);
@@ -123,9 +125,9 @@ std::size_t decode_groups(Decoder& state, u8* symbols, std::size_t groups) {
     const __m256i below = _mm256_set1_epi32(STATE_LOW - 1);
     std::size_t g = 0;
     for (; g < groups && words <= safe; g++) {
-        __m256i entries[8];
+        __m256i entries[LANES / 8];
 #pragma GCC unroll 8
-        for (u32 v = 0; v < 8; v++) {
+        for (u32 v = 0; v < LANES / 8; v++) {
             __m256i x = lanes[v];
             const __m256i entry = gather(state.table, _mm256_and_si256(x, low12));
             const __m256i frequency =
@@ -143,7 +145,7 @@ std::size_t decode_groups(Decoder& state, u8* symbols, std::size_t groups) {
             entries[v] = _mm256_srli_epi32(entry, 24);
         }
         const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-        for (u32 v = 0; v < 8; v += 4) {
+        for (u32 v = 0; v < LANES / 8; v += 4) {
             const __m256i first = _mm256_packus_epi32(entries[v], entries[v + 1]);
             const __m256i second = _mm256_packus_epi32(entries[v + 2], entries[v + 3]);
             const __m256i bytes =
@@ -158,9 +160,10 @@ std::size_t decode_groups(Decoder& state, u8* symbols, std::size_t groups) {
 
 void decode(Decoder& state, u8* symbols, std::size_t count) {
     std::size_t done = 0;
-    if (state.end - state.words >= static_cast<std::ptrdiff_t>(2 * (LANES + 8)))
-        done = decode_groups(state, symbols, count / LANES);
-    decode_lanes(state, symbols, done * LANES, count);
+    if (state.end - state.words >= static_cast<std::ptrdiff_t>(2 * (state.lanes + 8)))
+        done = (state.lanes == 64 ? decode_groups<64> : decode_groups<128>)(
+            state, symbols, count / state.lanes);
+    decode_lanes(state, symbols, done * state.lanes, count);
 }
 
 // ---------------------------------------------------------------- hashes

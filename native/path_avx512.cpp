@@ -5,6 +5,9 @@
 #if defined(__AVX512VBMI2__)
 #include <immintrin.h>
 
+#include <algorithm>
+#include <numeric>
+
 namespace outlast {
 namespace {
 
@@ -16,52 +19,70 @@ bool here() {
 
 // ---------------------------------------------------------------- rANS
 
+template <u32 LANES>
 struct Lanes {
-    __m512i quarter[4];
+    static constexpr u32 VECTORS = LANES / 16;
+    __m512i of[VECTORS];
     explicit Lanes(const u32* states) {
-        for (u32 v = 0; v < 4; v++) quarter[v] = _mm512_loadu_si512(states + 16 * v);
+        for (u32 v = 0; v < VECTORS; v++) of[v] = _mm512_loadu_si512(states + 16 * v);
     }
     void save(u32* states) const {
-        for (u32 v = 0; v < 4; v++) _mm512_storeu_si512(states + 16 * v, quarter[v]);
+        for (u32 v = 0; v < VECTORS; v++) _mm512_storeu_si512(states + 16 * v, of[v]);
     }
 };
 
-// Pushes one symbol into each of 16 lanes. The quotient comes from a reciprocal that is good to
-// 22 bits; it is below 2^20, so it is at most one off, and the remainder tells.
+// Row k moves the first k of 16 lanes to the end.
+struct ToTheEnd {
+    alignas(64) u32 rows[17][16];
+};
+
+constexpr ToTheEnd to_the_end() {
+    ToTheEnd made{};
+    for (u32 k = 0; k <= 16; k++)
+        for (u32 i = 0; i < 16; i++) made.rows[k][i] = (i + k) % 16;
+    return made;
+}
+
+constexpr ToTheEnd TO_THE_END = to_the_end();
+
+// Pushes one symbol into each of 16 lanes. The quotient is below 2^20. It comes from a reciprocal
+// that is good to 22 bits and made a little too small, so that the quotient is right or one too
+// small, which the remainder tells.
 inline __m512i push(__m512i x, __m512i frequency, __m512i start, u8*& words) {
     const __mmask16 full = _mm512_cmpge_epu32_mask(_mm512_srli_epi32(x, 20), frequency);
     const u32 given = static_cast<u32>(_mm_popcnt_u32(full));
+    // What lies below the words is overwritten by those that come next.
+    const __m512i given_words = _mm512_permutexvar_epi32(
+        _mm512_load_si512(TO_THE_END.rows[given]), _mm512_maskz_compress_epi32(full, x));
+    _mm256_storeu_si256((__m256i*)(words - 32), _mm512_cvtepi32_epi16(given_words));
     words -= 2 * given;
-    _mm256_mask_storeu_epi16(words, static_cast<__mmask16>((1u << given) - 1),
-                             _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, x)));
     x = _mm512_mask_srli_epi32(x, full, x, 16);
     const __m512 divisor = _mm512_cvtepi32_ps(frequency);
-    __m512 inverse = _mm512_rcp14_ps(divisor);
-    inverse = _mm512_mul_ps(
-        inverse, _mm512_fnmadd_ps(divisor, inverse, _mm512_set1_ps(2.0f)));
+    const __m512 rough = _mm512_rcp14_ps(divisor);
+    const __m512 two = _mm512_set1_ps(1.9999995f);  // 2 - 2^-21
+    const __m512 inverse = _mm512_mul_ps(rough, _mm512_fnmadd_ps(divisor, rough, two));
     __m512i quotient = _mm512_cvttps_epi32(_mm512_mul_ps(_mm512_cvtepu32_ps(x), inverse));
     __m512i rest = _mm512_sub_epi32(x, _mm512_mullo_epi32(quotient, frequency));
-    const __m512i one = _mm512_set1_epi32(1);
-    const __mmask16 over = _mm512_movepi32_mask(rest);
-    quotient = _mm512_mask_sub_epi32(quotient, over, quotient, one);
-    rest = _mm512_mask_add_epi32(rest, over, rest, frequency);
-    const __mmask16 under = _mm512_cmpge_epu32_mask(rest, frequency);
-    quotient = _mm512_mask_add_epi32(quotient, under, quotient, one);
-    rest = _mm512_mask_sub_epi32(rest, under, rest, frequency);
+    const __mmask16 small = _mm512_cmpge_epu32_mask(rest, frequency);
+    quotient = _mm512_mask_add_epi32(quotient, small, quotient, _mm512_set1_epi32(1));
+    rest = _mm512_mask_sub_epi32(rest, small, rest, frequency);
     return _mm512_add_epi32(_mm512_slli_epi32(quotient, PROBABILITY_BITS),
                             _mm512_add_epi32(start, rest));
 }
 
+template <u32 LANES>
 void encode_groups(Encoder& state, const u8* symbols, std::size_t groups) {
-    Lanes lanes(state.states);
+    Lanes<LANES> lanes(state.states);
     u8* words = state.words;
     for (std::size_t g = groups; g-- > 0;)
-        for (u32 v = 4; v-- > 0;) {
+#pragma GCC unroll 8
+        for (u32 i = 0; i < LANES / 16; i++) {
+            const u32 v = LANES / 16 - 1 - i;
             const __m512i index = _mm512_cvtepu8_epi32(
                 _mm_loadu_si128((const __m128i*)(symbols + LANES * g + 16 * v)));
             const __m512i entry = _mm512_i32gather_epi32(index, state.table->of, 4);
-            lanes.quarter[v] =
-                push(lanes.quarter[v], _mm512_srli_epi32(entry, 16),
+            lanes.of[v] =
+                push(lanes.of[v], _mm512_srli_epi32(entry, 16),
                      _mm512_and_si512(entry, _mm512_set1_epi32(0xffff)), words);
         }
     state.words = words;
@@ -69,6 +90,7 @@ void encode_groups(Encoder& state, const u8* symbols, std::size_t groups) {
 }
 
 // Where the symbols lie within a range of 64, two tables in registers are faster than memory.
+template <u32 LANES>
 void encode_narrow(Encoder& state, const u8* symbols, std::size_t groups) {
     alignas(64) u16 frequency[64] = {}, start[64] = {};
     const u32 first = state.table->first;
@@ -81,20 +103,22 @@ void encode_narrow(Encoder& state, const u8* symbols, std::size_t groups) {
     const __m512i start_low = _mm512_load_si512(start);
     const __m512i start_high = _mm512_load_si512(start + 32);
     const __m256i origin = _mm256_set1_epi8(static_cast<char>(first));
-    Lanes lanes(state.states);
+    Lanes<LANES> lanes(state.states);
     u8* words = state.words;
     for (std::size_t g = groups; g-- > 0;)
-        for (u32 h = 2; h-- > 0;) {
+#pragma GCC unroll 4
+        for (u32 i = 0; i < LANES / 32; i++) {
+            const u32 h = LANES / 32 - 1 - i;
             const __m512i index = _mm512_cvtepu8_epi16(_mm256_sub_epi8(
                 _mm256_loadu_si256((const __m256i*)(symbols + LANES * g + 32 * h)), origin));
             const __m512i f = _mm512_permutex2var_epi16(frequency_low, index, frequency_high);
             const __m512i s = _mm512_permutex2var_epi16(start_low, index, start_high);
-            lanes.quarter[2 * h + 1] =
-                push(lanes.quarter[2 * h + 1],
+            lanes.of[2 * h + 1] =
+                push(lanes.of[2 * h + 1],
                      _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(f, 1)),
                      _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(s, 1)), words);
-            lanes.quarter[2 * h] =
-                push(lanes.quarter[2 * h], _mm512_cvtepu16_epi32(_mm512_castsi512_si256(f)),
+            lanes.of[2 * h] =
+                push(lanes.of[2 * h], _mm512_cvtepu16_epi32(_mm512_castsi512_si256(f)),
                      _mm512_cvtepu16_epi32(_mm512_castsi512_si256(s)), words);
         }
     state.words = words;
@@ -102,12 +126,12 @@ void encode_narrow(Encoder& state, const u8* symbols, std::size_t groups) {
 }
 
 void encode(Encoder& state, const u8* symbols, std::size_t count) {
-    const std::size_t groups = count / LANES;
-    encode_lanes(state, symbols, groups * LANES, count);
+    const std::size_t groups = count / state.lanes;
+    encode_lanes(state, symbols, groups * state.lanes, count);
     if (state.table->last - state.table->first < 64)
-        encode_narrow(state, symbols, groups);
+        (state.lanes == 64 ? encode_narrow<64> : encode_narrow<128>)(state, symbols, groups);
     else
-        encode_groups(state, symbols, groups);
+        (state.lanes == 64 ? encode_groups<64> : encode_groups<128>)(state, symbols, groups);
 }
 
 inline __m512i refilled(__m512i x, const u8*& words) {
@@ -118,18 +142,19 @@ inline __m512i refilled(__m512i x, const u8*& words) {
     return _mm512_mask_or_epi32(x, poor, _mm512_slli_epi32(x, 16), next);
 }
 
+template <u32 LANES>
 std::size_t decode_groups(Decoder& state, u8* symbols, std::size_t groups) {
-    Lanes lanes(state.states);
+    Lanes<LANES> lanes(state.states);
     const u8* words = state.words;
-    // A group takes at most 64 words; the last load of 16 words may look 16 words further.
+    // A group takes at most a word a lane; its last load of 16 words may look 16 words further.
     const u8* const safe = state.end - 2 * (LANES + 16);
     const __m512i low12 = _mm512_set1_epi32(0xfff), one = _mm512_set1_epi32(1);
     std::size_t g = 0;
     for (; g < groups && words <= safe; g++) {
-        __m128i out[4];
-#pragma GCC unroll 4
-        for (u32 v = 0; v < 4; v++) {
-            __m512i x = lanes.quarter[v];
+        __m128i out[LANES / 16];
+#pragma GCC unroll 8
+        for (u32 v = 0; v < LANES / 16; v++) {
+            __m512i x = lanes.of[v];
             const __m512i entry =
                 _mm512_i32gather_epi32(_mm512_and_si512(x, low12), state.table, 4);
             const __m512i frequency = _mm512_add_epi32(
@@ -137,10 +162,10 @@ std::size_t decode_groups(Decoder& state, u8* symbols, std::size_t groups) {
             x = _mm512_add_epi32(
                 _mm512_mullo_epi32(_mm512_srli_epi32(x, 12), frequency),
                 _mm512_and_si512(entry, low12));
-            lanes.quarter[v] = refilled(x, words);
+            lanes.of[v] = refilled(x, words);
             out[v] = _mm512_cvtepi32_epi8(_mm512_srli_epi32(entry, 24));
         }
-        for (u32 v = 0; v < 4; v++)
+        for (u32 v = 0; v < LANES / 16; v++)
             _mm_storeu_si128((__m128i*)(symbols + LANES * g + 16 * v), out[v]);
     }
     state.words = words;
@@ -180,9 +205,10 @@ struct RankTables {
     }
 };
 
+template <u32 LANES>
 std::size_t decode_ranked(Decoder& state, u8* symbols, std::size_t groups) {
     const RankTables tables(*state.ranks);
-    Lanes lanes(state.states);
+    Lanes<LANES> lanes(state.states);
     const u8* words = state.words;
     const u8* const safe = state.end - 2 * (LANES + 16);
     alignas(64) u16 low_halves[32];
@@ -193,10 +219,10 @@ std::size_t decode_ranked(Decoder& state, u8* symbols, std::size_t groups) {
     const __m512i bytes = _mm512_load_si512(low_bytes);
     std::size_t g = 0;
     for (; g < groups && words <= safe; g++) {
-        __m512i ranks[2];
-#pragma GCC unroll 2
-        for (u32 h = 0; h < 2; h++) {
-            __m512i &first = lanes.quarter[2 * h], &second = lanes.quarter[2 * h + 1];
+        __m512i ranks[LANES / 32];
+#pragma GCC unroll 4
+        for (u32 h = 0; h < LANES / 32; h++) {
+            __m512i &first = lanes.of[2 * h], &second = lanes.of[2 * h + 1];
             const __m512i slots = _mm512_and_si512(
                 _mm512_permutex2var_epi16(first, halves, second), _mm512_set1_epi16(0xfff));
             const __m512i rank = tables.ranks_of(slots);
@@ -214,22 +240,73 @@ std::size_t decode_ranked(Decoder& state, u8* symbols, std::size_t groups) {
                 _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(within, 1)));
             ranks[h] = rank;
         }
-        for (u32 v = 0; v < 4; v++) lanes.quarter[v] = refilled(lanes.quarter[v], words);
-        const __m512i rank = _mm512_permutex2var_epi8(ranks[0], bytes, ranks[1]);
-        _mm512_storeu_si512(symbols + LANES * g,
-                            _mm512_permutexvar_epi8(rank, tables.symbol));
+#pragma GCC unroll 8
+        for (u32 v = 0; v < LANES / 16; v++) lanes.of[v] = refilled(lanes.of[v], words);
+#pragma GCC unroll 2
+        for (u32 h = 0; h < LANES / 64; h++) {
+            const __m512i rank = _mm512_permutex2var_epi8(ranks[2 * h], bytes, ranks[2 * h + 1]);
+            _mm512_storeu_si512(symbols + LANES * g + 64 * h,
+                                _mm512_permutexvar_epi8(rank, tables.symbol));
+        }
     }
     state.words = words;
     lanes.save(state.states);
     return g;
 }
 
+template <u32 LANES>
+std::size_t decode_some(Decoder& state, u8* symbols, std::size_t count) {
+    if (state.end - state.words < static_cast<std::ptrdiff_t>(2 * (LANES + 16))) return 0;
+    const std::size_t groups = count / LANES;
+    return LANES * (state.ranks ? decode_ranked<LANES>(state, symbols, groups)
+                                : decode_groups<LANES>(state, symbols, groups));
+}
+
 void decode(Decoder& state, u8* symbols, std::size_t count) {
-    std::size_t done = 0;
-    if (state.end - state.words >= static_cast<std::ptrdiff_t>(2 * (LANES + 16)))
-        done = state.ranks ? decode_ranked(state, symbols, count / LANES)
-                           : decode_groups(state, symbols, count / LANES);
-    decode_lanes(state, symbols, done * LANES, count);
+    const std::size_t done =
+        (state.lanes == 64 ? decode_some<64> : decode_some<128>)(state, symbols, count);
+    decode_lanes(state, symbols, done, count);
+}
+
+// ---------------------------------------------------------------- counting
+
+// Where a few symbols are most of the plane, they are counted 64 at a time by comparing; the
+// others are collected and counted one by one.
+void count_frequent(const u8* symbols, std::size_t count, u32* counts) {
+    constexpr u32 FREQUENT = 8;
+    constexpr std::size_t SAMPLE = 4096, HELD = 4096;
+    if (count < 4 * SAMPLE) return histogram(symbols, count, counts);
+    u32 sample[SYMBOLS] = {}, found = 0;
+    histogram(symbols, SAMPLE, sample);
+    u8 order[SYMBOLS];
+    std::iota(order, order + SYMBOLS, u8{0});
+    std::partial_sort(order, order + FREQUENT, order + SYMBOLS,
+                      [&](u8 a, u8 b) { return sample[a] > sample[b]; });
+    for (u32 k = 0; k < FREQUENT; k++) found += sample[order[k]];
+    if (found < SAMPLE / 8 * 7) return histogram(symbols, count, counts);
+    u64 sums[FREQUENT] = {};
+    u8 held[HELD + 64];
+    std::size_t holding = 0, i = 0;
+    for (; i + 64 <= count; i += 64) {
+        const __m512i here = _mm512_loadu_si512(symbols + i);
+        __mmask64 others = ~__mmask64{0};
+#pragma GCC unroll 8
+        for (u32 k = 0; k < FREQUENT; k++) {
+            const __mmask64 equal = _mm512_cmpeq_epi8_mask(
+                here, _mm512_set1_epi8(static_cast<char>(order[k])));
+            sums[k] += static_cast<u64>(_mm_popcnt_u64(equal));
+            others &= ~equal;
+        }
+        _mm512_storeu_si512(held + holding, _mm512_maskz_compress_epi8(others, here));
+        holding += static_cast<std::size_t>(_mm_popcnt_u64(others));
+        if (holding >= HELD) {
+            histogram(held, holding, counts);
+            holding = 0;
+        }
+    }
+    histogram(held, holding, counts);
+    histogram(symbols + i, count - i, counts);
+    for (u32 k = 0; k < FREQUENT; k++) counts[order[k]] += static_cast<u32>(sums[k]);
 }
 
 // ---------------------------------------------------------------- contexts
@@ -248,22 +325,27 @@ void count_contexts(const u8* contexts, std::size_t count, std::size_t* counts) 
     }
 }
 
-void part(const u8* symbols, const u8* contexts, std::size_t count, u8** parts) {
+void part(const u8* symbols, const u8* contexts, std::size_t count, u8** ends) {
+    u8* parts[MAX_CONTEXTS];
+    std::memcpy(parts, ends, sizeof parts);
     for (std::size_t i = 0; i < count; i += 64) {
         const __mmask64 here = first_lanes(count - i);
         const __m512i context = _mm512_maskz_loadu_epi8(here, contexts + i);
         const __m512i symbol = _mm512_maskz_loadu_epi8(here, symbols + i);
+#pragma GCC unroll 8
         for (u32 c = 0; c < MAX_CONTEXTS; c++) {
             const __mmask64 mine = _mm512_mask_cmpeq_epi8_mask(
                 here, context, _mm512_set1_epi8(static_cast<char>(c)));
-            if (!mine) continue;  // also where there is no such part
             _mm512_storeu_si512(parts[c], _mm512_maskz_compress_epi8(mine, symbol));
             parts[c] += _mm_popcnt_u64(mine);
         }
     }
+    std::memcpy(ends, parts, sizeof parts);
 }
 
-void join(const u8** parts, const u8* contexts, std::size_t count, u8* symbols) {
+void join(const u8** starts, const u8* contexts, std::size_t count, u8* symbols) {
+    const u8* parts[MAX_CONTEXTS];
+    std::memcpy(parts, starts, sizeof parts);
     for (std::size_t i = 0; i < count; i += 64) {
         const __mmask64 here = first_lanes(count - i);
         const __m512i context = _mm512_maskz_loadu_epi8(here, contexts + i);
@@ -277,6 +359,7 @@ void join(const u8** parts, const u8* contexts, std::size_t count, u8* symbols) 
         }
         _mm512_mask_storeu_epi8(symbols + i, here, symbol);
     }
+    std::memcpy(starts, parts, sizeof parts);
 }
 
 // ---------------------------------------------------------------- hashes
@@ -394,7 +477,7 @@ void sha256_many(const u8* data, std::size_t length, std::size_t count, u8* dige
 
 }  // namespace
 
-const Path avx512 = {"avx512", here, encode, decode, histogram, split, merge, contexts,
+const Path avx512 = {"avx512", here, encode, decode, count_frequent, split, merge, contexts,
                      count_contexts, part, join, difference, restore, xxh3_stripes, sha256_many};
 
 }  // namespace outlast

@@ -38,7 +38,7 @@ Plan plan(const u32* counts, std::size_t count, bool whole) {
         made.size = 2;
         return made;
     }
-    made.size = 1 + CODED_HEADER + made.frequencies.size() +
+    made.size = 1 + coded_header(count) + made.frequencies.size() +
                 bytes(cost(counts, made.frequencies));
     made.coding = Coding::rans;
     if (whole && !pays(made.size, count)) {
@@ -62,15 +62,17 @@ u8* write_coded(const Path& path, Workspace& space, const u8* data, std::size_t 
     // Words are written downwards, up to 16 bytes at once.
     u8* const end = reserve(space.words, 2 * count + SLACK) + 2 * count + SLACK;
     Encoder encoder;
-    std::fill(encoder.states, encoder.states + LANES, STATE_LOW);
+    encoder.lanes = lanes_for(count);
+    std::fill(encoder.states, encoder.states + encoder.lanes, STATE_LOW);
     encoder.words = end;
     encoder.table = &space.encode_table;
     path.encode(encoder, data, count);
     const std::size_t length = static_cast<std::size_t>(end - encoder.words);
     store<u32>(to, static_cast<u32>(length / 2));
-    std::memcpy(to + 4, encoder.states, sizeof encoder.states);
-    std::memcpy(to + CODED_HEADER, encoder.words, length);
-    return to + CODED_HEADER + length;
+    std::memcpy(to + 4, encoder.states, 4 * encoder.lanes);
+    to += coded_header(count);
+    std::memcpy(to, encoder.words, length);
+    return to + length;
 }
 
 u8* write_planned(const Path& path, Workspace& space, const u8* data, std::size_t count,
@@ -173,13 +175,15 @@ const u8* PlaneReader::open(Workspace& space, u32 slot, const u8* from, const u8
     u32* table = space.decode_tables.data() + slot * PROBABILITIES;
     fill(table, frequencies);
     fill(space.ranks[slot], frequencies);
-    if (static_cast<std::size_t>(end - from) < CODED_HEADER)
+    const std::size_t header = coded_header(count);
+    if (static_cast<std::size_t>(end - from) < header)
         throw Damaged("a coded plane is cut short");
     const u64 length = u64{load<u32>(from)} * 2;
-    if (static_cast<std::size_t>(end - from) - CODED_HEADER < length)
+    if (static_cast<std::size_t>(end - from) - header < length)
         throw Damaged("a coded plane is cut short");
-    std::memcpy(decoder.states, from + 4, sizeof decoder.states);
-    decoder.words = from + CODED_HEADER;
+    decoder.lanes = lanes_for(count);
+    std::memcpy(decoder.states, from + 4, 4 * decoder.lanes);
+    decoder.words = from + header;
     decoder.end = decoder.words + length;
     decoder.table = table;
     decoder.ranks = space.ranks[slot].usable ? &space.ranks[slot] : nullptr;
@@ -197,8 +201,8 @@ const u8* PlaneReader::next(const Path& path, std::size_t count, u8* to) {
 void PlaneReader::close() const {
     if (coding != Coding::rans) return;
     if (decoder.words != decoder.end) throw Damaged("a coded plane has words left");
-    for (const u32 state : decoder.states)
-        if (state != STATE_LOW) throw Damaged("a coded plane ends in a wrong state");
+    for (u32 lane = 0; lane < decoder.lanes; lane++)
+        if (decoder.states[lane] != STATE_LOW) throw Damaged("a coded plane ends in a wrong state");
 }
 
 const u8* ContextReader::open(const Path& path, Workspace& space, u32 slot, const u8* from,

@@ -6,7 +6,8 @@ namespace outlast {
 
 enum class Coding : u8 { raw = 0, constant = 1, rans = 2, parts = 3 };
 
-constexpr std::size_t CODED_HEADER = 4 + 4 * LANES;  // number of words, states
+// The number of words, and the states.
+inline std::size_t coded_header(std::size_t symbols) { return 4 + 4 * lanes_for(symbols); }
 
 // How much smaller a coded form has to be: 1/64.
 inline bool pays(u64 size, u64 raw) { return size <= raw - raw / 64; }

@@ -1,17 +1,20 @@
-// Range asymmetric numeral systems (J. Duda, 2013), 64 interleaved 32-bit states, 12-bit
+// Range asymmetric numeral systems (J. Duda, 2013), 64 or 128 interleaved 32-bit states, 12-bit
 // probabilities, 16-bit words. docs/format/capsule.md has the definition.
 #pragma once
 #include "types.hpp"
 
 namespace outlast {
 
-constexpr u32 LANES = 64;
+constexpr u32 MAX_LANES = 128;
 constexpr u32 PROBABILITY_BITS = 12;
 constexpr u32 PROBABILITIES = 1u << PROBABILITY_BITS;
 constexpr u32 STATE_LOW = 1u << 16;
 constexpr u32 SYMBOLS = 256;
 constexpr u32 MAX_CONTEXTS = 8;
 constexpr std::size_t SLACK = 64;  // bytes behind a buffer that kernels may write or read
+
+// A lane waits for its own last symbol: long planes have more of them, short ones less to store.
+constexpr u32 lanes_for(std::size_t symbols) { return symbols < (1u << 15) ? 64 : 128; }
 
 // What a decoder looks up for a slot: symbol (8 bits), frequency - 1 (12), slot - start (12).
 inline u32 decode_entry(u32 symbol, u32 frequency, u32 offset) {
@@ -36,7 +39,8 @@ struct Ranks {
 };
 
 struct Decoder {
-    u32 states[LANES];
+    u32 lanes;
+    u32 states[MAX_LANES];
     const u8* words;
     const u8* end;
     const u32* table;  // PROBABILITIES entries
@@ -44,7 +48,8 @@ struct Decoder {
 };
 
 struct Encoder {
-    u32 states[LANES];
+    u32 lanes;
+    u32 states[MAX_LANES];
     u8* words;  // the next word goes right below
     const EncodeTable* table;
 };
