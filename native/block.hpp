@@ -32,7 +32,7 @@ const Layout& layout(Kind kind);
 
 // What encoding and decoding write on; one for each thread.
 struct Workspace {
-    std::vector<u8> planes, contexts, parts, words, payload, groups, marks;
+    std::vector<u8> planes, contexts, parts, words, payload, groups, marks, again;
     std::vector<u32> decode_tables;  // a table for each plane, and one more
     EncodeTable encode_table;
     Ranks ranks[MAX_PLANES + 1];

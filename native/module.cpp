@@ -46,6 +46,7 @@ class Bytes {
 constexpr std::size_t HASH_LEAF = 1 << 14;
 
 Source source(u32 kind, const Bytes& data, const u8* base) {
+    if (kind > 255) throw std::invalid_argument("an unknown kind of block");
     const Kind known = static_cast<Kind>(kind);
     const Layout& shape = layout(known);
     if (!data.size() || data.size() % shape.element)
@@ -63,13 +64,25 @@ auto with_base(nb::handle base, std::size_t size, Do run) {
     return run(bytes.data());
 }
 
-nb::tuple encode(Workspace& space, u32 kind, nb::handle data, nb::handle base, nb::handle out) {
+// A block that does not come back as it was is a fault of ours, or of the machine.
+void compare(Workspace& space, const Source& block, const Encoded& encoded, const u8* payload) {
+    const std::size_t size = block.count * layout(block.kind).element;
+    u8* again = reserve(space.again, size);
+    decode_block(*current, space, encoded.tag, payload, encoded.length, block, again);
+    if (std::memcmp(again, block.data, size))
+        throw std::runtime_error("a block was not encoded as it is: memory or the codec fails");
+}
+
+nb::tuple encode(Workspace& space, u32 kind, nb::handle data, nb::handle base, nb::handle out,
+                 bool check) {
     const Bytes from(data, false), to(out, true);
     if (to.size() < from.size()) throw std::invalid_argument("the output is too small");
     const Encoded encoded = with_base(base, from.size(), [&](const u8* base_data) {
         const Source block = source(kind, from, base_data);
         nb::gil_scoped_release free;
-        return encode_block(*current, space, block, to.data());
+        const Encoded made = encode_block(*current, space, block, to.data());
+        if (check) compare(space, block, made, to.data());
+        return made;
     });
     return nb::make_tuple(static_cast<u32>(encoded.tag), encoded.length);
 }
@@ -77,6 +90,7 @@ nb::tuple encode(Workspace& space, u32 kind, nb::handle data, nb::handle base, n
 void decode(Workspace& space, u32 kind, u32 tag, nb::handle payload, nb::handle base,
             nb::handle out) {
     const Bytes from(payload, false), to(out, true);
+    if (tag > static_cast<u32>(Tag::leaves)) throw Damaged("an unknown form of a block");
     with_base(base, to.size(), [&](const u8* base_data) {
         const Source block = source(kind, to, base_data);
         nb::gil_scoped_release free;
@@ -132,7 +146,7 @@ NB_MODULE(_kernels, module) {
     module.def("use", use, nb::arg("path"));
     module.def("shape", shape, nb::arg("kind"));
     module.def("encode_block", encode, nb::arg("space"), nb::arg("kind"), nb::arg("data"),
-               nb::arg("base").none(), nb::arg("out"));
+               nb::arg("base").none(), nb::arg("out"), nb::arg("check") = false);
     module.def("decode_block", decode, nb::arg("space"), nb::arg("kind"), nb::arg("tag"),
                nb::arg("payload"), nb::arg("base").none(), nb::arg("out"));
     module.def("xxh3", checksum, nb::arg("data"));

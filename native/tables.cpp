@@ -79,13 +79,12 @@ u64 cost(const u32* counts, const Frequencies& f) {
 
 std::size_t Frequencies::size() const {
     const std::size_t count = last - first + 1;
-    return 2 + (single() ? 0 : (count * 3 + 1) / 2);
+    return 2 + (count * 3 + 1) / 2;
 }
 
 u8* write(const Frequencies& f, u8* to) {
     *to++ = static_cast<u8>(f.first);
     *to++ = static_cast<u8>(f.last);
-    if (f.single()) return to;
     for (u32 s = f.first; s <= f.last; s += 2) {
         const u32 pair = f.of[s] | (s < f.last ? u32{f.of[s + 1]} << 12 : 0);
         *to++ = static_cast<u8>(pair);
@@ -99,14 +98,10 @@ const u8* read(Frequencies& f, const u8* from, const u8* end) {
     if (end - from < 2) throw Damaged("a frequency table is cut short");
     f.first = from[0];
     f.last = from[1];
-    if (f.first > f.last) throw Damaged("a frequency table runs backwards");
+    if (f.first >= f.last) throw Damaged("a frequency table has no range");
     if (static_cast<std::size_t>(end - from) < f.size())
         throw Damaged("a frequency table is cut short");
     std::memset(f.of, 0, sizeof f.of);
-    if (f.single()) {
-        f.of[f.first] = PROBABILITIES;
-        return from + 2;
-    }
     const u8* at = from + 2;
     u32 sum = 0;
     for (u32 s = f.first; s <= f.last; s += 2, at += 3) {
@@ -117,6 +112,7 @@ const u8* read(Frequencies& f, const u8* from, const u8* end) {
             throw Damaged("a frequency table has stray bits");
         sum += f.of[s] + (s < f.last ? f.of[s + 1] : 0);
     }
+    if (!f.of[f.first] || !f.of[f.last]) throw Damaged("a frequency table has an empty end");
     if (sum != PROBABILITIES) throw Damaged("frequencies do not add up");
     return from + f.size();
 }

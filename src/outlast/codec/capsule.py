@@ -1,25 +1,9 @@
 """Capsules in memory: for tests, benches and what is small."""
 
+from outlast.codec.memory import InMemory
 from outlast.codec.reader import CapsuleReader
 from outlast.codec.writer import Base, CapsuleWriter
 from outlast.model.digest import Digest
-
-
-class InMemory:
-    """A :class:`~outlast.codec.writer.Readable` over bytes."""
-
-    def __init__(self, data: bytes | bytearray | memoryview) -> None:
-        self._view = memoryview(data)
-
-    @property
-    def size(self) -> int:
-        return len(self._view)
-
-    def readinto(self, offset: int, buffer: memoryview) -> None:
-        found = self._view[offset : offset + len(buffer)]
-        if len(found) != len(buffer):
-            raise EOFError
-        buffer[:] = found
 
 
 def encode(data: bytes, base: bytes | None = None) -> bytes:

@@ -32,6 +32,7 @@ _LENGTH_BITS: Final = 24
 _LENGTH_MASK: Final = (1 << _LENGTH_BITS) - 1
 _MAX_SIZE: Final = 2**63
 
+RESTORED_BYTES: Final = _CHECKSUM.size
 STORED, PLANES, SAME, DIFFERENCE, LEAVES = range(5)
 BYTES, BF16, F16, F32, F8_E4M3, F8_E5M2, WORDS16, WORDS32, WORDS64 = range(9)
 Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K = range(16, 24)
@@ -229,6 +230,18 @@ class Directory:
         )
         trailer += _CHECKSUM.pack(kernels.xxh3(trailer))
         return 2 * packed + 2 * trailer
+
+
+def leans(tag: int, base: int) -> bool:
+    """Whether a block of this form restores nothing without its base. Its payload begins with the
+    :func:`checksum` of what it restores: damage of the base is found, too.
+    """
+    return bool(base) and tag not in {STORED, PLANES}
+
+
+def checksum(data: memoryview | bytes) -> bytes:
+    """XXH3-64 as it is written."""
+    return _CHECKSUM.pack(kernels.xxh3(data))
 
 
 def pack_entry(tag: int, length: int, checksum: int) -> bytes:

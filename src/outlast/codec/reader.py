@@ -1,19 +1,16 @@
 """Decoding: any range of the blob that a capsule restores, and the check of all of it."""
 
-import contextlib
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from outlast.codec import format as fmt
 from outlast.codec import kernels
 from outlast.codec.format import Block, Directory, Trailer
-from outlast.codec.writer import Readable, workspace
+from outlast.codec.memory import Readable, read, scratch, window, workspace
 from outlast.model.digest import Digest
 from outlast.model.errors import CorruptError, MalformedError, NotArchivedError
 
 MAX_DIRECTORY: Final = 1 << 30
-_WHERE: Final = "a capsule"
 
 
 def read_directory(capsule: Readable) -> Directory:
@@ -25,45 +22,22 @@ def read_directory(capsule: Readable) -> Directory:
     trailers_at = capsule.size - 2 * fmt.TRAILER_BYTES
     if trailers_at < len(fmt.HEAD):
         raise MalformedError("too short for a capsule")
-    trailers = _read(capsule, trailers_at, 2 * fmt.TRAILER_BYTES)
+    trailers = read(capsule, trailers_at, 2 * fmt.TRAILER_BYTES)
     trailer = Trailer.unpack(trailers[fmt.TRAILER_BYTES :]) or Trailer.unpack(
         trailers[: fmt.TRAILER_BYTES]
     )
     if trailer is None:
-        if _read(capsule, 0, len(fmt.HEAD)) != fmt.HEAD:
+        if read(capsule, 0, len(fmt.HEAD)) != fmt.HEAD:
             raise MalformedError("not a capsule")
         raise CorruptError("both trailers of a capsule are damaged")
     size = trailer.directory_size
     if size > MAX_DIRECTORY or 2 * size > trailers_at - len(fmt.HEAD):
         raise MalformedError("a capsule's directory is larger than the capsule")
     for at in (trailers_at - size, trailers_at - 2 * size):
-        directory = fmt.unpack_directory(trailer, _read(capsule, at, size), capsule.size)
+        directory = fmt.unpack_directory(trailer, read(capsule, at, size), capsule.size)
         if directory is not None:
             return directory
     raise CorruptError("both directories of a capsule are damaged")
-
-
-class _Scratch(threading.local):
-    """Buffers of the calling thread, used again: fresh memory costs as much as decoding."""
-
-    def __init__(self) -> None:
-        self._free: list[bytearray] = []
-
-    @contextlib.contextmanager
-    def take(self, length: int) -> Iterator[memoryview]:
-        """`length` bytes, whatever is in them; a thin capsule's base nests."""
-        buffer = self._free.pop() if self._free else bytearray()
-        if len(buffer) < length:
-            buffer = bytearray(-(-length // _GRAIN) * _GRAIN)
-        try:
-            with memoryview(buffer) as whole, whole[:length] as part:
-                yield part
-        finally:
-            self._free.append(buffer)
-
-
-_GRAIN: Final = 1 << 18
-_scratch = _Scratch()
 
 
 class CapsuleReader:
@@ -106,7 +80,7 @@ class CapsuleReader:
             if take == block.length:
                 self.decode(block, buffer[:take])
             else:
-                with _scratch.take(block.length) as whole:
+                with scratch(block.length) as whole:
                     self.decode(block, whole)
                     buffer[:take] = whole[skip : skip + take]
             buffer = buffer[take:]
@@ -114,16 +88,19 @@ class CapsuleReader:
 
     def decode(self, block: Block, out: memoryview) -> None:
         """Restores one block; `out` has its length."""
-        with _scratch.take(block.payload_length) as payload:
-            self._capsule.readinto(block.payload_offset, payload)
+        with window(self._capsule, block.payload_offset, block.payload_length) as payload:
             if kernels.xxh3(payload) != block.checksum:
-                raise CorruptError(f"block {block.number} of {_WHERE} of {self.sha256} is damaged")
-            if not block.base:
+                raise CorruptError(f"{self._where(block)} is damaged")
+            if fmt.leans(block.tag, block.base):
+                self._restore_from_base(block, payload, out)
+            else:
                 self._restore(block, payload, None, out)
-                return
-            with _scratch.take(block.length) as base:
-                self._base(block.base).readinto(block.base_offset, base)
-                self._restore(block, payload, base, out)
+
+    def _restore_from_base(self, block: Block, payload: memoryview, out: memoryview) -> None:
+        with window(self._base(block.base), block.base_offset, block.length) as base:
+            self._restore(block, payload[fmt.RESTORED_BYTES :], base, out)
+        if fmt.checksum(out) != payload[: fmt.RESTORED_BYTES]:
+            raise CorruptError(f"{self._where(block)}, or the base that it leans on, is damaged")
 
     def _restore(
         self, block: Block, payload: memoryview, base: memoryview | None, out: memoryview
@@ -131,22 +108,23 @@ class CapsuleReader:
         try:
             kernels.decode_block(workspace(), block.kind, block.tag, payload, base, out)
         except kernels.DamagedError as error:
-            raise MalformedError(
-                f"block {block.number} of {_WHERE} of {self.sha256}: {error}"
-            ) from error
+            raise MalformedError(f"{self._where(block)}: {error}") from error
+
+    def _where(self, block: Block) -> str:
+        return f"block {block.number} of the capsule of {self.sha256}"
 
     def damage(self) -> Iterator[str]:
         """What is damaged, a line each: every part that has a checksum is read."""
         directory = self.directory
-        if _read(self._capsule, 0, len(fmt.HEAD)) != fmt.HEAD:
+        if read(self._capsule, 0, len(fmt.HEAD)) != fmt.HEAD:
             yield "the head"
         for block in directory.blocks():
-            payload = _read(self._capsule, block.payload_offset, block.payload_length)
+            payload = read(self._capsule, block.payload_offset, block.payload_length)
             if kernels.xxh3(payload) != block.checksum:
                 end = block.offset + block.length
                 yield f"block {block.number} (bytes {block.offset} to {end})"
         whole = directory.pack_end()
-        found = _read(self._capsule, directory.payload_end, len(whole))
+        found = read(self._capsule, directory.payload_end, len(whole))
         at = 0
         for name, size in (
             ("the first directory", directory.packed_size),
@@ -170,9 +148,3 @@ class CapsuleReader:
                 )
             self._bases[number] = base
         return base
-
-
-def _read(blob: Readable, offset: int, length: int) -> bytes:
-    buffer = bytearray(length)
-    blob.readinto(offset, memoryview(buffer))
-    return bytes(buffer)

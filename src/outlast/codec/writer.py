@@ -1,32 +1,24 @@
 """Encoding a blob, as far as its bytes are there."""
 
-import threading
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from outlast.codec import format as fmt
 from outlast.codec import kernels
 from outlast.codec.format import BaseRef, Block, Directory, Span
 from outlast.codec.layout import BaseTensors, spans
+from outlast.codec.memory import Readable, read, window, workspace
 from outlast.codec.tensors import Container, parse
 from outlast.model.digest import Digest
 
+__all__ = ["PAYS", "Base", "CapsuleWriter", "Readable"]
+
 PAYS: Final = 0.97
 """A capsule is kept where it is at most this part of the blob's size."""
-
-_MAX_BLOCK: Final = max(element * count for element, count in fmt.SHAPES.values())
-
-
-class Readable(Protocol):
-    """Bytes at any offset. `readinto` fills the buffer, or raises."""
-
-    @property
-    def size(self) -> int: ...
-
-    def readinto(self, offset: int, buffer: memoryview) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +36,36 @@ class _NotYetError(Exception):
         self.needed = needed
 
 
-class Workspaces:
-    """Scratch memory of the kernels, one for each thread that works."""
+class _Buffers:
+    """Room for payloads that wait for their turn, used again."""
 
     def __init__(self) -> None:
-        self._local = threading.local()
+        self._free: list[bytearray] = []
 
-    def get(self) -> kernels.Workspace:
-        space: kernels.Workspace | None = getattr(self._local, "space", None)
-        if space is None:
-            space = self._local.space = kernels.Workspace()
-        return space
+    def take(self, length: int) -> bytearray:
+        buffer = self._free.pop() if self._free else bytearray()
+        return buffer if len(buffer) >= length else bytearray(length)
 
-
-_workspaces = Workspaces()
+    def give_back(self, buffer: bytearray) -> None:
+        self._free.append(buffer)
 
 
-def workspace() -> kernels.Workspace:
-    """The calling thread's scratch memory."""
-    return _workspaces.get()
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A block's entry and payload, which lies in `buffer`."""
+
+    entry: bytes
+    payload: memoryview
+    buffer: bytearray
 
 
 class CapsuleWriter:
     """Writes the capsule of `blob` to `write`, in order, while the blob's bytes arrive.
 
     `executor`, if any, encodes up to `ahead` blocks at once; the capsule is the same. Memory: two
-    buffers of up to 2 MiB a block under way, and 12 bytes of directory a block.
+    buffers of up to 2 MiB a block under way, and 12 bytes of directory a block. With `check` every
+    block is decoded at once and compared, so that no fault of the codec or the machine can come
+    between the blob's bytes and the capsule.
     """
 
     def __init__(
@@ -80,18 +76,21 @@ class CapsuleWriter:
         bases: Sequence[Base] = (),
         executor: Executor | None = None,
         ahead: int = 4,
+        check: bool = True,
     ) -> None:
         self._blob = blob
         self._write = write
         self._bases = tuple(bases)
         self._executor = executor
         self._ahead = ahead
+        self._check = check
+        self._buffers = _Buffers()
         self._frontier = 0
         self._needed = 1  # bytes before it is worth parsing the container again
         self._plan: Directory | None = None
         self._next = 0
         self._entries: list[bytes] = []
-        self._under_way: deque[Future[tuple[bytes, memoryview]]] = deque()
+        self._under_way: deque[Future[_Encoded]] = deque()
         self.written = 0
         self._put(fmt.HEAD)
 
@@ -107,17 +106,17 @@ class CapsuleWriter:
                 return
             self._next += 1
             if self._executor is None:
-                self._finish_block(*self._encode(block))
+                self._finish_block(self._encode(block))
                 continue
             self._under_way.append(self._executor.submit(self._encode, block))
             while len(self._under_way) >= self._ahead:
-                self._finish_block(*self._under_way.popleft().result())
+                self._finish_block(self._under_way.popleft().result())
 
     def finish(self, sha256: Digest) -> Directory:
         """Writes what follows the blocks. The whole blob must be there; `sha256` is its name."""
         self.advance(self._blob.size)
         while self._under_way:
-            self._finish_block(*self._under_way.popleft().result())
+            self._finish_block(self._under_way.popleft().result())
         assert self._plan is not None
         refs = [BaseRef(base.sha256, base.blob.size) for base in self._bases]
         directory = Directory(sha256, refs, self._plan.spans, b"".join(self._entries))
@@ -145,23 +144,37 @@ class CapsuleWriter:
         end = min(offset + length, self._blob.size)
         if end > self._frontier:
             raise _NotYetError(end)
-        return _read(self._blob, offset, max(0, end - offset))
+        return read(self._blob, offset, max(0, end - offset))
 
-    def _encode(self, block: Block) -> tuple[bytes, memoryview]:
-        data = memoryview(bytearray(block.length))
-        self._blob.readinto(block.offset, data)
-        base = None
-        if block.base:
-            base = memoryview(bytearray(block.length))
-            self._bases[block.base - 1].blob.readinto(block.base_offset, base)
-        out = memoryview(bytearray(block.length))
-        tag, length = kernels.encode_block(workspace(), block.kind, data, base, out)
+    def _encode(self, block: Block) -> _Encoded:
+        with contextlib.ExitStack() as stack:
+            data = stack.enter_context(window(self._blob, block.offset, block.length))
+            base = None
+            if block.base:
+                blob = self._bases[block.base - 1].blob
+                base = stack.enter_context(window(blob, block.base_offset, block.length))
+            return self._encode_bytes(block, data, base)
+
+    def _encode_bytes(self, block: Block, data: memoryview, base: memoryview | None) -> _Encoded:
+        buffer = self._buffers.take(block.length + fmt.RESTORED_BYTES)
+        room = memoryview(buffer)
+        out = room[fmt.RESTORED_BYTES :]
+        tag, length = kernels.encode_block(workspace(), block.kind, data, base, out, self._check)
         payload = out[:length]
-        return fmt.pack_entry(tag, length, kernels.xxh3(payload)), payload
+        if fmt.leans(tag, block.base):
+            payload = room[: fmt.RESTORED_BYTES + length]
+            payload[: fmt.RESTORED_BYTES] = fmt.checksum(data)
+            if len(payload) >= block.length:
+                tag, payload = fmt.STORED, room[: block.length]
+                payload[:] = data
+        entry = fmt.pack_entry(tag, len(payload), kernels.xxh3(payload))
+        return _Encoded(entry, payload, buffer)
 
-    def _finish_block(self, entry: bytes, payload: memoryview) -> None:
-        self._entries.append(entry)
-        self._put(payload)
+    def _finish_block(self, encoded: _Encoded) -> None:
+        self._entries.append(encoded.entry)
+        self._put(encoded.payload)
+        encoded.payload.release()
+        self._buffers.give_back(encoded.buffer)
 
     def _put(self, data: memoryview | bytes) -> None:
         self._write(data)
@@ -173,14 +186,8 @@ def _empty_directory(planned: list[Span]) -> Directory:
     return Directory(Digest("0" * 64), [], planned, bytes(12 * count))
 
 
-def _read(blob: Readable, offset: int, length: int) -> bytes:
-    buffer = bytearray(length)
-    blob.readinto(offset, memoryview(buffer))
-    return bytes(buffer)
-
-
 def _container(blob: Readable) -> Container | None:
-    def read(offset: int, length: int) -> bytes:
-        return _read(blob, offset, max(0, min(length, blob.size - offset)))
+    def read_some(offset: int, length: int) -> bytes:
+        return read(blob, offset, max(0, min(length, blob.size - offset)))
 
-    return parse(read, blob.size)
+    return parse(read_some, blob.size)
