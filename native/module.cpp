@@ -115,6 +115,22 @@ void leaf_hashes(nb::handle data, nb::handle out) {
     (*current).sha256_many(from.data(), HASH_LEAF, leaves, to.data());
 }
 
+// The root of a tree over a power of two of hashes of 32 bytes.
+void fold(nb::handle hashes, nb::handle out) {
+    const Bytes from(hashes, false), to(out, true);
+    std::size_t count = from.size() / 32;
+    if (!count || from.size() % 32 || (count & (count - 1)))
+        throw std::invalid_argument("not a power of two of hashes");
+    if (to.size() < 32) throw std::invalid_argument("the output is too small");
+    nb::gil_scoped_release free;
+    std::vector<u8> layer(from.data(), from.data() + from.size()), above(from.size());
+    for (; count > 1; count /= 2) {
+        (*current).sha256_many(layer.data(), 64, count / 2, above.data());
+        layer.swap(above);
+    }
+    std::memcpy(to.data(), layer.data(), 32);
+}
+
 std::vector<std::string> paths() {
     std::vector<std::string> names;
     for (const Path* path : PATHS)
@@ -151,4 +167,5 @@ NB_MODULE(_kernels, module) {
                nb::arg("payload"), nb::arg("base").none(), nb::arg("out"));
     module.def("xxh3", checksum, nb::arg("data"));
     module.def("leaf_hashes", leaf_hashes, nb::arg("data"), nb::arg("out"));
+    module.def("fold", fold, nb::arg("hashes"), nb::arg("out"));
 }

@@ -21,13 +21,9 @@ def _fold(layer: bytes, width: int, pad: bytes) -> bytes:
     """The root of a tree of `width` leaves (a power of two), the hashes in `layer` padded with
     `pad`.
     """
-    while width > 1:
-        if len(layer) % 64:
-            layer += pad
-        layer = b"".join([_sha256(layer[at : at + 64]).digest() for at in range(0, len(layer), 64)])
-        pad = _sha256(pad + pad).digest()
-        width //= 2
-    return layer
+    root = bytearray(32)
+    kernels.fold(layer + pad * (width - len(layer) // 32), root)
+    return bytes(root)
 
 
 def _leaves(data: memoryview) -> bytes:
