@@ -33,6 +33,7 @@ class Config:
     hub_token: str | None
     hub: str
     tokens: Mapping[str, str]
+    simd: str | None
 
     def http(self) -> HttpSettings:
         """How to reach the outside, with the proxies of the environment (and of the system)."""
@@ -72,6 +73,7 @@ def load_config(environ: Mapping[str, str], home: str | None = None) -> Config:
         hub_token=_hub_token(environ, hf_home),
         hub=hub,
         tokens=_tokens(settings),
+        simd=environ.get("OUTLAST_SIMD") or None,
     )
 
 

@@ -14,7 +14,7 @@ from outlast.cli.config import Config, environment, load_config
 from outlast.cli.render import Screen, print_json
 from outlast.model.cancel import Cancel
 from outlast.model.control import Control
-from outlast.model.errors import BadNameError, OutlastError, UsageError
+from outlast.model.errors import BadConfigError, BadNameError, OutlastError, UsageError
 from outlast.model.names import Target
 from outlast.store.archive import Archive
 
@@ -89,6 +89,8 @@ class Session:
 def session(home: str | None, *, as_json: bool, quiet: bool) -> Iterator[Session]:
     """Runs a command: the first Ctrl-C stops the work tidily, the second at once."""
     config = load_config(environment(), home)
+    if config.simd:
+        _use_kernels(config.simd)
     cancel = Cancel()
     screen = Screen(as_json=as_json, quiet=quiet)
 
@@ -105,6 +107,18 @@ def session(home: str | None, *, as_json: bool, quiet: bool) -> Iterator[Session
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _use_kernels(path: str) -> None:
+    from outlast.codec import kernels  # noqa: PLC0415 - few calls ask for it
+
+    try:
+        kernels.use(path)
+    except ValueError:
+        raise BadConfigError(
+            f"OUTLAST_SIMD={path}: this machine has no such kernels",
+            hint=f"it has {', '.join(kernels.paths())}",
+        ) from None
 
 
 def report(error: OutlastError) -> int:
