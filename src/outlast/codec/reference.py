@@ -121,14 +121,16 @@ class Capsule:
         payload = self._payload(block)
         if xxh3(payload) != block.checksum:
             raise DamagedError(f"block {block.number} is damaged")
-        base = None
-        if block.base:
-            blob = self._base(block.base)
-            base = blob[block.base_offset : block.base_offset + block.length]
+        leans = block.base and block.tag in {SAME, DIFFERENCE, LEAVES}
+        base = self._base(block) if leans else None
+        restored, payload = (payload[:8], payload[8:]) if leans else (b"", payload)
         try:
-            return decode_block(KINDS[block.kind], block.tag, payload, base, block.length)
+            out = decode_block(KINDS[block.kind], block.tag, payload, base, block.length)
         except DamagedError as error:
             raise DamagedError(f"block {block.number}: {error}") from error
+        if leans and xxh3(out).to_bytes(8, "little") != restored:
+            raise DamagedError(f"block {block.number}, or the base that it leans on, is damaged")
+        return out
 
     def damage(self) -> Iterator[str]:
         """Every part whose checksum does not hold."""
@@ -155,12 +157,12 @@ class Capsule:
     def _payload(self, block: Block) -> bytes:
         return self._bytes[block.payload_offset : block.payload_offset + block.payload_length]
 
-    def _base(self, number: int) -> bytes:
-        sha256, size = self.bases[number - 1]
+    def _base(self, block: Block) -> bytes:
+        sha256, size = self.bases[block.base - 1]
         blob = self._given.get(sha256)
         if blob is None or len(blob) != size:
             raise DamagedError(f"the base {sha256} is not here")
-        return blob
+        return blob[block.base_offset : block.base_offset + block.length]
 
 
 # ---------------------------------------------------------------- trailer and directory

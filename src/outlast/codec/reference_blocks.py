@@ -10,6 +10,7 @@ from typing import Final
 from outlast.codec.reference_kinds import Kind
 
 LANES: Final = 64
+LONG, LONG_LANES = 1 << 15, 128
 LOW: Final = 1 << 16
 SLOTS: Final = 1 << 12
 STORED, PLANES, SAME, DIFFERENCE, LEAVES = range(5)
@@ -81,14 +82,14 @@ def _read_frequencies(cursor: Cursor) -> tuple[int, list[int]]:
     """The first symbol, and the frequencies from it on."""
     first, last = cursor.take(2)
     count = last - first + 1
-    if count < 1:
-        raise DamagedError("a frequency table runs backwards")
-    if count == 1:
-        return first, [SLOTS]
+    if count < 2:
+        raise DamagedError("a frequency table has no range")
     packed = int.from_bytes(cursor.take((count * 12 + 7) // 8), "little")
     frequencies = [packed >> (12 * i) & 0xFFF for i in range(count)]
     if packed >> (12 * count) or sum(frequencies) != SLOTS:
         raise DamagedError("frequencies do not add up")
+    if not frequencies[0] or not frequencies[-1]:
+        raise DamagedError("a frequency table has an empty end")
     return first, frequencies
 
 
@@ -98,16 +99,17 @@ def _read_rans(cursor: Cursor, count: int) -> bytes:
     for symbol, frequency in enumerate(frequencies, first):
         slots += [(symbol, frequency, offset) for offset in range(frequency)]
     length = cursor.u32()
-    states = list(struct.unpack(f"<{LANES}I", cursor.take(4 * LANES)))
+    lanes = LANES if count < LONG else LONG_LANES
+    states = list(struct.unpack(f"<{lanes}I", cursor.take(4 * lanes)))
     words = Cursor(cursor.take(2 * length))
     out = bytearray(count)
     for i in range(count):
-        state = states[i % LANES]
+        state = states[i % lanes]
         out[i], frequency, offset = slots[state % SLOTS]
         state = state // SLOTS * frequency + offset
         if state < LOW:
             state = state << 16 | int.from_bytes(words.take(2), "little")
-        states[i % LANES] = state
+        states[i % lanes] = state
     words.end()
     if any(state != LOW for state in states):
         raise DamagedError("a coded plane ends in a wrong state")
