@@ -295,7 +295,7 @@ def test_the_doctor_names_the_damage_and_a_cure(
 
 
 MARKERS: list[tuple[str | None, str]] = [
-    ('{"outlast-archive": 2}', "storage"),
+    ('{"outlast-archive": 3}', "storage"),
     ('{"outlast-archive": 999999}', "storage"),
     ('{"outlast-archive": "1"}', "storage"),
     ("{}", "storage"),

@@ -11,9 +11,33 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from outlast.store import archive, collect, disk, drafts, layout, partials, refs, writer
+from outlast.store import (
+    archive,
+    collect,
+    disk,
+    drafts,
+    encoding,
+    forms,
+    layout,
+    partials,
+    reading,
+    refs,
+    writer,
+)
 
-_MODULES = (archive, collect, disk, drafts, layout, partials, refs, writer)
+_MODULES = (
+    archive,
+    collect,
+    disk,
+    drafts,
+    encoding,
+    forms,
+    layout,
+    partials,
+    reading,
+    refs,
+    writer,
+)
 _CHANGES = frozenset(
     [
         "chmod",

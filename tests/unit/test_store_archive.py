@@ -308,7 +308,7 @@ def test_a_copy_without_models(archive: Archive, tmp_path: Path) -> None:
 def test_a_newer_format_is_refused_with_the_way_out(archive: Archive) -> None:
     marker = archive.layout.marker
     marker.chmod(0o644)
-    marker.write_text('{"outlast-archive": 2}')
+    marker.write_text('{"outlast-archive": 3}')
     with pytest.raises(StorageError) as caught:
         Archive(archive.layout.home)
     assert "newer" in caught.value.hint

@@ -153,6 +153,13 @@ class AccessDeniedError(PolicyError):
     default_hint = "accept the terms on the hub's page, then set HF_TOKEN"
 
 
+class TooDeepError(PolicyError):
+    """A thin capsule may not lean on thin capsules over that many links, nor in a circle."""
+
+    code = "too-deep"
+    default_hint = "'outlast pack --form capsule' stores the base so that it leans on nothing"
+
+
 class StorageError(OutlastError):
     """The disk or the file system does not allow it."""
 

@@ -10,6 +10,7 @@ from typing import BinaryIO, Self
 
 from outlast.model.digest import Digest, GitOid, Names
 from outlast.model.errors import (
+    CorruptError,
     NotArchivedError,
     NotFoundError,
     OutlastError,
@@ -17,13 +18,15 @@ from outlast.model.errors import (
 )
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, plain_ref
-from outlast.store import disk
+from outlast.store import disk, reading
 from outlast.store.drafts import Drafts
+from outlast.store.forms import Forms, StoredForm
 from outlast.store.index import Index, Summary, load_manifest
 from outlast.store.layout import Layout
 from outlast.store.partials import Partial
+from outlast.store.reading import BlobReader
 from outlast.store.refs import Refs
-from outlast.store.writer import Writer, is_blob
+from outlast.store.writer import Writer
 from outlast.store.writer import create as create_archive
 
 MIN_PREFIX = 7
@@ -56,6 +59,7 @@ class Archive:
         self.drafts = Drafts(self.layout)
         with disk.reporting(self.layout.index):
             self.index = Index(self.layout)
+        self.forms = Forms(self.layout, self.index)
 
     def __enter__(self) -> Self:
         return self
@@ -73,13 +77,14 @@ class Archive:
 
     def writer(self) -> Writer:
         """A licence to write; close it when what it put is referred to."""
-        return Writer(self.layout)
+        return Writer(self.layout, self.forms)
 
     # Blobs
 
     @disk.reported
     def has(self, digest: Digest, size: int) -> bool:
-        return is_blob(self.layout.blob(digest), size)
+        """Whether a blob is here, in either form, with all that it leans on."""
+        return self.forms.is_here(digest, size)
 
     @disk.reported
     def holds(self, entry: FileEntry) -> bool:
@@ -87,22 +92,44 @@ class Archive:
         return entry.sha256 is not None and self.has(entry.sha256, entry.size)
 
     @disk.reported
+    def open_blob(self, digest: Digest) -> BlobReader:
+        """The bytes of a blob, whatever form it has. Close it."""
+        return reading.open_blob(self.layout, digest)
+
+    @disk.reported
     def open(self, digest: Digest) -> BinaryIO:
-        """The plain bytes of a blob."""
-        path = self.path(digest)
-        with disk.reporting(path):
-            return open(path, "rb")
+        """The same as a file object; it has a `fileno` where the blob is plain."""
+        blob = self.open_blob(digest)
+        if blob.path is None:
+            return blob.stream()
+        with blob:
+            return os.fdopen(os.dup(blob.fileno()), "rb")
+
+    @disk.reported
+    def form_of(self, digest: Digest) -> StoredForm:
+        """How a blob is held."""
+        form = self.forms.of(digest)
+        if form is None:
+            raise NotArchivedError(f"blob {digest.short}… is not in the archive")
+        return form
 
     @disk.reported
     def path(self, digest: Digest) -> Path:
         """The file that holds the plain bytes of a blob."""
         path = self.layout.blob(digest)
         if not path.exists():
-            raise NotArchivedError(f"blob {digest.short}… is not in the archive")
+            hint = "'outlast unpack' makes it plain" if self.forms.capsule(digest) else ""
+            raise NotArchivedError(f"blob {digest.short}… is not here as a plain file", hint=hint)
         return path
 
     def blobs(self) -> Iterator[BlobInfo]:
-        """Every blob, by name."""
+        """Every blob, by name, in either form."""
+        found = {d: form.size for d, form in self.forms.capsules().items() if form is not None}
+        found |= {blob.digest: blob.size for blob in self.plain_blobs()}
+        yield from (BlobInfo(digest, found[digest]) for digest in sorted(found))
+
+    def plain_blobs(self) -> Iterator[BlobInfo]:
+        """Every plain file, by name."""
         with disk.reporting(self.layout.blobs):
             shards = sorted(path for path in self.layout.blobs.iterdir() if path.is_dir())
         for shard in shards:
@@ -111,6 +138,17 @@ class Archive:
             for name in names:
                 with contextlib.suppress(FileNotFoundError):  # collected meanwhile
                     yield BlobInfo(Digest(name), os.stat(shard / name).st_size)
+
+    @disk.reported
+    def take_capsule(self, writer: Writer, temp: Path, digest: Digest, size: int) -> bool:
+        """Takes a synced temp file from elsewhere as the capsule of a blob: decodes all of it
+        first, and compares its sha256. Raises :class:`CorruptError`, and as
+        `Writer.publish_capsule` does.
+        """
+        with reading.open_capsule(self.layout, digest, temp) as blob:
+            if blob.size != size or blob.sha256() != digest:
+                raise CorruptError(f"what came as the capsule of {digest.short}… restores another")
+        return writer.publish_capsule(temp, digest, size)
 
     def put(self, writer: Writer, data: bytes | bytearray, names: Names) -> None:
         """Stores a small blob whose `names` were computed from `data`."""
@@ -208,6 +246,13 @@ class Archive:
         with disk.reporting(self.layout.quarantine):
             disk.make_dir(self.layout.quarantine)
             os.rename(path, self.layout.quarantine / path.name)
+
+    @disk.reported
+    def put_blob_away(self, digest: Digest) -> None:
+        """The same of what holds a blob, in whatever form."""
+        for path in (self.layout.blob(digest), self.layout.capsule(digest)):
+            if path.exists():
+                self.put_away(path)
 
     @disk.reported
     def delete_revision(self, repo: RepoId, revision: GitOid) -> None:

@@ -1,19 +1,21 @@
 """Garbage collection: deletes the blobs that no manifest, draft or live writer refers to."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlast.model.digest import Digest
 from outlast.store import disk
-from outlast.store.archive import Archive
+from outlast.store.archive import Archive, BlobInfo
+from outlast.store.forms import StoredForm
 from outlast.store.writer import claimed, orphans, sweep
 
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Something that can go: a ``blob``, a ``partial`` download, or ``tmp`` of a dead process.
-    `size` is in bytes.
+    """Something that can go: a ``blob``, a ``capsule``, a ``partial`` download, or ``tmp`` of a
+    dead process. `size` is in bytes.
     """
 
     what: str
@@ -21,8 +23,11 @@ class Garbage:
     size: int
 
 
-def collect(archive: Archive, *, dry_run: bool) -> Iterator[Garbage]:
-    """Finds garbage and, unless `dry_run`, deletes it; yields each piece once it is gone.
+def collect(
+    archive: Archive, *, dry_run: bool, kept: Callable[[BlobInfo], object] = bool
+) -> Iterator[Garbage]:
+    """Finds garbage and, unless `dry_run`, deletes it; yields each piece once it is gone. `kept`
+    is told of each blob that nothing refers to, but that a thin capsule leans on.
 
     What is in use is read from the manifests and drafts themselves, never from the index; if one
     of them is damaged nothing is deleted, because what it refers to is not known.
@@ -33,17 +38,53 @@ def collect(archive: Archive, *, dry_run: bool) -> Iterator[Garbage]:
         # A finished blob may wait for its line in a draft, as its partial did before.
         awaited = {entry.key for draft in archive.drafts.all() for entry in draft.missing}
         keep = used | awaited | claimed(archive.layout)
-        for blob in list(archive.blobs()):
-            if blob.digest.hex not in keep:
-                path = archive.layout.blob(blob.digest)
-                with disk.reporting(path):
-                    if not dry_run:
-                        disk.remove(path)
-                yield Garbage("blob", blob.digest.hex, blob.size)
+        yield from _blobs(archive, keep, kept, dry_run=dry_run)
         yield from _partials(archive, awaited - used, dry_run=dry_run)
         dead = orphans(archive.layout) if dry_run else sweep(archive.layout)
         if dead:
             yield Garbage("tmp", f"{dead} folders of dead processes", 0)
+
+
+def _blobs(
+    archive: Archive, keep: set[str], kept: Callable[[BlobInfo], object], *, dry_run: bool
+) -> Iterator[Garbage]:
+    """Capsules go first, so that none is left whose base went before it."""
+    capsules = archive.forms.capsules()
+    plain = {blob.digest: blob.size for blob in archive.plain_blobs()}
+    doubled = {d for d, form in capsules.items() if form is not None and plain.get(d) == form.size}
+    needed = _closure(keep, {d: form for d, form in capsules.items() if d not in doubled})
+    for digest, form in capsules.items():
+        if digest.hex in needed and digest not in doubled:
+            continue
+        path = archive.layout.capsule(digest)
+        size = form.stored_bytes if form is not None else path.stat().st_size
+        yield _drop("capsule", digest, path, size, dry_run=dry_run)
+    for digest, size in plain.items():
+        if digest.hex not in needed:
+            yield _drop("blob", digest, archive.layout.blob(digest), size, dry_run=dry_run)
+    for name in sorted(needed - keep):
+        held = archive.forms.of(Digest(name))
+        if held is not None:
+            kept(BlobInfo(Digest(name), held.stored_bytes))
+
+
+def _closure(keep: set[str], capsules: Mapping[Digest, StoredForm | None]) -> set[str]:
+    """`keep` with all that its capsules lean on."""
+    needed, todo = set(keep), [digest for digest in capsules if digest.hex in keep]
+    while todo:
+        form = capsules.get(todo.pop())
+        for base in form.bases if form is not None else ():
+            if base.sha256.hex not in needed:
+                needed.add(base.sha256.hex)
+                todo.append(base.sha256)
+    return needed
+
+
+def _drop(what: str, digest: Digest, path: Path, size: int, *, dry_run: bool) -> Garbage:
+    with disk.reporting(path):
+        if not dry_run:
+            disk.remove(path)
+    return Garbage(what, digest.hex, size)
 
 
 def _partials(archive: Archive, wanted: set[str], *, dry_run: bool) -> Iterator[Garbage]:

@@ -61,7 +61,7 @@ def write_all(fd: int, data: bytes | bytearray | memoryview, offset: int) -> Non
         view = view[count:]
 
 
-def append_all(fd: int, data: bytes) -> None:
+def append_all(fd: int, data: bytes | memoryview) -> None:
     """Appends all of `data` in one write where the kernel allows it."""
     view = memoryview(data)
     while view:

@@ -13,14 +13,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlast.codec.format import VERSION, BaseRef
 from outlast.model.digest import Digest, GitOid
 from outlast.model.errors import CorruptError, OutlastError
 from outlast.model.manifest import Revision
 from outlast.model.names import RepoId, RepoKind
 from outlast.store import disk
+from outlast.store.forms import Form, StoredForm, stamp_of
 from outlast.store.layout import Layout
 
-_VERSION = 1
+_VERSION = 2
 _CLOCK_TICK_NS = 100_000_000
 _SCHEMA = """
 CREATE TABLE manifests (
@@ -37,6 +39,11 @@ CREATE INDEX by_manifest ON files (manifest);
 CREATE INDEX by_sha256 ON files (sha256);
 CREATE INDEX by_git ON files (git_sha1) WHERE git_sha1 IS NOT NULL;
 CREATE TABLE checked (sha256 TEXT PRIMARY KEY, stamp TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE forms (
+    sha256 TEXT PRIMARY KEY, stamp TEXT NOT NULL, form TEXT NOT NULL, size INTEGER NOT NULL,
+    stored INTEGER NOT NULL, bases TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE unpaying (sha256 TEXT PRIMARY KEY, tried TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -223,12 +230,69 @@ class Index:
         """Whether the blob was hashed and has not changed since, as far as its inode tells."""
         with self._fresh() as db:
             row = db.execute("SELECT stamp FROM checked WHERE sha256 = ?", (digest.hex,)).fetchone()
-        return row is not None and row[0] == _stamp(stat)
+        return row is not None and row[0] == stamp_of(stat)
 
     def note_checked(self, digest: Digest, stat: os.stat_result) -> None:
         # On a full disk it is only checked again later.
         with contextlib.suppress(CorruptError), self._fresh() as db, db:
-            db.execute("INSERT OR REPLACE INTO checked VALUES (?, ?)", (digest.hex, _stamp(stat)))
+            db.execute("INSERT OR REPLACE INTO checked VALUES (?, ?)", (digest.hex, stamp_of(stat)))
+
+    # Forms
+
+    def cached_form(self, digest: Digest, stamp: str) -> StoredForm | None:
+        """The form that was noted for a capsule that has not changed since."""
+        with self._fresh() as db:
+            row = db.execute(
+                "SELECT form, size, stored, bases FROM forms WHERE sha256 = ? AND stamp = ?",
+                (digest.hex, stamp),
+            ).fetchone()
+        return None if row is None else _form(*row)
+
+    def cached_forms(self) -> dict[str, tuple[str, StoredForm]]:
+        """By sha256, the stamps and forms of all capsules that were noted."""
+        with self._fresh() as db:
+            rows = db.execute("SELECT sha256, stamp, form, size, stored, bases FROM forms")
+            return {sha256: (stamp, _form(*rest)) for sha256, stamp, *rest in rows}
+
+    def note_form(self, digest: Digest, stamp: str, form: StoredForm) -> None:
+        bases = " ".join(f"{base.sha256.hex}:{base.size}" for base in form.bases)
+        row = (digest.hex, stamp, form.form.value, form.size, form.stored_bytes, bases)
+        with contextlib.suppress(CorruptError), self._fresh() as db, db:
+            db.execute("INSERT OR REPLACE INTO forms VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def is_unpaying(self, digest: Digest, bases: Iterable[Digest] = ()) -> bool:
+        """Whether a capsule was tried for the blob, with these bases, and did not pay."""
+        with self._fresh() as db:
+            row = db.execute(
+                "SELECT tried FROM unpaying WHERE sha256 = ?", (digest.hex,)
+            ).fetchone()
+        return row is not None and row[0] == _tried(bases)
+
+    def note_unpaying(self, digest: Digest, bases: Iterable[Digest] = ()) -> None:
+        with contextlib.suppress(CorruptError), self._fresh() as db, db:
+            db.execute("INSERT OR REPLACE INTO unpaying VALUES (?, ?)", (digest.hex, _tried(bases)))
+
+    def uses(self, digests: Iterable[Digest]) -> Iterator[tuple[Digest, Digest]]:
+        """Each file of a manifest that is one of these blobs: the manifest, and the blob."""
+        for digest in digests:
+            with self._fresh() as db:
+                rows = db.execute(
+                    "SELECT digest FROM files JOIN manifests ON id = manifest WHERE sha256 = ?",
+                    (digest.hex,),
+                ).fetchall()
+            yield from ((Digest(manifest), digest) for (manifest,) in rows)
+
+
+def _form(form: str, size: int, stored: int, bases: str) -> StoredForm:
+    pairs = (pair.split(":") for pair in bases.split())
+    return StoredForm(
+        Form(form), size, stored, tuple(BaseRef(Digest(name), int(size)) for name, size in pairs)
+    )
+
+
+def _tried(bases: Iterable[Digest]) -> str:
+    """What an attempt depends on: the version of the codec, and what it could lean on."""
+    return " ".join([str(VERSION), *(base.hex for base in bases)])
 
 
 def load_manifest(layout: Layout, digest: Digest) -> Revision:
@@ -267,10 +331,6 @@ def _connect(path: str) -> sqlite3.Connection:
         db.close()
         raise sqlite3.DatabaseError(f"index version {version}")
     return db
-
-
-def _stamp(stat: os.stat_result) -> str:
-    return f"{stat.st_dev}:{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}"
 
 
 def _hex(value: Digest | GitOid | None) -> str | None:

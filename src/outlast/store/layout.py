@@ -9,8 +9,11 @@ from outlast.model.manifest import load_json
 from outlast.model.names import RepoId
 from outlast.store import disk
 
-FORMAT = 1
-MARKER = b'{"outlast-archive": %d}\n' % FORMAT
+FORMAT = 2
+"""Of archives that hold capsules. One without is of format 1, which older versions read too."""
+MARKER = b'{"outlast-archive": 1}\n'
+CAPSULE_MARKER = b'{"outlast-archive": %d}\n' % FORMAT
+CAPSULE_SUFFIX = ".olc"
 _MARKER_LIMIT = 4096
 
 
@@ -35,6 +38,10 @@ class Layout:
     @property
     def blobs(self) -> Path:
         return self.home / "blobs"
+
+    @property
+    def capsules(self) -> Path:
+        return self.home / "capsules"
 
     @property
     def manifests(self) -> Path:
@@ -71,6 +78,9 @@ class Layout:
     def blob(self, digest: Digest) -> Path:
         return self.blobs / digest.hex[:2] / digest.hex
 
+    def capsule(self, digest: Digest) -> Path:
+        return self.capsules / digest.hex[:2] / f"{digest.hex}{CAPSULE_SUFFIX}"
+
     def manifest(self, digest: Digest) -> Path:
         return self.manifests / f"{digest}.json"
 
@@ -91,14 +101,19 @@ class Layout:
 
     def check(self) -> None:
         """Refuses a folder that is no archive, or one of a newer format."""
+        self.version()
+
+    def version(self) -> int:
+        """The format of the archive, one that is known here."""
         with disk.reporting(self.marker), open(self.marker, "rb") as file:
             marker = load_json(file.read(_MARKER_LIMIT), _MARKER_LIMIT)
         version = marker.get("outlast-archive") if isinstance(marker, dict) else None
-        if type(version) is not int or version != FORMAT:
+        if type(version) is not int or version not in range(1, FORMAT + 1):
             raise StorageError(
                 f"{self.home} is an archive of format {version!r}; this outlast knows {FORMAT}",
                 hint="use the outlast that wrote it, or a newer one",
             )
+        return version
 
 
 def _repo_folder(repo: RepoId) -> Path:

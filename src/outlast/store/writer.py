@@ -16,9 +16,10 @@ from types import TracebackType
 from typing import Self
 
 from outlast.model.digest import Digest
-from outlast.model.errors import Cancelled
+from outlast.model.errors import Cancelled, MalformedError
 from outlast.store import disk
-from outlast.store.layout import MARKER, Layout
+from outlast.store.forms import Forms, StoredForm, read_form
+from outlast.store.layout import CAPSULE_MARKER, FORMAT, MARKER, Layout
 
 _LOCK = "lock"
 _CLAIMS = "claims"
@@ -27,8 +28,9 @@ _CLAIMS = "claims"
 class Writer:
     """A licence to write: gives out temp files, publishes them, claims blobs. Thread-safe."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, forms: Forms | None = None) -> None:
         self._layout = layout
+        self._forms = forms or Forms(layout)
         self._count = itertools.count()
         self._mutex = threading.Lock()
         self._closed = False
@@ -77,21 +79,92 @@ class Writer:
         return self.folder / f"{next(self._count)}.tmp"
 
     def claim(self, digest: Digest, size: int) -> bool:
-        """Keeps a blob from garbage collection until this writer closes; whether it is here."""
+        """Keeps a blob, and what it leans on, from garbage collection until this writer closes;
+        whether it is here, in either form.
+        """
         path = self._layout.blob(digest)
         with disk.reporting(path), disk.locked(self._layout.lock, exclusive=False):
             self._claim(digest)
-            return is_blob(path, size)
+            return self._forms.is_here(digest, size)
 
     def publish_blob(self, temp: Path, digest: Digest, size: int) -> None:
-        """Gives a synced, verified temp file the name of its blob, unless that is here already."""
+        """Gives a synced, verified temp file the name of its blob, unless that is here already, in
+        either form.
+        """
         final = self._layout.blob(digest)
         with disk.reporting(final), disk.locked(self._layout.lock, exclusive=False):
             self._claim(digest)
-            if is_blob(final, size):
+            if self._forms.is_here(digest, size):
                 os.unlink(temp)
             else:
                 disk.publish(temp, final)
+
+    def publish_capsule(self, temp: Path, digest: Digest, size: int) -> bool:
+        """Takes a synced temp file as the capsule of a blob, unless that is here already, in
+        either form; whether it was not.
+
+        The capsule is believed: it must be one that this process encoded from verified bytes (the
+        kernels decode and compare each block). For others there is `Archive.take_capsule`.
+        Raises :class:`NotArchivedError` and :class:`TooDeepError` as `Forms.check` does.
+        """
+        form = self._encoded(temp, digest, size)
+        final = self._layout.capsule(digest)
+        # Only one at a time may make a chain longer.
+        exclusive = bool(form.bases)
+        with disk.reporting(final), disk.locked(self._layout.lock, exclusive=exclusive):
+            self._claim(digest)
+            if self._forms.is_here(digest, size):
+                os.unlink(temp)
+                return False
+            self._forms.check(digest, form.bases)
+            disk.publish(temp, final)
+            return True
+
+    def pack(self, temp: Path, digest: Digest, size: int) -> bool:
+        """Puts a synced temp file, a capsule that was decoded as a whole and found right, in place
+        of what holds a blob that is here; False where it was collected meanwhile. Raises as
+        `publish_capsule` does.
+        """
+        form = self._encoded(temp, digest, size)
+        final = self._layout.capsule(digest)
+        with disk.reporting(final), disk.locked(self._layout.lock, exclusive=True):
+            self._claim(digest)
+            if not self._forms.is_here(digest, size):
+                os.unlink(temp)
+                return False
+            self._forms.check(digest, form.bases)
+            disk.publish(temp, final)
+            disk.remove(self._layout.blob(digest))
+            return True
+
+    def unpack(self, temp: Path, digest: Digest) -> None:
+        """Puts a synced, verified temp file, the plain bytes of a blob, in place of its capsule."""
+        final = self._layout.blob(digest)
+        with disk.reporting(final), disk.locked(self._layout.lock, exclusive=True):
+            self._claim(digest)
+            disk.publish(temp, final)
+            disk.remove(self._layout.capsule(digest))
+
+    def settle(self, digest: Digest) -> int:
+        """Drops the plain file of a blob that a crash left in both forms; returns its size, 0
+        where it has only one, or its capsule cannot replace it.
+        """
+        path = self._layout.blob(digest)
+        with disk.reporting(path), disk.locked(self._layout.lock, exclusive=True):
+            size, form = self._forms.plain_size(digest), self._forms.capsule(digest)
+            if form is None or size != form.size or not self._forms.may_lean(digest, form.bases):
+                return 0
+            disk.remove(path)
+            return size
+
+    def _encoded(self, temp: Path, digest: Digest, size: int) -> StoredForm:
+        """The form that a temp file gives to a blob. Marks the archive as one with capsules."""
+        form = read_form(temp, digest)
+        if form is None or form.size != size:
+            raise MalformedError(f"what should be the capsule of {digest.short}… is not")
+        if self._layout.version() < FORMAT:
+            self.write(self._layout.marker, CAPSULE_MARKER)
+        return form
 
     def write(self, final: Path, data: bytes, mode: int = disk.READ_ONLY) -> None:
         """Writes a whole small file durably and atomically."""
@@ -112,14 +185,6 @@ class Writer:
         temp = self.temp()
         disk.write_temp(temp, data, mode)
         return temp
-
-
-def is_blob(path: Path, size: int) -> bool:
-    """Whether a blob of that size is at `path`. Its content was verified when it was put there."""
-    try:
-        return path.stat().st_size == size
-    except FileNotFoundError:
-        return False
 
 
 def claimed(layout: Layout) -> set[str]:

@@ -1,0 +1,244 @@
+"""The forms in which a blob is held: plain, or as a capsule, which may lean on other blobs.
+
+A blob is here when its plain file is, or else its capsule with all that it leans on. Where both
+files are there (a crash came between the two steps of a change of form), the plain one counts and
+the capsule is garbage. Chains of thin capsules have at most :data:`MAX_LINKS` links.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Protocol
+
+from outlast.codec import format as fmt
+from outlast.codec.format import BaseRef
+from outlast.codec.reader import read_directory
+from outlast.model.digest import Digest
+from outlast.model.errors import CorruptError, IntegrityError, NotArchivedError, TooDeepError
+from outlast.store import disk
+from outlast.store.layout import CAPSULE_SUFFIX, Layout
+
+MAX_LINKS: Final = 2
+
+
+class Form(StrEnum):
+    """How the bytes of a blob lie on the disk."""
+
+    PLAIN = "plain"
+    CAPSULE = "capsule"
+    THIN = "thin"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredForm:
+    """How a blob is held: `size` are its own bytes, `stored_bytes` those of the file that holds
+    it, `bases` what that file leans on.
+    """
+
+    form: Form
+    size: int
+    stored_bytes: int
+    bases: tuple[BaseRef, ...] = ()
+
+
+class StoredFile:
+    """A file of the archive that is open for reading, at any offset, from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises :class:`FileNotFoundError` where there is none."""
+        self._path = path
+        try:
+            self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise disk.storage_error(error, path) from error
+        self.size = os.fstat(self.fd).st_size
+
+    def readinto(self, offset: int, buffer: memoryview) -> None:
+        with disk.reporting(self._path):
+            if not disk.read_exactly(self.fd, buffer, offset):
+                raise CorruptError(f"{self._path} ends before it should")
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+
+
+class FormCache(Protocol):
+    """Remembers what was read from capsules; may forget it at any time."""
+
+    def cached_form(self, digest: Digest, stamp: str) -> StoredForm | None: ...
+
+    def note_form(self, digest: Digest, stamp: str, form: StoredForm) -> None: ...
+
+    def cached_forms(self) -> dict[str, tuple[str, StoredForm]]: ...
+
+
+class Forms:
+    """Which form each blob of an archive has. Thread-safe."""
+
+    def __init__(self, layout: Layout, cache: FormCache | None = None) -> None:
+        self._layout = layout
+        self._cache = cache
+
+    def plain_size(self, digest: Digest) -> int | None:
+        """The size of the plain file, in bytes."""
+        try:
+            return os.stat(self._layout.blob(digest)).st_size
+        except FileNotFoundError:
+            return None
+
+    def capsule(self, digest: Digest) -> StoredForm | None:
+        """The form that the capsule of a blob has; None where there is none, or what is there is
+        not the capsule of that blob.
+        """
+        path = self._layout.capsule(digest)
+        try:
+            stamp = stamp_of(os.stat(path))
+        except FileNotFoundError:
+            return None
+        form = self._cache.cached_form(digest, stamp) if self._cache else None
+        if form is None:
+            form = read_form(path, digest)
+            if form is not None and self._cache is not None:
+                self._cache.note_form(digest, stamp, form)
+        return form
+
+    def of(self, digest: Digest) -> StoredForm | None:
+        """The form in which a blob is held."""
+        plain, capsule = self.plain_size(digest), self.capsule(digest)
+        if plain is not None and (capsule is None or capsule.size == plain):
+            return StoredForm(Form.PLAIN, plain, plain)
+        return capsule
+
+    def is_here(self, digest: Digest, size: int) -> bool:
+        """Whether a blob of that size is here, with all that it leans on. Its content was verified
+        when it was put there.
+        """
+        return self._is_here(digest, size, 0)
+
+    def _is_here(self, digest: Digest, size: int, links: int) -> bool:
+        if self.plain_size(digest) == size:
+            return True
+        form = self.capsule(digest)
+        if form is None or form.size != size or (form.bases and links == MAX_LINKS):
+            return False
+        return all(self._is_here(base.sha256, base.size, links + 1) for base in form.bases)
+
+    def check(self, digest: Digest, bases: Iterable[BaseRef]) -> None:
+        """That a capsule of `digest`, in place of all that holds it now, may lean on `bases`.
+        Raises :class:`NotArchivedError` where one is not here, :class:`TooDeepError` where a chain
+        would be too long or a circle.
+        """
+        bases = tuple(bases)
+        if not bases:
+            return
+        below = 0
+        for base in bases:
+            if not self.is_here(base.sha256, base.size):
+                raise NotArchivedError(f"{digest.short}… leans on {base.sha256}, which is not here")
+            below = max(below, self._below(base.sha256, digest))
+        if 1 + below + self._above(digest) > MAX_LINKS:
+            raise TooDeepError(f"a chain with {digest.short}… would have over {MAX_LINKS} links")
+
+    def may_lean(self, digest: Digest, bases: Iterable[BaseRef]) -> bool:
+        """Whether :meth:`check` finds nothing against it."""
+        try:
+            self.check(digest, bases)
+        except (NotArchivedError, TooDeepError):
+            return False
+        return True
+
+    def _below(self, digest: Digest, top: Digest) -> int:
+        """The links of the chains below `digest`, none of which may come to `top`."""
+        if digest == top:
+            raise TooDeepError(f"{top.short}… would lean on itself")
+        form = self.of(digest)
+        bases = form.bases if form is not None else ()
+        return max((1 + self._below(base.sha256, top) for base in bases), default=0)
+
+    def _above(self, digest: Digest) -> int:
+        """The links of the chains of thin capsules that lean on `digest`."""
+        leaning = self.dependents()
+
+        def above(one: Digest, limit: int) -> int:
+            found = leaning.get(one, ()) if limit else ()
+            return max((1 + above(other, limit - 1) for other in found), default=0)
+
+        return above(digest, MAX_LINKS)
+
+    def dependents(self) -> dict[Digest, list[Digest]]:
+        """By base, the blobs that are held as thin capsules and lean on it."""
+        found: dict[Digest, list[Digest]] = {}
+        for digest, form in self.capsules().items():
+            if form is not None and form.bases and self.plain_size(digest) != form.size:
+                for base in form.bases:
+                    found.setdefault(base.sha256, []).append(digest)
+        return found
+
+    def capsules(self) -> dict[Digest, StoredForm | None]:
+        """Every capsule, by name; None for one that cannot be read as one."""
+        known = self._cache.cached_forms() if self._cache else {}
+        found: dict[Digest, StoredForm | None] = {}
+        for digest, stat in self._scan():
+            stamp, form = known.get(digest.hex, ("", None))
+            found[digest] = form if stamp == stamp_of(stat) else self.capsule(digest)
+        return found
+
+    def _scan(self) -> Iterator[tuple[Digest, os.stat_result]]:
+        with disk.reporting(self._layout.capsules):
+            for shard in _entries(self._layout.capsules):
+                for entry in _entries(Path(shard.path)) if shard.is_dir() else ():
+                    name = entry.name.removesuffix(CAPSULE_SUFFIX)
+                    if name == entry.name or not Digest.is_valid(name):
+                        continue
+                    try:
+                        yield Digest(name), entry.stat()
+                    except FileNotFoundError:  # collected meanwhile
+                        continue
+
+
+def read_form(path: Path, digest: Digest) -> StoredForm | None:
+    """What the file `path` is as a capsule of `digest`; None where it is none."""
+    try:
+        file = StoredFile(path)
+    except FileNotFoundError:
+        return None
+    try:
+        return _read_form(file, digest)
+    except IntegrityError:
+        return None
+    finally:
+        file.close()
+
+
+def _read_form(file: StoredFile, digest: Digest) -> StoredForm | None:
+    """Reads the trailer, and no more where it names no base: a directory may be long."""
+    trailer = None
+    at = file.size - fmt.TRAILER_BYTES
+    while trailer is None and at >= max(len(fmt.HEAD), file.size - 2 * fmt.TRAILER_BYTES):
+        data = bytearray(fmt.TRAILER_BYTES)
+        file.readinto(at, memoryview(data))
+        trailer = fmt.Trailer.unpack(bytes(data))
+        at -= fmt.TRAILER_BYTES
+    if trailer is None or trailer.sha256 != digest:
+        return None
+    if not trailer.base_count:
+        return StoredForm(Form.CAPSULE, trailer.blob_size, file.size)
+    return StoredForm(Form.THIN, trailer.blob_size, file.size, read_directory(file).bases)
+
+
+def stamp_of(stat: os.stat_result) -> str:
+    """Changes whenever a file does, as far as its inode tells."""
+    return f"{stat.st_dev}:{stat.st_ino}:{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,239 @@
+"""Reading a blob, whatever form it has."""
+
+import hashlib
+import io
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from outlast.codec.reader import CapsuleReader
+from outlast.model.digest import Digest
+from outlast.model.errors import CorruptError, MalformedError, NotArchivedError, OutlastError
+from outlast.store.forms import MAX_LINKS, Form, StoredFile, StoredForm
+from outlast.store.layout import Layout
+
+_CHUNK: Final = 1 << 20
+_BUFFER: Final = 4 << 20
+_ATTEMPTS: Final = 3
+
+
+class BlobReader:
+    """The bytes of one blob, at any offset; threads may share it. Close it.
+
+    `path` is the plain file, None where a capsule holds the blob; `capsule` is that capsule. The
+    files stay open, so that a change of form or a collection meanwhile does no harm.
+    """
+
+    def __init__(
+        self,
+        digest: Digest,
+        file: StoredFile,
+        *,
+        path: Path | None = None,
+        capsule: CapsuleReader | None = None,
+        bases: tuple["BlobReader", ...] = (),
+    ) -> None:
+        self.digest: Final = digest
+        self.path: Final = path
+        self.capsule: Final = capsule
+        self._file = file
+        self._bases = bases
+        self._source: Final = capsule or file
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+        for base in self._bases:
+            base.close()
+
+    @property
+    def size(self) -> int:
+        """Of the blob, in bytes."""
+        return self._source.size
+
+    @property
+    def form(self) -> StoredForm:
+        if self.capsule is None:
+            return StoredForm(Form.PLAIN, self.size, self.size)
+        bases = self.capsule.directory.bases
+        form = Form.THIN if bases else Form.CAPSULE
+        return StoredForm(form, self.size, self._file.size, bases)
+
+    def fileno(self) -> int:
+        """The open file: the plain one where `path` is set, else the capsule."""
+        return self._file.fd
+
+    def stat(self) -> os.stat_result:
+        """Of the open file; ``st_nlink`` is 0 once it was removed."""
+        return os.fstat(self._file.fd)
+
+    def readinto(self, offset: int, buffer: memoryview) -> None:
+        """Fills `buffer` with the blob's bytes from `offset` on; they must be there. Raises
+        :class:`CorruptError` (naming the block), :class:`MalformedError`, :class:`StorageError`.
+        """
+        self._source.readinto(offset, buffer)
+
+    def chunks(self, executor: Executor | None = None, ahead: int = 4) -> Iterator[memoryview]:
+        """All bytes, in order. A capsule is decoded block by block, up to `ahead` at once where
+        there is an executor.
+        """
+        under_way: deque[Future[memoryview]] = deque()
+        for extent in self._extents():
+            if executor is None:
+                yield self._read(*extent)
+                continue
+            under_way.append(executor.submit(self._read, *extent))
+            if len(under_way) >= ahead:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+
+    def sha256(self, executor: Executor | None = None) -> Digest:
+        """What the bytes of today hash to: reads and decodes all of them."""
+        hasher = hashlib.sha256()
+        for chunk in self.chunks(executor):
+            hasher.update(chunk)
+        return Digest(hasher.hexdigest())
+
+    def _extents(self) -> Iterator[tuple[int, int]]:
+        if self.capsule is not None:
+            yield from ((b.offset, b.length) for b in self.capsule.directory.blocks())
+        else:
+            for offset in range(0, self.size, _CHUNK):
+                yield offset, min(_CHUNK, self.size - offset)
+
+    def _read(self, offset: int, length: int) -> memoryview:
+        buffer = memoryview(bytearray(length))
+        self._source.readinto(offset, buffer)
+        return buffer
+
+    def stream(self) -> io.BufferedReader:
+        """The same as a file object; it takes this reader with it when it is closed."""
+        return io.BufferedReader(_Stream(self), _BUFFER)
+
+
+class _Stream(io.RawIOBase):
+    def __init__(self, blob: BlobReader) -> None:
+        self._blob = blob
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._blob.size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        count = max(0, min(len(buffer), self._blob.size - self._at))
+        self._blob.readinto(self._at, memoryview(buffer)[:count])
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._blob.close()
+        super().close()
+
+
+def open_blob(layout: Layout, digest: Digest) -> BlobReader:
+    """Opens a blob and all that it leans on. Raises :class:`NotArchivedError` where one of them is
+    not here, :class:`MalformedError` where capsules lean in a circle or too far.
+    """
+    return _open(layout, digest, ())
+
+
+def open_capsule(layout: Layout, digest: Digest, path: Path) -> BlobReader:
+    """The same of the capsule in the file `path`, whatever else holds the blob."""
+    try:
+        return _open_capsule(layout, digest, path, ())
+    except FileNotFoundError:
+        raise _absent(digest) from None
+
+
+def _open(layout: Layout, digest: Digest, above: tuple[Digest, ...]) -> BlobReader:
+    path, capsule = layout.blob(digest), layout.capsule(digest)
+    for _ in range(_ATTEMPTS):  # a change of form may come in between
+        try:
+            plain = BlobReader(digest, StoredFile(path), path=path)
+        except FileNotFoundError:
+            try:
+                return _open_capsule(layout, digest, capsule, above)
+            except FileNotFoundError:
+                continue
+        return _better(layout, plain, above) if capsule.exists() else plain
+    raise _absent(digest)
+
+
+def _better(layout: Layout, plain: BlobReader, above: tuple[Digest, ...]) -> BlobReader:
+    """The plain file, unless the capsule that is there too says that it was cut short."""
+    try:
+        capsule = _open_capsule(layout, plain.digest, layout.capsule(plain.digest), above)
+    except (FileNotFoundError, OutlastError):
+        return plain
+    better, other = (plain, capsule) if plain.size == capsule.size else (capsule, plain)
+    other.close()
+    return better
+
+
+def _open_capsule(
+    layout: Layout, digest: Digest, path: Path, above: tuple[Digest, ...]
+) -> BlobReader:
+    file = StoredFile(path)
+    bases: dict[Digest, BlobReader] = {}
+    try:
+        capsule = CapsuleReader(file, bases)
+        _check(capsule, digest, above)
+        for base in capsule.directory.bases:
+            bases[base.sha256] = _open_base(layout, digest, base.sha256, (*above, digest))
+        return BlobReader(digest, file, capsule=capsule, bases=tuple(bases.values()))
+    except BaseException:
+        file.close()
+        for opened in bases.values():
+            opened.close()
+        raise
+
+
+def _check(capsule: CapsuleReader, digest: Digest, above: tuple[Digest, ...]) -> None:
+    """That it is the capsule of `digest`, and leans neither too far nor in a circle."""
+    if capsule.sha256 != digest:
+        raise CorruptError(f"the capsule of {digest} is that of another blob, {capsule.sha256}")
+    bases = capsule.directory.bases
+    if bases and len(above) >= MAX_LINKS:
+        raise MalformedError(f"{above[0]} leans over more than {MAX_LINKS} thin capsules")
+    if any(base.sha256 in {*above, digest} for base in bases):
+        raise MalformedError(f"{digest} leans on itself")
+
+
+def _open_base(
+    layout: Layout, digest: Digest, base: Digest, above: tuple[Digest, ...]
+) -> BlobReader:
+    try:
+        return _open(layout, base, above)
+    except NotArchivedError as error:
+        raise NotArchivedError(
+            f"blob {digest.short}… leans on {base}, which is not in the archive",
+            hint="pull the base model; or pull this one again, in full",
+        ) from error
+
+
+def _absent(digest: Digest) -> NotArchivedError:
+    return NotArchivedError(f"blob {digest.short}… is not in the archive")

@@ -1,0 +1,66 @@
+"""Small models whose capsules pay, and their fine-tunes."""
+
+import contextlib
+import struct
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from outlast.codec.writer import Base
+from outlast.model.digest import Digest
+from outlast.store import disk
+from outlast.store.archive import Archive
+from outlast.store.encoding import Encoding
+from outlast.store.writer import Writer
+from tests.codec.container_files import entry, safetensors
+
+WEIGHTS = 3000
+
+
+def model(seed: int, weights: int = WEIGHTS) -> bytes:
+    """A safetensors file of bf16 weights, which are about as large as each other."""
+    random = Random(seed)
+    words = [random.getrandbits(1) << 15 | 120 + random.getrandbits(2) << 7 | random.getrandbits(7)
+             for _ in range(weights)]  # fmt: skip
+    return _file(words)
+
+
+def tuned(base: bytes, seed: int) -> bytes:
+    """A fine-tune: some weights of `base` moved a little."""
+    random = Random(seed)
+    data = base[base.index(b"}}") + 2 :]
+    words = list(struct.unpack(f"<{len(data) // 2}H", data))
+    for at in random.sample(range(len(words)), len(words) // 10):
+        words[at] ^= 1
+    return _file(words)
+
+
+def _file(words: Sequence[int]) -> bytes:
+    data = struct.pack(f"<{len(words)}H", *words)
+    return safetensors({"w": entry("BF16", [len(words)], 0, len(data))}, data)
+
+
+@contextlib.contextmanager
+def encoded(archive: Archive, writer: Writer, digest: Digest, *bases: Digest) -> Iterator[Encoding]:
+    """The finished capsule, in a temp file, of a blob that is here."""
+    with contextlib.ExitStack() as stack:
+        blob = stack.enter_context(archive.open_blob(digest))
+        leaned = [Base(base, stack.enter_context(archive.open_blob(base))) for base in bases]
+        encoding = stack.enter_context(Encoding(writer, blob, bases=leaned))
+        encoding.finish(digest)
+        yield encoding
+
+
+def pack(archive: Archive, writer: Writer, digest: Digest, *bases: Digest) -> bool:
+    """Changes the form of a blob that is here."""
+    with encoded(archive, writer, digest, *bases) as encoding:
+        size = archive.form_of(digest).size
+        return writer.pack(encoding.path, digest, size)
+
+
+def unpack(archive: Archive, writer: Writer, digest: Digest) -> None:
+    temp = writer.temp()
+    with archive.open(digest) as file:
+        data = file.read()
+    assert Digest.of(data) == digest
+    disk.write_temp(temp, data, disk.READ_ONLY)
+    writer.unpack(temp, digest)
