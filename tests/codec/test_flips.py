@@ -1,0 +1,160 @@
+"""One flipped byte in a capsule: it is found, it is named, and it costs its block alone.
+
+`OUTLAST_FLIPS=10000 pytest tests/codec/test_flips.py` is the long campaign, which goes on from
+another seed each time that `OUTLAST_FLIP_SEED` says so.
+"""
+
+import os
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from outlast.codec import format as fmt
+from outlast.codec.format import Block
+from outlast.codec.layout import KINDS
+from outlast.codec.memory import InMemory
+from outlast.codec.reader import CapsuleReader
+from outlast.model.digest import Digest
+from outlast.model.errors import CorruptError
+from tests.codec import files, weights
+
+FLIPS = int(os.environ.get("OUTLAST_FLIPS", "300"))
+SEED = int(os.environ.get("OUTLAST_FLIP_SEED", "1"))
+# What a block may be, (kind of tensor, how its base differs), and the tag that it then has.
+FORMS = {
+    "noise": ("U8", "random", "none", fmt.STORED),
+    "plain": ("BF16", "skewed", "none", fmt.PLANES),
+    "constant": ("F32", "constant", "none", fmt.PLANES),
+    "short": ("F32", "short leaves", "none", fmt.LEAVES),
+    "same": ("F16", "skewed", "equal", fmt.SAME),
+    "near": ("BF16", "skewed", "near", fmt.DIFFERENCE),
+    "near32": ("F32", "skewed", "near", fmt.DIFFERENCE),
+    "edited": ("F16", "skewed", "leaves changed", fmt.LEAVES),
+}
+
+
+def models() -> tuple[bytes, bytes]:
+    """A blob whose capsule takes about 1 MB, and its base."""
+    rng, ours, base = random.Random(3), {}, {}
+    for name, (dtype, style, like, _) in FORMS.items():
+        for i, count in enumerate((30_000, 6_000, 700)):
+            raw = files.filled(rng, dtype, (count,), style)
+            ours[f"{name}{i}"] = (dtype, (count,), raw)
+            other = weights.BASES[like](rng, KINDS.get(dtype, 0), raw)
+            if other is not None:
+                base[f"{name}{i}"] = (dtype, (count,), other)
+    noise = rng.randbytes(600_000)
+    ours["long"] = ("U8", (600_000,), noise)
+    return files.of_safetensors(ours, [b"", b"-"], b"end"), files.of_safetensors(base)
+
+
+BLOB, BASE = models()
+CAPSULE = files.encode(BLOB, (BASE,))
+WHOLE = files.reader(CAPSULE, (BASE,))
+BLOCKS = list(WHOLE.directory.blocks())
+BASES = {Digest.of(BASE): InMemory(BASE)}
+
+
+def positions() -> Iterator[tuple[int, int]]:
+    """Where to flip, and which bits: anywhere, and as often in the small parts that matter most."""
+    rng = random.Random(SEED)
+    end = WHOLE.directory.payload_end
+    for _ in range(FLIPS // 2):
+        yield rng.randrange(len(CAPSULE)), rng.randrange(1, 256)
+    for i in range(FLIPS - FLIPS // 2):
+        if i % 2:
+            block = rng.choice(BLOCKS)
+            at = block.payload_offset + rng.randrange(min(300, block.payload_length))
+        else:
+            at = rng.choice((rng.randrange(len(fmt.HEAD)), rng.randrange(end, len(CAPSULE))))
+        yield at, 1 << rng.randrange(8)
+
+
+def part(at: int) -> str:
+    """What `damage` calls the part with this byte."""
+    directory = WHOLE.directory
+    if at < len(fmt.HEAD):
+        return "the head"
+    size, trailer = directory.packed_size, fmt.TRAILER_BYTES
+    at -= directory.payload_end
+    ends = (
+        (size, "the first directory"),
+        (2 * size, "the second directory"),
+        (2 * size + trailer, "the first trailer"),
+        (2 * size + 2 * trailer, "the second trailer"),
+    )
+    return next(name for end, name in ends if at < end)
+
+
+def struck(at: int) -> Block | None:
+    """The block whose payload has this byte."""
+    return next(
+        (b for b in BLOCKS if b.payload_offset <= at < b.payload_offset + b.payload_length), None
+    )
+
+
+def check_block(opened: CapsuleReader, block: Block) -> None:
+    expected = BLOB[block.offset : block.offset + block.length]
+    assert files.read(opened, block.offset, block.length) == expected
+
+
+def test_the_capsule_has_every_form() -> None:
+    assert {block.tag for block in BLOCKS} == {tag for _, _, _, tag in FORMS.values()}
+    assert 700_000 < len(CAPSULE) < 1_300_000
+
+
+def test_every_flip_is_found() -> None:
+    rng = random.Random(SEED)
+    damaged = bytearray(CAPSULE)
+    for at, bits in positions():
+        damaged[at] ^= bits
+        opened = CapsuleReader(InMemory(damaged), BASES)
+        block = struck(at)
+        found = list(opened.damage())
+        if block is None:
+            assert found == [part(at)]
+            others = rng.choices(BLOCKS, k=4)
+        else:
+            end = block.offset + block.length
+            assert found == [f"block {block.number} (bytes {block.offset} to {end})"]
+            with pytest.raises(CorruptError, match=f"^block {block.number} of"):
+                files.read(opened, rng.randrange(block.offset, end), 1)
+            others = [b for b in rng.choices(BLOCKS, k=4) if b != block]
+            others += [b for b in BLOCKS if abs(b.number - block.number) == 1]
+        for other in others:
+            check_block(opened, other)
+        damaged[at] ^= bits
+    assert damaged == CAPSULE
+
+
+@pytest.mark.parametrize("number", range(0, len(BLOCKS), 5))
+def test_all_others_stay_readable(number: int) -> None:
+    block = BLOCKS[number]
+    damaged = bytearray(CAPSULE)
+    damaged[block.payload_offset + block.payload_length // 2] ^= 1
+    opened = CapsuleReader(InMemory(damaged), BASES)
+    for other in BLOCKS:
+        if other.number != number:
+            check_block(opened, other)
+    reference = files.reference_capsule(bytes(damaged), (BASE,))
+    assert list(reference.damage()) == [f"block {number}"]
+
+
+def test_two_copies_of_each_part_are_enough() -> None:
+    """One byte of each copy, but never of both copies of one part."""
+    directory, size = WHOLE.directory, WHOLE.directory.packed_size
+    for which in (0, 1):
+        damaged = bytearray(CAPSULE)
+        damaged[3] ^= 1
+        damaged[directory.payload_end + which * size + 5] ^= 1
+        damaged[directory.payload_end + 2 * size + (1 - which) * fmt.TRAILER_BYTES + 20] ^= 1
+        opened = CapsuleReader(InMemory(damaged), BASES)
+        assert files.read(opened, 0, len(BLOB)) == BLOB
+        assert len(list(opened.damage())) == 3
+
+
+def test_a_cut_or_grown_capsule_is_refused() -> None:
+    for other in (CAPSULE[:-1], CAPSULE[1:], CAPSULE + b"\0", b"\0" + CAPSULE, CAPSULE[:90], b""):
+        with pytest.raises(Exception, match="capsule"):
+            CapsuleReader(InMemory(other), BASES)
