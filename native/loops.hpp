@@ -1,6 +1,8 @@
 // Loops without intrinsics. Each path compiles them with its own flags, so they are in an unnamed
 // namespace: no two paths may share one instance.
 #pragma once
+#include <algorithm>
+
 #include "path.hpp"
 #include "ulps.hpp"
 
@@ -41,16 +43,16 @@ namespace {
 }
 
 void histogram(const u8* symbols, std::size_t count, u32* counts) {
-    // Four tables: equal neighbours would wait for each other's store.
-    u32 partial[4][SYMBOLS] = {};
+    // Eight tables: equal neighbours would wait for each other's store.
+    u32 partial[8][SYMBOLS] = {};
     std::size_t i = 0;
     for (; i + 8 <= count; i += 8) {
         const u64 eight = load<u64>(symbols + i);
-        for (u32 k = 0; k < 8; k++) partial[k & 3][eight >> (8 * k) & 0xff]++;
+        for (u32 k = 0; k < 8; k++) partial[k][eight >> (8 * k) & 0xff]++;
     }
     for (; i < count; i++) partial[0][symbols[i]]++;
     for (u32 s = 0; s < SYMBOLS; s++)
-        counts[s] += partial[0][s] + partial[1][s] + partial[2][s] + partial[3][s];
+        for (const auto& table : partial) counts[s] += table[s];
 }
 
 // ---------------------------------------------------------------- elements and planes
@@ -340,7 +342,18 @@ void contexts(Kind kind, const u8* base, std::size_t count, u32 top, u8* to) {
 
 [[maybe_unused]] void count_contexts_plain(const u8* contexts, std::size_t count,
                                            std::size_t* counts) {
-    for (std::size_t i = 0; i < count; i++) counts[contexts[i]]++;
+    // A sum of 255 comparisons fits into a byte, so that many are added at once.
+    for (std::size_t begin = 0; begin < count; begin += 255 * 64) {
+        const std::size_t end = std::min(count, begin + 255 * 64);
+        for (u32 c = 0; c < MAX_CONTEXTS; c++) {
+            u8 sums[64] = {};
+            std::size_t i = begin;
+            for (; i + 64 <= end; i += 64)
+                for (u32 k = 0; k < 64; k++) sums[k] += contexts[i + k] == c;
+            for (const u8 sum : sums) counts[c] += sum;
+            for (; i < end; i++) counts[c] += contexts[i] == c;
+        }
+    }
 }
 
 [[maybe_unused]] void part_plain(const u8* symbols, const u8* contexts, std::size_t count,
