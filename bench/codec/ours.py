@@ -2,10 +2,11 @@
 names blobs by it, whatever form it keeps them in.
 """
 
+import io
 from functools import lru_cache
 
 from outlast.codec import kernels
-from outlast.codec.capsule import InMemory
+from outlast.codec.memory import InMemory
 from outlast.codec.reader import CapsuleReader
 from outlast.codec.writer import Base, CapsuleWriter
 from outlast.model.digest import Digest
@@ -24,11 +25,14 @@ def _digest(blob: bytes) -> Digest:
 
 
 def encode(data: bytes, base: bytes | None = None) -> bytes:
-    """The capsule of a blob; a thin one where there is a base."""
-    out = bytearray()
+    """The capsule of a blob; a thin one where there is a base. Blocks are not decoded again to
+    check them, as the archive does and no peer.
+    """
+    out = io.BytesIO()
     bases = [Base(_digest(base), InMemory(base))] if base is not None else []
-    CapsuleWriter(InMemory(data), out.extend, bases=bases).finish(_digest(data))
-    return bytes(out)
+    writer = CapsuleWriter(InMemory(data), out.write, bases=bases, check=False)
+    writer.finish(_digest(data))
+    return out.getvalue()
 
 
 def decode(capsule: bytes, base: bytes | None = None) -> bytes:
