@@ -1,6 +1,8 @@
-"""Serving the bytes of files: from a blob by sendfile(2), or from a fetch as it arrives.
+"""Serving the bytes of files: from a blob by sendfile(2), from a capsule as it is decoded, or from
+a fetch as it arrives.
 
-A verified blob leaves without a copy through user space. A file that is still arriving is sent up
+A verified blob leaves without a copy through user space; what a capsule holds is decoded on the
+way. A file that is still arriving is sent up
 to what its fetch makes readable; its last piece only once the whole is verified, and when it
 proves wrong the connection is closed short, so that no client can complete it.
 """
@@ -14,12 +16,16 @@ from typing import BinaryIO, Self
 
 from aiohttp import web
 
+from outlast.codec.reader import CapsuleReader
+from outlast.daemon.blocks import Blocks
+from outlast.daemon.decoded import send_decoded
 from outlast.daemon.replies import failure
 from outlast.daemon.routes import parse_range
 from outlast.daemon.sendfile import send_file
 from outlast.model.errors import OutlastError, TransientError
 from outlast.model.manifest import FileEntry
 from outlast.ops.arriving import Arriving
+from outlast.store.reading import BlobReader
 
 _SLICE = 4 * 1024 * 1024
 _PROBE = 1
@@ -112,11 +118,33 @@ class Delivery:
         self.begun(response)
         return response
 
-    async def send_blob(self, file: BinaryIO) -> web.StreamResponse:
-        """Sends the span from a verified blob."""
+    async def send_blob(self, blob: BlobReader, blocks: Blocks) -> web.StreamResponse:
+        """Sends the span from a verified blob. Raises what reading a capsule raises, when nothing
+        but right bytes went out.
+        """
         response = await self._begin()
-        await self._send(response, file, self.span.start, self.span.stop)
+        if blob.capsule is not None:
+            await self._send_decoded(response, blob.capsule, blocks)
+            return response
+        with os.fdopen(os.dup(blob.fileno()), "rb") as file:
+            await self._send(response, file, self.span.start, self.span.stop)
         return response
+
+    async def _send_decoded(
+        self, response: web.StreamResponse, capsule: CapsuleReader, blocks: Blocks
+    ) -> None:
+        transport, span = self.request.transport, (self.span.start, self.span.stop)
+        if transport is None or transport.is_closing():
+            return
+        stall = self.limits.stall
+        if transport.get_write_buffer_size() and not await _flushed(self.request, stall):
+            sent = 0
+        else:
+            sent = await send_decoded(
+                transport, (capsule, blocks), span, stall=stall, sent=self.count
+            )
+        if sent != self.span.stop - self.span.start:
+            close_short(self.request, response)
 
     async def send_arriving(
         self, arriving: Arriving, reader: "ArrivingReader"
@@ -178,6 +206,22 @@ class Delivery:
             return True
         close_short(self.request, response)
         return False
+
+
+async def _flushed(request: web.Request, stall: float) -> bool:
+    """Waits until all that was written so far is with the kernel; whether it came to that."""
+    transport = request.transport
+    if transport is None:
+        return False
+    transport.set_write_buffer_limits(high=0)
+    try:
+        async with asyncio.timeout(stall):
+            await request.writer.drain()
+    except (TimeoutError, ConnectionError):
+        return False
+    finally:
+        transport.set_write_buffer_limits()
+    return not transport.get_write_buffer_size()
 
 
 class ArrivingReader:

@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, quote, urlencode
+from urllib.parse import quote
 
 from aiohttp import web
 
 from outlast.daemon import documents
+from outlast.daemon.blocks import Blocks
 from outlast.daemon.files import (
     ArrivingReader,
     Delivery,
@@ -24,6 +25,8 @@ from outlast.daemon.files import (
 from outlast.daemon.guard import Gate, Tokens
 from outlast.daemon.log import log_bug, log_line
 from outlast.daemon.metrics import Metrics
+from outlast.daemon.opened import OpenBlobs
+from outlast.daemon.queries import ORIGIN, flag, page, read_form, read_query
 from outlast.daemon.replies import (
     PARTIAL_HEADER,
     STALE_HEADER,
@@ -34,12 +37,12 @@ from outlast.daemon.replies import (
 from outlast.daemon.routes import Route, parse
 from outlast.model.errors import (
     CorruptError,
-    MalformedError,
+    IntegrityError,
     OutlastError,
     RepoNotFoundError,
-    UsageError,
+    StorageError,
 )
-from outlast.model.manifest import FileEntry, load_json
+from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId
 from outlast.ops.answers import Asking, Found
 from outlast.ops.arriving import Arriving
@@ -47,12 +50,9 @@ from outlast.ops.mirror import Mirror
 
 T = TypeVar("T")
 _THREADS = 32
+_TIDY = 10.0
 _PAGE = 100_000
 _LIST_PAGE = 1000
-_BODY_TIMEOUT = 20.0
-_FIELDS = 100_000
-_BODY_LIMIT = 4 * 1024 * 1024
-_ORIGIN = ""  # no field of a query has this name
 
 
 @dataclass(slots=True)
@@ -83,10 +83,20 @@ class Hub:
         self._tokens = tokens
         self._limits = limits
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="answer")
+        self._blocks = Blocks()
+        self._opened = OpenBlobs(mirror.archive)
         self.gate: Gate | None = None
+
+    async def tidy(self) -> None:
+        """Gives back now and then what is kept for requests that did not come."""
+        while True:
+            await asyncio.sleep(_TIDY)
+            await self._threaded(self._opened.tidy)
+            self._blocks.tidy()
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._blocks.close()
 
     async def _threaded(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
@@ -160,7 +170,7 @@ class Hub:
         if route.what == "whoami":
             return json_reply(_whoami(who))
         if route.what == "list":
-            return await self._threaded(self._list, route, _query(request))
+            return await self._threaded(self._list, route, read_query(request))
         return await self._repo(exchange, route)
 
     async def _repo(self, exchange: Exchange, route: Route) -> web.StreamResponse:
@@ -171,15 +181,15 @@ class Hub:
             refs = await self._settled(await self._threaded(self._mirror.list_refs, repo))
             flags = ("include_prs", "include_pull_requests")
             document = documents.refs(
-                refs.refs, pull_requests=any(_flag(request.query, name) for name in flags)
+                refs.refs, pull_requests=any(flag(request.query, name) for name in flags)
             )
             return json_reply(document, _stale(refs.stale_since, self._metrics))
         step = await self._threaded(self._mirror.find, repo, route.ref or "main")
         exchange.found = found = await self._settled(step)
         if route.what == "resolve":
             return await self._file(exchange, route.path, found)
-        form = await _form(request) if route.what == "paths-info" else {}
-        reply = await self._threaded(self._document, route, found, _query(request), form)
+        form = await read_form(request) if route.what == "paths-info" else {}
+        reply = await self._threaded(self._document, route, found, read_query(request), form)
         reply.headers.update(_marks(found, self._metrics))
         return reply
 
@@ -225,8 +235,17 @@ class Hub:
     async def _send_blob(self, delivery: Delivery, entry: FileEntry) -> web.StreamResponse:
         if entry.sha256 is None:
             return failure(503, "", "the file went as soon as it had come: ask again")
-        with await self._threaded(self._mirror.archive.open, entry.sha256) as file:
-            return await delivery.send_blob(file)
+        try:
+            blob = await self._threaded(self._opened.take, entry.sha256)
+            try:
+                return await delivery.send_blob(blob, self._blocks)
+            finally:
+                self._opened.give_back(blob)
+        except (IntegrityError, StorageError) as error:
+            self._metrics.damaged.inc()
+            line = {"level": "error", "what": "damage", "path": entry.path, "error": str(error)}
+            log_line({**line, "sha256": entry.sha256.hex})
+            raise  # what is on its way is cut short
 
     # Documents
 
@@ -238,7 +257,7 @@ class Hub:
         about = self._mirror.archive.refs.about(repo)
         headers = {"X-Repo-Commit": commit.hex}
         if route.what == "info":
-            return json_reply(documents.info(view, about, blobs=_flag(query, "blobs")), headers)
+            return json_reply(documents.info(view, about, blobs=flag(query, "blobs")), headers)
         if route.what == "auth-check":
             return json_reply("OK")
         if route.what == "commits":
@@ -248,13 +267,13 @@ class Hub:
             expand = (form.get("expand") or [""])[0].lower() in {"true", "1"}
             paths = form.get("paths", [])
             return json_reply(documents.paths_info(view, about, paths, expand=expand), headers)
-        flags = {name: _flag(query, name) for name in ("recursive", "expand")}
+        flags = {name: flag(query, name) for name in ("recursive", "expand")}
         rows = documents.tree(view, about, route.path, **flags)
         if rows is None:
             return failure(404, "EntryNotFound", f"no folder {route.path!r}", headers)
         path = f"/api/{repo.api_path}/tree/{commit}/{quote(route.path)}".rstrip("/")
-        base = query.pop(_ORIGIN) + path
-        return json_reply(*_page(rows, query, _PAGE, headers, base))
+        base = query.pop(ORIGIN) + path
+        return json_reply(*page(rows, query, _PAGE, headers, base))
 
     def _list(self, route: Route, query: dict[str, str]) -> web.Response:
         """The archived repositories, by the same filters as on the hub."""
@@ -274,8 +293,8 @@ class Hub:
                 rows.append(documents.listed(repo, commit, about))
         if query.get("direction") == "-1":
             rows.reverse()
-        base = f"{query.pop(_ORIGIN)}/api/{route.kind.plural}"
-        return json_reply(*_page(rows, query, _LIST_PAGE, {}, base))
+        base = f"{query.pop(ORIGIN)}/api/{route.kind.plural}"
+        return json_reply(*page(rows, query, _LIST_PAGE, {}, base))
 
 
 def _wanted(repo: RepoId, tags: tuple[str, ...], query: dict[str, str]) -> bool:
@@ -285,27 +304,6 @@ def _wanted(repo: RepoId, tags: tuple[str, ...], query: dict[str, str]) -> bool:
         and (author is None or repo.name.split("/")[0] == author)
         and all(tag in tags for tag in query.get("filter", "").split(",") if tag)
     )
-
-
-def _page(
-    rows: list[Any], query: dict[str, str], most: int, headers: dict[str, str], path: str
-) -> tuple[list[Any], dict[str, str]]:
-    """The part of `rows` that ``limit`` and ``cursor`` ask for, and the Link to the next."""
-    start, limit = _number(query, "cursor", 0), max(1, min(_number(query, "limit", most), most))
-    following = start + limit
-    if following < len(rows):
-        link = urlencode({**query, "cursor": following})
-        headers = {**headers, "Link": f'<{path}?{link}>; rel="next"'}
-    return rows[start:following], headers
-
-
-def _number(query: dict[str, str], name: str, default: int) -> int:
-    text = query.get(name, "")
-    return int(text) if text.isdecimal() and len(text) < 10 else default
-
-
-def _flag(query: Mapping[str, str], name: str) -> bool:
-    return query.get(name, "").lower() in {"true", "1"}
 
 
 def _marks(found: Found, metrics: Metrics) -> dict[str, str]:
@@ -325,11 +323,6 @@ def _stale(since: str, metrics: Metrics) -> dict[str, str]:
     return {STALE_HEADER: since}
 
 
-def _query(request: web.Request) -> dict[str, str]:
-    """The query's fields, and the origin that the client used, for links back to us."""
-    return {**request.query, _ORIGIN: str(request.url.origin())}
-
-
 def _whoami(name: str) -> dict[str, Any]:
     token = {"displayName": "outlast", "role": "read"}
     return {
@@ -341,27 +334,6 @@ def _whoami(name: str) -> dict[str, Any]:
         "isPro": False,
         "auth": {"type": "access_token", "accessToken": token},
     }
-
-
-async def _form(request: web.Request) -> dict[str, list[str]]:
-    """The fields of a form, or of the JSON object that some clients send instead."""
-    try:
-        async with asyncio.timeout(_BODY_TIMEOUT):
-            if request.content_type != "application/json":
-                return parse_qs((await request.read()).decode(), max_num_fields=_FIELDS)
-            document = load_json(await request.read(), _BODY_LIMIT)
-    except TimeoutError as error:
-        request.protocol.force_close()
-        raise UsageError("the request's body did not come") from error
-    except (ValueError, LookupError, web.RequestPayloadError, MalformedError) as error:
-        raise UsageError(f"the request's body cannot be read: {error}") from error
-    if not isinstance(document, dict):
-        raise UsageError("the request's body is not a JSON object")
-    paths = document.get("paths", [])
-    paths = [paths] if isinstance(paths, str) else paths
-    if not isinstance(paths, list):
-        raise UsageError("'paths' is not a list")
-    return {"paths": list(map(str, paths)), "expand": [str(document.get("expand", False))]}
 
 
 async def _head(

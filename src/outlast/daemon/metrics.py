@@ -25,6 +25,11 @@ class Metrics:
         self.sent = Counter(
             "outlast_sent_bytes", "Bytes of files sent to clients.", registry=self._registry
         )
+        self.damaged = Counter(
+            "outlast_damaged_answers",
+            "Answers cut short because what the archive holds cannot be read.",
+            registry=self._registry,
+        )
         self.stale = Counter(
             "outlast_stale_answers",
             "Answers from the last known commit because no source could be asked.",

@@ -80,13 +80,14 @@ async def _serve(hub: Hub, metrics: Metrics, listen: Listen, ready: Callable[[st
         raise BadConfigError(
             f"cannot listen on {listen.host}:{listen.port}: {reason}", hint="try another --listen"
         ) from error
-    sweeper = asyncio.create_task(gate.sweep())
+    sweepers = [asyncio.create_task(gate.sweep()), asyncio.create_task(hub.tidy())]
     ready(_url(server.sockets[0]))
     await stop.wait()
     server.close()
-    sweeper.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await sweeper
+    for sweeper in sweepers:
+        sweeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sweeper
     await runner.cleanup()
 
 
