@@ -1,5 +1,7 @@
 #include "tables.hpp"
 
+#include <algorithm>
+
 namespace outlast {
 namespace {
 
@@ -29,24 +31,31 @@ constexpr Costs costs() {
 
 constexpr Costs COSTS = costs();
 
-// One more for the symbol that gains most by it: the largest count / frequency.
-void raise(const u32* counts, Frequencies& f) {
-    u32 best = f.first;
+// Moves the sum of frequencies by `step` (1 or -1) at a time. One more goes to the symbol that
+// gains most by it: the largest count / frequency; one less comes from the symbol that loses least
+// by it: the smallest count / (frequency - 1). The lowest of equals is taken. A heap finds it.
+template <int STEP>
+void move(const u32* counts, Frequencies& f, u32 times) {
+    const auto weight = [&](u8 s) { return u64{f.of[s]} - (STEP < 0); };
+    const auto later = [&](u8 a, u8 b) {
+        const u64 left = counts[a] * weight(b), right = counts[b] * weight(a);
+        if (left != right) return (left < right) == (STEP > 0);
+        return a > b;
+    };
+    u8 heap[SYMBOLS];
+    u32 size = 0;
     for (u32 s = f.first; s <= f.last; s++)
-        if (u64{counts[s]} * f.of[best] > u64{counts[best]} * f.of[s]) best = s;
-    f.of[best]++;
-}
-
-// One less for the symbol that loses least by it: the smallest count / (frequency - 1).
-void lower(const u32* counts, Frequencies& f) {
-    u32 best = SYMBOLS;
-    for (u32 s = f.first; s <= f.last; s++) {
-        if (f.of[s] < 2) continue;
-        if (best == SYMBOLS ||
-            u64{counts[s]} * (f.of[best] - 1u) < u64{counts[best]} * (f.of[s] - 1u))
-            best = s;
+        if (f.of[s] > (STEP < 0)) heap[size++] = static_cast<u8>(s);
+    std::make_heap(heap, heap + size, later);
+    while (times--) {
+        std::pop_heap(heap, heap + size, later);
+        const u8 best = heap[size - 1];
+        f.of[best] = static_cast<u16>(f.of[best] + STEP);
+        if (STEP < 0 && f.of[best] < 2)
+            size--;
+        else
+            std::push_heap(heap, heap + size, later);
     }
-    f.of[best]--;
 }
 
 }  // namespace
@@ -66,8 +75,10 @@ void normalise(const u32* counts, Frequencies& into) {
         into.of[s] = static_cast<u16>(counts[s] && !share ? 1 : share);
         sum += into.of[s];
     }
-    for (; sum < PROBABILITIES; sum++) raise(counts, into);
-    for (; sum > PROBABILITIES; sum--) lower(counts, into);
+    if (sum < PROBABILITIES)
+        move<1>(counts, into, PROBABILITIES - sum);
+    else
+        move<-1>(counts, into, sum - PROBABILITIES);
 }
 
 u64 cost(const u32* counts, const Frequencies& f) {
