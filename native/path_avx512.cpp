@@ -70,38 +70,42 @@ inline __m512i push(__m512i x, __m512i frequency, __m512i start, u8*& words) {
                             _mm512_add_epi32(start, rest));
 }
 
-template <u32 LANES>
-void encode_groups(Encoder& state, const u8* symbols, std::size_t groups) {
-    Lanes<LANES> lanes(state.states);
-    u8* words = state.words;
-    for (std::size_t g = groups; g-- > 0;)
-#pragma GCC unroll 8
-        for (u32 i = 0; i < LANES / 16; i++) {
-            const u32 v = LANES / 16 - 1 - i;
-            const __m512i index = _mm512_cvtepu8_epi32(
-                _mm_loadu_si128((const __m128i*)(symbols + LANES * g + 16 * v)));
-            const __m512i entry = _mm512_i32gather_epi32(index, state.table->of, 4);
-            lanes.of[v] =
-                push(lanes.of[v], _mm512_srli_epi32(entry, 16),
-                     _mm512_and_si512(entry, _mm512_set1_epi32(0xffff)), words);
-        }
-    state.words = words;
-    lanes.save(state.states);
-}
+// 16-bit entries for a range of symbols, looked up in registers: gathering from memory takes
+// longer even for all 256 symbols.
+template <u32 PAIRS>
+struct SymbolTables {
+    __m512i low[PAIRS], high[PAIRS];
 
-// Where the symbols lie within a range of 64, two tables in registers are faster than memory.
-template <u32 LANES>
-void encode_narrow(Encoder& state, const u8* symbols, std::size_t groups) {
-    alignas(64) u16 frequency[64] = {}, start[64] = {};
+    explicit SymbolTables(const u16* entries) {
+        for (u32 p = 0; p < PAIRS; p++) {
+            low[p] = _mm512_loadu_si512(entries + 64 * p);
+            high[p] = _mm512_loadu_si512(entries + 64 * p + 32);
+        }
+    }
+
+    __m512i at(__m512i index) const {
+        __m512i found[PAIRS];
+        for (u32 p = 0; p < PAIRS; p++)
+            found[p] = _mm512_permutex2var_epi16(low[p], index, high[p]);
+        if constexpr (PAIRS == 1) return found[0];
+        const __mmask32 second = _mm512_test_epi16_mask(index, _mm512_set1_epi16(64));
+        const __m512i first = _mm512_mask_blend_epi16(second, found[0], found[1]);
+        if constexpr (PAIRS == 2) return first;
+        const __mmask32 upper = _mm512_test_epi16_mask(index, _mm512_set1_epi16(128));
+        return _mm512_mask_blend_epi16(
+            upper, first, _mm512_mask_blend_epi16(second, found[PAIRS - 2], found[PAIRS - 1]));
+    }
+};
+
+template <u32 LANES, u32 PAIRS>
+void encode_groups(Encoder& state, const u8* symbols, std::size_t groups) {
+    alignas(64) u16 frequency[64 * PAIRS] = {}, start[64 * PAIRS] = {};
     const u32 first = state.table->first;
     for (u32 s = first; s <= state.table->last; s++) {
         frequency[s - first] = static_cast<u16>(state.table->of[s] >> 16);
         start[s - first] = static_cast<u16>(state.table->of[s]);
     }
-    const __m512i frequency_low = _mm512_load_si512(frequency);
-    const __m512i frequency_high = _mm512_load_si512(frequency + 32);
-    const __m512i start_low = _mm512_load_si512(start);
-    const __m512i start_high = _mm512_load_si512(start + 32);
+    const SymbolTables<PAIRS> frequencies(frequency), starts(start);
     const __m256i origin = _mm256_set1_epi8(static_cast<char>(first));
     Lanes<LANES> lanes(state.states);
     u8* words = state.words;
@@ -111,8 +115,7 @@ void encode_narrow(Encoder& state, const u8* symbols, std::size_t groups) {
             const u32 h = LANES / 32 - 1 - i;
             const __m512i index = _mm512_cvtepu8_epi16(_mm256_sub_epi8(
                 _mm256_loadu_si256((const __m256i*)(symbols + LANES * g + 32 * h)), origin));
-            const __m512i f = _mm512_permutex2var_epi16(frequency_low, index, frequency_high);
-            const __m512i s = _mm512_permutex2var_epi16(start_low, index, start_high);
+            const __m512i f = frequencies.at(index), s = starts.at(index);
             lanes.of[2 * h + 1] =
                 push(lanes.of[2 * h + 1],
                      _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(f, 1)),
@@ -125,13 +128,18 @@ void encode_narrow(Encoder& state, const u8* symbols, std::size_t groups) {
     lanes.save(state.states);
 }
 
+template <u32 LANES>
+void encode_some(Encoder& state, const u8* symbols, std::size_t groups) {
+    const u32 range = state.table->last - state.table->first;
+    if (range < 64) return encode_groups<LANES, 1>(state, symbols, groups);
+    if (range < 128) return encode_groups<LANES, 2>(state, symbols, groups);
+    encode_groups<LANES, 4>(state, symbols, groups);
+}
+
 void encode(Encoder& state, const u8* symbols, std::size_t count) {
     const std::size_t groups = count / state.lanes;
     encode_lanes(state, symbols, groups * state.lanes, count);
-    if (state.table->last - state.table->first < 64)
-        (state.lanes == 64 ? encode_narrow<64> : encode_narrow<128>)(state, symbols, groups);
-    else
-        (state.lanes == 64 ? encode_groups<64> : encode_groups<128>)(state, symbols, groups);
+    (state.lanes == 64 ? encode_some<64> : encode_some<128>)(state, symbols, groups);
 }
 
 inline __m512i refilled(__m512i x, const u8*& words) {
