@@ -1,13 +1,17 @@
 """``outlast ls``, ``show`` and ``verify``."""
 
+from collections.abc import Sequence
+
 import click
 
 from outlast.cli.edge import TARGET, common, session
-from outlast.cli.render import human_size, plural, print_json, print_table
+from outlast.cli.render import human_size, plural, print_json, print_table, saving
 from outlast.model.errors import IntegrityError
+from outlast.model.manifest import FileEntry
 from outlast.model.names import Target
 from outlast.ops import listing
 from outlast.ops import verify as verify_ops
+from outlast.store.forms import StoredForm
 from outlast.store.index import Summary
 
 
@@ -44,21 +48,37 @@ def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
                     "missing": s.missing,
                     "partial": s.partial,
                     "unlisted": s.unlisted,
+                    "stored_bytes": line.stored,
+                    "saving": _saving(s.size, line.stored),
+                    "capsules": line.capsules,
+                    "thin": line.thin,
+                    "bases": line.bases,
                 }
             )
         return
-    rows = [("MODEL", "REVISION", "REFS", "FILES", "SIZE", "STATE")]
+    rows = [("MODEL", "REVISION", "REFS", "FILES", "SIZE", "STORED", "SAVED", "STATE")]
     rows += [
         (
             *(str(line.summary.repo), line.summary.revision.hex[:12], ",".join(line.refs) or "-"),
-            *(f"{line.summary.files:,}", human_size(line.summary.size), _state(line.summary)),
+            *(f"{line.summary.files:,}", human_size(line.summary.size), human_size(line.stored)),
+            *(saving(line.summary.size, line.stored), _state(line.summary) + _leans(line.bases)),
         )
         for line in lines
     ]
     if lines:
-        print_table(rows, right=(3, 4))
-    total = human_size(sum(line.summary.size for line in lines))
-    run.say(f"{plural(len(lines), 'revision')}, {total}")
+        print_table(rows, right=(3, 4, 5, 6))
+    size, stored = sum(line.summary.size for line in lines), sum(line.stored for line in lines)
+    kept = f", stored in {human_size(stored)}" if stored < size else ""
+    run.say(f"{plural(len(lines), 'revision')}, {human_size(size)}{kept}")
+
+
+def _saving(size: int, stored: int) -> float:
+    """The part of `size` that is saved."""
+    return round(1 - stored / size, 4) if size else 0.0
+
+
+def _leans(bases: Sequence[str]) -> str:
+    return f", thin on {', '.join(bases)}" if bases else ""
 
 
 @click.command(
@@ -90,6 +110,9 @@ def show(target: Target, *, home: str | None, as_json: bool, quiet: bool) -> Non
                 "files": [entry.to_json() for entry in revision.files],
                 "missing": [entry.to_json() for entry in revision.missing],
                 "absent": [entry.path for entry in details.absent],
+                "stored_bytes": details.stored,
+                "saving": _saving(revision.size, details.stored),
+                "forms": [_form_json(details, entry) for entry in revision.files],
             }
         )
         return
@@ -108,6 +131,9 @@ def _print_details(details: listing.Details) -> None:
     print(f"state     {state}")
     shared = f", {human_size(details.shared)} shared with other revisions" if details.shared else ""
     print(f"size      {human_size(revision.size)}{shared}")
+    if details.stored < revision.size:
+        saved = saving(revision.size, details.stored)
+        print(f"stored    in {human_size(details.stored)}, {saved} saved")
     for ref in details.refs:
         said = f"  as {ref.source} said at {ref.observed}" if ref.observed else ""
         print(f"ref       {ref.name}{said}")
@@ -115,11 +141,43 @@ def _print_details(details: listing.Details) -> None:
         print(f"access    {'private' if details.about.private else 'gated'} at its hub")
     lost = {entry.path for entry in details.absent}
     rows = [
-        ("LOST" if e.path in lost else "", human_size(e.size), e.key[:16], e.path)
+        ("LOST" if e.path in lost else "", *_sizes(details, e), e.key[:16], e.path)
         for e in revision.files
     ]
-    rows += [("missing", human_size(e.size), e.key[:16], e.path) for e in revision.missing]
-    print_table([("", "SIZE", "SHA256", "FILE"), *rows], right=(1,))
+    rows += [("missing", human_size(e.size), "", "", e.key[:16], e.path) for e in revision.missing]
+    print_table([("", "SIZE", "STORED", "FORM", "SHA256", "FILE"), *rows], right=(1, 2))
+
+
+def _form_of(details: listing.Details, entry: FileEntry) -> StoredForm | None:
+    return details.forms.get(entry.sha256) if entry.sha256 is not None else None
+
+
+def _sizes(details: listing.Details, entry: FileEntry) -> tuple[str, str, str]:
+    """The size of a file, that of what holds it, and the form that this has."""
+    form = _form_of(details, entry)
+    if form is None:
+        return human_size(entry.size), "", ""
+    names = {name for base in form.bases for name in details.bases.get(base.sha256, ())}
+    on = f" on {', '.join(sorted(names))}" if names else ""
+    return human_size(entry.size), human_size(form.stored_bytes), form.form.value + on
+
+
+def _form_json(details: listing.Details, entry: FileEntry) -> dict[str, object]:
+    form = _form_of(details, entry)
+    return {
+        "path": entry.path,
+        "form": form.form.value if form is not None else None,
+        "stored_bytes": form.stored_bytes if form is not None else 0,
+        "saving": _saving(entry.size, form.stored_bytes) if form is not None else 0.0,
+        "bases": [
+            {
+                "sha256": base.sha256.hex,
+                "bytes": base.size,
+                "models": details.bases.get(base.sha256, ()),
+            }
+            for base in (form.bases if form is not None else ())
+        ],
+    }
 
 
 @click.command(

@@ -2,7 +2,7 @@
 
 import click
 
-from outlast.cli.edge import TARGET, common, session
+from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.render import human_size, plural, print_json
 from outlast.model.names import Target
 from outlast.ops import removal
@@ -26,16 +26,21 @@ def rm(
     Removing a ref removes its revision too where no other ref names it. The bytes stay until
     'outlast gc' deletes what nothing refers to any more.
     """
-    count = 0
+    count, gone = 0, []
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         for one in target:
+            gone += [(one.repo, commit) for commit in removal.named(archive, one)[1]]
             count += len(removal.remove(archive, one, dry_run=dry_run, control=run.control))
+        kept = removal.leaned_on(archive, gone)
     if as_json:
-        print_json({"type": "would-remove" if dry_run else "removed-all", "count": count})
-    elif dry_run:
+        kind = "would-remove" if dry_run else "removed-all"
+        print_json({"type": kind, "count": count, **_kept_json(kept)})
+        return
+    if dry_run:
         run.say(f"would forget {plural(count, 'ref or revision')}; nothing was changed")
     else:
         run.say("forgotten; 'outlast gc' frees the space")
+    _say_kept(run, kept)
 
 
 @click.command(
@@ -50,14 +55,27 @@ Examples:
 def gc(*, dry_run: bool, home: str | None, as_json: bool, quiet: bool) -> None:
     """Delete the blobs and downloads that no revision refers to.
 
+    What a fine-tune of a revision that is kept leans on stays, whether or not its own model does.
     Safe while pulls and servers run. If a manifest is damaged nothing is deleted.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         result = removal.collect_garbage(archive, dry_run=dry_run, control=run.control)
     if as_json:
-        print_json(
-            {"type": "collected", "dry_run": dry_run, "count": result.count, "bytes": result.size}
-        )
+        counts = {"count": result.count, "bytes": result.size, **_kept_json(result.kept)}
+        print_json({"type": "collected", "dry_run": dry_run, **counts})
     else:
         verb = "would free" if dry_run else "freed"
         print(f"{verb} {human_size(result.size)} ({plural(result.count, 'item')})")
+        _say_kept(run, result.kept)
+
+
+def _kept_json(kept: removal.Leaned) -> dict[str, int]:
+    return {"kept": kept.count, "kept_bytes": kept.size}
+
+
+def _say_kept(run: Session, kept: removal.Leaned) -> None:
+    if kept.count:
+        run.say(
+            f"kept: {plural(kept.count, 'blob')} ({human_size(kept.size)}) that fine-tunes lean on;"
+            " 'outlast pack --full' or 'outlast unpack' of those frees them"
+        )

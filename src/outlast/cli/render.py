@@ -23,6 +23,7 @@ from outlast.model.events import (
     Note,
     Planned,
     Progress,
+    Reformed,
     Removed,
     SourceBanned,
     SourceWaiting,
@@ -42,6 +43,11 @@ def human_size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
         count /= 1000
     return ""
+
+
+def saving(size: int, stored: int) -> str:
+    """How much smaller `stored` is, in percent; a dash where it is not."""
+    return f"{100 * (1 - stored / size):.0f} %" if 0 <= stored < size else "-"
 
 
 def plural(count: int, noun: str) -> str:
@@ -200,6 +206,8 @@ def _sentence(event: Event) -> str | None:
             return f"{reason}; asking {source} again in {seconds:.1f} s"
         case Removed(what, name, size):
             return f"{what} {name}" + (f" ({human_size(size)})" if size else "")
+        case Reformed(path, _, form, size, stored):
+            return f"{path}: {form}, {human_size(size)} in {human_size(stored)}"
         case Note(text):
             return text
         case FileDone() | _:

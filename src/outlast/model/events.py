@@ -76,6 +76,17 @@ class Removed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Reformed(Event):
+    """A blob is held in another form now (or would be, in a dry run), in `stored_bytes`."""
+
+    path: str
+    sha256: str
+    form: str
+    size: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Note(Event):
     """A sentence for a person."""
 

@@ -67,7 +67,9 @@ def rebuild(home: Path) -> int:
     layout = Layout(home)
     layout.check()
     with Archive(home) as archive:
-        return archive.index.rebuild()
+        count = archive.index.rebuild()
+        archive.forms.capsules()  # reads their trailers
+        return count
 
 
 def _python() -> Finding:
@@ -133,6 +135,7 @@ def _content(home: Path) -> Iterator[Finding]:
     try:
         with Archive(home) as archive:
             yield from _manifests(archive)
+            yield from _capsules(archive)
             yield _index(archive)
             yield _drafts(archive)
             yield _refs(archive)
@@ -161,6 +164,30 @@ def _manifests(archive: Archive) -> Iterator[Finding]:
         yield Finding("blobs", Health.WRONG, f"{absent} files have lost their bytes", mend)
     else:
         yield Finding("blobs", Health.OK, "all are there ('outlast verify' reads them)")
+
+
+def _capsules(archive: Archive) -> Iterator[Finding]:
+    capsules = archive.forms.capsules()
+    held = archive.forms.held()
+    bad = sum(form is None for form in capsules.values())
+    lost = [d for d, form in held.items() if not archive.has(d, form.size)]
+    if bad:
+        text = f"the trailers of {bad} of {len(capsules)} are damaged"
+        mend = "'outlast verify --quarantine' puts them away; pull again"
+        yield Finding("capsules", Health.WRONG, text, mend)
+    if lost:
+        text = f"{len(lost)} lean on what is not here: {', '.join(d.short for d in lost[:3])}"
+        mend = "pull their base models, or them again; 'outlast verify' names the files"
+        yield Finding("capsules", Health.WRONG, text, mend)
+    doubled = len(capsules) - bad - len(held)
+    if doubled:
+        text = f"{doubled} beside the plain file"
+        yield Finding("capsules", Health.NOTE, text, "'outlast pack' or 'outlast gc' ends it")
+    if not bad and not lost:
+        thin = sum(bool(form.bases) for form in held.values())
+        saved = sum(form.size - form.stored_bytes for form in held.values())
+        text = f"{len(held)}, of which {thin} thin; they save {saved / 1e9:.1f} GB"
+        yield Finding("capsules", Health.OK, text)
 
 
 def _digest(path: Path) -> Digest:

@@ -1,6 +1,6 @@
 """What is there: the figures behind ``ls`` and ``show``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -8,22 +8,32 @@ from outlast.model.digest import Digest
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, Target
 from outlast.store.archive import Archive
+from outlast.store.forms import StoredForm
 from outlast.store.index import Summary
 from outlast.store.refs import About, Ref
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A revision with the refs that name it."""
+    """A revision with the refs that name it. `stored` are the bytes of the files that hold it (one
+    that two paths share counts as often as in `summary.size`), `capsules` and `thin` how many of
+    them are compressed and how many of those lean on others; `bases` names the models that they
+    lean on.
+    """
 
     summary: Summary
     refs: tuple[str, ...]
+    stored: int
+    capsules: int = 0
+    thin: int = 0
+    bases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
     """One revision in full. `shared` counts bytes that other revisions hold too, `absent` are
-    files whose bytes should be here and are not.
+    files whose bytes should be here and are not. `forms` say how each blob is held, by sha256;
+    `bases` what models the blobs belong to that they lean on.
     """
 
     revision: Revision
@@ -32,21 +42,84 @@ class Details:
     about: About
     shared: int
     absent: tuple[FileEntry, ...]
+    forms: Mapping[Digest, StoredForm]
+    bases: Mapping[Digest, tuple[str, ...]]
+
+    @property
+    def stored(self) -> int:
+        """Bytes of the files that hold it."""
+        found = [
+            (e.size, self.forms.get(e.sha256) if e.sha256 else None) for e in self.revision.files
+        ]
+        return sum(form.stored_bytes if form is not None else size for size, form in found)
 
 
 def list_revisions(archive: Archive, patterns: Sequence[str] = ()) -> list[Line]:
     """Every revision whose model matches one of the globs `patterns`."""
     refs: dict[RepoId, list[Ref]] = {}
     lines = []
-    for summary in archive.summaries():
+    summaries = archive.summaries()
+    stored = _Stored(archive, summaries)
+    for summary in summaries:
         repo = summary.repo
         if patterns and not any(fnmatchcase(str(repo), pattern) for pattern in patterns):
             continue
         if repo not in refs:
             refs[repo] = archive.refs.list(repo)
         names = tuple(ref.name for ref in refs[repo] if ref.commit == summary.revision)
-        lines.append(Line(summary, names))
+        lines.append(stored.line(summary, names))
     return lines
+
+
+class _Stored:
+    """What the capsules of an archive mean for its revisions; none is opened whose trailer is in
+    the index.
+    """
+
+    def __init__(self, archive: Archive, summaries: Iterable[Summary]) -> None:
+        held = archive.forms.held()
+        self._forms: dict[Digest, list[StoredForm]] = {}
+        if held:
+            for manifest, blob in archive.index.uses(held):
+                self._forms.setdefault(manifest, []).append(held[blob])
+        self._drafts = {}
+        for summary in summaries if held else ():
+            if summary.digest is None:
+                draft = archive.load(summary.repo, summary.revision)
+                files = draft.files if draft is not None else ()
+                found = [held[e.sha256] for e in files if e.sha256 is not None and e.sha256 in held]
+                self._drafts[summary.repo, summary.revision] = found
+        leaned = {b.sha256 for form in held.values() for b in form.bases}
+        self._owners = owners(archive, leaned, summaries)
+
+    def line(self, summary: Summary, refs: tuple[str, ...]) -> Line:
+        if summary.digest is not None:
+            forms = self._forms.get(summary.digest, [])
+        else:
+            forms = self._drafts.get((summary.repo, summary.revision), [])
+        saved = sum(form.size - form.stored_bytes for form in forms)
+        thin = [form for form in forms if form.bases]
+        names = {n for form in thin for b in form.bases for n in self._owners.get(b.sha256, ())}
+        return Line(
+            summary,
+            refs,
+            summary.size - saved,
+            len(forms),
+            len(thin),
+            tuple(sorted(names - {str(summary.repo)} or names)),
+        )
+
+
+def owners(
+    archive: Archive, blobs: Iterable[Digest], summaries: Iterable[Summary]
+) -> dict[Digest, tuple[str, ...]]:
+    """The models with a manifest that has the blob, by blob."""
+    repos = {summary.digest: str(summary.repo) for summary in summaries}
+    found: dict[Digest, set[str]] = {}
+    for manifest, blob in archive.index.uses(blobs):
+        if manifest in repos:
+            found.setdefault(blob, set()).add(repos[manifest])
+    return {blob: tuple(sorted(names)) for blob, names in found.items()}
 
 
 def show(archive: Archive, target: Target) -> Details:
@@ -58,6 +131,8 @@ def show(archive: Archive, target: Target) -> Details:
     users = archive.index.users(set(digests))
     shared = sum(sizes[name] for name, count in users.items() if count > (0 if drafted else 1))
     refs = [ref for ref in archive.refs.list(revision.repo) if ref.commit == revision.id]
+    forms = {digest: form for digest in digests if (form := archive.forms.of(digest)) is not None}
+    leaned = {base.sha256 for form in forms.values() for base in form.bases}
     return Details(
         revision=revision,
         manifest=None if drafted else revision.digest,
@@ -65,4 +140,6 @@ def show(archive: Archive, target: Target) -> Details:
         about=archive.refs.about(revision.repo),
         shared=shared,
         absent=tuple(e for e in revision.files if not archive.holds(e)),
+        forms=forms,
+        bases=owners(archive, leaned, archive.summaries()) if leaned else {},
     )

@@ -1,21 +1,41 @@
 """Removing: refs and revisions by name, then whatever nothing refers to."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from outlast.model.control import Control
-from outlast.model.digest import GitOid
+from outlast.model.digest import Digest, GitOid
+from outlast.model.errors import IntegrityError
 from outlast.model.events import Removed
 from outlast.model.names import RepoId, Target
-from outlast.store.archive import Archive
+from outlast.store.archive import Archive, BlobInfo
 from outlast.store.collect import collect
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a garbage collection freed (or would): how many things and how many bytes."""
+    """What a garbage collection freed (or would): how many things and how many bytes; and what it
+    kept only because thin capsules lean on it.
+    """
 
     count: int
     size: int
+    kept: "Leaned"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaned:
+    """Blobs that no revision refers to, but that thin capsules of revisions lean on: how many, and
+    the bytes of the files that hold them.
+    """
+
+    count: int = 0
+    size: int = 0
+
+    @classmethod
+    def of(cls, sizes: Iterable[int]) -> "Leaned":
+        found = list(sizes)
+        return cls(len(found), sum(found))
 
 
 def remove(archive: Archive, target: Target, *, dry_run: bool, control: Control) -> list[Removed]:
@@ -25,13 +45,7 @@ def remove(archive: Archive, target: Target, *, dry_run: bool, control: Control)
     Refs go first: a crash in between leaves a revision without a name, never a name without one.
     """
     repo = target.repo
-    if target.ref is None:
-        commits = archive.commits(repo)
-        names = [ref.name for ref in archive.refs.list(repo)]
-        if not commits and not names:
-            archive.revision(repo)  # raises what is wrong
-    else:
-        names, commits = _named(archive, repo, target.ref)
+    names, commits = named(archive, target)
     removed = [Removed("ref", f"{repo}@{name}", 0) for name in names]
     for commit in commits:
         revision = archive.load(repo, commit)
@@ -46,7 +60,15 @@ def remove(archive: Archive, target: Target, *, dry_run: bool, control: Control)
     return removed
 
 
-def _named(archive: Archive, repo: RepoId, ref: str) -> tuple[list[str], list[GitOid]]:
+def named(archive: Archive, target: Target) -> tuple[list[str], list[GitOid]]:
+    """The refs and revisions that go with `target`."""
+    repo, ref = target.repo, target.ref
+    if ref is None:
+        commits = archive.commits(repo)
+        names = [each.name for each in archive.refs.list(repo)]
+        if not commits and not names:
+            archive.revision(repo)  # raises what is wrong
+        return names, commits
     refs = archive.refs.list(repo)
     found = archive.refs.get(repo, ref)
     if found is not None:
@@ -57,10 +79,43 @@ def _named(archive: Archive, repo: RepoId, ref: str) -> tuple[list[str], list[Gi
 
 
 def collect_garbage(archive: Archive, *, dry_run: bool, control: Control) -> Collected:
-    """Deletes blobs and downloads that no revision refers to."""
+    """Deletes blobs and downloads that no revision refers to, and no thin capsule leans on."""
     count = size = 0
-    for garbage in collect(archive, dry_run=dry_run):
+    kept: list[BlobInfo] = []
+    for garbage in collect(archive, dry_run=dry_run, kept=kept.append):
         count += 1
         size += garbage.size
         control.emit(Removed(garbage.what, garbage.name, garbage.size))
-    return Collected(count, size)
+    return Collected(count, size, Leaned.of(blob.size for blob in kept))
+
+
+def leaned_on(archive: Archive, removed: Iterable[tuple[RepoId, GitOid]]) -> Leaned:
+    """Which blobs would stay after a collection, because thin capsules lean on them, once these
+    revisions are gone too.
+    """
+    held = archive.forms.held()
+    if not any(form.bases for form in held.values()):
+        return Leaned()
+    try:
+        used = _used(archive, set(removed))
+    except IntegrityError:  # then nothing is collected at all
+        return Leaned()
+    needed, todo = set(used), list(used)
+    while todo:
+        form = held.get(todo.pop())
+        for base in form.bases if form is not None else ():
+            if base.sha256 not in needed:
+                needed.add(base.sha256)
+                todo.append(base.sha256)
+    forms = [archive.forms.of(digest) for digest in needed - used]
+    return Leaned.of(form.stored_bytes for form in forms if form is not None)
+
+
+def _used(archive: Archive, gone: set[tuple[RepoId, GitOid]]) -> set[Digest]:
+    """The blobs of all revisions but those that are gone."""
+    used: set[Digest] = set()
+    for summary in archive.summaries():
+        if (summary.repo, summary.revision) not in gone:
+            revision = archive.load(summary.repo, summary.revision)
+            used.update(e.sha256 for e in (revision.files if revision else ()) if e.sha256)
+    return used

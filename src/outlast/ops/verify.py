@@ -9,11 +9,12 @@ from pathlib import Path
 
 from outlast.model.control import Control
 from outlast.model.digest import Digest
-from outlast.model.errors import CorruptError, OutlastError
+from outlast.model.errors import CorruptError, NotArchivedError, OutlastError, StorageError
 from outlast.model.events import FileDone, FileProblem, Planned, Removed
 from outlast.model.manifest import Revision
 from outlast.model.names import Target
 from outlast.ops.ingest import ingest
+from outlast.ops.inspection import check_capsule
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.index import load_manifest
 
@@ -32,10 +33,12 @@ class Verified:
 def verify(
     archive: Archive, targets: Iterable[Target], *, quarantine: bool, control: Control
 ) -> Verified:
-    """Hashes the blobs of `targets`, or all blobs; and checks manifests, drafts and refs.
+    """Hashes the blobs of `targets`, or all blobs, in each form that they have; and checks
+    manifests, drafts and refs.
 
     With `quarantine`, a damaged blob or manifest is moved out of the way, so that the next pull
-    fetches it again; otherwise nothing is changed.
+    fetches it again; otherwise nothing is changed. A capsule stays that still reads, and one of
+    which only the base is damaged.
     """
     job = _Verification(archive, control, quarantine=quarantine)
     chosen = [archive.revision(target.repo, target.ref) for target in targets]
@@ -87,7 +90,15 @@ class _Verification:
         except OutlastError as error:
             self._report("drafts", str(error))
         self._refs()
+        self._unreadable()
         return list(self._archive.blobs())
+
+    def _unreadable(self) -> None:
+        for digest, form in self._archive.forms.capsules().items():
+            if form is None:
+                path = self._archive.layout.capsule(digest)
+                self._report(str(path), "damaged: its trailers do not say what it is")
+                self._put_away(path.name, path)
 
     def _refs(self) -> None:
         known = {(revision.repo, revision.id) for revision in self.revisions}
@@ -105,9 +116,19 @@ class _Verification:
             for entry in revision.files:
                 if not self._archive.holds(entry):
                     name = f"{revision.repo}@{revision.id.hex[:12]}: {entry.path}"
-                    self._report(name, "its bytes are gone", "absent")
+                    thin = entry.sha256 is not None and self._archive.forms.of(entry.sha256)
+                    what = "what it leans on is gone" if thin else "its bytes are gone"
+                    self._report(name, what, "absent")
 
     def blob(self, blob: BlobInfo) -> None:
+        """Checks every form that a blob has."""
+        layout = self._archive.layout
+        if layout.blob(blob.digest).exists():
+            self._plain(blob)
+        if layout.capsule(blob.digest).exists():
+            self._capsule(blob.digest)
+
+    def _plain(self, blob: BlobInfo) -> None:
         path = self._archive.layout.blob(blob.digest)
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -131,6 +152,24 @@ class _Verification:
             return
         self._archive.index.note_checked(blob.digest, stat)
         self._control.emit(FileDone(str(path), blob.size, blob.digest.hex))
+
+    def _capsule(self, digest: Digest) -> None:
+        path = self._archive.layout.capsule(digest)
+        try:
+            found = check_capsule(self._archive, digest, self._control)
+        except NotArchivedError as error:
+            if path.exists():  # else it was collected meanwhile
+                self._report(str(path), str(error), NotArchivedError.code)
+            return
+        except StorageError as error:  # the disk cannot read it back
+            self._report(str(path), str(error))
+            return
+        if not found.problem:
+            self._control.emit(FileDone(str(path), found.size, digest.hex))
+            return
+        self._report(str(path), found.problem)
+        if not found.reads and not found.blameless:
+            self._put_away(path.name, path)
 
     def _put_away(self, name: str, path: Path) -> None:
         if not self._quarantine:

@@ -8,8 +8,9 @@ import contextlib
 import errno
 import fcntl
 import functools
+import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -17,6 +18,7 @@ from outlast.model.errors import DiskFullError, StorageError
 
 READ_ONLY = 0o444
 PRIVATE = 0o600
+_SYNC_EVERY = 256 << 20
 P = ParamSpec("P")
 T = TypeVar("T")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -129,6 +131,32 @@ def write_temp(path: Path, data: bytes | bytearray, mode: int) -> None:
         raise
     finally:
         os.close(fd)
+
+
+def write_chunks(path: Path, chunks: Iterable[memoryview]) -> str:
+    """A new read-only file with `chunks`, on the disk but not yet under its final name; returns
+    its sha256 in hex.
+    """
+    hasher = hashlib.sha256()
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    try:
+        unsynced = 0
+        for chunk in chunks:
+            append_all(fd, chunk)
+            hasher.update(chunk)
+            unsynced += len(chunk)
+            if unsynced >= _SYNC_EVERY:
+                unsynced = 0
+                fsync(fd)  # the disk works while we decode
+        os.fchmod(fd, READ_ONLY)
+        fsync(fd)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
+    finally:
+        os.close(fd)
+    return hasher.hexdigest()
 
 
 def publish(temp: Path, final: Path) -> None:

@@ -174,11 +174,18 @@ class Forms:
     def dependents(self) -> dict[Digest, list[Digest]]:
         """By base, the blobs that are held as thin capsules and lean on it."""
         found: dict[Digest, list[Digest]] = {}
-        for digest, form in self.capsules().items():
-            if form is not None and form.bases and self.plain_size(digest) != form.size:
-                for base in form.bases:
-                    found.setdefault(base.sha256, []).append(digest)
+        for digest, form in self.held().items():
+            for base in form.bases:
+                found.setdefault(base.sha256, []).append(digest)
         return found
+
+    def held(self) -> dict[Digest, StoredForm]:
+        """The blobs that are held as capsules; every other one that is here is plain."""
+        return {
+            digest: form
+            for digest, form in self.capsules().items()
+            if form is not None and self.plain_size(digest) != form.size
+        }
 
     def capsules(self) -> dict[Digest, StoredForm | None]:
         """Every capsule, by name; None for one that cannot be read as one."""

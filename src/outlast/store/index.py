@@ -5,6 +5,7 @@ noted, the index reads the manifests that it does not know and forgets those tha
 """
 
 import contextlib
+import json
 import os
 import sqlite3
 import threading
@@ -272,15 +273,16 @@ class Index:
         with contextlib.suppress(CorruptError), self._fresh() as db, db:
             db.execute("INSERT OR REPLACE INTO unpaying VALUES (?, ?)", (digest.hex, _tried(bases)))
 
-    def uses(self, digests: Iterable[Digest]) -> Iterator[tuple[Digest, Digest]]:
+    def uses(self, digests: Iterable[Digest]) -> list[tuple[Digest, Digest]]:
         """Each file of a manifest that is one of these blobs: the manifest, and the blob."""
-        for digest in digests:
-            with self._fresh() as db:
-                rows = db.execute(
-                    "SELECT digest FROM files JOIN manifests ON id = manifest WHERE sha256 = ?",
-                    (digest.hex,),
-                ).fetchall()
-            yield from ((Digest(manifest), digest) for (manifest,) in rows)
+        names = json.dumps([digest.hex for digest in digests])
+        with self._fresh() as db:
+            rows = db.execute(
+                "SELECT digest, sha256 FROM files JOIN manifests ON id = manifest"
+                " WHERE sha256 IN (SELECT value FROM json_each(?))",
+                (names,),
+            ).fetchall()
+        return [(Digest(manifest), Digest(blob)) for manifest, blob in rows]
 
 
 def _form(form: str, size: int, stored: int, bases: str) -> StoredForm:

@@ -4,11 +4,11 @@ import hashlib
 import io
 import os
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, wait
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from outlast.codec.reader import CapsuleReader
 from outlast.model.digest import Digest
@@ -16,6 +16,7 @@ from outlast.model.errors import CorruptError, MalformedError, NotArchivedError,
 from outlast.store.forms import MAX_LINKS, Form, StoredFile, StoredForm
 from outlast.store.layout import Layout
 
+T = TypeVar("T")
 _CHUNK: Final = 1 << 20
 _BUFFER: Final = 4 << 20
 _ATTEMPTS: Final = 3
@@ -73,6 +74,11 @@ class BlobReader:
         form = Form.THIN if bases else Form.CAPSULE
         return StoredForm(form, self.size, self._file.size, bases)
 
+    @property
+    def file(self) -> StoredFile:
+        """What is on the disk, as it is: the plain bytes or the capsule's."""
+        return self._file
+
     def fileno(self) -> int:
         """The open file: the plain one where `path` is set, else the capsule."""
         return self._file.fd
@@ -88,19 +94,22 @@ class BlobReader:
         self._source.readinto(offset, buffer)
 
     def chunks(self, executor: Executor | None = None, ahead: int = 4) -> Iterator[memoryview]:
-        """All bytes, in order. A capsule is decoded block by block, up to `ahead` at once where
-        there is an executor.
+        """All bytes, in order; each chunk is there until the next is asked for. A capsule is
+        decoded block by block, up to `ahead` at once where there is an executor.
         """
-        under_way: deque[Future[memoryview]] = deque()
-        for extent in self._extents():
-            if executor is None:
-                yield self._read(*extent)
-                continue
-            under_way.append(executor.submit(self._read, *extent))
-            if len(under_way) >= ahead:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+        free: list[bytearray] = []
+
+        def read(offset: int, length: int) -> tuple[bytearray, memoryview]:
+            buffer = free.pop() if free else bytearray()
+            if len(buffer) < length:
+                buffer = bytearray(length)
+            chunk = memoryview(buffer)[:length]
+            self._source.readinto(offset, chunk)
+            return buffer, chunk
+
+        for buffer, chunk in _ordered(read, self._extents(), executor, ahead):
+            yield chunk
+            free.append(buffer)
 
     def sha256(self, executor: Executor | None = None) -> Digest:
         """What the bytes of today hash to: reads and decodes all of them."""
@@ -116,14 +125,32 @@ class BlobReader:
             for offset in range(0, self.size, _CHUNK):
                 yield offset, min(_CHUNK, self.size - offset)
 
-    def _read(self, offset: int, length: int) -> memoryview:
-        buffer = memoryview(bytearray(length))
-        self._source.readinto(offset, buffer)
-        return buffer
-
     def stream(self) -> io.BufferedReader:
         """The same as a file object; it takes this reader with it when it is closed."""
         return io.BufferedReader(_Stream(self), _BUFFER)
+
+
+def _ordered(
+    read: Callable[[int, int], T],
+    extents: Iterable[tuple[int, int]],
+    executor: Executor | None,
+    ahead: int,
+) -> Iterator[T]:
+    if executor is None:
+        yield from (read(*extent) for extent in extents)
+        return
+    under_way: deque[Future[T]] = deque()
+    try:
+        for extent in extents:
+            under_way.append(executor.submit(read, *extent))
+            if len(under_way) >= ahead:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:  # the files may be closed next
+        for future in under_way:
+            future.cancel()
+        wait(under_way)
 
 
 class _Stream(io.RawIOBase):
