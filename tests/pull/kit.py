@@ -12,8 +12,8 @@ from outlast.model.names import Target
 from outlast.ops import pull as ops
 from outlast.ops.lanes import Patience
 from outlast.ops.select import Selection
-from outlast.ops.transfer import Wishes
 from outlast.ops.verify import verify
+from outlast.ops.work import Wishes
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 from outlast.sources.settings import HttpSettings

@@ -6,7 +6,7 @@ import pytest
 
 from outlast.model.cancel import Cancel
 from outlast.model.errors import Cancelled
-from outlast.ops import pace, transfer
+from outlast.ops import pace, work
 from outlast.ops.pace import Pace
 from tests.hubsim import HubSim
 from tests.pull.kit import TOTAL, Puller, check_pulled
@@ -99,7 +99,7 @@ def test_every_byte_of_a_pull_is_counted(
             del cancel
             taken.append((self._rate, count))
 
-    monkeypatch.setattr(transfer, "Pace", Counted)
+    monkeypatch.setattr(work, "Pace", Counted)
     pull("org/name", hub.url, include=["config.json"])
     assert taken == []
     pull.rate = 5_000_000

@@ -26,7 +26,7 @@ sendfile.os.sendfile = fail
 """
 BUG = """
 from outlast.ops.arrival import Arrival
-def fail(self, cancel):
+def fail(self, cancel, hashed):
     while self.frontier < 8:
         cancel.wait(0.01)
     raise {error}
@@ -34,13 +34,13 @@ Arrival.hash = fail
 """
 
 UNSEEN = """
-from outlast.ops.transfer import Transfer
-real = Transfer._read_local
+from outlast.ops.work import Work
+real = Work.read_local
 def fail(self, entry, digest):
-    if self._archive.has(digest, entry.size):
+    if self.archive.has(digest, entry.size):
         raise ValueError("unseen")
     return real(self, entry, digest)
-Transfer._read_local = fail
+Work.read_local = fail
 """
 
 

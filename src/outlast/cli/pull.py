@@ -14,7 +14,7 @@ from outlast.cli.render import human_size, plural, print_json
 from outlast.model.names import Target
 from outlast.ops import pull as ops
 from outlast.ops.select import Selection
-from outlast.ops.transfer import Wishes
+from outlast.ops.work import Wishes
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 from outlast.store.archive import Archive

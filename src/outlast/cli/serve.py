@@ -15,7 +15,7 @@ from outlast.daemon.server import serve as run_server
 from outlast.model.control import Control
 from outlast.model.events import Event, FileProblem, Note, SourceBanned, SourceWaiting
 from outlast.ops.mirror import Mirror
-from outlast.ops.transfer import Wishes
+from outlast.ops.work import Wishes
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 

@@ -1,8 +1,9 @@
 """Add: archive a folder or a file of this machine."""
 
+import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,15 @@ from outlast.model.digest import Digest, GitOid, Names
 from outlast.model.errors import BadNameError, DiskFullError, NotFoundError, UsageError
 from outlast.model.events import FileDone, Note, Planned
 from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import Target, check_paths
-from outlast.ops.ingest import ingest
+from outlast.model.names import RepoId, Target, check_paths
+from outlast.ops.bases import CARD_LIMIT, CARDS, Kinship, read_card
+from outlast.ops.encoding import CapsuleSink, Intake, OpenFile, chosen
+from outlast.ops.forms import PLAIN, FormWishes
+from outlast.ops.ingest import PlainSink, ingest
 from outlast.ops.select import Selection
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.refs import Ref
-from outlast.store.writer import Writer
 
 _SKIPPED = frozenset({".git", ".DS_Store", ".cache", "__pycache__"})
 """Folders and files that tools leave behind and that are not part of a model."""
@@ -47,6 +50,7 @@ def add(
     selection: Selection,
     follow_links: bool,
     control: Control,
+    wishes: FormWishes = PLAIN,
 ) -> Added:
     """Archives `folder` (or a single file) as `target`; its ref is `main` unless it names one.
 
@@ -62,10 +66,12 @@ def add(
     total = sum(file.size for file in found)
     control.emit(Planned("add", str(target), len(found), total))
     with archive.writer() as writer:
+        kin = Kinship(archive, writer, wishes, target.repo, _named(found))
+        intake = Intake(archive, writer, wishes, kin)
         entries, stored = [], 0
         for file in found:
             control.cancel.check()
-            entry, new = _store(archive, writer, file, control)
+            entry, new = _store(intake, file, control)
             entries.append(entry)
             stored += entry.size if new else 0
         revision = Revision.of(target.repo, None, entries)
@@ -109,38 +115,70 @@ def _check(path: str, real: Path, follow_links: bool) -> _Found:
     return _Found(path, real, info.st_size)
 
 
-def _store(
-    archive: Archive, writer: Writer, file: _Found, control: Control
-) -> tuple[FileEntry, bool]:
-    names, new = store_file(archive, writer, file.real, file.path, control)
+def _named(found: Sequence[_Found]) -> list[RepoId]:
+    """The models that the files beside the weights name as bases."""
+    named: list[RepoId] = []
+    for file in found:
+        if file.path in CARDS and file.size <= CARD_LIMIT:
+            with disk.reporting(file.real):
+                named += read_card(file.path, file.real.read_bytes())
+    return named
+
+
+def _store(intake: Intake, file: _Found, control: Control) -> tuple[FileEntry, bool]:
+    names, new = store_file(intake, file.real, file.path, control)
     control.emit(FileDone(file.path, names.size, names.sha256.hex, already=not new))
     entry = FileEntry(file.path, names.size, names.sha256, names.git_sha1, names.merkle_root)
     return entry, new
 
 
-def store_file(
-    archive: Archive, writer: Writer, real: Path, path: str, control: Control
-) -> tuple[Names, bool]:
-    """Copies a file into the archive; its names, and whether its bytes are new there."""
-    free, size = disk.free_bytes(archive.layout.home), os.stat(real).st_size
+def store_file(intake: Intake, real: Path, path: str, control: Control) -> tuple[Names, bool]:
+    """Brings a file into the archive; its names, and whether its bytes are new there."""
+    home = intake.archive.layout.home
+    free, size = disk.free_bytes(home), os.stat(real).st_size
     if size > free:
-        raise DiskFullError(f"{path} needs {size} bytes; {free} are free in {archive.layout.home}")
-    temp = writer.temp()
+        raise DiskFullError(f"{path} needs {size} bytes; {free} are free in {home}")
     with disk.reporting(real):
         source = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        with disk.reporting(archive.layout.home):
-            target = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, disk.PRIVATE)
-            try:
-                names = ingest(source, target, path, control)
-                if writer.claim(names.sha256, names.size):
-                    disk.remove(temp)
-                    return names, False
-                os.fchmod(target, disk.READ_ONLY)
-                disk.fsync(target)
-            finally:
-                os.close(target)
+        if intake.wishes.tries(size):
+            done = _store_capsule(intake, OpenFile(source, size), path, control)
+            if done is not None:
+                return done
+        return _store_plain(intake, source, path, control)
     finally:
         os.close(source)
+
+
+def _store_capsule(
+    intake: Intake, source: OpenFile, path: str, control: Control
+) -> tuple[Names, bool] | None:
+    """None where the capsule does not pay."""
+    with chosen(intake, source, source.size) as choice:
+        if not choice.encode:
+            return None
+        sink = CapsuleSink(intake.writer, source.size, choice.bases, intake.wishes)
+        with contextlib.closing(sink):
+            names = ingest(source.fd, sink, path, control)
+            if intake.writer.claim(names.sha256, names.size):
+                return names, False
+            return (names, True) if sink.publish(names) else None
+
+
+def _store_plain(intake: Intake, source: int, path: str, control: Control) -> tuple[Names, bool]:
+    writer = intake.writer
+    temp = writer.temp()
+    with disk.reporting(intake.archive.layout.home):
+        target = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, disk.PRIVATE)
+        try:
+            with contextlib.closing(PlainSink(target)) as sink:
+                names = ingest(source, sink, path, control)
+            if writer.claim(names.sha256, names.size):
+                disk.remove(temp)
+                return names, False
+            os.fchmod(target, disk.READ_ONLY)
+            disk.fsync(target)
+        finally:
+            os.close(target)
     writer.publish_blob(temp, names.sha256, names.size)
     return names, True

@@ -13,6 +13,7 @@ from outlast.model.events import FileDone, FileProblem, Planned
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import check_path
 from outlast.ops.add import store_file
+from outlast.ops.encoding import Intake
 from outlast.ops.ingest import ingest
 from outlast.ops.select import acceptable
 from outlast.sources.hfcache import CachedFile, CachedRevision, scan
@@ -167,7 +168,7 @@ class _Adoption:
             writer.publish_blob(temp, names.sha256, names.size)
             self.result.linked += names.size
             return
-        copied, _ = store_file(self._archive, writer, file.real, file.path, self._control)
+        copied, _ = store_file(Intake(self._archive, writer), file.real, file.path, self._control)
         if copied != names:
             raise _RefusedError("it changed while it was copied")
         self.result.copied += names.size

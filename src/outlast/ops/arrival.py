@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -189,8 +190,10 @@ class Arrival:
 
     # Judging the whole
 
-    def hash(self, cancel: Cancel) -> Names:
-        """Hashes the file in order while its pieces come in; returns once it is whole."""
+    def hash(self, cancel: Cancel, hashed: Callable[[int], None]) -> Names:
+        """Hashes the file in order while its pieces come in; returns once it is whole. `hashed` is
+        told how many bytes were.
+        """
         hasher = BlobHasher(self.entry.size, git=self.entry.git_sha1 is not None)
         buffer = memoryview(bytearray(merkle.PIECE))
         for index in range(self.count):
@@ -204,6 +207,7 @@ class Arrival:
             if index not in self._hashes:  # it was here before this run
                 self._hashes[index] = merkle.piece_hash(piece)
             hasher.update(piece, self._hashes[index])
+            hashed(hasher.hashed)
         return hasher.names()
 
     def liars(self) -> list[Lane]:

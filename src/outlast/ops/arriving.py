@@ -13,7 +13,7 @@ from outlast.ops.arrival import Arrival
 from outlast.ops.pool import DaemonPool
 from outlast.ops.pull import Crew, fetch_files
 from outlast.ops.scribe import Scribe
-from outlast.ops.transfer import SMALL
+from outlast.ops.work import SMALL
 from outlast.store import unverified
 
 _AT_ONCE = 6

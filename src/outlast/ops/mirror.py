@@ -32,7 +32,7 @@ from outlast.ops.lanes import SOURCE_FAULTS, Patience
 from outlast.ops.pool import DaemonPool
 from outlast.ops.pull import Crew, patiently, remember, seal, start_draft
 from outlast.ops.select import acceptable
-from outlast.ops.transfer import Wishes
+from outlast.ops.work import Wishes
 from outlast.sources.base import Listing, RemoteRef, Source
 from outlast.store import unverified
 from outlast.store.archive import Archive

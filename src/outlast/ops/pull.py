@@ -19,11 +19,14 @@ from outlast.model.errors import (
 from outlast.model.events import Note, Planned
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, Target, check_paths
+from outlast.ops.bases import Kinship, named_by, read_tags
+from outlast.ops.encoding import Intake
 from outlast.ops.lanes import SOURCE_FAULTS, Lane, Patience
 from outlast.ops.pool import interruptible
 from outlast.ops.scribe import Scribe
 from outlast.ops.select import Selection, acceptable
-from outlast.ops.transfer import Transfer, Watch, Wishes
+from outlast.ops.transfer import transfer
+from outlast.ops.work import RESERVE, Watch, Wishes, Work
 from outlast.sources.base import Listing, Source
 from outlast.store import disk
 from outlast.store.archive import MIN_PREFIX, Archive
@@ -33,8 +36,6 @@ from outlast.store.writer import Writer
 
 METADATA_PATIENCE = Patience(tries=4)
 _KIND_TIMEOUT = 10.0
-_RESERVE = 64 * 1024 * 1024
-"""Bytes left free on the disk, for manifests, the index and everybody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        return not self.to_fetch or self.fetch_bytes - self.resumed + _RESERVE <= self.free
+        return not self.to_fetch or self.fetch_bytes - self.resumed + RESERVE <= self.free
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,10 @@ def pull(
         sealed = _sealed(archive, plan)
         fetched: dict[str, int] = {}
         if sealed is None:
-            crew = Crew(archive, writer, sources, wishes, control)
+            crew = Crew(
+                *(archive, writer, sources, wishes, control),
+                named=read_tags(listing.facts.tags),
+            )
             fetched = _fetch(crew, plan)
             sealed = seal(archive, writer, plan.repo, plan.commit)
         digest, partial = sealed
@@ -225,6 +229,8 @@ class Crew:
     sources: Sequence[Source]
     wishes: Wishes
     control: Control
+    named: Sequence[RepoId] = ()
+    """The models that a source names as bases of what is fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,9 +298,8 @@ def fetch_files(
             fetched.append(known)
             scribe.note(known)
 
-    transfer = Transfer(
-        crew.archive,
-        crew.writer,
+    work = Work(
+        Intake(crew.archive, crew.writer, crew.wishes.forms, _kinship(crew, repo, commit)),
         (repo, commit),
         crew.sources,
         wishes=crew.wishes,
@@ -302,10 +307,19 @@ def fetch_files(
         done=done,
         watch=watch,
     )
-    errors = transfer.run([same[0] for same in twins.values()]) if entries else []
+    first = [same[0] for same in twins.values()]
+    errors = transfer(work, first, crew.wishes.connections) if first else []
     if errors:
         raise errors[0]
-    return Fetched(tuple(fetched), {lane.name: lane.received for lane in transfer.lanes})
+    return Fetched(tuple(fetched), {lane.name: lane.received for lane in work.lanes})
+
+
+def _kinship(crew: Crew, repo: RepoId, commit: GitOid) -> Kinship:
+    """What the files of a commit may lean on; a card that is here already is asked too."""
+    forms = crew.wishes.forms
+    draft = crew.archive.load(repo, commit) if forms.leans else None
+    named = [*crew.named, *(named_by(crew.archive, draft) if draft is not None else ())]
+    return Kinship(crew.archive, crew.writer, forms, repo, named)
 
 
 def seal(archive: Archive, writer: Writer, repo: RepoId, commit: GitOid) -> tuple[Digest, bool]:

@@ -1,0 +1,38 @@
+"""Small files: fetched in one request, verified in memory."""
+
+import time
+
+from outlast.codec.hashing import names_of
+from outlast.model.errors import IntegrityError
+from outlast.model.events import Progress
+from outlast.ops.encoding import put
+from outlast.ops.lanes import SOURCE_FAULTS, Lane
+from outlast.ops.work import Job, Work
+
+
+def fetch_small(work: Work, lane: Lane, job: Job) -> None:
+    entry, started = job.entry, time.monotonic()
+    if work.already_here(job):
+        return
+    try:
+        data = bytearray(entry.size)
+        if entry.size:
+            reader = work.ask(lane, entry, 0, entry.size)
+            try:
+                work.read(lane, reader, memoryview(data), entry)
+            finally:
+                reader.close()
+        names = names_of(data)
+        if (problem := entry.mismatch(names)) is not None:
+            raise IntegrityError(f"{lane.name} served wrong bytes as {entry.path}: {problem}")
+    except SOURCE_FAULTS as error:
+        with work.state:
+            job.started = False
+        work.blame(lane, entry, error, started)
+        return
+    with work.state:
+        lane.praise(entry.size)
+    work.emit(Progress(entry.path, entry.size, lane.name))
+    with work.storing_bytes():
+        put(work.intake, data, names)
+        work.finish(job, names)

@@ -1,0 +1,245 @@
+"""What the parts of a transfer share: its jobs, its lanes, and how a file ends."""
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from outlast.codec import merkle
+from outlast.model.control import Control
+from outlast.model.digest import Digest, GitOid, Names
+from outlast.model.errors import (
+    Cancelled,
+    CorruptError,
+    MalformedError,
+    NotArchivedError,
+    OutlastError,
+    UnreachableError,
+)
+from outlast.model.manifest import FileEntry
+from outlast.model.names import RepoId
+from outlast.ops.arrival import CHUNK, Arrival
+from outlast.ops.encoding import Intake
+from outlast.ops.forms import PLAIN, FormWishes
+from outlast.ops.ingest import hash_blob
+from outlast.ops.lanes import Lane, Patience
+from outlast.ops.pace import Pace
+from outlast.sources.base import RangeReader, Source
+from outlast.store import disk
+
+SMALL = CHUNK * merkle.PIECE
+"""Files up to this many bytes are fetched in one request and verified in memory."""
+IDLE = 0.5
+RESERVE = 64 * 1024 * 1024
+"""Bytes left free on the disk, for manifests, the index and everybody else."""
+_READ = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How to transfer: `connections` in all, over all sources; `rate` in bytes per second, or 0
+    for no limit; `forms`, in which form to keep what comes.
+    """
+
+    connections: int = 8
+    rate: int = 0
+    patience: Patience = field(default_factory=Patience)
+    forms: FormWishes = PLAIN
+
+
+class Job:
+    """A file to fetch, and where it stands."""
+
+    def __init__(self, entry: FileEntry) -> None:
+        self.entry = entry
+        self.small = entry.size <= SMALL
+        self.arrival: Arrival | None = None
+        self.started = False
+        self.done = False
+        self.error: OutlastError | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.done or self.error is not None
+
+    @property
+    def awaited(self) -> int:
+        """Bytes that are still to be written, at most."""
+        arrival = self.arrival
+        here = 0 if arrival is None else sum(arrival.partial.have) * merkle.PIECE
+        return max(0, self.entry.size - here)
+
+
+Done = Callable[[FileEntry], None]
+"""Told of each file once its blob is verified, durable and claimed by the writer."""
+Watch = Callable[[Arrival], None]
+"""Told of each larger file when its transfer starts, to follow its frontier."""
+
+
+class Work:
+    """The state of a transfer, guarded by `state`."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        what: tuple[RepoId, GitOid],
+        sources: Sequence[Source],
+        *,
+        wishes: Wishes,
+        control: Control,
+        done: Done,
+        watch: Watch | None = None,
+    ) -> None:
+        self.intake = intake
+        self.archive = intake.archive
+        self.writer = intake.writer
+        self._repo, self._commit = what
+        self.emit = control.emit
+        self.cancel = control.cancel
+        self.watch = watch
+        self._done = done
+        self._pace = Pace(wishes.rate) if wishes.rate else None
+        self.state = threading.Condition()
+        self.jobs: list[Job] = []
+        self.first_open = 0
+        self.unfinished = 0
+        self.crash: BaseException | None = None
+        self.stop = False
+        self._storing = 0
+        self.lanes = [Lane(source, wishes.patience, control.emit) for source in sources]
+
+    def end(self) -> None:
+        """Stops all work, and returns when nobody stores any more: the caller may close the writer
+        after this.
+        """
+        with self.state:
+            self.stop = True
+            self.state.notify_all()
+            for job in self.jobs:
+                if job.arrival is not None and not job.finished:
+                    job.arrival.fail(Cancelled("the transfer ended"))
+            while self._storing:
+                self.state.wait(IDLE)
+
+    def check(self) -> None:
+        """Raises :class:`Cancelled` once the work is over."""
+        self.cancel.check()
+        if self.stop:
+            raise Cancelled("the transfer ended")
+
+    def room(self) -> int:
+        """Bytes that are free on the disk beyond what the files of this transfer still take."""
+        with self.state:
+            awaited = sum(job.awaited for job in self.jobs if not job.finished)
+        return disk.free_bytes(self.archive.layout.home) - awaited - RESERVE
+
+    def spawn(self, work: Callable[..., None], *args: object) -> None:
+        # Daemons: one that waits for a stalled connection must not keep the process alive, and
+        # cannot harm, because a closed arrival accepts nothing.
+        threading.Thread(target=self.guard, args=(work, *args), daemon=True).start()
+
+    def guard(self, work: Callable[..., None], *args: object) -> None:
+        """Runs a thread's work; whatever it did not expect ends the whole transfer."""
+        try:
+            work(*args)
+        except Cancelled:
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised again by `run`, in the caller's thread
+            with self.state:
+                self.crash = self.crash or error
+                self.state.notify_all()
+
+    @contextlib.contextmanager
+    def storing_bytes(self) -> Iterator[None]:
+        """While somebody is in here, `run` does not return."""
+        with self.state:
+            if self.stop:
+                raise Cancelled("the transfer ended")
+            self._storing += 1
+        try:
+            yield
+        finally:
+            with self.state:
+                self._storing -= 1
+                self.state.notify_all()
+
+    def give_up_the_hopeless(self) -> None:
+        for job in itertools.islice(self.jobs, self.first_open, None):
+            if job.finished or any(lane.serves(job.entry.key) for lane in self.lanes):
+                continue
+            lost = [lane.lost for lane in self.lanes if lane.lost is not None]
+            fallback = NotArchivedError(f"no source has {job.entry.path!r}")
+            self.fail(job, next(iter(lost), fallback))
+
+    def fail(self, job: Job, error: OutlastError) -> None:
+        if not job.finished:
+            self.unfinished -= 1
+        job.error = job.error or error
+        if job.arrival is not None:
+            job.arrival.fail(error)
+        self.state.notify_all()
+
+    def ask(self, lane: Lane, entry: FileEntry, start: int, stop: int) -> RangeReader:
+        return lane.source.open(self._repo, self._commit, entry, start, stop)
+
+    def blame(self, lane: Lane, entry: FileEntry, error: OutlastError, started: float) -> None:
+        with self.state:
+            lane.blame(error, path=entry.path, key=entry.key, started=started)
+            self.give_up_the_hopeless()
+            self.state.notify_all()
+
+    def read(self, lane: Lane, reader: RangeReader, buffer: memoryview, entry: FileEntry) -> None:
+        """Fills `buffer`, or raises."""
+        while buffer:
+            self.cancel.check()
+            count = reader.readinto(buffer[:_READ])
+            if not count:
+                raise UnreachableError(f"{lane.name} closed {entry.path!r} early")
+            buffer = buffer[count:]
+            if self._pace is not None:
+                self._pace.take(count, self.cancel)
+
+    def finish(self, job: Job, names: Names) -> None:
+        self._done(job.entry.with_names(names))
+        self.close(job)
+
+    def close(self, job: Job) -> None:
+        with self.state:
+            if not job.finished:
+                self.unfinished -= 1
+            job.done = True
+            self.state.notify_all()
+
+    def already_here(self, job: Job) -> bool:
+        """Whether the bytes came into the archive otherwise, as by another process; then this
+        file is done.
+        """
+        entry = job.entry
+        known = self.archive.known(entry)
+        with self.storing_bytes():
+            if known is None and entry.sha256 is not None:
+                known = self.read_local(entry, entry.sha256)
+            if known is None or known.sha256 is None:
+                return False
+            if not self.writer.claim(known.sha256, known.size):
+                return False
+            self._done(known)
+            self.close(job)
+        return True
+
+    def read_local(self, entry: FileEntry, digest: Digest) -> FileEntry | None:
+        """`entry` with its merkle root, from a blob that no manifest describes yet. A damaged
+        blob is put away, so that the right bytes can take its place.
+        """
+        if not self.writer.claim(digest, entry.size):
+            return None
+        try:
+            with self.archive.open_blob(digest) as blob:
+                names = hash_blob(blob, self.cancel)
+            if entry.mismatch(names) is None:
+                return entry.with_names(names)
+        except (CorruptError, MalformedError):
+            pass
+        self.archive.put_blob_away(digest)
+        return None
