@@ -1,5 +1,6 @@
 """Decoding: any range of the blob that a capsule restores, and the check of all of it."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
@@ -94,21 +95,29 @@ class CapsuleReader:
             if fmt.leans(block.tag, block.base):
                 self._restore_from_base(block, payload, out)
             else:
-                self._restore(block, payload, None, out)
+                self._restore(block, payload, out)
 
     def _restore_from_base(self, block: Block, payload: memoryview, out: memoryview) -> None:
-        with window(self._base(block.base), block.base_offset, block.length) as base:
-            self._restore(block, payload[fmt.RESTORED_BYTES :], base, out)
+        # The payload is as it was written: what does not fit now is the base.
+        with (
+            window(self._base(block.base), block.base_offset, block.length) as base,
+            contextlib.suppress(kernels.DamagedError),
+        ):
+            self._decode(block, payload[fmt.RESTORED_BYTES :], base, out)
         if fmt.checksum(out) != payload[: fmt.RESTORED_BYTES]:
             raise CorruptError(f"{self._where(block)}, or the base that it leans on, is damaged")
 
-    def _restore(
-        self, block: Block, payload: memoryview, base: memoryview | None, out: memoryview
-    ) -> None:
+    def _restore(self, block: Block, payload: memoryview, out: memoryview) -> None:
         try:
-            kernels.decode_block(workspace(), block.kind, block.tag, payload, base, out)
+            self._decode(block, payload, None, out)
         except kernels.DamagedError as error:
             raise MalformedError(f"{self._where(block)}: {error}") from error
+
+    @staticmethod
+    def _decode(
+        block: Block, payload: memoryview, base: memoryview | None, out: memoryview
+    ) -> None:
+        kernels.decode_block(workspace(), block.kind, block.tag, payload, base, out)
 
     def _where(self, block: Block) -> str:
         return f"block {block.number} of the capsule of {self.sha256}"
