@@ -16,7 +16,7 @@ from outlast.sources.settings import HttpSettings, origin
 
 PUBLIC_HUB = "https://huggingface.co"
 _FILE_LIMIT = 1024 * 1024
-_KEYS = {"home", "from", "connections", "limit-rate", "tokens"}
+_KEYS = {"home", "from", "connections", "limit-rate", "tokens", "working-copies"}
 _TOKEN_LIMIT = 1000
 
 
@@ -34,6 +34,8 @@ class Config:
     hub: str
     tokens: Mapping[str, str]
     simd: str | None
+    working_copies: int | None
+    """Bytes of disk for working copies of capsules; None: as the disk suggests."""
 
     def http(self) -> HttpSettings:
         """How to reach the outside, with the proxies of the environment (and of the system)."""
@@ -73,6 +75,7 @@ def load_config(environ: Mapping[str, str], home: str | None = None) -> Config:
         hub_token=_hub_token(environ, hf_home),
         hub=hub,
         tokens=_tokens(settings),
+        working_copies=_size(settings, "working-copies"),
         simd=environ.get("OUTLAST_SIMD") or None,
     )
 
@@ -158,6 +161,10 @@ def _positive(settings: Mapping[str, Any], key: str, default: int) -> int:
     return value
 
 
+def _size(settings: Mapping[str, Any], key: str) -> int | None:
+    return parse_size(str(settings[key])) if key in settings else None
+
+
 def _tokens(settings: Mapping[str, Any]) -> dict[str, str]:
     tokens = settings.get("tokens", {})
     if not isinstance(tokens, dict):
@@ -182,20 +189,34 @@ def _hub_token(environ: Mapping[str, str], hf_home: Path) -> str | None:
 
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_UNITS |= {"t": 10**12, "ti": 2**40}
 
 
 def parse_rate(text: str) -> int:
     """``10M``, ``500k``, ``1.5MiB``: bytes (per second). 0 means no limit."""
-    lowered = text.strip().lower().removesuffix("/s").removesuffix("b")
-    number = lowered.rstrip("kmgi")
-    unit = _UNITS.get(lowered[len(number) :])
-    try:
-        value = float(number)
-    except ValueError:
-        value = -1.0
-    if unit is None or not 0 <= value < 1e12:
+    value = _bytes(text.strip().lower().removesuffix("/s"), 1e12)
+    if value is None:
         raise BadConfigError(f"not a rate: {text!r}", hint="write it like 500k, 10M or 1.5MiB")
-    return int(value * unit)
+    return value
+
+
+def parse_size(text: str) -> int:
+    """``50GB``, ``1.5TiB``: bytes."""
+    value = _bytes(text.strip().lower(), 1e18)
+    if value is None:
+        raise BadConfigError(f"not a size: {text!r}", hint="write it like 500MB, 50GB or 1.5TiB")
+    return value
+
+
+def _bytes(text: str, limit: float) -> int | None:
+    text = text.removesuffix("b")
+    number = text.rstrip("kmgti")
+    unit = _UNITS.get(text[len(number) :])
+    try:
+        value = float(number) * (unit or 0)
+    except ValueError:
+        return None
+    return int(value) if unit is not None and 0 <= value < limit else None
 
 
 def environment() -> Mapping[str, str]:

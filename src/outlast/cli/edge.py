@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from outlast.cli.config import Config, environment, load_config
+from outlast.cli.config import Config, environment, load_config, parse_size
 from outlast.cli.render import Screen, print_json
 from outlast.model.cancel import Cancel
 from outlast.model.control import Control
@@ -63,6 +63,24 @@ def common(command: F) -> F:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+class SizeType(click.ParamType[int]):
+    """``50GB``: bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        del param, ctx
+        return value if isinstance(value, int) else parse_size(str(value))
+
+
+budget_option = click.option(
+    "--budget",
+    type=SizeType(),
+    metavar="SIZE",
+    help="Room for working copies of capsules, as 50GB",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from outlast.cli.edge import TARGET, common, session
+from outlast.cli.edge import TARGET, budget_option, common, session
 from outlast.cli.render import print_json
 from outlast.model.names import Target
 from outlast.ops import link as ops
@@ -21,12 +21,14 @@ Examples:
 @click.argument("target", type=TARGET)
 @click.option("--cache", type=click.Path(path_type=Path), help="Lay it out in this HF cache")
 @click.option("--folder", type=click.Path(path_type=Path), help="Lay it out in this plain folder")
+@budget_option
 @common
 def link(
     target: Target,
     *,
     cache: Path | None,
     folder: Path | None,
+    budget: int | None,
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -35,6 +37,9 @@ def link(
 
     Programs then find it with HF_HUB_CACHE and HF_HUB_OFFLINE=1, or by path: no server, no second
     copy. Without options both are made below the archive's own 'links' folder.
+
+    Of files that are held as capsules, working copies are made first; 'docs/guide/configuration.md'
+    says how much room they take.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         links = archive.layout.links
@@ -45,6 +50,8 @@ def link(
             target,
             cache=cache.absolute() if cache else None,
             folder=folder.absolute() if folder else None,
+            budget=run.config.working_copies if budget is None else budget,
+            control=run.control,
         )
     if as_json:
         print_json(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from outlast.cli.edge import TARGET, Session, common, host_and_port, session
+from outlast.cli.edge import TARGET, Session, budget_option, common, host_and_port, session
 from outlast.cli.render import human_size, print_json
 from outlast.engines.base import ChatMessage, Delta, Engine, Sampling, Usage
 from outlast.engines.choose import LLAMA, TRANSFORMERS
@@ -43,6 +43,7 @@ def _engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--context", type=int, help="Tokens that the model keeps in mind"),
         click.option("--threads", type=int, help="CPU threads"),
         click.option("--gpu-layers", type=int, help="Layers to put on the GPU"),
+        budget_option,
         click.option("--recheck", is_flag=True, help="Hash the files even if they did not change"),
         click.option("--verbose", is_flag=True, help="Show the engine's own log on stderr"),
     )
@@ -91,27 +92,29 @@ def run(
     names = ("max_tokens", "temperature", "top_p", "seed")
     sampling = Sampling(**{name: options.pop(name) for name in names})
     with session(home, as_json=as_json, quiet=quiet) as call, call.archive() as archive:
-        prepared = ops.prepare(
+        budget = options["budget"]
+        with ops.prepare(
             archive,
             target,
             wanted=options["wanted"],
             engine=options["engine"],
             recheck=options["recheck"],
+            budget=call.config.working_copies if budget is None else budget,
             control=call.control,
-        )
-        choice = prepared.choice
-        call.say(f"{choice.why} ({human_size(choice.size)}, {choice.engine})")
-        if api is not None:
-            host, port = host_and_port(api, _API_PORT)
-            service = Service(host, port, str(target.repo), _key(api_key_file))
-            _serve(call, prepared, service, _llama_options(options))
-            return
-        with _open(call, prepared, options) as engine:
-            chat = _Chat(call, engine, sampling, system)
-            if prompt or not sys.stdin.isatty():
-                chat.once(" ".join(_with_stdin(prompt or ("-",))))
-            else:
-                chat.loop()
+        ) as prepared:
+            choice = prepared.choice
+            call.say(f"{choice.why} ({human_size(choice.size)}, {choice.engine})")
+            if api is not None:
+                host, port = host_and_port(api, _API_PORT)
+                service = Service(host, port, str(target.repo), _key(api_key_file))
+                _serve(call, prepared, service, _llama_options(options))
+                return
+            with _open(call, prepared, options) as engine:
+                chat = _Chat(call, engine, sampling, system)
+                if prompt or not sys.stdin.isatty():
+                    chat.once(" ".join(_with_stdin(prompt or ("-",))))
+                else:
+                    chat.loop()
 
 
 def _with_stdin(words: tuple[str, ...]) -> list[str]:

@@ -52,7 +52,7 @@ class _Socket:
     def is_gone(self) -> bool:
         return self._broken or self._transport.is_closing()
 
-    def write(self, data: memoryview) -> int:
+    def _write(self, data: memoryview) -> int:
         """How much the kernel took; 0 for now, or because the client is gone."""
         try:
             return os.write(self._fd, data)
@@ -62,23 +62,53 @@ class _Socket:
             self._broken = True
             return 0
 
+    async def send(self, data: memoryview, patience: float) -> int:
+        """How much of `data` went out: all, unless the client is gone, or took nothing for
+        `patience` seconds. One system call a wake-up, so that clients share the loop.
+        """
+        total, data = len(data), data[self._write(data) :]
+        if not data:
+            await asyncio.sleep(0)
+            return total
+        done: asyncio.Future[None] = self._loop.create_future()
+        progress = self._loop.time()
+        watch: asyncio.TimerHandle
+
+        def ready() -> None:
+            nonlocal data, progress
+            data, progress = data[self._write(data) :], self._loop.time()
+            if (not data or self.is_gone) and not done.done():
+                done.set_result(None)
+
+        def check() -> None:
+            nonlocal watch
+            quiet = self._loop.time() - progress
+            if quiet < patience and not self.is_gone:
+                watch = self._loop.call_later(patience - quiet, check)
+            elif not done.done():
+                done.set_result(None)
+
+        watch = self._loop.call_later(patience, check)
+        self._loop.add_writer(self._fd, ready)
+        try:
+            await done
+        finally:
+            watch.cancel()
+            self._loop.remove_writer(self._fd)
+        return total - len(data)
+
     async def wait(self, seconds: float) -> bool:
         """Waits until the kernel would take more; False where it does not within `seconds`."""
-        ready: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_writer(self._fd, _settle, ready)
+        ready = asyncio.Event()
+        self._loop.add_writer(self._fd, ready.set)
         try:
             async with asyncio.timeout(seconds):
-                await ready
+                await ready.wait()
         except TimeoutError:
             return False
         finally:
             self._loop.remove_writer(self._fd)
         return True
-
-
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
 
 
 class _Sending:
@@ -115,7 +145,10 @@ class _Sending:
             data = await slot.data()
             offset = slot.block.offset
             part = data[self._position - offset : self._stop - offset]
-            if not await self._send(part) and not self._socket.is_gone:
+            count = await self._socket.send(part, self._patience)
+            self._position += count
+            self._sent(count)
+            if count < len(part) and not self._socket.is_gone:
                 # It is slow: others may have the memory, and it gets its block again later.
                 self._let_go()
                 if not await self._socket.wait(max(0.0, stall - self._patience)):
@@ -141,17 +174,3 @@ class _Sending:
             self._pinned.append(slot)
             bytes_ahead += slot.block.length
         return self._pinned[0]
-
-    async def _send(self, part: memoryview) -> bool:
-        """Sends `part`; False where the client took nothing for a while, or is gone."""
-        while True:
-            count = self._socket.write(part)
-            if count:
-                self._position += count
-                self._sent(count)
-                part = part[count:]
-            if not part:
-                await asyncio.sleep(0)  # clients share the loop
-                return True
-            if self._socket.is_gone or not await self._socket.wait(self._patience):
-                return False

@@ -7,14 +7,16 @@ works with HF_HUB_OFFLINE=1 and no server; and a plain folder with the files und
 import errno
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from outlast.model.control import Control
 from outlast.model.errors import NotArchivedError, StorageError
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, Target
+from outlast.ops.working import Working
 from outlast.store import disk
 from outlast.store.archive import Archive
 
@@ -29,8 +31,17 @@ class Linked:
     folder: Path | None
 
 
-def link(archive: Archive, target: Target, *, cache: Path | None, folder: Path | None) -> Linked:
-    """Lays out the files of `target` that are here, in `cache`, in `folder`, or both.
+def link(
+    archive: Archive,
+    target: Target,
+    *,
+    cache: Path | None,
+    folder: Path | None,
+    budget: int | None = None,
+    control: Control | None = None,
+) -> Linked:
+    """Lays out the files of `target` that are here, in `cache`, in `folder`, or both. Working
+    copies are made of what is held as capsules; together they have at most `budget` bytes.
 
     Existing files are left alone where they are already the right ones, and replaced where they
     are links of ours; anything else is an error.
@@ -41,13 +52,24 @@ def link(archive: Archive, target: Target, *, cache: Path | None, folder: Path |
         raise NotArchivedError(f"no file of {target} is here")
     refs = [r.name for r in archive.refs.list(target.repo) if r.commit == revision.id]
     snapshot = None
-    with disk.reporting(cache or folder or archive.layout.home):
-        if cache is not None:
-            snapshot = _lay_out_cache(archive, revision, entries, refs, cache)
-        if folder is not None:
-            for entry in entries:
-                _place(archive, entry, folder / entry.path)
+    with Working(archive, budget, control or Control()) as working:
+        working.prepare(entries)
+        with disk.reporting(cache or folder or archive.layout.home):
+            if cache is not None:
+                snapshot = _lay_out_cache(working, revision, entries, refs, cache)
+            if folder is not None:
+                lay_out(working, entries, folder)
     return Linked(revision, cache, snapshot, folder)
+
+
+def lay_out(
+    working: Working, entries: Iterable[FileEntry], folder: Path, *, hold: bool = True
+) -> None:
+    """Makes `folder` a folder of the files, which `working` must have prepared. Without `hold`
+    working copies may go although they are linked.
+    """
+    for entry in entries:
+        _place(working, entry, folder / entry.path, hold=hold)
 
 
 def cache_folder(repo: RepoId) -> str:
@@ -56,13 +78,13 @@ def cache_folder(repo: RepoId) -> str:
 
 
 def _lay_out_cache(
-    archive: Archive, revision: Revision, entries: list[FileEntry], refs: list[str], cache: Path
+    working: Working, revision: Revision, entries: list[FileEntry], refs: list[str], cache: Path
 ) -> Path:
     root = cache / cache_folder(revision.repo)
     snapshot = root / "snapshots" / revision.id.hex
     for entry in entries:
         blob = root / "blobs" / entry.etag
-        _place(archive, entry, blob)
+        _place(working, entry, blob)
         name = snapshot / entry.path
         name.parent.mkdir(parents=True, exist_ok=True)
         _replace(name, partial(os.symlink, os.path.relpath(blob, name.parent)))
@@ -73,11 +95,9 @@ def _lay_out_cache(
     return snapshot
 
 
-def _place(archive: Archive, entry: FileEntry, path: Path) -> None:
+def _place(working: Working, entry: FileEntry, path: Path, *, hold: bool = True) -> None:
     """Makes `path` a name of the blob: a hard link, or a symbolic one to another file system."""
-    if entry.sha256 is None:
-        raise NotArchivedError(f"{entry.path!r} is not in the archive")
-    blob = archive.path(entry.sha256)
+    blob = working.path(entry)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and os.path.samefile(path, blob):
         return
@@ -85,12 +105,16 @@ def _place(archive: Archive, entry: FileEntry, path: Path) -> None:
         raise StorageError(f"{path} exists and is not ours", hint="name an empty folder")
 
     def make(temp: str) -> None:
+        if working.is_copy(entry) and not hold:
+            os.symlink(blob.resolve(), temp)
+            return
         try:
             os.link(blob, temp)
         except OSError as error:
             if error.errno not in {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP}:
                 raise
             os.symlink(blob.resolve(), temp)
+            working.linked(entry, path)
 
     _replace(path, make)
 

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from outlast.engines.choose import TRANSFORMERS, Choice, choose
 from outlast.model.control import Control
@@ -12,7 +14,8 @@ from outlast.model.events import Planned
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import Target
 from outlast.ops.ingest import ingest
-from outlast.ops.link import link
+from outlast.ops.link import lay_out
+from outlast.ops.working import Working
 from outlast.store import disk
 from outlast.store.archive import Archive
 
@@ -20,13 +23,26 @@ from outlast.store.archive import Archive
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A model that is ready for an engine: `paths` are its files in the order of the choice (for
-    llama.cpp), `folder` is where they lie under their own names (for transformers).
+    llama.cpp), `folder` is where they lie under their own names (for transformers). The files stay
+    until it is closed.
     """
 
     revision: Revision
     choice: Choice
     paths: tuple[Path, ...]
     folder: Path | None
+    working: Working
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.working.close()
 
 
 def prepare(
@@ -36,25 +52,44 @@ def prepare(
     wanted: str | None,
     engine: str | None,
     recheck: bool,
+    budget: int | None = None,
     control: Control,
 ) -> Prepared:
     """Picks the files of `target` to run (`wanted` names one, or is a glob) and makes sure that
     they are what they were when they were archived. A file that was hashed before and whose inode
-    has not changed is not read again, unless `recheck`.
+    has not changed is not read again, unless `recheck`. Working copies, of which all together have
+    at most `budget` bytes, are made of what is held as capsules. Close what it returns.
     """
     revision = archive.revision(target.repo, target.ref)
     here = {e.path: e for e in revision.files if archive.holds(e)}
     _refuse_missing(revision, here, wanted)
     choice = choose([(path, e.size) for path, e in here.items()], wanted, engine)
     entries = [here[path] for path in choice.files]
-    _check(archive, entries, recheck=recheck, control=control)
-    folder = None
-    if choice.engine == TRANSFORMERS:
-        root = archive.layout.links / "run" / f"{revision.repo}" / revision.id.hex
-        link(archive, Target(target.repo, revision.id.hex), cache=None, folder=root)
-        folder = root / choice.folder
-    paths = tuple(archive.path(entry.sha256) for entry in entries if entry.sha256 is not None)
-    return Prepared(revision, choice, paths, folder)
+    working = Working(archive, budget, control)
+    try:
+        working.prepare(entries)
+        _check(archive, working, entries, recheck=recheck, control=control)
+        folder = None
+        if choice.engine == TRANSFORMERS:
+            folder = _folder(archive, working, revision, entries) / choice.folder
+        paths = tuple(working.path(entry) for entry in entries if entry.sha256 is not None)
+    except BaseException:
+        working.close()
+        raise
+    return Prepared(revision, choice, paths, folder, working)
+
+
+def _folder(
+    archive: Archive, working: Working, revision: Revision, entries: list[FileEntry]
+) -> Path:
+    """A folder of the revision: `entries`, and of the other files those that are plain."""
+    root = archive.layout.links / "run" / f"{revision.repo}" / revision.id.hex
+    plain = [e for e in revision.files if e.sha256 and archive.forms.plain_size(e.sha256) == e.size]
+    working.prepare(plain)
+    # Copies are linked symbolically: a run must not keep them for ever.
+    with disk.reporting(root):
+        lay_out(working, {e.path: e for e in (*plain, *entries)}.values(), root, hold=False)
+    return root
 
 
 def _refuse_missing(revision: Revision, here: dict[str, FileEntry], wanted: str | None) -> None:
@@ -70,26 +105,41 @@ def _refuse_missing(revision: Revision, here: dict[str, FileEntry], wanted: str 
 
 
 def _check(
-    archive: Archive, entries: Iterable[FileEntry], *, recheck: bool, control: Control
+    archive: Archive,
+    working: Working,
+    entries: Iterable[FileEntry],
+    *,
+    recheck: bool,
+    control: Control,
 ) -> None:
     todo = []
     for entry in entries:
         if entry.sha256 is None:
             continue
-        path = archive.path(entry.sha256)
+        path = working.path(entry)
         if recheck or not archive.index.is_checked(entry.sha256, path.stat()):
-            todo.append((entry, path))
+            todo.append(entry)
     if todo:
-        total = sum(entry.size for entry, _ in todo)
-        control.emit(Planned("check", todo[0][0].path, len(todo), total))
-    for entry, path in todo:
-        with disk.reporting(path):
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            names = ingest(fd, None, entry.path, control)
-            stat = os.fstat(fd)
-        finally:
-            os.close(fd)
-        if entry.sha256 is None or names.sha256 != entry.sha256:
-            raise CorruptError(f"{entry.path} is damaged: its sha256 is {names.sha256.short}…")
-        archive.index.note_checked(entry.sha256, stat)
+        control.emit(Planned("check", todo[0].path, len(todo), sum(e.size for e in todo)))
+    for entry in todo:
+        problem = _damage(archive, working.path(entry), entry, control)
+        if problem and working.is_copy(entry):
+            working.drop(entry)
+            working.prepare([entry])  # verified while it is made
+        elif problem:
+            raise CorruptError(problem)
+
+
+def _damage(archive: Archive, path: Path, entry: FileEntry, control: Control) -> str:
+    """What is wrong with the file of an entry; empty where nothing is."""
+    with disk.reporting(path):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        names = ingest(fd, None, entry.path, control)
+        stat = os.fstat(fd)
+    finally:
+        os.close(fd)
+    if entry.sha256 is None or names.sha256 != entry.sha256:
+        return f"{entry.path} is damaged: its sha256 is {names.sha256.short}…"
+    archive.index.note_checked(entry.sha256, stat)
+    return ""

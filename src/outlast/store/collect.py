@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlast.model.digest import Digest
-from outlast.store import disk
+from outlast.store import copies, disk
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.forms import StoredForm
 from outlast.store.writer import claimed, orphans, sweep
@@ -14,8 +14,8 @@ from outlast.store.writer import claimed, orphans, sweep
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Something that can go: a ``blob``, a ``capsule``, a ``partial`` download, or ``tmp`` of a
-    dead process. `size` is in bytes.
+    """Something that can go: a ``blob``, a ``capsule``, a working ``copy``, a ``partial``
+    download, or ``tmp`` of a dead process. `size` is in bytes.
     """
 
     what: str
@@ -40,6 +40,8 @@ def collect(
         keep = used | awaited | claimed(archive.layout)
         yield from _blobs(archive, keep, kept, dry_run=dry_run)
         yield from _partials(archive, awaited - used, dry_run=dry_run)
+        for name, size in copies.garbage(layout, keep, dry_run=dry_run):
+            yield Garbage("copy", name, size)
         dead = orphans(archive.layout) if dry_run else sweep(archive.layout)
         if dead:
             yield Garbage("tmp", f"{dead} folders of dead processes", 0)

@@ -44,6 +44,10 @@ class Layout:
         return self.home / "capsules"
 
     @property
+    def copies(self) -> Path:
+        return self.home / "copies"
+
+    @property
     def manifests(self) -> Path:
         return self.home / "manifests"
 
@@ -80,6 +84,9 @@ class Layout:
 
     def capsule(self, digest: Digest) -> Path:
         return self.capsules / digest.hex[:2] / f"{digest.hex}{CAPSULE_SUFFIX}"
+
+    def copy(self, digest: Digest) -> Path:
+        return self.copies / digest.hex[:2] / digest.hex
 
     def manifest(self, digest: Digest) -> Path:
         return self.manifests / f"{digest}.json"
