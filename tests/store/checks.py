@@ -7,11 +7,15 @@ from outlast.model.digest import GitOid
 from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId
 from outlast.store.archive import Archive
+from outlast.store.forms import Form
+from tests.store import weights
 from tests.store.build import entry_of
 from tests.store.model import Key, Model, key_of
 
 BIG = bytes(range(256)) * 8192 + b"tail"
-CONTENTS = [b"", b"x", b"config", bytes(range(256)) * 65, b"tensor" * 5000, BIG]
+MODEL = weights.model(1)
+TUNED = weights.tuned(MODEL, 2)
+CONTENTS = [b"", b"x", b"config", bytes(range(256)) * 65, b"tensor" * 5000, BIG, MODEL, TUNED]
 ENTRIES = [entry_of("-", data) for data in CONTENTS]
 DATA_OF = {entry.key: data for entry, data in zip(ENTRIES, CONTENTS, strict=True)}
 PATHS = ["config.json", "model.safetensors", "sub/a.txt", "sub/é.txt"]
@@ -29,6 +33,9 @@ def check_answers(archive: Archive, model: Model) -> None:
         if entry.key in model.blobs:
             with archive.open(entry.sha256) as file:
                 assert file.read() == data
+            form = archive.form_of(entry.sha256)
+            assert (form.form is Form.PLAIN) == (entry.key in model.plain())
+            assert tuple(base.sha256.hex for base in form.bases) == model.leans_on(entry.key)
     summaries = [s for s in archive.summaries() if s.digest is not None]
     drafts = [s for s in archive.summaries() if s.digest is None]
     complete = {d for d, r in model.manifests.items() if key_of(r) not in model.drafts}

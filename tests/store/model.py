@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from outlast.model.digest import GitOid
+from outlast.codec.memory import InMemory
+from outlast.codec.reader import CapsuleReader
+from outlast.model.digest import Digest, GitOid
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId
 
@@ -33,9 +35,14 @@ class Draft:
 
 @dataclass(slots=True)
 class Model:
-    """The dictionary model. Blobs and manifests are named by hex digests."""
+    """The dictionary model. Blobs and manifests are named by hex digests. A blob of `capsules` is
+    held as one that leans on these others, and beside that plain where it is one of `doubled`;
+    every other is plain.
+    """
 
     blobs: dict[str, int] = field(default_factory=dict)
+    capsules: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    doubled: set[str] = field(default_factory=set)
     manifests: dict[str, Revision] = field(default_factory=dict)
     drafts: dict[Key, Draft] = field(default_factory=dict)
     refs: dict[tuple[RepoId, str], GitOid] = field(default_factory=dict)
@@ -104,9 +111,65 @@ class Model:
         waits = {e.key for draft in self.drafts.values() for e in draft.missing()}
         return waits - self.used()
 
-    def garbage(self) -> set[str]:
-        """The blobs that can go when nobody claims them."""
-        return set(self.blobs) - self.used() - self.awaited()
+    def live(self, claims: Iterable[str] = ()) -> set[str]:
+        """The blobs that stay: what is referred to or claimed, and what that leans on."""
+        found: set[str] = set()
+        todo = [*self.used(), *self.awaited(), *claims]
+        while todo:
+            key = todo.pop()
+            if key not in found:
+                found.add(key)
+                todo.extend(self.leans_on(key))
+        return found
+
+    def garbage(self, claims: Iterable[str] = ()) -> set[tuple[str, str]]:
+        """The files of blobs that can go."""
+        live = self.live(claims)
+        plain = {("blob", key) for key in self.plain() if key not in live}
+        return plain | {
+            ("capsule", key) for key in self.capsules if key not in live or key in self.doubled
+        }
+
+    def drop(self, what: str, key: str) -> None:
+        """A file of a blob goes."""
+        if what == "capsule":
+            del self.capsules[key]
+            if key not in self.doubled:
+                del self.blobs[key]
+            self.doubled.discard(key)
+        elif key in self.doubled:
+            self.doubled.discard(key)
+        else:
+            del self.blobs[key]
+
+    # Forms
+
+    def plain(self) -> set[str]:
+        return {key for key in self.blobs if key not in self.capsules or key in self.doubled}
+
+    def leans_on(self, key: str) -> tuple[str, ...]:
+        return () if key in self.doubled else self.capsules.get(key, ())
+
+    def may_lean(self, key: str, base: str) -> bool:
+        """Whether the capsule of a blob may lean on another: chains have two links at most."""
+        return base in self.blobs and 1 + self._below(base, key) + self._above(key, 3) <= 2
+
+    def _below(self, key: str, top: str) -> int:
+        if key == top:
+            return 99
+        return max((1 + self._below(base, top) for base in self.leans_on(key)), default=0)
+
+    def _above(self, key: str, limit: int) -> int:
+        found = [other for other in self.capsules if key in self.leans_on(other)] if limit else []
+        return max((1 + self._above(other, limit - 1) for other in found), default=0)
+
+    def pack(self, key: str, bases: tuple[str, ...]) -> None:
+        self.capsules[key] = bases
+        self.doubled.discard(key)
+
+    def unpack(self, key: str) -> None:
+        self.capsules.pop(key, None)
+        self.doubled.discard(key)
 
     # Comparing
 
@@ -118,6 +181,8 @@ class Model:
 
     def _facts(self) -> Iterator[Fact]:
         yield from (("blob", *item) for item in self.blobs.items())
+        yield from (("capsule", *item) for item in self.capsules.items())
+        yield from (("plain", key) for key in self.plain())
         yield from (("manifest", digest) for digest in self.manifests)
         for name, pieces in self.partials.items():
             yield ("partial", name)
@@ -155,6 +220,15 @@ class Model:
             assert path.parent.name == path.name[:2]
             assert stat.S_IMODE(path.stat().st_mode) == 0o444
             model.blobs[path.name] = path.stat().st_size
+        for path in (home / "capsules").glob("*/*"):
+            assert path.parent.name == path.name[:2]
+            assert stat.S_IMODE(path.stat().st_mode) == 0o444
+            data, bases = _restored(home, path.name[:64])
+            assert path.name == f"{hashlib.sha256(data).hexdigest()}.olc"
+            if path.name[:64] in model.blobs:
+                model.doubled.add(path.name[:64])
+            model.blobs[path.name[:64]] = len(data)
+            model.capsules[path.name[:64]] = bases
         for path in (home / "manifests").iterdir():
             data = path.read_bytes()
             assert hashlib.sha256(data).hexdigest() + ".json" == path.name
@@ -171,6 +245,20 @@ class Model:
         for path in (home / "partial").iterdir():
             model.partials[path.stem] = _read_journal(path)
         return model
+
+
+def _restored(home: Path, key: str) -> tuple[bytes, tuple[str, ...]]:
+    """What a capsule restores, and what it leans on, which must be there."""
+
+    def find(digest: Digest) -> InMemory:
+        plain = home / "blobs" / digest.hex[:2] / digest.hex
+        return InMemory(plain.read_bytes() if plain.exists() else _restored(home, digest.hex)[0])
+
+    capsule = (home / "capsules" / key[:2] / f"{key}.olc").read_bytes()
+    reader = CapsuleReader(InMemory(capsule), find)
+    data = bytearray(reader.size)
+    reader.readinto(0, memoryview(data))
+    return bytes(data), tuple(base.sha256.hex for base in reader.directory.bases)
 
 
 def says_all_of(one: Revision, other: Revision) -> bool:

@@ -23,12 +23,14 @@ from hypothesis.stateful import (
 from outlast.codec import merkle
 from outlast.codec.hashing import names_of
 from outlast.model.digest import Digest, GitOid
+from outlast.model.errors import TooDeepError
 from outlast.model.manifest import Revision
 from outlast.model.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.refs import About, Ref
 from outlast.store.writer import Writer
+from tests.store import weights
 from tests.store.build import entry_of
 from tests.store.checks import (
     COMMITS,
@@ -192,6 +194,92 @@ class StoreMachine(RuleBasedStateMachine):
 
         self.act(fuse, do, lambda after: void(after.partials.pop(key)))
 
+    # Rules about forms
+
+    @precondition(lambda self: self.model.blobs)
+    @rule(data=st.data(), number=st.integers(0, 2), lean=st.booleans(), fuse=fuses)
+    def pack(
+        self, data: st.DataObject, number: int, lean: bool, fuse: tuple[int | None, When]
+    ) -> None:
+        """A capsule takes the place of what holds a blob, if it may lean on what it does."""
+        here = sorted(self.model.blobs)
+        key = data.draw(st.sampled_from(here))
+        bases = (data.draw(st.sampled_from(here)),) if lean else ()
+        allowed = all(self.model.may_lean(key, base) for base in bases)
+        writer, claims = self.writer(number)
+
+        def do() -> None:
+            for each in (key, *bases):
+                assert writer.claim(Digest(each), self.model.blobs[each])
+                claims.add(each)
+            try:
+                assert weights.pack(self.archive, writer, Digest(key), *map(Digest, bases))
+            except TooDeepError:
+                assert not allowed
+            else:
+                assert allowed
+
+        self.act(fuse, do, lambda after: after.pack(key, bases) if allowed else None)
+
+    @rule(number=st.integers(0, 2), content=contents, base=st.none() | contents, fuse=fuses)
+    def put_capsule(
+        self, number: int, content: int, base: int | None, fuse: tuple[int | None, When]
+    ) -> None:
+        """A capsule of new bytes arrives, on what is here."""
+        entry = ENTRIES[content]
+        bases = () if base is None else (ENTRIES[base].key,)
+        if not all(each in self.model.blobs for each in bases):
+            return
+        here = entry.key in self.model.blobs
+        allowed = here or all(self.model.may_lean(entry.key, each) for each in bases)
+        writer, claims = self.writer(number)
+
+        def do() -> None:
+            for each in bases:
+                assert writer.claim(Digest(each), self.model.blobs[each])
+                claims.add(each)
+            names = map(Digest, bases)
+            with weights.encoded_bytes(self.archive, writer, CONTENTS[content], *names) as new:
+                claims.add(entry.key)
+                try:
+                    assert new.publish(Digest(entry.key)) == (not here)
+                except TooDeepError:
+                    assert not allowed
+
+        def means(after: Model) -> None:
+            if allowed and not here:
+                after.blobs[entry.key] = entry.size
+                after.pack(entry.key, bases)
+
+        self.act(fuse, do, means)
+
+    @precondition(lambda self: self.model.blobs)
+    @rule(data=st.data(), number=st.integers(0, 2), fuse=fuses)
+    def unpack(self, data: st.DataObject, number: int, fuse: tuple[int | None, When]) -> None:
+        key = data.draw(st.sampled_from(sorted(self.model.blobs)))
+        writer, claims = self.writer(number)
+
+        def do() -> None:
+            claims.add(key)
+            weights.unpack(self.archive, writer, Digest(key))
+
+        self.act(fuse, do, lambda after: after.unpack(key))
+
+    @precondition(lambda self: self.model.doubled)
+    @rule(data=st.data(), number=st.integers(0, 2), fuse=fuses)
+    def settle(self, data: st.DataObject, number: int, fuse: tuple[int | None, When]) -> None:
+        """What a crash left in both forms is packed to the end, if it may still lean."""
+        key = data.draw(st.sampled_from(sorted(self.model.doubled)))
+        bases = self.model.capsules[key]
+        allowed = all(self.model.may_lean(key, base) for base in bases)
+        writer, _ = self.writer(number)
+
+        def do() -> None:
+            assert writer.settle(Digest(key)) == (self.model.blobs[key] if allowed else 0)
+
+        # An empty blob frees nothing, but it is settled.
+        self.act(fuse, do, lambda after: after.pack(key, bases) if allowed else None)
+
     # Rules about revisions
 
     @rule(
@@ -345,9 +433,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     def garbage(self) -> set[tuple[str, str]]:
         claims = {key for _, held in self.writers for key in held}
-        blobs = self.model.garbage() - claims
         partials = set(self.model.partials) - self.model.awaited()
-        return {("blob", name) for name in blobs} | {("partial", name) for name in partials}
+        return self.model.garbage(claims) | {("partial", name) for name in partials}
 
     @rule(fuse=fuses, other=st.booleans())
     def collect_garbage(self, fuse: tuple[int | None, When], other: bool) -> None:
@@ -367,7 +454,10 @@ class StoreMachine(RuleBasedStateMachine):
 
         def means(after: Model) -> None:
             for what, name in expected:
-                del (after.blobs if what == "blob" else after.partials)[name]
+                if what == "partial":
+                    del after.partials[name]
+                else:
+                    after.drop(what, name)
 
         try:
             self.act(fuse, do, means)
@@ -402,8 +492,11 @@ class StoreMachine(RuleBasedStateMachine):
         shutil.copytree(self.home, copy, ignore=shutil.ignore_patterns("index.sqlite*", "tmp"))
         with Archive(copy, create=True) as archive:
             check_answers(archive, self.model)
-            kept = {g.name for g in collect(archive, dry_run=False) if g.what == "blob"}
-            assert kept == self.model.garbage()
+            found = {(g.what, g.name) for g in collect(archive, dry_run=False)}
+            assert {item for item in found if item[0] in {"blob", "capsule"}} == (
+                self.model.garbage()
+            )
+            assert Model.read(copy).garbage() == set()
         shutil.rmtree(copy)
 
     # What always holds

@@ -5,6 +5,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from random import Random
 
+from outlast.codec.memory import InMemory, Readable
 from outlast.codec.writer import Base
 from outlast.model.digest import Digest
 from outlast.store import disk
@@ -42,12 +43,28 @@ def _file(words: Sequence[int]) -> bytes:
 @contextlib.contextmanager
 def encoded(archive: Archive, writer: Writer, digest: Digest, *bases: Digest) -> Iterator[Encoding]:
     """The finished capsule, in a temp file, of a blob that is here."""
-    with contextlib.ExitStack() as stack:
-        blob = stack.enter_context(archive.open_blob(digest))
-        leaned = [Base(base, stack.enter_context(archive.open_blob(base))) for base in bases]
-        encoding = stack.enter_context(Encoding(writer, blob, bases=leaned))
+    with archive.open_blob(digest) as blob, _encoded(archive, writer, blob, bases) as encoding:
         encoding.finish(digest)
         yield encoding
+
+
+@contextlib.contextmanager
+def encoded_bytes(
+    archive: Archive, writer: Writer, data: bytes, *bases: Digest
+) -> Iterator[Encoding]:
+    """The same of bytes that are not here yet."""
+    with _encoded(archive, writer, InMemory(data), bases) as encoding:
+        encoding.finish(Digest.of(data))
+        yield encoding
+
+
+@contextlib.contextmanager
+def _encoded(
+    archive: Archive, writer: Writer, blob: Readable, bases: Sequence[Digest]
+) -> Iterator[Encoding]:
+    with contextlib.ExitStack() as stack:
+        leaned = [Base(base, stack.enter_context(archive.open_blob(base))) for base in bases]
+        yield stack.enter_context(Encoding(writer, blob, bases=leaned))
 
 
 def pack(archive: Archive, writer: Writer, digest: Digest, *bases: Digest) -> bool:
