@@ -7,9 +7,11 @@ from pathlib import Path
 from random import Random
 
 from outlast.model.control import Control
+from outlast.model.digest import Digest
 from outlast.model.events import Emit, Event, FileDone, SourceBanned
 from outlast.model.names import Target
 from outlast.ops import pull as ops
+from outlast.ops.forms import PLAIN, FormWishes
 from outlast.ops.lanes import Patience
 from outlast.ops.select import Selection
 from outlast.ops.verify import verify
@@ -43,6 +45,7 @@ class Puller:
     tries: int = 3
     read_timeout: float = 10.0
     rate: int = 0
+    forms: FormWishes = PLAIN
     tokens: Mapping[str, str] = field(default_factory=dict)
     listener: Emit | None = None
     events: list[Event] = field(default_factory=list)
@@ -62,7 +65,7 @@ class Puller:
                 Target.parse(target),
                 [HubSource(http, url, self.tokens.get(url)) for url in urls],
                 selection=Selection(include, exclude),
-                wishes=Wishes(self.connections, self.rate, Patience(self.tries)),
+                wishes=Wishes(self.connections, self.rate, Patience(self.tries), self.forms),
                 control=Control(self._emit),
                 dry_run=dry_run,
             )
@@ -87,6 +90,11 @@ def check_archive(home: Path) -> None:
     with Archive(home) as archive:
         report = verify(archive, [], quarantine=False, control=Control())
     assert report.problems == ()
+    with Archive(home) as archive:
+        for path in home.glob("capsules/*/*"):
+            digest = Digest(path.stem)
+            with archive.open_blob(digest) as blob:
+                assert blob.sha256() == digest
     for path in home.glob("blobs/*/*"):
         assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
 
@@ -98,7 +106,8 @@ def contents(home: Path, target: str = "org/name") -> dict[str, bytes]:
     with Archive(home) as archive:
         for entry in archive.revision(parsed.repo, parsed.ref).files:
             assert entry.sha256 is not None
-            found[entry.path] = archive.path(entry.sha256).read_bytes()
+            with archive.open(entry.sha256) as file:
+                found[entry.path] = file.read()
     return found
 
 
@@ -111,8 +120,9 @@ def check_pulled(home: Path, files: Mapping[str, bytes] = FILES, target: str = "
 
 
 def has_blob(home: Path, data: bytes) -> bool:
-    name = hashlib.sha256(data).hexdigest()
-    return (home / "blobs" / name[:2] / name).exists()
+    """In whichever form."""
+    with Archive(home) as archive:
+        return archive.has(Digest.of(data), len(data))
 
 
 def sent(hub: HubSim, file: str | None = None) -> int:

@@ -12,11 +12,12 @@ import platformdirs
 
 from outlast import __version__
 from outlast.model.errors import BadConfigError
+from outlast.ops.forms import FormWish
 from outlast.sources.settings import HttpSettings, origin
 
 PUBLIC_HUB = "https://huggingface.co"
 _FILE_LIMIT = 1024 * 1024
-_KEYS = {"home", "from", "connections", "limit-rate", "tokens", "working-copies"}
+_KEYS = {"home", "from", "connections", "limit-rate", "tokens", "form", "working-copies"}
 _TOKEN_LIMIT = 1000
 
 
@@ -30,6 +31,7 @@ class Config:
     ca_bundle: str | None
     connections: int
     rate: int
+    form: FormWish
     hub_token: str | None
     hub: str
     tokens: Mapping[str, str]
@@ -72,6 +74,7 @@ def load_config(environ: Mapping[str, str], home: str | None = None) -> Config:
         ca_bundle=environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or None,
         connections=_positive(settings, "connections", 8),
         rate=parse_rate(str(settings.get("limit-rate", "0"))),
+        form=_form(environ, settings),
         hub_token=_hub_token(environ, hf_home),
         hub=hub,
         tokens=_tokens(settings),
@@ -159,6 +162,15 @@ def _positive(settings: Mapping[str, Any], key: str, default: int) -> int:
     if not isinstance(value, int) or not 1 <= value <= 256:
         raise BadConfigError(f"the setting {key!r} is not a number from 1 to 256")
     return value
+
+
+def _form(environ: Mapping[str, str], settings: Mapping[str, Any]) -> FormWish:
+    wish = environ.get("OUTLAST_FORM") or settings.get("form", FormWish.AUTO)
+    try:
+        return FormWish(wish)
+    except ValueError:
+        known = ", ".join(wish.value for wish in FormWish)
+        raise BadConfigError(f"not a form: {wish!r}", hint=f"known: {known}") from None
 
 
 def _size(settings: Mapping[str, Any], key: str) -> int | None:
