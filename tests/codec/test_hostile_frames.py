@@ -1,0 +1,214 @@
+"""Directories and trailers that nobody wrote, with checksums that hold: the reader and the
+reference refuse the same ones, before they take any memory for what they claim.
+"""
+
+import hashlib
+import random
+import struct
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outlast.codec import format as fmt
+from outlast.codec import reference
+from outlast.codec.memory import InMemory
+from outlast.codec.reader import CapsuleReader
+from outlast.codec.xxh3 import xxh3
+from outlast.model.digest import Digest
+from outlast.model.errors import CorruptError, MalformedError
+from tests.codec import files
+
+BASE = bytes(range(256)) * 4
+NAMED = hashlib.sha256(BASE).digest()
+Span = tuple[int, int, int, int, int]
+Entry = tuple[int, int, bytes]
+
+
+def capsule(
+    blob_size: int,
+    spans: Sequence[Span],
+    entries: Sequence[Entry],
+    bases: Sequence[tuple[bytes, int]] = ((NAMED, len(BASE)),),
+    **changed: int,
+) -> bytes:
+    """Spans are (kind, base, 0, length, offset), entries (tag, size, payload). `changed` are fields
+    of the trailer.
+    """
+    directory = b"".join(struct.pack("<32sQ", *base) for base in bases)
+    directory += b"".join(struct.pack("<BBHQQ", *span) for span in spans)
+    directory += b"".join(
+        struct.pack("<IQ", tag << 24 | size, xxh3(payload)) for tag, size, payload in entries
+    )
+    given = {"base_count": len(bases), "span_count": len(spans), "version": 1}
+    given |= {"blocks": len(entries), "zero": 0, "size": len(directory), "blob": blob_size}
+    given |= changed
+    trailer = struct.pack(
+        "<8sHHIIIQQ32sQ",
+        b"OLC.END\n",
+        given["version"],
+        given["zero"],
+        given["base_count"],
+        given["span_count"],
+        given["blocks"],
+        given["size"],
+        given["blob"],
+        bytes(32),
+        xxh3(directory),
+    )
+    trailer += struct.pack("<Q", xxh3(trailer))
+    payloads = b"".join(payload for _, _, payload in entries)
+    return fmt.HEAD + payloads + 2 * directory + 2 * trailer
+
+
+def outcome(data: bytes) -> bytes | None:
+    """The blob that both find in a capsule; None where both refuse it."""
+    bases = {Digest(NAMED.hex()): InMemory(BASE)}
+    found: list[bytes | None] = []
+    try:
+        opened = CapsuleReader(InMemory(data), bases)
+        found.append(files.read(opened, 0, opened.size))
+    except (MalformedError, CorruptError):
+        found.append(None)
+    try:
+        other = reference.Capsule(data, {NAMED.hex(): BASE})
+        found.append(other.read(0, other.size))
+    except reference.DamagedError:
+        found.append(None)
+    assert found[0] == found[1]
+    return found[0]
+
+
+def stored(size: int) -> Entry:
+    return 0, size, bytes(size)
+
+
+SAME = xxh3(BASE).to_bytes(8, "little")
+
+
+def test_what_is_right() -> None:
+    assert outcome(capsule(0, [], [])) == b""
+    assert outcome(capsule(5, [(0, 0, 0, 5, 0)], [stored(5)])) == bytes(5)
+    assert outcome(capsule(5, [(0, 0, 0, 2, 0), (0, 1, 0, 3, 9)], [stored(2), stored(3)])) == bytes(
+        5
+    )
+    assert outcome(capsule(1024, [(0, 1, 0, 1024, 0)], [(2, 8, SAME)])) == BASE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        capsule(5, [(9, 0, 0, 5, 0)], [stored(5)]),
+        capsule(5, [(24, 0, 0, 5, 0)], [stored(5)]),
+        capsule(5, [(0, 0, 1, 5, 0)], [stored(5)]),
+        capsule(5, [(1, 0, 0, 5, 0)], [stored(5)]),
+        capsule(0, [(0, 0, 0, 0, 0)], []),
+        capsule(5, [(0, 2, 0, 5, 0)], [stored(5)]),
+        capsule(5, [(0, 0, 0, 5, 1)], [stored(5)]),
+        capsule(5, [(0, 1, 0, 5, 1020)], [stored(5)]),
+        capsule(5, [(0, 1, 0, 5, 2**64 - 3)], [stored(5)]),
+        capsule(6, [(0, 0, 0, 5, 0)], [stored(5)]),
+        capsule(4, [(0, 0, 0, 5, 0)], [stored(5)]),
+        capsule(5, [(0, 0, 0, 5, 0)], [stored(5), stored(0)]),
+        capsule(5, [(0, 0, 0, 5, 0)], []),
+        capsule(5, [(0, 0, 0, 5, 0)], [stored(6)]),
+        capsule(5, [(0, 0, 0, 5, 0)], [stored(4)]),
+        capsule(5, [(0, 0, 0, 5, 0)], [(5, 5, bytes(5))]),
+        capsule(5, [(0, 0, 0, 5, 0)], [(2, 5, bytes(5))]),
+        capsule(5, [(0, 0, 0, 5, 0)], [(3, 5, bytes(5))]),
+        capsule(1024, [(0, 1, 0, 1024, 0)], [(2, 0, b"")]),
+        capsule(1024, [(0, 1, 0, 1024, 0)], [(2, 7, SAME[:7])]),
+        capsule(1024, [(0, 1, 0, 1024, 0)], [(2, 9, SAME + b"\0")]),
+        capsule(1024, [(0, 1, 0, 1024, 0)], [(2, 8, SAME[::-1])]),
+        capsule(1024, [(0, 1, 0, 1024, 0)], [(3, 10, SAME + b"\1a")]),
+        capsule(5, [(0, 0, 0, 5, 0)], [(0, 6, bytes(5))]),
+        capsule(5, [(0, 0, 0, 5, 0)], [stored(5)], version=2),
+        capsule(5, [(0, 0, 0, 5, 0)], [stored(5)], zero=1),
+        capsule(5, [(0, 0, 0, 5, 0)], [stored(5)], blob=2**63),
+        capsule(5, [(0, 0, 0, 5, 0)], [stored(5)], base_count=2),
+        capsule(5, [(0, 0, 0, 5, 0)], [stored(5)], size=2**40),
+        capsule(5, [(0, 0, 0, 5, 0)], [stored(5)], size=0),
+        capsule(5, [(0, 0, 0, 5, 0)], [stored(5)], [(NAMED, 1024)] * 256),
+        capsule(2**62, [(8, 0, 0, 2**62, 0)], []),
+        capsule(2**62, [(8, 0, 0, 2**62, 0)], [stored(5)]),
+        capsule(2**62, [(8, 1, 0, 2**62, 0)], [stored(5)], [(NAMED, 2**63)]),
+        capsule(5, [(0, 0, 0, 5, 0)], [stored(5)], blocks=2**32 - 1, span_count=2**32 - 1),
+        capsule(5, [(0, 1, 0, 5, 0)], [(2, 8, SAME)]),
+    ],
+)
+def test_what_is_refused(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        assert outcome(data) is None
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_base_of_another_size_is_not_taken() -> None:
+    data = capsule(1024, [(0, 1, 0, 1024, 0)], [(2, 8, SAME)], [(NAMED, 1025)])
+    opened = CapsuleReader(InMemory(data), {Digest(NAMED.hex()): InMemory(BASE)})
+    with pytest.raises(Exception, match="leans on"):
+        files.read(opened, 0, 1)
+    with pytest.raises(reference.DamagedError, match="not here"):
+        reference.decode_range(data, 0, 1, {NAMED.hex(): BASE})
+
+
+@given(
+    kind=st.sampled_from((0, 1, 3, 9, 16, 255)),
+    base=st.integers(0, 2),
+    length=st.sampled_from((0, 1, 4, 34, 1024, 262_144, 262_145, 2**63)),
+    offset=st.sampled_from((0, 1, 1000, 2**64 - 1)),
+    entries=st.lists(st.tuples(st.integers(0, 6), st.sampled_from((0, 1, 4, 8, 34))), max_size=3),
+)
+def test_any_span(
+    kind: int, base: int, length: int, offset: int, entries: list[tuple[int, int]]
+) -> None:
+    given = [(tag, size, bytes(size)) for tag, size in entries]
+    outcome(capsule(length % 2**63, [(kind, base, 0, length, offset)], given))
+
+
+@given(seed=st.integers(0, 1 << 32))
+def test_any_directory(seed: int) -> None:
+    """A real one with a few bytes changed, and checksums that hold all the same."""
+    rng = random.Random(seed)
+    spans = [(0, 0, 0, 5, 0), (3, 1, 0, 64, 4), (1, 0, 0, 10, 0)]
+    whole = capsule(79, spans, [stored(5), stored(64), stored(10)])
+    size, blocks = struct.unpack_from("<QI", whole, len(whole) - 64)[0], 3
+    assert blocks == struct.unpack_from("<I", whole, len(whole) - 68)[0]
+    directory = bytearray(whole[-176 - size : -176])
+    trailer = bytearray(whole[-88:])
+    for _ in range(1 + rng.randrange(3)):
+        part = rng.choice((directory, directory, trailer))
+        part[rng.randrange(len(part) if part is directory else 72)] = rng.choice((0, 1, 2, 5, 255))
+    trailer[72:80] = xxh3(bytes(directory)).to_bytes(8, "little")
+    trailer[80:] = xxh3(bytes(trailer[:80])).to_bytes(8, "little")
+    outcome(whole[: -176 - 2 * size] + bytes(2 * directory + 2 * trailer))
+
+
+def test_the_reference_needs_the_standard_library_alone() -> None:
+    code = """
+import sys
+sys.modules["outlast.codec._kernels"] = None
+before = set(sys.modules)
+import outlast.codec.reference
+for name in set(sys.modules) - before:
+    top = name.partition(".")[0]
+    assert top in sys.stdlib_module_names or name.startswith("outlast"), name
+ours = sorted(name for name in sys.modules if name.startswith("outlast"))
+print(*ours)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == [
+        "outlast",
+        "outlast.codec",
+        "outlast.codec._kernels",
+        "outlast.codec.reference",
+        "outlast.codec.reference_blocks",
+        "outlast.codec.reference_kinds",
+        "outlast.codec.xxh3",
+    ]
