@@ -10,13 +10,19 @@ import pytest
 from outlast.codec import merkle
 from outlast.codec.hashing import names_of
 from outlast.model.digest import Digest, GitOid
+from outlast.model.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.refs import About, Ref
+from tests.store import weights
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, entry_of, put, revision_of
 from tests.store.fault import Crash, FaultyOs, When, die, seeing
 from tests.store.model import Model
 
+MODEL = weights.model(1, 500)
+TUNED, PACKED = weights.tuned(MODEL, 2), weights.tuned(MODEL, 3)
+MODELS = {"model.safetensors": MODEL, "tuned.safetensors": TUNED, "packed.safetensors": PACKED}
+MODELS_REPO = RepoId.parse("org/models")
 DRAFTED = GitOid("d" * 40)
 KEPT = {"kept.json": b"{}", "kept.bin": b"weights" * 1000}
 BIG = b"large" * 300_000
@@ -91,6 +97,34 @@ class Scene:
         self.delete()
         list(collect(self.archive, dry_run=False))
 
+    def pack(self) -> None:
+        weights.pack(self.archive, self.writer, Digest.of(TUNED), Digest.of(MODEL))
+        weights.pack(self.archive, self.writer, Digest.of(MODEL))
+
+    def repack(self) -> None:
+        """A full capsule becomes a thin one."""
+        self.put_base()
+        weights.pack(self.archive, self.writer, Digest.of(PACKED), Digest.of(MODEL))
+
+    def unpack(self) -> None:
+        weights.unpack(self.archive, self.writer, Digest.of(PACKED))
+
+    def put_base(self) -> None:
+        put(self.archive, self.writer, MODEL)
+
+    def put_capsule(self) -> None:
+        data = weights.tuned(MODEL, 5)
+        self.put_base()
+        with weights.encoded_bytes(self.archive, self.writer, data, Digest.of(MODEL)) as new:
+            new.publish(Digest.of(data))
+
+    def pack_and_collect(self) -> None:
+        """Nothing refers to the base any more, but what leans on it is claimed."""
+        put(self.archive, self.writer, MODEL, TUNED)
+        self.pack()
+        self.archive.delete_revision(MODELS_REPO, COMMIT)
+        list(collect(self.archive, dry_run=False))
+
     def collect_garbage(self) -> None:
         list(collect(self.archive, dry_run=False))
 
@@ -111,6 +145,11 @@ OPERATIONS: list[Callable[[Scene], None]] = [
     Scene.set_ref,
     Scene.delete,
     Scene.delete_and_collect,
+    Scene.pack,
+    Scene.repack,
+    Scene.unpack,
+    Scene.put_capsule,
+    Scene.pack_and_collect,
     Scene.collect_garbage,
     Scene.close,
 ]
@@ -125,7 +164,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A partial revision with a ref, a draft, some garbage, a partial that nobody waits for."""
     home = tmp_path_factory.mktemp("crash") / "home"
     with Archive(home, create=True) as archive, archive.writer() as writer:
-        put(archive, writer, *KEPT.values(), b"garbage")
+        put(archive, writer, *KEPT.values(), *MODELS.values(), b"garbage")
+        archive.put_revision(writer, revision_of(MODELS, repo=MODELS_REPO))
+        weights.pack(archive, writer, Digest.of(PACKED))
         archive.put_revision(writer, revision_of(KEPT, {"late": b"late"}))
         archive.refs.put(writer, REPO, Ref("main", COMMIT))
         archive.drafts.start(writer, revision_of({"kept.json": b"{}"}, commit=DRAFTED))
