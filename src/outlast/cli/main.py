@@ -19,6 +19,8 @@ COMMANDS = {
     "ls": ("outlast.cli.inspect:ls", "List what is archived."),
     "show": ("outlast.cli.inspect:show", "Show one revision: files, sizes, digests."),
     "verify": ("outlast.cli.inspect:verify", "Read everything again and compare with its name."),
+    "pack": ("outlast.cli.pack:pack", "Store what is here smaller: as capsules."),
+    "unpack": ("outlast.cli.pack:unpack", "Make capsules plain files again."),
     "rm": ("outlast.cli.remove:rm", "Forget a model, a revision or a ref."),
     "gc": ("outlast.cli.remove:gc", "Delete what nothing refers to."),
     "link": ("outlast.cli.link:link", "Lay a revision out for other programs, without a copy."),

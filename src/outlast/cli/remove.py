@@ -77,5 +77,5 @@ def _say_kept(run: Session, kept: removal.Leaned) -> None:
     if kept.count:
         run.say(
             f"kept: {plural(kept.count, 'blob')} ({human_size(kept.size)}) that fine-tunes lean on;"
-            " 'outlast pack --full' or 'outlast unpack' of those frees them"
+            " 'outlast pack --no-base' or 'outlast unpack' of those frees them"
         )

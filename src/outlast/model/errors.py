@@ -157,7 +157,7 @@ class TooDeepError(PolicyError):
     """A thin capsule may not lean on thin capsules over that many links, nor in a circle."""
 
     code = "too-deep"
-    default_hint = "'outlast pack --full' stores the base so that it leans on nothing"
+    default_hint = "'outlast pack --no-base' stores the base so that it leans on nothing"
 
 
 class StorageError(OutlastError):

@@ -1,0 +1,118 @@
+"""``outlast pack`` and ``outlast unpack``."""
+
+import click
+
+from outlast.cli.edge import TARGET, Session, common, session
+from outlast.cli.forms import form_wishes
+from outlast.cli.render import human_size, plural, print_json, saving
+from outlast.model.errors import IntegrityError
+from outlast.model.names import Target
+from outlast.ops import pack as ops
+from outlast.ops.forms import FormWish
+from outlast.store.forms import Form
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast pack --dry-run                 what would be saved
+  outlast pack
+  outlast pack me/my-finetune --base org/base
+  outlast pack me/my-finetune --no-base  lean on no other model any more
+"""
+)
+@click.argument("target", nargs=-1, type=TARGET)
+@click.option(
+    "--form",
+    type=click.Choice([FormWish.AUTO.value, FormWish.CAPSULE.value]),
+    default=FormWish.AUTO.value,
+    help="auto: where it saves 3 % (default); capsule: where it saves anything",
+)
+@click.option("--base", type=TARGET, help="Lean on this model, whatever the card says")
+@click.option(
+    "--no-base", is_flag=True, help="Lean on no other model; what leans now is encoded anew"
+)
+@click.option("--dry-run", is_flag=True, help="Encode, and say what would be saved; write nothing")
+@common
+def pack(
+    target: tuple[Target, ...],
+    *,
+    form: str,
+    base: Target | None,
+    no_base: bool,
+    dry_run: bool,
+    home: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Store what is here (or TARGET) as capsules where that is smaller: lossless, readable at any
+    offset, served and run as before.
+
+    A fine-tune leans on its base where that is here. The plain file goes when its capsule is on
+    the disk, was read back and has the right sha256; stop it at any time and run it again. A file
+    that is hard-linked elsewhere (adopted, or linked out) is left alone, because packing it would
+    free nothing. The exit status is 4 where something is damaged.
+    """
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        wishes = form_wishes(run.config, form, base, no_base=no_base)
+        changes = ops.pack(archive, target, wishes, dry_run=dry_run, control=run.control)
+    _report(run, "packed", changes, dry_run=dry_run)
+    return IntegrityError.exit_code if changes.problems else 0
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast unpack Qwen/Qwen3-0.6B
+  outlast unpack
+"""
+)
+@click.argument("target", nargs=-1, type=TARGET)
+@click.option("--dry-run", is_flag=True, help="Say how much room it takes; change nothing")
+@common
+def unpack(
+    target: tuple[Target, ...], *, dry_run: bool, home: str | None, as_json: bool, quiet: bool
+) -> int:
+    """Make the capsules of TARGET, or all, plain files again.
+
+    Each file is decoded and has the right sha256 before its capsule goes. What only they leaned on
+    can be collected afterwards ('outlast gc').
+    """
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        changes = ops.unpack(archive, target, dry_run=dry_run, control=run.control)
+    _report(run, "unpacked", changes, dry_run=dry_run)
+    return IntegrityError.exit_code if changes.problems else 0
+
+
+def _report(run: Session, what: str, changes: ops.Changes, *, dry_run: bool) -> None:
+    done = [*changes.of(ops.Outcome.PACKED), *changes.of(ops.Outcome.UNPACKED)]
+    before, after = sum(b.before for b in done), sum(b.after for b in done)
+    linked = changes.of(ops.Outcome.LINKED)
+    if run.as_json:
+        print_json(
+            {
+                "type": f"would-be-{what}" if dry_run else what,
+                "changed": len(done),
+                "thin": sum(blob.form is Form.THIN for blob in done),
+                "before_bytes": before,
+                "after_bytes": after,
+                "already": len(changes.of(ops.Outcome.ALREADY)),
+                "unpaying": len(changes.of(ops.Outcome.UNPAYING)),
+                "linked": len(linked),
+                "linked_bytes": sum(blob.before for blob in linked),
+                "problems": changes.problems,
+            }
+        )
+        return
+    verb = f"would be {what}" if dry_run else what
+    saved = f" ({saving(before, after)} saved)" if after < before else ""
+    print(f"{plural(len(done), 'file')} {verb}: {human_size(before)} → {human_size(after)}{saved}")
+    unpaying = changes.of(ops.Outcome.UNPAYING)
+    if unpaying:
+        run.say(f"{plural(len(unpaying), 'file')} would not be smaller, and stay plain")
+    if linked:
+        size = human_size(sum(blob.before for blob in linked))
+        run.say(
+            f"{plural(len(linked), 'file')} ({size}) left alone: hard-linked outside of the "
+            "archive, so that packing would free nothing"
+        )

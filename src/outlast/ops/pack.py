@@ -1,0 +1,366 @@
+"""Pack and unpack: another form for blobs that are here.
+
+A plain file goes only when its capsule is durable, and was read back and hashed as a whole. Each
+blob is done by itself, so that whatever ends the work loses nothing and costs one blob at most.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from outlast.codec.format import BaseRef
+from outlast.codec.memory import Readable
+from outlast.codec.writer import Base, CapsuleWriter
+from outlast.model.control import Control
+from outlast.model.digest import Digest
+from outlast.model.errors import (
+    CorruptError,
+    IntegrityError,
+    NotArchivedError,
+    TooDeepError,
+)
+from outlast.model.events import FileProblem, Planned, Progress, Reformed
+from outlast.model.manifest import FileEntry, Revision
+from outlast.model.names import Target
+from outlast.ops.bases import find_wished, named_by
+from outlast.ops.forms import FormWish, FormWishes, choose
+from outlast.store import disk, reading
+from outlast.store.archive import Archive
+from outlast.store.encoding import Encoding
+from outlast.store.forms import Form, StoredForm
+from outlast.store.writer import Writer
+
+_CORES: Final = 2
+_STEP: Final = 16 << 20
+
+
+class Outcome(StrEnum):
+    """What became of a blob."""
+
+    PACKED = "packed"
+    UNPACKED = "unpacked"
+    ALREADY = "already"
+    """It has the form that was asked for."""
+    UNPAYING = "unpaying"
+    """A capsule would not be enough smaller."""
+    LINKED = "linked"
+    """Its plain file has a name outside of the archive too: packing would free nothing."""
+    DAMAGED = "damaged"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What became of one blob: the bytes of its files before and after."""
+
+    digest: Digest
+    outcome: Outcome
+    before: int
+    after: int
+    form: Form = Form.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What became of all of them, and what was wrong with some."""
+
+    blobs: tuple[Changed, ...]
+    problems: tuple[FileProblem, ...]
+
+    def of(self, outcome: Outcome) -> list[Changed]:
+        return [blob for blob in self.blobs if blob.outcome is outcome]
+
+
+def pack(
+    archive: Archive,
+    targets: Iterable[Target],
+    wishes: FormWishes,
+    *,
+    dry_run: bool,
+    control: Control,
+) -> Changes:
+    """Gives the blobs of `targets`, or of all revisions, the form that pays; see
+    :class:`FormWishes`. With `lean` off, thin capsules become full ones or plain.
+
+    With `dry_run` everything is encoded and nothing written.
+    """
+    files = sorted(_files(archive, targets), key=lambda file: (not file.derived, file.entry.size))
+    files = [file for file in files if wishes.tries(file.entry.size)]
+    with ThreadPoolExecutor(_CORES, thread_name_prefix="pack") as executor:
+        job = _Packing(archive, control, executor, wishes, dry_run=dry_run)
+        return job.run("pack", files)
+
+
+def unpack(
+    archive: Archive, targets: Iterable[Target], *, dry_run: bool, control: Control
+) -> Changes:
+    """Makes the blobs of `targets`, or of all revisions, plain; each is hashed before it takes
+    the place of its capsule.
+    """
+    held = archive.forms.held()
+    files = [file for file in _files(archive, targets) if file.digest in held]
+    with ThreadPoolExecutor(_CORES, thread_name_prefix="unpack") as executor:
+        job = _Unpacking(archive, control, executor, dry_run=dry_run)
+        return job.run("unpack", sorted(files, key=lambda file: file.entry.size))
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A blob, and a revision that has it. `derived` says that its card names a base: what leans
+    goes before what it may lean on.
+    """
+
+    revision: Revision
+    entry: FileEntry
+    digest: Digest
+    derived: bool
+
+
+def _files(archive: Archive, targets: Iterable[Target]) -> Iterator[_File]:
+    """Each blob once."""
+    chosen = [archive.revision(target.repo, target.ref) for target in targets]
+    seen: set[Digest] = set()
+    for revision in chosen or _all(archive):
+        derived = None
+        for entry in revision.files:
+            if entry.sha256 is not None and entry.sha256 not in seen and archive.holds(entry):
+                seen.add(entry.sha256)
+                if derived is None:
+                    derived = any(True for _ in named_by(archive, revision))
+                yield _File(revision, entry, entry.sha256, derived)
+
+
+def _all(archive: Archive) -> Iterator[Revision]:
+    for summary in archive.summaries():
+        with contextlib.suppress(IntegrityError):  # `verify` tells
+            revision = archive.load(summary.repo, summary.revision)
+            if revision is not None:
+                yield revision
+
+
+class _Job:
+    def __init__(
+        self, archive: Archive, control: Control, executor: Executor, *, dry_run: bool
+    ) -> None:
+        self._archive = archive
+        self._control = control
+        self._executor = executor
+        self._dry_run = dry_run
+        self._told = 0
+
+    def run(self, job: str, files: list[_File]) -> Changes:
+        total = sum(file.entry.size for file in files)
+        self._control.emit(Planned(job, "archive", len(files), total))
+        changed: list[Changed] = []
+        problems: list[FileProblem] = []
+        for file in files:
+            self._control.cancel.check()
+            self._told = 0
+            try:
+                done = self._change(file)
+            except IntegrityError as error:
+                problem = FileProblem(file.entry.path, str(error), error.code)
+                problems.append(problem)
+                self._control.emit(problem)
+                size = file.entry.size
+                done = Changed(file.digest, Outcome.DAMAGED, size, size)
+            changed.append(done)
+            self._tell(file, done)
+        return Changes(tuple(changed), tuple(problems))
+
+    def _change(self, file: _File) -> Changed:
+        raise NotImplementedError
+
+    def _tell(self, file: _File, done: Changed) -> None:
+        if done.outcome in {Outcome.PACKED, Outcome.UNPACKED}:
+            name = f"{file.revision.repo}: {file.entry.path}"
+            self._control.emit(
+                Reformed(name, done.digest.hex, done.form.value, file.entry.size, done.after)
+            )
+        else:
+            self._progress(file, file.entry.size - self._told)
+
+    def _progress(self, file: _File, count: int) -> None:
+        self._control.cancel.check()
+        self._told += count
+        self._control.emit(Progress(file.entry.path, count))
+
+
+class _Packing(_Job):
+    def __init__(
+        self,
+        archive: Archive,
+        control: Control,
+        executor: Executor,
+        wishes: FormWishes,
+        *,
+        dry_run: bool,
+    ) -> None:
+        super().__init__(archive, control, executor, dry_run=dry_run)
+        self._wishes = wishes
+        self._would_lean: dict[Digest, tuple[Digest, ...]] = {}
+
+    def _change(self, file: _File) -> Changed:
+        try:
+            form = self._archive.form_of(file.digest)
+        except NotArchivedError:
+            return Changed(file.digest, Outcome.GONE, 0, 0)
+        settled = self._settle(file)
+        if settled is not None:
+            return settled
+        same = Changed(
+            file.digest, Outcome.ALREADY, form.stored_bytes, form.stored_bytes, form.form
+        )
+        if form.form is Form.THIN and self._wishes.lean:
+            return same
+        if form.form is Form.PLAIN and self._linked(file):
+            return Changed(file.digest, Outcome.LINKED, form.size, form.size)
+        bases = self._bases(file) if self._wishes.lean else ()
+        if form.form is Form.CAPSULE and not bases:
+            return same
+        if self._is_unpaying(file, bases):
+            return self._keep(file, form)
+        return self._encode(file, form, bases)
+
+    def _is_unpaying(self, file: _File, bases: tuple[Digest, ...]) -> bool:
+        auto = self._wishes.form is FormWish.AUTO
+        return auto and self._archive.index.is_unpaying(file.digest, bases)
+
+    def _keep(self, file: _File, form: StoredForm) -> Changed:
+        """What becomes of a blob of which no better capsule can be had."""
+        if form.form is Form.THIN:  # it may lean no more
+            if not self._dry_run:
+                make_plain(self._archive, file.digest, self._executor, self._control)
+            return Changed(file.digest, Outcome.UNPACKED, form.stored_bytes, form.size)
+        outcome = Outcome.UNPAYING if form.form is Form.PLAIN else Outcome.ALREADY
+        return Changed(file.digest, outcome, form.stored_bytes, form.stored_bytes, form.form)
+
+    def _settle(self, file: _File) -> Changed | None:
+        """Ends what a crash left between its two last steps."""
+        if self._dry_run or not self._archive.layout.capsule(file.digest).exists():
+            return None
+        with self._archive.writer() as writer:
+            freed = writer.settle(file.digest)
+        form = self._archive.form_of(file.digest)
+        if not freed:
+            return None
+        self._progress(file, file.entry.size)
+        return Changed(file.digest, Outcome.PACKED, freed, form.stored_bytes, form.form)
+
+    def _linked(self, file: _File) -> bool:
+        try:
+            return os.stat(self._archive.layout.blob(file.digest)).st_nlink > 1
+        except FileNotFoundError:
+            return False
+
+    def _bases(self, file: _File) -> tuple[Digest, ...]:
+        found = tuple(find_wished(self._archive, file.revision, file.entry, self._wishes))
+        refs = [BaseRef(base, self._archive.form_of(base).size) for base in found]
+        circle = any(file.digest in self._would_lean.get(base, ()) for base in found)
+        return found if self._archive.forms.may_lean(file.digest, refs) and not circle else ()
+
+    def _encode(self, file: _File, form: StoredForm, bases: tuple[Digest, ...]) -> Changed:
+        digest, before = file.digest, form.stored_bytes
+        with contextlib.ExitStack() as stack:
+            writer = stack.enter_context(self._archive.writer())
+            if not writer.claim(digest, form.size):
+                return Changed(digest, Outcome.GONE, 0, 0)
+            blob = stack.enter_context(self._archive.open_blob(digest))
+            leaned = []
+            for base in bases:
+                reader = stack.enter_context(self._archive.open_blob(base))
+                if writer.claim(base, reader.size):
+                    leaned.append(Base(base, reader))
+            choice = choose(blob, blob.size, self._wishes, leaned)
+            after = None
+            if choice.encode and (choice.bases or form.form is not Form.CAPSULE):
+                after = self._write(file, writer, blob, choice.bases, form)
+        if after is None:
+            if self._wishes.form is FormWish.AUTO:
+                self._archive.index.note_unpaying(digest, bases)
+            return self._keep(file, form)
+        if self._dry_run:
+            self._would_lean[digest] = tuple(base.sha256 for base in choice.bases)
+        kind = Form.THIN if choice.bases else Form.CAPSULE
+        return Changed(digest, Outcome.PACKED, before, after, kind)
+
+    def _write(
+        self,
+        file: _File,
+        writer: Writer,
+        blob: Readable,
+        bases: tuple[Base, ...],
+        form: StoredForm,
+    ) -> int | None:
+        """The bytes of the capsule; None where it is not to be kept."""
+        most = form.stored_bytes if form.form is Form.CAPSULE else form.size
+        if self._dry_run:
+            sink = CapsuleWriter(blob, len, bases=bases, executor=self._executor, check=False)
+            self._advance(file, sink, blob.size, 1)
+            sink.finish(file.digest)
+            return sink.written if self._wishes.keeps(sink.written, most) else None
+        with Encoding(writer, blob, bases=bases, executor=self._executor) as encoding:
+            self._advance(file, encoding, blob.size, 2)
+            encoding.finish(file.digest)
+            if not self._wishes.keeps(encoding.written, most):
+                return None
+            self._read_back(file, encoding)
+            try:
+                writer.pack(encoding.path, file.digest, blob.size)
+            except (NotArchivedError, TooDeepError):  # others changed what is here meanwhile
+                return None
+            return encoding.written
+
+    def _advance(self, file: _File, sink: Encoding | CapsuleWriter, size: int, passes: int) -> None:
+        for end in range(_STEP, size + _STEP, _STEP):
+            sink.advance(min(end, size))
+            self._progress(file, (min(end, size) - end + _STEP) // passes)
+
+    def _read_back(self, file: _File, encoding: Encoding) -> None:
+        layout = self._archive.layout
+        with reading.open_capsule(layout, file.digest, encoding.path) as packed:
+            found = packed.sha256(self._executor)
+            self._progress(file, packed.size - packed.size // 2)
+        if found != file.digest:
+            raise CorruptError(
+                f"damaged: its sha256 is {found.short}…; it was left as it is",
+                hint="'outlast verify --quarantine' puts it away; pull again",
+            )
+
+
+class _Unpacking(_Job):
+    def _change(self, file: _File) -> Changed:
+        try:
+            form = self._archive.form_of(file.digest)
+            if not self._dry_run:
+                make_plain(self._archive, file.digest, self._executor, self._control)
+        except NotArchivedError:
+            return Changed(file.digest, Outcome.GONE, 0, 0)
+        return Changed(file.digest, Outcome.UNPACKED, form.stored_bytes, form.size)
+
+
+def make_plain(archive: Archive, digest: Digest, executor: Executor, control: Control) -> None:
+    """Decodes the capsule of a blob, compares the sha256, and puts the plain bytes in its place.
+    Raises :class:`CorruptError` where they are others, :class:`NotArchivedError`.
+    """
+    with archive.writer() as writer, archive.open_blob(digest) as blob:
+        writer.claim(digest, blob.size)
+        temp = writer.temp()
+        with disk.reporting(archive.layout.blob(digest)):
+            found = disk.write_chunks(temp, _followed(blob.chunks(executor), digest, control))
+        if found != digest.hex:
+            raise CorruptError(f"damaged: what its capsule restores is {found[:12]}…")
+        writer.unpack(temp, digest)
+
+
+def _followed(
+    chunks: Iterator[memoryview], digest: Digest, control: Control
+) -> Iterator[memoryview]:
+    for chunk in chunks:
+        control.cancel.check()
+        yield chunk
+        control.emit(Progress(f"blob {digest.short}", len(chunk)))
