@@ -21,6 +21,7 @@ from tests.clients.contract import (
 from tests.clients.envs import HUB_CLIENTS
 from tests.clients.run import Call, run_hub
 from tests.hubsim import HubSim
+from tests.serve.forms import pack_all
 from tests.serve.node import Node, pull
 
 pytestmark = pytest.mark.clients
@@ -51,14 +52,22 @@ class OutlastContract(HubContract):
 
 
 class TestArchive(OutlastContract):
+    packed = False
+
     @pytest.fixture(scope="class")
     @classmethod
     def endpoint(cls, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         home = tmp_path_factory.mktemp("archive") / "home"
         with HubSim(sample.root, mode="thread") as hub:
             pull(home, hub.url, MODEL, f"{MODEL}@v1", f"{MODEL}@feature/x", f"datasets/{DATASET}")
+        if cls.packed:
+            pack_all(home)
         with Node(home) as node:
             yield node.url
+
+
+class TestCapsules(TestArchive):
+    packed = True
 
 
 class TestMirror(OutlastContract):

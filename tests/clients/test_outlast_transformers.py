@@ -8,19 +8,28 @@ import pytest
 
 from tests.clients.test_transformers import TransformersContract
 from tests.hubsim import HubSim
+from tests.serve.forms import pack_all
 from tests.serve.node import Node, pull
 
 pytestmark = pytest.mark.clients
 
 
 class TestArchive(TransformersContract):
+    packed = False
+
     @pytest.fixture(scope="class")
     @classmethod
     def endpoint(cls, root: Path, computed: dict[str, Any]) -> Iterator[str]:
         with HubSim(root, mode="thread") as hub:
-            pull(root / "archive", hub.url, *computed)
-        with Node(root / "archive") as node:
+            pull(root / cls.__name__, hub.url, *computed)
+        if cls.packed:
+            pack_all(root / cls.__name__)
+        with Node(root / cls.__name__) as node:
             yield node.url
+
+
+class TestCapsules(TestArchive):
+    packed = True
 
 
 class TestMirror(TransformersContract):

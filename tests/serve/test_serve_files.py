@@ -21,6 +21,14 @@ CONTENTS = {
 }
 
 
+@pytest.fixture(params=["plain", "capsule"], name="served")
+def _served(request: pytest.FixtureRequest) -> Served:
+    """Whatever form the blobs have, the client sees the same."""
+    name = {"plain": "served", "capsule": "served_packed"}[request.param]
+    served: Served = request.getfixturevalue(name)
+    return served
+
+
 def target(path: str, revision: str = "main") -> str:
     return f"/{MODEL}/resolve/{quote(revision, safe='')}/{quote(path)}"
 

@@ -46,9 +46,9 @@ class Blocks:
     decoding. `capacity` bounds all of them, `kept` those that nobody pins, in bytes.
     """
 
-    def __init__(self, capacity: int = _CAPACITY, kept: int = _KEPT) -> None:
-        self._capacity = capacity
-        self._most_kept = kept
+    def __init__(self, capacity: int | None = None, kept: int | None = None) -> None:
+        self._capacity = _CAPACITY if capacity is None else capacity
+        self._most_kept = _KEPT if kept is None else kept
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="decode")
         self._slots: dict[Key, Slot] = {}
         self._idle: OrderedDict[Key, Slot] = OrderedDict()
