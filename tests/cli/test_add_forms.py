@@ -11,12 +11,12 @@ from outlast.model.control import Control
 from outlast.model.digest import Digest
 from outlast.model.errors import TransientError
 from outlast.model.names import Target
-from outlast.ops import encoding
 from outlast.ops.add import Added, add
 from outlast.ops.forms import FormWish, FormWishes
 from outlast.ops.removal import collect_garbage
 from outlast.ops.select import Selection
 from outlast.store.archive import Archive
+from outlast.store.encoding import Encoding
 from outlast.store.forms import Form
 from tests.pull.kit import check_archive, contents
 from tests.pull.weights import ROWS, bf16, model, packed, tuned
@@ -89,14 +89,14 @@ def test_the_plain_form_is_never_written_beside(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[int] = []
-    real = encoding.Encoding.finish
+    real = Encoding.finish
 
-    def finish(self: encoding.Encoding, digest: Digest) -> None:
+    def finish(self: Encoding, digest: Digest) -> None:
         real(self, digest)
         everything = [path for path in tmp_path.rglob("*") if path.is_file()]
         written.append(sum(p.stat().st_size for p in everything if p.suffix == ".tmp"))
 
-    monkeypatch.setattr(encoding.Encoding, "finish", finish)
+    monkeypatch.setattr(Encoding, "finish", finish)
     put(tmp_path, folder / "model.safetensors")
     size = (folder / "model.safetensors").stat().st_size
     assert len(written) == 1

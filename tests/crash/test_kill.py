@@ -19,8 +19,10 @@ from random import Random
 import pytest
 
 from outlast.model.control import Control
+from outlast.model.names import RepoId
 from outlast.ops.removal import collect_garbage
 from outlast.store.archive import Archive
+from outlast.store.forms import Form
 from tests.cli.call import COMMAND, SECONDS, Call, environment, outlast
 from tests.crash.world import (
     CACHED,
@@ -285,3 +287,20 @@ def test_a_pull_that_dies_at_its_end(
     world.check_swept()
     assert contents(world.archive, "org/new") == NEW
     outlast("doctor", home=world.home).ok()
+
+
+def test_what_is_at_stake_has_every_form(world: World) -> None:
+    outlast(*arguments_of("pull", world), home=world.home).ok()
+    outlast(*arguments_of("add", world), home=world.home).ok()
+    forms = {}
+    with Archive(world.archive) as archive:
+        for name in ("org/new", "me/mine"):
+            for entry in archive.revision(RepoId.parse(name)).files:
+                assert entry.sha256 is not None
+                forms[entry.path] = archive.form_of(entry.sha256).form
+    for path in ("model-1.safetensors", "capsule.safetensors"):
+        assert forms[path] is Form.CAPSULE
+    for path in ("model-3.safetensors", "tuned.safetensors"):
+        assert forms[path] is Form.THIN
+    for path in ("model-2.safetensors", "shared.bin", "noise.bin", "text-1.txt"):
+        assert forms[path] is Form.PLAIN

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,25 @@ from outlast.store.archive import Archive
 from tests.cli.call import until
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import MIB, Puller, check_archive, contents, sent
+from tests.pull.weights import bf16, packed, tuned
+from tests.realweights import Tensor
 
 _random = Random(5)
 SHARED = _random.randbytes(5 * MIB + 1)
+
+
+def _weights(*numbers: int, change: bool = False) -> bytes:
+    """A safetensors file with a tensor of 1 MiB for each number; a fine-tune differs in one."""
+    tensors = {f"{n}.weight": Tensor("BF16", (512, 1024), bf16(n, 1 << 19)) for n in numbers}
+    if change:
+        tensors = tuned(tensors, f"{numbers[0]}.weight")
+    with tempfile.TemporaryDirectory() as folder:
+        return packed(Path(folder) / "file", tensors)
+
+
+WEIGHTS = _weights(*range(9))
 BASE: dict[str, bytes] = {
+    "base.safetensors": WEIGHTS,
     "config.json": b'{"base": true}',
     "shared.bin": SHARED,
     "notes.txt": b"keep me\n",
@@ -29,14 +45,17 @@ OLD: dict[str, bytes] = {
     **{f"old-{number}.txt": b"old %d\n" % number for number in range(12)},
 }
 NEW: dict[str, bytes] = {
-    "model-1.safetensors": _random.randbytes(22 * MIB + 3),
+    "model-1.safetensors": _weights(*range(100, 122)),
     "model-2.safetensors": _random.randbytes(9 * MIB),
+    "model-3.safetensors": _weights(*range(9), change=True),
     "shared.bin": SHARED,
     "small.bin": _random.randbytes(3 * MIB),
     **{f"text-{number}.txt": b"text %d\n" % number for number in range(12)},
 }
 FOLDER: dict[str, bytes] = {
-    "weights.bin": _random.randbytes(9 * MIB + 5),
+    "capsule.safetensors": _weights(*range(90, 94)),
+    "noise.bin": _random.randbytes(3 * MIB + 5),
+    "tuned.safetensors": _weights(*range(8), change=True),
     "sub/more.bin": _random.randbytes(2 * MIB),
     "sub/shared.bin": SHARED,
     "README.md": b"# mine\n",
