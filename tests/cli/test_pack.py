@@ -2,13 +2,17 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from outlast.codec import format as fmt
 from outlast.model.digest import Digest
-from tests.cli.call import Call, finish, inside, start, until
+from tests.cli.call import SECONDS, Call, environment, finish, inside, start, until
 from tests.store.model import Model
 from tests.store.weights import model, tuned
 
@@ -318,3 +322,44 @@ def test_killed_at_any_time_it_goes_on(command: str, home: Path) -> None:
     inside("gc", home=home).ok()
     assert read(home).facts() == found.facts()
     inside("verify", home=home).ok()
+
+
+DOOMED = Path(__file__).parent.parent / "crash" / "doomed.py"
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack"])
+def test_killed_at_a_change_of_the_disk_nothing_is_lost(command: str, home: Path) -> None:
+    """kill -9 at some of the changes, those of the last file among them."""
+    if command == "unpack":
+        inside("pack", home=home).ok()
+    before = read(home)
+    runs = int(os.environ.get("OUTLAST_CRASH_RUNS", "30")) // 6
+    shutil.copytree(home / "archive", home / "template")
+    count = doomed(home, 0, "before", command)
+    random = Random(3)
+    for number in range(runs):
+        shutil.rmtree(home / "archive")
+        shutil.copytree(home / "template", home / "archive")
+        step = 1 + (number * count + random.randrange(count)) // runs
+        doomed(home, step, random.choice(["before", "torn", "after"]), command)
+        assert read(home).blobs == before.blobs, step
+        inside("gc", home=home).ok()
+        assert read(home).blobs == before.blobs, step
+        inside(command, home=home).ok()
+        assert read(home).doubled == set()
+        assert bool(read(home).capsules) == (command == "pack")
+
+
+def doomed(home: Path, step: int, moment: str, *arguments: str) -> int:
+    """Runs a command that dies at that change of the disk; how many changes there were."""
+    count = home / "count"
+    count.unlink(missing_ok=True)
+    process = subprocess.run(
+        [sys.executable, "-P", DOOMED, str(step), moment, count, *arguments],
+        env=environment(home),
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert process.returncode in {0, -signal.SIGKILL}, process.stderr
+    return int(count.read_text()) if count.exists() else 0

@@ -13,10 +13,12 @@ from outlast.codec import merkle
 from outlast.codec.hashing import names_of
 from outlast.model.digest import Digest
 from outlast.model.errors import DiskFullError, StorageError
+from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.refs import About, Ref
 from outlast.store.writer import Writer
+from tests.store import weights
 from tests.store.build import (
     COMMIT,
     OTHER,
@@ -69,6 +71,19 @@ def receive(archive: Archive, _: Writer) -> None:
             partial.write(index, BIG[index * merkle.PIECE : (index + 1) * merkle.PIECE])
 
 
+def encode(archive: Archive, writer: Writer) -> None:
+    data = BIG[: MIB // 2]
+    with weights.encoded_bytes(archive, writer, data) as capsule:
+        capsule.publish(Digest.of(data))
+
+
+def unpack(archive: Archive, writer: Writer) -> None:
+    with archive.open(Digest.of(KEPT["kept.bin"])) as file:
+        chunks = [memoryview(file.read())] * 100
+    with disk.reporting(writer.folder):
+        disk.write_chunks(writer.temp(), chunks)
+
+
 def open_writer(archive: Archive, _: Writer) -> None:
     writers = []
     try:
@@ -87,6 +102,8 @@ ACTS: list[Act] = [
     set_ref,
     set_about,
     receive,
+    encode,
+    unpack,
 ]
 
 
