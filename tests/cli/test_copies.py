@@ -1,0 +1,229 @@
+"""Working copies of capsules: what `link` and `run` make, and what goes when room is needed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from outlast.model.control import Control
+from outlast.model.digest import Digest
+from outlast.model.errors import CorruptError
+from outlast.model.names import Target
+from outlast.ops import run as run_ops
+from outlast.store.archive import Archive
+from outlast.store.copies import Copies, all_copies
+from tests.cli.call import environment, inside
+from tests.realweights import WeightsUnavailableError, smollm2_gguf
+from tests.serve.forms import flip, floats, pack, unpack
+from tests.serve.node import until
+from tests.serve.upstream import sha256
+
+MODELS = {f"me/m{n}": floats(1, seed=n) for n in range(3)}
+SIZE = len(MODELS["me/m0"])
+TWO = str(2 * SIZE)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An archive of models that are held as capsules."""
+    for name, data in MODELS.items():
+        folder = tmp_path / name.replace("/", "-")
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(data)
+        (folder / "config.json").write_text(name)
+        inside("add", folder, "--as", name, "--form", "plain", home=tmp_path).ok()
+        pack(tmp_path / "archive", sha256(data))
+    return tmp_path
+
+
+def link(home: Path, name: str, *more: str, to: Path | None = None) -> Path:
+    """Links a model, looks at what came, and returns the folder."""
+    folder = to or home / f"out-{name[-1]}"
+    inside("link", name, "--folder", folder, *more, home=home).ok()
+    assert (folder / "model.safetensors").read_bytes() == MODELS[name]
+    assert (folder / "config.json").read_text() == name
+    return folder
+
+
+def forget(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+
+
+def copied(home: Path) -> set[str]:
+    """The models of which there are working copies."""
+    names = {sha256(data): name for name, data in MODELS.items()}
+    with Archive(home / "archive") as archive:
+        return {names[copy.digest.hex] for copy in all_copies(archive.layout)}
+
+
+def test_a_link_leads_to_a_copy_that_is_read_only_and_made_once(home: Path) -> None:
+    file = link(home, "me/m0") / "model.safetensors"
+    before = file.stat()
+    assert (before.st_mode & 0o777, before.st_nlink) == (0o444, 2)
+    again = link(home, "me/m0", to=home / "elsewhere") / "model.safetensors"
+    assert again.samefile(file)
+    assert copied(home) == {"me/m0"}
+    assert not list((home / "archive" / "tmp").iterdir())
+
+
+def test_the_one_used_longest_ago_goes_first(home: Path) -> None:
+    for name in ("me/m0", "me/m1", "me/m0"):
+        forget(link(home, name, "--budget", TWO))
+    forget(link(home, "me/m2", "--budget", TWO))
+    assert copied(home) == {"me/m0", "me/m2"}
+
+
+def test_what_is_linked_stays_and_the_rest_is_refused_in_one_line(home: Path) -> None:
+    folders = [link(home, name, "--budget", TWO) for name in ("me/m0", "me/m1")]
+    call = inside("link", "me/m2", "--folder", home / "no", "--budget", TWO, home=home)
+    assert "budget" in call.failed("storage")
+    assert not (home / "no").exists()
+    assert copied(home) == {"me/m0", "me/m1"}
+    forget(folders[0])
+    link(home, "me/m2", "--budget", TWO)
+    assert copied(home) == {"me/m1", "me/m2"}
+
+
+def test_the_budget_is_a_setting(home: Path) -> None:
+    (home / "settings.toml").write_text('working-copies = "1kB"')
+    env = {"OUTLAST_CONFIG": str(home / "settings.toml")}
+    inside("link", "me/m0", "--folder", home / "no", home=home, env=env).failed("storage")
+    link(home, "me/m0", "--budget", "1GB")
+    (home / "settings.toml").write_text('working-copies = "much"')
+    inside("link", "me/m0", "--folder", home / "no", home=home, env=env).failed("bad-config")
+
+
+def test_links_to_another_file_system_hold_it_too(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(18, "another file system")
+
+    monkeypatch.setattr(os, "link", refuse)
+    folder = link(home, "me/m0", "--budget", TWO)
+    assert (folder / "model.safetensors").is_symlink()
+    for name in ("me/m1", "me/m2"):
+        forget(link(home, name, "--budget", str(TWO)))
+    assert copied(home) == {"me/m0", "me/m2"}
+    forget(folder)
+    forget(link(home, "me/m1", "--budget", str(SIZE)))
+    assert copied(home) == {"me/m1"}
+    assert {p.suffix for p in (home / "archive" / "copies").rglob("*.links")} == {".links"}
+
+
+def test_what_a_live_process_claims_stays(home: Path) -> None:
+    forget(link(home, "me/m0"))
+    with Archive(home / "archive") as archive, archive.writer() as writer:
+        digest = Digest(sha256(MODELS["me/m0"]))
+        assert Copies(archive.layout, writer, SIZE).take(digest, SIZE) is not None
+        call = inside("link", "me/m1", "--folder", home / "no", "--budget", str(SIZE), home=home)
+        call.failed("storage")
+    link(home, "me/m1", "--budget", str(SIZE))
+    assert copied(home) == {"me/m1"}
+
+
+def test_the_plain_form_is_linked_where_it_is_there(home: Path) -> None:
+    forget(link(home, "me/m0"))
+    unpack(home / "archive", sha256(MODELS["me/m0"]))
+    file = link(home, "me/m0") / "model.safetensors"
+    assert file.samefile(home / "archive" / "blobs" / (n := sha256(MODELS["me/m0"]))[:2] / n)
+    assert '"what": "copy"' in inside("gc", "--json", home=home).ok().out
+    assert copied(home) == set()
+    assert file.read_bytes() == MODELS["me/m0"]
+
+
+def test_collecting_keeps_the_copies_of_what_is_archived(home: Path) -> None:
+    for name in ("me/m0", "me/m1"):
+        forget(link(home, name))
+    inside("rm", "me/m0", home=home).ok()
+    inside("gc", home=home).ok()
+    assert copied(home) == {"me/m1"}
+
+
+def test_a_damaged_capsule_makes_no_copy(home: Path) -> None:
+    digest = Digest(sha256(MODELS["me/m0"]))
+    with Archive(home / "archive") as archive:
+        flip(archive.layout.capsule(digest), 1000)
+    call = inside("link", "me/m0", "--folder", home / "no", home=home)
+    assert "block 1" in call.failed("corrupt")
+    assert copied(home) == set()
+
+
+def test_a_kill_leaves_nothing_that_counts(home: Path) -> None:
+    code = (
+        "import sys, time; from outlast.ops import working; from outlast.cli.main import main\n"
+        "def write(fd, data, offset):\n"
+        "    kept(fd, data[:1000], offset)\n"
+        "    if len(data) > 10_000: print('now', flush=True); time.sleep(600)\n"
+        "kept, working.disk.write_all = working.disk.write_all, write\n"
+        "main(sys.argv[1:])"
+    )
+    arguments = ["link", "me/m0", "--folder", str(home / "no"), "--budget", str(SIZE), "-q"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], env=environment(home), stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"now\n"
+    inside("link", "me/m1", "--folder", home / "no", *arguments[-3:], home=home).failed("storage")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert copied(home) == set()
+    link(home, "me/m1", "--budget", str(SIZE))
+    assert not list((home / "archive" / "tmp").iterdir())
+
+
+@pytest.fixture(scope="module")
+def smol(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of a real GGUF that is held as a capsule."""
+    home = tmp_path_factory.mktemp("smol")
+    try:
+        weights = smollm2_gguf()
+    except WeightsUnavailableError as error:
+        pytest.skip(str(error))
+    inside("add", weights, "--as", "me/smol", "--form", "plain", home=home).ok()
+    with Archive(home / "archive") as archive:
+        (name,) = [blob.digest.hex for blob in archive.plain_blobs()]
+    pack(home / "archive", name)
+    return home
+
+
+def prepare(archive: Archive, *, recheck: bool = False) -> run_ops.Prepared:
+    target = Target.parse("me/smol")
+    return run_ops.prepare(
+        archive, target, wanted=None, engine=None, recheck=recheck, control=Control()
+    )
+
+
+def test_a_model_is_run_from_its_capsule(smol: Path) -> None:
+    pytest.importorskip("xllamacpp")
+    asked = ("--temperature", "0", "--max-tokens", "16", "--threads", "2", "-q")
+    ask = ("run", "me/smol", "What is the capital of France?", *asked)
+    said = inside(*ask, home=smol).ok().out
+    with Archive(smol / "archive") as archive:
+        (copy,) = all_copies(archive.layout)
+        assert archive.forms.plain_size(copy.digest) is None
+    unpack(smol / "archive", copy.digest.hex)
+    assert said.strip()
+    assert inside(*ask, home=smol).ok().out == said
+    pack(smol / "archive", copy.digest.hex)
+
+
+def test_a_damaged_copy_is_made_anew_while_a_run_holds_it(smol: Path) -> None:
+    with Archive(smol / "archive") as archive:
+        with prepare(archive) as prepared:
+            flip(prepared.paths[0], 12_345_678)
+            assert len(list(archive.layout.tmp.iterdir())) == 1
+        with prepare(archive, recheck=True) as prepared:
+            name = prepared.paths[0].name
+            assert sha256(prepared.paths[0].read_bytes()) == name
+        until(lambda: not list(archive.layout.tmp.iterdir()), "the claims")
+        flip(archive.layout.capsule(Digest(name)), 23_456_789)
+        prepared.paths[0].unlink()
+        with pytest.raises(CorruptError):
+            prepare(archive)
+        assert not list(archive.layout.tmp.iterdir())
