@@ -13,6 +13,7 @@ import pytest
 from outlast.model.digest import Digest
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
+from tests.store import weights
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, entry_of, put, revision_of
 from tests.store.model import Model
 
@@ -46,6 +47,7 @@ from pathlib import Path
 from outlast.codec.hashing import names_of
 from outlast.model.manifest import Revision
 from outlast.store.archive import Archive
+from tests.store import weights
 from tests.store.build import COMMIT, REPO, entry_of, revision_of
 with Archive(Path(sys.argv[1])) as archive, archive.writer() as writer:
     contents = {f"f{n}": b"content %d" % n for n in range(400)}
@@ -57,6 +59,51 @@ with Archive(Path(sys.argv[1])) as archive, archive.writer() as writer:
 """
 
 
+CHANGER = """
+import sys
+from pathlib import Path
+from random import Random
+from outlast.model.digest import Digest
+from outlast.model.errors import NotArchivedError, TooDeepError
+from outlast.store.archive import Archive
+from tests.store import weights
+home, seed, *names = sys.argv[1:]
+random = Random(seed)
+with Archive(Path(home)) as archive:
+    for _ in range(60):
+        key, base = random.sample([Digest(name) for name in names], 2)
+        with archive.writer() as writer:
+            if random.random() < 0.4:
+                weights.unpack(archive, writer, key)
+            else:
+                try:
+                    weights.pack(archive, writer, key, *[base][: random.getrandbits(1)])
+                except TooDeepError:
+                    print("refused", flush=True)
+                else:
+                    print("packed", flush=True)
+"""
+
+LOOKER = """
+import sys
+from pathlib import Path
+from outlast.model.digest import Digest
+from outlast.store.archive import Archive
+from outlast.store.collect import collect
+home, _, *names = sys.argv[1:]
+print("ready", flush=True)
+with Archive(Path(home)) as archive:
+    for _ in range(150):
+        for name in names:
+            form = archive.form_of(Digest(name))
+            assert archive.has(Digest(name), form.size)
+            with archive.open(Digest(name)) as file:
+                assert Digest.of(file.read()).hex == name
+        assert {g.what for g in collect(archive, dry_run=False)} <= {"tmp", "capsule"}
+print("seen", flush=True)
+"""
+
+
 @pytest.fixture
 def archive(tmp_path: Path) -> Iterator[Archive]:
     with Archive(tmp_path / "home", create=True) as made:
@@ -64,10 +111,12 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 
 
 @contextlib.contextmanager
-def child(code: str, archive: Archive) -> Iterator[tuple["subprocess.Popen[bytes]", IO[bytes]]]:
+def child(
+    code: str, archive: Archive, *arguments: str
+) -> Iterator[tuple["subprocess.Popen[bytes]", IO[bytes]]]:
     root = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), root]))
-    command = [sys.executable, "-c", code, str(archive.layout.home)]
+    command = [sys.executable, "-c", code, str(archive.layout.home), *arguments]
     env = {**os.environ, "PYTHONPATH": paths}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
@@ -172,3 +221,23 @@ def test_collecting_in_another_process_while_we_pull(archive: Archive) -> None:
                 assert out == b""
     assert list(collect(archive, dry_run=False)) == []
     assert all(archive.holds(entry) for entry in revision_of(contents).files)
+
+
+def test_forms_that_several_processes_change_at_once(archive: Archive) -> None:
+    """Nothing is ever away, nothing stranded, whatever order their steps come in."""
+    base = weights.model(1, 800)
+    files = {"0": base, **{str(n): weights.tuned(base, n) for n in range(1, 4)}}
+    archive_revision(archive, files)
+    names = [Digest.of(data).hex for data in files.values()]
+    with (
+        child(CHANGER, archive, "1", *names) as (first, said),
+        child(CHANGER, archive, "2", *names) as (second, _),
+        child(LOOKER, archive, "3", *names) as (looker, seen),
+    ):
+        assert b"seen" in seen.read()
+        told = said.read()
+        assert [process.wait() for process in (first, second, looker)] == [0, 0, 0]
+    assert b"packed" in told
+    found = Model.read(archive.layout.home)
+    assert set(found.blobs) == set(names)
+    assert found.doubled == set()

@@ -111,6 +111,8 @@ class Forms:
     def of(self, digest: Digest) -> StoredForm | None:
         """The form in which a blob is held."""
         plain, capsule = self.plain_size(digest), self.capsule(digest)
+        if plain is None and capsule is None:  # or it was unpacked in between
+            plain = self.plain_size(digest)
         if plain is not None and (capsule is None or capsule.size == plain):
             return StoredForm(Form.PLAIN, plain, plain)
         return capsule
@@ -125,7 +127,9 @@ class Forms:
         if self.plain_size(digest) == size:
             return True
         form = self.capsule(digest)
-        if form is None or form.size != size or (form.bases and links == MAX_LINKS):
+        if form is None:  # or it was unpacked in between
+            return self.plain_size(digest) == size
+        if form.size != size or (form.bases and links == MAX_LINKS):
             return False
         return all(self._is_here(base.sha256, base.size, links + 1) for base in form.bases)
 
