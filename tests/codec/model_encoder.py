@@ -125,7 +125,7 @@ def _lanes(count: int) -> int:
     return 64 if count < 32768 else 128
 
 
-def _plan(symbols: bytes, *, whole: bool) -> tuple[str, int]:
+def plan(symbols: bytes, *, whole: bool = True) -> tuple[str, int]:
     counts = Counter(symbols)
     if len(counts) == 1:
         return "constant", 2
@@ -184,7 +184,7 @@ def plane(
 ) -> bytes:
     if noisy and _noisy(symbols):
         return b"\0" + symbols
-    coding, size = _plan(symbols, whole=whole)
+    coding, size = plan(symbols, whole=whole)
     if contexts:
         parts = [
             b"".join(
@@ -192,7 +192,7 @@ def plane(
             )
             for context in sorted(set(contexts))
         ]
-        plans = [_plan(part, whole=whole) for part in parts]
+        plans = [plan(part, whole=whole) for part in parts]
         if size > 1 + sum(each for _, each in plans):
             written = (
                 _write(part, each, whole=whole)

@@ -58,3 +58,71 @@ def test_frequencies(counts: list[int]) -> None:
     data = b"".join(bytes((symbol,)) * count for symbol, count in enumerate(counts))
     if data:
         assert weights.encode(fmt.BYTES, data) == model_encoder.encode(fmt.BYTES, data, None)
+
+
+# ---------------------------------------------------------------- ties
+
+ZERO, SMALL = 0x38, 0x08  # e4m3 numbers with exponents 7 and 1
+
+
+def moved(base: bytes, steps: list[int]) -> bytes:
+    """Positive e4m3 numbers so many units up."""
+    return bytes(b + step for b, step in zip(base, steps, strict=True))
+
+
+def test_parts_as_long_as_the_whole_are_not_taken() -> None:
+    """Symbols of one context are constant; the more of them, the longer the whole is."""
+    steps = random.Random(1).choices((0, 1), k=1500)
+    ties = 0
+    for more in range(1, 40):
+        base = bytes((ZERO,)) * 1500 + bytes((SMALL,)) * more
+        data = moved(base, steps + [1] * more)
+        assert weights.encode(fmt.F8_E4M3, data, base) == model_encoder.encode(
+            fmt.F8_E4M3, data, base
+        )
+        symbols = bytes(2 * step for step in steps)
+        _, whole = model_encoder.plan(symbols + b"\2" * more)
+        ties += whole == 1 + 2 + model_encoder.plan(symbols)[1]
+    assert ties
+
+
+def test_a_difference_of_half_the_bytes_is_kept() -> None:
+    """Planes of constant data would be shorter, but are not tried."""
+    ties, data = 0, bytes((ZERO,)) * 1024
+    for count in range(300, 1024, 7):
+        rng = random.Random(count)
+        base = bytearray((ZERO,)) * 1024
+        base[::64] = bytes((ZERO - 1,)) * 16  # no leaf is equal
+        for at in rng.sample(range(1024), count):
+            base[at] = ZERO - rng.randrange(32)
+        tag, payload = weights.encode(fmt.F8_E4M3, data, bytes(base))
+        if tag == fmt.PLANES or len(payload) > 508:
+            found = model_encoder.encode(fmt.F8_E4M3, data, bytes(base))
+            assert (tag, payload) == found
+        ties += tag == fmt.DIFFERENCE and len(payload) == 512
+    assert ties
+
+
+@pytest.mark.parametrize("size", [64, 127, 128, 640, 4096])
+def test_what_just_pays(size: int) -> None:
+    """Stored, or a byte shorter: leaves that are equal to the base save just enough, or not."""
+    rng, forms = random.Random(size), set()
+    for equal in range(size // 128 + 1):
+        data = rng.randbytes(size)
+        base = data[: 128 * equal] + rng.randbytes(size - 128 * equal)
+        found = weights.encode(fmt.BYTES, data, base)
+        assert found == model_encoder.encode(fmt.BYTES, data, base)
+        forms.add(found[0])
+    assert fmt.STORED in forms
+
+
+def test_a_block_that_just_pays() -> None:
+    """A coded block of every size around 63/64 of what it restores."""
+    sizes = set()
+    for noisy in range(2600, 2900, 25):
+        rng = random.Random(noisy)
+        data = rng.randbytes(noisy) + bytes(rng.choices(range(64), k=3200 - noisy))
+        found = weights.encode(fmt.BYTES, data)
+        assert found == model_encoder.encode(fmt.BYTES, data, None)
+        sizes.add(len(found[1]))
+    assert max(sizes) == 3200

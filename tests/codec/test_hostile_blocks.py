@@ -146,6 +146,20 @@ def test_planes_that_are_refused(payload: bytes) -> None:
     assert refused(payload)
 
 
+def test_words_are_neither_left_nor_missing() -> None:
+    data = bytes(random.Random(2).choices((6, 8), (3, 1), k=900))
+    _, payload = weights.encode(fmt.BYTES, data, None)
+    start = 8
+    count = int.from_bytes(payload[start : start + 4], "little")
+    words = payload[start + 4 + 256 :]
+    assert len(words) == 2 * count > 0
+    for changed in (words, words + b"\0\0", words + words[:2], words[:-2], words[2:]):
+        other = payload[:start] + (len(changed) // 2).to_bytes(4, "little")
+        other += payload[start + 4 : start + 4 + 256] + changed
+        expected = data if changed is words else None
+        assert outcome(fmt.BYTES, fmt.PLANES, other, None, 900) == expected
+
+
 def test_no_frequency_of_zero_stands_at_an_end() -> None:
     data = bytes(random.Random(1).choices((6, 8), k=500))
     _, payload = weights.encode(fmt.BYTES, data, None)
