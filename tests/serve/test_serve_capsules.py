@@ -120,6 +120,17 @@ class TestTheSameBytes:
                     assert same(body, DATA)
             assert same(once(node.url, PATH).body, DATA)
 
+    def test_who_does_not_read_is_parted_from(self, packed: Packed) -> None:
+        with (
+            Node(packed.home, "--stall", "0.5") as node,
+            Wire(node.url, buffer=4096) as wire,
+        ):
+            wire.ask(PATH)
+            until(lambda: [line for line in node.access() if "status" in line], "its end")
+            (line,) = node.access()
+            assert line["bytes"] < len(DATA)
+            assert not wire.reply().complete
+
 
 class TestDamage:
     def test_a_damaged_block_cuts_the_answer_short(self, home: Path) -> None:

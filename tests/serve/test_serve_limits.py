@@ -73,7 +73,7 @@ class TestSilence:
         tuned = {
             f"{_GUARD}._IDLE_AT_START": 0.3,
             f"{_GUARD}._SWEEP_EVERY": 0.05,
-            "outlast.daemon.hub._BODY_TIMEOUT": 0.3,
+            "outlast.daemon.queries._BODY_TIMEOUT": 0.3,
         }
         with Node(served.node.home, tuned=tuned) as node:
             yield node
