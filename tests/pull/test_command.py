@@ -8,7 +8,7 @@ from tests.pull.kit import BIG, FILES, TOTAL, check_pulled, file_requests, sent
 
 _KEYS = {
     *("type", "repo", "ref", "commit", "manifest", "partial", "source", "files", "bytes"),
-    *("to_fetch", "to_fetch_bytes", "free_bytes", "fits", "fetched"),
+    *("to_fetch", "to_fetch_bytes", "free_bytes", "fits", "fetched", "held_bytes"),
 }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from outlast.cli.edge import TARGET, common, session
-from outlast.cli.forms import form_options, form_wishes
+from outlast.cli.forms import form_options, form_wishes, kept_in
 from outlast.cli.pull import selection_options
 from outlast.cli.render import human_size, plural, print_json
 from outlast.model.errors import IntegrityError
@@ -69,12 +69,13 @@ def add(
                 "files": len(revision.files),
                 "bytes": revision.size,
                 "stored_bytes": result.stored,
+                "held_bytes": result.held,
             }
         )
         return
     run.say(
         f"archived {target}: {plural(len(revision.files), 'file')}, {human_size(revision.size)}, "
-        f"{human_size(result.stored)} of them new here"
+        f"{human_size(result.stored)} of them new here{kept_in(revision.size, result.held)}"
     )
     print(revision.id)
 

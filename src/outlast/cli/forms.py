@@ -7,6 +7,7 @@ import click
 
 from outlast.cli.config import Config
 from outlast.cli.edge import TARGET
+from outlast.cli.render import human_size
 from outlast.model.errors import UsageError
 from outlast.model.names import Target
 from outlast.ops.forms import FormWish, FormWishes
@@ -36,3 +37,8 @@ def form_wishes(
     if base is not None and no_base:
         raise UsageError("--base and --no-base contradict each other", hint="give one of them")
     return FormWishes(FormWish(form) if form else config.form, base, lean=not no_base)
+
+
+def kept_in(size: int, held: int) -> str:
+    """The end of a sentence about files of `size` bytes that `held` bytes of the disk hold."""
+    return f", kept in {human_size(held)}" if held < size else ""

@@ -10,7 +10,7 @@ import click
 
 from outlast.cli.config import check_url, parse_rate
 from outlast.cli.edge import TARGET, Session, common, session
-from outlast.cli.forms import form_options, form_wishes
+from outlast.cli.forms import form_options, form_wishes, kept_in
 from outlast.cli.render import human_size, plural, print_json
 from outlast.model.names import Target
 from outlast.ops import pull as ops
@@ -132,9 +132,10 @@ def _print(run: Session, result: ops.Pulled, *, dry_run: bool) -> None:
             run.say(f"  {human_size(count)} from {url}")
     state = f" PARTIAL: {plural(len(plan.excluded), 'file')} left out" if result.partial else ""
     fetched = human_size(sum(result.fetched.values()))
+    kept = kept_in(plan.total_bytes, result.held)
     run.say(
         f"archived {plan.repo}@{plan.ref}: {plural(len(plan.wanted), 'file')}, "
-        f"{human_size(plan.total_bytes)} verified, {fetched} fetched{state}"
+        f"{human_size(plan.total_bytes)} verified, {fetched} fetched{kept}{state}"
     )
     print(plan.commit)
 
@@ -155,6 +156,7 @@ def _document(result: ops.Pulled) -> dict[str, Any]:
         "free_bytes": plan.free,
         "fits": plan.fits,
         "fetched": result.fetched,
+        "held_bytes": result.held,
     }
 
 

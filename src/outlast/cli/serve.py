@@ -14,6 +14,7 @@ from outlast.daemon.server import Listen
 from outlast.daemon.server import serve as run_server
 from outlast.model.control import Control
 from outlast.model.events import Event, FileProblem, Note, SourceBanned, SourceWaiting
+from outlast.ops.forms import FormWishes
 from outlast.ops.mirror import Mirror
 from outlast.ops.work import Wishes
 from outlast.sources.http import HttpClient
@@ -100,11 +101,12 @@ def serve(
                 run.screen.emit(event)
 
         rate = parse_rate(limit_rate) if limit_rate else run.config.rate
+        forms = FormWishes(run.config.form)
         mirror = Mirror(
             archive,
             sources,
             ttl=ttl,
-            wishes=Wishes(connections=run.config.connections, rate=rate),
+            wishes=Wishes(connections=run.config.connections, rate=rate, forms=forms),
             control=Control(emit, run.control.cancel),
             on_bug=lambda error: log_bug("fetch", error),
         )

@@ -14,7 +14,7 @@ from outlast.model.events import FileDone, Note, Planned
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, Target, check_paths
 from outlast.ops.bases import CARD_LIMIT, CARDS, Kinship, read_card
-from outlast.ops.encoding import CapsuleSink, Intake, OpenFile, chosen
+from outlast.ops.encoding import CapsuleSink, Intake, OpenFile, chosen, held_bytes
 from outlast.ops.forms import PLAIN, FormWishes
 from outlast.ops.ingest import PlainSink, ingest
 from outlast.ops.select import Selection
@@ -28,11 +28,14 @@ _SKIPPED = frozenset({".git", ".DS_Store", ".cache", "__pycache__"})
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What an add did. `stored` counts the bytes that were not here before."""
+    """What an add did. `stored` counts the bytes that were not here before, `held` those of the
+    files that hold all of it.
+    """
 
     revision: Revision
     manifest: Digest
     stored: int
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def add(
         revision = Revision.of(target.repo, None, entries)
         digest = archive.put_revision(writer, revision)
         archive.refs.put(writer, target.repo, Ref(ref, revision.id))
-    return Added(revision, digest, stored)
+    return Added(revision, digest, stored, held_bytes(archive, entries))
 
 
 def _walk(

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -19,6 +19,7 @@ from outlast.model.errors import (
     TooDeepError,
     TransientError,
 )
+from outlast.model.manifest import FileEntry
 from outlast.ops.forms import PLAIN, Choice, FormWishes, choose
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -174,6 +175,13 @@ class CapsuleSink:
 
     def close(self) -> None:
         self._capsule.close()
+
+
+def held_bytes(archive: Archive, entries: Iterable[FileEntry]) -> int:
+    """Bytes of the files that hold these blobs, each counted once."""
+    blobs = {entry.sha256 for entry in entries if entry.sha256 is not None}
+    forms = (archive.forms.of(digest) for digest in blobs)
+    return sum(form.stored_bytes for form in forms if form is not None)
 
 
 @contextlib.contextmanager

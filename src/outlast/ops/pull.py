@@ -20,7 +20,7 @@ from outlast.model.events import Note, Planned
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, Target, check_paths
 from outlast.ops.bases import Kinship, named_by, read_tags
-from outlast.ops.encoding import Intake
+from outlast.ops.encoding import Intake, held_bytes
 from outlast.ops.lanes import SOURCE_FAULTS, Lane, Patience
 from outlast.ops.pool import interruptible
 from outlast.ops.scribe import Scribe
@@ -65,14 +65,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What a pull did. `fetched` counts the bytes that came over the network, by source; `manifest`
-    is None in a dry run.
+    """What a pull did. `fetched` counts the bytes that came over the network, by source, `held`
+    those of the files that hold what was wanted; `manifest` is None in a dry run.
     """
 
     plan: Plan
     manifest: Digest | None
     partial: bool
     fetched: dict[str, int] = field(default_factory=dict)
+    held: int = 0
 
 
 def pull(
@@ -119,7 +120,14 @@ def pull(
             sealed = seal(archive, writer, plan.repo, plan.commit)
         digest, partial = sealed
         remember(archive, writer, listing, ref, source, cancel=control.cancel)
-    return Pulled(plan, digest, partial, fetched)
+    held = _held(archive, plan)
+    return Pulled(plan, digest, partial, fetched, held)
+
+
+def _held(archive: Archive, plan: Plan) -> int:
+    revision = archive.load(plan.repo, plan.commit)
+    paths = {entry.path for entry in plan.wanted}
+    return held_bytes(archive, [e for e in revision.files if e.path in paths] if revision else ())
 
 
 def _present(plan: Plan) -> int:
