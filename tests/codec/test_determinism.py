@@ -126,3 +126,15 @@ def test_a_block_that_just_pays() -> None:
         assert found == model_encoder.encode(fmt.BYTES, data, None)
         sizes.add(len(found[1]))
     assert max(sizes) == 3200
+
+
+@pytest.mark.parametrize("count", [65_535, 65_536])
+def test_noise_is_looked_for_from_65536_symbols_on(count: int) -> None:
+    """Only what the sample sees is noise, so that it decides."""
+    rng, fraction = random.Random(count), bytearray(count)
+    for at in range(0, count, 32_768):
+        fraction[at : at + 4096] = rng.randbytes(4096)
+    data = b"".join(bytes((low, 0x3F)) for low in fraction)
+    tag, payload = weights.encode(fmt.F16, data)
+    assert (tag, payload) == model_encoder.encode(fmt.F16, data, None)
+    assert (len(payload) > count) == (count >= 65_536)
