@@ -1,11 +1,12 @@
 # outlast: `make demo` shows it, `make test` checks it. Both set up what they need in .venv.
 PYTHON ?= python3
+MINUTES ?= 30
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOCK := requirements/dev.txt
 
-.PHONY: help setup demo test lint format docs bench bench-codec lock clean
+.PHONY: help setup demo test lint format docs bench bench-codec fuzz lock clean
 
 help:
 	@echo "make demo    run the main job on a real model"
@@ -14,6 +15,7 @@ help:
 	@echo "make docs    write docs/cli.md and docs/errors.md anew"
 	@echo "make bench   measure ours and the peers side by side"
 	@echo "make bench-codec  the same for capsules and the peers' codecs"
+	@echo "make fuzz    damaged capsules and containers, MINUTES=30 of them; needs clang"
 	@echo "make lock    resolve the dependencies anew"
 
 setup: $(READY)
@@ -52,6 +54,9 @@ bench: $(READY)
 
 bench-codec: $(READY)
 	$(BIN)/python -m bench.codec
+
+fuzz: $(READY)
+	PATH="$(BIN):$$PATH" $(BIN)/python -m tests.fuzz $(MINUTES)
 
 lock:
 	$(PYTHON) -m venv $(VENV)
