@@ -64,6 +64,14 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
+def rest(wire: Wire) -> bytes:
+    """What comes until the connection ends."""
+    parts = []
+    while part := wire.read(1 << 16):
+        parts.append(part)
+    return b"".join(parts)
+
+
 def capsule_of(home: Path) -> tuple[Path, fmt.Directory]:
     with Archive(home) as archive, archive.open_blob(Digest(NAME)) as blob:
         assert blob.capsule is not None
@@ -116,7 +124,7 @@ class TestTheSameBytes:
                 for wire in wires[4:]:
                     wire.close()
                 for wire in wires[:4]:
-                    body = b"".join(iter(lambda wire=wire: wire.read(1 << 16), b""))[: len(DATA)]
+                    body = rest(wire)
                     assert same(body, DATA)
             assert same(once(node.url, PATH).body, DATA)
 
@@ -168,7 +176,7 @@ class TestChangesOfForm:
                     wire.ask(PATH, Connection="close")
                     assert wire.head().status == 200
                     change(home, NAME)
-                    body = b"".join(iter(lambda wire=wire: wire.read(1 << 16), b""))
+                    body = rest(wire)
                     assert same(body, DATA)
                 assert same(once(node.url, PATH).body, DATA)
             assert node.process is not None
@@ -189,7 +197,7 @@ class TestChangesOfForm:
             assert wire.head().status == 200
             outlast(home, "rm", "org/tuned")
             outlast(home, "gc")
-            body = b"".join(iter(lambda: wire.read(1 << 16), b""))
+            body = rest(wire)
             assert same(body, DATA)
             assert once(node.url, PATH).status == 404
 
