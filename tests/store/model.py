@@ -28,6 +28,7 @@ class Draft:
 
     listed: dict[str, FileEntry]
     held: dict[str, FileEntry]
+    unlisted: bool = False
 
     def missing(self) -> list[FileEntry]:
         return [entry for path, entry in self.listed.items() if path not in self.held]
@@ -62,7 +63,10 @@ class Model:
             files = {e.path: e for e in revision.files} | draft.held
             missing = {e.path: e for e in draft.missing()} | {e.path: e for e in revision.missing}
             lacking = [e for path, e in missing.items() if path not in files]
-            revision = Revision.of(revision.repo, revision.commit, files.values(), lacking)
+            unlisted = revision.unlisted and draft.unlisted
+            revision = Revision.of(
+                revision.repo, revision.commit, files.values(), lacking, unlisted=unlisted
+            )
         others = [old for old in self.manifests_of(key_of(revision)) if old != revision]
         for old in others:
             if says_all_of(old, revision):
@@ -79,7 +83,8 @@ class Model:
             if set(entries) <= set(sealed.files):
                 return
             listed = {e.path: e for e in (*sealed.files, *sealed.missing)}
-            self.drafts[key] = Draft(listed, {e.path: e for e in sealed.files})
+            held = {e.path: e for e in sealed.files}
+            self.drafts[key] = Draft(listed, held, sealed.unlisted)
         self.drafts[key].held.update({e.path: e for e in entries})
 
     def delete_revision(self, key: Key) -> None:
@@ -286,8 +291,9 @@ def repo_at(path: Path, root: Path) -> RepoId:
 
 
 def _read_draft(path: Path) -> Draft:
-    draft = Draft({}, {})
-    for line in path.read_bytes().split(b"\n")[1:]:
+    head, *lines = path.read_bytes().split(b"\n")
+    draft = Draft({}, {}, json.loads(head).get("unlisted", False))
+    for line in lines:
         try:
             document = json.loads(line)
         except ValueError:
