@@ -407,23 +407,35 @@ std::size_t mark(const Source& source, const Leaves& leaves, u8* marks) {
     return found;
 }
 
+// Calls run(offset, size) for each run of neighbouring leaves with this mark, in bytes.
+template <typename Run>
+void for_runs(const Leaves& leaves, const u8* marks, bool which, Run run) {
+    for (std::size_t i = 0; i < leaves.count;) {
+        if (marked(marks, i) != which) {
+            i++;
+            continue;
+        }
+        const std::size_t begin = i * leaves.bytes;
+        while (i < leaves.count && marked(marks, i) == which) i++;
+        run(begin, std::min(leaves.total, i * leaves.bytes) - begin);
+    }
+}
+
 // Copies the leaves with this mark out of `from`, one after another; returns their bytes.
 std::size_t collect(const Leaves& leaves, const u8* marks, bool which, const u8* from, u8* to) {
     std::size_t length = 0;
-    for (std::size_t i = 0; i < leaves.count; i++) {
-        if (marked(marks, i) != which) continue;
-        std::memcpy(to + length, from + i * leaves.bytes, leaves.size(i));
-        length += leaves.size(i);
-    }
+    for_runs(leaves, marks, which, [&](std::size_t at, std::size_t size) {
+        std::memcpy(to + length, from + at, size);
+        length += size;
+    });
     return length;
 }
 
 void spread(const Leaves& leaves, const u8* marks, bool which, const u8* from, u8* to) {
-    for (std::size_t i = 0; i < leaves.count; i++) {
-        if (marked(marks, i) != which) continue;
-        std::memcpy(to + i * leaves.bytes, from, leaves.size(i));
-        from += leaves.size(i);
-    }
+    for_runs(leaves, marks, which, [&](std::size_t at, std::size_t size) {
+        std::memcpy(to + at, from, size);
+        from += size;
+    });
 }
 
 constexpr std::size_t LEAVES_HEADER = 6;
@@ -467,9 +479,14 @@ void decode_leaves(const Path& path, Workspace& space, const u8* payload, std::s
     u8* room = reserve(space.groups, 2 * leaves.total);
     for (u32 group = 0; group < 2; group++) {
         std::size_t size = 0;
-        for (std::size_t i = 0; i < leaves.count; i++)
-            if (marked(marks, i) == (group != 0)) size += leaves.size(i);
+        for_runs(leaves, marks, group, [&](std::size_t, std::size_t run) { size += run; });
         if (!size) throw Damaged("a group of leaves is empty");
+        if (static_cast<Tag>(payload[group]) == Tag::same && shape_of.base && !lengths[group]) {
+            for_runs(leaves, marks, group, [&](std::size_t begin, std::size_t run) {
+                std::memcpy(to + begin, shape_of.base + begin, run);
+            });
+            continue;
+        }
         if (shape_of.base) collect(leaves, marks, group, shape_of.base, room + leaves.total);
         decode_group(path, space, static_cast<Tag>(payload[group]), at, lengths[group],
                      {shape_of.kind, nullptr, shape_of.base ? room + leaves.total : nullptr,

@@ -42,6 +42,27 @@ namespace {
     }
 }
 
+// Decodes groups of lanes. `run(state, symbols, groups, safe)` does as many as it can while the
+// words begin at `safe` or before, and may look SPARE words further than it takes. The last groups
+// get their words from a copy with room behind it.
+template <u32 SPARE, typename Run>
+[[maybe_unused]] std::size_t decode_groups_to_end(Decoder& state, u8* symbols, std::size_t groups,
+                                                  Run run) {
+    const std::ptrdiff_t room = 2 * (state.lanes + SPARE);
+    std::size_t done = 0;
+    if (state.end - state.words >= room) done = run(state, symbols, groups, state.end - room);
+    if (done == groups) return done;
+    u8 copy[4 * (MAX_LANES + SPARE)] = {};
+    const u8* const end = state.end;
+    const u8* const copy_end = copy + (end - state.words);
+    std::memcpy(copy, state.words, static_cast<std::size_t>(end - state.words));
+    state.words = copy;
+    done += run(state, symbols + done * state.lanes, groups - done, copy_end);
+    if (state.words > copy_end) throw Damaged("a plane ends before its symbols");
+    state.words = end - (copy_end - state.words);
+    return done;
+}
+
 void histogram(const u8* symbols, std::size_t count, u32* counts) {
     // Eight tables: equal neighbours would wait for each other's store.
     u32 partial[8][SYMBOLS] = {};

@@ -116,11 +116,10 @@ void encode(Encoder& state, const u8* symbols, std::size_t count) {
 }
 
 template <u32 LANES>
-std::size_t decode_groups(Decoder& state, u8* symbols, std::size_t groups) {
+std::size_t decode_groups(Decoder& state, u8* symbols, std::size_t groups, const u8* safe) {
     __m256i lanes[LANES / 8];
     std::memcpy(lanes, state.states, sizeof lanes);
     const u8* words = state.words;
-    const u8* const safe = state.end - 2 * (LANES + 8);
     const __m256i low12 = _mm256_set1_epi32(0xfff), one = _mm256_set1_epi32(1);
     const __m256i below = _mm256_set1_epi32(STATE_LOW - 1);
     std::size_t g = 0;
@@ -159,10 +158,8 @@ std::size_t decode_groups(Decoder& state, u8* symbols, std::size_t groups) {
 }
 
 void decode(Decoder& state, u8* symbols, std::size_t count) {
-    std::size_t done = 0;
-    if (state.end - state.words >= static_cast<std::ptrdiff_t>(2 * (state.lanes + 8)))
-        done = (state.lanes == 64 ? decode_groups<64> : decode_groups<128>)(
-            state, symbols, count / state.lanes);
+    const auto run = state.lanes == 64 ? decode_groups<64> : decode_groups<128>;
+    const std::size_t done = decode_groups_to_end<8>(state, symbols, count / state.lanes, run);
     decode_lanes(state, symbols, done * state.lanes, count);
 }
 

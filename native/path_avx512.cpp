@@ -151,11 +151,9 @@ inline __m512i refilled(__m512i x, const u8*& words) {
 }
 
 template <u32 LANES>
-std::size_t decode_groups(Decoder& state, u8* symbols, std::size_t groups) {
+std::size_t decode_groups(Decoder& state, u8* symbols, std::size_t groups, const u8* safe) {
     Lanes<LANES> lanes(state.states);
     const u8* words = state.words;
-    // A group takes at most a word a lane; its last load of 16 words may look 16 words further.
-    const u8* const safe = state.end - 2 * (LANES + 16);
     const __m512i low12 = _mm512_set1_epi32(0xfff), one = _mm512_set1_epi32(1);
     std::size_t g = 0;
     for (; g < groups && words <= safe; g++) {
@@ -214,11 +212,10 @@ struct RankTables {
 };
 
 template <u32 LANES>
-std::size_t decode_ranked(Decoder& state, u8* symbols, std::size_t groups) {
+std::size_t decode_ranked(Decoder& state, u8* symbols, std::size_t groups, const u8* safe) {
     const RankTables tables(*state.ranks);
     Lanes<LANES> lanes(state.states);
     const u8* words = state.words;
-    const u8* const safe = state.end - 2 * (LANES + 16);
     alignas(64) u16 low_halves[32];
     for (u16 i = 0; i < 32; i++) low_halves[i] = static_cast<u16>(2 * i);
     const __m512i halves = _mm512_load_si512(low_halves);
@@ -264,10 +261,9 @@ std::size_t decode_ranked(Decoder& state, u8* symbols, std::size_t groups) {
 
 template <u32 LANES>
 std::size_t decode_some(Decoder& state, u8* symbols, std::size_t count) {
-    if (state.end - state.words < static_cast<std::ptrdiff_t>(2 * (LANES + 16))) return 0;
-    const std::size_t groups = count / LANES;
-    return LANES * (state.ranks ? decode_ranked<LANES>(state, symbols, groups)
-                                : decode_groups<LANES>(state, symbols, groups));
+    // A group takes at most a word a lane, in loads of 16.
+    const auto run = state.ranks ? decode_ranked<LANES> : decode_groups<LANES>;
+    return LANES * decode_groups_to_end<16>(state, symbols, count / LANES, run);
 }
 
 void decode(Decoder& state, u8* symbols, std::size_t count) {
