@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from outlast.codec import format as fmt
+from outlast.codec.reader import read_directory
+from outlast.model.digest import Digest
 from tests.fuzz import checks, seeds
 
 INPUTS = sorted((Path(__file__).parent / "parsers").iterdir())
@@ -34,3 +37,32 @@ def test_the_seeds_are_good() -> None:
     for capsule in whole:
         with checks.bounded(64 * checks.MIB):
             checks.read_all(capsule, refused=False)
+
+
+class Hollow:
+    """A capsule without its payloads, which nobody asks for."""
+
+    def __init__(self, directory: fmt.Directory) -> None:
+        self.size = directory.capsule_size
+        self._end = directory.pack_end()
+
+    def readinto(self, offset: int, buffer: memoryview) -> None:
+        at = offset - (self.size - len(self._end))
+        assert at >= 0
+        buffer[:] = self._end[at : at + len(buffer)]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("spans", "blocks", "times"), [(1, 50_000, 4), (20_000, 1, 7)])
+def test_a_directory_takes_what_it_says(spans: int, blocks: int, times: int) -> None:
+    bases = [fmt.BaseRef(Digest.of(b""), 1 << 62)]
+    each = [
+        fmt.Span(fmt.BYTES, fmt.WEIGHTS * (blocks - 1) + 1000 + i, 1, 1000 + i)
+        for i in range(spans)
+    ]
+    entries = b"".join(fmt.pack_entry(fmt.PLANES, 300 + i % 700, i) for i in range(spans * blocks))
+    directory = fmt.Directory(Digest.of(b""), bases, each, entries)
+    capsule = Hollow(directory)
+    del each, entries
+    with checks.bounded(times * directory.packed_size):
+        read_directory(capsule)

@@ -114,7 +114,7 @@ class Block:
 class Directory:
     """What a capsule holds and where: bases, spans and blocks, checked against each other.
 
-    Memory is about three times the bytes of the directory itself.
+    Memory is about three times the bytes of the directory itself, six times with many short spans.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Directory:
         if sys.byteorder == "big":
             words.byteswap()
         self._words = words
-        lengths = [word & _LENGTH_MASK for word in words]
+        lengths = map(_LENGTH_MASK.__and__, words)
         self._payloads = array("Q", itertools.accumulate(lengths, initial=len(HEAD)))
 
     @property
@@ -189,12 +189,12 @@ class Directory:
             first, end = self._firsts[index], self._firsts[index + 1]
             words = self._words[first:end]
             tags = {word >> _LENGTH_BITS for word in words}
-            lengths = [word & _LENGTH_MASK for word in words]
+            longest = max(map(_LENGTH_MASK.__and__, words))
             last = span.length - (len(words) - 1) * span.block_bytes
             if (
                 max(tags) > LEAVES
-                or max(lengths) > span.block_bytes
-                or lengths[-1] > last
+                or longest > span.block_bytes
+                or words[-1] & _LENGTH_MASK > last
                 or (not span.base and tags & {SAME, DIFFERENCE})
             ):
                 self._check_each(range(first, end))
