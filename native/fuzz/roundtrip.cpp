@@ -43,7 +43,9 @@ Block block_of(const u8* input, std::size_t size) {
     const std::size_t tile =
         with_base ? std::min<std::size_t>(left, input[3] * shape.element) : 0;
     std::size_t count = std::clamp<std::size_t>((left - tile) / shape.element, 1, shape.per_block);
-    if (flags & (REPEATED | NUDGED)) count = count_of(load<u16>(input + 4), shape.per_block);
+    const u32 wanted = load<u16>(input + 4);  // mostly few, as many are slow
+    if (flags & (REPEATED | NUDGED))
+        count = count_of(wanted < 0xe000 ? wanted % 2048 : wanted, shape.per_block);
     const std::size_t raw = count * shape.element;
     Block made = {kind, tiled(input + HEADER + tile, left - tile, raw),
                   tiled(input + HEADER, tile, with_base ? raw : 0), with_base};
