@@ -15,10 +15,15 @@ from outlast.codec.memory import Readable, read, window, workspace
 from outlast.codec.tensors import Container, parse
 from outlast.model.digest import Digest
 
-__all__ = ["PAYS", "Base", "CapsuleWriter", "Readable"]
+__all__ = ["PAYS", "Base", "CapsuleWriter", "Readable", "pays"]
 
-PAYS: Final = 0.97
-"""A capsule is kept where it is at most this part of the blob's size."""
+PAYS: Final = 97
+"""A capsule is kept where it is at most this part of the blob's size, in percent."""
+
+
+def pays(capsule: int, blob: int) -> bool:
+    """Whether a capsule of `capsule` bytes is kept instead of its blob of `blob` bytes."""
+    return 100 * capsule <= PAYS * blob
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from outlast.codec.format import Block, Directory, Span
 from outlast.codec.layout import BaseTensors, spans
 from outlast.codec.memory import Readable, scratch, window, workspace
 from outlast.codec.tensors import Container, parse
-from outlast.codec.writer import PAYS, Base
+from outlast.codec.writer import Base, pays
 from outlast.model.digest import Digest
 from outlast.model.names import Target
 
@@ -19,8 +19,6 @@ SMALLEST: Final = 64 * 1024
 """Files of fewer bytes are always plain: a block of the disk is all that a capsule would save."""
 _HOPELESS: Final = 0.985
 """Of the plain size: where a sample shrinks to more than this, the whole is not tried."""
-_LEANS: Final = PAYS
-"""Of a full capsule's size: a thin one must be as much smaller, for it costs a dependence."""
 _FEWEST, _MOST, _ONE_IN = 4, 32, 16
 
 
@@ -55,7 +53,7 @@ class FormWishes:
         """Whether a capsule is kept, by its size and the blob's in bytes."""
         if self.form is FormWish.CAPSULE:
             return capsule < plain
-        return self.form is FormWish.AUTO and capsule <= PAYS * plain
+        return self.form is FormWish.AUTO and pays(capsule, plain)
 
 
 PLAIN: Final = FormWishes(FormWish.PLAIN)
@@ -98,7 +96,7 @@ def choose(blob: Readable, ready: int, wishes: FormWishes, bases: Sequence[Base]
     thin = full
     if bases:
         thin = sum(_encoded(blob, b, bases[b.base - 1] if b.base else None) for b in blocks)
-    if thin <= _LEANS * full:
+    if pays(thin, full):  # it costs a dependence, and must be as much smaller
         return Choice(_promises(wishes, thin / plain), tuple(bases))
     return Choice(_promises(wishes, full / plain))
 

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Self
 
-from outlast.codec.writer import PAYS, Base, CapsuleWriter, Readable
+from outlast.codec.writer import Base, CapsuleWriter, Readable, pays
 from outlast.model.digest import Digest
 from outlast.store import disk
 from outlast.store.writer import Writer
@@ -70,7 +70,7 @@ class Encoding:
     @property
     def pays(self) -> bool:
         """Whether the capsule, once finished, is small enough to be kept."""
-        return self.written <= PAYS * self._blob.size
+        return pays(self.written, self._blob.size)
 
     def advance(self, frontier: int) -> None:
         """Encodes what can be, now that the first `frontier` bytes of the blob are there."""
