@@ -1,6 +1,7 @@
 """A mirror that keeps what passes through it as capsules: its clients see plain bytes, always."""
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_a_file_becomes_a_capsule_while_clients_read_it(tmp_path: Path, form: st
                     thread.join()
                 assert len(got) == 4
                 assert all(same(body, wanted) for body in got)
-                until(lambda wanted=wanted: _form(tmp_path / "home", wanted), "it is archived")
+                until(partial(_form, tmp_path / "home", wanted), "it is archived")
                 assert same(node.get(target(NAME, repo)).body, wanted)
                 part = node.get(target(NAME, repo), Range="bytes=5000000-5999999")
                 assert part.status == 206
