@@ -103,11 +103,7 @@ def pull(
     control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
     if dry_run:
         return Pulled(plan, None, bool(plan.excluded))
-    if not plan.fits:
-        raise DiskFullError(
-            f"{plan.repo} needs {plan.fetch_bytes - plan.resumed} more bytes; "
-            f"{plan.free} are free in {archive.layout.home}"
-        )
+    _require_room(archive, plan)
     with archive.writer() as writer:
         sealed = _sealed(archive, plan)
         fetched: dict[str, int] = {}
@@ -122,6 +118,14 @@ def pull(
         remember(archive, writer, listing, ref, source, cancel=control.cancel)
     held = _held(archive, plan)
     return Pulled(plan, digest, partial, fetched, held)
+
+
+def _require_room(archive: Archive, plan: Plan) -> None:
+    if not plan.fits:
+        raise DiskFullError(
+            f"{plan.repo} needs {plan.fetch_bytes - plan.resumed} more bytes; "
+            f"{plan.free} are free in {archive.layout.home}"
+        )
 
 
 def _held(archive: Archive, plan: Plan) -> int:
