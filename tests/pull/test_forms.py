@@ -108,9 +108,10 @@ def test_a_wrong_piece_is_found_after_it_was_encoded(
 ) -> None:
     """One lane lies in each range; what was made from that is thrown away."""
     with HubSim(tmp_path / "hub", mode="thread") as liar:
-        liar.set_faults([{"action": "flip", "file": NAME, "at": 3 * MIB}])
-        auto("org/base", liar.url, hub.url)
-    check_pulled(auto.home, base, "org/base")
+        liar.set_faults([{"action": "flip", "file": NAME}])
+        hub.set_faults([{"action": "delay", "file": NAME, "seconds": 0.5, "count": 4}])
+        auto("org/base", liar.url, hub.url, include=[NAME])
+    check_pulled(auto.home, {NAME: base[NAME]}, "org/base")
     assert form_of(auto.home, base[NAME]) is Form.CAPSULE
     assert auto.banned == {liar.url}
     clean(auto.home)
