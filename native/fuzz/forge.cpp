@@ -189,11 +189,39 @@ Tag put_leaves(Random& r, Kind kind, std::size_t count, const Bytes& base, Bytes
     return Tag::leaves;
 }
 
+// Quantised weights that hang on their scale so much that the encoder puts them in parts.
+Bytes leveled(Random& r, Kind kind, std::size_t count) {
+    const Layout& shape = layout(kind);
+    const u32 last = shape.plane_count - 1;
+    const Plane& weights = shape.planes[last];
+    Bytes planes[MAX_PLANES];
+    const u8* from[MAX_PLANES];
+    for (u32 p = 0; p <= last; p++) {
+        planes[p] = symbols(r, shape.planes[p].per_element * count, p == last ? 16 : 256);
+        from[p] = planes[p].data();
+    }
+    const u32 levels = kind == Kind::q6_k ? 2 : kind == Kind::q4_k || kind == Kind::q5_k ? 4 : 0;
+    const u32 noisy = r.below(4);
+    for (std::size_t run = 0; run < planes[levels].size(); run++) {
+        const u32 level = planes[levels][run] % 4;
+        planes[levels][run] =
+            static_cast<u8>(level * (kind == Kind::q6_k ? 32 : levels ? 15 : 2) + 1);
+        if (level == noisy) continue;
+        std::fill_n(planes[last].begin() + static_cast<std::ptrdiff_t>(run * weights.run),
+                    weights.run, static_cast<u8>(level));
+    }
+    Bytes data(count * shape.element);
+    portable.merge(kind, from, count, data.data());
+    return data;
+}
+
 // What the encoder makes of data that is like its base, or like itself.
 Tag put_encoded(Random& r, Kind kind, std::size_t count, const Bytes& base, Bytes& to) {
     const u32 element = layout(kind).element;
     Bytes data = base;
-    if (base.empty()) {
+    if (layout(kind).planes[layout(kind).plane_count - 1].run && r.one_in(2)) {
+        data = leveled(r, kind, count);
+    } else if (base.empty()) {
         data.resize(count * element);
         const Bytes tops = symbols(r, count, 256);
         const bool noisy = r.one_in(2);
