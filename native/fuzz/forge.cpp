@@ -189,6 +189,14 @@ Tag put_leaves(Random& r, Kind kind, std::size_t count, const Bytes& base, Bytes
     return Tag::leaves;
 }
 
+// Halves and minima of such a size that the scales 7 to 10 have all contexts.
+void centre(Kind kind, Bytes* planes) {
+    const u32 scale = 0x2000, minimum = scale + (kind == Kind::q4_k ? 2977 : 4048);
+    const u32 values[] = {scale >> 8, scale & 255, minimum >> 8, minimum & 255, 0, 8};
+    for (const u32 p : {0, 1, 2, 3, 5})
+        std::fill(planes[p].begin(), planes[p].end(), static_cast<u8>(values[p]));
+}
+
 // Quantised weights that hang on their scale so much that the encoder puts them in parts.
 Bytes leveled(Random& r, Kind kind, std::size_t count) {
     const Layout& shape = layout(kind);
@@ -200,12 +208,14 @@ Bytes leveled(Random& r, Kind kind, std::size_t count) {
         planes[p] = symbols(r, shape.planes[p].per_element * count, p == last ? 16 : 256);
         from[p] = planes[p].data();
     }
-    const u32 levels = kind == Kind::q6_k ? 2 : kind == Kind::q4_k || kind == Kind::q5_k ? 4 : 0;
+    const bool minima = kind == Kind::q4_k || kind == Kind::q5_k;
+    const u32 levels = kind == Kind::q6_k ? 2 : minima ? 4 : 0;
+    if (minima) centre(kind, planes);
     const u32 noisy = r.below(4);
     for (std::size_t run = 0; run < planes[levels].size(); run++) {
         const u32 level = planes[levels][run] % 4;
         planes[levels][run] =
-            static_cast<u8>(level * (kind == Kind::q6_k ? 32 : levels ? 15 : 2) + 1);
+            static_cast<u8>(minima ? 7 + level : level * (levels ? 32 : 2) + 1);
         if (level == noisy) continue;
         std::fill_n(planes[last].begin() + static_cast<std::ptrdiff_t>(run * weights.run),
                     weights.run, static_cast<u8>(level));

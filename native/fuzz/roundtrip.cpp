@@ -45,7 +45,7 @@ Block block_of(const u8* input, std::size_t size) {
     std::size_t count = std::clamp<std::size_t>((left - tile) / shape.element, 1, shape.per_block);
     const u32 wanted = load<u16>(input + 4);  // mostly few, as many are slow
     if (flags & (REPEATED | NUDGED))
-        count = count_of(wanted < 0xe000 ? wanted % 2048 : wanted, shape.per_block);
+        count = count_of(wanted < 0xfc00 ? wanted % 2048 : wanted, shape.per_block);
     const std::size_t raw = count * shape.element;
     Block made = {kind, tiled(input + HEADER + tile, left - tile, raw),
                   tiled(input + HEADER, tile, with_base ? raw : 0), with_base};

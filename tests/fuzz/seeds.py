@@ -1,6 +1,7 @@
 """Inputs to begin with: whole containers, capsules of every kind, blocks of every form."""
 
 import random
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,13 +114,35 @@ def greedy() -> Iterator[bytes]:
                     yield bytes([0, fmt.PLANES, 0, 0]) + (count - 1).to_bytes(2, "little") + payload
 
 
+def in_parts() -> Iterator[bytes]:
+    """Q4_K and Q5_K whose weights hang on their sub-block's scale, so that each context is a part:
+    of one value for three of the scales 7 to 10, of all values for the fourth.
+    """
+    rng = random.Random(4)
+    for kind, centre in ((fmt.Q4_K, 2977), (fmt.Q5_K, 4048)):
+        data = b""
+        for _ in range(16):
+            levels = rng.choices(range(7, 11), k=8)
+            data += struct.pack("<HH", 0x2000, 0x2000 + centre) + bytes([*levels[:4], *[8] * 4])
+            data += bytes(level | 8 << 4 for level in levels[4:])
+            data += bytes(32) if kind == fmt.Q5_K else b""
+            for low, high in zip(levels[::2], levels[1::2], strict=True):
+                for _ in range(32):
+                    first, second = (
+                        rng.randrange(16) if level == 9 else level for level in (low, high)
+                    )
+                    data += bytes([first | second << 4])
+        tag, payload = weights.encode(kind, data)
+        yield bytes([weights.KINDS.index(kind), tag, 0, 0, 15, 0]) + payload
+
+
 def main() -> None:
     """Writes the seeds to FOLDER/parsers and FOLDER/blocks."""
     to = Path(sys.argv[1])
     parsers = [bytes([CONTAINER]) + data for data in containers()]
     parsers += [bytes([what]) + data for data in capsules() for what in (AS_IT_IS, MENDED)]
     parsers += [bytes([MENDED]) + data for data in thin()]
-    for name, inputs in (("parsers", parsers), ("blocks", [*greedy(), *blocks()])):
+    for name, inputs in (("parsers", parsers), ("blocks", [*greedy(), *in_parts(), *blocks()])):
         (to / name).mkdir(parents=True, exist_ok=True)
         for number, data in enumerate(inputs):
             (to / name / f"{number:04}").write_bytes(data)
