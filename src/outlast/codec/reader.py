@@ -11,7 +11,8 @@ from outlast.codec.memory import Readable, read, scratch, window, workspace
 from outlast.model.digest import Digest
 from outlast.model.errors import CorruptError, MalformedError, NotArchivedError
 
-MAX_DIRECTORY: Final = 1 << 30
+MAX_DIRECTORY: Final = 1 << 27
+"""Bytes: enough for a blob of 5 TB, and for a million tensors."""
 
 
 def read_directory(capsule: Readable) -> Directory:

@@ -25,7 +25,7 @@ from outlast.codec.xxh3 import xxh3
 __all__ = ["Capsule", "DamagedError", "decode", "decode_range", "verify"]
 
 HEAD: Final = b"\x89OLC\r\n\x1a\n\x01\0\0\0\0\0\0\0"
-MAX_DIRECTORY: Final = 1 << 30
+MAX_DIRECTORY: Final = 1 << 27
 _TRAILER = struct.Struct("<8sHHIIIQQ32sQQ")
 _BASE = struct.Struct("<32sQ")
 _SPAN = struct.Struct("<BBHQQ")
