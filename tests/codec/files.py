@@ -14,7 +14,7 @@ from outlast.codec.reader import CapsuleReader
 from outlast.codec.writer import Base, CapsuleWriter
 from outlast.model.digest import Digest
 from tests.codec import weights
-from tests.codec.container_files import entry, gguf, safetensors, tensor
+from tests.codec.container_files import entry, gguf, safetensors, tensor, u32
 
 SAFETENSORS: Final = tuple(dtype for dtype, (block, _) in BLOCKS.items() if block == 1)
 GGUF: Final = {dtype: number for number, (dtype, _, _) in TYPES.items() if dtype in BLOCKS}
@@ -63,13 +63,14 @@ def of_safetensors(
     return safetensors(header, data + trailing)
 
 
-def of_gguf(tensors: Tensors, trailing: bytes = b"") -> bytes:
+def of_gguf(tensors: Tensors, trailing: bytes = b"", alignment: int = 32) -> bytes:
+    pairs = [("general.alignment", u32(alignment))] if alignment != 32 else []
     descriptions, data = [], b""
     for name, (dtype, shape, raw) in tensors.items():
-        data += bytes(-len(data) % 32)
+        data += bytes(-len(data) % alignment)
         descriptions.append(tensor(name, shape[::-1], GGUF[dtype], len(data)))
         data += raw
-    return gguf([], descriptions, data + trailing)
+    return gguf(pairs, descriptions, data + trailing, alignment=alignment)
 
 
 def filled(rng: random.Random, dtype: str, shape: tuple[int, ...], style: str) -> bytes:
