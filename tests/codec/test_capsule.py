@@ -6,6 +6,9 @@ import struct
 import pytest
 
 from outlast.codec import capsule, kernels
+from outlast.codec.memory import InMemory
+from outlast.codec.writer import Base, CapsuleWriter
+from outlast.model.digest import Digest
 
 PATHS = kernels.paths()
 
@@ -33,3 +36,10 @@ def test_there_and_back(path: str, count: int) -> None:
         assert capsule.encode(data) == packed
     finally:
         kernels.use(before)
+
+
+def test_a_capsule_has_at_most_255_bases() -> None:
+    base = Base(Digest.of(b"x"), InMemory(b"x"))
+    CapsuleWriter(InMemory(b"y"), bytearray().extend, bases=[base] * 255).finish(Digest.of(b"y"))
+    with pytest.raises(ValueError, match="at most 255 bases"):
+        CapsuleWriter(InMemory(b"y"), bytearray().extend, bases=[base] * 256)

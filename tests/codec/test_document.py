@@ -9,7 +9,7 @@ import pytest
 from outlast.codec import kernels, reference
 from outlast.codec.reference_blocks import decode_block
 from outlast.codec.reference_kinds import KINDS
-from outlast.codec.xxh3 import xxh3
+from outlast.codec.xxh3 import SECRET, xxh3
 from tests.codec import files, model_encoder, weights
 
 PLACE = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "format", "capsule.md")
@@ -48,9 +48,11 @@ def frequencies(table: bytes) -> list[int]:
 
 def test_checksums() -> None:
     found = fields(VECTORS["checksums"])
-    assert len(found) == 7
+    assert len(found) == 20
     for key, value in found:
-        assert xxh3(sample(int(key[7:-1]))) == int(value, 16)
+        data = sample(int(key[7:-1]))
+        assert xxh3(data) == kernels.xxh3(data) == int(value, 16)
+    assert bytes.fromhex(VECTORS["secret"]) == SECRET
 
 
 def test_frequencies() -> None:
@@ -72,6 +74,20 @@ def test_planes() -> None:
     assert payload.hex().startswith(long["begins"])
     assert int(long["xxh3"], 16) == xxh3(payload)
     assert decode_block(KINDS[0], 1, payload, None, 40_000) == rule(40_000)
+
+
+def test_noise() -> None:
+    found = fields(VECTORS["noise"])
+    assert len(found) == 2
+    for key, value in found:
+        count = int(key)
+        plane = [(2654435761 * i % 2**32) >> 24 if i % 32768 < 4096 else 0 for i in range(count)]
+        data = b"".join(bytes((p & 0x7F, p & 0x80 | 0x3F)) for p in plane)
+        for path in kernels.paths():
+            with weights.path(path):
+                tag, payload = weights.encode(1, data)
+                assert value == f"tag {tag}, {len(payload)} bytes, XXH3 {xxh3(payload):016x}"
+        assert model_encoder.encode(1, data, None) == (tag, payload)
 
 
 def test_elements() -> None:

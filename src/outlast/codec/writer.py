@@ -70,7 +70,7 @@ class CapsuleWriter:
     `executor`, if any, encodes up to `ahead` blocks at once; the capsule is the same. Memory: two
     buffers of up to 2 MiB a block under way, and 12 bytes of directory a block. With `check` every
     block is decoded at once and compared, so that no fault of the codec or the machine can come
-    between the blob's bytes and the capsule.
+    between the blob's bytes and the capsule. Raises :class:`ValueError` for more than 255 bases.
     """
 
     def __init__(
@@ -83,6 +83,8 @@ class CapsuleWriter:
         ahead: int = 4,
         check: bool = True,
     ) -> None:
+        if len(bases) > fmt.MAX_BASES:
+            raise ValueError(f"a capsule leans on at most {fmt.MAX_BASES} bases")
         self._blob = blob
         self._write = write
         self._bases = tuple(bases)
