@@ -163,5 +163,9 @@ def pull(home: Path, hub: str, *targets: str) -> None:
 
 
 def archived(node: Node, names: Sequence[str]) -> bool:
-    """Whether all blobs with these sha256 are in the node's archive."""
-    return all((node.home / "blobs" / name[:2] / name).exists() for name in names)
+    """Whether all blobs with these sha256 are in the node's archive, in either form."""
+    return all(
+        (node.home / "blobs" / name[:2] / name).exists()
+        or (node.home / "capsules" / name[:2] / f"{name}.olc").exists()
+        for name in names
+    )
