@@ -10,14 +10,13 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from bench import case_add, case_hf, case_ls, case_pull, case_serve
-from bench.process import BenchError
-from bench.rows import Row, commit, machine, missing, print_table, write
-from bench.stage import GIGA, MissingPeerError, Stage
+from bench.cases import run_cases
+from bench.rows import Row, commit, machine, print_table, write
+from bench.stage import GIGA, Stage
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "bench" / "results" / "main.json"
@@ -53,7 +52,7 @@ def main() -> int:
         return 1
     stage = Stage(folder, size, options.pairs)
     try:
-        rows, broken = _run(stage, chosen)
+        rows, broken = run_cases(CASES, stage, chosen)
         about = machine(folder, load)
     finally:
         stage.close()
@@ -63,24 +62,6 @@ def main() -> int:
         write(output, about, at, rows)
         print(f"written to {os.path.relpath(output)}")
     return 1 if broken else 0
-
-
-def _run(stage: Stage, chosen: Sequence[str]) -> tuple[list[Row], bool]:
-    rows: list[Row] = []
-    broken = False
-    for name in chosen:
-        title, case = CASES[name]
-        started = time.monotonic()
-        print(f"{title} …", end="", flush=True, file=sys.stderr)
-        try:
-            rows += case(stage)
-        except MissingPeerError as error:
-            rows.append(missing(title, "", None, str(error)))
-        except (BenchError, OSError) as error:
-            broken = True
-            rows.append(missing(title, "", None, f"failed: {error}"))
-        print(f" {time.monotonic() - started:.0f} s", file=sys.stderr)
-    return rows, broken
 
 
 def _parser() -> argparse.ArgumentParser:

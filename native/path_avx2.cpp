@@ -262,9 +262,7 @@ const Path avx2 = {"avx2", here, encode, decode, histogram, split, merge, contex
 #else
 
 namespace outlast {
-const Path avx2 = {"avx2", [] { return false; }, nullptr, nullptr, nullptr, nullptr, nullptr,
-                   nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
-                   nullptr};
+const Path avx2 = {"avx2", [] { return false; }};
 }  // namespace outlast
 
 #endif

@@ -489,9 +489,7 @@ const Path avx512 = {"avx512", here, encode, decode, count_frequent, split, merg
 #else
 
 namespace outlast {
-const Path avx512 = {"avx512", [] { return false; }, nullptr, nullptr, nullptr, nullptr, nullptr,
-                     nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
-                     nullptr};
+const Path avx512 = {"avx512", [] { return false; }};
 }  // namespace outlast
 
 #endif

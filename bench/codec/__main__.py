@@ -11,15 +11,14 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
+from bench.cases import run_cases
 from bench.codec import case_floats, case_gguf, case_product, case_thin
 from bench.codec.lab import Lab
-from bench.process import BenchError
-from bench.rows import Row, commit, machine, missing, print_table, write
-from bench.stage import GIGA, MissingPeerError, Stage
+from bench.rows import Row, commit, machine, print_table, write
+from bench.stage import GIGA, Stage
 
 ROOT = Path(__file__).parent.parent.parent
 RESULT = ROOT / "bench" / "results" / "codec.json"
@@ -57,7 +56,7 @@ def main() -> int:
         return 1
     lab = Lab(folder, pairs, options.ours, Stage(folder, size, pairs))
     try:
-        rows, broken = _run(lab, chosen)
+        rows, broken = run_cases(CASES, lab, chosen, lab.restart)
         about = machine(folder, load)
     finally:
         lab.close()
@@ -68,25 +67,6 @@ def main() -> int:
         write(output, about, at, rows)
         print(f"written to {os.path.relpath(output)}")
     return 1 if broken else 0
-
-
-def _run(lab: Lab, chosen: Sequence[str]) -> tuple[list[Row], bool]:
-    rows: list[Row] = []
-    broken = False
-    for name in chosen:
-        title, case = CASES[name]
-        started = time.monotonic()
-        print(f"{title} …", end="", flush=True, file=sys.stderr)
-        try:
-            rows += case(lab)
-        except MissingPeerError as error:
-            rows.append(missing(title, "", None, str(error)))
-        except (BenchError, OSError) as error:
-            broken = True
-            rows.append(missing(title, "", None, f"failed: {error}"))
-            lab.restart()
-        print(f" {time.monotonic() - started:.0f} s", file=sys.stderr)
-    return rows, broken
 
 
 def _parser() -> argparse.ArgumentParser:

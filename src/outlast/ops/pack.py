@@ -6,6 +6,7 @@ blob is done by itself, so that whatever ends the work loses nothing and costs o
 
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ def _all(archive: Archive) -> Iterator[Revision]:
                 yield revision
 
 
-class _Job:
+class _Job(ABC):
     def __init__(
         self, archive: Archive, control: Control, executor: Executor, *, dry_run: bool
     ) -> None:
@@ -172,8 +173,8 @@ class _Job:
             self._tell(file, done)
         return Changes(tuple(changed), tuple(problems))
 
-    def _change(self, file: _File) -> Changed:
-        raise NotImplementedError
+    @abstractmethod
+    def _change(self, file: _File) -> Changed: ...
 
     def _tell(self, file: _File, done: Changed) -> None:
         if done.outcome in {Outcome.PACKED, Outcome.UNPACKED}:

@@ -5,9 +5,8 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from outlast.model.closing import Closing
 from outlast.model.control import Control
 from outlast.model.digest import Digest
 from outlast.model.errors import CorruptError, NotArchivedError
@@ -23,7 +22,7 @@ _THREADS = min(8, os.cpu_count() or 1)
 _SYNC_EVERY = 256 * 1024 * 1024
 
 
-class Working:
+class Working(Closing):
     """The files of an archive by path, until it is closed: working copies are not dropped before.
 
     All working copies of the archive have at most `budget` bytes together (None: a part of the
@@ -37,17 +36,6 @@ class Working:
         self._writer: Writer | None = None
         self._paths: dict[Digest, Path] = {}
         self._copied: set[Digest] = set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         if self._writer is not None:

@@ -5,9 +5,9 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
+from outlast.model.closing import Closing
 from outlast.model.digest import Digest, GitOid, Names
 from outlast.model.errors import (
     CorruptError,
@@ -40,7 +40,7 @@ class BlobInfo:
     size: int
 
 
-class Archive:
+class Archive(Closing):
     """The store. Thread-safe; several processes may use one archive at once."""
 
     def __init__(self, home: Path, *, create: bool = False) -> None:
@@ -60,17 +60,6 @@ class Archive:
         with disk.reporting(self.layout.index):
             self.index = Index(self.layout)
         self.forms = Forms(self.layout, self.index)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self.index.close()

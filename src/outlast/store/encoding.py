@@ -4,10 +4,9 @@ import contextlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from types import TracebackType
-from typing import Self
 
 from outlast.codec.writer import Base, CapsuleWriter, Readable, pays
+from outlast.model.closing import Closing
 from outlast.model.digest import Digest
 from outlast.store import disk
 from outlast.store.writer import Writer
@@ -15,7 +14,7 @@ from outlast.store.writer import Writer
 _SYNC_EVERY = 256 << 20
 
 
-class Encoding:
+class Encoding(Closing):
     """A capsule in a temp file. A context manager: what was not published is deleted on the way
     out.
 
@@ -43,17 +42,6 @@ class Encoding:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 from outlast.codec.reader import CapsuleReader
+from outlast.model.closing import Closing
 from outlast.model.digest import Digest
 from outlast.model.errors import CorruptError, MalformedError, NotArchivedError, OutlastError
 from outlast.store.forms import MAX_LINKS, Form, StoredFile, StoredForm
@@ -22,7 +22,7 @@ _BUFFER: Final = 4 << 20
 _ATTEMPTS: Final = 3
 
 
-class BlobReader:
+class BlobReader(Closing):
     """The bytes of one blob, at any offset; threads may share it. Close it.
 
     `path` is the plain file, None where a capsule holds the blob; `capsule` is that capsule. The
@@ -44,17 +44,6 @@ class BlobReader:
         self._file = file
         self._bases = bases
         self._source: Final = capsule or file
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._file.close()

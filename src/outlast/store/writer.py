@@ -12,9 +12,8 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from outlast.model.closing import Closing
 from outlast.model.digest import Digest
 from outlast.model.errors import Cancelled, MalformedError
 from outlast.store import disk
@@ -25,7 +24,7 @@ _LOCK = "lock"
 _CLAIMS = "claims"
 
 
-class Writer:
+class Writer(Closing):
     """A licence to write: gives out temp files, publishes them, claims blobs. Thread-safe."""
 
     def __init__(self, layout: Layout, forms: Forms | None = None) -> None:
@@ -42,17 +41,6 @@ class Writer:
             self._claims = os.open(
                 self.folder / _CLAIMS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
             )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Gives up the claims and deletes what was not published. Nothing can be put any more."""
