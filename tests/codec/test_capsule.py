@@ -6,9 +6,13 @@ import struct
 import pytest
 
 from outlast.codec import capsule, kernels
+from outlast.codec import format as fmt
 from outlast.codec.memory import InMemory
+from outlast.codec.reader import CapsuleReader
 from outlast.codec.writer import Base, CapsuleWriter
 from outlast.model.digest import Digest
+from outlast.model.errors import CorruptError
+from tests.codec import model_encoder
 
 PATHS = kernels.paths()
 
@@ -43,3 +47,37 @@ def test_a_capsule_has_at_most_255_bases() -> None:
     CapsuleWriter(InMemory(b"y"), bytearray().extend, bases=[base] * 255).finish(Digest.of(b"y"))
     with pytest.raises(ValueError, match="at most 255 bases"):
         CapsuleWriter(InMemory(b"y"), bytearray().extend, bases=[base] * 256)
+
+
+def test_a_plane_is_coded_where_it_saves_a_64th() -> None:
+    """Noise with ever more zeros in it: it becomes worth coding where the document says so."""
+    size = 1 << 15
+    noise = random.Random(64).randbytes(size)
+    space, out = kernels.Workspace(), bytearray(size)
+
+    def encode(zeros: int) -> tuple[int, int]:
+        return kernels.encode_block(space, fmt.BYTES, bytes(zeros) + noise[zeros:], None, out)
+
+    low, high = 0, size // 4
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if encode(middle)[0] == fmt.PLANES else (middle, high)
+    for zeros, tag in ((low, fmt.STORED), (high, fmt.PLANES)):
+        assert encode(zeros)[0] == tag
+        told, _ = model_encoder.encode(fmt.BYTES, bytes(zeros) + noise[zeros:], None)
+        assert told == tag
+
+
+def test_a_wrong_base_is_named() -> None:
+    """The payload is right, what it restores is not."""
+    base = bf16_file(20_000, 1)
+    data = bytearray(base)
+    for at in range(len(data) - 4000, len(data), 40):
+        data[at] ^= 1
+    packed = capsule.encode(bytes(data), base)
+    rotten = bytearray(base)
+    rotten[-3000] ^= 1
+    (name,) = (ref.sha256 for ref in capsule.reader(packed, base).directory.bases)
+    reader = CapsuleReader(InMemory(packed), {name: InMemory(rotten)})
+    with pytest.raises(CorruptError, match=r"block 1 .*or the base that it leans on"):
+        reader.readinto(0, memoryview(bytearray(len(data))))
