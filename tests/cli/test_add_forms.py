@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from outlast.codec.payload import Form
 from outlast.model.control import Control
 from outlast.model.digest import Digest
 from outlast.model.errors import TransientError
@@ -17,7 +18,6 @@ from outlast.ops.removal import collect_garbage
 from outlast.ops.select import Selection
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
-from outlast.store.forms import Form
 from tests.pull.kit import check_archive, contents
 from tests.pull.weights import ROWS, bf16, model, packed, tuned
 from tests.realweights import Tensor

@@ -18,11 +18,11 @@ from random import Random
 
 import pytest
 
+from outlast.codec.payload import Form
 from outlast.model.control import Control
 from outlast.model.names import RepoId
 from outlast.ops.removal import collect_garbage
 from outlast.store.archive import Archive
-from outlast.store.forms import Form
 from tests.cli.call import COMMAND, SECONDS, Call, environment, outlast
 from tests.crash.world import (
     CACHED,

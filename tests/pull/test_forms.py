@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from outlast.codec.payload import Form
 from outlast.model.control import Control
 from outlast.model.digest import Digest
 from outlast.model.errors import DiskFullError
@@ -16,7 +17,6 @@ from outlast.ops import encoding, work
 from outlast.ops.forms import FormWish, FormWishes
 from outlast.ops.removal import collect_garbage, remove
 from outlast.store.archive import Archive
-from outlast.store.forms import Form
 from outlast.store.partials import present_bytes
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import MIB, Puller, check_pulled, sent

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from outlast.codec.payload import Form
 from outlast.model.digest import Digest
 from outlast.store.archive import Archive
-from outlast.store.forms import Form
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.weights import bf16, packed, tuned
 from tests.realweights import Tensor

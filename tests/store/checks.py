@@ -3,11 +3,11 @@
 from typing import Any
 
 from outlast.codec import merkle
+from outlast.codec.payload import Form
 from outlast.model.digest import GitOid
 from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId
 from outlast.store.archive import Archive
-from outlast.store.forms import Form
 from tests.store import weights
 from tests.store.build import entry_of
 from tests.store.model import Key, Model, key_of

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from outlast.codec.payload import Form
 from outlast.model.digest import Digest
 from outlast.model.errors import (
     CorruptError,
@@ -19,7 +20,6 @@ from outlast.model.errors import (
 from outlast.store import disk
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.collect import collect
-from outlast.store.forms import Form
 from outlast.store.writer import Writer
 from tests.store.build import REPO, put, revision_of
 from tests.store.weights import encoded, model, pack, tuned, unpack

@@ -5,11 +5,11 @@ import click
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.forms import form_wishes
 from outlast.cli.render import human_size, plural, print_json, saving
+from outlast.codec.payload import Form
 from outlast.model.errors import IntegrityError
 from outlast.model.names import Target
 from outlast.ops import pack as ops
 from outlast.ops.forms import FormWish
-from outlast.store.forms import Form
 
 
 @click.command(

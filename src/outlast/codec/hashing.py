@@ -47,7 +47,8 @@ class BlobHasher:
 
     def names(self) -> Names:
         """The names, once all `size` bytes went through `update`."""
-        if self._pieces:
-            self._root = merkle.root_of_pieces(self._pieces)
+        layer = b"".join(self._pieces)
+        if layer:
+            self._root = merkle.root_of_layer(layer)
         git = GitOid(self._git.hexdigest()) if self._git is not None else None
-        return Names(self.hashed, Digest(self._sha256.hexdigest()), git, self._root)
+        return Names(self.hashed, Digest(self._sha256.hexdigest()), git, self._root, layer)

@@ -5,9 +5,12 @@ proof for any byte range. Pieces here are 1 MiB: 64 leaves.
 """
 
 import hashlib
+from dataclasses import dataclass
+from typing import Self
 
 from outlast.codec import kernels
 from outlast.model.digest import Digest
+from outlast.model.errors import MalformedError
 
 BLOCK = 16 * 1024
 PIECE = 1024 * 1024
@@ -60,6 +63,45 @@ def small_root(data: memoryview) -> Digest | None:
     return Digest.from_bytes(_fold(leaves, _power_of_two(len(leaves) // 32), _ZERO))
 
 
-def root_of_pieces(pieces: list[bytes]) -> Digest:
+def root_of_layer(layer: bytes) -> Digest:
     """The root of a file of more than one piece, from the hashes of all of its pieces."""
-    return Digest.from_bytes(_fold(b"".join(pieces), _power_of_two(len(pieces)), _ZERO_PIECE))
+    return Digest.from_bytes(_fold(layer, _power_of_two(len(layer) // 32), _ZERO_PIECE))
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The merkle tree of a file of `size` bytes (not 0), from its root to its pieces: enough to
+    check any one of them. `layer` has the 32-byte hashes of all pieces, and is empty where the
+    file is one piece (its hash is the root).
+    """
+
+    size: int
+    root: Digest
+    layer: bytes
+
+    @classmethod
+    def checked(cls, size: int, root: Digest, layer: bytes) -> Self:
+        """A tree from outside; raises :class:`MalformedError` where the layer is not the root's."""
+        count = piece_count(size)
+        if size <= 0 or len(layer) != (32 * count if count > 1 else 0):
+            raise MalformedError(f"a layer of {len(layer)} bytes for {count} pieces")
+        if layer and root_of_layer(layer) != root:
+            raise MalformedError(f"the piece hashes are not those of the root {root.short}…")
+        return cls(size, root, layer)
+
+    @property
+    def count(self) -> int:
+        """How many pieces there are."""
+        return piece_count(self.size)
+
+    def length(self, index: int) -> int:
+        """Bytes of piece `index`."""
+        return min(PIECE, self.size - index * PIECE)
+
+    def matches(self, index: int, data: memoryview) -> bool:
+        """Whether `data` is piece `index`."""
+        if len(data) != self.length(index):
+            return False
+        if not self.layer:
+            return small_root(data) == self.root
+        return piece_hash(data) == self.layer[32 * index : 32 * index + 32]

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from outlast.model.errors import MalformedError
@@ -69,13 +69,15 @@ class GitOid:
 @dataclass(frozen=True, slots=True)
 class Names:
     """What a blob's bytes are called: its size in bytes, sha256, git blob id (small files) and
-    BEP 52 merkle root (none for an empty blob).
+    BEP 52 merkle root (none for an empty blob); and the tree's `layer` of pieces of 1 MiB, 32
+    bytes each (empty where there is only one).
     """
 
     size: int
     sha256: Digest
     git_sha1: GitOid | None
     merkle_root: Digest | None
+    layer: bytes = field(default=b"", repr=False)
 
 
 def blob_header(size: int) -> bytes:

@@ -15,6 +15,7 @@ from typing import Final
 
 from outlast.codec.format import BaseRef
 from outlast.codec.memory import Readable
+from outlast.codec.payload import Form
 from outlast.codec.writer import Base, CapsuleWriter
 from outlast.model.control import Control
 from outlast.model.digest import Digest
@@ -32,7 +33,7 @@ from outlast.ops.forms import FormWish, FormWishes, choose
 from outlast.store import disk, reading
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
-from outlast.store.forms import Form, StoredForm
+from outlast.store.forms import StoredForm
 from outlast.store.writer import Writer
 
 _CORES: Final = 2

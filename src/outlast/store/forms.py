@@ -8,12 +8,12 @@ the capsule is garbage. Chains of thin capsules have at most :data:`MAX_LINKS` l
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol
 
 from outlast.codec import format as fmt
 from outlast.codec.format import BaseRef
+from outlast.codec.payload import Form
 from outlast.codec.reader import read_directory
 from outlast.model.digest import Digest
 from outlast.model.errors import CorruptError, IntegrityError, NotArchivedError, TooDeepError
@@ -21,14 +21,6 @@ from outlast.store import disk
 from outlast.store.layout import CAPSULE_SUFFIX, Layout
 
 MAX_LINKS: Final = 2
-
-
-class Form(StrEnum):
-    """How the bytes of a blob lie on the disk."""
-
-    PLAIN = "plain"
-    CAPSULE = "capsule"
-    THIN = "thin"
 
 
 @dataclass(frozen=True, slots=True)

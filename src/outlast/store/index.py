@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlast.codec.format import VERSION, BaseRef
+from outlast.codec.payload import Form
 from outlast.model.digest import Digest, GitOid
 from outlast.model.errors import CorruptError, OutlastError
 from outlast.model.manifest import Revision
 from outlast.model.names import RepoId, RepoKind
 from outlast.store import disk
-from outlast.store.forms import Form, StoredForm, stamp_of
+from outlast.store.forms import StoredForm, stamp_of
 from outlast.store.layout import Layout
 
 _VERSION = 2

@@ -9,11 +9,12 @@ from concurrent.futures import Executor, Future, wait
 from pathlib import Path
 from typing import Final, TypeVar
 
+from outlast.codec.payload import Form
 from outlast.codec.reader import CapsuleReader
 from outlast.model.closing import Closing
 from outlast.model.digest import Digest
 from outlast.model.errors import CorruptError, MalformedError, NotArchivedError, OutlastError
-from outlast.store.forms import MAX_LINKS, Form, StoredFile, StoredForm
+from outlast.store.forms import MAX_LINKS, StoredFile, StoredForm
 from outlast.store.layout import Layout
 
 T = TypeVar("T")
