@@ -1,12 +1,19 @@
 """All the names of a blob, computed in one pass over its bytes."""
 
 import hashlib
+from collections import deque
+from concurrent.futures import Executor, Future
+from typing import Final
 
 from outlast.codec import merkle
+from outlast.codec.merkle import Tree
 from outlast.model.digest import Digest, GitOid, Names, blob_header
 
 GIT_LIMIT = 10 * 1024 * 1024
 """Files up to this many bytes get a git blob id too; hubs keep larger ones in LFS."""
+
+
+_AHEAD: Final = 4
 
 
 def names_of(data: bytes | bytearray | memoryview) -> Names:
@@ -52,3 +59,49 @@ class BlobHasher:
             self._root = merkle.root_of_layer(layer)
         git = GitOid(self._git.hexdigest()) if self._git is not None else None
         return Names(self.hashed, Digest(self._sha256.hexdigest()), git, self._root, layer)
+
+
+class TreeHasher:
+    """The tree of a file of any size, from its bytes in order.
+
+    Memory: one piece (1 MiB), and up to four more where an `executor` hashes them; 32 bytes a
+    piece.
+    """
+
+    def __init__(self, executor: Executor | None = None) -> None:
+        self._executor = executor
+        self._size = 0
+        self._piece = bytearray()
+        self._layer = bytearray()
+        self._under_way: deque[Future[bytes]] = deque()
+
+    def update(self, data: memoryview | bytes) -> None:
+        view = memoryview(data)
+        self._size += len(view)
+        while view:
+            if len(self._piece) == merkle.PIECE:  # now it is known that it is not the only one
+                self._hash()
+            room = merkle.PIECE - len(self._piece)
+            self._piece += view[:room]
+            view = view[room:]
+
+    def _hash(self) -> None:
+        piece, self._piece = self._piece, bytearray()
+        if self._executor is None:
+            self._layer += merkle.piece_hash(memoryview(piece))
+            return
+        self._under_way.append(self._executor.submit(merkle.piece_hash, memoryview(piece)))
+        if len(self._under_way) > _AHEAD:
+            self._layer += self._under_way.popleft().result()
+
+    def tree(self) -> Tree | None:
+        """The tree, once all bytes went through `update`; None of an empty file."""
+        if self._size <= merkle.PIECE:
+            root = merkle.small_root(memoryview(self._piece))
+            return None if root is None else Tree(self._size, root, b"")
+        if self._piece:
+            self._hash()
+        while self._under_way:
+            self._layer += self._under_way.popleft().result()
+        layer = bytes(self._layer)
+        return Tree(self._size, merkle.root_of_layer(layer), layer)

@@ -165,7 +165,10 @@ def _store_capsule(
             names = ingest(source.fd, sink, path, control)
             if intake.writer.claim(names.sha256, names.size):
                 return names, False
-            return (names, True) if sink.publish(names) else None
+            if not sink.publish(names):
+                return None
+            intake.archive.note_names(names)
+            return names, True
 
 
 def _store_plain(intake: Intake, source: int, path: str, control: Control) -> tuple[Names, bool]:
@@ -184,4 +187,5 @@ def _store_plain(intake: Intake, source: int, path: str, control: Control) -> tu
         finally:
             os.close(target)
     writer.publish_blob(temp, names.sha256, names.size)
+    intake.archive.note_names(names)
     return names, True

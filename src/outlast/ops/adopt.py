@@ -166,6 +166,7 @@ class _Adoption:
         if not self._copy and _hard_link(fd, file.real, temp):
             disk.fsync(fd)
             writer.publish_blob(temp, names.sha256, names.size)
+            self._archive.note_names(names)
             self.result.linked += names.size
             return
         copied, _ = store_file(Intake(self._archive, writer), file.real, file.path, self._control)

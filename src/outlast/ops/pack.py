@@ -312,7 +312,7 @@ class _Packing(_Job):
                 return None
             self._read_back(file, encoding)
             try:
-                writer.pack(encoding.path, file.digest, blob.size)
+                writer.pack(encoding.path, file.digest, blob.size, encoding.tree)
             except (NotArchivedError, TooDeepError):  # others changed what is here meanwhile
                 return None
             return encoding.written

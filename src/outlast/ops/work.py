@@ -201,6 +201,7 @@ class Work:
                 self._pace.take(count, self.cancel)
 
     def finish(self, job: Job, names: Names) -> None:
+        self.archive.note_names(names)
         self._done(job.entry.with_names(names))
         self.close(job)
 

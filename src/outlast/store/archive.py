@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from outlast.codec.merkle import Tree
+from outlast.codec.payload import Form
 from outlast.model.closing import Closing
 from outlast.model.digest import Digest, GitOid, Names
 from outlast.model.errors import (
@@ -129,15 +131,17 @@ class Archive(Closing):
                     yield BlobInfo(Digest(name), os.stat(shard / name).st_size)
 
     @disk.reported
-    def take_capsule(self, writer: Writer, temp: Path, digest: Digest, size: int) -> bool:
+    def take_capsule(
+        self, writer: Writer, temp: Path, digest: Digest, size: int, tree: Tree | None = None
+    ) -> bool:
         """Takes a synced temp file from elsewhere as the capsule of a blob: decodes all of it
-        first, and compares its sha256. Raises :class:`CorruptError`, and as
-        `Writer.publish_capsule` does.
+        first, and compares its sha256. `tree` is that of the capsule's bytes, where each of its
+        pieces was checked. Raises :class:`CorruptError`, and as `Writer.publish_capsule` does.
         """
         with reading.open_capsule(self.layout, digest, temp) as blob:
             if blob.size != size or blob.sha256() != digest:
                 raise CorruptError(f"what came as the capsule of {digest.short}… restores another")
-        return writer.publish_capsule(temp, digest, size)
+        return writer.publish_capsule(temp, digest, size, tree)
 
     def put(self, writer: Writer, data: bytes | bytearray, names: Names) -> None:
         """Stores a small blob whose `names` were computed from `data`."""
@@ -145,6 +149,21 @@ class Archive(Closing):
         with disk.reporting(self.layout.blob(names.sha256)):
             disk.write_temp(temp, data, disk.READ_ONLY)
             writer.publish_blob(temp, names.sha256, names.size)
+        self.note_names(names)
+
+    @disk.reported
+    def note_names(self, names: Names) -> None:
+        """Remembers the tree of a blob that is here, from hashing its plain bytes."""
+        if names.merkle_root is not None:
+            tree = Tree(names.size, names.merkle_root, names.layer)
+            self.forms.note_tree(names.sha256, Form.PLAIN, tree)
+
+    @disk.reported
+    def tree(self, digest: Digest, form: Form) -> Tree | None:
+        """The tree of the plain bytes or the capsule of a blob, where it was noted and the file
+        has not changed since; hashes nothing.
+        """
+        return self.forms.tree(digest, form)
 
     def partial(self, entry: FileEntry) -> Partial:
         """The download in progress of `entry`."""

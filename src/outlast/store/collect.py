@@ -33,18 +33,23 @@ def collect(
     of them is damaged nothing is deleted, because what it refers to is not known.
     """
     layout = archive.layout
+    gone: set[Digest] = set()
     with disk.reporting(layout.home), disk.locked(layout.lock, exclusive=True):
         used = {entry.key for entry in archive.entries()}
         # A finished blob may wait for its line in a draft, as its partial did before.
         awaited = {entry.key for draft in archive.drafts.all() for entry in draft.missing}
         keep = used | awaited | claimed(archive.layout)
-        yield from _blobs(archive, keep, kept, dry_run=dry_run)
+        for garbage in _blobs(archive, keep, kept, dry_run=dry_run):
+            gone.add(Digest(garbage.name))
+            yield garbage
         yield from _partials(archive, awaited - used, dry_run=dry_run)
         for name, size in copies.garbage(layout, keep, dry_run=dry_run):
             yield Garbage("copy", name, size)
         dead = orphans(archive.layout) if dry_run else sweep(archive.layout)
         if dead:
             yield Garbage("tmp", f"{dead} folders of dead processes", 0)
+    if not dry_run:
+        archive.index.forget_trees(digest for digest in gone if archive.forms.of(digest) is None)
 
 
 def _blobs(

@@ -5,6 +5,8 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
+from outlast.codec.hashing import TreeHasher
+from outlast.codec.merkle import Tree
 from outlast.codec.writer import Base, CapsuleWriter, Readable, pays
 from outlast.model.closing import Closing
 from outlast.model.digest import Digest
@@ -33,6 +35,8 @@ class Encoding(Closing):
         self._writer = writer
         self._blob = blob
         self._synced = 0
+        self._hasher = TreeHasher(executor)
+        self._tree: Tree | None = None
         self.path = writer.temp()
         with disk.reporting(self.path):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -56,6 +60,11 @@ class Encoding(Closing):
         return self._capsule.written
 
     @property
+    def tree(self) -> Tree | None:
+        """That of the capsule's bytes, once it is finished."""
+        return self._tree
+
+    @property
     def pays(self) -> bool:
         """Whether the capsule, once finished, is small enough to be kept."""
         return pays(self.written, self._blob.size)
@@ -69,17 +78,19 @@ class Encoding(Closing):
         under its name.
         """
         self._capsule.finish(digest)
+        self._tree = self._hasher.tree()
         with disk.reporting(self.path):
             os.fchmod(self._fd, disk.READ_ONLY)
             disk.fsync(self._fd)
 
     def publish(self, digest: Digest) -> bool:
         """Acknowledges the blob; False where it was here already. See `Writer.publish_capsule`."""
-        return self._writer.publish_capsule(self.path, digest, self._blob.size)
+        return self._writer.publish_capsule(self.path, digest, self._blob.size, self._tree)
 
     def _write(self, data: memoryview | bytes) -> None:
         with disk.reporting(self.path):
             disk.append_all(self._fd, data)
+            self._hasher.update(data)
             self._synced += len(data)
             if self._synced >= _SYNC_EVERY:
                 self._synced = 0

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from outlast.codec import format as fmt
 from outlast.codec.format import BaseRef
+from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
 from outlast.codec.reader import read_directory
 from outlast.model.digest import Digest
@@ -69,6 +70,10 @@ class FormCache(Protocol):
 
     def cached_forms(self) -> dict[str, tuple[str, StoredForm]]: ...
 
+    def note_tree(self, digest: Digest, form: Form, stamp: str, tree: Tree) -> None: ...
+
+    def tree(self, digest: Digest, form: Form, stamps: Iterable[str]) -> Tree | None: ...
+
 
 class Forms:
     """Which form each blob of an archive has. Thread-safe."""
@@ -108,6 +113,32 @@ class Forms:
         if plain is not None and (capsule is None or capsule.size == plain):
             return StoredForm(Form.PLAIN, plain, plain)
         return capsule
+
+    def note_tree(self, digest: Digest, form: Form, tree: Tree, stamp: str = "") -> None:
+        """Remembers the tree of the file that holds a blob in a form: the file with this `stamp`,
+        or what is there now. Of a blob that only a capsule holds, the tree of its plain bytes can
+        be noted too.
+        """
+        stamps = [stamp] if stamp else self._stamps(digest, form)
+        if stamps and self._cache is not None:
+            self._cache.note_tree(digest, form, stamps[0], tree)
+
+    def tree(self, digest: Digest, form: Form) -> Tree | None:
+        """The tree that was noted of a form, if nothing was changed since; hashes nothing."""
+        stamps = self._stamps(digest, form)
+        return self._cache.tree(digest, form, stamps) if stamps and self._cache else None
+
+    def _stamps(self, digest: Digest, form: Form) -> list[str]:
+        """Of the files that say what the bytes of the form are."""
+        found = []
+        layout = self._layout
+        paths = [layout.blob(digest)] if form is Form.PLAIN else []
+        for path in (*paths, layout.capsule(digest)):
+            try:
+                found.append(stamp_of(os.stat(path)))
+            except FileNotFoundError:
+                continue
+        return found
 
     def is_here(self, digest: Digest, size: int) -> bool:
         """Whether a blob of that size is here, with all that it leans on. Its content was verified

@@ -15,39 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlast.codec.format import VERSION, BaseRef
+from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
 from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import CorruptError, OutlastError
+from outlast.model.errors import CorruptError, MalformedError, OutlastError
 from outlast.model.manifest import Revision
 from outlast.model.names import RepoId, RepoKind
 from outlast.store import disk
+from outlast.store.database import connect, is_damage
 from outlast.store.forms import StoredForm, stamp_of
 from outlast.store.layout import Layout
 
-_VERSION = 2
 _CLOCK_TICK_NS = 100_000_000
-_SCHEMA = """
-CREATE TABLE manifests (
-    id INTEGER PRIMARY KEY, digest TEXT UNIQUE NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
-    revision TEXT NOT NULL, files INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    missing INTEGER NOT NULL, unlisted INTEGER NOT NULL
-);
-CREATE INDEX by_name ON manifests (kind, name, revision);
-CREATE TABLE files (
-    manifest INTEGER NOT NULL REFERENCES manifests ON DELETE CASCADE,
-    sha256 TEXT NOT NULL, size INTEGER NOT NULL, git_sha1 TEXT, merkle_root TEXT
-);
-CREATE INDEX by_manifest ON files (manifest);
-CREATE INDEX by_sha256 ON files (sha256);
-CREATE INDEX by_git ON files (git_sha1) WHERE git_sha1 IS NOT NULL;
-CREATE TABLE checked (sha256 TEXT PRIMARY KEY, stamp TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE forms (
-    sha256 TEXT PRIMARY KEY, stamp TEXT NOT NULL, form TEXT NOT NULL, size INTEGER NOT NULL,
-    stored INTEGER NOT NULL, bases TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE unpaying (sha256 TEXT PRIMARY KEY, tried TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +48,19 @@ class Summary:
         return self.unlisted or self.missing > 0
 
 
+@dataclass(frozen=True, slots=True)
+class NotedTree:
+    """What was noted of the tree of a blob's file: `form` is plain or capsule (which a thin one is
+    too), `size` in bytes. It counts while a file that holds the blob has this `stamp`.
+    """
+
+    blob: Digest
+    form: Form
+    stamp: str
+    size: int
+    root: Digest
+
+
 class Index:
     """Answers questions about manifests without reading them. Thread-safe."""
 
@@ -87,13 +79,13 @@ class Index:
         """
         for _ in range(2):
             try:
-                return _connect(str(self._layout.index))
+                return connect(str(self._layout.index))
             except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
+                if not is_damage(error):
                     break
                 with disk.reporting(self._layout.index):
                     self._delete()
-        return _connect(":memory:")
+        return connect(":memory:")
 
     def _delete(self) -> None:
         for suffix in ("", "-wal", "-shm"):
@@ -107,9 +99,9 @@ class Index:
                 self._sync()
             except sqlite3.DatabaseError as error:
                 self._db.close()
-                if _is_damage(error):
+                if is_damage(error):
                     self._delete()
-                self._db = self._open() if _is_damage(error) else _connect(":memory:")
+                self._db = self._open() if is_damage(error) else connect(":memory:")
                 self._sync()
             try:
                 yield self._db
@@ -274,6 +266,51 @@ class Index:
         with contextlib.suppress(CorruptError), self._fresh() as db, db:
             db.execute("INSERT OR REPLACE INTO unpaying VALUES (?, ?)", (digest.hex, _tried(bases)))
 
+    # Trees
+
+    def note_tree(self, digest: Digest, form: Form, stamp: str, tree: Tree) -> None:
+        """Notes the tree of the file that holds a blob in a form, in place of what was noted."""
+        row = (digest.hex, _kind(form), stamp, tree.size, tree.root.hex, tree.layer)
+        with contextlib.suppress(CorruptError):
+            if self.tree(digest, form, [stamp]) == tree:
+                return
+            with self._fresh() as db, db:
+                db.execute("INSERT OR REPLACE INTO trees VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def tree(self, digest: Digest, form: Form, stamps: Iterable[str]) -> Tree | None:
+        """The tree that was noted with one of the `stamps`, unless the index garbled it."""
+        with self._fresh() as db:
+            row = db.execute(
+                "SELECT stamp, size, root, layer FROM trees WHERE sha256 = ? AND form = ?",
+                (digest.hex, _kind(form)),
+            ).fetchone()
+        if row is None or row[0] not in stamps:
+            return None
+        try:
+            return Tree.checked(row[1], Digest(row[2]), row[3])
+        except (MalformedError, TypeError):
+            return None
+
+    def trees_of(self, digest: Digest) -> list[NotedTree]:
+        """What was noted of a blob's trees, whether or not it counts."""
+        return self._trees("sha256 = ?", digest.hex)
+
+    def by_root(self, root: Digest) -> list[NotedTree]:
+        """The same of the trees with this root."""
+        return self._trees("root = ?", root.hex)
+
+    def _trees(self, where: str, value: str) -> list[NotedTree]:
+        query = f"SELECT sha256, form, stamp, size, root FROM trees WHERE {where}"  # noqa: S608
+        with self._fresh() as db:
+            rows = db.execute(query, (value,)).fetchall()
+        return [found for row in rows if (found := _noted(*row)) is not None]
+
+    def forget_trees(self, digests: Iterable[Digest]) -> None:
+        """Drops what was noted of blobs that are gone: of a large one it is not small."""
+        rows = [(digest.hex,) for digest in digests]
+        with contextlib.suppress(CorruptError), self._fresh() as db, db:
+            db.executemany("DELETE FROM trees WHERE sha256 = ?", rows)
+
     def uses(self, digests: Iterable[Digest]) -> list[tuple[Digest, Digest]]:
         """Each file of a manifest that is one of these blobs: the manifest, and the blob."""
         names = json.dumps([digest.hex for digest in digests])
@@ -284,6 +321,18 @@ class Index:
                 (names,),
             ).fetchall()
         return [(Digest(manifest), Digest(blob)) for manifest, blob in rows]
+
+
+def _kind(form: Form) -> str:
+    """A thin capsule is a capsule to who looks for the file."""
+    return (Form.PLAIN if form is Form.PLAIN else Form.CAPSULE).value
+
+
+def _noted(blob: str, form: str, stamp: str, size: int, root: str) -> NotedTree | None:
+    try:
+        return NotedTree(Digest(blob), Form(form), stamp, int(size), Digest(root))
+    except (MalformedError, ValueError, TypeError):  # garbled
+        return None
 
 
 def _form(form: str, size: int, stored: int, bases: str) -> StoredForm:
@@ -305,35 +354,6 @@ def load_manifest(layout: Layout, digest: Digest) -> Revision:
     if Digest.of(data) != digest:
         raise CorruptError(f"the manifest {path} is damaged: its sha256 is not its name")
     return Revision.from_bytes(data)
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file itself is bad, rather than the disk full or another process in the way."""
-    return getattr(error, "sqlite_errorname", "SQLITE_CORRUPT").startswith(
-        ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_SCHEMA")
-    )
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=60, check_same_thread=False)
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA foreign_keys = ON")
-        with db:
-            db.execute("BEGIN IMMEDIATE")
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {_VERSION}")
-    except BaseException:
-        db.close()
-        raise
-    if version not in (0, _VERSION):
-        db.close()
-        raise sqlite3.DatabaseError(f"index version {version}")
-    return db
 
 
 def _hex(value: Digest | GitOid | None) -> str | None:

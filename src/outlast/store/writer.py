@@ -13,11 +13,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from outlast.codec.merkle import Tree
+from outlast.codec.payload import Form
 from outlast.model.closing import Closing
 from outlast.model.digest import Digest
 from outlast.model.errors import Cancelled, MalformedError
 from outlast.store import disk
-from outlast.store.forms import Forms, StoredForm, read_form
+from outlast.store.forms import Forms, StoredForm, read_form, stamp_of
 from outlast.store.layout import CAPSULE_MARKER, FORMAT, MARKER, Layout
 
 _LOCK = "lock"
@@ -87,15 +89,17 @@ class Writer(Closing):
             else:
                 disk.publish(temp, final)
 
-    def publish_capsule(self, temp: Path, digest: Digest, size: int) -> bool:
+    def publish_capsule(
+        self, temp: Path, digest: Digest, size: int, tree: Tree | None = None
+    ) -> bool:
         """Takes a synced temp file as the capsule of a blob, unless that is here already, in
-        either form; whether it was not.
+        either form; whether it was not. `tree` is that of the capsule's bytes, where it is known.
 
         The capsule is believed: it must be one that this process encoded from verified bytes (the
         kernels decode and compare each block). For others there is `Archive.take_capsule`.
         Raises :class:`NotArchivedError` and :class:`TooDeepError` as `Forms.check` does.
         """
-        form = self._encoded(temp, digest, size)
+        form, stamp = self._encoded(temp, digest, size)
         final = self._layout.capsule(digest)
         # Only one at a time may make a chain longer.
         exclusive = bool(form.bases)
@@ -106,14 +110,15 @@ class Writer(Closing):
                 return False
             self._forms.check(digest, form.bases)
             disk.publish(temp, final)
-            return True
+        self._note(digest, tree, stamp)
+        return True
 
-    def pack(self, temp: Path, digest: Digest, size: int) -> bool:
+    def pack(self, temp: Path, digest: Digest, size: int, tree: Tree | None = None) -> bool:
         """Puts a synced temp file, a capsule that was decoded as a whole and found right, in place
         of what holds a blob that is here; False where it was collected meanwhile. Raises as
         `publish_capsule` does.
         """
-        form = self._encoded(temp, digest, size)
+        form, stamp = self._encoded(temp, digest, size)
         final = self._layout.capsule(digest)
         with disk.reporting(final), disk.locked(self._layout.lock, exclusive=True):
             self._claim(digest)
@@ -123,7 +128,8 @@ class Writer(Closing):
             self._forms.check(digest, form.bases)
             disk.publish(temp, final)
             disk.remove(self._layout.blob(digest))
-            return True
+        self._note(digest, tree, stamp)
+        return True
 
     def unpack(self, temp: Path, digest: Digest) -> None:
         """Puts a synced, verified temp file, the plain bytes of a blob, in place of its capsule."""
@@ -145,14 +151,20 @@ class Writer(Closing):
             disk.remove(path)
             return size
 
-    def _encoded(self, temp: Path, digest: Digest, size: int) -> StoredForm:
-        """The form that a temp file gives to a blob. Marks the archive as one with capsules."""
+    def _note(self, digest: Digest, tree: Tree | None, stamp: str) -> None:
+        if tree is not None:
+            self._forms.note_tree(digest, Form.CAPSULE, tree, stamp)
+
+    def _encoded(self, temp: Path, digest: Digest, size: int) -> tuple[StoredForm, str]:
+        """The form that a temp file gives to a blob, and the stamp that the file keeps when it is
+        renamed. Marks the archive as one with capsules.
+        """
         form = read_form(temp, digest)
         if form is None or form.size != size:
             raise MalformedError(f"what should be the capsule of {digest.short}… is not")
         if self._layout.version() < FORMAT:
             self.write(self._layout.marker, CAPSULE_MARKER)
-        return form
+        return form, stamp_of(os.stat(temp))
 
     def write(self, final: Path, data: bytes, mode: int = disk.READ_ONLY) -> None:
         """Writes a whole small file durably and atomically."""
