@@ -170,7 +170,7 @@ class TestDamage:
 
 class TestChangesOfForm:
     def test_under_a_running_answer_and_before_the_next(self, home: Path) -> None:
-        with Node(home, tuned={"outlast.daemon.hub._TIDY": 0.1}) as node:
+        with Node(home, tuned={"outlast.daemon.outlet._TIDY": 0.1}) as node:
             for change in (unpack, pack, unpack, pack):
                 with Wire(node.url, buffer=4096) as wire:
                     wire.ask(PATH, Connection="close")

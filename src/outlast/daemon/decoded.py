@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from outlast.codec.reader import CapsuleReader
 from outlast.daemon.blocks import Blocks, Slot
+from outlast.daemon.pace import Pace
 
 _AHEAD_BLOCKS = 4
 _AHEAD_BYTES = 8 * 1024 * 1024
@@ -21,6 +22,7 @@ async def send_decoded(
     *,
     stall: float,
     sent: Callable[[int], None],
+    pace: Pace | None = None,
 ) -> int:
     """Sends the bytes `span` (start, stop) of a capsule's blob; how many of them went out.
 
@@ -28,7 +30,8 @@ async def send_decoded(
     told of every part. The transport must have been flushed. Raises what decoding a block raises:
     then its bytes, and what follows, did not go out.
     """
-    run = _Sending(_Socket(transport), blob, span, sent, min(_IMPATIENCE, stall))
+    patience = min(_IMPATIENCE, stall)
+    run = _Sending(_Socket(transport), blob, span, sent=sent, patience=patience, pace=pace)
     try:
         return await run.run(stall)
     finally:
@@ -119,10 +122,14 @@ class _Sending:
         socket: _Socket,
         blob: tuple[CapsuleReader, Blocks],
         span: tuple[int, int],
+        *,
         sent: Callable[[int], None],
         patience: float,
+        pace: Pace | None,
     ) -> None:
         self._patience = patience
+        self._pace = pace
+        self._allowed = 0
         self._socket = socket
         self._capsule, self._blocks = blob
         self._position, self._stop = span
@@ -141,12 +148,15 @@ class _Sending:
     async def run(self, stall: float) -> int:
         start = self._position
         while self._position < self._stop and not self._socket.is_gone:
+            await self._wait_turn()
             slot = await self._next()
             data = await slot.data()
             offset = slot.block.offset
-            part = data[self._position - offset : self._stop - offset]
+            rest = data[self._position - offset : self._stop - offset]
+            part = rest[: self._allowed]
             count = await self._socket.send(part, self._patience)
             self._position += count
+            self._allowed -= count
             self._sent(count)
             if count < len(part) and not self._socket.is_gone:
                 # It is slow: others may have the memory, and it gets its block again later.
@@ -154,10 +164,23 @@ class _Sending:
                 if not await self._socket.wait(max(0.0, stall - self._patience)):
                     break
                 continue
+            if count < len(rest):  # its turn is over
+                continue
             self._pinned.popleft()
             # Of a block that went out in part, somebody else is about to ask for the rest.
-            self._blocks.release(slot, keep=len(part) < len(data))
+            self._blocks.release(slot, keep=len(rest) < len(data))
         return self._position - start
+
+    async def _wait_turn(self) -> None:
+        """Waits until some bytes may go."""
+        if self._allowed:
+            return
+        self._allowed, delay = self._stop - self._position, 0.0
+        if self._pace is not None:
+            self._allowed, delay = self._pace.reserve(self._allowed)
+        if delay:
+            self._let_go()  # others may have the memory meanwhile
+            await asyncio.sleep(delay)
 
     async def _next(self) -> Slot:
         """The block at the position, pinned, with those behind it under way."""

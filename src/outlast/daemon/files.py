@@ -19,6 +19,7 @@ from aiohttp import web
 from outlast.codec.reader import CapsuleReader
 from outlast.daemon.blocks import Blocks
 from outlast.daemon.decoded import send_decoded
+from outlast.daemon.pace import Pace
 from outlast.daemon.replies import failure
 from outlast.daemon.routes import parse_range
 from outlast.daemon.sendfile import send_file
@@ -75,20 +76,31 @@ class Span:
         return {"Content-Range": f"bytes {self.start}-{self.stop - 1}/{size}"}
 
 
-def choose_span(request: web.Request, entry: FileEntry) -> Span | web.Response:
-    """What to send for a Range header, or the 416 that refuses it."""
+def choose_span(request: web.Request, size: int, etag: str) -> Span | web.Response:
+    """What to send of `size` bytes for a Range header, or the 416 that refuses it."""
     if_range = request.headers.get("If-Range")
     header = request.headers.get("Range")
-    if if_range is not None and if_range.strip() != f'"{entry.etag}"':
+    if if_range is not None and if_range.strip() != f'"{etag}"':
         header = None
     try:
-        found = parse_range(header, entry.size)
+        found = parse_range(header, size)
     except ValueError:
-        sent = {"Content-Range": f"bytes */{entry.size}"}
-        return failure(416, "", f"the file has {entry.size} bytes", sent)
+        sent = {"Content-Range": f"bytes */{size}"}
+        return failure(416, "", f"the file has {size} bytes", sent)
     if found is None:
-        return Span(0, entry.size, partial=False)
+        return Span(0, size, partial=False)
     return Span(*found, partial=True)
+
+
+async def send_head(
+    request: web.Request, size: int, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Answers a HEAD for a file of `size` bytes."""
+    response = web.StreamResponse(headers=headers)
+    response.content_length = size
+    await response.prepare(request)
+    await response.write_eof()
+    return response
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,8 @@ class Delivery:
     count: Count
     begun: Callable[[web.StreamResponse], None]
     """Told of the response once its headers are out: from then on only bytes may follow."""
+    pace: Pace | None = None
+    """How fast the bytes of a verified blob may go; None: as fast as the client takes them."""
 
     def whole(self) -> Self:
         """The same, of all bytes of the file."""
@@ -127,8 +141,25 @@ class Delivery:
             await self._send_decoded(response, blob.capsule, blocks)
             return response
         with os.fdopen(os.dup(blob.fileno()), "rb") as file:
-            await self._send(response, file, self.span.start, self.span.stop)
+            await self._send_paced(response, file)
         return response
+
+    async def send_file(self, file: BinaryIO) -> web.StreamResponse:
+        """Sends the span from an open file, as it is."""
+        response = await self._begin()
+        await self._send_paced(response, file)
+        return response
+
+    async def _send_paced(self, response: web.StreamResponse, file: BinaryIO) -> None:
+        position, stop = self.span.start, self.span.stop
+        while position < stop:
+            count = stop - position
+            if self.pace is not None:
+                count, delay = self.pace.reserve(count)
+                await asyncio.sleep(delay)
+            if not await self._send(response, file, position, position + count):
+                return
+            position += count
 
     async def _send_decoded(
         self, response: web.StreamResponse, capsule: CapsuleReader, blocks: Blocks
@@ -141,7 +172,12 @@ class Delivery:
             sent = 0
         else:
             sent = await send_decoded(
-                transport, (capsule, blocks), span, stall=stall, sent=self.count
+                transport,
+                (capsule, blocks),
+                span,
+                stall=stall,
+                sent=self.count,
+                pace=self.pace,
             )
         if sent != self.span.stop - self.span.start:
             close_short(self.request, response)

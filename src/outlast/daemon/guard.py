@@ -10,7 +10,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-from outlast.daemon.metrics import Metrics
 from outlast.model.errors import BadConfigError
 
 _FILE_LIMIT = 1024 * 1024
@@ -66,13 +65,14 @@ class Gate:
         self,
         make: Callable[[], asyncio.BaseProtocol],
         most: int,
-        metrics: Metrics,
+        count: Callable[[int], None],
         *,
         stall: float,
     ) -> None:
+        """Up to `most` connections; `count` is told how many there are when one comes."""
         self._make = make
         self._most = most
-        self._metrics = metrics
+        self._count = count
         self._silent: dict[asyncio.BaseProtocol, float] = {}
         self._open: set[asyncio.BaseProtocol] = set()
         self._new: set[asyncio.BaseProtocol] = set()
@@ -88,7 +88,7 @@ class Gate:
             return _Busy()
         protocol = self._make()
         self._silent[protocol] = time.monotonic()
-        self._metrics.connections.set(count + 1)
+        self._count(count + 1)
         self._new.add(protocol)
         loop = asyncio.get_running_loop()
         loop.call_soon(loop.call_soon, self._connected, protocol)

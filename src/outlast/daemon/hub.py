@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -12,20 +10,20 @@ from urllib.parse import quote
 from aiohttp import web
 
 from outlast.daemon import documents
-from outlast.daemon.blocks import Blocks
+from outlast.daemon.exchange import Exchange
 from outlast.daemon.files import (
     ArrivingReader,
     Delivery,
     Limits,
     Span,
     choose_span,
-    close_short,
     file_headers,
+    send_head,
 )
 from outlast.daemon.guard import Gate, Tokens
-from outlast.daemon.log import log_bug, log_line
+from outlast.daemon.log import log_line
 from outlast.daemon.metrics import Metrics
-from outlast.daemon.opened import OpenBlobs
+from outlast.daemon.outlet import Outlet
 from outlast.daemon.queries import ORIGIN, flag, page, read_form, read_query
 from outlast.daemon.replies import (
     PARTIAL_HEADER,
@@ -35,13 +33,7 @@ from outlast.daemon.replies import (
     json_reply,
 )
 from outlast.daemon.routes import Route, parse
-from outlast.model.errors import (
-    CorruptError,
-    IntegrityError,
-    OutlastError,
-    RepoNotFoundError,
-    StorageError,
-)
+from outlast.model.errors import CorruptError, OutlastError, RepoNotFoundError
 from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId
 from outlast.ops.answers import Asking, Found
@@ -50,26 +42,15 @@ from outlast.ops.mirror import Mirror
 
 T = TypeVar("T")
 _THREADS = 32
-_TIDY = 10.0
 _PAGE = 100_000
 _LIST_PAGE = 1000
 
 
 @dataclass(slots=True)
-class Exchange:
-    """A request, and what there is to say of it in the access line when it is answered."""
+class HubExchange(Exchange):
+    """A request of the hub's API; `found` is the revision that it came to."""
 
-    request: web.Request
-    what: str = "?"
-    sent: int = 0
     found: Found | None = None
-    response: web.StreamResponse | None = None
-
-    def begin(self, response: web.StreamResponse) -> None:
-        self.response = response
-
-    def count(self, length: int) -> None:
-        self.sent += length
 
 
 class Hub:
@@ -82,24 +63,16 @@ class Hub:
         self._metrics = metrics
         self._tokens = tokens
         self._limits = limits
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="answer")
-        self._blocks = Blocks()
-        self._opened = OpenBlobs(mirror.archive)
+        self._outlet = Outlet(mirror.archive, metrics, _THREADS)
+        self._threaded = self._outlet.threaded
         self.gate: Gate | None = None
 
     async def tidy(self) -> None:
         """Gives back now and then what is kept for requests that did not come."""
-        while True:
-            await asyncio.sleep(_TIDY)
-            await self._threaded(self._opened.tidy)
-            self._blocks.tidy()
+        await self._outlet.tidy()
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._blocks.close()
-
-    async def _threaded(self, work: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
+        self._outlet.close()
 
     async def _settled(self, step: T | Asking[T]) -> T:
         """The answer, after waiting for upstream as long as that is worth it."""
@@ -121,12 +94,12 @@ class Hub:
         if self.gate is not None:
             self.gate.heard(request.protocol)
         started = time.monotonic()
-        exchange = Exchange(request)
+        exchange = HubExchange(request)
         response: web.StreamResponse
         try:
             response = await self._route(exchange, parse(request.rel_url.raw_path))
         except Exception as error:  # noqa: BLE001 - told apart, and bugs are logged
-            response = self._failed(exchange, error)
+            response = exchange.failed(error)
         seconds = time.monotonic() - started
         what = exchange.what
         self._metrics.requests.labels(what, request.method, response.status).inc()
@@ -135,23 +108,7 @@ class Hub:
         _log(exchange, response, seconds)
         return response
 
-    def _failed(self, exchange: Exchange, error: Exception) -> web.StreamResponse:
-        """The reply to a request that failed; or, where its headers are out already, the end of
-        its connection, because nothing but the promised bytes may follow.
-        """
-        if not isinstance(error, OutlastError | ConnectionError | web.HTTPException):
-            log_bug(exchange.what)
-        if exchange.response is not None:
-            return close_short(exchange.request, exchange.response)
-        if isinstance(error, OutlastError):
-            return error_reply(error)
-        if isinstance(error, ConnectionError):  # the line says how far it got
-            return failure(499, "", "the client closed the connection")
-        if isinstance(error, web.HTTPException):  # what aiohttp refuses, as a body too large
-            return failure(error.status, "", error.reason)
-        return failure(500, "", "a bug in outlast: the server's log has the traceback")
-
-    async def _route(self, exchange: Exchange, route: Route) -> web.StreamResponse:
+    async def _route(self, exchange: HubExchange, route: Route) -> web.StreamResponse:
         request = exchange.request
         exchange.what = route.what
         allowed = {"POST"} if route.what == "paths-info" else {"GET", "HEAD"}
@@ -173,7 +130,7 @@ class Hub:
             return await self._threaded(self._list, route, read_query(request))
         return await self._repo(exchange, route)
 
-    async def _repo(self, exchange: Exchange, route: Route) -> web.StreamResponse:
+    async def _repo(self, exchange: HubExchange, route: Route) -> web.StreamResponse:
         repo, request = route.repo, exchange.request
         if repo is None:
             raise RepoNotFoundError("no repository is named")
@@ -195,7 +152,7 @@ class Hub:
 
     # Files
 
-    async def _file(self, exchange: Exchange, path: str, found: Found) -> web.StreamResponse:
+    async def _file(self, exchange: HubExchange, path: str, found: Found) -> web.StreamResponse:
         view, request = found.view, exchange.request
         commit = view.revision.id.hex
         try:
@@ -204,8 +161,8 @@ class Hub:
             return error_reply(error, {"X-Repo-Commit": commit})
         headers = file_headers(entry, commit) | _marks(found, self._metrics)
         if request.method == "HEAD":
-            return await _head(request, entry, headers)
-        span = choose_span(request, entry)
+            return await send_head(request, entry.size, headers)
+        span = choose_span(request, entry.size, entry.etag)
         if not isinstance(span, Span):
             return span
         headers |= span.headers(entry.size)
@@ -235,17 +192,7 @@ class Hub:
     async def _send_blob(self, delivery: Delivery, entry: FileEntry) -> web.StreamResponse:
         if entry.sha256 is None:
             return failure(503, "", "the file went as soon as it had come: ask again")
-        try:
-            blob = await self._threaded(self._opened.take, entry.sha256)
-            try:
-                return await delivery.send_blob(blob, self._blocks)
-            finally:
-                self._opened.give_back(blob)
-        except (IntegrityError, StorageError) as error:
-            self._metrics.damaged.inc()
-            line = {"level": "error", "what": "damage", "path": entry.path, "error": str(error)}
-            log_line({**line, "sha256": entry.sha256.hex})
-            raise  # what is on its way is cut short
+        return await self._outlet.send(delivery, entry.sha256, entry.path)
 
     # Documents
 
@@ -336,17 +283,7 @@ def _whoami(name: str) -> dict[str, Any]:
     }
 
 
-async def _head(
-    request: web.Request, entry: FileEntry, headers: dict[str, str]
-) -> web.StreamResponse:
-    response = web.StreamResponse(headers=headers)
-    response.content_length = entry.size
-    await response.prepare(request)
-    await response.write_eof()
-    return response
-
-
-def _log(exchange: Exchange, response: web.StreamResponse, seconds: float) -> None:
+def _log(exchange: HubExchange, response: web.StreamResponse, seconds: float) -> None:
     """One line of JSON a request, on stderr."""
     request, found = exchange.request, exchange.found
     line: dict[str, Any] = {

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,15 +47,20 @@ def serve(mirror: Mirror, metrics: Metrics, listen: Listen, ready: Callable[[str
         mirror.close()
 
 
-async def _serve(hub: Hub, metrics: Metrics, listen: Listen, ready: Callable[[str], None]) -> None:
-    @web.middleware
-    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        del handler
-        return await hub.handle(request)  # whatever the path: routing is ours
+async def make_runner(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]], *, body_limit: int
+) -> tuple[web.AppRunner, web.Server]:
+    """HTTP in which `answer` gets every request, whatever its method and path: routing is ours.
+    `body_limit` bounds the bodies of requests, in bytes.
+    """
 
-    app = web.Application(client_max_size=_BODY_LIMIT, middlewares=[answer])
+    @web.middleware
+    async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
+        del handler
+        return await answer(request)
+
     runner = web.AppRunner(
-        app,
+        web.Application(client_max_size=body_limit, middlewares=[handle]),
         access_log=None,
         keepalive_timeout=_KEEP_ALIVE,
         shutdown_timeout=_SHUTDOWN,
@@ -65,13 +70,19 @@ async def _serve(hub: Hub, metrics: Metrics, listen: Listen, ready: Callable[[st
     await runner.setup()
     if runner.server is None:
         raise BadConfigError("the server could not be set up")
-    gate = hub.gate = Gate(runner.server, listen.connections, metrics, stall=listen.stall)
+    return runner, runner.server
+
+
+async def _serve(hub: Hub, metrics: Metrics, listen: Listen, ready: Callable[[str], None]) -> None:
+    runner, server = await make_runner(hub.handle, body_limit=_BODY_LIMIT)
+    gate = Gate(server, listen.connections, metrics.connections.set, stall=listen.stall)
+    hub.gate = gate
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        server = await loop.create_server(
+        listening = await loop.create_server(
             gate, listen.host, listen.port, backlog=_BACKLOG, reuse_address=True
         )
     except (OSError, UnicodeError) as error:
@@ -81,9 +92,9 @@ async def _serve(hub: Hub, metrics: Metrics, listen: Listen, ready: Callable[[st
             f"cannot listen on {listen.host}:{listen.port}: {reason}", hint="try another --listen"
         ) from error
     sweepers = [asyncio.create_task(gate.sweep()), asyncio.create_task(hub.tidy())]
-    ready(_url(server.sockets[0]))
+    ready(_url(listening.sockets[0]))
     await stop.wait()
-    server.close()
+    listening.close()
     for sweeper in sweepers:
         sweeper.cancel()
         with contextlib.suppress(asyncio.CancelledError):
