@@ -1,0 +1,85 @@
+"""Rate limits that follow the clock: pure functions of a schedule and a moment."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from typing import Final
+
+DAY: Final = 24 * 60
+"""Minutes."""
+_WEEK: Final = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Limits in bytes/s, 0 for none: beyond the LAN (`up`, `down`) and on it."""
+
+    up: int = 0
+    down: int = 0
+    lan_up: int = 0
+    lan_down: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From `start` to `end` (minutes of the day, `end` not included), on windows that begin on one
+    of `days` (0 is Monday), `up` and `down` bytes/s hold beyond the LAN. A window whose `end` is
+    not after its `start` passes midnight, into the day after; with both equal it lasts 24 hours.
+    Raises ValueError for numbers out of range.
+    """
+
+    days: frozenset[int]
+    start: int
+    end: int
+    up: int
+    down: int
+
+    def __post_init__(self) -> None:
+        if not self.days <= frozenset(range(_WEEK)):
+            raise ValueError("days of a week are 0 to 6")
+        if not (0 <= self.start < DAY and 0 <= self.end <= DAY):
+            raise ValueError("minutes of a day are 0 to 1440")
+        if self.up < 0 or self.down < 0:
+            raise ValueError("a rate is not negative")
+
+    def covers(self, weekday: int, minute: int) -> bool:
+        """Whether the window is open at that minute of that day of the week."""
+        today = weekday in self.days
+        if self.end > self.start:
+            return today and self.start <= minute < self.end
+        yesterday = (weekday - 1) % _WEEK in self.days
+        return (today and minute >= self.start) or (yesterday and minute < self.end)
+
+
+def rates_at(base: Rates, schedule: Sequence[Window], moment: datetime) -> Rates:
+    """The limits that hold at `moment`, whose own fields are taken as local time: those of the
+    first window that is open, else `base`. What holds on the LAN no window changes.
+    """
+    minute = moment.hour * 60 + moment.minute
+    for window in schedule:
+        if window.covers(moment.weekday(), minute):
+            return Rates(window.up, window.down, base.lan_up, base.lan_down)
+    return base
+
+
+def next_change(base: Rates, schedule: Sequence[Window], moment: datetime) -> datetime | None:
+    """The first whole minute after `moment` at which other limits hold; None if none ever does.
+    It is a time on the wall: whoever sleeps until then looks at the clock again now and then,
+    because clocks are set and machines sleep.
+    """
+    now = rates_at(base, schedule, moment)
+    for edge in _edges(schedule, moment):
+        if edge > moment and rates_at(base, schedule, edge) != now:
+            return edge
+    return None
+
+
+def _edges(schedule: Sequence[Window], moment: datetime) -> Iterator[datetime]:
+    """Every minute of the day at which a window begins or ends, on each day for a week and a day,
+    in order. Midnight is among them: days differ.
+    """
+    minutes = sorted({0} | {m % DAY for w in schedule for m in (w.start, w.end)})
+    midnight = datetime.combine(moment.date(), time(), moment.tzinfo)
+    for day in range(_WEEK + 1):
+        for minute in minutes:
+            yield midnight + timedelta(days=day, minutes=minute)
