@@ -1,0 +1,125 @@
+"""Programs on a machine of a lab: started there, ended with it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+SECONDS = 60.0
+"""The longest that a test waits for something that has to happen."""
+_TAIL = 3000
+
+
+def until(holds: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
+    """Polls until `holds` is true; fails where it does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.02)
+
+
+def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A clean environment: a home folder of its own, no proxies, nothing of the user's settings."""
+    names = ("PATH", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    own = {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / "config"),
+        "XDG_DATA_HOME": str(home / "data"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return kept | own | dict(more or {})
+
+
+class Program:
+    """A process whose standard output and error go to files: `out` and `err`. It does not outlive
+    the thread that started it.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        folder: Path,
+        name: str,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name = name
+        self.out, self.err = folder / f"{name}.out", folder / f"{name}.err"
+        with self.out.open("ab") as out, self.err.open("ab") as err:
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *command],
+                env=environment(folder) if env is None else dict(env),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def tail(self) -> str:
+        """The end of what it said."""
+        said = [path.read_text(errors="replace")[-_TAIL:] for path in (self.out, self.err)]
+        return f"{self.name} ({self.process.poll()}): " + "\n".join(said)
+
+    def check(self) -> None:
+        """Fails where it has ended."""
+        assert not self.ended, self.tail()
+
+    def wait(self, seconds: float = SECONDS) -> int:
+        """Its exit status, once it has ended by itself."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running: {self.tail()}") from None
+
+    def ok(self, seconds: float = SECONDS) -> "Program":
+        """This program, which must end well."""
+        assert self.wait(seconds) == 0, self.tail()
+        return self
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = SECONDS) -> int:
+        """Ends it in good order; fails where it does not."""
+        if not self.ended:
+            self.process.send_signal(number)
+        return self.wait(seconds)
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+
+    def read_bytes(self) -> int:
+        """Bytes that it has read by now, from whatever: files, sockets, pipes."""
+        return _io(self.pid, "rchar")
+
+    def cpu(self) -> float:
+        """Seconds of CPU by now."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self) -> int:
+        """The high-water mark of its resident memory, in bytes."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        return 0
+
+
+def _io(pid: int, key: str) -> int:
+    for line in Path(f"/proc/{pid}/io").read_text().splitlines():
+        name, _, value = line.partition(": ")
+        if name == key:
+            return int(value)
+    raise KeyError(key)
