@@ -15,6 +15,7 @@ from tests.store.build import COMMIT, OTHER, REPO, check_error
 REPOS = [RepoId.parse(t) for t in ("gpt2", "org/a", "org/b", "datasets/org/a", "datasets/squad")]
 NAMES = ["main", "refs/pr/1", "100%", "é", "a.b", "A+B=C", "x" * 200]
 ABOUT = About(True, "manual", ("a", "é\n"), {"pipeline_tag": "text-generation"})
+OPEN = About(tags=("a", "é\n"), facts={"pipeline_tag": "text-generation"})
 
 
 @pytest.fixture
@@ -44,13 +45,37 @@ def test_round_trip(archive: Archive, name: str) -> None:
         assert again.refs.get(REPOS[0], name) == ref
 
 
+@pytest.mark.parametrize("about", [About(private=True), About(gated="manual")])
+def test_that_a_model_is_not_for_all_outlives_its_refs(archive: Archive, about: About) -> None:
+    """A revision without a ref may still be here."""
+    with archive.writer() as writer:
+        archive.refs.put(writer, REPO, Ref("main", COMMIT))
+        archive.refs.put_about(writer, REPO, about)
+    assert archive.refs.delete(REPO, "main")
+    assert list(archive.refs.repos()) == []
+    assert archive.refs.list(REPO) == []
+    assert archive.refs.about(REPO) == about
+    assert list(archive.refs.stamps()) == [REPO]
+
+
+def test_what_cannot_be_read_hides_nothing_else(archive: Archive) -> None:
+    with archive.writer() as writer:
+        for name in ("main", "v1", "v2"):
+            archive.refs.put(writer, REPO, Ref(name, COMMIT))
+    folder = archive.layout.repo_refs(REPO)
+    (folder / "v1").write_bytes(b"\xff")
+    (folder / "v3").mkdir()
+    assert [ref.name for ref in archive.refs.readable(REPO)] == ["main", "v2"]
+    assert archive.refs.readable(REPOS[1]) == ()
+
+
 def test_the_last_ref_takes_its_folders_along(archive: Archive) -> None:
     with archive.writer() as writer:
         archive.refs.put(writer, REPO, Ref("main", COMMIT))
         archive.refs.put(writer, REPO, Ref("v1", COMMIT))
-        archive.refs.put_about(writer, REPO, ABOUT)
+        archive.refs.put_about(writer, REPO, OPEN)
     assert archive.refs.delete(REPO, "main")
-    assert archive.refs.about(REPO) == ABOUT
+    assert archive.refs.about(REPO) == OPEN
     assert archive.refs.delete(REPO, "v1")
     assert not archive.refs.delete(REPO, "v1")
     assert os.listdir(archive.layout.refs) == []

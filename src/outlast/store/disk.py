@@ -10,6 +10,7 @@ import fcntl
 import functools
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -191,6 +192,28 @@ def remove(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def folders(root: Path, depth: int) -> Iterator[Path]:
+    """The folders that are `depth` levels below `root`, in no order; none where that is not."""
+    try:
+        entries = list(os.scandir(root))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if depth > 1:
+            yield from folders(Path(entry.path), depth - 1)
+        elif entry.is_dir():
+            yield Path(entry.path)
+
+
+def touch(folder: Path) -> None:
+    """Gives a folder the time of now, to the nanosecond: who watches it learns that something below
+    it changed without looking at all of it. Not durable, and no error where it cannot be done.
+    """
+    now = time.time_ns()
+    with contextlib.suppress(OSError):
+        os.utime(folder, ns=(now, now))
 
 
 def remove_empty_parents(path: Path, stop: Path) -> None:

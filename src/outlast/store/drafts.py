@@ -12,7 +12,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from outlast.model.digest import GitOid
-from outlast.model.errors import CorruptError, OutlastError, RevisionNotFoundError
+from outlast.model.errors import (
+    BadNameError,
+    CorruptError,
+    OutlastError,
+    RevisionNotFoundError,
+)
 from outlast.model.manifest import MAX_MANIFEST_BYTES, FileEntry, Revision, load_json, parse_kind
 from outlast.model.names import RepoId
 from outlast.store import disk
@@ -54,6 +59,7 @@ class Drafts:
             *(_line(entry, held=False) for entry in listed.missing),
         ]
         writer.write_new(path, ("\n".join(lines) + "\n").encode(), _MODE)
+        disk.touch(self._layout.drafts)
 
     @disk.reported
     def add(self, repo: RepoId, commit: GitOid, entries: Iterable[FileEntry]) -> None:
@@ -73,6 +79,7 @@ class Drafts:
                 disk.fsync(fd)
             finally:
                 os.close(fd)
+            disk.touch(self._layout.drafts)
 
     @disk.reported
     def load(self, repo: RepoId, commit: GitOid) -> Revision | None:
@@ -104,6 +111,18 @@ class Drafts:
             with disk.reporting(path), contextlib.suppress(FileNotFoundError):
                 yield self._checked(path, path.read_bytes(), repo, GitOid(path.stem))
 
+    def stamps(self) -> dict[tuple[RepoId, GitOid], tuple[int, int, int]]:
+        """Every draft, with what changes whenever something is appended to it. Reads none."""
+        found = {}
+        with disk.reporting(self._layout.drafts):
+            for folder in disk.folders(self._layout.drafts, 3):
+                with contextlib.suppress(BadNameError, FileNotFoundError):  # not ours; sealed
+                    repo = repo_of_folder(folder.relative_to(self._layout.drafts))
+                    for commit in self.of(repo):
+                        stat = os.stat(self._layout.draft(repo, commit))
+                        found[repo, commit] = stat.st_ino, stat.st_size, stat.st_mtime_ns
+        return found
+
     @disk.reported
     def of(self, repo: RepoId) -> list[GitOid]:
         """The commits of `repo` that are drafts."""
@@ -116,6 +135,7 @@ class Drafts:
         with disk.reporting(path):
             gone = disk.remove(path)
             disk.remove_empty_parents(path, self._layout.drafts)
+            disk.touch(self._layout.drafts)
         return gone
 
 

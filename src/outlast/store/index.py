@@ -193,6 +193,20 @@ class Index:
             for kind, name, revision, digest, *rest in rows
         ]
 
+    def blobs_of(self, manifests: Iterable[Digest]) -> dict[Digest, list[Digest]]:
+        """The blobs of each of these manifests that is known."""
+        names = json.dumps([digest.hex for digest in manifests])
+        found: dict[str, list[Digest]] = {}
+        with self._fresh() as db:
+            rows = db.execute(
+                "SELECT digest, sha256 FROM manifests JOIN files ON id = manifest"
+                " WHERE digest IN (SELECT value FROM json_each(?))",
+                (names,),
+            )
+            for manifest, blob in rows:
+                found.setdefault(manifest, []).append(Digest(blob))
+        return {Digest(manifest): blobs for manifest, blobs in found.items()}
+
     def by_git_sha1(self, git: GitOid, size: int) -> tuple[Digest, Digest | None] | None:
         """The sha256 and merkle root of an archived file with this git blob id."""
         with self._fresh() as db:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -45,6 +46,11 @@ class About:
     facts: dict[str, str] = field(default_factory=dict)
     """``pipeline_tag``, ``library_name``, ``lastModified`` and the like."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a hub gives it to everybody."""
+        return not self.private and not self.gated
+
 
 class Refs:
     """The refs of all models of an archive."""
@@ -54,12 +60,25 @@ class Refs:
 
     def repos(self) -> Iterator[RepoId]:
         """Every model and dataset that has a ref, sorted."""
-        root = self._layout.refs
-        with disk.reporting(root):
-            folders = sorted(path for path in root.glob("*/*/*") if path.is_dir())
-        for folder in folders:
-            with contextlib.suppress(BadNameError):  # not a folder of ours
-                yield repo_of_folder(folder.relative_to(root))
+        for folder in sorted(self._folders()):
+            with contextlib.suppress(BadNameError, FileNotFoundError):  # not a folder of ours
+                if any(map(_is_ref, folder.iterdir())):
+                    yield repo_of_folder(folder.relative_to(self._layout.refs))
+
+    def stamps(self) -> dict[RepoId, int]:
+        """By model or dataset, the time (in nanoseconds since 1970) at which a ref of it, or what
+        a hub says of it, was written last. Reads none of them.
+        """
+        found = {}
+        for folder in self._folders():
+            with contextlib.suppress(BadNameError, FileNotFoundError):
+                repo = repo_of_folder(folder.relative_to(self._layout.refs))
+                found[repo] = os.stat(folder).st_mtime_ns
+        return found
+
+    def _folders(self) -> Iterator[Path]:
+        with disk.reporting(self._layout.refs):
+            yield from disk.folders(self._layout.refs, 3)
 
     @disk.reported
     def list(self, repo: RepoId) -> list[Ref]:
@@ -70,6 +89,17 @@ class Refs:
         except FileNotFoundError:
             return []
         return [_read(path) for path in paths]
+
+    @disk.reported
+    def readable(self, repo: RepoId) -> tuple[Ref, ...]:
+        """The same without those that are damaged."""
+        found = []
+        with contextlib.suppress(FileNotFoundError):
+            for path in sorted(self._layout.repo_refs(repo).iterdir()):
+                with contextlib.suppress(OutlastError, FileNotFoundError):
+                    if _is_ref(path):
+                        found.append(_read(path))
+        return tuple(found)
 
     @disk.reported
     def get(self, repo: RepoId, name: str) -> Ref | None:
@@ -94,6 +124,7 @@ class Refs:
         if ref.complete is not None:
             document["complete"] = ref.complete.hex
         writer.write(self._path(repo, ref.name), _encode(document), _MODE)
+        disk.touch(self._layout.refs)
 
     @disk.reported
     def delete(self, repo: RepoId, name: str) -> bool:
@@ -102,6 +133,7 @@ class Refs:
         with disk.reporting(path):
             gone = disk.remove(path)
             self._tidy(repo)
+            disk.touch(self._layout.refs)
         return gone
 
     @disk.reported
@@ -128,6 +160,7 @@ class Refs:
         if about != self.about(repo):
             self._refuse_twin(repo)
             writer.write(self._layout.repo_refs(repo) / _ABOUT, _encode(asdict(about)), _MODE)
+            disk.touch(self._layout.refs)
 
     def _path(self, repo: RepoId, name: str) -> Path:
         return self._layout.repo_refs(repo) / quote_ref(check_ref(name))
@@ -141,10 +174,18 @@ class Refs:
                 hint="use the spelling that 'outlast ls' shows",
             )
 
+    def _is_open(self, repo: RepoId) -> bool:
+        try:
+            return self.about(repo).is_open
+        except OutlastError:
+            return False
+
     def _tidy(self, repo: RepoId) -> None:
-        """Drops the folder of a model whose last ref went."""
+        """Drops the folder of a model whose last ref went. That it is private or gated stays
+        noted: a revision without a ref may be here.
+        """
         folder = self._layout.repo_refs(repo)
-        if folder.is_dir() and not any(map(_is_ref, folder.iterdir())):
+        if folder.is_dir() and not any(map(_is_ref, folder.iterdir())) and self._is_open(repo):
             disk.remove(folder / _ABOUT)
             disk.remove_empty_parents(folder / _ABOUT, self._layout.refs)
 
