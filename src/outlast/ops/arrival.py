@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,9 +10,10 @@ from outlast.codec import merkle
 from outlast.codec.hashing import BlobHasher
 from outlast.model.cancel import Cancel
 from outlast.model.digest import Names
-from outlast.model.errors import Cancelled, IntegrityError, OutlastError
+from outlast.model.errors import Cancelled, IntegrityError
 from outlast.model.manifest import FileEntry
 from outlast.ops.lanes import Lane
+from outlast.ops.ways import DIRECT, Way
 from outlast.store.partials import Partial
 
 IN_FLIGHT = 16
@@ -44,17 +45,35 @@ class Watcher(Protocol):
         """The whole file proved wrong. It starts anew."""
 
 
-class Arrival:
-    """A file that is being fetched into a partial, from any number of lanes at once."""
+class Swarmed(Protocol):
+    """The same file in a swarm, which writes into the partial itself. See `swarm.torrent`."""
 
-    def __init__(self, entry: FileEntry, partial: Partial) -> None:
+    def give(self, index: int, data: bytes) -> None: ...
+    def leave_out(self, index: int, *, out: bool = True) -> None: ...
+    def has(self, index: int) -> bool: ...
+    def close(self) -> None: ...
+
+
+Join = Callable[[Callable[[list[int]], None]], Swarmed]
+"""Begins to exchange a partial's pieces; is given what hears of those that were written."""
+
+
+class Arrival:
+    """A file that is being fetched into a partial, from any number of lanes at once, and from a
+    swarm. It is a blob's plain bytes or its capsule, as the `way` says.
+    """
+
+    def __init__(self, entry: FileEntry, partial: Partial, way: Way = DIRECT) -> None:
         self.entry = entry
         self.partial = partial
-        self.count = merkle.piece_count(entry.size)
+        self.payload = way.payload
+        self.tree = way.tree
+        self.size = partial.size
+        self.count = merkle.piece_count(self.size)
         self.frontier = 0
         """Pieces that are here without a gap, from the start."""
         self.changed = threading.Condition()
-        self.error: OutlastError | None = None
+        self.error: Exception | None = None
         self.watcher: Watcher | None = None
         self.only: Lane | None = None
         """The lane whose version of the file is on trial, after a mismatch."""
@@ -66,6 +85,10 @@ class Arrival:
         self._doubted: list[tuple[int, Lane | None, bytes]] = []
         self._next = 0
         self._accepted = 0
+        self.swarm: Swarmed | None = None
+        self.torn = False
+        """A piece that the swarm brought is not what it was: the swarm has to be told."""
+        self._lent: set[int] = set()
         self._advance()
 
     # Handing out work
@@ -84,11 +107,15 @@ class Arrival:
             last = first
             while last - first < min(CHUNK, room) and last < self.count and self._is_free(last):
                 self._given[last] = _Given(lane, time.monotonic())
+                if self.swarm is not None:
+                    self.swarm.leave_out(last)
                 last += 1
             return first, last
 
     def _is_free(self, index: int) -> bool:
-        return not self.partial.have[index] and index not in self._given
+        if self.partial.have[index] or index in self._given or index in self._lent:
+            return False
+        return self.swarm is None or not self.swarm.has(index)
 
     def _first_free(self) -> int | None:
         while self._next < self.count and not self._is_free(self._next):
@@ -136,6 +163,8 @@ class Arrival:
                 if given.lane is lane:
                     del self._given[index]
                     self._next = min(self._next, index)
+                    if self.swarm is not None:
+                        self.swarm.leave_out(index, out=False)
                 else:
                     given.doubled = False
 
@@ -143,7 +172,8 @@ class Arrival:
 
     def accept(self, lane: Lane, index: int, data: memoryview) -> bool:
         """Stores a piece that `lane` delivered; False where another was quicker, or where this
-        lane's version is not wanted.
+        lane's version is not wanted. Raises :class:`IntegrityError` where the tree says that the
+        piece is wrong.
         """
         with self.changed:
             rivals = self.only is not None and self.only is not lane
@@ -151,10 +181,18 @@ class Arrival:
             if unwanted or self.partial.have[index] or index in self._writing:
                 return False
             self._writing.add(index)
+            swarm = self.swarm
         try:
             digest = merkle.piece_hash(data)
-            self.partial.write(index, data)
+            if self.tree is not None and not self.tree.matches(index, data, digest):
+                raise IntegrityError(f"{lane.name} sent a wrong piece {index} of {self.entry.path}")
+            if swarm is not None:
+                swarm.give(index, bytes(data))
+            else:
+                self.partial.write(index, data)
             with self.changed:
+                if swarm is not None:
+                    self._lent.add(index)
                 self._owners[index] = lane
                 self._hashes[index] = digest
                 self._given.pop(index, None)
@@ -166,7 +204,40 @@ class Arrival:
         finally:
             with self.changed:
                 self._writing.discard(index)
+                self.changed.notify_all()
         return True
+
+    # The swarm
+
+    def attach(self, join: Join) -> None:
+        """From here on the swarm writes into the partial, and gets what lanes deliver."""
+        with self.changed:
+            while self._writing:
+                self.changed.wait(0.1)
+            if self.error is None and self.swarm is None:
+                self.torn = False
+                self.swarm = join(self._noted)
+
+    def detach(self) -> None:
+        """The swarm has written its last; lanes go on."""
+        swarm = self.swarm
+        if swarm is None:
+            return
+        swarm.close()
+        with self.changed:
+            self.swarm = None
+            self._lent.clear()
+            self._next = 0
+
+    def _noted(self, pieces: list[int]) -> None:
+        """The swarm wrote these."""
+        with self.changed:
+            for index in pieces:
+                if not self.partial.have[index]:
+                    self.partial.mark(index)
+                    self._lent.discard(index)
+                    self._given.pop(index, None)
+            self._advance()
 
     def _advance(self) -> None:
         while self.frontier < self.count and self.partial.have[self.frontier]:
@@ -178,12 +249,13 @@ class Arrival:
 
     def close(self) -> None:
         """From here on nothing is written to the partial, whatever a late connection brings."""
+        self.fail(Cancelled("the transfer of this file is over"))
         with self.changed:
-            self.error = self.error or Cancelled("the transfer of this file is over")
             while self._writing:
                 self.changed.wait(0.1)
+        self.detach()
 
-    def fail(self, error: OutlastError) -> None:
+    def fail(self, error: Exception) -> None:
         with self.changed:
             self.error = self.error or error
             self.changed.notify_all()
@@ -194,9 +266,19 @@ class Arrival:
         """Hashes the file in order while its pieces come in; returns once it is whole. `hashed` is
         told how many bytes were.
         """
-        hasher = BlobHasher(self.entry.size, git=self.entry.git_sha1 is not None)
+        hasher = BlobHasher(self.size, git=self.entry.git_sha1 is not None)
+        for piece, digest in self.pieces(cancel):
+            hasher.update(piece, digest)
+            hashed(hasher.hashed)
+        return hasher.names()
+
+    def pieces(self, cancel: Cancel) -> Iterator[tuple[memoryview, bytes]]:
+        """All pieces, in order, each as soon as it is here and has its place in the tree (where
+        that is known), with their hashes. A piece is there until the next is asked for.
+        """
         buffer = memoryview(bytearray(merkle.PIECE))
-        for index in range(self.count):
+        index = 0
+        while index < self.count:
             with self.changed:
                 while self.frontier <= index and self.error is None:
                     self.changed.wait(0.5)
@@ -204,11 +286,26 @@ class Arrival:
                 if self.error is not None:
                     raise self.error
             piece = self.partial.read(index, buffer)
-            if index not in self._hashes:  # it was here before this run
-                self._hashes[index] = merkle.piece_hash(piece)
-            hasher.update(piece, self._hashes[index])
-            hashed(hasher.hashed)
-        return hasher.names()
+            digest = self._hashes.get(index)
+            if digest is None:  # it was here before this run, or the swarm brought it
+                digest = merkle.piece_hash(piece)
+                if self.tree is not None and not self.tree.matches(index, piece, digest):
+                    self._lose(index)
+                    continue
+                self._hashes[index] = digest
+            yield piece, digest
+            index += 1
+
+    def _lose(self, index: int) -> None:
+        """What is in the partial is not the piece: it is fetched again."""
+        with self.changed:
+            self.partial.forget(index)
+            self.frontier = self._next = min(self.frontier, index)
+            self.torn = self.swarm is not None
+
+    def missing(self) -> list[int]:
+        """The pieces that are not here."""
+        return [index for index in range(self.count) if not self.partial.have[index]]
 
     def liars(self) -> list[Lane]:
         """After the file was verified: who had sent other bytes for some piece before."""

@@ -15,7 +15,7 @@ from outlast.model.errors import (
     TransientError,
 )
 from outlast.model.events import Emit, SourceBanned, SourceWaiting
-from outlast.sources.base import Source
+from outlast.sources.base import PayloadSource, Source
 
 SOURCE_FAULTS = (IntegrityError, NotFoundError, PolicyError, TransientError)
 """What can be a source's fault. Anything else is the disk's, the user's or our own."""
@@ -62,6 +62,11 @@ class Lane:
     @property
     def name(self) -> str:
         return self.source.name
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether the source is a node like this one, which has what it says that it has."""
+        return isinstance(self.source, PayloadSource)
 
     def serves(self, key: str) -> bool:
         """Whether it is worth asking this source for the file `key`."""

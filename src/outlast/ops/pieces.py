@@ -1,36 +1,47 @@
 """Larger files: connections fetch pieces, one thread a file hashes them in order, and judges."""
 
 import time
+from typing import NoReturn
 
 from outlast.codec import merkle
 from outlast.model.digest import Names
-from outlast.model.errors import BusyError, IntegrityError, OutlastError, UnreachableError
-from outlast.model.events import Progress
+from outlast.model.errors import (
+    BusyError,
+    CorruptError,
+    IntegrityError,
+    MalformedError,
+    OutlastError,
+    UnreachableError,
+)
 from outlast.ops.arrival import Arrival
 from outlast.ops.encoding import Follower, OpenFile
+from outlast.ops.ingest import hash_blob
 from outlast.ops.lanes import SOURCE_FAULTS, Lane
+from outlast.ops.ways import TurnedError
 from outlast.ops.work import IDLE, Job, Work
 from outlast.sources.base import RangeReader
 from outlast.store.partials import Partial
 
 
-def fetch_pieces(work: Work, lane: Lane, arrival: Arrival, span: tuple[int, int]) -> None:
-    entry, started = arrival.entry, time.monotonic()
+def fetch_pieces(work: Work, lane: Lane, job: Job, span: tuple[int, int]) -> None:
+    arrival, started = job.arrival, time.monotonic()
+    if arrival is None:
+        return
     first, last = span
-    start, stop = first * merkle.PIECE, min(last * merkle.PIECE, entry.size)
+    start, stop = first * merkle.PIECE, min(last * merkle.PIECE, arrival.size)
     try:
-        reader = work.ask(lane, entry, start, stop)
+        reader = work.ask(lane, job.entry, start, stop, arrival.payload)
         try:
             if reader.start == start:
-                _deliver(work, lane, arrival, reader, stop)
+                _deliver(work, lane, job, (reader, arrival), stop)
             elif _reads_on(work, lane, arrival):
                 first, last = 0, arrival.count
-                _deliver(work, lane, arrival, reader, entry.size)
+                _deliver(work, lane, job, (reader, arrival), arrival.size)
         finally:
             reader.close()
     except SOURCE_FAULTS as error:
         arrival.release(lane, first, last)
-        work.blame(lane, entry, error, started)
+        work.blame(lane, job.entry, error, started)
         if lane.lost is not None and arrival.only is lane:
             arrival.end_trial()
     else:
@@ -50,67 +61,133 @@ def _reads_on(work: Work, lane: Lane, arrival: Arrival) -> bool:
     return arrival.give_all(lane)
 
 
-def _deliver(work: Work, lane: Lane, arrival: Arrival, reader: RangeReader, stop: int) -> None:
+def _deliver(
+    work: Work, lane: Lane, job: Job, between: tuple[RangeReader, Arrival], stop: int
+) -> None:
+    reader, arrival = between
     buffer = memoryview(bytearray(merkle.PIECE))
     position = reader.start
-    while position < stop:
-        piece = buffer[: min(merkle.PIECE, arrival.entry.size - position)]
-        work.read(lane, reader, piece, arrival.entry)
+    while position < stop and job.way.admits(lane):
+        piece = buffer[: min(merkle.PIECE, arrival.size - position)]
+        work.read(lane, reader, piece, job.entry)
+        arrival.accept(lane, position // merkle.PIECE, piece)
         with work.state:
             lane.praise(len(piece))
-        arrival.accept(lane, position // merkle.PIECE, piece)
-        work.emit(Progress(arrival.entry.path, len(piece), lane.name))
+        work.progress(job, len(piece), lane.name)
         position += len(piece)
 
 
 def receive(work: Work, job: Job) -> None:
-    entry = job.entry
-    while True:
-        try:
-            partial = work.archive.partial(entry)
-            break
-        except BusyError:  # another process fetches it: ours when it is done or dead
-            if work.stop or job.finished or work.already_here(job):
-                return
-            work.cancel.wait(IDLE)
+    """Fetches a larger file, one way or, where that proves wrong, another."""
+    again = True
+    while again:
+        if work.guide is not None:
+            work.guide.begin(job)
+        if work.stop or job.finished:
+            return
+        again = _receive(work, job)
+
+
+def _receive(work: Work, job: Job) -> bool:
+    """Fetches a file as its way says; whether to begin anew, another way."""
+    partial = _open_partial(work, job)
+    if partial is None:
+        return False
     with partial:
         if work.already_here(job):
             partial.discard()
-            return
-        arrival = Arrival(entry, partial)
+            return False
+        arrival = Arrival(job.entry, partial, job.way)
         with work.state:
             if work.stop or job.finished:
-                return
+                return False
             job.arrival = arrival
             work.state.notify_all()
-        blob = OpenFile(partial.fd, entry.size)
-        follower = Follower(work.intake, blob, work.room)
         try:
-            if work.watch is not None:
-                work.watch(arrival)
-            names = _judge(work, arrival, follower)
-            _store(work, job, partial, follower, names)
+            if work.guide is not None:
+                work.guide.joined(job)
+            if job.way.is_plain:
+                _take_plain(work, job, arrival)
+            else:
+                _take_capsule(work, job, arrival)
+        except TurnedError:
+            return True
         except OutlastError:
             if arrival.error is None:
                 raise  # the disk's fault, or a cancellation: not this job's alone
-            return
         finally:
+            with work.state:
+                job.arrival = None if isinstance(arrival.error, TurnedError) else arrival
             arrival.close()
-            follower.close()
+    return False
 
 
-def _store(work: Work, job: Job, partial: Partial, follower: Follower, names: Names) -> None:
-    """Keeps verified bytes in the form that pays; they were written plain only once."""
-    capsule = follower.finish(names, work.check)
+def _open_partial(work: Work, job: Job) -> Partial | None:
+    """None where the file came meanwhile."""
+    while True:
+        try:
+            return work.archive.partial(job.entry, job.way.payload)
+        except BusyError:  # another process fetches it: ours when it is done or dead
+            if work.stop or job.finished or work.already_here(job):
+                return None
+            work.cancel.wait(IDLE)
+
+
+def _take_plain(work: Work, job: Job, arrival: Arrival) -> None:
+    """Keeps verified bytes in the form that pays; they are written plain only once."""
+    partial = arrival.partial
+    blob = OpenFile(partial.fd, job.entry.size)
+    follower = Follower(work.intake, blob, work.room)
+    try:
+        if work.watch is not None:
+            work.watch(arrival)
+        names = _judge(work, job, arrival, follower)
+        capsule = follower.finish(names, work.check)
+        arrival.detach()
+        with work.storing_bytes():
+            if capsule is not None and capsule.publish(names.sha256):
+                partial.discard()
+            else:
+                partial.finish(work.writer, names.sha256)
+            work.finish(job, names)
+    finally:
+        follower.close()
+
+
+def _take_capsule(work: Work, job: Job, arrival: Arrival) -> None:
+    """Keeps the capsule that came, if all that it restores has the names of the file."""
+    partial, entry, digest = arrival.partial, job.entry, job.entry.sha256
+    for _ in arrival.pieces(work.cancel):
+        work.check()
+    arrival.detach()
+    problem: str | None = "it names no sha256"
+    if digest is not None:
+        try:
+            with work.archive.open_arrived(digest, partial.path) as blob:
+                names = hash_blob(blob, work.cancel)
+            problem = entry.mismatch(names)
+        except (CorruptError, MalformedError) as error:
+            problem = str(error)
+    if digest is None or problem is not None:
+        partial.discard()
+        _give_up(work, job, f"what came as the capsule of {entry.path} is another: {problem}")
+    partial.seal()
     with work.storing_bytes():
-        if capsule is not None and capsule.publish(names.sha256):
-            partial.discard()
+        if work.writer.publish_capsule(partial.path, digest, entry.size, arrival.tree):
+            partial.drop_journal()
         else:
-            partial.finish(work.writer, names.sha256)
+            partial.discard()
         work.finish(job, names)
 
 
-def _judge(work: Work, arrival: Arrival, follower: Follower) -> Names:
+def _give_up(work: Work, job: Job, reason: str) -> NoReturn:
+    """A payload was not what it was said to be."""
+    if work.guide is not None and work.guide.distrust(job, reason):
+        raise TurnedError(reason)
+    raise IntegrityError(reason)
+
+
+def _judge(work: Work, job: Job, arrival: Arrival, follower: Follower) -> Names:
     """Waits for the whole file and verifies it, as often as it takes to find out who lies."""
     while True:
         names = arrival.hash(work.cancel, follower.advance)
@@ -122,6 +199,10 @@ def _judge(work: Work, arrival: Arrival, follower: Follower) -> Names:
                     liar.ban(error, arrival.entry.path)
             return names
         follower.restart()
+        if arrival.tree is not None and arrival.tree.root != job.entry.merkle_root:
+            arrival.detach()
+            arrival.partial.discard()
+            _give_up(work, job, f"what came as {job.entry.path} is another: {problem}")
         guilty = arrival.convict()
         with work.state:
             if guilty is not None:

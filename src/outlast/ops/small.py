@@ -4,7 +4,6 @@ import time
 
 from outlast.codec.hashing import names_of
 from outlast.model.errors import IntegrityError
-from outlast.model.events import Progress
 from outlast.ops.encoding import put
 from outlast.ops.lanes import SOURCE_FAULTS, Lane
 from outlast.ops.work import Job, Work
@@ -32,7 +31,7 @@ def fetch_small(work: Work, lane: Lane, job: Job) -> None:
         return
     with work.state:
         lane.praise(entry.size)
-    work.emit(Progress(entry.path, entry.size, lane.name))
+    work.progress(job, entry.size, lane.name)
     with work.storing_bytes():
         put(work.intake, data, names)
         work.finish(job, names)

@@ -17,6 +17,7 @@ from outlast.ops.small import fetch_small
 from outlast.ops.work import IDLE, Job, Work
 
 _ACTIVE = 3
+_WAITING = 16
 
 
 def transfer(work: Work, entries: Iterable[FileEntry], connections: int) -> list[OutlastError]:
@@ -25,10 +26,9 @@ def transfer(work: Work, entries: Iterable[FileEntry], connections: int) -> list
     """
     work.jobs = [Job(entry) for entry in entries]
     work.unfinished = len(work.jobs)
-    per_lane = max(2, -(-connections // len(work.lanes)))
+    per_lane = max(2, -(-connections // max(1, len(work.lanes))))
     for lane in work.lanes:
-        for _ in range(per_lane):
-            work.spawn(_connect, work, lane)
+        open_lane(work, lane, per_lane)
     try:
         _wait(work)
     finally:
@@ -36,10 +36,17 @@ def transfer(work: Work, entries: Iterable[FileEntry], connections: int) -> list
     return [job.error for job in work.jobs if job.error is not None]
 
 
+def open_lane(work: Work, lane: Lane, connections: int) -> None:
+    """Begins to ask a source."""
+    for _ in range(connections):
+        work.spawn(_connect, work, lane)
+
+
 def _wait(work: Work) -> None:
     with work.state:
         work.give_up_the_hopeless()
         while work.unfinished:
+            _start(work)
             work.state.wait(IDLE)
             if work.crash is not None:
                 raise work.crash
@@ -63,15 +70,14 @@ def _connect(work: Work, lane: Lane) -> None:
         if job.arrival is None:
             fetch_small(work, lane, job)
         else:
-            fetch_pieces(work, lane, job.arrival, span)
+            fetch_pieces(work, lane, job, span)
 
 
 def _next_task(work: Work, lane: Lane) -> tuple[Job, tuple[int, int]] | None:
-    while work.first_open < len(work.jobs) and work.jobs[work.first_open].finished:
-        work.first_open += 1
+    _start(work)
     active = 0
     for job in itertools.islice(work.jobs, work.first_open, None):
-        if job.finished or not lane.serves(job.entry.key):
+        if job.finished or not lane.serves(job.entry.key) or not job.way.admits(lane):
             continue
         if job.small:
             if not job.started:
@@ -79,11 +85,29 @@ def _next_task(work: Work, lane: Lane) -> tuple[Job, tuple[int, int]] | None:
                 return job, (0, 0)
             continue
         active += 1
-        if not job.started:
-            job.started = True
-            work.spawn(receive, work, job)
         if job.arrival is not None and (span := job.arrival.take(lane)) is not None:
             return job, span
         if active >= _ACTIVE:
             return None
     return None
+
+
+def _start(work: Work) -> None:
+    """Has the next larger files received. One whose way is not known yet does not count, so that
+    others need not wait for it.
+    """
+    while work.first_open < len(work.jobs) and work.jobs[work.first_open].finished:
+        work.first_open += 1
+    active = waiting = 0
+    for job in itertools.islice(work.jobs, work.first_open, None):
+        if job.finished or job.small:
+            continue
+        if not job.started:
+            job.started = True
+            work.spawn(receive, work, job)
+        if job.arrival is None and work.guide is not None:
+            waiting += 1
+        else:
+            active += 1
+        if active >= _ACTIVE or waiting >= _WAITING:
+            return

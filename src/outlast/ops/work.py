@@ -5,8 +5,10 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from outlast.codec import merkle
+from outlast.codec.payload import Payload
 from outlast.model.control import Control
 from outlast.model.digest import Digest, GitOid, Names
 from outlast.model.errors import (
@@ -17,6 +19,7 @@ from outlast.model.errors import (
     OutlastError,
     UnreachableError,
 )
+from outlast.model.events import Progress
 from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId
 from outlast.ops.arrival import CHUNK, Arrival
@@ -25,7 +28,8 @@ from outlast.ops.forms import PLAIN, FormWishes
 from outlast.ops.ingest import hash_blob
 from outlast.ops.lanes import Lane, Patience
 from outlast.ops.pace import Pace
-from outlast.sources.base import RangeReader, Source
+from outlast.ops.ways import DIRECT, Way
+from outlast.sources.base import PayloadSource, RangeReader, Source
 from outlast.store import disk
 
 SMALL = CHUNK * merkle.PIECE
@@ -49,10 +53,14 @@ class Wishes:
 
 
 class Job:
-    """A file to fetch, and where it stands."""
+    """A file to fetch, and where it stands. `aside`: it is no file of the revision, but what one
+    of them leans on.
+    """
 
-    def __init__(self, entry: FileEntry) -> None:
+    def __init__(self, entry: FileEntry, *, aside: bool = False) -> None:
         self.entry = entry
+        self.aside = aside
+        self.way: Way = DIRECT
         self.small = entry.size <= SMALL
         self.arrival: Arrival | None = None
         self.started = False
@@ -67,14 +75,31 @@ class Job:
     def awaited(self) -> int:
         """Bytes that are still to be written, at most."""
         arrival = self.arrival
-        here = 0 if arrival is None else sum(arrival.partial.have) * merkle.PIECE
-        return max(0, self.entry.size - here)
+        if arrival is None:
+            return self.entry.size
+        return max(0, arrival.size - sum(arrival.partial.have) * merkle.PIECE)
 
 
 Done = Callable[[FileEntry], None]
 """Told of each file once its blob is verified, durable and claimed by the writer."""
 Watch = Callable[[Arrival], None]
 """Told of each larger file when its transfer starts, to follow its frontier."""
+
+
+class Guide(Protocol):
+    """Who knows the neighbourhood, and decides how files come while they come."""
+
+    def begin(self, job: Job) -> None:
+        """A larger file is to be fetched: returns when its way is known. May block."""
+
+    def joined(self, job: Job) -> None:
+        """Its arrival is open."""
+
+    def hopeful(self, job: Job) -> bool:
+        """Whether a file may still come, though no lane serves it now."""
+
+    def distrust(self, job: Job, reason: str) -> bool:
+        """The payload that a file came as restores something else; whether there is another way."""
 
 
 class Work:
@@ -107,7 +132,16 @@ class Work:
         self.crash: BaseException | None = None
         self.stop = False
         self._storing = 0
-        self.lanes = [Lane(source, wishes.patience, control.emit) for source in sources]
+        self.guide: Guide | None = None
+        self._patience = wishes.patience
+        self.lanes: list[Lane] = []
+        for source in sources:
+            self.add_lane(source)
+
+    def add_lane(self, source: Source) -> Lane:
+        lane = Lane(source, self._patience, self.emit)
+        self.lanes.append(lane)
+        return lane
 
     def end(self) -> None:
         """Stops all work, and returns when nobody stores any more: the caller may close the writer
@@ -168,6 +202,8 @@ class Work:
         for job in itertools.islice(self.jobs, self.first_open, None):
             if job.finished or any(lane.serves(job.entry.key) for lane in self.lanes):
                 continue
+            if self.guide is not None and self.guide.hopeful(job):
+                continue
             lost = [lane.lost for lane in self.lanes if lane.lost is not None]
             fallback = NotArchivedError(f"no source has {job.entry.path!r}")
             self.fail(job, next(iter(lost), fallback))
@@ -180,8 +216,20 @@ class Work:
             job.arrival.fail(error)
         self.state.notify_all()
 
-    def ask(self, lane: Lane, entry: FileEntry, start: int, stop: int) -> RangeReader:
-        return lane.source.open(self._repo, self._commit, entry, start, stop)
+    def ask(
+        self, lane: Lane, entry: FileEntry, start: int, stop: int, payload: Payload | None = None
+    ) -> RangeReader:
+        """A range of a file, or of the capsule that is to restore it."""
+        if payload is None or payload.is_plain or not isinstance(lane.source, PayloadSource):
+            return lane.source.open(self._repo, self._commit, entry, start, stop)
+        return lane.source.open_payload(payload, start, stop)
+
+    def progress(self, job: Job, count: int, source: str) -> None:
+        """`count` more bytes came from `source`: as many of the file as they restore."""
+        payload = job.way.payload
+        if payload is not None and not payload.is_plain:
+            count = count * job.entry.size // payload.size
+        self.emit(Progress(job.entry.path, count, source))
 
     def blame(self, lane: Lane, entry: FileEntry, error: OutlastError, started: float) -> None:
         with self.state:
@@ -202,7 +250,8 @@ class Work:
 
     def finish(self, job: Job, names: Names) -> None:
         self.archive.note_names(names)
-        self._done(job.entry.with_names(names))
+        if not job.aside:
+            self._done(job.entry.with_names(names))
         self.close(job)
 
     def close(self, job: Job) -> None:
@@ -225,7 +274,8 @@ class Work:
                 return False
             if not self.writer.claim(known.sha256, known.size):
                 return False
-            self._done(known)
+            if not job.aside:
+                self._done(known)
             self.close(job)
         return True
 

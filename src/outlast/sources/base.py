@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from outlast.codec.payload import Payload
 from outlast.model.digest import GitOid
 from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId
@@ -69,3 +70,11 @@ class Source(Protocol):
         """Opens the bytes `start` to `stop` (exclusive) of `entry`. A source that cannot serve
         ranges opens the whole file: its reader starts at 0.
         """
+
+
+@runtime_checkable
+class PayloadSource(Protocol):
+    """A source that also hands on what holds a blob, as it lies there."""
+
+    def open_payload(self, payload: Payload, start: int, stop: int) -> RangeReader:
+        """Opens the bytes `start` to `stop` (exclusive) of the file that `payload` describes."""

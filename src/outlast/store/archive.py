@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from outlast.codec.merkle import Tree
-from outlast.codec.payload import Form
+from outlast.codec.payload import Form, Payload
 from outlast.model.closing import Closing
 from outlast.model.digest import Digest, GitOid, Names
 from outlast.model.errors import (
@@ -25,7 +25,7 @@ from outlast.store.drafts import Drafts
 from outlast.store.forms import Forms, StoredForm
 from outlast.store.index import Index, Summary, load_manifest
 from outlast.store.layout import Layout
-from outlast.store.partials import Partial
+from outlast.store.partials import CAPSULE, Partial
 from outlast.store.reading import BlobReader
 from outlast.store.refs import Refs
 from outlast.store.writer import Writer
@@ -143,6 +143,14 @@ class Archive(Closing):
                 raise CorruptError(f"what came as the capsule of {digest.short}… restores another")
         return writer.publish_capsule(temp, digest, size, tree)
 
+    @disk.reported
+    def open_arrived(self, digest: Digest, temp: Path) -> BlobReader:
+        """What a capsule from elsewhere, in the file `temp`, restores as the blob `digest`. It is
+        not believed: whoever keeps it compares all of its bytes. Raises :class:`MalformedError`,
+        and :class:`NotArchivedError` where it leans on what is not here.
+        """
+        return reading.open_capsule(self.layout, digest, temp)
+
     def put(self, writer: Writer, data: bytes | bytearray, names: Names) -> None:
         """Stores a small blob whose `names` were computed from `data`."""
         temp = writer.temp()
@@ -165,9 +173,11 @@ class Archive(Closing):
         """
         return self.forms.tree(digest, form)
 
-    def partial(self, entry: FileEntry) -> Partial:
-        """The download in progress of `entry`."""
-        return Partial(self.layout, entry.key, entry.size)
+    def partial(self, entry: FileEntry, payload: Payload | None = None) -> Partial:
+        """The download in progress of `entry`, or of the capsule that is to restore it."""
+        if payload is None or payload.is_plain:
+            return Partial(self.layout, entry.key, entry.size)
+        return Partial(self.layout, payload.blob.hex + CAPSULE, payload.size)
 
     def known(self, entry: FileEntry) -> FileEntry | None:
         """`entry` with all of its names, if a manifest of this archive knows its content."""

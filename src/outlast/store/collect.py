@@ -9,6 +9,7 @@ from outlast.model.digest import Digest
 from outlast.store import copies, disk
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.forms import StoredForm
+from outlast.store.partials import CAPSULE
 from outlast.store.writer import claimed, orphans, sweep
 
 
@@ -42,7 +43,9 @@ def collect(
         for garbage in _blobs(archive, keep, kept, dry_run=dry_run):
             gone.add(Digest(garbage.name))
             yield garbage
-        yield from _partials(archive, awaited - used, dry_run=dry_run)
+        wanted = awaited - used
+        wanted |= {key + CAPSULE for key in wanted}
+        yield from _partials(archive, wanted, dry_run=dry_run)
         for name, size in copies.garbage(layout, keep, dry_run=dry_run):
             yield Garbage("copy", name, size)
         dead = orphans(archive.layout) if dry_run else sweep(archive.layout)

@@ -22,6 +22,8 @@ from outlast.store.writer import Writer
 _HEADER = struct.Struct("<8sQQ")
 _MAGIC = b"olpart01"
 _HAVE = b"\x01"
+CAPSULE = ".capsule"
+"""What the key of a partial ends in that is not of a blob but of its capsule."""
 
 
 class Partial:
@@ -83,6 +85,12 @@ class Partial:
             os.pwrite(self._journal, _HAVE, _HEADER.size + index)
         self.have[index] = 1
 
+    def mark(self, index: int) -> None:
+        """Notes that another wrote piece `index` into the data file."""
+        with disk.reporting(self.path):
+            os.pwrite(self._journal, _HAVE, _HEADER.size + index)
+        self.have[index] = 1
+
     def forget(self, index: int) -> None:
         """Notes that piece `index` is not here: it may be wrong."""
         with disk.reporting(self.path):
@@ -104,12 +112,21 @@ class Partial:
 
     def finish(self, writer: Writer, digest: Digest) -> None:
         """Turns the verified bytes into the blob `digest`."""
+        self.seal()
+        writer.publish_blob(self.path, digest, self.size)
+        self.drop_journal()
+
+    def seal(self) -> None:
+        """Gets all bytes onto the disk, read-only: the file can be published under its name."""
         with disk.reporting(self.path):
             os.fchmod(self.fd, disk.READ_ONLY)
             disk.fsync(self.fd)
             if not os.path.samestat(os.fstat(self.fd), os.stat(self.path)):
                 raise StorageError(f"{self.path} was replaced while it was written")
-            writer.publish_blob(self.path, digest, self.size)
+
+    def drop_journal(self) -> None:
+        """The file has another name now."""
+        with disk.reporting(self.path):
             disk.remove(self._journal_path)
 
     def discard(self) -> None:
