@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from outlast.codec import kernels, merkle
+from outlast.codec import merkle
 from outlast.codec.merkle import PIECE, Tree
 from outlast.model.errors import UsageError
 from outlast.swarm import bencode
 from outlast.swarm.bencode import Encodable
+from outlast.swarm.layers import fold
 from outlast.swarm.metainfo import assemble
 
 MAX_FILES: Final = 20_000
@@ -26,7 +27,6 @@ MAX_PIECES: Final = 100_000
 """So that the hashes of version 1 stay below 2 MB."""
 MAX_PIECE_LENGTH: Final = 512 * 1024 * 1024
 """Beyond this libtorrent refuses."""
-_SHA1 = 20
 
 _Folder: TypeAlias = dict[bytes, "_Folder | Mapping[bytes, Encodable]"]
 
@@ -170,7 +170,7 @@ def put_together(plan: Plan, hashed: Mapping[str, Hashed]) -> WholeTorrent:
         if found is not None:
             leaf[b"pieces root"] = root = bytes.fromhex(found.root.hex)
             if size > plan.piece_length:
-                layers[root] = fold_layer(found.layer, plan.piece_length // PIECE)
+                layers[root] = fold(found.layer, plan.piece_length // PIECE, PIECE)
         folder[name] = {b"": leaf}
     info: Mapping[bytes, Encodable] = {
         b"file tree": tree,
@@ -196,24 +196,3 @@ def _listed(plan: Plan) -> Iterator[Mapping[bytes, Encodable]]:
 
 def _parts(path: str) -> list[bytes]:
     return [part.encode() for part in path.split("/")]
-
-
-def fold_layer(layer: bytes, count: int) -> bytes:
-    """The hashes of pieces of `count` (a power of two) MiB, from those of 1 MiB."""
-    folded = []
-    for at in range(0, len(layer), 32 * count):
-        group = layer[at : at + 32 * count]
-        root = bytearray(32)
-        kernels.fold(group + _ZERO_PIECE * (count - len(group) // 32), root)
-        folded.append(bytes(root))
-    return b"".join(folded)
-
-
-def _zero_piece() -> bytes:
-    found = bytes(32)
-    for _ in range(merkle.LEAVES_PER_PIECE.bit_length() - 1):
-        found = hashlib.sha256(found + found).digest()
-    return found
-
-
-_ZERO_PIECE: Final = _zero_piece()
