@@ -162,7 +162,7 @@ class TestSlowClients:
             assert got > SOME
 
     def test_the_end_of_the_server_ends_them(self, home: Path) -> None:
-        tuned = {"outlast.daemon.server._SHUTDOWN": 0.5}
+        tuned = {"outlast.daemon.listening._SHUTDOWN": 0.5}
         with Node(home, tuned=tuned) as node, Wire(node.url, buffer=4096) as wire:
             wire.ask(BIG)
             assert wire.read(1)

@@ -20,7 +20,7 @@ from outlast.daemon.files import (
     file_headers,
     send_head,
 )
-from outlast.daemon.guard import Gate, Tokens
+from outlast.daemon.guard import Tokens
 from outlast.daemon.log import log_line
 from outlast.daemon.metrics import Metrics
 from outlast.daemon.outlet import Outlet
@@ -65,7 +65,6 @@ class Hub:
         self._limits = limits
         self._outlet = Outlet(mirror.archive, metrics, _THREADS)
         self._threaded = self._outlet.threaded
-        self.gate: Gate | None = None
 
     async def tidy(self) -> None:
         """Gives back now and then what is kept for requests that did not come."""
@@ -91,8 +90,6 @@ class Hub:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one request, and writes its access line."""
-        if self.gate is not None:
-            self.gate.heard(request.protocol)
         started = time.monotonic()
         exchange = HubExchange(request)
         response: web.StreamResponse

@@ -27,7 +27,7 @@ class _Handler(logging.Handler):
     """Turns what libraries log into our lines."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields: dict[str, Any] = {"level": record.levelname.lower(), "what": record.name}
+        fields: dict[str, Any] = {"level": record.levelname.lower(), "what": "outlast.http"}
         fields["message"] = record.getMessage()[:2000]
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
@@ -35,10 +35,10 @@ class _Handler(logging.Handler):
         log_line(fields)
 
 
-def quiet_logger() -> logging.Logger:
-    """A logger for the HTTP library: warnings and errors, a line each."""
-    logger = logging.getLogger("outlast.http")
+def quiet_logger(level: int) -> logging.Logger:
+    """A logger for the HTTP library: what is not below `level`, a line each."""
+    logger = logging.getLogger(f"outlast.http.{level}")
     logger.handlers = [_Handler()]
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(level)
     logger.propagate = False
     return logger

@@ -62,6 +62,17 @@ class Metrics:
         self.connections = Gauge(
             "outlast_connections", "Connections that are open.", registry=self._registry
         )
+        self.peer_requests = Counter(
+            "outlast_peer_requests",
+            "Requests of other nodes answered.",
+            ["what", "status"],
+            registry=self._registry,
+        )
+        self.peer_connections = Gauge(
+            "outlast_peer_connections",
+            "Connections of other nodes that are open.",
+            registry=self._registry,
+        )
         self.fetches = Gauge(
             "outlast_fetches", "Files being fetched from a source.", registry=self._registry
         )

@@ -8,6 +8,7 @@ _FREE = 16 * 1024 * 1024
 _LEAST = 16 * 1024
 _TURN = 0.05
 _BURST = 0.25
+_ASK_EVERY = 1.0
 
 
 class Pace(Protocol):
@@ -18,7 +19,7 @@ class Pace(Protocol):
 
 
 class Bucket:
-    """Bytes per second, the same for all who share it; `rate` is asked at every turn, 0 is no
+    """Bytes per second, the same for all who share it; `rate` is asked every second, 0 is no
     limit. Turns come in the order in which they were reserved, so that slow and fast clients get
     the same. It belongs to one thread.
     """
@@ -29,14 +30,18 @@ class Bucket:
         self._rate = rate
         self._clock = clock
         self._level = 0.0
-        self._at = clock()
+        self._at = self._asked = clock()
+        self._now = rate()
 
     def reserve(self, most: int) -> tuple[int, float]:
         """See :class:`Pace`. Where there is no limit a turn is 16 MiB, so that one that comes into
         force is soon felt by replies that are under way.
         """
-        rate, now = self._rate(), self._clock()
+        now = self._clock()
         since, self._at = now - self._at, now
+        if now - self._asked >= _ASK_EVERY:
+            self._asked, self._now = now, self._rate()
+        rate = self._now
         if rate <= 0:
             self._level = 0.0
             return min(most, _FREE), 0.0

@@ -42,6 +42,18 @@ def read_query(request: web.Request) -> dict[str, str]:
     return {**request.query, ORIGIN: str(request.url.origin())}
 
 
+async def read_json(request: web.Request, limit: int) -> Any:
+    """The JSON of a request's body, of up to `limit` bytes, which has to come soon."""
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT):
+            return load_json(await request.read(), limit)
+    except TimeoutError as error:
+        request.protocol.force_close()
+        raise UsageError("the request's body did not come") from error
+    except (web.RequestPayloadError, MalformedError) as error:
+        raise UsageError(f"the request's body cannot be read: {error}") from error
+
+
 async def read_form(request: web.Request) -> dict[str, list[str]]:
     """The fields of a form, or of the JSON object that some clients send instead."""
     try:

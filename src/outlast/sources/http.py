@@ -79,14 +79,28 @@ class Response:
         buffer[: len(data)] = data
         return len(data)
 
-    def read_all(self, limit: int) -> bytes:
-        """The whole body, which may not exceed `limit` bytes."""
-        data = self.read(limit + 1)
+    def read_all(self, limit: int, within: float | None = None) -> bytes:
+        """The whole body, which may not exceed `limit` bytes, nor take over `within` seconds."""
+        data = self.read(limit + 1) if within is None else self._read_soon(limit + 1, within)
         if len(data) > limit:
             raise MalformedError(f"{_host(self.url)} sent more than {limit} bytes of metadata")
         if self.length is not None and len(data) < self.length:
             raise UnreachableError(f"{_host(self.url)}: the connection was closed early")
         return data
+
+    def _read_soon(self, limit: int, seconds: float) -> bytes:
+        """Up to `limit` bytes, however slowly they drip in; a transient error after `seconds`."""
+        until = time.monotonic() + seconds
+        data = bytearray()
+        with _reporting(self.url):
+            while len(data) < limit:
+                part = self._raw.read1(limit - len(data), decode_content=False)
+                if not part:
+                    break
+                data += part
+                if time.monotonic() > until:
+                    raise UnreachableError(f"{_host(self.url)} answers too slowly")
+        return bytes(data)
 
 
 class HttpClient:
@@ -119,7 +133,7 @@ class HttpClient:
             sent = {"Accept-Encoding": "identity", **(headers or {})}
             if token and origin(url) == own:
                 sent["Authorization"] = f"Bearer {token}"
-            raw = self._send(url, sent, timeout)
+            raw = self._send("GET", url, sent, timeout)
             location = raw.headers.get("Location")
             if raw.status not in _REDIRECTS or not location:
                 return Response(raw, url, tuple(hops))
@@ -129,6 +143,21 @@ class HttpClient:
             url = self._next(url, location)
             if url in seen or len(hops) > MAX_REDIRECTS:
                 raise UnreachableError(f"{_host(start)} redirects in a circle")
+
+    def ask(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout: float | None = None,
+    ) -> Response:
+        """GETs `url`, or POSTs `body` to it as JSON; what it answers, redirects included."""
+        sent = {"Accept-Encoding": "identity", **(headers or {})}
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        raw = self._send("GET" if body is None else "POST", url, sent, timeout, body)
+        return Response(raw, url, ())
 
     def _next(self, url: str, location: str) -> str:
         try:
@@ -144,7 +173,12 @@ class HttpClient:
         return target
 
     def _send(
-        self, url: str, headers: Mapping[str, str], timeout: float | None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        timeout: float | None,
+        body: bytes | None = None,
     ) -> urllib3.BaseHTTPResponse:
         limits = urllib3.Timeout(
             connect=min(timeout or self._settings.connect_timeout, self._settings.connect_timeout),
@@ -154,8 +188,9 @@ class HttpClient:
             self._observe(_host(url))
         with _reporting(url):
             return self._pool(url).request(
-                "GET",
+                method,
                 url,
+                body=body,
                 headers={"User-Agent": self._settings.user_agent, **headers},
                 redirect=False,
                 retries=False,

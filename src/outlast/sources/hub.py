@@ -24,13 +24,13 @@ from outlast.model.manifest import MAX_FILES, FileEntry, check_size, load_json
 from outlast.model.names import RepoId
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoFacts
 from outlast.sources.http import HttpClient, Response, refuse_failure
+from outlast.sources.ranges import read_range
 from outlast.sources.settings import origin
 
 _METADATA_LIMIT = 256 * 1024 * 1024
 _PAGE_LIMIT = 64 * 1024 * 1024
 _REDIRECTS_KEPT = 4096
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})\Z")
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 _FACTS = ("pipeline_tag", "library_name", "lastModified", "createdAt", "author")
 
@@ -90,7 +90,7 @@ class HubSource:
         response = self._get_bytes(url, headers)
         try:
             self._check(response, repo, commit, entry)
-            return _reader(response, entry, start, stop)
+            return read_range(response, repr(entry.path), entry.size, start, stop)
         except BaseException:
             response.close()
             raise
@@ -180,43 +180,11 @@ class HubSource:
         raise MalformedError(f"{self.name} answers {response.status} {said}")
 
 
-class _HttpRange:
-    """A body that is known to start at `start` and to hold `length` bytes."""
-
-    def __init__(self, response: Response, start: int, length: int) -> None:
-        self._response = response
-        self._left = length
-        self.start = start
-
-    def readinto(self, buffer: memoryview) -> int:
-        count = self._response.readinto(buffer[: self._left]) if self._left else 0
-        self._left -= count
-        return count
-
-    def close(self) -> None:
-        self._response.close()
-
-
 def _names_other_bytes(etag: str, entry: FileEntry) -> bool:
     name = etag.removeprefix("W/").strip('"')
     if entry.git_sha1 is not None and GitOid.is_valid(name):
         return name != entry.git_sha1.hex
     return entry.sha256 is not None and Digest.is_valid(name) and name != entry.sha256.hex
-
-
-def _reader(response: Response, entry: FileEntry, start: int, stop: int) -> _HttpRange:
-    if response.status == 200:
-        if response.length not in (None, entry.size):
-            raise IntegrityError(
-                f"{entry.path!r} has {response.length} bytes there, not {entry.size}"
-            )
-        return _HttpRange(response, 0, entry.size)
-    match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
-    if match is None or (int(match[1]), int(match[2])) != (start, stop - 1):
-        raise MalformedError(f"wrong Content-Range for {entry.path!r}")
-    if int(match[3]) != entry.size:
-        raise IntegrityError(f"{entry.path!r} has {match[3]} bytes there, not {entry.size}")
-    return _HttpRange(response, start, stop - start)
 
 
 def _siblings(siblings: object) -> tuple[set[str], list[FileEntry] | None]:

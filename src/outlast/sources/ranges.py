@@ -1,0 +1,43 @@
+"""Answers to requests for a range of a file, as readers that know where they start."""
+
+import re
+
+from outlast.model.errors import IntegrityError, MalformedError
+from outlast.sources.base import RangeReader
+from outlast.sources.http import Response
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})\Z")
+
+
+def read_range(response: Response, what: str, size: int, start: int, stop: int) -> RangeReader:
+    """A reader of the bytes `start` to `stop` (exclusive) of `what`, which has `size` bytes; of
+    all of them where the answer is the whole file. Raises :class:`IntegrityError` where the
+    answer is of a file of another size, :class:`MalformedError` where it is of another range.
+    """
+    if response.status == 200:
+        if response.length not in (None, size):
+            raise IntegrityError(f"{what} has {response.length} bytes there, not {size}")
+        return _HttpRange(response, 0, size)
+    match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+    if match is None or (int(match[1]), int(match[2])) != (start, stop - 1):
+        raise MalformedError(f"wrong Content-Range for {what}")
+    if int(match[3]) != size:
+        raise IntegrityError(f"{what} has {match[3]} bytes there, not {size}")
+    return _HttpRange(response, start, stop - start)
+
+
+class _HttpRange:
+    """A body that is known to start at `start` and to hold `length` bytes."""
+
+    def __init__(self, response: Response, start: int, length: int) -> None:
+        self._response = response
+        self._left = length
+        self.start = start
+
+    def readinto(self, buffer: memoryview) -> int:
+        count = self._response.readinto(buffer[: self._left]) if self._left else 0
+        self._left -= count
+        return count
+
+    def close(self) -> None:
+        self._response.close()
