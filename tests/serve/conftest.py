@@ -11,6 +11,7 @@ from tests.clients.contract import DATASET, MODEL, Sample, build_sample
 from tests.hubsim import HubSim
 from tests.serve.forms import pack_all
 from tests.serve.node import Node, pull
+from tests.serve.peers import Peer, fill
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,18 @@ def served_packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The same, over an archive that holds every blob as a capsule."""
     with _serving(tmp_path_factory.mktemp("packed"), packed=True) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def _filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    peer = fill(tmp_path_factory.mktemp("peer") / "home")
+    with peer.archive, peer.serving():
+        yield peer
+
+
+@pytest.fixture
+def peer(_filled: Peer) -> Iterator[Peer]:
+    """A peer port that tests share, as it was when each began."""
+    yield _filled
+    _filled.trusts = False
+    _filled.arriving.clear()

@@ -1,0 +1,259 @@
+"""Another node, over the node API: a neighbour on the LAN, or a static peer.
+
+Nothing that it says is believed: names are checked against the bytes they name, everything has a
+bound, and it cannot send us elsewhere.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from outlast.codec.merkle import Tree, piece_count
+from outlast.model.digest import Digest, GitOid
+from outlast.model.errors import (
+    AccessDeniedError,
+    BadNameError,
+    EntryNotFoundError,
+    IntegrityError,
+    MalformedError,
+    RepoNotFoundError,
+    RevisionNotFoundError,
+    UnreachableError,
+)
+from outlast.model.manifest import FileEntry, Revision, load_json
+from outlast.model.names import RepoId, plain_ref
+from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoFacts
+from outlast.sources.http import HttpClient, Response, refuse_failure
+from outlast.sources.peer_documents import (
+    HeldThere,
+    PeerModel,
+    PeerNode,
+    read_models,
+    read_node,
+    read_payloads,
+)
+from outlast.sources.ranges import read_range
+from outlast.sources.settings import HttpSettings
+
+MOST_BLOBS: Final = 1000
+"""In one request for payloads."""
+_NODE_LIMIT = 64 * 1024
+_PAGE_LIMIT = 64 * 1024 * 1024
+_MANIFEST_LIMIT = 256 * 1024 * 1024
+_LAYER_LIMIT = 64 * 1024 * 1024
+_MOST_PAGES = 100
+_MIN_PREFIX = 7
+_KEPT = 8
+_SOON = 30.0
+_LONG = 300.0
+
+
+def peer_client(settings: HttpSettings) -> HttpClient:
+    """A client for peers: what reaches them is no proxy's business."""
+    return HttpClient(replace(settings, proxies={}))
+
+
+class PeerSource:
+    """One node, at its peer port. `host` may be an IPv6 address with a scope (``fe80::1%eth0``).
+    Thread-safe.
+    """
+
+    def __init__(self, http: HttpClient, host: str, port: int) -> None:
+        self._http = http
+        bracketed = f"[{host}]" if ":" in host else host
+        self._name = f"peer {bracketed}:{port}"
+        self._base = f"http://{bracketed.replace('%', '%25')}:{port}/outlast/v1"
+        self._lock = threading.Lock()
+        self._revisions: OrderedDict[tuple[RepoId, GitOid], dict[str, FileEntry]] = OrderedDict()
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def node(self, timeout: float | None = None) -> PeerNode:
+        """Who is there."""
+        return read_node(self._json("node", _NODE_LIMIT, timeout))
+
+    def models(self, query: str = "", timeout: float | None = None) -> list[PeerModel]:
+        """What it offers us of which the name contains `query`."""
+        return list(self._models(query, timeout))
+
+    def _models(self, query: str, timeout: float | None) -> Iterator[PeerModel]:
+        until = time.monotonic() + (timeout or _SOON)
+        cursor: int | None = 0
+        for _ in range(_MOST_PAGES):
+            left = until - time.monotonic()
+            if left <= 0:
+                raise UnreachableError(f"{self.name} answers too slowly")
+            path = f"models?{urlencode({'q': query, 'cursor': cursor})}"
+            rows, following = read_models(self._json(path, _PAGE_LIMIT, left))
+            yield from rows
+            if following is None:
+                return
+            if cursor is None or following <= cursor or not rows:
+                break
+            cursor = following
+        raise MalformedError(f"{self.name} lists models without end")
+
+    def manifest(self, digest: Digest, timeout: float | None = None) -> Revision:
+        """The revision that a manifest describes. Raises :class:`IntegrityError` where what comes
+        is another one.
+        """
+        within = timeout or _LONG
+        data = self._body(f"manifests/{digest}", _MANIFEST_LIMIT, timeout, within=within)
+        if Digest.of(data) != digest:
+            raise IntegrityError(f"{self.name} sends another manifest than {digest.short}…")
+        try:
+            return Revision.from_bytes(data)
+        except BadNameError as error:
+            raise MalformedError(f"{self.name} has a manifest with a bad name: {error}") from error
+
+    def find(self, repo: RepoId, ref: str, timeout: float | None = None) -> PeerModel:
+        """What `ref` (a branch, a tag, a commit or the start of one) is there; the most complete
+        manifest of it.
+        """
+        rows = [row for row in self._models(str(repo), timeout) if row.repo == repo]
+        if not rows:
+            raise RepoNotFoundError(f"{self.name} does not offer {repo}")
+        found = _named(rows, plain_ref(ref))
+        if not found:
+            raise RevisionNotFoundError(f"{self.name} has no revision {ref[:60]!r} of {repo}")
+        return min(found, key=lambda row: (row.partial, -row.files, row.manifest))
+
+    def revision(self, model: PeerModel, timeout: float | None = None) -> Revision:
+        """The files of what the peer offers; that they are of that model and commit is checked."""
+        revision = self.manifest(model.manifest, timeout)
+        if (revision.repo, revision.id) != (model.repo, model.commit):
+            raise IntegrityError(f"{self.name} shows a manifest of {revision.repo} as {model.repo}")
+        with self._lock:
+            key = (revision.repo, revision.id)
+            self._revisions[key] = {entry.path: entry for entry in revision.files}
+            self._revisions.move_to_end(key)
+            while len(self._revisions) > _KEPT:
+                self._revisions.popitem(last=False)
+        return revision
+
+    def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
+        """The files of `ref`, those among them that the peer lacks."""
+        model = self.find(repo, ref, timeout)
+        revision = self.revision(model, timeout)
+        facts = RepoFacts(private=model.restricted, gated=False, tags=(), facts={})
+        return Listing(repo, revision.id, (*revision.files, *revision.missing), facts)
+
+    def refs(self, repo: RepoId, timeout: float | None = None) -> Sequence[RemoteRef]:
+        rows = [row for row in self._models(str(repo), timeout) if row.repo == repo]
+        if not rows:
+            raise RepoNotFoundError(f"{self.name} does not offer {repo}")
+        found = {name: row.commit for row in rows for name in row.refs}
+        return [RemoteRef(name, commit, "branches") for name, commit in sorted(found.items())]
+
+    def open(
+        self, repo: RepoId, commit: GitOid, entry: FileEntry, start: int, stop: int
+    ) -> RangeReader:
+        blob = entry.sha256 or self._blob_of(repo, commit, entry)
+        return self._range(f"blobs/{blob}", repr(entry.path), entry.size, start, stop)
+
+    def open_capsule(self, blob: Digest, size: int, start: int, stop: int) -> RangeReader:
+        """The bytes `start` to `stop` (exclusive) of the blob's capsule, which has `size`."""
+        return self._range(f"capsules/{blob}", f"the capsule of {blob.short}…", size, start, stop)
+
+    def payloads(
+        self, blobs: Iterable[Digest], timeout: float | None = None
+    ) -> Mapping[Digest, HeldThere]:
+        """What the peer has of these blobs; those of which it has nothing are left out."""
+        wanted = list(dict.fromkeys(blobs))
+        found: dict[Digest, HeldThere] = {}
+        for at in range(0, len(wanted), MOST_BLOBS):
+            asked = wanted[at : at + MOST_BLOBS]
+            names = ",".join(f'"{blob}"' for blob in asked)
+            body = f'{{"blobs":[{names}]}}'.encode()
+            document = self._json("payloads", _PAGE_LIMIT, timeout, body)
+            found |= read_payloads(document, asked)
+        return found
+
+    def layer(self, root: Digest, size: int, timeout: float | None = None) -> Tree:
+        """The tree of the file with this `root` and size, down to its pieces."""
+        count = piece_count(size)
+        if 32 * count > _LAYER_LIMIT:
+            raise MalformedError(f"{size} bytes are too many for a file in a swarm")
+        if count <= 1:
+            return Tree.checked(size, root, b"")
+        data = self._body(f"layers/{root}", 32 * count, timeout, within=timeout or _LONG)
+        return Tree.checked(size, root, data)
+
+    def _blob_of(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> Digest:
+        """The sha256 of a file that goes by its git blob id, as the peer's manifest has it."""
+        with self._lock:
+            files = self._revisions.get((repo, commit))
+        if files is None:
+            revision = self.revision(self.find(repo, commit.hex))
+            files = {known.path: known for known in revision.files}
+        known = files.get(entry.path)
+        if known is None or known.sha256 is None:
+            raise EntryNotFoundError(
+                f"{self.name} has no {entry.path!r} in {repo}@{commit.hex[:12]}"
+            )
+        if (known.size, known.git_sha1) != (entry.size, entry.git_sha1):
+            raise IntegrityError(f"{self.name} has another file as {entry.path!r}")
+        return known.sha256
+
+    def _range(self, path: str, what: str, size: int, start: int, stop: int) -> RangeReader:
+        headers = {}
+        if (start, stop) != (0, size):
+            headers["Range"] = f"bytes={start}-{stop - 1}"
+        response = self._http.ask(f"{self._base}/{path}", headers=headers)
+        try:
+            self._refuse(response, what)
+            return read_range(response, what, size, start, stop)
+        except BaseException:
+            response.close()
+            raise
+
+    def _json(self, path: str, limit: int, timeout: float | None, body: bytes | None = None) -> Any:
+        within = timeout or _SOON
+        return load_json(self._body(path, limit, timeout, within=within, body=body), limit)
+
+    def _body(
+        self,
+        path: str,
+        limit: int,
+        timeout: float | None,
+        *,
+        within: float,
+        body: bytes | None = None,
+    ) -> bytes:
+        """What the peer answers: up to `limit` bytes, in `within` seconds."""
+        url = f"{self._base}/{path}"
+        with self._http.ask(url, body=body, timeout=timeout) as response:
+            self._refuse(response, path.partition("?")[0])
+            return response.read_all(limit, within)
+
+    def _refuse(self, response: Response, what: str) -> None:
+        """Raises what an answer means that is not the bytes themselves."""
+        refuse_failure(response)
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise MalformedError(f"{self.name} encodes {what} though asked not to")
+        if response.status in {200, 206}:
+            return
+        said = response.headers.get("X-Error-Message", "")[:200]
+        if response.status == 404:
+            raise EntryNotFoundError(f"{self.name} has no {what}: {said}")
+        if response.status in {401, 403}:
+            raise AccessDeniedError(f"{self.name} refuses access: {said or response.status}")
+        if response.status == 416:
+            raise IntegrityError(f"{self.name} says that {what} is shorter than declared")
+        raise MalformedError(f"{self.name} answers {response.status} {said}")
+
+
+def _named(rows: Sequence[PeerModel], ref: str) -> list[PeerModel]:
+    """Those of `rows` that `ref` names; none where it could be several commits."""
+    exact = [row for row in rows if row.commit.hex == ref or ref in row.refs]
+    if exact or len(ref) < _MIN_PREFIX or not set(ref) <= set("0123456789abcdef"):
+        found = exact
+    else:
+        found = [row for row in rows if row.commit.hex.startswith(ref)]
+    return found if len({row.commit for row in found}) == 1 else []

@@ -1,0 +1,189 @@
+"""What peers say in JSON, read as if every one of them lied: types, bounds and names are checked
+here, and what is wrong raises :class:`MalformedError`.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from outlast.codec.format import BaseRef
+from outlast.codec.payload import Form, Payload
+from outlast.model.digest import Digest, GitOid
+from outlast.model.errors import BadNameError, MalformedError
+from outlast.model.manifest import MAX_FILE_SIZE, MAX_FILES
+from outlast.model.names import RepoId, check_ref
+
+MOST_MODELS: Final = 1000
+"""In one page."""
+_MOST_REFS = 1000
+_MOST_FORMS = 16
+_MOST_BASES = 64
+_MOST_BYTES = 1 << 62
+_NODE = re.compile(r"[0-9a-f]{40}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class PeerNode:
+    """Who answers at a peer port: its id (20 bytes), its version, and its ports."""
+
+    node: bytes
+    version: str
+    swarm_port: int
+    peer_port: int
+    private: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeerModel:
+    """A revision that a peer offers: how many `files` and bytes (`size`) of it are there.
+    `restricted` says that it is private or gated where it comes from.
+    """
+
+    repo: RepoId
+    commit: GitOid
+    manifest: Digest
+    refs: tuple[str, ...]
+    files: int
+    size: int
+    partial: bool
+    restricted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldThere:
+    """What a peer says that it has of a blob of `size` bytes: `have` bytes of it (all where it is
+    whole), and `forms` that it hands on. `root` is that of the plain bytes.
+    """
+
+    size: int
+    root: Digest | None
+    have: int
+    forms: tuple[Payload, ...]
+
+    @property
+    def whole(self) -> bool:
+        return self.have == self.size
+
+
+def read_node(document: object) -> PeerNode:
+    row = _mapping(document)
+    node = _text(row, "node", 40)
+    if not _NODE.match(node) or _count(row, "outlast", 1) != 1:
+        raise MalformedError("what answers is no node that this outlast understands")
+    return PeerNode(
+        node=bytes.fromhex(node),
+        version=_text(row, "version", 100),
+        swarm_port=_count(row, "swarm_port", 65535),
+        peer_port=_count(row, "peer_port", 65535),
+        private=_flag(row, "private"),
+    )
+
+
+def read_models(document: object) -> tuple[list[PeerModel], int | None]:
+    """A page of models, and where the next one begins."""
+    page = _mapping(document)
+    rows = _list(page, "models", MOST_MODELS)
+    following = None if page.get("next") is None else _count(page, "next", 10**9)
+    return [_read_model(_mapping(row)) for row in rows], following
+
+
+def _read_model(row: dict[str, Any]) -> PeerModel:
+    refs = _list(row, "refs", _MOST_REFS)
+    try:
+        repo = RepoId.parse(_text(row, "repo", 300))
+        names = tuple(check_ref(str(ref)) for ref in refs)
+    except BadNameError as error:
+        raise MalformedError(f"a model with a bad name: {error}") from error
+    return PeerModel(
+        repo=repo,
+        commit=GitOid(_text(row, "commit", 40)),
+        manifest=Digest(_text(row, "manifest", 64)),
+        refs=names,
+        files=_count(row, "files", MAX_FILES),
+        size=_count(row, "bytes", _MOST_BYTES),
+        partial=_flag(row, "partial"),
+        restricted=_flag(row, "restricted") if "restricted" in row else False,
+    )
+
+
+def read_payloads(document: object, asked: Iterable[Digest]) -> dict[Digest, HeldThere]:
+    """What is there of the blobs that were asked for; others may not be named."""
+    found = _mapping(_mapping(document).get("payloads"))
+    names = {blob.hex: blob for blob in asked}
+    if unknown := found.keys() - names.keys():
+        raise MalformedError(f"payloads of a blob that was not asked for: {min(unknown)[:64]!r}")
+    return {names[name]: _read_held(names[name], _mapping(row)) for name, row in found.items()}
+
+
+def _read_held(blob: Digest, row: dict[str, Any]) -> HeldThere:
+    size, root = _count(row, "size", MAX_FILE_SIZE), row.get("root")
+    held = HeldThere(
+        size=size,
+        root=None if root is None else Digest(_text(row, "root", 64)),
+        have=_count(row, "have", size),
+        forms=tuple(
+            _read_payload(blob, _mapping(form)) for form in _list(row, "forms", _MOST_FORMS)
+        ),
+    )
+    for payload in held.forms:
+        if payload.is_plain and (
+            payload.size != size or payload.root != (held.root or payload.root)
+        ):
+            raise MalformedError(f"{blob.short}… is said to be two different files")
+    return held
+
+
+def _read_payload(blob: Digest, row: dict[str, Any]) -> Payload:
+    try:
+        form = Form(_text(row, "form", 20))
+    except ValueError:
+        raise MalformedError(f"{blob.short}… in an unknown form") from None
+    bases = [_mapping(base) for base in _list(row, "bases", _MOST_BASES)]
+    payload = Payload(
+        blob=blob,
+        form=form,
+        size=_count(row, "size", MAX_FILE_SIZE),
+        root=Digest(_text(row, "root", 64)),
+        bases=tuple(
+            BaseRef(Digest(_text(base, "sha256", 64)), _count(base, "size", MAX_FILE_SIZE))
+            for base in bases
+        ),
+    )
+    if payload.size == 0 or bool(payload.bases) != (form is Form.THIN):
+        raise MalformedError(f"{blob.short}… in an impossible form")
+    return payload
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise MalformedError("something else than a JSON object where one belongs")
+    return value
+
+
+def _list(row: dict[str, Any], key: str, most: int) -> list[Any]:
+    value = row.get(key)
+    if not isinstance(value, list) or len(value) > most:
+        raise MalformedError(f"{key!r} is not a list of up to {most}")
+    return value
+
+
+def _text(row: dict[str, Any], key: str, most: int) -> str:
+    value = row.get(key)
+    if not isinstance(value, str) or len(value) > most:
+        raise MalformedError(f"{key!r} is not a text of up to {most} characters")
+    return value
+
+
+def _count(row: dict[str, Any], key: str, most: int) -> int:
+    value = row.get(key)
+    if type(value) is not int or not 0 <= value <= most:
+        raise MalformedError(f"{key!r} is not a number up to {most}")
+    return value
+
+
+def _flag(row: dict[str, Any], key: str) -> bool:
+    value = row.get(key)
+    if not isinstance(value, bool):
+        raise MalformedError(f"{key!r} is neither true nor false")
+    return value

@@ -1,0 +1,168 @@
+"""A peer port in this process, over a small archive; and what it is asked with."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from outlast.codec.hashing import names_of
+from outlast.codec.payload import Form
+from outlast.daemon.nodeapi import Holdings, NodeInfo
+from outlast.daemon.peering import PeerServer
+from outlast.model.cancel import Cancel
+from outlast.model.digest import Digest, GitOid
+from outlast.model.manifest import FileEntry, Revision
+from outlast.model.names import RepoId
+from outlast.ops import payloads
+from outlast.ops.sharing import Offer
+from outlast.sources.http import HttpClient
+from outlast.sources.peer import PeerSource, peer_client
+from outlast.sources.settings import HttpSettings
+from outlast.store.archive import Archive
+from outlast.swarm.schedule import Rates
+from tests.serve.forms import floats, pack
+from tests.serve.wire import Reply, once
+
+V1 = "/outlast/v1"
+NODE = bytes(range(20))
+OPEN, SECRET = RepoId.parse("org/open"), RepoId.parse("org/secret")
+COMMIT = GitOid("c" * 40)
+PLAIN = Random(1).randbytes(3 * (1 << 20) + 77)
+WEIGHTS = floats(4)
+SMALL = b'{"hidden_size": 64}'
+FILES = {"config.json": SMALL, "plain.bin": PLAIN, "model.safetensors": WEIGHTS, "empty": b""}
+SECRETS = {"weights.bin": Random(2).randbytes(70_000)}
+
+
+def sha(data: bytes) -> Digest:
+    return Digest.of(data)
+
+
+def archive_files(archive: Archive, repo: RepoId, files: dict[str, bytes]) -> Revision:
+    """Archives files as one commit; those in `config.json` go by their git blob id too."""
+    entries = []
+    with archive.writer() as writer:
+        for path, data in files.items():
+            names = names_of(data)
+            archive.put(writer, data, names)
+            git = GitOid.of_blob(data) if path.endswith(".json") else None
+            entries.append(FileEntry(path, len(data), git_sha1=git).with_names(names))
+        revision = Revision.of(repo, COMMIT, entries)
+        archive.put_revision(writer, revision)
+    return revision
+
+
+@dataclass(slots=True)
+class Shares:
+    """What an archive shares, as a test says."""
+
+    offered: list[Offer] = field(default_factory=list)
+    manifests: dict[Digest, bytes] = field(default_factory=dict)
+    closed: set[Digest] = field(default_factory=set)
+    """Manifests and blobs for static peers only."""
+    known: set[Digest] = field(default_factory=set)
+
+    def share(self, revision: Revision, *refs: str, restricted: bool = False) -> Offer:
+        names = {e.sha256 for e in revision.files if e.sha256 is not None}
+        offer = Offer(
+            revision.repo,
+            revision.id,
+            revision.digest,
+            refs,
+            len(revision.files),
+            revision.size,
+            partial=revision.partial,
+            restricted=restricted,
+        )
+        self.offered.append(offer)
+        self.manifests[revision.digest] = revision.to_bytes()
+        self.known |= names
+        if restricted:
+            self.closed |= names | {revision.digest}
+        return offer
+
+    def offers(self, query: str = "", *, trusted: bool) -> list[Offer]:
+        return [
+            offer
+            for offer in self.offered
+            if query.lower() in str(offer.repo).lower() and (trusted or not offer.restricted)
+        ]
+
+    def manifest(self, digest: Digest, *, trusted: bool) -> bytes | None:
+        return self.manifests.get(digest) if trusted or digest not in self.closed else None
+
+    def allows(self, blob: Digest, *, trusted: bool) -> bool:
+        return blob in self.known and (trusted or blob not in self.closed)
+
+
+class Trackers:
+    """A tracker that repeats what it is asked."""
+
+    def announce(self, query: str, address: str) -> bytes:
+        return f"announce {address} {query}".encode()
+
+    def scrape(self, query: str, address: str) -> bytes:
+        return f"scrape {address} {query}".encode()
+
+
+@dataclass(slots=True)
+class Peer:
+    """A node that others ask."""
+
+    archive: Archive
+    shares: Shares = field(default_factory=Shares)
+    trusts: bool = False
+    private: bool = False
+    rates: Rates = field(default_factory=Rates)
+    arriving: dict[Digest, int] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    server: PeerServer = field(init=False)
+
+    def _trusted(self, address: str) -> bool:
+        assert threading.current_thread().name == "peers"
+        self.asked.append(address)
+        return self.trusts
+
+    @contextmanager
+    def serving(self, host: str = "127.0.0.1", port: int = 0, **more: float) -> Iterator["Peer"]:
+        info = NodeInfo(NODE, "0.0", 6881, self.private)
+        holdings = Holdings(
+            self.archive,
+            self.shares,  # type: ignore[arg-type]
+            self.arriving.get,
+            self._trusted,
+            lambda: self.rates,
+        )
+        with PeerServer(info, holdings, Trackers(), **more) as self.server:  # type: ignore[arg-type]
+            self.server.start(host, port)
+            yield self
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
+
+    def source(self, http: HttpClient | None = None) -> PeerSource:
+        return PeerSource(http or client(), "127.0.0.1", self.server.port)
+
+
+def client(read_timeout: float = 10.0) -> HttpClient:
+    return peer_client(HttpSettings(read_timeout=read_timeout))
+
+
+def get(peer: Peer, path: str, **headers: str) -> Reply:
+    """Asks for something below the API's root, on a connection of its own."""
+    return once(peer.url, V1 + path, **headers)
+
+
+def fill(home: Path, packed: Sequence[bytes] = (WEIGHTS,)) -> Peer:
+    """A node that has a model for everybody, some of it as capsules, and one for its friends."""
+    archive = Archive(home, create=True)
+    shares = Shares()
+    shares.share(archive_files(archive, OPEN, FILES), "main", "v1.0")
+    shares.share(archive_files(archive, SECRET, SECRETS), "main", restricted=True)
+    for data in packed:
+        pack(home, sha(data).hex)
+        payloads.tree(archive, sha(data), Form.CAPSULE, Cancel())
+    return Peer(archive, shares)
