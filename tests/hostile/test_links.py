@@ -113,7 +113,7 @@ VALUES: st.SearchStrategy[Encodable] = st.recursive(
 def test_what_looks_like_a_torrent_is_read_or_refused(
     info: dict[bytes, Encodable], top: dict[bytes, Encodable]
 ) -> None:
-    whole: Encodable = {b"name": b"a", b"piece length": MIB} | info
+    whole: dict[bytes, Encodable] = {b"name": b"a", b"piece length": MIB, **info}
     try:
         link = read_torrent(bencode.encode({**top, b"info": whole}))
     except MalformedError as error:

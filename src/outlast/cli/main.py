@@ -24,6 +24,7 @@ COMMANDS = {
     "rm": ("outlast.cli.remove:rm", "Forget a model, a revision or a ref."),
     "gc": ("outlast.cli.remove:gc", "Delete what nothing refers to."),
     "link": ("outlast.cli.link:link", "Lay a revision out for other programs, without a copy."),
+    "share": ("outlast.cli.share:share", "Print a magnet link, and write torrent files."),
     "serve": ("outlast.cli.serve:serve", "Serve the archive as a hub, or as a verifying mirror."),
     "run": ("outlast.cli.run:run", "Chat with a model, or serve it as an OpenAI-style API."),
     "doctor": ("outlast.cli.doctor:doctor", "Say what is wrong here and how to mend it."),

@@ -1,0 +1,151 @@
+"""``outlast share``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from outlast.cli.config import PUBLIC_HUB, check_url
+from outlast.cli.edge import TARGET, Session, common, session
+from outlast.cli.render import human_size, plural, print_json, print_table
+from outlast.model.errors import MalformedError, UsageError
+from outlast.model.names import Target
+from outlast.ops import share as ops
+from outlast.ops.sharing import SharePolicy
+from outlast.swarm.links import TRACKERS, urls
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast share Qwen/Qwen3-0.6B
+  outlast share Qwen/Qwen3-0.6B --out torrents --tracker http://tracker.example/announce
+  outlast share me/my-finetune --blobs --web-seed https://models.example
+"""
+)
+@click.argument("target", type=TARGET)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=".",
+    help="Where to write the .torrent files  [default: here]",
+)
+@click.option("--blobs", is_flag=True, help="One .torrent for each blob or capsule, too")
+@click.option("--tracker", "trackers", multiple=True, metavar="URL", help="Name this tracker")
+@click.option(
+    "--web-seed",
+    "web_seeds",
+    multiple=True,
+    metavar="URL",
+    help="Name this hub, mirror or node, which serves the revision by HTTP",
+)
+@click.option("--restricted", is_flag=True, help="Even what is private, gated or not to be shared")
+@common
+def share(
+    target: Target,
+    *,
+    out: Path,
+    blobs: bool,
+    trackers: tuple[str, ...],
+    web_seeds: tuple[str, ...],
+    restricted: bool,
+    home: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Print a magnet link of TARGET, and write its .torrent file, for people with an ordinary
+    client: they get the files under their names.
+
+    The torrent has version 1 and 2, and is the same wherever the same revision is archived, so
+    that strangers who share it are in one swarm. Making it reads every file, and finds damage. A
+    revision of the public hub has that as its web seed, unless another is named; --tracker and
+    --web-seed can be repeated.
+
+    With --blobs, DIR/org--name-commit/ gets a torrent of each file as it is held here: what
+    outlast nodes hand each other. What is private or gated at its hub, or left out by the
+    configuration, is refused unless --restricted is given.
+
+    A link proves that what came matches it, and nothing more: who hands it on must be trusted, or
+    the files compared with what their publisher signed.
+    """
+    wishes = ops.ShareWishes(
+        out.absolute(),
+        blobs=blobs,
+        trackers=_trackers(trackers),
+        web_seeds=tuple(dict.fromkeys(map(check_url, web_seeds))),
+        public_hubs=(PUBLIC_HUB,),
+        restricted=restricted,
+    )
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        shared = ops.share(archive, target, wishes, SharePolicy(), run.control)
+    _report(run, shared)
+
+
+def _trackers(given: Sequence[str]) -> tuple[str, ...]:
+    try:
+        found = urls(list(given), TRACKERS)
+    except MalformedError as error:
+        raise UsageError(str(error), hint="write it like http://host:port/announce") from None
+    for url in given:
+        if url not in found:
+            known = ", ".join(sorted(TRACKERS))
+            raise UsageError(f"not a tracker: {url!r}", hint=f"its scheme is one of {known}")
+    return found
+
+
+def _report(run: Session, shared: ops.Shared) -> None:
+    revision, link = shared.revision, shared.link
+    if run.as_json:
+        print_json(
+            {
+                "type": "shared",
+                "repo": str(revision.repo),
+                "revision": revision.id,
+                "partial": revision.partial,
+                "restricted": bool(shared.against),
+                "magnet": link.magnet(),
+                "torrent": shared.torrent,
+                "infohash_v1": link.infohash_v1.hex() if link.infohash_v1 else None,
+                "infohash_v2": link.infohash_v2.hex() if link.infohash_v2 else None,
+                "bytes": link.size,
+                "trackers": link.trackers,
+                "web_seeds": link.web_seeds,
+                "files": [_file_json(file) for file in shared.files],
+            }
+        )
+        return
+    print(link.magnet())
+    if not run.quiet:
+        _print_files(shared)
+    run.say(f"wrote {shared.torrent}")
+    written = {file.torrent for file in shared.files if file.torrent is not None}
+    if written:
+        run.say(f"wrote {plural(len(written), 'torrent')} into {written.pop().parent}")
+    if revision.partial:
+        run.say("this revision is PARTIAL: its torrent is another than that of the complete one")
+    if shared.against:
+        run.say(f"NOT FOR EVERYBODY: {shared.against}; who has the link can ask for the files")
+
+
+def _print_files(shared: ops.Shared) -> None:
+    rows = [("SIZE", "FORM", "AS", "INFOHASH", "FILE")]
+    rows += [
+        (
+            *(human_size(file.size), file.form.value, human_size(file.payload_bytes)),
+            *(file.infohash.hex() if file.infohash else "-", file.path),
+        )
+        for file in shared.files
+    ]
+    print_table(rows, right=(0, 2))
+
+
+def _file_json(file: ops.SharedFile) -> dict[str, object]:
+    return {
+        "path": file.path,
+        "bytes": file.size,
+        "form": file.form.value,
+        "payload_bytes": file.payload_bytes,
+        "root": file.root,
+        "infohash": file.infohash.hex() if file.infohash else None,
+        "torrent": file.torrent,
+    }
