@@ -38,7 +38,7 @@ def test_a_script_is_printed(tmp_path: Path, shell: str) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_commands(home: Path, shell: str) -> None:
-    assert complete(home, "sh", shell=shell) == ["show"]
+    assert complete(home, "sho", shell=shell) == ["show"]
     assert set(complete(home, "", shell=shell)) >= COMMANDS.keys()
     assert complete(home, "nope", shell=shell) == []
 
