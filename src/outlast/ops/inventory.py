@@ -29,6 +29,8 @@ _TICK_NS: Final = 100_000_000
 _SLOW: Final = 0.05
 _SHARE: Final = 20
 """A draft that took `_SLOW` seconds or more to read is not read for `_SHARE` times as long."""
+_REST: Final = 100
+"""Looking at everything, unasked, takes at most one part in so many of the time."""
 
 Key = tuple[RepoId, GitOid]
 
@@ -36,8 +38,8 @@ Key = tuple[RepoId, GitOid]
 @dataclass(frozen=True, slots=True)
 class HeldRevision:
     """A revision that is here: `size` are the bytes of its `files` files, `whole` those with what
-    is still to come of it, `awaited` the blobs of that as far as they are named. `manifest` is None
-    for a draft, and `stamp` then changes with it.
+    is still to come of it. `blobs` are the sha256 (hex) of what is here, `awaited` of what is still
+    to come, as far as it is named. `manifest` is None for a draft, and `stamp` changes with that.
     """
 
     repo: RepoId
@@ -47,8 +49,8 @@ class HeldRevision:
     size: int
     whole: int
     partial: bool
-    blobs: tuple[Digest, ...]
-    awaited: tuple[Digest, ...] = ()
+    blobs: tuple[str, ...]
+    awaited: tuple[str, ...] = ()
     stamp: tuple[int, ...] = ()
 
 
@@ -76,7 +78,7 @@ class _ReadDraft:
     until: float
 
 
-Bases = dict[str, tuple[Digest, ...]]
+Bases = dict[str, tuple[str, ...]]
 
 
 class Inventory:
@@ -85,12 +87,14 @@ class Inventory:
     def __init__(self, archive: Archive, clock: Callable[[], float] = time.monotonic) -> None:
         self._archive = archive
         self._clock = clock
-        self._seen: tuple[int, ...] | None = None
+        self._seen: tuple[int, ...] = (-1, -1, -1)
         self._next_look = 0.0
+        self._next_whole = 0.0
         self._settled = True
         self._manifests: dict[Digest, HeldRevision] = {}
         self._manifests_stamp: int | None = None
         self._drafts: dict[Key, _ReadDraft] = {}
+        self._unread = False
         self._facts: dict[RepoId, tuple[int, RepoFacts]] = {}
         self._plain: dict[str, tuple[int, frozenset[str]]] = {}
         self._capsules: dict[str, tuple[int, Bases]] = {}
@@ -104,17 +108,19 @@ class Inventory:
 
     def look(self) -> bool:
         """Takes in what has changed; whether anything has."""
-        seen = self._stamps()
-        self._settled = True
-        changes = [
-            self._look_at_manifests(),
-            self._look_at_drafts(),
-            self._look_at_refs(),
-            self._look_at_plain(),
-            self._look_at_capsules(),
-        ]
-        self._seen = seen if self._settled else None
-        self._next_look = self._clock() + LOOK_AGAIN
+        began, seen, before = self._clock(), self._stamps(), self._seen
+        whole = began >= self._next_whole
+        self._settled, self._seen = True, (-1, -1, -1)
+        changes = [self._look_at_manifests(), self._look_at_plain(), self._look_at_capsules()]
+        if whole or seen[1] != before[1] or self._unread:
+            changes.append(self._look_at_drafts())
+        if whole or seen[2] != before[2]:
+            changes.append(self._look_at_refs())
+        ended = self._clock()
+        if whole:
+            self._next_whole = ended + max(LOOK_AGAIN, _REST * (ended - began))
+        self._seen = seen
+        self._next_look = self._next_whole if self._settled else ended + _TICK_NS / 1e9
         return any(changes)
 
     def _stamps(self) -> tuple[int, ...]:
@@ -143,16 +149,19 @@ class Inventory:
         return self._manifests.keys() != known.keys()
 
     def _look_at_drafts(self) -> bool:
-        stamps, known, now = self._archive.drafts.stamps(), self._drafts, self._clock()
-        self._drafts = {}
-        for key, stamp in stamps.items():
+        known, now = self._drafts, self._clock()
+        drafts: dict[Key, _ReadDraft] = {}
+        self._unread = False
+        for key, stamp in self._archive.drafts.stamps().items():
             old = known.get(key)
             if old is not None and (old.stamp == stamp or now < old.until):
-                self._drafts[key] = old
-                self._settled &= old.stamp == stamp
+                drafts[key] = old
+                self._unread |= old.stamp != stamp
             else:
-                self._drafts[key] = self._read_draft(key, stamp)
-        return self._drafts != known
+                drafts[key] = self._read_draft(key, stamp)
+        self._settled &= not self._unread
+        self._drafts = drafts
+        return drafts != known
 
     def _read_draft(self, key: Key, stamp: tuple[int, ...]) -> _ReadDraft:
         began = self._clock()
@@ -166,18 +175,18 @@ class Inventory:
         return _ReadDraft(stamp, held, ended + pause)
 
     def _look_at_refs(self) -> bool:
-        known = self._facts
-        self._facts = {}
-        changed = False
+        known, changed = self._facts, False
+        found: dict[RepoId, tuple[int, RepoFacts]] = {}
         for repo, stamp in self._archive.refs.stamps().items():
             old = known.get(repo)
             if old is not None and old[0] == stamp:
-                self._facts[repo] = old
+                found[repo] = old
                 continue
             facts = self._read_facts(repo)
-            self._facts[repo] = self._keep(stamp), facts
+            found[repo] = self._keep(stamp), facts
             changed |= old is None or old[1] != facts
-        return changed or self._facts.keys() != known.keys()
+        self._facts = found
+        return changed or found.keys() != known.keys()
 
     def _read_facts(self, repo: RepoId) -> RepoFacts:
         refs: dict[GitOid, tuple[str, ...]] = {}
@@ -191,38 +200,40 @@ class Inventory:
 
     def _look_at_plain(self) -> bool:
         known, changed = self._plain, False
-        self._plain = {}
-        for shard, stamp in _shards(self._archive.layout.blobs):
-            old = known.get(shard.name)
+        found: dict[str, tuple[int, frozenset[str]]] = {}
+        for shard, stamp in disk.stamped(self._archive.layout.blobs):
+            old = known.get(shard)
             if old is not None and old[0] == stamp:
-                self._plain[shard.name] = old
+                found[shard] = old
                 continue
             names = frozenset(filter(Digest.is_valid, _names(shard)))
-            self._plain[shard.name] = self._keep(stamp), names
+            found[shard] = self._keep(stamp), names
             changed |= old is None or old[1] != names
-        return changed or self._plain.keys() != known.keys()
+        self._plain = found
+        return changed or found.keys() != known.keys()
 
     def _look_at_capsules(self) -> bool:
         known, changed = self._capsules, False
-        self._capsules = {}
-        for shard, stamp in _shards(self._archive.layout.capsules):
-            old = known.get(shard.name)
+        found: dict[str, tuple[int, Bases]] = {}
+        for shard, stamp in disk.stamped(self._archive.layout.capsules):
+            old = known.get(shard)
             if old is not None and old[0] == stamp:
-                self._capsules[shard.name] = old
+                found[shard] = old
                 continue
             bases = self._read_bases(shard)
-            self._capsules[shard.name] = self._keep(stamp), bases
+            found[shard] = self._keep(stamp), bases
             changed |= old is None or old[1] != bases
-        return changed or self._capsules.keys() != known.keys()
+        self._capsules = found
+        return changed or found.keys() != known.keys()
 
-    def _read_bases(self, shard: Path) -> Bases:
+    def _read_bases(self, shard: str) -> Bases:
         found: Bases = {}
         for name in _names(shard):
             blob = name.removesuffix(CAPSULE_SUFFIX)
             if blob != name and Digest.is_valid(blob):
                 form = self._archive.forms.capsule(Digest(blob))
                 if form is not None:
-                    found[blob] = tuple(base.sha256 for base in form.bases)
+                    found[blob] = tuple(base.sha256.hex for base in form.bases)
         return found
 
     # What is here
@@ -236,29 +247,31 @@ class Inventory:
         """What the refs of a model say."""
         return self._facts.get(repo, (0, _NO_FACTS))[1]
 
-    def has(self, blob: Digest) -> bool:
-        """Whether a file holds the blob."""
-        shard = blob.hex[:2]
-        plain, capsules = self._plain.get(shard), self._capsules.get(shard)
-        return (plain is not None and blob.hex in plain[1]) or (
-            capsules is not None and blob.hex in capsules[1]
-        )
+    def blobs(self) -> set[str]:
+        """All that a file holds."""
+        plain = (names for _, names in self._plain.values())
+        return set().union(*plain, *(bases for _, bases in self._capsules.values()))
 
-    def bases(self, blob: Digest) -> tuple[Digest, ...]:
-        """What the capsule of a blob leans on, if it has one that does."""
-        capsules = self._capsules.get(blob.hex[:2])
-        return () if capsules is None else capsules[1].get(blob.hex, ())
+    def bases(self) -> Bases:
+        """What leans on others, and on what."""
+        return {
+            blob: leaned
+            for _, bases in self._capsules.values()
+            for blob, leaned in bases.items()
+            if leaned
+        }
 
 
 def _sealed(digest: Digest, summary: Summary, blobs: Iterable[Digest]) -> HeldRevision:
     repo, commit, size = summary.repo, summary.revision, summary.size
     files, partial = summary.files, summary.partial
-    return HeldRevision(repo, commit, digest, files, size, size, partial, tuple(blobs))
+    names = tuple(blob.hex for blob in blobs)
+    return HeldRevision(repo, commit, digest, files, size, size, partial, names)
 
 
 def _drafted(draft: Revision, stamp: tuple[int, ...]) -> HeldRevision:
     blobs, awaited = (
-        tuple(entry.sha256 for entry in entries if entry.sha256 is not None)
+        tuple(entry.sha256.hex for entry in entries if entry.sha256 is not None)
         for entries in (draft.files, draft.missing)
     )
     return HeldRevision(
@@ -279,12 +292,7 @@ def _time_of(folder: Path) -> int:
         return 0
 
 
-def _shards(root: Path) -> Iterator[tuple[Path, int]]:
-    for folder in disk.folders(root, 1):
-        yield folder, _time_of(folder)
-
-
-def _names(folder: Path) -> list[str]:
+def _names(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
     except OSError:

@@ -82,14 +82,15 @@ class _Shared:
 @dataclass(frozen=True, slots=True)
 class _Answers:
     """What follows from the inventory and the policy; never changed. Each maps to whether it is
-    restricted: `manifests`, `drafts`, the blobs that `allowed` may be shared, and which are `here`.
+    restricted: `manifests`, `drafts`, the blobs that may be shared (`allowed`, by their sha256 in
+    hex) and those of them that are `here`.
     """
 
     shared: tuple[_Shared, ...] = ()
     manifests: Mapping[Digest, bool] = field(default_factory=dict)
     drafts: Mapping[Key, bool] = field(default_factory=dict)
-    allowed: Mapping[Digest, bool] = field(default_factory=dict)
-    here: Mapping[Digest, bool] = field(default_factory=dict)
+    allowed: Mapping[str, bool] = field(default_factory=dict)
+    here: Mapping[str, bool] = field(default_factory=dict)
 
 
 class Sharing:
@@ -111,6 +112,7 @@ class Sharing:
         self._draft_names: dict[Key, tuple[tuple[int, ...], Digest]] = {}
         self._answers = _Answers()
         self._version = 0
+        self._blobs: tuple[int, Mapping[Digest, bool]] = (0, MappingProxyType({}))
         self._stale = False
 
     @property
@@ -146,11 +148,18 @@ class Sharing:
         """Whether a peer may have a blob: one of an offered revision that is here, or is still to
         come.
         """
-        return _may(self._current()[0].allowed.get(blob), trusted)
+        return _may(self._current()[0].allowed.get(blob.hex), trusted)
 
     def blobs(self) -> Mapping[Digest, bool]:
         """All that is here and may be shared, and whether that is restricted."""
-        return self._current()[0].here
+        answers, version = self._current()
+        with self._lock:
+            known = self._blobs
+        if known[0] != version:
+            here = {Digest(blob): closed for blob, closed in answers.here.items()}
+            with self._lock:
+                known = self._blobs = version, MappingProxyType(here)
+        return known[1]
 
     # Following the archive
 
@@ -172,8 +181,8 @@ class Sharing:
     def _answer(self) -> _Answers:
         best: dict[Key, _Shared] = {}
         manifests: dict[Digest, bool] = {}
-        allowed: dict[Digest, bool] = {}
-        owned: set[Digest] = set()
+        allowed: dict[str, bool] = {}
+        owned: set[str] = set()
         for held in self._inventory.revisions():
             owned.update(held.blobs)
             shared = self._shared(held)
@@ -190,10 +199,10 @@ class Sharing:
             _allow(allowed, coming, restricted=shared.restricted)
         self._add_bases(allowed, owned)
         drafts = {key: s.restricted for key, s in best.items() if s.held.manifest is None}
-        here = {blob: closed for blob, closed in allowed.items() if self._inventory.has(blob)}
+        here = {blob: allowed[blob] for blob in allowed.keys() & self._inventory.blobs()}
         return _Answers(
             tuple(shared for _, shared in sorted(best.items()) if shared.held.files),
-            *(manifests, drafts, allowed, MappingProxyType(here)),
+            *(manifests, drafts, allowed, here),
         )
 
     def _shared(self, held: HeldRevision) -> _Shared | None:
@@ -203,14 +212,15 @@ class Sharing:
         restricted = not facts.is_open and not self._policy.restricted
         return _Shared(held, facts.refs.get(held.commit, ()), restricted)
 
-    def _add_bases(self, allowed: dict[Digest, bool], owned: set[Digest]) -> None:
+    def _add_bases(self, allowed: dict[str, bool], owned: set[str]) -> None:
         """What shared thin capsules lean on. Where revisions have such a base they decide. One
         that no revision has any more may have been private: it is for those who are trusted.
         """
-        leaning = list(allowed)
+        bases = self._inventory.bases()
+        leaning = allowed.keys() & bases.keys()
         for _ in range(MAX_LINKS):
-            found = {base for blob in leaning for base in self._inventory.bases(blob)}
-            leaning = [base for base in found if base not in owned and base not in allowed]
+            found = {base for blob in leaning for base in bases.get(blob, ())}
+            leaning = found - owned - allowed.keys()
             allowed.update(dict.fromkeys(leaning, not self._policy.restricted))
 
     # Manifests
@@ -249,9 +259,12 @@ class Sharing:
         return digest
 
 
-def _allow(allowed: dict[Digest, bool], blobs: Iterable[Digest], *, restricted: bool) -> None:
+def _allow(allowed: dict[str, bool], blobs: Iterable[str], *, restricted: bool) -> None:
+    if not restricted:
+        allowed.update(dict.fromkeys(blobs, False))
+        return
     for blob in blobs:
-        allowed[blob] = allowed.get(blob, True) and restricted
+        allowed.setdefault(blob, True)
 
 
 def _may(restricted: bool | None, trusted: bool) -> bool:

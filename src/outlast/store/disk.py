@@ -194,17 +194,20 @@ def remove(path: Path) -> bool:
     return True
 
 
-def folders(root: Path, depth: int) -> Iterator[Path]:
-    """The folders that are `depth` levels below `root`, in no order; none where that is not."""
+def stamped(root: Path | str, depth: int = 1) -> Iterator[tuple[str, int]]:
+    """The folders that are `depth` levels below `root`, in no order, and when something was put
+    into each or removed from it, in nanoseconds since 1970; none where there is no `root`.
+    """
     try:
         entries = list(os.scandir(root))
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
         if depth > 1:
-            yield from folders(Path(entry.path), depth - 1)
+            yield from stamped(entry.path, depth - 1)
         elif entry.is_dir():
-            yield Path(entry.path)
+            with contextlib.suppress(FileNotFoundError):
+                yield entry.path, entry.stat().st_mtime_ns
 
 
 def touch(folder: Path) -> None:

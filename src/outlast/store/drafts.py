@@ -107,7 +107,7 @@ class Drafts:
         for path in sorted(root.glob("*/*/*/*.jsonl")):
             if not GitOid.is_valid(path.stem):
                 continue
-            repo = repo_of_folder(path.parent.relative_to(root))
+            repo = repo_of_folder(path.parent)
             with disk.reporting(path), contextlib.suppress(FileNotFoundError):
                 yield self._checked(path, path.read_bytes(), repo, GitOid(path.stem))
 
@@ -115,9 +115,9 @@ class Drafts:
         """Every draft, with what changes whenever something is appended to it. Reads none."""
         found = {}
         with disk.reporting(self._layout.drafts):
-            for folder in disk.folders(self._layout.drafts, 3):
+            for folder, _ in disk.stamped(self._layout.drafts, 3):
                 with contextlib.suppress(BadNameError, FileNotFoundError):  # not ours; sealed
-                    repo = repo_of_folder(folder.relative_to(self._layout.drafts))
+                    repo = repo_of_folder(folder)
                     for commit in self.of(repo):
                         stat = os.stat(self._layout.draft(repo, commit))
                         found[repo, commit] = stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -1,5 +1,7 @@
 """Where things are in an archive's folder."""
 
+import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,7 +131,12 @@ def _repo_folder(repo: RepoId) -> Path:
     return Path(repo.kind.plural, name)
 
 
-def repo_of_folder(folder: Path) -> RepoId:
+def repo_of_folder(folder: Path | str) -> RepoId:
     """The inverse of the folder that a repository has below refs/ and drafts/."""
-    plural, organisation, name = folder.parts
-    return RepoId.parse(f"{plural}/{name}" if organisation == "-" else "/".join(folder.parts))
+    return _repo_of(*os.fspath(folder).split(os.sep)[-3:])
+
+
+@functools.lru_cache(maxsize=16384)
+def _repo_of(plural: str, organisation: str, name: str) -> RepoId:
+    name = name if organisation == "-" else f"{organisation}/{name}"
+    return RepoId.parse(f"{plural}/{name}")

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -60,25 +59,23 @@ class Refs:
 
     def repos(self) -> Iterator[RepoId]:
         """Every model and dataset that has a ref, sorted."""
-        for folder in sorted(self._folders()):
+        with disk.reporting(self._layout.refs):
+            folders = sorted(Path(folder) for folder, _ in disk.stamped(self._layout.refs, 3))
+        for folder in folders:
             with contextlib.suppress(BadNameError, FileNotFoundError):  # not a folder of ours
                 if any(map(_is_ref, folder.iterdir())):
-                    yield repo_of_folder(folder.relative_to(self._layout.refs))
+                    yield repo_of_folder(folder)
 
     def stamps(self) -> dict[RepoId, int]:
         """By model or dataset, the time (in nanoseconds since 1970) at which a ref of it, or what
         a hub says of it, was written last. Reads none of them.
         """
         found = {}
-        for folder in self._folders():
-            with contextlib.suppress(BadNameError, FileNotFoundError):
-                repo = repo_of_folder(folder.relative_to(self._layout.refs))
-                found[repo] = os.stat(folder).st_mtime_ns
-        return found
-
-    def _folders(self) -> Iterator[Path]:
         with disk.reporting(self._layout.refs):
-            yield from disk.folders(self._layout.refs, 3)
+            for folder, stamp in disk.stamped(self._layout.refs, 3):
+                with contextlib.suppress(BadNameError):
+                    found[repo_of_folder(folder)] = stamp
+        return found
 
     @disk.reported
     def list(self, repo: RepoId) -> list[Ref]:
