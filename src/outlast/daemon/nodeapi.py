@@ -11,6 +11,7 @@ from typing import BinaryIO, Protocol
 
 from aiohttp import web
 
+from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
 from outlast.daemon import nodedocuments as documents
 from outlast.daemon.addresses import is_local, plain_address
@@ -24,6 +25,7 @@ from outlast.daemon.replies import failure, json_reply
 from outlast.model.digest import Digest
 from outlast.model.errors import EntryNotFoundError, NotArchivedError, UsageError
 from outlast.ops import payloads
+from outlast.ops.node import Arriving
 from outlast.ops.sharing import Sharing
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -50,14 +52,15 @@ class NodeInfo:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What a node has to give. `arriving` says how many bytes of a blob that is under way are
-    here (None: it is not under way), `trusted` whether an address (without a scope) is a static
+    """What a node has to give. `arriving` says what of a blob is under way (None: nothing is),
+    `arriving_tree` finds its tree and the blob by the root; `trusted` whether an address (without a scope) is a static
     peer's, `rates` how fast bytes may go out. They are asked often and must not block.
     """
 
     archive: Archive
     sharing: Sharing
-    arriving: Callable[[Digest], int | None]
+    arriving: Callable[[Digest], Arriving | None]
+    arriving_tree: Callable[[Digest], tuple[Digest, Tree] | None]
     trusted: Callable[[str], bool]
     rates: Callable[[], Rates]
 
@@ -197,7 +200,8 @@ class NodeApi:
         return web.Response(body=data, content_type="application/json")
 
     def _layer(self, root: Digest, trusted: bool) -> web.Response:
-        found = payloads.known_tree(self._holdings.archive, root)
+        held = self._holdings
+        found = payloads.known_tree(held.archive, root) or held.arriving_tree(root)
         if found is None or not self._allows(found[0], trusted):
             raise EntryNotFoundError(f"nothing with the root {root.short}… here")
         return web.Response(body=found[1].layer, content_type="application/octet-stream")

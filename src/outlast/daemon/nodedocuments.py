@@ -1,12 +1,11 @@
 """The JSON documents of the node API, made from what the archive knows."""
 
-import contextlib
-import os
 from typing import Any
 
 from outlast.codec.payload import Payload
 from outlast.model.digest import Digest
 from outlast.ops import payloads
+from outlast.ops.node import Arriving
 from outlast.ops.sharing import Offer
 from outlast.store.archive import Archive
 
@@ -25,10 +24,8 @@ def model(offer: Offer) -> dict[str, Any]:
     }
 
 
-def blob(archive: Archive, digest: Digest, arriving: int | None) -> dict[str, Any] | None:
-    """What is here of a blob, of which `arriving` bytes are here where it is under way; None
-    where that is nothing.
-    """
+def blob(archive: Archive, digest: Digest, arriving: Arriving | None) -> dict[str, Any] | None:
+    """What is here of a blob; None where that is nothing, and nothing of it is on its way."""
     form = archive.forms.of(digest)
     if form is not None and archive.has(digest, form.size):
         root = archive.index.root_of(digest)
@@ -36,10 +33,9 @@ def blob(archive: Archive, digest: Digest, arriving: int | None) -> dict[str, An
         return _document(form.size, root, form.size, forms)
     if arriving is None:
         return None
-    with contextlib.suppress(FileNotFoundError):
-        size = os.stat(archive.layout.partial / f"{digest}.data").st_size
-        return _document(size, archive.index.root_of(digest), min(arriving, size), [])
-    return None
+    payload = arriving.payload
+    root = payload.root if payload.is_plain else archive.index.root_of(digest)
+    return _document(arriving.size, root, arriving.have, [_payload(payload)])
 
 
 def _document(

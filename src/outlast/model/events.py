@@ -67,6 +67,15 @@ class SourceWaiting(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PiecesMissing(Event):
+    """Nobody that is there has `count` pieces (1 MiB) of a file: the `pieces` numbered, from 0."""
+
+    path: str
+    count: int
+    pieces: str
+
+
+@dataclass(frozen=True, slots=True)
 class Removed(Event):
     """Something was deleted (or would be, in a dry run)."""
 

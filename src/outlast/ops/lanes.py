@@ -105,6 +105,12 @@ class Lane:
                 self.not_before = self._failed_at + wait
                 self.emit(SourceWaiting(self.name, round(wait, 2), str(error)))
 
+    def revive(self) -> None:
+        """It is given another chance."""
+        self.lost = None
+        self._failures = 0
+        self.not_before = 0.0
+
     def pause(self, cancel: Cancel) -> None:
         """Waits until it may be asked again."""
         cancel.wait(max(0.0, self.not_before - time.monotonic()))

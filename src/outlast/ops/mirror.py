@@ -29,8 +29,9 @@ from outlast.model.names import RepoId, check_ref, plain_ref
 from outlast.ops.answers import Asking, Found, FoundRefs, Question, Troubles, View
 from outlast.ops.arriving import Arrivals, Arriving
 from outlast.ops.lanes import SOURCE_FAULTS, Patience
+from outlast.ops.locate import patiently
 from outlast.ops.pool import DaemonPool
-from outlast.ops.pull import Crew, patiently, remember, seal, start_draft
+from outlast.ops.pull import Crew, remember, seal, start_draft
 from outlast.ops.select import acceptable
 from outlast.ops.work import Wishes
 from outlast.sources.base import Listing, RemoteRef, Source

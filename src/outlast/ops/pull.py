@@ -13,15 +13,16 @@ from outlast.model.errors import (
     DiskFullError,
     MalformedError,
     NotFoundError,
-    OutlastError,
     UsageError,
 )
-from outlast.model.events import Note, Planned
+from outlast.model.events import Planned
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, Target, check_paths
 from outlast.ops.bases import Kinship, named_by, read_tags
 from outlast.ops.encoding import Intake, held_bytes
-from outlast.ops.lanes import SOURCE_FAULTS, Lane, Patience
+from outlast.ops.gather import Gather, Neighbourhood
+from outlast.ops.lanes import SOURCE_FAULTS
+from outlast.ops.locate import locate
 from outlast.ops.pool import interruptible
 from outlast.ops.scribe import Scribe
 from outlast.ops.select import Selection, acceptable
@@ -34,7 +35,6 @@ from outlast.store.partials import present_bytes
 from outlast.store.refs import About, Ref
 from outlast.store.writer import Writer
 
-METADATA_PATIENCE = Patience(tries=4)
 _KIND_TIMEOUT = 10.0
 
 
@@ -84,20 +84,22 @@ def pull(
     selection: Selection,
     wishes: Wishes,
     control: Control,
+    around: Neighbourhood | None = None,
     dry_run: bool = False,
     room: Path | None = None,
 ) -> Pulled:
-    """Archives `target` from `sources`, the first of which that knows it says what it is. `room`
-    is where the bytes will lie, if that is not (yet) the archive's folder.
+    """Archives `target` from `sources`, the first of which that knows it says what it is, and from
+    the neighbourhood `around`, which says it where none of them does. `room` is where the bytes
+    will lie, if that is not (yet) the archive's folder.
 
     Raises what the first source said where none knows it, :class:`DiskFullError` before the first
     byte where it does not fit, and the first file's error where some files could not be had: what
     arrived is kept, and the same call resumes.
     """
-    if not sources:
+    if not sources and around is None:
         raise UsageError("no source to pull from", hint="name one with --from")
     ref = target.ref or "main"
-    listing, source = describe(sources, target.repo, ref, METADATA_PATIENCE, control)
+    listing, source = locate(sources, around, target.repo, ref, control)
     free = disk.free_bytes(room or archive.layout.home)
     plan = make_plan(archive, listing, ref, source.name, selection, free=free)
     control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
@@ -111,6 +113,8 @@ def pull(
             crew = Crew(
                 *(archive, writer, sources, wishes, control),
                 named=read_tags(listing.facts.tags),
+                around=around,
+                restricted=listing.facts.private or bool(listing.facts.gated),
             )
             fetched = _fetch(crew, plan)
             sealed = seal(archive, writer, plan.repo, plan.commit)
@@ -136,37 +140,6 @@ def _held(archive: Archive, plan: Plan) -> int:
 
 def _present(plan: Plan) -> int:
     return sum(entry.size for entry in plan.here) + plan.resumed
-
-
-def describe(
-    sources: Sequence[Source], repo: RepoId, ref: str, patience: Patience, control: Control
-) -> tuple[Listing, Source]:
-    """Asks one source after the other what `ref` is; the first that knows decides."""
-    first: OutlastError | None = None
-    for source in sources:
-        try:
-            return patiently(source, repo, ref, patience, control), source
-        except SOURCE_FAULTS as error:
-            first = first or error
-            if len(sources) > 1:
-                control.emit(Note(f"{source.name}: {error}"))
-    raise first or NotFoundError(f"no source knows {repo}@{ref}")
-
-
-def patiently(
-    source: Source, repo: RepoId, ref: str, patience: Patience, control: Control
-) -> Listing:
-    """Asks for metadata, again and again where the source may recover."""
-    lane = Lane(source, patience, control.emit)
-    while True:
-        control.cancel.check()
-        try:
-            return interruptible(lambda: source.describe(repo, ref), control.cancel)
-        except SOURCE_FAULTS as error:
-            lane.blame(error, path="", key="", started=float("inf"))
-            if not lane.serves(""):
-                raise
-            lane.pause(control.cancel)
 
 
 def make_plan(
@@ -243,6 +216,9 @@ class Crew:
     control: Control
     named: Sequence[RepoId] = ()
     """The models that a source names as bases of what is fetched."""
+    around: Neighbourhood | None = None
+    restricted: bool = False
+    """Whether what is fetched is private or gated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,10 +296,15 @@ def fetch_files(
         watch=watch,
     )
     first = [same[0] for same in twins.values()]
+    gather = None
+    if crew.around is not None:
+        gather = Gather(crew.around, work, restricted=crew.restricted)
+        work.guide = gather
     errors = transfer(work, first, crew.wishes.connections) if first else []
     if errors:
         raise errors[0]
-    return Fetched(tuple(fetched), {lane.name: lane.received for lane in work.lanes})
+    received = {lane.name: lane.received for lane in work.lanes}
+    return Fetched(tuple(fetched), received | (gather.shares() if gather is not None else {}))
 
 
 def _kinship(crew: Crew, repo: RepoId, commit: GitOid) -> Kinship:

@@ -14,6 +14,7 @@ from outlast.model.manifest import FileEntry
 from outlast.ops.lanes import Lane
 from outlast.ops.pieces import fetch_pieces, receive
 from outlast.ops.small import fetch_small
+from outlast.ops.ways import CLOSED
 from outlast.ops.work import IDLE, Job, Work
 
 _ACTIVE = 3
@@ -26,6 +27,10 @@ def transfer(work: Work, entries: Iterable[FileEntry], connections: int) -> list
     """
     work.jobs = [Job(entry) for entry in entries]
     work.unfinished = len(work.jobs)
+    if work.guide is not None:
+        for job in work.jobs:
+            job.way = CLOSED
+        work.spawn(work.guide.run)
     per_lane = max(2, -(-connections // max(1, len(work.lanes))))
     for lane in work.lanes:
         open_lane(work, lane, per_lane)

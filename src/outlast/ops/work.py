@@ -89,6 +89,9 @@ Watch = Callable[[Arrival], None]
 class Guide(Protocol):
     """Who knows the neighbourhood, and decides how files come while they come."""
 
+    def run(self) -> None:
+        """Until the transfer ends."""
+
     def begin(self, job: Job) -> None:
         """A larger file is to be fetched: returns when its way is known. May block."""
 
@@ -222,7 +225,7 @@ class Work:
         """A range of a file, or of the capsule that is to restore it."""
         if payload is None or payload.is_plain or not isinstance(lane.source, PayloadSource):
             return lane.source.open(self._repo, self._commit, entry, start, stop)
-        return lane.source.open_payload(payload, start, stop)
+        return lane.source.open_capsule(payload.blob, payload.size, start, stop)
 
     def progress(self, job: Job, count: int, source: str) -> None:
         """`count` more bytes came from `source`: as many of the file as they restore."""

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from outlast.codec.payload import Payload
-from outlast.model.digest import GitOid
+from outlast.model.digest import Digest, GitOid
 from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId
 
@@ -74,7 +73,7 @@ class Source(Protocol):
 
 @runtime_checkable
 class PayloadSource(Protocol):
-    """A source that also hands on what holds a blob, as it lies there."""
+    """A source that also hands on capsules, as they lie there: another node."""
 
-    def open_payload(self, payload: Payload, start: int, stop: int) -> RangeReader:
-        """Opens the bytes `start` to `stop` (exclusive) of the file that `payload` describes."""
+    def open_capsule(self, blob: Digest, size: int, start: int, stop: int) -> RangeReader:
+        """Opens the bytes `start` to `stop` (exclusive) of the blob's capsule, which has `size`."""

@@ -1,0 +1,518 @@
+"""Gathering: the files of one transfer from the neighbourhood, whoever has them.
+
+Runs beside the transfer and decides, again and again, how each file comes (`ops.choosing`): by HTTP
+from nodes that have it, in a swarm with others that want it, or from the origin, where the election
+makes that this node's task.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from outlast.codec.merkle import PIECE, Tree
+from outlast.codec.payload import Payload
+from outlast.model.digest import Digest
+from outlast.model.errors import OutlastError, TransientError
+from outlast.model.events import PiecesMissing, SourceBanned
+from outlast.model.manifest import FileEntry
+from outlast.ops import payloads
+from outlast.ops.choosing import (
+    Candidate,
+    Surroundings,
+    best,
+    candidates,
+    cost_of,
+    way_of,
+)
+from outlast.ops.lanes import Lane
+from outlast.ops.node import TICK, Arriving, Neighbour, Node
+from outlast.ops.offers import Offers
+from outlast.ops.transfer import open_lane
+from outlast.ops.ways import TurnedError, Way
+from outlast.ops.work import Job, Work
+from outlast.swarm.datagrams import want_key
+from outlast.swarm.election import Role
+from outlast.swarm.torrent import Torrent
+
+_TINY: Final = 64 * 1024
+"""Files of up to so many bytes are not worth an election."""
+_MOST_LANES: Final = 8
+_CONNECTIONS: Final = 2
+_FIRST_LOOK: Final = 3.0
+"""Seconds that neighbours have for their first answer, before the origin is asked."""
+_LOOK_AT: Final = 256
+_SLOW: Final = 30.0
+"""Seconds that the rest of a file may take before the origin is to help."""
+_STUCK: Final = 15.0
+_REVIVE: Final = 20.0
+_TELL_MISSING: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """A node, and what of its surroundings may be used: nodes heard on the LAN, static peers, HTTP
+    beside the swarm.
+    """
+
+    node: Node
+    lan: bool = True
+    static: bool = True
+    http: bool = True
+
+    def admits(self, neighbour: Neighbour) -> bool:
+        return self.static if neighbour.static else self.lan
+
+    def near(self) -> list[Neighbour]:
+        """Who may be asked now."""
+        return [neighbour for neighbour in self.node.neighbours() if self.admits(neighbour)]
+
+
+class _Course:
+    """How a file has come so far."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.key = want_key(job.entry.sha256 or Digest.of(job.entry.key.encode()))
+        self.began = time.monotonic()
+        self.advanced = self.began
+        self.pieces = 0
+        self.told = self.began
+        self.gave: dict[str, int] = {}
+        self.swarmed = 0
+        self.connected: set[tuple[str, int]] = set()
+        self.seeded = False
+        self.torrent: Torrent | None = None
+
+
+class Gather:
+    """A guide of `Work`. `restricted`: what is fetched is for static peers alone."""
+
+    def __init__(self, around: Neighbourhood, work: Work, *, restricted: bool) -> None:
+        self._around = around
+        self._node = around.node
+        self._work = work
+        self._restricted = restricted
+        self._offers = Offers(self._wake)
+        self._courses: dict[Job, _Course] = {}
+        self._trees: dict[Digest, Tree] = {}
+        self._stuck: set[Digest] = set()
+        self._bases: dict[Digest, Job] = {}
+        self._news: set[bytes] = set()
+        self._revived = time.monotonic()
+        self._began = time.monotonic()
+
+    # The guide
+
+    def begin(self, job: Job) -> None:
+        """Returns when there is a way for a file; asks neighbours meanwhile."""
+        course = self._course(job)
+        while not self._work.stop and not job.finished:
+            self._work.check()
+            way = self._decide(course, fetch_tree=True)
+            if way.is_open and self._bases_here(way):
+                job.way = way
+                return
+            with self._work.state:
+                self._work.give_up_the_hopeless()
+            with self._node.changed:
+                self._node.changed.wait(TICK)
+
+    def joined(self, job: Job) -> None:
+        """The node can tell others what it has of the file; and a swarm begins."""
+        course = self._course(job)
+        way, arrival = job.way, job.arrival
+        if way.payload is not None and way.tree is not None and arrival is not None:
+            have = arrival.partial.have
+            self._node.note_arriving(
+                Arriving(way.payload, job.entry.size, way.tree, lambda: sum(have))
+            )
+        if way.swarm:
+            self._attach(course)
+
+    def hopeful(self, job: Job) -> bool:
+        """While somebody near has some of it, or wants it too, it may come."""
+        if not self._looked():
+            return True
+        course = self._courses.get(job)
+        if course is None:
+            return True
+        return bool(self._offered(job.entry)) or job.way.swarm or self._crowd(course) > 0
+
+    def distrust(self, job: Job, reason: str) -> bool:
+        """Whoever named the payload is not asked again; the file comes another way."""
+        payload = job.way.payload
+        if payload is None:
+            return False
+        lanes = [
+            offer.lane
+            for offer in self._offers.of(payload.blob)
+            if payload in offer.held.forms or offer.held.root == payload.root
+        ]
+        self._offers.distrust(lanes, reason)
+        for lane in lanes:
+            self._work.emit(SourceBanned(lane, job.entry.path, reason))
+        self._stuck.add(payload.root)
+        return True
+
+    # The loop
+
+    def run(self) -> None:
+        """Until the transfer ends."""
+        try:
+            while not self._work.stop:
+                self._look_around()
+                for job in self._open_jobs():
+                    self._steer(self._course(job))
+                self._say()
+                with self._work.state:
+                    self._work.give_up_the_hopeless()
+                    self._work.state.notify_all()
+                with self._node.changed:
+                    self._node.changed.wait(TICK)
+        finally:
+            for course in self._courses.values():
+                if not course.job.done:
+                    self._node.election.drop(course.key)
+
+    def _wake(self) -> None:
+        with self._node.changed:
+            self._node.changed.notify_all()
+
+    def _open_jobs(self) -> list[Job]:
+        with self._work.state:
+            jobs = self._work.jobs[self._work.first_open :]
+            return [job for job in jobs if not job.finished][:_LOOK_AT]
+
+    def _course(self, job: Job) -> _Course:
+        course = self._courses.get(job)
+        if course is None:
+            course = self._courses.setdefault(job, _Course(job))
+        return course
+
+    def _look_around(self) -> None:
+        near = self._around.near()
+        self._offers.hurry(self._news)
+        self._news.clear()
+        self._offers.ask(near, self._wanted)
+        for lane in self._useful(near):
+            open_lane(self._work, lane, _CONNECTIONS)
+        self._revive()
+
+    def _wanted(self) -> Sequence[Digest]:
+        found = [job.entry.sha256 for job in self._open_jobs() if job.entry.sha256 is not None]
+        needed = [
+            base.sha256
+            for blob in found
+            for offer in self._offers.of(blob)
+            for payload in offer.held.forms
+            for base in payload.bases
+        ]
+        return list(dict.fromkeys((*found, *needed)))
+
+    def _useful(self, near: Sequence[Neighbour]) -> list[Lane]:
+        """New lanes to neighbours that have something."""
+        if not self._around.http:
+            return []
+        wanted = [job.entry.sha256 for job in self._open_jobs() if job.entry.sha256 is not None]
+        names = {offer.lane for blob in wanted for offer in self._offers.of(blob) if offer.whole}
+        with self._work.state:
+            lanes = {lane.name: lane for lane in self._work.lanes if lane.is_peer}
+            alive = sum(lane.lost is None for lane in lanes.values())
+            fresh = [n for n in near if n.source.name in names and n.source.name not in lanes]
+            return [self._work.add_lane(n.source) for n in fresh[: max(0, _MOST_LANES - alive)]]
+
+    def _revive(self) -> None:
+        """A source that was lost may be back, while others keep the transfer going."""
+        now = time.monotonic()
+        if now - self._revived < _REVIVE:
+            return
+        self._revived = now
+        with self._work.state:
+            lost = [
+                lane
+                for lane in self._work.lanes
+                if isinstance(lane.lost, TransientError) and not lane.banned
+            ]
+            for lane in lost:
+                lane.revive()
+        for lane in lost:
+            open_lane(self._work, lane, _CONNECTIONS)
+
+    # Deciding
+
+    def _looked(self) -> bool:
+        """Whether the neighbours that are known had their chance to answer."""
+        if time.monotonic() - self._began > _FIRST_LOOK:
+            return True
+        return self._offers.answered and not self._node.expects()
+
+    def _crowd(self, course: _Course) -> int:
+        return 0 if self._restricted else self._node.election.crowd(course.key, time.monotonic())
+
+    def _has_origin(self) -> bool:
+        return any(not lane.is_peer and lane.lost is None for lane in self._work.lanes)
+
+    def _surroundings(self, course: _Course) -> Surroundings:
+        return Surroundings(
+            crowd=self._crowd(course),
+            holds=self._holds(course),
+            origin=self._has_origin(),
+            http=self._around.http,
+            capsules=self._work.intake.wishes.leans and self._work.watch is None,
+            slow=self._is_slow(course),
+            stuck=frozenset(self._stuck),
+        )
+
+    def _holds(self, course: _Course) -> bool:
+        """Whether the origin is this node's task. A file that is not worth an election is."""
+        if not self._elects(course):
+            return True
+        state = self._node.election.state(course.key, time.monotonic())
+        if state.role is Role.TAKE:
+            self._news.update(state.nodes)
+        return state.role is Role.HOLD
+
+    def _elects(self, course: _Course) -> bool:
+        return not self._restricted and self._node.elects and course.job.entry.size > _TINY
+
+    def _is_slow(self, course: _Course) -> bool:
+        arrival = course.job.arrival
+        took = time.monotonic() - course.began
+        if arrival is None or took < _STUCK / 3:
+            return False
+        here = sum(arrival.partial.have)
+        return here == 0 or (arrival.count - here) * took / here > _SLOW
+
+    def _offered(self, entry: FileEntry) -> list[Candidate]:
+        return [] if entry.sha256 is None else candidates(entry, self._offers.of(entry.sha256))
+
+    def _decide(self, course: _Course, *, fetch_tree: bool) -> Way:
+        entry = course.job.entry
+        if not self._looked():
+            return Way(origin=False)
+        around = self._surroundings(course)
+        found = self._offered(entry)
+        chosen = best(found, around, self._cost())
+        if chosen is None:
+            return way_of(None, None, around)
+        tree = self._tree(chosen, fetch=fetch_tree)
+        if tree is None and not chosen.payload.is_plain:
+            plain = [one for one in found if one.payload.is_plain]
+            chosen = best(plain, around, self._cost())
+        return way_of(chosen, tree, around)
+
+    def _cost(self) -> Callable[[Payload], int | None]:
+        wanted = {job.entry.sha256: job.entry.size for job in self._open_jobs()}
+        offered = {
+            base.sha256: 0 if base.sha256 in wanted else base.size
+            for blob in wanted
+            if blob is not None
+            for offer in self._offers.of(blob)
+            for payload in offer.held.forms
+            for base in payload.bases
+            if base.sha256 in wanted or any(o.whole for o in self._offers.of(base.sha256))
+        }
+        return cost_of(self._work.archive.has, offered)
+
+    def _bases_here(self, way: Way) -> bool:
+        """Whether all that a thin capsule leans on is here; what is not is fetched first."""
+        here = True
+        for base in way.payload.bases if way.payload is not None else ():
+            if self._work.writer.claim(base.sha256, base.size):
+                continue
+            here = False
+            self._fetch_base(base.sha256, base.size)
+        return here
+
+    def _fetch_base(self, blob: Digest, size: int) -> None:
+        with self._work.state:
+            if blob in self._bases or any(j.entry.sha256 == blob for j in self._work.jobs):
+                return
+            entry = FileEntry(f"(base {blob.short})", size, sha256=blob)
+            job = self._bases[blob] = Job(entry, aside=True)
+            job.way = Way(origin=False)
+            self._work.jobs.append(job)
+            self._work.unfinished += 1
+            self._work.state.notify_all()
+
+    def _tree(self, chosen: Candidate, *, fetch: bool) -> Tree | None:
+        """The tree of a payload, asked of those who named it; checked against the root."""
+        payload = chosen.payload
+        known = self._trees.get(payload.root)
+        if known is not None or not fetch:
+            return known
+        for offer in self._offers.of(payload.blob):
+            neighbour = self._offers.neighbour(offer.lane)
+            if neighbour is None:
+                continue
+            try:
+                tree = neighbour.source.layer(payload.root, payload.size)
+            except OutlastError:
+                continue
+            self._trees[payload.root] = tree
+            return tree
+        return None
+
+    # Steering what is under way
+
+    def _steer(self, course: _Course) -> None:
+        job = course.job
+        if job.small:
+            job.way = self._decide(course, fetch_tree=False)
+            return
+        arrival = job.arrival
+        if arrival is None:
+            return
+        self._account(course)
+        way = self._decide(course, fetch_tree=False)
+        if way.payload != job.way.payload:
+            if job.way.payload is None or not self._is_stuck(course, way):
+                way = self._same_payload(course)
+            else:
+                arrival.fail(TurnedError("another payload"))
+                return
+        job.way = way
+        if way.swarm and arrival.torn:
+            arrival.detach()
+        if way.swarm:
+            self._attach(course)
+            self._connect(course)
+        elif arrival.swarm is not None:
+            arrival.detach()
+
+    def _same_payload(self, course: _Course) -> Way:
+        """The way that a file comes by now, with whom it may be asked of brought up to date."""
+        job = course.job
+        payload = job.way.payload
+        around = self._surroundings(course)
+        if payload is None:
+            return way_of(None, None, around)
+        found = [c for c in self._offered(job.entry) if c.payload == payload]
+        chosen = found[0] if found else Candidate(payload, frozenset(), 0)
+        return way_of(chosen, job.way.tree, around)
+
+    def _is_stuck(self, course: _Course, other: Way) -> bool:
+        """Whether what is fetched does not come any more, and something else would."""
+        return other.is_open and time.monotonic() - course.advanced > _STUCK
+
+    def _attach(self, course: _Course) -> None:
+        job, arrival = course.job, course.job.arrival
+        tree = job.way.tree
+        if arrival is None or tree is None or arrival.swarm is not None:
+            return
+        near = self._around.near()
+        trackers = [*self._node.settings.trackers, *(n.tracker for n in near[:_MOST_LANES])]
+        partial = arrival.partial
+        course.connected.clear()
+
+        def join(wrote: Callable[[list[int]], None]) -> Torrent:
+            course.torrent = self._node.session.fetch(
+                *(tree, partial.path, partial.have, wrote),
+                restricted=self._restricted,
+                trackers=trackers,
+            )
+            return course.torrent
+
+        arrival.attach(join)
+        self._connect(course)
+
+    def _connect(self, course: _Course) -> None:
+        """Tells the swarm of the neighbours; again and again, for they come and go."""
+        if course.torrent is None:
+            return
+        near = {n.swarm_address for n in self._around.near()}
+        course.torrent.connect(near - course.connected)
+        course.connected = near
+
+    def _account(self, course: _Course) -> None:
+        """What the swarm brought, and from whom; and whether anything came at all."""
+        arrival, now = course.job.arrival, time.monotonic()
+        if arrival is None:
+            return
+        torrent = course.torrent
+        if torrent is not None:
+            self._count(course, torrent)
+        pieces = sum(arrival.partial.have)
+        if pieces != course.pieces:
+            course.pieces, course.advanced = pieces, now
+        elif now - max(course.advanced, course.told) > _STUCK / 3:
+            self._tell_missing(course)
+
+    def _count(self, course: _Course, torrent: Torrent) -> None:
+        """Who gave how much."""
+        for peer in torrent.peers():
+            course.gave[peer.address] = max(peer.down, course.gave.get(peer.address, 0))
+        total = sum(course.gave.values())
+        if total > course.swarmed:
+            self._work.progress(course.job, total - course.swarmed, "swarm")
+            course.swarmed = total
+
+    def _tell_missing(self, course: _Course) -> None:
+        """Nothing comes: says which pieces nobody has."""
+        arrival, torrent = course.job.arrival, course.torrent
+        if arrival is None or torrent is None or arrival.swarm is not torrent:
+            return
+        course.told = time.monotonic() + _TELL_MISSING
+        around = torrent.availability() or [0] * arrival.count
+        nowhere = [index for index in arrival.missing() if not around[index]]
+        if nowhere:
+            self._work.emit(PiecesMissing(course.job.entry.path, len(nowhere), _ranges(nowhere)))
+
+    # Saying
+
+    def _say(self) -> None:
+        """Where this node stands with each file, for the election and the others."""
+        now, origin = time.monotonic(), self._has_origin()
+        for course in list(self._courses.values()):
+            job = course.job
+            if job.done and not course.seeded:
+                course.seeded = True
+                self._account(course)
+                self._hand_on(course)
+                self._ended(job)
+                self._node.election.have(course.key)
+            if job.finished or not self._elects(course):
+                continue
+            enough = any(c.whole for c in self._offered(job.entry)) and not self._is_slow(course)
+            self._node.election.want(course.key, now, able=origin and not enough)
+            if job.arrival is not None and job.way.is_plain:
+                self._node.election.progress(course.key, course.pieces * PIECE)
+        self._node.speak()
+
+    def _hand_on(self, course: _Course) -> None:
+        """What just came is offered at once: others may wait for it."""
+        blob = course.job.entry.sha256
+        held = payloads.held(self._work.archive, blob) if blob is not None else ()
+        for payload in held:
+            self._node.seed(payload, restricted=self._restricted, peers=course.connected)
+
+    def _ended(self, job: Job) -> None:
+        if job.way.payload is not None:
+            self._node.forget_arriving(job.way.payload)
+
+    def shares(self) -> dict[str, int]:
+        """How many bytes each peer gave through the swarm, by address."""
+        found: dict[str, int] = {}
+        for course in self._courses.values():
+            for address, count in course.gave.items():
+                host = address.rpartition(":")[0]
+                found[f"swarm {host}"] = found.get(f"swarm {host}", 0) + count
+        return found
+
+    @property
+    def keys(self) -> list[bytes]:
+        """What was wanted."""
+        return [course.key for course in self._courses.values()]
+
+
+def _ranges(pieces: Sequence[int], most: int = 8) -> str:
+    """``0-3, 7``: the first runs of some numbers in order."""
+    runs: list[list[int]] = []
+    for piece in pieces:
+        if runs and runs[-1][1] == piece - 1:
+            runs[-1][1] = piece
+        else:
+            runs.append([piece, piece])
+    text = ", ".join(f"{a}-{b}" if a != b else str(a) for a, b in runs[:most])
+    return text + (", …" if len(runs) > most else "")

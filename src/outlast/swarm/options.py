@@ -1,0 +1,168 @@
+"""How libtorrent is set up: for a machine that does other work, on networks that are shared."""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, cast
+
+import libtorrent as lt
+
+from outlast import __version__
+from outlast.swarm.schedule import Rates
+from outlast.swarm.settings import SwarmSettings
+
+if TYPE_CHECKING:
+    from libtorrent import PeerClassInfo, settings_pack
+
+LAN: Final = (
+    ("10.0.0.0", "10.255.255.255"),
+    ("172.16.0.0", "172.31.255.255"),
+    ("192.168.0.0", "192.168.255.255"),
+    ("169.254.0.0", "169.254.255.255"),
+    ("127.0.0.0", "127.255.255.255"),
+    ("fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+    ("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+    ("::1", "::1"),
+)
+"""First and last addresses of what counts as the local network."""
+_ALL: Final = (
+    ("0.0.0.0", "255.255.255.255"),  # noqa: S104 - a range, not where to listen
+    ("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+)
+_BLOCKED: Final = 1
+_LIMITS: Final = {
+    # All torrents of a node are equal: it seeds whatever it holds.
+    "active_limit": -1,
+    "active_seeds": -1,
+    "active_downloads": -1,
+    "active_checking": 2,
+    "active_lsd_limit": 100,
+    "active_tracker_limit": 2000,
+    "active_dht_limit": 2000,
+    "connections_limit": 500,
+    "unchoke_slots_limit": 16,
+    "alert_queue_size": 100_000,
+    # A node of the neighbourhood comes back: after a partition at once, not after a minute.
+    "min_reconnect_time": 2,
+    "max_failcount": 100_000,
+    "peer_connect_timeout": 5,
+    "min_announce_interval": 5,
+    "peer_timeout": 30,
+    "inactivity_timeout": 120,
+    "piece_timeout": 10,
+    "request_timeout": 15,
+    # One core of hashing is enough for a network; the disk has others to serve.
+    "aio_threads": 4,
+    "hashing_threads": 1,
+    "file_pool_size": 64,
+    "max_queued_disk_bytes": 32 * 1024 * 1024,
+    "send_buffer_watermark": 4 * 1024 * 1024,
+    "send_buffer_low_watermark": 256 * 1024,
+    "send_buffer_watermark_factor": 150,
+    "max_out_request_queue": 2000,
+    "max_allowed_in_request_queue": 4000,
+    "mixed_mode_algorithm": 0,
+    "max_metadata_size": 64 * 1024 * 1024,
+}
+
+
+def session_settings(settings: SwarmSettings, port: int) -> "settings_pack":
+    """The settings of a session that listens on `port`. A private one announces nothing, and its
+    handshakes are encrypted, so that they show no infohash.
+    """
+    announces = not settings.private
+    policy = lt.enc_policy.pe_forced if settings.private else lt.enc_policy.pe_enabled
+    categories = lt.alert_category
+    found: dict[str, object] = {
+        "user_agent": f"outlast/{__version__}",
+        "peer_fingerprint": _fingerprint(),
+        "listen_interfaces": f"0.0.0.0:{port},[::]:{port}",
+        "alert_mask": categories.error
+        | categories.status
+        | categories.storage
+        | categories.piece_progress
+        | categories.tracker,
+        "enable_dht": settings.dht and announces,
+        "dht_bootstrap_nodes": "",
+        "enable_lsd": announces,
+        "enable_upnp": settings.upnp and announces,
+        "enable_natpmp": settings.upnp and announces,
+        "enable_outgoing_utp": settings.utp,
+        "enable_incoming_utp": settings.utp,
+        "allow_multiple_connections_per_ip": True,
+        "announce_to_all_trackers": True,
+        "announce_to_all_tiers": True,
+        "ssrf_mitigation": False,  # trackers of the neighbourhood have addresses of it
+        "out_enc_policy": int(policy),
+        "in_enc_policy": int(policy),
+        "anonymous_mode": False,
+        **_dht(settings),
+        **_LIMITS,
+    }
+    return cast("settings_pack", found)
+
+
+def _dht(settings: SwarmSettings) -> dict[str, object]:
+    """In a closed network all nodes may be of one prefix, and have addresses of their own choice.
+    The public DHT needs the rules that keep it from being flooded.
+    """
+    closed = bool(settings.dht_routers) and all(map(_is_lan, (h for h, _ in settings.dht_routers)))
+    return {
+        "dht_restrict_routing_ips": not closed,
+        "dht_restrict_search_ips": not closed,
+        "dht_enforce_node_id": False,
+        "dht_ignore_dark_internet": not closed,
+        "dht_prefer_verified_node_ids": not closed,
+        "dht_announce_interval": 60 if closed else 900,
+    }
+
+
+def _is_lan(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return False
+
+
+def _fingerprint() -> str:
+    major, minor, patch = (int(part) for part in __version__.split(".")[:3])
+    return lt.generate_fingerprint("OL", major, minor, patch, 0)
+
+
+def only(hosts: Iterable[str]) -> lt.ip_filter:
+    """A filter that lets nobody through but `hosts` (IP addresses)."""
+    found = lt.ip_filter()
+    for first, last in _ALL:
+        found.add_rule(first, last, _BLOCKED)
+    for host in hosts:
+        found.add_rule(host, host, 0)
+    return found
+
+
+def peer_classes(global_class: int, local_class: int) -> lt.ip_filter:
+    """Which caps hold for which addresses: for the local network its own, not the site's."""
+    found = lt.ip_filter()
+    for first, last in _ALL:
+        found.add_rule(first, last, 1 << global_class)
+    for first, last in LAN:
+        found.add_rule(first, last, 1 << local_class)
+    return found
+
+
+def class_rates(rates: Rates) -> tuple["PeerClassInfo", "PeerClassInfo"]:
+    """The caps of the site and of its local network, as peer classes."""
+    return (
+        _peer_class("site", rates.up, rates.down, ignores_slots=False),
+        _peer_class("lan", rates.lan_up, rates.lan_down, ignores_slots=True),
+    )
+
+
+def _peer_class(label: str, up: int, down: int, *, ignores_slots: bool) -> "PeerClassInfo":
+    return {
+        "label": label,
+        "upload_limit": up,
+        "download_limit": down,
+        "ignore_unchoke_slots": ignores_slots,
+        "connection_limit_factor": 150 if ignores_slots else 100,
+        "upload_priority": 1,
+        "download_priority": 1,
+    }

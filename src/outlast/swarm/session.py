@@ -1,0 +1,234 @@
+"""A BitTorrent session: libtorrent, with one torrent for each payload.
+
+A payload is seeded where it lies; libtorrent runs such torrents in upload mode and never writes to
+them. A payload that is fetched goes into a file of the caller's, which others may have begun. What
+libtorrent reports arrives through a socket pair and leaves as frozen events (`swarm.events`).
+"""
+
+import contextlib
+import os
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import libtorrent as lt
+
+from outlast.codec.merkle import Tree
+from outlast.model.closing import Closing
+from outlast.model.digest import Digest
+from outlast.model.errors import BadConfigError
+from outlast.swarm import metainfo, options
+from outlast.swarm.events import SessionEvent, read_alert
+from outlast.swarm.schedule import Rates
+from outlast.swarm.settings import SwarmSettings
+from outlast.swarm.torrent import Torrent
+
+_LISTEN_SECONDS: Final = 10.0
+_NOWHERE: Final = "/nonexistent/outlast"
+_FLAGS: Final = lt.torrent_flags
+
+
+class Session(Closing):
+    """Thread-safe. `heard` is called with each event, from one thread, and must not block."""
+
+    def __init__(
+        self,
+        settings: SwarmSettings,
+        static: Iterable[str],
+        heard: Callable[[SessionEvent], None],
+        *,
+        port: int | None = None,
+    ) -> None:
+        """Listens on `port`, or else where the settings say; raises :class:`BadConfigError` where
+        it cannot. `static` are the IP addresses of static peers.
+        """
+        self._heard = heard
+        self._lock = threading.Lock()
+        self._torrents: dict[Digest, Torrent] = {}
+        self._listening = threading.Event()
+        self._refused = ""
+        self._private = settings.private
+        self._dht = settings.dht and not settings.private
+        self._counters: Mapping[str, int] = {}
+        wanted = settings.port if port is None else port
+        self._session = lt.session(options.session_settings(settings, wanted))
+        self.set_static(static)
+        self._ours, theirs = socket.socketpair()
+        self._closed = False
+        self._ours.setblocking(False)
+        theirs.setblocking(False)
+        self._theirs = theirs
+        self._session.set_alert_fd(theirs.fileno())
+        self._thread = threading.Thread(target=self._listen, name="swarm", daemon=True)
+        self._thread.start()
+        self._listening.wait(_LISTEN_SECONDS)
+        self.port = self._session.listen_port()
+        if not self.port:
+            self.close()
+            raise BadConfigError(
+                f"the swarm cannot listen on port {wanted}: {self._refused or 'no answer'}",
+                hint="name another with [swarm] port, or turn it off with --no-swarm",
+            )
+        for host, number in () if settings.private else settings.dht_routers:
+            self._session.add_dht_node((host, number))
+
+    def close(self) -> None:
+        """Ends all connections; returns when no file is open any more."""
+        if self._closed:
+            return
+        self._closed = True
+        self._session.pause()
+        with self._lock:
+            torrents, self._torrents = list(self._torrents.values()), {}
+        for torrent in torrents:
+            torrent.abandon()
+        with contextlib.suppress(OSError):
+            self._theirs.send(b"x")
+        self._thread.join()
+        self._session.set_alert_fd(-1)
+        del self._session  # its destructor waits for the disk
+        self._ours.close()
+        self._theirs.close()
+
+    # Torrents
+
+    def seed(
+        self, tree: Tree, path: Path, *, restricted: bool, trackers: Sequence[str] = ()
+    ) -> Torrent:
+        """Offers the file `path`, whose tree is `tree`. It is never written to. `restricted`
+        content goes to static peers alone, and is announced nowhere.
+        """
+        flags = _FLAGS.seed_mode | _FLAGS.upload_mode
+        return self._add(tree, path, flags, restricted=restricted, trackers=trackers)
+
+    def fetch(
+        self,
+        tree: Tree,
+        path: Path,
+        have: bytes | bytearray,
+        wrote: Callable[[list[int]], None],
+        *,
+        restricted: bool,
+        trackers: Sequence[str] = (),
+    ) -> Torrent:
+        """Fetches into the file `path`, of which the pieces with a 1 in `have` are there. `wrote`
+        hears of more of them: see `Torrent`.
+        """
+        begun = (have, wrote)
+        return self._add(tree, path, 0, begun=begun, restricted=restricted, trackers=trackers)
+
+    def _add(
+        self,
+        tree: Tree,
+        path: Path,
+        flags: int,
+        *,
+        restricted: bool,
+        trackers: Sequence[str],
+        begun: tuple[bytes | bytearray, Callable[[list[int]], None]] | None = None,
+    ) -> Torrent:
+        params = lt.add_torrent_params()
+        params.ti = lt.torrent_info(metainfo.torrent(tree))
+        # The folder is one that does not exist: whatever path libtorrent were to make up below it
+        # could not be written.
+        params.save_path = _NOWHERE
+        params.renamed_files = {0: os.fspath(path)}
+        if restricted or self._private:
+            flags |= _FLAGS.disable_dht | _FLAGS.disable_lsd | _FLAGS.disable_pex
+            flags |= _FLAGS.apply_ip_filter
+            trackers = ()
+        wrote = None
+        if begun is not None:
+            have, wrote = begun
+            params.have_pieces = [bool(piece) for piece in have]
+        params.flags = flags
+        params.trackers = list(trackers)
+        before = self.torrent(tree.root)
+        if before is not None:
+            before.close()
+        torrent = Torrent(self._session, params, tree, self._forget, wrote)
+        with self._lock:
+            self._torrents[tree.root] = torrent
+        return torrent
+
+    def _forget(self, torrent: Torrent) -> None:
+        with self._lock:
+            if self._torrents.get(torrent.tree.root) is torrent:
+                del self._torrents[torrent.tree.root]
+
+    def torrent(self, root: Digest) -> Torrent | None:
+        """The torrent of a payload, if it is in the session."""
+        with self._lock:
+            return self._torrents.get(root)
+
+    def torrents(self) -> list[Torrent]:
+        with self._lock:
+            return list(self._torrents.values())
+
+    # Limits
+
+    def set_static(self, hosts: Iterable[str]) -> None:
+        """The IP addresses of static peers: restricted content is for them alone."""
+        self._session.set_ip_filter(options.only(hosts))
+
+    def set_rates(self, rates: Rates) -> None:
+        """Caps in bytes per second: of what leaves and enters the site, and of the LAN's own."""
+        site, lan = self._session.global_peer_class_id, self._session.local_peer_class_id
+        for number, info in zip((site, lan), options.class_rates(rates), strict=True):
+            self._session.set_peer_class(number, info)
+        self._session.set_peer_class_filter(options.peer_classes(site, lan))
+
+    def refresh(self) -> None:
+        """Asks libtorrent for its counters; they arrive a little later."""
+        self._session.post_session_stats()
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """The counters of the last refresh, by libtorrent's names."""
+        return self._counters
+
+    @property
+    def dht_nodes(self) -> int | None:
+        """How many nodes the DHT knew at the last refresh; None where it is off."""
+        return self._counters.get("dht.dht_nodes", 0) if self._dht else None
+
+    # Events
+
+    def _listen(self) -> None:
+        while not self._closed:
+            select.select([self._ours], [], [])
+            with contextlib.suppress(BlockingIOError):
+                self._ours.recv(4096)
+            for alert in self._session.pop_alerts():
+                self._dispatch(alert)
+
+    def _dispatch(self, alert: lt.alert) -> None:
+        if isinstance(alert, lt.listen_succeeded_alert):
+            self._listening.set()
+            return
+        if isinstance(alert, lt.listen_failed_alert):
+            self._refused = alert.message()
+            return
+        if isinstance(alert, lt.session_stats_alert):
+            self._counters = alert.values
+            return
+        if isinstance(alert, lt.alerts_dropped_alert):
+            for torrent in self.torrents():
+                torrent.resync()
+            return
+        if isinstance(alert, lt.torrent_alert):
+            self._tell(alert, self._of(alert))
+
+    def _tell(self, alert: lt.torrent_alert, torrent: Torrent | None) -> None:
+        if torrent is None or torrent.take(alert):
+            return
+        event = read_alert(alert, torrent.tree.root)
+        if event is not None:
+            self._heard(event)
+
+    def _of(self, alert: lt.torrent_alert) -> Torrent | None:
+        name = alert.torrent_name
+        return self.torrent(Digest(name)) if Digest.is_valid(name) else None

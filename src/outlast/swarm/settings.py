@@ -1,0 +1,30 @@
+"""What the operator settles about the swarm."""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from outlast.swarm.schedule import Rates, Window
+
+HostPort: TypeAlias = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmSettings:
+    """The section [swarm] of the configuration: see docs/guide/configuration.md.
+
+    `port` is BitTorrent's (0: any free one), `peer_port` the node API's. `peers` are the static
+    peers' API addresses. `private` turns off everything that announces.
+    """
+
+    enabled: bool = True
+    port: int = 0
+    peer_port: int = 8091
+    peers: tuple[HostPort, ...] = ()
+    trackers: tuple[str, ...] = ()
+    dht: bool = False
+    dht_routers: tuple[HostPort, ...] = ()
+    private: bool = False
+    utp: bool = False
+    upnp: bool = False
+    rates: Rates = field(default_factory=Rates)
+    schedule: tuple[Window, ...] = ()

@@ -1,0 +1,239 @@
+"""One payload in a session: its file, its peers, and how far it has come."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import libtorrent as lt
+
+from outlast.codec.merkle import Tree
+from outlast.swarm.events import one_client
+
+_GONE_SECONDS: Final = 10.0
+_FLUSH_PIECES: Final = 16
+_DEFAULT_PRIORITY: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """A peer that is connected. Rates in bytes per second; `progress` from 0 to 1."""
+
+    address: str
+    client: str
+    down_rate: int
+    up_rate: int
+    down: int
+    up: int
+    progress: float
+    connecting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentView:
+    """What a torrent did since it was added: payload bytes, `wasted` those that were wrong or came
+    twice; and what is going on. `copies` counts the distributed copies that it sees, its own not
+    included; below 1, pieces are missing.
+    """
+
+    down: int
+    up: int
+    down_rate: int
+    up_rate: int
+    wasted: int
+    copies: float
+    seeds: int
+    peers: int
+
+
+class Torrent:
+    """Thread-safe. Ends with `close`, which leaves the file where it is."""
+
+    def __init__(
+        self,
+        session: lt.session,
+        params: lt.add_torrent_params,
+        tree: Tree,
+        forget: Callable[["Torrent"], None],
+        wrote: Callable[[list[int]], None] | None = None,
+    ) -> None:
+        """`wrote` is told which pieces were fetched, or given, and are in the file now; from the
+        session's thread, it must not block for long.
+        """
+        self.tree: Final = tree
+        self._session: lt.session | None = session
+        self._forget = forget
+        self.seeds: Final = bool(params.flags & lt.torrent_flags.upload_mode)
+        self._gone = threading.Event()
+        self._flushed_all = threading.Event()
+        self._lock = threading.Lock()
+        self._finished: set[int] = set()
+        self._flushing: set[int] = set()
+        self._wrote = wrote
+        self._came: set[int] = set()
+        self._peers: list[PeerView] = []
+        self._handle = session.add_torrent(params)
+
+    # What it has
+
+    def has(self, index: int) -> bool:
+        """Whether a piece came since, though it may not be in the file yet."""
+        with self._lock:
+            return index in self._came
+
+    def give(self, index: int, data: bytes) -> None:
+        """A verified piece that came another way: it is written to the file, and offered."""
+        with _still_there():
+            self._handle.add_piece(index, data, 0)
+
+    def leave_out(self, index: int, *, out: bool = True) -> None:
+        """Whether somebody else is fetching a piece, so that no peer should be asked for it."""
+        with _still_there():
+            self._handle.piece_priority(index, 0 if out else _DEFAULT_PRIORITY)
+
+    def availability(self) -> list[int]:
+        """How many connected peers have each piece; empty where none is connected."""
+        with _still_there():
+            return list(self._handle.piece_availability())
+        return []
+
+    def flush(self) -> None:
+        """Has what was fetched written to the file; `watch` hears of it."""
+        with self._lock:
+            if not self._finished or self._flushing:
+                return
+            self._flushing, self._finished = self._finished, set()
+        with _still_there():
+            self._handle.flush_cache()
+
+    # Peers
+
+    def connect(self, addresses: Iterable[tuple[str, int]]) -> None:
+        """Tries these peers (IP address, port)."""
+        for address in addresses:
+            with _still_there():
+                self._handle.connect_peer(address)
+
+    def add_trackers(self, urls: Iterable[str]) -> None:
+        for url in urls:
+            with _still_there():
+                self._handle.add_tracker({"url": url, "tier": 0})
+
+    def peers(self) -> list[PeerView]:
+        """Who is connected; after `close`, who was."""
+        if self._session is not None:
+            with _still_there():
+                self._peers = [_peer_view(peer) for peer in self._handle.get_peer_info()]
+        return self._peers
+
+    def view(self) -> TorrentView:
+        """A snapshot; asks libtorrent, and waits for its answer."""
+        with _still_there():
+            flags = int(lt.torrent_handle.query_distributed_copies)
+            return _torrent_view(self._handle.status(flags))
+        return TorrentView(0, 0, 0, 0, 0, 0.0, 0, 0)
+
+    # The end
+
+    def close(self) -> None:
+        """Takes it out of the session. On return nothing is written to its file any more, and
+        `wrote` has heard of all that was.
+        """
+        self.peers()
+        session, self._session = self._session, None
+        if session is None:
+            return
+        with _still_there():
+            if not self.seeds:
+                self._handle.pause()
+                self._flushed_all.clear()
+                self._handle.flush_cache()
+                self._flushed_all.wait(_GONE_SECONDS)
+                self._report(self._finished)
+            session.remove_torrent(self._handle)
+            self._gone.wait(_GONE_SECONDS)
+        self._wrote = None
+        self._forget(self)
+
+    def abandon(self) -> None:
+        """The session ends: nothing is asked of it any more."""
+        self._session = None
+        self._gone.set()
+        self._flushed_all.set()
+
+    # Called by the session
+
+    def take(self, alert: lt.torrent_alert) -> bool:
+        """Whether an alert was this torrent's own business."""
+        match alert:
+            case lt.piece_finished_alert():
+                with self._lock:
+                    self._finished.add(alert.piece_index)
+                    self._came.add(alert.piece_index)
+                    full = len(self._finished) >= _FLUSH_PIECES
+                if full:
+                    self.flush()
+            case lt.torrent_finished_alert():
+                self.flush()
+            case lt.cache_flushed_alert():
+                self._flushed()
+            case lt.torrent_removed_alert():
+                self._gone.set()
+            case _:
+                return False
+        return True
+
+    def resync(self) -> None:
+        """Alerts were lost: asks what is there."""
+        with _still_there():
+            pieces = self._handle.status(int(lt.torrent_handle.query_pieces)).pieces
+            with self._lock:
+                self._finished |= {i for i, have in enumerate(pieces) if have}
+        self.flush()
+
+    def _flushed(self) -> None:
+        with self._lock:
+            done, self._flushing = self._flushing, set()
+            again = len(self._finished) >= _FLUSH_PIECES
+        self._report(done)
+        self._flushed_all.set()
+        if again:
+            self.flush()
+
+    def _report(self, pieces: Iterable[int]) -> None:
+        done, wrote = sorted(pieces), self._wrote
+        if done and wrote is not None:
+            wrote(done)
+
+
+def _still_there() -> contextlib.suppress:
+    """The torrent may go at any moment: then there is nothing to do."""
+    return contextlib.suppress(RuntimeError)
+
+
+def _peer_view(peer: lt.peer_info) -> PeerView:
+    host, port = peer.ip
+    return PeerView(
+        address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        client=one_client(peer.client),
+        down_rate=peer.payload_down_speed,
+        up_rate=peer.payload_up_speed,
+        down=peer.total_download,
+        up=peer.total_upload,
+        progress=peer.progress,
+        connecting=bool(peer.flags & (lt.peer_info.connecting | lt.peer_info.handshake)),
+    )
+
+
+def _torrent_view(status: lt.torrent_status) -> TorrentView:
+    return TorrentView(
+        down=status.total_payload_download,
+        up=status.total_payload_upload,
+        down_rate=status.download_payload_rate,
+        up_rate=status.upload_payload_rate,
+        wasted=status.total_failed_bytes + status.total_redundant_bytes,
+        copies=status.distributed_copies,
+        seeds=status.num_seeds,
+        peers=status.num_peers,
+    )
