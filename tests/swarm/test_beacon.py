@@ -13,8 +13,17 @@ from typing import Never
 
 import pytest
 
-from outlast.swarm.beacon import MAX_NODES, MAX_WISHES, Beacon
-from outlast.swarm.datagrams import Announcement, Heard, Want, Wish, announcement, wants
+from outlast.swarm.beacon import Beacon
+from outlast.swarm.datagrams import (
+    MAX_NODES,
+    MAX_WISHES,
+    Announcement,
+    Heard,
+    Want,
+    Wish,
+    announcement,
+    wants,
+)
 from outlast.swarm.multicast import GROUP4, Group, scan
 from tests.swarm.ears import PATIENCE, Ears
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from outlast.model.digest import Digest
 from outlast.swarm.datagrams import (
     MAX_DATAGRAM,
-    MAX_WISHES,
+    PER_DATAGRAM,
     RENDEZVOUS,
     Announcement,
     Want,
@@ -104,7 +104,7 @@ def test_announcements_are_read_again(node: bytes, port: int, asks: bool) -> Non
 @given(ids, ports, st.lists(wishes, max_size=100, unique_by=lambda wish: wish.key))
 def test_wants_are_read_again(node: bytes, port: int, said: list[Wish]) -> None:
     datagrams = list(wants(HOST6, node, port, said))
-    assert len(datagrams) == -(-len(said) // MAX_WISHES)
+    assert len(datagrams) == -(-len(said) // PER_DATAGRAM)
     assert all(len(data) <= MAX_DATAGRAM for data in datagrams)
     read: list[Wish] = []
     for data in datagrams:
@@ -167,7 +167,7 @@ def _keys(count: int, more: int = 0) -> str:
         wish_list("AAAA"),
         wish_list(_keys(1)[:-1]),
         wish_list(_keys(1, 1)),
-        wish_list(_keys(MAX_WISHES + 1)),
+        wish_list(_keys(PER_DATAGRAM + 1)),
         wish_list(_keys(1), Node="00"),
         wish_list(_keys(1)).replace(b"Node", b"cookie"),
     ],

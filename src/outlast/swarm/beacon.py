@@ -15,13 +15,23 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from outlast.swarm.datagrams import ID, Announcement, Heard, Wish, announcement, parse, wants
+from outlast.swarm.datagrams import (
+    ANNOUNCE_S,
+    ID,
+    MAX_NODES,
+    MAX_WISHES,
+    WANT_S,
+    Announcement,
+    Heard,
+    Wish,
+    announcement,
+    parse,
+    wants,
+)
 from outlast.swarm.floods import Floods
 from outlast.swarm.lines import Lines
 from outlast.swarm.multicast import PORT
 
-ANNOUNCE_S: Final = 60.0
-WANT_S: Final = 1.0
 SCAN_S: Final = 2.0
 ANSWER_S: Final = 1.0
 """Strangers are answered once in that time, all together."""
@@ -29,8 +39,6 @@ _JITTER_S: Final = 0.1
 """Nodes that hear the same stranger do not all answer at the same instant."""
 _GATHER_S: Final = 0.02
 """Changes that come so close together share datagrams."""
-MAX_WISHES: Final = 4096
-MAX_NODES: Final = 512
 _FORGET_S: Final = 3.5 * ANNOUNCE_S
 
 

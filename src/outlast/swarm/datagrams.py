@@ -17,8 +17,15 @@ RENDEZVOUS: Final = hashlib.sha1(b"outlast nodes v1", usedforsecurity=False).dig
 """The one infohash that announcements carry. No content has it."""
 MAX_DATAGRAM: Final = 1400
 """Bytes: more than any of ours has, and less than an Ethernet frame carries."""
-MAX_WISHES: Final = 32
-"""Keys in one datagram."""
+PER_DATAGRAM: Final = 32
+"""Wishes."""
+MAX_WISHES: Final = 4096
+"""Of one node, that are said and heard."""
+MAX_NODES: Final = 512
+"""Remembered at once."""
+ANNOUNCE_S: Final = 60.0
+WANT_S: Final = 1.0
+"""How often a node says that it is there, and what it wants."""
 ID: Final = 20
 """Bytes of a node's id, and of a key."""
 TOP_STAGE: Final = 15
@@ -100,8 +107,8 @@ def announcement(host: str, node: bytes, peer_port: int, *, asks: bool = False) 
 
 def wants(host: str, node: bytes, peer_port: int, wishes: Sequence[Wish]) -> Iterator[bytes]:
     """As many datagrams as `wishes` need."""
-    for start in range(0, len(wishes), MAX_WISHES):
-        raw = b"".join(w.key + _flags(w) for w in wishes[start : start + MAX_WISHES])
+    for start in range(0, len(wishes), PER_DATAGRAM):
+        raw = b"".join(w.key + _flags(w) for w in wishes[start : start + PER_DATAGRAM])
         yield _finished(
             [
                 _WANT,
@@ -173,7 +180,7 @@ def _wishes(text: str) -> tuple[Wish, ...] | None:
     except binascii.Error:
         return None
     count, odd = divmod(len(raw), ID + 1)
-    if odd or not 1 <= count <= MAX_WISHES:
+    if odd or not 1 <= count <= PER_DATAGRAM:
         return None
     found = (_wish(raw[at : at + ID + 1]) for at in range(0, len(raw), ID + 1))
     return tuple({wish.key: wish for wish in found}.values())

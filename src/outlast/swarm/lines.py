@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from outlast.model.errors import one_line
+from outlast.swarm.datagrams import ANNOUNCE_S
 from outlast.swarm.multicast import ABSENT, Group, Interface, scan
 
 _FIRST: Final = (0.0, 0.3, 1.0)
 """Seconds after an interface appears: datagrams get lost, most of all on a network that has just
 come up."""
 _AGAIN_S: Final = 1.0
-_PERIOD_S: Final = 60.0
 
 
 class Line:
@@ -41,7 +41,7 @@ class Line:
             self.at = now + _AGAIN_S
             return
         done = self._first.pop(0) if self._first else 0.0
-        self.at = now + (self._first[0] - done if self._first else _PERIOD_S)
+        self.at = now + (self._first[0] - done if self._first else ANNOUNCE_S)
 
 
 class Lines:

@@ -1,0 +1,377 @@
+"""Elections: the rules one by one, then whole LANs with datagrams late, lost and cut off."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outlast.swarm.crowd import DEAD_S, MAX_STANDS, Crowd
+from outlast.swarm.datagrams import MAX_NODES, MAX_WISHES, Announcement, Want, Wish
+from outlast.swarm.election import (
+    COLLECT_S,
+    GRACE_S,
+    LINGER_S,
+    OVERDUE_S,
+    Election,
+    Role,
+    State,
+    score,
+)
+from tests.swarm.electorate import KEY, TICK, Electorate
+
+ME = b"m" * 20
+_others = sorted((bytes([n]) * 20 for n in range(40)), key=lambda node: score(node, KEY))
+BEFORE = _others[-1]
+"""A node that is before this one; the other two come after it."""
+AFTER, LAST = _others[1], _others[0]
+BOUND = DEAD_S + COLLECT_S + OVERDUE_S
+
+assert score(LAST, KEY) < score(AFTER, KEY) < score(ME, KEY) < score(BEFORE, KEY)
+
+
+class Booth:
+    """One election, and what is said to it."""
+
+    def __init__(self, *, able: bool = True, knows: bool = True) -> None:
+        self.now = 100.0
+        self.election = Election(ME, self.now)
+        if knows:
+            self.election.hear(Announcement(LAST, "a", 1), self.now)
+        self.election.want(KEY, self.now, able=able)
+        self.tick()
+
+    def tick(self) -> tuple[Wish, ...]:
+        return self.election.tick(self.now)
+
+    def after(self, seconds: float) -> State:
+        self.now += seconds
+        self.tick()
+        return self.election.state(KEY, self.now)
+
+    def hear(self, node: bytes, **flags: bool | int) -> State:
+        wish = Wish(KEY, **flags)  # type: ignore[arg-type]
+        self.election.hear(Want(node, "a", 1, (wish,)), self.now)
+        return self.after(0)
+
+
+def test_who_has_heard_of_nobody_begins_after_a_moment() -> None:
+    booth = Booth(knows=False)
+    assert booth.after(GRACE_S - 0.01) == State(Role.WAIT)
+    assert booth.after(0.02) == State(Role.HOLD)
+
+
+def test_a_lone_node_that_has_listened_already_begins_at_once() -> None:
+    election = Election(ME, 0.0)
+    election.want(KEY, 5.0, able=True)
+    assert election.tick(5.0) == (Wish(KEY, able=True, holding=True),)
+
+
+def test_the_first_begins_when_all_were_heard_and_says_so() -> None:
+    booth = Booth()
+    booth.hear(AFTER, able=True)
+    assert booth.after(COLLECT_S - 0.01) == State(Role.WAIT)
+    booth.now += 0.02
+    assert booth.tick() == (Wish(KEY, able=True, holding=True),)
+    assert booth.tick() == ()
+    assert booth.election.state(KEY, booth.now) == State(Role.HOLD)
+
+
+def test_who_is_not_the_first_waits_for_it_but_not_for_ever() -> None:
+    booth = Booth()
+    for _ in range(6):
+        assert booth.hear(BEFORE, able=True) == State(Role.WAIT)
+        booth.now += 0.5
+    booth.hear(BEFORE, able=True)
+    assert booth.after(COLLECT_S + OVERDUE_S - 3.0 + 0.01) == State(Role.HOLD)
+
+
+def test_who_is_first_but_not_able_is_not_waited_for() -> None:
+    booth = Booth()
+    booth.hear(BEFORE, able=False)
+    assert booth.after(COLLECT_S) == State(Role.HOLD)
+
+
+def test_who_is_not_able_never_holds() -> None:
+    booth = Booth(able=False)
+    booth.hear(AFTER, able=False)
+    assert booth.after(3 * BOUND) == State(Role.ALONE)
+    assert booth.hear(AFTER, able=True) == State(Role.WAIT)
+    assert booth.hear(AFTER, able=True, holding=True) == State(Role.WAIT, (AFTER,))
+    booth.election.want(KEY, booth.now, able=True)
+    booth.hear(AFTER, gone=True)
+    assert booth.after(COLLECT_S) == State(Role.HOLD)
+
+
+def test_a_live_holder_stays_whoever_comes() -> None:
+    booth = Booth()
+    for _ in range(20):
+        assert booth.hear(AFTER, able=True, holding=True) == State(Role.WAIT, (AFTER,))
+        booth.now += 1.0
+
+
+def test_a_holder_that_dies_is_replaced() -> None:
+    booth = Booth()
+    booth.hear(AFTER, able=True, holding=True)
+    assert booth.after(DEAD_S - 0.01) == State(Role.WAIT, (AFTER,))
+    assert booth.after(0.02) == State(Role.WAIT)
+    assert booth.after(COLLECT_S) == State(Role.HOLD)
+
+
+@pytest.mark.parametrize("flags", [{"gone": True}, {"able": False}, {"able": True}])
+def test_a_holder_that_says_that_it_stops_is_replaced_sooner(flags: dict[str, bool]) -> None:
+    booth = Booth()
+    booth.hear(AFTER, able=True, holding=True)
+    assert booth.hear(AFTER, **flags) == State(Role.WAIT)
+    assert booth.after(COLLECT_S) == State(Role.HOLD)
+
+
+def test_a_holder_that_has_it_now_is_taken_from() -> None:
+    booth = Booth()
+    booth.hear(AFTER, able=True, holding=True)
+    assert booth.hear(AFTER, has=True) == State(Role.TAKE, (AFTER,))
+    assert booth.hear(BEFORE, has=True) == State(Role.TAKE, (AFTER, BEFORE))
+    assert booth.after(DEAD_S + 0.01) == State(Role.WAIT)
+    assert booth.after(COLLECT_S) == State(Role.HOLD)
+
+
+def test_a_holder_stops_when_a_neighbour_has_it() -> None:
+    booth = Booth(knows=False)
+    assert booth.after(GRACE_S) == State(Role.HOLD)
+    assert booth.hear(LAST, has=True) == State(Role.TAKE, (LAST,))
+
+
+def test_of_two_holders_the_later_yields() -> None:
+    booth = Booth(knows=False)
+    assert booth.after(GRACE_S) == State(Role.HOLD)
+    assert booth.hear(AFTER, able=True, holding=True) == State(Role.HOLD)
+    assert booth.hear(BEFORE, able=True, holding=True) == State(Role.WAIT, (BEFORE,))
+
+
+def test_of_two_holders_the_one_that_is_further_stays() -> None:
+    booth = Booth(knows=False)
+    assert booth.after(GRACE_S) == State(Role.HOLD)
+    booth.election.progress(KEY, 5 * 1024 * 1024)
+    assert booth.tick() == (Wish(KEY, able=True, holding=True, stage=1),)
+    assert booth.hear(BEFORE, able=True, holding=True) == State(Role.HOLD)
+    assert booth.hear(BEFORE, able=True, holding=True, stage=1) == State(Role.WAIT, (BEFORE,))
+
+
+def test_who_is_further_begins_first() -> None:
+    booth = Booth()
+    booth.election.progress(KEY, 5 * 1024 * 1024)
+    booth.hear(BEFORE, able=True)
+    assert booth.after(COLLECT_S) == State(Role.HOLD)
+
+
+def test_who_resigns_lets_another_try_and_may_come_back() -> None:
+    booth = Booth(knows=False)
+    assert booth.after(GRACE_S) == State(Role.HOLD)
+    booth.election.resign(KEY, booth.now, seconds=30)
+    assert booth.tick() == (Wish(KEY, able=False),)
+    assert booth.after(29.9) == State(Role.ALONE)
+    assert booth.after(0.2) == State(Role.HOLD)
+    booth.election.want(KEY, booth.now, able=False)
+    assert booth.after(0) == State(Role.ALONE)
+
+
+def test_who_does_not_do_as_it_says_does_not_count() -> None:
+    booth = Booth()
+    for flags in ({"has": True}, {"able": True, "holding": True}):
+        booth.hear(BEFORE, **flags)
+        booth.election.shun(BEFORE, KEY, booth.now, seconds=10)
+        assert booth.hear(BEFORE, **flags) == State(Role.WAIT)
+        booth.now += 11
+        assert booth.hear(BEFORE, **flags).nodes == (BEFORE,)
+    booth.election.shun(BEFORE, KEY, booth.now)
+    booth.after(0)
+    booth.now += COLLECT_S
+    assert booth.hear(BEFORE, able=True, holding=True) == State(Role.HOLD)
+
+
+def test_who_is_forgotten_is_heard_again_in_time() -> None:
+    booth = Booth()
+    booth.hear(AFTER, able=True, holding=True)
+    booth.election.forget(AFTER)
+    assert booth.after(0) == State(Role.WAIT)
+    assert booth.after(1.0) == State(Role.WAIT)
+    assert booth.hear(AFTER, able=True, holding=True) == State(Role.WAIT, (AFTER,))
+
+
+def test_what_is_here_is_said_as_long_as_somebody_wants_it() -> None:
+    booth = Booth()
+    booth.hear(AFTER, able=True)
+    booth.election.have(KEY)
+    assert booth.tick() == (Wish(KEY, able=True, has=True),)
+    for _ in range(5):
+        booth.hear(AFTER, able=True)
+        assert booth.after(3.0) == State(Role.HAVE)
+    booth.hear(AFTER, has=True)
+    booth.now += LINGER_S - 0.01
+    assert booth.tick() == ()
+    booth.now += 0.02
+    assert booth.tick() == (Wish(KEY, gone=True),)
+    assert booth.tick() == ()
+
+
+def test_what_is_dropped_is_taken_back_unless_it_was_never_said() -> None:
+    booth = Booth()
+    booth.election.want(b"x" * 20, booth.now, able=True)
+    booth.election.drop(b"x" * 20)
+    booth.election.drop(KEY)
+    assert booth.tick() == (Wish(KEY, gone=True),)
+    booth.election.want(KEY, booth.now, able=True)
+    booth.election.drop(KEY)
+    booth.election.want(KEY, booth.now, able=True)
+    assert booth.tick() == (Wish(KEY, able=True),)
+
+
+def test_the_crowd_is_who_else_wants_it_now() -> None:
+    booth = Booth()
+    booth.hear(AFTER, able=True, holding=True)
+    booth.hear(BEFORE)
+    booth.hear(LAST, has=True)
+    assert booth.election.crowd(KEY, booth.now) == 2
+    assert booth.election.crowd(b"x" * 20, booth.now) == 0
+    assert booth.election.crowd(KEY, booth.now + DEAD_S) == 0
+
+
+def test_what_a_node_says_itself_is_not_news() -> None:
+    booth = Booth()
+    want = Want(ME, "a", 1, (Wish(KEY, holding=True),))
+    assert not booth.election.hear(want, booth.now)
+    assert booth.after(COLLECT_S) == State(Role.HOLD)
+
+
+def test_hearing_says_whether_it_matters() -> None:
+    booth = Booth()
+    other = Want(AFTER, "a", 1, (Wish(b"x" * 20),))
+    assert not booth.election.hear(other, booth.now)
+    assert not booth.election.hear(Announcement(AFTER, "a", 1), booth.now)
+    assert booth.election.hear(Want(AFTER, "a", 1, (Wish(KEY),)), booth.now)
+
+
+def test_a_holder_known_before_it_was_wanted_is_waited_for() -> None:
+    election = Election(ME, 0.0)
+    election.hear(Want(AFTER, "a", 1, (Wish(KEY, holding=True),)), 10.0)
+    assert election.state(KEY, 10.0) == State(Role.WAIT, (AFTER,))
+    election.want(KEY, 10.5, able=True)
+    election.tick(10.5)
+    assert election.state(KEY, 10.5) == State(Role.WAIT, (AFTER,))
+
+
+def test_each_blob_has_its_own_winner() -> None:
+    keys = [bytes([n]) * 20 for n in range(200)]
+    nodes = [bytes([n]) * 20 for n in range(1, 9)]
+    won = [max(nodes, key=lambda node: score(node, key)) for key in keys]
+    assert {won.count(node) > 10 for node in nodes} == {True}
+
+
+def test_a_crowd_costs_bounded_memory() -> None:
+    crowd = Crowd()
+    for number in range(2 * MAX_NODES):
+        node = number.to_bytes(20, "big")
+        for part in range(5):
+            keys = [bytes([part, n]) * 10 for n in range(32)]
+            crowd.hear(Want(node, "a", 1, tuple(map(Wish, keys))), 0.0)
+    assert len(crowd) == MAX_STANDS
+    assert len(crowd._nodes) == MAX_NODES
+    talker = b"t" * 20
+    crowd.hear(Announcement(talker, "a", 1), DEAD_S)
+    for number in range(MAX_WISHES + 100):
+        wish = Wish(number.to_bytes(20, "big"))
+        crowd.hear(Want(talker, "a", 1, (wish,)), DEAD_S)
+    assert crowd._counts == {talker: MAX_WISHES}
+    crowd.forget(talker)
+    assert len(crowd) == len(crowd._stands) == 0
+
+
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.integers(0, 20).map(lambda n: n * TICK), min_size=1, max_size=10),
+)
+def test_a_flash_crowd_has_one_holder(seed: int, births: list[float]) -> None:
+    """All start within a second, on a LAN that takes 50 ms."""
+    lan = Electorate(seed, delay=0.05)
+    for name, birth in enumerate(sorted(births)):
+        lan.run(birth - lan.now)
+        lan.add(name)
+    lan.run(4.0)
+    assert len(lan.holders()) == 1
+    assert sum(lan.overlap.values()) <= 0.2
+
+
+Change = tuple[float, str, int]
+changes: st.SearchStrategy[list[Change]] = st.lists(
+    st.tuples(
+        st.integers(0, 80).map(lambda n: n / 10),
+        st.sampled_from(["crash", "join", "able", "unable", "resign", "part", "heal", "holder"]),
+        st.integers(0, 255),
+    ),
+    max_size=12,
+)
+
+
+def disturb(lan: Electorate, kind: str, number: int) -> None:
+    """One thing that can happen on a LAN; `number` chooses to whom."""
+    nodes = sorted(lan.nodes)
+    some = nodes[number % len(nodes)] if nodes else b""
+    if kind == "join" or not nodes:
+        lan.add(100 + len(lan.nodes) + number // 2, able=number % 4 != 0)
+    elif kind == "crash":
+        lan.crash(some)
+    elif kind == "holder":
+        for node in lan.holders(lan.side(some)):
+            lan.crash(node.id)
+    elif kind in {"able", "unable"}:
+        node = lan.nodes[some]
+        node.able = kind == "able"
+        node.election.want(KEY, lan.now, able=node.able)
+    elif kind == "resign":
+        lan.nodes[some].election.resign(KEY, lan.now, seconds=5)
+    elif kind == "part":
+        lan.part({node: (number >> place) & 1 for place, node in enumerate(nodes)})
+    else:
+        lan.part({})
+
+
+def check_sides(lan: Electorate, is_right: Callable[[int], bool]) -> None:
+    for side in lan.sides():
+        here = [node for node in lan.nodes.values() if lan.side(node.id) == side]
+        if any(node.able for node in here):
+            assert is_right(len(lan.holders(side))), (side, lan.now)
+        else:
+            assert not lan.holders(side)
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 7),
+    delay=st.sampled_from([0.0, 0.1, 0.3]),
+    loss=st.sampled_from([0.0, 0.2, 0.5]),
+    happens=changes,
+)
+def test_every_partition_comes_to_one_holder(
+    seed: int, count: int, delay: float, loss: float, happens: list[Change]
+) -> None:
+    lan = Electorate(seed, delay=delay, loss=loss)
+    for name in range(count):
+        lan.add(name, able=(seed >> name) & 3 != 0)
+    slack = delay + 2 * TICK
+    for pause, kind, number in happens:
+        quiet = lan.now + BOUND + slack
+        if kind == "resign":
+            quiet += 5
+        for _ in range(round(pause / TICK)):
+            lan.step()
+            if lan.now > quiet:
+                check_sides(lan, lambda holders: holders >= 1)
+        disturb(lan, kind, number)
+    lan.run(BOUND + 5 + slack)
+    for _ in range(round(4 / TICK)):
+        lan.step()
+        check_sides(lan, lambda holders: holders == 1)
+    # Two hold until one hears of the other: of three datagrams, one a second, one arrives.
+    each = 3.0 + slack if loss else 1.0 + slack
+    for overlap in lan.overlap.values():
+        assert overlap <= each * (count + len(happens))
