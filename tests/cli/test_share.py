@@ -1,5 +1,6 @@
 """share: links and torrents of a revision, and who may have them."""
 
+import hashlib
 import os
 from pathlib import Path
 from random import Random
@@ -119,6 +120,19 @@ def test_the_form_on_the_disk_does_not_matter(plain: Path, packed: Path, tmp_pat
         result = inside("share", "me/model", "--json", "--out", out, home=home).ok().result
         found.append((result["magnet"], Path(result["torrent"]).read_bytes()))
     assert found[0] == found[1]
+
+
+def test_version_1_alone(packed: Path, tmp_path: Path) -> None:
+    call = inside("share", "me/model", "--v1", "--out", tmp_path, home=packed).ok()
+    both, alone = map(parse_magnet, call.out.splitlines()[:2])
+    assert alone.infohash_v2 is None
+    assert alone.infohash_v1 != both.infohash_v1
+    assert alone.name == both.name
+    read = read_torrent((tmp_path / f"{both.name}.v1.torrent").read_bytes())
+    assert (read.infohash_v1, read.infohash_v2) == (alone.infohash_v1, None)
+    stream = b"".join(FILES[file.path] for file in read.files)
+    pieces = [stream[at : at + 1024 * 1024] for at in range(0, len(stream), 1024 * 1024)]
+    assert b"".join(hashlib.sha1(piece).digest() for piece in pieces) in read.info
 
 
 def test_with_blobs_each_payload_has_a_torrent(packed: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from outlast.codec.merkle import PIECE
 from outlast.model.errors import UsageError
 from outlast.swarm import bencode, hybrid
-from outlast.swarm.hybrid import FileHasher, Plan, WholeTorrent
+from outlast.swarm.hybrid import FileHasher, Plan, StreamHasher, WholeTorrent
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "revision-torrents.json"
 NAME = "c0ffee" * 6 + "c0ff"
@@ -114,6 +114,36 @@ def test_the_pieces_of_version_1_are_those_of_the_padded_files() -> None:
         everything += FILES.get(path, bytes(file[b"length"]))
     pieces = [everything[at : at + PIECE] for at in range(0, len(everything), PIECE)]
     assert info[b"pieces"] == b"".join(hashlib.sha1(piece).digest() for piece in pieces)
+
+
+@pytest.mark.parametrize("parts", [1, 7, 1000, PIECE, 10 * PIECE])
+@pytest.mark.parametrize("size", [0, 1, PIECE, 3 * PIECE + 5])
+def test_a_stream_of_any_parts_has_the_same_pieces(size: int, parts: int) -> None:
+    data = content(min(size, 1000 * parts))
+    hasher = StreamHasher(PIECE)
+    for at in range(0, len(data), parts):
+        hasher.update(memoryview(data)[at : at + parts])
+    pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
+    assert hasher.finish() == b"".join(hashlib.sha1(piece).digest() for piece in pieces)
+
+
+@pytest.mark.parametrize("pieces", [1, 4])
+def test_version_1_alone_is_that_of_libtorrent(tmp_path: Path, pieces: int) -> None:
+    plan = Plan.of(NAME, {path: len(data) for path, data in FILES.items()})
+    plan = Plan(plan.name, plan.files, pieces * PIECE)
+    hasher = StreamHasher(plan.piece_length)
+    for path, _ in plan.files:
+        hasher.update(memoryview(FILES[path]))
+    ours = hybrid.old_torrent(plan, hasher.finish())
+    by_libtorrent(tmp_path, FILES, PIECE)
+    entries = [libtorrent.create_file_entry(f"{NAME}/{p}", size) for p, size in plan.files]
+    made = libtorrent.create_torrent(entries, plan.piece_length, libtorrent.create_torrent.v1_only)
+    libtorrent.set_piece_hashes(made, str(tmp_path))
+    assert made.generate()[b"info"] == bencode.decode(ours.info)
+    assert libtorrent.torrent_info(made.generate()).info_hashes().v1.to_bytes() == ours.infohash_v1
+    read = libtorrent.load_torrent_buffer(ours.file(web_seeds=["http://b.example/"]))
+    assert read.ti is not None
+    assert not read.ti.info_hashes().has_v2()
 
 
 def test_the_order_of_the_files_given_does_not_matter() -> None:

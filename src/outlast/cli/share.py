@@ -31,6 +31,7 @@ Examples:
     help="Where to write the .torrent files  [default: here]",
 )
 @click.option("--blobs", is_flag=True, help="One .torrent for each blob or capsule, too")
+@click.option("--v1", "old", is_flag=True, help="A torrent of version 1 alone, too")
 @click.option("--tracker", "trackers", multiple=True, metavar="URL", help="Name this tracker")
 @click.option(
     "--web-seed",
@@ -46,6 +47,7 @@ def share(
     *,
     out: Path,
     blobs: bool,
+    old: bool,
     trackers: tuple[str, ...],
     web_seeds: tuple[str, ...],
     restricted: bool,
@@ -61,6 +63,9 @@ def share(
     revision of the public hub has that as its web seed, unless another is named; --tracker and
     --web-seed can be repeated.
 
+    Clients that cannot read both versions (Transmission before 4.0), or the pads in between (aria2,
+    from a hub as web seed), need --v1: another torrent, with a swarm of its own.
+
     With --blobs, DIR/org--name-commit/ gets a torrent of each file as it is held here: what
     outlast nodes hand each other. What is private or gated at its hub, or left out by the
     configuration, is refused unless --restricted is given.
@@ -71,6 +76,7 @@ def share(
     wishes = ops.ShareWishes(
         out.absolute(),
         blobs=blobs,
+        old=old,
         trackers=_trackers(trackers),
         web_seeds=tuple(dict.fromkeys(map(check_url, web_seeds))),
         public_hubs=(PUBLIC_HUB,),
@@ -105,6 +111,8 @@ def _report(run: Session, shared: ops.Shared) -> None:
                 "restricted": bool(shared.against),
                 "magnet": link.magnet(),
                 "torrent": shared.torrent,
+                "magnet_v1": shared.old[0].magnet() if shared.old else None,
+                "torrent_v1": shared.old[1] if shared.old else None,
                 "infohash_v1": link.infohash_v1.hex() if link.infohash_v1 else None,
                 "infohash_v2": link.infohash_v2.hex() if link.infohash_v2 else None,
                 "bytes": link.size,
@@ -115,9 +123,12 @@ def _report(run: Session, shared: ops.Shared) -> None:
         )
         return
     print(link.magnet())
+    if shared.old is not None:
+        print(shared.old[0].magnet())
     if not run.quiet:
         _print_files(shared)
-    run.say(f"wrote {shared.torrent}")
+    for path in (shared.torrent, *(shared.old[1:] if shared.old else ())):
+        run.say(f"wrote {path}")
     written = {file.torrent for file in shared.files if file.torrent is not None}
     if written:
         run.say(f"wrote {plural(len(written), 'torrent')} into {written.pop().parent}")

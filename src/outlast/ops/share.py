@@ -17,6 +17,7 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.refs import About
 from outlast.swarm import metainfo
+from outlast.swarm.hybrid import OldTorrent, WholeTorrent
 from outlast.swarm.links import Link
 
 _MODE = 0o644
@@ -26,12 +27,13 @@ _MODE = 0o644
 class ShareWishes:
     """What to make, and where. `web_seeds` are hubs, mirrors or nodes (``https://host``) that serve
     the revision; where none is named, those of `public_hubs` are that the refs came from. With
-    `blobs`, the files are also shared one by one, in the form that they have here. `restricted`
-    allows what the policy does not.
+    `blobs`, the files are also shared one by one, in the form that they have here; with `old`, the
+    revision also by a torrent of version 1 alone. `restricted` allows what the policy does not.
     """
 
     out: Path
     blobs: bool = False
+    old: bool = False
     trackers: tuple[str, ...] = ()
     web_seeds: tuple[str, ...] = ()
     public_hubs: tuple[str, ...] = ()
@@ -56,14 +58,16 @@ class SharedFile:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What came out. `link` is that of the whole revision and `torrent` its file; `against` says
-    why the policy does not allow it, where it was shared all the same.
+    """What came out. `link` is that of the whole revision and `torrent` its file, `old` both of
+    version 1 alone; `against` says why the policy does not allow it, where it was shared all the
+    same.
     """
 
     revision: Revision
     link: Link
     torrent: Path
     files: tuple[SharedFile, ...]
+    old: tuple[Link, Path] | None = None
     against: str = ""
 
 
@@ -80,26 +84,39 @@ def share(
             f"{revision.repo} is not shared: {against}",
             hint="--restricted makes its torrents all the same; who has them can ask for the files",
         )
-    whole = whole_torrent(archive, revision, control)
-    bases = wishes.web_seeds or (() if against else _hubs(archive, revision, wishes.public_hubs))
-    seeds = tuple(f"{base}/{revision.repo.hub_path}/resolve/" for base in bases)
+    made = whole_torrent(archive, revision, control, old=wishes.old)
+    hubs = wishes.web_seeds or (() if against else _hubs(archive, revision, wishes.public_hubs))
+    more = _More(wishes.trackers, tuple(f"{hub}/{revision.repo.hub_path}/resolve/" for hub in hubs))
     name = torrent_name(revision)
-    file = wishes.out / f"{name}.torrent"
     with disk.reporting(wishes.out):
         wishes.out.mkdir(parents=True, exist_ok=True)
-    _write(file, whole.file(trackers=wishes.trackers, web_seeds=seeds))
-    link = Link(
-        whole.infohash_v2,
-        whole.infohash_v1,
-        name=name,
-        size=whole.size,
-        trackers=wishes.trackers,
-        web_seeds=seeds,
-    )
-    found = tuple(
-        _file(archive, entry, wishes, wishes.out / name, control) for entry in revision.files
-    )
-    return Shared(revision, link, file, found, against)
+    found = tuple(_file(archive, e, wishes, wishes.out / name, control) for e in revision.files)
+    link, torrent = more.write(made.whole, made.whole.infohash_v2, wishes.out / f"{name}.torrent")
+    old = more.write(made.old, None, wishes.out / f"{name}.v1.torrent") if made.old else None
+    return Shared(revision, link, torrent, found, old, against)
+
+
+@dataclass(frozen=True, slots=True)
+class _More:
+    """What goes into a link and its file beside the infohash."""
+
+    trackers: tuple[str, ...]
+    web_seeds: tuple[str, ...]
+
+    def write(
+        self, made: WholeTorrent | OldTorrent, infohash_v2: bytes | None, path: Path
+    ) -> tuple[Link, Path]:
+        _write(path, made.file(trackers=self.trackers, web_seeds=self.web_seeds))
+        name = path.name.removesuffix(".torrent").removesuffix(".v1")
+        link = Link(
+            infohash_v2,
+            made.infohash_v1,
+            name=name,
+            size=made.size,
+            trackers=self.trackers,
+            web_seeds=self.web_seeds,
+        )
+        return link, path
 
 
 def _against(policy: SharePolicy, revision: Revision, about: About) -> str:

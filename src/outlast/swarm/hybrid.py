@@ -156,6 +156,70 @@ class WholeTorrent:
         return assemble(self.info, self.layers, trackers=trackers, web_seeds=web_seeds)
 
 
+class StreamHasher:
+    """SHA-1 of pieces that run over the ends of files, as torrents had them before pads."""
+
+    def __init__(self, piece_length: int) -> None:
+        self._length = piece_length
+        self._left = piece_length
+        self._sha1 = hashlib.sha1(usedforsecurity=False)
+        self._done: list[bytes] = []
+
+    def update(self, data: memoryview) -> None:
+        """Takes what follows, of any length."""
+        rest = data
+        while rest:
+            part, rest = rest[: self._left], rest[self._left :]
+            self._sha1.update(part)
+            self._left -= len(part)
+            if not self._left:
+                self._end_piece()
+
+    def _end_piece(self) -> None:
+        self._done.append(self._sha1.digest())
+        self._sha1 = hashlib.sha1(usedforsecurity=False)
+        self._left = self._length
+
+    def finish(self) -> bytes:
+        """The hashes of all pieces, 20 bytes each."""
+        if self._left < self._length:
+            self._end_piece()
+        return b"".join(self._done)
+
+
+@dataclass(frozen=True, slots=True)
+class OldTorrent:
+    """The same files for clients that stumble over version 2, or over pads: version 1 alone, the
+    files one right after another. It has a swarm of its own.
+    """
+
+    name: str
+    size: int
+    info: bytes
+
+    @property
+    def infohash_v1(self) -> bytes:
+        """20 bytes."""
+        return hashlib.sha1(self.info, usedforsecurity=False).digest()
+
+    def file(self, *, trackers: Sequence[str] = (), web_seeds: Sequence[str] = ()) -> bytes:
+        """As :meth:`WholeTorrent.file`."""
+        return assemble(self.info, None, trackers=trackers, web_seeds=web_seeds)
+
+
+def old_torrent(plan: Plan, pieces: bytes) -> OldTorrent:
+    """The torrent of the files of `plan`, from what :class:`StreamHasher` made of them in their
+    order.
+    """
+    info: Mapping[bytes, Encodable] = {
+        b"files": [{b"length": size, b"path": _parts(path)} for path, size in plan.files],
+        b"name": plan.name.encode(),
+        b"piece length": plan.piece_length,
+        b"pieces": pieces,
+    }
+    return OldTorrent(plan.name, plan.size, bencode.encode(info))
+
+
 def put_together(plan: Plan, hashed: Mapping[str, Hashed]) -> WholeTorrent:
     """The torrent of the files of `plan`, each of which was hashed."""
     tree: _Folder = {}

@@ -61,13 +61,17 @@ def torrent(tree: Tree, *, trackers: Sequence[str] = (), web_seeds: Sequence[str
 
 def assemble(
     info: bytes,
-    layers: Mapping[bytes, bytes],
+    layers: Mapping[bytes, bytes] | None,
     *,
     trackers: Sequence[str] = (),
     web_seeds: Sequence[str] = (),
 ) -> bytes:
-    """A .torrent file around an encoded info dictionary and the piece `layers`, by root."""
-    parts: list[tuple[bytes, bytes]] = [(b"info", info), (b"piece layers", bencode.encode(layers))]
+    """A .torrent file around an encoded info dictionary and, in version 2, the piece `layers` by
+    root.
+    """
+    parts: list[tuple[bytes, bytes]] = [(b"info", info)]
+    if layers is not None:
+        parts += [(b"piece layers", bencode.encode(layers))]
     if trackers:
         tiers = [[url.encode()] for url in trackers]
         parts += [(b"announce", bencode.encode(trackers[0].encode()))]
