@@ -6,18 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import platformdirs
 
 from outlast import __version__
+from outlast.cli.swarmconfig import share_policy, swarm_settings
+from outlast.cli.values import amount, check_url, parse_rate, parse_size, strings
 from outlast.model.errors import BadConfigError
 from outlast.ops.forms import FormWish
+from outlast.ops.sharing import SharePolicy
 from outlast.sources.settings import HttpSettings, origin
+from outlast.swarm.settings import SwarmSettings
+
+__all__ = [
+    "PUBLIC_HUB",
+    "Config",
+    "check_url",
+    "environment",
+    "load_config",
+    "parse_rate",
+    "parse_size",
+]
 
 PUBLIC_HUB = "https://huggingface.co"
 _FILE_LIMIT = 1024 * 1024
 _KEYS = {"home", "from", "connections", "limit-rate", "tokens", "form", "working-copies"}
+_KEYS |= {"swarm", "share"}
 _TOKEN_LIMIT = 1000
 
 
@@ -38,6 +52,8 @@ class Config:
     simd: str | None
     working_copies: int | None
     """Bytes of disk for working copies of capsules; None: as the disk suggests."""
+    swarm: SwarmSettings
+    share: SharePolicy
 
     def http(self) -> HttpSettings:
         """How to reach the outside, with the proxies of the environment (and of the system)."""
@@ -69,17 +85,19 @@ def load_config(environ: Mapping[str, str], home: str | None = None) -> Config:
     )
     return Config(
         home=_home(environ, settings, home),
-        sources=tuple(map(check_url, _strings(settings, "from"))) or (hub,),
+        sources=tuple(map(check_url, strings(settings, "from"))) or (hub,),
         hub_cache=_path(environ.get("HF_HUB_CACHE") or hf_home / "hub"),
         ca_bundle=environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or None,
         connections=_positive(settings, "connections", 8),
-        rate=parse_rate(str(settings.get("limit-rate", "0"))),
+        rate=parse_rate(amount(settings, "limit-rate", 0)),
         form=_form(environ, settings),
         hub_token=_hub_token(environ, hf_home),
         hub=hub,
         tokens=_tokens(settings),
         working_copies=_size(settings, "working-copies"),
         simd=environ.get("OUTLAST_SIMD") or None,
+        swarm=swarm_settings(environ, settings),
+        share=share_policy(settings),
     )
 
 
@@ -100,26 +118,6 @@ def _home(environ: Mapping[str, str], settings: Mapping[str, Any], flag: str | N
         raise BadConfigError("the setting 'home' is not a text")
     named = flag or environ.get("OUTLAST_HOME") or home
     return _path(str(named)) if named else platformdirs.user_data_path("outlast")
-
-
-def check_url(url: str) -> str:
-    """`url` without a slash at its end, if it can be a source."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise BadConfigError(f"not a URL: {url!r}: {error}") from None
-    del port
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise BadConfigError(f"not an http or https URL: {url!r}", hint="write https://host")
-    if parts.username is not None or parts.password is not None:
-        raise BadConfigError(
-            f"a password in the URL of {parts.hostname} would be seen in logs",
-            hint="put tokens into HF_TOKEN or the configuration's [tokens]",
-        )
-    if not url.isascii() or not url.isprintable() or parts.query or parts.fragment or " " in url:
-        raise BadConfigError(f"not the URL of a hub: {url!r}")
-    return url.rstrip("/")
 
 
 def _check_token(token: str, where: str) -> str:
@@ -149,14 +147,6 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
     return settings
 
 
-def _strings(settings: Mapping[str, Any], key: str) -> list[str]:
-    value = settings.get(key, [])
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
-        raise BadConfigError(f"the setting {key!r} is not a list of texts")
-    return values
-
-
 def _positive(settings: Mapping[str, Any], key: str, default: int) -> int:
     value = settings.get(key, default)
     if not isinstance(value, int) or not 1 <= value <= 256:
@@ -174,7 +164,7 @@ def _form(environ: Mapping[str, str], settings: Mapping[str, Any]) -> FormWish:
 
 
 def _size(settings: Mapping[str, Any], key: str) -> int | None:
-    return parse_size(str(settings[key])) if key in settings else None
+    return parse_size(amount(settings, key, 0)) if key in settings else None
 
 
 def _tokens(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -198,37 +188,6 @@ def _hub_token(environ: Mapping[str, str], hf_home: Path) -> str | None:
     except OSError:
         return None
     return _check_token(found, str(path)) or None
-
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-_UNITS |= {"t": 10**12, "ti": 2**40}
-
-
-def parse_rate(text: str) -> int:
-    """``10M``, ``500k``, ``1.5MiB``: bytes (per second). 0 means no limit."""
-    value = _bytes(text.strip().lower().removesuffix("/s"), 1e12)
-    if value is None:
-        raise BadConfigError(f"not a rate: {text!r}", hint="write it like 500k, 10M or 1.5MiB")
-    return value
-
-
-def parse_size(text: str) -> int:
-    """``50GB``, ``1.5TiB``: bytes."""
-    value = _bytes(text.strip().lower(), 1e18)
-    if value is None:
-        raise BadConfigError(f"not a size: {text!r}", hint="write it like 500MB, 50GB or 1.5TiB")
-    return value
-
-
-def _bytes(text: str, limit: float) -> int | None:
-    text = text.removesuffix("b")
-    number = text.rstrip("kmgti")
-    unit = _UNITS.get(text[len(number) :])
-    try:
-        value = float(number) * (unit or 0)
-    except ValueError:
-        return None
-    return int(value) if unit is not None and 0 <= value < limit else None
 
 
 def environment() -> Mapping[str, str]:

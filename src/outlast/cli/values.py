@@ -1,0 +1,131 @@
+"""How a person writes rates, sizes, URLs and addresses; each is checked where it is read."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from outlast.model.errors import BadConfigError
+from outlast.swarm.settings import HostPort
+
+_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?\.?\Z")
+_NUMERIC: Final = re.compile(r"[0-9.]+\Z")
+_PORT: Final = re.compile(r"[0-9]{1,5}\Z")
+_TRACKERS: Final = frozenset({"http", "https", "udp"})
+_URL_LIMIT: Final = 2048
+_BEYOND: Final = 10**18
+"""Bytes that no size or rate has."""
+
+
+def check_url(url: str) -> str:
+    """`url` without a slash at its end, if it can be a source."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise BadConfigError(f"not a URL: {url!r}: {error}") from None
+    del port
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise BadConfigError(f"not an http or https URL: {url!r}", hint="write https://host")
+    if parts.username is not None or parts.password is not None:
+        raise BadConfigError(
+            f"a password in the URL of {parts.hostname} would be seen in logs",
+            hint="put tokens into HF_TOKEN or the configuration's [tokens]",
+        )
+    if not url.isascii() or not url.isprintable() or parts.query or parts.fragment or " " in url:
+        raise BadConfigError(f"not the URL of a hub: {url!r}")
+    return url.rstrip("/")
+
+
+def check_tracker(url: str) -> str:
+    """`url`, if it can be a tracker's. What follows a "?" may be secret: errors do not show it."""
+    shown = url.partition("?")[0][:200]
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise BadConfigError(f"not a URL: {shown!r}") from None
+    plain = url.isascii() and url.isprintable() and " " not in url and len(url) <= _URL_LIMIT
+    named = bool(parts.hostname) and parts.username is None and not parts.fragment
+    if parts.scheme not in _TRACKERS or not plain or not named or port == 0:
+        hint = "write https://host/announce or udp://host:port"
+        raise BadConfigError(f"not the URL of a tracker: {shown!r}", hint=hint)
+    return url
+
+
+def parse_address(text: str) -> HostPort:
+    """A name or address and a port: ``host:port``, ``192.0.2.7:port``, ``[2001:db8::7]:port``."""
+    host, _, port = text.strip().rpartition(":")
+    number = int(port) if _PORT.match(port) else 0
+    found = _ip(host[1:-1], 6) if host[:1] == "[" and host[-1:] == "]" else _host(host)
+    if found is None or not 0 < number < 65536:
+        hint = "write host:port, 192.0.2.7:8091 or [2001:db8::7]:8091"
+        raise BadConfigError(f"not an address with a port: {text[:200]!r}", hint=hint)
+    return found, number
+
+
+def _host(text: str) -> str | None:
+    if _NUMERIC.match(text):
+        return _ip(text, 4)
+    return text if _HOST.match(text) and ".." not in text else None
+
+
+def _ip(text: str, version: int) -> str | None:
+    """An IP address of that version that a node can have."""
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    right = found.version == version and text.isprintable() and len(text) < 100
+    return str(found) if right and not found.is_multicast and not found.is_unspecified else None
+
+
+def strings(settings: Mapping[str, Any], key: str) -> list[str]:
+    """A list of texts, or one text that stands for a list of one; none where there is no `key`."""
+    value = settings.get(key, [])
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
+        raise BadConfigError(f"the setting {key!r} is not a list of texts")
+    return values
+
+
+def amount(settings: Mapping[str, Any], key: str, default: str | int) -> str:
+    """A rate or size as it stands in the file: a text, or a number of bytes."""
+    value = settings.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise BadConfigError(f"the setting {key!r} is neither a text nor a number")
+    if isinstance(value, int):
+        value = max(-1, min(value, _BEYOND))  # what is far beyond is not even a text
+    return str(value)
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_UNITS |= {"t": 10**12, "ti": 2**40}
+
+
+def parse_rate(text: str) -> int:
+    """``10M``, ``500k``, ``1.5MiB``: bytes (per second). 0 means no limit."""
+    value = _bytes(text.strip().lower().removesuffix("/s"), 1e12)
+    if value is None:
+        raise BadConfigError(f"not a rate: {text!r}", hint="write it like 500k, 10M or 1.5MiB")
+    return value
+
+
+def parse_size(text: str) -> int:
+    """``50GB``, ``1.5TiB``: bytes."""
+    value = _bytes(text.strip().lower(), 1e18)
+    if value is None:
+        raise BadConfigError(f"not a size: {text!r}", hint="write it like 500MB, 50GB or 1.5TiB")
+    return value
+
+
+def _bytes(text: str, limit: float) -> int | None:
+    text = text.removesuffix("b")
+    number = text.rstrip("kmgti")
+    unit = _UNITS.get(text[len(number) :])
+    try:
+        value = float(number) * (unit or 0)
+    except ValueError:
+        return None
+    return int(value) if unit is not None and 0 <= value < limit else None
