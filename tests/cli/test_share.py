@@ -224,6 +224,15 @@ def test_what_the_settings_leave_out_is_refused(
     assert run(plain, tmp_path, policy, restricted=True).against
 
 
+def test_the_configuration_is_followed(plain: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[share]\nexclude = ["me/*"]\n')
+    env = {"OUTLAST_CONFIG": str(config)}
+    call = inside("share", "me/model", "--out", tmp_path / "out", home=plain, env=env)
+    assert "[share]" in call.failed("policy")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_public_hub_is_a_web_seed_of_what_came_from_it(tmp_path: Path) -> None:
     home = fill(tmp_path, "plain")
     assert run(home, tmp_path / "out").link.web_seeds == ()

@@ -11,7 +11,6 @@ from outlast.cli.render import human_size, plural, print_json, print_table
 from outlast.model.errors import MalformedError, UsageError
 from outlast.model.names import Target
 from outlast.ops import share as ops
-from outlast.ops.sharing import SharePolicy
 from outlast.swarm.links import TRACKERS, urls
 
 
@@ -83,7 +82,7 @@ def share(
         restricted=restricted,
     )
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
-        shared = ops.share(archive, target, wishes, SharePolicy(), run.control)
+        shared = ops.share(archive, target, wishes, run.config.share, run.control)
     _report(run, shared)
 
 
