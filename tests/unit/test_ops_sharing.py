@@ -340,6 +340,17 @@ class TestChanges:
         clock.now += LOOK_AGAIN
         assert found.blobs().keys() == of(FILES["model.bin"])
 
+    def test_of_form(self, archive: Archive, writer: Writer, clock: Clock) -> None:
+        archived(archive, writer, REPO, {"w": BASE})
+        found = sharing(archive, clock=clock)
+        seen = {found.version}
+        for change in (weights.pack, weights.unpack):
+            change(archive, writer, Digest.of(BASE))
+            clock.now += LOOK_AGAIN
+            assert found.version not in seen
+            assert found.blobs() == {Digest.of(BASE): False}
+            seen.add(found.version)
+
     def test_the_version_tells(self, archive: Archive, writer: Writer) -> None:
         found = sharing(archive)
         seen = {found.version}
@@ -523,3 +534,21 @@ def test_what_another_writer_archives_is_offered(archive: Archive) -> None:
     assert found.offers(trusted=False) == []
     revision = archive_revision(archive, FILES)  # by its commit: no ref
     assert [o.manifest for o in found.offers(trusted=False)] == [revision.digest]
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"not a database " * 1000, bytes(40960)])
+def test_a_lost_or_damaged_index_changes_no_answer(
+    archive: Archive, writer: Writer, damage: bytes | None
+) -> None:
+    archived(archive, writer, REPO, FILES)
+    archived(archive, writer, SECRET, {"a": b"secret"}, about=About(private=True))
+    found = sharing(archive)
+    before = found.offers(trusted=True), found.blobs()
+    writer.close()
+    archive.close()
+    archive.layout.index.unlink()
+    if damage is not None:
+        archive.layout.index.write_bytes(damage)
+    with Archive(archive.layout.home) as again:
+        found = sharing(again)
+        assert (found.offers(trusted=True), found.blobs()) == before

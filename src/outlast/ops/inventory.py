@@ -247,19 +247,13 @@ class Inventory:
         """What the refs of a model say."""
         return self._facts.get(repo, (0, _NO_FACTS))[1]
 
-    def blobs(self) -> set[str]:
-        """All that a file holds."""
-        plain = (names for _, names in self._plain.values())
-        return set().union(*plain, *(bases for _, bases in self._capsules.values()))
+    def plain(self) -> set[str]:
+        """The blobs that have a plain file."""
+        return set[str]().union(*(names for _, names in self._plain.values()))
 
-    def bases(self) -> Bases:
-        """What leans on others, and on what."""
-        return {
-            blob: leaned
-            for _, bases in self._capsules.values()
-            for blob, leaned in bases.items()
-            if leaned
-        }
+    def capsules(self) -> Bases:
+        """The blobs that have a capsule, and what that leans on."""
+        return {blob: bases for _, each in self._capsules.values() for blob, bases in each.items()}
 
 
 def _sealed(digest: Digest, summary: Summary, blobs: Iterable[Digest]) -> HeldRevision:

@@ -17,7 +17,7 @@ from outlast.model.digest import Digest, GitOid
 from outlast.model.errors import OutlastError
 from outlast.model.manifest import Revision
 from outlast.model.names import RepoId
-from outlast.ops.inventory import HeldRevision, Inventory, Key
+from outlast.ops.inventory import Bases, HeldRevision, Inventory, Key
 from outlast.store.archive import Archive
 from outlast.store.forms import MAX_LINKS
 
@@ -83,7 +83,8 @@ class _Shared:
 class _Answers:
     """What follows from the inventory and the policy; never changed. Each maps to whether it is
     restricted: `manifests`, `drafts`, the blobs that may be shared (`allowed`, by their sha256 in
-    hex) and those of them that are `here`.
+    hex) and those of them that are `here`. `forms` say how these are held: whether there is a plain
+    file, and what a capsule leans on.
     """
 
     shared: tuple[_Shared, ...] = ()
@@ -91,6 +92,7 @@ class _Answers:
     drafts: Mapping[Key, bool] = field(default_factory=dict)
     allowed: Mapping[str, bool] = field(default_factory=dict)
     here: Mapping[str, bool] = field(default_factory=dict)
+    forms: Mapping[str, tuple[bool, tuple[str, ...] | None]] = field(default_factory=dict)
 
 
 class Sharing:
@@ -117,7 +119,7 @@ class Sharing:
 
     @property
     def version(self) -> int:
-        """Another number whenever the answers may be others."""
+        """Another number whenever the answers may be others, or a blob has another form."""
         return self._current()[1]
 
     def offers(self, query: str = "", *, trusted: bool) -> list[Offer]:
@@ -197,12 +199,14 @@ class Sharing:
         for shared in best.values():  # what other revisions have of it already they decide
             coming = [blob for blob in shared.held.awaited if blob not in owned]
             _allow(allowed, coming, restricted=shared.restricted)
-        self._add_bases(allowed, owned)
+        plain, capsules = self._inventory.plain(), self._inventory.capsules()
+        self._add_bases(allowed, owned, capsules)
         drafts = {key: s.restricted for key, s in best.items() if s.held.manifest is None}
-        here = {blob: allowed[blob] for blob in allowed.keys() & self._inventory.blobs()}
+        here = {blob: allowed[blob] for blob in allowed.keys() & (plain | capsules.keys())}
         return _Answers(
             tuple(shared for _, shared in sorted(best.items()) if shared.held.files),
             *(manifests, drafts, allowed, here),
+            {blob: (blob in plain, capsules.get(blob)) for blob in here},
         )
 
     def _shared(self, held: HeldRevision) -> _Shared | None:
@@ -212,14 +216,13 @@ class Sharing:
         restricted = not facts.is_open and not self._policy.restricted
         return _Shared(held, facts.refs.get(held.commit, ()), restricted)
 
-    def _add_bases(self, allowed: dict[str, bool], owned: set[str]) -> None:
+    def _add_bases(self, allowed: dict[str, bool], owned: set[str], capsules: Bases) -> None:
         """What shared thin capsules lean on. Where revisions have such a base they decide. One
         that no revision has any more may have been private: it is for those who are trusted.
         """
-        bases = self._inventory.bases()
-        leaning = allowed.keys() & bases.keys()
+        leaning = allowed.keys() & capsules.keys()
         for _ in range(MAX_LINKS):
-            found = {base for blob in leaning for base in bases.get(blob, ())}
+            found = {base for blob in leaning for base in capsules.get(blob, ())}
             leaning = found - owned - allowed.keys()
             allowed.update(dict.fromkeys(leaning, not self._policy.restricted))
 
