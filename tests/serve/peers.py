@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from outlast.codec.hashing import names_of
+from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
 from outlast.daemon.nodeapi import Holdings, NodeInfo
 from outlast.daemon.peering import PeerServer
@@ -16,7 +17,9 @@ from outlast.model.digest import Digest, GitOid
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId
 from outlast.ops import payloads
+from outlast.ops.node import Arriving
 from outlast.ops.sharing import Offer
+from outlast.sources.base import RangeReader
 from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource, peer_client
 from outlast.sources.settings import HttpSettings
@@ -116,7 +119,7 @@ class Peer:
     trusts: bool = False
     private: bool = False
     rates: Rates = field(default_factory=Rates)
-    arriving: dict[Digest, int] = field(default_factory=dict)
+    arriving: dict[Digest, Arriving] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     server: PeerServer = field(init=False)
 
@@ -125,6 +128,10 @@ class Peer:
         self.asked.append(address)
         return self.trusts
 
+    def _arriving_tree(self, root: Digest) -> tuple[Digest, Tree] | None:
+        trees = {a.tree.root: (blob, a.tree) for blob, a in self.arriving.items()}
+        return trees.get(root)
+
     @contextmanager
     def serving(self, host: str = "127.0.0.1", port: int = 0, **more: float) -> Iterator["Peer"]:
         info = NodeInfo(NODE, "0.0", 6881, self.private)
@@ -132,6 +139,7 @@ class Peer:
             self.archive,
             self.shares,  # type: ignore[arg-type]
             self.arriving.get,
+            self._arriving_tree,
             self._trusted,
             lambda: self.rates,
         )
@@ -164,5 +172,15 @@ def fill(home: Path, packed: Sequence[bytes] = (WEIGHTS,)) -> Peer:
     shares.share(archive_files(archive, SECRET, SECRETS), "main", restricted=True)
     for data in packed:
         pack(home, sha(data).hex)
-        payloads.tree(archive, sha(data), Form.CAPSULE, Cancel())
+        for form in (Form.CAPSULE, Form.PLAIN):
+            payloads.tree(archive, sha(data), form, Cancel())
     return Peer(archive, shares)
+
+
+def read(reader: RangeReader) -> bytes:
+    """All that a reader has."""
+    buffer, data = memoryview(bytearray(1 << 16)), bytearray()
+    while count := reader.readinto(buffer):
+        data += buffer[:count]
+    reader.close()
+    return bytes(data)

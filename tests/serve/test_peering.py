@@ -3,17 +3,19 @@
 import json
 import socket
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
-from outlast.codec.merkle import Tree
-from outlast.codec.payload import Form
+from outlast.codec.merkle import PIECE, Tree, piece_hash, root_of_layer
+from outlast.codec.payload import Form, Payload
 from outlast.daemon import peering
 from outlast.model.cancel import Cancel
 from outlast.model.digest import Digest
 from outlast.model.errors import BadConfigError
 from outlast.ops import payloads
+from outlast.ops.node import Arriving
 from outlast.swarm.schedule import Rates
 from tests.serve.forms import BLOCK, flip
 from tests.serve.node import until
@@ -34,6 +36,7 @@ from tests.serve.peers import (
 from tests.serve.wire import Wire, once
 
 SECRET = SECRETS["weights.bin"]
+PIECES = range(0, 3 * PIECE, PIECE)
 
 
 def document(peer: Peer, path: str) -> Any:
@@ -128,16 +131,24 @@ class TestDocuments:
         }
 
     def test_payloads_that_arrive(self, peer: Peer) -> None:
-        coming = sha(b"coming")
-        path = peer.archive.layout.partial / f"{coming}.data"
-        path.write_bytes(bytes(5000))
-        peer.shares.known.add(coming)
-        peer.arriving[coming] = 3000
-        assert ask_payloads(peer, coming) == {
-            coming.hex: {"size": 5000, "root": None, "have": 3000, "forms": []}
+        data = Random(3).randbytes(3 << 20)
+        layer = b"".join(piece_hash(memoryview(data)[at : at + PIECE]) for at in PIECES)
+        tree = Tree(len(data), root_of_layer(layer), layer)
+        payload = Payload(sha(data), Form.PLAIN, len(data), tree.root)
+        peer.arriving[sha(data)] = Arriving(payload, len(data), tree, lambda: 2)
+        assert ask_payloads(peer, sha(data)) == {}
+        assert get(peer, f"/layers/{tree.root}").status == 404
+        peer.shares.known.add(sha(data))
+        assert ask_payloads(peer, sha(data)) == {
+            sha(data).hex: {
+                "size": len(data),
+                "root": tree.root.hex,
+                "have": 2 << 20,
+                "forms": [_form("plain", tree)],
+            }
         }
-        path.unlink()
-        assert ask_payloads(peer, coming) == {}
+        assert get(peer, f"/layers/{tree.root}").body == layer
+        assert get(peer, f"/blobs/{sha(data)}").status == 404
 
     def test_a_layer(self, peer: Peer) -> None:
         for data, form in ((PLAIN, Form.PLAIN), (WEIGHTS, Form.CAPSULE), (WEIGHTS, Form.PLAIN)):

@@ -25,13 +25,14 @@ Open = Callable[[Callable[[], asyncio.BaseProtocol]], Awaitable[asyncio.Server]]
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What clients may ask of a server: bytes of a request's body, connections at once, and the
-    seconds that they may take no byte.
+    """What clients may ask of a server: bytes of a request's body, connections at once, the
+    seconds that they may take no byte, and those that they get when it stops.
     """
 
     body: int
     connections: int
     stall: float
+    grace: float | None = None
 
 
 @contextlib.asynccontextmanager
@@ -60,7 +61,7 @@ async def listening(
         web.Application(client_max_size=bounds.body, middlewares=[handle]),
         access_log=None,
         keepalive_timeout=_KEEP_ALIVE,
-        shutdown_timeout=_SHUTDOWN,
+        shutdown_timeout=_SHUTDOWN if bounds.grace is None else bounds.grace,
         handle_signals=False,
         logger=quiet_logger(level),
     )

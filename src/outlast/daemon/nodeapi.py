@@ -53,8 +53,9 @@ class NodeInfo:
 @dataclass(frozen=True, slots=True)
 class Holdings:
     """What a node has to give. `arriving` says what of a blob is under way (None: nothing is),
-    `arriving_tree` finds its tree and the blob by the root; `trusted` whether an address (without a scope) is a static
-    peer's, `rates` how fast bytes may go out. They are asked often and must not block.
+    `arriving_tree` finds the blob and the tree of such a payload by its root; `trusted` says
+    whether an address (without a scope) is a static peer's, `rates` how fast bytes may go out.
+    They are asked often and must not block.
     """
 
     archive: Archive

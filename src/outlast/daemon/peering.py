@@ -25,6 +25,7 @@ DEFAULT_PORT: Final = 8091
 _THREADS = 8
 _CONNECTIONS = 512
 _STALL = 60.0
+_GRACE = 0.1
 _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 _Running = tuple[asyncio.AbstractEventLoop, asyncio.Event]
@@ -47,7 +48,7 @@ class PeerServer(Closing):
         self._private = info.private
         self._trusted = holdings.trusted
         self._metrics = metrics or Metrics()
-        self._bounds = Bounds(BODY, connections, stall)
+        self._bounds = Bounds(BODY, connections, stall, _GRACE)
         self._outlet = Outlet(holdings.archive, self._metrics, _THREADS)
         self._api = NodeApi(
             info, holdings, tracker, self._outlet, self._metrics, limits=Limits(stall)

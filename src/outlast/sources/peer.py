@@ -90,7 +90,7 @@ class PeerSource:
             if left <= 0:
                 raise UnreachableError(f"{self.name} answers too slowly")
             path = f"models?{urlencode({'q': query, 'cursor': cursor})}"
-            rows, following = read_models(self._json(path, _PAGE_LIMIT, left))
+            rows, following = read_models(self._json(path, _PAGE_LIMIT, timeout, within=left))
             yield from rows
             if following is None:
                 return
@@ -171,7 +171,7 @@ class PeerSource:
             asked = wanted[at : at + MOST_BLOBS]
             names = ",".join(f'"{blob}"' for blob in asked)
             body = f'{{"blobs":[{names}]}}'.encode()
-            document = self._json("payloads", _PAGE_LIMIT, timeout, body)
+            document = self._json("payloads", _PAGE_LIMIT, timeout, body=body)
             found |= read_payloads(document, asked)
         return found
 
@@ -213,9 +213,17 @@ class PeerSource:
             response.close()
             raise
 
-    def _json(self, path: str, limit: int, timeout: float | None, body: bytes | None = None) -> Any:
-        within = timeout or _SOON
-        return load_json(self._body(path, limit, timeout, within=within, body=body), limit)
+    def _json(
+        self,
+        path: str,
+        limit: int,
+        timeout: float | None,
+        *,
+        within: float | None = None,
+        body: bytes | None = None,
+    ) -> Any:
+        soon = within or timeout or _SOON
+        return load_json(self._body(path, limit, timeout, within=soon, body=body), limit)
 
     def _body(
         self,

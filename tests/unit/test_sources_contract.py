@@ -1,0 +1,151 @@
+"""What holds of every source, hub or peer."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from outlast.model.digest import GitOid
+from outlast.model.errors import (
+    IntegrityError,
+    NotFoundError,
+    RevisionNotFoundError,
+    UnreachableError,
+)
+from outlast.model.manifest import FileEntry
+from outlast.model.names import RepoId
+from outlast.sources.base import Source
+from outlast.sources.hub import HubSource
+from tests.hubsim import HubRepo, HubSim
+from tests.serve.peers import COMMIT, FILES, OPEN, SMALL, client, fill
+
+
+@dataclass(frozen=True)
+class Given:
+    """A source of `FILES` as `commit` of org/open."""
+
+    source: Source
+    commit: GitOid
+
+    def entry(self, path: str) -> FileEntry:
+        listing = self.source.describe(OPEN, self.commit.hex)
+        return next(entry for entry in listing.entries if entry.path == path)
+
+    def read(self, entry: FileEntry, start: int, stop: int) -> bytes:
+        reader = self.source.open(OPEN, self.commit, entry, start, stop)
+        try:
+            data = bytearray()
+            buffer = memoryview(bytearray(100_000))
+            while count := reader.readinto(buffer):
+                data += buffer[:count]
+            skip = start - reader.start
+            return bytes(data[skip : skip + stop - start])
+        finally:
+            reader.close()
+
+
+@contextmanager
+def _hub(root: Path) -> Iterator[Given]:
+    made = HubRepo(root, "org/open").commit(FILES, tags=["v1.0"])
+    with HubSim(root, mode="thread") as hub:
+        yield Given(HubSource(client(), hub.url), GitOid(made.sha))
+
+
+@contextmanager
+def _peer(root: Path) -> Iterator[Given]:
+    peer = fill(root)
+    with peer.archive, peer.serving():
+        yield Given(peer.source(), COMMIT)
+
+
+Make = Callable[[Path], AbstractContextManager[Given]]
+SOURCES: dict[str, Make] = {"hub": _hub, "peer": _peer}
+
+
+@pytest.fixture(scope="module", params=list(SOURCES.values()), ids=list(SOURCES))
+def given(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Given]:
+    with request.param(tmp_path_factory.mktemp("source") / "root") as given:
+        yield given
+
+
+@pytest.mark.parametrize("ref", ["main", "v1.0", "COMMIT", "refs/heads/main"])
+def test_a_listing(given: Given, ref: str) -> None:
+    listing = given.source.describe(OPEN, given.commit.hex if ref == "COMMIT" else ref)
+    assert (listing.repo, listing.commit) == (OPEN, given.commit)
+    assert {entry.path: entry.size for entry in listing.entries} == {
+        path: len(data) for path, data in FILES.items()
+    }
+    assert listing.facts.private is False
+    for entry in listing.entries:
+        assert given.read(entry, 0, entry.size) == FILES[entry.path]
+
+
+@pytest.mark.parametrize("ref", ["none", "d" * 40, "v1.0.0"])
+def test_no_such_revision(given: Given, ref: str) -> None:
+    with pytest.raises(RevisionNotFoundError):
+        given.source.describe(OPEN, ref)
+
+
+def test_no_such_model(given: Given) -> None:
+    for name in ("org/none", "org/ope", "org/open2", "datasets/org/open"):
+        repo = RepoId.parse(name)
+        with pytest.raises(NotFoundError):
+            given.source.describe(repo, "main")
+        with pytest.raises(NotFoundError):
+            given.source.refs(repo)
+
+
+def test_refs(given: Given) -> None:
+    found = {ref.name: ref.commit for ref in given.source.refs(OPEN)}
+    assert found == {"main": given.commit, "v1.0": given.commit}
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_ranges(given: Given, path: str) -> None:
+    entry, data = given.entry(path), FILES[path]
+    size = len(data)
+    for start, stop in ((0, size), (0, size // 2), (size // 3, size), (size // 2, size // 2 + 1)):
+        if start < stop <= size:
+            assert given.read(entry, start, stop) == data[start:stop]
+
+
+def test_a_file_that_goes_by_its_git_blob_id(given: Given) -> None:
+    entry = FileEntry("config.json", len(SMALL), git_sha1=GitOid.of_blob(SMALL))
+    assert given.read(entry, 0, len(SMALL)) == SMALL
+
+
+def test_another_file_under_its_name(given: Given) -> None:
+    for other in (
+        FileEntry("config.json", len(SMALL), git_sha1=GitOid.of_blob(b"other")),
+        replace(given.entry("plain.bin"), size=5),
+        FileEntry("nowhere.bin", 5, git_sha1=GitOid.of_blob(b"other")),
+    ):
+        with pytest.raises((IntegrityError, NotFoundError)):
+            given.read(other, 0, other.size)
+
+
+def test_threads_may_share_it(given: Given) -> None:
+    entry = given.entry("model.safetensors")
+    step = entry.size // 16
+    with ThreadPoolExecutor(8) as pool:
+        parts = pool.map(lambda n: given.read(entry, n * step, (n + 1) * step), range(16))
+    assert b"".join(parts) == FILES["model.safetensors"][: 16 * step]
+
+
+@pytest.mark.parametrize("make", list(SOURCES.values()), ids=list(SOURCES))
+def test_one_that_is_gone(tmp_path: Path, make: Make) -> None:
+    with make(tmp_path / "root") as given:
+        entry = given.entry("plain.bin")
+    asks: list[Callable[[], object]] = [
+        lambda: given.source.describe(OPEN, "main"),
+        lambda: given.source.refs(OPEN),
+        lambda: given.read(entry, 0, 5),
+    ]
+    for ask in asks:
+        with pytest.raises(UnreachableError, match=r"127\.0\.0\.1"):
+            ask()
