@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from outlast.cli.config import check_url, parse_rate
+from outlast.cli.config import parse_rate
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.forms import form_options, form_wishes, kept_in
+from outlast.cli.neighbours import hand_on, neighbourhood, parse_origins
 from outlast.cli.render import human_size, plural, print_json
 from outlast.model.names import Target
 from outlast.ops import pull as ops
@@ -38,26 +39,36 @@ Examples:
   outlast pull Qwen/Qwen3-0.6B@v1.0 --dry-run
   outlast pull unsloth/gemma-3-GGUF --include '*Q4_K_M*'
   outlast pull datasets/squad --from https://mirror.example --from https://huggingface.co
+  outlast pull Qwen/Qwen3-0.6B --from lan
 """
 )
 @click.argument("target", type=TARGET)
 @click.option(
     "--from",
-    "urls",
+    "words",
     multiple=True,
-    metavar="URL",
-    help="A hub or mirror; several share the work  [default: HF_ENDPOINT or the public hub]",
+    metavar="SOURCE",
+    help="Only these: URL of a hub or mirror, lan, swarm, peer:HOST:PORT (repeatable)",
 )
 @selection_options
 @form_options
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched, and from where")
 @click.option("--limit-rate", metavar="RATE", help="Bytes per second at most, e.g. 10M")
 @click.option("--connections", type=click.IntRange(1, 256), help="Connections in all  [default: 8]")
+@click.option("--no-swarm", is_flag=True, help="Ask hubs and mirrors only, and nobody on the LAN")
+@click.option(
+    "--linger",
+    type=click.FloatRange(0),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="Hand on what neighbours still want, at most so long",
+)
 @common
 def pull(
     target: Target,
     *,
-    urls: tuple[str, ...],
+    words: tuple[str, ...],
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     form: str | None,
@@ -66,27 +77,34 @@ def pull(
     dry_run: bool,
     limit_rate: str | None,
     connections: int | None,
+    no_swarm: bool,
+    linger: float,
     home: str | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Archive TARGET (org/name[@ref-or-commit], or datasets/…) from a hub or mirror.
+    """Archive TARGET (org/name[@ref-or-commit], or datasets/…) from whoever has it.
 
-    Every file is verified against the hub's own digest before it is kept. An interrupted pull
+    Neighbours on the LAN and static peers are asked first, then hubs and mirrors; of several nodes
+    that want the same file one fetches it from the hub, and all exchange what they have. Every file is verified against the hub's own digest before it is kept. An interrupted pull
     resumes where it was; a second pull transfers only what is new. Files are compressed while they
     arrive, without loss, where that saves at least 3 %: a fine-tune as what differs from its base.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         config = run.config
         http = HttpClient(config.http())
-        chosen = [check_url(url) for url in urls] or config.sources
-        sources = [HubSource(http, url, config.token_for(url)) for url in chosen]
+        origins = parse_origins(words, config.sources)
+        sources = [HubSource(http, url, config.token_for(url)) for url in origins.urls]
         wishes = Wishes(
             connections=connections or config.connections,
             rate=parse_rate(limit_rate) if limit_rate else config.rate,
             forms=form_wishes(config, form, base, no_base=no_base),
         )
-        with _archive(config.home, dry_run=dry_run) as archive:
+        wanted = config.swarm.enabled and not no_swarm
+        with (
+            _archive(config.home, dry_run=dry_run) as archive,
+            neighbourhood(run, archive, origins, wanted=wanted) as around,
+        ):
             result = ops.pull(
                 archive,
                 target,
@@ -94,10 +112,13 @@ def pull(
                 selection=Selection(include, exclude),
                 wishes=wishes,
                 control=run.control,
+                around=around,
                 dry_run=dry_run,
                 room=_existing(config.home),
             )
-    _print(run, result, dry_run=dry_run)
+            _print(run, result, dry_run=dry_run)
+            if around is not None and linger and not dry_run:
+                hand_on(run, around.node, linger)
 
 
 @contextlib.contextmanager

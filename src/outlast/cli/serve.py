@@ -1,5 +1,6 @@
 """``outlast serve``."""
 
+import contextlib
 import ipaddress
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import click
 
 from outlast.cli.config import check_url, parse_rate
 from outlast.cli.edge import common, host_and_port, session
+from outlast.cli.neighbours import Origins, open_node
 from outlast.cli.render import print_json
 from outlast.daemon.log import log_bug
 from outlast.daemon.metrics import Metrics
@@ -15,6 +17,7 @@ from outlast.daemon.server import serve as run_server
 from outlast.model.control import Control
 from outlast.model.events import Event, FileProblem, Note, SourceBanned, SourceWaiting
 from outlast.ops.forms import FormWishes
+from outlast.ops.gather import Neighbourhood
 from outlast.ops.mirror import Mirror
 from outlast.ops.work import Wishes
 from outlast.sources.http import HttpClient
@@ -66,6 +69,7 @@ Clients then use it as their hub:
     show_default=True,
     help="Seconds that a client may take no byte",
 )
+@click.option("--no-swarm", is_flag=True, help="Share with nobody, and ask nobody but --upstream")
 @common
 def serve(
     *,
@@ -76,6 +80,7 @@ def serve(
     limit_rate: str | None,
     max_connections: int,
     stall: float,
+    no_swarm: bool,
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -86,10 +91,15 @@ def serve(
     Commits that are archived are served without asking upstream; refs are asked for again after
     --ttl seconds, and when upstream does not answer the last known commit is served.
 
+    What [share] of the configuration allows is also offered to neighbours on the LAN and to static
+    peers (and a mirror asks them first); --no-swarm turns that off.
+
     /metrics is for Prometheus, /healthz for probes; every request writes a JSON line to stderr.
     """
     host, port = host_and_port(listen, _PORT)
-    with session(home, as_json=as_json, quiet=quiet) as run, run.archive(create=True) as archive:
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(session(home, as_json=as_json, quiet=quiet))
+        archive = stack.enter_context(run.archive(create=True))
         metrics = Metrics()
         http = HttpClient(run.config.http(), metrics.asked)
         upstream = [check_url(url) for url in urls]
@@ -102,12 +112,18 @@ def serve(
 
         rate = parse_rate(limit_rate) if limit_rate else run.config.rate
         forms = FormWishes(run.config.form)
+        control = Control(emit, run.control.cancel)
+        around = None
+        if run.config.swarm.enabled and not no_swarm:
+            node = stack.enter_context(open_node(run, archive, control, Origins((), peers=None)))
+            around = Neighbourhood(node)
         mirror = Mirror(
             archive,
             sources,
             ttl=ttl,
             wishes=Wishes(connections=run.config.connections, rate=rate, forms=forms),
-            control=Control(emit, run.control.cancel),
+            control=control,
+            around=around,
             on_bug=lambda error: log_bug("fetch", error),
         )
 

@@ -217,6 +217,8 @@ class Arrival:
             if self.error is None and self.swarm is None:
                 self.torn = False
                 self.swarm = join(self._noted)
+                for index in self._given:  # what is under way comes to its end
+                    self.swarm.leave_out(index)
 
     def detach(self) -> None:
         """The swarm has written its last; lanes go on."""

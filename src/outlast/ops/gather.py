@@ -37,6 +37,8 @@ from outlast.swarm.torrent import Torrent
 
 _TINY: Final = 64 * 1024
 """Files of up to so many bytes are not worth an election."""
+_LARGE: Final = 16 * PIECE
+_SETTLE: Final = 0.4
 _MOST_LANES: Final = 8
 _CONNECTIONS: Final = 2
 _FIRST_LOOK: Final = 3.0
@@ -107,16 +109,25 @@ class Gather:
     def begin(self, job: Job) -> None:
         """Returns when there is a way for a file; asks neighbours meanwhile."""
         course = self._course(job)
+        self._tell(course)
         while not self._work.stop and not job.finished:
             self._work.check()
             way = self._decide(course, fetch_tree=True)
-            if way.is_open and self._bases_here(way):
+            if way.is_open and self._bases_here(way) and self._is_settled(course):
                 job.way = way
                 return
             with self._work.state:
                 self._work.give_up_the_hopeless()
             with self._node.changed:
                 self._node.changed.wait(TICK)
+
+    def _is_settled(self, course: _Course) -> bool:
+        """Whether others that began at the same moment had time to say so: if all of them asked
+        for the beginning of a large file by HTTP, it would be sent as often.
+        """
+        if course.job.entry.size < _LARGE or self._crowd(course) or len(self._around.near()) < 2:
+            return True
+        return time.monotonic() - course.began > _SETTLE
 
     def joined(self, job: Job) -> None:
         """The node can tell others what it has of the file; and a swarm begins."""
@@ -411,6 +422,7 @@ class Gather:
                 *(tree, partial.path, partial.have, wrote),
                 restricted=self._restricted,
                 trackers=trackers,
+                in_order=self._work.watch is not None,
             )
             return course.torrent
 
@@ -463,7 +475,6 @@ class Gather:
 
     def _say(self) -> None:
         """Where this node stands with each file, for the election and the others."""
-        now, origin = time.monotonic(), self._has_origin()
         for course in list(self._courses.values()):
             job = course.job
             if job.done and not course.seeded:
@@ -471,14 +482,24 @@ class Gather:
                 self._account(course)
                 self._hand_on(course)
                 self._ended(job)
-                self._node.election.have(course.key)
-            if job.finished or not self._elects(course):
-                continue
-            enough = any(c.whole for c in self._offered(job.entry)) and not self._is_slow(course)
-            self._node.election.want(course.key, now, able=origin and not enough)
-            if job.arrival is not None and job.way.is_plain:
-                self._node.election.progress(course.key, course.pieces * PIECE)
+                self._node.came(course.key)
+            if not job.finished:
+                self._note_standing(course)
         self._node.speak()
+
+    def _tell(self, course: _Course) -> None:
+        """The same of one that has just begun, at once."""
+        self._note_standing(course)
+        self._node.speak()
+
+    def _note_standing(self, course: _Course) -> None:
+        if not self._elects(course):
+            return
+        job, election = course.job, self._node.election
+        enough = any(c.whole for c in self._offered(job.entry)) and not self._is_slow(course)
+        election.want(course.key, time.monotonic(), able=self._has_origin() and not enough)
+        if job.arrival is not None and job.way.is_plain:
+            election.progress(course.key, course.pieces * PIECE)
 
     def _hand_on(self, course: _Course) -> None:
         """What just came is offered at once: others may wait for it."""

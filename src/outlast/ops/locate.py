@@ -38,6 +38,7 @@ def locate(
     repo: RepoId,
     ref: str,
     control: Control,
+    patience: Patience = METADATA_PATIENCE,
 ) -> Found:
     """Asks the sources, one after the other, and the neighbourhood at the same time. A source that
     answers soon decides; else what most neighbours say.
@@ -46,11 +47,10 @@ def locate(
     whatever the neighbours have.
     """
     if around is None:
-        return describe(sources, repo, ref, METADATA_PATIENCE, control)
+        return describe(sources, repo, ref, patience, control)
     began = time.monotonic()
     asked: Future[Found] | None = None
     if sources:
-        patience = METADATA_PATIENCE
         asked = DaemonPool(1, "ask").submit(describe, sources, repo, ref, patience, control)
     votes = _Votes(around, repo, ref)
     while True:
@@ -69,7 +69,7 @@ def locate(
                 control.emit(Note(_explain(best, votes, asked)))
                 return best
             if asked is None or asked.done():
-                raise _nobody(repo, ref, asked)
+                raise _nobody(votes, repo, ref, asked)
         control.cancel.wait(_STEP)
 
 
@@ -103,6 +103,12 @@ class _Votes:
         done = [(s, f) for s, f in self._asked.values() if f.done() and f.exception() is None]
         return [(source, future.result()) for source, future in done]
 
+    @property
+    def refusals(self) -> list[BaseException]:
+        """Why those that did not answer did not."""
+        errors = (f.exception() for _, f in self._asked.values() if f.done())
+        return [error for error in errors if error is not None]
+
     def best(self) -> Found | None:
         """The commit that most of them name; of these, the listing that has most files."""
         answers = self.answers
@@ -129,11 +135,15 @@ def _explain(best: Found, votes: _Votes, asked: "Future[Found] | None") -> str:
     return text
 
 
-def _nobody(repo: RepoId, ref: str, asked: "Future[Found] | None") -> BaseException:
+def _nobody(
+    votes: "_Votes", repo: RepoId, ref: str, asked: "Future[Found] | None"
+) -> BaseException:
     error = asked.exception() if asked is not None else None
+    count = len(votes.refusals)
+    said = f": of {count} one says: {votes.refusals[0]}" if count else ": there is none"
     return error or NotFoundError(
-        f"no node that can be reached offers {repo}@{ref}",
-        hint="'outlast search' shows what neighbours offer; 'outlast status' who they are",
+        f"no node that can be reached offers {repo}@{ref}{said}",
+        hint="'outlast search' shows what neighbours offer",
     )
 
 

@@ -29,7 +29,8 @@ from outlast.model.names import RepoId, check_ref, plain_ref
 from outlast.ops.answers import Asking, Found, FoundRefs, Question, Troubles, View
 from outlast.ops.arriving import Arrivals, Arriving
 from outlast.ops.lanes import SOURCE_FAULTS, Patience
-from outlast.ops.locate import patiently
+from outlast.ops.gather import Neighbourhood
+from outlast.ops.locate import locate
 from outlast.ops.pool import DaemonPool
 from outlast.ops.pull import Crew, remember, seal, start_draft
 from outlast.ops.select import acceptable
@@ -59,14 +60,16 @@ class Mirror:
         ttl: float = 300.0,
         wishes: Wishes | None = None,
         control: Control | None = None,
+        around: Neighbourhood | None = None,
         on_bug: Callable[[BaseException], None] = lambda _bug: None,
     ) -> None:
-        """`on_bug` is told of what was not expected where nobody waits, and so nobody raises it."""
+        """`around` is whom to fetch from beside the sources. `on_bug` is told of what was not expected where nobody waits, and so nobody raises it."""
         self.archive = archive
         self._sources = sources
         self._ttl = ttl
         self._wishes = replace(wishes or Wishes(), patience=_FETCH_PATIENCE)
         self._control = control or Control()
+        self._around = around
         self._on_bug = on_bug
         self._lock = threading.Lock()
         self._views: OrderedDict[tuple[RepoId, GitOid], tuple[object, View]] = OrderedDict()
@@ -212,13 +215,7 @@ class Mirror:
 
     def _first_answer(self, repo: RepoId, ref: str) -> tuple[Listing, Source]:
         """Asks the sources in order, with little patience: somebody is waiting."""
-        first: OutlastError | None = None
-        for source in self._sources:
-            try:
-                return patiently(source, repo, ref, _PATIENCE, self._control), source
-            except SOURCE_FAULTS as error:
-                first = first or error
-        raise first or RepoNotFoundError(f"no source knows {repo}")
+        return locate(self._sources, self._around, repo, ref, self._control, _PATIENCE)
 
     def list_refs(self, repo: RepoId) -> FoundRefs | Asking[FoundRefs]:
         """The refs of a repository: those upstream, and those that are archived."""
@@ -345,7 +342,10 @@ class Mirror:
         return arriving is not None and arriving.first_to_stream and arriving.epoch == 0
 
     def _crew(self) -> Crew:
-        return Crew(self.archive, self.archive.writer(), self._sources, self._wishes, self._control)
+        return Crew(
+            *(self.archive, self.archive.writer(), self._sources, self._wishes, self._control),
+            around=self._around,
+        )
 
     def _fetch_ended(
         self, repo: RepoId, commit: GitOid, entry: FileEntry, error: BaseException | None

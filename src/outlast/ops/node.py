@@ -107,12 +107,9 @@ class Node(Closing):
         http: HttpClient,
         control: Control,
         *,
-        seeds: bool = True,
         lan: bool = True,
     ) -> None:
-        """`http` asks peers. `seeds`: offers what the archive holds, not only what it fetches.
-        `lan`: looks for neighbours, and can be found.
-        """
+        """`http` asks peers. `lan`: looks for neighbours, and can be found."""
         self._lan = lan and not settings.private
         self.id: Final = os.urandom(20)
         self.archive = archive
@@ -122,13 +119,13 @@ class Node(Closing):
         self.election = Election(self.id, time.monotonic())
         self._http = http
         self._control = control
-        self._seeds = seeds
         self._lock = threading.Lock()
         self._contacts: dict[tuple[str, int], _Contact] = {}
         self._static_hosts: frozenset[str] = frozenset()
         self._banned: dict[str, int] = {}
         self._damaged: set[Digest] = set()
         self._arriving: dict[Digest, Arriving] = {}
+        self._came: set[bytes] = set()
         self._stop = threading.Event()
         self._pool = DaemonPool(_ASKERS, "neighbour")
         self._beacon: Beacon | None = None
@@ -291,6 +288,17 @@ class Node(Closing):
         if wishes and self._beacon is not None:
             self._beacon.want(wishes)
 
+    def came(self, key: bytes) -> None:
+        """All of what goes by `key` is here: others hear of it."""
+        self._came.add(key)
+        self.election.have(key)
+
+    @property
+    def awaited(self) -> int:
+        """How many neighbours want something that came while this node ran."""
+        now = time.monotonic()
+        return max((self.election.crowd(key, now) for key in self._came), default=0)
+
     def note_arriving(self, arriving: Arriving) -> None:
         """A payload is being fetched: others may ask for its tree, and what is here of it."""
         with self._lock:
@@ -341,7 +349,7 @@ class Node(Closing):
 
     def _keep_seeding(self) -> None:
         while not self._stop.is_set():
-            if self._seeds and self.sharing.version != self._seen_version:
+            if self.sharing.version != self._seen_version:
                 self._seed_all()
             self._stop.wait(1.0)
 

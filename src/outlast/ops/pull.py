@@ -298,13 +298,19 @@ def fetch_files(
     first = [same[0] for same in twins.values()]
     gather = None
     if crew.around is not None:
-        gather = Gather(crew.around, work, restricted=crew.restricted)
+        gather = Gather(crew.around, work, restricted=_is_restricted(crew, repo))
         work.guide = gather
     errors = transfer(work, first, crew.wishes.connections) if first else []
     if errors:
         raise errors[0]
     received = {lane.name: lane.received for lane in work.lanes}
     return Fetched(tuple(fetched), received | (gather.shares() if gather is not None else {}))
+
+
+def _is_restricted(crew: Crew, repo: RepoId) -> bool:
+    """Whether a model is private or gated, as far as anybody said."""
+    about = crew.archive.refs.about(repo)
+    return crew.restricted or about.private or bool(about.gated)
 
 
 def _kinship(crew: Crew, repo: RepoId, commit: GitOid) -> Kinship:
@@ -320,6 +326,9 @@ def seal(archive: Archive, writer: Writer, repo: RepoId, commit: GitOid) -> tupl
     revision = archive.load(repo, commit)
     if revision is None:
         raise NotFoundError(f"{repo} at {commit} was removed while it was fetched")
+    nameless = replace(revision, commit=None)
+    if nameless.id == commit:  # it never was a commit: a node made the name from the files
+        revision = nameless
     return archive.put_revision(writer, revision), revision.partial
 
 

@@ -81,6 +81,8 @@ def session_settings(settings: SwarmSettings, port: int) -> "settings_pack":
         | categories.storage
         | categories.piece_progress
         | categories.tracker,
+        "max_retry_port_bind": 0,
+        "listen_system_port_fallback": False,
         "enable_dht": settings.dht and announces,
         "dht_bootstrap_nodes": "",
         "enable_lsd": announces,

@@ -53,7 +53,7 @@ class Session(Closing):
         self._private = settings.private
         self._dht = settings.dht and not settings.private
         self._counters: Mapping[str, int] = {}
-        wanted = settings.port if port is None else port
+        wanted = (settings.port if port is None else port) or _free_port()
         self._session = lt.session(options.session_settings(settings, wanted))
         self.set_static(static)
         self._ours, theirs = socket.socketpair()
@@ -113,12 +113,14 @@ class Session(Closing):
         *,
         restricted: bool,
         trackers: Sequence[str] = (),
+        in_order: bool = False,
     ) -> Torrent:
         """Fetches into the file `path`, of which the pieces with a 1 in `have` are there. `wrote`
-        hears of more of them: see `Torrent`.
+        hears of more of them: see `Torrent`. `in_order`: somebody is reading it meanwhile.
         """
         begun = (have, wrote)
-        return self._add(tree, path, 0, begun=begun, restricted=restricted, trackers=trackers)
+        flags = _FLAGS.sequential_download if in_order else 0
+        return self._add(tree, path, flags, begun=begun, restricted=restricted, trackers=trackers)
 
     def _add(
         self,
@@ -232,3 +234,11 @@ class Session(Closing):
     def _of(self, alert: lt.torrent_alert) -> Torrent | None:
         name = alert.torrent_name
         return self.torrent(Digest(name)) if Digest.is_valid(name) else None
+
+
+def _free_port() -> int:
+    """A port that is free on all interfaces: libtorrent would take another one for each."""
+    dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual else socket.AF_INET
+    with socket.create_server(("", 0), family=family, dualstack_ipv6=dual) as found:
+        return int(found.getsockname()[1])

@@ -1,0 +1,113 @@
+"""What a command needs to be a node: its API for others, and where bytes may come from."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from outlast import __version__
+from outlast.cli.config import check_url
+from outlast.cli.edge import Session, host_and_port
+from outlast.cli.render import plural
+from outlast.daemon.nodeapi import Holdings, NodeInfo
+from outlast.daemon.peering import DEFAULT_PORT, PeerServer
+from outlast.model.control import Control
+from outlast.model.errors import UsageError
+from outlast.ops.gather import Neighbourhood
+from outlast.ops.node import Node
+from outlast.ops.sharing import Sharing
+from outlast.sources.peer import peer_client
+from outlast.store.archive import Archive
+from outlast.swarm.tracker import Tracker
+
+_PEER = "peer:"
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """What ``--from`` narrows a pull to: the URLs of hubs and mirrors, and which neighbours."""
+
+    urls: tuple[str, ...]
+    lan: bool = True
+    peers: tuple[tuple[str, int], ...] | None = None
+    """Static peers; None: those of the configuration."""
+    http: bool = True
+    swarm: bool = True
+
+    @property
+    def needs_node(self) -> bool:
+        return self.lan or self.peers is None or bool(self.peers)
+
+
+def parse_origins(words: Sequence[str], default: tuple[str, ...]) -> Origins:
+    """The meaning of all ``--from``: URLs, ``lan``, ``swarm`` and ``peer:HOST:PORT``. Without
+    one everything that there is.
+    """
+    if not words:
+        return Origins(default)
+    urls: list[str] = []
+    peers: list[tuple[str, int]] = []
+    for word in words:
+        if word.startswith(_PEER):
+            host, port = host_and_port(word.removeprefix(_PEER), DEFAULT_PORT)
+            peers.append((host, port))
+        elif word not in {"lan", "swarm"}:
+            urls.append(check_url(word))
+    swarm = "swarm" in words
+    return Origins(
+        *(tuple(urls), "lan" in words or swarm),
+        peers=tuple(peers) if peers or not swarm else None,
+        http="lan" in words or bool(peers),
+    )
+
+
+@contextlib.contextmanager
+def open_node(
+    run: Session, archive: Archive, control: Control, origins: Origins
+) -> Iterator[Node]:
+    """A node that answers its neighbours until the block ends."""
+    settings = run.config.swarm
+    if origins.peers is not None:
+        settings = replace(settings, peers=(*settings.peers, *origins.peers))
+    sharing = Sharing(archive, run.config.share)
+    http = peer_client(run.config.http())
+    with Node(archive, sharing, settings, http, control, lan=origins.lan) as node:
+        info = NodeInfo(node.id, __version__, node.session.port, node.private)
+        holdings = Holdings(
+            *(archive, sharing, node.arriving, node.arriving_tree),
+            trusted=node.is_static,
+            rates=lambda: node.rates,
+        )
+        with PeerServer(info, holdings, Tracker()) as server:
+            server.start("", settings.peer_port)
+            node.start(server.port)
+            yield node
+
+
+@contextlib.contextmanager
+def neighbourhood(
+    run: Session, archive: Archive, origins: Origins, *, wanted: bool
+) -> Iterator[Neighbourhood | None]:
+    """What is around for a pull; None where the operator, or the command, wants none of it."""
+    if not wanted or not origins.needs_node:
+        if not origins.urls:
+            raise UsageError("no source to pull from", hint="name one with --from")
+        yield None
+        return
+    with open_node(run, archive, run.control, origins) as node:
+        static = origins.peers is None or bool(origins.peers)
+        yield Neighbourhood(node, lan=origins.lan, static=static, http=origins.http)
+
+
+def hand_on(run: Session, node: Node, seconds: float) -> None:
+    """Stays while neighbours still want what came, so that they need not begin anew."""
+    until = time.monotonic() + seconds
+    told = False
+    while (count := node.awaited) and time.monotonic() < until:
+        if not told:
+            run.say(f"handing on to {plural(count, 'neighbour')}; Ctrl-C ends it")
+            told = True
+        if run.control.cancel.is_set:
+            return
+        with node.changed:
+            node.changed.wait(0.25)
