@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from outlast.codec.hashing import names_of
 from outlast.codec.merkle import Tree
@@ -133,7 +134,7 @@ class Peer:
         return trees.get(root)
 
     @contextmanager
-    def serving(self, host: str = "127.0.0.1", port: int = 0, **more: float) -> Iterator["Peer"]:
+    def serving(self, host: str = "127.0.0.1", port: int = 0, **more: Any) -> Iterator["Peer"]:
         info = NodeInfo(NODE, "0.0", 6881, self.private)
         holdings = Holdings(
             self.archive,
@@ -143,7 +144,7 @@ class Peer:
             self._trusted,
             lambda: self.rates,
         )
-        with PeerServer(info, holdings, Trackers(), **more) as self.server:  # type: ignore[arg-type]
+        with PeerServer(info, holdings, Trackers(), **more) as self.server:
             self.server.start(host, port)
             yield self
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "link": ("outlast.cli.link:link", "Lay a revision out for other programs, without a copy."),
     "share": ("outlast.cli.share:share", "Print a magnet link, and write torrent files."),
     "serve": ("outlast.cli.serve:serve", "Serve the archive as a hub, or as a verifying mirror."),
+    "status": ("outlast.cli.status:status", "Show what running nodes do: transfers, peers, rates."),
     "run": ("outlast.cli.run:run", "Chat with a model, or serve it as an OpenAI-style API."),
     "doctor": ("outlast.cli.doctor:doctor", "Say what is wrong here and how to mend it."),
     "completion": ("outlast.cli.completion:completion", "Print a shell's completion script."),

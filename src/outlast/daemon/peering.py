@@ -17,9 +17,11 @@ from outlast.daemon.files import Limits
 from outlast.daemon.listening import BACKLOG, Bounds, listening
 from outlast.daemon.metrics import Metrics
 from outlast.daemon.nodeapi import BODY, Holdings, NodeApi, NodeInfo, Tracker
+from outlast.daemon.nodesocket import Status, node_socket
 from outlast.daemon.outlet import Outlet
 from outlast.model.closing import Closing
 from outlast.model.errors import BadConfigError
+from outlast.model.events import Emit, ignore
 
 DEFAULT_PORT: Final = 8091
 _THREADS = 8
@@ -40,11 +42,19 @@ class PeerServer(Closing):
         holdings: Holdings,
         tracker: Tracker,
         *,
+        status: Status | None = None,
+        emit: Emit = ignore,
         metrics: Metrics | None = None,
         connections: int = _CONNECTIONS,
         stall: float = _STALL,
     ) -> None:
-        """Up to `connections` at once, each of which may take no byte for `stall` seconds."""
+        """Up to `connections` at once, each of which may take no byte for `stall` seconds. With a
+        `status`, the user of this machine can ask for it at the node's socket; `emit` is told
+        where that is not possible.
+        """
+        self._status = status
+        self._emit = emit
+        self._home = holdings.archive.layout.home
         self._private = info.private
         self._trusted = holdings.trusted
         self._metrics = metrics or Metrics()
@@ -97,13 +107,16 @@ class PeerServer(Closing):
 
         try:
             count = self._metrics.peer_connections.set
-            async with listening(
-                self._api.handle,
-                open_it,
-                self._bounds,
-                count=count,
-                beside=self._outlet.tidy,
-                level=logging.CRITICAL,  # strangers may not fill the log with nonsense
+            async with (
+                listening(
+                    self._api.handle,
+                    open_it,
+                    self._bounds,
+                    count=count,
+                    beside=self._outlet.tidy,
+                    level=logging.CRITICAL,  # strangers may not fill the log with nonsense
+                ),
+                self._socket(),
             ):
                 started.set_result((loop, stop))
                 await stop.wait()
@@ -113,6 +126,11 @@ class PeerServer(Closing):
             started.set_exception(error)
         finally:
             sock.close()
+
+    def _socket(self) -> contextlib.AbstractAsyncContextManager[None]:
+        if self._status is None:
+            return contextlib.nullcontext()
+        return node_socket(self._home, self._status, self._emit)
 
 
 class _Door(asyncio.Protocol):

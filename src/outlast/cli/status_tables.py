@@ -1,0 +1,137 @@
+"""The tables of ``outlast status``, as text: apart from how they are drawn."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from outlast.cli.render import human_size, plural
+from outlast.model.errors import one_line
+from outlast.model.status import NeighbourStatus, NodeStatus, PeerStatus, TransferStatus
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A line of text above a table, or one of the two. The first of `rows` are the headings;
+    columns numbered in `right` are right-aligned.
+    """
+
+    title: str = ""
+    rows: tuple[Row, ...] = ()
+    right: tuple[int, ...] = ()
+
+
+def sections(nodes: Iterable[NodeStatus]) -> list[Section]:
+    """What there is to say of the nodes: of each its own line, and the tables that have rows."""
+    found = []
+    for node in nodes:
+        found.append(Section(_headline(node)))
+        found.append(Section(_figures(node)))
+        tables = (_transfers(node), _peers(node), _neighbours(node), _trackers(node))
+        found += [table for table in tables if len(table.rows) > 1]
+    return found
+
+
+def _headline(node: NodeStatus) -> str:
+    mode = ", private" if node.private else ""
+    return one_line(
+        f"outlast {node.command} (process {node.pid}, node {node.node[:12]}{mode}), "
+        f"up {duration(node.uptime)}"
+    )
+
+
+def _figures(node: NodeStatus) -> str:
+    ratio = "-" if node.ratio is None else f"{node.ratio:.2f}"
+    dht = plural(node.dht.nodes, "node") if node.dht.enabled else "off"
+    return one_line(
+        f"  down {rate(node.down_rate)}, up {rate(node.up_rate)}, "
+        f"got {human_size(node.received)}, gave {human_size(node.sent)}, ratio {ratio}, "
+        f"seeding {plural(node.seeding, 'payload')}, DHT {dht}, "
+        f"ports {node.peer_port} and {node.swarm_port}"
+    )
+
+
+def _transfers(node: NodeStatus) -> Section:
+    head = ("FILE", "FORM", "STATE", "DONE", "SIZE", "DOWN", "UP", "LACKING", "FROM")
+    return Section(rows=(head, *map(_transfer, node.transfers)), right=(3, 4, 5, 6, 7))
+
+
+def _transfer(transfer: TransferStatus) -> Row:
+    return (
+        f"{transfer.repo}: {transfer.path}" if transfer.repo else transfer.path,
+        transfer.form,
+        transfer.state + (", holder" if transfer.holder else ""),
+        percent(transfer.have, transfer.size),
+        human_size(transfer.size),
+        rate(transfer.down_rate),
+        rate(transfer.up_rate),
+        f"{transfer.lacking} of {transfer.pieces}" if transfer.lacking else "-",
+        _shares(transfer),
+    )
+
+
+def _shares(transfer: TransferStatus) -> str:
+    """Which sources gave what part of what came, the largest first."""
+    total = sum(share.received for share in transfer.sources)
+    ordered = sorted(transfer.sources, key=lambda share: (-share.received, share.source))
+    return ", ".join(f"{percent(s.received, total)} {s.source}" for s in ordered if s.received)
+
+
+def _peers(node: NodeStatus) -> Section:
+    head = ("PEER", "CLIENT", "OVER", "FORM", "DOWN", "UP", "GOT", "GAVE", "")
+    rows = map(_peer, sorted(node.peers, key=_activity))
+    return Section(rows=(head, *rows), right=(4, 5, 6, 7))
+
+
+def _peer(peer: PeerStatus) -> Row:
+    return (
+        *(peer.address, peer.client or "-", peer.transport, peer.form or "-"),
+        *(rate(peer.down_rate), rate(peer.up_rate)),
+        *(human_size(peer.received), human_size(peer.sent)),
+        "BANNED" if peer.banned else "",
+    )
+
+
+def _activity(peer: PeerStatus) -> tuple[bool, float, str]:
+    return not peer.banned, -(peer.down_rate + peer.up_rate), peer.address
+
+
+def _neighbours(node: NodeStatus) -> Section:
+    ordered = sorted(node.neighbours, key=lambda n: (not n.static, n.address, n.node))
+    head = ("NEIGHBOUR", "ADDRESS", "PORTS", "HEARD")
+    return Section(rows=(head, *map(_neighbour, ordered)))
+
+
+def _neighbour(other: NeighbourStatus) -> Row:
+    heard = f"{duration(other.heard)} ago" + (", static" if other.static else "")
+    ports = f"{other.peer_port}, {other.swarm_port}"
+    return other.node[:12] or "-", other.address, ports, heard
+
+
+def _trackers(node: NodeStatus) -> Section:
+    rows = [(t.url, f"{t.peers:,}", t.problem or "works") for t in node.trackers]
+    return Section(rows=(("TRACKER", "PEERS", "STATE"), *rows), right=(1,))
+
+
+def rate(count: float) -> str:
+    """Bytes per second; a dash where nothing moves."""
+    return f"{human_size(count)}/s" if count >= 1 else "-"
+
+
+def percent(part: int, whole: int) -> str:
+    """How much of `whole` a part is; 100 only where it is all."""
+    if part >= whole:
+        return "100 %"
+    return f"{min(99, 100 * part // whole)} %"
+
+
+def duration(seconds: float) -> str:
+    """The two largest units: ``2 h 05 min``."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{plural(whole // 86400, 'day')} {whole % 86400 // 3600} h"
