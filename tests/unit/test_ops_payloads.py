@@ -13,6 +13,7 @@ import pytest
 from outlast.codec import merkle
 from outlast.codec.format import BaseRef
 from outlast.codec.hashing import names_of
+from outlast.codec.memory import InMemory
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form, Payload
 from outlast.model.cancel import Cancel
@@ -33,6 +34,7 @@ from outlast.ops.pack import make_plain, pack
 from outlast.ops.select import Selection
 from outlast.store import disk
 from outlast.store.archive import Archive
+from outlast.store.encoding import Encoding
 from outlast.store.writer import Writer
 from tests.store import weights
 from tests.store.build import check_error, put
@@ -159,6 +161,20 @@ def test_another_files_capsule_is_handed_to_nobody(archive: Archive, writer: Wri
     with pytest.raises(CorruptError):
         payloads.tree(archive, fine, Form.CAPSULE, CANCEL)
     assert payloads.held(archive, fine) == ()
+
+
+def test_a_capsule_that_restores_another_blob_is_handed_to_nobody(
+    archive: Archive, writer: Writer
+) -> None:
+    lie = Digest.of(b"lie")
+    with Encoding(writer, InMemory(BASE)) as encoding:
+        encoding.finish(lie)
+        assert encoding.publish(lie)
+    forget(archive)
+    for form in (Form.CAPSULE, Form.PLAIN):
+        with pytest.raises(CorruptError):
+            payloads.tree(archive, lie, form, CANCEL)
+    assert payloads.held(archive, lie) == ()
 
 
 def test_what_is_not_here_has_no_tree(archive: Archive, writer: Writer) -> None:

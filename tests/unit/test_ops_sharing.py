@@ -497,17 +497,19 @@ class TestDamage:
             (folder / "README").write_bytes(b"x")
         assert found.offers(trusted=True) == before
 
-    def test_an_index_that_fails_for_a_while(
+    def test_a_disk_that_fails_for_a_while(
         self, archive: Archive, writer: Writer, found: Sharing, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """What was seen before it failed is not forgotten."""
+        put(archive, writer, b"data")
         found.offers(trusted=True)
-        archived(archive, writer, DATA, {"a": b"data"})
+        archive.put_revision(writer, revision_of({"a": b"data"}, repo=DATA))
 
         def fail() -> dict[RepoId, int]:
             raise CorruptError("the disk says no")
 
         with monkeypatch.context() as patched:
-            patched.setattr(archive.refs, "stamps", fail)
+            patched.setattr(archive.drafts, "stamps", fail)
             with pytest.raises(CorruptError):
                 found.offers(trusted=True)
         assert len(found.offers(trusted=True)) == 3
