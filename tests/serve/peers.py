@@ -11,7 +11,7 @@ from typing import Any
 from outlast.codec.hashing import names_of
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
-from outlast.daemon.nodeapi import Holdings, NodeInfo
+from outlast.daemon.nodeapi import Holdings, NodeInfo, Tracker
 from outlast.daemon.peering import PeerServer
 from outlast.model.cancel import Cancel
 from outlast.model.digest import Digest, GitOid
@@ -104,8 +104,8 @@ class Shares:
 class Trackers:
     """A tracker that repeats what it is asked."""
 
-    def announce(self, query: str, address: str) -> bytes:
-        return f"announce {address} {query}".encode()
+    def announce(self, query: str, address: str, *, trusted: bool, host: str) -> bytes:
+        return f"announce {address} {query} {trusted} {host}".encode()
 
     def scrape(self, query: str, address: str) -> bytes:
         return f"scrape {address} {query}".encode()
@@ -122,6 +122,7 @@ class Peer:
     rates: Rates = field(default_factory=Rates)
     arriving: dict[Digest, Arriving] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    tracker: Tracker = field(default_factory=Trackers)
     server: PeerServer = field(init=False)
 
     def _trusted(self, address: str) -> bool:
@@ -144,7 +145,7 @@ class Peer:
             self._trusted,
             lambda: self.rates,
         )
-        with PeerServer(info, holdings, Trackers(), **more) as self.server:
+        with PeerServer(info, holdings, self.tracker, **more) as self.server:
             self.server.start(host, port)
             yield self
 

@@ -17,6 +17,7 @@ from outlast.model.errors import BadConfigError
 from outlast.ops import payloads
 from outlast.ops.node import Arriving
 from outlast.swarm.schedule import Rates
+from outlast.swarm.tracker import Tracker
 from tests.serve.forms import BLOCK, flip
 from tests.serve.node import until
 from tests.serve.peers import (
@@ -158,9 +159,22 @@ class TestDocuments:
         assert get(peer, f"/layers/{sha(b'no root')}").status == 404
 
     def test_the_tracker(self, peer: Peer) -> None:
-        for what in ("announce", "scrape"):
-            reply = once(peer.url, f"/{what}?info_hash=%00%ff&port=1")
-            assert reply.body == f"{what} 127.0.0.1 info_hash=%00%ff&port=1".encode()
+        query = "info_hash=%00%ff&port=1"
+        for trusts in (False, True):
+            peer.trusts = trusts
+            told = once(peer.url, f"/announce?{query}").body
+            assert told == f"announce 127.0.0.1 {query} {trusts} 127.0.0.1".encode()
+        assert once(peer.url, f"/scrape?{query}").body == f"scrape 127.0.0.1 {query}".encode()
+
+    def test_two_clients_find_each_other(self, tmp_path: Path) -> None:
+        peer = fill(tmp_path / "home", packed=())
+        peer.tracker = Tracker()
+        query = "/announce?info_hash=aaaaaaaaaaaaaaaaaaaa&compact=1&left=5&port={}&peer_id={}"
+        with peer.archive, peer.serving():
+            for port in (7001, 7002):
+                reply = once(peer.url, query.format(port, str(port) * 5))
+                assert reply.status == 200
+        assert socket.inet_aton("127.0.0.1") + (7001).to_bytes(2, "big") in reply.body
 
     def test_what_is_counted(self, peer: Peer) -> None:
         before = peer.server.sent

@@ -67,11 +67,12 @@ class Holdings:
 
 
 class Tracker(Protocol):
-    """Answers BitTorrent clients: `query` is the raw query of a request from an address. It is
-    asked on the event loop and must not block.
+    """Answers BitTorrent clients: `query` is the raw query of a request from an `address`, which
+    reached us at our address `host`; `trusted` is a static peer. It is asked on the event loop and
+    must not block.
     """
 
-    def announce(self, query: str, address: str) -> bytes: ...
+    def announce(self, query: str, address: str, *, trusted: bool, host: str) -> bytes: ...
 
     def scrape(self, query: str, address: str) -> bytes: ...
 
@@ -141,13 +142,11 @@ class NodeApi:
         if request.method not in allowed:
             return failure(405, "", f"not for {request.method}", {"Allow": ", ".join(allowed)})
         address = plain_address(request.remote)
-        if route.what in {"announce", "scrape"}:
-            query = request.rel_url.raw_query_string
-            answer = self._tracker.announce if route.what == "announce" else self._tracker.scrape
-            return web.Response(body=answer(query, address), content_type="text/plain")
         if route.what == "node":
             return json_reply(self._node())
         trusted = self._holdings.trusted(address)
+        if route.what in {"announce", "scrape"}:
+            return web.Response(body=self._tracked(request, address, trusted))
         if route.what == "models":
             return json_reply(await self._outlet.threaded(self._models, request, trusted))
         if route.what == "payloads":
@@ -163,6 +162,14 @@ class NodeApi:
 
     def _allows(self, blob: Digest, trusted: bool) -> bool:
         return self._holdings.sharing.allows(blob, trusted=trusted)
+
+    def _tracked(self, request: web.Request, address: str, trusted: bool) -> bytes:
+        query = request.rel_url.raw_query_string
+        if request.path == "/scrape":
+            return self._tracker.scrape(query, address)
+        here = request.transport.get_extra_info("sockname") if request.transport else None
+        host = plain_address(here[0]) if here else ""
+        return self._tracker.announce(query, address, trusted=trusted, host=host)
 
     # Documents
 
