@@ -24,6 +24,7 @@ class Node:
     election: Election = field(init=False)
     said: dict[bytes, Wish] = field(default_factory=dict)
     known: set[bytes] = field(default_factory=set)
+    fetched: float = 0.0
     announce: list[float] = field(init=False)
     repeat: float = field(init=False)
     answered: float = float("-inf")
@@ -40,16 +41,17 @@ class Node:
 
 class Electorate:
     """`delay`: the longest that a datagram takes; `loss`: the share that is lost, never more than
-    two in a row between the same two nodes.
+    two in a row between the same two nodes; `rate`: bytes/s that a holder fetches.
     """
 
-    def __init__(self, seed: int, *, delay: float = 0.0, loss: float = 0.0) -> None:
+    def __init__(self, seed: int, *, delay: float = 0.0, loss: float = 0.0, rate: int = 0) -> None:
         self.now = 0.0
         self.nodes: dict[bytes, Node] = {}
         self.loss = loss
         self.overlap: dict[int, float] = {}
         """Seconds in which each partition had more than one holder."""
         self._delay = delay
+        self._rate = rate
         self._random = random.Random(seed)
         self._lost: dict[tuple[bytes, bytes], int] = {}
         self._mail: list[tuple[float, int, bytes, Heard]] = []
@@ -102,6 +104,9 @@ class Electorate:
                 self._hear(self.nodes[receiver], value)
         for node in list(self.nodes.values()):
             self._speak(node)
+            if node.holds(self.now):
+                node.fetched += self._rate * TICK
+                node.election.progress(KEY, int(node.fetched))
         for side in self.sides():
             if len(self.holders(side)) > 1:
                 self.overlap[side] = self.overlap.get(side, 0.0) + TICK

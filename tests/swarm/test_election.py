@@ -349,12 +349,13 @@ def check_sides(lan: Electorate, is_right: Callable[[int], bool]) -> None:
     count=st.integers(1, 7),
     delay=st.sampled_from([0.0, 0.1, 0.3]),
     loss=st.sampled_from([0.0, 0.2, 0.5]),
+    rate=st.sampled_from([0, 2**20, 2**25]),
     happens=changes,
 )
 def test_every_partition_comes_to_one_holder(
-    seed: int, count: int, delay: float, loss: float, happens: list[Change]
+    *, seed: int, count: int, delay: float, loss: float, rate: int, happens: list[Change]
 ) -> None:
-    lan = Electorate(seed, delay=delay, loss=loss)
+    lan = Electorate(seed, delay=delay, loss=loss, rate=rate)
     for name in range(count):
         lan.add(name, able=(seed >> name) & 3 != 0)
     slack = delay + 2 * TICK

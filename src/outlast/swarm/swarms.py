@@ -1,0 +1,198 @@
+"""Who is in which swarm: what a tracker remembers (BEP 3), in memory alone. Bounded, whatever is
+announced; the clock is the caller's, in seconds that do not go back.
+"""
+
+import ipaddress
+import random
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+INTERVAL_S: Final = 30
+MAX_INTERVAL_S: Final = 1800
+ANNOUNCES_PER_S: Final = 10
+"""Peers are asked to come back the less often the more there are, so that this holds."""
+MAX_SWARMS: Final = 20_000
+MAX_PEERS: Final = 500
+"""In one swarm."""
+MAX_PORTS: Final = 32
+"""Of one address in one swarm: so many peers may be on one machine."""
+MAX_IN_ALL: Final = 100_000
+"""Peers in all swarms, some 400 bytes each."""
+DEFAULT_WANTED: Final = 50
+MAX_WANTED: Final = 200
+
+Peer: TypeAlias = tuple[str, int]
+"""Address and port, as :func:`peer_of` writes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swarm:
+    """`complete` peers have all, `incomplete` ones do not; `peers` are some of those that the asker
+    can use, by chance. It is to come back in `interval` seconds.
+    """
+
+    complete: int
+    incomplete: int
+    peers: tuple[Peer, ...] = ()
+    downloaded: int = 0
+    interval: int = INTERVAL_S
+
+
+def peer_of(address: str, port: int) -> Peer:
+    """A peer as the tracker knows it, from the address of a socket: no zone, and IPv4 is IPv4.
+    Raises ValueError for what is no address.
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    return str(found), port
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A peer. `is_here`: on the tracker's own machine; `is_hidden`: its address holds on one link
+    and means nothing without a zone, which no reply can carry.
+    """
+
+    until: float
+    is_complete: bool
+    is_trusted: bool
+    is_here: bool
+    is_hidden: bool
+
+
+@dataclass(slots=True)
+class _Swarm:
+    """Its peers; who announced last is last."""
+
+    peers: OrderedDict[Peer, _Entry] = field(default_factory=OrderedDict)
+    downloaded: int = 0
+
+    def is_trusted(self) -> bool:
+        return any(entry.is_trusted for entry in self.peers.values())
+
+
+class Swarms:
+    """Thread-safe. `chance` picks the peers that are named."""
+
+    def __init__(self, chance: random.Random | None = None) -> None:
+        self._chance = chance or random.Random()  # noqa: S311 - no secret
+        self._lock = threading.Lock()
+        self._open: OrderedDict[bytes, _Swarm] = OrderedDict()
+        self._trusted: OrderedDict[bytes, _Swarm] = OrderedDict()
+        self._size = 0
+
+    def __len__(self) -> int:
+        """Peers in all swarms."""
+        return self._size
+
+    def announce(
+        self,
+        infohash: bytes,
+        peer: Peer,
+        *,
+        left: int,
+        event: str = "",
+        numwant: int = DEFAULT_WANTED,
+        now: float,
+        trusted: bool = False,
+        host: str = "",
+    ) -> Swarm:
+        """Notes that `peer` is in a swarm (infohash of 20 bytes) and lacks `left` bytes, or that it
+        leaves, if `event` is "stopped"; says who else is there. A peer is forgotten that is not
+        heard for twice the interval that it was told. Where there are too many, those that were
+        silent the longest make room: a `trusted` peer (one that the operator has named) and its
+        swarms not before all others. `host` is the address at which the asker reached this machine:
+        under it peers are named that announce from the machine itself.
+        """
+        with self._lock:
+            swarm = self._open.pop(infohash, None) or self._trusted.pop(infohash, _Swarm())
+            self._expire(swarm, now)
+            interval = min(MAX_INTERVAL_S, max(INTERVAL_S, self._size // ANNOUNCES_PER_S))
+            if event == "stopped":
+                self._remove(swarm, peer)
+            else:
+                known = swarm.peers.get(peer)
+                trusted |= known is not None and known.is_trusted
+                entry = _entry(peer, now + 2 * interval, left == 0, is_trusted=trusted)
+                self._admit(swarm, peer, entry)
+                swarm.downloaded += event == "completed"
+            self._settle(infohash, swarm)
+            wanted = 0 if event == "stopped" else max(0, min(numwant, MAX_WANTED))
+            named = self._named(swarm, peer, host, wanted, seeds=left != 0)
+            return _counted(swarm, named, interval)
+
+    def scrape(self, infohash: bytes, now: float) -> Swarm | None:
+        """The counts of a swarm; None if it is not known."""
+        with self._lock:
+            swarm = self._open.get(infohash) or self._trusted.get(infohash)
+            if swarm is None:
+                return None
+            self._expire(swarm, now)
+            return _counted(swarm, (), INTERVAL_S)
+
+    def _expire(self, swarm: _Swarm, now: float) -> None:
+        for peer in [peer for peer, entry in swarm.peers.items() if entry.until <= now]:
+            self._remove(swarm, peer)
+
+    def _remove(self, swarm: _Swarm, peer: Peer) -> None:
+        if swarm.peers.pop(peer, None) is not None:
+            self._size -= 1
+
+    def _admit(self, swarm: _Swarm, peer: Peer, entry: _Entry) -> None:
+        """Not at all where nobody makes room."""
+        if peer not in swarm.peers and not self._make_room(swarm, peer, entry):
+            return
+        self._size += peer not in swarm.peers
+        swarm.peers[peer] = entry
+        swarm.peers.move_to_end(peer)
+
+    def _make_room(self, swarm: _Swarm, peer: Peer, entry: _Entry) -> bool:
+        others = [who for who, other in swarm.peers.items() if not other.is_trusted]
+        same = [who for who in others if who[0] == peer[0]]
+        if not entry.is_trusted and len(same) >= MAX_PORTS:
+            self._remove(swarm, same[0])
+        elif len(swarm.peers) >= MAX_PEERS:
+            if not others and not entry.is_trusted:
+                return False
+            self._remove(swarm, next(iter(others or swarm.peers)))
+        return True
+
+    def _settle(self, infohash: bytes, swarm: _Swarm) -> None:
+        """Keeps the swarm, if anybody is in it, as the one that was heard of last."""
+        if swarm.peers:
+            (self._trusted if swarm.is_trusted() else self._open)[infohash] = swarm
+        while len(self._open) + len(self._trusted) > MAX_SWARMS or self._size > MAX_IN_ALL:
+            _, oldest = (self._open or self._trusted).popitem(last=False)
+            self._size -= len(oldest.peers)
+
+    def _named(
+        self, swarm: _Swarm, asker: Peer, host: str, wanted: int, *, seeds: bool
+    ) -> tuple[Peer, ...]:
+        """Some peers for `asker`. Who has all needs no `seeds`."""
+        if not wanted:
+            return ()
+        from_here = ipaddress.ip_address(asker[0]).is_loopback
+        found: list[Peer] = []
+        for peer, entry in swarm.peers.items():
+            if peer == asker or entry.is_hidden or (entry.is_complete and not seeds):
+                continue
+            if not entry.is_here or from_here:
+                found.append(peer)
+            elif host:
+                found.append((host, peer[1]))
+        return tuple(self._chance.sample(found, min(wanted, len(found))))
+
+
+def _entry(peer: Peer, until: float, is_complete: bool, *, is_trusted: bool) -> _Entry:
+    address = ipaddress.ip_address(peer[0])
+    is_hidden = address.version == 6 and address.is_link_local
+    return _Entry(until, is_complete, is_trusted, address.is_loopback, is_hidden)
+
+
+def _counted(swarm: _Swarm, named: tuple[Peer, ...], interval: int) -> Swarm:
+    complete = sum(entry.is_complete for entry in swarm.peers.values())
+    incomplete = len(swarm.peers) - complete
+    return Swarm(complete, incomplete, named, swarm.downloaded, interval)
