@@ -502,6 +502,7 @@ class TestDamage:
     ) -> None:
         """What was seen before it failed is not forgotten."""
         put(archive, writer, b"data")
+        archive.drafts.start(writer, revision_of({}, {"b": b"b"}, repo=DATA, commit=OTHER))
         found.offers(trusted=True)
         archive.put_revision(writer, revision_of({"a": b"data"}, repo=DATA))
 

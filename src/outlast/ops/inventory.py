@@ -1,9 +1,8 @@
 """What an archive holds, followed as it changes: cheap to ask again and again.
 
-Whatever writes to an archive changes the time of manifests/, or touches drafts/ or refs/: three
-looks tell that nothing happened. What is put there or removed by hand is noticed within
-:data:`LOOK_AGAIN`.
-Only what changed is read again, and what cannot be read hides nothing else.
+Whatever writes to an archive touches manifests/, drafts/ or refs/: three looks tell that nothing
+happened. What is put there or removed by hand is noticed within :data:`LOOK_AGAIN`. Only what
+changed is read again, and what cannot be read hides nothing else.
 """
 
 import os

@@ -218,6 +218,7 @@ class Archive(Closing):
                 for other in worse:
                     disk.remove(self.layout.manifest(other))
                 self.drafts.delete(revision.repo, revision.id)
+                disk.touch(self.layout.manifests)
             return better or merged.digest
 
     def _compare(self, revision: Revision) -> tuple[Digest | None, list[Digest]]:
@@ -277,6 +278,7 @@ class Archive(Closing):
         """Forgets a revision, complete or draft. Its blobs stay until they are collected."""
         for digest in self.index.manifests_of(repo, revision):
             disk.remove(self.layout.manifest(digest))
+        disk.touch(self.layout.manifests)
         self.drafts.delete(repo, revision)
 
     @disk.reported
