@@ -62,8 +62,8 @@ def share(
     revision of the public hub has that as its web seed, unless another is named; --tracker and
     --web-seed can be repeated.
 
-    Clients that cannot read both versions (Transmission before 4.0), or the pads in between (aria2,
-    from a hub as web seed), need --v1: another torrent, with a swarm of its own.
+    Clients that cannot read both versions at once (Transmission before 4.0, aria2 before 1.37 or
+    from a hub as web seed) need --v1: another torrent, with a swarm of its own.
 
     With --blobs, DIR/org--name-commit/ gets a torrent of each file as it is held here: what
     outlast nodes hand each other. What is private or gated at its hub, or left out by the
