@@ -119,6 +119,7 @@ class Peer:
     shares: Shares = field(default_factory=Shares)
     trusts: bool = False
     private: bool = False
+    node: bytes = NODE
     rates: Rates = field(default_factory=Rates)
     arriving: dict[Digest, Arriving] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -136,7 +137,7 @@ class Peer:
 
     @contextmanager
     def serving(self, host: str = "127.0.0.1", port: int = 0, **more: Any) -> Iterator["Peer"]:
-        info = NodeInfo(NODE, "0.0", 6881, self.private)
+        info = NodeInfo(self.node, "0.0", 6881, self.private)
         holdings = Holdings(
             self.archive,
             self.shares,  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ COMMANDS = {
     "rm": ("outlast.cli.remove:rm", "Forget a model, a revision or a ref."),
     "gc": ("outlast.cli.remove:gc", "Delete what nothing refers to."),
     "link": ("outlast.cli.link:link", "Lay a revision out for other programs, without a copy."),
+    "search": ("outlast.cli.search:search", "Find models on the nodes of this network."),
     "share": ("outlast.cli.share:share", "Print a magnet link, and write torrent files."),
     "serve": ("outlast.cli.serve:serve", "Serve the archive as a hub, or as a verifying mirror."),
     "status": ("outlast.cli.status:status", "Show what running nodes do: transfers, peers, rates."),

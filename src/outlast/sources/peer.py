@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -78,9 +79,11 @@ class PeerSource:
         """Who is there."""
         return read_node(self._json("node", _NODE_LIMIT, timeout))
 
-    def models(self, query: str = "", timeout: float | None = None) -> list[PeerModel]:
-        """What it offers us of which the name contains `query`."""
-        return list(self._models(query, timeout))
+    def models(
+        self, query: str = "", timeout: float | None = None, most: int | None = None
+    ) -> list[PeerModel]:
+        """What it offers us of which the name contains `query`; the first `most` of them."""
+        return list(islice(self._models(query, timeout), most))
 
     def _models(self, query: str, timeout: float | None) -> Iterator[PeerModel]:
         until = time.monotonic() + (timeout or _SOON)

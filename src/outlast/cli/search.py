@@ -1,0 +1,113 @@
+"""``outlast search``."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import click
+
+from outlast.cli.edge import Session, common, host_and_port, session
+from outlast.cli.render import human_size, plural, print_json, print_table
+from outlast.model.errors import UsageError, one_line
+from outlast.ops import search as ops
+from outlast.sources.peer import peer_client
+from outlast.swarm.settings import HostPort, SwarmSettings
+
+_PEER = "peer:"
+_NAMED = 3
+"""Nodes that a line of the table names."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast search qwen
+  outlast search org/ --from peer:10.0.0.7:8091 --json
+"""
+)
+@click.argument("query", default="")
+@click.option(
+    "--from",
+    "words",
+    multiple=True,
+    metavar="SOURCE",
+    help="lan or peer:HOST:PORT (repeatable)  [default: this LAN and the configuration's peers]",
+)
+@common
+def search(
+    query: str, words: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
+) -> None:
+    """Find models with QUERY in their names on other nodes, without a hub.
+
+    The nodes on this LAN are found by themselves; in private mode, or where the swarm is turned
+    off, only the peers that the configuration or --from name are asked. What they say is what they
+    claim to have: a pull verifies it.
+    """
+    with session(home, as_json=as_json, quiet=quiet) as run:
+        peers, lan = _where(words, run.config.swarm)
+        found = ops.search(
+            query,
+            peers,
+            peer_client(run.config.http()),
+            run.control.cancel,
+            discover=partial(ops.on_lan, problem=run.say) if lan else None,
+        )
+        _print(run, found)
+
+
+def _where(words: Sequence[str], settings: SwarmSettings) -> tuple[list[HostPort], bool]:
+    """The peers to ask, and whether to look around on the LAN."""
+    allowed = settings.enabled and not settings.private
+    if not words:
+        return list(settings.peers), allowed
+    peers: list[HostPort] = []
+    for word in words:
+        if word.startswith(_PEER):
+            peers.append(host_and_port(word.removeprefix(_PEER), SwarmSettings().peer_port))
+        elif word != "lan":
+            raise UsageError(f"not a node: {word!r}", hint="write lan or peer:HOST:PORT")
+        elif not allowed:
+            raise UsageError("the configuration turns off looking for nodes on the LAN")
+    return peers, "lan" in words
+
+
+def _print(run: Session, found: ops.Searched) -> None:
+    if run.as_json:
+        for hit in found.hits:
+            print_json({"type": "model", **_document(hit)})
+        for name, reason in found.failures.items():
+            print_json({"type": "unanswered", "node": name, "reason": reason})
+        return
+    if found.hits:
+        head = ("MODEL", "REVISION", "REFS", "FILES", "SIZE", "NODES", "HELD BY")
+        print_table([head, *map(_row, found.hits)], right=(3, 4, 5))
+    for name, reason in found.failures.items():
+        run.say(one_line(f"  {name} gave no answer: {reason}"))
+    said = f"{plural(len(found.hits), 'revision')} on {plural(found.nodes, 'node')}"
+    run.say(said if found.nodes else "no node answered")
+
+
+def _row(hit: ops.Hit) -> tuple[str, ...]:
+    names = [holder.name.removeprefix("peer ") for holder in hit.holders]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    marks = " (partial)" * hit.partial + " (restricted)" * hit.restricted
+    return (
+        *(str(hit.repo), hit.commit.hex[:12] + marks, ",".join(hit.refs) or "-"),
+        *(f"{hit.files:,}", human_size(hit.size), f"{len(names):,}"),
+        ", ".join(names[:_NAMED]) + more,
+    )
+
+
+def _document(hit: ops.Hit) -> dict[str, Any]:
+    return {
+        "repo": str(hit.repo),
+        "revision": hit.commit,
+        "manifest": hit.manifest,
+        "refs": hit.refs,
+        "files": hit.files,
+        "bytes": hit.size,
+        "partial": hit.partial,
+        "restricted": hit.restricted,
+        "nodes": len(hit.holders),
+        "held_by": hit.holders,
+    }

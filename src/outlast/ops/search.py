@@ -1,0 +1,206 @@
+"""Which models other nodes have: the neighbours on this LAN, and the peers that are named."""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Final
+
+from outlast.model.cancel import Cancel
+from outlast.model.digest import Digest, GitOid
+from outlast.model.errors import OutlastError, UnreachableError
+from outlast.model.names import RepoId
+from outlast.ops.pool import DaemonPool
+from outlast.sources.http import HttpClient
+from outlast.sources.peer import PeerSource
+from outlast.sources.peer_documents import PeerModel
+from outlast.swarm.beacon import Beacon
+from outlast.swarm.datagrams import Heard
+
+LISTEN_S: Final = 1.5
+"""Neighbours answer a beacon in a fraction of that."""
+WITHIN_S: Final = 5.0
+_ASKERS = 16
+_MOST_NODES = 256
+_MOST_ROWS = 1000
+"""Models of one node: a search is for names, not for everything."""
+_POLL = 0.1
+
+Meet = Callable[[str, int], None]
+"""Told of the host and peer port of somebody who may be a node; from any thread."""
+Discover = Callable[[Meet], AbstractContextManager[object]]
+"""Finds nodes while the block runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A node that offers a model: its id in hex, and how it was reached."""
+
+    node: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A revision that is offered by `holders`: `files` of it with `size` bytes, under the names of
+    all `refs` that any of them has for it.
+    """
+
+    repo: RepoId
+    commit: GitOid
+    manifest: Digest
+    refs: tuple[str, ...]
+    files: int
+    size: int
+    partial: bool
+    restricted: bool
+    holders: tuple[Holder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What came of a search: `nodes` answered; the others are named with the reason."""
+
+    hits: tuple[Hit, ...]
+    nodes: int
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def on_lan(meet: Meet, problem: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Listens for neighbours, and asks who is there. `problem` gets a line for what goes wrong."""
+
+    def heard(value: Heard) -> None:
+        meet(value.address, value.peer_port)
+
+    # A port that is ours and refuses everybody: whoever hears of this search finds no node there.
+    with socket.socket() as nobody:
+        nobody.bind(("", 0))
+        port = nobody.getsockname()[1]
+        with Beacon(os.urandom(20), port, heard, problem=problem):
+            yield
+
+
+def search(
+    query: str,
+    peers: Iterable[tuple[str, int]],
+    http: HttpClient,
+    cancel: Cancel,
+    *,
+    discover: Discover | None = None,
+    within: float = WITHIN_S,
+) -> Searched:
+    """Asks the `peers` (host and port) and whom `discover` finds, all at once, for models with
+    `query` in their names. Ends when all have answered, in at most `within` seconds.
+    """
+    asking = _Asking(query, http, time.monotonic() + within)
+    for host, port in peers:
+        asking.meet(host, port)
+    if discover is None:
+        asking.wait(cancel, 0.0)
+    else:
+        with discover(asking.meet):
+            asking.wait(cancel, LISTEN_S)
+    return asking.result()
+
+
+class _Asking:
+    """One search: who is asked, and what they said."""
+
+    def __init__(self, query: str, http: HttpClient, until: float) -> None:
+        self._query = query
+        self._http = http
+        self._until = until
+        self._pool = DaemonPool(_ASKERS, "search")
+        self._changed = threading.Condition()
+        self._waiting: dict[tuple[str, int], str] = {}
+        self._met: set[tuple[str, int]] = set()
+        self._answers: list[tuple[Holder, list[PeerModel]]] = []
+        self._failures: dict[str, str] = {}
+
+    def meet(self, host: str, port: int) -> None:
+        """Asks somebody who may be a node, once."""
+        source = PeerSource(self._http, host, port)
+        with self._changed:
+            if (host, port) in self._met or len(self._met) >= _MOST_NODES:
+                return
+            self._met.add((host, port))
+            self._waiting[host, port] = source.name
+        self._pool.submit(self._ask, source, (host, port))
+
+    def _ask(self, source: PeerSource, key: tuple[str, int]) -> None:
+        holder, failure = Holder("", source.name), ""
+        rows: list[PeerModel] = []
+        try:
+            holder = Holder(source.node(self._left()).node.hex(), source.name)
+            rows = source.models(self._query, self._left(), _MOST_ROWS)
+        except OutlastError as error:
+            failure = str(error)
+        wanted = self._query.lower()
+        rows = [row for row in rows if wanted in str(row.repo).lower()]
+        with self._changed:
+            if self._waiting.pop(key, None) is None:  # too late
+                return
+            if failure:
+                self._failures[source.name] = failure
+            else:
+                self._answers.append((holder, rows))
+            self._changed.notify_all()
+
+    def _left(self) -> float:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise UnreachableError("it was not asked: there was no time left")
+        return left
+
+    def wait(self, cancel: Cancel, listen: float) -> None:
+        """Until all who are known after `listen` seconds have answered, or the time is over."""
+        listening = time.monotonic() + listen
+        with self._changed:
+            while (now := time.monotonic()) < self._until:
+                if not self._waiting and now >= listening:
+                    return
+                cancel.check()
+                self._changed.wait(_POLL)
+
+    def result(self) -> Searched:
+        with self._changed:
+            failures = dict(self._failures)
+            failures |= dict.fromkeys(self._waiting.values(), "it did not answer in time")
+            self._waiting.clear()
+            answers = list(self._answers)
+        nodes = {holder.node for holder, _ in answers}
+        return Searched(_merge(answers), len(nodes), failures)
+
+
+def _merge(answers: Sequence[tuple[Holder, list[PeerModel]]]) -> tuple[Hit, ...]:
+    """What the nodes said, by model, commit and manifest. A node that was reached in several ways
+    counts once. Where they differ on what follows from the manifest, most are believed.
+    """
+    found: dict[tuple[RepoId, GitOid, Digest], dict[str, tuple[Holder, PeerModel]]] = {}
+    for holder, rows in sorted(answers, key=lambda answer: answer[0].name):
+        for row in rows:
+            key = (row.repo, row.commit, row.manifest)
+            found.setdefault(key, {}).setdefault(holder.node, (holder, row))
+    hits = [_hit(list(told.values())) for told in found.values()]
+    return tuple(sorted(hits, key=lambda hit: (hit.repo, -len(hit.holders), hit.manifest)))
+
+
+def _hit(told: Sequence[tuple[Holder, PeerModel]]) -> Hit:
+    rows = [row for _, row in told]
+    facts = Counter((row.files, row.size, row.partial) for row in rows)
+    (files, size, partial), _ = min(facts.items(), key=lambda fact: (-fact[1], fact[0]))
+    return Hit(
+        *(rows[0].repo, rows[0].commit, rows[0].manifest),
+        refs=tuple(sorted({name for row in rows for name in row.refs})),
+        files=files,
+        size=size,
+        partial=partial,
+        restricted=any(row.restricted for row in rows),
+        holders=tuple(holder for holder, _ in told),
+    )
