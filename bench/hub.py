@@ -47,7 +47,7 @@ http {{
 """
 _SERVER = """\
     server {{
-        listen 127.0.0.1:{port} backlog=1024;
+        listen {address}:{port} backlog=1024;
         access_log {log} line;
         location /api/ {{
             default_type application/json;
@@ -130,26 +130,39 @@ def nginx_program() -> str | None:
 
 class NginxHub:
     """One nginx with two doors to the same models: `url` for clients that are measured, and
-    `upstream` for mirrors, whose requests are counted.
+    `upstream` for mirrors, whose requests are counted. It listens on an address of the machine.
     """
 
-    def __init__(self, program: str, root: Path) -> None:
+    def __init__(self, program: str, root: Path, address: str = "127.0.0.1") -> None:
         self._program = program
         self._root = root
+        self._address = address
         self._models: dict[str, Model] = {}
         self._ports = (free_port(), free_port())
-        self.url, self.upstream = (f"http://127.0.0.1:{port}" for port in self._ports)
+        self.url, self.upstream = (f"http://{address}:{port}" for port in self._ports)
         self._server: Server | None = None
         (root / "hub").mkdir(parents=True)
 
     def make(self, name: str, count: int, size: int) -> Model:
         """Makes the model `name` of `count` files of `size` random bytes each."""
+        folder = self._folder(name)
+        names = [f"model-{i:05}.safetensors" for i in range(1, count + 1)]
+        files = [HubFile(path, size, write_random(folder / path, size)) for path in names]
+        return self._keep(Model(name, tuple(files)))
+
+    def put(self, name: str, path: Path, sha256: str) -> Model:
+        """Has the model `name` consist of a file, which is linked."""
+        (self._folder(name) / path.name).hardlink_to(path)
+        return self._keep(Model(name, (HubFile(path.name, path.stat().st_size, sha256),)))
+
+    def _folder(self, name: str) -> Path:
         folder = self._root / "hub" / name / "resolve" / COMMIT
         folder.mkdir(parents=True)
         (folder.parent / "main").symlink_to(COMMIT)
-        names = [f"model-{i:05}.safetensors" for i in range(1, count + 1)]
-        files = [HubFile(path, size, write_random(folder / path, size)) for path in names]
-        model = self._models[name] = Model(name, tuple(files))
+        return folder
+
+    def _keep(self, model: Model) -> Model:
+        self._models[model.name] = model
         self._describe(model)
         return model
 
@@ -207,11 +220,22 @@ class NginxHub:
             for ref in (COMMIT, "main")
         )
         servers = "".join(
-            _SERVER.format(port=port, log=self._root / f"access-{port}.log", commit=COMMIT)
+            _SERVER.format(
+                address=self._address,
+                port=port,
+                log=self._root / f"access-{port}.log",
+                commit=COMMIT,
+            )
             for port in self._ports
         )
         user = "user root;\n" if os.geteuid() == 0 else ""
         return _MAIN.format(user=user, root=self._root, names=names, servers=servers)
+
+    def sent(self) -> int:
+        """Bytes of bodies that it has sent so far, by either door."""
+        logs = (self._root / f"access-{port}.log" for port in self._ports)
+        lines = [line for log in logs if log.exists() for line in log.read_text().splitlines()]
+        return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
 
     def upstream_requests(self) -> int:
         """How many requests have come through the `upstream` door so far."""

@@ -28,6 +28,12 @@ def olah() -> Path:
 
 
 @cache
+def ossllms() -> Path:
+    """The folder of programs of ossllms."""
+    return _ensure_own("bench-ossllms")
+
+
+@cache
 def codecs() -> Path:
     """The folder of programs of the environment of the codecs' peers, torch among them."""
     return _ensure_own("bench-codec")
