@@ -102,8 +102,7 @@ def _translate(data: bytes, table: "array[int]") -> bytes:
 
 def _fp16_as_bf16(bits: int) -> int:
     """The bf16 nearest to an fp16, ties to even. Weights are finite."""
-    sign, exponent, fraction = bits >> 15 << 15, bits & _OPAQUE = b"weights\n"
-_EXPONENT, bits & _FRACTION
+    sign, exponent, fraction = bits >> 15 << 15, bits & _EXPONENT, bits & _FRACTION
     value = (fraction / 1024 + (1 if exponent else 0)) * 2.0 ** (max(exponent >> 10, 1) - 15)
     single = int.from_bytes(array("f", [value]).tobytes(), sys.byteorder)
     return sign | (single + 0x7FFF + (single >> 16 & 1)) >> 16
