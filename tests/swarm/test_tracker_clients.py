@@ -55,7 +55,8 @@ def service() -> Iterator[Service]:
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(BrokenPipeError):  # a client that ends does not wait
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -94,6 +95,7 @@ def running(torrent: Path, folder: Path) -> Iterator[tuple[lt.session, lt.torren
             "enable_lsd": False,
             "enable_upnp": False,
             "enable_natpmp": False,
+            "stop_tracker_timeout": 1,
             "ssrf_mitigation": False,  # it asks no loopback for a scrape
             "allow_multiple_connections_per_ip": True,
             "alert_mask": lt.alert.category_t.status_notification,
