@@ -59,10 +59,20 @@ class TestSearch:
     def test_what_several_hold_is_one_line(self, peers: list[Peer]) -> None:
         found = find("LLAMA", at(*peers))
         assert (found.nodes, found.failures) == (2, {})
-        data, model = found.hits if found.hits[0].repo.kind == "dataset" else found.hits[::-1]
-        assert [str(hit.repo) for hit in (data, model)] == ["datasets/org/llama-data", "org/llama"]
-        assert (model.commit, model.refs, model.files, model.size) == (COMMIT, ("main",), 2, 5002)
-        assert {holder.node[-2:] for holder in model.holders} == {"01", "02"}
+        data, weights = (
+            found.hits if found.hits[0].model.repo.kind == "dataset" else found.hits[::-1]
+        )
+        assert [str(hit.model.repo) for hit in (data, weights)] == [
+            "datasets/org/llama-data",
+            "org/llama",
+        ]
+        assert (
+            weights.model.commit,
+            weights.model.refs,
+            weights.model.files,
+            weights.model.size,
+        ) == (COMMIT, ("main",), 2, 5002)
+        assert {holder.node[-2:] for holder in weights.holders} == {"01", "02"}
         assert [holder.name for holder in data.holders] == [peers[1].source().name]
 
     def test_everything(self, peers: list[Peer]) -> None:
@@ -87,7 +97,7 @@ class TestSearch:
                 stack.enter_context(peer.archive)
                 made.append(stack.enter_context(peer.serving()))
             [hit] = find("open", at(*made)).hits
-        assert hit.refs == ("main", "v1")
+        assert hit.model.refs == ("main", "v1")
 
     def test_two_revisions_are_two_lines(self, tmp_path: Path) -> None:
         peer = offering(tmp_path / "home", 1)
@@ -119,15 +129,15 @@ class TestSearch:
     def test_what_was_not_asked_for_is_not_shown(self) -> None:
         with odd_node([row("org/advertisement"), row("org/llama")]) as where:
             found = find("llama", [where])
-        assert [str(hit.repo) for hit in found.hits] == ["org/llama"]
+        assert [str(hit.model.repo) for hit in found.hits] == ["org/llama"]
 
     def test_most_are_believed(self, peers: list[Peer]) -> None:
         digest = next(o.manifest for o in peers[0].shares.offered if "llama" in str(o.repo))
         lie = row("org/llama") | {"manifest": digest.hex, "files": 1, "bytes": 1}
         with odd_node([lie]) as where:
             found = find("org/llama", [where, *at(*peers)])
-        [hit] = [hit for hit in found.hits if hit.manifest == digest]
-        assert (hit.files, hit.size, len(hit.holders)) == (2, 5002, 3)
+        [hit] = [hit for hit in found.hits if hit.model.manifest == digest]
+        assert (hit.model.files, hit.model.size, len(hit.holders)) == (2, 5002, 3)
 
     def test_it_can_be_stopped(self) -> None:
         cancel = Cancel()
@@ -194,7 +204,7 @@ class TestNeighbours:
                 discover=partial(on_lan, problem=problems.append),
                 within=30.0,
             )
-        assert [str(hit.repo) for hit in found.hits] == ["org/other"]
+        assert [str(hit.model.repo) for hit in found.hits] == ["org/other"]
         assert problems == []
 
 

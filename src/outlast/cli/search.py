@@ -88,26 +88,28 @@ def _print(run: Session, found: ops.Searched) -> None:
 
 
 def _row(hit: ops.Hit) -> tuple[str, ...]:
+    model = hit.model
     names = [holder.name.removeprefix("peer ") for holder in hit.holders]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    marks = " (partial)" * hit.partial + " (restricted)" * hit.restricted
+    marks = " (partial)" * model.partial + " (restricted)" * model.restricted
     return (
-        *(str(hit.repo), hit.commit.hex[:12] + marks, ",".join(hit.refs) or "-"),
-        *(f"{hit.files:,}", human_size(hit.size), f"{len(names):,}"),
+        *(str(model.repo), model.commit.hex[:12] + marks, ",".join(model.refs) or "-"),
+        *(f"{model.files:,}", human_size(model.size), f"{len(names):,}"),
         ", ".join(names[:_NAMED]) + more,
     )
 
 
 def _document(hit: ops.Hit) -> dict[str, Any]:
+    model = hit.model
     return {
-        "repo": str(hit.repo),
-        "revision": hit.commit,
-        "manifest": hit.manifest,
-        "refs": hit.refs,
-        "files": hit.files,
-        "bytes": hit.size,
-        "partial": hit.partial,
-        "restricted": hit.restricted,
+        "repo": str(model.repo),
+        "revision": model.commit,
+        "manifest": model.manifest,
+        "refs": model.refs,
+        "files": model.files,
+        "bytes": model.size,
+        "partial": model.partial,
+        "restricted": model.restricted,
         "nodes": len(hit.holders),
         "held_by": hit.holders,
     }

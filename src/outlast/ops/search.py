@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from outlast.model.cancel import Cancel
@@ -35,6 +35,7 @@ Meet = Callable[[str, int], None]
 """Told of the host and peer port of somebody who may be a node; from any thread."""
 Discover = Callable[[Meet], AbstractContextManager[object]]
 """Finds nodes while the block runs."""
+_Key = tuple[RepoId, GitOid, Digest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +48,9 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A revision that is offered by `holders`: `files` of it with `size` bytes, under the names of
-    all `refs` that any of them has for it.
-    """
+    """A revision that `holders` offer, under the names of all refs that any of them has for it."""
 
-    repo: RepoId
-    commit: GitOid
-    manifest: Digest
-    refs: tuple[str, ...]
-    files: int
-    size: int
-    partial: bool
-    restricted: bool
+    model: PeerModel
     holders: tuple[Holder, ...]
 
 
@@ -182,25 +174,25 @@ def _merge(answers: Sequence[tuple[Holder, list[PeerModel]]]) -> tuple[Hit, ...]
     """What the nodes said, by model, commit and manifest. A node that was reached in several ways
     counts once. Where they differ on what follows from the manifest, most are believed.
     """
-    found: dict[tuple[RepoId, GitOid, Digest], dict[str, tuple[Holder, PeerModel]]] = {}
+    found: dict[_Key, dict[str, tuple[Holder, PeerModel]]] = {}
     for holder, rows in sorted(answers, key=lambda answer: answer[0].name):
         for row in rows:
             key = (row.repo, row.commit, row.manifest)
             found.setdefault(key, {}).setdefault(holder.node, (holder, row))
-    hits = [_hit(list(told.values())) for told in found.values()]
-    return tuple(sorted(hits, key=lambda hit: (hit.repo, -len(hit.holders), hit.manifest)))
+    ordered = sorted(found.items(), key=lambda told: (told[0][0], -len(told[1]), told[0][2]))
+    return tuple(_hit(list(told.values())) for _, told in ordered)
 
 
 def _hit(told: Sequence[tuple[Holder, PeerModel]]) -> Hit:
     rows = [row for _, row in told]
     facts = Counter((row.files, row.size, row.partial) for row in rows)
     (files, size, partial), _ = min(facts.items(), key=lambda fact: (-fact[1], fact[0]))
-    return Hit(
-        *(rows[0].repo, rows[0].commit, rows[0].manifest),
+    model = replace(
+        rows[0],
         refs=tuple(sorted({name for row in rows for name in row.refs})),
         files=files,
         size=size,
         partial=partial,
         restricted=any(row.restricted for row in rows),
-        holders=tuple(holder for holder, _ in told),
     )
+    return Hit(model, tuple(holder for holder, _ in told))
