@@ -413,7 +413,8 @@ class Gather:
         if arrival is None or tree is None or arrival.swarm is not None:
             return
         near = self._around.near()
-        trackers = [*self._node.settings.trackers, *(n.tracker for n in near[:_MOST_LANES])]
+        static = [n.tracker for n in near if n.static][:_MOST_LANES]
+        trackers = [*self._node.settings.trackers, *static]
         partial = arrival.partial
         course.connected.clear()
 
@@ -433,6 +434,10 @@ class Gather:
         """Tells the swarm of the neighbours; again and again, for they come and go."""
         if course.torrent is None:
             return
+        if self._elects(course):
+            others = self._node.election.wanting(course.key, time.monotonic())
+            crowd = sorted((self._node.id, *others))
+            course.torrent.take_stripe(crowd.index(self._node.id), len(crowd))
         near = {n.swarm_address for n in self._around.near()}
         course.torrent.connect(near - course.connected)
         course.connected = near

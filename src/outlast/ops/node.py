@@ -174,7 +174,8 @@ class Node(Closing):
         """The nodes that answered, static peers first."""
         with self._lock:
             found = [c.neighbour for c in self._contacts.values() if c.neighbour is not None]
-        unique = {neighbour.node: neighbour for neighbour in reversed(found)}
+        found.sort(key=lambda n: (n.static, ":" not in n.host, "%" not in n.host))
+        unique = {neighbour.node: neighbour for neighbour in found}
         return sorted(unique.values(), key=lambda n: (not n.static, n.node))
 
     def is_static(self, host: str) -> bool:

@@ -203,6 +203,11 @@ class Election:
         with self._lock:
             return self._wanting(key, now)
 
+    def wanting(self, key: bytes, now: float) -> list[bytes]:
+        """Which other live nodes they are, in an order that all see alike."""
+        with self._lock:
+            return sorted(n for n, wish in self._crowd.live(key, now).items() if not wish.has)
+
     def _wanting(self, key: bytes, now: float) -> int:
         return sum(not wish.has for wish in self._crowd.live(key, now).values())
 

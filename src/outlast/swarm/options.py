@@ -42,7 +42,7 @@ _LIMITS: Final = {
     "unchoke_slots_limit": 16,
     "alert_queue_size": 100_000,
     # A node of the neighbourhood comes back: after a partition at once, not after a minute.
-    "min_reconnect_time": 2,
+    "min_reconnect_time": 1,
     "max_failcount": 100_000,
     "peer_connect_timeout": 5,
     "min_announce_interval": 5,
@@ -55,11 +55,11 @@ _LIMITS: Final = {
     "hashing_threads": 1,
     "file_pool_size": 64,
     "max_queued_disk_bytes": 32 * 1024 * 1024,
-    "send_buffer_watermark": 4 * 1024 * 1024,
-    "send_buffer_low_watermark": 256 * 1024,
-    "send_buffer_watermark_factor": 150,
-    "max_out_request_queue": 2000,
-    "max_allowed_in_request_queue": 4000,
+    # What is asked for long before it comes is asked for by others too: with few requests under
+    # way, and never whole pieces at once, a slow seed sends each piece once.
+    "max_out_request_queue": 64,
+    "request_queue_time": 1,
+    "whole_pieces_threshold": 0,
     "mixed_mode_algorithm": 0,
     "max_metadata_size": 64 * 1024 * 1024,
 }

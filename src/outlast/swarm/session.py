@@ -138,9 +138,11 @@ class Session(Closing):
         # could not be written.
         params.save_path = _NOWHERE
         params.renamed_files = {0: os.fspath(path)}
+        # Nodes know each other by one address each. LSD would tell of all that a node has, and
+        # each pair would have as many connections.
+        flags |= _FLAGS.disable_lsd
         if restricted or self._private:
-            flags |= _FLAGS.disable_dht | _FLAGS.disable_lsd | _FLAGS.disable_pex
-            flags |= _FLAGS.apply_ip_filter
+            flags |= _FLAGS.disable_dht | _FLAGS.disable_pex | _FLAGS.apply_ip_filter
             trackers = ()
         wrote = None
         if begun is not None:

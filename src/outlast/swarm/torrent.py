@@ -13,7 +13,9 @@ from outlast.swarm.events import one_client
 
 _GONE_SECONDS: Final = 10.0
 _FLUSH_PIECES: Final = 16
-_DEFAULT_PRIORITY: Final = 4
+_FIRST: Final = 7
+_LATER: Final = 1
+"""Priorities of pieces; libtorrent multiplies them with how rare a piece is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Torrent:
         self._flushing: set[int] = set()
         self._wrote = wrote
         self._came: set[int] = set()
+        self._out: set[int] = set()
+        self._stripe = 0, 1
         self._peers: list[PeerView] = []
         self._handle = session.add_torrent(params)
 
@@ -89,8 +93,29 @@ class Torrent:
 
     def leave_out(self, index: int, *, out: bool = True) -> None:
         """Whether somebody else is fetching a piece, so that no peer should be asked for it."""
+        with self._lock:
+            (self._out.add if out else self._out.discard)(index)
+            priority = self._priority(index)
         with _still_there():
-            self._handle.piece_priority(index, 0 if out else _DEFAULT_PRIORITY)
+            self._handle.piece_priority(index, priority)
+
+    def take_stripe(self, number: int, count: int) -> None:
+        """Of a crowd of `count` this is the one with that `number`: it begins with other pieces
+        than the rest, so that those who have all are asked for each piece once.
+        """
+        with self._lock:
+            if (number, count) == self._stripe:
+                return
+            self._stripe = number, count
+            priorities = [self._priority(index) for index in range(self.tree.count)]
+        with _still_there():
+            self._handle.prioritize_pieces(priorities)
+
+    def _priority(self, index: int) -> int:
+        if index in self._out:
+            return 0
+        number, count = self._stripe
+        return _FIRST if index % count == number else _LATER
 
     def availability(self) -> list[int]:
         """How many connected peers have each piece; empty where none is connected."""
