@@ -1,0 +1,155 @@
+"""`outlast` on a machine of a lab: one archive, and the commands that work on it."""
+
+import functools
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from outlast.model.status import NodeStatus
+from outlast.ops.nodes import ask_nodes
+from tests.net.lab import Host
+from tests.net.program import SECONDS, Program, environment, until
+
+OUTLAST = (sys.executable, "-m", "outlast")
+NOBODY = "http://127.0.0.1:9"
+MODEL = "org/crowded-model"
+MIB = 1 << 20
+_JOURNAL_HEADER = 24
+
+
+@dataclass(frozen=True)
+class Model:
+    """Files that no codec can shrink, below `folder`."""
+
+    folder: Path
+    files: dict[str, bytes]
+    name: str = MODEL
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.files.values()))
+
+    @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        return {path: hashlib.sha256(data).hexdigest() for path, data in self.files.items()}
+
+
+def make_model(folder: Path, *mebibytes: float, name: str = MODEL, seed: int = 1) -> Model:
+    """A model with a file of each size, and a small one."""
+    random = Random(seed)
+    files = {
+        f"model-{number:05}.bin": random.randbytes(int(size * MIB) + 17)
+        for number, size in enumerate(mebibytes, 1)
+    }
+    files["config.json"] = b'{"seed": %d}' % seed
+    folder.mkdir(parents=True)
+    for path, data in files.items():
+        (folder / path).write_bytes(data)
+    return Model(folder, files, name)
+
+
+class Node:
+    """An archive on a machine. Nothing is configured but, where given, `settings` (TOML) and `hub`:
+    the hub of the environment, which without it refuses all.
+    """
+
+    def __init__(self, host: Host, *, settings: str = "", hub: str = NOBODY) -> None:
+        self.host = host
+        self.hub = hub
+        self.home = host.folder / "archive"
+        self.url = ""
+        self.server: Program | None = None
+        if settings:
+            self.configure(settings)
+
+    def configure(self, settings: str) -> None:
+        path = self.host.folder / "config" / "outlast" / "config.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(settings)
+
+    # Commands
+
+    def start(self, command: str, *arguments: str | Path) -> Program:
+        """Starts a command on this archive."""
+        line = [*OUTLAST, command, *map(str, arguments), "--home", str(self.home), "--json"]
+        env = environment(self.host.folder, {"HF_ENDPOINT": self.hub})
+        return self.host.start(command, line, env)
+
+    def run(self, command: str, *arguments: str | Path) -> list[dict[str, Any]]:
+        """Runs a command to its good end; the documents that it printed."""
+        return documents(self.start(command, *arguments).ok())
+
+    def add(self, model: Model, *arguments: str) -> None:
+        self.run("add", model.folder, "--as", model.name, *arguments)
+
+    def pull(self, *arguments: str, name: str = MODEL) -> Program:
+        """Starts a pull."""
+        return self.start("pull", name, *arguments)
+
+    def serve(self, *arguments: str) -> Program:
+        """Starts the daemon and waits until it serves."""
+        server = self.server = self.start("serve", "--listen", "127.0.0.1:0", *arguments)
+        until(lambda: server.ended or b'"serving"' in server.out.read_bytes(), "it serves")
+        server.check()
+        self.url = next(d["url"] for d in documents(server) if d["type"] == "serving")
+        return server
+
+    def kill(self) -> None:
+        """Ends the daemon with SIGKILL."""
+        assert self.server is not None
+        self.server.kill()
+        self.server = None
+
+    def stop(self) -> None:
+        """Ends the daemon in good order."""
+        assert self.server is not None
+        assert self.server.stop() in {0, 130, 143}, self.server.tail()
+        self.server = None
+
+    # What it knows and has
+
+    def status(self, program: Program | None = None) -> NodeStatus | None:
+        """What one of its processes says (the daemon, unless another is named), if it answers."""
+        asked = program or self.server
+        found = [node for node in ask_nodes(self.home).nodes if asked and node.pid == asked.pid]
+        return found[0] if found else None
+
+    def pieces(self, blob: str) -> frozenset[int]:
+        """The pieces of an unfinished plain blob that are here."""
+        path = self.home / "partial" / f"{blob}.have"
+        have = path.read_bytes()[_JOURNAL_HEADER:] if path.exists() else b""
+        return frozenset(number for number, mark in enumerate(have) if mark)
+
+    def has(self, model: Model, path: str) -> bool:
+        """Whether it acknowledged a file of a model: as its bytes, and no others."""
+        digest = model.digests[path]
+        blob = self.home / "blobs" / digest[:2] / digest
+        return blob.exists() and hashlib.sha256(blob.read_bytes()).hexdigest() == digest
+
+    def has_all(self, model: Model) -> bool:
+        return all(self.has(model, path) for path in model.files)
+
+    def check(self, model: Model) -> None:
+        """It has the model, and its own `verify` agrees."""
+        lacking = [path for path in model.files if not self.has(model, path)]
+        assert not lacking, f"{self.host.name} lacks {lacking}"
+        self.run("verify")
+
+
+def documents(program: Program) -> list[dict[str, Any]]:
+    """What a program printed so far: a JSON document a line."""
+    lines = program.out.read_text().split("\n")[:-1]
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def of_type(program: Program, kind: str) -> list[dict[str, Any]]:
+    return [document for document in documents(program) if document["type"] == kind]
+
+
+def all_end_well(*pulls: Program, seconds: float = SECONDS) -> None:
+    for pull in pulls:
+        pull.ok(seconds)
