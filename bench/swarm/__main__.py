@@ -44,6 +44,7 @@ def main() -> int:
     size = (20 if options.quick else options.size) * MEGA
     pairs = 1 if options.quick else options.pairs
     full = set(chosen) == set(CASES) and size >= _SIZE * MEGA and pairs >= 3
+    full = full and not options.peers_only
     output = options.output or (RESULT if full else None)
     load, at = os.getloadavg(), commit(ROOT)
     folder = Path(tempfile.mkdtemp(prefix="outlast-bench-", dir=options.dir))
@@ -51,7 +52,7 @@ def main() -> int:
         print(f"only {free / GIGA:.1f} GB are free in {folder}: --dir or --size", file=sys.stderr)
         folder.rmdir()
         return 1
-    rig = Rig(folder, size, pairs)
+    rig = Rig(folder, size, pairs, options.peers_only)
     try:
         rig.open()
         rows, broken = run_cases(CASES, rig, chosen)
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", action="append", choices=list(CASES), metavar="NAME", help=", ".join(CASES))
     add("--size", type=int, default=_SIZE, metavar="MB", help="size of the file (default 200)")
     add("--pairs", type=int, default=_PAIRS, help="paired runs of each (default 3)")
+    add("--peers-only", action="store_true", help="leave ours out")
     add("--quick", action="store_true", help="20 MB, once: to see that it works")
     add("--dir", type=Path, help="where to work (default: the folder for temporary files)")
     add("--output", type=Path, help="write the result there, whatever was run")

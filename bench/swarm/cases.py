@@ -33,21 +33,22 @@ def _once(rig: Rig, name: str, make: Callable[[Path], Payload]) -> Payload:
 
 
 def measure(
-    contestants: Mapping[str, Callable[[], Result]], pairs: int
+    rig: Rig, contestants: Mapping[str, Callable[[], Result]]
 ) -> tuple[dict[str, list[Result]], str]:
     """All by turns, in an order that is turned round every time. Who fails is left out from then
     on; the text says why.
     """
-    results: dict[str, list[Result]] = {name: [] for name in contestants}
+    results: dict[str, list[Result]] = {
+        name: [] for name in contestants if not (rig.alone and name == OURS)
+    }
     broken: dict[str, str] = {}
-    for turn in range(pairs):
-        for name in list(contestants)[:: 1 if turn % 2 == 0 else -1]:
-            if name not in broken:
-                try:
-                    results[name].append(contestants[name]())
-                except (BenchError, MissingPeerError, OSError, AssertionError) as error:
-                    broken[name] = " ".join(str(error).split())[-300:]
-                    del results[name]
+    for turn in range(rig.pairs):
+        for name in list(results)[:: 1 if turn % 2 == 0 else -1]:
+            try:
+                results[name].append(contestants[name]())
+            except (BenchError, MissingPeerError, OSError, AssertionError) as error:
+                broken[name] = " ".join(str(error).split())[-300:]
+                del results[name]
     return results, "; ".join(f"{name}: {why}" for name, why in broken.items())
 
 
@@ -91,7 +92,7 @@ def one_to_one(rig: Rig) -> list[Row]:
         *(Ours(), Aria2(), Ossllms()),
         *(Libtorrent(_TCP, TCP_ONLY), Libtorrent("libtorrent")),
     )
-    results, note = measure(_crowds(rig, engines, payload, 1), rig.pairs)
+    results, note = measure(rig, _crowds(rig, engines, payload, 1))
     samples = _rates(payload, results)
     what = f"1 → 1 by BitTorrent, {size_text(rig.size)}"
     return [
@@ -121,12 +122,12 @@ def by_http(rig: Rig) -> list[Row]:
             return _curl_and_check(rig, payload)
 
     results, note = measure(
+        rig,
         {
             OURS: lambda: rig.crowd(hub, payload, 1),
             _STAR: lambda: rig.crowd(star, payload, 1),
             _HASHED: hashed,
         },
-        rig.pairs,
     )
     samples = _rates(payload, results)
     what = f"1 → 1, an HTTP source is there, {size_text(rig.size)}"
@@ -160,7 +161,7 @@ def crowd(rig: Rig) -> list[Row]:
         *(Libtorrent(_TCP, TCP_ONLY), Libtorrent("libtorrent")),
     )
     with rig.capped(rig.seed, _RATE):
-        results, note = measure(_crowds(rig, engines, payload, NODES), rig.pairs)
+        results, note = measure(rig, _crowds(rig, engines, payload, NODES))
     ideal = payload.size / _RATE
     what = f"1 seed at 10 MB/s → {NODES} nodes, {size_text(rig.size)}"
     times = {name: [one.seconds / ideal for one in runs] for name, runs in results.items()}
@@ -181,7 +182,7 @@ def capsules(rig: Rig) -> list[Row]:
     payload = _once(rig, "bf16", lambda folder: bf16(folder, rig.size))
     engines: tuple[Engine, ...] = (Ours(form="capsule"), Libtorrent(_TCP, TCP_ONLY))
     with rig.capped(rig.seed, _RATE):
-        results, note = measure(_crowds(rig, engines, payload, NODES), rig.pairs)
+        results, note = measure(rig, _crowds(rig, engines, payload, NODES))
     ideal = payload.size / _RATE
     times = {name: [one.seconds / ideal for one in runs] for name, runs in results.items()}
     size = size_text(round(payload.size / MEGA) * MEGA)
@@ -215,7 +216,7 @@ def origin(rig: Rig) -> list[Row]:
 
     contestants = {OURS: ours, _STAR: star, "libtorrent, web seeds": web_seeds}
     with rig.capped(rig.origin, 4 * _RATE), rig.capped(rig.seed, 4 * _RATE):
-        results, note = measure(contestants, rig.pairs)
+        results, note = measure(rig, contestants)
     copies = {name: [one.sent / payload.size for one in runs] for name, runs in results.items()}
     what = f"bytes of the origin (at 40 MB/s), {NODES} nodes, {size_text(rig.size)}"
     return [_beside(what, "copies", copies, Target("≤", 1.05), note)]
@@ -223,6 +224,8 @@ def origin(rig: Rig) -> list[Row]:
 
 def dark(rig: Rig) -> list[Row]:
     """The hub is gone and a neighbour is there: how long until its bytes come."""
+    if rig.alone:
+        return []
     payload = _plain(rig)
     hubs = {
         "the hub refuses": f"http://{rig.origin.address}:9",

@@ -67,11 +67,14 @@ class Result:
 
 @dataclass
 class Rig:
-    """The lab of a run. `size` is that of the payloads in bytes, `pairs` how often all is run."""
+    """The lab of a run. `size` is that of the payloads in bytes, `pairs` how often all is run;
+    `alone`: only the peers are.
+    """
 
     folder: Path
     size: int
     pairs: int
+    alone: bool = False
     payloads: dict[str, Payload] = field(default_factory=dict)
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     net: Net = field(default_factory=Net)
