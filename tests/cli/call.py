@@ -80,6 +80,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "XDG_CONFIG_HOME": str(home / "config"),
         "HF_ENDPOINT": "http://127.0.0.1:9",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "OUTLAST_SWARM": "0",
     }
     return kept | own | more
 

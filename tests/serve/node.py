@@ -32,7 +32,12 @@ def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, 
     """A clean environment: a home of its own, no proxies, nothing of the user's settings."""
     names = ("PATH", "LANG", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH")
     kept = {name: os.environ[name] for name in names if name in os.environ}
-    own = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"), "NO_PROXY": "*"}
+    own = {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / "config"),
+        "NO_PROXY": "*",
+        "OUTLAST_SWARM": "0",
+    }
     return kept | own | dict(more or {})
 
 

@@ -32,7 +32,7 @@ from outlast.ops.lanes import SOURCE_FAULTS, Patience
 from outlast.ops.gather import Neighbourhood
 from outlast.ops.locate import locate
 from outlast.ops.pool import DaemonPool
-from outlast.ops.pull import Crew, remember, seal, start_draft
+from outlast.ops.pull import Crew, note_facts, remember, seal, start_draft
 from outlast.ops.select import acceptable
 from outlast.ops.work import Wishes
 from outlast.sources.base import Listing, RemoteRef, Source
@@ -207,6 +207,7 @@ class Mirror:
 
         listing = replace(listing, entries=acceptable(listing.entries, refused))
         with self.archive.writer() as writer:
+            note_facts(self.archive, writer, listing)
             revision = self.archive.load(repo, listing.commit)
             if revision is None or revision.unlisted:
                 start_draft(self.archive, writer, repo, listing.commit, listing.entries)

@@ -53,6 +53,7 @@ class Plan:
     fetch_bytes: int
     resumed: int
     free: int
+    unlisted: bool = False
 
     @property
     def total_bytes(self) -> int:
@@ -116,6 +117,7 @@ def pull(
                 around=around,
                 restricted=listing.facts.private or bool(listing.facts.gated),
             )
+            note_facts(archive, writer, listing)  # before others can ask for what comes
             fetched = _fetch(crew, plan)
             sealed = seal(archive, writer, plan.repo, plan.commit)
         digest, partial = sealed
@@ -170,6 +172,7 @@ def make_plan(
         fetch_bytes=sum({e.key: e.size for e in to_fetch}.values()),
         resumed=sum(resumed.values()),
         free=free,
+        unlisted=listing.unlisted,
     )
 
 
@@ -230,7 +233,10 @@ class Fetched:
 
 
 def _fetch(crew: Crew, plan: Plan) -> dict[str, int]:
-    start_draft(crew.archive, crew.writer, plan.repo, plan.commit, (*plan.wanted, *plan.excluded))
+    entries = (*plan.wanted, *plan.excluded)
+    start_draft(
+        crew.archive, crew.writer, plan.repo, plan.commit, entries, unlisted=plan.unlisted
+    )
     what = (plan.repo, plan.commit)
     with Scribe(crew.archive, crew.writer, what, crew.control.emit) as scribe:
         missing = list(plan.to_fetch)
@@ -243,7 +249,13 @@ def _fetch(crew: Crew, plan: Plan) -> dict[str, int]:
 
 
 def start_draft(
-    archive: Archive, writer: Writer, repo: RepoId, commit: GitOid, entries: Sequence[FileEntry]
+    archive: Archive,
+    writer: Writer,
+    repo: RepoId,
+    commit: GitOid,
+    entries: Sequence[FileEntry],
+    *,
+    unlisted: bool = False,
 ) -> None:
     """Writes down what a commit consists of, before the first file arrives. What an earlier,
     partial pull brought stays; what other revisions brought, and empty files, are here at once.
@@ -261,7 +273,8 @@ def start_draft(
         elif known is not None and known.sha256 and writer.claim(known.sha256, known.size):
             held[entry.path] = known
     missing = [entry for entry in entries if entry.path not in held]
-    archive.drafts.start(writer, Revision.of(repo, commit, held.values(), missing))
+    draft = Revision.of(repo, commit, held.values(), missing, unlisted=unlisted)
+    archive.drafts.start(writer, draft)
 
 
 def fetch_files(
@@ -349,10 +362,20 @@ def remember(
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         whole = None if old is None else _last_complete(archive, repo, old, listing.commit)
         archive.refs.put(writer, repo, Ref(ref, listing.commit, source.name, now, kind, whole))
+    note_facts(archive, writer, listing)
+
+
+def note_facts(archive: Archive, writer: Writer, listing: Listing) -> None:
+    """Keeps what a source says of a model. A node only knows whether it is restricted: then the
+    rest stays as it was, and so does a restriction.
+    """
     facts = listing.facts
     about = About(facts.private, facts.gated, facts.tags, facts.facts)
-    if archive.refs.list(repo):
-        archive.refs.put_about(writer, repo, about)
+    if not facts.tags and not facts.facts:
+        old = archive.refs.about(listing.repo)
+        private, gated = facts.private or old.private, facts.gated or old.gated
+        about = replace(old, private=private, gated=gated)
+    archive.refs.put_about(writer, listing.repo, about)
 
 
 def _last_complete(archive: Archive, repo: RepoId, old: Ref, commit: GitOid) -> GitOid | None:

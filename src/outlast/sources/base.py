@@ -27,6 +27,8 @@ class Listing:
     commit: GitOid
     entries: Sequence[FileEntry]
     facts: RepoFacts
+    unlisted: bool = False
+    """Whether there may be more files: nobody listed them to the source either."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,8 @@ class PeerSource:
         model = self.find(repo, ref, timeout)
         revision = self.revision(model, timeout)
         facts = RepoFacts(private=model.restricted, gated=False, tags=(), facts={})
-        return Listing(repo, revision.id, (*revision.files, *revision.missing), facts)
+        entries = (*revision.files, *revision.missing)
+        return Listing(repo, revision.id, entries, facts, revision.unlisted)
 
     def refs(self, repo: RepoId, timeout: float | None = None) -> Sequence[RemoteRef]:
         rows = [row for row in self._models(str(repo), timeout) if row.repo == repo]
