@@ -26,6 +26,7 @@ from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import SwarmSettings
 from outlast.swarm.torrent import Torrent
 
+Take = Callable[[lt.torrent_alert], None]
 _LISTEN_SECONDS: Final = 10.0
 _NOWHERE: Final = "/nonexistent/outlast"
 _FLAGS: Final = lt.torrent_flags
@@ -48,6 +49,7 @@ class Session(Closing):
         self._heard = heard
         self._lock = threading.Lock()
         self._torrents: dict[Digest, Torrent] = {}
+        self._guests: dict[lt.torrent_handle, Take] = {}
         self._listening = threading.Event()
         self._refused = ""
         self._private = settings.private
@@ -83,6 +85,7 @@ class Session(Closing):
         self._session.pause()
         with self._lock:
             torrents, self._torrents = list(self._torrents.values()), {}
+            self._guests.clear()
         for torrent in torrents:
             torrent.abandon()
         with contextlib.suppress(OSError):
@@ -172,6 +175,33 @@ class Session(Closing):
         with self._lock:
             return list(self._torrents.values())
 
+    # Torrents of others (swarm.foreign)
+
+    def admit(
+        self, params: lt.add_torrent_params, take: Take, *, restricted: bool
+    ) -> lt.torrent_handle:
+        """Adds a torrent as it is; `take` is told of all alerts about it, from one thread. It is
+        announced as the settings say, or, if `restricted`, not at all.
+        """
+        if restricted or self._private:
+            flags = _FLAGS.disable_dht | _FLAGS.disable_pex | _FLAGS.disable_lsd
+            params.flags |= flags | _FLAGS.apply_ip_filter
+            params.trackers, params.url_seeds = [], []
+        with self._lock:  # no alert is read before it is known whose it is
+            handle = self._session.add_torrent(params)
+            self._guests[handle] = take
+        return handle
+
+    def dismiss(self, handle: lt.torrent_handle) -> None:
+        """Takes such a torrent out again."""
+        if not self._closed:
+            self._session.remove_torrent(handle)
+
+    def forget_guest(self, handle: lt.torrent_handle) -> None:
+        """Nobody is to be told of it any more."""
+        with self._lock:
+            self._guests.pop(handle, None)
+
     # Limits
 
     def set_static(self, hosts: Iterable[str]) -> None:
@@ -224,7 +254,12 @@ class Session(Closing):
                 torrent.resync()
             return
         if isinstance(alert, lt.torrent_alert):
-            self._tell(alert, self._of(alert))
+            with self._lock:
+                take = self._guests.get(alert.handle)
+            if take is not None:
+                take(alert)
+            else:
+                self._tell(alert, self._of(alert))
 
     def _tell(self, alert: lt.torrent_alert, torrent: Torrent | None) -> None:
         if torrent is None or torrent.take(alert):
