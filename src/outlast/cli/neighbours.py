@@ -4,17 +4,20 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from outlast import __version__
 from outlast.cli.config import check_url
 from outlast.cli.edge import Session, host_and_port
 from outlast.cli.render import plural
+from outlast.daemon.metrics import Metrics
 from outlast.daemon.nodeapi import Holdings, NodeInfo
 from outlast.daemon.peering import DEFAULT_PORT, PeerServer
 from outlast.model.control import Control
 from outlast.model.errors import UsageError
 from outlast.ops.gather import Neighbourhood
 from outlast.ops.node import Node
+from outlast.ops.report import Report
 from outlast.ops.sharing import Sharing
 from outlast.sources.peer import peer_client
 from outlast.store.archive import Archive
@@ -63,7 +66,13 @@ def parse_origins(words: Sequence[str], default: tuple[str, ...]) -> Origins:
 
 @contextlib.contextmanager
 def open_node(
-    run: Session, archive: Archive, control: Control, origins: Origins
+    run: Session,
+    archive: Archive,
+    control: Control,
+    origins: Origins,
+    *,
+    command: str,
+    metrics: Metrics | None = None,
 ) -> Iterator[Node]:
     """A node that answers its neighbours until the block ends."""
     settings = run.config.swarm
@@ -78,7 +87,15 @@ def open_node(
             trusted=node.is_static,
             rates=lambda: node.rates,
         )
-        with PeerServer(info, holdings, Tracker()) as server:
+        report: Report | None = None
+
+        def status() -> dict[str, Any]:
+            return report.status().to_json() if report is not None else {}
+
+        with PeerServer(
+            info, holdings, Tracker(), status=status, emit=control.emit, metrics=metrics
+        ) as server:
+            report = Report(node, command, lambda: server.sent)
             server.start("", settings.peer_port)
             node.start(server.port)
             yield node
@@ -94,7 +111,7 @@ def neighbourhood(
             raise UsageError("no source to pull from", hint="name one with --from")
         yield None
         return
-    with open_node(run, archive, run.control, origins) as node:
+    with open_node(run, archive, run.control, origins, command="pull") as node:
         static = origins.peers is None or bool(origins.peers)
         yield Neighbourhood(node, lan=origins.lan, static=static, http=origins.http)
 

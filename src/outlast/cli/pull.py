@@ -86,7 +86,9 @@ def pull(
     """Archive TARGET (org/name[@ref-or-commit], or datasets/…) from whoever has it.
 
     Neighbours on the LAN and static peers are asked first, then hubs and mirrors; of several nodes
-    that want the same file one fetches it from the hub, and all exchange what they have. Every file is verified against the hub's own digest before it is kept. An interrupted pull
+    that want the same file one fetches it from the hub, and all exchange what they have.
+
+    Every file is verified against the hub's own digest before it is kept. An interrupted pull
     resumes where it was; a second pull transfers only what is new. Files are compressed while they
     arrive, without loss, where that saves at least 3 %: a fine-tune as what differs from its base.
     """

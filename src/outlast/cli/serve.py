@@ -115,7 +115,10 @@ def serve(
         control = Control(emit, run.control.cancel)
         around = None
         if run.config.swarm.enabled and not no_swarm:
-            node = stack.enter_context(open_node(run, archive, control, Origins((), peers=None)))
+            everybody = Origins((), peers=None)
+            node = stack.enter_context(
+                open_node(run, archive, control, everybody, command="serve", metrics=metrics)
+            )
             around = Neighbourhood(node)
         mirror = Mirror(
             archive,

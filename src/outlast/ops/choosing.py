@@ -29,9 +29,9 @@ class Surroundings:
     """What decides beside the offers.
 
     `crowd`: how many others want the file now; `holds`: whether the origin is this node's task;
-    `origin`: whether one can be asked; `http`: whether peers may be asked by HTTP; `capsules`: whether
-    capsules are welcome; `slow`: whether what there is would take long; `stuck`: payloads that
-    nobody has whole any more.
+    `origin`: whether one can be asked; `http`: whether peers may be asked by HTTP; `capsules`:
+    whether capsules are welcome; `slow`: whether what there is would take long; `stuck`: payloads
+    that nobody has whole any more.
     """
 
     crowd: int = 0

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from outlast.codec.merkle import PIECE, Tree
-from outlast.codec.payload import Payload
+from outlast.codec.merkle import PIECE, Tree, piece_count
+from outlast.codec.payload import Form, Payload
 from outlast.model.digest import Digest
 from outlast.model.errors import OutlastError, TransientError
 from outlast.model.events import PiecesMissing, SourceBanned
 from outlast.model.manifest import FileEntry
+from outlast.model.status import Share, TransferStatus
 from outlast.ops import payloads
 from outlast.ops.choosing import (
     Candidate,
@@ -47,8 +48,12 @@ _LOOK_AT: Final = 256
 _SLOW: Final = 30.0
 """Seconds that the rest of a file may take before the origin is to help."""
 _STUCK: Final = 15.0
+_IDLE: Final = 6.0
+"""Seconds without a byte from the origin after which another node should try."""
 _REVIVE: Final = 20.0
 _TELL_MISSING: Final = 30.0
+_SMOOTH: Final = 3.0
+_SWARM: Final = "swarm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +85,31 @@ class _Course:
         self.advanced = self.began
         self.pieces = 0
         self.told = self.began
+        self.held_since = self.began
         self.gave: dict[str, int] = {}
+        self.total = 0
+        self.rate = 0.0
+        self.lacking = 0
         self.swarmed = 0
         self.connected: set[tuple[str, int]] = set()
         self.seeded = False
         self.torrent: Torrent | None = None
+
+    @property
+    def given(self) -> dict[str, int]:
+        """Bytes by source: those of lanes, and of peers in the swarm by their addresses."""
+        found = {name: count for name, count in self.job.given.items() if name != _SWARM}
+        for address, count in self.gave.items():
+            name = f"swarm {address.rpartition(':')[0]}"
+            found[name] = found.get(name, 0) + count
+        return found
+
+    def measure(self, seconds: float) -> None:
+        """Follows the rate, smoothed over some seconds."""
+        total = sum(self.job.given.values())
+        now = (total - self.total) / seconds
+        self.total = total
+        self.rate += (now - self.rate) * min(1.0, seconds / _SMOOTH)
 
 
 class Gather:
@@ -170,6 +195,7 @@ class Gather:
 
     def run(self) -> None:
         """Until the transfer ends."""
+        self._node.guides.add(self)
         try:
             while not self._work.stop:
                 self._look_around()
@@ -182,6 +208,7 @@ class Gather:
                 with self._node.changed:
                     self._node.changed.wait(TICK)
         finally:
+            self._node.guides.discard(self)
             for course in self._courses.values():
                 if not course.job.done:
                     self._node.election.drop(course.key)
@@ -450,9 +477,10 @@ class Gather:
         torrent = course.torrent
         if torrent is not None:
             self._count(course, torrent)
+        course.measure(TICK)
         pieces = sum(arrival.partial.have)
         if pieces != course.pieces:
-            course.pieces, course.advanced = pieces, now
+            course.pieces, course.advanced, course.lacking = pieces, now, 0
         elif now - max(course.advanced, course.told) > _STUCK / 3:
             self._tell_missing(course)
 
@@ -462,7 +490,7 @@ class Gather:
             course.gave[peer.address] = max(peer.down, course.gave.get(peer.address, 0))
         total = sum(course.gave.values())
         if total > course.swarmed:
-            self._work.progress(course.job, total - course.swarmed, "swarm")
+            self._work.progress(course.job, total - course.swarmed, _SWARM)
             course.swarmed = total
 
     def _tell_missing(self, course: _Course) -> None:
@@ -473,6 +501,7 @@ class Gather:
         course.told = time.monotonic() + _TELL_MISSING
         around = torrent.availability() or [0] * arrival.count
         nowhere = [index for index in arrival.missing() if not around[index]]
+        course.lacking = len(nowhere)
         if nowhere:
             self._work.emit(PiecesMissing(course.job.entry.path, len(nowhere), _ranges(nowhere)))
 
@@ -502,9 +531,22 @@ class Gather:
             return
         job, election = course.job, self._node.election
         enough = any(c.whole for c in self._offered(job.entry)) and not self._is_slow(course)
-        election.want(course.key, time.monotonic(), able=self._has_origin() and not enough)
+        now = time.monotonic()
+        election.want(course.key, now, able=self._has_origin() and not enough)
+        if self._is_idle(course, now):
+            election.resign(course.key, now)
         if job.arrival is not None and job.way.is_plain:
             election.progress(course.key, course.pieces * PIECE)
+
+    def _is_idle(self, course: _Course, now: float) -> bool:
+        """Whether the origin gives nothing though the task is this node's: it may be a mirror that
+        waits for another of the nodes to hold the file.
+        """
+        if self._node.election.state(course.key, now).role is not Role.HOLD:
+            course.held_since = now
+            return False
+        heard = max((lane.heard for lane in self._work.lanes if not lane.is_peer), default=0.0)
+        return now - max(course.held_since, heard) > _IDLE
 
     def _hand_on(self, course: _Course) -> None:
         """What just came is offered at once: others may wait for it."""
@@ -512,6 +554,33 @@ class Gather:
         held = payloads.held(self._work.archive, blob) if blob is not None else ()
         for payload in held:
             self._node.seed(payload, restricted=self._restricted, peers=course.connected)
+
+    def statuses(self) -> list[TransferStatus]:
+        """Of the files that are under way, or waited for."""
+        return [self._status(course) for course in list(self._courses.values())]
+
+    def _status(self, course: _Course) -> TransferStatus:
+        job, arrival, view = course.job, course.job.arrival, None
+        if course.torrent is not None and arrival is not None and arrival.swarm is not None:
+            view = course.torrent.view()
+        payload = job.way.payload
+        size = payload.size if payload is not None else job.entry.size
+        here = sum(arrival.partial.have) if arrival is not None else 0
+        return TransferStatus(
+            repo=str(self._work.repo),
+            path=job.entry.path,
+            blob=job.entry.key,
+            form=payload.form.value if payload is not None else Form.PLAIN.value,
+            state=_state(job),
+            size=size,
+            have=size if job.done else min(size, here * PIECE),
+            pieces=piece_count(size),
+            lacking=course.lacking,
+            holder=job.way.origin and job.way.is_plain and not job.finished,
+            down_rate=course.rate,
+            up_rate=float(view.up_rate) if view is not None else 0.0,
+            sources=tuple(Share(name, count) for name, count in sorted(course.given.items())),
+        )
 
     def _ended(self, job: Job) -> None:
         if job.way.payload is not None:
@@ -521,15 +590,25 @@ class Gather:
         """How many bytes each peer gave through the swarm, by address."""
         found: dict[str, int] = {}
         for course in self._courses.values():
-            for address, count in course.gave.items():
-                host = address.rpartition(":")[0]
-                found[f"swarm {host}"] = found.get(f"swarm {host}", 0) + count
+            for name, count in course.given.items():
+                if name.startswith("swarm "):
+                    found[name] = found.get(name, 0) + count
         return found
 
     @property
     def keys(self) -> list[bytes]:
         """What was wanted."""
         return [course.key for course in self._courses.values()]
+
+
+def _state(job: Job) -> str:
+    if job.error is not None:
+        return "failed"
+    if job.done:
+        return "seeding"
+    if job.arrival is None:
+        return "waiting"
+    return "verifying" if all(job.arrival.partial.have) else "fetching"
 
 
 def _ranges(pieces: Sequence[int], most: int = 8) -> str:

@@ -53,6 +53,8 @@ class Lane:
     banned: bool = False
     received: int = 0
     not_before: float = 0.0
+    heard: float = 0.0
+    """When its last byte came (monotonic seconds)."""
     ranges: bool = True
     _failures: int = 0
     _failed_at: float = 0.0

@@ -38,6 +38,7 @@ def locate(
     repo: RepoId,
     ref: str,
     control: Control,
+    *,
     patience: Patience = METADATA_PATIENCE,
 ) -> Found:
     """Asks the sources, one after the other, and the neighbourhood at the same time. A source that

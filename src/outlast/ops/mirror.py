@@ -28,8 +28,8 @@ from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId, check_ref, plain_ref
 from outlast.ops.answers import Asking, Found, FoundRefs, Question, Troubles, View
 from outlast.ops.arriving import Arrivals, Arriving
-from outlast.ops.lanes import SOURCE_FAULTS, Patience
 from outlast.ops.gather import Neighbourhood
+from outlast.ops.lanes import SOURCE_FAULTS, Patience
 from outlast.ops.locate import locate
 from outlast.ops.pool import DaemonPool
 from outlast.ops.pull import Crew, note_facts, remember, seal, start_draft
@@ -63,7 +63,9 @@ class Mirror:
         around: Neighbourhood | None = None,
         on_bug: Callable[[BaseException], None] = lambda _bug: None,
     ) -> None:
-        """`around` is whom to fetch from beside the sources. `on_bug` is told of what was not expected where nobody waits, and so nobody raises it."""
+        """`around` is whom to fetch from beside the sources. `on_bug` is told of what was not
+        expected where nobody waits, and so nobody raises it.
+        """
         self.archive = archive
         self._sources = sources
         self._ttl = ttl
@@ -216,7 +218,7 @@ class Mirror:
 
     def _first_answer(self, repo: RepoId, ref: str) -> tuple[Listing, Source]:
         """Asks the sources in order, with little patience: somebody is waiting."""
-        return locate(self._sources, self._around, repo, ref, self._control, _PATIENCE)
+        return locate(self._sources, self._around, repo, ref, self._control, patience=_PATIENCE)
 
     def list_refs(self, repo: RepoId) -> FoundRefs | Asking[FoundRefs]:
         """The refs of a repository: those upstream, and those that are archived."""

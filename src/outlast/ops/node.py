@@ -9,9 +9,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from outlast.codec.merkle import PIECE, Tree
 from outlast.codec.payload import Payload
@@ -20,6 +21,7 @@ from outlast.model.control import Control
 from outlast.model.digest import Digest
 from outlast.model.errors import CorruptError, MalformedError, NotArchivedError, OutlastError
 from outlast.model.events import FileProblem, Note
+from outlast.model.status import TransferStatus
 from outlast.ops import payloads
 from outlast.ops.pool import DaemonPool
 from outlast.ops.sharing import Sharing
@@ -29,7 +31,13 @@ from outlast.store.archive import Archive
 from outlast.swarm.beacon import Beacon
 from outlast.swarm.datagrams import Heard
 from outlast.swarm.election import Election
-from outlast.swarm.events import PayloadDamaged, PeerBanned, SessionEvent, TorrentFailed
+from outlast.swarm.events import (
+    PayloadDamaged,
+    PeerBanned,
+    SessionEvent,
+    TorrentFailed,
+    TrackerAnswered,
+)
 from outlast.swarm.schedule import Rates, rates_at
 from outlast.swarm.session import Session
 from outlast.swarm.settings import SwarmSettings
@@ -41,6 +49,7 @@ _AGAIN: Final = 30.0
 _STATIC_AGAIN: Final = 5.0
 _FAILURES: Final = 3
 _MOST_NEIGHBOURS: Final = 256
+_MOST_TRACKERS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,12 @@ class Arriving:
         return min(self.size - 1, int(share * self.size))
 
 
+class Reporting(Protocol):
+    """A transfer that can say how it goes."""
+
+    def statuses(self) -> Sequence[TransferStatus]: ...
+
+
 @dataclass(slots=True)
 class _Contact:
     """Somebody who may be a node, at an address; what came of asking."""
@@ -93,6 +108,7 @@ class _Contact:
     due: float
     asking: bool = False
     failures: int = 0
+    heard: float = 0.0
     neighbour: Neighbour | None = None
 
 
@@ -126,11 +142,16 @@ class Node(Closing):
         self._damaged: set[Digest] = set()
         self._arriving: dict[Digest, Arriving] = {}
         self._came: set[bytes] = set()
+        self.guides: set[Reporting] = set()
+        """Of the transfers that are under way."""
+        self.received = 0
+        """Bytes that came from peers by HTTP."""
+        self._trackers: OrderedDict[str, tuple[int, str]] = OrderedDict()
         self._stop = threading.Event()
         self._pool = DaemonPool(_ASKERS, "neighbour")
         self._beacon: Beacon | None = None
         self._peer_port = 0
-        self._seeded: dict[Digest, Digest] = {}
+        self._seeded: dict[Digest, Payload] = {}
         self._seen_version = -1
         self._offered: set[Digest] = set()
         self._rates: Rates | None = None
@@ -228,6 +249,7 @@ class Node(Closing):
                 contact = _Contact(host, port, static, due=0.0)
                 self._contacts[host, port] = contact
             contact.static = contact.static or static
+            contact.heard = time.monotonic()
             known = contact.neighbour is not None
         if not known:
             self._ask(contact)
@@ -257,6 +279,7 @@ class Node(Closing):
             before = contact.neighbour
             if found is not None:
                 contact.failures = 0
+                contact.heard = now
                 # The source remembers what it learnt: it stays while the node does.
                 contact.neighbour = before if before == found else found
                 contact.due = now + _AGAIN
@@ -399,7 +422,7 @@ class Node(Closing):
                 return
             path = payloads.path(self.archive, payload)
             torrent = self.session.seed(tree, path, restricted=restricted)
-            self._seeded[payload.root] = payload.blob
+            self._seeded[payload.root] = payload
         torrent.connect(peers)
 
     def _unseed(self, root: Digest) -> None:
@@ -407,6 +430,33 @@ class Node(Closing):
         torrent = self.session.torrent(root)
         if torrent is not None and torrent.seeds:
             torrent.close()
+
+    @property
+    def seeding(self) -> int:
+        """How many payloads are offered."""
+        return len(self._seeded)
+
+    def form_of(self, root: Digest) -> str:
+        """As what the payload with this root holds its blob; empty where it is not known."""
+        payload = self._seeded.get(root)
+        if payload is not None:
+            return payload.form.value
+        with self._lock:
+            forms = (a.payload.form.value for a in self._arriving.values())
+            roots = (a.payload.root for a in self._arriving.values())
+            return dict(zip(roots, forms, strict=True)).get(root, "")
+
+    @property
+    def trackers(self) -> Mapping[str, tuple[int, str]]:
+        """By URL: how many peers a tracker named last, and what is wrong with it."""
+        with self._lock:
+            return dict(self._trackers)
+
+    def silent_for(self, neighbour: Neighbour) -> float:
+        """Seconds since a neighbour was heard, or answered."""
+        with self._lock:
+            contact = self._contacts.get((neighbour.host, neighbour.peer_port))
+            return 0.0 if contact is None else time.monotonic() - contact.heard
 
     @property
     def banned(self) -> Mapping[str, int]:
@@ -418,13 +468,19 @@ class Node(Closing):
         match event:
             case PayloadDamaged(root, piece) if root in self._seeded:
                 self._damaged.add(root)
-                blob = self._seeded[root]
+                blob = self._seeded[root].blob
                 text = f"piece {piece} of what holds blob {blob.short}… is damaged"
                 self._control.emit(FileProblem(blob.hex, text, CorruptError.code))
             case PeerBanned(_, address):
                 with self._lock:
                     self._banned[address] = self._banned.get(address, 0) + 1
                 self._control.emit(Note(f"peer banned: {address} sent wrong bytes"))
+            case TrackerAnswered(_, url, peers, problem):
+                with self._lock:
+                    self._trackers[url] = peers, problem
+                    self._trackers.move_to_end(url)
+                    while len(self._trackers) > _MOST_TRACKERS:
+                        self._trackers.popitem(last=False)
             case TorrentFailed(root, reason):
                 self._control.emit(Note(f"a torrent stopped ({root.short}…): {reason}"))
             case _:

@@ -234,9 +234,7 @@ class Fetched:
 
 def _fetch(crew: Crew, plan: Plan) -> dict[str, int]:
     entries = (*plan.wanted, *plan.excluded)
-    start_draft(
-        crew.archive, crew.writer, plan.repo, plan.commit, entries, unlisted=plan.unlisted
-    )
+    start_draft(crew.archive, crew.writer, plan.repo, plan.commit, entries, unlisted=plan.unlisted)
     what = (plan.repo, plan.commit)
     with Scribe(crew.archive, crew.writer, what, crew.control.emit) as scribe:
         missing = list(plan.to_fetch)

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -66,6 +67,8 @@ class Job:
         self.started = False
         self.done = False
         self.error: OutlastError | None = None
+        self.given: dict[str, int] = {}
+        """Bytes that came, by source."""
 
     @property
     def finished(self) -> bool:
@@ -140,6 +143,10 @@ class Work:
         self.lanes: list[Lane] = []
         for source in sources:
             self.add_lane(source)
+
+    @property
+    def repo(self) -> RepoId:
+        return self._repo
 
     def add_lane(self, source: Source) -> Lane:
         lane = Lane(source, self._patience, self.emit)
@@ -229,6 +236,7 @@ class Work:
 
     def progress(self, job: Job, count: int, source: str) -> None:
         """`count` more bytes came from `source`: as many of the file as they restore."""
+        job.given[source] = job.given.get(source, 0) + count
         payload = job.way.payload
         if payload is not None and not payload.is_plain:
             count = count * job.entry.size // payload.size
@@ -248,6 +256,7 @@ class Work:
             if not count:
                 raise UnreachableError(f"{lane.name} closed {entry.path!r} early")
             buffer = buffer[count:]
+            lane.heard = time.monotonic()
             if self._pace is not None:
                 self._pace.take(count, self.cancel)
 

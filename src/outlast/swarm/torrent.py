@@ -13,6 +13,8 @@ from outlast.swarm.events import one_client
 
 _GONE_SECONDS: Final = 10.0
 _FLUSH_PIECES: Final = 16
+_UTP: Final = 1 << 17
+"""The flag of `lt.peer_info` that its bindings do not name."""
 _FIRST: Final = 7
 _LATER: Final = 1
 """Priorities of pieces; libtorrent multiplies them with how rare a piece is."""
@@ -30,6 +32,7 @@ class PeerView:
     up: int
     progress: float
     connecting: bool
+    utp: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +251,7 @@ def _peer_view(peer: lt.peer_info) -> PeerView:
         up=peer.total_upload,
         progress=peer.progress,
         connecting=bool(peer.flags & (lt.peer_info.connecting | lt.peer_info.handshake)),
+        utp=bool(peer.flags & _UTP),
     )
 
 
