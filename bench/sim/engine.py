@@ -66,7 +66,8 @@ class _Simulation:
             if not self._moving():
                 if following == inf:
                     break
-                self.now = self.round_at = max(following, self.now)
+                self._advance(max(following, self.now))
+                self.round_at = self.now
                 continue
             until = min(self.now + self.world.policy.step, following, self.round_at)
             self._advance(max(until, self.now))
@@ -90,6 +91,8 @@ class _Simulation:
 
     def _next_event(self) -> float:
         following = min(self.holders.next_due(), self.timed[0][0] if self.timed else inf)
+        if self.transfers.news:
+            following = min(following, self.transfers.news[0][0])
         if self.joining:
             following = min(following, self.world.nodes[self.joining[-1]].joins)
         if self.now < self.state.policy.settle:
@@ -151,8 +154,8 @@ class _Simulation:
         state = self.state
         state.peers[one].append(other)
         state.peers[other].append(one)
-        state.counts[one].add(state.have[other])
-        state.counts[other].add(state.have[one])
+        state.counts[one].add(state.told[other])
+        state.counts[other].add(state.told[one])
 
     def _lose(self, one: int, other: int) -> None:
         state = self.state
@@ -161,8 +164,8 @@ class _Simulation:
                 choking.part(state, self.transfers, flow, self.now)
         state.peers[one].remove(other)
         state.peers[other].remove(one)
-        state.counts[one].drop(state.have[other])
-        state.counts[other].drop(state.have[one])
+        state.counts[one].drop(state.told[other])
+        state.counts[other].drop(state.told[one])
 
     def _want(self, node: int, blobs: int) -> None:
         """The node begins with its next files."""
@@ -190,11 +193,7 @@ class _Simulation:
             self.held -= state.held[node]
         self.holders.lapsed(node, self.now)
         self._known = state.union()
-        site = state.site[node]
-        state.near_has[site] = 0
-        for other in (*state.near[node], node):
-            if state.here[other]:
-                state.near_has[site] |= state.have[other]
+        self.holders.bereaved(state.site[node], self.now)
         self._rescan = True
 
     def _drop_lanes(self) -> None:

@@ -5,6 +5,7 @@ origin, the one with the highest sha256 of node and blob begins after a time of 
 that is not heard any more counts as dead after a while, and the next one follows.
 """
 
+import bisect
 import hashlib
 from math import inf
 
@@ -28,7 +29,8 @@ class Holders:
         """By site and blob."""
         self.due: dict[tuple[int, int], float] = {}
         """Elections under way, and when each ends."""
-        self.elections = 0
+        self._turns: list[list[tuple[bytes, int]]] = [[] for _ in range(state.count)]
+        """What each node holds or held, in the order in which it fetches that."""
         self._blobs = [state.payload.blob(number) for number in range(state.payload.blobs)]
 
     def wanted(self, site: int, blob: int, now: float) -> None:
@@ -48,8 +50,9 @@ class Holders:
             able = [node for node in self._members[site] if self._wants(node, blob)]
             able = [node for node in able if self.state.reaches_hub(node)]
             if able:
-                self.holder[key] = max(able, key=lambda node: score(node, blob))
-                self.elections += 1
+                chosen = max(able, key=lambda node: score(node, blob))
+                self.holder[key] = chosen
+                bisect.insort(self._turns[chosen], (self._turn(chosen, blob), blob))
 
     def _wants(self, node: int, blob: int) -> bool:
         state = self.state
@@ -61,6 +64,22 @@ class Holders:
         for key in [key for key, holder in self.holder.items() if holder == node]:
             del self.holder[key]
             self.due[key] = now + self.state.policy.dead
+
+    def bereaved(self, site: int, now: float) -> None:
+        """A node of the site went away, and with it what it alone had: that is wanted again."""
+        state, members = self.state, self._members[site]
+        there = wants = 0
+        for node in members:
+            if state.here[node]:
+                there |= state.have[node]
+                wants |= state.want[node] | state.flight[node]
+        state.near_has[site] = there
+        lacking = wants & ~there
+        if not lacking or state.world.hub is None:
+            return
+        for blob, pieces in enumerate(self._blobs):
+            if lacking & pieces:
+                self.wanted(site, blob, now)
 
     def renew(self, now: float) -> None:
         """Elections for all that is wanted and has no holder (after the hub came back)."""
@@ -76,18 +95,40 @@ class Holders:
             del self.holder[key]
             self.state.lanes[node].pop(blob, None)
 
+    def _turn(self, node: int, blob: int) -> bytes:
+        """In the order of the manifest, or each holder in an order of its own: holders of many LANs
+        that all began with the same file would have nothing to give each other.
+        """
+        if self.state.policy.order == "listed":
+            return b"%08d" % blob
+        return score(blob, node)
+
     def new_lanes(self) -> list[Flow]:
         """Connections to the hub that holders open now."""
-        state, opened = self.state, []
-        for (_, blob), node in self.holder.items():
-            lanes = state.lanes[node]
-            if blob in lanes or len(lanes) >= state.policy.lanes or not state.reaches_hub(node):
+        state, opened = self.state, list[Flow]()
+        free = state.policy.hub_lanes - sum(flow.source == state.hub for flow in state.active)
+        if free <= 0:
+            return []
+        asking = [node for node, turns in enumerate(self._turns) if turns]
+        state.random.shuffle(asking)
+        for node in asking:
+            if len(opened) >= free:
+                break
+            if state.reaches_hub(node):
+                opened += self._open(node, self._turns[node])
+        return opened
+
+    def _open(self, node: int, turns: list[tuple[bytes, int]]) -> list[Flow]:
+        state, opened = self.state, list[Flow]()
+        lanes, site = state.lanes[node], state.site[node]
+        turns[:] = [turn for turn in turns if self.holder.get((site, turn[1])) == node]
+        for _, blob in turns:
+            if len(lanes) >= state.policy.lanes:
+                break
+            if blob in lanes or not state.want[node] & self._blobs[blob]:
                 continue
-            if not state.want[node] & self._blobs[blob]:
-                continue
-            flow = Flow(
-                state.hub, node, state.links(state.hub, node), inside=False, lane=self._blobs[blob]
-            )
+            links = state.links(state.hub, node)
+            flow = Flow(state.hub, node, links, inside=False, lane=self._blobs[blob])
             lanes[blob] = flow
             opened.append(flow)
         return opened

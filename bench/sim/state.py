@@ -66,6 +66,8 @@ class State:
         self.everything = full(self.total)
         self.have = [self.everything if node.seed else 0 for node in world.nodes]
         self.have.append(self.everything)
+        self.told = list(self.have)
+        """What the others know that each node has."""
         self.held = [self.total if node.seed else 0 for node in world.nodes]
         self.rooted = self.everything if world.policy.known_root else 0
         self.want = [0] * count
@@ -160,7 +162,7 @@ class State:
         )
 
     def offered(self, source: int) -> int:
-        return self.have[source] & self.rooted
+        return self.told[source] & self.rooted
 
     def candidates(self, flow: Flow) -> int:
         """What this connection could bring that is not under way."""
@@ -171,7 +173,7 @@ class State:
             if wanted and self.policy.origin == "last":
                 wanted &= ~self.counts[target].somewhere()
         else:
-            wanted &= self.have[flow.source] & self.rooted
+            wanted &= self.told[flow.source] & self.rooted
         if wanted and not flow.inside and self.policy.quiet:
             site = self.site[target]
             wanted &= ~(self.entering[site] | self.near_has[site])

@@ -10,6 +10,11 @@ _HALF = 2
 _LEAST_PART = 16 * 1024
 _FINEST = 64
 _TRICKLE = 0.02
+_SCARCE = 0.05
+
+
+_News = tuple[int, int]
+"""A node, and a piece that it has."""
 
 
 class Transfers:
@@ -22,14 +27,15 @@ class Transfers:
         self.state = state
         self.completed = completed
         self.until = 0.0
-        self.heap: list[tuple[float, int, Flow]] = []
+        self.heap: list[tuple[float, int, Flow | _News]] = []
+        self.news: list[tuple[float, int, _News]] = []
         self._order = 0
         self._least = max(_LEAST_PART, state.size / _FINEST)
 
     def begin(self, flow: Flow, now: float) -> bool:
         """Gives an idle connection something to do, where there is anything."""
         state = self.state
-        if flow.closing:
+        if flow.closing or (flow.inside and not state.policy.endgame and self._busy(flow)):
             return False
         if among := state.candidates(flow):
             self._take(flow, state.choose(flow, among))
@@ -37,6 +43,13 @@ class Transfers:
             return False
         self._start(flow, now)
         return True
+
+    def _busy(self, flow: Flow) -> bool:
+        """Inside a LAN large pieces go one after another: many at a time would send the same large
+        piece many times from its first owner, where real, small ones go on from everybody.
+        """
+        state = self.state
+        return any(state.spare[link] < state.capacity[link] * _SCARCE for link in flow.links)
 
     def _spare(self, flow: Flow) -> float:
         return min(self.state.spare[link] for link in flow.links)
@@ -95,7 +108,7 @@ class Transfers:
         state, target = self.state, flow.target
         if flow.lane or (state.policy.endgame and state.want[target]):
             return False
-        common = state.flight[target] & state.have[flow.source] & state.rooted
+        common = state.flight[target] & state.told[flow.source] & state.rooted
         if not state.policy.endgame:
             common &= state.bringing[target]
         if not common:
@@ -133,8 +146,9 @@ class Transfers:
     def _copy(self, flow: Flow, slow: Flow, now: float) -> None:
         """Asks for the same bytes twice, as clients do at the end; the first to come counts."""
         self.settle(slow, now)
+        self._account(slow, slow.part - slow.left)
         flow.piece = slow.piece
-        flow.left = flow.part = slow.left
+        flow.left = flow.part = slow.part = slow.left
         flow.rival, slow.rival = slow, flow
 
     def _outrun(self, flow: Flow, now: float) -> None:
@@ -178,8 +192,15 @@ class Transfers:
     def advance(self, until: float) -> None:
         """Carries everything on to the time `until`, in the order in which parts end."""
         heap = self.heap
+        while self.news and self.news[0][0] <= until:
+            heapq.heappush(heap, heapq.heappop(self.news))
         while heap and heap[0][0] <= until:
             end, _, flow = heapq.heappop(heap)
+            if isinstance(flow, tuple):
+                node, piece = flow
+                if self.state.here[node]:
+                    self._announce(node, 1 << piece, end)
+                continue
             if flow.piece == IDLE or flow.rate <= 0:
                 continue
             due = flow.at + flow.left / flow.rate
@@ -215,9 +236,18 @@ class Transfers:
             self._take(flow, self.state.choose(flow, among))
         elif not self._share_work(flow, flow.rate + self._spare(flow), now):
             self._rest(flow)
+            if flow.inside and not self.state.policy.endgame:
+                self._pass_on(flow, now)
         if flow.piece != IDLE:
             self._fill(flow)
             self.schedule(flow)
+
+    def _pass_on(self, flow: Flow, now: float) -> None:
+        """What a connection inside a LAN leaves free goes to another one of either end."""
+        for flows in (self.state.out[flow.source], self.state.inn[flow.target]):
+            for other in flows.values():
+                if other.inside and other.piece == IDLE and self.begin(other, now):
+                    break
 
     def _done(self, node: int, piece: int) -> bool:
         """A part has come; whether the piece is whole now."""
@@ -253,22 +283,38 @@ class Transfers:
             state.entered[state.site[flow.target]] += amount
 
     def _complete(self, node: int, piece: int, now: float) -> None:
-        """A node has a piece: its neighbours hear of it, and who waited for it begins."""
+        """A node has a piece. Where its way out is full, the news waits behind other bytes."""
         state, bit = self.state, 1 << piece
         state.have[node] |= bit
         state.held[node] += 1
         state.near_has[state.site[node]] |= bit
         state.want[node] &= ~bit
+        if state.policy.endgame and state.spare[node] < state.capacity[node] * _SCARCE:
+            self._order += 1
+            heard = now + state.policy.buffered
+            news: tuple[float, int, _News] = (heard, self._order, (node, piece))
+            if heard <= self.until:
+                heapq.heappush(self.heap, news)
+            else:
+                heapq.heappush(self.news, news)
+        else:
+            self._announce(node, bit, now)
+        self.completed(node, piece, now)
+
+    def _announce(self, node: int, bit: int, now: float) -> None:
+        """The neighbours hear of a piece, and who waited for it begins."""
+        state = self.state
+        state.told[node] |= bit
         for other in state.peers[node]:
             state.counts[other].add(bit)
-        if bit & state.rooted:
-            slow = state.flight if state.policy.endgame else state.bringing
-            for flow in state.out[node].values():
-                if flow.piece == IDLE:
-                    target = flow.target
-                    if (state.want[target] | slow[target]) & bit:
-                        self.begin(flow, now)
-        self.completed(node, piece, now)
+        if not bit & state.rooted:
+            return
+        slow = state.flight if state.policy.endgame else state.bringing
+        for flow in state.out[node].values():
+            if flow.piece == IDLE:
+                target = flow.target
+                if (state.want[target] | slow[target]) & bit:
+                    self.begin(flow, now)
 
     def _landed(self, node: int, bit: int) -> None:
         """A piece is no longer under way to `node`."""

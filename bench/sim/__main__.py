@@ -1,0 +1,131 @@
+"""`python -m bench.sim`: the swarm beyond this machine.
+
+Writes bench/results/sim.json and the plots of docs/simulation; the same seeds give the same files.
+The exit status says whether everything could be run, not whether the calibration holds.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.sim import durability, scenarios
+from bench.sim.calibrate import calibrate, read_runs
+from bench.sim.durability import Churn
+from bench.sim.plots import plots
+
+ROOT = Path(__file__).parent.parent.parent
+RESULT = ROOT / "bench" / "results" / "sim.json"
+PLOTS = ROOT / "docs" / "simulation"
+_LEAVE = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+_REPAIRS = {"never": None, "30 days": 30.0, "7 days": 7.0, "1 day": 1.0}
+_PIECES = 953_675
+"""Pieces of 1 MiB in 1 TB."""
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    chosen = [
+        one
+        for one in scenarios.scenarios()
+        if not options.only or any(word in one.key for word in options.only)
+    ]
+    jobs: list[tuple[str, Callable[[], Any]]] = [
+        (one.key, partial(scenarios.run, one)) for one in chosen
+    ]
+    if not options.only:
+        jobs[5:5] = [("agreement", scenarios.agreement), ("convergence", scenarios.converge)]
+    found = _work(jobs, options.jobs)
+    named = {one.key: found[one.key] for one in chosen}
+    results = {
+        "scenarios": named,
+        "agreement": found.get("agreement"),
+        "convergence": found.get("convergence"),
+        "calibration": [asdict(row) for row in calibrate(read_runs())],
+        "holders": holders(),
+    }
+    _print(results)
+    if options.only:
+        return 0
+    RESULT.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    plots(results, PLOTS)
+    print(f"written to {os.path.relpath(RESULT)} and {os.path.relpath(PLOTS)}")
+    return 0
+
+
+def _work(jobs: list[tuple[str, Callable[[], Any]]], processes: int) -> dict[str, Any]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        begun = time.monotonic()
+        waiting = {name: pool.submit(job) for name, job in jobs}
+        found = {}
+        for name, job in waiting.items():
+            found[name] = job.result()
+            print(f"{time.monotonic() - begun:6.0f} s  {name}", flush=True)
+        return found
+
+
+def holders() -> dict[str, Any]:
+    """How many holders keep every piece for a year, for several rates of leaving."""
+    rows = []
+    for leave in _LEAVE:
+        whole = {name: durability.whole(Churn(leave, days)) for name, days in _REPAIRS.items()}
+        never, week = Churn(leave), Churn(leave, 7.0)
+        row = {
+            "leave": leave,
+            "whole": whole,
+            "pieces by chance": {
+                f"{share:.0%}": durability.partial(share, _PIECES, never)
+                for share in (0.5, 0.2, 0.1)
+            },
+            "ten parts": {
+                "never": durability.spread(10, never),
+                "7 days": durability.spread(10, week),
+            },
+        }
+        rows.append(row)
+    once = {
+        "whole": durability.at_once(0.3),
+        "copies of each of 10 parts": durability.at_once(0.3, parts=10),
+        "copies of each piece, by chance": durability.at_once(0.3, parts=_PIECES),
+    }
+    return {"target": durability.TARGET, "table": rows, "30 % at once": once}
+
+
+def _print(results: dict[str, Any]) -> None:
+    print("\n| scenario | scale | 10 % | 50 % | 90 % | 99 % | finished | copies | missing |")
+    print("|---|---|--:|--:|--:|--:|--:|--:|--:|")
+    for row in results["scenarios"].values():
+        times = " | ".join("-" if at is None else f"{at:,}" for at in row["seconds"].values())
+        part = f"{row['finished']:,}/{row['stayed']:,}"
+        print(
+            f"| {row['title']} | {row['scale']} | {times} | {part}"
+            f" | {row['origin_copies']:.2f} | {row['missing']:.1%} |"
+        )
+    for name in ("agreement", "convergence"):
+        for key, row in (results[name] or {}).items():
+            print(f"{name}: {key}: {row['seconds']} origin {row['origin_copies']}")
+    for row in results["calibration"]:
+        print(f"calibration: {row['name']}: {row['measured']} s, {row['simulated']} s simulated")
+    for row in results["holders"]["table"]:
+        print(row)
+    print(results["holders"]["30 % at once"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.sim", description=__doc__)
+    parser.add_argument("--only", action="append", metavar="WORD", help="scenarios with it alone")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
