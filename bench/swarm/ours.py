@@ -25,7 +25,7 @@ _FIRST = 64 * 1024
 
 
 def environment(folder: Path, hub: str = _NOBODY) -> dict[str, str]:
-    return clean_environment(folder, HF_ENDPOINT=hub)
+    return clean_environment(folder, HF_ENDPOINT=hub, OUTLAST_SWARM="1")
 
 
 @dataclass
