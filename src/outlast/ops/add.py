@@ -9,7 +9,13 @@ from pathlib import Path
 
 from outlast.model.control import Control
 from outlast.model.digest import Digest, GitOid, Names
-from outlast.model.errors import BadNameError, DiskFullError, NotFoundError, UsageError
+from outlast.model.errors import (
+    BadNameError,
+    DiskFullError,
+    NotFoundError,
+    TransientError,
+    UsageError,
+)
 from outlast.model.events import FileDone, Note, Planned
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, Target, check_paths
@@ -135,19 +141,26 @@ def _store(intake: Intake, file: _Found, control: Control) -> tuple[FileEntry, b
     return entry, new
 
 
-def store_file(intake: Intake, real: Path, path: str, control: Control) -> tuple[Names, bool]:
-    """Brings a file into the archive; its names, and whether its bytes are new there."""
+def store_file(
+    intake: Intake, real: Path, path: str, control: Control, *, ours: bool = False
+) -> tuple[Names, bool]:
+    """Brings a file into the archive; its names, and whether its bytes are new there. One that is
+    `ours` lies in the archive's folder, and nobody writes to it any more: where it is kept plain it
+    gets a second name, and where there is no room for a capsule it is kept plain.
+    """
     home = intake.archive.layout.home
     free, size = disk.free_bytes(home), os.stat(real).st_size
-    if size > free:
+    if size > free and not ours:
         raise DiskFullError(f"{path} needs {size} bytes; {free} are free in {home}")
     with disk.reporting(real):
         source = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        if intake.wishes.tries(size):
+        if intake.wishes.tries(size) and size <= free:
             done = _store_capsule(intake, OpenFile(source, size), path, control)
             if done is not None:
                 return done
+        if ours:
+            return _name_plain(intake, source, real, path, control)
         return _store_plain(intake, source, path, control)
     finally:
         os.close(source)
@@ -169,6 +182,26 @@ def _store_capsule(
                 return None
             intake.archive.note_names(names)
             return names, True
+
+
+def _name_plain(
+    intake: Intake, source: int, real: Path, path: str, control: Control
+) -> tuple[Names, bool]:
+    """Makes the open file `real` itself the blob."""
+    writer = intake.writer
+    names = ingest(source, None, path, control)
+    if writer.claim(names.sha256, names.size):
+        return names, False
+    temp = writer.temp()
+    with disk.reporting(intake.archive.layout.home):
+        os.link(real, temp, follow_symlinks=False)
+        if not os.path.samestat(os.fstat(source), os.stat(temp)):
+            raise TransientError(f"{path} was replaced while it was read")
+        os.fchmod(source, disk.READ_ONLY)
+        disk.fsync(source)
+    writer.publish_blob(temp, names.sha256, names.size)
+    intake.archive.note_names(names)
+    return names, True
 
 
 def _store_plain(intake: Intake, source: int, path: str, control: Control) -> tuple[Names, bool]:

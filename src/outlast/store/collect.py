@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlast.model.digest import Digest
-from outlast.store import copies, disk
+from outlast.store import copies, disk, linkpartials
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.forms import StoredForm
 from outlast.store.partials import CAPSULE
@@ -46,6 +46,8 @@ def collect(
         wanted = awaited - used
         wanted |= {key + CAPSULE for key in wanted}
         yield from _partials(archive, wanted, dry_run=dry_run)
+        for name, size in linkpartials.abandoned(layout, dry_run=dry_run):
+            yield Garbage("partial", name, size)
         for name, size in copies.garbage(layout, keep, dry_run=dry_run):
             yield Garbage("copy", name, size)
         dead = orphans(archive.layout) if dry_run else sweep(archive.layout)

@@ -1,0 +1,121 @@
+"""What a torrent of others has brought so far: a folder below ``partial/``, resumed after a crash.
+
+Its files have numbers for names: the names that a torrent gives touch no disk.
+"""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from outlast.model.closing import Closing
+from outlast.model.errors import BusyError
+from outlast.store import disk
+from outlast.store.layout import Layout
+
+PREFIX: Final = "link-"
+KEPT: Final = 7 * 24 * 3600.0
+"""Seconds that a folder stays after it was last worked on: nothing else says who wants it."""
+_LOCK: Final = "lock"
+_TORRENT: Final = "torrent"
+_MOST: Final = 256 * 1024 * 1024
+
+
+class LinkPartial(Closing):
+    """The download of one torrent, by its infohash in hex. Raises :class:`BusyError` where
+    another process is at it.
+    """
+
+    def __init__(self, layout: Layout, infohash: str) -> None:
+        self.folder: Final = layout.partial / f"{PREFIX}{infohash}"
+        with disk.reporting(self.folder), disk.locked(layout.lock, exclusive=False):
+            disk.make_dir(self.folder)
+            self._lock = _lock(self.folder)
+            if self._lock is None:
+                raise BusyError(f"another download of {infohash[:16]}… is under way")
+            disk.touch(self.folder)
+
+    def close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def torrent(self) -> bytes | None:
+        """The .torrent file that was noted; it is not believed."""
+        path = self.folder / _TORRENT
+        with disk.reporting(path), contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            return file.read(_MOST)
+        return None
+
+    def note_torrent(self, data: bytes) -> None:
+        """Keeps a .torrent file, so that nobody has to be asked again."""
+        path = self.folder / _TORRENT
+        temp = self.folder / f"{_TORRENT}.tmp"
+        with disk.reporting(path):
+            disk.remove(temp)
+            disk.write_temp(temp, data, disk.PRIVATE)
+            disk.publish(temp, path)
+
+    def place(self, number: int) -> Path:
+        """Where the file with this number goes."""
+        return self.folder / f"{number:07}"
+
+    def present(self) -> int:
+        """Bytes that its files take on the disk: at least as many as are here."""
+        total = 0
+        with disk.reporting(self.folder):
+            for entry in os.scandir(self.folder):
+                with contextlib.suppress(FileNotFoundError):
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+        return total
+
+    def part(self, count: int) -> None:
+        """Makes sure that none of the first `count` files is also a blob of the archive, as a
+        crash may have left it: what is downloaded is written to.
+        """
+        for number in range(count):
+            path = self.place(number)
+            with disk.reporting(path), contextlib.suppress(FileNotFoundError):
+                if os.lstat(path).st_nlink == 1:
+                    continue
+                temp = path.with_suffix(".tmp")
+                shutil.copyfile(path, temp)
+                os.chmod(temp, disk.PRIVATE)
+                os.rename(temp, path)
+
+    def discard(self) -> None:
+        """Deletes all of it."""
+        with disk.reporting(self.folder):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def abandoned(layout: Layout, *, dry_run: bool) -> Iterator[tuple[str, int]]:
+    """Deletes downloads that nobody has worked on for long; yields name and bytes of each. Call
+    with the archive's lock held exclusively.
+    """
+    for folder in sorted(layout.partial.glob(f"{PREFIX}*")):
+        lock = _lock(folder)
+        if lock is None:
+            continue
+        try:
+            stats = [entry.stat(follow_symlinks=False) for entry in os.scandir(folder)]
+            newest = max(folder.stat().st_mtime, *(stat.st_mtime for stat in stats))
+            if time.time() - newest < KEPT:
+                continue
+            if not dry_run:
+                shutil.rmtree(folder, ignore_errors=True)
+            yield folder.name, sum(stat.st_blocks for stat in stats) * 512
+        finally:
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """An open, locked file; None where another has it."""
+    fd = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, disk.PRIVATE)
+    if disk.try_lock(fd):
+        return fd
+    os.close(fd)
+    return None
