@@ -312,7 +312,12 @@ class Gather:
         return state.role is Role.HOLD
 
     def _elects(self, course: _Course) -> bool:
-        return not self._restricted and self._node.elects and course.job.entry.size > _TINY
+        """Whether one node is to fetch the file for all. Not one that a hub names by its git id
+        alone: nobody could ask the others for it, so it would never come.
+        """
+        entry = course.job.entry
+        worth = entry.size > _TINY and entry.sha256 is not None
+        return worth and not self._restricted and self._node.elects
 
     def _is_slow(self, course: _Course) -> bool:
         arrival = course.job.arrival
