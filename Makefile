@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOCK := requirements/dev.txt
 
-.PHONY: help setup demo test lint format docs bench bench-codec bench-swarm fuzz lock clean
+.PHONY: help setup demo test lint format docs bench bench-codec bench-sim bench-swarm fuzz lock clean
 
 help:
 	@echo "make demo    run the main job on a real model"
@@ -15,6 +15,7 @@ help:
 	@echo "make docs    write docs/cli.md and docs/errors.md anew"
 	@echo "make bench   measure ours and the peers side by side"
 	@echo "make bench-codec  the same for capsules and the peers' codecs"
+	@echo "make bench-sim  simulated swarms of up to 100,000 nodes: docs/simulation.md"
 	@echo "make bench-swarm  the same for the swarm, in network namespaces; needs root"
 	@echo "make fuzz    damaged capsules and containers, MINUTES=30 of them; needs clang"
 	@echo "make lock    resolve the dependencies anew"
@@ -55,6 +56,9 @@ bench: $(READY)
 
 bench-codec: $(READY)
 	$(BIN)/python -m bench.codec
+
+bench-sim: $(READY)
+	$(BIN)/python -m bench.sim
 
 bench-swarm: $(READY)
 	$(BIN)/python -m bench.swarm
