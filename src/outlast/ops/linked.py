@@ -42,8 +42,6 @@ from outlast.swarm.links import Link, parse_magnet
 from outlast.swarm.oldpieces import OldPieces
 from outlast.swarm.torrentfile import read_torrent
 
-FACT: Final = "link:"
-"""Before the commit, the key of the fact that a revision came by a link; its value is the link."""
 ORGANISATION: Final = "link"
 _LAYER_SECONDS: Final = 5.0
 
@@ -147,16 +145,11 @@ def bare(link: Link) -> str:
     return Link(link.infohash_v2, link.infohash_v1, name=link.name).magnet()
 
 
-def links_of(facts: Mapping[str, str]) -> dict[str, str]:
-    """Of what is said of a model: which revisions (commits in hex) came by which link."""
-    return {key.removeprefix(FACT): link for key, link in facts.items() if key.startswith(FACT)}
-
-
 def _known(archive: Archive, target: Target, wanted: Wanted) -> Linked | None:
     """What an earlier call brought, if it was this link; else the name must be free."""
     repo = target.repo
     commits = archive.commits(repo)
-    for commit, text in links_of(archive.refs.about(repo).facts).items():
+    for commit, text in archive.refs.about(repo).links.items():
         if commit not in {c.hex for c in commits} or not _same(parse_magnet(text), wanted.link):
             continue
         revision = archive.load(repo, GitOid(commit))
@@ -330,9 +323,8 @@ def _put(archive: Archive, writer: Writer, shape: Linked, entries: Sequence[File
     """Makes the files, which are here, a revision. By which link it came is noted first."""
     repo = shape.repo
     revision = Revision.of(repo, None, entries)
-    about = archive.refs.about(repo)
-    facts = {**about.facts, FACT + revision.id.hex: shape.link}
-    archive.refs.put_about(writer, repo, replace(about, facts=facts))
+    about = archive.refs.about(repo).with_link(revision.id, shape.link)
+    archive.refs.put_about(writer, repo, about)
     digest = archive.put_revision(writer, revision)
     archive.refs.put(writer, repo, Ref(shape.ref, revision.id))
     return replace(shape, revision=revision, manifest=digest, held=held_bytes(archive, entries))

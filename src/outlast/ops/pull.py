@@ -22,7 +22,7 @@ from outlast.ops.bases import Kinship, named_by, read_tags
 from outlast.ops.encoding import Intake, held_bytes
 from outlast.ops.gather import Gather, Neighbourhood
 from outlast.ops.lanes import SOURCE_FAULTS
-from outlast.ops.locate import locate
+from outlast.ops.locate import Found, locate
 from outlast.ops.pool import interruptible
 from outlast.ops.scribe import Scribe
 from outlast.ops.select import Selection, acceptable
@@ -88,10 +88,11 @@ def pull(
     around: Neighbourhood | None = None,
     dry_run: bool = False,
     room: Path | None = None,
+    found: Found | None = None,
 ) -> Pulled:
     """Archives `target` from `sources`, the first of which that knows it says what it is, and from
-    the neighbourhood `around`, which says it where none of them does. `room` is where the bytes
-    will lie, if that is not (yet) the archive's folder.
+    the neighbourhood `around`, which says it where none of them does; unless it is `found`.
+    `room` is where the bytes will lie, if that is not (yet) the archive's folder.
 
     Raises what the first source said where none knows it, :class:`DiskFullError` before the first
     byte where it does not fit, and the first file's error where some files could not be had: what
@@ -100,7 +101,7 @@ def pull(
     if not sources and around is None:
         raise UsageError("no source to pull from", hint="name one with --from")
     ref = target.ref or "main"
-    listing, source = locate(sources, around, target.repo, ref, control)
+    listing, source = found or locate(sources, around, target.repo, ref, control)
     free = disk.free_bytes(room or archive.layout.home)
     plan = make_plan(archive, listing, ref, source.name, selection, free=free)
     control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
@@ -312,6 +313,8 @@ def fetch_files(
         gather = Gather(crew.around, work, restricted=_is_restricted(crew, repo))
         work.guide = gather
     errors = transfer(work, first, crew.wishes.connections) if first else []
+    if gather is not None and first:
+        gather.await_end()
     if errors:
         raise errors[0]
     received = {lane.name: lane.received for lane in work.lanes}
@@ -368,9 +371,9 @@ def note_facts(archive: Archive, writer: Writer, listing: Listing) -> None:
     rest stays as it was, and so does a restriction.
     """
     facts = listing.facts
-    about = About(facts.private, facts.gated, facts.tags, facts.facts)
+    old = archive.refs.about(listing.repo)
+    about = About(facts.private, facts.gated, facts.tags, {**old.link_facts, **facts.facts})
     if not facts.tags and not facts.facts:
-        old = archive.refs.about(listing.repo)
         private, gated = facts.private or old.private, facts.gated or old.gated
         about = replace(old, private=private, gated=gated)
     archive.refs.put_about(writer, listing.repo, about)

@@ -3,9 +3,9 @@
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from outlast.model.digest import GitOid
 from outlast.model.errors import BadNameError, CorruptError, OutlastError
@@ -16,6 +16,7 @@ from outlast.store.layout import Layout, repo_of_folder
 from outlast.store.writer import Writer
 
 _ABOUT = ".about"
+_LINK = "link:"
 _LIMIT = 1024 * 1024
 _MODE = 0o644
 
@@ -43,12 +44,28 @@ class About:
     gated: str | bool = False
     tags: tuple[str, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
-    """``pipeline_tag``, ``library_name``, ``lastModified`` and the like."""
+    """``pipeline_tag``, ``library_name``, ``lastModified`` and the like; and, by ``link:`` and the
+    commit, the link that a revision came by: a note of ours, which no source overwrites.
+    """
 
     @property
     def is_open(self) -> bool:
         """Whether a hub gives it to everybody."""
         return not self.private and not self.gated
+
+    @property
+    def link_facts(self) -> dict[str, str]:
+        """Those of the facts that say which revision came by which link."""
+        return {key: value for key, value in self.facts.items() if key.startswith(_LINK)}
+
+    @property
+    def links(self) -> dict[str, str]:
+        """By commit in hex, the link that a revision came by."""
+        return {key.removeprefix(_LINK): value for key, value in self.link_facts.items()}
+
+    def with_link(self, commit: GitOid, link: str) -> Self:
+        """The same with a note that a revision came by `link`."""
+        return replace(self, facts={**self.facts, _LINK + commit.hex: link})
 
 
 class Refs:
