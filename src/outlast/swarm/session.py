@@ -28,6 +28,7 @@ from outlast.swarm.torrent import Torrent
 
 Take = Callable[[lt.torrent_alert], None]
 _LISTEN_SECONDS: Final = 10.0
+_COUNT_SECONDS: Final = 1.0
 _NOWHERE: Final = "/nonexistent/outlast"
 _FLAGS: Final = lt.torrent_flags
 
@@ -55,6 +56,7 @@ class Session(Closing):
         self._private = settings.private
         self._dht = settings.dht and not settings.private
         self._counters: Mapping[str, int] = {}
+        self._counted = threading.Event()
         wanted = (settings.port if port is None else port) or _free_port()
         self._session = lt.session(options.session_settings(settings, wanted))
         self.set_static(static)
@@ -216,8 +218,10 @@ class Session(Closing):
         self._session.set_peer_class_filter(options.peer_classes(site, lan))
 
     def refresh(self) -> None:
-        """Asks libtorrent for its counters; they arrive a little later."""
+        """Asks libtorrent for its counters, and waits until they are there, at most a second."""
+        self._counted.clear()
         self._session.post_session_stats()
+        self._counted.wait(_COUNT_SECONDS)
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -248,6 +252,7 @@ class Session(Closing):
             return
         if isinstance(alert, lt.session_stats_alert):
             self._counters = alert.values
+            self._counted.set()
             return
         if isinstance(alert, lt.alerts_dropped_alert):
             for torrent in self.torrents():
