@@ -6,7 +6,7 @@ import click
 
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.render import human_size, plural, print_json, print_table, saving
-from outlast.model.errors import IntegrityError
+from outlast.model.errors import IntegrityError, one_line
 from outlast.model.manifest import FileEntry
 from outlast.model.names import Target
 from outlast.ops import listing
@@ -107,6 +107,7 @@ def show(target: Target, *, home: str | None, as_json: bool, quiet: bool) -> Non
                 "bytes": revision.size,
                 "shared_bytes": details.shared,
                 "about": details.about,
+                "link": details.about.links.get(revision.id.hex),
                 "files": [entry.to_json() for entry in revision.files],
                 "missing": [entry.to_json() for entry in revision.missing],
                 "absent": [entry.path for entry in details.absent],
@@ -137,6 +138,8 @@ def _print_details(details: listing.Details) -> None:
     for ref in details.refs:
         said = f"  as {ref.source} said at {ref.observed}" if ref.observed else ""
         print(f"ref       {ref.name}{said}")
+    if (link := details.about.links.get(revision.id.hex)) is not None:
+        print(one_line(f"origin    matches the link {link} and nothing more", 2000))
     if details.about.gated or details.about.private:
         print(f"access    {'private' if details.about.private else 'gated'} at its hub")
     lost = {entry.path for entry in details.absent}

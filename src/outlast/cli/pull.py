@@ -12,9 +12,13 @@ from outlast.cli.config import parse_rate
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.forms import form_options, form_wishes, kept_in
 from outlast.cli.neighbours import hand_on, neighbourhood, parse_origins
+from outlast.cli.pull_other import OtherWishes, check_options, pull_by_digest, pull_by_link
 from outlast.cli.render import human_size, plural, print_json
+from outlast.cli.wanted import WANTED, Wanted, read_wanted
+from outlast.model.digest import Digest
 from outlast.model.names import Target
 from outlast.ops import pull as ops
+from outlast.ops.linked import Wanted as LinkWanted
 from outlast.ops.select import Selection
 from outlast.ops.work import Wishes
 from outlast.sources.http import HttpClient
@@ -40,9 +44,11 @@ Examples:
   outlast pull unsloth/gemma-3-GGUF --include '*Q4_K_M*'
   outlast pull datasets/squad --from https://mirror.example --from https://huggingface.co
   outlast pull Qwen/Qwen3-0.6B --from lan
+  outlast pull 'magnet:?xt=urn:btmh:1220…&tr=…' --as me/model
+  outlast pull model.torrent --patience 600
 """
 )
-@click.argument("target", type=TARGET)
+@click.argument("target", type=WANTED)
 @click.option(
     "--from",
     "words",
@@ -52,6 +58,13 @@ Examples:
 )
 @selection_options
 @form_options
+@click.option("--as", "name", type=TARGET, help="Name of what comes by a link: org/name[@ref]")
+@click.option(
+    "--patience",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="How long to wait for peers of a link or digest that send something",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched, and from where")
 @click.option("--limit-rate", metavar="RATE", help="Bytes per second at most, e.g. 10M")
 @click.option("--connections", type=click.IntRange(1, 256), help="Connections in all  [default: 8]")
@@ -66,7 +79,7 @@ Examples:
 )
 @common
 def pull(
-    target: Target,
+    target: Wanted,
     *,
     words: tuple[str, ...],
     include: tuple[str, ...],
@@ -74,6 +87,8 @@ def pull(
     form: str | None,
     base: Target | None,
     no_base: bool,
+    name: Target | None,
+    patience: float | None,
     dry_run: bool,
     limit_rate: str | None,
     connections: int | None,
@@ -91,9 +106,15 @@ def pull(
     Every file is verified against the hub's own digest before it is kept. An interrupted pull
     resumes where it was; a second pull transfers only what is new. Files are compressed while they
     arrive, without loss, where that saves at least 3 %: a fine-tune as what differs from its base.
+
+    TARGET can also be a magnet link, a .torrent file, or the 64 hex digits of a manifest. What came
+    by a link is proven to match the link and nothing more; it goes by the name of --as, or by
+    link/… and digits of its infohash. A link waits for peers until Ctrl-C or --patience ends it.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         config = run.config
+        asked = read_wanted(target)
+        check_options(asked, name, patience, some=bool(include or exclude))
         http = HttpClient(config.http())
         origins = parse_origins(words, config.sources)
         sources = [HubSource(http, url, config.token_for(url)) for url in origins.urls]
@@ -107,18 +128,29 @@ def pull(
             _archive(config.home, dry_run=dry_run) as archive,
             neighbourhood(run, archive, origins, wanted=wanted) as around,
         ):
-            result = ops.pull(
-                archive,
-                target,
-                sources,
-                selection=Selection(include, exclude),
-                wishes=wishes,
-                control=run.control,
-                around=around,
-                dry_run=dry_run,
-                room=_existing(config.home),
-            )
-            _print(run, result, dry_run=dry_run)
+            room = _existing(config.home)
+            other = OtherWishes(wishes, name, patience, dry_run, room)
+            match asked:
+                case LinkWanted():
+                    pull_by_link(run, archive, asked, around, other)
+                case Digest():
+                    done = pull_by_digest(
+                        run, archive, asked, other, sources=sources, around=around
+                    )
+                    _print(run, done.pulled, dry_run=dry_run)
+                case Target():
+                    result = ops.pull(
+                        archive,
+                        asked,
+                        sources,
+                        selection=Selection(include, exclude),
+                        wishes=wishes,
+                        control=run.control,
+                        around=around,
+                        dry_run=dry_run,
+                        room=room,
+                    )
+                    _print(run, result, dry_run=dry_run)
             if around is not None and linger and not dry_run:
                 hand_on(run, around.node, linger)
 

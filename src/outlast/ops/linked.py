@@ -48,13 +48,15 @@ _LAYER_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class LinkWishes:
-    """How to archive it: as what (None: a name that follows from the link), in which form, and how
-    many seconds to wait for peers that send something (None: for ever).
+    """How to archive it: as what (None: a name that follows from the link), in which form; how
+    many seconds to wait for peers that send something (None: for ever); and `rate`, bytes per
+    second at most, or 0.
     """
 
     name: Target | None = None
     forms: FormWishes = PLAIN
     patience: float | None = None
+    rate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +257,9 @@ class _Run:
         waiting = Waiting(self.wishes.patience, self.control)
         link = self._resolved(_together(self.wanted.link, whole))
         session, have = self.around.node.session, -1
-        with foreign.fetch(session, data, link, places, restricted=self.restricted) as torrent:
+        with foreign.fetch(
+            session, data, link, places, restricted=self.restricted, rate=self.wishes.rate
+        ) as torrent:
             for _ in ticks(torrent, link, self.around, self.control):
                 _refuse(torrent.failure)
                 standing = torrent.standing()
@@ -269,7 +273,7 @@ class _Run:
                 if standing.whole:
                     break
                 waiting.saw(standing, "the rest")
-            return {f"swarm {host}": count for host, count in torrent.gave().items()}
+            return {f"swarm {host}".rstrip(): count for host, count in torrent.gave().items()}
 
     # The archive
 

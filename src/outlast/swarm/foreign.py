@@ -58,6 +58,7 @@ class Foreign(Closing):
         self._gave: dict[str, int] = {}
         self._gone, self._flushed = threading.Event(), threading.Event()
         self._open = True
+        self._writes = not params.flags & _FLAGS.upload_mode
         try:
             self._handle = session.admit(params, self._take, restricted=restricted)
         except RuntimeError as error:
@@ -70,9 +71,10 @@ class Foreign(Closing):
         self._open = False
         with contextlib.suppress(RuntimeError):
             self._handle.pause()
-            self._flushed.clear()
-            self._handle.flush_cache()
-            self._flushed.wait(_GONE_SECONDS)
+            if self._writes:
+                self._flushed.clear()
+                self._handle.flush_cache()
+                self._flushed.wait(_GONE_SECONDS)
             self._session.dismiss(self._handle)
             self._gone.wait(_GONE_SECONDS)
         self._session.forget_guest(self._handle)
@@ -106,17 +108,21 @@ class Foreign(Closing):
 
     def gave(self) -> Mapping[str, int]:
         """How many bytes each peer has sent, by its address without the port; also those that are
-        gone by now. Call it again and again.
+        gone by now. What came from peers that were gone before they were seen goes by "". Call it
+        again and again.
         """
+        total = 0
         with contextlib.suppress(RuntimeError):
             for peer in self._handle.get_peer_info()[:_PEER_LIMIT]:
                 host, port = peer.ip
                 key = f"{host} {port}"
                 self._gave[key] = max(peer.total_download, self._gave.get(key, 0))
+            total = self._handle.status().total_payload_download
         found: dict[str, int] = {}
         for key, count in self._gave.items():
             host = key.partition(" ")[0]
             found[host] = found.get(host, 0) + count
+        found[""] = max(0, total - sum(found.values()))
         return {host: count for host, count in found.items() if count}
 
     def take_banned(self) -> list[str]:
@@ -171,13 +177,16 @@ def fetch(
     places: Sequence[Path],
     *,
     restricted: bool = False,
+    rate: int = 0,
 ) -> Foreign:
     """Fetches the files of the .torrent file `data` to `places`, in their order. What is there of
-    them is read, and what is right is kept. Raises :class:`MalformedError`.
+    them is read, and what is right is kept. `rate`: bytes per second at most, 0 for no limit.
+    Raises :class:`MalformedError`.
     """
     params, ti = _params(data)
     params.renamed_files = dict(zip(_numbers(data, ti), map(str, places), strict=True))
     params.flags = 0
+    params.download_limit = rate or -1
     _introduce(params, link)
     return Foreign(session, params, restricted=restricted)
 

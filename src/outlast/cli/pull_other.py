@@ -1,0 +1,132 @@
+"""``outlast pull`` of a link, a torrent file, or a manifest by its digest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlast.cli.edge import Session
+from outlast.cli.forms import kept_in
+from outlast.cli.render import human_size, plural, print_json
+from outlast.model.digest import Digest
+from outlast.model.errors import UsageError
+from outlast.model.names import Target
+from outlast.ops.gather import Neighbourhood
+from outlast.ops.linked import Linked, LinkWishes, pull_link
+from outlast.ops.linked import Wanted as LinkWanted
+from outlast.ops.manifests import ByDigest, pull_manifest
+from outlast.ops.work import Wishes
+from outlast.sources.base import Source
+from outlast.store.archive import Archive
+
+
+@dataclass(frozen=True, slots=True)
+class OtherWishes:
+    """What the options say beside :class:`Wishes`; `room` is where the bytes will lie."""
+
+    wishes: Wishes
+    name: Target | None
+    patience: float | None
+    dry_run: bool
+    room: Path
+
+
+def check_options(
+    target: Target | Digest | LinkWanted, name: Target | None, patience: float | None, *, some: bool
+) -> None:
+    """Raises :class:`UsageError` where an option does not go with what is pulled; `some`: only
+    some files are wanted.
+    """
+    is_link = isinstance(target, LinkWanted)
+    if name is not None and not is_link:
+        raise UsageError("--as goes with a link or a torrent", hint="a model has its name")
+    if patience is not None and isinstance(target, Target):
+        raise UsageError("--patience goes with a link, a torrent or a digest", hint="leave it out")
+    if some and not isinstance(target, Target):
+        raise UsageError(
+            "--include and --exclude go with a model", hint="all files of a link or digest come"
+        )
+
+
+def pull_by_digest(
+    run: Session,
+    archive: Archive,
+    digest: Digest,
+    wishes: OtherWishes,
+    *,
+    sources: Sequence[Source],
+    around: Neighbourhood | None,
+) -> ByDigest:
+    """Archives the revision of a manifest."""
+    done = pull_manifest(
+        archive,
+        digest,
+        sources,
+        _needed(around),
+        wishes=wishes.wishes,
+        control=run.control,
+        patience=wishes.patience,
+        dry_run=wishes.dry_run,
+        room=wishes.room,
+    )
+    if not wishes.dry_run:
+        plan = done.pulled.plan
+        as_name = f"{plan.repo}@{plan.commit.hex[:12]}"
+        run.say(f"the files match the manifest {digest.short}…, which is of {as_name}")
+        if not done.named:
+            run.say(f"{plan.repo} has refs of its own: this revision goes by its commit")
+    return done
+
+
+def pull_by_link(
+    run: Session,
+    archive: Archive,
+    wanted: LinkWanted,
+    around: Neighbourhood | None,
+    wishes: OtherWishes,
+) -> None:
+    """Archives what a link names, and says what came of it."""
+    asked = LinkWishes(wishes.name, wishes.wishes.forms, wishes.patience, rate=wishes.wishes.rate)
+    result = pull_link(archive, wanted, _needed(around), asked, run.control, dry_run=wishes.dry_run)
+    if run.as_json:
+        print_json({"type": "plan" if wishes.dry_run else "pulled", **_document(result)})
+        return
+    if result.revision is None:
+        fits = "it fits" if result.fits else "it does NOT fit"
+        print(f"{result.link}: {plural(result.files, 'file')}, {human_size(result.size)}; {fits}")
+        return
+    for source, count in result.fetched.items():
+        run.say(f"  {human_size(count)} from {source}")
+    fetched = human_size(sum(result.fetched.values()))
+    run.say(
+        f"archived {result.repo}@{result.ref}: {plural(result.files, 'file')}, "
+        f"{human_size(result.size)}, {fetched} fetched{kept_in(result.size, result.held)}"
+    )
+    run.say("what came matches the link, and nothing more is known of it")
+    print(result.revision.id)
+
+
+def _needed(around: Neighbourhood | None) -> Neighbourhood:
+    if around is None:
+        raise UsageError(
+            "links and digests are asked of peers, and the swarm is off",
+            hint="leave out --no-swarm, or set [swarm] enabled = true",
+        )
+    return around
+
+
+def _document(result: Linked) -> dict[str, object]:
+    revision = result.revision
+    return {
+        "repo": str(result.repo),
+        "ref": result.ref,
+        "link": result.link,
+        "commit": revision.id if revision is not None else None,
+        "manifest": result.manifest,
+        "partial": False,
+        "files": result.files,
+        "bytes": result.size,
+        "free_bytes": result.free,
+        "fits": result.fits,
+        "fetched": result.fetched,
+        "held_bytes": result.held,
+    }

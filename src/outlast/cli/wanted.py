@@ -1,0 +1,81 @@
+"""What a pull can be asked for: a model by its name, a manifest by its digest, or a link."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import click
+
+from outlast.cli.edge import TargetType
+from outlast.model.digest import Digest
+from outlast.model.errors import BadNameError, MalformedError, NotFoundError
+from outlast.model.names import Target
+from outlast.ops.linked import Wanted as LinkWanted
+from outlast.store import disk
+from outlast.swarm import bencode
+from outlast.swarm.links import is_magnet, parse_magnet
+from outlast.swarm.torrentfile import read_torrent
+
+_SUFFIX: Final = ".torrent"
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentFile:
+    """A .torrent file of this machine, not read yet."""
+
+    path: Path
+
+
+Wanted: TypeAlias = Target | Digest | LinkWanted | TorrentFile
+
+
+def parse_wanted(text: str) -> Wanted:
+    """The meaning of TARGET: ``magnet:…``, what ends in ``.torrent``, 64 hex digits, or else
+    ``org/name[@ref]``. Reads nothing. Raises :class:`BadNameError`, :class:`MalformedError`.
+    """
+    if is_magnet(text):
+        return LinkWanted(parse_magnet(text))
+    if text.lower().endswith(_SUFFIX):
+        return TorrentFile(Path(text))
+    if Digest.is_valid(text.lower()):
+        return Digest(text.lower())
+    try:
+        return Target.parse(text)
+    except BadNameError as error:
+        if "://" in text:
+            hint = "--from names a hub; a model goes by org/name"
+            raise BadNameError(str(error), hint=hint) from None
+        raise
+
+
+def read_wanted(wanted: Wanted) -> Target | Digest | LinkWanted:
+    """The same with a torrent file read. Raises :class:`MalformedError`, and
+    :class:`NotFoundError` where there is no such file.
+    """
+    if not isinstance(wanted, TorrentFile):
+        return wanted
+    path = wanted.path
+    with disk.reporting(path):
+        try:
+            with path.open("rb") as file:
+                data = file.read(bencode.MAX_BYTES + 1)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise NotFoundError(f"no torrent file at {path}", hint="check the path") from None
+    if len(data) > bencode.MAX_BYTES:
+        raise MalformedError(f"{path} is too large for a torrent file")
+    return LinkWanted(read_torrent(data), data)
+
+
+class WantedType(TargetType):
+    """Any of them; names are completed from what the archive holds."""
+
+    name = "target"
+
+    def convert(  # type: ignore[override]  # a target is one of several things here
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Wanted:
+        del param, ctx
+        return parse_wanted(value) if isinstance(value, str) else value
+
+
+WANTED = WantedType()
