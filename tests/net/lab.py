@@ -132,6 +132,13 @@ class Switch:
             self._bridge(name)
             self.namespace.ip(*(f"link set {self._ports[host]} master {name}" for host in group))
 
+    def mute(self, host: Host) -> None:
+        """No multicast reaches `host` any more, as on networks that carry none. IPv6 finds nobody
+        then.
+        """
+        port = self._ports[host]
+        self.namespace.ip(f"link set {port} type bridge_slave mcast_flood off")
+
     def heal(self) -> None:
         """All are together again."""
         self.namespace.ip(*(f"link set {port} master br0" for port in self._ports.values()))

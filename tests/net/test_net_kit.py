@@ -125,6 +125,24 @@ def test_multicast_crosses_the_switch_and_no_gateway() -> None:
                 ears[1].recvfrom(100)
 
 
+def test_multicast_does_not_reach_the_mute() -> None:
+    with Net() as net:
+        lan = net.lan()
+        a, b = lan.host("a"), lan.host("b")
+        lan.mute(b)
+        ear = _udp(b)
+        ear.settimeout(0.3)
+        with b.inside():
+            index = socket.if_nametoindex("eth0")
+        member = socket.inet_aton(_GROUP) + bytes(4) + index.to_bytes(4, sys.byteorder)
+        ear.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+        with ear, _udp(a) as mouth:
+            mouth.sendto(b"anybody?", (_GROUP, ear.getsockname()[1]))
+            with pytest.raises(TimeoutError):
+                ear.recvfrom(100)
+        assert _connects(a, b, b.address)
+
+
 def test_counters_count() -> None:
     with one_lan("a", "b", "c") as (a, b, c):
         before = [host.counters() for host in (a, b, c)]
