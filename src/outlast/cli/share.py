@@ -11,6 +11,7 @@ from outlast.cli.render import human_size, plural, print_json, print_table
 from outlast.model.errors import MalformedError, UsageError
 from outlast.model.names import Target
 from outlast.ops import share as ops
+from outlast.ops import shares
 from outlast.swarm.links import TRACKERS, urls
 
 
@@ -20,6 +21,7 @@ Examples:
   outlast share Qwen/Qwen3-0.6B
   outlast share Qwen/Qwen3-0.6B --out torrents --tracker http://tracker.example/announce
   outlast share me/my-finetune --blobs --web-seed https://models.example
+  outlast share me/my-finetune --stop
 """
 )
 @click.argument("target", type=TARGET)
@@ -39,6 +41,8 @@ Examples:
     metavar="URL",
     help="Name this hub, mirror or node, which serves the revision by HTTP",
 )
+@click.option("--no-seed", is_flag=True, help="Only write the files: running nodes seed nothing")
+@click.option("--stop", is_flag=True, help="Share it no more: running nodes end seeding it")
 @click.option("--restricted", is_flag=True, help="Even what is private, gated or not to be shared")
 @common
 def share(
@@ -49,6 +53,8 @@ def share(
     old: bool,
     trackers: tuple[str, ...],
     web_seeds: tuple[str, ...],
+    no_seed: bool,
+    stop: bool,
     restricted: bool,
     home: str | None,
     as_json: bool,
@@ -69,6 +75,10 @@ def share(
     outlast nodes hand each other. What is private or gated at its hub, or left out by the
     configuration, is refused unless --restricted is given.
 
+    From then on each running node with a swarm ('outlast serve') seeds these torrents to ordinary
+    clients, until --stop. What is private or gated it seeds to static peers alone. Files that are
+    held as capsules are seeded from working copies, where there is room for them.
+
     A link proves that what came matches it, and nothing more: who hands it on must be trusted, or
     the files compared with what their publisher signed.
     """
@@ -80,10 +90,27 @@ def share(
         web_seeds=tuple(dict.fromkeys(map(check_url, web_seeds))),
         public_hubs=(PUBLIC_HUB,),
         restricted=restricted,
+        seeds=not no_seed,
     )
+    if stop:
+        _stop(target, home, as_json=as_json, quiet=quiet)
+        return
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         shared = ops.share(archive, target, wishes, run.config.share, run.control)
     _report(run, shared)
+
+
+def _stop(target: Target, home: str | None, *, as_json: bool, quiet: bool) -> None:
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        commits = [archive.revision(target.repo, target.ref).id] if target.ref else None
+        stopped = shares.stop(archive, target.repo, commits)
+    if as_json:
+        infohashes = [share.infohash for share in stopped]
+        print_json({"type": "stopped", "repo": str(target.repo), "infohashes": infohashes})
+        return
+    for share in stopped:
+        print(share.infohash)
+    run.say(f"{plural(len(stopped), 'torrent')} of {target.repo} shared no more")
 
 
 def _trackers(given: Sequence[str]) -> tuple[str, ...]:

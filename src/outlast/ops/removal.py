@@ -8,6 +8,7 @@ from outlast.model.digest import Digest, GitOid
 from outlast.model.errors import IntegrityError
 from outlast.model.events import Removed
 from outlast.model.names import RepoId, Target
+from outlast.ops import shares
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.collect import collect
 
@@ -53,6 +54,7 @@ def remove(archive: Archive, target: Target, *, dry_run: bool, control: Control)
     if not dry_run:
         for name in names:
             archive.refs.delete(repo, name)
+        shares.stop(archive, repo, commits)
         for commit in commits:
             archive.delete_revision(repo, commit)
     for event in removed:

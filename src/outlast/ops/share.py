@@ -10,7 +10,7 @@ from outlast.model.digest import Digest
 from outlast.model.errors import PolicyError
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, Target
-from outlast.ops import payloads
+from outlast.ops import payloads, shares
 from outlast.ops.sharing import SharePolicy
 from outlast.ops.torrents import whole_torrent
 from outlast.store import disk
@@ -29,6 +29,7 @@ class ShareWishes:
     the revision; where none is named, those of `public_hubs` are that the refs came from. With
     `blobs`, the files are also shared one by one, in the form that they have here; with `old`, the
     revision also by a torrent of version 1 alone. `restricted` allows what the policy does not.
+    With `seeds`, running nodes seed the torrents of the revision from then on.
     """
 
     out: Path
@@ -38,6 +39,7 @@ class ShareWishes:
     web_seeds: tuple[str, ...] = ()
     public_hubs: tuple[str, ...] = ()
     restricted: bool = False
+    seeds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,9 @@ def share(
     found = tuple(_file(archive, e, wishes, wishes.out / name, control) for e in revision.files)
     link, torrent = more.write(made.whole, made.whole.infohash_v2, wishes.out / f"{name}.torrent")
     old = more.write(made.old, None, wishes.out / f"{name}.v1.torrent") if made.old else None
+    if wishes.seeds:
+        both = (made.whole, made.old) if made.old is not None else (made.whole,)
+        shares.register(archive, revision, [more.file(each) for each in both])
     return Shared(revision, link, torrent, found, old, against)
 
 
@@ -103,10 +108,13 @@ class _More:
     trackers: tuple[str, ...]
     web_seeds: tuple[str, ...]
 
+    def file(self, made: WholeTorrent | OldTorrent) -> bytes:
+        return made.file(trackers=self.trackers, web_seeds=self.web_seeds)
+
     def write(
         self, made: WholeTorrent | OldTorrent, infohash_v2: bytes | None, path: Path
     ) -> tuple[Link, Path]:
-        _write(path, made.file(trackers=self.trackers, web_seeds=self.web_seeds))
+        _write(path, self.file(made))
         name = path.name.removesuffix(".torrent").removesuffix(".v1")
         link = Link(
             infohash_v2,

@@ -28,6 +28,7 @@ from outlast.store.layout import Layout
 from outlast.store.partials import CAPSULE, Partial
 from outlast.store.reading import BlobReader
 from outlast.store.refs import Refs
+from outlast.store.shares import Shares
 from outlast.store.writer import Writer
 from outlast.store.writer import create as create_archive
 
@@ -59,6 +60,7 @@ class Archive(Closing):
             self.layout.make_folders()
         self.refs = Refs(self.layout)
         self.drafts = Drafts(self.layout)
+        self.shares = Shares(self.layout)
         with disk.reporting(self.layout.index):
             self.index = Index(self.layout)
         self.forms = Forms(self.layout, self.index)

@@ -70,6 +70,10 @@ class Layout:
         return self.home / "links"
 
     @property
+    def shared(self) -> Path:
+        return self.home / "shared"
+
+    @property
     def quarantine(self) -> Path:
         return self.home / "quarantine"
 

@@ -54,6 +54,7 @@ class Foreign(Closing):
         self._session = session
         self._lock = threading.Lock()
         self._banned: list[str] = []
+        self._damaged: list[int] = []
         self._failure: tuple[int, str] | None = None
         self._gave: dict[str, int] = {}
         self._gone, self._flushed = threading.Event(), threading.Event()
@@ -131,6 +132,12 @@ class Foreign(Closing):
             found, self._banned = self._banned, []
         return found
 
+    def take_damaged(self) -> list[int]:
+        """The pieces of what is offered that were found wrong since the last call."""
+        with self._lock:
+            found, self._damaged = self._damaged, []
+        return found
+
     @property
     def failure(self) -> tuple[int, str] | None:
         """Why it stopped: the number of the system's error, and a text."""
@@ -142,6 +149,9 @@ class Foreign(Closing):
             case lt.peer_ban_alert():
                 with self._lock:
                     self._banned.append("{}:{}".format(*alert.endpoint))
+            case lt.hash_failed_alert():
+                with self._lock:
+                    self._damaged.append(alert.piece_index)
             case lt.file_error_alert() | lt.torrent_error_alert():
                 with self._lock:
                     text = one_line(alert.error.message(), 200)

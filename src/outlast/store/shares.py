@@ -1,0 +1,61 @@
+"""What the operator shares by name: .torrent files of revisions, below ``shared/``.
+
+That one is there is the operator's word that running nodes seed it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from outlast.store import disk
+from outlast.store.layout import Layout
+from outlast.store.writer import Writer
+
+_SUFFIX: Final = ".torrent"
+_MODE: Final = 0o644
+_MOST: Final = 256 * 1024 * 1024
+_HEX: Final = frozenset("0123456789abcdef")
+
+
+class Shares:
+    """The registered torrents of an archive, by infohash in hex: 64 digits of version 2, else 40 of
+    version 1.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._folder = layout.shared
+
+    @disk.reported
+    def put(self, writer: Writer, infohash: str, torrent: bytes) -> None:
+        writer.write(self._path(infohash), torrent, _MODE)
+
+    @disk.reported
+    def get(self, infohash: str) -> bytes | None:
+        """A .torrent file, as it is; it is not believed."""
+        try:
+            with open(self._path(infohash), "rb") as file:
+                return file.read(_MOST)
+        except FileNotFoundError:
+            return None
+
+    @disk.reported
+    def delete(self, infohash: str) -> bool:
+        """False where there was none."""
+        return disk.remove(self._path(infohash))
+
+    @disk.reported
+    def stamps(self) -> dict[str, tuple[int, int]]:
+        """All that are there, with what changes whenever one is written anew; reads none."""
+        return dict(sorted(self._found()))
+
+    def _found(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        if not self._folder.is_dir():
+            return
+        for path in self._folder.iterdir():
+            name = path.name.removesuffix(_SUFFIX)
+            if path.name != name and len(name) in {40, 64} and set(name) <= _HEX:
+                stat = path.stat()
+                yield name, (stat.st_ino, stat.st_mtime_ns)
+
+    def _path(self, infohash: str) -> Path:
+        return self._folder / f"{infohash}{_SUFFIX}"
