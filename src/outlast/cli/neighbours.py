@@ -18,6 +18,7 @@ from outlast.model.errors import UsageError
 from outlast.ops.gather import Neighbourhood
 from outlast.ops.node import Node
 from outlast.ops.report import Report
+from outlast.ops.seeding import RevisionSeeding
 from outlast.ops.sharing import Sharing
 from outlast.sources.peer import peer_client
 from outlast.store.archive import Archive
@@ -98,7 +99,8 @@ def open_node(
             report = Report(node, command, lambda: server.sent)
             server.start("", settings.peer_port)
             node.start(server.port)
-            yield node
+            with RevisionSeeding(node, control, decodes=command == "serve"):
+                yield node
 
 
 @contextlib.contextmanager
