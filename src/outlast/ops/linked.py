@@ -23,7 +23,7 @@ from outlast.model.errors import (
 from outlast.model.events import FileDone, Planned, Progress
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, Target
-from outlast.ops import payloads
+from outlast.ops import payloads, shares
 from outlast.ops.add import store_file
 from outlast.ops.bases import Kinship
 from outlast.ops.encoding import Intake, held_bytes
@@ -115,6 +115,7 @@ def pull_link(
     """
     key = wanted.infohash.hex()
     target = wishes.name or Target(RepoId.parse(f"{ORGANISATION}/{key[:16]}"), None)
+    _refuse_own(archive, wanted.link)
     known = _known(archive, target, wanted)
     if known is not None:
         return known
@@ -145,6 +146,15 @@ def pull_link(
 def bare(link: Link) -> str:
     """A link without what anybody may add to it: trackers, peers, web seeds."""
     return Link(link.infohash_v2, link.infohash_v1, name=link.name).magnet()
+
+
+def _refuse_own(archive: Archive, link: Link) -> None:
+    for share in shares.registered(archive):
+        if _same(share.link, link):
+            raise UsageError(
+                f"this archive shares that link itself: it is {share.repo}@{share.commit.hex[:12]}",
+                hint="'outlast show' shows it",
+            )
 
 
 def _known(archive: Archive, target: Target, wanted: Wanted) -> Linked | None:

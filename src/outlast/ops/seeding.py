@@ -81,20 +81,25 @@ class RevisionSeeding(Closing):
         return len(self._seeded)
 
     def _keep(self) -> None:
+        with contextlib.suppress(Cancelled):
+            self._watch()
+        for seeded in self._seeded.values():
+            seeded.close()
+
+    def _watch(self) -> None:
+        """Until this is closed. What goes wrong with the archive itself may be mended meanwhile."""
         seen: object = None
-        try:
-            while not self._cancel.is_set:
+        while True:
+            try:
                 stamps = self._archive.shares.stamps()
                 version = self._node.sharing.version if stamps or self._seeded else 0
                 if (stamps, version) != seen:
-                    with contextlib.suppress(Cancelled):
-                        self._follow(stamps)
-                        seen = stamps, version
-                self._report_damage()
-                self._cancel.wait(_LOOK)
-        finally:
-            for seeded in self._seeded.values():
-                seeded.close()
+                    self._follow(stamps)
+                    seen = stamps, version
+            except StorageError as error:
+                self._tell("", f"what is shared cannot be read: {error}")
+            self._report_damage()
+            self._cancel.wait(_LOOK)
 
     def _follow(self, stamps: dict[str, tuple[int, int]]) -> None:
         for infohash in self._seeded.keys() - stamps.keys():

@@ -57,14 +57,15 @@ def load(archive: Archive, infohash: str) -> Share | None:
 def stop(archive: Archive, repo: RepoId, commits: list[GitOid] | None = None) -> list[Share]:
     """Shares the torrents of a model no more, or of these of its revisions; which those were."""
     stopped = []
-    for share in _all(archive):
+    for share in registered(archive):
         if share.repo == repo and (commits is None or share.commit in commits):
             archive.shares.delete(share.infohash)
             stopped.append(share)
     return stopped
 
 
-def _all(archive: Archive) -> Iterator[Share]:
+def registered(archive: Archive) -> Iterator[Share]:
+    """All torrents that are shared; those that cannot be read are left out."""
     for infohash in archive.shares.stamps():
         try:
             share = load(archive, infohash)
