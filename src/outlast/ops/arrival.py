@@ -89,6 +89,7 @@ class Arrival:
         self.torn = False
         """A piece that the swarm brought is not what it was: the swarm has to be told."""
         self._lent: set[int] = set()
+        self._settled = self._closed = False
         self._advance()
 
     # Handing out work
@@ -191,6 +192,8 @@ class Arrival:
             else:
                 self.partial.write(index, data)
             with self.changed:
+                if swarm is not self.swarm:
+                    return False  # it ended meanwhile, and may not have written it
                 if swarm is not None:
                     self._lent.add(index)
                 self._owners[index] = lane
@@ -214,7 +217,7 @@ class Arrival:
         with self.changed:
             while self._writing:
                 self.changed.wait(0.1)
-            if self.error is None and self.swarm is None:
+            if self.error is None and self.swarm is None and not self._settled:
                 self.torn = False
                 self.swarm = join(self._noted)
                 for index in self._given:  # what is under way comes to its end
@@ -227,13 +230,22 @@ class Arrival:
             return
         swarm.close()
         with self.changed:
-            self.swarm = None
-            self._lent.clear()
-            self._next = 0
+            if self.swarm is swarm:
+                self.swarm = None
+                self._lent.clear()
+                self._next = 0
+
+    def settle(self) -> None:
+        """All of it is here, and it is about to get its name: no swarm has it open any more."""
+        with self.changed:
+            self._settled = True
+        self.detach()
 
     def _noted(self, pieces: list[int]) -> None:
         """The swarm wrote these."""
         with self.changed:
+            if self._closed:
+                return
             for index in pieces:
                 if not self.partial.have[index]:
                     self.partial.mark(index)
@@ -256,6 +268,8 @@ class Arrival:
             while self._writing:
                 self.changed.wait(0.1)
         self.detach()
+        with self.changed:
+            self._closed = True
 
     def fail(self, error: Exception) -> None:
         with self.changed:

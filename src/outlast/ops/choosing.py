@@ -1,9 +1,10 @@
 """Which payload a file should come as, and whom to ask for it. Pure: what is known goes in."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from outlast.codec.format import BaseRef
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form, Payload
 from outlast.model.digest import Digest
@@ -30,8 +31,8 @@ class Surroundings:
 
     `crowd`: how many others want the file now; `holds`: whether the origin is this node's task;
     `origin`: whether one can be asked; `http`: whether peers may be asked by HTTP; `capsules`:
-    whether capsules are welcome; `slow`: whether what there is would take long; `stuck`: payloads
-    that nobody has whole any more.
+    whether capsules are welcome; `slow`: whether what there is would take long; `stalled`: whether
+    a swarm has brought nothing for a while; `wrong`: payloads that restore something else, by root.
     """
 
     crowd: int = 0
@@ -40,7 +41,8 @@ class Surroundings:
     http: bool = True
     capsules: bool = True
     slow: bool = False
-    stuck: frozenset[Digest] = field(default_factory=frozenset)
+    stalled: bool = False
+    wrong: frozenset[Digest] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,9 @@ def candidates(entry: FileEntry, offers: list[Offer]) -> list[Candidate]:
     for offer in offers:
         if offer.held.size != entry.size:
             continue
-        root = entry.merkle_root or offer.held.root
+        root = entry.merkle_root or _root_of(offer.held)
         payloads = {payload for payload in offer.held.forms if not payload.is_plain}
-        if root is not None and offer.held.root in (None, root):
+        if root is not None and _root_of(offer.held) in (None, root):
             payloads.add(Payload(entry.sha256, Form.PLAIN, entry.size, root))
         for payload in payloads:
             named[payload] += 1
@@ -74,6 +76,11 @@ def candidates(entry: FileEntry, offers: list[Offer]) -> list[Candidate]:
         Candidate(payload, frozenset(whole.get(payload, ())), count)
         for payload, count in named.items()
     ]
+
+
+def _root_of(held: HeldThere) -> Digest | None:
+    """The root of the plain bytes, as a peer says."""
+    return held.root or next((form.root for form in held.forms if form.is_plain), None)
 
 
 def best(
@@ -86,9 +93,9 @@ def best(
     useful: list[tuple[int, int, str, Candidate]] = []
     for candidate in found:
         payload = candidate.payload
-        if not payload.is_plain and (
-            not around.capsules or not candidate.whole or payload.root in around.stuck
-        ):
+        if payload.root in around.wrong:
+            continue
+        if not payload.is_plain and not (around.capsules and candidate.whole):
             continue
         price = cost(payload)
         if price is not None:
@@ -98,25 +105,27 @@ def best(
 
 def way_of(chosen: Candidate | None, tree: Tree | None, around: Surroundings) -> Way:
     """How a file comes: HTTP from those who have it whole while nobody else wants it; a swarm as
-    soon as there is a crowd, or nobody who could be asked; the origin where nobody nearby has it
-    all, or it would take long, and only by the node that was elected.
+    soon as there is a crowd, or nobody who could be asked (both where it stalls: swarm ports may be
+    closed); the origin where nobody nearby has it all, or it would take long, and only by the node
+    that was elected.
     """
     holds = around.origin and around.holds
     if chosen is None or tree is None:
         # Without a tree there is nothing that a swarm could name: peers give it whole, or nobody.
         whole = chosen.whole if chosen is not None and around.http else frozenset()
         return Way(origin=holds and not whole, peers=whole)
-    peers = chosen.whole if around.http and not around.crowd else frozenset()
+    alone = not around.crowd or around.stalled
+    peers = chosen.whole if around.http and alone else frozenset()
     origin = holds and chosen.payload.is_plain and (not chosen.whole or around.slow)
     swarm = not peers or bool(around.crowd)
     return Way(chosen.payload, tree, origin, peers, swarm)
 
 
 def cost_of(
-    here: Callable[[Digest, int], bool], bases: Mapping[Digest, int]
+    here: Callable[[Digest, int], bool], price: Callable[[BaseRef], int | None]
 ) -> Callable[[Payload], int | None]:
-    """The bytes that a payload takes, with those of the bases that are not here. `bases` tells for
-    how many bytes a base can be had; one that is not in it cannot.
+    """The bytes that a payload takes, with those of the bases that are not here. `price` tells for
+    how many bytes a base can be had; None where it cannot.
     """
 
     def cost(payload: Payload) -> int | None:
@@ -124,9 +133,10 @@ def cost_of(
         for base in payload.bases:
             if here(base.sha256, base.size):
                 continue
-            if base.sha256 not in bases:
+            extra = price(base)
+            if extra is None:
                 return None
-            total += bases[base.sha256]
+            total += extra
         return total
 
     return cost

@@ -5,11 +5,15 @@ from nodes that have it, in a swarm with others that want it, or from the origin
 makes that this node's task.
 """
 
+import itertools
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from outlast.codec.format import BaseRef
 from outlast.codec.merkle import PIECE, Tree, piece_count
 from outlast.codec.payload import Form, Payload
 from outlast.model.digest import Digest
@@ -28,10 +32,12 @@ from outlast.ops.choosing import (
 )
 from outlast.ops.lanes import Lane
 from outlast.ops.node import TICK, Arriving, Neighbour, Node
-from outlast.ops.offers import Offers
+from outlast.ops.offers import SOON, Offers
 from outlast.ops.transfer import open_lane
 from outlast.ops.ways import TurnedError, Way
 from outlast.ops.work import Job, Work
+from outlast.sources.peer import MOST_BLOBS
+from outlast.store import disk
 from outlast.swarm.datagrams import want_key
 from outlast.swarm.election import Role
 from outlast.swarm.torrent import Torrent
@@ -44,10 +50,15 @@ _MOST_LANES: Final = 8
 _CONNECTIONS: Final = 2
 _FIRST_LOOK: Final = 3.0
 """Seconds that neighbours have for their first answer, before the origin is asked."""
-_LOOK_AT: Final = 256
+_LOOK_AT: Final = SOON
+_AHEAD: Final = MOST_BLOBS // 2
+_LAYER_TIMEOUT: Final = 10.0
+_LAST_WORDS: Final = 5.0
 _SLOW: Final = 30.0
 """Seconds that the rest of a file may take before the origin is to help."""
 _STUCK: Final = 15.0
+_STALL: Final = 8.0
+"""Seconds without a piece in a crowd after which those that have all are asked by HTTP too."""
 _IDLE: Final = 6.0
 """Seconds without a byte from the origin after which another node should try."""
 _REVIVE: Final = 20.0
@@ -82,8 +93,9 @@ class _Course:
         self.job = job
         self.key = want_key(job.entry.sha256 or Digest.of(job.entry.key.encode()))
         self.began = time.monotonic()
-        self.advanced = self.began
-        self.pieces = 0
+        self.started = self.advanced = self.began
+        self.had = self.pieces = 0
+        self.stalled = False
         self.told = self.began
         self.held_since = self.began
         self.gave: dict[str, int] = {}
@@ -94,6 +106,12 @@ class _Course:
         self.connected: set[tuple[str, int]] = set()
         self.seeded = False
         self.torrent: Torrent | None = None
+
+    def start(self) -> None:
+        """Its arrival has begun, or begun again."""
+        arrival = self.job.arrival
+        self.started = self.advanced = self.told = time.monotonic()
+        self.had = self.pieces = sum(arrival.partial.have) if arrival is not None else 0
 
     @property
     def given(self) -> dict[str, int]:
@@ -123,13 +141,18 @@ class Gather:
         self._offers = Offers(self._wake)
         self._courses: dict[Job, _Course] = {}
         self._trees: dict[Digest, Tree] = {}
-        self._stuck: set[Digest] = set()
+        self._wrong: set[Digest] = set()
         self._bases: dict[Digest, Job] = {}
         self._news: set[bytes] = set()
         self._revived = time.monotonic()
-        self._began = time.monotonic()
+        self._has_looked = False
+        self._over = threading.Event()
 
     # The guide
+
+    @property
+    def http(self) -> bool:
+        return self._around.http
 
     def begin(self, job: Job) -> None:
         """Returns when there is a way for a file; asks neighbours meanwhile."""
@@ -158,6 +181,7 @@ class Gather:
         """The node can tell others what it has of the file; and a swarm begins."""
         course = self._course(job)
         way, arrival = job.way, job.arrival
+        course.start()
         if way.payload is not None and way.tree is not None and arrival is not None:
             have = arrival.partial.have
             self._node.note_arriving(
@@ -168,10 +192,8 @@ class Gather:
 
     def hopeful(self, job: Job) -> bool:
         """While somebody near has some of it, or wants it too, it may come."""
-        if not self._looked():
-            return True
         course = self._courses.get(job)
-        if course is None:
+        if course is None or not self._looked(course):
             return True
         return bool(self._offered(job.entry)) or job.way.swarm or self._crowd(course) > 0
 
@@ -180,15 +202,15 @@ class Gather:
         payload = job.way.payload
         if payload is None:
             return False
-        lanes = [
+        lanes = [  # who only fetches it has been told so too
             offer.lane
             for offer in self._offers.of(payload.blob)
-            if payload in offer.held.forms or offer.held.root == payload.root
+            if offer.whole and (payload in offer.held.forms or offer.held.root == payload.root)
         ]
         self._offers.distrust(lanes, reason)
         for lane in lanes:
             self._work.emit(SourceBanned(lane, job.entry.path, reason))
-        self._stuck.add(payload.root)
+        self._wrong.add(payload.root)
         return True
 
     # The loop
@@ -209,18 +231,25 @@ class Gather:
                     self._node.changed.wait(TICK)
         finally:
             self._node.guides.discard(self)
+            self._say()  # of the last file too
             for course in self._courses.values():
+                self._ended(course.job)
                 if not course.job.done:
                     self._node.election.drop(course.key)
+            self._over.set()
+
+    def await_end(self) -> None:
+        """After the transfer: returns when the neighbours were told of all that came."""
+        self._over.wait(_LAST_WORDS)
 
     def _wake(self) -> None:
         with self._node.changed:
             self._node.changed.notify_all()
 
-    def _open_jobs(self) -> list[Job]:
+    def _open_jobs(self, most: int = _LOOK_AT) -> list[Job]:
         with self._work.state:
-            jobs = self._work.jobs[self._work.first_open :]
-            return [job for job in jobs if not job.finished][:_LOOK_AT]
+            jobs = itertools.islice(self._work.jobs, self._work.first_open, None)
+            return list(itertools.islice((job for job in jobs if not job.finished), most))
 
     def _course(self, job: Job) -> _Course:
         course = self._courses.get(job)
@@ -233,20 +262,19 @@ class Gather:
         self._offers.hurry(self._news)
         self._news.clear()
         self._offers.ask(near, self._wanted)
+        self._has_looked = True
         for lane in self._useful(near):
             open_lane(self._work, lane, _CONNECTIONS)
         self._revive()
 
     def _wanted(self) -> Sequence[Digest]:
-        found = [job.entry.sha256 for job in self._open_jobs() if job.entry.sha256 is not None]
-        needed = [
-            base.sha256
-            for blob in found
-            for offer in self._offers.of(blob)
-            for payload in offer.held.forms
-            for base in payload.bases
-        ]
-        return list(dict.fromkeys((*found, *needed)))
+        jobs = self._open_jobs(_AHEAD)
+        # Those that wait for a way are asked for wherever they stand: they came by first.
+        waiting = [job for job in jobs if job.started and not job.small]
+        ordered = [*waiting, *jobs[:_LOOK_AT], *jobs]
+        found = [job.entry.sha256 for job in ordered if job.entry.sha256 is not None]
+        first, rest = found[: len(waiting)], found[len(waiting) :]
+        return list(dict.fromkeys((*first, *self._offers.bases(), *rest)))
 
     def _useful(self, near: Sequence[Neighbour]) -> list[Lane]:
         """New lanes to neighbours that have something."""
@@ -279,11 +307,23 @@ class Gather:
 
     # Deciding
 
-    def _looked(self) -> bool:
-        """Whether the neighbours that are known had their chance to answer."""
-        if time.monotonic() - self._began > _FIRST_LOOK:
+    def _looked(self, course: _Course) -> bool:
+        """Whether the neighbours that are known had their chance to say what they have of a file,
+        and of what that leans on.
+        """
+        if time.monotonic() - course.began > _FIRST_LOOK:
             return True
-        return self._offers.answered and not self._node.expects()
+        blob = course.job.entry.sha256
+        if self._node.expects() or not self._has_looked:
+            return False
+        if blob is None:
+            return True
+        return self._offers.knows(blob) and all(
+            self._offers.knows(base.sha256)
+            for offer in self._offers.of(blob)
+            for payload in offer.held.forms
+            for base in payload.bases
+        )
 
     def _crowd(self, course: _Course) -> int:
         return 0 if self._restricted else self._node.election.crowd(course.key, time.monotonic())
@@ -299,7 +339,8 @@ class Gather:
             http=self._around.http,
             capsules=self._work.intake.wishes.leans and self._work.watch is None,
             slow=self._is_slow(course),
-            stuck=frozenset(self._stuck),
+            stalled=course.stalled,
+            wrong=frozenset(self._wrong),
         )
 
     def _holds(self, course: _Course) -> bool:
@@ -321,18 +362,19 @@ class Gather:
 
     def _is_slow(self, course: _Course) -> bool:
         arrival = course.job.arrival
-        took = time.monotonic() - course.began
+        took = time.monotonic() - course.started
         if arrival is None or took < _STUCK / 3:
             return False
         here = sum(arrival.partial.have)
-        return here == 0 or (arrival.count - here) * took / here > _SLOW
+        came = here - course.had
+        return came <= 0 or (arrival.count - here) * took / came > _SLOW
 
     def _offered(self, entry: FileEntry) -> list[Candidate]:
         return [] if entry.sha256 is None else candidates(entry, self._offers.of(entry.sha256))
 
     def _decide(self, course: _Course, *, fetch_tree: bool) -> Way:
         entry = course.job.entry
-        if not self._looked():
+        if not self._looked(course):
             return Way(origin=False)
         around = self._surroundings(course)
         found = self._offered(entry)
@@ -343,20 +385,21 @@ class Gather:
         if tree is None and not chosen.payload.is_plain:
             plain = [one for one in found if one.payload.is_plain]
             chosen = best(plain, around, self._cost())
+            tree = self._tree(chosen, fetch=fetch_tree) if chosen is not None else None
         return way_of(chosen, tree, around)
 
     def _cost(self) -> Callable[[Payload], int | None]:
-        wanted = {job.entry.sha256: job.entry.size for job in self._open_jobs()}
-        offered = {
-            base.sha256: 0 if base.sha256 in wanted else base.size
-            for blob in wanted
-            if blob is not None
-            for offer in self._offers.of(blob)
-            for payload in offer.held.forms
-            for base in payload.bases
-            if base.sha256 in wanted or any(o.whole for o in self._offers.of(base.sha256))
-        }
-        return cost_of(self._work.archive.has, offered)
+        def price(base: BaseRef) -> int | None:
+            with self._work.state:
+                jobs = [job for job in self._work.jobs if job.entry.sha256 == base.sha256]
+            if any(job.error is not None for job in jobs):
+                return None
+            if any(not job.aside for job in jobs):
+                return 0
+            there = any(offer.whole for offer in self._offers.of(base.sha256))
+            return base.size if there or jobs else None
+
+        return cost_of(self._work.archive.has, price)
 
     def _bases_here(self, way: Way) -> bool:
         """Whether all that a thin capsule leans on is here; what is not is fetched first."""
@@ -375,7 +418,8 @@ class Gather:
             entry = FileEntry(f"(base {blob.short})", size, sha256=blob)
             job = self._bases[blob] = Job(entry, aside=True)
             job.way = Way(origin=False)
-            self._work.jobs.append(job)
+            # Before those that wait for it: of them only so many are looked at.
+            self._work.jobs.insert(self._work.first_open, job)
             self._work.unfinished += 1
             self._work.state.notify_all()
 
@@ -385,12 +429,13 @@ class Gather:
         known = self._trees.get(payload.root)
         if known is not None or not fetch:
             return known
-        for offer in self._offers.of(payload.blob):
+        offers = self._offers.of(payload.blob)
+        for offer in sorted(offers, key=lambda offer: payload not in offer.held.forms):
             neighbour = self._offers.neighbour(offer.lane)
             if neighbour is None:
                 continue
             try:
-                tree = neighbour.source.layer(payload.root, payload.size)
+                tree = neighbour.source.layer(payload.root, payload.size, _LAYER_TIMEOUT)
             except OutlastError:
                 continue
             self._trees[payload.root] = tree
@@ -408,6 +453,8 @@ class Gather:
         if arrival is None:
             return
         self._account(course)
+        if arrival.swarm is not None and course.torrent is not None:
+            _check(course.torrent, arrival.partial.path)
         way = self._decide(course, fetch_tree=False)
         if way.payload != job.way.payload:
             if job.way.payload is None or not self._is_stuck(course, way):
@@ -486,7 +533,9 @@ class Gather:
         pieces = sum(arrival.partial.have)
         if pieces != course.pieces:
             course.pieces, course.advanced, course.lacking = pieces, now, 0
-        elif now - max(course.advanced, course.told) > _STUCK / 3:
+            return
+        course.stalled |= now - course.advanced > _STALL
+        if now - max(course.advanced, course.told) > _STUCK / 3:
             self._tell_missing(course)
 
     def _count(self, course: _Course, torrent: Torrent) -> None:
@@ -495,6 +544,7 @@ class Gather:
             course.gave[peer.address] = max(peer.down, course.gave.get(peer.address, 0))
         total = sum(course.gave.values())
         if total > course.swarmed:
+            course.stalled = False
             self._work.progress(course.job, total - course.swarmed, _SWARM)
             course.swarmed = total
 
@@ -604,6 +654,14 @@ class Gather:
     def keys(self) -> list[bytes]:
         """What was wanted."""
         return [course.key for course in self._courses.values()]
+
+
+def _check(torrent: Torrent, path: Path) -> None:
+    """Raises why a torrent stopped: the disk is full, for one."""
+    if isinstance(torrent.failure, OSError):
+        raise disk.storage_error(torrent.failure, path)
+    if torrent.failure is not None:
+        raise torrent.failure
 
 
 def _state(job: Job) -> str:

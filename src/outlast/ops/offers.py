@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _ASKERS: Final = 8
 _AGAIN: Final = 4.0
 _TIMEOUT: Final = 5.0
+SOON: Final = 256
+"""So many of the blobs that are wanted are about to be fetched: whoever was not asked for them is
+asked at once.
+"""
 
 
 class _Asked:
@@ -27,9 +31,11 @@ class _Asked:
     def __init__(self, neighbour: Neighbour) -> None:
         self.neighbour = neighbour
         self.held: dict[Digest, HeldThere] = {}
+        self.heard: frozenset[Digest] = frozenset()
+        """What it was last asked for, and answered or did not."""
         self.due = 0.0
         self.asking = False
-        self.answered = False
+        self.silent = False
         self.distrusted = ""
 
 
@@ -47,6 +53,8 @@ class Offers:
         """Asks those whose turn it is for what is `wanted`; forgets those that are gone."""
         now = time.monotonic()
         present = {neighbour.node: neighbour for neighbour in neighbours}
+        blobs = wanted()[:MOST_BLOBS] if present else ()
+        soon = frozenset(blobs[:SOON])
         due: list[_Asked] = []
         with self._lock:
             for node in self._asked.keys() - present.keys():
@@ -55,10 +63,10 @@ class Offers:
                 asked = self._asked.get(node)
                 if asked is None or asked.neighbour != neighbour:
                     asked = self._asked[node] = _Asked(neighbour)
-                if not asked.asking and asked.due <= now and not asked.distrusted:
+                news = asked.due <= now or not (asked.silent or soon <= asked.heard)
+                if news and not asked.asking and not asked.distrusted:
                     asked.asking = True
                     due.append(asked)
-        blobs = wanted()[:MOST_BLOBS] if due else ()
         for asked in due:
             self._pool.submit(self._ask, asked, blobs)
 
@@ -68,7 +76,8 @@ class Offers:
             held = dict(asked.neighbour.source.payloads(blobs, _TIMEOUT)) if blobs else {}
         with self._lock:
             asked.asking = False
-            asked.answered = True
+            asked.silent = held is None
+            asked.heard = frozenset(blobs)
             asked.due = time.monotonic() + _AGAIN
             if held is not None:
                 asked.held = held
@@ -81,11 +90,26 @@ class Offers:
                 if node in self._asked:
                     self._asked[node].due = 0.0
 
-    @property
-    def answered(self) -> bool:
-        """Whether all that were asked have answered once, or failed to."""
+    def knows(self, blob: Digest) -> bool:
+        """Whether all that are there were asked for it, and have answered or failed to."""
         with self._lock:
-            return all(asked.answered for asked in self._asked.values())
+            return all(
+                asked.distrusted or asked.silent or blob in asked.heard
+                for asked in self._asked.values()
+            )
+
+    def bases(self) -> list[Digest]:
+        """What those capsules lean on that were named."""
+        with self._lock:
+            return list(
+                {
+                    base.sha256: None
+                    for asked in self._asked.values()
+                    for held in asked.held.values()
+                    for payload in held.forms
+                    for base in payload.bases
+                }
+            )
 
     def of(self, blob: Digest) -> list[Offer]:
         """Who has what of a blob."""

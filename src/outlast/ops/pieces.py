@@ -113,7 +113,7 @@ def _receive(work: Work, job: Job) -> bool:
         except TurnedError:
             return True
         except OutlastError:
-            if arrival.error is None:
+            if job.error is None and not work.stop:
                 raise  # the disk's fault, or a cancellation: not this job's alone
         finally:
             with work.state:
@@ -143,7 +143,7 @@ def _take_plain(work: Work, job: Job, arrival: Arrival) -> None:
             work.watch(arrival)
         names = _judge(work, job, arrival, follower)
         capsule = follower.finish(names, work.check)
-        arrival.detach()
+        arrival.settle()
         with work.storing_bytes():
             if capsule is not None and capsule.publish(names.sha256):
                 partial.discard()
@@ -159,7 +159,7 @@ def _take_capsule(work: Work, job: Job, arrival: Arrival) -> None:
     partial, entry, digest = arrival.partial, job.entry, job.entry.sha256
     for _ in arrival.pieces(work.cancel):
         work.check()
-    arrival.detach()
+    arrival.settle()
     problem: str | None = "it names no sha256"
     if digest is not None:
         try:
@@ -200,7 +200,7 @@ def _judge(work: Work, job: Job, arrival: Arrival, follower: Follower) -> Names:
             return names
         follower.restart()
         if arrival.tree is not None and arrival.tree.root != job.entry.merkle_root:
-            arrival.detach()
+            arrival.settle()
             arrival.partial.discard()
             _give_up(work, job, f"what came as {job.entry.path} is another: {problem}")
         guilty = arrival.convict()

@@ -9,6 +9,18 @@ from outlast.ops.lanes import SOURCE_FAULTS, Lane
 from outlast.ops.work import Job, Work
 
 
+def take_empty(work: Work, job: Job) -> None:
+    """A file without bytes is had from nobody."""
+    entry, names = job.entry, names_of(b"")
+    if (problem := entry.mismatch(names)) is not None:
+        with work.state:
+            work.fail(job, IntegrityError(f"{entry.path} cannot be empty: {problem}"))
+        return
+    with work.storing_bytes():
+        put(work.intake, bytearray(), names)
+        work.finish(job, names)
+
+
 def fetch_small(work: Work, lane: Lane, job: Job) -> None:
     entry, started = job.entry, time.monotonic()
     if work.already_here(job):

@@ -13,7 +13,7 @@ from outlast.model.errors import OutlastError
 from outlast.model.manifest import FileEntry
 from outlast.ops.lanes import Lane
 from outlast.ops.pieces import fetch_pieces, receive
-from outlast.ops.small import fetch_small
+from outlast.ops.small import fetch_small, take_empty
 from outlast.ops.ways import CLOSED
 from outlast.ops.work import IDLE, Job, Work
 
@@ -27,9 +27,13 @@ def transfer(work: Work, entries: Iterable[FileEntry], connections: int) -> list
     """
     work.jobs = [Job(entry) for entry in entries]
     work.unfinished = len(work.jobs)
+    for job in work.jobs:
+        if not job.entry.size:
+            take_empty(work, job)
     if work.guide is not None:
         for job in work.jobs:
             job.way = CLOSED
+            job.small &= work.guide.http
         work.spawn(work.guide.run)
     per_lane = max(2, -(-connections // max(1, len(work.lanes))))
     for lane in work.lanes:
@@ -38,7 +42,9 @@ def transfer(work: Work, entries: Iterable[FileEntry], connections: int) -> list
         _wait(work)
     finally:
         work.end()
-    return [job.error for job in work.jobs if job.error is not None]
+    if work.guide is not None:
+        work.guide.await_end()
+    return [job.error for job in work.jobs if job.error is not None and not job.aside]
 
 
 def open_lane(work: Work, lane: Lane, connections: int) -> None:
@@ -72,7 +78,7 @@ def _connect(work: Work, lane: Lane) -> None:
                 if task is None:
                     work.state.wait(min(max(pause, 0.01), IDLE) if pause > 0 else IDLE)
         job, span = task
-        if job.arrival is None:
+        if job.small:
             fetch_small(work, lane, job)
         else:
             fetch_pieces(work, lane, job, span)

@@ -92,8 +92,15 @@ Watch = Callable[[Arrival], None]
 class Guide(Protocol):
     """Who knows the neighbourhood, and decides how files come while they come."""
 
+    @property
+    def http(self) -> bool:
+        """Whether peers are asked for files; else all come in pieces, the small ones too."""
+
     def run(self) -> None:
         """Until the transfer ends."""
+
+    def await_end(self) -> None:
+        """Returns soon after the end of the transfer, when others know of all that came."""
 
     def begin(self, job: Job) -> None:
         """A larger file is to be fetched: returns when its way is known. May block."""

@@ -9,6 +9,7 @@ from typing import Final
 import libtorrent as lt
 
 from outlast.codec.merkle import Tree
+from outlast.model.errors import one_line
 from outlast.swarm.events import one_client
 
 _GONE_SECONDS: Final = 10.0
@@ -73,6 +74,9 @@ class Torrent:
         self._gone = threading.Event()
         self._flushed_all = threading.Event()
         self._lock = threading.Lock()
+        self._closing = threading.Lock()
+        self.failure: Exception | None = None
+        """Why it stopped: an OSError of its file, or what `wrote` raised."""
         self._finished: set[int] = set()
         self._flushing: set[int] = set()
         self._wrote = wrote
@@ -169,20 +173,21 @@ class Torrent:
         `wrote` has heard of all that was.
         """
         self.peers()
-        session, self._session = self._session, None
-        if session is None:
-            return
-        with _still_there():
-            if not self.seeds:
-                self._handle.pause()
-                self._flushed_all.clear()
-                self._handle.flush_cache()
-                self._flushed_all.wait(_GONE_SECONDS)
-                self._report(self._finished)
-            session.remove_torrent(self._handle)
-            self._gone.wait(_GONE_SECONDS)
-        self._wrote = None
-        self._forget(self)
+        with self._closing:  # whoever comes second may go on as soon as it is closed, too
+            session, self._session = self._session, None
+            if session is None:
+                return
+            with _still_there():
+                if not self.seeds:
+                    self._handle.pause()
+                    self._flushed_all.clear()
+                    self._handle.flush_cache()
+                    self._flushed_all.wait(_GONE_SECONDS)
+                    self._report(self._finished)
+                session.remove_torrent(self._handle)
+                self._gone.wait(_GONE_SECONDS)
+            self._wrote = None
+            self._forget(self)
 
     def abandon(self) -> None:
         """The session ends: nothing is asked of it any more."""
@@ -208,6 +213,10 @@ class Torrent:
                 self._flushed()
             case lt.torrent_removed_alert():
                 self._gone.set()
+            case lt.file_error_alert():
+                error = OSError(alert.error.value(), one_line(alert.error.message(), 200))
+                self.failure = self.failure or error
+                return False
             case _:
                 return False
         return True
@@ -232,7 +241,10 @@ class Torrent:
     def _report(self, pieces: Iterable[int]) -> None:
         done, wrote = sorted(pieces), self._wrote
         if done and wrote is not None:
-            wrote(done)
+            try:
+                wrote(done)
+            except Exception as error:  # noqa: BLE001 - its fetcher raises it; alerts go on
+                self.failure = self.failure or error
 
 
 def _still_there() -> contextlib.suppress:
