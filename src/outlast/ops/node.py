@@ -16,10 +16,17 @@ from typing import Final, Protocol
 
 from outlast.codec.merkle import PIECE, Tree
 from outlast.codec.payload import Payload
+from outlast.model.cancel import Cancel
 from outlast.model.closing import Closing
 from outlast.model.control import Control
 from outlast.model.digest import Digest
-from outlast.model.errors import CorruptError, MalformedError, NotArchivedError, OutlastError
+from outlast.model.errors import (
+    Cancelled,
+    CorruptError,
+    MalformedError,
+    NotArchivedError,
+    OutlastError,
+)
 from outlast.model.events import FileProblem, Note
 from outlast.model.status import TransferStatus
 from outlast.ops import payloads
@@ -47,6 +54,8 @@ _ASK_TIMEOUT: Final = 3.0
 _ASKERS: Final = 16
 _AGAIN: Final = 30.0
 _STATIC_AGAIN: Final = 5.0
+_RESOLVE_AGAIN: Final = 60.0
+_MOST_ADDRESSES: Final = 4
 _FAILURES: Final = 3
 _MOST_NEIGHBOURS: Final = 256
 _MOST_TRACKERS: Final = 64
@@ -138,8 +147,13 @@ class Node(Closing):
         self._lock = threading.Lock()
         self._contacts: dict[tuple[str, int], _Contact] = {}
         self._static_hosts: frozenset[str] = frozenset()
+        self._resolved: dict[tuple[str, int], tuple[str, ...]] = {}
+        self._resolve_at = 0.0
         self._banned: dict[str, int] = {}
-        self._damaged: set[Digest] = set()
+        self._damaged: dict[Digest, str] = {}
+        """The stamps of files that are damaged, by their roots; by their blobs where those are not
+        known."""
+        self._stamps: dict[Digest, str] = {}
         self._arriving: dict[Digest, Arriving] = {}
         self._came: set[bytes] = set()
         self.guides: set[Reporting] = set()
@@ -148,6 +162,7 @@ class Node(Closing):
         """Bytes that came from peers by HTTP."""
         self._trackers: OrderedDict[str, tuple[int, str]] = OrderedDict()
         self._stop = threading.Event()
+        self._cancel = Cancel()
         self._pool = DaemonPool(_ASKERS, "neighbour")
         self._beacon: Beacon | None = None
         self._peer_port = 0
@@ -172,8 +187,7 @@ class Node(Closing):
         if self._lan:
             self._beacon = Beacon(self.id, peer_port, self._heard_beacon, problem=self._problem)
             self._beacon.start()
-        for host, port in self.settings.peers:
-            self._pool.submit(self._resolve, host, port)
+        self._resolve_all(time.monotonic())
         for work, name in ((self._keep, "node"), (self._keep_seeding, "seeding")):
             thread = threading.Thread(target=work, name=name, daemon=True)
             thread.start()
@@ -181,6 +195,7 @@ class Node(Closing):
 
     def close(self) -> None:
         self._stop.set()
+        self._cancel.set()
         if self._beacon is not None:
             self._beacon.close()
         with self.changed:
@@ -226,18 +241,29 @@ class Node(Closing):
             self._wake()
         self._meet(heard.address, heard.peer_port, static=False)
 
+    def _resolve_all(self, now: float) -> None:
+        """Looks up the static peers: the network may not have been there, and names move."""
+        with self._lock:
+            if now < self._resolve_at:
+                return
+            known = self.settings.peers and all(p in self._resolved for p in self.settings.peers)
+            self._resolve_at = now + (_RESOLVE_AGAIN if known else _STATIC_AGAIN)
+        for host, port in self.settings.peers:
+            self._pool.submit(self._resolve, host, port)
+
     def _resolve(self, host: str, port: int) -> None:
-        """A static peer by its name; its addresses may change with time."""
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError:
+        except (OSError, UnicodeError):
             return
-        hosts = [str(info[4][0]) for info in found]
+        hosts = tuple(dict.fromkeys(str(info[4][0]) for info in found))[:_MOST_ADDRESSES]
         with self._lock:
-            self._static_hosts |= {name.partition("%")[0] for name in hosts}
-            static = self._static_hosts
-        self.session.set_static(static)
-        for name in hosts[:1]:
+            if self._resolved.get((host, port)) != hosts and not self._stop.is_set():
+                self._resolved[host, port] = hosts
+                names = (name for each in self._resolved.values() for name in each)
+                self._static_hosts = frozenset(name.partition("%")[0] for name in names)
+                self.session.set_static(self._static_hosts)
+        for name in hosts:
             self._meet(name, port, static=True)
 
     def _meet(self, host: str, port: int, *, static: bool) -> None:
@@ -357,6 +383,7 @@ class Node(Closing):
                 due = [c for c in self._contacts.values() if c.due <= now and not c.asking]
             for contact in due:
                 self._ask(contact)
+            self._resolve_all(now)
             self._apply_rates()
 
     def _apply_rates(self) -> None:
@@ -372,41 +399,64 @@ class Node(Closing):
         return self._rates or self.settings.rates
 
     def _keep_seeding(self) -> None:
+        told = ""
         while not self._stop.is_set():
-            if self.sharing.version != self._seen_version:
-                self._seed_all()
+            try:
+                if self.sharing.version != self._seen_version:
+                    self._seed_all()
+            except Cancelled:
+                return
+            except (OSError, OutlastError) as error:  # the disk's; it may pass
+                if str(error) != told:
+                    told = str(error)
+                    self._problem(f"not all is offered: {told}")
+                self._stop.wait(_AGAIN)
             self._stop.wait(1.0)
 
     def _seed_all(self) -> None:
-        """Offers what may be shared, and no longer what may not, or is gone."""
+        """Offers what may be shared, and no longer what may not, or is gone; then reads what was
+        never read as a whole, unless something changes meanwhile.
+        """
         version = self.sharing.version
-        wanted: dict[Digest, tuple[Payload, bool]] = {}
-        for blob, restricted in self.sharing.blobs().items():
-            if self._stop.is_set():
-                return
-            payload = self._payload(blob)
-            if payload is not None and payload.root not in self._damaged:
-                wanted[payload.root] = payload, restricted
-        for root in self._offered - wanted.keys():  # what just came is not listed yet, and stays
-            self._unseed(root)
-        for payload, restricted in wanted.values():
-            if self._stop.is_set():
-                return
-            self.seed(payload, restricted=restricted)
-        self._offered = set(wanted)
-        self._seen_version = version
-
-    def _payload(self, blob: Digest) -> Payload | None:
-        """What holds a blob; reads it once where its tree is not known."""
-        try:
+        blobs = self.sharing.blobs()
+        wanted: set[Digest] = set()
+        unread: list[Digest] = []
+        for blob, restricted in blobs.items():
+            self._cancel.check()
             held = payloads.held(self.archive, blob)
             if not held:
-                form = self.archive.form_of(blob).form
-                payloads.tree(self.archive, blob, form, self._control.cancel)
-                held = payloads.held(self.archive, blob)
+                unread.append(blob)
+            elif not self._is_damaged(held[0].root, blob):
+                wanted.add(held[0].root)
+                self.seed(held[0], restricted=restricted)
+        for root in self._offered - wanted:  # what just came is not listed yet, and stays
+            self._unseed(root)
+        self._offered = wanted
+        for blob in unread:
+            if self.sharing.version != version:
+                return
+            payload = self._read(blob)
+            if payload is not None:
+                self.seed(payload, restricted=blobs[blob])
+                wanted.add(payload.root)
+        self._seen_version = version
+
+    def _is_damaged(self, name: Digest, blob: Digest) -> bool:
+        """Whether the file that holds a blob still is the one that was found damaged."""
+        return name in self._damaged and self._damaged[name] == payloads.stamp(self.archive, blob)
+
+    def _read(self, blob: Digest) -> Payload | None:
+        """What holds a blob whose tree is not known: reads it."""
+        if self._is_damaged(blob, blob):
+            return None
+        try:
+            form = self.archive.form_of(blob).form
+            payloads.tree(self.archive, blob, form, self._cancel)
+            held = payloads.held(self.archive, blob)
         except NotArchivedError:
             return None
         except (CorruptError, MalformedError) as error:
+            self._damaged[blob] = payloads.stamp(self.archive, blob)
             self._control.emit(FileProblem(blob.hex, str(error), error.code))
             return None
         return held[0] if held else None
@@ -416,17 +466,26 @@ class Node(Closing):
     ) -> None:
         """Offers a payload, if it is not offered yet. `peers` are told at once."""
         torrent = self.session.torrent(payload.root)
+        if (
+            torrent is not None
+            and torrent.seeds
+            and torrent.restricted != (restricted or self.private)
+        ):
+            torrent.close()
+            torrent = None
         if torrent is None:
             tree = self.archive.tree(payload.blob, payload.form)
             if tree is None or tree.root != payload.root:
                 return
             path = payloads.path(self.archive, payload)
             torrent = self.session.seed(tree, path, restricted=restricted)
+            self._stamps[payload.root] = payloads.stamp(self.archive, payload.blob)
             self._seeded[payload.root] = payload
         torrent.connect(peers)
 
     def _unseed(self, root: Digest) -> None:
         self._seeded.pop(root, None)
+        self._stamps.pop(root, None)
         torrent = self.session.torrent(root)
         if torrent is not None and torrent.seeds:
             torrent.close()
@@ -467,7 +526,7 @@ class Node(Closing):
     def _heard_session(self, event: SessionEvent) -> None:
         match event:
             case PayloadDamaged(root, piece) if root in self._seeded:
-                self._damaged.add(root)
+                self._damaged[root] = self._stamps.get(root, "")
                 blob = self._seeded[root].blob
                 text = f"piece {piece} of what holds blob {blob.short}… is damaged"
                 self._control.emit(FileProblem(blob.hex, text, CorruptError.code))
@@ -482,6 +541,8 @@ class Node(Closing):
                     while len(self._trackers) > _MOST_TRACKERS:
                         self._trackers.popitem(last=False)
             case TorrentFailed(root, reason):
+                if root in self._seeded:
+                    self._damaged[root] = self._stamps.get(root, "")
                 self._control.emit(Note(f"a torrent stopped ({root.short}…): {reason}"))
             case _:
                 pass

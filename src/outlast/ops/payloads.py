@@ -58,6 +58,12 @@ def path(archive: Archive, payload: Payload) -> Path:
     return _file(archive, payload.blob, payload.form)
 
 
+def stamp(archive: Archive, blob: Digest) -> str:
+    """Changes with the file that holds a blob; empty where there is none."""
+    form = archive.forms.of(blob)
+    return "" if form is None else _stamp(_file(archive, blob, form.form))
+
+
 def by_root(archive: Archive, root: Digest) -> Payload | None:
     """The payload with this root, if it lies on the disk."""
     for noted in archive.index.by_root(root):

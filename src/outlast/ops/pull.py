@@ -313,8 +313,6 @@ def fetch_files(
         gather = Gather(crew.around, work, restricted=_is_restricted(crew, repo))
         work.guide = gather
     errors = transfer(work, first, crew.wishes.connections) if first else []
-    if gather is not None and first:
-        gather.await_end()
     if errors:
         raise errors[0]
     received = {lane.name: lane.received for lane in work.lanes}

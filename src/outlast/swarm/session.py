@@ -241,7 +241,12 @@ class Session(Closing):
             with contextlib.suppress(BlockingIOError):
                 self._ours.recv(4096)
             for alert in self._session.pop_alerts():
-                self._dispatch(alert)
+                try:
+                    self._dispatch(alert)
+                except Exception as error:  # noqa: BLE001 - a bug; the other alerts are not lost
+                    threading.excepthook(
+                        threading.ExceptHookArgs((type(error), error, None, self._thread))
+                    )
 
     def _dispatch(self, alert: lt.alert) -> None:
         if isinstance(alert, lt.listen_succeeded_alert):

@@ -70,6 +70,7 @@ class Torrent:
         self.tree: Final = tree
         self._session: lt.session | None = session
         self._forget = forget
+        self.restricted: Final = bool(params.flags & lt.torrent_flags.apply_ip_filter)
         self.seeds: Final = bool(params.flags & lt.torrent_flags.upload_mode)
         self._gone = threading.Event()
         self._flushed_all = threading.Event()
