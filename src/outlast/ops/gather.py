@@ -120,7 +120,8 @@ class _Course:
         for address, count in self.gave.items():
             name = f"swarm {address.rpartition(':')[0]}"
             found[name] = found.get(name, 0) + count
-        return found
+        rest = self.swarmed - sum(self.gave.values())
+        return found | ({f"{_SWARM} (others)": rest} if rest > 0 else {})
 
     def measure(self, seconds: float) -> None:
         """Follows the rate, smoothed over some seconds."""
@@ -542,7 +543,8 @@ class Gather:
         """Who gave how much."""
         for peer in torrent.peers():
             course.gave[peer.address] = max(peer.down, course.gave.get(peer.address, 0))
-        total = sum(course.gave.values())
+        # Of one that came and went between two looks only the sum tells.
+        total = max(torrent.view().down, sum(course.gave.values()))
         if total > course.swarmed:
             course.stalled = False
             self._work.progress(course.job, total - course.swarmed, _SWARM)

@@ -47,7 +47,8 @@ _LIMITS: Final = {
     "peer_connect_timeout": 5,
     "min_announce_interval": 5,
     "peer_timeout": 30,
-    "inactivity_timeout": 120,
+    "inactivity_timeout": 60,
+    "close_redundant_connections": False,  # who gave what is asked of the connections
     "piece_timeout": 10,
     "request_timeout": 15,
     # One core of hashing is enough for a network; the disk has others to serve.

@@ -85,6 +85,7 @@ class Torrent:
         self._out: set[int] = set()
         self._stripe = 0, 1
         self._peers: list[PeerView] = []
+        self._view = TorrentView(0, 0, 0, 0, 0, 0.0, 0, 0)
         self._handle = session.add_torrent(params)
 
     # What it has
@@ -161,11 +162,12 @@ class Torrent:
         return self._peers
 
     def view(self) -> TorrentView:
-        """A snapshot; asks libtorrent, and waits for its answer."""
-        with _still_there():
-            flags = int(lt.torrent_handle.query_distributed_copies)
-            return _torrent_view(self._handle.status(flags))
-        return TorrentView(0, 0, 0, 0, 0, 0.0, 0, 0)
+        """A snapshot; asks libtorrent, and waits for its answer. After `close`, the last one."""
+        if self._session is not None:
+            with _still_there():
+                flags = int(lt.torrent_handle.query_distributed_copies)
+                self._view = _torrent_view(self._handle.status(flags))
+        return self._view
 
     # The end
 
