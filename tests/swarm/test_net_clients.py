@@ -16,8 +16,10 @@ import pytest
 from tests.net import Host, Net, needs_lab
 from tests.net.node import Model, Node, make_model
 from tests.net.program import Program, environment, until
+from tests.store.weights import model as tensors
 
 pytestmark = [pytest.mark.net, needs_lab("aria2c", "transmission-daemon")]
+MB = 1_000_000
 _OURS = 8090
 _THEIRS = 51413
 _TOP = Path(__file__).resolve().parents[2]
@@ -64,6 +66,21 @@ def transmission(host: Host, torrent: Path, folder: Path, seeds: bool) -> Progra
     return host.start("transmission", command)
 
 
+def aria2_on_lan(host: Host, torrent: Path, folder: Path, seeds: bool) -> Program:
+    """It looks for others by local service discovery, and knows no tracker."""
+    del seeds
+    command = [*_ARIA2, "--bt-enable-lpd=true", f"--bt-lpd-interface={host.address}"]
+    return host.start(
+        "aria2c", [*command, "--seed-time=0", f"--dir={folder}", f"--torrent-file={torrent}"]
+    )
+
+
+def libtorrent_on_lan(host: Host, torrent: Path, folder: Path, seeds: bool) -> Program:
+    script = (_LIBTORRENT % _THEIRS).replace('"enable_lsd": False', '"enable_lsd": True')
+    command: list[str | Path] = [sys.executable, "-c", script, torrent, folder, str(int(seeds))]
+    return host.start("libtorrent", command, environment(host.folder))
+
+
 def libtorrent(host: Host, torrent: Path, folder: Path, seeds: bool) -> Program:
     script = _LIBTORRENT % _THEIRS
     command: list[str | Path] = [sys.executable, "-c", script, torrent, folder, str(int(seeds))]
@@ -105,6 +122,15 @@ def arrived(folder: Path, model: Model) -> bool:
     )
 
 
+def weights(folder: Path) -> Model:
+    """A model that capsules make smaller."""
+    files = {"config.json": b"{}", "model.safetensors": tensors(1, 5 * MB)}
+    folder.mkdir()
+    for path, data in files.items():
+        (folder / path).write_bytes(data)
+    return Model(folder, files)
+
+
 def lay_out(torrent: Path, folder: Path, model: Model) -> None:
     """The files as the torrent names them."""
     import libtorrent as lt  # noqa: PLC0415 - the name is a function here
@@ -125,6 +151,49 @@ def test_they_fetch_from_us(net: Net, model: Model, start: Start) -> None:
     folder = they.folder / "came"
     program = start(they, torrents[start is not libtorrent], folder, False)
     until(lambda: arrived(folder, model) or program.tail() == "", f"it has come: {program.name}")
+
+
+@pytest.mark.parametrize("form", ["plain", "capsule"])
+@pytest.mark.parametrize("start", ALL)
+def test_they_fetch_from_the_swarm(net: Net, start: Start, form: str) -> None:
+    """By BitTorrent alone: our node seeds what it shares, and its tracker says so. What it holds as
+    capsules it seeds from working copies.
+    """
+    lan = net.lan()
+    model = weights(net.folder / "model") if form == "capsule" else make_model(net.folder / "m", 9)
+    us, they = Node(lan.host("us")), lan.host("they")
+    us.add(model, "--form", form)
+    us.serve()
+    tracker = f"http://{us.host.address}:8091/announce"
+    torrents = share(us, model, net.folder / "torrents", "--tracker", tracker)
+    assert (us.home / "capsules").is_dir() == (form == "capsule")
+    folder = they.folder / "came"
+    program = start(they, torrents[start is not libtorrent], folder, False)
+    until(lambda: arrived(folder, model), f"it has come: {program.name}")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [pytest.param(aria2_on_lan, id="aria2"), pytest.param(libtorrent_on_lan, id="libtorrent")],
+)
+def test_they_find_us_on_the_lan(net: Net, model: Model, start: Start) -> None:
+    """With no tracker, and by a node that began after the torrent was made. Soon after ``--stop``
+    nobody is served any more.
+    """
+    lan = net.lan()
+    us, they = Node(lan.host("us")), lan.host("they")
+    us.add(model)
+    torrents = share(us, model, net.folder / "torrents")
+    us.serve()
+    torrent = torrents[start is aria2_on_lan]
+    folder = they.folder / "came"
+    program = start(they, torrent, folder, False)
+    until(lambda: arrived(folder, model), f"it has come: {program.name}")
+    program.kill()
+    us.run("share", "--stop", model.name)
+    assert list((us.home / "shared").iterdir()) == []
+    late = [Node(lan.host(f"late{number}")) for number in range(4)]
+    assert any(node.start("pull", torrent, "--patience", "3").wait() == 5 for node in late)
 
 
 @pytest.mark.parametrize("start", ALL)
