@@ -397,8 +397,9 @@ class Gather:
                 return None
             if any(not job.aside for job in jobs):
                 return 0
-            there = any(offer.whole for offer in self._offers.of(base.sha256))
-            return base.size if there or jobs else None
+            there = [o.held for o in self._offers.of(base.sha256) if o.whole]
+            forms = (form.size for held in there for form in held.forms if not form.bases)
+            return min((base.size, *forms)) if there or jobs else None
 
         return cost_of(self._work.archive.has, price)
 
