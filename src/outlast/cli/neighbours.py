@@ -1,6 +1,7 @@
 """What a command needs to be a node: its API for others, and where bytes may come from."""
 
 import contextlib
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from outlast.ops.seeding import RevisionSeeding
 from outlast.ops.sharing import Sharing
 from outlast.sources.peer import peer_client
 from outlast.store.archive import Archive
+from outlast.swarm.settings import SwarmSettings
 from outlast.swarm.tracker import Tracker
 
 _PEER = "peer:"
@@ -79,6 +81,8 @@ def open_node(
     settings = run.config.swarm
     if origins.peers is not None:
         settings = replace(settings, peers=(*settings.peers, *origins.peers))
+    if command != "serve":
+        settings = _beside_the_daemon(settings)
     sharing = Sharing(archive, run.config.share)
     http = peer_client(run.config.http())
     with Node(archive, sharing, settings, http, control, lan=origins.lan) as node:
@@ -101,6 +105,22 @@ def open_node(
             node.start(server.port)
             with RevisionSeeding(node, control, decodes=command == "serve"):
                 yield node
+
+
+def _beside_the_daemon(settings: SwarmSettings) -> SwarmSettings:
+    """Ports that the configuration names are the daemon's: what runs beside it takes others."""
+    port, peer_port = (p if _is_free(p) else 0 for p in (settings.port, settings.peer_port))
+    return replace(settings, port=port, peer_port=peer_port)
+
+
+def _is_free(port: int) -> bool:
+    dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual else socket.AF_INET
+    try:
+        socket.create_server(("", port), family=family, dualstack_ipv6=dual).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
