@@ -18,8 +18,8 @@ from outlast.model.digest import Digest, GitOid
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId
 from outlast.ops import payloads
-from outlast.ops.node import Arriving
 from outlast.ops.sharing import Offer
+from outlast.ops.underway import Arriving
 from outlast.sources.base import RangeReader
 from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource, peer_client

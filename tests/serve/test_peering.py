@@ -15,7 +15,7 @@ from outlast.model.cancel import Cancel
 from outlast.model.digest import Digest
 from outlast.model.errors import BadConfigError
 from outlast.ops import payloads
-from outlast.ops.node import Arriving
+from outlast.ops.underway import Arriving
 from outlast.swarm.schedule import Rates
 from outlast.swarm.tracker import Tracker
 from tests.serve.forms import BLOCK, flip

@@ -88,8 +88,8 @@ def open_node(
     with Node(archive, sharing, settings, http, control, lan=origins.lan) as node:
         info = NodeInfo(node.id, __version__, node.session.port, node.private)
         holdings = Holdings(
-            *(archive, sharing, node.arriving, node.arriving_tree),
-            trusted=node.is_static,
+            *(archive, sharing, node.under_way.find, node.under_way.tree),
+            trusted=node.contacts.is_static,
             rates=lambda: node.rates,
         )
         report: Report | None = None

@@ -25,8 +25,8 @@ from outlast.daemon.replies import failure, json_reply
 from outlast.model.digest import Digest
 from outlast.model.errors import EntryNotFoundError, NotArchivedError, UsageError
 from outlast.ops import payloads
-from outlast.ops.node import Arriving
 from outlast.ops.sharing import Sharing
+from outlast.ops.underway import Arriving
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.swarm.schedule import Rates

@@ -30,10 +30,12 @@ from outlast.ops.choosing import (
     cost_of,
     way_of,
 )
+from outlast.ops.contacts import Neighbour
 from outlast.ops.lanes import Lane
-from outlast.ops.node import TICK, Arriving, Neighbour, Node
+from outlast.ops.node import TICK, Node
 from outlast.ops.offers import SOON, Offers
 from outlast.ops.transfer import open_lane
+from outlast.ops.underway import Arriving
 from outlast.ops.ways import TurnedError, Way
 from outlast.ops.work import Job, Work
 from outlast.sources.peer import MOST_BLOBS
@@ -83,7 +85,9 @@ class Neighbourhood:
 
     def near(self) -> list[Neighbour]:
         """Who may be asked now."""
-        return [neighbour for neighbour in self.node.neighbours() if self.admits(neighbour)]
+        return [
+            neighbour for neighbour in self.node.contacts.neighbours() if self.admits(neighbour)
+        ]
 
 
 class _Course:
@@ -185,7 +189,7 @@ class Gather:
         course.start()
         if way.payload is not None and way.tree is not None and arrival is not None:
             have = arrival.partial.have
-            self._node.note_arriving(
+            self._node.under_way.note(
                 Arriving(way.payload, job.entry.size, way.tree, lambda: sum(have))
             )
         if way.swarm:
@@ -315,7 +319,7 @@ class Gather:
         if time.monotonic() - course.began > _FIRST_LOOK:
             return True
         blob = course.job.entry.sha256
-        if self._node.expects() or not self._has_looked:
+        if self._node.contacts.expects() or not self._has_looked:
             return False
         if blob is None:
             return True
@@ -642,7 +646,7 @@ class Gather:
 
     def _ended(self, job: Job) -> None:
         if job.way.payload is not None:
-            self._node.forget_arriving(job.way.payload)
+            self._node.under_way.forget(job.way.payload)
 
     def shares(self) -> dict[str, int]:
         """How many bytes each peer gave through the swarm, by address."""

@@ -95,7 +95,7 @@ class _Votes:
         """Whether there is nothing to wait for."""
         if not all(future.done() for _, future in self._asked.values()):
             return False
-        if self._around.node.expects():
+        if self._around.node.contacts.expects():
             return False
         return waited > _FIND or bool(self.answers)
 

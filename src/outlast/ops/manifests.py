@@ -17,10 +17,10 @@ from outlast.model.errors import NotFoundError, OutlastError
 from outlast.model.events import Note
 from outlast.model.manifest import Revision
 from outlast.model.names import Target
+from outlast.ops.contacts import Neighbour
 from outlast.ops.encoding import held_bytes
 from outlast.ops.gather import Neighbourhood
 from outlast.ops.lanes import SOURCE_FAULTS
-from outlast.ops.node import Neighbour
 from outlast.ops.pool import DaemonPool, interruptible
 from outlast.ops.pull import Plan, Pulled, pull
 from outlast.ops.select import Selection
@@ -150,7 +150,9 @@ def _find(
             if future.done() and future.exception() is None:
                 revision = future.result()
                 return revision, neighbour.source, _is_restricted(neighbour, revision, control)
-        waits = around.node.expects() or not all(future.done() for _, future in asked.values())
+        waits = around.node.contacts.expects() or not all(
+            future.done() for _, future in asked.values()
+        )
         if not waits and time.monotonic() > until:
             raise _nobody(digest, [future for _, future in asked.values()])
         control.cancel.wait(_STEP)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from outlast.model.digest import Digest
 from outlast.model.errors import OutlastError
 from outlast.ops.choosing import Offer
-from outlast.ops.node import Neighbour
+from outlast.ops.contacts import Neighbour
 from outlast.ops.pool import DaemonPool
 from outlast.sources.peer import MOST_BLOBS
 

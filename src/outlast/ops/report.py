@@ -83,9 +83,9 @@ def _neighbours(node: Node) -> tuple[NeighbourStatus, ...]:
     return tuple(
         NeighbourStatus(
             *(n.node.hex(), n.host, n.peer_port, n.swarm_port, n.static),
-            max(0.0, node.silent_for(n)),
+            max(0.0, node.contacts.silent_for(n)),
         )
-        for n in node.neighbours()
+        for n in node.contacts.neighbours()
     )
 
 

@@ -53,7 +53,7 @@ class Session(Closing):
         self._guests: dict[lt.torrent_handle, Take] = {}
         self._listening = threading.Event()
         self._refused = ""
-        self._private = settings.private
+        self.private: Final = settings.private
         self._dht = settings.dht and not settings.private
         self._counters: Mapping[str, int] = {}
         self._counted = threading.Event()
@@ -146,7 +146,7 @@ class Session(Closing):
         # Nodes know each other by one address each. LSD would tell of all that a node has, and
         # each pair would have as many connections.
         flags |= _FLAGS.disable_lsd
-        if restricted or self._private:
+        if restricted or self.private:
             flags |= _FLAGS.disable_dht | _FLAGS.disable_pex | _FLAGS.apply_ip_filter
             trackers = ()
         wrote = None
@@ -185,7 +185,7 @@ class Session(Closing):
         """Adds a torrent as it is; `take` is told of all alerts about it, from one thread. It is
         announced as the settings say, or, if `restricted`, not at all.
         """
-        if restricted or self._private:
+        if restricted or self.private:
             flags = _FLAGS.disable_dht | _FLAGS.disable_pex | _FLAGS.disable_lsd
             params.flags |= flags | _FLAGS.apply_ip_filter
             params.trackers, params.url_seeds = [], []
