@@ -81,7 +81,8 @@ def session_settings(settings: SwarmSettings, port: int) -> "settings_pack":
         | categories.status
         | categories.storage
         | categories.piece_progress
-        | categories.tracker,
+        | categories.tracker
+        | categories.peer,  # bans are of this kind
         "max_retry_port_bind": 0,
         "listen_system_port_fallback": False,
         "enable_dht": settings.dht and announces,
