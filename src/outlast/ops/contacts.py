@@ -85,6 +85,8 @@ class Contacts:
         self._static_hosts: frozenset[str] = frozenset()
         self._resolved: dict[HostPort, tuple[str, ...]] = {}
         self._resolve_at = 0.0
+        self._unasked = set(peers)
+        self._born = time.monotonic()
         self._pool = DaemonPool(_ASKERS, "neighbour")
         self._closed = False
 
@@ -108,7 +110,8 @@ class Contacts:
     def expects(self) -> bool:
         """Whether somebody may be there who has not answered yet."""
         with self._lock:
-            return any(c.asking and not c.failures for c in self._contacts.values())
+            looks_up = bool(self._unasked) and time.monotonic() < self._born + _ASK_TIMEOUT
+            return looks_up or any(c.asking and not c.failures for c in self._contacts.values())
 
     def silent_for(self, neighbour: Neighbour) -> float:
         """Seconds since a neighbour was heard, or answered."""
@@ -135,6 +138,13 @@ class Contacts:
             self._pool.submit(self._resolve, host, port)
 
     def _resolve(self, host: str, port: int) -> None:
+        try:
+            self._meet_all(host, port)
+        finally:
+            with self._lock:
+                self._unasked.discard((host, port))
+
+    def _meet_all(self, host: str, port: int) -> None:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):

@@ -184,11 +184,11 @@ class Node(Closing):
     # Seeding
 
     def _keep(self) -> None:
-        while not self._stop.wait(TICK):
-            now = time.monotonic()
+        while not self._stop.is_set():
             self.speak()
-            self.contacts.tick(now)
+            self.contacts.tick(time.monotonic())
             self._apply_rates()
+            self._stop.wait(TICK)
 
     def _apply_rates(self) -> None:
         settings = self.settings
