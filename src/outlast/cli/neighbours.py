@@ -16,7 +16,7 @@ from outlast.daemon.nodeapi import Holdings, NodeInfo
 from outlast.daemon.peering import DEFAULT_PORT, PeerServer
 from outlast.model.control import Control
 from outlast.model.errors import UsageError
-from outlast.ops.gather import Neighbourhood
+from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.node import Node
 from outlast.ops.report import Report
 from outlast.ops.seeding import RevisionSeeding

@@ -10,7 +10,7 @@ from outlast.cli.render import human_size, plural, print_json
 from outlast.model.digest import Digest
 from outlast.model.errors import UsageError
 from outlast.model.names import Target
-from outlast.ops.gather import Neighbourhood
+from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.linked import Linked, LinkWishes, pull_link
 from outlast.ops.linked import Wanted as LinkWanted
 from outlast.ops.manifests import ByDigest, pull_manifest

@@ -28,8 +28,8 @@ from outlast.ops.add import store_file
 from outlast.ops.bases import Kinship
 from outlast.ops.encoding import Intake, held_bytes
 from outlast.ops.forms import PLAIN, FormWishes
-from outlast.ops.gather import Neighbourhood
 from outlast.ops.linkpeers import Waiting, resolved, ticks
+from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.restoring import names_here, take_if_capsule
 from outlast.ops.work import RESERVE
 from outlast.store import disk

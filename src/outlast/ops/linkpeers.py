@@ -10,7 +10,7 @@ from typing import Final
 from outlast.model.control import Control
 from outlast.model.errors import UnreachableError
 from outlast.model.events import Note
-from outlast.ops.gather import Neighbourhood
+from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.pool import interruptible
 from outlast.swarm.foreign import Foreign, Standing
 from outlast.swarm.links import Link

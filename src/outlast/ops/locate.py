@@ -11,8 +11,8 @@ from outlast.model.control import Control
 from outlast.model.errors import NotFoundError, OutlastError, PolicyError
 from outlast.model.events import Note
 from outlast.model.names import RepoId
-from outlast.ops.gather import Neighbourhood
 from outlast.ops.lanes import SOURCE_FAULTS, Lane, Patience
+from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.pool import DaemonPool, interruptible
 from outlast.sources.base import Listing, Source
 from outlast.sources.peer import PeerSource

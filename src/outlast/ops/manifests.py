@@ -19,8 +19,8 @@ from outlast.model.manifest import Revision
 from outlast.model.names import Target
 from outlast.ops.contacts import Neighbour
 from outlast.ops.encoding import held_bytes
-from outlast.ops.gather import Neighbourhood
 from outlast.ops.lanes import SOURCE_FAULTS
+from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.pool import DaemonPool, interruptible
 from outlast.ops.pull import Plan, Pulled, pull
 from outlast.ops.select import Selection

@@ -28,9 +28,9 @@ from outlast.model.manifest import FileEntry
 from outlast.model.names import RepoId, check_ref, plain_ref
 from outlast.ops.answers import Asking, Found, FoundRefs, Question, Troubles, View
 from outlast.ops.arriving import Arrivals, Arriving
-from outlast.ops.gather import Neighbourhood
 from outlast.ops.lanes import SOURCE_FAULTS, Patience
 from outlast.ops.locate import locate
+from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.pool import DaemonPool
 from outlast.ops.pull import Crew, note_facts, remember, seal, start_draft
 from outlast.ops.select import acceptable

@@ -20,9 +20,10 @@ from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId, Target, check_paths
 from outlast.ops.bases import Kinship, named_by, read_tags
 from outlast.ops.encoding import Intake, held_bytes
-from outlast.ops.gather import Gather, Neighbourhood
+from outlast.ops.gather import Gather
 from outlast.ops.lanes import SOURCE_FAULTS
 from outlast.ops.locate import Found, locate
+from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.pool import interruptible
 from outlast.ops.scribe import Scribe
 from outlast.ops.select import Selection, acceptable
