@@ -222,6 +222,8 @@ class Gather:
         if way.swarm:
             self._attach(course)
             self._connect(course)
+            if course.torrent is not None:
+                course.torrent.flush()
         elif arrival.swarm is not None:
             arrival.detach()
 

@@ -133,7 +133,9 @@ class Torrent:
         return []
 
     def flush(self) -> None:
-        """Has what was fetched written to the file; `watch` hears of it."""
+        """Has what was fetched written to the file; `wrote` hears of it. Call it now and then: of
+        the last pieces, where others fetched those, nothing else tells.
+        """
         with self._lock:
             if not self._finished or self._flushing:
                 return
@@ -229,7 +231,9 @@ class Torrent:
         with _still_there():
             pieces = self._handle.status(int(lt.torrent_handle.query_pieces)).pieces
             with self._lock:
+                self._flushing = set()  # that it ended may be what was lost
                 self._finished |= {i for i, have in enumerate(pieces) if have}
+                self._came |= self._finished
         self.flush()
 
     def _flushed(self) -> None:
