@@ -1,0 +1,141 @@
+"""Every command of the guide to sharing does what it says there: word for word, on five machines
+of which one is at another site. And each configuration in it is valid.
+"""
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from outlast.cli.config import load_config
+from tests.hubsim import HubRepo, HubSim
+from tests.net import Host, Net, needs_lab
+from tests.net.program import Program, environment, until
+from tests.realweights import WeightsUnavailableError, smollm2_gguf
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "share.md"
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct-GGUF"
+SECONDS = 120.0
+NAMED = "192.0.2.10"
+"""How the guide calls the first machine."""
+pytestmark = [pytest.mark.net]
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """The machine that each block is for, if any, and its text; in the order of the guide."""
+    found = re.findall(rf"```{language} ?(\w*)\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    assert found
+    return found
+
+
+def steps() -> Iterator[tuple[str, str, str]]:
+    """What is done on which machine: a command, or a configuration to write."""
+    pattern = r"```(console|toml) (\w+)\n(.*?)```"
+    for kind, machine, text in re.findall(pattern, GUIDE.read_text(), re.DOTALL):
+        if kind == "toml":
+            yield machine, kind, text
+        else:
+            for line in text.splitlines():
+                if line.startswith("$ "):
+                    yield machine, kind, line[2:]
+
+
+@pytest.mark.parametrize("text", [text for _, text in blocks("toml")])
+def test_each_configuration_is_valid(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    config = load_config({"OUTLAST_CONFIG": str(path), "HOME": str(tmp_path)})
+    assert config.swarm.enabled
+
+
+def test_every_command_is_on_a_machine() -> None:
+    assert all(machine for machine, _ in blocks("console"))
+
+
+class Reader:
+    """Who follows the guide, on all machines."""
+
+    def __init__(self, machines: dict[str, Host], hub: HubSim) -> None:
+        self._machines = machines
+        self._hub = hub
+        self._magnet = ""
+        self.said: dict[str, str] = {}
+        """What each command printed, the last time."""
+
+    def configure(self, machine: str, text: str) -> None:
+        path = self._machines[machine].folder / "config" / "outlast" / "config.toml"
+        path.parent.mkdir(parents=True)
+        path.write_text(text.replace(NAMED, self._machines["one"].address))
+
+    def do(self, machine: str, line: str) -> None:
+        host = self._machines[machine]
+        words = [self._word(word) for word in shlex.split(line)]
+        assert words[0] == "outlast"
+        command = [sys.executable, "-m", *words]
+        env = environment(host.folder, {"HF_ENDPOINT": self._hub.url})
+        program = host.start(words[1], command, env)
+        if words[1] == "serve":
+            until(lambda: program.ended or program.out.read_text(), "it serves", SECONDS)
+            program.check()
+            return
+        program.ok(SECONDS)
+        assert program.out.read_text().strip(), program.tail()
+        self._note(f"{machine}: {line}", program)
+
+    def _word(self, word: str) -> str:
+        if word.startswith("magnet:"):
+            assert self._magnet
+            return self._magnet
+        word = word.replace("https://huggingface.co", self._hub.url)
+        return word.replace(NAMED, self._machines["one"].address)
+
+    def _note(self, line: str, program: Program) -> None:
+        text = program.out.read_text()
+        self.said[line] = text + program.err.read_text()
+        if (found := re.search(r"^magnet:\S+", text, re.MULTILINE)) and not self._magnet:
+            self._magnet = found[0]
+
+
+@pytest.fixture
+def machines() -> Iterator[tuple[dict[str, Host], HubSim]]:
+    try:
+        weights = smollm2_gguf()
+    except WeightsUnavailableError as error:
+        pytest.skip(str(error))
+    with Net() as net:
+        here, there = net.lan(), net.lan()
+        net.wire(here, there)
+        found = {name: here.host(name) for name in ("one", "two", "four", "five", "hub")}
+        found["three"] = there.host("three")
+        repo = HubRepo(net.folder / "files", MODEL)
+        card = b"---\nlicense: apache-2.0\n---\n# SmolLM2 135M, as GGUF\n"
+        repo.commit({weights.name: weights, "README.md": card}, refs=["main"])
+        hub = HubSim(net.folder / "files", host=found["hub"].address)
+        with found["hub"].inside():
+            hub.start()
+        yield found, hub
+        hub.stop()
+
+
+@pytest.mark.timeout(400)
+@needs_lab()
+def test_the_guide(machines: tuple[dict[str, Host], HubSim]) -> None:
+    hosts, hub = machines
+    reader = Reader(hosts, hub)
+    for machine, kind, text in steps():
+        if kind == "toml":
+            reader.configure(machine, text)
+        else:
+            reader.do(machine, text)
+    said = reader.said
+    one = hosts["one"].address
+    searched = [text for line, text in said.items() if " search " in line]
+    assert len(searched) == 2
+    assert all(MODEL in text and f"{one}:8091" in text for text in searched)
+    with hosts["hub"].inside():
+        weights = [e for e in hub.requests() if e.file.endswith(".gguf")]
+    assert sum(entry.sent for entry in weights) < 1.05 * 98_362_432  # the first machine's copy
+    assert "nothing more" in said["five: outlast show copies/smollm2"]
