@@ -182,8 +182,9 @@ def _print(run: Session, result: ops.Pulled, *, dry_run: bool) -> None:
     if dry_run:
         _print_plan(plan)
         return
-    for url, count in result.fetched.items():
-        if len(result.fetched) > 1:
+    gave = {name: count for name, count in result.fetched.items() if count}
+    for url, count in gave.items():
+        if len(gave) > 1:
             run.say(f"  {human_size(count)} from {url}")
     state = f" PARTIAL: {plural(len(plan.excluded), 'file')} left out" if result.partial else ""
     fetched = human_size(sum(result.fetched.values()))
