@@ -37,6 +37,8 @@ class Course:
         self.started = self.advanced = self.began
         self.had = self.pieces = 0
         self.stalled = False
+        self.offerers: set[str] = set()
+        """The lanes of all that ever said to have some of it."""
         self.told = self.began
         self.held_since = self.began
         self.gave: dict[str, int] = {}

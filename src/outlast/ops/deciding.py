@@ -9,7 +9,7 @@ from outlast.codec.format import BaseRef
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Payload
 from outlast.model.digest import Digest
-from outlast.model.errors import OutlastError
+from outlast.model.errors import IntegrityError, OutlastError
 from outlast.model.events import SourceBanned
 from outlast.model.manifest import FileEntry
 from outlast.ops.choosing import Candidate, Surroundings, best, candidates, cost_of, way_of
@@ -51,6 +51,7 @@ class Deciding:
         self.has_looked = False
         self._trees: dict[Digest, Tree] = {}
         self._wrong: set[Digest] = set()
+        self._liars: set[str] = set()
         self._bases: dict[Digest, Job] = {}
 
     def wanted(self) -> Sequence[Digest]:
@@ -80,6 +81,20 @@ class Deciding:
             for base in payload.bases
         )
 
+    def asked_all(self, course: Course) -> bool:
+        """Whether those that are there now have said whether they have some of a file."""
+        blob = course.job.entry.sha256
+        return self.looked(course) and (blob is None or self.offers.knows(blob))
+
+    def was_offered(self, course: Course) -> bool:
+        """Whether somebody has, or had, some of a file, and may give it."""
+        key, blob = course.job.entry.key, course.job.entry.sha256
+        if blob is not None:
+            course.offerers.update(offer.lane for offer in self.offers.of(blob))
+        with self._work.state:
+            refusing = {lane.name for lane in self._work.lanes if lane.refuses(key)}
+        return not course.offerers <= refusing | self._liars
+
     def crowd(self, course: Course) -> int:
         return 0 if self._restricted else self._node.election.crowd(course.key, time.monotonic())
 
@@ -90,7 +105,7 @@ class Deciding:
         return Surroundings(
             crowd=self.crowd(course),
             holds=self._holds(course),
-            origin=self.has_origin(),
+            origin=self.has_origin() and not course.job.aside,
             http=self._around.http,
             capsules=self._work.intake.wishes.leans and self._work.watch is None,
             slow=course.is_slow,
@@ -216,7 +231,14 @@ class Deciding:
             if offer.whole and (payload in offer.held.forms or offer.held.root == payload.root)
         ]
         self.offers.distrust(lanes, reason)
-        for lane in lanes:
-            self._work.emit(SourceBanned(lane, job.entry.path, reason))
+        self._liars.update(lanes)
+        with self._work.state:
+            known = {lane.name: lane for lane in self._work.lanes}
+            for name in lanes:
+                if name in known:
+                    known[name].ban(IntegrityError(reason), job.entry.path)
+                else:
+                    self._work.emit(SourceBanned(name, job.entry.path, reason))
+            self._work.state.notify_all()
         self._wrong.add(payload.root)
         return True

@@ -100,14 +100,14 @@ class Gather:
             self._attach(course)
 
     def hopeful(self, job: Job) -> bool:
-        """While somebody near has some of it, or wants it too, it may come."""
+        """While somebody has some of it, or wants it too, it may come; also while those are gone
+        that had some, for they may return.
+        """
         course = self._courses.get(job)
-        if course is None or not self._deciding.looked(course):
+        if course is None or not self._deciding.asked_all(course):
             return True
         return (
-            bool(self._deciding.offered(job.entry))
-            or job.way.swarm
-            or self._deciding.crowd(course) > 0
+            job.way.swarm or self._deciding.crowd(course) > 0 or self._deciding.was_offered(course)
         )
 
     def distrust(self, job: Job, reason: str) -> bool:

@@ -74,6 +74,11 @@ class Lane:
         """Whether it is worth asking this source for the file `key`."""
         return self.lost is None and key not in self._lacks
 
+    def refuses(self, key: str) -> bool:
+        """Whether it will not give the file `key` in this run, however long one waits."""
+        lost = self.lost is not None and not isinstance(self.lost, TransientError)
+        return lost or key in self._lacks
+
     def praise(self, count: int) -> None:
         """It delivered `count` bytes."""
         self.received += count

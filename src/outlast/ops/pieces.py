@@ -17,7 +17,7 @@ from outlast.ops.arrival import Arrival
 from outlast.ops.encoding import Follower, OpenFile
 from outlast.ops.ingest import hash_blob
 from outlast.ops.lanes import SOURCE_FAULTS, Lane
-from outlast.ops.ways import TurnedError
+from outlast.ops.ways import CLOSED, TurnedError
 from outlast.ops.work import IDLE, Job, Work
 from outlast.sources.base import RangeReader
 from outlast.store.partials import Partial
@@ -111,6 +111,7 @@ def _receive(work: Work, job: Job) -> bool:
             else:
                 _take_capsule(work, job, arrival)
         except TurnedError:
+            job.way = CLOSED
             return True
         except OutlastError:
             if job.error is None and not work.stop:

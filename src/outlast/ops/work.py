@@ -217,13 +217,19 @@ class Work:
 
     def give_up_the_hopeless(self) -> None:
         for job in itertools.islice(self.jobs, self.first_open, None):
-            if job.finished or any(lane.serves(job.entry.key) for lane in self.lanes):
-                continue
-            if self.guide is not None and self.guide.hopeful(job):
+            if job.finished or self._may_come(job):
                 continue
             lost = [lane.lost for lane in self.lanes if lane.lost is not None]
             fallback = NotArchivedError(f"no source has {job.entry.path!r}")
             self.fail(job, next(iter(lost), fallback))
+
+    def _may_come(self, job: Job) -> bool:
+        """Whether some source may have a file; of peers the guide knows more than their lanes."""
+        guided = self.guide is not None
+        origins = () if job.aside else (o for o in self.lanes if not (guided and o.is_peer))
+        if any(lane.serves(job.entry.key) for lane in origins):
+            return True
+        return self.guide is not None and self.guide.hopeful(job)
 
     def fail(self, job: Job, error: OutlastError) -> None:
         if not job.finished:
