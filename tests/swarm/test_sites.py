@@ -1,0 +1,392 @@
+"""Pulling from nodes alone: each file comes as its bytes, by whatever way, or the pull says why."""
+
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from outlast.codec.hashing import names_of
+from outlast.codec.payload import Form, Payload
+from outlast.model.digest import Digest
+from outlast.model.errors import Cancelled, OutlastError
+from outlast.model.names import RepoId
+from outlast.ops import contacts, course, gather, payloads
+from outlast.ops.forms import FormWishes
+from outlast.store.refs import About
+from outlast.swarm.schedule import Rates
+from outlast.swarm.settings import SwarmSettings
+from tests.pull.kit import check_archive
+from tests.serve.forms import floats, pack, tuned
+from tests.swarm.sites import MODEL, Origin, Running, Site, site, until
+
+MIB = 1 << 20
+RANDOM = Random(5)
+LARGE = RANDOM.randbytes(9 * MIB + 7)
+SIZES = {
+    "empty": b"",
+    "one": b"x",
+    "1": RANDOM.randbytes(MIB),
+    "4": RANDOM.randbytes(4 * MIB),
+    "more": RANDOM.randbytes(4 * MIB + 1),
+    "large": LARGE,
+    "sub/twin": LARGE,
+}
+PACKED = FormWishes()
+
+
+def check(node: Site, files: Mapping[str, bytes], target: str = "org/model") -> None:
+    check_archive(node.home)
+    found = node.files(target)
+    assert found.keys() == files.keys()
+    assert [path for path in files if files[path] != found[path]] == []
+
+
+def prepare(home: Path, files: Mapping[str, bytes], *leaning: tuple[str, str | None]) -> None:
+    """An archive with a model, of which some files are capsules, and lean on others."""
+    with site(home) as node:
+        node.hold(files)
+    for path, base in leaning:
+        name = None if base is None else Digest.of(files[base]).hex
+        pack(home, Digest.of(files[path]).hex, name)
+
+
+def seeds(node: Site, files: Mapping[str, bytes]) -> None:
+    """Waits until all that a node has is known with its trees."""
+    count = len({data for data in files.values() if data})
+    until(lambda: node.seeds() >= count, "it seeds all that it has")
+
+
+class TestFiles:
+    @pytest.mark.parametrize("http", [True, False])
+    def test_sizes(self, tmp_path: Path, *, http: bool) -> None:
+        with site(tmp_path / "a", files=SIZES) as a, site(tmp_path / "b", a) as b:
+            pulled = Running(lambda: b.pull(http=http)).result()
+            check(b, SIZES)
+            size = sum(map(len, set(SIZES.values())))
+            by_http = sum(n for name, n in pulled.fetched.items() if name.startswith("peer "))
+            assert by_http == (size if http else 0)
+            assert not pulled.partial
+
+    def test_many_small_ones(self, tmp_path: Path) -> None:
+        """More than are looked at, and asked for, at once."""
+        files = {f"{number:04}": b"%d" % number for number in range(1100)}
+        with site(tmp_path / "a", files=files) as a, site(tmp_path / "b", a) as b:
+            asked = a.server
+            Running(b.pull).result()
+            assert b.files() == files
+            assert asked.sent == sum(map(len, files.values()))
+
+    def test_a_model_that_was_added(self, tmp_path: Path) -> None:
+        """It has no commit of a hub."""
+        with site(tmp_path / "a") as a, site(tmp_path / "b", a) as b:
+            revision = a.hold(SIZES, commit=None)
+            Running(b.pull).result()
+            check(b, SIZES)
+            assert b.archive.revision(MODEL, "main").digest == revision.digest
+
+    def test_a_dataset(self, tmp_path: Path) -> None:
+        name = "datasets/org/data"
+        with site(tmp_path / "a") as a, site(tmp_path / "b", a) as b:
+            a.hold(SIZES, RepoId.parse(name))
+            Running(lambda: b.pull(name)).result()
+            check(b, SIZES, name)
+
+    def test_on_from_who_fetched_it(self, tmp_path: Path) -> None:
+        with site(tmp_path / "a", files=SIZES) as a, site(tmp_path / "b", a) as b:
+            Running(b.pull).result()
+            a.node.close()
+            a.server.close()
+            with site(tmp_path / "c", b) as c:
+                Running(lambda: c.pull(http=False)).result()
+                check(c, SIZES)
+
+    def test_two_on_one_archive(self, tmp_path: Path) -> None:
+        """Each file is fetched by one of them."""
+        with (
+            site(tmp_path / "a", files=SIZES) as a,
+            site(tmp_path / "b", a) as b,
+            site(tmp_path / "b", a) as again,
+        ):
+            both = [Running(b.pull), Running(again.pull)]
+            for running in both:
+                running.result()
+            check(b, SIZES)
+            assert a.server.sent <= sum(map(len, SIZES.values()))
+
+
+class TestCapsules:
+    FILES = {"base": floats(9), "tuned": tuned(floats(9))}  # noqa: RUF012 - never changed
+
+    def test_it_comes_as_it_lies_there(self, tmp_path: Path) -> None:
+        files = {"base": self.FILES["base"]}
+        prepare(tmp_path / "a", files, ("base", None))
+        with site(tmp_path / "a") as a, site(tmp_path / "b", a) as b:
+            seeds(a, files)
+            pulled = Running(lambda: b.pull(forms=PACKED)).result()
+            check(b, files)
+            size = a.archive.form_of(Digest.of(files["base"])).stored_bytes
+            assert pulled.fetched[f"peer 127.0.0.1:{a.server.port}"] == size
+            assert b.archive.form_of(Digest.of(files["base"])).form is Form.CAPSULE
+
+    def test_and_plain_where_that_is_wished(self, tmp_path: Path) -> None:
+        files = {"base": self.FILES["base"]}
+        prepare(tmp_path / "a", files, ("base", None))
+        with site(tmp_path / "a") as a, site(tmp_path / "b", a) as b:
+            seeds(a, files)
+            Running(b.pull).result()
+            check(b, files)
+            assert b.archive.form_of(Digest.of(files["base"])).form is Form.PLAIN
+
+    def test_more_thin_ones_than_are_begun_at_once(self, tmp_path: Path) -> None:
+        """Their bases are no part of what is pulled: they are fetched first."""
+        bases = {f"base-{n}": floats(9, seed=n) for n in range(18)}
+        files = {f"tuned-{n}": tuned(bases[f"base-{n}"]) for n in range(18)}
+        with site(tmp_path / "a") as a:
+            a.hold(bases, RepoId.parse("org/base"))
+            a.hold(files)
+        for number in range(18):
+            base = Digest.of(bases[f"base-{number}"]).hex
+            pack(tmp_path / "a", Digest.of(files[f"tuned-{number}"]).hex, base)
+            pack(tmp_path / "a", base)
+        with site(tmp_path / "a") as a, site(tmp_path / "b", a) as b:
+            seeds(a, files | bases)
+            Running(lambda: b.pull(forms=PACKED)).result()
+            check(b, files)
+            forms = [b.archive.form_of(Digest.of(data)).form for data in files.values()]
+            assert forms == [Form.THIN] * 18
+
+    def test_a_thin_one_whose_base_is_here(self, tmp_path: Path) -> None:
+        prepare(tmp_path / "a", self.FILES, ("tuned", "base"))
+        with site(tmp_path / "a") as a, site(tmp_path / "b", a) as b:
+            b.hold({"base": self.FILES["base"]}, RepoId.parse("org/base"))
+            seeds(a, self.FILES)
+            Running(lambda: b.pull(forms=PACKED)).result()
+            check(b, self.FILES)
+            size = a.archive.form_of(Digest.of(self.FILES["tuned"])).stored_bytes
+            assert a.server.sent == size
+
+
+FALSE = bytes(byte ^ 1 for byte in LARGE)
+
+
+class TestLies:
+    """A peer says something of its payloads that is not so: nothing wrong is acknowledged."""
+
+    def test_a_false_root(self, tmp_path: Path) -> None:
+        """All of its pieces are those of the root, and the whole is another file."""
+        files = {"large": LARGE}
+        with (
+            site(tmp_path / "liar") as liar,
+            site(tmp_path / "b", liar) as b,
+        ):
+            liar.claim("large", LARGE, FALSE)
+            origin = Origin(files)
+            Running(lambda: b.pull("org/model", origin)).result()
+            check(b, files)
+            assert b.banned == {f"peer 127.0.0.1:{liar.server.port}"}
+            assert origin.sent == len(LARGE)
+
+    def test_a_false_root_and_an_honest_peer(self, tmp_path: Path) -> None:
+        files = {"large": LARGE}
+        with (
+            site(tmp_path / "liar") as liar,
+            site(tmp_path / "honest", files=files) as honest,
+            site(tmp_path / "b", liar, honest) as b,
+        ):
+            liar.claim("large", LARGE, FALSE)
+            Running(lambda: b.pull("org/model", Origin(files, dark=True))).result()
+            check(b, files)
+            assert b.banned <= {f"peer 127.0.0.1:{liar.server.port}"}
+
+    def test_only_a_liar(self, tmp_path: Path) -> None:
+        files = {"large": LARGE}
+        with site(tmp_path / "liar") as liar, site(tmp_path / "b", liar) as b:
+            liar.claim("large", LARGE, FALSE)
+            with pytest.raises(OutlastError):
+                Running(lambda: b.pull("org/model", Origin(files, dark=True))).result()
+            assert b.done == set()
+            assert not b.archive.has(Digest.of(LARGE), len(LARGE))
+
+    def test_wrong_pieces(self, tmp_path: Path) -> None:
+        """Its file is not what its tree says: found at the first piece."""
+        with (
+            site(tmp_path / "liar", files={"large": LARGE}) as liar,
+            site(tmp_path / "honest", files={"large": LARGE}) as honest,
+            site(tmp_path / "b", liar, honest) as b,
+        ):
+            flipped = payloads.path(liar.archive, PLAIN_LARGE)
+            flipped.chmod(0o644)
+            flipped.write_bytes(FALSE)
+            Running(b.pull).result()
+            check(b, {"large": LARGE})
+            assert b.banned <= {f"peer 127.0.0.1:{liar.server.port}"}
+
+    def test_a_capsule_of_something_else(self, tmp_path: Path) -> None:
+        real, false = floats(9), floats(9, seed=2)
+        assert len(real) == len(false)
+        files = {"w": real}
+        with (
+            site(tmp_path / "liar") as liar,
+            site(tmp_path / "honest", files=files) as honest,
+            site(tmp_path / "b", liar, honest) as b,
+        ):
+            liar.claim_capsule("w", real, false)
+            Running(lambda: b.pull(forms=PACKED)).result()
+            check(b, files)
+            assert b.banned == {f"peer 127.0.0.1:{liar.server.port}"}
+
+    def test_a_base_that_is_another(self, tmp_path: Path) -> None:
+        """The capsule of the base restores something else: the file comes another way."""
+        files = TestCapsules.FILES
+        base = Digest.of(files["base"])
+        with site(tmp_path / "liar") as liar:
+            liar.hold({"base": files["base"]}, RepoId.parse("org/base"))
+            liar.hold({"tuned": files["tuned"]})
+        pack(tmp_path / "liar", Digest.of(files["tuned"]).hex, base.hex)
+        with site(tmp_path / "liar") as liar:
+            seeds(liar, files)
+        with site(tmp_path / "liar") as liar:
+            liar.archive.layout.blob(base).unlink()
+            repo = RepoId.parse("org/base")
+            liar.claim_capsule("base", files["base"], floats(9, seed=2), repo)
+        with (
+            site(tmp_path / "liar") as liar,
+            site(tmp_path / "honest", files={"tuned": files["tuned"]}) as honest,
+            site(tmp_path / "b", liar, honest) as b,
+        ):
+            Running(lambda: b.pull(forms=PACKED)).result()
+            check(b, {"tuned": files["tuned"]})
+            assert b.banned == {f"peer 127.0.0.1:{liar.server.port}"}
+
+
+_NAMES = names_of(LARGE)
+assert _NAMES.merkle_root is not None
+PLAIN_LARGE = Payload(_NAMES.sha256, Form.PLAIN, len(LARGE), _NAMES.merkle_root)
+
+
+class TestTrouble:
+    def test_what_nobody_has(self, tmp_path: Path) -> None:
+        """The rest comes, and the pull says what is lacking; it does not wait for ever."""
+        with site(tmp_path / "a") as a, site(tmp_path / "b", a) as b:
+            revision = a.hold(SIZES)
+            a.archive.layout.blob(Digest.of(LARGE)).unlink()
+            a.archive.layout.blob(Digest.of(b"x")).unlink()
+            with pytest.raises(OutlastError, match=r"no source has|has no"):
+                Running(b.pull).result()
+            assert b.done == {e.path for e in revision.files} - {"large", "sub/twin", "one"}
+
+    def test_the_only_peer_goes_and_returns(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What came stays, and the rest comes when it is back, without a new pull."""
+        monkeypatch.setattr(gather, "_REVIVE", 0.5)
+        monkeypatch.setattr(contacts, "AGAIN", 0.5)
+        monkeypatch.setattr(contacts, "_STATIC_AGAIN", 0.5)
+        files = {"large": LARGE + LARGE}
+        slow = SwarmSettings(rates=Rates(lan_up=4 * MIB))
+        with ExitStack() as first:
+            a = first.enter_context(site(tmp_path / "a", files=files, settings=slow))
+            port = a.server.port
+            with site(tmp_path / "b", a) as b:
+                pulling = Running(b.pull)
+                until(lambda: pieces(b) > 4, "some pieces came")
+                first.close()
+                had = pieces(b)
+                until(lambda: not b.node.contacts.neighbours(), "it is seen to be gone")
+                assert not pulling.over
+                with site(tmp_path / "a", port=port) as again:
+                    pulling.result()
+                    check(b, files)
+                    assert again.server.sent <= len(files["large"]) - (had - 1) * MIB
+
+    def test_its_swarm_port_is_closed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(course, "_STALL", 0.5)
+        files = {"large": LARGE}
+        with (
+            site(tmp_path / "a", files=files, swarm_port=9) as a,
+            site(tmp_path / "b", a) as b,
+        ):
+            monkeypatch.setattr(b.node.election, "crowd", lambda *_: 1)
+            Running(b.pull).result()
+            check(b, files)
+
+    def test_a_crowd(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The same where it is open: all comes through the swarm."""
+        files = {"large": LARGE}
+        with site(tmp_path / "a", files=files) as a, site(tmp_path / "b", a) as b:
+            monkeypatch.setattr(b.node.election, "crowd", lambda *_: 1)
+            Running(b.pull).result()
+            check(b, files)
+            assert a.server.sent == 0
+
+    @pytest.mark.parametrize("crowd", [0, 1])
+    def test_interrupted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crowd: int) -> None:
+        """It ends at once, and what came is not fetched again."""
+        files = {"large": LARGE + LARGE}
+        rates = Rates(lan_up=4 * MIB)
+        with site(tmp_path / "a", files=files, settings=SwarmSettings(rates=rates)) as a:
+            with site(tmp_path / "b", a) as b:
+                monkeypatch.setattr(b.node.election, "crowd", lambda *_: crowd)
+                pulling = Running(b.pull)
+                until(lambda: pieces(b) > 4, "some pieces came")
+                b.control.cancel.set()
+                with pytest.raises(Cancelled):
+                    pulling.result(5)
+            before = a.server.sent
+            with site(tmp_path / "b", a) as b:
+                had = pieces(b)
+                assert had
+                Running(b.pull).result()
+                check(b, files)
+                if not crowd:
+                    assert a.server.sent - before <= len(files["large"]) - (had - 1) * MIB
+
+    @pytest.mark.parametrize("http", [True, False])
+    def test_what_is_restricted(self, tmp_path: Path, *, http: bool) -> None:
+        """It goes to static peers, by HTTP and in a swarm, and to nobody else."""
+        port = free_port()
+        with (
+            site(tmp_path / "b", ("127.0.0.1", port)) as b,
+            site(tmp_path / "a", b, port=port, files={"large": LARGE}) as a,
+        ):
+            with a.archive.writer() as writer:
+                a.archive.refs.put_about(writer, MODEL, About(private=True))
+            until(lambda: not a.node.sharing.offers(trusted=False), "it is restricted")
+            until(lambda: a.node.contacts.is_static("127.0.0.1"), "it knows its friends")
+            until(b.node.contacts.neighbours, "and they know it", 15)
+            Running(lambda: b.pull(http=http)).result()
+            check(b, {"large": LARGE})
+            with site(tmp_path / "stranger", a) as stranger:
+                until(stranger.node.contacts.neighbours, "it knows the node")
+                a.node.contacts._static_hosts = frozenset()
+                with pytest.raises(OutlastError):
+                    Running(stranger.pull).result()
+
+    def test_a_revision_becomes_restricted(self, tmp_path: Path) -> None:
+        """What is seeded to all follows."""
+        with site(tmp_path / "a", files={"large": LARGE}) as a:
+            seeds(a, {"large": LARGE})
+            [torrent] = a.node.session.torrents()
+            assert not torrent.restricted
+            with a.archive.writer() as writer:
+                a.archive.refs.put_about(writer, MODEL, About(private=True))
+            until(
+                lambda: [t.restricted for t in a.node.session.torrents()] == [True],
+                "it is seeded to static peers alone",
+            )
+
+
+def pieces(node: Site) -> int:
+    """Pieces of the large file that are in its partial."""
+    found = (node.home / "partial").glob("*.have")
+    return sum(path.read_bytes()[24:].count(1) for path in found)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
