@@ -1,0 +1,83 @@
+"""A manifest by its digest, and payload links, from a neighbour that nobody named."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.net import Net, needs_lab
+from tests.net.node import Model, Node, make_model, of_type
+
+pytestmark = [pytest.mark.net, needs_lab()]
+
+
+@pytest.fixture
+def net() -> Iterator[Net]:
+    with Net() as net:
+        yield net
+
+
+@pytest.fixture
+def model(net: Net) -> Model:
+    return make_model(net.folder / "model", 6, 2)
+
+
+def manifest_of(node: Node, name: str) -> str:
+    [shown] = node.run("show", name)
+    return str(shown["manifest"])
+
+
+def test_a_revision_by_its_manifest(net: Net, model: Model) -> None:
+    lan = net.lan()
+    seed, node = Node(lan.host("seed")), Node(lan.host("node"))
+    seed.add(model)
+    digest = manifest_of(seed, model.name)
+    seed.serve()
+    [pulled] = of_type(node.start("pull", digest).ok(), "pulled")
+    node.check(model)
+    assert (pulled["manifest"], pulled["partial"]) == (digest, False)
+    [shown] = node.run("show", model.name)
+    assert [ref["name"] for ref in shown["refs"]] == ["main"]
+    # It is here: nobody is asked any more.
+    seed.stop()
+    [again] = of_type(node.start("pull", digest).ok(), "pulled")
+    assert (again["manifest"], again["fetched"]) == (digest, {})
+    stranger = Node(lan.host("stranger")).start("pull", digest, "--from", "lan")
+    assert stranger.wait() == 3, stranger.tail()
+
+
+def test_a_name_that_is_taken_stays_as_it_was(net: Net, model: Model) -> None:
+    lan = net.lan()
+    seed, node = Node(lan.host("seed")), Node(lan.host("node"))
+    seed.add(model)
+    digest = manifest_of(seed, model.name)
+    seed.serve()
+    ours = make_model(net.folder / "ours", 1, name=model.name, seed=2)
+    node.add(ours)
+    [before] = node.run("show", model.name)
+    [pulled] = of_type(node.start("pull", digest).ok(), "pulled")
+    node.check(model)
+    [after] = node.run("show", model.name)
+    assert after["refs"] == before["refs"]
+    [shown] = node.run("show", f"{model.name}@{pulled['commit']}")
+    assert (shown["manifest"], shown["refs"]) == (digest, [])
+
+
+def test_a_payload_by_its_link(net: Net) -> None:
+    """Root and size are in the link: nothing else is asked for but the bytes."""
+    lan = net.lan()
+    seed, node = Node(lan.host("seed")), Node(lan.host("node"))
+    model = make_model(net.folder / "model", 6)
+    seed.add(model)
+    out = net.folder / "torrents"
+    [shared] = of_type(seed.start("share", model.name, "--blobs", "--out", out).ok(), "shared")
+    file = next(f for f in shared["files"] if f["path"] == "model-00001.bin")
+    link = (
+        f"magnet:?xt=urn:btmh:1220{file['infohash']}&dn={file['root']}&xl={file['payload_bytes']}"
+    )
+    seed.serve()
+    [pulled] = of_type(
+        node.start("pull", link, "--as", "me/one", "--patience", "30").ok(), "pulled"
+    )
+    assert node.has(model, "model-00001.bin")
+    [shown] = node.run("show", "me/one")
+    assert file["infohash"] in shown["link"] == pulled["link"]
