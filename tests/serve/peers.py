@@ -17,8 +17,8 @@ from outlast.model.cancel import Cancel
 from outlast.model.digest import Digest, GitOid
 from outlast.model.manifest import FileEntry, Revision
 from outlast.model.names import RepoId
+from outlast.model.offer import Offer
 from outlast.ops import payloads
-from outlast.ops.sharing import Offer
 from outlast.ops.underway import Arriving
 from outlast.sources.base import RangeReader
 from outlast.sources.http import HttpClient

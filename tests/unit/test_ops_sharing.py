@@ -12,8 +12,9 @@ from outlast.model.digest import Digest, GitOid
 from outlast.model.errors import CorruptError
 from outlast.model.manifest import Revision
 from outlast.model.names import RepoId
+from outlast.model.offer import Offer
 from outlast.ops.inventory import LOOK_AGAIN
-from outlast.ops.sharing import Offer, SharePolicy, Sharing
+from outlast.ops.sharing import SharePolicy, Sharing
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.refs import About, Ref

@@ -4,8 +4,8 @@ from typing import Any
 
 from outlast.codec.payload import Payload
 from outlast.model.digest import Digest
+from outlast.model.offer import Offer
 from outlast.ops import payloads
-from outlast.ops.sharing import Offer
 from outlast.ops.underway import Arriving
 from outlast.store.archive import Archive
 

@@ -15,10 +15,10 @@ from outlast.model.cancel import Cancel
 from outlast.model.digest import Digest, GitOid
 from outlast.model.errors import OutlastError, UnreachableError
 from outlast.model.names import RepoId
+from outlast.model.offer import Offer
 from outlast.ops.pool import DaemonPool
 from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource
-from outlast.sources.peer_documents import PeerModel
 from outlast.swarm.beacon import Beacon
 from outlast.swarm.datagrams import Heard
 
@@ -50,7 +50,7 @@ class Holder:
 class Hit:
     """A revision that `holders` offer, under the names of all refs that any of them has for it."""
 
-    model: PeerModel
+    model: Offer
     holders: tuple[Holder, ...]
 
 
@@ -112,7 +112,7 @@ class _Asking:
         self._changed = threading.Condition()
         self._waiting: dict[tuple[str, int], str] = {}
         self._met: set[tuple[str, int]] = set()
-        self._answers: list[tuple[Holder, list[PeerModel]]] = []
+        self._answers: list[tuple[Holder, list[Offer]]] = []
         self._failures: dict[str, str] = {}
 
     def meet(self, host: str, port: int) -> None:
@@ -127,7 +127,7 @@ class _Asking:
 
     def _ask(self, source: PeerSource, key: tuple[str, int]) -> None:
         holder, failure = Holder("", source.name), ""
-        rows: list[PeerModel] = []
+        rows: list[Offer] = []
         try:
             holder = Holder(source.node(self._left()).node.hex(), source.name)
             rows = source.models(self._query, self._left(), _MOST_ROWS)
@@ -170,11 +170,11 @@ class _Asking:
         return Searched(_merge(answers), len(nodes), failures)
 
 
-def _merge(answers: Sequence[tuple[Holder, list[PeerModel]]]) -> tuple[Hit, ...]:
+def _merge(answers: Sequence[tuple[Holder, list[Offer]]]) -> tuple[Hit, ...]:
     """What the nodes said, by model, commit and manifest. A node that was reached in several ways
     counts once. Where they differ on what follows from the manifest, most are believed.
     """
-    found: dict[_Key, dict[str, tuple[Holder, PeerModel]]] = {}
+    found: dict[_Key, dict[str, tuple[Holder, Offer]]] = {}
     for holder, rows in sorted(answers, key=lambda answer: answer[0].name):
         for row in rows:
             key = (row.repo, row.commit, row.manifest)
@@ -183,7 +183,7 @@ def _merge(answers: Sequence[tuple[Holder, list[PeerModel]]]) -> tuple[Hit, ...]
     return tuple(_hit(list(told.values())) for _, told in ordered)
 
 
-def _hit(told: Sequence[tuple[Holder, PeerModel]]) -> Hit:
+def _hit(told: Sequence[tuple[Holder, Offer]]) -> Hit:
     rows = [row for _, row in told]
     facts = Counter((row.files, row.size, row.partial) for row in rows)
     (files, size, partial), _ = min(facts.items(), key=lambda fact: (-fact[1], fact[0]))

@@ -13,10 +13,11 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Final
 
-from outlast.model.digest import Digest, GitOid
+from outlast.model.digest import Digest
 from outlast.model.errors import OutlastError
 from outlast.model.manifest import Revision
 from outlast.model.names import RepoId
+from outlast.model.offer import Offer
 from outlast.ops.inventory import Bases, HeldRevision, Inventory, Key
 from outlast.store.archive import Archive
 from outlast.store.forms import MAX_LINKS
@@ -45,22 +46,6 @@ class SharePolicy:
             and any(fnmatchcase(name, pattern) for pattern in self.include)
             and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A revision that a peer may have: `files` of it are here, with `size` bytes. The manifest of
-    a `partial` one may change with every file that comes.
-    """
-
-    repo: RepoId
-    commit: GitOid
-    manifest: Digest
-    refs: tuple[str, ...]
-    files: int
-    size: int
-    partial: bool
-    restricted: bool
 
 
 @dataclass(frozen=True, slots=True)

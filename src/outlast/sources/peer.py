@@ -27,11 +27,11 @@ from outlast.model.errors import (
 )
 from outlast.model.manifest import FileEntry, Revision, load_json
 from outlast.model.names import RepoId, plain_ref
+from outlast.model.offer import Offer
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoFacts
 from outlast.sources.http import HttpClient, Response, refuse_failure
 from outlast.sources.peer_documents import (
     HeldThere,
-    PeerModel,
     PeerNode,
     read_models,
     read_node,
@@ -81,11 +81,11 @@ class PeerSource:
 
     def models(
         self, query: str = "", timeout: float | None = None, most: int | None = None
-    ) -> list[PeerModel]:
+    ) -> list[Offer]:
         """What it offers us of which the name contains `query`; the first `most` of them."""
         return list(islice(self._models(query, timeout), most))
 
-    def _models(self, query: str, timeout: float | None) -> Iterator[PeerModel]:
+    def _models(self, query: str, timeout: float | None) -> Iterator[Offer]:
         until = time.monotonic() + (timeout or _SOON)
         cursor: int | None = 0
         for _ in range(_MOST_PAGES):
@@ -115,7 +115,7 @@ class PeerSource:
         except BadNameError as error:
             raise MalformedError(f"{self.name} has a manifest with a bad name: {error}") from error
 
-    def find(self, repo: RepoId, ref: str, timeout: float | None = None) -> PeerModel:
+    def find(self, repo: RepoId, ref: str, timeout: float | None = None) -> Offer:
         """What `ref` (a branch, a tag, a commit or the start of one) is there; the most complete
         manifest of it.
         """
@@ -127,7 +127,7 @@ class PeerSource:
             raise RevisionNotFoundError(f"{self.name} has no revision {ref[:60]!r} of {repo}")
         return min(found, key=lambda row: (row.partial, -row.files, row.manifest))
 
-    def revision(self, model: PeerModel, timeout: float | None = None) -> Revision:
+    def revision(self, model: Offer, timeout: float | None = None) -> Revision:
         """The files of what the peer offers; that they are of that model and commit is checked."""
         revision = self.manifest(model.manifest, timeout)
         if (revision.repo, revision.id) != (model.repo, model.commit):
@@ -261,7 +261,7 @@ class PeerSource:
         raise MalformedError(f"{self.name} answers {response.status} {said}")
 
 
-def _named(rows: Sequence[PeerModel], ref: str) -> list[PeerModel]:
+def _named(rows: Sequence[Offer], ref: str) -> list[Offer]:
     """Those of `rows` that `ref` names; none where it could be several commits."""
     exact = [row for row in rows if row.commit.hex == ref or ref in row.refs]
     if exact or len(ref) < _MIN_PREFIX or not set(ref) <= set("0123456789abcdef"):

@@ -13,6 +13,7 @@ from outlast.model.digest import Digest, GitOid
 from outlast.model.errors import BadNameError, MalformedError
 from outlast.model.manifest import MAX_FILE_SIZE, MAX_FILES
 from outlast.model.names import RepoId, check_ref
+from outlast.model.offer import Offer
 
 MOST_MODELS: Final = 1000
 """In one page."""
@@ -32,22 +33,6 @@ class PeerNode:
     swarm_port: int
     peer_port: int
     private: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PeerModel:
-    """A revision that a peer offers: how many `files` and bytes (`size`) of it are there.
-    `restricted` says that it is private or gated where it comes from.
-    """
-
-    repo: RepoId
-    commit: GitOid
-    manifest: Digest
-    refs: tuple[str, ...]
-    files: int
-    size: int
-    partial: bool
-    restricted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +65,7 @@ def read_node(document: object) -> PeerNode:
     )
 
 
-def read_models(document: object) -> tuple[list[PeerModel], int | None]:
+def read_models(document: object) -> tuple[list[Offer], int | None]:
     """A page of models, and where the next one begins."""
     page = _mapping(document)
     rows = _list(page, "models", MOST_MODELS)
@@ -88,14 +73,14 @@ def read_models(document: object) -> tuple[list[PeerModel], int | None]:
     return [_read_model(_mapping(row)) for row in rows], following
 
 
-def _read_model(row: dict[str, Any]) -> PeerModel:
+def _read_model(row: dict[str, Any]) -> Offer:
     refs = _list(row, "refs", _MOST_REFS)
     try:
         repo = RepoId.parse(_text(row, "repo", 300))
         names = tuple(check_ref(str(ref)) for ref in refs)
     except BadNameError as error:
         raise MalformedError(f"a model with a bad name: {error}") from error
-    return PeerModel(
+    return Offer(
         repo=repo,
         commit=GitOid(_text(row, "commit", 40)),
         manifest=Digest(_text(row, "manifest", 64)),

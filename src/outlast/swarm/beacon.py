@@ -12,9 +12,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 from typing import Final, Self
 
+from outlast.model.closing import Closing
 from outlast.swarm.datagrams import (
     ANNOUNCE_S,
     ID,
@@ -42,7 +42,7 @@ _GATHER_S: Final = 0.02
 _FORGET_S: Final = 3.5 * ANNOUNCE_S
 
 
-class Beacon:
+class Beacon(Closing):
     """Speaks for the node with the id `node` (20 bytes, another for each process) whose API is at
     `peer_port`, on all LANs or on those of `interfaces`, from :meth:`start` to :meth:`close`.
 
@@ -98,14 +98,6 @@ class Beacon:
     def __enter__(self) -> Self:
         self.start()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def want(self, wishes: Iterable[Wish]) -> None:
         """From now on says these, each in place of what it said of that key; what is new is said
