@@ -34,7 +34,7 @@ from outlast.swarm import bencode, foreign, metainfo
 from outlast.swarm.links import Link
 from outlast.swarm.oldpieces import OldPieces
 from outlast.swarm.torrentfile import read_torrent
-from tests.cli.call import inside
+from tests.cli.call import end_all, finish, inside, start, until
 from tests.store.weights import model, tuned
 from tests.swarm.seeds import PATIENCE, Client, Puller, client, magnet_of, make_torrent, write
 
@@ -463,3 +463,36 @@ def test_a_torrent_that_was_noted_is_not_believed(
             assert partial.torrent() == noted
     result = puller.pull(replace(link, name=""), seeder)
     check(puller, result.repo, FILES)
+
+
+# The process
+
+
+def test_a_process_that_was_killed_goes_on(seeder: Client, tmp_path: Path, folder: Path) -> None:
+    write(folder, {"large.bin": Random(9).randbytes(12_000_000)})
+    torrent = make_torrent(folder)
+    seeder.seed(torrent, folder.parent, rate=4_000_000)
+    config = tmp_path / "config.toml"
+    config.write_text('[swarm]\nprivate = true\npeer-port = 0\npeers = ["127.0.0.1:9"]\n')
+    env = {"OUTLAST_SWARM": "1", "OUTLAST_CONFIG": str(config)}
+    link = replace(magnet_of(torrent), peers=(seeder.address,)).magnet()
+    command = ("pull", link, "--json", "--patience", "30")
+    process = start(*command, home=tmp_path, env=env)
+    try:
+        partial = tmp_path / "archive" / "partial"
+
+        def begun() -> bool:
+            assert process.poll() is None
+            return sum(p.stat().st_blocks * 512 for p in partial.glob("link-*/0*")) > 3_000_000
+
+        until(begun, "some of it is here")
+        process.kill()
+        finish(process)
+        call = finish(start(*command, home=tmp_path, env=env)).ok()
+    finally:
+        end_all()
+    [planned] = [e for e in call.of_type("planned") if e["job"] == "pull"]
+    assert planned["present_bytes"] > 0
+    assert 0 < sum(call.result["fetched"].values()) < call.result["bytes"]
+    inside("verify", home=tmp_path).ok()
+    assert list(partial.iterdir()) == []
