@@ -1,5 +1,6 @@
 """Every command of the guide to sharing does what it says there: word for word, on five machines
-of which one is at another site. And each configuration in it is valid.
+of which one is at another site. And each configuration in it is valid. Likewise what the README
+does on a second machine.
 """
 
 import re
@@ -16,7 +17,8 @@ from tests.net import Host, Net, needs_lab
 from tests.net.program import Program, environment, until
 from tests.realweights import WeightsUnavailableError, smollm2_gguf
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "share.md"
+TOP = Path(__file__).parents[2]
+GUIDE, README = TOP / "docs" / "guide" / "share.md", TOP / "README.md"
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct-GGUF"
 SECONDS = 120.0
 NAMED = "192.0.2.10"
@@ -31,10 +33,10 @@ def blocks(language: str) -> list[tuple[str, str]]:
     return found
 
 
-def steps() -> Iterator[tuple[str, str, str]]:
+def steps(document: Path) -> Iterator[tuple[str, str, str]]:
     """What is done on which machine: a command, or a configuration to write."""
     pattern = r"```(console|toml) (\w+)\n(.*?)```"
-    for kind, machine, text in re.findall(pattern, GUIDE.read_text(), re.DOTALL):
+    for kind, machine, text in re.findall(pattern, document.read_text(), re.DOTALL):
         if kind == "toml":
             yield machine, kind, text
         else:
@@ -64,6 +66,15 @@ class Reader:
         self._magnet = ""
         self.said: dict[str, str] = {}
         """What each command printed, the last time."""
+
+    def follow(self, document: Path) -> dict[str, str]:
+        """Does all that a document says; what each command said."""
+        for machine, kind, text in steps(document):
+            if kind == "toml":
+                self.configure(machine, text)
+            else:
+                self.do(machine, text)
+        return self.said
 
     def configure(self, machine: str, text: str) -> None:
         path = self._machines[machine].folder / "config" / "outlast" / "config.toml"
@@ -124,13 +135,7 @@ def machines() -> Iterator[tuple[dict[str, Host], HubSim]]:
 @needs_lab()
 def test_the_guide(machines: tuple[dict[str, Host], HubSim]) -> None:
     hosts, hub = machines
-    reader = Reader(hosts, hub)
-    for machine, kind, text in steps():
-        if kind == "toml":
-            reader.configure(machine, text)
-        else:
-            reader.do(machine, text)
-    said = reader.said
+    said = Reader(hosts, hub).follow(GUIDE)
     one = hosts["one"].address
     searched = [text for line, text in said.items() if " search " in line]
     assert len(searched) == 2
@@ -139,3 +144,18 @@ def test_the_guide(machines: tuple[dict[str, Host], HubSim]) -> None:
         weights = [e for e in hub.requests() if e.file.endswith(".gguf")]
     assert sum(entry.sent for entry in weights) < 1.05 * 98_362_432  # the first machine's copy
     assert "nothing more" in said["five: outlast show copies/smollm2"]
+
+
+@pytest.mark.timeout(200)
+@needs_lab()
+def test_the_second_machine_of_the_readme(machines: tuple[dict[str, Host], HubSim]) -> None:
+    hosts, hub = machines
+    reader = Reader(hosts, hub)
+    reader.do("one", f"outlast pull {MODEL}")
+    reader.do("one", "outlast serve")
+    with hosts["hub"].inside():
+        hub.stop()
+    said = reader.follow(README)
+    one = hosts["one"].address
+    assert f"{one}:8091" in said["two: outlast search smollm"]
+    assert f"as peer {one}:8091 says" in said[f"two: outlast pull {MODEL} --from lan"]
