@@ -8,9 +8,10 @@ import argparse
 import json
 import multiprocessing
 import os
+import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -21,6 +22,7 @@ from bench.sim import durability, scenarios
 from bench.sim.calibrate import calibrate, read_runs
 from bench.sim.durability import Churn
 from bench.sim.plots import plots
+from bench.sim.tables import page
 
 ROOT = Path(__file__).parent.parent.parent
 RESULT = ROOT / "bench" / "results" / "sim.json"
@@ -33,13 +35,15 @@ _PIECES = 953_675
 
 def main() -> int:
     options = _parser().parse_args()
+    if options.redraw:
+        return _write(json.loads(RESULT.read_text()))
     chosen = [
         one
         for one in scenarios.scenarios()
         if not options.only or any(word in one.key for word in options.only)
     ]
     jobs: list[tuple[str, Callable[[], Any]]] = [
-        (one.key, partial(scenarios.run, one)) for one in chosen
+        (one.key, partial(scenarios.run_named, one.key)) for one in chosen
     ]
     if not options.only:
         jobs[5:5] = [("agreement", scenarios.agreement), ("convergence", scenarios.converge)]
@@ -52,13 +56,37 @@ def main() -> int:
         "calibration": [asdict(row) for row in calibrate(read_runs())],
         "holders": holders(),
     }
-    _print(results)
     if options.only:
-        return 0
-    RESULT.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+        results = _merged(results, chosen)
+    print(page(results))
+    RESULT.write_text(_compact(results))
+    return _write(json.loads(RESULT.read_text()))
+
+
+def _merged(results: dict[str, Any], chosen: Sequence[scenarios.Scenario]) -> dict[str, Any]:
+    """What was run now, in place of the same in the last results."""
+    last = json.loads(RESULT.read_text()) if RESULT.exists() else {"scenarios": {}}
+    both = {**last["scenarios"], **results["scenarios"]}
+    known = [one.key for one in scenarios.scenarios()]
+    results["scenarios"] = {key: both[key] for key in known if key in both}
+    for name in ("agreement", "convergence"):
+        results[name] = last.get(name)
+    print(f"run now: {', '.join(one.key for one in chosen)}\n")
+    return results
+
+
+def _write(results: dict[str, Any]) -> int:
     plots(results, PLOTS)
+    (PLOTS / "results.md").write_text(page(results))
     print(f"written to {os.path.relpath(RESULT)} and {os.path.relpath(PLOTS)}")
     return 0
+
+
+def _compact(results: dict[str, Any]) -> str:
+    """JSON with the points of a curve on one line."""
+    text = json.dumps(results, indent=1, ensure_ascii=False)
+    pair = re.compile(r"\[\s+([\d.]+),\s+([\d.]+)\s+\]")
+    return re.sub(r"(?<=\]),\s+(?=\[)", ",", pair.sub(r"[\1,\2]", text)) + "\n"
 
 
 def _work(jobs: list[tuple[str, Callable[[], Any]]], processes: int) -> dict[str, Any]:
@@ -100,29 +128,12 @@ def holders() -> dict[str, Any]:
     return {"target": durability.TARGET, "table": rows, "30 % at once": once}
 
 
-def _print(results: dict[str, Any]) -> None:
-    print("\n| scenario | scale | 10 % | 50 % | 90 % | 99 % | finished | copies | missing |")
-    print("|---|---|--:|--:|--:|--:|--:|--:|--:|")
-    for row in results["scenarios"].values():
-        times = " | ".join("-" if at is None else f"{at:,}" for at in row["seconds"].values())
-        part = f"{row['finished']:,}/{row['stayed']:,}"
-        print(
-            f"| {row['title']} | {row['scale']} | {times} | {part}"
-            f" | {row['origin_copies']:.2f} | {row['missing']:.1%} |"
-        )
-    for name in ("agreement", "convergence"):
-        for key, row in (results[name] or {}).items():
-            print(f"{name}: {key}: {row['seconds']} origin {row['origin_copies']}")
-    for row in results["calibration"]:
-        print(f"calibration: {row['name']}: {row['measured']} s, {row['simulated']} s simulated")
-    for row in results["holders"]["table"]:
-        print(row)
-    print(results["holders"]["30 % at once"])
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.sim", description=__doc__)
-    parser.add_argument("--only", action="append", metavar="WORD", help="scenarios with it alone")
+    parser.add_argument("--only", action="append", metavar="WORD", help="only scenarios with it")
+    parser.add_argument(
+        "--redraw", action="store_true", help="only plots and tables, of the last run"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     return parser
 

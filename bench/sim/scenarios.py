@@ -19,7 +19,7 @@ SMALL, MIDDLE, LARGE = "10 nodes", "1,000 nodes", "100,000 nodes"
 MODELS = {
     SMALL: "exact, 1 LAN, 2,000 pieces",
     MIDDLE: "exact, 40 LANs, 600 pieces",
-    LARGE: "coarse, 4,000 LANs, 400 pieces",
+    LARGE: "coarse, 4,000 LANs, 200 pieces",
 }
 
 
@@ -87,16 +87,19 @@ def _leave_slowly(nodes: tuple[Node, ...], _sites: int) -> tuple[Event, ...]:
 
 
 _ALL, _TWO = (SMALL, MIDDLE, LARGE), (SMALL, MIDDLE)
+_ASKED_LAST = {"origin": "last"}
 _LISTED = {"order": "listed", "window": 12}
 _KINDS = (
     _Kind("flash", "flash crowd", _ALL, _none, {}),
-    _Kind("flash-last", "flash crowd, holders ask the hub last", _TWO, _none, {"origin": "last"}),
+    _Kind("flash-last", "flash crowd, holders ask the hub last", _TWO, _none, _ASKED_LAST),
     _Kind("flash-listed", "flash crowd, files in order", _TWO, _none, _LISTED),
     _Kind("flash-sha256", "flash crowd, trees not known", _TWO, _none, {"known_root": False}),
     _Kind("hub-1", "hub down at 1 %", _ALL, _hub_down(0.01), {}),
     _Kind("hub-1-listed", "hub down at 1 %, files in order", _TWO, _hub_down(0.01), _LISTED),
     _Kind("hub-50", "hub down at 50 %", _ALL, _hub_down(0.5), {}),
     _Kind("hub-50-listed", "hub down at 50 %, files in order", _TWO, _hub_down(0.5), _LISTED),
+    _Kind("hub-1-last", "hub down at 1 %, asked last", _TWO, _hub_down(0.01), _ASKED_LAST),
+    _Kind("hub-50-last", "hub down at 50 %, asked last", _TWO, _hub_down(0.5), _ASKED_LAST),
     _Kind("regions", "three regions for a week, from 2 % on", (MIDDLE, LARGE), _regions(0.02), {}),
     _Kind("leave", "hub and 30 % leave at 50 %", _ALL, _leave_lans, {}),
     _Kind("leave-slowly", "30 % leave one by one, hub at 50 %", _TWO, _leave_slowly, {}),
@@ -109,7 +112,7 @@ def _world(scale: str, kind: _Kind) -> World:
     elif scale == MIDDLE:
         world = exact(40, 3, policy=replace(FINE, **kind.policy))
     else:
-        world = coarse(4000, policy=replace(COARSE, **kind.policy))
+        world = coarse(4000, 1, policy=replace(COARSE, **kind.policy))
     return replace(world, events=kind.events(world.nodes, len(world.sites)))
 
 
@@ -135,7 +138,7 @@ def agreement() -> dict[str, Any]:
     """The flash crowd of 1,000 machines, by the exact and by the coarse model."""
     rows: dict[str, Any] = {}
     for name, world in (
-        ("coarse, 400 pieces", coarse(40)),
+        ("coarse, 200 pieces", coarse(40, 1)),
         ("coarse, 1,000 pieces", coarse(40, 5)),
         ("exact, 400 pieces", exact(40, 2)),
         ("exact, 1,000 pieces", exact(40, 5)),
@@ -155,6 +158,11 @@ def converge() -> dict[str, Any]:
         world = exact(8, 5, policy)
         rows[f"1,000 pieces, {name}"] = summary(world, simulate(world))
     return rows
+
+
+def run_named(key: str) -> dict[str, Any]:
+    """The same by the scenario's key, for a process of its own."""
+    return run(next(one for one in scenarios() if one.key == key))
 
 
 def run(scenario: Scenario) -> dict[str, Any]:

@@ -21,7 +21,7 @@ FINE = Policy(slots=1, lanes=1, round=60, queue=0, step=10, settle=2)
 """For machines: 8 slots of a thousand pieces each are one slot of one piece a thousand times as
 large; more of them would only keep large pieces unfinished for long.
 """
-COARSE = Policy(slots=4, lanes=2, connections=30, round=120, queue=0, step=20, settle=2)
+COARSE = Policy(slots=4, lanes=2, connections=20, round=120, queue=0, step=20, settle=2)
 """For LANs: the slots of its machines, as far as large pieces allow."""
 
 

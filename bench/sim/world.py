@@ -95,7 +95,7 @@ class Policy:
     """A connection takes over what another one was asked for only when nothing else is left, as
     clients do with real pieces. Else always: a large piece stands for many.
     """
-    buffered: float = 2.0
+    buffered: float = 3.0
     """Seconds of sending that lie in buffers: they cannot be called off, and where a node's way out
     is full, its news of a piece waits behind them. The one constant that was fitted (to the third
     calibration run; libtorrent's own buffer is half a second, the kernel's comes on top).

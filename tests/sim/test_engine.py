@@ -135,7 +135,7 @@ def test_parts_of_the_world_that_lack_pieces_finish_after_they_are_merged() -> N
 
 
 def test_the_coarse_model_agrees_with_the_exact_one() -> None:
-    fine, rough = simulate(exact(8, 5)), simulate(coarse(8, 5))
+    fine, rough = simulate(exact(5, 5)), simulate(coarse(5, 5))
     middle = [
         sorted(at or inf for at in outcome.done)[len(outcome.done) // 2]
         for outcome in (fine, rough)
