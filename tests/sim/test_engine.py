@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache
 from math import inf
 
 import pytest
@@ -37,10 +38,15 @@ def _worlds() -> list[World]:
     ]
 
 
+@cache
+def _ran(number: int) -> tuple[World, Outcome]:
+    world = _worlds()[number]
+    return world, simulate(world)
+
+
 @pytest.mark.parametrize("number", range(8))
 def test_bytes_are_neither_made_nor_lost(number: int) -> None:
-    world = _worlds()[number]
-    outcome = simulate(world)
+    world, outcome = _ran(number)
     assert sum(outcome.sent) == pytest.approx(sum(outcome.received))
     needed = sum(
         part * world.payload.size
@@ -57,8 +63,7 @@ def test_bytes_are_neither_made_nor_lost(number: int) -> None:
 
 @pytest.mark.parametrize("number", range(8))
 def test_nobody_gets_or_gives_more_than_its_link_carries(number: int) -> None:
-    world = _worlds()[number]
-    outcome = simulate(world)
+    world, outcome = _ran(number)
     seconds, share = outcome.ended, world.policy.efficiency * (1 + 1e-6)
     for node, sent, got in zip(world.nodes, outcome.sent, outcome.received, strict=False):
         assert sent <= node.up * share * seconds
