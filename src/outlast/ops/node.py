@@ -46,6 +46,10 @@ from outlast.swarm.settings import SwarmSettings
 
 TICK: Final = 0.25
 _MOST_TRACKERS: Final = 64
+_FOLLOW: Final = 1.0
+_FOLLOW_AT_LEAST: Final = 10.0
+_REST: Final = 20
+"""What is shared is followed that often (seconds); or in one part of so many of the time."""
 
 
 class Reporting(Protocol):
@@ -205,6 +209,7 @@ class Node(Closing):
     def _keep_seeding(self) -> None:
         told = ""
         while not self._stop.is_set():
+            began = time.monotonic()
             try:
                 self._offering.follow()
             except Cancelled:
@@ -214,7 +219,9 @@ class Node(Closing):
                     told = str(error)
                     self._problem(f"not all is offered: {told}")
                 self._stop.wait(AGAIN)
-            self._stop.wait(1.0)
+            # Of many blobs not for each that comes: what a pull brings is handed on otherwise.
+            took = time.monotonic() - began
+            self._stop.wait(min(max(_FOLLOW, _REST * took), _FOLLOW_AT_LEAST))
 
     @property
     def seeding(self) -> int:

@@ -119,7 +119,7 @@ class Offering:
                 return
             path = payloads.path(self._archive, payload)
             torrent = self._session.seed(tree, path, restricted=restricted)
-            self._stamps[payload.root] = payloads.stamp(self._archive, payload.blob)
+            self._stamps[payload.root] = payloads.stamp_of_file(path)
             self._seeded[payload.root] = payload
         torrent.connect(peers)
 

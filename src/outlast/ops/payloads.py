@@ -25,7 +25,7 @@ def held(archive: Archive, blob: Digest) -> tuple[Payload, ...]:
     form = archive.forms.of(blob)
     if form is None:
         return ()
-    stamp = _stamp(_file(archive, blob, form.form))
+    stamp = stamp_of_file(_file(archive, blob, form.form))
     return tuple(
         Payload(blob, form.form, noted.size, noted.root, form.bases)
         for noted in archive.index.trees_of(blob)
@@ -61,7 +61,7 @@ def path(archive: Archive, payload: Payload) -> Path:
 def stamp(archive: Archive, blob: Digest) -> str:
     """Changes with the file that holds a blob; empty where there is none."""
     form = archive.forms.of(blob)
-    return "" if form is None else _stamp(_file(archive, blob, form.form))
+    return "" if form is None else stamp_of_file(_file(archive, blob, form.form))
 
 
 def by_root(archive: Archive, root: Digest) -> Payload | None:
@@ -98,7 +98,8 @@ def _file(archive: Archive, blob: Digest, form: Form) -> Path:
     return layout.blob(blob) if form is Form.PLAIN else layout.capsule(blob)
 
 
-def _stamp(file: Path) -> str:
+def stamp_of_file(file: Path) -> str:
+    """Changes with the file; empty where there is none."""
     try:
         return stamp_of(os.stat(file))
     except FileNotFoundError:
