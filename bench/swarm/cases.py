@@ -71,7 +71,8 @@ def _absent(
     what: str, unit: str, peers: Mapping[str, Sequence[float]], target: Target | None, note: str
 ) -> Row:
     beside = {k: float(f"{statistics.median(v):.4g}") if v else None for k, v in peers.items()}
-    return Row(what, unit, None, beside, None, str(target or ""), None, note)
+    why = note or "ours was not run"
+    return Row(what, unit, None, beside, None, str(target or ""), None, why)
 
 
 def _beside(
