@@ -192,11 +192,11 @@ class Beacon(Closing):
             else:
                 said = {}
             if said:
-                self._changed.clear()
+                self._changed = {k: w for k, w in self._changed.items() if k not in said}
                 self._changes_at = now
-            if self._changed:
-                return self._changes_at + _GATHER_S
             due = self._wants_at if self._wishes else float("inf")
+            if self._changed:  # the rest, in a moment
+                due = min(due, self._changes_at + _GATHER_S)
         self._say(list(said.values()))
         return due
 
