@@ -14,7 +14,6 @@ from aiohttp import web
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
 from outlast.daemon import nodedocuments as documents
-from outlast.daemon.addresses import is_local, plain_address
 from outlast.daemon.exchange import Exchange
 from outlast.daemon.files import Delivery, Limits, Span, choose_span, send_head
 from outlast.daemon.metrics import Metrics
@@ -22,6 +21,7 @@ from outlast.daemon.outlet import Outlet
 from outlast.daemon.pace import Bucket
 from outlast.daemon.queries import number, read_json
 from outlast.daemon.replies import failure, json_reply
+from outlast.model.addresses import is_local, plain_address
 from outlast.model.digest import Digest
 from outlast.model.errors import EntryNotFoundError, NotArchivedError, UsageError
 from outlast.ops import payloads

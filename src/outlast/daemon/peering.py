@@ -12,13 +12,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
-from outlast.daemon.addresses import plain_address
 from outlast.daemon.files import Limits
 from outlast.daemon.listening import BACKLOG, Bounds, listening
 from outlast.daemon.metrics import Metrics
 from outlast.daemon.nodeapi import BODY, Holdings, NodeApi, NodeInfo, Tracker
 from outlast.daemon.nodesocket import Status, node_socket
 from outlast.daemon.outlet import Outlet
+from outlast.model.addresses import plain_address
 from outlast.model.closing import Closing
 from outlast.model.errors import BadConfigError
 from outlast.model.events import Emit, ignore

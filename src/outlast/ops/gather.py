@@ -25,6 +25,7 @@ from outlast.ops.transfer import open_lane
 from outlast.ops.underway import Arriving
 from outlast.ops.ways import TurnedError, Way
 from outlast.ops.work import Job, Work
+from outlast.sources.peer import PeerSource
 from outlast.store import disk
 from outlast.swarm.election import Role
 from outlast.swarm.torrent import Torrent
@@ -58,6 +59,10 @@ class Gather:
     @property
     def http(self) -> bool:
         return self._around.http
+
+    def paced(self, lane: Lane, count: int) -> None:
+        if isinstance(lane.source, PeerSource):
+            self._node.incoming.take(lane.source.host, count, self._work.cancel)
 
     def begin(self, job: Job) -> None:
         """Returns when there is a way for a file; asks neighbours meanwhile."""

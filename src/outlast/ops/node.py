@@ -26,6 +26,7 @@ from outlast.model.events import FileProblem, Note
 from outlast.model.status import TransferStatus
 from outlast.ops.contacts import AGAIN, Contacts, Neighbour
 from outlast.ops.offering import Offering
+from outlast.ops.pace import Incoming
 from outlast.ops.sharing import Sharing
 from outlast.ops.underway import UnderWay
 from outlast.sources.http import HttpClient
@@ -93,6 +94,7 @@ class Node(Closing):
         self._beacon: Beacon | None = None
         self._peer_port = 0
         self._rates: Rates | None = None
+        self.incoming = Incoming(lambda: self.rates)
         self.under_way = UnderWay()
         self.session = Session(settings, (), self._heard_session)
         self.contacts = Contacts(

@@ -1,9 +1,12 @@
-"""A bandwidth cap shared by all connections."""
+"""Bandwidth caps, each shared by all connections."""
 
 import threading
 import time
+from collections.abc import Callable
 
+from outlast.model.addresses import is_local, plain_address
 from outlast.model.cancel import Cancel
+from outlast.swarm.schedule import Rates
 
 
 class Pace:
@@ -25,3 +28,27 @@ class Pace:
             debt = -self._credit / self._rate
         if debt > 0:
             cancel.wait(debt)
+
+
+class Incoming:
+    """The caps on what peers send over HTTP, for the LAN and beyond it; `rates` is asked which
+    hold now. Thread-safe.
+    """
+
+    def __init__(self, rates: Callable[[], Rates]) -> None:
+        self._rates = rates
+        self._lock = threading.Lock()
+        self._paces: dict[bool, tuple[int, Pace]] = {}
+
+    def take(self, host: str, count: int, cancel: Cancel) -> None:
+        """Waits until `count` bytes may come from the address `host`."""
+        near = is_local(plain_address(host))
+        rates = self._rates()
+        rate = rates.lan_down if near else rates.down
+        if rate <= 0:
+            return
+        with self._lock:
+            known = self._paces.get(near)
+            if known is None or known[0] != rate:
+                known = self._paces[near] = rate, Pace(rate)
+        known[1].take(count, cancel)

@@ -111,6 +111,9 @@ class Guide(Protocol):
     def hopeful(self, job: Job) -> bool:
         """Whether a file may still come, though no lane serves it now."""
 
+    def paced(self, lane: Lane, count: int) -> None:
+        """Bytes came from a peer: waits as long as the caps ask for."""
+
     def distrust(self, job: Job, reason: str) -> bool:
         """The payload that a file came as restores something else; whether there is another way."""
 
@@ -272,6 +275,8 @@ class Work:
             lane.heard = time.monotonic()
             if self._pace is not None:
                 self._pace.take(count, self.cancel)
+            if self.guide is not None and lane.is_peer:
+                self.guide.paced(lane, count)
 
     def finish(self, job: Job, names: Names) -> None:
         self.archive.note_names(names)

@@ -66,6 +66,7 @@ class PeerSource:
     def __init__(self, http: HttpClient, host: str, port: int) -> None:
         self._http = http
         bracketed = f"[{host}]" if ":" in host else host
+        self.host = host
         self._name = f"peer {bracketed}:{port}"
         self._base = f"http://{bracketed.replace('%', '%25')}:{port}/outlast/v1"
         self._lock = threading.Lock()
