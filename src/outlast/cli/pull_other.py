@@ -10,10 +10,10 @@ from outlast.cli.render import human_size, plural, print_json
 from outlast.model.digest import Digest
 from outlast.model.errors import UsageError
 from outlast.model.names import Target
-from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.linked import Linked, LinkWishes, pull_link
 from outlast.ops.linked import Wanted as LinkWanted
 from outlast.ops.manifests import ByDigest, pull_manifest
+from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.work import Wishes
 from outlast.sources.base import Source
 from outlast.store.archive import Archive
@@ -102,6 +102,8 @@ def pull_by_link(
         f"{human_size(result.size)}, {fetched} fetched{kept_in(result.size, result.held)}"
     )
     run.say("what came matches the link, and nothing more is known of it")
+    if result.restricted:
+        run.say("it came from static peers alone, and goes to nobody else")
     print(result.revision.id)
 
 
@@ -123,6 +125,7 @@ def _document(result: Linked) -> dict[str, object]:
         "commit": revision.id if revision is not None else None,
         "manifest": result.manifest,
         "partial": False,
+        "restricted": result.restricted,
         "files": result.files,
         "bytes": result.size,
         "free_bytes": result.free,

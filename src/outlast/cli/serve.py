@@ -17,8 +17,8 @@ from outlast.daemon.server import serve as run_server
 from outlast.model.control import Control
 from outlast.model.events import Event, FileProblem, Note, SourceBanned, SourceWaiting
 from outlast.ops.forms import FormWishes
-from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.mirror import Mirror
+from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.work import Wishes
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
