@@ -10,8 +10,8 @@ import libtorrent as lt
 from outlast.model.cancel import Cancel
 from outlast.model.control import Control
 from outlast.model.events import Event
-from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.linked import Linked, LinkWishes, Wanted, pull_link
+from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.node import Node
 from outlast.ops.sharing import SharePolicy, Sharing
 from outlast.sources.peer import peer_client

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from outlast.model.names import RepoId
+from outlast.store.archive import Archive
+from outlast.store.refs import About
 from tests.net import Net, needs_lab
 from tests.net.node import Model, Node, make_model, of_type
 
@@ -81,3 +84,32 @@ def test_a_payload_by_its_link(net: Net) -> None:
     assert node.has(model, "model-00001.bin")
     [shown] = node.run("show", "me/one")
     assert file["infohash"] in shown["link"] == pulled["link"]
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_what_only_static_peers_have_goes_no_further(net: Net, model: Model, gated: bool) -> None:
+    lan, far = net.lan(), net.lan()
+    net.wire(lan, far)
+    seed, node = Node(lan.host("seed")), Node(far.host("node"))
+    for one, other in ((seed, node), (node, seed)):
+        one.configure(f'[swarm]\npeers = ["{other.host.address}:8091"]\n')
+    seed.add(model)
+    if gated:
+        tell(seed, model.name, About(gated="manual"))
+    options = ("--restricted",) if gated else ()
+    out = net.folder / "torrents"
+    [shared] = of_type(seed.start("share", model.name, "--out", out, *options).ok(), "shared")
+    seed.serve()
+    node.serve()  # its static peer knows it by its address
+    program = node.start("pull", shared["magnet"], "--as", "me/linked", "--patience", "30")
+    [pulled] = of_type(program.ok(), "pulled")
+    assert node.has_all(model)
+    assert pulled["restricted"] == gated
+    stranger = Node(far.host("stranger")).start("pull", "me/linked", "--from", "lan")
+    assert stranger.wait() == (3 if gated else 0), stranger.tail()
+
+
+def tell(node: Node, name: str, about: About) -> None:
+    """What a hub says of a model."""
+    with Archive(node.home) as archive, archive.writer() as writer:
+        archive.refs.put_about(writer, RepoId.parse(name), about)

@@ -28,7 +28,7 @@ from outlast.ops.add import store_file
 from outlast.ops.bases import Kinship
 from outlast.ops.encoding import Intake, held_bytes
 from outlast.ops.forms import PLAIN, FormWishes
-from outlast.ops.linkpeers import Waiting, resolved, ticks
+from outlast.ops.linkpeers import Waiting, may_be_restricted, resolved, ticks
 from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.restoring import names_here, take_if_capsule
 from outlast.ops.work import RESERVE
@@ -78,7 +78,7 @@ class Wanted:
 class Linked:
     """What came of it. `link` is what the files match; `fetched` counts the bytes that came over
     the network, by source, and `held` those of the files that hold the revision. In a dry run
-    there is no revision.
+    there is no revision. `restricted`: it came from static peers, and goes to nobody else.
     """
 
     repo: RepoId
@@ -91,6 +91,7 @@ class Linked:
     manifest: Digest | None = None
     fetched: Mapping[str, int] = field(default_factory=dict)
     held: int = 0
+    restricted: bool = False
 
     @property
     def fits(self) -> bool:
@@ -138,7 +139,9 @@ def pull_link(
                 f"the link names {shape.size} bytes; {free} are free in {archive.layout.home}"
             )
         fetched = run.fetch(data, whole, shape)
-        done = run.keep(whole, shape)
+        givers = [name.removeprefix("swarm").strip() for name in fetched]
+        restricted = bool(givers) and may_be_restricted(around, givers, whole, control)
+        done = run.keep(whole, replace(shape, restricted=restricted))
         partial.discard()
         return replace(done, fetched=fetched)
 
@@ -338,7 +341,7 @@ def _put(archive: Archive, writer: Writer, shape: Linked, entries: Sequence[File
     repo = shape.repo
     revision = Revision.of(repo, None, entries)
     about = archive.refs.about(repo).with_link(revision.id, shape.link)
-    archive.refs.put_about(writer, repo, about)
+    archive.refs.put_about(writer, repo, replace(about, private=about.private or shape.restricted))
     digest = archive.put_revision(writer, revision)
     archive.refs.put(writer, repo, Ref(shape.ref, revision.id))
     return replace(shape, revision=revision, manifest=digest, held=held_bytes(archive, entries))

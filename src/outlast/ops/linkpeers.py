@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 from outlast.model.control import Control
 from outlast.model.errors import UnreachableError
 from outlast.model.events import Note
+from outlast.ops.lanes import SOURCE_FAULTS
 from outlast.ops.neighbourhood import Neighbourhood
 from outlast.ops.pool import interruptible
 from outlast.swarm.foreign import Foreign, Standing
@@ -19,6 +20,7 @@ _TICK: Final = 0.25
 _TELL_AFTER: Final = 5.0
 _TELL_AGAIN: Final = 30.0
 _CONNECT_AGAIN: Final = 5.0
+_ASK_SECONDS: Final = 10.0
 
 
 def resolved(link: Link, trackers: tuple[str, ...], control: Control) -> Link:
@@ -58,6 +60,29 @@ def ticks(torrent: Foreign, link: Link, around: Neighbourhood, control: Control)
             control.emit(Note(f"peer banned: {address} sent wrong bytes"))
         yield
         control.cancel.wait(_TICK)
+
+
+def may_be_restricted(
+    around: Neighbourhood, givers: Iterable[str], link: Link, control: Control
+) -> bool:
+    """Whether what came may be for static peers alone: nobody else (by IP addresses, "" for one
+    that is not known) gave it, and none of them says that everybody may have it.
+    """
+    node = around.node
+    known = [host for host in givers if host]
+    if not node.settings.peers or not all(map(node.contacts.is_static, known)):
+        return False
+    for neighbour in around.near():
+        if not neighbour.static:
+            continue
+        ask = partial(neighbour.source.models, "", _ASK_SECONDS)
+        try:
+            rows = interruptible(ask, control.cancel)
+        except SOURCE_FAULTS:
+            continue
+        if any(row.commit.hex == link.name and not row.restricted for row in rows):
+            return False
+    return True
 
 
 class Waiting:
