@@ -72,6 +72,8 @@ def session_settings(settings: SwarmSettings, port: int) -> "settings_pack":
     """
     announces = not settings.private
     policy = lt.enc_policy.pe_forced if settings.private else lt.enc_policy.pe_enabled
+    # Else two that agree on it go on in the clear, and repeat the infohash there.
+    level = lt.enc_level.pe_rc4 if settings.private else lt.enc_level.pe_both
     categories = lt.alert_category
     found: dict[str, object] = {
         "user_agent": f"outlast/{__version__}",
@@ -98,6 +100,8 @@ def session_settings(settings: SwarmSettings, port: int) -> "settings_pack":
         "ssrf_mitigation": False,  # trackers of the neighbourhood have addresses of it
         "out_enc_policy": int(policy),
         "in_enc_policy": int(policy),
+        "allowed_enc_level": int(level),
+        "prefer_rc4": settings.private,
         "anonymous_mode": False,
         **_dht(settings),
         **_LIMITS,

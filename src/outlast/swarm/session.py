@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ from outlast.swarm.torrent import Torrent
 
 Take = Callable[[lt.torrent_alert], None]
 _LISTEN_SECONDS: Final = 10.0
+_REFUSED_SECONDS: Final = 0.5
 _COUNT_SECONDS: Final = 1.0
 _NOWHERE: Final = "/nonexistent/outlast"
 _FLAGS: Final = lt.torrent_flags
@@ -68,7 +70,7 @@ class Session(Closing):
         self._session.set_alert_fd(theirs.fileno())
         self._thread = threading.Thread(target=self._listen, name="swarm", daemon=True)
         self._thread.start()
-        self._listening.wait(_LISTEN_SECONDS)
+        self._await_port()
         self.port = self._session.listen_port()
         if not self.port:
             self.close()
@@ -78,6 +80,14 @@ class Session(Closing):
             )
         for host, number in () if settings.private else settings.dht_routers:
             self._session.add_dht_node((host, number))
+
+    def _await_port(self) -> None:
+        """Until it listens; where one interface refuses, the other has a moment."""
+        until = time.monotonic() + _LISTEN_SECONDS
+        refused = False
+        while not self._listening.wait(0.05) and time.monotonic() < until:
+            if self._refused and not refused:
+                refused, until = True, time.monotonic() + _REFUSED_SECONDS
 
     def close(self) -> None:
         """Ends all connections; returns when no file is open any more."""

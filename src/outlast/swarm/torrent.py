@@ -80,6 +80,7 @@ class Torrent:
         """Why it stopped: an OSError of its file, or what `wrote` raised."""
         self._finished: set[int] = set()
         self._flushing: set[int] = set()
+        self._ended = False
         self._wrote = wrote
         self._came: set[int] = set()
         self._out: set[int] = set()
@@ -213,6 +214,7 @@ class Torrent:
                 if full:
                     self.flush()
             case lt.torrent_finished_alert():
+                self._ended = True
                 self.flush()
             case lt.cache_flushed_alert():
                 self._flushed()
@@ -239,7 +241,7 @@ class Torrent:
     def _flushed(self) -> None:
         with self._lock:
             done, self._flushing = self._flushing, set()
-            again = len(self._finished) >= _FLUSH_PIECES
+            again = self._ended or len(self._finished) >= _FLUSH_PIECES
         self._report(done)
         self._flushed_all.set()
         if again:
