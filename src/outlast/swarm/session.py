@@ -168,8 +168,8 @@ class Session(Closing):
         before = self.torrent(tree.root)
         if before is not None:
             before.close()
-        torrent = Torrent(self._session, params, tree, self._forget, wrote)
-        with self._lock:
+        with self._lock:  # no alert is read before it is known whose it is
+            torrent = Torrent(self._session, params, tree, self._forget, wrote)
             self._torrents[tree.root] = torrent
         return torrent
 
