@@ -1,0 +1,296 @@
+"""A file that comes from lanes and a swarm at once, into one partial."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from outlast.codec.hashing import names_of
+from outlast.codec.merkle import PIECE, Tree
+from outlast.codec.payload import Form, Payload
+from outlast.model.cancel import Cancel
+from outlast.model.errors import Cancelled, DiskFullError, IntegrityError
+from outlast.model.manifest import FileEntry
+from outlast.ops.arrival import CHUNK, Arrival
+from outlast.ops.lanes import Lane, Patience
+from outlast.ops.ways import Way
+from outlast.sources.hub import HubSource
+from outlast.store.layout import Layout
+from outlast.store.partials import Partial
+from tests.serve.peers import client
+from tests.swarm.sites import until
+
+DATA = Random(9).randbytes(10 * PIECE + 99)
+NAMES = names_of(DATA)
+assert NAMES.merkle_root is not None
+TREE = Tree(len(DATA), NAMES.merkle_root, NAMES.layer)
+ENTRY = FileEntry("a.bin", len(DATA), sha256=NAMES.sha256)
+PLAIN = Payload(NAMES.sha256, Form.PLAIN, len(DATA), NAMES.merkle_root)
+WAY = Way(PLAIN, TREE, swarm=True)
+
+
+def piece(index: int) -> memoryview:
+    return memoryview(DATA)[index * PIECE : (index + 1) * PIECE]
+
+
+def lane(name: str) -> Lane:
+    return Lane(HubSource(client(), f"http://{name}", None), Patience(), lambda _: None)
+
+
+class Swarm:
+    """Writes what it is given when it is told to, and what comes by itself."""
+
+    def __init__(self, arrival: Arrival) -> None:
+        self.arrival = arrival
+        self.given: dict[int, bytes] = {}
+        self.out: set[int] = set()
+        self.came: set[int] = set()
+        self.closed = 0
+
+    def joined(self, wrote: object) -> "Swarm":
+        self.wrote = wrote
+        return self
+
+    def give(self, index: int, data: bytes) -> None:
+        if not self.closed:
+            self.given[index] = data
+
+    def leave_out(self, index: int, *, out: bool = True) -> None:
+        (self.out.add if out else self.out.discard)(index)
+
+    def has(self, index: int) -> bool:
+        return index in self.came
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def write(self, index: int, data: bytes | memoryview | None = None) -> None:
+        """A piece is in the file now, and everybody hears of it."""
+        self.came.add(index)
+        with self.arrival.partial.path.open("r+b") as file:
+            file.seek(index * PIECE)
+            file.write(data if data is not None else self.given.get(index, piece(index)))
+        self.wrote([index])  # type: ignore[operator]
+
+
+@pytest.fixture
+def partial(tmp_path: Path) -> Iterator[Partial]:
+    with Partial(folder(tmp_path), ENTRY.key, len(DATA)) as partial:
+        yield partial
+
+
+def folder(home: Path) -> Layout:
+    layout = Layout(home)
+    layout.make_folders()
+    return layout
+
+
+@pytest.fixture
+def arrival(partial: Partial) -> Arrival:
+    return Arrival(ENTRY, partial, WAY)
+
+
+@pytest.fixture
+def swarm(arrival: Arrival) -> Swarm:
+    swarm = Swarm(arrival)
+    arrival.attach(swarm.joined)
+    return swarm
+
+
+def whole(arrival: Arrival) -> bytes:
+    """All that the verified pieces make."""
+    return b"".join(bytes(data) for data, _ in arrival.pieces(Cancel()))
+
+
+class TestTree:
+    def test_a_wrong_piece_is_refused(self, arrival: Arrival) -> None:
+        liar = lane("liar")
+        arrival.take(liar)
+        with pytest.raises(IntegrityError, match="wrong piece 0"):
+            arrival.accept(liar, 0, memoryview(bytes(PIECE)))
+        assert not any(arrival.partial.have)
+        assert arrival.accept(lane("honest"), 0, piece(0))
+
+    def test_a_piece_too_short(self, arrival: Arrival) -> None:
+        with pytest.raises(IntegrityError):
+            arrival.accept(lane("liar"), 1, piece(1)[:-1])
+
+    def test_what_is_torn_is_fetched_again(self, partial: Partial) -> None:
+        """As after a crash: the journal says more than the file has."""
+        for index in range(11):
+            partial.write(index, piece(index))
+        partial.write(4, bytes(PIECE))
+        arrival = Arrival(ENTRY, partial, WAY)
+        found: list[bytes] = []
+        thread = threading.Thread(target=lambda: found.append(whole(arrival)))
+        thread.start()
+        one = lane("one")
+        until(lambda: not partial.have[4], "it is noticed")
+        assert arrival.take(one) == (4, 5)
+        arrival.accept(one, 4, piece(4))
+        thread.join()
+        assert found == [DATA]
+
+
+class TestSwarm:
+    def test_lanes_and_the_swarm_together(self, arrival: Arrival, swarm: Swarm) -> None:
+        one = lane("one")
+        first, last = arrival.take(one) or (0, 0)
+        assert (first, last) == (0, CHUNK)
+        assert swarm.out == {0, 1, 2, 3}  # nobody else is asked for them
+        for index in range(4, 8):
+            swarm.write(index)
+        assert arrival.take(lane("two")) is None or arrival.take(one) is None
+        for index in range(CHUNK):
+            assert arrival.accept(one, index, piece(index))
+        arrival.release(one, first, last)
+        assert arrival.frontier == 0  # given, and not yet in the file
+        for index in (*range(CHUNK), *range(8, 11)):
+            swarm.write(index)
+        assert whole(arrival) == DATA
+
+    def test_a_wrong_piece_is_not_given(self, arrival: Arrival, swarm: Swarm) -> None:
+        with pytest.raises(IntegrityError):
+            arrival.accept(lane("liar"), 0, memoryview(bytes(PIECE)))
+        assert swarm.given == {}
+
+    def test_joined_while_lanes_deliver(self, arrival: Arrival) -> None:
+        one = lane("one")
+        arrival.take(one)
+        arrival.accept(one, 0, piece(0))
+        swarm = Swarm(arrival)
+        arrival.attach(swarm.joined)
+        assert {1, 2, 3} <= swarm.out  # under way
+        arrival.accept(one, 1, piece(1))
+        assert swarm.given == {1: bytes(piece(1))}
+        assert arrival.partial.have[:2] == bytearray([1, 0])
+
+    def test_what_was_not_delivered_is_asked_of_the_swarm(
+        self, arrival: Arrival, swarm: Swarm
+    ) -> None:
+        one = lane("one")
+        first, last = arrival.take(one) or (0, 0)
+        arrival.release(one, first, last)
+        assert swarm.out == set()
+
+    def test_left(self, arrival: Arrival, swarm: Swarm) -> None:
+        """What was lent and not written is fetched again by lanes."""
+        one = lane("one")
+        arrival.take(one)
+        arrival.accept(one, 0, piece(0))
+        arrival.accept(one, 1, piece(1))
+        swarm.write(0)
+        arrival.release(one, 0, CHUNK)
+        arrival.detach()
+        assert swarm.closed
+        assert arrival.take(one) == (1, 1 + CHUNK)
+
+    def test_left_while_a_piece_is_given(self, arrival: Arrival, swarm: Swarm) -> None:
+        """A piece that was given to a swarm that ended is not lent for ever."""
+        one = lane("one")
+        arrival.take(one)
+        give = swarm.give
+
+        def late(index: int, data: bytes) -> None:
+            arrival.detach()
+            give(index, data)
+
+        swarm.give = late  # type: ignore[method-assign]
+        assert not arrival.accept(one, 0, piece(0))
+        arrival.release(one, 0, CHUNK)
+        assert arrival.take(one) == (0, CHUNK)
+
+    def test_a_torn_piece(self, arrival: Arrival, swarm: Swarm) -> None:
+        """The swarm is told by joining it anew, without that piece."""
+        for index in range(11):
+            swarm.write(index, bytes(PIECE) if index == 3 else None)
+        found: list[bytes] = []
+        thread = threading.Thread(target=lambda: found.append(whole(arrival)))
+        thread.start()
+        until(lambda: arrival.torn, "it is noticed")
+        arrival.detach()
+        again = Swarm(arrival)
+        arrival.attach(again.joined)
+        assert not arrival.torn
+        assert arrival.partial.have[3] == 0
+        again.write(3)
+        thread.join()
+        assert found == [DATA]
+
+    def test_not_joined_again_at_the_end(self, arrival: Arrival, swarm: Swarm) -> None:
+        """The file is about to get its name: nobody else has it open."""
+        arrival.settle()
+        assert swarm.closed
+        again = Swarm(arrival)
+        arrival.attach(again.joined)
+        assert arrival.swarm is None
+
+    def test_not_joined_after_a_failure(self, arrival: Arrival) -> None:
+        arrival.fail(Cancelled("over"))
+        arrival.attach(Swarm(arrival).joined)
+        assert arrival.swarm is None
+
+    def test_late_news(self, arrival: Arrival, swarm: Swarm) -> None:
+        """After the end nothing is written to what may be another file by then."""
+        arrival.close()
+        swarm.write(2)
+        assert arrival.partial.have[2] == 0
+
+    def test_a_failure_is_told(self, arrival: Arrival, swarm: Swarm) -> None:
+        swarm.write(0)
+        arrival.fail(DiskFullError("full"))
+        with pytest.raises(DiskFullError):
+            whole(arrival)
+
+    def test_resumed(self, tmp_path: Path) -> None:
+        """What a swarm wrote is there in the next run, and is checked."""
+        layout = folder(tmp_path)
+        with Partial(layout, ENTRY.key, len(DATA)) as partial:
+            arrival = Arrival(ENTRY, partial, WAY)
+            swarm = Swarm(arrival)
+            arrival.attach(swarm.joined)
+            for index in (0, 1, 5):
+                swarm.write(index)
+        with Partial(layout, ENTRY.key, len(DATA)) as partial:
+            assert [index for index, have in enumerate(partial.have) if have] == [0, 1, 5]
+            arrival = Arrival(ENTRY, partial, WAY)
+            assert arrival.frontier == 2
+            assert arrival.missing() == [2, 3, 4, 6, 7, 8, 9, 10]
+            one = lane("one")
+            for index in arrival.missing():
+                arrival.accept(one, index, piece(index))
+            assert whole(arrival) == DATA
+
+    def test_many_at_once(self, arrival: Arrival) -> None:
+        """Lanes deliver while the swarm comes and goes: all pieces come, each as it is."""
+        lanes = [lane(str(number)) for number in range(3)]
+        over = threading.Event()
+
+        def deliver(one: Lane) -> None:
+            while not over.is_set():
+                span = arrival.take(one)
+                for index in range(*(span or (0, 0))):
+                    arrival.accept(one, index, piece(index))
+                if span is not None:
+                    arrival.release(one, *span)
+
+        def come_and_go() -> None:
+            while not over.is_set():
+                swarm = Swarm(arrival)
+                arrival.attach(swarm.joined)
+                for index in list(swarm.given):
+                    swarm.write(index)
+                arrival.detach()
+
+        threads = [threading.Thread(target=deliver, args=(one,)) for one in lanes]
+        threads.append(threading.Thread(target=come_and_go))
+        for thread in threads:
+            thread.start()
+        try:
+            assert whole(arrival) == DATA
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
