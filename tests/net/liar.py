@@ -29,8 +29,10 @@ import libtorrent
 
 from outlast.codec.merkle import PIECE, Tree, piece_hash, root_of_layer
 from outlast.swarm.metainfo import torrent
+from tests.net.program import until
 
 PORT = 8091
+_SWARM_PORT = 6881
 _GROUP = ("239.192.152.143", 6771)
 _INFOHASH = "518f4db1f0c04154ff271975aca96d0cc40f7bb2"
 _EVERY = 0.5
@@ -62,7 +64,6 @@ class Liar:
     blob: str
     folder: Path
     node: str = field(default_factory=lambda: secrets.token_hex(20))
-    swarm_port: int = 0
 
     def prepare(self) -> None:
         data = self.file.read_bytes()
@@ -71,7 +72,7 @@ class Liar:
         (self.folder / "wrong").write_bytes(bad)
         self.session = libtorrent.session(
             {
-                "listen_interfaces": "0.0.0.0:0,[::]:0",
+                "listen_interfaces": f"0.0.0.0:{_SWARM_PORT},[::]:{_SWARM_PORT}",
                 "disable_hash_checks": True,
                 "enable_dht": False,
                 "enable_lsd": False,
@@ -94,14 +95,14 @@ class Liar:
                 libtorrent.torrent_flags.auto_managed | libtorrent.torrent_flags.paused
             )
             self.session.add_torrent(params)
-        self.swarm_port = self.session.listen_port()
+        until(self.session.is_listening, "it listens")
 
     def about(self) -> dict[str, Any]:
         return {
             "outlast": 1,
             "node": self.node,
             "version": "0.1.0",
-            "swarm_port": self.swarm_port,
+            "swarm_port": _SWARM_PORT,
             "peer_port": PORT,
             "private": False,
         }

@@ -77,6 +77,8 @@ def test_two_of_five_lie(net: Net) -> None:
         connections = max(len(nodes), len(of_type(program, "connection")))
         assert wasted <= 2.2 * MIB * connections, f"{wasted} bytes, {connections} connections"
     assert any(blamed(pull, liars) for pull in pulls), accused(pulls[0])
+    others = [node.host for node in (*honest, *nodes)]
+    assert [blamed(pull, others) for pull in pulls] == [[]] * len(pulls)
 
 
 @pytest.mark.parametrize("source", ["lan", "swarm"])
