@@ -25,6 +25,7 @@ _GRACE: Final = 2.0
 """Seconds that an origin has to answer while neighbours have done so."""
 _FIND: Final = 1.5
 """Seconds to wait for a first neighbour where no origin answers."""
+_STRAGGLERS: Final = 3.0
 _ASK_TIMEOUT: Final = 5.0
 _MOST_ASKED: Final = 16
 _STEP: Final = 0.05
@@ -92,7 +93,11 @@ class _Votes:
                 self._asked[neighbour.node] = source, future
 
     def settled(self, waited: float) -> bool:
-        """Whether there is nothing to wait for."""
+        """Whether there is nothing to wait for. Those that are silent long after others answered
+        are not.
+        """
+        if waited > _STRAGGLERS and self.answers:
+            return True
         if not all(future.done() for _, future in self._asked.values()):
             return False
         if self._around.node.contacts.expects():

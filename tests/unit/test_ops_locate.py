@@ -1,0 +1,169 @@
+"""What a ref is, where the origin is slow, dark or strict, and neighbours lie."""
+
+import threading
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from outlast.model.cancel import Cancel
+from outlast.model.control import Control
+from outlast.model.digest import Digest, GitOid
+from outlast.model.errors import (
+    AccessDeniedError,
+    Cancelled,
+    NotFoundError,
+    RepoNotFoundError,
+    UnreachableError,
+)
+from outlast.model.events import Event, Note
+from outlast.model.manifest import FileEntry
+from outlast.model.names import RepoId
+from outlast.ops import locate as module
+from outlast.ops.lanes import Patience
+from outlast.ops.locate import locate
+from outlast.sources.base import Listing, RepoFacts
+
+REPO = RepoId.parse("org/model")
+ONE, OTHER = GitOid("1" * 40), GitOid("2" * 40)
+
+
+def listing(commit: GitOid, files: int = 1) -> Listing:
+    entries = [FileEntry(f"f{n}", 1, sha256=Digest.of(b"%d" % n)) for n in range(files)]
+    return Listing(REPO, commit, entries, RepoFacts(False, False, (), {}))
+
+
+@dataclass
+class Teller:
+    """A source or neighbour that says one thing, once it is allowed to."""
+
+    name: str
+    says: Listing | Exception
+    may: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.may.set()
+
+    def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
+        del repo, ref, timeout
+        self.may.wait(60)
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same order of patience, all of it short."""
+    for name, seconds in (("_GRACE", 0.2), ("_FIND", 0.15), ("_STRAGGLERS", 0.3), ("_STEP", 0.01)):
+        monkeypatch.setattr(module, name, seconds)
+
+
+class Asked:
+    """The call, and what it said."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.cancel = Cancel()
+
+    def __call__(self, origin: Teller | None, *near: Teller, expects: bool = False) -> Any:
+        def neighbours() -> list[Any]:
+            return [SimpleNamespace(node=b"%d" % n, source=one) for n, one in enumerate(near)]
+
+        contacts = SimpleNamespace(expects=lambda: expects)
+        around = SimpleNamespace(near=neighbours, node=SimpleNamespace(contacts=contacts))
+        sources: Any = [] if origin is None else [origin]
+        control = Control(self.events.append, self.cancel)
+        return locate(sources, around, REPO, "main", control, patience=Patience(tries=1))  # type: ignore[arg-type]
+
+    @property
+    def notes(self) -> str:
+        return " ".join(event.text for event in self.events if isinstance(event, Note))
+
+
+@pytest.fixture
+def ask() -> Asked:
+    return Asked()
+
+
+def silent(name: str, says: Listing | Exception) -> Teller:
+    teller = Teller(name, says)
+    teller.may.clear()
+    return teller
+
+
+class TestOrigin:
+    def test_it_decides(self, ask: Asked) -> None:
+        origin = Teller("hub", listing(ONE))
+        found, source = ask(origin, Teller("a", listing(OTHER)), Teller("b", listing(OTHER)))
+        assert (found.commit, source) == (ONE, origin)
+
+    def test_a_slow_one(self, ask: Asked) -> None:
+        found, source = ask(silent("hub", listing(ONE)), Teller("a", listing(OTHER)))
+        assert (found.commit, source.name) == (OTHER, "a")
+        assert "no answer yet" in ask.notes
+
+    def test_a_slow_one_and_nobody_near(self, ask: Asked) -> None:
+        """Then it is waited for."""
+        origin = silent("hub", listing(ONE))
+        threading.Timer(0.6, origin.may.set).start()
+        assert ask(origin)[1] is origin
+
+    def test_a_dark_one(self, ask: Asked) -> None:
+        origin = Teller("hub", UnreachableError("dark"))
+        assert ask(origin, Teller("a", listing(OTHER)))[0].commit == OTHER
+        assert "dark" in ask.notes
+
+    def test_one_that_does_not_know_it(self, ask: Asked) -> None:
+        """A model may have been added on the LAN."""
+        origin = Teller("hub", RepoNotFoundError("no such model"))
+        assert ask(origin, Teller("a", listing(OTHER)))[0].commit == OTHER
+
+    def test_one_that_denies_access(self, ask: Asked) -> None:
+        """It is obeyed, whatever neighbours have."""
+        with pytest.raises(AccessDeniedError):
+            ask(Teller("hub", AccessDeniedError("no")), Teller("a", listing(OTHER)))
+
+    def test_a_dark_one_and_nobody_near(self, ask: Asked) -> None:
+        with pytest.raises(UnreachableError, match="dark"):
+            ask(Teller("hub", UnreachableError("dark")))
+
+
+class TestVotes:
+    def test_most_of_them(self, ask: Asked) -> None:
+        tellers = [Teller("a", listing(ONE)), *(Teller(n, listing(OTHER)) for n in "bc")]
+        assert ask(None, *tellers)[0].commit == OTHER
+        assert "1 others name another commit" in ask.notes
+
+    def test_the_longest_list(self, ask: Asked) -> None:
+        """One of them may have a part of the manifest only."""
+        tellers = [Teller("a", listing(ONE, 2)), Teller("b", listing(ONE, 5))]
+        found, source = ask(None, *tellers)
+        assert (len(found.entries), source.name) == (5, "b")
+
+    def test_those_that_fail_do_not_vote(self, ask: Asked) -> None:
+        tellers = [Teller("a", UnreachableError("gone")), Teller("b", listing(ONE))]
+        assert ask(None, *tellers)[0].commit == ONE
+
+    def test_one_that_never_answers(self, ask: Asked) -> None:
+        """It is not waited for as long as it likes."""
+        assert ask(None, silent("a", listing(OTHER)), Teller("b", listing(ONE)))[0].commit == ONE
+
+    def test_nobody(self, ask: Asked) -> None:
+        with pytest.raises(NotFoundError, match="there is none"):
+            ask(None)
+
+    def test_nobody_has_it(self, ask: Asked) -> None:
+        with pytest.raises(NotFoundError, match="no such"):
+            ask(None, Teller("a", RepoNotFoundError("no such model")))
+
+    def test_interrupted(self, ask: Asked) -> None:
+        threading.Timer(0.1, ask.cancel.set).start()
+        with pytest.raises(Cancelled):
+            ask(None, silent("a", listing(ONE)), expects=True)
+
+    @pytest.mark.parametrize("wrong", [ValueError, RuntimeError])
+    def test_a_bug_is_not_hidden(self, ask: Asked, wrong: type[Exception]) -> None:
+        with pytest.raises(wrong):
+            ask(Teller("hub", wrong("bug")), Teller("a", listing(ONE)))
