@@ -30,7 +30,7 @@ def environment(folder: Path, hub: str = _NOBODY) -> dict[str, str]:
 
 @dataclass
 class Ours:
-    """One seed, and `pull --from swarm` on the nodes."""
+    """One seed, and `pull --from swarm` on the nodes; all keep the payload in one form."""
 
     name: str = OURS
     form: str = "plain"
@@ -47,6 +47,8 @@ class Ours:
         del rig
         home = folder / "archive"
         command: Command = [*_OUTLAST, "pull", MODEL, "--from", "swarm", "--json", "--home", home]
+        # By default plain files are compressed as they come, where that pays.
+        command = [*command, "--form", "plain"] if self.form == "plain" else command
         return Task(command, folder, self._kept(home, payload), environment(folder))
 
     def _kept(self, home: Path, payload: Payload) -> Path | None:
