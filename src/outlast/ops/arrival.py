@@ -103,10 +103,12 @@ class Arrival:
                 return self._take_all(lane)
             room = IN_FLIGHT - len(self._given)
             first = self._first_free()
-            if first is None or room < min(CHUNK, self.count - first):
+            # A peer shows first that it has what it says: what it sends else is wasted.
+            chunk = CHUNK if lane.received or not lane.is_peer else 1
+            if first is None or room < min(chunk, self.count - first):
                 return self._take_slow(lane)  # a whole chunk or nothing: requests cost time
             last = first
-            while last - first < min(CHUNK, room) and last < self.count and self._is_free(last):
+            while last - first < min(chunk, room) and last < self.count and self._is_free(last):
                 self._given[last] = _Given(lane, time.monotonic())
                 if self.swarm is not None:
                     self.swarm.leave_out(last)
