@@ -1,0 +1,185 @@
+"""Sessions and who they deal with: liars, strangers, listeners on the line."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import libtorrent as lt
+import pytest
+
+from outlast.codec.merkle import Tree
+from outlast.model.errors import BadConfigError
+from outlast.swarm import metainfo
+from outlast.swarm.events import PeerBanned
+from outlast.swarm.session import Session
+from outlast.swarm.settings import SwarmSettings
+from tests.swarm.sessions import DATA, HOST, TREE, connect, flushed, peer, tree_of
+from tests.swarm.sites import until
+
+
+class TestLiars:
+    def test_a_wrong_piece(self, tmp_path: Path) -> None:
+        """Who sends it is banned; it comes from another."""
+        with peer(tmp_path / "b") as b, peer(tmp_path / "a") as a, liar(tmp_path) as port:
+            torrent = b.fetch()
+            torrent.connect([(HOST, port)])
+            until(lambda: b.of(PeerBanned), "the liar is banned")
+            a.seed()
+            connect(torrent, a)
+            until(lambda: flushed(torrent) and b.whole, "all of it came")
+            assert b.path.read_bytes() == DATA
+            assert b.of(PeerBanned) == [PeerBanned(TREE.root, f"{HOST}:{port}")]
+
+
+@contextmanager
+def liar(folder: Path) -> Iterator[int]:
+    """A client of others that says to have it all, and whose bytes are wrong; its port."""
+    path = folder / "lies"
+    path.write_bytes(bytes(byte ^ 1 for byte in DATA))
+    settings: lt.settings_pack = {
+        "listen_interfaces": f"{HOST}:0",
+        "enable_dht": False,
+        "enable_lsd": False,
+        "disable_hash_checks": True,
+        "allow_multiple_connections_per_ip": True,
+    }
+    session = lt.session(settings)
+    params = lt.add_torrent_params()
+    params.ti = lt.torrent_info(metainfo.torrent(TREE))
+    params.save_path = str(folder)
+    params.renamed_files = {0: str(path)}
+    params.flags = lt.torrent_flags.seed_mode
+    session.add_torrent(params)
+    until(session.listen_port, "it listens")
+    yield session.listen_port()
+
+
+class TestWhoMay:
+    def test_restricted(self, tmp_path: Path) -> None:
+        """Strangers get nothing of what is for static peers; all else they do."""
+        with peer(tmp_path / "a", static=("192.0.2.1",)) as a, peer(tmp_path / "b") as b:
+            a.seed(restricted=True)
+            torrent = b.fetch()
+            connect(torrent, a)
+            other = a.session.seed(*tiny(a.folder), restricted=False)
+            got: list[int] = []
+            target = b.folder / "tiny"
+            target.write_bytes(bytes(other.tree.size))
+            open_one = b.session.fetch(other.tree, target, b"\x00", got.extend, restricted=False)
+            connect(open_one, a)
+            until(lambda: flushed(open_one) and got, "what is open came")
+            assert torrent.view().down == 0
+            assert b.noted == []
+            a.session.set_static([HOST])
+            connect(torrent, a)
+            until(lambda: flushed(torrent) and b.whole, "a static peer gets it")
+
+    def test_a_restricted_fetch_asks_no_stranger(self, tmp_path: Path) -> None:
+        with peer(tmp_path / "a") as a, peer(tmp_path / "b", static=()) as b:
+            a.seed()
+            torrent = b.fetch(restricted=True)
+            connect(torrent, a)
+            b.session.set_static([HOST])
+            connect(torrent, a)
+            until(lambda: flushed(torrent) and b.whole, "it came from who is none")
+            assert torrent.restricted
+
+    @pytest.mark.parametrize("private", [True, False])
+    def test_private(self, tmp_path: Path, *, private: bool) -> None:
+        """The handshake shows no infohash, and one that does is not answered."""
+        settings = SwarmSettings(private=private)
+        infohash = metainfo.infohash(TREE)[:20]
+        with peer(tmp_path / "a", settings=settings) as a:
+            a.seed()
+            with socket.create_connection(a.address, timeout=5) as sock:
+                hello = b"\x13BitTorrent protocol" + bytes(8) + infohash + b"-XX0000-" + b"x" * 12
+                sock.sendall(hello)
+                answer = b""
+                try:
+                    while len(answer) < 68 and (more := sock.recv(4096)):
+                        answer += more
+                except OSError:
+                    pass
+            assert (infohash in answer) is not private
+            with peer(tmp_path / "b", settings=settings) as b, tapped(a.address) as tap:
+                torrent = b.fetch()
+                torrent.connect([(HOST, tap.port)])
+                until(lambda: flushed(torrent) and b.whole, "it came")
+                assert (infohash in tap.seen) is not private
+                assert (b"BitTorrent protocol" in tap.seen) is not private
+
+
+@dataclass(slots=True)
+class Tap:
+    """Passes connections on; `seen` is how they began, in both directions."""
+
+    port: int
+    seen: bytearray = field(default_factory=bytearray)
+
+
+@contextmanager
+def tapped(address: tuple[str, int]) -> Iterator[Tap]:
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server((HOST, 0)))
+        tap = Tap(server.getsockname()[1])
+        carriers: list[threading.Thread] = []
+        socks: list[socket.socket] = [server]
+
+        def carry(source: socket.socket, target: socket.socket) -> None:
+            with suppress(OSError):
+                while data := source.recv(65536):
+                    tap.seen.extend(data[: max(0, 10_000 - len(tap.seen))])
+                    target.sendall(data)
+            with suppress(OSError):
+                target.shutdown(socket.SHUT_RDWR)
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    near = server.accept()[0]
+                    socks.append(near)
+                    far = socket.create_connection(address)
+                    socks.append(far)
+                    for pair in ((near, far), (far, near)):
+                        carriers.append(threading.Thread(target=carry, args=pair, daemon=True))
+                        carriers[-1].start()
+
+        accepter = threading.Thread(target=accept, daemon=True)
+        accepter.start()
+        yield tap
+        for sock in socks:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        for thread in (accepter, *carriers):
+            thread.join()
+        for sock in socks:
+            sock.close()
+
+
+def tiny(folder: Path) -> tuple[Tree, Path]:
+    path = folder / "tiny"
+    path.write_bytes(b"tiny")
+    return tree_of(b"tiny"), path
+
+
+class TestListening:
+    def test_a_port_that_is_taken(self, tmp_path: Path) -> None:
+        with peer(tmp_path / "a") as a, pytest.raises(BadConfigError, match="cannot listen"):
+            Session(SwarmSettings(port=a.session.port), (), lambda _: None)
+
+    def test_used_after_its_end(self, tmp_path: Path) -> None:
+        """Threads of a transfer may be late."""
+        with peer(tmp_path / "a") as a:
+            torrent = a.seed()
+            a.session.close()
+            torrent.connect([(HOST, 1)])
+            torrent.leave_out(1)
+            torrent.give(1, b"x")
+            torrent.flush()
+            assert torrent.availability() == []
+            torrent.close()
+            torrent.close()
+            a.session.close()
