@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.net import Host, Net, needs_lab
-from tests.net.node import MIB, MODEL, Model, Node, all_end_well, documents, make_model, of_type
+from tests.net.node import MODEL, Model, Node, all_end_well, documents, make_model, of_type
 from tests.net.program import Program, environment, until
 
 pytestmark = [pytest.mark.net, needs_lab()]
@@ -55,7 +55,9 @@ def blamed(pull: Program, liars: Sequence[Host]) -> list[Host]:
 
 
 def test_two_of_five_lie(net: Net) -> None:
-    """40 % of those who have it lie in every way there is; four fetch at once."""
+    """40 % of those who have it lie in every way there is; four fetch at once. How much of what
+    liars send is wasted is measured with one of them (`test_one_lie`).
+    """
     lan = net.lan()
     model = make_model(net.folder / "model", 24)
     honest = [Node(lan.host(f"honest{n}", up=5 * MB)) for n in range(1, 4)]
@@ -63,22 +65,14 @@ def test_two_of_five_lie(net: Net) -> None:
         node.add(model)
         node.serve()
     liars = [lan.host(f"liar{n}") for n in (1, 2)]
-    lying = [lie(host, honest[0], model, "ranges", "pieces") for host in liars]
-    before = [host.counters().sent for host in liars]
+    for host in liars:
+        lie(host, honest[0], model, "ranges", "pieces")
     nodes = [Node(lan.host(f"node{n}")) for n in range(1, 5)]
     pulls = [node.pull() for node in nodes]
     all_end_well(*pulls, seconds=120)
     for node in nodes:
         assert node.has_all(model)
-    sent = [host.counters().sent - then for host, then in zip(liars, before, strict=True)]
-    # They are as quick as the machine, and have everything: who trusted them would take most of it
-    # from them.
-    for wasted, program in zip(sent, lying, strict=True):
-        connections = max(len(nodes), len(of_type(program, "connection")))
-        assert wasted <= 2.2 * MIB * connections, f"{wasted} bytes, {connections} connections"
     assert any(blamed(pull, liars) for pull in pulls), accused(pulls[0])
-    others = [node.host for node in (*honest, *nodes)]
-    assert [blamed(pull, others) for pull in pulls] == [[]] * len(pulls)
 
 
 @pytest.mark.parametrize("source", ["lan", "swarm"])
