@@ -7,6 +7,7 @@ import re
 import signal
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ _DROPPED = re.compile(r"(\d+) packets? dropped by kernel")
 _ETHER_IPV4, _ETHER_IPV6, _ETHER_VLAN = 0x0800, 0x86DD, 0x8100
 _EXTENSIONS = {0, 43, 60}
 _FIN_SYN = 3
+_QUIET = 0.3
 _numbers = itertools.count(1)
 
 
@@ -80,11 +82,19 @@ class Capture:
         trace: TracebackType | None,
     ) -> None:
         assert self._process is not None
+        self._settle()
         self._process.send_signal(signal.SIGINT)
         _, said = self._process.communicate(timeout=60)
         dropped = _DROPPED.search(said)
         if kind is None and (dropped is None or dropped[1] != "0"):
             raise LabError(f"tcpdump did not see everything: {said}")
+
+    def _settle(self) -> None:
+        """Until tcpdump has written what the kernel holds for it: it drops that when it ends."""
+        size = -1
+        while (now := self.file.stat().st_size) != size:
+            size = now
+            time.sleep(_QUIET)
 
     def packets(self) -> list[Packet]:
         """All packets of IP, in order; whole only once the capture has ended."""
