@@ -22,6 +22,7 @@ from outlast.swarm.settings import SwarmSettings
 from outlast.swarm.torrentfile import read_torrent
 
 LOOPBACK = "127.0.0.1"
+ELSEWHERE = "127.0.0.2"
 PATIENCE = 20.0
 
 
@@ -54,10 +55,11 @@ def magnet_of(torrent: bytes) -> Link:
 class Client:
     """Seeds the torrents that it is given, below a folder, whatever is in the files."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str) -> None:
         self._session = lt.session(
             {
-                "listen_interfaces": f"{LOOPBACK}:0",
+                "listen_interfaces": f"{host}:0",
+                "outgoing_interfaces": host,
                 "enable_dht": False,
                 "enable_lsd": False,
                 "enable_upnp": False,
@@ -65,7 +67,7 @@ class Client:
                 "allow_multiple_connections_per_ip": True,
             }
         )
-        self.address = LOOPBACK, self._session.listen_port()
+        self.address = host, self._session.listen_port()
 
     def seed(self, torrent: bytes, folder: Path, *, lies: bool = False, rate: int = 0) -> None:
         """`folder` is above the one that the torrent names."""
@@ -86,8 +88,8 @@ class Client:
 
 
 @contextlib.contextmanager
-def client() -> Iterator[Client]:
-    with contextlib.closing(Client()) as found:
+def client(host: str = LOOPBACK) -> Iterator[Client]:
+    with contextlib.closing(Client(host)) as found:
         yield found
 
 
@@ -112,7 +114,7 @@ class Puller:
         control = Control(self._heard, self.cancel)
         http = peer_client(HttpSettings())
         with Node(archive, sharing, settings, http, control, lan=False) as node:
-            node.session.set_static([LOOPBACK])
+            node.session.set_static([LOOPBACK, ELSEWHERE])
             yield node
 
     def _heard(self, event: Event) -> None:

@@ -36,7 +36,16 @@ from outlast.swarm.oldpieces import OldPieces
 from outlast.swarm.torrentfile import read_torrent
 from tests.cli.call import end_all, finish, inside, start, until
 from tests.store.weights import model, tuned
-from tests.swarm.seeds import PATIENCE, Client, Puller, client, magnet_of, make_torrent, write
+from tests.swarm.seeds import (
+    ELSEWHERE,
+    PATIENCE,
+    Client,
+    Puller,
+    client,
+    magnet_of,
+    make_torrent,
+    write,
+)
 
 BASE = model(5, 900_000)
 FILES = {
@@ -284,10 +293,10 @@ def test_a_liar_is_banned(seeder: Client, puller: Puller, folder: Path, flags: i
     seeder.seed(torrent, lies.parent, lies=True)
     with pytest.raises(UnreachableError):
         puller.pull(torrent, seeder, wishes=LinkWishes(patience=2.0))
-    assert any("sent wrong bytes" in e.text for e in puller.events if isinstance(e, Note))
+    assert any("had a part in wrong pieces" in e.text for e in puller.events if isinstance(e, Note))
     with puller.archive() as archive:
         assert archive.summaries() == []
-    with client() as honest:
+    with client(ELSEWHERE) as honest:  # who is banned is banned by address
         honest.seed(torrent, folder.parent)
         result = puller.pull(torrent, seeder, honest)
     check(puller, result.repo, FILES)

@@ -55,8 +55,8 @@ def blamed(pull: Program, liars: Sequence[Host]) -> list[Host]:
 
 
 def test_two_of_five_lie(net: Net) -> None:
-    """40 % of those who have it lie in every way there is; four fetch at once. How much of what
-    liars send is wasted is measured with one of them (`test_one_lie`).
+    """40 % of those who have it lie in every way there is; four fetch at once. That a
+    liar who was banned does not come back is tested where it can be seen (`test_session_peers`).
     """
     lan = net.lan()
     model = make_model(net.folder / "model", 24)

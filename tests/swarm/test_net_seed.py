@@ -43,6 +43,13 @@ class Crowd:
     def union(self) -> frozenset[int]:
         return frozenset().union(*self.pieces())
 
+    def misses_it(self) -> bool:
+        """Whether all have said which pieces are missing; or none are, for the last ones were on
+        their way when the seed went.
+        """
+        told = all(of_type(pull, "pieces-missing") for pull in self.pulls)
+        return told or len(self.union()) > _SIZE
+
     def check(self) -> None:
         all_end_well(*self.pulls, seconds=120)
         for node in self.nodes:
@@ -66,12 +73,9 @@ def test_a_seed_is_killed_and_comes_back(percent: int) -> None:
     with crowd(8 * MB) as around:
         until(lambda: around.share() >= percent / 100, f"{percent} % are there")
         around.seed.kill()
+        until(around.misses_it, "all say what is missing, or nothing is")
         if len(around.union()) <= _SIZE:
-            # Nobody else has the rest: they wait, and say what is missing.
-            until(
-                lambda: all(of_type(pull, "pieces-missing") for pull in around.pulls),
-                "all say what is missing",
-            )
+            # Nobody else has the rest: they wait, and have said what is missing.
             lacking = of_type(around.pulls[0], "pieces-missing")[-1]
             assert lacking["path"] == "model-00001.bin"
             assert 0 < lacking["count"] <= _SIZE + 1
@@ -99,12 +103,6 @@ def test_a_seed_that_falls_silent_is_as_one_that_died() -> None:
     with crowd(8 * MB) as around:
         until(lambda: around.share() >= 0.4, "40 % are there")
         around.seed.host.unplug()
-        until(
-            lambda: (
-                all(of_type(pull, "pieces-missing") for pull in around.pulls)
-                or len(around.union()) > _SIZE
-            ),
-            "all say what is missing",
-        )
+        until(around.misses_it, "all say what is missing, or nothing is")
         around.seed.host.plug()
         around.check()

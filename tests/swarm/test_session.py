@@ -177,7 +177,12 @@ class TestFetching:
         lost = lt.piece_finished_alert | lt.cache_flushed_alert | lt.torrent_finished_alert
         monkeypatch.setattr(torrent, "take", lambda a: isinstance(a, lost) or take(a))
         connect(torrent, a)
-        until(lambda: torrent.view().down >= TREE.size, "all of it came")
+
+        def came() -> bool:
+            torrent.flush()
+            return torrent.view().down >= TREE.size
+
+        until(came, "all of it came")
         assert b.noted == []
         monkeypatch.setattr(torrent, "take", take)
 
@@ -213,7 +218,12 @@ class TestFetching:
         torrent = b.session.fetch(TREE, path, bytes(TREE.count), b.noted.extend, restricted=False)
         (b.folder / "nowhere").write_text("not a folder")
         connect(torrent, a)
-        until(lambda: torrent.failure is not None, "it fails")
+
+        def failed() -> bool:
+            torrent.flush()
+            return torrent.failure is not None
+
+        until(failed, "it fails")
         assert isinstance(torrent.failure, OSError)
         assert b.of(TorrentFailed)
         assert b.noted == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import libtorrent as lt
 import pytest
 
-from outlast.codec.merkle import Tree
+from outlast.codec.merkle import PIECE, Tree
 from outlast.model.errors import BadConfigError
 from outlast.swarm import metainfo
 from outlast.swarm.events import PeerBanned
@@ -19,19 +19,53 @@ from outlast.swarm.settings import SwarmSettings
 from tests.swarm.sessions import DATA, HOST, TREE, connect, flushed, peer, tree_of
 from tests.swarm.sites import until
 
+_ELSEWHERE = "127.0.0.2"
+"""Who is banned is banned by address: a liar has its own."""
+
 
 class TestLiars:
     def test_a_wrong_piece(self, tmp_path: Path) -> None:
         """Who sends it is banned; it comes from another."""
         with peer(tmp_path / "b") as b, peer(tmp_path / "a") as a, liar(tmp_path) as port:
             torrent = b.fetch()
-            torrent.connect([(HOST, port)])
+            torrent.connect([(_ELSEWHERE, port)])
             until(lambda: b.of(PeerBanned), "the liar is banned")
             a.seed()
             connect(torrent, a)
             until(lambda: flushed(torrent) and b.whole, "all of it came")
             assert b.path.read_bytes() == DATA
-            assert b.of(PeerBanned) == [PeerBanned(TREE.root, f"{HOST}:{port}")]
+            assert b.of(PeerBanned) == [PeerBanned(TREE.root, f"{_ELSEWHERE}:{port}")]
+
+    def test_who_is_banned_does_not_come_back(self, tmp_path: Path) -> None:
+        """Not by dialling in either, which comes from another port each time."""
+        with peer(tmp_path / "b") as b, liar(tmp_path) as port:
+            b.fetch().connect([(_ELSEWHERE, port)])
+            until(lambda: b.of(PeerBanned), "the liar is banned")
+            assert not any(greeted(b.address, _ELSEWHERE) for _ in range(5))
+            assert greeted(b.address, "127.0.0.3")
+
+    def test_few_pieces_come_before_the_first_are_right(self, tmp_path: Path) -> None:
+        """Of a liar that is alone no more is taken."""
+        with peer(tmp_path / "b") as b, liar(tmp_path) as port:
+            torrent = b.fetch()
+            torrent.connect([(_ELSEWHERE, port)])
+            until(lambda: b.of(PeerBanned), "the liar is banned")
+            view = torrent.view()
+            assert PIECE <= view.wasted <= view.down <= 2 * PIECE
+
+
+def greeted(address: tuple[str, int], host: str) -> bytes:
+    """What a session answers to a handshake that comes from `host`; nothing where it hangs up."""
+    infohash = metainfo.infohash(TREE)[:20]
+    answer = b""
+    with (
+        socket.create_connection(address, timeout=5, source_address=(host, 0)) as sock,
+        suppress(OSError),
+    ):
+        sock.sendall(b"\x13BitTorrent protocol" + bytes(8) + infohash + b"-XX0000-" + b"x" * 12)
+        while len(answer) < 68 and (more := sock.recv(4096)):
+            answer += more
+    return answer
 
 
 @contextmanager
@@ -40,7 +74,8 @@ def liar(folder: Path) -> Iterator[int]:
     path = folder / "lies"
     path.write_bytes(bytes(byte ^ 1 for byte in DATA))
     settings: lt.settings_pack = {
-        "listen_interfaces": f"{HOST}:0",
+        "listen_interfaces": f"{_ELSEWHERE}:0",
+        "outgoing_interfaces": _ELSEWHERE,
         "enable_dht": False,
         "enable_lsd": False,
         "disable_hash_checks": True,
@@ -94,15 +129,7 @@ class TestWhoMay:
         infohash = metainfo.infohash(TREE)[:20]
         with peer(tmp_path / "a", settings=settings) as a:
             a.seed()
-            with socket.create_connection(a.address, timeout=5) as sock:
-                hello = b"\x13BitTorrent protocol" + bytes(8) + infohash + b"-XX0000-" + b"x" * 12
-                sock.sendall(hello)
-                answer = b""
-                try:
-                    while len(answer) < 68 and (more := sock.recv(4096)):
-                        answer += more
-                except OSError:
-                    pass
+            answer = greeted(a.address, HOST)
             assert (infohash in answer) is not private
             with peer(tmp_path / "b", settings=settings) as b, tapped(a.address) as tap:
                 torrent = b.fetch()

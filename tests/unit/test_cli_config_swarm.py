@@ -29,6 +29,7 @@ peers = ["node.example:8091", "192.0.2.7:1", "[2001:db8::7]:65535"]
 trackers = ["https://tracker.example/announce?key=secret", "udp://tracker.example:6969"]
 dht = true
 dht-routers = ["router.example:6881"]
+dht-port = 6882
 utp = true
 upnp = true
 up = "1.5M"
@@ -78,6 +79,7 @@ def test_everything_said(load: Load) -> None:
         peers=(("node.example", 8091), ("192.0.2.7", 1), ("2001:db8::7", 65535)),
         trackers=("https://tracker.example/announce?key=secret", "udp://tracker.example:6969"),
         dht=True,
+        dht_port=6882,
         dht_routers=(("router.example", 6881),),
         utp=True,
         upnp=True,
@@ -113,12 +115,13 @@ def test_the_environment_goes_before_the_file(load: Load) -> None:
         OUTLAST_PEERS="a:1, [::1]:2,,a:1",
         OUTLAST_SWARM_PORT="0",
         OUTLAST_PEER_PORT="65535",
+        OUTLAST_DHT_PORT="9",
     ).swarm
     assert swarm.enabled
     assert swarm.peers == (("a", 1), ("::1", 2))
-    assert (swarm.port, swarm.peer_port) == (0, 65535)
+    assert (swarm.port, swarm.peer_port, swarm.dht_port) == (0, 65535, 9)
     assert not load("", OUTLAST_SWARM="0").swarm.enabled
-    names = ("SWARM", "PEERS", "PRIVATE", "SWARM_PORT", "PEER_PORT")
+    names = ("SWARM", "PEERS", "PRIVATE", "SWARM_PORT", "PEER_PORT", "DHT_PORT")
     assert load(ALL, **{f"OUTLAST_{name}": "" for name in names}) == load(ALL)
 
 
@@ -164,6 +167,7 @@ def test_a_wrong_environment(load: Load, environ: dict[str, str]) -> None:
         ('[swarm]\npeers = ["a:1", "b"]', "'peers'"),
         ('[swarm]\npeers = ["\\u0000:1"]', "'peers'"),
         (f"[swarm]\npeers = [{MANY}]", "'peers'"),
+        ("[swarm]\nport = 7\ndht-port = 7", "dht-port"),
         ('[swarm]\ndht-routers = ["0.0.0.0:1"]', "'dht-routers'"),
         ('[swarm]\ntrackers = ["ftp://a/b"]', "'trackers'"),
         ('[swarm]\nup = "fast"', "'up'"),
@@ -317,7 +321,8 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 )  # fmt: skip
 WINDOW = st.dictionaries(st.sampled_from(["days", "hours", "up", "down", "x"]), VALUES)
 KEYS = [
-    *("enabled", "port", "peer-port", "peers", "trackers", "dht", "dht-routers", "private", "utp"),
+    *("enabled", "port", "peer-port", "peers", "trackers", "dht", "dht-routers", "dht-port", "utp"),
+    "private",
     *("upnp", "up", "down", "lan-up", "lan-down", "schedule", "include", "exclude", "restricted"),
     *("largest", "x"),
 ]

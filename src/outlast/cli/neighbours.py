@@ -110,7 +110,8 @@ def open_node(
 def _beside_the_daemon(settings: SwarmSettings) -> SwarmSettings:
     """Ports that the configuration names are the daemon's: what runs beside it takes others."""
     port, peer_port = (p if _is_free(p) else 0 for p in (settings.port, settings.peer_port))
-    return replace(settings, port=port, peer_port=peer_port)
+    dht_port = settings.dht_port if _is_free_udp(settings.dht_port) else 0
+    return replace(settings, port=port, peer_port=peer_port, dht_port=dht_port)
 
 
 def _is_free(port: int) -> bool:
@@ -121,6 +122,15 @@ def _is_free(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_free_udp(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
+        try:
+            found.bind(("", port))
+        except OSError:
+            return False
+        return True
 
 
 @contextlib.contextmanager

@@ -15,8 +15,8 @@ Table = Mapping[str, Any]
 
 _SWARM: Final = frozenset(
     {
-        *("enabled", "port", "peer-port", "peers", "trackers", "dht", "dht-routers", "private"),
-        *("utp", "upnp", "up", "down", "lan-up", "lan-down", "schedule"),
+        *("enabled", "port", "peer-port", "peers", "trackers", "dht", "dht-routers", "dht-port"),
+        *("private", "utp", "upnp", "up", "down", "lan-up", "lan-down", "schedule"),
     }
 )
 _SHARE: Final = frozenset({"include", "exclude", "restricted", "largest"})
@@ -37,13 +37,14 @@ def swarm_settings(environ: Mapping[str, str], settings: Table) -> SwarmSettings
     private = _switch(environ, "OUTLAST_PRIVATE", _flag(table, "private", default.private))
     rates = Rates(*(_rate(table, key) for key in ("up", "down", "lan-up", "lan-down")))
     peers = [p for p in environ.get("OUTLAST_PEERS", "").split(",") if p.strip()]
-    return SwarmSettings(
+    found = SwarmSettings(
         enabled=_switch(environ, "OUTLAST_SWARM", _flag(table, "enabled", default.enabled)),
         port=_port(environ, "OUTLAST_SWARM_PORT", table, "port", default.port),
         peer_port=_port(environ, "OUTLAST_PEER_PORT", table, "peer-port", default.peer_port),
         peers=_addresses("OUTLAST_PEERS", peers) or _addresses("peers", _list(table, "peers")),
         trackers=() if private else _each("trackers", _list(table, "trackers"), check_tracker),
         dht=_flag(table, "dht", default.dht) and not private,
+        dht_port=_port(environ, "OUTLAST_DHT_PORT", table, "dht-port", default.dht_port),
         dht_routers=_addresses("dht-routers", _list(table, "dht-routers")),
         private=private,
         utp=_flag(table, "utp", default.utp),
@@ -51,6 +52,9 @@ def swarm_settings(environ: Mapping[str, str], settings: Table) -> SwarmSettings
         rates=rates,
         schedule=_schedule(table, rates),
     )
+    if found.dht_port and found.dht_port == found.port:
+        raise BadConfigError("[swarm] port and dht-port are one", hint="name two ports, or none")
+    return found
 
 
 def share_policy(settings: Table) -> SharePolicy:

@@ -57,7 +57,7 @@ def ticks(torrent: Foreign, link: Link, around: Neighbourhood, control: Control)
         torrent.connect(near - connected)
         connected |= near
         for address in torrent.take_banned():
-            control.emit(Note(f"peer banned: {address} sent wrong bytes"))
+            control.emit(Note(f"peer banned: {address} had a part in wrong pieces"))
         yield
         control.cancel.wait(_TICK)
 

@@ -249,7 +249,7 @@ class Node(Closing):
 
     @property
     def banned(self) -> Mapping[str, int]:
-        """Addresses of peers that sent wrong bytes, and how often that was found."""
+        """Addresses of peers that had a part in wrong pieces, and how often they were banned."""
         with self._lock:
             return dict(self._banned)
 
@@ -264,7 +264,7 @@ class Node(Closing):
             case PeerBanned(_, address):
                 with self._lock:
                     self._banned[address] = self._banned.get(address, 0) + 1
-                self._control.emit(Note(f"peer banned: {address} sent wrong bytes"))
+                self._control.emit(Note(f"peer banned: {address} had a part in wrong pieces"))
             case TrackerAnswered(_, url, peers, problem):
                 with self._lock:
                     self._trackers[url] = peers, problem

@@ -23,7 +23,9 @@ class PayloadDamaged(SessionEvent):
 
 @dataclass(frozen=True, slots=True)
 class PeerBanned(SessionEvent):
-    """A peer sent wrong bytes and is not talked to any more."""
+    """A peer had a part in pieces that were wrong, and is not talked to any more. Where several
+    peers sent blocks of one piece, an honest one can be among them.
+    """
 
     root: Digest
     address: str

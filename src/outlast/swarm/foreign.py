@@ -22,6 +22,7 @@ from outlast.swarm.links import HostPort, Link
 from outlast.swarm.metainfo import assemble
 from outlast.swarm.session import Session
 from outlast.swarm.torrentfile import HINT, read_torrent
+from outlast.swarm.trial import Trial
 
 _NOWHERE: Final = "/nonexistent/outlast"
 _FLAGS: Final = lt.torrent_flags
@@ -29,6 +30,8 @@ _GONE_SECONDS: Final = 10.0
 _REFUSED: Final = (b"similar", b"collections", b"ssl-cert")
 """Keys by which a torrent has its client look into the files of others, or speak TLS."""
 _PEER_LIMIT: Final = 500
+_PRIORITY: Final = 4
+"""Of a piece like any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,14 @@ class Foreign(Closing):
     """One such torrent in a session. Thread-safe; ends with `close`."""
 
     def __init__(
-        self, session: Session, params: lt.add_torrent_params, *, restricted: bool = False
+        self,
+        session: Session,
+        params: lt.add_torrent_params,
+        *,
+        restricted: bool = False,
+        count: int = 0,
     ) -> None:
+        """`count` is that of its pieces, where all are to be fetched."""
         self._session = session
         self._lock = threading.Lock()
         self._banned: list[str] = []
@@ -60,6 +69,11 @@ class Foreign(Closing):
         self._gone, self._flushed = threading.Event(), threading.Event()
         self._open = True
         self._writes = not params.flags & _FLAGS.upload_mode
+        self._came: set[int] = set()
+        self._count = count
+        self._trial = Trial(range(count))
+        if self._trial:
+            params.piece_priorities = [int(self._trial.allows(i)) for i in range(count)]
         try:
             self._handle = session.admit(params, self._take, restricted=restricted)
         except RuntimeError as error:
@@ -96,6 +110,7 @@ class Foreign(Closing):
 
     def standing(self) -> Standing:
         """How it is now: asks libtorrent, and waits for its answer."""
+        self._end_trial()
         with contextlib.suppress(RuntimeError):
             status = self._handle.status(int(lt.torrent_handle.query_distributed_copies))
             return Standing(
@@ -106,6 +121,13 @@ class Foreign(Closing):
                 copies=max(0.0, status.distributed_copies),
             )
         return Standing(0, whole=False, checks=False, peers=0, copies=0.0)
+
+    def _end_trial(self) -> None:
+        with self._lock:
+            if not self._trial.ends(self._came):
+                return
+        with contextlib.suppress(RuntimeError):
+            self._handle.prioritize_pieces([_PRIORITY] * self._count)
 
     def gave(self) -> Mapping[str, int]:
         """How many bytes each peer has sent, by its address without the port; also those that are
@@ -149,6 +171,10 @@ class Foreign(Closing):
             case lt.peer_ban_alert():
                 with self._lock:
                     self._banned.append("{}:{}".format(*alert.endpoint))
+            case lt.piece_finished_alert():
+                with self._lock:
+                    self._came.add(alert.piece_index)
+                self._end_trial()
             case lt.hash_failed_alert():
                 with self._lock:
                     self._damaged.append(alert.piece_index)
@@ -198,7 +224,9 @@ def fetch(
     params.flags = 0
     params.download_limit = rate or -1
     _introduce(params, link)
-    return Foreign(session, params, restricted=restricted)
+    # What an earlier run left would seem to be missing while it is not asked for.
+    count = 0 if any(place.exists() for place in places) else ti.num_pieces()
+    return Foreign(session, params, restricted=restricted, count=count)
 
 
 def seed(

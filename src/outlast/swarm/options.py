@@ -1,6 +1,5 @@
 """How libtorrent is set up: for a machine that does other work, on networks that are shared."""
 
-import ipaddress
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, cast
 
@@ -37,7 +36,6 @@ _LIMITS: Final = {
     "active_checking": 2,
     "active_lsd_limit": 100,
     "active_tracker_limit": 2000,
-    "active_dht_limit": 2000,
     "connections_limit": 500,
     "unchoke_slots_limit": 16,
     "alert_queue_size": 100_000,
@@ -87,8 +85,7 @@ def session_settings(settings: SwarmSettings, port: int) -> "settings_pack":
         | categories.peer,  # bans are of this kind
         "max_retry_port_bind": 0,
         "listen_system_port_fallback": False,
-        "enable_dht": settings.dht and announces,
-        "dht_bootstrap_nodes": "",
+        "enable_dht": False,  # it has a session of its own
         "enable_lsd": announces,
         "enable_upnp": settings.upnp and announces,
         "enable_natpmp": settings.upnp and announces,
@@ -103,32 +100,9 @@ def session_settings(settings: SwarmSettings, port: int) -> "settings_pack":
         "allowed_enc_level": int(level),
         "prefer_rc4": settings.private,
         "anonymous_mode": False,
-        **_dht(settings),
         **_LIMITS,
     }
     return cast("settings_pack", found)
-
-
-def _dht(settings: SwarmSettings) -> dict[str, object]:
-    """In a closed network all nodes may be of one prefix, and have addresses of their own choice.
-    The public DHT needs the rules that keep it from being flooded.
-    """
-    closed = bool(settings.dht_routers) and all(map(_is_lan, (h for h, _ in settings.dht_routers)))
-    return {
-        "dht_restrict_routing_ips": not closed,
-        "dht_restrict_search_ips": not closed,
-        "dht_enforce_node_id": False,
-        "dht_ignore_dark_internet": not closed,
-        "dht_prefer_verified_node_ids": not closed,
-        "dht_announce_interval": 60 if closed else 900,
-    }
-
-
-def _is_lan(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_private
-    except ValueError:
-        return False
 
 
 def _fingerprint() -> str:

@@ -2,12 +2,11 @@
 
 A payload is seeded where it lies; libtorrent runs such torrents in upload mode and never writes to
 them. A payload that is fetched goes into a file of the caller's, which others may have begun. What
-libtorrent reports arrives through a socket pair and leaves as frozen events (`swarm.events`).
+libtorrent reports leaves as frozen events (`swarm.events`).
 """
 
 import contextlib
 import os
-import select
 import socket
 import threading
 import time
@@ -22,9 +21,11 @@ from outlast.model.closing import Closing
 from outlast.model.digest import Digest
 from outlast.model.errors import BadConfigError
 from outlast.swarm import metainfo, options
+from outlast.swarm.alerts import Alerts
+from outlast.swarm.dht import Dht
 from outlast.swarm.events import SessionEvent, read_alert
 from outlast.swarm.schedule import Rates
-from outlast.swarm.settings import SwarmSettings
+from outlast.swarm.settings import HostPort, SwarmSettings
 from outlast.swarm.torrent import Torrent
 
 Take = Callable[[lt.torrent_alert], None]
@@ -56,30 +57,29 @@ class Session(Closing):
         self._listening = threading.Event()
         self._refused = ""
         self.private: Final = settings.private
-        self._dht = settings.dht and not settings.private
         self._counters: Mapping[str, int] = {}
         self._counted = threading.Event()
         wanted = (settings.port if port is None else port) or _free_port()
         self._session = lt.session(options.session_settings(settings, wanted))
         self.set_static(static)
-        self._ours, theirs = socket.socketpair()
         self._closed = False
-        self._ours.setblocking(False)
-        theirs.setblocking(False)
-        self._theirs = theirs
-        self._session.set_alert_fd(theirs.fileno())
-        self._thread = threading.Thread(target=self._listen, name="swarm", daemon=True)
-        self._thread.start()
+        self._many_per_address = True
+        self._alerts = Alerts(self._session, self._dispatch)
         self._await_port()
         self.port = self._session.listen_port()
+        self._dht: Dht | None = None
         if not self.port:
             self.close()
             raise BadConfigError(
                 f"the swarm cannot listen on port {wanted}: {self._refused or 'no answer'}",
                 hint="name another with [swarm] port, or turn it off with --no-swarm",
             )
-        for host, number in () if settings.private else settings.dht_routers:
-            self._session.add_dht_node((host, number))
+        if settings.dht and not settings.private:
+            try:
+                self._dht = Dht(settings, self.port)
+            except BadConfigError:
+                self.close()
+                raise
 
     def _await_port(self) -> None:
         """Until it listens; where one interface refuses, the other has a moment."""
@@ -100,13 +100,10 @@ class Session(Closing):
             self._guests.clear()
         for torrent in torrents:
             torrent.abandon()
-        with contextlib.suppress(OSError):
-            self._theirs.send(b"x")
-        self._thread.join()
-        self._session.set_alert_fd(-1)
+        if self._dht is not None:
+            self._dht.close()
+        self._alerts.close()
         del self._session  # its destructor waits for the disk
-        self._ours.close()
-        self._theirs.close()
 
     # Torrents
 
@@ -171,12 +168,16 @@ class Session(Closing):
         with self._lock:  # no alert is read before it is known whose it is
             torrent = Torrent(self._session, params, tree, self._forget, wrote)
             self._torrents[tree.root] = torrent
+        if self._dht is not None and not torrent.restricted:
+            self._dht.join([torrent.infohash], torrent.connect)
         return torrent
 
     def _forget(self, torrent: Torrent) -> None:
         with self._lock:
             if self._torrents.get(torrent.tree.root) is torrent:
                 del self._torrents[torrent.tree.root]
+                if self._dht is not None:
+                    self._dht.leave([torrent.infohash])
 
     def torrent(self, root: Digest) -> Torrent | None:
         """The torrent of a payload, if it is in the session."""
@@ -202,11 +203,15 @@ class Session(Closing):
         with self._lock:  # no alert is read before it is known whose it is
             handle = self._session.add_torrent(params)
             self._guests[handle] = take
+        if self._dht is not None and not params.flags & _FLAGS.apply_ip_filter:
+            self._dht.join(_infohashes(handle), lambda peers: _connect(handle, peers))
         return handle
 
     def dismiss(self, handle: lt.torrent_handle) -> None:
         """Takes such a torrent out again."""
         if not self._closed:
+            if self._dht is not None:
+                self._dht.leave(_infohashes(handle))
             self._session.remove_torrent(handle)
 
     def forget_guest(self, handle: lt.torrent_handle) -> None:
@@ -240,23 +245,10 @@ class Session(Closing):
 
     @property
     def dht_nodes(self) -> int | None:
-        """How many nodes the DHT knew at the last refresh; None where it is off."""
-        return self._counters.get("dht.dht_nodes", 0) if self._dht else None
+        """How many nodes the DHT knows; None where it is off."""
+        return self._dht.nodes if self._dht is not None else None
 
     # Events
-
-    def _listen(self) -> None:
-        while not self._closed:
-            select.select([self._ours], [], [])
-            with contextlib.suppress(BlockingIOError):
-                self._ours.recv(4096)
-            for alert in self._session.pop_alerts():
-                try:
-                    self._dispatch(alert)
-                except Exception as error:  # noqa: BLE001 - a bug; the other alerts are not lost
-                    threading.excepthook(
-                        threading.ExceptHookArgs((type(error), error, None, self._thread))
-                    )
 
     def _dispatch(self, alert: lt.alert) -> None:
         if isinstance(alert, lt.listen_succeeded_alert):
@@ -273,6 +265,8 @@ class Session(Closing):
             for torrent in self.torrents():
                 torrent.resync()
             return
+        if isinstance(alert, lt.peer_ban_alert):
+            self._hold_bans()
         if isinstance(alert, lt.torrent_alert):
             with self._lock:
                 take = self._guests.get(alert.handle)
@@ -280,6 +274,14 @@ class Session(Closing):
                 take(alert)
             else:
                 self._tell(alert, self._of(alert))
+
+    def _hold_bans(self) -> None:
+        """A ban holds for an address and a port, and who dials in comes from another port each
+        time. From the first ban on, an address is one peer: who was banned does not come back.
+        """
+        if self._many_per_address:
+            self._many_per_address = False
+            self._session.apply_settings({"allow_multiple_connections_per_ip": False})
 
     def _tell(self, alert: lt.torrent_alert, torrent: Torrent | None) -> None:
         if torrent is None or torrent.take(alert):
@@ -291,6 +293,22 @@ class Session(Closing):
     def _of(self, alert: lt.torrent_alert) -> Torrent | None:
         name = alert.torrent_name
         return self.torrent(Digest(name)) if Digest.is_valid(name) else None
+
+
+def _infohashes(handle: lt.torrent_handle) -> list[bytes]:
+    hashes = handle.info_hashes()
+    found = []
+    if hashes.has_v1():
+        found.append(hashes.v1.to_bytes())
+    if hashes.has_v2():
+        found.append(hashes.v2.to_bytes())
+    return found
+
+
+def _connect(handle: lt.torrent_handle, peers: Iterable[HostPort]) -> None:
+    for peer in peers:
+        with contextlib.suppress(RuntimeError):  # the torrent may be gone
+            handle.connect_peer(peer)
 
 
 def _free_port() -> int:

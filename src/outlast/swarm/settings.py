@@ -12,8 +12,8 @@ HostPort: TypeAlias = tuple[str, int]
 class SwarmSettings:
     """The section [swarm] of the configuration: see docs/guide/configuration.md.
 
-    `port` is BitTorrent's (0: any free one), `peer_port` the node API's. `peers` are the static
-    peers' API addresses. `private` turns off everything that announces.
+    `port` is BitTorrent's and `dht_port` the DHT's (0: any free one), `peer_port` the node API's.
+    `peers` are the static peers' API addresses. `private` turns off everything that announces.
     """
 
     enabled: bool = True
@@ -22,6 +22,7 @@ class SwarmSettings:
     peers: tuple[HostPort, ...] = ()
     trackers: tuple[str, ...] = ()
     dht: bool = False
+    dht_port: int = 0
     dht_routers: tuple[HostPort, ...] = ()
     private: bool = False
     utp: bool = False

@@ -11,9 +11,11 @@ import libtorrent as lt
 from outlast.codec.merkle import Tree
 from outlast.model.errors import one_line
 from outlast.swarm.events import one_client
+from outlast.swarm.trial import Trial
 
 _GONE_SECONDS: Final = 10.0
 _FLUSH_PIECES: Final = 16
+_IN_ORDER: Final = lt.torrent_flags.sequential_download
 _UTP: Final = 1 << 17
 """The flag of `lt.peer_info` that its bindings do not name."""
 _FIRST: Final = 7
@@ -85,9 +87,14 @@ class Torrent:
         self._came: set[int] = set()
         self._out: set[int] = set()
         self._stripe = 0, 1
+        self._lacks = [index for index, have in enumerate(params.have_pieces) if not have]
+        self._trial = Trial(self._lacks, in_order=bool(params.flags & _IN_ORDER))
+        if wrote is not None:
+            params.piece_priorities = list(map(self._priority, range(tree.count)))
         self._peers: list[PeerView] = []
         self._view = TorrentView(0, 0, 0, 0, 0, 0.0, 0, 0)
         self._handle = session.add_torrent(params)
+        self.infohash: Final[bytes] = self._handle.info_hashes().v2.to_bytes()
 
     # What it has
 
@@ -117,12 +124,26 @@ class Torrent:
             if (number, count) == self._stripe:
                 return
             self._stripe = number, count
+            if self._trial and not self._came:
+                own = [index for index in self._lacks if index % count == number]
+                self._trial = Trial(own)
+        self._prioritize()
+
+    def _prioritize(self) -> None:
+        with self._lock:
             priorities = [self._priority(index) for index in range(self.tree.count)]
         with _still_there():
             self._handle.prioritize_pieces(priorities)
 
+    def _end_trial(self) -> None:
+        """Goes on to the other pieces, if it is time."""
+        with self._lock:
+            ends = self._trial.ends(self._came | self._out)
+        if ends:
+            self._prioritize()
+
     def _priority(self, index: int) -> int:
-        if index in self._out:
+        if index in self._out or not self._trial.allows(index):
             return 0
         number, count = self._stripe
         return _FIRST if index % count == number else _LATER
@@ -137,6 +158,7 @@ class Torrent:
         """Has what was fetched written to the file; `wrote` hears of it. Call it now and then: of
         the last pieces, where others fetched those, nothing else tells.
         """
+        self._end_trial()
         with self._lock:
             if not self._finished or self._flushing:
                 return
@@ -211,6 +233,7 @@ class Torrent:
                     self._finished.add(alert.piece_index)
                     self._came.add(alert.piece_index)
                     full = len(self._finished) >= _FLUSH_PIECES
+                self._end_trial()
                 if full:
                     self.flush()
             case lt.torrent_finished_alert():

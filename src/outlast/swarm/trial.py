@@ -1,0 +1,46 @@
+"""The first pieces of a torrent, before anybody is known to be honest.
+
+What several peers sent together cannot be blamed on one of them: libtorrent gives a part of the
+blame to each, and the more such pieces are wrong at once, the more honest peers are banned with a
+liar. So few are asked for at first; when those are wrong, each peer has to send whole ones.
+"""
+
+import random
+import time
+from collections.abc import Collection, Sequence
+from typing import Final
+
+PIECES: Final = 2
+_SECONDS: Final = 3.0
+
+
+class Trial:
+    """Over when its pieces are right, or a while after it began, for maybe nobody has them. Not
+    thread-safe.
+    """
+
+    def __init__(self, lacks: Sequence[int], *, in_order: bool = False) -> None:
+        """`lacks` are the pieces to choose from: where they are few there is no trial."""
+        self._began = time.monotonic()
+        if len(lacks) <= 2 * PIECES:
+            self._pieces = frozenset[int]()
+        elif in_order:
+            self._pieces = frozenset(lacks[:PIECES])
+        else:
+            self._pieces = frozenset(random.sample(lacks, PIECES))
+
+    def __bool__(self) -> bool:
+        """Whether it is still going on."""
+        return bool(self._pieces)
+
+    def allows(self, index: int) -> bool:
+        """Whether a piece may be asked for now."""
+        return not self._pieces or index in self._pieces
+
+    def ends(self, done: Collection[int]) -> bool:
+        """Whether it ends now that the pieces `done` came; says so once."""
+        late = time.monotonic() > self._began + _SECONDS
+        if not self._pieces or not (late or self._pieces <= set(done)):
+            return False
+        self._pieces = frozenset()
+        return True

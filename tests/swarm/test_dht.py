@@ -1,0 +1,117 @@
+"""The DHT of sessions on loopback: what is announced there, and what is not."""
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from outlast.model.errors import BadConfigError
+from outlast.swarm.dht import Dht
+from outlast.swarm.links import HostPort
+from outlast.swarm.session import Session
+from outlast.swarm.settings import SwarmSettings
+from tests.swarm.sessions import DATA, HOST, peer, tree_of
+from tests.swarm.sites import until
+
+
+def udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
+        found.bind((HOST, 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture
+def settings() -> SwarmSettings:
+    """Of a node that enters the DHT by a router of its own network."""
+    return SwarmSettings(dht=True, dht_routers=((HOST, udp_port()),))
+
+
+def router(settings: SwarmSettings) -> Dht:
+    ((_, port),) = settings.dht_routers
+    return Dht(SwarmSettings(dht=True, dht_port=port, dht_routers=settings.dht_routers), 1)
+
+
+def test_what_is_restricted_is_not_announced(tmp_path: Path, settings: SwarmSettings) -> None:
+    """Though whatever else is here is; a static peer or not, nobody hears of it."""
+    other = DATA[: 3 << 20]
+    found: dict[str, set[HostPort]] = {"open": set(), "restricted": set()}
+    with (
+        router(settings),
+        peer(tmp_path / "a", settings=settings) as a,
+        Dht(settings, 4711) as asker,
+    ):
+        openly = a.seed()
+        (tmp_path / "other").write_bytes(other)
+        secret = a.session.seed(tree_of(other), tmp_path / "other", restricted=True)
+        for name, torrent in (("open", openly), ("restricted", secret)):
+            asker.join([torrent.infohash], found[name].update)
+        ports = {a.session.port, 4711}
+
+        def is_found() -> bool:
+            return ports <= {port for _, port in found["open"]}
+
+        until(is_found, "the open one is found")
+        until(lambda: found["restricted"], "it finds its own announcement")
+        assert {port for _, port in found["restricted"]} == {4711}
+
+
+def test_static_peers_are_not_all_that_it_knows(tmp_path: Path, settings: SwarmSettings) -> None:
+    """A session that lets only static peers near what is restricted has a whole DHT."""
+    with ExitStack() as stack:
+        stack.enter_context(router(settings))
+        for name in "abc":
+            stack.enter_context(peer(tmp_path / name, static=(), settings=settings))
+        d = stack.enter_context(peer(tmp_path / "d", static=("192.0.2.1",), settings=settings))
+        until(lambda: (d.session.dht_nodes or 0) >= 4, "it knows the others")
+
+
+def test_a_router_that_comes_late(settings: SwarmSettings) -> None:
+    with Dht(settings, 4711) as asker:
+        until(lambda: asker.asked > 1, "it has asked in vain")
+        with router(settings):
+            until(lambda: asker.nodes, "it knows the router")
+
+
+def test_what_left_is_not_heard_of(tmp_path: Path, settings: SwarmSettings) -> None:
+    found: list[HostPort] = []
+    with router(settings), peer(tmp_path / "a", settings=settings) as a:
+        torrent = a.seed()
+        with Dht(settings, 4711) as asker:
+            asker.join([torrent.infohash], found.extend)
+            until(lambda: found, "it is found")
+            asker.leave([torrent.infohash])
+            asker.leave([torrent.infohash])
+            torrent.close()
+            found.clear()
+            count = asker.asked
+            until(lambda: asker.asked > count + 1, "time passes")
+            assert not found
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(BadConfigError, match=f"port {port}"):
+            Session(SwarmSettings(dht=True, dht_port=port), (), lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("routers", "host", "port", "may"),
+    [
+        ((("router.example", 1),), "192.168.1.1", 7000, False),
+        ((("router.example", 1),), "127.0.0.1", 7000, False),
+        ((("router.example", 1),), "8.8.8.8", 7000, True),
+        ((("router.example", 1),), "8.8.8.8", 80, False),
+        (((HOST, 1),), "192.168.1.1", 7000, True),
+        (((HOST, 1),), "192.168.1.1", 22, False),
+        ((), "192.168.1.1", 7000, False),
+    ],
+)
+def test_who_may_be_a_peer(
+    routers: tuple[HostPort, ...], host: str, port: int, *, may: bool
+) -> None:
+    """Nobody is sent to a service of the system, or from outside to addresses inside."""
+    with Dht(SwarmSettings(dht=True, dht_routers=routers), 4711) as dht:
+        assert dht.may_be(host, port) == may
