@@ -221,11 +221,10 @@ class TestFetching:
 
         def failed() -> bool:
             torrent.flush()
-            return torrent.failure is not None
+            return bool(b.of(TorrentFailed))
 
         until(failed, "it fails")
         assert isinstance(torrent.failure, OSError)
-        assert b.of(TorrentFailed)
         assert b.noted == []
 
 
