@@ -1,14 +1,16 @@
 """One payload in a session: its file, its peers, and how far it has come."""
 
 import contextlib
+import errno
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import libtorrent as lt
 
-from outlast.codec.merkle import Tree
+from outlast.codec.merkle import PIECE, Tree
 from outlast.model.errors import one_line
 from outlast.swarm.events import one_client
 from outlast.swarm.trial import Trial
@@ -84,6 +86,7 @@ class Torrent:
         self._flushing: set[int] = set()
         self._ended = False
         self._wrote = wrote
+        self._path = Path(params.renamed_files[0])
         self._came: set[int] = set()
         self._out: set[int] = set()
         self._stripe = 0, 1
@@ -271,12 +274,27 @@ class Torrent:
             self.flush()
 
     def _report(self, pieces: Iterable[int]) -> None:
-        done, wrote = sorted(pieces), self._wrote
+        wanted, wrote = set(pieces), self._wrote
+        done = self._in_file(wanted)
+        if len(done) < len(wanted):
+            self.failure = self.failure or OSError(errno.EIO, "what was written is not there")
         if done and wrote is not None:
             try:
                 wrote(done)
             except Exception as error:  # noqa: BLE001 - its fetcher raises it; alerts go on
                 self.failure = self.failure or error
+
+    def _in_file(self, pieces: Iterable[int]) -> list[int]:
+        """Those of `pieces` that can be read there: that libtorrent has flushed them it also says
+        where the disk refused them.
+        """
+        found = []
+        with contextlib.suppress(OSError), self._path.open("rb") as file:
+            for index in sorted(pieces):
+                file.seek(index * PIECE)
+                if self.tree.matches(index, memoryview(file.read(self.tree.length(index)))):
+                    found.append(index)
+        return found
 
 
 def _still_there() -> contextlib.suppress:
