@@ -260,11 +260,18 @@ class TestSeeding:
         assert stat.S_IMODE(after.st_mode) == 0o444
 
     def test_a_file_that_went(self, pair: tuple[Peer, Peer]) -> None:
-        """Nothing takes its place. (One that is open goes on being read: that is no failure.)"""
+        """Nothing takes its place: it is told, or nothing of it is offered any more."""
         a, b = pair
-        a.session.seed(TREE, a.path, restricted=False)
-        connect(b.fetch(), a)
-        until(lambda: a.of(TorrentFailed), "it is told")
+        a.seed()
+        a.path.unlink()
+        torrent = b.fetch()
+        connect(torrent, a)
+
+        def is_gone() -> bool:
+            peers = [peer for peer in torrent.peers() if not peer.connecting]
+            return bool(peers) and peers[0].progress == 0
+
+        until(lambda: a.of(TorrentFailed) or is_gone(), "it is told, or gone")
         assert not a.path.exists()
         assert b.noted == []
 
