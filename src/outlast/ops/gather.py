@@ -267,6 +267,7 @@ class Gather:
             others = self._node.election.wanting(course.key, time.monotonic())
             crowd = sorted((self._node.id, *others))
             course.torrent.take_stripe(crowd.index(self._node.id), len(crowd))
+            course.torrent.spare()
         near = {n.swarm_address for n in self._around.near()}
         course.torrent.connect(near - course.connected)
         course.connected = near

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ _FLUSH_PIECES: Final = 16
 _IN_ORDER: Final = lt.torrent_flags.sequential_download
 _UTP: Final = 1 << 17
 """The flag of `lt.peer_info` that its bindings do not name."""
+_PATIENCE_SECONDS: Final = 2.0
+_MOST_SPARED: Final = 10_000
 _FIRST: Final = 7
 _LATER: Final = 1
 """Priorities of pieces; libtorrent multiplies them with how rare a piece is."""
@@ -90,6 +93,9 @@ class Torrent:
         self._came: set[int] = set()
         self._out: set[int] = set()
         self._stripe = 0, 1
+        self._sparing: frozenset[int] = frozenset()
+        self._progress = -1, 0.0
+        self._seeds_at_first: set[str] = set()
         self._lacks = [index for index, have in enumerate(params.have_pieces) if not have]
         self._trial = Trial(self._lacks, in_order=bool(params.flags & _IN_ORDER))
         if wrote is not None:
@@ -132,6 +138,36 @@ class Torrent:
                 self._trial = Trial(own)
         self._prioritize()
 
+    def spare(self) -> None:
+        """Leaves the seeds to those of the crowd who still lack pieces of their own stripes: when
+        the own one is there, the others come from them. Call it now and then.
+        """
+        before, self._sparing = self._sparing, self._to_spare()
+        if self._sparing != before:
+            self._prioritize()
+
+    def _to_spare(self) -> frozenset[int]:
+        """The pieces that only the seeds have, if these are to be spared."""
+        number, count = self._stripe
+        with self._lock:
+            came = len(self._came)
+            lacks = [index for index in self._lacks if index not in self._came]
+            on_trial = bool(self._trial)
+        if came > self._progress[0]:
+            self._progress = came, time.monotonic()
+        stuck = time.monotonic() > self._progress[1] + _PATIENCE_SECONDS
+        if count < 2 or on_trial or stuck or len(lacks) > _MOST_SPARED:
+            return frozenset()
+        if any(index % count == number for index in lacks):
+            return frozenset()
+        peers = [peer for peer in self.peers() if not peer.connecting]
+        seeds = {peer.address for peer in peers if peer.progress >= 1}
+        self._seeds_at_first = self._seeds_at_first or seeds
+        if not seeds <= self._seeds_at_first or len(seeds) == len(peers):
+            return frozenset()  # one of the crowd has all, or nobody else is there
+        copies = self.availability()
+        return frozenset(index for index in lacks if copies[index : index + 1] <= [len(seeds)])
+
     def _prioritize(self) -> None:
         with self._lock:
             priorities = [self._priority(index) for index in range(self.tree.count)]
@@ -146,7 +182,7 @@ class Torrent:
             self._prioritize()
 
     def _priority(self, index: int) -> int:
-        if index in self._out or not self._trial.allows(index):
+        if index in self._out or index in self._sparing or not self._trial.allows(index):
             return 0
         number, count = self._stripe
         return _FIRST if index % count == number else _LATER
