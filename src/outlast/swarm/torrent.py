@@ -92,6 +92,7 @@ class Torrent:
         self._path = Path(params.renamed_files[0])
         self._came: set[int] = set()
         self._out: set[int] = set()
+        self._early: list[tuple[int, bytes]] | None = []
         self._stripe = 0, 1
         self._sparing: frozenset[int] = frozenset()
         self._progress = -1, 0.0
@@ -114,8 +115,19 @@ class Torrent:
 
     def give(self, index: int, data: bytes) -> None:
         """A verified piece that came another way: it is written to the file, and offered."""
+        with self._lock:
+            if self._early is not None:
+                self._early.append((index, data))
+                return
         with _still_there():
             self._handle.add_piece(index, data, 0)
+
+    def _take_early(self) -> None:
+        """What was given before the torrent had begun, when libtorrent drops it."""
+        with self._lock:
+            early, self._early = self._early, None
+        for index, data in early or ():
+            self.give(index, data)
 
     def leave_out(self, index: int, *, out: bool = True) -> None:
         """Whether somebody else is fetching a piece, so that no peer should be asked for it."""
@@ -275,6 +287,8 @@ class Torrent:
                 self._end_trial()
                 if full:
                     self.flush()
+            case lt.torrent_checked_alert():
+                self._take_early()
             case lt.torrent_finished_alert():
                 self._ended = True
                 self.flush()
@@ -292,6 +306,7 @@ class Torrent:
 
     def resync(self) -> None:
         """Alerts were lost: asks what is there."""
+        self._take_early()
         with _still_there():
             pieces = self._handle.status(int(lt.torrent_handle.query_pieces)).pieces
             with self._lock:
