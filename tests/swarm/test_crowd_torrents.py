@@ -7,7 +7,7 @@ import pytest
 from outlast.codec.merkle import PIECE
 from outlast.swarm import torrent as torrents
 from outlast.swarm.trial import PIECES, Trial
-from tests.swarm.sessions import DATA, TREE, Peer, connect, peer
+from tests.swarm.sessions import DATA, TREE, connect, peer
 from tests.swarm.sites import until
 
 
@@ -47,13 +47,15 @@ def test_who_has_its_stripe_leaves_the_seed_to_others(
         b.path.write_bytes(DATA)
         ours = b.fetch(bytes(index % 2 == 0 for index in range(TREE.count)))
         theirs = c.fetch()
+        for index in range(TREE.count):
+            theirs.leave_out(index)
         ours.take_stripe(0, 2)
         connect(ours, c)
-        until(lambda: _connected(ours, c), "they are connected")
+        until(lambda: _peers(ours, seeds=False), "they are connected")
         ours.spare()
         seed = a.seed()
         connect(seed, b)
-        until(lambda: _connected(ours, a), "the seed is there")
+        until(lambda: _peers(ours, seeds=True), "the seed is there")
         theirs.give(1, DATA[PIECE : 2 * PIECE])
 
         def came() -> bool:
@@ -72,7 +74,6 @@ def test_who_has_its_stripe_leaves_the_seed_to_others(
         until(is_whole, "the rest, from the seed")
 
 
-def _connected(torrent: torrents.Torrent, other: Peer) -> bool:
-    """Whether they know what each other has."""
-    wanted = 1.0 if other.session.torrents()[0].seeds else 0.0
-    return any(not p.connecting and p.progress == wanted for p in torrent.peers())
+def _peers(torrent: torrents.Torrent, *, seeds: bool) -> bool:
+    """Whether such a one is connected."""
+    return any(not p.connecting and (p.progress >= 1) == seeds for p in torrent.peers())

@@ -145,9 +145,9 @@ class Torrent:
             if (number, count) == self._stripe:
                 return
             self._stripe = number, count
-            if self._trial and not self._came:
-                own = [index for index in self._lacks if index % count == number]
-                self._trial = Trial(own)
+            if self._trial:
+                lacks = [index for index in self._lacks if index not in self._came]
+                self._trial = Trial([index for index in lacks if index % count == number])
         self._prioritize()
 
     def spare(self) -> None:
