@@ -146,6 +146,7 @@ class Gather:
 
     def await_end(self) -> None:
         """After the transfer: returns when the neighbours were told of all that came."""
+        self._wake()
         self._over.wait(_LAST_WORDS)
 
     def _wake(self) -> None:

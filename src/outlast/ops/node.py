@@ -170,11 +170,12 @@ class Node(Closing):
         """Whether there may be others to share the origin with."""
         return self._beacon is not None
 
-    def speak(self) -> None:
-        """Decides the elections, and says what is new."""
+    def speak(self) -> bool:
+        """Decides the elections, and says what is new; whether something is."""
         wishes = self.election.tick(time.monotonic())
         if wishes and self._beacon is not None:
             self._beacon.want(wishes)
+        return bool(wishes)
 
     def came(self, key: bytes) -> None:
         """All of what goes by `key` is here: others hear of it."""
@@ -191,10 +192,12 @@ class Node(Closing):
 
     def _keep(self) -> None:
         while not self._stop.is_set():
-            self.speak()
+            if self.speak():
+                self.wake()
             self.contacts.tick(time.monotonic())
             self._apply_rates()
-            self._stop.wait(TICK)
+            # The end of the grace is waited for by all that is to be fetched.
+            self._stop.wait(min(TICK, self.election.grace(time.monotonic()) or TICK))
 
     def _apply_rates(self) -> None:
         settings = self.settings

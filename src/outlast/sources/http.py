@@ -8,6 +8,7 @@ import ipaddress
 import re
 import socket
 import ssl
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -112,8 +113,10 @@ class HttpClient:
         """`observe` is told the host and port of every request that is sent."""
         self._settings = settings
         self._observe = observe
-        self._pools: dict[str, urllib3.PoolManager] = {}
-        self._context = _tls(settings.ca_bundle)
+        self._lock = threading.Lock()
+        self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
+        if settings.ca_bundle is not None:
+            _tls(settings.ca_bundle)  # said now, not at the first request, where it cannot be read
 
     def get(
         self,
@@ -209,12 +212,16 @@ class HttpClient:
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         proxy = self._proxy_for(url) or ""
-        if proxy not in self._pools:
-            self._pools[proxy] = self._make_pool(proxy)
-        return self._pools[proxy]
+        # Certificates take long to load, and neighbours speak plain HTTP.
+        secure = origin(url)[0] == "https" or proxy.lower().startswith("https:")
+        with self._lock:
+            if (proxy, secure) not in self._pools:
+                self._pools[proxy, secure] = self._make_pool(proxy, secure=secure)
+            return self._pools[proxy, secure]
 
-    def _make_pool(self, proxy: str) -> urllib3.PoolManager:
-        maxsize, context = self._settings.connections, self._context
+    def _make_pool(self, proxy: str, *, secure: bool) -> urllib3.PoolManager:
+        maxsize = self._settings.connections
+        context = _tls(self._settings.ca_bundle) if secure else None
         try:
             if not proxy:
                 return urllib3.PoolManager(maxsize=maxsize, ssl_context=context)

@@ -33,8 +33,10 @@ from outlast.swarm.lines import Lines
 from outlast.swarm.multicast import PORT
 
 SCAN_S: Final = 2.0
-ANSWER_S: Final = 1.0
-"""Strangers are answered once in that time, all together."""
+ANSWER_S: Final = 0.2
+"""Strangers are answered once in that time, all together,"""
+_EACH_S: Final = 0.01
+"""and this longer for each node that is known: a hundred answers a second on the whole LAN."""
 _JITTER_S: Final = 0.1
 """Nodes that hear the same stranger do not all answer at the same instant."""
 _GATHER_S: Final = 0.02
@@ -215,8 +217,11 @@ class Beacon(Closing):
         is_stranger = self._note(value.node, now)
         if is_stranger or (isinstance(value, Announcement) and value.asks):
             soon = now + random.uniform(0, _JITTER_S)  # noqa: S311 - no secret
-            self._answer_at = min(self._answer_at, max(soon, self._answered + ANSWER_S))
+            self._answer_at = min(self._answer_at, max(soon, self._answered + self._pause()))
         self._heard(value)
+
+    def _pause(self) -> float:
+        return ANSWER_S + _EACH_S * len(self._known)
 
     def _note(self, node: bytes, now: float) -> bool:
         """Remembers that a node was heard; whether it was unknown."""

@@ -236,8 +236,12 @@ class Election:
                 waited = now - own.vacant
                 own.holding = self._is_alone(now) or waited >= _patience(rank, others)
 
+    def grace(self, now: float) -> float:
+        """Seconds until a node that has heard of nobody may begin; 0 from then on."""
+        return max(0.0, self._born + GRACE_S - now)
+
     def _is_alone(self, now: float) -> bool:
-        return now >= self._born + GRACE_S and not self._crowd.knows_anyone(now)
+        return not self.grace(now) and not self._crowd.knows_anyone(now)
 
     def _linger(self, key: bytes, own: _Own, now: float) -> None:
         if self._wanting(key, now):
