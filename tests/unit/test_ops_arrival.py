@@ -202,10 +202,14 @@ class TestSwarm:
         arrival.release(one, 0, CHUNK)
         assert arrival.take(one) == (0, CHUNK)
 
-    def test_a_torn_piece(self, arrival: Arrival, swarm: Swarm) -> None:
+    def test_a_torn_piece(self, partial: Partial) -> None:
         """The swarm is told by joining it anew, without that piece."""
-        for index in range(11):
-            swarm.write(index, bytes(PIECE) if index == 3 else None)
+        partial.write(3, memoryview(bytes(PIECE)))
+        arrival = Arrival(ENTRY, partial, WAY)
+        swarm = Swarm(arrival)
+        arrival.attach(swarm.joined)
+        for index in set(range(11)) - {3}:
+            swarm.write(index)
         found: list[bytes] = []
         thread = threading.Thread(target=lambda: found.append(whole(arrival)))
         thread.start()

@@ -104,4 +104,8 @@ class Tree:
             return False
         if not self.layer:
             return small_root(data) == self.root
-        return (known or piece_hash(data)) == self.layer[32 * index : 32 * index + 32]
+        return (known or piece_hash(data)) == self.hash_of(index)
+
+    def hash_of(self, index: int) -> bytes:
+        """The `piece_hash` that piece `index` has to have; empty where the file is one piece."""
+        return self.layer[32 * index : 32 * index + 32]

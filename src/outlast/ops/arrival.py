@@ -55,7 +55,8 @@ class Swarmed(Protocol):
 
 
 Join = Callable[[Callable[[list[int]], None]], Swarmed]
-"""Begins to exchange a partial's pieces; is given what hears of those that were written."""
+"""Begins to exchange a partial's pieces; is given what hears of those that were written, once it
+was seen that they are right."""
 
 
 class Arrival:
@@ -87,7 +88,7 @@ class Arrival:
         self._accepted = 0
         self.swarm: Swarmed | None = None
         self.torn = False
-        """A piece that the swarm brought is not what it was: the swarm has to be told."""
+        """A piece that was here when the swarm began is not what it was: it has to be told."""
         self._lent: set[int] = set()
         self._settled = self._closed = False
         self._advance()
@@ -244,13 +245,15 @@ class Arrival:
         self.detach()
 
     def _noted(self, pieces: list[int]) -> None:
-        """The swarm wrote these."""
+        """The swarm wrote these, and found them right."""
         with self.changed:
             if self._closed:
                 return
             for index in pieces:
                 if not self.partial.have[index]:
                     self.partial.mark(index)
+                    if self.tree is not None and self.tree.layer:
+                        self._hashes[index] = self.tree.hash_of(index)
                     self._lent.discard(index)
                     self._given.pop(index, None)
             self._advance()
@@ -305,7 +308,7 @@ class Arrival:
                     raise self.error
             piece = self.partial.read(index, buffer)
             digest = self._hashes.get(index)
-            if digest is None:  # it was here before this run, or the swarm brought it
+            if digest is None:  # it was here before this run
                 digest = merkle.piece_hash(piece)
                 if self.tree is not None and not self.tree.matches(index, piece, digest):
                     self._lose(index)
@@ -313,6 +316,16 @@ class Arrival:
                 self._hashes[index] = digest
             yield piece, digest
             index += 1
+            if self.swarm is not None and index % _FLUSH_EVERY == 0:
+                self.partial.flush()  # what lanes bring they flush themselves
+
+    def shows_end(self) -> bool:
+        """Whether the last piece is here, and right: in a swarm it may come before the rest."""
+        last = self.count - 1
+        if self.tree is None or not self.partial.have[last]:
+            return False
+        piece = self.partial.read(last, memoryview(bytearray(merkle.PIECE)))
+        return self.tree.matches(last, piece)
 
     def _lose(self, index: int) -> None:
         """What is in the partial is not the piece: it is fetched again."""

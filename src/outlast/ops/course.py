@@ -37,6 +37,8 @@ class Course:
         self.started = self.advanced = self.began
         self.had = self.pieces = 0
         self.stalled = False
+        self.crowd = 0
+        self.crowd_since = self.began
         self.offerers: set[str] = set()
         """The lanes of all that ever said to have some of it."""
         self.told = self.began

@@ -5,6 +5,7 @@ from nodes that have it, in a swarm with others that want it, or from the origin
 makes that this node's task.
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,10 +29,16 @@ from outlast.ops.work import Job, Work
 from outlast.sources.peer import PeerSource
 from outlast.store import disk
 from outlast.swarm.election import Role
+from outlast.swarm.joining import Joining
 from outlast.swarm.torrent import Torrent
 
 _LARGE: Final = 16 * PIECE
 _SETTLE: Final = 0.4
+"""Seconds in which a node that is alone waits for a crowd;"""
+_CALM: Final = 0.1
+"""in which nobody must have come to one;"""
+_SETTLED: Final = 1.5
+"""and after which it begins all the same."""
 _MOST_LANES: Final = 8
 _CONNECTIONS: Final = 2
 _LAST_WORDS: Final = 5.0
@@ -77,19 +84,19 @@ class Gather:
             with self._work.state:
                 self._work.give_up_the_hopeless()
             with self._node.changed:
-                self._node.changed.wait(TICK)
+                self._node.changed.wait(_CALM / 2)
 
     def _is_settled(self, course: Course) -> bool:
         """Whether others that began at the same moment had time to say so: if all of them asked
-        for the beginning of a large file by HTTP, it would be sent as often.
+        for the beginning of a large file, it would be sent as often.
         """
-        if (
-            course.job.entry.size < _LARGE
-            or self._deciding.crowd(course)
-            or len(self._around.near()) < 2
-        ):
+        if course.job.entry.size < _LARGE or len(self._around.near()) < 2:
             return True
-        return time.monotonic() - course.began > _SETTLE
+        now, crowd = time.monotonic(), self._deciding.crowd(course)
+        if crowd != course.crowd:
+            course.crowd, course.crowd_since = crowd, now
+        calm = now - course.crowd_since > (_CALM if crowd else _SETTLE)
+        return calm or now - course.began > _SETTLED
 
     def joined(self, job: Job) -> None:
         """The node can tell others what it has of the file; and a swarm begins."""
@@ -242,32 +249,43 @@ class Gather:
         tree = job.way.tree
         if arrival is None or tree is None or arrival.swarm is not None:
             return
-        near = self._around.near()
-        static = [n.tracker for n in near if n.static][:_MOST_LANES]
-        trackers = [*self._node.settings.trackers, *static]
-        partial = arrival.partial
-        course.connected.clear()
+        joining, partial = self._joining(course), arrival.partial
+        course.connected = set(joining.peers)
 
         def join(wrote: Callable[[list[int]], None]) -> Torrent:
             course.torrent = self._node.session.fetch(
                 *(tree, partial.path, partial.have, wrote),
                 restricted=self._restricted,
-                trackers=trackers,
-                in_order=self._work.watch is not None,
+                joining=joining,
             )
             return course.torrent
 
         arrival.attach(join)
         self._connect(course)
 
+    def _joining(self, course: Course) -> Joining:
+        near = self._around.near()
+        static = (n.tracker for n in near if n.static)
+        return Joining(
+            (*self._node.settings.trackers, *itertools.islice(static, _MOST_LANES)),
+            frozenset(n.swarm_address for n in near),
+            in_order=self._work.watch is not None,
+            stripe=self._stripe(course),
+        )
+
+    def _stripe(self, course: Course) -> tuple[int, int] | None:
+        """Which of all that want a file this node is, and how many they are."""
+        if not self._deciding.elects(course):
+            return None
+        others = self._node.election.wanting(course.key, time.monotonic())
+        return sum(other < self._node.id for other in others), len(others) + 1
+
     def _connect(self, course: Course) -> None:
         """Tells the swarm of the neighbours; again and again, for they come and go."""
         if course.torrent is None:
             return
-        if self._deciding.elects(course):
-            others = self._node.election.wanting(course.key, time.monotonic())
-            crowd = sorted((self._node.id, *others))
-            course.torrent.take_stripe(crowd.index(self._node.id), len(crowd))
+        if (stripe := self._stripe(course)) is not None:
+            course.torrent.take_stripe(*stripe)
             course.torrent.spare()
         near = {n.swarm_address for n in self._around.near()}
         course.torrent.connect(near - course.connected)

@@ -19,6 +19,7 @@ from outlast.store import disk
 
 _BUFFERS: Final = 8
 _SYNC_EVERY: Final = 256
+_WINDOW: Final = 8 * merkle.PIECE
 
 
 class Sink(Protocol):
@@ -75,16 +76,44 @@ def ingest(source: int, sink: Sink | None, path: str, control: Control) -> Names
     return names
 
 
+class Rereading:
+    """Hashes a blob that is here, some pieces at a time. Not thread-safe."""
+
+    def __init__(self, blob: Readable) -> None:
+        self._blob = blob
+        self._hasher = BlobHasher(blob.size, git=blob.size <= GIT_LIMIT)
+        self._buffer = memoryview(bytearray(min(_WINDOW, blob.size)))
+
+    @property
+    def is_done(self) -> bool:
+        return self._hasher.hashed == self._blob.size
+
+    @property
+    def end(self) -> int:
+        """Where the bytes end that the next :meth:`step` reads."""
+        return min(self._hasher.hashed + _WINDOW, self._blob.size)
+
+    def step(self) -> None:
+        """Reads and hashes up to :attr:`end`."""
+        start = self._hasher.hashed
+        # Many pieces at once: a capsule's blocks have other bounds, and are decoded whole.
+        window = self._buffer[: self.end - start]
+        self._blob.readinto(start, window)
+        for at in range(0, len(window), merkle.PIECE):
+            self._hasher.update(window[at : at + merkle.PIECE])
+
+    def names(self) -> Names:
+        """Of all of it, once that was read."""
+        return self._hasher.names()
+
+
 def hash_blob(blob: Readable, cancel: Cancel) -> Names:
     """The names of a blob that is here, whatever its form."""
-    hasher = BlobHasher(blob.size, git=blob.size <= GIT_LIMIT)
-    buffer = memoryview(bytearray(min(merkle.PIECE, blob.size)))
-    for offset in range(0, blob.size, merkle.PIECE):
+    reading = Rereading(blob)
+    while not reading.is_done:
         cancel.check()
-        piece = buffer[: min(merkle.PIECE, blob.size - offset)]
-        blob.readinto(offset, piece)
-        hasher.update(piece)
-    return hasher.names()
+        reading.step()
+    return reading.names()
 
 
 class _Piece:

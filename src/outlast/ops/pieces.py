@@ -7,16 +7,14 @@ from outlast.codec import merkle
 from outlast.model.digest import Names
 from outlast.model.errors import (
     BusyError,
-    CorruptError,
     IntegrityError,
-    MalformedError,
     OutlastError,
     UnreachableError,
 )
 from outlast.ops.arrival import Arrival
 from outlast.ops.encoding import Follower, OpenFile
-from outlast.ops.ingest import hash_blob
 from outlast.ops.lanes import SOURCE_FAULTS, Lane
+from outlast.ops.restored import Restored
 from outlast.ops.ways import CLOSED, TurnedError
 from outlast.ops.work import IDLE, Job, Work
 from outlast.sources.base import RangeReader
@@ -157,24 +155,21 @@ def _take_plain(work: Work, job: Job, arrival: Arrival) -> None:
 
 def _take_capsule(work: Work, job: Job, arrival: Arrival) -> None:
     """Keeps the capsule that came, if all that it restores has the names of the file."""
-    partial, entry, digest = arrival.partial, job.entry, job.entry.sha256
-    for _ in arrival.pieces(work.cancel):
-        work.check()
+    partial, entry = arrival.partial, job.entry
+    with Restored(work.archive, arrival) as restored:
+        for count, _ in enumerate(arrival.pieces(work.cancel), 1):
+            work.check()
+            restored.advance(count, work.cancel)
+            if restored.problem is not None:
+                break
     arrival.settle()
-    problem: str | None = "it names no sha256"
-    if digest is not None:
-        try:
-            with work.archive.open_arrived(digest, partial.path) as blob:
-                names = hash_blob(blob, work.cancel)
-            problem = entry.mismatch(names)
-        except (CorruptError, MalformedError) as error:
-            problem = str(error)
-    if digest is None or problem is not None:
+    names, problem = restored.names, restored.problem
+    if names is None or problem is not None:
         partial.discard()
         _give_up(work, job, f"what came as the capsule of {entry.path} is another: {problem}")
     partial.seal()
     with work.storing_bytes():
-        if work.writer.publish_capsule(partial.path, digest, entry.size, arrival.tree):
+        if work.writer.publish_capsule(partial.path, names.sha256, entry.size, arrival.tree):
             partial.drop_journal()
         else:
             partial.discard()

@@ -22,8 +22,10 @@ from outlast.model.digest import Digest
 from outlast.model.errors import BadConfigError
 from outlast.swarm import metainfo, options
 from outlast.swarm.alerts import Alerts
+from outlast.swarm.choice import Choice
 from outlast.swarm.dht import Dht
 from outlast.swarm.events import SessionEvent, read_alert
+from outlast.swarm.joining import Joining
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import HostPort, SwarmSettings
 from outlast.swarm.torrent import Torrent
@@ -34,6 +36,7 @@ _REFUSED_SECONDS: Final = 0.5
 _COUNT_SECONDS: Final = 1.0
 _NOWHERE: Final = "/nonexistent/outlast"
 _FLAGS: Final = lt.torrent_flags
+_ALONE: Final = Joining()
 
 
 class Session(Closing):
@@ -114,7 +117,8 @@ class Session(Closing):
         content goes to static peers alone, and is announced nowhere.
         """
         flags = _FLAGS.seed_mode | _FLAGS.upload_mode
-        return self._add(tree, path, flags, restricted=restricted, trackers=trackers)
+        params = self._params(tree, path, flags, Joining(tuple(trackers)), restricted=restricted)
+        return self._add(params, tree, None, Choice(tree.count, ()))
 
     def fetch(
         self,
@@ -124,26 +128,24 @@ class Session(Closing):
         wrote: Callable[[list[int]], None],
         *,
         restricted: bool,
-        trackers: Sequence[str] = (),
-        in_order: bool = False,
+        joining: Joining = _ALONE,
     ) -> Torrent:
         """Fetches into the file `path`, of which the pieces with a 1 in `have` are there. `wrote`
-        hears of more of them: see `Torrent`. `in_order`: somebody is reading it meanwhile.
+        hears of more of them: see `Torrent`.
         """
-        begun = (have, wrote)
-        flags = _FLAGS.sequential_download if in_order else 0
-        return self._add(tree, path, flags, begun=begun, restricted=restricted, trackers=trackers)
+        # A crowd has all pieces soon: rarest first is for those who meet by chance.
+        in_order = joining.in_order or joining.stripe is not None
+        # It begins once it was looked at, for then its peers are tried at once.
+        flags = _FLAGS.paused | (_FLAGS.sequential_download if in_order else 0)
+        params = self._params(tree, path, flags, joining, restricted=restricted)
+        params.have_pieces = [bool(piece) for piece in have]
+        lacks = [index for index, there in enumerate(have) if not there]
+        choice = Choice(tree.count, lacks, in_order=joining.in_order, stripe=joining.stripe)
+        return self._add(params, tree, wrote, choice)
 
-    def _add(
-        self,
-        tree: Tree,
-        path: Path,
-        flags: int,
-        *,
-        restricted: bool,
-        trackers: Sequence[str],
-        begun: tuple[bytes | bytearray, Callable[[list[int]], None]] | None = None,
-    ) -> Torrent:
+    def _params(
+        self, tree: Tree, path: Path, flags: int, joining: Joining, *, restricted: bool
+    ) -> lt.add_torrent_params:
         params = lt.add_torrent_params()
         params.ti = lt.torrent_info(metainfo.torrent(tree))
         # The folder is one that does not exist: whatever path libtorrent were to make up below it
@@ -155,18 +157,26 @@ class Session(Closing):
         flags |= _FLAGS.disable_lsd
         if restricted or self.private:
             flags |= _FLAGS.disable_dht | _FLAGS.disable_pex | _FLAGS.apply_ip_filter
-            trackers = ()
-        wrote = None
-        if begun is not None:
-            have, wrote = begun
-            params.have_pieces = [bool(piece) for piece in have]
+        else:
+            params.trackers = list(joining.trackers)
         params.flags = flags
-        params.trackers = list(trackers)
+        params.peers = list(joining.peers)
+        return params
+
+    def _add(
+        self,
+        params: lt.add_torrent_params,
+        tree: Tree,
+        wrote: Callable[[list[int]], None] | None,
+        choice: Choice,
+    ) -> Torrent:
         before = self.torrent(tree.root)
         if before is not None:
             before.close()
         with self._lock:  # no alert is read before it is known whose it is
-            torrent = Torrent(self._session, params, tree, self._forget, wrote)
+            torrent = Torrent(
+                *(self._session, params, tree, self._forget), choice=choice, wrote=wrote
+            )
             self._torrents[tree.root] = torrent
         if self._dht is not None and not torrent.restricted:
             self._dht.join([torrent.infohash], torrent.connect)

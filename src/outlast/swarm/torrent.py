@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +12,13 @@ import libtorrent as lt
 
 from outlast.codec.merkle import PIECE, Tree
 from outlast.model.errors import one_line
+from outlast.swarm.choice import Choice
 from outlast.swarm.events import one_client
-from outlast.swarm.trial import Trial
 
 _GONE_SECONDS: Final = 10.0
 _FLUSH_PIECES: Final = 16
-_IN_ORDER: Final = lt.torrent_flags.sequential_download
 _UTP: Final = 1 << 17
 """The flag of `lt.peer_info` that its bindings do not name."""
-_PATIENCE_SECONDS: Final = 2.0
-_MOST_SPARED: Final = 10_000
-_FIRST: Final = 7
-_LATER: Final = 1
-"""Priorities of pieces; libtorrent multiplies them with how rare a piece is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +62,12 @@ class Torrent:
         params: lt.add_torrent_params,
         tree: Tree,
         forget: Callable[["Torrent"], None],
+        *,
+        choice: Choice,
         wrote: Callable[[list[int]], None] | None = None,
     ) -> None:
-        """`wrote` is told which pieces were fetched, or given, and are in the file now; from the
-        session's thread, it must not block for long.
+        """`choice` says what is asked for. `wrote` is told which pieces were fetched, or given, and
+        are in the file now; from the session's thread, it must not block for long.
         """
         self.tree: Final = tree
         self._session: lt.session | None = session
@@ -90,17 +85,10 @@ class Torrent:
         self._ended = False
         self._wrote = wrote
         self._path = Path(params.renamed_files[0])
-        self._came: set[int] = set()
-        self._out: set[int] = set()
         self._early: list[tuple[int, bytes]] | None = []
-        self._stripe = 0, 1
-        self._sparing: frozenset[int] = frozenset()
-        self._progress = -1, 0.0
-        self._seeds_at_first: set[str] = set()
-        self._lacks = [index for index, have in enumerate(params.have_pieces) if not have]
-        self._trial = Trial(self._lacks, in_order=bool(params.flags & _IN_ORDER))
+        self._choice = choice
         if wrote is not None:
-            params.piece_priorities = list(map(self._priority, range(tree.count)))
+            params.piece_priorities = self._choice.priorities()
         self._peers: list[PeerView] = []
         self._view = TorrentView(0, 0, 0, 0, 0, 0.0, 0, 0)
         self._handle = session.add_torrent(params)
@@ -111,7 +99,7 @@ class Torrent:
     def has(self, index: int) -> bool:
         """Whether a piece came since, though it may not be in the file yet."""
         with self._lock:
-            return index in self._came
+            return index in self._choice.came
 
     def give(self, index: int, data: bytes) -> None:
         """A verified piece that came another way: it is written to the file, and offered."""
@@ -132,72 +120,50 @@ class Torrent:
     def leave_out(self, index: int, *, out: bool = True) -> None:
         """Whether somebody else is fetching a piece, so that no peer should be asked for it."""
         with self._lock:
-            (self._out.add if out else self._out.discard)(index)
-            priority = self._priority(index)
-        with _still_there():
-            self._handle.piece_priority(index, priority)
+            self._choice.leave_out(index, out=out)
+        self._prefer([index])
 
     def take_stripe(self, number: int, count: int) -> None:
         """Of a crowd of `count` this is the one with that `number`: it begins with other pieces
         than the rest, so that those who have all are asked for each piece once.
         """
         with self._lock:
-            if (number, count) == self._stripe:
-                return
-            self._stripe = number, count
-            if self._trial:
-                lacks = [index for index in self._lacks if index not in self._came]
-                self._trial = Trial([index for index in lacks if index % count == number])
-        self._prioritize()
+            changed = self._choice.take_stripe(number, count)
+        if changed:
+            self._prefer_all()
 
     def spare(self) -> None:
         """Leaves the seeds to those of the crowd who still lack pieces of their own stripes: when
         the own one is there, the others come from them. Call it now and then.
         """
-        before, self._sparing = self._sparing, self._to_spare()
-        if self._sparing != before:
-            self._prioritize()
-
-    def _to_spare(self) -> frozenset[int]:
-        """The pieces that only the seeds have, if these are to be spared."""
-        number, count = self._stripe
-        with self._lock:
-            came = len(self._came)
-            lacks = [index for index in self._lacks if index not in self._came]
-            on_trial = bool(self._trial)
-        if came > self._progress[0]:
-            self._progress = came, time.monotonic()
-        stuck = time.monotonic() > self._progress[1] + _PATIENCE_SECONDS
-        if count < 2 or on_trial or stuck or len(lacks) > _MOST_SPARED:
-            return frozenset()
-        if any(index % count == number for index in lacks):
-            return frozenset()
+        if not self._choice.may_spare:
+            return
         peers = [peer for peer in self.peers() if not peer.connecting]
         seeds = {peer.address for peer in peers if peer.progress >= 1}
-        self._seeds_at_first = self._seeds_at_first or seeds
-        if not seeds <= self._seeds_at_first or len(seeds) == len(peers):
-            return frozenset()  # one of the crowd has all, or nobody else is there
         copies = self.availability()
-        return frozenset(index for index in lacks if copies[index : index + 1] <= [len(seeds)])
-
-    def _prioritize(self) -> None:
         with self._lock:
-            priorities = [self._priority(index) for index in range(self.tree.count)]
+            changed = self._choice.look(seeds, len(peers) - len(seeds), copies)
+        if changed:
+            self._prefer_all()
+
+    def _prefer(self, pieces: Iterable[int]) -> None:
+        with self._lock:
+            priorities = [(index, self._choice.priority(index)) for index in pieces]
+        for index, priority in priorities:
+            with _still_there():
+                self._handle.piece_priority(index, priority)
+
+    def _prefer_all(self) -> None:
+        with self._lock:
+            priorities = self._choice.priorities()
         with _still_there():
             self._handle.prioritize_pieces(priorities)
 
     def _end_trial(self) -> None:
-        """Goes on to the other pieces, if it is time."""
         with self._lock:
-            ends = self._trial.ends(self._came | self._out)
+            ends = self._choice.end_trial()
         if ends:
-            self._prioritize()
-
-    def _priority(self, index: int) -> int:
-        if index in self._out or index in self._sparing or not self._trial.allows(index):
-            return 0
-        number, count = self._stripe
-        return _FIRST if index % count == number else _LATER
+            self._prefer_all()
 
     def availability(self) -> list[int]:
         """How many connected peers have each piece; empty where none is connected."""
@@ -282,12 +248,15 @@ class Torrent:
             case lt.piece_finished_alert():
                 with self._lock:
                     self._finished.add(alert.piece_index)
-                    self._came.add(alert.piece_index)
+                    raised = self._choice.note(alert.piece_index)
                     full = len(self._finished) >= _FLUSH_PIECES
+                self._prefer(raised)
                 self._end_trial()
                 if full:
                     self.flush()
             case lt.torrent_checked_alert():
+                if not self.seeds:
+                    self._handle.resume()
                 self._take_early()
             case lt.torrent_finished_alert():
                 self._ended = True
@@ -307,12 +276,14 @@ class Torrent:
     def resync(self) -> None:
         """Alerts were lost: asks what is there."""
         self._take_early()
+        raised: list[int] = []
         with _still_there():
             pieces = self._handle.status(int(lt.torrent_handle.query_pieces)).pieces
             with self._lock:
                 self._flushing = set()  # that it ended may be what was lost
                 self._finished |= {i for i, have in enumerate(pieces) if have}
-                self._came |= self._finished
+                raised = [more for i in sorted(self._finished) for more in self._choice.note(i)]
+        self._prefer(raised)
         self.flush()
 
     def _flushed(self) -> None:
