@@ -1,4 +1,4 @@
-"""What a torrent asks for while it is one of a crowd."""
+"""A torrent of a crowd, with libtorrent; what it chooses is tested in `test_choice`."""
 
 from pathlib import Path
 
@@ -7,42 +7,16 @@ import pytest
 from outlast.codec.merkle import PIECE
 from outlast.swarm import choice
 from outlast.swarm import torrent as torrents
-from outlast.swarm.trial import PIECES, Trial
 from tests.swarm.sessions import DATA, TREE, connect, peer
 from tests.swarm.sites import until
-
-
-class TestTrial:
-    def test_few_pieces_at_first(self) -> None:
-        trial = Trial(range(100))
-        assert trial
-        assert sum(map(trial.allows, range(100))) == PIECES
-
-    def test_it_ends_once_when_they_came(self) -> None:
-        trial = Trial(range(10, 100), in_order=True)
-        assert [index for index in range(100) if trial.allows(index)] == [10, 99]
-        assert not trial.ends({10, 50})
-        assert trial.ends({10, 99})
-        assert not trial
-        assert all(map(trial.allows, range(100)))
-        assert not trial.ends({10, 99})
-
-    def test_there_is_none_of_few(self) -> None:
-        trial = Trial(range(2 * PIECES))
-        assert not trial
-        assert trial.allows(0)
-        assert not trial.ends(())
-
-    def test_it_ends_where_nobody_has_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("outlast.swarm.trial._SECONDS", 0.0)
-        trial = Trial(range(100))
-        until(lambda: trial.ends(()), "it ends")
 
 
 def test_who_has_its_stripe_leaves_the_seed_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes the rest from the crowd; and from the seed, when nothing comes from there."""
+    """But for what they are far from, it takes the rest from the crowd; and from the seed too, when
+    nothing comes from there.
+    """
     monkeypatch.setattr(choice, "_PATIENCE_SECONDS", 600.0)
     with peer(tmp_path / "a") as a, peer(tmp_path / "b") as b, peer(tmp_path / "c") as c:
         b.path.write_bytes(DATA)
@@ -64,8 +38,17 @@ def test_who_has_its_stripe_leaves_the_seed_to_others(
             return ours.has(1)
 
         until(came, "what the other has")
-        assert not any(ours.has(index) for index in range(3, TREE.count, 2))
-        assert seed.view().up <= PIECE
+        last = range(7, TREE.count, 2)
+
+        def helped() -> bool:
+            ours.spare()
+            return all(map(ours.has, last))
+
+        until(helped, "what the other is far from")
+        ours.spare()
+        assert not ours.has(3)
+        assert not ours.has(5)
+        assert seed.view().up <= (len(last) + 1) * PIECE
         monkeypatch.setattr(choice, "_PATIENCE_SECONDS", 0.0)
 
         def is_whole() -> bool:

@@ -51,7 +51,8 @@ class TestLiars:
             torrent.connect([(_ELSEWHERE, port)])
             until(lambda: b.of(PeerBanned), "the liar is banned")
             view = torrent.view()
-            assert PIECE <= view.wasted <= view.down <= 2 * PIECE
+            assert view.wasted >= PIECE  # the last piece counts as if it were as long as others
+            assert view.down <= 2 * PIECE
 
 
 def greeted(address: tuple[str, int], host: str) -> bytes:

@@ -1,0 +1,166 @@
+"""What a torrent asks for, and what first."""
+
+import pytest
+
+from outlast.swarm.choice import Choice
+from outlast.swarm.trial import PIECES, Trial
+from tests.swarm.sites import until
+
+COUNT = 40
+SEED = "10.0.0.1:1"
+
+
+class TestTrial:
+    def test_few_pieces_at_first(self) -> None:
+        trial = Trial(range(100))
+        assert trial
+        assert sum(map(trial.allows, range(100))) == PIECES
+
+    def test_where_somebody_reads_they_are_the_first_and_the_last(self) -> None:
+        trial = Trial(range(10, 100), in_order=True)
+        assert [index for index in range(100) if trial.allows(index)] == [10, 99]
+
+    def test_it_ends_once_when_they_came(self) -> None:
+        trial = Trial(range(10, 100), in_order=True)
+        assert not trial.ends({10, 50})
+        assert trial.ends({10, 99})
+        assert not trial
+        assert all(map(trial.allows, range(100)))
+        assert not trial.ends({10, 99})
+
+    def test_there_is_none_of_few(self) -> None:
+        trial = Trial(range(2 * PIECES))
+        assert not trial
+        assert trial.allows(0)
+        assert not trial.ends(())
+
+    def test_it_ends_where_nobody_has_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("outlast.swarm.trial._SECONDS", 0.0)
+        trial = Trial(range(100))
+        until(lambda: trial.ends(()), "it ends")
+
+
+def one_of(count: int, number: int = 0, lacks: "range | None" = None) -> Choice:
+    """A member of a crowd, whose trial is over."""
+    choice = Choice(COUNT, lacks or range(COUNT), stripe=(number, count))
+    allowed = [index for index in range(COUNT) if choice.priority(index)]
+    for index in allowed[:PIECES]:
+        choice.note(index)
+    choice.end_trial()
+    return choice
+
+
+def asked(choice: Choice, *, first: bool = False) -> list[int]:
+    return [index for index, p in enumerate(choice.priorities()) if p > (1 if first else 0)]
+
+
+def finish(choice: Choice, number: int, count: int) -> None:
+    for index in range(number, COUNT, count):
+        choice.note(index)
+
+
+def see(choice: Choice, copies: list[int], now: float = 0.0) -> bool:
+    return choice.look({SEED}, 3, copies, now)
+
+
+class TestStripes:
+    def test_each_begins_with_other_pieces(self) -> None:
+        firsts = [asked(one_of(4, number), first=True) for number in range(4)]
+        assert [len(first) for first in firsts] == [4, 4, 4, 4]
+        assert len({index for first in firsts for index in first}) == 16
+
+    def test_the_next_of_the_stripe_when_one_came(self) -> None:
+        choice = one_of(4)
+        assert asked(choice, first=True) == [4, 8, 12, 16]  # 0 and 36 were on trial
+        assert choice.note(4) == [20]
+        assert choice.note(5) == []
+        assert choice.priority(20) > choice.priority(5)
+
+    def test_what_came_otherwise_is_passed_over(self) -> None:
+        choice = one_of(4)
+        choice.note(20)
+        assert choice.note(4) == [24]
+
+    def test_alone_all_are_alike(self) -> None:
+        choice = one_of(1)
+        assert set(choice.priorities()) == {1}
+        assert not choice.may_spare
+
+    def test_a_crowd_that_grows(self) -> None:
+        choice = one_of(2)
+        assert choice.take_stripe(1, 3)
+        assert not choice.take_stripe(1, 3)
+        assert [index % 3 for index in asked(choice, first=True)] == [1, 1, 1, 1]
+
+    def test_a_trial_is_of_the_own_stripe(self) -> None:
+        choice = Choice(COUNT, range(COUNT), stripe=(1, 4))
+        assert asked(choice) == [1, 37]
+
+    def test_what_is_left_out(self) -> None:
+        choice = one_of(4)
+        choice.leave_out(4, out=True)
+        assert choice.priority(4) == 0
+        choice.leave_out(4, out=False)
+        assert choice.priority(4) > 0
+
+
+class TestOthersStripes:
+    def test_as_long_as_the_own_lacks_nothing_is_spared(self) -> None:
+        choice = one_of(4)
+        assert not see(choice, [1] * COUNT)
+        assert len(asked(choice)) == COUNT
+
+    def test_those_behind_are_helped(self) -> None:
+        """From the end, and not with what they are fetching now."""
+        choice = one_of(2)
+        finish(choice, 0, 2)
+        assert see(choice, [1] * COUNT)
+        assert asked(choice, first=True) == [33, 35, 37, 39]
+        for index in range(5, COUNT, 2):
+            choice.note(index)
+        assert see(choice, [1] * COUNT)
+        assert not choice.priority(1)
+        assert not choice.priority(3)
+
+    def test_helpers_share_the_work(self) -> None:
+        helped = []
+        for number in (0, 1):
+            choice = one_of(3, number)
+            copies = [1 if index % 3 == 2 else 2 for index in range(COUNT)]
+            finish(choice, number, 3)
+            see(choice, copies)
+            helped.append({index for index in asked(choice, first=True) if index % 3 == 2})
+        assert len(helped[0]) == len(helped[1]) == 4
+        assert not helped[0] & helped[1]
+
+    def test_what_the_crowd_has_is_asked_for(self) -> None:
+        choice = one_of(2)
+        finish(choice, 0, 2)
+        see(choice, [2 if index == 1 else 1 for index in range(COUNT)])
+        assert choice.priority(1)
+        assert not choice.priority(3)
+
+    def test_not_for_ever(self) -> None:
+        """They may have gone."""
+        choice = one_of(2)
+        finish(choice, 0, 2)
+        assert see(choice, [1] * COUNT, now=10.0)
+        assert not see(choice, [1] * COUNT, now=11.0)
+        assert see(choice, [1] * COUNT, now=13.0)
+        assert all(choice.priorities()[1::2])
+
+    @pytest.mark.parametrize(
+        ("seeds", "others"), [({SEED}, 0), ({SEED, "10.0.0.2:1"}, 3)], ids=["nobody", "one is done"]
+    )
+    def test_not_where_that_helps_nobody(self, seeds: set[str], others: int) -> None:
+        choice = one_of(2)
+        finish(choice, 0, 2)
+        see(choice, [1] * COUNT)
+        choice.look(seeds, others, [1] * COUNT, 0.0)
+        assert all(choice.priorities()[1::2])
+
+    def test_the_last_piece_when_the_crowd_has_it(self) -> None:
+        choice = one_of(4)
+        assert choice.priority(COUNT - 1) == 1
+        assert see(choice, [1] * (COUNT - 1) + [2])
+        assert choice.priority(COUNT - 1) > 1
