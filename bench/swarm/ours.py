@@ -30,10 +30,11 @@ def environment(folder: Path, hub: str = _NOBODY) -> dict[str, str]:
 
 @dataclass
 class Ours:
-    """One seed, and `pull --from swarm` on the nodes; all keep the payload in one form."""
+    """One seed, and `pull --from` its `source` on the nodes; all keep the payload in one form."""
 
     name: str = OURS
     form: str = "plain"
+    source: str = "swarm"
     _homes: dict[Path, Path] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -46,9 +47,18 @@ class Ours:
     def task(self, rig: Rig, payload: Payload, folder: Path) -> Task:
         del rig
         home = folder / "archive"
-        command: Command = [*_OUTLAST, "pull", MODEL, "--from", "swarm", "--json", "--home", home]
+        command: Command = [
+            *_OUTLAST,
+            "pull",
+            MODEL,
+            "--from",
+            self.source,
+            "--json",
+            "--home",
+            home,
+        ]
         # By default plain files are compressed as they come, where that pays.
-        command = [*command, "--form", "plain"] if self.form == "plain" else command
+        command += ["--json", *(("--form", "plain") if self.form == "plain" else ())]
         return Task(command, folder, self._kept(home, payload), environment(folder))
 
     def _kept(self, home: Path, payload: Payload) -> Path | None:
