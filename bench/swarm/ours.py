@@ -47,18 +47,10 @@ class Ours:
     def task(self, rig: Rig, payload: Payload, folder: Path) -> Task:
         del rig
         home = folder / "archive"
-        command: Command = [
-            *_OUTLAST,
-            "pull",
-            MODEL,
-            "--from",
-            self.source,
-            "--json",
-            "--home",
-            home,
-        ]
+        command: Command = [*_OUTLAST, "pull", MODEL, "--from", self.source, "--json"]
         # By default plain files are compressed as they come, where that pays.
-        command += ["--json", *(("--form", "plain") if self.form == "plain" else ())]
+        form = ("--form", "plain") if self.form == "plain" else ()
+        command = [*command, *form, "--home", home]
         return Task(command, folder, self._kept(home, payload), environment(folder))
 
     def _kept(self, home: Path, payload: Payload) -> Path | None:
