@@ -99,6 +99,8 @@ class State:
         self.entered = [0.0] * len(world.sites)
         self.capacity = self._capacities()
         self.spare = list(self.capacity)
+        self.stripe = [0] * count
+        """The pieces that each node asks those for who had all from the start."""
         self._connect()
 
     def _capacities(self) -> list[float]:
@@ -115,6 +117,7 @@ class State:
         for node, site in enumerate(self.site):
             by_site.setdefault(site, []).append(node)
         for members in by_site.values():
+            self._part([node for node in members if not self.world.nodes[node].seed])
             for place, node in enumerate(members):
                 # The next ones in a ring, so that every LAN hangs together.
                 reach = min(self.policy.near // 2, (len(members) - 1) // 2)
@@ -126,6 +129,10 @@ class State:
                 self.near[node] = around
         if len(by_site) > 1:
             self._connect_far()
+
+    def _part(self, crowd: list[int]) -> None:
+        for place, node in enumerate(crowd):
+            self.stripe[node] = sum(1 << n for n in range(place, self.total, len(crowd)))
 
     def _connect_far(self) -> None:
         far: list[dict[int, None]] = [{} for _ in range(self.count)]
@@ -174,10 +181,25 @@ class State:
                 wanted &= ~self.counts[target].somewhere()
         else:
             wanted &= self.told[flow.source] & self.rooted
+            if wanted and self.is_spared(flow):
+                wanted = wanted & self.stripe[target] or wanted & ~self._others_task(flow)
         if wanted and not flow.inside and self.policy.quiet:
             site = self.site[target]
             wanted &= ~(self.entering[site] | self.near_has[site])
         return wanted
+
+    def is_spared(self, flow: Flow) -> bool:
+        """Whether the source is asked for each piece once by the whole crowd."""
+        seeds = flow.source != self.hub and self.world.nodes[flow.source].seed
+        return self.policy.stripes and flow.inside and seeds
+
+    def _others_task(self, flow: Flow) -> int:
+        """What others of the LAN have, or fetch."""
+        task = 0
+        for other in self.near[flow.target]:
+            if not self.world.nodes[other].seed:
+                task |= self.have[other] | self.flight[other]
+        return task
 
     def choose(self, flow: Flow, among: int) -> int:
         """One of `among`: what was begun, then random ones, then the rarest."""

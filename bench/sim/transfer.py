@@ -106,7 +106,7 @@ class Transfers:
         are asked of everybody; a large piece of the model stands for many small ones).
         """
         state, target = self.state, flow.target
-        if flow.lane or (state.policy.endgame and state.want[target]):
+        if flow.lane or (state.policy.endgame and state.want[target]) or state.is_spared(flow):
             return False
         common = state.flight[target] & state.told[flow.source] & state.rooted
         if not state.policy.endgame:

@@ -109,6 +109,10 @@ class Policy:
     with pieces of 1 MiB, which cross a LAN in milliseconds, the chance is small; with the large
     ones of a model it is not.
     """
+    stripes: bool = False
+    """On a LAN each node asks those who had all from the start for every n-th piece, and then for
+    what the others are behind with; the rest comes from the others.
+    """
     step: float = 5.0
     """Rates are shared out anew so often, at least."""
 
