@@ -78,13 +78,14 @@ class Gather:
         while not self._work.stop and not job.finished:
             self._work.check()
             way = self._deciding.decide(course, fetch_tree=True)
-            if way.is_open and self._deciding.bases_here(way) and self._is_settled(course):
+            ready = way.is_open and self._deciding.bases_here(way)
+            if ready and self._is_settled(course):
                 job.way = way
                 return
             with self._work.state:
                 self._work.give_up_the_hopeless()
             with self._node.changed:
-                self._node.changed.wait(_CALM / 2)
+                self._node.changed.wait(_CALM / 2 if ready else TICK)
 
     def _is_settled(self, course: Course) -> bool:
         """Whether others that began at the same moment had time to say so: if all of them asked

@@ -4,6 +4,7 @@ never carry a token to another host.
 
 import contextlib
 import email.utils
+import functools
 import ipaddress
 import re
 import socket
@@ -21,6 +22,7 @@ from urllib3.exceptions import (
     HTTPError,
     IncompleteRead,
     LocationParseError,
+    ProtocolError,
     ReadTimeoutError,
 )
 
@@ -190,9 +192,9 @@ class HttpClient:
         if self._observe is not None:
             self._observe(_host(url))
         with _reporting(url):
-            return self._pool(url).request(
-                method,
-                url,
+            send = functools.partial(
+                self._pool(url).request,
+                *(method, url),
                 body=body,
                 headers={"User-Agent": self._settings.user_agent, **headers},
                 redirect=False,
@@ -201,6 +203,13 @@ class HttpClient:
                 decode_content=False,
                 timeout=limits,
             )
+            try:
+                return send()
+            except ProtocolError as error:
+                # The server may have ended a connection of the pool just before this request.
+                if not isinstance(error.args[-1], ConnectionError):
+                    raise
+                return send()
 
     def _proxy_for(self, url: str) -> str | None:
         scheme, host, port = origin(url)

@@ -1,0 +1,57 @@
+"""What a pool of connections does when a server ends one."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from outlast.model.errors import UnreachableError
+from tests.serve.peers import client
+
+_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+
+@contextmanager
+def server(*answers: bytes) -> Iterator[tuple[str, list[int]]]:
+    """Gives one of `answers` to each request in turn, on as few connections as it can, and hangs up
+    instead where it is empty; and which connection each request came on.
+    """
+    came: list[int] = []
+    left = list(answers)
+
+    def serve(listener: socket.socket) -> None:
+        for number in range(len(answers)):
+            with suppress(OSError), listener.accept()[0] as sock:
+                sock.settimeout(10)
+                while left and sock.recv(1 << 16):
+                    came.append(number)
+                    if not (answer := left.pop(0)):
+                        break
+                    sock.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/", came
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize("body", [None, b"{}"], ids=["GET", "POST"])
+def test_a_connection_that_ended_meanwhile(body: bytes | None) -> None:
+    """The request goes out again, on another."""
+    http = client()
+    with server(_ANSWER, b"", _ANSWER) as (url, came):
+        for _ in range(2):
+            with http.ask(url, body=body) as answer:
+                assert answer.read_all(10) == b"hi"
+    assert came == [0, 0, 1]
+
+
+def test_a_server_that_answers_nobody() -> None:
+    with server(b"", b"", _ANSWER) as (url, came), pytest.raises(UnreachableError):
+        client().get(url)
+    assert came == [0, 1]
