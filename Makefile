@@ -1,6 +1,7 @@
 # outlast: `make demo` shows it, `make test` checks it. Both set up what they need in .venv.
 PYTHON ?= python3
 MINUTES ?= 30
+JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -33,8 +34,9 @@ demo: $(READY)
 
 test: $(READY) lint
 	$(BIN)/python -m tests.clients.envs
-	# What fails in company is run once more alone: two cores are few for servers and clients.
-	$(BIN)/python -m pytest -n 2 --dist worksteal || \
+	# Tests wait more than they compute: JOBS may be more than there are cores. What fails in
+	# company is run once more alone.
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal || \
 		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 lint: $(READY)

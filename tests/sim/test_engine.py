@@ -28,6 +28,7 @@ def _worlds() -> list[World]:
     gone = tuple(range(5, 12))
     return [
         _flash(6),
+        _flash(6, policy=replace(REAL, stripes=True)),
         lans,
         replace(lans, policy=replace(FINE, known_root=False)),
         replace(lans, policy=replace(FINE, origin="last")),
@@ -44,7 +45,7 @@ def _ran(number: int) -> tuple[World, Outcome]:
     return world, simulate(world)
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(9))
 def test_bytes_are_neither_made_nor_lost(number: int) -> None:
     world, outcome = _ran(number)
     assert sum(outcome.sent) == pytest.approx(sum(outcome.received))
@@ -61,7 +62,7 @@ def test_bytes_are_neither_made_nor_lost(number: int) -> None:
     assert all(outcome.progress[i] == 1 for i in stayed)
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(9))
 def test_nobody_gets_or_gives_more_than_its_link_carries(number: int) -> None:
     world, outcome = _ran(number)
     seconds, share = outcome.ended, world.policy.efficiency * (1 + 1e-6)
@@ -91,6 +92,15 @@ def test_faster_links_and_smaller_payloads_never_take_longer() -> None:
     assert times == sorted(times, reverse=True)
     sizes = [_last(simulate(_flash(5, pieces=count))) for count in (20, 40, 80, 160)]
     assert sizes == sorted(sizes)
+
+
+def test_with_stripes_a_seed_gives_one_copy() -> None:
+    blind = simulate(_flash(8))
+    parted = simulate(_flash(8, policy=replace(REAL, stripes=True)))
+    copy = 60 * _PIECE
+    assert blind.origin > 1.2 * copy
+    assert parted.origin == pytest.approx(copy)
+    assert _last(parted) < _last(blind)
 
 
 def test_one_lan_takes_one_copy_from_the_hub() -> None:
