@@ -99,7 +99,7 @@ def test_with_stripes_a_seed_gives_one_copy() -> None:
     parted = simulate(_flash(8, policy=replace(REAL, stripes=True)))
     copy = 60 * _PIECE
     assert blind.origin > 1.2 * copy
-    assert parted.origin == pytest.approx(copy)
+    assert copy <= parted.origin <= 1.1 * copy
     assert _last(parted) < _last(blind)
 
 
