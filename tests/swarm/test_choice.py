@@ -96,6 +96,21 @@ class TestStripes:
         choice = Choice(COUNT, range(COUNT), stripe=(1, 4))
         assert asked(choice) == [1, 37]
 
+    def test_a_trial_is_of_what_somebody_has(self) -> None:
+        """As of a holder, which has few pieces at first."""
+        choice = Choice(COUNT, range(COUNT), stripe=(1, 4))
+        copies = [int(index in {0, 5, 9}) for index in range(COUNT)]
+        assert see(choice, copies)
+        assert asked(choice) == [5, 9]
+        choice.note(5)
+        choice.note(9)
+        assert choice.end_trial()
+
+    def test_a_trial_goes_on_where_nobody_has_anything(self) -> None:
+        choice = Choice(COUNT, range(COUNT), stripe=(1, 4))
+        assert not see(choice, [0] * COUNT)
+        assert asked(choice) == [1, 37]
+
     def test_what_is_left_out(self) -> None:
         choice = one_of(4)
         choice.leave_out(4, out=True)

@@ -120,7 +120,8 @@ class Choice:
         other pieces are asked for now.
         """
         now = time.monotonic() if now is None else now
-        before = self._sparing, self._helping, self._last_is_near
+        before = self._sparing, self._helping, self._last_is_near, self._trial.pieces
+        self._aim_trial(copies)
         # Capsules say at their end what is in them: it is wanted as soon as the crowd has it.
         self._last_is_near = self._last_is_near or list(copies[-1:]) > [len(seeds)]
         self._sparing = self._helping = frozenset()
@@ -129,7 +130,16 @@ class Choice:
             self._helping = self._to_help_with(left)
             number, count = self._stripe
             self._sparing = frozenset(i for i in left if i % count != number) - self._helping
-        return before != (self._sparing, self._helping, self._last_is_near)
+        return before != (self._sparing, self._helping, self._last_is_near, self._trial.pieces)
+
+    def _aim_trial(self, copies: Sequence[int]) -> None:
+        """The trial is of pieces that somebody has: at first a holder has few."""
+        if not copies or all(copies[index] for index in self._trial.pieces - self.came):
+            return
+        number, count = self._stripe
+        there = [index for index in self._lacking() if copies[index]]
+        if there:
+            self._trial.aim([i for i in there if i % count == number] or there)
 
     def _leaves_seeds(self, seeds: frozenset[str], others: int, now: float) -> bool:
         """Whether the seeds are left to the others."""

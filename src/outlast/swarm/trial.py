@@ -39,6 +39,15 @@ class Trial:
         """Whether a piece may be asked for now."""
         return not self._pieces or index in self._pieces
 
+    @property
+    def pieces(self) -> frozenset[int]:
+        """What may be asked for while it goes on."""
+        return self._pieces
+
+    def aim(self, lacks: Sequence[int]) -> None:
+        """Goes on with some of these: nobody has the others."""
+        self._pieces = frozenset((lacks[0], lacks[-1]))
+
     def ends(self, done: Collection[int]) -> bool:
         """Whether it ends now that the pieces `done` came; says so once."""
         late = time.monotonic() > self._began + _SECONDS
