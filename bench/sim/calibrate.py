@@ -8,7 +8,7 @@ they are documented.
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,14 @@ def read_runs(path: Path = RUNS) -> list[Run]:
         return []
     rows = json.loads(path.read_text())["runs"]
     return [Run(**{**row, "measured": _measured(row["measured"])}) for row in rows]
+
+
+def note_runs(runs: Sequence[Run], path: Path = RUNS) -> None:
+    """Writes runs down, in place of those with the same names."""
+    names = {run.name for run in runs}
+    kept = [run for run in read_runs(path) if run.name not in names]
+    document = {"runs": [asdict(run) for run in (*kept, *runs)]}
+    path.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def _measured(row: Mapping[str, Any]) -> Measured:

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.sim.calibrate import RUNS, Measured, Run, read_runs
+from bench.sim.calibrate import RUNS, Measured, Run, note_runs
 from bench.sim.measure_node import make_torrent
 
 _ROOT = Path(__file__).parent.parent.parent
@@ -205,9 +205,7 @@ def main() -> None:
         made.sort(key=lambda run: max(run.measured.done))
         runs.append(made[len(made) // 2])
         print(json.dumps(asdict(runs[-1])), flush=True)
-    kept = [run for run in read_runs(options.output) if run.name not in {r.name for r in runs}]
-    document = {"runs": [asdict(run) for run in (*runs, *kept)]}
-    options.output.write_text(json.dumps(document, indent=1) + "\n")
+    note_runs(runs, options.output)
 
 
 if __name__ == "__main__":

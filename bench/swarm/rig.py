@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -56,13 +56,19 @@ class Engine(Protocol):
 @dataclass(frozen=True, slots=True)
 class Result:
     """Seconds until the last had it; bytes that the seed sent and the nodes received, frames with
-    their headers; CPU seconds of all fetchers together.
+    their headers; CPU seconds of all fetchers together; seconds until each had it, in a crowd.
     """
 
     seconds: float
     sent: int
     received: int
     cpu: float
+    each: tuple[float, ...] = ()
+
+
+def _unseen(seconds: float) -> None:
+    """Nobody looks on."""
+    del seconds
 
 
 @dataclass
@@ -122,8 +128,15 @@ class Rig:
         with engine.seeding(self, payload):
             return self.fetch(engine, payload, self.nodes[:count])
 
-    def fetch(self, engine: Engine, payload: Payload, hosts: Sequence[Host]) -> Result:
-        """The same from whoever hands it on now."""
+    def fetch(
+        self,
+        engine: Engine,
+        payload: Payload,
+        hosts: Sequence[Host],
+        seen: Callable[[float], None] = _unseen,
+    ) -> Result:
+        """The same from whoever hands it on now. `seen` is called again and again
+        meanwhile, with the seconds since the start."""
         work = self.folder / f"fetched-{next(_numbers)}"
         tasks = []
         for host in hosts:
@@ -131,19 +144,24 @@ class Rig:
             tasks.append(engine.task(self, payload, work / host.name))
         settle()
         try:
-            return self._run(engine.name, hosts, tasks, payload)
+            return self._run(engine.name, hosts, tasks, payload, seen)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
     def _run(
-        self, name: str, hosts: Sequence[Host], tasks: Sequence[Task], payload: Payload
+        self,
+        name: str,
+        hosts: Sequence[Host],
+        tasks: Sequence[Task],
+        payload: Payload,
+        seen: Callable[[float], None],
     ) -> Result:
         before = [host.counters() for host in (self.seed, *hosts)]
         started = time.perf_counter()
         running = [_Running(host, name, task) for host, task in zip(hosts, tasks, strict=True)]
         try:
-            _wait(running)
-            seconds = max(one.ended for one in running) - started
+            _wait(running, lambda: seen(time.perf_counter() - started))
+            each = tuple(one.ended - started for one in running)
         finally:
             for one in running:
                 one.kill()
@@ -154,7 +172,7 @@ class Rig:
             if task.file is not None and digest(task.file) != payload.sha256:
                 raise BenchError(f"{name} brought other bytes")
         received, cpu = sum(one.received for one in moved), sum(one.cpu for one in running)
-        return Result(seconds, seed.sent, received, cpu)
+        return Result(max(each), seed.sent, received, cpu, each)
 
 
 class _Running:
@@ -196,10 +214,11 @@ class _Running:
         self._said.close()
 
 
-def _wait(running: Sequence[_Running]) -> None:
+def _wait(running: Sequence[_Running], seen: Callable[[], None]) -> None:
     end = time.monotonic() + PATIENCE
     left = list(running)
     while left := [one for one in left if not one.over()]:
         if time.monotonic() > end:
             raise BenchError(f"{left[0].name} was not done in {PATIENCE:.0f} s: {left[0].tail()}")
+        seen()
         time.sleep(_POLL)

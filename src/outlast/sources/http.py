@@ -117,8 +117,10 @@ class HttpClient:
         self._observe = observe
         self._lock = threading.Lock()
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
-        if settings.ca_bundle is not None:
-            _tls(settings.ca_bundle)  # said now, not at the first request, where it cannot be read
+        # A bundle that cannot be read is said now. Others take long to load, and neighbours speak
+        # plain HTTP.
+        bundle = settings.ca_bundle
+        self._context = _tls(bundle) if bundle is not None else None
 
     def get(
         self,
@@ -221,7 +223,6 @@ class HttpClient:
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         proxy = self._proxy_for(url) or ""
-        # Certificates take long to load, and neighbours speak plain HTTP.
         secure = origin(url)[0] == "https" or proxy.lower().startswith("https:")
         with self._lock:
             if (proxy, secure) not in self._pools:
@@ -230,7 +231,9 @@ class HttpClient:
 
     def _make_pool(self, proxy: str, *, secure: bool) -> urllib3.PoolManager:
         maxsize = self._settings.connections
-        context = _tls(self._settings.ca_bundle) if secure else None
+        if secure:
+            self._context = self._context or _tls(None)
+        context = self._context if secure else None
         try:
             if not proxy:
                 return urllib3.PoolManager(maxsize=maxsize, ssl_context=context)

@@ -1,5 +1,5 @@
-"""Which pieces of a torrent are asked for, and which of them first. Pure: the clock and what is
-seen of the peers come from the caller.
+"""Which pieces of a torrent are asked for, and which of them first. Knows nothing of libtorrent:
+what is seen of the peers comes from the caller.
 
 - At first a few: see :mod:`outlast.swarm.trial`.
 - In a crowd of `n` each node begins with other pieces, every `n`-th: its stripe. So those who have
@@ -11,7 +11,6 @@ seen of the peers come from the caller.
   the highest.
 """
 
-import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -112,14 +111,11 @@ class Choice:
         """Whether it matters who has which pieces: see :meth:`look`."""
         return self._stripe[1] > 1 and self._count <= _MOST_LOOKED_AT
 
-    def look(
-        self, seeds: Collection[str], others: int, copies: Sequence[int], now: float | None = None
-    ) -> bool:
+    def look(self, seeds: Collection[str], others: int, copies: Sequence[int], now: float) -> bool:
         """Who is connected: the addresses of those that have all, how many `others` there are, and
-        how many of them all have each piece (`copies`, empty where that is not known). Whether
-        other pieces are asked for now.
+        how many of them all have each piece (`copies`, empty where that is not known) at the time
+        `now` (monotonic seconds). Whether other pieces are asked for now.
         """
-        now = time.monotonic() if now is None else now
         before = self._sparing, self._helping, self._last_is_near, self._trial.pieces
         self._aim_trial(copies)
         # Capsules say at their end what is in them: it is wanted as soon as the crowd has it.

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,7 @@ class Torrent:
         seeds = {peer.address for peer in peers if peer.progress >= 1}
         copies = self.availability()
         with self._lock:
-            changed = self._choice.look(seeds, len(peers) - len(seeds), copies)
+            changed = self._choice.look(*(seeds, len(peers) - len(seeds), copies), time.monotonic())
         if changed:
             self._prefer_all()
 
