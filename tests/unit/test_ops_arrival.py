@@ -151,6 +151,18 @@ class TestSwarm:
             swarm.write(index)
         assert whole(arrival) == DATA
 
+    def test_what_the_swarm_brings_has_its_place_in_the_tree(
+        self, arrival: Arrival, swarm: Swarm
+    ) -> None:
+        for index in range(11):
+            swarm.write(index)
+        names = arrival.hash(Cancel(), lambda _: None)
+        assert (names.sha256, names.merkle_root, names.layer) == (
+            ENTRY.sha256,
+            TREE.root,
+            TREE.layer,
+        )
+
     def test_a_wrong_piece_is_not_given(self, arrival: Arrival, swarm: Swarm) -> None:
         with pytest.raises(IntegrityError):
             arrival.accept(lane("liar"), 0, memoryview(bytes(PIECE)))

@@ -92,9 +92,12 @@ def test_a_last_piece_that_is_torn_is_not_believed(setting: Setting) -> None:
     """As after a crash: the journal says more than the file has."""
     setting.bring(*range(15))
     setting.partial.write(COUNT - 1, bytes(len(CAPSULE) - (COUNT - 1) * PIECE))
+    assert not setting.arrival.shows_end()
     setting.advance(15)
     assert not setting.hashed
     assert setting.restored.problem is None
+    setting.bring(COUNT - 1)
+    assert setting.arrival.shows_end()
 
 
 def test_cancelled(setting: Setting) -> None:
