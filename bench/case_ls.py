@@ -11,9 +11,9 @@ from bench.process import timed
 from bench.rows import OURS, Row, Target, absolute, alternate, paired
 from bench.stage import Stage
 from outlast.codec.hashing import names_of
-from outlast.model.digest import GitOid
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId
+from outlast.core.digest import GitOid
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.refs import Ref
 from outlast.store.writer import Writer

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from demo.sites import as_own_root
 from demo.story import StepFailedError, megabytes, require, say, wait_until
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 from outlast.store.archive import Archive
 from outlast.store.layout import Layout
 from outlast.store.partials import present_bytes

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from outlast.swarm.beacon import Beacon
-from outlast.swarm.multicast import scan
+from outlast.swarm.lan.beacon import Beacon
+from outlast.swarm.lan.multicast import scan
 from tests.net import Lan, Net
 from tests.net.kernel import LabError, why_not
 

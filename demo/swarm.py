@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 
 from demo.sites import Machine, Site, open_site
 from demo.story import StepFailedError, megabytes, require, say
-from outlast.model.names import RepoId
-from outlast.ops.nodes import ask_nodes
+from outlast.core.names import RepoId
+from outlast.node.status_client import ask_nodes
 from outlast.store.archive import Archive
 from tests.hubsim import HubRepo, HubSim
 from tests.net import LabError

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from outlast.cli.main import COMMANDS, outlast
-from outlast.model.errors import all_errors
+from outlast.core.errors import all_errors
 
 FOLDER = Path(__file__).parent
 _HEAD = "<!-- Written by `make docs`. Do not edit. -->\n"

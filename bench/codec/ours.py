@@ -9,7 +9,7 @@ from outlast.codec import kernels
 from outlast.codec.memory import InMemory
 from outlast.codec.reader import CapsuleReader
 from outlast.codec.writer import Base, CapsuleWriter
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 
 paths = kernels.paths
 

@@ -1,8 +1,8 @@
 """The election of one holder for each LAN and blob, and the holders' connections to the hub.
 
-The rule is the product's (`outlast.swarm.election`): of the nodes that want a blob and reach the
-origin, the one with the highest sha256 of node and blob begins after a time of collecting; a holder
-that is not heard any more counts as dead after a while, and the next one follows.
+The rule is the product's (`outlast.swarm.lan.election`): of the nodes that want a blob and reach
+the origin, the one with the highest sha256 of node and blob begins after a time of collecting; a
+holder that is not heard any more counts as dead after a while, and the next one follows.
 """
 
 import bisect

@@ -17,7 +17,7 @@ from unittest.mock import patch
 import pytest
 
 from outlast.cli.main import main
-from outlast.model.errors import all_errors
+from outlast.core.errors import all_errors
 
 COMMAND = (sys.executable, "-m", "outlast")
 SECONDS = 120.0

@@ -8,14 +8,14 @@ from random import Random
 import pytest
 
 from outlast.codec.payload import Form
-from outlast.model.control import Control
-from outlast.model.digest import Digest
-from outlast.model.errors import TransientError
-from outlast.model.names import Target
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.errors import TransientError
+from outlast.core.names import Target
+from outlast.fetch.file_filter import Selection
+from outlast.intake.form_policy import FormWish, FormWishes
 from outlast.ops.add import Added, add
-from outlast.ops.forms import FormWish, FormWishes
 from outlast.ops.removal import collect_garbage
-from outlast.ops.select import Selection
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
 from tests.pull.kit import check_archive, contents
@@ -110,7 +110,7 @@ def test_what_only_seemed_to_pay_is_plain(
     del folder
     source = tmp_path / "noise.safetensors"
     source.write_bytes(NOISE)
-    monkeypatch.setattr("outlast.ops.forms._HOPELESS", 2.0)
+    monkeypatch.setattr("outlast.intake.form_policy._HOPELESS", 2.0)
     put(tmp_path / "home", source)
     assert forms(tmp_path / "home") == {"noise.safetensors": Form.PLAIN}
     check(tmp_path / "home", {"noise.safetensors": NOISE})

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from outlast.model.control import Control
-from outlast.model.digest import Digest
-from outlast.model.errors import CorruptError
-from outlast.model.names import Target
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.errors import CorruptError
+from outlast.core.names import Target
 from outlast.ops import run as run_ops
 from outlast.store.archive import Archive
 from outlast.store.copies import Copies, all_copies
@@ -155,11 +155,11 @@ def test_a_damaged_capsule_makes_no_copy(home: Path) -> None:
 
 def test_a_kill_leaves_nothing_that_counts(home: Path) -> None:
     code = (
-        "import sys, time; from outlast.ops import working; from outlast.cli.main import main\n"
+        "import sys, time; from outlast.intake import working_copies; from outlast.cli.main import main\n"
         "def write(fd, data, offset):\n"
         "    kept(fd, data[:1000], offset)\n"
         "    if len(data) > 10_000: print('now', flush=True); time.sleep(600)\n"
-        "kept, working.disk.write_all = working.disk.write_all, write\n"
+        "kept, working_copies.disk.write_all = working_copies.disk.write_all, write\n"
         "main(sys.argv[1:])"
     )
     arguments = ["link", "me/m0", "--folder", str(home / "no"), "--budget", str(SIZE), "-q"]

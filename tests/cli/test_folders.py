@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from outlast.model.control import Control
-from outlast.model.errors import TransientError
-from outlast.model.events import Event, Progress
-from outlast.model.names import Target
+from outlast.core.control import Control
+from outlast.core.errors import TransientError
+from outlast.core.events import Event, Progress
+from outlast.core.names import Target
+from outlast.fetch.file_filter import Selection
 from outlast.ops.add import add
-from outlast.ops.select import Selection
 from outlast.store.archive import Archive
 from tests.cli.call import Call, inside
 from tests.cli.conftest import FILES

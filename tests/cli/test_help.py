@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from outlast.cli.main import COMMANDS
-from outlast.model.errors import all_errors
+from outlast.core.errors import all_errors
 from tests.cli.call import outlast
 
 

@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from outlast.codec import format as fmt
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 from tests.cli.call import SECONDS, Call, environment, finish, inside, start, until
 from tests.store.model import Model
 from tests.store.weights import model, tuned

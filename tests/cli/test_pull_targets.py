@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from outlast.cli.wanted import TorrentFile, Wanted, parse_wanted
-from outlast.model.digest import Digest
-from outlast.model.errors import BadNameError, MalformedError
-from outlast.model.names import Target
-from outlast.ops.linked import Wanted as LinkWanted
-from outlast.swarm.links import parse_magnet
+from outlast.core.digest import Digest
+from outlast.core.errors import BadNameError, MalformedError
+from outlast.core.names import Target
+from outlast.ops.pull_link import Wanted as LinkWanted
+from outlast.swarm.torrent.magnet import parse_magnet
 from tests.cli.call import inside
 from tests.swarm.seeds import make_torrent, write
 

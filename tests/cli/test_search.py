@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from outlast.model.cancel import Cancel
-from outlast.model.digest import GitOid
-from outlast.model.errors import Cancelled
-from outlast.model.manifest import Revision
-from outlast.model.names import RepoId
+from outlast.core.cancel import Cancel
+from outlast.core.digest import GitOid
+from outlast.core.errors import Cancelled
+from outlast.core.manifest import Revision
+from outlast.core.names import RepoId
 from outlast.ops.search import Meet, Searched, on_lan, search
 from outlast.store.archive import Archive
-from outlast.swarm.beacon import Beacon
+from outlast.swarm.lan.beacon import Beacon
 from tests.cli.call import inside, outlast
 from tests.serve.peers import COMMIT, OPEN, Peer, archive_files, client
 from tests.unit.test_sources_peer import Liar, reply, said

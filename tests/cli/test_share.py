@@ -11,18 +11,18 @@ import pytest
 from outlast.cli.config import PUBLIC_HUB
 from outlast.codec.hashing import names_of
 from outlast.codec.payload import Form
-from outlast.model.control import Control
-from outlast.model.digest import Digest
-from outlast.model.errors import Cancelled, NotArchivedError, PolicyError
-from outlast.model.events import Event, Planned, Progress
-from outlast.model.names import RepoId, Target
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.errors import Cancelled, NotArchivedError, PolicyError
+from outlast.core.events import Event, Planned, Progress
+from outlast.core.names import RepoId, Target
+from outlast.node.policy import SharePolicy
 from outlast.ops.share import Shared, ShareWishes, share
-from outlast.ops.sharing import SharePolicy
 from outlast.store.archive import Archive
 from outlast.store.refs import About, Ref
-from outlast.swarm import metainfo
-from outlast.swarm.links import parse_magnet
-from outlast.swarm.torrentfile import read_torrent
+from outlast.swarm.torrent import payload_torrent as metainfo
+from outlast.swarm.torrent.magnet import parse_magnet
+from outlast.swarm.torrent.read import read_torrent
 from tests.cli.call import inside
 from tests.store.weights import model, tuned
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from outlast.model.errors import StorageError
-from outlast.model.events import Event, Note
-from outlast.model.status import NodeStatus
-from outlast.ops.nodes import ask_nodes
+from outlast.core.errors import StorageError
+from outlast.core.events import Event, Note
+from outlast.core.status import NodeStatus
+from outlast.node.status_client import ask_nodes
 from outlast.store.archive import Archive
 from tests.cli.call import COMMAND, environment, inside, outlast, until
 from tests.serve.peers import Peer

@@ -18,8 +18,8 @@ from urllib.parse import unquote
 import libtorrent
 import pytest
 
-from outlast.swarm import bencode
-from outlast.swarm.hybrid import OldTorrent, Plan, StreamHasher, old_torrent
+from outlast.swarm.torrent import bencode
+from outlast.swarm.torrent.revision_torrent import OldTorrent, Plan, StreamHasher, old_torrent
 from tests.cli.call import until
 from tests.unit.test_swarm_hybrid import FILES, NAME, content, make
 

@@ -12,7 +12,7 @@ from outlast.codec.layout import KINDS
 from outlast.codec.memory import InMemory
 from outlast.codec.reader import CapsuleReader
 from outlast.codec.writer import Base, CapsuleWriter
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 from tests.codec import weights
 from tests.codec.container_files import entry, gguf, safetensors, tensor, u32
 

@@ -10,8 +10,8 @@ from outlast.codec import format as fmt
 from outlast.codec.memory import InMemory
 from outlast.codec.reader import CapsuleReader
 from outlast.codec.writer import Base, CapsuleWriter
-from outlast.model.digest import Digest
-from outlast.model.errors import CorruptError
+from outlast.core.digest import Digest
+from outlast.core.errors import CorruptError
 from tests.codec import model_encoder
 
 PATHS = kernels.paths()

@@ -15,8 +15,8 @@ from outlast.codec.format import Block
 from outlast.codec.layout import KINDS
 from outlast.codec.memory import InMemory
 from outlast.codec.reader import CapsuleReader
-from outlast.model.digest import Digest
-from outlast.model.errors import CorruptError
+from outlast.core.digest import Digest
+from outlast.core.errors import CorruptError
 from tests.codec import files, weights
 
 FLIPS = int(os.environ.get("OUTLAST_FLIPS", "300"))

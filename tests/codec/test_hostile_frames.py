@@ -19,8 +19,8 @@ from outlast.codec import reference
 from outlast.codec.memory import InMemory
 from outlast.codec.reader import CapsuleReader
 from outlast.codec.xxh3 import xxh3
-from outlast.model.digest import Digest
-from outlast.model.errors import CorruptError, MalformedError
+from outlast.core.digest import Digest
+from outlast.core.errors import CorruptError, MalformedError
 from tests.codec import files
 
 BASE = bytes(range(256)) * 4

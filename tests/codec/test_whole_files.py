@@ -13,8 +13,8 @@ from outlast.codec.claims import BLOCKS
 from outlast.codec.layout import KINDS
 from outlast.codec.memory import InMemory
 from outlast.codec.writer import Base, CapsuleWriter
-from outlast.model.digest import Digest
-from outlast.model.errors import CorruptError, MalformedError
+from outlast.core.digest import Digest
+from outlast.core.errors import CorruptError, MalformedError
 from tests.codec import files, weights
 
 PATHS = kernels.paths()

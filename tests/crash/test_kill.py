@@ -19,8 +19,8 @@ from random import Random
 import pytest
 
 from outlast.codec.payload import Form
-from outlast.model.control import Control
-from outlast.model.names import RepoId
+from outlast.core.control import Control
+from outlast.core.names import RepoId
 from outlast.ops.removal import collect_garbage
 from outlast.store.archive import Archive
 from tests.cli.call import COMMAND, SECONDS, Call, environment, outlast

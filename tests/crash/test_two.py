@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from outlast.model.names import Target
+from outlast.core.names import Target
 from outlast.store.archive import Archive
 from tests.cli.call import Call, Process, finish, outlast, start, until
 from tests.crash.world import BASE, FOLDER, NEW, OLD, SHARED, World

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from outlast.model.control import Control
-from outlast.model.names import Target
+from outlast.core.control import Control
+from outlast.core.names import Target
 from outlast.ops.removal import remove
 from outlast.store.archive import Archive
 from tests.cli.call import until

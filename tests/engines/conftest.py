@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from outlast.core.cancel import Cancel
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.llama import LlamaOptions, open_llama
 from outlast.engines.transformers import TransformersOptions, open_transformers
-from outlast.model.cancel import Cancel
 from tests.engines.gguf_files import Parts
 from tests.engines.tiny_llama import build_tiny_llama
 from tests.realweights import WeightsUnavailableError, smollm2_gguf

@@ -4,9 +4,9 @@ from itertools import islice
 
 import pytest
 
+from outlast.core.cancel import Cancel
+from outlast.core.errors import Cancelled, EngineError, UsageError
 from outlast.engines.base import ChatMessage, Delta, Engine, Sampling, Usage
-from outlast.model.cancel import Cancel
-from outlast.model.errors import Cancelled, EngineError, UsageError
 
 HELLO = [ChatMessage("user", "Say hello to the sea.")]
 SHORT = Sampling(max_tokens=12, temperature=0)

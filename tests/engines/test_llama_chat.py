@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from outlast.core.cancel import Cancel
+from outlast.core.errors import Cancelled, EngineError, UsageError
 from outlast.engines import conversation
 from outlast.engines import llama as llama_module
 from outlast.engines.base import ChatMessage, Delta, Sampling, Usage
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.llama import LlamaOptions, open_llama
-from outlast.model.cancel import Cancel
-from outlast.model.errors import Cancelled, EngineError, UsageError
 from tests.engines.conftest import OPTIONS
 from tests.engines.gguf_files import Parts, string, u32
 
@@ -173,7 +173,7 @@ def test_nothing_is_printed_and_nothing_is_left(model: str, tmp_path: Path) -> N
         sys.path.insert(0, {str(SOURCE)!r})
         from outlast.engines.base import ChatMessage, Sampling
         from outlast.engines.llama import LlamaOptions, open_llama
-        from outlast.model.cancel import Cancel
+        from outlast.core.cancel import Cancel
         with open_llama([{model!r}], LlamaOptions(context=512, threads=1), Cancel()) as engine:
             for _ in engine.chat([ChatMessage("user", "Hi")], Sampling(max_tokens=4), Cancel()):
                 pass

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
+from outlast.core.cancel import Cancel
+from outlast.core.errors import Cancelled, EngineError, UsageError
 from outlast.engines.llama import LlamaServer, Service, serve
-from outlast.model.cancel import Cancel
-from outlast.model.errors import Cancelled, EngineError, UsageError
 from tests.engines.conftest import OPTIONS
 from tests.engines.test_llama_chat import SOURCE
 
@@ -216,7 +216,7 @@ def test_the_server_ends_with_its_parent(model: str, how: signal.Signals, tmp_pa
         import sys
         sys.path.insert(0, {os.fspath(SOURCE)!r})
         from outlast.engines.llama import LlamaOptions, Service, serve
-        from outlast.model.cancel import Cancel
+        from outlast.core.cancel import Cancel
         service = Service("127.0.0.1", 0, "m")
         with serve([{model!r}], service, LlamaOptions(context=512, threads=1), Cancel()) as server:
             print(server.port, flush=True)

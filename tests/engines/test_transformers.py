@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from outlast.core.cancel import Cancel
+from outlast.core.errors import Cancelled, EngineError, UsageError
 from outlast.engines.base import ChatMessage, Delta, Sampling, Usage
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.transformers import TransformersOptions, open_transformers
-from outlast.model.cancel import Cancel
-from outlast.model.errors import Cancelled, EngineError, UsageError
 
 OPTIONS = TransformersOptions(device="cpu", threads=1)
 HELLO = [ChatMessage("user", "the sea is")]

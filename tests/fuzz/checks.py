@@ -17,8 +17,8 @@ from outlast.codec.cursor import WINDOW_BYTES
 from outlast.codec.memory import InMemory
 from outlast.codec.reader import CapsuleReader
 from outlast.codec.tensors import parse
-from outlast.model.digest import Digest
-from outlast.model.errors import CorruptError, MalformedError, NotArchivedError
+from outlast.core.digest import Digest
+from outlast.core.errors import CorruptError, MalformedError, NotArchivedError
 from tests.codec.container_files import parsed
 from tests.store.build import check_error
 

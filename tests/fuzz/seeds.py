@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from outlast.codec import format as fmt
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 from tests.codec import files, weights
 from tests.codec.container_files import array, entry, gguf, safetensors, tensor, text, u32
 from tests.fuzz.checks import AS_IT_IS, CONTAINER, MENDED, PATTERN

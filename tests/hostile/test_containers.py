@@ -10,8 +10,8 @@ import pytest
 
 from outlast.codec.cursor import WINDOW_BYTES
 from outlast.codec.tensors import parse
+from outlast.core.errors import EngineError
 from outlast.engines.gguf import read_header
-from outlast.model.errors import EngineError
 from tests.codec.container_files import Blob, array, entry, gguf, parsed, safetensors
 from tests.store.build import check_error
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import OutlastError
-from outlast.model.manifest import Revision
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import OutlastError
+from outlast.core.manifest import Revision
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.refs import Ref

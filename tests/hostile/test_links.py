@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.model.errors import MalformedError
-from outlast.swarm import bencode
-from outlast.swarm.bencode import Encodable
-from outlast.swarm.links import Link, parse_magnet
-from outlast.swarm.torrentfile import read_torrent
+from outlast.core.errors import MalformedError
+from outlast.swarm.torrent import bencode
+from outlast.swarm.torrent.bencode import Encodable
+from outlast.swarm.torrent.magnet import Link, parse_magnet
+from outlast.swarm.torrent.read import read_torrent
 from tests.store.build import check_error
 from tests.unit.test_swarm_hybrid import FILES, make
 

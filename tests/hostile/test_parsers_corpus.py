@@ -10,7 +10,7 @@ import pytest
 
 from outlast.codec import format as fmt
 from outlast.codec.reader import read_directory
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 from tests.fuzz import checks, seeds
 
 INPUTS = sorted((Path(__file__).parent / "parsers").iterdir())

@@ -28,7 +28,7 @@ from typing import Any
 import libtorrent
 
 from outlast.codec.merkle import PIECE, Tree, piece_hash, root_of_layer
-from outlast.swarm.metainfo import torrent
+from outlast.swarm.torrent.payload_torrent import torrent
 from tests.net.program import until
 
 PORT = 8091

@@ -9,8 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from outlast.model.status import NodeStatus
-from outlast.ops.nodes import ask_nodes
+from outlast.core.status import NodeStatus
+from outlast.node.status_client import ask_nodes
 from tests.net.lab import Host
 from tests.net.program import SECONDS, Program, environment, until
 

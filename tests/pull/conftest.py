@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from outlast.ops import arrival, lanes
+from outlast.fetch import download as arrival
+from outlast.fetch import source_state as lanes
 from tests.cli.call import end_all
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import FILES, Puller

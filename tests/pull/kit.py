@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from outlast.model.control import Control
-from outlast.model.digest import Digest
-from outlast.model.events import Emit, Event, FileDone, SourceBanned
-from outlast.model.names import Target
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.events import Emit, Event, FileDone, SourceBanned
+from outlast.core.names import Target
+from outlast.fetch.file_filter import Selection
+from outlast.fetch.source_state import Patience
+from outlast.fetch.transfer import Wishes
+from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.ops import pull as ops
-from outlast.ops.forms import PLAIN, FormWishes
-from outlast.ops.lanes import Patience
-from outlast.ops.select import Selection
 from outlast.ops.verify import verify
-from outlast.ops.work import Wishes
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 from outlast.sources.settings import HttpSettings

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from outlast.model.errors import AccessDeniedError, UnreachableError
-from outlast.model.events import Event, Progress
+from outlast.core.errors import AccessDeniedError, UnreachableError
+from outlast.core.events import Event, Progress
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import (
     BIG,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from outlast.model.errors import (
+from outlast.core.errors import (
     AccessDeniedError,
     IntegrityError,
     MalformedError,
@@ -13,7 +13,7 @@ from outlast.model.errors import (
     TransientError,
     UnreachableError,
 )
-from outlast.model.events import SourceWaiting
+from outlast.core.events import SourceWaiting
 from outlast.sources import http
 from tests.hubsim import HubSim
 from tests.pull.kit import (

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from outlast.codec.payload import Form
-from outlast.model.control import Control
-from outlast.model.digest import Digest
-from outlast.model.errors import DiskFullError
-from outlast.model.events import Event, Progress
-from outlast.model.names import Target
-from outlast.ops import encoding, work
-from outlast.ops.forms import FormWish, FormWishes
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.errors import DiskFullError
+from outlast.core.events import Event, Progress
+from outlast.core.names import Target
+from outlast.fetch import transfer as work
+from outlast.intake import capsule_stream as encoding
+from outlast.intake.form_policy import FormWish, FormWishes
 from outlast.ops.removal import collect_garbage, remove
 from outlast.store.archive import Archive
 from outlast.store.partials import present_bytes

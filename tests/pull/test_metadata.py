@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outlast.model.errors import BadNameError, IntegrityError, MalformedError, OutlastError
+from outlast.core.errors import BadNameError, IntegrityError, MalformedError, OutlastError
 from tests.hubsim import HubRepo, HubSim
 from tests.hubsim import listing as hub_listing
 from tests.hubsim.generate import HOSTILE_NAMES, HOSTILE_SIZES, many_files_repo

@@ -4,10 +4,11 @@ import threading
 
 import pytest
 
-from outlast.model.cancel import Cancel
-from outlast.model.errors import Cancelled
-from outlast.ops import pace, work
-from outlast.ops.pace import Pace
+from outlast.core.cancel import Cancel
+from outlast.core.errors import Cancelled
+from outlast.fetch import transfer as work
+from outlast.swarm import ratelimit as pace
+from outlast.swarm.ratelimit import Pace
 from tests.hubsim import HubSim
 from tests.pull.kit import TOTAL, Puller, check_pulled
 

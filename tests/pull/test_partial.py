@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.model.errors import BadNameError
+from outlast.core.errors import BadNameError
 from tests.cli.call import outlast
 from tests.hubsim import HubRepo, HubSim
 from tests.hubsim.generate import HOSTILE_NAMES

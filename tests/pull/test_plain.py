@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import (
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import (
     DiskFullError,
     NotFoundError,
     RepoNotFoundError,
     RevisionNotFoundError,
 )
-from outlast.model.events import FileDone, Planned, Progress
-from outlast.model.manifest import Revision
+from outlast.core.events import FileDone, Planned, Progress
+from outlast.core.manifest import Revision
 from outlast.store import disk
 from outlast.store.archive import Archive
 from tests.cli.call import outlast

@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from outlast.model.errors import UnreachableError
-from outlast.model.events import Event, FileDone
+from outlast.core.errors import UnreachableError
+from outlast.core.events import Event, FileDone
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import BIG, FILES, MIB, TOTAL, Puller, check_pulled, file_requests, sent, tree
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from outlast.model.errors import (
+from outlast.core.errors import (
     EntryNotFoundError,
     IntegrityError,
     NotArchivedError,
     RepoNotFoundError,
     UnreachableError,
 )
-from outlast.model.events import Event, Progress
+from outlast.core.events import Event, Progress
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import (
     BIG,

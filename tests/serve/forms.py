@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 
 from outlast.codec.writer import Base
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding

@@ -11,15 +11,15 @@ from typing import Any
 from outlast.codec.hashing import names_of
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
-from outlast.daemon.nodeapi import Holdings, NodeInfo, Tracker
-from outlast.daemon.peering import PeerServer
-from outlast.model.cancel import Cancel
-from outlast.model.digest import Digest, GitOid
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId
-from outlast.model.offer import Offer
-from outlast.ops import payloads
-from outlast.ops.underway import Arriving
+from outlast.core.cancel import Cancel
+from outlast.core.digest import Digest, GitOid
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId
+from outlast.core.offer import Offer
+from outlast.node import payloads
+from outlast.node.in_flight import Arriving
+from outlast.server.node.api import Holdings, NodeInfo, Tracker
+from outlast.server.node.peer_port import PeerServer
 from outlast.sources.base import RangeReader
 from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource, peer_client

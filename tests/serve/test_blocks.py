@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from outlast.codec.format import Block
 from outlast.codec.reader import CapsuleReader
-from outlast.daemon.blocks import Blocks
-from outlast.model.errors import CorruptError
+from outlast.core.errors import CorruptError
+from outlast.server.http.blocks import Blocks
 
 SIZE = 256 * 1024
 

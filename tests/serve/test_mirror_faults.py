@@ -18,7 +18,7 @@ SIZE = 24 * MIB
 LARGE = 40 * MIB
 SPARED = 16 * MIB
 """What a crash may cost."""
-QUICK = {"outlast.ops.lanes._FIRST_WAIT": 0.02, "outlast.ops.arrival._HEDGE_AFTER": 0.2}
+QUICK = {"outlast.fetch.source_state._FIRST_WAIT": 0.02, "outlast.fetch.download._HEDGE_AFTER": 0.2}
 
 # What passes: the file comes, whole and right, to the client that asked first.
 PASSING: dict[str, dict[str, Any]] = {
@@ -167,7 +167,7 @@ class TestTheServerEnds:
     def test_it_ends_in_the_middle_of_a_transfer(
         self, case: Case, tmp_path: Path, number: signal.Signals
     ) -> None:
-        tuned = {"outlast.daemon.listening._SHUTDOWN": 0.5}
+        tuned = {"outlast.server.http.listening._SHUTDOWN": 0.5}
         flags = ("--upstream", case.hub.url, "--limit-rate", "8M")
         with Node(tmp_path / "home", *flags, tuned=tuned) as node:
             client = Resuming(case.target, SIZE)
@@ -193,7 +193,7 @@ class TestTheServerEnds:
         self, case: Case, tmp_path: Path, what: str, rule: dict[str, Any]
     ) -> None:
         """Not for as long as it would wait for an answer while it serves: half a minute."""
-        tuned = {"outlast.daemon.listening._SHUTDOWN": 0.5}
+        tuned = {"outlast.server.http.listening._SHUTDOWN": 0.5}
         case.hub.set_faults([{"what": what, **rule}])
         with Node(tmp_path / "home", "--upstream", case.hub.url, tuned=tuned) as node:
             with Wire(node.url) as wire:

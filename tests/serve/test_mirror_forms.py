@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from outlast.codec.payload import Form
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 from outlast.store.archive import Archive
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.weights import bf16, packed, tuned

@@ -297,7 +297,7 @@ class TestTwoHubs:
 
 WAITS = """
 import os, time
-from outlast.ops.mirror import Mirror
+from outlast.mirror.mirror import Mirror
 real = Mirror.open
 def wait(self, view, path):
     while os.path.exists({flag!r}):

@@ -7,15 +7,15 @@ import pytest
 
 from outlast.codec import merkle
 from outlast.codec.payload import Form
-from outlast.model.cancel import Cancel
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import (
+from outlast.core.cancel import Cancel
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import (
     NotFoundError,
     RevisionNotFoundError,
 )
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId
-from outlast.ops import payloads
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId
+from outlast.node import payloads
 from outlast.sources.base import PayloadSource, Source
 from outlast.sources.peer import PeerSource
 from tests.serve.forms import BLOCK, floats, pack, tuned
@@ -52,7 +52,7 @@ class TestAnswers:
     def test_models(self, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
         assert [model.repo for model in peer.source().models()] == [OPEN]
         peer.trusts = True
-        monkeypatch.setattr("outlast.daemon.nodeapi._PAGE", 1)
+        monkeypatch.setattr("outlast.server.node.api._PAGE", 1)
         found = peer.source().models()
         assert [(model.repo, model.restricted) for model in found] == [
             (OPEN, False),

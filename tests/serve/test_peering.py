@@ -10,14 +10,14 @@ import pytest
 
 from outlast.codec.merkle import PIECE, Tree, piece_hash, root_of_layer
 from outlast.codec.payload import Form, Payload
-from outlast.daemon import peering
-from outlast.model.cancel import Cancel
-from outlast.model.digest import Digest
-from outlast.model.errors import BadConfigError
-from outlast.ops import payloads
-from outlast.ops.underway import Arriving
+from outlast.core.cancel import Cancel
+from outlast.core.digest import Digest
+from outlast.core.errors import BadConfigError
+from outlast.node import payloads
+from outlast.node.in_flight import Arriving
+from outlast.server.node import peer_port as peering
 from outlast.swarm.schedule import Rates
-from outlast.swarm.tracker import Tracker
+from outlast.swarm.tracker.tracker import Tracker
 from tests.serve.forms import BLOCK, flip
 from tests.serve.node import until
 from tests.serve.peers import (
@@ -89,7 +89,7 @@ class TestDocuments:
         assert document(peer, "/models?q=none")["models"] == []
 
     def test_models_page_by_page(self, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("outlast.daemon.nodeapi._PAGE", 1)
+        monkeypatch.setattr("outlast.server.node.api._PAGE", 1)
         peer.trusts = True
         first = document(peer, "/models")
         second = document(peer, f"/models?cursor={first['next']}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.daemon.pace import Bucket
+from outlast.server.http.pace import Bucket
 from outlast.swarm.schedule import Rates
 from tests.serve.node import until
 from tests.serve.peers import PLAIN, V1, WEIGHTS, Peer, fill, get, sha
@@ -75,7 +75,7 @@ class TestHostile:
         assert json.loads(once(peer.url, f"{V1}/payloads", "POST", body).body) == {"payloads": {}}
 
     def test_a_body_that_does_not_come(self, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("outlast.daemon.queries._BODY_TIMEOUT", 0.05)
+        monkeypatch.setattr("outlast.server.http.queries._BODY_TIMEOUT", 0.05)
         with Wire(peer.url) as wire:
             wire.send(
                 b"POST /outlast/v1/payloads HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"

@@ -16,7 +16,7 @@ from tests.serve.wire import Reply, Wire, once
 SIZE = 24 * MIB
 DISK = """
 import errno, os
-from outlast.daemon import sendfile
+from outlast.server.http import sendfile
 real = os.sendfile
 def fail(out, file, offset, count):
     if offset >= {at}:
@@ -25,7 +25,7 @@ def fail(out, file, offset, count):
 sendfile.os.sendfile = fail
 """
 BUG = """
-from outlast.ops.arrival import Arrival
+from outlast.fetch.download import Arrival
 def fail(self, cancel, hashed):
     while self.frontier < 8:
         cancel.wait(0.01)
@@ -34,7 +34,7 @@ Arrival.hash = fail
 """
 
 UNSEEN = """
-from outlast.ops.work import Work
+from outlast.fetch.transfer import Work
 real = Work.read_local
 def fail(self, entry, digest):
     if self.archive.has(digest, entry.size):

@@ -20,7 +20,7 @@ BIG = "/org/big/resolve/main/model.safetensors"
 SIZE = 48 << 20
 SOME = 12 << 20
 MOST = 8
-_GUARD = "outlast.daemon.guard"
+_GUARD = "outlast.server.http.guard"
 
 
 class TestConnectionLimit:
@@ -73,7 +73,7 @@ class TestSilence:
         tuned = {
             f"{_GUARD}._IDLE_AT_START": 0.3,
             f"{_GUARD}._SWEEP_EVERY": 0.05,
-            "outlast.daemon.queries._BODY_TIMEOUT": 0.3,
+            "outlast.server.http.queries._BODY_TIMEOUT": 0.3,
         }
         with Node(served.node.home, tuned=tuned) as node:
             yield node
@@ -162,7 +162,7 @@ class TestSlowClients:
             assert got > SOME
 
     def test_the_end_of_the_server_ends_them(self, home: Path) -> None:
-        tuned = {"outlast.daemon.listening._SHUTDOWN": 0.5}
+        tuned = {"outlast.server.http.listening._SHUTDOWN": 0.5}
         with Node(home, tuned=tuned) as node, Wire(node.url, buffer=4096) as wire:
             wire.ask(BIG)
             assert wire.read(1)

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from outlast.codec.hashing import names_of
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import OutlastError
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import OutlastError
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.writer import Writer
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from outlast.codec import merkle
 from outlast.codec.payload import Form
-from outlast.model.digest import GitOid
-from outlast.model.manifest import FileEntry
-from outlast.model.names import RepoId
+from outlast.core.digest import GitOid
+from outlast.core.manifest import FileEntry
+from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from tests.store import weights
 from tests.store.build import entry_of

@@ -14,9 +14,9 @@ from urllib.parse import unquote
 
 from outlast.codec.memory import InMemory
 from outlast.codec.reader import CapsuleReader
-from outlast.model.digest import Digest, GitOid
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId
+from outlast.core.digest import Digest, GitOid
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId
 
 Fact = tuple[Any, ...]
 Key = tuple[RepoId, GitOid]

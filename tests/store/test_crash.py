@@ -9,8 +9,8 @@ import pytest
 
 from outlast.codec import merkle
 from outlast.codec.hashing import names_of
-from outlast.model.digest import Digest, GitOid
-from outlast.model.names import RepoId
+from outlast.core.digest import Digest, GitOid
+from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.refs import About, Ref

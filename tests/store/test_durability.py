@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 from outlast.store.archive import Archive
 from outlast.store.refs import Ref
 from tests.store.build import COMMIT, REPO, entry_of, put, revision_of

@@ -11,8 +11,8 @@ import pytest
 
 from outlast.codec import merkle
 from outlast.codec.hashing import names_of
-from outlast.model.digest import Digest
-from outlast.model.errors import DiskFullError, StorageError
+from outlast.core.digest import Digest
+from outlast.core.errors import DiskFullError, StorageError
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.collect import collect

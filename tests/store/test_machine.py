@@ -22,10 +22,10 @@ from hypothesis.stateful import (
 
 from outlast.codec import merkle
 from outlast.codec.hashing import names_of
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import TooDeepError
-from outlast.model.manifest import Revision
-from outlast.model.names import RepoId
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import TooDeepError
+from outlast.core.manifest import Revision
+from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.refs import About, Ref

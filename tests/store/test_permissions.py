@@ -16,8 +16,8 @@ import pytest
 CASES = """
 import os, sys
 from pathlib import Path
-from outlast.model.errors import OutlastError, StorageError
-from outlast.model.digest import Digest
+from outlast.core.errors import OutlastError, StorageError
+from outlast.core.digest import Digest
 
 from outlast.store.archive import Archive
 from outlast.store.collect import collect

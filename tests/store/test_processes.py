@@ -10,7 +10,7 @@ from typing import IO
 
 import pytest
 
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from tests.store import weights
@@ -45,7 +45,7 @@ PULLER = """
 import itertools, sys
 from pathlib import Path
 from outlast.codec.hashing import names_of
-from outlast.model.manifest import Revision
+from outlast.core.manifest import Revision
 from outlast.store.archive import Archive
 from tests.store import weights
 from tests.store.build import COMMIT, REPO, entry_of, revision_of
@@ -63,8 +63,8 @@ CHANGER = """
 import sys
 from pathlib import Path
 from random import Random
-from outlast.model.digest import Digest
-from outlast.model.errors import NotArchivedError, TooDeepError
+from outlast.core.digest import Digest
+from outlast.core.errors import NotArchivedError, TooDeepError
 from outlast.store.archive import Archive
 from tests.store import weights
 home, seed, *names = sys.argv[1:]
@@ -87,7 +87,7 @@ with Archive(Path(home)) as archive:
 LOOKER = """
 import sys
 from pathlib import Path
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 home, _, *names = sys.argv[1:]

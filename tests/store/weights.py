@@ -7,7 +7,7 @@ from random import Random
 
 from outlast.codec.memory import InMemory, Readable
 from outlast.codec.writer import Base
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding

@@ -3,8 +3,8 @@
 import threading
 from collections.abc import Callable, Sequence
 
-from outlast.swarm.beacon import Beacon
-from outlast.swarm.datagrams import Announcement, Heard, Want, Wish
+from outlast.swarm.lan.beacon import Beacon
+from outlast.swarm.lan.datagrams import Announcement, Heard, Want, Wish
 
 PATIENCE = 20.0
 """Seconds after which a test gives up; no test waits that long but to fail."""

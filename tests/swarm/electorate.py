@@ -5,8 +5,8 @@ the beacon's are. Deterministic for a seed.
 import random
 from dataclasses import dataclass, field
 
-from outlast.swarm.datagrams import ANNOUNCE_S, WANT_S, Announcement, Heard, Want, Wish
-from outlast.swarm.election import Election, Role
+from outlast.swarm.lan.datagrams import ANNOUNCE_S, WANT_S, Announcement, Heard, Want, Wish
+from outlast.swarm.lan.election import Election, Role
 
 TICK = 0.05
 KEY = b"k" * 20

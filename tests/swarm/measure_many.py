@@ -17,10 +17,10 @@ from pathlib import Path
 from random import Random
 
 from outlast.codec.hashing import names_of
-from outlast.model.digest import GitOid
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId
-from outlast.ops.nodes import ask_nodes
+from outlast.core.digest import GitOid
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId
+from outlast.node.status_client import ask_nodes
 from outlast.store.archive import Archive
 
 KIB = 1024

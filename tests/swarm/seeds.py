@@ -7,19 +7,19 @@ from pathlib import Path
 
 import libtorrent as lt
 
-from outlast.model.cancel import Cancel
-from outlast.model.control import Control
-from outlast.model.events import Event
-from outlast.ops.linked import Linked, LinkWishes, Wanted, pull_link
-from outlast.ops.neighbourhood import Neighbourhood
-from outlast.ops.node import Node
-from outlast.ops.sharing import SharePolicy, Sharing
+from outlast.core.cancel import Cancel
+from outlast.core.control import Control
+from outlast.core.events import Event
+from outlast.node.node import Node
+from outlast.node.policy import SharePolicy, Sharing
+from outlast.node.scope import Neighbourhood
+from outlast.ops.pull_link import Linked, LinkWishes, Wanted, pull_link
 from outlast.sources.peer import peer_client
 from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
-from outlast.swarm.links import Link, parse_magnet
 from outlast.swarm.settings import SwarmSettings
-from outlast.swarm.torrentfile import read_torrent
+from outlast.swarm.torrent.magnet import Link, parse_magnet
+from outlast.swarm.torrent.read import read_torrent
 
 LOOPBACK = "127.0.0.1"
 ELSEWHERE = "127.0.0.2"

@@ -9,10 +9,10 @@ from random import Random
 
 from outlast.codec.hashing import names_of
 from outlast.codec.merkle import PIECE, Tree
-from outlast.swarm.events import SessionEvent
-from outlast.swarm.session import Session
+from outlast.swarm.client.events import SessionEvent
+from outlast.swarm.client.session import Session
+from outlast.swarm.client.torrent import Torrent
 from outlast.swarm.settings import SwarmSettings
-from outlast.swarm.torrent import Torrent
 
 DATA = Random(3).randbytes(20 * PIECE + 4321)
 HOST = "127.0.0.1"

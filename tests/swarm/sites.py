@@ -14,23 +14,23 @@ from outlast.codec.hashing import TreeHasher, names_of
 from outlast.codec.memory import InMemory
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
-from outlast.daemon.nodeapi import Holdings, NodeInfo
-from outlast.daemon.peering import PeerServer
-from outlast.model.cancel import Cancel
-from outlast.model.control import Control
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import UnreachableError
-from outlast.model.events import Event, FileDone, Note, SourceBanned
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId, Target
+from outlast.core.cancel import Cancel
+from outlast.core.control import Control
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import UnreachableError
+from outlast.core.events import Event, FileDone, Note, SourceBanned
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId, Target
+from outlast.fetch.file_filter import Selection
+from outlast.fetch.source_state import Patience
+from outlast.fetch.transfer import Wishes
+from outlast.intake.form_policy import PLAIN, FormWishes
+from outlast.node.node import Node
+from outlast.node.policy import SharePolicy, Sharing
+from outlast.node.scope import Neighbourhood
 from outlast.ops import pull as ops
-from outlast.ops.forms import PLAIN, FormWishes
-from outlast.ops.lanes import Patience
-from outlast.ops.neighbourhood import Neighbourhood
-from outlast.ops.node import Node
-from outlast.ops.select import Selection
-from outlast.ops.sharing import SharePolicy, Sharing
-from outlast.ops.work import Wishes
+from outlast.server.node.api import Holdings, NodeInfo
+from outlast.server.node.peer_port import PeerServer
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoFacts, Source
 from outlast.sources.peer import peer_client
 from outlast.sources.settings import HttpSettings
@@ -38,7 +38,7 @@ from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
 from outlast.store.refs import Ref
 from outlast.swarm.settings import HostPort, SwarmSettings
-from outlast.swarm.tracker import Tracker
+from outlast.swarm.tracker.tracker import Tracker
 
 SECONDS = 60.0
 T = TypeVar("T")

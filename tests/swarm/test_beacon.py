@@ -13,8 +13,8 @@ from typing import Never
 
 import pytest
 
-from outlast.swarm.beacon import Beacon
-from outlast.swarm.datagrams import (
+from outlast.swarm.lan.beacon import Beacon
+from outlast.swarm.lan.datagrams import (
     MAX_NODES,
     MAX_WISHES,
     Announcement,
@@ -24,7 +24,7 @@ from outlast.swarm.datagrams import (
     announcement,
     wants,
 )
-from outlast.swarm.multicast import GROUP4, Group, scan
+from outlast.swarm.lan.multicast import GROUP4, Group, scan
 from tests.swarm.ears import PATIENCE, Ears
 
 KEY = b"k" * 20

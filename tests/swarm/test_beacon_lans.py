@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from outlast.swarm.datagrams import Want, Wish
-from outlast.swarm.multicast import scan
+from outlast.swarm.lan.datagrams import Want, Wish
+from outlast.swarm.lan.multicast import scan
 from tests.net import Host, Net, Switch, needs_lab
 from tests.swarm.ears import Ears
 

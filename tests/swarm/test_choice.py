@@ -2,8 +2,8 @@
 
 import pytest
 
-from outlast.swarm.choice import Choice
-from outlast.swarm.trial import PIECES, Trial
+from outlast.swarm.client.picker import Choice
+from outlast.swarm.client.probation import PIECES, Trial
 from tests.swarm.sites import until
 
 COUNT = 40
@@ -35,7 +35,7 @@ class TestTrial:
         assert not trial.ends(())
 
     def test_it_ends_where_nobody_has_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("outlast.swarm.trial._SECONDS", 0.0)
+        monkeypatch.setattr("outlast.swarm.client.probation._SECONDS", 0.0)
         trial = Trial(range(100))
         until(lambda: trial.ends(()), "it ends")
 

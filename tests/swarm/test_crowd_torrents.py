@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from outlast.codec.merkle import PIECE
-from outlast.swarm import choice
-from outlast.swarm import torrent as torrents
+from outlast.swarm.client import picker as choice
+from outlast.swarm.client import torrent as torrents
 from tests.swarm.sessions import DATA, TREE, connect, peer
 from tests.swarm.sites import until
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from outlast.model.digest import Digest
-from outlast.swarm.datagrams import (
+from outlast.core.digest import Digest
+from outlast.swarm.lan.datagrams import (
     MAX_DATAGRAM,
     PER_DATAGRAM,
     RENDEZVOUS,
@@ -20,7 +20,7 @@ from outlast.swarm.datagrams import (
     want_key,
     wants,
 )
-from outlast.swarm.floods import IN_ALL, MAX_SENDERS, PER_SENDER, Floods
+from outlast.swarm.lan.floods import IN_ALL, MAX_SENDERS, PER_SENDER, Floods
 
 HOST6 = "[ff15::efc0:988f]:6771"
 NODE = bytes(range(20))

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from outlast.model.errors import BadConfigError
-from outlast.swarm.dht import Dht
-from outlast.swarm.links import HostPort
-from outlast.swarm.session import Session
+from outlast.core.errors import BadConfigError
+from outlast.swarm.client.dht import Dht
+from outlast.swarm.client.session import Session
 from outlast.swarm.settings import SwarmSettings
+from outlast.swarm.torrent.magnet import HostPort
 from tests.swarm.sessions import DATA, HOST, peer, tree_of
 from tests.swarm.sites import until
 

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.swarm.crowd import DEAD_S, MAX_STANDS, Crowd
-from outlast.swarm.datagrams import MAX_NODES, MAX_WISHES, Announcement, Want, Wish
-from outlast.swarm.election import (
+from outlast.swarm.lan.datagrams import MAX_NODES, MAX_WISHES, Announcement, Want, Wish
+from outlast.swarm.lan.election import (
     COLLECT_S,
     GRACE_S,
     LINGER_S,
@@ -18,6 +17,7 @@ from outlast.swarm.election import (
     State,
     score,
 )
+from outlast.swarm.lan.peer_table import DEAD_S, MAX_STANDS, Crowd
 from tests.swarm.electorate import KEY, TICK, Electorate
 
 ME = b"m" * 20

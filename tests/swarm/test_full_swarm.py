@@ -9,8 +9,8 @@ from random import Random
 
 import pytest
 
-from outlast.model.errors import DiskFullError
-from outlast.model.names import RepoId
+from outlast.core.errors import DiskFullError
+from outlast.core.names import RepoId
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import SwarmSettings
 from tests.pull.kit import check_archive

@@ -13,8 +13,8 @@ import pytest
 from outlast.codec.hashing import names_of
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
-from outlast.model.digest import Digest
-from outlast.model.errors import (
+from outlast.core.digest import Digest
+from outlast.core.errors import (
     BusyError,
     Cancelled,
     CorruptError,
@@ -24,16 +24,18 @@ from outlast.model.errors import (
     UnreachableError,
     UsageError,
 )
-from outlast.model.events import Note, Planned, Progress
-from outlast.model.names import RepoId, Target
-from outlast.ops import linked
-from outlast.ops.forms import FormWish, FormWishes
-from outlast.ops.linked import LinkWishes
+from outlast.core.events import Note, Planned, Progress
+from outlast.core.names import RepoId, Target
+from outlast.intake.form_policy import FormWish, FormWishes
+from outlast.ops import pull_link as linked
+from outlast.ops.pull_link import LinkWishes
 from outlast.store.linkpartials import KEPT, LinkPartial
-from outlast.swarm import bencode, foreign, metainfo
-from outlast.swarm.links import Link
-from outlast.swarm.oldpieces import OldPieces
-from outlast.swarm.torrentfile import read_torrent
+from outlast.swarm.client import multi_file as foreign
+from outlast.swarm.torrent import bencode
+from outlast.swarm.torrent import payload_torrent as metainfo
+from outlast.swarm.torrent.magnet import Link
+from outlast.swarm.torrent.read import read_torrent
+from outlast.swarm.torrent.v1_check import OldPieces
 from tests.cli.call import end_all, finish, inside, start, until
 from tests.store.weights import model, tuned
 from tests.swarm.seeds import (

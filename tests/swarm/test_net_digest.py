@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from outlast.model.names import RepoId
+from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.refs import About
 from tests.net import Net, needs_lab

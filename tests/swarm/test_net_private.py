@@ -10,7 +10,7 @@ from urllib.parse import quote_from_bytes
 import libtorrent
 import pytest
 
-from outlast.swarm.metainfo import infohash_of
+from outlast.swarm.torrent.payload_torrent import infohash_of
 from tests.net import Capture, Net, Packet, needs_lab
 from tests.net.capture import TCP, UDP, streams
 from tests.net.liar import tree_of

@@ -10,7 +10,7 @@ import libtorrent as lt
 import pytest
 
 from outlast.codec.merkle import PIECE
-from outlast.swarm.events import PayloadDamaged, TorrentFailed
+from outlast.swarm.client.events import PayloadDamaged, TorrentFailed
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import SwarmSettings
 from tests.swarm.sessions import DATA, TREE, Peer, connect, flushed, peer

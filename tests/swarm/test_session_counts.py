@@ -1,6 +1,6 @@
 """The counters of a session: the first question for them has an answer."""
 
-from outlast.swarm.session import Session
+from outlast.swarm.client.session import Session
 from outlast.swarm.settings import SwarmSettings
 
 

@@ -11,11 +11,11 @@ import libtorrent as lt
 import pytest
 
 from outlast.codec.merkle import PIECE, Tree
-from outlast.model.errors import BadConfigError
-from outlast.swarm import metainfo
-from outlast.swarm.events import PeerBanned
-from outlast.swarm.session import Session
+from outlast.core.errors import BadConfigError
+from outlast.swarm.client.events import PeerBanned
+from outlast.swarm.client.session import Session
 from outlast.swarm.settings import SwarmSettings
+from outlast.swarm.torrent import payload_torrent as metainfo
 from tests.swarm.sessions import DATA, HOST, TREE, connect, flushed, peer, tree_of
 from tests.swarm.sites import until
 

@@ -10,21 +10,21 @@ from random import Random
 import libtorrent as lt
 import pytest
 
-from outlast.model.control import Control
-from outlast.model.digest import Digest
-from outlast.model.errors import MalformedError
-from outlast.model.events import Event, Note
-from outlast.model.names import RepoId
-from outlast.ops import shares
-from outlast.ops.node import Node
-from outlast.ops.seeding import RevisionSeeding
-from outlast.ops.sharing import SharePolicy, Sharing
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.errors import MalformedError
+from outlast.core.events import Event, Note
+from outlast.core.names import RepoId
+from outlast.node import shared_torrents as shares
+from outlast.node.node import Node
+from outlast.node.policy import SharePolicy, Sharing
+from outlast.node.torrent_seeder import RevisionSeeding
 from outlast.sources.peer import peer_client
 from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
 from outlast.store.refs import About
 from outlast.swarm.settings import SwarmSettings
-from outlast.swarm.torrentfile import read_torrent
+from outlast.swarm.torrent.read import read_torrent
 from tests.cli.call import inside, until
 from tests.store.weights import model
 from tests.swarm.seeds import LOOPBACK, write

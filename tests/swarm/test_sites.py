@@ -10,11 +10,14 @@ import pytest
 
 from outlast.codec.hashing import names_of
 from outlast.codec.payload import Form, Payload
-from outlast.model.digest import Digest
-from outlast.model.errors import Cancelled, OutlastError
-from outlast.model.names import RepoId
-from outlast.ops import contacts, course, gather, payloads
-from outlast.ops.forms import FormWishes
+from outlast.core.digest import Digest
+from outlast.core.errors import Cancelled, OutlastError
+from outlast.core.names import RepoId
+from outlast.intake.form_policy import FormWishes
+from outlast.node import payloads
+from outlast.node import peers as contacts
+from outlast.p2p import coordinator as gather
+from outlast.p2p import progress as course
 from outlast.store.refs import About
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import SwarmSettings

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.swarm import bencode
-from outlast.swarm.swarms import (
+from outlast.swarm.torrent import bencode
+from outlast.swarm.tracker.state import (
     INTERVAL_S,
     MAX_IN_ALL,
     MAX_INTERVAL_S,
@@ -24,8 +24,8 @@ from outlast.swarm.swarms import (
     Swarms,
     peer_of,
 )
-from outlast.swarm.tracker import Tracker
-from outlast.swarm.trackerwire import (
+from outlast.swarm.tracker.tracker import Tracker
+from outlast.swarm.tracker.wire import (
     MAX_SCRAPED,
     Announce,
     failure,

@@ -12,8 +12,8 @@ from pathlib import Path
 import libtorrent as lt
 import pytest
 
-from outlast.swarm import bencode
-from outlast.swarm.tracker import Tracker
+from outlast.swarm.torrent import bencode
+from outlast.swarm.tracker.tracker import Tracker
 
 PATIENCE = 60.0
 DATA = bytes(range(256)) * 4096

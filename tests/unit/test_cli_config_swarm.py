@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from outlast.cli.config import Config, load_config, parse_rate, parse_size
 from outlast.cli.swarmconfig import share_policy, swarm_settings
 from outlast.cli.values import check_tracker, check_url, parse_address
-from outlast.model.errors import BadConfigError
-from outlast.ops.sharing import SharePolicy
+from outlast.core.errors import BadConfigError
+from outlast.node.policy import SharePolicy
 from outlast.swarm.schedule import Rates, Window, rates_at
 from outlast.swarm.settings import SwarmSettings
 from tests.store.build import check_error

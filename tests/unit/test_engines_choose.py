@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outlast.core.errors import EngineError, EntryNotFoundError, OutlastError
 from outlast.engines.choose import LLAMA, QUANT_ORDER, TRANSFORMERS, choose
-from outlast.model.errors import EngineError, EntryNotFoundError, OutlastError
 
 CONFIGURED = ("config.json", "model.safetensors", "tokenizer.json", "README.md", "code.py")
 SHARDS = tuple(f"m-Q8_0-0000{number}-of-00003.gguf" for number in (1, 2, 3))

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from outlast.codec.gguf import MAGIC
+from outlast.core.errors import EngineError
 from outlast.engines.gguf import MAX_TEMPLATE_BYTES, read_header
-from outlast.model.errors import EngineError
 from tests.engines.gguf_files import pair, small_gguf, strings, text, u16
 
 VALUES = {

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from outlast.codec import merkle
 from outlast.codec.hashing import BlobHasher, names_of
-from outlast.model.digest import Digest, GitOid, lfs_pointer
-from outlast.model.errors import MalformedError
+from outlast.core.digest import Digest, GitOid, lfs_pointer
+from outlast.core.errors import MalformedError
 
 SIZES = [0, 1, 16, 16383, 16384, 16385, merkle.PIECE - 1, merkle.PIECE, merkle.PIECE + 1]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.model.errors import (
+from outlast.core.errors import (
     OutlastError,
     TransientError,
     UnreachableError,

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.codec.hashing import names_of
-from outlast.model.digest import Digest, GitOid, Names
-from outlast.model.errors import BadNameError, MalformedError, OutlastError
-from outlast.model.manifest import (
+from outlast.core.digest import Digest, GitOid, Names
+from outlast.core.errors import BadNameError, MalformedError, OutlastError
+from outlast.core.manifest import (
     MAX_FILE_SIZE,
     FileEntry,
     Revision,
     load_json,
 )
-from outlast.model.names import RepoId, RepoKind, fold
+from outlast.core.names import RepoId, RepoKind, fold
 from tests.store.build import check_error
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.model.errors import BadNameError, OutlastError
-from outlast.model.names import (
+from outlast.core.errors import BadNameError, OutlastError
+from outlast.core.names import (
     MAX_PATH,
     RepoId,
     RepoKind,

@@ -10,12 +10,12 @@ import pytest
 from outlast.codec.hashing import names_of
 from outlast.codec.merkle import PIECE, Tree
 from outlast.codec.payload import Form, Payload
-from outlast.model.cancel import Cancel
-from outlast.model.errors import Cancelled, DiskFullError, IntegrityError
-from outlast.model.manifest import FileEntry
-from outlast.ops.arrival import CHUNK, Arrival
-from outlast.ops.lanes import Lane, Patience
-from outlast.ops.ways import Way
+from outlast.core.cancel import Cancel
+from outlast.core.errors import Cancelled, DiskFullError, IntegrityError
+from outlast.core.manifest import FileEntry
+from outlast.fetch.download import CHUNK, Arrival
+from outlast.fetch.plan import Way
+from outlast.fetch.source_state import Lane, Patience
 from outlast.sources.hub import HubSource
 from outlast.store.layout import Layout
 from outlast.store.partials import Partial

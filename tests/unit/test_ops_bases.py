@@ -7,10 +7,10 @@ import pytest
 
 from outlast.cli.config import load_config
 from outlast.cli.forms import form_wishes
-from outlast.model.errors import BadConfigError, UsageError
-from outlast.model.names import Target
-from outlast.ops.bases import read_card, read_tags
-from outlast.ops.forms import SMALLEST, FormWish, FormWishes
+from outlast.core.errors import BadConfigError, UsageError
+from outlast.core.names import Target
+from outlast.intake.base_finder import read_card, read_tags
+from outlast.intake.form_policy import SMALLEST, FormWish, FormWishes
 
 CARDS = {
     "a text": ("base_model: org/base", ["org/base"]),

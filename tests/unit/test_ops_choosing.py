@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from outlast.codec.format import BaseRef
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form, Payload
-from outlast.model.digest import Digest
-from outlast.model.manifest import FileEntry
-from outlast.ops.choosing import Offer, Surroundings, best, candidates, cost_of, way_of
-from outlast.ops.lanes import Lane, Patience
-from outlast.ops.ways import Way
+from outlast.core.digest import Digest
+from outlast.core.manifest import FileEntry
+from outlast.fetch.plan import Way
+from outlast.fetch.source_state import Lane, Patience
+from outlast.p2p.strategy import Offer, Surroundings, best, candidates, cost_of, way_of
 from outlast.sources.hub import HubSource
 from outlast.sources.peer import PeerSource
 from outlast.sources.peer_documents import HeldThere

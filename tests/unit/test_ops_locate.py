@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from outlast.model.cancel import Cancel
-from outlast.model.control import Control
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import (
+from outlast.core.cancel import Cancel
+from outlast.core.control import Control
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import (
     AccessDeniedError,
     Cancelled,
     NotFoundError,
     RepoNotFoundError,
     UnreachableError,
 )
-from outlast.model.events import Event, Note
-from outlast.model.manifest import FileEntry
-from outlast.model.names import RepoId
-from outlast.ops import locate as module
-from outlast.ops.lanes import Patience
-from outlast.ops.locate import locate
+from outlast.core.events import Event, Note
+from outlast.core.manifest import FileEntry
+from outlast.core.names import RepoId
+from outlast.fetch.source_state import Patience
+from outlast.p2p import resolve as module
+from outlast.p2p.resolve import locate
 from outlast.sources.base import Listing, RepoFacts
 
 REPO = RepoId.parse("org/model")

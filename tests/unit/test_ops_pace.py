@@ -1,7 +1,7 @@
 """The caps on what peers send: of the LAN, beyond it, and when they change."""
 
-from outlast.model.cancel import Cancel
-from outlast.ops.pace import Incoming
+from outlast.core.cancel import Cancel
+from outlast.swarm.ratelimit import Incoming
 from outlast.swarm.schedule import Rates
 
 NEAR, FAR = "192.168.1.7", "11.0.0.7"

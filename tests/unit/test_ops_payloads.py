@@ -16,22 +16,22 @@ from outlast.codec.hashing import names_of
 from outlast.codec.memory import InMemory
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form, Payload
-from outlast.model.cancel import Cancel
-from outlast.model.control import Control
-from outlast.model.digest import Digest
-from outlast.model.errors import (
+from outlast.core.cancel import Cancel
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.errors import (
     Cancelled,
     CorruptError,
     IntegrityError,
     NotArchivedError,
     OutlastError,
 )
-from outlast.model.names import Target
-from outlast.ops import payloads
+from outlast.core.names import Target
+from outlast.fetch.file_filter import Selection
+from outlast.intake.form_policy import FormWish, FormWishes
+from outlast.node import payloads
 from outlast.ops.add import add
-from outlast.ops.forms import FormWish, FormWishes
 from outlast.ops.pack import make_plain, pack
-from outlast.ops.select import Selection
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding

@@ -10,12 +10,12 @@ import pytest
 from outlast.codec.hashing import names_of
 from outlast.codec.merkle import PIECE, Tree
 from outlast.codec.payload import Form, Payload
-from outlast.model.cancel import Cancel
-from outlast.model.errors import Cancelled
-from outlast.model.manifest import FileEntry
-from outlast.ops.arrival import Arrival
-from outlast.ops.restored import Restored
-from outlast.ops.ways import Way
+from outlast.core.cancel import Cancel
+from outlast.core.errors import Cancelled
+from outlast.core.manifest import FileEntry
+from outlast.fetch.capsule_check import Restored
+from outlast.fetch.download import Arrival
+from outlast.fetch.plan import Way
 from outlast.store.archive import Archive
 from outlast.store.partials import Partial
 from tests.codec.files import encode

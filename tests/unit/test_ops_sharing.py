@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import CorruptError
-from outlast.model.manifest import Revision
-from outlast.model.names import RepoId
-from outlast.model.offer import Offer
-from outlast.ops.inventory import LOOK_AGAIN
-from outlast.ops.sharing import SharePolicy, Sharing
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import CorruptError
+from outlast.core.manifest import Revision
+from outlast.core.names import RepoId
+from outlast.core.offer import Offer
+from outlast.node.archive_watch import LOOK_AGAIN
+from outlast.node.policy import SharePolicy, Sharing
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.refs import About, Ref

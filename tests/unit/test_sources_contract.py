@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from outlast.model.digest import GitOid
-from outlast.model.errors import (
+from outlast.core.digest import GitOid
+from outlast.core.errors import (
     IntegrityError,
     NotFoundError,
     RevisionNotFoundError,
     UnreachableError,
 )
-from outlast.model.manifest import FileEntry
-from outlast.model.names import RepoId
+from outlast.core.manifest import FileEntry
+from outlast.core.names import RepoId
 from outlast.sources.base import Source
 from outlast.sources.hub import HubSource
 from tests.hubsim import HubRepo, HubSim

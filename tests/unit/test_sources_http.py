@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from outlast.model.errors import UnreachableError
+from outlast.core.errors import UnreachableError
 from tests.serve.peers import client
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"

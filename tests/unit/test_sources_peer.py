@@ -13,7 +13,7 @@ import pytest
 
 from outlast.codec import merkle
 from outlast.codec.merkle import Tree
-from outlast.model.errors import (
+from outlast.core.errors import (
     AccessDeniedError,
     IntegrityError,
     MalformedError,
@@ -21,7 +21,7 @@ from outlast.model.errors import (
     OutlastError,
     UnreachableError,
 )
-from outlast.model.manifest import FileEntry, Revision
+from outlast.core.manifest import FileEntry, Revision
 from outlast.sources.base import RangeReader
 from outlast.sources.peer import PeerSource
 from outlast.sources.peer_documents import read_models

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from outlast.cli.status_tables import Section, duration, percent, rate, sections
-from outlast.model.errors import MalformedError
-from outlast.model.status import (
+from outlast.core.errors import MalformedError
+from outlast.core.status import (
     DhtStatus,
     NeighbourStatus,
     NodeStatus,

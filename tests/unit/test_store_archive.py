@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from outlast.codec.hashing import names_of
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import (
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import (
     CorruptError,
     NotArchivedError,
     NotFoundError,
@@ -20,8 +20,8 @@ from outlast.model.errors import (
     RevisionNotFoundError,
     StorageError,
 )
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.refs import Ref

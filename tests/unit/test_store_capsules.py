@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from outlast.codec.payload import Form
-from outlast.model.digest import Digest
-from outlast.model.errors import (
+from outlast.core.digest import Digest
+from outlast.core.errors import (
     CorruptError,
     MalformedError,
     NotArchivedError,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from outlast.model.errors import CorruptError, OutlastError
-from outlast.model.manifest import Revision
+from outlast.core.errors import CorruptError, OutlastError
+from outlast.core.manifest import Revision
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from tests.store.build import COMMIT, OTHER, REPO, entry_of, put, revision_of

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from outlast.codec.hashing import names_of
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import OutlastError
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import OutlastError
 from outlast.store.archive import Archive
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, check_error, revision_of
 

@@ -14,9 +14,9 @@ import pytest
 
 from outlast.codec import merkle
 from outlast.codec.hashing import names_of
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import BusyError, StorageError
-from outlast.model.manifest import FileEntry
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import BusyError, StorageError
+from outlast.core.manifest import FileEntry
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.partials import Partial, present_bytes

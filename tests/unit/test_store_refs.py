@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from outlast.model.errors import BadNameError, CorruptError, OutlastError
-from outlast.model.names import RepoId
+from outlast.core.errors import BadNameError, CorruptError, OutlastError
+from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.refs import About, Ref
 from tests.store.build import COMMIT, OTHER, REPO, check_error

@@ -14,8 +14,8 @@ from outlast.codec import merkle
 from outlast.codec.hashing import TreeHasher, names_of
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
-from outlast.model.digest import Digest
-from outlast.model.errors import CorruptError
+from outlast.core.digest import Digest
+from outlast.core.errors import CorruptError
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.collect import collect

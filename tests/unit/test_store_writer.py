@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from outlast.codec.hashing import names_of
-from outlast.model.digest import Digest
-from outlast.model.errors import DiskFullError
+from outlast.core.digest import Digest
+from outlast.core.errors import DiskFullError
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.writer import Writer

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.model.errors import MalformedError
-from outlast.swarm.bencode import MAX_DEPTH, MAX_ITEMS, decode, encode
+from outlast.core.errors import MalformedError
+from outlast.swarm.torrent.bencode import MAX_DEPTH, MAX_ITEMS, decode, encode
 
 LARGEST = 2**63 - 1
 

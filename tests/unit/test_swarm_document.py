@@ -10,10 +10,11 @@ import pytest
 
 from outlast.codec.hashing import names_of
 from outlast.codec.merkle import Tree
-from outlast.model.digest import Digest
-from outlast.swarm import bencode, metainfo
-from outlast.swarm.datagrams import RENDEZVOUS, Wish, want_key, wants
-from outlast.swarm.election import score
+from outlast.core.digest import Digest
+from outlast.swarm.lan.datagrams import RENDEZVOUS, Wish, want_key, wants
+from outlast.swarm.lan.election import score
+from outlast.swarm.torrent import bencode
+from outlast.swarm.torrent import payload_torrent as metainfo
 from tests.unit.test_swarm_hybrid import make
 
 PLACE = Path(__file__).parents[2] / "docs" / "format" / "swarm.md"

@@ -10,9 +10,10 @@ import libtorrent
 import pytest
 
 from outlast.codec.merkle import PIECE
-from outlast.model.errors import UsageError
-from outlast.swarm import bencode, hybrid
-from outlast.swarm.hybrid import FileHasher, Plan, StreamHasher, WholeTorrent
+from outlast.core.errors import UsageError
+from outlast.swarm.torrent import bencode
+from outlast.swarm.torrent import revision_torrent as hybrid
+from outlast.swarm.torrent.revision_torrent import FileHasher, Plan, StreamHasher, WholeTorrent
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "revision-torrents.json"
 NAME = "c0ffee" * 6 + "c0ff"

@@ -10,10 +10,10 @@ import pytest
 
 from outlast.codec.hashing import names_of
 from outlast.codec.merkle import BLOCK, PIECE, Tree
-from outlast.model.digest import Digest
-from outlast.swarm import metainfo
-from outlast.swarm.links import Link, is_magnet, parse_magnet, parse_peer
-from outlast.swarm.torrentfile import read_torrent
+from outlast.core.digest import Digest
+from outlast.swarm.torrent import payload_torrent as metainfo
+from outlast.swarm.torrent.magnet import Link, is_magnet, parse_magnet, parse_peer
+from outlast.swarm.torrent.read import read_torrent
 from tests.unit.test_swarm_hybrid import FILES, NAME, make
 from tests.unit.test_swarm_metainfo import tree_of
 

@@ -10,8 +10,9 @@ import pytest
 
 from outlast.codec.hashing import names_of
 from outlast.codec.merkle import BLOCK, PIECE, Tree
-from outlast.model.digest import Digest
-from outlast.swarm import bencode, metainfo
+from outlast.core.digest import Digest
+from outlast.swarm.torrent import bencode
+from outlast.swarm.torrent import payload_torrent as metainfo
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "payload-torrents.json"
 SIZES = (1, BLOCK, BLOCK + 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 5 * PIECE + 77)

@@ -8,11 +8,11 @@ from outlast.cli.edge import TARGET, common, session
 from outlast.cli.forms import form_options, form_wishes, kept_in
 from outlast.cli.pull import selection_options
 from outlast.cli.render import human_size, plural, print_json
-from outlast.model.errors import IntegrityError
-from outlast.model.names import Target
+from outlast.core.errors import IntegrityError
+from outlast.core.names import Target
+from outlast.fetch.file_filter import Selection
 from outlast.ops import add as add_ops
 from outlast.ops import adopt as adopt_ops
-from outlast.ops.select import Selection
 
 
 @click.command(

@@ -12,9 +12,9 @@ import platformdirs
 from outlast import __version__
 from outlast.cli.swarmconfig import share_policy, swarm_settings
 from outlast.cli.values import amount, check_url, parse_rate, parse_size, strings
-from outlast.model.errors import BadConfigError
-from outlast.ops.forms import FormWish
-from outlast.ops.sharing import SharePolicy
+from outlast.core.errors import BadConfigError
+from outlast.intake.form_policy import FormWish
+from outlast.node.policy import SharePolicy
 from outlast.sources.settings import HttpSettings, origin
 from outlast.swarm.settings import SwarmSettings
 

@@ -12,10 +12,10 @@ import click
 
 from outlast.cli.config import Config, environment, load_config, parse_size
 from outlast.cli.render import Screen, print_json
-from outlast.model.cancel import Cancel
-from outlast.model.control import Control
-from outlast.model.errors import BadConfigError, BadNameError, OutlastError, UsageError
-from outlast.model.names import Target
+from outlast.core.cancel import Cancel
+from outlast.core.control import Control
+from outlast.core.errors import BadConfigError, BadNameError, OutlastError, UsageError
+from outlast.core.names import Target
 from outlast.store.archive import Archive
 
 F = TypeVar("F", bound=Callable[..., Any])

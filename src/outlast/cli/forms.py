@@ -8,9 +8,9 @@ import click
 from outlast.cli.config import Config
 from outlast.cli.edge import TARGET
 from outlast.cli.render import human_size
-from outlast.model.errors import UsageError
-from outlast.model.names import Target
-from outlast.ops.forms import FormWish, FormWishes
+from outlast.core.errors import UsageError
+from outlast.core.names import Target
+from outlast.intake.form_policy import FormWish, FormWishes
 
 
 def form_options(command: Callable[..., Any]) -> Callable[..., Any]:

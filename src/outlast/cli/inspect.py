@@ -6,9 +6,9 @@ import click
 
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.render import human_size, plural, print_json, print_table, saving
-from outlast.model.errors import IntegrityError, one_line
-from outlast.model.manifest import FileEntry
-from outlast.model.names import Target
+from outlast.core.errors import IntegrityError, one_line
+from outlast.core.manifest import FileEntry
+from outlast.core.names import Target
 from outlast.ops import listing
 from outlast.ops import verify as verify_ops
 from outlast.store.forms import StoredForm

@@ -6,8 +6,8 @@ import click
 
 from outlast.cli.edge import TARGET, budget_option, common, session
 from outlast.cli.render import print_json
-from outlast.model.names import Target
-from outlast.ops import link as ops
+from outlast.core.names import Target
+from outlast.ops import export as ops
 
 
 @click.command(

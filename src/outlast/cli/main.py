@@ -11,7 +11,7 @@ import click
 
 from outlast import __version__
 from outlast.cli.edge import report, usage_error
-from outlast.model.errors import OutlastError, UsageError
+from outlast.core.errors import OutlastError, UsageError
 from outlast.store.disk import storage_error
 
 COMMANDS = {

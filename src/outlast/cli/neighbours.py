@@ -11,20 +11,20 @@ from outlast import __version__
 from outlast.cli.config import check_url
 from outlast.cli.edge import Session, host_and_port
 from outlast.cli.render import plural
-from outlast.daemon.metrics import Metrics
-from outlast.daemon.nodeapi import Holdings, NodeInfo
-from outlast.daemon.peering import DEFAULT_PORT, PeerServer
-from outlast.model.control import Control
-from outlast.model.errors import UsageError
-from outlast.ops.neighbourhood import Neighbourhood
-from outlast.ops.node import Node
-from outlast.ops.report import Report
-from outlast.ops.seeding import RevisionSeeding
-from outlast.ops.sharing import Sharing
+from outlast.core.control import Control
+from outlast.core.errors import UsageError
+from outlast.node.node import Node
+from outlast.node.policy import Sharing
+from outlast.node.scope import Neighbourhood
+from outlast.node.status import Report
+from outlast.node.torrent_seeder import RevisionSeeding
+from outlast.server.http.metrics import Metrics
+from outlast.server.node.api import Holdings, NodeInfo
+from outlast.server.node.peer_port import DEFAULT_PORT, PeerServer
 from outlast.sources.peer import peer_client
 from outlast.store.archive import Archive
 from outlast.swarm.settings import SwarmSettings
-from outlast.swarm.tracker import Tracker
+from outlast.swarm.tracker.tracker import Tracker
 
 _PEER = "peer:"
 

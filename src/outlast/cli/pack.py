@@ -6,10 +6,10 @@ from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.forms import form_wishes
 from outlast.cli.render import human_size, plural, print_json, saving
 from outlast.codec.payload import Form
-from outlast.model.errors import IntegrityError
-from outlast.model.names import Target
+from outlast.core.errors import IntegrityError
+from outlast.core.names import Target
+from outlast.intake.form_policy import FormWish
 from outlast.ops import pack as ops
-from outlast.ops.forms import FormWish
 
 
 @click.command(

@@ -15,12 +15,12 @@ from outlast.cli.neighbours import hand_on, neighbourhood, parse_origins
 from outlast.cli.pull_other import OtherWishes, check_options, pull_by_digest, pull_by_link
 from outlast.cli.render import human_size, plural, print_json
 from outlast.cli.wanted import WANTED, Wanted, read_wanted
-from outlast.model.digest import Digest
-from outlast.model.names import Target
+from outlast.core.digest import Digest
+from outlast.core.names import Target
+from outlast.fetch.file_filter import Selection
+from outlast.fetch.transfer import Wishes
 from outlast.ops import pull as ops
-from outlast.ops.linked import Wanted as LinkWanted
-from outlast.ops.select import Selection
-from outlast.ops.work import Wishes
+from outlast.ops.pull_link import Wanted as LinkWanted
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 from outlast.store.archive import Archive

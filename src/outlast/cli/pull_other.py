@@ -7,14 +7,14 @@ from pathlib import Path
 from outlast.cli.edge import Session
 from outlast.cli.forms import kept_in
 from outlast.cli.render import human_size, plural, print_json
-from outlast.model.digest import Digest
-from outlast.model.errors import UsageError
-from outlast.model.names import Target
-from outlast.ops.linked import Linked, LinkWishes, pull_link
-from outlast.ops.linked import Wanted as LinkWanted
-from outlast.ops.manifests import ByDigest, pull_manifest
-from outlast.ops.neighbourhood import Neighbourhood
-from outlast.ops.work import Wishes
+from outlast.core.digest import Digest
+from outlast.core.errors import UsageError
+from outlast.core.names import Target
+from outlast.fetch.transfer import Wishes
+from outlast.node.scope import Neighbourhood
+from outlast.ops.pull_digest import ByDigest, pull_manifest
+from outlast.ops.pull_link import Linked, LinkWishes, pull_link
+from outlast.ops.pull_link import Wanted as LinkWanted
 from outlast.sources.base import Source
 from outlast.store.archive import Archive
 

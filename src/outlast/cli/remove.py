@@ -4,7 +4,7 @@ import click
 
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.render import human_size, plural, print_json
-from outlast.model.names import Target
+from outlast.core.names import Target
 from outlast.ops import removal
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from outlast.model.errors import one_line
-from outlast.model.events import (
+from outlast.core.errors import one_line
+from outlast.core.events import (
     Event,
     FileDone,
     FileProblem,

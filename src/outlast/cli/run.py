@@ -9,12 +9,12 @@ import click
 
 from outlast.cli.edge import TARGET, Session, budget_option, common, host_and_port, session
 from outlast.cli.render import human_size, print_json
+from outlast.core.errors import BadConfigError, Cancelled, EngineError, OutlastError, UsageError
+from outlast.core.names import Target
 from outlast.engines.base import ChatMessage, Delta, Engine, Sampling, Usage
 from outlast.engines.choose import LLAMA, TRANSFORMERS
 from outlast.engines.llama import LlamaOptions, Service, open_llama, serve
 from outlast.engines.transformers import TransformersOptions, open_transformers
-from outlast.model.errors import BadConfigError, Cancelled, EngineError, OutlastError, UsageError
-from outlast.model.names import Target
 from outlast.ops import run as ops
 
 _API_PORT = 8080

@@ -10,16 +10,16 @@ from outlast.cli.config import check_url, parse_rate
 from outlast.cli.edge import common, host_and_port, session
 from outlast.cli.neighbours import Origins, open_node
 from outlast.cli.render import print_json
-from outlast.daemon.log import log_bug
-from outlast.daemon.metrics import Metrics
-from outlast.daemon.server import Listen
-from outlast.daemon.server import serve as run_server
-from outlast.model.control import Control
-from outlast.model.events import Event, FileProblem, Note, SourceBanned, SourceWaiting
-from outlast.ops.forms import FormWishes
-from outlast.ops.mirror import Mirror
-from outlast.ops.neighbourhood import Neighbourhood
-from outlast.ops.work import Wishes
+from outlast.core.control import Control
+from outlast.core.events import Event, FileProblem, Note, SourceBanned, SourceWaiting
+from outlast.fetch.transfer import Wishes
+from outlast.intake.form_policy import FormWishes
+from outlast.mirror.mirror import Mirror
+from outlast.node.scope import Neighbourhood
+from outlast.server.http.log import log_bug
+from outlast.server.http.metrics import Metrics
+from outlast.server.hub.server import Listen
+from outlast.server.hub.server import serve as run_server
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 

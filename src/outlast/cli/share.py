@@ -8,11 +8,11 @@ import click
 from outlast.cli.config import PUBLIC_HUB, check_url
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.render import human_size, plural, print_json, print_table
-from outlast.model.errors import MalformedError, UsageError
-from outlast.model.names import Target
+from outlast.core.errors import MalformedError, UsageError
+from outlast.core.names import Target
+from outlast.node import shared_torrents as shares
 from outlast.ops import share as ops
-from outlast.ops import shares
-from outlast.swarm.links import TRACKERS, urls
+from outlast.swarm.torrent.magnet import TRACKERS, urls
 
 
 @click.command(

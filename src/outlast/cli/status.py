@@ -10,8 +10,8 @@ import click
 from outlast.cli.edge import Session, common, session
 from outlast.cli.render import print_json, print_table
 from outlast.cli.status_tables import sections
-from outlast.model.errors import Cancelled, one_line
-from outlast.ops.nodes import Nodes, ask_nodes
+from outlast.core.errors import Cancelled, one_line
+from outlast.node.status_client import Nodes, ask_nodes
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from outlast.cli.render import human_size, plural
-from outlast.model.errors import one_line
-from outlast.model.status import NeighbourStatus, NodeStatus, PeerStatus, TransferStatus
+from outlast.core.errors import one_line
+from outlast.core.status import NeighbourStatus, NodeStatus, PeerStatus, TransferStatus
 
 Row = tuple[str, ...]
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from outlast.cli.values import amount, check_tracker, parse_address, parse_rate, parse_size, strings
-from outlast.model.errors import BadConfigError
-from outlast.ops.sharing import SharePolicy
+from outlast.core.errors import BadConfigError
+from outlast.node.policy import SharePolicy
 from outlast.swarm.schedule import DAY, Rates, Window
 from outlast.swarm.settings import HostPort, SwarmSettings
 

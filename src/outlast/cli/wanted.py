@@ -7,14 +7,14 @@ from typing import Any, Final, TypeAlias
 import click
 
 from outlast.cli.edge import TargetType
-from outlast.model.digest import Digest
-from outlast.model.errors import BadNameError, MalformedError, NotFoundError
-from outlast.model.names import Target
-from outlast.ops.linked import Wanted as LinkWanted
+from outlast.core.digest import Digest
+from outlast.core.errors import BadNameError, MalformedError, NotFoundError
+from outlast.core.names import Target
+from outlast.ops.pull_link import Wanted as LinkWanted
 from outlast.store import disk
-from outlast.swarm import bencode
-from outlast.swarm.links import is_magnet, parse_magnet
-from outlast.swarm.torrentfile import read_torrent
+from outlast.swarm.torrent import bencode
+from outlast.swarm.torrent.magnet import is_magnet, parse_magnet
+from outlast.swarm.torrent.read import read_torrent
 
 _SUFFIX: Final = ".torrent"
 

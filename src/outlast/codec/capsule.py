@@ -3,7 +3,7 @@
 from outlast.codec.memory import InMemory
 from outlast.codec.reader import CapsuleReader
 from outlast.codec.writer import Base, CapsuleWriter
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 
 
 def encode(data: bytes, base: bytes | None = None) -> bytes:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from outlast.codec import kernels
-from outlast.model.digest import Digest
-from outlast.model.errors import MalformedError
+from outlast.core.digest import Digest
+from outlast.core.errors import MalformedError
 
 VERSION: Final = 1
 HEAD: Final = b"\x89OLC\r\n\x1a\n" + VERSION.to_bytes(2, "little") + bytes(6)

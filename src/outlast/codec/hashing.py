@@ -7,7 +7,7 @@ from typing import Final
 
 from outlast.codec import merkle
 from outlast.codec.merkle import Tree
-from outlast.model.digest import Digest, GitOid, Names, blob_header
+from outlast.core.digest import Digest, GitOid, Names, blob_header
 
 GIT_LIMIT = 10 * 1024 * 1024
 """Files up to this many bytes get a git blob id too; hubs keep larger ones in LFS."""

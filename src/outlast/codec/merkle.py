@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from outlast.codec import kernels
-from outlast.model.digest import Digest
-from outlast.model.errors import MalformedError
+from outlast.core.digest import Digest
+from outlast.core.errors import MalformedError
 
 BLOCK = 16 * 1024
 PIECE = 1024 * 1024

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from outlast.codec.format import BaseRef
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 
 
 class Form(StrEnum):

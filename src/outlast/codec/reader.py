@@ -8,8 +8,8 @@ from outlast.codec import format as fmt
 from outlast.codec import kernels
 from outlast.codec.format import Block, Directory, Trailer
 from outlast.codec.memory import Readable, read, scratch, window, workspace
-from outlast.model.digest import Digest
-from outlast.model.errors import CorruptError, MalformedError, NotArchivedError
+from outlast.core.digest import Digest
+from outlast.core.errors import CorruptError, MalformedError, NotArchivedError
 
 MAX_DIRECTORY: Final = 1 << 27
 """Bytes: enough for a blob of 5 TB, and for a million tensors."""

@@ -13,7 +13,7 @@ from outlast.codec.format import BaseRef, Block, Directory, Span
 from outlast.codec.layout import BaseTensors, spans
 from outlast.codec.memory import Readable, read, window, workspace
 from outlast.codec.tensors import Container, parse
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 
 __all__ = ["PAYS", "Base", "CapsuleWriter", "Readable", "pays"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from outlast.model.cancel import Cancel
-from outlast.model.errors import UsageError
+from outlast.core.cancel import Cancel
+from outlast.core.errors import UsageError
 
 ROLES = ("system", "user", "assistant")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from outlast.model.errors import EngineError, EntryNotFoundError
+from outlast.core.errors import EngineError, EntryNotFoundError
 
 EngineName = Literal["llama.cpp", "transformers"]
 LLAMA: EngineName = "llama.cpp"

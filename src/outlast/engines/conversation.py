@@ -6,10 +6,10 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
+from outlast.core.cancel import Cancel
+from outlast.core.errors import EngineError, UsageError
 from outlast.engines.base import ChatMessage, Delta, Sampling, Usage
 from outlast.engines.process import TooSlowError, Worker
-from outlast.model.cancel import Cancel
-from outlast.model.errors import EngineError, UsageError
 
 Launch = Callable[[Cancel], tuple[Worker, dict[str, Any]]]
 """Starts a worker and loads the model; returns it with what it says of the model."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from outlast.codec import gguf
 from outlast.codec.claims import CutShortError, OpaqueError
-from outlast.model.errors import EngineError
+from outlast.core.errors import EngineError
 
 MAX_TEMPLATE_BYTES = 1024 * 1024
 _TEMPLATE = "tokenizer.chat_template"

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from outlast.core.cancel import Cancel
+from outlast.core.errors import EngineError, UsageError
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.gguf import GgufHeader, read_header
 from outlast.engines.process import Log, TooSlowError, Worker
-from outlast.model.cancel import Cancel
-from outlast.model.errors import EngineError, UsageError
 
 NAME = "llama.cpp"
 DEFAULT_CONTEXT = 8192

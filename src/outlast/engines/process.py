@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from outlast.core.cancel import Cancel
+from outlast.core.errors import EngineError
 from outlast.engines.worker import FOLDER_PREFIX
-from outlast.model.cancel import Cancel
-from outlast.model.errors import EngineError
 
 Log = Callable[[str], None]
 """Receives the engine's own log, a line at a time, from another thread. Must not raise."""

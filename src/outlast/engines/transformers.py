@@ -9,10 +9,10 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from outlast.core.cancel import Cancel
+from outlast.core.errors import EngineError, UsageError
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.process import Log, Worker
-from outlast.model.cancel import Cancel
-from outlast.model.errors import EngineError, UsageError
 
 NAME = "transformers"
 _PACKAGES = ("torch", "transformers", "safetensors")

@@ -7,23 +7,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from outlast.model.control import Control
-from outlast.model.digest import Digest, GitOid, Names
-from outlast.model.errors import (
+from outlast.core.control import Control
+from outlast.core.digest import Digest, GitOid, Names
+from outlast.core.errors import (
     BadNameError,
     DiskFullError,
     NotFoundError,
     TransientError,
     UsageError,
 )
-from outlast.model.events import FileDone, Note, Planned
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId, Target, check_paths
-from outlast.ops.bases import CARD_LIMIT, CARDS, Kinship, read_card
-from outlast.ops.encoding import CapsuleSink, Intake, OpenFile, chosen, held_bytes
-from outlast.ops.forms import PLAIN, FormWishes
-from outlast.ops.ingest import PlainSink, ingest
-from outlast.ops.select import Selection
+from outlast.core.events import FileDone, Note, Planned
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId, Target, check_paths
+from outlast.fetch.file_filter import Selection
+from outlast.intake.base_finder import CARD_LIMIT, CARDS, Kinship, read_card
+from outlast.intake.capsule_stream import CapsuleSink, Intake, OpenFile, chosen, held_bytes
+from outlast.intake.form_policy import PLAIN, FormWishes
+from outlast.intake.local_file import PlainSink, ingest
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.refs import Ref

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from outlast.model.control import Control
-from outlast.model.digest import Digest, GitOid, Names
-from outlast.model.errors import NotFoundError, OutlastError
-from outlast.model.events import FileDone, FileProblem, Planned
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import check_path
+from outlast.core.control import Control
+from outlast.core.digest import Digest, GitOid, Names
+from outlast.core.errors import NotFoundError, OutlastError
+from outlast.core.events import FileDone, FileProblem, Planned
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import check_path
+from outlast.fetch.file_filter import acceptable
+from outlast.intake.capsule_stream import Intake
+from outlast.intake.local_file import ingest
 from outlast.ops.add import store_file
-from outlast.ops.encoding import Intake
-from outlast.ops.ingest import ingest
-from outlast.ops.select import acceptable
 from outlast.sources.hfcache import CachedFile, CachedRevision, scan
 from outlast.store import disk
 from outlast.store.archive import Archive

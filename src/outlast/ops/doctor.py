@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from outlast.model.digest import Digest
-from outlast.model.errors import OutlastError
+from outlast.core.digest import Digest
+from outlast.core.errors import OutlastError
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.index import load_manifest

@@ -8,10 +8,10 @@ from typing import Final
 from outlast.codec import format as fmt
 from outlast.codec.memory import Readable, read, scratch
 from outlast.codec.reader import CapsuleReader
-from outlast.model.control import Control
-from outlast.model.digest import Digest
-from outlast.model.errors import IntegrityError
-from outlast.model.events import Progress
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.errors import IntegrityError
+from outlast.core.events import Progress
 from outlast.store import reading
 from outlast.store.archive import Archive
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from outlast.model.digest import Digest
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId, Target
+from outlast.core.digest import Digest
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId, Target
 from outlast.store.archive import Archive
 from outlast.store.forms import StoredForm
 from outlast.store.index import Summary

@@ -17,19 +17,19 @@ from outlast.codec.format import BaseRef
 from outlast.codec.memory import Readable
 from outlast.codec.payload import Form
 from outlast.codec.writer import Base, CapsuleWriter
-from outlast.model.control import Control
-from outlast.model.digest import Digest
-from outlast.model.errors import (
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.errors import (
     CorruptError,
     IntegrityError,
     NotArchivedError,
     TooDeepError,
 )
-from outlast.model.events import FileProblem, Planned, Progress, Reformed
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import Target
-from outlast.ops.bases import find_wished, named_by
-from outlast.ops.forms import FormWish, FormWishes, choose
+from outlast.core.events import FileProblem, Planned, Progress, Reformed
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import Target
+from outlast.intake.base_finder import find_wished, named_by
+from outlast.intake.form_policy import FormWish, FormWishes, choose
 from outlast.store import disk, reading
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding

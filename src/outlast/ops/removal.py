@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from outlast.model.control import Control
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import IntegrityError
-from outlast.model.events import Removed
-from outlast.model.names import RepoId, Target
-from outlast.ops import shares
+from outlast.core.control import Control
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import IntegrityError
+from outlast.core.events import Removed
+from outlast.core.names import RepoId, Target
+from outlast.node import shared_torrents as shares
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.collect import collect
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from outlast.core.control import Control
+from outlast.core.errors import CorruptError, EntryNotFoundError, NotArchivedError
+from outlast.core.events import Planned
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import Target
 from outlast.engines.choose import TRANSFORMERS, Choice, choose
-from outlast.model.control import Control
-from outlast.model.errors import CorruptError, EntryNotFoundError, NotArchivedError
-from outlast.model.events import Planned
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import Target
-from outlast.ops.ingest import ingest
-from outlast.ops.link import lay_out
-from outlast.ops.working import Working
+from outlast.intake.local_file import ingest
+from outlast.intake.working_copies import Working
+from outlast.ops.export import lay_out
 from outlast.store import disk
 from outlast.store.archive import Archive
 

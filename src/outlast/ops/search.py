@@ -11,16 +11,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from outlast.model.cancel import Cancel
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import OutlastError, UnreachableError
-from outlast.model.names import RepoId
-from outlast.model.offer import Offer
-from outlast.ops.pool import DaemonPool
+from outlast.core.cancel import Cancel
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import OutlastError, UnreachableError
+from outlast.core.names import RepoId
+from outlast.core.offer import Offer
+from outlast.core.threads import DaemonPool
 from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource
-from outlast.swarm.beacon import Beacon
-from outlast.swarm.datagrams import Heard
+from outlast.swarm.lan.beacon import Beacon
+from outlast.swarm.lan.datagrams import Heard
 
 LISTEN_S: Final = 1.5
 """Neighbours answer a beacon in a fraction of that."""

@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlast.codec.payload import Form
-from outlast.model.control import Control
-from outlast.model.digest import Digest
-from outlast.model.errors import PolicyError
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId, Target
-from outlast.ops import payloads, shares
-from outlast.ops.sharing import SharePolicy
-from outlast.ops.torrents import whole_torrent
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.errors import PolicyError
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId, Target
+from outlast.node import payloads
+from outlast.node import shared_torrents as shares
+from outlast.node.make_torrent import whole_torrent
+from outlast.node.policy import SharePolicy
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.refs import About
-from outlast.swarm import metainfo
-from outlast.swarm.hybrid import OldTorrent, WholeTorrent
-from outlast.swarm.links import Link
+from outlast.swarm.torrent import payload_torrent as metainfo
+from outlast.swarm.torrent.magnet import Link
+from outlast.swarm.torrent.revision_torrent import OldTorrent, WholeTorrent
 
 _MODE = 0o644
 
@@ -77,7 +78,7 @@ def share(
     archive: Archive, target: Target, wishes: ShareWishes, policy: SharePolicy, control: Control
 ) -> Shared:
     """Writes the torrents of `target`. Raises :class:`PolicyError` where the policy is against it;
-    else as :func:`outlast.ops.torrents.whole_torrent` does.
+    else as :func:`outlast.node.make_torrent.whole_torrent` does.
     """
     revision = archive.revision(target.repo, target.ref)
     against = _against(policy, revision, archive.refs.about(revision.repo))

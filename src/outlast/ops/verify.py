@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from outlast.model.control import Control
-from outlast.model.digest import Digest
-from outlast.model.errors import CorruptError, NotArchivedError, OutlastError, StorageError
-from outlast.model.events import FileDone, FileProblem, Planned, Removed
-from outlast.model.manifest import Revision
-from outlast.model.names import Target
-from outlast.ops.ingest import ingest
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.errors import CorruptError, NotArchivedError, OutlastError, StorageError
+from outlast.core.events import FileDone, FileProblem, Planned, Removed
+from outlast.core.manifest import Revision
+from outlast.core.names import Target
+from outlast.intake.local_file import ingest
 from outlast.ops.inspection import check_capsule
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.index import load_manifest

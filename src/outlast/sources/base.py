@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from outlast.model.digest import Digest, GitOid
-from outlast.model.manifest import FileEntry
-from outlast.model.names import RepoId
+from outlast.core.digest import Digest, GitOid
+from outlast.core.manifest import FileEntry
+from outlast.core.names import RepoId
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import OutlastError
-from outlast.model.names import RepoId, RepoKind
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import OutlastError
+from outlast.core.names import RepoId, RepoKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
-from outlast.model.errors import (
+from outlast.core.errors import (
     BadConfigError,
     MalformedError,
     PolicyError,

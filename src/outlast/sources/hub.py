@@ -10,8 +10,8 @@ from collections import OrderedDict
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin
 
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import (
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import (
     AccessDeniedError,
     EntryNotFoundError,
     IntegrityError,
@@ -20,8 +20,8 @@ from outlast.model.errors import (
     RevisionNotFoundError,
     UnreachableError,
 )
-from outlast.model.manifest import MAX_FILES, FileEntry, check_size, load_json
-from outlast.model.names import RepoId
+from outlast.core.manifest import MAX_FILES, FileEntry, check_size, load_json
+from outlast.core.names import RepoId
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoFacts
 from outlast.sources.http import HttpClient, Response, refuse_failure
 from outlast.sources.ranges import read_range

@@ -14,8 +14,8 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from outlast.codec.merkle import Tree, piece_count
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import (
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import (
     AccessDeniedError,
     BadNameError,
     EntryNotFoundError,
@@ -25,9 +25,9 @@ from outlast.model.errors import (
     RevisionNotFoundError,
     UnreachableError,
 )
-from outlast.model.manifest import FileEntry, Revision, load_json
-from outlast.model.names import RepoId, plain_ref
-from outlast.model.offer import Offer
+from outlast.core.manifest import FileEntry, Revision, load_json
+from outlast.core.names import RepoId, plain_ref
+from outlast.core.offer import Offer
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoFacts
 from outlast.sources.http import HttpClient, Response, refuse_failure
 from outlast.sources.peer_documents import (

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from outlast.codec.format import BaseRef
 from outlast.codec.payload import Form, Payload
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import BadNameError, MalformedError
-from outlast.model.manifest import MAX_FILE_SIZE, MAX_FILES
-from outlast.model.names import RepoId, check_ref
-from outlast.model.offer import Offer
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import BadNameError, MalformedError
+from outlast.core.manifest import MAX_FILE_SIZE, MAX_FILES
+from outlast.core.names import RepoId, check_ref
+from outlast.core.offer import Offer
 
 MOST_MODELS: Final = 1000
 """In one page."""

@@ -2,7 +2,7 @@
 
 import re
 
-from outlast.model.errors import IntegrityError, MalformedError
+from outlast.core.errors import IntegrityError, MalformedError
 from outlast.sources.base import RangeReader
 from outlast.sources.http import Response
 

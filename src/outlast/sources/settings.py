@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from outlast.model.errors import MalformedError
+from outlast.core.errors import MalformedError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -9,17 +9,17 @@ from typing import BinaryIO
 
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form, Payload
-from outlast.model.closing import Closing
-from outlast.model.digest import Digest, GitOid, Names
-from outlast.model.errors import (
+from outlast.core.closing import Closing
+from outlast.core.digest import Digest, GitOid, Names
+from outlast.core.errors import (
     CorruptError,
     NotArchivedError,
     NotFoundError,
     OutlastError,
     RevisionNotFoundError,
 )
-from outlast.model.manifest import FileEntry, Revision
-from outlast.model.names import RepoId, plain_ref
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId, plain_ref
 from outlast.store import disk, reading
 from outlast.store.drafts import Drafts
 from outlast.store.forms import Forms, StoredForm

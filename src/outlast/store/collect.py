@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from outlast.model.digest import Digest
+from outlast.core.digest import Digest
 from outlast.store import copies, disk, linkpartials
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.forms import StoredForm

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from outlast.model.digest import Digest
-from outlast.model.errors import DiskFullError, StorageError
+from outlast.core.digest import Digest
+from outlast.core.errors import DiskFullError, StorageError
 from outlast.store import disk
 from outlast.store.layout import Layout
 from outlast.store.writer import Writer, claimed, sweep

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from outlast.model.errors import DiskFullError, StorageError
+from outlast.core.errors import DiskFullError, StorageError
 
 READ_ONLY = 0o444
 PRIVATE = 0o600

@@ -11,15 +11,15 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from outlast.model.digest import GitOid
-from outlast.model.errors import (
+from outlast.core.digest import GitOid
+from outlast.core.errors import (
     BadNameError,
     CorruptError,
     OutlastError,
     RevisionNotFoundError,
 )
-from outlast.model.manifest import MAX_MANIFEST_BYTES, FileEntry, Revision, load_json, parse_kind
-from outlast.model.names import RepoId
+from outlast.core.manifest import MAX_MANIFEST_BYTES, FileEntry, Revision, load_json, parse_kind
+from outlast.core.names import RepoId
 from outlast.store import disk
 from outlast.store.layout import Layout, repo_of_folder
 from outlast.store.writer import Writer

@@ -8,8 +8,8 @@ from concurrent.futures import Executor
 from outlast.codec.hashing import TreeHasher
 from outlast.codec.merkle import Tree
 from outlast.codec.writer import Base, CapsuleWriter, Readable, pays
-from outlast.model.closing import Closing
-from outlast.model.digest import Digest
+from outlast.core.closing import Closing
+from outlast.core.digest import Digest
 from outlast.store import disk
 from outlast.store.writer import Writer
 

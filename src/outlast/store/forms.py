@@ -16,8 +16,8 @@ from outlast.codec.format import BaseRef
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
 from outlast.codec.reader import read_directory
-from outlast.model.digest import Digest
-from outlast.model.errors import CorruptError, IntegrityError, NotArchivedError, TooDeepError
+from outlast.core.digest import Digest
+from outlast.core.errors import CorruptError, IntegrityError, NotArchivedError, TooDeepError
 from outlast.store import disk
 from outlast.store.layout import CAPSULE_SUFFIX, Layout
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from outlast.codec.format import VERSION, BaseRef
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import CorruptError, MalformedError, OutlastError
-from outlast.model.manifest import Revision
-from outlast.model.names import RepoId, RepoKind
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import CorruptError, MalformedError, OutlastError
+from outlast.core.manifest import Revision
+from outlast.core.names import RepoId, RepoKind
 from outlast.store import disk
 from outlast.store.database import connect, is_damage
 from outlast.store.forms import StoredForm, stamp_of

@@ -5,10 +5,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from outlast.model.digest import Digest, GitOid
-from outlast.model.errors import StorageError
-from outlast.model.manifest import load_json
-from outlast.model.names import RepoId
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import StorageError
+from outlast.core.manifest import load_json
+from outlast.core.names import RepoId
 from outlast.store import disk
 
 FORMAT = 2

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from outlast.model.closing import Closing
-from outlast.model.errors import BusyError
+from outlast.core.closing import Closing
+from outlast.core.errors import BusyError
 from outlast.store import disk
 from outlast.store.layout import Layout
 

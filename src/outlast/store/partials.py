@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from outlast.codec import merkle
-from outlast.model.digest import Digest
-from outlast.model.errors import BusyError, StorageError
+from outlast.core.digest import Digest
+from outlast.core.errors import BusyError, StorageError
 from outlast.store import disk
 from outlast.store.layout import Layout
 from outlast.store.writer import Writer

@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 
 from outlast.codec.payload import Form
 from outlast.codec.reader import CapsuleReader
-from outlast.model.closing import Closing
-from outlast.model.digest import Digest
-from outlast.model.errors import CorruptError, MalformedError, NotArchivedError, OutlastError
+from outlast.core.closing import Closing
+from outlast.core.digest import Digest
+from outlast.core.errors import CorruptError, MalformedError, NotArchivedError, OutlastError
 from outlast.store.forms import MAX_LINKS, StoredFile, StoredForm
 from outlast.store.layout import Layout
 

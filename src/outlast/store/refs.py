@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from outlast.model.digest import GitOid
-from outlast.model.errors import BadNameError, CorruptError, OutlastError
-from outlast.model.manifest import load_json
-from outlast.model.names import RepoId, check_ref, quote_ref, unquote_ref
+from outlast.core.digest import GitOid
+from outlast.core.errors import BadNameError, CorruptError, OutlastError
+from outlast.core.manifest import load_json
+from outlast.core.names import RepoId, check_ref, quote_ref, unquote_ref
 from outlast.store import disk
 from outlast.store.layout import Layout, repo_of_folder
 from outlast.store.writer import Writer

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
-from outlast.model.closing import Closing
-from outlast.model.digest import Digest
-from outlast.model.errors import Cancelled, MalformedError
+from outlast.core.closing import Closing
+from outlast.core.digest import Digest
+from outlast.core.errors import Cancelled, MalformedError
 from outlast.store import disk
 from outlast.store.forms import Forms, StoredForm, read_form, stamp_of
 from outlast.store.layout import CAPSULE_MARKER, FORMAT, MARKER, Layout

@@ -1,0 +1,92 @@
+"""Content names: sha256 of a whole blob, and the sha1 ids that git gives to blobs and commits."""
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import Self
+
+from outlast.core.errors import MalformedError
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_SHA1 = re.compile(r"[0-9a-f]{40}\Z")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """A sha256, as 64 lower-case hex digits."""
+
+    hex: str
+
+    def __post_init__(self) -> None:
+        if not _SHA256.match(self.hex):
+            raise MalformedError(f"not a sha256: {self.hex!r}")
+
+    @classmethod
+    def of(cls, data: bytes | memoryview) -> Self:
+        return cls(hashlib.sha256(data).hexdigest())
+
+    @classmethod
+    def is_valid(cls, text: str) -> bool:
+        return bool(_SHA256.match(text))
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Self:
+        return cls(raw.hex())
+
+    def __str__(self) -> str:
+        return self.hex
+
+    @property
+    def short(self) -> str:
+        return self.hex[:12]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class GitOid:
+    """A sha1 as git uses it for blobs and commits, as 40 lower-case hex digits."""
+
+    hex: str
+
+    def __post_init__(self) -> None:
+        if not _SHA1.match(self.hex):
+            raise MalformedError(f"not a git object id: {self.hex!r}")
+
+    @classmethod
+    def of_blob(cls, data: bytes | memoryview) -> Self:
+        """Git's id of a file with these bytes."""
+        hasher = hashlib.sha1(blob_header(len(data)), usedforsecurity=False)
+        hasher.update(data)
+        return cls(hasher.hexdigest())
+
+    @classmethod
+    def is_valid(cls, text: str) -> bool:
+        return bool(_SHA1.match(text))
+
+    def __str__(self) -> str:
+        return self.hex
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a blob's bytes are called: its size in bytes, sha256, git blob id (small files) and
+    BEP 52 merkle root (none for an empty blob); and the tree's `layer` of pieces of 1 MiB, 32
+    bytes each (empty where there is only one).
+    """
+
+    size: int
+    sha256: Digest
+    git_sha1: GitOid | None
+    merkle_root: Digest | None
+    layer: bytes = field(default=b"", repr=False)
+
+
+def blob_header(size: int) -> bytes:
+    """What git hashes in front of the `size` bytes of a file."""
+    return b"blob %d\0" % size
+
+
+def lfs_pointer(digest: Digest, size: int) -> bytes:
+    """The text file that stands in git for a large file (git-lfs pointer, version 1)."""
+    return (
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {size}\n"
+    ).encode()

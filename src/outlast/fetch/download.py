@@ -1,0 +1,387 @@
+"""One file on its way in: its pieces, who sent each, and the verdict over the whole."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from outlast.codec import merkle
+from outlast.codec.hashing import BlobHasher
+from outlast.core.cancel import Cancel
+from outlast.core.digest import Names
+from outlast.core.errors import Cancelled, IntegrityError
+from outlast.core.manifest import FileEntry
+from outlast.fetch.plan import DIRECT, Way
+from outlast.fetch.source_state import Lane
+from outlast.store.partials import Partial
+
+IN_FLIGHT = 16
+"""Pieces (1 MiB) of one file that may be under way at once: what a crash can cost."""
+CHUNK = 4
+"""Pieces that one request asks for."""
+_HEDGE_AFTER = 3.0
+_FLUSH_EVERY = 128
+
+
+@dataclass(slots=True)
+class _Given:
+    """A piece that a lane was asked for, `since` (monotonic seconds)."""
+
+    lane: Lane
+    since: float
+    doubled: bool = False
+
+
+class Watcher(Protocol):
+    """Somebody who follows a file as it arrives. Called with the arrival's lock held, from its
+    threads: must not block.
+    """
+
+    def advanced(self) -> None:
+        """The frontier moved."""
+
+    def mismatched(self) -> None:
+        """The whole file proved wrong. It starts anew."""
+
+
+class Swarmed(Protocol):
+    """The same file in a swarm, which writes into the partial itself. See `swarm.torrent`."""
+
+    def give(self, index: int, data: bytes) -> None: ...
+    def leave_out(self, index: int, *, out: bool = True) -> None: ...
+    def has(self, index: int) -> bool: ...
+    def close(self) -> None: ...
+
+
+Join = Callable[[Callable[[list[int]], None]], Swarmed]
+"""Begins to exchange a partial's pieces; is given what hears of those that were written, once it
+was seen that they are right."""
+
+
+class Arrival:
+    """A file that is being fetched into a partial, from any number of lanes at once, and from a
+    swarm. It is a blob's plain bytes or its capsule, as the `way` says.
+    """
+
+    def __init__(self, entry: FileEntry, partial: Partial, way: Way = DIRECT) -> None:
+        self.entry = entry
+        self.partial = partial
+        self.payload = way.payload
+        self.tree = way.tree
+        self.size = partial.size
+        self.count = merkle.piece_count(self.size)
+        self.frontier = 0
+        """Pieces that are here without a gap, from the start."""
+        self.changed = threading.Condition()
+        self.error: Exception | None = None
+        self.watcher: Watcher | None = None
+        self.only: Lane | None = None
+        """The lane whose version of the file is on trial, after a mismatch."""
+        self._given: dict[int, _Given] = {}
+        self._sending_all: set[Lane] = set()
+        self._writing: set[int] = set()
+        self._owners: dict[int, Lane] = {}
+        self._hashes: dict[int, bytes] = {}
+        self._doubted: list[tuple[int, Lane | None, bytes]] = []
+        self._next = 0
+        self._accepted = 0
+        self.swarm: Swarmed | None = None
+        self.torn = False
+        """A piece that was here when the swarm began is not what it was: it has to be told."""
+        self._lent: set[int] = set()
+        self._settled = self._closed = False
+        self._advance()
+
+    # Handing out work
+
+    def take(self, lane: Lane) -> tuple[int, int] | None:
+        """Pieces `first` to `last` (exclusive) that `lane` should fetch next, if any."""
+        with self.changed:
+            if self.error is not None or (self.only is not None and self.only is not lane):
+                return None
+            if not lane.ranges:
+                return self._take_all(lane)
+            room = IN_FLIGHT - len(self._given)
+            first = self._first_free()
+            # A peer shows first that it has what it says: what it sends else is wasted.
+            chunk = CHUNK if lane.received or not lane.is_peer else 1
+            if first is None or room < min(chunk, self.count - first):
+                return self._take_slow(lane)  # a whole chunk or nothing: requests cost time
+            last = first
+            while last - first < min(chunk, room) and last < self.count and self._is_free(last):
+                self._given[last] = _Given(lane, time.monotonic())
+                if self.swarm is not None:
+                    self.swarm.leave_out(last)
+                last += 1
+            return first, last
+
+    def _is_free(self, index: int) -> bool:
+        if self.partial.have[index] or index in self._given or index in self._lent:
+            return False
+        return self.swarm is None or not self.swarm.has(index)
+
+    def _first_free(self) -> int | None:
+        while self._next < self.count and not self._is_free(self._next):
+            self._next += 1
+        return self._next if self._next < self.count else None
+
+    def _take_all(self, lane: Lane) -> tuple[int, int] | None:
+        """For a source without ranges: the whole file, on one connection."""
+        if self.frontier == self.count or not self.give_all(lane):
+            return None
+        return 0, self.count
+
+    def give_all(self, lane: Lane) -> bool:
+        """Notes that `lane` sends the whole file, whatever it was asked for; False where it does
+        so already.
+        """
+        now = time.monotonic()
+        with self.changed:
+            if lane in self._sending_all:
+                return False
+            self._sending_all.add(lane)
+            for index in range(self.frontier, self.count):
+                if not self.partial.have[index]:
+                    self._given.setdefault(index, _Given(lane, now))
+            return True
+
+    def _take_slow(self, lane: Lane) -> tuple[int, int] | None:
+        """Nothing is left to hand out: double the piece that another lane is slowest with."""
+        now = time.monotonic()
+        for index, given in sorted(self._given.items()):
+            if given.lane is not lane and not given.doubled and now - given.since > _HEDGE_AFTER:
+                given.doubled = True
+                return index, index + 1
+        return None
+
+    def release(self, lane: Lane, first: int, last: int) -> None:
+        """Takes back what `lane` was given and did not deliver."""
+        with self.changed:
+            if (first, last) == (0, self.count):
+                self._sending_all.discard(lane)
+            for index in range(first, last):
+                given = self._given.get(index)
+                if given is None:
+                    continue
+                if given.lane is lane:
+                    del self._given[index]
+                    self._next = min(self._next, index)
+                    if self.swarm is not None:
+                        self.swarm.leave_out(index, out=False)
+                else:
+                    given.doubled = False
+
+    # Taking bytes in
+
+    def accept(self, lane: Lane, index: int, data: memoryview) -> bool:
+        """Stores a piece that `lane` delivered; False where another was quicker, or where this
+        lane's version is not wanted. Raises :class:`IntegrityError` where the tree says that the
+        piece is wrong.
+        """
+        with self.changed:
+            rivals = self.only is not None and self.only is not lane
+            unwanted = rivals or self.error is not None or lane.banned
+            if unwanted or self.partial.have[index] or index in self._writing:
+                return False
+            self._writing.add(index)
+            swarm = self.swarm
+        try:
+            digest = merkle.piece_hash(data)
+            if self.tree is not None and not self.tree.matches(index, data, digest):
+                raise IntegrityError(f"{lane.name} sent a wrong piece {index} of {self.entry.path}")
+            if swarm is not None:
+                swarm.give(index, bytes(data))
+            else:
+                self.partial.write(index, data)
+            with self.changed:
+                if swarm is not self.swarm:
+                    return False  # it ended meanwhile, and may not have written it
+                if swarm is not None:
+                    self._lent.add(index)
+                self._owners[index] = lane
+                self._hashes[index] = digest
+                self._given.pop(index, None)
+                self._accepted += 1
+                flush = self._accepted % _FLUSH_EVERY == 0
+                self._advance()
+            if flush:
+                self.partial.flush()
+        finally:
+            with self.changed:
+                self._writing.discard(index)
+                self.changed.notify_all()
+        return True
+
+    # The swarm
+
+    def attach(self, join: Join) -> None:
+        """From here on the swarm writes into the partial, and gets what lanes deliver."""
+        with self.changed:
+            while self._writing:
+                self.changed.wait(0.1)
+            if self.error is None and self.swarm is None and not self._settled:
+                self.torn = False
+                self.swarm = join(self._noted)
+                for index in self._given:  # what is under way comes to its end
+                    self.swarm.leave_out(index)
+
+    def detach(self) -> None:
+        """The swarm has written its last; lanes go on."""
+        swarm = self.swarm
+        if swarm is None:
+            return
+        swarm.close()
+        with self.changed:
+            if self.swarm is swarm:
+                self.swarm = None
+                self._lent.clear()
+                self._next = 0
+
+    def settle(self) -> None:
+        """All of it is here, and it is about to get its name: no swarm has it open any more."""
+        with self.changed:
+            self._settled = True
+        self.detach()
+
+    def _noted(self, pieces: list[int]) -> None:
+        """The swarm wrote these, and found them right."""
+        with self.changed:
+            if self._closed:
+                return
+            for index in pieces:
+                if not self.partial.have[index]:
+                    self.partial.mark(index)
+                    if self.tree is not None and self.tree.layer:
+                        self._hashes[index] = self.tree.hash_of(index)
+                    self._lent.discard(index)
+                    self._given.pop(index, None)
+            self._advance()
+
+    def _advance(self) -> None:
+        while self.frontier < self.count and self.partial.have[self.frontier]:
+            self.frontier += 1
+        with self.changed:
+            self.changed.notify_all()
+            if self.watcher is not None:
+                self.watcher.advanced()
+
+    def close(self) -> None:
+        """From here on nothing is written to the partial, whatever a late connection brings."""
+        self.fail(Cancelled("the transfer of this file is over"))
+        with self.changed:
+            while self._writing:
+                self.changed.wait(0.1)
+        self.detach()
+        with self.changed:
+            self._closed = True
+
+    def fail(self, error: Exception) -> None:
+        with self.changed:
+            self.error = self.error or error
+            self.changed.notify_all()
+
+    # Judging the whole
+
+    def hash(self, cancel: Cancel, hashed: Callable[[int], None]) -> Names:
+        """Hashes the file in order while its pieces come in; returns once it is whole. `hashed` is
+        told how many bytes were.
+        """
+        hasher = BlobHasher(self.size, git=self.entry.git_sha1 is not None)
+        for piece, digest in self.pieces(cancel):
+            hasher.update(piece, digest)
+            hashed(hasher.hashed)
+        return hasher.names()
+
+    def pieces(self, cancel: Cancel) -> Iterator[tuple[memoryview, bytes]]:
+        """All pieces, in order, each as soon as it is here and has its place in the tree (where
+        that is known), with their hashes. A piece is there until the next is asked for.
+        """
+        buffer = memoryview(bytearray(merkle.PIECE))
+        index = 0
+        while index < self.count:
+            with self.changed:
+                while self.frontier <= index and self.error is None:
+                    self.changed.wait(0.5)
+                    cancel.check()
+                if self.error is not None:
+                    raise self.error
+            piece = self.partial.read(index, buffer)
+            digest = self._hashes.get(index)
+            if digest is None:  # it was here before this run
+                digest = merkle.piece_hash(piece)
+                if self.tree is not None and not self.tree.matches(index, piece, digest):
+                    self._lose(index)
+                    continue
+                self._hashes[index] = digest
+            yield piece, digest
+            index += 1
+            if self.swarm is not None and index % _FLUSH_EVERY == 0:
+                self.partial.flush()  # what lanes bring they flush themselves
+
+    def shows_end(self) -> bool:
+        """Whether the last piece is here, and right: in a swarm it may come before the rest."""
+        last = self.count - 1
+        if self.tree is None or not self.partial.have[last]:
+            return False
+        piece = self.partial.read(last, memoryview(bytearray(merkle.PIECE)))
+        return self.tree.matches(last, piece)
+
+    def _lose(self, index: int) -> None:
+        """What is in the partial is not the piece: it is fetched again."""
+        with self.changed:
+            self.partial.forget(index)
+            self.frontier = self._next = min(self.frontier, index)
+            self.torn = self.swarm is not None
+
+    def missing(self) -> list[int]:
+        """The pieces that are not here."""
+        return [index for index in range(self.count) if not self.partial.have[index]]
+
+    def liars(self) -> list[Lane]:
+        """After the file was verified: who had sent other bytes for some piece before."""
+        return [
+            lane
+            for index, lane, digest in self._doubted
+            if lane is not None and self._hashes[index] != digest
+        ]
+
+    def convict(self) -> Lane | None:
+        """After a mismatch: arranges for the next attempt.
+
+        Where one lane sent the whole file, that lane is guilty and is returned. Otherwise the
+        lane with the largest share is put on trial: the rest is fetched again from it alone,
+        which either clears it and shows who lied, or convicts it.
+        """
+        with self.changed:
+            if self.watcher is not None:
+                self.watcher.mismatched()
+            shares = list(self._owners.values())
+            guilty = shares[0] if len(shares) == self.count and len(set(shares)) == 1 else None
+            suspect = max(set(shares), key=shares.count) if shares else None
+            self.only = None if guilty else suspect
+            for index in range(self.count):
+                owner = self._owners.get(index)
+                if guilty is None:
+                    self._doubted.append((index, owner, self._hashes[index]))
+                if guilty is not None or owner is not suspect or owner is None:
+                    self._forget(index)
+            self.frontier = self._next = 0
+            self._advance()
+        return guilty
+
+    def _forget(self, index: int) -> None:
+        self.partial.forget(index)
+        self._owners.pop(index, None)
+        self._hashes.pop(index, None)
+
+    def end_trial(self) -> None:
+        """The lane on trial cannot go on: let the others continue."""
+        with self.changed:
+            self.only = None
+            self.changed.notify_all()
+
+    def verdict(self, names: Names) -> IntegrityError | None:
+        """What is wrong with the file, if anything."""
+        problem = self.entry.mismatch(names)
+        return None if problem is None else IntegrityError(f"{self.entry.path}: {problem}")

@@ -1,0 +1,203 @@
+"""A revision on its way in: its draft, its files, its seal, and what is noted of it."""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from outlast.codec.hashing import names_of
+from outlast.core.cancel import Cancel
+from outlast.core.control import Control
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import (
+    NotFoundError,
+)
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId
+from outlast.core.threads import interruptible
+from outlast.fetch.scheduler import transfer
+from outlast.fetch.source_state import SOURCE_FAULTS
+from outlast.fetch.transfer import Guide, Watch, Wishes, Work
+from outlast.intake.base_finder import Kinship, named_by
+from outlast.intake.capsule_stream import Intake
+from outlast.sources.base import Listing, Source
+from outlast.store.archive import MIN_PREFIX, Archive
+from outlast.store.draft_writer import Scribe
+from outlast.store.refs import About, Ref
+from outlast.store.writer import Writer
+
+_KIND_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Who does the fetching: from where, to where, how."""
+
+    archive: Archive
+    writer: Writer
+    sources: Sequence[Source]
+    wishes: Wishes
+    control: Control
+    named: Sequence[RepoId] = ()
+    """The models that a source names as bases of what is fetched."""
+    guide: "Callable[[Work, bool], Guide] | None" = None
+    """Makes who knows the neighbourhood, for a transfer, and whether it is restricted."""
+    restricted: bool = False
+    """Whether what is fetched is private or gated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a fetch brought: files with all of their names, and the bytes received, by source."""
+
+    files: tuple[FileEntry, ...]
+    received: dict[str, int]
+
+
+def start_draft(
+    archive: Archive,
+    writer: Writer,
+    repo: RepoId,
+    commit: GitOid,
+    entries: Sequence[FileEntry],
+    *,
+    unlisted: bool = False,
+) -> None:
+    """Writes down what a commit consists of, before the first file arrives. What an earlier,
+    partial pull brought stays; what other revisions brought, and empty files, are here at once.
+    """
+    old = archive.load(repo, commit)
+    held = {e.path: e for e in old.files if archive.holds(e)} if old else {}
+    nothing = names_of(b"")
+    for entry in entries:
+        if entry.path in held:
+            continue
+        known = archive.known(entry)
+        if entry.size == 0 and entry.mismatch(nothing) is None:
+            archive.put(writer, b"", nothing)
+            held[entry.path] = entry.with_names(nothing)
+        elif known is not None and known.sha256 and writer.claim(known.sha256, known.size):
+            held[entry.path] = known
+    missing = [entry for entry in entries if entry.path not in held]
+    draft = Revision.of(repo, commit, held.values(), missing, unlisted=unlisted)
+    archive.drafts.start(writer, draft)
+
+
+def fetch_files(
+    crew: Crew,
+    repo: RepoId,
+    commit: GitOid,
+    entries: Sequence[FileEntry],
+    scribe: Scribe,
+    *,
+    watch: Watch | None = None,
+) -> Fetched:
+    """Fetches `entries`, each content once."""
+    fetched: list[FileEntry] = []
+    twins: dict[str, list[FileEntry]] = {}
+    for entry in entries:
+        twins.setdefault(entry.key, []).append(entry)
+    twins_of = {same[0].path: same for same in twins.values()}
+
+    def done(entry: FileEntry) -> None:
+        for twin in twins_of[entry.path]:
+            known = replace(twin, sha256=entry.sha256, merkle_root=entry.merkle_root)
+            fetched.append(known)
+            scribe.note(known)
+
+    work = Work(
+        Intake(crew.archive, crew.writer, crew.wishes.forms, _kinship(crew, repo, commit)),
+        (repo, commit),
+        crew.sources,
+        wishes=crew.wishes,
+        control=crew.control,
+        done=done,
+        watch=watch,
+    )
+    first = [same[0] for same in twins.values()]
+    if crew.guide is not None:
+        work.guide = crew.guide(work, _is_restricted(crew, repo))
+    errors = transfer(work, first, crew.wishes.connections) if first else []
+    if errors:
+        raise errors[0]
+    received = {lane.name: lane.received for lane in work.lanes}
+    return Fetched(
+        tuple(fetched), received | (work.guide.shares() if work.guide is not None else {})
+    )
+
+
+def _is_restricted(crew: Crew, repo: RepoId) -> bool:
+    """Whether a model is private or gated, as far as anybody said."""
+    about = crew.archive.refs.about(repo)
+    return crew.restricted or about.private or bool(about.gated)
+
+
+def _kinship(crew: Crew, repo: RepoId, commit: GitOid) -> Kinship:
+    """What the files of a commit may lean on; a card that is here already is asked too."""
+    forms = crew.wishes.forms
+    draft = crew.archive.load(repo, commit) if forms.leans else None
+    named = [*crew.named, *(named_by(crew.archive, draft) if draft is not None else ())]
+    return Kinship(crew.archive, crew.writer, forms, repo, named)
+
+
+def seal(archive: Archive, writer: Writer, repo: RepoId, commit: GitOid) -> tuple[Digest, bool]:
+    """Turns the draft of a commit into its manifest; its digest, and whether it is partial."""
+    revision = archive.load(repo, commit)
+    if revision is None:
+        raise NotFoundError(f"{repo} at {commit} was removed while it was fetched")
+    nameless = replace(revision, commit=None)
+    if nameless.id == commit:  # it never was a commit: a node made the name from the files
+        revision = nameless
+    return archive.put_revision(writer, revision), revision.partial
+
+
+def remember(
+    archive: Archive,
+    writer: Writer,
+    listing: Listing,
+    ref: str,
+    source: Source,
+    *,
+    cancel: Cancel,
+) -> None:
+    """Notes where `ref` points, who said so and when; and what the source says of the model."""
+    repo = listing.repo
+    if len(ref) < MIN_PREFIX or not listing.commit.hex.startswith(ref):
+        old = archive.refs.get(repo, ref)
+        kind = (old.kind if old else "") or _kind_of(source, repo, ref, cancel)
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        whole = None if old is None else _last_complete(archive, repo, old, listing.commit)
+        archive.refs.put(writer, repo, Ref(ref, listing.commit, source.name, now, kind, whole))
+    note_facts(archive, writer, listing)
+
+
+def note_facts(archive: Archive, writer: Writer, listing: Listing) -> None:
+    """Keeps what a source says of a model. A node only knows whether it is restricted: then the
+    rest stays as it was, and so does a restriction.
+    """
+    facts = listing.facts
+    old = archive.refs.about(listing.repo)
+    about = About(facts.private, facts.gated, facts.tags, {**old.link_facts, **facts.facts})
+    if not facts.tags and not facts.facts:
+        private, gated = facts.private or old.private, facts.gated or old.gated
+        about = replace(old, private=private, gated=gated)
+    archive.refs.put_about(writer, listing.repo, about)
+
+
+def _last_complete(archive: Archive, repo: RepoId, old: Ref, commit: GitOid) -> GitOid | None:
+    """The commit that a ref named last and of which everything is here, while the newest is not."""
+    if old.commit == commit:
+        return old.complete
+    revision = archive.load(repo, old.commit)
+    return old.complete if revision is None or revision.partial else old.commit
+
+
+def _kind_of(source: Source, repo: RepoId, ref: str, cancel: Cancel) -> str:
+    """Whether a ref is a branch or a tag. Nice to know, so a source that does not say is fine."""
+    if ref == "main" or ref.startswith("refs/"):
+        return "branch"
+    try:
+        found = interruptible(lambda: source.refs(repo, timeout=_KIND_TIMEOUT), cancel)
+    except SOURCE_FAULTS:
+        return ""
+    kinds = {remote.name: remote.kind for remote in found}
+    return "tag" if kinds.get(ref) == "tags" else "branch"

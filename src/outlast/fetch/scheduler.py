@@ -1,0 +1,124 @@
+"""Fetching many files from several sources at once, verified before they are acknowledged.
+
+Each source has its own connections, and each connection asks for the next pieces when it is done
+with the last: so sources share the work in proportion to their speed. Small files are fetched
+whole, in memory; larger ones go through a partial that survives a crash.
+"""
+
+import itertools
+import time
+from collections.abc import Iterable
+
+from outlast.core.errors import OutlastError
+from outlast.core.manifest import FileEntry
+from outlast.fetch.large_files import fetch_pieces, receive
+from outlast.fetch.plan import CLOSED
+from outlast.fetch.small_files import fetch_small, take_empty
+from outlast.fetch.source_state import Lane
+from outlast.fetch.transfer import IDLE, Job, Work
+
+_ACTIVE = 3
+_WAITING = 16
+
+
+def transfer(work: Work, entries: Iterable[FileEntry], connections: int) -> list[OutlastError]:
+    """Fetches `entries` on so many connections, over all sources; returns why some could not be
+    had. Raises when cancelled, or when the disk or outlast itself fails.
+    """
+    work.jobs = [Job(entry) for entry in entries]
+    work.unfinished = len(work.jobs)
+    for job in work.jobs:
+        if not job.entry.size:
+            take_empty(work, job)
+    if work.guide is not None:
+        for job in work.jobs:
+            job.way = CLOSED
+            job.small &= work.guide.http
+        work.spawn(work.guide.run)
+    per_lane = max(2, -(-connections // max(1, len(work.lanes))))
+    for lane in work.lanes:
+        open_lane(work, lane, per_lane)
+    try:
+        _wait(work)
+    finally:
+        work.end()
+    if work.guide is not None:
+        work.guide.await_end()
+    return [job.error for job in work.jobs if job.error is not None and not job.aside]
+
+
+def open_lane(work: Work, lane: Lane, connections: int) -> None:
+    """Begins to ask a source."""
+    for _ in range(connections):
+        work.spawn(_connect, work, lane)
+
+
+def _wait(work: Work) -> None:
+    with work.state:
+        work.give_up_the_hopeless()
+        while work.unfinished:
+            _start(work)
+            work.state.wait(IDLE)
+            if work.crash is not None:
+                raise work.crash
+            work.cancel.check()
+
+
+def _connect(work: Work, lane: Lane) -> None:
+    while True:
+        with work.state:
+            task = None
+            while task is None:
+                if work.stop or work.crash is not None or lane.lost is not None:
+                    work.state.notify_all()
+                    return
+                work.cancel.check()
+                pause = lane.not_before - time.monotonic()
+                task = _next_task(work, lane) if pause <= 0 else None
+                if task is None:
+                    work.state.wait(min(max(pause, 0.01), IDLE) if pause > 0 else IDLE)
+        job, span = task
+        if job.small:
+            fetch_small(work, lane, job)
+        else:
+            fetch_pieces(work, lane, job, span)
+
+
+def _next_task(work: Work, lane: Lane) -> tuple[Job, tuple[int, int]] | None:
+    _start(work)
+    active = 0
+    for job in itertools.islice(work.jobs, work.first_open, None):
+        if job.finished or not lane.serves(job.entry.key) or not job.way.admits(lane):
+            continue
+        if job.small:
+            if not job.started:
+                job.started = True
+                return job, (0, 0)
+            continue
+        active += 1
+        if job.arrival is not None and (span := job.arrival.take(lane)) is not None:
+            return job, span
+        if active >= _ACTIVE:
+            return None
+    return None
+
+
+def _start(work: Work) -> None:
+    """Has the next larger files received. One whose way is not known yet does not count, so that
+    others need not wait for it.
+    """
+    while work.first_open < len(work.jobs) and work.jobs[work.first_open].finished:
+        work.first_open += 1
+    active = waiting = 0
+    for job in itertools.islice(work.jobs, work.first_open, None):
+        if job.finished or job.small:
+            continue
+        if not job.started:
+            job.started = True
+            work.spawn(receive, work, job)
+        if job.arrival is None and work.guide is not None:
+            waiting += 1
+        else:
+            active += 1
+        if active >= _ACTIVE or waiting >= _WAITING:
+            return

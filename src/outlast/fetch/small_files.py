@@ -1,0 +1,49 @@
+"""Small files: fetched in one request, verified in memory."""
+
+import time
+
+from outlast.codec.hashing import names_of
+from outlast.core.errors import IntegrityError
+from outlast.fetch.source_state import SOURCE_FAULTS, Lane
+from outlast.fetch.transfer import Job, Work
+from outlast.intake.capsule_stream import put
+
+
+def take_empty(work: Work, job: Job) -> None:
+    """A file without bytes is had from nobody."""
+    entry, names = job.entry, names_of(b"")
+    if (problem := entry.mismatch(names)) is not None:
+        with work.state:
+            work.fail(job, IntegrityError(f"{entry.path} cannot be empty: {problem}"))
+        return
+    with work.storing_bytes():
+        put(work.intake, bytearray(), names)
+        work.finish(job, names)
+
+
+def fetch_small(work: Work, lane: Lane, job: Job) -> None:
+    entry, started = job.entry, time.monotonic()
+    if work.already_here(job):
+        return
+    try:
+        data = bytearray(entry.size)
+        if entry.size:
+            reader = work.ask(lane, entry, 0, entry.size)
+            try:
+                work.read(lane, reader, memoryview(data), entry)
+            finally:
+                reader.close()
+        names = names_of(data)
+        if (problem := entry.mismatch(names)) is not None:
+            raise IntegrityError(f"{lane.name} served wrong bytes as {entry.path}: {problem}")
+    except SOURCE_FAULTS as error:
+        with work.state:
+            job.started = False
+        work.blame(lane, entry, error, started)
+        return
+    with work.state:
+        lane.praise(entry.size)
+    work.progress(job, entry.size, lane.name)
+    with work.storing_bytes():
+        put(work.intake, data, names)
+        work.finish(job, names)

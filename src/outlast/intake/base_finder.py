@@ -1,0 +1,361 @@
+"""What a file may lean on: the files of its base model, or of whatever is most like it here.
+
+Asked are, in this order: the model that the user named, or else the earlier revisions of the model
+itself and the models that its card names; and where none of them fits, every model whose tensors
+have the same names and shapes. Of those that fit, the nearest in a sample of the values is taken.
+"""
+
+import json
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from outlast.codec.memory import Readable, read
+from outlast.codec.tensors import Container, Tensor
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import OutlastError
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId
+from outlast.intake.form_policy import SMALLEST, FormWishes, container_of
+from outlast.store.archive import Archive
+from outlast.store.forms import MAX_LINKS
+from outlast.store.reading import BlobReader
+from outlast.store.writer import Writer
+
+CARDS: Final = ("README.md", "config.json")
+"""The files that may name a base."""
+CARD_LIMIT: Final = 1 << 20
+MOST_BASES: Final = 8
+_FRONT: Final = 64 * 1024
+_NAMED: Final = 8
+_REVISIONS: Final = 200
+_HEADERS: Final = 400
+_HEADER: Final = 16 << 20
+_KEPT: Final = 512
+_SHARED: Final = 0.5
+"""Of a file's tensor bytes: what a model nobody named must have the like of."""
+_NEAR: Final = 0.5
+"""Of the sampled high bytes: what must be equal. Of weights that have nothing to do with each
+other a fifth is; of a model and its fine-tune nearly all are."""
+_TENSORS: Final = 8
+_SAMPLE: Final = 16 * 1024
+_HIGH: Final = {"BF16": 2, "F16": 2, "F32": 4, "F64": 8, "I16": 2, "I32": 4, "I64": 8}
+
+_KEY: Final = re.compile(r"base_model[ \t]*:(.*)")
+_ITEM: Final = re.compile(r"\s*-\s+(.+)")
+
+
+def read_card(path: str, data: bytes) -> list[RepoId]:
+    """The models that a README.md (its front matter's ``base_model``) or a config.json (its
+    ``_name_or_path``) names. Anything else in them, or wrong with them, is passed over.
+    """
+    text = data[:CARD_LIMIT].decode(errors="replace")
+    if path == "README.md":
+        return _repos(_front_matter(text[:_FRONT]))
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    named = config.get("_name_or_path") if isinstance(config, dict) else None
+    return _repos([named]) if isinstance(named, str) else []
+
+
+def read_tags(tags: Iterable[str]) -> list[RepoId]:
+    """The same from a hub's tags: ``base_model:org/name``, ``base_model:finetune:org/name``."""
+    return _repos(t.rpartition(":")[2] for t in tags if t.startswith("base_model:"))
+
+
+def _front_matter(text: str) -> Iterator[str]:
+    """The values of ``base_model``: a text, a list in brackets, or a list of lines."""
+    lines = iter(text.splitlines())
+    if next(lines, "").strip() != "---":
+        return
+    listed = False
+    for line in lines:
+        if line.strip() == "---":
+            return
+        if listed and (item := _ITEM.fullmatch(line)):
+            yield item[1]
+            continue
+        found = _KEY.fullmatch(line)
+        value = found[1].strip() if found else ""
+        listed = found is not None and not value
+        yield from value.strip("[]").split(",") if value else ()
+
+
+def _repos(names: Iterable[str]) -> list[RepoId]:
+    found: list[RepoId] = []
+    for name in names:
+        plain = name.split(" #", maxsplit=1)[0].strip().strip("'\"")
+        try:
+            repo = RepoId.parse(plain)
+        except OutlastError:
+            continue
+        if "/" in repo.name and repo not in found:
+            found.append(repo)
+        if len(found) == _NAMED:
+            break
+    return found
+
+
+class _Containers:
+    """The tensors of archived blobs, of which the headers were read lately."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[Digest, Container | None] = OrderedDict()
+
+    def of(self, archive: Archive, digest: Digest) -> Container | None:
+        with self._lock:
+            if digest in self._known:
+                self._known.move_to_end(digest)
+                return self._known[digest]
+        found = None
+        try:
+            with archive.open_blob(digest) as blob:
+                found = container_of(blob, min(blob.size, _HEADER))
+        except OutlastError:
+            return None  # damaged or gone: nothing to lean on
+        with self._lock:
+            self._known[digest] = found
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return found
+
+
+_containers = _Containers()
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """The files of one revision that have the like of a blob's tensors: `shared` bytes of them."""
+
+    files: tuple[FileEntry, ...]
+    pairs: tuple[tuple[Tensor, FileEntry, Tensor], ...]
+    shared: int
+
+
+class Kinship:
+    """Finds what the files of one model may lean on."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        writer: Writer,
+        wishes: FormWishes,
+        repo: RepoId,
+        named: Sequence[RepoId] = (),
+    ) -> None:
+        self._archive = archive
+        self._writer = writer
+        self._wishes = wishes
+        self._repo = repo
+        self.named = list(named)
+        """The models that the card names; it may become known after the first files."""
+
+    def of(self, blob: Readable, ready: int) -> Sequence[BlobReader]:
+        """Blobs of one model, at most :data:`MOST_BASES`, that `blob` may lean on; claimed, and
+        open. Close them. The first `ready` bytes of `blob` are here.
+        """
+        if not self._wishes.leans:
+            return ()
+        container = container_of(blob, ready)
+        if container is None or not container.tensors:
+            return ()
+        match = self._match(blob, ready, container, None)
+        return () if match is None else self._open(match)
+
+    def digests(self, blob: Readable, own: Digest) -> list[Digest]:
+        """The same by name, for the blob `own` that is here already."""
+        container = container_of(blob, blob.size) if self._wishes.lean else None
+        if container is None:
+            return []
+        match = self._match(blob, blob.size, container, own)
+        return [] if match is None else [e.sha256 for e in match.files if e.sha256 is not None]
+
+    def _match(
+        self, blob: Readable, ready: int, container: Container, own: Digest | None
+    ) -> _Match | None:
+        budget = _Budget(_HEADERS)
+        if self._wishes.base is not None:
+            forced = self._archive.revision(self._wishes.base.repo, self._wishes.base.ref)
+            return self._compare(container, forced, own, budget)
+        total = sum(tensor.length for tensor in container.tensors)
+        first: list[_Match] = []
+        for repo in (self._repo, *self.named):
+            for revision in self._revisions(repo):
+                match = self._compare(container, revision, own, budget)
+                if match is not None and _nearness(self._archive, blob, ready, match) >= _NEAR:
+                    first.append(match)
+                    break
+        if first:
+            return max(first, key=lambda match: match.shared)
+        found = [
+            match
+            for other in self._others()
+            if (match := self._compare(container, other, own, budget)) is not None
+            and match.shared >= _SHARED * total
+        ]
+        near = [(_nearness(self._archive, blob, ready, match), match) for match in found]
+        best = max(near, key=lambda pair: (pair[0], pair[1].shared), default=None)
+        return best[1] if best is not None and best[0] >= _NEAR else None
+
+    def _revisions(self, repo: RepoId) -> Iterator[Revision]:
+        """The revisions of a model: what refs name, the newest first, then the others."""
+        refs = sorted(self._archive.refs.list(repo), key=lambda ref: ref.observed, reverse=True)
+        commits = [ref.commit for ref in refs]
+        commits += [c for c in self._archive.commits(repo) if c not in commits]
+        for commit in dict.fromkeys(commits):
+            revision = self._load(repo, commit)
+            if revision is not None:
+                yield revision
+
+    def _load(self, repo: RepoId, commit: GitOid) -> Revision | None:
+        try:
+            return self._archive.load(repo, commit)
+        except OutlastError:  # damaged: `verify` tells
+            return None
+
+    def _others(self) -> Iterator[Revision]:
+        known = {self._repo, *self.named}
+        found = [(s.repo, s.revision) for s in self._archive.summaries() if s.repo not in known]
+        for repo, commit in found[:_REVISIONS]:
+            revision = self._load(repo, commit)
+            if revision is not None:
+                yield revision
+
+    def _compare(
+        self, container: Container, revision: Revision, own: Digest | None, budget: "_Budget"
+    ) -> _Match | None:
+        """The files of `revision` that have most of what `container` has, by names and shapes."""
+        offers: dict[FileEntry, dict[str, Tensor]] = {}
+        for entry in sorted(revision.files, key=lambda entry: entry.path):
+            if entry.sha256 is None or entry.sha256 == own or not self._offers(entry):
+                continue
+            if not budget.take():
+                break
+            other = _containers.of(self._archive, entry.sha256)
+            if other is not None and other.kind == container.kind:
+                offers[entry] = {tensor.name: tensor for tensor in other.tensors}
+        return _cover(container, offers)
+
+    def _offers(self, entry: FileEntry) -> bool:
+        if entry.size < SMALLEST or not entry.path.endswith((".safetensors", ".gguf")):
+            return False
+        assert entry.sha256 is not None
+        return self._archive.holds(entry) and self._links(entry.sha256) < MAX_LINKS
+
+    def _links(self, digest: Digest) -> int:
+        """How long the chain below a blob is."""
+        form = self._archive.forms.of(digest)
+        bases = form.bases if form is not None else ()
+        return max((1 + self._links(base.sha256) for base in bases), default=0)
+
+    def _open(self, match: _Match) -> Sequence[BlobReader]:
+        found: list[BlobReader] = []
+        for entry in match.files:
+            assert entry.sha256 is not None
+            try:
+                if self._writer.claim(entry.sha256, entry.size):
+                    found.append(self._archive.open_blob(entry.sha256))
+            except OutlastError:
+                continue  # collected meanwhile, or damaged
+        return found
+
+
+class _Budget:
+    """How many headers may still be read."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def take(self) -> bool:
+        self._left -= 1
+        return self._left >= 0
+
+
+def _alike(one: Tensor, other: Tensor | None) -> bool:
+    """Whether the rows of both are the same kind of thing."""
+    return other is not None and (one.dtype, len(one.shape), one.shape[1:]) == (
+        *(other.dtype, len(other.shape)),
+        other.shape[1:],
+    )
+
+
+def _cover(container: Container, offers: dict[FileEntry, dict[str, Tensor]]) -> _Match | None:
+    """Takes the file that has the like of most bytes, then the one that adds most, and so on."""
+    left = {tensor.name: tensor for tensor in container.tensors}
+    files: list[FileEntry] = []
+    pairs: list[tuple[Tensor, FileEntry, Tensor]] = []
+    while offers and len(files) < MOST_BASES:
+        gains = {
+            entry: [(t, o[t.name]) for t in left.values() if _alike(t, o.get(t.name))]
+            for entry, o in offers.items()
+        }
+        best = max(gains, key=lambda entry: sum(min(t.length, o.length) for t, o in gains[entry]))
+        if not gains[best]:
+            break
+        files.append(best)
+        for tensor, other in gains[best]:
+            pairs.append((tensor, best, other))
+            del left[tensor.name]
+        del offers[best]
+    shared = sum(min(tensor.length, other.length) for tensor, _, other in pairs)
+    return _Match(tuple(files), tuple(pairs), shared) if files else None
+
+
+def _nearness(archive: Archive, blob: Readable, ready: int, match: _Match) -> float:
+    """Which part of the high bytes of a few weights is the same in both."""
+    here = [pair for pair in match.pairs if pair[0].offset + _SAMPLE <= ready]
+    here.sort(key=lambda pair: (-pair[0].length, pair[0].name))
+    same = total = 0
+    for tensor, entry, other in here[:_TENSORS]:
+        assert entry.sha256 is not None
+        length = min(tensor.length, other.length)
+        at = max(0, min(length, ready - tensor.offset) // 2 - _SAMPLE // 2) // 16 * 16
+        count = min(_SAMPLE, length - at)
+        try:
+            with archive.open_blob(entry.sha256) as base:
+                theirs = read(base, other.offset + at, count)
+        except OutlastError:
+            return 0.0
+        ours = read(blob, tensor.offset + at, count)
+        width = _HIGH.get(tensor.dtype, 1)
+        pairs = list(zip(ours[width - 1 :: width], theirs[width - 1 :: width], strict=True))
+        same += sum(one == two for one, two in pairs)
+        total += len(pairs)
+    return same / total if total else 0.0
+
+
+def find_bases(archive: Archive, revision: Revision, entry: FileEntry) -> Sequence[Digest]:
+    """What the capsule of a file that is here may lean on: blobs that are here, the one with most
+    in common first.
+    """
+    return find_wished(archive, revision, entry, FormWishes())
+
+
+def find_wished(
+    archive: Archive, revision: Revision, entry: FileEntry, wishes: FormWishes
+) -> Sequence[Digest]:
+    """The same with a base that was named, or with none at all."""
+    if entry.sha256 is None:
+        return []
+    with archive.writer() as writer, archive.open_blob(entry.sha256) as blob:
+        named = list(named_by(archive, revision))
+        kin = Kinship(archive, writer, wishes, revision.repo, named)
+        return kin.digests(blob, entry.sha256)
+
+
+def named_by(archive: Archive, revision: Revision) -> Iterator[RepoId]:
+    """The models that a revision's card and its hub's tags name as bases."""
+    yield from read_tags(archive.refs.about(revision.repo).tags)
+    for entry in revision.files:
+        if entry.path in CARDS and entry.sha256 is not None and entry.size <= CARD_LIMIT:
+            try:
+                with archive.open_blob(entry.sha256) as blob:
+                    yield from read_card(entry.path, read(blob, 0, blob.size))
+            except OutlastError:
+                continue  # damaged: `verify` tells

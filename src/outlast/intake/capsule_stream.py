@@ -1,0 +1,351 @@
+"""Capsules on their way into the archive: encoded while the bytes arrive."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from outlast.codec import format as fmt
+from outlast.codec import merkle
+from outlast.codec.memory import InMemory, Readable
+from outlast.codec.writer import Base
+from outlast.core.digest import Digest, Names
+from outlast.core.errors import (
+    NotArchivedError,
+    OutlastError,
+    TooDeepError,
+    TransientError,
+)
+from outlast.core.manifest import FileEntry
+from outlast.intake.form_policy import PLAIN, Choice, FormWishes, choose
+from outlast.store import disk
+from outlast.store.archive import Archive
+from outlast.store.encoding import Encoding
+from outlast.store.reading import BlobReader
+from outlast.store.writer import Writer
+
+_PREFIX: Final = 32 << 20
+"""Bytes of an arriving file that must be here before its form is chosen."""
+_STEP: Final = 4 << 20
+_BEHIND: Final = 6 * (2 << 20)
+"""Bytes before the frontier that blocks under way, of up to 2 MiB each, may still need."""
+_HEADER_PIECES: Final = 112
+"""Pieces (1 MiB) in which a header must end: the longest has 100 MB."""
+_WORKERS: Final = max(1, min(4, os.cpu_count() or 1))
+
+
+class Kin(Protocol):
+    """Who knows what a blob may lean on."""
+
+    def of(self, blob: Readable, ready: int) -> Sequence[BlobReader]:
+        """Blobs that resemble `blob`, of which the first `ready` bytes are here. Close them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """How files come in: into what, in which form, leaning on what."""
+
+    archive: Archive
+    writer: Writer
+    wishes: FormWishes = PLAIN
+    kin: Kin | None = None
+
+
+class CapsuleFile:
+    """A capsule of `blob` in a temp file, encoded on all cores. Publish it, or only close it."""
+
+    def __init__(self, writer: Writer, blob: Readable, bases: Sequence[Base] = ()) -> None:
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="encode")
+        self._encoding = Encoding(writer, blob, bases=bases, executor=self._pool)
+
+    @property
+    def started(self) -> bool:
+        """Whether the header was understood, and is not read again."""
+        return self.size > len(fmt.HEAD)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the capsule so far."""
+        return self._encoding.written
+
+    def advance(self, frontier: int) -> None:
+        """Encodes what can be, now that the first `frontier` bytes of the blob are there."""
+        self._encoding.advance(frontier)
+
+    def finish(self, sha256: Digest) -> None:
+        """Writes the rest, durably. The blob is all there, and `sha256` is its name."""
+        self._encoding.finish(sha256)
+
+    def publish(self, sha256: Digest) -> bool:
+        """Makes the capsule part of the archive; False where what it leans on went away."""
+        try:
+            self._encoding.publish(sha256)
+        except (NotArchivedError, TooDeepError):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Ends the work; deletes what was not published."""
+        self._pool.shutdown(cancel_futures=True)
+        self._encoding.close()
+
+
+class OpenFile:
+    """The bytes of an open file of `size` bytes."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.fd: Final = fd
+        self.size: Final = size
+
+    def readinto(self, offset: int, buffer: memoryview) -> None:
+        if not disk.read_exactly(self.fd, buffer, offset):
+            raise TransientError("a file became shorter while it was read")
+
+
+class _Window:
+    """The last pieces of a file that is read once, from its beginning."""
+
+    def __init__(self, size: int) -> None:
+        self.size: Final = size
+        self._pieces: dict[int, memoryview] = {}
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def add(self, offset: int, piece: memoryview) -> None:
+        self._pieces[offset // merkle.PIECE] = piece
+
+    def drop(self, below: int) -> None:
+        """Forgets the pieces that end at `below` or before."""
+        for index in [i for i in self._pieces if (i + 1) * merkle.PIECE <= below]:
+            del self._pieces[index]
+
+    def readinto(self, offset: int, buffer: memoryview) -> None:
+        while buffer:
+            index, skip = divmod(offset, merkle.PIECE)
+            found = self._pieces[index][skip : skip + len(buffer)]
+            if not found:
+                raise EOFError
+            buffer[: len(found)] = found
+            offset += len(found)
+            buffer = buffer[len(found) :]
+
+
+class CapsuleSink:
+    """The capsule of a file that is read once: just the bytes that are hashed are encoded."""
+
+    def __init__(
+        self, writer: Writer, size: int, bases: Sequence[Base], wishes: FormWishes
+    ) -> None:
+        self._window = _Window(size)
+        self._wishes = wishes
+        self._capsule = CapsuleFile(writer, self._window, bases)
+        self._over = False
+
+    @property
+    def most(self) -> int:
+        if self._over:
+            return 0
+        return _BEHIND // merkle.PIECE + 2 if self._capsule.started else _HEADER_PIECES
+
+    def take(self, offset: int, piece: memoryview) -> int:
+        end = offset + len(piece)
+        if not self._over:
+            self._window.add(offset, piece)
+            self._capsule.advance(end)
+            begun = self._capsule.started
+            stuck = not begun and len(self._window) >= _HEADER_PIECES
+            self._over = stuck or not self._wishes.keeps(self._capsule.size, self._window.size)
+        if self._over:
+            return end
+        needed = max(0, end - _BEHIND) if begun else 0
+        self._window.drop(needed)
+        return needed
+
+    def publish(self, names: Names) -> bool:
+        """Makes the capsule part of the archive; False where it is not to be kept."""
+        if self._over:
+            return False
+        self._capsule.finish(names.sha256)
+        kept = self._wishes.keeps(self._capsule.size, names.size)
+        return kept and self._capsule.publish(names.sha256)
+
+    def close(self) -> None:
+        self._capsule.close()
+
+
+def held_bytes(archive: Archive, entries: Iterable[FileEntry]) -> int:
+    """Bytes of the files that hold these blobs, each counted once."""
+    blobs = {entry.sha256 for entry in entries if entry.sha256 is not None}
+    forms = (archive.forms.of(digest) for digest in blobs)
+    return sum(form.stored_bytes for form in forms if form is not None)
+
+
+@contextlib.contextmanager
+def chosen(intake: Intake, blob: Readable, ready: int) -> Iterator[Choice]:
+    """The form for a blob of which the first `ready` bytes are here; what it is to lean on stays
+    open for as long as the context lasts.
+    """
+    with contextlib.ExitStack() as stack:
+        readers = intake.kin.of(blob, ready) if intake.kin is not None else ()
+        for reader in readers:
+            stack.callback(reader.close)
+        bases = [Base(reader.digest, reader) for reader in readers]
+        yield choose(blob, ready, intake.wishes, bases)
+
+
+def put(intake: Intake, data: bytearray, names: Names) -> None:
+    """Stores a small verified blob in the form that pays."""
+    blob = InMemory(data)
+    if intake.wishes.tries(names.size):
+        with chosen(intake, blob, names.size) as choice:
+            if choice.encode and _put_capsule(intake, blob, names, choice):
+                return
+    intake.archive.put(intake.writer, data, names)
+
+
+def _put_capsule(intake: Intake, blob: Readable, names: Names, choice: Choice) -> bool:
+    with contextlib.closing(CapsuleFile(intake.writer, blob, choice.bases)) as capsule:
+        capsule.finish(names.sha256)
+        return intake.wishes.keeps(capsule.size, names.size) and capsule.publish(names.sha256)
+
+
+class _StoppedError(Exception):
+    """Nobody wants the capsule any more."""
+
+
+class _RestartedError(Exception):
+    """The bytes were wrong: others come in their place."""
+
+
+class Follower:
+    """Encodes a file behind the hashing of it, out of the page cache. What goes wrong here costs
+    the capsule, never the file: then the plain form is kept.
+    """
+
+    def __init__(self, intake: Intake, blob: Readable, room: Callable[[], int]) -> None:
+        """`room` says how many bytes of the disk nobody else needs."""
+        self._intake = intake
+        self._wishes = intake.wishes
+        self._blob = blob
+        self._room = room
+        self._state = threading.Condition()
+        self._frontier = 0
+        self._epoch = 0
+        self._stopped = False
+        self._names: Names | None = None
+        self._capsule: CapsuleFile | None = None
+        self._over = not intake.wishes.tries(blob.size)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        if not self._over:
+            self._thread.start()
+
+    # Called by whoever hashes
+
+    def advance(self, frontier: int) -> None:
+        """The first `frontier` bytes are here, as far as anybody knows the right ones."""
+        with self._state:
+            self._frontier = frontier
+            self._state.notify_all()
+
+    def restart(self) -> None:
+        """Some of them were not: what was made from them is void."""
+        with self._state:
+            self._epoch += 1
+            self._frontier = 0
+            self._state.notify_all()
+
+    def finish(self, names: Names, check: Callable[[], None]) -> CapsuleFile | None:
+        """All bytes are verified: the capsule, if it is to be kept. `check` may end the waiting
+        with an error.
+        """
+        with self._state:
+            self._names = names
+            self._frontier = names.size
+            self._state.notify_all()
+            while not self._over:
+                self._state.wait(0.5)
+                check()
+            return self._capsule
+
+    def close(self) -> None:
+        """Ends the work and drops its result."""
+        with self._state:
+            self._stopped = True
+            self._state.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._capsule is not None:
+            self._capsule.close()
+
+    # The thread
+
+    def _run(self) -> None:
+        try:
+            while True:
+                with self._state:
+                    epoch = self._epoch
+                try:
+                    self._capsule = self._encode(epoch)
+                    self._verified(epoch)  # a no to wrong bytes says nothing of the right ones
+                except _RestartedError:
+                    continue
+                return
+        except (_StoppedError, OutlastError, OSError):
+            return
+        finally:
+            with self._state:
+                self._over = True
+                self._state.notify_all()
+
+    def _wait(self, epoch: int, needed: int) -> int:
+        """The frontier, once it is at `needed` or beyond."""
+        with self._state:
+            while True:
+                if self._stopped:
+                    raise _StoppedError
+                if self._epoch != epoch:
+                    raise _RestartedError
+                if self._frontier >= needed:
+                    return self._frontier
+                self._state.wait(0.5)
+
+    def _encode(self, epoch: int) -> CapsuleFile | None:
+        size = self._blob.size
+        # The beginning does not decide for all of it: where it says no, the whole is asked.
+        for needed in (min(size, _PREFIX), size):
+            ready = self._wait(epoch, needed)
+            with chosen(self._intake, self._blob, ready) as choice:
+                if choice.encode:
+                    return self._follow(epoch, choice) if self._room() >= size else None
+                if ready == size:
+                    return None
+        return None
+
+    def _follow(self, epoch: int, choice: Choice) -> CapsuleFile | None:
+        size, at = self._blob.size, 0
+        capsule = CapsuleFile(self._intake.writer, self._blob, choice.bases)
+        with contextlib.ExitStack() as stack:
+            stack.callback(capsule.close)
+            while at < size:
+                at = min(self._wait(epoch, at + 1), at + _STEP)
+                capsule.advance(at)
+                if not self._wishes.keeps(capsule.size, size):
+                    return None
+            capsule.finish(self._verified(epoch).sha256)
+            if not self._wishes.keeps(capsule.size, size):
+                return None
+            stack.pop_all()
+            return capsule
+
+    def _verified(self, epoch: int) -> Names:
+        """The names of the whole, once it was found right."""
+        while True:
+            self._wait(epoch, self._blob.size)
+            with self._state:
+                if self._names is not None:
+                    return self._names
+                self._state.wait(0.5)

@@ -1,0 +1,127 @@
+"""Which form pays: what was asked for, and what a sample of the bytes says."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from outlast.codec import kernels
+from outlast.codec.format import Block, Directory, Span
+from outlast.codec.layout import BaseTensors, spans
+from outlast.codec.memory import Readable, scratch, window, workspace
+from outlast.codec.tensors import Container, parse
+from outlast.codec.writer import Base, pays
+from outlast.core.digest import Digest
+from outlast.core.names import Target
+
+SMALLEST: Final = 64 * 1024
+"""Files of fewer bytes are always plain: a block of the disk is all that a capsule would save."""
+_HOPELESS: Final = 0.985
+"""Of the plain size: where a sample shrinks to more than this, the whole is not tried."""
+_FEWEST, _MOST, _ONE_IN = 4, 32, 16
+
+
+class FormWish(StrEnum):
+    """``auto`` keeps a capsule where it saves 3 %, ``capsule`` where it saves anything."""
+
+    PLAIN = "plain"
+    CAPSULE = "capsule"
+    AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class FormWishes:
+    """In which form files should be kept, and on what they may lean: on `base` alone, if one is
+    named; on nothing, unless `lean`.
+    """
+
+    form: FormWish = FormWish.AUTO
+    base: Target | None = None
+    lean: bool = True
+
+    def tries(self, size: int) -> bool:
+        """Whether a capsule of a file of `size` bytes is worth a thought."""
+        return self.form is not FormWish.PLAIN and size >= SMALLEST
+
+    @property
+    def leans(self) -> bool:
+        """Whether thin capsules come into question."""
+        return self.lean and self.form is not FormWish.PLAIN
+
+    def keeps(self, capsule: int, plain: int) -> bool:
+        """Whether a capsule is kept, by its size and the blob's in bytes."""
+        if self.form is FormWish.CAPSULE:
+            return capsule < plain
+        return self.form is FormWish.AUTO and pays(capsule, plain)
+
+
+PLAIN: Final = FormWishes(FormWish.PLAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Whether to encode a blob, and on what to lean."""
+
+    encode: bool
+    bases: tuple[Base, ...] = ()
+
+
+def container_of(blob: Readable, ready: int) -> Container | None:
+    """The tensors of a blob of which the first `ready` bytes are here; None where it is opaque, or
+    its header goes further than that.
+    """
+
+    def read(offset: int, length: int) -> bytes:
+        with window(blob, offset, max(0, min(offset + length, ready) - offset)) as found:
+            return bytes(found)
+
+    return parse(read, blob.size)
+
+
+def choose(blob: Readable, ready: int, wishes: FormWishes, bases: Sequence[Base] = ()) -> Choice:
+    """Encodes a sample of blocks, spread over the `ready` bytes that are here, in the forms that
+    come into question. The same bytes and bases give the same choice.
+    """
+    container = container_of(blob, ready)
+    tensors = None
+    if bases:
+        found = [container_of(base.blob, base.blob.size) for base in bases]
+        tensors = BaseTensors(found, [base.blob.size for base in bases])
+    blocks = _sample(spans(container, blob.size, tensors), ready)
+    plain = sum(block.length for block in blocks)
+    if not plain:
+        return Choice(encode=False)
+    full = sum(_encoded(blob, block, None) for block in blocks)
+    thin = full
+    if bases:
+        thin = sum(_encoded(blob, b, bases[b.base - 1] if b.base else None) for b in blocks)
+    if pays(thin, full):  # it costs a dependence, and must be as much smaller
+        return Choice(_promises(wishes, thin / plain), tuple(bases))
+    return Choice(_promises(wishes, full / plain))
+
+
+def _promises(wishes: FormWishes, ratio: float) -> bool:
+    return ratio <= _HOPELESS if wishes.form is FormWish.AUTO else ratio < 1
+
+
+def _sample(planned: list[Span], ready: int) -> list[Block]:
+    count = sum(span.block_count for span in planned)
+    plan = Directory(Digest("0" * 64), [], planned, bytes(12 * count))
+    if not count:
+        return []
+    last = plan.block(plan.block_at(ready - 1)) if ready else plan.block(0)
+    here = last.number + (last.offset + last.length <= ready)
+    wanted = min(here, max(_FEWEST, min(_MOST, here // _ONE_IN)))
+    return [plan.block((2 * i + 1) * here // (2 * wanted)) for i in range(wanted)]
+
+
+def _encoded(blob: Readable, block: Block, base: Base | None) -> int:
+    """Bytes of the block's payload."""
+    with ExitStack() as stack:
+        data = stack.enter_context(window(blob, block.offset, block.length))
+        other = None
+        if base is not None:
+            other = stack.enter_context(window(base.blob, block.base_offset, block.length))
+        out = stack.enter_context(scratch(block.length))
+        return kernels.encode_block(workspace(), block.kind, data, other, out)[1]

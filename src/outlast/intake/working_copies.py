@@ -1,0 +1,129 @@
+"""Paths of blobs for programs that need one: the plain files, and working copies of capsules."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from outlast.core.closing import Closing
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.errors import CorruptError, NotArchivedError
+from outlast.core.events import Planned, Progress
+from outlast.core.manifest import FileEntry
+from outlast.store import disk
+from outlast.store.archive import Archive
+from outlast.store.copies import Copies, default_budget
+from outlast.store.reading import BlobReader
+from outlast.store.writer import Writer
+
+_THREADS = min(8, os.cpu_count() or 1)
+_SYNC_EVERY = 256 * 1024 * 1024
+
+
+class Working(Closing):
+    """The files of an archive by path, until it is closed: working copies are not dropped before.
+
+    All working copies of the archive have at most `budget` bytes together (None: a part of the
+    disk). A revision without capsules costs nothing, and may be in an archive that is read-only.
+    """
+
+    def __init__(self, archive: Archive, budget: int | None, control: Control) -> None:
+        self._archive = archive
+        self._budget = budget
+        self._control = control
+        self._writer: Writer | None = None
+        self._paths: dict[Digest, Path] = {}
+        self._copied: set[Digest] = set()
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def path(self, entry: FileEntry) -> Path:
+        """The file of an entry that was prepared."""
+        if entry.sha256 is None:
+            raise NotArchivedError(f"{entry.path!r} is not in the archive")
+        return self._paths[entry.sha256]
+
+    def is_copy(self, entry: FileEntry) -> bool:
+        return entry.sha256 in self._copied
+
+    def linked(self, entry: FileEntry, link: Path) -> None:
+        """Says that a symbolic link to the entry's file is about to be at `link`."""
+        if entry.sha256 in self._copied and self._writer is not None and entry.sha256 is not None:
+            self._copies(self._writer).note_link(entry.sha256, link)
+
+    def prepare(self, entries: Iterable[FileEntry]) -> None:
+        """Finds the files of `entries`, which must be here, and makes those that are lacking: all
+        of them, or none where they do not fit. Raises :class:`StorageError` then.
+        """
+        lacking: dict[Digest, FileEntry] = {}
+        for entry in entries:
+            if entry.sha256 is None or entry.sha256 in self._paths:
+                continue
+            path = self._find(entry.sha256, entry.size)
+            if path is None:
+                lacking[entry.sha256] = entry
+            else:
+                self._paths[entry.sha256] = path
+        if lacking and self._writer is not None:
+            self._make(self._copies(self._writer), lacking)
+
+    def drop(self, entry: FileEntry) -> None:
+        """Deletes a working copy that proved damaged; prepare it again."""
+        if entry.sha256 is not None and self._writer is not None:
+            self._copied.discard(entry.sha256)
+            self._paths.pop(entry.sha256, None)
+            self._copies(self._writer).drop(entry.sha256)
+
+    def _copies(self, writer: Writer) -> Copies:
+        if self._budget is None:
+            self._budget = default_budget(self._archive.layout)
+        return Copies(self._archive.layout, writer, self._budget)
+
+    def _find(self, digest: Digest, size: int) -> Path | None:
+        if self._archive.forms.plain_size(digest) == size:
+            return self._archive.layout.blob(digest)
+        if self._writer is None:
+            self._writer = self._archive.writer()
+        path = self._copies(self._writer).take(digest, size)
+        if path is not None:
+            self._copied.add(digest)
+        return path
+
+    def _make(self, copies: Copies, lacking: dict[Digest, FileEntry]) -> None:
+        temps = copies.reserve([(digest, entry.size) for digest, entry in lacking.items()])
+        first, total = next(iter(lacking.values())), sum(e.size for e in lacking.values())
+        self._control.emit(Planned("decode", first.path, len(lacking), total))
+        for (digest, entry), temp in zip(lacking.items(), temps, strict=True):
+            with self._archive.open_blob(digest) as blob, disk.reporting(temp):
+                self._decode(blob, temp, entry)
+            path = copies.publish(temp, digest)
+            self._archive.index.note_checked(digest, path.stat())
+            self._paths[digest] = path
+            self._copied.add(digest)
+
+    def _decode(self, blob: BlobReader, temp: Path, entry: FileEntry) -> None:
+        """Fills `temp`; its bytes are checked against the name of the blob."""
+        hasher, position, synced = hashlib.sha256(), 0, 0
+        fd = os.open(temp, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            with ThreadPoolExecutor(_THREADS) as decoding, ThreadPoolExecutor(1) as hashing:
+                for chunk in blob.chunks(decoding):
+                    self._control.cancel.check()
+                    hashed = hashing.submit(hasher.update, chunk)
+                    disk.write_all(fd, chunk, position)
+                    hashed.result()
+                    position += len(chunk)
+                    self._control.emit(Progress(entry.path, len(chunk)))
+                    if position - synced >= _SYNC_EVERY:
+                        os.fsync(fd)  # so that the last one is short
+                        synced = position
+            if hasher.hexdigest() != blob.digest.hex or position != entry.size:
+                raise CorruptError(f"{entry.path} is damaged: what its capsule holds is not it")
+            os.fchmod(fd, disk.READ_ONLY)
+            disk.fsync(fd)
+        finally:
+            os.close(fd)

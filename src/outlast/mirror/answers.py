@@ -1,0 +1,103 @@
+"""What a mirror answers, and what it remembers of upstream's failures."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from outlast.core.errors import NotFoundError, OutlastError, PolicyError, TransientError
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId
+from outlast.store.refs import Ref
+
+Answer = TypeVar("Answer")
+_DOWN_FOR = 30.0
+_ABSENT_FOR = 60.0
+_KEPT = 512
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A revision as it can be served: `files` by path, with those that a fetch would bring, and
+    the `folders` above them. `lacking` counts the files of the commit that cannot be served.
+    """
+
+    revision: Revision
+    files: dict[str, FileEntry]
+    folders: frozenset[str]
+    lacking: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to a ref. `stale_since` (ISO 8601) is when it was last known to be current, where
+    that could not be checked; else empty.
+    """
+
+    view: View
+    stale_since: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRefs:
+    """The refs of a repository, and since when they are stale, as in :class:`Found`."""
+
+    refs: tuple[Ref, ...]
+    stale_since: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking(Generic[Answer]):
+    """An answer that upstream has been asked for. Wait for `future` until `until` (monotonic
+    seconds), whether it is done or not, then call `settle`: it returns the answer, or what is
+    known without one, or raises. So nobody has to hold a thread to wait.
+    """
+
+    future: Future[None]
+    until: float
+    settle: Callable[[], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something that upstream was asked, when (monotonic seconds)."""
+
+    future: Future[None]
+    began: float
+
+    @property
+    def answered(self) -> bool:
+        return self.future.done() and self.future.exception() is None
+
+
+class Troubles:
+    """What went wrong upstream lately. Thread-safe enough: every field is replaced at once."""
+
+    def __init__(self) -> None:
+        self.down_until = 0.0
+        self.failing = False
+        self._absent: OrderedDict[tuple[RepoId, str], tuple[float, OutlastError]] = OrderedDict()
+
+    def note(self, repo: RepoId, ref: str, error: BaseException | None) -> None:
+        """A question about `ref` ended so. What concerns one repository says nothing of others."""
+        if error is None:
+            self.down_until, self.failing = 0.0, False
+            self._absent.pop((repo, ref), None)
+        elif isinstance(error, TransientError):
+            asked = error.retry_after or 0.0
+            self.down_until, self.failing = time.monotonic() + max(_DOWN_FOR, asked), True
+        elif isinstance(error, NotFoundError | PolicyError):
+            self._absent[repo, ref] = (time.monotonic(), error)
+            while len(self._absent) > _KEPT:
+                self._absent.popitem(last=False)
+
+    def absent(self, repo: RepoId, ref: str) -> OutlastError | None:
+        """The refusal that upstream gave lately for `ref`."""
+        found = self._absent.get((repo, ref))
+        return found[1] if found and time.monotonic() - found[0] < _ABSENT_FOR else None
+
+    def expects_none(self, repo: RepoId, ref: str) -> bool:
+        """Whether asking now would be in vain."""
+        return time.monotonic() < self.down_until or self.absent(repo, ref) is not None

@@ -1,0 +1,383 @@
+"""What a server knows: the archive, and behind it, if the operator wishes, the hubs upstream.
+
+Commits are immutable, so whatever is archived is served without asking anybody. Refs are asked
+for again when they are older than a time to live; when nobody answers, the last known commit is
+served, and the answer says since when it is stale.
+"""
+
+import datetime as dt
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from outlast.core.control import Control
+from outlast.core.digest import GitOid
+from outlast.core.errors import (
+    Cancelled,
+    EntryNotFoundError,
+    NotArchivedError,
+    NotFoundError,
+    OutlastError,
+    RepoNotFoundError,
+    TransientError,
+)
+from outlast.core.events import Note
+from outlast.core.manifest import FileEntry
+from outlast.core.names import RepoId, check_ref, plain_ref
+from outlast.core.threads import DaemonPool
+from outlast.fetch.file_filter import acceptable
+from outlast.fetch.revision import Crew, note_facts, remember, seal, start_draft
+from outlast.fetch.source_state import SOURCE_FAULTS, Patience
+from outlast.fetch.transfer import Wishes
+from outlast.mirror.answers import Asking, Found, FoundRefs, Question, Troubles, View
+from outlast.mirror.streaming import Arrivals, Arriving
+from outlast.node.scope import Neighbourhood
+from outlast.p2p.coordinator import guided_by
+from outlast.p2p.resolve import locate
+from outlast.sources.base import Listing, RemoteRef, Source
+from outlast.store import unverified
+from outlast.store.archive import Archive
+from outlast.store.refs import Ref
+
+GRACE = 1.0
+"""Seconds from its beginning for which a question upstream holds up what could be served stale."""
+_ASK_TIMEOUT = 10.0
+_KEPT = 512
+_ASKERS = 16
+_PATIENCE = Patience(tries=3, longest=5.0)
+_FETCH_PATIENCE = Patience(tries=4, longest=10.0)
+
+
+class Mirror:
+    """The archive and its upstreams (none: it serves what is archived). Thread-safe."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        sources: Sequence[Source] = (),
+        *,
+        ttl: float = 300.0,
+        wishes: Wishes | None = None,
+        control: Control | None = None,
+        around: Neighbourhood | None = None,
+        on_bug: Callable[[BaseException], None] = lambda _bug: None,
+    ) -> None:
+        """`around` is whom to fetch from beside the sources. `on_bug` is told of what was not
+        expected where nobody waits, and so nobody raises it.
+        """
+        self.archive = archive
+        self._sources = sources
+        self._ttl = ttl
+        self._wishes = replace(wishes or Wishes(), patience=_FETCH_PATIENCE)
+        self._control = control or Control()
+        self._around = around
+        self._on_bug = on_bug
+        self._lock = threading.Lock()
+        self._views: OrderedDict[tuple[RepoId, GitOid], tuple[object, View]] = OrderedDict()
+        self._asking: dict[tuple[RepoId, str], Question] = {}
+        self._checked: dict[tuple[RepoId, str], float] = {}
+        self._remote: OrderedDict[RepoId, tuple[RemoteRef, ...]] = OrderedDict()
+        self._troubles = Troubles()
+        self._pool = DaemonPool(_ASKERS, "ask")
+        self.arrivals = Arrivals(self._crew, self._fetch_ended, self._unheard)
+
+    def close(self) -> None:
+        self._control.cancel.set()
+
+    def _unheard(self, error: BaseException) -> None:
+        if not isinstance(error, OutlastError):
+            self._on_bug(error)
+        elif not isinstance(error, Cancelled):
+            self._control.emit(Note(str(error)))
+
+    # Refs
+
+    def find(self, repo: RepoId, ref: str) -> Found | Asking[Found]:
+        """The revision that `ref` names; raises where neither the archive nor a source knows."""
+        ref = plain_ref(check_ref(ref))
+        known = self.archive.refs.get(repo, ref) if not GitOid.is_valid(ref) else None
+        if known is None:
+            commit = self.archive.find_commit(repo, ref)
+            view = None if commit is None else self._view(repo, commit)
+            if view is not None and not (view.revision.unlisted and self._sources):
+                return Found(view)
+            return self._find_new(repo, ref, view)
+        view = self._view(repo, known.commit)
+        if view is None:
+            return self._find_new(repo, ref, None)
+        unlisted = view.revision.unlisted  # what it lacks, only a source can tell
+        if not self._sources or (self._is_fresh(repo, ref, known.observed) and not unlisted):
+            return self._best(repo, known, view, "")
+        since = known.observed or "unknown"
+        if self._troubles.expects_none(repo, ref):
+            return self._best(repo, known, view, since)
+
+        question = self._ask(repo, ref)
+
+        def settle() -> Found:
+            now = self.archive.refs.get(repo, ref) or known
+            latest = self._view(repo, now.commit) or view
+            return self._best(repo, now, latest, "" if question.answered else since)
+
+        patience = _ASK_TIMEOUT if unlisted else GRACE
+        return Asking(question.future, question.began + patience, settle)
+
+    def _best(self, repo: RepoId, ref: Ref, view: View, stale: str) -> Found:
+        """What to serve for a ref: its commit; or, while upstream fails and parts of that never
+        came, the last one that is here completely.
+        """
+        doubtful = stale or self._troubles.failing
+        if doubtful and view.revision.missing and ref.complete is not None:
+            whole = self._view(repo, ref.complete)
+            if whole is not None:
+                if time.monotonic() > self._troubles.down_until:
+                    self._ask(repo, ref.name)  # is it back?
+                return Found(whole, stale or ref.observed or "unknown")
+        return Found(view, stale)
+
+    def _is_fresh(self, repo: RepoId, ref: str, observed: str) -> bool:
+        checked = self._checked.get((repo, ref))
+        if checked is not None:
+            return time.monotonic() - checked < self._ttl
+        return bool(observed) and _age(observed) < self._ttl
+
+    def _find_new(self, repo: RepoId, ref: str, fallback: View | None) -> Found | Asking[Found]:
+        """Asks upstream for something that is not here."""
+
+        def settle(error: OutlastError | None = None) -> Found:
+            commit = self.archive.find_commit(repo, ref)
+            view = None if commit is None else self._view(repo, commit)
+            if view is not None or fallback is not None:
+                return Found(view or fallback)  # type: ignore[arg-type]
+            raise error or self._troubles.absent(repo, ref) or self._unknown(repo, ref)
+
+        if not self._sources:
+            return settle()
+        if (absent := self._troubles.absent(repo, ref)) is not None:
+            return settle(absent)
+        question = self._ask(repo, ref)
+
+        def settle_or_say_why() -> Found:
+            if not question.future.done():
+                return settle(TransientError(f"no source has answered for {repo} yet"))
+            error = question.future.exception()
+            if error is not None and not isinstance(error, OutlastError):
+                raise error
+            return settle(error)
+
+        return Asking(question.future, question.began + _ASK_TIMEOUT, settle_or_say_why)
+
+    def _unknown(self, repo: RepoId, ref: str) -> NotFoundError:
+        try:
+            self.archive.revision(repo, ref)
+        except NotFoundError as error:
+            if type(error) is not NotFoundError:
+                return error
+        return RepoNotFoundError(f"{repo} is not in this archive")
+
+    def _ask(self, repo: RepoId, ref: str) -> Question:
+        """The question where `ref` points (or, for "", which refs there are), asked once however
+        many want to know.
+        """
+        with self._lock:
+            asked = self._asking.get((repo, ref))
+            if asked is None:
+                work = self._describe if ref else self._list_refs
+                asked = Question(self._pool.submit(self._run, work, repo, ref), time.monotonic())
+                self._asking[repo, ref] = asked
+        return asked
+
+    def _run(self, work: Callable[[RepoId, str], None], repo: RepoId, ref: str) -> None:
+        error: BaseException | None = None
+        try:
+            work(repo, ref)
+            self._checked[repo, ref] = time.monotonic()
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            self._troubles.note(repo, ref, error)
+            with self._lock:
+                self._asking.pop((repo, ref), None)
+
+    def _describe(self, repo: RepoId, ref: str) -> None:
+        listing, source = self._first_answer(repo, ref)
+
+        def refused(problem: str) -> None:
+            self._control.emit(Note(f"left out of {repo}: {problem}"))
+
+        listing = replace(listing, entries=acceptable(listing.entries, refused))
+        with self.archive.writer() as writer:
+            note_facts(self.archive, writer, listing)
+            revision = self.archive.load(repo, listing.commit)
+            if revision is None or revision.unlisted:
+                start_draft(self.archive, writer, repo, listing.commit, listing.entries)
+            remember(self.archive, writer, listing, ref, source, cancel=self._control.cancel)
+        self._complete(repo, listing.commit)  # all of it may be here through other revisions
+
+    def _first_answer(self, repo: RepoId, ref: str) -> tuple[Listing, Source]:
+        """Asks the sources in order, with little patience: somebody is waiting."""
+        return locate(self._sources, self._around, repo, ref, self._control, patience=_PATIENCE)
+
+    def list_refs(self, repo: RepoId) -> FoundRefs | Asking[FoundRefs]:
+        """The refs of a repository: those upstream, and those that are archived."""
+        archived = tuple(self.archive.refs.list(repo))
+        since = max((ref.observed for ref in archived), default="") or "unknown"
+        if not self._sources or self._is_fresh(repo, "", ""):
+            return self._merged_refs(repo, "")
+        if self._troubles.expects_none(repo, "") and archived:
+            return self._merged_refs(repo, since)
+
+        question = self._ask(repo, "")
+
+        def settle() -> FoundRefs:
+            return self._merged_refs(repo, "" if question.answered else since)
+
+        patience = GRACE if archived else _ASK_TIMEOUT
+        return Asking(question.future, question.began + patience, settle)
+
+    def _merged_refs(self, repo: RepoId, stale: str) -> FoundRefs:
+        found = {ref.name: ref for ref in self.archive.refs.list(repo)}
+        for remote in self._remote.get(repo, ()):
+            known = found.get(remote.name)
+            if known is None or not stale:
+                kind = "tag" if remote.kind == "tags" else "branch"
+                found[remote.name] = Ref(remote.name, remote.commit, kind=kind)
+        if not found:
+            raise self._troubles.absent(repo, "") or self._unknown(repo, "main")
+        return FoundRefs(tuple(found.values()), stale)
+
+    def _list_refs(self, repo: RepoId, _ref: str) -> None:
+        first: OutlastError | None = None
+        for source in self._sources:
+            try:
+                self._remote[repo] = tuple(source.refs(repo, timeout=_ASK_TIMEOUT))
+            except SOURCE_FAULTS as error:
+                first = first or error
+            else:
+                while len(self._remote) > _KEPT:
+                    self._remote.popitem(last=False)
+                return
+        raise first or RepoNotFoundError(f"no source knows {repo}")
+
+    # Revisions
+
+    def _view(self, repo: RepoId, commit: GitOid) -> View | None:
+        """A revision, from memory while its files on the disk have not changed."""
+        stamp = self._stamp(repo, commit)
+        key = (repo, commit)
+        with self._lock:
+            cached = self._views.get(key)
+            if cached is not None and cached[0] == stamp:
+                self._views.move_to_end(key)
+                return cached[1]
+        revision = self.archive.load(repo, commit)
+        if revision is None:
+            return None
+        served = (*revision.files, *(revision.missing if self._sources else ()))
+        lacking = 0 if self._sources else len(revision.missing)
+        files = {entry.path: entry for entry in served}
+        parts = [path.split("/") for path in files]
+        above = {"/".join(names[:end]) for names in parts for end in range(1, len(names))}
+        view = View(revision, files, frozenset(above), lacking)
+        with self._lock:
+            self._views[key] = (stamp, view)
+            while len(self._views) > _KEPT:
+                self._views.popitem(last=False)
+        return view
+
+    def _stamp(self, repo: RepoId, commit: GitOid) -> tuple[int, ...]:
+        layout = self.archive.layout
+        found: list[int] = []
+        for path in (layout.manifests, layout.draft(repo, commit)):
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            found += [stat.st_mtime_ns, stat.st_size]
+        return tuple(found)
+
+    # Files
+
+    def entry(self, view: View, path: str) -> FileEntry:
+        """A file of a revision, wherever its bytes are."""
+        entry = view.files.get(path)
+        revision = view.revision
+        if entry is not None:
+            return entry
+        if any(missing.path == path for missing in revision.missing):
+            raise NotArchivedError(f"{path!r} is part of the commit but not archived here")
+        raise EntryNotFoundError(f"{revision.repo}@{revision.id} has no {path!r}")
+
+    def open(self, view: View, path: str) -> FileEntry | Arriving:
+        """A file of a revision: its entry where its bytes are here, else the fetch of it."""
+        view = self._view(view.revision.repo, view.revision.id) or view  # it may have come by now
+        entry = self.entry(view, path)
+        repo, commit = view.revision.repo, view.revision.id
+        here = self.archive.holds(entry)
+        if here and entry not in view.revision.missing:
+            return entry
+        known = self.archive.known(entry)
+        if known is not None and self.archive.holds(known):
+            self._note(repo, commit, known)
+            return known
+        if not here and not self._sources:
+            raise NotArchivedError(f"the bytes of {path!r} are not here")
+        # A draft brought what is here: no manifest has all of its names yet, so it is read once.
+        arriving = self.arrivals.fetch(repo, commit, entry)
+        return entry if here else arriving
+
+    def _note(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> None:
+        """The bytes of a missing file are here through another revision: now this one has them."""
+        with self.archive.writer() as writer:
+            if entry.sha256 is not None and writer.claim(entry.sha256, entry.size):
+                self.archive.acknowledge(writer, repo, commit, [entry])
+        self._complete(repo, commit)
+
+    def may_resume(self, entry: FileEntry) -> bool:
+        """Whether a client that has the beginning of a file surely has the right one: bytes may
+        have been passed on that could not be verified yet.
+        """
+        if not unverified.is_marked(self.archive, entry.key):
+            return True
+        arriving = self.arrivals.find(entry.key)
+        return arriving is not None and arriving.first_to_stream and arriving.epoch == 0
+
+    def _crew(self) -> Crew:
+        return Crew(
+            *(self.archive, self.archive.writer(), self._sources, self._wishes, self._control),
+            guide=guided_by(self._around),
+        )
+
+    def _fetch_ended(
+        self, repo: RepoId, commit: GitOid, entry: FileEntry, error: BaseException | None
+    ) -> None:
+        """Notes a file in the draft of each commit that it came for."""
+        if error is not None:
+            if isinstance(error, TransientError):
+                self._troubles.note(repo, commit.hex, error)
+            return
+        self._troubles.failing = False
+        revision = self.archive.load(repo, commit)
+        if revision is not None and entry not in revision.files:
+            self._note(repo, commit, entry)  # another commit's fetch brought it
+        else:
+            self._complete(repo, commit)
+
+    def _complete(self, repo: RepoId, commit: GitOid) -> None:
+        """Turns a draft into a manifest when its last file is here."""
+        revision = self.archive.load(repo, commit)
+        if revision is None or revision.missing or not self.archive.drafts.exists(repo, commit):
+            return
+        with self.archive.writer() as writer:
+            seal(self.archive, writer, repo, commit)
+
+
+def _age(observed: str) -> float:
+    try:
+        moment = dt.datetime.fromisoformat(observed)
+    except ValueError:
+        return float("inf")
+    return (dt.datetime.now(dt.UTC) - moment).total_seconds()

@@ -1,0 +1,183 @@
+"""Files that arrive while clients already read them: one fetch, however many ask."""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from outlast.codec import merkle
+from outlast.core.digest import GitOid
+from outlast.core.manifest import FileEntry
+from outlast.core.names import RepoId
+from outlast.core.threads import DaemonPool
+from outlast.fetch.download import Arrival
+from outlast.fetch.revision import Crew, fetch_files
+from outlast.fetch.transfer import SMALL
+from outlast.store import unverified
+from outlast.store.draft_writer import Scribe
+
+_AT_ONCE = 6
+
+Wanted = tuple[RepoId, GitOid, FileEntry]
+"""A file of a commit, as its source lists it."""
+Ended = Callable[[RepoId, GitOid, FileEntry, BaseException | None], None]
+
+
+class Arriving:
+    """One file on its way through a mirror, as its readers see it.
+
+    Readers may have the bytes below `readable`; the last piece only when the whole is verified.
+    A reader that began in an `epoch` that is over holds bytes that proved wrong, and gets no more.
+    """
+
+    def __init__(self, entry: FileEntry) -> None:
+        self.entry = entry
+        self.epoch = 0
+        self.finished = False
+        self.error: BaseException | None = None
+        self.first_to_stream = False
+        """Whether this fetch is the first that ever passed on bytes of the file unverified: then
+        a client's beginning can only be its own."""
+        self.wanted: set[Wanted] = set()
+        """All that ask for these bytes, the first of them included."""
+        self._lock = threading.Lock()
+        self._arrival: Arrival | None = None
+        self._listeners: set[Callable[[], None]] = set()
+
+    @property
+    def readable(self) -> int:
+        """Bytes from the start that readers may have."""
+        if self.finished:
+            return self.entry.size
+        arrival = self._arrival
+        if arrival is None:
+            return 0
+        held_back = (arrival.count - 1) * merkle.PIECE
+        return min(arrival.frontier * merkle.PIECE, held_back)
+
+    def open(self) -> int | None:
+        """A descriptor of the bytes so far (to be closed by the caller); None before the first."""
+        arrival = self._arrival
+        if arrival is None:
+            return None
+        try:
+            return os.open(arrival.partial.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # it just became a blob
+            return None
+
+    def may_continue(self, epoch: int) -> bool:
+        """Whether a reader that began in `epoch` may have more."""
+        return epoch == self.epoch and self.error is None
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` (which must not block) whenever something changed."""
+        with self._lock:
+            self._listeners.add(listener)
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        with self._lock:
+            self._listeners.discard(listener)
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody listens."""
+        with self._lock:
+            return bool(self._listeners)
+
+    # Called by the transfer
+
+    def started(self, arrival: Arrival) -> None:
+        arrival.watcher = self
+        self._arrival = arrival
+        self.advanced()
+
+    def advanced(self) -> None:
+        with self._lock:
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener()
+
+    def mismatched(self) -> None:
+        self.epoch += 1
+
+    def end(self, error: BaseException | None) -> None:
+        self.error = error
+        self.finished = error is None
+        self.advanced()
+
+
+class Arrivals:
+    """All files that a mirror is fetching. One fetch per content, a bounded number at once.
+
+    `ended` is told how each fetch ended, for every commit that wanted the file: the file with all
+    of its names, or the error. `unheard` is told of errors that no reader is there to hear of.
+    """
+
+    def __init__(
+        self, crew: Callable[[], Crew], ended: Ended, unheard: Callable[[BaseException], None]
+    ) -> None:
+        self._crew = crew
+        self._ended = ended
+        self._unheard = unheard
+        self._lock = threading.Lock()
+        self._running: dict[str, Arriving] = {}
+        self._pool = DaemonPool(_AT_ONCE, "fetch")
+
+    def fetch(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> Arriving:
+        """The fetch of `entry`, under way or begun now."""
+        with self._lock:
+            arriving = self._running.get(entry.key)
+            if arriving is None:
+                arriving = self._running[entry.key] = Arriving(entry)
+                self._pool.submit(self._run, repo, commit, arriving)
+            arriving.wanted.add((repo, commit, entry))
+        return arriving
+
+    def find(self, key: str) -> Arriving | None:
+        """The fetch of the file `key` that is under way."""
+        with self._lock:
+            return self._running.get(key)
+
+    @property
+    def count(self) -> int:
+        return len(self._running)
+
+    def _run(self, repo: RepoId, commit: GitOid, arriving: Arriving) -> None:
+        error: BaseException | None = None
+        key = arriving.entry.key
+        try:
+            crew = self._crew()
+            with crew.writer:
+                self._fetch(crew, repo, commit, arriving)
+        except BaseException as caught:  # noqa: BLE001 - the readers raise it
+            error = caught
+        # Out of the table before the readers hear of the end: who asks again starts anew.
+        with self._lock:
+            self._running.pop(key, None)
+        if error is not None and not arriving.is_followed:
+            self._unheard(error)
+        arriving.end(error)
+        for wanted in arriving.wanted:  # complete: nobody finds it in the table any more
+            self._tell(wanted, arriving.entry, error)
+
+    def _tell(self, wanted: Wanted, came: FileEntry, error: BaseException | None) -> None:
+        repo, commit, entry = wanted
+        if error is None:
+            entry = replace(entry, sha256=came.sha256, merkle_root=came.merkle_root)
+        try:
+            self._ended(repo, commit, entry, error)
+        except BaseException as problem:  # noqa: BLE001 - nobody waits for this thread
+            self._unheard(problem)
+
+    def _fetch(self, crew: Crew, repo: RepoId, commit: GitOid, arriving: Arriving) -> None:
+        key = arriving.entry.key
+        # What is here already, and only lacks some of its names, is not streamed.
+        streams = arriving.entry.size > SMALL and not crew.archive.holds(arriving.entry)
+        if streams:
+            arriving.first_to_stream = unverified.mark(crew.archive, crew.writer, key)
+        with Scribe(crew.archive, crew.writer, (repo, commit), crew.control.emit) as scribe:
+            watch = arriving.started
+            done = fetch_files(crew, repo, commit, [arriving.entry], scribe, watch=watch)
+        arriving.entry = done.files[0]
+        if streams and arriving.first_to_stream and arriving.epoch == 0:
+            unverified.unmark(crew.archive, key)

@@ -1,0 +1,292 @@
+"""What an archive holds, followed as it changes: cheap to ask again and again.
+
+Whatever writes to an archive touches manifests/, drafts/ or refs/: three looks tell that nothing
+happened. What is put there or removed by hand is noticed within :data:`LOOK_AGAIN`. Only what
+changed is read again, and what cannot be read hides nothing else.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import OutlastError
+from outlast.core.manifest import Revision
+from outlast.core.names import RepoId
+from outlast.store import disk
+from outlast.store.archive import Archive
+from outlast.store.index import Summary
+from outlast.store.layout import CAPSULE_SUFFIX
+
+LOOK_AGAIN: Final = 5.0
+"""Seconds after which everything is looked at, whatever the folders say."""
+_TICK_NS: Final = 100_000_000
+"""Within one tick of the file system's clock two changes share a time: it is not trusted yet."""
+_SLOW: Final = 0.05
+_SHARE: Final = 20
+"""A draft that took `_SLOW` seconds or more to read is not read for `_SHARE` times as long."""
+_REST: Final = 100
+"""Looking at everything, unasked, takes at most one part in so many of the time."""
+
+Key = tuple[RepoId, GitOid]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRevision:
+    """A revision that is here: `size` are the bytes of its `files` files, `whole` those with what
+    is still to come of it. `blobs` are the sha256 (hex) of what is here, `awaited` of what is still
+    to come, as far as it is named. `manifest` is None for a draft, and `stamp` changes with that.
+    """
+
+    repo: RepoId
+    commit: GitOid
+    manifest: Digest | None
+    files: int
+    size: int
+    whole: int
+    partial: bool
+    blobs: tuple[str, ...]
+    awaited: tuple[str, ...] = ()
+    stamp: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RepoFacts:
+    """What the refs of a model say: their names, by commit; and whether a hub gives it to
+    everybody. Where that cannot be read it is not taken for granted.
+    """
+
+    refs: dict[GitOid, tuple[str, ...]]
+    is_open: bool
+
+
+_NO_FACTS: Final = RepoFacts({}, is_open=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadDraft:
+    """A draft as it was read: `held` is None where that failed, and it is not read again before
+    `until`.
+    """
+
+    stamp: tuple[int, ...]
+    held: HeldRevision | None
+    until: float
+
+
+Bases = dict[str, tuple[str, ...]]
+
+
+class Inventory:
+    """What is here. Not thread-safe."""
+
+    def __init__(self, archive: Archive, clock: Callable[[], float] = time.monotonic) -> None:
+        self._archive = archive
+        self._clock = clock
+        self._seen: tuple[int, ...] = (-1, -1, -1)
+        self._next_look = 0.0
+        self._next_whole = 0.0
+        self._settled = True
+        self._manifests: dict[Digest, HeldRevision] = {}
+        self._manifests_stamp: int | None = None
+        self._drafts: dict[Key, _ReadDraft] = {}
+        self._unread = False
+        self._facts: dict[RepoId, tuple[int, RepoFacts]] = {}
+        self._plain: dict[str, tuple[int, frozenset[str]]] = {}
+        self._capsules: dict[str, tuple[int, Bases]] = {}
+
+    # Following
+
+    @property
+    def is_current(self) -> bool:
+        """Whether nothing has changed since :meth:`look`, as far as three folders tell."""
+        return self._seen == self._stamps() and self._clock() < self._next_look
+
+    def look(self) -> bool:
+        """Takes in what has changed; whether anything has."""
+        began, seen, before = self._clock(), self._stamps(), self._seen
+        whole = began >= self._next_whole
+        self._settled, self._seen = True, (-1, -1, -1)
+        changes = [self._look_at_manifests(), self._look_at_plain(), self._look_at_capsules()]
+        if whole or seen[1] != before[1] or self._unread:
+            changes.append(self._look_at_drafts())
+        if whole or seen[2] != before[2]:
+            changes.append(self._look_at_refs())
+        ended = self._clock()
+        if whole:
+            self._next_whole = ended + max(LOOK_AGAIN, _REST * (ended - began))
+        self._seen = seen
+        self._next_look = self._next_whole if self._settled else ended + _TICK_NS / 1e9
+        return any(changes)
+
+    def _stamps(self) -> tuple[int, ...]:
+        layout = self._archive.layout
+        return tuple(map(_time_of, (layout.manifests, layout.drafts, layout.refs)))
+
+    def _keep(self, stamp: int) -> int:
+        """`stamp`, or what is no stamp while the same could still be given to another change."""
+        if time.time_ns() - stamp < _TICK_NS:
+            self._settled = False
+            return -1
+        return stamp
+
+    def _look_at_manifests(self) -> bool:
+        stamp = _time_of(self._archive.layout.manifests)
+        if stamp == self._manifests_stamp:
+            return False
+        self._manifests_stamp = self._keep(stamp)
+        index, known = self._archive.index, self._manifests
+        summaries = {s.digest: s for s in index.summaries() if s.digest is not None}
+        blobs = index.blobs_of(digest for digest in summaries if digest not in known)
+        self._manifests = {
+            digest: known.get(digest) or _sealed(digest, summary, blobs.get(digest, ()))
+            for digest, summary in summaries.items()
+        }
+        return self._manifests.keys() != known.keys()
+
+    def _look_at_drafts(self) -> bool:
+        known, now = self._drafts, self._clock()
+        drafts: dict[Key, _ReadDraft] = {}
+        self._unread = False
+        for key, stamp in self._archive.drafts.stamps().items():
+            old = known.get(key)
+            if old is not None and (old.stamp == stamp or now < old.until):
+                drafts[key] = old
+                self._unread |= old.stamp != stamp
+            else:
+                drafts[key] = self._read_draft(key, stamp)
+        self._settled &= not self._unread
+        self._drafts = drafts
+        return drafts != known
+
+    def _read_draft(self, key: Key, stamp: tuple[int, ...]) -> _ReadDraft:
+        began = self._clock()
+        try:
+            draft = self._archive.drafts.load(*key)
+        except OutlastError:  # `verify` tells
+            draft = None
+        ended = self._clock()
+        pause = _SHARE * (ended - began) if ended - began >= _SLOW else 0.0
+        held = None if draft is None else _drafted(draft, stamp)
+        return _ReadDraft(stamp, held, ended + pause)
+
+    def _look_at_refs(self) -> bool:
+        known, changed = self._facts, False
+        found: dict[RepoId, tuple[int, RepoFacts]] = {}
+        for repo, stamp in self._archive.refs.stamps().items():
+            old = known.get(repo)
+            if old is not None and old[0] == stamp:
+                found[repo] = old
+                continue
+            facts = self._read_facts(repo)
+            found[repo] = self._keep(stamp), facts
+            changed |= old is None or old[1] != facts
+        self._facts = found
+        return changed or found.keys() != known.keys()
+
+    def _read_facts(self, repo: RepoId) -> RepoFacts:
+        refs: dict[GitOid, tuple[str, ...]] = {}
+        try:
+            is_open = self._archive.refs.about(repo).is_open
+        except OutlastError:
+            is_open = False
+        for ref in self._archive.refs.readable(repo):
+            refs[ref.commit] = (*refs.get(ref.commit, ()), ref.name)
+        return RepoFacts(refs, is_open)
+
+    def _look_at_plain(self) -> bool:
+        known, changed = self._plain, False
+        found: dict[str, tuple[int, frozenset[str]]] = {}
+        for shard, stamp in disk.stamped(self._archive.layout.blobs):
+            old = known.get(shard)
+            if old is not None and old[0] == stamp:
+                found[shard] = old
+                continue
+            names = frozenset(filter(Digest.is_valid, _names(shard)))
+            found[shard] = self._keep(stamp), names
+            changed |= old is None or old[1] != names
+        self._plain = found
+        return changed or found.keys() != known.keys()
+
+    def _look_at_capsules(self) -> bool:
+        known, changed = self._capsules, False
+        found: dict[str, tuple[int, Bases]] = {}
+        for shard, stamp in disk.stamped(self._archive.layout.capsules):
+            old = known.get(shard)
+            if old is not None and old[0] == stamp:
+                found[shard] = old
+                continue
+            bases = self._read_bases(shard)
+            found[shard] = self._keep(stamp), bases
+            changed |= old is None or old[1] != bases
+        self._capsules = found
+        return changed or found.keys() != known.keys()
+
+    def _read_bases(self, shard: str) -> Bases:
+        found: Bases = {}
+        for name in _names(shard):
+            blob = name.removesuffix(CAPSULE_SUFFIX)
+            if blob != name and Digest.is_valid(blob):
+                form = self._archive.forms.capsule(Digest(blob))
+                if form is not None:
+                    found[blob] = tuple(base.sha256.hex for base in form.bases)
+        return found
+
+    # What is here
+
+    def revisions(self) -> Iterator[HeldRevision]:
+        """Every manifest and draft; a commit may have several."""
+        yield from self._manifests.values()
+        yield from (read.held for read in self._drafts.values() if read.held is not None)
+
+    def facts(self, repo: RepoId) -> RepoFacts:
+        """What the refs of a model say."""
+        return self._facts.get(repo, (0, _NO_FACTS))[1]
+
+    def plain(self) -> set[str]:
+        """The blobs that have a plain file."""
+        return set[str]().union(*(names for _, names in self._plain.values()))
+
+    def capsules(self) -> Bases:
+        """The blobs that have a capsule, and what that leans on."""
+        return {blob: bases for _, each in self._capsules.values() for blob, bases in each.items()}
+
+
+def _sealed(digest: Digest, summary: Summary, blobs: Iterable[Digest]) -> HeldRevision:
+    repo, commit, size = summary.repo, summary.revision, summary.size
+    files, partial = summary.files, summary.partial
+    names = tuple(blob.hex for blob in blobs)
+    return HeldRevision(repo, commit, digest, files, size, size, partial, names)
+
+
+def _drafted(draft: Revision, stamp: tuple[int, ...]) -> HeldRevision:
+    blobs, awaited = (
+        tuple(entry.sha256.hex for entry in entries if entry.sha256 is not None)
+        for entries in (draft.files, draft.missing)
+    )
+    return HeldRevision(
+        *(draft.repo, draft.id, None, len(draft.files)),
+        size=draft.size,
+        whole=draft.size + sum(entry.size for entry in draft.missing),
+        partial=True,
+        blobs=blobs,
+        awaited=awaited,
+        stamp=stamp,
+    )
+
+
+def _time_of(folder: Path) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []

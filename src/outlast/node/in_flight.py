@@ -1,0 +1,65 @@
+"""Payloads that are on their way to this node: others may have their trees, and what is here."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from outlast.codec.merkle import PIECE, Tree
+from outlast.codec.payload import Payload
+from outlast.core.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Arriving:
+    """A payload on its way to restore a blob of `size` bytes: `pieces` says how many of its pieces
+    are here.
+    """
+
+    payload: Payload
+    size: int
+    tree: Tree
+    pieces: Callable[[], int]
+
+    @property
+    def have(self) -> int:
+        """Bytes of the blob that what is here would restore; not all, for it is not verified."""
+        share = min(self.payload.size, self.pieces() * PIECE) / self.payload.size
+        return min(self.size - 1, int(share * self.size))
+
+
+class UnderWay:
+    """All of them, by the blobs that they are to restore. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._arriving: dict[Digest, Arriving] = {}
+
+    def note(self, arriving: Arriving) -> None:
+        """A payload is being fetched."""
+        with self._lock:
+            self._arriving[arriving.payload.blob] = arriving
+
+    def forget(self, payload: Payload) -> None:
+        with self._lock:
+            known = self._arriving.get(payload.blob)
+            if known is not None and known.payload == payload:
+                del self._arriving[payload.blob]
+
+    def find(self, blob: Digest) -> Arriving | None:
+        """What of a blob is on its way."""
+        with self._lock:
+            return self._arriving.get(blob)
+
+    def tree(self, root: Digest) -> tuple[Digest, Tree] | None:
+        """The tree of a payload that is on its way, and the blob that it is to restore."""
+        with self._lock:
+            for one in self._arriving.values():
+                if one.payload.root == root:
+                    return one.payload.blob, one.tree
+        return None
+
+    def payload(self, root: Digest) -> Payload | None:
+        """What comes under a root."""
+        with self._lock:
+            found = (one.payload for one in self._arriving.values())
+            return next((payload for payload in found if payload.root == root), None)

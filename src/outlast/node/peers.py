@@ -1,0 +1,213 @@
+"""Who else is there: nodes that were heard on the LAN, and static peers; those that answered."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from outlast.core.errors import OutlastError
+from outlast.core.threads import DaemonPool
+from outlast.sources.http import HttpClient
+from outlast.sources.peer import PeerSource
+from outlast.swarm.settings import HostPort
+
+AGAIN: Final = 30.0
+"""Seconds until who answered is asked again."""
+_ASK_TIMEOUT: Final = 3.0
+_ASKERS: Final = 16
+_STATIC_AGAIN: Final = 5.0
+_RESOLVE_AGAIN: Final = 60.0
+_MOST_ADDRESSES: Final = 4
+_FAILURES: Final = 3
+_MOST_NEIGHBOURS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Another node: its id (20 bytes), how to ask it, and where its swarm listens."""
+
+    node: bytes
+    host: str
+    peer_port: int
+    swarm_port: int
+    static: bool
+    source: PeerSource = field(compare=False)
+
+    @property
+    def swarm_address(self) -> tuple[str, int]:
+        return self.host, self.swarm_port
+
+    @property
+    def tracker(self) -> str:
+        """The URL that its tracker is announced to."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.peer_port}/announce"
+
+
+@dataclass(slots=True)
+class _Contact:
+    """Somebody who may be a node, at an address; what came of asking."""
+
+    host: str
+    peer_port: int
+    static: bool
+    due: float
+    asking: bool = False
+    failures: int = 0
+    heard: float = 0.0
+    neighbour: Neighbour | None = None
+
+
+class Contacts:
+    """All of them. Thread-safe; nobody is waited for."""
+
+    def __init__(
+        self,
+        own: bytes,
+        http: HttpClient,
+        peers: Sequence[HostPort],
+        *,
+        changed: Callable[[], None],
+        static: Callable[[frozenset[str]], None],
+    ) -> None:
+        """`own` is the id of this node, `peers` the static ones. `changed` is called whenever
+        somebody answered, or did not; `static` is told the IP addresses of static peers.
+        """
+        self._own = own
+        self._http = http
+        self._peers = peers
+        self._changed = changed
+        self._tell_static = static
+        self._lock = threading.Lock()
+        self._contacts: dict[tuple[str, int], _Contact] = {}
+        self._static_hosts: frozenset[str] = frozenset()
+        self._resolved: dict[HostPort, tuple[str, ...]] = {}
+        self._resolve_at = 0.0
+        self._unasked = set(peers)
+        self._born = time.monotonic()
+        self._pool = DaemonPool(_ASKERS, "neighbour")
+        self._closed = False
+
+    def close(self) -> None:
+        """Nobody is told of anything any more."""
+        with self._lock:
+            self._closed = True
+
+    def neighbours(self) -> list[Neighbour]:
+        """The nodes that answered, static peers first."""
+        with self._lock:
+            found = [c.neighbour for c in self._contacts.values() if c.neighbour is not None]
+        found.sort(key=lambda n: (n.static, ":" not in n.host, "%" not in n.host))
+        unique = {neighbour.node: neighbour for neighbour in found}
+        return sorted(unique.values(), key=lambda n: (not n.static, n.node))
+
+    def is_static(self, host: str) -> bool:
+        """Whether an address is that of a static peer."""
+        return host.partition("%")[0] in self._static_hosts
+
+    def expects(self) -> bool:
+        """Whether somebody may be there who has not answered yet."""
+        with self._lock:
+            looks_up = bool(self._unasked) and time.monotonic() < self._born + _ASK_TIMEOUT
+            return looks_up or any(c.asking and not c.failures for c in self._contacts.values())
+
+    def silent_for(self, neighbour: Neighbour) -> float:
+        """Seconds since a neighbour was heard, or answered."""
+        with self._lock:
+            contact = self._contacts.get((neighbour.host, neighbour.peer_port))
+            return 0.0 if contact is None else time.monotonic() - contact.heard
+
+    def tick(self, now: float) -> None:
+        """Asks those whose turn it is, and looks up the names of static peers."""
+        self._resolve_all(now)
+        with self._lock:
+            due = [c for c in self._contacts.values() if c.due <= now and not c.asking]
+        for contact in due:
+            self._ask(contact)
+
+    def _resolve_all(self, now: float) -> None:
+        """Looks up the static peers: the network may not have been there, and names move."""
+        with self._lock:
+            if now < self._resolve_at:
+                return
+            known = self._peers and all(p in self._resolved for p in self._peers)
+            self._resolve_at = now + (_RESOLVE_AGAIN if known else _STATIC_AGAIN)
+        for host, port in self._peers:
+            self._pool.submit(self._resolve, host, port)
+
+    def _resolve(self, host: str, port: int) -> None:
+        try:
+            self._meet_all(host, port)
+        finally:
+            with self._lock:
+                self._unasked.discard((host, port))
+
+    def _meet_all(self, host: str, port: int) -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return
+        hosts = tuple(dict.fromkeys(str(info[4][0]) for info in found))[:_MOST_ADDRESSES]
+        with self._lock:
+            if self._resolved.get((host, port)) != hosts and not self._closed:
+                self._resolved[host, port] = hosts
+                names = (name for each in self._resolved.values() for name in each)
+                self._static_hosts = frozenset(name.partition("%")[0] for name in names)
+                self._tell_static(self._static_hosts)
+        for name in hosts:
+            self.meet(name, port, static=True)
+
+    def meet(self, host: str, port: int, *, static: bool) -> None:
+        """Somebody may be there: is asked, if that is news."""
+        with self._lock:
+            contact = self._contacts.get((host, port))
+            if contact is None:
+                if len(self._contacts) >= _MOST_NEIGHBOURS and not static:
+                    return
+                contact = _Contact(host, port, static, due=0.0)
+                self._contacts[host, port] = contact
+            contact.static = contact.static or static
+            contact.heard = time.monotonic()
+            known = contact.neighbour is not None
+        if not known:
+            self._ask(contact)
+
+    def _ask(self, contact: _Contact) -> None:
+        with self._lock:
+            if contact.asking:
+                return
+            contact.asking = True
+        self._pool.submit(self._introduce, contact)
+
+    def _introduce(self, contact: _Contact) -> None:
+        source = PeerSource(self._http, contact.host, contact.peer_port)
+        found: Neighbour | None = None
+        try:
+            about = source.node(_ASK_TIMEOUT)
+            if about.node != self._own:
+                found = Neighbour(
+                    *(about.node, contact.host, contact.peer_port, about.swarm_port),
+                    *(contact.static, source),
+                )
+        except OutlastError:
+            pass
+        now = time.monotonic()
+        with self._lock:
+            contact.asking = False
+            before = contact.neighbour
+            if found is not None:
+                contact.failures = 0
+                contact.heard = now
+                # The source remembers what it learnt: it stays while the node does.
+                contact.neighbour = before if before == found else found
+                contact.due = now + AGAIN
+            else:
+                contact.failures += 1
+                contact.due = now + (_STATIC_AGAIN if contact.static else _ASK_TIMEOUT)
+                if contact.failures >= _FAILURES:
+                    contact.neighbour = None
+                    if not contact.static:
+                        self._contacts.pop((contact.host, contact.peer_port), None)
+        self._changed()

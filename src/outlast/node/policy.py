@@ -1,0 +1,266 @@
+"""Sharing: what of an archive this node hands on, and to whom.
+
+Restricted is what its hub calls private or gated: it is for the peers that the operator named.
+A blob that an open revision has too is open.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Final
+
+from outlast.core.digest import Digest
+from outlast.core.errors import OutlastError
+from outlast.core.manifest import Revision
+from outlast.core.names import RepoId
+from outlast.core.offer import Offer
+from outlast.node.archive_watch import Bases, HeldRevision, Inventory, Key
+from outlast.store.archive import Archive
+from outlast.store.forms import MAX_LINKS
+
+_KEPT: Final = 32
+"""Manifests of drafts that are remembered: who heard of one can have it though files came since."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharePolicy:
+    """What the operator shares: models whose name matches one of `include` and none of `exclude`
+    (globs over what ``outlast ls`` shows), in revisions of at most `largest` bytes (0: of any
+    size). With `restricted` what is private or gated is offered to everybody.
+    """
+
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    restricted: bool = False
+    largest: int = 0
+
+    def shares(self, repo: RepoId, size: int) -> bool:
+        """Whether a revision of `size` bytes of a model is shared at all."""
+        name = str(repo)
+        return (
+            (not self.largest or size <= self.largest)
+            and any(fnmatchcase(name, pattern) for pattern in self.include)
+            and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """A revision that is shared, with the names of its refs."""
+
+    held: HeldRevision
+    refs: tuple[str, ...]
+    restricted: bool
+
+    def offer(self, manifest: Digest) -> Offer:
+        held = self.held
+        return Offer(
+            *(held.repo, held.commit, manifest, self.refs),
+            *(held.files, held.size, held.partial, self.restricted),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What follows from the inventory and the policy; never changed. Each maps to whether it is
+    restricted: `manifests`, `drafts`, the blobs that may be shared (`allowed`, by their sha256 in
+    hex) and those of them that are `here`. `forms` say how these are held: whether there is a plain
+    file, and what a capsule leans on.
+    """
+
+    shared: tuple[_Shared, ...] = ()
+    manifests: Mapping[Digest, bool] = field(default_factory=dict)
+    drafts: Mapping[Key, bool] = field(default_factory=dict)
+    allowed: Mapping[str, bool] = field(default_factory=dict)
+    here: Mapping[str, bool] = field(default_factory=dict)
+    forms: Mapping[str, tuple[bool, tuple[str, ...] | None]] = field(default_factory=dict)
+
+
+class Sharing:
+    """What an archive shares. Thread-safe; follows the archive, whichever process changes it."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        policy: SharePolicy,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` gives seconds that never go back."""
+        self._archive = archive
+        self._policy = policy
+        self._inventory = Inventory(archive, clock)
+        self._lock = threading.Lock()
+        self._drafted: OrderedDict[Digest, tuple[Key, bytes]] = OrderedDict()
+        self._draft_names: dict[Key, tuple[tuple[int, ...], Digest]] = {}
+        self._answers = _Answers()
+        self._version = 0
+        self._blobs: tuple[int, Mapping[Digest, bool]] = (0, MappingProxyType({}))
+        self._stale = False
+
+    @property
+    def version(self) -> int:
+        """Another number whenever the answers may be others, or a blob has another form."""
+        return self._current()[1]
+
+    def offers(self, query: str = "", *, trusted: bool) -> list[Offer]:
+        """The revisions of models with `query` in their names (in upper or lower case) that a
+        peer, or one that is `trusted` with what is restricted, may have; by name.
+        """
+        needle = query.lower()
+        found = []
+        for shared in self._current()[0].shared:
+            if needle in str(shared.held.repo).lower() and (trusted or not shared.restricted):
+                manifest = shared.held.manifest or self._manifest_of_draft(shared.held)
+                if manifest is not None:
+                    found.append(shared.offer(manifest))
+        return found
+
+    def manifest(self, digest: Digest, *, trusted: bool) -> bytes | None:
+        """A manifest (canonical JSON) that a peer may have; None of any other."""
+        answers, _ = self._current()
+        if digest in answers.manifests:
+            return self._read(digest) if _may(answers.manifests.get(digest), trusted) else None
+        with self._lock:
+            drafted = self._drafted.get(digest)
+        if drafted is None or not _may(answers.drafts.get(drafted[0]), trusted):
+            return None
+        return drafted[1]
+
+    def allows(self, blob: Digest, *, trusted: bool) -> bool:
+        """Whether a peer may have a blob: one of an offered revision that is here, or is still to
+        come.
+        """
+        return _may(self._current()[0].allowed.get(blob.hex), trusted)
+
+    def blobs(self) -> Mapping[Digest, bool]:
+        """All that is here and may be shared, and whether that is restricted."""
+        answers, version = self._current()
+        with self._lock:
+            known = self._blobs
+        if known[0] != version:
+            here = {Digest(blob): closed for blob, closed in answers.here.items()}
+            with self._lock:
+                known = self._blobs = version, MappingProxyType(here)
+        return known[1]
+
+    # Following the archive
+
+    def _current(self) -> tuple[_Answers, int]:
+        with self._lock:
+            if not self._inventory.is_current:
+                self._look()
+            return self._answers, self._version
+
+    def _look(self) -> None:
+        stale, self._stale = self._stale, True  # until the answers are there, whatever fails
+        if self._inventory.look() or stale:
+            answers = self._answer()
+            if answers != self._answers:
+                self._answers = answers
+                self._version += 1
+        self._stale = False
+
+    def _answer(self) -> _Answers:
+        best: dict[Key, _Shared] = {}
+        manifests: dict[Digest, bool] = {}
+        allowed: dict[str, bool] = {}
+        owned: set[str] = set()
+        for held in self._inventory.revisions():
+            owned.update(held.blobs)
+            shared = self._shared(held)
+            if shared is None:
+                continue
+            key = (held.repo, held.commit)
+            if key not in best or _rank(held) < _rank(best[key].held):
+                best[key] = shared
+            if held.manifest is not None:
+                manifests[held.manifest] = shared.restricted
+            _allow(allowed, held.blobs, restricted=shared.restricted)
+        for shared in best.values():  # what other revisions have of it already they decide
+            coming = [blob for blob in shared.held.awaited if blob not in owned]
+            _allow(allowed, coming, restricted=shared.restricted)
+        plain, capsules = self._inventory.plain(), self._inventory.capsules()
+        self._add_bases(allowed, owned, capsules)
+        drafts = {key: s.restricted for key, s in best.items() if s.held.manifest is None}
+        here = {blob: allowed[blob] for blob in allowed.keys() & (plain | capsules.keys())}
+        return _Answers(
+            tuple(shared for _, shared in sorted(best.items()) if shared.held.files),
+            *(manifests, drafts, allowed, here),
+            {blob: (blob in plain, capsules.get(blob)) for blob in here},
+        )
+
+    def _shared(self, held: HeldRevision) -> _Shared | None:
+        if not self._policy.shares(held.repo, held.whole):
+            return None
+        facts = self._inventory.facts(held.repo)
+        restricted = not facts.is_open and not self._policy.restricted
+        return _Shared(held, facts.refs.get(held.commit, ()), restricted)
+
+    def _add_bases(self, allowed: dict[str, bool], owned: set[str], capsules: Bases) -> None:
+        """What shared thin capsules lean on. Where revisions have such a base they decide. One
+        that no revision has any more may have been private: it is for those who are trusted.
+        """
+        leaning = allowed.keys() & capsules.keys()
+        for _ in range(MAX_LINKS):
+            found = {base for blob in leaning for base in capsules.get(blob, ())}
+            leaning = found - owned - allowed.keys()
+            allowed.update(dict.fromkeys(leaning, not self._policy.restricted))
+
+    # Manifests
+
+    def _read(self, digest: Digest) -> bytes | None:
+        try:
+            data = self._archive.layout.manifest(digest).read_bytes()
+        except OSError:
+            return None
+        return data if Digest.of(data) == digest else None  # `verify` tells
+
+    def _manifest_of_draft(self, held: HeldRevision) -> Digest | None:
+        """The name that a draft has as it is now."""
+        key = (held.repo, held.commit)
+        with self._lock:
+            known = self._draft_names.get(key)
+            if known is not None and known[0] == held.stamp:
+                self._drafted.move_to_end(known[1])
+                return known[1]
+        try:
+            draft = self._archive.drafts.load(*key)
+        except OutlastError:
+            return None
+        return None if draft is None else self._name(key, held.stamp, draft)
+
+    def _name(self, key: Key, stamp: tuple[int, ...], draft: Revision) -> Digest:
+        data = draft.to_bytes()
+        digest = Digest.of(data)
+        with self._lock:
+            self._draft_names[key] = stamp, digest
+            self._drafted[digest] = key, data
+            self._drafted.move_to_end(digest)
+            while len(self._drafted) > _KEPT:
+                gone, _ = self._drafted.popitem(last=False)
+                self._draft_names = {k: v for k, v in self._draft_names.items() if v[1] != gone}
+        return digest
+
+
+def _allow(allowed: dict[str, bool], blobs: Iterable[str], *, restricted: bool) -> None:
+    if not restricted:
+        allowed.update(dict.fromkeys(blobs, False))
+        return
+    for blob in blobs:
+        allowed.setdefault(blob, True)
+
+
+def _may(restricted: bool | None, trusted: bool) -> bool:
+    """Whether a peer may have what is restricted or not, or (None) not shared at all."""
+    return restricted is not None and (trusted or not restricted)
+
+
+def _rank(held: HeldRevision) -> tuple[bool, bool, int, str]:
+    """Drafts come first: they have what a manifest of the commit has. Then the more complete."""
+    sealed = held.manifest is not None
+    return sealed, held.partial, -held.files, held.manifest.hex if held.manifest else ""

@@ -1,0 +1,27 @@
+"""What of a node's surroundings a command may use."""
+
+from dataclasses import dataclass
+
+from outlast.node.node import Node
+from outlast.node.peers import Neighbour
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """A node, and what of its surroundings may be used: nodes heard on the LAN, static peers, HTTP
+    beside the swarm.
+    """
+
+    node: Node
+    lan: bool = True
+    static: bool = True
+    http: bool = True
+
+    def admits(self, neighbour: Neighbour) -> bool:
+        return self.static if neighbour.static else self.lan
+
+    def near(self) -> list[Neighbour]:
+        """Who may be asked now."""
+        return [
+            neighbour for neighbour in self.node.contacts.neighbours() if self.admits(neighbour)
+        ]

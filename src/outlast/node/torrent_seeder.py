@@ -1,0 +1,226 @@
+"""Seeding to ordinary clients: a node offers the revisions that its operator has shared.
+
+Each file is offered where it lies. What is held as a capsule alone is offered from a working copy,
+where there is room for one; else it is left out, and so are the pieces that it is in.
+"""
+
+import contextlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from outlast.core.cancel import Cancel
+from outlast.core.closing import Closing
+from outlast.core.control import Control
+from outlast.core.errors import (
+    Cancelled,
+    MalformedError,
+    OutlastError,
+    StorageError,
+)
+from outlast.core.events import Event, FileProblem, Note, Planned, Progress
+from outlast.core.manifest import FileEntry, Revision
+from outlast.intake.working_copies import Working
+from outlast.node import shared_torrents as shares
+from outlast.node.node import Node
+from outlast.node.shared_torrents import Share
+from outlast.swarm.client import multi_file as foreign
+from outlast.swarm.client.multi_file import Foreign
+
+_LOOK: Final = 1.0
+"""Seconds between two looks at what is shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How a shared torrent would be seeded: where each of its files is, None for those that are
+    left out.
+    """
+
+    stamp: tuple[int, int]
+    places: tuple[Path | None, ...]
+    restricted: bool
+
+
+class _Seeded(Closing):
+    """One that is seeded; its working copies stay until it is closed."""
+
+    def __init__(self, plan: _Plan, torrent: Foreign, working: Working) -> None:
+        self.plan = plan
+        self.torrent = torrent
+        self._working = working
+
+    def close(self) -> None:
+        self.torrent.close()
+        self._working.close()
+
+
+class RevisionSeeding(Closing):
+    """Follows what is shared, and what becomes of it in the archive, until it is closed."""
+
+    def __init__(self, node: Node, control: Control, *, decodes: bool) -> None:
+        """`decodes`: makes working copies, which takes time and room."""
+        self._node = node
+        self._archive = node.archive
+        self._emit = control.emit
+        self._budget = None if decodes else 0
+        self._cancel = Cancel()
+        self._seeded: dict[str, _Seeded] = {}
+        self._told: dict[str, str] = {}
+        self._thread = threading.Thread(target=self._keep, name="shares", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._cancel.set()
+        self._thread.join()
+
+    @property
+    def seeding(self) -> int:
+        """How many torrents are seeded now."""
+        return len(self._seeded)
+
+    def _keep(self) -> None:
+        with contextlib.suppress(Cancelled):
+            self._watch()
+        for seeded in self._seeded.values():
+            seeded.close()
+
+    def _watch(self) -> None:
+        """Until this is closed. What goes wrong with the archive itself may be mended meanwhile."""
+        seen: object = None
+        while True:
+            try:
+                stamps = self._archive.shares.stamps()
+                version = self._node.sharing.version if stamps or self._seeded else 0
+                if (stamps, version) != seen:
+                    self._follow(stamps)
+                    seen = stamps, version
+            except StorageError as error:
+                self._tell("", f"what is shared cannot be read: {error}")
+            self._report_damage()
+            self._cancel.wait(_LOOK)
+
+    def _follow(self, stamps: dict[str, tuple[int, int]]) -> None:
+        for infohash in self._seeded.keys() - stamps.keys():
+            self._seeded.pop(infohash).close()
+        for infohash, stamp in stamps.items():
+            try:
+                share = shares.load(self._archive, infohash)
+                revision = self._revision(share) if share is not None else None
+                if share is None or revision is None:
+                    self._end(infohash)
+                else:
+                    self._update(share, revision, stamp)
+            except Cancelled:
+                raise
+            except OutlastError as error:
+                self._end(infohash)
+                self._tell(infohash, f"what is shared as {infohash[:16]}… is not seeded: {error}")
+
+    def _end(self, infohash: str) -> None:
+        seeded = self._seeded.pop(infohash, None)
+        if seeded is not None:
+            seeded.close()
+
+    def _revision(self, share: Share) -> Revision | None:
+        """The revision that a torrent is of, if it is here."""
+        return self._archive.load(share.repo, share.commit)
+
+    def _update(self, share: Share, revision: Revision, stamp: tuple[int, int]) -> None:
+        """Seeds it as it is now."""
+        working = Working(self._archive, self._budget, Control(self._hear, self._cancel))
+        try:
+            places = self._places(share, revision, working)
+            plan = _Plan(stamp, places, self._is_restricted(revision))
+            old = self._seeded.get(share.infohash)
+            if old is not None and old.plan == plan:
+                working.close()
+                return
+            self._end(share.infohash)
+            if not any(places):
+                working.close()
+                return
+            trackers = (*share.link.trackers, *self._node.settings.trackers)
+            torrent = foreign.seed(
+                self._node.session,
+                share.torrent,
+                places,
+                restricted=plan.restricted,
+                trackers=tuple(dict.fromkeys(trackers)),
+            )
+            self._seeded[share.infohash] = _Seeded(plan, torrent, working)
+        except BaseException:
+            working.close()
+            raise
+
+    def _is_restricted(self, revision: Revision) -> bool:
+        """Whether it is for static peers alone, as what nodes hand each other is."""
+        offers = self._node.sharing.offers(str(revision.repo), trusted=False)
+        wanted = revision.repo, revision.id
+        return not any((offer.repo, offer.commit) == wanted for offer in offers)
+
+    def _places(
+        self, share: Share, revision: Revision, working: Working
+    ) -> tuple[Path | None, ...]:
+        entries = {entry.path: entry for entry in revision.files}
+        found: list[Path | None] = []
+        left_out = []
+        for file in share.link.files:
+            entry = entries.get(file.path)
+            if entry is None or not _is_same(entry, file.size):
+                raise MalformedError(f"{file.path!r} is not what the revision has")
+            if file.root not in {None, entry.merkle_root}:
+                raise MalformedError(f"{file.path!r} is not what the revision has")
+            place = self._place(entry, working)
+            if place is None and entry.size:
+                left_out.append(file.path)
+            found.append(place)
+        if left_out:
+            files = "1 file is" if len(left_out) == 1 else f"{len(left_out)} files are"
+            self._tell(
+                share.infohash,
+                f"of {share.repo} {files} not seeded to ordinary clients, among them"
+                f" {left_out[0]!r}: they are held as capsules, and there is no room for copies",
+            )
+        else:
+            self._told.pop(share.infohash, None)
+        return tuple(found)
+
+    def _place(self, entry: FileEntry, working: Working) -> Path | None:
+        """Where the plain bytes of a file are; None where they are not, and cannot be."""
+        if not entry.size or not self._archive.holds(entry):
+            return None
+        try:
+            working.prepare([entry])
+        except StorageError:
+            return None
+        except Cancelled:
+            raise
+        except OutlastError as error:
+            self._emit(FileProblem(entry.path, str(error), error.code))
+            return None
+        return working.path(entry)
+
+    def _hear(self, event: Event) -> None:
+        """Making copies is nobody's progress."""
+        if not isinstance(event, Planned | Progress):
+            self._emit(event)
+
+    def _tell(self, infohash: str, text: str) -> None:
+        """Says it once."""
+        if self._told.get(infohash) != text:
+            self._told[infohash] = text
+            self._emit(Note(text))
+
+    def _report_damage(self) -> None:
+        for infohash, seeded in self._seeded.items():
+            if seeded.torrent.take_damaged():
+                self._tell(
+                    infohash,
+                    f"a file of what is shared as {infohash[:16]}… is damaged: 'outlast verify'",
+                )
+
+
+def _is_same(entry: FileEntry, size: int) -> bool:
+    return entry.sha256 is not None and entry.size == size

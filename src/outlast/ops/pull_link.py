@@ -1,0 +1,395 @@
+"""Links: archiving what a magnet link or a .torrent file names.
+
+What came by a link is proven to match the link, and nothing more: neither who made it, nor that it
+is what its name says. The archive remembers that of each such revision.
+"""
+
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from outlast.codec.hashing import names_of
+from outlast.core.control import Control
+from outlast.core.digest import Digest, GitOid, Names
+from outlast.core.errors import (
+    CorruptError,
+    DiskFullError,
+    MalformedError,
+    OutlastError,
+    StorageError,
+    UsageError,
+)
+from outlast.core.events import FileDone, Planned, Progress
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId, Target
+from outlast.fetch.transfer import RESERVE
+from outlast.intake.base_finder import Kinship
+from outlast.intake.capsule_import import names_here, take_if_capsule
+from outlast.intake.capsule_stream import Intake, held_bytes
+from outlast.intake.form_policy import PLAIN, FormWishes
+from outlast.node import payloads
+from outlast.node import shared_torrents as shares
+from outlast.node.scope import Neighbourhood
+from outlast.ops.add import store_file
+from outlast.p2p.link_peers import Waiting, may_be_restricted, resolved, ticks
+from outlast.store import disk
+from outlast.store.archive import Archive
+from outlast.store.linkpartials import LinkPartial
+from outlast.store.refs import Ref
+from outlast.store.writer import Writer
+from outlast.swarm.client import multi_file as foreign
+from outlast.swarm.torrent import payload_torrent as metainfo
+from outlast.swarm.torrent.magnet import Link, parse_magnet
+from outlast.swarm.torrent.read import read_torrent
+from outlast.swarm.torrent.v1_check import OldPieces
+
+ORGANISATION: Final = "link"
+_LAYER_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkWishes:
+    """How to archive it: as what (None: a name that follows from the link), in which form; how
+    many seconds to wait for peers that send something (None: for ever); and `rate`, bytes per
+    second at most, or 0.
+    """
+
+    name: Target | None = None
+    forms: FormWishes = PLAIN
+    patience: float | None = None
+    rate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A link, and the .torrent file that it was read from, if it was."""
+
+    link: Link
+    torrent: bytes = b""
+
+    @property
+    def infohash(self) -> bytes:
+        """What it is known by here: the infohash of version 2 where it has one."""
+        found = self.link.infohash_v2 or self.link.infohash_v1
+        assert found is not None, "a link has an infohash"
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What came of it. `link` is what the files match; `fetched` counts the bytes that came over
+    the network, by source, and `held` those of the files that hold the revision. In a dry run
+    there is no revision. `restricted`: it came from static peers, and goes to nobody else.
+    """
+
+    repo: RepoId
+    ref: str
+    link: str
+    files: int
+    size: int
+    free: int
+    revision: Revision | None = None
+    manifest: Digest | None = None
+    fetched: Mapping[str, int] = field(default_factory=dict)
+    held: int = 0
+    restricted: bool = False
+
+    @property
+    def fits(self) -> bool:
+        return self.size + RESERVE <= self.free
+
+
+def pull_link(
+    archive: Archive,
+    wanted: Wanted,
+    around: Neighbourhood,
+    wishes: LinkWishes,
+    control: Control,
+    *,
+    dry_run: bool = False,
+) -> Linked:
+    """Archives what a link names, from whoever has it.
+
+    Raises :class:`MalformedError` where the torrent is not one that can be kept,
+    :class:`DiskFullError` before the first byte where it does not fit,
+    :class:`UnreachableError` when the patience ends, :class:`UsageError` where the name is taken.
+    What arrived is kept, and the same call resumes.
+    """
+    key = wanted.infohash.hex()
+    target = wishes.name or Target(RepoId.parse(f"{ORGANISATION}/{key[:16]}"), None)
+    _refuse_own(archive, wanted.link)
+    known = _known(archive, target, wanted)
+    if known is not None:
+        return known
+    blob = _payload_here(archive, wanted.link)
+    if blob is not None and not dry_run:
+        return _take_here(archive, target, wanted.link, blob, control)
+    with LinkPartial(archive.layout, key) as partial:
+        run = _Run(archive, wanted, around, wishes, control, partial, target)
+        data = run.metadata()
+        whole = read_torrent(data)
+        free = disk.free_bytes(archive.layout.home)
+        shape = Linked(
+            *(target.repo, target.ref or "main", bare(whole), len(whole.files), whole.size or 0),
+            free=free + partial.present(),
+        )
+        if dry_run:
+            return shape
+        if not shape.fits:
+            raise DiskFullError(
+                f"the link names {shape.size} bytes; {free} are free in {archive.layout.home}"
+            )
+        fetched = run.fetch(data, whole, shape)
+        givers = [name.removeprefix("swarm").strip() for name in fetched]
+        restricted = bool(givers) and may_be_restricted(around, givers, whole, control)
+        done = run.keep(whole, replace(shape, restricted=restricted))
+        partial.discard()
+        return replace(done, fetched=fetched)
+
+
+def bare(link: Link) -> str:
+    """A link without what anybody may add to it: trackers, peers, web seeds."""
+    return Link(link.infohash_v2, link.infohash_v1, name=link.name).magnet()
+
+
+def _refuse_own(archive: Archive, link: Link) -> None:
+    for share in shares.registered(archive):
+        if _same(share.link, link):
+            raise UsageError(
+                f"this archive shares that link itself: it is {share.repo}@{share.commit.hex[:12]}",
+                hint="'outlast show' shows it",
+            )
+
+
+def _known(archive: Archive, target: Target, wanted: Wanted) -> Linked | None:
+    """What an earlier call brought, if it was this link; else the name must be free."""
+    repo = target.repo
+    commits = archive.commits(repo)
+    for commit, text in archive.refs.about(repo).links.items():
+        if commit not in {c.hex for c in commits} or not _same(parse_magnet(text), wanted.link):
+            continue
+        revision = archive.load(repo, GitOid(commit))
+        if revision is not None and all(map(archive.holds, revision.files)):
+            return Linked(
+                *(repo, target.ref or "main", text, len(revision.files), revision.size),
+                free=disk.free_bytes(archive.layout.home),
+                revision=revision,
+                manifest=revision.digest,
+                held=held_bytes(archive, revision.files),
+            )
+    if commits:
+        raise UsageError(
+            f"{repo} is in the archive, and did not come by this link",
+            hint="give what comes by it another name: --as ORG/NAME",
+        )
+    return None
+
+
+def _same(one: Link, other: Link) -> bool:
+    """Whether two links name one torrent, as far as both say."""
+    pairs = (
+        (one.infohash_v2, other.infohash_v2),
+        (one.infohash_v1, other.infohash_v1),
+    )
+    said = [a == b for a, b in pairs if a is not None and b is not None]
+    return bool(said) and all(said)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One pull of one link."""
+
+    archive: Archive
+    wanted: Wanted
+    around: Neighbourhood
+    wishes: LinkWishes
+    control: Control
+    partial: LinkPartial
+    target: Target
+
+    @property
+    def restricted(self) -> bool:
+        """Whether nobody but static peers may be asked."""
+        return not self.around.lan
+
+    # What it consists of
+
+    def metadata(self) -> bytes:
+        """The .torrent file: the one that was given, noted by an earlier call, computed, or asked
+        of the peers. It is checked.
+        """
+        noted = self.partial.torrent()
+        if noted is not None and self._fits(noted):
+            return noted
+        data = self.wanted.torrent
+        if not data and self.wanted.link.payload is not None:
+            data = self._payload_torrent(*self.wanted.link.payload)
+        if not data:
+            data = metainfo.assemble(self._ask(), None)
+        if not _same(read_torrent(data), self.wanted.link):
+            raise MalformedError("what came as the torrent of the link is another one")
+        self.partial.note_torrent(data)
+        return data
+
+    def _fits(self, noted: bytes) -> bool:
+        try:
+            return _same(read_torrent(noted), self.wanted.link)
+        except MalformedError:
+            return False
+
+    def _payload_torrent(self, root: Digest, size: int) -> bytes:
+        """Of a payload, whose root and size say everything; the layer is nice to have."""
+        for neighbour in self.around.node.await_neighbours(_LAYER_SECONDS / 5):
+            try:
+                tree = neighbour.source.layer(root, size, _LAYER_SECONDS)
+            except OutlastError:
+                continue
+            return metainfo.torrent(tree)
+        return metainfo.assemble(metainfo.info_of(root, size), None)
+
+    def _ask(self) -> bytes:
+        waiting = Waiting(self.wishes.patience, self.control)
+        link = self._resolved(self.wanted.link)
+        session = self.around.node.session
+        with foreign.ask(session, link, restricted=self.restricted) as torrent:
+            for _ in ticks(torrent, link, self.around, self.control):
+                info = torrent.info
+                if info is not None:
+                    return info
+                waiting.saw(replace(torrent.standing(), copies=1.0), "the list of files")
+        raise AssertionError("ticks never end")
+
+    def _resolved(self, link: Link) -> Link:
+        return resolved(link, self.around.node.settings.trackers, self.control)
+
+    # Its files
+
+    def fetch(self, data: bytes, whole: Link, shape: Linked) -> dict[str, int]:
+        """Has all files in their places; how many bytes came, by source."""
+        places = [self.partial.place(number) for number in range(len(whole.files))]
+        self.partial.part(len(places))
+        waiting = Waiting(self.wishes.patience, self.control)
+        link = self._resolved(_together(self.wanted.link, whole))
+        session, have = self.around.node.session, -1
+        with foreign.fetch(
+            session, data, link, places, restricted=self.restricted, rate=self.wishes.rate
+        ) as torrent:
+            for _ in ticks(torrent, link, self.around, self.control):
+                _refuse(torrent.failure)
+                standing = torrent.standing()
+                if have < 0 and not standing.checks:
+                    what = str(shape.repo), shape.files, shape.size, standing.have
+                    self.control.emit(Planned("pull", *what))
+                elif standing.have > have >= 0:
+                    self.control.emit(Progress("", standing.have - have, "swarm"))
+                have = -1 if standing.checks else standing.have
+                torrent.gave()
+                if standing.whole:
+                    break
+                waiting.saw(standing, "the rest")
+            return {f"swarm {host}".rstrip(): count for host, count in torrent.gave().items()}
+
+    # The archive
+
+    def keep(self, whole: Link, shape: Linked) -> Linked:
+        """Archives the files, and notes by which link they came."""
+        archive = self.archive
+        with archive.writer() as writer:
+            kin = Kinship(archive, writer, self.wishes.forms, self.target.repo)
+            intake = Intake(archive, writer, self.wishes.forms, kin)
+            if whole.payload is not None:
+                entries = [self._restore(intake, whole)]
+            else:
+                entries = [self._file(intake, n, whole) for n in range(len(whole.files))]
+            if whole.infohash_v2 is None:
+                self._check_old(whole, entries)
+            return _put(archive, writer, shape, entries)
+
+    def _file(self, intake: Intake, number: int, whole: Link) -> FileEntry:
+        self.control.cancel.check()
+        file, place = whole.files[number], self.partial.place(number)
+        if not file.size:
+            names = names_of(b"")
+            intake.archive.put(intake.writer, b"", names)
+        else:
+            names, new = store_file(intake, place, file.path, self.control, ours=True)
+            if (names.size, file.root or names.merkle_root) != (file.size, names.merkle_root):
+                raise _changed(file.path)
+            self.control.emit(FileDone(file.path, names.size, names.sha256.hex, already=not new))
+        return _entry(file.path, names)
+
+    def _restore(self, intake: Intake, whole: Link) -> FileEntry:
+        """The blob of a payload: its plain bytes, or what the capsule restores."""
+        root, _ = whole.payload or (Digest(whole.name), 0)
+        tree, cancel = whole.trees.get(root), self.control.cancel
+        names = take_if_capsule(intake, self.partial.place(0), tree, cancel)
+        return self._file(intake, 0, whole) if names is None else _entry(names.sha256.hex, names)
+
+    def _check_old(self, whole: Link, entries: Sequence[FileEntry]) -> None:
+        """Version 1 has no roots to compare: what is in the archive now is hashed once more."""
+
+        def chunks(number: int) -> Iterator[memoryview]:
+            digest = entries[number].sha256
+            assert digest is not None
+            with self.archive.open_blob(digest) as blob:
+                yield from blob.chunks()
+
+        OldPieces.of(whole.info).check(chunks, self.control.cancel)
+
+
+def _put(archive: Archive, writer: Writer, shape: Linked, entries: Sequence[FileEntry]) -> Linked:
+    """Makes the files, which are here, a revision. By which link it came is noted first."""
+    repo = shape.repo
+    revision = Revision.of(repo, None, entries)
+    about = archive.refs.about(repo).with_link(revision.id, shape.link)
+    archive.refs.put_about(writer, repo, replace(about, private=about.private or shape.restricted))
+    digest = archive.put_revision(writer, revision)
+    archive.refs.put(writer, repo, Ref(shape.ref, revision.id))
+    return replace(shape, revision=revision, manifest=digest, held=held_bytes(archive, entries))
+
+
+def _payload_here(archive: Archive, link: Link) -> Digest | None:
+    """The blob of the payload that a link names, where it is here already."""
+    found = payloads.by_root(archive, link.payload[0]) if link.payload is not None else None
+    return found.blob if found is not None else None
+
+
+def _take_here(
+    archive: Archive, target: Target, link: Link, blob: Digest, control: Control
+) -> Linked:
+    """A revision of a payload that is here under another name."""
+    free = disk.free_bytes(archive.layout.home)
+    with archive.writer() as writer:
+        names = names_here(archive, blob, control.cancel)
+        writer.claim(blob, names.size)
+        shape = Linked(target.repo, target.ref or "main", bare(link), 1, names.size, free)
+        plain = names.merkle_root is not None and names.merkle_root.hex == link.name
+        return _put(archive, writer, shape, [_entry(link.name if plain else blob.hex, names)])
+
+
+def _together(one: Link, other: Link) -> Link:
+    """Whom two readings of one link name."""
+    return replace(
+        one,
+        trackers=tuple(dict.fromkeys((*one.trackers, *other.trackers))),
+        web_seeds=tuple(dict.fromkeys((*one.web_seeds, *other.web_seeds))),
+    )
+
+
+def _refuse(failure: tuple[int, str] | None) -> None:
+    """Raises what the disk said."""
+    if failure is None:
+        return
+    number, text = failure
+    if number in {errno.ENOSPC, errno.EDQUOT}:
+        raise DiskFullError(f"no room for what the link names: {text}")
+    raise StorageError(f"what the link names cannot be written: {text}")
+
+
+def _entry(path: str, names: Names) -> FileEntry:
+    return FileEntry(path, names.size, names.sha256, names.git_sha1, names.merkle_root)
+
+
+def _changed(path: str) -> CorruptError:
+    return CorruptError(f"{path} changed on the disk after it was fetched", hint="fetch it again")

@@ -1,0 +1,84 @@
+"""An HTTP server on an event loop, from its first connection to its tidy end."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from outlast.core.errors import BadConfigError
+from outlast.server.http.guard import Gate
+from outlast.server.http.log import quiet_logger
+
+BACKLOG = 1024
+_KEEP_ALIVE = 120.0
+_SHUTDOWN = 3.0
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Open = Callable[[Callable[[], asyncio.BaseProtocol]], Awaitable[asyncio.Server]]
+"""Makes the server that listens, from what makes a connection's protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What clients may ask of a server: bytes of a request's body, connections at once, the
+    seconds that they may take no byte, and those that they get when it stops.
+    """
+
+    body: int
+    connections: int
+    stall: float
+    grace: float | None = None
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    answer: Answer,
+    listen: Open,
+    bounds: Bounds,
+    *,
+    count: Callable[[int], None],
+    beside: Callable[[], Coroutine[Any, Any, None]],
+    level: int = logging.WARNING,
+) -> AsyncIterator[asyncio.Server]:
+    """Serves while the block runs. `answer` gets every request, whatever its method and path:
+    routing is ours. `count` is told the number of connections; `beside` runs all the while. What
+    is below `level` of what the HTTP library has to say is not logged.
+    """
+    gate: Gate
+
+    @web.middleware
+    async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
+        del handler
+        gate.heard(request.protocol)
+        return await answer(request)
+
+    runner = web.AppRunner(
+        web.Application(client_max_size=bounds.body, middlewares=[handle]),
+        access_log=None,
+        keepalive_timeout=_KEEP_ALIVE,
+        shutdown_timeout=_SHUTDOWN if bounds.grace is None else bounds.grace,
+        handle_signals=False,
+        logger=quiet_logger(level),
+    )
+    await runner.setup()
+    if runner.server is None:
+        raise BadConfigError("the server could not be set up")
+    gate = Gate(runner.server, bounds.connections, count, stall=bounds.stall)
+    try:
+        server = await listen(gate)
+        tasks = [asyncio.create_task(gate.sweep()), asyncio.create_task(beside())]
+        try:
+            yield server
+        finally:
+            server.close()
+            for task in tasks:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+    finally:
+        await runner.cleanup()

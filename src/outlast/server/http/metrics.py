@@ -1,0 +1,96 @@
+"""Figures for Prometheus."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from outlast.core.events import Event, Progress, SourceBanned, SourceWaiting
+
+
+class Metrics:
+    """The counters of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "outlast_requests",
+            "Requests answered.",
+            ["what", "method", "status"],
+            registry=self._registry,
+        )
+        self.seconds = Histogram(
+            "outlast_request_seconds",
+            "Time to answer a request, its body included.",
+            ["what"],
+            registry=self._registry,
+        )
+        self.sent = Counter(
+            "outlast_sent_bytes", "Bytes of files sent to clients.", registry=self._registry
+        )
+        self.damaged = Counter(
+            "outlast_damaged_answers",
+            "Answers cut short because what the archive holds cannot be read.",
+            registry=self._registry,
+        )
+        self.stale = Counter(
+            "outlast_stale_answers",
+            "Answers from the last known commit because no source could be asked.",
+            registry=self._registry,
+        )
+        self.upstream = Counter(
+            "outlast_upstream_requests",
+            "Requests sent to a source or where it redirects.",
+            ["host"],
+            registry=self._registry,
+        )
+        self.received = Counter(
+            "outlast_upstream_bytes",
+            "Bytes of files received from a source.",
+            ["source"],
+            registry=self._registry,
+        )
+        self.banned = Counter(
+            "outlast_sources_banned",
+            "Times that a source served wrong bytes.",
+            ["source"],
+            registry=self._registry,
+        )
+        self.waits = Counter(
+            "outlast_source_waits",
+            "Times that a source failed or asked for patience.",
+            ["source"],
+            registry=self._registry,
+        )
+        self.connections = Gauge(
+            "outlast_connections", "Connections that are open.", registry=self._registry
+        )
+        self.peer_requests = Counter(
+            "outlast_peer_requests",
+            "Requests of other nodes answered.",
+            ["what", "status"],
+            registry=self._registry,
+        )
+        self.peer_connections = Gauge(
+            "outlast_peer_connections",
+            "Connections of other nodes that are open.",
+            registry=self._registry,
+        )
+        self.fetches = Gauge(
+            "outlast_fetches", "Files being fetched from a source.", registry=self._registry
+        )
+
+    def observe(self, event: Event) -> None:
+        """Counts what a fetch reports."""
+        match event:
+            case Progress(source=source, count=count) if source:
+                self.received.labels(source).inc(count)
+            case SourceBanned(source=source):
+                self.banned.labels(source).inc()
+            case SourceWaiting(source=source):
+                self.waits.labels(source).inc()
+
+    def asked(self, host: str) -> None:
+        """A request goes upstream."""
+        self.upstream.labels(host).inc()
+
+    def text(self) -> bytes:
+        """The exposition format, version 0.0.4."""
+        return generate_latest(self._registry)

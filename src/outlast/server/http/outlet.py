@@ -1,0 +1,62 @@
+"""What a server needs to send blobs: threads for the disk, open capsules, decoded blocks."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from outlast.core.closing import Closing
+from outlast.core.digest import Digest
+from outlast.core.errors import IntegrityError, StorageError
+from outlast.server.http.blocks import Blocks
+from outlast.server.http.files import Delivery
+from outlast.server.http.log import log_line
+from outlast.server.http.metrics import Metrics
+from outlast.server.http.opened import OpenBlobs
+from outlast.store.archive import Archive
+
+T = TypeVar("T")
+_TIDY = 10.0
+
+
+class Outlet(Closing):
+    """The blobs of an archive on their way out. It belongs to one event loop."""
+
+    def __init__(self, archive: Archive, metrics: Metrics, threads: int) -> None:
+        self._metrics = metrics
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer")
+        self._blocks = Blocks()
+        self._opened = OpenBlobs(archive)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._blocks.close()
+
+    async def tidy(self) -> None:
+        """Gives back now and then what is kept for requests that did not come."""
+        while True:
+            await asyncio.sleep(_TIDY)
+            await self.threaded(self._opened.tidy)
+            self._blocks.tidy()
+
+    async def threaded(self, work: Callable[..., T], *args: Any) -> T:
+        """What `work` returns, done where it may block."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
+
+    async def send(self, delivery: Delivery, digest: Digest, path: str) -> web.StreamResponse:
+        """Sends a blob, whatever form it has; `path` names it in the log where it proves damaged.
+        Raises what opening and reading it raises.
+        """
+        try:
+            blob = await self.threaded(self._opened.take, digest)
+            try:
+                return await delivery.send_blob(blob, self._blocks)
+            finally:
+                self._opened.give_back(blob)
+        except (IntegrityError, StorageError) as error:
+            self._metrics.damaged.inc()
+            line = {"level": "error", "what": "damage", "path": path, "error": str(error)}
+            log_line({**line, "sha256": digest.hex})
+            raise  # what is on its way is cut short

@@ -1,0 +1,302 @@
+"""The hub's API over an archive: one handler, which every request goes through."""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from aiohttp import web
+
+from outlast.core.errors import CorruptError, OutlastError, RepoNotFoundError
+from outlast.core.manifest import FileEntry
+from outlast.core.names import RepoId
+from outlast.mirror.answers import Asking, Found
+from outlast.mirror.mirror import Mirror
+from outlast.mirror.streaming import Arriving
+from outlast.server.http.exchange import Exchange
+from outlast.server.http.files import (
+    ArrivingReader,
+    Delivery,
+    Limits,
+    Span,
+    choose_span,
+    file_headers,
+    send_head,
+)
+from outlast.server.http.guard import Tokens
+from outlast.server.http.log import log_line
+from outlast.server.http.metrics import Metrics
+from outlast.server.http.outlet import Outlet
+from outlast.server.http.queries import ORIGIN, flag, page, read_form, read_query
+from outlast.server.http.replies import (
+    PARTIAL_HEADER,
+    STALE_HEADER,
+    error_reply,
+    failure,
+    json_reply,
+)
+from outlast.server.hub import documents
+from outlast.server.hub.routes import Route, parse
+
+T = TypeVar("T")
+_THREADS = 32
+_PAGE = 100_000
+_LIST_PAGE = 1000
+
+
+@dataclass(slots=True)
+class HubExchange(Exchange):
+    """A request of the hub's API; `found` is the revision that it came to."""
+
+    found: Found | None = None
+
+
+class Hub:
+    """Answers requests. Everything that touches a disk or a source runs in threads."""
+
+    def __init__(
+        self, mirror: Mirror, metrics: Metrics, *, tokens: Tokens | None, limits: Limits
+    ) -> None:
+        self._mirror = mirror
+        self._metrics = metrics
+        self._tokens = tokens
+        self._limits = limits
+        self._outlet = Outlet(mirror.archive, metrics, _THREADS)
+        self._threaded = self._outlet.threaded
+
+    async def tidy(self) -> None:
+        """Gives back now and then what is kept for requests that did not come."""
+        await self._outlet.tidy()
+
+    def close(self) -> None:
+        self._outlet.close()
+
+    async def _settled(self, step: T | Asking[T]) -> T:
+        """The answer, after waiting for upstream as long as that is worth it."""
+        if not isinstance(step, Asking):
+            return step
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake(_future: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server stops
+                loop.call_soon_threadsafe(done.set)
+
+        step.future.add_done_callback(wake)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(done.wait(), max(0.0, step.until - time.monotonic()))
+        return await self._threaded(step.settle)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answers one request, and writes its access line."""
+        started = time.monotonic()
+        exchange = HubExchange(request)
+        response: web.StreamResponse
+        try:
+            response = await self._route(exchange, parse(request.rel_url.raw_path))
+        except Exception as error:  # noqa: BLE001 - told apart, and bugs are logged
+            response = exchange.failed(error)
+        seconds = time.monotonic() - started
+        what = exchange.what
+        self._metrics.requests.labels(what, request.method, response.status).inc()
+        self._metrics.seconds.labels(what).observe(seconds)
+        self._metrics.sent.inc(exchange.sent)
+        _log(exchange, response, seconds)
+        return response
+
+    async def _route(self, exchange: HubExchange, route: Route) -> web.StreamResponse:
+        request = exchange.request
+        exchange.what = route.what
+        allowed = {"POST"} if route.what == "paths-info" else {"GET", "HEAD"}
+        if request.method not in allowed:
+            return failure(405, "", f"not for {request.method}", {"Allow": ", ".join(allowed)})
+        if route.what == "health":
+            return web.Response(text="ok\n")
+        who = self._tokens.name_of(request) if self._tokens is not None else "anyone"
+        if who is None:
+            asked = {"WWW-Authenticate": "Bearer"}
+            return failure(401, "", "this server asks for a bearer token", asked)
+        if route.what == "metrics":
+            self._metrics.fetches.set(self._mirror.arrivals.count)
+            kind = {"Content-Type": "text/plain; version=0.0.4"}
+            return web.Response(body=self._metrics.text(), headers=kind)
+        if route.what == "whoami":
+            return json_reply(_whoami(who))
+        if route.what == "list":
+            return await self._threaded(self._list, route, read_query(request))
+        return await self._repo(exchange, route)
+
+    async def _repo(self, exchange: HubExchange, route: Route) -> web.StreamResponse:
+        repo, request = route.repo, exchange.request
+        if repo is None:
+            raise RepoNotFoundError("no repository is named")
+        if route.what == "refs":
+            refs = await self._settled(await self._threaded(self._mirror.list_refs, repo))
+            flags = ("include_prs", "include_pull_requests")
+            document = documents.refs(
+                refs.refs, pull_requests=any(flag(request.query, name) for name in flags)
+            )
+            return json_reply(document, _stale(refs.stale_since, self._metrics))
+        step = await self._threaded(self._mirror.find, repo, route.ref or "main")
+        exchange.found = found = await self._settled(step)
+        if route.what == "resolve":
+            return await self._file(exchange, route.path, found)
+        form = await read_form(request) if route.what == "paths-info" else {}
+        reply = await self._threaded(self._document, route, found, read_query(request), form)
+        reply.headers.update(_marks(found, self._metrics))
+        return reply
+
+    # Files
+
+    async def _file(self, exchange: HubExchange, path: str, found: Found) -> web.StreamResponse:
+        view, request = found.view, exchange.request
+        commit = view.revision.id.hex
+        try:
+            entry = self._mirror.entry(view, path)
+        except OutlastError as error:
+            return error_reply(error, {"X-Repo-Commit": commit})
+        headers = file_headers(entry, commit) | _marks(found, self._metrics)
+        if request.method == "HEAD":
+            return await send_head(request, entry.size, headers)
+        span = choose_span(request, entry.size, entry.etag)
+        if not isinstance(span, Span):
+            return span
+        headers |= span.headers(entry.size)
+        delivery = Delivery(request, span, headers, self._limits, exchange.count, exchange.begin)
+        source = await self._threaded(self._mirror.open, view, path)
+        if isinstance(source, Arriving):
+            return await self._send_arriving(delivery, source)
+        if span.resumes(entry.size) and not await self._threaded(self._mirror.may_resume, entry):
+            delivery = delivery.whole()  # the client then starts over
+        return await self._send_blob(delivery, source)
+
+    async def _send_arriving(self, delivery: Delivery, arriving: Arriving) -> web.StreamResponse:
+        """A client that resumes gets the whole file, unless its beginning can only be ours. That
+        is judged by the fetch that it will read from.
+        """
+        resumes = delivery.span.resumes(arriving.entry.size)
+        with ArrivingReader(arriving) as reader:
+            if resumes and not reader.may_resume:
+                delivery = delivery.whole()
+            response = await delivery.send_arriving(arriving, reader)
+            if response is not None:
+                return response
+            if resumes and not reader.may_resume:
+                delivery = delivery.whole()
+        return await self._send_blob(delivery, arriving.entry)
+
+    async def _send_blob(self, delivery: Delivery, entry: FileEntry) -> web.StreamResponse:
+        if entry.sha256 is None:
+            return failure(503, "", "the file went as soon as it had come: ask again")
+        return await self._outlet.send(delivery, entry.sha256, entry.path)
+
+    # Documents
+
+    def _document(
+        self, route: Route, found: Found, query: dict[str, str], form: dict[str, list[str]]
+    ) -> web.Response:
+        view = found.view
+        repo, commit = view.revision.repo, view.revision.id
+        about = self._mirror.archive.refs.about(repo)
+        headers = {"X-Repo-Commit": commit.hex}
+        if route.what == "info":
+            return json_reply(documents.info(view, about, blobs=flag(query, "blobs")), headers)
+        if route.what == "auth-check":
+            return json_reply("OK")
+        if route.what == "commits":
+            others = [c for c in self._mirror.archive.commits(repo) if c != commit]
+            return json_reply(documents.commits([commit, *others], about), headers)
+        if route.what == "paths-info":
+            expand = (form.get("expand") or [""])[0].lower() in {"true", "1"}
+            paths = form.get("paths", [])
+            return json_reply(documents.paths_info(view, about, paths, expand=expand), headers)
+        flags = {name: flag(query, name) for name in ("recursive", "expand")}
+        rows = documents.tree(view, about, route.path, **flags)
+        if rows is None:
+            return failure(404, "EntryNotFound", f"no folder {route.path!r}", headers)
+        path = f"/api/{repo.api_path}/tree/{commit}/{quote(route.path)}".rstrip("/")
+        base = query.pop(ORIGIN) + path
+        return json_reply(*page(rows, query, _PAGE, headers, base))
+
+    def _list(self, route: Route, query: dict[str, str]) -> web.Response:
+        """The archived repositories, by the same filters as on the hub."""
+        archive = self._mirror.archive
+        rows = []
+        repos = dict.fromkeys(summary.repo for summary in archive.summaries())
+        for repo in (repo for repo in repos if repo.kind is route.kind):
+            try:
+                commits = archive.commits(repo)
+                main = archive.refs.get(repo, "main")
+                about = archive.refs.about(repo)
+            except CorruptError as error:  # one damaged file does not hide the rest
+                log_line({"level": "error", "what": route.what, "error": str(error)})
+                continue
+            if commits and _wanted(repo, about.tags, query):
+                commit = main.commit if main is not None else commits[0]
+                rows.append(documents.listed(repo, commit, about))
+        if query.get("direction") == "-1":
+            rows.reverse()
+        base = f"{query.pop(ORIGIN)}/api/{route.kind.plural}"
+        return json_reply(*page(rows, query, _LIST_PAGE, {}, base))
+
+
+def _wanted(repo: RepoId, tags: tuple[str, ...], query: dict[str, str]) -> bool:
+    author = query.get("author")
+    return (
+        query.get("search", "").lower() in repo.name.lower()
+        and (author is None or repo.name.split("/")[0] == author)
+        and all(tag in tags for tag in query.get("filter", "").split(",") if tag)
+    )
+
+
+def _marks(found: Found, metrics: Metrics) -> dict[str, str]:
+    """Headers that say what a client should know of a revision beside its content."""
+    marks = _stale(found.stale_since, metrics)
+    if found.view.lacking:
+        marks[PARTIAL_HEADER] = str(found.view.lacking)
+    elif found.view.revision.unlisted:
+        marks[PARTIAL_HEADER] = "unknown"
+    return marks
+
+
+def _stale(since: str, metrics: Metrics) -> dict[str, str]:
+    if not since:
+        return {}
+    metrics.stale.inc()
+    return {STALE_HEADER: since}
+
+
+def _whoami(name: str) -> dict[str, Any]:
+    token = {"displayName": "outlast", "role": "read"}
+    return {
+        "type": "user",
+        "id": name,
+        "name": name,
+        "fullname": name,
+        "orgs": [],
+        "isPro": False,
+        "auth": {"type": "access_token", "accessToken": token},
+    }
+
+
+def _log(exchange: HubExchange, response: web.StreamResponse, seconds: float) -> None:
+    """One line of JSON a request, on stderr."""
+    request, found = exchange.request, exchange.found
+    line: dict[str, Any] = {
+        "peer": request.remote,
+        "method": request.method,
+        "path": request.rel_url.raw_path[:2000],
+        "what": exchange.what,
+        "status": response.status,
+        "bytes": exchange.sent,
+        "seconds": round(seconds, 4),
+    }
+    for name in ("Range", "User-Agent"):
+        if name in request.headers:
+            line[name.lower()] = request.headers[name][:200]
+    if found is not None:
+        line["commit"] = found.view.revision.id.hex
+        if found.stale_since:
+            line["stale_since"] = found.stale_since
+    log_line(line)

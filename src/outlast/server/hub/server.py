@@ -1,0 +1,70 @@
+"""Starting and stopping the server."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from outlast.core.errors import BadConfigError
+from outlast.mirror.mirror import Mirror
+from outlast.server.http.files import Limits
+from outlast.server.http.guard import Tokens
+from outlast.server.http.listening import BACKLOG, Bounds, listening
+from outlast.server.http.metrics import Metrics
+from outlast.server.hub.hub import Hub
+
+_BODY_LIMIT = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen, for whom. `tokens` is a file of bearer tokens, or None for everybody."""
+
+    host: str
+    port: int
+    tokens: Path | None = None
+    connections: int = 1024
+    stall: float = 120.0
+
+
+def serve(mirror: Mirror, metrics: Metrics, listen: Listen, ready: Callable[[str], None]) -> None:
+    """Serves until SIGINT or SIGTERM. `ready` is told the URL once connections are accepted."""
+    tokens = Tokens(listen.tokens) if listen.tokens is not None else None
+    hub = Hub(mirror, metrics, tokens=tokens, limits=Limits(stall=listen.stall))
+    try:
+        asyncio.run(_serve(hub, metrics, listen, ready))
+    finally:
+        hub.close()
+        mirror.close()
+
+
+async def _serve(hub: Hub, metrics: Metrics, listen: Listen, ready: Callable[[str], None]) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+    async def open_at(make: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
+        try:
+            return await loop.create_server(
+                make, listen.host, listen.port, backlog=BACKLOG, reuse_address=True
+            )
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise BadConfigError(
+                f"cannot listen on {listen.host}:{listen.port}: {reason}",
+                hint="try another --listen",
+            ) from error
+
+    bounds = Bounds(_BODY_LIMIT, listen.connections, listen.stall)
+    count = metrics.connections.set
+    async with listening(hub.handle, open_at, bounds, count=count, beside=hub.tidy) as server:
+        ready(_url(server.sockets[0]))
+        await stop.wait()
+
+
+def _url(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,277 @@
+"""The node API, version 1: what a node answers to its neighbours and other peers.
+
+Open content is for everybody; what is private or gated exists for static peers alone. Nothing is
+believed of who asks but the address that the connection comes from.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from aiohttp import web
+
+from outlast.codec.merkle import Tree
+from outlast.codec.payload import Form
+from outlast.core.addresses import is_local, plain_address
+from outlast.core.digest import Digest
+from outlast.core.errors import EntryNotFoundError, NotArchivedError, UsageError
+from outlast.node import payloads
+from outlast.node.in_flight import Arriving
+from outlast.node.policy import Sharing
+from outlast.server.http.exchange import Exchange
+from outlast.server.http.files import Delivery, Limits, Span, choose_span, send_head
+from outlast.server.http.metrics import Metrics
+from outlast.server.http.outlet import Outlet
+from outlast.server.http.pace import Bucket
+from outlast.server.http.queries import number, read_json
+from outlast.server.http.replies import failure, json_reply
+from outlast.server.node import documents
+from outlast.store import disk
+from outlast.store.archive import Archive
+from outlast.swarm.schedule import Rates
+
+_PAGE = 1000
+_MOST_BLOBS = 1000
+_QUERY = 200
+BODY = 256 * 1024
+_NAMED = frozenset({"manifests", "blobs", "capsules", "layers"})
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """Who a node is: its id (20 bytes), version, BitTorrent port, and whether it is in private
+    mode, where only static peers get an answer.
+    """
+
+    node: bytes
+    version: str
+    swarm_port: int
+    private: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a node has to give. `arriving` says what of a blob is under way (None: nothing is),
+    `arriving_tree` finds the blob and the tree of such a payload by its root; `trusted` says
+    whether an address (without a scope) is a static peer's, `rates` how fast bytes may go out.
+    They are asked often and must not block.
+    """
+
+    archive: Archive
+    sharing: Sharing
+    arriving: Callable[[Digest], Arriving | None]
+    arriving_tree: Callable[[Digest], tuple[Digest, Tree] | None]
+    trusted: Callable[[str], bool]
+    rates: Callable[[], Rates]
+
+
+class Tracker(Protocol):
+    """Answers BitTorrent clients: `query` is the raw query of a request from an `address`, which
+    reached us at our address `host`; `trusted` is a static peer. It is asked on the event loop and
+    must not block.
+    """
+
+    def announce(self, query: str, address: str, *, trusted: bool, host: str) -> bytes: ...
+
+    def scrape(self, query: str, address: str) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`what` is one of ``node models payloads manifests blobs capsules layers announce scrape``;
+    `digest` is what the four in the middle name.
+    """
+
+    what: str
+    digest: Digest | None = None
+
+
+def parse(path: str) -> Route:
+    """The route of a path; raises :class:`EntryNotFoundError` where it leads nowhere."""
+    match path.split("/"):
+        case ["", ("announce" | "scrape") as what]:
+            return Route(what)
+        case ["", "outlast", "v1", ("node" | "models" | "payloads") as what]:
+            return Route(what)
+        case ["", "outlast", "v1", what, name] if what in _NAMED and Digest.is_valid(name):
+            return Route(what, Digest(name))
+    raise EntryNotFoundError("nothing is served at this path")
+
+
+class NodeApi:
+    """Answers requests; everything that touches a disk runs in threads."""
+
+    def __init__(
+        self,
+        info: NodeInfo,
+        holdings: Holdings,
+        tracker: Tracker,
+        outlet: Outlet,
+        metrics: Metrics,
+        *,
+        limits: Limits,
+    ) -> None:
+        self._info = info
+        self._holdings = holdings
+        self._tracker = tracker
+        self._outlet = outlet
+        self._metrics = metrics
+        self._limits = limits
+        self._near = Bucket(lambda: holdings.rates().lan_up)
+        self._far = Bucket(lambda: holdings.rates().up)
+        self.port = 0
+        self.sent = 0
+        """Bytes of blobs and capsules so far."""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answers one request and counts it."""
+        exchange = Exchange(request)
+        try:
+            response = await self._answer(exchange, parse(request.rel_url.raw_path))
+        except Exception as error:  # noqa: BLE001 - told apart, and bugs are logged
+            response = exchange.failed(error)
+        self.sent += exchange.sent
+        self._metrics.peer_requests.labels(exchange.what, response.status).inc()
+        return response
+
+    async def _answer(self, exchange: Exchange, route: Route) -> web.StreamResponse:
+        request = exchange.request
+        exchange.what = route.what
+        allowed = {"POST"} if route.what == "payloads" else {"GET", "HEAD"}
+        if request.method not in allowed:
+            return failure(405, "", f"not for {request.method}", {"Allow": ", ".join(allowed)})
+        address = plain_address(request.remote)
+        if route.what == "node":
+            return json_reply(self._node())
+        trusted = self._holdings.trusted(address)
+        if route.what in {"announce", "scrape"}:
+            return web.Response(body=self._tracked(request, address, trusted))
+        if route.what == "models":
+            return json_reply(await self._outlet.threaded(self._models, request, trusted))
+        if route.what == "payloads":
+            blobs = _blobs(await read_json(request, BODY))
+            return json_reply(await self._outlet.threaded(self._payloads, blobs, trusted))
+        assert route.digest is not None
+        if route.what in {"manifests", "layers"}:
+            find = self._manifest if route.what == "manifests" else self._layer
+            return await self._outlet.threaded(find, route.digest, trusted)
+        if not await self._outlet.threaded(self._allows, route.digest, trusted):
+            raise NotArchivedError(f"no blob {route.digest.short}… here")
+        return await self._bytes(exchange, route, self._near if is_local(address) else self._far)
+
+    def _allows(self, blob: Digest, trusted: bool) -> bool:
+        return self._holdings.sharing.allows(blob, trusted=trusted)
+
+    def _tracked(self, request: web.Request, address: str, trusted: bool) -> bytes:
+        query = request.rel_url.raw_query_string
+        if request.path == "/scrape":
+            return self._tracker.scrape(query, address)
+        here = request.transport.get_extra_info("sockname") if request.transport else None
+        host = plain_address(here[0]) if here else ""
+        return self._tracker.announce(query, address, trusted=trusted, host=host)
+
+    # Documents
+
+    def _node(self) -> dict[str, object]:
+        return {
+            "outlast": 1,
+            "node": self._info.node.hex(),
+            "version": self._info.version,
+            "swarm_port": self._info.swarm_port,
+            "peer_port": self.port,
+            "private": self._info.private,
+        }
+
+    def _models(self, request: web.Request, trusted: bool) -> dict[str, object]:
+        query = dict(request.query)
+        offers = self._holdings.sharing.offers(query.get("q", "")[:_QUERY], trusted=trusted)
+        start = number(query, "cursor", 0)
+        stop = start + _PAGE
+        rows = list(map(documents.model, offers[start:stop]))
+        return {"models": rows, "next": stop if stop < len(offers) else None}
+
+    def _payloads(self, blobs: list[Digest], trusted: bool) -> dict[str, object]:
+        held = self._holdings
+        found = {
+            blob.hex: document
+            for blob in blobs
+            if self._allows(blob, trusted)
+            and (document := documents.blob(held.archive, blob, held.arriving(blob))) is not None
+        }
+        return {"payloads": found}
+
+    def _manifest(self, digest: Digest, trusted: bool) -> web.Response:
+        data = self._holdings.sharing.manifest(digest, trusted=trusted)
+        if data is None:
+            raise EntryNotFoundError(f"no manifest {digest.short}… here")
+        return web.Response(body=data, content_type="application/json")
+
+    def _layer(self, root: Digest, trusted: bool) -> web.Response:
+        held = self._holdings
+        found = payloads.known_tree(held.archive, root) or held.arriving_tree(root)
+        if found is None or not self._allows(found[0], trusted):
+            raise EntryNotFoundError(f"nothing with the root {root.short}… here")
+        return web.Response(body=found[1].layer, content_type="application/octet-stream")
+
+    # Bytes
+
+    async def _bytes(self, exchange: Exchange, route: Route, pace: Bucket) -> web.StreamResponse:
+        assert route.digest is not None
+        if route.what == "blobs":
+            return await self._blob(exchange, route.digest, pace)
+        file, etag = await self._outlet.threaded(self._open_capsule, route.digest)
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            found = await self._delivery(exchange, size, etag, pace)
+            return await found.send_file(file) if isinstance(found, Delivery) else found
+
+    async def _blob(self, exchange: Exchange, blob: Digest, pace: Bucket) -> web.StreamResponse:
+        form = await self._outlet.threaded(self._holdings.archive.form_of, blob)
+        found = await self._delivery(exchange, form.size, blob.hex, pace)
+        if isinstance(found, Delivery):
+            return await self._outlet.send(found, blob, "")
+        return found
+
+    async def _delivery(
+        self, exchange: Exchange, size: int, etag: str, pace: Bucket
+    ) -> Delivery | web.StreamResponse:
+        """What sends the bytes that a request asks for; or the answer to one that needs none."""
+        headers = {
+            "ETag": f'"{etag}"',
+            "Accept-Ranges": "bytes",
+            "Content-Type": "application/octet-stream",
+            "Cache-Control": "no-transform",
+        }
+        request = exchange.request
+        if request.method == "HEAD":
+            return await send_head(request, size, headers)
+        span = choose_span(request, size, etag)
+        if not isinstance(span, Span):
+            return span
+        sent = headers | span.headers(size)
+        return Delivery(
+            request, span, sent, self._limits, exchange.count, exchange.begin, pace=pace
+        )
+
+    def _open_capsule(self, blob: Digest) -> tuple[BinaryIO, str]:
+        """The file of a blob's capsule, and its ETag: its root, where that is known."""
+        archive = self._holdings.archive
+        path = archive.layout.capsule(blob)
+        with disk.reporting(path):
+            try:
+                file = open(path, "rb")  # noqa: SIM115 - the caller closes it
+            except FileNotFoundError:
+                raise NotArchivedError(f"no capsule of {blob.short}… here") from None
+        tree = archive.tree(blob, Form.CAPSULE)
+        return file, tree.root.hex if tree is not None else f"{blob.hex}.olc"
+
+
+def _blobs(document: object) -> list[Digest]:
+    """The blobs that a request names, each once."""
+    blobs = document.get("blobs") if isinstance(document, dict) else None
+    if not isinstance(blobs, list) or len(blobs) > _MOST_BLOBS:
+        raise UsageError(f"'blobs' is not a list of up to {_MOST_BLOBS} names")
+    if not all(isinstance(name, str) and Digest.is_valid(name) for name in blobs):
+        raise UsageError("'blobs' holds something else than sha256")
+    return [Digest(name) for name in dict.fromkeys(blobs)]

@@ -1,0 +1,54 @@
+"""The JSON documents of the node API, made from what the archive knows."""
+
+from typing import Any
+
+from outlast.codec.payload import Payload
+from outlast.core.digest import Digest
+from outlast.core.offer import Offer
+from outlast.node import payloads
+from outlast.node.in_flight import Arriving
+from outlast.store.archive import Archive
+
+
+def model(offer: Offer) -> dict[str, Any]:
+    """A line of ``models``."""
+    return {
+        "repo": str(offer.repo),
+        "commit": offer.commit.hex,
+        "manifest": offer.manifest.hex,
+        "refs": list(offer.refs),
+        "files": offer.files,
+        "bytes": offer.size,
+        "partial": offer.partial,
+        "restricted": offer.restricted,
+    }
+
+
+def blob(archive: Archive, digest: Digest, arriving: Arriving | None) -> dict[str, Any] | None:
+    """What is here of a blob; None where that is nothing, and nothing of it is on its way."""
+    form = archive.forms.of(digest)
+    if form is not None and archive.has(digest, form.size):
+        root = archive.index.root_of(digest)
+        forms = [_payload(payload) for payload in payloads.held(archive, digest)]
+        return _document(form.size, root, form.size, forms)
+    if arriving is None:
+        return None
+    payload = arriving.payload
+    root = payload.root if payload.is_plain else archive.index.root_of(digest)
+    return _document(arriving.size, root, arriving.have, [_payload(payload)])
+
+
+def _document(
+    size: int, root: Digest | None, have: int, forms: list[dict[str, Any]]
+) -> dict[str, Any]:
+    name = None if root is None else root.hex
+    return {"size": size, "root": name, "have": have, "forms": forms}
+
+
+def _payload(payload: Payload) -> dict[str, Any]:
+    return {
+        "form": payload.form.value,
+        "size": payload.size,
+        "root": payload.root.hex,
+        "bases": [{"sha256": base.sha256.hex, "size": base.size} for base in payload.bases],
+    }

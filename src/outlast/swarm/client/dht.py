@@ -1,0 +1,209 @@
+"""The distributed hash table, in a libtorrent session of its own.
+
+A session has one filter of addresses for its restricted torrents, and its DHT obeys that too: it
+would know static peers alone. So the DHT has its own session and port, and names the other one's.
+"""
+
+import contextlib
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+import libtorrent as lt
+
+from outlast.core.closing import Closing
+from outlast.core.errors import BadConfigError
+from outlast.swarm.client.alerts import Alerts
+from outlast.swarm.settings import HostPort, SwarmSettings
+
+if TYPE_CHECKING:
+    from libtorrent import settings_pack
+
+Found = Callable[[list[HostPort]], None]
+_TICK_S: Final = 1.0
+_COUNT_S: Final = 2.0
+_FIRST_S: Final = 4.0
+_CLOSED_S, _OPEN_S = 60.0, 900.0
+_MOST_A_TICK: Final = 20
+_MOST_PEERS: Final = 200
+_FIRST_PORT: Final = 1024
+
+
+@dataclass(slots=True)
+class _Place:
+    """One infohash: when it is next announced, and how long after that again."""
+
+    found: Found
+    due: float
+    wait: float = _FIRST_S
+
+
+class Dht(Closing):
+    """Announces that this node has or wants some torrents at its BitTorrent port, and finds out who
+    else does. Thread-safe.
+    """
+
+    def __init__(self, settings: SwarmSettings, port: int) -> None:
+        """`port` is where BitTorrent listens, over TCP. Raises :class:`BadConfigError` where the
+        DHT's own port is taken.
+        """
+        self._routers = settings.dht_routers
+        self._closed_net = is_closed(settings)
+        self._most_wait = _CLOSED_S if self._closed_net else _OPEN_S
+        self._port = port
+        self._lock = threading.Lock()
+        self._places: dict[bytes, _Place] = {}
+        self._nodes = 0
+        self._asked = 0
+        self._counted = float("-inf")
+        self._session = lt.session(_settings(settings, _udp_port(settings.dht_port)))
+        self._alerts = Alerts(self._session, self._take, tick=self._tick, seconds=_TICK_S)
+
+    def close(self) -> None:
+        self._alerts.close()
+        self._session.pause()
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes it knew when it last looked."""
+        return self._nodes
+
+    @property
+    def asked(self) -> int:
+        """How often it looked."""
+        return self._asked
+
+    def join(self, infohashes: Iterable[bytes], found: Found) -> None:
+        """Announces torrents from now on; `found` hears of peers of them, from one thread.
+        Infohashes of version 2 are cut to 20 bytes (BEP 52).
+        """
+        with self._lock:
+            for infohash in infohashes:
+                self._places[infohash[:20]] = _Place(found, time.monotonic())
+
+    def leave(self, infohashes: Iterable[bytes]) -> None:
+        """What was announced is forgotten by others in time."""
+        with self._lock:
+            for infohash in infohashes:
+                self._places.pop(infohash[:20], None)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now >= self._counted + _COUNT_S:
+            self._counted = now
+            self._asked += 1
+            self._session.post_session_stats()
+            if not self._nodes:  # a router may come up later than its nodes
+                for router in self._routers:
+                    self._session.add_dht_node(router)
+        for infohash in self._due(now):
+            self._session.dht_announce(lt.sha1_hash(infohash), self._port, 0)
+
+    def _due(self, now: float) -> list[bytes]:
+        """Some of those whose time has come; each waits longer the next time."""
+        if not self._nodes:
+            return []
+        with self._lock:
+            found = [h for h, place in self._places.items() if place.due <= now][:_MOST_A_TICK]
+            for infohash in found:
+                place = self._places[infohash]
+                place.due = now + place.wait
+                place.wait = min(2 * place.wait, self._most_wait)
+        return found
+
+    def _take(self, alert: lt.alert) -> None:
+        if isinstance(alert, lt.session_stats_alert):
+            self._nodes = alert.values.get("dht.dht_nodes", 0)
+        elif isinstance(alert, lt.dht_get_peers_reply_alert):
+            with self._lock:
+                place = self._places.get(alert.info_hash.to_bytes())
+            peers = [peer for peer in alert.peers()[:_MOST_PEERS] if self.may_be(*peer)]
+            if place is not None and peers:
+                place.found(peers)
+
+    def may_be(self, host: str, port: int) -> bool:
+        """Anybody can claim that somebody else is a peer: no service of the system is bothered, and
+        nobody outside sends us to addresses inside.
+        """
+        return port >= _FIRST_PORT and (self._closed_net or ipaddress.ip_address(host).is_global)
+
+
+def is_closed(settings: SwarmSettings) -> bool:
+    """Whether the DHT is one of a network of its own: all its routers are of private networks."""
+    hosts = [host for host, _ in settings.dht_routers]
+    return bool(hosts) and all(map(_is_private, hosts))
+
+
+def _is_private(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_private
+    return False
+
+
+def _settings(settings: SwarmSettings, port: int) -> "settings_pack":
+    """In a closed network all nodes may be of one prefix, and have addresses of their own choice.
+    The public DHT needs the rules that keep it from being flooded.
+    """
+    closed = is_closed(settings)
+    categories = lt.alert_category
+    found: dict[str, object] = {
+        "listen_interfaces": ",".join(_interfaces(settings, port)),
+        "max_retry_port_bind": 0,
+        "listen_system_port_fallback": False,
+        "alert_mask": categories.error | categories.status | categories.dht_operation,
+        "enable_dht": True,
+        "dht_bootstrap_nodes": "",
+        "dht_restrict_routing_ips": not closed,
+        "dht_restrict_search_ips": not closed,
+        "dht_enforce_node_id": False,
+        "dht_ignore_dark_internet": not closed,
+        "dht_prefer_verified_node_ids": not closed,
+        **dict.fromkeys(_OTHERS, False),
+        "aio_threads": 1,
+        "hashing_threads": 1,
+    }
+    return cast("settings_pack", found)
+
+
+def _interfaces(settings: SwarmSettings, port: int) -> list[str]:
+    """All of them; those of a closed network by name, for libtorrent keeps the DHT from what looks
+    to it like loopback or a dead end.
+    """
+    found = ["0.0.0.0", "[::]"]  # noqa: S104 - a DHT is for others
+    if is_closed(settings):
+        own = dict.fromkeys(_towards(host) for host, _ in settings.dht_routers)
+        found += [f"[{host}]" if ":" in host else host for host in own if host]
+    return [f"{host}:{port}" for host in found]
+
+
+def _towards(host: str) -> str:
+    """The address of this machine from which it reaches another one; empty if it does not."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as asker, contextlib.suppress(OSError):
+        asker.connect((host, 9))  # sends nothing
+        return str(asker.getsockname()[0])
+    return ""
+
+
+_OTHERS: Final = (
+    *("enable_lsd", "enable_upnp", "enable_natpmp", "enable_incoming_tcp", "enable_outgoing_tcp"),
+    *("enable_incoming_utp", "enable_outgoing_utp"),
+)
+"""What a session without torrents has no use for."""
+
+
+def _udp_port(wanted: int) -> int:
+    """`wanted`, or for 0 any port that is free."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
+        try:
+            found.bind(("", wanted))
+        except OSError as error:
+            raise BadConfigError(
+                f"the DHT cannot listen on port {wanted}: {error.strerror}",
+                hint="name another with [swarm] dht-port",
+            ) from None
+        return int(found.getsockname()[1])

@@ -1,0 +1,346 @@
+"""Torrents of others, with many files: what ordinary clients trade.
+
+Nothing in such a torrent says where a byte goes on this machine: each file has a place of the
+caller's, and libtorrent knows no other. What is seeded lies in the archive: it is never written to.
+"""
+
+import contextlib
+import ipaddress
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import libtorrent as lt
+
+from outlast.core.closing import Closing
+from outlast.core.errors import MalformedError, one_line
+from outlast.swarm.client.probation import Trial
+from outlast.swarm.client.session import Session
+from outlast.swarm.torrent import bencode
+from outlast.swarm.torrent.magnet import HostPort, Link
+from outlast.swarm.torrent.payload_torrent import assemble
+from outlast.swarm.torrent.read import HINT, read_torrent
+
+_NOWHERE: Final = "/nonexistent/outlast"
+_FLAGS: Final = lt.torrent_flags
+_GONE_SECONDS: Final = 10.0
+_REFUSED: Final = (b"similar", b"collections", b"ssl-cert")
+"""Keys by which a torrent has its client look into the files of others, or speak TLS."""
+_PEER_LIMIT: Final = 500
+_PRIORITY: Final = 4
+"""Of a piece like any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a torrent stands: `have` bytes of its files are here (while it `checks` what an earlier
+    run left, those found so far), `whole` when all are; and who is connected. `copies` counts those
+    that the peers have together; below 1, pieces are missing.
+    """
+
+    have: int
+    whole: bool
+    checks: bool
+    peers: int
+    copies: float
+
+
+class Foreign(Closing):
+    """One such torrent in a session. Thread-safe; ends with `close`."""
+
+    def __init__(
+        self,
+        session: Session,
+        params: lt.add_torrent_params,
+        *,
+        restricted: bool = False,
+        count: int = 0,
+    ) -> None:
+        """`count` is that of its pieces, where all are to be fetched."""
+        self._session = session
+        self._lock = threading.Lock()
+        self._banned: list[str] = []
+        self._damaged: list[int] = []
+        self._failure: tuple[int, str] | None = None
+        self._gave: dict[str, int] = {}
+        self._gone, self._flushed = threading.Event(), threading.Event()
+        self._open = True
+        self._writes = not params.flags & _FLAGS.upload_mode
+        self._came: set[int] = set()
+        self._count = count
+        self._trial = Trial(range(count))
+        if self._trial:
+            params.piece_priorities = [int(self._trial.allows(i)) for i in range(count)]
+        try:
+            self._handle = session.admit(params, self._take, restricted=restricted)
+        except RuntimeError as error:
+            raise _refused(error) from None
+
+    def close(self) -> None:
+        """Takes it out of the session: on return no file is written to any more."""
+        if not self._open:
+            return
+        self._open = False
+        with contextlib.suppress(RuntimeError):
+            self._handle.pause()
+            if self._writes:
+                self._flushed.clear()
+                self._handle.flush_cache()
+                self._flushed.wait(_GONE_SECONDS)
+            self._session.dismiss(self._handle)
+            self._gone.wait(_GONE_SECONDS)
+        self._session.forget_guest(self._handle)
+
+    def connect(self, addresses: Iterable[HostPort]) -> None:
+        """Tries these peers (IP address, port)."""
+        for address in addresses:
+            with contextlib.suppress(RuntimeError):
+                self._handle.connect_peer(address)
+
+    @property
+    def info(self) -> bytes | None:
+        """The info dictionary, once somebody has sent it; nothing in it is checked but its hash."""
+        with contextlib.suppress(RuntimeError):
+            found = self._handle.torrent_file()
+            return bytes(found.info_section()) if found is not None else None
+        return None
+
+    def standing(self) -> Standing:
+        """How it is now: asks libtorrent, and waits for its answer."""
+        self._end_trial()
+        with contextlib.suppress(RuntimeError):
+            status = self._handle.status(int(lt.torrent_handle.query_distributed_copies))
+            return Standing(
+                have=status.total_wanted_done,
+                whole=status.is_seeding,
+                checks=status.state in _CHECKING,
+                peers=status.num_peers,
+                copies=max(0.0, status.distributed_copies),
+            )
+        return Standing(0, whole=False, checks=False, peers=0, copies=0.0)
+
+    def _end_trial(self) -> None:
+        with self._lock:
+            if not self._trial.ends(self._came):
+                return
+        with contextlib.suppress(RuntimeError):
+            self._handle.prioritize_pieces([_PRIORITY] * self._count)
+
+    def gave(self) -> Mapping[str, int]:
+        """How many bytes each peer has sent, by its address without the port; also those that are
+        gone by now. What came from peers that were gone before they were seen goes by "". Call it
+        again and again.
+        """
+        total = 0
+        with contextlib.suppress(RuntimeError):
+            for peer in self._handle.get_peer_info()[:_PEER_LIMIT]:
+                host, port = peer.ip
+                key = f"{host} {port}"
+                self._gave[key] = max(peer.total_download, self._gave.get(key, 0))
+            total = self._handle.status().total_payload_download
+        found: dict[str, int] = {}
+        for key, count in self._gave.items():
+            host = key.partition(" ")[0]
+            found[host] = found.get(host, 0) + count
+        found[""] = max(0, total - sum(found.values()))
+        return {host: count for host, count in found.items() if count}
+
+    def take_banned(self) -> list[str]:
+        """The addresses of peers that were banned since the last call."""
+        with self._lock:
+            found, self._banned = self._banned, []
+        return found
+
+    def take_damaged(self) -> list[int]:
+        """The pieces of what is offered that were found wrong since the last call."""
+        with self._lock:
+            found, self._damaged = self._damaged, []
+        return found
+
+    @property
+    def failure(self) -> tuple[int, str] | None:
+        """Why it stopped: the number of the system's error, and a text."""
+        with self._lock:
+            return self._failure
+
+    def _take(self, alert: lt.torrent_alert) -> None:
+        match alert:
+            case lt.peer_ban_alert():
+                with self._lock:
+                    self._banned.append("{}:{}".format(*alert.endpoint))
+            case lt.piece_finished_alert():
+                with self._lock:
+                    self._came.add(alert.piece_index)
+                self._end_trial()
+            case lt.hash_failed_alert():
+                with self._lock:
+                    self._damaged.append(alert.piece_index)
+            case lt.file_error_alert() | lt.torrent_error_alert():
+                with self._lock:
+                    text = one_line(alert.error.message(), 200)
+                    self._failure = self._failure or (alert.error.value(), text)
+            case lt.cache_flushed_alert():
+                self._flushed.set()
+            case lt.torrent_removed_alert():
+                self._gone.set()
+            case _:
+                pass
+
+
+_CHECKING: Final = (
+    lt.torrent_status.states.checking_files,
+    lt.torrent_status.states.checking_resume_data,
+)
+
+
+def ask(session: Session, link: Link, *, restricted: bool = False) -> Foreign:
+    """Asks the peers of a link what its torrent consists of, and for nothing else."""
+    params = lt.add_torrent_params()
+    params.info_hashes = _infohashes(link)
+    params.save_path = _NOWHERE
+    params.flags = _FLAGS.default_dont_download | _FLAGS.upload_mode
+    _introduce(params, link)
+    return Foreign(session, params, restricted=restricted)
+
+
+def fetch(
+    session: Session,
+    data: bytes,
+    link: Link,
+    places: Sequence[Path],
+    *,
+    restricted: bool = False,
+    rate: int = 0,
+) -> Foreign:
+    """Fetches the files of the .torrent file `data` to `places`, in their order. What is there of
+    them is read, and what is right is kept. `rate`: bytes per second at most, 0 for no limit.
+    Raises :class:`MalformedError`.
+    """
+    params, ti = _params(data)
+    params.renamed_files = dict(zip(_numbers(data, ti), map(str, places), strict=True))
+    params.flags = 0
+    params.download_limit = rate or -1
+    _introduce(params, link)
+    # What an earlier run left would seem to be missing while it is not asked for.
+    count = 0 if any(place.exists() for place in places) else ti.num_pieces()
+    return Foreign(session, params, restricted=restricted, count=count)
+
+
+def seed(
+    session: Session,
+    data: bytes,
+    places: Sequence[Path | None],
+    *,
+    restricted: bool,
+    trackers: Sequence[str] = (),
+) -> Foreign:
+    """Offers the files of the .torrent file `data` where they lie; None for one that is not here:
+    then the pieces that it has a part of are not offered.
+    """
+    params, ti = _params(data)
+    numbers = _numbers(data, ti)
+    params.renamed_files = {
+        number: str(place or f"{_NOWHERE}/{number}")
+        for number, place in zip(numbers, places, strict=True)
+    }
+    params.flags = _FLAGS.upload_mode
+    lacking = [number for number, place in zip(numbers, places, strict=True) if place is None]
+    layout = ti.layout()
+    if not any(layout.file_size(number) for number in lacking):
+        params.flags |= _FLAGS.seed_mode
+    else:
+        params.have_pieces = _have(ti, lacking)
+        gone = set(lacking)
+        params.file_priorities = [int(n not in gone) for n in range(layout.num_files())]
+    params.trackers = list(trackers)
+    return Foreign(session, params, restricted=restricted)
+
+
+def _params(data: bytes) -> tuple[lt.add_torrent_params, lt.torrent_info]:
+    """Of a .torrent file: its info dictionary and its hashes, and no more."""
+    document = bencode.decode(data)
+    assert isinstance(document, dict)
+    info, layers = document[b"info"], document.get(b"piece layers")
+    assert isinstance(info, dict)
+    if any(key in info for key in _REFUSED):
+        raise MalformedError("the torrent asks for more than its files", hint=HINT)
+    hashes = (
+        {k: v for k, v in layers.items() if isinstance(v, bytes)}
+        if isinstance(layers, dict)
+        else None
+    )
+    params = lt.add_torrent_params()
+    try:
+        ti = lt.torrent_info(assemble(bencode.encode(info), hashes))
+    except RuntimeError as error:
+        raise _refused(error) from None
+    params.ti = ti
+    params.save_path = _NOWHERE
+    return params, ti
+
+
+def _refused(error: RuntimeError) -> MalformedError:
+    return MalformedError(f"not a torrent that can be used: {error}", hint=HINT)
+
+
+def _numbers(data: bytes, ti: lt.torrent_info) -> list[int]:
+    """The numbers that libtorrent gives to the files; it counts pads too."""
+    layout = ti.layout()
+    pads = lt.file_storage.flag_pad_file
+    found = [n for n in range(layout.num_files()) if not layout.file_flags(n) & pads]
+    sizes = [file.size for file in read_torrent(data).files]
+    if sizes != [layout.file_size(number) for number in found]:
+        raise MalformedError("the files of the torrent can be read in two ways", hint=HINT)
+    return found
+
+
+def _have(ti: lt.torrent_info, lacking: Iterable[int]) -> list[bool]:
+    """The pieces that have no part of the files that are lacking."""
+    layout, length = ti.layout(), ti.piece_length()
+    have = [True] * ti.num_pieces()
+    for number in lacking:
+        start, size = layout.file_offset(number), layout.file_size(number)
+        for piece in range(start // length, -(-(start + size) // length)):
+            have[piece] = False
+    return have
+
+
+def _infohashes(link: Link) -> lt.info_hash_t:
+    v1, v2 = link.infohash_v1, link.infohash_v2
+    if v1 is None:
+        assert v2 is not None
+        return lt.info_hash_t(lt.sha256_hash(v2))
+    if v2 is None:
+        return lt.info_hash_t(lt.sha1_hash(v1))
+    return lt.info_hash_t(lt.sha1_hash(v1), lt.sha256_hash(v2))
+
+
+def _introduce(params: lt.add_torrent_params, link: Link) -> None:
+    """Whom a link names. Its author chose the URLs, and our requests go there from inside of our
+    network: none of them may be made to mean something to a server that is no tracker or hub.
+    """
+    params.trackers = [url for url in link.trackers if _is_harmless(url, "/announce")]
+    params.url_seeds = [url for url in link.web_seeds if _is_harmless(url)]
+    params.peers = list(_addresses(link.peers))
+
+
+def _is_harmless(url: str, path: str = "") -> bool:
+    parts = urlsplit(url)
+    try:
+        inside = not ipaddress.ip_address(parts.hostname or "").is_global
+    except ValueError:
+        inside = "." not in (parts.hostname or "") or (parts.hostname or "").endswith(".local")
+    if not inside or parts.scheme == "udp":
+        return True
+    return not parts.query and parts.path.endswith(path or "/")
+
+
+def _addresses(peers: Iterable[HostPort]) -> Iterator[HostPort]:
+    """Those of the peers that are given by an IP address; names are the caller's to resolve."""
+    for host, port in peers:
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(host)
+            yield host, port

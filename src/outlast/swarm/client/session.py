@@ -1,0 +1,330 @@
+"""A BitTorrent session: libtorrent, with one torrent for each payload.
+
+A payload is seeded where it lies; libtorrent runs such torrents in upload mode and never writes to
+them. A payload that is fetched goes into a file of the caller's, which others may have begun. What
+libtorrent reports leaves as frozen events (`swarm.events`).
+"""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import libtorrent as lt
+
+from outlast.codec.merkle import Tree
+from outlast.core.closing import Closing
+from outlast.core.digest import Digest
+from outlast.core.errors import BadConfigError
+from outlast.swarm.client import libtorrent_settings as options
+from outlast.swarm.client.alerts import Alerts
+from outlast.swarm.client.dht import Dht
+from outlast.swarm.client.events import SessionEvent, read_alert
+from outlast.swarm.client.join import Joining
+from outlast.swarm.client.picker import Choice
+from outlast.swarm.client.torrent import Torrent
+from outlast.swarm.schedule import Rates
+from outlast.swarm.settings import HostPort, SwarmSettings
+from outlast.swarm.torrent import payload_torrent as metainfo
+
+Take = Callable[[lt.torrent_alert], None]
+_LISTEN_SECONDS: Final = 10.0
+_REFUSED_SECONDS: Final = 0.5
+_COUNT_SECONDS: Final = 1.0
+_NOWHERE: Final = "/nonexistent/outlast"
+_FLAGS: Final = lt.torrent_flags
+_ALONE: Final = Joining()
+
+
+class Session(Closing):
+    """Thread-safe. `heard` is called with each event, from one thread, and must not block."""
+
+    def __init__(
+        self,
+        settings: SwarmSettings,
+        static: Iterable[str],
+        heard: Callable[[SessionEvent], None],
+        *,
+        port: int | None = None,
+    ) -> None:
+        """Listens on `port`, or else where the settings say; raises :class:`BadConfigError` where
+        it cannot. `static` are the IP addresses of static peers.
+        """
+        self._heard = heard
+        self._lock = threading.Lock()
+        self._torrents: dict[Digest, Torrent] = {}
+        self._guests: dict[lt.torrent_handle, Take] = {}
+        self._listening = threading.Event()
+        self._refused = ""
+        self.private: Final = settings.private
+        self._counters: Mapping[str, int] = {}
+        self._counted = threading.Event()
+        wanted = (settings.port if port is None else port) or _free_port()
+        self._session = lt.session(options.session_settings(settings, wanted))
+        self.set_static(static)
+        self._closed = False
+        self._many_per_address = True
+        self._alerts = Alerts(self._session, self._dispatch)
+        self._await_port()
+        self.port = self._session.listen_port()
+        self._dht: Dht | None = None
+        if not self.port:
+            self.close()
+            raise BadConfigError(
+                f"the swarm cannot listen on port {wanted}: {self._refused or 'no answer'}",
+                hint="name another with [swarm] port, or turn it off with --no-swarm",
+            )
+        if settings.dht and not settings.private:
+            try:
+                self._dht = Dht(settings, self.port)
+            except BadConfigError:
+                self.close()
+                raise
+
+    def _await_port(self) -> None:
+        """Until it listens; where one interface refuses, the other has a moment."""
+        until = time.monotonic() + _LISTEN_SECONDS
+        refused = False
+        while not self._listening.wait(0.05) and time.monotonic() < until:
+            if self._refused and not refused:
+                refused, until = True, time.monotonic() + _REFUSED_SECONDS
+
+    def close(self) -> None:
+        """Ends all connections; returns when no file is open any more."""
+        if self._closed:
+            return
+        self._closed = True
+        self._session.pause()
+        with self._lock:
+            torrents, self._torrents = list(self._torrents.values()), {}
+            self._guests.clear()
+        for torrent in torrents:
+            torrent.abandon()
+        if self._dht is not None:
+            self._dht.close()
+        self._alerts.close()
+        del self._session  # its destructor waits for the disk
+
+    # Torrents
+
+    def seed(
+        self, tree: Tree, path: Path, *, restricted: bool, trackers: Sequence[str] = ()
+    ) -> Torrent:
+        """Offers the file `path`, whose tree is `tree`. It is never written to. `restricted`
+        content goes to static peers alone, and is announced nowhere.
+        """
+        flags = _FLAGS.seed_mode | _FLAGS.upload_mode
+        params = self._params(tree, path, flags, Joining(tuple(trackers)), restricted=restricted)
+        return self._add(params, tree, None, Choice(tree.count, ()))
+
+    def fetch(
+        self,
+        tree: Tree,
+        path: Path,
+        have: bytes | bytearray,
+        wrote: Callable[[list[int]], None],
+        *,
+        restricted: bool,
+        joining: Joining = _ALONE,
+    ) -> Torrent:
+        """Fetches into the file `path`, of which the pieces with a 1 in `have` are there. `wrote`
+        hears of more of them: see `Torrent`.
+        """
+        # A crowd has all pieces soon: rarest first is for those who meet by chance.
+        in_order = joining.in_order or joining.stripe is not None
+        # It begins once it was looked at, for then its peers are tried at once.
+        flags = _FLAGS.paused | (_FLAGS.sequential_download if in_order else 0)
+        params = self._params(tree, path, flags, joining, restricted=restricted)
+        params.have_pieces = [bool(piece) for piece in have]
+        lacks = [index for index, there in enumerate(have) if not there]
+        choice = Choice(tree.count, lacks, in_order=joining.in_order, stripe=joining.stripe)
+        return self._add(params, tree, wrote, choice)
+
+    def _params(
+        self, tree: Tree, path: Path, flags: int, joining: Joining, *, restricted: bool
+    ) -> lt.add_torrent_params:
+        params = lt.add_torrent_params()
+        params.ti = lt.torrent_info(metainfo.torrent(tree))
+        # The folder is one that does not exist: whatever path libtorrent were to make up below it
+        # could not be written.
+        params.save_path = _NOWHERE
+        params.renamed_files = {0: os.fspath(path)}
+        # Nodes know each other by one address each. LSD would tell of all that a node has, and
+        # each pair would have as many connections.
+        flags |= _FLAGS.disable_lsd
+        if restricted or self.private:
+            flags |= _FLAGS.disable_dht | _FLAGS.disable_pex | _FLAGS.apply_ip_filter
+        else:
+            params.trackers = list(joining.trackers)
+        params.flags = flags
+        params.peers = list(joining.peers)
+        return params
+
+    def _add(
+        self,
+        params: lt.add_torrent_params,
+        tree: Tree,
+        wrote: Callable[[list[int]], None] | None,
+        choice: Choice,
+    ) -> Torrent:
+        before = self.torrent(tree.root)
+        if before is not None:
+            before.close()
+        with self._lock:  # no alert is read before it is known whose it is
+            torrent = Torrent(
+                *(self._session, params, tree, self._forget), choice=choice, wrote=wrote
+            )
+            self._torrents[tree.root] = torrent
+        if self._dht is not None and not torrent.restricted:
+            self._dht.join([torrent.infohash], torrent.connect)
+        return torrent
+
+    def _forget(self, torrent: Torrent) -> None:
+        with self._lock:
+            if self._torrents.get(torrent.tree.root) is torrent:
+                del self._torrents[torrent.tree.root]
+                if self._dht is not None:
+                    self._dht.leave([torrent.infohash])
+
+    def torrent(self, root: Digest) -> Torrent | None:
+        """The torrent of a payload, if it is in the session."""
+        with self._lock:
+            return self._torrents.get(root)
+
+    def torrents(self) -> list[Torrent]:
+        with self._lock:
+            return list(self._torrents.values())
+
+    # Torrents of others (swarm.foreign)
+
+    def admit(
+        self, params: lt.add_torrent_params, take: Take, *, restricted: bool
+    ) -> lt.torrent_handle:
+        """Adds a torrent as it is; `take` is told of all alerts about it, from one thread. It is
+        announced as the settings say, or, if `restricted`, not at all.
+        """
+        if restricted or self.private:
+            flags = _FLAGS.disable_dht | _FLAGS.disable_pex | _FLAGS.disable_lsd
+            params.flags |= flags | _FLAGS.apply_ip_filter
+            params.trackers, params.url_seeds = [], []
+        with self._lock:  # no alert is read before it is known whose it is
+            handle = self._session.add_torrent(params)
+            self._guests[handle] = take
+        if self._dht is not None and not params.flags & _FLAGS.apply_ip_filter:
+            self._dht.join(_infohashes(handle), lambda peers: _connect(handle, peers))
+        return handle
+
+    def dismiss(self, handle: lt.torrent_handle) -> None:
+        """Takes such a torrent out again."""
+        if not self._closed:
+            if self._dht is not None:
+                self._dht.leave(_infohashes(handle))
+            self._session.remove_torrent(handle)
+
+    def forget_guest(self, handle: lt.torrent_handle) -> None:
+        """Nobody is to be told of it any more."""
+        with self._lock:
+            self._guests.pop(handle, None)
+
+    # Limits
+
+    def set_static(self, hosts: Iterable[str]) -> None:
+        """The IP addresses of static peers: restricted content is for them alone."""
+        self._session.set_ip_filter(options.only(hosts))
+
+    def set_rates(self, rates: Rates) -> None:
+        """Caps in bytes per second: of what leaves and enters the site, and of the LAN's own."""
+        site, lan = self._session.global_peer_class_id, self._session.local_peer_class_id
+        for number, info in zip((site, lan), options.class_rates(rates), strict=True):
+            self._session.set_peer_class(number, info)
+        self._session.set_peer_class_filter(options.peer_classes(site, lan))
+
+    def refresh(self) -> None:
+        """Asks libtorrent for its counters, and waits until they are there, at most a second."""
+        self._counted.clear()
+        self._session.post_session_stats()
+        self._counted.wait(_COUNT_SECONDS)
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """The counters of the last refresh, by libtorrent's names."""
+        return self._counters
+
+    @property
+    def dht_nodes(self) -> int | None:
+        """How many nodes the DHT knows; None where it is off."""
+        return self._dht.nodes if self._dht is not None else None
+
+    # Events
+
+    def _dispatch(self, alert: lt.alert) -> None:
+        if isinstance(alert, lt.listen_succeeded_alert):
+            self._listening.set()
+            return
+        if isinstance(alert, lt.listen_failed_alert):
+            self._refused = alert.message()
+            return
+        if isinstance(alert, lt.session_stats_alert):
+            self._counters = alert.values
+            self._counted.set()
+            return
+        if isinstance(alert, lt.alerts_dropped_alert):
+            for torrent in self.torrents():
+                torrent.resync()
+            return
+        if isinstance(alert, lt.peer_ban_alert):
+            self._hold_bans()
+        if isinstance(alert, lt.torrent_alert):
+            with self._lock:
+                take = self._guests.get(alert.handle)
+            if take is not None:
+                take(alert)
+            else:
+                self._tell(alert, self._of(alert))
+
+    def _hold_bans(self) -> None:
+        """A ban holds for an address and a port, and who dials in comes from another port each
+        time. From the first ban on, an address is one peer: who was banned does not come back.
+        """
+        if self._many_per_address:
+            self._many_per_address = False
+            self._session.apply_settings({"allow_multiple_connections_per_ip": False})
+
+    def _tell(self, alert: lt.torrent_alert, torrent: Torrent | None) -> None:
+        if torrent is None or torrent.take(alert):
+            return
+        event = read_alert(alert, torrent.tree.root)
+        if event is not None:
+            self._heard(event)
+
+    def _of(self, alert: lt.torrent_alert) -> Torrent | None:
+        name = alert.torrent_name
+        return self.torrent(Digest(name)) if Digest.is_valid(name) else None
+
+
+def _infohashes(handle: lt.torrent_handle) -> list[bytes]:
+    hashes = handle.info_hashes()
+    found = []
+    if hashes.has_v1():
+        found.append(hashes.v1.to_bytes())
+    if hashes.has_v2():
+        found.append(hashes.v2.to_bytes())
+    return found
+
+
+def _connect(handle: lt.torrent_handle, peers: Iterable[HostPort]) -> None:
+    for peer in peers:
+        with contextlib.suppress(RuntimeError):  # the torrent may be gone
+            handle.connect_peer(peer)
+
+
+def _free_port() -> int:
+    """A port that is free on all interfaces: libtorrent would take another one for each."""
+    dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual else socket.AF_INET
+    with socket.create_server(("", 0), family=family, dualstack_ipv6=dual) as found:
+        return int(found.getsockname()[1])

@@ -1,0 +1,353 @@
+"""One payload in a session: its file, its peers, and how far it has come."""
+
+import contextlib
+import errno
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import libtorrent as lt
+
+from outlast.codec.merkle import PIECE, Tree
+from outlast.core.errors import one_line
+from outlast.swarm.client.events import one_client
+from outlast.swarm.client.picker import Choice
+
+_GONE_SECONDS: Final = 10.0
+_FLUSH_PIECES: Final = 16
+_UTP: Final = 1 << 17
+"""The flag of `lt.peer_info` that its bindings do not name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """A peer that is connected. Rates in bytes per second; `progress` from 0 to 1."""
+
+    address: str
+    client: str
+    down_rate: int
+    up_rate: int
+    down: int
+    up: int
+    progress: float
+    connecting: bool
+    utp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentView:
+    """What a torrent did since it was added: payload bytes, `wasted` those that were wrong or came
+    twice; and what is going on. `copies` counts the distributed copies that it sees, its own not
+    included; below 1, pieces are missing.
+    """
+
+    down: int
+    up: int
+    down_rate: int
+    up_rate: int
+    wasted: int
+    copies: float
+    seeds: int
+    peers: int
+
+
+class Torrent:
+    """Thread-safe. Ends with `close`, which leaves the file where it is."""
+
+    def __init__(
+        self,
+        session: lt.session,
+        params: lt.add_torrent_params,
+        tree: Tree,
+        forget: Callable[["Torrent"], None],
+        *,
+        choice: Choice,
+        wrote: Callable[[list[int]], None] | None = None,
+    ) -> None:
+        """`choice` says what is asked for. `wrote` is told which pieces were fetched, or given, and
+        are in the file now; from the session's thread, it must not block for long.
+        """
+        self.tree: Final = tree
+        self._session: lt.session | None = session
+        self._forget = forget
+        self.restricted: Final = bool(params.flags & lt.torrent_flags.apply_ip_filter)
+        self.seeds: Final = bool(params.flags & lt.torrent_flags.upload_mode)
+        self._gone = threading.Event()
+        self._flushed_all = threading.Event()
+        self._lock = threading.Lock()
+        self._closing = threading.Lock()
+        self.failure: Exception | None = None
+        """Why it stopped: an OSError of its file, or what `wrote` raised."""
+        self._finished: set[int] = set()
+        self._flushing: set[int] = set()
+        self._ended = False
+        self._wrote = wrote
+        self._path = Path(params.renamed_files[0])
+        self._early: list[tuple[int, bytes]] | None = []
+        self._choice = choice
+        if wrote is not None:
+            params.piece_priorities = self._choice.priorities()
+        self._peers: list[PeerView] = []
+        self._view = TorrentView(0, 0, 0, 0, 0, 0.0, 0, 0)
+        self._handle = session.add_torrent(params)
+        self.infohash: Final[bytes] = self._handle.info_hashes().v2.to_bytes()
+
+    # What it has
+
+    def has(self, index: int) -> bool:
+        """Whether a piece came since, though it may not be in the file yet."""
+        with self._lock:
+            return index in self._choice.came
+
+    def give(self, index: int, data: bytes) -> None:
+        """A verified piece that came another way: it is written to the file, and offered."""
+        with self._lock:
+            if self._early is not None:
+                self._early.append((index, data))
+                return
+        with _still_there():
+            self._handle.add_piece(index, data, 0)
+
+    def _take_early(self) -> None:
+        """What was given before the torrent had begun, when libtorrent drops it."""
+        with self._lock:
+            early, self._early = self._early, None
+        for index, data in early or ():
+            self.give(index, data)
+
+    def leave_out(self, index: int, *, out: bool = True) -> None:
+        """Whether somebody else is fetching a piece, so that no peer should be asked for it."""
+        with self._lock:
+            self._choice.leave_out(index, out=out)
+        self._prefer([index])
+
+    def take_stripe(self, number: int, count: int) -> None:
+        """Of a crowd of `count` this is the one with that `number`: it begins with other pieces
+        than the rest, so that those who have all are asked for each piece once.
+        """
+        with self._lock:
+            changed = self._choice.take_stripe(number, count)
+        if changed:
+            self._prefer_all()
+
+    def spare(self) -> None:
+        """Leaves the seeds to those of the crowd who still lack pieces of their own stripes: when
+        the own one is there, the others come from them. Call it now and then.
+        """
+        if not self._choice.may_spare:
+            return
+        peers = [peer for peer in self.peers() if not peer.connecting]
+        seeds = {peer.address for peer in peers if peer.progress >= 1}
+        copies = self.availability()
+        with self._lock:
+            changed = self._choice.look(*(seeds, len(peers) - len(seeds), copies), time.monotonic())
+        if changed:
+            self._prefer_all()
+
+    def _prefer(self, pieces: Iterable[int]) -> None:
+        with self._lock:
+            priorities = [(index, self._choice.priority(index)) for index in pieces]
+        for index, priority in priorities:
+            with _still_there():
+                self._handle.piece_priority(index, priority)
+
+    def _prefer_all(self) -> None:
+        with self._lock:
+            priorities = self._choice.priorities()
+        with _still_there():
+            self._handle.prioritize_pieces(priorities)
+
+    def _end_trial(self) -> None:
+        with self._lock:
+            ends = self._choice.end_trial()
+        if ends:
+            self._prefer_all()
+
+    def availability(self) -> list[int]:
+        """How many connected peers have each piece; empty where none is connected."""
+        with _still_there():
+            return list(self._handle.piece_availability())
+        return []
+
+    def flush(self) -> None:
+        """Has what was fetched written to the file; `wrote` hears of it. Call it now and then: of
+        the last pieces, where others fetched those, nothing else tells.
+        """
+        self._end_trial()
+        with self._lock:
+            if not self._finished or self._flushing:
+                return
+            self._flushing, self._finished = self._finished, set()
+        with _still_there():
+            self._handle.flush_cache()
+
+    # Peers
+
+    def connect(self, addresses: Iterable[tuple[str, int]]) -> None:
+        """Tries these peers (IP address, port)."""
+        for address in addresses:
+            with _still_there():
+                self._handle.connect_peer(address)
+
+    def add_trackers(self, urls: Iterable[str]) -> None:
+        for url in urls:
+            with _still_there():
+                self._handle.add_tracker({"url": url, "tier": 0})
+
+    def peers(self) -> list[PeerView]:
+        """Who is connected; after `close`, who was."""
+        if self._session is not None:
+            with _still_there():
+                self._peers = [_peer_view(peer) for peer in self._handle.get_peer_info()]
+        return self._peers
+
+    def view(self) -> TorrentView:
+        """A snapshot; asks libtorrent, and waits for its answer. After `close`, the last one."""
+        if self._session is not None:
+            with _still_there():
+                flags = int(lt.torrent_handle.query_distributed_copies)
+                self._view = _torrent_view(self._handle.status(flags))
+        return self._view
+
+    # The end
+
+    def close(self) -> None:
+        """Takes it out of the session. On return nothing is written to its file any more, and
+        `wrote` has heard of all that was.
+        """
+        self.peers()
+        with self._closing:  # whoever comes second may go on as soon as it is closed, too
+            session, self._session = self._session, None
+            if session is None:
+                return
+            with _still_there():
+                if not self.seeds:
+                    self._handle.pause()
+                    self._flushed_all.clear()
+                    self._handle.flush_cache()
+                    self._flushed_all.wait(_GONE_SECONDS)
+                    self._report(self._finished)
+                session.remove_torrent(self._handle)
+                self._gone.wait(_GONE_SECONDS)
+            self._wrote = None
+            self._forget(self)
+
+    def abandon(self) -> None:
+        """The session ends: nothing is asked of it any more."""
+        self._session = None
+        self._gone.set()
+        self._flushed_all.set()
+
+    # Called by the session
+
+    def take(self, alert: lt.torrent_alert) -> bool:
+        """Whether an alert was this torrent's own business."""
+        match alert:
+            case lt.piece_finished_alert():
+                with self._lock:
+                    self._finished.add(alert.piece_index)
+                    raised = self._choice.note(alert.piece_index)
+                    full = len(self._finished) >= _FLUSH_PIECES
+                self._prefer(raised)
+                self._end_trial()
+                if full:
+                    self.flush()
+            case lt.torrent_checked_alert():
+                if not self.seeds:
+                    self._handle.resume()
+                self._take_early()
+            case lt.torrent_finished_alert():
+                self._ended = True
+                self.flush()
+            case lt.cache_flushed_alert():
+                self._flushed()
+            case lt.torrent_removed_alert():
+                self._gone.set()
+            case lt.file_error_alert():
+                error = OSError(alert.error.value(), one_line(alert.error.message(), 200))
+                self.failure = self.failure or error
+                return False
+            case _:
+                return False
+        return True
+
+    def resync(self) -> None:
+        """Alerts were lost: asks what is there."""
+        self._take_early()
+        raised: list[int] = []
+        with _still_there():
+            pieces = self._handle.status(int(lt.torrent_handle.query_pieces)).pieces
+            with self._lock:
+                self._flushing = set()  # that it ended may be what was lost
+                self._finished |= {i for i, have in enumerate(pieces) if have}
+                raised = [more for i in sorted(self._finished) for more in self._choice.note(i)]
+        self._prefer(raised)
+        self.flush()
+
+    def _flushed(self) -> None:
+        with self._lock:
+            done, self._flushing = self._flushing, set()
+            again = self._ended or len(self._finished) >= _FLUSH_PIECES
+        self._report(done)
+        self._flushed_all.set()
+        if again:
+            self.flush()
+
+    def _report(self, pieces: Iterable[int]) -> None:
+        wanted, wrote = set(pieces), self._wrote
+        done = self._in_file(wanted)
+        if len(done) < len(wanted):
+            self.failure = self.failure or OSError(errno.EIO, "what was written is not there")
+        if done and wrote is not None:
+            try:
+                wrote(done)
+            except Exception as error:  # noqa: BLE001 - its fetcher raises it; alerts go on
+                self.failure = self.failure or error
+
+    def _in_file(self, pieces: Iterable[int]) -> list[int]:
+        """Those of `pieces` that can be read there: that libtorrent has flushed them it also says
+        where the disk refused them.
+        """
+        found = []
+        with contextlib.suppress(OSError), self._path.open("rb") as file:
+            for index in sorted(pieces):
+                file.seek(index * PIECE)
+                if self.tree.matches(index, memoryview(file.read(self.tree.length(index)))):
+                    found.append(index)
+        return found
+
+
+def _still_there() -> contextlib.suppress:
+    """The torrent may go at any moment: then there is nothing to do."""
+    return contextlib.suppress(RuntimeError)
+
+
+def _peer_view(peer: lt.peer_info) -> PeerView:
+    host, port = peer.ip
+    return PeerView(
+        address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        client=one_client(peer.client),
+        down_rate=peer.payload_down_speed,
+        up_rate=peer.payload_up_speed,
+        down=peer.total_download,
+        up=peer.total_upload,
+        progress=peer.progress,
+        connecting=bool(peer.flags & (lt.peer_info.connecting | lt.peer_info.handshake)),
+        utp=bool(peer.flags & _UTP),
+    )
+
+
+def _torrent_view(status: lt.torrent_status) -> TorrentView:
+    return TorrentView(
+        down=status.total_payload_download,
+        up=status.total_payload_upload,
+        down_rate=status.download_payload_rate,
+        up_rate=status.upload_payload_rate,
+        wasted=status.total_failed_bytes + status.total_redundant_bytes,
+        copies=status.distributed_copies,
+        seeds=status.num_seeds,
+        peers=status.num_peers,
+    )
