@@ -16,7 +16,7 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.refs import Ref
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 _MODELS = 100
 _REVISIONS = 10
@@ -68,7 +68,7 @@ def _build(home: Path) -> None:
                 archive.refs.put(writer, repo, Ref(f"v{number}", revision.id))
 
 
-def _files(archive: Archive, writer: Writer) -> Iterator[FileEntry]:
+def _files(archive: Archive, writer: WriteSession) -> Iterator[FileEntry]:
     for number in range(1, _FILES + 1):
         data = os.urandom(64)
         names = names_of(data)

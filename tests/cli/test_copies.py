@@ -155,7 +155,8 @@ def test_a_damaged_capsule_makes_no_copy(home: Path) -> None:
 
 def test_a_kill_leaves_nothing_that_counts(home: Path) -> None:
     code = (
-        "import sys, time; from outlast.intake import working_copies; from outlast.cli.main import main\n"
+        "import sys, time; from outlast.intake import working_copies\n"
+        "from outlast.cli.main import main\n"
         "def write(fd, data, offset):\n"
         "    kept(fd, data[:1000], offset)\n"
         "    if len(data) > 10_000: print('now', flush=True); time.sleep(600)\n"

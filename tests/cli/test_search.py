@@ -19,7 +19,7 @@ from outlast.store.archive import Archive
 from outlast.swarm.lan.beacon import Beacon
 from tests.cli.call import inside, outlast
 from tests.serve.peers import COMMIT, OPEN, Peer, archive_files, client
-from tests.unit.test_sources_peer import Liar, reply, said
+from tests.sources.test_peer import Liar, reply, said
 
 FILES = {"config.json": b"{}", "weights.bin": bytes(5000)}
 

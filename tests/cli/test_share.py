@@ -8,7 +8,7 @@ from random import Random
 import libtorrent
 import pytest
 
-from outlast.cli.config import PUBLIC_HUB
+from outlast.cli.config.file import PUBLIC_HUB
 from outlast.codec.hashing import names_of
 from outlast.codec.payload import Form
 from outlast.core.control import Control

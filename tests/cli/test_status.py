@@ -23,8 +23,8 @@ from outlast.core.status import NodeStatus
 from outlast.node.status_client import ask_nodes
 from outlast.store.archive import Archive
 from tests.cli.call import COMMAND, environment, inside, outlast, until
+from tests.core.test_status import NODE
 from tests.serve.peers import Peer
-from tests.unit.test_status import NODE
 
 Answer = Callable[[], dict[str, Any]]
 

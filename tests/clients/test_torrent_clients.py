@@ -21,7 +21,7 @@ import pytest
 from outlast.swarm.torrent import bencode
 from outlast.swarm.torrent.revision_torrent import OldTorrent, Plan, StreamHasher, old_torrent
 from tests.cli.call import until
-from tests.unit.test_swarm_hybrid import FILES, NAME, content, make
+from tests.swarm.test_hybrid import FILES, NAME, content, make
 
 pytestmark = pytest.mark.clients
 

@@ -44,7 +44,7 @@ def pack(home: Path, name: str, base: str | None = None) -> None:
         bases = []
         if base is not None:
             bases.append(Base(Digest(base), archive.open_blob(Digest(base))))
-            writer.claim(bases[0].sha256, bases[0].blob.size)
+            writer.lease(bases[0].sha256, bases[0].blob.size)
         with Encoding(writer, blob, bases=bases) as encoding:
             encoding.finish(digest)
             assert writer.pack(encoding.path, digest, blob.size)

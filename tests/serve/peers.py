@@ -17,7 +17,7 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.core.offer import Offer
 from outlast.node import payloads
-from outlast.node.in_flight import Arriving
+from outlast.node.in_flight import InFlight
 from outlast.server.node.api import Holdings, NodeInfo, Tracker
 from outlast.server.node.peer_port import PeerServer
 from outlast.sources.base import RangeReader
@@ -121,7 +121,7 @@ class Peer:
     private: bool = False
     node: bytes = NODE
     rates: Rates = field(default_factory=Rates)
-    arriving: dict[Digest, Arriving] = field(default_factory=dict)
+    arriving: dict[Digest, InFlight] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     tracker: Tracker = field(default_factory=Trackers)
     server: PeerServer = field(init=False)

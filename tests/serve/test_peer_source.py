@@ -1,4 +1,4 @@
-"""A peer as a source: what peers answer that hubs do not. Lies: tests/unit/test_sources_peer.py."""
+"""A peer as a source: what peers answer that hubs do not. Lies: tests/sources/test_peer.py."""
 
 import socket
 from pathlib import Path

@@ -14,7 +14,7 @@ from outlast.core.cancel import Cancel
 from outlast.core.digest import Digest
 from outlast.core.errors import BadConfigError
 from outlast.node import payloads
-from outlast.node.in_flight import Arriving
+from outlast.node.in_flight import InFlight
 from outlast.server.node import peer_port as peering
 from outlast.swarm.schedule import Rates
 from outlast.swarm.tracker.tracker import Tracker
@@ -136,7 +136,7 @@ class TestDocuments:
         layer = b"".join(piece_hash(memoryview(data)[at : at + PIECE]) for at in PIECES)
         tree = Tree(len(data), root_of_layer(layer), layer)
         payload = Payload(sha(data), Form.PLAIN, len(data), tree.root)
-        peer.arriving[sha(data)] = Arriving(payload, len(data), tree, lambda: 2)
+        peer.arriving[sha(data)] = InFlight(payload, len(data), tree, lambda: 2)
         assert ask_payloads(peer, sha(data)) == {}
         assert get(peer, f"/layers/{tree.root}").status == 404
         peer.shares.known.add(sha(data))

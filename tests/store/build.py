@@ -8,7 +8,7 @@ from outlast.core.errors import OutlastError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.store.archive import Archive
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 REPO = RepoId.parse("org/name")
 COMMIT = GitOid("c0ffee" + "0" * 34)
@@ -45,7 +45,7 @@ def revision_of(
     )
 
 
-def put(archive: Archive, writer: Writer, *contents: bytes) -> list[Digest]:
+def put(archive: Archive, writer: WriteSession, *contents: bytes) -> list[Digest]:
     """Archives `contents` as blobs."""
     names = [names_of(data) for data in contents]
     for data, each in zip(contents, names, strict=True):

@@ -159,9 +159,9 @@ def seeing(fake: FaultyOs) -> Iterator[FaultyOs]:
         yield fake
 
 
-def die(*writers: writer.Writer, seen: FaultyOs | None = None) -> None:
+def die(*writers: writer.WriteSession, seen: FaultyOs | None = None) -> None:
     """What the kernel does for a process that ended: closes its files. Nothing else."""
-    fds = {fd for each in writers for fd in (each._claims, each._lock)}
+    fds = {fd for each in writers for fd in (each._leases, each._lock)}
     for fd in fds | (seen.fds if seen is not None else set()):
         with contextlib.suppress(OSError):  # closed already, on the way out
             os.close(fd)

@@ -116,10 +116,10 @@ class Model:
         waits = {e.key for draft in self.drafts.values() for e in draft.missing()}
         return waits - self.used()
 
-    def live(self, claims: Iterable[str] = ()) -> set[str]:
+    def live(self, leases: Iterable[str] = ()) -> set[str]:
         """The blobs that stay: what is referred to or claimed, and what that leans on."""
         found: set[str] = set()
-        todo = [*self.used(), *self.awaited(), *claims]
+        todo = [*self.used(), *self.awaited(), *leases]
         while todo:
             key = todo.pop()
             if key not in found:
@@ -127,9 +127,9 @@ class Model:
                 todo.extend(self.leans_on(key))
         return found
 
-    def garbage(self, claims: Iterable[str] = ()) -> set[tuple[str, str]]:
+    def garbage(self, leases: Iterable[str] = ()) -> set[tuple[str, str]]:
         """The files of blobs that can go."""
-        live = self.live(claims)
+        live = self.live(leases)
         plain = {("blob", key) for key in self.plain() if key not in live}
         return plain | {
             ("capsule", key) for key in self.capsules if key not in live or key in self.doubled

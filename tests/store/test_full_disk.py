@@ -17,7 +17,7 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.refs import About, Ref
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 from tests.store import weights
 from tests.store.build import (
     COMMIT,
@@ -36,55 +36,55 @@ MIB = 1 << 20
 KEPT = {"kept.json": b"{}", "kept.bin": b"weights" * 1000}
 BIG = os.urandom(3 * MIB)
 
-Act = Callable[[Archive, Writer], Any]
+Act = Callable[[Archive, WriteSession], Any]
 
 
-def put_big(archive: Archive, writer: Writer) -> None:
+def put_big(archive: Archive, writer: WriteSession) -> None:
     archive.put(writer, BIG, names_of(BIG))
 
 
-def put_manifest(archive: Archive, writer: Writer) -> None:
+def put_manifest(archive: Archive, writer: WriteSession) -> None:
     missing = {f"file{n}": b"%d" % n for n in range(300)}
     archive.put_revision(writer, revision_of({"kept.json": b"{}"}, missing, commit=OTHER))
 
 
-def start_draft(archive: Archive, writer: Writer) -> None:
+def start_draft(archive: Archive, writer: WriteSession) -> None:
     missing = {f"file{n}": b"%d" % n for n in range(300)}
     archive.drafts.start(writer, revision_of({}, missing, commit=OTHER))
 
 
-def add_to_draft(archive: Archive, _: Writer) -> None:
+def add_to_draft(archive: Archive, _: WriteSession) -> None:
     archive.drafts.add(REPO, COMMIT, [entry_of(f"file{n}", b"{}") for n in range(300)])
 
 
-def set_ref(archive: Archive, writer: Writer) -> None:
+def set_ref(archive: Archive, writer: WriteSession) -> None:
     archive.refs.put(writer, REPO, Ref("main", OTHER, "x" * 8000))
 
 
-def set_about(archive: Archive, writer: Writer) -> None:
+def set_about(archive: Archive, writer: WriteSession) -> None:
     archive.refs.put_about(writer, REPO, About(tags=("tag" * 3000,)))
 
 
-def receive(archive: Archive, _: Writer) -> None:
+def receive(archive: Archive, _: WriteSession) -> None:
     with archive.partial(entry_of("big", BIG)) as partial:
         for index in range(3):
             partial.write(index, BIG[index * merkle.PIECE : (index + 1) * merkle.PIECE])
 
 
-def encode(archive: Archive, writer: Writer) -> None:
+def encode(archive: Archive, writer: WriteSession) -> None:
     data = BIG[: MIB // 2]
     with weights.encoded_bytes(archive, writer, data) as capsule:
         capsule.publish(Digest.of(data))
 
 
-def unpack(archive: Archive, writer: Writer) -> None:
+def unpack(archive: Archive, writer: WriteSession) -> None:
     with archive.open(Digest.of(KEPT["kept.bin"])) as file:
         chunks = [memoryview(file.read() * 5)] * 20
     with disk.reporting(writer.folder):
         disk.write_chunks(writer.temp(), chunks)
 
 
-def open_writer(archive: Archive, _: Writer) -> None:
+def open_writer(archive: Archive, _: WriteSession) -> None:
     writers = []
     try:
         for _n in range(1000):

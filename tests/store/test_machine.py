@@ -29,7 +29,7 @@ from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.refs import About, Ref
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 from tests.store import weights
 from tests.store.build import entry_of
 from tests.store.checks import (
@@ -64,7 +64,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp(prefix="outlast-machine-"))
         self.home = self.root / "home"
         self.model = Model()
-        self.writers: list[tuple[Writer, set[str]]] = []
+        self.writers: list[tuple[WriteSession, set[str]]] = []
         self.copies = 0
         self.archive = Archive(self.home, create=True)
 
@@ -106,18 +106,18 @@ class StoreMachine(RuleBasedStateMachine):
         self.archive = Archive(self.home, create=True)
         self.model = Model.read(self.home)
 
-    def writer(self, number: int) -> tuple[Writer, set[str]]:
+    def writer(self, number: int) -> tuple[WriteSession, set[str]]:
         if not self.writers:
             self.writers.append((self.archive.writer(), set()))
         return self.writers[number % len(self.writers)]
 
     def put(self, number: int, keys: list[str]) -> None:
-        writer, claims = self.writer(number)
+        writer, leases = self.writer(number)
         for key in keys:
             data = DATA_OF[key]
-            if not writer.claim(Digest(key), len(data)):
+            if not writer.lease(Digest(key), len(data)):
                 self.archive.put(writer, data, names_of(data))
-            claims.add(key)
+            leases.add(key)
 
     # Rules about writers
 
@@ -166,7 +166,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Receives what is missing, and publishes."""
         key = data.draw(st.sampled_from(sorted(self.model.partials)))
         entry = next(entry for entry in ENTRIES if entry.key == key)
-        writer, claims = self.writer(number)
+        writer, leases = self.writer(number)
 
         def do() -> None:
             with self.archive.partial(entry) as partial:
@@ -174,7 +174,7 @@ class StoreMachine(RuleBasedStateMachine):
                     if not have:
                         partial.write(index, piece_of(entry, index))
                 partial.finish(writer, Digest(entry.key))
-                claims.add(entry.key)
+                leases.add(entry.key)
 
         def means(after: Model) -> None:
             after.partials.pop(key)
@@ -206,12 +206,12 @@ class StoreMachine(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(here))
         bases = (data.draw(st.sampled_from(here)),) if lean else ()
         allowed = all(self.model.may_lean(key, base) for base in bases)
-        writer, claims = self.writer(number)
+        writer, leases = self.writer(number)
 
         def do() -> None:
             for each in (key, *bases):
-                assert writer.claim(Digest(each), self.model.blobs[each])
-                claims.add(each)
+                assert writer.lease(Digest(each), self.model.blobs[each])
+                leases.add(each)
             try:
                 assert weights.pack(self.archive, writer, Digest(key), *map(Digest, bases))
             except TooDeepError:
@@ -232,15 +232,15 @@ class StoreMachine(RuleBasedStateMachine):
             return
         here = entry.key in self.model.blobs
         allowed = here or all(self.model.may_lean(entry.key, each) for each in bases)
-        writer, claims = self.writer(number)
+        writer, leases = self.writer(number)
 
         def do() -> None:
             for each in bases:
-                assert writer.claim(Digest(each), self.model.blobs[each])
-                claims.add(each)
+                assert writer.lease(Digest(each), self.model.blobs[each])
+                leases.add(each)
             names = map(Digest, bases)
             with weights.encoded_bytes(self.archive, writer, CONTENTS[content], *names) as new:
-                claims.add(entry.key)
+                leases.add(entry.key)
                 try:
                     assert new.publish(Digest(entry.key)) == (not here)
                 except TooDeepError:
@@ -257,10 +257,10 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data(), number=st.integers(0, 2), fuse=fuses)
     def unpack(self, data: st.DataObject, number: int, fuse: tuple[int | None, When]) -> None:
         key = data.draw(st.sampled_from(sorted(self.model.blobs)))
-        writer, claims = self.writer(number)
+        writer, leases = self.writer(number)
 
         def do() -> None:
-            claims.add(key)
+            leases.add(key)
             weights.unpack(self.archive, writer, Digest(key))
 
         self.act(fuse, do, lambda after: after.unpack(key))
@@ -432,9 +432,9 @@ class StoreMachine(RuleBasedStateMachine):
     # Rules about garbage, the index and copies
 
     def garbage(self) -> set[tuple[str, str]]:
-        claims = {key for _, held in self.writers for key in held}
+        leases = {key for _, held in self.writers for key in held}
         partials = set(self.model.partials) - self.model.awaited()
-        return self.model.garbage(claims) | {("partial", name) for name in partials}
+        return self.model.garbage(leases) | {("partial", name) for name in partials}
 
     @rule(fuse=fuses, other=st.booleans())
     def collect_garbage(self, fuse: tuple[int | None, When], other: bool) -> None:

@@ -11,7 +11,7 @@ from outlast.core.digest import Digest
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 from tests.codec.container_files import entry, safetensors
 
 WEIGHTS = 3000
@@ -41,7 +41,9 @@ def _file(words: Sequence[int]) -> bytes:
 
 
 @contextlib.contextmanager
-def encoded(archive: Archive, writer: Writer, digest: Digest, *bases: Digest) -> Iterator[Encoding]:
+def encoded(
+    archive: Archive, writer: WriteSession, digest: Digest, *bases: Digest
+) -> Iterator[Encoding]:
     """The finished capsule, in a temp file, of a blob that is here."""
     with archive.open_blob(digest) as blob, _encoded(archive, writer, blob, bases) as encoding:
         encoding.finish(digest)
@@ -50,7 +52,7 @@ def encoded(archive: Archive, writer: Writer, digest: Digest, *bases: Digest) ->
 
 @contextlib.contextmanager
 def encoded_bytes(
-    archive: Archive, writer: Writer, data: bytes, *bases: Digest
+    archive: Archive, writer: WriteSession, data: bytes, *bases: Digest
 ) -> Iterator[Encoding]:
     """The same of bytes that are not here yet."""
     with _encoded(archive, writer, InMemory(data), bases) as encoding:
@@ -60,21 +62,21 @@ def encoded_bytes(
 
 @contextlib.contextmanager
 def _encoded(
-    archive: Archive, writer: Writer, blob: Readable, bases: Sequence[Digest]
+    archive: Archive, writer: WriteSession, blob: Readable, bases: Sequence[Digest]
 ) -> Iterator[Encoding]:
     with contextlib.ExitStack() as stack:
         leaned = [Base(base, stack.enter_context(archive.open_blob(base))) for base in bases]
         yield stack.enter_context(Encoding(writer, blob, bases=leaned))
 
 
-def pack(archive: Archive, writer: Writer, digest: Digest, *bases: Digest) -> bool:
+def pack(archive: Archive, writer: WriteSession, digest: Digest, *bases: Digest) -> bool:
     """Changes the form of a blob that is here."""
     with encoded(archive, writer, digest, *bases) as encoding:
         size = archive.form_of(digest).size
         return writer.pack(encoding.path, digest, size)
 
 
-def unpack(archive: Archive, writer: Writer, digest: Digest) -> None:
+def unpack(archive: Archive, writer: WriteSession, digest: Digest) -> None:
     temp = writer.temp()
     with archive.open(digest) as file:
         data = file.read()

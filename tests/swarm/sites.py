@@ -178,7 +178,7 @@ def site(
         node = stack.enter_context(Node(archive, sharing, chosen, http, control, lan=False))
         info = NodeInfo(node.id, "0.0", swarm_port or node.session.port, node.private)
         holdings = Holdings(
-            *(archive, sharing, node.under_way.find, node.under_way.tree),
+            *(archive, sharing, node.in_flight.find, node.in_flight.tree),
             trusted=node.contacts.is_static,
             rates=lambda: node.rates,
         )

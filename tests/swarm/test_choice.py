@@ -3,25 +3,25 @@
 import pytest
 
 from outlast.swarm.client.picker import Choice
-from outlast.swarm.client.probation import PIECES, Trial
+from outlast.swarm.client.probation import PIECES, Probation
 from tests.swarm.sites import until
 
 COUNT = 40
 SEED = "10.0.0.1:1"
 
 
-class TestTrial:
+class TestProbation:
     def test_few_pieces_at_first(self) -> None:
-        trial = Trial(range(100))
+        trial = Probation(range(100))
         assert trial
         assert sum(map(trial.allows, range(100))) == PIECES
 
     def test_where_somebody_reads_they_are_the_first_and_the_last(self) -> None:
-        trial = Trial(range(10, 100), in_order=True)
+        trial = Probation(range(10, 100), in_order=True)
         assert [index for index in range(100) if trial.allows(index)] == [10, 99]
 
     def test_it_ends_once_when_they_came(self) -> None:
-        trial = Trial(range(10, 100), in_order=True)
+        trial = Probation(range(10, 100), in_order=True)
         assert not trial.ends({10, 50})
         assert trial.ends({10, 99})
         assert not trial
@@ -29,14 +29,14 @@ class TestTrial:
         assert not trial.ends({10, 99})
 
     def test_there_is_none_of_few(self) -> None:
-        trial = Trial(range(2 * PIECES))
+        trial = Probation(range(2 * PIECES))
         assert not trial
         assert trial.allows(0)
         assert not trial.ends(())
 
     def test_it_ends_where_nobody_has_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("outlast.swarm.client.probation._SECONDS", 0.0)
-        trial = Trial(range(100))
+        trial = Probation(range(100))
         until(lambda: trial.ends(()), "it ends")
 
 
@@ -46,7 +46,7 @@ def one_of(count: int, number: int = 0, lacks: "range | None" = None) -> Choice:
     allowed = [index for index in range(COUNT) if choice.priority(index)]
     for index in allowed[:PIECES]:
         choice.note(index)
-    choice.end_trial()
+    choice.end_probation()
     return choice
 
 
@@ -104,7 +104,7 @@ class TestStripes:
         assert asked(choice) == [5, 9]
         choice.note(5)
         choice.note(9)
-        assert choice.end_trial()
+        assert choice.end_probation()
 
     def test_a_trial_goes_on_where_nobody_has_anything(self) -> None:
         choice = Choice(COUNT, range(COUNT), stripe=(1, 4))

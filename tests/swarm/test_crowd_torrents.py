@@ -27,32 +27,32 @@ def test_who_has_its_stripe_leaves_the_seed_to_others(
         ours.take_stripe(0, 2)
         connect(ours, c)
         until(lambda: _peers(ours, seeds=False), "they are connected")
-        ours.spare()
+        ours.yield_seeds()
         seed = a.seed()
         connect(seed, b)
         until(lambda: _peers(ours, seeds=True), "the seed is there")
         theirs.give(1, DATA[PIECE : 2 * PIECE])
 
         def came() -> bool:
-            ours.spare()
+            ours.yield_seeds()
             return ours.has(1)
 
         until(came, "what the other has")
         last = range(7, TREE.count, 2)
 
         def helped() -> bool:
-            ours.spare()
+            ours.yield_seeds()
             return all(map(ours.has, last))
 
         until(helped, "what the other is far from")
-        ours.spare()
+        ours.yield_seeds()
         assert not ours.has(3)
         assert not ours.has(5)
         assert seed.view().up <= (len(last) + 1) * PIECE
         monkeypatch.setattr(choice, "_PATIENCE_SECONDS", 0.0)
 
         def is_whole() -> bool:
-            ours.spare()
+            ours.yield_seeds()
             return all(ours.has(index) for index in range(1, TREE.count, 2))
 
         until(is_whole, "the rest, from the seed")

@@ -17,7 +17,7 @@ from outlast.swarm.lan.election import (
     State,
     score,
 )
-from outlast.swarm.lan.peer_table import DEAD_S, MAX_STANDS, Crowd
+from outlast.swarm.lan.peer_table import DEAD_S, MAX_STANDS, PeerTable
 from tests.swarm.electorate import KEY, TICK, Electorate
 
 ME = b"m" * 20
@@ -268,7 +268,7 @@ def test_each_blob_has_its_own_winner() -> None:
 
 
 def test_a_crowd_costs_bounded_memory() -> None:
-    crowd = Crowd()
+    crowd = PeerTable()
     for number in range(2 * MAX_NODES):
         node = number.to_bytes(20, "big")
         for part in range(5):

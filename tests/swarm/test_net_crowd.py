@@ -86,8 +86,8 @@ def test_the_holder_dies_and_another_takes_over(net: Net, model: Model) -> None:
         def found() -> bool:
             for node, pull in pulls.items():
                 status = node.status(pull)
-                under_way = status.transfers if status else ()
-                if any(one.holder and one.have > model.size / 4 for one in under_way):
+                in_flight = status.transfers if status else ()
+                if any(one.holder and one.have > model.size / 4 for one in in_flight):
                     holders.append(node)
             return bool(holders)
 

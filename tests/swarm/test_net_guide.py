@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.cli.config import load_config
+from outlast.cli.config.file import load_config
 from tests.hubsim import HubRepo, HubSim
 from tests.net import Host, Net, needs_lab
 from tests.net.program import Program, environment, until

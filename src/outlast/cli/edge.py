@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from outlast.cli.config import Config, environment, load_config, parse_size
+from outlast.cli.config.file import Config, environment, load_config, parse_size
 from outlast.cli.render import Screen, print_json
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control

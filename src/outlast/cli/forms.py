@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from outlast.cli.config import Config
+from outlast.cli.config.file import Config
 from outlast.cli.edge import TARGET
 from outlast.cli.render import human_size
 from outlast.core.errors import UsageError

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from outlast import __version__
-from outlast.cli.config import check_url
+from outlast.cli.config.file import check_url
 from outlast.cli.edge import Session, host_and_port
 from outlast.cli.render import plural
 from outlast.core.control import Control
@@ -88,7 +88,7 @@ def open_node(
     with Node(archive, sharing, settings, http, control, lan=origins.lan) as node:
         info = NodeInfo(node.id, __version__, node.session.port, node.private)
         holdings = Holdings(
-            *(archive, sharing, node.under_way.find, node.under_way.tree),
+            *(archive, sharing, node.in_flight.find, node.in_flight.tree),
             trusted=node.contacts.is_static,
             rates=lambda: node.rates,
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from outlast.cli.config import parse_rate
+from outlast.cli.config.file import parse_rate
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.forms import form_options, form_wishes, kept_in
 from outlast.cli.neighbours import hand_on, neighbourhood, parse_origins

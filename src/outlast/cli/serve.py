@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from outlast.cli.config import check_url, parse_rate
+from outlast.cli.config.file import check_url, parse_rate
 from outlast.cli.edge import common, host_and_port, session
 from outlast.cli.neighbours import Origins, open_node
 from outlast.cli.render import print_json

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from outlast.cli.config import PUBLIC_HUB, check_url
+from outlast.cli.config.file import PUBLIC_HUB, check_url
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.render import human_size, plural, print_json, print_table
 from outlast.core.errors import MalformedError, UsageError

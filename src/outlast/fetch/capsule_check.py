@@ -6,7 +6,7 @@ from outlast.codec import merkle
 from outlast.core.cancel import Cancel
 from outlast.core.closing import Closing
 from outlast.core.errors import CorruptError, MalformedError
-from outlast.fetch.download import Arrival
+from outlast.fetch.download import Download
 from outlast.intake.local_file import Rereading
 from outlast.store.archive import Archive
 
@@ -24,12 +24,12 @@ class Restored(Closing):
     one of that file, as soon as that shows.
     """
 
-    def __init__(self, archive: Archive, arrival: Arrival) -> None:
+    def __init__(self, archive: Archive, download: Download) -> None:
         self.names: Names | None = None
-        self.problem: str | None = None if arrival.entry.sha256 is not None else _NO_NAME
+        self.problem: str | None = None if download.entry.sha256 is not None else _NO_NAME
         self._archive = archive
-        self._arrival = arrival
-        self._entry = arrival.entry
+        self._download = download
+        self._entry = download.entry
         self._reader: BlobReader | None = None
         self._reading: Rereading | None = None
         self._try_at = 0
@@ -42,7 +42,7 @@ class Restored(Closing):
         """So many pieces of the capsule are right, from its start on."""
         if self.problem is not None:
             return
-        verified = min(pieces * merkle.PIECE, self._arrival.size)
+        verified = min(pieces * merkle.PIECE, self._download.size)
         try:
             self._open(verified)
             self._read(verified, cancel)
@@ -51,15 +51,15 @@ class Restored(Closing):
 
     def _open(self, verified: int) -> None:
         """The directory is at the end of a capsule, which may be here before the rest."""
-        whole = verified == self._arrival.size
+        whole = verified == self._download.size
         if self._reader is not None or self._entry.sha256 is None:
             return
-        if not whole and (verified < self._try_at or not self._arrival.shows_end()):
+        if not whole and (verified < self._try_at or not self._download.shows_end()):
             return
         self._try_at = 2 * verified
         try:
             self._reader = self._archive.open_arrived(
-                self._entry.sha256, self._arrival.partial.path
+                self._entry.sha256, self._download.partial.path
             )
         except (CorruptError, MalformedError):
             if whole:

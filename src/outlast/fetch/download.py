@@ -12,8 +12,8 @@ from outlast.core.cancel import Cancel
 from outlast.core.digest import Names
 from outlast.core.errors import Cancelled, IntegrityError
 from outlast.core.manifest import FileEntry
-from outlast.fetch.plan import DIRECT, Way
-from outlast.fetch.source_state import Lane
+from outlast.fetch.plan import DIRECT, FetchPlan
+from outlast.fetch.source_state import SourceState
 from outlast.store.partials import Partial
 
 IN_FLIGHT = 16
@@ -28,7 +28,7 @@ _FLUSH_EVERY = 128
 class _Given:
     """A piece that a lane was asked for, `since` (monotonic seconds)."""
 
-    lane: Lane
+    source: SourceState
     since: float
     doubled: bool = False
 
@@ -59,16 +59,16 @@ Join = Callable[[Callable[[list[int]], None]], Swarmed]
 was seen that they are right."""
 
 
-class Arrival:
+class Download:
     """A file that is being fetched into a partial, from any number of lanes at once, and from a
     swarm. It is a blob's plain bytes or its capsule, as the `way` says.
     """
 
-    def __init__(self, entry: FileEntry, partial: Partial, way: Way = DIRECT) -> None:
+    def __init__(self, entry: FileEntry, partial: Partial, plan: FetchPlan = DIRECT) -> None:
         self.entry = entry
         self.partial = partial
-        self.payload = way.payload
-        self.tree = way.tree
+        self.payload = plan.payload
+        self.tree = plan.tree
         self.size = partial.size
         self.count = merkle.piece_count(self.size)
         self.frontier = 0
@@ -76,14 +76,14 @@ class Arrival:
         self.changed = threading.Condition()
         self.error: Exception | None = None
         self.watcher: Watcher | None = None
-        self.only: Lane | None = None
+        self.only: SourceState | None = None
         """The lane whose version of the file is on trial, after a mismatch."""
         self._given: dict[int, _Given] = {}
-        self._sending_all: set[Lane] = set()
+        self._sending_all: set[SourceState] = set()
         self._writing: set[int] = set()
-        self._owners: dict[int, Lane] = {}
+        self._owners: dict[int, SourceState] = {}
         self._hashes: dict[int, bytes] = {}
-        self._doubted: list[tuple[int, Lane | None, bytes]] = []
+        self._doubted: list[tuple[int, SourceState | None, bytes]] = []
         self._next = 0
         self._accepted = 0
         self.swarm: Swarmed | None = None
@@ -95,22 +95,22 @@ class Arrival:
 
     # Handing out work
 
-    def take(self, lane: Lane) -> tuple[int, int] | None:
+    def take(self, source: SourceState) -> tuple[int, int] | None:
         """Pieces `first` to `last` (exclusive) that `lane` should fetch next, if any."""
         with self.changed:
-            if self.error is not None or (self.only is not None and self.only is not lane):
+            if self.error is not None or (self.only is not None and self.only is not source):
                 return None
-            if not lane.ranges:
-                return self._take_all(lane)
+            if not source.ranges:
+                return self._take_all(source)
             room = IN_FLIGHT - len(self._given)
             first = self._first_free()
             # A peer shows first that it has what it says: what it sends else is wasted.
-            chunk = CHUNK if lane.received or not lane.is_peer else 1
+            chunk = CHUNK if source.received or not source.is_peer else 1
             if first is None or room < min(chunk, self.count - first):
-                return self._take_slow(lane)  # a whole chunk or nothing: requests cost time
+                return self._take_slow(source)  # a whole chunk or nothing: requests cost time
             last = first
             while last - first < min(chunk, room) and last < self.count and self._is_free(last):
-                self._given[last] = _Given(lane, time.monotonic())
+                self._given[last] = _Given(source, time.monotonic())
                 if self.swarm is not None:
                     self.swarm.leave_out(last)
                 last += 1
@@ -126,45 +126,49 @@ class Arrival:
             self._next += 1
         return self._next if self._next < self.count else None
 
-    def _take_all(self, lane: Lane) -> tuple[int, int] | None:
+    def _take_all(self, source: SourceState) -> tuple[int, int] | None:
         """For a source without ranges: the whole file, on one connection."""
-        if self.frontier == self.count or not self.give_all(lane):
+        if self.frontier == self.count or not self.give_all(source):
             return None
         return 0, self.count
 
-    def give_all(self, lane: Lane) -> bool:
+    def give_all(self, source: SourceState) -> bool:
         """Notes that `lane` sends the whole file, whatever it was asked for; False where it does
         so already.
         """
         now = time.monotonic()
         with self.changed:
-            if lane in self._sending_all:
+            if source in self._sending_all:
                 return False
-            self._sending_all.add(lane)
+            self._sending_all.add(source)
             for index in range(self.frontier, self.count):
                 if not self.partial.have[index]:
-                    self._given.setdefault(index, _Given(lane, now))
+                    self._given.setdefault(index, _Given(source, now))
             return True
 
-    def _take_slow(self, lane: Lane) -> tuple[int, int] | None:
+    def _take_slow(self, source: SourceState) -> tuple[int, int] | None:
         """Nothing is left to hand out: double the piece that another lane is slowest with."""
         now = time.monotonic()
         for index, given in sorted(self._given.items()):
-            if given.lane is not lane and not given.doubled and now - given.since > _HEDGE_AFTER:
+            if (
+                given.source is not source
+                and not given.doubled
+                and now - given.since > _HEDGE_AFTER
+            ):
                 given.doubled = True
                 return index, index + 1
         return None
 
-    def release(self, lane: Lane, first: int, last: int) -> None:
+    def release(self, source: SourceState, first: int, last: int) -> None:
         """Takes back what `lane` was given and did not deliver."""
         with self.changed:
             if (first, last) == (0, self.count):
-                self._sending_all.discard(lane)
+                self._sending_all.discard(source)
             for index in range(first, last):
                 given = self._given.get(index)
                 if given is None:
                     continue
-                if given.lane is lane:
+                if given.source is source:
                     del self._given[index]
                     self._next = min(self._next, index)
                     if self.swarm is not None:
@@ -174,14 +178,14 @@ class Arrival:
 
     # Taking bytes in
 
-    def accept(self, lane: Lane, index: int, data: memoryview) -> bool:
+    def accept(self, source: SourceState, index: int, data: memoryview) -> bool:
         """Stores a piece that `lane` delivered; False where another was quicker, or where this
         lane's version is not wanted. Raises :class:`IntegrityError` where the tree says that the
         piece is wrong.
         """
         with self.changed:
-            rivals = self.only is not None and self.only is not lane
-            unwanted = rivals or self.error is not None or lane.banned
+            rivals = self.only is not None and self.only is not source
+            unwanted = rivals or self.error is not None or source.banned
             if unwanted or self.partial.have[index] or index in self._writing:
                 return False
             self._writing.add(index)
@@ -189,7 +193,9 @@ class Arrival:
         try:
             digest = merkle.piece_hash(data)
             if self.tree is not None and not self.tree.matches(index, data, digest):
-                raise IntegrityError(f"{lane.name} sent a wrong piece {index} of {self.entry.path}")
+                raise IntegrityError(
+                    f"{source.name} sent a wrong piece {index} of {self.entry.path}"
+                )
             if swarm is not None:
                 swarm.give(index, bytes(data))
             else:
@@ -199,7 +205,7 @@ class Arrival:
                     return False  # it ended meanwhile, and may not have written it
                 if swarm is not None:
                     self._lent.add(index)
-                self._owners[index] = lane
+                self._owners[index] = source
                 self._hashes[index] = digest
                 self._given.pop(index, None)
                 self._accepted += 1
@@ -338,15 +344,15 @@ class Arrival:
         """The pieces that are not here."""
         return [index for index in range(self.count) if not self.partial.have[index]]
 
-    def liars(self) -> list[Lane]:
+    def liars(self) -> list[SourceState]:
         """After the file was verified: who had sent other bytes for some piece before."""
         return [
-            lane
-            for index, lane, digest in self._doubted
-            if lane is not None and self._hashes[index] != digest
+            source
+            for index, source, digest in self._doubted
+            if source is not None and self._hashes[index] != digest
         ]
 
-    def convict(self) -> Lane | None:
+    def find_liar(self) -> SourceState | None:
         """After a mismatch: arranges for the next attempt.
 
         Where one lane sent the whole file, that lane is guilty and is returned. Otherwise the
@@ -375,7 +381,7 @@ class Arrival:
         self._owners.pop(index, None)
         self._hashes.pop(index, None)
 
-    def end_trial(self) -> None:
+    def end_probation(self) -> None:
         """The lane on trial cannot go on: let the others continue."""
         with self.changed:
             self.only = None

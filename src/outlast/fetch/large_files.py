@@ -12,66 +12,66 @@ from outlast.core.errors import (
     UnreachableError,
 )
 from outlast.fetch.capsule_check import Restored
-from outlast.fetch.download import Arrival
+from outlast.fetch.download import Download
 from outlast.fetch.plan import CLOSED, TurnedError
-from outlast.fetch.source_state import SOURCE_FAULTS, Lane
+from outlast.fetch.source_state import SOURCE_FAULTS, SourceState
 from outlast.fetch.transfer import IDLE, Job, Work
 from outlast.intake.capsule_stream import Follower, OpenFile
 from outlast.sources.base import RangeReader
 from outlast.store.partials import Partial
 
 
-def fetch_pieces(work: Work, lane: Lane, job: Job, span: tuple[int, int]) -> None:
-    arrival, started = job.arrival, time.monotonic()
-    if arrival is None:
+def fetch_pieces(work: Work, source: SourceState, job: Job, span: tuple[int, int]) -> None:
+    download, started = job.download, time.monotonic()
+    if download is None:
         return
     first, last = span
-    start, stop = first * merkle.PIECE, min(last * merkle.PIECE, arrival.size)
+    start, stop = first * merkle.PIECE, min(last * merkle.PIECE, download.size)
     try:
-        reader = work.ask(lane, job.entry, start, stop, arrival.payload)
+        reader = work.ask(source, job.entry, start, stop, download.payload)
         try:
             if reader.start == start:
-                _deliver(work, lane, job, (reader, arrival), stop)
-            elif _reads_on(work, lane, arrival):
-                first, last = 0, arrival.count
-                _deliver(work, lane, job, (reader, arrival), arrival.size)
+                _deliver(work, source, job, (reader, download), stop)
+            elif _reads_on(work, source, download):
+                first, last = 0, download.count
+                _deliver(work, source, job, (reader, download), download.size)
         finally:
             reader.close()
     except SOURCE_FAULTS as error:
-        arrival.release(lane, first, last)
-        work.blame(lane, job.entry, error, started)
-        if lane.lost is not None and arrival.only is lane:
-            arrival.end_trial()
+        download.release(source, first, last)
+        work.record_failure(source, job.entry, error, started)
+        if source.lost is not None and download.only is source:
+            download.end_probation()
     else:
-        arrival.release(lane, first, last)
+        download.release(source, first, last)
         with work.state:
             work.state.notify_all()
 
 
-def _reads_on(work: Work, lane: Lane, arrival: Arrival) -> bool:
+def _reads_on(work: Work, source: SourceState, download: Download) -> bool:
     """Whether to take the whole file that a lane sends instead of a range: not the first
     time, which may be an accident, and not on two connections.
     """
     with work.state:
-        lane.note_ignored_range()
-    if lane.ranges:
-        raise UnreachableError(f"{lane.name} ignored the range of {arrival.entry.path!r}")
-    return arrival.give_all(lane)
+        source.note_ignored_range()
+    if source.ranges:
+        raise UnreachableError(f"{source.name} ignored the range of {download.entry.path!r}")
+    return download.give_all(source)
 
 
 def _deliver(
-    work: Work, lane: Lane, job: Job, between: tuple[RangeReader, Arrival], stop: int
+    work: Work, source: SourceState, job: Job, between: tuple[RangeReader, Download], stop: int
 ) -> None:
-    reader, arrival = between
+    reader, download = between
     buffer = memoryview(bytearray(merkle.PIECE))
     position = reader.start
-    while position < stop and job.way.admits(lane):
-        piece = buffer[: min(merkle.PIECE, arrival.size - position)]
-        work.read(lane, reader, piece, job.entry)
-        arrival.accept(lane, position // merkle.PIECE, piece)
+    while position < stop and job.plan.admits(source):
+        piece = buffer[: min(merkle.PIECE, download.size - position)]
+        work.read(source, reader, piece, job.entry)
+        download.accept(source, position // merkle.PIECE, piece)
         with work.state:
-            lane.praise(len(piece))
-        work.progress(job, len(piece), lane.name)
+            source.record_success(len(piece))
+        work.progress(job, len(piece), source.name)
         position += len(piece)
 
 
@@ -79,8 +79,8 @@ def receive(work: Work, job: Job) -> None:
     """Fetches a larger file, one way or, where that proves wrong, another."""
     again = True
     while again:
-        if work.guide is not None:
-            work.guide.begin(job)
+        if work.coordinator is not None:
+            work.coordinator.begin(job)
         if work.stop or job.finished:
             return
         again = _receive(work, job)
@@ -95,29 +95,29 @@ def _receive(work: Work, job: Job) -> bool:
         if work.already_here(job):
             partial.discard()
             return False
-        arrival = Arrival(job.entry, partial, job.way)
+        download = Download(job.entry, partial, job.plan)
         with work.state:
             if work.stop or job.finished:
                 return False
-            job.arrival = arrival
+            job.download = download
             work.state.notify_all()
         try:
-            if work.guide is not None:
-                work.guide.joined(job)
-            if job.way.is_plain:
-                _take_plain(work, job, arrival)
+            if work.coordinator is not None:
+                work.coordinator.joined(job)
+            if job.plan.is_plain:
+                _take_plain(work, job, download)
             else:
-                _take_capsule(work, job, arrival)
+                _take_capsule(work, job, download)
         except TurnedError:
-            job.way = CLOSED
+            job.plan = CLOSED
             return True
         except OutlastError:
             if job.error is None and not work.stop:
                 raise  # the disk's fault, or a cancellation: not this job's alone
         finally:
             with work.state:
-                job.arrival = None if isinstance(arrival.error, TurnedError) else arrival
-            arrival.close()
+                job.download = None if isinstance(download.error, TurnedError) else download
+            download.close()
     return False
 
 
@@ -125,24 +125,24 @@ def _open_partial(work: Work, job: Job) -> Partial | None:
     """None where the file came meanwhile."""
     while True:
         try:
-            return work.archive.partial(job.entry, job.way.payload)
+            return work.archive.partial(job.entry, job.plan.payload)
         except BusyError:  # another process fetches it: ours when it is done or dead
             if work.stop or job.finished or work.already_here(job):
                 return None
             work.cancel.wait(IDLE)
 
 
-def _take_plain(work: Work, job: Job, arrival: Arrival) -> None:
+def _take_plain(work: Work, job: Job, download: Download) -> None:
     """Keeps verified bytes in the form that pays; they are written plain only once."""
-    partial = arrival.partial
+    partial = download.partial
     blob = OpenFile(partial.fd, job.entry.size)
     follower = Follower(work.intake, blob, work.room)
     try:
         if work.watch is not None:
-            work.watch(arrival)
-        names = _judge(work, job, arrival, follower)
+            work.watch(download)
+        names = _judge(work, job, download, follower)
         capsule = follower.finish(names, work.check)
-        arrival.settle()
+        download.settle()
         with work.storing_bytes():
             if capsule is not None and capsule.publish(names.sha256):
                 partial.discard()
@@ -153,23 +153,23 @@ def _take_plain(work: Work, job: Job, arrival: Arrival) -> None:
         follower.close()
 
 
-def _take_capsule(work: Work, job: Job, arrival: Arrival) -> None:
+def _take_capsule(work: Work, job: Job, download: Download) -> None:
     """Keeps the capsule that came, if all that it restores has the names of the file."""
-    partial, entry = arrival.partial, job.entry
-    with Restored(work.archive, arrival) as restored:
-        for count, _ in enumerate(arrival.pieces(work.cancel), 1):
+    partial, entry = download.partial, job.entry
+    with Restored(work.archive, download) as restored:
+        for count, _ in enumerate(download.pieces(work.cancel), 1):
             work.check()
             restored.advance(count, work.cancel)
             if restored.problem is not None:
                 break
-    arrival.settle()
+    download.settle()
     names, problem = restored.names, restored.problem
     if names is None or problem is not None:
         partial.discard()
         _give_up(work, job, f"what came as the capsule of {entry.path} is another: {problem}")
     partial.seal()
     with work.storing_bytes():
-        if work.writer.publish_capsule(partial.path, names.sha256, entry.size, arrival.tree):
+        if work.writer.publish_capsule(partial.path, names.sha256, entry.size, download.tree):
             partial.drop_journal()
         else:
             partial.discard()
@@ -178,33 +178,33 @@ def _take_capsule(work: Work, job: Job, arrival: Arrival) -> None:
 
 def _give_up(work: Work, job: Job, reason: str) -> NoReturn:
     """A payload was not what it was said to be."""
-    if work.guide is not None and work.guide.distrust(job, reason):
+    if work.coordinator is not None and work.coordinator.reject_payload(job, reason):
         raise TurnedError(reason)
     raise IntegrityError(reason)
 
 
-def _judge(work: Work, job: Job, arrival: Arrival, follower: Follower) -> Names:
+def _judge(work: Work, job: Job, download: Download, follower: Follower) -> Names:
     """Waits for the whole file and verifies it, as often as it takes to find out who lies."""
     while True:
-        names = arrival.hash(work.cancel, follower.advance)
-        problem = arrival.verdict(names)
+        names = download.hash(work.cancel, follower.advance)
+        problem = download.verdict(names)
         if problem is None:
             with work.state:
-                for liar in arrival.liars():
+                for liar in download.liars():
                     error = IntegrityError(f"{liar.name} sent other bytes than the verified ones")
-                    liar.ban(error, arrival.entry.path)
+                    liar.ban(error, download.entry.path)
             return names
         follower.restart()
-        if arrival.tree is not None and arrival.tree.root != job.entry.merkle_root:
-            arrival.settle()
-            arrival.partial.discard()
+        if download.tree is not None and download.tree.root != job.entry.merkle_root:
+            download.settle()
+            download.partial.discard()
             _give_up(work, job, f"what came as {job.entry.path} is another: {problem}")
-        guilty = arrival.convict()
+        guilty = download.find_liar()
         with work.state:
             if guilty is not None:
                 guilty.ban(
                     IntegrityError(f"{guilty.name} served wrong bytes as {problem}"),
-                    arrival.entry.path,
+                    download.entry.path,
                 )
-            work.give_up_the_hopeless()
+            work.fail_unreachable_jobs()
             work.state.notify_all()

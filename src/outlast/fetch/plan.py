@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Payload
-from outlast.fetch.source_state import Lane
+from outlast.fetch.source_state import SourceState
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class FetchPlan:
     """How a file comes.
 
     `payload` is what is fetched; None: its plain bytes, of which no root is known yet. `tree`
@@ -26,10 +26,10 @@ class Way:
     def is_plain(self) -> bool:
         return self.payload is None or self.payload.is_plain
 
-    def admits(self, lane: Lane) -> bool:
+    def admits(self, source: SourceState) -> bool:
         """Whether `lane` may be asked for a piece."""
-        if lane.is_peer:
-            return lane.name in self.peers
+        if source.is_peer:
+            return source.name in self.peers
         return self.origin and self.is_plain
 
     @property
@@ -38,9 +38,9 @@ class Way:
         return self.origin or self.swarm or bool(self.peers)
 
 
-DIRECT = Way()
+DIRECT = FetchPlan()
 """From the sources that were named, as everybody has it."""
-CLOSED = Way(origin=False)
+CLOSED = FetchPlan(origin=False)
 """From nobody, for now."""
 
 

@@ -16,30 +16,30 @@ from outlast.core.names import RepoId
 from outlast.core.threads import interruptible
 from outlast.fetch.scheduler import transfer
 from outlast.fetch.source_state import SOURCE_FAULTS
-from outlast.fetch.transfer import Guide, Watch, Wishes, Work
-from outlast.intake.base_finder import Kinship, named_by
+from outlast.fetch.transfer import Coordinator, Watch, Wishes, Work
+from outlast.intake.base_finder import BaseFinder, named_by
 from outlast.intake.capsule_stream import Intake
 from outlast.sources.base import Listing, Source
 from outlast.store.archive import MIN_PREFIX, Archive
-from outlast.store.draft_writer import Scribe
+from outlast.store.draft_writer import DraftWriter
 from outlast.store.refs import About, Ref
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 _KIND_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class FetchContext:
     """Who does the fetching: from where, to where, how."""
 
     archive: Archive
-    writer: Writer
+    writer: WriteSession
     sources: Sequence[Source]
     wishes: Wishes
     control: Control
     named: Sequence[RepoId] = ()
     """The models that a source names as bases of what is fetched."""
-    guide: "Callable[[Work, bool], Guide] | None" = None
+    coordinator: Callable[[Work, bool], Coordinator] | None = None
     """Makes who knows the neighbourhood, for a transfer, and whether it is restricted."""
     restricted: bool = False
     """Whether what is fetched is private or gated."""
@@ -55,7 +55,7 @@ class Fetched:
 
 def start_draft(
     archive: Archive,
-    writer: Writer,
+    writer: WriteSession,
     repo: RepoId,
     commit: GitOid,
     entries: Sequence[FileEntry],
@@ -75,7 +75,7 @@ def start_draft(
         if entry.size == 0 and entry.mismatch(nothing) is None:
             archive.put(writer, b"", nothing)
             held[entry.path] = entry.with_names(nothing)
-        elif known is not None and known.sha256 and writer.claim(known.sha256, known.size):
+        elif known is not None and known.sha256 and writer.lease(known.sha256, known.size):
             held[entry.path] = known
     missing = [entry for entry in entries if entry.path not in held]
     draft = Revision.of(repo, commit, held.values(), missing, unlisted=unlisted)
@@ -83,11 +83,11 @@ def start_draft(
 
 
 def fetch_files(
-    crew: Crew,
+    context: FetchContext,
     repo: RepoId,
     commit: GitOid,
     entries: Sequence[FileEntry],
-    scribe: Scribe,
+    draft_writer: DraftWriter,
     *,
     watch: Watch | None = None,
 ) -> Fetched:
@@ -102,44 +102,52 @@ def fetch_files(
         for twin in twins_of[entry.path]:
             known = replace(twin, sha256=entry.sha256, merkle_root=entry.merkle_root)
             fetched.append(known)
-            scribe.note(known)
+            draft_writer.note(known)
 
     work = Work(
-        Intake(crew.archive, crew.writer, crew.wishes.forms, _kinship(crew, repo, commit)),
+        Intake(
+            context.archive,
+            context.writer,
+            context.wishes.forms,
+            _base_finder(context, repo, commit),
+        ),
         (repo, commit),
-        crew.sources,
-        wishes=crew.wishes,
-        control=crew.control,
+        context.sources,
+        wishes=context.wishes,
+        control=context.control,
         done=done,
         watch=watch,
     )
     first = [same[0] for same in twins.values()]
-    if crew.guide is not None:
-        work.guide = crew.guide(work, _is_restricted(crew, repo))
-    errors = transfer(work, first, crew.wishes.connections) if first else []
+    if context.coordinator is not None:
+        work.coordinator = context.coordinator(work, _is_restricted(context, repo))
+    errors = transfer(work, first, context.wishes.connections) if first else []
     if errors:
         raise errors[0]
-    received = {lane.name: lane.received for lane in work.lanes}
+    received = {source.name: source.received for source in work.sources}
     return Fetched(
-        tuple(fetched), received | (work.guide.shares() if work.guide is not None else {})
+        tuple(fetched),
+        received | (work.coordinator.shares() if work.coordinator is not None else {}),
     )
 
 
-def _is_restricted(crew: Crew, repo: RepoId) -> bool:
+def _is_restricted(context: FetchContext, repo: RepoId) -> bool:
     """Whether a model is private or gated, as far as anybody said."""
-    about = crew.archive.refs.about(repo)
-    return crew.restricted or about.private or bool(about.gated)
+    about = context.archive.refs.about(repo)
+    return context.restricted or about.private or bool(about.gated)
 
 
-def _kinship(crew: Crew, repo: RepoId, commit: GitOid) -> Kinship:
+def _base_finder(context: FetchContext, repo: RepoId, commit: GitOid) -> BaseFinder:
     """What the files of a commit may lean on; a card that is here already is asked too."""
-    forms = crew.wishes.forms
-    draft = crew.archive.load(repo, commit) if forms.leans else None
-    named = [*crew.named, *(named_by(crew.archive, draft) if draft is not None else ())]
-    return Kinship(crew.archive, crew.writer, forms, repo, named)
+    forms = context.wishes.forms
+    draft = context.archive.load(repo, commit) if forms.leans else None
+    named = [*context.named, *(named_by(context.archive, draft) if draft is not None else ())]
+    return BaseFinder(context.archive, context.writer, forms, repo, named)
 
 
-def seal(archive: Archive, writer: Writer, repo: RepoId, commit: GitOid) -> tuple[Digest, bool]:
+def seal(
+    archive: Archive, writer: WriteSession, repo: RepoId, commit: GitOid
+) -> tuple[Digest, bool]:
     """Turns the draft of a commit into its manifest; its digest, and whether it is partial."""
     revision = archive.load(repo, commit)
     if revision is None:
@@ -152,7 +160,7 @@ def seal(archive: Archive, writer: Writer, repo: RepoId, commit: GitOid) -> tupl
 
 def remember(
     archive: Archive,
-    writer: Writer,
+    writer: WriteSession,
     listing: Listing,
     ref: str,
     source: Source,
@@ -170,7 +178,7 @@ def remember(
     note_facts(archive, writer, listing)
 
 
-def note_facts(archive: Archive, writer: Writer, listing: Listing) -> None:
+def note_facts(archive: Archive, writer: WriteSession, listing: Listing) -> None:
     """Keeps what a source says of a model. A node only knows whether it is restricted: then the
     rest stays as it was, and so does a restriction.
     """

@@ -14,7 +14,7 @@ from outlast.core.manifest import FileEntry
 from outlast.fetch.large_files import fetch_pieces, receive
 from outlast.fetch.plan import CLOSED
 from outlast.fetch.small_files import fetch_small, take_empty
-from outlast.fetch.source_state import Lane
+from outlast.fetch.source_state import SourceState
 from outlast.fetch.transfer import IDLE, Job, Work
 
 _ACTIVE = 3
@@ -30,32 +30,32 @@ def transfer(work: Work, entries: Iterable[FileEntry], connections: int) -> list
     for job in work.jobs:
         if not job.entry.size:
             take_empty(work, job)
-    if work.guide is not None:
+    if work.coordinator is not None:
         for job in work.jobs:
-            job.way = CLOSED
-            job.small &= work.guide.http
-        work.spawn(work.guide.run)
-    per_lane = max(2, -(-connections // max(1, len(work.lanes))))
-    for lane in work.lanes:
-        open_lane(work, lane, per_lane)
+            job.plan = CLOSED
+            job.small &= work.coordinator.http
+        work.spawn(work.coordinator.run)
+    per_source = max(2, -(-connections // max(1, len(work.sources))))
+    for source in work.sources:
+        open_source(work, source, per_source)
     try:
         _wait(work)
     finally:
         work.end()
-    if work.guide is not None:
-        work.guide.await_end()
+    if work.coordinator is not None:
+        work.coordinator.await_end()
     return [job.error for job in work.jobs if job.error is not None and not job.aside]
 
 
-def open_lane(work: Work, lane: Lane, connections: int) -> None:
+def open_source(work: Work, source: SourceState, connections: int) -> None:
     """Begins to ask a source."""
     for _ in range(connections):
-        work.spawn(_connect, work, lane)
+        work.spawn(_connect, work, source)
 
 
 def _wait(work: Work) -> None:
     with work.state:
-        work.give_up_the_hopeless()
+        work.fail_unreachable_jobs()
         while work.unfinished:
             _start(work)
             work.state.wait(IDLE)
@@ -64,31 +64,31 @@ def _wait(work: Work) -> None:
             work.cancel.check()
 
 
-def _connect(work: Work, lane: Lane) -> None:
+def _connect(work: Work, source: SourceState) -> None:
     while True:
         with work.state:
             task = None
             while task is None:
-                if work.stop or work.crash is not None or lane.lost is not None:
+                if work.stop or work.crash is not None or source.lost is not None:
                     work.state.notify_all()
                     return
                 work.cancel.check()
-                pause = lane.not_before - time.monotonic()
-                task = _next_task(work, lane) if pause <= 0 else None
+                pause = source.not_before - time.monotonic()
+                task = _next_task(work, source) if pause <= 0 else None
                 if task is None:
                     work.state.wait(min(max(pause, 0.01), IDLE) if pause > 0 else IDLE)
         job, span = task
         if job.small:
-            fetch_small(work, lane, job)
+            fetch_small(work, source, job)
         else:
-            fetch_pieces(work, lane, job, span)
+            fetch_pieces(work, source, job, span)
 
 
-def _next_task(work: Work, lane: Lane) -> tuple[Job, tuple[int, int]] | None:
+def _next_task(work: Work, source: SourceState) -> tuple[Job, tuple[int, int]] | None:
     _start(work)
     active = 0
     for job in itertools.islice(work.jobs, work.first_open, None):
-        if job.finished or not lane.serves(job.entry.key) or not job.way.admits(lane):
+        if job.finished or not source.serves(job.entry.key) or not job.plan.admits(source):
             continue
         if job.small:
             if not job.started:
@@ -96,7 +96,7 @@ def _next_task(work: Work, lane: Lane) -> tuple[Job, tuple[int, int]] | None:
                 return job, (0, 0)
             continue
         active += 1
-        if job.arrival is not None and (span := job.arrival.take(lane)) is not None:
+        if job.download is not None and (span := job.download.take(source)) is not None:
             return job, span
         if active >= _ACTIVE:
             return None
@@ -116,7 +116,7 @@ def _start(work: Work) -> None:
         if not job.started:
             job.started = True
             work.spawn(receive, work, job)
-        if job.arrival is None and work.guide is not None:
+        if job.download is None and work.coordinator is not None:
             waiting += 1
         else:
             active += 1

@@ -4,7 +4,7 @@ import time
 
 from outlast.codec.hashing import names_of
 from outlast.core.errors import IntegrityError
-from outlast.fetch.source_state import SOURCE_FAULTS, Lane
+from outlast.fetch.source_state import SOURCE_FAULTS, SourceState
 from outlast.fetch.transfer import Job, Work
 from outlast.intake.capsule_stream import put
 
@@ -21,29 +21,29 @@ def take_empty(work: Work, job: Job) -> None:
         work.finish(job, names)
 
 
-def fetch_small(work: Work, lane: Lane, job: Job) -> None:
+def fetch_small(work: Work, source: SourceState, job: Job) -> None:
     entry, started = job.entry, time.monotonic()
     if work.already_here(job):
         return
     try:
         data = bytearray(entry.size)
         if entry.size:
-            reader = work.ask(lane, entry, 0, entry.size)
+            reader = work.ask(source, entry, 0, entry.size)
             try:
-                work.read(lane, reader, memoryview(data), entry)
+                work.read(source, reader, memoryview(data), entry)
             finally:
                 reader.close()
         names = names_of(data)
         if (problem := entry.mismatch(names)) is not None:
-            raise IntegrityError(f"{lane.name} served wrong bytes as {entry.path}: {problem}")
+            raise IntegrityError(f"{source.name} served wrong bytes as {entry.path}: {problem}")
     except SOURCE_FAULTS as error:
         with work.state:
             job.started = False
-        work.blame(lane, entry, error, started)
+        work.record_failure(source, entry, error, started)
         return
     with work.state:
-        lane.praise(entry.size)
-    work.progress(job, entry.size, lane.name)
+        source.record_success(entry.size)
+    work.progress(job, entry.size, source.name)
     with work.storing_bytes():
         put(work.intake, data, names)
         work.finish(job, names)

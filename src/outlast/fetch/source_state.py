@@ -43,10 +43,10 @@ class Patience:
 
 
 @dataclass(slots=True, eq=False)
-class Lane:
+class SourceState:
     """A source and its record. Guarded by the lock of the transfer that owns it."""
 
-    source: Source
+    client: Source
     patience: Patience
     emit: Emit
     lost: OutlastError | None = None
@@ -63,12 +63,12 @@ class Lane:
 
     @property
     def name(self) -> str:
-        return self.source.name
+        return self.client.name
 
     @property
     def is_peer(self) -> bool:
         """Whether the source is a node like this one, which has what it says that it has."""
-        return isinstance(self.source, PayloadSource)
+        return isinstance(self.client, PayloadSource)
 
     def serves(self, key: str) -> bool:
         """Whether it is worth asking this source for the file `key`."""
@@ -79,7 +79,7 @@ class Lane:
         lost = self.lost is not None and not isinstance(self.lost, TransientError)
         return lost or key in self._lacks
 
-    def praise(self, count: int) -> None:
+    def record_success(self, count: int) -> None:
         """It delivered `count` bytes."""
         self.received += count
         self._failures = 0
@@ -90,7 +90,7 @@ class Lane:
         if self._ignored_ranges > 1:
             self.ranges = False
 
-    def blame(self, error: OutlastError, *, path: str, key: str, started: float) -> None:
+    def record_failure(self, error: OutlastError, *, path: str, key: str, started: float) -> None:
         """Records a failure of a request that began at `started` (monotonic seconds).
 
         Wrong bytes ban the source for this run, a lacking file concerns that file only, and what
@@ -112,7 +112,7 @@ class Lane:
                 self.not_before = self._failed_at + wait
                 self.emit(SourceWaiting(self.name, round(wait, 2), str(error)))
 
-    def revive(self) -> None:
+    def reset(self) -> None:
         """It is given another chance."""
         self.lost = None
         self._failures = 0

@@ -23,9 +23,9 @@ from outlast.core.errors import (
 from outlast.core.events import Progress
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
-from outlast.fetch.download import CHUNK, Arrival
-from outlast.fetch.plan import DIRECT, Way
-from outlast.fetch.source_state import Lane, Patience
+from outlast.fetch.download import CHUNK, Download
+from outlast.fetch.plan import DIRECT, FetchPlan
+from outlast.fetch.source_state import Patience, SourceState
 from outlast.intake.capsule_stream import Intake
 from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.intake.local_file import hash_blob
@@ -61,9 +61,9 @@ class Job:
     def __init__(self, entry: FileEntry, *, aside: bool = False) -> None:
         self.entry = entry
         self.aside = aside
-        self.way: Way = DIRECT
+        self.plan: FetchPlan = DIRECT
         self.small = entry.size <= SMALL
-        self.arrival: Arrival | None = None
+        self.download: Download | None = None
         self.started = False
         self.done = False
         self.error: OutlastError | None = None
@@ -77,19 +77,19 @@ class Job:
     @property
     def awaited(self) -> int:
         """Bytes that are still to be written, at most."""
-        arrival = self.arrival
-        if arrival is None:
+        download = self.download
+        if download is None:
             return self.entry.size
-        return max(0, arrival.size - sum(arrival.partial.have) * merkle.PIECE)
+        return max(0, download.size - sum(download.partial.have) * merkle.PIECE)
 
 
 Done = Callable[[FileEntry], None]
 """Told of each file once its blob is verified, durable and claimed by the writer."""
-Watch = Callable[[Arrival], None]
+Watch = Callable[[Download], None]
 """Told of each larger file when its transfer starts, to follow its frontier."""
 
 
-class Guide(Protocol):
+class Coordinator(Protocol):
     """Who knows the neighbourhood, and decides how files come while they come."""
 
     @property
@@ -111,13 +111,13 @@ class Guide(Protocol):
     def hopeful(self, job: Job) -> bool:
         """Whether a file may still come, though no lane serves it now."""
 
-    def paced(self, lane: Lane, count: int) -> None:
+    def paced(self, source: SourceState, count: int) -> None:
         """Bytes came from a peer: waits as long as the caps ask for."""
 
     def shares(self) -> dict[str, int]:
         """Bytes that came through the swarm, by source."""
 
-    def distrust(self, job: Job, reason: str) -> bool:
+    def reject_payload(self, job: Job, reason: str) -> bool:
         """The payload that a file came as restores something else; whether there is another way."""
 
 
@@ -151,20 +151,20 @@ class Work:
         self.crash: BaseException | None = None
         self.stop = False
         self._storing = 0
-        self.guide: Guide | None = None
+        self.coordinator: Coordinator | None = None
         self._patience = wishes.patience
-        self.lanes: list[Lane] = []
-        for source in sources:
-            self.add_lane(source)
+        self.sources: list[SourceState] = []
+        for client in sources:
+            self.add_source(client)
 
     @property
     def repo(self) -> RepoId:
         return self._repo
 
-    def add_lane(self, source: Source) -> Lane:
-        lane = Lane(source, self._patience, self.emit)
-        self.lanes.append(lane)
-        return lane
+    def add_source(self, client: Source) -> SourceState:
+        source = SourceState(client, self._patience, self.emit)
+        self.sources.append(source)
+        return source
 
     def end(self) -> None:
         """Stops all work, and returns when nobody stores any more: the caller may close the writer
@@ -174,8 +174,8 @@ class Work:
             self.stop = True
             self.state.notify_all()
             for job in self.jobs:
-                if job.arrival is not None and not job.finished:
-                    job.arrival.fail(Cancelled("the transfer ended"))
+                if job.download is not None and not job.finished:
+                    job.download.fail(Cancelled("the transfer ended"))
             while self._storing:
                 self.state.wait(IDLE)
 
@@ -221,65 +221,74 @@ class Work:
                 self._storing -= 1
                 self.state.notify_all()
 
-    def give_up_the_hopeless(self) -> None:
+    def fail_unreachable_jobs(self) -> None:
         for job in itertools.islice(self.jobs, self.first_open, None):
             if job.finished or self._may_come(job):
                 continue
-            lost = [lane.lost for lane in self.lanes if lane.lost is not None]
+            lost = [source.lost for source in self.sources if source.lost is not None]
             fallback = NotArchivedError(f"no source has {job.entry.path!r}")
             self.fail(job, next(iter(lost), fallback))
 
     def _may_come(self, job: Job) -> bool:
         """Whether some source may have a file; of peers the guide knows more than their lanes."""
-        guided = self.guide is not None
-        origins = () if job.aside else (o for o in self.lanes if not (guided and o.is_peer))
-        if any(lane.serves(job.entry.key) for lane in origins):
+        coordinated = self.coordinator is not None
+        origins = () if job.aside else (o for o in self.sources if not (coordinated and o.is_peer))
+        if any(source.serves(job.entry.key) for source in origins):
             return True
-        return self.guide is not None and self.guide.hopeful(job)
+        return self.coordinator is not None and self.coordinator.hopeful(job)
 
     def fail(self, job: Job, error: OutlastError) -> None:
         if not job.finished:
             self.unfinished -= 1
         job.error = job.error or error
-        if job.arrival is not None:
-            job.arrival.fail(error)
+        if job.download is not None:
+            job.download.fail(error)
         self.state.notify_all()
 
     def ask(
-        self, lane: Lane, entry: FileEntry, start: int, stop: int, payload: Payload | None = None
+        self,
+        source: SourceState,
+        entry: FileEntry,
+        start: int,
+        stop: int,
+        payload: Payload | None = None,
     ) -> RangeReader:
         """A range of a file, or of the capsule that is to restore it."""
-        if payload is None or payload.is_plain or not isinstance(lane.source, PayloadSource):
-            return lane.source.open(self._repo, self._commit, entry, start, stop)
-        return lane.source.open_capsule(payload.blob, payload.size, start, stop)
+        if payload is None or payload.is_plain or not isinstance(source.client, PayloadSource):
+            return source.client.open(self._repo, self._commit, entry, start, stop)
+        return source.client.open_capsule(payload.blob, payload.size, start, stop)
 
     def progress(self, job: Job, count: int, source: str) -> None:
         """`count` more bytes came from `source`: as many of the file as they restore."""
         job.given[source] = job.given.get(source, 0) + count
-        payload = job.way.payload
+        payload = job.plan.payload
         if payload is not None and not payload.is_plain:
             count = count * job.entry.size // payload.size
         self.emit(Progress(job.entry.path, count, source))
 
-    def blame(self, lane: Lane, entry: FileEntry, error: OutlastError, started: float) -> None:
+    def record_failure(
+        self, source: SourceState, entry: FileEntry, error: OutlastError, started: float
+    ) -> None:
         with self.state:
-            lane.blame(error, path=entry.path, key=entry.key, started=started)
-            self.give_up_the_hopeless()
+            source.record_failure(error, path=entry.path, key=entry.key, started=started)
+            self.fail_unreachable_jobs()
             self.state.notify_all()
 
-    def read(self, lane: Lane, reader: RangeReader, buffer: memoryview, entry: FileEntry) -> None:
+    def read(
+        self, source: SourceState, reader: RangeReader, buffer: memoryview, entry: FileEntry
+    ) -> None:
         """Fills `buffer`, or raises."""
         while buffer:
             self.cancel.check()
             count = reader.readinto(buffer[:_READ])
             if not count:
-                raise UnreachableError(f"{lane.name} closed {entry.path!r} early")
+                raise UnreachableError(f"{source.name} closed {entry.path!r} early")
             buffer = buffer[count:]
-            lane.heard = time.monotonic()
+            source.heard = time.monotonic()
             if self._pace is not None:
                 self._pace.take(count, self.cancel)
-            if self.guide is not None and lane.is_peer:
-                self.guide.paced(lane, count)
+            if self.coordinator is not None and source.is_peer:
+                self.coordinator.paced(source, count)
 
     def finish(self, job: Job, names: Names) -> None:
         self.archive.note_names(names)
@@ -305,7 +314,7 @@ class Work:
                 known = self.read_local(entry, entry.sha256)
             if known is None or known.sha256 is None:
                 return False
-            if not self.writer.claim(known.sha256, known.size):
+            if not self.writer.lease(known.sha256, known.size):
                 return False
             if not job.aside:
                 self._done(known)
@@ -316,7 +325,7 @@ class Work:
         """`entry` with its merkle root, from a blob that no manifest describes yet. A damaged
         blob is put away, so that the right bytes can take its place.
         """
-        if not self.writer.claim(digest, entry.size):
+        if not self.writer.lease(digest, entry.size):
             return None
         try:
             with self.archive.open_blob(digest) as blob:
@@ -325,5 +334,5 @@ class Work:
                 return entry.with_names(names)
         except (CorruptError, MalformedError):
             pass
-        self.archive.put_blob_away(digest)
+        self.archive.quarantine_blob(digest)
         return None

@@ -23,7 +23,7 @@ from outlast.intake.form_policy import SMALLEST, FormWishes, container_of
 from outlast.store.archive import Archive
 from outlast.store.forms import MAX_LINKS
 from outlast.store.reading import BlobReader
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 CARDS: Final = ("README.md", "config.json")
 """The files that may name a base."""
@@ -138,13 +138,13 @@ class _Match:
     shared: int
 
 
-class Kinship:
+class BaseFinder:
     """Finds what the files of one model may lean on."""
 
     def __init__(
         self,
         archive: Archive,
-        writer: Writer,
+        writer: WriteSession,
         wishes: FormWishes,
         repo: RepoId,
         named: Sequence[RepoId] = (),
@@ -259,7 +259,7 @@ class Kinship:
         for entry in match.files:
             assert entry.sha256 is not None
             try:
-                if self._writer.claim(entry.sha256, entry.size):
+                if self._writer.lease(entry.sha256, entry.size):
                     found.append(self._archive.open_blob(entry.sha256))
             except OutlastError:
                 continue  # collected meanwhile, or damaged
@@ -345,8 +345,8 @@ def find_wished(
         return []
     with archive.writer() as writer, archive.open_blob(entry.sha256) as blob:
         named = list(named_by(archive, revision))
-        kin = Kinship(archive, writer, wishes, revision.repo, named)
-        return kin.digests(blob, entry.sha256)
+        base_finder = BaseFinder(archive, writer, wishes, revision.repo, named)
+        return base_finder.digests(blob, entry.sha256)
 
 
 def named_by(archive: Archive, revision: Revision) -> Iterator[RepoId]:

@@ -31,7 +31,7 @@ def take_if_capsule(intake: Intake, place: Path, tree: Tree | None, cancel: Canc
     except (MalformedError, CorruptError):
         return None
     for base in directory.bases:
-        if not writer.claim(base.sha256, base.size):
+        if not writer.lease(base.sha256, base.size):
             raise NotArchivedError(
                 f"what came is a capsule that leans on {base.sha256}, which is not here",
                 hint="pull the model that has this file, then run the same command again",

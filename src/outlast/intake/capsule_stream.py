@@ -25,7 +25,7 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
 from outlast.store.reading import BlobReader
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 _PREFIX: Final = 32 << 20
 """Bytes of an arriving file that must be here before its form is chosen."""
@@ -37,7 +37,7 @@ _HEADER_PIECES: Final = 112
 _WORKERS: Final = max(1, min(4, os.cpu_count() or 1))
 
 
-class Kin(Protocol):
+class FindsBases(Protocol):
     """Who knows what a blob may lean on."""
 
     def of(self, blob: Readable, ready: int) -> Sequence[BlobReader]:
@@ -49,15 +49,15 @@ class Intake:
     """How files come in: into what, in which form, leaning on what."""
 
     archive: Archive
-    writer: Writer
+    writer: WriteSession
     wishes: FormWishes = PLAIN
-    kin: Kin | None = None
+    base_finder: FindsBases | None = None
 
 
 class CapsuleFile:
     """A capsule of `blob` in a temp file, encoded on all cores. Publish it, or only close it."""
 
-    def __init__(self, writer: Writer, blob: Readable, bases: Sequence[Base] = ()) -> None:
+    def __init__(self, writer: WriteSession, blob: Readable, bases: Sequence[Base] = ()) -> None:
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="encode")
         self._encoding = Encoding(writer, blob, bases=bases, executor=self._pool)
 
@@ -138,7 +138,7 @@ class CapsuleSink:
     """The capsule of a file that is read once: just the bytes that are hashed are encoded."""
 
     def __init__(
-        self, writer: Writer, size: int, bases: Sequence[Base], wishes: FormWishes
+        self, writer: WriteSession, size: int, bases: Sequence[Base], wishes: FormWishes
     ) -> None:
         self._window = _Window(size)
         self._wishes = wishes
@@ -190,7 +190,7 @@ def chosen(intake: Intake, blob: Readable, ready: int) -> Iterator[Choice]:
     open for as long as the context lasts.
     """
     with contextlib.ExitStack() as stack:
-        readers = intake.kin.of(blob, ready) if intake.kin is not None else ()
+        readers = intake.base_finder.of(blob, ready) if intake.base_finder is not None else ()
         for reader in readers:
             stack.callback(reader.close)
         bases = [Base(reader.digest, reader) for reader in readers]

@@ -16,7 +16,7 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.copies import Copies, default_budget
 from outlast.store.reading import BlobReader
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 _THREADS = min(8, os.cpu_count() or 1)
 _SYNC_EVERY = 256 * 1024 * 1024
@@ -33,7 +33,7 @@ class Working(Closing):
         self._archive = archive
         self._budget = budget
         self._control = control
-        self._writer: Writer | None = None
+        self._writer: WriteSession | None = None
         self._paths: dict[Digest, Path] = {}
         self._copied: set[Digest] = set()
 
@@ -78,7 +78,7 @@ class Working(Closing):
             self._paths.pop(entry.sha256, None)
             self._copies(self._writer).drop(entry.sha256)
 
-    def _copies(self, writer: Writer) -> Copies:
+    def _copies(self, writer: WriteSession) -> Copies:
         if self._budget is None:
             self._budget = default_budget(self._archive.layout)
         return Copies(self._archive.layout, writer, self._budget)

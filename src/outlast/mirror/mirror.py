@@ -28,13 +28,13 @@ from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId, check_ref, plain_ref
 from outlast.core.threads import DaemonPool
 from outlast.fetch.file_filter import acceptable
-from outlast.fetch.revision import Crew, note_facts, remember, seal, start_draft
+from outlast.fetch.revision import FetchContext, note_facts, remember, seal, start_draft
 from outlast.fetch.source_state import SOURCE_FAULTS, Patience
 from outlast.fetch.transfer import Wishes
 from outlast.mirror.answers import Asking, Found, FoundRefs, Question, Troubles, View
-from outlast.mirror.streaming import Arrivals, Arriving
+from outlast.mirror.streaming import StreamingFile, StreamingFiles
 from outlast.node.scope import Neighbourhood
-from outlast.p2p.coordinator import guided_by
+from outlast.p2p.coordinator import coordinator_for
 from outlast.p2p.resolve import locate
 from outlast.sources.base import Listing, RemoteRef, Source
 from outlast.store import unverified
@@ -81,7 +81,7 @@ class Mirror:
         self._remote: OrderedDict[RepoId, tuple[RemoteRef, ...]] = OrderedDict()
         self._troubles = Troubles()
         self._pool = DaemonPool(_ASKERS, "ask")
-        self.arrivals = Arrivals(self._crew, self._fetch_ended, self._unheard)
+        self.streams = StreamingFiles(self._fetch_context, self._fetch_ended, self._unheard)
 
     def close(self) -> None:
         self._control.cancel.set()
@@ -311,7 +311,7 @@ class Mirror:
             raise NotArchivedError(f"{path!r} is part of the commit but not archived here")
         raise EntryNotFoundError(f"{revision.repo}@{revision.id} has no {path!r}")
 
-    def open(self, view: View, path: str) -> FileEntry | Arriving:
+    def open(self, view: View, path: str) -> FileEntry | StreamingFile:
         """A file of a revision: its entry where its bytes are here, else the fetch of it."""
         view = self._view(view.revision.repo, view.revision.id) or view  # it may have come by now
         entry = self.entry(view, path)
@@ -326,13 +326,13 @@ class Mirror:
         if not here and not self._sources:
             raise NotArchivedError(f"the bytes of {path!r} are not here")
         # A draft brought what is here: no manifest has all of its names yet, so it is read once.
-        arriving = self.arrivals.fetch(repo, commit, entry)
-        return entry if here else arriving
+        streaming = self.streams.fetch(repo, commit, entry)
+        return entry if here else streaming
 
     def _note(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> None:
         """The bytes of a missing file are here through another revision: now this one has them."""
         with self.archive.writer() as writer:
-            if entry.sha256 is not None and writer.claim(entry.sha256, entry.size):
+            if entry.sha256 is not None and writer.lease(entry.sha256, entry.size):
                 self.archive.acknowledge(writer, repo, commit, [entry])
         self._complete(repo, commit)
 
@@ -342,13 +342,13 @@ class Mirror:
         """
         if not unverified.is_marked(self.archive, entry.key):
             return True
-        arriving = self.arrivals.find(entry.key)
-        return arriving is not None and arriving.first_to_stream and arriving.epoch == 0
+        streaming = self.streams.find(entry.key)
+        return streaming is not None and streaming.first_to_stream and streaming.epoch == 0
 
-    def _crew(self) -> Crew:
-        return Crew(
+    def _fetch_context(self) -> FetchContext:
+        return FetchContext(
             *(self.archive, self.archive.writer(), self._sources, self._wishes, self._control),
-            guide=guided_by(self._around),
+            coordinator=coordinator_for(self._around),
         )
 
     def _fetch_ended(

@@ -10,11 +10,11 @@ from outlast.core.digest import GitOid
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.core.threads import DaemonPool
-from outlast.fetch.download import Arrival
-from outlast.fetch.revision import Crew, fetch_files
+from outlast.fetch.download import Download
+from outlast.fetch.revision import FetchContext, fetch_files
 from outlast.fetch.transfer import SMALL
 from outlast.store import unverified
-from outlast.store.draft_writer import Scribe
+from outlast.store.draft_writer import DraftWriter
 
 _AT_ONCE = 6
 
@@ -23,7 +23,7 @@ Wanted = tuple[RepoId, GitOid, FileEntry]
 Ended = Callable[[RepoId, GitOid, FileEntry, BaseException | None], None]
 
 
-class Arriving:
+class StreamingFile:
     """One file on its way through a mirror, as its readers see it.
 
     Readers may have the bytes below `readable`; the last piece only when the whole is verified.
@@ -41,7 +41,7 @@ class Arriving:
         self.wanted: set[Wanted] = set()
         """All that ask for these bytes, the first of them included."""
         self._lock = threading.Lock()
-        self._arrival: Arrival | None = None
+        self._download: Download | None = None
         self._listeners: set[Callable[[], None]] = set()
 
     @property
@@ -49,19 +49,19 @@ class Arriving:
         """Bytes from the start that readers may have."""
         if self.finished:
             return self.entry.size
-        arrival = self._arrival
-        if arrival is None:
+        download = self._download
+        if download is None:
             return 0
-        held_back = (arrival.count - 1) * merkle.PIECE
-        return min(arrival.frontier * merkle.PIECE, held_back)
+        held_back = (download.count - 1) * merkle.PIECE
+        return min(download.frontier * merkle.PIECE, held_back)
 
     def open(self) -> int | None:
         """A descriptor of the bytes so far (to be closed by the caller); None before the first."""
-        arrival = self._arrival
-        if arrival is None:
+        download = self._download
+        if download is None:
             return None
         try:
-            return os.open(arrival.partial.path, os.O_RDONLY | os.O_CLOEXEC)
+            return os.open(download.partial.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:  # it just became a blob
             return None
 
@@ -86,9 +86,9 @@ class Arriving:
 
     # Called by the transfer
 
-    def started(self, arrival: Arrival) -> None:
-        arrival.watcher = self
-        self._arrival = arrival
+    def started(self, download: Download) -> None:
+        download.watcher = self
+        self._download = download
         self.advanced()
 
     def advanced(self) -> None:
@@ -106,7 +106,7 @@ class Arriving:
         self.advanced()
 
 
-class Arrivals:
+class StreamingFiles:
     """All files that a mirror is fetching. One fetch per content, a bounded number at once.
 
     `ended` is told how each fetch ended, for every commit that wanted the file: the file with all
@@ -114,26 +114,29 @@ class Arrivals:
     """
 
     def __init__(
-        self, crew: Callable[[], Crew], ended: Ended, unheard: Callable[[BaseException], None]
+        self,
+        context: Callable[[], FetchContext],
+        ended: Ended,
+        unheard: Callable[[BaseException], None],
     ) -> None:
-        self._crew = crew
+        self._fetch_context = context
         self._ended = ended
         self._unheard = unheard
         self._lock = threading.Lock()
-        self._running: dict[str, Arriving] = {}
+        self._running: dict[str, StreamingFile] = {}
         self._pool = DaemonPool(_AT_ONCE, "fetch")
 
-    def fetch(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> Arriving:
+    def fetch(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> StreamingFile:
         """The fetch of `entry`, under way or begun now."""
         with self._lock:
-            arriving = self._running.get(entry.key)
-            if arriving is None:
-                arriving = self._running[entry.key] = Arriving(entry)
-                self._pool.submit(self._run, repo, commit, arriving)
-            arriving.wanted.add((repo, commit, entry))
-        return arriving
+            streaming = self._running.get(entry.key)
+            if streaming is None:
+                streaming = self._running[entry.key] = StreamingFile(entry)
+                self._pool.submit(self._run, repo, commit, streaming)
+            streaming.wanted.add((repo, commit, entry))
+        return streaming
 
-    def find(self, key: str) -> Arriving | None:
+    def find(self, key: str) -> StreamingFile | None:
         """The fetch of the file `key` that is under way."""
         with self._lock:
             return self._running.get(key)
@@ -142,23 +145,23 @@ class Arrivals:
     def count(self) -> int:
         return len(self._running)
 
-    def _run(self, repo: RepoId, commit: GitOid, arriving: Arriving) -> None:
+    def _run(self, repo: RepoId, commit: GitOid, streaming: StreamingFile) -> None:
         error: BaseException | None = None
-        key = arriving.entry.key
+        key = streaming.entry.key
         try:
-            crew = self._crew()
-            with crew.writer:
-                self._fetch(crew, repo, commit, arriving)
+            context = self._fetch_context()
+            with context.writer:
+                self._fetch(context, repo, commit, streaming)
         except BaseException as caught:  # noqa: BLE001 - the readers raise it
             error = caught
         # Out of the table before the readers hear of the end: who asks again starts anew.
         with self._lock:
             self._running.pop(key, None)
-        if error is not None and not arriving.is_followed:
+        if error is not None and not streaming.is_followed:
             self._unheard(error)
-        arriving.end(error)
-        for wanted in arriving.wanted:  # complete: nobody finds it in the table any more
-            self._tell(wanted, arriving.entry, error)
+        streaming.end(error)
+        for wanted in streaming.wanted:  # complete: nobody finds it in the table any more
+            self._tell(wanted, streaming.entry, error)
 
     def _tell(self, wanted: Wanted, came: FileEntry, error: BaseException | None) -> None:
         repo, commit, entry = wanted
@@ -169,15 +172,19 @@ class Arrivals:
         except BaseException as problem:  # noqa: BLE001 - nobody waits for this thread
             self._unheard(problem)
 
-    def _fetch(self, crew: Crew, repo: RepoId, commit: GitOid, arriving: Arriving) -> None:
-        key = arriving.entry.key
+    def _fetch(
+        self, context: FetchContext, repo: RepoId, commit: GitOid, streaming: StreamingFile
+    ) -> None:
+        key = streaming.entry.key
         # What is here already, and only lacks some of its names, is not streamed.
-        streams = arriving.entry.size > SMALL and not crew.archive.holds(arriving.entry)
+        streams = streaming.entry.size > SMALL and not context.archive.holds(streaming.entry)
         if streams:
-            arriving.first_to_stream = unverified.mark(crew.archive, crew.writer, key)
-        with Scribe(crew.archive, crew.writer, (repo, commit), crew.control.emit) as scribe:
-            watch = arriving.started
-            done = fetch_files(crew, repo, commit, [arriving.entry], scribe, watch=watch)
-        arriving.entry = done.files[0]
-        if streams and arriving.first_to_stream and arriving.epoch == 0:
-            unverified.unmark(crew.archive, key)
+            streaming.first_to_stream = unverified.mark(context.archive, context.writer, key)
+        with DraftWriter(
+            context.archive, context.writer, (repo, commit), context.control.emit
+        ) as draft_writer:
+            watch = streaming.started
+            done = fetch_files(context, repo, commit, [streaming.entry], draft_writer, watch=watch)
+        streaming.entry = done.files[0]
+        if streams and streaming.first_to_stream and streaming.epoch == 0:
+            unverified.unmark(context.archive, key)

@@ -10,7 +10,7 @@ from outlast.core.digest import Digest
 
 
 @dataclass(frozen=True, slots=True)
-class Arriving:
+class InFlight:
     """A payload on its way to restore a blob of `size` bytes: `pieces` says how many of its pieces
     are here.
     """
@@ -27,33 +27,33 @@ class Arriving:
         return min(self.size - 1, int(share * self.size))
 
 
-class UnderWay:
+class InFlightTable:
     """All of them, by the blobs that they are to restore. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._arriving: dict[Digest, Arriving] = {}
+        self._payloads: dict[Digest, InFlight] = {}
 
-    def note(self, arriving: Arriving) -> None:
+    def note(self, payload_in_flight: InFlight) -> None:
         """A payload is being fetched."""
         with self._lock:
-            self._arriving[arriving.payload.blob] = arriving
+            self._payloads[payload_in_flight.payload.blob] = payload_in_flight
 
     def forget(self, payload: Payload) -> None:
         with self._lock:
-            known = self._arriving.get(payload.blob)
+            known = self._payloads.get(payload.blob)
             if known is not None and known.payload == payload:
-                del self._arriving[payload.blob]
+                del self._payloads[payload.blob]
 
-    def find(self, blob: Digest) -> Arriving | None:
+    def find(self, blob: Digest) -> InFlight | None:
         """What of a blob is on its way."""
         with self._lock:
-            return self._arriving.get(blob)
+            return self._payloads.get(blob)
 
     def tree(self, root: Digest) -> tuple[Digest, Tree] | None:
         """The tree of a payload that is on its way, and the blob that it is to restore."""
         with self._lock:
-            for one in self._arriving.values():
+            for one in self._payloads.values():
                 if one.payload.root == root:
                     return one.payload.blob, one.tree
         return None
@@ -61,5 +61,5 @@ class UnderWay:
     def payload(self, root: Digest) -> Payload | None:
         """What comes under a root."""
         with self._lock:
-            found = (one.payload for one in self._arriving.values())
+            found = (one.payload for one in self._payloads.values())
             return next((payload for payload in found if payload.root == root), None)

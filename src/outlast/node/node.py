@@ -24,7 +24,7 @@ from outlast.core.errors import (
 )
 from outlast.core.events import FileProblem, Note
 from outlast.core.status import TransferStatus
-from outlast.node.in_flight import UnderWay
+from outlast.node.in_flight import InFlightTable
 from outlast.node.peers import AGAIN, Contacts, Neighbour
 from outlast.node.policy import Sharing
 from outlast.node.seeder import Offering
@@ -84,7 +84,7 @@ class Node(Closing):
         self._lock = threading.Lock()
         self._banned: dict[str, int] = {}
         self._came: set[bytes] = set()
-        self.guides: set[Reporting] = set()
+        self.coordinators: set[Reporting] = set()
         """Of the transfers that are under way."""
         self.received = 0
         """Bytes that came from peers by HTTP."""
@@ -95,7 +95,7 @@ class Node(Closing):
         self._peer_port = 0
         self._rates: Rates | None = None
         self.incoming = Incoming(lambda: self.rates)
-        self.under_way = UnderWay()
+        self.in_flight = InFlightTable()
         self.session = Session(settings, (), self._heard_session)
         self.contacts = Contacts(
             *(self.id, http, settings.peers),
@@ -241,7 +241,7 @@ class Node(Closing):
 
     def form_of(self, root: Digest) -> str:
         """As what the payload with this root holds its blob; empty where it is not known."""
-        payload = self._offering.payload(root) or self.under_way.payload(root)
+        payload = self._offering.payload(root) or self.in_flight.payload(root)
         return "" if payload is None else payload.form.value
 
     @property

@@ -35,7 +35,9 @@ class Report:
         node = self._node
         node.session.refresh()
         counters = node.session.counters
-        transfers = [status for gather in node.guides for status in gather.statuses()]
+        transfers = [
+            status for coordinator in node.coordinators for status in coordinator.statuses()
+        ]
         sent = counters.get("net.sent_payload_bytes", 0) + self._sent()
         received = counters.get("net.recv_payload_bytes", 0) + node.received
         down, up = self._rates(received, sent)

@@ -20,7 +20,7 @@ from outlast.core.events import FileDone, Note, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target, check_paths
 from outlast.fetch.file_filter import Selection
-from outlast.intake.base_finder import CARD_LIMIT, CARDS, Kinship, read_card
+from outlast.intake.base_finder import CARD_LIMIT, CARDS, BaseFinder, read_card
 from outlast.intake.capsule_stream import CapsuleSink, Intake, OpenFile, chosen, held_bytes
 from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.intake.local_file import PlainSink, ingest
@@ -75,8 +75,8 @@ def add(
     total = sum(file.size for file in found)
     control.emit(Planned("add", str(target), len(found), total))
     with archive.writer() as writer:
-        kin = Kinship(archive, writer, wishes, target.repo, _named(found))
-        intake = Intake(archive, writer, wishes, kin)
+        base_finder = BaseFinder(archive, writer, wishes, target.repo, _named(found))
+        intake = Intake(archive, writer, wishes, base_finder)
         entries, stored = [], 0
         for file in found:
             control.cancel.check()
@@ -176,7 +176,7 @@ def _store_capsule(
         sink = CapsuleSink(intake.writer, source.size, choice.bases, intake.wishes)
         with contextlib.closing(sink):
             names = ingest(source.fd, sink, path, control)
-            if intake.writer.claim(names.sha256, names.size):
+            if intake.writer.lease(names.sha256, names.size):
                 return names, False
             if not sink.publish(names):
                 return None
@@ -190,7 +190,7 @@ def _name_plain(
     """Makes the open file `real` itself the blob."""
     writer = intake.writer
     names = ingest(source, None, path, control)
-    if writer.claim(names.sha256, names.size):
+    if writer.lease(names.sha256, names.size):
         return names, False
     temp = writer.temp()
     with disk.reporting(intake.archive.layout.home):
@@ -212,7 +212,7 @@ def _store_plain(intake: Intake, source: int, path: str, control: Control) -> tu
         try:
             with contextlib.closing(PlainSink(target)) as sink:
                 names = ingest(source, sink, path, control)
-            if writer.claim(names.sha256, names.size):
+            if writer.lease(names.sha256, names.size):
                 disk.remove(temp)
                 return names, False
             os.fchmod(target, disk.READ_ONLY)

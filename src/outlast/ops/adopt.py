@@ -20,7 +20,7 @@ from outlast.sources.hfcache import CachedFile, CachedRevision, scan
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.refs import Ref
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 
 @dataclass(slots=True)
@@ -93,7 +93,9 @@ class _Adoption:
         self.result.problems.append(problem)
         self._control.emit(problem)
 
-    def _record(self, writer: Writer, cached: CachedRevision, entries: list[FileEntry]) -> None:
+    def _record(
+        self, writer: WriteSession, cached: CachedRevision, entries: list[FileEntry]
+    ) -> None:
         repo, commit = cached.repo, cached.commit
         held = self._archive.load(repo, commit)
         new = {entry.path for entry in entries} - {e.path for e in held.files} if held else None
@@ -110,7 +112,7 @@ class _Adoption:
                 self._archive.refs.put(writer, repo, Ref(name, commit, "cache", now))
         self.result.revisions.append(revision)
 
-    def _complete(self, writer: Writer, held: Revision, entries: list[FileEntry]) -> Revision:
+    def _complete(self, writer: WriteSession, held: Revision, entries: list[FileEntry]) -> Revision:
         """Adds what the cache has to a revision of which files are missing here."""
         missing = {entry.path: entry for entry in held.missing}
         found = [
@@ -125,7 +127,9 @@ class _Adoption:
             self._archive.put_revision(writer, self._archive.revision(held.repo, held.id.hex))
         return self._archive.revision(held.repo, held.id.hex)
 
-    def _take_file(self, writer: Writer, cached: CachedRevision, file: CachedFile) -> FileEntry:
+    def _take_file(
+        self, writer: WriteSession, cached: CachedRevision, file: CachedFile
+    ) -> FileEntry:
         try:
             check_path(file.path)
         except OutlastError as error:
@@ -139,13 +143,13 @@ class _Adoption:
             self._control.emit(
                 FileDone(f"{cached.repo}: {file.path}", names.size, names.sha256.hex)
             )
-        elif not writer.claim(names.sha256, names.size):
+        elif not writer.lease(names.sha256, names.size):
             names = self._store(writer, file)
         lfs = isinstance(file.claim, Digest)
         git = None if lfs else names.git_sha1
         return FileEntry(file.path, names.size, names.sha256, git, names.merkle_root)
 
-    def _store(self, writer: Writer, file: CachedFile) -> Names:
+    def _store(self, writer: WriteSession, file: CachedFile) -> Names:
         """Verifies a cached blob against its name, then links or copies it."""
         with disk.reporting(file.real):
             fd = os.open(file.real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -159,8 +163,8 @@ class _Adoption:
             os.close(fd)
         return names
 
-    def _place(self, writer: Writer, file: CachedFile, names: Names, fd: int) -> None:
-        if writer.claim(names.sha256, names.size):
+    def _place(self, writer: WriteSession, file: CachedFile, names: Names, fd: int) -> None:
+        if writer.lease(names.sha256, names.size):
             return
         temp = writer.temp()
         if not self._copy and _hard_link(fd, file.real, temp):

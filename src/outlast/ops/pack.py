@@ -34,7 +34,7 @@ from outlast.store import disk, reading
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
 from outlast.store.forms import StoredForm
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 _CORES: Final = 2
 _STEP: Final = 16 << 20
@@ -269,13 +269,13 @@ class _Packing(_Job):
         digest, before = file.digest, form.stored_bytes
         with contextlib.ExitStack() as stack:
             writer = stack.enter_context(self._archive.writer())
-            if not writer.claim(digest, form.size):
+            if not writer.lease(digest, form.size):
                 return Changed(digest, Outcome.GONE, 0, 0)
             blob = stack.enter_context(self._archive.open_blob(digest))
             leaned = []
             for base in bases:
                 reader = stack.enter_context(self._archive.open_blob(base))
-                if writer.claim(base, reader.size):
+                if writer.lease(base, reader.size):
                     leaned.append(Base(base, reader))
             choice = choose(blob, blob.size, self._wishes, leaned)
             after = None
@@ -293,7 +293,7 @@ class _Packing(_Job):
     def _write(
         self,
         file: _File,
-        writer: Writer,
+        writer: WriteSession,
         blob: Readable,
         bases: tuple[Base, ...],
         form: StoredForm,
@@ -350,7 +350,7 @@ def make_plain(archive: Archive, digest: Digest, executor: Executor, control: Co
     Raises :class:`CorruptError` where they are others, :class:`NotArchivedError`.
     """
     with archive.writer() as writer, archive.open_blob(digest) as blob:
-        writer.claim(digest, blob.size)
+        writer.lease(digest, blob.size)
         temp = writer.temp()
         with disk.reporting(archive.layout.blob(digest)):
             found = disk.write_chunks(temp, _followed(blob.chunks(executor), digest, control))

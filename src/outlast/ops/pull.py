@@ -16,17 +16,24 @@ from outlast.core.events import Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target, check_paths
 from outlast.fetch.file_filter import Selection, acceptable
-from outlast.fetch.revision import Crew, fetch_files, note_facts, remember, seal, start_draft
+from outlast.fetch.revision import (
+    FetchContext,
+    fetch_files,
+    note_facts,
+    remember,
+    seal,
+    start_draft,
+)
 from outlast.fetch.transfer import RESERVE, Wishes
 from outlast.intake.base_finder import read_tags
 from outlast.intake.capsule_stream import held_bytes
 from outlast.node.scope import Neighbourhood
-from outlast.p2p.coordinator import guided_by
+from outlast.p2p.coordinator import coordinator_for
 from outlast.p2p.resolve import Found, locate
 from outlast.sources.base import Listing, Source
 from outlast.store import disk
 from outlast.store.archive import Archive
-from outlast.store.draft_writer import Scribe
+from outlast.store.draft_writer import DraftWriter
 from outlast.store.partials import present_bytes
 
 
@@ -104,14 +111,14 @@ def pull(
         sealed = _sealed(archive, plan)
         fetched: dict[str, int] = {}
         if sealed is None:
-            crew = Crew(
+            context = FetchContext(
                 *(archive, writer, sources, wishes, control),
                 named=read_tags(listing.facts.tags),
-                guide=guided_by(around),
+                coordinator=coordinator_for(around),
                 restricted=listing.facts.private or bool(listing.facts.gated),
             )
             note_facts(archive, writer, listing)  # before others can ask for what comes
-            fetched = _fetch(crew, plan)
+            fetched = _fetch(context, plan)
             sealed = seal(archive, writer, plan.repo, plan.commit)
         digest, partial = sealed
         remember(archive, writer, listing, ref, source, cancel=control.cancel)
@@ -201,15 +208,17 @@ def _sealed(archive: Archive, plan: Plan) -> tuple[Digest, bool] | None:
     return (digests[0], revision.partial) if wanted <= _by_path(revision).keys() else None
 
 
-def _fetch(crew: Crew, plan: Plan) -> dict[str, int]:
+def _fetch(context: FetchContext, plan: Plan) -> dict[str, int]:
     entries = (*plan.wanted, *plan.excluded)
-    start_draft(crew.archive, crew.writer, plan.repo, plan.commit, entries, unlisted=plan.unlisted)
+    start_draft(
+        context.archive, context.writer, plan.repo, plan.commit, entries, unlisted=plan.unlisted
+    )
     what = (plan.repo, plan.commit)
-    with Scribe(crew.archive, crew.writer, what, crew.control.emit) as scribe:
+    with DraftWriter(context.archive, context.writer, what, context.control.emit) as draft_writer:
         missing = list(plan.to_fetch)
         for entry in plan.here:
-            if entry.sha256 is not None and crew.writer.claim(entry.sha256, entry.size):
-                scribe.note(entry, already=True)
+            if entry.sha256 is not None and context.writer.lease(entry.sha256, entry.size):
+                draft_writer.note(entry, already=True)
             else:  # collected between the plan and now
                 missing.append(entry)
-        return fetch_files(crew, plan.repo, plan.commit, missing, scribe).received
+        return fetch_files(context, plan.repo, plan.commit, missing, draft_writer).received

@@ -24,7 +24,7 @@ from outlast.core.events import FileDone, Planned, Progress
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.fetch.transfer import RESERVE
-from outlast.intake.base_finder import Kinship
+from outlast.intake.base_finder import BaseFinder
 from outlast.intake.capsule_import import names_here, take_if_capsule
 from outlast.intake.capsule_stream import Intake, held_bytes
 from outlast.intake.form_policy import PLAIN, FormWishes
@@ -37,7 +37,7 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.linkpartials import LinkPartial
 from outlast.store.refs import Ref
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 from outlast.swarm.client import multi_file as foreign
 from outlast.swarm.torrent import payload_torrent as metainfo
 from outlast.swarm.torrent.magnet import Link, parse_magnet
@@ -296,8 +296,8 @@ class _Run:
         """Archives the files, and notes by which link they came."""
         archive = self.archive
         with archive.writer() as writer:
-            kin = Kinship(archive, writer, self.wishes.forms, self.target.repo)
-            intake = Intake(archive, writer, self.wishes.forms, kin)
+            base_finder = BaseFinder(archive, writer, self.wishes.forms, self.target.repo)
+            intake = Intake(archive, writer, self.wishes.forms, base_finder)
             if whole.payload is not None:
                 entries = [self._restore(intake, whole)]
             else:
@@ -338,7 +338,9 @@ class _Run:
         OldPieces.of(whole.info).check(chunks, self.control.cancel)
 
 
-def _put(archive: Archive, writer: Writer, shape: Linked, entries: Sequence[FileEntry]) -> Linked:
+def _put(
+    archive: Archive, writer: WriteSession, shape: Linked, entries: Sequence[FileEntry]
+) -> Linked:
     """Makes the files, which are here, a revision. By which link it came is noted first."""
     repo = shape.repo
     revision = Revision.of(repo, None, entries)
@@ -362,7 +364,7 @@ def _take_here(
     free = disk.free_bytes(archive.layout.home)
     with archive.writer() as writer:
         names = names_here(archive, blob, control.cancel)
-        writer.claim(blob, names.size)
+        writer.lease(blob, names.size)
         shape = Linked(target.repo, target.ref or "main", bare(link), 1, names.size, free)
         plain = names.merkle_root is not None and names.merkle_root.hex == link.name
         return _put(archive, writer, shape, [_entry(link.name if plain else blob.hex, names)])

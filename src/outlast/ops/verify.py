@@ -65,7 +65,7 @@ class _Verification:
     def __init__(self, archive: Archive, control: Control, *, quarantine: bool) -> None:
         self._archive = archive
         self._control = control
-        self._quarantine = quarantine
+        self._quarantines = quarantine
         self._lock = threading.Lock()
         self.problems: list[FileProblem] = []
         self.revisions: list[Revision] = []
@@ -84,7 +84,7 @@ class _Verification:
                 self.revisions.append(load_manifest(layout, Digest(path.stem)))
             except OutlastError as error:
                 self._report(f"manifests/{path.name}", str(error))
-                self._put_away(path.name, path)
+                self._quarantine(path.name, path)
         try:
             self.revisions.extend(self._archive.drafts.all())
         except OutlastError as error:
@@ -98,7 +98,7 @@ class _Verification:
             if form is None:
                 path = self._archive.layout.capsule(digest)
                 self._report(str(path), "damaged: its trailers do not say what it is")
-                self._put_away(path.name, path)
+                self._quarantine(path.name, path)
 
     def _refs(self) -> None:
         known = {(revision.repo, revision.id) for revision in self.revisions}
@@ -148,7 +148,7 @@ class _Verification:
         root = self._archive.index.root_of(blob.digest)
         if names.sha256 != blob.digest or (root is not None and root != names.merkle_root):
             self._report(str(path), f"damaged: its sha256 is {names.sha256.short}…")
-            self._put_away(blob.digest.hex, path)
+            self._quarantine(blob.digest.hex, path)
             return
         self._archive.index.note_checked(blob.digest, stat)
         self._control.emit(FileDone(str(path), blob.size, blob.digest.hex))
@@ -169,10 +169,10 @@ class _Verification:
             return
         self._report(str(path), found.problem)
         if not found.reads and not found.blameless:
-            self._put_away(path.name, path)
+            self._quarantine(path.name, path)
 
-    def _put_away(self, name: str, path: Path) -> None:
-        if not self._quarantine:
+    def _quarantine(self, name: str, path: Path) -> None:
+        if not self._quarantines:
             return
-        self._archive.put_away(path)
+        self._archive.quarantine(path)
         self._control.emit(Removed("damaged", name, 0))

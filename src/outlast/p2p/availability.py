@@ -36,7 +36,7 @@ class _Asked:
         self.due = 0.0
         self.asking = False
         self.silent = False
-        self.distrusted = ""
+        self.rejected = ""
 
 
 class Offers:
@@ -64,7 +64,7 @@ class Offers:
                 if asked is None or asked.neighbour != neighbour:
                     asked = self._asked[node] = _Asked(neighbour)
                 news = asked.due <= now or not (asked.silent or soon <= asked.heard)
-                if news and not asked.asking and not asked.distrusted:
+                if news and not asked.asking and not asked.rejected:
                     asked.asking = True
                     due.append(asked)
         for asked in due:
@@ -94,7 +94,7 @@ class Offers:
         """Whether all that are there were asked for it, and have answered or failed to."""
         with self._lock:
             return all(
-                asked.distrusted or asked.silent or blob in asked.heard
+                asked.rejected or asked.silent or blob in asked.heard
                 for asked in self._asked.values()
             )
 
@@ -117,22 +117,22 @@ class Offers:
             return [
                 Offer(asked.neighbour.source.name, asked.held[blob])
                 for asked in self._asked.values()
-                if blob in asked.held and not asked.distrusted
+                if blob in asked.held and not asked.rejected
             ]
 
-    def neighbour(self, lane: str) -> Neighbour | None:
+    def neighbour(self, source: str) -> Neighbour | None:
         """Who goes by the name of a lane."""
         with self._lock:
             for asked in self._asked.values():
-                if asked.neighbour.source.name == lane:
+                if asked.neighbour.source.name == source:
                     return asked.neighbour
         return None
 
-    def distrust(self, lanes: Iterable[str], reason: str) -> None:
+    def reject_payload(self, sources: Iterable[str], reason: str) -> None:
         """These said of some payload that it restores a blob, and it does not."""
-        named = set(lanes)
+        named = set(sources)
         with self._lock:
             for asked in self._asked.values():
                 if asked.neighbour.source.name in named:
-                    asked.distrusted = reason
+                    asked.rejected = reason
                     asked.held = {}

@@ -15,12 +15,12 @@ from typing import Final
 from outlast.codec.merkle import PIECE
 from outlast.core.errors import TransientError
 from outlast.core.status import TransferStatus
-from outlast.fetch.plan import TurnedError, Way
-from outlast.fetch.scheduler import open_lane
-from outlast.fetch.source_state import Lane
+from outlast.fetch.plan import FetchPlan, TurnedError
+from outlast.fetch.scheduler import open_source
+from outlast.fetch.source_state import SourceState
 from outlast.fetch.transfer import Job, Work
 from outlast.node import payloads
-from outlast.node.in_flight import Arriving
+from outlast.node.in_flight import InFlight
 from outlast.node.node import TICK
 from outlast.node.peers import Neighbour
 from outlast.node.scope import Neighbourhood
@@ -28,7 +28,7 @@ from outlast.p2p.decisions import Deciding
 from outlast.p2p.progress import SWARM, Course
 from outlast.sources.peer import PeerSource
 from outlast.store import disk
-from outlast.swarm.client.join import Joining
+from outlast.swarm.client.join import JoinOptions
 from outlast.swarm.client.torrent import Torrent
 from outlast.swarm.lan.election import Role
 
@@ -39,16 +39,16 @@ _CALM: Final = 0.1
 """in which nobody must have come to one;"""
 _SETTLED: Final = 1.5
 """and after which it begins all the same."""
-_MOST_LANES: Final = 8
+_MOST_SOURCES: Final = 8
 _CONNECTIONS: Final = 2
 _LAST_WORDS: Final = 5.0
 _STUCK: Final = 15.0
 _IDLE: Final = 6.0
 """Seconds without a byte from the origin after which another node should try."""
-_REVIVE: Final = 20.0
+_RETRY_LOST: Final = 20.0
 
 
-class Gather:
+class PeerCoordinator:
     """A guide of `Work`. `restricted`: what is fetched is for static peers alone."""
 
     def __init__(self, around: Neighbourhood, work: Work, *, restricted: bool) -> None:
@@ -67,9 +67,9 @@ class Gather:
     def http(self) -> bool:
         return self._around.http
 
-    def paced(self, lane: Lane, count: int) -> None:
-        if isinstance(lane.source, PeerSource):
-            self._node.incoming.take(lane.source.host, count, self._work.cancel)
+    def paced(self, source: SourceState, count: int) -> None:
+        if isinstance(source.client, PeerSource):
+            self._node.incoming.take(source.client.host, count, self._work.cancel)
 
     def begin(self, job: Job) -> None:
         """Returns when there is a way for a file; asks neighbours meanwhile."""
@@ -77,13 +77,13 @@ class Gather:
         self._tell(course)
         while not self._work.stop and not job.finished:
             self._work.check()
-            way = self._deciding.decide(course, fetch_tree=True)
-            ready = way.is_open and self._deciding.bases_here(way)
+            plan = self._deciding.decide(course, fetch_tree=True)
+            ready = plan.is_open and self._deciding.bases_here(plan)
             if ready and self._is_settled(course):
-                job.way = way
+                job.plan = plan
                 return
             with self._work.state:
-                self._work.give_up_the_hopeless()
+                self._work.fail_unreachable_jobs()
             with self._node.changed:
                 self._node.changed.wait(_CALM / 2 if ready else TICK)
 
@@ -102,14 +102,14 @@ class Gather:
     def joined(self, job: Job) -> None:
         """The node can tell others what it has of the file; and a swarm begins."""
         course = self._course(job)
-        way, arrival = job.way, job.arrival
+        plan, download = job.plan, job.download
         course.start()
-        if way.payload is not None and way.tree is not None and arrival is not None:
-            have = arrival.partial.have
-            self._node.under_way.note(
-                Arriving(way.payload, job.entry.size, way.tree, lambda: sum(have))
+        if plan.payload is not None and plan.tree is not None and download is not None:
+            have = download.partial.have
+            self._node.in_flight.note(
+                InFlight(plan.payload, job.entry.size, plan.tree, lambda: sum(have))
             )
-        if way.swarm:
+        if plan.swarm:
             self._attach(course)
 
     def hopeful(self, job: Job) -> bool:
@@ -120,18 +120,18 @@ class Gather:
         if course is None or not self._deciding.asked_all(course):
             return True
         return (
-            job.way.swarm or self._deciding.crowd(course) > 0 or self._deciding.was_offered(course)
+            job.plan.swarm or self._deciding.crowd(course) > 0 or self._deciding.was_offered(course)
         )
 
-    def distrust(self, job: Job, reason: str) -> bool:
+    def reject_payload(self, job: Job, reason: str) -> bool:
         """Whoever named the payload is not asked again; the file comes another way."""
-        return self._deciding.distrust(job, reason)
+        return self._deciding.reject_payload(job, reason)
 
     # The loop
 
     def run(self) -> None:
         """Until the transfer ends."""
-        self._node.guides.add(self)
+        self._node.coordinators.add(self)
         try:
             while not self._work.stop:
                 self._look_around()
@@ -139,12 +139,12 @@ class Gather:
                     self._steer(self._course(job))
                 self._say()
                 with self._work.state:
-                    self._work.give_up_the_hopeless()
+                    self._work.fail_unreachable_jobs()
                     self._work.state.notify_all()
                 with self._node.changed:
                     self._node.changed.wait(TICK)
         finally:
-            self._node.guides.discard(self)
+            self._node.coordinators.discard(self)
             self._say()  # of the last file too
             for course in self._courses.values():
                 self._ended(course.job)
@@ -173,11 +173,11 @@ class Gather:
         self._deciding.news.clear()
         self._deciding.offers.ask(near, self._deciding.wanted)
         self._deciding.has_looked = True
-        for lane in self._useful(near):
-            open_lane(self._work, lane, _CONNECTIONS)
-        self._revive()
+        for source in self._useful(near):
+            open_source(self._work, source, _CONNECTIONS)
+        self._retry_lost()
 
-    def _useful(self, near: Sequence[Neighbour]) -> list[Lane]:
+    def _useful(self, near: Sequence[Neighbour]) -> list[SourceState]:
         """New lanes to neighbours that have something."""
         if not self._around.http:
             return []
@@ -185,90 +185,93 @@ class Gather:
             job.entry.sha256 for job in self._deciding.open_jobs() if job.entry.sha256 is not None
         ]
         names = {
-            offer.lane for blob in wanted for offer in self._deciding.offers.of(blob) if offer.whole
+            offer.source
+            for blob in wanted
+            for offer in self._deciding.offers.of(blob)
+            if offer.whole
         }
         with self._work.state:
-            lanes = {lane.name: lane for lane in self._work.lanes if lane.is_peer}
-            alive = sum(lane.lost is None for lane in lanes.values())
-            fresh = [n for n in near if n.source.name in names and n.source.name not in lanes]
-            return [self._work.add_lane(n.source) for n in fresh[: max(0, _MOST_LANES - alive)]]
+            sources = {source.name: source for source in self._work.sources if source.is_peer}
+            alive = sum(source.lost is None for source in sources.values())
+            fresh = [n for n in near if n.source.name in names and n.source.name not in sources]
+            return [self._work.add_source(n.source) for n in fresh[: max(0, _MOST_SOURCES - alive)]]
 
-    def _revive(self) -> None:
+    def _retry_lost(self) -> None:
         """A source that was lost may be back, while others keep the transfer going."""
         now = time.monotonic()
-        if now - self._revived < _REVIVE:
+        if now - self._revived < _RETRY_LOST:
             return
         self._revived = now
         with self._work.state:
             lost = [
-                lane
-                for lane in self._work.lanes
-                if isinstance(lane.lost, TransientError) and not lane.banned
+                source
+                for source in self._work.sources
+                if isinstance(source.lost, TransientError) and not source.banned
             ]
-            for lane in lost:
-                lane.revive()
-        for lane in lost:
-            open_lane(self._work, lane, _CONNECTIONS)
+            for source in lost:
+                source.reset()
+        for source in lost:
+            open_source(self._work, source, _CONNECTIONS)
 
     # Steering what is under way
 
     def _steer(self, course: Course) -> None:
         job = course.job
         if job.small:
-            job.way = self._deciding.decide(course, fetch_tree=False)
+            job.plan = self._deciding.decide(course, fetch_tree=False)
             return
-        arrival = job.arrival
-        if arrival is None:
+        download = job.download
+        if download is None:
             return
         course.account(self._work)
-        if arrival.swarm is not None and course.torrent is not None:
-            _check(course.torrent, arrival.partial.path)
-        way = self._deciding.decide(course, fetch_tree=False)
-        if way.payload != job.way.payload:
-            if job.way.payload is None or not self._is_stuck(course, way):
-                way = self._deciding.same_payload(course)
+        if download.swarm is not None and course.torrent is not None:
+            _check(course.torrent, download.partial.path)
+        plan = self._deciding.decide(course, fetch_tree=False)
+        if plan.payload != job.plan.payload:
+            if job.plan.payload is None or not self._is_stuck(course, plan):
+                plan = self._deciding.same_payload(course)
             else:
-                arrival.fail(TurnedError("another payload"))
+                download.fail(TurnedError("another payload"))
                 return
-        job.way = way
-        if way.swarm and arrival.torn:
-            arrival.detach()
-        if way.swarm:
+        job.plan = plan
+        if plan.swarm and download.torn:
+            download.detach()
+        if plan.swarm:
             self._attach(course)
             self._connect(course)
             if course.torrent is not None:
                 course.torrent.flush()
-        elif arrival.swarm is not None:
-            arrival.detach()
+        elif download.swarm is not None:
+            download.detach()
 
-    def _is_stuck(self, course: Course, other: Way) -> bool:
+    def _is_stuck(self, course: Course, other: FetchPlan) -> bool:
         """Whether what is fetched does not come any more, and something else would."""
         return other.is_open and time.monotonic() - course.advanced > _STUCK
 
     def _attach(self, course: Course) -> None:
-        job, arrival = course.job, course.job.arrival
-        tree = job.way.tree
-        if arrival is None or tree is None or arrival.swarm is not None:
+        job, download = course.job, course.job.download
+        tree = job.plan.tree
+        if download is None or tree is None or download.swarm is not None:
             return
-        joining, partial = self._joining(course), arrival.partial
-        course.connected = set(joining.peers)
+        join_options, partial = self._join_options(course), download.partial
+        course.connected = set(join_options.peers)
 
         def join(wrote: Callable[[list[int]], None]) -> Torrent:
             course.torrent = self._node.session.fetch(
                 *(tree, partial.path, partial.have, wrote),
                 restricted=self._restricted,
-                joining=joining,
+                join_options=join_options,
             )
             return course.torrent
 
-        arrival.attach(join)
+        download.attach(join)
         self._connect(course)
 
-    def _joining(self, course: Course) -> Joining:
+    def _join_options(self, course: Course) -> JoinOptions:
         near = self._around.near()
         static = (n.tracker for n in near if n.static)
-        return Joining(
-            (*self._node.settings.trackers, *itertools.islice(static, _MOST_LANES)),
+        return JoinOptions(
+            (*self._node.settings.trackers, *itertools.islice(static, _MOST_SOURCES)),
             frozenset(n.swarm_address for n in near),
             in_order=self._work.watch is not None,
             stripe=self._stripe(course),
@@ -287,7 +290,7 @@ class Gather:
             return
         if (stripe := self._stripe(course)) is not None:
             course.torrent.take_stripe(*stripe)
-            course.torrent.spare()
+            course.torrent.yield_seeds()
         near = {n.swarm_address for n in self._around.near()}
         course.torrent.connect(near - course.connected)
         course.connected = near
@@ -322,7 +325,7 @@ class Gather:
         election.want(course.key, now, able=self._deciding.has_origin() and not enough)
         if self._is_idle(course, now):
             election.resign(course.key, now)
-        if job.arrival is not None and job.way.is_plain:
+        if job.download is not None and job.plan.is_plain:
             election.progress(course.key, course.pieces * PIECE)
 
     def _is_idle(self, course: Course, now: float) -> bool:
@@ -332,7 +335,9 @@ class Gather:
         if self._node.election.state(course.key, now).role is not Role.HOLD:
             course.held_since = now
             return False
-        heard = max((lane.heard for lane in self._work.lanes if not lane.is_peer), default=0.0)
+        heard = max(
+            (source.heard for source in self._work.sources if not source.is_peer), default=0.0
+        )
         return now - max(course.held_since, heard) > _IDLE
 
     def _hand_on(self, course: Course) -> None:
@@ -347,8 +352,8 @@ class Gather:
         return [course.status(self._work.repo) for course in list(self._courses.values())]
 
     def _ended(self, job: Job) -> None:
-        if job.way.payload is not None:
-            self._node.under_way.forget(job.way.payload)
+        if job.plan.payload is not None:
+            self._node.in_flight.forget(job.plan.payload)
 
     def shares(self) -> dict[str, int]:
         """How many bytes each peer gave through the swarm, by address."""
@@ -373,8 +378,8 @@ def _check(torrent: Torrent, path: Path) -> None:
         raise torrent.failure
 
 
-def guided_by(around: Neighbourhood | None) -> Callable[[Work, bool], Gather] | None:
+def coordinator_for(around: Neighbourhood | None) -> Callable[[Work, bool], PeerCoordinator] | None:
     """What makes the guide of a transfer that may ask `around`."""
     if around is None:
         return None
-    return lambda work, restricted: Gather(around, work, restricted=restricted)
+    return lambda work, restricted: PeerCoordinator(around, work, restricted=restricted)

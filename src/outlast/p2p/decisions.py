@@ -12,12 +12,12 @@ from outlast.core.digest import Digest
 from outlast.core.errors import IntegrityError, OutlastError
 from outlast.core.events import SourceBanned
 from outlast.core.manifest import FileEntry
-from outlast.fetch.plan import Way
+from outlast.fetch.plan import FetchPlan
 from outlast.fetch.transfer import Job, Work
 from outlast.node.scope import Neighbourhood
 from outlast.p2p.availability import SOON, Offers
 from outlast.p2p.progress import Course
-from outlast.p2p.strategy import Candidate, Surroundings, best, candidates, cost_of, way_of
+from outlast.p2p.strategy import Candidate, Surroundings, best, candidates, cost_of, plan_for
 from outlast.sources.peer import MOST_BLOBS
 from outlast.swarm.lan.election import Role
 
@@ -90,16 +90,16 @@ class Deciding:
         """Whether somebody has, or had, some of a file, and may give it."""
         key, blob = course.job.entry.key, course.job.entry.sha256
         if blob is not None:
-            course.offerers.update(offer.lane for offer in self.offers.of(blob))
+            course.offerers.update(offer.source for offer in self.offers.of(blob))
         with self._work.state:
-            refusing = {lane.name for lane in self._work.lanes if lane.refuses(key)}
+            refusing = {source.name for source in self._work.sources if source.refuses(key)}
         return not course.offerers <= refusing | self._liars
 
     def crowd(self, course: Course) -> int:
         return 0 if self._restricted else self._node.election.crowd(course.key, time.monotonic())
 
     def has_origin(self) -> bool:
-        return any(not lane.is_peer and lane.lost is None for lane in self._work.lanes)
+        return any(not source.is_peer and source.lost is None for source in self._work.sources)
 
     def _surroundings(self, course: Course) -> Surroundings:
         return Surroundings(
@@ -133,32 +133,32 @@ class Deciding:
     def offered(self, entry: FileEntry) -> list[Candidate]:
         return [] if entry.sha256 is None else candidates(entry, self.offers.of(entry.sha256))
 
-    def decide(self, course: Course, *, fetch_tree: bool) -> Way:
+    def decide(self, course: Course, *, fetch_tree: bool) -> FetchPlan:
         entry = course.job.entry
         if not self.looked(course):
-            return Way(origin=False)
+            return FetchPlan(origin=False)
         around = self._surroundings(course)
         found = self.offered(entry)
         chosen = best(found, around, self._cost())
         if chosen is None:
-            return way_of(None, None, around)
+            return plan_for(None, None, around)
         tree = self._tree(chosen, fetch=fetch_tree)
         if tree is None and not chosen.payload.is_plain:
             plain = [one for one in found if one.payload.is_plain]
             chosen = best(plain, around, self._cost())
             tree = self._tree(chosen, fetch=fetch_tree) if chosen is not None else None
-        return way_of(chosen, tree, around)
+        return plan_for(chosen, tree, around)
 
-    def same_payload(self, course: Course) -> Way:
+    def same_payload(self, course: Course) -> FetchPlan:
         """The way that a file comes by now, with whom it may be asked of brought up to date."""
         job = course.job
-        payload = job.way.payload
+        payload = job.plan.payload
         around = self._surroundings(course)
         if payload is None:
-            return way_of(None, None, around)
+            return plan_for(None, None, around)
         found = [c for c in self.offered(job.entry) if c.payload == payload]
         chosen = found[0] if found else Candidate(payload, frozenset(), 0)
-        return way_of(chosen, job.way.tree, around)
+        return plan_for(chosen, job.plan.tree, around)
 
     def _cost(self) -> Callable[[Payload], int | None]:
         def price(base: BaseRef) -> int | None:
@@ -174,11 +174,11 @@ class Deciding:
 
         return cost_of(self._work.archive.has, price)
 
-    def bases_here(self, way: Way) -> bool:
+    def bases_here(self, plan: FetchPlan) -> bool:
         """Whether all that a thin capsule leans on is here; what is not is fetched first."""
         here = True
-        for base in way.payload.bases if way.payload is not None else ():
-            if self._work.writer.claim(base.sha256, base.size):
+        for base in plan.payload.bases if plan.payload is not None else ():
+            if self._work.writer.lease(base.sha256, base.size):
                 continue
             here = False
             self._fetch_base(base.sha256, base.size)
@@ -190,7 +190,7 @@ class Deciding:
                 return
             entry = FileEntry(f"(base {blob.short})", size, sha256=blob)
             job = self._bases[blob] = Job(entry, aside=True)
-            job.way = Way(origin=False)
+            job.plan = FetchPlan(origin=False)
             # Before those that wait for it: of them only so many are looked at.
             self._work.jobs.insert(self._work.first_open, job)
             self._work.unfinished += 1
@@ -204,7 +204,7 @@ class Deciding:
             return known
         offers = self.offers.of(payload.blob)
         for offer in sorted(offers, key=lambda offer: payload not in offer.held.forms):
-            neighbour = self.offers.neighbour(offer.lane)
+            neighbour = self.offers.neighbour(offer.source)
             if neighbour is None:
                 continue
             try:
@@ -220,21 +220,21 @@ class Deciding:
             jobs = itertools.islice(self._work.jobs, self._work.first_open, None)
             return list(itertools.islice((job for job in jobs if not job.finished), most))
 
-    def distrust(self, job: Job, reason: str) -> bool:
+    def reject_payload(self, job: Job, reason: str) -> bool:
         """Whoever named the payload is not asked again; the file comes another way."""
-        payload = job.way.payload
+        payload = job.plan.payload
         if payload is None:
             return False
-        lanes = [  # who only fetches it has been told so too
-            offer.lane
+        sources = [  # who only fetches it has been told so too
+            offer.source
             for offer in self.offers.of(payload.blob)
             if offer.whole and (payload in offer.held.forms or offer.held.root == payload.root)
         ]
-        self.offers.distrust(lanes, reason)
-        self._liars.update(lanes)
+        self.offers.reject_payload(sources, reason)
+        self._liars.update(sources)
         with self._work.state:
-            known = {lane.name: lane for lane in self._work.lanes}
-            for name in lanes:
+            known = {source.name: source for source in self._work.sources}
+            for name in sources:
                 if name in known:
                     known[name].ban(IntegrityError(reason), job.entry.path)
                 else:

@@ -54,9 +54,9 @@ class Course:
 
     def start(self) -> None:
         """Its arrival has begun, or begun again."""
-        arrival = self.job.arrival
+        download = self.job.download
         self.started = self.advanced = self.told = time.monotonic()
-        self.had = self.pieces = sum(arrival.partial.have) if arrival is not None else 0
+        self.had = self.pieces = sum(download.partial.have) if download is not None else 0
 
     @property
     def given(self) -> dict[str, int]:
@@ -78,24 +78,24 @@ class Course:
     @property
     def is_slow(self) -> bool:
         """Whether the rest would take long, as it goes."""
-        arrival = self.job.arrival
+        download = self.job.download
         took = time.monotonic() - self.started
-        if arrival is None or took < _QUIET:
+        if download is None or took < _QUIET:
             return False
-        here = sum(arrival.partial.have)
+        here = sum(download.partial.have)
         came = here - self.had
-        return came <= 0 or (arrival.count - here) * took / came > _SLOW
+        return came <= 0 or (download.count - here) * took / came > _SLOW
 
     def account(self, work: Work) -> None:
         """What the swarm brought, and from whom; and whether anything came at all."""
-        arrival, now = self.job.arrival, time.monotonic()
-        if arrival is None:
+        download, now = self.job.download, time.monotonic()
+        if download is None:
             return
         torrent = self.torrent
         if torrent is not None:
             self._count(work, torrent)
         self.measure(TICK)
-        pieces = sum(arrival.partial.have)
+        pieces = sum(download.partial.have)
         if pieces != self.pieces:
             self.pieces, self.advanced, self.lacking = pieces, now, 0
             return
@@ -116,24 +116,24 @@ class Course:
 
     def _tell_missing(self, work: Work) -> None:
         """Nothing comes: says which pieces nobody has."""
-        arrival, torrent = self.job.arrival, self.torrent
-        if arrival is None or torrent is None or arrival.swarm is not torrent:
+        download, torrent = self.job.download, self.torrent
+        if download is None or torrent is None or download.swarm is not torrent:
             return
         self.told = time.monotonic() + _TELL_MISSING
-        around = torrent.availability() or [0] * arrival.count
-        nowhere = [index for index in arrival.missing() if not around[index]]
+        around = torrent.availability() or [0] * download.count
+        nowhere = [index for index in download.missing() if not around[index]]
         self.lacking = len(nowhere)
         if nowhere:
             work.emit(PiecesMissing(self.job.entry.path, len(nowhere), _ranges(nowhere)))
 
     def status(self, repo: RepoId) -> TransferStatus:
         """As it is now."""
-        job, arrival, view = self.job, self.job.arrival, None
-        if self.torrent is not None and arrival is not None and arrival.swarm is not None:
+        job, download, view = self.job, self.job.download, None
+        if self.torrent is not None and download is not None and download.swarm is not None:
             view = self.torrent.view()
-        payload = job.way.payload
+        payload = job.plan.payload
         size = payload.size if payload is not None else job.entry.size
-        here = sum(arrival.partial.have) if arrival is not None else 0
+        here = sum(download.partial.have) if download is not None else 0
         return TransferStatus(
             repo=str(repo),
             path=job.entry.path,
@@ -144,7 +144,7 @@ class Course:
             have=size if job.done else min(size, here * PIECE),
             pieces=piece_count(size),
             lacking=self.lacking,
-            holder=job.way.origin and job.way.is_plain and not job.finished,
+            holder=job.plan.origin and job.plan.is_plain and not job.finished,
             down_rate=self.rate,
             up_rate=float(view.up_rate) if view is not None else 0.0,
             sources=tuple(Share(name, count) for name, count in sorted(self.given.items())),
@@ -156,9 +156,9 @@ def _state(job: Job) -> str:
         return "failed"
     if job.done:
         return "seeding"
-    if job.arrival is None:
+    if job.download is None:
         return "waiting"
-    return "verifying" if all(job.arrival.partial.have) else "fetching"
+    return "verifying" if all(job.download.partial.have) else "fetching"
 
 
 def _ranges(pieces: Sequence[int], most: int = 8) -> str:

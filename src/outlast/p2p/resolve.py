@@ -12,7 +12,7 @@ from outlast.core.errors import NotFoundError, OutlastError, PolicyError
 from outlast.core.events import Note
 from outlast.core.names import RepoId
 from outlast.core.threads import DaemonPool, interruptible
-from outlast.fetch.source_state import SOURCE_FAULTS, Lane, Patience
+from outlast.fetch.source_state import SOURCE_FAULTS, Patience, SourceState
 from outlast.node.scope import Neighbourhood
 from outlast.sources.base import Listing, Source
 from outlast.sources.peer import PeerSource
@@ -172,13 +172,13 @@ def patiently(
     source: Source, repo: RepoId, ref: str, patience: Patience, control: Control
 ) -> Listing:
     """Asks for metadata, again and again where the source may recover."""
-    lane = Lane(source, patience, control.emit)
+    state = SourceState(source, patience, control.emit)
     while True:
         control.cancel.check()
         try:
             return interruptible(lambda: source.describe(repo, ref), control.cancel)
         except SOURCE_FAULTS as error:
-            lane.blame(error, path="", key="", started=float("inf"))
-            if not lane.serves(""):
+            state.record_failure(error, path="", key="", started=float("inf"))
+            if not state.serves(""):
                 raise
-            lane.pause(control.cancel)
+            state.pause(control.cancel)

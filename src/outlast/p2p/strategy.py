@@ -9,7 +9,7 @@ from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form, Payload
 from outlast.core.digest import Digest
 from outlast.core.manifest import FileEntry
-from outlast.fetch.plan import Way
+from outlast.fetch.plan import FetchPlan
 from outlast.sources.peer_documents import HeldThere
 
 
@@ -17,7 +17,7 @@ from outlast.sources.peer_documents import HeldThere
 class Offer:
     """What one peer, whose lane is called `lane`, has of a blob."""
 
-    lane: str
+    source: str
     held: HeldThere
 
     @property
@@ -71,7 +71,7 @@ def candidates(entry: FileEntry, offers: list[Offer]) -> list[Candidate]:
         for payload in payloads:
             named[payload] += 1
             if offer.whole:
-                whole.setdefault(payload, set()).add(offer.lane)
+                whole.setdefault(payload, set()).add(offer.source)
     return [
         Candidate(payload, frozenset(whole.get(payload, ())), count)
         for payload, count in named.items()
@@ -103,7 +103,7 @@ def best(
     return min(useful, key=lambda row: row[:3])[3] if useful else None
 
 
-def way_of(chosen: Candidate | None, tree: Tree | None, around: Surroundings) -> Way:
+def plan_for(chosen: Candidate | None, tree: Tree | None, around: Surroundings) -> FetchPlan:
     """How a file comes: HTTP from those who have it whole while nobody else wants it; a swarm as
     soon as there is a crowd, or nobody who could be asked (both where it stalls: swarm ports may be
     closed); the origin where nobody nearby has it all, or it would take long, and only by the node
@@ -113,12 +113,12 @@ def way_of(chosen: Candidate | None, tree: Tree | None, around: Surroundings) ->
     if chosen is None or tree is None:
         # Without a tree there is nothing that a swarm could name: peers give it whole, or nobody.
         whole = chosen.whole if chosen is not None and around.http else frozenset()
-        return Way(origin=holds and not whole, peers=whole)
+        return FetchPlan(origin=holds and not whole, peers=whole)
     alone = not around.crowd or around.stalled
     peers = chosen.whole if around.http and alone else frozenset()
     origin = holds and chosen.payload.is_plain and (not chosen.whole or around.slow)
     swarm = not peers or bool(around.crowd)
-    return Way(chosen.payload, tree, origin, peers, swarm)
+    return FetchPlan(chosen.payload, tree, origin, peers, swarm)
 
 
 def cost_of(

@@ -29,7 +29,7 @@ from outlast.store.partials import CAPSULE, Partial
 from outlast.store.reading import BlobReader
 from outlast.store.refs import Refs
 from outlast.store.shares import Shares
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 from outlast.store.writer import create as create_archive
 
 MIN_PREFIX = 7
@@ -68,9 +68,9 @@ class Archive(Closing):
     def close(self) -> None:
         self.index.close()
 
-    def writer(self) -> Writer:
+    def writer(self) -> WriteSession:
         """A licence to write; close it when what it put is referred to."""
-        return Writer(self.layout, self.forms)
+        return WriteSession(self.layout, self.forms)
 
     # Blobs
 
@@ -134,7 +134,7 @@ class Archive(Closing):
 
     @disk.reported
     def take_capsule(
-        self, writer: Writer, temp: Path, digest: Digest, size: int, tree: Tree | None = None
+        self, writer: WriteSession, temp: Path, digest: Digest, size: int, tree: Tree | None = None
     ) -> bool:
         """Takes a synced temp file from elsewhere as the capsule of a blob: decodes all of it
         first, and compares its sha256. `tree` is that of the capsule's bytes, where each of its
@@ -153,7 +153,7 @@ class Archive(Closing):
         """
         return reading.open_capsule(self.layout, digest, temp)
 
-    def put(self, writer: Writer, data: bytes | bytearray, names: Names) -> None:
+    def put(self, writer: WriteSession, data: bytes | bytearray, names: Names) -> None:
         """Stores a small blob whose `names` were computed from `data`."""
         temp = writer.temp()
         with disk.reporting(self.layout.blob(names.sha256)):
@@ -197,7 +197,7 @@ class Archive(Closing):
     # Revisions
 
     @disk.reported
-    def put_revision(self, writer: Writer, revision: Revision) -> Digest:
+    def put_revision(self, writer: WriteSession, revision: Revision) -> Digest:
         """Writes the manifest of `revision`, with what other processes noted in its draft
         meanwhile, and drops the draft and the less complete manifests that it replaces. Where a
         more complete manifest is here already, that one stays. Returns the digest of what stands.
@@ -243,7 +243,7 @@ class Archive(Closing):
 
     @disk.reported
     def acknowledge(
-        self, writer: Writer, repo: RepoId, commit: GitOid, entries: Sequence[FileEntry]
+        self, writer: WriteSession, repo: RepoId, commit: GitOid, entries: Sequence[FileEntry]
     ) -> None:
         """Notes files as archived, durably: in the draft of their commit, which is begun again
         where another process has sealed it meanwhile.
@@ -262,18 +262,18 @@ class Archive(Closing):
                 return
 
     @disk.reported
-    def put_away(self, path: Path) -> None:
+    def quarantine(self, path: Path) -> None:
         """Moves a damaged file out of the way, so that it can be fetched again."""
         with disk.reporting(self.layout.quarantine):
             disk.make_dir(self.layout.quarantine)
             os.rename(path, self.layout.quarantine / path.name)
 
     @disk.reported
-    def put_blob_away(self, digest: Digest) -> None:
+    def quarantine_blob(self, digest: Digest) -> None:
         """The same of what holds a blob, in whatever form."""
         for path in (self.layout.blob(digest), self.layout.capsule(digest)):
             if path.exists():
-                self.put_away(path)
+                self.quarantine(path)
 
     @disk.reported
     def delete_revision(self, repo: RepoId, revision: GitOid) -> None:

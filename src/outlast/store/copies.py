@@ -17,7 +17,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import DiskFullError, StorageError
 from outlast.store import disk
 from outlast.store.layout import Layout
-from outlast.store.writer import Writer, claimed, sweep
+from outlast.store.writer import WriteSession, claimed, sweep
 
 _TEMP: Final = ".copy"
 _NOTES: Final = ".links"
@@ -52,14 +52,14 @@ class Copies:
     until the writer closes. All copies together have at most `budget` bytes.
     """
 
-    def __init__(self, layout: Layout, writer: Writer, budget: int) -> None:
+    def __init__(self, layout: Layout, writer: WriteSession, budget: int) -> None:
         self._layout = layout
         self._writer = writer
         self._budget = budget
 
     def take(self, digest: Digest, size: int) -> Path | None:
         """The copy of a blob of that size, if there is one."""
-        self._writer.claim(digest, size)
+        self._writer.lease(digest, size)
         path = self._layout.copy(digest)
         with disk.reporting(path):
             try:

@@ -11,18 +11,18 @@ from outlast.core.events import Emit, FileDone
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.store.archive import Archive
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 _BATCH = 512
 
 
-class Scribe:
+class DraftWriter:
     """Collects acknowledged files and appends them to a draft. Leaving the context waits until
     all of them are noted; a file is reported done only after that.
     """
 
     def __init__(
-        self, archive: Archive, writer: Writer, what: tuple[RepoId, GitOid], emit: Emit
+        self, archive: Archive, writer: WriteSession, what: tuple[RepoId, GitOid], emit: Emit
     ) -> None:
         self._archive = archive
         self._writer = writer

@@ -22,7 +22,7 @@ from outlast.core.manifest import MAX_MANIFEST_BYTES, FileEntry, Revision, load_
 from outlast.core.names import RepoId
 from outlast.store import disk
 from outlast.store.layout import Layout, repo_of_folder
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 _TYPE = "outlast-draft-v1"
 _HELD = "held"
@@ -40,7 +40,7 @@ class Drafts:
         return self._layout.draft(repo, commit).is_file()
 
     @disk.reported
-    def start(self, writer: Writer, listed: Revision) -> None:
+    def start(self, writer: WriteSession, listed: Revision) -> None:
         """Begins the draft of `listed`, a hub commit whose `missing` files are still to come."""
         commit = listed.id
         path = self._layout.draft(listed.repo, commit)

@@ -11,7 +11,7 @@ from outlast.codec.writer import Base, CapsuleWriter, Readable, pays
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
 from outlast.store import disk
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 _SYNC_EVERY = 256 << 20
 
@@ -26,7 +26,7 @@ class Encoding(Closing):
 
     def __init__(
         self,
-        writer: Writer,
+        writer: WriteSession,
         blob: Readable,
         *,
         bases: Sequence[Base] = (),

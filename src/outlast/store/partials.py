@@ -17,7 +17,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import BusyError, StorageError
 from outlast.store import disk
 from outlast.store.layout import Layout
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 _HEADER = struct.Struct("<8sQQ")
 _MAGIC = b"olpart01"
@@ -110,7 +110,7 @@ class Partial:
         with disk.reporting(self.path):
             os.fsync(self.fd)
 
-    def finish(self, writer: Writer, digest: Digest) -> None:
+    def finish(self, writer: WriteSession, digest: Digest) -> None:
         """Turns the verified bytes into the blob `digest`."""
         self.seal()
         writer.publish_blob(self.path, digest, self.size)

@@ -13,7 +13,7 @@ from outlast.core.manifest import load_json
 from outlast.core.names import RepoId, check_ref, quote_ref, unquote_ref
 from outlast.store import disk
 from outlast.store.layout import Layout, repo_of_folder
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 _ABOUT = ".about"
 _LINK = "link:"
@@ -124,7 +124,7 @@ class Refs:
             return None
 
     @disk.reported
-    def put(self, writer: Writer, repo: RepoId, ref: Ref) -> None:
+    def put(self, writer: WriteSession, repo: RepoId, ref: Ref) -> None:
         """Points `ref.name` at its commit. A ref that looks like a commit is refused: who pins a
         commit must get that commit.
         """
@@ -170,7 +170,7 @@ class Refs:
         return About(private, gated, tuple(map(str, tags)), texts)
 
     @disk.reported
-    def put_about(self, writer: Writer, repo: RepoId, about: About) -> None:
+    def put_about(self, writer: WriteSession, repo: RepoId, about: About) -> None:
         if about != self.about(repo):
             self._refuse_twin(repo)
             writer.write(self._layout.repo_refs(repo) / _ABOUT, _encode(asdict(about)), _MODE)

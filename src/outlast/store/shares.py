@@ -9,7 +9,7 @@ from typing import Final
 
 from outlast.store import disk
 from outlast.store.layout import Layout
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 _SUFFIX: Final = ".torrent"
 _MODE: Final = 0o644
@@ -26,7 +26,7 @@ class Shares:
         self._folder = layout.shared
 
     @disk.reported
-    def put(self, writer: Writer, infohash: str, torrent: bytes) -> None:
+    def put(self, writer: WriteSession, infohash: str, torrent: bytes) -> None:
         writer.write(self._path(infohash), torrent, _MODE)
 
     @disk.reported

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from outlast.store import disk
 from outlast.store.archive import Archive
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 
 
-def mark(archive: Archive, writer: Writer, key: str) -> bool:
+def mark(archive: Archive, writer: WriteSession, key: str) -> bool:
     """Marks the file `key` (see `FileEntry.key`); whether it was not marked before."""
     return writer.write_new(_path(archive, key), b"", 0o644)
 

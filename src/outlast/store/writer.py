@@ -23,10 +23,10 @@ from outlast.store.forms import Forms, StoredForm, read_form, stamp_of
 from outlast.store.layout import CAPSULE_MARKER, FORMAT, MARKER, Layout
 
 _LOCK = "lock"
-_CLAIMS = "claims"
+_LEASES = "claims"
 
 
-class Writer(Closing):
+class WriteSession(Closing):
     """A licence to write: gives out temp files, publishes them, claims blobs. Thread-safe."""
 
     def __init__(self, layout: Layout, forms: Forms | None = None) -> None:
@@ -40,8 +40,8 @@ class Writer(Closing):
             os.mkdir(self.folder)
             self._lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             disk.try_lock(self._lock)
-            self._claims = os.open(
-                self.folder / _CLAIMS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+            self._leases = os.open(
+                self.folder / _LEASES, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
             )
 
     def close(self) -> None:
@@ -52,29 +52,29 @@ class Writer(Closing):
             self._closed = True
         with disk.locked(self._layout.lock, exclusive=False):
             shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self._claims)
+        os.close(self._leases)
         os.close(self._lock)
 
-    def _claim(self, digest: Digest) -> None:
+    def _lease(self, digest: Digest) -> None:
         """Notes a claim; call with the archive's lock held. The leading newline ends a line that
         a full disk may have torn.
         """
         with self._mutex:
             if self._closed:
                 raise Cancelled("the writer is closed")
-            disk.append_all(self._claims, b"\n%s\n" % digest.hex.encode())
+            disk.append_all(self._leases, b"\n%s\n" % digest.hex.encode())
 
     def temp(self) -> Path:
         """The name of a temp file that does not exist yet."""
         return self.folder / f"{next(self._count)}.tmp"
 
-    def claim(self, digest: Digest, size: int) -> bool:
+    def lease(self, digest: Digest, size: int) -> bool:
         """Keeps a blob, and what it leans on, from garbage collection until this writer closes;
         whether it is here, in either form.
         """
         path = self._layout.blob(digest)
         with disk.reporting(path), disk.locked(self._layout.lock, exclusive=False):
-            self._claim(digest)
+            self._lease(digest)
             return self._forms.is_here(digest, size)
 
     def publish_blob(self, temp: Path, digest: Digest, size: int) -> None:
@@ -83,7 +83,7 @@ class Writer(Closing):
         """
         final = self._layout.blob(digest)
         with disk.reporting(final), disk.locked(self._layout.lock, exclusive=False):
-            self._claim(digest)
+            self._lease(digest)
             if self._forms.is_here(digest, size):
                 os.unlink(temp)
             else:
@@ -104,7 +104,7 @@ class Writer(Closing):
         # Only one at a time may make a chain longer.
         exclusive = bool(form.bases)
         with disk.reporting(final), disk.locked(self._layout.lock, exclusive=exclusive):
-            self._claim(digest)
+            self._lease(digest)
             if self._forms.is_here(digest, size):
                 os.unlink(temp)
                 return False
@@ -121,7 +121,7 @@ class Writer(Closing):
         form, stamp = self._encoded(temp, digest, size)
         final = self._layout.capsule(digest)
         with disk.reporting(final), disk.locked(self._layout.lock, exclusive=True):
-            self._claim(digest)
+            self._lease(digest)
             if not self._forms.is_here(digest, size):
                 os.unlink(temp)
                 return False
@@ -135,7 +135,7 @@ class Writer(Closing):
         """Puts a synced, verified temp file, the plain bytes of a blob, in place of its capsule."""
         final = self._layout.blob(digest)
         with disk.reporting(final), disk.locked(self._layout.lock, exclusive=True):
-            self._claim(digest)
+            self._lease(digest)
             disk.publish(temp, final)
             disk.remove(self._layout.capsule(digest))
 
@@ -192,7 +192,7 @@ def claimed(layout: Layout) -> set[str]:
     held: set[str] = set()
     for folder in _folders(layout):
         if not _is_dead(folder):
-            held.update((folder / _CLAIMS).read_text().split())
+            held.update((folder / _LEASES).read_text().split())
     return held
 
 
@@ -201,7 +201,7 @@ def create(layout: Layout) -> None:
     with disk.reporting(layout.home):
         layout.make_folders()
         if not layout.marker.exists():
-            with Writer(layout) as writer:
+            with WriteSession(layout) as writer:
                 writer.write_new(layout.marker, MARKER)
 
 

@@ -19,7 +19,7 @@ from aiohttp import web
 from outlast.codec.reader import CapsuleReader
 from outlast.core.errors import OutlastError, TransientError
 from outlast.core.manifest import FileEntry
-from outlast.mirror.streaming import Arriving
+from outlast.mirror.streaming import StreamingFile
 from outlast.server.http.blocks import Blocks
 from outlast.server.http.decoded import send_decoded
 from outlast.server.http.pace import Pace
@@ -182,14 +182,14 @@ class Delivery:
         if sent != self.span.stop - self.span.start:
             close_short(self.request, response)
 
-    async def send_arriving(
-        self, arriving: Arriving, reader: "ArrivingReader"
+    async def send_streaming(
+        self, streaming: StreamingFile, reader: "StreamingReader"
     ) -> web.StreamResponse | None:
         """Sends the span while the file arrives; None where the file came to be a blob before
         anything was sent. Raises the fetch's error where nothing was sent yet.
         """
         readable = await reader.wait_beyond(self.span.start, whole=not self._may_stream)
-        fd = None if arriving.finished else arriving.open()
+        fd = None if streaming.finished else streaming.open()
         if fd is None:
             await reader.wait_beyond(self.span.start, whole=True)
             return None
@@ -205,7 +205,7 @@ class Delivery:
         return length <= _PROBE or self.span.stop == int(self.headers["X-Linked-Size"])
 
     async def _stream(
-        self, file: BinaryIO, reader: "ArrivingReader", readable: int
+        self, file: BinaryIO, reader: "StreamingReader", readable: int
     ) -> web.StreamResponse:
         response = await self._begin()
         position = self.span.start
@@ -260,12 +260,12 @@ async def _flushed(request: web.Request, stall: float) -> bool:
     return not transport.get_write_buffer_size()
 
 
-class ArrivingReader:
+class StreamingReader:
     """One client's view of a file that is arriving."""
 
-    def __init__(self, arriving: Arriving) -> None:
-        self._arriving = arriving
-        self._epoch = arriving.epoch
+    def __init__(self, streaming: StreamingFile) -> None:
+        self._arriving = streaming
+        self._epoch = streaming.epoch
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
 

@@ -14,13 +14,13 @@ from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.mirror.answers import Asking, Found
 from outlast.mirror.mirror import Mirror
-from outlast.mirror.streaming import Arriving
+from outlast.mirror.streaming import StreamingFile
 from outlast.server.http.exchange import Exchange
 from outlast.server.http.files import (
-    ArrivingReader,
     Delivery,
     Limits,
     Span,
+    StreamingReader,
     choose_span,
     file_headers,
     send_head,
@@ -118,7 +118,7 @@ class Hub:
             asked = {"WWW-Authenticate": "Bearer"}
             return failure(401, "", "this server asks for a bearer token", asked)
         if route.what == "metrics":
-            self._metrics.fetches.set(self._mirror.arrivals.count)
+            self._metrics.fetches.set(self._mirror.streams.count)
             kind = {"Content-Type": "text/plain; version=0.0.4"}
             return web.Response(body=self._metrics.text(), headers=kind)
         if route.what == "whoami":
@@ -165,26 +165,28 @@ class Hub:
         headers |= span.headers(entry.size)
         delivery = Delivery(request, span, headers, self._limits, exchange.count, exchange.begin)
         source = await self._threaded(self._mirror.open, view, path)
-        if isinstance(source, Arriving):
-            return await self._send_arriving(delivery, source)
+        if isinstance(source, StreamingFile):
+            return await self._send_streaming(delivery, source)
         if span.resumes(entry.size) and not await self._threaded(self._mirror.may_resume, entry):
             delivery = delivery.whole()  # the client then starts over
         return await self._send_blob(delivery, source)
 
-    async def _send_arriving(self, delivery: Delivery, arriving: Arriving) -> web.StreamResponse:
+    async def _send_streaming(
+        self, delivery: Delivery, streaming: StreamingFile
+    ) -> web.StreamResponse:
         """A client that resumes gets the whole file, unless its beginning can only be ours. That
         is judged by the fetch that it will read from.
         """
-        resumes = delivery.span.resumes(arriving.entry.size)
-        with ArrivingReader(arriving) as reader:
+        resumes = delivery.span.resumes(streaming.entry.size)
+        with StreamingReader(streaming) as reader:
             if resumes and not reader.may_resume:
                 delivery = delivery.whole()
-            response = await delivery.send_arriving(arriving, reader)
+            response = await delivery.send_streaming(streaming, reader)
             if response is not None:
                 return response
             if resumes and not reader.may_resume:
                 delivery = delivery.whole()
-        return await self._send_blob(delivery, arriving.entry)
+        return await self._send_blob(delivery, streaming.entry)
 
     async def _send_blob(self, delivery: Delivery, entry: FileEntry) -> web.StreamResponse:
         if entry.sha256 is None:

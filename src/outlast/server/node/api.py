@@ -17,7 +17,7 @@ from outlast.core.addresses import is_local, plain_address
 from outlast.core.digest import Digest
 from outlast.core.errors import EntryNotFoundError, NotArchivedError, UsageError
 from outlast.node import payloads
-from outlast.node.in_flight import Arriving
+from outlast.node.in_flight import InFlight
 from outlast.node.policy import Sharing
 from outlast.server.http.exchange import Exchange
 from outlast.server.http.files import Delivery, Limits, Span, choose_span, send_head
@@ -60,7 +60,7 @@ class Holdings:
 
     archive: Archive
     sharing: Sharing
-    arriving: Callable[[Digest], Arriving | None]
+    in_flight: Callable[[Digest], InFlight | None]
     arriving_tree: Callable[[Digest], tuple[Digest, Tree] | None]
     trusted: Callable[[str], bool]
     rates: Callable[[], Rates]
@@ -197,7 +197,7 @@ class NodeApi:
             blob.hex: document
             for blob in blobs
             if self._allows(blob, trusted)
-            and (document := documents.blob(held.archive, blob, held.arriving(blob))) is not None
+            and (document := documents.blob(held.archive, blob, held.in_flight(blob))) is not None
         }
         return {"payloads": found}
 

@@ -6,7 +6,7 @@ from outlast.codec.payload import Payload
 from outlast.core.digest import Digest
 from outlast.core.offer import Offer
 from outlast.node import payloads
-from outlast.node.in_flight import Arriving
+from outlast.node.in_flight import InFlight
 from outlast.store.archive import Archive
 
 
@@ -24,18 +24,18 @@ def model(offer: Offer) -> dict[str, Any]:
     }
 
 
-def blob(archive: Archive, digest: Digest, arriving: Arriving | None) -> dict[str, Any] | None:
+def blob(archive: Archive, digest: Digest, in_flight: InFlight | None) -> dict[str, Any] | None:
     """What is here of a blob; None where that is nothing, and nothing of it is on its way."""
     form = archive.forms.of(digest)
     if form is not None and archive.has(digest, form.size):
         root = archive.index.root_of(digest)
         forms = [_payload(payload) for payload in payloads.held(archive, digest)]
         return _document(form.size, root, form.size, forms)
-    if arriving is None:
+    if in_flight is None:
         return None
-    payload = arriving.payload
+    payload = in_flight.payload
     root = payload.root if payload.is_plain else archive.index.root_of(digest)
-    return _document(arriving.size, root, arriving.have, [_payload(payload)])
+    return _document(in_flight.size, root, in_flight.have, [_payload(payload)])
 
 
 def _document(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Joining:
+class JoinOptions:
     """`peers` (IP address, port) are tried at once. `in_order`: somebody reads the file while it
     comes. `stripe`: the node's number in a crowd that is known, and how many that has; see
     `swarm.choice`.

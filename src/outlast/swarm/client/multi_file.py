@@ -17,7 +17,7 @@ import libtorrent as lt
 
 from outlast.core.closing import Closing
 from outlast.core.errors import MalformedError, one_line
-from outlast.swarm.client.probation import Trial
+from outlast.swarm.client.probation import Probation
 from outlast.swarm.client.session import Session
 from outlast.swarm.torrent import bencode
 from outlast.swarm.torrent.magnet import HostPort, Link
@@ -71,9 +71,9 @@ class Foreign(Closing):
         self._writes = not params.flags & _FLAGS.upload_mode
         self._came: set[int] = set()
         self._count = count
-        self._trial = Trial(range(count))
-        if self._trial:
-            params.piece_priorities = [int(self._trial.allows(i)) for i in range(count)]
+        self._probation = Probation(range(count))
+        if self._probation:
+            params.piece_priorities = [int(self._probation.allows(i)) for i in range(count)]
         try:
             self._handle = session.admit(params, self._take, restricted=restricted)
         except RuntimeError as error:
@@ -110,7 +110,7 @@ class Foreign(Closing):
 
     def standing(self) -> Standing:
         """How it is now: asks libtorrent, and waits for its answer."""
-        self._end_trial()
+        self._end_probation()
         with contextlib.suppress(RuntimeError):
             status = self._handle.status(int(lt.torrent_handle.query_distributed_copies))
             return Standing(
@@ -122,9 +122,9 @@ class Foreign(Closing):
             )
         return Standing(0, whole=False, checks=False, peers=0, copies=0.0)
 
-    def _end_trial(self) -> None:
+    def _end_probation(self) -> None:
         with self._lock:
-            if not self._trial.ends(self._came):
+            if not self._probation.ends(self._came):
                 return
         with contextlib.suppress(RuntimeError):
             self._handle.prioritize_pieces([_PRIORITY] * self._count)
@@ -174,7 +174,7 @@ class Foreign(Closing):
             case lt.piece_finished_alert():
                 with self._lock:
                     self._came.add(alert.piece_index)
-                self._end_trial()
+                self._end_probation()
             case lt.hash_failed_alert():
                 with self._lock:
                     self._damaged.append(alert.piece_index)

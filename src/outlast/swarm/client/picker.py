@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from outlast.swarm.client.probation import Trial
+from outlast.swarm.client.probation import Probation
 
 _FIRST: Final = 7
 _LATER: Final = 1
@@ -45,7 +45,7 @@ class Choice:
         self.came: set[int] = set()
         self._count = count
         self._lacks = lacks
-        self._trial = Trial(lacks, in_order=in_order)
+        self._probation = Probation(lacks, in_order=in_order)
         self._stripe = 0, 1
         self._own: deque[int] = deque()
         self._front: set[int] = set()
@@ -60,7 +60,7 @@ class Choice:
 
     def priority(self, index: int) -> int:
         """As libtorrent counts them: 0, not asked for, to 7."""
-        if index in self._out or index in self._sparing or not self._trial.allows(index):
+        if index in self._out or index in self._sparing or not self._probation.allows(index):
             return 0
         last = index == self._count - 1 and self._last_is_near
         return _FIRST if last or index in self._front or index in self._helping else _LATER
@@ -81,9 +81,9 @@ class Choice:
         """Whether somebody else is fetching a piece, so that no peer should be asked for it."""
         (self._out.add if out else self._out.discard)(index)
 
-    def end_trial(self) -> bool:
+    def end_probation(self) -> bool:
         """Goes on to the other pieces if it is time; whether it was."""
-        return self._trial.ends(self.came | self._out)
+        return self._probation.ends(self.came | self._out)
 
     def take_stripe(self, number: int, count: int) -> bool:
         """Of a crowd of `count` this is the one with that `number`; whether that is news."""
@@ -91,8 +91,8 @@ class Choice:
             return False
         self._stripe = number, count
         own = [index for index in self._lacking() if index % count == number]
-        if self._trial:
-            self._trial = Trial(own, in_order=True)
+        if self._probation:
+            self._probation = Probation(own, in_order=True)
         self._own, self._front = deque(own if count > 1 else ()), set()
         self._fill_front()
         return True
@@ -116,8 +116,8 @@ class Choice:
         how many of them all have each piece (`copies`, empty where that is not known) at the time
         `now` (monotonic seconds). Whether other pieces are asked for now.
         """
-        before = self._sparing, self._helping, self._last_is_near, self._trial.pieces
-        self._aim_trial(copies)
+        before = self._sparing, self._helping, self._last_is_near, self._probation.pieces
+        self._aim_probation(copies)
         # Capsules say at their end what is in them: it is wanted as soon as the crowd has it.
         self._last_is_near = self._last_is_near or list(copies[-1:]) > [len(seeds)]
         self._sparing = self._helping = frozenset()
@@ -126,23 +126,23 @@ class Choice:
             self._helping = self._to_help_with(left)
             number, count = self._stripe
             self._sparing = frozenset(i for i in left if i % count != number) - self._helping
-        return before != (self._sparing, self._helping, self._last_is_near, self._trial.pieces)
+        return before != (self._sparing, self._helping, self._last_is_near, self._probation.pieces)
 
-    def _aim_trial(self, copies: Sequence[int]) -> None:
+    def _aim_probation(self, copies: Sequence[int]) -> None:
         """The trial is of pieces that somebody has: at first a holder has few."""
-        if not copies or all(copies[index] for index in self._trial.pieces - self.came):
+        if not copies or all(copies[index] for index in self._probation.pieces - self.came):
             return
         number, count = self._stripe
         there = [index for index in self._lacking() if copies[index]]
         if there:
-            self._trial.aim([i for i in there if i % count == number] or there)
+            self._probation.aim([i for i in there if i % count == number] or there)
 
     def _leaves_seeds(self, seeds: frozenset[str], others: int, now: float) -> bool:
         """Whether the seeds are left to the others."""
         if len(self.came) > self._progress[0]:
             self._progress = len(self.came), now
         stuck = now > self._progress[1] + _PATIENCE_SECONDS
-        if self._own or self._trial or stuck or not self.may_spare:
+        if self._own or self._probation or stuck or not self.may_spare:
             return False
         self._seeds_at_first = self._seeds_at_first or seeds
         # If not, one of the crowd has all; or nobody else is there.

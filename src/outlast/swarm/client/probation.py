@@ -14,7 +14,7 @@ PIECES: Final = 2
 _SECONDS: Final = 3.0
 
 
-class Trial:
+class Probation:
     """Over when its pieces are right, or a while after it began, for maybe nobody has them. Not
     thread-safe.
     """

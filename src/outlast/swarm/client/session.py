@@ -24,7 +24,7 @@ from outlast.swarm.client import libtorrent_settings as options
 from outlast.swarm.client.alerts import Alerts
 from outlast.swarm.client.dht import Dht
 from outlast.swarm.client.events import SessionEvent, read_alert
-from outlast.swarm.client.join import Joining
+from outlast.swarm.client.join import JoinOptions
 from outlast.swarm.client.picker import Choice
 from outlast.swarm.client.torrent import Torrent
 from outlast.swarm.schedule import Rates
@@ -37,7 +37,7 @@ _REFUSED_SECONDS: Final = 0.5
 _COUNT_SECONDS: Final = 1.0
 _NOWHERE: Final = "/nonexistent/outlast"
 _FLAGS: Final = lt.torrent_flags
-_ALONE: Final = Joining()
+_ALONE: Final = JoinOptions()
 
 
 class Session(Closing):
@@ -118,7 +118,9 @@ class Session(Closing):
         content goes to static peers alone, and is announced nowhere.
         """
         flags = _FLAGS.seed_mode | _FLAGS.upload_mode
-        params = self._params(tree, path, flags, Joining(tuple(trackers)), restricted=restricted)
+        params = self._params(
+            tree, path, flags, JoinOptions(tuple(trackers)), restricted=restricted
+        )
         return self._add(params, tree, None, Choice(tree.count, ()))
 
     def fetch(
@@ -129,23 +131,25 @@ class Session(Closing):
         wrote: Callable[[list[int]], None],
         *,
         restricted: bool,
-        joining: Joining = _ALONE,
+        join_options: JoinOptions = _ALONE,
     ) -> Torrent:
         """Fetches into the file `path`, of which the pieces with a 1 in `have` are there. `wrote`
         hears of more of them: see `Torrent`.
         """
         # A crowd has all pieces soon: rarest first is for those who meet by chance.
-        in_order = joining.in_order or joining.stripe is not None
+        in_order = join_options.in_order or join_options.stripe is not None
         # It begins once it was looked at, for then its peers are tried at once.
         flags = _FLAGS.paused | (_FLAGS.sequential_download if in_order else 0)
-        params = self._params(tree, path, flags, joining, restricted=restricted)
+        params = self._params(tree, path, flags, join_options, restricted=restricted)
         params.have_pieces = [bool(piece) for piece in have]
         lacks = [index for index, there in enumerate(have) if not there]
-        choice = Choice(tree.count, lacks, in_order=joining.in_order, stripe=joining.stripe)
+        choice = Choice(
+            tree.count, lacks, in_order=join_options.in_order, stripe=join_options.stripe
+        )
         return self._add(params, tree, wrote, choice)
 
     def _params(
-        self, tree: Tree, path: Path, flags: int, joining: Joining, *, restricted: bool
+        self, tree: Tree, path: Path, flags: int, join_options: JoinOptions, *, restricted: bool
     ) -> lt.add_torrent_params:
         params = lt.add_torrent_params()
         params.ti = lt.torrent_info(metainfo.torrent(tree))
@@ -159,9 +163,9 @@ class Session(Closing):
         if restricted or self.private:
             flags |= _FLAGS.disable_dht | _FLAGS.disable_pex | _FLAGS.apply_ip_filter
         else:
-            params.trackers = list(joining.trackers)
+            params.trackers = list(join_options.trackers)
         params.flags = flags
-        params.peers = list(joining.peers)
+        params.peers = list(join_options.peers)
         return params
 
     def _add(

@@ -133,7 +133,7 @@ class Torrent:
         if changed:
             self._prefer_all()
 
-    def spare(self) -> None:
+    def yield_seeds(self) -> None:
         """Leaves the seeds to those of the crowd who still lack pieces of their own stripes: when
         the own one is there, the others come from them. Call it now and then.
         """
@@ -160,9 +160,9 @@ class Torrent:
         with _still_there():
             self._handle.prioritize_pieces(priorities)
 
-    def _end_trial(self) -> None:
+    def _end_probation(self) -> None:
         with self._lock:
-            ends = self._choice.end_trial()
+            ends = self._choice.end_probation()
         if ends:
             self._prefer_all()
 
@@ -176,7 +176,7 @@ class Torrent:
         """Has what was fetched written to the file; `wrote` hears of it. Call it now and then: of
         the last pieces, where others fetched those, nothing else tells.
         """
-        self._end_trial()
+        self._end_probation()
         with self._lock:
             if not self._finished or self._flushing:
                 return
@@ -252,7 +252,7 @@ class Torrent:
                     raised = self._choice.note(alert.piece_index)
                     full = len(self._finished) >= _FLUSH_PIECES
                 self._prefer(raised)
-                self._end_trial()
+                self._end_probation()
                 if full:
                     self.flush()
             case lt.torrent_checked_alert():

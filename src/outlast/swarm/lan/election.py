@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import Final
 
 from outlast.swarm.lan.datagrams import Announcement, Heard, Wish, stage_of
-from outlast.swarm.lan.peer_table import Crowd
+from outlast.swarm.lan.peer_table import PeerTable
 
 COLLECT_S: Final = 1.2
 """Longer than the second in which everybody repeats what it wants."""
@@ -89,7 +89,7 @@ class Election:
         self._node = node
         self._born = born
         self._lock = threading.Lock()
-        self._crowd = Crowd()
+        self._peers = PeerTable()
         self._own: dict[bytes, _Own] = {}
         self._dropped: set[bytes] = set()
         self._shunned: dict[tuple[bytes, bytes], float] = {}
@@ -143,7 +143,7 @@ class Election:
         if value.node == self._node:
             return False
         with self._lock:
-            self._crowd.hear(value, now)
+            self._peers.hear(value, now)
             if isinstance(value, Announcement):
                 return False
             return any(wish.key in self._own for wish in value.wishes)
@@ -153,7 +153,7 @@ class Election:
         anybody takes its place.
         """
         with self._lock:
-            self._crowd.forget(node)
+            self._peers.forget(node)
 
     def shun(self, node: bytes, key: bytes, now: float, *, seconds: float = SHUN_S) -> None:
         """A node does not do as it says: it holds or has the blob but sends nothing. For that time
@@ -167,7 +167,7 @@ class Election:
     def tick(self, now: float) -> tuple[Wish, ...]:
         """Decides; what is new to be said, for :meth:`Beacon.want`."""
         with self._lock:
-            self._crowd.sweep(now)
+            self._peers.sweep(now)
             for key, own in list(self._own.items()):
                 self._step(key, own, now)
             changed = [Wish(key, gone=True) for key in self._dropped]
@@ -206,13 +206,13 @@ class Election:
     def wanting(self, key: bytes, now: float) -> list[bytes]:
         """Which other live nodes they are, in an order that all see alike."""
         with self._lock:
-            return sorted(n for n, wish in self._crowd.live(key, now).items() if not wish.has)
+            return sorted(n for n, wish in self._peers.live(key, now).items() if not wish.has)
 
     def _wanting(self, key: bytes, now: float) -> int:
-        return sum(not wish.has for wish in self._crowd.live(key, now).values())
+        return sum(not wish.has for wish in self._peers.live(key, now).values())
 
     def _live(self, key: bytes, now: float) -> dict[bytes, Wish]:
-        live = self._crowd.live(key, now)
+        live = self._peers.live(key, now)
         never = float("-inf")
         return {n: wish for n, wish in live.items() if self._shunned.get((n, key), never) <= now}
 
@@ -241,7 +241,7 @@ class Election:
         return max(0.0, self._born + GRACE_S - now)
 
     def _is_alone(self, now: float) -> bool:
-        return not self.grace(now) and not self._crowd.knows_anyone(now)
+        return not self.grace(now) and not self._peers.knows_anyone(now)
 
     def _linger(self, key: bytes, own: _Own, now: float) -> None:
         if self._wanting(key, now):

@@ -30,7 +30,7 @@ class Stand:
     heard: float
 
 
-class Crowd:
+class PeerTable:
     """Not thread-safe."""
 
     def __init__(self) -> None:

@@ -13,9 +13,9 @@ from outlast.codec.payload import Form, Payload
 from outlast.core.cancel import Cancel
 from outlast.core.errors import Cancelled, DiskFullError, IntegrityError
 from outlast.core.manifest import FileEntry
-from outlast.fetch.download import CHUNK, Arrival
-from outlast.fetch.plan import Way
-from outlast.fetch.source_state import Lane, Patience
+from outlast.fetch.download import CHUNK, Download
+from outlast.fetch.plan import FetchPlan
+from outlast.fetch.source_state import Patience, SourceState
 from outlast.sources.hub import HubSource
 from outlast.store.layout import Layout
 from outlast.store.partials import Partial
@@ -28,22 +28,22 @@ assert NAMES.merkle_root is not None
 TREE = Tree(len(DATA), NAMES.merkle_root, NAMES.layer)
 ENTRY = FileEntry("a.bin", len(DATA), sha256=NAMES.sha256)
 PLAIN = Payload(NAMES.sha256, Form.PLAIN, len(DATA), NAMES.merkle_root)
-WAY = Way(PLAIN, TREE, swarm=True)
+PLAN = FetchPlan(PLAIN, TREE, swarm=True)
 
 
 def piece(index: int) -> memoryview:
     return memoryview(DATA)[index * PIECE : (index + 1) * PIECE]
 
 
-def lane(name: str) -> Lane:
-    return Lane(HubSource(client(), f"http://{name}", None), Patience(), lambda _: None)
+def source(name: str) -> SourceState:
+    return SourceState(HubSource(client(), f"http://{name}", None), Patience(), lambda _: None)
 
 
 class Swarm:
     """Writes what it is given when it is told to, and what comes by itself."""
 
-    def __init__(self, arrival: Arrival) -> None:
-        self.arrival = arrival
+    def __init__(self, download: Download) -> None:
+        self.download = download
         self.given: dict[int, bytes] = {}
         self.out: set[int] = set()
         self.came: set[int] = set()
@@ -69,7 +69,7 @@ class Swarm:
     def write(self, index: int, data: bytes | memoryview | None = None) -> None:
         """A piece is in the file now, and everybody hears of it."""
         self.came.add(index)
-        with self.arrival.partial.path.open("r+b") as file:
+        with self.download.partial.path.open("r+b") as file:
             file.seek(index * PIECE)
             file.write(data if data is not None else self.given.get(index, piece(index)))
         self.wrote([index])  # type: ignore[operator]
@@ -88,224 +88,224 @@ def folder(home: Path) -> Layout:
 
 
 @pytest.fixture
-def arrival(partial: Partial) -> Arrival:
-    return Arrival(ENTRY, partial, WAY)
+def download(partial: Partial) -> Download:
+    return Download(ENTRY, partial, PLAN)
 
 
 @pytest.fixture
-def swarm(arrival: Arrival) -> Swarm:
-    swarm = Swarm(arrival)
-    arrival.attach(swarm.joined)
+def swarm(download: Download) -> Swarm:
+    swarm = Swarm(download)
+    download.attach(swarm.joined)
     return swarm
 
 
-def whole(arrival: Arrival) -> bytes:
+def whole(download: Download) -> bytes:
     """All that the verified pieces make."""
-    return b"".join(bytes(data) for data, _ in arrival.pieces(Cancel()))
+    return b"".join(bytes(data) for data, _ in download.pieces(Cancel()))
 
 
 class TestTree:
-    def test_a_wrong_piece_is_refused(self, arrival: Arrival) -> None:
-        liar = lane("liar")
-        arrival.take(liar)
+    def test_a_wrong_piece_is_refused(self, download: Download) -> None:
+        liar = source("liar")
+        download.take(liar)
         with pytest.raises(IntegrityError, match="wrong piece 0"):
-            arrival.accept(liar, 0, memoryview(bytes(PIECE)))
-        assert not any(arrival.partial.have)
-        assert arrival.accept(lane("honest"), 0, piece(0))
+            download.accept(liar, 0, memoryview(bytes(PIECE)))
+        assert not any(download.partial.have)
+        assert download.accept(source("honest"), 0, piece(0))
 
-    def test_a_piece_too_short(self, arrival: Arrival) -> None:
+    def test_a_piece_too_short(self, download: Download) -> None:
         with pytest.raises(IntegrityError):
-            arrival.accept(lane("liar"), 1, piece(1)[:-1])
+            download.accept(source("liar"), 1, piece(1)[:-1])
 
     def test_what_is_torn_is_fetched_again(self, partial: Partial) -> None:
         """As after a crash: the journal says more than the file has."""
         for index in range(11):
             partial.write(index, piece(index))
         partial.write(4, bytes(PIECE))
-        arrival = Arrival(ENTRY, partial, WAY)
+        download = Download(ENTRY, partial, PLAN)
         found: list[bytes] = []
-        thread = threading.Thread(target=lambda: found.append(whole(arrival)))
+        thread = threading.Thread(target=lambda: found.append(whole(download)))
         thread.start()
-        one = lane("one")
+        one = source("one")
         until(lambda: not partial.have[4], "it is noticed")
-        assert arrival.take(one) == (4, 5)
-        arrival.accept(one, 4, piece(4))
+        assert download.take(one) == (4, 5)
+        download.accept(one, 4, piece(4))
         thread.join()
         assert found == [DATA]
 
 
 class TestSwarm:
-    def test_lanes_and_the_swarm_together(self, arrival: Arrival, swarm: Swarm) -> None:
-        one = lane("one")
-        first, last = arrival.take(one) or (0, 0)
+    def test_lanes_and_the_swarm_together(self, download: Download, swarm: Swarm) -> None:
+        one = source("one")
+        first, last = download.take(one) or (0, 0)
         assert (first, last) == (0, CHUNK)
         assert swarm.out == {0, 1, 2, 3}  # nobody else is asked for them
         for index in range(4, 8):
             swarm.write(index)
-        assert arrival.take(lane("two")) is None or arrival.take(one) is None
+        assert download.take(source("two")) is None or download.take(one) is None
         for index in range(CHUNK):
-            assert arrival.accept(one, index, piece(index))
-        arrival.release(one, first, last)
-        assert arrival.frontier == 0  # given, and not yet in the file
+            assert download.accept(one, index, piece(index))
+        download.release(one, first, last)
+        assert download.frontier == 0  # given, and not yet in the file
         for index in (*range(CHUNK), *range(8, 11)):
             swarm.write(index)
-        assert whole(arrival) == DATA
+        assert whole(download) == DATA
 
     def test_what_the_swarm_brings_has_its_place_in_the_tree(
-        self, arrival: Arrival, swarm: Swarm
+        self, download: Download, swarm: Swarm
     ) -> None:
         for index in range(11):
             swarm.write(index)
-        names = arrival.hash(Cancel(), lambda _: None)
+        names = download.hash(Cancel(), lambda _: None)
         assert (names.sha256, names.merkle_root, names.layer) == (
             ENTRY.sha256,
             TREE.root,
             TREE.layer,
         )
 
-    def test_a_wrong_piece_is_not_given(self, arrival: Arrival, swarm: Swarm) -> None:
+    def test_a_wrong_piece_is_not_given(self, download: Download, swarm: Swarm) -> None:
         with pytest.raises(IntegrityError):
-            arrival.accept(lane("liar"), 0, memoryview(bytes(PIECE)))
+            download.accept(source("liar"), 0, memoryview(bytes(PIECE)))
         assert swarm.given == {}
 
-    def test_joined_while_lanes_deliver(self, arrival: Arrival) -> None:
-        one = lane("one")
-        arrival.take(one)
-        arrival.accept(one, 0, piece(0))
-        swarm = Swarm(arrival)
-        arrival.attach(swarm.joined)
+    def test_joined_while_lanes_deliver(self, download: Download) -> None:
+        one = source("one")
+        download.take(one)
+        download.accept(one, 0, piece(0))
+        swarm = Swarm(download)
+        download.attach(swarm.joined)
         assert {1, 2, 3} <= swarm.out  # under way
-        arrival.accept(one, 1, piece(1))
+        download.accept(one, 1, piece(1))
         assert swarm.given == {1: bytes(piece(1))}
-        assert arrival.partial.have[:2] == bytearray([1, 0])
+        assert download.partial.have[:2] == bytearray([1, 0])
 
     def test_what_was_not_delivered_is_asked_of_the_swarm(
-        self, arrival: Arrival, swarm: Swarm
+        self, download: Download, swarm: Swarm
     ) -> None:
-        one = lane("one")
-        first, last = arrival.take(one) or (0, 0)
-        arrival.release(one, first, last)
+        one = source("one")
+        first, last = download.take(one) or (0, 0)
+        download.release(one, first, last)
         assert swarm.out == set()
 
-    def test_left(self, arrival: Arrival, swarm: Swarm) -> None:
+    def test_left(self, download: Download, swarm: Swarm) -> None:
         """What was lent and not written is fetched again by lanes."""
-        one = lane("one")
-        arrival.take(one)
-        arrival.accept(one, 0, piece(0))
-        arrival.accept(one, 1, piece(1))
+        one = source("one")
+        download.take(one)
+        download.accept(one, 0, piece(0))
+        download.accept(one, 1, piece(1))
         swarm.write(0)
-        arrival.release(one, 0, CHUNK)
-        arrival.detach()
+        download.release(one, 0, CHUNK)
+        download.detach()
         assert swarm.closed
-        assert arrival.take(one) == (1, 1 + CHUNK)
+        assert download.take(one) == (1, 1 + CHUNK)
 
-    def test_left_while_a_piece_is_given(self, arrival: Arrival, swarm: Swarm) -> None:
+    def test_left_while_a_piece_is_given(self, download: Download, swarm: Swarm) -> None:
         """A piece that was given to a swarm that ended is not lent for ever."""
-        one = lane("one")
-        arrival.take(one)
+        one = source("one")
+        download.take(one)
         give = swarm.give
 
         def late(index: int, data: bytes) -> None:
-            arrival.detach()
+            download.detach()
             give(index, data)
 
         swarm.give = late  # type: ignore[method-assign]
-        assert not arrival.accept(one, 0, piece(0))
-        arrival.release(one, 0, CHUNK)
-        assert arrival.take(one) == (0, CHUNK)
+        assert not download.accept(one, 0, piece(0))
+        download.release(one, 0, CHUNK)
+        assert download.take(one) == (0, CHUNK)
 
     def test_a_torn_piece(self, partial: Partial) -> None:
         """The swarm is told by joining it anew, without that piece."""
         partial.write(3, memoryview(bytes(PIECE)))
-        arrival = Arrival(ENTRY, partial, WAY)
-        swarm = Swarm(arrival)
-        arrival.attach(swarm.joined)
+        download = Download(ENTRY, partial, PLAN)
+        swarm = Swarm(download)
+        download.attach(swarm.joined)
         for index in set(range(11)) - {3}:
             swarm.write(index)
         found: list[bytes] = []
-        thread = threading.Thread(target=lambda: found.append(whole(arrival)))
+        thread = threading.Thread(target=lambda: found.append(whole(download)))
         thread.start()
-        until(lambda: arrival.torn, "it is noticed")
-        arrival.detach()
-        again = Swarm(arrival)
-        arrival.attach(again.joined)
-        assert not arrival.torn
-        assert arrival.partial.have[3] == 0
+        until(lambda: download.torn, "it is noticed")
+        download.detach()
+        again = Swarm(download)
+        download.attach(again.joined)
+        assert not download.torn
+        assert download.partial.have[3] == 0
         again.write(3)
         thread.join()
         assert found == [DATA]
 
-    def test_not_joined_again_at_the_end(self, arrival: Arrival, swarm: Swarm) -> None:
+    def test_not_joined_again_at_the_end(self, download: Download, swarm: Swarm) -> None:
         """The file is about to get its name: nobody else has it open."""
-        arrival.settle()
+        download.settle()
         assert swarm.closed
-        again = Swarm(arrival)
-        arrival.attach(again.joined)
-        assert arrival.swarm is None
+        again = Swarm(download)
+        download.attach(again.joined)
+        assert download.swarm is None
 
-    def test_not_joined_after_a_failure(self, arrival: Arrival) -> None:
-        arrival.fail(Cancelled("over"))
-        arrival.attach(Swarm(arrival).joined)
-        assert arrival.swarm is None
+    def test_not_joined_after_a_failure(self, download: Download) -> None:
+        download.fail(Cancelled("over"))
+        download.attach(Swarm(download).joined)
+        assert download.swarm is None
 
-    def test_late_news(self, arrival: Arrival, swarm: Swarm) -> None:
+    def test_late_news(self, download: Download, swarm: Swarm) -> None:
         """After the end nothing is written to what may be another file by then."""
-        arrival.close()
+        download.close()
         swarm.write(2)
-        assert arrival.partial.have[2] == 0
+        assert download.partial.have[2] == 0
 
-    def test_a_failure_is_told(self, arrival: Arrival, swarm: Swarm) -> None:
+    def test_a_failure_is_told(self, download: Download, swarm: Swarm) -> None:
         swarm.write(0)
-        arrival.fail(DiskFullError("full"))
+        download.fail(DiskFullError("full"))
         with pytest.raises(DiskFullError):
-            whole(arrival)
+            whole(download)
 
     def test_resumed(self, tmp_path: Path) -> None:
         """What a swarm wrote is there in the next run, and is checked."""
         layout = folder(tmp_path)
         with Partial(layout, ENTRY.key, len(DATA)) as partial:
-            arrival = Arrival(ENTRY, partial, WAY)
-            swarm = Swarm(arrival)
-            arrival.attach(swarm.joined)
+            download = Download(ENTRY, partial, PLAN)
+            swarm = Swarm(download)
+            download.attach(swarm.joined)
             for index in (0, 1, 5):
                 swarm.write(index)
         with Partial(layout, ENTRY.key, len(DATA)) as partial:
             assert [index for index, have in enumerate(partial.have) if have] == [0, 1, 5]
-            arrival = Arrival(ENTRY, partial, WAY)
-            assert arrival.frontier == 2
-            assert arrival.missing() == [2, 3, 4, 6, 7, 8, 9, 10]
-            one = lane("one")
-            for index in arrival.missing():
-                arrival.accept(one, index, piece(index))
-            assert whole(arrival) == DATA
+            download = Download(ENTRY, partial, PLAN)
+            assert download.frontier == 2
+            assert download.missing() == [2, 3, 4, 6, 7, 8, 9, 10]
+            one = source("one")
+            for index in download.missing():
+                download.accept(one, index, piece(index))
+            assert whole(download) == DATA
 
-    def test_many_at_once(self, arrival: Arrival) -> None:
+    def test_many_at_once(self, download: Download) -> None:
         """Lanes deliver while the swarm comes and goes: all pieces come, each as it is."""
-        lanes = [lane(str(number)) for number in range(3)]
+        sources = [source(str(number)) for number in range(3)]
         over = threading.Event()
 
-        def deliver(one: Lane) -> None:
+        def deliver(one: SourceState) -> None:
             while not over.is_set():
-                span = arrival.take(one)
+                span = download.take(one)
                 for index in range(*(span or (0, 0))):
-                    arrival.accept(one, index, piece(index))
+                    download.accept(one, index, piece(index))
                 if span is not None:
-                    arrival.release(one, *span)
+                    download.release(one, *span)
 
         def come_and_go() -> None:
             while not over.is_set():
-                swarm = Swarm(arrival)
-                arrival.attach(swarm.joined)
+                swarm = Swarm(download)
+                download.attach(swarm.joined)
                 for index in list(swarm.given):
                     swarm.write(index)
-                arrival.detach()
+                download.detach()
 
-        threads = [threading.Thread(target=deliver, args=(one,)) for one in lanes]
+        threads = [threading.Thread(target=deliver, args=(one,)) for one in sources]
         threads.append(threading.Thread(target=come_and_go))
         for thread in threads:
             thread.start()
         try:
-            assert whole(arrival) == DATA
+            assert whole(download) == DATA
         finally:
             over.set()
             for thread in threads:

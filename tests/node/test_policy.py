@@ -18,7 +18,7 @@ from outlast.node.policy import SharePolicy, Sharing
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.refs import About, Ref
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 from tests.store import weights
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, put, revision_of
 from tests.store.weights import model, tuned
@@ -45,7 +45,7 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 
 
 @pytest.fixture
-def writer(archive: Archive) -> Iterator[Writer]:
+def writer(archive: Archive) -> Iterator[WriteSession]:
     with archive.writer() as writer:
         yield writer
 
@@ -61,7 +61,7 @@ def sharing(archive: Archive, clock: Clock | None = None, **policy: Any) -> Shar
 
 def archived(
     archive: Archive,
-    writer: Writer,
+    writer: WriteSession,
     repo: RepoId,
     files: dict[str, bytes],
     *,
@@ -94,7 +94,7 @@ def test_an_empty_archive_shares_nothing(archive: Archive) -> None:
     assert not found.allows(Digest.of(b"x"), trusted=True)
 
 
-def test_an_open_revision_is_for_everybody(archive: Archive, writer: Writer) -> None:
+def test_an_open_revision_is_for_everybody(archive: Archive, writer: WriteSession) -> None:
     revision = archived(archive, writer, REPO, FILES)
     archive.refs.put(writer, REPO, Ref("v1", COMMIT))
     archive.refs.put(writer, REPO, Ref("other", OTHER))
@@ -118,7 +118,7 @@ def test_an_open_revision_is_for_everybody(archive: Archive, writer: Writer) -> 
     "about", [About(private=True), About(gated="manual"), About(gated="auto"), About(gated=True)]
 )
 def test_what_is_private_or_gated_is_for_the_trusted(
-    archive: Archive, writer: Writer, about: About
+    archive: Archive, writer: WriteSession, about: About
 ) -> None:
     revision = archived(archive, writer, SECRET, {"a": b"secret"}, about=about)
     found = sharing(archive)
@@ -137,7 +137,9 @@ def test_what_is_private_or_gated_is_for_the_trusted(
     assert told.blobs() == {blob: False}
 
 
-def test_a_blob_that_an_open_revision_has_too_is_open(archive: Archive, writer: Writer) -> None:
+def test_a_blob_that_an_open_revision_has_too_is_open(
+    archive: Archive, writer: WriteSession
+) -> None:
     archived(archive, writer, SECRET, {"a": b"shared", "b": b"secret"}, about=About(private=True))
     archived(archive, writer, REPO, {"a": b"shared"})
     assert sharing(archive).blobs() == {Digest.of(b"shared"): False, Digest.of(b"secret"): True}
@@ -163,7 +165,7 @@ def test_a_blob_that_an_open_revision_has_too_is_open(archive: Archive, writer: 
     ],
 )
 def test_the_policy_decides(
-    archive: Archive, writer: Writer, policy: dict[str, Any], expected: list[str]
+    archive: Archive, writer: WriteSession, policy: dict[str, Any], expected: list[str]
 ) -> None:
     for repo, data in ((REPO, b"12345"), (DATA, b"1234"), (ALONE, b"123")):
         archived(archive, writer, repo, {"a": data})
@@ -172,7 +174,7 @@ def test_the_policy_decides(
     assert len(found.blobs()) == len(expected)
 
 
-def test_offers_by_part_of_a_name(archive: Archive, writer: Writer) -> None:
+def test_offers_by_part_of_a_name(archive: Archive, writer: WriteSession) -> None:
     for repo in (REPO, DATA, ALONE, RepoId.parse("Org/Bert-Base")):
         archived(archive, writer, repo, {"a": b"a"})
     found = sharing(archive)
@@ -185,7 +187,9 @@ def test_offers_by_part_of_a_name(archive: Archive, writer: Writer) -> None:
     assert len(found.offers("", trusted=False)) == 4
 
 
-def test_a_draft_offers_what_it_has_and_allows_what_comes(archive: Archive, writer: Writer) -> None:
+def test_a_draft_offers_what_it_has_and_allows_what_comes(
+    archive: Archive, writer: WriteSession
+) -> None:
     put(archive, writer, b"one")
     archive.drafts.start(writer, revision_of({}, {"a": b"one", "b": b"three"}))
     found = sharing(archive)
@@ -210,7 +214,7 @@ def test_a_draft_offers_what_it_has_and_allows_what_comes(archive: Archive, writ
 
 
 def test_who_heard_of_a_draft_can_have_its_manifest_though_files_came(
-    archive: Archive, writer: Writer
+    archive: Archive, writer: WriteSession
 ) -> None:
     put(archive, writer, b"a", b"b")
     first = revision_of({"a": b"a"}, {"b": b"b", "c": b"c"})
@@ -226,7 +230,9 @@ def test_who_heard_of_a_draft_can_have_its_manifest_though_files_came(
     assert found.manifest(offer.manifest, trusted=True) == first.to_bytes()
 
 
-def test_what_is_still_to_come_opens_nothing_that_is_here(archive: Archive, writer: Writer) -> None:
+def test_what_is_still_to_come_opens_nothing_that_is_here(
+    archive: Archive, writer: WriteSession
+) -> None:
     """Anybody can list a file that others have."""
     archived(archive, writer, SECRET, {"a": b"secret"}, about=About(private=True))
     archive.drafts.start(writer, revision_of({}, {"a": b"secret", "b": b"b"}))
@@ -236,27 +242,27 @@ def test_what_is_still_to_come_opens_nothing_that_is_here(archive: Archive, writ
     assert not sharing(archive, exclude=("*/secret",)).allows(Digest.of(b"secret"), trusted=True)
 
 
-def test_the_size_of_a_draft_is_what_it_will_be(archive: Archive, writer: Writer) -> None:
+def test_the_size_of_a_draft_is_what_it_will_be(archive: Archive, writer: WriteSession) -> None:
     put(archive, writer, b"one")
     archive.drafts.start(writer, revision_of({"a": b"one"}, {"b": b"three"}))
     assert names(sharing(archive, largest=8).offers(trusted=False)) == [str(REPO)]
     assert sharing(archive, largest=7).offers(trusted=False) == []
 
 
-def test_blobs_that_are_gone_are_not_shared(archive: Archive, writer: Writer) -> None:
+def test_blobs_that_are_gone_are_not_shared(archive: Archive, writer: WriteSession) -> None:
     archived(archive, writer, REPO, {"a": b"a", "b": b"b"})
     disk.remove(archive.layout.blob(Digest.of(b"b")))
     assert sharing(archive).blobs().keys() == of(b"a")
 
 
 class TestBases:
-    def packed(self, archive: Archive, writer: Writer) -> None:
+    def packed(self, archive: Archive, writer: WriteSession) -> None:
         base, fine = put(archive, writer, BASE, FINE)
         assert weights.pack(archive, writer, fine, base)
         assert weights.pack(archive, writer, base)
 
     def test_of_an_offered_model_are_shared_as_that_is(
-        self, archive: Archive, writer: Writer
+        self, archive: Archive, writer: WriteSession
     ) -> None:
         self.packed(archive, writer)
         archived(archive, writer, REPO, {"w": FINE})
@@ -265,13 +271,17 @@ class TestBases:
         archive.refs.put_about(writer, SECRET, About())
         assert sharing(archive).blobs() == {Digest.of(FINE): False, Digest.of(BASE): False}
 
-    def test_of_an_excluded_model_are_not_shared(self, archive: Archive, writer: Writer) -> None:
+    def test_of_an_excluded_model_are_not_shared(
+        self, archive: Archive, writer: WriteSession
+    ) -> None:
         self.packed(archive, writer)
         archived(archive, writer, REPO, {"w": FINE})
         archived(archive, writer, SECRET, {"w": BASE})
         assert sharing(archive, exclude=("org/secret",)).blobs() == {Digest.of(FINE): False}
 
-    def test_that_no_model_has_are_for_the_trusted(self, archive: Archive, writer: Writer) -> None:
+    def test_that_no_model_has_are_for_the_trusted(
+        self, archive: Archive, writer: WriteSession
+    ) -> None:
         self.packed(archive, writer)
         archived(archive, writer, REPO, {"w": FINE})
         found = sharing(archive)
@@ -281,7 +291,7 @@ class TestBases:
         told = sharing(archive, restricted=True)
         assert told.blobs() == dict.fromkeys(of(FINE, BASE), False)
 
-    def test_a_chain_of_them(self, archive: Archive, writer: Writer) -> None:
+    def test_a_chain_of_them(self, archive: Archive, writer: WriteSession) -> None:
         third = tuned(FINE, 3)
         base, fine, last = put(archive, writer, BASE, FINE, third)
         assert weights.pack(archive, writer, last, fine)
@@ -293,7 +303,7 @@ class TestBases:
 class TestChanges:
     """Each is seen at the next question."""
 
-    def test_of_refs_and_what_a_hub_says(self, archive: Archive, writer: Writer) -> None:
+    def test_of_refs_and_what_a_hub_says(self, archive: Archive, writer: WriteSession) -> None:
         archived(archive, writer, REPO, FILES)
         found = sharing(archive)
         for n in range(20):  # also within one tick of the file system's clock
@@ -304,14 +314,16 @@ class TestChanges:
         archive.refs.delete(REPO, "v3")
         assert "v3" not in found.offers(trusted=True)[0].refs
 
-    def test_of_a_private_model_whose_last_ref_goes(self, archive: Archive, writer: Writer) -> None:
+    def test_of_a_private_model_whose_last_ref_goes(
+        self, archive: Archive, writer: WriteSession
+    ) -> None:
         archived(archive, writer, REPO, FILES, about=About(private=True))
         found = sharing(archive)
         archive.refs.delete(REPO, "main")
         assert found.offers(trusted=False) == []
         assert len(found.offers(trusted=True)) == 1
 
-    def test_of_revisions(self, archive: Archive, writer: Writer) -> None:
+    def test_of_revisions(self, archive: Archive, writer: WriteSession) -> None:
         found = sharing(archive)
         for n in range(20):
             commit = GitOid(f"{n:040x}")
@@ -330,18 +342,18 @@ class TestChanges:
             other.refs.put_about(theirs, REPO, About(gated="auto"))
             assert not found.offers(trusted=False)
 
-    def test_by_hand(self, archive: Archive, writer: Writer, clock: Clock) -> None:
+    def test_by_hand(self, archive: Archive, writer: WriteSession, clock: Clock) -> None:
         """A blob that is put away, say: noticed before long."""
         archived(archive, writer, REPO, FILES)
         settle(archive)
         found = sharing(archive, clock=clock)
         assert len(found.blobs()) == 2
-        archive.put_blob_away(Digest.of(b"{}"))
+        archive.quarantine_blob(Digest.of(b"{}"))
         assert len(found.blobs()) == 2
         clock.now += LOOK_AGAIN
         assert found.blobs().keys() == of(FILES["model.bin"])
 
-    def test_of_form(self, archive: Archive, writer: Writer, clock: Clock) -> None:
+    def test_of_form(self, archive: Archive, writer: WriteSession, clock: Clock) -> None:
         archived(archive, writer, REPO, {"w": BASE})
         found = sharing(archive, clock=clock)
         seen = {found.version}
@@ -352,7 +364,7 @@ class TestChanges:
             assert found.blobs() == {Digest.of(BASE): False}
             seen.add(found.version)
 
-    def test_the_version_tells(self, archive: Archive, writer: Writer) -> None:
+    def test_the_version_tells(self, archive: Archive, writer: WriteSession) -> None:
         found = sharing(archive)
         seen = {found.version}
         steps: list[Callable[[], object]] = [
@@ -384,7 +396,7 @@ class TestReading:
     """What costs time is done once."""
 
     def test_nothing_is_looked_at_twice(
-        self, archive: Archive, writer: Writer, monkeypatch: pytest.MonkeyPatch
+        self, archive: Archive, writer: WriteSession, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         archived(archive, writer, REPO, FILES)
         archive.drafts.start(writer, revision_of({"a": b"{}"}, {"b": b"b"}, repo=ALONE))
@@ -401,7 +413,7 @@ class TestReading:
         assert len(found.blobs()) == 2
 
     def test_one_changed_model_is_read_again_alone(
-        self, archive: Archive, writer: Writer, monkeypatch: pytest.MonkeyPatch
+        self, archive: Archive, writer: WriteSession, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for n in range(5):
             archived(archive, writer, RepoId.parse(f"org/m{n}"), FILES)
@@ -421,7 +433,7 @@ class TestReading:
         assert asked == [RepoId.parse("org/m3")]
 
     def test_a_draft_that_takes_long_is_read_seldom(
-        self, archive: Archive, writer: Writer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+        self, archive: Archive, writer: WriteSession, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         put(archive, writer, b"a", b"b")
         archive.drafts.start(writer, revision_of({"a": b"a"}, {"b": b"b"}))
@@ -447,7 +459,7 @@ class TestDamage:
     """Hides nothing else."""
 
     @pytest.fixture
-    def found(self, archive: Archive, writer: Writer) -> Sharing:
+    def found(self, archive: Archive, writer: WriteSession) -> Sharing:
         archived(archive, writer, REPO, FILES)
         archived(archive, writer, ALONE, {"a": b"alone"})
         return sharing(archive)
@@ -479,7 +491,7 @@ class TestDamage:
         archive.index.rebuild()
         assert names(again.offers(trusted=False)) == ["gpt2"]
 
-    def test_a_draft(self, archive: Archive, writer: Writer, found: Sharing) -> None:
+    def test_a_draft(self, archive: Archive, writer: WriteSession, found: Sharing) -> None:
         archive.drafts.start(writer, revision_of({"a": b"{}"}, {"b": b"b"}, repo=DATA))
         assert len(found.offers(trusted=False)) == 3
         archive.layout.draft(DATA, COMMIT).write_bytes(b"not a draft\n")
@@ -499,7 +511,11 @@ class TestDamage:
         assert found.offers(trusted=True) == before
 
     def test_a_disk_that_fails_for_a_while(
-        self, archive: Archive, writer: Writer, found: Sharing, monkeypatch: pytest.MonkeyPatch
+        self,
+        archive: Archive,
+        writer: WriteSession,
+        found: Sharing,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """What was seen before it failed is not forgotten."""
         put(archive, writer, b"data")
@@ -542,7 +558,7 @@ def test_what_another_writer_archives_is_offered(archive: Archive) -> None:
 
 @pytest.mark.parametrize("damage", [None, b"", b"not a database " * 1000, bytes(40960)])
 def test_a_lost_or_damaged_index_changes_no_answer(
-    archive: Archive, writer: Writer, damage: bytes | None
+    archive: Archive, writer: WriteSession, damage: bytes | None
 ) -> None:
     archived(archive, writer, REPO, FILES)
     archived(archive, writer, SECRET, {"a": b"secret"}, about=About(private=True))

@@ -108,7 +108,7 @@ def test_a_blob_of_the_wrong_size_is_replaced(archive: Archive) -> None:
         path = archive.path(digest)
         path.chmod(0o644)
         path.write_bytes(b"byt")
-        assert not writer.claim(digest, 5)
+        assert not writer.lease(digest, 5)
         put(archive, writer, b"bytes")
     assert path.read_bytes() == b"bytes"
 

@@ -20,7 +20,7 @@ from outlast.core.errors import (
 from outlast.store import disk
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.collect import collect
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 from tests.store.build import REPO, put, revision_of
 from tests.store.weights import encoded, model, pack, tuned, unpack
 
@@ -35,7 +35,7 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 
 
 @pytest.fixture
-def writer(archive: Archive) -> Iterator[Writer]:
+def writer(archive: Archive) -> Iterator[WriteSession]:
     with archive.writer() as writer:
         yield writer
 
@@ -49,7 +49,7 @@ def collected(archive: Archive) -> set[tuple[str, str]]:
     return {(g.what, g.name) for g in collect(archive, dry_run=False)}
 
 
-def test_a_packed_blob_is_here_and_reads_the_same(archive: Archive, writer: Writer) -> None:
+def test_a_packed_blob_is_here_and_reads_the_same(archive: Archive, writer: WriteSession) -> None:
     (base,) = put(archive, writer, BASE)
     assert archive.form_of(base).form is Form.PLAIN
     assert pack(archive, writer, base)
@@ -60,7 +60,7 @@ def test_a_packed_blob_is_here_and_reads_the_same(archive: Archive, writer: Writ
     assert form.stored_bytes == archive.layout.capsule(base).stat().st_size < 0.9 * len(BASE)
     assert archive.has(base, len(BASE))
     assert not archive.has(base, len(BASE) + 1)
-    assert writer.claim(base, len(BASE))
+    assert writer.lease(base, len(BASE))
     assert list(archive.blobs()) == [BlobInfo(base, len(BASE))]
     assert whole(archive, base) == BASE
     with archive.open_blob(base) as blob:
@@ -77,7 +77,9 @@ def test_a_packed_blob_is_here_and_reads_the_same(archive: Archive, writer: Writ
     assert archive.layout.capsule(base).stat().st_mode & 0o777 == disk.READ_ONLY
 
 
-def test_an_archive_with_capsules_is_of_a_newer_format(archive: Archive, writer: Writer) -> None:
+def test_an_archive_with_capsules_is_of_a_newer_format(
+    archive: Archive, writer: WriteSession
+) -> None:
     assert archive.layout.version() == 1
     (base,) = put(archive, writer, BASE)
     pack(archive, writer, base)
@@ -85,7 +87,7 @@ def test_an_archive_with_capsules_is_of_a_newer_format(archive: Archive, writer:
 
 
 def test_a_blob_that_is_here_as_a_capsule_is_not_put_again(
-    archive: Archive, writer: Writer
+    archive: Archive, writer: WriteSession
 ) -> None:
     (base,) = put(archive, writer, BASE)
     pack(archive, writer, base)
@@ -93,7 +95,7 @@ def test_a_blob_that_is_here_as_a_capsule_is_not_put_again(
     assert not archive.layout.blob(base).exists()
 
 
-def test_a_file_object_seeks(archive: Archive, writer: Writer) -> None:
+def test_a_file_object_seeks(archive: Archive, writer: WriteSession) -> None:
     (base,) = put(archive, writer, BASE)
     pack(archive, writer, base)
     with archive.open(base) as file:
@@ -104,7 +106,7 @@ def test_a_file_object_seeks(archive: Archive, writer: Writer) -> None:
         assert file.read(3) == BASE[7:10]
 
 
-def test_a_fine_tune_is_thin_and_needs_its_base(archive: Archive, writer: Writer) -> None:
+def test_a_fine_tune_is_thin_and_needs_its_base(archive: Archive, writer: WriteSession) -> None:
     base, first = put(archive, writer, BASE, FIRST)
     pack(archive, writer, first, base)
     form = archive.form_of(first)
@@ -112,7 +114,7 @@ def test_a_fine_tune_is_thin_and_needs_its_base(archive: Archive, writer: Writer
     assert [b.sha256 for b in form.bases] == [base]
     pack(archive, writer, base)
     assert whole(archive, first) == FIRST
-    archive.put_blob_away(base)
+    archive.quarantine_blob(base)
     assert not archive.has(first, len(FIRST))
     with pytest.raises(NotArchivedError) as caught:
         archive.open_blob(first)
@@ -148,7 +150,7 @@ def test_gc_takes_a_capsule_and_its_base_together(archive: Archive) -> None:
     assert list(archive.blobs()) == []
 
 
-def test_of_two_forms_the_capsule_goes(archive: Archive, writer: Writer) -> None:
+def test_of_two_forms_the_capsule_goes(archive: Archive, writer: WriteSession) -> None:
     (base,) = put(archive, writer, BASE)
     pack(archive, writer, base)
     disk.write_temp(writer.temp(), BASE, disk.READ_ONLY)
@@ -160,7 +162,7 @@ def test_of_two_forms_the_capsule_goes(archive: Archive, writer: Writer) -> None
     assert whole(archive, base) == BASE
 
 
-def test_packing_goes_on_where_it_left_both_forms(archive: Archive, writer: Writer) -> None:
+def test_packing_goes_on_where_it_left_both_forms(archive: Archive, writer: WriteSession) -> None:
     (base,) = put(archive, writer, BASE)
     assert writer.settle(base) == 0
     pack(archive, writer, base)
@@ -171,7 +173,7 @@ def test_packing_goes_on_where_it_left_both_forms(archive: Archive, writer: Writ
 
 
 def test_a_plain_file_that_was_cut_short_does_not_hide_its_capsule(
-    archive: Archive, writer: Writer
+    archive: Archive, writer: WriteSession
 ) -> None:
     (base,) = put(archive, writer, BASE)
     pack(archive, writer, base)
@@ -181,7 +183,7 @@ def test_a_plain_file_that_was_cut_short_does_not_hide_its_capsule(
     assert writer.settle(base) == 0
 
 
-def test_chains_have_two_links_at_most(archive: Archive, writer: Writer) -> None:
+def test_chains_have_two_links_at_most(archive: Archive, writer: WriteSession) -> None:
     base, first, second, third = put(archive, writer, BASE, FIRST, SECOND, THIRD)
     pack(archive, writer, second, first)
     pack(archive, writer, first, base)
@@ -200,7 +202,7 @@ def test_chains_have_two_links_at_most(archive: Archive, writer: Writer) -> None
     }
 
 
-def forged(archive: Archive, writer: Writer, data: bytes, base: Digest) -> Digest:
+def forged(archive: Archive, writer: WriteSession, data: bytes, base: Digest) -> Digest:
     """A thin capsule on the disk that nobody asked about."""
     (digest,) = put(archive, writer, data)
     with encoded(archive, writer, digest, base) as encoding:
@@ -212,7 +214,7 @@ def forged(archive: Archive, writer: Writer, data: bytes, base: Digest) -> Diges
 
 @pytest.mark.parametrize("circle", [True, False])
 def test_a_chain_that_is_too_long_on_the_disk_is_refused(
-    circle: bool, archive: Archive, writer: Writer
+    circle: bool, archive: Archive, writer: WriteSession
 ) -> None:
     (base,) = put(archive, writer, BASE)
     first = forged(archive, writer, FIRST, base)
@@ -230,7 +232,7 @@ def test_a_chain_that_is_too_long_on_the_disk_is_refused(
     list(collect(archive, dry_run=False))  # ends
 
 
-def test_a_capsule_from_elsewhere_is_decoded_first(archive: Archive, writer: Writer) -> None:
+def test_a_capsule_from_elsewhere_is_decoded_first(archive: Archive, writer: WriteSession) -> None:
     first, second = Digest.of(FIRST), Digest.of(SECOND)
     (base,) = put(archive, writer, BASE)
     other = archive.layout.home / "capsule"
@@ -258,7 +260,9 @@ def test_a_capsule_from_elsewhere_is_decoded_first(archive: Archive, writer: Wri
     assert not temp.exists()
 
 
-def test_one_that_leans_on_what_is_not_here_is_not_taken(archive: Archive, writer: Writer) -> None:
+def test_one_that_leans_on_what_is_not_here_is_not_taken(
+    archive: Archive, writer: WriteSession
+) -> None:
     base, first = put(archive, writer, BASE, FIRST)
     with encoded(archive, writer, first, base) as encoding:
         disk.remove(archive.layout.blob(base))
@@ -268,7 +272,7 @@ def test_one_that_leans_on_what_is_not_here_is_not_taken(archive: Archive, write
     assert not archive.has(first, len(FIRST))
 
 
-def test_a_capsule_of_new_bytes(archive: Archive, writer: Writer) -> None:
+def test_a_capsule_of_new_bytes(archive: Archive, writer: WriteSession) -> None:
     base, first = put(archive, writer, BASE, FIRST)
     with encoded(archive, writer, first, base) as encoding:
         assert encoding.pays
@@ -283,7 +287,7 @@ def test_a_capsule_of_new_bytes(archive: Archive, writer: Writer) -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "trailers", "other", "empty"])
 def test_what_is_not_the_capsule_of_its_name_is_not_here(
-    damage: str, archive: Archive, writer: Writer
+    damage: str, archive: Archive, writer: WriteSession
 ) -> None:
     base, first = put(archive, writer, BASE, FIRST)
     pack(archive, writer, base)
@@ -308,7 +312,7 @@ def test_what_is_not_the_capsule_of_its_name_is_not_here(
     assert whole(archive, base) == BASE
 
 
-def test_one_damaged_trailer_costs_nothing(archive: Archive, writer: Writer) -> None:
+def test_one_damaged_trailer_costs_nothing(archive: Archive, writer: WriteSession) -> None:
     (base,) = put(archive, writer, BASE)
     pack(archive, writer, base)
     path = archive.layout.capsule(base)
@@ -320,7 +324,7 @@ def test_one_damaged_trailer_costs_nothing(archive: Archive, writer: Writer) -> 
     assert whole(archive, base) == BASE
 
 
-def test_forms_are_remembered_and_rebuilt(archive: Archive, writer: Writer) -> None:
+def test_forms_are_remembered_and_rebuilt(archive: Archive, writer: WriteSession) -> None:
     base, first = put(archive, writer, BASE, FIRST)
     pack(archive, writer, first, base)
     before = archive.form_of(first)
@@ -341,7 +345,7 @@ def test_what_does_not_pay_is_remembered(archive: Archive) -> None:
     assert archive.index.is_unpaying(first, [base])
 
 
-def test_a_reader_outlives_a_change_of_form(archive: Archive, writer: Writer) -> None:
+def test_a_reader_outlives_a_change_of_form(archive: Archive, writer: WriteSession) -> None:
     base, first = put(archive, writer, BASE, FIRST)
     with archive.open_blob(first) as plain:
         pack(archive, writer, first, base)
@@ -354,7 +358,7 @@ def test_a_reader_outlives_a_change_of_form(archive: Archive, writer: Writer) ->
         assert b"".join(map(bytes, thin.chunks())) == FIRST
 
 
-def test_what_the_disk_refuses_is_said(archive: Archive, writer: Writer) -> None:
+def test_what_the_disk_refuses_is_said(archive: Archive, writer: WriteSession) -> None:
     (base,) = put(archive, writer, BASE)
     pack(archive, writer, base)
     path = archive.layout.capsule(base)

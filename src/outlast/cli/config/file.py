@@ -10,8 +10,8 @@ from typing import Any
 import platformdirs
 
 from outlast import __version__
-from outlast.cli.swarmconfig import share_policy, swarm_settings
-from outlast.cli.values import amount, check_url, parse_rate, parse_size, strings
+from outlast.cli.config.swarm import share_policy, swarm_settings
+from outlast.cli.config.values import amount, check_url, parse_rate, parse_size, strings
 from outlast.core.errors import BadConfigError
 from outlast.intake.form_policy import FormWish
 from outlast.node.policy import SharePolicy

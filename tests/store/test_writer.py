@@ -14,7 +14,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import DiskFullError
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 from tests.store.build import COMMIT, REPO, archive_revision, put, revision_of
 from tests.store.fault import FaultyOs, die, seeing
 
@@ -33,7 +33,7 @@ def test_claims_last_as_long_as_their_writer(archive: Archive) -> None:
     with archive.writer() as one:
         (digest,) = put(archive, one, b"x")
         with archive.writer() as two:
-            assert two.claim(digest, 1)
+            assert two.lease(digest, 1)
         assert collected(archive) == set()
         assert archive.has(digest, 1)
     assert collected(archive, dry_run=True) == {digest.hex}
@@ -45,15 +45,15 @@ def test_claims_last_as_long_as_their_writer(archive: Archive) -> None:
 def test_claims_of_what_is_not_here(archive: Archive) -> None:
     digest = Digest.of(b"x")
     with archive.writer() as one, archive.writer() as two:
-        assert not one.claim(digest, 1)
+        assert not one.lease(digest, 1)
         put(archive, two, b"x")
-        assert not one.claim(digest, 2), "the size differs"
+        assert not one.lease(digest, 2), "the size differs"
 
 
 def test_a_claim_from_before_holds_what_another_puts(archive: Archive) -> None:
     digest = Digest.of(b"x")
     with archive.writer() as one:
-        one.claim(digest, 1)
+        one.lease(digest, 1)
         with archive.writer() as two:
             put(archive, two, b"x")
         assert collected(archive) == set()
@@ -138,15 +138,15 @@ class ShortWrites(FaultyOs):
         return os.write(fd, data[: max(1, len(data) // 2)])
 
 
-@pytest.mark.parametrize("how", ["claim", "put"])
+@pytest.mark.parametrize("how", ["lease", "put"])
 def test_a_claim_that_the_kernel_takes_in_parts_is_whole(archive: Archive, how: str) -> None:
     with archive.writer() as other:
         put(archive, other, b"x", b"y")
     with archive.writer() as writer:
         with seeing(ShortWrites()):
             for data in (b"x", b"y"):
-                if how == "claim":
-                    assert writer.claim(Digest.of(data), 1)
+                if how == "lease":
+                    assert writer.lease(Digest.of(data), 1)
                 else:
                     put(archive, writer, data)
         assert collected(archive) == set()
@@ -163,8 +163,8 @@ def test_a_claim_after_one_that_failed_halfway_counts(archive: Archive) -> None:
         put(archive, other, b"x", b"y")
     with archive.writer() as writer:
         with seeing(Full()), pytest.raises(DiskFullError):
-            writer.claim(Digest.of(b"x"), 1)
-        assert writer.claim(Digest.of(b"y"), 1)
+            writer.lease(Digest.of(b"x"), 1)
+        assert writer.lease(Digest.of(b"y"), 1)
         assert Digest.of(b"y").hex not in collected(archive)
 
 
@@ -175,7 +175,7 @@ def test_eight_threads_put_the_same_blobs(archive: Archive, shared: bool) -> Non
     barrier = threading.Barrier(8)
     common = archive.writer()
 
-    def work(writer: Writer) -> None:
+    def work(writer: WriteSession) -> None:
         barrier.wait(30)
         for data, each in zip(contents, names, strict=True):
             archive.put(writer, data, each)
@@ -212,7 +212,7 @@ def test_threads_put_and_claim_while_another_collects(archive: Archive) -> None:
         for n in range(25):
             data = b"%d" % ((seed + n) % 10)
             with archive.writer() as writer:
-                if not writer.claim(Digest.of(data), len(data)):
+                if not writer.lease(Digest.of(data), len(data)):
                     put(archive, writer, data)
                 assert archive.path(Digest.of(data)).read_bytes() == data
 

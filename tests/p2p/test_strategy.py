@@ -10,9 +10,9 @@ from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form, Payload
 from outlast.core.digest import Digest
 from outlast.core.manifest import FileEntry
-from outlast.fetch.plan import Way
-from outlast.fetch.source_state import Lane, Patience
-from outlast.p2p.strategy import Offer, Surroundings, best, candidates, cost_of, way_of
+from outlast.fetch.plan import FetchPlan
+from outlast.fetch.source_state import Patience, SourceState
+from outlast.p2p.strategy import Offer, Surroundings, best, candidates, cost_of, plan_for
 from outlast.sources.hub import HubSource
 from outlast.sources.peer import PeerSource
 from outlast.sources.peer_documents import HeldThere
@@ -36,7 +36,7 @@ HELD = st.builds(
     have=st.sampled_from([0, 1, SIZE - 1, SIZE]),
     forms=st.lists(PAYLOADS, max_size=3).map(tuple),
 )
-OFFERS = st.lists(st.builds(Offer, lane=st.sampled_from("abcdef"), held=HELD), max_size=6)
+OFFERS = st.lists(st.builds(Offer, source=st.sampled_from("abcdef"), held=HELD), max_size=6)
 AROUND = st.builds(
     Surroundings,
     crowd=st.integers(0, 3),
@@ -58,11 +58,11 @@ def tree_of(payload: Payload) -> Tree:
 
 def decide(
     entry: FileEntry, offers: list[Offer], around: Surroundings, base: int | None, *, tree: bool
-) -> Way:
+) -> FetchPlan:
     cost = cost_of(lambda _blob, _size: False, lambda _base: base)
     chosen = best(candidates(entry, offers), around, cost)
     known = tree_of(chosen.payload) if tree and chosen is not None else None
-    return way_of(chosen, known, around)
+    return plan_for(chosen, known, around)
 
 
 def whole(offer: Offer) -> bool:
@@ -79,31 +79,31 @@ class TestNever:
         base: int | None,
         tree: bool,
     ) -> None:
-        way = decide(entry, offers, around, base, tree=tree)
+        plan = decide(entry, offers, around, base, tree=tree)
         # The origin is for who was elected alone.
         if not (around.holds and around.origin):
-            assert not way.origin
+            assert not plan.origin
         # From peers in a crowd nothing comes by HTTP, unless nothing comes otherwise.
-        if around.crowd and not around.stalled and way.tree is not None:
-            assert not way.peers
+        if around.crowd and not around.stalled and plan.tree is not None:
+            assert not plan.peers
         if not around.http:
-            assert not way.peers
+            assert not plan.peers
         # Who is asked said that it has all of it.
-        assert way.peers <= {offer.lane for offer in offers if whole(offer)}
+        assert plan.peers <= {offer.source for offer in offers if whole(offer)}
         # Nothing is exchanged that nobody could check.
-        assert (way.payload is None) == (way.tree is None)
-        assert not way.swarm or way.tree is not None
-        if way.payload is None:
+        assert (plan.payload is None) == (plan.tree is None)
+        assert not plan.swarm or plan.tree is not None
+        if plan.payload is None:
             return
-        assert way.payload.root not in around.wrong
-        if way.payload.is_plain:
-            assert way.payload.size == entry.size
-            assert entry.merkle_root in (None, way.payload.root)
+        assert plan.payload.root not in around.wrong
+        if plan.payload.is_plain:
+            assert plan.payload.size == entry.size
+            assert entry.merkle_root in (None, plan.payload.root)
         else:
             assert around.capsules
-            assert not way.origin  # it has no capsules
-            assert any(way.payload in o.held.forms for o in offers if whole(o))
-            if way.payload.bases:
+            assert not plan.origin  # it has no capsules
+            assert any(plan.payload in o.held.forms for o in offers if whole(o))
+            if plan.payload.bases:
                 assert base is not None
 
     @given(ENTRIES, OFFERS, AROUND, BASES)
@@ -135,17 +135,17 @@ class TestNever:
             assert cost(chosen.payload) == min(useful)
 
 
-def offer(lane: str, *forms: Payload, have: int = SIZE, root: Digest | None = ROOT) -> Offer:
-    return Offer(lane, HeldThere(SIZE, root, have, forms))
+def offer(source: str, *forms: Payload, have: int = SIZE, root: Digest | None = ROOT) -> Offer:
+    return Offer(source, HeldThere(SIZE, root, have, forms))
 
 
 class TestChoice:
     def test_a_capsule_is_preferred(self) -> None:
-        way = decide(
+        plan = decide(
             ENTRY, [offer("a", PLAIN), offer("b", CAPSULE)], Surroundings(), None, tree=True
         )
-        assert way.payload == CAPSULE
-        assert way.peers == {"b"}
+        assert plan.payload == CAPSULE
+        assert plan.peers == {"b"}
 
     def test_a_thin_one_with_its_base(self) -> None:
         offers = [offer("a", CAPSULE), offer("b", THIN)]
@@ -168,7 +168,7 @@ class TestChoice:
         assert candidates(entry, [offer("a", root=ROOT)]) == []
 
     def test_nobody_has_it(self) -> None:
-        assert decide(ENTRY, [], Surroundings(), None, tree=True) == Way()
+        assert decide(ENTRY, [], Surroundings(), None, tree=True) == FetchPlan()
         assert not decide(ENTRY, [], Surroundings(holds=False), None, tree=True).is_open
 
     def test_a_swarm_that_stalls(self) -> None:
@@ -176,16 +176,18 @@ class TestChoice:
         offers = [offer("a", PLAIN)]
         crowd = Surroundings(crowd=2, origin=False)
         assert not decide(ENTRY, offers, crowd, None, tree=True).peers
-        way = decide(ENTRY, offers, replace(crowd, stalled=True), None, tree=True)
-        assert way.peers == {"a"}
-        assert way.swarm
+        plan = decide(ENTRY, offers, replace(crowd, stalled=True), None, tree=True)
+        assert plan.peers == {"a"}
+        assert plan.swarm
 
     def test_lanes(self) -> None:
-        peer = Lane(PeerSource(client(), "127.0.0.1", 1), Patience(), lambda _: None)
-        hub = Lane(HubSource(client(), "http://127.0.0.1:1", None), Patience(), lambda _: None)
-        plain = Way(PLAIN, tree_of(PLAIN), origin=True, peers=frozenset({peer.name}))
+        peer = SourceState(PeerSource(client(), "127.0.0.1", 1), Patience(), lambda _: None)
+        hub = SourceState(
+            HubSource(client(), "http://127.0.0.1:1", None), Patience(), lambda _: None
+        )
+        plain = FetchPlan(PLAIN, tree_of(PLAIN), origin=True, peers=frozenset({peer.name}))
         assert plain.admits(peer)
         assert plain.admits(hub)
-        capsule = Way(CAPSULE, tree_of(CAPSULE), origin=True, peers=frozenset())
+        capsule = FetchPlan(CAPSULE, tree_of(CAPSULE), origin=True, peers=frozenset())
         assert not capsule.admits(peer)
         assert not capsule.admits(hub)  # it would send the plain bytes

@@ -19,7 +19,7 @@ from outlast.core.errors import CorruptError
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 from tests.store.build import put
 from tests.store.weights import encoded, encoded_bytes, model, tuned, unpack
 
@@ -35,7 +35,7 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 
 
 @pytest.fixture
-def writer(archive: Archive) -> Iterator[Writer]:
+def writer(archive: Archive) -> Iterator[WriteSession]:
     with archive.writer() as writer:
         yield writer
 
@@ -82,7 +82,9 @@ def test_an_empty_file_has_no_tree() -> None:
 
 
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
-def test_a_blob_that_is_put_has_its_tree(archive: Archive, writer: Writer, data: bytes) -> None:
+def test_a_blob_that_is_put_has_its_tree(
+    archive: Archive, writer: WriteSession, data: bytes
+) -> None:
     (digest,) = put(archive, writer, data)
     assert archive.tree(digest, Form.PLAIN) == tree_of(data)
     assert archive.tree(digest, Form.CAPSULE) is None
@@ -92,7 +94,7 @@ def test_a_blob_that_is_put_has_its_tree(archive: Archive, writer: Writer, data:
 
 
 def test_nothing_is_noted_of_an_empty_blob_or_one_that_is_not_here(
-    archive: Archive, writer: Writer
+    archive: Archive, writer: WriteSession
 ) -> None:
     (digest,) = put(archive, writer, b"")
     assert archive.tree(digest, Form.PLAIN) is None
@@ -101,7 +103,9 @@ def test_nothing_is_noted_of_an_empty_blob_or_one_that_is_not_here(
     assert archive.index.trees_of(names.sha256) == []
 
 
-def test_a_tree_does_not_count_once_the_file_is_another(archive: Archive, writer: Writer) -> None:
+def test_a_tree_does_not_count_once_the_file_is_another(
+    archive: Archive, writer: WriteSession
+) -> None:
     (digest,) = put(archive, writer, LARGE)
     path = archive.layout.blob(digest)
     mtime = path.stat().st_mtime_ns
@@ -113,7 +117,7 @@ def test_a_tree_does_not_count_once_the_file_is_another(archive: Archive, writer
     assert archive.tree(digest, Form.PLAIN) is None
 
 
-def test_a_capsule_has_the_tree_of_its_file(archive: Archive, writer: Writer) -> None:
+def test_a_capsule_has_the_tree_of_its_file(archive: Archive, writer: WriteSession) -> None:
     with encoded_bytes(archive, writer, WEIGHTS) as encoding:
         assert encoding.publish(Digest.of(WEIGHTS))
     digest = Digest.of(WEIGHTS)
@@ -125,7 +129,7 @@ def test_a_capsule_has_the_tree_of_its_file(archive: Archive, writer: Writer) ->
     assert archive.tree(digest, Form.PLAIN) == tree_of(WEIGHTS)
 
 
-def test_a_change_of_form_leaves_the_right_trees(archive: Archive, writer: Writer) -> None:
+def test_a_change_of_form_leaves_the_right_trees(archive: Archive, writer: WriteSession) -> None:
     base, fine = put(archive, writer, WEIGHTS, tuned(WEIGHTS, 2))
     with encoded(archive, writer, fine, base) as encoding:
         assert writer.pack(encoding.path, fine, archive.form_of(fine).size, encoding.tree)
@@ -136,7 +140,7 @@ def test_a_change_of_form_leaves_the_right_trees(archive: Archive, writer: Write
     assert archive.tree(fine, Form.THIN) is None
 
 
-def test_a_capsule_of_several_pieces(archive: Archive, writer: Writer) -> None:
+def test_a_capsule_of_several_pieces(archive: Archive, writer: WriteSession) -> None:
     data = model(7, weights=1_500_000)
     digest = Digest.of(data)
     with encoded_bytes(archive, writer, data) as encoding:
@@ -148,7 +152,7 @@ def test_a_capsule_of_several_pieces(archive: Archive, writer: Writer) -> None:
 
 
 def test_a_capsule_from_elsewhere_keeps_the_tree_it_came_with(
-    archive: Archive, writer: Writer
+    archive: Archive, writer: WriteSession
 ) -> None:
     (digest,) = put(archive, writer, WEIGHTS)
     with encoded(archive, writer, digest) as encoding:
@@ -189,7 +193,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("what", FORGED)
-def test_a_forged_tree_is_no_tree(archive: Archive, writer: Writer, what: str) -> None:
+def test_a_forged_tree_is_no_tree(archive: Archive, writer: WriteSession, what: str) -> None:
     (digest,) = put(archive, writer, LARGE)
     column, value = FORGED[what]
     with raw(archive) as db:
@@ -201,14 +205,16 @@ def test_a_forged_tree_is_no_tree(archive: Archive, writer: Writer, what: str) -
     assert archive.tree(digest, Form.PLAIN) == tree_of(LARGE)
 
 
-def test_a_garbled_form_is_left_out(archive: Archive, writer: Writer) -> None:
+def test_a_garbled_form_is_left_out(archive: Archive, writer: WriteSession) -> None:
     (digest,) = put(archive, writer, LARGE)
     with raw(archive) as db:
         db.execute("UPDATE trees SET form = 'cube'")
     assert archive.index.trees_of(digest) == archive.index.by_root(tree_of(LARGE).root) == []
 
 
-def test_an_index_without_the_table_is_no_reason_to_stop(archive: Archive, writer: Writer) -> None:
+def test_an_index_without_the_table_is_no_reason_to_stop(
+    archive: Archive, writer: WriteSession
+) -> None:
     with raw(archive) as db:
         db.execute("DROP TABLE trees")
     (digest,) = put(archive, writer, SMALL)  # not noted, and no error
@@ -219,7 +225,9 @@ def test_an_index_without_the_table_is_no_reason_to_stop(archive: Archive, write
     assert archive.tree(digest, Form.PLAIN) is None
 
 
-def test_trees_survive_a_new_process_and_not_a_new_index(archive: Archive, writer: Writer) -> None:
+def test_trees_survive_a_new_process_and_not_a_new_index(
+    archive: Archive, writer: WriteSession
+) -> None:
     (digest,) = put(archive, writer, LARGE)
     with Archive(archive.layout.home) as other:
         assert other.tree(digest, Form.PLAIN) == tree_of(LARGE)

@@ -4,7 +4,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
-from outlast.cli.values import amount, check_tracker, parse_address, parse_rate, parse_size, strings
+from outlast.cli.config.values import (
+    amount,
+    check_tracker,
+    parse_address,
+    parse_rate,
+    parse_size,
+    strings,
+)
 from outlast.core.errors import BadConfigError
 from outlast.node.policy import SharePolicy
 from outlast.swarm.schedule import DAY, Rates, Window

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.cli.config import Config, load_config, parse_rate, parse_size
-from outlast.cli.swarmconfig import share_policy, swarm_settings
-from outlast.cli.values import check_tracker, check_url, parse_address
+from outlast.cli.config.file import Config, load_config, parse_rate, parse_size
+from outlast.cli.config.swarm import share_policy, swarm_settings
+from outlast.cli.config.values import check_tracker, check_url, parse_address
 from outlast.core.errors import BadConfigError
 from outlast.node.policy import SharePolicy
 from outlast.swarm.schedule import Rates, Window, rates_at

@@ -14,8 +14,8 @@ from outlast.core.cancel import Cancel
 from outlast.core.errors import Cancelled
 from outlast.core.manifest import FileEntry
 from outlast.fetch.capsule_check import Restored
-from outlast.fetch.download import Arrival
-from outlast.fetch.plan import Way
+from outlast.fetch.download import Download
+from outlast.fetch.plan import FetchPlan
 from outlast.store.archive import Archive
 from outlast.store.partials import Partial
 from tests.codec.files import encode
@@ -39,8 +39,8 @@ class Setting:
         tree = Tree(len(capsule), names.merkle_root, names.layer)
         payload = Payload(entry.sha256, Form.CAPSULE, len(capsule), names.merkle_root)
         self.partial = Partial(self.archive.layout, entry.key + ".capsule", len(capsule))
-        self.arrival = Arrival(entry, self.partial, Way(payload, tree, swarm=True))
-        self.restored = Restored(self.archive, self.arrival)
+        self.download = Download(entry, self.partial, FetchPlan(payload, tree, swarm=True))
+        self.restored = Restored(self.archive, self.download)
 
     def bring(self, *pieces: int) -> None:
         for index in pieces:
@@ -64,7 +64,7 @@ def opened(folder: Path, capsule: bytes, entry: FileEntry) -> Iterator[Setting]:
     made = Setting(folder, capsule, entry)
     with made.partial, made.restored:
         yield made
-        made.arrival.close()
+        made.download.close()
 
 
 def test_as_far_as_pieces_are_here(setting: Setting) -> None:
@@ -92,12 +92,12 @@ def test_a_last_piece_that_is_torn_is_not_believed(setting: Setting) -> None:
     """As after a crash: the journal says more than the file has."""
     setting.bring(*range(15))
     setting.partial.write(COUNT - 1, bytes(len(CAPSULE) - (COUNT - 1) * PIECE))
-    assert not setting.arrival.shows_end()
+    assert not setting.download.shows_end()
     setting.advance(15)
     assert not setting.hashed
     assert setting.restored.problem is None
     setting.bring(COUNT - 1)
-    assert setting.arrival.shows_end()
+    assert setting.download.shows_end()
 
 
 def test_cancelled(setting: Setting) -> None:

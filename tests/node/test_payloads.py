@@ -35,7 +35,7 @@ from outlast.ops.pack import make_plain, pack
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
-from outlast.store.writer import Writer
+from outlast.store.writer import WriteSession
 from tests.store import weights
 from tests.store.build import check_error, put
 from tests.store.weights import model, tuned
@@ -53,7 +53,7 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 
 
 @pytest.fixture
-def writer(archive: Archive) -> Iterator[Writer]:
+def writer(archive: Archive) -> Iterator[WriteSession]:
     with archive.writer() as writer:
         yield writer
 
@@ -77,7 +77,7 @@ def tree_of(data: bytes) -> Tree:
     return Tree(len(data), names.merkle_root, names.layer)
 
 
-def packed(archive: Archive, writer: Writer) -> tuple[Digest, Digest]:
+def packed(archive: Archive, writer: WriteSession) -> tuple[Digest, Digest]:
     """A model as a capsule, and a fine-tune that leans on it."""
     base, fine = put(archive, writer, BASE, FINE)
     assert weights.pack(archive, writer, fine, base)
@@ -85,7 +85,7 @@ def packed(archive: Archive, writer: Writer) -> tuple[Digest, Digest]:
     return base, fine
 
 
-def test_a_plain_blob_is_a_payload_at_once(archive: Archive, writer: Writer) -> None:
+def test_a_plain_blob_is_a_payload_at_once(archive: Archive, writer: WriteSession) -> None:
     (digest,) = put(archive, writer, LARGE)
     root = tree_of(LARGE).root
     payload = Payload(digest, Form.PLAIN, len(LARGE), root)
@@ -96,7 +96,9 @@ def test_a_plain_blob_is_a_payload_at_once(archive: Archive, writer: Writer) -> 
     assert payloads.tree(archive, digest, Form.PLAIN, CANCEL) == tree_of(LARGE)
 
 
-def test_capsules_are_payloads_once_their_tree_is_known(archive: Archive, writer: Writer) -> None:
+def test_capsules_are_payloads_once_their_tree_is_known(
+    archive: Archive, writer: WriteSession
+) -> None:
     base, fine = packed(archive, writer)  # as others wrote them: without trees
     assert payloads.held(archive, base) == payloads.held(archive, fine) == ()
     for digest, form, bases in (
@@ -111,7 +113,9 @@ def test_capsules_are_payloads_once_their_tree_is_known(archive: Archive, writer
         assert payloads.by_root(archive, payload.root) == payload
 
 
-def test_the_plain_tree_of_what_only_a_capsule_holds(archive: Archive, writer: Writer) -> None:
+def test_the_plain_tree_of_what_only_a_capsule_holds(
+    archive: Archive, writer: WriteSession
+) -> None:
     _, fine = packed(archive, writer)
     root = tree_of(FINE).root
     forget(archive)
@@ -122,7 +126,7 @@ def test_the_plain_tree_of_what_only_a_capsule_holds(archive: Archive, writer: W
     assert payloads.by_root(archive, root) is None
 
 
-def test_a_tree_is_read_once(archive: Archive, writer: Writer) -> None:
+def test_a_tree_is_read_once(archive: Archive, writer: WriteSession) -> None:
     (digest,) = put(archive, writer, LARGE)
     forget(archive)
     assert payloads.held(archive, digest) == ()
@@ -136,7 +140,9 @@ def test_a_tree_is_read_once(archive: Archive, writer: Writer) -> None:
 
 
 @pytest.mark.parametrize("form", list(Form))
-def test_what_is_damaged_is_handed_to_nobody(archive: Archive, writer: Writer, form: Form) -> None:
+def test_what_is_damaged_is_handed_to_nobody(
+    archive: Archive, writer: WriteSession, form: Form
+) -> None:
     base, fine = packed(archive, writer)
     digest = fine if form is Form.THIN else base
     if form is Form.PLAIN:
@@ -154,7 +160,7 @@ def test_what_is_damaged_is_handed_to_nobody(archive: Archive, writer: Writer, f
     assert payloads.held(archive, digest) == ()
 
 
-def test_another_files_capsule_is_handed_to_nobody(archive: Archive, writer: Writer) -> None:
+def test_another_files_capsule_is_handed_to_nobody(archive: Archive, writer: WriteSession) -> None:
     base, fine = packed(archive, writer)
     disk.remove(archive.layout.capsule(fine))
     os.link(archive.layout.capsule(base), archive.layout.capsule(fine))
@@ -164,7 +170,7 @@ def test_another_files_capsule_is_handed_to_nobody(archive: Archive, writer: Wri
 
 
 def test_a_capsule_that_restores_another_blob_is_handed_to_nobody(
-    archive: Archive, writer: Writer
+    archive: Archive, writer: WriteSession
 ) -> None:
     lie = Digest.of(b"lie")
     with Encoding(writer, InMemory(BASE)) as encoding:
@@ -177,7 +183,7 @@ def test_a_capsule_that_restores_another_blob_is_handed_to_nobody(
     assert payloads.held(archive, lie) == ()
 
 
-def test_what_is_not_here_has_no_tree(archive: Archive, writer: Writer) -> None:
+def test_what_is_not_here_has_no_tree(archive: Archive, writer: WriteSession) -> None:
     plain, empty = put(archive, writer, LARGE, b"")
     for digest, form in (
         (Digest.of(b"absent"), Form.PLAIN),
@@ -193,7 +199,9 @@ def test_what_is_not_here_has_no_tree(archive: Archive, writer: Writer) -> None:
 
 
 @pytest.mark.parametrize("form", [Form.PLAIN, Form.CAPSULE])
-def test_a_cancelled_reading_notes_nothing(archive: Archive, writer: Writer, form: Form) -> None:
+def test_a_cancelled_reading_notes_nothing(
+    archive: Archive, writer: WriteSession, form: Form
+) -> None:
     base, _ = packed(archive, writer)
     cancel = Cancel()
     cancel.set()
@@ -203,7 +211,7 @@ def test_a_cancelled_reading_notes_nothing(archive: Archive, writer: Writer, for
     assert archive.index.trees_of(base) == []
 
 
-def test_a_forged_layer_is_read_again(archive: Archive, writer: Writer) -> None:
+def test_a_forged_layer_is_read_again(archive: Archive, writer: WriteSession) -> None:
     (digest,) = put(archive, writer, LARGE)
     with raw(archive) as db:
         db.execute("UPDATE trees SET layer = ?", (bytes(96),))
@@ -213,7 +221,7 @@ def test_a_forged_layer_is_read_again(archive: Archive, writer: Writer) -> None:
     assert payloads.known_tree(archive, root) == (digest, tree_of(LARGE))
 
 
-def test_a_forged_root_names_no_payload(archive: Archive, writer: Writer) -> None:
+def test_a_forged_root_names_no_payload(archive: Archive, writer: WriteSession) -> None:
     (digest,) = put(archive, writer, LARGE)
     lie = Digest.of(b"lie")
     with raw(archive) as db:
@@ -224,7 +232,7 @@ def test_a_forged_root_names_no_payload(archive: Archive, writer: Writer) -> Non
     assert payloads.held(archive, digest) == ()
 
 
-def test_readers_at_once_see_the_same(archive: Archive, writer: Writer) -> None:
+def test_readers_at_once_see_the_same(archive: Archive, writer: WriteSession) -> None:
     base, fine = packed(archive, writer)
     capsule = archive.layout.capsule(fine).read_bytes()
     with ThreadPoolExecutor(4) as pool:
