@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.server.http.pace import Bucket
+from outlast.server.http.pace import SharedPace
 from outlast.swarm.schedule import Rates
 from tests.serve.node import until
 from tests.serve.peers import PLAIN, V1, WEIGHTS, Peer, fill, get, sha
@@ -126,22 +126,22 @@ class Clock:
 
 class TestRates:
     def test_no_limit(self) -> None:
-        assert Bucket(lambda: 0, Clock()).reserve(1000) == (1000, 0.0)
+        assert SharedPace(lambda: 0, Clock()).reserve(1000) == (1000, 0.0)
 
     def test_turns_are_as_long_as_the_rate_says(self) -> None:
         clock = Clock()
-        bucket = Bucket(lambda: 1_000_000, clock)
+        pace = SharedPace(lambda: 1_000_000, clock)
         total = 0
         while total < 5_000_000:
-            count, delay = bucket.reserve(10_000_000)
+            count, delay = pace.reserve(10_000_000)
             total += count
             clock.now += delay
         assert clock.now - 100 == pytest.approx(total / 1_000_000)
 
     def test_all_who_share_it_get_the_same(self) -> None:
         clock = Clock()
-        bucket = Bucket(lambda: 1_000_000, clock)
-        turns = [bucket.reserve(10_000_000) for _ in range(4)]
+        pace = SharedPace(lambda: 1_000_000, clock)
+        turns = [pace.reserve(10_000_000) for _ in range(4)]
         assert len({count for count, _ in turns}) == 1
         assert [delay for _, delay in turns] == pytest.approx(
             [count * (n + 1) / 1e6 for n, (count, _) in enumerate(turns)]
@@ -149,11 +149,11 @@ class TestRates:
 
     def test_idle_time_saves_up_little(self) -> None:
         clock = Clock()
-        bucket = Bucket(lambda: 1_000_000, clock)
+        pace = SharedPace(lambda: 1_000_000, clock)
         clock.now += 3600
         sent = 0
         while True:
-            count, delay = bucket.reserve(10_000_000)
+            count, delay = pace.reserve(10_000_000)
             if delay:
                 break
             sent += count
@@ -161,10 +161,10 @@ class TestRates:
 
     def test_a_new_rate_holds_soon(self) -> None:
         clock, rate = Clock(), [0]
-        bucket = Bucket(lambda: rate[0], clock)
-        assert bucket.reserve(1 << 40)[0] < 1 << 25
+        pace = SharedPace(lambda: rate[0], clock)
+        assert pace.reserve(1 << 40)[0] < 1 << 25
         rate[0], clock.now = 1000, clock.now + 1
-        assert bucket.reserve(1 << 40)[0] < 1 << 20
+        assert pace.reserve(1 << 40)[0] < 1 << 20
 
     @pytest.mark.parametrize("data", [PLAIN, WEIGHTS], ids=["plain", "capsule"])
     def test_bytes_are_the_same(self, tmp_path: Path, data: bytes) -> None:

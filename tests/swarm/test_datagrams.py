@@ -20,7 +20,7 @@ from outlast.swarm.lan.datagrams import (
     want_key,
     wants,
 )
-from outlast.swarm.lan.floods import IN_ALL, MAX_SENDERS, PER_SENDER, Floods
+from outlast.swarm.lan.rate_limit import IN_ALL, MAX_SENDERS, PER_SENDER, DatagramLimit
 
 HOST6 = "[ff15::efc0:988f]:6771"
 NODE = bytes(range(20))
@@ -191,24 +191,39 @@ def test_no_damage_breaks_the_reader(whole: bytes, data: st.DataObject) -> None:
     assert value is None or (len(value.node) == 20 and 0 < value.peer_port < 65536)
 
 
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def test_a_flood_is_dropped_and_others_are_still_heard() -> None:
-    floods = Floods(0.0)
-    read = sum(floods.allows("10.0.0.1", 0.0) for _ in range(100_000))
+    clock = Clock()
+    limit = DatagramLimit(clock)
+    read = sum(limit.allows("10.0.0.1") for _ in range(100_000))
     assert read == 2 * PER_SENDER
-    assert floods.allows("10.0.0.2", 0.0)
-    assert not floods.allows("10.0.0.1", 0.0)
-    assert sum(floods.allows("10.0.0.1", 10.0) for _ in range(100_000)) == read
+    assert limit.allows("10.0.0.2")
+    assert not limit.allows("10.0.0.1")
+    clock.now = 10.0
+    assert sum(limit.allows("10.0.0.1") for _ in range(100_000)) == read
 
 
 def test_many_senders_cost_bounded_memory_and_time() -> None:
-    floods = Floods(0.0)
-    read = sum(floods.allows(f"10.{n >> 8}.{n & 255}.1", 0.0) for n in range(60_000))
-    assert len(floods) == MAX_SENDERS
+    limit = DatagramLimit(Clock())
+    read = sum(limit.allows(f"10.{n >> 8}.{n & 255}.1") for n in range(60_000))
+    assert len(limit) == MAX_SENDERS
     assert read == 2 * IN_ALL
 
 
 def test_a_clock_that_stands_still_or_goes_back_gives_nothing() -> None:
-    floods = Floods(100.0)
-    for _ in range(int(2 * PER_SENDER)):
-        floods.allows("a", 100.0)
-    assert not floods.allows("a", 50.0)
+    clock = Clock(100.0)
+    limit = DatagramLimit(clock)
+    for _ in range(2 * PER_SENDER):
+        limit.allows("a")
+    assert not limit.allows("a")
+    clock.now = 50.0
+    assert not limit.allows("a")

@@ -23,6 +23,7 @@ from outlast.core.errors import (
 from outlast.core.events import Progress
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
+from outlast.core.ratelimit import TokenBucket
 from outlast.fetch.download import CHUNK, Download
 from outlast.fetch.plan import DIRECT, FetchPlan
 from outlast.fetch.source_state import Patience, SourceState
@@ -31,7 +32,6 @@ from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.intake.local_file import hash_blob
 from outlast.sources.base import PayloadSource, RangeReader, Source
 from outlast.store import disk
-from outlast.swarm.ratelimit import Pace
 
 SMALL = CHUNK * merkle.PIECE
 """Files up to this many bytes are fetched in one request and verified in memory."""
@@ -143,7 +143,7 @@ class Work:
         self.cancel = control.cancel
         self.watch = watch
         self._done = done
-        self._pace = Pace(wishes.rate) if wishes.rate else None
+        self._pace = TokenBucket(wishes.rate) if wishes.rate else None
         self.state = threading.Condition()
         self.jobs: list[Job] = []
         self.first_open = 0

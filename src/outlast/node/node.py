@@ -24,6 +24,7 @@ from outlast.core.errors import (
 )
 from outlast.core.events import FileProblem, Note
 from outlast.core.status import TransferStatus
+from outlast.node.download_limit import PeerDownloadLimit
 from outlast.node.in_flight import InFlightTable
 from outlast.node.peers import AGAIN, Contacts, Neighbour
 from outlast.node.policy import Sharing
@@ -41,7 +42,6 @@ from outlast.swarm.client.session import Session
 from outlast.swarm.lan.beacon import Beacon
 from outlast.swarm.lan.datagrams import Heard
 from outlast.swarm.lan.election import Election
-from outlast.swarm.ratelimit import Incoming
 from outlast.swarm.schedule import Rates, rates_at
 from outlast.swarm.settings import SwarmSettings
 
@@ -94,7 +94,7 @@ class Node(Closing):
         self._beacon: Beacon | None = None
         self._peer_port = 0
         self._rates: Rates | None = None
-        self.incoming = Incoming(lambda: self.rates)
+        self.incoming = PeerDownloadLimit(lambda: self.rates)
         self.in_flight = InFlightTable()
         self.session = Session(settings, (), self._heard_session)
         self.contacts = Contacts(

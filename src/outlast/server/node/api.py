@@ -23,7 +23,7 @@ from outlast.server.http.exchange import Exchange
 from outlast.server.http.files import Delivery, Limits, Span, choose_span, send_head
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.outlet import Outlet
-from outlast.server.http.pace import Bucket
+from outlast.server.http.pace import Pace, SharedPace
 from outlast.server.http.queries import number, read_json
 from outlast.server.http.replies import failure, json_reply
 from outlast.server.node import documents
@@ -118,8 +118,8 @@ class NodeApi:
         self._outlet = outlet
         self._metrics = metrics
         self._limits = limits
-        self._near = Bucket(lambda: holdings.rates().lan_up)
-        self._far = Bucket(lambda: holdings.rates().up)
+        self._near = SharedPace(lambda: holdings.rates().lan_up)
+        self._far = SharedPace(lambda: holdings.rates().up)
         self.port = 0
         self.sent = 0
         """Bytes of blobs and capsules so far."""
@@ -216,7 +216,7 @@ class NodeApi:
 
     # Bytes
 
-    async def _bytes(self, exchange: Exchange, route: Route, pace: Bucket) -> web.StreamResponse:
+    async def _bytes(self, exchange: Exchange, route: Route, pace: Pace) -> web.StreamResponse:
         assert route.digest is not None
         if route.what == "blobs":
             return await self._blob(exchange, route.digest, pace)
@@ -226,7 +226,7 @@ class NodeApi:
             found = await self._delivery(exchange, size, etag, pace)
             return await found.send_file(file) if isinstance(found, Delivery) else found
 
-    async def _blob(self, exchange: Exchange, blob: Digest, pace: Bucket) -> web.StreamResponse:
+    async def _blob(self, exchange: Exchange, blob: Digest, pace: Pace) -> web.StreamResponse:
         form = await self._outlet.threaded(self._holdings.archive.form_of, blob)
         found = await self._delivery(exchange, form.size, blob.hex, pace)
         if isinstance(found, Delivery):
@@ -234,7 +234,7 @@ class NodeApi:
         return found
 
     async def _delivery(
-        self, exchange: Exchange, size: int, etag: str, pace: Bucket
+        self, exchange: Exchange, size: int, etag: str, pace: Pace
     ) -> Delivery | web.StreamResponse:
         """What sends the bytes that a request asks for; or the answer to one that needs none."""
         headers = {

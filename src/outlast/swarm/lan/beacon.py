@@ -28,9 +28,9 @@ from outlast.swarm.lan.datagrams import (
     parse,
     wants,
 )
-from outlast.swarm.lan.floods import Floods
 from outlast.swarm.lan.interfaces import Lines
 from outlast.swarm.lan.multicast import PORT
+from outlast.swarm.lan.rate_limit import DatagramLimit
 
 SCAN_S: Final = 2.0
 ANSWER_S: Final = 0.2
@@ -79,7 +79,7 @@ class Beacon(Closing):
         self._wake_writer.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="beacon", daemon=True)
         now = time.monotonic()
-        self._floods = Floods(now)
+        self._limit = DatagramLimit()
         self._known: OrderedDict[bytes, float] = OrderedDict()
         self._scan_at = self._wants_at = now
         self._changes_at = self._answered = float("-inf")
@@ -209,7 +209,7 @@ class Beacon(Closing):
 
     def _read(self, data: bytes, address: str) -> None:
         now = time.monotonic()
-        if not self._floods.allows(address, now) or not self._accepts(address):
+        if not self._limit.allows(address) or not self._accepts(address):
             return
         value = parse(data, address)
         if value is None or value.node == self._node:

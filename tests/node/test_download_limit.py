@@ -1,7 +1,7 @@
 """The caps on what peers send: of the LAN, beyond it, and when they change."""
 
 from outlast.core.cancel import Cancel
-from outlast.swarm.ratelimit import Incoming
+from outlast.node.download_limit import PeerDownloadLimit
 from outlast.swarm.schedule import Rates
 
 NEAR, FAR = "192.168.1.7", "11.0.0.7"
@@ -20,7 +20,7 @@ class Waits(Cancel):
 
 def test_each_side_has_its_own() -> None:
     rates, waits = [Rates(down=1000, lan_down=100_000)], Waits()
-    incoming = Incoming(lambda: rates[0])
+    incoming = PeerDownloadLimit(lambda: rates[0])
     incoming.take(NEAR, 100_000, waits)
     assert waits.seconds == []  # a second's worth is free
     incoming.take(FAR, 11_000, waits)
@@ -32,7 +32,7 @@ def test_each_side_has_its_own() -> None:
 
 def test_none_and_a_change() -> None:
     rates, waits = [Rates()], Waits()
-    incoming = Incoming(lambda: rates[0])
+    incoming = PeerDownloadLimit(lambda: rates[0])
     incoming.take(FAR, 1 << 40, waits)
     assert waits.seconds == []
     rates[0] = Rates(down=10)
