@@ -19,9 +19,14 @@ import libtorrent
 import pytest
 
 from outlast.swarm.torrent import bencode
-from outlast.swarm.torrent.revision_torrent import OldTorrent, Plan, StreamHasher, old_torrent
+from outlast.swarm.torrent.revision_torrent import (
+    StreamHasher,
+    TorrentLayout,
+    V1Torrent,
+    v1_torrent,
+)
 from tests.cli.call import until
-from tests.swarm.test_hybrid import FILES, NAME, content, make
+from tests.swarm.test_revision_torrent import FILES, NAME, content, make
 
 pytestmark = pytest.mark.clients
 
@@ -110,12 +115,12 @@ def alone() -> libtorrent.session:
     )
 
 
-def old(files: Mapping[str, bytes]) -> OldTorrent:
-    plan = Plan.of(NAME, {path: len(data) for path, data in files.items()})
+def old(files: Mapping[str, bytes]) -> V1Torrent:
+    plan = TorrentLayout.of(NAME, {path: len(data) for path, data in files.items()})
     hasher = StreamHasher(plan.piece_length)
     for path, _ in plan.files:
         hasher.update(memoryview(files[path]))
-    return old_torrent(plan, hasher.finish())
+    return v1_torrent(plan, hasher.finish())
 
 
 def arrived(folder: Path, files: Mapping[str, bytes], *, empty: bool = True) -> bool:

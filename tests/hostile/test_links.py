@@ -16,7 +16,7 @@ from outlast.swarm.torrent.bencode import Encodable
 from outlast.swarm.torrent.magnet import Link, parse_magnet
 from outlast.swarm.torrent.read import read_torrent
 from tests.store.build import check_error
-from tests.swarm.test_hybrid import FILES, make
+from tests.swarm.test_revision_torrent import FILES, make
 
 HERE = Path(__file__).parent
 TORRENTS = sorted(path.name for path in (HERE / "torrents").iterdir())

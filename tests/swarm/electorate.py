@@ -36,7 +36,7 @@ class Node:
         self.repeat = self.born
 
     def holds(self, now: float) -> bool:
-        return self.election.state(KEY, now).role is Role.HOLD
+        return self.election.state(KEY, now).role is Role.FETCH
 
 
 class Electorate:

@@ -10,7 +10,7 @@ from random import Random
 from outlast.codec.hashing import names_of
 from outlast.codec.merkle import PIECE, Tree
 from outlast.swarm.client.events import SessionEvent
-from outlast.swarm.client.session import Session
+from outlast.swarm.client.session import TorrentSession
 from outlast.swarm.client.torrent import Torrent
 from outlast.swarm.settings import SwarmSettings
 
@@ -31,7 +31,7 @@ TREE = tree_of(DATA)
 class Peer:
     """A session, and a folder for its files; `noted` are the pieces that it heard were written."""
 
-    session: Session
+    session: TorrentSession
     folder: Path
     events: list[SessionEvent] = field(default_factory=list)
     noted: list[int] = field(default_factory=list)
@@ -71,7 +71,7 @@ def peer(
 ) -> Iterator[Peer]:
     folder.mkdir()
     events: list[SessionEvent] = []
-    with Session(settings or SwarmSettings(), static, events.append) as session:
+    with TorrentSession(settings or SwarmSettings(), static, events.append) as session:
         yield Peer(session, folder, events)
 
 

@@ -82,9 +82,9 @@ def test_wants_are_said_at_once_again_and_taken_back(port: int) -> None:
         one.beacon.want([Wish(KEY, able=True)])
         assert other.until(lambda: len(other.said(KEY)) >= 2)
         assert set(other.said(KEY)) == {Wish(KEY, able=True)}
-        one.beacon.want([Wish(KEY, able=True, holding=True)])
-        assert other.until(lambda: other.said(KEY)[-1].holding)
-        one.beacon.unwant([KEY])
+        one.beacon.want([Wish(KEY, able=True, fetching=True)])
+        assert other.until(lambda: other.said(KEY)[-1].fetching)
+        one.beacon.want([Wish(KEY, gone=True)])
         assert other.until(lambda: other.said(KEY)[-1].gone)
         other.forget()
         one.beacon.want([Wish(b"o" * 20)])
@@ -92,19 +92,10 @@ def test_wants_are_said_at_once_again_and_taken_back(port: int) -> None:
         assert other.said(KEY) == []
 
 
-def test_what_is_told_is_said_once(port: int) -> None:
-    with ears(port) as [one, other]:
-        one.beacon.want([Wish(b"o" * 20)])
-        assert other.until(lambda: other.said(b"o" * 20) != [])  # it listens
-        one.beacon.tell([Wish(KEY, has=True)])
-        assert other.until(lambda: len(other.said(b"o" * 20)) >= 4)
-        assert other.said(KEY) == [Wish(KEY, has=True)]
-
-
 def test_who_ends_takes_its_wishes_back(port: int) -> None:
     with ears(port, 1) as [one]:
         with Ears(b"l" * 20, interfaces=["lo"], group_port=port).beacon as leaving:
-            leaving.want([Wish(KEY, holding=True)])
+            leaving.want([Wish(KEY, fetching=True)])
             assert one.until(lambda: one.said(KEY) != [])
         assert one.until(lambda: one.said(KEY)[-1].gone)
 

@@ -1,4 +1,4 @@
-"""A torrent of a crowd, with libtorrent; what it chooses is tested in `test_choice`."""
+"""A torrent of a crowd, with libtorrent; what it chooses is tested in `test_picker`."""
 
 from pathlib import Path
 

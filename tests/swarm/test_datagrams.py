@@ -32,7 +32,7 @@ stands = st.builds(
     Wish,
     ids,
     able=st.booleans(),
-    holding=st.booleans(),
+    fetching=st.booleans(),
     has=st.booleans(),
     stage=st.integers(0, 15),
 )
@@ -71,8 +71,8 @@ def test_an_announcement_byte_by_byte() -> None:
 
 
 def test_a_want_byte_by_byte() -> None:
-    holding = Wish(KEY, able=True, holding=True, stage=3)
-    assert list(wants(HOST6, NODE, 1, [holding])) == [
+    fetching = Wish(KEY, able=True, fetching=True, stage=3)
+    assert list(wants(HOST6, NODE, 1, [fetching])) == [
         b"OUTLAST-WANT * HTTP/1.1\r\n"
         b"Host: [ff15::efc0:988f]:6771\r\n"
         b"Port: 1\r\n"

@@ -8,7 +8,7 @@ import pytest
 
 from outlast.core.errors import BadConfigError
 from outlast.swarm.client.dht import Dht
-from outlast.swarm.client.session import Session
+from outlast.swarm.client.session import TorrentSession
 from outlast.swarm.settings import SwarmSettings
 from outlast.swarm.torrent.magnet import HostPort
 from tests.swarm.sessions import DATA, HOST, peer, tree_of
@@ -94,7 +94,7 @@ def test_a_port_that_is_taken() -> None:
         taken.bind(("", 0))
         port = taken.getsockname()[1]
         with pytest.raises(BadConfigError, match=f"port {port}"):
-            Session(SwarmSettings(dht=True, dht_port=port), (), lambda _: None)
+            TorrentSession(SwarmSettings(dht=True, dht_port=port), (), lambda _: None)
 
 
 @pytest.mark.parametrize(

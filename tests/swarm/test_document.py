@@ -15,7 +15,7 @@ from outlast.swarm.lan.datagrams import RENDEZVOUS, Wish, want_key, wants
 from outlast.swarm.lan.election import score
 from outlast.swarm.torrent import bencode
 from outlast.swarm.torrent import payload_torrent as metainfo
-from tests.swarm.test_hybrid import make
+from tests.swarm.test_revision_torrent import make
 
 PLACE = Path(__file__).parents[2] / "docs" / "format" / "swarm.md"
 VECTORS = dict(re.findall(r"```vector ([a-z ]+)\n(.*?)```", PLACE.read_text(), re.DOTALL))

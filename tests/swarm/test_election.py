@@ -58,13 +58,13 @@ class Booth:
 def test_who_has_heard_of_nobody_begins_after_a_moment() -> None:
     booth = Booth(knows=False)
     assert booth.after(GRACE_S - 0.01) == State(Role.WAIT)
-    assert booth.after(0.02) == State(Role.HOLD)
+    assert booth.after(0.02) == State(Role.FETCH)
 
 
 def test_a_lone_node_that_has_listened_already_begins_at_once() -> None:
     election = Election(ME, 0.0)
     election.want(KEY, 5.0, able=True)
-    assert election.tick(5.0) == (Wish(KEY, able=True, holding=True),)
+    assert election.tick(5.0) == (Wish(KEY, able=True, fetching=True),)
 
 
 def test_the_first_begins_when_all_were_heard_and_says_so() -> None:
@@ -72,9 +72,9 @@ def test_the_first_begins_when_all_were_heard_and_says_so() -> None:
     booth.hear(AFTER, able=True)
     assert booth.after(COLLECT_S - 0.01) == State(Role.WAIT)
     booth.now += 0.02
-    assert booth.tick() == (Wish(KEY, able=True, holding=True),)
+    assert booth.tick() == (Wish(KEY, able=True, fetching=True),)
     assert booth.tick() == ()
-    assert booth.election.state(KEY, booth.now) == State(Role.HOLD)
+    assert booth.election.state(KEY, booth.now) == State(Role.FETCH)
 
 
 def test_who_is_not_the_first_waits_for_it_but_not_for_ever() -> None:
@@ -83,13 +83,13 @@ def test_who_is_not_the_first_waits_for_it_but_not_for_ever() -> None:
         assert booth.hear(BEFORE, able=True) == State(Role.WAIT)
         booth.now += 0.5
     booth.hear(BEFORE, able=True)
-    assert booth.after(COLLECT_S + OVERDUE_S - 3.0 + 0.01) == State(Role.HOLD)
+    assert booth.after(COLLECT_S + OVERDUE_S - 3.0 + 0.01) == State(Role.FETCH)
 
 
 def test_who_is_first_but_not_able_is_not_waited_for() -> None:
     booth = Booth()
     booth.hear(BEFORE, able=False)
-    assert booth.after(COLLECT_S) == State(Role.HOLD)
+    assert booth.after(COLLECT_S) == State(Role.FETCH)
 
 
 def test_who_is_not_able_never_holds() -> None:
@@ -97,87 +97,87 @@ def test_who_is_not_able_never_holds() -> None:
     booth.hear(AFTER, able=False)
     assert booth.after(3 * BOUND) == State(Role.ALONE)
     assert booth.hear(AFTER, able=True) == State(Role.WAIT)
-    assert booth.hear(AFTER, able=True, holding=True) == State(Role.WAIT, (AFTER,))
+    assert booth.hear(AFTER, able=True, fetching=True) == State(Role.WAIT, (AFTER,))
     booth.election.want(KEY, booth.now, able=True)
     booth.hear(AFTER, gone=True)
-    assert booth.after(COLLECT_S) == State(Role.HOLD)
+    assert booth.after(COLLECT_S) == State(Role.FETCH)
 
 
 def test_a_live_holder_stays_whoever_comes() -> None:
     booth = Booth()
     for _ in range(20):
-        assert booth.hear(AFTER, able=True, holding=True) == State(Role.WAIT, (AFTER,))
+        assert booth.hear(AFTER, able=True, fetching=True) == State(Role.WAIT, (AFTER,))
         booth.now += 1.0
 
 
 def test_a_holder_that_dies_is_replaced() -> None:
     booth = Booth()
-    booth.hear(AFTER, able=True, holding=True)
+    booth.hear(AFTER, able=True, fetching=True)
     assert booth.after(DEAD_S - 0.01) == State(Role.WAIT, (AFTER,))
     assert booth.after(0.02) == State(Role.WAIT)
-    assert booth.after(COLLECT_S) == State(Role.HOLD)
+    assert booth.after(COLLECT_S) == State(Role.FETCH)
 
 
 @pytest.mark.parametrize("flags", [{"gone": True}, {"able": False}, {"able": True}])
 def test_a_holder_that_says_that_it_stops_is_replaced_sooner(flags: dict[str, bool]) -> None:
     booth = Booth()
-    booth.hear(AFTER, able=True, holding=True)
+    booth.hear(AFTER, able=True, fetching=True)
     assert booth.hear(AFTER, **flags) == State(Role.WAIT)
-    assert booth.after(COLLECT_S) == State(Role.HOLD)
+    assert booth.after(COLLECT_S) == State(Role.FETCH)
 
 
 def test_a_holder_that_has_it_now_is_taken_from() -> None:
     booth = Booth()
-    booth.hear(AFTER, able=True, holding=True)
+    booth.hear(AFTER, able=True, fetching=True)
     assert booth.hear(AFTER, has=True) == State(Role.TAKE, (AFTER,))
     assert booth.hear(BEFORE, has=True) == State(Role.TAKE, (AFTER, BEFORE))
     assert booth.after(DEAD_S + 0.01) == State(Role.WAIT)
-    assert booth.after(COLLECT_S) == State(Role.HOLD)
+    assert booth.after(COLLECT_S) == State(Role.FETCH)
 
 
 def test_a_holder_stops_when_a_neighbour_has_it() -> None:
     booth = Booth(knows=False)
-    assert booth.after(GRACE_S) == State(Role.HOLD)
+    assert booth.after(GRACE_S) == State(Role.FETCH)
     assert booth.hear(LAST, has=True) == State(Role.TAKE, (LAST,))
 
 
 def test_of_two_holders_the_later_yields() -> None:
     booth = Booth(knows=False)
-    assert booth.after(GRACE_S) == State(Role.HOLD)
-    assert booth.hear(AFTER, able=True, holding=True) == State(Role.HOLD)
-    assert booth.hear(BEFORE, able=True, holding=True) == State(Role.WAIT, (BEFORE,))
+    assert booth.after(GRACE_S) == State(Role.FETCH)
+    assert booth.hear(AFTER, able=True, fetching=True) == State(Role.FETCH)
+    assert booth.hear(BEFORE, able=True, fetching=True) == State(Role.WAIT, (BEFORE,))
 
 
 def test_of_two_holders_the_one_that_is_further_stays() -> None:
     booth = Booth(knows=False)
-    assert booth.after(GRACE_S) == State(Role.HOLD)
+    assert booth.after(GRACE_S) == State(Role.FETCH)
     booth.election.progress(KEY, 5 * 1024 * 1024)
-    assert booth.tick() == (Wish(KEY, able=True, holding=True, stage=1),)
-    assert booth.hear(BEFORE, able=True, holding=True) == State(Role.HOLD)
-    assert booth.hear(BEFORE, able=True, holding=True, stage=1) == State(Role.WAIT, (BEFORE,))
+    assert booth.tick() == (Wish(KEY, able=True, fetching=True, stage=1),)
+    assert booth.hear(BEFORE, able=True, fetching=True) == State(Role.FETCH)
+    assert booth.hear(BEFORE, able=True, fetching=True, stage=1) == State(Role.WAIT, (BEFORE,))
 
 
 def test_who_is_further_begins_first() -> None:
     booth = Booth()
     booth.election.progress(KEY, 5 * 1024 * 1024)
     booth.hear(BEFORE, able=True)
-    assert booth.after(COLLECT_S) == State(Role.HOLD)
+    assert booth.after(COLLECT_S) == State(Role.FETCH)
 
 
 def test_who_resigns_lets_another_try_and_may_come_back() -> None:
     booth = Booth(knows=False)
-    assert booth.after(GRACE_S) == State(Role.HOLD)
+    assert booth.after(GRACE_S) == State(Role.FETCH)
     booth.election.resign(KEY, booth.now, seconds=30)
     assert booth.tick() == (Wish(KEY, able=False),)
     assert booth.after(29.9) == State(Role.ALONE)
-    assert booth.after(0.2) == State(Role.HOLD)
+    assert booth.after(0.2) == State(Role.FETCH)
     booth.election.want(KEY, booth.now, able=False)
     assert booth.after(0) == State(Role.ALONE)
 
 
 def test_who_does_not_do_as_it_says_does_not_count() -> None:
     booth = Booth()
-    for flags in ({"has": True}, {"able": True, "holding": True}):
+    for flags in ({"has": True}, {"able": True, "fetching": True}):
         booth.hear(BEFORE, **flags)
         booth.election.shun(BEFORE, KEY, booth.now, seconds=10)
         assert booth.hear(BEFORE, **flags) == State(Role.WAIT)
@@ -186,16 +186,7 @@ def test_who_does_not_do_as_it_says_does_not_count() -> None:
     booth.election.shun(BEFORE, KEY, booth.now)
     booth.after(0)
     booth.now += COLLECT_S
-    assert booth.hear(BEFORE, able=True, holding=True) == State(Role.HOLD)
-
-
-def test_who_is_forgotten_is_heard_again_in_time() -> None:
-    booth = Booth()
-    booth.hear(AFTER, able=True, holding=True)
-    booth.election.forget(AFTER)
-    assert booth.after(0) == State(Role.WAIT)
-    assert booth.after(1.0) == State(Role.WAIT)
-    assert booth.hear(AFTER, able=True, holding=True) == State(Role.WAIT, (AFTER,))
+    assert booth.hear(BEFORE, able=True, fetching=True) == State(Role.FETCH)
 
 
 def test_what_is_here_is_said_as_long_as_somebody_wants_it() -> None:
@@ -228,19 +219,19 @@ def test_what_is_dropped_is_taken_back_unless_it_was_never_said() -> None:
 
 def test_the_crowd_is_who_else_wants_it_now() -> None:
     booth = Booth()
-    booth.hear(AFTER, able=True, holding=True)
+    booth.hear(AFTER, able=True, fetching=True)
     booth.hear(BEFORE)
     booth.hear(LAST, has=True)
-    assert booth.election.crowd(KEY, booth.now) == 2
-    assert booth.election.crowd(b"x" * 20, booth.now) == 0
-    assert booth.election.crowd(KEY, booth.now + DEAD_S) == 0
+    assert booth.election.count_wanting(KEY, booth.now) == 2
+    assert booth.election.count_wanting(b"x" * 20, booth.now) == 0
+    assert booth.election.count_wanting(KEY, booth.now + DEAD_S) == 0
 
 
 def test_what_a_node_says_itself_is_not_news() -> None:
     booth = Booth()
-    want = Want(ME, "a", 1, (Wish(KEY, holding=True),))
+    want = Want(ME, "a", 1, (Wish(KEY, fetching=True),))
     assert not booth.election.hear(want, booth.now)
-    assert booth.after(COLLECT_S) == State(Role.HOLD)
+    assert booth.after(COLLECT_S) == State(Role.FETCH)
 
 
 def test_hearing_says_whether_it_matters() -> None:
@@ -253,7 +244,7 @@ def test_hearing_says_whether_it_matters() -> None:
 
 def test_a_holder_known_before_it_was_wanted_is_waited_for() -> None:
     election = Election(ME, 0.0)
-    election.hear(Want(AFTER, "a", 1, (Wish(KEY, holding=True),)), 10.0)
+    election.hear(Want(AFTER, "a", 1, (Wish(KEY, fetching=True),)), 10.0)
     assert election.state(KEY, 10.0) == State(Role.WAIT, (AFTER,))
     election.want(KEY, 10.5, able=True)
     election.tick(10.5)

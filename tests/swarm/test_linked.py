@@ -35,7 +35,7 @@ from outlast.swarm.torrent import bencode
 from outlast.swarm.torrent import payload_torrent as metainfo
 from outlast.swarm.torrent.magnet import Link
 from outlast.swarm.torrent.read import read_torrent
-from outlast.swarm.torrent.v1_check import OldPieces
+from outlast.swarm.torrent.v1_check import V1Pieces
 from tests.cli.call import end_all, finish, inside, start, until
 from tests.store.weights import model, tuned
 from tests.swarm.seeds import (
@@ -416,10 +416,10 @@ def test_pieces_of_version_1_with_pads(folder: Path) -> None:
     info = read_torrent(make_torrent(folder)).info  # a hybrid has pads
     files = read_torrent(make_torrent(folder)).files
     data = [FILES[file.path] for file in files]
-    OldPieces.of(info).check(lambda n: [memoryview(data[n])], Puller(folder).cancel)
+    V1Pieces.of(info).check(lambda n: [memoryview(data[n])], Puller(folder).cancel)
     data[-1] = data[-1][:-1] + bytes([data[-1][-1] ^ 1])
     with pytest.raises(CorruptError):
-        OldPieces.of(info).check(lambda n: [memoryview(data[n])], Puller(folder).cancel)
+        V1Pieces.of(info).check(lambda n: [memoryview(data[n])], Puller(folder).cancel)
 
 
 def test_a_blob_is_never_written_to(puller: Puller, tmp_path: Path) -> None:

@@ -1,17 +1,16 @@
 """Rates by the clock: compared with a plain walk over every minute of a week."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.swarm.schedule import DAY, Rates, Window, next_change, rates_at
+from outlast.swarm.schedule import DAY, Rates, Window, rates_at
 
 MONDAY = datetime(2024, 1, 1)  # noqa: DTZ001 - wall time, as a schedule is written in
 BASE = Rates(100, 200, 300, 400)
 WORKDAYS = frozenset(range(5))
-MINUTE = timedelta(minutes=1)
 
 rate = st.sampled_from([0, 1, 2])
 windows = st.builds(
@@ -37,9 +36,6 @@ def test_office_hours() -> None:
     assert rates_at(BASE, office, at(4, 17, 59)) == Rates(1, 2, 300, 400)
     assert rates_at(BASE, office, at(4, 18)) == BASE
     assert rates_at(BASE, office, at(5, 12)) == BASE
-    assert next_change(BASE, office, at(0, 7)) == at(0, 8)
-    assert next_change(BASE, office, at(0, 8)) == at(0, 18)
-    assert next_change(BASE, office, at(4, 18)) == at(7, 8)
 
 
 def test_a_window_past_midnight_belongs_to_the_day_that_it_begins_on() -> None:
@@ -61,19 +57,6 @@ def test_equal_ends_are_a_whole_day() -> None:
 def test_the_first_of_two_windows_wins() -> None:
     both = [Window(WORKDAYS, 0, DAY, 1, 1), Window(WORKDAYS, 0, DAY, 2, 2)]
     assert rates_at(BASE, both, at(1, 1)).up == 1
-
-
-def test_a_schedule_that_never_changes_has_no_next_change() -> None:
-    assert next_change(BASE, [], at(0, 0)) is None
-    assert next_change(BASE, [Window(frozenset(range(7)), 0, DAY, 5, 5)], at(0, 0)) is None
-    same = Window(WORKDAYS, 60, 120, BASE.up, BASE.down)
-    assert next_change(BASE, [same], at(0, 0)) is None
-
-
-def test_a_moment_with_a_zone_keeps_it() -> None:
-    office = [Window(WORKDAYS, 8 * 60, 18 * 60, 1, 2)]
-    change = next_change(BASE, office, at(0, 7).replace(tzinfo=UTC))
-    assert change == at(0, 8).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -106,17 +89,3 @@ def test_a_window_is_open_for_its_length_after_each_begin(window: Window, moment
         for day, passed in zip(begins, since, strict=True)
     )
     assert window.covers(moment.weekday(), minute) is expected
-
-
-@given(schedules, moments)
-def test_nothing_changes_before_the_next_change(schedule: list[Window], moment: datetime) -> None:
-    now = rates_at(BASE, schedule, moment)
-    change = next_change(BASE, schedule, moment)
-    minute = moment.replace(second=0) + MINUTE
-    for _ in range(7 * DAY):
-        if minute == change:
-            assert rates_at(BASE, schedule, minute) != now
-            return
-        assert rates_at(BASE, schedule, minute) == now
-        minute += MINUTE
-    assert change is None

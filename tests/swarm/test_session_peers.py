@@ -13,7 +13,7 @@ import pytest
 from outlast.codec.merkle import PIECE, Tree
 from outlast.core.errors import BadConfigError
 from outlast.swarm.client.events import PeerBanned
-from outlast.swarm.client.session import Session
+from outlast.swarm.client.session import TorrentSession
 from outlast.swarm.settings import SwarmSettings
 from outlast.swarm.torrent import payload_torrent as metainfo
 from tests.swarm.sessions import DATA, HOST, TREE, connect, flushed, peer, tree_of
@@ -196,7 +196,7 @@ def tiny(folder: Path) -> tuple[Tree, Path]:
 class TestListening:
     def test_a_port_that_is_taken(self, tmp_path: Path) -> None:
         with peer(tmp_path / "a") as a, pytest.raises(BadConfigError, match="cannot listen"):
-            Session(SwarmSettings(port=a.session.port), (), lambda _: None)
+            TorrentSession(SwarmSettings(port=a.session.port), (), lambda _: None)
 
     def test_used_after_its_end(self, tmp_path: Path) -> None:
         """Threads of a transfer may be late."""

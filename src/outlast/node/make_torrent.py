@@ -13,13 +13,13 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.store.archive import Archive
 from outlast.swarm.torrent.revision_torrent import (
     FileHasher,
-    Hashed,
-    OldTorrent,
-    Plan,
+    HashedFile,
+    RevisionTorrent,
     StreamHasher,
-    WholeTorrent,
-    old_torrent,
-    put_together,
+    TorrentLayout,
+    V1Torrent,
+    hybrid_torrent,
+    v1_torrent,
 )
 
 _DECODERS: Final = 2
@@ -29,8 +29,8 @@ _DECODERS: Final = 2
 class Made:
     """The torrents of a revision; `old`, where it was asked for, is of version 1 alone."""
 
-    whole: WholeTorrent
-    old: OldTorrent | None = None
+    whole: RevisionTorrent
+    old: V1Torrent | None = None
 
 
 def whole_torrent(
@@ -46,11 +46,11 @@ def whole_torrent(
     absent = [entry.path for entry in revision.files if not archive.holds(entry)]
     if absent:
         raise NotArchivedError(f"{len(absent)} files are not here, among them {absent[0]!r}")
-    plan = Plan.of(revision.id.hex, {entry.path: entry.size for entry in revision.files})
+    plan = TorrentLayout.of(revision.id.hex, {entry.path: entry.size for entry in revision.files})
     entries = {entry.path: entry for entry in revision.files}
     control.emit(Planned("share", str(revision.repo), len(entries), revision.size))
-    hashed: dict[str, Hashed] = {}
-    done: dict[tuple[str, bool], Hashed] = {}
+    hashed: dict[str, HashedFile] = {}
+    done: dict[tuple[str, bool], HashedFile] = {}
     stream = StreamHasher(plan.piece_length) if old else None
     with ThreadPoolExecutor(_DECODERS + 2, thread_name_prefix="share") as pool:
         run = _Pass(archive, pool, stream, control)
@@ -62,8 +62,8 @@ def whole_torrent(
             else:
                 done[key] = run.read(entry, FileHasher(plan, path, size))
             hashed[path] = done[key]
-    whole = put_together(plan, hashed)
-    return Made(whole, old_torrent(plan, stream.finish()) if stream is not None else None)
+    whole = hybrid_torrent(plan, hashed)
+    return Made(whole, v1_torrent(plan, stream.finish()) if stream is not None else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class _Pass:
     stream: StreamHasher | None
     control: Control
 
-    def read(self, entry: FileEntry, hasher: FileHasher) -> Hashed:
+    def read(self, entry: FileEntry, hasher: FileHasher) -> HashedFile:
         """Hashes one file in two or three ways at once, piece by piece."""
         assert entry.sha256 is not None, "a manifest names every file that is here"
         with self.archive.open_blob(entry.sha256) as blob:

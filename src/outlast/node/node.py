@@ -38,7 +38,7 @@ from outlast.swarm.client.events import (
     TorrentFailed,
     TrackerAnswered,
 )
-from outlast.swarm.client.session import Session
+from outlast.swarm.client.session import TorrentSession
 from outlast.swarm.lan.beacon import Beacon
 from outlast.swarm.lan.datagrams import Heard
 from outlast.swarm.lan.election import Election
@@ -96,7 +96,7 @@ class Node(Closing):
         self._rates: Rates | None = None
         self.incoming = PeerDownloadLimit(lambda: self.rates)
         self.in_flight = InFlightTable()
-        self.session = Session(settings, (), self._heard_session)
+        self.session = TorrentSession(settings, (), self._heard_session)
         self.contacts = Contacts(
             *(self.id, http, settings.peers),
             changed=self.wake,
@@ -186,7 +186,7 @@ class Node(Closing):
     def awaited(self) -> int:
         """How many neighbours want something that came while this node ran."""
         now = time.monotonic()
-        return max((self.election.crowd(key, now) for key in self._came), default=0)
+        return max((self.election.count_wanting(key, now) for key in self._came), default=0)
 
     # Seeding
 

@@ -10,14 +10,19 @@ from outlast.core.events import Emit, FileProblem
 from outlast.node import payloads
 from outlast.node.policy import Sharing
 from outlast.store.archive import Archive
-from outlast.swarm.client.session import Session
+from outlast.swarm.client.session import TorrentSession
 
 
 class Offering:
     """Follows what may be shared. `follow` is for one thread, everything else for any."""
 
     def __init__(
-        self, archive: Archive, sharing: Sharing, session: Session, emit: Emit, cancel: Cancel
+        self,
+        archive: Archive,
+        sharing: Sharing,
+        session: TorrentSession,
+        emit: Emit,
+        cancel: Cancel,
     ) -> None:
         self._archive = archive
         self._sharing = sharing

@@ -26,7 +26,7 @@ from outlast.node import shared_torrents as shares
 from outlast.node.node import Node
 from outlast.node.shared_torrents import Share
 from outlast.swarm.client import multi_file as foreign
-from outlast.swarm.client.multi_file import Foreign
+from outlast.swarm.client.multi_file import MultiFileTorrent
 
 _LOOK: Final = 1.0
 """Seconds between two looks at what is shared."""
@@ -46,7 +46,7 @@ class _Plan:
 class _Seeded(Closing):
     """One that is seeded; its working copies stay until it is closed."""
 
-    def __init__(self, plan: _Plan, torrent: Foreign, working: Working) -> None:
+    def __init__(self, plan: _Plan, torrent: MultiFileTorrent, working: Working) -> None:
         self.plan = plan
         self.torrent = torrent
         self._working = working

@@ -42,7 +42,7 @@ from outlast.swarm.client import multi_file as foreign
 from outlast.swarm.torrent import payload_torrent as metainfo
 from outlast.swarm.torrent.magnet import Link, parse_magnet
 from outlast.swarm.torrent.read import read_torrent
-from outlast.swarm.torrent.v1_check import OldPieces
+from outlast.swarm.torrent.v1_check import V1Pieces
 
 ORGANISATION: Final = "link"
 _LAYER_SECONDS: Final = 5.0
@@ -257,7 +257,7 @@ class _Run:
                 info = torrent.info
                 if info is not None:
                     return info
-                waiting.saw(replace(torrent.standing(), copies=1.0), "the list of files")
+                waiting.saw(replace(torrent.view(), copies=1.0), "the list of files")
         raise AssertionError("ticks never end")
 
     def _resolved(self, link: Link) -> Link:
@@ -277,7 +277,7 @@ class _Run:
         ) as torrent:
             for _ in ticks(torrent, link, self.around, self.control):
                 _refuse(torrent.failure)
-                standing = torrent.standing()
+                standing = torrent.view()
                 if have < 0 and not standing.checks:
                     what = str(shape.repo), shape.files, shape.size, standing.have
                     self.control.emit(Planned("pull", *what))
@@ -335,7 +335,7 @@ class _Run:
             with self.archive.open_blob(digest) as blob:
                 yield from blob.chunks()
 
-        OldPieces.of(whole.info).check(chunks, self.control.cancel)
+        V1Pieces.of(whole.info).check(chunks, self.control.cancel)
 
 
 def _put(

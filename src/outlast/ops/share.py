@@ -19,7 +19,7 @@ from outlast.store.archive import Archive
 from outlast.store.refs import About
 from outlast.swarm.torrent import payload_torrent as metainfo
 from outlast.swarm.torrent.magnet import Link
-from outlast.swarm.torrent.revision_torrent import OldTorrent, WholeTorrent
+from outlast.swarm.torrent.revision_torrent import RevisionTorrent, V1Torrent
 
 _MODE = 0o644
 
@@ -109,11 +109,11 @@ class _More:
     trackers: tuple[str, ...]
     web_seeds: tuple[str, ...]
 
-    def file(self, made: WholeTorrent | OldTorrent) -> bytes:
+    def file(self, made: RevisionTorrent | V1Torrent) -> bytes:
         return made.file(trackers=self.trackers, web_seeds=self.web_seeds)
 
     def write(
-        self, made: WholeTorrent | OldTorrent, infohash_v2: bytes | None, path: Path
+        self, made: RevisionTorrent | V1Torrent, infohash_v2: bytes | None, path: Path
     ) -> tuple[Link, Path]:
         _write(path, self.file(made))
         name = path.name.removesuffix(".torrent").removesuffix(".v1")

@@ -332,7 +332,7 @@ class PeerCoordinator:
         """Whether the origin gives nothing though the task is this node's: it may be a mirror that
         waits for another of the nodes to hold the file.
         """
-        if self._node.election.state(course.key, now).role is not Role.HOLD:
+        if self._node.election.state(course.key, now).role is not Role.FETCH:
             course.held_since = now
             return False
         heard = max(

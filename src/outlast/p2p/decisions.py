@@ -96,7 +96,11 @@ class Deciding:
         return not course.offerers <= refusing | self._liars
 
     def crowd(self, course: Course) -> int:
-        return 0 if self._restricted else self._node.election.crowd(course.key, time.monotonic())
+        return (
+            0
+            if self._restricted
+            else self._node.election.count_wanting(course.key, time.monotonic())
+        )
 
     def has_origin(self) -> bool:
         return any(not source.is_peer and source.lost is None for source in self._work.sources)
@@ -120,7 +124,7 @@ class Deciding:
         state = self._node.election.state(course.key, time.monotonic())
         if state.role is Role.TAKE:
             self.news.update(state.nodes)
-        return state.role is Role.HOLD
+        return state.role is Role.FETCH
 
     def elects(self, course: Course) -> bool:
         """Whether one node is to fetch the file for all. Not one that a hub names by its git id

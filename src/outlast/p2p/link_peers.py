@@ -13,7 +13,7 @@ from outlast.core.events import Note
 from outlast.core.threads import interruptible
 from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.node.scope import Neighbourhood
-from outlast.swarm.client.multi_file import Foreign, Standing
+from outlast.swarm.client.multi_file import MultiFileTorrent, MultiFileView
 from outlast.swarm.torrent.magnet import Link
 
 _TICK: Final = 0.25
@@ -41,7 +41,9 @@ def resolved(link: Link, trackers: tuple[str, ...], control: Control) -> Link:
     )
 
 
-def ticks(torrent: Foreign, link: Link, around: Neighbourhood, control: Control) -> Iterator[None]:
+def ticks(
+    torrent: MultiFileTorrent, link: Link, around: Neighbourhood, control: Control
+) -> Iterator[None]:
     """Four times a second, until cancelled. Neighbours are told to the torrent as they come, and
     all that a link names again and again: who was away may be back.
     """
@@ -95,7 +97,7 @@ class Waiting:
         self._last = self._told = time.monotonic()
         self._have = -1
 
-    def saw(self, standing: Standing, what: str) -> None:
+    def saw(self, standing: MultiFileView, what: str) -> None:
         """Takes note of how it stands. Raises :class:`UnreachableError` when the patience ends."""
         now = time.monotonic()
         if standing.have != self._have or standing.checks:
@@ -112,7 +114,7 @@ class Waiting:
             self._control.emit(Note(f"{_situation(standing)}; waiting for {what}, Ctrl-C stops"))
 
 
-def _situation(standing: Standing) -> str:
+def _situation(standing: MultiFileView) -> str:
     if not standing.peers:
         return "no peer was found"
     peers = "1 peer is" if standing.peers == 1 else f"{standing.peers} peers are"

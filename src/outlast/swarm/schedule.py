@@ -1,8 +1,8 @@
 """Rate limits that follow the clock: pure functions of a schedule and a moment."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime
 from typing import Final
 
 DAY: Final = 24 * 60
@@ -60,26 +60,3 @@ def rates_at(base: Rates, schedule: Sequence[Window], moment: datetime) -> Rates
         if window.covers(moment.weekday(), minute):
             return Rates(window.up, window.down, base.lan_up, base.lan_down)
     return base
-
-
-def next_change(base: Rates, schedule: Sequence[Window], moment: datetime) -> datetime | None:
-    """The first whole minute after `moment` at which other limits hold; None if none ever does.
-    It is a time on the wall: whoever sleeps until then looks at the clock again now and then,
-    because clocks are set and machines sleep.
-    """
-    now = rates_at(base, schedule, moment)
-    for edge in _edges(schedule, moment):
-        if edge > moment and rates_at(base, schedule, edge) != now:
-            return edge
-    return None
-
-
-def _edges(schedule: Sequence[Window], moment: datetime) -> Iterator[datetime]:
-    """Every minute of the day at which a window begins or ends, on each day for a week and a day,
-    in order. Midnight is among them: days differ.
-    """
-    minutes = sorted({0} | {m % DAY for w in schedule for m in (w.start, w.end)})
-    midnight = datetime.combine(moment.date(), time(), moment.tzinfo)
-    for day in range(_WEEK + 1):
-        for minute in minutes:
-            yield midnight + timedelta(days=day, minutes=minute)

@@ -19,6 +19,7 @@ from outlast.core.closing import Closing
 from outlast.core.errors import BadConfigError
 from outlast.swarm.client.alerts import Alerts
 from outlast.swarm.settings import HostPort, SwarmSettings
+from outlast.swarm.torrent.payload_torrent import truncated
 
 if TYPE_CHECKING:
     from libtorrent import settings_pack
@@ -83,13 +84,13 @@ class Dht(Closing):
         """
         with self._lock:
             for infohash in infohashes:
-                self._places[infohash[:20]] = _Place(found, time.monotonic())
+                self._places[truncated(infohash)] = _Place(found, time.monotonic())
 
     def leave(self, infohashes: Iterable[bytes]) -> None:
         """What was announced is forgotten by others in time."""
         with self._lock:
             for infohash in infohashes:
-                self._places.pop(infohash[:20], None)
+                self._places.pop(truncated(infohash), None)
 
     def _tick(self) -> None:
         now = time.monotonic()

@@ -18,7 +18,7 @@ import libtorrent as lt
 from outlast.core.closing import Closing
 from outlast.core.errors import MalformedError, one_line
 from outlast.swarm.client.probation import Probation
-from outlast.swarm.client.session import Session
+from outlast.swarm.client.session import TorrentSession
 from outlast.swarm.torrent import bencode
 from outlast.swarm.torrent.magnet import HostPort, Link
 from outlast.swarm.torrent.payload_torrent import assemble
@@ -35,7 +35,7 @@ _PRIORITY: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class MultiFileView:
     """How a torrent stands: `have` bytes of its files are here (while it `checks` what an earlier
     run left, those found so far), `whole` when all are; and who is connected. `copies` counts those
     that the peers have together; below 1, pieces are missing.
@@ -48,12 +48,12 @@ class Standing:
     copies: float
 
 
-class Foreign(Closing):
+class MultiFileTorrent(Closing):
     """One such torrent in a session. Thread-safe; ends with `close`."""
 
     def __init__(
         self,
-        session: Session,
+        session: TorrentSession,
         params: lt.add_torrent_params,
         *,
         restricted: bool = False,
@@ -75,7 +75,7 @@ class Foreign(Closing):
         if self._probation:
             params.piece_priorities = [int(self._probation.allows(i)) for i in range(count)]
         try:
-            self._handle = session.admit(params, self._take, restricted=restricted)
+            self._handle = session.add(params, self._take, restricted=restricted)
         except RuntimeError as error:
             raise _refused(error) from None
 
@@ -90,9 +90,9 @@ class Foreign(Closing):
                 self._flushed.clear()
                 self._handle.flush_cache()
                 self._flushed.wait(_GONE_SECONDS)
-            self._session.dismiss(self._handle)
+            self._session.remove(self._handle)
             self._gone.wait(_GONE_SECONDS)
-        self._session.forget_guest(self._handle)
+        self._session.drop_handler(self._handle)
 
     def connect(self, addresses: Iterable[HostPort]) -> None:
         """Tries these peers (IP address, port)."""
@@ -108,19 +108,19 @@ class Foreign(Closing):
             return bytes(found.info_section()) if found is not None else None
         return None
 
-    def standing(self) -> Standing:
+    def view(self) -> MultiFileView:
         """How it is now: asks libtorrent, and waits for its answer."""
         self._end_probation()
         with contextlib.suppress(RuntimeError):
             status = self._handle.status(int(lt.torrent_handle.query_distributed_copies))
-            return Standing(
+            return MultiFileView(
                 have=status.total_wanted_done,
                 whole=status.is_seeding,
                 checks=status.state in _CHECKING,
                 peers=status.num_peers,
                 copies=max(0.0, status.distributed_copies),
             )
-        return Standing(0, whole=False, checks=False, peers=0, copies=0.0)
+        return MultiFileView(0, whole=False, checks=False, peers=0, copies=0.0)
 
     def _end_probation(self) -> None:
         with self._lock:
@@ -196,25 +196,25 @@ _CHECKING: Final = (
 )
 
 
-def ask(session: Session, link: Link, *, restricted: bool = False) -> Foreign:
+def ask(session: TorrentSession, link: Link, *, restricted: bool = False) -> MultiFileTorrent:
     """Asks the peers of a link what its torrent consists of, and for nothing else."""
     params = lt.add_torrent_params()
     params.info_hashes = _infohashes(link)
     params.save_path = _NOWHERE
     params.flags = _FLAGS.default_dont_download | _FLAGS.upload_mode
     _introduce(params, link)
-    return Foreign(session, params, restricted=restricted)
+    return MultiFileTorrent(session, params, restricted=restricted)
 
 
 def fetch(
-    session: Session,
+    session: TorrentSession,
     data: bytes,
     link: Link,
     places: Sequence[Path],
     *,
     restricted: bool = False,
     rate: int = 0,
-) -> Foreign:
+) -> MultiFileTorrent:
     """Fetches the files of the .torrent file `data` to `places`, in their order. What is there of
     them is read, and what is right is kept. `rate`: bytes per second at most, 0 for no limit.
     Raises :class:`MalformedError`.
@@ -226,17 +226,17 @@ def fetch(
     _introduce(params, link)
     # What an earlier run left would seem to be missing while it is not asked for.
     count = 0 if any(place.exists() for place in places) else ti.num_pieces()
-    return Foreign(session, params, restricted=restricted, count=count)
+    return MultiFileTorrent(session, params, restricted=restricted, count=count)
 
 
 def seed(
-    session: Session,
+    session: TorrentSession,
     data: bytes,
     places: Sequence[Path | None],
     *,
     restricted: bool,
     trackers: Sequence[str] = (),
-) -> Foreign:
+) -> MultiFileTorrent:
     """Offers the files of the .torrent file `data` where they lie; None for one that is not here:
     then the pieces that it has a part of are not offered.
     """
@@ -256,7 +256,7 @@ def seed(
         gone = set(lacking)
         params.file_priorities = [int(n not in gone) for n in range(layout.num_files())]
     params.trackers = list(trackers)
-    return Foreign(session, params, restricted=restricted)
+    return MultiFileTorrent(session, params, restricted=restricted)
 
 
 def _params(data: bytes) -> tuple[lt.add_torrent_params, lt.torrent_info]:

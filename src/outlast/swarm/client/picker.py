@@ -30,7 +30,7 @@ _MOST_LOOKED_AT: Final = 20_000
 """Pieces of a file; of a larger one it would take too long to go through all again and again."""
 
 
-class Choice:
+class PiecePicker:
     """Of a torrent of `count` pieces of which those in `lacks` are not here. Not thread-safe."""
 
     def __init__(

@@ -20,18 +20,18 @@ from outlast.codec.merkle import Tree
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
 from outlast.core.errors import BadConfigError
-from outlast.swarm.client import libtorrent_settings as options
+from outlast.swarm.client import libtorrent_settings
 from outlast.swarm.client.alerts import Alerts
 from outlast.swarm.client.dht import Dht
 from outlast.swarm.client.events import SessionEvent, read_alert
 from outlast.swarm.client.join import JoinOptions
-from outlast.swarm.client.picker import Choice
+from outlast.swarm.client.picker import PiecePicker
 from outlast.swarm.client.torrent import Torrent
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import HostPort, SwarmSettings
-from outlast.swarm.torrent import payload_torrent as metainfo
+from outlast.swarm.torrent import payload_torrent
 
-Take = Callable[[lt.torrent_alert], None]
+AlertHandler = Callable[[lt.torrent_alert], None]
 _LISTEN_SECONDS: Final = 10.0
 _REFUSED_SECONDS: Final = 0.5
 _COUNT_SECONDS: Final = 1.0
@@ -40,7 +40,7 @@ _FLAGS: Final = lt.torrent_flags
 _ALONE: Final = JoinOptions()
 
 
-class Session(Closing):
+class TorrentSession(Closing):
     """Thread-safe. `heard` is called with each event, from one thread, and must not block."""
 
     def __init__(
@@ -57,14 +57,14 @@ class Session(Closing):
         self._heard = heard
         self._lock = threading.Lock()
         self._torrents: dict[Digest, Torrent] = {}
-        self._guests: dict[lt.torrent_handle, Take] = {}
+        self._handlers: dict[lt.torrent_handle, AlertHandler] = {}
         self._listening = threading.Event()
         self._refused = ""
         self.private: Final = settings.private
         self._counters: Mapping[str, int] = {}
         self._counted = threading.Event()
         wanted = (settings.port if port is None else port) or _free_port()
-        self._session = lt.session(options.session_settings(settings, wanted))
+        self._session = lt.session(libtorrent_settings.session_settings(settings, wanted))
         self.set_static(static)
         self._closed = False
         self._many_per_address = True
@@ -101,7 +101,7 @@ class Session(Closing):
         self._session.pause()
         with self._lock:
             torrents, self._torrents = list(self._torrents.values()), {}
-            self._guests.clear()
+            self._handlers.clear()
         for torrent in torrents:
             torrent.abandon()
         if self._dht is not None:
@@ -121,7 +121,7 @@ class Session(Closing):
         params = self._params(
             tree, path, flags, JoinOptions(tuple(trackers)), restricted=restricted
         )
-        return self._add(params, tree, None, Choice(tree.count, ()))
+        return self._add(params, tree, None, PiecePicker(tree.count, ()))
 
     def fetch(
         self,
@@ -143,16 +143,16 @@ class Session(Closing):
         params = self._params(tree, path, flags, join_options, restricted=restricted)
         params.have_pieces = [bool(piece) for piece in have]
         lacks = [index for index, there in enumerate(have) if not there]
-        choice = Choice(
+        picker = PiecePicker(
             tree.count, lacks, in_order=join_options.in_order, stripe=join_options.stripe
         )
-        return self._add(params, tree, wrote, choice)
+        return self._add(params, tree, wrote, picker)
 
     def _params(
         self, tree: Tree, path: Path, flags: int, join_options: JoinOptions, *, restricted: bool
     ) -> lt.add_torrent_params:
         params = lt.add_torrent_params()
-        params.ti = lt.torrent_info(metainfo.torrent(tree))
+        params.ti = lt.torrent_info(payload_torrent.torrent(tree))
         # The folder is one that does not exist: whatever path libtorrent were to make up below it
         # could not be written.
         params.save_path = _NOWHERE
@@ -173,14 +173,14 @@ class Session(Closing):
         params: lt.add_torrent_params,
         tree: Tree,
         wrote: Callable[[list[int]], None] | None,
-        choice: Choice,
+        picker: PiecePicker,
     ) -> Torrent:
         before = self.torrent(tree.root)
         if before is not None:
             before.close()
         with self._lock:  # no alert is read before it is known whose it is
             torrent = Torrent(
-                *(self._session, params, tree, self._forget), choice=choice, wrote=wrote
+                *(self._session, params, tree, self._forget), picker=picker, wrote=wrote
             )
             self._torrents[tree.root] = torrent
         if self._dht is not None and not torrent.restricted:
@@ -205,8 +205,8 @@ class Session(Closing):
 
     # Torrents of others (swarm.foreign)
 
-    def admit(
-        self, params: lt.add_torrent_params, take: Take, *, restricted: bool
+    def add(
+        self, params: lt.add_torrent_params, take: AlertHandler, *, restricted: bool
     ) -> lt.torrent_handle:
         """Adds a torrent as it is; `take` is told of all alerts about it, from one thread. It is
         announced as the settings say, or, if `restricted`, not at all.
@@ -217,35 +217,35 @@ class Session(Closing):
             params.trackers, params.url_seeds = [], []
         with self._lock:  # no alert is read before it is known whose it is
             handle = self._session.add_torrent(params)
-            self._guests[handle] = take
+            self._handlers[handle] = take
         if self._dht is not None and not params.flags & _FLAGS.apply_ip_filter:
             self._dht.join(_infohashes(handle), lambda peers: _connect(handle, peers))
         return handle
 
-    def dismiss(self, handle: lt.torrent_handle) -> None:
+    def remove(self, handle: lt.torrent_handle) -> None:
         """Takes such a torrent out again."""
         if not self._closed:
             if self._dht is not None:
                 self._dht.leave(_infohashes(handle))
             self._session.remove_torrent(handle)
 
-    def forget_guest(self, handle: lt.torrent_handle) -> None:
+    def drop_handler(self, handle: lt.torrent_handle) -> None:
         """Nobody is to be told of it any more."""
         with self._lock:
-            self._guests.pop(handle, None)
+            self._handlers.pop(handle, None)
 
     # Limits
 
     def set_static(self, hosts: Iterable[str]) -> None:
         """The IP addresses of static peers: restricted content is for them alone."""
-        self._session.set_ip_filter(options.only(hosts))
+        self._session.set_ip_filter(libtorrent_settings.only(hosts))
 
     def set_rates(self, rates: Rates) -> None:
         """Caps in bytes per second: of what leaves and enters the site, and of the LAN's own."""
         site, lan = self._session.global_peer_class_id, self._session.local_peer_class_id
-        for number, info in zip((site, lan), options.class_rates(rates), strict=True):
+        for number, info in zip((site, lan), libtorrent_settings.class_rates(rates), strict=True):
             self._session.set_peer_class(number, info)
-        self._session.set_peer_class_filter(options.peer_classes(site, lan))
+        self._session.set_peer_class_filter(libtorrent_settings.peer_classes(site, lan))
 
     def refresh(self) -> None:
         """Asks libtorrent for its counters, and waits until they are there, at most a second."""
@@ -284,7 +284,7 @@ class Session(Closing):
             self._hold_bans()
         if isinstance(alert, lt.torrent_alert):
             with self._lock:
-                take = self._guests.get(alert.handle)
+                take = self._handlers.get(alert.handle)
             if take is not None:
                 take(alert)
             else:

@@ -14,7 +14,7 @@ import libtorrent as lt
 from outlast.codec.merkle import PIECE, Tree
 from outlast.core.errors import one_line
 from outlast.swarm.client.events import one_client
-from outlast.swarm.client.picker import Choice
+from outlast.swarm.client.picker import PiecePicker
 
 _GONE_SECONDS: Final = 10.0
 _FLUSH_PIECES: Final = 16
@@ -64,10 +64,10 @@ class Torrent:
         tree: Tree,
         forget: Callable[["Torrent"], None],
         *,
-        choice: Choice,
+        picker: PiecePicker,
         wrote: Callable[[list[int]], None] | None = None,
     ) -> None:
-        """`choice` says what is asked for. `wrote` is told which pieces were fetched, or given, and
+        """`picker` says what is asked for. `wrote` is told which pieces were fetched, or given, and
         are in the file now; from the session's thread, it must not block for long.
         """
         self.tree: Final = tree
@@ -87,9 +87,9 @@ class Torrent:
         self._wrote = wrote
         self._path = Path(params.renamed_files[0])
         self._early: list[tuple[int, bytes]] | None = []
-        self._choice = choice
+        self._picker = picker
         if wrote is not None:
-            params.piece_priorities = self._choice.priorities()
+            params.piece_priorities = self._picker.priorities()
         self._peers: list[PeerView] = []
         self._view = TorrentView(0, 0, 0, 0, 0, 0.0, 0, 0)
         self._handle = session.add_torrent(params)
@@ -100,7 +100,7 @@ class Torrent:
     def has(self, index: int) -> bool:
         """Whether a piece came since, though it may not be in the file yet."""
         with self._lock:
-            return index in self._choice.came
+            return index in self._picker.came
 
     def give(self, index: int, data: bytes) -> None:
         """A verified piece that came another way: it is written to the file, and offered."""
@@ -121,7 +121,7 @@ class Torrent:
     def leave_out(self, index: int, *, out: bool = True) -> None:
         """Whether somebody else is fetching a piece, so that no peer should be asked for it."""
         with self._lock:
-            self._choice.leave_out(index, out=out)
+            self._picker.leave_out(index, out=out)
         self._prefer([index])
 
     def take_stripe(self, number: int, count: int) -> None:
@@ -129,7 +129,7 @@ class Torrent:
         than the rest, so that those who have all are asked for each piece once.
         """
         with self._lock:
-            changed = self._choice.take_stripe(number, count)
+            changed = self._picker.take_stripe(number, count)
         if changed:
             self._prefer_all()
 
@@ -137,32 +137,32 @@ class Torrent:
         """Leaves the seeds to those of the crowd who still lack pieces of their own stripes: when
         the own one is there, the others come from them. Call it now and then.
         """
-        if not self._choice.may_spare:
+        if not self._picker.may_spare:
             return
         peers = [peer for peer in self.peers() if not peer.connecting]
         seeds = {peer.address for peer in peers if peer.progress >= 1}
         copies = self.availability()
         with self._lock:
-            changed = self._choice.look(*(seeds, len(peers) - len(seeds), copies), time.monotonic())
+            changed = self._picker.look(*(seeds, len(peers) - len(seeds), copies), time.monotonic())
         if changed:
             self._prefer_all()
 
     def _prefer(self, pieces: Iterable[int]) -> None:
         with self._lock:
-            priorities = [(index, self._choice.priority(index)) for index in pieces]
+            priorities = [(index, self._picker.priority(index)) for index in pieces]
         for index, priority in priorities:
             with _still_there():
                 self._handle.piece_priority(index, priority)
 
     def _prefer_all(self) -> None:
         with self._lock:
-            priorities = self._choice.priorities()
+            priorities = self._picker.priorities()
         with _still_there():
             self._handle.prioritize_pieces(priorities)
 
     def _end_probation(self) -> None:
         with self._lock:
-            ends = self._choice.end_probation()
+            ends = self._picker.end_probation()
         if ends:
             self._prefer_all()
 
@@ -191,11 +191,6 @@ class Torrent:
         for address in addresses:
             with _still_there():
                 self._handle.connect_peer(address)
-
-    def add_trackers(self, urls: Iterable[str]) -> None:
-        for url in urls:
-            with _still_there():
-                self._handle.add_tracker({"url": url, "tier": 0})
 
     def peers(self) -> list[PeerView]:
         """Who is connected; after `close`, who was."""
@@ -249,7 +244,7 @@ class Torrent:
             case lt.piece_finished_alert():
                 with self._lock:
                     self._finished.add(alert.piece_index)
-                    raised = self._choice.note(alert.piece_index)
+                    raised = self._picker.note(alert.piece_index)
                     full = len(self._finished) >= _FLUSH_PIECES
                 self._prefer(raised)
                 self._end_probation()
@@ -283,7 +278,7 @@ class Torrent:
             with self._lock:
                 self._flushing = set()  # that it ended may be what was lost
                 self._finished |= {i for i, have in enumerate(pieces) if have}
-                raised = [more for i in sorted(self._finished) for more in self._choice.note(i)]
+                raised = [more for i in sorted(self._finished) for more in self._picker.note(i)]
         self._prefer(raised)
         self.flush()
 

@@ -28,7 +28,7 @@ from outlast.swarm.lan.datagrams import (
     parse,
     wants,
 )
-from outlast.swarm.lan.interfaces import Lines
+from outlast.swarm.lan.interfaces import Channels
 from outlast.swarm.lan.multicast import PORT
 from outlast.swarm.lan.rate_limit import DatagramLimit
 
@@ -70,7 +70,7 @@ class Beacon(Closing):
         self._peer_port = peer_port
         self._heard = heard
         self._accepts = accepts
-        self._lines = Lines(interfaces, problem, group_port)
+        self._channels = Channels(interfaces, problem, group_port)
         self._lock = threading.Lock()
         self._wishes: dict[bytes, Wish] = {}
         self._changed: dict[bytes, Wish] = {}
@@ -118,17 +118,6 @@ class Beacon(Closing):
                 self._changed[wish.key] = wish
         self._wake()
 
-    def unwant(self, keys: Iterable[bytes]) -> None:
-        """Takes wishes back: others hear of it at once."""
-        self.want([Wish(key, gone=True) for key in keys])
-
-    def tell(self, wishes: Iterable[Wish]) -> None:
-        """Says these once: the answer of a node that has what others want."""
-        with self._lock:
-            for wish in wishes:
-                self._changed.setdefault(wish.key, wish)
-        self._wake()
-
     def _wake(self) -> None:
         try:
             self._wake_writer.send(b"\0")
@@ -148,7 +137,7 @@ class Beacon(Closing):
             self._release()
 
     def _release(self) -> None:
-        self._lines.close()
+        self._channels.close()
         self._wake_reader.close()
         self._wake_writer.close()
 
@@ -157,7 +146,7 @@ class Beacon(Closing):
         now = time.monotonic()
         if now >= self._scan_at:
             self._scan_at = now + SCAN_S
-            self._lines.scan(selector, now)
+            self._channels.scan(selector, now)
         due = min(self._announce(now), self._answer(now), self._tell_wishes(now), self._scan_at)
         for key, _ in selector.select(max(0.0, due - time.monotonic())):
             if key.fileobj is self._wake_reader:
@@ -168,19 +157,19 @@ class Beacon(Closing):
 
     def _announce(self, now: float) -> float:
         """When to call again."""
-        for line in self._lines.due(now):
-            first = line.begins
-            data = announcement(line.group.host, self._node, self._peer_port, asks=first)
-            line.announced(now, sent=self._lines.send(line, data))
-        return self._lines.next_due()
+        for channel in self._channels.due(now):
+            first = channel.begins
+            data = announcement(channel.group.host, self._node, self._peer_port, asks=first)
+            channel.announced(now, sent=self._channels.send(channel, data))
+        return self._channels.next_due()
 
     def _answer(self, now: float) -> float:
         """Tells strangers at once who is here and what it wants."""
         if now >= self._answer_at:
             self._answer_at, self._answered = float("inf"), now
-            for line in self._lines.all():
-                data = announcement(line.group.host, self._node, self._peer_port)
-                self._lines.send(line, data)
+            for channel in self._channels.all():
+                data = announcement(channel.group.host, self._node, self._peer_port)
+                self._channels.send(channel, data)
             self._wants_at = now
         return self._answer_at
 
@@ -203,9 +192,9 @@ class Beacon(Closing):
         return due
 
     def _say(self, wishes: Sequence[Wish]) -> None:
-        for line in self._lines.all():
-            for data in wants(line.group.host, self._node, self._peer_port, wishes):
-                self._lines.send(line, data)
+        for channel in self._channels.all():
+            for data in wants(channel.group.host, self._node, self._peer_port, wishes):
+                self._channels.send(channel, data)
 
     def _read(self, data: bytes, address: str) -> None:
         now = time.monotonic()

@@ -34,7 +34,7 @@ STAGE_UNIT: Final = 4 * 1024 * 1024
 _MAX_LINES: Final = 24
 _ANNOUNCE: Final = "BT-SEARCH * HTTP/1.1"
 _WANT: Final = "OUTLAST-WANT * HTTP/1.1"
-_ABLE, _HOLDING, _HAS, _GONE = 1, 2, 4, 8
+_ABLE, _FETCHING, _HAS, _GONE = 1, 2, 4, 8
 _HEX_ID: Final = re.compile(r"[0-9a-fA-F]{40}\Z")
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}\Z")
 
@@ -42,13 +42,13 @@ _PORT: Final = re.compile(r"[1-9][0-9]{0,4}\Z")
 @dataclass(frozen=True, slots=True)
 class Wish:
     """Where a node stands with one blob, named by its `key` of 20 bytes: `able` to fetch it from an
-    origin, `holding` (fetching it from there), or it `has` all of it. `stage` says how much a
+    origin, `fetching` (fetching it from there), or it `has` all of it. `stage` says how much a
     holder has fetched. `gone`: it wants the blob no more, and nothing else is said.
     """
 
     key: bytes
     able: bool = False
-    holding: bool = False
+    fetching: bool = False
     has: bool = False
     gone: bool = False
     stage: int = 0
@@ -170,7 +170,7 @@ def _id(text: str) -> bytes | None:
 
 
 def _flags(wish: Wish) -> bytes:
-    bits = (wish.able, _ABLE), (wish.holding, _HOLDING), (wish.has, _HAS), (wish.gone, _GONE)
+    bits = (wish.able, _ABLE), (wish.fetching, _FETCHING), (wish.has, _HAS), (wish.gone, _GONE)
     return bytes([wish.stage << 4 | sum(bit for is_set, bit in bits if is_set)])
 
 
@@ -193,7 +193,7 @@ def _wish(raw: bytes) -> Wish:
     return Wish(
         key,
         able=bool(flags & _ABLE),
-        holding=bool(flags & _HOLDING),
+        fetching=bool(flags & _FETCHING),
         has=bool(flags & _HAS),
         stage=flags >> 4,
     )

@@ -39,7 +39,7 @@ _MAX_SHUNNED: Final = 1024
 class Role(StrEnum):
     """What a node is to do about a blob."""
 
-    HOLD = "hold"
+    FETCH = "fetch"
     """Fetch it from the origin."""
     WAIT = "wait"
     """Another does, or the election is on. Take what pieces the neighbours have."""
@@ -66,7 +66,7 @@ class _Own:
     able: bool
     score: bytes
     able_from: float = float("-inf")
-    holding: bool = False
+    fetching: bool = False
     has: bool = False
     stage: int = 0
     vacant: float | None = None
@@ -105,7 +105,7 @@ class Election:
             elif not own.able:
                 own.able_from = now
             own.able = able
-            own.holding &= able
+            own.fetching &= able
             self._dropped.discard(key)
 
     def progress(self, key: bytes, size: int) -> None:
@@ -119,14 +119,14 @@ class Election:
         with self._lock:
             if own := self._own.get(key):
                 own.able_from = now + seconds
-                own.holding = False
+                own.fetching = False
                 own.vacant = now
 
     def have(self, key: bytes) -> None:
         """All of the blob is here. That is said as long as a neighbour wants it, and a bit."""
         with self._lock:
             if own := self._own.get(key):
-                own.has, own.holding = True, False
+                own.has, own.fetching = True, False
 
     def drop(self, key: bytes) -> None:
         """This node does not want it any more."""
@@ -148,13 +148,6 @@ class Election:
                 return False
             return any(wish.key in self._own for wish in value.wishes)
 
-    def forget(self, node: bytes) -> None:
-        """A node seems to be gone: its connections broke. If it is not, it is heard again before
-        anybody takes its place.
-        """
-        with self._lock:
-            self._peers.forget(node)
-
     def shun(self, node: bytes, key: bytes, now: float, *, seconds: float = SHUN_S) -> None:
         """A node does not do as it says: it holds or has the blob but sends nothing. For that time
         it does not count for this key.
@@ -174,7 +167,7 @@ class Election:
             self._dropped.clear()
             for key, own in self._own.items():
                 able = own.able and own.able_from <= now
-                wish = Wish(key, able, own.holding, own.has, stage=own.stage)
+                wish = Wish(key, able, own.fetching, own.has, stage=own.stage)
                 if wish != own.said:
                     own.said = wish
                     changed.append(wish)
@@ -186,19 +179,19 @@ class Election:
         """
         with self._lock:
             own = self._own.get(key)
-            if own is not None and (own.has or own.holding):
-                return State(Role.HAVE if own.has else Role.HOLD)
+            if own is not None and (own.has or own.fetching):
+                return State(Role.HAVE if own.has else Role.FETCH)
             others = self._live(key, now)
             if having := tuple(node for node, wish in others.items() if wish.has):
                 return State(Role.TAKE, having)
-            if holders := [(_rank(node, wish), node) for node, wish in _holding(others)]:
+            if holders := [(_rank(node, wish), node) for node, wish in _fetching(others)]:
                 return State(Role.WAIT, (max(holders)[1],))
             able = own is not None and own.able and own.able_from <= now
             if able or any(wish.able for wish in others.values()):
                 return State(Role.WAIT)
             return State(Role.ALONE)
 
-    def crowd(self, key: bytes, now: float) -> int:
+    def count_wanting(self, key: bytes, now: float) -> int:
         """How many other live nodes want the blob and do not have it."""
         with self._lock:
             return self._wanting(key, now)
@@ -222,11 +215,11 @@ class Election:
             return
         others = self._live(key, now)
         rank = own.stage, own.score
-        rivals = [_rank(node, wish) for node, wish in _holding(others)]
+        rivals = [_rank(node, wish) for node, wish in _fetching(others)]
         if any(wish.has for wish in others.values()):
-            own.holding, own.vacant = False, None
-        elif own.holding:
-            own.holding = max(rivals, default=rank) <= rank
+            own.fetching, own.vacant = False, None
+        elif own.fetching:
+            own.fetching = max(rivals, default=rank) <= rank
             own.vacant = None
         elif rivals:
             own.vacant = None
@@ -234,7 +227,7 @@ class Election:
             own.vacant = now if own.vacant is None else own.vacant
             if own.able and own.able_from <= now:
                 waited = now - own.vacant
-                own.holding = self._is_alone(now) or waited >= _patience(rank, others)
+                own.fetching = self._is_alone(now) or waited >= _patience(rank, others)
 
     def grace(self, now: float) -> float:
         """Seconds until a node that has heard of nobody may begin; 0 from then on."""
@@ -256,8 +249,8 @@ def _rank(node: bytes, wish: Wish) -> tuple[int, bytes]:
     return wish.stage, score(node, wish.key)
 
 
-def _holding(others: dict[bytes, Wish]) -> Iterable[tuple[bytes, Wish]]:
-    return ((node, wish) for node, wish in others.items() if wish.holding)
+def _fetching(others: dict[bytes, Wish]) -> Iterable[tuple[bytes, Wish]]:
+    return ((node, wish) for node, wish in others.items() if wish.fetching)
 
 
 def _patience(rank: tuple[int, bytes], others: dict[bytes, Wish]) -> float:

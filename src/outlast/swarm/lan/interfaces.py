@@ -16,7 +16,7 @@ come up."""
 _AGAIN_S: Final = 1.0
 
 
-class Line:
+class Channel:
     """One family on one interface: when to announce next."""
 
     __slots__ = ("_first", "at", "group", "interface", "is_heard")
@@ -44,7 +44,7 @@ class Line:
         self.at = now + (self._first[0] - done if self._first else ANNOUNCE_S)
 
 
-class Lines:
+class Channels:
     """All of them. Not thread-safe: a beacon's thread owns it."""
 
     def __init__(
@@ -54,18 +54,18 @@ class Lines:
         self._problem = problem
         self._port = port
         self._groups: dict[socket.AddressFamily, Group] = {}
-        self._lines: dict[tuple[Interface, bool], Line] = {}
+        self._channels: dict[tuple[Interface, bool], Channel] = {}
         self._problems: set[str] = set()
 
-    def all(self) -> list[Line]:
+    def all(self) -> list[Channel]:
         """Those on which something could be sent the last time."""
-        return [line for line in self._lines.values() if line.is_heard]
+        return [channel for channel in self._channels.values() if channel.is_heard]
 
-    def due(self, now: float) -> list[Line]:
-        return [line for line in self._lines.values() if line.at <= now]
+    def due(self, now: float) -> list[Channel]:
+        return [channel for channel in self._channels.values() if channel.at <= now]
 
     def next_due(self) -> float:
-        return min((line.at for line in self._lines.values()), default=float("inf"))
+        return min((channel.at for channel in self._channels.values()), default=float("inf"))
 
     def scan(self, selector: selectors.BaseSelector, now: float) -> None:
         """Takes up interfaces that have appeared, come back or changed their address, and lets go
@@ -85,9 +85,9 @@ class Lines:
             for group in self._groups.values()
             if _speaks(interface, group)
         }
-        for gone in self._lines.keys() - wanted.keys():
-            del self._lines[gone]
-        for new in wanted.keys() - self._lines.keys():
+        for gone in self._channels.keys() - wanted.keys():
+            del self._channels[gone]
+        for new in wanted.keys() - self._channels.keys():
             self._join(*wanted[new], now)
 
     def _open(self, family: socket.AddressFamily, selector: selectors.BaseSelector) -> None:
@@ -108,20 +108,20 @@ class Lines:
         except OSError as error:
             self._complain(_name(interface, group), error)
             return
-        self._lines[interface, group.is_ipv6] = Line(interface, group, now)
+        self._channels[interface, group.is_ipv6] = Channel(interface, group, now)
 
-    def send(self, line: Line, data: bytes) -> bool:
+    def send(self, channel: Channel, data: bytes) -> bool:
         """Whether it could be sent."""
-        name = _name(line.interface, line.group)
+        name = _name(channel.interface, channel.group)
         try:
-            line.group.send(line.interface, data)
+            channel.group.send(channel.interface, data)
         except BlockingIOError:  # the queue is full: as good as lost
             return True
         except OSError as error:
-            line.is_heard = False
+            channel.is_heard = False
             self._complain(name, error)
             return False
-        line.is_heard = True
+        channel.is_heard = True
         self._mended(name)
         return True
 

@@ -23,7 +23,7 @@ MAX_STANDS: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class HeardWish:
     """What a neighbour said of a blob, and when it was heard."""
 
     wish: Wish
@@ -35,7 +35,7 @@ class PeerTable:
 
     def __init__(self) -> None:
         self._nodes: OrderedDict[bytes, float] = OrderedDict()
-        self._stands: dict[bytes, dict[bytes, Stand]] = {}
+        self._stands: dict[bytes, dict[bytes, HeardWish]] = {}
         self._counts: dict[bytes, int] = {}
         self._size = 0
         self._swept = float("-inf")
@@ -85,7 +85,7 @@ class PeerTable:
             self._counts[node] = self._counts.get(node, 0) + 1
             self._size += 1
             self._stands[wish.key] = stands
-        stands[node] = Stand(wish, now)
+        stands[node] = HeardWish(wish, now)
 
     def _drop(self, key: bytes, node: bytes) -> None:
         stands = self._stands.get(key, {})

@@ -32,7 +32,7 @@ _Folder: TypeAlias = dict[bytes, "_Folder | Mapping[bytes, Encodable]"]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TorrentLayout:
     """The order of the files, as path and size, below the folder `name`; and how long a piece is,
     in bytes.
     """
@@ -42,7 +42,7 @@ class Plan:
     piece_length: int
 
     @classmethod
-    def of(cls, name: str, sizes: Mapping[str, int]) -> "Plan":
+    def of(cls, name: str, sizes: Mapping[str, int]) -> "TorrentLayout":
         """The plan of files with these sizes, by path. Raises :class:`UsageError` where no torrent
         can hold them.
         """
@@ -79,7 +79,7 @@ class Plan:
 class FileHasher:
     """Hashes one file of a plan, in order: its tree, and the SHA-1 of its pieces."""
 
-    def __init__(self, plan: Plan, path: str, size: int) -> None:
+    def __init__(self, plan: TorrentLayout, path: str, size: int) -> None:
         self._size = size
         self._piece_length = plan.piece_length
         self._padding = plan.padding(path, size)
@@ -108,7 +108,7 @@ class FileHasher:
         self._done.append(self._sha1.digest())
         self._sha1 = hashlib.sha1(usedforsecurity=False)
 
-    def finish(self) -> "Hashed":
+    def finish(self) -> "HashedFile":
         """What came out, once all bytes went through both."""
         if self._hashed % self._piece_length:
             for _ in range(self._padding // PIECE):
@@ -117,11 +117,11 @@ class FileHasher:
             self._end_piece()
         layer = b"".join(self._layer)
         tree = Tree(self._size, merkle.root_of_layer(layer), layer) if layer else self._tree
-        return Hashed(tree, b"".join(self._done))
+        return HashedFile(tree, b"".join(self._done))
 
 
 @dataclass(frozen=True, slots=True)
-class Hashed:
+class HashedFile:
     """The tree of a file (none, if it is empty), and the SHA-1 of its pieces, 20 bytes each."""
 
     tree: Tree | None
@@ -129,7 +129,7 @@ class Hashed:
 
 
 @dataclass(frozen=True, slots=True)
-class WholeTorrent:
+class RevisionTorrent:
     """The torrent of a revision: its encoded info dictionary, and the piece layers by root. `size`
     counts the bytes of its files.
     """
@@ -188,7 +188,7 @@ class StreamHasher:
 
 
 @dataclass(frozen=True, slots=True)
-class OldTorrent:
+class V1Torrent:
     """The same files for clients that stumble over version 2, or over pads: version 1 alone, the
     files one right after another. It has a swarm of its own.
     """
@@ -203,11 +203,11 @@ class OldTorrent:
         return hashlib.sha1(self.info, usedforsecurity=False).digest()
 
     def file(self, *, trackers: Sequence[str] = (), web_seeds: Sequence[str] = ()) -> bytes:
-        """As :meth:`WholeTorrent.file`."""
+        """As :meth:`RevisionTorrent.file`."""
         return assemble(self.info, None, trackers=trackers, web_seeds=web_seeds)
 
 
-def old_torrent(plan: Plan, pieces: bytes) -> OldTorrent:
+def v1_torrent(plan: TorrentLayout, pieces: bytes) -> V1Torrent:
     """The torrent of the files of `plan`, from what :class:`StreamHasher` made of them in their
     order.
     """
@@ -217,10 +217,10 @@ def old_torrent(plan: Plan, pieces: bytes) -> OldTorrent:
         b"piece length": plan.piece_length,
         b"pieces": pieces,
     }
-    return OldTorrent(plan.name, plan.size, bencode.encode(info))
+    return V1Torrent(plan.name, plan.size, bencode.encode(info))
 
 
-def put_together(plan: Plan, hashed: Mapping[str, Hashed]) -> WholeTorrent:
+def hybrid_torrent(plan: TorrentLayout, hashed: Mapping[str, HashedFile]) -> RevisionTorrent:
     """The torrent of the files of `plan`, each of which was hashed."""
     tree: _Folder = {}
     layers: dict[bytes, bytes] = {}
@@ -244,10 +244,10 @@ def put_together(plan: Plan, hashed: Mapping[str, Hashed]) -> WholeTorrent:
         b"piece length": plan.piece_length,
         b"pieces": b"".join(hashed[path].pieces for path, _ in plan.files),
     }
-    return WholeTorrent(plan.name, plan.size, bencode.encode(info), layers)
+    return RevisionTorrent(plan.name, plan.size, bencode.encode(info), layers)
 
 
-def _listed(plan: Plan) -> Iterator[Mapping[bytes, Encodable]]:
+def _listed(plan: TorrentLayout) -> Iterator[Mapping[bytes, Encodable]]:
     """The files of version 1. A pad comes right before what it aligns: after empty files."""
     padding = 0
     for path, size in plan.files:

@@ -14,7 +14,7 @@ _ZEROS: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class OldPieces:
+class V1Pieces:
     """The stream of a torrent: its files and pads as (is a pad, bytes), and the SHA-1 of its
     pieces, 20 bytes each.
     """
@@ -24,7 +24,7 @@ class OldPieces:
     hashes: bytes
 
     @classmethod
-    def of(cls, info: bytes) -> "OldPieces":
+    def of(cls, info: bytes) -> "V1Pieces":
         """Of an info dictionary that `read_torrent` has accepted."""
         document = _dict(bencode.decode(info))
         files = document.get(b"files")

@@ -13,7 +13,12 @@ from outlast.codec.merkle import PIECE
 from outlast.core.errors import UsageError
 from outlast.swarm.torrent import bencode
 from outlast.swarm.torrent import revision_torrent as hybrid
-from outlast.swarm.torrent.revision_torrent import FileHasher, Plan, StreamHasher, WholeTorrent
+from outlast.swarm.torrent.revision_torrent import (
+    FileHasher,
+    RevisionTorrent,
+    StreamHasher,
+    TorrentLayout,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "revision-torrents.json"
 NAME = "c0ffee" * 6 + "c0ff"
@@ -36,9 +41,9 @@ FILES = {
 }
 
 
-def make(files: Mapping[str, bytes], piece_length: int = 0, name: str = NAME) -> WholeTorrent:
-    plan = Plan.of(name, {path: len(data) for path, data in files.items()})
-    plan = Plan(plan.name, plan.files, piece_length or plan.piece_length)
+def make(files: Mapping[str, bytes], piece_length: int = 0, name: str = NAME) -> RevisionTorrent:
+    plan = TorrentLayout.of(name, {path: len(data) for path, data in files.items()})
+    plan = TorrentLayout(plan.name, plan.files, piece_length or plan.piece_length)
     hashed = {}
     for path, size in plan.files:
         hasher = FileHasher(plan, path, size)
@@ -47,7 +52,7 @@ def make(files: Mapping[str, bytes], piece_length: int = 0, name: str = NAME) ->
             hasher.grow_tree(piece)
             hasher.hash_pieces(piece)
         hashed[path] = hasher.finish()
-    return hybrid.put_together(plan, hashed)
+    return hybrid.hybrid_torrent(plan, hashed)
 
 
 def by_libtorrent(
@@ -130,12 +135,12 @@ def test_a_stream_of_any_parts_has_the_same_pieces(size: int, parts: int) -> Non
 
 @pytest.mark.parametrize("pieces", [1, 4])
 def test_version_1_alone_is_that_of_libtorrent(tmp_path: Path, pieces: int) -> None:
-    plan = Plan.of(NAME, {path: len(data) for path, data in FILES.items()})
-    plan = Plan(plan.name, plan.files, pieces * PIECE)
+    plan = TorrentLayout.of(NAME, {path: len(data) for path, data in FILES.items()})
+    plan = TorrentLayout(plan.name, plan.files, pieces * PIECE)
     hasher = StreamHasher(plan.piece_length)
     for path, _ in plan.files:
         hasher.update(memoryview(FILES[path]))
-    ours = hybrid.old_torrent(plan, hasher.finish())
+    ours = hybrid.v1_torrent(plan, hasher.finish())
     by_libtorrent(tmp_path, FILES, PIECE)
     entries = [libtorrent.create_file_entry(f"{NAME}/{p}", size) for p, size in plan.files]
     made = libtorrent.create_torrent(entries, plan.piece_length, libtorrent.create_torrent.v1_only)
@@ -170,7 +175,7 @@ def test_infohashes_stay() -> None:
     ],
 )
 def test_pieces_grow_with_the_revision(sizes: Mapping[str, int], length: int) -> None:
-    assert Plan.of("x", sizes).piece_length == length
+    assert TorrentLayout.of("x", sizes).piece_length == length
 
 
 @pytest.mark.parametrize(
@@ -185,7 +190,7 @@ def test_pieces_grow_with_the_revision(sizes: Mapping[str, int], length: int) ->
 )
 def test_what_no_torrent_can_hold_is_refused(sizes: Mapping[str, int]) -> None:
     with pytest.raises(UsageError):
-        Plan.of("x", sizes)
+        TorrentLayout.of("x", sizes)
 
 
 def test_the_deepest_path_is_read() -> None:

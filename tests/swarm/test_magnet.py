@@ -14,8 +14,8 @@ from outlast.core.digest import Digest
 from outlast.swarm.torrent import payload_torrent as metainfo
 from outlast.swarm.torrent.magnet import Link, is_magnet, parse_magnet, parse_peer
 from outlast.swarm.torrent.read import read_torrent
-from tests.swarm.test_hybrid import FILES, NAME, make
-from tests.swarm.test_metainfo import tree_of
+from tests.swarm.test_payload_torrent import tree_of
+from tests.swarm.test_revision_torrent import FILES, NAME, make
 
 V1, V2 = bytes(range(20)), bytes(range(32))
 FULL = Link(
