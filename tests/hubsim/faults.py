@@ -1,5 +1,6 @@
 """Which fault, if any, a request gets. The rules' JSON form is described in README.md."""
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,8 @@ _ACTIONS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "stall": {"at": int, "rate": int},
     "slow": {"rate": int},
     "delay": {"seconds": (int, float)},
-    "flip": {"at": int, "mask": int},
+    "hold": {},
+    "flip": {"at": int, "mask": int, "every": int},
     "changed": {"etag": str, "size_delta": int},
     "content_range": {"shift": int},
     "ignore_range": {},
@@ -126,6 +128,7 @@ class FaultPlan:
 
     def __init__(self, rules: Iterable[RuleJson] = (), seed: int = 0) -> None:
         self.rules = [Rule.parse(rule) for rule in rules]
+        self.replaced = asyncio.Event()
         self._seed = seed
         self._asked: Counter[tuple[int, str, str, str | None]] = Counter()
 

@@ -142,9 +142,9 @@ def _content(file: StoredFile, etag: str, rule: RuleJson) -> Content:
     """The file, altered as the fault says."""
     match rule.get("action"):
         case "flip":
-            return Content(
-                file, etag, file.size, flip=(rule.get("at", file.size // 2), rule.get("mask", 1))
-            )
+            at = rule.get("at", file.size // 2)
+            flips = range(at, max(at + 1, file.size), rule.get("every", max(1, file.size)))
+            return Content(file, etag, file.size, flips=flips, mask=rule.get("mask", 1))
         case "changed":
             other = hashlib.sha256(etag.encode()).hexdigest()[: len(etag)]
             shown = other if rule.get("etag", "same") == "other" else etag

@@ -70,11 +70,12 @@ class Content:
     etag: str
     size: int
     xor: int = 0
-    flip: tuple[int, int] | None = None
+    flips: range = range(0)
+    mask: int = 1
 
     @property
     def altered(self) -> bool:
-        return bool(self.xor or self.flip or self.size > self.file.size)
+        return bool(self.xor or self.flips or self.size > self.file.size)
 
     def read(self, position: int, count: int) -> bytes:
         """Bytes of the altered file; past the stored file's end they are zeros."""
@@ -84,9 +85,15 @@ class Content:
         data[:stored] = _pread(self.file.source, self.file.offset + position, stored)
         if self.xor:
             data = bytearray(data.translate(bytes(value ^ self.xor for value in range(256))))
-        if self.flip is not None and position <= self.flip[0] < position + count:
-            data[self.flip[0] - position] ^= self.flip[1]
+        for at in _within(self.flips, position, position + count):
+            data[at - position] ^= self.mask
         return bytes(data)
+
+
+def _within(numbers: range, start: int, end: int) -> range:
+    """Those of the numbers, which ascend, that are in [start, end)."""
+    first = max(0, -(-(start - numbers.start) // numbers.step))
+    return range(numbers.start + first * numbers.step, min(end, numbers.stop), numbers.step)
 
 
 @dataclass(frozen=True, slots=True)

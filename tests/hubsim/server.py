@@ -122,6 +122,8 @@ class Hub:
             reply, rule = self._answers.answer(asked, entry)
             if rule.get("action") == "delay":
                 await asyncio.sleep(rule.get("seconds", 1))
+            elif rule.get("action") == "hold":
+                await self._answers.plan.replaced.wait()
             return await send(request, reply, rule, entry)
         finally:
             self._log.finish(entry)
@@ -146,9 +148,11 @@ class Hub:
 
     def _set_faults(self, rules: list[RuleJson]) -> Reply:
         try:
-            self._answers.plan = FaultPlan(rules, self._options.seed)
+            plan = FaultPlan(rules, self._options.seed)
         except (ValueError, AttributeError) as error:
             return error_reply(400, str(error))
+        self._answers.plan.replaced.set()
+        self._answers.plan = plan
         return json_reply("OK")
 
 

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import http.client
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -184,6 +185,18 @@ def test_slow_and_delayed_answers_are_whole(hub: HubSim) -> None:
     assert ask(hub.url, FILE).body == MODEL
     hub.set_faults([{"action": "slow", "rate": 10_000_000}])
     assert ask(hub.url, FILE).body == MODEL
+
+
+def test_a_held_answer_comes_when_the_rules_are_replaced(hub: HubSim) -> None:
+    hub.set_faults([{"action": "hold", "count": 1}])
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(ask, hub.url, FILE)
+        while hub.fault_hits() != [("hold", 1)]:
+            assert not held.done()
+        assert ask(hub.url, FILE).body == MODEL  # others are not held
+        assert not held.done()
+        hub.set_faults([])
+        assert held.result().body == MODEL
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Files that become capsules while they arrive: whoever lies, dies or gets in the way."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from outlast.intake.form_policy import FormWish, FormWishes
 from outlast.ops.removal import collect_garbage, remove
 from outlast.store.archive import Archive
 from outlast.store.partials import present_bytes
+from tests.cli.call import until
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import MIB, Puller, check_pulled, sent
 from tests.pull.weights import bf16, model, packed, tuned
@@ -107,10 +107,16 @@ def test_no_base(hub: HubSim, auto: Puller, files: dict[str, bytes]) -> None:
 def test_a_wrong_piece_is_found_after_it_was_encoded(
     tmp_path: Path, hub: HubSim, auto: Puller, base: dict[str, bytes]
 ) -> None:
-    """One lane lies in each range; what was made from that is thrown away."""
+    """One source lies in each piece; what was made from that is thrown away."""
     with HubSim(tmp_path / "hub", mode="thread") as liar:
-        liar.set_faults([{"action": "flip", "file": NAME}])
-        hub.set_faults([{"action": "delay", "file": NAME, "seconds": 0.5, "count": 4}])
+        liar.set_faults([{"action": "flip", "file": NAME, "at": MIB // 2, "every": MIB}])
+        hub.set_faults([{"action": "hold", "file": NAME}])
+
+        def release(event: Event) -> None:
+            if isinstance(event, Progress) and event.source == liar.url:
+                hub.set_faults([])
+
+        auto.listener = release
         auto("org/base", liar.url, hub.url, include=[NAME])
     check_pulled(auto.home, {NAME: base[NAME]}, "org/base")
     assert form_of(auto.home, base[NAME]) is Form.CAPSULE
@@ -206,8 +212,8 @@ def test_a_base_that_goes_away_meanwhile_costs_the_thin_form_alone(
 
 
 def test_a_cancelled_pull_leaves_no_thread(hub: HubSim, auto: Puller) -> None:
-    before = threading.active_count()
     hub.set_faults([{"action": "slow", "file": NAME, "rate": 4 * MIB}])
+    before = set(threading.enumerate())
 
     class _StopError(Exception):
         pass
@@ -223,11 +229,7 @@ def test_a_cancelled_pull_leaves_no_thread(hub: HubSim, auto: Puller) -> None:
     auto.listener = stop
     with pytest.raises(_StopError):
         auto("org/base", hub.url, include=[NAME])
-    deadline = time.monotonic() + 60
-    while any(t.name.startswith("encode") for t in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    del before
+    until(lambda: set(threading.enumerate()) <= before, "the end of its threads")
 
 
 def test_collection_leaves_what_a_fine_tune_needs(

@@ -1,7 +1,7 @@
 """Work in the background that never keeps the process alive."""
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
@@ -13,17 +13,17 @@ _POLL = 0.1
 
 
 class DaemonPool:
-    """A bounded number of daemon threads. Unlike those of the standard library's executors, they
-    are not joined when the interpreter exits: one may be waiting for a dead peer.
+    """A bounded number of daemon threads, each of which ends when nothing is left to do. Unlike
+    those of the standard library's executors, they are not joined when the interpreter exits: one
+    may be waiting for a dead peer.
     """
 
     def __init__(self, threads: int, name: str) -> None:
         self._most = threads
         self._name = name
         self._lock = threading.Lock()
-        self._started = 0
-        self._unfinished = 0
-        self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._running = 0
+        self._tasks: deque[Callable[[], None]] = deque()
 
     def submit(self, work: Callable[..., T], *args: object) -> Future[T]:
         """Runs `work` as soon as a thread is free."""
@@ -40,19 +40,21 @@ class DaemonPool:
                 future.set_result(result)
 
         with self._lock:
-            self._tasks.put(task)
-            self._unfinished += 1
-            if self._started < min(self._most, self._unfinished):
-                self._started += 1
-                name = f"{self._name}-{self._started}"
+            self._tasks.append(task)
+            if self._running < self._most:
+                self._running += 1
+                name = f"{self._name}-{self._running}"
                 threading.Thread(target=self._run, name=name, daemon=True).start()
         return future
 
     def _run(self) -> None:
         while True:
-            self._tasks.get()()
             with self._lock:
-                self._unfinished -= 1
+                if not self._tasks:
+                    self._running -= 1
+                    return
+                task = self._tasks.popleft()
+            task()
 
 
 def interruptible(work: Callable[[], T], cancel: Cancel) -> T:
