@@ -25,13 +25,19 @@ def fail(out, file, offset, count):
 sendfile.os.sendfile = fail
 """
 BUG = """
-from outlast.fetch.download import Arrival
+from outlast.fetch.download import Download
+real = Download.accept
+def accept(self, source, index, data):
+    with self.changed:
+        self.changed.wait_for(lambda: index < 12 or self.error is not None)
+    return real(self, source, index, data)
 def fail(self, cancel, hashed):
-    while self.frontier < 8:
-        cancel.wait(0.01)
+    with self.changed:
+        self.changed.wait_for(lambda: self.frontier >= 8)
     raise {error}
-Arrival.hash = fail
+Download.accept, Download.hash = accept, fail
 """
+"""The bug comes after 8 pieces, and what comes after the twelfth waits for it."""
 
 UNSEEN = """
 from outlast.fetch.transfer import Work
@@ -70,9 +76,8 @@ def test_a_bug_shows_while_a_file_arrives(tmp_path: Path, error: str) -> None:
     data = weights(tmp_path / "weights", SIZE)
     HubRepo(tmp_path / "hub", MODEL).commit({"model.safetensors": tmp_path / "weights"})
     with HubSim(tmp_path / "hub", mode="thread") as hub:
-        flags = ("--upstream", hub.url, "--limit-rate", "16M")
         sabotage = BUG.replace("{error}", error)
-        with Node(tmp_path / "home", *flags, sabotage=sabotage) as node:
+        with Node(tmp_path / "home", "--upstream", hub.url, sabotage=sabotage) as node:
             reply, ended = _ask(node, target("model.safetensors", MODEL))
             assert reply.status == 200
             assert len(reply.body) < SIZE
