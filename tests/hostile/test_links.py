@@ -25,7 +25,6 @@ MIB = 1024 * 1024
 GOOD = make(FILES).file(trackers=["http://a.example/announce"], web_seeds=["http://b.example/"])
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("case", TORRENTS)
 def test_the_torrent_is_refused(case: str) -> None:
     data = (HERE / "torrents" / case).read_bytes()
@@ -34,7 +33,6 @@ def test_the_torrent_is_refused(case: str) -> None:
     check_error(refused.value)
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("case", MAGNETS)
 def test_the_magnet_link_is_refused(case: str) -> None:
     text = (HERE / "magnets" / case).read_text()
@@ -43,7 +41,6 @@ def test_the_magnet_link_is_refused(case: str) -> None:
     check_error(refused.value)
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "data",
     [
