@@ -1,32 +1,45 @@
-"""Writes docs/cli.md and docs/errors.md from the code; --check says whether they are stale."""
+"""Writes what the code says into the documents: docs/cli.md, docs/errors.md, the table of layers in
+ARCHITECTURE.md and the list of decisions. With --check it only says what is stale or wrong.
+"""
 
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import click
 
+from docs.checks import first_sentence, problems
 from outlast.cli.main import COMMANDS, outlast
 from outlast.core.errors import all_errors
 
-FOLDER = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 _HEAD = "<!-- Written by `make docs`. Do not edit. -->\n"
+_PART = "<!-- {}: written by `make docs` -->\n"
+_END = "<!-- end -->"
+_WIDTH = 90
 
 
 def cli_reference() -> str:
     """Every command's help, as it is printed in a terminal of 90 columns."""
-    parts = [_HEAD, "# Command line\n", _help(outlast, "outlast")]
-    root = click.Context(outlast, info_name="outlast")
+    root = click.Context(
+        outlast,
+        info_name="outlast",
+        terminal_width=_WIDTH,
+        max_content_width=_WIDTH,
+        help_option_names=outlast.context_settings["help_option_names"],
+    )
+    parts = [_HEAD, "# Command line\n", _help(root)]
     for name in COMMANDS:
         command = outlast.get_command(root, name)
         assert command is not None
         parts.append(f"## outlast {name}\n")
-        parts.append(_help(command, f"outlast {name}"))
+        parts.append(_help(click.Context(command, parent=root, info_name=name)))
     return "\n".join(parts)
 
 
-def _help(command: click.Command, name: str) -> str:
-    context = click.Context(command, info_name=name, terminal_width=90, max_content_width=90)
-    return f"```\n{command.get_help(context)}\n```\n"
+def _help(context: click.Context) -> str:
+    return f"```\n{context.get_help()}\n```\n"
 
 
 def error_table() -> str:
@@ -42,20 +55,84 @@ def error_table() -> str:
     return "\n".join([_HEAD, "# Errors\n", intro, *rows]) + "\n"
 
 
+def layer_table() -> str:
+    """The import contracts as tables: a row for each layer, the uppermost first."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    source = ROOT / "src" / settings["root_package"]
+    parts, others = [], []
+    for contract in settings["contracts"]:
+        if contract["type"] != "layers":
+            others.append(f"- {contract['name']}.\n")
+            continue
+        folder = source.joinpath(*contract["containers"][0].split(".")[1:])
+        rows = [f"**{contract['name']}**\n", "| level | room | what it is for |", "|--:|---|---|"]
+        for level, layer in zip(
+            range(len(contract["layers"]), 0, -1), contract["layers"], strict=True
+        ):
+            rows += [
+                f"| {level} | `{name}` | {_purpose(folder, name)} |"
+                for name in re.split(r" *[|:] *", layer.strip("()"))
+            ]
+        parts.append("\n".join(rows) + "\n")
+    return "\n".join([*parts, "Other contracts:\n", "".join(others)])
+
+
+def _purpose(folder: Path, name: str) -> str:
+    room = folder / name / "__init__.py"
+    return first_sentence(room if room.exists() else folder / f"{name}.py")
+
+
+def decisions() -> str:
+    """The list of the ADRs, with their dates and what became of them."""
+    rows = ["| | | date | status |", "|---|---|---|---|"]
+    for path in sorted((ROOT / "docs" / "adr").glob("[0-9]*.md")):
+        text = path.read_text()
+        found = [
+            re.search(pattern, text, re.MULTILINE)
+            for pattern in (r"^# \d+: (.+)$", r"^Date: ([\d-]+)$", r"^Status: (.+)$")
+        ]
+        title, date, status = (match[1] if match else "**missing**" for match in found)
+        rows.append(f"| [{path.name[:4]}]({path.name}) | {title} | {date} | {status} |")
+    return "\n".join(rows) + "\n"
+
+
+def with_part(path: Path, name: str, part: str) -> str:
+    """The document, with the part between its two marks replaced."""
+    text = path.read_text()
+    begin = _PART.format(name)
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(_END)
+    if not (found and ended):
+        raise SystemExit(f"{path}: no line {begin.strip()} with a line {_END} after it")
+    return f"{before}{begin}\n{part}\n{_END}{after}"
+
+
+def pages() -> dict[Path, str]:
+    """All that is written here, by file."""
+    architecture, adr = ROOT / "ARCHITECTURE.md", ROOT / "docs" / "adr" / "README.md"
+    return {
+        ROOT / "docs" / "cli.md": cli_reference(),
+        ROOT / "docs" / "errors.md": error_table(),
+        architecture: with_part(architecture, "layers", layer_table()),
+        adr: with_part(adr, "decisions", decisions()),
+    }
+
+
 def main() -> int:
-    pages = {"cli.md": cli_reference(), "errors.md": error_table()}
     stale = []
-    for name, text in pages.items():
-        path = FOLDER / name
+    for path, text in pages().items():
         if path.exists() and path.read_text() == text:
             continue
         if "--check" in sys.argv:
-            stale.append(name)
+            stale.append(str(path.relative_to(ROOT)))
         else:
             path.write_text(text)
     if stale:
         print(f"stale: {', '.join(stale)}; run 'make docs'", file=sys.stderr)
-    return int(bool(stale))
+    found = problems(ROOT)
+    for problem in found:
+        print(problem, file=sys.stderr)
+    return int(bool(stale or found))
 
 
 if __name__ == "__main__":
