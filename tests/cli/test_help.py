@@ -1,6 +1,8 @@
 """Help that reads well to somebody who has never seen it."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,24 @@ def test_help_needs_no_archive_and_no_good_configuration(tmp_path: Path) -> None
     env = {"OUTLAST_CONFIG": str(config), "HF_ENDPOINT": "nonsense", "OUTLAST_HOME": "/proc/nope"}
     for command in COMMANDS:
         outlast(command, "--help", home=tmp_path, env=env).ok()
+
+
+def test_the_first_page_loads_no_command() -> None:
+    """Help is asked for often: it must cost little more than the interpreter and click."""
+    script = (
+        "import sys, contextlib\n"
+        "from outlast.cli.main import main\n"
+        "with contextlib.suppress(SystemExit): main(['--help'])\n"
+        "print(*sorted(sys.modules), sep='\\n', file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "Commands:" in done.stdout
+    loaded = set(done.stderr.split())
+    assert {"outlast.cli.main", "click"} <= loaded
+    ours = {name for name in loaded if name.startswith("outlast.")}
+    allowed = {"outlast.cli", "outlast.cli.main", "outlast.core", "outlast.core.errors"}
+    assert ours - allowed == set()
+    slow = {"aiohttp", "libtorrent", "rich", "urllib3", "msgspec", "platformdirs", "asyncio"}
+    assert slow & loaded == set()

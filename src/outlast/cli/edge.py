@@ -1,4 +1,4 @@
-"""What all commands share: common options, the session they run in, and how errors leave."""
+"""What all commands share: common options, and the session they run in."""
 
 import contextlib
 import signal
@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import click
 
 from outlast.cli.config.file import Config, environment, load_config, parse_size
-from outlast.cli.render import Screen, print_json
+from outlast.cli.render import Screen
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
-from outlast.core.errors import BadConfigError, BadNameError, OutlastError, UsageError
+from outlast.core.errors import BadConfigError, BadNameError, OutlastError
 from outlast.core.names import Target
 from outlast.store.archive import Archive
 
@@ -137,22 +137,6 @@ def _use_kernels(path: str) -> None:
             f"OUTLAST_SIMD={path}: this machine has no such kernels",
             hint=f"it has {', '.join(kernels.paths())}",
         ) from None
-
-
-def report(error: OutlastError) -> int:
-    """Prints an expected error in one line; returns the exit status."""
-    hint = f" (hint: {error.hint})" if error.hint else ""
-    sys.stderr.write(f"outlast: error[{error.code}]: {error}{hint}\n")
-    if "--json" in sys.argv:
-        print_json({"type": "error", "code": error.code, "message": str(error), "hint": error.hint})
-    return error.exit_code
-
-
-def usage_error(error: click.ClickException) -> UsageError:
-    """An error of the argument parser, in our words."""
-    ctx = getattr(error, "ctx", None)
-    hint = f"see '{ctx.command_path} --help'" if ctx is not None else ""
-    return UsageError(error.format_message(), hint=hint)
 
 
 def host_and_port(text: str, default_port: int) -> tuple[str, int]:

@@ -10,9 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from outlast import __version__
-from outlast.cli.edge import report, usage_error
 from outlast.core.errors import OutlastError, UsageError
-from outlast.store.disk import storage_error
 
 COMMANDS = {
     "pull": ("outlast.cli.pull:pull", "Archive a model from a hub or mirror."),
@@ -113,6 +111,24 @@ def _collect_seldom() -> None:
     atexit.register(gc.freeze)
 
 
+def _report(error: OutlastError) -> int:
+    """Prints an expected error in one line; returns the exit status."""
+    hint = f" (hint: {error.hint})" if error.hint else ""
+    sys.stderr.write(f"outlast: error[{error.code}]: {error}{hint}\n")
+    if "--json" in sys.argv:
+        from outlast.cli.render import print_json  # noqa: PLC0415 - help does without
+
+        print_json({"type": "error", "code": error.code, "message": str(error), "hint": error.hint})
+    return error.exit_code
+
+
+def _usage_error(error: click.ClickException) -> UsageError:
+    """An error of the argument parser, in our words."""
+    ctx = getattr(error, "ctx", None)
+    hint = f"see '{ctx.command_path} --help'" if ctx is not None else ""
+    return UsageError(error.format_message(), hint=hint)
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point: maps every expected error to one line and an exit status, once."""
     _collect_seldom()
@@ -121,19 +137,21 @@ def main(arguments: list[str] | None = None) -> Any:
         result = outlast.main(arguments, prog_name="outlast", standalone_mode=False)
         sys.stdout.flush()
     except OutlastError as error:
-        sys.exit(report(error))
+        sys.exit(_report(error))
     except click.exceptions.NoArgsIsHelpError as error:
         sys.stderr.write(f"{error.format_message()}\n")
         sys.exit(UsageError.exit_code)
     except click.ClickException as error:
-        sys.exit(report(usage_error(error)))
+        sys.exit(_report(_usage_error(error)))
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("outlast: interrupted\n")
         sys.exit(130)
     except BrokenPipeError:
         _leave_broken_pipe()
     except OSError as error:  # as of a full disk that our output goes to
-        status = report(storage_error(error, "the output"))
+        from outlast.store.disk import storage_error  # noqa: PLC0415 - help does without
+
+        status = _report(storage_error(error, "the output"))
         _drop_output()
         sys.exit(status)
     sys.exit(result if isinstance(result, int) else 0)
