@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from docs.checks import first_sentence, problems
-from outlast.cli.main import COMMANDS, outlast
+from outlast.cli.main import outlast
 from outlast.core.errors import all_errors
+from outlast.features import FEATURES
 
 ROOT = Path(__file__).parents[1]
 _HEAD = "<!-- Written by `make docs`. Do not edit. -->\n"
@@ -25,12 +26,13 @@ def cli_reference() -> str:
     root = click.Context(
         outlast,
         info_name="outlast",
+        obj=FEATURES,
         terminal_width=_WIDTH,
         max_content_width=_WIDTH,
         help_option_names=outlast.context_settings["help_option_names"],
     )
     parts = [_HEAD, "# Command line\n", _help(root)]
-    for name in COMMANDS:
+    for name in outlast.list_commands(root):
         command = outlast.get_command(root, name)
         assert command is not None
         parts.append(f"## outlast {name}\n")

@@ -16,16 +16,6 @@ from tests.hubsim.ask import Answer, ask
 SECONDS = 30.0
 """The longest that a test waits for something that has to happen."""
 _numbers = itertools.count()
-_TUNED = """
-import importlib, json, sys
-for name, value in json.loads(sys.argv.pop(1)).items():
-    module, _, constant = name.rpartition(".")
-    getattr(importlib.import_module(module), constant)
-    setattr(importlib.import_module(module), constant, value)
-exec(sys.argv.pop(1))
-from outlast.cli.main import main
-main()
-"""
 
 
 def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -66,8 +56,8 @@ def until(holds: Callable[[], object], what: str = "a condition") -> None:
 
 class Node:
     """`outlast serve` on the archive in `home`. Its stderr goes to a file, the same after
-    a restart; `tuned` replaces constants of its modules, by their full names, before it starts, and
-    `sabotage` is Python that runs then.
+    a restart; `tuned` replaces constants of its modules, and fields of their `TUNING`, by their
+    full names, before it starts; `sabotage` is Python that runs then, and `features` are handed in.
     """
 
     def __init__(
@@ -77,6 +67,7 @@ class Node:
         env: Mapping[str, str] | None = None,
         tuned: Mapping[str, Any] | None = None,
         sabotage: str = "",
+        features: Sequence[str] = (),
     ) -> None:
         self.home = home
         self.url = ""
@@ -85,6 +76,7 @@ class Node:
         self._env = env
         self._tuned = tuned or {}
         self._sabotage = sabotage
+        self._features = list(features)
         self.process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -97,8 +89,9 @@ class Node:
     def start(self) -> None:
         assert self.process is None, "already running"
         command = ["-m", "outlast"]
-        if self._tuned or self._sabotage:
-            command = ["-c", _TUNED, json.dumps(self._tuned), self._sabotage]
+        if self._tuned or self._sabotage or self._features:
+            given = json.dumps([self._tuned, self._sabotage, self._features])
+            command = ["-m", "tests.serve.tuned", given]
         where = ["--listen", "127.0.0.1:0", "--home", str(self.home)]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(

@@ -27,6 +27,8 @@ def doctor(*, rebuild: bool, home: str | None, as_json: bool, quiet: bool) -> in
             count = ops.rebuild(run.config.home)
             run.say(f"index rebuilt from {plural(count, 'manifest')}")
         findings = list(ops.examine(run.config.home))
+        for listed in run.features:
+            findings += listed.load().checks(run.config.home)
     if as_json:
         for finding in findings:
             print_json(finding)

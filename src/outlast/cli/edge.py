@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.errors import BadConfigError, BadNameError, OutlastError
 from outlast.core.names import Target
+from outlast.features import Listed
 from outlast.store.archive import Archive
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,7 +41,7 @@ class TargetType(click.ParamType[Target]):
         del param
         try:
             home = ctx.params.get("home")
-            with Archive(load_config(environment(), home).home) as archive:
+            with Archive(load_config(environment(), home, listed_features(ctx)).home) as archive:
                 names = {str(summary.repo) for summary in archive.summaries()}
                 if "@" in incomplete:
                     repo = Target.parse(incomplete.split("@", maxsplit=1)[0]).repo
@@ -92,6 +93,7 @@ class Session:
     screen: Screen
     as_json: bool
     quiet: bool
+    features: Sequence[Listed] = ()
 
     def archive(self, *, create: bool = False) -> Archive:
         return Archive(self.config.home, create=create)
@@ -106,7 +108,8 @@ class Session:
 @contextlib.contextmanager
 def session(home: str | None, *, as_json: bool, quiet: bool) -> Iterator[Session]:
     """Runs a command: the first Ctrl-C stops the work tidily, the second at once."""
-    config = load_config(environment(), home)
+    features = listed_features(click.get_current_context())
+    config = load_config(environment(), home, features)
     if config.simd:
         _use_kernels(config.simd)
     cancel = Cancel()
@@ -121,10 +124,15 @@ def session(home: str | None, *, as_json: bool, quiet: bool) -> Iterator[Session
     before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         with screen:
-            yield Session(config, Control(screen.emit, cancel), screen, as_json, quiet)
+            yield Session(config, Control(screen.emit, cancel), screen, as_json, quiet, features)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def listed_features(ctx: click.Context) -> Sequence[Listed]:
+    """The features that this call of the command line was given (see `cli.main.main`)."""
+    return ctx.find_object(tuple) or ()
 
 
 def _use_kernels(path: str) -> None:

@@ -2,35 +2,48 @@
 
 import atexit
 import gc
-import importlib
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
 
 from outlast import __version__
 from outlast.core.errors import OutlastError, UsageError
+from outlast.features import FEATURES, Command, Listed, commands, load
 
-COMMANDS = {
-    "pull": ("outlast.cli.pull:pull", "Archive a model from a hub or mirror."),
-    "add": ("outlast.cli.add:add", "Archive a folder or file of this machine."),
-    "adopt": ("outlast.cli.add:adopt", "Take an existing Hugging Face cache into the archive."),
-    "ls": ("outlast.cli.inspect:ls", "List what is archived."),
-    "show": ("outlast.cli.inspect:show", "Show one revision: files, sizes, digests."),
-    "verify": ("outlast.cli.inspect:verify", "Read everything again and compare with its name."),
-    "pack": ("outlast.cli.pack:pack", "Store what is here smaller: as capsules."),
-    "unpack": ("outlast.cli.pack:unpack", "Make capsules plain files again."),
-    "rm": ("outlast.cli.remove:rm", "Forget a model, a revision or a ref."),
-    "gc": ("outlast.cli.remove:gc", "Delete what nothing refers to."),
-    "link": ("outlast.cli.link:link", "Lay a revision out for other programs, without a copy."),
-    "search": ("outlast.cli.search:search", "Find models on the nodes of this network."),
-    "share": ("outlast.cli.share:share", "Print a magnet link, and write torrent files."),
-    "serve": ("outlast.cli.serve:serve", "Serve the archive as a hub, or as a verifying mirror."),
-    "status": ("outlast.cli.status:status", "Show what running nodes do: transfers, peers, rates."),
-    "run": ("outlast.cli.run:run", "Chat with a model, or serve it as an OpenAI-style API."),
-    "doctor": ("outlast.cli.doctor:doctor", "Say what is wrong here and how to mend it."),
-    "completion": ("outlast.cli.completion:completion", "Print a shell's completion script."),
+COMMANDS: dict[str, Command] = {
+    "pull": Command("outlast.cli.pull:pull", "Archive a model from a hub or mirror."),
+    "add": Command("outlast.cli.add:add", "Archive a folder or file of this machine."),
+    "adopt": Command(
+        "outlast.cli.add:adopt", "Take an existing Hugging Face cache into the archive."
+    ),
+    "ls": Command("outlast.cli.inspect:ls", "List what is archived."),
+    "show": Command("outlast.cli.inspect:show", "Show one revision: files, sizes, digests."),
+    "verify": Command(
+        "outlast.cli.inspect:verify", "Read everything again and compare with its name."
+    ),
+    "pack": Command("outlast.cli.pack:pack", "Store what is here smaller: as capsules."),
+    "unpack": Command("outlast.cli.pack:unpack", "Make capsules plain files again."),
+    "rm": Command("outlast.cli.remove:rm", "Forget a model, a revision or a ref."),
+    "gc": Command("outlast.cli.remove:gc", "Delete what nothing refers to."),
+    "link": Command(
+        "outlast.cli.link:link", "Lay a revision out for other programs, without a copy."
+    ),
+    "search": Command("outlast.cli.search:search", "Find models on the nodes of this network."),
+    "share": Command("outlast.cli.share:share", "Print a magnet link, and write torrent files."),
+    "serve": Command(
+        "outlast.cli.serve:serve", "Serve the archive as a hub, or as a verifying mirror."
+    ),
+    "status": Command(
+        "outlast.cli.status:status", "Show what running nodes do: transfers, peers, rates."
+    ),
+    "run": Command("outlast.cli.run:run", "Chat with a model, or serve it as an OpenAI-style API."),
+    "doctor": Command("outlast.cli.doctor:doctor", "Say what is wrong here and how to mend it."),
+    "completion": Command(
+        "outlast.cli.completion:completion", "Print a shell's completion script."
+    ),
 }
 
 _BROKEN_PIPE = 141
@@ -50,18 +63,16 @@ Exit status:
 
 
 class Lazy(click.Group):
-    """A group whose commands live in modules of their own."""
+    """A group whose commands live in modules of their own, or of features (`Context.obj`)."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(COMMANDS)
+        return list(_commands(ctx))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        if cmd_name not in COMMANDS:
+        found = _commands(ctx).get(cmd_name)
+        if found is None:
             return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
+        command: click.Command = load(found.target)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -71,9 +82,15 @@ class Lazy(click.Group):
             _leave_broken_pipe()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        del ctx
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, found.text) for name, found in _commands(ctx).items()])
+
+
+def _commands(ctx: click.Context) -> dict[str, Command]:
+    """Those of the core, then those of the features; the core's cannot be replaced."""
+    return COMMANDS | {
+        name: found for name, found in commands(ctx.obj or ()).items() if name not in COMMANDS
+    }
 
 
 @click.group(
@@ -129,12 +146,14 @@ def _usage_error(error: click.ClickException) -> UsageError:
     return UsageError(error.format_message(), hint=hint)
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main(arguments: list[str] | None = None, features: Sequence[Listed] = FEATURES) -> NoReturn:
     """Entry point: maps every expected error to one line and an exit status, once."""
     _collect_seldom()
     _open_streams()
     try:
-        result = outlast.main(arguments, prog_name="outlast", standalone_mode=False)
+        result = outlast.main(
+            arguments, prog_name="outlast", standalone_mode=False, obj=tuple(features)
+        )
         sys.stdout.flush()
     except OutlastError as error:
         sys.exit(_report(error))

@@ -1,30 +1,27 @@
 """``outlast pull``."""
 
-import contextlib
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from outlast.app import Scope, hand_on, hub_sources, open_archive, open_neighbourhood
 from outlast.cli.config.file import parse_rate
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.forms import form_options, form_wishes, kept_in
-from outlast.cli.neighbours import hand_on, neighbourhood, parse_origins
+from outlast.cli.origins import parse_origins
 from outlast.cli.pull_other import OtherWishes, check_options, pull_by_digest, pull_by_link
 from outlast.cli.render import human_size, plural, print_json
 from outlast.cli.wanted import WANTED, Wanted, read_wanted
 from outlast.core.digest import Digest
+from outlast.core.errors import UsageError
 from outlast.core.names import Target
 from outlast.fetch.file_filter import Selection
 from outlast.fetch.transfer import Wishes
 from outlast.ops import pull as ops
 from outlast.ops.pull_link import Wanted as LinkWanted
-from outlast.sources.http import HttpClient
-from outlast.sources.hub import HubSource
-from outlast.store.archive import Archive
-from outlast.store.layout import Layout
 
 
 def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -115,18 +112,22 @@ def pull(
         config = run.config
         asked = read_wanted(target)
         check_options(asked, name, patience, some=bool(include or exclude))
-        http = HttpClient(config.http())
-        origins = parse_origins(words, config.sources)
-        sources = [HubSource(http, url, config.token_for(url)) for url in origins.urls]
+        urls, scope = parse_origins(words, config.sources)
+        if no_swarm or not config.swarm.enabled:
+            scope = Scope(lan=False, peers=())
+        if not urls and not scope.needs_node:
+            raise UsageError("no source to pull from", hint="name one with --from")
+        sources = hub_sources(config.upstreams(urls), config.http())
         wishes = Wishes(
             connections=connections or config.connections,
             rate=parse_rate(limit_rate) if limit_rate else config.rate,
             forms=form_wishes(config, form, base, no_base=no_base),
         )
-        wanted = config.swarm.enabled and not no_swarm
         with (
-            _archive(config.home, dry_run=dry_run) as archive,
-            neighbourhood(run, archive, origins, wanted=wanted) as around,
+            open_archive(config.home, keep=not dry_run) as archive,
+            open_neighbourhood(
+                archive, config.node(), run.control, scope, command="pull"
+            ) as around,
         ):
             room = _existing(config.home)
             other = OtherWishes(wishes, name, patience, dry_run, room)
@@ -152,21 +153,11 @@ def pull(
                     )
                     _print(run, result, dry_run=dry_run)
             if around is not None and linger and not dry_run:
-                hand_on(run, around.node, linger)
+                hand_on(around.node, run.control, linger, partial(_say_handing_on, run))
 
 
-@contextlib.contextmanager
-def _archive(home: Path, *, dry_run: bool) -> Iterator[Archive]:
-    """A dry run looks at an archive where there is one, and makes none."""
-    if dry_run and not Layout(home).marker.exists():
-        with (
-            tempfile.TemporaryDirectory(prefix="outlast-dry-run-") as empty,
-            Archive(Path(empty), create=True) as archive,
-        ):
-            yield archive
-        return
-    with Archive(home, create=True) as archive:
-        yield archive
+def _say_handing_on(run: Session, count: int) -> None:
+    run.say(f"handing on to {plural(count, 'neighbour')}; Ctrl-C ends it")
 
 
 def _existing(path: Path) -> Path:

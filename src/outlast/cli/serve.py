@@ -2,26 +2,22 @@
 
 import contextlib
 import ipaddress
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from outlast.app import App, open_app
 from outlast.cli.config.file import check_url, parse_rate
-from outlast.cli.edge import common, host_and_port, session
-from outlast.cli.neighbours import Origins, open_node
+from outlast.cli.edge import Session, common, host_and_port, session
 from outlast.cli.render import print_json
 from outlast.core.control import Control
 from outlast.core.events import Event, FileProblem, Note, SourceBanned, SourceWaiting
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
-from outlast.mirror.mirror import Mirror
-from outlast.node.scope import Neighbourhood
-from outlast.server.http.log import log_bug
-from outlast.server.http.metrics import Metrics
+from outlast.server.http.mount import Mount
 from outlast.server.hub.server import Listen
 from outlast.server.hub.server import serve as run_server
-from outlast.sources.http import HttpClient
-from outlast.sources.hub import HubSource
 
 _PORT = 8090
 
@@ -97,50 +93,56 @@ def serve(
     /metrics is for Prometheus, /healthz for probes; every request writes a JSON line to stderr.
     """
     host, port = host_and_port(listen, _PORT)
-    with contextlib.ExitStack() as stack:
-        run = stack.enter_context(session(home, as_json=as_json, quiet=quiet))
-        archive = stack.enter_context(run.archive(create=True))
-        metrics = Metrics()
-        http = HttpClient(run.config.http(), metrics.asked)
-        upstream = [check_url(url) for url in urls]
-        sources = [HubSource(http, url, run.config.token_for(url)) for url in upstream]
+    with session(home, as_json=as_json, quiet=quiet) as run:
+        config = run.config
+        upstreams = config.upstreams(map(check_url, urls))
+        wishes = Wishes(
+            connections=config.connections,
+            rate=parse_rate(limit_rate) if limit_rate else config.rate,
+            forms=FormWishes(config.form),
+        )
 
         def emit(event: Event) -> None:
-            metrics.observe(event)
             if isinstance(event, Note | SourceBanned | SourceWaiting | FileProblem):
                 run.screen.emit(event)
 
-        rate = parse_rate(limit_rate) if limit_rate else run.config.rate
-        forms = FormWishes(run.config.form)
-        control = Control(emit, run.control.cancel)
-        around = None
-        if run.config.swarm.enabled and not no_swarm:
-            everybody = Origins((), peers=None)
-            node = stack.enter_context(
-                open_node(run, archive, control, everybody, command="serve", metrics=metrics)
-            )
-            around = Neighbourhood(node)
-        mirror = Mirror(
-            archive,
-            sources,
-            ttl=ttl,
-            wishes=Wishes(connections=run.config.connections, rate=rate, forms=forms),
-            control=control,
-            around=around,
-            on_bug=lambda error: log_bug("fetch", error),
-        )
-
         def ready(url: str) -> None:
             if as_json:
-                print_json({"type": "serving", "url": url, "archive": run.config.home})
+                print_json({"type": "serving", "url": url, "archive": config.home})
                 return
             print(url, flush=True)
-            run.say(f"serving {run.config.home}; clients: HF_ENDPOINT={url}")
+            run.say(f"serving {config.home}; clients: HF_ENDPOINT={url}")
             if tokens is None and not _is_loopback(host):
                 run.say("everybody who can reach this address may read: --tokens asks for tokens")
 
+        control = Control(emit, run.control.cancel)
         where = Listen(host, port, tokens, max_connections, stall)
-        run_server(mirror, metrics, where, ready)
+        with (
+            run.archive(create=True) as archive,
+            open_app(
+                archive,
+                upstreams,
+                config.node(swarm=not no_swarm),
+                control,
+                ttl=ttl,
+                wishes=wishes,
+            ) as app,
+            _featured(run, app) as mounts,
+        ):
+            run_server(app.mirror, app.metrics, where, ready, mounts)
+
+
+@contextlib.contextmanager
+def _featured(run: Session, app: App) -> Iterator[list[Mount]]:
+    """The mounts of all features; their services run while the block does."""
+    mounts: list[Mount] = []
+    with contextlib.ExitStack() as services:
+        for listed in run.features:
+            feature, settings = listed.load(), run.config.feature(listed)
+            mounts += feature.mounts(app, settings)
+            for service in feature.services(app, settings):
+                services.enter_context(service)
+        yield mounts
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,10 +2,10 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
@@ -13,10 +13,14 @@ from outlast import __version__
 from outlast.cli.config.swarm import share_policy, swarm_settings
 from outlast.cli.config.values import amount, check_url, parse_rate, parse_size, strings
 from outlast.core.errors import BadConfigError
+from outlast.features import Listed
 from outlast.intake.form_policy import FormWish
 from outlast.node.policy import SharePolicy
 from outlast.sources.settings import HttpSettings, origin
 from outlast.swarm.settings import SwarmSettings
+
+if TYPE_CHECKING:
+    from outlast.app import NodeSettings, Upstream
 
 __all__ = [
     "PUBLIC_HUB",
@@ -54,6 +58,14 @@ class Config:
     """Bytes of disk for working copies of capsules; None: as the disk suggests."""
     swarm: SwarmSettings
     share: SharePolicy
+    features: Mapping[str, Any] = field(default_factory=dict)
+    """What the sections of features say, by the feature's name."""
+
+    def feature(self, listed: Listed) -> Any:
+        """The settings of a feature: its section, or its defaults."""
+        if listed.name in self.features:
+            return self.features[listed.name]
+        return listed.load().settings({})
 
     def http(self) -> HttpSettings:
         """How to reach the outside, with the proxies of the environment (and of the system)."""
@@ -65,6 +77,19 @@ class Config:
             ca_bundle=self.ca_bundle,
         )
 
+    def node(self, *, swarm: bool = True) -> "NodeSettings":
+        """What a node of this configuration is; with `swarm` false, one that is turned off."""
+        from outlast.app import NodeSettings  # noqa: PLC0415 - slow to import, as above
+
+        enabled = self.swarm.enabled and swarm
+        return NodeSettings(replace(self.swarm, enabled=enabled), self.share, self.http())
+
+    def upstreams(self, urls: Iterable[str]) -> list["Upstream"]:
+        """Hubs and mirrors, each with the token for it."""
+        from outlast.app import Upstream  # noqa: PLC0415
+
+        return [Upstream(url, self.token_for(url)) for url in urls]
+
     def token_for(self, url: str) -> str | None:
         """The token for a source: one that the configuration file gives to its host, or the
         user's hub token where the source is the user's hub.
@@ -75,10 +100,15 @@ class Config:
         return self.hub_token if origin(url) == origin(self.hub) else None
 
 
-def load_config(environ: Mapping[str, str], home: str | None = None) -> Config:
-    """The configuration of this call; `home` is the flag's."""
+def load_config(
+    environ: Mapping[str, str], home: str | None = None, features: Sequence[Listed] = ()
+) -> Config:
+    """The configuration of this call; `home` is the flag's. Only features that have a section in
+    the file are imported.
+    """
     path = _path(environ.get("OUTLAST_CONFIG") or _config_file())
-    settings = _read_file(path, required="OUTLAST_CONFIG" in environ)
+    sections = {listed.name: listed for listed in features}
+    settings = _read_file(path, sections.keys(), required="OUTLAST_CONFIG" in environ)
     hub = check_url(environ.get("HF_ENDPOINT") or PUBLIC_HUB)
     hf_home = _path(
         environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
@@ -98,7 +128,19 @@ def load_config(environ: Mapping[str, str], home: str | None = None) -> Config:
         simd=environ.get("OUTLAST_SIMD") or None,
         swarm=swarm_settings(environ, settings),
         share=share_policy(settings),
+        features={
+            name: listed.load().settings(_section(settings, name))
+            for name, listed in sections.items()
+            if name in settings
+        },
     )
+
+
+def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = settings[name]
+    if not isinstance(table, dict):
+        raise BadConfigError(f"the setting {name!r} is not a table", hint=f"write [{name}]")
+    return table
 
 
 def _config_file() -> Path:
@@ -127,7 +169,7 @@ def _check_token(token: str, where: str) -> str:
     return token
 
 
-def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
+def _read_file(path: Path, sections: Collection[str], *, required: bool) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             data = file.read(_FILE_LIMIT)
@@ -141,8 +183,8 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
         settings = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise BadConfigError(f"{path} is not TOML: {error}") from error
-    if unknown := settings.keys() - _KEYS:
-        known = ", ".join(sorted(_KEYS))
+    if unknown := settings.keys() - _KEYS - set(sections):
+        known = ", ".join(sorted(_KEYS | set(sections)))
         raise BadConfigError(f"{path}: unknown key {min(unknown)!r}", hint=f"known: {known}")
     return settings
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -28,6 +29,7 @@ from outlast.server.http.files import (
 from outlast.server.http.guard import Tokens
 from outlast.server.http.log import log_line
 from outlast.server.http.metrics import Metrics
+from outlast.server.http.mount import Mount, Mounts
 from outlast.server.http.outlet import Outlet
 from outlast.server.http.queries import ORIGIN, flag, page, read_form, read_query
 from outlast.server.http.replies import (
@@ -57,8 +59,16 @@ class Hub:
     """Answers requests. Everything that touches a disk or a source runs in threads."""
 
     def __init__(
-        self, mirror: Mirror, metrics: Metrics, *, tokens: Tokens | None, limits: Limits
+        self,
+        mirror: Mirror,
+        metrics: Metrics,
+        *,
+        tokens: Tokens | None,
+        limits: Limits,
+        mounts: Iterable[Mount] = (),
     ) -> None:
+        """`tokens` None: everybody may read. Paths of `mounts` are theirs, before the hub's API."""
+        self._mounts = Mounts(mounts)
         self._mirror = mirror
         self._metrics = metrics
         self._tokens = tokens
@@ -94,7 +104,12 @@ class Hub:
         exchange = HubExchange(request)
         response: web.StreamResponse
         try:
-            response = await self._route(exchange, parse(request.rel_url.raw_path))
+            path = request.rel_url.raw_path
+            mount = self._mounts.find(path)
+            if mount is not None:
+                response = await self._mounted(exchange, mount)
+            else:
+                response = await self._route(exchange, parse(path))
         except Exception as error:  # noqa: BLE001 - told apart, and bugs are logged
             response = exchange.failed(error)
         seconds = time.monotonic() - started
@@ -105,24 +120,35 @@ class Hub:
         _log(exchange, response, seconds)
         return response
 
+    async def _mounted(self, exchange: HubExchange, mount: Mount) -> web.StreamResponse:
+        exchange.what = mount.name
+        if exchange.request.method not in mount.methods:
+            return _wrong_method(exchange.request.method, mount.methods)
+        if self._user(exchange.request) is None:
+            return _unauthorized()
+        return await mount.handle(exchange)
+
+    def _user(self, request: web.Request) -> str | None:
+        """The name of the request's token; None where it needs one and has none."""
+        return self._tokens.name_of(request) if self._tokens is not None else "anyone"
+
     async def _route(self, exchange: HubExchange, route: Route) -> web.StreamResponse:
         request = exchange.request
         exchange.what = route.what
         allowed = {"POST"} if route.what == "paths-info" else {"GET", "HEAD"}
         if request.method not in allowed:
-            return failure(405, "", f"not for {request.method}", {"Allow": ", ".join(allowed)})
+            return _wrong_method(request.method, allowed)
         if route.what == "health":
             return web.Response(text="ok\n")
-        who = self._tokens.name_of(request) if self._tokens is not None else "anyone"
-        if who is None:
-            asked = {"WWW-Authenticate": "Bearer"}
-            return failure(401, "", "this server asks for a bearer token", asked)
+        user = self._user(request)
+        if user is None:
+            return _unauthorized()
         if route.what == "metrics":
             self._metrics.fetches.set(self._mirror.streams.count)
             kind = {"Content-Type": "text/plain; version=0.0.4"}
             return web.Response(body=self._metrics.text(), headers=kind)
         if route.what == "whoami":
-            return json_reply(_whoami(who))
+            return json_reply(_whoami(user))
         if route.what == "list":
             return await self._threaded(self._list, route, read_query(request))
         return await self._repo(exchange, route)
@@ -241,6 +267,15 @@ class Hub:
             rows.reverse()
         base = f"{query.pop(ORIGIN)}/api/{route.kind.plural}"
         return json_reply(*page(rows, query, _LIST_PAGE, {}, base))
+
+
+def _wrong_method(method: str, allowed: Collection[str]) -> web.Response:
+    return failure(405, "", f"not for {method}", {"Allow": ", ".join(sorted(allowed))})
+
+
+def _unauthorized() -> web.Response:
+    asked = {"WWW-Authenticate": "Bearer"}
+    return failure(401, "", "this server asks for a bearer token", asked)
 
 
 def _wanted(repo: RepoId, tags: tuple[str, ...], query: dict[str, str]) -> bool:

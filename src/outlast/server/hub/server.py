@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from outlast.server.http.files import Limits
 from outlast.server.http.guard import Tokens
 from outlast.server.http.listening import BACKLOG, Bounds, listening
 from outlast.server.http.metrics import Metrics
+from outlast.server.http.mount import Mount
 from outlast.server.hub.hub import Hub
 
 _BODY_LIMIT = 4 * 1024 * 1024
@@ -29,15 +30,21 @@ class Listen:
     stall: float = 120.0
 
 
-def serve(mirror: Mirror, metrics: Metrics, listen: Listen, ready: Callable[[str], None]) -> None:
+def serve(
+    mirror: Mirror,
+    metrics: Metrics,
+    listen: Listen,
+    ready: Callable[[str], None],
+    mounts: Iterable[Mount] = (),
+) -> None:
     """Serves until SIGINT or SIGTERM. `ready` is told the URL once connections are accepted."""
     tokens = Tokens(listen.tokens) if listen.tokens is not None else None
-    hub = Hub(mirror, metrics, tokens=tokens, limits=Limits(stall=listen.stall))
+    limits = Limits(stall=listen.stall)
+    hub = Hub(mirror, metrics, tokens=tokens, limits=limits, mounts=mounts)
     try:
         asyncio.run(_serve(hub, metrics, listen, ready))
     finally:
         hub.close()
-        mirror.close()
 
 
 async def _serve(hub: Hub, metrics: Metrics, listen: Listen, ready: Callable[[str], None]) -> None:

@@ -1,0 +1,283 @@
+"""The composition root: puts an archive, a node and a mirror together from plain settings.
+
+Commands, features and tests open what they need here. Nothing here parses options or prints:
+settings come in as values, news go out through a :class:`Control`.
+"""
+
+import contextlib
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from outlast import __version__
+from outlast.core.control import Control
+from outlast.core.events import Event
+from outlast.fetch.transfer import Wishes
+from outlast.mirror.mirror import Mirror
+from outlast.node.node import Node
+from outlast.node.policy import SharePolicy, Sharing
+from outlast.node.scope import Neighbourhood
+from outlast.node.status import Report
+from outlast.node.torrent_seeder import RevisionSeeding
+from outlast.server.http.log import log_bug
+from outlast.server.http.metrics import Metrics
+from outlast.server.node.api import Holdings, NodeInfo
+from outlast.server.node.peer_port import PeerServer
+from outlast.sources.base import Source
+from outlast.sources.http import HttpClient
+from outlast.sources.hub import HubSource
+from outlast.sources.peer import peer_client
+from outlast.sources.settings import HttpSettings
+from outlast.store.archive import Archive
+from outlast.store.layout import Layout
+from outlast.swarm.settings import HostPort, SwarmSettings
+from outlast.swarm.tracker.tracker import Tracker
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """How to take part in the swarm, what to share, and how to reach peers over HTTP."""
+
+    swarm: SwarmSettings = field(default_factory=SwarmSettings)
+    share: SharePolicy = field(default_factory=SharePolicy)
+    http: HttpSettings = field(default_factory=HttpSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which nodes a command may use: those on the LAN, static peers (`peers` None: those of the
+    settings; else these, too), and whether they are asked over HTTP or through the swarm alone.
+    """
+
+    lan: bool = True
+    peers: tuple[HostPort, ...] | None = None
+    http: bool = True
+
+    @property
+    def needs_node(self) -> bool:
+        return self.lan or self.static
+
+    @property
+    def static(self) -> bool:
+        return self.peers is None or bool(self.peers)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A hub or mirror to fetch from, and the token for it."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """What runs in a process that serves: what features may use for their handlers and services."""
+
+    archive: Archive
+    mirror: Mirror
+    node: Node | None
+    """None where this process takes no part in the swarm."""
+    metrics: Metrics
+    control: Control
+
+
+@contextlib.contextmanager
+def open_archive(home: Path, *, create: bool = True, keep: bool = True) -> Iterator[Archive]:
+    """The archive in `home`. With `keep` false nothing is made there: where there is no archive
+    yet, an empty one in a temporary folder stands in for it.
+    """
+    if not keep and not Layout(home).marker.exists():
+        with (
+            tempfile.TemporaryDirectory(prefix="outlast-dry-run-") as empty,
+            Archive(Path(empty), create=True) as archive,
+        ):
+            yield archive
+        return
+    with Archive(home, create=create) as archive:
+        yield archive
+
+
+def hub_sources(
+    upstreams: Sequence[Upstream],
+    settings: HttpSettings,
+    observe: Callable[[str], None] | None = None,
+) -> list[Source]:
+    """A source for each hub; `observe` is told the host and port of each request."""
+    http = HttpClient(settings, observe)
+    return [HubSource(http, hub.url, hub.token) for hub in upstreams]
+
+
+@contextlib.contextmanager
+def open_node(
+    archive: Archive,
+    settings: NodeSettings,
+    control: Control,
+    *,
+    command: str,
+    scope: Scope | None = None,
+    metrics: Metrics | None = None,
+) -> Iterator[Node]:
+    """A node that answers its neighbours until the block ends. `command` names it in ``status``:
+    ``serve`` has the ports that the settings name, any other command runs beside it on free ones.
+    """
+    scope = scope or Scope()
+    daemon = command == "serve"
+    swarm = settings.swarm
+    if scope.peers is not None:
+        swarm = replace(swarm, peers=(*swarm.peers, *scope.peers))
+    if not daemon:
+        swarm = _beside_the_daemon(swarm)
+    sharing = Sharing(archive, settings.share)
+    with Node(archive, sharing, swarm, peer_client(settings.http), control, lan=scope.lan) as node:
+        report: Report | None = None
+
+        def status() -> dict[str, Any]:
+            return report.status().to_json() if report is not None else {}
+
+        with PeerServer(
+            NodeInfo(node.id, __version__, node.session.port, node.private),
+            _holdings(archive, sharing, node),
+            Tracker(),
+            status=status,
+            emit=control.emit,
+            metrics=metrics,
+        ) as server:
+            report = Report(node, command, lambda: server.sent)
+            server.start("", swarm.peer_port)
+            node.start(server.port)
+            with RevisionSeeding(node, control, decodes=daemon):
+                yield node
+
+
+def _holdings(archive: Archive, sharing: Sharing, node: Node) -> Holdings:
+    return Holdings(
+        archive=archive,
+        sharing=sharing,
+        in_flight=node.in_flight.find,
+        arriving_tree=node.in_flight.tree,
+        trusted=node.contacts.is_static,
+        rates=lambda: node.rates,
+    )
+
+
+@contextlib.contextmanager
+def open_neighbourhood(
+    archive: Archive, settings: NodeSettings, control: Control, scope: Scope, *, command: str
+) -> Iterator[Neighbourhood | None]:
+    """The nodes that a command may fetch from; None where `scope` leaves none."""
+    if not scope.needs_node:
+        yield None
+        return
+    with open_node(archive, settings, control, command=command, scope=scope) as node:
+        yield Neighbourhood(node, lan=scope.lan, static=scope.static, http=scope.http)
+
+
+@contextlib.contextmanager
+def open_mirror(
+    archive: Archive,
+    sources: Sequence[Source],
+    control: Control,
+    *,
+    ttl: float,
+    wishes: Wishes,
+    node: Node | None = None,
+) -> Iterator[Mirror]:
+    """The archive with `sources` and the neighbours of `node` behind it. Its fetches end with the
+    block.
+    """
+    mirror = Mirror(
+        archive,
+        sources,
+        ttl=ttl,
+        wishes=wishes,
+        control=control,
+        around=Neighbourhood(node) if node is not None else None,
+        on_bug=lambda error: log_bug("fetch", error),
+    )
+    try:
+        yield mirror
+    finally:
+        mirror.close()
+
+
+@contextlib.contextmanager
+def open_app(
+    archive: Archive,
+    upstreams: Sequence[Upstream],
+    settings: NodeSettings,
+    control: Control,
+    *,
+    ttl: float,
+    wishes: Wishes,
+) -> Iterator[App]:
+    """All that ``serve`` runs beside its listener: a node, if the settings want one, and a mirror
+    of `upstreams`, which fetches from neighbours first. All that happens is counted.
+    """
+    metrics = Metrics()
+
+    def emit(event: Event) -> None:
+        metrics.observe(event)
+        control.emit(event)
+
+    counted = Control(emit, control.cancel)
+    sources = hub_sources(upstreams, settings.http, metrics.asked)
+    with contextlib.ExitStack() as stack:
+        node = None
+        if settings.swarm.enabled:
+            node = stack.enter_context(
+                open_node(archive, settings, counted, command="serve", metrics=metrics)
+            )
+        mirror = stack.enter_context(
+            open_mirror(archive, sources, counted, ttl=ttl, wishes=wishes, node=node)
+        )
+        yield App(archive, mirror, node, metrics, counted)
+
+
+def hand_on(node: Node, control: Control, seconds: float, begins: Callable[[int], None]) -> None:
+    """Stays for up to `seconds` while neighbours still want what came, so that they need not begin
+    anew. `begins` is told how many they are, once, and only if there are any.
+    """
+    until = time.monotonic() + seconds
+    told = False
+    while (count := node.awaited) and time.monotonic() < until:
+        if not told:
+            begins(count)
+            told = True
+        if control.cancel.is_set:
+            return
+        with node.changed:
+            node.changed.wait(0.25)
+
+
+def _beside_the_daemon(settings: SwarmSettings) -> SwarmSettings:
+    """Ports that the configuration names are the daemon's: what runs beside it takes others."""
+    return replace(
+        settings,
+        port=settings.port if _is_free(settings.port) else 0,
+        peer_port=settings.peer_port if _is_free(settings.peer_port) else 0,
+        dht_port=settings.dht_port if _is_free_udp(settings.dht_port) else 0,
+    )
+
+
+def _is_free(port: int) -> bool:
+    dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual else socket.AF_INET
+    try:
+        socket.create_server(("", port), family=family, dualstack_ipv6=dual).close()
+    except OSError:
+        return False
+    return True
+
+
+def _is_free_udp(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
+        try:
+            found.bind(("", port))
+        except OSError:
+            return False
+        return True
