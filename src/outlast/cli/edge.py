@@ -1,6 +1,7 @@
 """What all commands share: common options, and the session they run in."""
 
 import contextlib
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
+from outlast import __version__
 from outlast.cli.config.file import Config, environment, load_config, parse_size
+from outlast.cli.debug_option import DEBUG, debug_option
 from outlast.cli.render import Screen
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
@@ -20,6 +23,7 @@ from outlast.features import Listed
 from outlast.store.archive import Archive
 
 F = TypeVar("F", bound=Callable[..., Any])
+_log = logging.getLogger(__name__)
 
 
 class TargetType(click.ParamType[Target]):
@@ -60,6 +64,7 @@ def common(command: F) -> F:
         click.option("--home", metavar="DIR", help="The archive's folder  [env: OUTLAST_HOME]"),
         click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line"),
         click.option("-q", "--quiet", is_flag=True, help="Print results and errors only"),
+        debug_option,
     )
     for option in reversed(options):
         command = option(command)
@@ -106,8 +111,16 @@ class Session:
 
 
 @contextlib.contextmanager
-def session(home: str | None, *, as_json: bool, quiet: bool) -> Iterator[Session]:
-    """Runs a command: the first Ctrl-C stops the work tidily, the second at once."""
+def session(
+    home: str | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+    log_line: Callable[[dict[str, Any]], None] | None = None,
+) -> Iterator[Session]:
+    """Runs a command: the first Ctrl-C stops the work tidily, the second at once. `log_line`
+    writes diagnostics in place of the screen.
+    """
     features = listed_features(click.get_current_context())
     config = load_config(environment(), home, features)
     if config.simd:
@@ -123,7 +136,7 @@ def session(home: str | None, *, as_json: bool, quiet: bool) -> Iterator[Session
 
     before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with screen:
+        with screen, _diagnostics(config, log_line, screen):
             yield Session(config, Control(screen.emit, cancel), screen, as_json, quiet, features)
     finally:
         for number, handler in before.items():
@@ -133,6 +146,29 @@ def session(home: str | None, *, as_json: bool, quiet: bool) -> Iterator[Session
 def listed_features(ctx: click.Context) -> Sequence[Listed]:
     """The features that this call of the command line was given (see `cli.main.main`)."""
     return ctx.find_object(tuple) or ()
+
+
+@contextlib.contextmanager
+def _diagnostics(
+    config: Config, log_line: Callable[[dict[str, Any]], None] | None, screen: Screen
+) -> Iterator[None]:
+    """Logs what --debug and OUTLAST_LOG ask for; loads nothing where they ask for nothing."""
+    context = click.get_current_context(silent=True)
+    debug = context is not None and context.meta.get(DEBUG, False)
+    wanted = environment().get("OUTLAST_LOG", "")
+    if not debug and not wanted:
+        logger = logging.getLogger("outlast")
+        if not logger.handlers:  # else Python prints warnings by itself
+            logger.addHandler(logging.NullHandler())
+        yield
+        return
+    from outlast.cli import logs  # noqa: PLC0415 - few calls ask for it
+
+    levels = logs.parse_levels("debug" if debug else wanted)
+    secrets = (config.hub_token or "", *config.tokens.values())
+    with logs.logging_to(log_line or logs.as_text(screen.log), levels, secrets):
+        _log.info("outlast %s with the archive in %s", __version__, config.home)
+        yield
 
 
 def _use_kernels(path: str) -> None:

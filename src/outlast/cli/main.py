@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from outlast import __version__
+from outlast.cli.debug_option import debug_option
 from outlast.core.errors import OutlastError, UsageError
 from outlast.features import FEATURES, Command, Listed, commands, load
 
@@ -54,6 +55,8 @@ Examples:
   outlast pull Qwen/Qwen3-0.6B             archive a model from the hub
   outlast serve                            serve it; clients: HF_ENDPOINT=http://127.0.0.1:8090
   outlast run Qwen/Qwen3-0.6B-GGUF "Hi!"   run it
+  outlast pull Qwen/Qwen3-0.6B --debug     say why each decision is made
+  OUTLAST_LOG=p2p=debug,fetch=info outlast serve    the same, of two packages
 
 \b
 Exit status:
@@ -99,6 +102,7 @@ def _commands(ctx: click.Context) -> dict[str, Command]:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="outlast")
+@debug_option
 def outlast() -> None:
     """Keep open-weight AI models available, verified and runnable, whoever stops hosting them."""
 

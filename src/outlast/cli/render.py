@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _LINE_EVERY = 5.0
+"""Seconds between lines of progress, where stderr is no terminal."""
+_LOG_LIMIT = 5000
+"""Characters of a line of diagnostics."""
 
 
 def human_size(count: float) -> str:
@@ -127,12 +130,18 @@ class Screen:
             elif (text := _sentence(event)) is not None and not self._quiet:
                 self._say(text)
 
-    def _say(self, text: str) -> None:
+    def log(self, text: str) -> None:
+        """A line of diagnostics on stderr, above the bars: with --json and --quiet, too."""
+        with self._lock:
+            self._say(text, limit=_LOG_LIMIT)
+
+    def _say(self, text: str, limit: int = 600) -> None:
+        line = one_line(text, limit)
         if self._bars is not None:
-            self._bars.console.print(one_line(text), markup=False, highlight=False)
+            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
-            with contextlib.suppress(OSError, ValueError):  # nobody reads it
-                sys.stderr.write(one_line(text) + "\n")
+            with contextlib.suppress(OSError, ValueError):  # stderr is closed
+                sys.stderr.write(line + "\n")
 
     def _plan(self, event: Planned) -> None:
         self._planned = event

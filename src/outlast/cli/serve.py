@@ -15,6 +15,7 @@ from outlast.core.control import Control
 from outlast.core.events import Event, FileProblem, Note, SourceBanned, SourceWaiting
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
+from outlast.server.http.log import log_line
 from outlast.server.http.mount import Mount
 from outlast.server.hub.server import Listen
 from outlast.server.hub.server import serve as run_server
@@ -93,7 +94,7 @@ def serve(
     /metrics is for Prometheus, /healthz for probes; every request writes a JSON line to stderr.
     """
     host, port = host_and_port(listen, _PORT)
-    with session(home, as_json=as_json, quiet=quiet) as run:
+    with session(home, as_json=as_json, quiet=quiet, log_line=log_line) as run:
         config = run.config
         upstreams = config.upstreams(map(check_url, urls))
         wishes = Wishes(

@@ -1,6 +1,7 @@
 """Add: archive a folder or a file of this machine."""
 
 import contextlib
+import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,8 @@ from outlast.intake.local_file import PlainSink, ingest
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.refs import Ref
+
+_log = logging.getLogger(__name__)
 
 _SKIPPED = frozenset({".git", ".DS_Store", ".cache", "__pycache__"})
 """Folders and files that tools leave behind and that are not part of a model."""
@@ -172,6 +175,7 @@ def _store_capsule(
     """None where the capsule does not pay."""
     with chosen(intake, source, source.size) as choice:
         if not choice.encode:
+            _log.debug("%s stays plain: a sample of it did not compress well enough", path)
             return None
         sink = CapsuleSink(intake.writer, source.size, choice.bases, intake.wishes)
         with contextlib.closing(sink):
@@ -179,6 +183,7 @@ def _store_capsule(
             if intake.writer.lease(names.sha256, names.size):
                 return names, False
             if not sink.publish(names):
+                _log.debug("%s stays plain: its capsule is not small enough", path)
                 return None
             intake.archive.note_names(names)
             return names, True

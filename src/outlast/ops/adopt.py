@@ -1,6 +1,7 @@
 """Adopt: take an existing Hugging Face cache into the archive, by hard links where possible."""
 
 import datetime as dt
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.refs import Ref
 from outlast.store.writer import WriteSession
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -165,6 +168,7 @@ class _Adoption:
 
     def _place(self, writer: WriteSession, file: CachedFile, names: Names, fd: int) -> None:
         if writer.lease(names.sha256, names.size):
+            _log.debug("%s: its blob %s is in the archive", file.path, names.sha256.short)
             return
         temp = writer.temp()
         if not self._copy and _hard_link(fd, file.real, temp):
@@ -173,6 +177,8 @@ class _Adoption:
             self._archive.note_names(names)
             self.result.linked += names.size
             return
+        why = "--copy" if self._copy else "a hard link is impossible"
+        _log.info("copying %s: %s", file.path, why)
         copied, _ = store_file(Intake(self._archive, writer), file.real, file.path, self._control)
         if copied != names:
             raise _RefusedError("it changed while it was copied")

@@ -3,6 +3,7 @@
 import fcntl
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import sqlite3
 import sys
@@ -19,6 +20,8 @@ from outlast.store.archive import Archive
 from outlast.store.index import load_manifest
 from outlast.store.layout import Layout
 from outlast.store.writer import orphans
+
+_log = logging.getLogger(__name__)
 
 _LOW = 5 * 1024**3
 _MIN_SQLITE = (3, 37, 0)
@@ -44,6 +47,12 @@ class Finding:
 
 def examine(home: Path) -> Iterator[Finding]:
     """Checks this machine, then the archive at `home`; changes nothing."""
+    for finding in _examine(home):
+        _log.debug("checked %s: %s: %s", finding.check, finding.health.value, finding.text)
+        yield finding
+
+
+def _examine(home: Path) -> Iterator[Finding]:
     yield _python()
     yield from _engines()
     layout = Layout(home)
@@ -114,7 +123,9 @@ def _file_system(layout: Layout) -> Finding:
             for name, trial in trials:
                 try:
                     trial(Path(folder))
+                    _log.debug("tried a %s in %s: it works", name, folder)
                 except OSError as error:
+                    _log.debug("tried a %s in %s: %s", name, folder, error.strerror)
                     lacking.append(f"{name}: {error.strerror}")
     except OSError as error:
         lacking.append(f"write: {error.strerror}")
@@ -195,6 +206,7 @@ def _digest(path: Path) -> Digest:
 
 
 def _index(archive: Archive) -> Finding:
+    _log.debug("comparing the index with %s", archive.layout.manifests)
     indexed = {summary.digest for summary in archive.index.summaries()}
     good = set()
     for path in archive.layout.manifests.glob("*.json"):

@@ -5,6 +5,7 @@ blob is done by itself, so that whatever ends the work loses nothing and costs o
 """
 
 import contextlib
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -35,6 +36,8 @@ from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
 from outlast.store.forms import StoredForm
 from outlast.store.writer import WriteSession
+
+_log = logging.getLogger(__name__)
 
 _CORES: Final = 2
 _STEP: Final = 16 << 20
@@ -170,6 +173,14 @@ class _Job(ABC):
                 self._control.emit(problem)
                 size = file.entry.size
                 done = Changed(file.digest, Outcome.DAMAGED, size, size)
+            _log.debug(
+                "%s: %s, held as %s in %d bytes (%d before)",
+                file.entry.path,
+                done.outcome.value,
+                done.form.value,
+                done.after,
+                done.before,
+            )
             changed.append(done)
             self._tell(file, done)
         return Changes(tuple(changed), tuple(problems))

@@ -1,5 +1,6 @@
 """Pull: archive a model from hubs and mirrors."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.draft_writer import DraftWriter
 from outlast.store.partials import present_bytes
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ def pull(
     listing, source = found or locate(sources, around, target.repo, ref, control)
     free = disk.free_bytes(room or archive.layout.home)
     plan = make_plan(archive, listing, ref, source.name, selection, free=free)
+    _log_plan(plan)
     control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
     if dry_run:
         return Pulled(plan, None, bool(plan.excluded))
@@ -110,7 +114,9 @@ def pull(
     with archive.writer() as writer:
         sealed = _sealed(archive, plan)
         fetched: dict[str, int] = {}
-        if sealed is None:
+        if sealed is not None:
+            _log.info("nothing to fetch: manifest %s has every wanted file", sealed[0])
+        else:
             context = FetchContext(
                 *(archive, writer, sources, wishes, control),
                 named=read_tags(listing.facts.tags),
@@ -124,6 +130,31 @@ def pull(
         remember(archive, writer, listing, ref, source, cancel=control.cancel)
     held = _held(archive, plan)
     return Pulled(plan, digest, partial, fetched, held)
+
+
+def _log_plan(plan: Plan) -> None:
+    """Says what the pull was decided to be, and why the result is partial where it is."""
+    named = f"{plan.repo}@{plan.ref}"
+    _log.info(
+        "%s is commit %s, as %s says: it was the first to know it", named, plan.commit, plan.source
+    )
+    _log.info(
+        "%d files are wanted: %d are in the archive, %d must be fetched (%d bytes, %d of them left "
+        "by an interrupted download); %d bytes are free",
+        len(plan.wanted),
+        len(plan.here),
+        len(plan.to_fetch),
+        plan.fetch_bytes,
+        plan.resumed,
+        plan.free,
+    )
+    for entry in plan.to_fetch:
+        _log.debug("fetch %s: no intact copy with its digest is in the archive", entry.path)
+    if plan.excluded:
+        left_out = len(plan.excluded)
+        _log.info("the revision is partial: --include and --exclude leave out %d files", left_out)
+    if plan.unlisted:
+        _log.info("the revision is partial: %s has not the whole list of files", plan.source)
 
 
 def _require_room(archive: Archive, plan: Plan) -> None:

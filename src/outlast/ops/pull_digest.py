@@ -4,6 +4,7 @@ What is proven is that the bytes match the manifest, and that this is the one th
 that a hub ever served it under its name.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -31,6 +32,8 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.index import load_manifest
 from outlast.store.refs import Ref
+
+_log = logging.getLogger(__name__)
 
 _FIND: Final = 3.0
 """Seconds to look for a node that has the manifest, where nobody says how patient to be."""
@@ -144,11 +147,19 @@ def _find(
         control.cancel.check()
         for neighbour in around.near():
             if neighbour.node not in asked:
+                _log.debug("asking %s for the manifest %s", neighbour.source.name, digest)
                 future = pool.submit(neighbour.source.manifest, digest, _ASK_SECONDS)
                 asked[neighbour.node] = neighbour, future
         for neighbour, future in asked.values():
             if future.done() and future.exception() is None:
                 revision = future.result()
+                _log.info(
+                    "%s has the manifest %s: it is %s@%s",
+                    neighbour.source.name,
+                    digest,
+                    revision.repo,
+                    revision.id,
+                )
                 return revision, neighbour.source, _is_restricted(neighbour, revision, control)
         waits = around.node.contacts.expects() or not all(
             future.done() for _, future in asked.values()

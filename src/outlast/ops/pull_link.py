@@ -5,6 +5,7 @@ is what its name says. The archive remembers that of each such revision.
 """
 
 import errno
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -43,6 +44,8 @@ from outlast.swarm.torrent import payload_torrent as metainfo
 from outlast.swarm.torrent.magnet import Link, parse_magnet
 from outlast.swarm.torrent.read import read_torrent
 from outlast.swarm.torrent.v1_check import V1Pieces
+
+_log = logging.getLogger(__name__)
 
 ORGANISATION: Final = "link"
 _LAYER_SECONDS: Final = 5.0
@@ -123,6 +126,7 @@ def pull_link(
     if known is not None:
         return known
     blob = _payload_here(archive, wanted.link)
+    _log.debug("the payload of the link is in the archive: %s", blob or "no")
     if blob is not None and not dry_run:
         return _take_here(archive, target, wanted.link, blob, control)
     with LinkPartial(archive.layout, key) as partial:
@@ -142,6 +146,7 @@ def pull_link(
             )
         fetched = run.fetch(data, whole, shape)
         givers = [name.removeprefix("swarm").strip() for name in fetched]
+        _log.info("the bytes came from: %s", ", ".join(givers) or "no peer")
         restricted = bool(givers) and may_be_restricted(around, givers, whole, control)
         done = run.keep(whole, replace(shape, restricted=restricted))
         partial.discard()
@@ -221,12 +226,14 @@ class _Run:
         """
         noted = self.partial.torrent()
         if noted is not None and self._fits(noted):
+            _log.info("the list of files: left by an interrupted pull of this link")
             return noted
-        data = self.wanted.torrent
+        data, origin = self.wanted.torrent, "the torrent file that was given"
         if not data and self.wanted.link.payload is not None:
-            data = self._payload_torrent(*self.wanted.link.payload)
+            data, origin = self._payload_torrent(*self.wanted.link.payload), "computed"
         if not data:
-            data = metainfo.assemble(self._ask(), None)
+            data, origin = metainfo.assemble(self._ask(), None), "peers"
+        _log.info("the list of files comes from: %s", origin)
         if not _same(read_torrent(data), self.wanted.link):
             raise MalformedError("what came as the torrent of the link is another one")
         self.partial.note_torrent(data)

@@ -1,5 +1,6 @@
 """Removing: refs and revisions by name, then whatever nothing refers to."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from outlast.core.names import RepoId, Target
 from outlast.node import shared_torrents as shares
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.collect import collect
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ def leaned_on(archive: Archive, removed: Iterable[tuple[RepoId, GitOid]]) -> Lea
         return Leaned()
     try:
         used = _used(archive, set(removed))
-    except IntegrityError:  # then nothing is collected at all
+    except IntegrityError as error:  # a collection would delete nothing
+        _log.info("not looking for bases that stay: %s", error)
         return Leaned()
     needed, todo = set(used), list(used)
     while todo:

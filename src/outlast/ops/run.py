@@ -1,5 +1,6 @@
 """Run: choose what to run in a revision, check it, and hand it to an engine."""
 
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from outlast.intake.working_copies import Working
 from outlast.ops.export import lay_out
 from outlast.store import disk
 from outlast.store.archive import Archive
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ def prepare(
     _refuse_missing(revision, here, wanted)
     choice = choose([(path, e.size) for path, e in here.items()], wanted, engine)
     entries = [here[path] for path in choice.files]
+    _log.info("runs %s with %s: %s", ", ".join(choice.files), choice.engine, choice.why)
     working = Working(archive, budget, control)
     try:
         working.prepare(entries)
@@ -118,12 +122,15 @@ def _check(
             continue
         path = working.path(entry)
         if recheck or not archive.index.is_checked(entry.sha256, path.stat()):
+            why = "--recheck" if recheck else "it changed since it was last hashed, or never was"
+            _log.info("hashing %s again: %s", entry.path, why)
             todo.append(entry)
     if todo:
         control.emit(Planned("check", todo[0].path, len(todo), sum(e.size for e in todo)))
     for entry in todo:
         problem = _damage(archive, working.path(entry), entry, control)
         if problem and working.is_copy(entry):
+            _log.warning("%s; making the working copy again", problem)
             working.drop(entry)
             working.prepare([entry])  # verified while it is made
         elif problem:

@@ -1,6 +1,7 @@
 """Which models other nodes have: the neighbours on this LAN, and the peers that are named."""
 
 import contextlib
+import logging
 import os
 import socket
 import threading
@@ -21,6 +22,8 @@ from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource
 from outlast.swarm.lan.beacon import Beacon
 from outlast.swarm.lan.datagrams import Heard
+
+_log = logging.getLogger(__name__)
 
 LISTEN_S: Final = 1.5
 """Neighbours answer a beacon in a fraction of that."""
@@ -123,6 +126,7 @@ class _Asking:
                 return
             self._met.add((host, port))
             self._waiting[host, port] = source.name
+        _log.debug("asking %s", source.name)
         self._pool.submit(self._ask, source, (host, port))
 
     def _ask(self, source: PeerSource, key: tuple[str, int]) -> None:
@@ -138,6 +142,7 @@ class _Asking:
         with self._changed:
             if self._waiting.pop(key, None) is None:  # too late
                 return
+            _log.debug("%s: %s", source.name, failure or f"{len(rows)} models")
             if failure:
                 self._failures[source.name] = failure
             else:

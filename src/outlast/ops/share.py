@@ -1,5 +1,6 @@
 """Share: torrents and links of a revision, to hand to people."""
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from outlast.store.refs import About
 from outlast.swarm.torrent import payload_torrent as metainfo
 from outlast.swarm.torrent.magnet import Link
 from outlast.swarm.torrent.revision_torrent import RevisionTorrent, V1Torrent
+
+_log = logging.getLogger(__name__)
 
 _MODE = 0o644
 
@@ -87,6 +90,8 @@ def share(
             f"{revision.repo} is not shared: {against}",
             hint="--restricted makes its torrents all the same; who has them can ask for the files",
         )
+    if against:
+        _log.info("%s is shared although %s: --restricted was given", revision.repo, against)
     made = whole_torrent(archive, revision, control, old=wishes.old)
     hubs = wishes.web_seeds or (() if against else _hubs(archive, revision, wishes.public_hubs))
     more = _More(wishes.trackers, tuple(f"{hub}/{revision.repo.hub_path}/resolve/" for hub in hubs))
