@@ -1,3 +1,3 @@
-"""Keeps open-weight AI models available, verified and runnable, whoever stops hosting them."""
+"""Keeps open-weight models available, verified and runnable, no matter who stops hosting them."""
 
 __version__ = "0.1.0"
