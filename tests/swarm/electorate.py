@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from outlast.swarm.lan.datagrams import ANNOUNCE_S, WANT_S, Announcement, Heard, Want, Wish
 from outlast.swarm.lan.election import Election, Role
+from outlast.swarm.tuning import LanTuning
 
 TICK = 0.05
 KEY = b"k" * 20
@@ -30,18 +31,18 @@ class Node:
     answered: float = float("-inf")
 
     def __post_init__(self) -> None:
-        self.election = Election(self.id, self.born)
+        self.election = Election(self.id, self.born, LanTuning(resign_s=5.0))
         self.election.want(KEY, self.born, able=self.able)
         self.announce = [self.born + after for after in _FIRST]
         self.repeat = self.born
 
-    def holds(self, now: float) -> bool:
+    def fetches(self, now: float) -> bool:
         return self.election.state(KEY, now).role is Role.FETCH
 
 
 class Electorate:
     """`delay`: the longest that a datagram takes; `loss`: the share that is lost, never more than
-    two in a row between the same two nodes; `rate`: bytes/s that a holder fetches.
+    two in a row between the same two nodes; `rate`: bytes/s that a fetcher fetches.
     """
 
     def __init__(self, seed: int, *, delay: float = 0.0, loss: float = 0.0, rate: int = 0) -> None:
@@ -49,7 +50,7 @@ class Electorate:
         self.nodes: dict[bytes, Node] = {}
         self.loss = loss
         self.overlap: dict[int, float] = {}
-        """Seconds in which each partition had more than one holder."""
+        """Seconds in which each partition had more than one fetcher."""
         self._delay = delay
         self._rate = rate
         self._random = random.Random(seed)
@@ -73,9 +74,9 @@ class Electorate:
     def side(self, node: bytes) -> int:
         return self._side.get(node, 0)
 
-    def holders(self, side: int = 0) -> list[Node]:
+    def fetchers(self, side: int = 0) -> list[Node]:
         found = (node for node in self.nodes.values() if self.side(node.id) == side)
-        return [node for node in found if node.holds(self.now)]
+        return [node for node in found if node.fetches(self.now)]
 
     def sides(self) -> set[int]:
         return {self.side(node) for node in self.nodes}
@@ -104,11 +105,11 @@ class Electorate:
                 self._hear(self.nodes[receiver], value)
         for node in list(self.nodes.values()):
             self._speak(node)
-            if node.holds(self.now):
+            if node.fetches(self.now):
                 node.fetched += self._rate * TICK
                 node.election.progress(KEY, int(node.fetched))
         for side in self.sides():
-            if len(self.holders(side)) > 1:
+            if len(self.fetchers(side)) > 1:
                 self.overlap[side] = self.overlap.get(side, 0.0) + TICK
 
     def _hear(self, node: Node, value: Heard) -> None:

@@ -13,6 +13,7 @@ from outlast.swarm.client.events import SessionEvent
 from outlast.swarm.client.session import TorrentSession
 from outlast.swarm.client.torrent import Torrent
 from outlast.swarm.settings import SwarmSettings
+from outlast.swarm.tuning import TUNING, ClientTuning
 
 DATA = Random(3).randbytes(20 * PIECE + 4321)
 HOST = "127.0.0.1"
@@ -67,11 +68,16 @@ class Peer:
 
 @contextmanager
 def peer(
-    folder: Path, *, static: tuple[str, ...] = (HOST,), settings: SwarmSettings | None = None
+    folder: Path,
+    *,
+    static: tuple[str, ...] = (HOST,),
+    settings: SwarmSettings | None = None,
+    tuning: ClientTuning = TUNING.client,
 ) -> Iterator[Peer]:
     folder.mkdir()
     events: list[SessionEvent] = []
-    with TorrentSession(settings or SwarmSettings(), static, events.append) as session:
+    settings = settings or SwarmSettings()
+    with TorrentSession(settings, static, events.append, tuning=tuning) as session:
         yield Peer(session, folder, events)
 
 

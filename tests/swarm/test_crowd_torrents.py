@@ -2,23 +2,22 @@
 
 from pathlib import Path
 
-import pytest
-
 from outlast.codec.merkle import PIECE
-from outlast.swarm.client import picker as choice
 from outlast.swarm.client import torrent as torrents
+from outlast.swarm.tuning import ClientTuning
 from tests.swarm.sessions import DATA, TREE, connect, peer
 from tests.swarm.sites import until
 
+PATIENT, IMPATIENT = ClientTuning(yield_patience_s=600.0), ClientTuning(yield_patience_s=0.0)
 
-def test_who_has_its_stripe_leaves_the_seed_to_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """But for what they are far from, it takes the rest from the crowd; and from the seed too, when
-    nothing comes from there.
-    """
-    monkeypatch.setattr(choice, "_PATIENCE_SECONDS", 600.0)
-    with peer(tmp_path / "a") as a, peer(tmp_path / "b") as b, peer(tmp_path / "c") as c:
+
+def test_a_node_whose_stripe_is_complete_leaves_the_seed_to_others(tmp_path: Path) -> None:
+    """It takes the rest from its peers, and helps with the pieces that they are far from."""
+    with (
+        peer(tmp_path / "a") as a,
+        peer(tmp_path / "b", tuning=PATIENT) as b,
+        peer(tmp_path / "c") as c,
+    ):
         b.path.write_bytes(DATA)
         ours = b.fetch(bytes(index % 2 == 0 for index in range(TREE.count)))
         theirs = c.fetch()
@@ -49,7 +48,23 @@ def test_who_has_its_stripe_leaves_the_seed_to_others(
         assert not ours.has(3)
         assert not ours.has(5)
         assert seed.view().up <= (len(last) + 1) * PIECE
-        monkeypatch.setattr(choice, "_PATIENCE_SECONDS", 0.0)
+
+
+def test_the_seed_is_asked_again_when_nothing_comes_from_peers(tmp_path: Path) -> None:
+    with (
+        peer(tmp_path / "a") as a,
+        peer(tmp_path / "b", tuning=IMPATIENT) as b,
+        peer(tmp_path / "c") as c,
+    ):
+        b.path.write_bytes(DATA)
+        ours = b.fetch(bytes(index % 2 == 0 for index in range(TREE.count)))
+        theirs = c.fetch()
+        for index in range(TREE.count):
+            theirs.leave_out(index)
+        ours.take_stripe(0, 2)
+        connect(ours, c)
+        until(lambda: _peers(ours, seeds=False), "they are connected")
+        connect(a.seed(), b)
 
         def is_whole() -> bool:
             ours.yield_seeds()

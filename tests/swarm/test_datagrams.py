@@ -20,7 +20,8 @@ from outlast.swarm.lan.datagrams import (
     want_key,
     wants,
 )
-from outlast.swarm.lan.rate_limit import IN_ALL, MAX_SENDERS, PER_SENDER, DatagramLimit
+from outlast.swarm.lan.rate_limit import PER_SENDER, DatagramLimit
+from outlast.swarm.tuning import LanTuning
 
 HOST6 = "[ff15::efc0:988f]:6771"
 NODE = bytes(range(20))
@@ -213,10 +214,10 @@ def test_a_flood_is_dropped_and_others_are_still_heard() -> None:
 
 
 def test_many_senders_cost_bounded_memory_and_time() -> None:
-    limit = DatagramLimit(Clock())
-    read = sum(limit.allows(f"10.{n >> 8}.{n & 255}.1") for n in range(60_000))
-    assert len(limit) == MAX_SENDERS
-    assert read == 2 * IN_ALL
+    limit = DatagramLimit(Clock(), LanTuning(senders=100, datagrams_in_all=500, burst_s=3.0))
+    read = sum(limit.allows(f"10.{n >> 8}.{n & 255}.1") for n in range(6000))
+    assert len(limit) == 100
+    assert read == 1500
 
 
 def test_a_clock_that_stands_still_or_goes_back_gives_nothing() -> None:

@@ -17,7 +17,8 @@ from outlast.swarm.lan.election import (
     State,
     score,
 )
-from outlast.swarm.lan.peer_table import DEAD_S, MAX_STANDS, PeerTable
+from outlast.swarm.lan.peer_table import DEAD_S, PeerTable
+from outlast.swarm.tuning import TUNING
 from tests.swarm.electorate import KEY, TICK, Electorate
 
 ME = b"m" * 20
@@ -92,7 +93,7 @@ def test_who_is_first_but_not_able_is_not_waited_for() -> None:
     assert booth.after(COLLECT_S) == State(Role.FETCH)
 
 
-def test_who_is_not_able_never_holds() -> None:
+def test_who_is_not_able_never_fetches() -> None:
     booth = Booth(able=False)
     booth.hear(AFTER, able=False)
     assert booth.after(3 * BOUND) == State(Role.ALONE)
@@ -103,14 +104,14 @@ def test_who_is_not_able_never_holds() -> None:
     assert booth.after(COLLECT_S) == State(Role.FETCH)
 
 
-def test_a_live_holder_stays_whoever_comes() -> None:
+def test_a_live_fetcher_stays_whoever_comes() -> None:
     booth = Booth()
     for _ in range(20):
         assert booth.hear(AFTER, able=True, fetching=True) == State(Role.WAIT, (AFTER,))
         booth.now += 1.0
 
 
-def test_a_holder_that_dies_is_replaced() -> None:
+def test_a_fetcher_that_dies_is_replaced() -> None:
     booth = Booth()
     booth.hear(AFTER, able=True, fetching=True)
     assert booth.after(DEAD_S - 0.01) == State(Role.WAIT, (AFTER,))
@@ -119,14 +120,14 @@ def test_a_holder_that_dies_is_replaced() -> None:
 
 
 @pytest.mark.parametrize("flags", [{"gone": True}, {"able": False}, {"able": True}])
-def test_a_holder_that_says_that_it_stops_is_replaced_sooner(flags: dict[str, bool]) -> None:
+def test_a_fetcher_that_says_that_it_stops_is_replaced_sooner(flags: dict[str, bool]) -> None:
     booth = Booth()
     booth.hear(AFTER, able=True, fetching=True)
     assert booth.hear(AFTER, **flags) == State(Role.WAIT)
     assert booth.after(COLLECT_S) == State(Role.FETCH)
 
 
-def test_a_holder_that_has_it_now_is_taken_from() -> None:
+def test_a_fetcher_that_has_it_now_is_taken_from() -> None:
     booth = Booth()
     booth.hear(AFTER, able=True, fetching=True)
     assert booth.hear(AFTER, has=True) == State(Role.TAKE, (AFTER,))
@@ -135,20 +136,20 @@ def test_a_holder_that_has_it_now_is_taken_from() -> None:
     assert booth.after(COLLECT_S) == State(Role.FETCH)
 
 
-def test_a_holder_stops_when_a_neighbour_has_it() -> None:
+def test_a_fetcher_stops_when_a_neighbour_has_it() -> None:
     booth = Booth(knows=False)
     assert booth.after(GRACE_S) == State(Role.FETCH)
     assert booth.hear(LAST, has=True) == State(Role.TAKE, (LAST,))
 
 
-def test_of_two_holders_the_later_yields() -> None:
+def test_of_two_fetchers_the_later_yields() -> None:
     booth = Booth(knows=False)
     assert booth.after(GRACE_S) == State(Role.FETCH)
     assert booth.hear(AFTER, able=True, fetching=True) == State(Role.FETCH)
     assert booth.hear(BEFORE, able=True, fetching=True) == State(Role.WAIT, (BEFORE,))
 
 
-def test_of_two_holders_the_one_that_is_further_stays() -> None:
+def test_of_two_fetchers_the_one_that_is_further_stays() -> None:
     booth = Booth(knows=False)
     assert booth.after(GRACE_S) == State(Role.FETCH)
     booth.election.progress(KEY, 5 * 1024 * 1024)
@@ -167,7 +168,7 @@ def test_who_is_further_begins_first() -> None:
 def test_who_resigns_lets_another_try_and_may_come_back() -> None:
     booth = Booth(knows=False)
     assert booth.after(GRACE_S) == State(Role.FETCH)
-    booth.election.resign(KEY, booth.now, seconds=30)
+    booth.election.resign(KEY, booth.now)
     assert booth.tick() == (Wish(KEY, able=False),)
     assert booth.after(29.9) == State(Role.ALONE)
     assert booth.after(0.2) == State(Role.FETCH)
@@ -242,7 +243,7 @@ def test_hearing_says_whether_it_matters() -> None:
     assert booth.election.hear(Want(AFTER, "a", 1, (Wish(KEY),)), booth.now)
 
 
-def test_a_holder_known_before_it_was_wanted_is_waited_for() -> None:
+def test_a_fetcher_known_before_it_was_wanted_is_waited_for() -> None:
     election = Election(ME, 0.0)
     election.hear(Want(AFTER, "a", 1, (Wish(KEY, fetching=True),)), 10.0)
     assert election.state(KEY, 10.0) == State(Role.WAIT, (AFTER,))
@@ -265,7 +266,7 @@ def test_a_crowd_costs_bounded_memory() -> None:
         for part in range(5):
             keys = [bytes([part, n]) * 10 for n in range(32)]
             crowd.hear(Want(node, "a", 1, tuple(map(Wish, keys))), 0.0)
-    assert len(crowd) == MAX_STANDS
+    assert len(crowd) == TUNING.lan.heard_wishes
     assert len(crowd._nodes) == MAX_NODES
     talker = b"t" * 20
     crowd.hear(Announcement(talker, "a", 1), DEAD_S)
@@ -281,14 +282,14 @@ def test_a_crowd_costs_bounded_memory() -> None:
     st.integers(0, 2**32),
     st.lists(st.integers(0, 20).map(lambda n: n * TICK), min_size=1, max_size=10),
 )
-def test_a_flash_crowd_has_one_holder(seed: int, births: list[float]) -> None:
+def test_a_flash_crowd_has_one_fetcher(seed: int, births: list[float]) -> None:
     """All start within a second, on a LAN that takes 50 ms."""
     lan = Electorate(seed, delay=0.05)
     for name, birth in enumerate(sorted(births)):
         lan.run(birth - lan.now)
         lan.add(name)
     lan.run(4.0)
-    assert len(lan.holders()) == 1
+    assert len(lan.fetchers()) == 1
     assert sum(lan.overlap.values()) <= 0.2
 
 
@@ -296,7 +297,7 @@ Change = tuple[float, str, int]
 changes: st.SearchStrategy[list[Change]] = st.lists(
     st.tuples(
         st.integers(0, 80).map(lambda n: n / 10),
-        st.sampled_from(["crash", "join", "able", "unable", "resign", "part", "heal", "holder"]),
+        st.sampled_from(["crash", "join", "able", "unable", "resign", "part", "heal", "fetcher"]),
         st.integers(0, 255),
     ),
     max_size=12,
@@ -311,15 +312,15 @@ def disturb(lan: Electorate, kind: str, number: int) -> None:
         lan.add(100 + len(lan.nodes) + number // 2, able=number % 4 != 0)
     elif kind == "crash":
         lan.crash(some)
-    elif kind == "holder":
-        for node in lan.holders(lan.side(some)):
+    elif kind == "fetcher":
+        for node in lan.fetchers(lan.side(some)):
             lan.crash(node.id)
     elif kind in {"able", "unable"}:
         node = lan.nodes[some]
         node.able = kind == "able"
         node.election.want(KEY, lan.now, able=node.able)
     elif kind == "resign":
-        lan.nodes[some].election.resign(KEY, lan.now, seconds=5)
+        lan.nodes[some].election.resign(KEY, lan.now)
     elif kind == "part":
         lan.part({node: (number >> place) & 1 for place, node in enumerate(nodes)})
     else:
@@ -330,9 +331,9 @@ def check_sides(lan: Electorate, is_right: Callable[[int], bool]) -> None:
     for side in lan.sides():
         here = [node for node in lan.nodes.values() if lan.side(node.id) == side]
         if any(node.able for node in here):
-            assert is_right(len(lan.holders(side))), (side, lan.now)
+            assert is_right(len(lan.fetchers(side))), (side, lan.now)
         else:
-            assert not lan.holders(side)
+            assert not lan.fetchers(side)
 
 
 @given(
@@ -343,7 +344,7 @@ def check_sides(lan: Electorate, is_right: Callable[[int], bool]) -> None:
     rate=st.sampled_from([0, 2**20, 2**25]),
     happens=changes,
 )
-def test_every_partition_comes_to_one_holder(
+def test_every_partition_comes_to_one_fetcher(
     *, seed: int, count: int, delay: float, loss: float, rate: int, happens: list[Change]
 ) -> None:
     lan = Electorate(seed, delay=delay, loss=loss, rate=rate)
@@ -357,12 +358,12 @@ def test_every_partition_comes_to_one_holder(
         for _ in range(round(pause / TICK)):
             lan.step()
             if lan.now > quiet:
-                check_sides(lan, lambda holders: holders >= 1)
+                check_sides(lan, lambda fetchers: fetchers >= 1)
         disturb(lan, kind, number)
     lan.run(BOUND + 5 + slack)
     for _ in range(round(4 / TICK)):
         lan.step()
-        check_sides(lan, lambda holders: holders == 1)
+        check_sides(lan, lambda fetchers: fetchers == 1)
     # Two hold until one hears of the other: of three datagrams, one a second, one arrives.
     each = 3.0 + slack if loss else 1.0 + slack
     for overlap in lan.overlap.values():

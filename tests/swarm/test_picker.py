@@ -3,10 +3,12 @@
 import pytest
 
 from outlast.swarm.client.picker import PiecePicker
-from outlast.swarm.client.probation import PIECES, Probation
+from outlast.swarm.client.probation import Probation
+from outlast.swarm.tuning import TUNING, ClientTuning
 from tests.swarm.sites import until
 
 COUNT = 40
+PIECES = TUNING.client.probation_pieces
 SEED = "10.0.0.1:1"
 
 
@@ -34,9 +36,8 @@ class TestProbation:
         assert trial.allows(0)
         assert not trial.ends(())
 
-    def test_it_ends_where_nobody_has_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("outlast.swarm.client.probation._SECONDS", 0.0)
-        trial = Probation(range(100))
+    def test_it_ends_where_nobody_has_them(self) -> None:
+        trial = Probation(range(100), tuning=ClientTuning(probation_s=0.0))
         until(lambda: trial.ends(()), "it ends")
 
 

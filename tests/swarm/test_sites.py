@@ -285,7 +285,7 @@ class TestTrouble:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What came stays, and the rest comes when it is back, without a new pull."""
-        monkeypatch.setattr(gather, "_REVIVE", 0.5)
+        monkeypatch.setattr(gather, "_RETRY_LOST", 0.5)
         monkeypatch.setattr(contacts, "AGAIN", 0.5)
         monkeypatch.setattr(contacts, "_STATIC_AGAIN", 0.5)
         files = {"large": LARGE + LARGE}
@@ -314,7 +314,7 @@ class TestTrouble:
             site(tmp_path / "a", files=files, swarm_port=9) as a,
             site(tmp_path / "b", a) as b,
         ):
-            monkeypatch.setattr(b.node.election, "crowd", lambda *_: 1)
+            monkeypatch.setattr(b.node.election, "count_wanting", lambda *_: 1)
             Running(b.pull).result()
             check(b, files)
 
@@ -322,7 +322,7 @@ class TestTrouble:
         """The same where it is open: all comes through the swarm."""
         files = {"large": LARGE}
         with site(tmp_path / "a", files=files) as a, site(tmp_path / "b", a) as b:
-            monkeypatch.setattr(b.node.election, "crowd", lambda *_: 1)
+            monkeypatch.setattr(b.node.election, "count_wanting", lambda *_: 1)
             Running(b.pull).result()
             check(b, files)
             assert a.server.sent == 0
@@ -334,7 +334,7 @@ class TestTrouble:
         rates = Rates(lan_up=4 * MIB)
         with site(tmp_path / "a", files=files, settings=SwarmSettings(rates=rates)) as a:
             with site(tmp_path / "b", a) as b:
-                monkeypatch.setattr(b.node.election, "crowd", lambda *_: crowd)
+                monkeypatch.setattr(b.node.election, "count_wanting", lambda *_: crowd)
                 pulling = Running(b.pull)
                 until(lambda: pieces(b) > 4, "some pieces came")
                 b.control.cancel.set()

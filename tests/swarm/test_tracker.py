@@ -11,19 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.swarm.torrent import bencode
-from outlast.swarm.tracker.state import (
-    INTERVAL_S,
-    MAX_IN_ALL,
-    MAX_INTERVAL_S,
-    MAX_PEERS,
-    MAX_PORTS,
-    MAX_SWARMS,
-    MAX_WANTED,
-    Peer,
-    Swarm,
-    Swarms,
-    peer_of,
-)
+from outlast.swarm.tracker.state import Peer, Swarm, Swarms, peer_of
 from outlast.swarm.tracker.tracker import Tracker
 from outlast.swarm.tracker.wire import (
     MAX_SCRAPED,
@@ -34,10 +22,12 @@ from outlast.swarm.tracker.wire import (
     reply,
     scrape_reply,
 )
+from outlast.swarm.tuning import TrackerTuning
 
 HASH = bytes(range(0x1C, 0x30))
 """Has bytes that are written in every way: `%1C`, `-`, `&`, `+`."""
 SPELT = urllib.parse.quote_from_bytes(HASH, safe="")
+TUNING = TrackerTuning(swarms=500, peers_in_all=5000, max_interval_s=120)
 ONE, OTHER = ("10.0.0.1", 1000), ("10.0.0.2", 1000)
 
 
@@ -45,7 +35,7 @@ class Desk:
     """Swarms, and a clock."""
 
     def __init__(self) -> None:
-        self.swarms = Swarms(random.Random(1))
+        self.swarms = Swarms(random.Random(1), TUNING)
         self.now = 0.0
 
     def announce(self, peer: Peer, infohash: bytes = HASH, *, left: int = 1, **more: Any) -> Swarm:
@@ -84,12 +74,12 @@ def test_who_leaves_is_gone_and_who_has_finished_counts_once() -> None:
 def test_who_is_silent_for_two_intervals_is_forgotten() -> None:
     desk = Desk()
     desk.announce(ONE)
-    desk.now = 2 * INTERVAL_S - 1
+    desk.now = 2 * TUNING.interval_s - 1
     assert desk.announce(OTHER).peers == (ONE,)
     desk.now += 1
     assert desk.announce(OTHER).peers == ()
     assert len(desk.swarms) == 1
-    desk.now += 3 * INTERVAL_S
+    desk.now += 3 * TUNING.interval_s
     assert desk.count() == (0, 0)
 
 
@@ -101,20 +91,20 @@ def test_as_many_peers_as_are_wanted_by_chance() -> None:
     assert desk.announce(ONE, numwant=0).peers == ()
     assert desk.announce(ONE, numwant=-1).peers == ()
     assert len(set(desk.announce(ONE, numwant=7).peers)) == 7
-    assert len(set(desk.announce(ONE, numwant=10**9).peers)) == MAX_WANTED
+    assert len(set(desk.announce(ONE, numwant=10**9).peers)) == TUNING.max_wanted
     named = {peer for _ in range(40) for peer in desk.announce(ONE).peers}
     assert named == set(everybody)
 
 
 def test_a_full_swarm_forgets_who_was_silent_the_longest() -> None:
     desk = Desk()
-    for n in range(MAX_PEERS + 3):
+    for n in range(TUNING.peers + 3):
         desk.announce((f"10.{n >> 8}.{n & 255}.1", 7), trusted=n == 0)
         desk.announce(("10.0.0.1", 7))
-    assert desk.count() == (0, MAX_PEERS)
+    assert desk.count() == (0, TUNING.peers)
     everybody = set()
     for _ in range(60):
-        everybody |= set(desk.announce(ONE, numwant=MAX_WANTED).peers)
+        everybody |= set(desk.announce(ONE, numwant=TUNING.max_wanted).peers)
     assert ("10.1.244.1", 7) in everybody
     assert ("10.0.0.1", 7) in everybody, "the operator has named it"
     assert ("10.0.1.1", 7) not in everybody
@@ -122,11 +112,11 @@ def test_a_full_swarm_forgets_who_was_silent_the_longest() -> None:
 
 def test_where_all_are_trusted_a_stranger_gets_an_answer_but_no_place() -> None:
     desk = Desk()
-    for n in range(MAX_PEERS):
+    for n in range(TUNING.peers):
         desk.announce((f"10.{n >> 8}.{n & 255}.1", 7), trusted=True)
     assert len(desk.announce(("10.9.9.9", 7)).peers) > 0
-    assert len(desk.swarms) == MAX_PEERS
-    assert desk.announce(("10.9.9.8", 7), trusted=True).incomplete == MAX_PEERS
+    assert len(desk.swarms) == TUNING.peers
+    assert desk.announce(("10.9.9.8", 7), trusted=True).incomplete == TUNING.peers
     assert all(("10.9.9.9", 7) not in desk.announce(ONE).peers for _ in range(30))
 
 
@@ -135,15 +125,15 @@ def test_one_address_does_not_fill_a_swarm() -> None:
     desk.announce(OTHER)
     for port in range(1, 2000):
         desk.announce(("10.0.0.1", port))
-    assert desk.count() == (0, MAX_PORTS + 1)
+    assert desk.count() == (0, TUNING.ports + 1)
 
 
 def test_swarms_are_bounded_and_trusted_ones_go_last() -> None:
     desk = Desk()
     desk.announce(ONE, b"t" * 20, trusted=True)
-    for n in range(MAX_SWARMS + 5):
+    for n in range(TUNING.swarms + 5):
         desk.announce(OTHER, n.to_bytes(20, "big"))
-    assert len(desk.swarms) == MAX_SWARMS
+    assert len(desk.swarms) == TUNING.swarms
     assert desk.count(b"t" * 20) == (0, 1)
     assert desk.count((5).to_bytes(20, "big")) == (0, 0)
     assert desk.count((6).to_bytes(20, "big")) == (0, 1)
@@ -151,14 +141,14 @@ def test_swarms_are_bounded_and_trusted_ones_go_last() -> None:
 
 def test_peers_are_bounded_in_all_and_come_the_less_often_the_more_they_are() -> None:
     desk = Desk()
-    for n in range(MAX_IN_ALL // MAX_PEERS + 3):
-        for m in range(MAX_PEERS):
+    for n in range(TUNING.peers_in_all // TUNING.peers + 3):
+        for m in range(TUNING.peers):
             found = desk.announce((f"10.{n & 255}.{m & 255}.{m >> 8}", 7), n.to_bytes(20, "big"))
-    assert MAX_IN_ALL - MAX_PEERS <= len(desk.swarms) <= MAX_IN_ALL
-    assert found.interval == MAX_INTERVAL_S
+    assert TUNING.peers_in_all - TUNING.peers <= len(desk.swarms) <= TUNING.peers_in_all
+    assert found.interval == TUNING.max_interval_s
     assert desk.count((0).to_bytes(20, "big")) == (0, 0)
-    desk.now = 2 * MAX_INTERVAL_S - 1
-    assert desk.count(n.to_bytes(20, "big")) == (0, MAX_PEERS)
+    desk.now = 2 * TUNING.max_interval_s - 1
+    assert desk.count(n.to_bytes(20, "big")) == (0, TUNING.peers)
 
 
 def test_addresses_are_named_to_whom_they_mean_something() -> None:

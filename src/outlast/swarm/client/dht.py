@@ -20,17 +20,12 @@ from outlast.core.errors import BadConfigError
 from outlast.swarm.client.alerts import Alerts
 from outlast.swarm.settings import HostPort, SwarmSettings
 from outlast.swarm.torrent.payload_torrent import truncated
+from outlast.swarm.tuning import TUNING, ClientTuning
 
 if TYPE_CHECKING:
     from libtorrent import settings_pack
 
 Found = Callable[[list[HostPort]], None]
-_TICK_S: Final = 1.0
-_COUNT_S: Final = 2.0
-_FIRST_S: Final = 4.0
-_CLOSED_S, _OPEN_S = 60.0, 900.0
-_MOST_A_TICK: Final = 20
-_MOST_PEERS: Final = 200
 _FIRST_PORT: Final = 1024
 
 
@@ -40,7 +35,7 @@ class _Place:
 
     found: Found
     due: float
-    wait: float = _FIRST_S
+    wait: float
 
 
 class Dht(Closing):
@@ -48,13 +43,16 @@ class Dht(Closing):
     else does. Thread-safe.
     """
 
-    def __init__(self, settings: SwarmSettings, port: int) -> None:
+    def __init__(
+        self, settings: SwarmSettings, port: int, tuning: ClientTuning = TUNING.client
+    ) -> None:
         """`port` is where BitTorrent listens, over TCP. Raises :class:`BadConfigError` where the
         DHT's own port is taken.
         """
+        self._tuning = tuning
         self._routers = settings.dht_routers
         self._closed_net = is_closed(settings)
-        self._most_wait = _CLOSED_S if self._closed_net else _OPEN_S
+        self._most_wait = tuning.dht_closed_s if self._closed_net else tuning.dht_open_s
         self._port = port
         self._lock = threading.Lock()
         self._places: dict[bytes, _Place] = {}
@@ -62,7 +60,7 @@ class Dht(Closing):
         self._asked = 0
         self._counted = float("-inf")
         self._session = lt.session(_settings(settings, _udp_port(settings.dht_port)))
-        self._alerts = Alerts(self._session, self._take, tick=self._tick, seconds=_TICK_S)
+        self._alerts = Alerts(self._session, self._take, tick=self._tick, seconds=tuning.dht_tick_s)
 
     def close(self) -> None:
         self._alerts.close()
@@ -84,7 +82,9 @@ class Dht(Closing):
         """
         with self._lock:
             for infohash in infohashes:
-                self._places[truncated(infohash)] = _Place(found, time.monotonic())
+                self._places[truncated(infohash)] = _Place(
+                    found, time.monotonic(), self._tuning.dht_first_s
+                )
 
     def leave(self, infohashes: Iterable[bytes]) -> None:
         """What was announced is forgotten by others in time."""
@@ -94,7 +94,7 @@ class Dht(Closing):
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if now >= self._counted + _COUNT_S:
+        if now >= self._counted + self._tuning.dht_count_s:
             self._counted = now
             self._asked += 1
             self._session.post_session_stats()
@@ -109,7 +109,8 @@ class Dht(Closing):
         if not self._nodes:
             return []
         with self._lock:
-            found = [h for h, place in self._places.items() if place.due <= now][:_MOST_A_TICK]
+            due = [h for h, place in self._places.items() if place.due <= now]
+            found = due[: self._tuning.dht_announced_a_tick]
             for infohash in found:
                 place = self._places[infohash]
                 place.due = now + place.wait
@@ -122,7 +123,8 @@ class Dht(Closing):
         elif isinstance(alert, lt.dht_get_peers_reply_alert):
             with self._lock:
                 place = self._places.get(alert.info_hash.to_bytes())
-            peers = [peer for peer in alert.peers()[:_MOST_PEERS] if self.may_be(*peer)]
+            said = alert.peers()[: self._tuning.dht_peers_a_reply]
+            peers = [peer for peer in said if self.may_be(*peer)]
             if place is not None and peers:
                 place.found(peers)
 

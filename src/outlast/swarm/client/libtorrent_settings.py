@@ -1,6 +1,7 @@
 """How libtorrent is set up: for a machine that does other work, on networks that are shared."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final, cast
 
 import libtorrent as lt
@@ -8,6 +9,8 @@ import libtorrent as lt
 from outlast import __version__
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import SwarmSettings
+from outlast.swarm.torrent import bencode
+from outlast.swarm.tuning import TUNING, LibtorrentTuning
 
 if TYPE_CHECKING:
     from libtorrent import PeerClassInfo, settings_pack
@@ -28,43 +31,11 @@ _ALL: Final = (
     ("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
 )
 _BLOCKED: Final = 1
-_LIMITS: Final = {
-    # All torrents of a node are equal: it seeds whatever it holds.
-    "active_limit": -1,
-    "active_seeds": -1,
-    "active_downloads": -1,
-    "active_checking": 2,
-    "active_lsd_limit": 100,
-    "active_tracker_limit": 2000,
-    "connections_limit": 500,
-    "unchoke_slots_limit": 16,
-    "alert_queue_size": 100_000,
-    # A node of the neighbourhood comes back: after a partition at once, not after a minute.
-    "min_reconnect_time": 1,
-    "max_failcount": 100_000,
-    "peer_connect_timeout": 5,
-    "min_announce_interval": 5,
-    "peer_timeout": 30,
-    "inactivity_timeout": 60,
-    "close_redundant_connections": False,  # who gave what is asked of the connections
-    "piece_timeout": 10,
-    "request_timeout": 15,
-    # One core of hashing is enough for a network; the disk has others to serve.
-    "aio_threads": 4,
-    "hashing_threads": 1,
-    "file_pool_size": 64,
-    "max_queued_disk_bytes": 32 * 1024 * 1024,
-    # What is asked for long before it comes is asked for by others too: with few requests under
-    # way, and never whole pieces at once, a slow seed sends each piece once.
-    "max_out_request_queue": 64,
-    "request_queue_time": 1,
-    "whole_pieces_threshold": 0,
-    "mixed_mode_algorithm": 0,
-    "max_metadata_size": 64 * 1024 * 1024,
-}
 
 
-def session_settings(settings: SwarmSettings, port: int) -> "settings_pack":
+def session_settings(
+    settings: SwarmSettings, port: int, tuning: LibtorrentTuning = TUNING.client.libtorrent
+) -> "settings_pack":
     """The settings of a session that listens on `port`. A private one announces nothing, and its
     handshakes are encrypted, so that they show no infohash.
     """
@@ -100,7 +71,10 @@ def session_settings(settings: SwarmSettings, port: int) -> "settings_pack":
         "allowed_enc_level": int(level),
         "prefer_rc4": settings.private,
         "anonymous_mode": False,
-        **_LIMITS,
+        "close_redundant_connections": False,  # who gave what is asked of the connections
+        "mixed_mode_algorithm": int(lt.bandwidth_mixed_algo_t.prefer_tcp),
+        "max_metadata_size": bencode.MAX_BYTES,
+        **asdict(tuning),
     }
     return cast("settings_pack", found)
 

@@ -26,10 +26,8 @@ from outlast.swarm.torrent.read import HINT, read_torrent
 
 _NOWHERE: Final = "/nonexistent/outlast"
 _FLAGS: Final = lt.torrent_flags
-_GONE_SECONDS: Final = 10.0
 _REFUSED: Final = (b"similar", b"collections", b"ssl-cert")
 """Keys by which a torrent has its client look into the files of others, or speak TLS."""
-_PEER_LIMIT: Final = 500
 _PRIORITY: Final = 4
 """Of a piece like any other."""
 
@@ -71,7 +69,7 @@ class MultiFileTorrent(Closing):
         self._writes = not params.flags & _FLAGS.upload_mode
         self._came: set[int] = set()
         self._count = count
-        self._probation = Probation(range(count))
+        self._probation = Probation(range(count), tuning=session.tuning)
         if self._probation:
             params.piece_priorities = [int(self._probation.allows(i)) for i in range(count)]
         try:
@@ -89,9 +87,9 @@ class MultiFileTorrent(Closing):
             if self._writes:
                 self._flushed.clear()
                 self._handle.flush_cache()
-                self._flushed.wait(_GONE_SECONDS)
+                self._flushed.wait(self._session.tuning.close_s)
             self._session.remove(self._handle)
-            self._gone.wait(_GONE_SECONDS)
+            self._gone.wait(self._session.tuning.close_s)
         self._session.drop_handler(self._handle)
 
     def connect(self, addresses: Iterable[HostPort]) -> None:
@@ -136,7 +134,7 @@ class MultiFileTorrent(Closing):
         """
         total = 0
         with contextlib.suppress(RuntimeError):
-            for peer in self._handle.get_peer_info()[:_PEER_LIMIT]:
+            for peer in self._handle.get_peer_info()[: self._session.tuning.peers_looked_at]:
                 host, port = peer.ip
                 key = f"{host} {port}"
                 self._gave[key] = max(peer.total_download, self._gave.get(key, 0))

@@ -16,18 +16,11 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from outlast.swarm.client.probation import Probation
+from outlast.swarm.tuning import TUNING, ClientTuning
 
 _FIRST: Final = 7
 _LATER: Final = 1
 """Priorities of pieces; libtorrent multiplies them with how rare a piece is."""
-_FRONT: Final = 4
-"""Pieces that are asked for first: more than a peer is asked for at once, lest others of those who
-have all be asked for too."""
-_UNDER_WAY: Final = 2
-"""Pieces that a node is fetching of its stripe, which nobody should help it with."""
-_PATIENCE_SECONDS: Final = 2.0
-_MOST_LOOKED_AT: Final = 20_000
-"""Pieces of a file; of a larger one it would take too long to go through all again and again."""
 
 
 class PiecePicker:
@@ -40,12 +33,14 @@ class PiecePicker:
         *,
         in_order: bool = False,
         stripe: tuple[int, int] | None = None,
+        tuning: ClientTuning = TUNING.client,
     ) -> None:
         """`in_order` and `stripe` are as in :class:`~outlast.swarm.client.join.Joining`."""
         self.came: set[int] = set()
         self._count = count
         self._lacks = lacks
-        self._probation = Probation(lacks, in_order=in_order)
+        self._tuning = tuning
+        self._probation = Probation(lacks, in_order=in_order, tuning=tuning)
         self._stripe = 0, 1
         self._own: deque[int] = deque()
         self._front: set[int] = set()
@@ -92,14 +87,14 @@ class PiecePicker:
         self._stripe = number, count
         own = [index for index in self._lacking() if index % count == number]
         if self._probation:
-            self._probation = Probation(own, in_order=True)
+            self._probation = Probation(own, in_order=True, tuning=self._tuning)
         self._own, self._front = deque(own if count > 1 else ()), set()
         self._fill_front()
         return True
 
     def _fill_front(self) -> list[int]:
         added = []
-        while self._own and len(self._front) < _FRONT:
+        while self._own and len(self._front) < self._tuning.front_pieces:
             index = self._own.popleft()
             if index not in self.came:
                 self._front.add(index)
@@ -109,7 +104,7 @@ class PiecePicker:
     @property
     def may_spare(self) -> bool:
         """Whether it matters who has which pieces: see :meth:`look`."""
-        return self._stripe[1] > 1 and self._count <= _MOST_LOOKED_AT
+        return self._stripe[1] > 1 and self._count <= self._tuning.help_limit_pieces
 
     def look(self, seeds: Collection[str], others: int, copies: Sequence[int], now: float) -> bool:
         """Who is connected: the addresses of those that have all, how many `others` there are, and
@@ -141,7 +136,7 @@ class PiecePicker:
         """Whether the seeds are left to the others."""
         if len(self.came) > self._progress[0]:
             self._progress = len(self.came), now
-        stuck = now > self._progress[1] + _PATIENCE_SECONDS
+        stuck = now > self._progress[1] + self._tuning.yield_patience_s
         if self._own or self._probation or stuck or not self.may_spare:
             return False
         self._seeds_at_first = self._seeds_at_first or seeds
@@ -160,9 +155,10 @@ class PiecePicker:
         if number not in helpers:
             return frozenset()
         rank = helpers.index(number)
-        far = (index for stripe in behind.values() for index in stripe[_UNDER_WAY:])
+        near = self._tuning.under_way_pieces
+        far = (index for stripe in behind.values() for index in stripe[near:])
         mine = [index for index in far if index // count % len(helpers) == rank]
-        return frozenset(sorted(mine)[-_FRONT:])
+        return frozenset(sorted(mine)[-self._tuning.front_pieces :])
 
     def _lacking(self) -> list[int]:
         return [index for index in self._lacks if index not in self.came]

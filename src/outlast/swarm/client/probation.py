@@ -8,10 +8,8 @@ liar. So few are asked for at first; when those are wrong, each peer has to send
 import random
 import time
 from collections.abc import Collection, Sequence
-from typing import Final
 
-PIECES: Final = 2
-_SECONDS: Final = 3.0
+from outlast.swarm.tuning import TUNING, ClientTuning
 
 
 class Probation:
@@ -19,17 +17,23 @@ class Probation:
     thread-safe.
     """
 
-    def __init__(self, lacks: Sequence[int], *, in_order: bool = False) -> None:
+    def __init__(
+        self,
+        lacks: Sequence[int],
+        *,
+        in_order: bool = False,
+        tuning: ClientTuning = TUNING.client,
+    ) -> None:
         """`lacks` are the pieces to choose from: where they are few there is no trial. `in_order`:
         somebody reads the file meanwhile; formats say what is in it at its start or at its end.
         """
-        self._began = time.monotonic()
-        if len(lacks) <= 2 * PIECES:
+        self._ends_at = time.monotonic() + tuning.probation_s
+        if len(lacks) <= 2 * tuning.probation_pieces:
             self._pieces = frozenset[int]()
         elif in_order:
             self._pieces = frozenset((lacks[0], lacks[-1]))
         else:
-            self._pieces = frozenset(random.sample(lacks, PIECES))
+            self._pieces = frozenset(random.sample(lacks, tuning.probation_pieces))
 
     def __bool__(self) -> bool:
         """Whether it is still going on."""
@@ -50,7 +54,7 @@ class Probation:
 
     def ends(self, done: Collection[int]) -> bool:
         """Whether it ends now that the pieces `done` came; says so once."""
-        late = time.monotonic() > self._began + _SECONDS
+        late = time.monotonic() > self._ends_at
         if not self._pieces or not (late or self._pieces <= set(done)):
             return False
         self._pieces = frozenset()

@@ -30,11 +30,9 @@ from outlast.swarm.client.torrent import Torrent
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import HostPort, SwarmSettings
 from outlast.swarm.torrent import payload_torrent
+from outlast.swarm.tuning import TUNING, ClientTuning
 
 AlertHandler = Callable[[lt.torrent_alert], None]
-_LISTEN_SECONDS: Final = 10.0
-_REFUSED_SECONDS: Final = 0.5
-_COUNT_SECONDS: Final = 1.0
 _NOWHERE: Final = "/nonexistent/outlast"
 _FLAGS: Final = lt.torrent_flags
 _ALONE: Final = JoinOptions()
@@ -50,11 +48,13 @@ class TorrentSession(Closing):
         heard: Callable[[SessionEvent], None],
         *,
         port: int | None = None,
+        tuning: ClientTuning = TUNING.client,
     ) -> None:
         """Listens on `port`, or else where the settings say; raises :class:`BadConfigError` where
         it cannot. `static` are the IP addresses of static peers.
         """
         self._heard = heard
+        self.tuning: Final = tuning
         self._lock = threading.Lock()
         self._torrents: dict[Digest, Torrent] = {}
         self._handlers: dict[lt.torrent_handle, AlertHandler] = {}
@@ -64,7 +64,9 @@ class TorrentSession(Closing):
         self._counters: Mapping[str, int] = {}
         self._counted = threading.Event()
         wanted = (settings.port if port is None else port) or _free_port()
-        self._session = lt.session(libtorrent_settings.session_settings(settings, wanted))
+        self._session = lt.session(
+            libtorrent_settings.session_settings(settings, wanted, tuning.libtorrent)
+        )
         self.set_static(static)
         self._closed = False
         self._many_per_address = True
@@ -80,18 +82,18 @@ class TorrentSession(Closing):
             )
         if settings.dht and not settings.private:
             try:
-                self._dht = Dht(settings, self.port)
+                self._dht = Dht(settings, self.port, tuning)
             except BadConfigError:
                 self.close()
                 raise
 
     def _await_port(self) -> None:
         """Until it listens; where one interface refuses, the other has a moment."""
-        until = time.monotonic() + _LISTEN_SECONDS
+        until = time.monotonic() + self.tuning.listen_s
         refused = False
         while not self._listening.wait(0.05) and time.monotonic() < until:
             if self._refused and not refused:
-                refused, until = True, time.monotonic() + _REFUSED_SECONDS
+                refused, until = True, time.monotonic() + self.tuning.refused_s
 
     def close(self) -> None:
         """Ends all connections; returns when no file is open any more."""
@@ -121,7 +123,7 @@ class TorrentSession(Closing):
         params = self._params(
             tree, path, flags, JoinOptions(tuple(trackers)), restricted=restricted
         )
-        return self._add(params, tree, None, PiecePicker(tree.count, ()))
+        return self._add(params, tree, None, PiecePicker(tree.count, (), tuning=self.tuning))
 
     def fetch(
         self,
@@ -144,7 +146,11 @@ class TorrentSession(Closing):
         params.have_pieces = [bool(piece) for piece in have]
         lacks = [index for index, there in enumerate(have) if not there]
         picker = PiecePicker(
-            tree.count, lacks, in_order=join_options.in_order, stripe=join_options.stripe
+            tree.count,
+            lacks,
+            in_order=join_options.in_order,
+            stripe=join_options.stripe,
+            tuning=self.tuning,
         )
         return self._add(params, tree, wrote, picker)
 
@@ -180,7 +186,13 @@ class TorrentSession(Closing):
             before.close()
         with self._lock:  # no alert is read before it is known whose it is
             torrent = Torrent(
-                *(self._session, params, tree, self._forget), picker=picker, wrote=wrote
+                self._session,
+                params,
+                tree,
+                self._forget,
+                picker=picker,
+                wrote=wrote,
+                tuning=self.tuning,
             )
             self._torrents[tree.root] = torrent
         if self._dht is not None and not torrent.restricted:
@@ -251,7 +263,7 @@ class TorrentSession(Closing):
         """Asks libtorrent for its counters, and waits until they are there, at most a second."""
         self._counted.clear()
         self._session.post_session_stats()
-        self._counted.wait(_COUNT_SECONDS)
+        self._counted.wait(self.tuning.count_s)
 
     @property
     def counters(self) -> Mapping[str, int]:

@@ -15,9 +15,8 @@ from outlast.codec.merkle import PIECE, Tree
 from outlast.core.errors import one_line
 from outlast.swarm.client.events import one_client
 from outlast.swarm.client.picker import PiecePicker
+from outlast.swarm.tuning import TUNING, ClientTuning
 
-_GONE_SECONDS: Final = 10.0
-_FLUSH_PIECES: Final = 16
 _UTP: Final = 1 << 17
 """The flag of `lt.peer_info` that its bindings do not name."""
 
@@ -66,11 +65,13 @@ class Torrent:
         *,
         picker: PiecePicker,
         wrote: Callable[[list[int]], None] | None = None,
+        tuning: ClientTuning = TUNING.client,
     ) -> None:
         """`picker` says what is asked for. `wrote` is told which pieces were fetched, or given, and
         are in the file now; from the session's thread, it must not block for long.
         """
         self.tree: Final = tree
+        self._tuning = tuning
         self._session: lt.session | None = session
         self._forget = forget
         self.restricted: Final = bool(params.flags & lt.torrent_flags.apply_ip_filter)
@@ -223,10 +224,10 @@ class Torrent:
                     self._handle.pause()
                     self._flushed_all.clear()
                     self._handle.flush_cache()
-                    self._flushed_all.wait(_GONE_SECONDS)
+                    self._flushed_all.wait(self._tuning.close_s)
                     self._report(self._finished)
                 session.remove_torrent(self._handle)
-                self._gone.wait(_GONE_SECONDS)
+                self._gone.wait(self._tuning.close_s)
             self._wrote = None
             self._forget(self)
 
@@ -245,7 +246,7 @@ class Torrent:
                 with self._lock:
                     self._finished.add(alert.piece_index)
                     raised = self._picker.note(alert.piece_index)
-                    full = len(self._finished) >= _FLUSH_PIECES
+                    full = len(self._finished) >= self._tuning.flush_pieces
                 self._prefer(raised)
                 self._end_probation()
                 if full:
@@ -285,7 +286,7 @@ class Torrent:
     def _flushed(self) -> None:
         with self._lock:
             done, self._flushing = self._flushing, set()
-            again = self._ended or len(self._finished) >= _FLUSH_PIECES
+            again = self._ended or len(self._finished) >= self._tuning.flush_pieces
         self._report(done)
         self._flushed_all.set()
         if again:

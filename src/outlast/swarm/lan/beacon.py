@@ -31,16 +31,14 @@ from outlast.swarm.lan.datagrams import (
 from outlast.swarm.lan.interfaces import Channels
 from outlast.swarm.lan.multicast import PORT
 from outlast.swarm.lan.rate_limit import DatagramLimit
+from outlast.swarm.tuning import TUNING, LanTuning
 
-SCAN_S: Final = 2.0
 ANSWER_S: Final = 0.2
 """Strangers are answered once in that time, all together,"""
 _EACH_S: Final = 0.01
 """and this longer for each node that is known: a hundred answers a second on the whole LAN."""
 _JITTER_S: Final = 0.1
 """Nodes that hear the same stranger do not all answer at the same instant."""
-_GATHER_S: Final = 0.02
-"""Changes that come so close together share datagrams."""
 _FORGET_S: Final = 3.5 * ANNOUNCE_S
 
 
@@ -63,14 +61,16 @@ class Beacon(Closing):
         accepts: Callable[[str], bool] = lambda _: True,
         problem: Callable[[str], None] = lambda _: None,
         group_port: int = PORT,
+        tuning: LanTuning = TUNING.lan,
     ) -> None:
         if len(node) != ID or not 0 < peer_port < 65536:
             raise ValueError("a node's id has 20 bytes, and its port a number up to 65535")
         self._node = node
+        self._tuning = tuning
         self._peer_port = peer_port
         self._heard = heard
         self._accepts = accepts
-        self._channels = Channels(interfaces, problem, group_port)
+        self._channels = Channels(interfaces, problem, group_port, tuning)
         self._lock = threading.Lock()
         self._wishes: dict[bytes, Wish] = {}
         self._changed: dict[bytes, Wish] = {}
@@ -79,7 +79,7 @@ class Beacon(Closing):
         self._wake_writer.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="beacon", daemon=True)
         now = time.monotonic()
-        self._limit = DatagramLimit()
+        self._limit = DatagramLimit(tuning=tuning)
         self._known: OrderedDict[bytes, float] = OrderedDict()
         self._scan_at = self._wants_at = now
         self._changes_at = self._answered = float("-inf")
@@ -145,7 +145,7 @@ class Beacon(Closing):
         """Sends what is due, waits for the next time or for something to read, and reads it."""
         now = time.monotonic()
         if now >= self._scan_at:
-            self._scan_at = now + SCAN_S
+            self._scan_at = now + self._tuning.scan_s
             self._channels.scan(selector, now)
         due = min(self._announce(now), self._answer(now), self._tell_wishes(now), self._scan_at)
         for key, _ in selector.select(max(0.0, due - time.monotonic())):
@@ -178,7 +178,7 @@ class Beacon(Closing):
             if now >= self._wants_at:
                 said = {**dict(list(self._wishes.items())[:MAX_WISHES]), **self._changed}
                 self._wants_at = now + WANT_S
-            elif self._changed and now >= self._changes_at + _GATHER_S:
+            elif self._changed and now >= self._changes_at + self._tuning.gather_s:
                 said = dict(list(self._changed.items())[: 2 * MAX_WISHES])
             else:
                 said = {}
@@ -187,7 +187,7 @@ class Beacon(Closing):
                 self._changes_at = now
             due = self._wants_at if self._wishes else float("inf")
             if self._changed:  # the rest, in a moment
-                due = min(due, self._changes_at + _GATHER_S)
+                due = min(due, self._changes_at + self._tuning.gather_s)
         self._say(list(said.values()))
         return due
 

@@ -22,6 +22,7 @@ from typing import Final
 
 from outlast.swarm.lan.datagrams import Announcement, Heard, Wish, stage_of
 from outlast.swarm.lan.peer_table import PeerTable
+from outlast.swarm.tuning import TUNING, LanTuning
 
 COLLECT_S: Final = 1.2
 """Longer than the second in which everybody repeats what it wants."""
@@ -32,8 +33,6 @@ _MAX_STAGGER: Final = 10
 LINGER_S: Final = 10.0
 """So long after the last neighbour wanted a blob is it said that it is here."""
 SHUN_S: Final = 60.0
-RESIGN_S: Final = 30.0
-_MAX_SHUNNED: Final = 1024
 
 
 class Role(StrEnum):
@@ -85,11 +84,12 @@ class Election:
     what it returns to the beacon. Thread-safe.
     """
 
-    def __init__(self, node: bytes, born: float) -> None:
+    def __init__(self, node: bytes, born: float, tuning: LanTuning = TUNING.lan) -> None:
+        self._tuning = tuning
         self._node = node
         self._born = born
         self._lock = threading.Lock()
-        self._peers = PeerTable()
+        self._peers = PeerTable(tuning)
         self._own: dict[bytes, _Own] = {}
         self._dropped: set[bytes] = set()
         self._shunned: dict[tuple[bytes, bytes], float] = {}
@@ -114,11 +114,11 @@ class Election:
             if own := self._own.get(key):
                 own.stage = max(own.stage, stage_of(size))
 
-    def resign(self, key: bytes, now: float, *, seconds: float = RESIGN_S) -> None:
+    def resign(self, key: bytes, now: float) -> None:
         """The origin fails: for that time this node does not count as able."""
         with self._lock:
             if own := self._own.get(key):
-                own.able_from = now + seconds
+                own.able_from = now + self._tuning.resign_s
                 own.fetching = False
                 own.vacant = now
 
@@ -155,7 +155,7 @@ class Election:
         with self._lock:
             live = {who: until for who, until in self._shunned.items() if until > now}
             live[node, key] = now + seconds
-            self._shunned = dict(list(live.items())[-_MAX_SHUNNED:])
+            self._shunned = dict(list(live.items())[-self._tuning.shunned :])
 
     def tick(self, now: float) -> tuple[Wish, ...]:
         """Decides; what is new to be said, for :meth:`Beacon.want`."""

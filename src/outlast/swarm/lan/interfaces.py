@@ -9,24 +9,25 @@ from typing import Final
 from outlast.core.errors import one_line
 from outlast.swarm.lan.datagrams import ANNOUNCE_S
 from outlast.swarm.lan.multicast import ABSENT, Group, Interface, scan
+from outlast.swarm.tuning import LanTuning
 
 _FIRST: Final = (0.0, 0.3, 1.0)
 """Seconds after an interface appears: datagrams get lost, most of all on a network that has just
 come up."""
-_AGAIN_S: Final = 1.0
 
 
 class Channel:
     """One family on one interface: when to announce next."""
 
-    __slots__ = ("_first", "at", "group", "interface", "is_heard")
+    __slots__ = ("_first", "_resend_s", "at", "group", "interface", "is_heard")
 
-    def __init__(self, interface: Interface, group: Group, now: float) -> None:
+    def __init__(self, interface: Interface, group: Group, now: float, resend_s: float) -> None:
         self.interface: Final = interface
         self.group: Final = group
         self.at = now
         self.is_heard = False
         self._first = list(_FIRST)
+        self._resend_s = resend_s
 
     @property
     def begins(self) -> bool:
@@ -38,7 +39,7 @@ class Channel:
         IPv6 address, for instance, is not usable before it is known to be nobody else's.
         """
         if not sent:
-            self.at = now + _AGAIN_S
+            self.at = now + self._resend_s
             return
         done = self._first.pop(0) if self._first else 0.0
         self.at = now + (self._first[0] - done if self._first else ANNOUNCE_S)
@@ -48,8 +49,13 @@ class Channels:
     """All of them. Not thread-safe: a beacon's thread owns it."""
 
     def __init__(
-        self, names: Sequence[str] | None, problem: Callable[[str], None], port: int
+        self,
+        names: Sequence[str] | None,
+        problem: Callable[[str], None],
+        port: int,
+        tuning: LanTuning,
     ) -> None:
+        self._tuning = tuning
         self._names = names
         self._problem = problem
         self._port = port
@@ -108,7 +114,9 @@ class Channels:
         except OSError as error:
             self._complain(_name(interface, group), error)
             return
-        self._channels[interface, group.is_ipv6] = Channel(interface, group, now)
+        self._channels[interface, group.is_ipv6] = Channel(
+            interface, group, now, self._tuning.resend_s
+        )
 
     def send(self, channel: Channel, data: bytes) -> bool:
         """Whether it could be sent."""

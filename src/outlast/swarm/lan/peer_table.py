@@ -14,12 +14,11 @@ from outlast.swarm.lan.datagrams import (
     Heard,
     Wish,
 )
+from outlast.swarm.tuning import TUNING, LanTuning
 
 DEAD_S: Final = 3.5
 """A node that says nothing about a blob for so long is taken to be gone: it said so each second."""
 _KNOWN_S: Final = 3.5 * ANNOUNCE_S
-MAX_STANDS: Final = 65_536
-"""Of all nodes with all blobs, some 200 bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,8 @@ class HeardWish:
 class PeerTable:
     """Not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, tuning: LanTuning = TUNING.lan) -> None:
+        self._tuning = tuning
         self._nodes: OrderedDict[bytes, float] = OrderedDict()
         self._stands: dict[bytes, dict[bytes, HeardWish]] = {}
         self._counts: dict[bytes, int] = {}
@@ -78,9 +78,9 @@ class PeerTable:
     def _put(self, node: bytes, wish: Wish, now: float) -> None:
         stands = self._stands.get(wish.key, {})
         if node not in stands:
-            if len(self) >= MAX_STANDS:
+            if len(self) >= self._tuning.heard_wishes:
                 self.sweep(now)
-            if len(self) >= MAX_STANDS or self._counts.get(node, 0) >= MAX_WISHES:
+            if len(self) >= self._tuning.heard_wishes or self._counts.get(node, 0) >= MAX_WISHES:
                 return
             self._counts[node] = self._counts.get(node, 0) + 1
             self._size += 1

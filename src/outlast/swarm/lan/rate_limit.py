@@ -6,28 +6,26 @@ from collections.abc import Callable
 from typing import Final
 
 from outlast.core.ratelimit import TokenBucket
+from outlast.swarm.tuning import TUNING, LanTuning
 
 PER_SENDER: Final = 400
 """Datagrams per second. A node with 4096 wishes sends 128 on each interface, and many nodes may
 share an address."""
-IN_ALL: Final = 2000
-"""Datagrams per second of all senders together."""
-MAX_SENDERS: Final = 512
-"""Senders remembered."""
-_BURST: Final = 2.0
-"""Seconds' worth of a rate that may come at once."""
 
 
 class DatagramLimit:
-    """Remembers the last 512 senders. Not thread-safe."""
+    """Remembers the last senders. Not thread-safe."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, tuning: LanTuning = TUNING.lan
+    ) -> None:
+        self._tuning = tuning
         self._clock = clock
-        self._all = self._bucket(IN_ALL)
+        self._all = self._bucket(tuning.datagrams_in_all)
         self._senders: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def _bucket(self, rate: float) -> TokenBucket:
-        return TokenBucket(rate, burst=_BURST, clock=self._clock)
+        return TokenBucket(rate, burst=self._tuning.burst_s, clock=self._clock)
 
     def __len__(self) -> int:
         return len(self._senders)
@@ -36,6 +34,6 @@ class DatagramLimit:
         """Whether one more datagram of `sender` is to be read now."""
         bucket = self._senders.pop(sender, None) or self._bucket(PER_SENDER)
         self._senders[sender] = bucket
-        if len(self._senders) > MAX_SENDERS:
+        if len(self._senders) > self._tuning.senders:
             self._senders.popitem(last=False)
         return bucket.try_take() and self._all.try_take()

@@ -7,21 +7,9 @@ import random
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-INTERVAL_S: Final = 30
-MAX_INTERVAL_S: Final = 1800
-ANNOUNCES_PER_S: Final = 10
-"""Peers are asked to come back the less often the more there are, so that this holds."""
-MAX_SWARMS: Final = 20_000
-MAX_PEERS: Final = 500
-"""In one swarm."""
-MAX_PORTS: Final = 32
-"""Of one address in one swarm: so many peers may be on one machine."""
-MAX_IN_ALL: Final = 100_000
-"""Peers in all swarms, some 400 bytes each."""
-DEFAULT_WANTED: Final = 50
-MAX_WANTED: Final = 200
+from outlast.swarm.tuning import TUNING, TrackerTuning
 
 Peer: TypeAlias = tuple[str, int]
 """Address and port, as :func:`peer_of` writes them."""
@@ -37,7 +25,7 @@ class Swarm:
     incomplete: int
     peers: tuple[Peer, ...] = ()
     downloaded: int = 0
-    interval: int = INTERVAL_S
+    interval: int = TUNING.tracker.interval_s
 
 
 def peer_of(address: str, port: int) -> Peer:
@@ -77,7 +65,10 @@ class _Swarm:
 class Swarms:
     """Thread-safe. `chance` picks the peers that are named."""
 
-    def __init__(self, chance: random.Random | None = None) -> None:
+    def __init__(
+        self, chance: random.Random | None = None, tuning: TrackerTuning = TUNING.tracker
+    ) -> None:
+        self._tuning = tuning
         self._chance = chance or random.Random()  # noqa: S311 - no secret
         self._lock = threading.Lock()
         self._open: OrderedDict[bytes, _Swarm] = OrderedDict()
@@ -95,7 +86,7 @@ class Swarms:
         *,
         left: int,
         event: str = "",
-        numwant: int = DEFAULT_WANTED,
+        numwant: int | None = None,
         now: float,
         trusted: bool = False,
         host: str = "",
@@ -110,7 +101,7 @@ class Swarms:
         with self._lock:
             swarm = self._open.pop(infohash, None) or self._trusted.pop(infohash, _Swarm())
             self._expire(swarm, now)
-            interval = min(MAX_INTERVAL_S, max(INTERVAL_S, self._size // ANNOUNCES_PER_S))
+            interval = self._interval()
             if event == "stopped":
                 self._remove(swarm, peer)
             else:
@@ -120,9 +111,18 @@ class Swarms:
                 self._admit(swarm, peer, entry)
                 swarm.downloaded += event == "completed"
             self._settle(infohash, swarm)
-            wanted = 0 if event == "stopped" else max(0, min(numwant, MAX_WANTED))
+            wanted = 0 if event == "stopped" else self._wanted(numwant)
             named = self._named(swarm, peer, host, wanted, seeds=left != 0)
             return _counted(swarm, named, interval)
+
+    def _interval(self) -> int:
+        wanted = max(self._tuning.interval_s, self._size // self._tuning.announces_per_s)
+        return min(self._tuning.max_interval_s, wanted)
+
+    def _wanted(self, numwant: int | None) -> int:
+        if numwant is None:
+            return self._tuning.wanted
+        return max(0, min(numwant, self._tuning.max_wanted))
 
     def scrape(self, infohash: bytes, now: float) -> Swarm | None:
         """The counts of a swarm; None if it is not known."""
@@ -131,7 +131,7 @@ class Swarms:
             if swarm is None:
                 return None
             self._expire(swarm, now)
-            return _counted(swarm, (), INTERVAL_S)
+            return _counted(swarm, (), self._tuning.interval_s)
 
     def _expire(self, swarm: _Swarm, now: float) -> None:
         for peer in [peer for peer, entry in swarm.peers.items() if entry.until <= now]:
@@ -152,9 +152,9 @@ class Swarms:
     def _make_room(self, swarm: _Swarm, peer: Peer, entry: _Entry) -> bool:
         others = [who for who, other in swarm.peers.items() if not other.is_trusted]
         same = [who for who in others if who[0] == peer[0]]
-        if not entry.is_trusted and len(same) >= MAX_PORTS:
+        if not entry.is_trusted and len(same) >= self._tuning.ports:
             self._remove(swarm, same[0])
-        elif len(swarm.peers) >= MAX_PEERS:
+        elif len(swarm.peers) >= self._tuning.peers:
             if not others and not entry.is_trusted:
                 return False
             self._remove(swarm, next(iter(others or swarm.peers)))
@@ -164,9 +164,13 @@ class Swarms:
         """Keeps the swarm, if anybody is in it, as the one that was heard of last."""
         if swarm.peers:
             (self._trusted if swarm.is_trusted() else self._open)[infohash] = swarm
-        while len(self._open) + len(self._trusted) > MAX_SWARMS or self._size > MAX_IN_ALL:
+        while self._is_over_full():
             _, oldest = (self._open or self._trusted).popitem(last=False)
             self._size -= len(oldest.peers)
+
+    def _is_over_full(self) -> bool:
+        swarms = len(self._open) + len(self._trusted)
+        return swarms > self._tuning.swarms or self._size > self._tuning.peers_in_all
 
     def _named(
         self, swarm: _Swarm, asker: Peer, host: str, wanted: int, *, seeds: bool

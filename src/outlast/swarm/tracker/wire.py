@@ -13,7 +13,7 @@ from typing import Final
 
 from outlast.core.errors import one_line
 from outlast.swarm.torrent import bencode
-from outlast.swarm.tracker.state import DEFAULT_WANTED, MAX_WANTED, Swarm
+from outlast.swarm.tracker.state import Swarm
 
 MIN_INTERVAL_S: Final = 5
 MAX_QUERY: Final = 4096
@@ -30,14 +30,14 @@ _EVENTS: Final = {b"": "", b"empty": "", b"started": "started", b"stopped": "sto
 @dataclass(frozen=True, slots=True)
 class Announce:
     """What a peer says of itself: its `port` in the swarm `infohash` (20 bytes), how many bytes it
-    lacks, and how many peers it wants.
+    lacks, and how many peers it wants; None where it leaves that to the tracker.
     """
 
     infohash: bytes
     port: int
     left: int
     event: str = ""
-    numwant: int = DEFAULT_WANTED
+    numwant: int | None = None
 
 
 def parse_announce(query: bytes | str) -> Announce | str:
@@ -52,7 +52,7 @@ def parse_announce(query: bytes | str) -> Announce | str:
     given = {name: values[0] for name, values in fields.items()}
     infohash = given.get(b"info_hash", b"")
     port, left = _number(given, b"port", -1), _number(given, b"left", 1)
-    wanted = _number(given, b"numwant", DEFAULT_WANTED)
+    wanted = _number(given, b"numwant", -1)
     event = _EVENTS.get(given.get(b"event", b""))
     if len(infohash) != 20:
         return "info_hash is not 20 bytes"
@@ -62,8 +62,7 @@ def parse_announce(query: bytes | str) -> Announce | str:
         return "left or numwant is not a number"
     if event is None:
         return "event is not known"
-    wanted = DEFAULT_WANTED if wanted < 0 else min(wanted, MAX_WANTED)
-    return Announce(infohash, port, left, event, wanted)
+    return Announce(infohash, port, left, event, wanted if wanted >= 0 else None)
 
 
 def parse_scrape(query: bytes | str) -> tuple[bytes, ...] | str:
