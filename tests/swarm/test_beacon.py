@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from typing import Never
 
@@ -24,6 +25,7 @@ from outlast.swarm.lan.datagrams import (
     announcement,
     wants,
 )
+from outlast.swarm.lan.interfaces import Channel
 from outlast.swarm.lan.multicast import GROUP4, Group, scan
 from tests.swarm.ears import PATIENCE, Ears
 
@@ -268,3 +270,40 @@ def test_a_port_that_another_program_keeps_to_itself(port: int) -> None:
     assert one.problems == [
         "looking for neighbours through the AF_INET group: Address already in use"
     ]
+
+
+def test_datagrams_go_one_hop_far(port: int) -> None:
+    four, six = Group(socket.AF_INET, port), Group(socket.AF_INET6, port)
+    with contextlib.closing(four), contextlib.closing(six):
+        assert four._sender.getsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL) == 1
+        assert six._sender.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS) == 1
+
+
+def test_when_an_interface_is_announced_on(port: int) -> None:
+    [loopback] = scan(["lo"])
+    group = Group(socket.AF_INET, port)
+    with contextlib.closing(group):
+        channel = Channel(loopback, group, 100.0, resend_s=1.0)
+        times, asks = [], []
+        for _ in range(5):
+            times.append(channel.at)
+            asks.append(channel.begins)
+            channel.announced(channel.at, sent=True)
+        assert times == pytest.approx([100.0, 100.3, 101.0, 161.0, 221.0])
+        assert asks == [True, True, True, False, False]
+        channel.announced(300.0, sent=False)
+        assert channel.at == 301.0
+
+
+def test_the_more_nodes_are_known_the_less_often_one_answers(port: int) -> None:
+    """Each answer is 0.2 s after the last one, and 10 ms more for each node that is known."""
+    beacon = Beacon(b"n" * 20, 1, lambda _: None, group_port=port)
+    with contextlib.closing(beacon):
+        before = time.monotonic()
+        beacon._read(announcement("h", bytes(20), 7), "10.0.0.1")
+        assert before <= beacon._answer_at <= time.monotonic() + 0.1
+        for number in range(1, 50):
+            beacon._answered, beacon._answer_at = time.monotonic(), float("inf")
+            beacon._read(announcement("h", bytes([number]) * 20, 7), "10.0.0.1")
+            pause = beacon._answer_at - beacon._answered
+            assert pause == pytest.approx(0.2 + 0.01 * (number + 1))

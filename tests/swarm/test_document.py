@@ -1,6 +1,8 @@
-"""The test vectors of docs/format/swarm.md."""
+"""docs/format/swarm.md: its test vectors, and that each statement names a test that exists."""
 
+import ast
 import base64
+import functools
 import hashlib
 import re
 from pathlib import Path
@@ -13,12 +15,14 @@ from outlast.codec.merkle import Tree
 from outlast.core.digest import Digest
 from outlast.swarm.lan.datagrams import RENDEZVOUS, Wish, want_key, wants
 from outlast.swarm.lan.election import score
-from outlast.swarm.torrent import bencode
-from outlast.swarm.torrent import payload_torrent as metainfo
+from outlast.swarm.torrent import bencode, payload_torrent
 from tests.swarm.test_revision_torrent import make
 
 PLACE = Path(__file__).parents[2] / "docs" / "format" / "swarm.md"
-VECTORS = dict(re.findall(r"```vector ([a-z ]+)\n(.*?)```", PLACE.read_text(), re.DOTALL))
+TEXT = PLACE.read_text()
+VECTORS = dict(re.findall(r"```vector ([a-z ]+)\n(.*?)```", TEXT, re.DOTALL))
+HELD = re.findall(r"^\| ([A-Z][0-9]+) \| (.*) \|$", TEXT, re.MULTILINE)
+"""Rows of the tables "Held by": a mark, and the tests that hold the statement with that mark."""
 
 
 def fields(name: str) -> dict[str, str]:
@@ -37,8 +41,8 @@ def test_payloads(name: str, data: bytes) -> None:
         "size": str(tree.size),
         "root": tree.root.hex,
         **({"layer": tree.layer.hex()} if tree.layer else {}),
-        "info": metainfo.info_dict(tree).hex(),
-        "infohash": metainfo.infohash(tree).hex(),
+        "info": payload_torrent.info_dict(tree).hex(),
+        "infohash": payload_torrent.infohash(tree).hex(),
     }
     assert hashlib.sha256(bytes.fromhex(said["info"])).hexdigest() == said["infohash"]
 
@@ -75,3 +79,33 @@ def test_all_vectors_are_looked_at() -> None:
     assert set(VECTORS) == {
         *("payload one", "payload two", "revision", "announcement", "want", "score"),
     }
+
+
+def test_an_empty_file_has_no_torrent() -> None:
+    assert names_of(b"").merkle_root is None
+
+
+def test_each_statement_names_its_tests() -> None:
+    marks = [mark for mark, _ in HELD]
+    assert len(set(marks)) == len(marks)
+    assert set(re.findall(r"\[([A-Z][0-9]+)\]", TEXT)) == set(marks)
+
+
+@pytest.mark.parametrize(("mark", "tests"), HELD)
+def test_the_tests_that_are_named_exist(mark: str, tests: str) -> None:
+    for name in tests.split(", "):
+        file, *parts = name.split("::")
+        assert tuple(parts) in names_in(Path(__file__).parent / file), (mark, name)
+
+
+@functools.cache
+def names_in(path: Path) -> set[tuple[str, ...]]:
+    """The tests of a file, by class and function, without importing it."""
+    found: set[tuple[str, ...]] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            inner = (each for each in node.body if isinstance(each, ast.FunctionDef))
+            found |= {(node.name, each.name) for each in inner}
+        elif isinstance(node, ast.FunctionDef):
+            found.add((node.name,))
+    return {names for names in found if names[-1].startswith("test_")}
