@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from outlast.cli.feature import Listed, commands
 from outlast.cli.main import COMMANDS
-from outlast.features import FEATURES, Listed, commands
+from outlast.features import FEATURES
 from tests.cli.call import Call, environment
 from tests.features.sample import LISTED
 

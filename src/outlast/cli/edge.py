@@ -14,12 +14,12 @@ import click
 from outlast import __version__
 from outlast.cli.config.file import Config, environment, load_config, parse_size
 from outlast.cli.debug_option import DEBUG, debug_option
+from outlast.cli.feature import Listed
 from outlast.cli.render import Screen
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.errors import BadConfigError, BadNameError, OutlastError
 from outlast.core.names import Target
-from outlast.features import Listed
 from outlast.store.archive import Archive
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -11,8 +11,8 @@ import click
 
 from outlast import __version__
 from outlast.cli.debug_option import debug_option
+from outlast.cli.feature import Command, Listed, commands, load
 from outlast.core.errors import OutlastError, UsageError
-from outlast.features import FEATURES, Command, Listed, commands, load
 
 COMMANDS: dict[str, Command] = {
     "pull": Command("outlast.cli.pull:pull", "Archive a model from a hub or mirror."),
@@ -150,7 +150,7 @@ def _usage_error(error: click.ClickException) -> UsageError:
     return UsageError(error.format_message(), hint=hint)
 
 
-def main(arguments: list[str] | None = None, features: Sequence[Listed] = FEATURES) -> NoReturn:
+def main(arguments: list[str] | None = None, features: Sequence[Listed] = ()) -> NoReturn:
     """Entry point: maps every expected error to one line and an exit status, once."""
     _collect_seldom()
     _open_streams()

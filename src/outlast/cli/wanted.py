@@ -1,22 +1,29 @@
-"""What a pull can be asked for: a model by its name, a manifest by its digest, or a link."""
+"""What a pull can be asked for (a model by its name, a manifest by its digest, or a link), and from
+where.
+"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import click
 
-from outlast.cli.edge import TargetType
+from outlast.app import Scope
+from outlast.cli.config.file import check_url
+from outlast.cli.edge import TargetType, host_and_port
 from outlast.core.digest import Digest
 from outlast.core.errors import BadNameError, MalformedError, NotFoundError
 from outlast.core.names import Target
 from outlast.ops.pull_link import Wanted as LinkWanted
+from outlast.server.node.peer_port import DEFAULT_PORT
 from outlast.store import disk
 from outlast.swarm.torrent import bencode
 from outlast.swarm.torrent.magnet import is_magnet, parse_magnet
 from outlast.swarm.torrent.read import read_torrent
 
 _SUFFIX: Final = ".torrent"
+_PEER: Final = "peer:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +86,26 @@ class WantedType(TargetType):
 
 
 WANTED = WantedType()
+
+
+def parse_origins(words: Sequence[str], default: tuple[str, ...]) -> tuple[tuple[str, ...], Scope]:
+    """The meaning of all ``--from``: the URLs of hubs and mirrors (without one `default`), and the
+    nodes, which are ``lan``, ``swarm`` and ``peer:HOST:PORT`` (without one all that there are).
+    """
+    if not words:
+        return default, Scope()
+    urls: list[str] = []
+    peers: list[tuple[str, int]] = []
+    for word in words:
+        if word.startswith(_PEER):
+            host, port = host_and_port(word.removeprefix(_PEER), DEFAULT_PORT)
+            peers.append((host, port))
+        elif word not in {"lan", "swarm"}:
+            urls.append(check_url(word))
+    swarm = "swarm" in words
+    scope = Scope(
+        lan="lan" in words or swarm,
+        peers=tuple(peers) if peers or not swarm else None,
+        http="lan" in words or bool(peers),
+    )
+    return tuple(urls), scope

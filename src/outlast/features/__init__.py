@@ -1,74 +1,14 @@
-"""Features: what the product does beside its core, each a package here that no other feature and
-nothing of the core imports.
+"""Features: what the product does beside its core. Each is a package here, with an extra of its own
+where it needs one; no other feature imports it, and nothing of the core does.
 
-A feature is listed in :data:`FEATURES` by name, so that help and tab completion cost no import of
-it. The rest is loaded from its module when a command, the server or the configuration needs it.
+A feature gives a :class:`Feature`, and is listed below with its commands, so that help costs no
+import of it. It may import everything but other features; what two of them exchange is a record in
+`core` that lies in the archive. Its modules import at their top what is light: `serve` and `doctor`
+load all features.
 """
 
-import importlib
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from outlast.cli.feature import Command, Feature, Listed
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from outlast.app import App
-    from outlast.ops.doctor import Finding
-    from outlast.server.http.mount import Mount
-
-
-class Feature(Protocol):
-    """What a feature gives. `settings` is, in each case, what its own :meth:`settings` returned."""
-
-    def settings(self, table: Mapping[str, Any]) -> Any:
-        """Its section of the configuration, checked; an empty table gives the defaults. Raises
-        :class:`~outlast.core.errors.BadConfigError`.
-        """
-
-    def mounts(self, app: "App", settings: Any) -> Iterable["Mount"]:
-        """Handlers for paths of the hub's port."""
-
-    def services(self, app: "App", settings: Any) -> Iterable[AbstractContextManager[object]]:
-        """What runs beside `serve`: entered before the first request, left after the last one, the
-        last first.
-        """
-
-    def checks(self, home: "Path") -> Iterable["Finding"]:
-        """Findings for `doctor` about the archive in `home`, which may not exist yet."""
-
-
-class Command(NamedTuple):
-    """A command: ``module:attribute`` of its click command, and its line in ``outlast --help``."""
-
-    target: str
-    text: str
-
-
-class Listed(NamedTuple):
-    """A feature in the list: `name` is its section in the configuration, `target` the
-    ``module:attribute`` of its :class:`Feature`.
-    """
-
-    name: str
-    target: str
-    commands: Mapping[str, Command] = {}
-
-    def load(self) -> Feature:
-        """Imports it."""
-        feature: Feature = load(self.target)
-        return feature
-
+__all__ = ["FEATURES", "Command", "Feature", "Listed"]
 
 FEATURES: tuple[Listed, ...] = ()
-
-
-def load(target: str) -> Any:
-    """What ``module:attribute`` names."""
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
-def commands(features: Sequence[Listed]) -> dict[str, Command]:
-    """The commands of all features, by name."""
-    return {name: command for feature in features for name, command in feature.commands.items()}

@@ -12,8 +12,8 @@ import platformdirs
 from outlast import __version__
 from outlast.cli.config.swarm import share_policy, swarm_settings
 from outlast.cli.config.values import amount, check_url, parse_rate, parse_size, strings
+from outlast.cli.feature import Listed
 from outlast.core.errors import BadConfigError
-from outlast.features import Listed
 from outlast.intake.form_policy import FormWish
 from outlast.node.policy import SharePolicy
 from outlast.sources.settings import HttpSettings, origin

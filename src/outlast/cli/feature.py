@@ -1,0 +1,70 @@
+"""What the core takes from a feature, and how it finds one: by name, when it is needed.
+
+Nothing of the core imports a feature. Those that there are, `outlast.features` lists;
+`outlast.__main__` hands the list to the command line, and tests hand in lists of their own.
+"""
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outlast.app import App
+    from outlast.ops.doctor import Finding
+    from outlast.server.http.mount import Mount
+
+
+class Feature(Protocol):
+    """What a feature gives. `settings` is, in each case, what its own :meth:`settings` returned."""
+
+    def settings(self, table: Mapping[str, Any]) -> Any:
+        """Its section of the configuration, checked; an empty table gives the defaults. Raises
+        :class:`~outlast.core.errors.BadConfigError`.
+        """
+
+    def mounts(self, app: "App", settings: Any) -> Iterable["Mount"]:
+        """Handlers for paths of the hub's port."""
+
+    def services(self, app: "App", settings: Any) -> Iterable[AbstractContextManager[object]]:
+        """What runs beside `serve`: entered before the first request, left after the last one, the
+        last first.
+        """
+
+    def checks(self, home: "Path") -> Iterable["Finding"]:
+        """Findings for `doctor` about the archive in `home`, which may not exist yet."""
+
+
+class Command(NamedTuple):
+    """A command: ``module:attribute`` of its click command, and its line in ``outlast --help``."""
+
+    target: str
+    text: str
+
+
+class Listed(NamedTuple):
+    """A feature in the list: `name` is its section in the configuration, `target` the
+    ``module:attribute`` of its :class:`Feature`.
+    """
+
+    name: str
+    target: str
+    commands: Mapping[str, Command] = {}
+
+    def load(self) -> Feature:
+        """Imports it."""
+        feature: Feature = load(self.target)
+        return feature
+
+
+def load(target: str) -> Any:
+    """What ``module:attribute`` names."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def commands(features: Sequence[Listed]) -> dict[str, Command]:
+    """The commands of all features, by name."""
+    return {name: command for feature in features for name, command in feature.commands.items()}
