@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outlast.cli.config.environ import swarm_of
 from outlast.cli.config.file import Config, load_config, parse_rate, parse_size
-from outlast.cli.config.swarm import share_policy, swarm_settings
+from outlast.cli.config.sections import read_file
 from outlast.cli.config.values import check_tracker, check_url, parse_address
 from outlast.core.errors import BadConfigError
 from outlast.node.policy import SharePolicy
@@ -337,11 +338,11 @@ NAMES = [f"OUTLAST_{name}" for name in ("SWARM", "PEERS", "PRIVATE", "SWARM_PORT
 def test_whatever_it_says_is_taken_or_refused(
     section: str, table: object, environ: Mapping[str, str]
 ) -> None:
-    for read in (lambda s: swarm_settings(environ, s), share_policy):
-        try:
-            hash(read({section: table}))
-        except BadConfigError as error:
-            check_error(error)
+    try:
+        said = read_file({section: table}, "config.toml")
+        hash((swarm_of(said.swarm, environ), said.share))
+    except BadConfigError as error:
+        check_error(error)
 
 
 @given(st.text() | st.from_regex(r"[0-9.]{1,5}:[0-9]{1,6}|\[[0-9a-f:.%]*\]:[0-9]+", fullmatch=True))

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from outlast import __version__
-from outlast.cli.config.swarm import share_policy, swarm_settings
-from outlast.cli.config.values import amount, check_url, parse_rate, parse_size, strings
+from outlast.cli.config.environ import swarm_of
+from outlast.cli.config.settings import FileSettings
+from outlast.cli.config.values import (
+    check_token,
+    check_url,
+    parse_form,
+    parse_rate,
+    parse_size,
+)
 from outlast.cli.feature import Listed
 from outlast.core.errors import BadConfigError
 from outlast.intake.form_policy import FormWish
@@ -34,8 +41,6 @@ __all__ = [
 
 PUBLIC_HUB = "https://huggingface.co"
 _FILE_LIMIT = 1024 * 1024
-_KEYS = {"home", "from", "connections", "limit-rate", "tokens", "form", "working-copies"}
-_KEYS |= {"swarm", "share"}
 _TOKEN_LIMIT = 1000
 
 
@@ -107,40 +112,30 @@ def load_config(
     the file are imported.
     """
     path = _path(environ.get("OUTLAST_CONFIG") or _config_file())
-    sections = {listed.name: listed for listed in features}
-    settings = _read_file(path, sections.keys(), required="OUTLAST_CONFIG" in environ)
+    said = _read_file(path, features, required="OUTLAST_CONFIG" in environ)
     hub = check_url(environ.get("HF_ENDPOINT") or PUBLIC_HUB)
     hf_home = _path(
         environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     )
+    form = environ.get("OUTLAST_FORM")
+    named = home or environ.get("OUTLAST_HOME") or said.home
     return Config(
-        home=_home(environ, settings, home),
-        sources=tuple(map(check_url, strings(settings, "from"))) or (hub,),
+        home=_path(named) if named else platformdirs.user_data_path("outlast"),
+        sources=said.sources or (hub,),
         hub_cache=_path(environ.get("HF_HUB_CACHE") or hf_home / "hub"),
         ca_bundle=environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or None,
-        connections=_positive(settings, "connections", 8),
-        rate=parse_rate(amount(settings, "limit-rate", 0)),
-        form=_form(environ, settings),
+        connections=said.connections,
+        rate=said.rate,
+        form=parse_form(form) if form else said.form,
         hub_token=_hub_token(environ, hf_home),
         hub=hub,
-        tokens=_tokens(settings),
-        working_copies=_size(settings, "working-copies"),
+        tokens=said.tokens,
+        working_copies=said.working_copies,
         simd=environ.get("OUTLAST_SIMD") or None,
-        swarm=swarm_settings(environ, settings),
-        share=share_policy(settings),
-        features={
-            name: listed.load().settings(_section(settings, name))
-            for name, listed in sections.items()
-            if name in settings
-        },
+        swarm=swarm_of(said.swarm, environ),
+        share=said.share,
+        features=said.features,
     )
-
-
-def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    table = settings[name]
-    if not isinstance(table, dict):
-        raise BadConfigError(f"the setting {name!r} is not a table", hint=f"write [{name}]")
-    return table
 
 
 def _config_file() -> Path:
@@ -154,82 +149,37 @@ def _path(text: str | Path) -> Path:
         raise BadConfigError(f"not a usable path: {text}: {error}") from error
 
 
-def _home(environ: Mapping[str, str], settings: Mapping[str, Any], flag: str | None) -> Path:
-    home = settings.get("home", "")
-    if not isinstance(home, str):
-        raise BadConfigError("the setting 'home' is not a text")
-    named = flag or environ.get("OUTLAST_HOME") or home
-    return _path(str(named)) if named else platformdirs.user_data_path("outlast")
-
-
-def _check_token(token: str, where: str) -> str:
-    token = token.strip()
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise BadConfigError(f"the token in {where} holds characters that no token has")
-    return token
-
-
-def _read_file(path: Path, sections: Collection[str], *, required: bool) -> dict[str, Any]:
+def _read_file(path: Path, features: Sequence[Listed], *, required: bool) -> FileSettings:
     try:
         with open(path, "rb") as file:
             data = file.read(_FILE_LIMIT)
     except FileNotFoundError:
         if required:
             raise BadConfigError(f"no configuration file at {path}") from None
-        return {}
+        return FileSettings()
     except OSError as error:
         raise BadConfigError(f"{path}: {error.strerror}") from error
     try:
-        settings = tomllib.loads(data.decode())
+        table = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise BadConfigError(f"{path} is not TOML: {error}") from error
-    if unknown := settings.keys() - _KEYS - set(sections):
-        known = ", ".join(sorted(_KEYS | set(sections)))
-        raise BadConfigError(f"{path}: unknown key {min(unknown)!r}", hint=f"known: {known}")
-    return settings
+    # Imports msgspec, which takes as long as a tenth of a short command.
+    from outlast.cli.config.sections import read_file  # noqa: PLC0415
 
-
-def _positive(settings: Mapping[str, Any], key: str, default: int) -> int:
-    value = settings.get(key, default)
-    if not isinstance(value, int) or not 1 <= value <= 256:
-        raise BadConfigError(f"the setting {key!r} is not a number from 1 to 256")
-    return value
-
-
-def _form(environ: Mapping[str, str], settings: Mapping[str, Any]) -> FormWish:
-    wish = environ.get("OUTLAST_FORM") or settings.get("form", FormWish.AUTO)
-    try:
-        return FormWish(wish)
-    except ValueError:
-        known = ", ".join(wish.value for wish in FormWish)
-        raise BadConfigError(f"not a form: {wish!r}", hint=f"known: {known}") from None
-
-
-def _size(settings: Mapping[str, Any], key: str) -> int | None:
-    return parse_size(amount(settings, key, 0)) if key in settings else None
-
-
-def _tokens(settings: Mapping[str, Any]) -> dict[str, str]:
-    tokens = settings.get("tokens", {})
-    if not isinstance(tokens, dict):
-        raise BadConfigError("the setting 'tokens' is not a table of URL = token")
-    return {
-        check_url(str(url)): _check_token(str(token), "the configuration file")
-        for url, token in tokens.items()
-    }
+    return read_file(table, str(path), features)
 
 
 def _hub_token(environ: Mapping[str, str], hf_home: Path) -> str | None:
     token = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN")
     if token:
-        return _check_token(token, "HF_TOKEN")
+        return check_token(token, "HF_TOKEN")
     path = _path(environ.get("HF_TOKEN_PATH") or hf_home / "token")
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             found = file.read(_TOKEN_LIMIT)
     except OSError:
         return None
-    return _check_token(found, str(path)) or None
+    return check_token(found, str(path)) or None
 
 
 def environment() -> Mapping[str, str]:

@@ -2,11 +2,11 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from outlast.core.errors import BadConfigError
+from outlast.intake.form_policy import FormWish
 from outlast.swarm.settings import HostPort
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?\.?\Z")
@@ -14,8 +14,6 @@ _NUMERIC: Final = re.compile(r"[0-9.]+\Z")
 _PORT: Final = re.compile(r"[0-9]{1,5}\Z")
 _TRACKERS: Final = frozenset({"http", "https", "udp"})
 _URL_LIMIT: Final = 2048
-_BEYOND: Final = 10**18
-"""Bytes that no size or rate has."""
 
 
 def check_url(url: str) -> str:
@@ -81,23 +79,21 @@ def _ip(text: str, version: int) -> str | None:
     return str(found) if right and not found.is_multicast and not found.is_unspecified else None
 
 
-def strings(settings: Mapping[str, Any], key: str) -> list[str]:
-    """A list of texts, or one text that stands for a list of one; none where there is no `key`."""
-    value = settings.get(key, [])
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
-        raise BadConfigError(f"the setting {key!r} is not a list of texts")
-    return values
+def check_token(token: str, where: str) -> str:
+    """`token` without space around it, if it can be one; errors name `where` it stands."""
+    token = token.strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise BadConfigError(f"the token in {where} holds characters that no token has")
+    return token
 
 
-def amount(settings: Mapping[str, Any], key: str, default: str | int) -> str:
-    """A rate or size as it stands in the file: a text, or a number of bytes."""
-    value = settings.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise BadConfigError(f"the setting {key!r} is neither a text nor a number")
-    if isinstance(value, int):
-        value = max(-1, min(value, _BEYOND))  # what is far beyond is not even a text
-    return str(value)
+def parse_form(value: Any) -> FormWish:
+    """``plain``, ``capsule`` or ``auto``."""
+    try:
+        return FormWish(value)
+    except ValueError:
+        known = ", ".join(wish.value for wish in FormWish)
+        raise BadConfigError(f"not a form: {value!r}", hint=f"known: {known}") from None
 
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}

@@ -1,0 +1,77 @@
+"""Tables of the configuration file as declared structs: which keys there are, and of which types.
+
+A feature declares its own section in the same way.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, ValidationError
+
+from outlast.core.errors import BadConfigError
+
+S = TypeVar("S", bound="Section")
+Table = Mapping[str, Any]
+
+# What a key may hold. The description is the error, the hint what to write; {} is the key.
+Flag: TypeAlias = Annotated[bool, Meta(description="the setting {!r} is neither true nor false")]
+Port: TypeAlias = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=65535,
+        description="{!r} is not a port from 0 to 65535",
+        extra={"hint": "0 is any free port"},
+    ),
+]
+Text: TypeAlias = Annotated[str, Meta(description="the setting {!r} is not a text")]
+Texts: TypeAlias = Annotated[
+    tuple[str, ...] | str, Meta(description="the setting {!r} is not a list of texts")
+]
+"""One text stands for a list of one."""
+Amount: TypeAlias = Annotated[
+    str | int | float, Meta(description="the setting {!r} is neither a text nor a number")
+]
+"""A rate or size: a text as ``"50GB"``, or a number of bytes."""
+SubTable: TypeAlias = Annotated[
+    dict[str, Any],
+    Meta(description="the setting {!r} is not a table", extra={"hint": "write [{}]"}),
+]
+_SHOWN: Final = 200
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """A table. Its fields are the keys (``peer_port`` is ``peer-port``), of the types above."""
+
+
+def read_section(kind: type[S], table: Table, where: str, others: Collection[str] = ()) -> S:
+    """What a table says. `where` names it in errors, and `others` are keys that it may have beside
+    those of `kind`. Raises :class:`BadConfigError` for a key that it may not have, or that holds
+    something else than declared.
+    """
+    known = {key: value for key, value in table.items() if key not in others}
+    try:
+        return msgspec.convert(known, kind)
+    except (ValidationError, UnicodeError):
+        raise _problem(kind, known, where, others) from None
+
+
+def _problem(
+    kind: type[Section], table: Table, where: str, others: Collection[str]
+) -> BadConfigError:
+    """The first thing that is wrong with a table, in our words."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    if unknown := table.keys() - fields.keys():
+        names = ", ".join(sorted({*fields, *others}))
+        text = f"{where}: unknown key {min(unknown)[:_SHOWN]!r}"
+        return BadConfigError(text, hint=f"known: {names}")
+    for key, value in table.items():
+        declared = fields[key].type
+        try:
+            msgspec.convert(value, declared)
+        except (ValidationError, UnicodeError):
+            meta: Meta = declared.__metadata__[0]
+            hint = (meta.extra or {}).get("hint", "")
+            return BadConfigError((meta.description or "").format(key), hint=hint.format(key))
+    raise AssertionError(f"nothing is wrong with {where}")

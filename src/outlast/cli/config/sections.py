@@ -1,0 +1,279 @@
+"""The sections of the configuration file that are the core's: their keys, and what these mean."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, TypeVar
+
+from msgspec import Meta, field
+
+from outlast.cli.config.section import (
+    Amount,
+    Flag,
+    Port,
+    Section,
+    SubTable,
+    Table,
+    Text,
+    Texts,
+    read_section,
+)
+from outlast.cli.config.settings import FileSettings
+from outlast.cli.config.values import (
+    check_token,
+    check_tracker,
+    check_url,
+    parse_address,
+    parse_form,
+    parse_rate,
+    parse_size,
+)
+from outlast.cli.feature import Listed
+from outlast.core.errors import BadConfigError
+from outlast.node.policy import SharePolicy
+from outlast.swarm.schedule import DAY, Rates, Window
+from outlast.swarm.settings import HostPort, SwarmSettings
+
+T = TypeVar("T")
+
+_FILE: Final = FileSettings()
+_SWARM: Final = SwarmSettings()
+_SHARE: Final = SharePolicy()
+_MOST: Final = 1000
+"""Entries of a list."""
+_PATTERN_LIMIT: Final = 300
+_BEYOND: Final = 10**18
+"""Bytes that no size or rate has."""
+_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_HOURS: Final = re.compile(r"([0-9]{1,2}):([0-9]{2})-([0-9]{1,2}):([0-9]{2})\Z")
+
+
+class FileSection(Section, frozen=True):
+    """The keys at the top of the file."""
+
+    home: Text = _FILE.home
+    sources: Texts = field(default=_FILE.sources, name="from")
+    connections: Annotated[
+        int, Meta(ge=1, le=256, description="the setting {!r} is not a number from 1 to 256")
+    ] = _FILE.connections
+    limit_rate: Amount = _FILE.rate
+    tokens: Annotated[
+        dict[str, Any], Meta(description="the setting {!r} is not a table of URL = token")
+    ] = field(default_factory=dict)
+    form: Any = _FILE.form
+    working_copies: Amount | None = None
+    swarm: SubTable = field(default_factory=dict)
+    share: SubTable = field(default_factory=dict)
+
+
+class SwarmSection(Section, frozen=True):
+    """[swarm]: see docs/guide/configuration.md."""
+
+    enabled: Flag = _SWARM.enabled
+    port: Port = _SWARM.port
+    peer_port: Port = _SWARM.peer_port
+    peers: Texts = ()
+    trackers: Texts = ()
+    dht: Flag = _SWARM.dht
+    dht_port: Port = _SWARM.dht_port
+    dht_routers: Texts = ()
+    private: Flag = _SWARM.private
+    utp: Flag = _SWARM.utp
+    upnp: Flag = _SWARM.upnp
+    up: Amount = 0
+    down: Amount = 0
+    lan_up: Amount = 0
+    lan_down: Amount = 0
+    schedule: Annotated[
+        tuple[dict[str, Any], ...],
+        Meta(
+            description="the setting {!r} is not a list of tables",
+            extra={
+                "hint": 'write schedule = [{{days = "mon-fri", hours = "08:00-18:00", up = "2M"}}]'
+            },
+        ),
+    ] = ()
+
+
+class WindowSection(Section, frozen=True):
+    """An entry of `schedule`; without `up` or `down` the limit of [swarm] holds."""
+
+    days: Any = "daily"
+    hours: Any = "00:00-24:00"
+    up: Amount | None = None
+    down: Amount | None = None
+
+
+class ShareSection(Section, frozen=True):
+    """[share]: see docs/guide/configuration.md."""
+
+    include: Texts = _SHARE.include
+    exclude: Texts = _SHARE.exclude
+    restricted: Flag = _SHARE.restricted
+    largest: Amount = _SHARE.largest
+
+
+def read_file(table: Table, where: str, features: Sequence[Listed] = ()) -> FileSettings:
+    """What a configuration file says; `where` names it in errors. Features that have a section in
+    it are imported, to read that. Raises :class:`BadConfigError`.
+    """
+    listed = {feature.name: feature for feature in features}
+    said = read_section(FileSection, table, where, listed)
+    copies = said.working_copies
+    return FileSettings(
+        home=said.home,
+        sources=tuple(map(check_url, _texts(said.sources))),
+        connections=said.connections,
+        rate=parse_rate(_amount(said.limit_rate)),
+        form=parse_form(said.form),
+        tokens={
+            check_url(str(url)): check_token(str(token), "the configuration file")
+            for url, token in said.tokens.items()
+        },
+        working_copies=None if copies is None else parse_size(_amount(copies)),
+        swarm=swarm_settings(said.swarm),
+        share=share_policy(said.share),
+        features={
+            name: feature.load().settings(_table(table[name], name))
+            for name, feature in listed.items()
+            if name in table
+        },
+    )
+
+
+def swarm_settings(table: Table) -> SwarmSettings:
+    """What [swarm] says. Raises :class:`BadConfigError`."""
+    said = read_section(SwarmSection, table, "[swarm]")
+    rates = Rates(
+        up=_rate("up", said.up),
+        down=_rate("down", said.down),
+        lan_up=_rate("lan-up", said.lan_up),
+        lan_down=_rate("lan-down", said.lan_down),
+    )
+    return SwarmSettings(
+        enabled=said.enabled,
+        port=said.port,
+        peer_port=said.peer_port,
+        peers=_addresses("peers", _list("peers", said.peers)),
+        trackers=_each("trackers", _list("trackers", said.trackers), check_tracker),
+        dht=said.dht,
+        dht_port=said.dht_port,
+        dht_routers=_addresses("dht-routers", _list("dht-routers", said.dht_routers)),
+        private=said.private,
+        utp=said.utp,
+        upnp=said.upnp,
+        rates=rates,
+        schedule=_schedule(said.schedule, rates),
+    )
+
+
+def share_policy(table: Table) -> SharePolicy:
+    """What [share] says. Raises :class:`BadConfigError`."""
+    said = read_section(ShareSection, table, "[share]")
+    return SharePolicy(
+        include=_patterns("include", said.include),
+        exclude=_patterns("exclude", said.exclude),
+        restricted=said.restricted,
+        largest=_told("largest", _amount(said.largest), parse_size),
+    )
+
+
+def _addresses(key: str, values: Sequence[str]) -> tuple[HostPort, ...]:
+    """Each address once; errors name `key`."""
+    return tuple(dict.fromkeys(_told(key, value, parse_address) for value in values))
+
+
+def _table(value: object, name: str) -> Table:
+    if not isinstance(value, dict):
+        raise BadConfigError(f"the setting {name!r} is not a table", hint=f"write [{name}]")
+    return value
+
+
+def _told(key: str, text: str, parse: Callable[[str], T]) -> T:
+    """What `parse` makes of a text; its error names the setting."""
+    try:
+        return parse(text)
+    except BadConfigError as error:
+        raise BadConfigError(f"the setting {key!r}: {error}", hint=error.hint) from None
+
+
+def _texts(value: tuple[str, ...] | str) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
+
+
+def _list(key: str, value: tuple[str, ...] | str) -> tuple[str, ...]:
+    found = _texts(value)
+    if len(found) > _MOST:
+        raise BadConfigError(f"the setting {key!r} has more than {_MOST} entries")
+    return found
+
+
+def _each(key: str, values: Sequence[str], parse: Callable[[str], str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_told(key, value, parse) for value in values))
+
+
+def _patterns(key: str, value: tuple[str, ...] | str) -> tuple[str, ...]:
+    found = _list(key, value)
+    for pattern in found:
+        if not pattern or len(pattern) > _PATTERN_LIMIT or not pattern.isprintable():
+            hint = "write it like org/* or org/name"
+            raise BadConfigError(f"{key!r}: not a pattern: {pattern[:200]!r}", hint=hint)
+    return found
+
+
+def _amount(value: float | str) -> str:
+    """A rate or size as a person would write it."""
+    if isinstance(value, int):
+        value = max(-1, min(value, _BEYOND))  # what is far beyond is not even a text
+    return str(value)
+
+
+def _rate(key: str, value: float | str) -> int:
+    return _told(key, _amount(value), parse_rate)
+
+
+def _schedule(entries: Sequence[Table], rates: Rates) -> tuple[Window, ...]:
+    if len(entries) > _MOST:
+        raise BadConfigError(f"the setting 'schedule' has more than {_MOST} entries")
+    return tuple(_window(entry, rates) for entry in entries)
+
+
+def _window(entry: Table, rates: Rates) -> Window:
+    said = read_section(WindowSection, entry, "schedule")
+    if said.up is None and said.down is None:
+        raise BadConfigError("schedule: an entry has neither 'up' nor 'down'")
+    start, end = _hours(said.hours)
+    return Window(
+        days=_days(said.days),
+        start=start,
+        end=end,
+        up=rates.up if said.up is None else _rate("up", said.up),
+        down=rates.down if said.down is None else _rate("down", said.down),
+    )
+
+
+def _days(value: object) -> frozenset[int]:
+    """``daily``, or a list of days and ranges: ``mon-fri``, ``sat,sun``, ``fri-mon``."""
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if text == "daily":
+        return frozenset(range(len(_DAYS)))
+    found: set[int] = set()
+    for part in text.split(",")[: len(_DAYS) + 1]:
+        first, dash, last = (side.strip() for side in part.partition("-"))
+        last = last if dash else first
+        if first not in _DAYS or last not in _DAYS:
+            hint = "write daily, mon-fri or sat,sun"
+            raise BadConfigError(f"schedule: not days: {str(value)[:200]!r}", hint=hint)
+        begin, count = _DAYS.index(first), (_DAYS.index(last) - _DAYS.index(first)) % len(_DAYS)
+        found.update((begin + day) % len(_DAYS) for day in range(count + 1))
+    return frozenset(found)
+
+
+def _hours(value: object) -> tuple[int, int]:
+    """``08:00-18:00``: minutes of the day; what ends before it starts passes midnight."""
+    matched = _HOURS.match(value.replace(" ", "")) if isinstance(value, str) else None
+    numbers = [int(number) for number in matched.groups()] if matched else [99] * 4
+    start, end = 60 * numbers[0] + numbers[1], 60 * numbers[2] + numbers[3]
+    if max(numbers[1], numbers[3]) > 59 or start >= DAY or end > DAY:
+        hint = "write it like 08:00-18:00 or 22:00-06:30"
+        raise BadConfigError(f"schedule: not hours: {str(value)[:200]!r}", hint=hint)
+    return start, end
