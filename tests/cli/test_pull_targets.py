@@ -8,7 +8,7 @@ from outlast.cli.wanted import TorrentFile, Wanted, parse_wanted
 from outlast.core.digest import Digest
 from outlast.core.errors import BadNameError, MalformedError
 from outlast.core.names import Target
-from outlast.ops.pull_link import Wanted as LinkWanted
+from outlast.ops.pull_link import LinkWanted
 from outlast.swarm.torrent.magnet import parse_magnet
 from tests.cli.call import inside
 from tests.swarm.seeds import make_torrent, write

@@ -72,8 +72,8 @@ class TestSearch:
             weights.model.files,
             weights.model.size,
         ) == (COMMIT, ("main",), 2, 5002)
-        assert {holder.node[-2:] for holder in weights.holders} == {"01", "02"}
-        assert [holder.name for holder in data.holders] == [peers[1].source().name]
+        assert {holder.node[-2:] for holder in weights.nodes} == {"01", "02"}
+        assert [holder.name for holder in data.nodes] == [peers[1].source().name]
 
     def test_everything(self, peers: list[Peer]) -> None:
         found = find("", at(*peers))
@@ -86,7 +86,7 @@ class TestSearch:
         [(host, port)] = at(peers[0])
         found = find("other", [(host, port), ("localhost", port), (host, port)])
         assert found.nodes == 1
-        assert len(found.hits[0].holders) == 1
+        assert len(found.hits[0].nodes) == 1
 
     def test_names_of_all(self, tmp_path: Path) -> None:
         with ExitStack() as stack:
@@ -137,7 +137,7 @@ class TestSearch:
         with odd_node([lie]) as where:
             found = find("org/llama", [where, *at(*peers)])
         [hit] = [hit for hit in found.hits if hit.model.manifest == digest]
-        assert (hit.model.files, hit.model.size, len(hit.holders)) == (2, 5002, 3)
+        assert (hit.model.files, hit.model.size, len(hit.nodes)) == (2, 5002, 3)
 
     def test_it_can_be_stopped(self) -> None:
         cancel = Cancel()

@@ -13,7 +13,7 @@ from outlast.core.events import Event
 from outlast.node.node import Node
 from outlast.node.policy import SharePolicy, Sharing
 from outlast.node.scope import Neighbourhood
-from outlast.ops.pull_link import Linked, LinkWishes, Wanted, pull_link
+from outlast.ops.pull_link import LinkWanted, LinkWishes, PulledLink, pull_link
 from outlast.sources.peer import peer_client
 from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
@@ -127,7 +127,7 @@ class Puller:
         *peers: Client,
         wishes: LinkWishes | None = None,
         dry_run: bool = False,
-    ) -> Linked:
+    ) -> PulledLink:
         """Pulls a link, or a .torrent file, from these clients."""
         torrent = wanted if isinstance(wanted, bytes) else b""
         link = read_torrent(wanted) if isinstance(wanted, bytes) else wanted
@@ -135,7 +135,7 @@ class Puller:
         with self.archive() as archive, self.node(archive) as node:
             return pull_link(
                 archive,
-                Wanted(link, torrent),
+                LinkWanted(link, torrent),
                 Neighbourhood(node),
                 wishes or LinkWishes(patience=PATIENCE),
                 Control(self._heard, self.cancel),

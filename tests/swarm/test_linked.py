@@ -398,23 +398,23 @@ def test_urls_of_a_link_cannot_steer_our_requests() -> None:
 def test_what_changed_on_the_disk_is_not_archived(
     seeder: Client, puller: Puller, folder: Path, flags: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetch = linked._Run.fetch
+    fetch = linked._LinkPull.fetch
     torrent = make_torrent(folder, flags)
     seeder.seed(torrent, folder.parent)
 
-    def spoil(run: linked._Run, *rest: object) -> dict[str, int]:
+    def spoil(run: linked._LinkPull, *rest: object) -> dict[str, int]:
         done = fetch(run, *rest)  # type: ignore[arg-type]
         with run.partial.place(3).open("r+b") as file:
             file.seek(1_000_000)
             file.write(b"spoilt")
         return done
 
-    monkeypatch.setattr(linked._Run, "fetch", spoil)
+    monkeypatch.setattr(linked._LinkPull, "fetch", spoil)
     with pytest.raises(CorruptError, match="changed on the disk"):
         puller.pull(torrent, seeder)
     with puller.archive() as archive:
         assert archive.summaries() == []
-    monkeypatch.setattr(linked._Run, "fetch", fetch)
+    monkeypatch.setattr(linked._LinkPull, "fetch", fetch)
     check(puller, puller.pull(torrent, seeder).repo, FILES)
 
 

@@ -59,9 +59,14 @@ def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
     rows = [("MODEL", "REVISION", "REFS", "FILES", "SIZE", "STORED", "SAVED", "STATE")]
     rows += [
         (
-            *(str(line.summary.repo), line.summary.revision.hex[:12], ",".join(line.refs) or "-"),
-            *(f"{line.summary.files:,}", human_size(line.summary.size), human_size(line.stored)),
-            *(saving(line.summary.size, line.stored), _state(line.summary) + _leans(line.bases)),
+            str(line.summary.repo),
+            line.summary.revision.hex[:12],
+            ",".join(line.refs) or "-",
+            f"{line.summary.files:,}",
+            human_size(line.summary.size),
+            human_size(line.stored),
+            saving(line.summary.size, line.stored),
+            _state(line.summary) + _bases(line.bases),
         )
         for line in lines
     ]
@@ -77,7 +82,7 @@ def _saving(size: int, stored: int) -> float:
     return round(1 - stored / size, 4) if size else 0.0
 
 
-def _leans(bases: Sequence[str]) -> str:
+def _bases(bases: Sequence[str]) -> str:
     return f", thin on {', '.join(bases)}" if bases else ""
 
 

@@ -20,7 +20,7 @@ from outlast.core.names import Target
 from outlast.fetch.file_filter import Selection
 from outlast.fetch.transfer import Wishes
 from outlast.ops import pull as ops
-from outlast.ops.pull_link import Wanted as LinkWanted
+from outlast.ops.pull_link import LinkWanted
 
 
 def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -206,7 +206,7 @@ def _document(result: ops.Pulled) -> dict[str, Any]:
     }
 
 
-def _print_plan(plan: ops.Plan) -> None:
+def _print_plan(plan: ops.PullPlan) -> None:
     need = plan.fetch_bytes - plan.resumed
     print(f"{plan.repo}@{plan.ref} is commit {plan.commit} at {plan.source}")
     print(f"  wanted    {plural(len(plan.wanted), 'file')}, {human_size(plan.total_bytes)}")

@@ -13,8 +13,7 @@ from outlast.core.names import Target
 from outlast.fetch.transfer import Wishes
 from outlast.node.scope import Neighbourhood
 from outlast.ops.pull_digest import ByDigest, pull_manifest
-from outlast.ops.pull_link import Linked, LinkWishes, pull_link
-from outlast.ops.pull_link import Wanted as LinkWanted
+from outlast.ops.pull_link import LinkWanted, LinkWishes, PulledLink, pull_link
 from outlast.sources.base import Source
 from outlast.store.archive import Archive
 
@@ -116,7 +115,7 @@ def _needed(around: Neighbourhood | None) -> Neighbourhood:
     return around
 
 
-def _document(result: Linked) -> dict[str, object]:
+def _document(result: PulledLink) -> dict[str, object]:
     revision = result.revision
     return {
         "repo": str(result.repo),

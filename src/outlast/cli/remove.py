@@ -31,7 +31,7 @@ def rm(
         for one in target:
             gone += [(one.repo, commit) for commit in removal.named(archive, one)[1]]
             count += len(removal.remove(archive, one, dry_run=dry_run, control=run.control))
-        kept = removal.leaned_on(archive, gone)
+        kept = removal.bases_kept(archive, gone)
     if as_json:
         kind = "would-remove" if dry_run else "removed-all"
         print_json({"type": kind, "count": count, **_kept_json(kept)})
@@ -69,11 +69,11 @@ def gc(*, dry_run: bool, home: str | None, as_json: bool, quiet: bool) -> None:
         _say_kept(run, result.kept)
 
 
-def _kept_json(kept: removal.Leaned) -> dict[str, int]:
+def _kept_json(kept: removal.KeptBases) -> dict[str, int]:
     return {"kept": kept.count, "kept_bytes": kept.size}
 
 
-def _say_kept(run: Session, kept: removal.Leaned) -> None:
+def _say_kept(run: Session, kept: removal.KeptBases) -> None:
     if kept.count:
         run.say(
             f"kept: {plural(kept.count, 'blob')} ({human_size(kept.size)}) that fine-tunes lean on;"

@@ -89,12 +89,16 @@ def _print(run: Session, found: ops.Searched) -> None:
 
 def _row(hit: ops.Hit) -> tuple[str, ...]:
     model = hit.model
-    names = [holder.name.removeprefix("peer ") for holder in hit.holders]
+    names = [node.name.removeprefix("peer ") for node in hit.nodes]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     marks = " (partial)" * model.partial + " (restricted)" * model.restricted
     return (
-        *(str(model.repo), model.commit.hex[:12] + marks, ",".join(model.refs) or "-"),
-        *(f"{model.files:,}", human_size(model.size), f"{len(names):,}"),
+        str(model.repo),
+        model.commit.hex[:12] + marks,
+        ",".join(model.refs) or "-",
+        f"{model.files:,}",
+        human_size(model.size),
+        f"{len(names):,}",
         ", ".join(names[:_NAMED]) + more,
     )
 
@@ -110,6 +114,6 @@ def _document(hit: ops.Hit) -> dict[str, Any]:
         "bytes": model.size,
         "partial": model.partial,
         "restricted": model.restricted,
-        "nodes": len(hit.holders),
-        "held_by": hit.holders,
+        "nodes": len(hit.nodes),
+        "held_by": hit.nodes,
     }

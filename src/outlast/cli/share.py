@@ -168,8 +168,11 @@ def _print_files(shared: ops.Shared) -> None:
     rows = [("SIZE", "FORM", "AS", "INFOHASH", "FILE")]
     rows += [
         (
-            *(human_size(file.size), file.form.value, human_size(file.payload_bytes)),
-            *(file.infohash.hex() if file.infohash else "-", file.path),
+            human_size(file.size),
+            file.form.value,
+            human_size(file.payload_bytes),
+            file.infohash.hex() if file.infohash else "-",
+            file.path,
         )
         for file in shared.files
     ]

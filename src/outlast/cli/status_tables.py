@@ -85,9 +85,14 @@ def _peers(node: NodeStatus) -> Section:
 
 def _peer(peer: PeerStatus) -> Row:
     return (
-        *(peer.address, peer.client or "-", peer.transport, peer.form or "-"),
-        *(rate(peer.down_rate), rate(peer.up_rate)),
-        *(human_size(peer.received), human_size(peer.sent)),
+        peer.address,
+        peer.client or "-",
+        peer.transport,
+        peer.form or "-",
+        rate(peer.down_rate),
+        rate(peer.up_rate),
+        human_size(peer.received),
+        human_size(peer.sent),
         "BANNED" if peer.banned else "",
     )
 

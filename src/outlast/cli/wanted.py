@@ -15,7 +15,7 @@ from outlast.cli.edge import TargetType, host_and_port
 from outlast.core.digest import Digest
 from outlast.core.errors import BadNameError, MalformedError, NotFoundError
 from outlast.core.names import Target
-from outlast.ops.pull_link import Wanted as LinkWanted
+from outlast.ops.pull_link import LinkWanted
 from outlast.server.node.peer_port import DEFAULT_PORT
 from outlast.store import disk
 from outlast.swarm.torrent import bencode

@@ -22,7 +22,7 @@ from outlast.store.archive import Archive
 
 
 @dataclass(frozen=True, slots=True)
-class Linked:
+class Exported:
     """Where a revision was laid out. `snapshot` is the folder of its files inside `cache`."""
 
     revision: Revision
@@ -39,7 +39,7 @@ def link(
     folder: Path | None,
     budget: int | None = None,
     control: Control | None = None,
-) -> Linked:
+) -> Exported:
     """Lays out the files of `target` that are here, in `cache`, in `folder`, or both. Working
     copies are made of what is held as capsules; together they have at most `budget` bytes.
 
@@ -59,7 +59,7 @@ def link(
                 snapshot = _lay_out_cache(working, revision, entries, refs, cache)
             if folder is not None:
                 lay_out(working, entries, folder)
-    return Linked(revision, cache, snapshot, folder)
+    return Exported(revision, cache, snapshot, folder)
 
 
 def lay_out(

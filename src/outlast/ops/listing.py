@@ -14,7 +14,7 @@ from outlast.store.refs import About, Ref
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RevisionLine:
     """A revision with the refs that name it. `stored` are the bytes of the files that hold it (one
     that two paths share counts as often as in `summary.size`), `capsules` and `thin` how many of
     them are compressed and how many of those lean on others; `bases` names the models that they
@@ -54,7 +54,7 @@ class Details:
         return sum(form.stored_bytes if form is not None else size for size, form in found)
 
 
-def list_revisions(archive: Archive, patterns: Sequence[str] = ()) -> list[Line]:
+def list_revisions(archive: Archive, patterns: Sequence[str] = ()) -> list[RevisionLine]:
     """Every revision whose model matches one of the globs `patterns`."""
     refs: dict[RepoId, list[Ref]] = {}
     lines = []
@@ -92,7 +92,7 @@ class _Stored:
         leaned = {b.sha256 for form in held.values() for b in form.bases}
         self._owners = owners(archive, leaned, summaries)
 
-    def line(self, summary: Summary, refs: tuple[str, ...]) -> Line:
+    def line(self, summary: Summary, refs: tuple[str, ...]) -> RevisionLine:
         if summary.digest is not None:
             forms = self._forms.get(summary.digest, [])
         else:
@@ -100,7 +100,7 @@ class _Stored:
         saved = sum(form.size - form.stored_bytes for form in forms)
         thin = [form for form in forms if form.bases]
         names = {n for form in thin for b in form.bases for n in self._owners.get(b.sha256, ())}
-        return Line(
+        return RevisionLine(
             summary,
             refs,
             summary.size - saved,

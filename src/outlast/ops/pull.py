@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PullPlan:
     """What a pull would do. Sizes are in bytes; `resumed` is what interrupted downloads left."""
 
     repo: RepoId
@@ -72,7 +72,7 @@ class Pulled:
     those of the files that hold what was wanted; `manifest` is None in a dry run.
     """
 
-    plan: Plan
+    plan: PullPlan
     manifest: Digest | None
     partial: bool
     fetched: dict[str, int] = field(default_factory=dict)
@@ -118,7 +118,11 @@ def pull(
             _log.info("nothing to fetch: manifest %s has every wanted file", sealed[0])
         else:
             context = FetchContext(
-                *(archive, writer, sources, wishes, control),
+                archive=archive,
+                writer=writer,
+                sources=sources,
+                wishes=wishes,
+                control=control,
                 named=read_tags(listing.facts.tags),
                 coordinator=coordinator_for(around),
                 restricted=listing.facts.private or bool(listing.facts.gated),
@@ -132,7 +136,7 @@ def pull(
     return Pulled(plan, digest, partial, fetched, held)
 
 
-def _log_plan(plan: Plan) -> None:
+def _log_plan(plan: PullPlan) -> None:
     """Says what the pull was decided to be, and why the result is partial where it is."""
     named = f"{plan.repo}@{plan.ref}"
     _log.info(
@@ -157,7 +161,7 @@ def _log_plan(plan: Plan) -> None:
         _log.info("the revision is partial: %s has not the whole list of files", plan.source)
 
 
-def _require_room(archive: Archive, plan: Plan) -> None:
+def _require_room(archive: Archive, plan: PullPlan) -> None:
     if not plan.fits:
         raise DiskFullError(
             f"{plan.repo} needs {plan.fetch_bytes - plan.resumed} more bytes; "
@@ -165,19 +169,19 @@ def _require_room(archive: Archive, plan: Plan) -> None:
         )
 
 
-def _held(archive: Archive, plan: Plan) -> int:
+def _held(archive: Archive, plan: PullPlan) -> int:
     revision = archive.load(plan.repo, plan.commit)
     paths = {entry.path for entry in plan.wanted}
     return held_bytes(archive, [e for e in revision.files if e.path in paths] if revision else ())
 
 
-def _present(plan: Plan) -> int:
+def _present(plan: PullPlan) -> int:
     return sum(entry.size for entry in plan.here) + plan.resumed
 
 
 def make_plan(
     archive: Archive, listing: Listing, ref: str, source: str, selection: Selection, *, free: int
-) -> Plan:
+) -> PullPlan:
     """Compares a listing with what is here. Unsafe names are refused, unless left out."""
     wanted, excluded = selection.split(listing.entries)
     if listing.entries and not wanted:
@@ -197,9 +201,15 @@ def make_plan(
         else:
             to_fetch.append(entry)
     resumed = {e.key: present_bytes(archive.layout, e.key, e.size) for e in to_fetch}
-    return Plan(
-        *(listing.repo, ref, listing.commit, source, tuple(wanted), tuple(safe)),
-        *(tuple(here), tuple(to_fetch)),
+    return PullPlan(
+        repo=listing.repo,
+        ref=ref,
+        commit=listing.commit,
+        source=source,
+        wanted=tuple(wanted),
+        excluded=tuple(safe),
+        here=tuple(here),
+        to_fetch=tuple(to_fetch),
         fetch_bytes=sum({e.key: e.size for e in to_fetch}.values()),
         resumed=sum(resumed.values()),
         free=free,
@@ -225,7 +235,7 @@ def _contradicts(known: FileEntry, entry: FileEntry) -> bool:
     )
 
 
-def _sealed(archive: Archive, plan: Plan) -> tuple[Digest, bool] | None:
+def _sealed(archive: Archive, plan: PullPlan) -> tuple[Digest, bool] | None:
     """The manifest that has all that is wanted already, and whether it is partial."""
     digests = archive.index.manifests_of(plan.repo, plan.commit)
     revision = archive.load(plan.repo, plan.commit)
@@ -239,7 +249,7 @@ def _sealed(archive: Archive, plan: Plan) -> tuple[Digest, bool] | None:
     return (digests[0], revision.partial) if wanted <= _by_path(revision).keys() else None
 
 
-def _fetch(context: FetchContext, plan: Plan) -> dict[str, int]:
+def _fetch(context: FetchContext, plan: PullPlan) -> dict[str, int]:
     entries = (*plan.wanted, *plan.excluded)
     start_draft(
         context.archive, context.writer, plan.repo, plan.commit, entries, unlisted=plan.unlisted

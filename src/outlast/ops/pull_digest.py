@@ -25,7 +25,7 @@ from outlast.fetch.transfer import Wishes
 from outlast.intake.capsule_stream import held_bytes
 from outlast.node.peers import Neighbour
 from outlast.node.scope import Neighbourhood
-from outlast.ops.pull import Plan, Pulled, pull
+from outlast.ops.pull import Pulled, PullPlan, pull
 from outlast.sources.base import Listing, RepoFacts, Source
 from outlast.sources.peer import PeerSource
 from outlast.store import disk
@@ -121,15 +121,20 @@ def _here(archive: Archive, digest: Digest) -> ByDigest | None:
         revision = load_manifest(archive.layout, digest)
     if not all(map(archive.holds, revision.files)):
         return None
-    files = revision.files
-    plan = Plan(
-        *(revision.repo, revision.id.hex, revision.id, "this archive", files, revision.missing),
-        *(files, ()),
+    plan = PullPlan(
+        repo=revision.repo,
+        ref=revision.id.hex,
+        commit=revision.id,
+        source="this archive",
+        wanted=revision.files,
+        excluded=revision.missing,
+        here=revision.files,
+        to_fetch=(),
         fetch_bytes=0,
         resumed=0,
         free=disk.free_bytes(archive.layout.home),
     )
-    held = held_bytes(archive, files)
+    held = held_bytes(archive, revision.files)
     named = any(ref.commit == revision.id for ref in archive.refs.list(revision.repo))
     return ByDigest(Pulled(plan, digest, revision.partial, held=held), named)
 

@@ -65,7 +65,7 @@ class LinkWishes:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LinkWanted:
     """A link, and the .torrent file that it was read from, if it was."""
 
     link: Link
@@ -80,7 +80,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Linked:
+class PulledLink:
     """What came of it. `link` is what the files match; `fetched` counts the bytes that came over
     the network, by source, and `held` those of the files that hold the revision. In a dry run
     there is no revision. `restricted`: it came from static peers, and goes to nobody else.
@@ -105,13 +105,13 @@ class Linked:
 
 def pull_link(
     archive: Archive,
-    wanted: Wanted,
+    wanted: LinkWanted,
     around: Neighbourhood,
     wishes: LinkWishes,
     control: Control,
     *,
     dry_run: bool = False,
-) -> Linked:
+) -> PulledLink:
     """Archives what a link names, from whoever has it.
 
     Raises :class:`MalformedError` where the torrent is not one that can be kept,
@@ -130,12 +130,16 @@ def pull_link(
     if blob is not None and not dry_run:
         return _take_here(archive, target, wanted.link, blob, control)
     with LinkPartial(archive.layout, key) as partial:
-        run = _Run(archive, wanted, around, wishes, control, partial, target)
+        run = _LinkPull(archive, wanted, around, wishes, control, partial, target)
         data = run.metadata()
         whole = read_torrent(data)
         free = disk.free_bytes(archive.layout.home)
-        shape = Linked(
-            *(target.repo, target.ref or "main", bare(whole), len(whole.files), whole.size or 0),
+        shape = PulledLink(
+            repo=target.repo,
+            ref=target.ref or "main",
+            link=bare(whole),
+            files=len(whole.files),
+            size=whole.size or 0,
             free=free + partial.present(),
         )
         if dry_run:
@@ -167,7 +171,7 @@ def _refuse_own(archive: Archive, link: Link) -> None:
             )
 
 
-def _known(archive: Archive, target: Target, wanted: Wanted) -> Linked | None:
+def _known(archive: Archive, target: Target, wanted: LinkWanted) -> PulledLink | None:
     """What an earlier call brought, if it was this link; else the name must be free."""
     repo = target.repo
     commits = archive.commits(repo)
@@ -176,8 +180,12 @@ def _known(archive: Archive, target: Target, wanted: Wanted) -> Linked | None:
             continue
         revision = archive.load(repo, GitOid(commit))
         if revision is not None and all(map(archive.holds, revision.files)):
-            return Linked(
-                *(repo, target.ref or "main", text, len(revision.files), revision.size),
+            return PulledLink(
+                repo=repo,
+                ref=target.ref or "main",
+                link=text,
+                files=len(revision.files),
+                size=revision.size,
                 free=disk.free_bytes(archive.layout.home),
                 revision=revision,
                 manifest=revision.digest,
@@ -202,11 +210,11 @@ def _same(one: Link, other: Link) -> bool:
 
 
 @dataclass(slots=True)
-class _Run:
+class _LinkPull:
     """One pull of one link."""
 
     archive: Archive
-    wanted: Wanted
+    wanted: LinkWanted
     around: Neighbourhood
     wishes: LinkWishes
     control: Control
@@ -272,7 +280,7 @@ class _Run:
 
     # Its files
 
-    def fetch(self, data: bytes, whole: Link, shape: Linked) -> dict[str, int]:
+    def fetch(self, data: bytes, whole: Link, shape: PulledLink) -> dict[str, int]:
         """Has all files in their places; how many bytes came, by source."""
         places = [self.partial.place(number) for number in range(len(whole.files))]
         self.partial.part(len(places))
@@ -299,7 +307,7 @@ class _Run:
 
     # The archive
 
-    def keep(self, whole: Link, shape: Linked) -> Linked:
+    def keep(self, whole: Link, shape: PulledLink) -> PulledLink:
         """Archives the files, and notes by which link they came."""
         archive = self.archive
         with archive.writer() as writer:
@@ -346,8 +354,8 @@ class _Run:
 
 
 def _put(
-    archive: Archive, writer: WriteSession, shape: Linked, entries: Sequence[FileEntry]
-) -> Linked:
+    archive: Archive, writer: WriteSession, shape: PulledLink, entries: Sequence[FileEntry]
+) -> PulledLink:
     """Makes the files, which are here, a revision. By which link it came is noted first."""
     repo = shape.repo
     revision = Revision.of(repo, None, entries)
@@ -366,13 +374,13 @@ def _payload_here(archive: Archive, link: Link) -> Digest | None:
 
 def _take_here(
     archive: Archive, target: Target, link: Link, blob: Digest, control: Control
-) -> Linked:
+) -> PulledLink:
     """A revision of a payload that is here under another name."""
     free = disk.free_bytes(archive.layout.home)
     with archive.writer() as writer:
         names = names_here(archive, blob, control.cancel)
         writer.lease(blob, names.size)
-        shape = Linked(target.repo, target.ref or "main", bare(link), 1, names.size, free)
+        shape = PulledLink(target.repo, target.ref or "main", bare(link), 1, names.size, free)
         plain = names.merkle_root is not None and names.merkle_root.hex == link.name
         return _put(archive, writer, shape, [_entry(link.name if plain else blob.hex, names)])
 

@@ -24,11 +24,11 @@ class Collected:
 
     count: int
     size: int
-    kept: "Leaned"
+    kept: "KeptBases"
 
 
 @dataclass(frozen=True, slots=True)
-class Leaned:
+class KeptBases:
     """Blobs that no revision refers to, but that thin capsules of revisions lean on: how many, and
     the bytes of the files that hold them.
     """
@@ -37,7 +37,7 @@ class Leaned:
     size: int = 0
 
     @classmethod
-    def of(cls, sizes: Iterable[int]) -> "Leaned":
+    def of(cls, sizes: Iterable[int]) -> "KeptBases":
         found = list(sizes)
         return cls(len(found), sum(found))
 
@@ -91,21 +91,21 @@ def collect_garbage(archive: Archive, *, dry_run: bool, control: Control) -> Col
         count += 1
         size += garbage.size
         control.emit(Removed(garbage.what, garbage.name, garbage.size))
-    return Collected(count, size, Leaned.of(blob.size for blob in kept))
+    return Collected(count, size, KeptBases.of(blob.size for blob in kept))
 
 
-def leaned_on(archive: Archive, removed: Iterable[tuple[RepoId, GitOid]]) -> Leaned:
+def bases_kept(archive: Archive, removed: Iterable[tuple[RepoId, GitOid]]) -> KeptBases:
     """Which blobs would stay after a collection, because thin capsules lean on them, once these
     revisions are gone too.
     """
     held = archive.forms.held()
     if not any(form.bases for form in held.values()):
-        return Leaned()
+        return KeptBases()
     try:
         used = _used(archive, set(removed))
     except IntegrityError as error:  # a collection would delete nothing
         _log.info("not looking for bases that stay: %s", error)
-        return Leaned()
+        return KeptBases()
     needed, todo = set(used), list(used)
     while todo:
         form = held.get(todo.pop())
@@ -114,7 +114,7 @@ def leaned_on(archive: Archive, removed: Iterable[tuple[RepoId, GitOid]]) -> Lea
                 needed.add(base.sha256)
                 todo.append(base.sha256)
     forms = [archive.forms.of(digest) for digest in needed - used]
-    return Leaned.of(form.stored_bytes for form in forms if form is not None)
+    return KeptBases.of(form.stored_bytes for form in forms if form is not None)
 
 
 def _used(archive: Archive, gone: set[tuple[RepoId, GitOid]]) -> set[Digest]:

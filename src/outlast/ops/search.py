@@ -42,7 +42,7 @@ _Key = tuple[RepoId, GitOid, Digest]
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class OfferingNode:
     """A node that offers a model: its id in hex, and how it was reached."""
 
     node: str
@@ -51,10 +51,10 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A revision that `holders` offer, under the names of all refs that any of them has for it."""
+    """A revision that `nodes` offer, under the names of all refs that any of them has for it."""
 
     model: Offer
-    holders: tuple[Holder, ...]
+    nodes: tuple[OfferingNode, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class _Asking:
         self._changed = threading.Condition()
         self._waiting: dict[tuple[str, int], str] = {}
         self._met: set[tuple[str, int]] = set()
-        self._answers: list[tuple[Holder, list[Offer]]] = []
+        self._answers: list[tuple[OfferingNode, list[Offer]]] = []
         self._failures: dict[str, str] = {}
 
     def meet(self, host: str, port: int) -> None:
@@ -130,10 +130,10 @@ class _Asking:
         self._pool.submit(self._ask, source, (host, port))
 
     def _ask(self, source: PeerSource, key: tuple[str, int]) -> None:
-        holder, failure = Holder("", source.name), ""
+        holder, failure = OfferingNode("", source.name), ""
         rows: list[Offer] = []
         try:
-            holder = Holder(source.node(self._left()).node.hex(), source.name)
+            holder = OfferingNode(source.node(self._left()).node.hex(), source.name)
             rows = source.models(self._query, self._left(), _MOST_ROWS)
         except OutlastError as error:
             failure = str(error)
@@ -175,11 +175,11 @@ class _Asking:
         return Searched(_merge(answers), len(nodes), failures)
 
 
-def _merge(answers: Sequence[tuple[Holder, list[Offer]]]) -> tuple[Hit, ...]:
+def _merge(answers: Sequence[tuple[OfferingNode, list[Offer]]]) -> tuple[Hit, ...]:
     """What the nodes said, by model, commit and manifest. A node that was reached in several ways
     counts once. Where they differ on what follows from the manifest, most are believed.
     """
-    found: dict[_Key, dict[str, tuple[Holder, Offer]]] = {}
+    found: dict[_Key, dict[str, tuple[OfferingNode, Offer]]] = {}
     for holder, rows in sorted(answers, key=lambda answer: answer[0].name):
         for row in rows:
             key = (row.repo, row.commit, row.manifest)
@@ -188,7 +188,7 @@ def _merge(answers: Sequence[tuple[Holder, list[Offer]]]) -> tuple[Hit, ...]:
     return tuple(_hit(list(told.values())) for _, told in ordered)
 
 
-def _hit(told: Sequence[tuple[Holder, Offer]]) -> Hit:
+def _hit(told: Sequence[tuple[OfferingNode, Offer]]) -> Hit:
     rows = [row for _, row in told]
     facts = Counter((row.files, row.size, row.partial) for row in rows)
     (files, size, partial), _ = min(facts.items(), key=lambda fact: (-fact[1], fact[0]))

@@ -1,24 +1,38 @@
 """Verify: read every blob again and compare it with its name."""
 
+import hashlib
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from outlast.codec import format as fmt
+from outlast.codec.memory import Readable, read, scratch
+from outlast.codec.reader import CapsuleReader
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import CorruptError, NotArchivedError, OutlastError, StorageError
-from outlast.core.events import FileDone, FileProblem, Planned, Removed
+from outlast.core.errors import (
+    CorruptError,
+    IntegrityError,
+    NotArchivedError,
+    OutlastError,
+    StorageError,
+)
+from outlast.core.events import FileDone, FileProblem, Planned, Progress, Removed
 from outlast.core.manifest import Revision
 from outlast.core.names import Target
 from outlast.intake.local_file import ingest
-from outlast.ops.inspection import check_capsule
+from outlast.store import reading
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.index import load_manifest
 
-_READERS = 2
+_READERS: Final = 2
+"""Blobs that are read at once. Guess: enough to hash one while the disk reads another."""
+_NAMED: Final = 5
+"""Damaged parts that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +170,7 @@ class _Verification:
     def _capsule(self, digest: Digest) -> None:
         path = self._archive.layout.capsule(digest)
         try:
-            found = check_capsule(self._archive, digest, self._control)
+            found = _check_capsule(self._archive, digest, self._control)
         except NotArchivedError as error:
             if path.exists():  # else it was collected meanwhile
                 self._report(str(path), str(error), NotArchivedError.code)
@@ -168,7 +182,7 @@ class _Verification:
             self._control.emit(FileDone(str(path), found.size, digest.hex))
             return
         self._report(str(path), found.problem)
-        if not found.reads and not found.blameless:
+        if not found.reads and not found.base_damaged:
             self._quarantine(path.name, path)
 
     def _quarantine(self, name: str, path: Path) -> None:
@@ -176,3 +190,81 @@ class _Verification:
             return
         self._archive.quarantine(path)
         self._control.emit(Removed("damaged", name, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class _CapsuleState:
+    """What reading a capsule to its last byte found: `problem` is empty where nothing is damaged.
+    `reads`: every byte of the blob can still be decoded. `base_damaged`: the capsule is intact, its
+    base is not.
+    """
+
+    size: int
+    problem: str = ""
+    reads: bool = True
+    base_damaged: bool = False
+
+
+def _check_capsule(archive: Archive, digest: Digest, control: Control) -> _CapsuleState:
+    """Decodes the whole capsule of a blob, compares the sha256, and checks the parts that a capsule
+    holds twice. Raises :class:`NotArchivedError` where the capsule or a base of it is missing, and
+    :class:`StorageError` where the disk fails.
+    """
+    path = archive.layout.capsule(digest)
+    try:
+        with reading.open_capsule(archive.layout, digest, path) as blob:
+            assert blob.capsule is not None
+            return _inspect(blob.capsule, blob.file, digest, control)
+    except IntegrityError as error:
+        return _CapsuleState(0, f"damaged: {error}", reads=False)
+
+
+def _inspect(
+    capsule: CapsuleReader, file: Readable, digest: Digest, control: Control
+) -> _CapsuleState:
+    found, failed = _decode(capsule, f"blob {digest.short}", control)
+    if failed:
+        damaged = [part for part in capsule.damage() if part.startswith("block")]
+        if not damaged and not capsule.directory.bases:
+            return _CapsuleState(capsule.size, f"damaged: {failed}", reads=False)
+        if not damaged:
+            text = f"cannot be restored: {failed}; the capsule itself is intact, its base is not"
+            return _CapsuleState(capsule.size, text, reads=False, base_damaged=True)
+        return _CapsuleState(capsule.size, f"damaged: {_listed(damaged)}", reads=False)
+    if found != digest:
+        return _CapsuleState(capsule.size, f"damaged: it restores {found.short}…", reads=False)
+    doubled = list(_damaged_frame(capsule, file))
+    if doubled:
+        text = f"damaged, but it still reads: {_listed(doubled)} ('outlast unpack' saves it)"
+        return _CapsuleState(capsule.size, text)
+    return _CapsuleState(capsule.size)
+
+
+def _decode(capsule: CapsuleReader, name: str, control: Control) -> tuple[Digest, str]:
+    """The sha256 of what the blocks restore, and the error of the first block that fails."""
+    hasher, failed = hashlib.sha256(), ""
+    for block in capsule.directory.blocks():
+        control.cancel.check()
+        with scratch(block.length) as buffer:
+            try:
+                capsule.decode(block, buffer)
+            except IntegrityError as error:
+                failed = failed or str(error)
+            hasher.update(buffer)
+        control.emit(Progress(name, block.length))
+    return Digest(hasher.hexdigest()), failed
+
+
+def _damaged_frame(capsule: CapsuleReader, file: Readable) -> Iterator[str]:
+    """The damaged parts around the blocks: head, directory, trailer."""
+    if read(file, 0, len(fmt.HEAD)) != fmt.HEAD:
+        yield "the head"
+    directory = capsule.directory
+    end = directory.pack_end()
+    if read(file, directory.payload_end, len(end)) != end:
+        yield "one copy of the directory or of the trailer"
+
+
+def _listed(parts: list[str]) -> str:
+    more = f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
+    return ", ".join(parts[:_NAMED]) + more
