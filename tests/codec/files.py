@@ -5,7 +5,6 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from outlast.codec import reference
 from outlast.codec.claims import BLOCKS
 from outlast.codec.gguf import TYPES
 from outlast.codec.layout import KINDS
@@ -13,7 +12,7 @@ from outlast.codec.memory import InMemory
 from outlast.codec.reader import CapsuleReader
 from outlast.codec.writer import Base, CapsuleWriter
 from outlast.core.digest import Digest
-from tests.codec import weights
+from tests.codec import reference, weights
 from tests.codec.container_files import entry, gguf, safetensors, tensor, u32
 
 SAFETENSORS: Final = tuple(dtype for dtype, (block, _) in BLOCKS.items() if block == 1)

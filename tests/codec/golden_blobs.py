@@ -11,9 +11,9 @@ from typing import Final
 
 from outlast.codec import layout
 from outlast.codec.claims import BLOCKS
-from outlast.codec.reference_kinds import KINDS, Kind
 from tests.codec import files, golden_limits
 from tests.codec.golden_bytes import edited, filled, integers, noise, skewed, tuned
+from tests.codec.reference.kinds import KINDS, Kind
 
 FOLDER: Final = os.path.join(os.path.dirname(__file__), "..", "golden", "capsules", "v1")
 

@@ -5,9 +5,9 @@ from itertools import cycle, islice
 from typing import Final
 
 from outlast.codec import format as fmt
-from outlast.codec.reference_kinds import KINDS
 from tests.codec import files
 from tests.codec.golden_bytes import filled, integers, noise, tuned
+from tests.codec.reference.kinds import KINDS
 
 _ONE = b"\x80\x3f"
 _MANY = 262_144 + 300

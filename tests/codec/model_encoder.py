@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from outlast.codec.reference_kinds import KINDS
+from tests.codec.reference.kinds import KINDS
 
 STORED, PLANES, SAME, DIFFERENCE, LEAVES = range(5)
 _EXPONENTS: Final = {1: (7, 255), 2: (10, 31), 3: (23, 255), 4: (3, 15), 5: (2, 31)}

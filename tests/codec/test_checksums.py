@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.codec import kernels
-from outlast.codec.xxh3 import xxh3
 from tests.codec import weights
+from tests.codec.reference.xxh3 import xxh3
 
 LEAF = 16 * 1024
 LONG = random.Random(1).randbytes(200_000)

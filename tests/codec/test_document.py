@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from outlast.codec import kernels, reference
-from outlast.codec.reference_blocks import decode_block
-from outlast.codec.reference_kinds import KINDS
-from outlast.codec.xxh3 import SECRET, xxh3
-from tests.codec import files, model_encoder, weights
+from outlast.codec import kernels
+from tests.codec import files, model_encoder, reference, weights
+from tests.codec.reference.blocks import decode_block
+from tests.codec.reference.kinds import KINDS
+from tests.codec.reference.xxh3 import SECRET, xxh3
 
 PLACE = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "format", "capsule.md")
 with open(PLACE, encoding="utf-8") as _file:

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from outlast.codec import format as fmt
-from outlast.codec import kernels, reference
-from tests.codec import files, golden_blobs, weights
+from outlast.codec import kernels
+from tests.codec import files, golden_blobs, reference, weights
 
 
 def golden(name: str) -> bytes:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.codec import format as fmt
-from outlast.codec import kernels, reference_blocks
-from outlast.codec.reference_kinds import KINDS
+from outlast.codec import kernels
 from tests.codec import weights
+from tests.codec.reference import blocks as reference_blocks
+from tests.codec.reference.kinds import KINDS
 
 PATHS = kernels.paths()
 

@@ -4,24 +4,25 @@ reference refuse the same ones, before they take any memory for what they claim.
 
 import hashlib
 import random
+import shutil
 import struct
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.codec import format as fmt
-from outlast.codec import reference
 from outlast.codec.memory import InMemory
 from outlast.codec.reader import CapsuleReader
-from outlast.codec.xxh3 import xxh3
 from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, MalformedError
-from tests.codec import files
+from tests.codec import files, reference
+from tests.codec.reference.xxh3 import xxh3
 
 BASE = bytes(range(256)) * 4
 NAMED = hashlib.sha256(BASE).digest()
@@ -190,25 +191,19 @@ def test_any_directory(seed: int) -> None:
     outcome(whole[: -176 - 2 * size] + bytes(2 * directory + 2 * trailer))
 
 
-def test_the_reference_needs_the_standard_library_alone() -> None:
-    code = """
+def test_the_reference_needs_the_standard_library_alone(tmp_path: Path) -> None:
+    """Copied to a folder of its own, and run without anything that is installed."""
+    folder = Path(reference.__file__).parent
+    shutil.copytree(folder, tmp_path / "reference", ignore=shutil.ignore_patterns("__pycache__"))
+    code = f"""
 import sys
-sys.modules["outlast.codec._kernels"] = None
-before = set(sys.modules)
-import outlast.codec.reference
-for name in set(sys.modules) - before:
+sys.path.insert(0, {str(tmp_path)!r})
+import reference
+for name in sys.modules:
     top = name.partition(".")[0]
-    assert top in sys.stdlib_module_names or name.startswith("outlast"), name
-ours = sorted(name for name in sys.modules if name.startswith("outlast"))
-print(*ours)
+    assert top in sys.stdlib_module_names | {{"reference", "__main__"}}, name
+capsule = bytes.fromhex({files.encode(BASE).hex()!r})
+sys.stdout.buffer.write(reference.decode(capsule))
 """
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == [
-        "outlast",
-        "outlast.codec",
-        "outlast.codec._kernels",
-        "outlast.codec.reference",
-        "outlast.codec.reference_blocks",
-        "outlast.codec.reference_kinds",
-        "outlast.codec.xxh3",
-    ]
+    alone = [sys.executable, "-I", "-S", "-c", code]
+    assert subprocess.run(alone, check=True, capture_output=True).stdout == BASE

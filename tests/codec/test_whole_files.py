@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.codec import format as fmt
-from outlast.codec import kernels, reference
+from outlast.codec import kernels
 from outlast.codec.claims import BLOCKS
 from outlast.codec.layout import KINDS
 from outlast.codec.memory import InMemory
 from outlast.codec.writer import Base, CapsuleWriter
 from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, MalformedError
-from tests.codec import files, weights
+from tests.codec import files, reference, weights
 
 PATHS = kernels.paths()
 STYLES = st.sampled_from(tuple(weights.STYLES))

@@ -1,4 +1,4 @@
-"""Blocks of a capsule, decoded in plain Python: a part of :mod:`outlast.codec.reference`.
+"""Blocks of a capsule, decoded in plain Python.
 
 Follows docs/format/capsule.md section by section. Slow, and meant to be read.
 """
@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from outlast.codec.reference_kinds import Kind
+from .kinds import Kind
 
 LANES: Final = 64
 LONG, LONG_LANES = 1 << 15, 128

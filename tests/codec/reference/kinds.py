@@ -1,6 +1,4 @@
-"""The kinds of elements in a capsule and how their planes are put together, in plain Python: a part
-of :mod:`outlast.codec.reference`.
-"""
+"""The kinds of elements in a capsule and how their planes are put together, in plain Python."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,10 +1,4 @@
-"""A decoder of capsules in plain Python: the executable form of docs/format/capsule.md.
-
-It needs the standard library and nothing else: neither the native kernels nor any module that uses
-them. An archive stays readable with this file, reference_blocks.py, reference_kinds.py and
-xxh3.py alone. It is slow
-(a minute for some 50 MB) and holds the blob in memory.
-"""
+"""The frame of a capsule: head, blocks, directories, trailers; see docs/format/capsule.md."""
 
 import hashlib
 import struct
@@ -12,17 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from outlast.codec.reference_blocks import (
+from .blocks import (
     DIFFERENCE,
     LEAVES,
     SAME,
     DamagedError,
     decode_block,
 )
-from outlast.codec.reference_kinds import KINDS
-from outlast.codec.xxh3 import xxh3
-
-__all__ = ["Capsule", "DamagedError", "decode", "decode_range", "verify"]
+from .kinds import KINDS
+from .xxh3 import xxh3
 
 HEAD: Final = b"\x89OLC\r\n\x1a\n\x01\0\0\0\0\0\0\0"
 MAX_DIRECTORY: Final = 1 << 27
