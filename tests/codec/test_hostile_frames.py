@@ -11,6 +11,7 @@ import sys
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from outlast.codec import format as fmt
 from outlast.codec.memory import InMemory
-from outlast.codec.reader import CapsuleReader
+from outlast.codec.reader import CapsuleReader, read_directory
 from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, MalformedError
 from tests.codec import files, reference
@@ -189,6 +190,50 @@ def test_any_directory(seed: int) -> None:
     trailer[72:80] = xxh3(bytes(directory)).to_bytes(8, "little")
     trailer[80:] = xxh3(bytes(trailer[:80])).to_bytes(8, "little")
     outcome(whole[: -176 - 2 * size] + bytes(2 * directory + 2 * trailer))
+
+
+class Hollow:
+    """The end of a capsule, whose head, payloads and directories are in no memory: who reads them
+    has passed the bounds.
+    """
+
+    def __init__(self, directory: int, trailers: bytes) -> None:
+        self.size = len(fmt.HEAD) + 2 * directory + len(trailers)
+        self._trailers = trailers
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self.size)
+        at = start - self.size + len(self._trailers)
+        if at < 0:
+            raise PassedError(stop - start)
+        return self._trailers[at : at + stop - start]
+
+    def readinto(self, offset: int, buffer: memoryview) -> None:
+        buffer[:] = self[offset : offset + len(buffer)]
+
+
+class PassedError(Exception):
+    """Bytes of a directory were asked for."""
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_directory_of_more_than_128_mib_is_not_read(over: int) -> None:
+    """Of bases (40 bytes), spans (20) and entries (12): 2**27 bytes to the byte, then 4 more."""
+    bases, spans, blocks = {0: (0, 1, 11_184_809), 1: (0, 0, 11_184_811)}[over]
+    size = 40 * bases + 20 * spans + 12 * blocks
+    assert size == 2**27 + 4 * over
+    changed = {"base_count": bases, "span_count": spans, "blocks": blocks, "size": size}
+    hollow = Hollow(size, capsule(0, [], [], (), **changed)[-2 * fmt.TRAILER_BYTES :])
+    expected: dict[str, type[Exception]] = {"reader": PassedError, "reference": PassedError}
+    if over:
+        expected = {"reader": MalformedError, "reference": reference.DamagedError}
+    with pytest.raises(expected["reader"], match="exceeds" if over else str(size)):
+        read_directory(hollow)
+    with pytest.raises(expected["reference"], match="exceeds" if over else str(size)):
+        reference.Capsule(cast("bytes", hollow))
 
 
 def test_the_reference_needs_the_standard_library_alone(tmp_path: Path) -> None:

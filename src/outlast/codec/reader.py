@@ -33,7 +33,9 @@ def read_directory(capsule: Readable) -> Directory:
             raise MalformedError("not a capsule")
         raise CorruptError("both trailers of a capsule are damaged")
     size = trailer.directory_size
-    if size > MAX_DIRECTORY or 2 * size > trailers_at - len(fmt.HEAD):
+    if size > MAX_DIRECTORY:
+        raise MalformedError(f"a capsule's directory of {size} bytes exceeds {MAX_DIRECTORY}")
+    if 2 * size > trailers_at - len(fmt.HEAD):
         raise MalformedError("a capsule's directory is larger than the capsule")
     for at in (trailers_at - size, trailers_at - 2 * size):
         directory = fmt.unpack_directory(trailer, read(capsule, at, size), capsule.size)

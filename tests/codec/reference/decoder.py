@@ -168,7 +168,9 @@ def _read_trailer(capsule: bytes) -> Trailer:
     trailer = _unpack_trailer(second) or _unpack_trailer(first)
     if trailer is None:
         raise DamagedError("not a capsule, or both its trailers are damaged")
-    if trailer.directory_size > MAX_DIRECTORY or 2 * trailer.directory_size > at - len(HEAD):
+    if trailer.directory_size > MAX_DIRECTORY:
+        raise DamagedError(f"the directory exceeds {MAX_DIRECTORY} bytes")
+    if 2 * trailer.directory_size > at - len(HEAD):
         raise DamagedError("the directory is larger than the capsule")
     return trailer
 
