@@ -216,6 +216,6 @@ def test_every_model_of_a_large_archive_is_listed(
     sample.repo("org/other").commit({"config.json": b"{}"})
     with HubSim(sample.root, mode="thread") as hub:
         pull(tmp_path / "home", hub.url, MODEL, "org/other")
-    with Node(tmp_path / "home", tuned={"outlast.server.hub.hub._LIST_PAGE": 1}) as node:
+    with Node(tmp_path / "home", tuned={"outlast.server.tuning.TUNING.list_page": 1}) as node:
         (told,) = run_hub(client, node.url, tmp_path / "client", [("models", {})])
     assert told == {"value": [MODEL, "org/other"]}

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +20,7 @@ from outlast.node import payloads
 from outlast.node.in_flight import InFlight
 from outlast.server.node.api import Holdings, NodeInfo, Tracker
 from outlast.server.node.peer_port import PeerServer
+from outlast.server.tuning import TUNING
 from outlast.sources.base import RangeReader
 from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource, peer_client
@@ -149,6 +150,16 @@ class Peer:
         with PeerServer(info, holdings, self.tracker, **more) as self.server:
             self.server.start(host, port)
             yield self
+
+    @contextmanager
+    def beside(self, **tuned: Any) -> Iterator[None]:
+        """Serves at another port, with other numbers, while the block runs."""
+        before = self.server
+        try:
+            with self.serving(tuning=replace(TUNING, **tuned)):
+                yield
+        finally:
+            self.server = before
 
     @property
     def url(self) -> str:

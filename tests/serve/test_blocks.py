@@ -4,12 +4,14 @@ import asyncio
 import random
 import threading
 from collections import Counter
+from dataclasses import replace
 from typing import Any, cast
 
 from outlast.codec.format import Block
 from outlast.codec.reader import CapsuleReader
 from outlast.core.errors import CorruptError
 from outlast.server.http.blocks import Blocks
+from outlast.server.tuning import TUNING
 
 SIZE = 256 * 1024
 
@@ -42,7 +44,7 @@ def capsule(bad: int = -1) -> tuple[CapsuleReader, Fake]:
 
 def test_what_is_pinned_keeps_its_bytes_whatever_others_do() -> None:
     reader, _ = capsule(bad=40)
-    blocks = Blocks(capacity=8 * SIZE, kept=3 * SIZE)
+    blocks = Blocks(replace(TUNING, decoded=8 * SIZE, decoded_kept=3 * SIZE))
 
     async def client(seed: int) -> int:
         rng, wrong = random.Random(seed), 0
@@ -71,7 +73,7 @@ def test_what_is_pinned_keeps_its_bytes_whatever_others_do() -> None:
 
 def test_parts_of_a_block_are_decoded_once() -> None:
     reader, fake = capsule()
-    blocks = Blocks(capacity=8 * SIZE, kept=4 * SIZE)
+    blocks = Blocks(replace(TUNING, decoded=8 * SIZE, decoded_kept=4 * SIZE))
 
     async def part() -> None:
         slot = await blocks.take(reader, 5)
@@ -92,7 +94,7 @@ def test_parts_of_a_block_are_decoded_once() -> None:
 
 def test_who_waits_for_room_gets_it_also_when_others_give_up() -> None:
     reader, _ = capsule()
-    blocks = Blocks(capacity=SIZE, kept=0)
+    blocks = Blocks(replace(TUNING, decoded=SIZE, decoded_kept=0))
 
     async def run() -> None:
         first = await blocks.take(reader, 1)

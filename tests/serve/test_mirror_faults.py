@@ -167,7 +167,7 @@ class TestTheServerEnds:
     def test_it_ends_in_the_middle_of_a_transfer(
         self, case: Case, tmp_path: Path, number: signal.Signals
     ) -> None:
-        tuned = {"outlast.server.http.listening._SHUTDOWN": 0.5}
+        tuned = {"outlast.server.tuning.TUNING.shutdown": 0.5}
         flags = ("--upstream", case.hub.url, "--limit-rate", "8M")
         with Node(tmp_path / "home", *flags, tuned=tuned) as node:
             client = Resuming(case.target, SIZE)
@@ -193,7 +193,7 @@ class TestTheServerEnds:
         self, case: Case, tmp_path: Path, what: str, rule: dict[str, Any]
     ) -> None:
         """Not for as long as it would wait for an answer while it serves: half a minute."""
-        tuned = {"outlast.server.http.listening._SHUTDOWN": 0.5}
+        tuned = {"outlast.server.tuning.TUNING.shutdown": 0.5}
         case.hub.set_faults([{"what": what, **rule}])
         with Node(tmp_path / "home", "--upstream", case.hub.url, tuned=tuned) as node:
             with Wire(node.url) as wire:

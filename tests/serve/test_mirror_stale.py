@@ -124,7 +124,7 @@ class TestUpstreamInTrouble:
     def test_it_comes_back(self, hub: HubSim, home: Path) -> None:
         hub.set_faults([{"action": "status", "status": 503}])
         tuned = {
-            "outlast.mirror.answers._DOWN_FOR": 0.0,
+            "outlast.mirror.tuning.TUNING.down_for": 0.0,
             "outlast.fetch.source_state._FIRST_WAIT": 0.01,
         }
         with Node(home, "--upstream", hub.url, tuned=tuned) as node:

@@ -49,11 +49,11 @@ class TestAnswers:
         node = peer.source().node()
         assert (node.node, node.peer_port, node.private) == (NODE, peer.server.port, False)
 
-    def test_models(self, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_models(self, peer: Peer) -> None:
         assert [model.repo for model in peer.source().models()] == [OPEN]
         peer.trusts = True
-        monkeypatch.setattr("outlast.server.node.api._PAGE", 1)
-        found = peer.source().models()
+        with peer.beside(peer_page=1):
+            found = peer.source().models()
         assert [(model.repo, model.restricted) for model in found] == [
             (OPEN, False),
             (SECRET, True),

@@ -88,11 +88,11 @@ class TestDocuments:
         assert len(document(peer, "/models?q=OPEN")["models"]) == 1
         assert document(peer, "/models?q=none")["models"] == []
 
-    def test_models_page_by_page(self, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("outlast.server.node.api._PAGE", 1)
+    def test_models_page_by_page(self, peer: Peer) -> None:
         peer.trusts = True
-        first = document(peer, "/models")
-        second = document(peer, f"/models?cursor={first['next']}")
+        with peer.beside(peer_page=1):
+            first = document(peer, "/models")
+            second = document(peer, f"/models?cursor={first['next']}")
         assert [row["repo"] for page in (first, second) for row in page["models"]] == [
             "org/open",
             "org/secret",

@@ -1,11 +1,13 @@
 """The peer port and its bounds: hostile requests, slow clients, rates."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from outlast.server.http.pace import SharedPace
+from outlast.server.tuning import TUNING
 from outlast.swarm.schedule import Rates
 from tests.serve.node import until
 from tests.serve.peers import PLAIN, V1, WEIGHTS, Peer, fill, get, sha
@@ -74,9 +76,8 @@ class TestHostile:
         body = json.dumps({"blobs": [f"{n:064x}" for n in range(1000)]}).encode()
         assert json.loads(once(peer.url, f"{V1}/payloads", "POST", body).body) == {"payloads": {}}
 
-    def test_a_body_that_does_not_come(self, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("outlast.server.http.queries._BODY_TIMEOUT", 0.05)
-        with Wire(peer.url) as wire:
+    def test_a_body_that_does_not_come(self, peer: Peer) -> None:
+        with peer.beside(body_timeout=0.05), Wire(peer.url) as wire:
             wire.send(
                 b"POST /outlast/v1/payloads HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
             )
@@ -84,7 +85,11 @@ class TestHostile:
 
     def test_too_many_connections(self, tmp_path: Path) -> None:
         peer = fill(tmp_path / "home")
-        with peer.archive, peer.serving(connections=3), several(peer.url, 3) as wires:
+        with (
+            peer.archive,
+            peer.serving(tuning=replace(TUNING, peer_connections=3)),
+            several(peer.url, 3) as wires,
+        ):
             for wire in wires:
                 wire.ask(f"{V1}/node")
                 assert wire.reply().status == 200
@@ -94,7 +99,11 @@ class TestHostile:
 
     def test_a_client_that_takes_nothing_is_dropped(self, tmp_path: Path) -> None:
         peer = fill(tmp_path / "home")
-        with peer.archive, peer.serving(stall=0.2), Wire(peer.url, buffer=4096) as wire:
+        with (
+            peer.archive,
+            peer.serving(tuning=replace(TUNING, peer_stall=0.2)),
+            Wire(peer.url, buffer=4096) as wire,
+        ):
             size = 64 << 20
             big = peer.archive.layout.blob(sha(PLAIN))
             big.chmod(0o644)

@@ -102,7 +102,7 @@ class TestTheSameBytes:
 
     def test_many_ranges_at_once(self, packed: Packed) -> None:
         """As clients fetch a file in parts; memory is far too small for all of them."""
-        tuned = {"outlast.server.http.blocks._CAPACITY": 4 * BLOCK}
+        tuned = {"outlast.server.tuning.TUNING.decoded": 4 * BLOCK}
         sizes = [random.Random(n).randrange(1, 2 * BLOCK) for n in range(60)]
         starts = [random.Random(-n).randrange(len(DATA)) for n in range(60)]
         with Node(packed.home, tuned=tuned) as node, ThreadPoolExecutor(16) as pool:
@@ -114,7 +114,7 @@ class TestTheSameBytes:
             assert all(pool.map(fetch, starts, sizes))
 
     def test_slow_and_vanishing_clients_hold_up_nobody(self, packed: Packed) -> None:
-        tuned = {"outlast.server.http.blocks._CAPACITY": 4 * BLOCK}
+        tuned = {"outlast.server.tuning.TUNING.decoded": 4 * BLOCK}
         with Node(packed.home, tuned=tuned) as node:
             with several(node.url, 12, buffer=4096) as wires:
                 for wire in wires:
@@ -170,7 +170,7 @@ class TestDamage:
 
 class TestChangesOfForm:
     def test_under_a_running_answer_and_before_the_next(self, home: Path) -> None:
-        with Node(home, tuned={"outlast.server.http.outlet._TIDY": 0.1}) as node:
+        with Node(home, tuned={"outlast.server.tuning.TUNING.tidy_every": 0.1}) as node:
             for change in (unpack, pack, unpack, pack):
                 with Wire(node.url, buffer=4096) as wire:
                     wire.ask(PATH, Connection="close")

@@ -20,7 +20,7 @@ BIG = "/org/big/resolve/main/model.safetensors"
 SIZE = 48 << 20
 SOME = 12 << 20
 MOST = 8
-_GUARD = "outlast.server.http.guard"
+_TUNING = "outlast.server.tuning.TUNING"
 
 
 class TestConnectionLimit:
@@ -71,9 +71,9 @@ class TestSilence:
     @classmethod
     def node(cls, served: Served) -> Iterator[Node]:
         tuned = {
-            f"{_GUARD}._IDLE_AT_START": 0.3,
-            f"{_GUARD}._SWEEP_EVERY": 0.05,
-            "outlast.server.http.queries._BODY_TIMEOUT": 0.3,
+            f"{_TUNING}.first_request": 0.3,
+            f"{_TUNING}.sweep_every": 0.05,
+            "outlast.server.tuning.TUNING.body_timeout": 0.3,
         }
         with Node(served.node.home, tuned=tuned) as node:
             yield node
@@ -131,7 +131,7 @@ class TestSlowClients:
     @pytest.mark.parametrize("last", ["/metrics", BIG])
     def test_nor_who_asks_for_much_that_is_small(self, home: Path, last: str) -> None:
         """Before it asks for a file, it fills the buffers with answers that it does not read."""
-        tuned = {f"{_GUARD}._SWEEP_EVERY": 0.05}
+        tuned = {f"{_TUNING}.sweep_every": 0.05}
         flags = ("--stall", "0.5")
         with Node(home, *flags, tuned=tuned) as node, Wire(node.url, buffer=4096) as wire:
             wire.sock.setblocking(False)
@@ -162,7 +162,7 @@ class TestSlowClients:
             assert got > SOME
 
     def test_the_end_of_the_server_ends_them(self, home: Path) -> None:
-        tuned = {"outlast.server.http.listening._SHUTDOWN": 0.5}
+        tuned = {"outlast.server.tuning.TUNING.shutdown": 0.5}
         with Node(home, tuned=tuned) as node, Wire(node.url, buffer=4096) as wire:
             wire.ask(BIG)
             assert wire.read(1)

@@ -130,7 +130,7 @@ def serve(
             ) as app,
             _featured(run, app) as mounts,
         ):
-            run_server(app.mirror, app.metrics, where, ready, mounts)
+            run_server(app.mirror, app.metrics, where, ready, mounts=mounts)
 
 
 @contextlib.contextmanager

@@ -10,12 +10,10 @@ from typing import Generic, TypeVar
 from outlast.core.errors import NotFoundError, OutlastError, PolicyError, TransientError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
+from outlast.mirror.tuning import TUNING, MirrorTuning
 from outlast.store.refs import Ref
 
 Answer = TypeVar("Answer")
-_DOWN_FOR = 30.0
-_ABSENT_FOR = 60.0
-_KEPT = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,8 @@ class Question:
 class Troubles:
     """What went wrong upstream lately. Thread-safe enough: every field is replaced at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, tuning: MirrorTuning = TUNING) -> None:
+        self._tuning = tuning
         self.down_until = 0.0
         self.failing = False
         self._absent: OrderedDict[tuple[RepoId, str], tuple[float, OutlastError]] = OrderedDict()
@@ -87,16 +86,19 @@ class Troubles:
             self._absent.pop((repo, ref), None)
         elif isinstance(error, TransientError):
             asked = error.retry_after or 0.0
-            self.down_until, self.failing = time.monotonic() + max(_DOWN_FOR, asked), True
+            self.down_until, self.failing = (
+                time.monotonic() + max(self._tuning.down_for, asked),
+                True,
+            )
         elif isinstance(error, NotFoundError | PolicyError):
             self._absent[repo, ref] = (time.monotonic(), error)
-            while len(self._absent) > _KEPT:
+            while len(self._absent) > self._tuning.kept:
                 self._absent.popitem(last=False)
 
     def absent(self, repo: RepoId, ref: str) -> OutlastError | None:
         """The refusal that upstream gave lately for `ref`."""
         found = self._absent.get((repo, ref))
-        return found[1] if found and time.monotonic() - found[0] < _ABSENT_FOR else None
+        return found[1] if found and time.monotonic() - found[0] < self._tuning.absent_for else None
 
     def expects_none(self, repo: RepoId, ref: str) -> bool:
         """Whether asking now would be in vain."""

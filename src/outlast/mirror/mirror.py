@@ -29,10 +29,11 @@ from outlast.core.names import RepoId, check_ref, plain_ref
 from outlast.core.threads import DaemonPool
 from outlast.fetch.file_filter import acceptable
 from outlast.fetch.revision import FetchContext, note_facts, remember, seal, start_draft
-from outlast.fetch.source_state import SOURCE_FAULTS, Patience
+from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.fetch.transfer import Wishes
 from outlast.mirror.answers import Asking, Found, FoundRefs, Question, Troubles, View
 from outlast.mirror.streaming import StreamingFile, StreamingFiles
+from outlast.mirror.tuning import TUNING, MirrorTuning
 from outlast.node.scope import Neighbourhood
 from outlast.p2p.coordinator import coordinator_for
 from outlast.p2p.resolve import locate
@@ -40,14 +41,6 @@ from outlast.sources.base import Listing, RemoteRef, Source
 from outlast.store import unverified
 from outlast.store.archive import Archive
 from outlast.store.refs import Ref
-
-GRACE = 1.0
-"""Seconds from its beginning for which a question upstream holds up what could be served stale."""
-_ASK_TIMEOUT = 10.0
-_KEPT = 512
-_ASKERS = 16
-_PATIENCE = Patience(tries=3, longest=5.0)
-_FETCH_PATIENCE = Patience(tries=4, longest=10.0)
 
 
 class Mirror:
@@ -63,14 +56,16 @@ class Mirror:
         control: Control | None = None,
         around: Neighbourhood | None = None,
         on_bug: Callable[[BaseException], None] = lambda _bug: None,
+        tuning: MirrorTuning = TUNING,
     ) -> None:
         """`around` is whom to fetch from beside the sources. `on_bug` is told of what was not
         expected where nobody waits, and so nobody raises it.
         """
+        self._tuning = tuning
         self.archive = archive
         self._sources = sources
         self._ttl = ttl
-        self._wishes = replace(wishes or Wishes(), patience=_FETCH_PATIENCE)
+        self._wishes = replace(wishes or Wishes(), patience=tuning.fetch)
         self._control = control or Control()
         self._around = around
         self._on_bug = on_bug
@@ -79,9 +74,11 @@ class Mirror:
         self._asking: dict[tuple[RepoId, str], Question] = {}
         self._checked: dict[tuple[RepoId, str], float] = {}
         self._remote: OrderedDict[RepoId, tuple[RemoteRef, ...]] = OrderedDict()
-        self._troubles = Troubles()
-        self._pool = DaemonPool(_ASKERS, "ask")
-        self.streams = StreamingFiles(self._fetch_context, self._fetch_ended, self._unheard)
+        self._troubles = Troubles(tuning)
+        self._pool = DaemonPool(tuning.askers, "ask")
+        self.streams = StreamingFiles(
+            self._fetch_context, self._fetch_ended, self._unheard, tuning.fetches
+        )
 
     def close(self) -> None:
         self._control.cancel.set()
@@ -121,7 +118,7 @@ class Mirror:
             latest = self._view(repo, now.commit) or view
             return self._best(repo, now, latest, "" if question.answered else since)
 
-        patience = _ASK_TIMEOUT if unlisted else GRACE
+        patience = self._tuning.answer_timeout if unlisted else self._tuning.grace
         return Asking(question.future, question.began + patience, settle)
 
     def _best(self, repo: RepoId, ref: Ref, view: View, stale: str) -> Found:
@@ -167,7 +164,9 @@ class Mirror:
                 raise error
             return settle(error)
 
-        return Asking(question.future, question.began + _ASK_TIMEOUT, settle_or_say_why)
+        return Asking(
+            question.future, question.began + self._tuning.answer_timeout, settle_or_say_why
+        )
 
     def _unknown(self, repo: RepoId, ref: str) -> NotFoundError:
         try:
@@ -219,7 +218,9 @@ class Mirror:
 
     def _first_answer(self, repo: RepoId, ref: str) -> tuple[Listing, Source]:
         """Asks the sources in order, with little patience: somebody is waiting."""
-        return locate(self._sources, self._around, repo, ref, self._control, patience=_PATIENCE)
+        return locate(
+            self._sources, self._around, repo, ref, self._control, patience=self._tuning.ask
+        )
 
     def list_refs(self, repo: RepoId) -> FoundRefs | Asking[FoundRefs]:
         """The refs of a repository: those upstream, and those that are archived."""
@@ -235,7 +236,7 @@ class Mirror:
         def settle() -> FoundRefs:
             return self._merged_refs(repo, "" if question.answered else since)
 
-        patience = GRACE if archived else _ASK_TIMEOUT
+        patience = self._tuning.grace if archived else self._tuning.answer_timeout
         return Asking(question.future, question.began + patience, settle)
 
     def _merged_refs(self, repo: RepoId, stale: str) -> FoundRefs:
@@ -253,11 +254,11 @@ class Mirror:
         first: OutlastError | None = None
         for source in self._sources:
             try:
-                self._remote[repo] = tuple(source.refs(repo, timeout=_ASK_TIMEOUT))
+                self._remote[repo] = tuple(source.refs(repo, timeout=self._tuning.answer_timeout))
             except SOURCE_FAULTS as error:
                 first = first or error
             else:
-                while len(self._remote) > _KEPT:
+                while len(self._remote) > self._tuning.kept:
                     self._remote.popitem(last=False)
                 return
         raise first or RepoNotFoundError(f"no source knows {repo}")
@@ -284,7 +285,7 @@ class Mirror:
         view = View(revision, files, frozenset(above), lacking)
         with self._lock:
             self._views[key] = (stamp, view)
-            while len(self._views) > _KEPT:
+            while len(self._views) > self._tuning.kept:
                 self._views.popitem(last=False)
         return view
 
@@ -347,7 +348,11 @@ class Mirror:
 
     def _fetch_context(self) -> FetchContext:
         return FetchContext(
-            *(self.archive, self.archive.writer(), self._sources, self._wishes, self._control),
+            archive=self.archive,
+            writer=self.archive.writer(),
+            sources=self._sources,
+            wishes=self._wishes,
+            control=self._control,
             coordinator=coordinator_for(self._around),
         )
 

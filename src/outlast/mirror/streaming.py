@@ -16,8 +16,6 @@ from outlast.fetch.transfer import SMALL
 from outlast.store import unverified
 from outlast.store.draft_writer import DraftWriter
 
-_AT_ONCE = 6
-
 Wanted = tuple[RepoId, GitOid, FileEntry]
 """A file of a commit, as its source lists it."""
 Ended = Callable[[RepoId, GitOid, FileEntry, BaseException | None], None]
@@ -118,13 +116,14 @@ class StreamingFiles:
         context: Callable[[], FetchContext],
         ended: Ended,
         unheard: Callable[[BaseException], None],
+        at_once: int,
     ) -> None:
         self._fetch_context = context
         self._ended = ended
         self._unheard = unheard
         self._lock = threading.Lock()
         self._running: dict[str, StreamingFile] = {}
-        self._pool = DaemonPool(_AT_ONCE, "fetch")
+        self._pool = DaemonPool(at_once, "fetch")
 
     def fetch(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> StreamingFile:
         """The fetch of `entry`, under way or begun now."""

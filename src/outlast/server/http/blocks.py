@@ -4,17 +4,12 @@ Threads decode; everything else here happens on the event loop, so that nothing 
 """
 
 import asyncio
-import os
 from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
 
 from outlast.codec.format import Block
 from outlast.codec.reader import CapsuleReader
-
-_CAPACITY = 128 * 1024 * 1024
-_KEPT = 32 * 1024 * 1024
-_GRAIN = 256 * 1024
-_THREADS = max(2, min(16, os.cpu_count() or 2))
+from outlast.server.tuning import TUNING, ServerTuning
 
 Key = tuple[CapsuleReader, int]
 
@@ -43,13 +38,14 @@ class Slot:
 
 class Blocks:
     """The decoded blocks of a server. Their buffers are used again: fresh memory costs as much as
-    decoding. `capacity` bounds all of them, `kept` those that nobody pins, in bytes.
+    decoding. The tuning bounds all of them, and those that no request pins.
     """
 
-    def __init__(self, capacity: int | None = None, kept: int | None = None) -> None:
-        self._capacity = _CAPACITY if capacity is None else capacity
-        self._most_kept = _KEPT if kept is None else kept
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="decode")
+    def __init__(self, tuning: ServerTuning = TUNING) -> None:
+        self._capacity = tuning.decoded
+        self._most_kept = tuning.decoded_kept
+        self._grain = tuning.decoded_grain
+        self._pool = ThreadPoolExecutor(tuning.decode_threads, thread_name_prefix="decode")
         self._slots: dict[Key, Slot] = {}
         self._idle: OrderedDict[Key, Slot] = OrderedDict()
         self._idle_bytes = 0
@@ -152,7 +148,7 @@ class Blocks:
         self._free.setdefault(len(slot.buffer), []).append(slot.buffer)
 
     def _buffer(self, length: int) -> bytearray | None:
-        size = -(-length // _GRAIN) * _GRAIN
+        size = -(-length // self._grain) * self._grain
         while not (free := self._free.get(size)):
             if self._used + size <= self._capacity:
                 self._used += size

@@ -8,11 +8,7 @@ from collections.abc import Callable
 from outlast.codec.reader import CapsuleReader
 from outlast.server.http.blocks import Blocks, Slot
 from outlast.server.http.pace import Pace
-
-_AHEAD_BLOCKS = 4
-_AHEAD_BYTES = 8 * 1024 * 1024
-_IMPATIENCE = 1.0
-"""Seconds after which a client that takes nothing no longer holds memory."""
+from outlast.server.tuning import TUNING, ServerTuning
 
 
 async def send_decoded(
@@ -23,6 +19,7 @@ async def send_decoded(
     stall: float,
     sent: Callable[[int], None],
     pace: Pace | None = None,
+    tuning: ServerTuning = TUNING,
 ) -> int:
     """Sends the bytes `span` (start, stop) of a capsule's blob; how many of them went out.
 
@@ -30,8 +27,15 @@ async def send_decoded(
     told of every part. The transport must have been flushed. Raises what decoding a block raises:
     then its bytes, and what follows, did not go out.
     """
-    patience = min(_IMPATIENCE, stall)
-    run = _Sending(_Socket(transport), blob, span, sent=sent, patience=patience, pace=pace)
+    run = _DecodedRun(
+        _Socket(transport),
+        blob,
+        span,
+        sent=sent,
+        patience=min(tuning.patience, stall),
+        pace=pace,
+        tuning=tuning,
+    )
     try:
         return await run.run(stall)
     finally:
@@ -114,7 +118,7 @@ class _Socket:
         return True
 
 
-class _Sending:
+class _DecodedRun:
     """One run. It pins the block that it sends and a few that follow."""
 
     def __init__(
@@ -126,7 +130,9 @@ class _Sending:
         sent: Callable[[int], None],
         patience: float,
         pace: Pace | None,
+        tuning: ServerTuning,
     ) -> None:
+        self._tuning = tuning
         self._patience = patience
         self._pace = pace
         self._allowed = 0
@@ -189,7 +195,9 @@ class _Sending:
             self._pinned.append(await self._blocks.take(self._capsule, number))
         bytes_ahead = sum(slot.block.length for slot in self._pinned)
         for following in range(number + len(self._pinned), self._last + 1):
-            if len(self._pinned) > _AHEAD_BLOCKS or bytes_ahead > _AHEAD_BYTES:
+            if len(self._pinned) > self._tuning.blocks_ahead:
+                break
+            if bytes_ahead > self._tuning.bytes_ahead:
                 break
             slot = self._blocks.ahead(self._capsule, following)
             if slot is None:

@@ -2,9 +2,9 @@
 a fetch as it arrives.
 
 A verified blob leaves without a copy through user space; what a capsule holds is decoded on the
-way. A file that is still arriving is sent up
-to what its fetch makes readable; its last piece only once the whole is verified, and when it
-proves wrong the connection is closed short, so that no client can complete it.
+way. A file that is still arriving is sent up to what its fetch makes readable, and its last piece
+only once the whole is verified. When it proves wrong the connection is closed short, so that no
+client can complete it.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ from outlast.server.http.pace import Pace
 from outlast.server.http.ranges import parse_range
 from outlast.server.http.replies import failure
 from outlast.server.http.sendfile import send_file
+from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.reading import BlobReader
 
-_SLICE = 4 * 1024 * 1024
 _PROBE = 1
 """A range of one byte is a look at the headers (Rust's hf-hub), not a part of a download."""
 
@@ -38,6 +38,7 @@ class Limits:
     """`stall` is the longest that a client may take no byte, in seconds."""
 
     stall: float = 120.0
+    tuning: ServerTuning = TUNING
 
 
 Count = Callable[[int], None]
@@ -178,6 +179,7 @@ class Delivery:
                 stall=stall,
                 sent=self.count,
                 pace=self.pace,
+                tuning=self.limits.tuning,
             )
         if sent != self.span.stop - self.span.start:
             close_short(self.request, response)
@@ -210,7 +212,7 @@ class Delivery:
         response = await self._begin()
         position = self.span.start
         while position < self.span.stop:
-            stop = min(readable, self.span.stop, position + _SLICE)
+            stop = min(readable, self.span.stop, position + self.limits.tuning.streamed_slice)
             if not reader.may_continue:
                 return close_short(self.request, response)
             if not await self._send(response, file, position, stop):
@@ -234,7 +236,12 @@ class Delivery:
             return False
         try:
             sent = await send_file(
-                transport, file, (start, stop), stall=self.limits.stall, sent=self.count
+                transport,
+                file,
+                (start, stop),
+                stall=self.limits.stall,
+                sent=self.count,
+                first=self.limits.tuning.first_sendfile,
             )
         except ConnectionError:
             return False

@@ -11,10 +11,9 @@ from pathlib import Path
 from aiohttp import web
 
 from outlast.core.errors import BadConfigError
+from outlast.server.tuning import TUNING, ServerTuning
 
 _FILE_LIMIT = 1024 * 1024
-_IDLE_AT_START = 30.0
-_SWEEP_EVERY = 5.0
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
@@ -56,7 +55,7 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-class Gate:
+class Connections:
     """Makes the protocol of each new connection, up to a number of them; and closes those that do
     not send a request.
     """
@@ -68,6 +67,7 @@ class Gate:
         count: Callable[[int], None],
         *,
         stall: float,
+        tuning: ServerTuning = TUNING,
     ) -> None:
         """Up to `most` connections; `count` is told how many there are when one comes."""
         self._make = make
@@ -77,6 +77,7 @@ class Gate:
         self._open: set[asyncio.BaseProtocol] = set()
         self._new: set[asyncio.BaseProtocol] = set()
         self._stall = stall
+        self._tuning = tuning
         self._unsent: dict[asyncio.BaseProtocol, tuple[int, float]] = {}
 
     def __call__(self) -> asyncio.BaseProtocol:
@@ -105,11 +106,11 @@ class Gate:
     async def sweep(self) -> None:
         """Closes connections on which no request came, again and again."""
         while True:
-            await asyncio.sleep(_SWEEP_EVERY)
+            await asyncio.sleep(self._tuning.sweep_every)
             now = time.monotonic()
             self._drop_stuck(now)
             for protocol, since in list(self._silent.items()):
-                if now - since > _IDLE_AT_START:
+                if now - since > self._tuning.first_request:
                     self._silent.pop(protocol)
                     transport = getattr(protocol, "transport", None)
                     if transport is not None:

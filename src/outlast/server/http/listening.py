@@ -11,12 +11,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from outlast.core.errors import BadConfigError
-from outlast.server.http.guard import Gate
+from outlast.server.http.guard import Connections
 from outlast.server.http.log import quiet_logger
-
-BACKLOG = 1024
-_KEEP_ALIVE = 120.0
-_SHUTDOWN = 3.0
+from outlast.server.tuning import TUNING, ServerTuning
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Open = Callable[[Callable[[], asyncio.BaseProtocol]], Awaitable[asyncio.Server]]
@@ -44,12 +41,13 @@ async def listening(
     count: Callable[[int], None],
     beside: Callable[[], Coroutine[Any, Any, None]],
     level: int = logging.WARNING,
+    tuning: ServerTuning = TUNING,
 ) -> AsyncIterator[asyncio.Server]:
     """Serves while the block runs. `answer` gets every request, whatever its method and path:
     routing is ours. `count` is told the number of connections; `beside` runs all the while. What
     is below `level` of what the HTTP library has to say is not logged.
     """
-    gate: Gate
+    gate: Connections
 
     @web.middleware
     async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -60,15 +58,15 @@ async def listening(
     runner = web.AppRunner(
         web.Application(client_max_size=bounds.body, middlewares=[handle]),
         access_log=None,
-        keepalive_timeout=_KEEP_ALIVE,
-        shutdown_timeout=_SHUTDOWN if bounds.grace is None else bounds.grace,
+        keepalive_timeout=tuning.keep_alive,
+        shutdown_timeout=tuning.shutdown if bounds.grace is None else bounds.grace,
         handle_signals=False,
         logger=quiet_logger(level),
     )
     await runner.setup()
     if runner.server is None:
         raise BadConfigError("the server could not be set up")
-    gate = Gate(runner.server, bounds.connections, count, stall=bounds.stall)
+    gate = Connections(runner.server, bounds.connections, count, stall=bounds.stall, tuning=tuning)
     try:
         server = await listen(gate)
         tasks = [asyncio.create_task(gate.sweep()), asyncio.create_task(beside())]

@@ -8,15 +8,13 @@ from outlast.core.digest import Digest
 from outlast.store.archive import Archive
 from outlast.store.reading import BlobReader
 
-_KEPT = 64
-
 
 class OpenBlobs:
     """Opens blobs and remembers open capsules, whose directories take time to read. The plain form
     counts where it is there, also when it came after the capsule was opened. Thread-safe.
     """
 
-    def __init__(self, archive: Archive, kept: int = _KEPT) -> None:
+    def __init__(self, archive: Archive, kept: int) -> None:
         self._archive = archive
         self._most = kept
         self._lock = threading.Lock()

@@ -15,20 +15,23 @@ from outlast.server.http.files import Delivery
 from outlast.server.http.log import log_line
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.opened import OpenBlobs
+from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.archive import Archive
 
 T = TypeVar("T")
-_TIDY = 10.0
 
 
 class Outlet(Closing):
     """The blobs of an archive on their way out. It belongs to one event loop."""
 
-    def __init__(self, archive: Archive, metrics: Metrics, threads: int) -> None:
+    def __init__(
+        self, archive: Archive, metrics: Metrics, threads: int, tuning: ServerTuning = TUNING
+    ) -> None:
+        self._tidy_every = tuning.tidy_every
         self._metrics = metrics
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer")
-        self._blocks = Blocks()
-        self._opened = OpenBlobs(archive)
+        self._blocks = Blocks(tuning)
+        self._opened = OpenBlobs(archive, tuning.open_capsules)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -37,7 +40,7 @@ class Outlet(Closing):
     async def tidy(self) -> None:
         """Gives back now and then what is kept for requests that did not come."""
         while True:
-            await asyncio.sleep(_TIDY)
+            await asyncio.sleep(self._tidy_every)
             await self.threaded(self._opened.tidy)
             self._blocks.tidy()
 

@@ -10,7 +10,6 @@ from aiohttp import web
 from outlast.core.errors import MalformedError, UsageError
 from outlast.core.manifest import load_json
 
-_BODY_TIMEOUT = 20.0
 _FIELDS = 100_000
 _BODY_LIMIT = 4 * 1024 * 1024
 ORIGIN = ""  # no field of a query has this name
@@ -42,10 +41,10 @@ def read_query(request: web.Request) -> dict[str, str]:
     return {**request.query, ORIGIN: str(request.url.origin())}
 
 
-async def read_json(request: web.Request, limit: int) -> Any:
-    """The JSON of a request's body, of up to `limit` bytes, which has to come soon."""
+async def read_json(request: web.Request, limit: int, within: float) -> Any:
+    """The JSON of a request's body, of up to `limit` bytes, which has to come `within` seconds."""
     try:
-        async with asyncio.timeout(_BODY_TIMEOUT):
+        async with asyncio.timeout(within):
             return load_json(await request.read(), limit)
     except TimeoutError as error:
         request.protocol.force_close()
@@ -54,10 +53,12 @@ async def read_json(request: web.Request, limit: int) -> Any:
         raise UsageError(f"the request's body cannot be read: {error}") from error
 
 
-async def read_form(request: web.Request) -> dict[str, list[str]]:
-    """The fields of a form, or of the JSON object that some clients send instead."""
+async def read_form(request: web.Request, within: float) -> dict[str, list[str]]:
+    """The fields of a form, or of the JSON object that some clients send instead; it has to come
+    `within` seconds.
+    """
     try:
-        async with asyncio.timeout(_BODY_TIMEOUT):
+        async with asyncio.timeout(within):
             if request.content_type != "application/json":
                 return parse_qs((await request.read()).decode(), max_num_fields=_FIELDS)
             document = load_json(await request.read(), _BODY_LIMIT)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import BinaryIO
 
-_FIRST = 256 * 1024
+from outlast.server.tuning import TUNING
 
 
 async def send_file(
@@ -19,29 +19,32 @@ async def send_file(
     *,
     stall: float,
     sent: Callable[[int], None],
+    first: int = TUNING.first_sendfile,
 ) -> int:
     """Sends the bytes `span` (start, stop) of `file`; how many of them went out.
 
     Fewer went where the client is gone or closing, took no byte for `stall` seconds, or where the
-    file is shorter. `sent` is told of every part. The transport must have been flushed.
+    file is shorter. `sent` is told of every part. Where the transport still holds bytes, the
+    `first` ones of the file follow them through `loop.sendfile`.
     """
     start, stop = span
     if transport.get_write_buffer_size():
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(stall):
-                count = await loop.sendfile(transport, file, start, min(_FIRST, stop - start))
+                count = await loop.sendfile(transport, file, start, min(first, stop - start))
         except TimeoutError:
             return 0
         sent(count)
         start += count
-        if start == stop or count < _FIRST:
+        if start == stop or count < first:
             return start - span[0]
-        return count + await send_file(transport, file, (start, stop), stall=stall, sent=sent)
-    return await _Sending(transport, file.fileno(), span, stall=stall, sent=sent).run()
+        rest = (start, stop)
+        return count + await send_file(transport, file, rest, stall=stall, sent=sent, first=first)
+    return await _FileRun(transport, file.fileno(), span, stall=stall, sent=sent).run()
 
 
-class _Sending:
+class _FileRun:
     """One run; level-triggered, one system call a wake-up, so that clients share the loop."""
 
     def __init__(

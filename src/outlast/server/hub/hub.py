@@ -40,12 +40,10 @@ from outlast.server.http.replies import (
     json_reply,
 )
 from outlast.server.hub import documents
-from outlast.server.hub.routes import Route, parse
+from outlast.server.hub.routes import HubRoute, parse
+from outlast.server.tuning import TUNING, ServerTuning
 
 T = TypeVar("T")
-_THREADS = 32
-_PAGE = 100_000
-_LIST_PAGE = 1000
 
 
 @dataclass(slots=True)
@@ -66,14 +64,16 @@ class Hub:
         tokens: Tokens | None,
         limits: Limits,
         mounts: Iterable[Mount] = (),
+        tuning: ServerTuning = TUNING,
     ) -> None:
         """`tokens` None: everybody may read. Paths of `mounts` are theirs, before the hub's API."""
         self._mounts = Mounts(mounts)
+        self._tuning = tuning
         self._mirror = mirror
         self._metrics = metrics
         self._tokens = tokens
         self._limits = limits
-        self._outlet = Outlet(mirror.archive, metrics, _THREADS)
+        self._outlet = Outlet(mirror.archive, metrics, tuning.hub_threads, tuning)
         self._threaded = self._outlet.threaded
 
     async def tidy(self) -> None:
@@ -132,7 +132,7 @@ class Hub:
         """The name of the request's token; None where it needs one and has none."""
         return self._tokens.name_of(request) if self._tokens is not None else "anyone"
 
-    async def _route(self, exchange: HubExchange, route: Route) -> web.StreamResponse:
+    async def _route(self, exchange: HubExchange, route: HubRoute) -> web.StreamResponse:
         request = exchange.request
         exchange.what = route.what
         allowed = {"POST"} if route.what == "paths-info" else {"GET", "HEAD"}
@@ -153,7 +153,7 @@ class Hub:
             return await self._threaded(self._list, route, read_query(request))
         return await self._repo(exchange, route)
 
-    async def _repo(self, exchange: HubExchange, route: Route) -> web.StreamResponse:
+    async def _repo(self, exchange: HubExchange, route: HubRoute) -> web.StreamResponse:
         repo, request = route.repo, exchange.request
         if repo is None:
             raise RepoNotFoundError("no repository is named")
@@ -168,7 +168,9 @@ class Hub:
         exchange.found = found = await self._settled(step)
         if route.what == "resolve":
             return await self._file(exchange, route.path, found)
-        form = await read_form(request) if route.what == "paths-info" else {}
+        form = {}
+        if route.what == "paths-info":
+            form = await read_form(request, self._tuning.body_timeout)
         reply = await self._threaded(self._document, route, found, read_query(request), form)
         reply.headers.update(_marks(found, self._metrics))
         return reply
@@ -222,7 +224,7 @@ class Hub:
     # Documents
 
     def _document(
-        self, route: Route, found: Found, query: dict[str, str], form: dict[str, list[str]]
+        self, route: HubRoute, found: Found, query: dict[str, str], form: dict[str, list[str]]
     ) -> web.Response:
         view = found.view
         repo, commit = view.revision.repo, view.revision.id
@@ -245,9 +247,9 @@ class Hub:
             return failure(404, "EntryNotFound", f"no folder {route.path!r}", headers)
         path = f"/api/{repo.api_path}/tree/{commit}/{quote(route.path)}".rstrip("/")
         base = query.pop(ORIGIN) + path
-        return json_reply(*page(rows, query, _PAGE, headers, base))
+        return json_reply(*page(rows, query, self._tuning.tree_page, headers, base))
 
-    def _list(self, route: Route, query: dict[str, str]) -> web.Response:
+    def _list(self, route: HubRoute, query: dict[str, str]) -> web.Response:
         """The archived repositories, by the same filters as on the hub."""
         archive = self._mirror.archive
         rows = []
@@ -266,7 +268,7 @@ class Hub:
         if query.get("direction") == "-1":
             rows.reverse()
         base = f"{query.pop(ORIGIN)}/api/{route.kind.plural}"
-        return json_reply(*page(rows, query, _LIST_PAGE, {}, base))
+        return json_reply(*page(rows, query, self._tuning.list_page, {}, base))
 
 
 def _wrong_method(method: str, allowed: Collection[str]) -> web.Response:

@@ -14,7 +14,7 @@ _PLURALS = {kind.plural: kind for kind in RepoKind}
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class HubRoute:
     """`what` is one of ``health metrics whoami list resolve info tree paths-info refs commits
     auth-check``; `ref` and `path` are empty where the request has none.
     """
@@ -26,18 +26,18 @@ class Route:
     path: str = ""
 
 
-def parse(raw_path: str) -> Route:
+def parse(raw_path: str) -> HubRoute:
     """The route of a raw (still quoted) path; raises what a hub would answer otherwise."""
     parts = [unquote(part) for part in raw_path.split("?", maxsplit=1)[0].strip("/").split("/")]
     match parts:
         case ["healthz"]:
-            return Route("health")
+            return HubRoute("health")
         case ["metrics"]:
-            return Route("metrics")
+            return HubRoute("metrics")
         case ["api", "whoami-v2"]:
-            return Route("whoami")
+            return HubRoute("whoami")
         case ["api", plural] if plural in _PLURALS:
-            return Route("list", _PLURALS[plural])
+            return HubRoute("list", _PLURALS[plural])
         case ["api", plural, *rest] if plural in _PLURALS:
             return _api(_PLURALS[plural], rest)
         case ["api", *_]:
@@ -55,26 +55,26 @@ def _repo(kind: RepoKind, parts: list[str]) -> RepoId:
         raise RepoNotFoundError(str(error)) from error
 
 
-def _api(kind: RepoKind, parts: list[str]) -> Route:
+def _api(kind: RepoKind, parts: list[str]) -> HubRoute:
     size = 2 if len(parts) > 2 and parts[2] in _VERBS else 1
     if len(parts) == 2 and parts[1] not in _VERBS:
         size = 2
     repo, rest = _repo(kind, parts[:size]), parts[size:]
     match rest:
         case []:
-            return Route("info", kind, repo)
+            return HubRoute("info", kind, repo)
         case ["revision", ref]:
-            return Route("info", kind, repo, ref)
+            return HubRoute("info", kind, repo, ref)
         case [("refs" | "auth-check") as what]:
-            return Route(what, kind, repo)
+            return HubRoute(what, kind, repo)
         case [("tree" | "paths-info" | "commits") as what, ref, *path]:
-            return Route(what, kind, repo, ref, "/".join(path))
+            return HubRoute(what, kind, repo, ref, "/".join(path))
     raise EntryNotFoundError("no such API here")
 
 
-def _resolve(kind: RepoKind, parts: list[str]) -> Route:
+def _resolve(kind: RepoKind, parts: list[str]) -> HubRoute:
     for size in (2, 1):
         if len(parts) > size + 2 and parts[size] == "resolve":
             ref, path = parts[size + 1], "/".join(parts[size + 2 :])
-            return Route("resolve", kind, _repo(kind, parts[:size]), ref, path)
+            return HubRoute("resolve", kind, _repo(kind, parts[:size]), ref, path)
     raise RepoNotFoundError("nothing is served at this path")

@@ -11,10 +11,11 @@ from outlast.core.errors import BadConfigError
 from outlast.mirror.mirror import Mirror
 from outlast.server.http.files import Limits
 from outlast.server.http.guard import Tokens
-from outlast.server.http.listening import BACKLOG, Bounds, listening
+from outlast.server.http.listening import Bounds, listening
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.mount import Mount
 from outlast.server.hub.hub import Hub
+from outlast.server.tuning import TUNING, ServerTuning
 
 _BODY_LIMIT = 4 * 1024 * 1024
 
@@ -35,19 +36,27 @@ def serve(
     metrics: Metrics,
     listen: Listen,
     ready: Callable[[str], None],
+    *,
     mounts: Iterable[Mount] = (),
+    tuning: ServerTuning = TUNING,
 ) -> None:
     """Serves until SIGINT or SIGTERM. `ready` is told the URL once connections are accepted."""
     tokens = Tokens(listen.tokens) if listen.tokens is not None else None
-    limits = Limits(stall=listen.stall)
-    hub = Hub(mirror, metrics, tokens=tokens, limits=limits, mounts=mounts)
+    limits = Limits(listen.stall, tuning)
+    hub = Hub(mirror, metrics, tokens=tokens, limits=limits, mounts=mounts, tuning=tuning)
     try:
-        asyncio.run(_serve(hub, metrics, listen, ready))
+        asyncio.run(_serve(hub, metrics, listen, ready, tuning))
     finally:
         hub.close()
 
 
-async def _serve(hub: Hub, metrics: Metrics, listen: Listen, ready: Callable[[str], None]) -> None:
+async def _serve(
+    hub: Hub,
+    metrics: Metrics,
+    listen: Listen,
+    ready: Callable[[str], None],
+    tuning: ServerTuning,
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -56,7 +65,7 @@ async def _serve(hub: Hub, metrics: Metrics, listen: Listen, ready: Callable[[st
     async def open_at(make: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
         try:
             return await loop.create_server(
-                make, listen.host, listen.port, backlog=BACKLOG, reuse_address=True
+                make, listen.host, listen.port, backlog=tuning.backlog, reuse_address=True
             )
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
@@ -67,7 +76,9 @@ async def _serve(hub: Hub, metrics: Metrics, listen: Listen, ready: Callable[[st
 
     bounds = Bounds(_BODY_LIMIT, listen.connections, listen.stall)
     count = metrics.connections.set
-    async with listening(hub.handle, open_at, bounds, count=count, beside=hub.tidy) as server:
+    async with listening(
+        hub.handle, open_at, bounds, count=count, beside=hub.tidy, tuning=tuning
+    ) as server:
         ready(_url(server.sockets[0]))
         await stop.wait()
 

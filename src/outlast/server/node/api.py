@@ -27,11 +27,11 @@ from outlast.server.http.pace import Pace, SharedPace
 from outlast.server.http.queries import number, read_json
 from outlast.server.http.replies import failure, json_reply
 from outlast.server.node import documents
+from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.swarm.schedule import Rates
 
-_PAGE = 1000
 _MOST_BLOBS = 1000
 _QUERY = 200
 BODY = 256 * 1024
@@ -78,7 +78,7 @@ class Tracker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class NodeRoute:
     """`what` is one of ``node models payloads manifests blobs capsules layers announce scrape``;
     `digest` is what the four in the middle name.
     """
@@ -87,15 +87,15 @@ class Route:
     digest: Digest | None = None
 
 
-def parse(path: str) -> Route:
+def parse(path: str) -> NodeRoute:
     """The route of a path; raises :class:`EntryNotFoundError` where it leads nowhere."""
     match path.split("/"):
         case ["", ("announce" | "scrape") as what]:
-            return Route(what)
+            return NodeRoute(what)
         case ["", "outlast", "v1", ("node" | "models" | "payloads") as what]:
-            return Route(what)
+            return NodeRoute(what)
         case ["", "outlast", "v1", what, name] if what in _NAMED and Digest.is_valid(name):
-            return Route(what, Digest(name))
+            return NodeRoute(what, Digest(name))
     raise EntryNotFoundError("nothing is served at this path")
 
 
@@ -111,7 +111,9 @@ class NodeApi:
         metrics: Metrics,
         *,
         limits: Limits,
+        tuning: ServerTuning = TUNING,
     ) -> None:
+        self._tuning = tuning
         self._info = info
         self._holdings = holdings
         self._tracker = tracker
@@ -135,7 +137,7 @@ class NodeApi:
         self._metrics.peer_requests.labels(exchange.what, response.status).inc()
         return response
 
-    async def _answer(self, exchange: Exchange, route: Route) -> web.StreamResponse:
+    async def _answer(self, exchange: Exchange, route: NodeRoute) -> web.StreamResponse:
         request = exchange.request
         exchange.what = route.what
         allowed = {"POST"} if route.what == "payloads" else {"GET", "HEAD"}
@@ -150,7 +152,7 @@ class NodeApi:
         if route.what == "models":
             return json_reply(await self._outlet.threaded(self._models, request, trusted))
         if route.what == "payloads":
-            blobs = _blobs(await read_json(request, BODY))
+            blobs = _blobs(await read_json(request, BODY, self._tuning.body_timeout))
             return json_reply(await self._outlet.threaded(self._payloads, blobs, trusted))
         assert route.digest is not None
         if route.what in {"manifests", "layers"}:
@@ -187,7 +189,7 @@ class NodeApi:
         query = dict(request.query)
         offers = self._holdings.sharing.offers(query.get("q", "")[:_QUERY], trusted=trusted)
         start = number(query, "cursor", 0)
-        stop = start + _PAGE
+        stop = start + self._tuning.peer_page
         rows = list(map(documents.model, offers[start:stop]))
         return {"models": rows, "next": stop if stop < len(offers) else None}
 
@@ -216,7 +218,7 @@ class NodeApi:
 
     # Bytes
 
-    async def _bytes(self, exchange: Exchange, route: Route, pace: Pace) -> web.StreamResponse:
+    async def _bytes(self, exchange: Exchange, route: NodeRoute, pace: Pace) -> web.StreamResponse:
         assert route.digest is not None
         if route.what == "blobs":
             return await self._blob(exchange, route.digest, pace)

@@ -17,17 +17,14 @@ from outlast.core.closing import Closing
 from outlast.core.errors import BadConfigError
 from outlast.core.events import Emit, ignore
 from outlast.server.http.files import Limits
-from outlast.server.http.listening import BACKLOG, Bounds, listening
+from outlast.server.http.listening import Bounds, listening
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.outlet import Outlet
 from outlast.server.node.api import BODY, Holdings, NodeApi, NodeInfo, Tracker
 from outlast.server.node.status_socket import Status, node_socket
+from outlast.server.tuning import TUNING, ServerTuning
 
 DEFAULT_PORT: Final = 8091
-_THREADS = 8
-_CONNECTIONS = 512
-_STALL = 60.0
-_GRACE = 0.1
 _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 _Running = tuple[asyncio.AbstractEventLoop, asyncio.Event]
@@ -45,23 +42,30 @@ class PeerServer(Closing):
         status: Status | None = None,
         emit: Emit = ignore,
         metrics: Metrics | None = None,
-        connections: int = _CONNECTIONS,
-        stall: float = _STALL,
+        tuning: ServerTuning = TUNING,
     ) -> None:
-        """Up to `connections` at once, each of which may take no byte for `stall` seconds. With a
-        `status`, the user of this machine can ask for it at the node's socket; `emit` is told
-        where that is not possible.
+        """With a `status`, the user of this machine can ask for it at the node's socket; `emit` is
+        told where that is not possible.
         """
+        self._tuning = tuning
         self._status = status
         self._emit = emit
         self._home = holdings.archive.layout.home
         self._private = info.private
         self._trusted = holdings.trusted
         self._metrics = metrics or Metrics()
-        self._bounds = Bounds(BODY, connections, stall, _GRACE)
-        self._outlet = Outlet(holdings.archive, self._metrics, _THREADS)
+        self._bounds = Bounds(
+            BODY, tuning.peer_connections, tuning.peer_stall, tuning.peer_shutdown
+        )
+        self._outlet = Outlet(holdings.archive, self._metrics, tuning.peer_threads, tuning)
         self._api = NodeApi(
-            info, holdings, tracker, self._outlet, self._metrics, limits=Limits(stall)
+            info,
+            holdings,
+            tracker,
+            self._outlet,
+            self._metrics,
+            limits=Limits(tuning.peer_stall, tuning),
+            tuning=tuning,
         )
         self._running: _Running | None = None
         self._thread: threading.Thread | None = None
@@ -103,7 +107,7 @@ class PeerServer(Closing):
 
         async def open_it(make: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
             door = (lambda: _Door(make, self._trusted)) if self._private else make
-            return await loop.create_server(door, sock=sock, backlog=BACKLOG)
+            return await loop.create_server(door, sock=sock, backlog=self._tuning.backlog)
 
         try:
             count = self._metrics.peer_connections.set
@@ -114,6 +118,7 @@ class PeerServer(Closing):
                     self._bounds,
                     count=count,
                     beside=self._outlet.tidy,
+                    tuning=self._tuning,
                     level=logging.CRITICAL,  # strangers may not fill the log with nonsense
                 ),
                 self._socket(),

@@ -1,0 +1,39 @@
+"""The numbers of a mirror that are ours to choose: times in seconds."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from outlast.fetch.source_state import Patience
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorTuning:
+    """Of the questions that a mirror asks upstream, and of its fetches. "Guess" means that no
+    measurement chose the number.
+    """
+
+    grace: float = 1.0
+    """From its beginning, a question holds up what could be served stale. Guess: most hubs answer
+    within a third of it, and a client waits ten times as long for its first byte."""
+    answer_timeout: float = 10.0
+    """The same where there is nothing to serve; then the client is told to come again. Guess: the
+    time that huggingface_hub gives a request for metadata."""
+    askers: int = 16
+    """Questions at once. Guess: more repositories are seldom asked for in one second."""
+    ask: Patience = field(default_factory=lambda: Patience(tries=3, longest=5.0))
+    """With a source that is asked while a client waits. Guess."""
+    fetch: Patience = field(default_factory=lambda: Patience(tries=4, longest=10.0))
+    """With a source of files, before the client hears of it. Guess."""
+    fetches: int = 6
+    """Files fetched at once. Guess: each has connections of its own."""
+    down_for: float = 30.0
+    """After a failure upstream is not asked, unless it named a longer time. Guess: what a restart
+    takes."""
+    absent_for: float = 60.0
+    """What upstream said not to have is not asked for again. Guess: a new repository is seen
+    within a minute."""
+    kept: int = 512
+    """Views of revisions, lists of refs and refusals that are remembered, each. Guess: some MB."""
+
+
+TUNING: Final = MirrorTuning()

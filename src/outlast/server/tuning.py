@@ -1,0 +1,74 @@
+"""The numbers of the servers that are ours to choose: times in seconds, sizes in bytes.
+
+"Guess" means that no measurement chose the number. Bounds on what a client may send (bodies,
+fields, names) are no tuning and stay where they are checked.
+"""
+
+from dataclasses import dataclass
+from os import cpu_count
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTuning:
+    """Of a hub's port and of a peer port."""
+
+    # Answers
+    hub_threads: int = 32
+    """Threads that wait for the disk, at the hub's port. Guess: a disk's queue is full before."""
+    peer_threads: int = 8
+    """The same at the peer port, which pulls have too. Guess."""
+    decode_threads: int = max(2, min(16, cpu_count() or 2))
+    """Threads that decode capsules: one a core. 16 at most is a guess."""
+    tree_page: int = 100_000
+    """Rows of a page of ``tree``. Guess: above what a model has, so that one request is enough."""
+    list_page: int = 1000
+    """Repositories of a page of ``/api/models``: the hub's own number."""
+    peer_page: int = 1000
+    """Models of a page of the node API. Guess: some hundred kB of JSON."""
+    body_timeout: float = 20.0
+    """For a request's body to come. Guess: 4 MiB at 200 kB/s."""
+
+    # Connections
+    backlog: int = 1024
+    """Connections that the kernel holds until we accept them. Guess: as many as `serve` takes."""
+    keep_alive: float = 120.0
+    """An idle connection is closed. Guess: longer than clients' pools keep theirs."""
+    shutdown: float = 3.0
+    """Requests that run get to end, when the server stops. Guess: short of what an init waits."""
+    first_request: float = 30.0
+    """A connection on which no request came is closed. Guess."""
+    sweep_every: float = 5.0
+    """Between two looks for connections to close. Guess: it costs a pass over all of them."""
+    peer_connections: int = 512
+    """Connections at the peer port. Guess: half of the files that a process may open by default."""
+    peer_stall: float = 60.0
+    """A peer that takes no byte is dropped. Guess: it has other nodes to ask."""
+    peer_shutdown: float = 0.1
+    """As `shutdown`, at the peer port: a pull that is done must not linger for it. Guess."""
+
+    # Bytes of files
+    streamed_slice: int = 4 << 20
+    """Of a file that arrives, sent between two looks whether it is still right: the
+    size of a request upstream (docs/adr/0004-pieces.md)."""
+    first_sendfile: int = 256 << 10
+    """Sent by the loop's own sendfile while its buffer empties. Guess: some milliseconds."""
+    decoded: int = 128 << 20
+    """Memory for decoded blocks. Guess: a server may take that much beside its archive."""
+    decoded_kept: int = 32 << 20
+    """Of that, for blocks that no request sends. Guess: what some clients of one file are apart."""
+    decoded_grain: int = 256 << 10
+    """Buffers are multiples of it, so that they can be used again. Guess."""
+    blocks_ahead: int = 4
+    """Blocks decoded ahead of a client. Guess: one a core of a small machine."""
+    bytes_ahead: int = 8 << 20
+    """At most so much of them. Guess: a second of a client at 64 Mbit/s."""
+    patience: float = 1.0
+    """A client that takes nothing for so long no longer holds memory. Guess."""
+    open_capsules: int = 64
+    """Capsules kept open, with their directories. Guess: two shards of each of 32 clients."""
+    tidy_every: float = 10.0
+    """Between two looks for memory and files that no request used meanwhile. Guess."""
+
+
+TUNING: Final = ServerTuning()
