@@ -18,7 +18,7 @@ from outlast.core.names import RepoId
 from outlast.core.offer import Offer
 from outlast.node import payloads
 from outlast.node.in_flight import InFlight
-from outlast.server.node.api import Holdings, NodeInfo, Tracker
+from outlast.server.node.api import Holdings, NodeInfo, TrackerAnswers
 from outlast.server.node.peer_port import PeerServer
 from outlast.server.tuning import TUNING
 from outlast.sources.base import RangeReader
@@ -124,7 +124,7 @@ class Peer:
     rates: Rates = field(default_factory=Rates)
     arriving: dict[Digest, InFlight] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
-    tracker: Tracker = field(default_factory=Trackers)
+    tracker: TrackerAnswers = field(default_factory=Trackers)
     server: PeerServer = field(init=False)
 
     def _trusted(self, address: str) -> bool:

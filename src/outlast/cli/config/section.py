@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, ValidationError
 
 from outlast.core.errors import BadConfigError
 
-S = TypeVar("S", bound="Section")
+S = TypeVar("S", bound="ConfigSection")
 Table = Mapping[str, Any]
 
 # What a key may hold. The description is the error, the hint what to write; {} is the key.
@@ -41,7 +41,7 @@ SubTable: TypeAlias = Annotated[
 _SHOWN: Final = 200
 
 
-class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+class ConfigSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """A table. Its fields are the keys (``peer_port`` is ``peer-port``), of the types above."""
 
 
@@ -58,7 +58,7 @@ def read_section(kind: type[S], table: Table, where: str, others: Collection[str
 
 
 def _problem(
-    kind: type[Section], table: Table, where: str, others: Collection[str]
+    kind: type[ConfigSection], table: Table, where: str, others: Collection[str]
 ) -> BadConfigError:
     """The first thing that is wrong with a table, in our words."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}

@@ -8,9 +8,9 @@ from msgspec import Meta, field
 
 from outlast.cli.config.section import (
     Amount,
+    ConfigSection,
     Flag,
     Port,
-    Section,
     SubTable,
     Table,
     Text,
@@ -47,7 +47,7 @@ _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS: Final = re.compile(r"([0-9]{1,2}):([0-9]{2})-([0-9]{1,2}):([0-9]{2})\Z")
 
 
-class FileSection(Section, frozen=True):
+class FileSection(ConfigSection, frozen=True):
     """The keys at the top of the file."""
 
     home: Text = _FILE.home
@@ -65,7 +65,7 @@ class FileSection(Section, frozen=True):
     share: SubTable = field(default_factory=dict)
 
 
-class SwarmSection(Section, frozen=True):
+class SwarmSection(ConfigSection, frozen=True):
     """[swarm]: see docs/guide/configuration.md."""
 
     enabled: Flag = _SWARM.enabled
@@ -94,7 +94,7 @@ class SwarmSection(Section, frozen=True):
     ] = ()
 
 
-class WindowSection(Section, frozen=True):
+class WindowSection(ConfigSection, frozen=True):
     """An entry of `schedule`; without `up` or `down` the limit of [swarm] holds."""
 
     days: Any = "daily"
@@ -103,7 +103,7 @@ class WindowSection(Section, frozen=True):
     down: Amount | None = None
 
 
-class ShareSection(Section, frozen=True):
+class ShareSection(ConfigSection, frozen=True):
     """[share]: see docs/guide/configuration.md."""
 
     include: Texts = _SHARE.include

@@ -60,7 +60,7 @@ def file_headers(entry: FileEntry, commit: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ByteSpan:
     """The bytes of a file that one response carries."""
 
     start: int
@@ -77,7 +77,7 @@ class Span:
         return {"Content-Range": f"bytes {self.start}-{self.stop - 1}/{size}"}
 
 
-def choose_span(request: web.Request, size: int, etag: str) -> Span | web.Response:
+def choose_span(request: web.Request, size: int, etag: str) -> ByteSpan | web.Response:
     """What to send of `size` bytes for a Range header, or the 416 that refuses it."""
     if_range = request.headers.get("If-Range")
     header = request.headers.get("Range")
@@ -89,8 +89,8 @@ def choose_span(request: web.Request, size: int, etag: str) -> Span | web.Respon
         sent = {"Content-Range": f"bytes */{size}"}
         return failure(416, "", f"the file has {size} bytes", sent)
     if found is None:
-        return Span(0, size, partial=False)
-    return Span(*found, partial=True)
+        return ByteSpan(0, size, partial=False)
+    return ByteSpan(*found, partial=True)
 
 
 async def send_head(
@@ -109,7 +109,7 @@ class Delivery:
     """One response on its way out: to whom, what, and who counts the bytes."""
 
     request: web.Request
-    span: Span
+    span: ByteSpan
     headers: Mapping[str, str]
     limits: Limits
     count: Count
@@ -122,7 +122,7 @@ class Delivery:
         """The same, of all bytes of the file."""
         size = int(self.headers["X-Linked-Size"])
         headers = {name: text for name, text in self.headers.items() if name != "Content-Range"}
-        return replace(self, span=Span(0, size, partial=False), headers=headers)
+        return replace(self, span=ByteSpan(0, size, partial=False), headers=headers)
 
     async def _begin(self) -> web.StreamResponse:
         response = web.StreamResponse(

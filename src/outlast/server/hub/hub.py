@@ -18,9 +18,9 @@ from outlast.mirror.mirror import Mirror
 from outlast.mirror.streaming import StreamingFile
 from outlast.server.http.exchange import Exchange
 from outlast.server.http.files import (
+    ByteSpan,
     Delivery,
     Limits,
-    Span,
     StreamingReader,
     choose_span,
     file_headers,
@@ -188,7 +188,7 @@ class Hub:
         if request.method == "HEAD":
             return await send_head(request, entry.size, headers)
         span = choose_span(request, entry.size, entry.etag)
-        if not isinstance(span, Span):
+        if not isinstance(span, ByteSpan):
             return span
         headers |= span.headers(entry.size)
         delivery = Delivery(request, span, headers, self._limits, exchange.count, exchange.begin)

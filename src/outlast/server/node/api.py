@@ -20,7 +20,7 @@ from outlast.node import payloads
 from outlast.node.in_flight import InFlight
 from outlast.node.policy import Sharing
 from outlast.server.http.exchange import Exchange
-from outlast.server.http.files import Delivery, Limits, Span, choose_span, send_head
+from outlast.server.http.files import ByteSpan, Delivery, Limits, choose_span, send_head
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.outlet import Outlet
 from outlast.server.http.pace import Pace, SharedPace
@@ -66,7 +66,7 @@ class Holdings:
     rates: Callable[[], Rates]
 
 
-class Tracker(Protocol):
+class TrackerAnswers(Protocol):
     """Answers BitTorrent clients: `query` is the raw query of a request from an `address`, which
     reached us at our address `host`; `trusted` is a static peer. It is asked on the event loop and
     must not block.
@@ -106,7 +106,7 @@ class NodeApi:
         self,
         info: NodeInfo,
         holdings: Holdings,
-        tracker: Tracker,
+        tracker: TrackerAnswers,
         outlet: Outlet,
         metrics: Metrics,
         *,
@@ -249,7 +249,7 @@ class NodeApi:
         if request.method == "HEAD":
             return await send_head(request, size, headers)
         span = choose_span(request, size, etag)
-        if not isinstance(span, Span):
+        if not isinstance(span, ByteSpan):
             return span
         sent = headers | span.headers(size)
         return Delivery(

@@ -20,7 +20,7 @@ from outlast.server.http.files import Limits
 from outlast.server.http.listening import Bounds, listening
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.outlet import Outlet
-from outlast.server.node.api import BODY, Holdings, NodeApi, NodeInfo, Tracker
+from outlast.server.node.api import BODY, Holdings, NodeApi, NodeInfo, TrackerAnswers
 from outlast.server.node.status_socket import Status, node_socket
 from outlast.server.tuning import TUNING, ServerTuning
 
@@ -37,7 +37,7 @@ class PeerServer(Closing):
         self,
         info: NodeInfo,
         holdings: Holdings,
-        tracker: Tracker,
+        tracker: TrackerAnswers,
         *,
         status: Status | None = None,
         emit: Emit = ignore,
