@@ -107,7 +107,7 @@ def hub_sources(
     settings: HttpSettings,
     observe: Callable[[str], None] | None = None,
 ) -> list[Source]:
-    """A source for each hub; `observe` is told the host and port of each request."""
+    """A source for each hub; `observe` gets the host and port of each request."""
     http = HttpClient(settings, observe)
     return [HubSource(http, hub.url, hub.token) for hub in upstreams]
 
@@ -159,7 +159,7 @@ def _holdings(archive: Archive, sharing: Sharing, node: Node) -> Holdings:
         archive=archive,
         sharing=sharing,
         in_flight=node.in_flight.find,
-        arriving_tree=node.in_flight.tree,
+        in_flight_tree=node.in_flight.tree,
         trusted=node.contacts.is_static,
         rates=lambda: node.rates,
     )
@@ -239,8 +239,8 @@ def open_app(
 
 
 def hand_on(node: Node, control: Control, seconds: float, begins: Callable[[int], None]) -> None:
-    """Stays for up to `seconds` while neighbours still want what came, so that they need not begin
-    anew. `begins` is told how many they are, once, and only if there are any.
+    """Keeps seeding for up to `seconds` while neighbours still want what was downloaded, so that
+    they need not start again. `begins` gets the number of neighbours, once, if there are any.
     """
     until = time.monotonic() + seconds
     told = False

@@ -64,4 +64,4 @@ def peer(_filled: Peer) -> Iterator[Peer]:
     """A peer port that tests share, as it was when each began."""
     yield _filled
     _filled.trusts = False
-    _filled.arriving.clear()
+    _filled.in_flight.clear()

@@ -122,7 +122,7 @@ class Peer:
     private: bool = False
     node: bytes = NODE
     rates: Rates = field(default_factory=Rates)
-    arriving: dict[Digest, InFlight] = field(default_factory=dict)
+    in_flight: dict[Digest, InFlight] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     tracker: TrackerAnswers = field(default_factory=Trackers)
     server: PeerServer = field(init=False)
@@ -132,8 +132,8 @@ class Peer:
         self.asked.append(address)
         return self.trusts
 
-    def _arriving_tree(self, root: Digest) -> tuple[Digest, Tree] | None:
-        trees = {a.tree.root: (blob, a.tree) for blob, a in self.arriving.items()}
+    def _in_flight_tree(self, root: Digest) -> tuple[Digest, Tree] | None:
+        trees = {a.tree.root: (blob, a.tree) for blob, a in self.in_flight.items()}
         return trees.get(root)
 
     @contextmanager
@@ -142,8 +142,8 @@ class Peer:
         holdings = Holdings(
             self.archive,
             self.shares,  # type: ignore[arg-type]
-            self.arriving.get,
-            self._arriving_tree,
+            self.in_flight.get,
+            self._in_flight_tree,
             self._trusted,
             lambda: self.rates,
         )
@@ -179,7 +179,7 @@ def get(peer: Peer, path: str, **headers: str) -> Reply:
 
 
 def fill(home: Path, packed: Sequence[bytes] = (WEIGHTS,)) -> Peer:
-    """A node that has a model for everybody, some of it as capsules, and one for its friends."""
+    """A node with an open model, some of it as capsules, and one for static peers."""
     archive = Archive(home, create=True)
     shares = Shares()
     shares.share(archive_files(archive, OPEN, FILES), "main", "v1.0")

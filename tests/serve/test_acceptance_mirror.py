@@ -233,7 +233,7 @@ def test_random_faults(repo: Repo, tmp_path: Path) -> None:
 
 
 class Listener:
-    """Sits where the hub was, and counts who calls."""
+    """Sits where the hub was, and counts its callers."""
 
     def __init__(self, port: int) -> None:
         self.calls = 0
@@ -273,7 +273,7 @@ def mirror(repo: Repo, tmp_path: Path) -> Iterator[tuple[Node, int]]:
 
 
 def test_the_hub_is_gone(repo: Repo, mirror: tuple[Node, int], tmp_path: Path) -> None:
-    """Everybody gets everything, and nobody asks the hub."""
+    """Every client gets every file, and none of that asks the hub."""
     node, port = mirror
     series = Series(repo, tmp_path, random.Random(SEED))
     with Listener(port) as listener:
@@ -289,7 +289,7 @@ def test_the_hub_is_gone(repo: Repo, mirror: tuple[Node, int], tmp_path: Path) -
 def test_the_hub_is_gone_and_refs_are_old(
     repo: Repo, mirror: tuple[Node, int], tmp_path: Path
 ) -> None:
-    """The same where refs are asked for again, in vain, and are marked as stale."""
+    """The same where refs are asked for again without an answer, and are marked as stale."""
     node, _ = mirror
     with Node(node.home, *node.flags[:2], "--ttl", "0") as again:
         series = Series(repo, tmp_path, random.Random(SEED))

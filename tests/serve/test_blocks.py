@@ -1,4 +1,4 @@
-"""The decoded blocks of a server: bounded, shared, and never overwritten while somebody sends."""
+"""The decoded blocks of a server: bounded, shared, and never overwritten while they are sent."""
 
 import asyncio
 import random
@@ -42,7 +42,7 @@ def capsule(bad: int = -1) -> tuple[CapsuleReader, Fake]:
     return cast("CapsuleReader", cast("Any", fake)), fake
 
 
-def test_what_is_pinned_keeps_its_bytes_whatever_others_do() -> None:
+def test_a_pinned_block_keeps_its_bytes() -> None:
     reader, _ = capsule(bad=40)
     blocks = Blocks(replace(TUNING, decoded=8 * SIZE, decoded_kept=3 * SIZE))
 

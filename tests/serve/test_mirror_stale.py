@@ -135,8 +135,23 @@ class TestUpstreamInTrouble:
             assert marks(once(node.url, CONFIG)) == {}
             assert hub.requests() == []
 
-    def test_nobody_waits_twice_for_a_slow_answer(self, trouble: HubSim, home: Path) -> None:
-        """Who asks while somebody else has waited in vain already is answered at once."""
+    def test_the_log_says_why(self, hub: HubSim, home: Path) -> None:
+        """What was asked for upstream and why, and why a stale answer was given."""
+        hub.set_faults([{"action": "status", "status": 503}])
+        env = {"OUTLAST_LOG": "mirror=debug"}
+        with Node(home, "--upstream", hub.url, env=env) as node:
+            assert marks(once(node.url, CONFIG)) == STALE
+
+            def said(*parts: str) -> bool:
+                return any(all(part in line for part in parts) for line in node.lines())
+
+            until(lambda: said("upstream has no answer for", "503"), "the failure's line")
+            assert said(f"upstream is asked for {MODEL}@main: older than 300.0 s")
+            assert marks(once(node.url, CONFIG)) == STALE
+            assert said(f"{MODEL}@main is served stale (since {OLD}): upstream failed, and is not")
+
+    def test_no_client_waits_twice_for_a_slow_answer(self, trouble: HubSim, home: Path) -> None:
+        """A client that asks while another one waits for upstream is answered at once."""
         trouble.set_faults([{"action": "delay", "seconds": 4}])
         with Node(home, "--upstream", trouble.url) as node:
             for _ in range(20):
@@ -190,7 +205,7 @@ class TestUpstreamChangesItsMind:
                 assert (reply.status, reply.body, marks(reply)) == (200, b"old\n", STALE)
                 assert marks(once(node.url, CONFIG)) == {}
 
-    def test_one_repo_that_may_not_be_read_is_nobody_elses_trouble(
+    def test_one_repo_that_may_not_be_read_does_not_trouble_others(
         self, sample: Sample, root: Path, home: Path
     ) -> None:
         with HubSim(root, mode="thread", token="good") as hub:

@@ -68,7 +68,7 @@ def case(both: Case) -> Case:
 
 class TestOneHub:
     @pytest.mark.parametrize("where", WHERE)
-    def test_nobody_completes_a_wrong_file(self, case: Case, tmp_path: Path, where: str) -> None:
+    def test_no_client_completes_a_wrong_file(self, case: Case, tmp_path: Path, where: str) -> None:
         case.lie(WHERE[where])
         with Node(tmp_path / "home", "--upstream", case.hub.url) as node:
             for n in range(3):

@@ -136,7 +136,7 @@ class TestDocuments:
         layer = b"".join(piece_hash(memoryview(data)[at : at + PIECE]) for at in PIECES)
         tree = Tree(len(data), root_of_layer(layer), layer)
         payload = Payload(sha(data), Form.PLAIN, len(data), tree.root)
-        peer.arriving[sha(data)] = InFlight(payload, len(data), tree, lambda: 2)
+        peer.in_flight[sha(data)] = InFlight(payload, len(data), tree, lambda: 2)
         assert ask_payloads(peer, sha(data)) == {}
         assert get(peer, f"/layers/{tree.root}").status == 404
         peer.shares.known.add(sha(data))

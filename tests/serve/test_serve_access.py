@@ -1,4 +1,4 @@
-"""Who asked what: the access lines, and the figures for Prometheus."""
+"""The log of requests: the access lines, and the figures for Prometheus."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ JSON = {"Content_Type": "application/json"}
 
 @pytest.fixture
 def node(served: Served) -> Iterator[Node]:
-    """A node of our own over the shared archive: its log has nobody else's lines."""
+    """A node of our own over the shared archive: its log has no other test's lines."""
     with Node(served.node.home, "--quiet") as node:
         yield node
 
@@ -61,7 +61,7 @@ def _requests() -> list[Asked]:
     ]
 
 
-def test_every_request_has_one_line_whatever_it_is(node: Node) -> None:
+def test_every_request_of_any_kind_has_one_line(node: Node) -> None:
     asked = _requests()
     for target, method, body, headers in asked:
         once(node.url, target, method, body, **headers)
@@ -95,7 +95,7 @@ def test_what_is_no_request_leaves_at_most_a_line(node: Node, name: str) -> None
     ],
     ids=["quotes", "escapes", "line separators", "no utf-8", "long"],
 )
-def test_nobody_can_forge_a_line(node: Node, header: str) -> None:
+def test_no_client_can_forge_a_line(node: Node, header: str) -> None:
     path = "/healthz/%0a%7B%22path%22%3A1%7D/%E2%80%A8"
     replies: list[Reply] = []
     if "\x1b" not in header:

@@ -90,7 +90,7 @@ def test_a_bug_shows_while_a_file_arrives(tmp_path: Path, error: str) -> None:
             assert (line["status"], line["bytes"]) == (200, len(reply.body))
 
 
-def test_a_bug_shows_where_nobody_waits(tmp_path: Path) -> None:
+def test_a_bug_shows_where_no_client_waits(tmp_path: Path) -> None:
     """The bytes are here, and sent; reading them once more for their names fails."""
     data = weights(tmp_path / "weights", SIZE)
     for name in (MODEL, "org/same"):
@@ -120,7 +120,7 @@ def _bugs(node: Node) -> list[dict[str, Any]]:
         "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)",
         "import sys; os.close(2); sys.stderr = None",
     ],
-    ids=["nobody reads it", "its disk is full", "it is closed"],
+    ids=["no reader", "its disk is full", "it is closed"],
 )
 def test_the_log_cannot_be_written(served: Served, log: str) -> None:
     with Node(served.node.home, sabotage=f"import os; {log}") as node, Wire(node.url) as wire:
@@ -149,7 +149,7 @@ def test_no_file_can_be_written(served: Served, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damaged", ["refs", "manifests"])
 def test_one_model_is_damaged(served: Served, tmp_path: Path, damaged: str) -> None:
-    """That is an error for those who ask for it, and for nobody else."""
+    """That is an error for the clients that ask for it, and for no other."""
     home = Path(shutil.copytree(served.node.home, tmp_path / "home"))
     data = f"/datasets/{DATASET}/resolve/main/README.md"
     with Node(home) as node:

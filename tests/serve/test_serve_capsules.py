@@ -113,7 +113,7 @@ class TestTheSameBytes:
 
             assert all(pool.map(fetch, starts, sizes))
 
-    def test_slow_and_vanishing_clients_hold_up_nobody(self, packed: Packed) -> None:
+    def test_slow_and_vanishing_clients_hold_up_no_other(self, packed: Packed) -> None:
         tuned = {"outlast.server.tuning.TUNING.decoded": 4 * BLOCK}
         with Node(packed.home, tuned=tuned) as node:
             with several(node.url, 12, buffer=4096) as wires:
@@ -183,7 +183,7 @@ class TestChangesOfForm:
             files = Path(f"/proc/{node.process.pid}/fd")
             until(lambda: not any("deleted" in os.readlink(f) for f in _open(files)), "closing")
 
-    def test_a_mirror_asks_nobody_for_what_is_here(self, home: Path) -> None:
+    def test_a_mirror_does_not_ask_for_what_is_here(self, home: Path) -> None:
         with HubSim(home.parent / "hub", mode="thread") as hub:
             with Node(home, "--upstream", hub.url) as node:
                 assert same(once(node.url, PATH).body, DATA)

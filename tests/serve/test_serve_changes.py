@@ -144,7 +144,7 @@ def test_a_mirror_completes_a_partial_archive(sample: Sample, hub: HubSim, tmp_p
 
 
 def test_a_mirror_completes_what_was_adopted(sample: Sample, hub: HubSim, tmp_path: Path) -> None:
-    """A cache has some files of a commit, and nobody knows how many there are."""
+    """A cache has some files of a commit, and it is not known how many there are."""
     home, head = tmp_path / "adopted", sample.head
     folder = tmp_path / "cache" / "models--org--model"
     for path, data in (("config.json", b'{"a": 1}\n'), ("model.safetensors", WEIGHTS)):

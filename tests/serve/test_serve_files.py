@@ -23,7 +23,7 @@ CONTENTS = {
 
 @pytest.fixture(params=["plain", "capsule"], name="served")
 def _served(request: pytest.FixtureRequest) -> Served:
-    """Whatever form the blobs have, the client sees the same."""
+    """The client sees the same for each form of the blobs."""
     name = {"plain": "served", "capsule": "served_packed"}[request.param]
     served: Served = request.getfixturevalue(name)
     return served

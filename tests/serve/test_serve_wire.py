@@ -80,7 +80,7 @@ class TestConnections:
                 assert reply.headers["content-length"] == str(len(WEIGHTS))
             assert keep or wire.ended()
 
-    def test_a_client_that_goes_in_the_middle_harms_nobody(self, served: Served) -> None:
+    def test_a_client_that_goes_in_the_middle_harms_no_other(self, served: Served) -> None:
         with Wire(served.url, buffer=4096) as wire:
             wire.ask(LFS, User_Agent="goes away")
             assert wire.read(1)

@@ -50,7 +50,7 @@ class FoundRefs:
 class Asking(Generic[Answer]):
     """An answer that upstream has been asked for. Wait for `future` until `until` (monotonic
     seconds), whether it is done or not, then call `settle`: it returns the answer, or what is
-    known without one, or raises. So nobody has to hold a thread to wait.
+    known without one, or raises. So waiting takes no thread.
     """
 
     future: Future[None]
@@ -100,6 +100,9 @@ class Troubles:
         found = self._absent.get((repo, ref))
         return found[1] if found and time.monotonic() - found[0] < self._tuning.absent_for else None
 
-    def expects_none(self, repo: RepoId, ref: str) -> bool:
-        """Whether asking now would be in vain."""
-        return time.monotonic() < self.down_until or self.absent(repo, ref) is not None
+    def why_not(self, repo: RepoId, ref: str) -> str | None:
+        """Why upstream is not asked for `ref` now; None where it is worth a question."""
+        if (left := self.down_until - time.monotonic()) > 0:
+            return f"upstream failed, and is not asked for {left:.0f} s more"
+        refusal = self.absent(repo, ref)
+        return None if refusal is None else f"upstream refused it: {refusal}"

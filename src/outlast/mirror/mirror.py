@@ -1,11 +1,12 @@
 """What a server knows: the archive, and behind it, if the operator wishes, the hubs upstream.
 
-Commits are immutable, so whatever is archived is served without asking anybody. Refs are asked
-for again when they are older than a time to live; when nobody answers, the last known commit is
-served, and the answer says since when it is stale.
+Commits are immutable, so an archived commit is served without asking upstream. A ref is asked for
+again when it is older than a time to live; when no source answers, the last known commit is served,
+and the answer says since when it is stale.
 """
 
 import datetime as dt
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -42,6 +43,8 @@ from outlast.store import unverified
 from outlast.store.archive import Archive
 from outlast.store.refs import Ref
 
+_log = logging.getLogger(__name__)
+
 
 class Mirror:
     """The archive and its upstreams (none: it serves what is archived). Thread-safe."""
@@ -58,8 +61,8 @@ class Mirror:
         on_bug: Callable[[BaseException], None] = lambda _bug: None,
         tuning: MirrorTuning = TUNING,
     ) -> None:
-        """`around` is whom to fetch from beside the sources. `on_bug` is told of what was not
-        expected where nobody waits, and so nobody raises it.
+        """`around` are the nodes to fetch from beside the sources. `on_bug` gets exceptions of
+        background work that are no :class:`OutlastError`: no caller is there to raise them to.
         """
         self._tuning = tuning
         self.archive = archive
@@ -108,14 +111,18 @@ class Mirror:
         if not self._sources or (self._is_fresh(repo, ref, known.observed) and not unlisted):
             return self._best(repo, known, view, "")
         since = known.observed or "unknown"
-        if self._troubles.expects_none(repo, ref):
+        if (reason := self._troubles.why_not(repo, ref)) is not None:
+            _log.debug("%s@%s is served stale (since %s): %s", repo, ref, since, reason)
             return self._best(repo, known, view, since)
 
-        question = self._ask(repo, ref)
+        why = "the list of its files is not complete" if unlisted else f"older than {self._ttl} s"
+        question = self._ask(repo, ref, why)
 
         def settle() -> Found:
             now = self.archive.refs.get(repo, ref) or known
             latest = self._view(repo, now.commit) or view
+            if not question.answered:
+                _log.debug("%s@%s is served stale (since %s): no answer yet", repo, ref, since)
             return self._best(repo, now, latest, "" if question.answered else since)
 
         patience = self._tuning.answer_timeout if unlisted else self._tuning.grace
@@ -130,7 +137,15 @@ class Mirror:
             whole = self._view(repo, ref.complete)
             if whole is not None:
                 if time.monotonic() > self._troubles.down_until:
-                    self._ask(repo, ref.name)  # is it back?
+                    self._ask(repo, ref.name, "upstream may be back")
+                _log.debug(
+                    "%s@%s: upstream fails, so the complete %s is served; %s lacks %d files",
+                    repo,
+                    ref.name,
+                    ref.complete,
+                    ref.commit,
+                    len(view.revision.missing),
+                )
                 return Found(whole, stale or ref.observed or "unknown")
         return Found(view, stale)
 
@@ -153,8 +168,9 @@ class Mirror:
         if not self._sources:
             return settle()
         if (absent := self._troubles.absent(repo, ref)) is not None:
+            _log.debug("%s@%s is not asked for upstream, which refused it: %s", repo, ref, absent)
             return settle(absent)
-        question = self._ask(repo, ref)
+        question = self._ask(repo, ref, "the archive does not have it")
 
         def settle_or_say_why() -> Found:
             if not question.future.done():
@@ -176,13 +192,14 @@ class Mirror:
                 return error
         return RepoNotFoundError(f"{repo} is not in this archive")
 
-    def _ask(self, repo: RepoId, ref: str) -> Question:
+    def _ask(self, repo: RepoId, ref: str, why: str) -> Question:
         """The question where `ref` points (or, for "", which refs there are), asked once however
         many want to know.
         """
         with self._lock:
             asked = self._asking.get((repo, ref))
             if asked is None:
+                _log.debug("upstream is asked for %s@%s: %s", repo, ref or "its refs", why)
                 work = self._describe if ref else self._list_refs
                 asked = Question(self._pool.submit(self._run, work, repo, ref), time.monotonic())
                 self._asking[repo, ref] = asked
@@ -195,6 +212,7 @@ class Mirror:
             self._checked[repo, ref] = time.monotonic()
         except BaseException as caught:
             error = caught
+            _log.debug("upstream has no answer for %s@%s: %s", repo, ref or "its refs", caught)
             raise
         finally:
             self._troubles.note(repo, ref, error)
@@ -217,7 +235,7 @@ class Mirror:
         self._complete(repo, listing.commit)  # all of it may be here through other revisions
 
     def _first_answer(self, repo: RepoId, ref: str) -> tuple[Listing, Source]:
-        """Asks the sources in order, with little patience: somebody is waiting."""
+        """Asks the sources in order, with little patience: a client is waiting."""
         return locate(
             self._sources, self._around, repo, ref, self._control, patience=self._tuning.ask
         )
@@ -228,10 +246,11 @@ class Mirror:
         since = max((ref.observed for ref in archived), default="") or "unknown"
         if not self._sources or self._is_fresh(repo, "", ""):
             return self._merged_refs(repo, "")
-        if self._troubles.expects_none(repo, "") and archived:
+        if archived and (reason := self._troubles.why_not(repo, "")) is not None:
+            _log.debug("the refs of %s are served stale (since %s): %s", repo, since, reason)
             return self._merged_refs(repo, since)
 
-        question = self._ask(repo, "")
+        question = self._ask(repo, "", f"not asked for in the last {self._ttl} s")
 
         def settle() -> FoundRefs:
             return self._merged_refs(repo, "" if question.answered else since)
@@ -361,6 +380,7 @@ class Mirror:
     ) -> None:
         """Notes a file in the draft of each commit that it came for."""
         if error is not None:
+            _log.debug("%r of %s@%s did not come: %s", entry.path, repo, commit, error)
             if isinstance(error, TransientError):
                 self._troubles.note(repo, commit.hex, error)
             return

@@ -1,5 +1,6 @@
-"""Files that arrive while clients already read them: one fetch, however many ask."""
+"""Files that clients read while they download: one fetch for all clients of a file."""
 
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from outlast.fetch.revision import FetchContext, fetch_files
 from outlast.fetch.transfer import SMALL
 from outlast.store import unverified
 from outlast.store.draft_writer import DraftWriter
+
+_log = logging.getLogger(__name__)
 
 Wanted = tuple[RepoId, GitOid, FileEntry]
 """A file of a commit, as its source lists it."""
@@ -78,7 +81,7 @@ class StreamingFile:
 
     @property
     def is_followed(self) -> bool:
-        """Whether anybody listens."""
+        """Whether a reader listens."""
         with self._lock:
             return bool(self._listeners)
 
@@ -96,6 +99,7 @@ class StreamingFile:
             listener()
 
     def mismatched(self) -> None:
+        _log.debug("%r proved wrong: clients that have bytes of it are cut off", self.entry.path)
         self.epoch += 1
 
     def end(self, error: BaseException | None) -> None:
@@ -107,8 +111,8 @@ class StreamingFile:
 class StreamingFiles:
     """All files that a mirror is fetching. One fetch per content, a bounded number at once.
 
-    `ended` is told how each fetch ended, for every commit that wanted the file: the file with all
-    of its names, or the error. `unheard` is told of errors that no reader is there to hear of.
+    `ended` gets the outcome of each fetch, for every commit that wanted the file: the file with
+    all of its names, or the error. `unheard` gets errors that no reader is there to raise.
     """
 
     def __init__(
@@ -130,6 +134,7 @@ class StreamingFiles:
         with self._lock:
             streaming = self._running.get(entry.key)
             if streaming is None:
+                _log.debug("fetching %r of %s@%s: a client asks for it", entry.path, repo, commit)
                 streaming = self._running[entry.key] = StreamingFile(entry)
                 self._pool.submit(self._run, repo, commit, streaming)
             streaming.wanted.add((repo, commit, entry))
@@ -153,13 +158,20 @@ class StreamingFiles:
                 self._fetch(context, repo, commit, streaming)
         except BaseException as caught:  # noqa: BLE001 - the readers raise it
             error = caught
-        # Out of the table before the readers hear of the end: who asks again starts anew.
+        # Removed before the readers hear of the end, so that a reader that asks again starts anew.
         with self._lock:
             self._running.pop(key, None)
+        _log.debug(
+            "fetch of %r for %s@%s ended: %s",
+            streaming.entry.path,
+            repo,
+            commit,
+            "verified" if error is None else error,
+        )
         if error is not None and not streaming.is_followed:
             self._unheard(error)
         streaming.end(error)
-        for wanted in streaming.wanted:  # complete: nobody finds it in the table any more
+        for wanted in streaming.wanted:  # complete: it is in the table no more
             self._tell(wanted, streaming.entry, error)
 
     def _tell(self, wanted: Wanted, came: FileEntry, error: BaseException | None) -> None:
@@ -168,7 +180,7 @@ class StreamingFiles:
             entry = replace(entry, sha256=came.sha256, merkle_root=came.merkle_root)
         try:
             self._ended(repo, commit, entry, error)
-        except BaseException as problem:  # noqa: BLE001 - nobody waits for this thread
+        except BaseException as problem:  # noqa: BLE001 - no caller waits for this thread
             self._unheard(problem)
 
     def _fetch(

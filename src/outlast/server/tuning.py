@@ -35,7 +35,7 @@ class ServerTuning:
     keep_alive: float = 120.0
     """An idle connection is closed. Guess: longer than clients' pools keep theirs."""
     shutdown: float = 3.0
-    """Requests that run get to end, when the server stops. Guess: short of what an init waits."""
+    """For running requests to end when the server stops. Guess: less than init systems wait."""
     first_request: float = 30.0
     """A connection on which no request came is closed. Guess."""
     sweep_every: float = 5.0
@@ -49,7 +49,7 @@ class ServerTuning:
 
     # Bytes of files
     streamed_slice: int = 4 << 20
-    """Of a file that arrives, sent between two looks whether it is still right: the
+    """Of a download, sent between two looks whether it is still right: the
     size of a request upstream (docs/adr/0004-pieces.md)."""
     first_sendfile: int = 256 << 10
     """Sent by the loop's own sendfile while its buffer empties. Guess: some milliseconds."""

@@ -14,7 +14,7 @@ _SHOWN: Final = 200
 
 def swarm_of(said: SwarmSettings, environ: Mapping[str, str]) -> SwarmSettings:
     """The settings that hold, where the file has `said` something. In private mode all that
-    announces is off, whatever the file says. Raises :class:`BadConfigError`.
+    announces is off, even where the file turns it on. Raises :class:`BadConfigError`.
     """
     private = _switch(environ, "OUTLAST_PRIVATE", said.private)
     found = replace(

@@ -15,7 +15,7 @@ Key = tuple[CapsuleReader, int]
 
 
 class Slot:
-    """A block that is decoded, or will be. It is pinned while somebody means to send it."""
+    """A block that is decoded, or will be. It is pinned while a request is about to send it."""
 
     def __init__(self, key: Key, block: Block, buffer: bytearray) -> None:
         self.key = key
@@ -23,7 +23,7 @@ class Slot:
         self.buffer = buffer
         self.pins = 0
         self.kept = False
-        """Whether it stays for others once nobody pins it."""
+        """Whether it stays for other requests once no request pins it."""
         self.settled = False
         """Whether no thread writes to the buffer any more, and the loop knows it."""
         self.done: asyncio.Future[None]
@@ -63,7 +63,7 @@ class Blocks:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def tidy(self) -> None:
-        """Frees the memory that nobody used since the last call."""
+        """Frees the memory that no request used since the last call."""
         if not self._busy:
             while self._idle:
                 self._evict()
@@ -78,7 +78,7 @@ class Blocks:
         return self._pin(capsule, number)
 
     async def take(self, capsule: CapsuleReader, number: int) -> Slot:
-        """The same, once there is room. Who waits must not pin anything."""
+        """The same, once there is room. The caller must not hold a pin while it waits."""
         while (slot := self._pin(capsule, number)) is None:
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
@@ -121,7 +121,7 @@ class Blocks:
         def decoded(done: asyncio.Future[None]) -> None:
             slot.settled = True
             if done.cancelled() or done.exception() is not None:
-                self._slots.pop(slot.key, None)  # who asks next tries again
+                self._slots.pop(slot.key, None)  # the next request tries again
             if slot.pins == 0:
                 self._retire(slot)
 
@@ -129,7 +129,7 @@ class Blocks:
         slot.done.add_done_callback(decoded)
 
     def _retire(self, slot: Slot) -> None:
-        """Nobody pins it: it is kept, or its buffer is free."""
+        """No request pins it any more: it is kept, or its buffer is free."""
         if slot.kept and self._slots.get(slot.key) is slot:
             self._idle[slot.key] = slot
             self._idle_bytes += len(slot.buffer)

@@ -173,7 +173,7 @@ class _DecodedRun:
             if count < len(rest):  # its turn is over
                 continue
             self._pinned.popleft()
-            # Of a block that went out in part, somebody else is about to ask for the rest.
+            # If only a part of the block went out, another request may want the rest soon.
             self._blocks.release(slot, keep=len(rest) < len(data))
         return self._position - start
 

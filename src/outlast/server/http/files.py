@@ -1,9 +1,9 @@
 """Serving the bytes of files: from a blob by sendfile(2), from a capsule as it is decoded, or from
-a fetch as it arrives.
+a download that is under way.
 
 A verified blob leaves without a copy through user space; what a capsule holds is decoded on the
-way. A file that is still arriving is sent up to what its fetch makes readable, and its last piece
-only once the whole is verified. When it proves wrong the connection is closed short, so that no
+way. A download is sent as far as it is readable, and its last piece only once the whole
+file is verified. When it proves wrong the connection is closed short, so that no
 client can complete it.
 """
 
@@ -106,7 +106,7 @@ async def send_head(
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One response on its way out: to whom, what, and who counts the bytes."""
+    """One response: the request that it answers, its bytes, and where they are counted."""
 
     request: web.Request
     span: ByteSpan
@@ -114,7 +114,7 @@ class Delivery:
     limits: Limits
     count: Count
     begun: Callable[[web.StreamResponse], None]
-    """Told of the response once its headers are out: from then on only bytes may follow."""
+    """Gets the response once its headers are out: from then on only bytes may follow."""
     pace: Pace | None = None
     """How fast the bytes of a verified blob may go; None: as fast as the client takes them."""
 
@@ -187,7 +187,7 @@ class Delivery:
     async def send_streaming(
         self, streaming: StreamingFile, reader: "StreamingReader"
     ) -> web.StreamResponse | None:
-        """Sends the span while the file arrives; None where the file came to be a blob before
+        """Sends the span while the file downloads; None where the file came to be a blob before
         anything was sent. Raises the fetch's error where nothing was sent yet.
         """
         readable = await reader.wait_beyond(self.span.start, whole=not self._may_stream)
@@ -268,27 +268,27 @@ async def _flushed(request: web.Request, stall: float) -> bool:
 
 
 class StreamingReader:
-    """One client's view of a file that is arriving."""
+    """One client's view of a file that downloads."""
 
     def __init__(self, streaming: StreamingFile) -> None:
-        self._arriving = streaming
+        self._streaming = streaming
         self._epoch = streaming.epoch
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
 
     def __enter__(self) -> Self:
-        self._arriving.listen(self._notify)
+        self._streaming.listen(self._notify)
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._arriving.unlisten(self._notify)
+        self._streaming.unlisten(self._notify)
 
     @property
     def may_resume(self) -> bool:
         """Whether a client that has a beginning of this file surely has it from this very fetch,
         which has not proved wrong so far.
         """
-        return self._arriving.first_to_stream and self._epoch == self._arriving.epoch == 0
+        return self._streaming.first_to_stream and self._epoch == self._streaming.epoch == 0
 
     def _notify(self) -> None:
         # From a thread of the transfer; the loop may be gone when the server stops.
@@ -301,19 +301,19 @@ class StreamingReader:
         """
         while True:
             self._changed.clear()
-            if self._arriving.error is not None:
-                raise self._arriving.error
-            if self._arriving.epoch != self._epoch and not whole:
+            if self._streaming.error is not None:
+                raise self._streaming.error
+            if self._streaming.epoch != self._epoch and not whole:
                 raise TransientError("the source sent wrong bytes; another one is asked")
-            readable = self._arriving.readable
-            if self._arriving.finished or (readable > position and not whole):
+            readable = self._streaming.readable
+            if self._streaming.finished or (readable > position and not whole):
                 return readable
             await self._changed.wait()
 
     @property
     def may_continue(self) -> bool:
         """Whether what this reader had so far may still be right."""
-        return self._arriving.may_continue(self._epoch)
+        return self._streaming.may_continue(self._epoch)
 
 
 def close_short(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:

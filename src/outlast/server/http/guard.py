@@ -1,8 +1,9 @@
-"""Who may ask, and how much at once: bearer tokens and limits on connections."""
+"""Access: bearer tokens, and limits on connections."""
 
 import asyncio
 import hashlib
 import hmac
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
 )
+
+_log = logging.getLogger(__name__)
 
 
 class Tokens:
@@ -69,7 +72,7 @@ class Connections:
         stall: float,
         tuning: ServerTuning = TUNING,
     ) -> None:
-        """Up to `most` connections; `count` is told how many there are when one comes."""
+        """Up to `most` connections; `count` gets their number whenever one opens."""
         self._make = make
         self._most = most
         self._count = count
@@ -86,6 +89,7 @@ class Connections:
         self._open = {p for p in self._open if getattr(p, "transport", None) is not None}
         count = len(self._open) + len(self._new)
         if count >= self._most:
+            _log.debug("a connection is refused: %d are open, as many as may be", count)
             return _Busy()
         protocol = self._make()
         self._silent[protocol] = time.monotonic()
@@ -111,14 +115,15 @@ class Connections:
             self._drop_stuck(now)
             for protocol, since in list(self._silent.items()):
                 if now - since > self._tuning.first_request:
+                    _log.debug("a connection is closed: no request came on it")
                     self._silent.pop(protocol)
                     transport = getattr(protocol, "transport", None)
                     if transport is not None:
                         transport.close()
 
     def _drop_stuck(self, now: float) -> None:
-        """Drops clients that have taken nothing of what waits for them (of answers that are not
-        files) for too long.
+        """Drops clients that have read nothing of their pending answers for too long. Answers
+        with files have a limit of their own.
         """
         waiting = {}
         for protocol in self._open:
@@ -128,6 +133,7 @@ class Connections:
             before, since = self._unsent.get(protocol, (-1, now))
             waiting[protocol] = (size, since if size == before else now)
             if now - waiting[protocol][1] > self._stall:
+                _log.debug("a connection is closed: the client takes no byte of its answers")
                 transport.abort()
         self._unsent = waiting
 

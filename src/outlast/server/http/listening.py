@@ -43,9 +43,9 @@ async def listening(
     level: int = logging.WARNING,
     tuning: ServerTuning = TUNING,
 ) -> AsyncIterator[asyncio.Server]:
-    """Serves while the block runs. `answer` gets every request, whatever its method and path:
-    routing is ours. `count` is told the number of connections; `beside` runs all the while. What
-    is below `level` of what the HTTP library has to say is not logged.
+    """Serves while the block runs. `answer` gets every request of any method and path, so routing
+    is up to it. `count` gets the number of connections; `beside` runs until the block ends.
+    Messages of the HTTP library below `level` are not logged.
     """
     gate: Connections
 

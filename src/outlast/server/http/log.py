@@ -1,4 +1,4 @@
-"""The server's log: one JSON object a line, on stderr, whatever happens."""
+"""The server's log: one JSON object a line, on stderr."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from typing import Any
 def log_line(fields: dict[str, Any]) -> None:
     """Writes one line."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    # Nobody may read the log, or its disk be full: the server goes on.
+    # The reader may be gone, or the disk of the log full: the server goes on.
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(json.dumps({"time": stamp, **fields}) + "\n")
 

@@ -38,7 +38,7 @@ class Outlet(Closing):
         self._blocks.close()
 
     async def tidy(self) -> None:
-        """Gives back now and then what is kept for requests that did not come."""
+        """Frees from time to time what is kept for requests that did not come."""
         while True:
             await asyncio.sleep(self._tidy_every)
             await self.threaded(self._opened.tidy)
@@ -49,7 +49,7 @@ class Outlet(Closing):
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
 
     async def send(self, delivery: Delivery, digest: Digest, path: str) -> web.StreamResponse:
-        """Sends a blob, whatever form it has; `path` names it in the log where it proves damaged.
+        """Sends a blob of any form; `path` names it in the log where it proves damaged.
         Raises what opening and reading it raises.
         """
         try:

@@ -45,7 +45,7 @@ def json_reply(document: Any, headers: dict[str, str] | None = None) -> web.Resp
 
 
 def error_reply(error: OutlastError, headers: dict[str, str] | None = None) -> web.Response:
-    """What a client is told of an error."""
+    """The answer to a request that failed with `error`."""
     status, code = 500, ""
     for family, family_status, family_code in _STATUS:
         if isinstance(error, family):

@@ -24,7 +24,7 @@ async def send_file(
     """Sends the bytes `span` (start, stop) of `file`; how many of them went out.
 
     Fewer went where the client is gone or closing, took no byte for `stall` seconds, or where the
-    file is shorter. `sent` is told of every part. Where the transport still holds bytes, the
+    file is shorter. `sent` gets the size of every part. Where the transport still holds bytes, the
     `first` ones of the file follow them through `loop.sendfile`.
     """
     start, stop = span

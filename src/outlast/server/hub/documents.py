@@ -49,7 +49,7 @@ def _sibling(entry: FileEntry, *, blobs: bool) -> dict[str, Any]:
 
 
 def _oid(entry: FileEntry) -> GitOid:
-    """The git blob id of what stands in the repository: the file, or its LFS pointer."""
+    """The git blob id of the file, or of its LFS pointer if that is what git has."""
     if entry.git_sha1 is not None:
         return entry.git_sha1
     assert entry.sha256 is not None

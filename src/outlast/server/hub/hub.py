@@ -66,7 +66,7 @@ class Hub:
         mounts: Iterable[Mount] = (),
         tuning: ServerTuning = TUNING,
     ) -> None:
-        """`tokens` None: everybody may read. Paths of `mounts` are theirs, before the hub's API."""
+        """Without `tokens` every client may read. `mounts` get their paths before the hub's API."""
         self._mounts = Mounts(mounts)
         self._tuning = tuning
         self._mirror = mirror
@@ -77,7 +77,7 @@ class Hub:
         self._threaded = self._outlet.threaded
 
     async def tidy(self) -> None:
-        """Gives back now and then what is kept for requests that did not come."""
+        """Frees from time to time what is kept for requests that did not come."""
         await self._outlet.tidy()
 
     def close(self) -> None:

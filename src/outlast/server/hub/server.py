@@ -22,7 +22,9 @@ _BODY_LIMIT = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where to listen, for whom. `tokens` is a file of bearer tokens, or None for everybody."""
+    """Where to listen, and to which clients: those with a bearer token in the file `tokens`, or all
+    (None).
+    """
 
     host: str
     port: int
@@ -40,7 +42,7 @@ def serve(
     mounts: Iterable[Mount] = (),
     tuning: ServerTuning = TUNING,
 ) -> None:
-    """Serves until SIGINT or SIGTERM. `ready` is told the URL once connections are accepted."""
+    """Serves until SIGINT or SIGTERM. `ready` gets the URL once connections are accepted."""
     tokens = Tokens(listen.tokens) if listen.tokens is not None else None
     limits = Limits(listen.stall, tuning)
     hub = Hub(mirror, metrics, tokens=tokens, limits=limits, mounts=mounts, tuning=tuning)

@@ -1,9 +1,10 @@
 """The node API, version 1: what a node answers to its neighbours and other peers.
 
-Open content is for everybody; what is private or gated exists for static peers alone. Nothing is
-believed of who asks but the address that the connection comes from.
+Every peer may have open content; private and gated content exists for static peers alone. A peer
+is known by the address that its connection comes from, and by nothing that it says.
 """
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,11 +38,13 @@ _QUERY = 200
 BODY = 256 * 1024
 _NAMED = frozenset({"manifests", "blobs", "capsules", "layers"})
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """Who a node is: its id (20 bytes), version, BitTorrent port, and whether it is in private
-    mode, where only static peers get an answer.
+    """What a node says of itself: its id (20 bytes), version, BitTorrent port, and whether it is in
+    private mode, where only static peers get an answer.
     """
 
     node: bytes
@@ -52,16 +55,16 @@ class NodeInfo:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What a node has to give. `arriving` says what of a blob is under way (None: nothing is),
-    `arriving_tree` finds the blob and the tree of such a payload by its root; `trusted` says
-    whether an address (without a scope) is a static peer's, `rates` how fast bytes may go out.
-    They are asked often and must not block.
+    """What a node offers. `in_flight` is the part of a blob that is here while the rest downloads
+    (None: there is none), `in_flight_tree` finds the blob and the tree of such a payload by its
+    root. `trusted` is true for the address (without a scope) of a static peer, `rates` are the
+    limits on outgoing bytes. All of them are called often and must not block.
     """
 
     archive: Archive
     sharing: Sharing
     in_flight: Callable[[Digest], InFlight | None]
-    arriving_tree: Callable[[Digest], tuple[Digest, Tree] | None]
+    in_flight_tree: Callable[[Digest], tuple[Digest, Tree] | None]
     trusted: Callable[[str], bool]
     rates: Callable[[], Rates]
 
@@ -159,6 +162,9 @@ class NodeApi:
             find = self._manifest if route.what == "manifests" else self._layer
             return await self._outlet.threaded(find, route.digest, trusted)
         if not await self._outlet.threaded(self._allows, route.digest, trusted):
+            _log.debug(
+                "%s may not have blob %s: not here, or not shared with it", address, route.digest
+            )
             raise NotArchivedError(f"no blob {route.digest.short}… here")
         return await self._bytes(exchange, route, self._near if is_local(address) else self._far)
 
@@ -211,7 +217,7 @@ class NodeApi:
 
     def _layer(self, root: Digest, trusted: bool) -> web.Response:
         held = self._holdings
-        found = payloads.known_tree(held.archive, root) or held.arriving_tree(root)
+        found = payloads.known_tree(held.archive, root) or held.in_flight_tree(root)
         if found is None or not self._allows(found[0], trusted):
             raise EntryNotFoundError(f"nothing with the root {root.short}… here")
         return web.Response(body=found[1].layer, content_type="application/octet-stream")

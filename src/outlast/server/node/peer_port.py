@@ -27,6 +27,8 @@ from outlast.server.tuning import TUNING, ServerTuning
 DEFAULT_PORT: Final = 8091
 _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
+_log = logging.getLogger(__name__)
+
 _Running = tuple[asyncio.AbstractEventLoop, asyncio.Event]
 
 
@@ -139,7 +141,7 @@ class PeerServer(Closing):
 
 
 class _Door(asyncio.Protocol):
-    """Lets those in who are `trusted`; others find their connection closed without a byte."""
+    """Closes connections from addresses that are not `trusted`, without a byte."""
 
     def __init__(
         self, make: Callable[[], asyncio.BaseProtocol], trusted: Callable[[str], bool]
@@ -150,6 +152,7 @@ class _Door(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         address = (transport.get_extra_info("peername") or ("",))[0]
         if not self._trusted(plain_address(address)):
+            _log.debug("%s is refused: private mode, and it is no static peer", address)
             transport.close()
             return
         protocol = self._make()

@@ -81,7 +81,7 @@ def _open(home: Path) -> tuple[socket.socket, Path]:
     sock = socket.socket(socket.AF_UNIX)
     try:
         sock.bind(str(path))
-        path.chmod(_PRIVATE)  # nobody can connect before it listens
+        path.chmod(_PRIVATE)  # before it listens, so no connection can come earlier
         sock.setblocking(False)
     except BaseException:
         sock.close()
