@@ -28,7 +28,8 @@ TRANSFER = TransferStatus(
     have=420_000_000,
     pieces=954,
     lacking=3,
-    holder=True,
+    fetcher=True,
+    waits_for="10.0.0.2, which fetches it since 40 s",
     down_rate=12_500_000.0,
     up_rate=0.0,
     sources=(Share("peer 10.0.0.7:8091", 100_000_000), Share("https://hub", 320_000_000)),
@@ -157,13 +158,14 @@ class TestTables:
             {
                 "FILE": "org/name: model.safetensors",
                 "FORM": "capsule",
-                "STATE": "fetching, holder",
+                "STATE": "fetching, fetcher",
                 "DONE": "42 %",
                 "SIZE": "1.0 GB",
                 "DOWN": "12.5 MB/s",
                 "UP": "-",
                 "LACKING": "3 of 954",
                 "FROM": "76 % https://hub, 23 % peer 10.0.0.7:8091",
+                "WAITS FOR": "10.0.0.2, which fetches it since 40 s",
             }
         ]
 

@@ -13,7 +13,7 @@ from outlast.codec.payload import Form, Payload
 from outlast.core.cancel import Cancel
 from outlast.core.errors import Cancelled
 from outlast.core.manifest import FileEntry
-from outlast.fetch.capsule_check import Restored
+from outlast.fetch.capsule_check import CapsuleCheck
 from outlast.fetch.download import Download
 from outlast.fetch.plan import FetchPlan
 from outlast.store.archive import Archive
@@ -40,7 +40,7 @@ class Setting:
         payload = Payload(entry.sha256, Form.CAPSULE, len(capsule), names.merkle_root)
         self.partial = Partial(self.archive.layout, entry.key + ".capsule", len(capsule))
         self.download = Download(entry, self.partial, FetchPlan(payload, tree, swarm=True))
-        self.restored = Restored(self.archive, self.download)
+        self.restored = CapsuleCheck(self.archive, self.download)
 
     def bring(self, *pieces: int) -> None:
         for index in pieces:

@@ -13,15 +13,17 @@ from outlast.codec.payload import Form, Payload
 from outlast.core.cancel import Cancel
 from outlast.core.errors import Cancelled, DiskFullError, IntegrityError
 from outlast.core.manifest import FileEntry
-from outlast.fetch.download import CHUNK, Download
+from outlast.fetch.download import Download
 from outlast.fetch.plan import FetchPlan
 from outlast.fetch.source_state import Patience, SourceState
+from outlast.fetch.tuning import TUNING
 from outlast.sources.hub import HubSource
 from outlast.store.layout import Layout
 from outlast.store.partials import Partial
 from tests.serve.peers import client
 from tests.swarm.sites import until
 
+CHUNK = TUNING.chunk
 DATA = Random(9).randbytes(10 * PIECE + 99)
 NAMES = names_of(DATA)
 assert NAMES.merkle_root is not None

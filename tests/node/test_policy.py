@@ -13,8 +13,8 @@ from outlast.core.errors import CorruptError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.core.offer import Offer
-from outlast.node.archive_watch import LOOK_AGAIN
 from outlast.node.policy import SharePolicy, Sharing
+from outlast.node.tuning import TUNING
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.refs import About, Ref
@@ -350,7 +350,7 @@ class TestChanges:
         assert len(found.blobs()) == 2
         archive.quarantine_blob(Digest.of(b"{}"))
         assert len(found.blobs()) == 2
-        clock.now += LOOK_AGAIN
+        clock.now += TUNING.look_again
         assert found.blobs().keys() == of(FILES["model.bin"])
 
     def test_of_form(self, archive: Archive, writer: WriteSession, clock: Clock) -> None:
@@ -359,7 +359,7 @@ class TestChanges:
         seen = {found.version}
         for change in (weights.pack, weights.unpack):
             change(archive, writer, Digest.of(BASE))
-            clock.now += LOOK_AGAIN
+            clock.now += TUNING.look_again
             assert found.version not in seen
             assert found.blobs() == {Digest.of(BASE): False}
             seen.add(found.version)

@@ -21,8 +21,8 @@ from outlast.core.events import Event, Note
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.fetch.source_state import Patience
-from outlast.p2p import resolve as module
 from outlast.p2p.resolve import locate
+from outlast.p2p.tuning import Tuning
 from outlast.sources.base import Listing, RepoFacts
 
 REPO = RepoId.parse("org/model")
@@ -53,11 +53,8 @@ class Teller:
         return self.says
 
 
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same order of patience, all of it short."""
-    for name, seconds in (("_GRACE", 0.2), ("_FIND", 0.15), ("_STRAGGLERS", 0.3), ("_STEP", 0.01)):
-        monkeypatch.setattr(module, name, seconds)
+SOON = Tuning(origin_grace=0.2, find_first=0.15, stragglers=0.3, poll=0.01)
+"""The same order of patience, all of it short."""
 
 
 class Asked:
@@ -75,7 +72,8 @@ class Asked:
         around = SimpleNamespace(near=neighbours, node=SimpleNamespace(contacts=contacts))
         sources: Any = [] if origin is None else [origin]
         control = Control(self.events.append, self.cancel)
-        return locate(sources, around, REPO, "main", control, patience=Patience(tries=1))  # type: ignore[arg-type]
+        patience = Patience(tries=1)
+        return locate(sources, around, REPO, "main", control, patience=patience, tuning=SOON)  # type: ignore[arg-type]
 
     @property
     def notes(self) -> str:
@@ -151,7 +149,7 @@ class TestVotes:
         assert ask(None, silent("a", listing(OTHER)), Teller("b", listing(ONE)))[0].commit == ONE
 
     def test_nobody(self, ask: Asked) -> None:
-        with pytest.raises(NotFoundError, match="there is none"):
+        with pytest.raises(NotFoundError, match="no node is reachable"):
             ask(None)
 
     def test_nobody_has_it(self, ask: Asked) -> None:

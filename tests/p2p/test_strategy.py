@@ -1,7 +1,9 @@
 """Which payload, and from whom: what may never be decided, whatever peers say."""
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,12 +12,29 @@ from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form, Payload
 from outlast.core.digest import Digest
 from outlast.core.manifest import FileEntry
-from outlast.fetch.plan import FetchPlan
+from outlast.fetch.plan import CLOSED, FetchPlan
 from outlast.fetch.source_state import Patience, SourceState
-from outlast.p2p.strategy import Offer, Surroundings, best, candidates, cost_of, plan_for
+from outlast.p2p.reasons import Cause, Reason
+from outlast.p2p.strategy import (
+    Candidate,
+    Decision,
+    PeerOffer,
+    Snapshot,
+    SourceView,
+    candidates,
+    decide,
+    is_able,
+    may_return,
+    may_start,
+    preferences,
+    revise,
+    should_resign,
+)
+from outlast.p2p.tuning import Tuning
 from outlast.sources.hub import HubSource
 from outlast.sources.peer import PeerSource
 from outlast.sources.peer_documents import HeldThere
+from outlast.swarm.lan.election import Role
 from tests.serve.peers import client
 from tests.serve.peers import sha as sha_of
 
@@ -27,6 +46,7 @@ CAPSULE = Payload(BLOB, Form.CAPSULE, 700, sha_of(b"capsule"))
 LARGER = Payload(BLOB, Form.CAPSULE, 800, sha_of(b"another capsule"))
 THIN = Payload(BLOB, Form.THIN, 200, sha_of(b"thin"), (BASE,))
 ENTRY = FileEntry("a.bin", SIZE, sha256=BLOB)
+TUNING = Tuning()
 
 PAYLOADS = st.sampled_from([PLAIN, CAPSULE, LARGER, THIN])
 HELD = st.builds(
@@ -36,126 +56,180 @@ HELD = st.builds(
     have=st.sampled_from([0, 1, SIZE - 1, SIZE]),
     forms=st.lists(PAYLOADS, max_size=3).map(tuple),
 )
-OFFERS = st.lists(st.builds(Offer, source=st.sampled_from("abcdef"), held=HELD), max_size=6)
+OFFERS = st.lists(st.builds(PeerOffer, source=st.sampled_from("abcdef"), held=HELD), max_size=6)
+SOURCES = st.lists(
+    st.builds(
+        SourceView,
+        name=st.sampled_from(["a", "b", "http://hub"]),
+        is_peer=st.booleans(),
+        not_before=st.sampled_from([0.0, 100.0]),
+    ),
+    max_size=3,
+).map(tuple)
 AROUND = st.builds(
-    Surroundings,
+    Snapshot,
+    rejected=st.frozensets(st.sampled_from([ROOT, CAPSULE.root, OTHER])),
+    base_costs=st.sampled_from([{BASE: cost} for cost in (None, 0, 100, 5000)]),
+    answered=st.booleans(),
     crowd=st.integers(0, 3),
-    holds=st.booleans(),
+    elects=st.booleans(),
+    role=st.sampled_from(Role),
+    fetcher=st.sampled_from(["", "10.0.0.2"]),
     origin=st.booleans(),
     http=st.booleans(),
     capsules=st.booleans(),
     slow=st.booleans(),
     stalled=st.booleans(),
-    wrong=st.frozensets(st.sampled_from([ROOT, CAPSULE.root, OTHER])),
+    sources=SOURCES,
 )
 ENTRIES = st.sampled_from([ENTRY, replace(ENTRY, merkle_root=ROOT)])
-BASES = st.sampled_from([None, 0, 100, 5000])
+WITH_TREES = st.sets(st.sampled_from([PLAIN, CAPSULE, LARGER, THIN]))
 
 
 def tree_of(payload: Payload) -> Tree:
     return Tree(payload.size, payload.root, b"")
 
 
-def decide(
-    entry: FileEntry, offers: list[Offer], around: Surroundings, base: int | None, *, tree: bool
-) -> FetchPlan:
-    cost = cost_of(lambda _blob, _size: False, lambda _base: base)
-    chosen = best(candidates(entry, offers), around, cost)
-    known = tree_of(chosen.payload) if tree and chosen is not None else None
-    return plan_for(chosen, known, around)
+def look(
+    offers: list[PeerOffer],
+    around: Snapshot | None = None,
+    *,
+    entry: FileEntry = ENTRY,
+    trees: set[Payload] | None = None,
+) -> Snapshot:
+    """A snapshot with what peers offer; without `trees` all trees are known."""
+    found = tuple(candidates(entry, offers))
+    known = {one.payload for one in found} if trees is None else trees
+    return replace(
+        around or Snapshot(),
+        candidates=found,
+        trees={payload.root: tree_of(payload) for payload in known},
+    )
 
 
-def whole(offer: Offer) -> bool:
+def offer(source: str, *forms: Payload, have: int = SIZE, root: Digest | None = ROOT) -> PeerOffer:
+    return PeerOffer(source, HeldThere(SIZE, root, have, forms))
+
+
+def whole(offer: PeerOffer) -> bool:
     return offer.held.have >= offer.held.size
 
 
 class TestNever:
-    @given(ENTRIES, OFFERS, AROUND, BASES, st.booleans())
+    @given(ENTRIES, OFFERS, AROUND, WITH_TREES)
     def test_never(
+        self, entry: FileEntry, offers: list[PeerOffer], around: Snapshot, trees: set[Payload]
+    ) -> None:
+        now = look(offers, around, entry=entry, trees=trees)
+        decision = decide(now)
+        self.check(entry, offers, now, decision)
+        if not now.answered:
+            assert decision == Decision(CLOSED, Reason(Cause.ANSWERS))
+
+    @given(ENTRIES, OFFERS, AROUND, PAYLOADS, st.sampled_from([0.0, 1e6]))
+    def test_nor_of_what_is_under_way(
         self,
         entry: FileEntry,
-        offers: list[Offer],
-        around: Surroundings,
-        base: int | None,
-        tree: bool,
+        offers: list[PeerOffer],
+        around: Snapshot,
+        current: Payload,
+        idle: float,
     ) -> None:
-        plan = decide(entry, offers, around, base, tree=tree)
-        # The origin is for who was elected alone.
-        if not (around.holds and around.origin):
+        now = look(offers, around, entry=entry)
+        plan = FetchPlan(current, tree_of(current), swarm=True)
+        decision = revise(now, plan, idle, TUNING)
+        if decision.restart:
+            assert idle > TUNING.stuck_after
+            assert decision.plan.is_open
+            self.check(entry, offers, now, decision)
+        else:
+            assert decision.plan.payload == current
+            assert decision.plan.tree == plan.tree or decision.plan.tree == tree_of(current)
+
+    @staticmethod
+    def check(entry: FileEntry, offers: list[PeerOffer], now: Snapshot, decision: Decision) -> None:
+        plan = decision.plan
+        # The origin is for the elected node alone.
+        if not now.origin or (now.elects and now.role is not Role.HOLD):
             assert not plan.origin
-        # From peers in a crowd nothing comes by HTTP, unless nothing comes otherwise.
-        if around.crowd and not around.stalled and plan.tree is not None:
+        # In a crowd peers send nothing over HTTP, unless the swarm brings nothing.
+        if now.crowd and not now.stalled and plan.tree is not None:
             assert not plan.peers
-        if not around.http:
+        if not now.http:
             assert not plan.peers
-        # Who is asked said that it has all of it.
+        # A peer that is asked said that it has the whole file.
         assert plan.peers <= {offer.source for offer in offers if whole(offer)}
-        # Nothing is exchanged that nobody could check.
+        # What cannot be checked is not exchanged.
         assert (plan.payload is None) == (plan.tree is None)
         assert not plan.swarm or plan.tree is not None
+        # Why it waits is said if no source may be asked.
+        assert plan.is_open or decision.reason.cause.waits
         if plan.payload is None:
             return
-        assert plan.payload.root not in around.wrong
+        assert plan.payload.root not in now.rejected
         if plan.payload.is_plain:
             assert plan.payload.size == entry.size
             assert entry.merkle_root in (None, plan.payload.root)
         else:
-            assert around.capsules
+            assert now.capsules
             assert not plan.origin  # it has no capsules
             assert any(plan.payload in o.held.forms for o in offers if whole(o))
-            if plan.payload.bases:
-                assert base is not None
+            assert all(now.base_costs[base] is not None for base in plan.payload.bases)
 
-    @given(ENTRIES, OFFERS, AROUND, BASES)
-    def test_what_somebody_has_comes(
-        self, entry: FileEntry, offers: list[Offer], around: Surroundings, base: int | None
+    @given(ENTRIES, OFFERS, AROUND)
+    def test_what_a_peer_has_comes(
+        self, entry: FileEntry, offers: list[PeerOffer], around: Snapshot
     ) -> None:
-        """Whatever is chosen with a tree has a way."""
-        found = candidates(entry, offers)
-        cost = cost_of(lambda _blob, _size: False, lambda _base: base)
-        if best(found, around, cost) is not None:
-            assert decide(entry, offers, around, base, tree=True).is_open
+        """If a payload of use is offered and all trees are known, the plan is open."""
+        now = look(offers, replace(around, answered=True), entry=entry)
+        if preferences(now):
+            assert decide(now).plan.is_open
 
-    @given(ENTRIES, OFFERS, AROUND, BASES)
+    @given(ENTRIES, OFFERS, AROUND)
     def test_nothing_cheaper(
-        self, entry: FileEntry, offers: list[Offer], around: Surroundings, base: int | None
+        self, entry: FileEntry, offers: list[PeerOffer], around: Snapshot
     ) -> None:
-        cost = cost_of(lambda _blob, _size: False, lambda _base: base)
-        found = candidates(entry, offers)
-        chosen = best(found, around, cost)
+        now = look(offers, around, entry=entry)
+
+        def cost(payload: Payload) -> int | None:
+            bases = [now.base_costs[base] for base in payload.bases]
+            return None if None in bases else payload.size + sum(filter(None, bases))
+
         useful = [
             price
-            for one in found
-            if one.payload.root not in around.wrong
-            and (one.payload.is_plain or (around.capsules and one.whole))
+            for one in now.candidates
+            if one.payload.root not in now.rejected
+            and (one.payload.is_plain or (now.capsules and one.whole))
             and (price := cost(one.payload)) is not None
         ]
-        assert (chosen is None) == (not useful)
-        if chosen is not None:
-            assert cost(chosen.payload) == min(useful)
-
-
-def offer(source: str, *forms: Payload, have: int = SIZE, root: Digest | None = ROOT) -> Offer:
-    return Offer(source, HeldThere(SIZE, root, have, forms))
+        preferred = preferences(now)
+        assert bool(preferred) == bool(useful)
+        if preferred:
+            assert cost(preferred[0].payload) == min(useful)
+            assert all(one.payload.is_plain for one in preferred[1:])
 
 
 class TestChoice:
     def test_a_capsule_is_preferred(self) -> None:
-        plan = decide(
-            ENTRY, [offer("a", PLAIN), offer("b", CAPSULE)], Surroundings(), None, tree=True
-        )
+        plan = decide(look([offer("a", PLAIN), offer("b", CAPSULE)])).plan
         assert plan.payload == CAPSULE
         assert plan.peers == {"b"}
 
-    def test_a_thin_one_with_its_base(self) -> None:
-        offers = [offer("a", CAPSULE), offer("b", THIN)]
-        assert decide(ENTRY, offers, Surroundings(), 100, tree=True).payload == THIN
-        assert decide(ENTRY, offers, Surroundings(), 5000, tree=True).payload == CAPSULE
-        assert decide(ENTRY, offers, Surroundings(), None, tree=True).payload == CAPSULE
+    def test_a_capsule_whose_tree_is_not_known(self) -> None:
+        """Then the plain bytes come."""
+        offers = [offer("a", PLAIN), offer("b", CAPSULE)]
+        assert decide(look(offers, trees={PLAIN})).plan.payload == PLAIN
+        assert decide(look(offers, trees=set())).plan == FetchPlan(
+            origin=False, peers=frozenset({"a", "b"})
+        )
 
-    def test_a_thin_one_whose_base_is_here(self) -> None:
-        cost = cost_of(lambda blob, size: (blob, size) == (BASE.sha256, BASE.size), lambda _: None)
-        assert cost(THIN) == THIN.size
+    @pytest.mark.parametrize(
+        ("cost", "chosen"), [(100, THIN), (0, THIN), (5000, CAPSULE), (None, CAPSULE)]
+    )
+    def test_a_delta_with_its_base(self, cost: int | None, chosen: Payload) -> None:
+        offers = [offer("a", CAPSULE), offer("b", THIN)]
+        now = look(offers, Snapshot(base_costs={BASE: cost}))
+        assert decide(now).plan.payload == chosen
 
     def test_the_root_may_be_in_the_forms_alone(self) -> None:
         """As of a file of a revision that is not complete."""
@@ -167,20 +241,30 @@ class TestChoice:
         entry = replace(ENTRY, merkle_root=OTHER)
         assert candidates(entry, [offer("a", root=ROOT)]) == []
 
-    def test_nobody_has_it(self) -> None:
-        assert decide(ENTRY, [], Surroundings(), None, tree=True) == FetchPlan()
-        assert not decide(ENTRY, [], Surroundings(holds=False), None, tree=True).is_open
+    def test_no_peer_has_it(self) -> None:
+        assert decide(look([])).plan == FetchPlan()
+        waits = Snapshot(elects=True, role=Role.WAIT)
+        assert not decide(look([], waits)).plan.is_open
 
     def test_a_swarm_that_stalls(self) -> None:
-        """The swarm port of who has it may be closed: the other is open."""
+        """The swarm port of the peer that has it may be closed: the other is open."""
         offers = [offer("a", PLAIN)]
-        crowd = Surroundings(crowd=2, origin=False)
-        assert not decide(ENTRY, offers, crowd, None, tree=True).peers
-        plan = decide(ENTRY, offers, replace(crowd, stalled=True), None, tree=True)
+        crowd = Snapshot(crowd=2, origin=False)
+        assert not decide(look(offers, crowd)).plan.peers
+        plan = decide(look(offers, replace(crowd, stalled=True))).plan
         assert plan.peers == {"a"}
         assert plan.swarm
 
-    def test_lanes(self) -> None:
+    def test_a_slow_crowd_is_helped(self) -> None:
+        """By the elected node alone, from the origin."""
+        offers = [offer("a", PLAIN)]
+        crowd = Snapshot(crowd=2, elects=True, role=Role.HOLD)
+        assert not decide(look(offers, crowd)).plan.origin
+        slow = replace(crowd, slow=True)
+        assert decide(look(offers, slow)).plan.origin
+        assert not decide(look(offers, replace(slow, role=Role.WAIT))).plan.origin
+
+    def test_which_sources_a_plan_admits(self) -> None:
         peer = SourceState(PeerSource(client(), "127.0.0.1", 1), Patience(), lambda _: None)
         hub = SourceState(
             HubSource(client(), "http://127.0.0.1:1", None), Patience(), lambda _: None
@@ -191,3 +275,162 @@ class TestChoice:
         capsule = FetchPlan(CAPSULE, tree_of(CAPSULE), origin=True, peers=frozenset())
         assert not capsule.admits(peer)
         assert not capsule.admits(hub)  # it would send the plain bytes
+
+
+class TestUnderWay:
+    PLAN = FetchPlan(PLAIN, tree_of(PLAIN), swarm=True)
+
+    def test_it_keeps_its_payload(self) -> None:
+        """Though a smaller one is offered by now."""
+        now = look([offer("a", PLAIN), offer("b", CAPSULE)])
+        decision = revise(now, self.PLAN, TUNING.stuck_after, TUNING)
+        assert (decision.plan.payload, decision.restart) == (PLAIN, False)
+        assert decision.plan.peers == {"a", "b"}  # whom to ask is brought up to date
+
+    def test_unless_it_is_stuck(self) -> None:
+        now = look([offer("b", CAPSULE, root=None)])
+        decision = revise(now, self.PLAN, TUNING.stuck_after + 0.1, TUNING)
+        assert (decision.plan.payload, decision.restart) == (CAPSULE, True)
+
+    def test_there_is_nothing_else(self) -> None:
+        decision = revise(look([], Snapshot(origin=False)), self.PLAN, 1e6, TUNING)
+        assert (decision.plan.payload, decision.restart) == (PLAIN, False)
+        assert decision.plan.swarm
+
+    def test_plain_bytes_without_a_root_never_start_again(self) -> None:
+        """What came from the origin would be lost."""
+        now = look([offer("a", PLAIN), offer("b", CAPSULE)])
+        decision = revise(now, FetchPlan(), 1e6, TUNING)
+        assert (decision.plan.payload, decision.restart) == (None, False)
+        assert decision.plan.origin
+
+    def test_before_new_neighbours_have_answered(self) -> None:
+        """What is known stays in force."""
+        now = look([offer("a", PLAIN)], Snapshot(answered=False, elects=True, role=Role.WAIT))
+        plan = revise(now, self.PLAN, 0.0, TUNING).plan
+        assert plan == FetchPlan(PLAIN, self.PLAN.tree, origin=False, peers=frozenset({"a"}))
+
+
+HUB = SourceView("http://hub", is_peer=False)
+PEER = SourceView("a", is_peer=True)
+LATER = 1000.0
+
+
+class TestReasons:
+    @pytest.mark.parametrize(
+        ("offers", "around", "reason"),
+        [
+            ([], Snapshot(answered=False), Reason(Cause.ANSWERS)),
+            ([], Snapshot(sources=(HUB,)), Reason(Cause.NO_ELECTION)),
+            ([], Snapshot(elects=True), Reason(Cause.ELECTED)),
+            ([], Snapshot(elects=True, role=Role.WAIT), Reason(Cause.ELECTION)),
+            (
+                [],
+                Snapshot(elects=True, role=Role.WAIT, fetcher="10.0.0.2"),
+                Reason(Cause.FETCHER, "10.0.0.2"),
+            ),
+            (
+                [offer("a", PLAIN, have=10)],
+                Snapshot(elects=True, role=Role.WAIT, fetcher="10.0.0.2", crowd=1),
+                Reason(Cause.FETCHER, "10.0.0.2"),
+            ),
+            (
+                [],
+                Snapshot(elects=True, role=Role.TAKE, fetcher="10.0.0.3"),
+                Reason(Cause.OWNER, "10.0.0.3"),
+            ),
+            ([], Snapshot(elects=True, role=Role.ALONE, origin=False), Reason(Cause.SOURCE)),
+            ([], Snapshot(origin=False), Reason(Cause.SOURCE)),
+            (
+                [offer("a", PLAIN, have=10)],
+                Snapshot(origin=False),
+                Reason(Cause.PIECES),
+            ),
+            (
+                [],
+                Snapshot(sources=(replace(HUB, not_before=LATER),)),
+                Reason(Cause.PAUSED, "http://hub", LATER),
+            ),
+            (
+                [],
+                Snapshot(sources=(replace(HUB, not_before=LATER), HUB)),
+                Reason(Cause.NO_ELECTION),
+            ),
+            ([offer("a", PLAIN)], Snapshot(sources=(PEER,)), Reason(Cause.WHOLE)),
+            (
+                [offer("a", PLAIN)],
+                Snapshot(sources=(HUB, replace(PEER, not_before=LATER))),
+                Reason(Cause.PAUSED, "a", LATER),
+            ),
+            ([offer("a", PLAIN)], Snapshot(crowd=1), Reason(Cause.SWARM)),
+            ([offer("a", PLAIN)], Snapshot(crowd=1, stalled=True), Reason(Cause.STALLED)),
+            ([offer("a", PLAIN)], Snapshot(http=False), Reason(Cause.SWARM)),
+            (
+                [offer("a", PLAIN)],
+                Snapshot(crowd=1, elects=True, slow=True),
+                Reason(Cause.SLOW),
+            ),
+        ],
+    )
+    def test_why(self, offers: list[PeerOffer], around: Snapshot, reason: Reason) -> None:
+        assert decide(look(offers, around)).reason == reason
+
+    def test_texts(self) -> None:
+        fetches = Reason(Cause.FETCHER, "10.0.0.2")
+        assert fetches.text(140.4, since=100.0) == "10.0.0.2, which fetches it since 40 s"
+        paused = Reason(Cause.PAUSED, "http://hub", until=152.0)
+        assert paused.text(140.0, since=100.0) == "http://hub, which is asked again in 12 s"
+        assert paused.text(160.0, since=100.0) == "http://hub, which is asked again in 0 s"
+
+    @pytest.mark.parametrize("cause", list(Cause))
+    def test_each_has_a_text(self, cause: Cause) -> None:
+        text = Reason(cause, "WHO").text(5.0, since=1.0)
+        assert "{" not in text
+        assert ("WHO" in text) == ("{who}" in cause.value)
+
+
+class TestStart:
+    @pytest.mark.parametrize(
+        ("change", "may"),
+        [
+            ({}, False),
+            ({"size": TUNING.large_file - 1}, True),
+            ({"neighbours": 1}, True),
+            ({"calm": TUNING.settle_quiet + 0.01}, False),
+            ({"calm": TUNING.settle_quiet + 0.01, "crowd": 1}, True),
+            ({"calm": TUNING.settle_alone + 0.01}, True),
+            ({"age": TUNING.settle_longest + 0.01}, True),
+        ],
+    )
+    def test_it_waits_for_newcomers(self, change: dict[str, float], may: bool) -> None:
+        given: dict[str, Any] = {
+            "size": TUNING.large_file,
+            "neighbours": 2,
+            "crowd": 0,
+            "calm": 0.0,
+            "age": 0.0,
+        }
+        assert may_start(**given | change, tuning=TUNING) is may
+
+    def test_hope(self) -> None:
+        assert not may_return((), ())
+        assert may_return({"a", "b"}, {"a"})
+        assert not may_return({"a"}, {"a", "b"})
+
+
+class TestElection:
+    PARTIAL = Candidate(PLAIN, frozenset(), 1)
+    WHOLE = Candidate(PLAIN, frozenset("a"), 1)
+
+    def test_who_can_fetch(self) -> None:
+        assert is_able([], origin=True, slow=False)
+        assert is_able([self.PARTIAL], origin=True, slow=False)
+        assert not is_able([self.PARTIAL, self.WHOLE], origin=True, slow=False)
+        assert is_able([self.WHOLE], origin=True, slow=True)
+        assert not is_able([], origin=False, slow=True)
+
+    def test_resigning(self) -> None:
+        silent = TUNING.idle_origin + 0.1
+        assert should_resign(role=Role.HOLD, silent=silent, tuning=TUNING)
+        assert not should_resign(role=Role.HOLD, silent=TUNING.idle_origin, tuning=TUNING)
+        assert not should_resign(role=Role.WAIT, silent=silent, tuning=TUNING)

@@ -5,17 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from outlast.fetch import download, source_state
 from tests.cli.call import end_all
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import FILES, Puller
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our own waits are short; what a server asks for is granted in full."""
-    monkeypatch.setattr(source_state, "_FIRST_WAIT", 0.02)
-    monkeypatch.setattr(download, "_HEDGE_AFTER", 0.5)
 
 
 @pytest.fixture

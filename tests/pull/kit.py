@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -11,8 +11,9 @@ from outlast.core.digest import Digest
 from outlast.core.events import Emit, Event, FileDone, SourceBanned
 from outlast.core.names import Target
 from outlast.fetch.file_filter import Selection
-from outlast.fetch.source_state import Patience
+from outlast.fetch.source_state import METADATA_PATIENCE, Patience
 from outlast.fetch.transfer import Wishes
+from outlast.fetch.tuning import Tuning
 from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.ops import pull as ops
 from outlast.ops.verify import verify
@@ -24,6 +25,7 @@ from tests.hubsim import HubSim
 from tests.hubsim.log import LogEntry
 
 MIB = 1 << 20
+QUICK = Tuning(first_wait=0.02, hedge_after=0.5)
 BIG = "model.safetensors"
 FILES: dict[str, bytes] = {
     "config.json": b'{"hidden_size": 64}',
@@ -38,7 +40,9 @@ TOTAL = sum(map(len, FILES.values()))
 
 @dataclass(slots=True)
 class Puller:
-    """Pulls into one archive, with little patience; collects the events."""
+    """Pulls into one archive, with little patience: our own waits are short, and what a server
+    asks for is granted in full. Collects the events.
+    """
 
     home: Path
     connections: int = 4
@@ -65,7 +69,14 @@ class Puller:
                 Target.parse(target),
                 [HubSource(http, url, self.tokens.get(url)) for url in urls],
                 selection=Selection(include, exclude),
-                wishes=Wishes(self.connections, self.rate, Patience(self.tries), self.forms),
+                wishes=Wishes(
+                    connections=self.connections,
+                    rate=self.rate,
+                    patience=Patience(self.tries, tuning=QUICK),
+                    forms=self.forms,
+                    metadata_patience=replace(METADATA_PATIENCE, tuning=QUICK),
+                    tuning=QUICK,
+                ),
                 control=Control(self._emit),
                 dry_run=dry_run,
             )

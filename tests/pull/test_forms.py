@@ -13,6 +13,7 @@ from outlast.core.errors import DiskFullError
 from outlast.core.events import Event, Progress
 from outlast.core.names import Target
 from outlast.fetch import transfer as work
+from outlast.fetch.tuning import TUNING
 from outlast.intake import capsule_stream as encoding
 from outlast.intake.form_policy import FormWish, FormWishes
 from outlast.ops.removal import collect_garbage, remove
@@ -183,7 +184,7 @@ def test_room_is_left_for_what_is_still_to_come(
     hub: HubSim, auto: Puller, base: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a disk with room for the plain files only, no capsule is begun beside them."""
-    free = sum(map(len, base.values())) + work.RESERVE
+    free = sum(map(len, base.values())) + TUNING.reserve
     monkeypatch.setattr("outlast.store.disk.free_bytes", lambda _: free)
     monkeypatch.setattr(work.Job, "awaited", property(lambda job: job.entry.size))
     auto("org/base", hub.url, include=[NAME, "noise.safetensors"])

@@ -18,7 +18,10 @@ SIZE = 24 * MIB
 LARGE = 40 * MIB
 SPARED = 16 * MIB
 """What a crash may cost."""
-QUICK = {"outlast.fetch.source_state._FIRST_WAIT": 0.02, "outlast.fetch.download._HEDGE_AFTER": 0.2}
+QUICK = {
+    "outlast.fetch.tuning.TUNING.first_wait": 0.02,
+    "outlast.fetch.tuning.TUNING.hedge_after": 0.2,
+}
 
 # What passes: the file comes, whole and right, to the client that asked first.
 PASSING: dict[str, dict[str, Any]] = {

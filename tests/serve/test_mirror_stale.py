@@ -125,7 +125,7 @@ class TestUpstreamInTrouble:
         hub.set_faults([{"action": "status", "status": 503}])
         tuned = {
             "outlast.mirror.tuning.TUNING.down_for": 0.0,
-            "outlast.fetch.source_state._FIRST_WAIT": 0.01,
+            "outlast.fetch.tuning.TUNING.first_wait": 0.01,
         }
         with Node(home, "--upstream", hub.url, tuned=tuned) as node:
             assert marks(once(node.url, CONFIG)) == STALE

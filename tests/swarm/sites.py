@@ -28,7 +28,10 @@ from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.node.node import Node
 from outlast.node.policy import SharePolicy, Sharing
 from outlast.node.scope import Neighbourhood
+from outlast.node.tuning import TUNING as NODE_TUNING
+from outlast.node.tuning import Tuning as NodeTuning
 from outlast.ops import pull as ops
+from outlast.p2p.tuning import TUNING, Tuning
 from outlast.server.node.api import Holdings, NodeInfo
 from outlast.server.node.peer_port import PeerServer
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoFacts, Source
@@ -44,6 +47,7 @@ SECONDS = 60.0
 T = TypeVar("T")
 COMMIT = GitOid("c" * 40)
 MODEL = RepoId.parse("org/model")
+SHORT = Patience(tries=2)
 
 
 @dataclass(slots=True)
@@ -70,17 +74,19 @@ class Site:
         *sources: Source,
         http: bool = True,
         forms: FormWishes = PLAIN,
-        tries: int = 2,
+        patience: Patience = SHORT,
         connections: int = 4,
+        tuning: Tuning = TUNING,
     ) -> ops.Pulled:
         return ops.pull(
             self.archive,
             Target.parse(target),
             sources,
             selection=Selection((), ()),
-            wishes=Wishes(connections, 0, Patience(tries), forms),
+            wishes=Wishes(connections=connections, patience=patience, forms=forms),
             control=self.control,
             around=self.around(http=http),
+            tuning=tuning,
         )
 
     def hold(
@@ -163,6 +169,7 @@ def site(
     files: Mapping[str, bytes] | None = None,
     read_timeout: float = 5.0,
     swarm_port: int = 0,
+    tuning: NodeTuning = NODE_TUNING,
 ) -> Iterator[Site]:
     """A node that runs until the block ends. `port`: of its API; `swarm_port`: what it says that
     its swarm's is.
@@ -175,7 +182,9 @@ def site(
         control = Control(events.append, Cancel())
         sharing = Sharing(archive, policy or SharePolicy())
         http = peer_client(HttpSettings(read_timeout=read_timeout))
-        node = stack.enter_context(Node(archive, sharing, chosen, http, control, lan=False))
+        node = stack.enter_context(
+            Node(archive, sharing, chosen, http, control, lan=False, tuning=tuning)
+        )
         info = NodeInfo(node.id, "0.0", swarm_port or node.session.port, node.private)
         holdings = Holdings(
             *(archive, sharing, node.in_flight.find, node.in_flight.tree),

@@ -87,7 +87,7 @@ def test_the_holder_dies_and_another_takes_over(net: Net, model: Model) -> None:
             for node, pull in pulls.items():
                 status = node.status(pull)
                 in_flight = status.transfers if status else ()
-                if any(one.holder and one.have > model.size / 4 for one in in_flight):
+                if any(one.fetcher and one.have > model.size / 4 for one in in_flight):
                     holders.append(node)
             return bool(holders)
 

@@ -1,6 +1,8 @@
 """Pulling from nodes alone: each file comes as its bytes, by whatever way, or the pull says why."""
 
+import re
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,13 +14,17 @@ from outlast.codec.hashing import names_of
 from outlast.codec.payload import Form, Payload
 from outlast.core.digest import Digest
 from outlast.core.errors import Cancelled, OutlastError
+from outlast.core.events import FileWaiting
 from outlast.core.names import RepoId
+from outlast.fetch.source_state import Patience
+from outlast.fetch.tuning import Tuning as FetchTuning
 from outlast.intake.form_policy import FormWishes
 from outlast.node import payloads
-from outlast.node import peers as contacts
-from outlast.p2p import coordinator as gather
-from outlast.p2p import progress as course
+from outlast.node.node import Node
+from outlast.node.tuning import Tuning as NodeTuning
+from outlast.p2p.tuning import Tuning
 from outlast.store.refs import About
+from outlast.swarm.lan.datagrams import Want, Wish, want_key
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import SwarmSettings
 from tests.pull.kit import check_archive
@@ -281,20 +287,16 @@ class TestTrouble:
                 Running(b.pull).result()
             assert b.done == {e.path for e in revision.files} - {"large", "sub/twin", "one"}
 
-    def test_the_only_peer_goes_and_returns(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_only_peer_goes_and_returns(self, tmp_path: Path) -> None:
         """What came stays, and the rest comes when it is back, without a new pull."""
-        monkeypatch.setattr(gather, "_RETRY_LOST", 0.5)
-        monkeypatch.setattr(contacts, "AGAIN", 0.5)
-        monkeypatch.setattr(contacts, "_STATIC_AGAIN", 0.5)
+        often = NodeTuning(ask_again=0.5, static_again=0.5)
         files = {"large": LARGE + LARGE}
         slow = SwarmSettings(rates=Rates(lan_up=4 * MIB))
         with ExitStack() as first:
             a = first.enter_context(site(tmp_path / "a", files=files, settings=slow))
             port = a.server.port
-            with site(tmp_path / "b", a) as b:
-                pulling = Running(b.pull)
+            with site(tmp_path / "b", a, tuning=often) as b:
+                pulling = Running(lambda: b.pull(tuning=Tuning(retry_lost=0.5)))
                 until(lambda: pieces(b) > 4, "some pieces came")
                 first.close()
                 had = pieces(b)
@@ -308,14 +310,13 @@ class TestTrouble:
     def test_its_swarm_port_is_closed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(course, "_STALL", 0.5)
         files = {"large": LARGE}
         with (
             site(tmp_path / "a", files=files, swarm_port=9) as a,
             site(tmp_path / "b", a) as b,
         ):
-            monkeypatch.setattr(b.node.election, "count_wanting", lambda *_: 1)
-            Running(b.pull).result()
+            monkeypatch.setattr(b.node.election, "crowd", lambda *_: 1)
+            Running(lambda: b.pull(tuning=Tuning(stalled_after=0.5))).result()
             check(b, files)
 
     def test_a_crowd(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,6 +381,48 @@ class TestTrouble:
                 lambda: [t.restricted for t in a.node.session.torrents()] == [True],
                 "it is seeded to static peers alone",
             )
+
+
+class TestWaiting:
+    """Why nothing comes is said, in the events and in the status."""
+
+    QUICK = Tuning(quiet_after=0.1, tell_waiting=0.1)
+
+    def test_for_the_elected_fetcher(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Until that falls silent; then the file comes from the origin."""
+        monkeypatch.setattr(Node, "elects", property(lambda _: True))
+        with site(tmp_path / "a") as a, site(tmp_path / "b", a) as b:
+            until(b.node.contacts.neighbours, "it knows the other")
+            wish = Wish(want_key(Digest.of(LARGE)), able=True, holding=True)
+            heard = Want(a.node.id, "127.0.0.1", a.server.port, (wish,))
+            b.node.election.hear(heard, time.monotonic())
+            pulling = Running(
+                lambda: b.pull("org/model", Origin({"large": LARGE}), tuning=self.QUICK)
+            )
+            until(lambda: waits(b), "it says why it waits")
+            assert re.fullmatch(r"127\.0\.0\.1, which fetches it since \d s", waits(b)[0])
+            pulling.result()
+            check(b, {"large": LARGE})
+
+    def test_for_a_source_that_is_asked_again(self, tmp_path: Path) -> None:
+        slow = Patience(tries=9, tuning=FetchTuning(first_wait=30.0))
+        dark = Origin({"large": LARGE}, dark=True)
+        with site(tmp_path / "a") as b:
+            pulling = Running(lambda: b.pull("org/model", dark, patience=slow, tuning=self.QUICK))
+            until(lambda: waits(b), "it says why it waits")
+            again = r"http://origin, which is asked again in \d+ s"
+            assert re.fullmatch(again, waits(b)[-1])
+            [status] = [one for each in b.node.coordinators for one in each.statuses()]
+            assert re.fullmatch(again, status.waits_for)
+            b.control.cancel.set()
+            with pytest.raises(Cancelled):
+                pulling.result()
+
+
+def waits(node: Site) -> list[str]:
+    """What the large file was said to wait for."""
+    found = [event for event in node.events if isinstance(event, FileWaiting)]
+    return [event.waits_for for event in found if event.path == "large"]
 
 
 def pieces(node: Site) -> int:

@@ -20,6 +20,7 @@ from outlast.core.events import (
     Event,
     FileDone,
     FileProblem,
+    FileWaiting,
     Note,
     Planned,
     Progress,
@@ -103,6 +104,7 @@ class Screen:
         self._planned: Planned | None = None
         self._count = 0
         self._progressed = 0
+        self._wait = ""
         self._started = self._printed = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -127,6 +129,8 @@ class Screen:
                 self._plan(event)
             elif isinstance(event, Progress):
                 self._advance(event)
+            elif isinstance(event, FileWaiting) and self._bars is not None:
+                self._show_wait(_sentence(event) or "")
             elif (text := _sentence(event)) is not None and not self._quiet:
                 self._say(text)
 
@@ -174,19 +178,27 @@ class Screen:
                 DownloadColumn(),
                 TransferSpeedColumn(),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[wait]}", markup=False),
                 console=Console(stderr=True),
             )
             self._bars.start()
         self._task = self._bars.add_task(
-            one_line(f"{event.job} {event.subject}", 40), total=event.total_bytes or None
+            one_line(f"{event.job} {event.subject}", 40), total=event.total_bytes or None, wait=""
         )
         self._bars.update(self._task, completed=event.present_bytes)
+
+    def _show_wait(self, text: str) -> None:
+        """Why nothing comes, beside the bar; until something comes."""
+        if self._bars is not None and self._task is not None and text != self._wait:
+            self._wait = text
+            self._bars.update(self._task, wait=one_line(text, 80))
 
     def _advance(self, event: Progress) -> None:
         self._progressed += event.count
         if self._quiet:
             return
         if self._bars is not None and self._task is not None:
+            self._show_wait("")
             self._bars.advance(self._task, event.count)
             return
         now = time.monotonic()
@@ -213,6 +225,8 @@ def _sentence(event: Event) -> str | None:
             return f"source banned for this run: {source} ({path}: {reason})"
         case SourceWaiting(source, seconds, reason):
             return f"{reason}; asking {source} again in {seconds:.1f} s"
+        case FileWaiting(path, waits_for, others):
+            return f"{path}{f' and {others} more' if others else ''}: waiting for {waits_for}"
         case Removed(what, name, size):
             return f"{what} {name}" + (f" ({human_size(size)})" if size else "")
         case Reformed(path, _, form, size, stored):

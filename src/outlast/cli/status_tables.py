@@ -52,7 +52,7 @@ def _figures(node: NodeStatus) -> str:
 
 
 def _transfers(node: NodeStatus) -> Section:
-    head = ("FILE", "FORM", "STATE", "DONE", "SIZE", "DOWN", "UP", "LACKING", "FROM")
+    head = ("FILE", "FORM", "STATE", "DONE", "SIZE", "DOWN", "UP", "LACKING", "FROM", "WAITS FOR")
     return Section(rows=(head, *map(_transfer, node.transfers)), right=(3, 4, 5, 6, 7))
 
 
@@ -60,13 +60,14 @@ def _transfer(transfer: TransferStatus) -> Row:
     return (
         f"{transfer.repo}: {transfer.path}" if transfer.repo else transfer.path,
         transfer.form,
-        transfer.state + (", holder" if transfer.holder else ""),
+        transfer.state + (", fetcher" if transfer.fetcher else ""),
         percent(transfer.have, transfer.size),
         human_size(transfer.size),
         rate(transfer.down_rate),
         rate(transfer.up_rate),
         f"{transfer.lacking} of {transfer.pieces}" if transfer.lacking else "-",
         _shares(transfer),
+        transfer.waits_for,
     )
 
 

@@ -67,8 +67,19 @@ class SourceWaiting(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FileWaiting(Event):
+    """Nothing has come for a while: file `path` waits for what `waits_for` says, and so many
+    `others` wait too.
+    """
+
+    path: str
+    waits_for: str
+    others: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PiecesMissing(Event):
-    """Nobody that is there has `count` pieces (1 MiB) of a file: the `pieces` numbered, from 0."""
+    """No connected peer has `count` pieces (1 MiB) of a file; `pieces` lists 0-based ranges."""
 
     path: str
     count: int

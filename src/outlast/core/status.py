@@ -28,9 +28,9 @@ class Share:
 @dataclass(frozen=True, slots=True)
 class TransferStatus:
     """A payload under way: file `path` of a model, in a `form` (plain, capsule, thin) of `size`
-    bytes, of which `have` are here, in `pieces` of 1 MiB. `lacking` of them nobody who can be
-    asked has. `holder`: this node fetches it from the origin for its LAN; `state` is what it does
-    now (fetching, waiting, verifying, seeding, failed).
+    bytes, of which `have` are here, in `pieces` of 1 MiB. No connected peer has `lacking` of them.
+    `fetcher`: this node fetches it from the origin for its LAN. `state`: fetching, waiting,
+    verifying, seeding or failed. `waits_for`: why nothing comes, for people; empty if it comes.
     """
 
     repo: str
@@ -42,7 +42,8 @@ class TransferStatus:
     have: int
     pieces: int
     lacking: int
-    holder: bool
+    fetcher: bool
+    waits_for: str
     down_rate: float
     up_rate: float
     sources: tuple[Share, ...] = ()

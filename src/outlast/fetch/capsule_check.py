@@ -1,4 +1,4 @@
-"""What a capsule restores: decoded and hashed while its pieces come in."""
+"""Checks what a capsule restores: decoded and hashed while its pieces come."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 _NO_NAME: Final = "it names no sha256"
 
 
-class Restored(Closing):
-    """The file of an `arrival` that comes as a capsule. Not thread-safe.
+class CapsuleCheck(Closing):
+    """The file of a download that comes as a capsule. Not thread-safe.
 
-    `names` are those of the file once all of it is hashed; `problem` says why the capsule is not
-    one of that file, as soon as that shows.
+    `names`: the digests of the file, once all of it is hashed. `problem`: why the capsule does not
+    restore that file, as soon as this is known.
     """
 
     def __init__(self, archive: Archive, download: Download) -> None:
@@ -39,7 +39,7 @@ class Restored(Closing):
             self._reader.close()
 
     def advance(self, pieces: int, cancel: Cancel) -> None:
-        """So many pieces of the capsule are right, from its start on."""
+        """So many pieces of the capsule are verified, from its start on."""
         if self.problem is not None:
             return
         verified = min(pieces * merkle.PIECE, self._download.size)
@@ -50,7 +50,7 @@ class Restored(Closing):
             self.problem = str(error)
 
     def _open(self, verified: int) -> None:
-        """The directory is at the end of a capsule, which may be here before the rest."""
+        """Opens the capsule as soon as its end is here, which has the directory."""
         whole = verified == self._download.size
         if self._reader is not None or self._entry.sha256 is None:
             return
@@ -64,7 +64,7 @@ class Restored(Closing):
         except (CorruptError, MalformedError):
             if whole:
                 raise
-            return  # a large directory, of which a part lacks
+            return  # a large directory, of which a part is missing
         if self._reader.size != self._entry.size:
             raise MalformedError(f"it restores {self._reader.size} bytes")
         self._reading = Rereading(self._reader)

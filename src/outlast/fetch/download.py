@@ -1,5 +1,6 @@
 """One file on its way in: its pieces, who sent each, and the verdict over the whole."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,19 +15,15 @@ from outlast.core.errors import Cancelled, IntegrityError
 from outlast.core.manifest import FileEntry
 from outlast.fetch.plan import DIRECT, FetchPlan
 from outlast.fetch.source_state import SourceState
+from outlast.fetch.tuning import TUNING, Tuning
 from outlast.store.partials import Partial
 
-IN_FLIGHT = 16
-"""Pieces (1 MiB) of one file that may be under way at once: what a crash can cost."""
-CHUNK = 4
-"""Pieces that one request asks for."""
-_HEDGE_AFTER = 3.0
-_FLUSH_EVERY = 128
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Given:
-    """A piece that a lane was asked for, `since` (monotonic seconds)."""
+    """A piece that a source was asked for, `since` (monotonic seconds)."""
 
     source: SourceState
     since: float
@@ -34,8 +31,8 @@ class _Given:
 
 
 class Watcher(Protocol):
-    """Somebody who follows a file as it arrives. Called with the arrival's lock held, from its
-    threads: must not block.
+    """Follows a file while it comes. Called with the lock of the download held, from its threads:
+    must not block.
     """
 
     def advanced(self) -> None:
@@ -55,16 +52,23 @@ class Swarmed(Protocol):
 
 
 Join = Callable[[Callable[[list[int]], None]], Swarmed]
-"""Begins to exchange a partial's pieces; is given what hears of those that were written, once it
-was seen that they are right."""
+"""Starts swarming a partial. The callback receives the indexes of pieces that were written and
+verified."""
 
 
 class Download:
-    """A file that is being fetched into a partial, from any number of lanes at once, and from a
-    swarm. It is a blob's plain bytes or its capsule, as the `way` says.
+    """A file that is being fetched into a partial, from any number of sources at once, and from a
+    swarm: a blob's plain bytes or its capsule, as the `plan` says.
     """
 
-    def __init__(self, entry: FileEntry, partial: Partial, plan: FetchPlan = DIRECT) -> None:
+    def __init__(
+        self,
+        entry: FileEntry,
+        partial: Partial,
+        plan: FetchPlan = DIRECT,
+        tuning: Tuning = TUNING,
+    ) -> None:
+        self._tuning = tuning
         self.entry = entry
         self.partial = partial
         self.payload = plan.payload
@@ -77,7 +81,7 @@ class Download:
         self.error: Exception | None = None
         self.watcher: Watcher | None = None
         self.only: SourceState | None = None
-        """The lane whose version of the file is on trial, after a mismatch."""
+        """The source on probation: after a mismatch the file is fetched from it alone."""
         self._given: dict[int, _Given] = {}
         self._sending_all: set[SourceState] = set()
         self._writing: set[int] = set()
@@ -88,7 +92,7 @@ class Download:
         self._accepted = 0
         self.swarm: Swarmed | None = None
         self.torn = False
-        """A piece that was here when the swarm began is not what it was: it has to be told."""
+        """A piece that was here when the swarm began proved wrong: the swarm has to be told."""
         self._lent: set[int] = set()
         self._settled = self._closed = False
         self._advance()
@@ -96,16 +100,16 @@ class Download:
     # Handing out work
 
     def take(self, source: SourceState) -> tuple[int, int] | None:
-        """Pieces `first` to `last` (exclusive) that `lane` should fetch next, if any."""
+        """Pieces `first` to `last` (exclusive) that `source` should fetch next, if any."""
         with self.changed:
             if self.error is not None or (self.only is not None and self.only is not source):
                 return None
             if not source.ranges:
                 return self._take_all(source)
-            room = IN_FLIGHT - len(self._given)
+            room = self._tuning.in_flight - len(self._given)
             first = self._first_free()
-            # A peer shows first that it has what it says: what it sends else is wasted.
-            chunk = CHUNK if source.received or not source.is_peer else 1
+            # A peer first shows with one piece that it has the file: else a chunk is wasted.
+            chunk = self._tuning.chunk if source.received or not source.is_peer else 1
             if first is None or room < min(chunk, self.count - first):
                 return self._take_slow(source)  # a whole chunk or nothing: requests cost time
             last = first
@@ -133,7 +137,7 @@ class Download:
         return 0, self.count
 
     def give_all(self, source: SourceState) -> bool:
-        """Notes that `lane` sends the whole file, whatever it was asked for; False where it does
+        """Notes that `source` sends the whole file, whatever it was asked for; False if it does
         so already.
         """
         now = time.monotonic()
@@ -147,20 +151,20 @@ class Download:
             return True
 
     def _take_slow(self, source: SourceState) -> tuple[int, int] | None:
-        """Nothing is left to hand out: double the piece that another lane is slowest with."""
+        """No piece is left: requests a second time the one that another source is slowest with."""
         now = time.monotonic()
         for index, given in sorted(self._given.items()):
             if (
                 given.source is not source
                 and not given.doubled
-                and now - given.since > _HEDGE_AFTER
+                and now - given.since > self._tuning.hedge_after
             ):
                 given.doubled = True
                 return index, index + 1
         return None
 
     def release(self, source: SourceState, first: int, last: int) -> None:
-        """Takes back what `lane` was given and did not deliver."""
+        """Takes back the pieces that `source` was asked for and did not deliver."""
         with self.changed:
             if (first, last) == (0, self.count):
                 self._sending_all.discard(source)
@@ -179,9 +183,8 @@ class Download:
     # Taking bytes in
 
     def accept(self, source: SourceState, index: int, data: memoryview) -> bool:
-        """Stores a piece that `lane` delivered; False where another was quicker, or where this
-        lane's version is not wanted. Raises :class:`IntegrityError` where the tree says that the
-        piece is wrong.
+        """Stores a piece that `source` delivered; False if another source was quicker, or is on
+        probation. Raises :class:`IntegrityError` if the tree says that the piece is wrong.
         """
         with self.changed:
             rivals = self.only is not None and self.only is not source
@@ -209,7 +212,7 @@ class Download:
                 self._hashes[index] = digest
                 self._given.pop(index, None)
                 self._accepted += 1
-                flush = self._accepted % _FLUSH_EVERY == 0
+                flush = self._accepted % self._tuning.flush_every == 0
                 self._advance()
             if flush:
                 self.partial.flush()
@@ -222,7 +225,7 @@ class Download:
     # The swarm
 
     def attach(self, join: Join) -> None:
-        """From here on the swarm writes into the partial, and gets what lanes deliver."""
+        """From now on the swarm writes into the partial, and gets what sources deliver."""
         with self.changed:
             while self._writing:
                 self.changed.wait(0.1)
@@ -233,7 +236,7 @@ class Download:
                     self.swarm.leave_out(index)
 
     def detach(self) -> None:
-        """The swarm has written its last; lanes go on."""
+        """Ends the swarm; sources go on."""
         swarm = self.swarm
         if swarm is None:
             return
@@ -245,13 +248,13 @@ class Download:
                 self._next = 0
 
     def settle(self) -> None:
-        """All of it is here, and it is about to get its name: no swarm has it open any more."""
+        """The file is complete and about to be renamed: no swarm may have it open any more."""
         with self.changed:
             self._settled = True
         self.detach()
 
     def _noted(self, pieces: list[int]) -> None:
-        """The swarm wrote these, and found them right."""
+        """The swarm wrote these pieces, and verified them."""
         with self.changed:
             if self._closed:
                 return
@@ -273,7 +276,7 @@ class Download:
                 self.watcher.advanced()
 
     def close(self) -> None:
-        """From here on nothing is written to the partial, whatever a late connection brings."""
+        """From now on nothing is written to the partial, even if a late connection delivers."""
         self.fail(Cancelled("the transfer of this file is over"))
         with self.changed:
             while self._writing:
@@ -290,8 +293,8 @@ class Download:
     # Judging the whole
 
     def hash(self, cancel: Cancel, hashed: Callable[[int], None]) -> Names:
-        """Hashes the file in order while its pieces come in; returns once it is whole. `hashed` is
-        told how many bytes were.
+        """Hashes the file in order while its pieces come; returns once it is whole. `hashed` is
+        told how many bytes are hashed.
         """
         hasher = BlobHasher(self.size, git=self.entry.git_sha1 is not None)
         for piece, digest in self.pieces(cancel):
@@ -300,8 +303,8 @@ class Download:
         return hasher.names()
 
     def pieces(self, cancel: Cancel) -> Iterator[tuple[memoryview, bytes]]:
-        """All pieces, in order, each as soon as it is here and has its place in the tree (where
-        that is known), with their hashes. A piece is there until the next is asked for.
+        """All pieces in order with their hashes, each as soon as it is here and verified by the
+        tree, if there is one. A piece is valid until the next one is asked for.
         """
         buffer = memoryview(bytearray(merkle.PIECE))
         index = 0
@@ -322,11 +325,11 @@ class Download:
                 self._hashes[index] = digest
             yield piece, digest
             index += 1
-            if self.swarm is not None and index % _FLUSH_EVERY == 0:
-                self.partial.flush()  # what lanes bring they flush themselves
+            if self.swarm is not None and index % self._tuning.flush_every == 0:
+                self.partial.flush()  # `accept` does it for pieces from sources
 
     def shows_end(self) -> bool:
-        """Whether the last piece is here, and right: in a swarm it may come before the rest."""
+        """Whether the last piece is here and verified: in a swarm it may come before the rest."""
         last = self.count - 1
         if self.tree is None or not self.partial.have[last]:
             return False
@@ -334,7 +337,8 @@ class Download:
         return self.tree.matches(last, piece)
 
     def _lose(self, index: int) -> None:
-        """What is in the partial is not the piece: it is fetched again."""
+        """A piece in the partial is wrong: it is fetched again."""
+        _log.debug("%s: piece %d in the partial is wrong, fetched again", self.entry.path, index)
         with self.changed:
             self.partial.forget(index)
             self.frontier = self._next = min(self.frontier, index)
@@ -345,7 +349,7 @@ class Download:
         return [index for index in range(self.count) if not self.partial.have[index]]
 
     def liars(self) -> list[SourceState]:
-        """After the file was verified: who had sent other bytes for some piece before."""
+        """After the file was verified: the sources that had sent other bytes for some piece."""
         return [
             source
             for index, source, digest in self._doubted
@@ -353,11 +357,11 @@ class Download:
         ]
 
     def find_liar(self) -> SourceState | None:
-        """After a mismatch: arranges for the next attempt.
+        """After a mismatch: prepares the next attempt.
 
-        Where one lane sent the whole file, that lane is guilty and is returned. Otherwise the
-        lane with the largest share is put on trial: the rest is fetched again from it alone,
-        which either clears it and shows who lied, or convicts it.
+        A source that sent the whole file is guilty and is returned. Otherwise the source with the
+        largest share is put on probation: the rest is fetched again from it alone. Then either the
+        file is right, and the pieces that differ show who lied; or that source is the liar.
         """
         with self.changed:
             if self.watcher is not None:
@@ -366,6 +370,12 @@ class Download:
             guilty = shares[0] if len(shares) == self.count and len(set(shares)) == 1 else None
             suspect = max(set(shares), key=shares.count) if shares else None
             self.only = None if guilty else suspect
+            if self.only is not None:
+                _log.debug(
+                    "%s does not match: fetched again from %s alone",
+                    self.entry.path,
+                    self.only.name,
+                )
             for index in range(self.count):
                 owner = self._owners.get(index)
                 if guilty is None:
@@ -382,7 +392,7 @@ class Download:
         self._hashes.pop(index, None)
 
     def end_probation(self) -> None:
-        """The lane on trial cannot go on: let the others continue."""
+        """The source on probation cannot go on: the others continue."""
         with self.changed:
             self.only = None
             self.changed.notify_all()

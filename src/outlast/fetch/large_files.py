@@ -1,5 +1,6 @@
-"""Larger files: connections fetch pieces, one thread a file hashes them in order, and judges."""
+"""Larger files: connections fetch pieces; one thread a file hashes them in order and verifies."""
 
+import logging
 import time
 from typing import NoReturn
 
@@ -11,14 +12,16 @@ from outlast.core.errors import (
     OutlastError,
     UnreachableError,
 )
-from outlast.fetch.capsule_check import Restored
+from outlast.fetch.capsule_check import CapsuleCheck
 from outlast.fetch.download import Download
-from outlast.fetch.plan import CLOSED, TurnedError
+from outlast.fetch.plan import CLOSED, PlanChangedError
 from outlast.fetch.source_state import SOURCE_FAULTS, SourceState
-from outlast.fetch.transfer import IDLE, Job, Work
+from outlast.fetch.transfer import Job, Work
 from outlast.intake.capsule_stream import Follower, OpenFile
 from outlast.sources.base import RangeReader
 from outlast.store.partials import Partial
+
+_log = logging.getLogger(__name__)
 
 
 def fetch_pieces(work: Work, source: SourceState, job: Job, span: tuple[int, int]) -> None:
@@ -31,10 +34,10 @@ def fetch_pieces(work: Work, source: SourceState, job: Job, span: tuple[int, int
         reader = work.ask(source, job.entry, start, stop, download.payload)
         try:
             if reader.start == start:
-                _deliver(work, source, job, (reader, download), stop)
+                _deliver(work, source, job, download, reader, stop=stop)
             elif _reads_on(work, source, download):
                 first, last = 0, download.count
-                _deliver(work, source, job, (reader, download), download.size)
+                _deliver(work, source, job, download, reader, stop=download.size)
         finally:
             reader.close()
     except SOURCE_FAULTS as error:
@@ -49,8 +52,8 @@ def fetch_pieces(work: Work, source: SourceState, job: Job, span: tuple[int, int
 
 
 def _reads_on(work: Work, source: SourceState, download: Download) -> bool:
-    """Whether to take the whole file that a lane sends instead of a range: not the first
-    time, which may be an accident, and not on two connections.
+    """Whether to take the whole file that a source sends instead of a range: not the first time,
+    which may be an accident, and not on two connections.
     """
     with work.state:
         source.note_ignored_range()
@@ -60,9 +63,14 @@ def _reads_on(work: Work, source: SourceState, download: Download) -> bool:
 
 
 def _deliver(
-    work: Work, source: SourceState, job: Job, between: tuple[RangeReader, Download], stop: int
+    work: Work,
+    source: SourceState,
+    job: Job,
+    download: Download,
+    reader: RangeReader,
+    *,
+    stop: int,
 ) -> None:
-    reader, download = between
     buffer = memoryview(bytearray(merkle.PIECE))
     position = reader.start
     while position < stop and job.plan.admits(source):
@@ -76,18 +84,18 @@ def _deliver(
 
 
 def receive(work: Work, job: Job) -> None:
-    """Fetches a larger file, one way or, where that proves wrong, another."""
+    """Fetches a larger file; with another plan if the first proves wrong."""
     again = True
     while again:
         if work.coordinator is not None:
-            work.coordinator.begin(job)
+            work.coordinator.await_plan(job)
         if work.stop or job.finished:
             return
         again = _receive(work, job)
 
 
 def _receive(work: Work, job: Job) -> bool:
-    """Fetches a file as its way says; whether to begin anew, another way."""
+    """Fetches a file as its plan says; whether to start again with another plan."""
     partial = _open_partial(work, job)
     if partial is None:
         return False
@@ -95,7 +103,7 @@ def _receive(work: Work, job: Job) -> bool:
         if work.already_here(job):
             partial.discard()
             return False
-        download = Download(job.entry, partial, job.plan)
+        download = Download(job.entry, partial, job.plan, work.tuning)
         with work.state:
             if work.stop or job.finished:
                 return False
@@ -103,12 +111,13 @@ def _receive(work: Work, job: Job) -> bool:
             work.state.notify_all()
         try:
             if work.coordinator is not None:
-                work.coordinator.joined(job)
+                work.coordinator.download_opened(job)
             if job.plan.is_plain:
                 _take_plain(work, job, download)
             else:
                 _take_capsule(work, job, download)
-        except TurnedError:
+        except PlanChangedError as error:
+            _log.debug("%s: download restarted: %s", job.entry.path, error)
             job.plan = CLOSED
             return True
         except OutlastError:
@@ -116,31 +125,37 @@ def _receive(work: Work, job: Job) -> bool:
                 raise  # the disk's fault, or a cancellation: not this job's alone
         finally:
             with work.state:
-                job.download = None if isinstance(download.error, TurnedError) else download
+                job.download = None if isinstance(download.error, PlanChangedError) else download
             download.close()
     return False
 
 
 def _open_partial(work: Work, job: Job) -> Partial | None:
-    """None where the file came meanwhile."""
-    while True:
-        try:
-            return work.archive.partial(job.entry, job.plan.payload)
-        except BusyError:  # another process fetches it: ours when it is done or dead
-            if work.stop or job.finished or work.already_here(job):
-                return None
-            work.cancel.wait(IDLE)
+    """None if the file came meanwhile."""
+    try:
+        while True:
+            try:
+                return work.archive.partial(job.entry, job.plan.payload)
+            except BusyError:  # another process fetches it: ours when it is done or dead
+                if work.stop or job.finished or work.already_here(job):
+                    return None
+                if not job.locked_since:
+                    job.locked_since = time.monotonic()
+                    _log.debug("%s: another process fetches it", job.entry.path)
+                work.cancel.wait(work.tuning.idle)
+    finally:
+        job.locked_since = 0.0
 
 
 def _take_plain(work: Work, job: Job, download: Download) -> None:
-    """Keeps verified bytes in the form that pays; they are written plain only once."""
+    """Keeps verified bytes in the form that pays. The plain bytes are written once."""
     partial = download.partial
     blob = OpenFile(partial.fd, job.entry.size)
     follower = Follower(work.intake, blob, work.room)
     try:
         if work.watch is not None:
             work.watch(download)
-        names = _judge(work, job, download, follower)
+        names = _verify(work, job, download, follower)
         capsule = follower.finish(names, work.check)
         download.settle()
         with work.storing_bytes():
@@ -154,19 +169,19 @@ def _take_plain(work: Work, job: Job, download: Download) -> None:
 
 
 def _take_capsule(work: Work, job: Job, download: Download) -> None:
-    """Keeps the capsule that came, if all that it restores has the names of the file."""
+    """Keeps the capsule that came, if it restores the file."""
     partial, entry = download.partial, job.entry
-    with Restored(work.archive, download) as restored:
+    with CapsuleCheck(work.archive, download) as check:
         for count, _ in enumerate(download.pieces(work.cancel), 1):
             work.check()
-            restored.advance(count, work.cancel)
-            if restored.problem is not None:
+            check.advance(count, work.cancel)
+            if check.problem is not None:
                 break
     download.settle()
-    names, problem = restored.names, restored.problem
+    names, problem = check.names, check.problem
     if names is None or problem is not None:
         partial.discard()
-        _give_up(work, job, f"what came as the capsule of {entry.path} is another: {problem}")
+        _reject(work, job, f"what came as the capsule of {entry.path} is another: {problem}")
     partial.seal()
     with work.storing_bytes():
         if work.writer.publish_capsule(partial.path, names.sha256, entry.size, download.tree):
@@ -176,15 +191,15 @@ def _take_capsule(work: Work, job: Job, download: Download) -> None:
         work.finish(job, names)
 
 
-def _give_up(work: Work, job: Job, reason: str) -> NoReturn:
-    """A payload was not what it was said to be."""
+def _reject(work: Work, job: Job, reason: str) -> NoReturn:
+    """A payload restores something else: the file comes as another, or fails."""
     if work.coordinator is not None and work.coordinator.reject_payload(job, reason):
-        raise TurnedError(reason)
+        raise PlanChangedError(reason)
     raise IntegrityError(reason)
 
 
-def _judge(work: Work, job: Job, download: Download, follower: Follower) -> Names:
-    """Waits for the whole file and verifies it, as often as it takes to find out who lies."""
+def _verify(work: Work, job: Job, download: Download, follower: Follower) -> Names:
+    """Waits for the whole file and verifies it, until it is right or a liar is found."""
     while True:
         names = download.hash(work.cancel, follower.advance)
         problem = download.verdict(names)
@@ -198,7 +213,7 @@ def _judge(work: Work, job: Job, download: Download, follower: Follower) -> Name
         if download.tree is not None and download.tree.root != job.entry.merkle_root:
             download.settle()
             download.partial.discard()
-            _give_up(work, job, f"what came as {job.entry.path} is another: {problem}")
+            _reject(work, job, f"what came as {job.entry.path} is another: {problem}")
         guilty = download.find_liar()
         with work.state:
             if guilty is not None:

@@ -1,4 +1,4 @@
-"""A revision on its way in: its draft, its files, its seal, and what is noted of it."""
+"""The files of one revision: its draft, the transfer, the manifest, and what is noted of it."""
 
 import datetime as dt
 from collections.abc import Callable, Sequence
@@ -8,15 +8,14 @@ from outlast.codec.hashing import names_of
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
-from outlast.core.errors import (
-    NotFoundError,
-)
+from outlast.core.errors import NotFoundError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.core.threads import interruptible
 from outlast.fetch.scheduler import transfer
 from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.fetch.transfer import Coordinator, Watch, Wishes, Work
+from outlast.fetch.tuning import TUNING
 from outlast.intake.base_finder import BaseFinder, named_by
 from outlast.intake.capsule_stream import Intake
 from outlast.sources.base import Listing, Source
@@ -25,12 +24,10 @@ from outlast.store.draft_writer import DraftWriter
 from outlast.store.refs import About, Ref
 from outlast.store.writer import WriteSession
 
-_KIND_TIMEOUT = 10.0
-
 
 @dataclass(frozen=True, slots=True)
 class FetchContext:
-    """Who does the fetching: from where, to where, how."""
+    """From where to fetch, to where, and how."""
 
     archive: Archive
     writer: WriteSession
@@ -40,14 +37,14 @@ class FetchContext:
     named: Sequence[RepoId] = ()
     """The models that a source names as bases of what is fetched."""
     coordinator: Callable[[Work, bool], Coordinator] | None = None
-    """Makes who knows the neighbourhood, for a transfer, and whether it is restricted."""
+    """Makes the coordinator of a transfer, given whether that is restricted."""
     restricted: bool = False
     """Whether what is fetched is private or gated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a fetch brought: files with all of their names, and the bytes received, by source."""
+    """The files with all of their names, and the bytes received, by source."""
 
     files: tuple[FileEntry, ...]
     received: dict[str, int]
@@ -62,8 +59,8 @@ def start_draft(
     *,
     unlisted: bool = False,
 ) -> None:
-    """Writes down what a commit consists of, before the first file arrives. What an earlier,
-    partial pull brought stays; what other revisions brought, and empty files, are here at once.
+    """Writes down the files of a commit before the first of them comes. Files that are here
+    already, from an earlier pull or another revision, and empty ones are noted at once.
     """
     old = archive.load(repo, commit)
     held = {e.path: e for e in old.files if archive.holds(e)} if old else {}
@@ -132,13 +129,13 @@ def fetch_files(
 
 
 def _is_restricted(context: FetchContext, repo: RepoId) -> bool:
-    """Whether a model is private or gated, as far as anybody said."""
+    """Whether a model is private or gated, as far as is known."""
     about = context.archive.refs.about(repo)
     return context.restricted or about.private or bool(about.gated)
 
 
 def _base_finder(context: FetchContext, repo: RepoId, commit: GitOid) -> BaseFinder:
-    """What the files of a commit may lean on; a card that is here already is asked too."""
+    """Finds the bases of the files of a commit, also by the card if that is here already."""
     forms = context.wishes.forms
     draft = context.archive.load(repo, commit) if forms.leans else None
     named = [*context.named, *(named_by(context.archive, draft) if draft is not None else ())]
@@ -167,7 +164,7 @@ def remember(
     *,
     cancel: Cancel,
 ) -> None:
-    """Notes where `ref` points, who said so and when; and what the source says of the model."""
+    """Notes where `ref` points, as which source said when; and what that says of the model."""
     repo = listing.repo
     if len(ref) < MIN_PREFIX or not listing.commit.hex.startswith(ref):
         old = archive.refs.get(repo, ref)
@@ -179,8 +176,8 @@ def remember(
 
 
 def note_facts(archive: Archive, writer: WriteSession, listing: Listing) -> None:
-    """Keeps what a source says of a model. A node only knows whether it is restricted: then the
-    rest stays as it was, and so does a restriction.
+    """Keeps what a source says of a model. Nodes only know whether it is restricted: then the rest
+    stays as it was, and a restriction is never lifted.
     """
     facts = listing.facts
     old = archive.refs.about(listing.repo)
@@ -204,7 +201,7 @@ def _kind_of(source: Source, repo: RepoId, ref: str, cancel: Cancel) -> str:
     if ref == "main" or ref.startswith("refs/"):
         return "branch"
     try:
-        found = interruptible(lambda: source.refs(repo, timeout=_KIND_TIMEOUT), cancel)
+        found = interruptible(lambda: source.refs(repo, timeout=TUNING.kind_timeout), cancel)
     except SOURCE_FAULTS:
         return ""
     kinds = {remote.name: remote.kind for remote in found}

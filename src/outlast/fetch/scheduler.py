@@ -15,17 +15,14 @@ from outlast.fetch.large_files import fetch_pieces, receive
 from outlast.fetch.plan import CLOSED
 from outlast.fetch.small_files import fetch_small, take_empty
 from outlast.fetch.source_state import SourceState
-from outlast.fetch.transfer import IDLE, Job, Work
-
-_ACTIVE = 3
-_WAITING = 16
+from outlast.fetch.transfer import Job, Work
 
 
 def transfer(work: Work, entries: Iterable[FileEntry], connections: int) -> list[OutlastError]:
-    """Fetches `entries` on so many connections, over all sources; returns why some could not be
-    had. Raises when cancelled, or when the disk or outlast itself fails.
+    """Fetches `entries` on so many connections, over all sources; returns the errors of those that
+    did not come. Raises when cancelled, or when the disk or outlast itself fails.
     """
-    work.jobs = [Job(entry) for entry in entries]
+    work.jobs = [Job(entry, small=entry.size <= work.small_file) for entry in entries]
     work.unfinished = len(work.jobs)
     for job in work.jobs:
         if not job.entry.size:
@@ -58,13 +55,14 @@ def _wait(work: Work) -> None:
         work.fail_unreachable_jobs()
         while work.unfinished:
             _start(work)
-            work.state.wait(IDLE)
+            work.state.wait(work.tuning.idle)
             if work.crash is not None:
                 raise work.crash
             work.cancel.check()
 
 
 def _connect(work: Work, source: SourceState) -> None:
+    idle = work.tuning.idle
     while True:
         with work.state:
             task = None
@@ -76,7 +74,7 @@ def _connect(work: Work, source: SourceState) -> None:
                 pause = source.not_before - time.monotonic()
                 task = _next_task(work, source) if pause <= 0 else None
                 if task is None:
-                    work.state.wait(min(max(pause, 0.01), IDLE) if pause > 0 else IDLE)
+                    work.state.wait(min(max(pause, 0.01), idle) if pause > 0 else idle)
         job, span = task
         if job.small:
             fetch_small(work, source, job)
@@ -98,14 +96,14 @@ def _next_task(work: Work, source: SourceState) -> tuple[Job, tuple[int, int]] |
         active += 1
         if job.download is not None and (span := job.download.take(source)) is not None:
             return job, span
-        if active >= _ACTIVE:
+        if active >= work.tuning.active_files:
             return None
     return None
 
 
 def _start(work: Work) -> None:
-    """Has the next larger files received. One whose way is not known yet does not count, so that
-    others need not wait for it.
+    """Starts the next larger files. A file without a plan counts apart, so that others need not
+    wait for it.
     """
     while work.first_open < len(work.jobs) and work.jobs[work.first_open].finished:
         work.first_open += 1
@@ -120,5 +118,5 @@ def _start(work: Work) -> None:
             waiting += 1
         else:
             active += 1
-        if active >= _ACTIVE or waiting >= _WAITING:
+        if active >= work.tuning.active_files or waiting >= work.tuning.waiting_files:
             return

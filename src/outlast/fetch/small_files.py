@@ -10,7 +10,7 @@ from outlast.intake.capsule_stream import put
 
 
 def take_empty(work: Work, job: Job) -> None:
-    """A file without bytes is had from nobody."""
+    """A file without bytes needs no source."""
     entry, names = job.entry, names_of(b"")
     if (problem := entry.mismatch(names)) is not None:
         with work.state:

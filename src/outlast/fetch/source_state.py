@@ -1,5 +1,6 @@
-"""Lanes: one for each source of a transfer, with what experience in this run says about it."""
+"""The state of each source of a transfer: what it delivered, and how it failed."""
 
+import logging
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -15,31 +16,37 @@ from outlast.core.errors import (
     TransientError,
 )
 from outlast.core.events import Emit, SourceBanned, SourceWaiting
+from outlast.fetch.tuning import TUNING, Tuning
 from outlast.sources.base import PayloadSource, Source
 
 SOURCE_FAULTS = (IntegrityError, NotFoundError, PolicyError, TransientError)
 """What can be a source's fault. Anything else is the disk's, the user's or our own."""
-_FIRST_WAIT = 0.5
-_LONGEST_WAIT = 30.0
+_log = logging.getLogger(__name__)
 _random = secrets.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a source is given. `tries` are failures in a row, with nothing received between
-    them; `longest` is the longest wait in seconds that a source may ask for.
+    """When a source is given up. `tries`: failures in a row, with nothing received between them;
+    `longest`: the longest pause (seconds) that a source may ask for. `tuning` has our own pauses.
     """
 
     tries: int = 7
     longest: float = 600.0
+    tuning: Tuning = TUNING
 
     def wait_after(self, failures: int, error: OutlastError) -> float | None:
         """Seconds until the next try, with jitter; None where there should be none."""
         asked = error.retry_after if isinstance(error, TransientError) else None
         if failures >= self.tries or (asked or 0) > self.longest:
             return None
-        own = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (failures - 1)) * _random.uniform(0.5, 1)
+        doubled = self.tuning.first_wait * 2 ** (failures - 1)
+        own = min(self.tuning.longest_wait, doubled) * _random.uniform(0.5, 1)
         return own if asked is None else asked + _random.uniform(0, min(1.0, own))
+
+
+METADATA_PATIENCE = Patience(tries=4)
+"""For questions about a model: a person waits for the answer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -97,20 +104,26 @@ class SourceState:
         may pass is tried again later; failures of requests made at once count as one.
         """
         if isinstance(error, EntryNotFoundError):
+            _log.debug("%s lacks %s", self.name, path)
             self._lacks.add(key)
         elif isinstance(error, IntegrityError) and not isinstance(error, MalformedError):
             self.ban(error, path)
         elif not isinstance(error, TransientError | MalformedError):
-            self.lost = error
+            self._lose(error)
         elif started >= self._failed_at:
             self._failed_at = time.monotonic()
             self._failures += 1
             wait = self.patience.wait_after(self._failures, error)
             if wait is None:
-                self.lost = error
+                self._lose(error)
             else:
                 self.not_before = self._failed_at + wait
+                _log.debug("%s is asked again in %.1f s: %s", self.name, wait, error)
                 self.emit(SourceWaiting(self.name, round(wait, 2), str(error)))
+
+    def _lose(self, error: OutlastError) -> None:
+        _log.debug("%s is given up: %s", self.name, error)
+        self.lost = error
 
     def reset(self) -> None:
         """It is given another chance."""
@@ -125,6 +138,7 @@ class SourceState:
     def ban(self, error: OutlastError, path: str) -> None:
         """It served wrong bytes: it is named, and not asked again in this run."""
         if not self.banned:
+            _log.debug("%s is banned: %s", self.name, error)
             self.banned = True
             self.lost = error
             self.emit(SourceBanned(self.name, path, str(error)))

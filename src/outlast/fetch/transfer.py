@@ -1,7 +1,8 @@
-"""What the parts of a transfer share: its jobs, its lanes, and how a file ends."""
+"""What the parts of a transfer share: its jobs, its sources, and how a file ends."""
 
 import contextlib
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,47 +25,48 @@ from outlast.core.events import Progress
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.core.ratelimit import TokenBucket
-from outlast.fetch.download import CHUNK, Download
+from outlast.fetch.download import Download
 from outlast.fetch.plan import DIRECT, FetchPlan
-from outlast.fetch.source_state import Patience, SourceState
+from outlast.fetch.source_state import METADATA_PATIENCE, Patience, SourceState
+from outlast.fetch.tuning import TUNING, Tuning
 from outlast.intake.capsule_stream import Intake
 from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.intake.local_file import hash_blob
 from outlast.sources.base import PayloadSource, RangeReader, Source
 from outlast.store import disk
 
-SMALL = CHUNK * merkle.PIECE
-"""Files up to this many bytes are fetched in one request and verified in memory."""
-IDLE = 0.5
-RESERVE = 64 * 1024 * 1024
-"""Bytes left free on the disk, for manifests, the index and everybody else."""
-_READ = 256 * 1024
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """How to transfer: `connections` in all, over all sources; `rate` in bytes per second, or 0
-    for no limit; `forms`, in which form to keep what comes.
+    """How to transfer: `connections` over all sources; `rate` in bytes per second, or 0 for no
+    limit; `forms`: in which form to keep what comes. `metadata_patience` is for questions about
+    the model.
     """
 
     connections: int = 8
     rate: int = 0
     patience: Patience = field(default_factory=Patience)
     forms: FormWishes = PLAIN
+    metadata_patience: Patience = METADATA_PATIENCE
+    tuning: Tuning = TUNING
 
 
 class Job:
-    """A file to fetch, and where it stands. `aside`: it is no file of the revision, but what one
-    of them leans on.
+    """A file to fetch, and its state. `small`: it is fetched in one request, in memory. `aside`: it
+    is no file of the revision, but the base of a delta capsule.
     """
 
-    def __init__(self, entry: FileEntry, *, aside: bool = False) -> None:
+    def __init__(self, entry: FileEntry, *, small: bool, aside: bool = False) -> None:
         self.entry = entry
         self.aside = aside
         self.plan: FetchPlan = DIRECT
-        self.small = entry.size <= SMALL
+        self.small = small
         self.download: Download | None = None
         self.started = False
+        self.locked_since = 0.0
+        """Since when another process of this archive fetches it (monotonic seconds); or 0."""
         self.done = False
         self.error: OutlastError | None = None
         self.given: dict[str, int] = {}
@@ -84,17 +86,17 @@ class Job:
 
 
 Done = Callable[[FileEntry], None]
-"""Told of each file once its blob is verified, durable and claimed by the writer."""
+"""Told of each file once its blob is verified, durable and leased by the write session."""
 Watch = Callable[[Download], None]
-"""Told of each larger file when its transfer starts, to follow its frontier."""
+"""Told of each larger file when its download starts, to follow its frontier."""
 
 
 class Coordinator(Protocol):
-    """Who knows the neighbourhood, and decides how files come while they come."""
+    """Knows the neighbourhood, and decides how each file comes."""
 
     @property
     def http(self) -> bool:
-        """Whether peers are asked for files; else all come in pieces, the small ones too."""
+        """True if peers may be asked over HTTP; otherwise everything goes through the swarm."""
 
     def run(self) -> None:
         """Until the transfer ends."""
@@ -102,23 +104,23 @@ class Coordinator(Protocol):
     def await_end(self) -> None:
         """Returns soon after the end of the transfer, when others know of all that came."""
 
-    def begin(self, job: Job) -> None:
-        """A larger file is to be fetched: returns when its way is known. May block."""
+    def await_plan(self, job: Job) -> None:
+        """Returns once a larger file has a plan with which it can start. Blocks."""
 
-    def joined(self, job: Job) -> None:
-        """Its arrival is open."""
+    def download_opened(self, job: Job) -> None:
+        """The download of a larger file is open."""
 
-    def hopeful(self, job: Job) -> bool:
-        """Whether a file may still come, though no lane serves it now."""
+    def may_come(self, job: Job) -> bool:
+        """Whether a file may still come that no source serves now."""
 
-    def paced(self, source: SourceState, count: int) -> None:
-        """Bytes came from a peer: waits as long as the caps ask for."""
+    def throttle(self, source: SourceState, count: int) -> None:
+        """So many bytes came from a peer: waits as long as the rate limits ask for."""
 
     def shares(self) -> dict[str, int]:
         """Bytes that came through the swarm, by source."""
 
     def reject_payload(self, job: Job, reason: str) -> bool:
-        """The payload that a file came as restores something else; whether there is another way."""
+        """The payload of a file restores something else; whether the file may come otherwise."""
 
 
 class Work:
@@ -136,6 +138,7 @@ class Work:
         watch: Watch | None = None,
     ) -> None:
         self.intake = intake
+        self.tuning = wishes.tuning
         self.archive = intake.archive
         self.writer = intake.writer
         self._repo, self._commit = what
@@ -150,6 +153,8 @@ class Work:
         self.unfinished = 0
         self.crash: BaseException | None = None
         self.stop = False
+        self.heard = time.monotonic()
+        """When the last byte came (monotonic seconds)."""
         self._storing = 0
         self.coordinator: Coordinator | None = None
         self._patience = wishes.patience
@@ -161,14 +166,19 @@ class Work:
     def repo(self) -> RepoId:
         return self._repo
 
+    @property
+    def small_file(self) -> int:
+        """Files up to this size are fetched in one request."""
+        return self.tuning.small_file
+
     def add_source(self, client: Source) -> SourceState:
         source = SourceState(client, self._patience, self.emit)
         self.sources.append(source)
         return source
 
     def end(self) -> None:
-        """Stops all work, and returns when nobody stores any more: the caller may close the writer
-        after this.
+        """Stops all work, and returns when no thread stores any more: then the caller may close the
+        write session.
         """
         with self.state:
             self.stop = True
@@ -177,7 +187,7 @@ class Work:
                 if job.download is not None and not job.finished:
                     job.download.fail(Cancelled("the transfer ended"))
             while self._storing:
-                self.state.wait(IDLE)
+                self.state.wait(self.tuning.idle)
 
     def check(self) -> None:
         """Raises :class:`Cancelled` once the work is over."""
@@ -189,15 +199,15 @@ class Work:
         """Bytes that are free on the disk beyond what the files of this transfer still take."""
         with self.state:
             awaited = sum(job.awaited for job in self.jobs if not job.finished)
-        return disk.free_bytes(self.archive.layout.home) - awaited - RESERVE
+        return disk.free_bytes(self.archive.layout.home) - awaited - self.tuning.reserve
 
     def spawn(self, work: Callable[..., None], *args: object) -> None:
-        # Daemons: one that waits for a stalled connection must not keep the process alive, and
-        # cannot harm, because a closed arrival accepts nothing.
+        # Daemons: a thread that waits for a stalled connection must not keep the process alive. It
+        # does no harm, because a closed download accepts nothing.
         threading.Thread(target=self.guard, args=(work, *args), daemon=True).start()
 
     def guard(self, work: Callable[..., None], *args: object) -> None:
-        """Runs a thread's work; whatever it did not expect ends the whole transfer."""
+        """Runs a thread's work; an unexpected error ends the whole transfer."""
         try:
             work(*args)
         except Cancelled:
@@ -209,7 +219,7 @@ class Work:
 
     @contextlib.contextmanager
     def storing_bytes(self) -> Iterator[None]:
-        """While somebody is in here, `run` does not return."""
+        """While a thread is in this block, `end` does not return."""
         with self.state:
             if self.stop:
                 raise Cancelled("the transfer ended")
@@ -227,15 +237,17 @@ class Work:
                 continue
             lost = [source.lost for source in self.sources if source.lost is not None]
             fallback = NotArchivedError(f"no source has {job.entry.path!r}")
-            self.fail(job, next(iter(lost), fallback))
+            error = next(iter(lost), fallback)
+            _log.debug("%s cannot come: %s", job.entry.path, error)
+            self.fail(job, error)
 
     def _may_come(self, job: Job) -> bool:
-        """Whether some source may have a file; of peers the guide knows more than their lanes."""
+        """Whether some source may have a file. Of peers the coordinator knows more than we do."""
         coordinated = self.coordinator is not None
         origins = () if job.aside else (o for o in self.sources if not (coordinated and o.is_peer))
         if any(source.serves(job.entry.key) for source in origins):
             return True
-        return self.coordinator is not None and self.coordinator.hopeful(job)
+        return self.coordinator is not None and self.coordinator.may_come(job)
 
     def fail(self, job: Job, error: OutlastError) -> None:
         if not job.finished:
@@ -260,6 +272,7 @@ class Work:
 
     def progress(self, job: Job, count: int, source: str) -> None:
         """`count` more bytes came from `source`: as many of the file as they restore."""
+        self.heard = time.monotonic()
         job.given[source] = job.given.get(source, 0) + count
         payload = job.plan.payload
         if payload is not None and not payload.is_plain:
@@ -280,7 +293,7 @@ class Work:
         """Fills `buffer`, or raises."""
         while buffer:
             self.cancel.check()
-            count = reader.readinto(buffer[:_READ])
+            count = reader.readinto(buffer[: self.tuning.read_size])
             if not count:
                 raise UnreachableError(f"{source.name} closed {entry.path!r} early")
             buffer = buffer[count:]
@@ -288,7 +301,7 @@ class Work:
             if self._pace is not None:
                 self._pace.take(count, self.cancel)
             if self.coordinator is not None and source.is_peer:
-                self.coordinator.paced(source, count)
+                self.coordinator.throttle(source, count)
 
     def finish(self, job: Job, names: Names) -> None:
         self.archive.note_names(names)
@@ -304,8 +317,8 @@ class Work:
             self.state.notify_all()
 
     def already_here(self, job: Job) -> bool:
-        """Whether the bytes came into the archive otherwise, as by another process; then this
-        file is done.
+        """Whether the bytes are in the archive by now, as from another process; then the file is
+        done.
         """
         entry = job.entry
         known = self.archive.known(entry)
@@ -322,8 +335,8 @@ class Work:
         return True
 
     def read_local(self, entry: FileEntry, digest: Digest) -> FileEntry | None:
-        """`entry` with its merkle root, from a blob that no manifest describes yet. A damaged
-        blob is put away, so that the right bytes can take its place.
+        """`entry` with its merkle root, from a blob that no manifest describes yet. A damaged blob
+        is quarantined, so that the right bytes can take its place.
         """
         if not self.writer.lease(digest, entry.size):
             return None

@@ -13,7 +13,6 @@ from outlast.core.names import RepoId
 from outlast.core.threads import DaemonPool
 from outlast.fetch.download import Download
 from outlast.fetch.revision import FetchContext, fetch_files
-from outlast.fetch.transfer import SMALL
 from outlast.store import unverified
 from outlast.store.draft_writer import DraftWriter
 
@@ -188,7 +187,10 @@ class StreamingFiles:
     ) -> None:
         key = streaming.entry.key
         # What is here already, and only lacks some of its names, is not streamed.
-        streams = streaming.entry.size > SMALL and not context.archive.holds(streaming.entry)
+        streams = (
+            streaming.entry.size > context.wishes.tuning.small_file
+            and not context.archive.holds(streaming.entry)
+        )
         if streams:
             streaming.first_to_stream = unverified.mark(context.archive, context.writer, key)
         with DraftWriter(

@@ -1,8 +1,8 @@
 """What an archive holds, followed as it changes: cheap to ask again and again.
 
-Whatever writes to an archive touches manifests/, drafts/ or refs/: three looks tell that nothing
-happened. What is put there or removed by hand is noticed within :data:`LOOK_AGAIN`. Only what
-changed is read again, and what cannot be read hides nothing else.
+Every write to an archive touches manifests/, drafts/ or refs/: the times of three folders tell that
+nothing happened. What is added or removed by hand is noticed within `Tuning.look_again` seconds.
+Only what changed is read again; what cannot be read hides nothing else.
 """
 
 import os
@@ -16,29 +16,23 @@ from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import OutlastError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
+from outlast.node.tuning import TUNING, Tuning
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.index import Summary
 from outlast.store.layout import CAPSULE_SUFFIX
 
-LOOK_AGAIN: Final = 5.0
-"""Seconds after which everything is looked at, whatever the folders say."""
 _TICK_NS: Final = 100_000_000
 """Within one tick of the file system's clock two changes share a time: it is not trusted yet."""
-_SLOW: Final = 0.05
-_SHARE: Final = 20
-"""A draft that took `_SLOW` seconds or more to read is not read for `_SHARE` times as long."""
-_REST: Final = 100
-"""Looking at everything, unasked, takes at most one part in so many of the time."""
 
 Key = tuple[RepoId, GitOid]
 
 
 @dataclass(frozen=True, slots=True)
 class HeldRevision:
-    """A revision that is here: `size` are the bytes of its `files` files, `whole` those with what
-    is still to come of it. `blobs` are the sha256 (hex) of what is here, `awaited` of what is still
-    to come, as far as it is named. `manifest` is None for a draft, and `stamp` changes with that.
+    """A revision that is here: `size` is the sum of its `files` files, `whole` the sum with those
+    that are still to come. `blobs`: the sha256 (hex) of the files that are here; `awaited`: of the
+    others, as far as known. `manifest` is None for a draft; `stamp` changes with the draft.
     """
 
     repo: RepoId
@@ -55,8 +49,8 @@ class HeldRevision:
 
 @dataclass(frozen=True, slots=True)
 class RepoFacts:
-    """What the refs of a model say: their names, by commit; and whether a hub gives it to
-    everybody. Where that cannot be read it is not taken for granted.
+    """What the refs of a model say: their names, by commit; and whether the model is open. If that
+    cannot be read, it is not.
     """
 
     refs: dict[GitOid, tuple[str, ...]]
@@ -68,9 +62,7 @@ _NO_FACTS: Final = RepoFacts({}, is_open=True)
 
 @dataclass(frozen=True, slots=True)
 class _ReadDraft:
-    """A draft as it was read: `held` is None where that failed, and it is not read again before
-    `until`.
-    """
+    """A draft as it was read; `held` is None if that failed. Not read again before `until`."""
 
     stamp: tuple[int, ...]
     held: HeldRevision | None
@@ -83,7 +75,13 @@ Bases = dict[str, tuple[str, ...]]
 class Inventory:
     """What is here. Not thread-safe."""
 
-    def __init__(self, archive: Archive, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        clock: Callable[[], float] = time.monotonic,
+        tuning: Tuning = TUNING,
+    ) -> None:
+        self._tuning = tuning
         self._archive = archive
         self._clock = clock
         self._seen: tuple[int, ...] = (-1, -1, -1)
@@ -117,7 +115,9 @@ class Inventory:
             changes.append(self._look_at_refs())
         ended = self._clock()
         if whole:
-            self._next_whole = ended + max(LOOK_AGAIN, _REST * (ended - began))
+            self._next_whole = ended + max(
+                self._tuning.look_again, self._tuning.rest_share * (ended - began)
+            )
         self._seen = seen
         self._next_look = self._next_whole if self._settled else ended + _TICK_NS / 1e9
         return any(changes)
@@ -127,7 +127,7 @@ class Inventory:
         return tuple(map(_time_of, (layout.manifests, layout.drafts, layout.refs)))
 
     def _keep(self, stamp: int) -> int:
-        """`stamp`, or what is no stamp while the same could still be given to another change."""
+        """`stamp`; or -1 while another change could still get the same stamp."""
         if time.time_ns() - stamp < _TICK_NS:
             self._settled = False
             return -1
@@ -169,7 +169,8 @@ class Inventory:
         except OutlastError:  # `verify` tells
             draft = None
         ended = self._clock()
-        pause = _SHARE * (ended - began) if ended - began >= _SLOW else 0.0
+        took = ended - began
+        pause = self._tuning.draft_share * took if took >= self._tuning.slow_draft else 0.0
         held = None if draft is None else _drafted(draft, stamp)
         return _ReadDraft(stamp, held, ended + pause)
 
@@ -251,15 +252,21 @@ class Inventory:
         return set[str]().union(*(names for _, names in self._plain.values()))
 
     def capsules(self) -> Bases:
-        """The blobs that have a capsule, and what that leans on."""
+        """The blobs that have a capsule, and the bases of that."""
         return {blob: bases for _, each in self._capsules.values() for blob, bases in each.items()}
 
 
 def _sealed(digest: Digest, summary: Summary, blobs: Iterable[Digest]) -> HeldRevision:
-    repo, commit, size = summary.repo, summary.revision, summary.size
-    files, partial = summary.files, summary.partial
-    names = tuple(blob.hex for blob in blobs)
-    return HeldRevision(repo, commit, digest, files, size, size, partial, names)
+    return HeldRevision(
+        repo=summary.repo,
+        commit=summary.revision,
+        manifest=digest,
+        files=summary.files,
+        size=summary.size,
+        whole=summary.size,
+        partial=summary.partial,
+        blobs=tuple(blob.hex for blob in blobs),
+    )
 
 
 def _drafted(draft: Revision, stamp: tuple[int, ...]) -> HeldRevision:
@@ -268,7 +275,10 @@ def _drafted(draft: Revision, stamp: tuple[int, ...]) -> HeldRevision:
         for entries in (draft.files, draft.missing)
     )
     return HeldRevision(
-        *(draft.repo, draft.id, None, len(draft.files)),
+        repo=draft.repo,
+        commit=draft.id,
+        manifest=None,
+        files=len(draft.files),
         size=draft.size,
         whole=draft.size + sum(entry.size for entry in draft.missing),
         partial=True,

@@ -28,7 +28,7 @@ class InFlight:
 
 
 class InFlightTable:
-    """All of them, by the blobs that they are to restore. Thread-safe."""
+    """All payloads on their way, by the blobs that they are to restore. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,7 +46,7 @@ class InFlightTable:
                 del self._payloads[payload.blob]
 
     def find(self, blob: Digest) -> InFlight | None:
-        """What of a blob is on its way."""
+        """The payload of a blob that is on its way."""
         with self._lock:
             return self._payloads.get(blob)
 
@@ -59,7 +59,7 @@ class InFlightTable:
         return None
 
     def payload(self, root: Digest) -> Payload | None:
-        """What comes under a root."""
+        """The payload with this root that is on its way."""
         with self._lock:
             found = (one.payload for one in self._payloads.values())
             return next((payload for payload in found if payload.root == root), None)

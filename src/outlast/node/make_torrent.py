@@ -23,6 +23,7 @@ from outlast.swarm.torrent.revision_torrent import (
 )
 
 _DECODERS: Final = 2
+"""Threads that decode while two others hash: hashing is the slower part."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """A node: what a process is to its neighbours while it serves or pulls.
 
-It seeds what may be shared, knows who else is there, and says what it wants. Everything that it
-hears is checked where it is used.
+It seeds what may be shared, knows its peers, and says what it wants. What it hears is checked where
+it is used.
 """
 
 import datetime as dt
+import logging
 import os
 import threading
 import time
@@ -17,18 +18,15 @@ from outlast.core.cancel import Cancel
 from outlast.core.closing import Closing
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import (
-    Cancelled,
-    CorruptError,
-    OutlastError,
-)
+from outlast.core.errors import Cancelled, CorruptError, OutlastError
 from outlast.core.events import FileProblem, Note
 from outlast.core.status import TransferStatus
 from outlast.node.download_limit import PeerDownloadLimit
 from outlast.node.in_flight import InFlightTable
-from outlast.node.peers import AGAIN, Contacts, Neighbour
+from outlast.node.peers import Contacts, Neighbour
 from outlast.node.policy import Sharing
-from outlast.node.seeder import Offering
+from outlast.node.seeder import Seeder
+from outlast.node.tuning import TUNING, Tuning
 from outlast.sources.http import HttpClient
 from outlast.store.archive import Archive
 from outlast.swarm.client.events import (
@@ -45,12 +43,7 @@ from outlast.swarm.lan.election import Election
 from outlast.swarm.schedule import Rates, rates_at
 from outlast.swarm.settings import SwarmSettings
 
-TICK: Final = 0.25
-_MOST_TRACKERS: Final = 64
-_FOLLOW: Final = 1.0
-_FOLLOW_AT_LEAST: Final = 10.0
-_REST: Final = 20
-"""What is shared is followed that often (seconds); or in one part of so many of the time."""
+_log = logging.getLogger(__name__)
 
 
 class Reporting(Protocol):
@@ -60,7 +53,7 @@ class Reporting(Protocol):
 
 
 class Node(Closing):
-    """Thread-safe. Start it when its API answers; `changed` wakes whoever waits for news."""
+    """Thread-safe. Start it when its API answers; `changed` is notified of all news."""
 
     def __init__(
         self,
@@ -71,8 +64,10 @@ class Node(Closing):
         control: Control,
         *,
         lan: bool = True,
+        tuning: Tuning = TUNING,
     ) -> None:
         """`http` asks peers. `lan`: looks for neighbours, and can be found."""
+        self.tuning: Final = tuning
         self._lan = lan and not settings.private
         self.id: Final = os.urandom(20)
         self.archive = archive
@@ -98,11 +93,14 @@ class Node(Closing):
         self.in_flight = InFlightTable()
         self.session = TorrentSession(settings, (), self._heard_session)
         self.contacts = Contacts(
-            *(self.id, http, settings.peers),
+            self.id,
+            http,
+            settings.peers,
             changed=self.wake,
             static=self.session.set_static,
+            tuning=tuning,
         )
-        self._offering = Offering(archive, sharing, self.session, control.emit, self._cancel)
+        self._seeder = Seeder(archive, sharing, self.session, control.emit, self._cancel)
         self._threads: list[threading.Thread] = []
 
     @property
@@ -114,7 +112,7 @@ class Node(Closing):
         return self._peer_port
 
     def start(self, peer_port: int) -> None:
-        """The node's API answers at `peer_port`: neighbours may know."""
+        """The node's API answers at `peer_port` now; neighbours are told."""
         self._peer_port = peer_port
         if self._lan:
             self._beacon = Beacon(self.id, peer_port, self._heard_beacon, problem=self._problem)
@@ -138,7 +136,7 @@ class Node(Closing):
     # Who is there
 
     def await_neighbours(self, seconds: float) -> list[Neighbour]:
-        """The neighbours, as soon as there is one, and those known so far have answered."""
+        """The neighbours, as soon as there is one and all that are known have answered."""
         until = time.monotonic() + seconds
         with self.changed:
             while time.monotonic() < until and not self._stop.is_set():
@@ -156,7 +154,7 @@ class Node(Closing):
         self.contacts.meet(heard.address, heard.peer_port, static=False)
 
     def wake(self) -> None:
-        """There is news for whoever waits for some."""
+        """Wakes the threads that wait for news."""
         with self.changed:
             self.changed.notify_all()
 
@@ -167,18 +165,18 @@ class Node(Closing):
 
     @property
     def elects(self) -> bool:
-        """Whether there may be others to share the origin with."""
+        """Whether nodes of this LAN elect who asks the origin."""
         return self._beacon is not None
 
     def speak(self) -> bool:
-        """Decides the elections, and says what is new; whether something is."""
+        """Decides the elections, and announces what is new; whether anything is."""
         wishes = self.election.tick(time.monotonic())
         if wishes and self._beacon is not None:
             self._beacon.want(wishes)
         return bool(wishes)
 
     def came(self, key: bytes) -> None:
-        """All of what goes by `key` is here: others hear of it."""
+        """The file with this `key` is complete: other nodes are told."""
         self._came.add(key)
         self.election.have(key)
 
@@ -196,8 +194,9 @@ class Node(Closing):
                 self.wake()
             self.contacts.tick(time.monotonic())
             self._apply_rates()
-            # The end of the grace is waited for by all that is to be fetched.
-            self._stop.wait(min(TICK, self.election.grace(time.monotonic()) or TICK))
+            # No longer than the grace: all that is to be fetched waits for its end.
+            tick = self.tuning.tick
+            self._stop.wait(min(tick, self.election.grace(time.monotonic()) or tick))
 
     def _apply_rates(self) -> None:
         settings = self.settings
@@ -208,7 +207,7 @@ class Node(Closing):
 
     @property
     def rates(self) -> Rates:
-        """The caps that hold now."""
+        """The rate limits that hold now."""
         return self._rates or self.settings.rates
 
     def _keep_seeding(self) -> None:
@@ -216,37 +215,38 @@ class Node(Closing):
         while not self._stop.is_set():
             began = time.monotonic()
             try:
-                self._offering.follow()
+                self._seeder.follow()
             except Cancelled:
                 return
             except (OSError, OutlastError) as error:  # the disk's; it may pass
                 if str(error) != told:
                     told = str(error)
                     self._problem(f"not all is offered: {told}")
-                self._stop.wait(AGAIN)
-            # Of many blobs not for each that comes: what a pull brings is handed on otherwise.
-            took = time.monotonic() - began
-            self._stop.wait(min(max(_FOLLOW, _REST * took), _FOLLOW_AT_LEAST))
+                self._stop.wait(self.tuning.ask_again)
+            # Not for each blob that comes: what a pull brings is handed on by its coordinator.
+            share = self.tuning.follow_share * (time.monotonic() - began)
+            pause = min(max(self.tuning.follow, share), self.tuning.follow_longest)
+            self._stop.wait(pause)
 
     @property
     def seeding(self) -> int:
-        """How many payloads are offered."""
-        return len(self._offering)
+        """How many payloads are seeded."""
+        return len(self._seeder)
 
     def seed(
         self, payload: Payload, *, restricted: bool, peers: Iterable[tuple[str, int]] = ()
     ) -> None:
-        """Offers a payload, if it is not offered yet. `peers` are told at once."""
-        self._offering.seed(payload, restricted=restricted, peers=peers)
+        """Seeds a payload, if it is not seeded yet. `peers` are told at once."""
+        self._seeder.seed(payload, restricted=restricted, peers=peers)
 
     def form_of(self, root: Digest) -> str:
-        """As what the payload with this root holds its blob; empty where it is not known."""
-        payload = self._offering.payload(root) or self.in_flight.payload(root)
+        """The form of the payload with this root; empty if that is not known."""
+        payload = self._seeder.payload(root) or self.in_flight.payload(root)
         return "" if payload is None else payload.form.value
 
     @property
     def trackers(self) -> Mapping[str, tuple[int, str]]:
-        """By URL: how many peers a tracker named last, and what is wrong with it."""
+        """By URL: how many peers a tracker named last, and its problem."""
         with self._lock:
             return dict(self._trackers)
 
@@ -259,7 +259,7 @@ class Node(Closing):
     def _heard_session(self, event: SessionEvent) -> None:
         match event:
             case PayloadDamaged(root, piece):
-                payload = self._offering.damaged(root)
+                payload = self._seeder.damaged(root)
                 if payload is not None:
                     blob = payload.blob
                     text = f"piece {piece} of what holds blob {blob.short}… is damaged"
@@ -267,15 +267,16 @@ class Node(Closing):
             case PeerBanned(_, address):
                 with self._lock:
                     self._banned[address] = self._banned.get(address, 0) + 1
+                _log.debug("peer %s banned: it had a part in wrong pieces", address)
                 self._control.emit(Note(f"peer banned: {address} had a part in wrong pieces"))
             case TrackerAnswered(_, url, peers, problem):
                 with self._lock:
                     self._trackers[url] = peers, problem
                     self._trackers.move_to_end(url)
-                    while len(self._trackers) > _MOST_TRACKERS:
+                    while len(self._trackers) > self.tuning.most_trackers:
                         self._trackers.popitem(last=False)
             case TorrentFailed(root, reason):
-                self._offering.damaged(root)
+                self._seeder.damaged(root)
                 self._control.emit(Note(f"a torrent stopped ({root.short}…): {reason}"))
             case _:
                 pass

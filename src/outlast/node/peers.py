@@ -1,27 +1,20 @@
-"""Who else is there: nodes that were heard on the LAN, and static peers; those that answered."""
+"""The peers of a node: those heard on the LAN, and the static ones; which of them answered."""
 
+import logging
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from outlast.core.errors import OutlastError
 from outlast.core.threads import DaemonPool
+from outlast.node.tuning import TUNING, Tuning
 from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource
 from outlast.swarm.settings import HostPort
 
-AGAIN: Final = 30.0
-"""Seconds until who answered is asked again."""
-_ASK_TIMEOUT: Final = 3.0
-_ASKERS: Final = 16
-_STATIC_AGAIN: Final = 5.0
-_RESOLVE_AGAIN: Final = 60.0
-_MOST_ADDRESSES: Final = 4
-_FAILURES: Final = 3
-_MOST_NEIGHBOURS: Final = 256
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +41,7 @@ class Neighbour:
 
 @dataclass(slots=True)
 class _Contact:
-    """Somebody who may be a node, at an address; what came of asking."""
+    """An address where a node may be, and what came of asking."""
 
     host: str
     peer_port: int
@@ -61,7 +54,7 @@ class _Contact:
 
 
 class Contacts:
-    """All of them. Thread-safe; nobody is waited for."""
+    """All peers. Thread-safe; nothing blocks."""
 
     def __init__(
         self,
@@ -71,10 +64,12 @@ class Contacts:
         *,
         changed: Callable[[], None],
         static: Callable[[frozenset[str]], None],
+        tuning: Tuning = TUNING,
     ) -> None:
-        """`own` is the id of this node, `peers` the static ones. `changed` is called whenever
-        somebody answered, or did not; `static` is told the IP addresses of static peers.
+        """`own`: the id of this node; `peers`: the static ones. `changed` is called whenever a peer
+        answered, or failed to; `static` receives the IP addresses of static peers.
         """
+        self._tuning = tuning
         self._own = own
         self._http = http
         self._peers = peers
@@ -87,11 +82,11 @@ class Contacts:
         self._resolve_at = 0.0
         self._unasked = set(peers)
         self._born = time.monotonic()
-        self._pool = DaemonPool(_ASKERS, "neighbour")
+        self._pool = DaemonPool(tuning.askers, "neighbour")
         self._closed = False
 
     def close(self) -> None:
-        """Nobody is told of anything any more."""
+        """The callbacks are not called any more."""
         with self._lock:
             self._closed = True
 
@@ -108,9 +103,11 @@ class Contacts:
         return host.partition("%")[0] in self._static_hosts
 
     def expects(self) -> bool:
-        """Whether somebody may be there who has not answered yet."""
+        """Whether a peer may be there that has not answered yet."""
         with self._lock:
-            looks_up = bool(self._unasked) and time.monotonic() < self._born + _ASK_TIMEOUT
+            looks_up = (
+                bool(self._unasked) and time.monotonic() < self._born + self._tuning.ask_timeout
+            )
             return looks_up or any(c.asking and not c.failures for c in self._contacts.values())
 
     def silent_for(self, neighbour: Neighbour) -> float:
@@ -133,7 +130,9 @@ class Contacts:
             if now < self._resolve_at:
                 return
             known = self._peers and all(p in self._resolved for p in self._peers)
-            self._resolve_at = now + (_RESOLVE_AGAIN if known else _STATIC_AGAIN)
+            self._resolve_at = now + (
+                self._tuning.resolve_again if known else self._tuning.static_again
+            )
         for host, port in self._peers:
             self._pool.submit(self._resolve, host, port)
 
@@ -149,7 +148,9 @@ class Contacts:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             return
-        hosts = tuple(dict.fromkeys(str(info[4][0]) for info in found))[:_MOST_ADDRESSES]
+        hosts = tuple(dict.fromkeys(str(info[4][0]) for info in found))[
+            : self._tuning.most_addresses
+        ]
         with self._lock:
             if self._resolved.get((host, port)) != hosts and not self._closed:
                 self._resolved[host, port] = hosts
@@ -160,11 +161,11 @@ class Contacts:
             self.meet(name, port, static=True)
 
     def meet(self, host: str, port: int, *, static: bool) -> None:
-        """Somebody may be there: is asked, if that is news."""
+        """A node may be at this address: it is asked, unless it is known."""
         with self._lock:
             contact = self._contacts.get((host, port))
             if contact is None:
-                if len(self._contacts) >= _MOST_NEIGHBOURS and not static:
+                if len(self._contacts) >= self._tuning.most_neighbours and not static:
                     return
                 contact = _Contact(host, port, static, due=0.0)
                 self._contacts[host, port] = contact
@@ -185,14 +186,19 @@ class Contacts:
         source = PeerSource(self._http, contact.host, contact.peer_port)
         found: Neighbour | None = None
         try:
-            about = source.node(_ASK_TIMEOUT)
+            about = source.node(self._tuning.ask_timeout)
             if about.node != self._own:
                 found = Neighbour(
-                    *(about.node, contact.host, contact.peer_port, about.swarm_port),
-                    *(contact.static, source),
+                    node=about.node,
+                    host=contact.host,
+                    peer_port=contact.peer_port,
+                    swarm_port=about.swarm_port,
+                    static=contact.static,
+                    source=source,
                 )
-        except OutlastError:
-            pass
+        except OutlastError as error:
+            if not contact.failures:
+                _log.debug("%s does not answer as a node: %s", source.name, error)
         now = time.monotonic()
         with self._lock:
             contact.asking = False
@@ -200,13 +206,14 @@ class Contacts:
             if found is not None:
                 contact.failures = 0
                 contact.heard = now
-                # The source remembers what it learnt: it stays while the node does.
+                # The source keeps what it learnt: it stays as long as the node does.
                 contact.neighbour = before if before == found else found
-                contact.due = now + AGAIN
+                contact.due = now + self._tuning.ask_again
             else:
                 contact.failures += 1
-                contact.due = now + (_STATIC_AGAIN if contact.static else _ASK_TIMEOUT)
-                if contact.failures >= _FAILURES:
+                pause = self._tuning.static_again if contact.static else self._tuning.ask_timeout
+                contact.due = now + pause
+                if contact.failures >= self._tuning.most_failures:
                     contact.neighbour = None
                     if not contact.static:
                         self._contacts.pop((contact.host, contact.peer_port), None)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Final
 
 from outlast.core.digest import Digest
 from outlast.core.errors import OutlastError
@@ -19,18 +18,16 @@ from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.core.offer import Offer
 from outlast.node.archive_watch import Bases, HeldRevision, Inventory, Key
+from outlast.node.tuning import TUNING, Tuning
 from outlast.store.archive import Archive
 from outlast.store.forms import MAX_LINKS
-
-_KEPT: Final = 32
-"""Manifests of drafts that are remembered: who heard of one can have it though files came since."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharePolicy:
     """What the operator shares: models whose name matches one of `include` and none of `exclude`
     (globs over what ``outlast ls`` shows), in revisions of at most `largest` bytes (0: of any
-    size). With `restricted` what is private or gated is offered to everybody.
+    size). With `restricted` private and gated models are offered to all peers.
     """
 
     include: tuple[str, ...] = ("*",)
@@ -59,8 +56,14 @@ class _Shared:
     def offer(self, manifest: Digest) -> Offer:
         held = self.held
         return Offer(
-            *(held.repo, held.commit, manifest, self.refs),
-            *(held.files, held.size, held.partial, self.restricted),
+            repo=held.repo,
+            commit=held.commit,
+            manifest=manifest,
+            refs=self.refs,
+            files=held.files,
+            size=held.size,
+            partial=held.partial,
+            restricted=self.restricted,
         )
 
 
@@ -68,8 +71,8 @@ class _Shared:
 class _Answers:
     """What follows from the inventory and the policy; never changed. Each maps to whether it is
     restricted: `manifests`, `drafts`, the blobs that may be shared (`allowed`, by their sha256 in
-    hex) and those of them that are `here`. `forms` say how these are held: whether there is a plain
-    file, and what a capsule leans on.
+    hex) and those of them that are `here`. `forms`: whether there is a plain file of these, and the
+    bases of the capsule if there is one.
     """
 
     shared: tuple[_Shared, ...] = ()
@@ -89,11 +92,13 @@ class Sharing:
         policy: SharePolicy,
         *,
         clock: Callable[[], float] = time.monotonic,
+        tuning: Tuning = TUNING,
     ) -> None:
         """`clock` gives seconds that never go back."""
+        self._kept_drafts = tuning.kept_drafts
         self._archive = archive
         self._policy = policy
-        self._inventory = Inventory(archive, clock)
+        self._inventory = Inventory(archive, clock, tuning)
         self._lock = threading.Lock()
         self._drafted: OrderedDict[Digest, tuple[Key, bytes]] = OrderedDict()
         self._draft_names: dict[Key, tuple[tuple[int, ...], Digest]] = {}
@@ -181,7 +186,7 @@ class Sharing:
             if held.manifest is not None:
                 manifests[held.manifest] = shared.restricted
             _allow(allowed, held.blobs, restricted=shared.restricted)
-        for shared in best.values():  # what other revisions have of it already they decide
+        for shared in best.values():  # files that other revisions have are decided by those
             coming = [blob for blob in shared.held.awaited if blob not in owned]
             _allow(allowed, coming, restricted=shared.restricted)
         plain, capsules = self._inventory.plain(), self._inventory.capsules()
@@ -189,9 +194,12 @@ class Sharing:
         drafts = {key: s.restricted for key, s in best.items() if s.held.manifest is None}
         here = {blob: allowed[blob] for blob in allowed.keys() & (plain | capsules.keys())}
         return _Answers(
-            tuple(shared for _, shared in sorted(best.items()) if shared.held.files),
-            *(manifests, drafts, allowed, here),
-            {blob: (blob in plain, capsules.get(blob)) for blob in here},
+            shared=tuple(shared for _, shared in sorted(best.items()) if shared.held.files),
+            manifests=manifests,
+            drafts=drafts,
+            allowed=allowed,
+            here=here,
+            forms={blob: (blob in plain, capsules.get(blob)) for blob in here},
         )
 
     def _shared(self, held: HeldRevision) -> _Shared | None:
@@ -202,8 +210,8 @@ class Sharing:
         return _Shared(held, facts.refs.get(held.commit, ()), restricted)
 
     def _add_bases(self, allowed: dict[str, bool], owned: set[str], capsules: Bases) -> None:
-        """What shared thin capsules lean on. Where revisions have such a base they decide. One
-        that no revision has any more may have been private: it is for those who are trusted.
+        """Allows the bases of shared delta capsules. If a revision has the base, that decides. A
+        base that no revision has any more may have been private: it is for trusted peers.
         """
         leaning = allowed.keys() & capsules.keys()
         for _ in range(MAX_LINKS):
@@ -241,7 +249,7 @@ class Sharing:
             self._draft_names[key] = stamp, digest
             self._drafted[digest] = key, data
             self._drafted.move_to_end(digest)
-            while len(self._drafted) > _KEPT:
+            while len(self._drafted) > self._kept_drafts:
                 gone, _ = self._drafted.popitem(last=False)
                 self._draft_names = {k: v for k, v in self._draft_names.items() if v[1] != gone}
         return digest

@@ -1,4 +1,4 @@
-"""What of a node's surroundings a command may use."""
+"""Which of a node's neighbours a command may use."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from outlast.node.peers import Neighbour
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
-    """A node, and what of its surroundings may be used: nodes heard on the LAN, static peers, HTTP
-    beside the swarm.
+    """A node, and which of its neighbours may be used: those heard on the LAN, static peers; over
+    HTTP beside the swarm.
     """
 
     node: Node
@@ -21,7 +21,7 @@ class Neighbourhood:
         return self.static if neighbour.static else self.lan
 
     def near(self) -> list[Neighbour]:
-        """Who may be asked now."""
+        """The neighbours that may be asked now."""
         return [
             neighbour for neighbour in self.node.contacts.neighbours() if self.admits(neighbour)
         ]

@@ -1,4 +1,4 @@
-"""What a node offers of its archive: payloads, seeded where they lie."""
+"""Seeds the payloads of an archive to other nodes, from where they lie."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ from outlast.store.archive import Archive
 from outlast.swarm.client.session import TorrentSession
 
 
-class Offering:
+class Seeder:
     """Follows what may be shared. `follow` is for one thread, everything else for any."""
 
     def __init__(
@@ -41,17 +41,17 @@ class Offering:
         return len(self._seeded)
 
     def payload(self, root: Digest) -> Payload | None:
-        """What is offered under a root."""
+        """The payload that is seeded under a root."""
         return self._seeded.get(root)
 
     def follow(self) -> None:
-        """Takes note of what changed, if anything did."""
+        """Seeds what is new and stops what is gone, if anything changed."""
         if self._sharing.version != self._seen_version:
             self._seed_all()
 
     def damaged(self, root: Digest) -> Payload | None:
-        """What is offered under this root cannot be read as it was: it is not offered again before
-        it changes. Returns what it was.
+        """The payload under this root is damaged: it is not seeded again before its file changes.
+        Returns it.
         """
         payload = self._seeded.get(root)
         if payload is not None:
@@ -59,8 +59,8 @@ class Offering:
         return payload
 
     def _seed_all(self) -> None:
-        """Offers what may be shared, and no longer what may not, or is gone; then reads what was
-        never read as a whole, unless something changes meanwhile.
+        """Seeds what may be shared, and stops what may not or is gone. Then reads the blobs whose
+        tree is not known, until something changes.
         """
         version = self._sharing.version
         blobs = self._sharing.blobs()

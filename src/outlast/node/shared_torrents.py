@@ -1,4 +1,4 @@
-"""What the operator has shared: torrents of revisions, which running nodes seed until --stop."""
+"""The torrents of revisions that the operator has shared: running nodes seed them until --stop."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Share:
 
 
 def register(archive: Archive, revision: Revision, torrents: Iterable[bytes]) -> None:
-    """Has running nodes seed .torrent files of a revision."""
+    """Registers .torrent files of a revision: running nodes seed them."""
     with archive.writer() as writer:
         for data in torrents:
             document = _dict(bencode.decode(data))
@@ -55,7 +55,7 @@ def load(archive: Archive, infohash: str) -> Share | None:
 
 
 def stop(archive: Archive, repo: RepoId, commits: list[GitOid] | None = None) -> list[Share]:
-    """Shares the torrents of a model no more, or of these of its revisions; which those were."""
+    """Stops sharing the torrents of a model, or of some of its revisions; returns them."""
     stopped = []
     for share in registered(archive):
         if share.repo == repo and (commits is None or share.commit in commits):
@@ -65,7 +65,7 @@ def stop(archive: Archive, repo: RepoId, commits: list[GitOid] | None = None) ->
 
 
 def registered(archive: Archive) -> Iterator[Share]:
-    """All torrents that are shared; those that cannot be read are left out."""
+    """All torrents that are shared; unreadable ones are left out."""
     for infohash in archive.shares.stamps():
         try:
             share = load(archive, infohash)

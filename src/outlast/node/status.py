@@ -84,15 +84,19 @@ def _trackers(node: Node) -> tuple[TrackerStatus, ...]:
 def _neighbours(node: Node) -> tuple[NeighbourStatus, ...]:
     return tuple(
         NeighbourStatus(
-            *(n.node.hex(), n.host, n.peer_port, n.swarm_port, n.static),
-            max(0.0, node.contacts.silent_for(n)),
+            node=n.node.hex(),
+            address=n.host,
+            peer_port=n.peer_port,
+            swarm_port=n.swarm_port,
+            static=n.static,
+            heard=max(0.0, node.contacts.silent_for(n)),
         )
         for n in node.contacts.neighbours()
     )
 
 
 def _peers(node: Node) -> Iterable[PeerStatus]:
-    """Whom the swarm connects us with, each once, whatever they trade."""
+    """The peers that the swarm is connected to, each once, over all torrents."""
     found: dict[str, list[tuple[Torrent, PeerView]]] = {}
     for torrent in node.session.torrents():
         for peer in torrent.peers():
@@ -112,4 +116,14 @@ def _peers(node: Node) -> Iterable[PeerStatus]:
         )
     for address in node.banned:
         if address not in found:
-            yield PeerStatus(address, "", "", "", 0.0, 0.0, 0, 0, banned=True)
+            yield PeerStatus(
+                address=address,
+                client="",
+                transport="",
+                form="",
+                down_rate=0.0,
+                up_rate=0.0,
+                received=0,
+                sent=0,
+                banned=True,
+            )

@@ -13,6 +13,7 @@ from outlast.core.status import MAX_STATUS_BYTES, NodeStatus
 FOLDER: Final = "nodes"
 SUFFIX: Final = ".sock"
 _TIMEOUT = 2.0
+"""Seconds that a node may take to answer: it asks libtorrent first."""
 
 
 @dataclass(frozen=True, slots=True)

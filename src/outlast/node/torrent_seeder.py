@@ -1,24 +1,18 @@
-"""Seeding to ordinary clients: a node offers the revisions that its operator has shared.
+"""Seeds shared revisions to ordinary BitTorrent clients.
 
-Each file is offered where it lies. What is held as a capsule alone is offered from a working copy,
-where there is room for one; else it is left out, and so are the pieces that it is in.
+Each file is seeded from where it lies; one that is held as a capsule alone from a working copy, if
+there is room for it. Otherwise it is left out, with the pieces that it is in.
 """
 
 import contextlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from outlast.core.cancel import Cancel
 from outlast.core.closing import Closing
 from outlast.core.control import Control
-from outlast.core.errors import (
-    Cancelled,
-    MalformedError,
-    OutlastError,
-    StorageError,
-)
+from outlast.core.errors import Cancelled, MalformedError, OutlastError, StorageError
 from outlast.core.events import Event, FileProblem, Note, Planned, Progress
 from outlast.core.manifest import FileEntry, Revision
 from outlast.intake.working_copies import Working
@@ -27,9 +21,6 @@ from outlast.node.node import Node
 from outlast.node.shared_torrents import Share
 from outlast.swarm.client import multi_file as foreign
 from outlast.swarm.client.multi_file import MultiFileTorrent
-
-_LOOK: Final = 1.0
-"""Seconds between two looks at what is shared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +35,7 @@ class _Plan:
 
 
 class _Seeded(Closing):
-    """One that is seeded; its working copies stay until it is closed."""
+    """A torrent that is seeded; its working copies stay until it is closed."""
 
     def __init__(self, plan: _Plan, torrent: MultiFileTorrent, working: Working) -> None:
         self.plan = plan
@@ -57,7 +48,7 @@ class _Seeded(Closing):
 
 
 class RevisionSeeding(Closing):
-    """Follows what is shared, and what becomes of it in the archive, until it is closed."""
+    """Seeds the torrents that are shared, as they and the archive change, until it is closed."""
 
     def __init__(self, node: Node, control: Control, *, decodes: bool) -> None:
         """`decodes`: makes working copies, which takes time and room."""
@@ -87,7 +78,7 @@ class RevisionSeeding(Closing):
             seeded.close()
 
     def _watch(self) -> None:
-        """Until this is closed. What goes wrong with the archive itself may be mended meanwhile."""
+        """Until this is closed. An error of the archive itself may pass: it is only reported."""
         seen: object = None
         while True:
             try:
@@ -99,7 +90,7 @@ class RevisionSeeding(Closing):
             except StorageError as error:
                 self._tell("", f"what is shared cannot be read: {error}")
             self._report_damage()
-            self._cancel.wait(_LOOK)
+            self._cancel.wait(self._node.tuning.look_at_shares)
 
     def _follow(self, stamps: dict[str, tuple[int, int]]) -> None:
         for infohash in self._seeded.keys() - stamps.keys():
@@ -155,7 +146,7 @@ class RevisionSeeding(Closing):
             raise
 
     def _is_restricted(self, revision: Revision) -> bool:
-        """Whether it is for static peers alone, as what nodes hand each other is."""
+        """Whether it is for static peers alone, by the same rule as for nodes."""
         offers = self._node.sharing.offers(str(revision.repo), trusted=False)
         wanted = revision.repo, revision.id
         return not any((offer.repo, offer.commit) == wanted for offer in offers)
@@ -188,7 +179,7 @@ class RevisionSeeding(Closing):
         return tuple(found)
 
     def _place(self, entry: FileEntry, working: Working) -> Path | None:
-        """Where the plain bytes of a file are; None where they are not, and cannot be."""
+        """Where the plain bytes of a file are; None if they are not here and cannot be made."""
         if not entry.size or not self._archive.holds(entry):
             return None
         try:
@@ -203,12 +194,12 @@ class RevisionSeeding(Closing):
         return working.path(entry)
 
     def _hear(self, event: Event) -> None:
-        """Making copies is nobody's progress."""
+        """Passes events on, without the progress of making copies."""
         if not isinstance(event, Planned | Progress):
             self._emit(event)
 
     def _tell(self, infohash: str, text: str) -> None:
-        """Says it once."""
+        """Emits a note, once."""
         if self._told.get(infohash) != text:
             self._told[infohash] = text
             self._emit(Note(text))

@@ -25,12 +25,14 @@ from outlast.fetch.revision import (
     seal,
     start_draft,
 )
-from outlast.fetch.transfer import RESERVE, Wishes
+from outlast.fetch.transfer import Wishes
+from outlast.fetch.tuning import TUNING as FETCH_TUNING
 from outlast.intake.base_finder import read_tags
 from outlast.intake.capsule_stream import held_bytes
 from outlast.node.scope import Neighbourhood
 from outlast.p2p.coordinator import coordinator_for
 from outlast.p2p.resolve import Found, locate
+from outlast.p2p.tuning import TUNING, Tuning
 from outlast.sources.base import Listing, Source
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -63,7 +65,9 @@ class PullPlan:
 
     @property
     def fits(self) -> bool:
-        return not self.to_fetch or self.fetch_bytes - self.resumed + RESERVE <= self.free
+        return (
+            not self.to_fetch or self.fetch_bytes - self.resumed + FETCH_TUNING.reserve <= self.free
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ def pull(
     dry_run: bool = False,
     room: Path | None = None,
     found: Found | None = None,
+    tuning: Tuning = TUNING,
 ) -> Pulled:
     """Archives `target` from `sources`, the first of which that knows it says what it is, and from
     the neighbourhood `around`, which says it where none of them does; unless it is `found`.
@@ -103,7 +108,15 @@ def pull(
     if not sources and around is None:
         raise UsageError("no source to pull from", hint="name one with --from")
     ref = target.ref or "main"
-    listing, source = found or locate(sources, around, target.repo, ref, control)
+    listing, source = found or locate(
+        sources,
+        around,
+        target.repo,
+        ref,
+        control,
+        patience=wishes.metadata_patience,
+        tuning=tuning,
+    )
     free = disk.free_bytes(room or archive.layout.home)
     plan = make_plan(archive, listing, ref, source.name, selection, free=free)
     _log_plan(plan)
@@ -124,7 +137,7 @@ def pull(
                 wishes=wishes,
                 control=control,
                 named=read_tags(listing.facts.tags),
-                coordinator=coordinator_for(around),
+                coordinator=coordinator_for(around, tuning),
                 restricted=listing.facts.private or bool(listing.facts.gated),
             )
             note_facts(archive, writer, listing)  # before others can ask for what comes

@@ -24,7 +24,7 @@ from outlast.core.errors import (
 from outlast.core.events import FileDone, Planned, Progress
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
-from outlast.fetch.transfer import RESERVE
+from outlast.fetch.tuning import TUNING as FETCH_TUNING
 from outlast.intake.base_finder import BaseFinder
 from outlast.intake.capsule_import import names_here, take_if_capsule
 from outlast.intake.capsule_stream import Intake, held_bytes
@@ -100,7 +100,7 @@ class PulledLink:
 
     @property
     def fits(self) -> bool:
-        return self.size + RESERVE <= self.free
+        return self.size + FETCH_TUNING.reserve <= self.free
 
 
 def pull_link(

@@ -1,207 +1,284 @@
-"""Gathering: the files of one transfer from the neighbourhood, whoever has them.
+"""The coordinator of a transfer: how each file comes, from which neighbours, and when.
 
-Runs beside the transfer and decides, again and again, how each file comes (`ops.choosing`): by HTTP
-from nodes that have it, in a swarm with others that want it, or from the origin, where the election
-makes that this node's task.
+Runs beside the transfer. Again and again it looks at what is known of each file
+(`p2p.availability`, `p2p.progress`, `p2p.snapshot`), has `p2p.strategy` decide what follows, and
+does it here: over HTTP from nodes that have the file, in a swarm with others that want it, or from
+the origin if this node is elected to fetch it.
 """
 
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
+from outlast.codec.format import BaseRef
 from outlast.codec.merkle import PIECE
-from outlast.core.errors import TransientError
+from outlast.core.digest import Digest
+from outlast.core.errors import IntegrityError, TransientError
+from outlast.core.events import FileWaiting, SourceBanned
+from outlast.core.manifest import FileEntry
 from outlast.core.status import TransferStatus
-from outlast.fetch.plan import FetchPlan, TurnedError
+from outlast.fetch.plan import CLOSED, FetchPlan, PlanChangedError
 from outlast.fetch.scheduler import open_source
 from outlast.fetch.source_state import SourceState
 from outlast.fetch.transfer import Job, Work
 from outlast.node import payloads
 from outlast.node.in_flight import InFlight
-from outlast.node.node import TICK
 from outlast.node.peers import Neighbour
 from outlast.node.scope import Neighbourhood
-from outlast.p2p.decisions import Deciding
-from outlast.p2p.progress import SWARM, Course
+from outlast.p2p.availability import Availability
+from outlast.p2p.progress import SWARM, FileProgress
+from outlast.p2p.reasons import Cause, Reason
+from outlast.p2p.snapshot import Observer
+from outlast.p2p.strategy import (
+    Decision,
+    Snapshot,
+    decide,
+    is_able,
+    may_return,
+    may_start,
+    preferences,
+    revise,
+    should_resign,
+)
+from outlast.p2p.tuning import TUNING, Tuning
 from outlast.sources.peer import PeerSource
 from outlast.store import disk
 from outlast.swarm.client.join import JoinOptions
 from outlast.swarm.client.torrent import Torrent
 from outlast.swarm.lan.election import Role
 
-_LARGE: Final = 16 * PIECE
-_SETTLE: Final = 0.4
-"""Seconds in which a node that is alone waits for a crowd;"""
-_CALM: Final = 0.1
-"""in which nobody must have come to one;"""
-_SETTLED: Final = 1.5
-"""and after which it begins all the same."""
-_MOST_SOURCES: Final = 8
-_CONNECTIONS: Final = 2
-_LAST_WORDS: Final = 5.0
-_STUCK: Final = 15.0
-_IDLE: Final = 6.0
-"""Seconds without a byte from the origin after which another node should try."""
-_RETRY_LOST: Final = 20.0
+_log = logging.getLogger(__name__)
 
 
 class PeerCoordinator:
-    """A guide of `Work`. `restricted`: what is fetched is for static peers alone."""
+    """Implements :class:`outlast.fetch.transfer.Coordinator`. `restricted`: what is fetched is for
+    static peers alone.
+    """
 
-    def __init__(self, around: Neighbourhood, work: Work, *, restricted: bool) -> None:
+    def __init__(
+        self, around: Neighbourhood, work: Work, *, restricted: bool, tuning: Tuning = TUNING
+    ) -> None:
         self._around = around
         self._node = around.node
+        self._tick = around.node.tuning.tick
         self._work = work
         self._restricted = restricted
-        self._deciding = Deciding(around, work, self._wake, restricted=restricted)
-        self._courses: dict[Job, Course] = {}
-        self._revived = time.monotonic()
+        self._tuning = tuning
+        self._availability = Availability(self._node.wake, tuning)
+        self._observer = Observer(
+            around, work, self._availability, restricted=restricted, tuning=tuning
+        )
+        self._progress: dict[Job, FileProgress] = {}
+        self._bases: dict[Digest, Job] = {}
+        self._retried = self._told = time.monotonic()
         self._over = threading.Event()
 
-    # The guide
+    # Called by the transfer
 
     @property
     def http(self) -> bool:
         return self._around.http
 
-    def paced(self, source: SourceState, count: int) -> None:
+    def throttle(self, source: SourceState, count: int) -> None:
         if isinstance(source.client, PeerSource):
             self._node.incoming.take(source.client.host, count, self._work.cancel)
 
-    def begin(self, job: Job) -> None:
-        """Returns when there is a way for a file; asks neighbours meanwhile."""
-        course = self._course(job)
-        self._tell(course)
+    def await_plan(self, job: Job) -> None:
+        progress = self._progress_of(job)
+        self._stand(progress)
+        self._node.speak()
         while not self._work.stop and not job.finished:
             self._work.check()
-            plan = self._deciding.decide(course, fetch_tree=True)
-            ready = plan.is_open and self._deciding.bases_here(plan)
-            if ready and self._is_settled(course):
-                job.plan = plan
+            decision = self._choose(progress)
+            missing = self._fetch_bases(decision.plan)
+            ready = decision.plan.is_open and not missing
+            if ready and self._is_settled(progress):
+                self._explain(progress, decision)
+                job.plan = decision.plan
                 return
+            if missing:
+                decision = replace(decision, reason=Reason(Cause.BASE, missing))
+            elif ready:
+                decision = replace(decision, reason=Reason(Cause.NEWCOMERS))
+            self._explain(progress, decision)
             with self._work.state:
                 self._work.fail_unreachable_jobs()
             with self._node.changed:
-                self._node.changed.wait(_CALM / 2 if ready else TICK)
+                self._node.changed.wait(self._tuning.settle_quiet / 2 if ready else self._tick)
 
-    def _is_settled(self, course: Course) -> bool:
-        """Whether others that began at the same moment had time to say so: if all of them asked
-        for the beginning of a large file, it would be sent as often.
-        """
-        if course.job.entry.size < _LARGE or len(self._around.near()) < 2:
-            return True
-        now, crowd = time.monotonic(), self._deciding.crowd(course)
-        if crowd != course.crowd:
-            course.crowd, course.crowd_since = crowd, now
-        calm = now - course.crowd_since > (_CALM if crowd else _SETTLE)
-        return calm or now - course.began > _SETTLED
+    def _choose(self, progress: FileProgress) -> Decision:
+        """How a file should start. Asks neighbours for the tree that it needs."""
+        now = self._look_at(progress)
+        if now.answered:
+            self._fetch_trees(now)
+            now = replace(now, trees=self._observer.trees(now.candidates))
+        return decide(now)
 
-    def joined(self, job: Job) -> None:
-        """The node can tell others what it has of the file; and a swarm begins."""
-        course = self._course(job)
+    def _is_settled(self, progress: FileProgress) -> bool:
+        crowd = self._observer.crowd(progress)
+        return may_start(
+            size=progress.job.entry.size,
+            neighbours=len(self._around.near()),
+            crowd=crowd,
+            calm=progress.see_crowd(crowd),
+            age=progress.age,
+            tuning=self._tuning,
+        )
+
+    def download_opened(self, job: Job) -> None:
+        """Other nodes can be told what is here of the file; and its swarm begins."""
+        progress = self._progress_of(job)
         plan, download = job.plan, job.download
-        course.start()
+        progress.start()
         if plan.payload is not None and plan.tree is not None and download is not None:
             have = download.partial.have
             self._node.in_flight.note(
                 InFlight(plan.payload, job.entry.size, plan.tree, lambda: sum(have))
             )
         if plan.swarm:
-            self._attach(course)
+            self._attach(progress)
 
-    def hopeful(self, job: Job) -> bool:
-        """While somebody has some of it, or wants it too, it may come; also while those are gone
-        that had some, for they may return.
-        """
-        course = self._courses.get(job)
-        if course is None or not self._deciding.asked_all(course):
+    def may_come(self, job: Job) -> bool:
+        progress = self._progress.get(job)
+        if progress is None or not self._observer.has_asked_all(progress):
             return True
-        return (
-            job.plan.swarm or self._deciding.crowd(course) > 0 or self._deciding.was_offered(course)
-        )
+        if job.plan.swarm or self._observer.crowd(progress):
+            return True
+        offerers = self._observer.offerers(progress)
+        return may_return(offerers, self._observer.refusing(job.entry.key))
 
     def reject_payload(self, job: Job, reason: str) -> bool:
-        """Whoever named the payload is not asked again; the file comes another way."""
-        return self._deciding.reject_payload(job, reason)
+        """The neighbours that offered the payload are not asked again."""
+        payload = job.plan.payload
+        if payload is None:
+            return False
+        names = self._availability.reject_payload(payload, reason)
+        with self._work.state:
+            known = {source.name: source for source in self._work.sources}
+            for name in names:
+                if name in known:
+                    known[name].ban(IntegrityError(reason), job.entry.path)
+                else:
+                    self._work.emit(SourceBanned(name, job.entry.path, reason))
+            self._work.state.notify_all()
+        return True
+
+    def shares(self) -> dict[str, int]:
+        """How many bytes each peer gave through the swarm, by address."""
+        found: dict[str, int] = {}
+        for progress in list(self._progress.values()):
+            for name, count in progress.given.items():
+                if name.startswith(SWARM):
+                    found[name] = found.get(name, 0) + count
+        return found
+
+    def await_end(self) -> None:
+        self._node.wake()
+        self._over.wait(self._tuning.last_words)
+
+    # Called by the node
+
+    def statuses(self) -> list[TransferStatus]:
+        """Of the files that are under way, or wait."""
+        return [progress.status(self._work.repo) for progress in list(self._progress.values())]
 
     # The loop
 
     def run(self) -> None:
-        """Until the transfer ends."""
         self._node.coordinators.add(self)
         try:
             while not self._work.stop:
                 self._look_around()
-                for job in self._deciding.open_jobs():
-                    self._steer(self._course(job))
-                self._say()
+                for job in self._open_jobs():
+                    self._steer(self._progress_of(job))
+                self._announce()
+                self._tell_waiting()
                 with self._work.state:
                     self._work.fail_unreachable_jobs()
                     self._work.state.notify_all()
                 with self._node.changed:
-                    self._node.changed.wait(TICK)
+                    self._node.changed.wait(self._tick)
         finally:
             self._node.coordinators.discard(self)
-            self._say()  # of the last file too
-            for course in self._courses.values():
-                self._ended(course.job)
-                if not course.job.done:
-                    self._node.election.drop(course.key)
+            self._announce()  # the last file too
+            for progress in list(self._progress.values()):
+                self._end(progress.job)
+                if not progress.job.done:
+                    self._node.election.drop(progress.key)
             self._over.set()
 
-    def await_end(self) -> None:
-        """After the transfer: returns when the neighbours were told of all that came."""
-        self._wake()
-        self._over.wait(_LAST_WORDS)
+    def _progress_of(self, job: Job) -> FileProgress:
+        progress = self._progress.get(job)
+        if progress is None:
+            progress = self._progress.setdefault(job, FileProgress(job, self._tuning))
+        return progress
 
-    def _wake(self) -> None:
-        with self._node.changed:
-            self._node.changed.notify_all()
+    def _open_jobs(self, most: int | None = None) -> list[Job]:
+        with self._work.state:
+            jobs = itertools.islice(self._work.jobs, self._work.first_open, None)
+            unfinished = (job for job in jobs if not job.finished)
+            return list(itertools.islice(unfinished, most or self._tuning.soon))
 
-    def _course(self, job: Job) -> Course:
-        course = self._courses.get(job)
-        if course is None:
-            course = self._courses.setdefault(job, Course(job))
-        return course
+    def _look_at(self, progress: FileProgress) -> Snapshot:
+        now = self._observer.snapshot(progress)
+        self._availability.hurry(now.owners)
+        return now
+
+    def _explain(self, progress: FileProgress, decision: Decision) -> None:
+        plan, reason = decision.plan, decision.reason
+        if progress.explain(plan, reason):
+            now = time.monotonic()
+            why = reason.text(now, now)
+            waits = "waits for " if reason.cause.waits else ""
+            _log.debug("%s: %s (%s%s)", progress.job.entry.path, plan.summary, waits, why)
+
+    # Whom to ask
 
     def _look_around(self) -> None:
         near = self._around.near()
-        self._deciding.offers.hurry(self._deciding.news)
-        self._deciding.news.clear()
-        self._deciding.offers.ask(near, self._deciding.wanted)
-        self._deciding.has_looked = True
-        for source in self._useful(near):
-            open_source(self._work, source, _CONNECTIONS)
+        self._availability.ask(near, self._wanted)
+        for source in self._add_sources(near):
+            open_source(self._work, source, self._tuning.connections)
         self._retry_lost()
 
-    def _useful(self, near: Sequence[Neighbour]) -> list[SourceState]:
-        """New lanes to neighbours that have something."""
+    def _wanted(self) -> Sequence[Digest]:
+        """The blobs that neighbours are asked for, the most urgent first."""
+        jobs = self._open_jobs(self._tuning.ask_ahead)
+        # Those that wait for a plan come first wherever they stand: their turn has come.
+        waiting = [job for job in jobs if job.started and not job.small]
+        ordered = [*waiting, *jobs[: self._tuning.soon], *jobs]
+        found = [job.entry.sha256 for job in ordered if job.entry.sha256 is not None]
+        first, rest = found[: len(waiting)], found[len(waiting) :]
+        return list(dict.fromkeys((*first, *self._availability.bases(), *rest)))
+
+    def _add_sources(self, near: Sequence[Neighbour]) -> list[SourceState]:
+        """Makes sources of the neighbours that have a whole file."""
         if not self._around.http:
             return []
-        wanted = [
-            job.entry.sha256 for job in self._deciding.open_jobs() if job.entry.sha256 is not None
-        ]
+        wanted = [job.entry.sha256 for job in self._open_jobs() if job.entry.sha256 is not None]
         names = {
             offer.source
             for blob in wanted
-            for offer in self._deciding.offers.of(blob)
+            for offer in self._availability.offers(blob)
             if offer.whole
         }
         with self._work.state:
             sources = {source.name: source for source in self._work.sources if source.is_peer}
             alive = sum(source.lost is None for source in sources.values())
             fresh = [n for n in near if n.source.name in names and n.source.name not in sources]
-            return [self._work.add_source(n.source) for n in fresh[: max(0, _MOST_SOURCES - alive)]]
+            chosen = fresh[: max(0, self._tuning.sources - alive)]
+            return [self._work.add_source(neighbour.source) for neighbour in chosen]
 
     def _retry_lost(self) -> None:
-        """A source that was lost may be back, while others keep the transfer going."""
+        """A source that was given up may be back, while others keep the transfer going."""
         now = time.monotonic()
-        if now - self._revived < _RETRY_LOST:
+        if now - self._retried < self._tuning.retry_lost:
             return
-        self._revived = now
+        self._retried = now
         with self._work.state:
             lost = [
                 source
@@ -211,163 +288,185 @@ class PeerCoordinator:
             for source in lost:
                 source.reset()
         for source in lost:
-            open_source(self._work, source, _CONNECTIONS)
+            _log.debug("%s is tried again", source.name)
+            open_source(self._work, source, self._tuning.connections)
+
+    # What a plan needs
+
+    def _fetch_trees(self, now: Snapshot) -> None:
+        """Gets the tree of the best payload, or else that of the plain bytes. Blocks."""
+        for candidate in preferences(now):
+            if self._availability.fetch_tree(candidate.payload):
+                return
+
+    def _fetch_bases(self, plan: FetchPlan) -> str:
+        """Fetches the bases of a delta capsule that are not here; names one of them."""
+        missing = ""
+        for base in plan.payload.bases if plan.payload is not None else ():
+            if not self._work.writer.lease(base.sha256, base.size):
+                missing = f"blob {base.sha256.short}…"
+                self._fetch_base(base)
+        return missing
+
+    def _fetch_base(self, base: BaseRef) -> None:
+        blob = base.sha256
+        with self._work.state:
+            if blob in self._bases or any(j.entry.sha256 == blob for j in self._work.jobs):
+                return
+            entry = FileEntry(f"(base {blob.short})", base.size, sha256=blob)
+            job = self._bases[blob] = Job(
+                entry, small=base.size <= self._work.small_file, aside=True
+            )
+            job.plan = CLOSED
+            # Before the files that wait for it: of those only so many are looked at.
+            self._work.jobs.insert(self._work.first_open, job)
+            self._work.unfinished += 1
+            self._work.state.notify_all()
 
     # Steering what is under way
 
-    def _steer(self, course: Course) -> None:
-        job = course.job
+    def _steer(self, progress: FileProgress) -> None:
+        job, download = progress.job, progress.job.download
         if job.small:
-            job.plan = self._deciding.decide(course, fetch_tree=False)
+            decision = decide(self._look_at(progress))
+            job.plan = decision.plan
+            self._explain(progress, decision)
             return
-        download = job.download
         if download is None:
             return
-        course.account(self._work)
-        if download.swarm is not None and course.torrent is not None:
-            _check(course.torrent, download.partial.path)
-        plan = self._deciding.decide(course, fetch_tree=False)
-        if plan.payload != job.plan.payload:
-            if job.plan.payload is None or not self._is_stuck(course, plan):
-                plan = self._deciding.same_payload(course)
-            else:
-                download.fail(TurnedError("another payload"))
-                return
-        job.plan = plan
+        progress.update(self._work, self._tick)
+        if download.swarm is not None and progress.torrent is not None:
+            _check(progress.torrent, download.partial.path)
+        decision = revise(self._look_at(progress), job.plan, progress.idle, self._tuning)
+        self._explain(progress, decision)
+        if decision.restart:
+            _log.debug("%s: download restarted with another payload", job.entry.path)
+            download.fail(PlanChangedError("another payload"))
+            return
+        plan = job.plan = decision.plan
         if plan.swarm and download.torn:
             download.detach()
         if plan.swarm:
-            self._attach(course)
-            self._connect(course)
-            if course.torrent is not None:
-                course.torrent.flush()
+            self._attach(progress)
+            self._connect(progress)
+            if progress.torrent is not None:
+                progress.torrent.flush()
         elif download.swarm is not None:
             download.detach()
 
-    def _is_stuck(self, course: Course, other: FetchPlan) -> bool:
-        """Whether what is fetched does not come any more, and something else would."""
-        return other.is_open and time.monotonic() - course.advanced > _STUCK
+    # The swarm of a file
 
-    def _attach(self, course: Course) -> None:
-        job, download = course.job, course.job.download
-        tree = job.plan.tree
+    def _attach(self, progress: FileProgress) -> None:
+        download, tree = progress.job.download, progress.job.plan.tree
         if download is None or tree is None or download.swarm is not None:
             return
-        join_options, partial = self._join_options(course), download.partial
-        course.connected = set(join_options.peers)
+        options, partial = self._join_options(progress), download.partial
+        progress.invite(frozenset(options.peers))
 
         def join(wrote: Callable[[list[int]], None]) -> Torrent:
-            course.torrent = self._node.session.fetch(
-                *(tree, partial.path, partial.have, wrote),
+            torrent = self._node.session.fetch(
+                tree,
+                partial.path,
+                partial.have,
+                wrote,
                 restricted=self._restricted,
-                join_options=join_options,
+                join_options=options,
             )
-            return course.torrent
+            progress.join(torrent)
+            return torrent
 
         download.attach(join)
-        self._connect(course)
+        self._connect(progress)
 
-    def _join_options(self, course: Course) -> JoinOptions:
+    def _join_options(self, progress: FileProgress) -> JoinOptions:
         near = self._around.near()
-        static = (n.tracker for n in near if n.static)
+        static = [neighbour.tracker for neighbour in near if neighbour.static]
         return JoinOptions(
-            (*self._node.settings.trackers, *itertools.islice(static, _MOST_SOURCES)),
-            frozenset(n.swarm_address for n in near),
+            trackers=(*self._node.settings.trackers, *static[: self._tuning.sources]),
+            peers=frozenset(neighbour.swarm_address for neighbour in near),
             in_order=self._work.watch is not None,
-            stripe=self._stripe(course),
+            stripe=self._stripe(progress),
         )
 
-    def _stripe(self, course: Course) -> tuple[int, int] | None:
-        """Which of all that want a file this node is, and how many they are."""
-        if not self._deciding.elects(course):
+    def _stripe(self, progress: FileProgress) -> tuple[int, int] | None:
+        """This node's number among all that want a file, and how many they are."""
+        if not self._observer.elects(progress.job.entry):
             return None
-        others = self._node.election.wanting(course.key, time.monotonic())
+        others = self._node.election.wanting(progress.key, time.monotonic())
         return sum(other < self._node.id for other in others), len(others) + 1
 
-    def _connect(self, course: Course) -> None:
-        """Tells the swarm of the neighbours; again and again, for they come and go."""
-        if course.torrent is None:
+    def _connect(self, progress: FileProgress) -> None:
+        """Tells the swarm of the neighbours: they come and go."""
+        torrent = progress.torrent
+        if torrent is None:
             return
-        if (stripe := self._stripe(course)) is not None:
-            course.torrent.take_stripe(*stripe)
-            course.torrent.yield_seeds()
-        near = {n.swarm_address for n in self._around.near()}
-        course.torrent.connect(near - course.connected)
-        course.connected = near
+        if (stripe := self._stripe(progress)) is not None:
+            torrent.take_stripe(*stripe)
+            torrent.yield_seeds()
+        progress.connect(frozenset(n.swarm_address for n in self._around.near()))
 
-    # Saying
+    # Telling the others
 
-    def _say(self) -> None:
-        """Where this node stands with each file, for the election and the others."""
-        for course in list(self._courses.values()):
-            job = course.job
-            if job.done and not course.seeded:
-                course.seeded = True
-                course.account(self._work)
-                self._hand_on(course)
-                self._ended(job)
-                self._node.came(course.key)
-            if not job.finished:
-                self._note_standing(course)
+    def _announce(self) -> None:
+        """Says where this node stands with each file."""
+        for progress in list(self._progress.values()):
+            if progress.hand_on():
+                self._hand_on(progress)
+            if not progress.job.finished:
+                self._stand(progress)
         self._node.speak()
 
-    def _tell(self, course: Course) -> None:
-        """The same of one that has just begun, at once."""
-        self._note_standing(course)
-        self._node.speak()
-
-    def _note_standing(self, course: Course) -> None:
-        if not self._deciding.elects(course):
-            return
-        job, election = course.job, self._node.election
-        enough = any(c.whole for c in self._deciding.offered(job.entry)) and not course.is_slow
-        now = time.monotonic()
-        election.want(course.key, now, able=self._deciding.has_origin() and not enough)
-        if self._is_idle(course, now):
-            election.resign(course.key, now)
-        if job.download is not None and job.plan.is_plain:
-            election.progress(course.key, course.pieces * PIECE)
-
-    def _is_idle(self, course: Course, now: float) -> bool:
-        """Whether the origin gives nothing though the task is this node's: it may be a mirror that
-        waits for another of the nodes to hold the file.
-        """
-        if self._node.election.state(course.key, now).role is not Role.FETCH:
-            course.held_since = now
-            return False
-        heard = max(
-            (source.heard for source in self._work.sources if not source.is_peer), default=0.0
-        )
-        return now - max(course.held_since, heard) > _IDLE
-
-    def _hand_on(self, course: Course) -> None:
-        """What just came is offered at once: others may wait for it."""
-        blob = course.job.entry.sha256
+    def _hand_on(self, progress: FileProgress) -> None:
+        """What just came is offered at once: other nodes may wait for it."""
+        progress.update(self._work, self._tick)
+        blob = progress.job.entry.sha256
         held = payloads.held(self._work.archive, blob) if blob is not None else ()
         for payload in held:
-            self._node.seed(payload, restricted=self._restricted, peers=course.connected)
+            self._node.seed(payload, restricted=self._restricted, peers=progress.addresses)
+        self._end(progress.job)
+        self._node.came(progress.key)
 
-    def statuses(self) -> list[TransferStatus]:
-        """Of the files that are under way, or waited for."""
-        return [course.status(self._work.repo) for course in list(self._courses.values())]
-
-    def _ended(self, job: Job) -> None:
+    def _end(self, job: Job) -> None:
         if job.plan.payload is not None:
             self._node.in_flight.forget(job.plan.payload)
 
-    def shares(self) -> dict[str, int]:
-        """How many bytes each peer gave through the swarm, by address."""
-        found: dict[str, int] = {}
-        for course in self._courses.values():
-            for name, count in course.given.items():
-                if name.startswith(SWARM):
-                    found[name] = found.get(name, 0) + count
-        return found
+    def _stand(self, progress: FileProgress) -> None:
+        """Takes part in the election of a file."""
+        job, election, key = progress.job, self._node.election, progress.key
+        if not self._observer.elects(job.entry):
+            return
+        able = is_able(
+            self._observer.candidates(job.entry),
+            origin=self._observer.has_origin,
+            slow=progress.is_slow,
+        )
+        now = time.monotonic()
+        election.want(key, now, able=able)
+        role = election.state(key, now).role
+        silent = progress.silent_for(self._observer.origin_heard, elected=role is Role.HOLD)
+        if should_resign(role=role, silent=silent, tuning=self._tuning):
+            _log.debug("%s: resigns: no byte from the origin for %.0f s", job.entry.path, silent)
+            election.resign(key, now)
+        if job.download is not None and job.plan.is_plain:
+            election.progress(key, progress.pieces * PIECE)
 
-    @property
-    def keys(self) -> list[bytes]:
-        """What was wanted."""
-        return [course.key for course in self._courses.values()]
+    # Telling a person
+
+    def _tell_waiting(self) -> None:
+        """Says what the transfer waits for, if nothing at all comes."""
+        now = time.monotonic()
+        quiet, silent = now - self._work.heard, now - self._told
+        if quiet < self._tuning.quiet_after or silent < self._tuning.tell_waiting:
+            return
+        self._told = now
+        waiting = [
+            (progress.job.entry.path, reason)
+            for progress in list(self._progress.values())
+            if (reason := progress.waits_for)
+        ]
+        if waiting:
+            path, reason = waiting[0]
+            self._work.emit(FileWaiting(path, reason, len(waiting) - 1))
 
 
 def _check(torrent: Torrent, path: Path) -> None:
@@ -378,8 +477,12 @@ def _check(torrent: Torrent, path: Path) -> None:
         raise torrent.failure
 
 
-def coordinator_for(around: Neighbourhood | None) -> Callable[[Work, bool], PeerCoordinator] | None:
-    """What makes the guide of a transfer that may ask `around`."""
+def coordinator_for(
+    around: Neighbourhood | None, tuning: Tuning = TUNING
+) -> Callable[[Work, bool], PeerCoordinator] | None:
+    """Makes the coordinator of a transfer that may ask `around`."""
     if around is None:
         return None
-    return lambda work, restricted: PeerCoordinator(around, work, restricted=restricted)
+    return lambda work, restricted: PeerCoordinator(
+        around, work, restricted=restricted, tuning=tuning
+    )

@@ -1,11 +1,10 @@
-"""Who may have what a link names, and how long one waits for them."""
+"""The peers of a torrent link, and how long to wait for them."""
 
 import socket
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Final
 
 from outlast.core.control import Control
 from outlast.core.errors import UnreachableError
@@ -13,14 +12,9 @@ from outlast.core.events import Note
 from outlast.core.threads import interruptible
 from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.node.scope import Neighbourhood
+from outlast.p2p.tuning import TUNING, Tuning
 from outlast.swarm.client.multi_file import MultiFileTorrent, MultiFileView
 from outlast.swarm.torrent.magnet import Link
-
-_TICK: Final = 0.25
-_TELL_AFTER: Final = 5.0
-_TELL_AGAIN: Final = 30.0
-_CONNECT_AGAIN: Final = 5.0
-_ASK_SECONDS: Final = 10.0
 
 
 def resolved(link: Link, trackers: tuple[str, ...], control: Control) -> Link:
@@ -31,7 +25,7 @@ def resolved(link: Link, trackers: tuple[str, ...], control: Control) -> Link:
         try:
             infos = interruptible(ask, control.cancel)
         except OSError:
-            control.emit(Note(f"nobody knows the address of the peer {host}"))
+            control.emit(Note(f"the address of the peer {host} is unknown"))
             continue
         found += [(str(info[4][0]), port) for info in infos]
     return replace(
@@ -42,33 +36,41 @@ def resolved(link: Link, trackers: tuple[str, ...], control: Control) -> Link:
 
 
 def ticks(
-    torrent: MultiFileTorrent, link: Link, around: Neighbourhood, control: Control
+    torrent: MultiFileTorrent,
+    link: Link,
+    around: Neighbourhood,
+    control: Control,
+    tuning: Tuning = TUNING,
 ) -> Iterator[None]:
-    """Four times a second, until cancelled. Neighbours are told to the torrent as they come, and
-    all that a link names again and again: who was away may be back.
+    """Four times a second, until cancelled. Tells the torrent of neighbours as they come, and again
+    and again of all peers of the link: one that was away may be back.
     """
     connected: set[tuple[str, int]] = set()
-    again = time.monotonic() + _CONNECT_AGAIN
+    again = time.monotonic() + tuning.link_connect_again
     while True:
         control.cancel.check()
         near = {neighbour.swarm_address for neighbour in around.near()}
         if time.monotonic() > again:
             connected.clear()
             torrent.connect(link.peers)
-            again = time.monotonic() + _CONNECT_AGAIN
+            again = time.monotonic() + tuning.link_connect_again
         torrent.connect(near - connected)
         connected |= near
         for address in torrent.take_banned():
             control.emit(Note(f"peer banned: {address} had a part in wrong pieces"))
         yield
-        control.cancel.wait(_TICK)
+        control.cancel.wait(tuning.link_tick)
 
 
 def may_be_restricted(
-    around: Neighbourhood, givers: Iterable[str], link: Link, control: Control
+    around: Neighbourhood,
+    givers: Iterable[str],
+    link: Link,
+    control: Control,
+    tuning: Tuning = TUNING,
 ) -> bool:
-    """Whether what came may be for static peers alone: nobody else (by IP addresses, "" for one
-    that is not known) gave it, and none of them says that everybody may have it.
+    """Whether what came may be for static peers alone: all that gave some of it (IP addresses, ""
+    for an unknown one) are static peers, and none of them says that it is open.
     """
     node = around.node
     known = [host for host in givers if host]
@@ -77,7 +79,7 @@ def may_be_restricted(
     for neighbour in around.near():
         if not neighbour.static:
             continue
-        ask = partial(neighbour.source.models, "", _ASK_SECONDS)
+        ask = partial(neighbour.source.models, "", tuning.link_ask_timeout)
         try:
             rows = interruptible(ask, control.cancel)
         except SOURCE_FAULTS:
@@ -88,20 +90,25 @@ def may_be_restricted(
 
 
 class Waiting:
-    """How long nothing came, and what a person should hear of that."""
+    """How long nothing came, and what a person is told of it."""
 
-    def __init__(self, patience: float | None, control: Control) -> None:
+    def __init__(self, patience: float | None, control: Control, tuning: Tuning = TUNING) -> None:
         """`patience` in seconds; None: for ever."""
+        self._tuning = tuning
         self._patience = patience
         self._control = control
         self._last = self._told = time.monotonic()
         self._have = -1
 
     def saw(self, standing: MultiFileView, what: str) -> None:
-        """Takes note of how it stands. Raises :class:`UnreachableError` when the patience ends."""
+        """Notes the state of the torrent. Raises :class:`UnreachableError` if patience ends."""
         now = time.monotonic()
         if standing.have != self._have or standing.checks:
-            self._have, self._last, self._told = standing.have, now, now + _TELL_AFTER
+            self._have, self._last, self._told = (
+                standing.have,
+                now,
+                now + self._tuning.link_tell_after,
+            )
             return
         waited = now - self._last
         if self._patience is not None and waited > self._patience:
@@ -110,7 +117,7 @@ class Waiting:
                 hint="the same command resumes; a link with a tracker or a peer (x.pe) helps",
             )
         if now > self._told:
-            self._told = now + _TELL_AGAIN
+            self._told = now + self._tuning.link_tell_again
             self._control.emit(Note(f"{_situation(standing)}; waiting for {what}, Ctrl-C stops"))
 
 
@@ -119,5 +126,5 @@ def _situation(standing: MultiFileView) -> str:
         return "no peer was found"
     peers = "1 peer is" if standing.peers == 1 else f"{standing.peers} peers are"
     if standing.copies < 1:
-        return f"{peers} there, and there are pieces that none of them has"
-    return f"{peers} there, and none sends anything"
+        return f"{peers} connected, and some pieces none of them has"
+    return f"{peers} connected, and none sends anything"

@@ -1,4 +1,4 @@
-"""How a file has come so far from neighbours and others: from whom, how fast, and what lacks."""
+"""How far a file has come from neighbours and others: from whom, how fast, and what is missing."""
 
 import time
 from collections.abc import Sequence
@@ -10,127 +10,234 @@ from outlast.core.digest import Digest
 from outlast.core.events import PiecesMissing
 from outlast.core.names import RepoId
 from outlast.core.status import Share, TransferStatus
+from outlast.fetch.plan import FetchPlan
 from outlast.fetch.transfer import Job, Work
-from outlast.node.node import TICK
+from outlast.p2p.reasons import Cause, Reason
+from outlast.p2p.tuning import Tuning
 from outlast.swarm.client.torrent import Torrent
 from outlast.swarm.lan.datagrams import want_key
 
 SWARM: Final = "swarm"
-"""What the names of sources in a swarm begin with."""
-_SLOW: Final = 30.0
-"""Seconds that the rest of a file may take before the origin is to help."""
-_STALL: Final = 8.0
-"""Seconds without a piece in a crowd after which those that have all are asked by HTTP too."""
-_QUIET: Final = 5.0
-"""Seconds without a piece after which it is looked for what nobody has."""
-_TELL_MISSING: Final = 30.0
-_SMOOTH: Final = 3.0
+"""How the names of sources in a swarm begin."""
 
 
-class Course:
-    """How a file has come so far."""
+class FileProgress:
+    """What is known of one file that is under way or waits. Only its own methods change it."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.key = want_key(job.entry.sha256 or Digest.of(job.entry.key.encode()))
-        self.began = time.monotonic()
-        self.started = self.advanced = self.began
-        self.had = self.pieces = 0
-        self.stalled = False
-        self.crowd = 0
-        self.crowd_since = self.began
-        self.offerers: set[str] = set()
-        """The lanes of all that ever said to have some of it."""
-        self.told = self.began
-        self.held_since = self.began
-        self.gave: dict[str, int] = {}
-        self.total = 0
-        self.rate = 0.0
-        self.lacking = 0
-        self.swarmed = 0
-        self.connected: set[tuple[str, int]] = set()
-        self.seeded = False
-        self.torrent: Torrent | None = None
+    def __init__(self, job: Job, tuning: Tuning) -> None:
+        self.job: Final = job
+        self.key: Final = want_key(job.entry.sha256 or Digest.of(job.entry.key.encode()))
+        self._tuning = tuning
+        self._began = time.monotonic()
+        # The download
+        self._started = self._advanced = self._told = self._began
+        self._had = self._pieces = 0
+        self._lacking = 0
+        self._total = 0
+        self._rate = 0.0
+        # The swarm
+        self._torrent: Torrent | None = None
+        self._addresses: frozenset[tuple[str, int]] = frozenset()
+        self._stalled = False
+        self._swarmed = 0
+        self._gave: dict[str, int] = {}
+        # The others
+        self._crowd = 0
+        self._crowd_since = self._began
+        self._offerers: set[str] = set()
+        self._idle_since = self._began
+        # Why
+        self._explained: tuple[FetchPlan | None, Reason | None] = None, None
+        self._reason_since = self._began
+        self._handed_on = False
+
+    # The download
 
     def start(self) -> None:
-        """Its arrival has begun, or begun again."""
+        """Its download has begun, or begun again."""
         download = self.job.download
-        self.started = self.advanced = self.told = time.monotonic()
-        self.had = self.pieces = sum(download.partial.have) if download is not None else 0
+        self._started = self._advanced = self._told = time.monotonic()
+        self._had = self._pieces = sum(download.partial.have) if download is not None else 0
 
     @property
-    def given(self) -> dict[str, int]:
-        """Bytes by source: those of lanes, and of peers in the swarm by their addresses."""
-        found = {name: count for name, count in self.job.given.items() if name != SWARM}
-        for address, count in self.gave.items():
-            name = f"swarm {address.rpartition(':')[0]}"
-            found[name] = found.get(name, 0) + count
-        rest = self.swarmed - sum(self.gave.values())
-        return found | ({f"{SWARM} (others)": rest} if rest > 0 else {})
+    def age(self) -> float:
+        """Seconds since the file's turn came."""
+        return time.monotonic() - self._began
 
-    def measure(self, seconds: float) -> None:
-        """Follows the rate, smoothed over some seconds."""
-        total = sum(self.job.given.values())
-        now = (total - self.total) / seconds
-        self.total = total
-        self.rate += (now - self.rate) * min(1.0, seconds / _SMOOTH)
+    @property
+    def idle(self) -> float:
+        """Seconds since a piece came, or the download began."""
+        return time.monotonic() - self._advanced
+
+    @property
+    def pieces(self) -> int:
+        """Pieces that are here, at the last :meth:`update`."""
+        return self._pieces
 
     @property
     def is_slow(self) -> bool:
-        """Whether the rest would take long, as it goes."""
+        """Whether the rest would take long at this speed."""
         download = self.job.download
-        took = time.monotonic() - self.started
-        if download is None or took < _QUIET:
+        took = time.monotonic() - self._started
+        if download is None or took < self._tuning.quiet_after:
             return False
         here = sum(download.partial.have)
-        came = here - self.had
-        return came <= 0 or (download.count - here) * took / came > _SLOW
+        came = here - self._had
+        return came <= 0 or (download.count - here) * took / came > self._tuning.slow_after
 
-    def account(self, work: Work) -> None:
-        """What the swarm brought, and from whom; and whether anything came at all."""
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the swarm has brought nothing for a while."""
+        return self._stalled
+
+    def update(self, work: Work, seconds: float) -> None:
+        """Takes in what came in the last `seconds`; tells `work` what the swarm brought, and which
+        pieces are missing if none came for long.
+        """
         download, now = self.job.download, time.monotonic()
         if download is None:
             return
-        torrent = self.torrent
-        if torrent is not None:
-            self._count(work, torrent)
-        self.measure(TICK)
+        if self._torrent is not None:
+            self._count(work, self._torrent)
+        self._measure(seconds)
         pieces = sum(download.partial.have)
-        if pieces != self.pieces:
-            self.pieces, self.advanced, self.lacking = pieces, now, 0
+        if pieces != self._pieces:
+            self._pieces, self._advanced, self._lacking = pieces, now, 0
             return
-        self.stalled |= now - self.advanced > _STALL
-        if now - max(self.advanced, self.told) > _QUIET:
+        self._stalled |= now - self._advanced > self._tuning.stalled_after
+        if now - max(self._advanced, self._told) > self._tuning.quiet_after:
             self._tell_missing(work)
 
+    def _measure(self, seconds: float) -> None:
+        total = sum(self.job.given.values())
+        now = (total - self._total) / seconds
+        self._total = total
+        self._rate += (now - self._rate) * min(1.0, seconds / self._tuning.smooth)
+
     def _count(self, work: Work, torrent: Torrent) -> None:
-        """Who gave how much."""
+        """Which peer gave how much."""
+        gave = dict(self._gave)
         for peer in torrent.peers():
-            self.gave[peer.address] = max(peer.down, self.gave.get(peer.address, 0))
-        # Of one that came and went between two looks only the sum tells.
-        total = max(torrent.view().down, sum(self.gave.values()))
-        if total > self.swarmed:
-            self.stalled = False
-            work.progress(self.job, total - self.swarmed, SWARM)
-            self.swarmed = total
+            gave[peer.address] = max(peer.down, gave.get(peer.address, 0))
+        self._gave = gave
+        # Of a peer that came and went between two looks only the sum tells.
+        total = max(torrent.view().down, sum(gave.values()))
+        if total > self._swarmed:
+            self._stalled = False
+            work.progress(self.job, total - self._swarmed, SWARM)
+            self._swarmed = total
 
     def _tell_missing(self, work: Work) -> None:
-        """Nothing comes: says which pieces nobody has."""
-        download, torrent = self.job.download, self.torrent
+        """No piece came for long: says which pieces no peer has."""
+        download, torrent = self.job.download, self._torrent
         if download is None or torrent is None or download.swarm is not torrent:
             return
-        self.told = time.monotonic() + _TELL_MISSING
+        self._told = time.monotonic() + self._tuning.tell_missing
         around = torrent.availability() or [0] * download.count
         nowhere = [index for index in download.missing() if not around[index]]
-        self.lacking = len(nowhere)
+        self._lacking = len(nowhere)
         if nowhere:
             work.emit(PiecesMissing(self.job.entry.path, len(nowhere), _ranges(nowhere)))
+
+    # The swarm
+
+    @property
+    def torrent(self) -> Torrent | None:
+        """The swarm of the file, once it was joined."""
+        return self._torrent
+
+    @property
+    def addresses(self) -> frozenset[tuple[str, int]]:
+        """The peers that the swarm was told of last."""
+        return self._addresses
+
+    def invite(self, addresses: frozenset[tuple[str, int]]) -> None:
+        """These are told to a swarm that is about to be joined."""
+        self._addresses = addresses
+
+    def join(self, torrent: Torrent) -> None:
+        self._torrent = torrent
+
+    def connect(self, addresses: frozenset[tuple[str, int]]) -> None:
+        """Tells the swarm of the peers that are there now."""
+        if self._torrent is not None:
+            self._torrent.connect(addresses - self._addresses)
+            self._addresses = addresses
+
+    # The others
+
+    def see_crowd(self, crowd: int) -> float:
+        """So many other nodes want the file; returns for how many seconds that has been so."""
+        now = time.monotonic()
+        if crowd != self._crowd:
+            self._crowd, self._crowd_since = crowd, now
+        return now - self._crowd_since
+
+    def see_offerers(self, names: Sequence[str]) -> frozenset[str]:
+        """These sources have some of it; returns all that ever had."""
+        self._offerers.update(names)
+        return frozenset(self._offerers)
+
+    def silent_for(self, heard: float, *, elected: bool) -> float:
+        """Seconds for which this node has been the fetcher without a byte from the origin, which
+        was `heard` last at that time.
+        """
+        now = time.monotonic()
+        if not elected:
+            self._idle_since = now
+        return now - max(self._idle_since, heard)
+
+    def hand_on(self) -> bool:
+        """Whether it is complete and was not handed on yet: true once."""
+        first = self.job.done and not self._handed_on
+        self._handed_on |= first
+        return first
+
+    # Why
+
+    def explain(self, plan: FetchPlan, reason: Reason) -> bool:
+        """Notes how it comes and why, or what it waits for; whether either is new."""
+        old_plan, old = self._explained
+        if (plan, reason) == (old_plan, old):
+            return False
+        if old is None or (reason.cause, reason.who) != (old.cause, old.who):
+            self._reason_since = time.monotonic()
+        self._explained = plan, reason
+        return True
+
+    @property
+    def waits_for(self) -> str:
+        """What the file waits for, as text; empty if it does not wait."""
+        job, (_, reason) = self.job, self._explained
+        if job.finished:
+            return ""
+        if job.locked_since:
+            reason, since = Reason(Cause.OTHER_PROCESS), job.locked_since
+        else:
+            since = self._reason_since
+        comes = job.download is not None and self.idle < self._tuning.quiet_after
+        if reason is None or not reason.cause.waits or comes:
+            return ""
+        return reason.text(time.monotonic(), since)
+
+    # What it says
+
+    @property
+    def given(self) -> dict[str, int]:
+        """Bytes by source; peers in the swarm are named by their addresses."""
+        by_source, gave = dict(self.job.given), self._gave
+        found = {name: count for name, count in by_source.items() if name != SWARM}
+        for address, count in gave.items():
+            name = f"swarm {address.rpartition(':')[0]}"
+            found[name] = found.get(name, 0) + count
+        rest = self._swarmed - sum(gave.values())
+        return found | ({f"{SWARM} (others)": rest} if rest > 0 else {})
 
     def status(self, repo: RepoId) -> TransferStatus:
         """As it is now."""
         job, download, view = self.job, self.job.download, None
-        if self.torrent is not None and download is not None and download.swarm is not None:
-            view = self.torrent.view()
+        if self._torrent is not None and download is not None and download.swarm is not None:
+            view = self._torrent.view()
         payload = job.plan.payload
         size = payload.size if payload is not None else job.entry.size
         here = sum(download.partial.have) if download is not None else 0
@@ -143,9 +250,10 @@ class Course:
             size=size,
             have=size if job.done else min(size, here * PIECE),
             pieces=piece_count(size),
-            lacking=self.lacking,
-            holder=job.plan.origin and job.plan.is_plain and not job.finished,
-            down_rate=self.rate,
+            lacking=self._lacking,
+            fetcher=job.plan.origin and job.plan.is_plain and not job.finished,
+            waits_for=self.waits_for,
+            down_rate=self._rate,
             up_rate=float(view.up_rate) if view is not None else 0.0,
             sources=tuple(Share(name, count) for name, count in sorted(self.given.items())),
         )

@@ -1,34 +1,28 @@
-"""What a ref is: a commit and its files, as the sources say; or, where none answers, the nodes that
-are near.
+"""Resolves a ref to a commit and its files: as the sources say or, if none answers, as the
+neighbours say.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from outlast.core.control import Control
 from outlast.core.errors import NotFoundError, OutlastError, PolicyError
 from outlast.core.events import Note
 from outlast.core.names import RepoId
 from outlast.core.threads import DaemonPool, interruptible
-from outlast.fetch.source_state import SOURCE_FAULTS, Patience, SourceState
+from outlast.fetch.source_state import METADATA_PATIENCE, SOURCE_FAULTS, Patience, SourceState
 from outlast.node.scope import Neighbourhood
+from outlast.p2p.tuning import TUNING, Tuning
 from outlast.sources.base import Listing, Source
 from outlast.sources.peer import PeerSource
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-METADATA_PATIENCE = Patience(tries=4)
-_GRACE: Final = 2.0
-"""Seconds that an origin has to answer while neighbours have done so."""
-_FIND: Final = 1.5
-"""Seconds to wait for a first neighbour where no origin answers."""
-_STRAGGLERS: Final = 3.0
-_ASK_TIMEOUT: Final = 5.0
-_MOST_ASKED: Final = 16
-_STEP: Final = 0.05
+_log = logging.getLogger(__name__)
 
 Found = tuple[Listing, Source]
 
@@ -41,11 +35,12 @@ def locate(
     control: Control,
     *,
     patience: Patience = METADATA_PATIENCE,
+    tuning: Tuning = TUNING,
 ) -> Found:
     """Asks the sources, one after the other, and the neighbourhood at the same time. A source that
-    answers soon decides; else what most neighbours say.
+    answers soon decides; otherwise the majority of the neighbours.
 
-    Raises what the first source said where nobody knows. A source that refuses access is obeyed,
+    Raises the error of the first source if no answer comes. A source that refuses access decides,
     whatever the neighbours have.
     """
     if around is None:
@@ -54,7 +49,7 @@ def locate(
     asked: Future[Found] | None = None
     if sources:
         asked = DaemonPool(1, "ask").submit(describe, sources, repo, ref, patience, control)
-    votes = _Votes(around, repo, ref)
+    votes = _Votes(around, repo, ref, tuning)
     while True:
         control.cancel.check()
         votes.collect()
@@ -65,44 +60,47 @@ def locate(
                 return asked.result()
             if isinstance(error, PolicyError) or not isinstance(error, OutlastError):
                 raise error
-        silent = asked is None or asked.done() or waited > _GRACE
+        silent = asked is None or asked.done() or waited > tuning.origin_grace
         if silent and votes.settled(waited):
             if (best := votes.best()) is not None:
-                control.emit(Note(_explain(best, votes, asked)))
+                text = _explain(best, votes, asked)
+                _log.debug("%s", text)
+                control.emit(Note(text))
                 return best
             if asked is None or asked.done():
-                raise _nobody(votes, repo, ref, asked)
-        control.cancel.wait(_STEP)
+                raise _unresolved(votes, repo, ref, asked)
+        control.cancel.wait(tuning.poll)
 
 
 class _Votes:
     """What the neighbours say."""
 
-    def __init__(self, around: Neighbourhood, repo: RepoId, ref: str) -> None:
+    def __init__(self, around: Neighbourhood, repo: RepoId, ref: str, tuning: Tuning) -> None:
         self._around = around
+        self._tuning = tuning
         self._what = (repo, ref)
-        self._pool = DaemonPool(_MOST_ASKED, "ask")
+        self._pool = DaemonPool(tuning.most_asked, "ask")
         self._asked: dict[bytes, tuple[PeerSource, Future[Listing]]] = {}
 
     def collect(self) -> None:
-        """Asks those who were not there before."""
+        """Asks the neighbours that are new."""
         for neighbour in self._around.near():
-            if neighbour.node not in self._asked and len(self._asked) < _MOST_ASKED:
+            if neighbour.node not in self._asked and len(self._asked) < self._tuning.most_asked:
                 source = neighbour.source
-                future = self._pool.submit(source.describe, *self._what, _ASK_TIMEOUT)
+                future = self._pool.submit(
+                    source.describe, *self._what, self._tuning.describe_timeout
+                )
                 self._asked[neighbour.node] = source, future
 
     def settled(self, waited: float) -> bool:
-        """Whether there is nothing to wait for. Those that are silent long after others answered
-        are not.
-        """
-        if waited > _STRAGGLERS and self.answers:
+        """Whether no further answer is worth waiting for."""
+        if waited > self._tuning.stragglers and self.answers:
             return True
         if not all(future.done() for _, future in self._asked.values()):
             return False
         if self._around.node.contacts.expects():
             return False
-        return waited > _FIND or bool(self.answers)
+        return waited > self._tuning.find_first or bool(self.answers)
 
     @property
     def answers(self) -> list[tuple[PeerSource, Listing]]:
@@ -111,12 +109,12 @@ class _Votes:
 
     @property
     def refusals(self) -> list[BaseException]:
-        """Why those that did not answer did not."""
+        """The errors of those that did not answer."""
         errors = (f.exception() for _, f in self._asked.values() if f.done())
         return [error for error in errors if error is not None]
 
     def best(self) -> Found | None:
-        """The commit that most of them name; of these, the listing that has most files."""
+        """The listing of the commit that most of them name; the one with the most files."""
         answers = self.answers
         if not answers:
             return None
@@ -141,14 +139,15 @@ def _explain(best: Found, votes: _Votes, asked: "Future[Found] | None") -> str:
     return text
 
 
-def _nobody(
+def _unresolved(
     votes: "_Votes", repo: RepoId, ref: str, asked: "Future[Found] | None"
 ) -> BaseException:
     error = asked.exception() if asked is not None else None
     count = len(votes.refusals)
-    said = f": of {count} one says: {votes.refusals[0]}" if count else ": there is none"
+    nodes = f"none of the {count} reachable nodes has" if count else "no node is reachable that has"
+    first = f" (first error: {votes.refusals[0]})" if count else ""
     return error or NotFoundError(
-        f"no node that can be reached offers {repo}@{ref}{said}",
+        f"{nodes} {repo}@{ref}{first}",
         hint="'outlast search' shows what neighbours offer",
     )
 
@@ -156,7 +155,7 @@ def _nobody(
 def describe(
     sources: Sequence[Source], repo: RepoId, ref: str, patience: Patience, control: Control
 ) -> tuple[Listing, Source]:
-    """Asks one source after the other what `ref` is; the first that knows decides."""
+    """Asks one source after the other what `ref` is; the first answer decides."""
     first: OutlastError | None = None
     for source in sources:
         try:
@@ -171,7 +170,7 @@ def describe(
 def patiently(
     source: Source, repo: RepoId, ref: str, patience: Patience, control: Control
 ) -> Listing:
-    """Asks for metadata, again and again where the source may recover."""
+    """Asks for metadata, again and again if the source may recover."""
     state = SourceState(source, patience, control.emit)
     while True:
         control.cancel.check()

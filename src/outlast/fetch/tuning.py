@@ -1,0 +1,51 @@
+"""The times and counts of this room, in one place. Seconds and bytes, unless a field says else."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from outlast.codec.merkle import PIECE
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Tests pass their own. *Guess*: nothing was measured, and the value has worked so far."""
+
+    # One file
+
+    in_flight: int = 16
+    """Pieces (1 MiB) of one file that may be under way at once: what a crash can cost."""
+    chunk: int = 4
+    """Pieces (1 MiB) that one request asks for: each costs a round trip, and a CDN redirect."""
+    small_file: int = 4 * PIECE
+    """Files up to this size are fetched in one request and verified in memory."""
+    hedge_after: float = 3.0
+    """Once no piece is left to request, a piece that takes longer than this is requested from a
+    second source too. Guess."""
+    flush_every: int = 128
+    """Pieces (1 MiB) between two calls of fsync."""
+    read_size: int = 256 * 1024
+    """The most that is read from a connection at once: so often is a rate limit applied, and a
+    cancellation noticed."""
+
+    # Many files
+
+    active_files: int = 3
+    """Larger files that come at the same time: enough for one to be hashed while others come."""
+    waiting_files: int = 16
+    """Larger files that may wait for a plan beside them."""
+    idle: float = 0.5
+    """The longest pause between two looks at whether there is something to do."""
+    reserve: int = 64 * 1024 * 1024
+    """Bytes left free on the disk, for manifests, the index and other programs."""
+
+    # A source
+
+    first_wait: float = 0.5
+    """Pause after the first failure of a source; it doubles with each further one."""
+    longest_wait: float = 30.0
+    """The longest such pause that is not asked for by the source itself."""
+    kind_timeout: float = 10.0
+    """How long a source may take to say whether a ref is a branch or a tag: nice to know."""
+
+
+TUNING: Final = Tuning()

@@ -1,0 +1,114 @@
+"""The times and counts of this room, in one place. Seconds and bytes, unless a field says else.
+
+*Measured* values come from the experiments of ADR 0016 and 0017 and `docs/simulation.md`; *guess*
+means that nothing was measured, and the value has worked so far.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Tests pass their own."""
+
+    # Availability: asking the neighbours what they have
+
+    askers: int = 8
+    """Neighbours asked at the same time. Guess."""
+    ask_again: float = 4.0
+    """Pause between two questions to the same neighbour. Guess: a plan may be that old."""
+    ask_timeout: float = 5.0
+    """How long a neighbour may take to answer. Guess."""
+    soon: int = 256
+    """Files: the next ones to fetch. A neighbour not yet asked for one of them is asked at once.
+    Bounds the work of one round of decisions."""
+    ask_ahead: int = 500
+    """Files named in one question, half of what a node answers at most (`MOST_BLOBS`): the bases of
+    their delta capsules need the other half."""
+    layer_timeout: float = 10.0
+    """How long a neighbour may take to send a merkle tree. Guess: 32 kB per GiB of a file."""
+
+    # Strategy: whether to start, and when to change the plan
+
+    first_look: float = 3.0
+    """How long a file waits for the first answers of neighbours before it goes on without them.
+    Guess: twice the time that an election takes."""
+    tiny_file: int = 64 * 1024
+    """Files up to this size need no election: it would cost more than the file."""
+    large_file: int = 16 * 1024 * 1024
+    """From this size on a file waits until the nodes that start at the same moment know of each
+    other; otherwise all of them request its beginning from the same seed."""
+    settle_alone: float = 0.4
+    """How long a lone node waits for others. Measured: nodes started together announce within
+    this time."""
+    settle_quiet: float = 0.1
+    """Quiet time after the last newcomer. Measured with eight nodes."""
+    settle_longest: float = 1.5
+    """Start anyway after this long. Guess."""
+    stuck_after: float = 15.0
+    """Time without a new piece after which a file starts again with another payload. Guess: losing
+    what came costs more than waiting a bit."""
+    slow_after: float = 30.0
+    """If the rest of a file would take longer than this, the origin helps. Guess."""
+    stalled_after: float = 8.0
+    """Time without a piece from the swarm after which seeds are asked over HTTP too: swarm ports
+    may be closed. Guess: longer than libtorrent's reconnects."""
+    idle_origin: float = 6.0
+    """Time without a byte from the origin after which the elected fetcher resigns. Longer than the
+    3.5 s after which a silent fetcher is replaced."""
+
+    # Coordinator
+
+    sources: int = 8
+    """Neighbours that one transfer asks over HTTP. Guess."""
+    connections: int = 2
+    """HTTP connections to each of them. Two keep one busy while the other is checked."""
+    retry_lost: float = 20.0
+    """Pause until a source that was given up is tried again. Guess."""
+    last_words: float = 5.0
+    """How long a finished transfer may take to tell neighbours what came."""
+
+    # Progress
+
+    quiet_after: float = 5.0
+    """Time without a piece after which a file counts as quiet: the log, the status and the
+    progress line say what it waits for, and which pieces are missing."""
+    tell_missing: float = 30.0
+    """Pause between two reports of missing pieces."""
+    tell_waiting: float = 5.0
+    """Pause between two reports of what a transfer waits for."""
+    smooth: float = 3.0
+    """Time over which the shown rate is averaged."""
+
+    # Resolving a ref
+
+    origin_grace: float = 2.0
+    """How long an origin may take once neighbours have answered. Guess."""
+    find_first: float = 1.5
+    """How long to wait for a first neighbour if no origin answers: an announcement, a question and
+    an answer take under a second."""
+    stragglers: float = 3.0
+    """After this long, neighbours that are silent while others answered are ignored. Guess."""
+    describe_timeout: float = 5.0
+    """How long a neighbour may take to say what a ref is. Guess."""
+    most_asked: int = 16
+    """Neighbours that are asked what a ref is."""
+    poll: float = 0.05
+    """Pause between two looks at the answers."""
+
+    # A torrent link
+
+    link_tick: float = 0.25
+    """Pause between two looks at the torrent of a link."""
+    link_tell_after: float = 5.0
+    """Time without progress after which a person is told what a link waits for."""
+    link_tell_again: float = 30.0
+    """Pause between two such reports."""
+    link_connect_again: float = 5.0
+    """Pause until all peers of a link are tried again. Guess."""
+    link_ask_timeout: float = 10.0
+    """How long a static peer may take to list its models. Guess."""
+
+
+TUNING: Final = Tuning()
