@@ -1,5 +1,6 @@
 """Pulling from nodes alone: each file comes as its bytes, by whatever way, or the pull says why."""
 
+import logging
 import re
 import socket
 import time
@@ -404,7 +405,10 @@ class TestWaiting:
             pulling.result()
             check(b, {"large": LARGE})
 
-    def test_for_a_source_that_is_asked_again(self, tmp_path: Path) -> None:
+    def test_for_a_source_that_is_asked_again(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG, "outlast.p2p")
         slow = Patience(tries=9, tuning=FetchTuning(first_wait=30.0))
         dark = Origin({"large": LARGE}, dark=True)
         with site(tmp_path / "a") as b:
@@ -417,6 +421,9 @@ class TestWaiting:
             b.control.cancel.set()
             with pytest.raises(Cancelled):
                 pulling.result()
+            # The log says it when it changes, not in every round of decisions.
+            said = [line for line in caplog.messages if "waits for http://origin" in line]
+            assert 1 <= len(said) <= 2
 
 
 def waits(node: Site) -> list[str]:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from outlast.codec.format import BaseRef
 from outlast.codec.merkle import PIECE
@@ -44,11 +43,9 @@ from outlast.p2p.strategy import (
     revise,
     should_resign,
 )
+from outlast.p2p.swarming import SwarmJoiner
 from outlast.p2p.tuning import TUNING, Tuning
 from outlast.sources.peer import PeerSource
-from outlast.store import disk
-from outlast.swarm.client.join import JoinOptions
-from outlast.swarm.client.torrent import Torrent
 from outlast.swarm.lan.election import Role
 
 _log = logging.getLogger(__name__)
@@ -71,6 +68,9 @@ class PeerCoordinator:
         self._availability = Availability(self._node.wake, tuning)
         self._observer = Observer(
             around, work, self._availability, restricted=restricted, tuning=tuning
+        )
+        self._swarms = SwarmJoiner(
+            around, work, self._observer, restricted=restricted, tuning=tuning
         )
         self._progress: dict[Job, FileProgress] = {}
         self._bases: dict[Digest, Job] = {}
@@ -140,7 +140,7 @@ class PeerCoordinator:
                 InFlight(plan.payload, job.entry.size, plan.tree, lambda: sum(have))
             )
         if plan.swarm:
-            self._attach(progress)
+            self._swarms.attach(progress)
 
     def may_come(self, job: Job) -> bool:
         progress = self._progress.get(job)
@@ -335,75 +335,18 @@ class PeerCoordinator:
         if download is None:
             return
         progress.update(self._work, self._tick)
-        if download.swarm is not None and progress.torrent is not None:
-            _check(progress.torrent, download.partial.path)
+        self._swarms.check(progress)
         decision = revise(self._look_at(progress), job.plan, progress.idle, self._tuning)
         self._explain(progress, decision)
         if decision.restart:
             _log.debug("%s: download restarted with another payload", job.entry.path)
             download.fail(PlanChangedError("another payload"))
             return
-        plan = job.plan = decision.plan
-        if plan.swarm and download.torn:
-            download.detach()
-        if plan.swarm:
-            self._attach(progress)
-            self._connect(progress)
-            if progress.torrent is not None:
-                progress.torrent.flush()
+        job.plan = decision.plan
+        if job.plan.swarm:
+            self._swarms.keep(progress)
         elif download.swarm is not None:
             download.detach()
-
-    # The swarm of a file
-
-    def _attach(self, progress: FileProgress) -> None:
-        download, tree = progress.job.download, progress.job.plan.tree
-        if download is None or tree is None or download.swarm is not None:
-            return
-        options, partial = self._join_options(progress), download.partial
-        progress.invite(frozenset(options.peers))
-
-        def join(wrote: Callable[[list[int]], None]) -> Torrent:
-            torrent = self._node.session.fetch(
-                tree,
-                partial.path,
-                partial.have,
-                wrote,
-                restricted=self._restricted,
-                join_options=options,
-            )
-            progress.join(torrent)
-            return torrent
-
-        download.attach(join)
-        self._connect(progress)
-
-    def _join_options(self, progress: FileProgress) -> JoinOptions:
-        near = self._around.near()
-        static = [neighbour.tracker for neighbour in near if neighbour.static]
-        return JoinOptions(
-            trackers=(*self._node.settings.trackers, *static[: self._tuning.sources]),
-            peers=frozenset(neighbour.swarm_address for neighbour in near),
-            in_order=self._work.watch is not None,
-            stripe=self._stripe(progress),
-        )
-
-    def _stripe(self, progress: FileProgress) -> tuple[int, int] | None:
-        """This node's number among all that want a file, and how many they are."""
-        if not self._observer.elects(progress.job.entry):
-            return None
-        others = self._node.election.wanting(progress.key, time.monotonic())
-        return sum(other < self._node.id for other in others), len(others) + 1
-
-    def _connect(self, progress: FileProgress) -> None:
-        """Tells the swarm of the neighbours: they come and go."""
-        torrent = progress.torrent
-        if torrent is None:
-            return
-        if (stripe := self._stripe(progress)) is not None:
-            torrent.take_stripe(*stripe)
-            torrent.yield_seeds()
-        progress.connect(frozenset(n.swarm_address for n in self._around.near()))
 
     # Telling the others
 
@@ -467,14 +410,6 @@ class PeerCoordinator:
         if waiting:
             path, reason = waiting[0]
             self._work.emit(FileWaiting(path, reason, len(waiting) - 1))
-
-
-def _check(torrent: Torrent, path: Path) -> None:
-    """Raises why a torrent stopped: the disk is full, for one."""
-    if isinstance(torrent.failure, OSError):
-        raise disk.storage_error(torrent.failure, path)
-    if torrent.failure is not None:
-        raise torrent.failure
 
 
 def coordinator_for(

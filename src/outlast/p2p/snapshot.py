@@ -36,6 +36,7 @@ class Observer:
         self._availability = availability
         self._restricted = restricted
         self._tuning = tuning
+        self._names: dict[bytes, str] = {}
 
     def snapshot(self, progress: FileProgress) -> Snapshot:
         """All that a decision about a file may look at, as it is now."""
@@ -108,9 +109,10 @@ class Observer:
 
     def _name(self, node: bytes) -> str:
         """The address of a node; the start of its id if it is no neighbour that answered."""
-        near = self._node.contacts.neighbours()
-        hosts = [neighbour.host for neighbour in near if neighbour.node == node]
-        return hosts[0] if hosts else f"node {node.hex()[:12]}"
+        if node not in self._names:
+            near = self._node.contacts.neighbours()
+            self._names = {neighbour.node: neighbour.host for neighbour in near}
+        return self._names.get(node) or f"node {node.hex()[:12]}"
 
     # The election
 
