@@ -15,7 +15,8 @@ class Tuning:
     in_flight: int = 16
     """Pieces (1 MiB) of one file that may be under way at once: what a crash can cost."""
     chunk: int = 4
-    """Pieces (1 MiB) that one request asks for: each costs a round trip, and a CDN redirect."""
+    """Pieces (1 MiB) that one request asks for: each costs a round trip and a CDN redirect. See
+    ADR 0004."""
     small_file: int = 4 * PIECE
     """Files up to this size are fetched in one request and verified in memory."""
     hedge_after: float = 3.0
@@ -30,9 +31,9 @@ class Tuning:
     # Many files
 
     active_files: int = 3
-    """Larger files that come at the same time: enough for one to be hashed while others come."""
+    """Larger files that come at the same time. Guess: one is hashed while others come."""
     waiting_files: int = 16
-    """Larger files that may wait for a plan beside them."""
+    """Larger files that may wait for a plan beside them. Guess."""
     idle: float = 0.5
     """The longest pause between two looks at whether there is something to do."""
     reserve: int = 64 * 1024 * 1024
@@ -41,9 +42,9 @@ class Tuning:
     # A source
 
     first_wait: float = 0.5
-    """Pause after the first failure of a source; it doubles with each further one."""
+    """Pause after the first failure of a source; it doubles with each further one (ADR 0003)."""
     longest_wait: float = 30.0
-    """The longest such pause that is not asked for by the source itself."""
+    """The longest such pause, unless the source itself asks for more (ADR 0003)."""
     kind_timeout: float = 10.0
     """How long a source may take to say whether a ref is a branch or a tag: nice to know."""
 

@@ -9,7 +9,7 @@ class Tuning:
     """Tests pass their own. *Guess*: nothing was measured, and the value has worked so far."""
 
     tick: float = 0.25
-    """Pause between two rounds of decisions. An election takes 1.2 s, so four a second suffice."""
+    """Pause between two rounds of decisions. Guess: short beside the 1.2 s of an election."""
 
     # Peers
 
@@ -48,7 +48,7 @@ class Tuning:
     look_again: float = 5.0
     """After this long the whole archive is looked at, whatever its folders' times say."""
     rest_share: int = 100
-    """Such a look takes at most one part in so many of the time."""
+    """Such a look takes at most one part in so many of the time. Guess."""
     slow_draft: float = 0.05
     """A draft that takes this long to read is slow;"""
     draft_share: int = 20

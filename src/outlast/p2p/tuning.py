@@ -1,7 +1,7 @@
 """The times and counts of this room, in one place. Seconds and bytes, unless a field says else.
 
-*Measured* values come from the experiments of ADR 0016 and 0017 and `docs/simulation.md`; *guess*
-means that nothing was measured, and the value has worked so far.
+*Guess* means that nothing was measured, and the value has worked so far. The pauses before a start
+were tuned with eight nodes and one seed (ADR 0016).
 """
 
 from dataclasses import dataclass
@@ -33,17 +33,17 @@ class Tuning:
 
     first_look: float = 3.0
     """How long a file waits for the first answers of neighbours before it goes on without them.
-    Guess: twice the time that an election takes."""
+    Guess: over twice the 1.2 s that an election takes."""
     tiny_file: int = 64 * 1024
     """Files up to this size need no election: it would cost more than the file."""
     large_file: int = 16 * 1024 * 1024
     """From this size on a file waits until the nodes that start at the same moment know of each
     other; otherwise all of them request its beginning from the same seed."""
     settle_alone: float = 0.4
-    """How long a lone node waits for others. Measured: nodes started together announce within
-    this time."""
+    """How long a lone node waits for others: as long as a node that has heard of none waits before
+    it asks the origin (`docs/format/swarm.md`)."""
     settle_quiet: float = 0.1
-    """Quiet time after the last newcomer. Measured with eight nodes."""
+    """Quiet time after the last newcomer (ADR 0016): a node announces itself within that time."""
     settle_longest: float = 1.5
     """Start anyway after this long. Guess."""
     stuck_after: float = 15.0
@@ -53,21 +53,22 @@ class Tuning:
     """If the rest of a file would take longer than this, the origin helps. Guess."""
     stalled_after: float = 8.0
     """Time without a piece from the swarm after which seeds are asked over HTTP too: swarm ports
-    may be closed. Guess: longer than libtorrent's reconnects."""
+    may be closed. Guess."""
     idle_origin: float = 6.0
-    """Time without a byte from the origin after which the elected fetcher resigns. Longer than the
-    3.5 s after which a silent fetcher is replaced."""
+    """Time without a byte from the origin after which the elected fetcher resigns. Guess: longer
+    than the 3.5 s after which a silent node does not count."""
 
     # Coordinator
 
     sources: int = 8
     """Neighbours that one transfer asks over HTTP. Guess."""
     connections: int = 2
-    """HTTP connections to each of them. Two keep one busy while the other is checked."""
+    """HTTP connections to each of them. Guess: one transfers while the piece of the other is
+    verified."""
     retry_lost: float = 20.0
     """Pause until a source that was given up is tried again. Guess."""
     last_words: float = 5.0
-    """How long a finished transfer may take to tell neighbours what came."""
+    """How long a finished transfer may take to tell neighbours what came. Guess."""
 
     # Progress
 
@@ -86,14 +87,14 @@ class Tuning:
     origin_grace: float = 2.0
     """How long an origin may take once neighbours have answered. Guess."""
     find_first: float = 1.5
-    """How long to wait for a first neighbour if no origin answers: an announcement, a question and
-    an answer take under a second."""
+    """How long to wait for a first neighbour if no origin answers. Guess: an announcement, a
+    question and an answer fit in."""
     stragglers: float = 3.0
     """After this long, neighbours that are silent while others answered are ignored. Guess."""
     describe_timeout: float = 5.0
     """How long a neighbour may take to say what a ref is. Guess."""
     most_asked: int = 16
-    """Neighbours that are asked what a ref is."""
+    """Neighbours that are asked what a ref is. Guess."""
     poll: float = 0.05
     """Pause between two looks at the answers."""
 
