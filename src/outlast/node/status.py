@@ -36,7 +36,7 @@ class Report:
         node.session.refresh()
         counters = node.session.counters
         transfers = [
-            status for coordinator in node.coordinators for status in coordinator.statuses()
+            status for coordinator in list(node.coordinators) for status in coordinator.statuses()
         ]
         sent = counters.get("net.sent_payload_bytes", 0) + self._sent()
         received = counters.get("net.recv_payload_bytes", 0) + node.received
