@@ -150,7 +150,7 @@ class TestNever:
     def check(entry: FileEntry, offers: list[PeerOffer], now: Snapshot, decision: Decision) -> None:
         plan = decision.plan
         # The origin is for the elected node alone.
-        if not now.origin or (now.elects and now.role is not Role.HOLD):
+        if not now.origin or (now.elects and now.role is not Role.FETCH):
             assert not plan.origin
         # In a crowd peers send nothing over HTTP, unless the swarm brings nothing.
         if now.crowd and not now.stalled and plan.tree is not None:
@@ -258,7 +258,7 @@ class TestChoice:
     def test_a_slow_crowd_is_helped(self) -> None:
         """By the elected node alone, from the origin."""
         offers = [offer("a", PLAIN)]
-        crowd = Snapshot(crowd=2, elects=True, role=Role.HOLD)
+        crowd = Snapshot(crowd=2, elects=True, role=Role.FETCH)
         assert not decide(look(offers, crowd)).plan.origin
         slow = replace(crowd, slow=True)
         assert decide(look(offers, slow)).plan.origin
@@ -431,6 +431,6 @@ class TestElection:
 
     def test_resigning(self) -> None:
         silent = TUNING.idle_origin + 0.1
-        assert should_resign(role=Role.HOLD, silent=silent, tuning=TUNING)
-        assert not should_resign(role=Role.HOLD, silent=TUNING.idle_origin, tuning=TUNING)
+        assert should_resign(role=Role.FETCH, silent=silent, tuning=TUNING)
+        assert not should_resign(role=Role.FETCH, silent=TUNING.idle_origin, tuning=TUNING)
         assert not should_resign(role=Role.WAIT, silent=silent, tuning=TUNING)

@@ -316,7 +316,7 @@ class TestTrouble:
             site(tmp_path / "a", files=files, swarm_port=9) as a,
             site(tmp_path / "b", a) as b,
         ):
-            monkeypatch.setattr(b.node.election, "crowd", lambda *_: 1)
+            monkeypatch.setattr(b.node.election, "count_wanting", lambda *_: 1)
             Running(lambda: b.pull(tuning=Tuning(stalled_after=0.5))).result()
             check(b, files)
 
@@ -394,7 +394,7 @@ class TestWaiting:
         monkeypatch.setattr(Node, "elects", property(lambda _: True))
         with site(tmp_path / "a") as a, site(tmp_path / "b", a) as b:
             until(b.node.contacts.neighbours, "it knows the other")
-            wish = Wish(want_key(Digest.of(LARGE)), able=True, holding=True)
+            wish = Wish(want_key(Digest.of(LARGE)), able=True, fetching=True)
             heard = Want(a.node.id, "127.0.0.1", a.server.port, (wish,))
             b.node.election.hear(heard, time.monotonic())
             pulling = Running(

@@ -386,7 +386,7 @@ class PeerCoordinator:
         now = time.monotonic()
         election.want(key, now, able=able)
         role = election.state(key, now).role
-        silent = progress.silent_for(self._observer.origin_heard, elected=role is Role.HOLD)
+        silent = progress.silent_for(self._observer.origin_heard, elected=role is Role.FETCH)
         if should_resign(role=role, silent=silent, tuning=self._tuning):
             _log.debug("%s: resigns: no byte from the origin for %.0f s", job.entry.path, silent)
             election.resign(key, now)

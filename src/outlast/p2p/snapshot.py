@@ -44,7 +44,7 @@ class Observer:
         found = self.candidates(job.entry)
         capsules = self._work.intake.wishes.leans and self._work.watch is None
         elects = self.elects(job.entry)
-        state = self.election(progress) if elects else State(Role.HOLD)
+        state = self.election(progress) if elects else State(Role.FETCH)
         return Snapshot(
             candidates=tuple(found),
             trees=self.trees(found),
@@ -130,7 +130,7 @@ class Observer:
         """How many other nodes want a file now."""
         if self._restricted:
             return 0
-        return self._node.election.crowd(progress.key, time.monotonic())
+        return self._node.election.count_wanting(progress.key, time.monotonic())
 
     # The sources
 

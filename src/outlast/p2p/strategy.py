@@ -74,7 +74,7 @@ class Snapshot:
     answered: bool = True
     crowd: int = 0
     elects: bool = False
-    role: Role = Role.HOLD
+    role: Role = Role.FETCH
     owners: tuple[bytes, ...] = ()
     fetcher: str = ""
     origin: bool = True
@@ -87,7 +87,7 @@ class Snapshot:
     @property
     def is_fetcher(self) -> bool:
         """Whether this node is the one that asks the origin."""
-        return self.origin and (not self.elects or self.role is Role.HOLD)
+        return self.origin and (not self.elects or self.role is Role.FETCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,4 +286,4 @@ def should_resign(*, role: Role, silent: float, tuning: Tuning) -> bool:
     """Whether the elected fetcher gets nothing from its origin (for `silent` seconds): it may be a
     mirror that waits for another of the nodes to have the file.
     """
-    return role is Role.HOLD and silent > tuning.idle_origin
+    return role is Role.FETCH and silent > tuning.idle_origin
