@@ -193,7 +193,7 @@ def test_edits_cost_what_they_changed(tmp_path: Path, folder: Path, name: str) -
     (tmp_path / "edited").mkdir()
     files = edit(name, tmp_path / "edited")
     put(tmp_path / "home", tmp_path / "edited", "me/edited")
-    assert set(forms(tmp_path / "home", "me/edited").values()) == {Form.THIN}
+    assert set(forms(tmp_path / "home", "me/edited").values()) == {Form.DELTA}
     held = sum(stored(tmp_path / "home", data) for data in files.values())
     assert held < LEAST[name] * sum(map(len, files.values()))
     check(tmp_path / "home", files, "me/edited")
@@ -248,11 +248,11 @@ def test_no_base_and_a_named_base(tmp_path: Path, folder: Path) -> None:
     home = tmp_path / "home"
     put(home, folder, "org/base")
     packed(tmp_path / "one" / "model.safetensors", tuned(model(), seed=1))
-    put(home, tmp_path / "one", "me/one", FormWishes(lean=False))
+    put(home, tmp_path / "one", "me/one", FormWishes(allow_bases=False))
     assert forms(home, "me/one") == {"model.safetensors": Form.CAPSULE}
     packed(tmp_path / "two" / "model.safetensors", tuned(model(), seed=2))
     put(home, tmp_path / "two", "me/two", FormWishes(base=Target.parse("me/one")))
-    assert forms(home, "me/two") == {"model.safetensors": Form.THIN}
+    assert forms(home, "me/two") == {"model.safetensors": Form.DELTA}
     with Archive(home) as archive:
         two = archive.revision(Target.parse("me/two").repo).files[0]
         one = archive.revision(Target.parse("me/one").repo).files[0]
@@ -270,9 +270,9 @@ def test_chains_have_two_links_at_most(tmp_path: Path, folder: Path) -> None:
         before = Target.parse(f"me/v{number - 1}" if number else "org/base")
         put(home, tmp_path / str(number), f"me/v{number}", FormWishes(base=before))
     found = [forms(home, f"me/v{number}")["model.safetensors"] for number in range(4)]
-    assert found[:2] == [Form.THIN, Form.THIN]
+    assert found[:2] == [Form.DELTA, Form.DELTA]
     assert found[2] is Form.CAPSULE
-    assert found[3] is Form.THIN
+    assert found[3] is Form.DELTA
     check_archive(home)
 
 
@@ -281,7 +281,7 @@ def test_the_card_comes_before_the_names(tmp_path: Path, folder: Path) -> None:
     home = tmp_path / "home"
     for name in ("org/one", "org/two"):
         packed(tmp_path / name / "model.safetensors", model(), name=name)
-        put(home, tmp_path / name, name, FormWishes(lean=False))
+        put(home, tmp_path / name, name, FormWishes(allow_bases=False))
     mine = tmp_path / "mine"
     data = packed(mine / "model.safetensors", tuned(model()))
     (mine / "README.md").write_text("---\nlicense: mit\nbase_model:\n- org/two\n---\n# Mine\n")

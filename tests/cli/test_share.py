@@ -282,4 +282,4 @@ def test_forms_are_those_that_are_meant(packed: Path) -> None:
     with Archive(packed / "archive") as archive:
         assert archive.form_of(Digest.of(BASE)).form is Form.CAPSULE
         assert archive.form_of(Digest.of(FILES["noise.bin"])).form is Form.PLAIN
-        assert archive.form_of(Digest.of(TUNED["model.safetensors"])).form is Form.THIN
+        assert archive.form_of(Digest.of(TUNED["model.safetensors"])).form is Form.DELTA

@@ -223,7 +223,7 @@ def test_a_damaged_base_is_found() -> None:
         opened = files.reader(capsule, (base,))
         for block in opened.directory.blocks():
             refs = {opened.directory.bases[0].sha256: InMemory(wrong)}
-            bad = fmt.leans(block.tag, block.base)
+            bad = fmt.needs_base(block.tag, block.base)
             bad = bad and block.base_offset <= at < block.base_offset + block.length
             other = type(opened)(InMemory(capsule), refs)
             if not bad:

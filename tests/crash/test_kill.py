@@ -301,6 +301,6 @@ def test_what_is_at_stake_has_every_form(world: World) -> None:
     for path in ("model-1.safetensors", "capsule.safetensors"):
         assert forms[path] is Form.CAPSULE
     for path in ("model-3.safetensors", "tuned.safetensors"):
-        assert forms[path] is Form.THIN
+        assert forms[path] is Form.DELTA
     for path in ("model-2.safetensors", "shared.bin", "noise.bin", "text-1.txt"):
         assert forms[path] is Form.PLAIN

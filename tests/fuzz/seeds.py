@@ -65,7 +65,7 @@ def thin() -> Iterator[bytes]:
         for like in ("equal", "few changed", "near", "leaves changed", "far"):
             data = weights.BASES[like](rng, kind, base) or base
             tag, payload = weights.encode(kind, data, base)
-            if fmt.leans(tag, 1):
+            if fmt.needs_base(tag, 1):
                 payload = fmt.checksum(data) + payload
             if len(payload) <= len(data):
                 yield _one_block(kind, tag, payload, len(data))
@@ -74,7 +74,7 @@ def thin() -> Iterator[bytes]:
 def _one_block(kind: int, tag: int, payload: bytes, length: int) -> bytes:
     base = fmt.BaseRef(Digest.of(PATTERN), 1 << 20)
     entry = fmt.pack_entry(tag, len(payload), 0)
-    span = fmt.Span(kind, length, 1, 0)
+    span = fmt.CapsuleSpan(kind, length, 1, 0)
     directory = fmt.Directory(Digest.of(payload), [base], [span], entry)
     return fmt.HEAD + payload + directory.pack_end()
 

@@ -57,7 +57,7 @@ class Hollow:
 def test_a_directory_takes_what_it_says(spans: int, blocks: int, times: int) -> None:
     bases = [fmt.BaseRef(Digest.of(b""), 1 << 62)]
     each = [
-        fmt.Span(fmt.BYTES, fmt.WEIGHTS * (blocks - 1) + 1000 + i, 1, 1000 + i)
+        fmt.CapsuleSpan(fmt.BYTES, fmt.WEIGHTS * (blocks - 1) + 1000 + i, 1, 1000 + i)
         for i in range(spans)
     ]
     entries = b"".join(fmt.pack_entry(fmt.PLANES, 300 + i % 700, i) for i in range(spans * blocks))

@@ -76,7 +76,9 @@ def test_the_form_of_the_settings(tmp_path: Path) -> None:
     assert load_config(surroundings).form is FormWish.CAPSULE
     config = load_config(surroundings | {"OUTLAST_FORM": "plain"})
     assert config.form is FormWish.PLAIN
-    assert form_wishes(config, None, None, no_base=True) == FormWishes(FormWish.PLAIN, lean=False)
+    assert form_wishes(config, None, None, no_base=True) == FormWishes(
+        FormWish.PLAIN, allow_bases=False
+    )
     assert form_wishes(config, "auto", None, no_base=False) == FormWishes()
     with pytest.raises(UsageError):
         form_wishes(config, None, Target.parse("a/b"), no_base=True)

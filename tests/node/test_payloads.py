@@ -103,7 +103,7 @@ def test_capsules_are_payloads_once_their_tree_is_known(
     assert payloads.held(archive, base) == payloads.held(archive, fine) == ()
     for digest, form, bases in (
         (base, Form.CAPSULE, ()),
-        (fine, Form.THIN, (BaseRef(base, len(BASE)),)),
+        (fine, Form.DELTA, (BaseRef(base, len(BASE)),)),
     ):
         data = archive.layout.capsule(digest).read_bytes()
         assert payloads.tree(archive, digest, form, CANCEL) == tree_of(data)
@@ -144,7 +144,7 @@ def test_what_is_damaged_is_handed_to_nobody(
     archive: Archive, writer: WriteSession, form: Form
 ) -> None:
     base, fine = packed(archive, writer)
-    digest = fine if form is Form.THIN else base
+    digest = fine if form is Form.DELTA else base
     if form is Form.PLAIN:
         weights.unpack(archive, writer, base)
     forget(archive)
@@ -236,7 +236,7 @@ def test_readers_at_once_see_the_same(archive: Archive, writer: WriteSession) ->
     base, fine = packed(archive, writer)
     capsule = archive.layout.capsule(fine).read_bytes()
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: payloads.tree(archive, fine, Form.THIN, CANCEL), range(8)))
+        found = list(pool.map(lambda _: payloads.tree(archive, fine, Form.DELTA, CANCEL), range(8)))
     assert found == [tree_of(capsule)] * 8
     assert payloads.held(archive, base) == ()
 

@@ -44,7 +44,7 @@ BASE = BaseRef(sha_of(b"base"), 5000)
 PLAIN = Payload(BLOB, Form.PLAIN, SIZE, ROOT)
 CAPSULE = Payload(BLOB, Form.CAPSULE, 700, sha_of(b"capsule"))
 LARGER = Payload(BLOB, Form.CAPSULE, 800, sha_of(b"another capsule"))
-THIN = Payload(BLOB, Form.THIN, 200, sha_of(b"thin"), (BASE,))
+THIN = Payload(BLOB, Form.DELTA, 200, sha_of(b"thin"), (BASE,))
 ENTRY = FileEntry("a.bin", SIZE, sha256=BLOB)
 TUNING = Tuning()
 

@@ -100,7 +100,7 @@ def test_a_fine_tune_leans_on_the_model_of_its_card(
 
 def test_no_base(hub: HubSim, auto: Puller, files: dict[str, bytes]) -> None:
     auto("org/base", hub.url)
-    auto.forms = FormWishes(lean=False)
+    auto.forms = FormWishes(allow_bases=False)
     auto("me/tuned", hub.url)
     assert form_of(auto.home, files["tuned.safetensors"]) is Form.CAPSULE
 
@@ -255,5 +255,5 @@ def test_a_small_file_leans_too(tmp_path: Path, auto: Puller) -> None:
     with HubSim(tmp_path / "hub", mode="thread") as hub:
         auto("org/one", hub.url)
         auto("org/two", hub.url)
-    assert form_of(auto.home, two) is Form.THIN
+    assert form_of(auto.home, two) is Form.DELTA
     check_pulled(auto.home, {NAME: two}, "org/two")

@@ -48,7 +48,7 @@ def test_a_file_becomes_a_capsule_while_clients_read_it(tmp_path: Path, form: st
                 part = node.get(target(NAME, repo), Range="bytes=5000000-5999999")
                 assert part.status == 206
                 assert same(part.body, wanted[5_000_000:6_000_000])
-    expected = (Form.CAPSULE, Form.THIN) if form == "auto" else (Form.PLAIN, Form.PLAIN)
+    expected = (Form.CAPSULE, Form.DELTA) if form == "auto" else (Form.PLAIN, Form.PLAIN)
     assert (_form(tmp_path / "home", data), _form(tmp_path / "home", fine)) == expected
 
 

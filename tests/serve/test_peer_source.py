@@ -117,10 +117,10 @@ class TestAnswers:
         revision = archive_files(peer.archive, RepoId.parse("org/fine"), {"a": base, "b": fine})
         peer.shares.share(revision, "main")
         pack(tmp_path / "home", sha(fine).hex, sha(base).hex)
-        payloads.tree(peer.archive, sha(fine), Form.THIN, Cancel())
+        payloads.tree(peer.archive, sha(fine), Form.DELTA, Cancel())
         with peer.archive, peer.serving():
             [payload] = peer.source().payloads([sha(fine)])[sha(fine)].forms
-            assert payload.form is Form.THIN
+            assert payload.form is Form.DELTA
             assert [(base_.sha256, base_.size) for base_ in payload.bases] == [
                 (sha(base), len(base))
             ]

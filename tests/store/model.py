@@ -155,7 +155,7 @@ class Model:
     def leans_on(self, key: str) -> tuple[str, ...]:
         return () if key in self.doubled else self.capsules.get(key, ())
 
-    def may_lean(self, key: str, base: str) -> bool:
+    def may_depend(self, key: str, base: str) -> bool:
         """Whether the capsule of a blob may lean on another: chains have two links at most."""
         return base in self.blobs and 1 + self._below(base, key) + self._above(key, 3) <= 2
 

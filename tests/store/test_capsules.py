@@ -110,7 +110,7 @@ def test_a_fine_tune_is_thin_and_needs_its_base(archive: Archive, writer: WriteS
     base, first = put(archive, writer, BASE, FIRST)
     pack(archive, writer, first, base)
     form = archive.form_of(first)
-    assert form.form is Form.THIN
+    assert form.form is Form.DELTA
     assert [b.sha256 for b in form.bases] == [base]
     pack(archive, writer, base)
     assert whole(archive, first) == FIRST
@@ -282,7 +282,7 @@ def test_a_capsule_of_new_bytes(archive: Archive, writer: WriteSession) -> None:
     with encoded(archive, writer, first) as encoding:
         assert not encoding.publish(first)
         assert not encoding.path.exists()
-    assert archive.form_of(first).form is Form.THIN
+    assert archive.form_of(first).form is Form.DELTA
 
 
 @pytest.mark.parametrize("damage", ["cut", "trailers", "other", "empty"])

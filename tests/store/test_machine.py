@@ -205,7 +205,7 @@ class StoreMachine(RuleBasedStateMachine):
         here = sorted(self.model.blobs)
         key = data.draw(st.sampled_from(here))
         bases = (data.draw(st.sampled_from(here)),) if lean else ()
-        allowed = all(self.model.may_lean(key, base) for base in bases)
+        allowed = all(self.model.may_depend(key, base) for base in bases)
         writer, leases = self.writer(number)
 
         def do() -> None:
@@ -231,7 +231,7 @@ class StoreMachine(RuleBasedStateMachine):
         if not all(each in self.model.blobs for each in bases):
             return
         here = entry.key in self.model.blobs
-        allowed = here or all(self.model.may_lean(entry.key, each) for each in bases)
+        allowed = here or all(self.model.may_depend(entry.key, each) for each in bases)
         writer, leases = self.writer(number)
 
         def do() -> None:
@@ -271,7 +271,7 @@ class StoreMachine(RuleBasedStateMachine):
         """What a crash left in both forms is packed to the end, if it may still lean."""
         key = data.draw(st.sampled_from(sorted(self.model.doubled)))
         bases = self.model.capsules[key]
-        allowed = all(self.model.may_lean(key, base) for base in bases)
+        allowed = all(self.model.may_depend(key, base) for base in bases)
         writer, _ = self.writer(number)
 
         def do() -> None:

@@ -123,7 +123,7 @@ def test_a_capsule_has_the_tree_of_its_file(archive: Archive, writer: WriteSessi
     digest = Digest.of(WEIGHTS)
     capsule = archive.layout.capsule(digest).read_bytes()
     assert archive.tree(digest, Form.CAPSULE) == tree_of(capsule)
-    assert archive.tree(digest, Form.THIN) == tree_of(capsule)  # the same kind of file
+    assert archive.tree(digest, Form.DELTA) == tree_of(capsule)  # the same kind of file
     assert archive.tree(digest, Form.PLAIN) is None
     archive.note_names(names_of(WEIGHTS))
     assert archive.tree(digest, Form.PLAIN) == tree_of(WEIGHTS)
@@ -134,10 +134,10 @@ def test_a_change_of_form_leaves_the_right_trees(archive: Archive, writer: Write
     with encoded(archive, writer, fine, base) as encoding:
         assert writer.pack(encoding.path, fine, archive.form_of(fine).size, encoding.tree)
     path = archive.layout.capsule(fine)
-    assert archive.form_of(fine).form is Form.THIN
-    assert archive.tree(fine, Form.THIN) == tree_of(path.read_bytes())
+    assert archive.form_of(fine).form is Form.DELTA
+    assert archive.tree(fine, Form.DELTA) == tree_of(path.read_bytes())
     unpack(archive, writer, fine)
-    assert archive.tree(fine, Form.THIN) is None
+    assert archive.tree(fine, Form.DELTA) is None
 
 
 def test_a_capsule_of_several_pieces(archive: Archive, writer: WriteSession) -> None:

@@ -166,7 +166,7 @@ class TestCapsules:
             Running(lambda: b.pull(forms=PACKED)).result()
             check(b, files)
             forms = [b.archive.form_of(Digest.of(data)).form for data in files.values()]
-            assert forms == [Form.THIN] * 18
+            assert forms == [Form.DELTA] * 18
 
     def test_a_thin_one_whose_base_is_here(self, tmp_path: Path) -> None:
         prepare(tmp_path / "a", self.FILES, ("tuned", "base"))

@@ -36,7 +36,7 @@ def form_wishes(
     """What the options and the configuration ask for together."""
     if base is not None and no_base:
         raise UsageError("--base and --no-base contradict each other", hint="give one of them")
-    return FormWishes(FormWish(form) if form else config.form, base, lean=not no_base)
+    return FormWishes(FormWish(form) if form else config.form, base, allow_bases=not no_base)
 
 
 def kept_in(size: int, held: int) -> str:

@@ -93,7 +93,7 @@ def _report(run: Session, what: str, changes: ops.Changes, *, dry_run: bool) -> 
             {
                 "type": f"would-be-{what}" if dry_run else what,
                 "changed": len(done),
-                "thin": sum(blob.form is Form.THIN for blob in done),
+                "thin": sum(blob.form is Form.DELTA for blob in done),
                 "before_bytes": before,
                 "after_bytes": after,
                 "already": len(changes.of(ops.Outcome.ALREADY)),

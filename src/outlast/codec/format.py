@@ -70,7 +70,7 @@ class BaseRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class CapsuleSpan:
     """A run of the blob with one layout: `length` bytes of elements of `kind`. `base` is the
     number of a base, from 1, whose bytes from `base_offset` on it is compared with; or 0.
     """
@@ -95,8 +95,8 @@ class Span:
 class Block:
     """One block: which bytes of the blob it restores, and where its payload lies in the capsule.
 
-    Offsets and lengths are in bytes. `base` and `base_offset` are as in :class:`Span`, moved to
-    the block.
+    Offsets and lengths are in bytes. `base` and `base_offset` are as in :class:`CapsuleSpan`, moved
+    to the block.
     """
 
     number: int
@@ -121,7 +121,7 @@ class Directory:
         self,
         sha256: Digest,
         bases: Sequence[BaseRef],
-        spans: Sequence[Span],
+        spans: Sequence[CapsuleSpan],
         entries: bytes,
     ) -> None:
         self.sha256 = sha256
@@ -232,7 +232,7 @@ class Directory:
         return 2 * packed + 2 * trailer
 
 
-def leans(tag: int, base: int) -> bool:
+def needs_base(tag: int, base: int) -> bool:
     """Whether a block of this form restores nothing without its base. Its payload begins with the
     :func:`checksum` of what it restores: damage of the base is found, too.
     """
@@ -304,14 +304,14 @@ def unpack_directory(trailer: Trailer, data: bytes, capsule_size: int) -> Direct
             raise MalformedError("a capsule leans on a base that it does not name")
         if base and base_offset + length > bases[base - 1].size:
             raise MalformedError("a capsule leans on bytes beyond its base")
-        spans.append(Span(kind, length, base, base_offset))
+        spans.append(CapsuleSpan(kind, length, base, base_offset))
     return _checked(trailer, bases, spans, data[entries_at:], capsule_size)
 
 
 def _checked(
     trailer: Trailer,
     bases: Sequence[BaseRef],
-    spans: Sequence[Span],
+    spans: Sequence[CapsuleSpan],
     entries: bytes,
     capsule_size: int,
 ) -> Directory:

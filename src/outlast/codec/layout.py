@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from outlast.codec import format as fmt
-from outlast.codec.format import Span
+from outlast.codec.format import CapsuleSpan
 from outlast.codec.tensors import Container, Tensor
 
 KINDS: Final = {
@@ -68,47 +68,49 @@ class BaseTensors:
         return self._opaque
 
 
-def spans(container: Container | None, size: int, bases: BaseTensors | None = None) -> list[Span]:
+def spans(
+    container: Container | None, size: int, bases: BaseTensors | None = None
+) -> list[CapsuleSpan]:
     """The spans of a blob of `size` bytes, in order, covering each of its bytes once."""
     if container is None:
         return list(_opaque(size, bases))
-    found: list[Span] = []
+    found: list[CapsuleSpan] = []
     at = 0
     for tensor in container.tensors:
         if tensor.offset > at:
-            _append(found, Span(fmt.BYTES, tensor.offset - at))
+            _append(found, CapsuleSpan(fmt.BYTES, tensor.offset - at))
         for span in _of_tensor(tensor, bases):
             _append(found, span)
         at = tensor.offset + tensor.length
     if size > at:
-        _append(found, Span(fmt.BYTES, size - at))
+        _append(found, CapsuleSpan(fmt.BYTES, size - at))
     return found
 
 
-def _append(found: list[Span], span: Span) -> None:
+def _append(found: list[CapsuleSpan], span: CapsuleSpan) -> None:
     """Neighbours of plain bytes are one span."""
     plain = (fmt.BYTES, 0)
     if found and plain == (span.kind, span.base) == (found[-1].kind, found[-1].base):
-        span = Span(fmt.BYTES, found.pop().length + span.length)
+        span = CapsuleSpan(fmt.BYTES, found.pop().length + span.length)
     found.append(span)
 
 
-def _opaque(size: int, bases: BaseTensors | None) -> Iterator[Span]:
+def _opaque(size: int, bases: BaseTensors | None) -> Iterator[CapsuleSpan]:
     base = bases.opaque() if bases else None
     common = min(size, base[1]) if base else 0
     if base and common:
-        yield Span(fmt.BYTES, common, base[0])
+        yield CapsuleSpan(fmt.BYTES, common, base[0])
     if size > common:
-        yield Span(fmt.BYTES, size - common)
+        yield CapsuleSpan(fmt.BYTES, size - common)
 
 
-def _of_tensor(tensor: Tensor, bases: BaseTensors | None) -> Iterator[Span]:
+def _of_tensor(tensor: Tensor, bases: BaseTensors | None) -> Iterator[CapsuleSpan]:
     kind = KINDS.get(tensor.dtype, fmt.BYTES)
     found = bases.like(tensor) if bases else None
     common = 0
     if found is not None:
         number, base = found
         common = min(tensor.length, base.length)
-        yield Span(kind, common, number, base.offset)
+        yield CapsuleSpan(kind, common, number, base.offset)
     if tensor.length > common:
-        yield Span(kind, tensor.length - common)
+        yield CapsuleSpan(kind, tensor.length - common)

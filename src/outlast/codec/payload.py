@@ -12,7 +12,7 @@ class Form(StrEnum):
 
     PLAIN = "plain"
     CAPSULE = "capsule"
-    THIN = "thin"
+    DELTA = "thin"
 
 
 @dataclass(frozen=True, slots=True)

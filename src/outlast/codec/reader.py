@@ -95,7 +95,7 @@ class CapsuleReader:
         with window(self._capsule, block.payload_offset, block.payload_length) as payload:
             if kernels.xxh3(payload) != block.checksum:
                 raise CorruptError(f"{self._where(block)} is damaged")
-            if fmt.leans(block.tag, block.base):
+            if fmt.needs_base(block.tag, block.base):
                 self._restore_from_base(block, payload, out)
             else:
                 self._restore(block, payload, out)

@@ -9,7 +9,7 @@ from typing import Final
 
 from outlast.codec import format as fmt
 from outlast.codec import kernels
-from outlast.codec.format import BaseRef, Block, Directory, Span
+from outlast.codec.format import BaseRef, Block, CapsuleSpan, Directory
 from outlast.codec.layout import BaseTensors, spans
 from outlast.codec.memory import Readable, read, window, workspace
 from outlast.codec.tensors import Container, parse
@@ -168,7 +168,7 @@ class CapsuleWriter:
         out = room[fmt.RESTORED_BYTES :]
         tag, length = kernels.encode_block(workspace(), block.kind, data, base, out, self._check)
         payload = out[:length]
-        if fmt.leans(tag, block.base):
+        if fmt.needs_base(tag, block.base):
             payload = room[: fmt.RESTORED_BYTES + length]
             payload[: fmt.RESTORED_BYTES] = fmt.checksum(data)
             if len(payload) >= block.length:
@@ -188,7 +188,7 @@ class CapsuleWriter:
         self.written += len(data)
 
 
-def _empty_directory(planned: list[Span]) -> Directory:
+def _empty_directory(planned: list[CapsuleSpan]) -> Directory:
     count = sum(span.block_count for span in planned)
     return Directory(Digest("0" * 64), [], planned, bytes(12 * count))
 

@@ -61,7 +61,7 @@ _FOREIGN: tuple[tuple[str, str, str], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EngineChoice:
     """`engine` is to run `files`: for llama.cpp one GGUF or its shards in order, for transformers
     everything that has to lie in one folder, relative to `folder` ("" is the repository's root).
     `why` is a sentence for a person; `size` is in bytes.
@@ -96,7 +96,7 @@ class _Gguf:
 
 def choose(
     files: Iterable[tuple[str, int]], wanted: str | None = None, engine: str | None = None
-) -> Choice:
+) -> EngineChoice:
     """Decides how to run a revision whose `files` are (path, bytes).
 
     `wanted` names a file, or is a glob over paths or bare names; `engine` is :data:`LLAMA` or
@@ -119,7 +119,7 @@ def choose(
     raise _nothing(sizes, engine)
 
 
-def _choose_wanted(sizes: dict[str, int], wanted: str, engine: str | None) -> Choice:
+def _choose_wanted(sizes: dict[str, int], wanted: str, engine: str | None) -> EngineChoice:
     if wanted in sizes:
         hits = {wanted}
     else:
@@ -166,14 +166,14 @@ def _is_extra(gguf: _Gguf) -> bool:
     return _NOT_A_MODEL.search(_base(gguf.paths[0]).removesuffix(".gguf")) is not None
 
 
-def _best(candidates: Sequence[_Gguf]) -> Choice:
+def _best(candidates: Sequence[_Gguf]) -> EngineChoice:
     best = min(candidates, key=lambda g: g.rank)
     name = _base(best.paths[0])
     if len(candidates) == 1:
         why = f"{name} is the GGUF file to run"
     else:
         why = f"{name} is the preferred one of {len(candidates)} GGUF files; --file picks another"
-    return Choice(LLAMA, best.paths, best.size, why, _parent(best.paths[0]))
+    return EngineChoice(LLAMA, best.paths, best.size, why, _parent(best.paths[0]))
 
 
 def _incomplete(gguf: _Gguf) -> EngineError:
@@ -190,7 +190,7 @@ def _folder_of_config(sizes: dict[str, int]) -> str | None:
     return min(with_config, key=lambda f: (f.count("/") + (f != ""), f), default=None)
 
 
-def _transformers(sizes: dict[str, int], folder: str) -> Choice:
+def _transformers(sizes: dict[str, int], folder: str) -> EngineChoice:
     here = {p for p in sizes if _parent(p) == folder}
     if (error := _no_model(here)) is not None:
         raise error
@@ -203,7 +203,7 @@ def _transformers(sizes: dict[str, int], folder: str) -> Choice:
     extra = {_join(folder, "additional_chat_templates/") + _base(p) for p in sizes}
     files = sorted((named or weights) | beside | extra.intersection(sizes))
     why = "safetensors with a config.json run with transformers"
-    return Choice(TRANSFORMERS, tuple(files), sum(sizes[p] for p in files), why, folder)
+    return EngineChoice(TRANSFORMERS, tuple(files), sum(sizes[p] for p in files), why, folder)
 
 
 def _no_model(paths: Iterable[str]) -> EngineError | None:

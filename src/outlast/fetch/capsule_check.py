@@ -58,7 +58,7 @@ class CapsuleCheck(Closing):
             return
         self._try_at = 2 * verified
         try:
-            self._reader = self._archive.open_arrived(
+            self._reader = self._archive.open_unverified(
                 self._entry.sha256, self._download.partial.path
             )
         except (CorruptError, MalformedError):

@@ -137,7 +137,7 @@ def _is_restricted(context: FetchContext, repo: RepoId) -> bool:
 def _base_finder(context: FetchContext, repo: RepoId, commit: GitOid) -> BaseFinder:
     """Finds the bases of the files of a commit, also by the card if that is here already."""
     forms = context.wishes.forms
-    draft = context.archive.load(repo, commit) if forms.leans else None
+    draft = context.archive.load(repo, commit) if forms.uses_bases else None
     named = [*context.named, *(named_by(context.archive, draft) if draft is not None else ())]
     return BaseFinder(context.archive, context.writer, forms, repo, named)
 

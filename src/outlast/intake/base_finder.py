@@ -160,7 +160,7 @@ class BaseFinder:
         """Blobs of one model, at most :data:`MOST_BASES`, that `blob` may lean on; claimed, and
         open. Close them. The first `ready` bytes of `blob` are here.
         """
-        if not self._wishes.leans:
+        if not self._wishes.uses_bases:
             return ()
         container = container_of(blob, ready)
         if container is None or not container.tensors:
@@ -170,7 +170,7 @@ class BaseFinder:
 
     def digests(self, blob: Readable, own: Digest) -> list[Digest]:
         """The same by name, for the blob `own` that is here already."""
-        container = container_of(blob, blob.size) if self._wishes.lean else None
+        container = container_of(blob, blob.size) if self._wishes.allow_bases else None
         if container is None:
             return []
         match = self._match(blob, blob.size, container, own)
@@ -330,17 +330,12 @@ def _nearness(archive: Archive, blob: Readable, ready: int, match: _Match) -> fl
     return same / total if total else 0.0
 
 
-def find_bases(archive: Archive, revision: Revision, entry: FileEntry) -> Sequence[Digest]:
-    """What the capsule of a file that is here may lean on: blobs that are here, the one with most
-    in common first.
-    """
-    return find_wished(archive, revision, entry, FormWishes())
-
-
-def find_wished(
+def find_bases(
     archive: Archive, revision: Revision, entry: FileEntry, wishes: FormWishes
 ) -> Sequence[Digest]:
-    """The same with a base that was named, or with none at all."""
+    """The blobs of the archive that the capsule of an archived file can be a delta against, the
+    one with most in common first. `wishes` may name a base, or allow none.
+    """
     if entry.sha256 is None:
         return []
     with archive.writer() as writer, archive.open_blob(entry.sha256) as blob:

@@ -42,7 +42,7 @@ def take_if_capsule(intake: Intake, place: Path, tree: Tree | None, cancel: Canc
         os.chmod(temp, disk.READ_ONLY)
     blob = directory.sha256
     try:
-        with archive.open_arrived(blob, temp) as reader:
+        with archive.open_unverified(blob, temp) as reader:
             size = reader.size
         archive.take_capsule(writer, temp, blob, size, tree)
     except (MalformedError, CorruptError):

@@ -20,7 +20,7 @@ from outlast.core.errors import (
     TransientError,
 )
 from outlast.core.manifest import FileEntry
-from outlast.intake.form_policy import PLAIN, Choice, FormWishes, choose
+from outlast.intake.form_policy import PLAIN, FormChoice, FormWishes, choose
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
@@ -185,7 +185,7 @@ def held_bytes(archive: Archive, entries: Iterable[FileEntry]) -> int:
 
 
 @contextlib.contextmanager
-def chosen(intake: Intake, blob: Readable, ready: int) -> Iterator[Choice]:
+def chosen(intake: Intake, blob: Readable, ready: int) -> Iterator[FormChoice]:
     """The form for a blob of which the first `ready` bytes are here; what it is to lean on stays
     open for as long as the context lasts.
     """
@@ -207,7 +207,7 @@ def put(intake: Intake, data: bytearray, names: Names) -> None:
     intake.archive.put(intake.writer, data, names)
 
 
-def _put_capsule(intake: Intake, blob: Readable, names: Names, choice: Choice) -> bool:
+def _put_capsule(intake: Intake, blob: Readable, names: Names, choice: FormChoice) -> bool:
     with contextlib.closing(CapsuleFile(intake.writer, blob, choice.bases)) as capsule:
         capsule.finish(names.sha256)
         return intake.wishes.keeps(capsule.size, names.size) and capsule.publish(names.sha256)
@@ -325,7 +325,7 @@ class Follower:
                     return None
         return None
 
-    def _follow(self, epoch: int, choice: Choice) -> CapsuleFile | None:
+    def _follow(self, epoch: int, choice: FormChoice) -> CapsuleFile | None:
         size, at = self._blob.size, 0
         capsule = CapsuleFile(self._intake.writer, self._blob, choice.bases)
         with contextlib.ExitStack() as stack:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from outlast.codec import kernels
-from outlast.codec.format import Block, Directory, Span
+from outlast.codec.format import Block, CapsuleSpan, Directory
 from outlast.codec.layout import BaseTensors, spans
 from outlast.codec.memory import Readable, scratch, window, workspace
 from outlast.codec.tensors import Container, parse
@@ -38,16 +38,16 @@ class FormWishes:
 
     form: FormWish = FormWish.AUTO
     base: Target | None = None
-    lean: bool = True
+    allow_bases: bool = True
 
     def tries(self, size: int) -> bool:
         """Whether a capsule of a file of `size` bytes is worth a thought."""
         return self.form is not FormWish.PLAIN and size >= SMALLEST
 
     @property
-    def leans(self) -> bool:
+    def uses_bases(self) -> bool:
         """Whether thin capsules come into question."""
-        return self.lean and self.form is not FormWish.PLAIN
+        return self.allow_bases and self.form is not FormWish.PLAIN
 
     def keeps(self, capsule: int, plain: int) -> bool:
         """Whether a capsule is kept, by its size and the blob's in bytes."""
@@ -60,7 +60,7 @@ PLAIN: Final = FormWishes(FormWish.PLAIN)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class FormChoice:
     """Whether to encode a blob, and on what to lean."""
 
     encode: bool
@@ -79,7 +79,9 @@ def container_of(blob: Readable, ready: int) -> Container | None:
     return parse(read, blob.size)
 
 
-def choose(blob: Readable, ready: int, wishes: FormWishes, bases: Sequence[Base] = ()) -> Choice:
+def choose(
+    blob: Readable, ready: int, wishes: FormWishes, bases: Sequence[Base] = ()
+) -> FormChoice:
     """Encodes a sample of blocks, spread over the `ready` bytes that are here, in the forms that
     come into question. The same bytes and bases give the same choice.
     """
@@ -91,21 +93,21 @@ def choose(blob: Readable, ready: int, wishes: FormWishes, bases: Sequence[Base]
     blocks = _sample(spans(container, blob.size, tensors), ready)
     plain = sum(block.length for block in blocks)
     if not plain:
-        return Choice(encode=False)
+        return FormChoice(encode=False)
     full = sum(_encoded(blob, block, None) for block in blocks)
-    thin = full
+    delta = full
     if bases:
-        thin = sum(_encoded(blob, b, bases[b.base - 1] if b.base else None) for b in blocks)
-    if pays(thin, full):  # it costs a dependence, and must be as much smaller
-        return Choice(_promises(wishes, thin / plain), tuple(bases))
-    return Choice(_promises(wishes, full / plain))
+        delta = sum(_encoded(blob, b, bases[b.base - 1] if b.base else None) for b in blocks)
+    if pays(delta, full):  # it costs a dependence, and must be as much smaller
+        return FormChoice(_promises(wishes, delta / plain), tuple(bases))
+    return FormChoice(_promises(wishes, full / plain))
 
 
 def _promises(wishes: FormWishes, ratio: float) -> bool:
     return ratio <= _HOPELESS if wishes.form is FormWish.AUTO else ratio < 1
 
 
-def _sample(planned: list[Span], ready: int) -> list[Block]:
+def _sample(planned: list[CapsuleSpan], ready: int) -> list[Block]:
     count = sum(span.block_count for span in planned)
     plan = Directory(Digest("0" * 64), [], planned, bytes(12 * count))
     if not count:

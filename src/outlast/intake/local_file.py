@@ -68,7 +68,7 @@ def ingest(source: int, sink: Sink | None, path: str, control: Control) -> Names
     Raises :class:`TransientError` where the file changes meanwhile. `path` is for events.
     """
     before = os.fstat(source)
-    run = _Run(before.st_size, sink, path, control)
+    run = _Pipeline(before.st_size, sink, path, control)
     names = run.read(source)
     after = os.fstat(source)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -127,7 +127,7 @@ class _Piece:
         self.users = users
 
 
-class _Run:
+class _Pipeline:
     """A ring of buffers: one thread reads and hashes leaves, one hashes in order, one stores."""
 
     def __init__(self, size: int, sink: Sink | None, path: str, control: Control) -> None:

@@ -29,7 +29,7 @@ from outlast.core.errors import (
 from outlast.core.events import FileProblem, Planned, Progress, Reformed
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
-from outlast.intake.base_finder import find_wished, named_by
+from outlast.intake.base_finder import find_bases, named_by
 from outlast.intake.form_policy import FormWish, FormWishes, choose
 from outlast.store import disk, reading
 from outlast.store.archive import Archive
@@ -228,11 +228,11 @@ class _Packing(_Job):
         same = Changed(
             file.digest, Outcome.ALREADY, form.stored_bytes, form.stored_bytes, form.form
         )
-        if form.form is Form.THIN and self._wishes.lean:
+        if form.form is Form.DELTA and self._wishes.allow_bases:
             return same
         if form.form is Form.PLAIN and self._linked(file):
             return Changed(file.digest, Outcome.LINKED, form.size, form.size)
-        bases = self._bases(file) if self._wishes.lean else ()
+        bases = self._bases(file) if self._wishes.allow_bases else ()
         if form.form is Form.CAPSULE and not bases:
             return same
         if self._is_unpaying(file, bases):
@@ -245,7 +245,7 @@ class _Packing(_Job):
 
     def _keep(self, file: _File, form: StoredForm) -> Changed:
         """What becomes of a blob of which no better capsule can be had."""
-        if form.form is Form.THIN:  # it may lean no more
+        if form.form is Form.DELTA:  # it may lean no more
             if not self._dry_run:
                 make_plain(self._archive, file.digest, self._executor, self._control)
             return Changed(file.digest, Outcome.UNPACKED, form.stored_bytes, form.size)
@@ -271,10 +271,10 @@ class _Packing(_Job):
             return False
 
     def _bases(self, file: _File) -> tuple[Digest, ...]:
-        found = tuple(find_wished(self._archive, file.revision, file.entry, self._wishes))
+        found = tuple(find_bases(self._archive, file.revision, file.entry, self._wishes))
         refs = [BaseRef(base, self._archive.form_of(base).size) for base in found]
         circle = any(file.digest in self._would_lean.get(base, ()) for base in found)
-        return found if self._archive.forms.may_lean(file.digest, refs) and not circle else ()
+        return found if self._archive.forms.may_depend(file.digest, refs) and not circle else ()
 
     def _encode(self, file: _File, form: StoredForm, bases: tuple[Digest, ...]) -> Changed:
         digest, before = file.digest, form.stored_bytes
@@ -298,7 +298,7 @@ class _Packing(_Job):
             return self._keep(file, form)
         if self._dry_run:
             self._would_lean[digest] = tuple(base.sha256 for base in choice.bases)
-        kind = Form.THIN if choice.bases else Form.CAPSULE
+        kind = Form.DELTA if choice.bases else Form.CAPSULE
         return Changed(digest, Outcome.PACKED, before, after, kind)
 
     def _write(

@@ -13,7 +13,7 @@ from outlast.core.errors import CorruptError, EntryNotFoundError, NotArchivedErr
 from outlast.core.events import Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
-from outlast.engines.choose import TRANSFORMERS, Choice, choose
+from outlast.engines.choose import TRANSFORMERS, EngineChoice, choose
 from outlast.intake.local_file import ingest
 from outlast.intake.working_copies import Working
 from outlast.ops.export import lay_out
@@ -31,7 +31,7 @@ class Prepared:
     """
 
     revision: Revision
-    choice: Choice
+    choice: EngineChoice
     paths: tuple[Path, ...]
     folder: Path | None
     working: Working

@@ -135,7 +135,7 @@ def _read_payload(blob: Digest, row: dict[str, Any]) -> Payload:
             for base in bases
         ),
     )
-    if payload.size == 0 or bool(payload.bases) != (form is Form.THIN):
+    if payload.size == 0 or bool(payload.bases) != (form is Form.DELTA):
         raise MalformedError(f"{blob.short}… in an impossible form")
     return payload
 

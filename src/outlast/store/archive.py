@@ -146,7 +146,7 @@ class Archive(Closing):
         return writer.publish_capsule(temp, digest, size, tree)
 
     @disk.reported
-    def open_arrived(self, digest: Digest, temp: Path) -> BlobReader:
+    def open_unverified(self, digest: Digest, temp: Path) -> BlobReader:
         """What a capsule from elsewhere, in the file `temp`, restores as the blob `digest`. It is
         not believed: whoever keeps it compares all of its bytes. Raises :class:`MalformedError`,
         and :class:`NotArchivedError` where it leans on what is not here.

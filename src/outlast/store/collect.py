@@ -10,7 +10,7 @@ from outlast.store import copies, disk, linkpartials
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.forms import StoredForm
 from outlast.store.partials import CAPSULE
-from outlast.store.writer import claimed, orphans, sweep
+from outlast.store.writer import leased, orphans, sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def collect(
         used = {entry.key for entry in archive.entries()}
         # A finished blob may wait for its line in a draft, as its partial did before.
         awaited = {entry.key for draft in archive.drafts.all() for entry in draft.missing}
-        keep = used | awaited | claimed(archive.layout)
+        keep = used | awaited | leased(archive.layout)
         for garbage in _blobs(archive, keep, kept, dry_run=dry_run):
             gone.add(Digest(garbage.name))
             yield garbage

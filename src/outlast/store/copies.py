@@ -17,7 +17,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import DiskFullError, StorageError
 from outlast.store import disk
 from outlast.store.layout import Layout
-from outlast.store.writer import WriteSession, claimed, sweep
+from outlast.store.writer import WriteSession, leased, sweep
 
 _TEMP: Final = ".copy"
 _NOTES: Final = ".links"
@@ -124,7 +124,7 @@ class Copies:
     def _make_room(self, need: int) -> None:
         """Deletes copies until `need` bytes fit the budget; all or none of what that takes."""
         copies = sorted(all_copies(self._layout), key=lambda copy: copy.used)
-        held = claimed(self._layout)
+        held = leased(self._layout)
         spare = [c for c in copies if c.digest.hex not in held and not c.is_linked]
         total = sum(copy.size for copy in copies) + _under_way(self._layout)
         excess = total + need - self._budget
@@ -157,7 +157,7 @@ def garbage(layout: Layout, keep: Collection[str], *, dry_run: bool) -> Iterator
     blobs that are plain by now and nobody uses; yields name and size of each. Call with the
     archive's lock held exclusively.
     """
-    held = claimed(layout)
+    held = leased(layout)
     for copy in all_copies(layout):
         name = copy.digest.hex
         doubled = layout.blob(copy.digest).exists() and name not in held and not copy.is_linked

@@ -172,7 +172,7 @@ class Forms:
         if 1 + below + self._above(digest) > MAX_LINKS:
             raise TooDeepError(f"a chain with {digest.short}… would have over {MAX_LINKS} links")
 
-    def may_lean(self, digest: Digest, bases: Iterable[BaseRef]) -> bool:
+    def may_depend(self, digest: Digest, bases: Iterable[BaseRef]) -> bool:
         """Whether :meth:`check` finds nothing against it."""
         try:
             self.check(digest, bases)
@@ -263,7 +263,7 @@ def _read_form(file: StoredFile, digest: Digest) -> StoredForm | None:
         return None
     if not trailer.base_count:
         return StoredForm(Form.CAPSULE, trailer.blob_size, file.size)
-    return StoredForm(Form.THIN, trailer.blob_size, file.size, read_directory(file).bases)
+    return StoredForm(Form.DELTA, trailer.blob_size, file.size, read_directory(file).bases)
 
 
 def stamp_of(stat: os.stat_result) -> str:

@@ -61,7 +61,7 @@ class BlobReader(Closing):
         if self.capsule is None:
             return StoredForm(Form.PLAIN, self.size, self.size)
         bases = self.capsule.directory.bases
-        form = Form.THIN if bases else Form.CAPSULE
+        form = Form.DELTA if bases else Form.CAPSULE
         return StoredForm(form, self.size, self._file.size, bases)
 
     @property

@@ -146,7 +146,7 @@ class WriteSession(Closing):
         path = self._layout.blob(digest)
         with disk.reporting(path), disk.locked(self._layout.lock, exclusive=True):
             size, form = self._forms.plain_size(digest), self._forms.capsule(digest)
-            if form is None or size != form.size or not self._forms.may_lean(digest, form.bases):
+            if form is None or size != form.size or not self._forms.may_depend(digest, form.bases):
                 return 0
             disk.remove(path)
             return size
@@ -187,7 +187,7 @@ class WriteSession(Closing):
         return temp
 
 
-def claimed(layout: Layout) -> set[str]:
+def leased(layout: Layout) -> set[str]:
     """The hex digests that live writers hold. Call with the archive's lock held exclusively."""
     held: set[str] = set()
     for folder in _folders(layout):
