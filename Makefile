@@ -12,7 +12,7 @@ LOCK := requirements/dev.txt
 help:
 	@echo "make demo    run the main job on a real model"
 	@echo "make test    lint, types, layers and all tests"
-	@echo "make lint    ruff, mypy and import-linter"
+	@echo "make lint    ruff, mypy, import-linter, and our own: what nothing calls, rooms, words"
 	@echo "make docs    write docs/cli.md and docs/errors.md anew"
 	@echo "make bench   measure ours and the peers side by side"
 	@echo "make bench-codec  the same for capsules and the peers' codecs"
@@ -44,6 +44,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.lint
 	$(BIN)/python -m docs.generate --check
 
 format: $(READY)

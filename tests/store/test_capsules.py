@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from outlast.codec.payload import Form
+from outlast.codec.writer import pays
 from outlast.core.digest import Digest
 from outlast.core.errors import (
     CorruptError,
@@ -275,7 +276,7 @@ def test_one_that_leans_on_what_is_not_here_is_not_taken(
 def test_a_capsule_of_new_bytes(archive: Archive, writer: WriteSession) -> None:
     base, first = put(archive, writer, BASE, FIRST)
     with encoded(archive, writer, first, base) as encoding:
-        assert encoding.pays
+        assert pays(encoding.written, len(FIRST))
         disk.remove(archive.layout.blob(first))
         assert encoding.publish(first)
     assert whole(archive, first) == FIRST

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 
 from outlast.codec.hashing import TreeHasher
 from outlast.codec.merkle import Tree
-from outlast.codec.writer import Base, CapsuleWriter, Readable, pays
+from outlast.codec.writer import Base, CapsuleWriter, Readable
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
 from outlast.store import disk
@@ -63,11 +63,6 @@ class Encoding(Closing):
     def tree(self) -> Tree | None:
         """That of the capsule's bytes, once it is finished."""
         return self._tree
-
-    @property
-    def pays(self) -> bool:
-        """Whether the capsule, once finished, is small enough to be kept."""
-        return pays(self.written, self._blob.size)
 
     def advance(self, frontier: int) -> None:
         """Encodes what can be, now that the first `frontier` bytes of the blob are there."""
