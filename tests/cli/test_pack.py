@@ -123,7 +123,7 @@ def test_without_a_base(home: Path) -> None:
     inside("pack", "--no-base", home=home).ok()
     assert read(home).capsules == {BASE_NAME.hex: (), TUNED_NAME.hex: ()}
     thin = inside("pack", "me/tuned", "--json", home=home).ok().result
-    assert (thin["changed"], thin["thin"]) == (1, 1)  # a full capsule becomes a thin one
+    assert (thin["changed"], thin["thin"]) == (1, 1)  # a full capsule becomes a delta
     assert read(home).capsules[TUNED_NAME.hex] == (BASE_NAME.hex,)
     inside("pack", "--no-base", home=home).ok()
     assert read(home).capsules[TUNED_NAME.hex] == ()
@@ -133,7 +133,7 @@ def test_without_a_base(home: Path) -> None:
 def test_a_file_with_another_name_elsewhere_is_left_alone(home: Path) -> None:
     os.link(blob(home, BASE_NAME), home / "elsewhere")
     call = inside("pack", "org/base", home=home).ok()
-    assert "1 file (120 kB) left alone: hard-linked" in call.err
+    assert "1 file (120 kB) skipped: hard links" in call.err
     said = inside("pack", "org/base", "--json", home=home).ok().result
     assert (said["changed"], said["linked"], said["linked_bytes"]) == (0, 1, len(BASE))
     assert read(home).capsules == {}
@@ -176,7 +176,7 @@ def test_ls_and_show(home: Path) -> None:
     assert (line["capsules"], line["thin"], line["bases"]) == (1, 1, ["org/base"])
     assert line["bytes"] == before["me/tuned"]["bytes"]
     assert after["me/noise"]["stored_bytes"] == after["me/noise"]["bytes"]
-    assert "thin on org/base" in inside("ls", home=home).ok().out
+    assert "delta against org/base" in inside("ls", home=home).ok().out
     shown = inside("show", "me/tuned", "--json", home=home).ok().result
     assert shown["stored_bytes"] == size + len(CARD)
     forms = {form["path"]: form for form in shown["forms"]}
@@ -185,10 +185,10 @@ def test_ls_and_show(home: Path) -> None:
     assert forms["model.safetensors"]["bases"] == [
         {"sha256": BASE_NAME.hex, "bytes": len(BASE), "models": ["org/base"]}
     ]
-    assert "thin on org/base" in inside("show", "me/tuned", home=home).ok().out
+    assert "delta against org/base" in inside("show", "me/tuned", home=home).ok().out
 
 
-def test_a_removed_base_stays_while_it_is_leaned_on(home: Path) -> None:
+def test_a_removed_base_stays_while_a_delta_needs_it(home: Path) -> None:
     inside("pack", home=home).ok()
     size = capsule(home, BASE_NAME).stat().st_size
     would = inside("rm", "org/base", "--dry-run", "--json", home=home).ok().result

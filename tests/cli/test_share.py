@@ -201,7 +201,7 @@ def test_what_is_private_or_gated_is_refused(tmp_path: Path, about: About) -> No
     assert "me/model is not shared" in call.failed("policy")
     assert not out.exists()
     call = inside("share", "me/model", "--out", out, "--restricted", home=home).ok()
-    assert "NOT FOR EVERYBODY" in call.err
+    assert "RESTRICTED: " in call.err
     link = parse_magnet(call.out.splitlines()[0])
     assert link.web_seeds == ()
     assert run(home, out, SharePolicy(restricted=True)).against == ""

@@ -117,7 +117,7 @@ def test_what_comes_is_archived(  # noqa: PLR0917 - each is a thing of its own
     capsules = list((puller.home / "capsules").rglob("*.olc"))
     assert len(capsules) == (form is FormWish.AUTO)
     shown = inside("show", str(result.repo), "--home", puller.home, home=folder).ok()
-    assert f"matches the link {result.link} and nothing more" in shown.out
+    assert f"verified against the link {result.link}" in shown.out
     # Once more nobody has to be there.
     seeder.close()
     again = puller.pull(wanted, wishes=LinkWishes(patience=0))

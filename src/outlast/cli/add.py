@@ -20,13 +20,19 @@ from outlast.ops import adopt as adopt_ops
 Examples:
   outlast add ./my-finetune --as me/my-finetune
   outlast add model.gguf --as me/model@v2
+
+\b
+Exit status:
+  0 archived · 2 usage · 3 nothing to add · 8 storage · 130 interrupted
 """
 )
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--as", "target", type=TARGET, required=True, help="Its name: org/name[@ref]")
+@click.option(
+    "--as", "target", type=TARGET, required=True, help="Name in the archive: org/name[@ref]"
+)
 @selection_options
 @form_options
-@click.option("--follow-links", is_flag=True, help="Archive the files that links lead to")
+@click.option("--follow-links", is_flag=True, help="Archive the files that symbolic links point to")
 @common
 def add(
     path: Path,
@@ -42,11 +48,11 @@ def add(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Archive the folder or file PATH under a name.
+    """Archive the folder or file PATH as a model of your own.
 
-    The files are stored and hashed in one pass; what the archive holds already is not stored
-    again. Where it saves at least 3 % they are compressed, without loss: a fine-tune as what
-    differs from its base. Links and special files are refused.
+    Files are stored and hashed in one pass; files that the archive already holds are not stored
+    again. They are compressed losslessly if that saves at least 3 %; a fine-tune is stored as a
+    delta against its base. Symbolic links and special files are refused.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive(create=True) as archive:
         result = add_ops.add(
@@ -83,13 +89,17 @@ def add(
 @click.command(
     epilog="""\b
 Examples:
-  outlast adopt                              the cache that HF_HUB_CACHE or HF_HOME names
+  outlast adopt                              import the cache of HF_HUB_CACHE or HF_HOME
   outlast adopt /data/hf/hub --only Qwen/Qwen3-0.6B
+
+\b
+Exit status:
+  0 imported · 3 no such cache · 4 some files were refused · 8 storage · 130 interrupted
 """
 )
 @click.argument("cache", type=click.Path(path_type=Path), required=False)
-@click.option("--only", multiple=True, metavar="NAME", help="Only this model (repeatable)")
-@click.option("--copy", is_flag=True, help="Copy even where a hard link is possible")
+@click.option("--only", multiple=True, metavar="NAME", help="Import only this model (repeatable)")
+@click.option("--copy", is_flag=True, help="Copy the files, even if hard links are possible")
 @common
 def adopt(
     cache: Path | None,
@@ -100,12 +110,12 @@ def adopt(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Take an existing Hugging Face CACHE into the archive.
+    """Import a Hugging Face CACHE into the archive.
 
-    Every blob is verified against its own name; corrupt ones are reported and left where they
-    are. On one file system nothing is copied: the cache and the archive share the bytes, which
-    become read-only. A cache does not tell whether it has all files of a commit, so what comes
-    from it is marked partial until it is pulled.
+    Every file is compared with the digest in its name; damaged files are reported and left in the
+    cache. If both are on one file system, nothing is copied: the cache and the archive share the
+    bytes, which become read-only. A cache does not say whether it holds all files of a commit, so
+    its revisions are marked partial until you pull them.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive(create=True) as archive:
         folder = cache or run.config.hub_cache

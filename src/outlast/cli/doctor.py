@@ -12,15 +12,19 @@ from outlast.ops import doctor as ops
 Examples:
   outlast doctor
   outlast doctor --rebuild
+
+\b
+Exit status:
+  0 nothing is wrong · 1 something is wrong
 """
 )
 @click.option("--rebuild", is_flag=True, help="Recreate the index from the archive's files")
 @common
 def doctor(*, rebuild: bool, home: str | None, as_json: bool, quiet: bool) -> int:
-    """Say what is wrong with this machine or archive, and how to mend it.
+    """Find problems of this machine or archive, and say how to fix each of them.
 
-    Reads everything but the blobs themselves ('outlast verify' does that) and changes nothing,
-    except that --rebuild recreates the index. The exit status is 1 where something is wrong.
+    The command reads everything but the archived files ('outlast verify' reads those). It changes
+    nothing, except that --rebuild recreates the index.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         if rebuild:

@@ -85,7 +85,7 @@ budget_option = click.option(
     "--budget",
     type=SizeType(),
     metavar="SIZE",
-    help="Room for working copies of capsules, as 50GB",
+    help="Most disk space for plain working copies of capsules, as 50GB",
 )
 
 

@@ -1,4 +1,4 @@
-"""The options that say in which form files are kept."""
+"""The options that choose how files are stored: plain, compressed, or as a delta."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,11 +19,15 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--form",
             type=click.Choice([wish.value for wish in FormWish]),
-            help="plain; capsule: compressed where that saves anything; auto: where it saves 3 %"
-            "  [env: OUTLAST_FORM] [default: auto]",
+            help="plain: uncompressed; capsule: compressed if that saves anything; auto: if it"
+            " saves 3 %  [env: OUTLAST_FORM] [default: auto]",
         ),
-        click.option("--base", type=TARGET, help="Lean on this model, whatever the card says"),
-        click.option("--no-base", is_flag=True, help="Lean on no other model"),
+        click.option(
+            "--base",
+            type=TARGET,
+            help="Compress against this model, ignoring the card's base_model",
+        ),
+        click.option("--no-base", is_flag=True, help="Compress against no other model"),
     )
     for option in reversed(options):
         command = option(command)
@@ -33,12 +37,12 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def form_wishes(
     config: Config, form: str | None, base: Target | None, *, no_base: bool
 ) -> FormWishes:
-    """What the options and the configuration ask for together."""
+    """The options, with the configuration for those that were not given."""
     if base is not None and no_base:
         raise UsageError("--base and --no-base contradict each other", hint="give one of them")
     return FormWishes(FormWish(form) if form else config.form, base, allow_bases=not no_base)
 
 
 def kept_in(size: int, held: int) -> str:
-    """The end of a sentence about files of `size` bytes that `held` bytes of the disk hold."""
+    """The end of a sentence about files of `size` bytes that take `held` bytes of the disk."""
     return f", kept in {human_size(held)}" if held < size else ""

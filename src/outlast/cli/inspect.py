@@ -26,12 +26,16 @@ def _state(summary: Summary) -> str:
 Examples:
   outlast ls
   outlast ls 'Qwen/*' --json
+
+\b
+Exit status:
+  0 done · 3 no archive
 """
 )
 @click.argument("pattern", nargs=-1)
 @common
 def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool) -> None:
-    """List the archived revisions, or those whose model matches PATTERN."""
+    """List archived revisions, or those of models that match PATTERN (a glob)."""
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         lines = listing.list_revisions(archive, pattern)
     if as_json:
@@ -78,12 +82,12 @@ def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
 
 
 def _saving(size: int, stored: int) -> float:
-    """The part of `size` that is saved."""
+    """Which part of `size` compression saves, from 0 to 1."""
     return round(1 - stored / size, 4) if size else 0.0
 
 
 def _bases(bases: Sequence[str]) -> str:
-    return f", thin on {', '.join(bases)}" if bases else ""
+    return f", delta against {', '.join(bases)}" if bases else ""
 
 
 @click.command(
@@ -91,12 +95,16 @@ def _bases(bases: Sequence[str]) -> str:
 Examples:
   outlast show Qwen/Qwen3-0.6B
   outlast show Qwen/Qwen3-0.6B@v1.0 --json
+
+\b
+Exit status:
+  0 done · 3 not archived
 """
 )
 @click.argument("target", type=TARGET)
 @common
 def show(target: Target, *, home: str | None, as_json: bool, quiet: bool) -> None:
-    """Show one revision: where its refs point, its files, sizes and digests."""
+    """Show one revision: its refs, files, sizes, digests and where it came from."""
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         details = listing.show(archive, target)
     revision = details.revision
@@ -133,7 +141,7 @@ def _print_details(details: listing.Details) -> None:
         state = f"PARTIAL ({lacks})"
     print(f"model     {revision.repo}")
     print(f"revision  {revision.id}")
-    print(f"manifest  {details.manifest or 'not yet: files are still arriving'}")
+    print(f"manifest  {details.manifest or 'none yet: files are still arriving'}")
     print(f"state     {state}")
     shared = f", {human_size(details.shared)} shared with other revisions" if details.shared else ""
     print(f"size      {human_size(revision.size)}{shared}")
@@ -141,10 +149,12 @@ def _print_details(details: listing.Details) -> None:
         saved = saving(revision.size, details.stored)
         print(f"stored    in {human_size(details.stored)}, {saved} saved")
     for ref in details.refs:
-        said = f"  as {ref.source} said at {ref.observed}" if ref.observed else ""
+        said = f"  according to {ref.source} at {ref.observed}" if ref.observed else ""
         print(f"ref       {ref.name}{said}")
     if (link := details.about.links.get(revision.id.hex)) is not None:
-        print(one_line(f"origin    matches the link {link} and nothing more", 2000))
+        print(
+            one_line(f"origin    verified against the link {link}; the publisher is unknown", 2000)
+        )
     if details.about.gated or details.about.private:
         print(f"access    {'private' if details.about.private else 'gated'} at its hub")
     lost = {entry.path for entry in details.absent}
@@ -161,13 +171,14 @@ def _form_of(details: listing.Details, entry: FileEntry) -> StoredForm | None:
 
 
 def _sizes(details: listing.Details, entry: FileEntry) -> tuple[str, str, str]:
-    """The size of a file, that of what holds it, and the form that this has."""
+    """The size of a file, the bytes that it takes on the disk, and its representation."""
     form = _form_of(details, entry)
     if form is None:
         return human_size(entry.size), "", ""
     names = {name for base in form.bases for name in details.bases.get(base.sha256, ())}
-    on = f" on {', '.join(sorted(names))}" if names else ""
-    return human_size(entry.size), human_size(form.stored_bytes), form.form.value + on
+    against = f" against {', '.join(sorted(names))}" if names else ""
+    word = f"delta{against}" if form.bases else form.form.value
+    return human_size(entry.size), human_size(form.stored_bytes), word
 
 
 def _form_json(details: listing.Details, entry: FileEntry) -> dict[str, object]:
@@ -193,11 +204,15 @@ def _form_json(details: listing.Details, entry: FileEntry) -> dict[str, object]:
 Examples:
   outlast verify
   outlast verify Qwen/Qwen3-0.6B
-  outlast verify --quarantine     move damaged blobs away, so that a pull mends them
+  outlast verify --quarantine     then pull again to replace what was damaged
+
+\b
+Exit status:
+  0 intact · 3 not archived · 4 damage found · 8 storage · 130 interrupted
 """
 )
 @click.argument("target", nargs=-1, type=TARGET)
-@click.option("--quarantine", is_flag=True, help="Move what is damaged out of the way")
+@click.option("--quarantine", is_flag=True, help="Move damaged files to the quarantine folder")
 @common
 def verify(
     target: tuple[Target, ...],
@@ -207,9 +222,9 @@ def verify(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Read every blob again (or those of TARGET) and compare it with its name.
+    """Re-hash all archived files, or those of TARGET, and report damage.
 
-    Without --quarantine nothing is changed. The exit status is 4 where anything is damaged.
+    Without --quarantine the command changes nothing.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         result = verify_ops.verify(archive, target, quarantine=quarantine, control=run.control)

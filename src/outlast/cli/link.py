@@ -16,11 +16,17 @@ Examples:
   outlast link Qwen/Qwen3-0.6B
   outlast link Qwen/Qwen3-0.6B --folder ./qwen
   HF_HUB_CACHE=$(outlast link -q Qwen/Qwen3-0.6B --cache /data/hf) HF_HUB_OFFLINE=1 python app.py
+
+\b
+Exit status:
+  0 done · 3 not archived · 4 damage found · 8 storage, or another file is in the way
 """
 )
 @click.argument("target", type=TARGET)
-@click.option("--cache", type=click.Path(path_type=Path), help="Lay it out in this HF cache")
-@click.option("--folder", type=click.Path(path_type=Path), help="Lay it out in this plain folder")
+@click.option(
+    "--cache", type=click.Path(path_type=Path), help="Make or extend this Hugging Face cache"
+)
+@click.option("--folder", type=click.Path(path_type=Path), help="Make this plain folder")
 @budget_option
 @common
 def link(
@@ -33,13 +39,14 @@ def link(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Lay TARGET out as a Hugging Face cache and as a plain folder, by links into the archive.
+    """Expose TARGET as a Hugging Face cache and as a plain folder, by hard links into the archive.
 
-    Programs then find it with HF_HUB_CACHE and HF_HUB_OFFLINE=1, or by path: no server, no second
-    copy. Without options both are made below the archive's own 'links' folder.
+    Programs find the model with HF_HUB_CACHE and HF_HUB_OFFLINE=1, or by its path, without a server
+    and without a second copy. Without options, the command makes both below the archive's 'links'
+    folder.
 
-    Of files that are held as capsules, working copies are made first; 'docs/guide/configuration.md'
-    says how much room they take.
+    For files that are stored as capsules, the command makes plain working copies first;
+    'docs/guide/configuration.md' says how much space they take.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         links = archive.layout.links
@@ -72,4 +79,4 @@ def link(
     if result.cache is not None:
         run.say(f"use it: HF_HUB_CACHE={result.cache} HF_HUB_OFFLINE=1")
     if result.revision.partial:
-        run.say("this revision is PARTIAL: some of its files are not here")
+        run.say("this revision is PARTIAL: some of its files are not in the archive")

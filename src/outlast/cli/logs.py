@@ -66,7 +66,7 @@ def _logger_name(package: str) -> str:
 
 
 class Redact(logging.Filter):
-    """Removes secrets from records, whoever made them: the `secrets` of the configuration by value;
+    """Removes secrets from every record: the `secrets` of the configuration by value;
     tokens, passwords and query strings by their form. Callers do not log secrets; this is the
     second line of defence.
     """

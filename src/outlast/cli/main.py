@@ -15,25 +15,23 @@ from outlast.cli.feature import Command, Listed, commands, load
 from outlast.core.errors import OutlastError, UsageError
 
 COMMANDS: dict[str, Command] = {
-    "pull": Command("outlast.cli.pull:pull", "Archive a model from a hub or mirror."),
-    "add": Command("outlast.cli.add:add", "Archive a folder or file of this machine."),
-    "adopt": Command(
-        "outlast.cli.add:adopt", "Take an existing Hugging Face cache into the archive."
+    "pull": Command(
+        "outlast.cli.pull:pull", "Archive a model from a hub, a mirror or other nodes."
     ),
-    "ls": Command("outlast.cli.inspect:ls", "List what is archived."),
+    "add": Command("outlast.cli.add:add", "Archive a local folder or file."),
+    "adopt": Command("outlast.cli.add:adopt", "Import a Hugging Face cache into the archive."),
+    "ls": Command("outlast.cli.inspect:ls", "List archived revisions."),
     "show": Command("outlast.cli.inspect:show", "Show one revision: files, sizes, digests."),
-    "verify": Command(
-        "outlast.cli.inspect:verify", "Read everything again and compare with its name."
-    ),
-    "pack": Command("outlast.cli.pack:pack", "Store what is here smaller: as capsules."),
-    "unpack": Command("outlast.cli.pack:unpack", "Make capsules plain files again."),
-    "rm": Command("outlast.cli.remove:rm", "Forget a model, a revision or a ref."),
-    "gc": Command("outlast.cli.remove:gc", "Delete what nothing refers to."),
+    "verify": Command("outlast.cli.inspect:verify", "Re-hash archived files and report damage."),
+    "pack": Command("outlast.cli.pack:pack", "Compress archived files losslessly."),
+    "unpack": Command("outlast.cli.pack:unpack", "Turn capsules back into plain files."),
+    "rm": Command("outlast.cli.remove:rm", "Remove a model, a revision or a ref."),
+    "gc": Command("outlast.cli.remove:gc", "Delete bytes that no revision needs."),
     "link": Command(
-        "outlast.cli.link:link", "Lay a revision out for other programs, without a copy."
+        "outlast.cli.link:link", "Expose a revision as a HF cache or folder (hard links)."
     ),
-    "search": Command("outlast.cli.search:search", "Find models on the nodes of this network."),
-    "share": Command("outlast.cli.share:share", "Print a magnet link, and write torrent files."),
+    "search": Command("outlast.cli.search:search", "Find models on other nodes of the network."),
+    "share": Command("outlast.cli.share:share", "Print a magnet link and write torrent files."),
     "serve": Command(
         "outlast.cli.serve:serve", "Serve the archive as a hub, or as a verifying mirror."
     ),
@@ -41,10 +39,11 @@ COMMANDS: dict[str, Command] = {
         "outlast.cli.status:status", "Show what running nodes do: transfers, peers, rates."
     ),
     "run": Command("outlast.cli.run:run", "Chat with a model, or serve it as an OpenAI-style API."),
-    "doctor": Command("outlast.cli.doctor:doctor", "Say what is wrong here and how to mend it."),
-    "completion": Command(
-        "outlast.cli.completion:completion", "Print a shell's completion script."
+    "doctor": Command(
+        "outlast.cli.doctor:doctor",
+        "Find problems of this machine or archive, with a fix for each.",
     ),
+    "completion": Command("outlast.cli.completion:completion", "Print a shell completion script."),
 }
 
 _BROKEN_PIPE = 141
@@ -104,7 +103,7 @@ def _commands(ctx: click.Context) -> dict[str, Command]:
 @click.version_option(__version__, prog_name="outlast")
 @debug_option
 def outlast() -> None:
-    """Keep open-weight AI models available, verified and runnable, whoever stops hosting them."""
+    """Keep open-weight AI models available, verified and runnable, even after a hub drops them."""
 
 
 def _leave_broken_pipe() -> NoReturn:

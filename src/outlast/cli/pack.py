@@ -15,10 +15,14 @@ from outlast.ops import pack as ops
 @click.command(
     epilog="""\b
 Examples:
-  outlast pack --dry-run                 what would be saved
+  outlast pack --dry-run                 print how much it would save
   outlast pack
   outlast pack me/my-finetune --base org/base
-  outlast pack me/my-finetune --no-base  lean on no other model any more
+  outlast pack me/my-finetune --no-base  depend on no other model
+
+\b
+Exit status:
+  0 done · 3 not archived · 4 damage found · 8 storage · 130 interrupted
 """
 )
 @click.argument("target", nargs=-1, type=TARGET)
@@ -26,13 +30,15 @@ Examples:
     "--form",
     type=click.Choice([FormWish.AUTO.value, FormWish.CAPSULE.value]),
     default=FormWish.AUTO.value,
-    help="auto: where it saves 3 % (default); capsule: where it saves anything",
+    help="auto: if it saves 3 % (default); capsule: if it saves anything",
 )
-@click.option("--base", type=TARGET, help="Lean on this model, whatever the card says")
 @click.option(
-    "--no-base", is_flag=True, help="Lean on no other model; what leans now is encoded anew"
+    "--base", type=TARGET, help="Compress against this model, ignoring the card's base_model"
 )
-@click.option("--dry-run", is_flag=True, help="Encode, and say what would be saved; write nothing")
+@click.option(
+    "--no-base", is_flag=True, help="Compress against no other model; re-encode delta capsules"
+)
+@click.option("--dry-run", is_flag=True, help="Encode and print the saving; write nothing")
 @common
 def pack(
     target: tuple[Target, ...],
@@ -45,13 +51,14 @@ def pack(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Store what is here (or TARGET) as capsules where that is smaller: lossless, readable at any
-    offset, served and run as before.
+    """Compress all archived files, or those of TARGET, losslessly.
 
-    A fine-tune leans on its base where that is here. The plain file goes when its capsule is on
-    the disk, was read back and has the right sha256; stop it at any time and run it again. A file
-    that is hard-linked elsewhere (adopted, or linked out) is left alone, because packing it would
-    free nothing. The exit status is 4 where something is damaged.
+    A compressed file (a capsule) can be read at any offset, served and run as before.
+
+    A fine-tune is stored as a delta against its base if the archive holds the base. The plain file
+    is deleted after its capsule was written, read back and compared with the sha256. Stop the
+    command at any time and run it again. Files with hard links outside of the archive ('adopt',
+    'link') are skipped, because packing them would free no space.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         wishes = form_wishes(run.config, form, base, no_base=no_base)
@@ -65,18 +72,22 @@ def pack(
 Examples:
   outlast unpack Qwen/Qwen3-0.6B
   outlast unpack
+
+\b
+Exit status:
+  0 done · 3 not archived · 4 damage found · 8 storage · 130 interrupted
 """
 )
 @click.argument("target", nargs=-1, type=TARGET)
-@click.option("--dry-run", is_flag=True, help="Say how much room it takes; change nothing")
+@click.option("--dry-run", is_flag=True, help="Print how much space it needs; change nothing")
 @common
 def unpack(
     target: tuple[Target, ...], *, dry_run: bool, home: str | None, as_json: bool, quiet: bool
 ) -> int:
-    """Make the capsules of TARGET, or all, plain files again.
+    """Turn all capsules, or those of TARGET, back into plain files.
 
-    Each file is decoded and has the right sha256 before its capsule goes. What only they leaned on
-    can be collected afterwards ('outlast gc').
+    Each file is decoded and compared with its sha256 before the capsule is deleted. Afterwards
+    'outlast gc' deletes bases that no capsule needs any more.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         changes = ops.unpack(archive, target, dry_run=dry_run, control=run.control)
@@ -109,10 +120,10 @@ def _report(run: Session, what: str, changes: ops.Changes, *, dry_run: bool) -> 
     print(f"{plural(len(done), 'file')} {verb}: {human_size(before)} → {human_size(after)}{saved}")
     unpaying = changes.of(ops.Outcome.UNPAYING)
     if unpaying:
-        run.say(f"{plural(len(unpaying), 'file')} would not be smaller, and stay plain")
+        run.say(f"{plural(len(unpaying), 'file')} would not be smaller and stay plain")
     if linked:
         size = human_size(sum(blob.before for blob in linked))
         run.say(
-            f"{plural(len(linked), 'file')} ({size}) left alone: hard-linked outside of the "
-            "archive, so that packing would free nothing"
+            f"{plural(len(linked), 'file')} ({size}) skipped: hard links outside of the "
+            "archive keep the plain bytes"
         )

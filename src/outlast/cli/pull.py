@@ -25,7 +25,7 @@ from outlast.ops.pull_link import LinkWanted
 
 def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--include`` and ``--exclude``."""
-    for name, text in (("exclude", "Leave these out"), ("include", "Only these files")):
+    for name, text in (("exclude", "Leave out these files"), ("include", "Take only these files")):
         command = click.option(
             f"--{name}", multiple=True, metavar="GLOB", help=f"{text} (repeatable)"
         )(command)
@@ -42,6 +42,11 @@ Examples:
   outlast pull Qwen/Qwen3-0.6B --from lan
   outlast pull 'magnet:?xt=urn:btmh:1220…&tr=…' --as me/model
   outlast pull model.torrent --patience 600
+
+\b
+Exit status:
+  0 archived · 2 usage · 3 not found · 4 wrong or malformed bytes · 5 transient (run again: it
+  resumes) · 7 access denied or against a rule · 8 storage · 130 interrupted
 """
 )
 @click.argument("target", type=WANTED)
@@ -50,28 +55,32 @@ Examples:
     "words",
     multiple=True,
     metavar="SOURCE",
-    help="Only these: URL of a hub or mirror, lan, swarm, peer:HOST:PORT (repeatable)",
+    help="Ask only this source: URL of a hub or mirror, lan, swarm or peer:HOST:PORT (repeatable)",
 )
 @selection_options
 @form_options
-@click.option("--as", "name", type=TARGET, help="Name of what comes by a link: org/name[@ref]")
+@click.option("--as", "name", type=TARGET, help="Archive a link or torrent as org/name[@ref]")
 @click.option(
     "--patience",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="How long to wait for peers of a link or digest that send something",
+    help="Give up on a link or digest when no peer sends anything for so long",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be fetched, and from where")
-@click.option("--limit-rate", metavar="RATE", help="Bytes per second at most, e.g. 10M")
-@click.option("--connections", type=click.IntRange(1, 256), help="Connections in all  [default: 8]")
-@click.option("--no-swarm", is_flag=True, help="Ask hubs and mirrors only, and nobody on the LAN")
+@click.option("--dry-run", is_flag=True, help="Print what would be fetched, and from where")
+@click.option("--limit-rate", metavar="RATE", help="Most bytes per second, as 10M")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 256),
+    help="Connections to all sources together  [default: 8]",
+)
+@click.option("--no-swarm", is_flag=True, help="Ask hubs and mirrors only: no neighbours, no peers")
 @click.option(
     "--linger",
     type=click.FloatRange(0),
     default=60,
     show_default=True,
     metavar="SECONDS",
-    help="Hand on what neighbours still want, at most so long",
+    help="Keep seeding to waiting neighbours for up to SECONDS",
 )
 @common
 def pull(
@@ -94,18 +103,19 @@ def pull(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Archive TARGET (org/name[@ref-or-commit], or datasets/…) from whoever has it.
+    """Archive TARGET: a model as org/name[@ref-or-commit], a dataset as datasets/…, a magnet link,
+    a .torrent file, or a manifest by its 64 hex digits.
 
-    Neighbours on the LAN and static peers are asked first, then hubs and mirrors; of several nodes
-    that want the same file one fetches it from the hub, and all exchange what they have.
+    The pull asks neighbours on the LAN and static peers first, then hubs and mirrors. If several
+    nodes want the same file, one node fetches it from the hub and all nodes exchange pieces.
 
-    Every file is verified against the hub's own digest before it is kept. An interrupted pull
-    resumes where it was; a second pull transfers only what is new. Files are compressed while they
-    arrive, without loss, where that saves at least 3 %: a fine-tune as what differs from its base.
+    Every file is checked against the hub's digest before it is kept. An interrupted pull resumes; a
+    second pull transfers only new files. Files are compressed losslessly as they arrive if that
+    saves at least 3 %; a fine-tune is stored as a delta against its base.
 
-    TARGET can also be a magnet link, a .torrent file, or the 64 hex digits of a manifest. What came
-    by a link is proven to match the link and nothing more; it goes by the name of --as, or by
-    link/… and digits of its infohash. A link waits for peers until Ctrl-C or --patience ends it.
+    A link or torrent proves that the files match it, and nothing about their publisher. Its files
+    are archived under the name of --as, or as link/… with digits of the infohash. A link waits for
+    peers until Ctrl-C or --patience ends the pull.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         config = run.config

@@ -20,7 +20,7 @@ from outlast.store.archive import Archive
 
 @dataclass(frozen=True, slots=True)
 class OtherWishes:
-    """What the options say beside :class:`Wishes`; `room` is where the bytes will lie."""
+    """Options beside :class:`Wishes`; the disk of `room` must have space for the bytes."""
 
     wishes: Wishes
     name: Target | None
@@ -32,17 +32,22 @@ class OtherWishes:
 def check_options(
     target: Target | Digest | LinkWanted, name: Target | None, patience: float | None, *, some: bool
 ) -> None:
-    """Raises :class:`UsageError` where an option does not go with what is pulled; `some`: only
-    some files are wanted.
+    """Raises :class:`UsageError` if an option does not apply to `target`; `some`: --include or
+    --exclude was given.
     """
     is_link = isinstance(target, LinkWanted)
     if name is not None and not is_link:
-        raise UsageError("--as goes with a link or a torrent", hint="a model has its name")
+        raise UsageError(
+            "--as goes with a link or a torrent", hint="leave --as out: a model keeps its own name"
+        )
     if patience is not None and isinstance(target, Target):
-        raise UsageError("--patience goes with a link, a torrent or a digest", hint="leave it out")
+        raise UsageError(
+            "--patience goes with a link, a torrent or a digest", hint="leave --patience out"
+        )
     if some and not isinstance(target, Target):
         raise UsageError(
-            "--include and --exclude go with a model", hint="all files of a link or digest come"
+            "--include and --exclude go with a model",
+            hint="leave them out: a link or digest is archived whole",
         )
 
 
@@ -72,7 +77,7 @@ def pull_by_digest(
         as_name = f"{plan.repo}@{plan.commit.hex[:12]}"
         run.say(f"the files match the manifest {digest.short}…, which is of {as_name}")
         if not done.named:
-            run.say(f"{plan.repo} has refs of its own: this revision goes by its commit")
+            run.say(f"{plan.repo} has refs already: name this revision by its commit")
     return done
 
 
@@ -83,7 +88,7 @@ def pull_by_link(
     around: Neighbourhood | None,
     wishes: OtherWishes,
 ) -> None:
-    """Archives what a link names, and says what came of it."""
+    """Archives what a link names, and prints the result."""
     asked = LinkWishes(wishes.name, wishes.wishes.forms, wishes.patience, rate=wishes.wishes.rate)
     result = pull_link(archive, wanted, _needed(around), asked, run.control, dry_run=wishes.dry_run)
     if run.as_json:
@@ -100,16 +105,16 @@ def pull_by_link(
         f"archived {result.repo}@{result.ref}: {plural(result.files, 'file')}, "
         f"{human_size(result.size)}, {fetched} fetched{kept_in(result.size, result.held)}"
     )
-    run.say("what came matches the link, and nothing more is known of it")
+    run.say("verified against the link; the publisher is unknown")
     if result.restricted:
-        run.say("it came from static peers alone, and goes to nobody else")
+        run.say("it came from static peers only, and is offered to static peers only")
     print(result.revision.id)
 
 
 def _needed(around: Neighbourhood | None) -> Neighbourhood:
     if around is None:
         raise UsageError(
-            "links and digests are asked of peers, and the swarm is off",
+            "links and digests come from peers, and the swarm is off",
             hint="leave out --no-swarm, or set [swarm] enabled = true",
         )
     return around

@@ -13,18 +13,22 @@ from outlast.ops import removal
 Examples:
   outlast rm Qwen/Qwen3-0.6B --dry-run
   outlast rm Qwen/Qwen3-0.6B@v1.0
+
+\b
+Exit status:
+  0 done · 3 not archived
 """
 )
 @click.argument("target", nargs=-1, required=True, type=TARGET)
-@click.option("--dry-run", is_flag=True, help="Say what would be forgotten")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed; change nothing")
 @common
 def rm(
     target: tuple[Target, ...], *, dry_run: bool, home: str | None, as_json: bool, quiet: bool
 ) -> None:
-    """Forget TARGET: a model, one of its revisions, or a ref.
+    """Remove TARGET from the archive: a model, a revision or a ref.
 
-    Removing a ref removes its revision too where no other ref names it. The bytes stay until
-    'outlast gc' deletes what nothing refers to any more.
+    Removing a ref also removes its revision unless another ref names it. The bytes stay on the disk
+    until 'outlast gc' deletes them.
     """
     count, gone = 0, []
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
@@ -37,9 +41,9 @@ def rm(
         print_json({"type": kind, "count": count, **_kept_json(kept)})
         return
     if dry_run:
-        run.say(f"would forget {plural(count, 'ref or revision')}; nothing was changed")
+        run.say(f"would remove {plural(count, 'ref or revision')}; nothing was changed")
     else:
-        run.say("forgotten; 'outlast gc' frees the space")
+        run.say("removed; 'outlast gc' frees the space")
     _say_kept(run, kept)
 
 
@@ -48,15 +52,20 @@ def rm(
 Examples:
   outlast gc --dry-run
   outlast gc
+
+\b
+Exit status:
+  0 done · 3 no archive · 4 a manifest is damaged: nothing was deleted · 8 storage
 """
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be deleted")
+@click.option("--dry-run", is_flag=True, help="Print what would be deleted; change nothing")
 @common
 def gc(*, dry_run: bool, home: str | None, as_json: bool, quiet: bool) -> None:
-    """Delete the blobs and downloads that no revision refers to.
+    """Delete files and interrupted downloads that no revision needs.
 
-    What a fine-tune of a revision that is kept leans on stays, whether or not its own model does.
-    Safe while pulls and servers run. If a manifest is damaged nothing is deleted.
+    The base of a delta capsule stays as long as the capsule does, even after its own model was
+    removed. The command is safe while pulls and servers run. If a manifest is damaged, it deletes
+    nothing.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         result = removal.collect_garbage(archive, dry_run=dry_run, control=run.control)
@@ -76,6 +85,6 @@ def _kept_json(kept: removal.KeptBases) -> dict[str, int]:
 def _say_kept(run: Session, kept: removal.KeptBases) -> None:
     if kept.count:
         run.say(
-            f"kept: {plural(kept.count, 'blob')} ({human_size(kept.size)}) that fine-tunes lean on;"
-            " 'outlast pack --no-base' or 'outlast unpack' of those frees them"
+            f"kept: {plural(kept.count, 'blob')} ({human_size(kept.size)}) that delta capsules "
+            "depend on; 'outlast pack --no-base' or 'outlast unpack' of the fine-tunes frees them"
         )

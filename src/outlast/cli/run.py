@@ -23,10 +23,16 @@ _KEY_LIMIT = 1000
 
 def _sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
-        click.option("--system", metavar="TEXT", help="Instructions that precede the chat"),
-        click.option("--max-tokens", type=int, help="Longest answer, in tokens"),
-        click.option("--temperature", type=float, help="0 always takes the likeliest token"),
-        click.option("--top-p", type=float, help="Sample from this share of the probability"),
+        click.option("--system", metavar="TEXT", help="System prompt"),
+        click.option("--max-tokens", type=int, help="Most tokens of an answer"),
+        click.option(
+            "--temperature", type=float, help="Randomness; 0 always takes the likeliest token"
+        ),
+        click.option(
+            "--top-p",
+            type=float,
+            help="Sample from the likeliest tokens with this total probability",
+        ),
         click.option("--seed", type=int, help="The same seed gives the same answer"),
     )
     for option in reversed(options):
@@ -36,15 +42,21 @@ def _sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
-        click.option("--file", "wanted", metavar="GLOB", help="Which file, of several"),
         click.option(
-            "--engine", type=click.Choice([LLAMA, TRANSFORMERS]), help="Instead of the fitting one"
+            "--file", "wanted", metavar="GLOB", help="Choose the file, if the model has several"
         ),
-        click.option("--context", type=int, help="Tokens that the model keeps in mind"),
+        click.option(
+            "--engine",
+            type=click.Choice([LLAMA, TRANSFORMERS]),
+            help="Use this engine  [default: by file type]",
+        ),
+        click.option("--context", type=int, help="Size of the context, in tokens"),
         click.option("--threads", type=int, help="CPU threads"),
         click.option("--gpu-layers", type=int, help="Layers to put on the GPU"),
         budget_option,
-        click.option("--recheck", is_flag=True, help="Hash the files even if they did not change"),
+        click.option(
+            "--recheck", is_flag=True, help="Re-hash the files, even if they did not change"
+        ),
         click.option("--verbose", is_flag=True, help="Show the engine's own log on stderr"),
     )
     for option in reversed(options):
@@ -59,14 +71,16 @@ Examples:
   outlast run Qwen/Qwen3-0.6B-GGUF                    chat; Ctrl-D ends it
   git diff | outlast run me/model "Describe this change:" -
   outlast run me/model --api 127.0.0.1:8080           OpenAI-compatible API
+
+\b
+Exit status:
+  0 done · 2 usage · 3 not archived · 4 damage found · 8 storage · 9 engine · 130 interrupted
 """
 )
 @click.argument("target", type=TARGET)
 @click.argument("prompt", nargs=-1)
-@click.option("--api", metavar="HOST:PORT", help="Serve the OpenAI-compatible API instead")
-@click.option(
-    "--api-key-file", type=click.File("r"), help="File with the key that the API asks for"
-)
+@click.option("--api", metavar="HOST:PORT", help="Serve an OpenAI-compatible API instead of a chat")
+@click.option("--api-key-file", type=click.File("r"), help="Require the API key in this file")
 @_sampling_options
 @_engine_options
 @common
@@ -82,10 +96,10 @@ def run(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Chat with TARGET, answer PROMPT, or serve it as an API.
+    """Chat with TARGET, answer PROMPT, or serve TARGET as an API.
 
-    GGUF files run with llama.cpp; models in safetensors need the 'transformers' extra. The files
-    are checked against their digests first. A '-' in PROMPT stands for what stdin brings.
+    GGUF files run with llama.cpp; safetensors models need the 'transformers' extra. The files are
+    checked against their digests first. A '-' in PROMPT is replaced by what stdin contains.
     """
     if api is not None and prompt:
         raise UsageError("--api takes no PROMPT")

@@ -15,7 +15,7 @@ from outlast.swarm.settings import HostPort, SwarmSettings
 
 _PEER = "peer:"
 _NAMED = 3
-"""Nodes that a line of the table names."""
+"""Most nodes that a row of the table names."""
 
 
 @click.command(
@@ -23,6 +23,10 @@ _NAMED = 3
 Examples:
   outlast search qwen
   outlast search org/ --from peer:10.0.0.7:8091 --json
+
+\b
+Exit status:
+  0 done, also where no model was found · 2 usage · 130 interrupted
 """
 )
 @click.argument("query", default="")
@@ -31,17 +35,17 @@ Examples:
     "words",
     multiple=True,
     metavar="SOURCE",
-    help="lan or peer:HOST:PORT (repeatable)  [default: this LAN and the configuration's peers]",
+    help="lan or peer:HOST:PORT (repeatable)  [default: this LAN and the configured peers]",
 )
 @common
 def search(
     query: str, words: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
 ) -> None:
-    """Find models with QUERY in their names on other nodes, without a hub.
+    """Find models with QUERY in their names on other nodes. No hub is asked.
 
-    The nodes on this LAN are found by themselves; in private mode, or where the swarm is turned
-    off, only the peers that the configuration or --from name are asked. What they say is what they
-    claim to have: a pull verifies it.
+    The command discovers the nodes on this LAN. In private mode, or with the swarm turned off, it
+    asks only the peers of the configuration or of --from. Answers are not verified; a pull verifies
+    every file.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         peers, lan = _where(words, run.config.swarm)
@@ -56,7 +60,7 @@ def search(
 
 
 def _where(words: Sequence[str], settings: SwarmSettings) -> tuple[list[HostPort], bool]:
-    """The peers to ask, and whether to look around on the LAN."""
+    """The peers to ask, and whether to discover nodes on the LAN."""
     allowed = settings.enabled and not settings.private
     if not words:
         return list(settings.peers), allowed

@@ -31,42 +31,56 @@ Examples:
   outlast serve --listen 0.0.0.0:8090 --tokens tokens.txt
 Clients then use it as their hub:
   HF_ENDPOINT=http://127.0.0.1:8090 hf download Qwen/Qwen3-0.6B
+
+\b
+Exit status:
+  0 stopped by Ctrl-C or SIGTERM · 2 bad address or setting · 8 storage
 """
 )
 @click.option(
-    "--listen", default=f"127.0.0.1:{_PORT}", show_default=True, metavar="HOST:PORT", help="Where"
+    "--listen",
+    default=f"127.0.0.1:{_PORT}",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Address to listen on",
 )
 @click.option(
     "--upstream",
     "urls",
     multiple=True,
     metavar="URL",
-    help="Fetch what is not archived from this hub (repeatable)",
+    help="Fetch missing files from this hub (repeatable)",
 )
 @click.option(
     "--tokens",
     type=click.Path(path_type=Path),
-    help="File of bearer tokens; without it everybody who can connect may read",
+    help="File of bearer tokens, one a line; without it every client may read",
 )
 @click.option(
     "--ttl",
     type=click.FloatRange(0),
     default=300,
     show_default=True,
-    help="Seconds until a ref is asked for again upstream",
+    help="Seconds until upstream is asked for a ref again",
 )
-@click.option("--limit-rate", metavar="RATE", help="Bytes per second from upstream, for each file")
 @click.option(
-    "--max-connections", type=click.IntRange(1), default=1024, show_default=True, help="At once"
+    "--limit-rate", metavar="RATE", help="Most bytes per second from upstream, for each file"
+)
+@click.option(
+    "--max-connections",
+    type=click.IntRange(1),
+    default=1024,
+    show_default=True,
+    help="Most clients at once",
 )
 @click.option(
     "--stall",
     type=click.FloatRange(0.1),
     default=120,
     show_default=True,
-    help="Seconds that a client may take no byte",
+    help="Drop a client that reads nothing for so many seconds",
 )
-@click.option("--no-swarm", is_flag=True, help="Share with nobody, and ask nobody but --upstream")
+@click.option("--no-swarm", is_flag=True, help="Neither offer models to other nodes nor ask them")
 @common
 def serve(
     *,
@@ -84,14 +98,15 @@ def serve(
 ) -> None:
     """Serve the archive under the Hugging Face hub's API; with --upstream, as a verifying mirror.
 
-    A mirror fetches what is not archived, verifies it, keeps it, and streams it on meanwhile.
-    Commits that are archived are served without asking upstream; refs are asked for again after
-    --ttl seconds, and when upstream does not answer the last known commit is served.
+    A mirror fetches missing files, verifies and keeps them, and streams them to the client at the
+    same time. It serves archived commits without asking upstream. It asks upstream for a ref again
+    after --ttl seconds; if upstream does not answer, it serves the last known commit.
 
-    What [share] of the configuration allows is also offered to neighbours on the LAN and to static
-    peers (and a mirror asks them first); --no-swarm turns that off.
+    The server also offers what the [share] settings allow to neighbours on the LAN and to static
+    peers, and a mirror asks them first; --no-swarm turns both off.
 
-    /metrics is for Prometheus, /healthz for probes; every request writes a JSON line to stderr.
+    /metrics is for Prometheus, /healthz for probes. Every request writes a JSON line to stderr, and
+    so do --debug and OUTLAST_LOG.
     """
     host, port = host_and_port(listen, _PORT)
     with session(home, as_json=as_json, quiet=quiet, log_line=log_line) as run:
@@ -114,7 +129,9 @@ def serve(
             print(url, flush=True)
             run.say(f"serving {config.home}; clients: HF_ENDPOINT={url}")
             if tokens is None and not _is_loopback(host):
-                run.say("everybody who can reach this address may read: --tokens asks for tokens")
+                run.say(
+                    "every client that can reach this address may read; --tokens restricts that"
+                )
 
         control = Control(emit, run.control.cancel)
         where = Listen(host, port, tokens, max_connections, stall)

@@ -22,6 +22,10 @@ Examples:
   outlast share Qwen/Qwen3-0.6B --out torrents --tracker http://tracker.example/announce
   outlast share me/my-finetune --blobs --web-seed https://models.example
   outlast share me/my-finetune --stop
+
+\b
+Exit status:
+  0 done · 2 usage · 3 not archived · 4 damage found · 7 against the policy · 8 storage
 """
 )
 @click.argument("target", type=TARGET)
@@ -29,21 +33,33 @@ Examples:
     "--out",
     type=click.Path(path_type=Path),
     default=".",
-    help="Where to write the .torrent files  [default: here]",
+    help="Folder for the .torrent files  [default: the current folder]",
 )
-@click.option("--blobs", is_flag=True, help="One .torrent for each blob or capsule, too")
-@click.option("--v1", "old", is_flag=True, help="A torrent of version 1 alone, too")
-@click.option("--tracker", "trackers", multiple=True, metavar="URL", help="Name this tracker")
+@click.option("--blobs", is_flag=True, help="Also write one .torrent for each stored file")
+@click.option(
+    "--v1", "old", is_flag=True, help="Also write a torrent of BitTorrent version 1 alone"
+)
+@click.option(
+    "--tracker",
+    "trackers",
+    multiple=True,
+    metavar="URL",
+    help="Announce to this tracker (repeatable)",
+)
 @click.option(
     "--web-seed",
     "web_seeds",
     multiple=True,
     metavar="URL",
-    help="Name this hub, mirror or node, which serves the revision by HTTP",
+    help="Web seed: a hub, mirror or node that serves the revision (repeatable)",
 )
-@click.option("--no-seed", is_flag=True, help="Only write the files: running nodes seed nothing")
-@click.option("--stop", is_flag=True, help="Share it no more: running nodes end seeding it")
-@click.option("--restricted", is_flag=True, help="Even what is private, gated or not to be shared")
+@click.option(
+    "--no-seed", is_flag=True, help="Only write the files; running nodes do not seed them"
+)
+@click.option("--stop", is_flag=True, help="Stop sharing: running nodes stop seeding TARGET")
+@click.option(
+    "--restricted", is_flag=True, help="Allow models that are private, gated or excluded by [share]"
+)
 @common
 def share(
     target: Target,
@@ -60,27 +76,26 @@ def share(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Print a magnet link of TARGET, and write its .torrent file, for people with an ordinary
-    client: they get the files under their names.
+    """Print a magnet link of TARGET and write its .torrent file. Any BitTorrent client can download
+    them and gets the files under their own names.
 
-    The torrent has version 1 and 2, and is the same wherever the same revision is archived, so
-    that strangers who share it are in one swarm. Making it reads every file, and finds damage. A
-    revision of the public hub has that as its web seed, unless another is named; --tracker and
-    --web-seed can be repeated.
+    The torrent is a hybrid of versions 1 and 2. The same revision gives the same torrent on every
+    machine, so all who share it are in one swarm. The command reads every file, and finds damage. A
+    revision of the public hub gets that hub as its web seed, unless --web-seed names another.
 
-    Clients that cannot read both versions at once (Transmission before 4.0, aria2 before 1.37 or
-    from a hub as web seed) need --v1: another torrent, with a swarm of its own.
+    Clients that cannot read hybrid torrents (Transmission before 4.0, aria2 before 1.37 or from a
+    hub as web seed) need --v1: a second torrent, with a swarm of its own.
 
-    With --blobs, DIR/org--name-commit/ gets a torrent of each file as it is held here: what
-    outlast nodes hand each other. What is private or gated at its hub, or left out by the
-    configuration, is refused unless --restricted is given.
+    With --blobs, DIR/org--name-commit/ gets one torrent for each file in its stored form, as
+    outlast nodes exchange it. Models that are private or gated at their hub, or excluded by
+    [share], need --restricted.
 
-    From then on each running node with a swarm ('outlast serve') seeds these torrents to ordinary
-    clients, until --stop. What is private or gated it seeds to static peers alone. Files that are
-    held as capsules are seeded from working copies, where there is room for them.
+    Every running node with a swarm ('outlast serve') seeds these torrents from now on, until
+    --stop. It seeds private and gated models to static peers only. Files that are stored as
+    capsules are seeded from plain working copies, as far as there is space for them.
 
-    A link proves that what came matches it, and nothing more: who hands it on must be trusted, or
-    the files compared with what their publisher signed.
+    A link proves that the downloaded files match it, and nothing about their publisher. Trust the
+    person who gave you the link, or compare the files with the publisher's signature.
     """
     wishes = ops.ShareWishes(
         out.absolute(),
@@ -110,7 +125,7 @@ def _stop(target: Target, home: str | None, *, as_json: bool, quiet: bool) -> No
         return
     for share in stopped:
         print(share.infohash)
-    run.say(f"{plural(len(stopped), 'torrent')} of {target.repo} shared no more")
+    run.say(f"stopped sharing {plural(len(stopped), 'torrent')} of {target.repo}")
 
 
 def _trackers(given: Sequence[str]) -> tuple[str, ...]:
@@ -159,9 +174,9 @@ def _report(run: Session, shared: ops.Shared) -> None:
     if written:
         run.say(f"wrote {plural(len(written), 'torrent')} into {written.pop().parent}")
     if revision.partial:
-        run.say("this revision is PARTIAL: its torrent is another than that of the complete one")
+        run.say("this revision is PARTIAL: the complete revision has a different torrent")
     if shared.against:
-        run.say(f"NOT FOR EVERYBODY: {shared.against}; who has the link can ask for the files")
+        run.say(f"RESTRICTED: {shared.against}; anyone with the link can ask for the files")
 
 
 def _print_files(shared: ops.Shared) -> None:

@@ -25,6 +25,10 @@ Examples:
   outlast status
   outlast status --once
   outlast status --json
+
+\b
+Exit status:
+  0 done, also where no node runs
 """
 )
 @click.option(
@@ -34,10 +38,11 @@ Examples:
 )
 @common
 def status(*, watch: bool | None, home: str | None, as_json: bool, quiet: bool) -> None:
-    """Show what the nodes of this archive do: transfers, peers, neighbours, rates and ratio.
+    """Show what the running nodes of this archive do: transfers, peers, neighbours, rates, ratio.
 
-    A node is a running 'outlast serve' or 'outlast pull'. --json prints a list with one document
-    a node, as each of them gives at its socket, nodes/<process id>.sock in the archive's folder.
+    Every 'outlast serve' and every 'outlast pull' is a node. --json prints a list with one document
+    for each node, which it reads from the node's socket: nodes/<process id>.sock in the archive's
+    folder.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         folder, drawn = run.config.home, sys.stdout.isatty()
@@ -66,7 +71,7 @@ def _print(run: Session, folder: Path) -> None:
             print_table(part.rows, right=part.right)
     _tell(run, found)
     if not found.nodes:
-        run.say(f"no node runs on {folder}: 'outlast serve' is one, and so is a pull")
+        run.say(f"no node runs on {folder}; start one with 'outlast serve' or 'outlast pull'")
 
 
 def _repeat(run: Session, folder: Path) -> None:

@@ -4,8 +4,8 @@ import ipaddress
 
 
 def plain_address(text: str | None) -> str:
-    """An address without its scope, and as IPv4 where it is one that came in over IPv6; empty
-    where there is none.
+    """An address without its scope; an IPv4-mapped IPv6 address as IPv4; empty if `text` is not an
+    address.
     """
     try:
         address = ipaddress.ip_address((text or "").partition("%")[0])

@@ -1,4 +1,4 @@
-"""An explicit cancel token, passed down to whatever may take long."""
+"""An explicit cancel token, passed down to everything that may take long."""
 
 import threading
 

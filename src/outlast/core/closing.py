@@ -1,4 +1,4 @@
-"""What is closed when its `with` block ends."""
+"""Base of classes with a `close` method: as context managers they close themselves."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType

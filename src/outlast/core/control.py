@@ -1,4 +1,4 @@
-"""How a caller follows and steers a use case."""
+"""How a caller watches and stops a use case."""
 
 from dataclasses import dataclass, field
 

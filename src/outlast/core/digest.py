@@ -68,9 +68,9 @@ class GitOid:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a blob's bytes are called: its size in bytes, sha256, git blob id (small files) and
-    BEP 52 merkle root (none for an empty blob); and the tree's `layer` of pieces of 1 MiB, 32
-    bytes each (empty where there is only one).
+    """The names of a blob: size in bytes, sha256, git blob id (small files only), BEP 52 merkle
+    root (none for an empty blob), and the `layer` of its merkle tree: one hash of 32 bytes for each
+    piece of 1 MiB (empty if there is only one piece).
     """
 
     size: int
@@ -81,12 +81,12 @@ class Names:
 
 
 def blob_header(size: int) -> bytes:
-    """What git hashes in front of the `size` bytes of a file."""
+    """The header that git hashes before the `size` bytes of a file."""
     return b"blob %d\0" % size
 
 
 def lfs_pointer(digest: Digest, size: int) -> bytes:
-    """The text file that stands in git for a large file (git-lfs pointer, version 1)."""
+    """The text file that replaces a large file in git (git-lfs pointer, version 1)."""
     return (
         f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {size}\n"
     ).encode()

@@ -11,7 +11,7 @@ class OutlastError(Exception):
     """Root of all expected errors.
 
     ``code`` is stable and greppable, ``exit_code`` is the process's exit status, ``hint`` is the
-    next step for whoever reads the message.
+    next step for the reader of the message.
     """
 
     code: ClassVar[str] = "error"
@@ -33,7 +33,7 @@ def one_line(text: str, limit: int = 600) -> str:
 
 
 class UsageError(OutlastError):
-    """The request itself cannot be carried out as it was put."""
+    """The command line is wrong, or its options contradict each other."""
 
     code = "usage"
     exit_code = 2
@@ -55,7 +55,7 @@ class BadConfigError(UsageError):
 
 
 class NotFoundError(OutlastError):
-    """Nothing goes by that name here or there."""
+    """Neither the archive nor a source knows this name."""
 
     code = "not-found"
     exit_code = 3
@@ -84,14 +84,14 @@ class EntryNotFoundError(NotFoundError):
 
 
 class NotArchivedError(NotFoundError):
-    """The file belongs to the revision but its bytes are not here."""
+    """The revision lists the file, but the archive does not hold its bytes."""
 
     code = "not-archived"
     default_hint = "'outlast pull' fetches what is missing"
 
 
 class IntegrityError(OutlastError):
-    """Bytes are not what they were declared to be. Never retried against the same source."""
+    """Bytes do not match their digest. The same source is not asked again."""
 
     code = "integrity"
     exit_code = 4
@@ -99,21 +99,21 @@ class IntegrityError(OutlastError):
 
 
 class CorruptError(IntegrityError):
-    """A file of the archive itself is damaged."""
+    """A file of the archive is damaged."""
 
     code = "corrupt"
-    default_hint = "'outlast verify' lists the damage; pull again to mend it"
+    default_hint = "'outlast verify' lists the damage; pull again to repair it"
 
 
 class MalformedError(IntegrityError):
-    """Something from outside does not follow its format, or exceeds a bound."""
+    """Input does not follow its format, or exceeds a limit."""
 
     code = "malformed"
     default_hint = "the sender is at fault; try another source"
 
 
 class TransientError(OutlastError):
-    """It may work later, or with another source."""
+    """A temporary failure: it may work later, or with another source."""
 
     code = "transient"
     exit_code = 5
@@ -139,7 +139,7 @@ class BusyError(TransientError):
 
 
 class PolicyError(OutlastError):
-    """A rule forbids it: access control, a licence, or the operator's own policy."""
+    """A rule forbids it: access control, a licence, or the operator's policy."""
 
     code = "policy"
     exit_code = 7
@@ -147,21 +147,21 @@ class PolicyError(OutlastError):
 
 
 class AccessDeniedError(PolicyError):
-    """The source asks for a token, or for terms to be accepted first."""
+    """The source requires a token, or that you accept its terms first."""
 
     code = "access-denied"
     default_hint = "accept the terms on the hub's page, then set HF_TOKEN"
 
 
 class TooDeepError(PolicyError):
-    """A thin capsule may not lean on thin capsules over that many links, nor in a circle."""
+    """Delta chains are limited to 2 links and may not form a cycle."""
 
     code = "too-deep"
-    default_hint = "'outlast pack --no-base' stores the base so that it leans on nothing"
+    default_hint = "'outlast pack --no-base' stores the base without a delta"
 
 
 class StorageError(OutlastError):
-    """The disk or the file system does not allow it."""
+    """The disk or the file system refuses the operation."""
 
     code = "storage"
     exit_code = 8
@@ -169,14 +169,14 @@ class StorageError(OutlastError):
 
 
 class DiskFullError(StorageError):
-    """There is not enough room."""
+    """The disk has not enough space."""
 
     code = "disk-full"
     default_hint = "free space, or run 'outlast gc'; nothing that was acknowledged is lost"
 
 
 class EngineError(OutlastError):
-    """A model cannot be run, or the engine failed."""
+    """The model cannot be run, or the engine failed."""
 
     code = "engine"
     exit_code = 9
@@ -184,7 +184,7 @@ class EngineError(OutlastError):
 
 
 class Cancelled(OutlastError):  # noqa: N818 - it is not a failure
-    """The user or the caller asked to stop."""
+    """The user or the caller stopped the command."""
 
     code = "cancelled"
     exit_code = 130

@@ -11,7 +11,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Planned(Event):
-    """A job knows its extent. `total_bytes` are to be processed, `present_bytes` are here."""
+    """A job knows its size: of `total_bytes`, `present_bytes` are in the archive already."""
 
     job: str
     subject: str
@@ -22,7 +22,7 @@ class Planned(Event):
 
 @dataclass(frozen=True, slots=True)
 class Progress(Event):
-    """`count` more bytes of `path` were processed; `source` served them, if one did."""
+    """`count` more bytes of `path` were processed; `source` sent them, or is empty."""
 
     path: str
     count: int
@@ -41,7 +41,7 @@ class FileDone(Event):
 
 @dataclass(frozen=True, slots=True)
 class FileProblem(Event):
-    """A file is damaged, refused or lacking."""
+    """A file is damaged, refused or missing."""
 
     path: str
     problem: str
@@ -50,7 +50,7 @@ class FileProblem(Event):
 
 @dataclass(frozen=True, slots=True)
 class SourceBanned(Event):
-    """A source served wrong bytes and is not asked again in this run."""
+    """A source sent wrong bytes and is not asked again in this run."""
 
     source: str
     path: str
@@ -59,7 +59,7 @@ class SourceBanned(Event):
 
 @dataclass(frozen=True, slots=True)
 class SourceWaiting(Event):
-    """A source asked for patience, or failed and is tried again after `seconds`."""
+    """A source rate-limits us or failed; it is asked again after `seconds`."""
 
     source: str
     seconds: float
@@ -97,7 +97,7 @@ class Removed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Reformed(Event):
-    """A blob is held in another form now (or would be, in a dry run), in `stored_bytes`."""
+    """A blob is stored in another form (or would be, in a dry run) that takes `stored_bytes`."""
 
     path: str
     sha256: str
@@ -118,4 +118,4 @@ Emit = Callable[[Event], None]
 
 
 def ignore(_event: Event) -> None:
-    """An `Emit` for callers that do not listen."""
+    """An `Emit` that drops every event."""

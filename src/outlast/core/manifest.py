@@ -1,7 +1,7 @@
 """Revisions: what a model consists of at one commit, and the canonical JSON that names it.
 
-A manifest holds only what follows from the content, so that everyone who archives the same commit
-writes the same bytes (RFC 8785) and gets the same name. Format: docs/format/manifest.md.
+A manifest holds only what follows from the content. All archives of the same commit therefore write
+the same bytes (RFC 8785) and get the same name. Format: docs/format/manifest.md.
 """
 
 import json
@@ -37,7 +37,7 @@ class FileEntry:
 
     @property
     def key(self) -> str:
-        """What identifies the content: the sha256 where it is known, else the git blob id."""
+        """Identifies the content: the sha256 if it is known, else the git blob id."""
         if self.sha256 is not None:
             return self.sha256.hex
         if self.git_sha1 is not None:
@@ -55,11 +55,11 @@ class FileEntry:
         return self.git_sha1.hex if self.git_sha1 is not None else self.key
 
     def with_names(self, names: Names) -> Self:
-        """This entry with what hashing found out; whether it is an LFS file stays as declared."""
+        """This entry with the sha256 and root of `names`; an LFS file stays an LFS file."""
         return replace(self, sha256=names.sha256, merkle_root=names.merkle_root)
 
     def mismatch(self, names: Names) -> str | None:
-        """Why bytes with these `names` are not this file; None where they are."""
+        """Why bytes with these `names` are not this file; None if they are."""
         if names.size != self.size:
             return f"{names.size} bytes where {self.size} were declared"
         if self.sha256 is not None and names.sha256 != self.sha256:
@@ -97,11 +97,11 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """An immutable state of a model: its files, and those of its hub commit that are not here.
+    """An immutable state of a model: its archived files, and those that are missing.
 
     `commit` is the hub's, or None for a folder that was added. `missing` is empty for a complete
-    revision; otherwise the archive is partial. `unlisted` says that nobody listed the commit's
-    files to us (they came from a cache), so that there may be more of them.
+    revision; otherwise the archive is partial. `unlisted`: the files came
+    from a cache, not from a listing of the commit, so there may be more.
     """
 
     repo: RepoId
@@ -137,13 +137,13 @@ class Revision:
 
     @property
     def size(self) -> int:
-        """Bytes of the files that are here, each path counted."""
+        """Bytes of the archived files; a blob counts once for each path."""
         return sum(entry.size for entry in self.files)
 
     @property
     def id(self) -> GitOid:
-        """The 40 hex digits that pin this revision: the hub's commit, or, where there is none,
-        the start of the manifest's sha256.
+        """The 40 hex digits that name this revision: the hub's commit, or, without a hub, the start
+        of the manifest's sha256.
         """
         return self.commit or GitOid(self.digest.hex[:40])
 
@@ -171,7 +171,7 @@ class Revision:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Reads a manifest, and refuses whatever is not one in canonical form."""
+        """Reads a manifest; refuses everything that is not in canonical form."""
         document = _mapping(
             load_json(data, MAX_MANIFEST_BYTES),
             {"type", "kind", "name", "commit", "files", "missing", "unlisted"},
@@ -203,7 +203,7 @@ def parse_kind(value: object) -> RepoKind:
 
 
 def check_size(value: object, path: str) -> int:
-    """`value`, if it is a size in bytes that a real file can have."""
+    """`value`, if it is a possible size of a file in bytes."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_FILE_SIZE:
         raise MalformedError(f"impossible size of {path!r}: {str(value)[:40]}")
     return value

@@ -80,7 +80,7 @@ class RepoId:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a user names on the command line: a repository and, after ``@``, a ref or commit."""
+    """What a user writes on the command line: a repository and, after ``@``, a ref or commit."""
 
     repo: RepoId
     ref: str | None
@@ -108,7 +108,7 @@ def _is_device(segment: str) -> bool:
 
 
 def check_ref(ref: str) -> str:
-    """`ref` itself, if git would accept it as the name of a branch or tag (or it is a commit)."""
+    """`ref`, if git accepts it as a branch, tag or commit; else raises :class:`BadNameError`."""
     if not ref or len(ref) > MAX_REF or _BAD_REF.search(ref) or not ref.isprintable():
         raise BadNameError(f"not a ref: {ref!r}", hint="a ref is a branch, a tag or a commit id")
     if len(quote_ref(ref)) > MAX_SEGMENT:
@@ -168,7 +168,7 @@ def check_path(path: str) -> str:
 
 
 def fold(path: str) -> str:
-    """What a case-insensitive file system makes of `path`: equal folds mean one file there."""
+    """`path` as a case-insensitive file system compares it: equal folds are one file there."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 

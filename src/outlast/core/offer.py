@@ -1,4 +1,4 @@
-"""What nodes tell each other that they have."""
+"""What a node tells other nodes that it has."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from outlast.core.names import RepoId
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A revision that a node offers: `files` of it are there, with `size` bytes. The manifest of a
-    `partial` one may change with every file that comes. `restricted` says that it is private or
-    gated where it comes from.
+    """A revision that a node offers: the node holds `files` of its files, `size` bytes in all. The
+    manifest of a `partial` revision changes with every file that arrives. `restricted`: the model
+    is private or gated at its hub.
     """
 
     repo: RepoId

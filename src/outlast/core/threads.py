@@ -13,9 +13,9 @@ _POLL = 0.1
 
 
 class DaemonPool:
-    """A bounded number of daemon threads, each of which ends when nothing is left to do. Unlike
-    those of the standard library's executors, they are not joined when the interpreter exits: one
-    may be waiting for a dead peer.
+    """A bounded number of daemon threads, each of which ends when nothing is left to do. Unlike the
+    threads of the standard library's executors, they are not joined when the interpreter exits: a
+    thread may be waiting for a dead peer.
     """
 
     def __init__(self, threads: int, name: str) -> None:
@@ -58,8 +58,8 @@ class DaemonPool:
 
 
 def interruptible(work: Callable[[], T], cancel: Cancel) -> T:
-    """The result of `work`, which may block for long; raises :class:`Cancelled` as soon as
-    `cancel` is set, and leaves the work to itself then.
+    """The result of `work`, which may block for long. Raises :class:`Cancelled` as soon as `cancel`
+    is set; the work then goes on in the background, and its result is dropped.
     """
     future = DaemonPool(1, "ask").submit(work)
     while True:

@@ -1,4 +1,4 @@
-"""Add: archive a folder or a file of this machine."""
+"""Add: archive a local folder or file."""
 
 import contextlib
 import logging
@@ -32,13 +32,13 @@ from outlast.store.refs import Ref
 _log = logging.getLogger(__name__)
 
 _SKIPPED = frozenset({".git", ".DS_Store", ".cache", "__pycache__"})
-"""Folders and files that tools leave behind and that are not part of a model."""
+"""Folders and files of tools, which are not part of a model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What an add did. `stored` counts the bytes that were not here before, `held` those of the
-    files that hold all of it.
+    """The result of an add: `stored` bytes of the files were new to the archive; all of them take
+    `held` bytes of the disk.
     """
 
     revision: Revision
@@ -66,7 +66,7 @@ def add(
 ) -> Added:
     """Archives `folder` (or a single file) as `target`; its ref is `main` unless it names one.
 
-    Links are refused unless `follow_links`, because what they lead to is not part of the folder.
+    Symbolic links are refused unless `follow_links`: their targets are not part of the folder.
     """
     ref = target.ref or "main"
     if GitOid.is_valid(ref):
@@ -117,9 +117,8 @@ def _walk(
 def _check(path: str, real: Path, follow_links: bool) -> _Found:
     if real.is_symlink() and (real.is_dir() or not follow_links):
         raise BadNameError(
-            f"{path!r} is a link",
-            hint="--follow-links archives the files that links lead to; links to folders are not"
-            " followed",
+            f"{path!r} is a symbolic link",
+            hint="--follow-links archives the files that links point to, but not linked folders",
         )
     info = os.stat(real)
     if not stat.S_ISREG(info.st_mode):
@@ -128,7 +127,7 @@ def _check(path: str, real: Path, follow_links: bool) -> _Found:
 
 
 def _named(found: Sequence[_Found]) -> list[RepoId]:
-    """The models that the files beside the weights name as bases."""
+    """The models that the cards and configurations in `found` name as bases."""
     named: list[RepoId] = []
     for file in found:
         if file.path in CARDS and file.size <= CARD_LIMIT:
@@ -147,9 +146,10 @@ def _store(intake: Intake, file: _Found, control: Control) -> tuple[FileEntry, b
 def store_file(
     intake: Intake, real: Path, path: str, control: Control, *, ours: bool = False
 ) -> tuple[Names, bool]:
-    """Brings a file into the archive; its names, and whether its bytes are new there. One that is
-    `ours` lies in the archive's folder, and nobody writes to it any more: where it is kept plain it
-    gets a second name, and where there is no room for a capsule it is kept plain.
+    """Archives a file; returns its names, and whether its bytes are new to the archive.
+
+    `ours`: the file lies in the archive's folder and does not change any more. It is then linked
+    instead of copied, and stays plain if the disk has no space for a capsule.
     """
     home = intake.archive.layout.home
     free, size = disk.free_bytes(home), os.stat(real).st_size
@@ -172,7 +172,7 @@ def store_file(
 def _store_capsule(
     intake: Intake, source: OpenFile, path: str, control: Control
 ) -> tuple[Names, bool] | None:
-    """None where the capsule does not pay."""
+    """None if the capsule saves too little."""
     with chosen(intake, source, source.size) as choice:
         if not choice.encode:
             _log.debug("%s stays plain: a sample of it did not compress well enough", path)

@@ -1,4 +1,4 @@
-"""Adopt: take an existing Hugging Face cache into the archive, by hard links where possible."""
+"""Adopt: import a Hugging Face cache into the archive, by hard links if possible."""
 
 import datetime as dt
 import logging
@@ -28,9 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Adopted:
-    """What an adoption did; `linked` and `copied` count bytes, `problems` are the files that were
-    refused.
-    """
+    """The result of an import; `linked` and `copied` count bytes, `problems` lists refused files."""
 
     revisions: list[Revision] = field(default_factory=list)
     linked: int = 0
@@ -41,8 +39,8 @@ class Adopted:
 def adopt(
     archive: Archive, cache: Path, *, only: Sequence[str], copy: bool, control: Control
 ) -> Adopted:
-    """Takes every revision of `cache` (or of the repositories `only`), verifying each blob
-    against its own name. A corrupt one is reported and left where it is; the rest is taken.
+    """Imports every revision of `cache` (or of the repositories `only`), and compares each file
+    with the digest in its name. A damaged file is reported and left in the cache.
     """
     if not cache.is_dir():
         raise NotFoundError(f"no cache folder at {cache}", hint="name it: outlast adopt FOLDER")
@@ -80,7 +78,7 @@ class _Adoption:
                 self._record(writer, cached, entries)
 
     def _without_twins(self, cached: CachedRevision, entries: list[FileEntry]) -> list[FileEntry]:
-        """What can lie beside each other in every file system, and beside what is here already."""
+        """Entries whose paths fit together, and to the archived files, on every file system."""
         old = self._archive.load(cached.repo, cached.commit)
         paths = {entry.path for entry in entries}
         held = [entry for entry in old.files if entry.path not in paths] if old else []
@@ -116,7 +114,7 @@ class _Adoption:
         self.result.revisions.append(revision)
 
     def _complete(self, writer: WriteSession, held: Revision, entries: list[FileEntry]) -> Revision:
-        """Adds what the cache has to a revision of which files are missing here."""
+        """Adds the files of the cache to a revision that lacks some."""
         missing = {entry.path: entry for entry in held.missing}
         found = [
             entry
@@ -138,7 +136,7 @@ class _Adoption:
         except OutlastError as error:
             raise _RefusedError(str(error)) from error
         if file.claim is None:
-            raise _RefusedError("its name in the cache does not say what it is: not verifiable")
+            raise _RefusedError("its name in the cache is not a digest, so it cannot be verified")
         names = self._seen.get(file.real)
         if names is None:
             names = self._store(writer, file)
@@ -158,9 +156,9 @@ class _Adoption:
             fd = os.open(file.real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             names = ingest(fd, None, file.path, self._control)
-            claims: tuple[Digest | GitOid | None, ...] = (names.sha256, names.git_sha1)
-            if file.claim not in claims:
-                raise _RefusedError(f"corrupt: its name is {file.claim}, its bytes are not")
+            found: tuple[Digest | GitOid | None, ...] = (names.sha256, names.git_sha1)
+            if file.claim not in found:
+                raise _RefusedError(f"corrupt: its bytes do not match its name {file.claim}")
             self._place(writer, file, names, fd)
         finally:
             os.close(fd)
@@ -186,12 +184,12 @@ class _Adoption:
 
 
 class _RefusedError(Exception):
-    """Why a cached file was not taken."""
+    """Why a cached file was not imported."""
 
 
 def _hard_link(fd: int, real: Path, temp: Path) -> bool:
-    """Gives the open file a second name, read-only from now on; False where that is impossible,
-    as between file systems.
+    """Makes `temp` a hard link of the open file, and the file read-only. False if that is
+    impossible, as between file systems.
     """
     try:
         os.link(real, temp, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""Doctor: what is wrong with this machine or archive, and how to mend it."""
+"""Doctor: find problems of this machine or archive, and how to fix each of them."""
 
 import fcntl
 import importlib.metadata
@@ -28,7 +28,7 @@ _MIN_SQLITE = (3, 37, 0)
 
 
 class Health(StrEnum):
-    """How a finding matters: `WRONG` makes the doctor's exit status non-zero."""
+    """How bad a finding is: `WRONG` makes the exit status of `outlast doctor` 1."""
 
     OK = "ok"
     NOTE = "note"
@@ -37,7 +37,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: what was looked at, how it is, and what to do about it."""
+    """The result of one check, and how to fix what it found (`mend`)."""
 
     check: str
     health: Health
@@ -58,7 +58,7 @@ def _examine(home: Path) -> Iterator[Finding]:
     layout = Layout(home)
     if not layout.marker.exists():
         text = f"no archive at {home} yet"
-        yield Finding("archive", Health.NOTE, text, "'outlast pull' or 'outlast add' makes one")
+        yield Finding("archive", Health.NOTE, text, "'outlast pull' or 'outlast add' creates one")
         return
     try:
         layout.check()
@@ -72,7 +72,7 @@ def _examine(home: Path) -> Iterator[Finding]:
 
 
 def rebuild(home: Path) -> int:
-    """Recreates the index from the archive's plain files; returns how many manifests it read."""
+    """Recreates the index from the archive's plain files; returns the number of manifests."""
     layout = Layout(home)
     layout.check()
     with Archive(home) as archive:
@@ -105,36 +105,36 @@ def _engines() -> Iterator[Finding]:
 def _room(home: Path) -> Finding:
     free = disk.free_bytes(home)
     health = Health.OK if free >= _LOW else Health.NOTE
-    mend = "" if free >= _LOW else "'outlast gc' frees what nothing refers to"
+    mend = "" if free >= _LOW else "'outlast gc' deletes bytes that no revision needs"
     return Finding("room", health, f"{free / 1e9:.1f} GB free", mend)
 
 
 def _file_system(layout: Layout) -> Finding:
-    """Tries what outlast relies on: durable writes, locks, links."""
-    trials: tuple[tuple[str, Callable[[Path], object]], ...] = (
+    """Tries the operations that outlast needs: durable writes, locks, links."""
+    attempts: tuple[tuple[str, Callable[[Path], object]], ...] = (
         ("write", lambda folder: disk.write_temp(folder / "a", b"x", 0o600)),
         ("lock", _lock),
         ("hard link", lambda folder: os.link(folder / "a", folder / "b")),
         ("symbolic link", lambda folder: os.symlink("a", folder / "c")),
     )
-    lacking = []
+    failed = []
     try:
         with tempfile.TemporaryDirectory(dir=layout.tmp, prefix="doctor-") as folder:
-            for name, trial in trials:
+            for name, attempt in attempts:
                 try:
-                    trial(Path(folder))
+                    attempt(Path(folder))
                     _log.debug("tried a %s in %s: it works", name, folder)
                 except OSError as error:
                     _log.debug("tried a %s in %s: %s", name, folder, error.strerror)
-                    lacking.append(f"{name}: {error.strerror}")
+                    failed.append(f"{name}: {error.strerror}")
     except OSError as error:
-        lacking.append(f"write: {error.strerror}")
-    if not lacking:
+        failed.append(f"write: {error.strerror}")
+    if not failed:
         return Finding("file system", Health.OK, "writes, locks and links work")
-    needed = [problem for problem in lacking if problem.startswith(("write", "lock"))]
+    needed = [problem for problem in failed if problem.startswith(("write", "lock"))]
     mend = "move the archive to a local file system, or check its permissions"
     health = Health.WRONG if needed else Health.NOTE
-    return Finding("file system", health, "; ".join(lacking), mend)
+    return Finding("file system", health, "; ".join(failed), mend)
 
 
 def _lock(folder: Path) -> None:
@@ -166,15 +166,15 @@ def _manifests(archive: Archive) -> Iterator[Finding]:
             continue
         absent += sum(not archive.holds(entry) for entry in revision.files)
     if bad:
-        mend = "'outlast verify --quarantine' puts them away; pull again"
+        mend = "'outlast verify --quarantine' moves them away; then pull again"
         yield Finding("manifests", Health.WRONG, f"{bad} of {len(paths)} are damaged", mend)
     else:
         yield Finding("manifests", Health.OK, f"{len(paths)} read")
     if absent:
-        mend = "'outlast verify' names them; pull again"
-        yield Finding("blobs", Health.WRONG, f"{absent} files have lost their bytes", mend)
+        mend = "'outlast verify' lists the files; pull the models again"
+        yield Finding("blobs", Health.WRONG, f"the bytes of {absent} files are missing", mend)
     else:
-        yield Finding("blobs", Health.OK, "all are there ('outlast verify' reads them)")
+        yield Finding("blobs", Health.OK, "none is missing ('outlast verify' re-hashes them)")
 
 
 def _capsules(archive: Archive) -> Iterator[Finding]:
@@ -184,20 +184,22 @@ def _capsules(archive: Archive) -> Iterator[Finding]:
     lost = [d for d, form in held.items() if not archive.has(d, form.size)]
     if bad:
         text = f"the trailers of {bad} of {len(capsules)} are damaged"
-        mend = "'outlast verify --quarantine' puts them away; pull again"
+        mend = "'outlast verify --quarantine' moves them away; then pull again"
         yield Finding("capsules", Health.WRONG, text, mend)
     if lost:
-        text = f"{len(lost)} lean on what is not here: {', '.join(d.short for d in lost[:3])}"
-        mend = "pull their base models, or them again; 'outlast verify' names the files"
+        text = f"the bases of {len(lost)} are missing: {', '.join(d.short for d in lost[:3])}"
+        mend = "pull the base models, or the models again; 'outlast verify' lists the files"
         yield Finding("capsules", Health.WRONG, text, mend)
     doubled = len(capsules) - bad - len(held)
     if doubled:
-        text = f"{doubled} beside the plain file"
-        yield Finding("capsules", Health.NOTE, text, "'outlast pack' or 'outlast gc' ends it")
+        text = f"{doubled} exist beside the plain file"
+        yield Finding(
+            "capsules", Health.NOTE, text, "'outlast pack' or 'outlast gc' deletes one of the two"
+        )
     if not bad and not lost:
-        thin = sum(bool(form.bases) for form in held.values())
+        deltas = sum(bool(form.bases) for form in held.values())
         saved = sum(form.size - form.stored_bytes for form in held.values())
-        text = f"{len(held)}, of which {thin} thin; they save {saved / 1e9:.1f} GB"
+        text = f"{len(held)}, {deltas} of them deltas, save {saved / 1e9:.1f} GB"
         yield Finding("capsules", Health.OK, text)
 
 
@@ -215,7 +217,7 @@ def _index(archive: Archive) -> Finding:
         except OutlastError:
             continue
     if indexed != good:
-        text = "it disagrees with the manifests"
+        text = "the index and the manifests differ"
         return Finding("index", Health.WRONG, text, "outlast doctor --rebuild")
     return Finding("index", Health.OK, f"{len(indexed)} revisions")
 
@@ -225,7 +227,7 @@ def _drafts(archive: Archive) -> Finding:
     if not drafts:
         return Finding("unfinished", Health.OK, "no interrupted pull")
     names = ", ".join(f"{draft.repo}@{draft.id.hex[:12]}" for draft in drafts[:3])
-    mend = "pull again: it resumes; or 'outlast rm'"
+    mend = "pull again to resume, or remove them with 'outlast rm'"
     return Finding("unfinished", Health.NOTE, f"{len(drafts)}: {names}", mend)
 
 
@@ -235,14 +237,16 @@ def _refs(archive: Archive) -> Finding:
         commits = set(archive.commits(repo))
         lost += [f"{repo}@{r.name}" for r in archive.refs.list(repo) if r.commit not in commits]
     if lost:
-        text = f"{len(lost)} point at nothing: {', '.join(lost[:3])}"
-        return Finding("refs", Health.WRONG, text, "pull the model again, or 'outlast rm' the ref")
-    return Finding("refs", Health.OK, "every ref points at a revision")
+        text = f"the revisions of {len(lost)} are missing: {', '.join(lost[:3])}"
+        return Finding(
+            "refs", Health.WRONG, text, "pull the model again, or remove the ref with 'outlast rm'"
+        )
+    return Finding("refs", Health.OK, "every ref points to a revision")
 
 
 def _leftovers(archive: Archive) -> Finding:
     dead = orphans(archive.layout)
     if dead:
         text = f"{dead} folders of processes that died"
-        return Finding("tmp", Health.NOTE, text, "'outlast gc' sweeps them")
+        return Finding("tmp", Health.NOTE, text, "'outlast gc' deletes them")
     return Finding("tmp", Health.OK, "nothing left behind")

@@ -1,7 +1,7 @@
-"""Link: lay a revision out for other programs, without a second copy of its bytes.
+"""Export (`outlast link`): expose a revision to other programs by links into the archive.
 
-Two shapes: the cache of `huggingface_hub` (``models--org--name/{blobs,refs,snapshots}``), which
-works with HF_HUB_OFFLINE=1 and no server; and a plain folder with the files under their names.
+There are two layouts. The cache of `huggingface_hub` (``models--org--name/{blobs,refs,snapshots}``)
+works with HF_HUB_OFFLINE=1 and no server. A plain folder has the files under their names.
 """
 
 import errno
@@ -23,7 +23,7 @@ from outlast.store.archive import Archive
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Where a revision was laid out. `snapshot` is the folder of its files inside `cache`."""
+    """Where a revision was exported to. `snapshot` is its folder inside `cache`."""
 
     revision: Revision
     cache: Path | None
@@ -40,16 +40,15 @@ def link(
     budget: int | None = None,
     control: Control | None = None,
 ) -> Exported:
-    """Lays out the files of `target` that are here, in `cache`, in `folder`, or both. Working
-    copies are made of what is held as capsules; together they have at most `budget` bytes.
+    """Exports the archived files of `target` to `cache`, to `folder`, or both. Files that are
+    stored as capsules are decoded to working copies, of at most `budget` bytes together.
 
-    Existing files are left alone where they are already the right ones, and replaced where they
-    are links of ours; anything else is an error.
+    Links that an earlier export made are kept or replaced; any other file in the way is an error.
     """
     revision = archive.revision(target.repo, target.ref)
     entries = [entry for entry in revision.files if archive.holds(entry)]
     if not entries:
-        raise NotArchivedError(f"no file of {target} is here")
+        raise NotArchivedError(f"no file of {target} is in the archive")
     refs = [r.name for r in archive.refs.list(target.repo) if r.commit == revision.id]
     snapshot = None
     with Working(archive, budget, control or Control()) as working:
@@ -65,8 +64,8 @@ def link(
 def lay_out(
     working: Working, entries: Iterable[FileEntry], folder: Path, *, hold: bool = True
 ) -> None:
-    """Makes `folder` a folder of the files, which `working` must have prepared. Without `hold`
-    working copies may go although they are linked.
+    """Links the files of `entries`, which `working` must have prepared, into `folder`. Without
+    `hold`, working copies may be deleted although they are linked.
     """
     for entry in entries:
         _place(working, entry, folder / entry.path, hold=hold)
@@ -96,13 +95,15 @@ def _lay_out_cache(
 
 
 def _place(working: Working, entry: FileEntry, path: Path, *, hold: bool = True) -> None:
-    """Makes `path` a name of the blob: a hard link, or a symbolic one to another file system."""
+    """Makes `path` a hard link of the blob, or a symbolic link to another file system."""
     blob = working.path(entry)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and os.path.samefile(path, blob):
         return
     if path.is_file() and not path.is_symlink() and os.stat(path).st_nlink == 1:
-        raise StorageError(f"{path} exists and is not ours", hint="name an empty folder")
+        raise StorageError(
+            f"{path} exists and is not a link of outlast", hint="name an empty folder"
+        )
 
     def make(temp: str) -> None:
         if working.is_copy(entry) and not hold:

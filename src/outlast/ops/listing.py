@@ -1,4 +1,4 @@
-"""What is there: the figures behind ``ls`` and ``show``."""
+"""List and show: the figures behind ``outlast ls`` and ``outlast show``."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,9 @@ from outlast.store.refs import About, Ref
 
 @dataclass(frozen=True, slots=True)
 class RevisionLine:
-    """A revision with the refs that name it. `stored` are the bytes of the files that hold it (one
-    that two paths share counts as often as in `summary.size`), `capsules` and `thin` how many of
-    them are compressed and how many of those lean on others; `bases` names the models that they
-    lean on.
+    """A revision with its refs. `stored` are the bytes that it takes on the disk (a blob with two
+    paths counts twice, as in `summary.size`). `capsules` of its files are compressed, `thin` of
+    those are deltas; `bases` names the models that they are deltas against.
     """
 
     summary: Summary
@@ -31,9 +30,9 @@ class RevisionLine:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """One revision in full. `shared` counts bytes that other revisions hold too, `absent` are
-    files whose bytes should be here and are not. `forms` say how each blob is held, by sha256;
-    `bases` what models the blobs belong to that they lean on.
+    """One revision in full. `shared` counts bytes that other revisions have too; `absent` lists
+    files whose bytes are lost. `forms` maps each blob to its representation, `bases` each base to
+    the models that it belongs to.
     """
 
     revision: Revision
@@ -47,7 +46,7 @@ class Details:
 
     @property
     def stored(self) -> int:
-        """Bytes of the files that hold it."""
+        """Bytes that it takes on the disk."""
         found = [
             (e.size, self.forms.get(e.sha256) if e.sha256 else None) for e in self.revision.files
         ]
@@ -72,8 +71,8 @@ def list_revisions(archive: Archive, patterns: Sequence[str] = ()) -> list[Revis
 
 
 class _Stored:
-    """What the capsules of an archive mean for its revisions; none is opened whose trailer is in
-    the index.
+    """How much space the capsules of an archive save for each revision. Reads from the index, and
+    opens only capsules that the index does not know.
     """
 
     def __init__(self, archive: Archive, summaries: Iterable[Summary]) -> None:
@@ -89,8 +88,8 @@ class _Stored:
                 files = draft.files if draft is not None else ()
                 found = [held[e.sha256] for e in files if e.sha256 is not None and e.sha256 in held]
                 self._drafts[summary.repo, summary.revision] = found
-        leaned = {b.sha256 for form in held.values() for b in form.bases}
-        self._owners = owners(archive, leaned, summaries)
+        base_digests = {b.sha256 for form in held.values() for b in form.bases}
+        self._owners = owners(archive, base_digests, summaries)
 
     def line(self, summary: Summary, refs: tuple[str, ...]) -> RevisionLine:
         if summary.digest is not None:
@@ -123,7 +122,7 @@ def owners(
 
 
 def show(archive: Archive, target: Target) -> Details:
-    """Everything that the archive knows of one revision."""
+    """Everything that the archive knows about one revision."""
     revision = archive.revision(target.repo, target.ref)
     digests = [e.sha256 for e in revision.files if e.sha256 is not None]
     sizes = {e.key: e.size for e in revision.files}
@@ -132,7 +131,7 @@ def show(archive: Archive, target: Target) -> Details:
     shared = sum(sizes[name] for name, count in users.items() if count > (0 if drafted else 1))
     refs = [ref for ref in archive.refs.list(revision.repo) if ref.commit == revision.id]
     forms = {digest: form for digest in digests if (form := archive.forms.of(digest)) is not None}
-    leaned = {base.sha256 for form in forms.values() for base in form.bases}
+    base_digests = {base.sha256 for form in forms.values() for base in form.bases}
     return Details(
         revision=revision,
         manifest=None if drafted else revision.digest,
@@ -141,5 +140,5 @@ def show(archive: Archive, target: Target) -> Details:
         shared=shared,
         absent=tuple(e for e in revision.files if not archive.holds(e)),
         forms=forms,
-        bases=owners(archive, leaned, archive.summaries()) if leaned else {},
+        bases=owners(archive, base_digests, archive.summaries()) if base_digests else {},
     )

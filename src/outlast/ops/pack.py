@@ -1,7 +1,7 @@
-"""Pack and unpack: another form for blobs that are here.
+"""Pack and unpack: change the representation of archived blobs.
 
-A plain file goes only when its capsule is durable, and was read back and hashed as a whole. Each
-blob is done by itself, so that whatever ends the work loses nothing and costs one blob at most.
+A plain file is deleted only after its capsule is durable and was read back and hashed as a whole.
+Blobs are changed one by one, so an interruption loses nothing but the work on one blob.
 """
 
 import contextlib
@@ -44,23 +44,23 @@ _STEP: Final = 16 << 20
 
 
 class Outcome(StrEnum):
-    """What became of a blob."""
+    """What happened to a blob."""
 
     PACKED = "packed"
     UNPACKED = "unpacked"
     ALREADY = "already"
-    """It has the form that was asked for."""
+    """It has the wanted representation already."""
     UNPAYING = "unpaying"
-    """A capsule would not be enough smaller."""
+    """A capsule would save too little."""
     LINKED = "linked"
-    """Its plain file has a name outside of the archive too: packing would free nothing."""
+    """Its plain file has a hard link outside of the archive, so packing would free nothing."""
     DAMAGED = "damaged"
     GONE = "gone"
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What became of one blob: the bytes of its files before and after."""
+    """What happened to one blob, with the bytes on the disk before and after."""
 
     digest: Digest
     outcome: Outcome
@@ -71,7 +71,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What became of all of them, and what was wrong with some."""
+    """What happened to all blobs, and which ones are damaged."""
 
     blobs: tuple[Changed, ...]
     problems: tuple[FileProblem, ...]
@@ -88,10 +88,10 @@ def pack(
     dry_run: bool,
     control: Control,
 ) -> Changes:
-    """Gives the blobs of `targets`, or of all revisions, the form that pays; see
-    :class:`FormWishes`. With `lean` off, thin capsules become full ones or plain.
+    """Gives the blobs of `targets`, or of all revisions, the smallest representation that
+    :class:`FormWishes` allows. With its `lean` off, delta capsules become full capsules or plain.
 
-    With `dry_run` everything is encoded and nothing written.
+    With `dry_run`, everything is encoded and nothing is written.
     """
     files = sorted(_files(archive, targets), key=lambda file: (not file.derived, file.entry.size))
     files = [file for file in files if wishes.tries(file.entry.size)]
@@ -103,8 +103,8 @@ def pack(
 def unpack(
     archive: Archive, targets: Iterable[Target], *, dry_run: bool, control: Control
 ) -> Changes:
-    """Makes the blobs of `targets`, or of all revisions, plain; each is hashed before it takes
-    the place of its capsule.
+    """Makes the blobs of `targets`, or of all revisions, plain. Each blob is hashed before its
+    capsule is deleted.
     """
     held = archive.forms.held()
     files = [file for file in _files(archive, targets) if file.digest in held]
@@ -115,8 +115,8 @@ def unpack(
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A blob, and a revision that has it. `derived` says that its card names a base: what leans
-    goes before what it may lean on.
+    """A blob, and a revision that has it. `derived`: the model's card names a base. Derived blobs
+    are packed before their bases.
     """
 
     revision: Revision
@@ -141,7 +141,7 @@ def _files(archive: Archive, targets: Iterable[Target]) -> Iterator[_File]:
 
 def _all(archive: Archive) -> Iterator[Revision]:
     for summary in archive.summaries():
-        with contextlib.suppress(IntegrityError):  # `verify` tells
+        with contextlib.suppress(IntegrityError):  # `verify` reports it
             revision = archive.load(summary.repo, summary.revision)
             if revision is not None:
                 yield revision
@@ -215,7 +215,7 @@ class _Packing(_Job):
     ) -> None:
         super().__init__(archive, control, executor, dry_run=dry_run)
         self._wishes = wishes
-        self._would_lean: dict[Digest, tuple[Digest, ...]] = {}
+        self._would_depend: dict[Digest, tuple[Digest, ...]] = {}
 
     def _change(self, file: _File) -> Changed:
         try:
@@ -244,8 +244,8 @@ class _Packing(_Job):
         return auto and self._archive.index.is_unpaying(file.digest, bases)
 
     def _keep(self, file: _File, form: StoredForm) -> Changed:
-        """What becomes of a blob of which no better capsule can be had."""
-        if form.form is Form.DELTA:  # it may lean no more
+        """The outcome for a blob for which there is no better capsule."""
+        if form.form is Form.DELTA:  # deltas are not wanted any more
             if not self._dry_run:
                 make_plain(self._archive, file.digest, self._executor, self._control)
             return Changed(file.digest, Outcome.UNPACKED, form.stored_bytes, form.size)
@@ -253,7 +253,7 @@ class _Packing(_Job):
         return Changed(file.digest, outcome, form.stored_bytes, form.stored_bytes, form.form)
 
     def _settle(self, file: _File) -> Changed | None:
-        """Ends what a crash left between its two last steps."""
+        """Deletes the plain file of a capsule, if a crash came before that step."""
         if self._dry_run or not self._archive.layout.capsule(file.digest).exists():
             return None
         with self._archive.writer() as writer:
@@ -273,7 +273,7 @@ class _Packing(_Job):
     def _bases(self, file: _File) -> tuple[Digest, ...]:
         found = tuple(find_bases(self._archive, file.revision, file.entry, self._wishes))
         refs = [BaseRef(base, self._archive.form_of(base).size) for base in found]
-        circle = any(file.digest in self._would_lean.get(base, ()) for base in found)
+        circle = any(file.digest in self._would_depend.get(base, ()) for base in found)
         return found if self._archive.forms.may_depend(file.digest, refs) and not circle else ()
 
     def _encode(self, file: _File, form: StoredForm, bases: tuple[Digest, ...]) -> Changed:
@@ -283,12 +283,12 @@ class _Packing(_Job):
             if not writer.lease(digest, form.size):
                 return Changed(digest, Outcome.GONE, 0, 0)
             blob = stack.enter_context(self._archive.open_blob(digest))
-            leaned = []
+            encodable = []
             for base in bases:
                 reader = stack.enter_context(self._archive.open_blob(base))
                 if writer.lease(base, reader.size):
-                    leaned.append(Base(base, reader))
-            choice = choose(blob, blob.size, self._wishes, leaned)
+                    encodable.append(Base(base, reader))
+            choice = choose(blob, blob.size, self._wishes, encodable)
             after = None
             if choice.encode and (choice.bases or form.form is not Form.CAPSULE):
                 after = self._write(file, writer, blob, choice.bases, form)
@@ -297,7 +297,7 @@ class _Packing(_Job):
                 self._archive.index.note_unpaying(digest, bases)
             return self._keep(file, form)
         if self._dry_run:
-            self._would_lean[digest] = tuple(base.sha256 for base in choice.bases)
+            self._would_depend[digest] = tuple(base.sha256 for base in choice.bases)
         kind = Form.DELTA if choice.bases else Form.CAPSULE
         return Changed(digest, Outcome.PACKED, before, after, kind)
 
@@ -309,7 +309,7 @@ class _Packing(_Job):
         bases: tuple[Base, ...],
         form: StoredForm,
     ) -> int | None:
-        """The bytes of the capsule; None where it is not to be kept."""
+        """The size of the new capsule; None if it saves too little."""
         most = form.stored_bytes if form.form is Form.CAPSULE else form.size
         if self._dry_run:
             sink = CapsuleWriter(blob, len, bases=bases, executor=self._executor, check=False)
@@ -324,7 +324,7 @@ class _Packing(_Job):
             self._read_back(file, encoding)
             try:
                 writer.pack(encoding.path, file.digest, blob.size, encoding.tree)
-            except (NotArchivedError, TooDeepError):  # others changed what is here meanwhile
+            except (NotArchivedError, TooDeepError):  # another process changed the archive
                 return None
             return encoding.written
 
@@ -340,8 +340,8 @@ class _Packing(_Job):
             self._progress(file, packed.size - packed.size // 2)
         if found != file.digest:
             raise CorruptError(
-                f"damaged: its sha256 is {found.short}…; it was left as it is",
-                hint="'outlast verify --quarantine' puts it away; pull again",
+                f"damaged: its sha256 is {found.short}…; nothing was changed",
+                hint="'outlast verify --quarantine' moves it away; then pull again",
             )
 
 
@@ -357,8 +357,8 @@ class _Unpacking(_Job):
 
 
 def make_plain(archive: Archive, digest: Digest, executor: Executor, control: Control) -> None:
-    """Decodes the capsule of a blob, compares the sha256, and puts the plain bytes in its place.
-    Raises :class:`CorruptError` where they are others, :class:`NotArchivedError`.
+    """Decodes the capsule of a blob, compares the sha256, and replaces the capsule by the plain
+    bytes. Raises :class:`CorruptError` if the sha256 differs, :class:`NotArchivedError`.
     """
     with archive.writer() as writer, archive.open_blob(digest) as blob:
         writer.lease(digest, blob.size)
@@ -366,7 +366,7 @@ def make_plain(archive: Archive, digest: Digest, executor: Executor, control: Co
         with disk.reporting(archive.layout.blob(digest)):
             found = disk.write_chunks(temp, _followed(blob.chunks(executor), digest, control))
         if found != digest.hex:
-            raise CorruptError(f"damaged: what its capsule restores is {found[:12]}…")
+            raise CorruptError(f"damaged: its capsule decodes to sha256 {found[:12]}…")
         writer.unpack(temp, digest)
 
 

@@ -1,4 +1,4 @@
-"""Pull: archive a model from hubs and mirrors."""
+"""Pull: archive a model from hubs, mirrors and other nodes."""
 
 import logging
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PullPlan:
-    """What a pull would do. Sizes are in bytes; `resumed` is what interrupted downloads left."""
+    """What a pull will do. Sizes are in bytes; interrupted downloads left `resumed` of them."""
 
     repo: RepoId
     ref: str
@@ -72,8 +72,8 @@ class PullPlan:
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What a pull did. `fetched` counts the bytes that came over the network, by source, `held`
-    those of the files that hold what was wanted; `manifest` is None in a dry run.
+    """The result of a pull. `fetched` counts the bytes that came over the network, by source; the
+    wanted files take `held` bytes of the disk. `manifest` is None in a dry run.
     """
 
     plan: PullPlan
@@ -97,13 +97,14 @@ def pull(
     found: Found | None = None,
     tuning: Tuning = TUNING,
 ) -> Pulled:
-    """Archives `target` from `sources`, the first of which that knows it says what it is, and from
-    the neighbourhood `around`, which says it where none of them does; unless it is `found`.
-    `room` is where the bytes will lie, if that is not (yet) the archive's folder.
+    """Archives `target` from `sources` and from the neighbourhood `around`. The first source that
+    knows `target` decides its commit and files; without one, a neighbour does. `found` is that
+    answer, if it is known. `room` is a folder on the disk that needs the space, if the archive does
+    not exist yet.
 
-    Raises what the first source said where none knows it, :class:`DiskFullError` before the first
-    byte where it does not fit, and the first file's error where some files could not be had: what
-    arrived is kept, and the same call resumes.
+    Raises the first source's error if no source knows `target`, :class:`DiskFullError` before the
+    first byte if the disk has not enough space, and the first file's error if some files could not
+    be fetched. Files that arrived are kept, and the same call resumes.
     """
     if not sources and around is None:
         raise UsageError("no source to pull from", hint="name one with --from")
@@ -140,7 +141,7 @@ def pull(
                 coordinator=coordinator_for(around, tuning),
                 restricted=listing.facts.private or bool(listing.facts.gated),
             )
-            note_facts(archive, writer, listing)  # before others can ask for what comes
+            note_facts(archive, writer, listing)  # before peers can ask for arriving files
             fetched = _fetch(context, plan)
             sealed = seal(archive, writer, plan.repo, plan.commit)
         digest, partial = sealed
@@ -195,7 +196,7 @@ def _present(plan: PullPlan) -> int:
 def make_plan(
     archive: Archive, listing: Listing, ref: str, source: str, selection: Selection, *, free: int
 ) -> PullPlan:
-    """Compares a listing with what is here. Unsafe names are refused, unless left out."""
+    """Compares a listing with the archive. Refuses unsafe names, unless they are excluded."""
     wanted, excluded = selection.split(listing.entries)
     if listing.entries and not wanted:
         raise NotFoundError(
@@ -231,11 +232,11 @@ def make_plan(
 
 
 def _check_sizes(entries: Sequence[FileEntry]) -> None:
-    """One content has one size."""
+    """Refuses a listing that gives one digest two sizes."""
     sizes: dict[str, int] = {}
     for entry in entries:
         if sizes.setdefault(entry.key, entry.size) != entry.size:
-            raise MalformedError(f"two sizes are declared for the bytes of {entry.path!r}")
+            raise MalformedError(f"the listing gives two sizes for the bytes of {entry.path!r}")
 
 
 def _by_path(revision: Revision) -> dict[str, FileEntry]:
@@ -249,14 +250,14 @@ def _contradicts(known: FileEntry, entry: FileEntry) -> bool:
 
 
 def _sealed(archive: Archive, plan: PullPlan) -> tuple[Digest, bool] | None:
-    """The manifest that has all that is wanted already, and whether it is partial."""
+    """The manifest that lists every wanted file already, and whether it is partial."""
     digests = archive.index.manifests_of(plan.repo, plan.commit)
     revision = archive.load(plan.repo, plan.commit)
     if plan.to_fetch or not digests or revision is None or revision.digest != digests[0]:
         return None
-    if archive.drafts.exists(plan.repo, plan.commit):  # as complete, and sealing drops it
+    if archive.drafts.exists(plan.repo, plan.commit):  # sealing drops the draft
         return None
-    if revision.unlisted:  # now somebody has listed the commit
+    if revision.unlisted:  # the source has listed the commit now
         return None
     wanted = {entry.path for entry in plan.wanted}
     return (digests[0], revision.partial) if wanted <= _by_path(revision).keys() else None
@@ -273,6 +274,6 @@ def _fetch(context: FetchContext, plan: PullPlan) -> dict[str, int]:
         for entry in plan.here:
             if entry.sha256 is not None and context.writer.lease(entry.sha256, entry.size):
                 draft_writer.note(entry, already=True)
-            else:  # collected between the plan and now
+            else:  # garbage-collected since the plan was made
                 missing.append(entry)
         return fetch_files(context, plan.repo, plan.commit, missing, draft_writer).received

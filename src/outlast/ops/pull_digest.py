@@ -1,7 +1,7 @@
-"""Manifests by their digest: archiving exactly the revision that somebody named.
+"""Pull by digest: archive the revision of the manifest with this sha256.
 
-What is proven is that the bytes match the manifest, and that this is the one that was named; not
-that a hub ever served it under its name.
+This proves that the files match the manifest, and that the manifest has the wanted digest. It does
+not prove that a hub ever served it under its name.
 """
 
 import logging
@@ -36,7 +36,7 @@ from outlast.store.refs import Ref
 _log = logging.getLogger(__name__)
 
 _FIND: Final = 3.0
-"""Seconds to look for a node that has the manifest, where nobody says how patient to be."""
+"""Seconds to look for a node that has the manifest, unless `patience` is given."""
 _ASK_SECONDS: Final = 30.0
 _ASKERS: Final = 16
 _STEP: Final = 0.05
@@ -45,8 +45,8 @@ _MAIN: Final = "main"
 
 @dataclass(frozen=True, slots=True)
 class ByDigest:
-    """What a pull by digest did. `named`: the revision is the model's `main` now; else the name was
-    taken, and the revision goes by its commit alone.
+    """The result of a pull by digest. `named`: the revision is the model's `main` now. Otherwise
+    the model had refs already, and only its commit names the revision.
     """
 
     pulled: Pulled
@@ -55,7 +55,7 @@ class ByDigest:
 
 @dataclass(frozen=True, slots=True)
 class _Exactly(Selection):
-    """These paths, and no other."""
+    """Selects these paths and no others."""
 
     paths: frozenset[str] = field(default_factory=frozenset)
 
@@ -75,11 +75,11 @@ def pull_manifest(
     dry_run: bool = False,
     room: Path | None = None,
 ) -> ByDigest:
-    """Archives the revision that the manifest `digest` describes: asked of the nodes that can be
-    reached, for at most `patience` seconds; its files come from whoever has them. The model gets
-    the ref `main` only where it has no ref yet.
+    """Archives the revision of the manifest `digest`. Asks all reachable nodes for the manifest,
+    for at most `patience` seconds, and fetches the files as `pull` does. The model gets the ref
+    `main` if it has no ref yet.
 
-    Raises :class:`NotFoundError` where nobody offers the manifest, and as `pull` does.
+    Raises :class:`NotFoundError` if no node offers the manifest, and as `pull` does.
     """
     here = _here(archive, digest)
     if here is not None:
@@ -103,7 +103,7 @@ def pull_manifest(
     if dry_run:
         return ByDigest(pulled, named=False)
     if pulled.manifest != digest:
-        text = f"more of {repo}@{commit.hex[:12]} was here already: its manifest is another now"
+        text = f"the archive had more files of {repo}@{commit.hex[:12]}, so its manifest is a different one"
         control.emit(Note(text))
     named = not archive.refs.list(repo)
     if named:
@@ -113,7 +113,7 @@ def pull_manifest(
 
 
 def _here(archive: Archive, digest: Digest) -> ByDigest | None:
-    """What is to be said where all of it is here."""
+    """The result, if the archive holds the whole revision already."""
     path = archive.layout.manifest(digest)
     with disk.reporting(path):
         if not path.exists():
@@ -142,8 +142,8 @@ def _here(archive: Archive, digest: Digest) -> ByDigest | None:
 def _find(
     digest: Digest, around: Neighbourhood, control: Control, patience: float | None
 ) -> tuple[Revision, PeerSource, bool]:
-    """Asks all nodes that are there, and those that come meanwhile; the first that has it decides,
-    for whatever it says is compared with the digest. Also whether it is restricted.
+    """Asks all nodes, also those that appear meanwhile. The first answer is taken, because it is
+    compared with the digest. Returns the source too, and whether the model is restricted.
     """
     until = time.monotonic() + (_FIND if patience is None else patience)
     pool = DaemonPool(_ASKERS, "ask")
@@ -170,13 +170,13 @@ def _find(
             future.done() for _, future in asked.values()
         )
         if not waits and time.monotonic() > until:
-            raise _nobody(digest, [future for _, future in asked.values()])
+            raise _not_offered(digest, [future for _, future in asked.values()])
         control.cancel.wait(_STEP)
 
 
 def _is_restricted(neighbour: Neighbour, revision: Revision, control: Control) -> bool:
-    """Whether a node gives it to static peers alone. What a static peer does not say is taken to
-    be so: others must not get from us what it would not have given to them.
+    """Whether a node offers the revision to static peers only. If a static peer does not say, the
+    answer is yes: we must not offer to others what that peer would have refused them.
     """
     source, repo = neighbour.source, revision.repo
     try:
@@ -187,12 +187,12 @@ def _is_restricted(neighbour: Neighbour, revision: Revision, control: Control) -
     return any(found) if found else neighbour.static
 
 
-def _nobody(digest: Digest, asked: Sequence[Future[Revision]]) -> OutlastError:
-    """Why nobody has it: what they said where that was more than that they lack it."""
+def _not_offered(digest: Digest, asked: Sequence[Future[Revision]]) -> OutlastError:
+    """The error if no node has the manifest, with the first failure that is not "not found"."""
     errors = [future.exception() for future in asked]
     told = [e for e in errors if isinstance(e, OutlastError) and not isinstance(e, NotFoundError)]
-    said = f"; one says: {told[0]}" if told else ""
+    said = f" (first error: {told[0]})" if told else ""
     return NotFoundError(
-        f"none of {len(asked)} nodes offers the manifest {digest.short}…{said}",
-        hint="'outlast search' shows what neighbours offer; --patience waits for them",
+        f"none of the {len(asked)} reachable nodes has the manifest {digest.short}…{said}",
+        hint="'outlast search' lists what neighbours offer; --patience waits for more of them",
     )

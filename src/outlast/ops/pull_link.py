@@ -1,7 +1,7 @@
-"""Links: archiving what a magnet link or a .torrent file names.
+"""Pull by link: archive what a magnet link or a .torrent file names.
 
-What came by a link is proven to match the link, and nothing more: neither who made it, nor that it
-is what its name says. The archive remembers that of each such revision.
+The files are verified against the link. The link does not prove who published them, nor that they
+are what its name says. The archive records the link of each such revision.
 """
 
 import errno
@@ -53,9 +53,9 @@ _LAYER_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class LinkWishes:
-    """How to archive it: as what (None: a name that follows from the link), in which form; how
-    many seconds to wait for peers that send something (None: for ever); and `rate`, bytes per
-    second at most, or 0.
+    """How to archive a link: under which name (None: one made from the infohash), in which
+    representation, how many seconds to wait for a peer that sends something (None: for ever), and
+    at most `rate` bytes per second (0: no limit).
     """
 
     name: Target | None = None
@@ -66,14 +66,14 @@ class LinkWishes:
 
 @dataclass(frozen=True, slots=True)
 class LinkWanted:
-    """A link, and the .torrent file that it was read from, if it was."""
+    """A link, and the .torrent file that it was read from, if any."""
 
     link: Link
     torrent: bytes = b""
 
     @property
     def infohash(self) -> bytes:
-        """What it is known by here: the infohash of version 2 where it has one."""
+        """The infohash of version 2 if the link has one, else of version 1."""
         found = self.link.infohash_v2 or self.link.infohash_v1
         assert found is not None, "a link has an infohash"
         return found
@@ -81,9 +81,9 @@ class LinkWanted:
 
 @dataclass(frozen=True, slots=True)
 class PulledLink:
-    """What came of it. `link` is what the files match; `fetched` counts the bytes that came over
-    the network, by source, and `held` those of the files that hold the revision. In a dry run
-    there is no revision. `restricted`: it came from static peers, and goes to nobody else.
+    """The result. The files were verified against `link`; `fetched` counts the bytes that came over
+    the network, by source; the revision takes `held` bytes of the disk. In a dry run there is no
+    revision. `restricted`: it came from static peers, and is offered to static peers only.
     """
 
     repo: RepoId
@@ -112,12 +112,12 @@ def pull_link(
     *,
     dry_run: bool = False,
 ) -> PulledLink:
-    """Archives what a link names, from whoever has it.
+    """Archives what a link names, from the peers of its swarm.
 
-    Raises :class:`MalformedError` where the torrent is not one that can be kept,
-    :class:`DiskFullError` before the first byte where it does not fit,
-    :class:`UnreachableError` when the patience ends, :class:`UsageError` where the name is taken.
-    What arrived is kept, and the same call resumes.
+    Raises :class:`MalformedError` if the torrent cannot be archived, :class:`DiskFullError` before
+    the first byte if the disk has not enough space, :class:`UnreachableError` when the patience
+    ends, :class:`UsageError` if the name is taken. Bytes that arrived are kept, and the same call
+    resumes.
     """
     key = wanted.infohash.hex()
     target = wishes.name or Target(RepoId.parse(f"{ORGANISATION}/{key[:16]}"), None)
@@ -158,7 +158,7 @@ def pull_link(
 
 
 def bare(link: Link) -> str:
-    """A link without what anybody may add to it: trackers, peers, web seeds."""
+    """A link without trackers, peers and web seeds, which anyone may add to it."""
     return Link(link.infohash_v2, link.infohash_v1, name=link.name).magnet()
 
 
@@ -166,13 +166,13 @@ def _refuse_own(archive: Archive, link: Link) -> None:
     for share in shares.registered(archive):
         if _same(share.link, link):
             raise UsageError(
-                f"this archive shares that link itself: it is {share.repo}@{share.commit.hex[:12]}",
-                hint="'outlast show' shows it",
+                f"this archive shares that link: it is {share.repo}@{share.commit.hex[:12]}",
+                hint="'outlast show' lists its files",
             )
 
 
 def _known(archive: Archive, target: Target, wanted: LinkWanted) -> PulledLink | None:
-    """What an earlier call brought, if it was this link; else the name must be free."""
+    """The result of an earlier pull of this link. Raises if the name has another origin."""
     repo = target.repo
     commits = archive.commits(repo)
     for commit, text in archive.refs.about(repo).links.items():
@@ -193,14 +193,14 @@ def _known(archive: Archive, target: Target, wanted: LinkWanted) -> PulledLink |
             )
     if commits:
         raise UsageError(
-            f"{repo} is in the archive, and did not come by this link",
-            hint="give what comes by it another name: --as ORG/NAME",
+            f"{repo} already exists and has another origin",
+            hint="choose another name with --as ORG/NAME",
         )
     return None
 
 
 def _same(one: Link, other: Link) -> bool:
-    """Whether two links name one torrent, as far as both say."""
+    """Whether two links have no different infohash and at least one in common."""
     pairs = (
         (one.infohash_v2, other.infohash_v2),
         (one.infohash_v1, other.infohash_v1),
@@ -223,14 +223,14 @@ class _LinkPull:
 
     @property
     def restricted(self) -> bool:
-        """Whether nobody but static peers may be asked."""
+        """Whether only static peers may be asked."""
         return not self.around.lan
 
-    # What it consists of
+    # The torrent
 
     def metadata(self) -> bytes:
-        """The .torrent file: the one that was given, noted by an earlier call, computed, or asked
-        of the peers. It is checked.
+        """The .torrent file: from an earlier call, as given, computed, or from the peers. It is
+        checked against the link.
         """
         noted = self.partial.torrent()
         if noted is not None and self._fits(noted):
@@ -243,7 +243,7 @@ class _LinkPull:
             data, origin = metainfo.assemble(self._ask(), None), "peers"
         _log.info("the list of files comes from: %s", origin)
         if not _same(read_torrent(data), self.wanted.link):
-            raise MalformedError("what came as the torrent of the link is another one")
+            raise MalformedError("the received torrent does not match the link")
         self.partial.note_torrent(data)
         return data
 
@@ -254,7 +254,7 @@ class _LinkPull:
             return False
 
     def _payload_torrent(self, root: Digest, size: int) -> bytes:
-        """Of a payload, whose root and size say everything; the layer is nice to have."""
+        """Of a payload: root and size suffice, a neighbour's layer of hashes is added if any has it."""
         for neighbour in self.around.node.await_neighbours(_LAYER_SECONDS / 5):
             try:
                 tree = neighbour.source.layer(root, size, _LAYER_SECONDS)
@@ -281,7 +281,7 @@ class _LinkPull:
     # Its files
 
     def fetch(self, data: bytes, whole: Link, shape: PulledLink) -> dict[str, int]:
-        """Has all files in their places; how many bytes came, by source."""
+        """Fetches all files to their places; returns the bytes received, by source."""
         places = [self.partial.place(number) for number in range(len(whole.files))]
         self.partial.part(len(places))
         waiting = Waiting(self.wishes.patience, self.control)
@@ -308,7 +308,7 @@ class _LinkPull:
     # The archive
 
     def keep(self, whole: Link, shape: PulledLink) -> PulledLink:
-        """Archives the files, and notes by which link they came."""
+        """Archives the files, and records the link that they came from."""
         archive = self.archive
         with archive.writer() as writer:
             base_finder = BaseFinder(archive, writer, self.wishes.forms, self.target.repo)
@@ -335,14 +335,14 @@ class _LinkPull:
         return _entry(file.path, names)
 
     def _restore(self, intake: Intake, whole: Link) -> FileEntry:
-        """The blob of a payload: its plain bytes, or what the capsule restores."""
+        """The blob of a payload: its plain bytes, or what its capsule decodes to."""
         root, _ = whole.payload or (Digest(whole.name), 0)
         tree, cancel = whole.trees.get(root), self.control.cancel
         names = take_if_capsule(intake, self.partial.place(0), tree, cancel)
         return self._file(intake, 0, whole) if names is None else _entry(names.sha256.hex, names)
 
     def _check_old(self, whole: Link, entries: Sequence[FileEntry]) -> None:
-        """Version 1 has no roots to compare: what is in the archive now is hashed once more."""
+        """Version 1 has no roots to compare, so the archived files are hashed once more."""
 
         def chunks(number: int) -> Iterator[memoryview]:
             digest = entries[number].sha256
@@ -356,7 +356,7 @@ class _LinkPull:
 def _put(
     archive: Archive, writer: WriteSession, shape: PulledLink, entries: Sequence[FileEntry]
 ) -> PulledLink:
-    """Makes the files, which are here, a revision. By which link it came is noted first."""
+    """Makes the archived files a revision. Records its link first."""
     repo = shape.repo
     revision = Revision.of(repo, None, entries)
     about = archive.refs.about(repo).with_link(revision.id, shape.link)
@@ -367,7 +367,7 @@ def _put(
 
 
 def _payload_here(archive: Archive, link: Link) -> Digest | None:
-    """The blob of the payload that a link names, where it is here already."""
+    """The blob of the payload that a link names, if the archive holds it."""
     found = payloads.by_root(archive, link.payload[0]) if link.payload is not None else None
     return found.blob if found is not None else None
 
@@ -375,7 +375,7 @@ def _payload_here(archive: Archive, link: Link) -> Digest | None:
 def _take_here(
     archive: Archive, target: Target, link: Link, blob: Digest, control: Control
 ) -> PulledLink:
-    """A revision of a payload that is here under another name."""
+    """A revision of a payload that the archive holds under another name."""
     free = disk.free_bytes(archive.layout.home)
     with archive.writer() as writer:
         names = names_here(archive, blob, control.cancel)
@@ -386,7 +386,7 @@ def _take_here(
 
 
 def _together(one: Link, other: Link) -> Link:
-    """Whom two readings of one link name."""
+    """`one` with the trackers and web seeds of both."""
     return replace(
         one,
         trackers=tuple(dict.fromkeys((*one.trackers, *other.trackers))),
@@ -395,13 +395,13 @@ def _together(one: Link, other: Link) -> Link:
 
 
 def _refuse(failure: tuple[int, str] | None) -> None:
-    """Raises what the disk said."""
+    """Raises the error that the disk reported, if any."""
     if failure is None:
         return
     number, text = failure
     if number in {errno.ENOSPC, errno.EDQUOT}:
-        raise DiskFullError(f"no room for what the link names: {text}")
-    raise StorageError(f"what the link names cannot be written: {text}")
+        raise DiskFullError(f"the disk has no space for the files of the link: {text}")
+    raise StorageError(f"the files of the link cannot be written: {text}")
 
 
 def _entry(path: str, names: Names) -> FileEntry:
@@ -409,4 +409,6 @@ def _entry(path: str, names: Names) -> FileEntry:
 
 
 def _changed(path: str) -> CorruptError:
-    return CorruptError(f"{path} changed on the disk after it was fetched", hint="fetch it again")
+    return CorruptError(
+        f"{path} changed on the disk after it was fetched", hint="pull the link again"
+    )

@@ -1,4 +1,4 @@
-"""Removing: refs and revisions by name, then whatever nothing refers to."""
+"""Remove and collect: refs and revisions by name, then the bytes that no revision needs."""
 
 import logging
 from collections.abc import Iterable
@@ -18,8 +18,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a garbage collection freed (or would): how many things and how many bytes; and what it
-    kept only because thin capsules lean on it.
+    """What a garbage collection deleted (or would): how many items and bytes; and what it kept only
+    because delta capsules depend on it.
     """
 
     count: int
@@ -29,8 +29,8 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class KeptBases:
-    """Blobs that no revision refers to, but that thin capsules of revisions lean on: how many, and
-    the bytes of the files that hold them.
+    """Blobs that no revision refers to, but that delta capsules depend on: how many, and their
+    bytes on the disk.
     """
 
     count: int = 0
@@ -43,10 +43,11 @@ class KeptBases:
 
 
 def remove(archive: Archive, target: Target, *, dry_run: bool, control: Control) -> list[Removed]:
-    """Forgets what `target` names: a model with all its revisions; a commit with the refs that
-    point at it; or a ref, and its revision where no other ref names that.
+    """Removes what `target` names: a model with all its revisions; a commit with its refs; or a
+    ref, with its revision unless another ref names it.
 
-    Refs go first: a crash in between leaves a revision without a name, never a name without one.
+    Refs are deleted first: a crash in between leaves a revision without a ref, never a ref without
+    a revision.
     """
     repo = target.repo
     names, commits = named(archive, target)
@@ -84,7 +85,7 @@ def named(archive: Archive, target: Target) -> tuple[list[str], list[GitOid]]:
 
 
 def collect_garbage(archive: Archive, *, dry_run: bool, control: Control) -> Collected:
-    """Deletes blobs and downloads that no revision refers to, and no thin capsule leans on."""
+    """Deletes blobs and downloads that neither a revision nor a delta capsule needs."""
     count = size = 0
     kept: list[BlobInfo] = []
     for garbage in collect(archive, dry_run=dry_run, kept=kept.append):
@@ -95,8 +96,8 @@ def collect_garbage(archive: Archive, *, dry_run: bool, control: Control) -> Col
 
 
 def bases_kept(archive: Archive, removed: Iterable[tuple[RepoId, GitOid]]) -> KeptBases:
-    """Which blobs would stay after a collection, because thin capsules lean on them, once these
-    revisions are gone too.
+    """Which blobs a collection would keep only because delta capsules depend on them, after these
+    revisions were removed.
     """
     held = archive.forms.held()
     if not any(form.bases for form in held.values()):

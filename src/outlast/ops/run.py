@@ -1,4 +1,4 @@
-"""Run: choose what to run in a revision, check it, and hand it to an engine."""
+"""Run: choose the files of a revision to run, check them, and prepare them for an engine."""
 
 import logging
 import os
@@ -25,9 +25,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A model that is ready for an engine: `paths` are its files in the order of the choice (for
-    llama.cpp), `folder` is where they lie under their own names (for transformers). The files stay
-    until it is closed.
+    """A model that is ready for an engine: `paths` are its files in the order of `choice` (for
+    llama.cpp), `folder` has them under their own names (for transformers). The files stay until
+    `Prepared` is closed.
     """
 
     revision: Revision
@@ -58,10 +58,10 @@ def prepare(
     budget: int | None = None,
     control: Control,
 ) -> Prepared:
-    """Picks the files of `target` to run (`wanted` names one, or is a glob) and makes sure that
-    they are what they were when they were archived. A file that was hashed before and whose inode
-    has not changed is not read again, unless `recheck`. Working copies, of which all together have
-    at most `budget` bytes, are made of what is held as capsules. Close what it returns.
+    """Chooses the files of `target` to run (`wanted` names one, or is a glob) and checks that they
+    still have their sha256. A file that did not change since it was last hashed is not read again,
+    unless `recheck`. Files that are stored as capsules are decoded to working copies, of at most
+    `budget` bytes together. Close the result.
     """
     revision = archive.revision(target.repo, target.ref)
     here = {e.path: e for e in revision.files if archive.holds(e)}
@@ -86,18 +86,18 @@ def prepare(
 def _folder(
     archive: Archive, working: Working, revision: Revision, entries: list[FileEntry]
 ) -> Path:
-    """A folder of the revision: `entries`, and of the other files those that are plain."""
+    """A folder with `entries` and all other files of the revision that are stored plain."""
     root = archive.layout.links / "run" / f"{revision.repo}" / revision.id.hex
     plain = [e for e in revision.files if e.sha256 and archive.forms.plain_size(e.sha256) == e.size]
     working.prepare(plain)
-    # Copies are linked symbolically: a run must not keep them for ever.
+    # Copies get symbolic links, so that a run does not keep them for ever.
     with disk.reporting(root):
         lay_out(working, {e.path: e for e in (*plain, *entries)}.values(), root, hold=False)
     return root
 
 
 def _refuse_missing(revision: Revision, here: dict[str, FileEntry], wanted: str | None) -> None:
-    """Tells a file that is not archived from one that does not exist."""
+    """Raises if `wanted` is a file that the archive does not hold."""
     if wanted is None or wanted in here:
         return
     if any(entry.path == wanted for entry in (*revision.missing, *revision.files)):
@@ -105,7 +105,7 @@ def _refuse_missing(revision: Revision, here: dict[str, FileEntry], wanted: str 
             f"{wanted!r} is not archived", hint=f"outlast pull {revision.repo} --include {wanted!r}"
         )
     if not here:
-        raise EntryNotFoundError(f"no file of {revision.repo} is here")
+        raise EntryNotFoundError(f"no file of {revision.repo} is in the archive")
 
 
 def _check(
@@ -138,7 +138,7 @@ def _check(
 
 
 def _damage(archive: Archive, path: Path, entry: FileEntry, control: Control) -> str:
-    """What is wrong with the file of an entry; empty where nothing is."""
+    """What is wrong with the file of an entry; empty if it is intact."""
     with disk.reporting(path):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""Which models other nodes have: the neighbours on this LAN, and the peers that are named."""
+"""Search: which models other nodes offer, on this LAN and among the named peers."""
 
 import contextlib
 import logging
@@ -26,18 +26,19 @@ from outlast.swarm.lan.datagrams import Heard
 _log = logging.getLogger(__name__)
 
 LISTEN_S: Final = 1.5
-"""Neighbours answer a beacon in a fraction of that."""
+"""Seconds to listen for neighbours. They answer a beacon within a fraction of that."""
 WITHIN_S: Final = 5.0
+"""Seconds until a search ends, whether or not every node has answered. Guess."""
 _ASKERS = 16
 _MOST_NODES = 256
 _MOST_ROWS = 1000
-"""Models of one node: a search is for names, not for everything."""
+"""Most models that one node may answer with."""
 _POLL = 0.1
 
 Meet = Callable[[str, int], None]
-"""Told of the host and peer port of somebody who may be a node; from any thread."""
+"""Receives the host and peer port of a possible node; called from any thread."""
 Discover = Callable[[Meet], AbstractContextManager[object]]
-"""Finds nodes while the block runs."""
+"""Discovers nodes while its block runs."""
 _Key = tuple[RepoId, GitOid, Digest]
 
 
@@ -51,7 +52,7 @@ class OfferingNode:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A revision that `nodes` offer, under the names of all refs that any of them has for it."""
+    """A revision that `nodes` offer, with the refs that any of them has for it."""
 
     model: Offer
     nodes: tuple[OfferingNode, ...]
@@ -59,7 +60,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """What came of a search: `nodes` answered; the others are named with the reason."""
+    """The result of a search: `nodes` answered; `failures` names the others, with the reason."""
 
     hits: tuple[Hit, ...]
     nodes: int
@@ -68,15 +69,15 @@ class Searched:
 
 @contextlib.contextmanager
 def on_lan(meet: Meet, problem: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-    """Listens for neighbours, and asks who is there. `problem` gets a line for what goes wrong."""
+    """Discovers neighbours by beacons. `problem` receives a line for each failure."""
 
     def heard(value: Heard) -> None:
         meet(value.address, value.peer_port)
 
-    # A port that is ours and refuses everybody: whoever hears of this search finds no node there.
-    with socket.socket() as nobody:
-        nobody.bind(("", 0))
-        port = nobody.getsockname()[1]
+    # Neighbours hear a port from us that refuses connections: a search is not a node.
+    with socket.socket() as closed:
+        closed.bind(("", 0))
+        port = closed.getsockname()[1]
         with Beacon(os.urandom(20), port, heard, problem=problem):
             yield
 
@@ -90,8 +91,8 @@ def search(
     discover: Discover | None = None,
     within: float = WITHIN_S,
 ) -> Searched:
-    """Asks the `peers` (host and port) and whom `discover` finds, all at once, for models with
-    `query` in their names. Ends when all have answered, in at most `within` seconds.
+    """Asks the `peers` (host and port) and the nodes that `discover` finds, all at once, for models
+    with `query` in their names. Ends when all have answered, after at most `within` seconds.
     """
     asking = _Asking(query, http, time.monotonic() + within)
     for host, port in peers:
@@ -105,7 +106,7 @@ def search(
 
 
 class _Asking:
-    """One search: who is asked, and what they said."""
+    """One search: which nodes are asked, and their answers."""
 
     def __init__(self, query: str, http: HttpClient, until: float) -> None:
         self._query = query
@@ -119,7 +120,7 @@ class _Asking:
         self._failures: dict[str, str] = {}
 
     def meet(self, host: str, port: int) -> None:
-        """Asks somebody who may be a node, once."""
+        """Asks a possible node, once."""
         source = PeerSource(self._http, host, port)
         with self._changed:
             if (host, port) in self._met or len(self._met) >= _MOST_NODES:
@@ -130,10 +131,10 @@ class _Asking:
         self._pool.submit(self._ask, source, (host, port))
 
     def _ask(self, source: PeerSource, key: tuple[str, int]) -> None:
-        holder, failure = OfferingNode("", source.name), ""
+        node, failure = OfferingNode("", source.name), ""
         rows: list[Offer] = []
         try:
-            holder = OfferingNode(source.node(self._left()).node.hex(), source.name)
+            node = OfferingNode(source.node(self._left()).node.hex(), source.name)
             rows = source.models(self._query, self._left(), _MOST_ROWS)
         except OutlastError as error:
             failure = str(error)
@@ -146,17 +147,17 @@ class _Asking:
             if failure:
                 self._failures[source.name] = failure
             else:
-                self._answers.append((holder, rows))
+                self._answers.append((node, rows))
             self._changed.notify_all()
 
     def _left(self) -> float:
         left = self._until - time.monotonic()
         if left <= 0:
-            raise UnreachableError("it was not asked: there was no time left")
+            raise UnreachableError("not asked: the time was over")
         return left
 
     def wait(self, cancel: Cancel, listen: float) -> None:
-        """Until all who are known after `listen` seconds have answered, or the time is over."""
+        """Waits until all nodes that are known after `listen` seconds answered, or time is over."""
         listening = time.monotonic() + listen
         with self._changed:
             while (now := time.monotonic()) < self._until:
@@ -171,19 +172,19 @@ class _Asking:
             failures |= dict.fromkeys(self._waiting.values(), "it did not answer in time")
             self._waiting.clear()
             answers = list(self._answers)
-        nodes = {holder.node for holder, _ in answers}
+        nodes = {node.node for node, _ in answers}
         return Searched(_merge(answers), len(nodes), failures)
 
 
 def _merge(answers: Sequence[tuple[OfferingNode, list[Offer]]]) -> tuple[Hit, ...]:
-    """What the nodes said, by model, commit and manifest. A node that was reached in several ways
-    counts once. Where they differ on what follows from the manifest, most are believed.
+    """The answers by model, commit and manifest. A node with several addresses counts once. If
+    nodes disagree on the facts of a manifest, the majority is believed.
     """
     found: dict[_Key, dict[str, tuple[OfferingNode, Offer]]] = {}
-    for holder, rows in sorted(answers, key=lambda answer: answer[0].name):
+    for node, rows in sorted(answers, key=lambda answer: answer[0].name):
         for row in rows:
             key = (row.repo, row.commit, row.manifest)
-            found.setdefault(key, {}).setdefault(holder.node, (holder, row))
+            found.setdefault(key, {}).setdefault(node.node, (node, row))
     ordered = sorted(found.items(), key=lambda told: (told[0][0], -len(told[1]), told[0][2]))
     return tuple(_hit(list(told.values())) for _, told in ordered)
 
@@ -200,4 +201,4 @@ def _hit(told: Sequence[tuple[OfferingNode, Offer]]) -> Hit:
         partial=partial,
         restricted=any(row.restricted for row in rows),
     )
-    return Hit(model, tuple(holder for holder, _ in told))
+    return Hit(model, tuple(node for node, _ in told))

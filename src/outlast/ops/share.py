@@ -1,4 +1,4 @@
-"""Share: torrents and links of a revision, to hand to people."""
+"""Share: magnet links and .torrent files of a revision, for ordinary BitTorrent clients."""
 
 import logging
 import os
@@ -29,11 +29,12 @@ _MODE = 0o644
 
 @dataclass(frozen=True, slots=True)
 class ShareWishes:
-    """What to make, and where. `web_seeds` are hubs, mirrors or nodes (``https://host``) that serve
-    the revision; where none is named, those of `public_hubs` are that the refs came from. With
-    `blobs`, the files are also shared one by one, in the form that they have here; with `old`, the
-    revision also by a torrent of version 1 alone. `restricted` allows what the policy does not.
-    With `seeds`, running nodes seed the torrents of the revision from then on.
+    """What to write, and to which folder. `web_seeds` are hubs, mirrors or nodes
+    (``https://host``) that serve the revision; the default are those of `public_hubs` that its refs
+    came from.
+    `blobs`: also share each file by itself, in its stored form. `old`: also write a torrent of
+    version 1 alone. `restricted`: share even if the policy forbids it. `seeds`: running nodes seed
+    the torrents from now on.
     """
 
     out: Path
@@ -48,9 +49,9 @@ class ShareWishes:
 
 @dataclass(frozen=True, slots=True)
 class SharedFile:
-    """A file of the revision, of `size` bytes, and its payload here: `payload_bytes` in this
-    `form`. `infohash` names the payload's torrent; None where the file is empty, or its tree is
-    not known yet. `torrent` is the file that was written for it.
+    """A file of the revision, of `size` bytes, stored as `payload_bytes` in this `form`. `infohash`
+    is that of the payload's torrent; None if the file is empty or its merkle tree is not known yet.
+    `torrent` is the .torrent file of the payload.
     """
 
     path: str
@@ -64,9 +65,8 @@ class SharedFile:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What came out. `link` is that of the whole revision and `torrent` its file, `old` both of
-    version 1 alone; `against` says why the policy does not allow it, where it was shared all the
-    same.
+    """The result. `link` and `torrent` are of the whole revision, `old` the same of version 1 alone.
+    `against` says why the policy forbids to share it; empty if it does not.
     """
 
     revision: Revision
@@ -80,36 +80,38 @@ class Shared:
 def share(
     archive: Archive, target: Target, wishes: ShareWishes, policy: SharePolicy, control: Control
 ) -> Shared:
-    """Writes the torrents of `target`. Raises :class:`PolicyError` where the policy is against it;
-    else as :func:`outlast.node.make_torrent.whole_torrent` does.
+    """Writes the torrents of `target`. Raises :class:`PolicyError` if the policy forbids it, and as
+    :func:`outlast.node.make_torrent.whole_torrent` does.
     """
     revision = archive.revision(target.repo, target.ref)
     against = _against(policy, revision, archive.refs.about(revision.repo))
     if against and not wishes.restricted:
         raise PolicyError(
             f"{revision.repo} is not shared: {against}",
-            hint="--restricted makes its torrents all the same; who has them can ask for the files",
+            hint="--restricted shares it anyway; anyone with the link can then ask for the files",
         )
     if against:
         _log.info("%s is shared although %s: --restricted was given", revision.repo, against)
     made = whole_torrent(archive, revision, control, old=wishes.old)
     hubs = wishes.web_seeds or (() if against else _hubs(archive, revision, wishes.public_hubs))
-    more = _More(wishes.trackers, tuple(f"{hub}/{revision.repo.hub_path}/resolve/" for hub in hubs))
+    extras = _Extras(
+        wishes.trackers, tuple(f"{hub}/{revision.repo.hub_path}/resolve/" for hub in hubs)
+    )
     name = torrent_name(revision)
     with disk.reporting(wishes.out):
         wishes.out.mkdir(parents=True, exist_ok=True)
     found = tuple(_file(archive, e, wishes, wishes.out / name, control) for e in revision.files)
-    link, torrent = more.write(made.whole, made.whole.infohash_v2, wishes.out / f"{name}.torrent")
-    old = more.write(made.old, None, wishes.out / f"{name}.v1.torrent") if made.old else None
+    link, torrent = extras.write(made.whole, made.whole.infohash_v2, wishes.out / f"{name}.torrent")
+    old = extras.write(made.old, None, wishes.out / f"{name}.v1.torrent") if made.old else None
     if wishes.seeds:
         both = (made.whole, made.old) if made.old is not None else (made.whole,)
-        shares.register(archive, revision, [more.file(each) for each in both])
+        shares.register(archive, revision, [extras.file(each) for each in both])
     return Shared(revision, link, torrent, found, old, against)
 
 
 @dataclass(frozen=True, slots=True)
-class _More:
-    """What goes into a link and its file beside the infohash."""
+class _Extras:
+    """The parts of a link and its .torrent file that do not change the infohash."""
 
     trackers: tuple[str, ...]
     web_seeds: tuple[str, ...]
@@ -134,7 +136,7 @@ class _More:
 
 
 def _against(policy: SharePolicy, revision: Revision, about: About) -> str:
-    """Why this is not for everybody; empty where it is."""
+    """Why the policy forbids to share the revision; empty if it does not."""
     size = sum(entry.size for entry in (*revision.files, *revision.missing))
     if not policy.shares(revision.repo, size):
         return "the settings in [share] leave it out"
@@ -144,15 +146,15 @@ def _against(policy: SharePolicy, revision: Revision, about: About) -> str:
 
 
 def _hubs(archive: Archive, revision: Revision, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the hubs `known` that said that a ref is this revision. Others may be names inside
-    of somebody's network, which are nobody else's business.
+    """The hubs in `known` that a ref of this revision came from. The URLs of other hubs may be
+    internal to a network, and are not published.
     """
     refs = [ref for ref in archive.refs.list(revision.repo) if ref.commit == revision.id]
     return tuple(hub for hub in known if any(ref.source == hub for ref in refs))
 
 
 def torrent_name(revision: Revision) -> str:
-    """What a revision's torrent is called where people see it: ``org--name-<12 of the commit>``."""
+    """The name of a revision's torrent: ``org--name-<12 digits of the commit>``."""
     return f"{_flat(revision.repo)}-{revision.id.hex[:12]}"
 
 
@@ -183,7 +185,7 @@ def _file(
 
 
 def _write(path: Path, data: bytes) -> None:
-    """A whole file, or none; another of its name is replaced."""
+    """Writes a file atomically; replaces an older file of that name."""
     temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk.reporting(path):
         try:

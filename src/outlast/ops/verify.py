@@ -1,4 +1,4 @@
-"""Verify: read every blob again and compare it with its name."""
+"""Verify: re-hash archived blobs and report damage."""
 
 import hashlib
 import os
@@ -37,7 +37,7 @@ _NAMED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was read, and what is wrong with it."""
+    """The result: how many blobs and bytes were read, and which problems were found."""
 
     blobs: int
     size: int
@@ -47,12 +47,12 @@ class Verified:
 def verify(
     archive: Archive, targets: Iterable[Target], *, quarantine: bool, control: Control
 ) -> Verified:
-    """Hashes the blobs of `targets`, or all blobs, in each form that they have; and checks
-    manifests, drafts and refs.
+    """Hashes the blobs of `targets`, or all blobs, in each of their representations. Without
+    `targets`, also checks manifests, drafts and refs.
 
-    With `quarantine`, a damaged blob or manifest is moved out of the way, so that the next pull
-    fetches it again; otherwise nothing is changed. A capsule stays that still reads, and one of
-    which only the base is damaged.
+    With `quarantine`, a damaged blob or manifest is moved away, so that the next pull fetches it
+    again; otherwise nothing is changed. A capsule that can still be decoded stays, and so does an
+    intact capsule whose base is damaged.
     """
     job = _Verification(archive, control, quarantine=quarantine)
     chosen = [archive.revision(target.repo, target.ref) for target in targets]
@@ -91,7 +91,7 @@ class _Verification:
         self._control.emit(event)
 
     def whole_archive(self) -> list[BlobInfo]:
-        """Checks what names the blobs, and returns all of them."""
+        """Checks manifests, drafts, refs and trailers; returns all blobs."""
         layout = self._archive.layout
         for path in sorted(layout.manifests.glob("*.json")):
             try:
@@ -111,7 +111,7 @@ class _Verification:
         for digest, form in self._archive.forms.capsules().items():
             if form is None:
                 path = self._archive.layout.capsule(digest)
-                self._report(str(path), "damaged: its trailers do not say what it is")
+                self._report(str(path), "damaged: neither of its trailers can be read")
                 self._quarantine(path.name, path)
 
     def _refs(self) -> None:
@@ -120,22 +120,24 @@ class _Verification:
             try:
                 for ref in self._archive.refs.list(repo):
                     if (repo, ref.commit) not in known:
-                        self._report(f"{repo}@{ref.name}", f"{ref.commit} is not here", "absent")
+                        self._report(
+                            f"{repo}@{ref.name}", f"{ref.commit} is not in the archive", "absent"
+                        )
             except OutlastError as error:
                 self._report(str(repo), str(error))
 
     def absent(self, revisions: Iterable[Revision]) -> None:
-        """Reports the files whose blobs should be here and are not."""
+        """Reports archived files whose bytes are missing."""
         for revision in revisions:
             for entry in revision.files:
                 if not self._archive.holds(entry):
                     name = f"{revision.repo}@{revision.id.hex[:12]}: {entry.path}"
-                    thin = entry.sha256 is not None and self._archive.forms.of(entry.sha256)
-                    what = "what it leans on is gone" if thin else "its bytes are gone"
+                    delta = entry.sha256 is not None and self._archive.forms.of(entry.sha256)
+                    what = "its base is missing" if delta else "its bytes are missing"
                     self._report(name, what, "absent")
 
     def blob(self, blob: BlobInfo) -> None:
-        """Checks every form that a blob has."""
+        """Checks every representation of a blob."""
         layout = self._archive.layout
         if layout.blob(blob.digest).exists():
             self._plain(blob)
@@ -147,7 +149,7 @@ class _Verification:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return  # collected meanwhile
+            return  # garbage-collected meanwhile
         except OSError as error:
             self._report(str(path), error.strerror or str(error))
             return
@@ -172,7 +174,7 @@ class _Verification:
         try:
             found = _check_capsule(self._archive, digest, self._control)
         except NotArchivedError as error:
-            if path.exists():  # else it was collected meanwhile
+            if path.exists():  # else it was garbage-collected meanwhile
                 self._report(str(path), str(error), NotArchivedError.code)
             return
         except StorageError as error:  # the disk cannot read it back
@@ -232,7 +234,9 @@ def _inspect(
             return _CapsuleState(capsule.size, text, reads=False, base_damaged=True)
         return _CapsuleState(capsule.size, f"damaged: {_listed(damaged)}", reads=False)
     if found != digest:
-        return _CapsuleState(capsule.size, f"damaged: it restores {found.short}…", reads=False)
+        return _CapsuleState(
+            capsule.size, f"damaged: it decodes to sha256 {found.short}…", reads=False
+        )
     doubled = list(_damaged_frame(capsule, file))
     if doubled:
         text = f"damaged, but it still reads: {_listed(doubled)} ('outlast unpack' saves it)"
