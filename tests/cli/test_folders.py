@@ -37,15 +37,15 @@ def refused(home: Path, *more: str | Path) -> str:
 def test_links_to_files(home: Path) -> None:
     (home / "secret.txt").write_text("elsewhere")
     (home / "folder" / "link.txt").symlink_to(home / "secret.txt")
-    assert "'link.txt' is a link" in refused(home)
+    assert "'link.txt' is a symbolic link" in refused(home)
     add_folder(home, "--follow-links").ok()
     assert contents(home / "archive", "me/new") == {**FILES, "link.txt": b"elsewhere"}
 
 
 def test_links_to_folders(home: Path) -> None:
     (home / "folder" / "etc").symlink_to("/etc")
-    assert "'etc' is a link" in refused(home)
-    assert "'etc' is a link" in refused(home, "--follow-links")
+    assert "'etc' is a symbolic link" in refused(home)
+    assert "'etc' is a symbolic link" in refused(home, "--follow-links")
 
 
 def test_links_in_circles(home: Path) -> None:

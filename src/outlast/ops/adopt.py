@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Adopted:
-    """The result of an import; `linked` and `copied` count bytes, `problems` lists refused files."""
+    """The result of an import: `linked` and `copied` count bytes, `problems` are refused files."""
 
     revisions: list[Revision] = field(default_factory=list)
     linked: int = 0

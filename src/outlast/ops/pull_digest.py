@@ -103,7 +103,7 @@ def pull_manifest(
     if dry_run:
         return ByDigest(pulled, named=False)
     if pulled.manifest != digest:
-        text = f"the archive had more files of {repo}@{commit.hex[:12]}, so its manifest is a different one"
+        text = f"the archive had more files of {repo}@{commit.hex[:12]}: its manifest differs"
         control.emit(Note(text))
     named = not archive.refs.list(repo)
     if named:

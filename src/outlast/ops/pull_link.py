@@ -254,7 +254,7 @@ class _LinkPull:
             return False
 
     def _payload_torrent(self, root: Digest, size: int) -> bytes:
-        """Of a payload: root and size suffice, a neighbour's layer of hashes is added if any has it."""
+        """Of a payload: root and size suffice; a neighbour's layer of hashes is added."""
         for neighbour in self.around.node.await_neighbours(_LAYER_SECONDS / 5):
             try:
                 tree = neighbour.source.layer(root, size, _LAYER_SECONDS)

@@ -65,7 +65,7 @@ class SharedFile:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """The result. `link` and `torrent` are of the whole revision, `old` the same of version 1 alone.
+    """The result. `link` and `torrent` are of the whole revision; `old` is both of version 1 alone.
     `against` says why the policy forbids to share it; empty if it does not.
     """
 
