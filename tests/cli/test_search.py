@@ -15,6 +15,7 @@ from outlast.core.errors import Cancelled
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.ops.search import Meet, Searched, on_lan, search
+from outlast.ops.tuning import Tuning
 from outlast.store.archive import Archive
 from outlast.swarm.lan.beacon import Beacon
 from tests.cli.call import inside, outlast
@@ -52,7 +53,7 @@ def at(*peers: Peer) -> list[tuple[str, int]]:
 
 
 def find(query: str, where: list[tuple[str, int]], within: float = 30.0) -> Searched:
-    return search(query, where, client(), Cancel(), within=within)
+    return search(query, where, client(), Cancel(), tuning=Tuning(search_within=within))
 
 
 class TestSearch:
@@ -145,7 +146,7 @@ class TestSearch:
         with Liar(b"", hangs=True).lying() as liar:
             where = [("127.0.0.1", int(liar.name.rpartition(":")[2]))]
             with pytest.raises(Cancelled):
-                search("x", where, client(), cancel, within=60)
+                search("x", where, client(), cancel, tuning=Tuning(search_within=60))
 
 
 @contextmanager
@@ -171,10 +172,8 @@ def row(name: str) -> dict[str, object]:
 
 
 class TestNeighbours:
-    def test_who_is_met_meanwhile_is_asked_too(
-        self, peers: list[Peer], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("outlast.ops.search.LISTEN_S", 60.0)
+    def test_who_is_met_meanwhile_is_asked_too(self, peers: list[Peer]) -> None:
+        tuning = Tuning(search_listen=60.0, search_within=1.0)
         ended = threading.Event()
 
         @contextmanager
@@ -185,7 +184,7 @@ class TestNeighbours:
             ended.set()
 
         cancel = Cancel()
-        found = search("llama", [], client(), cancel, discover=meeting, within=1.0)
+        found = search("llama", [], client(), cancel, discover=meeting, tuning=tuning)
         assert (found.nodes, len(found.hits)) == (2, 2)
         assert ended.is_set()
 
@@ -202,7 +201,7 @@ class TestNeighbours:
                 client(),
                 Cancel(),
                 discover=partial(on_lan, problem=problems.append),
-                within=30.0,
+                tuning=Tuning(search_within=30.0),
             )
         assert [str(hit.model.repo) for hit in found.hits] == ["org/other"]
         assert problems == []

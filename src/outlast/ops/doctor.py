@@ -15,6 +15,7 @@ from pathlib import Path
 
 from outlast.core.digest import Digest
 from outlast.core.errors import OutlastError
+from outlast.ops.tuning import TUNING, Tuning
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.index import load_manifest
@@ -23,7 +24,6 @@ from outlast.store.writer import orphans
 
 _log = logging.getLogger(__name__)
 
-_LOW = 5 * 1024**3
 _MIN_SQLITE = (3, 37, 0)
 
 
@@ -45,14 +45,14 @@ class Finding:
     mend: str = ""
 
 
-def examine(home: Path) -> Iterator[Finding]:
+def examine(home: Path, tuning: Tuning = TUNING) -> Iterator[Finding]:
     """Checks this machine, then the archive at `home`; changes nothing."""
-    for finding in _examine(home):
+    for finding in _examine(home, tuning):
         _log.debug("checked %s: %s: %s", finding.check, finding.health.value, finding.text)
         yield finding
 
 
-def _examine(home: Path) -> Iterator[Finding]:
+def _examine(home: Path, tuning: Tuning) -> Iterator[Finding]:
     yield _python()
     yield from _engines()
     layout = Layout(home)
@@ -66,7 +66,7 @@ def _examine(home: Path) -> Iterator[Finding]:
         yield Finding("archive", Health.WRONG, str(error), error.hint)
         return
     yield Finding("archive", Health.OK, str(home))
-    yield _room(home)
+    yield _space(home, tuning.low_space)
     yield _file_system(layout)
     yield from _content(home)
 
@@ -102,10 +102,10 @@ def _engines() -> Iterator[Finding]:
             yield Finding(f"run {what}", Health.OK, f"{package} {version}")
 
 
-def _room(home: Path) -> Finding:
+def _space(home: Path, low: int) -> Finding:
     free = disk.free_bytes(home)
-    health = Health.OK if free >= _LOW else Health.NOTE
-    mend = "" if free >= _LOW else "'outlast gc' deletes bytes that no revision needs"
+    health = Health.OK if free >= low else Health.NOTE
+    mend = "" if free >= low else "'outlast gc' deletes bytes that no revision needs"
     return Finding("room", health, f"{free / 1e9:.1f} GB free", mend)
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from outlast.codec.format import BaseRef
 from outlast.codec.memory import Readable
@@ -31,6 +30,7 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
 from outlast.intake.base_finder import find_bases, named_by
 from outlast.intake.form_policy import FormWish, FormWishes, choose
+from outlast.ops.tuning import TUNING, Tuning
 from outlast.store import disk, reading
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
@@ -38,9 +38,6 @@ from outlast.store.forms import StoredForm
 from outlast.store.writer import WriteSession
 
 _log = logging.getLogger(__name__)
-
-_CORES: Final = 2
-_STEP: Final = 16 << 20
 
 
 class Outcome(StrEnum):
@@ -87,6 +84,7 @@ def pack(
     *,
     dry_run: bool,
     control: Control,
+    tuning: Tuning = TUNING,
 ) -> Changes:
     """Gives the blobs of `targets`, or of all revisions, the smallest representation that
     :class:`FormWishes` allows. With its `lean` off, delta capsules become full capsules or plain.
@@ -95,20 +93,25 @@ def pack(
     """
     files = sorted(_files(archive, targets), key=lambda file: (not file.derived, file.entry.size))
     files = [file for file in files if wishes.tries(file.entry.size)]
-    with ThreadPoolExecutor(_CORES, thread_name_prefix="pack") as executor:
-        job = _Packing(archive, control, executor, wishes, dry_run=dry_run)
+    with ThreadPoolExecutor(tuning.pack_threads, thread_name_prefix="pack") as executor:
+        job = _Packing(archive, control, executor, wishes, tuning, dry_run=dry_run)
         return job.run("pack", files)
 
 
 def unpack(
-    archive: Archive, targets: Iterable[Target], *, dry_run: bool, control: Control
+    archive: Archive,
+    targets: Iterable[Target],
+    *,
+    dry_run: bool,
+    control: Control,
+    tuning: Tuning = TUNING,
 ) -> Changes:
     """Makes the blobs of `targets`, or of all revisions, plain. Each blob is hashed before its
     capsule is deleted.
     """
     held = archive.forms.held()
     files = [file for file in _files(archive, targets) if file.digest in held]
-    with ThreadPoolExecutor(_CORES, thread_name_prefix="unpack") as executor:
+    with ThreadPoolExecutor(tuning.pack_threads, thread_name_prefix="unpack") as executor:
         job = _Unpacking(archive, control, executor, dry_run=dry_run)
         return job.run("unpack", sorted(files, key=lambda file: file.entry.size))
 
@@ -210,11 +213,13 @@ class _Packing(_Job):
         control: Control,
         executor: Executor,
         wishes: FormWishes,
+        tuning: Tuning,
         *,
         dry_run: bool,
     ) -> None:
         super().__init__(archive, control, executor, dry_run=dry_run)
         self._wishes = wishes
+        self._step = tuning.pack_step
         self._would_depend: dict[Digest, tuple[Digest, ...]] = {}
 
     def _change(self, file: _File) -> Changed:
@@ -329,9 +334,10 @@ class _Packing(_Job):
             return encoding.written
 
     def _advance(self, file: _File, sink: Encoding | CapsuleWriter, size: int, passes: int) -> None:
-        for end in range(_STEP, size + _STEP, _STEP):
+        step = self._step
+        for end in range(step, size + step, step):
             sink.advance(min(end, size))
-            self._progress(file, (min(end, size) - end + _STEP) // passes)
+            self._progress(file, (min(end, size) - end + step) // passes)
 
     def _read_back(self, file: _File, encoding: Encoding) -> None:
         layout = self._archive.layout

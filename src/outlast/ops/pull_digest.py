@@ -26,6 +26,7 @@ from outlast.intake.capsule_stream import held_bytes
 from outlast.node.peers import Neighbour
 from outlast.node.scope import Neighbourhood
 from outlast.ops.pull import Pulled, PullPlan, pull
+from outlast.ops.tuning import TUNING, Tuning
 from outlast.sources.base import Listing, RepoFacts, Source
 from outlast.sources.peer import PeerSource
 from outlast.store import disk
@@ -35,11 +36,6 @@ from outlast.store.refs import Ref
 
 _log = logging.getLogger(__name__)
 
-_FIND: Final = 3.0
-"""Seconds to look for a node that has the manifest, unless `patience` is given."""
-_ASK_SECONDS: Final = 30.0
-_ASKERS: Final = 16
-_STEP: Final = 0.05
 _MAIN: Final = "main"
 
 
@@ -74,6 +70,7 @@ def pull_manifest(
     patience: float | None = None,
     dry_run: bool = False,
     room: Path | None = None,
+    tuning: Tuning = TUNING,
 ) -> ByDigest:
     """Archives the revision of the manifest `digest`. Asks all reachable nodes for the manifest,
     for at most `patience` seconds, and fetches the files as `pull` does. The model gets the ref
@@ -84,7 +81,7 @@ def pull_manifest(
     here = _here(archive, digest)
     if here is not None:
         return here
-    revision, source, restricted = _find(digest, around, control, patience)
+    revision, source, restricted = _find(digest, around, control, patience, tuning)
     repo, commit = revision.repo, revision.id
     facts = RepoFacts(private=restricted, gated=False, tags=(), facts={})
     entries = (*revision.files, *revision.missing)
@@ -140,20 +137,24 @@ def _here(archive: Archive, digest: Digest) -> ByDigest | None:
 
 
 def _find(
-    digest: Digest, around: Neighbourhood, control: Control, patience: float | None
+    digest: Digest,
+    around: Neighbourhood,
+    control: Control,
+    patience: float | None,
+    tuning: Tuning,
 ) -> tuple[Revision, PeerSource, bool]:
     """Asks all nodes, also those that appear meanwhile. The first answer is taken, because it is
     compared with the digest. Returns the source too, and whether the model is restricted.
     """
-    until = time.monotonic() + (_FIND if patience is None else patience)
-    pool = DaemonPool(_ASKERS, "ask")
+    until = time.monotonic() + (tuning.manifest_patience if patience is None else patience)
+    pool = DaemonPool(tuning.manifest_threads, "ask")
     asked: dict[bytes, tuple[Neighbour, Future[Revision]]] = {}
     while True:
         control.cancel.check()
         for neighbour in around.near():
             if neighbour.node not in asked:
                 _log.debug("asking %s for the manifest %s", neighbour.source.name, digest)
-                future = pool.submit(neighbour.source.manifest, digest, _ASK_SECONDS)
+                future = pool.submit(neighbour.source.manifest, digest, tuning.manifest_answer)
                 asked[neighbour.node] = neighbour, future
         for neighbour, future in asked.values():
             if future.done() and future.exception() is None:
@@ -165,22 +166,29 @@ def _find(
                     revision.repo,
                     revision.id,
                 )
-                return revision, neighbour.source, _is_restricted(neighbour, revision, control)
+                return (
+                    revision,
+                    neighbour.source,
+                    _is_restricted(neighbour, revision, control, tuning),
+                )
         waits = around.node.contacts.expects() or not all(
             future.done() for _, future in asked.values()
         )
         if not waits and time.monotonic() > until:
             raise _not_offered(digest, [future for _, future in asked.values()])
-        control.cancel.wait(_STEP)
+        control.cancel.wait(tuning.manifest_poll)
 
 
-def _is_restricted(neighbour: Neighbour, revision: Revision, control: Control) -> bool:
+def _is_restricted(
+    neighbour: Neighbour, revision: Revision, control: Control, tuning: Tuning
+) -> bool:
     """Whether a node offers the revision to static peers only. If a static peer does not say, the
     answer is yes: we must not offer to others what that peer would have refused them.
     """
     source, repo = neighbour.source, revision.repo
+    seconds = tuning.manifest_answer
     try:
-        rows = interruptible(lambda: source.models(str(repo), _ASK_SECONDS), control.cancel)
+        rows = interruptible(lambda: source.models(str(repo), seconds), control.cancel)
     except SOURCE_FAULTS:
         return neighbour.static
     found = [row.restricted for row in rows if (row.repo, row.commit) == (repo, revision.id)]

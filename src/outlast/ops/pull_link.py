@@ -33,6 +33,7 @@ from outlast.node import payloads
 from outlast.node import shared_torrents as shares
 from outlast.node.scope import Neighbourhood
 from outlast.ops.add import store_file
+from outlast.ops.tuning import TUNING, Tuning
 from outlast.p2p.link_peers import Waiting, may_be_restricted, resolved, ticks
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -48,7 +49,6 @@ from outlast.swarm.torrent.v1_check import V1Pieces
 _log = logging.getLogger(__name__)
 
 ORGANISATION: Final = "link"
-_LAYER_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,7 @@ def pull_link(
     control: Control,
     *,
     dry_run: bool = False,
+    tuning: Tuning = TUNING,
 ) -> PulledLink:
     """Archives what a link names, from the peers of its swarm.
 
@@ -130,7 +131,7 @@ def pull_link(
     if blob is not None and not dry_run:
         return _take_here(archive, target, wanted.link, blob, control)
     with LinkPartial(archive.layout, key) as partial:
-        run = _LinkPull(archive, wanted, around, wishes, control, partial, target)
+        run = _LinkPull(archive, wanted, around, wishes, control, partial, target, tuning)
         data = run.metadata()
         whole = read_torrent(data)
         free = disk.free_bytes(archive.layout.home)
@@ -220,6 +221,7 @@ class _LinkPull:
     control: Control
     partial: LinkPartial
     target: Target
+    tuning: Tuning = TUNING
 
     @property
     def restricted(self) -> bool:
@@ -255,9 +257,9 @@ class _LinkPull:
 
     def _payload_torrent(self, root: Digest, size: int) -> bytes:
         """Of a payload: root and size suffice; a neighbour's layer of hashes is added."""
-        for neighbour in self.around.node.await_neighbours(_LAYER_SECONDS / 5):
+        for neighbour in self.around.node.await_neighbours(self.tuning.layer_wait):
             try:
-                tree = neighbour.source.layer(root, size, _LAYER_SECONDS)
+                tree = neighbour.source.layer(root, size, self.tuning.layer_answer)
             except OutlastError:
                 continue
             return metainfo.torrent(tree)

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from outlast.core.cancel import Cancel
 from outlast.core.digest import Digest, GitOid
@@ -18,22 +17,13 @@ from outlast.core.errors import OutlastError, UnreachableError
 from outlast.core.names import RepoId
 from outlast.core.offer import Offer
 from outlast.core.threads import DaemonPool
+from outlast.ops.tuning import TUNING, Tuning
 from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource
 from outlast.swarm.lan.beacon import Beacon
 from outlast.swarm.lan.datagrams import Heard
 
 _log = logging.getLogger(__name__)
-
-LISTEN_S: Final = 1.5
-"""Seconds to listen for neighbours. They answer a beacon within a fraction of that."""
-WITHIN_S: Final = 5.0
-"""Seconds until a search ends, whether or not every node has answered. Guess."""
-_ASKERS = 16
-_MOST_NODES = 256
-_MOST_ROWS = 1000
-"""Most models that one node may answer with."""
-_POLL = 0.1
 
 Meet = Callable[[str, int], None]
 """Receives the host and peer port of a possible node; called from any thread."""
@@ -89,30 +79,31 @@ def search(
     cancel: Cancel,
     *,
     discover: Discover | None = None,
-    within: float = WITHIN_S,
+    tuning: Tuning = TUNING,
 ) -> Searched:
     """Asks the `peers` (host and port) and the nodes that `discover` finds, all at once, for models
-    with `query` in their names. Ends when all have answered, after at most `within` seconds.
+    with `query` in their names. Ends when all have answered, after at most `search_within` seconds.
     """
-    asking = _Asking(query, http, time.monotonic() + within)
+    asking = _Asking(query, http, tuning)
     for host, port in peers:
         asking.meet(host, port)
     if discover is None:
         asking.wait(cancel, 0.0)
     else:
         with discover(asking.meet):
-            asking.wait(cancel, LISTEN_S)
+            asking.wait(cancel, tuning.search_listen)
     return asking.result()
 
 
 class _Asking:
     """One search: which nodes are asked, and their answers."""
 
-    def __init__(self, query: str, http: HttpClient, until: float) -> None:
+    def __init__(self, query: str, http: HttpClient, tuning: Tuning) -> None:
         self._query = query
         self._http = http
-        self._until = until
-        self._pool = DaemonPool(_ASKERS, "search")
+        self._tuning = tuning
+        self._until = time.monotonic() + tuning.search_within
+        self._pool = DaemonPool(tuning.search_threads, "search")
         self._changed = threading.Condition()
         self._waiting: dict[tuple[str, int], str] = {}
         self._met: set[tuple[str, int]] = set()
@@ -123,7 +114,7 @@ class _Asking:
         """Asks a possible node, once."""
         source = PeerSource(self._http, host, port)
         with self._changed:
-            if (host, port) in self._met or len(self._met) >= _MOST_NODES:
+            if (host, port) in self._met or len(self._met) >= self._tuning.search_nodes:
                 return
             self._met.add((host, port))
             self._waiting[host, port] = source.name
@@ -135,7 +126,7 @@ class _Asking:
         rows: list[Offer] = []
         try:
             node = OfferingNode(source.node(self._left()).node.hex(), source.name)
-            rows = source.models(self._query, self._left(), _MOST_ROWS)
+            rows = source.models(self._query, self._left(), self._tuning.search_models)
         except OutlastError as error:
             failure = str(error)
         wanted = self._query.lower()
@@ -164,7 +155,7 @@ class _Asking:
                 if not self._waiting and now >= listening:
                     return
                 cancel.check()
-                self._changed.wait(_POLL)
+                self._changed.wait(self._tuning.search_poll)
 
     def result(self) -> Searched:
         with self._changed:

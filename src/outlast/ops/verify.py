@@ -25,12 +25,11 @@ from outlast.core.events import FileDone, FileProblem, Planned, Progress, Remove
 from outlast.core.manifest import Revision
 from outlast.core.names import Target
 from outlast.intake.local_file import ingest
+from outlast.ops.tuning import TUNING, Tuning
 from outlast.store import reading
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.index import load_manifest
 
-_READERS: Final = 2
-"""Blobs that are read at once. Guess: enough to hash one while the disk reads another."""
 _NAMED: Final = 5
 """Damaged parts that a message names."""
 
@@ -45,7 +44,12 @@ class Verified:
 
 
 def verify(
-    archive: Archive, targets: Iterable[Target], *, quarantine: bool, control: Control
+    archive: Archive,
+    targets: Iterable[Target],
+    *,
+    quarantine: bool,
+    control: Control,
+    tuning: Tuning = TUNING,
 ) -> Verified:
     """Hashes the blobs of `targets`, or all blobs, in each of their representations. Without
     `targets`, also checks manifests, drafts and refs.
@@ -60,7 +64,7 @@ def verify(
     job.absent(chosen or job.revisions)
     total = sum(blob.size for blob in blobs)
     control.emit(Planned("verify", "archive", len(blobs), total))
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(tuning.verify_threads) as pool:
         for _ in pool.map(job.blob, blobs):
             control.cancel.check()
     return Verified(len(blobs), total, tuple(job.problems))
