@@ -158,7 +158,7 @@ class TestTables:
             {
                 "FILE": "org/name: model.safetensors",
                 "FORM": "capsule",
-                "STATE": "fetching, fetcher",
+                "STATE": "fetching, elected",
                 "DONE": "42 %",
                 "SIZE": "1.0 GB",
                 "DOWN": "12.5 MB/s",

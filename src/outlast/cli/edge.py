@@ -106,7 +106,7 @@ class Session:
     def say(self, text: str) -> None:
         """A sentence for a person, on stderr."""
         if not self.as_json and not self.quiet:
-            with contextlib.suppress(OSError, ValueError):  # nobody reads it
+            with contextlib.suppress(OSError, ValueError):  # stderr is closed
                 sys.stderr.write(text + "\n")
 
 

@@ -118,7 +118,7 @@ def _drop_output() -> None:
 
 
 def _open_streams() -> None:
-    for name in ("stdout", "stderr"):  # closed by the caller: then nobody wants to read it
+    for name in ("stdout", "stderr"):  # the caller closed it
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open to the end
 

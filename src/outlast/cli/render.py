@@ -50,7 +50,7 @@ def human_size(count: float) -> str:
 
 
 def saving(size: int, stored: int) -> str:
-    """How much smaller `stored` is, in percent; a dash where it is not."""
+    """How much smaller `stored` is than `size`, in percent; a dash if it is not smaller."""
     return f"{100 * (1 - stored / size):.0f} %" if 0 <= stored < size else "-"
 
 
@@ -59,7 +59,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def jsonable(value: object) -> Any:
-    """Any of our values as plain JSON types."""
+    """A value of ours as plain JSON types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [f.name for f in dataclasses.fields(value)]
         if fields == ["hex"]:
@@ -93,7 +93,7 @@ def print_table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> 
 
 
 class Screen:
-    """Receives events. A context manager: leaving it ends the bars."""
+    """Renders events. A context manager; on exit the bars stop."""
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self._json = as_json
@@ -217,7 +217,7 @@ def _type_name(event: Event) -> str:
 
 
 def _sentence(event: Event) -> str | None:
-    """What a person should read of an event; None for what only bars show."""
+    """An event as a sentence for people; None if only the bars show it."""
     match event:
         case FileProblem(path, problem):
             return f"{path}: {problem}"

@@ -159,7 +159,7 @@ def _key(file: Any) -> str | None:
     """The API key in a file, if one was named."""
     key = None if file is None else str(file.read(_KEY_LIMIT)).strip()
     if key == "":
-        raise BadConfigError(f"{file.name} holds no key")
+        raise BadConfigError(f"{file.name} contains no key")
     return key
 
 
@@ -251,7 +251,7 @@ class _Chat:
 
 
 def _printable(text: str) -> str:
-    """What a model says may not steer the terminal."""
+    """`text` without control characters, so that a model cannot steer the terminal."""
     return "".join(
         c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
     )

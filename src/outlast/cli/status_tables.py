@@ -1,4 +1,4 @@
-"""The tables of ``outlast status``, as text: apart from how they are drawn."""
+"""The tables of ``outlast status``, as text."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A line of text above a table, or one of the two. The first of `rows` are the headings;
-    columns numbered in `right` are right-aligned.
+    """A line of text, a table, or both. The first of `rows` has the headings; columns numbered in
+    `right` are right-aligned.
     """
 
     title: str = ""
@@ -22,7 +22,7 @@ class Section:
 
 
 def sections(nodes: Iterable[NodeStatus]) -> list[Section]:
-    """What there is to say of the nodes: of each its own line, and the tables that have rows."""
+    """For each node two lines of text, and the tables that have rows."""
     found = []
     for node in nodes:
         found.append(Section(_headline(node)))
@@ -60,7 +60,7 @@ def _transfer(transfer: TransferStatus) -> Row:
     return (
         f"{transfer.repo}: {transfer.path}" if transfer.repo else transfer.path,
         transfer.form,
-        transfer.state + (", fetcher" if transfer.fetcher else ""),
+        transfer.state + (", elected" if transfer.fetcher else ""),
         percent(transfer.have, transfer.size),
         human_size(transfer.size),
         rate(transfer.down_rate),
@@ -72,7 +72,7 @@ def _transfer(transfer: TransferStatus) -> Row:
 
 
 def _shares(transfer: TransferStatus) -> str:
-    """Which sources gave what part of what came, the largest first."""
+    """The share of each source in the received bytes, the largest first."""
     total = sum(share.received for share in transfer.sources)
     ordered = sorted(transfer.sources, key=lambda share: (-share.received, share.source))
     return ", ".join(f"{percent(s.received, total)} {s.source}" for s in ordered if s.received)
@@ -120,12 +120,12 @@ def _trackers(node: NodeStatus) -> Section:
 
 
 def rate(count: float) -> str:
-    """Bytes per second; a dash where nothing moves."""
+    """Bytes per second; a dash below 1."""
     return f"{human_size(count)}/s" if count >= 1 else "-"
 
 
 def percent(part: int, whole: int) -> str:
-    """How much of `whole` a part is; 100 only where it is all."""
+    """The share of `part` in `whole`; 100 % only if it is complete."""
     if part >= whole:
         return "100 %"
     return f"{min(99, 100 * part // whole)} %"

@@ -1,5 +1,5 @@
-"""What a pull can be asked for (a model by its name, a manifest by its digest, or a link), and from
-where.
+"""The TARGET of a pull (a model by name, a manifest by digest, a link or a .torrent file), and from
+where to pull it.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _PEER: Final = "peer:"
 
 @dataclass(frozen=True, slots=True)
 class TorrentFile:
-    """A .torrent file of this machine, not read yet."""
+    """A local .torrent file that was not read yet."""
 
     path: Path
 
@@ -37,8 +37,8 @@ Wanted: TypeAlias = Target | Digest | LinkWanted | TorrentFile
 
 
 def parse_wanted(text: str) -> Wanted:
-    """The meaning of TARGET: ``magnet:…``, what ends in ``.torrent``, 64 hex digits, or else
-    ``org/name[@ref]``. Reads nothing. Raises :class:`BadNameError`, :class:`MalformedError`.
+    """Parses TARGET: ``magnet:…``, a path that ends in ``.torrent``, 64 hex digits, or else
+    ``org/name[@ref]``. Reads no file. Raises :class:`BadNameError`, :class:`MalformedError`.
     """
     if is_magnet(text):
         return LinkWanted(parse_magnet(text))
@@ -50,14 +50,14 @@ def parse_wanted(text: str) -> Wanted:
         return Target.parse(text)
     except BadNameError as error:
         if "://" in text:
-            hint = "--from names a hub; a model goes by org/name"
+            hint = "write the model as org/name, and its hub with --from"
             raise BadNameError(str(error), hint=hint) from None
         raise
 
 
 def read_wanted(wanted: Wanted) -> Target | Digest | LinkWanted:
-    """The same with a torrent file read. Raises :class:`MalformedError`, and
-    :class:`NotFoundError` where there is no such file.
+    """Reads the torrent file, if `wanted` is one. Raises :class:`MalformedError`, and
+    :class:`NotFoundError` if the file does not exist.
     """
     if not isinstance(wanted, TorrentFile):
         return wanted
@@ -74,7 +74,7 @@ def read_wanted(wanted: Wanted) -> Target | Digest | LinkWanted:
 
 
 class WantedType(TargetType):
-    """Any of them; names are completed from what the archive holds."""
+    """Any target; names are completed from the archive."""
 
     name = "target"
 
