@@ -87,7 +87,7 @@ def unpack(
     """Turn all capsules, or those of TARGET, back into plain files.
 
     Each file is decoded and compared with its sha256 before the capsule is deleted. Afterwards
-    'outlast gc' deletes bases that no capsule needs any more.
+    'outlast gc' deletes bases that neither a capsule nor a revision needs.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         changes = ops.unpack(archive, target, dry_run=dry_run, control=run.control)
