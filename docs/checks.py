@@ -96,21 +96,23 @@ def dead_names(root: Path, text: str) -> Iterator[str]:
 
 def _exists(folder: Path, names: list[str]) -> bool:
     """Whether dotted names lead from a folder to a room, a module, or what is defined in one."""
-    for count, name in enumerate(names, 1):
+    for count, name in enumerate(names):
         if (folder / name).is_dir():
             folder /= name
             continue
         module = folder / f"{name}.py"
-        if not module.exists():
-            return names[-1] in _NOT_NAMES
-        tree: ast.AST = _tree(module)
-        for inner in names[count:]:
-            found = _defined(tree, inner)
-            if found is None:
-                return False
-            tree = found
-        return True
+        if module.exists():
+            return _leads(_tree(module), names[count + 1 :])
+        page = folder / "__init__.py"
+        return names[-1] in _NOT_NAMES or (page.exists() and _leads(_tree(page), names[count:]))
     return True
+
+
+def _leads(tree: ast.AST | None, names: list[str]) -> bool:
+    """Whether a module defines the first name, what that is defines the second, and so on."""
+    for name in names:
+        tree = _defined(tree, name) if tree is not None else None
+    return tree is not None
 
 
 def _defined(tree: ast.AST, name: str) -> ast.AST | None:

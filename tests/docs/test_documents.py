@@ -50,6 +50,7 @@ def test_links(text: str, dead: list[str], tmp_path: Path) -> None:
         "fetch.download.Download.changed",
         "cli.main.COMMANDS",
         "core.names.RepoId.name",
+        "features.FEATURES",
         "model.example",
         "node.py",
     ],
@@ -65,6 +66,7 @@ def test_names_that_exist(word: str) -> None:
         "store.archive.Gone",
         "store.archive.Archive.gone",
         "store/gone.py",
+        "features.GONE",
         "swarm.lan.gone",
     ],
 )
