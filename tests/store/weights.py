@@ -1,7 +1,6 @@
 """Small models whose capsules pay, and their fine-tunes."""
 
 import contextlib
-import struct
 from collections.abc import Iterator, Sequence
 from random import Random
 
@@ -15,29 +14,31 @@ from outlast.store.writer import WriteSession
 from tests.codec.container_files import entry, safetensors
 
 WEIGHTS = 3000
+_HIGH = bytes((byte & 1) << 7 | 60 | byte >> 1 & 1 for byte in range(256))
+"""The high bytes that a weight may have."""
 
 
 def model(seed: int, weights: int = WEIGHTS) -> bytes:
     """A safetensors file of bf16 weights, which are about as large as each other."""
     random = Random(seed)
-    words = [random.getrandbits(1) << 15 | 120 + random.getrandbits(2) << 7 | random.getrandbits(7)
-             for _ in range(weights)]  # fmt: skip
-    return _file(words)
+    data = bytearray(2 * weights)
+    data[0::2] = random.randbytes(weights)
+    data[1::2] = random.randbytes(weights).translate(_HIGH)
+    return _file(bytes(data))
 
 
 def tuned(base: bytes, seed: int) -> bytes:
     """A fine-tune: some weights of `base` moved a little."""
     random = Random(seed)
     data = base[base.index(b"}}") + 2 :]
-    words = list(struct.unpack(f"<{len(data) // 2}H", data))
-    for at in random.sample(range(len(words)), len(words) // 10):
-        words[at] ^= 1
-    return _file(words)
+    changed = bytearray(data)
+    for at in random.sample(range(len(data) // 2), len(data) // 20):
+        changed[2 * at] ^= 1
+    return _file(bytes(changed))
 
 
-def _file(words: Sequence[int]) -> bytes:
-    data = struct.pack(f"<{len(words)}H", *words)
-    return safetensors({"w": entry("BF16", [len(words)], 0, len(data))}, data)
+def _file(data: bytes) -> bytes:
+    return safetensors({"w": entry("BF16", [len(data) // 2], 0, len(data))}, data)
 
 
 @contextlib.contextmanager

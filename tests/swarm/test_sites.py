@@ -179,7 +179,7 @@ class TestCapsules:
             assert a.server.sent == size
 
 
-FALSE = bytes(byte ^ 1 for byte in LARGE)
+FALSE = LARGE.translate(bytes(byte ^ 1 for byte in range(256)))
 
 
 class TestLies:
