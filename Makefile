@@ -1,18 +1,27 @@
 # outlast: `make demo` shows it, `make test` checks it. Both set up what they need in .venv.
 PYTHON ?= python3
 MINUTES ?= 30
+# Tests wait more than they compute: JOBS may be more than there are cores.
 JOBS ?= 3
+SEED ?= $(shell date +%s)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOCK := requirements/dev.txt
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+UNIT := $(addprefix tests/,codec core fetch hostile hubsim intake node p2p sim sources store)
 
-.PHONY: help setup demo test lint format docs bench bench-codec bench-sim bench-swarm fuzz lock clean
+# Python keeps what it compiles: each worker and each process of a test would compile anew.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help setup demo check test torture lint format docs bench bench-codec bench-sim bench-swarm fuzz lock clean
 
 help:
 	@echo "make demo    run the main job on a real model"
+	@echo "make check   lint, types, layers and the unit tests: two minutes"
 	@echo "make test    lint, types, layers and all tests"
 	@echo "make lint    ruff, mypy, import-linter, and our own: what nothing calls, rooms, words"
+	@echo "make torture the tests that search at random, for hours, from SEED=7"
 	@echo "make docs    write docs/cli.md and docs/errors.md anew"
 	@echo "make bench   measure ours and the peers side by side"
 	@echo "make bench-codec  the same for capsules and the peers' codecs"
@@ -32,12 +41,24 @@ $(READY): $(LOCK) pyproject.toml $(wildcard native/*)
 demo: $(READY)
 	$(BIN)/python -m demo
 
-test: $(READY) lint
-	$(BIN)/python -m tests.clients.envs
-	# Tests wait more than they compute: JOBS may be more than there are cores. What fails in
-	# company is run once more alone.
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal || \
-		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+# All parts run, whichever fails.
+check: $(READY)
+	@failed=; \
+	$(MAKE) --no-print-directory lint || failed="$$failed lint"; \
+	$(PYTEST) -m "not net and not clients and not crash" $(UNIT) || failed="$$failed tests"; \
+	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
+
+test: $(READY)
+	@failed=; \
+	$(MAKE) --no-print-directory lint || failed="$$failed lint"; \
+	$(BIN)/python -m tests.clients.envs || failed="$$failed clients"; \
+	$(PYTEST) || failed="$$failed tests"; \
+	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
+
+torture: $(READY)
+	@echo "SEED=$(SEED)"
+	OUTLAST_TORTURE=1 OUTLAST_SEED=$(SEED) $(PYTEST) -m torture --hypothesis-seed=$(SEED) \
+		--timeout=36000
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,10 +1,14 @@
-"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE: `long` searches for hours' worth of examples,
-`unshrunk` says whether something fails and does not look for the smallest case.
+"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE: `long` searches for hours' worth of examples
+(`make torture` does), `unshrunk` says whether something fails and does not look for the smallest
+case.
 """
 
 import os
 
-from hypothesis import HealthCheck, Phase, settings
+import pytest
+from hypothesis import HealthCheck, Phase, is_hypothesis_test, settings
+
+from tests.campaign import LONG, SEED
 
 _LARGE = 100_000
 
@@ -28,7 +32,18 @@ settings.register_profile(
     max_examples=200,
     phases=[Phase.explicit, Phase.generate],
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "long" if LONG else "default"))
+
+
+def pytest_report_header() -> str:
+    return f"campaigns: SEED={SEED}, {'long' if LONG else 'short'}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What Hypothesis searches is a campaign too."""
+    for item in items:
+        if is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.torture)
 
 
 def _weight(value: object) -> int:

@@ -12,6 +12,7 @@ import pytest
 
 from outlast.codec import format as fmt
 from outlast.core.digest import Digest
+from tests.campaign import SEED, rounds
 from tests.cli.call import SECONDS, Call, environment, finish, inside, start, until
 from tests.store.model import Model
 from tests.store.weights import model, tuned
@@ -303,6 +304,7 @@ def kill(home: Path, command: str, pattern: str, more_than: int) -> None:
     finish(process)
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("command", ["pack", "unpack"])
 def test_killed_at_any_time_it_goes_on(command: str, home: Path) -> None:
     """kill -9 in the midst of a file, and when the first is done."""
@@ -327,16 +329,17 @@ def test_killed_at_any_time_it_goes_on(command: str, home: Path) -> None:
 DOOMED = Path(__file__).parent.parent / "crash" / "doomed.py"
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("command", ["pack", "unpack"])
 def test_killed_at_a_change_of_the_disk_nothing_is_lost(command: str, home: Path) -> None:
     """kill -9 at some of the changes, those of the last file among them."""
     if command == "unpack":
         inside("pack", home=home).ok()
     before = read(home)
-    runs = int(os.environ.get("OUTLAST_CRASH_RUNS", "30")) // 6
+    runs = rounds(5, 33)
     shutil.copytree(home / "archive", home / "template")
     count = doomed(home, 0, "before", command)
-    random = Random(3)
+    random = Random(SEED)
     for number in range(runs):
         shutil.rmtree(home / "archive")
         shutil.copytree(home / "template", home / "archive")

@@ -1,10 +1,5 @@
-"""One flipped byte in a capsule: it is found, it is named, and it costs its block alone.
+"""One flipped byte in a capsule: it is found, it is named, and it costs its block alone."""
 
-`OUTLAST_FLIPS=10000 pytest tests/codec/test_flips.py` is the long campaign, which goes on from
-another seed each time that `OUTLAST_FLIP_SEED` says so.
-"""
-
-import os
 import random
 from collections.abc import Iterator
 
@@ -17,10 +12,10 @@ from outlast.codec.memory import InMemory
 from outlast.codec.reader import CapsuleReader
 from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError
+from tests.campaign import SEED, rounds
 from tests.codec import files, weights
 
-FLIPS = int(os.environ.get("OUTLAST_FLIPS", "300"))
-SEED = int(os.environ.get("OUTLAST_FLIP_SEED", "1"))
+FLIPS = rounds(300, 10_000)
 # What a block may be, (kind of tensor, how its base differs), and the tag that it then has.
 FORMS = {
     "noise": ("U8", "random", "none", fmt.STORED),
@@ -104,6 +99,7 @@ def test_the_capsule_has_every_form() -> None:
     assert 700_000 < len(CAPSULE) < 1_300_000
 
 
+@pytest.mark.torture
 def test_every_flip_is_found() -> None:
     rng = random.Random(SEED)
     damaged = bytearray(CAPSULE)

@@ -1,7 +1,7 @@
 """`kill -9` at random points: nothing acknowledged is lost, nothing wrong is visible, the same
 command completes the work, and garbage collection sweeps what is left.
 
-OUTLAST_CRASH_RUNS=200 is the full campaign; OUTLAST_CRASH_LOG names a file for a line a kill.
+OUTLAST_CRASH_LOG names a file for a line a kill.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from outlast.core.control import Control
 from outlast.core.names import RepoId
 from outlast.ops.removal import collect_garbage
 from outlast.store.archive import Archive
+from tests.campaign import SEED, rounds
 from tests.cli.call import COMMAND, SECONDS, Call, environment, outlast
 from tests.crash.world import (
     CACHED,
@@ -40,8 +41,7 @@ from tests.pull.kit import MIB, contents, tree
 
 pytestmark = pytest.mark.crash
 
-RUNS = int(os.environ.get("OUTLAST_CRASH_RUNS", "30"))
-SEED = int(os.environ.get("OUTLAST_CRASH_SEED", "1"))
+RUNS = rounds(15, 200)
 OPERATIONS = ("pull", "add", "adopt", "gc", "rm")
 STYLES = ("step", "delay", "step", "progress")
 _DOOMED = Path(__file__).with_name("doomed.py")
@@ -171,6 +171,7 @@ def acknowledged(call: Call) -> set[str]:
     return paths
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("number", range(RUNS))
 def test_killed(
     number: int,

@@ -1,10 +1,5 @@
-"""Unmodified `hf download` through a mirror whose hub misbehaves at random: right, or an error.
+"""Unmodified `hf download` through a mirror whose hub misbehaves at random: right, or an error."""
 
-OUTLAST_ACCEPTANCE_RUNS (8) says how many downloads there are, 200 for the full run;
-OUTLAST_ACCEPTANCE_SEED (1) which faults they meet.
-"""
-
-import os
 import random
 import socket
 import subprocess
@@ -17,6 +12,7 @@ from typing import Any, Self
 
 import pytest
 
+from tests.campaign import SEED, rounds
 from tests.clients.envs import HUB_CLIENTS
 from tests.clients.run import client_env, python_of
 from tests.hubsim import Commit, HubRepo, HubSim
@@ -24,8 +20,7 @@ from tests.serve.node import Node, archived, outlast, until
 from tests.serve.upstream import MIB, sha256, target, weights
 from tests.serve.wire import once
 
-RUNS = int(os.environ.get("OUTLAST_ACCEPTANCE_RUNS", "8"))
-SEED = int(os.environ.get("OUTLAST_ACCEPTANCE_SEED", "1"))
+RUNS = rounds(8, 200)
 AN_ARCHIVE = 4
 """Runs that share an archive: the first begins with nothing, later ones with what came of it."""
 SECONDS = 120
@@ -208,6 +203,7 @@ class Series:
         return well and not problems
 
 
+@pytest.mark.torture
 def test_random_faults(repo: Repo, tmp_path: Path) -> None:
     """A download ends well with the right bytes, or it ends with an error."""
     luck = random.Random(SEED)

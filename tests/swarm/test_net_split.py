@@ -1,27 +1,27 @@
 """A LAN that falls into two parts and comes together again."""
 
-import os
 import time
 from random import Random
 
 import pytest
 
+from tests.campaign import SEED, rounds
 from tests.net import Net, needs_lab
 from tests.net.node import Node, all_end_well, make_model
 from tests.net.program import until
 
 pytestmark = [pytest.mark.net, needs_lab()]
 MB = 1_000_000
-SECONDS = float(os.environ.get("OUTLAST_SPLIT_SECONDS", "6"))
-"""How long the LAN is split; the long campaign splits it for 60."""
-_SEED = int(os.environ.get("OUTLAST_SPLIT_SEED", "1"))
+SECONDS = rounds(6, 60)
+"""How long the LAN is split."""
 
 
 @pytest.mark.timeout(300 + 3 * SECONDS)
-@pytest.mark.parametrize("turn", range(2))
+@pytest.mark.torture
+@pytest.mark.parametrize("turn", range(rounds(2, 20)))
 def test_a_split_at_any_time(turn: int) -> None:
     """The half with the seed goes on and finishes. The other waits, and finishes once it can."""
-    random = Random(_SEED * 1000 + turn)
+    random = Random(SEED * 1000 + turn)
     with Net() as net:
         lan = net.lan()
         model = make_model(net.folder / "model", 32)
