@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -24,7 +24,7 @@ from outlast.core.names import RepoId
 from outlast.ops.removal import collect_garbage
 from outlast.store.archive import Archive
 from tests.campaign import SEED, rounds
-from tests.cli.call import COMMAND, SECONDS, Call, environment, outlast
+from tests.cli.call import COMMAND, SECONDS, Call, environment, outlast, until
 from tests.crash.world import (
     CACHED,
     COMMIT,
@@ -36,7 +36,7 @@ from tests.crash.world import (
     fresh,
     write_cache,
 )
-from tests.hubsim import HubSim
+from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import MIB, contents, tree
 
 pytestmark = pytest.mark.crash
@@ -305,3 +305,53 @@ def test_what_is_at_stake_has_every_form(world: World) -> None:
         assert forms[path] is Form.DELTA
     for path in ("model-2.safetensors", "shared.bin", "noise.bin", "text-1.txt"):
         assert forms[path] is Form.PLAIN
+
+
+def pieces_asked_for(hubs: Sequence[HubSim], path: str) -> list[int]:
+    """The pieces (1 MiB) of a file that hubs were asked for, each as often as it was."""
+    found: list[int] = []
+    for entry in (entry for hub in hubs for entry in hub.requests() if entry.file == path):
+        assert entry.range is not None
+        first, last = entry.range.removeprefix("bytes=").split("-")
+        found += range(int(first) // MIB, int(last) // MIB + 1)
+    return found
+
+
+def test_at_most_16_mib_of_a_file_are_asked_for_again(shared_hub: HubSim, tmp_path: Path) -> None:
+    """With the connections that a pull has unless told otherwise, all of them busy."""
+    path, data = "large.bin", Random(3).randbytes(40 * MIB)
+    HubRepo(shared_hub.root, "org/large").commit({path: data})
+    home = tmp_path / "home"
+    with HubSim(shared_hub.root, mode="thread") as second:
+        hubs = (shared_hub, second)
+        pull = ["pull", "org/large", *(word for hub in hubs for word in ("--from", hub.url))]
+        for hub in hubs:
+            hub.clear_log()
+            # A part comes; of all other pieces only the beginning.
+            hub.set_faults([{"action": "stall", "at": 1000, "file": path, "skip": 1}])
+        process = subprocess.Popen(
+            [*COMMAND, *pull],
+            env=environment(home),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+        def nothing_more_is_handed_out() -> bool:
+            """An idle connection asks for what another waits for; or it is more than may be."""
+            pieces = pieces_asked_for(hubs, path)
+            return len(pieces) != len(set(pieces)) or len(pieces) == len(data) // MIB
+
+        try:
+            until(nothing_more_is_handed_out, "all connections to be busy")
+        finally:
+            process.kill()
+            process.wait()
+        before = set(pieces_asked_for(hubs, path))
+        for hub in hubs:
+            hub.set_faults([])
+            hub.clear_log()
+        outlast(*pull, home=home).ok()
+        again = before & set(pieces_asked_for(hubs, path))
+    assert contents(home / "archive", "org/large") == {path: data}
+    assert 0 < len(again) * MIB <= AGAIN

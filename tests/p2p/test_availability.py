@@ -21,7 +21,7 @@ from tests.serve.peers import sha as sha_of
 SIZE = 1000
 BLOB, OTHER, BASE = sha_of(b"blob"), sha_of(b"other"), sha_of(b"base")
 PLAIN = Payload(BLOB, Form.PLAIN, SIZE, sha_of(b"root"))
-DELTA = Payload(BLOB, Form.THIN, 200, sha_of(b"delta"), (BaseRef(BASE, 5000),))
+DELTA = Payload(BLOB, Form.DELTA, 200, sha_of(b"delta"), (BaseRef(BASE, 5000),))
 TREE = Tree(SIZE, PLAIN.root, b"")
 
 

@@ -294,6 +294,24 @@ class TestTwoHubs:
             client.insist(node.url, tries=40)
             assert case.right(client)
 
+    def test_a_client_that_comes_back_when_the_file_is_right(
+        self, case: Case, tmp_path: Path
+    ) -> None:
+        """It has a wrong beginning from the liar. Then the other one made the file right."""
+        case.lie(5 * MIB + 5)
+        case.other.set_faults([{"action": "status", "status": 404, "what": "resolve"}])
+        flags = ("--upstream", case.hub.url, "--upstream", case.other.url)
+        with Node(tmp_path / "home", *flags, *SLOW) as node:
+            client = case.client()
+            client.fetch(node.url, stop=10 * MIB)
+            assert not case.is_start(client)
+            case.other.set_faults([])
+            until(lambda: once(node.url, case.target).complete, "a complete file")
+            assert archived(node, [case.digest])
+            client.fetch(node.url)
+            assert case.right(client)
+            assert client.statuses == [200, 200], "it had to begin anew"
+
 
 WAITS = """
 import os, time

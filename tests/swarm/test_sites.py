@@ -330,6 +330,26 @@ class TestTrouble:
             assert a.server.sent == 0
 
     @pytest.mark.parametrize("crowd", [0, 1])
+    def test_the_origin_helps_where_all_peers_are_slow(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crowd: int
+    ) -> None:
+        """By HTTP or by the swarm it would take a minute."""
+        files = {"large": RANDOM.randbytes(24 * MIB)}
+        slow = SwarmSettings(rates=Rates(lan_up=MIB // 2))
+        origin = Origin(files)
+        with (
+            site(tmp_path / "a", files=files, settings=slow) as a,
+            site(tmp_path / "b", a) as b,
+        ):
+            monkeypatch.setattr(b.node.election, "crowd", lambda *_: crowd)
+            seeds(a, files)
+            pulled = Running(lambda: b.pull("org/model", origin)).result()
+            check(b, files)
+            from_peers = sum(n for name, n in pulled.fetched.items() if name != origin.name)
+            assert from_peers > 0
+            assert pulled.fetched[origin.name] > 0
+
+    @pytest.mark.parametrize("crowd", [0, 1])
     def test_interrupted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crowd: int) -> None:
         """It ends at once, and what came is not fetched again."""
         files = {"large": LARGE + LARGE}

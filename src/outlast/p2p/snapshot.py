@@ -42,7 +42,7 @@ class Observer:
         """All that a decision about a file may look at, as it is now."""
         job = progress.job
         found = self.candidates(job.entry)
-        capsules = self._work.intake.wishes.leans and self._work.watch is None
+        capsules = self._work.intake.wishes.uses_bases and self._work.watch is None
         elects = self.elects(job.entry)
         state = self.election(progress) if elects else State(Role.FETCH)
         return Snapshot(
