@@ -91,7 +91,7 @@ def test_the_first_page_loads_no_command() -> None:
     ours = {name for name in loaded if name.startswith("outlast.")}
     rooms = {"outlast.cli", "outlast.core", "outlast.features"}
     modules = {"outlast.__main__", "outlast.cli.main", "outlast.cli.feature"}
-    modules |= {"outlast.cli.debug_option"}
+    modules |= {"outlast.cli.options", "outlast.cli.options.debug"}
     allowed = rooms | modules | {"outlast.core.errors"}
     assert ours - allowed == set()
     slow = {"aiohttp", "libtorrent", "rich", "urllib3", "msgspec", "platformdirs", "asyncio"}

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from outlast.cli.logs import Levels, Redact, as_text, logging_to, parse_levels
+from outlast.cli.screen.logs import Levels, Redact, as_text, logging_to, parse_levels
 from outlast.core.errors import UsageError
 from tests.cli.call import COMMAND, SECONDS, Process, end_all, environment, finish, outlast, start
 from tests.hubsim import HubRepo, HubSim

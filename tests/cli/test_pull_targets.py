@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.cli.wanted import TorrentFile, Wanted, parse_wanted
+from outlast.cli.options.target import TorrentFile, Wanted, parse_wanted
 from outlast.core.digest import Digest
 from outlast.core.errors import BadNameError, MalformedError
 from outlast.core.names import Target

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from outlast.cli.render import Screen
+from outlast.cli.screen.render import Screen
 from outlast.core.events import FileWaiting, Planned, Progress
 
 PLANNED = Planned("pull", "org/model", 2, 1000)

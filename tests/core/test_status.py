@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from outlast.cli.status_tables import Section, duration, percent, rate, sections
+from outlast.cli.screen.status_tables import Section, duration, percent, rate, sections
 from outlast.core.errors import MalformedError
 from outlast.core.status import (
     DhtStatus,
     NeighbourStatus,
     NodeStatus,
     PeerStatus,
-    Share,
+    SourceShare,
     TrackerStatus,
     TransferStatus,
 )
@@ -32,7 +32,10 @@ TRANSFER = TransferStatus(
     waits_for="10.0.0.2, which fetches it since 40 s",
     down_rate=12_500_000.0,
     up_rate=0.0,
-    sources=(Share("peer 10.0.0.7:8091", 100_000_000), Share("https://hub", 320_000_000)),
+    sources=(
+        SourceShare("peer 10.0.0.7:8091", 100_000_000),
+        SourceShare("https://hub", 320_000_000),
+    ),
 )
 PEER = PeerStatus(
     address="10.0.0.7:41000",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from outlast.cli.config.file import load_config
-from outlast.cli.forms import form_wishes
+from outlast.cli.options.forms import form_wishes
 from outlast.core.errors import BadConfigError, UsageError
 from outlast.core.names import Target
 from outlast.intake.base_finder import read_card, read_tags

@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from outlast.cli.edge import TARGET, common, session
-from outlast.cli.forms import form_options, form_wishes, kept_in
+from outlast.cli.options.forms import form_options, form_wishes, kept_in
 from outlast.cli.pull import selection_options
-from outlast.cli.render import human_size, plural, print_json
+from outlast.cli.screen.render import human_size, plural, print_json
 from outlast.core.errors import IntegrityError
 from outlast.core.names import Target
 from outlast.fetch.file_filter import Selection

@@ -3,7 +3,7 @@
 import click
 
 from outlast.cli.edge import common, session
-from outlast.cli.render import plural, print_json, print_table
+from outlast.cli.screen.render import plural, print_json, print_table
 from outlast.ops import doctor as ops
 
 

@@ -13,9 +13,9 @@ import click
 
 from outlast import __version__
 from outlast.cli.config.file import Config, environment, load_config, parse_size
-from outlast.cli.debug_option import DEBUG, debug_option
 from outlast.cli.feature import Listed
-from outlast.cli.render import Screen
+from outlast.cli.options.debug import DEBUG, debug_option
+from outlast.cli.screen.render import Screen
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.errors import BadConfigError, BadNameError, OutlastError
@@ -162,7 +162,7 @@ def _diagnostics(
             logger.addHandler(logging.NullHandler())
         yield
         return
-    from outlast.cli import logs  # noqa: PLC0415 - few calls ask for it
+    from outlast.cli.screen import logs  # noqa: PLC0415 - few calls ask for it
 
     levels = logs.parse_levels("debug" if debug else wanted)
     secrets = (config.hub_token or "", *config.tokens.values())

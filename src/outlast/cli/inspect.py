@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from outlast.cli.edge import TARGET, common, session
-from outlast.cli.render import human_size, plural, print_json, print_table, saving
+from outlast.cli.screen.render import human_size, plural, print_json, print_table, saving
 from outlast.core.errors import IntegrityError, one_line
 from outlast.core.manifest import FileEntry
 from outlast.core.names import Target

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from outlast.cli.edge import TARGET, budget_option, common, session
-from outlast.cli.render import print_json
+from outlast.cli.screen.render import print_json
 from outlast.core.names import Target
 from outlast.ops import export as ops
 

@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 import click
 
 from outlast import __version__
-from outlast.cli.debug_option import debug_option
 from outlast.cli.feature import Command, Listed, commands, load
+from outlast.cli.options.debug import debug_option
 from outlast.core.errors import OutlastError, UsageError
 
 COMMANDS: dict[str, Command] = {
@@ -136,7 +136,7 @@ def _report(error: OutlastError) -> int:
     hint = f" (hint: {error.hint})" if error.hint else ""
     sys.stderr.write(f"outlast: error[{error.code}]: {error}{hint}\n")
     if "--json" in sys.argv:
-        from outlast.cli.render import print_json  # noqa: PLC0415 - help does without
+        from outlast.cli.screen.render import print_json  # noqa: PLC0415 - help does without
 
         print_json({"type": "error", "code": error.code, "message": str(error), "hint": error.hint})
     return error.exit_code

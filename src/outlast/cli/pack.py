@@ -3,8 +3,8 @@
 import click
 
 from outlast.cli.edge import TARGET, Session, common, session
-from outlast.cli.forms import form_wishes
-from outlast.cli.render import human_size, plural, print_json, saving
+from outlast.cli.options.forms import form_wishes
+from outlast.cli.screen.render import human_size, plural, print_json, saving
 from outlast.codec.payload import Form
 from outlast.core.errors import IntegrityError
 from outlast.core.names import Target

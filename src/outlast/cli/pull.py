@@ -10,10 +10,10 @@ import click
 from outlast.app import Scope, hand_on, hub_sources, open_archive, open_neighbourhood
 from outlast.cli.config.file import parse_rate
 from outlast.cli.edge import TARGET, Session, common, session
-from outlast.cli.forms import form_options, form_wishes, kept_in
+from outlast.cli.options.forms import form_options, form_wishes, kept_in
+from outlast.cli.options.target import WANTED, Wanted, parse_origins, read_wanted
 from outlast.cli.pull_other import OtherWishes, check_options, pull_by_digest, pull_by_link
-from outlast.cli.render import human_size, plural, print_json
-from outlast.cli.wanted import WANTED, Wanted, parse_origins, read_wanted
+from outlast.cli.screen.render import human_size, plural, print_json
 from outlast.core.digest import Digest
 from outlast.core.errors import UsageError
 from outlast.core.names import Target

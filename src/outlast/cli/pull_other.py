@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlast.cli.edge import Session
-from outlast.cli.forms import kept_in
-from outlast.cli.render import human_size, plural, print_json
+from outlast.cli.options.forms import kept_in
+from outlast.cli.screen.render import human_size, plural, print_json
 from outlast.core.digest import Digest
 from outlast.core.errors import UsageError
 from outlast.core.names import Target

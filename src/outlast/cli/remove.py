@@ -3,7 +3,7 @@
 import click
 
 from outlast.cli.edge import TARGET, Session, common, session
-from outlast.cli.render import human_size, plural, print_json
+from outlast.cli.screen.render import human_size, plural, print_json
 from outlast.core.names import Target
 from outlast.ops import removal
 

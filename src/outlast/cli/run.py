@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from outlast.cli.edge import TARGET, Session, budget_option, common, host_and_port, session
-from outlast.cli.render import human_size, print_json
+from outlast.cli.screen.render import human_size, print_json
 from outlast.core.errors import BadConfigError, Cancelled, EngineError, OutlastError, UsageError
 from outlast.core.names import Target
 from outlast.engines.base import ChatMessage, Delta, Engine, Sampling, Usage

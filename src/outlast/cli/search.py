@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from outlast.cli.edge import Session, common, host_and_port, session
-from outlast.cli.render import human_size, plural, print_json, print_table
+from outlast.cli.screen.render import human_size, plural, print_json, print_table
 from outlast.core.errors import UsageError, one_line
 from outlast.ops import search as ops
 from outlast.sources.peer import peer_client

@@ -10,7 +10,7 @@ import click
 from outlast.app import App, open_app
 from outlast.cli.config.file import check_url, parse_rate
 from outlast.cli.edge import Session, common, host_and_port, session
-from outlast.cli.render import print_json
+from outlast.cli.screen.render import print_json
 from outlast.core.control import Control
 from outlast.core.events import Event, FileProblem, Note, SourceBanned, SourceWaiting
 from outlast.fetch.transfer import Wishes

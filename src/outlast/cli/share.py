@@ -7,7 +7,7 @@ import click
 
 from outlast.cli.config.file import PUBLIC_HUB, check_url
 from outlast.cli.edge import TARGET, Session, common, session
-from outlast.cli.render import human_size, plural, print_json, print_table
+from outlast.cli.screen.render import human_size, plural, print_json, print_table
 from outlast.core.errors import MalformedError, UsageError
 from outlast.core.names import Target
 from outlast.node import shared_torrents as shares

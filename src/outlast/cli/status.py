@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from outlast.cli.edge import Session, common, session
-from outlast.cli.render import print_json, print_table
-from outlast.cli.status_tables import sections
+from outlast.cli.screen.render import print_json, print_table
+from outlast.cli.screen.status_tables import sections
 from outlast.core.errors import Cancelled, one_line
 from outlast.node.status_client import Nodes, ask_nodes
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class SourceShare:
     """How many bytes of a transfer a source gave."""
 
     source: str
@@ -46,7 +46,7 @@ class TransferStatus:
     waits_for: str
     down_rate: float
     up_rate: float
-    sources: tuple[Share, ...] = ()
+    sources: tuple[SourceShare, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

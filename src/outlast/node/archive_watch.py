@@ -48,7 +48,7 @@ class HeldRevision:
 
 
 @dataclass(frozen=True, slots=True)
-class RepoFacts:
+class RepoState:
     """What the refs of a model say: their names, by commit; and whether the model is open. If that
     cannot be read, it is not.
     """
@@ -57,7 +57,7 @@ class RepoFacts:
     is_open: bool
 
 
-_NO_FACTS: Final = RepoFacts({}, is_open=True)
+_NO_FACTS: Final = RepoState({}, is_open=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Inventory:
         self._manifests_stamp: int | None = None
         self._drafts: dict[Key, _ReadDraft] = {}
         self._unread = False
-        self._facts: dict[RepoId, tuple[int, RepoFacts]] = {}
+        self._facts: dict[RepoId, tuple[int, RepoState]] = {}
         self._plain: dict[str, tuple[int, frozenset[str]]] = {}
         self._capsules: dict[str, tuple[int, Bases]] = {}
 
@@ -176,7 +176,7 @@ class Inventory:
 
     def _look_at_refs(self) -> bool:
         known, changed = self._facts, False
-        found: dict[RepoId, tuple[int, RepoFacts]] = {}
+        found: dict[RepoId, tuple[int, RepoState]] = {}
         for repo, stamp in self._archive.refs.stamps().items():
             old = known.get(repo)
             if old is not None and old[0] == stamp:
@@ -188,7 +188,7 @@ class Inventory:
         self._facts = found
         return changed or found.keys() != known.keys()
 
-    def _read_facts(self, repo: RepoId) -> RepoFacts:
+    def _read_facts(self, repo: RepoId) -> RepoState:
         refs: dict[GitOid, tuple[str, ...]] = {}
         try:
             is_open = self._archive.refs.about(repo).is_open
@@ -196,7 +196,7 @@ class Inventory:
             is_open = False
         for ref in self._archive.refs.readable(repo):
             refs[ref.commit] = (*refs.get(ref.commit, ()), ref.name)
-        return RepoFacts(refs, is_open)
+        return RepoState(refs, is_open)
 
     def _look_at_plain(self) -> bool:
         known, changed = self._plain, False
@@ -243,7 +243,7 @@ class Inventory:
         yield from self._manifests.values()
         yield from (read.held for read in self._drafts.values() if read.held is not None)
 
-    def facts(self, repo: RepoId) -> RepoFacts:
+    def facts(self, repo: RepoId) -> RepoState:
         """What the refs of a model say."""
         return self._facts.get(repo, (0, _NO_FACTS))[1]
 

@@ -18,7 +18,7 @@ _REPO: Final = b"repo"
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class SharedTorrent:
     """A registered torrent: its infohash in hex, of version 2 where it has one, the .torrent file
     and what that says, and the revision that it is of.
     """
@@ -39,7 +39,7 @@ def register(archive: Archive, revision: Revision, torrents: Iterable[bytes]) ->
             archive.shares.put(writer, _infohash(read_torrent(data)), _with(document, note))
 
 
-def load(archive: Archive, infohash: str) -> Share | None:
+def load(archive: Archive, infohash: str) -> SharedTorrent | None:
     """A registered torrent; None where there is none. Raises :class:`MalformedError`."""
     data = archive.shares.get(infohash)
     if data is None:
@@ -49,12 +49,14 @@ def load(archive: Archive, infohash: str) -> Share | None:
     repo = note.get(_REPO)
     if _infohash(link) != infohash or not isinstance(repo, bytes):
         raise MalformedError(f"the shared torrent {infohash[:16]}… is not what its name says")
-    return Share(
+    return SharedTorrent(
         infohash, data, link, RepoId.parse(repo.decode(errors="replace")), GitOid(link.name)
     )
 
 
-def stop(archive: Archive, repo: RepoId, commits: list[GitOid] | None = None) -> list[Share]:
+def stop(
+    archive: Archive, repo: RepoId, commits: list[GitOid] | None = None
+) -> list[SharedTorrent]:
     """Stops sharing the torrents of a model, or of some of its revisions; returns them."""
     stopped = []
     for share in registered(archive):
@@ -64,7 +66,7 @@ def stop(archive: Archive, repo: RepoId, commits: list[GitOid] | None = None) ->
     return stopped
 
 
-def registered(archive: Archive) -> Iterator[Share]:
+def registered(archive: Archive) -> Iterator[SharedTorrent]:
     """All torrents that are shared; unreadable ones are left out."""
     for infohash in archive.shares.stamps():
         try:

@@ -18,7 +18,7 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.intake.working_copies import Working
 from outlast.node import shared_torrents as shares
 from outlast.node.node import Node
-from outlast.node.shared_torrents import Share
+from outlast.node.shared_torrents import SharedTorrent
 from outlast.swarm.client import multi_file as foreign
 from outlast.swarm.client.multi_file import MultiFileTorrent
 
@@ -114,11 +114,11 @@ class RevisionSeeding(Closing):
         if seeded is not None:
             seeded.close()
 
-    def _revision(self, share: Share) -> Revision | None:
+    def _revision(self, share: SharedTorrent) -> Revision | None:
         """The revision that a torrent is of, if it is here."""
         return self._archive.load(share.repo, share.commit)
 
-    def _update(self, share: Share, revision: Revision, stamp: tuple[int, int]) -> None:
+    def _update(self, share: SharedTorrent, revision: Revision, stamp: tuple[int, int]) -> None:
         """Seeds it as it is now."""
         working = Working(self._archive, self._budget, Control(self._hear, self._cancel))
         try:
@@ -152,7 +152,7 @@ class RevisionSeeding(Closing):
         return not any((offer.repo, offer.commit) == wanted for offer in offers)
 
     def _places(
-        self, share: Share, revision: Revision, working: Working
+        self, share: SharedTorrent, revision: Revision, working: Working
     ) -> tuple[Path | None, ...]:
         entries = {entry.path: entry for entry in revision.files}
         found: list[Path | None] = []

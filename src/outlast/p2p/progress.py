@@ -9,7 +9,7 @@ from outlast.codec.payload import Form
 from outlast.core.digest import Digest
 from outlast.core.events import PiecesMissing
 from outlast.core.names import RepoId
-from outlast.core.status import Share, TransferStatus
+from outlast.core.status import SourceShare, TransferStatus
 from outlast.fetch.plan import FetchPlan
 from outlast.fetch.transfer import Job, Work
 from outlast.p2p.reasons import Cause, Reason
@@ -255,7 +255,7 @@ class FileProgress:
             waits_for=self.waits_for,
             down_rate=self._rate,
             up_rate=float(view.up_rate) if view is not None else 0.0,
-            sources=tuple(Share(name, count) for name, count in sorted(self.given.items())),
+            sources=tuple(SourceShare(name, count) for name, count in sorted(self.given.items())),
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from outlast.cli.render import human_size, plural
+from outlast.cli.screen.render import human_size, plural
 from outlast.core.errors import one_line
 from outlast.core.status import NeighbourStatus, NodeStatus, PeerStatus, TransferStatus
 
