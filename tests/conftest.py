@@ -4,6 +4,7 @@ case.
 """
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, Phase, is_hypothesis_test, settings
@@ -14,6 +15,10 @@ _LARGE = 100_000
 
 # Tests of the swarm turn it on, in networks of their own; all others talk to loopback alone.
 os.environ.setdefault("OUTLAST_SWARM", "0")
+
+# A shell that starts the suite in the background has it ignore Ctrl-C, and so would all processes
+# that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "default",

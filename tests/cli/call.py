@@ -161,7 +161,7 @@ def finish(process: Process, seconds: float = SECONDS) -> Call:
     return Call(process.returncode, out.decode(), err.decode())
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
     """Polls until `condition` is true."""
     deadline = time.monotonic() + seconds
     while not condition():

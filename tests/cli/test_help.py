@@ -9,13 +9,13 @@ import pytest
 
 from outlast.cli.main import COMMANDS
 from outlast.core.errors import all_errors
-from tests.cli.call import outlast
+from tests.cli.call import inside, outlast
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str, flag: str, tmp_path: Path) -> None:
-    call = outlast(command, flag, home=tmp_path).ok()
+    call = inside(command, flag, home=tmp_path).ok()
     assert call.err == ""
     assert call.out.startswith(f"Usage: outlast {command} ")
     lines = call.out.splitlines()

@@ -17,6 +17,7 @@ from random import Random
 
 import pytest
 
+from tests.campaign import LONG
 from tests.cli.call import Call, finish, outlast, start, until
 from tests.crash.test_two import mirror
 from tests.crash.world import BASE, CACHED, FOLDER, NEW, World, fresh
@@ -112,7 +113,8 @@ WRITING: dict[str, Command] = {
 }
 
 
-@pytest.mark.parametrize("leave", [0, 5000, 200_000, MIB])
+@pytest.mark.torture
+@pytest.mark.parametrize("leave", [0, 5000, 200_000, MIB] if LONG else [0, 200_000])
 @pytest.mark.parametrize("command", WRITING)
 def test_a_full_disk(full: World, disk: Disk, command: str, leave: int) -> None:
     disk.eat(leave)

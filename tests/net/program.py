@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-SECONDS = 60.0
+SECONDS = 120.0
 """The longest that a test waits for something that has to happen."""
 _TAIL = 3000
 

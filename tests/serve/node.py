@@ -13,8 +13,8 @@ from typing import Any, Self
 
 from tests.hubsim.ask import Answer, ask
 
-SECONDS = 30.0
-"""The longest that a test waits for something that has to happen."""
+SECONDS = 120.0
+"""The longest that a test waits for something that has to happen: a limit against hanging."""
 _numbers = itertools.count()
 
 

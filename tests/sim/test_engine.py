@@ -8,6 +8,7 @@ from bench.sim.calibrate import REAL
 from bench.sim.engine import simulate
 from bench.sim.swarms import FINE, coarse, exact
 from bench.sim.world import Event, Hub, Node, Outcome, Payload, Policy, Site, World
+from tests.campaign import rounds
 
 _PIECE = 1024.0 * 1024
 _UP = 10e6
@@ -45,7 +46,8 @@ def _ran(number: int) -> tuple[World, Outcome]:
     return world, simulate(world)
 
 
-@pytest.mark.parametrize("number", range(9))
+@pytest.mark.torture
+@pytest.mark.parametrize("number", range(rounds(3, 30)))
 def test_bytes_are_neither_made_nor_lost(number: int) -> None:
     world, outcome = _ran(number)
     assert sum(outcome.sent) == pytest.approx(sum(outcome.received))
@@ -62,7 +64,8 @@ def test_bytes_are_neither_made_nor_lost(number: int) -> None:
     assert all(outcome.progress[i] == 1 for i in stayed)
 
 
-@pytest.mark.parametrize("number", range(9))
+@pytest.mark.torture
+@pytest.mark.parametrize("number", range(rounds(3, 30)))
 def test_nobody_gets_or_gives_more_than_its_link_carries(number: int) -> None:
     world, outcome = _ran(number)
     seconds, share = outcome.ended, world.policy.efficiency * (1 + 1e-6)
