@@ -43,7 +43,7 @@ from outlast.store.refs import Ref
 from outlast.swarm.settings import HostPort, SwarmSettings
 from outlast.swarm.tracker.tracker import Tracker
 
-SECONDS = 60.0
+SECONDS = 120.0
 T = TypeVar("T")
 COMMIT = GitOid("c" * 40)
 MODEL = RepoId.parse("org/model")

@@ -60,8 +60,8 @@ def greeted(address: tuple[str, int], host: str) -> bytes:
     infohash = metainfo.infohash(TREE)[:20]
     answer = b""
     with (
-        socket.create_connection(address, timeout=5, source_address=(host, 0)) as sock,
-        suppress(OSError),
+        socket.create_connection(address, timeout=120, source_address=(host, 0)) as sock,
+        suppress(ConnectionError),
     ):
         sock.sendall(b"\x13BitTorrent protocol" + bytes(8) + infohash + b"-XX0000-" + b"x" * 12)
         while len(answer) < 68 and (more := sock.recv(4096)):
