@@ -7,7 +7,7 @@ import pytest
 from tests.hubsim import HubRepo, HubSim
 from tests.net import Host, Net, needs_lab
 from tests.net.node import MODEL, Model, Node, all_end_well, make_model
-from tests.net.program import until
+from tests.net.program import Program, until
 
 pytestmark = [pytest.mark.net, needs_lab()]
 MB = 1_000_000
@@ -34,6 +34,25 @@ def hub_on(host: Host, model: Model) -> HubSim:
     return hub
 
 
+def hold(host: Host, hub: HubSim) -> None:
+    """From here on the hub keeps everybody waiting for the weights."""
+    with host.inside():
+        hub.set_faults([{"action": "hold", "file": "model-*"}])
+
+
+def release(host: Host, hub: HubSim, pulls: dict[Node, Program]) -> None:
+    """Has the hub answer once all of the pulls agree on who of them asks it."""
+
+    def agreed() -> bool:
+        found = [node.status(pull) for node, pull in pulls.items()]
+        files = [one for status in found if status for one in status.transfers if one.size > MB]
+        return len(files) == len(pulls) and sum(one.holder for one in files) == 1
+
+    until(agreed, "one asks the hub, and the others know")
+    with host.inside():
+        hub.set_faults([])
+
+
 def sent(host: Host, hub: HubSim) -> int:
     """Bytes of files that the hub sent, whole or cut."""
     with host.inside():
@@ -47,7 +66,7 @@ def test_one_seed_and_eight_who_come_at_once(net: Net, model: Model) -> None:
     seed.add(model)
     seed.serve()
     before = seed.host.counters()
-    all_end_well(*[node.pull() for node in nodes], seconds=120)
+    all_end_well(*[node.pull() for node in nodes])
     for node in nodes:
         assert node.has_all(model)
     # Each of them on its own would have taken eight copies.
@@ -58,13 +77,16 @@ def test_one_seed_and_eight_who_come_at_once(net: Net, model: Model) -> None:
 
 def test_a_crowd_takes_one_copy_from_the_hub(net: Net, model: Model) -> None:
     lan = net.lan()
-    origin = lan.host("origin", up=12 * MB)
+    origin = lan.host("origin", up=4 * MB)
     nodes = [Node(lan.host(f"node{number}")) for number in range(1, 9)]
     hub = hub_on(origin, model)
+    hold(origin, hub)
     try:
         for node in nodes:
             node.hub = hub.url
-        all_end_well(*[node.pull() for node in nodes], seconds=120)
+        pulls = {node: node.pull() for node in nodes}
+        release(origin, hub, pulls)
+        all_end_well(*pulls.values())
         for node in nodes:
             assert node.has_all(model)
         assert sent(origin, hub) <= 1.05 * model.size
@@ -93,9 +115,9 @@ def test_the_holder_dies_and_another_takes_over(net: Net, model: Model) -> None:
 
         until(found, "a holder has fetched a quarter")
         holder = holders[0]
-        had = sent(origin, hub)
         pulls.pop(holder).kill()
-        all_end_well(*pulls.values(), seconds=120)
+        had = sent(origin, hub)
+        all_end_well(*pulls.values())
         for node in pulls:
             assert node.has_all(model)
         # What the dead one had not handed on yet is fetched again, and no more.
