@@ -348,7 +348,7 @@ void decode_group(const Path& path, Workspace& space, Tag tag, const u8* payload
     const std::size_t raw = layout(shape.kind).element * shape.count;
     const u8* end = payload + length;
     if ((tag == Tag::same || tag == Tag::difference) && !shape.base)
-        throw Damaged("a block leans on a base that it does not have");
+        throw Damaged("a block needs a base that it does not have");
     switch (tag) {
         case Tag::stored:
             if (length != raw) throw Damaged("a stored block has a wrong length");

@@ -169,17 +169,17 @@ Tag put_leaves(Random& r, Kind kind, std::size_t count, const Bytes& base, Bytes
     u8 tags[2];
     for (u32 g = 0; g < 2; g++) {
         std::size_t inside = 0;
-        Bytes leaned;
+        Bytes bases;
         for (std::size_t i = 0; i < leaves; i++) {
             if ((marks[i / 8] >> i % 8 & 1) != g) continue;
             const std::size_t first = i * shape.leaf, end = std::min(count, first + shape.leaf);
             inside += end - first;
             if (base.empty()) continue;
-            leaned.insert(leaned.end(),
+            bases.insert(bases.end(),
                           base.begin() + static_cast<std::ptrdiff_t>(first * shape.element),
                           base.begin() + static_cast<std::ptrdiff_t>(end * shape.element));
         }
-        tags[g] = inside ? static_cast<u8>(put_group(r, kind, inside, leaned, groups[g])) : 0;
+        tags[g] = inside ? static_cast<u8>(put_group(r, kind, inside, bases, groups[g])) : 0;
     }
     to.insert(to.end(), tags, tags + 2);
     to.resize(to.size() + 4);

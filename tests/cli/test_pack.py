@@ -251,7 +251,7 @@ def test_verify_blames_the_base(home: Path) -> None:
     assert capsule(home, TUNED_NAME).exists()
     call = inside("verify", "--json", home=home)
     told = {problem["problem"] for problem in call.result["problems"]}
-    assert any("leans on" in text and "not in the archive" in text for text in told)
+    assert any("depends on" in text and "not in the archive" in text for text in told)
     assert "its base is missing" in told
     found = inside("doctor", "--json", home=home)
     assert found.code == 1

@@ -20,10 +20,10 @@ GGUF: Final = {dtype: number for number, (dtype, _, _) in TYPES.items() if dtype
 
 
 def encode(blob: bytes, bases: Sequence[bytes] = ()) -> bytes:
-    """The capsule of a blob, leaning on `bases`."""
+    """The capsule of a blob, against `bases`."""
     out = bytearray()
-    leant_on = [Base(Digest.of(base), InMemory(base)) for base in bases]
-    CapsuleWriter(InMemory(blob), out.extend, bases=leant_on).finish(Digest.of(blob))
+    against = [Base(Digest.of(base), InMemory(base)) for base in bases]
+    CapsuleWriter(InMemory(blob), out.extend, bases=against).finish(Digest.of(blob))
     return bytes(out)
 
 

@@ -79,5 +79,5 @@ def test_a_wrong_base_is_named() -> None:
     rotten[-3000] ^= 1
     (name,) = (ref.sha256 for ref in files.reader(packed, (base,)).directory.bases)
     reader = CapsuleReader(InMemory(packed), {name: InMemory(rotten)})
-    with pytest.raises(CorruptError, match=r"block 1 .*or the base that it leans on"):
+    with pytest.raises(CorruptError, match=r"block 1 .*or the base that it depends on"):
         reader.readinto(0, memoryview(bytearray(len(data))))

@@ -154,7 +154,7 @@ def test_what_is_refused(data: bytes) -> None:
 def test_a_base_of_another_size_is_not_taken() -> None:
     data = capsule(1024, [(0, 1, 0, 1024, 0)], [(2, 8, SAME)], [(NAMED, 1025)])
     opened = CapsuleReader(InMemory(data), {Digest(NAMED.hex()): InMemory(BASE)})
-    with pytest.raises(Exception, match="leans on"):
+    with pytest.raises(Exception, match="depends on"):
         files.read(opened, 0, 1)
     with pytest.raises(reference.DamagedError, match="not here"):
         reference.decode_range(data, 0, 1, {NAMED.hex(): BASE})
@@ -193,8 +193,8 @@ def test_any_directory(seed: int) -> None:
 
 
 class Hollow:
-    """The end of a capsule, whose head, payloads and directories are in no memory: who reads them
-    has passed the bounds.
+    """The end of a capsule, whose head, payloads and directories are in no memory: a reader that
+    asks for them has passed the bounds.
     """
 
     def __init__(self, directory: int, trailers: bytes) -> None:

@@ -63,7 +63,7 @@ SHAPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class BaseRef:
-    """A blob that a thin capsule leans on: its sha256 and its size in bytes."""
+    """A blob that a delta capsule depends on: its sha256 and its size in bytes."""
 
     sha256: Digest
     size: int
@@ -205,7 +205,7 @@ class Directory:
             if block.tag > LEAVES or block.payload_length > block.length:
                 raise MalformedError(f"block {number} of a capsule has an unknown form or length")
             if block.tag in {SAME, DIFFERENCE} and not block.base:
-                raise MalformedError(f"block {number} of a capsule leans on no base")
+                raise MalformedError(f"block {number} of a capsule needs a base and has none")
 
     def pack(self) -> bytes:
         """One copy of the directory."""
@@ -301,9 +301,9 @@ def unpack_directory(trailer: Trailer, data: bytes, capsule_size: int) -> Direct
         if kind not in SHAPES or reserved or not length or length % SHAPES[kind][0]:
             raise MalformedError("a capsule has a span of an unknown kind or length")
         if base > len(bases) or (base_offset and not base):
-            raise MalformedError("a capsule leans on a base that it does not name")
+            raise MalformedError("a capsule refers to a base that it does not name")
         if base and base_offset + length > bases[base - 1].size:
-            raise MalformedError("a capsule leans on bytes beyond its base")
+            raise MalformedError("a capsule refers to bytes beyond its base")
         spans.append(CapsuleSpan(kind, length, base, base_offset))
     return _checked(trailer, bases, spans, data[entries_at:], capsule_size)
 

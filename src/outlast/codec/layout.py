@@ -1,4 +1,4 @@
-"""How a blob is cut into spans, and where a thin capsule's spans find their like.
+"""How a blob is cut into spans, and with which bytes of its bases each is compared.
 
 These rules belong to the capsule format: the same blob, and the same bases, give the same spans.
 """
@@ -36,7 +36,7 @@ KINDS: Final = {
 
 
 class BaseTensors:
-    """What the bases of a thin capsule have to offer. `containers` are in the order of the bases,
+    """The tensors of the bases of a delta capsule. `containers` are in the order of the bases,
     None for one that is opaque; `sizes` are theirs in bytes.
     """
 

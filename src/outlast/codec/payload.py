@@ -18,8 +18,8 @@ class Form(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Payload:
     """The file that holds a blob in one form: `size` bytes, whose merkle root (BEP 52) is `root`,
-    leaning on `bases`. Whoever names one claims that it restores `blob`; that is only believed
-    once the blob has its sha256.
+    depending on `bases`. A peer that names one claims that it restores `blob`; that is only
+    believed once the blob has its sha256.
     """
 
     blob: Digest

@@ -45,12 +45,12 @@ def read_directory(capsule: Readable) -> Directory:
 
 
 class CapsuleReader:
-    """The blob of a capsule, at any offset; itself a :class:`Readable`, so that a thin capsule
-    can lean on it. Threads may share one.
+    """The blob of a capsule, at any offset; itself a :class:`Readable`, so that a delta
+    capsule can have it as a base. Threads may share one.
 
-    `bases` are asked for the blobs that a thin capsule leans on, by sha256, when they are needed
-    for the first time. Errors: :class:`MalformedError`, :class:`CorruptError` (naming the block),
-    :class:`NotArchivedError` where a base is missing.
+    `bases` are asked for the blobs that a delta capsule depends on, by sha256, when they are
+    needed for the first time. Errors: :class:`MalformedError`, :class:`CorruptError` (it names the
+    block), :class:`NotArchivedError` where a base is missing.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class CapsuleReader:
         ):
             self._decode(block, payload[fmt.RESTORED_BYTES :], base, out)
         if fmt.checksum(out) != payload[: fmt.RESTORED_BYTES]:
-            raise CorruptError(f"{self._where(block)}, or the base that it leans on, is damaged")
+            raise CorruptError(f"{self._where(block)}, or the base that it depends on, is damaged")
 
     def _restore(self, block: Block, payload: memoryview, out: memoryview) -> None:
         try:
@@ -155,7 +155,7 @@ class CapsuleReader:
             base = self._find(wanted.sha256) if self._find else None
             if base is None or base.size != wanted.size:
                 raise NotArchivedError(
-                    f"{self.sha256} leans on {wanted.sha256}, which is not here",
+                    f"{self.sha256} depends on {wanted.sha256}, which is not here",
                     hint="pull the base model, or the file itself in its full form",
                 )
             self._bases[number] = base

@@ -28,7 +28,7 @@ def pays(capsule: int, blob: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A blob to lean on, and its bytes."""
+    """A blob to encode against, and its bytes."""
 
     sha256: Digest
     blob: Readable
@@ -84,7 +84,7 @@ class CapsuleWriter:
         check: bool = True,
     ) -> None:
         if len(bases) > fmt.MAX_BASES:
-            raise ValueError(f"a capsule leans on at most {fmt.MAX_BASES} bases")
+            raise ValueError(f"a capsule has at most {fmt.MAX_BASES} bases")
         self._blob = blob
         self._write = write
         self._bases = tuple(bases)

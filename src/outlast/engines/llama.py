@@ -234,7 +234,7 @@ def _launch(
 
 class _LoadWatch:
     """Follows the log while a model loads. Weights may take as long as they take; but then
-    llama.cpp tries the chat template, which is a program by whoever made the file.
+    llama.cpp tries the chat template, a program by the publisher of the file.
     """
 
     def __init__(self, log: Log | None) -> None:

@@ -1,7 +1,7 @@
 """Safetensors folders through transformers and torch, in a worker process.
 
 The process reaches no network, runs no code of the model's, and loads no pickle. Chat templates
-are programs by whoever published the model; they run there with bounds on time, memory and size.
+are programs by the publisher of the model; they run there with bounds on time, memory and size.
 """
 
 import importlib.util

@@ -92,7 +92,7 @@ def _listen(requests: "queue.SimpleQueue[Json]", stops: set[int]) -> None:
             stops.add(int(message["stop"]))
         else:
             requests.put(message)
-    # Whoever ended the parent left it no time to tidy up.
+    # The parent may have been killed, with no time to tidy up.
     folder = os.getcwd()
     if os.path.basename(folder).startswith(FOLDER_PREFIX):
         shutil.rmtree(folder, ignore_errors=True)

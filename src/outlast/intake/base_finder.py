@@ -1,8 +1,9 @@
-"""What a file may lean on: the files of its base model, or of whatever is most like it here.
+"""Finds the bases of a file: the files of its base model, or of the most similar model here.
 
-Asked are, in this order: the model that the user named, or else the earlier revisions of the model
-itself and the models that its card names; and where none of them fits, every model whose tensors
-have the same names and shapes. Of those that fit, the nearest in a sample of the values is taken.
+The finder looks at the model that the user named; without one, at earlier revisions of the model
+itself and at the models that its card names; and where none of them fits, at every model whose
+tensors have the same names and shapes. Of those that fit, it takes the one whose values are
+nearest in a sample.
 """
 
 import json
@@ -36,7 +37,7 @@ _HEADERS: Final = 400
 _HEADER: Final = 16 << 20
 _KEPT: Final = 512
 _SHARED: Final = 0.5
-"""Of a file's tensor bytes: what a model nobody named must have the like of."""
+"""Of a file's tensor bytes: what a model that no one named must have the like of."""
 _NEAR: Final = 0.5
 """Of the sampled high bytes: what must be equal. Of weights that have nothing to do with each
 other a fifth is; of a model and its fine-tune nearly all are."""
@@ -118,7 +119,7 @@ class _Containers:
             with archive.open_blob(digest) as blob:
                 found = container_of(blob, min(blob.size, _HEADER))
         except OutlastError:
-            return None  # damaged or gone: nothing to lean on
+            return None  # damaged or gone: no base
         with self._lock:
             self._known[digest] = found
             while len(self._known) > _KEPT:
@@ -139,7 +140,7 @@ class _Match:
 
 
 class BaseFinder:
-    """Finds what the files of one model may lean on."""
+    """Finds the bases of the files of one model."""
 
     def __init__(
         self,
@@ -157,8 +158,8 @@ class BaseFinder:
         """The models that the card names; it may become known after the first files."""
 
     def of(self, blob: Readable, ready: int) -> Sequence[BlobReader]:
-        """Blobs of one model, at most :data:`MOST_BASES`, that `blob` may lean on; claimed, and
-        open. Close them. The first `ready` bytes of `blob` are here.
+        """Blobs of one model, at most :data:`MOST_BASES`, that `blob` may depend on; leased,
+        and open. Close them. The first `ready` bytes of `blob` are here.
         """
         if not self._wishes.uses_bases:
             return ()

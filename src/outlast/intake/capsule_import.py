@@ -19,7 +19,7 @@ def take_if_capsule(intake: Intake, place: Path, tree: Tree | None, cancel: Canc
     """Takes the file at `place`, with this `tree`, as the capsule that it is; the names of what it
     restores. None where it is no capsule, or restores nothing: then it is a file as any other.
 
-    Raises :class:`NotArchivedError` where it leans on what is not here.
+    Raises :class:`NotArchivedError` where a base of it is not here.
     """
     archive, writer = intake.archive, intake.writer
     try:
@@ -33,7 +33,7 @@ def take_if_capsule(intake: Intake, place: Path, tree: Tree | None, cancel: Canc
     for base in directory.bases:
         if not writer.lease(base.sha256, base.size):
             raise NotArchivedError(
-                f"what came is a capsule that leans on {base.sha256}, which is not here",
+                f"the file is a capsule that depends on {base.sha256}, which is not here",
                 hint="pull the model that has this file, then run the same command again",
             )
     temp = writer.temp()

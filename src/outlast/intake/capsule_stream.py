@@ -38,7 +38,7 @@ _WORKERS: Final = max(1, min(4, os.cpu_count() or 1))
 
 
 class FindsBases(Protocol):
-    """Who knows what a blob may lean on."""
+    """Finds the bases of a blob."""
 
     def of(self, blob: Readable, ready: int) -> Sequence[BlobReader]:
         """Blobs that resemble `blob`, of which the first `ready` bytes are here. Close them."""
@@ -46,7 +46,7 @@ class FindsBases(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """How files come in: into what, in which form, leaning on what."""
+    """How files come in: into which archive, in which form, with which bases."""
 
     archive: Archive
     writer: WriteSession
@@ -80,7 +80,7 @@ class CapsuleFile:
         self._encoding.finish(sha256)
 
     def publish(self, sha256: Digest) -> bool:
-        """Makes the capsule part of the archive; False where what it leans on went away."""
+        """Makes the capsule part of the archive; False where a base of it went away."""
         try:
             self._encoding.publish(sha256)
         except (NotArchivedError, TooDeepError):
@@ -186,7 +186,7 @@ def held_bytes(archive: Archive, entries: Iterable[FileEntry]) -> int:
 
 @contextlib.contextmanager
 def chosen(intake: Intake, blob: Readable, ready: int) -> Iterator[FormChoice]:
-    """The form for a blob of which the first `ready` bytes are here; what it is to lean on stays
+    """The form for a blob of which the first `ready` bytes are here; its bases stay
     open for as long as the context lasts.
     """
     with contextlib.ExitStack() as stack:
@@ -214,7 +214,7 @@ def _put_capsule(intake: Intake, blob: Readable, names: Names, choice: FormChoic
 
 
 class _StoppedError(Exception):
-    """Nobody wants the capsule any more."""
+    """The capsule is not wanted any more."""
 
 
 class _RestartedError(Exception):
@@ -227,7 +227,7 @@ class Follower:
     """
 
     def __init__(self, intake: Intake, blob: Readable, room: Callable[[], int]) -> None:
-        """`room` says how many bytes of the disk nobody else needs."""
+        """`room` says how many bytes of the disk are not needed otherwise."""
         self._intake = intake
         self._wishes = intake.wishes
         self._blob = blob
@@ -243,10 +243,10 @@ class Follower:
         if not self._over:
             self._thread.start()
 
-    # Called by whoever hashes
+    # Called by the thread that hashes
 
     def advance(self, frontier: int) -> None:
-        """The first `frontier` bytes are here, as far as anybody knows the right ones."""
+        """The first `frontier` bytes are here, and not known to be wrong."""
         with self._state:
             self._frontier = frontier
             self._state.notify_all()

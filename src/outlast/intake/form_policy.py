@@ -32,8 +32,8 @@ class FormWish(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FormWishes:
-    """In which form files should be kept, and on what they may lean: on `base` alone, if one is
-    named; on nothing, unless `lean`.
+    """In which form files should be kept, and which bases they may have: `base` alone, if one is
+    named; none, unless `allow_bases`.
     """
 
     form: FormWish = FormWish.AUTO
@@ -46,7 +46,7 @@ class FormWishes:
 
     @property
     def uses_bases(self) -> bool:
-        """Whether thin capsules come into question."""
+        """Whether delta capsules come into question."""
         return self.allow_bases and self.form is not FormWish.PLAIN
 
     def keeps(self, capsule: int, plain: int) -> bool:
@@ -61,7 +61,7 @@ PLAIN: Final = FormWishes(FormWish.PLAIN)
 
 @dataclass(frozen=True, slots=True)
 class FormChoice:
-    """Whether to encode a blob, and on what to lean."""
+    """Whether to encode a blob, and against which bases."""
 
     encode: bool
     bases: tuple[Base, ...] = ()

@@ -69,14 +69,14 @@ class Archive(Closing):
         self.index.close()
 
     def writer(self) -> WriteSession:
-        """A licence to write; close it when what it put is referred to."""
+        """A write session; close it once a manifest or draft refers to what it put."""
         return WriteSession(self.layout, self.forms)
 
     # Blobs
 
     @disk.reported
     def has(self, digest: Digest, size: int) -> bool:
-        """Whether a blob is here, in either form, with all that it leans on."""
+        """Whether a blob is here, in either form, with every base that it depends on."""
         return self.forms.is_here(digest, size)
 
     @disk.reported
@@ -138,7 +138,7 @@ class Archive(Closing):
     ) -> bool:
         """Takes a synced temp file from elsewhere as the capsule of a blob: decodes all of it
         first, and compares its sha256. `tree` is that of the capsule's bytes, where each of its
-        pieces was checked. Raises :class:`CorruptError`, and as `Writer.publish_capsule` does.
+        pieces was checked. Raises :class:`CorruptError`, and as `publish_capsule` does.
         """
         with reading.open_capsule(self.layout, digest, temp) as blob:
             if blob.size != size or blob.sha256() != digest:
@@ -148,8 +148,8 @@ class Archive(Closing):
     @disk.reported
     def open_unverified(self, digest: Digest, temp: Path) -> BlobReader:
         """What a capsule from elsewhere, in the file `temp`, restores as the blob `digest`. It is
-        not believed: whoever keeps it compares all of its bytes. Raises :class:`MalformedError`,
-        and :class:`NotArchivedError` where it leans on what is not here.
+        not believed: a caller that keeps it compares all of its bytes. Raises
+        :class:`MalformedError`, and :class:`NotArchivedError` where a base of it is not here.
         """
         return reading.open_capsule(self.layout, digest, temp)
 
@@ -214,7 +214,7 @@ class Archive(Closing):
                 temp = writer.stage(merged.to_bytes(), disk.READ_ONLY)
             with disk.reporting(path), disk.locked(self.layout.lock, exclusive=True):
                 if _signature(draft_path) != before:
-                    continue  # somebody noted another file: it must be in the manifest
+                    continue  # another process noted a file: it must be in the manifest
                 if better is None:
                     disk.publish(temp, path)
                 for other in worse:

@@ -1,4 +1,4 @@
-"""Garbage collection: deletes the blobs that no manifest, draft or live writer refers to."""
+"""Garbage collection: deletes the blobs that no manifest, draft or live write session refers to."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +28,7 @@ def collect(
     archive: Archive, *, dry_run: bool, kept: Callable[[BlobInfo], object] = bool
 ) -> Iterator[Garbage]:
     """Finds garbage and, unless `dry_run`, deletes it; yields each piece once it is gone. `kept`
-    is told of each blob that nothing refers to, but that a thin capsule leans on.
+    is told of each blob that nothing refers to, but that a delta capsule depends on.
 
     What is in use is read from the manifests and drafts themselves, never from the index; if one
     of them is damaged nothing is deleted, because what it refers to is not known.
@@ -81,7 +81,7 @@ def _blobs(
 
 
 def _closure(keep: set[str], capsules: Mapping[Digest, StoredForm | None]) -> set[str]:
-    """`keep` with all that its capsules lean on."""
+    """`keep` with all bases of its capsules."""
     needed, todo = set(keep), [digest for digest in capsules if digest.hex in keep]
     while todo:
         form = capsules.get(todo.pop())
@@ -110,7 +110,7 @@ def _partials(archive: Archive, wanted: set[str], *, dry_run: bool) -> Iterator[
 
 def _drop_partial(path: Path, *, dry_run: bool) -> int | None:
     """Deletes a download that is not in progress; its size, or None where it is. The lock is held
-    until both files are gone, so that nobody can begin with half of them.
+    until both files are gone, so that no process begins with half of them.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,8 +1,9 @@
 """Working copies: plain files of what is held as capsules, for programs that need a path.
 
 A copy is a cache. It is made as durably as a blob, and goes again when others need its room: the
-one that was used longest ago first, and none that is in use. In use is what a live writer claims,
-what has a second name (a hard link that was given out), and what a noted symbolic link leads to.
+one that was used longest ago first, and none that is in use. A copy is in use while a live
+write session leases it, while it has a second name (a hard link that was given out), and while a
+noted symbolic link leads to it.
 """
 
 import contextlib
@@ -48,8 +49,8 @@ def default_budget(layout: Layout) -> int:
 
 
 class Copies:
-    """The working copies of an archive, for the holder of a writer: what it takes or makes stays
-    until the writer closes. All copies together have at most `budget` bytes.
+    """The working copies of an archive, for one write session: what it takes or makes stays until
+    the session closes. All copies together have at most `budget` bytes.
     """
 
     def __init__(self, layout: Layout, writer: WriteSession, budget: int) -> None:
@@ -154,7 +155,7 @@ def all_copies(layout: Layout) -> Iterator[Copy]:
 
 def garbage(layout: Layout, keep: Collection[str], *, dry_run: bool) -> Iterator[tuple[str, int]]:
     """Drops the copies of blobs (by their sha256 in hex) that are not to be kept, and those of
-    blobs that are plain by now and nobody uses; yields name and size of each. Call with the
+    blobs that are plain by now and not in use; yields name and size of each. Call with the
     archive's lock held exclusively.
     """
     held = leased(layout)

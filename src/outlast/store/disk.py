@@ -105,8 +105,8 @@ _durable: set[Path] = set()
 
 
 def make_dir(path: Path) -> None:
-    """Creates `path` and its parents durably. A folder that exists may be somebody's who died
-    before it was synced, so its parent is synced once by each process.
+    """Creates `path` and its parents durably. A folder that exists may be from a process
+    that died before it was synced, so each process syncs its parent once.
     """
     if path in _durable and path.is_dir():
         return
@@ -248,7 +248,7 @@ def locked(path: Path, *, exclusive: bool) -> Iterator[None]:
 
 
 def try_lock(fd: int) -> bool:
-    """Takes an exclusive advisory lock on `fd`; False where somebody else holds it."""
+    """Takes an exclusive advisory lock on `fd`; False where another holds it."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

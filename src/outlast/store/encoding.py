@@ -21,7 +21,7 @@ class Encoding(Closing):
     out.
 
     `blob` gives verified bytes, or bytes that are verified before `publish` is called. The caller
-    has claimed the `bases`.
+    has leased the `bases`.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Encoding(Closing):
             disk.fsync(self._fd)
 
     def publish(self, digest: Digest) -> bool:
-        """Acknowledges the blob; False where it was here already. See `Writer.publish_capsule`."""
+        """Acknowledges the blob; False where it was here already. Raises as `publish_capsule`."""
         return self._writer.publish_capsule(self.path, digest, self._blob.size, self._tree)
 
     def _write(self, data: memoryview | bytes) -> None:

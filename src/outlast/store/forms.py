@@ -1,8 +1,8 @@
-"""The forms in which a blob is held: plain, or as a capsule, which may lean on other blobs.
+"""The forms in which a blob is held: plain, or as a capsule, which may depend on other blobs.
 
-A blob is here when its plain file is, or else its capsule with all that it leans on. Where both
+A blob is here when its plain file is, or else its capsule with all of its bases. Where both
 files are there (a crash came between the two steps of a change of form), the plain one counts and
-the capsule is garbage. Chains of thin capsules have at most :data:`MAX_LINKS` links.
+the capsule is garbage. Chains of delta capsules have at most :data:`MAX_LINKS` links.
 """
 
 import os
@@ -27,7 +27,7 @@ MAX_LINKS: Final = 2
 @dataclass(frozen=True, slots=True)
 class StoredForm:
     """How a blob is held: `size` are its own bytes, `stored_bytes` those of the file that holds
-    it, `bases` what that file leans on.
+    it, `bases` what that file depends on.
     """
 
     form: Form
@@ -141,7 +141,7 @@ class Forms:
         return found
 
     def is_here(self, digest: Digest, size: int) -> bool:
-        """Whether a blob of that size is here, with all that it leans on. Its content was verified
+        """Whether a blob of that size is here, with all of its bases. Its content was verified
         when it was put there.
         """
         return self._is_here(digest, size, 0)
@@ -157,7 +157,7 @@ class Forms:
         return all(self._is_here(base.sha256, base.size, links + 1) for base in form.bases)
 
     def check(self, digest: Digest, bases: Iterable[BaseRef]) -> None:
-        """That a capsule of `digest`, in place of all that holds it now, may lean on `bases`.
+        """Checks that a capsule of `digest`, in place of all that holds it now, may have `bases`.
         Raises :class:`NotArchivedError` where one is not here, :class:`TooDeepError` where a chain
         would be too long or a circle.
         """
@@ -167,7 +167,9 @@ class Forms:
         below = 0
         for base in bases:
             if not self.is_here(base.sha256, base.size):
-                raise NotArchivedError(f"{digest.short}… leans on {base.sha256}, which is not here")
+                raise NotArchivedError(
+                    f"{digest.short}… depends on {base.sha256}, which is not here"
+                )
             below = max(below, self._below(base.sha256, digest))
         if 1 + below + self._above(digest) > MAX_LINKS:
             raise TooDeepError(f"a chain with {digest.short}… would have over {MAX_LINKS} links")
@@ -183,23 +185,23 @@ class Forms:
     def _below(self, digest: Digest, top: Digest) -> int:
         """The links of the chains below `digest`, none of which may come to `top`."""
         if digest == top:
-            raise TooDeepError(f"{top.short}… would lean on itself")
+            raise TooDeepError(f"{top.short}… would depend on itself")
         form = self.of(digest)
         bases = form.bases if form is not None else ()
         return max((1 + self._below(base.sha256, top) for base in bases), default=0)
 
     def _above(self, digest: Digest) -> int:
-        """The links of the chains of thin capsules that lean on `digest`."""
-        leaning = self.dependents()
+        """The links of the chains of delta capsules that depend on `digest`."""
+        dependents = self.dependents()
 
         def above(one: Digest, limit: int) -> int:
-            found = leaning.get(one, ()) if limit else ()
+            found = dependents.get(one, ()) if limit else ()
             return max((1 + above(other, limit - 1) for other in found), default=0)
 
         return above(digest, MAX_LINKS)
 
     def dependents(self) -> dict[Digest, list[Digest]]:
-        """By base, the blobs that are held as thin capsules and lean on it."""
+        """By base, the blobs that are held as delta capsules and depend on it."""
         found: dict[Digest, list[Digest]] = {}
         for digest, form in self.held().items():
             for base in form.bases:

@@ -50,7 +50,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class NotedTree:
-    """What was noted of the tree of a blob's file: `form` is plain or capsule (which a thin one is
+    """What was noted of the tree of a blob's file: `form` is plain or capsule (which a delta is
     too), `size` in bytes. It counts while a file that holds the blob has this `stamp`.
     """
 
@@ -338,7 +338,7 @@ class Index:
 
 
 def _kind(form: Form) -> str:
-    """A thin capsule is a capsule to who looks for the file."""
+    """A delta capsule is a capsule for a caller that looks for the file."""
     return (Form.PLAIN if form is Form.PLAIN else Form.CAPSULE).value
 
 
@@ -357,7 +357,7 @@ def _form(form: str, size: int, stored: int, bases: str) -> StoredForm:
 
 
 def _tried(bases: Iterable[Digest]) -> str:
-    """What an attempt depends on: the version of the codec, and what it could lean on."""
+    """What an attempt depends on: the version of the codec, and the bases it could have."""
     return " ".join([str(VERSION), *(base.hex for base in bases)])
 
 

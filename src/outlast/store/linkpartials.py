@@ -51,7 +51,7 @@ class LinkPartial(Closing):
         return None
 
     def note_torrent(self, data: bytes) -> None:
-        """Keeps a .torrent file, so that nobody has to be asked again."""
+        """Keeps a .torrent file, so that no peer has to be asked again."""
         path = self.folder / _TORRENT
         temp = self.folder / f"{_TORRENT}.tmp"
         with disk.reporting(path):
@@ -93,7 +93,7 @@ class LinkPartial(Closing):
 
 
 def abandoned(layout: Layout, *, dry_run: bool) -> Iterator[tuple[str, int]]:
-    """Deletes downloads that nobody has worked on for long; yields name and bytes of each. Call
+    """Deletes downloads that no process has worked on for long; yields name and bytes of each. Call
     with the archive's lock held exclusively.
     """
     for folder in sorted(layout.partial.glob(f"{PREFIX}*")):

@@ -172,8 +172,8 @@ class _Stream(io.RawIOBase):
 
 
 def open_blob(layout: Layout, digest: Digest) -> BlobReader:
-    """Opens a blob and all that it leans on. Raises :class:`NotArchivedError` where one of them is
-    not here, :class:`MalformedError` where capsules lean in a circle or too far.
+    """Opens a blob and all of its bases. Raises :class:`NotArchivedError` where one of them is
+    not here, :class:`MalformedError` where the chain of capsules is a circle or too long.
     """
     return _open(layout, digest, ())
 
@@ -230,14 +230,16 @@ def _open_capsule(
 
 
 def _check(capsule: CapsuleReader, digest: Digest, above: tuple[Digest, ...]) -> None:
-    """That it is the capsule of `digest`, and leans neither too far nor in a circle."""
+    """Checks that it is the capsule of `digest`, in a chain not too long and not a circle."""
     if capsule.sha256 != digest:
         raise CorruptError(f"the capsule of {digest} is that of another blob, {capsule.sha256}")
     bases = capsule.directory.bases
     if bases and len(above) >= MAX_LINKS:
-        raise MalformedError(f"{above[0]} leans over more than {MAX_LINKS} thin capsules")
+        raise MalformedError(
+            f"{above[0]} depends on a chain of more than {MAX_LINKS} delta capsules"
+        )
     if any(base.sha256 in {*above, digest} for base in bases):
-        raise MalformedError(f"{digest} leans on itself")
+        raise MalformedError(f"{digest} depends on itself")
 
 
 def _open_base(
@@ -247,7 +249,7 @@ def _open_base(
         return _open(layout, base, above)
     except NotArchivedError as error:
         raise NotArchivedError(
-            f"blob {digest.short}… leans on {base}, which is not in the archive",
+            f"blob {digest.short}… depends on {base}, which is not in the archive",
             hint="pull the base model; or pull this one again, in full",
         ) from error
 

@@ -24,8 +24,8 @@ _MODE = 0o644
 @dataclass(frozen=True, slots=True)
 class Ref:
     """Where a ref points, which source said so, and when (ISO 8601, UTC; empty for local refs).
-    `kind` is ``tag`` or ``branch``, empty where nobody said. `complete` is a commit that the ref
-    named before and of which everything is here: what can be served if the newest cannot.
+    `kind` is ``tag`` or ``branch``, empty where the source did not say. `complete` is a commit that
+    the ref named before and of which everything is here: what can be served if the newest cannot.
     """
 
     name: str

@@ -1,9 +1,9 @@
-"""Writers: who is changing an archive right now, and what garbage collection must leave alone.
+"""Write sessions: which processes change an archive, and what garbage collection must leave alone.
 
-A writer owns a folder below tmp/, with a lock that dies with its process. What it puts is claimed
-there until a manifest or draft refers to it. Garbage collection takes the archive's lock
-exclusively, writers take it shared and only for the instant of a rename: so neither ever waits
-for the other's long work.
+A session owns a folder below tmp/, with a lock that dies with its process. The blobs that it puts
+are leased there (in the file "claims") until a manifest or draft refers to them. Garbage
+collection takes the archive's lock exclusively; sessions take it shared, and only for the instant
+of a rename. So neither waits for the other's long work.
 """
 
 import itertools
@@ -27,7 +27,7 @@ _LEASES = "claims"
 
 
 class WriteSession(Closing):
-    """A licence to write: gives out temp files, publishes them, claims blobs. Thread-safe."""
+    """Gives out temp files, publishes them, leases blobs. Thread-safe."""
 
     def __init__(self, layout: Layout, forms: Forms | None = None) -> None:
         self._layout = layout
@@ -45,7 +45,7 @@ class WriteSession(Closing):
             )
 
     def close(self) -> None:
-        """Gives up the claims and deletes what was not published. Nothing can be put any more."""
+        """Gives up the leases and deletes what was not published. Nothing can be put any more."""
         with self._mutex:
             if self._closed:
                 return
@@ -56,12 +56,12 @@ class WriteSession(Closing):
         os.close(self._lock)
 
     def _lease(self, digest: Digest) -> None:
-        """Notes a claim; call with the archive's lock held. The leading newline ends a line that
+        """Notes a lease; call with the archive's lock held. The leading newline ends a line that
         a full disk may have torn.
         """
         with self._mutex:
             if self._closed:
-                raise Cancelled("the writer is closed")
+                raise Cancelled("the write session is closed")
             disk.append_all(self._leases, b"\n%s\n" % digest.hex.encode())
 
     def temp(self) -> Path:
@@ -69,7 +69,7 @@ class WriteSession(Closing):
         return self.folder / f"{next(self._count)}.tmp"
 
     def lease(self, digest: Digest, size: int) -> bool:
-        """Keeps a blob, and what it leans on, from garbage collection until this writer closes;
+        """Keeps a blob and its bases from garbage collection until this session closes;
         whether it is here, in either form.
         """
         path = self._layout.blob(digest)
@@ -188,7 +188,7 @@ class WriteSession(Closing):
 
 
 def leased(layout: Layout) -> set[str]:
-    """The hex digests that live writers hold. Call with the archive's lock held exclusively."""
+    """The hex digests that live sessions hold. Call with the archive's lock held exclusively."""
     held: set[str] = set()
     for folder in _folders(layout):
         if not _is_dead(folder):
@@ -206,7 +206,7 @@ def create(layout: Layout) -> None:
 
 
 def sweep(layout: Layout) -> int:
-    """Deletes what dead writers left below tmp/; returns how many. Call with the archive's lock
+    """Deletes what dead sessions left below tmp/; returns how many. Call with the archive's lock
     held exclusively.
     """
     dead = [folder for folder in _folders(layout) if _is_dead(folder)]
@@ -216,7 +216,7 @@ def sweep(layout: Layout) -> int:
 
 
 def orphans(layout: Layout) -> int:
-    """How many folders of dead writers there are."""
+    """How many folders of dead sessions there are."""
     return sum(_is_dead(folder) for folder in _folders(layout))
 
 

@@ -55,8 +55,8 @@ class Block:
 
 
 def decode(capsule: bytes, bases: Mapping[str, bytes] = _NO_BASES) -> bytes:
-    """The blob of a capsule. `bases` has the blobs that a thin capsule leans on, by their sha256 in
-    hexadecimal. Raises :class:`DamagedError` unless the blob has the sha256 that it should have.
+    """The blob of a capsule. `bases` has the blobs that a delta capsule depends on, by their sha256
+    in hexadecimal. Raises :class:`DamagedError` unless the blob has the sha256 that it should have.
     """
     opened = Capsule(capsule, bases)
     blob = opened.read(0, opened.size)
@@ -113,15 +113,15 @@ class Capsule:
         payload = self._payload(block)
         if xxh3(payload) != block.checksum:
             raise DamagedError(f"block {block.number} is damaged")
-        leans = block.base and block.tag in {SAME, DIFFERENCE, LEAVES}
-        base = self._base(block) if leans else None
-        restored, payload = (payload[:8], payload[8:]) if leans else (b"", payload)
+        needs_base = block.base and block.tag in {SAME, DIFFERENCE, LEAVES}
+        base = self._base(block) if needs_base else None
+        restored, payload = (payload[:8], payload[8:]) if needs_base else (b"", payload)
         try:
             out = decode_block(KINDS[block.kind], block.tag, payload, base, block.length)
         except DamagedError as error:
             raise DamagedError(f"block {block.number}: {error}") from error
-        if leans and xxh3(out).to_bytes(8, "little") != restored:
-            raise DamagedError(f"block {block.number}, or the base that it leans on, is damaged")
+        if needs_base and xxh3(out).to_bytes(8, "little") != restored:
+            raise DamagedError(f"block {block.number}, or the base that it depends on, is damaged")
         return out
 
     def damage(self) -> Iterator[str]:
@@ -209,9 +209,9 @@ def _parse(
         if kind not in KINDS or zero or not length or length % KINDS[kind].element:
             raise DamagedError("a span has an unknown kind or length")
         if base > len(bases) or (base_offset and not base):
-            raise DamagedError("a span leans on a base that is not named")
+            raise DamagedError("a span refers to a base that is not named")
         if base and base_offset + length > bases[base - 1][1]:
-            raise DamagedError("a span leans on bytes beyond its base")
+            raise DamagedError("a span refers to bytes beyond its base")
     counts = [-(-s[3] // (KINDS[s[0]].element * KINDS[s[0]].block)) for s in spans]
     if sum(s[3] for s in spans) != trailer.blob_size or sum(counts) != trailer.blocks:
         raise DamagedError("the spans do not add up to the blob")
@@ -234,7 +234,7 @@ def _blocks(spans: list[tuple[int, ...]], entries: bytes) -> Iterator[Block]:
             if tag > LEAVES or payload_length > length:
                 raise DamagedError(f"block {number} has an unknown form or length")
             if tag in {SAME, DIFFERENCE} and not base:
-                raise DamagedError(f"block {number} leans on no base")
+                raise DamagedError(f"block {number} needs a base and has none")
             yield Block(
                 number,
                 kind,
