@@ -4,17 +4,18 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import Cancelled, EngineError, UsageError
-from outlast.engines import conversation
 from outlast.engines import llama as llama_module
 from outlast.engines.base import ChatMessage, Delta, Sampling, Usage
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.llama import LlamaOptions, open_llama
+from outlast.engines.tuning import Tuning
 from tests.engines.conftest import OPTIONS
 from tests.engines.gguf_files import Parts, string, u32
 
@@ -84,15 +85,13 @@ def test_a_broken_chat_template(parts: Parts, tmp_path: Path) -> None:
         open_and_close(bad)
 
 
-def test_a_chat_template_that_never_ends(
-    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(llama_module, "_TEMPLATE_SECONDS", 1)
+def test_a_chat_template_that_never_ends(parts: Parts, tmp_path: Path) -> None:
+    hurried = replace(OPTIONS, tuning=Tuning(template_seconds=1.0))
     loop = "{% for i in range(100000) %}"
     endless = string(loop * 3 + "{% endfor %}" * 3)
     bad = changed(parts, tmp_path / "bad", tokenizer__chat_template=endless)
     with pytest.raises(EngineError, match="did not finish in 1 seconds"):
-        open_and_close(bad)
+        open_and_close(bad, options=hurried)
 
 
 def test_a_model_without_a_chat_template_completes(parts: Parts, tmp_path: Path) -> None:
@@ -128,11 +127,9 @@ def test_cancel_while_loading(model: str) -> None:
         open_llama([model], OPTIONS, cancel)
 
 
-def test_an_answer_that_does_not_stop_is_ended_by_force(
-    model: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(conversation, "_STOP_SECONDS", -1.0)
-    with open_llama([model], OPTIONS, Cancel()) as engine:
+def test_an_answer_that_does_not_stop_is_ended_by_force(model: str) -> None:
+    hurried = replace(OPTIONS, tuning=Tuning(stop_seconds=-1.0))
+    with open_llama([model], hurried, Cancel()) as engine:
         chat = engine.chat(HELLO, Sampling(max_tokens=500, temperature=1.5), Cancel())
         next(chat)
         chat.close()  # type: ignore[attr-defined]
@@ -173,6 +170,7 @@ def test_nothing_is_printed_and_nothing_is_left(model: str, tmp_path: Path) -> N
         sys.path.insert(0, {str(SOURCE)!r})
         from outlast.engines.base import ChatMessage, Sampling
         from outlast.engines.llama import LlamaOptions, open_llama
+from outlast.engines.tuning import Tuning
         from outlast.core.cancel import Cancel
         with open_llama([{model!r}], LlamaOptions(context=512, threads=1), Cancel()) as engine:
             for _ in engine.chat([ChatMessage("user", "Hi")], Sampling(max_tokens=4), Cancel()):

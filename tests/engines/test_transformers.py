@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from outlast.core.errors import Cancelled, EngineError, UsageError
 from outlast.engines.base import ChatMessage, Delta, Sampling, Usage
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.transformers import TransformersOptions, open_transformers
+from outlast.engines.tuning import Tuning
 
 OPTIONS = TransformersOptions(device="cpu", threads=1)
 HELLO = [ChatMessage("user", "the sea is")]
@@ -26,8 +28,10 @@ def folder(tiny: Callable[[bool], str], tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny(True), tmp_path / "model"))
 
 
-def open_and_chat(folder: Path | str) -> list[Delta | Usage]:
-    with open_transformers(str(folder), OPTIONS, Cancel()) as engine:
+def open_and_chat(
+    folder: Path | str, options: TransformersOptions = OPTIONS
+) -> list[Delta | Usage]:
+    with open_transformers(str(folder), options, Cancel()) as engine:
         return list(engine.chat(HELLO, SHORT, Cancel()))
 
 
@@ -67,11 +71,11 @@ def test_hostile_chat_templates(folder: Path, template: str, message: str) -> No
         open_and_chat(folder)
 
 
-def test_a_chat_template_that_never_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outlast.engines.transformers._PROMPT_SECONDS", 1.0)
+def test_a_chat_template_that_never_ends(folder: Path) -> None:
+    hurried = replace(OPTIONS, tuning=Tuning(prompt_seconds=1.0))
     (folder / "chat_template.jinja").write_text(LOOP * 3 + END * 3)
     with pytest.raises(EngineError, match="not ready within 1 seconds"):
-        open_and_chat(folder)
+        open_and_chat(folder, hurried)
 
 
 def test_code_of_the_model_is_not_run(folder: Path) -> None:

@@ -6,6 +6,7 @@ memory, then better ones from small to large, then what costs quality, and last 
 that few machines run well. Among equals the smaller file wins, then the name.
 """
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ QUANT_ORDER = (
     *("Q2_K_XL", "Q2_K_L", "Q2_K", "Q2_K_S", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS"),
     *("TQ2_0", "TQ1_0", "IQ1_M", "IQ1_S", "Q1_0"),
 )
+
+_log = logging.getLogger(__name__)
 
 _QUANT = re.compile(
     r"(?i)(?:^|[-_./])(I?Q\d_(?:K_(?:XXS|XS|XL|S|M|L)|K|XXS|XS|NL|[SML]|\d)|TQ\d_\d"
@@ -103,11 +106,16 @@ def choose(
     :data:`TRANSFORMERS`. Raises :class:`EntryNotFoundError` where `wanted` matches nothing, and
     :class:`EngineError` where no engine can run what is there.
     """
-    sizes = dict(files)
     if engine not in (None, LLAMA, TRANSFORMERS):
         raise EngineError(f"unknown engine {engine!r}", hint=f"one of {LLAMA}, {TRANSFORMERS}")
-    if wanted is not None:
-        return _choose_wanted(sizes, wanted, engine)
+    sizes = dict(files)
+    choice = _choose(sizes, engine) if wanted is None else _choose_wanted(sizes, wanted, engine)
+    count = len(choice.files)
+    _log.debug("%s runs %d files of %d bytes: %s", choice.engine, count, choice.size, choice.why)
+    return choice
+
+
+def _choose(sizes: dict[str, int], engine: str | None) -> EngineChoice:
     gguf = [g for g in _ggufs(sizes) if not _is_extra(g)] if engine != TRANSFORMERS else []
     whole = [g for g in gguf if not g.missing]
     if whole:

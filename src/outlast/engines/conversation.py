@@ -10,11 +10,10 @@ from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError, UsageError
 from outlast.engines.base import ChatMessage, Delta, Sampling, Usage
 from outlast.engines.process import TooSlowError, Worker
+from outlast.engines.tuning import TUNING, Tuning
 
 Launch = Callable[[Cancel], tuple[Worker, dict[str, Any]]]
 """Starts a worker and loads the model; returns it with what it says of the model."""
-
-_STOP_SECONDS = 2.0
 
 
 class WorkerEngine:
@@ -25,11 +24,18 @@ class WorkerEngine:
     """
 
     def __init__(
-        self, name: str, launch: Launch, cancel: Cancel, prompt_seconds: float | None = None
+        self,
+        name: str,
+        launch: Launch,
+        cancel: Cancel,
+        *,
+        prompt_seconds: float | None = None,
+        tuning: Tuning = TUNING,
     ) -> None:
         self.name = name
         self._launch = launch
         self._prompt_seconds = prompt_seconds
+        self._tuning = tuning
         self._number = 0
         self._busy: int | None = None
         self._closed = False
@@ -119,7 +125,7 @@ class WorkerEngine:
         if worker is None or not worker.alive:
             self._discard()
             return
-        deadline = time.monotonic() + _STOP_SECONDS
+        deadline = time.monotonic() + self._tuning.stop_seconds
         try:
             worker.send({"stop": number})
             event: dict[str, Any] = {}

@@ -20,13 +20,11 @@ from outlast.core.errors import EngineError, UsageError
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.gguf import GgufHeader, read_header
 from outlast.engines.process import Log, TooSlowError, Worker
+from outlast.engines.tuning import TUNING, Tuning
 
 NAME = "llama.cpp"
 DEFAULT_CONTEXT = 8192
-_SERVED_AT_ONCE = 4
-_POLL_SECONDS = 0.2
 _MEAN_POOLING = 1
-_TEMPLATE_SECONDS = 30
 # A socket in the worker's private folder: a chat opens no port.
 _CHAT_SOCKET = "chat.sock"
 _SHARD_NAME = re.compile(r"^(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<end>\.gguf)$", re.IGNORECASE)
@@ -44,6 +42,7 @@ class LlamaOptions:
     threads: int | None = None
     gpu_layers: int | None = None
     log: Log | None = None
+    tuning: Tuning = TUNING
 
     def __post_init__(self) -> None:
         for name in ("context", "threads", "gpu_layers"):
@@ -69,7 +68,7 @@ def open_llama(files: Sequence[str], options: LlamaOptions, cancel: Cancel) -> W
         }
         return _launch(model, config, options, cancel)
 
-    return WorkerEngine(NAME, launch, cancel)
+    return WorkerEngine(NAME, launch, cancel, tuning=options.tuning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +87,9 @@ class Service:
 class LlamaServer:
     """A running server of the OpenAI-compatible API; `url` is where it listens."""
 
-    def __init__(self, worker: Worker, url: str) -> None:
+    def __init__(self, worker: Worker, url: str, tuning: Tuning = TUNING) -> None:
         self._worker = worker
+        self._tuning = tuning
         self.url = url
 
     @property
@@ -101,7 +101,7 @@ class LlamaServer:
         :class:`EngineError` if the server ends by itself.
         """
         while self._worker.alive:
-            cancel.wait(_POLL_SECONDS)
+            cancel.wait(self._tuning.server_poll_seconds)
         raise self._worker.failure()
 
     def close(self) -> None:
@@ -137,10 +137,10 @@ def serve(
         "alias": service.model_alias,
         "api_key": service.api_key,
         "pooling": pooling,
-        "parallel": _SERVED_AT_ONCE,
+        "parallel": options.tuning.served_at_once,
     }
     worker, facts = _launch(model, config, options, cancel)
-    return LlamaServer(worker, str(facts["address"]))
+    return LlamaServer(worker, str(facts["address"]), options.tuning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,14 +218,15 @@ def _config(model: _Model, options: LlamaOptions) -> dict[str, Any]:
 def _launch(
     model: _Model, config: dict[str, Any], options: LlamaOptions, cancel: Cancel
 ) -> tuple[Worker, dict[str, Any]]:
-    watch = _LoadWatch(options.log)
-    worker = Worker("outlast.engines.llama_worker", NAME, watch.see)
+    watch = _LoadWatch(options.log, options.tuning.template_seconds)
+    worker = Worker("outlast.engines.llama_worker", NAME, watch.see, options.tuning)
     links = dict(zip(model.link_names, model.paths, strict=True))
     try:
         return worker, worker.start(config, cancel, links, lambda: watch.limit)
     except TooSlowError:
         raise EngineError(
-            f"the chat template of {model.paths[0]} did not finish in {_TEMPLATE_SECONDS} seconds",
+            f"the chat template of {model.paths[0]} did not finish "
+            f"in {options.tuning.template_seconds:.0f} seconds",
             hint="it may be damaged or hostile",
         ) from None
     except EngineError as error:
@@ -237,13 +238,14 @@ class _LoadWatch:
     llama.cpp tries the chat template, a program by the publisher of the file.
     """
 
-    def __init__(self, log: Log | None) -> None:
+    def __init__(self, log: Log | None, template_seconds: float) -> None:
         self._log = log
+        self._template_seconds = template_seconds
         self.limit: float | None = None
 
     def see(self, line: str) -> None:
         if self.limit is None and "load_model: initializing" in line:
-            self.limit = time.monotonic() + _TEMPLATE_SECONDS
+            self.limit = time.monotonic() + self._template_seconds
         if self._log is not None:
             self._log(line)
 

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import json
+import logging
 import os
 import re
 import select
@@ -18,16 +19,13 @@ from typing import Any
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError
+from outlast.engines.tuning import TUNING, Tuning
 from outlast.engines.worker import FOLDER_PREFIX
 
 Log = Callable[[str], None]
 """Receives the engine's own log, a line at a time, from another thread. Must not raise."""
 
-_LOG_LINES = 400
-_LOG_LINE_BYTES = 8192
-_EVENT_BYTES = 16 * 1024 * 1024
-_POLL_MILLISECONDS = 100
-_GRACE_SECONDS = 2.0
+_log = logging.getLogger(__name__)
 _LOUD = re.compile(r"ASSERT|ABORT|[Ee]rror|ERROR|^[\d.]+ E ")
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -42,12 +40,15 @@ class Worker:
     It gets a session of its own: Ctrl-C at the terminal reaches the parent alone, which decides.
     """
 
-    def __init__(self, module: str, engine: str, log: Log | None = None) -> None:
+    def __init__(
+        self, module: str, engine: str, log: Log | None = None, tuning: Tuning = TUNING
+    ) -> None:
         if not sys.executable:
             raise EngineError("engines need the Python interpreter's path, which is unknown here")
         self._engine = engine
+        self._tuning = tuning
         self._listener = log
-        self._lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
+        self._lines: collections.deque[str] = collections.deque(maxlen=tuning.log_lines)
         self._buffer = bytearray()
         self.folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
         # -P: the folder that the user happens to be in must not lend its modules.
@@ -60,6 +61,7 @@ class Worker:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+        _log.debug("%s: the worker %d runs in %s", engine, self._process.pid, self.folder)
         self._drainer = threading.Thread(target=self._drain, daemon=True)
         self._drainer.start()
 
@@ -129,10 +131,10 @@ class Worker:
             cancel.check()
             if deadline is not None and time.monotonic() > deadline:
                 raise TooSlowError
-            if not poller.poll(_POLL_MILLISECONDS):
+            if not poller.poll(self._tuning.poll_seconds * 1000):
                 continue
             data = os.read(descriptor, 65_536)
-            if not data or len(self._buffer) > _EVENT_BYTES:
+            if not data or len(self._buffer) > self._tuning.event_bytes:
                 raise self.failure()
             self._buffer += data
         cancel.check()
@@ -156,8 +158,10 @@ class Worker:
             hint="the file may be damaged ('outlast verify') or need more memory than there is",
         )
 
-    def stop(self, grace: float = _GRACE_SECONDS) -> None:
-        """Ends the worker, after `grace` seconds the hard way. May be called again."""
+    def stop(self, grace: float | None = None) -> None:
+        """Ends the worker, by force after `grace` seconds (None: as tuned). May be called again."""
+        if grace is None:
+            grace = self._tuning.grace_seconds
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
@@ -167,6 +171,7 @@ class Worker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(grace)
         if process.poll() is None:
+            _log.debug("%s: the worker %d is killed", self._engine, process.pid)
             process.kill()
             process.wait()
         # Only a grandchild that kept the pipe could make this wait.
@@ -177,7 +182,7 @@ class Worker:
     def _drain(self) -> None:
         assert self._process.stderr is not None
         with self._process.stderr as stream:
-            while raw := stream.readline(_LOG_LINE_BYTES):
+            while raw := stream.readline(self._tuning.log_line_bytes):
                 line = raw.decode("utf-8", "replace").rstrip("\n")
                 self._lines.append(line)
                 if self._listener is not None:

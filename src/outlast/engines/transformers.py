@@ -13,10 +13,10 @@ from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError, UsageError
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.process import Log, Worker
+from outlast.engines.tuning import TUNING, Tuning
 
 NAME = "transformers"
 _PACKAGES = ("torch", "transformers", "safetensors")
-_PROMPT_SECONDS = 30.0
 _LINK = "model"
 
 
@@ -29,6 +29,7 @@ class TransformersOptions:
     device: str | None = None
     threads: int | None = None
     log: Log | None = None
+    tuning: Tuning = TUNING
 
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
@@ -53,7 +54,13 @@ def open_transformers(folder: str, options: TransformersOptions, cancel: Cancel)
     config = {"model": _LINK, "device": options.device, "threads": options.threads}
 
     def launch(cancel: Cancel) -> tuple[Worker, dict[str, Any]]:
-        worker = Worker("outlast.engines.transformers_worker", NAME, options.log)
+        worker = Worker("outlast.engines.transformers_worker", NAME, options.log, options.tuning)
         return worker, worker.start(config, cancel, {_LINK: folder})
 
-    return WorkerEngine(NAME, launch, cancel, prompt_seconds=_PROMPT_SECONDS)
+    return WorkerEngine(
+        NAME,
+        launch,
+        cancel,
+        prompt_seconds=options.tuning.prompt_seconds,
+        tuning=options.tuning,
+    )
