@@ -89,7 +89,7 @@ def test_the_link_and_the_torrent_say_the_same(plain: Path, tmp_path: Path) -> N
     assert len(table) == 1 + len(FILES)
     infohash = metainfo.infohash_of(Digest.from_bytes(root(b"{}")), 2).hex()
     assert table[1].split() == ["2", "B", "plain", "2", "B", infohash, "config.json"]
-    assert "NOT FOR" not in call.err
+    assert "RESTRICTED" not in call.err
 
 
 def root(data: bytes) -> bytes:

@@ -144,7 +144,7 @@ def test_a_name_of_ones_own(seeder: Client, puller: Puller, folder: Path) -> Non
         assert result.revision is not None
         assert (ref.name, ref.commit) == ("v1", result.revision.id)
     other = make_torrent(write(folder.parent / "other", {"a": b"another"}))
-    with pytest.raises(UsageError, match="did not come by this link"):
+    with pytest.raises(UsageError, match="has another origin"):
         puller.pull(other, wishes=wishes)
 
 
