@@ -1,5 +1,6 @@
 """Which peer a file comes from, in which representation, and when.
 
-Public names: `strategy.decide` is the rule and pure; `availability` and `progress` are what is
-known; `coordinator.PeerCoordinator` acts; `resolve.locate` asks what a ref is.
+Public names: `coordinator.PeerCoordinator` (does), `strategy.decide` (the rules, pure),
+`snapshot.Observer`, `availability.Availability` and `progress.FileProgress` (what is known),
+`resolve.locate` (which commit a ref is), `tuning.Tuning`.
 """
