@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOCK := requirements/dev.txt
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
-UNIT := $(addprefix tests/,codec core fetch hostile hubsim intake node p2p sim sources store)
+UNIT := $(addprefix tests/,codec core docs fetch hostile hubsim intake node p2p sim sources store)
 
 # Python keeps what it compiles: each worker and each process of a test would compile anew.
 export PYTHONDONTWRITEBYTECODE :=
