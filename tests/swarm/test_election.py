@@ -1,5 +1,6 @@
 """Elections: the rules one by one, then whole LANs with datagrams late, lost and cut off."""
 
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -85,6 +86,18 @@ def test_who_is_not_the_first_waits_for_it_but_not_for_ever() -> None:
         booth.now += 0.5
     booth.hear(BEFORE, able=True)
     assert booth.after(COLLECT_S + OVERDUE_S - 3.0 + 0.01) == State(Role.FETCH)
+
+
+def test_the_log_says_why_a_role_changes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="outlast.swarm.lan.election")
+    booth = Booth()
+    booth.after(COLLECT_S)
+    booth.hear(BEFORE, able=True, fetching=True)
+    blob = f"blob {KEY.hex()[:12]}: this node"
+    assert caplog.messages == [
+        f"{blob} fetches from the origin: no node fetched for 1.2 s",
+        f"{blob} does not fetch from the origin: a node before it in rank fetches",
+    ]
 
 
 def test_who_is_first_but_not_able_is_not_waited_for() -> None:

@@ -61,7 +61,7 @@ def finish(picker: PiecePicker, number: int, count: int) -> None:
 
 
 def see(picker: PiecePicker, copies: list[int], now: float = 0.0) -> bool:
-    return picker.look({SEED}, 3, copies, now)
+    return picker.update({SEED}, 3, copies, now)
 
 
 class TestStripes:
@@ -85,7 +85,7 @@ class TestStripes:
     def test_alone_all_are_alike(self) -> None:
         picker = one_of(1)
         assert set(picker.priorities()) == {1}
-        assert not picker.may_spare
+        assert not picker.may_yield_seeds
 
     def test_a_crowd_that_grows(self) -> None:
         picker = one_of(2)
@@ -172,7 +172,7 @@ class TestOthersStripes:
         picker = one_of(2)
         finish(picker, 0, 2)
         see(picker, [1] * COUNT)
-        picker.look(seeds, others, [1] * COUNT, 0.0)
+        picker.update(seeds, others, [1] * COUNT, 0.0)
         assert all(picker.priorities()[1::2])
 
     def test_the_last_piece_when_the_crowd_has_it(self) -> None:

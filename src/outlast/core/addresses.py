@@ -1,6 +1,7 @@
-"""The addresses that connections come from."""
+"""The addresses of connections, and of URLs."""
 
 import ipaddress
+from urllib.parse import urlsplit
 
 
 def plain_address(text: str | None) -> str:
@@ -22,3 +23,13 @@ def is_local(address: str) -> bool:
     except ValueError:
         return False
     return found.is_private or found.is_link_local or found.is_loopback
+
+
+def host_of(url: str) -> str:
+    """Host and port of a URL, for messages and logs: never its user, password, path or query."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "?"
+    return f"{parts.hostname or '?'}{port}"

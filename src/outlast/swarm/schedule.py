@@ -22,9 +22,9 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From `start` to `end` (minutes of the day, `end` not included), on windows that begin on one
-    of `days` (0 is Monday), `up` and `down` bytes/s hold beyond the LAN. A window whose `end` is
-    not after its `start` passes midnight, into the day after; with both equal it lasts 24 hours.
+    """A time of the week with its own limits: `up` and `down` bytes/s beyond the LAN. It opens at
+    `start` on each of `days` (0 is Monday) and closes before `end`, both in minutes of the day. If
+    `end` is not after `start`, it closes on the next day; if both are equal, it lasts 24 hours.
     Raises ValueError for numbers out of range.
     """
 
@@ -52,8 +52,8 @@ class Window:
 
 
 def rates_at(base: Rates, schedule: Sequence[Window], moment: datetime) -> Rates:
-    """The limits that hold at `moment`, whose own fields are taken as local time: those of the
-    first window that is open, else `base`. What holds on the LAN no window changes.
+    """The limits at `moment`, whose fields are taken as local time: those of the first window that
+    is open, else `base`. No window changes the limits of the LAN.
     """
     minute = moment.hour * 60 + moment.minute
     for window in schedule:

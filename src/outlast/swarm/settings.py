@@ -1,4 +1,4 @@
-"""What the operator settles about the swarm."""
+"""The operator's settings of the swarm."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias

@@ -1,4 +1,4 @@
-"""What a libtorrent session reports: it wakes us through a socket pair, and one thread reads it."""
+"""The alerts of a libtorrent session: a socket pair wakes the one thread that reads them."""
 
 import contextlib
 import select
@@ -12,8 +12,8 @@ from outlast.core.closing import Closing
 
 
 class Alerts(Closing):
-    """Calls `take` with each alert of `session`, and `tick` at least each `seconds`, from one
-    thread. A bug in them is printed, and the alerts go on.
+    """Calls `take` with each alert of `session`, and `tick` at least every `seconds`, from one
+    thread. An exception of either goes to `threading.excepthook`, and the alerts go on.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Alerts(Closing):
         self._thread.start()
 
     def close(self) -> None:
-        """No alert is taken any more."""
+        """Ends the thread: `take` is not called any more."""
         if self._closed:
             return
         self._closed = True

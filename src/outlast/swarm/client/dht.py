@@ -1,11 +1,13 @@
 """The distributed hash table, in a libtorrent session of its own.
 
-A session has one filter of addresses for its restricted torrents, and its DHT obeys that too: it
-would know static peers alone. So the DHT has its own session and port, and names the other one's.
+A session has one address filter, for its restricted torrents, and its DHT obeys it too: such a DHT
+would know static peers alone. So the DHT has a session and a port of its own, and announces the
+port of the other session (docs/adr/0015-dht.md).
 """
 
 import contextlib
 import ipaddress
+import logging
 import socket
 import threading
 import time
@@ -25,13 +27,15 @@ from outlast.swarm.tuning import TUNING, ClientTuning
 if TYPE_CHECKING:
     from libtorrent import settings_pack
 
+_log = logging.getLogger(__name__)
+
 Found = Callable[[list[HostPort]], None]
 _FIRST_PORT: Final = 1024
 
 
 @dataclass(slots=True)
-class _Place:
-    """One infohash: when it is next announced, and how long after that again."""
+class _Announced:
+    """One infohash: when it is due next, and how long to wait after that."""
 
     found: Found
     due: float
@@ -39,15 +43,13 @@ class _Place:
 
 
 class Dht(Closing):
-    """Announces that this node has or wants some torrents at its BitTorrent port, and finds out who
-    else does. Thread-safe.
-    """
+    """Announces torrents at this node's BitTorrent port, and finds their peers. Thread-safe."""
 
     def __init__(
         self, settings: SwarmSettings, port: int, tuning: ClientTuning = TUNING.client
     ) -> None:
-        """`port` is where BitTorrent listens, over TCP. Raises :class:`BadConfigError` where the
-        DHT's own port is taken.
+        """`port` is BitTorrent's, over TCP. Raises :class:`BadConfigError` if the DHT's own port is
+        taken.
         """
         self._tuning = tuning
         self._routers = settings.dht_routers
@@ -55,7 +57,7 @@ class Dht(Closing):
         self._most_wait = tuning.dht_closed_s if self._closed_net else tuning.dht_open_s
         self._port = port
         self._lock = threading.Lock()
-        self._places: dict[bytes, _Place] = {}
+        self._places: dict[bytes, _Announced] = {}
         self._nodes = 0
         self._asked = 0
         self._counted = float("-inf")
@@ -68,26 +70,26 @@ class Dht(Closing):
 
     @property
     def nodes(self) -> int:
-        """How many nodes it knew when it last looked."""
+        """The number of DHT nodes known at the last count."""
         return self._nodes
 
     @property
     def asked(self) -> int:
-        """How often it looked."""
+        """How often the nodes were counted."""
         return self._asked
 
     def join(self, infohashes: Iterable[bytes], found: Found) -> None:
-        """Announces torrents from now on; `found` hears of peers of them, from one thread.
-        Infohashes of version 2 are cut to 20 bytes (BEP 52).
+        """Announces torrents from now on; `found` is called with their peers, from one thread.
+        Infohashes of version 2 are truncated to 20 bytes (BEP 52).
         """
         with self._lock:
             for infohash in infohashes:
-                self._places[truncated(infohash)] = _Place(
+                self._places[truncated(infohash)] = _Announced(
                     found, time.monotonic(), self._tuning.dht_first_s
                 )
 
     def leave(self, infohashes: Iterable[bytes]) -> None:
-        """What was announced is forgotten by others in time."""
+        """Stops announcing torrents; DHT nodes forget them in time."""
         with self._lock:
             for infohash in infohashes:
                 self._places.pop(truncated(infohash), None)
@@ -105,7 +107,7 @@ class Dht(Closing):
             self._session.dht_announce(lt.sha1_hash(infohash), self._port, 0)
 
     def _due(self, now: float) -> list[bytes]:
-        """Some of those whose time has come; each waits longer the next time."""
+        """Some of the torrents that are due; each waits longer the next time."""
         if not self._nodes:
             return []
         with self._lock:
@@ -119,18 +121,24 @@ class Dht(Closing):
 
     def _take(self, alert: lt.alert) -> None:
         if isinstance(alert, lt.session_stats_alert):
-            self._nodes = alert.values.get("dht.dht_nodes", 0)
+            nodes = alert.values.get("dht.dht_nodes", 0)
+            if bool(nodes) != bool(self._nodes):
+                _log.debug("the DHT knows %d nodes", nodes)
+            self._nodes = nodes
         elif isinstance(alert, lt.dht_get_peers_reply_alert):
             with self._lock:
                 place = self._places.get(alert.info_hash.to_bytes())
             said = alert.peers()[: self._tuning.dht_peers_a_reply]
             peers = [peer for peer in said if self.may_be(*peer)]
             if place is not None and peers:
+                _log.debug(
+                    "the DHT names %d peers of %s", len(peers), alert.info_hash.to_bytes().hex()
+                )
                 place.found(peers)
 
     def may_be(self, host: str, port: int) -> bool:
-        """Anybody can claim that somebody else is a peer: no service of the system is bothered, and
-        nobody outside sends us to addresses inside.
+        """Whether an address may be a peer. A DHT node can claim any address: ports below 1024 are
+        refused, as are addresses inside this network when the DHT is the public one.
         """
         return port >= _FIRST_PORT and (self._closed_net or ipaddress.ip_address(host).is_global)
 
@@ -148,8 +156,8 @@ def _is_private(host: str) -> bool:
 
 
 def _settings(settings: SwarmSettings, port: int) -> "settings_pack":
-    """In a closed network all nodes may be of one prefix, and have addresses of their own choice.
-    The public DHT needs the rules that keep it from being flooded.
+    """Relaxes libtorrent's rules against floods in a closed network, where all nodes may be of one
+    prefix and choose their addresses; the public DHT needs them.
     """
     closed = is_closed(settings)
     categories = lt.alert_category
@@ -173,8 +181,8 @@ def _settings(settings: SwarmSettings, port: int) -> "settings_pack":
 
 
 def _interfaces(settings: SwarmSettings, port: int) -> list[str]:
-    """All of them; those of a closed network by name, for libtorrent keeps the DHT from what looks
-    to it like loopback or a dead end.
+    """All interfaces. Those of a closed network by name: libtorrent does not use the DHT on what
+    looks like loopback or a dead end.
     """
     found = ["0.0.0.0", "[::]"]  # noqa: S104 - a DHT is for others
     if is_closed(settings):
@@ -196,7 +204,7 @@ _OTHERS: Final = (
     *("enable_lsd", "enable_upnp", "enable_natpmp", "enable_incoming_tcp", "enable_outgoing_tcp"),
     *("enable_incoming_utp", "enable_outgoing_utp"),
 )
-"""What a session without torrents has no use for."""
+"""Features that a session without torrents does not need."""
 
 
 def _udp_port(wanted: int) -> int:

@@ -1,21 +1,22 @@
-"""What a session reports, as values of our own."""
+"""The events of a session, as values of our own."""
 
 from dataclasses import dataclass
 
 import libtorrent as lt
 
+from outlast.core.addresses import host_of
 from outlast.core.digest import Digest
 from outlast.core.errors import one_line
 
 
 @dataclass(frozen=True, slots=True)
 class SessionEvent:
-    """Root of what a session reports."""
+    """Base of all events of a session."""
 
 
 @dataclass(frozen=True, slots=True)
 class PayloadDamaged(SessionEvent):
-    """A piece of a payload that is offered does not have its hash any more: it is not sent."""
+    """A piece of a seeded payload no longer has its hash: it is not sent."""
 
     root: Digest
     piece: int
@@ -23,8 +24,8 @@ class PayloadDamaged(SessionEvent):
 
 @dataclass(frozen=True, slots=True)
 class PeerBanned(SessionEvent):
-    """A peer had a part in pieces that were wrong, and is not talked to any more. Where several
-    peers sent blocks of one piece, an honest one can be among them.
+    """A peer sent parts of pieces that were wrong: its connections are closed and refused. Where
+    several peers sent blocks of one piece, an honest one can be among them.
     """
 
     root: Digest
@@ -41,7 +42,7 @@ class TorrentFailed(SessionEvent):
 
 @dataclass(frozen=True, slots=True)
 class TrackerAnswered(SessionEvent):
-    """A tracker took an announcement (`problem` is empty), or did not."""
+    """A tracker accepted an announcement (`problem` is empty), or refused it."""
 
     root: Digest
     url: str
@@ -50,7 +51,7 @@ class TrackerAnswered(SessionEvent):
 
 
 def read_alert(alert: lt.torrent_alert, root: Digest) -> SessionEvent | None:
-    """The event that an alert about the payload `root` is for us, if it is one."""
+    """The event that an alert about the payload `root` stands for; None for most alerts."""
     match alert:
         case lt.hash_failed_alert():
             return PayloadDamaged(root, alert.piece_index)
@@ -67,7 +68,23 @@ def read_alert(alert: lt.torrent_alert, root: Digest) -> SessionEvent | None:
             return None
 
 
+def described(event: SessionEvent) -> str:
+    """An event in words, for the log: of a tracker's URL, which may hold a key, only the host."""
+    match event:
+        case PayloadDamaged(root, piece):
+            return f"payload {root.short}: piece {piece} is damaged on the disk"
+        case PeerBanned(root, address):
+            return f"payload {root.short}: peer {address} sent wrong pieces and is banned"
+        case TorrentFailed(root, reason):
+            return f"payload {root.short}: stopped: {reason}"
+        case TrackerAnswered(root, url, peers, problem):
+            said = problem or f"{peers} peers"
+            return f"payload {root.short}: tracker {host_of(url)} answered: {said}"
+        case _:
+            return repr(event)
+
+
 def one_client(name: bytes | str) -> str:
-    """What a peer calls itself, fit to be printed."""
+    """A peer's own name for its client, safe to print."""
     text = name.decode(errors="replace") if isinstance(name, bytes) else name
     return one_line(text, 60)

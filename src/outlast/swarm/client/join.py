@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class JoinOptions:
-    """`peers` (IP address, port) are tried at once. `in_order`: somebody reads the file while it
-    comes. `stripe`: the node's number in a crowd that is known, and how many that has; see
-    `swarm.choice`.
+    """`peers` (IP address, port) are tried at once. `in_order`: a client reads the file while it
+    is fetched. `stripe`: this node's number among the nodes that fetch the payload, and how many
+    those are; see :mod:`outlast.swarm.client.picker`.
     """
 
     trackers: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""How libtorrent is set up: for a machine that does other work, on networks that are shared."""
+"""libtorrent's settings, for a machine that does other work, on networks that are shared."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -41,7 +41,7 @@ def session_settings(
     """
     announces = not settings.private
     policy = lt.enc_policy.pe_forced if settings.private else lt.enc_policy.pe_enabled
-    # Else two that agree on it go on in the clear, and repeat the infohash there.
+    # Otherwise two peers may agree to go on in the clear, and repeat the infohash there.
     level = lt.enc_level.pe_rc4 if settings.private else lt.enc_level.pe_both
     categories = lt.alert_category
     found: dict[str, object] = {
@@ -85,7 +85,7 @@ def _fingerprint() -> str:
 
 
 def only(hosts: Iterable[str]) -> lt.ip_filter:
-    """A filter that lets nobody through but `hosts` (IP addresses)."""
+    """A filter that allows `hosts` (IP addresses) and blocks all others."""
     found = lt.ip_filter()
     for first, last in _ALL:
         found.add_rule(first, last, _BLOCKED)
@@ -95,7 +95,7 @@ def only(hosts: Iterable[str]) -> lt.ip_filter:
 
 
 def peer_classes(global_class: int, local_class: int) -> lt.ip_filter:
-    """Which caps hold for which addresses: for the local network its own, not the site's."""
+    """A filter that puts addresses of the local network into its own class of caps."""
     found = lt.ip_filter()
     for first, last in _ALL:
         found.add_rule(first, last, 1 << global_class)

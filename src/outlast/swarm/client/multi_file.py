@@ -1,7 +1,8 @@
-"""Torrents of others, with many files: what ordinary clients trade.
+"""Torrents with many files, as ordinary clients exchange them.
 
-Nothing in such a torrent says where a byte goes on this machine: each file has a place of the
-caller's, and libtorrent knows no other. What is seeded lies in the archive: it is never written to.
+Nothing in such a torrent decides where a byte goes on this machine: each file has a path that the
+caller chose, and libtorrent knows no other. Files that are seeded are the archive's: they are never
+written to.
 """
 
 import contextlib
@@ -34,9 +35,9 @@ _PRIORITY: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class MultiFileView:
-    """How a torrent stands: `have` bytes of its files are here (while it `checks` what an earlier
-    run left, those found so far), `whole` when all are; and who is connected. `copies` counts those
-    that the peers have together; below 1, pieces are missing.
+    """A torrent's progress: `have` bytes of its files (while it `checks` the files of an earlier
+    run: those found so far), `whole` when all; and its peers. `copies` counts those that the peers
+    have together; below 1, pieces are missing.
     """
 
     have: int
@@ -78,7 +79,7 @@ class MultiFileTorrent(Closing):
             raise _refused(error) from None
 
     def close(self) -> None:
-        """Takes it out of the session: on return no file is written to any more."""
+        """Removes it from the session: on return no file is written to any more."""
         if not self._open:
             return
         self._open = False
@@ -100,7 +101,7 @@ class MultiFileTorrent(Closing):
 
     @property
     def info(self) -> bytes | None:
-        """The info dictionary, once somebody has sent it; nothing in it is checked but its hash."""
+        """The info dictionary, once a peer has sent it; only its hash is checked."""
         with contextlib.suppress(RuntimeError):
             found = self._handle.torrent_file()
             return bytes(found.info_section()) if found is not None else None
@@ -128,9 +129,8 @@ class MultiFileTorrent(Closing):
             self._handle.prioritize_pieces([_PRIORITY] * self._count)
 
     def gave(self) -> Mapping[str, int]:
-        """How many bytes each peer has sent, by its address without the port; also those that are
-        gone by now. What came from peers that were gone before they were seen goes by "". Call it
-        again and again.
+        """Bytes that each peer has sent, by its address without the port, peers that are gone
+        included. Bytes of peers that were gone before a call saw them count for "": call it often.
         """
         total = 0
         with contextlib.suppress(RuntimeError):
@@ -153,7 +153,7 @@ class MultiFileTorrent(Closing):
         return found
 
     def take_damaged(self) -> list[int]:
-        """The pieces of what is offered that were found wrong since the last call."""
+        """The seeded pieces that were found damaged since the last call."""
         with self._lock:
             found, self._damaged = self._damaged, []
         return found
@@ -195,7 +195,7 @@ _CHECKING: Final = (
 
 
 def ask(session: TorrentSession, link: Link, *, restricted: bool = False) -> MultiFileTorrent:
-    """Asks the peers of a link what its torrent consists of, and for nothing else."""
+    """Asks the peers of a link for the info dictionary, and for nothing else."""
     params = lt.add_torrent_params()
     params.info_hashes = _infohashes(link)
     params.save_path = _NOWHERE
@@ -213,8 +213,8 @@ def fetch(
     restricted: bool = False,
     rate: int = 0,
 ) -> MultiFileTorrent:
-    """Fetches the files of the .torrent file `data` to `places`, in their order. What is there of
-    them is read, and what is right is kept. `rate`: bytes per second at most, 0 for no limit.
+    """Fetches the files of the .torrent file `data` to `places`, in their order. Files that exist
+    are checked, and correct pieces kept. `rate`: bytes per second at most, 0 for no limit.
     Raises :class:`MalformedError`.
     """
     params, ti = _params(data)
@@ -222,7 +222,7 @@ def fetch(
     params.flags = 0
     params.download_limit = rate or -1
     _introduce(params, link)
-    # What an earlier run left would seem to be missing while it is not asked for.
+    # With probation, the pieces of an earlier run would count as missing.
     count = 0 if any(place.exists() for place in places) else ti.num_pieces()
     return MultiFileTorrent(session, params, restricted=restricted, count=count)
 
@@ -235,8 +235,8 @@ def seed(
     restricted: bool,
     trackers: Sequence[str] = (),
 ) -> MultiFileTorrent:
-    """Offers the files of the .torrent file `data` where they lie; None for one that is not here:
-    then the pieces that it has a part of are not offered.
+    """Seeds the files of the .torrent file `data` in place; None for a file that is not in the
+    archive: then the pieces with a part of it are not seeded.
     """
     params, ti = _params(data)
     numbers = _numbers(data, ti)
@@ -317,8 +317,8 @@ def _infohashes(link: Link) -> lt.info_hash_t:
 
 
 def _introduce(params: lt.add_torrent_params, link: Link) -> None:
-    """Whom a link names. Its author chose the URLs, and our requests go there from inside of our
-    network: none of them may be made to mean something to a server that is no tracker or hub.
+    """Adds a link's trackers, web seeds and peers. Its author chose the URLs, and our requests
+    come from inside our network: none may do anything on a server that is no tracker or hub.
     """
     params.trackers = [url for url in link.trackers if _is_harmless(url, "/announce")]
     params.url_seeds = [url for url in link.web_seeds if _is_harmless(url)]
@@ -337,7 +337,7 @@ def _is_harmless(url: str, path: str = "") -> bool:
 
 
 def _addresses(peers: Iterable[HostPort]) -> Iterator[HostPort]:
-    """Those of the peers that are given by an IP address; names are the caller's to resolve."""
+    """The peers with an IP address; the caller resolves names."""
     for host, port in peers:
         with contextlib.suppress(ValueError):
             ipaddress.ip_address(host)

@@ -1,14 +1,14 @@
-"""Which pieces of a torrent are asked for, and which of them first. Knows nothing of libtorrent:
-what is seen of the peers comes from the caller.
+"""Which pieces of a torrent are requested, and which of them first. Knows nothing of libtorrent:
+the caller says which peers are connected and what they have.
 
-- At first a few: see :mod:`outlast.swarm.client.probation`.
-- In a crowd of `n` each node begins with other pieces, every `n`-th: its stripe. So those who have
-  all are asked for each piece once, and the crowd passes the pieces on.
-- Who has asked for all of its own stripe helps those who are behind with theirs, from their ends,
-  and leaves the rest of what only those have who have all to the others.
-- The first pieces of the stripe go first, so that the file is hashed while it comes. libtorrent
-  takes those of the highest priority in any order, and the others in theirs: so there are few of
-  the highest.
+- At first only a few: see :mod:`outlast.swarm.client.probation`.
+- Among `n` nodes that fetch the same file each begins with other pieces, every `n`-th: its stripe.
+  So the seeds are asked for each piece once, and the nodes pass the pieces on to each other.
+- Once its own stripe is complete, a node helps those that are behind, from the ends of their
+  stripes, and leaves the other pieces that only seeds have to the other nodes.
+- The first pieces of the stripe go first, so that the file can be hashed while it arrives.
+  libtorrent takes pieces of the highest priority in any order, and the rest in order: so only a few
+  have the highest.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ _LATER: Final = 1
 
 
 class PiecePicker:
-    """Of a torrent of `count` pieces of which those in `lacks` are not here. Not thread-safe."""
+    """Picks pieces of a torrent with `count` pieces; `lacks` are missing. Not thread-safe."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class PiecePicker:
         stripe: tuple[int, int] | None = None,
         tuning: ClientTuning = TUNING.client,
     ) -> None:
-        """`in_order` and `stripe` are as in :class:`~outlast.swarm.client.join.Joining`."""
+        """`in_order` and `stripe` are as in :class:`~outlast.swarm.client.join.JoinOptions`."""
         self.came: set[int] = set()
         self._count = count
         self._lacks = lacks
@@ -45,7 +45,7 @@ class PiecePicker:
         self._own: deque[int] = deque()
         self._front: set[int] = set()
         self._out: set[int] = set()
-        self._sparing: frozenset[int] = frozenset()
+        self._yielded: frozenset[int] = frozenset()
         self._helping: frozenset[int] = frozenset()
         self._last_is_near = False
         self._progress = -1, 0.0
@@ -54,8 +54,8 @@ class PiecePicker:
             self.take_stripe(*stripe)
 
     def priority(self, index: int) -> int:
-        """As libtorrent counts them: 0, not asked for, to 7."""
-        if index in self._out or index in self._sparing or not self._probation.allows(index):
+        """The priority for libtorrent: from 0 (not requested) to 7."""
+        if index in self._out or index in self._yielded or not self._probation.allows(index):
             return 0
         last = index == self._count - 1 and self._last_is_near
         return _FIRST if last or index in self._front or index in self._helping else _LATER
@@ -65,7 +65,7 @@ class PiecePicker:
         return [self.priority(index) for index in range(self._count)]
 
     def note(self, index: int) -> list[int]:
-        """A piece came. The pieces whose priority is another now."""
+        """A piece was received. Returns the pieces whose priority has changed."""
         self.came.add(index)
         if index not in self._front:
             return []
@@ -73,15 +73,15 @@ class PiecePicker:
         return self._fill_front()
 
     def leave_out(self, index: int, *, out: bool) -> None:
-        """Whether somebody else is fetching a piece, so that no peer should be asked for it."""
+        """Sets whether a piece comes from another source, so that no peer is asked for it."""
         (self._out.add if out else self._out.discard)(index)
 
     def end_probation(self) -> bool:
-        """Goes on to the other pieces if it is time; whether it was."""
+        """Ends probation if it is time; whether it did."""
         return self._probation.ends(self.came | self._out)
 
     def take_stripe(self, number: int, count: int) -> bool:
-        """Of a crowd of `count` this is the one with that `number`; whether that is news."""
+        """Sets the stripe: node `number` of `count` that fetch the file. Whether it is new."""
         if (number, count) == self._stripe:
             return False
         self._stripe = number, count
@@ -102,29 +102,31 @@ class PiecePicker:
         return added
 
     @property
-    def may_spare(self) -> bool:
-        """Whether it matters who has which pieces: see :meth:`look`."""
+    def may_yield_seeds(self) -> bool:
+        """Whether it matters which peers have which pieces: see :meth:`update`."""
         return self._stripe[1] > 1 and self._count <= self._tuning.help_limit_pieces
 
-    def look(self, seeds: Collection[str], others: int, copies: Sequence[int], now: float) -> bool:
-        """Who is connected: the addresses of those that have all, how many `others` there are, and
-        how many of them all have each piece (`copies`, empty where that is not known) at the time
-        `now` (monotonic seconds). Whether other pieces are asked for now.
+    def update(
+        self, seeds: Collection[str], others: int, copies: Sequence[int], now: float
+    ) -> bool:
+        """Follows the connected peers: the addresses of `seeds`, the number of `others`, and how
+        many peers have each piece (`copies`, empty if unknown), at the time `now` (monotonic
+        seconds). Whether the priorities have changed.
         """
-        before = self._sparing, self._helping, self._last_is_near, self._probation.pieces
+        before = self._yielded, self._helping, self._last_is_near, self._probation.pieces
         self._aim_probation(copies)
-        # Capsules say at their end what is in them: it is wanted as soon as the crowd has it.
+        # A capsule has its index at the end: it is wanted once a peer that is no seed has it.
         self._last_is_near = self._last_is_near or list(copies[-1:]) > [len(seeds)]
-        self._sparing = self._helping = frozenset()
+        self._yielded = self._helping = frozenset()
         if copies and self._leaves_seeds(frozenset(seeds), others, now):
             left = [index for index in self._lacking() if copies[index] <= len(seeds)]
             self._helping = self._to_help_with(left)
             number, count = self._stripe
-            self._sparing = frozenset(i for i in left if i % count != number) - self._helping
-        return before != (self._sparing, self._helping, self._last_is_near, self._probation.pieces)
+            self._yielded = frozenset(i for i in left if i % count != number) - self._helping
+        return before != (self._yielded, self._helping, self._last_is_near, self._probation.pieces)
 
     def _aim_probation(self, copies: Sequence[int]) -> None:
-        """The trial is of pieces that somebody has: at first a holder has few."""
+        """Chooses probation pieces that a peer has: at first a fetcher has only a few."""
         if not copies or all(copies[index] for index in self._probation.pieces - self.came):
             return
         number, count = self._stripe
@@ -133,19 +135,19 @@ class PiecePicker:
             self._probation.aim([i for i in there if i % count == number] or there)
 
     def _leaves_seeds(self, seeds: frozenset[str], others: int, now: float) -> bool:
-        """Whether the seeds are left to the others."""
+        """Whether to stop requesting from seeds."""
         if len(self.came) > self._progress[0]:
             self._progress = len(self.came), now
         stuck = now > self._progress[1] + self._tuning.yield_patience_s
-        if self._own or self._probation or stuck or not self.may_spare:
+        if self._own or self._probation or stuck or not self.may_yield_seeds:
             return False
         self._seeds_at_first = self._seeds_at_first or seeds
-        # If not, one of the crowd has all; or nobody else is there.
+        # Otherwise a peer has become a seed, or there is no other peer.
         return seeds <= self._seeds_at_first and others > 0
 
     def _to_help_with(self, left: list[int]) -> frozenset[int]:
-        """Of the pieces that only the seeds have, those that this node fetches for slower ones:
-        the last of their stripes, shared among all who are done with their own.
+        """Of the pieces that only seeds have, those that this node fetches for slower nodes: the
+        last of their stripes, shared among all nodes whose own stripe is complete.
         """
         number, count = self._stripe
         behind: dict[int, list[int]] = {}

@@ -1,8 +1,8 @@
-"""The first pieces of a torrent, before anybody is known to be honest.
+"""The first pieces of a torrent, while no peer is known to be honest.
 
-What several peers sent together cannot be blamed on one of them: libtorrent gives a part of the
-blame to each, and the more such pieces are wrong at once, the more honest peers are banned with a
-liar. So few are asked for at first; when those are wrong, each peer has to send whole ones.
+When a piece that several peers sent is wrong, libtorrent counts it against each of them. The more
+such pieces are wrong at once, the more honest peers are banned along with a liar. So only a few are
+requested at first; if those are wrong, each peer has to send whole pieces.
 """
 
 import random
@@ -13,7 +13,7 @@ from outlast.swarm.tuning import TUNING, ClientTuning
 
 
 class Probation:
-    """Over when its pieces are right, or a while after it began, for maybe nobody has them. Not
+    """Ends when its pieces are right, or after some seconds: maybe no peer has them. Not
     thread-safe.
     """
 
@@ -24,8 +24,9 @@ class Probation:
         in_order: bool = False,
         tuning: ClientTuning = TUNING.client,
     ) -> None:
-        """`lacks` are the pieces to choose from: where they are few there is no trial. `in_order`:
-        somebody reads the file meanwhile; formats say what is in it at its start or at its end.
+        """`lacks` are the missing pieces to choose from; if they are few, there is no probation.
+        `in_order`: a client reads the file meanwhile; most formats have their index at the start or
+        at the end.
         """
         self._ends_at = time.monotonic() + tuning.probation_s
         if len(lacks) <= 2 * tuning.probation_pieces:
@@ -40,20 +41,20 @@ class Probation:
         return bool(self._pieces)
 
     def allows(self, index: int) -> bool:
-        """Whether a piece may be asked for now."""
+        """Whether a piece may be requested now."""
         return not self._pieces or index in self._pieces
 
     @property
     def pieces(self) -> frozenset[int]:
-        """What may be asked for while it goes on."""
+        """The pieces that may be requested while it goes on."""
         return self._pieces
 
     def aim(self, lacks: Sequence[int]) -> None:
-        """Goes on with some of these: nobody has the others."""
+        """Chooses among these pieces instead: no peer has the others."""
         self._pieces = frozenset((lacks[0], lacks[-1]))
 
     def ends(self, done: Collection[int]) -> bool:
-        """Whether it ends now that the pieces `done` came; says so once."""
+        """Whether it ends now, with the pieces `done` received; True once."""
         late = time.monotonic() > self._ends_at
         if not self._pieces or not (late or self._pieces <= set(done)):
             return False

@@ -1,11 +1,12 @@
 """A BitTorrent session: libtorrent, with one torrent for each payload.
 
-A payload is seeded where it lies; libtorrent runs such torrents in upload mode and never writes to
-them. A payload that is fetched goes into a file of the caller's, which others may have begun. What
-libtorrent reports leaves as frozen events (`swarm.events`).
+A payload is seeded in place; libtorrent runs such torrents in upload mode and never writes to them.
+A payload that is fetched goes into the caller's file, which may have pieces from other sources.
+libtorrent's alerts become frozen events (:mod:`outlast.swarm.client.events`).
 """
 
 import contextlib
+import logging
 import os
 import socket
 import threading
@@ -23,7 +24,7 @@ from outlast.core.errors import BadConfigError
 from outlast.swarm.client import libtorrent_settings
 from outlast.swarm.client.alerts import Alerts
 from outlast.swarm.client.dht import Dht
-from outlast.swarm.client.events import SessionEvent, read_alert
+from outlast.swarm.client.events import SessionEvent, described, read_alert
 from outlast.swarm.client.join import JoinOptions
 from outlast.swarm.client.picker import PiecePicker
 from outlast.swarm.client.torrent import Torrent
@@ -32,6 +33,8 @@ from outlast.swarm.settings import HostPort, SwarmSettings
 from outlast.swarm.torrent import payload_torrent
 from outlast.swarm.tuning import TUNING, ClientTuning
 
+_log = logging.getLogger(__name__)
+
 AlertHandler = Callable[[lt.torrent_alert], None]
 _NOWHERE: Final = "/nonexistent/outlast"
 _FLAGS: Final = lt.torrent_flags
@@ -39,7 +42,7 @@ _ALONE: Final = JoinOptions()
 
 
 class TorrentSession(Closing):
-    """Thread-safe. `heard` is called with each event, from one thread, and must not block."""
+    """One session. Thread-safe. `heard` gets each event, from one thread, and must not block."""
 
     def __init__(
         self,
@@ -50,8 +53,8 @@ class TorrentSession(Closing):
         port: int | None = None,
         tuning: ClientTuning = TUNING.client,
     ) -> None:
-        """Listens on `port`, or else where the settings say; raises :class:`BadConfigError` where
-        it cannot. `static` are the IP addresses of static peers.
+        """Listens on `port`, by default the settings' one; raises :class:`BadConfigError` if it
+        cannot. `static` are the IP addresses of static peers.
         """
         self._heard = heard
         self.tuning: Final = tuning
@@ -88,7 +91,7 @@ class TorrentSession(Closing):
                 raise
 
     def _await_port(self) -> None:
-        """Until it listens; where one interface refuses, the other has a moment."""
+        """Waits until it listens; if one interface refuses, the other has a moment."""
         until = time.monotonic() + self.tuning.listen_s
         refused = False
         while not self._listening.wait(0.05) and time.monotonic() < until:
@@ -116,8 +119,8 @@ class TorrentSession(Closing):
     def seed(
         self, tree: Tree, path: Path, *, restricted: bool, trackers: Sequence[str] = ()
     ) -> Torrent:
-        """Offers the file `path`, whose tree is `tree`. It is never written to. `restricted`
-        content goes to static peers alone, and is announced nowhere.
+        """Seeds the file `path`, whose tree is `tree`. It is never written to. `restricted` content
+        goes to static peers alone, and is announced nowhere.
         """
         flags = _FLAGS.seed_mode | _FLAGS.upload_mode
         params = self._params(
@@ -135,12 +138,12 @@ class TorrentSession(Closing):
         restricted: bool,
         join_options: JoinOptions = _ALONE,
     ) -> Torrent:
-        """Fetches into the file `path`, of which the pieces with a 1 in `have` are there. `wrote`
-        hears of more of them: see `Torrent`.
+        """Fetches into the file `path`, which has the pieces with a 1 in `have`. `wrote` is called
+        with further ones: see :class:`Torrent`.
         """
-        # A crowd has all pieces soon: rarest first is for those who meet by chance.
+        # On a LAN every piece is soon on many nodes: rarest first is for strangers.
         in_order = join_options.in_order or join_options.stripe is not None
-        # It begins once it was looked at, for then its peers are tried at once.
+        # It is resumed once it was checked: then its peers are tried at once.
         flags = _FLAGS.paused | (_FLAGS.sequential_download if in_order else 0)
         params = self._params(tree, path, flags, join_options, restricted=restricted)
         params.have_pieces = [bool(piece) for piece in have]
@@ -159,12 +162,11 @@ class TorrentSession(Closing):
     ) -> lt.add_torrent_params:
         params = lt.add_torrent_params()
         params.ti = lt.torrent_info(payload_torrent.torrent(tree))
-        # The folder is one that does not exist: whatever path libtorrent were to make up below it
-        # could not be written.
+        # The folder does not exist: no path that libtorrent might make up in it can be written.
         params.save_path = _NOWHERE
         params.renamed_files = {0: os.fspath(path)}
-        # Nodes know each other by one address each. LSD would tell of all that a node has, and
-        # each pair would have as many connections.
+        # Nodes know each other by one address each. LSD would announce all addresses of a node,
+        # and each pair of nodes would have as many connections.
         flags |= _FLAGS.disable_lsd
         if restricted or self.private:
             flags |= _FLAGS.disable_dht | _FLAGS.disable_pex | _FLAGS.apply_ip_filter
@@ -184,7 +186,7 @@ class TorrentSession(Closing):
         before = self.torrent(tree.root)
         if before is not None:
             before.close()
-        with self._lock:  # no alert is read before it is known whose it is
+        with self._lock:  # no alert is read before its torrent is known
             torrent = Torrent(
                 self._session,
                 params,
@@ -215,19 +217,19 @@ class TorrentSession(Closing):
         with self._lock:
             return list(self._torrents.values())
 
-    # Torrents of others (swarm.foreign)
+    # Torrents with many files (swarm.client.multi_file)
 
     def add(
         self, params: lt.add_torrent_params, take: AlertHandler, *, restricted: bool
     ) -> lt.torrent_handle:
-        """Adds a torrent as it is; `take` is told of all alerts about it, from one thread. It is
-        announced as the settings say, or, if `restricted`, not at all.
+        """Adds a torrent as it is; `take` is called with its alerts, from one thread. It is
+        announced as the settings say, or not at all if `restricted`.
         """
         if restricted or self.private:
             flags = _FLAGS.disable_dht | _FLAGS.disable_pex | _FLAGS.disable_lsd
             params.flags |= flags | _FLAGS.apply_ip_filter
             params.trackers, params.url_seeds = [], []
-        with self._lock:  # no alert is read before it is known whose it is
+        with self._lock:  # no alert is read before its torrent is known
             handle = self._session.add_torrent(params)
             self._handlers[handle] = take
         if self._dht is not None and not params.flags & _FLAGS.apply_ip_filter:
@@ -235,25 +237,25 @@ class TorrentSession(Closing):
         return handle
 
     def remove(self, handle: lt.torrent_handle) -> None:
-        """Takes such a torrent out again."""
+        """Removes such a torrent."""
         if not self._closed:
             if self._dht is not None:
                 self._dht.leave(_infohashes(handle))
             self._session.remove_torrent(handle)
 
     def drop_handler(self, handle: lt.torrent_handle) -> None:
-        """Nobody is to be told of it any more."""
+        """Ends the calls of a torrent's `take`."""
         with self._lock:
             self._handlers.pop(handle, None)
 
     # Limits
 
     def set_static(self, hosts: Iterable[str]) -> None:
-        """The IP addresses of static peers: restricted content is for them alone."""
+        """Sets the IP addresses of static peers: restricted content is for them alone."""
         self._session.set_ip_filter(libtorrent_settings.only(hosts))
 
     def set_rates(self, rates: Rates) -> None:
-        """Caps in bytes per second: of what leaves and enters the site, and of the LAN's own."""
+        """Sets the caps in bytes per second, beyond the LAN and on it."""
         site, lan = self._session.global_peer_class_id, self._session.local_peer_class_id
         for number, info in zip((site, lan), libtorrent_settings.class_rates(rates), strict=True):
             self._session.set_peer_class(number, info)
@@ -303,8 +305,8 @@ class TorrentSession(Closing):
                 self._tell(alert, self._of(alert))
 
     def _hold_bans(self) -> None:
-        """A ban holds for an address and a port, and who dials in comes from another port each
-        time. From the first ban on, an address is one peer: who was banned does not come back.
+        """A ban is of an address and a port, and incoming connections have a new port each time.
+        From the first ban on, an address is one peer: a banned peer does not come back.
         """
         if self._many_per_address:
             self._many_per_address = False
@@ -315,6 +317,7 @@ class TorrentSession(Closing):
             return
         event = read_alert(alert, torrent.tree.root)
         if event is not None:
+            _log.debug("%s", described(event))
             self._heard(event)
 
     def _of(self, alert: lt.torrent_alert) -> Torrent | None:

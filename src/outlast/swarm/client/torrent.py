@@ -1,7 +1,8 @@
-"""One payload in a session: its file, its peers, and how far it has come."""
+"""One payload in a session: its file, its peers and its progress."""
 
 import contextlib
 import errno
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +17,8 @@ from outlast.core.errors import one_line
 from outlast.swarm.client.events import one_client
 from outlast.swarm.client.picker import PiecePicker
 from outlast.swarm.tuning import TUNING, ClientTuning
+
+_log = logging.getLogger(__name__)
 
 _UTP: Final = 1 << 17
 """The flag of `lt.peer_info` that its bindings do not name."""
@@ -38,9 +41,8 @@ class PeerView:
 
 @dataclass(frozen=True, slots=True)
 class TorrentView:
-    """What a torrent did since it was added: payload bytes, `wasted` those that were wrong or came
-    twice; and what is going on. `copies` counts the distributed copies that it sees, its own not
-    included; below 1, pieces are missing.
+    """A torrent's payload bytes since it was added (`wasted`: wrong or received twice) and its
+    rates. `copies` counts the copies that its peers have together; below 1, pieces are missing.
     """
 
     down: int
@@ -54,7 +56,7 @@ class TorrentView:
 
 
 class Torrent:
-    """Thread-safe. Ends with `close`, which leaves the file where it is."""
+    """One torrent. Thread-safe. Ends with `close`, which leaves the file in place."""
 
     def __init__(
         self,
@@ -67,10 +69,12 @@ class Torrent:
         wrote: Callable[[list[int]], None] | None = None,
         tuning: ClientTuning = TUNING.client,
     ) -> None:
-        """`picker` says what is asked for. `wrote` is told which pieces were fetched, or given, and
-        are in the file now; from the session's thread, it must not block for long.
+        """`picker` says which pieces are requested. `wrote` is called with the pieces that were
+        received or given and are in the file now, from the session's thread: it must not block for
+        long.
         """
         self.tree: Final = tree
+        self._name: Final = f"payload {tree.root.short}"
         self._tuning = tuning
         self._session: lt.session | None = session
         self._forget = forget
@@ -94,17 +98,18 @@ class Torrent:
         self._peers: list[PeerView] = []
         self._view = TorrentView(0, 0, 0, 0, 0, 0.0, 0, 0)
         self._handle = session.add_torrent(params)
+        _log.debug("%s is %s", self._name, "seeded" if self.seeds else "fetched")
         self.infohash: Final[bytes] = self._handle.info_hashes().v2.to_bytes()
 
     # What it has
 
     def has(self, index: int) -> bool:
-        """Whether a piece came since, though it may not be in the file yet."""
+        """Whether a piece was received, though it may not be in the file yet."""
         with self._lock:
             return index in self._picker.came
 
     def give(self, index: int, data: bytes) -> None:
-        """A verified piece that came another way: it is written to the file, and offered."""
+        """Adds a verified piece from another source: it is written to the file and offered."""
         with self._lock:
             if self._early is not None:
                 self._early.append((index, data))
@@ -113,38 +118,40 @@ class Torrent:
             self._handle.add_piece(index, data, 0)
 
     def _take_early(self) -> None:
-        """What was given before the torrent had begun, when libtorrent drops it."""
+        """Adds the pieces given before the torrent had begun, when libtorrent drops them."""
         with self._lock:
             early, self._early = self._early, None
         for index, data in early or ():
             self.give(index, data)
 
     def leave_out(self, index: int, *, out: bool = True) -> None:
-        """Whether somebody else is fetching a piece, so that no peer should be asked for it."""
+        """Sets whether a piece comes from another source, so that no peer is asked for it."""
         with self._lock:
             self._picker.leave_out(index, out=out)
         self._prefer([index])
 
     def take_stripe(self, number: int, count: int) -> None:
-        """Of a crowd of `count` this is the one with that `number`: it begins with other pieces
-        than the rest, so that those who have all are asked for each piece once.
+        """Sets the stripe: this is node `number` of `count` that fetch the payload. Each begins
+        with other pieces, so that seeds are asked for each piece once.
         """
         with self._lock:
             changed = self._picker.take_stripe(number, count)
         if changed:
+            _log.debug("%s: stripe %d of %d", self._name, number, count)
             self._prefer_all()
 
     def yield_seeds(self) -> None:
-        """Leaves the seeds to those of the crowd who still lack pieces of their own stripes: when
-        the own one is there, the others come from them. Call it now and then.
+        """Once our stripe is complete, stops requesting from seeds and gets the rest from peers.
+        Call it some times a second.
         """
-        if not self._picker.may_spare:
+        if not self._picker.may_yield_seeds:
             return
         peers = [peer for peer in self.peers() if not peer.connecting]
         seeds = {peer.address for peer in peers if peer.progress >= 1}
         copies = self.availability()
         with self._lock:
-            changed = self._picker.look(*(seeds, len(peers) - len(seeds), copies), time.monotonic())
+            others = len(peers) - len(seeds)
+            changed = self._picker.update(seeds, others, copies, time.monotonic())
         if changed:
             self._prefer_all()
 
@@ -165,6 +172,7 @@ class Torrent:
         with self._lock:
             ends = self._picker.end_probation()
         if ends:
+            _log.debug("%s: probation is over", self._name)
             self._prefer_all()
 
     def availability(self) -> list[int]:
@@ -174,8 +182,8 @@ class Torrent:
         return []
 
     def flush(self) -> None:
-        """Has what was fetched written to the file; `wrote` hears of it. Call it now and then: of
-        the last pieces, where others fetched those, nothing else tells.
+        """Has received pieces written to the file; then calls `wrote`. Call it now and then: if
+        the last pieces came from other sources, nothing else would report the ones before.
         """
         self._end_probation()
         with self._lock:
@@ -194,7 +202,7 @@ class Torrent:
                 self._handle.connect_peer(address)
 
     def peers(self) -> list[PeerView]:
-        """Who is connected; after `close`, who was."""
+        """The connected peers; after `close`, the last ones."""
         if self._session is not None:
             with _still_there():
                 self._peers = [_peer_view(peer) for peer in self._handle.get_peer_info()]
@@ -211,11 +219,11 @@ class Torrent:
     # The end
 
     def close(self) -> None:
-        """Takes it out of the session. On return nothing is written to its file any more, and
-        `wrote` has heard of all that was.
+        """Removes it from the session. On return the file is no longer written to, and `wrote` was
+        called with every piece in it.
         """
         self.peers()
-        with self._closing:  # whoever comes second may go on as soon as it is closed, too
+        with self._closing:  # a second caller waits, too, until it is closed
             session, self._session = self._session, None
             if session is None:
                 return
@@ -232,7 +240,7 @@ class Torrent:
             self._forget(self)
 
     def abandon(self) -> None:
-        """The session ends: nothing is asked of it any more."""
+        """The session ends: no request goes to it any more."""
         self._session = None
         self._gone.set()
         self._flushed_all.set()
@@ -240,7 +248,7 @@ class Torrent:
     # Called by the session
 
     def take(self, alert: lt.torrent_alert) -> bool:
-        """Whether an alert was this torrent's own business."""
+        """Handles an alert; whether it was only for this torrent."""
         match alert:
             case lt.piece_finished_alert():
                 with self._lock:
@@ -264,6 +272,7 @@ class Torrent:
                 self._gone.set()
             case lt.file_error_alert():
                 error = OSError(alert.error.value(), one_line(alert.error.message(), 200))
+                _log.debug("%s: its file failed: %s", self._name, error)
                 self.failure = self.failure or error
                 return False
             case _:
@@ -271,13 +280,13 @@ class Torrent:
         return True
 
     def resync(self) -> None:
-        """Alerts were lost: asks what is there."""
+        """Alerts were lost: asks libtorrent which pieces it has."""
         self._take_early()
         raised: list[int] = []
         with _still_there():
             pieces = self._handle.status(int(lt.torrent_handle.query_pieces)).pieces
             with self._lock:
-                self._flushing = set()  # that it ended may be what was lost
+                self._flushing = set()  # the alert of its end may be lost
                 self._finished |= {i for i, have in enumerate(pieces) if have}
                 raised = [more for i in sorted(self._finished) for more in self._picker.note(i)]
         self._prefer(raised)
@@ -296,7 +305,9 @@ class Torrent:
         wanted, wrote = set(pieces), self._wrote
         done = self._in_file(wanted)
         if len(done) < len(wanted):
-            self.failure = self.failure or OSError(errno.EIO, "what was written is not there")
+            self.failure = self.failure or OSError(
+                errno.EIO, "pieces that were written cannot be read back"
+            )
         if done and wrote is not None:
             try:
                 wrote(done)
@@ -304,8 +315,8 @@ class Torrent:
                 self.failure = self.failure or error
 
     def _in_file(self, pieces: Iterable[int]) -> list[int]:
-        """Those of `pieces` that can be read there: that libtorrent has flushed them it also says
-        where the disk refused them.
+        """Those of `pieces` that can be read back: libtorrent reports a flush even if the disk
+        refused it.
         """
         found = []
         with contextlib.suppress(OSError), self._path.open("rb") as file:
@@ -317,7 +328,7 @@ class Torrent:
 
 
 def _still_there() -> contextlib.suppress:
-    """The torrent may go at any moment: then there is nothing to do."""
+    """The torrent may be removed at any moment: then there is nothing to do."""
     return contextlib.suppress(RuntimeError)
 
 

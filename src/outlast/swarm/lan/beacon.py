@@ -1,10 +1,11 @@
 """How nodes on one LAN find each other, and tell each other what they want, with no configuration.
 
-A node announces itself when it starts, when an interface appears, once a minute, and to whoever has
-just come: so two nodes know each other a fraction of a second after the later one started. What it
-wants it repeats every second, and says at once when that changes.
+A node announces itself when it starts, when an interface appears, once a minute, and when it hears
+a new node: two nodes know each other a fraction of a second after the later one started. A node
+repeats its wants every second and sends changes at once.
 """
 
+import logging
 import random
 import selectors
 import socket
@@ -33,22 +34,24 @@ from outlast.swarm.lan.multicast import PORT
 from outlast.swarm.lan.rate_limit import DatagramLimit
 from outlast.swarm.tuning import TUNING, LanTuning
 
+_log = logging.getLogger(__name__)
+
 ANSWER_S: Final = 0.2
-"""Strangers are answered once in that time, all together,"""
+"""Shortest time between two answers to new nodes (s). One answer is for all of them."""
 _EACH_S: Final = 0.01
-"""and this longer for each node that is known: a hundred answers a second on the whole LAN."""
+"""Added for each known node (s): the whole LAN sends about a hundred answers a second."""
 _JITTER_S: Final = 0.1
-"""Nodes that hear the same stranger do not all answer at the same instant."""
+"""Longest random delay of an answer (s), so that not all nodes answer at the same instant."""
 _FORGET_S: Final = 3.5 * ANNOUNCE_S
 
 
 class Beacon(Closing):
-    """Speaks for the node with the id `node` (20 bytes, another for each process) whose API is at
+    """Announces the node with the id `node` (20 bytes, new for each process) whose API is at
     `peer_port`, on all LANs or on those of `interfaces`, from :meth:`start` to :meth:`close`.
 
     `heard` is called in the beacon's own thread with each announcement and want of another node
-    whose address `accepts` lets through. `problem` gets one line for each thing that goes wrong,
-    once until it is mended. What either raises ends the beacon. Thread-safe.
+    whose address `accepts` allows. `problem` gets one line for each problem, once until it is
+    mended. An exception of either ends the beacon. Thread-safe.
     """
 
     def __init__(
@@ -89,7 +92,7 @@ class Beacon(Closing):
         self._thread.start()
 
     def close(self) -> None:
-        """Takes back all wishes, and ends. Others may call it again."""
+        """Takes back all wishes, and ends. May be called again."""
         self._closing = True
         self._wake()
         if self._thread.ident is None:
@@ -102,9 +105,8 @@ class Beacon(Closing):
         return self
 
     def want(self, wishes: Iterable[Wish]) -> None:
-        """From now on says these, each in place of what it said of that key; what is new is said
-        at once. A wish that is `gone` is said once and no more. Of more than 4096 the oldest are
-        said.
+        """Sends these wishes at once and repeats them every second; each replaces the one of the
+        same key. A wish that is `gone` is sent once. Of more than 4096, the oldest are repeated.
         """
         with self._lock:
             for wish in wishes:
@@ -142,7 +144,7 @@ class Beacon(Closing):
         self._wake_writer.close()
 
     def _turn(self, selector: selectors.BaseSelector) -> None:
-        """Sends what is due, waits for the next time or for something to read, and reads it."""
+        """Sends what is due, waits until more is due or something arrives, and reads it."""
         now = time.monotonic()
         if now >= self._scan_at:
             self._scan_at = now + self._tuning.scan_s
@@ -156,7 +158,7 @@ class Beacon(Closing):
                     self._read(data, address)
 
     def _announce(self, now: float) -> float:
-        """When to call again."""
+        """Announces on the channels that are due; when to call again."""
         for channel in self._channels.due(now):
             first = channel.begins
             data = announcement(channel.group.host, self._node, self._peer_port, asks=first)
@@ -164,9 +166,10 @@ class Beacon(Closing):
         return self._channels.next_due()
 
     def _answer(self, now: float) -> float:
-        """Tells strangers at once who is here and what it wants."""
+        """Answers new nodes with an announcement, and all wants."""
         if now >= self._answer_at:
             self._answer_at, self._answered = float("inf"), now
+            _log.debug("answering new nodes; %d are known", len(self._known))
             for channel in self._channels.all():
                 data = announcement(channel.group.host, self._node, self._peer_port)
                 self._channels.send(channel, data)
@@ -204,6 +207,8 @@ class Beacon(Closing):
         if value is None or value.node == self._node:
             return
         is_stranger = self._note(value.node, now)
+        if is_stranger:
+            _log.debug("node %s at %s is new", value.node.hex()[:12], address)
         if is_stranger or (isinstance(value, Announcement) and value.asks):
             soon = now + random.uniform(0, _JITTER_S)  # noqa: S311 - no secret
             self._answer_at = min(self._answer_at, max(soon, self._answered + self._pause()))
@@ -213,7 +218,7 @@ class Beacon(Closing):
         return ANSWER_S + _EACH_S * len(self._known)
 
     def _note(self, node: bytes, now: float) -> bool:
-        """Remembers that a node was heard; whether it was unknown."""
+        """Records that a node was heard; whether it was unknown."""
         before = self._known.pop(node, None)
         self._known[node] = now
         if len(self._known) > MAX_NODES:

@@ -1,6 +1,6 @@
-"""What nodes on one LAN tell each other, byte by byte: announcements in the form of BEP 14 (local
-service discovery), and wants, a datagram of our own in the same style. Pure functions; what is
-read is hostile.
+"""The datagrams of nodes on one LAN, byte by byte: announcements in the form of BEP 14 (local
+service discovery), and wants, a datagram of our own in the same style. Pure functions; datagrams
+that are read are hostile.
 """
 
 import base64
@@ -41,9 +41,9 @@ _PORT: Final = re.compile(r"[1-9][0-9]{0,4}\Z")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Where a node stands with one blob, named by its `key` of 20 bytes: `able` to fetch it from an
-    origin, `fetching` (fetching it from there), or it `has` all of it. `stage` says how much a
-    holder has fetched. `gone`: it wants the blob no more, and nothing else is said.
+    """How far a node is with one blob, named by its `key` of 20 bytes: `able` to fetch it from an
+    origin, `fetching` it from there, or it `has` all of it. `stage` says how much it has of it.
+    `gone`: it no longer wants the blob; the other fields mean nothing.
     """
 
     key: bytes
@@ -81,13 +81,13 @@ Heard: TypeAlias = Announcement | Want
 
 
 def want_key(blob: Digest) -> bytes:
-    """What a blob is called in wants, 20 bytes: whoever does not know its sha256 learns nothing."""
+    """The name of a blob in wants, 20 bytes: it tells nothing to a node without the sha256."""
     return hashlib.sha256(b"outlast want v1" + bytes.fromhex(blob.hex)).digest()[:ID]
 
 
 def stage_of(fetched: int) -> int:
-    """How far a holder is that has fetched so many bytes: 0 below 4 MiB, then 1, and one more each
-    time that doubles, up to 15.
+    """The stage of a node that has so many bytes: 0 below 4 MiB, then 1, and one more each time
+    that doubles, up to 15.
     """
     return min(TOP_STAGE, (fetched // STAGE_UNIT).bit_length())
 
@@ -121,8 +121,8 @@ def wants(host: str, node: bytes, peer_port: int, wishes: Sequence[Wish]) -> Ite
 
 
 def parse(data: bytes, address: str) -> Heard | None:
-    """What a datagram from `address` says; None if it is not one of ours in every respect. Header
-    names may be in any case, and headers that are not known are passed over.
+    """Reads a datagram from `address`; None unless it is valid in every respect. Header names may
+    be in any case; unknown headers are ignored.
     """
     found = _headers(data)
     if found is None:

@@ -1,19 +1,20 @@
-"""Who fetches a blob from its origin for all on the LAN: one holder for each blob, elected with
-nothing but what the nodes say to all (:mod:`outlast.swarm.lan.beacon`). Pure: the clock is the
-caller's, in seconds of any origin that do not go back.
+"""Which node of a LAN fetches a blob from its origin: one fetcher for each blob, elected by
+datagrams alone (:mod:`outlast.swarm.lan.beacon`). Pure: the clock is the caller's, in seconds of
+any origin that do not go back.
 
-- A live holder stays. While one is heard, or a neighbour that has the blob, nobody begins.
-- When neither is heard, nodes wait 1.2 s to hear who else is there. Then the first of those begins
-  that can reach an origin: who is further with the blob is before who is less far, by the stages of
-  :func:`~outlast.swarm.lan.datagrams.stage_of`, then the higher sha256(node + key). If it does not,
-  the next begin, from 2 s later on: they may be cut off from it in one direction.
-- Of two holders the one yields that hears of one before it in the same order. What a node says of
-  its stage is never more than what it has, so two never yield to each other.
+- A live fetcher stays. While one is heard, or a neighbour that has the blob, no other node begins.
+- When neither is heard, nodes wait 1.2 s to hear who else is there. Then the first in rank of those
+  begins that can reach an origin. Rank is the stage, which says how much of the blob a node has
+  (:func:`~outlast.swarm.lan.datagrams.stage_of`), then sha256(node + key), the higher first. If the
+  first does not begin, the next ones do from 2 s later on: a node can be cut off in one direction.
+- Of two fetchers the lower in rank stops. A node never says a higher stage than it has, so two
+  never stop for each other.
 - A node that has heard of no neighbour in the first 0.4 s of its life begins at once.
 - A node that is not heard for 3.5 s does not count.
 """
 
 import hashlib
+import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,35 +25,40 @@ from outlast.swarm.lan.datagrams import Announcement, Heard, Wish, stage_of
 from outlast.swarm.lan.peer_table import PeerTable
 from outlast.swarm.tuning import TUNING, LanTuning
 
+_log = logging.getLogger(__name__)
+
 COLLECT_S: Final = 1.2
-"""Longer than the second in which everybody repeats what it wants."""
+"""Wait before a fetcher begins (s): longer than the second in which nodes repeat their wants."""
 GRACE_S: Final = 0.4
+"""How long a new node waits to hear of others (s)."""
 OVERDUE_S: Final = 2.0
+"""How much longer the second in rank waits (s)."""
 _STAGGER_S: Final = 0.3
 _MAX_STAGGER: Final = 10
 LINGER_S: Final = 10.0
-"""So long after the last neighbour wanted a blob is it said that it is here."""
+"""How long a node says that it has a blob after the last neighbour wanted it (s)."""
 SHUN_S: Final = 60.0
+"""How long a node that sends nothing is left out (s)."""
 
 
 class Role(StrEnum):
-    """What a node is to do about a blob."""
+    """What a node should do about a blob."""
 
     FETCH = "fetch"
     """Fetch it from the origin."""
     WAIT = "wait"
-    """Another does, or the election is on. Take what pieces the neighbours have."""
+    """Another node fetches, or the election is on. Take the pieces that neighbours have."""
     TAKE = "take"
     """Neighbours have all of it."""
     HAVE = "have"
-    """It is here."""
+    """This node has it."""
     ALONE = "alone"
-    """Nobody near has it, and nobody, this node included, says that it could fetch it."""
+    """No node of the LAN has it, and none, this one included, can fetch it."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """`nodes`: the holder if one is known (WAIT), or those that have the blob (TAKE)."""
+    """`nodes`: the fetcher if one is known (WAIT), or the nodes that have the blob (TAKE)."""
 
     role: Role
     nodes: tuple[bytes, ...] = ()
@@ -60,7 +66,7 @@ class State:
 
 @dataclass(slots=True)
 class _Own:
-    """Where this node stands with a blob. `vacant`: since when nobody holds or has it."""
+    """This node's own state of a blob. `vacant`: since when no node fetches or has it."""
 
     able: bool
     score: bytes
@@ -74,14 +80,14 @@ class _Own:
 
 
 def score(node: bytes, key: bytes) -> bytes:
-    """The higher of two is before the other, for this key."""
+    """A node's place in rank among nodes of one stage, for this key: the higher goes first."""
     return hashlib.sha256(node + key).digest()
 
 
 class Election:
     """All elections of the node with the id `node`, which began to listen at `born`. Call
-    :meth:`tick` some times a second while anything is wanted, and when :meth:`hear` says so; give
-    what it returns to the beacon. Thread-safe.
+    :meth:`tick` some times a second while any blob is wanted, and when :meth:`hear` returns True;
+    pass its result to the beacon. Thread-safe.
     """
 
     def __init__(self, node: bytes, born: float, tuning: LanTuning = TUNING.lan) -> None:
@@ -96,7 +102,7 @@ class Election:
 
     def want(self, key: bytes, now: float, *, able: bool) -> None:
         """This node wants the blob; `able`: it can reach an origin of it. May be called again when
-        that changes; an end of :meth:`resign` it is not, unless `able` was false meanwhile.
+        that changes; it does not end :meth:`resign`, unless `able` was false meanwhile.
         """
         with self._lock:
             own = self._own.get(key)
@@ -105,31 +111,33 @@ class Election:
             elif not own.able:
                 own.able_from = now
             own.able = able
-            own.fetching &= able
+            if not able:
+                self._switch(key, own, fetching=False, why="it cannot reach the origin")
             self._dropped.discard(key)
 
     def progress(self, key: bytes, size: int) -> None:
-        """So many bytes of the blob are here, whoever sent them; of several numbers the largest."""
+        """This node has so many bytes of the blob, from any source; the largest number counts."""
         with self._lock:
             if own := self._own.get(key):
                 own.stage = max(own.stage, stage_of(size))
 
     def resign(self, key: bytes, now: float) -> None:
-        """The origin fails: for that time this node does not count as able."""
+        """The origin fails: for a while this node does not count as able."""
         with self._lock:
             if own := self._own.get(key):
                 own.able_from = now + self._tuning.resign_s
-                own.fetching = False
                 own.vacant = now
+                self._switch(key, own, fetching=False, why="its origin fails")
 
     def have(self, key: bytes) -> None:
-        """All of the blob is here. That is said as long as a neighbour wants it, and a bit."""
+        """This node has all of the blob. It says so while a neighbour wants it, and longer."""
         with self._lock:
             if own := self._own.get(key):
-                own.has, own.fetching = True, False
+                own.has = True
+                self._switch(key, own, fetching=False, why="it has the blob")
 
     def drop(self, key: bytes) -> None:
-        """This node does not want it any more."""
+        """This node no longer wants the blob."""
         with self._lock:
             self._drop(key)
 
@@ -139,7 +147,7 @@ class Election:
             self._dropped.add(key)
 
     def hear(self, value: Heard, now: float) -> bool:
-        """Takes note; whether it is about a blob that this node wants, so that a tick is due."""
+        """Records what a node said; whether it is about a blob that this node wants: then tick."""
         if value.node == self._node:
             return False
         with self._lock:
@@ -149,16 +157,17 @@ class Election:
             return any(wish.key in self._own for wish in value.wishes)
 
     def shun(self, node: bytes, key: bytes, now: float, *, seconds: float = SHUN_S) -> None:
-        """A node does not do as it says: it holds or has the blob but sends nothing. For that time
-        it does not count for this key.
+        """A node says that it fetches or has the blob, and sends nothing: for that time it does not
+        count for this key.
         """
         with self._lock:
             live = {who: until for who, until in self._shunned.items() if until > now}
             live[node, key] = now + seconds
             self._shunned = dict(list(live.items())[-self._tuning.shunned :])
+        _log.debug("node %s sends nothing of blob %s: ignored", node.hex()[:12], key.hex()[:12])
 
     def tick(self, now: float) -> tuple[Wish, ...]:
-        """Decides; what is new to be said, for :meth:`Beacon.want`."""
+        """Decides; returns what has changed, for :meth:`Beacon.want`."""
         with self._lock:
             self._peers.sweep(now)
             for key, own in list(self._own.items()):
@@ -174,8 +183,8 @@ class Election:
             return tuple(changed)
 
     def state(self, key: bytes, now: float) -> State:
-        """As the last tick decided. A key that this node does not want is seen as by one that is
-        not able.
+        """As the last tick decided. For a blob that this node does not want: as a node would see it
+        that is not able.
         """
         with self._lock:
             own = self._own.get(key)
@@ -184,8 +193,8 @@ class Election:
             others = self._live(key, now)
             if having := tuple(node for node, wish in others.items() if wish.has):
                 return State(Role.TAKE, having)
-            if holders := [(_rank(node, wish), node) for node, wish in _fetching(others)]:
-                return State(Role.WAIT, (max(holders)[1],))
+            if fetchers := [(_rank(node, wish), node) for node, wish in _fetching(others)]:
+                return State(Role.WAIT, (max(fetchers)[1],))
             able = own is not None and own.able and own.able_from <= now
             if able or any(wish.able for wish in others.values()):
                 return State(Role.WAIT)
@@ -197,7 +206,7 @@ class Election:
             return self._wanting(key, now)
 
     def wanting(self, key: bytes, now: float) -> list[bytes]:
-        """Which other live nodes they are, in an order that all see alike."""
+        """Those nodes, in an order that is the same for all."""
         with self._lock:
             return sorted(n for n, wish in self._peers.live(key, now).items() if not wish.has)
 
@@ -217,20 +226,33 @@ class Election:
         rank = own.stage, own.score
         rivals = [_rank(node, wish) for node, wish in _fetching(others)]
         if any(wish.has for wish in others.values()):
-            own.fetching, own.vacant = False, None
-        elif own.fetching:
-            own.fetching = max(rivals, default=rank) <= rank
             own.vacant = None
+            self._switch(key, own, fetching=False, why="a neighbour has the blob")
+        elif own.fetching:
+            own.vacant = None
+            if max(rivals, default=rank) > rank:
+                self._switch(key, own, fetching=False, why="a node before it in rank fetches")
         elif rivals:
             own.vacant = None
         else:
             own.vacant = now if own.vacant is None else own.vacant
             if own.able and own.able_from <= now:
                 waited = now - own.vacant
-                own.fetching = self._is_alone(now) or waited >= _patience(rank, others)
+                if self._is_alone(now):
+                    self._switch(key, own, fetching=True, why="no other node was heard")
+                elif waited >= _patience(rank, others):
+                    why = f"no node fetched for {waited:.1f} s"
+                    self._switch(key, own, fetching=True, why=why)
+
+    @staticmethod
+    def _switch(key: bytes, own: _Own, *, fetching: bool, why: str) -> None:
+        if own.fetching != fetching:
+            own.fetching = fetching
+            does = "fetches" if fetching else "does not fetch"
+            _log.debug("blob %s: this node %s from the origin: %s", key.hex()[:12], does, why)
 
     def grace(self, now: float) -> float:
-        """Seconds until a node that has heard of nobody may begin; 0 from then on."""
+        """Seconds until a node that has heard of no other may begin; 0 from then on."""
         return max(0.0, self._born + GRACE_S - now)
 
     def _is_alone(self, now: float) -> bool:
@@ -254,7 +276,7 @@ def _fetching(others: dict[bytes, Wish]) -> Iterable[tuple[bytes, Wish]]:
 
 
 def _patience(rank: tuple[int, bytes], others: dict[bytes, Wish]) -> float:
-    """Seconds without a holder after which a node of that rank begins."""
+    """Seconds without a fetcher after which a node of that rank begins."""
     ahead = sum(wish.able and _rank(node, wish) > rank for node, wish in others.items())
     if not ahead:
         return COLLECT_S

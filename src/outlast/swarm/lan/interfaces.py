@@ -1,5 +1,6 @@
-"""Where a beacon speaks: interfaces that come and go, each with the groups of its addresses."""
+"""The network interfaces on which a beacon sends; they come and go while it runs."""
 
+import logging
 import os
 import selectors
 import socket
@@ -11,13 +12,15 @@ from outlast.swarm.lan.datagrams import ANNOUNCE_S
 from outlast.swarm.lan.multicast import ABSENT, Group, Interface, scan
 from outlast.swarm.tuning import LanTuning
 
+_log = logging.getLogger(__name__)
+
 _FIRST: Final = (0.0, 0.3, 1.0)
 """Seconds after an interface appears: datagrams get lost, most of all on a network that has just
 come up."""
 
 
 class Channel:
-    """One family on one interface: when to announce next."""
+    """One address family on one interface: when to announce next."""
 
     __slots__ = ("_first", "_resend_s", "at", "group", "interface", "is_heard")
 
@@ -36,7 +39,7 @@ class Channel:
 
     def announced(self, now: float, *, sent: bool) -> None:
         """Sets the time of the next announcement. One that could not be sent is tried again: an
-        IPv6 address, for instance, is not usable before it is known to be nobody else's.
+        IPv6 address, for instance, is usable only once duplicate address detection is over.
         """
         if not sent:
             self.at = now + self._resend_s
@@ -46,7 +49,7 @@ class Channel:
 
 
 class Channels:
-    """All of them. Not thread-safe: a beacon's thread owns it."""
+    """All channels of a beacon, whose thread owns them. Not thread-safe."""
 
     def __init__(
         self,
@@ -64,7 +67,7 @@ class Channels:
         self._problems: set[str] = set()
 
     def all(self) -> list[Channel]:
-        """Those on which something could be sent the last time."""
+        """The channels on which the last datagram could be sent."""
         return [channel for channel in self._channels.values() if channel.is_heard]
 
     def due(self, now: float) -> list[Channel]:
@@ -74,9 +77,7 @@ class Channels:
         return min((channel.at for channel in self._channels.values()), default=float("inf"))
 
     def scan(self, selector: selectors.BaseSelector, now: float) -> None:
-        """Takes up interfaces that have appeared, come back or changed their address, and lets go
-        of those that have not stayed.
-        """
+        """Joins interfaces that are new or have a new address, and drops those that are gone."""
         for family in (socket.AF_INET, socket.AF_INET6):
             if family not in self._groups:
                 self._open(family, selector)
@@ -92,6 +93,7 @@ class Channels:
             if _speaks(interface, group)
         }
         for gone in self._channels.keys() - wanted.keys():
+            _log.debug("%s is gone", gone[0].name)
             del self._channels[gone]
         for new in wanted.keys() - self._channels.keys():
             self._join(*wanted[new], now)
@@ -108,12 +110,13 @@ class Channels:
         selector.register(group.receiver, selectors.EVENT_READ, group)
 
     def _join(self, interface: Interface, group: Group, now: float) -> None:
-        """What fails is tried again at the next scan."""
+        """A failure is tried again at the next scan."""
         try:
             group.join(interface)
         except OSError as error:
             self._complain(_name(interface, group), error)
             return
+        _log.debug("looking for neighbours through %s", _name(interface, group))
         self._channels[interface, group.is_ipv6] = Channel(
             interface, group, now, self._tuning.resend_s
         )
@@ -134,7 +137,7 @@ class Channels:
         return True
 
     def _complain(self, name: str, error: OSError) -> None:
-        """Once, until it is mended. An interface without an address is nothing to speak of."""
+        """Reports a problem once, until it is mended. An interface without an address is none."""
         if error.errno in ABSENT or name in self._problems:
             return
         self._problems.add(name)

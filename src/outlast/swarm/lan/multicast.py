@@ -33,7 +33,7 @@ ABSENT: Final = frozenset(
         errno.EINVAL,
     }
 )
-"""What the kernel says where an interface has no address of that family, or not yet."""
+"""Errors of the kernel for an interface that has no address of that family, or not yet."""
 
 _LINUX: Final = os.uname().sysname == "Linux"
 _GET_FLAGS: Final = 0x8913 if _LINUX else 0xC0206911
@@ -151,8 +151,8 @@ class Group:
         self._sender.sendto(data, self._group)
 
     def receive(self, limit: int = 64) -> Iterator[tuple[bytes, str]]:
-        """What has arrived, at most `limit` datagrams, each with the address that it came from. One
-        that is too long is cut at a length that no datagram of ours has.
+        """Reads up to `limit` datagrams, each with its sender's address. One that is too long is
+        cut at a length that no datagram of ours has.
         """
         for _ in range(limit):
             try:

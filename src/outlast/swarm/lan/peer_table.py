@@ -1,7 +1,8 @@
-"""What a node has heard of its neighbours: who is there, and where each stands with which blob.
+"""What a node has heard of its neighbours: which are there, and how far each is with which blob.
 Bounded, whatever is heard; the clock is the caller's.
 """
 
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
@@ -16,14 +17,16 @@ from outlast.swarm.lan.datagrams import (
 )
 from outlast.swarm.tuning import TUNING, LanTuning
 
+_log = logging.getLogger(__name__)
+
 DEAD_S: Final = 3.5
-"""A node that says nothing about a blob for so long is taken to be gone: it said so each second."""
+"""After so many seconds of silence about a blob a node counts as gone; wants come each second."""
 _KNOWN_S: Final = 3.5 * ANNOUNCE_S
 
 
 @dataclass(frozen=True, slots=True)
 class HeardWish:
-    """What a neighbour said of a blob, and when it was heard."""
+    """A neighbour's wish for a blob, and when it was heard."""
 
     wish: Wish
     heard: float
@@ -48,13 +51,13 @@ class PeerTable:
         return bool(self._nodes) and next(reversed(self._nodes.values())) + _KNOWN_S > now
 
     def live(self, key: bytes, now: float) -> dict[bytes, Wish]:
-        """Where the neighbours stand that were heard lately."""
+        """The wishes of the neighbours that were heard lately."""
         stands = self._stands.get(key, {})
         return {node: s.wish for node, s in stands.items() if s.heard + DEAD_S > now}
 
     def hear(self, value: Heard, now: float) -> None:
-        """More nodes than 512, more wishes of one than 4096, and more than 65536 of all are not
-        heard until others fall silent.
+        """Records what a neighbour said. Beyond 512 nodes, 4096 wishes of one node and 65,536 of
+        all, new ones are ignored until others fall silent.
         """
         if not self._note(value.node, now) or isinstance(value, Announcement):
             return
@@ -65,12 +68,15 @@ class PeerTable:
                 self._put(value.node, wish, now)
 
     def _note(self, node: bytes, now: float) -> bool:
-        """Whether the node is one of those that are listened to."""
+        """Whether there is room for what this node says."""
         if node not in self._nodes and len(self._nodes) >= MAX_NODES:
             oldest, heard = next(iter(self._nodes.items()))
             if heard + DEAD_S > now:
                 return False
+            _log.debug("node %s makes room: it is silent", oldest.hex()[:12])
             self.forget(oldest)
+        if node not in self._nodes:
+            _log.debug("node %s is heard for the first time", node.hex()[:12])
         self._nodes[node] = now
         self._nodes.move_to_end(node)
         return True
@@ -99,14 +105,14 @@ class PeerTable:
             del self._counts[node]
 
     def forget(self, node: bytes) -> None:
-        """As if it had never been heard."""
+        """Forgets all that was heard of a node."""
         self._nodes.pop(node, None)
         if node in self._counts:
             for key in [key for key, stands in self._stands.items() if node in stands]:
                 self._drop(key, node)
 
     def sweep(self, now: float) -> None:
-        """Forgets what is too old to matter; looks once in a second."""
+        """Forgets wishes of nodes that count as gone; looks at most once a second."""
         if now < self._swept + 1.0:
             return
         self._swept = now
@@ -117,4 +123,5 @@ class PeerTable:
             if stand.heard + DEAD_S <= now
         ]
         for key, node in old:
+            _log.debug("node %s is silent about blob %s", node.hex()[:12], key.hex()[:12])
             self._drop(key, node)

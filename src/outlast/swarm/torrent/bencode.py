@@ -1,5 +1,5 @@
-"""Bencoding (BEP 3), read strictly: each value has one encoding, so that what was read can be
-written again to the same bytes, and hashes to the same infohash.
+"""Bencoding (BEP 3), read strictly: each value has one encoding, so that a value that was read can
+be written again to the same bytes and has the same infohash.
 
 libtorrent's decoder is lenient: it takes unordered and repeated keys, trailing bytes, leading
 zeros, and reads 2^63 as 0. Two readers of such a file could see two different torrents.
@@ -146,9 +146,9 @@ class _Decoder:
         digits = self._data[self._at : stop] if stop >= 0 else b""
         plain = digits.removeprefix(b"-") if end == b"e" else digits
         if not plain.isdigit() or len(plain) > _MAX_DIGITS:
-            raise MalformedError("bencoding with a number that is none, or too large")
+            raise MalformedError("bencoding with an invalid or oversized integer")
         value = int(digits)
         if b"%d" % value != digits or not -_LARGEST <= value <= _LARGEST:
-            raise MalformedError("bencoding with a number that is not written in the one way")
+            raise MalformedError("bencoding with a non-canonical integer")
         self._at = stop + 1
         return value

@@ -1,7 +1,7 @@
-"""Magnet links: what a person hands on. Read with bounds, and printed.
+"""Magnet links: read with bounds, and printed.
 
-A link proves that what comes matches the link, and nothing more: its name, its trackers, peers and
-web seeds are claims of whoever made it.
+A link proves that what comes matches the link, and nothing more: its name, trackers, peers and web
+seeds are claims of its author.
 """
 
 import base64
@@ -101,14 +101,14 @@ def _address(host: str, port: int) -> str:
 
 
 def is_magnet(text: str) -> bool:
-    """Whether a person who writes this means a magnet link."""
+    """Whether `text` is meant as a magnet link."""
     return text[:7].lower() == "magnet:"
 
 
 def parse_magnet(text: str) -> Link:
-    """The link that `text` writes. What is not known is passed over, as are trackers and web seeds
-    of schemes that nobody here speaks. Raises :class:`MalformedError` where there is no infohash,
-    or two; where an address is none; and beyond the bounds.
+    """Reads a link. Unknown fields are ignored, as are trackers and web seeds of unsupported
+    schemes. Raises :class:`MalformedError` for no infohash or two different ones of a version, for
+    invalid addresses, and beyond the bounds.
     """
     if len(text) > MAX_LINK:
         raise _malformed(f"of {len(text)} characters is too long")
@@ -165,16 +165,16 @@ def _btih(text: str) -> bytes:
             return base64.b32decode(text.upper())
     except (ValueError, binascii.Error):
         pass
-    raise _malformed("has an infohash that is none")
+    raise _malformed("has an invalid infohash")
 
 
 def _btmh(text: str) -> bytes:
     if len(text) != 68 or not text.startswith(_SHA256_MULTIHASH):
-        raise _malformed("has an infohash that is no sha256")
+        raise _malformed("has an infohash that is not a sha256")
     try:
         return bytes.fromhex(_hex(text)[4:])
     except ValueError:
-        raise _malformed("has an infohash that is none") from None
+        raise _malformed("has an invalid infohash") from None
 
 
 def _hex(text: str) -> str:
@@ -191,7 +191,7 @@ def _name(text: str) -> str:
 
 def _size(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
-        raise _malformed("has a size that is none")
+        raise _malformed("has an invalid size")
     size = int(text)
     if size > MAX_FILE_SIZE:
         raise _malformed("has an impossible size")

@@ -1,7 +1,7 @@
 """The torrent of a payload (BEP 52): one file, named by the root of its merkle tree.
 
-Its info dictionary follows from root and size and nothing else, so that strangers who hold the
-same bytes are in one swarm, and its infohash is known to whoever knows both.
+Its info dictionary follows from root and size and nothing else, so that nodes that hold the same
+bytes are in one swarm without having talked.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """The torrent of a whole revision, for ordinary clients: files with readable names, version 1 and
 version 2 (BEP 52) in one info dictionary.
 
-Both halves list the files in the order of the file tree (part by part of the path, as bytes), and
-in the first half each starts a piece, by pad files (BEP 47). So the hashes of a file's pieces hang
-on that file alone. Nothing in it depends on who made it, or when.
+Both versions list the files in the order of the file tree (part by part of the path, as bytes). In
+version 1 pad files (BEP 47) make each file begin a piece, so that the hashes of a file's pieces
+depend on that file alone. Nothing in it depends on who made it, or when.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class TorrentLayout:
 
     @classmethod
     def of(cls, name: str, sizes: Mapping[str, int]) -> "TorrentLayout":
-        """The plan of files with these sizes, by path. Raises :class:`UsageError` where no torrent
+        """The layout of files with these sizes, by path. Raises :class:`UsageError` if no torrent
         can hold them.
         """
         hint = "share it with --blobs, or only a part of it"
@@ -77,12 +77,12 @@ class TorrentLayout:
 
 
 class FileHasher:
-    """Hashes one file of a plan, in order: its tree, and the SHA-1 of its pieces."""
+    """Hashes one file of a layout, in order: its tree, and the SHA-1 of its pieces."""
 
-    def __init__(self, plan: TorrentLayout, path: str, size: int) -> None:
+    def __init__(self, layout: TorrentLayout, path: str, size: int) -> None:
         self._size = size
-        self._piece_length = plan.piece_length
-        self._padding = plan.padding(path, size)
+        self._piece_length = layout.piece_length
+        self._padding = layout.padding(path, size)
         self._layer: list[bytes] = []
         self._tree: Tree | None = None
         self._hashed = 0
@@ -109,7 +109,7 @@ class FileHasher:
         self._sha1 = hashlib.sha1(usedforsecurity=False)
 
     def finish(self) -> "HashedFile":
-        """What came out, once all bytes went through both."""
+        """The result, once both methods have taken all bytes."""
         if self._hashed % self._piece_length:
             for _ in range(self._padding // PIECE):
                 self._sha1.update(bytes(PIECE))
@@ -157,7 +157,7 @@ class RevisionTorrent:
 
 
 class StreamHasher:
-    """SHA-1 of pieces that run over the ends of files, as torrents had them before pads."""
+    """SHA-1 of pieces that run over the ends of files, as in torrents without pads."""
 
     def __init__(self, piece_length: int) -> None:
         self._length = piece_length
@@ -166,7 +166,7 @@ class StreamHasher:
         self._done: list[bytes] = []
 
     def update(self, data: memoryview) -> None:
-        """Takes what follows, of any length."""
+        """Takes the next bytes, of any length."""
         rest = data
         while rest:
             part, rest = rest[: self._left], rest[self._left :]
@@ -189,8 +189,8 @@ class StreamHasher:
 
 @dataclass(frozen=True, slots=True)
 class V1Torrent:
-    """The same files for clients that stumble over version 2, or over pads: version 1 alone, the
-    files one right after another. It has a swarm of its own.
+    """The same files for clients that cannot read version 2 or pads: version 1 alone, the files one
+    right after another. It has a swarm of its own.
     """
 
     name: str
@@ -207,24 +207,24 @@ class V1Torrent:
         return assemble(self.info, None, trackers=trackers, web_seeds=web_seeds)
 
 
-def v1_torrent(plan: TorrentLayout, pieces: bytes) -> V1Torrent:
-    """The torrent of the files of `plan`, from what :class:`StreamHasher` made of them in their
+def v1_torrent(layout: TorrentLayout, pieces: bytes) -> V1Torrent:
+    """The torrent of the files of `layout`, from :class:`StreamHasher`'s result for them in their
     order.
     """
     info: Mapping[bytes, Encodable] = {
-        b"files": [{b"length": size, b"path": _parts(path)} for path, size in plan.files],
-        b"name": plan.name.encode(),
-        b"piece length": plan.piece_length,
+        b"files": [{b"length": size, b"path": _parts(path)} for path, size in layout.files],
+        b"name": layout.name.encode(),
+        b"piece length": layout.piece_length,
         b"pieces": pieces,
     }
-    return V1Torrent(plan.name, plan.size, bencode.encode(info))
+    return V1Torrent(layout.name, layout.size, bencode.encode(info))
 
 
-def hybrid_torrent(plan: TorrentLayout, hashed: Mapping[str, HashedFile]) -> RevisionTorrent:
-    """The torrent of the files of `plan`, each of which was hashed."""
+def hybrid_torrent(layout: TorrentLayout, hashed: Mapping[str, HashedFile]) -> RevisionTorrent:
+    """The torrent of the files of `layout`, from the hashes of each."""
     tree: _Folder = {}
     layers: dict[bytes, bytes] = {}
-    for path, size in plan.files:
+    for path, size in layout.files:
         *folders, name = _parts(path)
         folder = tree
         for part in folders:
@@ -233,28 +233,28 @@ def hybrid_torrent(plan: TorrentLayout, hashed: Mapping[str, HashedFile]) -> Rev
         leaf: dict[bytes, Encodable] = {b"length": size}
         if found is not None:
             leaf[b"pieces root"] = root = bytes.fromhex(found.root.hex)
-            if size > plan.piece_length:
-                layers[root] = fold(found.layer, plan.piece_length // PIECE, PIECE)
+            if size > layout.piece_length:
+                layers[root] = fold(found.layer, layout.piece_length // PIECE, PIECE)
         folder[name] = {b"": leaf}
     info: Mapping[bytes, Encodable] = {
         b"file tree": tree,
-        b"files": list(_listed(plan)),
+        b"files": list(_listed(layout)),
         b"meta version": 2,
-        b"name": plan.name.encode(),
-        b"piece length": plan.piece_length,
-        b"pieces": b"".join(hashed[path].pieces for path, _ in plan.files),
+        b"name": layout.name.encode(),
+        b"piece length": layout.piece_length,
+        b"pieces": b"".join(hashed[path].pieces for path, _ in layout.files),
     }
-    return RevisionTorrent(plan.name, plan.size, bencode.encode(info), layers)
+    return RevisionTorrent(layout.name, layout.size, bencode.encode(info), layers)
 
 
-def _listed(plan: TorrentLayout) -> Iterator[Mapping[bytes, Encodable]]:
+def _listed(layout: TorrentLayout) -> Iterator[Mapping[bytes, Encodable]]:
     """The files of version 1. A pad comes right before what it aligns: after empty files."""
     padding = 0
-    for path, size in plan.files:
+    for path, size in layout.files:
         if size and padding:
             yield {b"attr": b"p", b"length": padding, b"path": [b".pad", b"%d" % padding]}
         if size:
-            padding = plan.padding(path, size)
+            padding = layout.padding(path, size)
         yield {b"length": size, b"path": _parts(path)}
 
 

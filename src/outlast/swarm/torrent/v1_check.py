@@ -51,7 +51,7 @@ class V1Pieces:
                 hasher.update(chunk)
             number += 1
         if hasher.finish() != self.hashes:
-            raise CorruptError("what was fetched has changed on the disk", hint="fetch it again")
+            raise CorruptError("the fetched files have changed on the disk", hint="fetch it again")
 
 
 def _span(value: Value) -> tuple[bool, int]:

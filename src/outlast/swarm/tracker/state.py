@@ -1,5 +1,5 @@
-"""Who is in which swarm: what a tracker remembers (BEP 3), in memory alone. Bounded, whatever is
-announced; the clock is the caller's, in seconds that do not go back.
+"""A tracker's memory (BEP 3): which peers are in which swarm. Bounded, whatever is announced; the
+clock is the caller's, in seconds that do not go back.
 """
 
 import ipaddress
@@ -17,8 +17,8 @@ Peer: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Swarm:
-    """`complete` peers have all, `incomplete` ones do not; `peers` are some of those that the asker
-    can use, by chance. It is to come back in `interval` seconds.
+    """A tracker's answer: how many peers are `complete` and `incomplete`, and a random choice of
+    `peers` that the asker can use. It should ask again in `interval` seconds.
     """
 
     complete: int
@@ -53,7 +53,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Swarm:
-    """Its peers; who announced last is last."""
+    """Its peers, the one that announced last at the end."""
 
     peers: OrderedDict[Peer, _Entry] = field(default_factory=OrderedDict)
     downloaded: int = 0
@@ -91,12 +91,11 @@ class Swarms:
         trusted: bool = False,
         host: str = "",
     ) -> Swarm:
-        """Notes that `peer` is in a swarm (infohash of 20 bytes) and lacks `left` bytes, or that it
-        leaves, if `event` is "stopped"; says who else is there. A peer is forgotten that is not
-        heard for twice the interval that it was told. Where there are too many, those that were
-        silent the longest make room: a `trusted` peer (one that the operator has named) and its
-        swarms not before all others. `host` is the address at which the asker reached this machine:
-        under it peers are named that announce from the machine itself.
+        """Records that `peer` is in a swarm (infohash of 20 bytes) and lacks `left` bytes, or that
+        it leaves, if `event` is "stopped"; returns other peers. A peer that is silent for twice the
+        interval it was told is forgotten. When there are too many, those that were silent longest
+        make room; `trusted` peers (named by the operator) and their swarms go last. `host` is the
+        address at which the asker reached this machine: peers on this machine are named by it.
         """
         with self._lock:
             swarm = self._open.pop(infohash, None) or self._trusted.pop(infohash, _Swarm())
@@ -142,7 +141,7 @@ class Swarms:
             self._size -= 1
 
     def _admit(self, swarm: _Swarm, peer: Peer, entry: _Entry) -> None:
-        """Not at all where nobody makes room."""
+        """Adds a peer, unless no other one can make room for it."""
         if peer not in swarm.peers and not self._make_room(swarm, peer, entry):
             return
         self._size += peer not in swarm.peers
@@ -161,7 +160,7 @@ class Swarms:
         return True
 
     def _settle(self, infohash: bytes, swarm: _Swarm) -> None:
-        """Keeps the swarm, if anybody is in it, as the one that was heard of last."""
+        """Keeps the swarm, unless it is empty, as the most recent one."""
         if swarm.peers:
             (self._trusted if swarm.is_trusted() else self._open)[infohash] = swarm
         while self._is_over_full():
@@ -175,7 +174,7 @@ class Swarms:
     def _named(
         self, swarm: _Swarm, asker: Peer, host: str, wanted: int, *, seeds: bool
     ) -> tuple[Peer, ...]:
-        """Some peers for `asker`. Who has all needs no `seeds`."""
+        """Some peers for `asker`. A seed needs no other `seeds`."""
         if not wanted:
             return ()
         from_here = ipaddress.ip_address(asker[0]).is_loopback

@@ -1,17 +1,18 @@
-"""The tracker in every node: a query in, a reply out. Who carries them, and knows who asks, is the
-caller.
-"""
+"""The tracker in every node: a query in, a reply out. The caller does the transport."""
 
+import logging
 import time
 from collections.abc import Callable
 
 from outlast.swarm.tracker.state import Swarms, peer_of
 from outlast.swarm.tracker.wire import failure, parse_announce, parse_scrape, reply, scrape_reply
 
+_log = logging.getLogger(__name__)
+
 
 class Tracker:
     """Answers BitTorrent clients; neither raises nor blocks, whatever they ask. Thread-safe.
-    `query` is what stands behind the `?`, as it was sent; `address` where it came from, as text.
+    `query` is the part behind the `?` as it was sent, `address` the asker's, as text.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -24,6 +25,7 @@ class Tracker:
         """`trusted` and `host` are as in :meth:`Swarms.announce`."""
         asked = parse_announce(query)
         if isinstance(asked, str):
+            _log.debug("an announce from %s was refused: %s", address, asked)
             return failure(asked)
         try:
             peer = peer_of(address, asked.port)
@@ -44,7 +46,7 @@ class Tracker:
         )
 
     def scrape(self, query: bytes | str, address: str) -> bytes:
-        """Anybody may ask; `address` changes nothing."""
+        """Every client may ask; `address` changes nothing."""
         del address
         asked = parse_scrape(query)
         if isinstance(asked, str):

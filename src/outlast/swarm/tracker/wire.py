@@ -1,8 +1,8 @@
-"""What a tracker is asked and answers by HTTP (BEP 3, 7, 23, 48). Pure functions; queries are
+"""Queries to a tracker and its replies by HTTP (BEP 3, 7, 23, 48). Pure functions; queries are
 hostile.
 
-Replies are compact, whatever is asked for. An address that a client claims for itself (`ip`,
-`ipv6`) is not read: else anybody could have strangers called by a whole swarm.
+Replies are always compact. An address that a client claims for itself (`ip`, `ipv6`) is ignored:
+with it, one client could have a whole swarm connect to a victim.
 """
 
 import socket
@@ -24,12 +24,12 @@ _EVENTS: Final = {b"": "", b"empty": "", b"started": "started", b"stopped": "sto
     b"completed": "completed",
     b"paused": "",
 }
-"""BEP 21 has "paused", of a peer that wants no more and is there."""
+"""BEP 21 has "paused": a peer that wants no more and stays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """What a peer says of itself: its `port` in the swarm `infohash` (20 bytes), how many bytes it
+    """A peer's announcement: its `port` in the swarm `infohash` (20 bytes), how many bytes it
     lacks, and how many peers it wants; None where it leaves that to the tracker.
     """
 
@@ -41,8 +41,8 @@ class Announce:
 
 
 def parse_announce(query: bytes | str) -> Announce | str:
-    """What a raw query string (behind the `?`, still percent-encoded) says, or what is wrong with
-    it in words for :func:`failure`.
+    """Reads a raw query string (behind the `?`, still percent-encoded). Returns a text for
+    :func:`failure` if it is wrong.
     """
     fields = _fields(query)
     if isinstance(fields, str):
@@ -66,7 +66,7 @@ def parse_announce(query: bytes | str) -> Announce | str:
 
 
 def parse_scrape(query: bytes | str) -> tuple[bytes, ...] | str:
-    """The infohashes that are asked for, each once, or what is wrong. All at once cannot be."""
+    """The infohashes asked for, each once, or what is wrong. Asking for all is not supported."""
     fields = _fields(query)
     if isinstance(fields, str):
         return fields
