@@ -23,7 +23,7 @@ from outlast.core.names import RepoId
 from outlast.fetch.source_state import Patience
 from outlast.p2p.resolve import locate
 from outlast.p2p.tuning import Tuning
-from outlast.sources.base import Listing, RepoFacts
+from outlast.sources.base import Listing, RepoClaims
 
 REPO = RepoId.parse("org/model")
 ONE, OTHER = GitOid("1" * 40), GitOid("2" * 40)
@@ -31,7 +31,7 @@ ONE, OTHER = GitOid("1" * 40), GitOid("2" * 40)
 
 def listing(commit: GitOid, files: int = 1) -> Listing:
     entries = [FileEntry(f"f{n}", 1, sha256=Digest.of(b"%d" % n)) for n in range(files)]
-    return Listing(REPO, commit, entries, RepoFacts(False, False, (), {}))
+    return Listing(REPO, commit, entries, RepoClaims(False, False, (), {}))
 
 
 @dataclass

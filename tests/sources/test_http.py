@@ -1,5 +1,6 @@
 """What a pool of connections does when a server ends one."""
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -55,3 +56,22 @@ def test_a_server_that_answers_nobody() -> None:
     with server(b"", b"", _ANSWER) as (url, came), pytest.raises(UnreachableError):
         client().get(url)
     assert came == [0, 1]
+
+
+def test_the_log_has_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither a token, nor a URL's user, password, path or query."""
+    away = (
+        b"HTTP/1.1 302 Away\r\nContent-Length: 0\r\nLocation: /canary-path?q=canary-query\r\n\r\n"
+    )
+    caplog.set_level(logging.DEBUG, logger="outlast")
+    with server(away, b"", _ANSWER) as (url, _):
+        secret = url.replace("//", "//user:canary-password@") + "x?q=canary-query"
+        with client().get(secret, token="canary-token") as answer:
+            assert answer.read_all(10) == b"hi"
+    said = [r.getMessage() for r in caplog.records if r.name.startswith("outlast.")]
+    host = url.split("/")[2]
+    assert said == [
+        f"GET {host}: HTTP 302",
+        f"{host} closed a kept connection: one more try",
+        f"GET {host}: HTTP 200",
+    ]

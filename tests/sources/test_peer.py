@@ -258,7 +258,7 @@ class TestLies:
 
     def test_pages_without_end(self) -> None:
         liar = Liar(said({"models": [_row()], "next": 7}))
-        with liar.lying() as source, pytest.raises(MalformedError, match="without end"):
+        with liar.lying() as source, pytest.raises(MalformedError, match="does not end"):
             source.models()
         assert len(liar.asked) == 2  # the second page is the next of itself
 

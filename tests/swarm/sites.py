@@ -34,7 +34,7 @@ from outlast.ops import pull as ops
 from outlast.p2p.tuning import TUNING, Tuning
 from outlast.server.node.api import Holdings, NodeInfo
 from outlast.server.node.peer_port import PeerServer
-from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoFacts, Source
+from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims, Source
 from outlast.sources.peer import peer_client
 from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
@@ -208,7 +208,7 @@ class Origin:
 
     files: Mapping[str, bytes]
     dark: bool = False
-    facts: RepoFacts = field(default_factory=lambda: RepoFacts(False, False, (), {}))
+    facts: RepoClaims = field(default_factory=lambda: RepoClaims(False, False, (), {}))
     sent: int = 0
     name: str = "http://origin"
 

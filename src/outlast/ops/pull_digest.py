@@ -27,7 +27,7 @@ from outlast.node.peers import Neighbour
 from outlast.node.scope import Neighbourhood
 from outlast.ops.pull import Pulled, PullPlan, pull
 from outlast.ops.tuning import TUNING, Tuning
-from outlast.sources.base import Listing, RepoFacts, Source
+from outlast.sources.base import Listing, RepoClaims, Source
 from outlast.sources.peer import PeerSource
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -83,7 +83,7 @@ def pull_manifest(
         return here
     revision, source, restricted = _find(digest, around, control, patience, tuning)
     repo, commit = revision.repo, revision.id
-    facts = RepoFacts(private=restricted, gated=False, tags=(), facts={})
+    facts = RepoClaims(private=restricted, gated=False, tags=(), facts={})
     entries = (*revision.files, *revision.missing)
     pulled = pull(
         archive,

@@ -1,4 +1,4 @@
-"""What every source offers: a listing of a commit, and ranges of its files with claimed names."""
+"""The protocol of all sources: a listing of a commit, and ranges of its files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from outlast.core.names import RepoId
 
 
 @dataclass(frozen=True, slots=True)
-class RepoFacts:
-    """What a source says of a repository beside its files."""
+class RepoClaims:
+    """A source's claims about a repository, beside its files."""
 
     private: bool
     gated: str | bool
@@ -26,9 +26,9 @@ class Listing:
     repo: RepoId
     commit: GitOid
     entries: Sequence[FileEntry]
-    facts: RepoFacts
+    facts: RepoClaims
     unlisted: bool = False
-    """Whether there may be more files: nobody listed them to the source either."""
+    """Whether there may be more files: the source has no complete listing itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class RangeReader(Protocol):
 
 
 class Source(Protocol):
-    """Somewhere bytes come from. Thread-safe; never writes to the store, and is not believed."""
+    """Where bytes come from. Thread-safe; never writes to the store, and is not believed."""
 
     @property
     def name(self) -> str:
@@ -75,7 +75,7 @@ class Source(Protocol):
 
 @runtime_checkable
 class PayloadSource(Protocol):
-    """A source that also hands on capsules, as they lie there: another node."""
+    """A source that also serves capsules as they are stored: another node."""
 
     def open_capsule(self, blob: Digest, size: int, start: int, stop: int) -> RangeReader:
         """Opens the bytes `start` to `stop` (exclusive) of the blob's capsule, which has `size`."""

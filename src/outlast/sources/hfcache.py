@@ -36,7 +36,7 @@ class CachedRevision:
 
 
 def scan(cache: Path) -> Iterator[CachedRevision]:
-    """Every revision in a cache folder; what does not look like one is passed over."""
+    """Every revision in a cache folder; other folders are ignored."""
     for folder in sorted(path for path in cache.iterdir() if path.is_dir()):
         repo = _repo_of(folder.name)
         snapshots = folder / "snapshots"

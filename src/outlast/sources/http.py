@@ -6,6 +6,7 @@ import contextlib
 import email.utils
 import functools
 import ipaddress
+import logging
 import re
 import socket
 import ssl
@@ -14,7 +15,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from typing import Self
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urljoin
 
 import urllib3
 from urllib3.contrib.socks import SOCKSProxyManager
@@ -26,6 +27,7 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+from outlast.core.addresses import host_of
 from outlast.core.errors import (
     BadConfigError,
     MalformedError,
@@ -33,14 +35,16 @@ from outlast.core.errors import (
     UnreachableError,
 )
 from outlast.sources.settings import HttpSettings, origin
+from outlast.sources.tuning import TUNING, Tuning
 
-MAX_REDIRECTS = 8
+_log = logging.getLogger(__name__)
+
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Response:
-    """An answer whose body has not been read yet. `url` is where it came from in the end, and
-    `hops` holds the headers of the redirects on the way.
+    """An answer whose body has not been read yet. `url` is the last one after redirects, `hops` has
+    the headers of the redirects.
     """
 
     def __init__(
@@ -59,7 +63,7 @@ class Response:
         self.close()
 
     def close(self) -> None:
-        """Gives the connection back where the body was read to its end, else drops it."""
+        """Returns the connection to the pool if the body was read to its end; else drops it."""
         if self._raw.closed or getattr(self._raw, "length_remaining", None) == 0:
             self._raw.release_conn()
         else:
@@ -86,9 +90,9 @@ class Response:
         """The whole body, which may not exceed `limit` bytes, nor take over `within` seconds."""
         data = self.read(limit + 1) if within is None else self._read_soon(limit + 1, within)
         if len(data) > limit:
-            raise MalformedError(f"{_host(self.url)} sent more than {limit} bytes of metadata")
+            raise MalformedError(f"{host_of(self.url)} sent more than {limit} bytes of metadata")
         if self.length is not None and len(data) < self.length:
-            raise UnreachableError(f"{_host(self.url)}: the connection was closed early")
+            raise UnreachableError(f"{host_of(self.url)}: the connection was closed early")
         return data
 
     def _read_soon(self, limit: int, seconds: float) -> bytes:
@@ -102,7 +106,7 @@ class Response:
                     break
                 data += part
                 if time.monotonic() > until:
-                    raise UnreachableError(f"{_host(self.url)} answers too slowly")
+                    raise UnreachableError(f"{host_of(self.url)} answers too slowly")
         return bytes(data)
 
 
@@ -110,15 +114,19 @@ class HttpClient:
     """A pool of connections. Thread-safe."""
 
     def __init__(
-        self, settings: HttpSettings, observe: Callable[[str], None] | None = None
+        self,
+        settings: HttpSettings,
+        observe: Callable[[str], None] | None = None,
+        tuning: Tuning = TUNING,
     ) -> None:
-        """`observe` is told the host and port of every request that is sent."""
+        """`observe` is called with the host and port of every request that is sent."""
         self._settings = settings
+        self._tuning = tuning
         self._observe = observe
         self._lock = threading.Lock()
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
-        # A bundle that cannot be read is said now. Others take long to load, and neighbours speak
-        # plain HTTP.
+        # A bundle that cannot be read is reported at once. The system's takes long to load, and
+        # peers speak plain HTTP.
         bundle = settings.ca_bundle
         self._context = _tls(bundle) if bundle is not None else None
 
@@ -148,8 +156,8 @@ class HttpClient:
             hops.append(raw.headers)
             seen.add(url)
             url = self._next(url, location)
-            if url in seen or len(hops) > MAX_REDIRECTS:
-                raise UnreachableError(f"{_host(start)} redirects in a circle")
+            if url in seen or len(hops) > self._tuning.redirects:
+                raise UnreachableError(f"{host_of(start)} redirects in a loop or too often")
 
     def ask(
         self,
@@ -159,7 +167,7 @@ class HttpClient:
         body: bytes | None = None,
         timeout: float | None = None,
     ) -> Response:
-        """GETs `url`, or POSTs `body` to it as JSON; what it answers, redirects included."""
+        """GETs `url`, or POSTs `body` to it as JSON; redirects are not followed."""
         sent = {"Accept-Encoding": "identity", **(headers or {})}
         if body is not None:
             sent["Content-Type"] = "application/json"
@@ -170,7 +178,7 @@ class HttpClient:
         try:
             target = urljoin(url, location)
         except ValueError:
-            raise MalformedError(f"{_host(url)} redirects to what is no URL") from None
+            raise MalformedError(f"{host_of(url)} redirects to an invalid URL") from None
         scheme, host, _ = origin(target)
         before, source_host, _ = origin(url)
         if before == "https" and scheme == "http":
@@ -192,11 +200,12 @@ class HttpClient:
             read=timeout or self._settings.read_timeout,
         )
         if self._observe is not None:
-            self._observe(_host(url))
+            self._observe(host_of(url))
         with _reporting(url):
             send = functools.partial(
                 self._pool(url).request,
-                *(method, url),
+                method,
+                url,
                 body=body,
                 headers={"User-Agent": self._settings.user_agent, **headers},
                 redirect=False,
@@ -206,12 +215,13 @@ class HttpClient:
                 timeout=limits,
             )
             try:
-                return send()
+                return _logged(send(), method, url)
             except ProtocolError as error:
-                # The server may have ended a connection of the pool just before this request.
+                # The server may have closed a connection of the pool just before this request.
                 if not isinstance(error.args[-1], ConnectionError):
                     raise
-                return send()
+                _log.debug("%s closed a kept connection: one more try", host_of(url))
+                return _logged(send(), method, url)
 
     def _proxy_for(self, url: str) -> str | None:
         scheme, host, port = origin(url)
@@ -248,7 +258,13 @@ class HttpClient:
                 url, proxy_headers=secret, maxsize=maxsize, ssl_context=context
             )
         except (HTTPError, ValueError) as error:
-            raise BadConfigError(f"cannot use the proxy {_host(proxy)!r}: {error}") from error
+            shown = host_of(proxy if "://" in proxy else f"http://{proxy}")
+            raise BadConfigError(f"cannot use the proxy {shown!r}: {error}") from error
+
+
+def _logged(answer: urllib3.BaseHTTPResponse, method: str, url: str) -> urllib3.BaseHTTPResponse:
+    _log.debug("%s %s: HTTP %d", method, host_of(url), answer.status)
+    return answer
 
 
 def _tls(ca_bundle: str | None) -> ssl.SSLContext:
@@ -265,18 +281,18 @@ def _reporting(url: str) -> Iterator[None]:
     except LocationParseError as error:
         raise MalformedError(f"not a URL: {url[:200]!r}") from error
     except ReadTimeoutError as error:
-        raise UnreachableError(f"{_host(url)} stopped answering") from error
+        raise UnreachableError(f"{host_of(url)} stopped answering") from error
     except urllib3.exceptions.SSLError as error:
         raise UnreachableError(
-            f"{_host(url)}: no trusted TLS connection: {error}",
+            f"{host_of(url)}: no trusted TLS connection: {error}",
             hint="set SSL_CERT_FILE if your network uses its own certificates",
         ) from error
     except (HTTPError, OSError) as error:
-        raise UnreachableError(f"{_host(url)}: {_plain(error)}") from error
+        raise UnreachableError(f"{host_of(url)}: {_plain(error)}") from error
 
 
 def _plain(error: BaseException) -> str:
-    """Why a request failed, in a few words: the innermost reason that the system gave."""
+    """Why a request failed, in a few words: the innermost reason."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, IncompleteRead):
@@ -289,16 +305,6 @@ def _plain(error: BaseException) -> str:
             inner.insert(0, reason)
         cause = inner[0] if inner else cause.__cause__
     return re.sub(r"<.*? at 0x[0-9a-f]+>:? ?", "", str(error)) or type(error).__name__
-
-
-def _host(url: str) -> str:
-    """Host and port of a URL, for messages: never its user, password or query."""
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "?"
-    return f"{parts.hostname or url[:60]}{port}"
 
 
 def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
@@ -338,7 +344,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def refuse_failure(response: Response) -> None:
     """Raises the error that a status of 429 or 5xx stands for."""
     if response.status == 429 or response.status >= 500:
-        what = "asks for patience (429)" if response.status == 429 else f"fails ({response.status})"
-        raise UnreachableError(
-            f"{_host(response.url)} {what}", retry_after=retry_after(response.headers)
-        )
+        seconds = retry_after(response.headers)
+        limited = response.status == 429
+        what = "is rate-limiting (HTTP 429)" if limited else f"failed (HTTP {response.status})"
+        wait = f"; it asks to wait {seconds:.0f} s" if seconds else ""
+        raise UnreachableError(f"{host_of(response.url)} {what}{wait}", retry_after=seconds)

@@ -1,9 +1,10 @@
 """Any Hugging Face-compatible hub or mirror, over its public HTTP API.
 
 Protocol: the hub's OpenAPI description and the requests of `huggingface_hub`; see
-docs/adr/0003-hub-client.md for what is relied upon.
+docs/adr/0003-hub-client.md for what this client depends on.
 """
 
+import logging
 import re
 import threading
 from collections import OrderedDict
@@ -22,14 +23,14 @@ from outlast.core.errors import (
 )
 from outlast.core.manifest import MAX_FILES, FileEntry, check_size, load_json
 from outlast.core.names import RepoId
-from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoFacts
+from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
 from outlast.sources.http import HttpClient, Response, refuse_failure
 from outlast.sources.ranges import read_range
 from outlast.sources.settings import origin
+from outlast.sources.tuning import TUNING, Tuning
 
-_METADATA_LIMIT = 256 * 1024 * 1024
-_PAGE_LIMIT = 64 * 1024 * 1024
-_REDIRECTS_KEPT = 4096
+_log = logging.getLogger(__name__)
+
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 _FACTS = ("pipeline_tag", "library_name", "lastModified", "createdAt", "author")
@@ -38,7 +39,10 @@ _FACTS = ("pipeline_tag", "library_name", "lastModified", "createdAt", "author")
 class HubSource:
     """One hub. `token` is sent to its own origin only."""
 
-    def __init__(self, http: HttpClient, url: str, token: str | None = None) -> None:
+    def __init__(
+        self, http: HttpClient, url: str, token: str | None = None, tuning: Tuning = TUNING
+    ) -> None:
+        self._tuning = tuning
         self._base = url.rstrip("/")
         self._origin = origin(self._base)
         self._http = http
@@ -52,22 +56,22 @@ class HubSource:
 
     def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
         url = f"{self._base}/api/{repo.api_path}/revision/{quote(ref, safe='')}?blobs=true"
-        info = self._json(url, _METADATA_LIMIT, timeout)
+        info = self._json(url, self._tuning.hub_description, timeout)
         if not isinstance(info, dict):
-            raise MalformedError(f"{self.name} describes {repo} by something else than an object")
+            raise MalformedError(f"{self.name} returned a non-object for {repo}")
         commit = GitOid(str(info.get("sha")))
         names, entries = _siblings(info.get("siblings"))
         if entries is None:
             entries = self._tree(repo, commit, timeout)
             if {entry.path for entry in entries} != names:
-                raise MalformedError(f"{self.name} lists {repo} in two ways that differ")
+                raise MalformedError(f"{self.name}: the listings of {repo} disagree")
         return Listing(repo, commit, entries, _facts(info))
 
     def refs(self, repo: RepoId, timeout: float | None = None) -> list[RemoteRef]:
         """The branches and tags of `repo`."""
-        found = self._json(f"{self._base}/api/{repo.api_path}/refs", _PAGE_LIMIT, timeout)
+        found = self._json(f"{self._base}/api/{repo.api_path}/refs", self._tuning.page, timeout)
         if not isinstance(found, dict):
-            raise MalformedError(f"{self.name} lists refs by something else than an object")
+            raise MalformedError(f"{self.name} returned a non-object for the refs of {repo}")
         listed = [
             (kind, item)
             for kind in ("branches", "tags", "converts", "pullRequests")
@@ -96,7 +100,7 @@ class HubSource:
             raise
 
     def _get_bytes(self, url: str, headers: dict[str, str]) -> Response:
-        """GETs a file, going straight to where the hub sent us last time while that holds."""
+        """GETs a file, from where the hub redirected to last time as long as that is valid."""
         with self._lock:
             signed = self._signed.get(url)
         if signed is not None:
@@ -104,29 +108,30 @@ class HubSource:
             if response.status not in _EXPIRED:
                 return response
             response.close()
+            _log.debug("%s: a signed URL has expired (HTTP %d)", self.name, response.status)
             with self._lock:
                 self._signed.pop(url, None)
         response = self._http.get(url, headers=headers, token=self._token)
         if response.status in {200, 206} and origin(response.url) != self._origin:
             with self._lock:
                 self._signed[url] = response.url
-                while len(self._signed) > _REDIRECTS_KEPT:
+                while len(self._signed) > self._tuning.signed_urls:
                     self._signed.popitem(last=False)
         return response
 
     def _check(self, response: Response, repo: RepoId, commit: GitOid, entry: FileEntry) -> None:
-        """Refuses an answer that says itself that it is not the file."""
+        """Refuses an answer whose headers say that it is not the file."""
         direct = origin(response.url) == self._origin
         if response.status in _EXPIRED and not direct:
             raise UnreachableError(f"{self.name} redirects to where {entry.path!r} is not served")
         self._refuse(response, repo, str(commit), entry.path)
         own = [(hop, "X-Linked-Etag") for hop in response.hops]
-        if direct:  # another host's ETag may name anything, and nobody relies on it
+        if direct:  # another host's ETag may be anything
             own.append((response.headers, "ETag"))
         for headers, key in own:
             declared = headers.get("X-Repo-Commit", commit.hex)
             if declared != commit.hex:
-                raise IntegrityError(f"{self.name} answers for commit {declared[:40]!r}")
+                raise IntegrityError(f"{self.name} returned another commit: {declared[:40]!r}")
             if _names_other_bytes(headers.get(key, ""), entry):
                 raise IntegrityError(f"{self.name} now serves other bytes as {entry.path!r}")
         if response.headers.get("Content-Encoding", "identity") != "identity":
@@ -145,14 +150,14 @@ class HubSource:
         seen: set[str] = set()
         while url:
             if url in seen or len(entries) > MAX_FILES or origin(url) != self._origin:
-                raise MalformedError(f"{self.name} lists {repo} without end")
+                raise MalformedError(f"{self.name}: the listing of {repo} does not end")
             seen.add(url)
             with self._http.get(url, token=self._token, timeout=timeout) as response:
                 self._refuse(response, repo, str(commit), "")
-                page = load_json(response.read_all(_PAGE_LIMIT), _PAGE_LIMIT)
+                page = load_json(response.read_all(self._tuning.page), self._tuning.page)
                 following = _NEXT.search(response.headers.get("Link", ""))
             if not isinstance(page, list):
-                raise MalformedError(f"{self.name} lists {repo} by something else than a list")
+                raise MalformedError(f"{self.name} returned a non-list for the files of {repo}")
             entries.extend(_tree_entry(item) for item in page if _is_file(item))
             url = urljoin(url, following[1]) if following else ""
         return entries
@@ -177,7 +182,7 @@ class HubSource:
             raise RepoNotFoundError(f"{self.name} does not know it{private}: {said or code}")
         if response.status == 416:
             raise IntegrityError(f"{self.name} says that {path!r} is shorter than declared")
-        raise MalformedError(f"{self.name} answers {response.status} {said}")
+        raise MalformedError(f"{self.name} answered HTTP {response.status} {said}")
 
 
 def _names_other_bytes(etag: str, entry: FileEntry) -> bool:
@@ -221,10 +226,10 @@ def _entry(path: str, size: object, git: object, lfs: object) -> FileEntry:
     return FileEntry(path, check_size(size, path), git_sha1=GitOid(str(git)))
 
 
-def _facts(info: dict[str, Any]) -> RepoFacts:
+def _facts(info: dict[str, Any]) -> RepoClaims:
     tags = info.get("tags")
     gated = info.get("gated", False)
-    return RepoFacts(
+    return RepoClaims(
         private=bool(info.get("private", False)),
         gated=gated if isinstance(gated, str) else bool(gated),
         tags=tuple(str(tag)[:200] for tag in tags[:1000]) if isinstance(tags, list) else (),

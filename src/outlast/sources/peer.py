@@ -1,7 +1,7 @@
 """Another node, over the node API: a neighbour on the LAN, or a static peer.
 
-Nothing that it says is believed: names are checked against the bytes they name, everything has a
-bound, and it cannot send us elsewhere.
+Nothing that it says is believed: names are checked against the bytes they name, every answer has
+a bound, and redirects are not followed.
 """
 
 import threading
@@ -28,7 +28,7 @@ from outlast.core.errors import (
 from outlast.core.manifest import FileEntry, Revision, load_json
 from outlast.core.names import RepoId, plain_ref
 from outlast.core.offer import Offer
-from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoFacts
+from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
 from outlast.sources.http import HttpClient, Response, refuse_failure
 from outlast.sources.peer_documents import (
     HeldThere,
@@ -39,22 +39,16 @@ from outlast.sources.peer_documents import (
 )
 from outlast.sources.ranges import read_range
 from outlast.sources.settings import HttpSettings
+from outlast.sources.tuning import TUNING, Tuning
 
 MOST_BLOBS: Final = 1000
 """In one request for payloads."""
-_NODE_LIMIT = 64 * 1024
-_PAGE_LIMIT = 64 * 1024 * 1024
-_MANIFEST_LIMIT = 256 * 1024 * 1024
-_LAYER_LIMIT = 64 * 1024 * 1024
-_MOST_PAGES = 100
 _MIN_PREFIX = 7
-_KEPT = 8
-_SOON = 30.0
-_LONG = 300.0
+"""Digits of a commit that name it."""
 
 
 def peer_client(settings: HttpSettings) -> HttpClient:
-    """A client for peers: what reaches them is no proxy's business."""
+    """A client for peers: proxies are not used."""
     return HttpClient(replace(settings, proxies={}))
 
 
@@ -63,8 +57,9 @@ class PeerSource:
     Thread-safe.
     """
 
-    def __init__(self, http: HttpClient, host: str, port: int) -> None:
+    def __init__(self, http: HttpClient, host: str, port: int, tuning: Tuning = TUNING) -> None:
         self._http = http
+        self._tuning = tuning
         bracketed = f"[{host}]" if ":" in host else host
         self.host = host
         self._name = f"peer {bracketed}:{port}"
@@ -77,38 +72,38 @@ class PeerSource:
         return self._name
 
     def node(self, timeout: float | None = None) -> PeerNode:
-        """Who is there."""
-        return read_node(self._json("node", _NODE_LIMIT, timeout))
+        """The peer's id, version and ports."""
+        return read_node(self._json("node", self._tuning.node_description, timeout))
 
     def models(
         self, query: str = "", timeout: float | None = None, most: int | None = None
     ) -> list[Offer]:
-        """What it offers us of which the name contains `query`; the first `most` of them."""
+        """The models it offers whose name contains `query`; the first `most` of them."""
         return list(islice(self._models(query, timeout), most))
 
     def _models(self, query: str, timeout: float | None) -> Iterator[Offer]:
-        until = time.monotonic() + (timeout or _SOON)
+        until = time.monotonic() + (timeout or self._tuning.answer_s)
         cursor: int | None = 0
-        for _ in range(_MOST_PAGES):
+        for _ in range(self._tuning.peer_pages):
             left = until - time.monotonic()
             if left <= 0:
                 raise UnreachableError(f"{self.name} answers too slowly")
             path = f"models?{urlencode({'q': query, 'cursor': cursor})}"
-            rows, following = read_models(self._json(path, _PAGE_LIMIT, timeout, within=left))
+            rows, following = read_models(self._json(path, self._tuning.page, timeout, within=left))
             yield from rows
             if following is None:
                 return
             if cursor is None or following <= cursor or not rows:
                 break
             cursor = following
-        raise MalformedError(f"{self.name} lists models without end")
+        raise MalformedError(f"{self.name}: the list of models does not end")
 
     def manifest(self, digest: Digest, timeout: float | None = None) -> Revision:
-        """The revision that a manifest describes. Raises :class:`IntegrityError` where what comes
-        is another one.
+        """The revision that a manifest describes. Raises :class:`IntegrityError` if the peer sends
+        another one.
         """
-        within = timeout or _LONG
-        data = self._body(f"manifests/{digest}", _MANIFEST_LIMIT, timeout, within=within)
+        within = timeout or self._tuning.large_answer_s
+        data = self._body(f"manifests/{digest}", self._tuning.manifest, timeout, within=within)
         if Digest.of(data) != digest:
             raise IntegrityError(f"{self.name} sends another manifest than {digest.short}…")
         try:
@@ -117,8 +112,8 @@ class PeerSource:
             raise MalformedError(f"{self.name} has a manifest with a bad name: {error}") from error
 
     def find(self, repo: RepoId, ref: str, timeout: float | None = None) -> Offer:
-        """What `ref` (a branch, a tag, a commit or the start of one) is there; the most complete
-        manifest of it.
+        """The peer's offer for `ref` (a branch, a tag, a commit or the start of one), with the most
+        complete manifest.
         """
         rows = [row for row in self._models(str(repo), timeout) if row.repo == repo]
         if not rows:
@@ -129,7 +124,7 @@ class PeerSource:
         return min(found, key=lambda row: (row.partial, -row.files, row.manifest))
 
     def revision(self, model: Offer, timeout: float | None = None) -> Revision:
-        """The files of what the peer offers; that they are of that model and commit is checked."""
+        """The files of an offer, checked to be of that model and commit."""
         revision = self.manifest(model.manifest, timeout)
         if (revision.repo, revision.id) != (model.repo, model.commit):
             raise IntegrityError(f"{self.name} shows a manifest of {revision.repo} as {model.repo}")
@@ -137,15 +132,15 @@ class PeerSource:
             key = (revision.repo, revision.id)
             self._revisions[key] = {entry.path: entry for entry in revision.files}
             self._revisions.move_to_end(key)
-            while len(self._revisions) > _KEPT:
+            while len(self._revisions) > self._tuning.peer_manifests:
                 self._revisions.popitem(last=False)
         return revision
 
     def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
-        """The files of `ref`, those among them that the peer lacks."""
+        """The files of `ref`, including those that the peer lacks."""
         model = self.find(repo, ref, timeout)
         revision = self.revision(model, timeout)
-        facts = RepoFacts(private=model.restricted, gated=False, tags=(), facts={})
+        facts = RepoClaims(private=model.restricted, gated=False, tags=(), facts={})
         entries = (*revision.files, *revision.missing)
         return Listing(repo, revision.id, entries, facts, revision.unlisted)
 
@@ -169,25 +164,27 @@ class PeerSource:
     def payloads(
         self, blobs: Iterable[Digest], timeout: float | None = None
     ) -> Mapping[Digest, HeldThere]:
-        """What the peer has of these blobs; those of which it has nothing are left out."""
+        """What the peer has of these blobs; blobs of which it has nothing are left out."""
         wanted = list(dict.fromkeys(blobs))
         found: dict[Digest, HeldThere] = {}
         for at in range(0, len(wanted), MOST_BLOBS):
             asked = wanted[at : at + MOST_BLOBS]
             names = ",".join(f'"{blob}"' for blob in asked)
             body = f'{{"blobs":[{names}]}}'.encode()
-            document = self._json("payloads", _PAGE_LIMIT, timeout, body=body)
+            document = self._json("payloads", self._tuning.page, timeout, body=body)
             found |= read_payloads(document, asked)
         return found
 
     def layer(self, root: Digest, size: int, timeout: float | None = None) -> Tree:
         """The tree of the file with this `root` and size, down to its pieces."""
         count = piece_count(size)
-        if 32 * count > _LAYER_LIMIT:
+        if 32 * count > self._tuning.layer:
             raise MalformedError(f"{size} bytes are too many for a file in a swarm")
         if count <= 1:
             return Tree.checked(size, root, b"")
-        data = self._body(f"layers/{root}", 32 * count, timeout, within=timeout or _LONG)
+        data = self._body(
+            f"layers/{root}", 32 * count, timeout, within=timeout or self._tuning.large_answer_s
+        )
         return Tree.checked(size, root, data)
 
     def _blob_of(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> Digest:
@@ -227,7 +224,7 @@ class PeerSource:
         within: float | None = None,
         body: bytes | None = None,
     ) -> Any:
-        soon = within or timeout or _SOON
+        soon = within or timeout or self._tuning.answer_s
         return load_json(self._body(path, limit, timeout, within=soon, body=body), limit)
 
     def _body(
@@ -239,14 +236,14 @@ class PeerSource:
         within: float,
         body: bytes | None = None,
     ) -> bytes:
-        """What the peer answers: up to `limit` bytes, in `within` seconds."""
+        """The body of the answer: up to `limit` bytes, within `within` seconds."""
         url = f"{self._base}/{path}"
         with self._http.ask(url, body=body, timeout=timeout) as response:
             self._refuse(response, path.partition("?")[0])
             return response.read_all(limit, within)
 
     def _refuse(self, response: Response, what: str) -> None:
-        """Raises what an answer means that is not the bytes themselves."""
+        """Raises the error that a status stands for."""
         refuse_failure(response)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise MalformedError(f"{self.name} encodes {what} though asked not to")
@@ -259,11 +256,11 @@ class PeerSource:
             raise AccessDeniedError(f"{self.name} refuses access: {said or response.status}")
         if response.status == 416:
             raise IntegrityError(f"{self.name} says that {what} is shorter than declared")
-        raise MalformedError(f"{self.name} answers {response.status} {said}")
+        raise MalformedError(f"{self.name} answered HTTP {response.status} {said}")
 
 
 def _named(rows: Sequence[Offer], ref: str) -> list[Offer]:
-    """Those of `rows` that `ref` names; none where it could be several commits."""
+    """The `rows` that `ref` names; none if it could be several commits."""
     exact = [row for row in rows if row.commit.hex == ref or ref in row.refs]
     if exact or len(ref) < _MIN_PREFIX or not set(ref) <= set("0123456789abcdef"):
         found = exact

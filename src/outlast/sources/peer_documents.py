@@ -1,5 +1,5 @@
-"""What peers say in JSON, read as if every one of them lied: types, bounds and names are checked
-here, and what is wrong raises :class:`MalformedError`.
+"""The JSON documents of peers, read as hostile: types, bounds and names are checked here, and any
+fault raises :class:`MalformedError`.
 """
 
 import re
@@ -26,7 +26,7 @@ _NODE = re.compile(r"[0-9a-f]{40}\Z")
 
 @dataclass(frozen=True, slots=True)
 class PeerNode:
-    """Who answers at a peer port: its id (20 bytes), its version, and its ports."""
+    """The node at a peer port: its id (20 bytes), its version, and its ports."""
 
     node: bytes
     version: str
@@ -37,8 +37,8 @@ class PeerNode:
 
 @dataclass(frozen=True, slots=True)
 class HeldThere:
-    """What a peer says that it has of a blob of `size` bytes: `have` bytes of it (all where it is
-    whole), and `forms` that it hands on. `root` is that of the plain bytes.
+    """A peer's claim about a blob of `size` bytes: it has `have` bytes of it (all if whole), and
+    seeds `forms`. `root` is that of the plain bytes.
     """
 
     size: int
@@ -55,7 +55,7 @@ def read_node(document: object) -> PeerNode:
     row = _mapping(document)
     node = _text(row, "node", 40)
     if not _NODE.match(node) or _count(row, "outlast", 1) != 1:
-        raise MalformedError("what answers is no node that this outlast understands")
+        raise MalformedError("not a node of a version that this outlast understands")
     return PeerNode(
         node=bytes.fromhex(node),
         version=_text(row, "version", 100),
@@ -93,7 +93,7 @@ def _read_model(row: dict[str, Any]) -> Offer:
 
 
 def read_payloads(document: object, asked: Iterable[Digest]) -> dict[Digest, HeldThere]:
-    """What is there of the blobs that were asked for; others may not be named."""
+    """The payloads of the blobs that were asked for; others are refused."""
     found = _mapping(_mapping(document).get("payloads"))
     names = {blob.hex: blob for blob in asked}
     if unknown := found.keys() - names.keys():
@@ -142,7 +142,7 @@ def _read_payload(blob: Digest, row: dict[str, Any]) -> Payload:
 
 def _mapping(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise MalformedError("something else than a JSON object where one belongs")
+        raise MalformedError("expected a JSON object")
     return value
 
 

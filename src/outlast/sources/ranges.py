@@ -1,4 +1,4 @@
-"""Answers to requests for a range of a file, as readers that know where they start."""
+"""Readers for answers to requests for a range of a file."""
 
 import re
 

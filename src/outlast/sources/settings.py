@@ -1,4 +1,4 @@
-"""How to reach the outside; apart from the client, so that reading it costs no imports."""
+"""How to reach other machines; apart from the client, so that reading it costs no imports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """How to reach the outside. `proxies` maps ``http``, ``https``, ``all`` to a proxy's URL and
+    """How to reach other machines. `proxies` maps ``http``, ``https``, ``all`` to a proxy's URL and
     ``no`` to the hosts that are reached directly; times are in seconds.
     """
 
@@ -24,7 +24,7 @@ class HttpSettings:
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port: what a token may not leave."""
+    """Scheme, host and port of a URL: a token is sent to no other."""
     try:
         parts = urlsplit(url)
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)

@@ -1,0 +1,39 @@
+"""The numbers of the sources that are ours to choose: bounds on answers, and times in seconds.
+
+A bound has to be larger than any honest answer, and small enough for memory. "Guess" means that no
+measurement chose the number. What the operator can set is in :mod:`outlast.sources.settings`.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """All of them."""
+
+    redirects: int = 8
+    """Redirects followed for one request. Hubs need one or two; browsers allow 20."""
+    hub_description: int = 256 * 1024 * 1024
+    """Bytes of a hub's description of a revision: 1,000,000 files of 250 bytes each."""
+    page: int = 64 * 1024 * 1024
+    """Bytes of one page of a listing, from a hub or a peer. Guess."""
+    signed_urls: int = 4096
+    """Redirect targets remembered of one hub: the files of some large revisions. Guess."""
+    node_description: int = 64 * 1024
+    """Bytes in which a peer says who it is; an honest one needs 300."""
+    manifest: int = 256 * 1024 * 1024
+    """Bytes of a peer's manifest: as a hub's description."""
+    layer: int = 64 * 1024 * 1024
+    """Bytes of a layer: 2,000,000 pieces, a file of 2 TiB."""
+    peer_pages: int = 100
+    """Pages of models that are read of one peer: 100,000 models."""
+    peer_manifests: int = 8
+    """Manifests of one peer kept in memory. Guess: one pull needs one or two."""
+    answer_s: float = 30.0
+    """A peer's whole answer to a small request. Guess; against peers that send a byte at a time."""
+    large_answer_s: float = 300.0
+    """A peer's manifest or layer: 256 MiB at 1 MB/s. Guess, as the one before."""
+
+
+TUNING: Final = Tuning()
