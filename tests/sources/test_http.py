@@ -52,7 +52,7 @@ def test_a_connection_that_ended_meanwhile(body: bytes | None) -> None:
     assert came == [0, 0, 1]
 
 
-def test_a_server_that_answers_nobody() -> None:
+def test_a_server_that_never_answers() -> None:
     with server(b"", b"", _ANSWER) as (url, came), pytest.raises(UnreachableError):
         client().get(url)
     assert came == [0, 1]

@@ -86,6 +86,6 @@ def connect(torrent: Torrent, *others: Peer) -> None:
 
 
 def flushed(torrent: Torrent) -> bool:
-    """As whoever fetches does now and then."""
+    """As a fetch does now and then."""
     torrent.flush()
     return True

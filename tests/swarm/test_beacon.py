@@ -133,7 +133,7 @@ def heard_all(ears: Ears, nodes: set[bytes]) -> bool:
     return nodes <= ears.nodes()
 
 
-def test_rubbish_and_floods_do_no_harm(port: int) -> None:
+def test_invalid_and_many_datagrams_do_no_harm(port: int) -> None:
     rubbish = [b"", b"\0" * 1400, os.urandom(1399), b"x" * 9000, b"BT-SEARCH * HTTP/1.1\r\n\r\n"]
     with ears(port) as [one, other], voice() as stranger:
         assert one.knows(other)

@@ -202,7 +202,7 @@ class Clock:
         return self.now
 
 
-def test_a_flood_is_dropped_and_others_are_still_heard() -> None:
+def test_a_sender_over_its_rate_is_dropped_and_others_are_heard() -> None:
     clock = Clock()
     limit = DatagramLimit(clock)
     read = sum(limit.allows("10.0.0.1") for _ in range(100_000))

@@ -33,7 +33,7 @@ def router(settings: SwarmSettings) -> Dht:
 
 
 def test_what_is_restricted_is_not_announced(tmp_path: Path, settings: SwarmSettings) -> None:
-    """Though whatever else is here is; a static peer or not, nobody hears of it."""
+    """Though all else is; no node hears of it, a static peer or not."""
     other = DATA[: 3 << 20]
     found: dict[str, set[HostPort]] = {"open": set(), "restricted": set()}
     with (
@@ -112,6 +112,6 @@ def test_a_port_that_is_taken() -> None:
 def test_who_may_be_a_peer(
     routers: tuple[HostPort, ...], host: str, port: int, *, may: bool
 ) -> None:
-    """Nobody is sent to a service of the system, or from outside to addresses inside."""
+    """No node is sent to a service of the system, or from outside to addresses inside."""
     with Dht(SwarmSettings(dht=True, dht_routers=routers), 4711) as dht:
         assert dht.may_be(host, port) == may

@@ -57,7 +57,7 @@ class Booth:
         return self.after(0)
 
 
-def test_who_has_heard_of_nobody_begins_after_a_moment() -> None:
+def test_a_node_that_heard_of_no_other_begins_after_a_moment() -> None:
     booth = Booth(knows=False)
     assert booth.after(GRACE_S - 0.01) == State(Role.WAIT)
     assert booth.after(0.02) == State(Role.FETCH)
@@ -117,7 +117,7 @@ def test_who_is_not_able_never_fetches() -> None:
     assert booth.after(COLLECT_S) == State(Role.FETCH)
 
 
-def test_a_live_fetcher_stays_whoever_comes() -> None:
+def test_a_live_fetcher_stays() -> None:
     booth = Booth()
     for _ in range(20):
         assert booth.hear(AFTER, able=True, fetching=True) == State(Role.WAIT, (AFTER,))
@@ -203,7 +203,7 @@ def test_who_does_not_do_as_it_says_does_not_count() -> None:
     assert booth.hear(BEFORE, able=True, fetching=True) == State(Role.FETCH)
 
 
-def test_what_is_here_is_said_as_long_as_somebody_wants_it() -> None:
+def test_a_node_says_that_it_has_a_blob_as_long_as_another_wants_it() -> None:
     booth = Booth()
     booth.hear(AFTER, able=True)
     booth.election.have(KEY)

@@ -87,7 +87,7 @@ def test_the_reader_would_find_it(net: Net, model: Model) -> None:
     assert leaks(streams(capture.left()), set(_ANNOUNCING))
 
 
-def test_a_private_node_that_nobody_knows_is_silent(net: Net, model: Model) -> None:
+def test_a_private_node_without_peers_is_silent(net: Net, model: Model) -> None:
     """It serves and holds a model, its neighbours ask around and search, and it says nothing."""
     lan = net.lan()
     node, other = Node(lan.host("node"), settings=_PRIVATE), Node(lan.host("other"))

@@ -14,35 +14,35 @@ SEED = "10.0.0.1:1"
 
 class TestProbation:
     def test_few_pieces_at_first(self) -> None:
-        trial = Probation(range(100))
-        assert trial
-        assert sum(map(trial.allows, range(100))) == PIECES
+        probation = Probation(range(100))
+        assert probation
+        assert sum(map(probation.allows, range(100))) == PIECES
 
-    def test_where_somebody_reads_they_are_the_first_and_the_last(self) -> None:
-        trial = Probation(range(10, 100), in_order=True)
-        assert [index for index in range(100) if trial.allows(index)] == [10, 99]
+    def test_where_a_client_reads_they_are_the_first_and_the_last(self) -> None:
+        probation = Probation(range(10, 100), in_order=True)
+        assert [index for index in range(100) if probation.allows(index)] == [10, 99]
 
     def test_it_ends_once_when_they_came(self) -> None:
-        trial = Probation(range(10, 100), in_order=True)
-        assert not trial.ends({10, 50})
-        assert trial.ends({10, 99})
-        assert not trial
-        assert all(map(trial.allows, range(100)))
-        assert not trial.ends({10, 99})
+        probation = Probation(range(10, 100), in_order=True)
+        assert not probation.ends({10, 50})
+        assert probation.ends({10, 99})
+        assert not probation
+        assert all(map(probation.allows, range(100)))
+        assert not probation.ends({10, 99})
 
     def test_there_is_none_of_few(self) -> None:
-        trial = Probation(range(2 * PIECES))
-        assert not trial
-        assert trial.allows(0)
-        assert not trial.ends(())
+        probation = Probation(range(2 * PIECES))
+        assert not probation
+        assert probation.allows(0)
+        assert not probation.ends(())
 
-    def test_it_ends_where_nobody_has_them(self) -> None:
-        trial = Probation(range(100), tuning=ClientTuning(probation_s=0.0))
-        until(lambda: trial.ends(()), "it ends")
+    def test_it_ends_where_no_peer_has_them(self) -> None:
+        probation = Probation(range(100), tuning=ClientTuning(probation_s=0.0))
+        until(lambda: probation.ends(()), "it ends")
 
 
 def one_of(count: int, number: int = 0, lacks: "range | None" = None) -> PiecePicker:
-    """A member of a crowd, whose trial is over."""
+    """A member of a crowd, whose probation is over."""
     picker = PiecePicker(COUNT, lacks or range(COUNT), stripe=(number, count))
     allowed = [index for index in range(COUNT) if picker.priority(index)]
     for index in allowed[:PIECES]:
@@ -72,7 +72,7 @@ class TestStripes:
 
     def test_the_next_of_the_stripe_when_one_came(self) -> None:
         picker = one_of(4)
-        assert asked(picker, first=True) == [4, 8, 12, 16]  # 0 and 36 were on trial
+        assert asked(picker, first=True) == [4, 8, 12, 16]  # 0 and 36 were on probation
         assert picker.note(4) == [20]
         assert picker.note(5) == []
         assert picker.priority(20) > picker.priority(5)
@@ -93,11 +93,11 @@ class TestStripes:
         assert not picker.take_stripe(1, 3)
         assert [index % 3 for index in asked(picker, first=True)] == [1, 1, 1, 1]
 
-    def test_a_trial_is_of_the_own_stripe(self) -> None:
+    def test_probation_is_of_the_own_stripe(self) -> None:
         picker = PiecePicker(COUNT, range(COUNT), stripe=(1, 4))
         assert asked(picker) == [1, 37]
 
-    def test_a_trial_is_of_what_somebody_has(self) -> None:
+    def test_probation_is_of_what_a_peer_has(self) -> None:
         """As of a holder, which has few pieces at first."""
         picker = PiecePicker(COUNT, range(COUNT), stripe=(1, 4))
         copies = [int(index in {0, 5, 9}) for index in range(COUNT)]
@@ -107,7 +107,7 @@ class TestStripes:
         picker.note(9)
         assert picker.end_probation()
 
-    def test_a_trial_goes_on_where_nobody_has_anything(self) -> None:
+    def test_probation_goes_on_where_no_peer_has_a_piece(self) -> None:
         picker = PiecePicker(COUNT, range(COUNT), stripe=(1, 4))
         assert not see(picker, [0] * COUNT)
         assert asked(picker) == [1, 37]
@@ -166,9 +166,11 @@ class TestOthersStripes:
         assert all(picker.priorities()[1::2])
 
     @pytest.mark.parametrize(
-        ("seeds", "others"), [({SEED}, 0), ({SEED, "10.0.0.2:1"}, 3)], ids=["nobody", "one is done"]
+        ("seeds", "others"),
+        [({SEED}, 0), ({SEED, "10.0.0.2:1"}, 3)],
+        ids=["no peer", "one is done"],
     )
-    def test_not_where_that_helps_nobody(self, seeds: set[str], others: int) -> None:
+    def test_not_where_that_helps_no_node(self, seeds: set[str], others: int) -> None:
         picker = one_of(2)
         finish(picker, 0, 2)
         see(picker, [1] * COUNT)

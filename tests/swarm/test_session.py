@@ -81,7 +81,7 @@ class TestFetching:
             given.give(index, DATA[index * PIECE : (index + 1) * PIECE])
 
         def noted() -> bool:
-            given.flush()  # as whoever gives it does now and then
+            given.flush()  # as a fetch does now and then
             return a.whole and b.whole
 
         until(noted, "both have it")
@@ -104,7 +104,7 @@ class TestFetching:
         assert a.noted == [1]
 
     def test_left_out(self, pair: tuple[Peer, Peer]) -> None:
-        """Nobody is asked for what somebody else fetches."""
+        """No peer is asked for a piece that comes from another source."""
         a, b = pair
         a.seed()
         torrent = b.fetch()
@@ -247,7 +247,7 @@ class TestSeeding:
         until(lambda: a.of(PayloadDamaged), "the damage is told")
         assert a.of(PayloadDamaged)[0] == PayloadDamaged(TREE.root, 7)
         assert 7 not in b.noted
-        # Somebody who has the piece is there now: it is not taken.
+        # A peer that has the piece is there now: it is not taken.
         assert a.session.torrent(TREE.root) is not None
         a.session.close()
         after = a.path.stat()
@@ -285,7 +285,7 @@ class TestSeeding:
         assert a.path.read_bytes() == DATA
 
     def test_restarted(self, tmp_path: Path) -> None:
-        """Nothing is read before somebody asks for it."""
+        """Nothing is read before a peer asks for it."""
         with peer(tmp_path / "a") as a:
             a.seed()
             os.posix_fadvise(fd := os.open(a.path, os.O_RDONLY), 0, 0, os.POSIX_FADV_NORMAL)

@@ -54,7 +54,7 @@ def test_peers_hear_of_each_other() -> None:
     assert desk.announce(OTHER, bytes(20)) == Swarm(0, 1, ())
 
 
-def test_who_has_all_needs_nobody_who_has() -> None:
+def test_a_seed_needs_no_other_seed() -> None:
     desk = Desk()
     desk.announce(ONE, left=0)
     assert desk.announce(OTHER, left=0) == Swarm(2, 0, ())
@@ -283,7 +283,7 @@ def _packed(peer: Peer) -> tuple[bytes, int]:
 
 def test_scrapes() -> None:
     assert parse_scrape(f"info_hash={SPELT}&info_hash={SPELT}&x=1") == (HASH,)
-    assert isinstance(parse_scrape(""), str), "nobody gets the list of all"
+    assert isinstance(parse_scrape(""), str), "no client gets the list of all"
     assert isinstance(parse_scrape("info_hash=x"), str)
     many = "&".join(f"info_hash={chr(97 + n % 26) * 19}{n % 10}" for n in range(MAX_SCRAPED + 1))
     assert isinstance(parse_scrape(many), str)

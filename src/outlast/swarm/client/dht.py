@@ -156,7 +156,7 @@ def _is_private(host: str) -> bool:
 
 
 def _settings(settings: SwarmSettings, port: int) -> "settings_pack":
-    """Relaxes libtorrent's rules against floods in a closed network, where all nodes may be of one
+    """Relaxes libtorrent's rules against abuse in a closed network, where all nodes may be of one
     prefix and choose their addresses; the public DHT needs them.
     """
     closed = is_closed(settings)
