@@ -20,6 +20,8 @@ from outlast.ops.verify import verify
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 from outlast.sources.settings import HttpSettings
+from outlast.sources.tuning import TUNING as SOURCES
+from outlast.sources.tuning import Tuning as SourcesTuning
 from outlast.store.archive import Archive
 from tests.hubsim import HubSim
 from tests.hubsim.log import LogEntry
@@ -51,6 +53,7 @@ class Puller:
     rate: int = 0
     forms: FormWishes = PLAIN
     tokens: Mapping[str, str] = field(default_factory=dict)
+    sources: SourcesTuning = SOURCES
     listener: Emit | None = None
     events: list[Event] = field(default_factory=list)
 
@@ -67,7 +70,7 @@ class Puller:
             return ops.pull(
                 archive,
                 Target.parse(target),
-                [HubSource(http, url, self.tokens.get(url)) for url in urls],
+                [HubSource(http, url, self.tokens.get(url), self.sources) for url in urls],
                 selection=Selection(include, exclude),
                 wishes=Wishes(
                     connections=self.connections,

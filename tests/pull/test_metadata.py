@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from outlast.core.errors import BadNameError, IntegrityError, MalformedError, OutlastError
+from outlast.sources.tuning import Tuning
 from tests.hubsim import HubRepo, HubSim
 from tests.hubsim import listing as hub_listing
 from tests.hubsim.generate import HOSTILE_NAMES, HOSTILE_SIZES, many_files_repo
@@ -95,10 +96,8 @@ def test_a_bottomless_json_bomb(hub: HubSim, pull: Puller) -> None:
         pull("org/name", hub.url)
 
 
-def test_an_endless_json_bomb(hub: HubSim, pull: Puller, monkeypatch: pytest.MonkeyPatch) -> None:
-    from outlast.sources import hub as source  # noqa: PLC0415 - only here
-
-    monkeypatch.setattr(source, "_METADATA_LIMIT", 1 << 20)
+def test_an_endless_json_bomb(hub: HubSim, pull: Puller) -> None:
+    pull.sources = Tuning(hub_description=1 << 20)
     hub.set_faults([{"action": "huge_json", "bytes": 1 << 34, "what": "info"}])
     with pytest.raises(MalformedError, match="bytes of metadata"):
         pull("org/name", hub.url)
