@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +13,8 @@ from outlast.core.cancel import Cancel
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.llama import LlamaOptions, open_llama
 from outlast.engines.transformers import TransformersOptions, open_transformers
+from tests.clients.run import python_of
 from tests.engines.gguf_files import Parts
-from tests.engines.tiny_llama import build_tiny_llama
 from tests.realweights import WeightsUnavailableError, smollm2_gguf
 
 OPTIONS = LlamaOptions(context=1024, threads=2)
@@ -48,21 +50,47 @@ def llama(model: str) -> Iterator[WorkerEngine]:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], str]:
-    """Makes a tiny random model's folder, with or without a chat template."""
-    missing = [n for n in ("torch", "transformers") if importlib.util.find_spec(n) is None]
-    if missing:
-        pytest.skip(f"{' and '.join(missing)} not installed (the extra 'transformers')")
-    made: dict[bool, str] = {}
+def torch_python() -> Path | None:
+    """A Python that has torch and transformers, where this one has not: that of the clients'
+    environment. Skips (in CI: fails) where that environment cannot be made.
+    """
+    if all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
+        return None
+    return python_of("transformers")
 
-    def make(template: bool) -> str:
-        if template not in made:
-            folder = tmp_path_factory.mktemp("tiny")
-            build_tiny_llama(folder, template=template)
-            made[template] = os.fspath(folder)
-        return made[template]
 
-    return make
+@pytest.fixture(scope="session")
+def tiny_models(torch_python: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of tiny random models: `True` has a chat template, `False` has none. They are made
+    in a process of their own, so that torch is not loaded into this one.
+    """
+    models = tmp_path_factory.mktemp("tiny")
+    done = subprocess.run(
+        [torch_python or sys.executable, "-m", "tests.engines.tiny_llama", models],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return models
+
+
+@pytest.fixture(scope="module")
+def tiny(torch_python: Path | None, tiny_models: Path) -> Iterator[Callable[[bool], str]]:
+    """The folder of a tiny random model, with or without a chat template. While a module uses it,
+    the engine and its workers find torch and transformers.
+    """
+
+    def find(template: bool) -> str:
+        return os.fspath(tiny_models / str(template))
+
+    with pytest.MonkeyPatch.context() as patch:
+        if torch_python is not None:
+            [packages] = torch_python.parents[1].glob("lib/python3*/site-packages")
+            patch.setattr(sys, "path", [*sys.path, os.fspath(packages)])
+            patch.setenv("PYTHONPATH", os.fspath(packages))
+        yield find
 
 
 @pytest.fixture(scope="module")

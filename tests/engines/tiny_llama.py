@@ -1,6 +1,10 @@
-"""A tiny Llama with random weights and a tokenizer trained on one sentence, made locally."""
+"""A tiny Llama with random weights and a tokenizer trained on one sentence, made locally.
+
+`python -m tests.engines.tiny_llama FOLDER` makes two: FOLDER/True has a chat template.
+"""
 
 import importlib
+import sys
 from pathlib import Path
 
 CONTEXT = 512
@@ -43,3 +47,8 @@ def build_tiny_llama(folder: Path, *, template: bool) -> None:
         eos_token_id=1,
     )
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    for wanted in (True, False):
+        build_tiny_llama(Path(sys.argv[1]) / str(wanted), template=wanted)
