@@ -20,7 +20,7 @@ def test_every_command_explains_itself(command: str, flag: str, tmp_path: Path) 
     assert call.out.startswith(f"Usage: outlast {command} ")
     lines = call.out.splitlines()
     assert max(map(len, lines)) <= 100
-    assert "Examples:" in lines[-20:] or any(line.strip() == "Examples:" for line in lines)
+    assert "Examples:" in [line.strip() for line in lines]
     examples = call.out.split("Examples:")[1]
     assert len(re.findall(rf"outlast {command}\b", examples)) >= 1
     about = call.out.split("Options:")[0].splitlines()[1:]

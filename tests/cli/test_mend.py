@@ -228,7 +228,7 @@ def test_a_damaged_manifest_is_put_away_and_pulled_anew(
     assert inside("verify", "--quarantine", home=pulled).code == 4
     inside("pull", "org/name", "--from", hub.url, home=pulled).ok()
     check_pulled(pulled / "archive")
-    assert file_requests(hub) == [] or {e.file for e in file_requests(hub)} <= set(FILES)
+    assert {entry.file for entry in file_requests(hub)} <= set(FILES)
     inside("doctor", home=pulled).ok()
 
 
