@@ -14,7 +14,7 @@ UNIT := $(addprefix tests/,codec core docs fetch hostile hubsim intake node p2p 
 # Python keeps what it compiles: each worker and each process of a test would compile anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo check test torture lint format docs bench bench-codec bench-sim bench-swarm fuzz lock clean
+.PHONY: help setup demo check test torture lint format docs bench bench-codec bench-sim bench-swarm fuzz mutants lock clean
 
 help:
 	@echo "make demo    run the main job on a real model"
@@ -28,6 +28,7 @@ help:
 	@echo "make bench-sim  simulated swarms of up to 100,000 nodes: docs/simulation.md"
 	@echo "make bench-swarm  the same for the swarm, in network namespaces; needs root"
 	@echo "make fuzz    damaged capsules and containers, MINUTES=30 of them; needs clang"
+	@echo "make mutants  break each promise once, and see a test fail"
 	@echo "make lock    resolve the dependencies anew"
 
 setup: $(READY)
@@ -89,6 +90,9 @@ bench-swarm: $(READY)
 
 fuzz: $(READY)
 	PATH="$(BIN):$$PATH" $(BIN)/python -m tests.fuzz $(MINUTES)
+
+mutants: $(READY)
+	$(BIN)/python -m tests.mutants
 
 lock:
 	$(PYTHON) -m venv $(VENV)

@@ -8,14 +8,14 @@ import pytest
 from outlast.core.digest import GitOid
 from outlast.core.names import RepoId
 from outlast.fetch.revision import note_facts
-from outlast.sources.base import Listing, RepoFacts
+from outlast.sources.base import Listing, RepoClaims
 from outlast.store.archive import Archive
 from outlast.store.refs import About
 
 REPO = RepoId.parse("org/model")
 COMMIT = GitOid("c" * 40)
-HUB = RepoFacts(False, False, ("text",), {"license": "mit"})
-NODE = RepoFacts(False, False, (), {})
+HUB = RepoClaims(False, False, ("text",), {"license": "mit"})
+NODE = RepoClaims(False, False, (), {})
 """All that a node says of a model that it takes for open."""
 
 
@@ -25,7 +25,7 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
         yield archive
 
 
-def note(archive: Archive, *all_facts: RepoFacts) -> About:
+def note(archive: Archive, *all_facts: RepoClaims) -> About:
     """What is known of a model after each of its sources spoke."""
     for facts in all_facts:
         with archive.writer() as writer:
@@ -39,16 +39,16 @@ class TestRestriction:
     def test_a_node_does_not_lift_it(
         self, archive: Archive, *, private: bool, gated: bool | str
     ) -> None:
-        hub = RepoFacts(private, gated, HUB.tags, HUB.facts)
+        hub = RepoClaims(private, gated, HUB.tags, HUB.facts)
         about = note(archive, hub, NODE)
         assert (about.private, about.gated) == (private, gated)
         assert about.tags == HUB.tags
 
     def test_a_node_sets_it(self, archive: Archive, *, private: bool, gated: bool | str) -> None:
-        about = note(archive, HUB, RepoFacts(private, gated, (), {}))
+        about = note(archive, HUB, RepoClaims(private, gated, (), {}))
         assert (about.private, about.gated) == (private, gated)
         assert about.tags == HUB.tags
 
     def test_a_hub_lifts_it(self, archive: Archive, *, private: bool, gated: bool | str) -> None:
-        about = note(archive, RepoFacts(private, gated, (), {}), HUB)
+        about = note(archive, RepoClaims(private, gated, (), {}), HUB)
         assert (about.private, about.gated) == (False, False)

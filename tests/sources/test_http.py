@@ -5,10 +5,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
-from outlast.core.errors import UnreachableError
+from outlast.core.errors import PolicyError, UnreachableError
 from tests.serve.peers import client
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -75,3 +76,24 @@ def test_the_log_has_no_secret(caplog: pytest.LogCaptureFixture) -> None:
         f"{host} closed a kept connection: one more try",
         f"GET {host}: HTTP 200",
     ]
+
+
+@pytest.mark.parametrize("inside", ["127.0.0.1", "10.0.0.7", "169.254.169.254", "[::1]"])
+def test_a_public_host_does_not_send_us_inside(
+    monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    """The name is public where it is looked up, and leads to a server of this test."""
+    real = socket.getaddrinfo
+
+    def look_up(host: str, port: str | int | None, *rest: Any, **more: Any) -> Any:
+        if host == "hub.example":
+            host = "8.8.8.8" if port is None else "127.0.0.1"
+        return real(host, port, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    moved = b"HTTP/1.1 302 Found\r\nLocation: http://%s:9/\r\nContent-Length: 0\r\n\r\n"
+    with server(moved % inside.encode()) as (url, came):
+        port = url.rpartition(":")[2]
+        with pytest.raises(PolicyError, match="inside this network"):
+            client().get(f"http://hub.example:{port}")
+    assert came == [0]

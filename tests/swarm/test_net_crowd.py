@@ -46,7 +46,7 @@ def release(host: Host, hub: HubSim, pulls: dict[Node, Program]) -> None:
     def agreed() -> bool:
         found = [node.status(pull) for node, pull in pulls.items()]
         files = [one for status in found if status for one in status.transfers if one.size > MB]
-        return len(files) == len(pulls) and sum(one.holder for one in files) == 1
+        return len(files) == len(pulls) and sum(one.fetcher for one in files) == 1
 
     until(agreed, "one asks the hub, and the others know")
     with host.inside():

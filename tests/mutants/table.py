@@ -1,0 +1,493 @@
+"""Rules that README.md and docs/format promise, each with a change to the code that breaks it.
+
+`old` is a regular expression that occurs once in all of src/outlast, wherever the code moves;
+`new` takes its place. `tests` are the arguments of pytest that should fail then.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class PatternError(Exception):
+    """A pattern does not occur just once: the code has changed, and the table must follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`survives` says why no test can tell it from the right code; empty where one must."""
+
+    name: str
+    promise: str
+    old: str
+    new: str
+    tests: str
+    survives: str = ""
+
+    def place(self, source: Path) -> tuple[Path, str]:
+        """The one file below `source` that has the pattern, and its text with the change."""
+        found = []
+        for path in sorted(source.rglob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            changed, count = re.subn(self.old, lambda _: self.new, text, flags=re.MULTILINE)
+            found += [(path, changed)] * count
+        if len(found) != 1:
+            raise PatternError(f"{self.name}: the pattern occurs {len(found)} times: {self.old}")
+        return found[0]
+
+
+_DURABLE = "a write is synced, renamed, synced (docs/format/archive.md)"
+_WRONG = "a mirror's client cannot complete a wrong file (README)"
+_RESTRICTED = "private and gated models are for named peers alone (README, swarm.md IV)"
+_AGAIN = "at most 16 MiB of a file are fetched again after kill -9 (README)"
+_VERIFIED = "nothing is acknowledged before its digest is verified (README)"
+_LIAR = "a source that lied is named and not asked again (README)"
+_TOKEN = "tokens stay with their host (README)"
+_CAPSULE = "what a reader of a capsule must check (docs/format/capsule.md 10)"
+_CHAIN = "chains of thin capsules have at most two links, no circle (docs/format/archive.md)"
+_KEPT = "garbage is what nothing refers to and nothing leans on (docs/format/archive.md)"
+_LAN = "a datagram in another form is dropped (docs/format/swarm.md III)"
+_ELECTED = "one node of a LAN fetches a blob from its origin (docs/format/swarm.md III.3)"
+_BELIEVED = "what a peer says is compared with what it names (docs/format/swarm.md V)"
+_LINK = "bounds of links and .torrent files (docs/format/swarm.md V)"
+_STALE = "a ref is asked for again after five minutes; else the last commit is served (README)"
+
+MUTANTS = (
+    # fetch
+    Mutant(
+        "32-pieces-in-flight",
+        _AGAIN,
+        r"room = (\w+\.)*(IN_FLIGHT|in_flight)\b",
+        "room = 32",
+        "tests/crash/test_kill.py -k asked_for_again",
+    ),
+    Mutant(
+        "no-verdict",
+        _VERIFIED,
+        r"return None if problem is None else IntegrityError\(f\"\{self\.entry\.path\}",
+        'return None and IntegrityError(f"{self.entry.path}',
+        "tests/pull/test_sources.py -k liar_is_named",
+    ),
+    Mutant(
+        "wrong-piece-accepted",
+        _BELIEVED,
+        r"not self\.tree\.matches\(index, data, digest\)",
+        "False",
+        "tests/fetch/test_download.py",
+    ),
+    Mutant(
+        "torn-piece-believed",
+        "a partial is never trusted (docs/format/archive.md)",
+        r"not self\.tree\.matches\(index, piece, digest\)",
+        "False",
+        "tests/fetch/test_download.py -k torn",
+    ),
+    Mutant(
+        "liar-not-banned",
+        _LIAR,
+        r"^            self\.banned = True$",
+        "            self.banned = False",
+        "tests/pull/test_sources.py -k liar",
+    ),
+    Mutant(
+        "liar-asked-again",
+        _LIAR,
+        r"^            self\.lost = error\n            self\.emit\(SourceBanned",
+        "            self.emit(SourceBanned",
+        "tests/pull/test_sources.py -k banned_source",
+    ),
+    Mutant(
+        "restriction-lifted-by-a-node",
+        _RESTRICTED,
+        r"private, gated = facts\.private or old\.private, facts\.gated or old\.gated",
+        "private, gated = facts.private, facts.gated",
+        "tests/fetch/test_revision.py",
+    ),
+    Mutant(
+        "origin-never-helps",
+        "the origin helps where peers are slow (ARCHITECTURE, With neighbours)",
+        r"not chosen\.whole or around\.slow",
+        "not chosen.whole",
+        "tests/p2p/test_strategy.py",
+    ),
+    Mutant(
+        "never-slow",
+        "the origin helps where peers are slow (ARCHITECTURE, With neighbours)",
+        r"came <= 0 or \(",
+        "False and (",
+        "tests/swarm/test_sites.py -k all_peers_are_slow",
+    ),
+    Mutant(
+        "origin-without-election",
+        _ELECTED,
+        r"holds = around\.origin and around\.holds",
+        "holds = around.origin",
+        "tests/p2p/test_strategy.py",
+    ),
+    Mutant(
+        "rejected-payload-again",
+        "a payload that restored something else is not taken again (swarm.md V)",
+        r"if payload\.root in around\.wrong:",
+        "if False:",
+        "tests/p2p/test_strategy.py",
+    ),
+    # sources
+    Mutant(
+        "token-to-any-host",
+        _TOKEN,
+        r"if token and origin\(url\) == own:",
+        "if token:",
+        "tests/pull/test_access.py -k no_token_follows",
+    ),
+    Mutant(
+        "https-to-http",
+        _TOKEN,
+        r"before == \"https\" and scheme == \"http\"",
+        "False",
+        "tests/pull/test_access.py -k fall_back",
+    ),
+    Mutant(
+        "redirect-inward",
+        "a public host may not send us into our own network (sources.http)",
+        r"if host != source_host and self\._proxy_for\(target\) is None:",
+        "if False:",
+        "tests/sources/test_http.py -k inside",
+    ),
+    Mutant(
+        "another-manifest",
+        _BELIEVED,
+        r"if Digest\.of\(data\) != digest:(?=\n +raise IntegrityError\(f\"\{self\.name\})",
+        "if False:",
+        "tests/sources/test_peer.py -k another_manifest",
+    ),
+    Mutant(
+        "manifest-of-another-model",
+        _BELIEVED,
+        r"\(revision\.repo, revision\.id\) != \(model\.repo, model\.commit\)",
+        "False",
+        "tests/sources/test_peer.py -k manifest_of_another_model",
+    ),
+    Mutant(
+        "range-of-another-size",
+        _VERIFIED,
+        r"if int\(match\[3\]\) != size:",
+        "if False:",
+        "tests/sources tests/pull/test_faults.py",
+    ),
+    Mutant(
+        "metadata-without-bound",
+        "everything that a peer says has a bound (sources.peer)",
+        r"if len\(data\) > limit:\n(?=\s+raise MalformedError\(f\"\{_host)",
+        "if False:\n",
+        "tests/sources/test_peer.py -k 'too_long or anywhere'",
+    ),
+    # store
+    Mutant(
+        "file-not-synced",
+        _DURABLE,
+        r"os\.fchmod\(fd, mode\)\n        fsync\(fd\)",
+        "os.fchmod(fd, mode)",
+        "tests/store/test_durability.py",
+    ),
+    Mutant(
+        "folder-not-synced",
+        _DURABLE,
+        r"(?<=raise\n)    fsync_dir\(final\.parent\)\n\n\ndef publish_new",
+        "\n\ndef publish_new",
+        "tests/store/test_durability.py",
+    ),
+    Mutant(
+        "download-not-synced",
+        _DURABLE,
+        r"os\.fchmod\(self\.fd, disk\.READ_ONLY\)\n            disk\.fsync\(self\.fd\)",
+        "os.fchmod(self.fd, disk.READ_ONLY)",
+        "tests/store/test_durability.py",
+    ),
+    Mutant(
+        "lease-forgotten",
+        _KEPT,
+        r"keep = used \| awaited \| claimed\(archive\.layout\)",
+        "keep = used | awaited",
+        "tests/store/test_writer.py",
+    ),
+    Mutant(
+        "awaited-forgotten",
+        _KEPT,
+        r"keep = used \| awaited \| ",
+        "keep = used | ",
+        "tests/store/test_writer.py tests/store/test_archive.py tests/store/test_drafts.py"
+        " tests/store/test_machine.py tests/pull/test_partial.py",
+    ),
+    Mutant(
+        "bases-forgotten",
+        _KEPT,
+        r"if base\.sha256\.hex not in needed:",
+        "if False:",
+        "tests/store/test_capsules.py",
+    ),
+    Mutant(
+        "three-links",
+        _CHAIN,
+        r"^MAX_LINKS(: Final)? = 2$",
+        "MAX_LINKS = 3",
+        "tests/store/test_capsules.py",
+    ),
+    Mutant(
+        "leans-on-itself",
+        _CHAIN,
+        r"if digest == top:",
+        "if False:",
+        "tests/store/test_leaning.py",
+    ),
+    Mutant(
+        "journal-of-another-size",
+        "a partial's journal names the file's size (docs/format/archive.md)",
+        r"os\.fstat\(self\.fd\)\.st_size == self\.size",
+        "True",
+        "tests/store/test_partials.py",
+    ),
+    # mirror
+    Mutant(
+        "resumes-onto-a-wrong-beginning",
+        _WRONG,
+        r"if streams and streaming\.first_to_stream and streaming\.epoch == 0:",
+        "if streams and streaming.first_to_stream:",
+        "tests/serve/test_mirror_wrong.py -k comes_back_when",
+    ),
+    Mutant(
+        "old-readers-go-on",
+        _WRONG,
+        r"return epoch == self\.epoch and self\.error is None",
+        "return self.error is None",
+        "tests/serve/test_mirror_wrong.py",
+    ),
+    Mutant(
+        "may-always-resume",
+        _WRONG,
+        r"if not unverified\.is_marked\(self\.archive, entry\.key\):",
+        "if True:",
+        "tests/serve/test_mirror_wrong.py -k OneHub",
+    ),
+    Mutant(
+        "last-piece-not-held-back",
+        _WRONG,
+        r"held_back = \(download\.count - 1\) \* merkle\.PIECE",
+        "held_back = self.entry.size",
+        "tests/serve/test_mirror_wrong.py -k OneHub",
+    ),
+    Mutant(
+        "parts-stream",
+        _WRONG,
+        r"return length <= _PROBE or self\.span\.stop == int\(.*\)$",
+        "return True",
+        "tests/serve/test_mirror_wrong.py -k put_together",
+    ),
+    Mutant(
+        "ref-never-asked-again",
+        _STALE,
+        r"return time\.monotonic\(\) - checked < self\._ttl",
+        "return True",
+        "tests/serve/test_mirror_fetch.py -k AskingAgain",
+    ),
+    Mutant(
+        "stale-is-not-said",
+        _STALE,
+        r"\"\" if question\.answered else since\)\n\n        patience = _ASK_TIMEOUT if unlisted",
+        '"")\n\n        patience = _ASK_TIMEOUT if unlisted',
+        "tests/serve/test_mirror_stale.py -k last_known",
+    ),
+    # server
+    Mutant(
+        "any-token-opens",
+        "serve --token lets nobody in without one of its tokens (docs/cli.md)",
+        r"if hmac\.compare_digest\(digest, sent\):",
+        "if True:",
+        "tests/serve -k token",
+    ),
+    Mutant(
+        "private-door-open",
+        "in private mode only static peers get an answer at all (swarm.md IV)",
+        r"if not self\._trusted\(plain_address\(address\)\):",
+        "if False:",
+        "tests/serve/test_peering.py -k in_private",
+    ),
+    Mutant(
+        "blobs-for-strangers",
+        _RESTRICTED,
+        r"if not await self\._outlet\.threaded\(self\._allows, route\.digest, trusted\):",
+        "if False:",
+        "tests/serve/test_peering.py -k WhoMay",
+    ),
+    Mutant(
+        "layers-for-strangers",
+        _RESTRICTED,
+        r"if found is None or not self\._allows\(found\[0\], trusted\):",
+        "if found is None:",
+        "tests/serve/test_peering.py -k WhoMay",
+    ),
+    Mutant(
+        "payloads-for-strangers",
+        _RESTRICTED,
+        r"if self\._allows\(blob, trusted\)\n",
+        "if True\n",
+        "tests/serve/test_peering.py -k WhoMay",
+    ),
+    Mutant(
+        "one-connection-too-many",
+        "connections have a bound (serve --max-connections, docs/cli.md)",
+        r"if count >= self\._most:",
+        "if False:",
+        "tests/serve/test_serve_limits.py -k one_too_many",
+    ),
+    # node
+    Mutant(
+        "restricted-is-open",
+        _RESTRICTED,
+        r"return restricted is not None and \(trusted or not restricted\)",
+        "return restricted is not None",
+        "tests/node/test_policy.py",
+    ),
+    Mutant(
+        "restricted-is-listed",
+        _RESTRICTED,
+        r"and \(trusted or not shared\.restricted\):",
+        "and True:",
+        "tests/node/test_policy.py",
+    ),
+    Mutant(
+        "excluded-is-shared",
+        "what the settings leave out is for nobody (swarm.md IV)",
+        r"and not any\(fnmatchcase\(name, pattern\) for pattern in self\.exclude\)",
+        "",
+        "tests/node/test_policy.py",
+    ),
+    Mutant(
+        "bases-of-nobody-are-open",
+        _RESTRICTED,
+        r"dict\.fromkeys\(leaning, not self\._policy\.restricted\)",
+        "dict.fromkeys(leaning, False)",
+        "tests/node/test_policy.py",
+    ),
+    # swarm
+    Mutant(
+        "dead-holder-stays",
+        "a node that is not heard for 3.5 s does not count (swarm.md III.3)",
+        r"if s\.heard \+ \w*(\.\w+)* > now\}",
+        "if s.heard + 60 > now}",
+        "tests/swarm/test_election.py",
+    ),
+    Mutant(
+        "unable-holds",
+        _ELECTED,
+        r"if own\.able and own\.able_from <= now:\n",
+        "if True:\n",
+        "tests/swarm/test_election.py",
+    ),
+    Mutant(
+        "two-holders-stay",
+        _ELECTED,
+        r"own\.holding = max\(rivals, default=rank\) <= rank",
+        "own.holding = True",
+        "tests/swarm/test_election.py",
+    ),
+    Mutant(
+        "large-datagram",
+        _LAN,
+        r"if len\(data\) > MAX_DATAGRAM or not data\.isascii\(\):",
+        "if not data.isascii():",
+        "tests/swarm/test_datagrams.py",
+    ),
+    Mutant(
+        "header-twice",
+        _LAN,
+        r"or not line\.isprintable\(\) or name in headers:",
+        "or not line.isprintable():",
+        "tests/swarm/test_datagrams.py",
+    ),
+    Mutant(
+        "another-infohash",
+        _LAN,
+        r"if _id\(headers\.get\(\"infohash\", \"\"\)\) != RENDEZVOUS:",
+        "if False:",
+        "tests/swarm/test_datagrams.py",
+    ),
+    Mutant(
+        "deep-bencoding",
+        _LINK,
+        r"if len\(self\._open\) == MAX_DEPTH:",
+        "if False:",
+        "tests/swarm/test_bencode.py",
+    ),
+    Mutant(
+        "many-values",
+        _LINK,
+        r"if self\._items > MAX_ITEMS:",
+        "if False:",
+        "tests/swarm/test_bencode.py",
+    ),
+    Mutant(
+        "long-link",
+        _LINK,
+        r"if len\(text\) > MAX_LINK:",
+        "if False:",
+        "tests/hostile/test_links.py tests/swarm/test_links.py",
+    ),
+    # codec
+    Mutant(
+        "large-directory",
+        "a capsule's directory has at most 128 MiB (docs/format/capsule.md 10.3)",
+        r"if size > (\w+\.)*MAX_DIRECTORY or ",
+        "if ",
+        "tests/codec/test_hostile_frames.py",
+    ),
+    Mutant(
+        "directory-larger-than-the-file",
+        _CAPSULE,
+        r" or 2 \* size > trailers_at - len\(fmt\.HEAD\):",
+        ":",
+        "tests/codec/test_hostile_frames.py",
+    ),
+    Mutant(
+        "many-bases",
+        _CAPSULE,
+        r" or bases > MAX_BASES",
+        "",
+        "tests/codec/test_hostile_frames.py",
+    ),
+    Mutant(
+        "another-version",
+        _CAPSULE,
+        r"if version != VERSION or reserved:",
+        "if False:",
+        "tests/codec/test_hostile_frames.py",
+    ),
+    Mutant(
+        "beyond-the-base",
+        _CAPSULE,
+        r"if base and base_offset \+ length > bases\[base - 1\]\.size:",
+        "if False:",
+        "tests/codec/test_hostile_frames.py",
+    ),
+    Mutant(
+        "spans-longer-than-the-blob",
+        _CAPSULE,
+        r"if sum\(span\.length for span in spans\) != trailer\.blob_size:",
+        "if False:",
+        "tests/codec/test_hostile_frames.py",
+    ),
+    # core
+    Mutant(
+        "device-names",
+        "an archive can be copied to any system (core.names)",
+        r"    if _is_device\(segment\):\n",
+        "    if False:\n",
+        "tests/core/test_names.py",
+    ),
+    Mutant(
+        "twins-in-case",
+        "no two paths are one file where case does not count (core.names)",
+        r"        if twin is not None:\n            same",
+        "        if False:\n            same",
+        "tests/core/test_names.py",
+    ),
+)
