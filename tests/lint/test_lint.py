@@ -24,6 +24,10 @@ USER = module("b", "from outlast.a import used\nused()")
         ("def used(): ...\ndef other(): ...", {"outlast.a.other"}),
         ("def used(): return other()\ndef other(): ...", set()),
         ("def used(): ...\ndef other(): return other()", {"outlast.a.other"}),
+        (
+            "class A:\n    def other(self): return other()\nused = A().other\ndef other(): ...",
+            set(),
+        ),
         ("def used(): ...\nclass Other:\n    def get(self): ...", {"outlast.a.Other"}),
         ("class Used:\n    def get(self): ...\nused = Used()", {"outlast.a.Used.get"}),
         ("class Used:\n    def get(self): ...\nused = Used().get()", set()),

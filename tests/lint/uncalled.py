@@ -86,7 +86,7 @@ class _Visitor(ast.NodeVisitor):
         bound = self._bound.get(name)
         if bound is not None:
             self._seen.named.add(bound)
-        elif name not in self._inside:
+        elif self._inside[:1] != [name]:
             self._seen.named.add((self._module.name, name))
             self._read(f"{self._module.name}:{name}")
 

@@ -7,6 +7,7 @@ nearest in a sample.
 """
 
 import json
+import logging
 import re
 import threading
 from collections import OrderedDict
@@ -21,10 +22,13 @@ from outlast.core.errors import OutlastError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.intake.form_policy import SMALLEST, FormWishes, container_of
+from outlast.intake.tuning import TUNING, Tuning
 from outlast.store.archive import Archive
 from outlast.store.forms import MAX_LINKS
 from outlast.store.reading import BlobReader
 from outlast.store.writer import WriteSession
+
+_log = logging.getLogger(__name__)
 
 CARDS: Final = ("README.md", "config.json")
 """The files that may name a base."""
@@ -32,17 +36,8 @@ CARD_LIMIT: Final = 1 << 20
 MOST_BASES: Final = 8
 _FRONT: Final = 64 * 1024
 _NAMED: Final = 8
-_REVISIONS: Final = 200
-_HEADERS: Final = 400
 _HEADER: Final = 16 << 20
 _KEPT: Final = 512
-_SHARED: Final = 0.5
-"""Of a file's tensor bytes: what a model that no one named must have the like of."""
-_NEAR: Final = 0.5
-"""Of the sampled high bytes: what must be equal. Of weights that have nothing to do with each
-other a fifth is; of a model and its fine-tune nearly all are."""
-_TENSORS: Final = 8
-_SAMPLE: Final = 16 * 1024
 _HIGH: Final = {"BF16": 2, "F16": 2, "F32": 4, "F64": 8, "I16": 2, "I32": 4, "I64": 8}
 
 _KEY: Final = re.compile(r"base_model[ \t]*:(.*)")
@@ -149,11 +144,14 @@ class BaseFinder:
         wishes: FormWishes,
         repo: RepoId,
         named: Sequence[RepoId] = (),
+        *,
+        tuning: Tuning = TUNING,
     ) -> None:
         self._archive = archive
         self._writer = writer
         self._wishes = wishes
         self._repo = repo
+        self._tuning = tuning
         self.named = list(named)
         """The models that the card names; it may become known after the first files."""
 
@@ -167,6 +165,7 @@ class BaseFinder:
         if container is None or not container.tensors:
             return ()
         match = self._match(blob, ready, container, None)
+        self._tell(match)
         return () if match is None else self._open(match)
 
     def digests(self, blob: Readable, own: Digest) -> list[Digest]:
@@ -175,12 +174,20 @@ class BaseFinder:
         if container is None:
             return []
         match = self._match(blob, blob.size, container, own)
+        self._tell(match)
         return [] if match is None else [e.sha256 for e in match.files if e.sha256 is not None]
+
+    def _tell(self, match: _Match | None) -> None:
+        if match is None:
+            _log.debug("no base for a file of %s fits", self._repo)
+            return
+        paths = ", ".join(entry.path for entry in match.files)
+        _log.debug("the base of a file of %s: %s, %d bytes alike", self._repo, paths, match.shared)
 
     def _match(
         self, blob: Readable, ready: int, container: Container, own: Digest | None
     ) -> _Match | None:
-        budget = _Budget(_HEADERS)
+        budget = _Budget(self._tuning.headers)
         if self._wishes.base is not None:
             forced = self._archive.revision(self._wishes.base.repo, self._wishes.base.ref)
             return self._compare(container, forced, own, budget)
@@ -189,7 +196,7 @@ class BaseFinder:
         for repo in (self._repo, *self.named):
             for revision in self._revisions(repo):
                 match = self._compare(container, revision, own, budget)
-                if match is not None and _nearness(self._archive, blob, ready, match) >= _NEAR:
+                if match is not None and self._nearness(blob, ready, match) >= self._tuning.near:
                     first.append(match)
                     break
         if first:
@@ -198,11 +205,14 @@ class BaseFinder:
             match
             for other in self._others()
             if (match := self._compare(container, other, own, budget)) is not None
-            and match.shared >= _SHARED * total
+            and match.shared >= self._tuning.shared * total
         ]
-        near = [(_nearness(self._archive, blob, ready, match), match) for match in found]
+        near = [(self._nearness(blob, ready, match), match) for match in found]
         best = max(near, key=lambda pair: (pair[0], pair[1].shared), default=None)
-        return best[1] if best is not None and best[0] >= _NEAR else None
+        return best[1] if best is not None and best[0] >= self._tuning.near else None
+
+    def _nearness(self, blob: Readable, ready: int, match: _Match) -> float:
+        return _nearness(self._archive, blob, ready, match, self._tuning)
 
     def _revisions(self, repo: RepoId) -> Iterator[Revision]:
         """The revisions of a model: what refs name, the newest first, then the others."""
@@ -223,7 +233,7 @@ class BaseFinder:
     def _others(self) -> Iterator[Revision]:
         known = {self._repo, *self.named}
         found = [(s.repo, s.revision) for s in self._archive.summaries() if s.repo not in known]
-        for repo, commit in found[:_REVISIONS]:
+        for repo, commit in found[: self._tuning.revisions]:
             revision = self._load(repo, commit)
             if revision is not None:
                 yield revision
@@ -280,9 +290,11 @@ class _Budget:
 
 def _alike(one: Tensor, other: Tensor | None) -> bool:
     """Whether the rows of both are the same kind of thing."""
-    return other is not None and (one.dtype, len(one.shape), one.shape[1:]) == (
-        *(other.dtype, len(other.shape)),
-        other.shape[1:],
+    return (
+        other is not None
+        and one.dtype == other.dtype
+        and len(one.shape) == len(other.shape)
+        and one.shape[1:] == other.shape[1:]
     )
 
 
@@ -308,16 +320,16 @@ def _cover(container: Container, offers: dict[FileEntry, dict[str, Tensor]]) -> 
     return _Match(tuple(files), tuple(pairs), shared) if files else None
 
 
-def _nearness(archive: Archive, blob: Readable, ready: int, match: _Match) -> float:
+def _nearness(archive: Archive, blob: Readable, ready: int, match: _Match, tuning: Tuning) -> float:
     """Which part of the high bytes of a few weights is the same in both."""
-    here = [pair for pair in match.pairs if pair[0].offset + _SAMPLE <= ready]
+    here = [pair for pair in match.pairs if pair[0].offset + tuning.sample_bytes <= ready]
     here.sort(key=lambda pair: (-pair[0].length, pair[0].name))
     same = total = 0
-    for tensor, entry, other in here[:_TENSORS]:
+    for tensor, entry, other in here[: tuning.sampled_tensors]:
         assert entry.sha256 is not None
         length = min(tensor.length, other.length)
-        at = max(0, min(length, ready - tensor.offset) // 2 - _SAMPLE // 2) // 16 * 16
-        count = min(_SAMPLE, length - at)
+        at = max(0, min(length, ready - tensor.offset) // 2 - tuning.sample_bytes // 2) // 16 * 16
+        count = min(tuning.sample_bytes, length - at)
         try:
             with archive.open_blob(entry.sha256) as base:
                 theirs = read(base, other.offset + at, count)

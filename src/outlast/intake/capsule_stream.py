@@ -21,15 +21,13 @@ from outlast.core.errors import (
 )
 from outlast.core.manifest import FileEntry
 from outlast.intake.form_policy import PLAIN, FormChoice, FormWishes, choose
+from outlast.intake.tuning import TUNING, Tuning
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
 from outlast.store.reading import BlobReader
 from outlast.store.writer import WriteSession
 
-_PREFIX: Final = 32 << 20
-"""Bytes of an arriving file that must be here before its form is chosen."""
-_STEP: Final = 4 << 20
 _BEHIND: Final = 6 * (2 << 20)
 """Bytes before the frontier that blocks under way, of up to 2 MiB each, may still need."""
 _HEADER_PIECES: Final = 112
@@ -52,6 +50,7 @@ class Intake:
     writer: WriteSession
     wishes: FormWishes = PLAIN
     base_finder: FindsBases | None = None
+    tuning: Tuning = TUNING
 
 
 class CapsuleFile:
@@ -316,7 +315,7 @@ class Follower:
     def _encode(self, epoch: int) -> CapsuleFile | None:
         size = self._blob.size
         # The beginning does not decide for all of it: where it says no, the whole is asked.
-        for needed in (min(size, _PREFIX), size):
+        for needed in (min(size, self._intake.tuning.prefix_bytes), size):
             ready = self._wait(epoch, needed)
             with chosen(self._intake, self._blob, ready) as choice:
                 if choice.encode:
@@ -331,7 +330,7 @@ class Follower:
         with contextlib.ExitStack() as stack:
             stack.callback(capsule.close)
             while at < size:
-                at = min(self._wait(epoch, at + 1), at + _STEP)
+                at = min(self._wait(epoch, at + 1), at + self._intake.tuning.step_bytes)
                 capsule.advance(at)
                 if not self._wishes.keeps(capsule.size, size):
                     return None

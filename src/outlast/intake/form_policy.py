@@ -1,5 +1,6 @@
 """Which form pays: what was asked for, and what a sample of the bytes says."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from outlast.codec.tensors import Container, parse
 from outlast.codec.writer import Base, pays
 from outlast.core.digest import Digest
 from outlast.core.names import Target
+
+_log = logging.getLogger(__name__)
 
 SMALLEST: Final = 64 * 1024
 """Files of fewer bytes are always plain: a block of the disk is all that a capsule would save."""
@@ -98,9 +101,19 @@ def choose(
     delta = full
     if bases:
         delta = sum(_encoded(blob, b, bases[b.base - 1] if b.base else None) for b in blocks)
-    if pays(delta, full):  # it costs a dependence, and must be as much smaller
-        return FormChoice(_promises(wishes, delta / plain), tuple(bases))
-    return FormChoice(_promises(wishes, full / plain))
+    # A delta costs a dependence, and must be as much smaller.
+    used = tuple(bases) if pays(delta, full) else ()
+    ratio = (delta if used else full) / plain
+    choice = FormChoice(_promises(wishes, ratio), used)
+    _log.debug(
+        "a sample of %d blocks shrinks to %.3f, with %d bases to %.3f: %s",
+        len(blocks),
+        full / plain,
+        len(bases),
+        delta / plain,
+        ("a delta" if used else "a capsule") if choice.encode else "plain",
+    )
+    return choice
 
 
 def _promises(wishes: FormWishes, ratio: float) -> bool:

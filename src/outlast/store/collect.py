@@ -1,5 +1,6 @@
 """Garbage collection: deletes the blobs that no manifest, draft or live write session refers to."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from outlast.store.archive import Archive, BlobInfo
 from outlast.store.forms import StoredForm
 from outlast.store.partials import CAPSULE
 from outlast.store.writer import leased, orphans, sweep
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ def _blobs(
     for name in sorted(needed - keep):
         held = archive.forms.of(Digest(name))
         if held is not None:
+            _log.debug("%s stays: a delta capsule depends on it", name)
             kept(BlobInfo(Digest(name), held.stored_bytes))
 
 

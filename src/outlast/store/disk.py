@@ -9,6 +9,7 @@ import errno
 import fcntl
 import functools
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from outlast.core.errors import DiskFullError, StorageError
+
+_log = logging.getLogger(__name__)
 
 READ_ONLY = 0o444
 PRIVATE = 0o600
@@ -241,10 +244,20 @@ def locked(path: Path, *, exclusive: bool) -> Iterator[None]:
     """Holds an advisory lock on the file `path`, between threads and processes alike."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        _lock(fd, path, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
         yield
     finally:
         os.close(fd)
+
+
+def _lock(fd: int, path: Path, kind: int) -> None:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        started = time.monotonic()
+        fcntl.flock(fd, kind)
+        waited = time.monotonic() - started
+        _log.debug("waited %.3f s for the lock %s, which another held", waited, path)
 
 
 def try_lock(fd: int) -> bool:

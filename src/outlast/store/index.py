@@ -135,8 +135,14 @@ class Index:
             "INSERT OR IGNORE INTO manifests (digest, kind, name, revision, files, bytes, missing,"
             " unlisted) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *(revision.digest.hex, repo.kind.value, repo.name, revision.id.hex),
-                *(len(revision.files), revision.size, len(revision.missing), revision.unlisted),
+                revision.digest.hex,
+                repo.kind.value,
+                repo.name,
+                revision.id.hex,
+                len(revision.files),
+                revision.size,
+                len(revision.missing),
+                revision.unlisted,
             ),
         )
         if cursor.rowcount:
@@ -144,8 +150,11 @@ class Index:
                 "INSERT INTO files VALUES (?, ?, ?, ?, ?)",
                 [
                     (
-                        *(cursor.lastrowid, entry.key, entry.size),
-                        *(_hex(entry.git_sha1), _hex(entry.merkle_root)),
+                        cursor.lastrowid,
+                        entry.key,
+                        entry.size,
+                        _hex(entry.git_sha1),
+                        _hex(entry.merkle_root),
                     )
                     for entry in revision.files
                 ],
