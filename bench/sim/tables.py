@@ -63,7 +63,7 @@ def _scenarios(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _marks(rows: Iterable[Mapping[str, Any]]) -> str:
-    head = ("scenario", "scale", "event", "at", "mean progress", "pieces nobody had", "copies")
+    head = ("scenario", "scale", "event", "at", "mean progress", "pieces that no node had", "copies")
     return _table(
         head,
         (

@@ -88,7 +88,6 @@ def test_an_entry_that_allows_nothing_is_an_error() -> None:
 
 RULES = words.Rules(
     words=(words.Word.of("lanes?", "source"), words.Word.of("Gather", "coordinator")),
-    done=("room",),
     kept=(("native/*", "lane"),),
 )
 
@@ -107,19 +106,11 @@ def test_retired_words(text: str, found: list[str]) -> None:
     assert [use.text for use in words.uses_in("src/outlast/room/a.py", text, RULES)] == found
 
 
-def test_words_are_retired_room_by_room() -> None:
-    paths = ("src/outlast/room/a.py", "src/outlast/other/a.py", "native/a.cpp")
+def test_a_use_is_named_unless_it_means_something_else_there() -> None:
+    paths = ("src/outlast/room/a.py", "native/a.cpp")
     found = [use for path in paths for use in words.uses_in(path, "a lane\n", RULES)]
-    assert [use.room for use in found] == ["room", "other"]
-    (message,) = words.retired(RULES, found)
+    (message,) = words.retired(found)
     assert message.startswith("src/outlast/room/a.py:1: 'lane'")
-    assert "room (done): lane 1" in words.counts(RULES, found)
-
-
-def test_rooms_that_are_done_exist() -> None:
-    files = {file for glob in words.GLOBS for file in ROOT.glob(glob)}
-    existing = {words.room_of(file.relative_to(ROOT).as_posix()) for file in files}
-    assert set(words.load().done) <= existing
 
 
 def test_all_of_src_is_read() -> None:

@@ -1,14 +1,13 @@
-"""Retired words: words.toml lists them, what to write instead, and the rooms that are done."""
+"""Retired words: words.toml lists them, and what to write instead."""
 
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tests.lint.sources import PACKAGE, ROOT
+from tests.lint.sources import ROOT
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 GLOBS = ("src/**/*.py", "src/**/*.pyi", "native/**/*", "docs/**/*.md", "*.md")
@@ -29,12 +28,9 @@ class Word:
 
 @dataclass(frozen=True)
 class Rules:
-    """`done` are rooms that must be free of the words; `kept` are (glob of paths, text) that stand
-    for something else there.
-    """
+    """`kept` are (glob of paths, text) that stand for something else there."""
 
     words: tuple[Word, ...]
-    done: tuple[str, ...]
     kept: tuple[tuple[str, str], ...]
 
 
@@ -42,7 +38,6 @@ class Rules:
 class Use:
     """A retired word in a line of a file."""
 
-    room: str
     path: str
     line: int
     text: str
@@ -54,15 +49,8 @@ def load(table: Path = Path(__file__).parent / "words.toml") -> Rules:
     document = tomllib.loads(table.read_text())
     return Rules(
         words=tuple(Word.of(pattern, instead) for pattern, instead in document["words"].items()),
-        done=tuple(document["done"]),
         kept=tuple((entry["path"], entry["text"]) for entry in document["kept"]),
     )
-
-
-def room_of(path: str) -> str:
-    """The folder of a module (below the package) or of a native file; a document is its own."""
-    below = path.removeprefix(f"src/{PACKAGE}/")
-    return below if below.endswith(".md") else below.rpartition("/")[0] or below
 
 
 def uses_in(path: str, text: str, rules: Rules) -> Iterator[Use]:
@@ -73,7 +61,7 @@ def uses_in(path: str, text: str, rules: Rules) -> Iterator[Use]:
         for word in rules.words:
             for match in word.pattern.finditer(spaced):
                 if match[0].lower() not in kept:
-                    yield Use(room_of(path), path, number, match[0], word.instead)
+                    yield Use(path, number, match[0], word.instead)
 
 
 def uses(rules: Rules, root: Path = ROOT) -> Iterator[Use]:
@@ -84,22 +72,6 @@ def uses(rules: Rules, root: Path = ROOT) -> Iterator[Use]:
         yield from uses_in(path, file.read_text(), rules)
 
 
-def retired(rules: Rules, found: Iterable[Use]) -> list[str]:
-    """A message for each use in a room that is done."""
-    return [
-        f"{use.path}:{use.line}: {use.text!r} is retired: {use.instead}"
-        for use in found
-        if use.room in rules.done
-    ]
-
-
-def counts(rules: Rules, found: Iterable[Use]) -> str:
-    """A line for each room that has retired words: how many, and which."""
-    rooms: dict[str, Counter[str]] = {}
-    for use in found:
-        rooms.setdefault(use.room, Counter())[use.text.lower()] += 1
-    lines = []
-    for room, words in sorted(rooms.items(), key=lambda item: -item[1].total()):
-        listed = ", ".join(f"{word} {count}" for word, count in words.most_common())
-        lines.append(f"{words.total():5} {room}{' (done)' * (room in rules.done)}: {listed}")
-    return "\n".join(lines)
+def retired(found: Iterable[Use]) -> list[str]:
+    """A message for each use."""
+    return [f"{use.path}:{use.line}: {use.text!r} is retired: {use.instead}" for use in found]

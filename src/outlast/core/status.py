@@ -1,5 +1,5 @@
 """What a running node says of itself, for ``outlast status``: plain values. Sizes and totals are in
-bytes, rates in bytes per second, times in seconds; a name that nobody knows is empty.
+bytes, rates in bytes per second, times in seconds; an unknown name is empty.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ class TransferStatus:
 
 @dataclass(frozen=True, slots=True)
 class PeerStatus:
-    """Somebody whom bytes go to or come from, over ``tcp``, ``utp`` or ``http``: what program it
+    """A peer that bytes go to or come from, over ``tcp``, ``utp`` or ``http``: what program it
     says it is, and the `form` of what it trades with us.
     """
 

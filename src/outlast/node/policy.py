@@ -213,11 +213,11 @@ class Sharing:
         """Allows the bases of shared delta capsules. If a revision has the base, that decides. A
         base that no revision has any more may have been private: it is for trusted peers.
         """
-        leaning = allowed.keys() & capsules.keys()
+        dependent = allowed.keys() & capsules.keys()
         for _ in range(MAX_LINKS):
-            found = {base for blob in leaning for base in capsules.get(blob, ())}
-            leaning = found - owned - allowed.keys()
-            allowed.update(dict.fromkeys(leaning, not self._policy.restricted))
+            found = {base for blob in dependent for base in capsules.get(blob, ())}
+            dependent = found - owned - allowed.keys()
+            allowed.update(dict.fromkeys(dependent, not self._policy.restricted))
 
     # Manifests
 

@@ -28,7 +28,7 @@ class Tuning:
     most_failures: int = 3
     """Failures in a row after which a peer counts as gone."""
     most_neighbours: int = 256
-    """Peers of the LAN that are known at once: a bound against a flood of announcements."""
+    """Peers of the LAN that are known at once: a bound against forged announcements."""
 
     # Seeding
 

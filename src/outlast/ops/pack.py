@@ -87,7 +87,7 @@ def pack(
     tuning: Tuning = TUNING,
 ) -> Changes:
     """Gives the blobs of `targets`, or of all revisions, the smallest representation that
-    :class:`FormWishes` allows. With its `lean` off, delta capsules become full capsules or plain.
+    :class:`FormWishes` allows. Without bases, delta capsules become full capsules or plain.
 
     With `dry_run`, everything is encoded and nothing is written.
     """

@@ -15,7 +15,7 @@ class Tuning:
     search_threads: int = 16
     """Nodes that a search asks at once."""
     search_nodes: int = 256
-    """Most nodes that a search asks: more than a LAN has, fewer than a flood of forged beacons."""
+    """Most nodes that a search asks: more than a LAN has, fewer than an attacker can forge."""
     search_models: int = 1000
     """Most models that one node may answer a search with: a search is for names."""
     search_poll: float = 0.1
