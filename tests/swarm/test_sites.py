@@ -341,7 +341,7 @@ class TestTrouble:
             site(tmp_path / "a", files=files, settings=slow) as a,
             site(tmp_path / "b", a) as b,
         ):
-            monkeypatch.setattr(b.node.election, "crowd", lambda *_: crowd)
+            monkeypatch.setattr(b.node.election, "count_wanting", lambda *_: crowd)
             seeds(a, files)
             pulled = Running(lambda: b.pull("org/model", origin)).result()
             check(b, files)
