@@ -63,7 +63,15 @@ def _scenarios(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _marks(rows: Iterable[Mapping[str, Any]]) -> str:
-    head = ("scenario", "scale", "event", "at", "mean progress", "pieces that no node had", "copies")
+    head = (
+        "scenario",
+        "scale",
+        "event",
+        "at",
+        "mean progress",
+        "pieces that no node had",
+        "copies",
+    )
     return _table(
         head,
         (
