@@ -115,6 +115,14 @@ class TestTree:
         assert not any(download.partial.have)
         assert download.accept(source("honest"), 0, piece(0))
 
+    def test_a_piece_of_a_banned_source_is_refused(self, download: Download) -> None:
+        """It was asked for before: right pieces of a source that lied are not wanted either."""
+        liar = source("liar")
+        download.take(liar)
+        liar.ban(IntegrityError("a wrong piece"), ENTRY.path)
+        assert not download.accept(liar, 0, piece(0))
+        assert not any(download.partial.have)
+
     def test_a_piece_too_short(self, download: Download) -> None:
         with pytest.raises(IntegrityError):
             download.accept(source("liar"), 1, piece(1)[:-1])
@@ -129,7 +137,7 @@ class TestTree:
         thread = threading.Thread(target=lambda: found.append(whole(download)))
         thread.start()
         one = source("one")
-        until(lambda: not partial.have[4], "it is noticed")
+        until(lambda: found or not partial.have[4], "it is noticed, or all is read")
         assert download.take(one) == (4, 5)
         download.accept(one, 4, piece(4))
         thread.join()
@@ -228,7 +236,8 @@ class TestSwarm:
         found: list[bytes] = []
         thread = threading.Thread(target=lambda: found.append(whole(download)))
         thread.start()
-        until(lambda: download.torn, "it is noticed")
+        until(lambda: found or download.torn, "it is noticed, or all is read")
+        assert not found
         download.detach()
         again = Swarm(download)
         download.attach(again.joined)

@@ -293,9 +293,12 @@ class TestTwoHubs:
     def test_a_client_that_comes_back_when_the_file_is_right(
         self, case: Case, tmp_path: Path
     ) -> None:
-        """It has a wrong beginning from the liar. Then the other one made the file right."""
+        """It has a wrong beginning from the liar. Then the other one made the file right, in the
+        same fetch: it was busy until then, and is not given up.
+        """
         case.lie(5 * MIB + 5)
-        case.other.set_faults([{"action": "status", "status": 404, "what": "resolve"}])
+        busy = {"action": "status", "status": 503, "retry_after": 5, "what": "resolve"}
+        case.other.set_faults([busy])
         flags = ("--upstream", case.hub.url, "--upstream", case.other.url)
         with Node(tmp_path / "home", *flags, *SLOW) as node:
             client = case.client()

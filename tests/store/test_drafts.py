@@ -204,6 +204,15 @@ def check_f1_is_kept(archive: Archive) -> None:
     assert list(collect(archive, dry_run=False)) == []
 
 
+def test_a_blob_that_awaits_its_line_is_not_garbage(archive: Archive, draft: Path) -> None:
+    """As after a crash between the blob's rename and the draft's line: its session is dead."""
+    with archive.writer() as writer:
+        awaited, other = put(archive, writer, CONTENTS["f1"], b"in no draft")
+    assert held(archive) == set()
+    assert [g.name for g in collect(archive, dry_run=False)] == [other.hex]
+    assert archive.has(awaited, len(CONTENTS["f1"]))
+
+
 def test_a_draft_in_the_place_of_another_is_not_believed(archive: Archive, draft: Path) -> None:
     """A file that was copied to the wrong place must not show one model as another."""
     place = archive.layout.draft(REPO, OTHER)
