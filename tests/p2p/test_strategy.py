@@ -231,6 +231,12 @@ class TestChoice:
         now = look(offers, Snapshot(base_costs={BASE: cost}))
         assert decide(now).plan.payload == chosen
 
+    def test_a_payload_that_restored_something_else(self) -> None:
+        offers = [offer("a", PLAIN), offer("b", CAPSULE)]
+        assert (
+            decide(look(offers, Snapshot(rejected=frozenset({CAPSULE.root})))).plan.payload == PLAIN
+        )
+
     def test_the_root_may_be_in_the_forms_alone(self) -> None:
         """As of a file of a revision that is not complete."""
         [found] = candidates(ENTRY, [offer("a", PLAIN, root=None)])

@@ -204,9 +204,10 @@ def check_f1_is_kept(archive: Archive) -> None:
     assert list(collect(archive, dry_run=False)) == []
 
 
-def test_a_blob_that_awaits_its_line_is_not_garbage(archive: Archive, draft: Path) -> None:
+def test_a_blob_that_awaits_its_line_is_not_garbage(archive: Archive) -> None:
     """As after a crash between the blob's rename and the draft's line: its session is dead."""
     with archive.writer() as writer:
+        archive.drafts.start(writer, LISTED)
         awaited, other = put(archive, writer, CONTENTS["f1"], b"in no draft")
     assert held(archive) == set()
     assert [g.name for g in collect(archive, dry_run=False)] == [other.hex]

@@ -1,0 +1,56 @@
+"""What a reader may have of a file that downloads, until the whole is verified."""
+
+import asyncio
+from pathlib import Path
+
+from outlast.codec.merkle import PIECE
+from outlast.core.digest import Digest
+from outlast.core.errors import UnreachableError
+from outlast.core.manifest import FileEntry
+from outlast.fetch.download import Download
+from outlast.fetch.plan import FetchPlan
+from outlast.fetch.source_state import Patience, SourceState
+from outlast.mirror.streaming import StreamingFile
+from outlast.server.http.files import StreamingReader
+from outlast.sources.hub import HubSource
+from outlast.store.layout import Layout
+from outlast.store.partials import Partial
+from tests.serve.peers import client
+
+
+def test_the_last_piece_is_held_back_until_the_whole_is_verified(tmp_path: Path) -> None:
+    """So no reader completes a file that proves wrong."""
+    size = 2 * PIECE + 5
+    entry = FileEntry("file", size, sha256=Digest.of(bytes(size)))
+    source = SourceState(HubSource(client(), "http://hub", None), Patience(), lambda _: None)
+    layout = Layout(tmp_path)
+    layout.make_folders()
+    streaming = StreamingFile(entry)
+    readable = [streaming.readable]
+    with Partial(layout, entry.key, size) as partial:
+        download = Download(entry, partial, FetchPlan())
+        streaming.started(download)
+        download.take(source)
+        for index, length in enumerate([PIECE, PIECE, 5]):
+            assert download.accept(source, index, memoryview(bytes(length)))
+            readable.append(streaming.readable)
+    streaming.end(None)
+    assert [*readable, streaming.readable] == [0, PIECE, 2 * PIECE, 2 * PIECE, size]
+
+
+def test_a_reader_of_bytes_that_proved_wrong_gets_no_more() -> None:
+    """Not even of what it was told before that it may read."""
+
+    async def read() -> None:
+        data = b"a file"
+        streaming = StreamingFile(FileEntry("file", len(data), sha256=Digest.of(data)))
+        with StreamingReader(streaming) as early:
+            assert early.may_continue
+            streaming.mismatched()
+            assert not early.may_continue
+            with StreamingReader(streaming) as late:
+                assert late.may_continue
+                streaming.end(UnreachableError("the source is gone"))
+                assert not late.may_continue
+
+    asyncio.run(read())
