@@ -289,9 +289,12 @@ class TestWhoMay:
         peer = fill(tmp_path / "home")
         peer.private = True
         with peer.archive, peer.serving():
-            with Wire(peer.url) as wire:
-                assert wire.ended()
-                assert not wire.was_reset
+            with Wire(peer.url) as asking:
+                asking.ask(f"{V1}/node")
+                assert asking.ended()
+            with Wire(peer.url) as silent:
+                assert silent.ended()
+                assert not silent.was_reset
             peer.trusts = True
             assert document(peer, "/node")["private"] is True
 
