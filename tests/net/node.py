@@ -130,6 +130,11 @@ class Node:
         blob = self.home / "blobs" / digest[:2] / digest
         return blob.exists() and hashlib.sha256(blob.read_bytes()).hexdigest() == digest
 
+    def lose(self, model: Model, path: str) -> None:
+        """Has no bytes of a file of a model any more; it still knows the model."""
+        digest = model.digests[path]
+        (self.home / "blobs" / digest[:2] / digest).unlink()
+
     def has_all(self, model: Model) -> bool:
         return all(self.has(model, path) for path in model.files)
 

@@ -57,6 +57,11 @@ class Ears:
     def nodes(self) -> set[bytes]:
         return {value.node for value in list(self.heard)}
 
+    def wanting(self, key: bytes) -> set[bytes]:
+        """The nodes that said that they want this."""
+        found = [value for value in list(self.heard) if isinstance(value, Want)]
+        return {value.node for value in found if any(w.key == key for w in value.wishes)}
+
     def addresses(self, node: bytes) -> set[str]:
         return {v.address for v in list(self.heard) if v.node == node}
 
