@@ -58,11 +58,11 @@ class TargetType(click.ParamType[Target]):
 TARGET = TargetType()
 
 
-def common(command: F) -> F:
-    """The options that every command takes."""
+def common(command: F, *, json: str = "Print JSON, one object a line") -> F:
+    """The options that every command takes; `json` says what --json prints."""
     options = (
         click.option("--home", metavar="DIR", help="The archive's folder  [env: OUTLAST_HOME]"),
-        click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line"),
+        click.option("--json", "as_json", is_flag=True, help=json),
         click.option("-q", "--quiet", is_flag=True, help="Print results and errors only"),
         debug_option,
     )

@@ -33,7 +33,7 @@ COMMANDS: dict[str, Command] = {
     "search": Command("outlast.cli.search:search", "Find models on other nodes of the network."),
     "share": Command("outlast.cli.share:share", "Print a magnet link and write torrent files."),
     "serve": Command(
-        "outlast.cli.serve:serve", "Serve the archive as a hub, or as a verifying mirror."
+        "outlast.cli.serve:serve", "Serve the archive as a hub or as a mirror that checks files."
     ),
     "status": Command(
         "outlast.cli.status:status", "Show what running nodes do: transfers, peers, rates."
@@ -55,12 +55,12 @@ Examples:
   outlast serve                            serve it; clients: HF_ENDPOINT=http://127.0.0.1:8090
   outlast run Qwen/Qwen3-0.6B-GGUF "Hi!"   run it
   outlast pull Qwen/Qwen3-0.6B --debug     say why each decision is made
-  OUTLAST_LOG=p2p=debug,fetch=info outlast serve    the same, of two packages
+  OUTLAST_LOG=p2p=debug,fetch=info outlast serve    only for the p2p and fetch parts
 
 \b
 Exit status:
   0 done · 1 failed · 2 usage · 3 not found · 4 integrity · 5 transient (run again)
-  7 policy · 8 storage · 9 engine · 130 interrupted
+  7 policy · 8 storage · 9 engine · 130 interrupted; 6 is not used
 """
 
 

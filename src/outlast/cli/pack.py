@@ -33,7 +33,9 @@ Exit status:
     help="auto: if it saves 3 % (default); capsule: if it saves anything",
 )
 @click.option(
-    "--base", type=TARGET, help="Compress against this model, ignoring the card's base_model"
+    "--base",
+    type=TARGET,
+    help="Compress against this model, not the base_model that the model's README names",
 )
 @click.option(
     "--no-base", is_flag=True, help="Compress against no other model; re-encode delta capsules"

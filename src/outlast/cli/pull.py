@@ -55,7 +55,9 @@ Exit status:
     "words",
     multiple=True,
     metavar="SOURCE",
-    help="Ask only this source: URL of a hub or mirror, lan, swarm or peer:HOST:PORT (repeatable)",
+    help="Ask only this source (repeatable). URL: this hub or mirror; lan: neighbours;"
+    " swarm: neighbours and static peers, by BitTorrent only; peer:HOST:PORT: this node and the"
+    " static peers",
 )
 @selection_options
 @form_options
@@ -67,7 +69,7 @@ Exit status:
     help="Give up on a link or digest when no peer sends anything for so long",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be fetched, and from where")
-@click.option("--limit-rate", metavar="RATE", help="Most bytes per second, as 10M")
+@click.option("--limit-rate", metavar="RATE", help="At most this many bytes per second, e.g. 10M")
 @click.option(
     "--connections",
     type=click.IntRange(1, 256),
@@ -80,7 +82,7 @@ Exit status:
     default=60,
     show_default=True,
     metavar="SECONDS",
-    help="Keep seeding to waiting neighbours for up to SECONDS",
+    help="After the pull, stay up to SECONDS while neighbours still need these files",
 )
 @common
 def pull(
@@ -104,18 +106,25 @@ def pull(
     quiet: bool,
 ) -> None:
     """Archive TARGET: a model as org/name[@ref-or-commit], a dataset as datasets/…, a magnet link,
-    a .torrent file, or a manifest by its 64 hex digits.
+    a .torrent file, or a manifest (the list of a revision's files) by its sha256 in 64 hex digits,
+    which 'outlast show' prints.
 
-    The pull asks neighbours on the LAN and static peers first, then hubs and mirrors. If several
-    nodes want the same file, one node fetches it from the hub and all nodes exchange pieces.
+    Other nodes are neighbours, which are found on the LAN, and static peers, which the
+    configuration names. Hubs and nodes are asked at the same time which commit TARGET is. A hub
+    that answers decides; if none does, the commit that most nodes name is taken. The bytes of a
+    file come from nodes that have the whole file, and from the hub if none has it or they are slow.
+    If several nodes want the same file, one node downloads it from the hub and all nodes exchange
+    pieces.
 
     Every file is checked against the hub's digest before it is kept. An interrupted pull resumes; a
     second pull transfers only new files. Files are compressed losslessly as they arrive if that
-    saves at least 3 %; a fine-tune is stored as a delta against its base.
+    saves at least 3 %; a fine-tune (a model trained further from another one) is stored as a delta
+    against its base.
 
     A link or torrent proves that the files match it, and nothing about their publisher. Its files
-    are archived under the name of --as, or as link/… with digits of the infohash. A link waits for
-    peers until Ctrl-C or --patience ends the pull.
+    are archived under the name of --as; without it, the name is link/ and the first 16 digits of
+    the torrent's infohash (the digest that identifies it). A link waits for peers until Ctrl-C or
+    --patience ends the pull.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         config = run.config

@@ -49,7 +49,7 @@ Exit status:
     "urls",
     multiple=True,
     metavar="URL",
-    help="Fetch missing files from this hub (repeatable)",
+    help="Download missing files from this hub (repeatable)",
 )
 @click.option(
     "--tokens",
@@ -61,10 +61,12 @@ Exit status:
     type=click.FloatRange(0),
     default=300,
     show_default=True,
-    help="Seconds until upstream is asked for a ref again",
+    help="Look up a branch or tag again after so many seconds",
 )
 @click.option(
-    "--limit-rate", metavar="RATE", help="Most bytes per second from upstream, for each file"
+    "--limit-rate",
+    metavar="RATE",
+    help="At most this many bytes per second from upstream, for each file, e.g. 10M",
 )
 @click.option(
     "--max-connections",
@@ -96,17 +98,23 @@ def serve(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Serve the archive under the Hugging Face hub's API; with --upstream, as a verifying mirror.
+    """Serve the archive under the Hugging Face hub's API; with --upstream, as a mirror that checks
+    every file.
 
-    A mirror fetches missing files, verifies and keeps them, and streams them to the client at the
-    same time. It serves archived commits without asking upstream. It asks upstream for a ref again
-    after --ttl seconds; if upstream does not answer, it serves the last known commit.
+    A mirror downloads files that it does not have, checks and keeps them, and streams them to the
+    client at the same time. It serves archived commits without asking upstream. It looks up a
+    branch or tag again after --ttl seconds. A hub that answers decides which commit that is; if
+    none does, the commit that most other nodes name is taken. While there is no answer, the last
+    known commit is served.
 
-    The server also offers what the [share] settings allow to neighbours on the LAN and to static
-    peers, and a mirror asks them first; --no-swarm turns both off.
+    The server also offers models to other nodes: to neighbours, which are found on the LAN, and to
+    static peers, which the configuration names. Section [share] of the configuration says which
+    models; by default all, but private and gated ones to static peers only. A mirror downloads
+    files from nodes that have them whole, and from the hub if none has them or they are slow.
+    --no-swarm turns both off.
 
-    /metrics is for Prometheus, /healthz for probes. Every request writes a JSON line to stderr, and
-    so do --debug and OUTLAST_LOG.
+    /metrics is for Prometheus, /healthz for probes. One JSON line for each request goes to stderr;
+    with --debug, the reasons too.
     """
     host, port = host_and_port(listen, _PORT)
     with session(home, as_json=as_json, quiet=quiet, log_line=log_line) as run:

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,13 +37,13 @@ Exit status:
     default=None,
     help="Redraw every second, or print once  [default: --watch on a terminal]",
 )
-@common
+@partial(common, json="Print one JSON list, with a document for each node")
 def status(*, watch: bool | None, home: str | None, as_json: bool, quiet: bool) -> None:
-    """Show what the running nodes of this archive do: transfers, peers, neighbours, rates, ratio.
+    """Show what the running nodes of this archive do: transfers, peers, neighbours, rates, and the
+    ratio of bytes sent to bytes received.
 
-    Every 'outlast serve' and every 'outlast pull' is a node. --json prints a list with one document
-    for each node, which it reads from the node's socket: nodes/<process id>.sock in the archive's
-    folder.
+    Every 'outlast serve' and every 'outlast pull' is a node. The command asks it at its socket:
+    nodes/<process id>.sock in the archive's folder.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         folder, drawn = run.config.home, sys.stdout.isatty()

@@ -21,5 +21,5 @@ debug_option = click.option(
     is_flag=True,
     expose_value=False,
     callback=_note_debug,
-    help="Say on stderr why each decision is made  [env: OUTLAST_LOG]",
+    help="Say on stderr why each decision is made  [env: OUTLAST_LOG=debug]",
 )

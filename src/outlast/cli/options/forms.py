@@ -25,7 +25,7 @@ def form_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--base",
             type=TARGET,
-            help="Compress against this model, ignoring the card's base_model",
+            help="Compress against this model, not the base_model that the model's README names",
         ),
         click.option("--no-base", is_flag=True, help="Compress against no other model"),
     )
