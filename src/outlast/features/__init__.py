@@ -1,5 +1,6 @@
-"""Features: what the product does beside its core. Each is a package here, with an extra of its own
-where it needs one; no other feature imports it, and nothing of the core does.
+"""Features: what the product does beside its core. Each is a package here; what it
+needs from the package index is an optional pip dependency group, which users install by name. No
+other feature imports it, and nothing of the core does.
 
 A feature gives a :class:`Feature`, and is listed below with its commands, so that help costs no
 import of it. It may import everything but other features; what two of them exchange is a record in
