@@ -277,7 +277,7 @@ def test_doctor_counts_and_rebuilds(home: Path) -> None:
     inside("doctor", "--rebuild", home=home).ok()
     found = [d for d in inside("doctor", "--json", home=home).ok().documents
              if d["check"] == "capsules"]  # fmt: skip
-    assert found[0]["text"].startswith("2, of which 1 thin")
+    assert found[0]["text"].startswith("2, 1 of them deltas")
     assert lines(inside("ls", "--json", home=home).ok())["me/tuned"]["thin"] == 1
 
 

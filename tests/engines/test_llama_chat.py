@@ -170,7 +170,6 @@ def test_nothing_is_printed_and_nothing_is_left(model: str, tmp_path: Path) -> N
         sys.path.insert(0, {str(SOURCE)!r})
         from outlast.engines.base import ChatMessage, Sampling
         from outlast.engines.llama import LlamaOptions, open_llama
-from outlast.engines.tuning import Tuning
         from outlast.core.cancel import Cancel
         with open_llama([{model!r}], LlamaOptions(context=512, threads=1), Cancel()) as engine:
             for _ in engine.chat([ChatMessage("user", "Hi")], Sampling(max_tokens=4), Cancel()):
