@@ -79,11 +79,13 @@ def pull_at_once(
     return pulls
 
 
-def test_one_seed_and_eight_who_come_at_once(net: Net, model: Model) -> None:
+def test_one_seed_and_eight_who_come_at_once(net: Net) -> None:
     """The seed comes when eight nodes wait for it; until then another one names the files. Its line
-    is so slow that the processors of a busy machine are not what they wait for.
+    is so slow that the processors of a busy machine are not what they wait for, and the file has
+    enough pieces that the last ones, which more than one node asks for, do not count much.
     """
     lan = net.lan()
+    model = make_model(net.folder / "model", 48)
     seed, index = Node(lan.host("seed", up=MB)), Node(lan.host("index"))
     nodes = [Node(lan.host(f"node{number}")) for number in range(1, 9)]
     for node in (seed, index):
@@ -93,10 +95,10 @@ def test_one_seed_and_eight_who_come_at_once(net: Net, model: Model) -> None:
     pulls = pull_at_once(lan.host("waits"), nodes, model, "--from", "lan")
     before = seed.host.counters()
     seed.serve()
-    all_end_well(*pulls.values())
+    all_end_well(*pulls.values(), seconds=300)
     for node in nodes:
         assert node.has_all(model)
-    # Eight without stripes take 1.6 (ADR 0016). Headers of frames are a twentieth of it.
+    # Without stripes it is 1.4 and more. Headers of frames are a twentieth of it.
     copies = (seed.host.counters() - before).sent / model.size
     assert copies < 1.25
     given = [node.host.counters().sent for node in nodes]
