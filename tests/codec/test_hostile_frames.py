@@ -134,6 +134,8 @@ def test_what_is_right() -> None:
         capsule(5, [(0, 0, 0, 5, 0)], [stored(5)], base_count=2),
         capsule(5, [(0, 0, 0, 5, 0)], [stored(5)], size=2**40),
         capsule(5, [(0, 0, 0, 5, 0)], [stored(5)], size=0),
+        capsule(5, [(0, 0, 0, 5, 0)], [stored(5)], blocks=2, size=40 + 20 + 2 * 12),
+        capsule(5, [(0, 0, 0, 5, 0)], [stored(5)], blocks=999, size=40 + 20 + 999 * 12),
         capsule(5, [(0, 0, 0, 5, 0)], [stored(5)], [(NAMED, 1024)] * 256),
         capsule(2**62, [(8, 0, 0, 2**62, 0)], []),
         capsule(2**62, [(8, 0, 0, 2**62, 0)], [stored(5)]),
