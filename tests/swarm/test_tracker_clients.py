@@ -14,6 +14,7 @@ import pytest
 
 from outlast.swarm.torrent import bencode
 from outlast.swarm.tracker.tracker import Tracker
+from tests.cli.call import until
 
 PATIENCE = 60.0
 DATA = bytes(range(256)) * 4096
@@ -117,6 +118,11 @@ def finished(session: lt.session) -> bool:
     return False
 
 
+def holds_data(folder: Path) -> Callable[[], bool]:
+    """Whether the bytes are on the disk: a torrent is finished a moment before."""
+    return lambda: (folder / "data").read_bytes() == DATA
+
+
 def has_seed(reply: dict[bytes, bencode.Value]) -> bool:
     return reply.get(b"complete") == 1
 
@@ -126,7 +132,7 @@ def test_libtorrent_finds_libtorrent(service: Service, torrent: Path, tmp_path: 
         assert service.until(has_seed)
         with running(torrent, tmp_path / "leech") as (session, handle):
             assert finished(session)
-            assert (tmp_path / "leech" / "data").read_bytes() == DATA
+            until(holds_data(tmp_path / "leech"), "the bytes on the disk")
             assert service.until(lambda reply: reply.get(b"complete") == 2)
             handle.scrape_tracker()
             assert service.until(lambda reply: b"files" in reply)
@@ -155,6 +161,8 @@ def test_libtorrent_finds_aria2(service: Service, torrent: Path, tmp_path: Path)
             assert service.until(has_seed)
             with running(torrent, tmp_path / "leech") as (session, _):
                 assert finished(session)
-                assert (tmp_path / "leech" / "data").read_bytes() == DATA
+                until(
+                    lambda: (tmp_path / "leech" / "data").read_bytes() == DATA, "the bytes on disk"
+                )
         finally:
             seed.terminate()
