@@ -86,7 +86,7 @@ class Model:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on now."""
+    """A port of the loopback interface on which no process listens now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -272,5 +272,5 @@ def _tree_entry(file: HubFile) -> dict[str, Any]:
 
 
 def _oid(file: HubFile) -> str:
-    """Stands in for the git id of the LFS pointer, which nobody checks."""
+    """Stands in for the git id of the LFS pointer, which no client checks."""
     return hashlib.sha1(file.sha256.encode(), usedforsecurity=False).hexdigest()

@@ -151,7 +151,7 @@ def size_text(size: int) -> str:
 
 
 def settle() -> None:
-    """Lets the disk finish what was written before, so that nobody pays for another's bytes."""
+    """Lets the disk finish earlier writes, so that they do not slow down what is measured next."""
     os.sync()
 
 

@@ -188,7 +188,7 @@ def run_demo(folder: Path) -> list[tuple[str, str]]:
     with serving(folder / "b", url) as endpoint:
         got = client_download(endpoint, folder / "client", weights.name)
     require(sha256(got) == digest, "decoded for the client, the file has the same sha256")
-    require(dead.calls == 0, "nobody asked the dead hub")
+    require(dead.calls == 0, "no request went to the dead hub")
 
     say("5. B runs it")
     limits = ("--temperature", "0", "--max-tokens", "40", "--json")

@@ -203,7 +203,7 @@ def tell_of(nodes: Sequence[Node], hub: HubSim, *, together: bool) -> list[str]:
         text = f"A gave {given / copy:.2f} copies for three nodes: the rest they gave each other"
         require(given < 2.5 * copy, text)
     again = sum(got[node.name].get("hub", 0) for node in others)
-    require(again < 0.05 * size, f"nobody fetched the weights from the hub again, {took:.1f} s")
+    require(again < 0.05 * size, f"no node fetched the weights from the hub again, {took:.1f} s")
 
     say("8. The hub goes dark; then A, too")
     hub.stop()

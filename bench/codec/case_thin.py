@@ -47,7 +47,7 @@ def _pair(lab: Lab, blob: Blob, *, targeted: bool) -> list[Row]:
 
 
 def dedup(lab: Lab) -> list[Row]:
-    """What is found of an edited model in the one it was made from. Ours is what the thin capsules
+    """What is found of an edited model in the one it was made from. Ours is what the delta capsules
     save in all, headers and indexes of their own counted; the peers' are the bytes they recognise.
     """
     base = weights(finetune.base)

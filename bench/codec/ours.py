@@ -25,8 +25,8 @@ def _digest(blob: bytes) -> Digest:
 
 
 def encode(data: bytes, base: bytes | None = None) -> bytes:
-    """The capsule of a blob; a thin one where there is a base. Blocks are not decoded again to
-    check them, as the archive does and no peer.
+    """The capsule of a blob; a delta capsule where there is a base. Blocks are not decoded again
+    to check them: the archive does that, and no peer.
     """
     out = io.BytesIO()
     bases = [Base(_digest(base), InMemory(base))] if base is not None else []

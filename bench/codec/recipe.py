@@ -1,4 +1,4 @@
-"""The fine-tune that the thin capsules are measured on: MiniLM, trained for some steps on pairs of
+"""The fine-tune that the delta capsules are measured on: MiniLM, trained for some steps on pairs of
 sentences. `python -m bench.codec.recipe BASE VOCABULARY FOLDER`, in the peers' environment (torch).
 
 Contrastive, as its makers trained it: of two halves of one sentence, the embedding of the one has

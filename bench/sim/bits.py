@@ -1,7 +1,7 @@
 """Sets of pieces as Python integers, and counts of them that are added and compared all at once.
 
-A set of a thousand pieces is one integer, so that "which of these does nobody else have" is a few
-operations on 1,000 bits and no loop over pieces.
+A set of a thousand pieces is one integer, so that "which of these does no other node have" is a
+few operations on 1,000 bits and no loop over pieces.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """Measured runs, and the simulation of the same: do they agree?
 
-A run is measured in network namespaces (`bench.sim.measure`, or whoever notes one in
-bench/results/sim-calibration.json); `calibrate` simulates it with the policies of libtorrent as
-they are documented.
+`bench.sim.measure` measures runs in network namespaces, and other benches may note theirs in
+bench/results/sim-calibration.json. `calibrate` simulates each with the documented policies of
+libtorrent.
 """
 
 import json
@@ -23,7 +23,7 @@ _SEEDS = 9
 _MACHINE = 120e6
 """Bytes/s that a node of a namespace run reaches where nothing limits it: all share two cores."""
 
-REAL = Policy(queue=3.0, step=0.1, settle=0.5, endgame=True, quiet=False, lanes=8)
+REAL = Policy(queue=3.0, step=0.1, settle=0.5, endgame=True, quiet=False, hub_flows=8)
 """libtorrent as it is: `request_queue_time` 3 s, `initial_picker_threshold` 4, pieces of 1 MiB."""
 
 

@@ -19,7 +19,7 @@ def open_inside(state: State, node: int) -> list[Flow]:
 
 
 def join(state: State, source: int, target: int, *, inside: bool) -> Flow:
-    flow = Flow(source, target, state.links(source, target), inside=inside, lane=0)
+    flow = Flow(source, target, state.links(source, target), inside=inside, hub_pieces=0)
     state.out[source][target] = flow
     state.inn[target][source] = flow
     return flow

@@ -86,7 +86,7 @@ class _Simulation:
             self._apply(event)
         self.holders.elect(now)
         if now >= state.policy.settle:
-            for flow in self.holders.new_lanes():
+            for flow in self.holders.new_hub_flows():
                 self.transfers.begin(flow, now)
 
     def _next_event(self) -> float:
@@ -115,7 +115,7 @@ class _Simulation:
         )
         if event.kind == "hub-down":
             state.hub_up = False
-            self._drop_lanes()
+            self._drop_hub_flows()
         elif event.kind == "hub-up":
             state.hub_up = True
             self.holders.renew(self.now)
@@ -181,9 +181,9 @@ class _Simulation:
         state = self.state
         if not state.here[node]:
             return
-        for flow in list(state.lanes[node].values()):
+        for flow in list(state.hub_flows[node].values()):
             self.transfers.stop(flow, self.now)
-        state.lanes[node].clear()
+        state.hub_flows[node].clear()
         for other in list(state.peers[node]):
             self._lose(node, other)
         state.here[node] = False
@@ -196,13 +196,13 @@ class _Simulation:
         self.holders.bereaved(state.site[node], self.now)
         self._rescan = True
 
-    def _drop_lanes(self) -> None:
+    def _drop_hub_flows(self) -> None:
         state = self.state
         for node in range(state.count):
-            if state.lanes[node] and not state.reaches_hub(node):
-                for flow in state.lanes[node].values():
+            if state.hub_flows[node] and not state.reaches_hub(node):
+                for flow in state.hub_flows[node].values():
                     self.transfers.stop(flow, self.now)
-                state.lanes[node].clear()
+                state.hub_flows[node].clear()
                 self.holders.lapsed(node, self.now)
         self._rescan = True
 
@@ -218,7 +218,7 @@ class _Simulation:
                         self._meet(node, other)
         state.split = split
         if split:
-            self._drop_lanes()
+            self._drop_hub_flows()
         elif state.hub_up:
             self.holders.renew(self.now)
         self.round_at = self.now

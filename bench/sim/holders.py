@@ -34,7 +34,7 @@ class Holders:
         self._blobs = [state.payload.blob(number) for number in range(state.payload.blobs)]
 
     def wanted(self, site: int, blob: int, now: float) -> None:
-        """Somebody in the site wants the blob."""
+        """A node of the site wants the blob."""
         key = (site, blob)
         if key not in self.holder and key not in self.due:
             self.due[key] = now + self.state.policy.collect
@@ -93,7 +93,7 @@ class Holders:
         key = (self.state.site[node], blob)
         if self.holder.get(key) == node:
             del self.holder[key]
-            self.state.lanes[node].pop(blob, None)
+            self.state.hub_flows[node].pop(blob, None)
 
     def _turn(self, node: int, blob: int) -> bytes:
         """In the order of the manifest, or each holder in an order of its own: holders of many LANs
@@ -103,10 +103,10 @@ class Holders:
             return b"%08d" % blob
         return score(blob, node)
 
-    def new_lanes(self) -> list[Flow]:
+    def new_hub_flows(self) -> list[Flow]:
         """Connections to the hub that holders open now."""
         state, opened = self.state, list[Flow]()
-        free = state.policy.hub_lanes - sum(flow.source == state.hub for flow in state.active)
+        free = state.policy.all_hub_flows - sum(flow.source == state.hub for flow in state.active)
         if free <= 0:
             return []
         asking = [node for node, turns in enumerate(self._turns) if turns]
@@ -120,15 +120,15 @@ class Holders:
 
     def _open(self, node: int, turns: list[tuple[bytes, int]]) -> list[Flow]:
         state, opened = self.state, list[Flow]()
-        lanes, site = state.lanes[node], state.site[node]
+        flows, site = state.hub_flows[node], state.site[node]
         turns[:] = [turn for turn in turns if self.holder.get((site, turn[1])) == node]
         for _, blob in turns:
-            if len(lanes) >= state.policy.lanes:
+            if len(flows) >= state.policy.hub_flows:
                 break
-            if blob in lanes or not state.want[node] & self._blobs[blob]:
+            if blob in flows or not state.want[node] & self._blobs[blob]:
                 continue
             links = state.links(state.hub, node)
-            flow = Flow(state.hub, node, links, inside=False, lane=self._blobs[blob])
-            lanes[blob] = flow
+            flow = Flow(state.hub, node, links, inside=False, hub_pieces=self._blobs[blob])
+            flows[blob] = flow
             opened.append(flow)
         return opened

@@ -153,7 +153,9 @@ def converge() -> dict[str, Any]:
     for pieces in (1, 2, 5, 10):
         world = exact(8, pieces)
         rows[f"{pieces * 200:,} pieces"] = summary(world, simulate(world))
-    slots: dict[str, Policy] = {f"{n} slots": replace(FINE, slots=n, lanes=n) for n in (1, 2, 4)}
+    slots: dict[str, Policy] = {
+        f"{n} slots": replace(FINE, slots=n, hub_flows=n) for n in (1, 2, 4)
+    }
     for name, policy in slots.items():
         world = exact(8, 5, policy)
         rows[f"1,000 pieces, {name}"] = summary(world, simulate(world))

@@ -14,16 +14,16 @@ IDLE: Final = -1
 class Flow:
     """A connection on which `source` sends to `target`: while `piece` is IDLE nothing goes.
 
-    `left` bytes of the current part are to come as of the time `at`, at `rate`. `lane` is not 0 for
-    connections to the hub: the pieces of the one blob that it fetches.
+    `left` bytes of the current part are to come as of the time `at`, at `rate`. `hub_pieces` is not
+    0 for connections to the hub: the pieces of the one blob that it fetches.
     """
 
     __slots__ = (
         *(
             "at",
             "closing",
+            "hub_pieces",
             "inside",
-            "lane",
             "late",
             "left",
             "links",
@@ -35,16 +35,18 @@ class Flow:
         *("rate", "rival", "source", "target"),
     )
 
-    def __init__(self, source: int, target: int, links: Links, *, inside: bool, lane: int) -> None:
+    def __init__(
+        self, source: int, target: int, links: Links, *, inside: bool, hub_pieces: int
+    ) -> None:
         self.source, self.target, self.links = source, target, links
-        self.inside, self.lane = inside, lane
+        self.inside, self.hub_pieces = inside, hub_pieces
         self.piece = IDLE
         self.left = self.part = self.rate = self.at = self.moved = 0.0
         self.queue: list[int] = []
         self.rival: Flow | None = None
         """Another connection that brings the same part."""
         self.closing = False
-        """Its slot is somebody else's after this piece."""
+        """Another connection gets its slot after this piece."""
         self.late = False
         """The part has come by another connection; what still comes is lost."""
 
@@ -84,7 +86,7 @@ class State:
         """With whom each is connected now."""
         self.out: list[dict[int, Flow]] = [{} for _ in range(count)]
         self.inn: list[dict[int, Flow]] = [{} for _ in range(count)]
-        self.lanes: list[dict[int, Flow]] = [{} for _ in range(count)]
+        self.hub_flows: list[dict[int, Flow]] = [{} for _ in range(count)]
         """Connections to the hub, by blob."""
         self.entering = [0] * len(world.sites)
         self.near_has = [0] * len(world.sites)
@@ -175,8 +177,8 @@ class State:
         """What this connection could bring that is not under way."""
         target = flow.target
         wanted = self.want[target]
-        if flow.lane:
-            wanted &= flow.lane
+        if flow.hub_pieces:
+            wanted &= flow.hub_pieces
             if wanted and self.policy.origin == "last":
                 wanted &= ~self.counts[target].somewhere()
         else:
@@ -206,7 +208,7 @@ class State:
         target = flow.target
         if begun := among & self.begun[target]:
             return lowest(begun)
-        if flow.lane and self.policy.order == "listed":
+        if flow.hub_pieces and self.policy.order == "listed":
             return lowest(among)
         if self.held[target] >= self.policy.first_random:
             among = self.counts[target].rarest(among)

@@ -17,11 +17,11 @@ HUB = Hub(10 * GIGABIT)
 _OUTSIDE, _DATACENTRE = GIGABIT, 10 * GIGABIT
 _INSIDE, _SLOW = 10 * GIGABIT, GIGABIT
 
-FINE = Policy(slots=1, lanes=1, round=60, queue=0, step=10, settle=2)
+FINE = Policy(slots=1, hub_flows=1, round=60, queue=0, step=10, settle=2)
 """For machines: 8 slots of a thousand pieces each are one slot of one piece a thousand times as
 large; more of them would only keep large pieces unfinished for long.
 """
-COARSE = Policy(slots=4, lanes=2, connections=20, round=120, queue=0, step=20, settle=2)
+COARSE = Policy(slots=4, hub_flows=2, connections=20, round=120, queue=0, step=20, settle=2)
 """For LANs: the slots of its machines, as far as large pieces allow."""
 
 
@@ -65,5 +65,5 @@ def coarse(
 
 def one_lan(pieces: int = 10, events: tuple[Event, ...] = (), **policy: object) -> World:
     """Ten machines."""
-    chosen = replace(FINE, slots=8, lanes=8, step=2, **policy)  # type: ignore[arg-type]
+    chosen = replace(FINE, slots=8, hub_flows=8, step=2, **policy)  # type: ignore[arg-type]
     return World(machines(1), sites(1), payload(pieces), HUB, chosen, events)

@@ -106,14 +106,18 @@ class Transfers:
         are asked of everybody; a large piece of the model stands for many small ones).
         """
         state, target = self.state, flow.target
-        if flow.lane or (state.policy.endgame and state.want[target]) or state.is_spared(flow):
+        if (
+            flow.hub_pieces
+            or (state.policy.endgame and state.want[target])
+            or state.is_spared(flow)
+        ):
             return False
         common = state.flight[target] & state.told[flow.source] & state.rooted
         if not state.policy.endgame:
             common &= state.bringing[target]
         if not common:
             return False
-        for other in (*state.inn[target].values(), *state.lanes[target].values()):
+        for other in (*state.inn[target].values(), *state.hub_flows[target].values()):
             if other.queue and (piece := self._from_queue(other, common)) is not None:
                 self._take(flow, piece)
                 return True
@@ -131,7 +135,7 @@ class Transfers:
         slowest, longest = None, 0.0
         for other in (
             *self.state.inn[flow.target].values(),
-            *self.state.lanes[flow.target].values(),
+            *self.state.hub_flows[flow.target].values(),
         ):
             if other.piece == IDLE or not common >> other.piece & 1 or other.late or other.rival:
                 continue
@@ -356,6 +360,6 @@ class Transfers:
     def wake(self, node: int, now: float) -> None:
         """Tries every idle connection that sends to `node`."""
         state = self.state
-        for flow in (*state.inn[node].values(), *state.lanes[node].values()):
+        for flow in (*state.inn[node].values(), *state.hub_flows[node].values()):
             if flow.piece == IDLE:
                 self.begin(flow, now)

@@ -82,9 +82,9 @@ class Policy:
     """Files at a time, where in order."""
     origin: Literal["share", "last"] = "share"
     """What holders ask the hub for: any piece, or only what no peer of theirs has."""
-    lanes: int = 8
+    hub_flows: int = 8
     """HTTP connections to the hub of one node, at most."""
-    hub_lanes: int = 100
+    all_hub_flows: int = 100
     """And of all nodes: where pieces are large, the hub serves some after others and not all at
     once, as thousands of trickles of large pieces would keep each from being passed on for hours.
     """
@@ -105,7 +105,7 @@ class Policy:
     settle: float = 0.0
     """Seconds from the start until connections carry payload."""
     quiet: bool = True
-    """Nobody fetches from outside what a neighbour has or is fetching. Nothing forbids it, but
+    """No node fetches from outside what a neighbour has or is fetching. Nothing forbids it, but
     with pieces of 1 MiB, which cross a LAN in milliseconds, the chance is small; with the large
     ones of a model it is not.
     """

@@ -77,7 +77,7 @@ def sent_by_nginx(folder: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Star:
-    """nginx, and curl on every node. Nobody checks what came."""
+    """nginx, and curl on every node. The bytes are not checked."""
 
     name: str = "curl, nginx"
 

@@ -19,12 +19,12 @@ from tests.net import Host
 
 MODEL = "bench/model"
 _OUTLAST = (sys.executable, "-m", "outlast")
-_NOBODY = "http://127.0.0.1:9"
+_NO_HUB = "http://127.0.0.1:9"
 _PATIENCE = 60.0
 _FIRST = 64 * 1024
 
 
-def environment(folder: Path, hub: str = _NOBODY) -> dict[str, str]:
+def environment(folder: Path, hub: str = _NO_HUB) -> dict[str, str]:
     return clean_environment(folder, HF_ENDPOINT=hub, OUTLAST_SWARM="1")
 
 

@@ -47,7 +47,7 @@ def digest(path: Path) -> str:
 
 def plain(folder: Path, size: int) -> Payload:
     """`size` bytes of real weights, one file behind the other, again from the first where they do
-    not reach. It begins like no known format: nobody knows of weights.
+    not reach. It begins like no known format, so no engine treats it as weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.bin"

@@ -67,7 +67,7 @@ class Result:
 
 
 def _unseen(seconds: float) -> None:
-    """Nobody looks on."""
+    """Ignores the time: for runs that are not watched."""
     del seconds
 
 
@@ -135,8 +135,8 @@ class Rig:
         hosts: Sequence[Host],
         seen: Callable[[float], None] = _unseen,
     ) -> Result:
-        """The same from whoever hands it on now. `seen` is called again and again
-        meanwhile, with the seconds since the start."""
+        """The same, from the nodes that have the payload already. `seen` is called again and
+        again meanwhile, with the seconds since the start."""
         work = self.folder / f"fetched-{next(_numbers)}"
         tasks = []
         for host in hosts:

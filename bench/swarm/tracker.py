@@ -34,7 +34,7 @@ class Tracker(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nobody asks for them."""
+        """Keeps the output free of a line for each request."""
 
 
 def main() -> None:

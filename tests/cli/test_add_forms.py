@@ -1,4 +1,4 @@
-"""``add`` in every form: what is kept, on what it leans, and what it costs."""
+"""``add`` in every form: what is kept, what it depends on, and what it costs."""
 
 import json
 from collections.abc import Mapping
@@ -149,7 +149,7 @@ def test_a_long_header_is_waited_for(tmp_path: Path) -> None:
     check(tmp_path / "home", {"model.safetensors": data})
 
 
-# On what a file leans
+# What a file depends on
 
 EDITS = ("header", "resharded", "tuned", "vocabulary", "rows")
 
@@ -199,7 +199,7 @@ def test_edits_cost_what_they_changed(tmp_path: Path, folder: Path, name: str) -
     check(tmp_path / "home", files, "me/edited")
 
 
-def test_one_file_leans_on_several_shards(tmp_path: Path, folder: Path) -> None:
+def test_one_file_depends_on_several_shards(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "shards").mkdir()
     edit("resharded", tmp_path / "shards")
     put(tmp_path / "home", tmp_path / "shards", "org/base")

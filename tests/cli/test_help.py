@@ -1,4 +1,4 @@
-"""Help that reads well to somebody who has never seen it."""
+"""Help that a newcomer understands."""
 
 import re
 import subprocess

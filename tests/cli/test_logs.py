@@ -104,7 +104,7 @@ def test_nothing_stays_behind() -> None:
         logger.getEffectiveLevel(),
         logging.getLogger("outlast").handlers,
     )
-    logger.error("nobody asked")
+    logger.error("not asked for")
     assert not lines
 
 

@@ -1,4 +1,4 @@
-"""Damage: found, told in one line, put away, mended by a pull; and what the doctor says of it."""
+"""Damage: found, reported in one line, quarantined, mended by a pull; and what the doctor says."""
 
 import json
 import os
@@ -47,7 +47,9 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [BIG, "config.json", "sub/tokenizer.json"])
-def test_a_flipped_byte_is_found_put_away_and_mended(pulled: Path, hub: HubSim, path: str) -> None:
+def test_a_flipped_byte_is_found_quarantined_and_mended(
+    pulled: Path, hub: HubSim, path: str
+) -> None:
     inside("verify", home=pulled).ok()
     damaged = blob(pulled, path)
     flip(damaged)
@@ -218,7 +220,7 @@ def test_every_command_survives_damage(
 @pytest.mark.parametrize(
     "damage", [break_manifest, cut_manifest, forge_manifest], ids=lambda d: str(d.__name__)
 )
-def test_a_damaged_manifest_is_put_away_and_pulled_anew(
+def test_a_damaged_manifest_is_quarantined_and_pulled_anew(
     pulled: Path, hub: HubSim, damage: Callable[[Path], None]
 ) -> None:
     damage(pulled)

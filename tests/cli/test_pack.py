@@ -234,7 +234,7 @@ def test_verify_tells_damage_that_still_reads(offset: int, home: Path) -> None:
     inside("verify", home=home).ok()
 
 
-def test_verify_blames_the_base(home: Path) -> None:
+def test_verify_names_the_base(home: Path) -> None:
     inside("pack", "me/tuned", home=home).ok()
     data = bytearray(BASE)
     for at in range(1000, len(data), 1000):

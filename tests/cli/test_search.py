@@ -80,7 +80,7 @@ class TestSearch:
         found = find("", at(*peers))
         assert len(found.hits) == 3
 
-    def test_nobody(self) -> None:
+    def test_no_node(self) -> None:
         assert find("x", []) == Searched((), 0, {})
 
     def test_a_node_that_is_reached_in_two_ways_counts_once(self, peers: list[Peer]) -> None:
@@ -151,7 +151,7 @@ class TestSearch:
 
 @contextmanager
 def odd_node(rows: list[dict[str, object]]) -> Iterator[tuple[str, int]]:
-    """Somebody who answers every question with all that a node could say."""
+    """A server that answers every question with all that a node could say."""
     node = {"outlast": 1, "node": "ee" * 20, "version": "1", "swarm_port": 1, "peer_port": 1}
     document = {**node, "private": False, "models": rows, "next": None}
     with Liar(said(document)).lying() as liar:
@@ -252,7 +252,7 @@ class TestCommand:
     def test_what_is_no_address(self, home: Path, word: str) -> None:
         inside("search", "x", "--from", word, home=home).failed("bad-name")
 
-    def test_nobody_there(self, tmp_path: Path) -> None:
+    def test_no_node_answers(self, tmp_path: Path) -> None:
         call = inside("search", "x", "--from", "peer:127.0.0.1:9", home=tmp_path).ok()
         assert call.out == ""
         assert "no node answered" in call.err

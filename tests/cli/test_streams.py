@@ -18,7 +18,7 @@ from tests.cli.call import COMMAND, SECONDS, environment, outlast
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import FILES, check_archive, tree
 
-NOBODY = 65534
+UNPRIVILEGED = 65534
 
 
 def shell(script: str, home: Path) -> "subprocess.CompletedProcess[str]":
@@ -178,13 +178,19 @@ def test_json_keeps_every_number_and_name(home: Path) -> None:
     assert other["repo"] == "me/other"
 
 
-def as_nobody(*arguments: str | Path, home: Path, env: dict[str, str]) -> tuple[int, str]:
+def as_unprivileged(*arguments: str | Path, home: Path, env: dict[str, str]) -> tuple[int, str]:
     """Runs a command as a user without rights; its status and stderr."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        pytest.skip("needs root and setpriv, to become somebody else")
+        pytest.skip("needs root and setpriv, to become another user")
     done = subprocess.run(
         [
-            *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"),
+            *(
+                "setpriv",
+                f"--reuid={UNPRIVILEGED}",
+                f"--regid={UNPRIVILEGED}",
+                "--clear-groups",
+                "--",
+            ),
             *(sys.executable, "-m", "outlast", *map(str, arguments)),
         ],
         env={**environment(home), **env},
@@ -216,7 +222,7 @@ def readable(home: Path) -> Path:
 def test_a_read_only_archive_can_be_read(readable: Path, command: str) -> None:
     try:
         before = tree(readable)
-        code, err = as_nobody(*command.split(), home=readable, env={"HOME": "/nonexistent"})
+        code, err = as_unprivileged(*command.split(), home=readable, env={"HOME": "/nonexistent"})
         assert (code, "Traceback" in err) == (0, False), err
         assert tree(readable) == before
     finally:
@@ -230,7 +236,7 @@ def test_a_read_only_archive_can_be_read(readable: Path, command: str) -> None:
 def test_a_read_only_archive_is_not_written(readable: Path, command: str) -> None:
     try:
         before = tree(readable)
-        code, err = as_nobody(*command.split(), home=readable, env={"HOME": "/nonexistent"})
+        code, err = as_unprivileged(*command.split(), home=readable, env={"HOME": "/nonexistent"})
         assert "Traceback" not in err
         assert code in {5, 8}, err
         assert err.splitlines()[-1].startswith("outlast: error[")
@@ -245,7 +251,7 @@ def test_a_read_only_archive_is_not_written(readable: Path, command: str) -> Non
 def test_a_home_that_cannot_be_made(archive: str, tmp_path: Path) -> None:
     env = dict.fromkeys(("HOME", "HF_HOME", "XDG_CONFIG_HOME"), "/nonexistent")
     env["OUTLAST_HOME"] = archive
-    code, err = as_nobody("add", "/etc/hostname", "--as", "me/x", home=tmp_path, env=env)
+    code, err = as_unprivileged("add", "/etc/hostname", "--as", "me/x", home=tmp_path, env=env)
     assert code == 8, err
     assert err.startswith("outlast: error[storage]:")
     assert err.count("\n") == 1
@@ -260,7 +266,7 @@ def test_a_user_without_a_home(tmp_path: Path) -> None:
         "HF_HOME": "",
         "XDG_CONFIG_HOME": "",
     }
-    code, err = as_nobody("ls", home=tmp_path, env=env)
+    code, err = as_unprivileged("ls", home=tmp_path, env=env)
     assert "Traceback" not in err
     assert code in {2, 3, 8}, err
 

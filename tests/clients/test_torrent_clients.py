@@ -166,7 +166,7 @@ def lay_out(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 class Tracker(BaseHTTPRequestHandler):
-    """Tells whoever asks of one peer."""
+    """A tracker that names one peer to every client."""
 
     peer = b""
 

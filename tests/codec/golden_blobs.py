@@ -139,7 +139,7 @@ BASES: Final = {
     "thin-opaque": ("opaque",),
     **golden_limits.BASES,
 }
-"""name of a thin capsule: the blobs that it leans on."""
+"""name of a delta capsule: the blobs that it depends on."""
 
 
 def bases(name: str) -> list[bytes]:

@@ -190,11 +190,11 @@ def limits() -> bytes:
     for some, size in _PLANES_AT_LIMIT:
         words = b"".join(bytes((0, byte)) for byte in noisy(some, size))
         tensors[f"plane {some}"] = ("U16", (size,), words)
-    tensors.update(leant_on(fine=False))
+    tensors.update(with_bases(fine=False))
     return files.of_safetensors(tensors)
 
 
-def leant_on(*, fine: bool) -> files.Tensors:
+def with_bases(*, fine: bool) -> files.Tensors:
     tensors: dict[str, tuple[str, tuple[int, ...], bytes]] = {}
     for leaves in (16, 17):
         raw = bytearray(_ONE * 128 * leaves)
@@ -229,7 +229,7 @@ BLOBS: Final[dict[str, Callable[[], bytes]]] = {
     "f8-parts": lambda: eights(fine=False),
     "thin-f8-parts": lambda: eights(fine=True),
     "limits": limits,
-    "thin-limits": lambda: files.of_safetensors(leant_on(fine=True)),
+    "thin-limits": lambda: files.of_safetensors(with_bases(fine=True)),
 }
 
 BASES: Final = {

@@ -1,5 +1,5 @@
-"""Payloads that nobody encoded: each path of the kernels and the reference refuse the same ones,
-and make the same of the others.
+"""Payloads that no encoder made: each path of the kernels and the reference refuse the same ones,
+and decode the others to the same bytes.
 """
 
 import random
@@ -83,11 +83,11 @@ def test_mutated_payloads(kind: int, count: int, style: str, like: str, seed: in
     tag=st.integers(0, 6),
     payload=st.binary(max_size=600),
     count=st.sampled_from((1, 2, 127, 128, 129, 300)),
-    leans=st.booleans(),
+    based=st.booleans(),
 )
-def test_random_payloads(kind: int, tag: int, payload: bytes, count: int, leans: bool) -> None:
+def test_random_payloads(kind: int, tag: int, payload: bytes, count: int, based: bool) -> None:
     size = fmt.SHAPES[kind][0] * max(1, min(count, 4000 // fmt.SHAPES[kind][0]))
-    base = (bytes(range(256)) * (size // 256 + 1))[:size] if leans else None
+    base = (bytes(range(256)) * (size // 256 + 1))[:size] if based else None
     outcome(kind, tag, payload, base, size)
 
 

@@ -1,4 +1,4 @@
-"""Directories and trailers that nobody wrote, with checksums that hold: the reader and the
+"""Directories and trailers that no encoder wrote, with correct checksums: the reader and the
 reference refuse the same ones, before they take any memory for what they claim.
 """
 

@@ -42,7 +42,7 @@ def kinds(capsule: bytes) -> list[int]:
     return [span.kind for span in files.reader(capsule).directory.spans]
 
 
-def leaning(capsule: bytes) -> int:
+def delta_bytes(capsule: bytes) -> int:
     """Bytes of the blob in spans that have a base."""
     return sum(span.length for span in files.reader(capsule).directory.spans if span.base)
 
@@ -115,10 +115,10 @@ def test_opaque_files(blob: bytes, base: bytes | None) -> None:
 def test_sizes_of_opaque_files(blob: bytes) -> None:
     check(blob)
     capsule = check(blob, (blob,))
-    assert leaning(capsule) == len(blob)
+    assert delta_bytes(capsule) == len(blob)
 
 
-# ---------------------------------------------------------------- thin capsules
+# ---------------------------------------------------------------- delta capsules
 
 
 def model(seed: int, dtype: str = "BF16", rows: int = 40) -> files.Tensors:
@@ -150,12 +150,12 @@ def test_a_fine_tune(dtype: str) -> None:
         theirs = dict(tuned(ours, 2))
     base, blob = files.of_safetensors(ours), files.of_safetensors(theirs, [b"~"], b"!", 1)
     thin, full = check(blob, (base,)), files.encode(blob)
-    assert leaning(thin) == sum(len(raw) for _, _, raw in theirs.values())
+    assert delta_bytes(thin) == sum(len(raw) for _, _, raw in theirs.values())
     if dtype in {"BF16", "F16", "F32"}:
         assert len(thin) < len(full)
 
 
-def test_a_resharded_fine_tune_leans_on_every_shard() -> None:
+def test_a_resharded_fine_tune_depends_on_every_shard() -> None:
     ours = model(3)
     names = list(ours)
     shards = tuple(
@@ -180,10 +180,10 @@ def test_a_grown_or_shrunk_vocabulary(rows: int) -> None:
     other["embed"] = (dtype, (rows, width), raw)
     capsule = check(files.of_safetensors(other), (files.of_safetensors(ours),))
     total = sum(len(raw) for _, _, raw in other.values())
-    assert leaning(capsule) == total - max(0, rows - 40) * 2 * width
+    assert delta_bytes(capsule) == total - max(0, rows - 40) * 2 * width
 
 
-def test_what_is_not_alike_does_not_lean() -> None:
+def test_tensors_of_another_name_dtype_or_shape_are_no_bases() -> None:
     ours = dict(model(7))
     base = files.of_safetensors(ours)
     dtype, (rows, width), raw = ours["embed"]
@@ -191,7 +191,7 @@ def test_what_is_not_alike_does_not_lean() -> None:
     ours["up"] = ("F16", *ours["up"][1:])
     ours["other"] = ours.pop("norm")
     capsule = check(files.of_safetensors(ours), (base,))
-    assert leaning(capsule) == sum(len(ours[name][2]) for name in ("down", "scale"))
+    assert delta_bytes(capsule) == sum(len(ours[name][2]) for name in ("down", "scale"))
 
 
 def test_the_first_base_of_a_name_counts() -> None:
@@ -201,7 +201,7 @@ def test_the_first_base_of_a_name_counts() -> None:
     assert len(check(blob, (near, other))) < len(check(blob, (other, near)))
 
 
-def test_gguf_leans_by_name() -> None:
+def test_gguf_finds_its_bases_by_name() -> None:
     rng = random.Random(10)
     ours = {d: (d, (2, 512), files.filled(rng, d, (2, 512), "skewed")) for d in files.GGUF}
     base = files.of_gguf(ours)

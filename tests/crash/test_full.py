@@ -44,7 +44,7 @@ class Disk:
 
     def eat(self, leave: int = 0) -> None:
         with open(self.folder / "eaten", "wb") as file:
-            for _ in range(100):  # somebody else may be eating too
+            for _ in range(100):  # other processes may write there too
                 size, room = os.fstat(file.fileno()).st_size, self.room - leave
                 if room <= 0:
                     break

@@ -52,7 +52,7 @@ AGAIN = 16 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How long an operation is when nobody disturbs it."""
+    """How long an operation is when it is not killed."""
 
     changes: int
     seconds: float
@@ -147,12 +147,12 @@ def style_of(number: int) -> str:
 
 def stratified(number: int, random: Random) -> float:
     """A random part of the way. The kills of one operation are spread evenly over all of it."""
-    kin = [
+    alike = [
         other
         for other in range(RUNS)
         if (operation_of(other), style_of(other)) == (operation_of(number), style_of(number))
     ]
-    return (kin.index(number) + random.random()) / len(kin)
+    return (alike.index(number) + random.random()) / len(alike)
 
 
 def pause(seconds: float) -> None:

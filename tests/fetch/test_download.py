@@ -1,4 +1,4 @@
-"""A file that comes from lanes and a swarm at once, into one partial."""
+"""A file that comes from sources and a swarm at once, into one partial."""
 
 import threading
 from collections.abc import Iterator
@@ -145,11 +145,11 @@ class TestTree:
 
 
 class TestSwarm:
-    def test_lanes_and_the_swarm_together(self, download: Download, swarm: Swarm) -> None:
+    def test_sources_and_the_swarm_together(self, download: Download, swarm: Swarm) -> None:
         one = source("one")
         first, last = download.take(one) or (0, 0)
         assert (first, last) == (0, CHUNK)
-        assert swarm.out == {0, 1, 2, 3}  # nobody else is asked for them
+        assert swarm.out == {0, 1, 2, 3}  # no source is asked for them
         for index in range(4, 8):
             swarm.write(index)
         assert download.take(source("two")) == (8, 11)
@@ -179,7 +179,7 @@ class TestSwarm:
             download.accept(source("liar"), 0, memoryview(bytes(PIECE)))
         assert swarm.given == {}
 
-    def test_joined_while_lanes_deliver(self, download: Download) -> None:
+    def test_joined_while_sources_deliver(self, download: Download) -> None:
         one = source("one")
         download.take(one)
         download.accept(one, 0, piece(0))
@@ -199,7 +199,7 @@ class TestSwarm:
         assert swarm.out == set()
 
     def test_left(self, download: Download, swarm: Swarm) -> None:
-        """What was lent and not written is fetched again by lanes."""
+        """What was lent and not written is fetched again from sources."""
         one = source("one")
         download.take(one)
         download.accept(one, 0, piece(0))
@@ -248,7 +248,7 @@ class TestSwarm:
         assert found == [DATA]
 
     def test_not_joined_again_at_the_end(self, download: Download, swarm: Swarm) -> None:
-        """The file is about to get its name: nobody else has it open."""
+        """The file is about to get its name: nothing else may have it open."""
         download.settle()
         assert swarm.closed
         again = Swarm(download)
@@ -292,7 +292,7 @@ class TestSwarm:
             assert whole(download) == DATA
 
     def test_many_at_once(self, download: Download) -> None:
-        """Lanes deliver while the swarm comes and goes: all pieces come, each as it is."""
+        """Sources deliver while the swarm comes and goes: all pieces come, unchanged."""
         sources = [source(str(number)) for number in range(3)]
         over = threading.Event()
 

@@ -75,8 +75,8 @@ class Parts:
         """Sizes and numbers of blocks that fit together."""
         self.size = sum(span[3] for span in self.spans)
         for number, size in enumerate(base[1] for base in self.bases):
-            leant = [span[4] + span[3] for span in self.spans if span[1] == number + 1]
-            self.bases[number][1] = min(max([size, *leant]), (1 << 64) - 1)
+            ends = [span[4] + span[3] for span in self.spans if span[1] == number + 1]
+            self.bases[number][1] = min(max([size, *ends]), (1 << 64) - 1)
         wanted = sum(
             -(-span[3] // (size * count))
             for span in self.spans

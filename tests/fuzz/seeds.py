@@ -57,7 +57,7 @@ def capsules() -> Iterator[bytes]:
 
 
 def thin() -> Iterator[bytes]:
-    """Spans of floats that lean on the pattern: their base is opaque, so they are put together."""
+    """Spans of floats with the pattern as their base. It is opaque, so they are put together."""
     rng = random.Random(2)
     for kind in weights.KINDS:
         element = fmt.SHAPES[kind][0]

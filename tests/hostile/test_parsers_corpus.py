@@ -38,7 +38,7 @@ def test_the_seeds_are_good() -> None:
 
 
 class Hollow:
-    """A capsule without its payloads, which nobody asks for."""
+    """A capsule without its payloads, which the parsers do not read."""
 
     def __init__(self, directory: fmt.Directory) -> None:
         self.size = directory.capsule_size

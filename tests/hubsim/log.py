@@ -29,7 +29,7 @@ class LogEntry:
 
 
 class RequestLog:
-    """Entries in order of arrival; finished ones are appended to a file too, if there is one."""
+    """Entries in the order of the requests; finished ones are appended to the file, if given."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.entries: list[LogEntry] = []

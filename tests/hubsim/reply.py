@@ -44,7 +44,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Filler:
-    """A huge body that nobody holds: `head`, one byte over and over, `tail`."""
+    """A huge body that is never in memory: `head`, one byte over and over, `tail`."""
 
     head: bytes
     tail: bytes

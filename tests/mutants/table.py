@@ -236,7 +236,7 @@ MUTANTS = (
         _CHAIN,
         r"if digest == top:",
         "if False:",
-        "tests/store/test_leaning.py",
+        "tests/store/test_base_chains.py",
     ),
     Mutant(
         "journal-of-another-size",

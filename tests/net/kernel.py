@@ -89,7 +89,7 @@ class Namespace:
         self.name = name
 
     def make(self) -> None:
-        """IPv6 addresses are usable at once: nobody else is there to have the same."""
+        """IPv6 addresses are usable at once: no other host could have the same."""
         call(["ip", "netns", "add", self.name])
         self.ip("link set lo up")
         for sort in ("default", "all"):

@@ -97,7 +97,7 @@ class Host:
 
 
 class Switch:
-    """A bridge. `split` parts what is connected to it; nobody sees a cable move."""
+    """A bridge. `split` parts what is connected to it; no card notices."""
 
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
@@ -123,8 +123,8 @@ class Switch:
         return card
 
     def split(self, *groups: Sequence[Host]) -> None:
-        """From now on the hosts of each group reach each other and nobody else. Whoever is in no
-        group stays with the rest.
+        """From now on the hosts of each group reach each other and no other host. Hosts of no group
+        stay together.
         """
         for group in groups:
             self._bridges += 1
@@ -133,8 +133,8 @@ class Switch:
             self.namespace.ip(*(f"link set {self._ports[host]} master {name}" for host in group))
 
     def mute(self, host: Host) -> None:
-        """No multicast reaches `host` any more, as on networks that carry none. IPv6 finds nobody
-        then.
+        """No multicast reaches `host` any more, as on networks that carry none. IPv6 then finds no
+        neighbour.
         """
         port = self._ports[host]
         self.namespace.ip(f"link set {port} type bridge_slave mcast_flood off")

@@ -15,7 +15,7 @@ from tests.net.lab import Host
 from tests.net.program import SECONDS, Program, environment, until
 
 OUTLAST = (sys.executable, "-m", "outlast")
-NOBODY = "http://127.0.0.1:9"
+NO_HUB = "http://127.0.0.1:9"
 MODEL = "org/crowded-model"
 MIB = 1 << 20
 _JOURNAL_HEADER = 24
@@ -57,7 +57,7 @@ class Node:
     the hub of the environment, which without it refuses all.
     """
 
-    def __init__(self, host: Host, *, settings: str = "", hub: str = NOBODY) -> None:
+    def __init__(self, host: Host, *, settings: str = "", hub: str = NO_HUB) -> None:
         self.host = host
         self.hub = hub
         self.home = host.folder / "archive"

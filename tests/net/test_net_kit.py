@@ -118,8 +118,8 @@ def test_multicast_crosses_the_switch_and_no_gateway() -> None:
             ears.append(ear)
         with ears[0], ears[1], _udp(a) as mouth:
             for ear in ears:
-                mouth.sendto(b"anybody?", (_GROUP, ear.getsockname()[1]))
-            assert ears[0].recvfrom(100)[0] == b"anybody?"
+                mouth.sendto(b"hello?", (_GROUP, ear.getsockname()[1]))
+            assert ears[0].recvfrom(100)[0] == b"hello?"
             ears[1].settimeout(0.3)
             with pytest.raises(TimeoutError):
                 ears[1].recvfrom(100)
@@ -137,7 +137,7 @@ def test_multicast_does_not_reach_the_mute() -> None:
         member = socket.inet_aton(_GROUP) + bytes(4) + index.to_bytes(4, sys.byteorder)
         ear.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
         with ear, _udp(a) as mouth:
-            mouth.sendto(b"anybody?", (_GROUP, ear.getsockname()[1]))
+            mouth.sendto(b"hello?", (_GROUP, ear.getsockname()[1]))
             with pytest.raises(TimeoutError):
                 ear.recvfrom(100)
         assert _connects(a, b, b.address)

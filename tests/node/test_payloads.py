@@ -78,7 +78,7 @@ def tree_of(data: bytes) -> Tree:
 
 
 def packed(archive: Archive, writer: WriteSession) -> tuple[Digest, Digest]:
-    """A model as a capsule, and a fine-tune that leans on it."""
+    """A model as a capsule, and a fine-tune that is a delta against it."""
     base, fine = put(archive, writer, BASE, FINE)
     assert weights.pack(archive, writer, fine, base)
     assert weights.pack(archive, writer, base)
@@ -140,7 +140,7 @@ def test_a_tree_is_read_once(archive: Archive, writer: WriteSession) -> None:
 
 
 @pytest.mark.parametrize("form", list(Form))
-def test_what_is_damaged_is_handed_to_nobody(
+def test_what_is_damaged_is_not_handed_out(
     archive: Archive, writer: WriteSession, form: Form
 ) -> None:
     base, fine = packed(archive, writer)
@@ -160,7 +160,7 @@ def test_what_is_damaged_is_handed_to_nobody(
     assert payloads.held(archive, digest) == ()
 
 
-def test_another_files_capsule_is_handed_to_nobody(archive: Archive, writer: WriteSession) -> None:
+def test_another_files_capsule_is_not_handed_out(archive: Archive, writer: WriteSession) -> None:
     base, fine = packed(archive, writer)
     disk.remove(archive.layout.capsule(fine))
     os.link(archive.layout.capsule(base), archive.layout.capsule(fine))
@@ -169,7 +169,7 @@ def test_another_files_capsule_is_handed_to_nobody(archive: Archive, writer: Wri
     assert payloads.held(archive, fine) == ()
 
 
-def test_a_capsule_that_restores_another_blob_is_handed_to_nobody(
+def test_a_capsule_that_restores_another_blob_is_not_handed_out(
     archive: Archive, writer: WriteSession
 ) -> None:
     lie = Digest.of(b"lie")

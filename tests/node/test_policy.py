@@ -233,7 +233,7 @@ def test_who_heard_of_a_draft_can_have_its_manifest_though_files_came(
 def test_what_is_still_to_come_opens_nothing_that_is_here(
     archive: Archive, writer: WriteSession
 ) -> None:
-    """Anybody can list a file that others have."""
+    """Any client can list a file that others have."""
     archived(archive, writer, SECRET, {"a": b"secret"}, about=About(private=True))
     archive.drafts.start(writer, revision_of({}, {"a": b"secret", "b": b"b"}))
     found = sharing(archive)
@@ -343,7 +343,7 @@ class TestChanges:
             assert not found.offers(trusted=False)
 
     def test_by_hand(self, archive: Archive, writer: WriteSession, clock: Clock) -> None:
-        """A blob that is put away, say: noticed before long."""
+        """A file that disappears, as when a blob is quarantined, is noticed before long."""
         archived(archive, writer, REPO, FILES)
         settle(archive)
         found = sharing(archive, clock=clock)

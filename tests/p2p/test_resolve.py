@@ -102,7 +102,7 @@ class TestOrigin:
         assert (found.commit, source.name) == (OTHER, "a")
         assert "no answer yet" in ask.notes
 
-    def test_a_slow_one_and_nobody_near(self, ask: Asked) -> None:
+    def test_a_slow_one_and_no_neighbour(self, ask: Asked) -> None:
         """Then it is waited for."""
         origin = silent("hub", listing(ONE))
         threading.Timer(0.6, origin.may.set).start()
@@ -123,7 +123,7 @@ class TestOrigin:
         with pytest.raises(AccessDeniedError):
             ask(Teller("hub", AccessDeniedError("no")), Teller("a", listing(OTHER)))
 
-    def test_a_dark_one_and_nobody_near(self, ask: Asked) -> None:
+    def test_a_dark_one_and_no_neighbour(self, ask: Asked) -> None:
         with pytest.raises(UnreachableError, match="dark"):
             ask(Teller("hub", UnreachableError("dark")))
 
@@ -148,11 +148,11 @@ class TestVotes:
         """It is not waited for as long as it likes."""
         assert ask(None, silent("a", listing(OTHER)), Teller("b", listing(ONE)))[0].commit == ONE
 
-    def test_nobody(self, ask: Asked) -> None:
+    def test_no_node(self, ask: Asked) -> None:
         with pytest.raises(NotFoundError, match="no node is reachable"):
             ask(None)
 
-    def test_nobody_has_it(self, ask: Asked) -> None:
+    def test_no_node_has_it(self, ask: Asked) -> None:
         with pytest.raises(NotFoundError, match="no such"):
             ask(None, Teller("a", RepoNotFoundError("no such model")))
 

@@ -66,7 +66,7 @@ def test_a_signed_url_that_expires_is_resolved_anew(root: Path, pull: Puller) ->
 
 
 @pytest.mark.parametrize("file", [BIG, "small.bin"])
-def test_a_url_that_has_expired_on_arrival_is_asked_for_again(
+def test_a_url_that_has_already_expired_is_asked_for_again(
     hub: HubSim, pull: Puller, file: str
 ) -> None:
     fault = {"action": "redirect_cdn", "expires_in": -5, "file": file, "count": 2}

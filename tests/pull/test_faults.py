@@ -99,7 +99,7 @@ def test_patience_is_kept_as_long_as_asked(
     assert waits[0] >= (2 if form == "seconds" else 0.9)  # a date has whole seconds
 
 
-def test_nobody_waits_for_days(hub: HubSim, pull: Puller) -> None:
+def test_no_pull_waits_for_days(hub: HubSim, pull: Puller) -> None:
     hub.set_faults([{"action": "status", "status": 429, "retry_after": 90_000, "what": "resolve"}])
     with pytest.raises(UnreachableError, match="429") as caught:
         pull("org/name", hub.url, include=[GIT])

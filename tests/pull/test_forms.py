@@ -1,4 +1,4 @@
-"""Files that become capsules while they arrive: whoever lies, dies or gets in the way."""
+"""Files that become capsules while they arrive, with sources that lie and processes that die."""
 
 import threading
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ def test_each_form(tmp_path: Path, hub: HubSim, base: dict[str, bytes], wish: Fo
     assert pull("org/base", hub.url).fetched == {}
 
 
-def test_a_fine_tune_leans_on_the_model_of_its_card(
+def test_a_fine_tune_depends_on_the_model_of_its_card(
     hub: HubSim, auto: Puller, base: dict[str, bytes], files: dict[str, bytes]
 ) -> None:
     auto("org/base", hub.url)
@@ -252,7 +252,7 @@ def test_collection_leaves_what_a_fine_tune_needs(
     check_pulled(auto.home, tuned_files, "me/tuned")
 
 
-def test_a_small_file_leans_too(tmp_path: Path, auto: Puller) -> None:
+def test_a_small_file_has_a_base_too(tmp_path: Path, auto: Puller) -> None:
     first = {"a.weight": Tensor("BF16", (1024, 256), bf16(8, 1024 * 256))}
     one = packed(tmp_path / "one", first)
     two = packed(tmp_path / "two", tuned(first))

@@ -188,7 +188,7 @@ def test_one_content_with_two_sizes(hub: HubSim, pull: Puller) -> None:
         pull("org/name", hub.url)
 
 
-def test_a_promise_that_nobody_can_keep(hub: HubSim, pull: Puller) -> None:
+def test_a_promise_that_no_source_can_keep(hub: HubSim, pull: Puller) -> None:
     """A digest that none of the bytes has, for a file that the hub does serve."""
     real = FILES["small.bin"]
     lie = {"sha256": hashlib.sha256(b"other").hexdigest(), "size": len(real)}

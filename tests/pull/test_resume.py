@@ -42,7 +42,7 @@ def test_only_the_rest_is_fetched(interrupted: Path, hub: HubSim, pull: Puller) 
     assert list(interrupted.iterdir()) == []
 
 
-def test_the_rest_may_come_from_somebody_else(interrupted: Path, pull: Puller) -> None:
+def test_the_rest_may_come_from_another_source(interrupted: Path, pull: Puller) -> None:
     assert interrupted.is_dir()
     root = pull.home.with_name("other")
     HubRepo(root, "org/large").commit(MODEL)  # the same files give the same commit
@@ -162,7 +162,7 @@ DAMAGES: list[Callable[[Path], None]] = [
 def test_damage_to_what_was_left(
     interrupted: Path, hub: HubSim, pull: Puller, damage: Callable[[Path], None]
 ) -> None:
-    """The only source is honest: it must not be blamed for what the disk did."""
+    """The only source is honest: it must not be banned for what the disk did."""
     damage(interrupted)
     pull("org/large", hub.url)
     check_pulled(pull.home, MODEL, "org/large")

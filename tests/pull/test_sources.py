@@ -116,7 +116,7 @@ def test_one_wrong_byte_is_enough(
 
 
 def test_a_liar_with_the_largest_share_is_traced(two: tuple[HubSim, HubSim], pull: Puller) -> None:
-    """It is put on trial, sends the rest too, and is convicted by the whole."""
+    """It is put on probation and sends the rest too: the hash of the whole shows that it lied."""
     liar, honest = two
     liar.set_faults([{"action": "changed", "file": "large.bin"}])
     honest.set_faults([{"action": "slow", "rate": 2 * MIB, "what": "resolve"}])
@@ -127,7 +127,9 @@ def test_a_liar_with_the_largest_share_is_traced(two: tuple[HubSim, HubSim], pul
 
 
 def test_a_liar_with_a_small_share_is_traced(two: tuple[HubSim, HubSim], pull: Puller) -> None:
-    """The honest one is put on trial, sends the rest too, and is cleared: so the other lied."""
+    """The honest one is put on probation and sends the rest too: its bytes match, so the other
+    lied.
+    """
     liar, honest = two
     once = {"action": "changed", "file": "large.bin", "what": "resolve", "count": 1}
     liar.set_faults([once, {"action": "slow", "rate": MIB, "what": "resolve"}])
@@ -220,7 +222,7 @@ def test_one_does_not_know_the_model(hub: HubSim, pull: Puller, lack: str, first
     check_pulled(pull.home, FILES, f"org/name@{sha}")
 
 
-def test_nobody_knows_the_model(pull: Puller, hub: HubSim) -> None:
+def test_no_source_knows_the_model(pull: Puller, hub: HubSim) -> None:
     pull.tokens = {hub.url: "hf_right"}
     with pytest.raises(RepoNotFoundError):
         pull("org/absent", hub.url, DEAD)

@@ -110,7 +110,7 @@ class TestAnswers:
             tree = peer.source().layer(root, len(data))
             assert tree == payloads.tree(peer.archive, sha(data), Form.PLAIN, Cancel())
 
-    def test_a_thin_capsule_names_its_bases(self, tmp_path: Path) -> None:
+    def test_a_delta_capsule_names_its_bases(self, tmp_path: Path) -> None:
         base = floats(8)
         fine = tuned(base)
         peer = fill(tmp_path / "home", packed=())

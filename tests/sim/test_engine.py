@@ -66,7 +66,7 @@ def test_bytes_are_neither_made_nor_lost(number: int) -> None:
 
 @pytest.mark.torture
 @pytest.mark.parametrize("number", range(rounds(3, 30)))
-def test_nobody_gets_or_gives_more_than_its_link_carries(number: int) -> None:
+def test_no_node_gets_or_gives_more_than_its_link_carries(number: int) -> None:
     world, outcome = _ran(number)
     seconds, share = outcome.ended, world.policy.efficiency * (1 + 1e-6)
     for node, sent, got in zip(world.nodes, outcome.sent, outcome.received, strict=False):
@@ -120,13 +120,13 @@ def test_a_crowd_without_trees_waits_for_whole_blobs() -> None:
     assert _last(simulate(world)) < _last(simulate(blind)) < inf
 
 
-def test_what_nobody_has_is_missing_until_the_hub_is_back() -> None:
+def test_what_no_node_has_is_missing_until_the_hub_is_back() -> None:
     world = exact(2, 1)
     dark = simulate(replace(world, events=(Event("hub-down", progress=0.05),)))
     assert dark.missing > 0
     assert all(at is None for at in dark.done)
     union = 1 - dark.missing / world.payload.total
-    assert list(dark.progress) == pytest.approx([union] * len(world.nodes))  # what anybody had
+    assert list(dark.progress) == pytest.approx([union] * len(world.nodes))  # what any node had
     later = Event("hub-down", progress=0.05, then=(Event("hub-up", at=50_000.0),))
     back = simulate(replace(world, events=(later,)))
     assert back.missing == 0

@@ -13,7 +13,7 @@ def test_a_link_is_shared_equally_and_what_one_cannot_use_goes_to_others() -> No
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_flow_has_a_full_link_on_which_nobody_has_more(seed: int) -> None:
+def test_every_flow_has_a_full_link_on_which_no_flow_has_more(seed: int) -> None:
     random = Random(seed)
     capacity = [random.uniform(1, 100) for _ in range(12)]
     flows = [tuple(random.sample(range(12), random.randint(1, 4))) for _ in range(60)]

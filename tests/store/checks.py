@@ -35,7 +35,7 @@ def check_answers(archive: Archive, model: Model) -> None:
                 assert file.read() == data
             form = archive.form_of(entry.sha256)
             assert (form.form is Form.PLAIN) == (entry.key in model.plain())
-            assert tuple(base.sha256.hex for base in form.bases) == model.leans_on(entry.key)
+            assert tuple(base.sha256.hex for base in form.bases) == model.bases_of(entry.key)
     summaries = [s for s in archive.summaries() if s.digest is not None]
     drafts = [s for s in archive.summaries() if s.digest is None]
     complete = {d for d, r in model.manifests.items() if key_of(r) not in model.drafts}

@@ -37,7 +37,7 @@ class Draft:
 @dataclass(slots=True)
 class Model:
     """The dictionary model. Blobs and manifests are named by hex digests. A blob of `capsules` is
-    held as one that leans on these others, and beside that plain where it is one of `doubled`;
+    held as one that depends on these others, and beside that plain where it is one of `doubled`;
     every other is plain.
     """
 
@@ -117,14 +117,14 @@ class Model:
         return waits - self.used()
 
     def live(self, leases: Iterable[str] = ()) -> set[str]:
-        """The blobs that stay: what is referred to or claimed, and what that leans on."""
+        """The blobs that stay: what is referred to or leased, and what that depends on."""
         found: set[str] = set()
         todo = [*self.used(), *self.awaited(), *leases]
         while todo:
             key = todo.pop()
             if key not in found:
                 found.add(key)
-                todo.extend(self.leans_on(key))
+                todo.extend(self.bases_of(key))
         return found
 
     def garbage(self, leases: Iterable[str] = ()) -> set[tuple[str, str]]:
@@ -152,20 +152,20 @@ class Model:
     def plain(self) -> set[str]:
         return {key for key in self.blobs if key not in self.capsules or key in self.doubled}
 
-    def leans_on(self, key: str) -> tuple[str, ...]:
+    def bases_of(self, key: str) -> tuple[str, ...]:
         return () if key in self.doubled else self.capsules.get(key, ())
 
     def may_depend(self, key: str, base: str) -> bool:
-        """Whether the capsule of a blob may lean on another: chains have two links at most."""
+        """Whether the capsule of a blob may depend on another: chains have two links at most."""
         return base in self.blobs and 1 + self._below(base, key) + self._above(key, 3) <= 2
 
     def _below(self, key: str, top: str) -> int:
         if key == top:
             return 99
-        return max((1 + self._below(base, top) for base in self.leans_on(key)), default=0)
+        return max((1 + self._below(base, top) for base in self.bases_of(key)), default=0)
 
     def _above(self, key: str, limit: int) -> int:
-        found = [other for other in self.capsules if key in self.leans_on(other)] if limit else []
+        found = [other for other in self.capsules if key in self.bases_of(other)] if limit else []
         return max((1 + self._above(other, limit - 1) for other in found), default=0)
 
     def pack(self, key: str, bases: tuple[str, ...]) -> None:
@@ -253,7 +253,7 @@ class Model:
 
 
 def _restored(home: Path, key: str) -> tuple[bytes, tuple[str, ...]]:
-    """What a capsule restores, and what it leans on, which must be there."""
+    """What a capsule restores, and its bases, which must be there."""
 
     def find(digest: Digest) -> InMemory:
         plain = home / "blobs" / digest.hex[:2] / digest.hex

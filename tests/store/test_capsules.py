@@ -1,4 +1,4 @@
-"""Blobs in their compressed forms: what is here, what leans on what, what may go."""
+"""Blobs in their compressed forms: what is here, what depends on what, what may go."""
 
 import os
 from collections.abc import Iterator
@@ -125,7 +125,7 @@ def test_a_fine_tune_is_thin_and_needs_its_base(archive: Archive, writer: WriteS
     assert ("capsule", first.hex) in collected(archive)
 
 
-def test_gc_keeps_what_a_live_capsule_leans_on(archive: Archive) -> None:
+def test_gc_keeps_the_bases_of_a_live_capsule(archive: Archive) -> None:
     with archive.writer() as writer:
         base, first = put(archive, writer, BASE, FIRST)
         pack(archive, writer, first, base)
@@ -204,7 +204,7 @@ def test_chains_have_two_links_at_most(archive: Archive, writer: WriteSession) -
 
 
 def forged(archive: Archive, writer: WriteSession, data: bytes, base: Digest) -> Digest:
-    """A thin capsule on the disk that nobody asked about."""
+    """A delta capsule that was put on the disk without the checks of the archive."""
     (digest,) = put(archive, writer, data)
     with encoded(archive, writer, digest, base) as encoding:
         final = archive.layout.capsule(digest)
@@ -261,9 +261,7 @@ def test_a_capsule_from_elsewhere_is_decoded_first(archive: Archive, writer: Wri
     assert not temp.exists()
 
 
-def test_one_that_leans_on_what_is_not_here_is_not_taken(
-    archive: Archive, writer: WriteSession
-) -> None:
+def test_a_capsule_without_its_base_is_not_taken(archive: Archive, writer: WriteSession) -> None:
     base, first = put(archive, writer, BASE, FIRST)
     with encoded(archive, writer, first, base) as encoding:
         disk.remove(archive.layout.blob(base))

@@ -102,7 +102,7 @@ class Scene:
         weights.pack(self.archive, self.writer, Digest.of(MODEL))
 
     def repack(self) -> None:
-        """A full capsule becomes a thin one."""
+        """A full capsule becomes a delta."""
         self.put_base()
         weights.pack(self.archive, self.writer, Digest.of(PACKED), Digest.of(MODEL))
 
@@ -119,7 +119,7 @@ class Scene:
             new.publish(Digest.of(data))
 
     def pack_and_collect(self) -> None:
-        """Nothing refers to the base any more, but what leans on it is claimed."""
+        """Nothing refers to the base any more, but a writer holds a lease on its delta."""
         put(self.archive, self.writer, MODEL, TUNED)
         self.pack()
         self.archive.delete_revision(MODELS_REPO, COMMIT)
@@ -161,7 +161,7 @@ PASSING = {"pull": ("draft", "listed", "held"), "receive": ("partial", "piece")}
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A partial revision with a ref, a draft, some garbage, a partial that nobody waits for."""
+    """A partial revision with a ref, a draft, some garbage, a partial for no revision."""
     home = tmp_path_factory.mktemp("crash") / "home"
     with Archive(home, create=True) as archive, archive.writer() as writer:
         put(archive, writer, *KEPT.values(), *MODELS.values(), b"garbage")

@@ -1,4 +1,4 @@
-"""Drafts: what was acknowledged stays, whatever is torn and whoever writes at once."""
+"""Drafts: what was acknowledged stays, after torn writes and with several writers at once."""
 
 import json
 import threading
@@ -128,7 +128,7 @@ def test_eight_threads_add_at_once(archive: Archive) -> None:
 
 
 def test_two_processes_start_the_same_draft(archive: Archive) -> None:
-    """Whoever is later, even by a hair, must not undo what the other noted in between."""
+    """The later process must not undo what the other noted in between."""
     before_rename: list[None] = []
 
     def other_process(_: int, step: str) -> None:
@@ -230,8 +230,8 @@ def test_foreign_files_among_the_drafts(archive: Archive, draft: Path) -> None:
         return
 
 
-def test_acknowledging_into_what_nobody_listed_does_not_make_it_complete(archive: Archive) -> None:
-    """Nobody said what else belongs to the commit; a sealed draft must not say that it is whole."""
+def test_acknowledging_into_an_unlisted_commit_does_not_make_it_complete(archive: Archive) -> None:
+    """It is not known what else the commit has; a sealed draft must not say that it is whole."""
     with archive.writer() as writer:
         put(archive, writer, CONTENTS["f0"], CONTENTS["f1"])
         archive.put_revision(writer, revision_of({"f0": CONTENTS["f0"]}, unlisted=True))

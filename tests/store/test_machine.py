@@ -197,14 +197,14 @@ class StoreMachine(RuleBasedStateMachine):
     # Rules about forms
 
     @precondition(lambda self: self.model.blobs)
-    @rule(data=st.data(), number=st.integers(0, 2), lean=st.booleans(), fuse=fuses)
+    @rule(data=st.data(), number=st.integers(0, 2), delta=st.booleans(), fuse=fuses)
     def pack(
-        self, data: st.DataObject, number: int, lean: bool, fuse: tuple[int | None, When]
+        self, data: st.DataObject, number: int, delta: bool, fuse: tuple[int | None, When]
     ) -> None:
-        """A capsule takes the place of what holds a blob, if it may lean on what it does."""
+        """A capsule takes the place of what holds a blob, if it may depend on its bases."""
         here = sorted(self.model.blobs)
         key = data.draw(st.sampled_from(here))
-        bases = (data.draw(st.sampled_from(here)),) if lean else ()
+        bases = (data.draw(st.sampled_from(here)),) if delta else ()
         allowed = all(self.model.may_depend(key, base) for base in bases)
         writer, leases = self.writer(number)
 
@@ -268,7 +268,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.doubled)
     @rule(data=st.data(), number=st.integers(0, 2), fuse=fuses)
     def settle(self, data: st.DataObject, number: int, fuse: tuple[int | None, When]) -> None:
-        """What a crash left in both forms is packed to the end, if it may still lean."""
+        """What a crash left in both forms is packed to the end, if its bases are still allowed."""
         key = data.draw(st.sampled_from(sorted(self.model.doubled)))
         bases = self.model.capsules[key]
         allowed = all(self.model.may_depend(key, base) for base in bases)

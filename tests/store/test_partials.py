@@ -323,7 +323,7 @@ def test_a_collected_download_never_becomes_a_blob(archive: Archive) -> None:
         with seeing(FaultyOs(hook=download)):
             list(collect(archive, dry_run=False))
     except BusyError:
-        return  # collection holds the lock until the file is gone: nobody can get in between
+        return  # collection holds the lock until the file is gone
     (first,) = opened
     with archive.writer() as writer, first:
         try:

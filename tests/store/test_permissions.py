@@ -161,7 +161,7 @@ NAMES = [line.split('"')[1] for line in CASES.splitlines() if line.startswith(' 
 
 @pytest.fixture
 def open_home() -> Iterator[Path]:
-    """A folder that anybody may use, below folders that anybody may pass."""
+    """A folder that every user may use, below folders that every user may pass."""
     home = Path(tempfile.mkdtemp(prefix="outlast-permissions-"))
     home.chmod(0o777)
     yield home
@@ -184,5 +184,5 @@ def test_what_is_not_permitted_is_said_so(open_home: Path, case: str) -> None:
         env={**os.environ, "PYTHONPATH": paths},
     )
     if "setgroups" in done.stderr or "setuid" in done.stderr:
-        pytest.skip("this root may not become somebody else")
+        pytest.skip("this root may not become another user")
     assert done.stdout.strip() == "passed", (done.stdout + done.stderr)[-900:]

@@ -1,4 +1,4 @@
-"""Writers: claims hold against garbage collection, whoever comes between."""
+"""Writers: leases hold against garbage collection, also while other processes write."""
 
 import os
 import threading
@@ -79,7 +79,7 @@ def test_closing_leaves_nothing_behind(archive: Archive) -> None:
         assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_closing_twice_closes_nobody_elses_file(archive: Archive) -> None:
+def test_closing_twice_closes_no_other_file(archive: Archive) -> None:
     writer = archive.writer()
     writer.close()
     fds = [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]

@@ -66,8 +66,8 @@ def _encoded(
     archive: Archive, writer: WriteSession, blob: Readable, bases: Sequence[Digest]
 ) -> Iterator[Encoding]:
     with contextlib.ExitStack() as stack:
-        leaned = [Base(base, stack.enter_context(archive.open_blob(base))) for base in bases]
-        yield stack.enter_context(Encoding(writer, blob, bases=leaned))
+        opened = [Base(base, stack.enter_context(archive.open_blob(base))) for base in bases]
+        yield stack.enter_context(Encoding(writer, blob, bases=opened))
 
 
 def pack(archive: Archive, writer: WriteSession, digest: Digest, *bases: Digest) -> bool:

@@ -118,7 +118,7 @@ def test_what_comes_is_archived(  # noqa: PLR0917 - each is a thing of its own
     assert len(capsules) == (form is FormWish.AUTO)
     shown = inside("show", str(result.repo), "--home", puller.home, home=folder).ok()
     assert f"verified against the link {result.link}" in shown.out
-    # Once more nobody has to be there.
+    # Once more, without a peer.
     seeder.close()
     again = puller.pull(wanted, wishes=LinkWishes(patience=0))
     assert (again.revision, again.manifest) == (result.revision, result.manifest)
@@ -191,7 +191,7 @@ def test_two_do_not_write_at_once(puller: Puller, folder: Path) -> None:
         puller.pull(torrent, wishes=OLDEST)
 
 
-def test_nobody_is_there(puller: Puller, folder: Path) -> None:
+def test_no_peer_is_there(puller: Puller, folder: Path) -> None:
     torrent = make_torrent(folder)
     with pytest.raises(UnreachableError, match="no peer was found"):
         puller.pull(magnet_of(torrent), wishes=OLDEST)
@@ -251,7 +251,7 @@ def test_a_capsule_is_what_it_restores(seeder: Client, puller: Puller, tmp_path:
         assert archive.form_of(Digest.of(BASE)).form is Form.CAPSULE
 
 
-def test_a_thin_capsule_asks_for_its_base(seeder: Client, puller: Puller, tmp_path: Path) -> None:
+def test_a_delta_capsule_asks_for_its_base(seeder: Client, puller: Puller, tmp_path: Path) -> None:
     home = tmp_path / "made"
     capsule_of(home, {"model.safetensors": BASE})
     thin = capsule_of(home, {"model.safetensors": tuned(BASE, 2)}, "--base", "me/0")
@@ -443,7 +443,7 @@ def test_a_blob_is_never_written_to(puller: Puller, tmp_path: Path) -> None:
         assert blob.read_bytes() == b"a blob"
 
 
-def test_gc_drops_what_nobody_resumes(puller: Puller, folder: Path) -> None:
+def test_gc_drops_what_no_pull_resumes(puller: Puller, folder: Path) -> None:
     torrent = make_torrent(folder)
     with pytest.raises(UnreachableError):
         puller.pull(torrent, wishes=OLDEST)
@@ -464,7 +464,7 @@ def test_gc_drops_what_nobody_resumes(puller: Puller, folder: Path) -> None:
         stack.enter_context(LinkPartial(archive.layout, infohash))
         os.utime(left, (0, 0))
         gc()
-        assert left.exists()  # somebody is at it
+        assert left.exists()  # a process holds it open
     os.utime(left, (0, 0))
     gc()
     assert not left.exists()

@@ -138,7 +138,7 @@ def test_torrents_that_libtorrent_makes(tmp_path: Path, length: int, version: in
         3: libtorrent.create_torrent.canonical_files,
     }[version]
     made = libtorrent.create_torrent(entries, length, flags)
-    made.set_creator("somebody")
+    made.set_creator("a client")
     libtorrent.set_piece_hashes(made, str(tmp_path))
     data = libtorrent.bencode(made.generate())
     link = read_torrent(data)

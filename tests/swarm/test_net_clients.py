@@ -178,7 +178,7 @@ def test_they_fetch_from_the_swarm(net: Net, start: Start, form: str) -> None:
 )
 def test_they_find_us_on_the_lan(net: Net, model: Model, start: Start) -> None:
     """With no tracker, and by a node that began after the torrent was made. Soon after ``--stop``
-    nobody is served any more.
+    no client is served any more.
     """
     lan = net.lan()
     us, they = Node(lan.host("us")), lan.host("they")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.net import Net, needs_lab
-from tests.net.node import MODEL, NOBODY, Node, documents, make_model, of_type
+from tests.net.node import MODEL, NO_HUB, Node, documents, make_model, of_type
 
 pytestmark = [pytest.mark.net, needs_lab()]
 MB = 1_000_000
@@ -21,7 +21,7 @@ def net() -> Iterator[Net]:
 def test_the_hub_is_dark(net: Net, way: str) -> None:
     lan = net.lan()
     hubs = {
-        "refuses": NOBODY,
+        "refuses": NO_HUB,
         "is silent": "http://10.1.0.99",
         "has no address": "https://hub.invalid",
     }
@@ -41,7 +41,7 @@ def test_the_hub_is_dark(net: Net, way: str) -> None:
     third.check(model)
 
 
-def test_nobody_has_it(net: Net) -> None:
+def test_no_node_has_it(net: Net) -> None:
     lan = net.lan()
     seed, node = Node(lan.host("seed")), Node(lan.host("node"))
     seed.add(make_model(net.folder / "model", 1, name="org/something-else"))

@@ -1,4 +1,4 @@
-"""A manifest by its digest, and payload links, from a neighbour that nobody named."""
+"""A manifest by its digest, and payload links, from a neighbour that no setting names."""
 
 from collections.abc import Iterator
 
@@ -40,7 +40,7 @@ def test_a_revision_by_its_manifest(net: Net, model: Model) -> None:
     assert (pulled["manifest"], pulled["partial"]) == (digest, False)
     [shown] = node.run("show", model.name)
     assert [ref["name"] for ref in shown["refs"]] == ["main"]
-    # It is here: nobody is asked any more.
+    # It is here: no node is asked any more.
     seed.stop()
     [again] = of_type(node.start("pull", digest).ok(), "pulled")
     assert (again["manifest"], again["fetched"]) == (digest, {})

@@ -45,7 +45,7 @@ def accused(pull: Program) -> str:
     return json.dumps([one for one in documents(pull) if one["type"] in kinds])
 
 
-def blamed(pull: Program, liars: Sequence[Host]) -> list[Host]:
+def named(pull: Program, liars: Sequence[Host]) -> list[Host]:
     """Which of them a pull named as having sent wrong bytes."""
     banned = json.dumps(
         [one for one in documents(pull) if one["type"] == "source-banned"]
@@ -72,7 +72,7 @@ def test_two_of_five_lie(net: Net) -> None:
     all_end_well(*pulls, seconds=120)
     for node in nodes:
         assert node.has_all(model)
-    assert any(blamed(pull, liars) for pull in pulls), accused(pulls[0])
+    assert any(named(pull, liars) for pull in pulls), accused(pulls[0])
 
 
 @pytest.mark.parametrize("source", ["lan", "swarm"])
@@ -91,7 +91,7 @@ def test_one_lie(net: Net, what: str, source: str) -> None:
     node.check(model)
 
 
-def test_nobody_but_a_liar(net: Net) -> None:
+def test_no_source_but_a_liar(net: Net) -> None:
     """What only a liar has is not taken; it comes when an honest node does."""
     lan = net.lan()
     model = make_model(net.folder / "model", 12)
@@ -107,7 +107,7 @@ def test_nobody_but_a_liar(net: Net) -> None:
     node.host.namespace.ip(f"route add blackhole {seed.host.address}/32")
     node.host.namespace.ip(f"route add blackhole {seed.host.address6}/128")
     pull = node.pull("--from", f"peer:{liar.address}:8091")
-    until(lambda: pull.ended or blamed(pull, [liar]), "the liar is named")
+    until(lambda: pull.ended or named(pull, [liar]), "the liar is named")
     assert not node.has(model, _LARGE)
     if not pull.ended:
         pull.stop()

@@ -65,7 +65,7 @@ def leaks(said: list[bytes], secrets: set[bytes]) -> set[bytes]:
 
 
 def strays(packets: list[Packet], *friends: str) -> list[Packet]:
-    """What went to anybody but `friends`; that routers and neighbours are looked for is IPv6."""
+    """What went to hosts other than `friends`. IPv6 itself looks for routers and neighbours."""
     return [
         packet
         for packet in packets
@@ -106,7 +106,7 @@ def test_a_private_node_without_peers_is_silent(net: Net, model: Model) -> None:
 
 
 def test_private_nodes_that_know_each_other(net: Net, model: Model) -> None:
-    """Two nodes with each other as static peers exchange a model: nobody else hears of it, and
+    """Two nodes with each other as static peers exchange a model: no other host hears of it, and
     what BitTorrent sends between them tells those on the way nothing. The node API between them
     is HTTP, which names what it is asked for (docs/guide/share.md).
     """
@@ -133,7 +133,7 @@ def test_private_nodes_that_know_each_other(net: Net, model: Model) -> None:
 
 
 def test_a_private_pull_from_a_hub_tells_the_hub_alone(net: Net, model: Model) -> None:
-    """What asks a hub by name does so; nobody else hears of it."""
+    """A pull that names a hub asks it; no other host hears of it."""
     from tests.swarm.test_net_crowd import hub_on  # noqa: PLC0415 - one function of its neighbour
 
     lan = net.lan()

@@ -16,7 +16,7 @@ _SIZE = 32
 
 
 @dataclass
-class Crowd:
+class Fetchers:
     """A slow seed and three who fetch from it."""
 
     seed: Node
@@ -54,7 +54,7 @@ class Crowd:
 
 
 @contextlib.contextmanager
-def crowd(rate: float, *, among: float | None = None) -> Iterator[Crowd]:
+def crowd(rate: float, *, among: float | None = None) -> Iterator[Fetchers]:
     with Net() as net:
         lan = net.lan()
         model = make_model(net.folder / "model", _SIZE)
@@ -62,7 +62,7 @@ def crowd(rate: float, *, among: float | None = None) -> Iterator[Crowd]:
         nodes = [Node(lan.host(f"node{number}", up=among)) for number in range(1, 4)]
         seed.add(model)
         seed.serve()
-        yield Crowd(seed, nodes, model, [node.pull() for node in nodes])
+        yield Fetchers(seed, nodes, model, [node.pull() for node in nodes])
 
 
 @pytest.mark.parametrize("percent", [10, 50])

@@ -54,11 +54,11 @@ def check(node: Site, files: Mapping[str, bytes], target: str = "org/model") -> 
     assert [path for path in files if files[path] != found[path]] == []
 
 
-def prepare(home: Path, files: Mapping[str, bytes], *leaning: tuple[str, str | None]) -> None:
-    """An archive with a model, of which some files are capsules, and lean on others."""
+def prepare(home: Path, files: Mapping[str, bytes], *packed: tuple[str, str | None]) -> None:
+    """An archive with a model, of which some files are capsules; those with a base are deltas."""
     with site(home) as node:
         node.hold(files)
-    for path, base in leaning:
+    for path, base in packed:
         name = None if base is None else Digest.of(files[base]).hex
         pack(home, Digest.of(files[path]).hex, name)
 
@@ -278,7 +278,7 @@ PLAIN_LARGE = Payload(_NAMES.sha256, Form.PLAIN, len(LARGE), _NAMES.merkle_root)
 
 
 class TestTrouble:
-    def test_what_nobody_has(self, tmp_path: Path) -> None:
+    def test_what_no_node_has(self, tmp_path: Path) -> None:
         """The rest comes, and the pull says what is lacking; it does not wait for ever."""
         with site(tmp_path / "a") as a, site(tmp_path / "b", a) as b:
             revision = a.hold(SIZES)
@@ -371,7 +371,7 @@ class TestTrouble:
 
     @pytest.mark.parametrize("http", [True, False])
     def test_what_is_restricted(self, tmp_path: Path, *, http: bool) -> None:
-        """It goes to static peers, by HTTP and in a swarm, and to nobody else."""
+        """It goes to static peers, by HTTP and in a swarm, and to no other node."""
         port = free_port()
         with (
             site(tmp_path / "b", ("127.0.0.1", port)) as b,

@@ -1,4 +1,4 @@
-"""What a capsule may lean on."""
+"""What a capsule may depend on."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from outlast.core.errors import TooDeepError
 from outlast.store.archive import Archive
 
 
-def test_a_blob_does_not_lean_on_itself(tmp_path: Path) -> None:
+def test_a_blob_does_not_depend_on_itself(tmp_path: Path) -> None:
     data = b"weights"
     with Archive(tmp_path / "archive", create=True) as archive, archive.writer() as writer:
         archive.put(writer, data, names_of(data))
