@@ -33,7 +33,7 @@ def plots(results: Mapping[str, Any], folder: Path) -> None:
         "leave.svg": _curves(
             "30 % leave, and the hub with them",
             {
-                "nobody leaves, 1,000": rows[f"flash/{MIDDLE}"],
+                "no node leaves, 1,000": rows[f"flash/{MIDDLE}"],
                 "at once, 1,000": rows[f"leave/{MIDDLE}"],
                 "one by one, 1,000": rows[f"leave-slowly/{MIDDLE}"],
                 "at once, 100,000": rows[f"leave/{LARGE}"],
