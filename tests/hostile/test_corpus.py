@@ -83,7 +83,7 @@ def test_it_is_refused(tmp_path: Path, case: str) -> None:
     data = (CORPUS / case).read_bytes()
     with Archive(tmp_path / "home", create=True) as archive:
         with archive.writer() as writer:
-            (digest,) = put(archive, writer, b"of another model")
+            (digest,) = put(archive, writer, b"of another")
         with pytest.raises(OutlastError) as caught:
             READERS[kind](archive, data)
         assert archive.has(digest, 10), "nothing is deleted while it is not known what is used"

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.lint.sources import ROOT
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-GLOBS = ("src/**/*.py", "src/**/*.pyi", "native/**/*", "docs/**/*.md", "*.md")
+GLOBS: tuple[str, ...] = ("src/**/*.py", "src/**/*.pyi", "native/**/*", "docs/**/*.md", "*.md")
 GLOBS += tuple(
     f"{folder}/**/*.{kind}" for folder in ("tests", "bench", "demo") for kind in ("py", "md")
 )
