@@ -98,7 +98,14 @@ def test_a_cdn_that_lies_is_its_hubs_fault(root: Path, pull: Puller) -> None:
         HubSim(root, mode="thread", cdn=True) as liar,
         HubSim(root, mode="thread", cdn=True) as honest,
     ):
-        liar.set_faults([{"action": "flip", "on": "cdn"}])
+        liar.set_faults([{"action": "flip", "on": "cdn", "at": MIB // 2, "every": MIB}])
+        honest.set_faults([{"action": "hold", "file": BIG}])
+
+        def release(event: Event) -> None:
+            if isinstance(event, Progress) and (event.path, event.source) == (BIG, liar.url):
+                honest.set_faults([])
+
+        pull.listener = release
         pull("org/name", liar.url, honest.url)
         assert pull.banned == {liar.url}
     check_pulled(pull.home)
