@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@echo "make demo    run the main job on a real model"
-	@echo "make check   lint, types, layers and the unit tests: two minutes"
+	@echo "make check   lint, types, layers and the unit tests"
 	@echo "make test    lint, types, layers and all tests"
 	@echo "make lint    ruff, mypy, import-linter, and our own: what nothing calls, rooms, words"
 	@echo "make torture the tests that search at random, for hours, from SEED=7"
