@@ -4,6 +4,8 @@
 
 import os
 
+from hypothesis import settings
+
 SEED = int(os.environ.get("OUTLAST_SEED", "1"))
 LONG = bool(os.environ.get("OUTLAST_TORTURE"))
 
@@ -11,3 +13,12 @@ LONG = bool(os.environ.get("OUTLAST_TORTURE"))
 def rounds(short: int, long: int) -> int:
     """How many rounds a campaign has."""
     return long if LONG else short
+
+
+def examples(short: int) -> settings:
+    """Of a test that is run for each of many kinds: how many examples each kind gets where the
+    profile is the default one. All other profiles give each kind as many as any test.
+    """
+    if settings.get_current_profile_name() != "default":
+        return settings()
+    return settings(max_examples=short)

@@ -2,6 +2,7 @@
 from it makes the same bytes.
 """
 
+import itertools
 import random
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.codec import format as fmt
+from tests.campaign import LONG, examples
 from tests.codec import model_encoder, weights
 
 
@@ -22,6 +24,7 @@ def check(kind: int, count: int, style: str, like: str, seed: int) -> int:
 
 
 @pytest.mark.parametrize("kind", weights.KINDS)
+@examples(8)
 @given(
     count=st.sampled_from((1, 2, 64, 129, 400, 1000, 1800)),
     style=st.sampled_from(tuple(weights.STYLES)),
@@ -34,10 +37,15 @@ def test_blocks(kind: int, count: int, style: str, like: str, seed: int) -> None
 
 
 # Where the number of lanes changes, and where noise is sampled.
-@pytest.mark.parametrize("count", [32_767, 32_768, 65_535, 65_536, 70_000])
-@pytest.mark.parametrize("kind", [fmt.BF16, fmt.F16])
-@pytest.mark.parametrize("style", ["skewed", "few symbols"])
-def test_long_blocks(kind: int, count: int, style: str) -> None:
+LENGTHS = (32_767, 32_768, 65_535, 65_536, 70_000)
+EACH_LENGTH = [("skewed", fmt.BF16, count) for count in LENGTHS]
+EACH_LENGTH += [("few symbols", fmt.F16, 32_768), ("few symbols", fmt.F16, 65_536)]
+ALL_LONG = list(itertools.product(("skewed", "few symbols"), (fmt.BF16, fmt.F16), LENGTHS))
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(("style", "kind", "count"), ALL_LONG if LONG else EACH_LENGTH)
+def test_long_blocks(style: str, kind: int, count: int) -> None:
     assert check(kind, count, style, "none", count) == fmt.PLANES
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from outlast.codec import format as fmt
 from outlast.codec import kernels
+from tests.campaign import examples
 from tests.codec import weights
 from tests.codec.reference import blocks as reference_blocks
 from tests.codec.reference.kinds import KINDS
@@ -61,6 +62,7 @@ def mutated(rng: random.Random, payload: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", weights.KINDS)
+@examples(8)
 @given(
     count=st.sampled_from((1, 3, 64, 127, 128, 129, 400, 1000)),
     style=st.sampled_from(("skewed", "few symbols", "short leaves", "constant")),

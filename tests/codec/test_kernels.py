@@ -2,6 +2,7 @@
 every path and by the reference.
 """
 
+import itertools
 import random
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from outlast.codec import format as fmt
 from outlast.codec import kernels
+from tests.campaign import LONG, examples
 from tests.codec import weights
 from tests.codec.reference import blocks as reference_blocks
 from tests.codec.reference.kinds import KINDS
@@ -49,6 +51,7 @@ def test_the_reference_knows_the_same_kinds() -> None:
 
 
 @pytest.mark.parametrize("kind", weights.KINDS)
+@examples(8)
 @given(
     count=st.sampled_from(COUNTS),
     style=st.sampled_from(tuple(weights.STYLES)),
@@ -64,6 +67,7 @@ def test_there_and_back(kind: int, count: int, style: str, like: str, seed: int)
 
 
 @pytest.mark.parametrize("kind", weights.KINDS)
+@examples(8)
 @given(data=st.binary(min_size=1, max_size=700), other=st.binary(min_size=1, max_size=700))
 def test_any_bytes(kind: int, data: bytes, other: bytes) -> None:
     size = fmt.SHAPES[kind][0]
@@ -72,16 +76,27 @@ def test_any_bytes(kind: int, data: bytes, other: bytes) -> None:
     check(kind, data, (other * (1 + len(data) // len(other)))[: len(data)])
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("style", weights.STYLES)
 @pytest.mark.parametrize("kind", weights.KINDS)
 def test_each_style_of_each_kind(kind: int, style: str) -> None:
-    for like in weights.BASES:
+    """Short, each style of each kind has one base, and each base is one of every kind's."""
+    likes = tuple(weights.BASES)
+    turn = weights.KINDS.index(kind) + tuple(weights.STYLES).index(style)
+    for like in likes if LONG else [likes[turn % len(likes)]]:
         check(kind, *made(kind, 500 if fmt.SHAPES[kind][0] < 18 else 20, style, like, 7))
 
 
 # Around 2**15 symbols the number of lanes changes; 2**16 is where noise is sampled.
-@pytest.mark.parametrize("count", [32767, 32768, 32769, 65535, 65536, 70001])
-@pytest.mark.parametrize("kind", [fmt.BYTES, *weights.FLOATS, fmt.WORDS16])
+LENGTHS = (32767, 32768, 32769, 65535, 65536, 70001)
+LONG_KINDS = (fmt.BYTES, *weights.FLOATS, fmt.WORDS16)
+EACH_LENGTH = [(fmt.BF16, count) for count in LENGTHS]
+EACH_LENGTH += [(kind, 32769) for kind in LONG_KINDS if kind != fmt.BF16]
+ALL_LONG = list(itertools.product(LONG_KINDS, LENGTHS))
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(("kind", "count"), ALL_LONG if LONG else EACH_LENGTH)
 def test_long_blocks(kind: int, count: int) -> None:
     for style, like in (("skewed", "none"), ("short leaves", "near")):
         if kind == fmt.F32 and like == "near" and count > 32768:

@@ -15,6 +15,7 @@ from outlast.codec.memory import InMemory
 from outlast.codec.writer import Base, CapsuleWriter
 from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, MalformedError
+from tests.campaign import examples
 from tests.codec import files, reference, weights
 
 PATHS = kernels.paths()
@@ -48,6 +49,7 @@ def delta_bytes(capsule: bytes) -> int:
 
 
 @pytest.mark.parametrize("dtype", files.SAFETENSORS)
+@examples(6)
 @given(
     count=st.sampled_from((0, 1, 2, 7, 128, 129, 500)),
     style=STYLES,
@@ -76,6 +78,7 @@ def test_safetensors(
 
 
 @pytest.mark.parametrize("dtype", files.GGUF)
+@examples(4)
 @given(
     count=st.sampled_from((0, 1, 2, 5, 17, 40)),
     style=STYLES,
