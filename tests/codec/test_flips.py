@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
@@ -44,31 +45,56 @@ def models() -> tuple[bytes, bytes]:
     return files.of_safetensors(ours, [b"", b"-"], b"end"), files.of_safetensors(base)
 
 
-BLOB, BASE = models()
-CAPSULE = files.encode(BLOB, (BASE,))
-WHOLE = files.reader(CAPSULE, (BASE,))
-BLOCKS = list(WHOLE.directory.blocks())
-BASES = {Digest.of(BASE): InMemory(BASE)}
+@dataclass(frozen=True)
+class Specimen:
+    """A capsule of every form, and what is in it when it is whole."""
+
+    blob: bytes
+    base: bytes
+    capsule: bytes
+    whole: CapsuleReader
+    blocks: list[Block]
+
+    def opened(self, capsule: bytes | bytearray) -> CapsuleReader:
+        return CapsuleReader(InMemory(capsule), {Digest.of(self.base): InMemory(self.base)})
+
+    def struck(self, at: int) -> Block | None:
+        """The block whose payload has this byte."""
+        for block in self.blocks:
+            if block.payload_offset <= at < block.payload_offset + block.payload_length:
+                return block
+        return None
+
+    def check_block(self, opened: CapsuleReader, block: Block) -> None:
+        expected = self.blob[block.offset : block.offset + block.length]
+        assert files.read(opened, block.offset, block.length) == expected
 
 
-def positions() -> Iterator[tuple[int, int]]:
+@pytest.fixture(scope="module")
+def made() -> Specimen:
+    blob, base = models()
+    capsule = files.encode(blob, (base,))
+    whole = files.reader(capsule, (base,))
+    return Specimen(blob, base, capsule, whole, list(whole.directory.blocks()))
+
+
+def positions(made: Specimen) -> Iterator[tuple[int, int]]:
     """Where to flip, and which bits: anywhere, and as often in the small parts that matter most."""
     rng = random.Random(SEED)
-    end = WHOLE.directory.payload_end
+    end = made.whole.directory.payload_end
     for _ in range(FLIPS // 2):
-        yield rng.randrange(len(CAPSULE)), rng.randrange(1, 256)
+        yield rng.randrange(len(made.capsule)), rng.randrange(1, 256)
     for i in range(FLIPS - FLIPS // 2):
         if i % 2:
-            block = rng.choice(BLOCKS)
+            block = rng.choice(made.blocks)
             at = block.payload_offset + rng.randrange(min(300, block.payload_length))
         else:
-            at = rng.choice((rng.randrange(len(fmt.HEAD)), rng.randrange(end, len(CAPSULE))))
+            at = rng.choice((rng.randrange(len(fmt.HEAD)), rng.randrange(end, len(made.capsule))))
         yield at, 1 << rng.randrange(8)
 
 
-def part(at: int) -> str:
+def part(directory: fmt.Directory, at: int) -> str:
     """What `damage` calls the part with this byte."""
-    directory = WHOLE.directory
     if at < len(fmt.HEAD):
         return "the head"
     size, trailer = directory.packed_size, fmt.TRAILER_BYTES
@@ -82,75 +108,64 @@ def part(at: int) -> str:
     return next(name for end, name in ends if at < end)
 
 
-def struck(at: int) -> Block | None:
-    """The block whose payload has this byte."""
-    return next(
-        (b for b in BLOCKS if b.payload_offset <= at < b.payload_offset + b.payload_length), None
-    )
-
-
-def check_block(opened: CapsuleReader, block: Block) -> None:
-    expected = BLOB[block.offset : block.offset + block.length]
-    assert files.read(opened, block.offset, block.length) == expected
-
-
-def test_the_capsule_has_every_form() -> None:
-    assert {block.tag for block in BLOCKS} == {tag for _, _, _, tag in FORMS.values()}
-    assert 700_000 < len(CAPSULE) < 1_300_000
+def test_the_capsule_has_every_form(made: Specimen) -> None:
+    assert {block.tag for block in made.blocks} == {tag for _, _, _, tag in FORMS.values()}
+    assert 700_000 < len(made.capsule) < 1_300_000
 
 
 @pytest.mark.torture
-def test_every_flip_is_found() -> None:
+def test_every_flip_is_found(made: Specimen) -> None:
     rng = random.Random(SEED)
-    damaged = bytearray(CAPSULE)
-    for at, bits in positions():
+    damaged = bytearray(made.capsule)
+    for at, bits in positions(made):
         damaged[at] ^= bits
-        opened = CapsuleReader(InMemory(damaged), BASES)
-        block = struck(at)
+        opened = made.opened(damaged)
+        block = made.struck(at)
         found = list(opened.damage())
         if block is None:
-            assert found == [part(at)]
-            others = rng.choices(BLOCKS, k=4)
+            assert found == [part(made.whole.directory, at)]
+            others = rng.choices(made.blocks, k=4)
         else:
             end = block.offset + block.length
             assert found == [f"block {block.number} (bytes {block.offset} to {end})"]
             with pytest.raises(CorruptError, match=f"^block {block.number} of"):
                 files.read(opened, rng.randrange(block.offset, end), 1)
-            others = [b for b in rng.choices(BLOCKS, k=4) if b != block]
-            others += [b for b in BLOCKS if abs(b.number - block.number) == 1]
+            others = [b for b in rng.choices(made.blocks, k=4) if b != block]
+            others += [b for b in made.blocks if abs(b.number - block.number) == 1]
         for other in others:
-            check_block(opened, other)
+            made.check_block(opened, other)
         damaged[at] ^= bits
-    assert damaged == CAPSULE
+    assert damaged == made.capsule
 
 
-@pytest.mark.parametrize("number", range(0, len(BLOCKS), 5))
-def test_all_others_stay_readable(number: int) -> None:
-    block = BLOCKS[number]
-    damaged = bytearray(CAPSULE)
-    damaged[block.payload_offset + block.payload_length // 2] ^= 1
-    opened = CapsuleReader(InMemory(damaged), BASES)
-    for other in BLOCKS:
-        if other.number != number:
-            check_block(opened, other)
-    reference = files.reference_capsule(bytes(damaged), (BASE,))
-    assert list(reference.damage()) == [f"block {number}"]
+def test_all_others_stay_readable(made: Specimen) -> None:
+    for block in made.blocks[::5]:
+        damaged = bytearray(made.capsule)
+        damaged[block.payload_offset + block.payload_length // 2] ^= 1
+        opened = made.opened(damaged)
+        for other in made.blocks:
+            if other != block:
+                made.check_block(opened, other)
+        reference = files.reference_capsule(bytes(damaged), (made.base,))
+        assert list(reference.damage()) == [f"block {block.number}"]
 
 
-def test_two_copies_of_each_part_are_enough() -> None:
+def test_two_copies_of_each_part_are_enough(made: Specimen) -> None:
     """One byte of each copy, but never of both copies of one part."""
-    directory, size = WHOLE.directory, WHOLE.directory.packed_size
+    directory = made.whole.directory
+    size = directory.packed_size
     for which in (0, 1):
-        damaged = bytearray(CAPSULE)
+        damaged = bytearray(made.capsule)
         damaged[3] ^= 1
         damaged[directory.payload_end + which * size + 5] ^= 1
         damaged[directory.payload_end + 2 * size + (1 - which) * fmt.TRAILER_BYTES + 20] ^= 1
-        opened = CapsuleReader(InMemory(damaged), BASES)
-        assert files.read(opened, 0, len(BLOB)) == BLOB
+        opened = made.opened(damaged)
+        assert files.read(opened, 0, len(made.blob)) == made.blob
         assert len(list(opened.damage())) == 3
 
 
-def test_a_cut_or_grown_capsule_is_refused() -> None:
-    for other in (CAPSULE[:-1], CAPSULE[1:], CAPSULE + b"\0", b"\0" + CAPSULE, CAPSULE[:90], b""):
+def test_a_cut_or_grown_capsule_is_refused(made: Specimen) -> None:
+    whole = made.capsule
+    for other in (whole[:-1], whole[1:], whole + b"\0", b"\0" + whole, whole[:90], b""):
         with pytest.raises(Exception, match="capsule"):
-            CapsuleReader(InMemory(other), BASES)
+            made.opened(other)
