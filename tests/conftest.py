@@ -45,10 +45,16 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What Hypothesis searches is a campaign too."""
+    """What Hypothesis searches is a campaign too. A test's folder is made before all else of the
+    test and removed after it, so that no process that a fixture ends loses its files before.
+    """
     for item in items:
         if is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.torture)
+        names = getattr(item, "fixturenames", [])
+        if "tmp_path" in names:
+            names.remove("tmp_path")
+            names.insert(0, "tmp_path")
 
 
 def _weight(value: object) -> int:
