@@ -42,11 +42,14 @@ $(READY): $(LOCK) pyproject.toml $(wildcard native/*)
 demo: $(READY)
 	$(BIN)/python -m demo
 
-# All parts run, whichever fails.
+# All parts run, whichever fails. Lint has one core, beside the tests, and is heard after them.
 check: $(READY)
 	@failed=; \
-	$(MAKE) --no-print-directory lint || failed="$$failed lint"; \
-	$(PYTEST) -m "not net and not clients and not crash" $(UNIT) || failed="$$failed tests"; \
+	$(MAKE) --no-print-directory lint >$(VENV)/lint.txt 2>&1 & lint=$$!; \
+	$(PYTEST) -m "not net and not clients and not crash and not sanitizers" $(UNIT) \
+		|| failed="$$failed tests"; \
+	wait $$lint || failed="$$failed lint"; \
+	cat $(VENV)/lint.txt; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 test: $(READY)

@@ -30,6 +30,7 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build / "replay"
 
 
+@pytest.mark.sanitizers
 @pytest.mark.timeout(240)
 def test_nothing_is_reported(replay: Path) -> None:
     # Leaks are looked for by ptrace, which not every machine allows; kernels free by destructors.
