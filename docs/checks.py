@@ -11,6 +11,7 @@ from pathlib import Path
 
 _MAKES_THREADS = {"Thread", "Timer", "ThreadPoolExecutor", "DaemonPool", "to_thread"}
 _MAKES_LOCKS = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Barrier"}
+_MAKES = re.compile(rf"\b(?:{'|'.join(sorted(_MAKES_THREADS | _MAKES_LOCKS))})\b")
 _NOT_NAMES = {"py", "md", "toml", "example", "_kernels"}
 """Last parts of words that look like a module's name: ends of files, and what is built."""
 _FENCE = re.compile(r"^```(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -174,6 +175,8 @@ def thread_places(source: Path) -> set[str]:
     found: set[str] = set()
     for path in sorted(source.rglob("*.py")):
         module = ".".join(path.relative_to(source).with_suffix("").parts)
+        if not _MAKES.search(path.read_text()):
+            continue
         tree = _tree(path)
         for where, call in _calls(tree, ()):
             name = _called(call)
