@@ -54,9 +54,11 @@ check: $(READY)
 
 test: $(READY)
 	@failed=; \
-	$(MAKE) --no-print-directory lint || failed="$$failed lint"; \
+	$(MAKE) --no-print-directory lint >$(VENV)/lint.txt 2>&1 & lint=$$!; \
 	$(BIN)/python -m tests.clients.envs || failed="$$failed clients"; \
 	$(PYTEST) || failed="$$failed tests"; \
+	wait $$lint || failed="$$failed lint"; \
+	cat $(VENV)/lint.txt; \
 	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 torture: $(READY)
