@@ -10,7 +10,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,22 +43,32 @@ def env_folder(client: str) -> Path:
 
 
 def ensure(client: str) -> Path:
-    """The Python of a client's environment, which is made first if need be.
+    """The Python of a client's environment, which is made first if need be."""
+    folder = make_once(env_folder(client), lambda folder: _make(client, folder))
+    return _python(folder)
+
+
+def make_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """A folder that `make` has filled, now or in an earlier run.
 
     Safe with several processes at once; what a killed one left half made is made anew.
     """
-    folder = env_folder(client)
-    python = folder / "bin" / "python"
     with _lock(folder):
         if not (folder / _READY).exists():
             shutil.rmtree(folder, ignore_errors=True)
-            _make(client, folder, python)
+            folder.mkdir()
+            make(folder)
             (folder / _READY).touch()
-    return python
+    return folder
 
 
-def _make(client: str, folder: Path, python: Path) -> None:
+def _python(folder: Path) -> Path:
+    return folder / "bin" / "python"
+
+
+def _make(client: str, folder: Path) -> None:
     requirements = REQUIREMENTS / f"{client}.txt"
+    python = _python(folder)
     install = [str(python), "-m", "pip", "install", "--quiet", "--no-input"]
     _run([sys.executable, "-m", "venv", str(folder)])
     for line in requirements.read_text().splitlines():

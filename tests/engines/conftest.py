@@ -1,5 +1,12 @@
-"""Real weights under an archive's kind of name, and engines that have them loaded."""
+"""Real weights under an archive's kind of name, and engines that have them loaded.
 
+Of the real model the engines get the first blocks alone: what is tested is the way to the engine,
+not what it answers. Each engine computes with one thread: several would wait for each other by
+spinning, which is slow where there are fewer cores than threads.
+"""
+
+import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -13,21 +20,26 @@ from outlast.core.cancel import Cancel
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.llama import LlamaOptions, open_llama
 from outlast.engines.transformers import TransformersOptions, open_transformers
+from tests.clients.envs import cache_folder, make_once
 from tests.clients.run import python_of
 from tests.engines.gguf_files import Parts
 from tests.realweights import WeightsUnavailableError, smollm2_gguf
 
-OPTIONS = LlamaOptions(context=1024, threads=2)
+OPTIONS = LlamaOptions(context=1024, threads=1)
+BLOCKS = 2
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def weights() -> Path:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if importlib.util.find_spec("xllamacpp") is None:
         pytest.skip("xllamacpp is not installed (the extra 'run')")
     try:
-        return smollm2_gguf()
+        whole = smollm2_gguf()
     except WeightsUnavailableError as error:
         pytest.skip(str(error))
+    small = tmp_path_factory.mktemp("weights") / "small.gguf"
+    return Parts.of(whole).first_blocks(BLOCKS).write(small)
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +55,7 @@ def parts(weights: Path) -> Parts:
     return Parts.of(weights)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def llama(model: str) -> Iterator[WorkerEngine]:
     with open_llama([model], OPTIONS, Cancel()) as engine:
         yield engine
@@ -60,20 +72,25 @@ def torch_python() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def tiny_models(torch_python: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_models(torch_python: Path | None) -> Path:
     """Folders of tiny random models: `True` has a chat template, `False` has none. They are made
-    in a process of their own, so that torch is not loaded into this one.
+    in a process of their own, so that torch is not loaded into this one, and kept for later runs.
     """
-    models = tmp_path_factory.mktemp("tiny")
-    done = subprocess.run(
-        [torch_python or sys.executable, "-m", "tests.engines.tiny_llama", models],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return models
+    maker = Path(__file__).with_name("tiny_llama.py")
+    by = torch_python or [importlib.metadata.version(name) for name in ("torch", "transformers")]
+    key = hashlib.sha256(f"{maker.read_text()} {by}".encode()).hexdigest()
+
+    def make(folder: Path) -> None:
+        done = subprocess.run(
+            [torch_python or sys.executable, "-m", "tests.engines.tiny_llama", folder],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    return make_once(cache_folder() / f"tiny-llama-{key[:16]}", make)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +112,7 @@ def tiny(torch_python: Path | None, tiny_models: Path) -> Iterator[Callable[[boo
 
 @pytest.fixture(scope="module")
 def transformers(tiny: Callable[[bool], str]) -> Iterator[WorkerEngine]:
-    options = TransformersOptions(device="cpu", threads=2)
+    options = TransformersOptions(device="cpu", threads=1)
     with open_transformers(tiny(True), options, Cancel()) as engine:
         yield engine
 

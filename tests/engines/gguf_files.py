@@ -1,5 +1,6 @@
 """Makes GGUF files: small ones from scratch, and damaged, changed or split ones from a real one."""
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -96,6 +97,23 @@ class Parts:
             head += description + struct.pack("<Q", offset)
         path.write_bytes(padded(head) + self.data)
         return path
+
+    def first_blocks(self, count: int) -> "Parts":
+        """The model without its later blocks: it loads and answers, faster and less well."""
+        kept = Parts({**self.pairs, "llama.block_count": u32(count)})
+        offsets = [offset for _, offset in self.tensors]
+        ends = [*offsets[1:], len(self.data)]
+        assert offsets == sorted(offsets)
+        data = []
+        at = 0
+        for (description, start), end in zip(self.tensors, ends, strict=True):
+            block = re.match(rb"blk\.(\d+)\.", description[8:])
+            if block is None or int(block[1]) < count:
+                kept.tensors.append((description, at))
+                data.append(self.data[start:end])
+                at += end - start
+        kept.data = b"".join(data)
+        return kept
 
     def split(self, folder: Path, stem: str) -> list[Path]:
         """Writes the model in two parts, as llama.cpp's gguf-split does."""

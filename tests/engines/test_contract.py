@@ -7,6 +7,7 @@ import pytest
 from outlast.core.cancel import Cancel
 from outlast.core.errors import Cancelled, EngineError, UsageError
 from outlast.engines.base import ChatMessage, Delta, Engine, Sampling, Usage
+from tests.engines.tiny_llama import CONTEXT
 
 HELLO = [ChatMessage("user", "Say hello to the sea.")]
 SHORT = Sampling(max_tokens=12, temperature=0)
@@ -38,6 +39,12 @@ def test_an_answer_ends_with_its_usage(engine: Engine) -> None:
 def test_length_is_told_from_stop(engine: Engine) -> None:
     _, usage = ask(engine, Sampling(max_tokens=2, temperature=0))
     assert (usage.completion_tokens, usage.finish) == (2, "length")
+
+
+def test_the_model_fills_its_context_and_no_more(transformers: Engine) -> None:
+    """Of transformers alone: its model is tiny, so that this takes no time."""
+    _, usage = ask(transformers, Sampling(temperature=0))
+    assert usage.finish == "stop" or usage.prompt_tokens + usage.completion_tokens == CONTEXT
 
 
 def test_the_likeliest_answer_is_always_the_same(engine: Engine) -> None:

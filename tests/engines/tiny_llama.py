@@ -7,7 +7,7 @@ import importlib
 import sys
 from pathlib import Path
 
-CONTEXT = 512
+CONTEXT = 256
 TEMPLATE = (
     "{% for message in messages %}<s>{{ message.role }}: {{ message.content }}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant: {% endif %}"
