@@ -1,7 +1,8 @@
 """What the three majors of huggingface_hub must see at any endpoint that serves the sample repos.
 
 Subclass `HubContract`, name the class `Test…`, and give a class-scoped fixture `endpoint` that
-takes `sample` and yields the URL of a hub that serves it.
+takes `sample` and yields the URL of a hub that serves it. Where an endpoint is a variant of another
+one, let `client` be `newest_client`: the newest asks it alone, but all do in `make torture`.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.clients.envs import HUB_CLIENTS
-from tests.clients.run import Call, client_env, run_cli, run_hub
+from tests.clients.run import Call, run_hub
 from tests.hubsim import Commit, HubRepo
 
 MODEL, DATASET, GATED = "org/model", "org/data", "org/gated"
@@ -112,6 +113,12 @@ class HubContract:
     def endpoint(cls, sample: Sample) -> Iterator[str]:
         raise NotImplementedError
 
+    @classmethod
+    def more_calls(cls, sample: Sample) -> dict[str, Call]:
+        """Calls that a subclass has besides, made in the same process."""
+        del sample
+        return {}
+
     @pytest.fixture(scope="class", params=HUB_CLIENTS)
     @classmethod
     def client(cls, request: pytest.FixtureRequest) -> str:
@@ -127,7 +134,7 @@ class HubContract:
         tmp_path_factory: pytest.TempPathFactory,
     ) -> dict[str, dict[str, Any]]:
         """The result of each call by its name."""
-        calls = _calls(sample)
+        calls = _calls(sample) | cls.more_calls(sample)
         home = tmp_path_factory.mktemp(client)
         results = run_hub(client, endpoint, home, list(calls.values()))
         return dict(zip(calls, results, strict=True))
@@ -209,13 +216,3 @@ class HubContract:
     )
     def test_errors(self, told: dict[str, Any], name: str, error: str) -> None:
         assert error in told[name].get("bases", ()), told[name]
-
-    def test_the_command_line(
-        self, client: str, endpoint: str, sample: Sample, tmp_path: Path
-    ) -> None:
-        there = tmp_path / "there"
-        environment = client_env(endpoint, tmp_path / "home")
-        run_cli(client, ["download", MODEL, "--local-dir", str(there)], environment)
-        for path, file in sample.head.files.items():
-            assert (there / path).stat().st_size == file.size
-        assert (there / "model.safetensors").read_bytes() == WEIGHTS

@@ -1,14 +1,13 @@
 """Runs inside the transformers environment: makes tiny models, and loads them from an endpoint.
 
 `make DIR` writes tiny-bert, tiny-llama and tiny-sentence under DIR, with random weights from a
-fixed seed; `load REPO…` loads each repo with what its config asks for. Both print one JSON object:
-a few numbers that each model computes, so that what was made and what was loaded compare.
+fixed seed. `load NAME…` loads each folder or repo with what its config asks for, and prints one
+JSON object: a few numbers that each model computes, so that made and served ones compare.
 """
 
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer, models
@@ -47,8 +46,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make(folder: Path) -> dict[str, Any]:
-    """Write the models; what each computes."""
+def make(folder: Path) -> None:
+    """Write the models."""
     torch.manual_seed(7)
     bert, llama, sentence = (folder / f"tiny-{name}" for name in ("bert", "llama", "sentence"))
     for path in (bert, llama):
@@ -58,7 +57,6 @@ def make(folder: Path) -> dict[str, Any]:
     words = models.Transformer(str(bert))
     pooling = models.Pooling(words.get_word_embedding_dimension())
     SentenceTransformer(modules=[words, pooling]).save(str(sentence))
-    return {path.name: compute(str(path)) for path in (bert, llama, sentence)}
 
 
 def compute(name: str) -> list[float]:
@@ -80,7 +78,11 @@ def main() -> None:
     """Do what the command line says."""
     torch.set_num_threads(1)
     action, *names = sys.argv[1:]
-    told = make(Path(names[0])) if action == "make" else {name: compute(name) for name in names}
+    told: dict[str, list[float]] = {}
+    if action == "make":
+        make(Path(names[0]))
+    else:
+        told = {name: compute(name) for name in names}
     print(json.dumps(told))
 
 

@@ -16,7 +16,7 @@ from tests.clients.contract import (
     digest,
 )
 from tests.clients.envs import HUB_CLIENTS
-from tests.clients.run import run_hub
+from tests.clients.run import Call, run_hub
 from tests.hubsim import HubRepo, HubSim, add_alias
 
 pytestmark = pytest.mark.clients
@@ -25,8 +25,14 @@ FILE = {"repo_id": MODEL, "filename": "model.safetensors"}
 LARGE = 25 << 20
 
 
+@pytest.mark.torture
 class TestPlain(HubContract):
     """Every file comes from the hub itself."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def client(cls, newest_client: str) -> str:
+        return newest_client
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -46,65 +52,66 @@ class TestRedirecting(HubContract):
             assert not any(entry.has_auth for entry in hub.requests(listener="cdn"))
 
 
-@pytest.fixture
-def sample(tmp_path: Path) -> Sample:
-    return build_sample(tmp_path / "root")
-
-
 @pytest.fixture(params=HUB_CLIENTS)
 def client(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_no_token_reaches_the_cdn(client: str, sample: Sample, tmp_path: Path) -> None:
-    sample.repo(MODEL).configure(private=True)
-    with HubSim(sample.root, mode="thread", cdn=True, token="good") as hub:
-        (told,) = run_hub(client, hub.url, tmp_path, [("download", FILE)], token="good")
-        assert told == {"value": digest(WEIGHTS)}
-        assert all(entry.has_auth for entry in hub.requests(listener="hub"))
-        assert [entry.has_auth for entry in hub.requests(listener="cdn")] == [False]
+REFUSALS: dict[str | bool, list[str | None]] = {
+    False: ["GatedRepoError", "GatedRepoError", "HfHubHTTPError"],
+    "poor": ["GatedRepoError", "GatedRepoError", "RepositoryNotFoundError"],
+    "good": [None, None, "RepositoryNotFoundError"],
+}
+"""What clients raise with each token, and without one: for a gated repo's file, for its access, and
+for a file of a repo that is not there."""
 
 
-@pytest.mark.parametrize(
-    ("token", "expected"),
-    [
-        ("good", [None, None, "RepositoryNotFoundError"]),
-        ("poor", ["GatedRepoError", "GatedRepoError", "RepositoryNotFoundError"]),
-        (None, ["GatedRepoError", "GatedRepoError", "HfHubHTTPError"]),
-    ],
-)
-def test_gated_and_missing_repos(
-    client: str, sample: Sample, tmp_path: Path, token: str | None, expected: list[str | None]
-) -> None:
+def _refusable() -> list[Call]:
+    config = {"filename": "config.json"}
+    return [
+        (action, arguments | {"token": token})
+        for token in REFUSALS
+        for action, arguments in (
+            ("download", {"repo_id": GATED, **config}),
+            ("auth_check", {"repo_id": GATED}),
+            ("download", {"repo_id": "org/none", **config}),
+        )
+    ]
+
+
+def test_tokens_and_names(client: str, tmp_path: Path) -> None:
+    """Gated, private, missing and renamed repos, and short commit ids."""
+    sample = build_sample(tmp_path / "root")
     sample.repo(GATED).commit({"config.json": b"{}"})
     sample.repo(GATED).configure(gated="manual")
-    config = {"filename": "config.json"}
-    calls: list[tuple[str, dict[str, Any]]] = [
-        ("download", {"repo_id": GATED, **config}),
-        ("auth_check", {"repo_id": GATED}),
-        ("download", {"repo_id": "org/none", **config}),
-    ]
-    with HubSim(sample.root, mode="thread", token="good", limited_token="poor") as hub:
-        told = run_hub(client, hub.url, tmp_path, calls, token=token)
-    assert [one.get("error") for one in told] == expected
-
-
-def test_short_commit_ids(client: str, sample: Sample, tmp_path: Path) -> None:
-    short = sample.first.sha[:7]
-    config = {"repo_id": MODEL, "filename": "old.txt", "revision": short}
-    calls = [("download", config), ("snapshot", {"repo_id": MODEL, "revision": short})]
-    with HubSim(sample.root, mode="thread") as hub:
-        download, snapshot = run_hub(client, hub.url, tmp_path, calls)
-    assert download == {"value": digest(b"old\n")}
-    assert snapshot["value"]["name"] == sample.first.sha
-
-
-def test_a_renamed_repo_is_found(client: str, sample: Sample, tmp_path: Path) -> None:
+    private = HubRepo(sample.root, "org/private")
+    private.commit({FILE["filename"]: WEIGHTS})
+    private.configure(private=True)
     add_alias(sample.root, "old/name", MODEL)
-    calls = [("snapshot", {"repo_id": "old/name"}), ("models", {"search": "mod"})]
-    with HubSim(sample.root, mode="thread") as hub:
-        snapshot, models = run_hub(client, hub.url, tmp_path, calls)
-    assert snapshot["value"]["name"] == sample.head.sha
+    short = {"repo_id": MODEL, "revision": sample.first.sha[:7]}
+    calls: list[Call] = [
+        *_refusable(),
+        ("download", FILE | {"repo_id": "org/private"}),
+        ("download", short | {"filename": "old.txt"}),
+        ("snapshot", short),
+        ("snapshot", {"repo_id": "old/name"}),
+        ("models", {"search": "mod"}),
+    ]
+    with HubSim(sample.root, mode="thread", cdn=True, token="good", limited_token="poor") as hub:
+        results = run_hub(client, hub.url, tmp_path, calls, token="good")
+        at_hub = hub.requests(listener="hub", repo="org/private")
+        at_cdn = hub.requests(listener="cdn")
+    errors = [one.get("error") for one in results[:9]]
+    assert errors == [error for expected in REFUSALS.values() for error in expected]
+    download, old, first, renamed, models = results[9:]
+    assert download == {"value": digest(WEIGHTS)}
+    assert at_hub
+    assert all(entry.has_auth for entry in at_hub)
+    assert at_cdn
+    assert not any(entry.has_auth for entry in at_cdn)
+    assert old == {"value": digest(b"old\n")}
+    assert first["value"]["name"] == sample.first.sha
+    assert renamed["value"]["name"] == sample.head.sha
     assert models == {"value": [MODEL]}
 
 
@@ -112,51 +119,57 @@ def test_a_renamed_repo_is_found(client: str, sample: Sample, tmp_path: Path) ->
 CHUNK = 10 << 20  # clients write, and so resume, in steps of this many bytes
 
 
+BROKEN = {"truncate": "a.safetensors", "reset": "b.safetensors", "flip": "c.safetensors"}
+
+
 @pytest.fixture
 def large(tmp_path: Path) -> HubRepo:
-    """A repo with a file of more than two steps; its bytes are a hole, so it costs no disk."""
-    hole = tmp_path / "hole"
-    with hole.open("wb") as file:
-        file.truncate(LARGE)
+    """A repo with files of more than two steps; their bytes are a hole, so they cost no disk."""
+    holes = {name: tmp_path / name for name in BROKEN.values()}
+    for more, hole in enumerate(holes.values()):
+        with hole.open("wb") as file:
+            file.truncate(LARGE + more)  # clients keep what is alike once
     repo = HubRepo(tmp_path / "large", MODEL)
-    repo.commit({FILE["filename"]: hole})
+    repo.commit(holes)
     return repo
 
 
-def _tries(hub: HubSim) -> list[tuple[int, str | None]]:
-    return [(one.status, one.range) for one in hub.requests(method="GET", what="resolve")]
+def test_broken_downloads(client: str, large: HubRepo, tmp_path: Path) -> None:
+    """A download goes on in the same process only after a clean close, and in the next one only
+    with the oldest client; and clients believe every byte.
+    """
+    at = {"truncate": CHUNK + 999, "reset": CHUNK + 999, "flip": 5}
+    rules: list[dict[str, Any]] = [
+        {"action": action, "file": file, "method": "GET", "at": at[action], "count": 1}
+        for action, file in BROKEN.items()
+    ]
+    calls = {
+        action: ("download", {"repo_id": MODEL, "filename": file})
+        for action, file in BROKEN.items()
+    }
+    files = {action: large.head.files[file] for action, file in BROKEN.items()}
+    whole = {action: [file.size, file.sha256] for action, file in files.items()}
+    with HubSim(tmp_path / "large", mode="thread", faults=rules) as hub:
 
+        def tries(action: str) -> list[tuple[int, str | None]]:
+            asked = hub.requests(method="GET", what="resolve", file=BROKEN[action])
+            return [(one.status, one.range) for one in asked]
 
-@pytest.mark.parametrize("action", ["truncate", "reset"])
-def test_a_broken_download_goes_on_in_the_same_process_only_after_a_clean_close(
-    client: str, large: HubRepo, tmp_path: Path, action: str
-) -> None:
-    rule = {"action": action, "method": "GET", "at": CHUNK + 999, "count": 1}
-    with HubSim(tmp_path / "large", mode="thread", faults=[rule]) as hub:
-        (told,) = run_hub(client, hub.url, tmp_path, [("download", FILE)])
-        if client == "hub0" or action == "reset":
-            assert "error" in told
-            assert _tries(hub) == [(200, None)]
+        told = dict(
+            zip(calls, run_hub(client, hub.url, tmp_path, list(calls.values())), strict=True)
+        )
+        if client == "hub0":
+            assert "error" in told["truncate"]
+            assert tries("truncate") == [(200, None)]
         else:
-            assert told["value"] == [LARGE, large.head.files[FILE["filename"]].sha256]
-            assert _tries(hub) == [(200, None), (206, f"bytes={CHUNK}-")]
+            assert told["truncate"]["value"] == whole["truncate"]
+            assert tries("truncate") == [(200, None), (206, f"bytes={CHUNK}-")]
+        assert "error" in told["reset"]
+        assert tries("reset") == [(200, None)]
+        assert told["flip"]["value"][0] == whole["flip"][0]
+        assert told["flip"]["value"][1] != whole["flip"][1]
 
-
-def test_a_stopped_download_goes_on_in_the_next_process_only_with_the_oldest(
-    client: str, large: HubRepo, tmp_path: Path
-) -> None:
-    rule = {"action": "reset", "method": "GET", "at": CHUNK + 999, "count": 1}
-    with HubSim(tmp_path / "large", mode="thread", faults=[rule]) as hub:
-        for _ in range(2):
-            (told,) = run_hub(client, hub.url, tmp_path, [("download", FILE)])
-        assert told["value"] == [LARGE, large.head.files[FILE["filename"]].sha256]
+        (again,) = run_hub(client, hub.url, tmp_path, [calls["reset"]])
+        assert again["value"] == whole["reset"]
         second = (206, f"bytes={CHUNK}-") if client == "hub0" else (200, None)
-        assert _tries(hub) == [(200, None), second]
-
-
-def test_clients_believe_every_byte(client: str, large: HubRepo, tmp_path: Path) -> None:
-    rule = {"action": "flip", "method": "GET", "at": 5}
-    with HubSim(tmp_path / "large", mode="thread", faults=[rule]) as hub:
-        (told,) = run_hub(client, hub.url, tmp_path, [("download", FILE)])
-    assert told["value"][0] == LARGE
-    assert told["value"][1] != large.head.files[FILE["filename"]].sha256
+        assert tries("reset") == [(200, None), second]

@@ -19,7 +19,7 @@ from tests.clients.contract import (
     digest,
 )
 from tests.clients.envs import HUB_CLIENTS
-from tests.clients.run import Call, run_hub
+from tests.clients.run import Call, client_env, run_cli, run_hub
 from tests.hubsim import HubSim
 from tests.serve.forms import pack_all
 from tests.serve.node import Node, pull
@@ -49,48 +49,6 @@ class OutlastContract(HubContract):
         self, told: dict[str, Any], sample: Sample
     ) -> None:
         assert {row["last"] for row in told["tree folder"]["value"]} == {sample.head.sha}
-
-
-class TestArchive(OutlastContract):
-    packed = False
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def endpoint(cls, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-        home = tmp_path_factory.mktemp("archive") / "home"
-        with HubSim(sample.root, mode="thread") as hub:
-            pull(home, hub.url, MODEL, f"{MODEL}@v1", f"{MODEL}@feature/x", f"datasets/{DATASET}")
-        if cls.packed:
-            pack_all(home)
-        with Node(home) as node:
-            yield node.url
-
-
-class TestCapsules(TestArchive):
-    packed = True
-
-
-class TestMirror(OutlastContract):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def endpoint(cls, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-        home = tmp_path_factory.mktemp("mirror") / "home"
-        with (
-            HubSim(sample.root, mode="thread", cdn=True, resolve_cache=True) as hub,
-            Node(home, "--upstream", hub.url) as node,
-        ):
-            yield node.url
-            assert not any(entry.has_auth for entry in hub.requests())
-
-
-@pytest.fixture
-def sample(tmp_path: Path) -> Sample:
-    return build_sample(tmp_path / "hub")
-
-
-@pytest.fixture(params=HUB_CLIENTS)
-def client(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def _missing(sample: Sample) -> dict[str, tuple[Call, str]]:
@@ -129,93 +87,180 @@ def _missing(sample: Sample) -> dict[str, tuple[Call, str]]:
     }
 
 
-def _check_missing(client: str, url: str, home: Path, sample: Sample) -> None:
-    calls = _missing(sample)
-    told = run_hub(client, url, home, [call for call, _ in calls.values()])
-    for (name, (_, error)), one in zip(calls.items(), told, strict=True):
+def _missing_calls(sample: Sample) -> dict[str, Call]:
+    return {f"missing {name}": call for name, (call, _) in _missing(sample).items()}
+
+
+def _check_missing(told: dict[str, Any], sample: Sample) -> None:
+    for name, (_, error) in _missing(sample).items():
+        one = told[f"missing {name}"]
         assert error in one.get("bases", ()), (name, one)
         assert "GatedRepoError" not in one["bases"], (name, one)
 
 
-def test_what_is_missing_in_an_archive(client: str, sample: Sample, tmp_path: Path) -> None:
-    with HubSim(sample.root, mode="thread") as hub:
-        pull(tmp_path / "home", hub.url, MODEL)
-    with Node(tmp_path / "home") as node:
-        _check_missing(client, node.url, tmp_path / "client", sample)
+class TestArchive(OutlastContract):
+    packed = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def endpoint(cls, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+        home = tmp_path_factory.mktemp("archive") / "home"
+        with HubSim(sample.root, mode="thread") as hub:
+            pull(home, hub.url, MODEL, f"{MODEL}@v1", f"{MODEL}@feature/x", f"datasets/{DATASET}")
+        if cls.packed:
+            pack_all(home)
+        with Node(home) as node:
+            yield node.url
+
+    @classmethod
+    def more_calls(cls, sample: Sample) -> dict[str, Call]:
         short = {"revision": sample.head.sha[:7]}
-        calls: list[Call] = [
-            ("download", CONFIG | short),
-            ("snapshot", {"repo_id": MODEL} | short),
-            ("models", {"search": "MOD"}),
-            ("repo_exists", {"repo_id": MODEL}),
-            ("repo_exists", {"repo_id": "org/none"}),
-            ("whoami", {"token": "any"}),
-        ]
-        download, snapshot, *others = run_hub(client, node.url, tmp_path / "client", calls)
-    assert download == {"value": digest(b'{"a": 1}\n')}
-    assert snapshot["value"]["name"] == sample.head.sha
-    assert [one["value"] for one in others] == [[MODEL], True, False, "anyone"]
+        return _missing_calls(sample) | {
+            "download short": ("download", CONFIG | short),
+            "snapshot short": ("snapshot", {"repo_id": MODEL} | short),
+            "models": ("models", {"search": "MOD"}),
+            "repo exists": ("repo_exists", {"repo_id": MODEL}),
+            "repo exists not": ("repo_exists", {"repo_id": "org/none"}),
+            "whoami": ("whoami", {"token": "any"}),
+        }
+
+    def test_what_is_missing(self, told: dict[str, Any], sample: Sample) -> None:
+        _check_missing(told, sample)
+
+    def test_short_commit_ids(self, told: dict[str, Any], sample: Sample) -> None:
+        assert told["download short"] == {"value": digest(b'{"a": 1}\n')}
+        assert told["snapshot short"]["value"]["name"] == sample.head.sha
+
+    def test_what_there_is(self, told: dict[str, Any]) -> None:
+        assert told["models"] == {"value": [MODEL]}
+        assert told["repo exists"] == {"value": True}
+        assert told["repo exists not"] == {"value": False}
+        assert told["whoami"] == {"value": "anyone"}
 
 
-@pytest.mark.parametrize("token", [None, "good"], ids=["anonymous", "with a token"])
-def test_what_is_missing_upstream(
-    client: str, sample: Sample, tmp_path: Path, token: str | None
-) -> None:
-    """The hub says 401 to the anonymous and 404 to others; what it means is the same."""
-    with HubSim(sample.root, mode="thread", token="good") as hub:
-        env = {"HF_TOKEN": token, "HF_ENDPOINT": hub.url} if token else {}
-        with Node(tmp_path / "home", "--upstream", hub.url, env=env) as node:
-            _check_missing(client, node.url, tmp_path / "client", sample)
+@pytest.mark.torture
+class TestCapsules(TestArchive):
+    packed = True
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def client(cls, newest_client: str) -> str:
+        return newest_client
 
 
-def test_a_gated_repo_is_gated_behind_a_mirror(client: str, sample: Sample, tmp_path: Path) -> None:
+GATED_CONFIG = {"repo_id": GATED, "filename": "config.json"}
+
+
+def _gate(sample: Sample) -> None:
     sample.repo(GATED).commit({"config.json": b"{}"})
     sample.repo(GATED).configure(gated="manual")
-    config = {"repo_id": GATED, "filename": "config.json"}
-    calls: list[Call] = [("download", config), ("info", {"repo_id": GATED})]
+
+
+class TestMirror(OutlastContract):
+    """Of a hub that says 401 to the anonymous, whatever is missing, and 404 to others."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def endpoint(cls, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+        home = tmp_path_factory.mktemp("mirror") / "home"
+        _gate(sample)
+        with (
+            HubSim(sample.root, mode="thread", cdn=True, resolve_cache=True, token="good") as hub,
+            Node(home, "--upstream", hub.url) as node,
+        ):
+            yield node.url
+            assert not any(entry.has_auth for entry in hub.requests())
+
+    @classmethod
+    def more_calls(cls, sample: Sample) -> dict[str, Call]:
+        return _missing_calls(sample) | {
+            "gated": ("download", GATED_CONFIG),
+            "gated info": ("info", {"repo_id": GATED}),
+        }
+
+    def test_what_is_missing(self, told: dict[str, Any], sample: Sample) -> None:
+        _check_missing(told, sample)
+
+    def test_a_gated_repo(self, told: dict[str, Any]) -> None:
+        assert told["gated"]["error"] == "GatedRepoError"
+        assert told["gated info"]["value"]["gated"] == "manual"
+
+    def test_the_command_line(
+        self, client: str, endpoint: str, sample: Sample, tmp_path: Path
+    ) -> None:
+        there = tmp_path / "there"
+        environment = client_env(endpoint, tmp_path / "home")
+        run_cli(client, ["download", MODEL, "--local-dir", str(there)], environment)
+        for path, file in sample.head.files.items():
+            assert (there / path).stat().st_size == file.size
+        assert (there / "model.safetensors").read_bytes() == WEIGHTS
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    made = build_sample(tmp_path_factory.mktemp("sample"))
+    made.repo("org/other").commit({"config.json": b"{}"})
+    _gate(made)
+    return made
+
+
+@pytest.fixture(params=HUB_CLIENTS)
+def client(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def trusted(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A mirror that has a token for its hub."""
+    home = tmp_path_factory.mktemp("trusted") / "home"
     with HubSim(sample.root, mode="thread", token="good") as hub:
-        with Node(tmp_path / "none", "--upstream", hub.url) as node:
-            download, info = run_hub(client, node.url, tmp_path / "first", calls)
-            assert download["error"] == "GatedRepoError"
-            assert info["value"]["gated"] == "manual"
         env = {"HF_TOKEN": "good", "HF_ENDPOINT": hub.url}
-        with Node(tmp_path / "good", "--upstream", hub.url, env=env) as node:
-            download, info = run_hub(client, node.url, tmp_path / "second", calls)
-            assert download == {"value": digest(b"{}")}
+        with Node(home, "--upstream", hub.url, env=env) as node:
+            yield node.url
 
 
-def test_tokens(client: str, sample: Sample, tmp_path: Path) -> None:
-    tokens = tmp_path / "tokens"
+def test_a_mirror_with_a_token(client: str, trusted: str, sample: Sample, tmp_path: Path) -> None:
+    calls: dict[str, Call] = {**_missing_calls(sample), "gated": ("download", GATED_CONFIG)}
+    results = run_hub(client, trusted, tmp_path, list(calls.values()))
+    told = dict(zip(calls, results, strict=True))
+    _check_missing(told, sample)
+    assert told["gated"] == {"value": digest(b"{}")}
+
+
+@pytest.fixture(scope="module")
+def locked(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A node that asks for tokens, and lists one model a page."""
+    folder = tmp_path_factory.mktemp("locked")
+    tokens = folder / "tokens"
     tokens.write_text("alice letmein\n")
+    with HubSim(sample.root, mode="thread") as hub:
+        pull(folder / "home", hub.url, MODEL, "org/other")
+    paged = {"outlast.server.tuning.TUNING.list_page": 1}
+    with Node(folder / "home", "--tokens", str(tokens), tuned=paged) as node:
+        yield node.url
+
+
+def test_tokens(client: str, locked: str, sample: Sample, tmp_path: Path) -> None:
+    """And every model of an archive of more than a page: clients follow the link as it is."""
     calls: list[Call] = [
         ("download", FILE),
         ("snapshot", {"repo_id": MODEL}),
         ("tree", {"repo_id": MODEL}),
         ("whoami", {}),
     ]
-    with HubSim(sample.root, mode="thread") as hub:
-        pull(tmp_path / "home", hub.url, MODEL)
-    with Node(tmp_path / "home", "--tokens", str(tokens)) as node:
-        home = tmp_path / "in"
-        download, snapshot, _, whoami = run_hub(client, node.url, home, calls, token="letmein")
-        assert download == {"value": digest(WEIGHTS)}
-        assert snapshot["value"]["name"] == sample.head.sha
-        assert whoami == {"value": "alice"}
-        for token in (None, "wrong"):
-            told = run_hub(client, node.url, tmp_path / str(token), calls, token=token)
-            assert not [one for one in told if "value" in one]
-            assert {one["status"] for one in told[2:] if one["status"]} <= {401}
-            names = {base for one in told for base in one["bases"]}
-            assert not names & {"GatedRepoError", "EntryNotFoundError", "RevisionNotFoundError"}
-
-
-def test_every_model_of_a_large_archive_is_listed(
-    client: str, sample: Sample, tmp_path: Path
-) -> None:
-    """More than a page of them: clients follow the link as it is."""
-    sample.repo("org/other").commit({"config.json": b"{}"})
-    with HubSim(sample.root, mode="thread") as hub:
-        pull(tmp_path / "home", hub.url, MODEL, "org/other")
-    with Node(tmp_path / "home", tuned={"outlast.server.tuning.TUNING.list_page": 1}) as node:
-        (told,) = run_hub(client, node.url, tmp_path / "client", [("models", {})])
-    assert told == {"value": [MODEL, "org/other"]}
+    wrong, good = (
+        [(action, {**arguments, "token": token}) for action, arguments in calls]
+        for token in ("wrong", "letmein")
+    )
+    listed = ("models", {"token": "letmein"})
+    results = run_hub(client, locked, tmp_path, [*calls, *wrong, *good, listed])
+    for token, told in (("none", results[:4]), ("wrong", results[4:8])):
+        assert not [one for one in told if "value" in one], token
+        assert {one["status"] for one in told[2:] if one["status"]} <= {401}, token
+        names = {base for one in told for base in one["bases"]}
+        assert not names & {"GatedRepoError", "EntryNotFoundError", "RevisionNotFoundError"}, token
+    download, snapshot, _, whoami, models = results[8:]
+    assert download == {"value": digest(WEIGHTS)}
+    assert snapshot["value"]["name"] == sample.head.sha
+    assert whoami == {"value": "alice"}
+    assert models == {"value": [MODEL, "org/other"]}
