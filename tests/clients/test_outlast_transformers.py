@@ -1,6 +1,7 @@
 """transformers and sentence-transformers load models from `outlast serve` as from the hub."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,18 +14,40 @@ from tests.serve.node import Node, pull
 pytestmark = pytest.mark.clients
 
 
+@contextmanager
+def archive(root: Path, home: Path, *, packed: bool) -> Iterator[str]:
+    """The URL of a node that has the models, after the hub has gone."""
+    with HubSim(root, mode="thread") as hub:
+        pull(home, hub.url, *MODELS)
+    if packed:
+        pack_all(home)
+    with Node(home) as node:
+        yield node.url
+
+
+class TestMirrorOfCapsules(TransformersContract):
+    """Both at once: what an archive of capsules answers comes through a mirror of it."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def endpoint(cls, root: Path) -> Iterator[str]:
+        with (
+            archive(root, root / "capsules", packed=True) as url,
+            Node(root / "mirror", "--upstream", url) as node,
+        ):
+            yield node.url
+
+
+@only_long
+@pytest.mark.torture
 class TestCapsules(TransformersContract):
     packed = True
 
     @pytest.fixture(scope="class")
     @classmethod
     def endpoint(cls, root: Path) -> Iterator[str]:
-        with HubSim(root, mode="thread") as hub:
-            pull(root / cls.__name__, hub.url, *MODELS)
-        if cls.packed:
-            pack_all(root / cls.__name__)
-        with Node(root / cls.__name__) as node:
-            yield node.url
+        with archive(root, root / cls.__name__, packed=cls.packed) as url:
+            yield url
 
 
 @only_long
@@ -33,6 +56,8 @@ class TestArchive(TestCapsules):
     packed = False
 
 
+@only_long
+@pytest.mark.torture
 class TestMirror(TransformersContract):
     @pytest.fixture(scope="class")
     @classmethod

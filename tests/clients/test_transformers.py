@@ -1,7 +1,7 @@
 """transformers and sentence-transformers load models from an endpoint as from the hub.
 
 They ask through huggingface_hub, which its own contract tests at each endpoint; so `make test` has
-them load from the two endpoints that differ most.
+them load from one endpoint, and `make torture` from all.
 """
 
 import hashlib
