@@ -4,14 +4,14 @@ import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from tests.hubsim.ask import Answer, ask
+from tests.warm import Process, template
 
 SECONDS = 120.0
 """The longest that a test waits for something that has to happen: a limit against hanging."""
@@ -33,17 +33,20 @@ def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, 
 
 def outlast(home: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
     """Runs a command on the archive in `home`; what it printed. Fails where the command did."""
-    done = subprocess.run(
-        [sys.executable, "-m", "outlast", *arguments, "--home", str(home)],
-        env=environment(home.parent, env),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"outlast {' '.join(arguments)}: {done.stderr[-4000:]}")
-    return done.stdout
+    with tempfile.TemporaryFile() as log:
+        process = template().start(
+            [*arguments, "--home", str(home)], environment(home.parent, env), log
+        )
+        try:
+            with process.stdout:
+                printed = process.stdout.read()
+            status = process.wait(SECONDS)
+        finally:
+            process.kill()
+        if status:
+            log.seek(0)
+            raise RuntimeError(f"outlast {' '.join(arguments)}: {log.read().decode()[-4000:]}")
+    return printed
 
 
 def until(holds: Callable[[], object], what: str = "a condition") -> None:
@@ -77,7 +80,7 @@ class Node:
         self._tuned = tuned or {}
         self._sabotage = sabotage
         self._features = list(features)
-        self.process: subprocess.Popen[str] | None = None
+        self.process: Process | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -88,21 +91,13 @@ class Node:
 
     def start(self) -> None:
         assert self.process is None, "already running"
-        command = ["-m", "outlast"]
+        tuned = ""
         if self._tuned or self._sabotage or self._features:
-            given = json.dumps([self._tuned, self._sabotage, self._features])
-            command = ["-m", "tests.serve.tuned", given]
-        where = ["--listen", "127.0.0.1:0", "--home", str(self.home)]
+            tuned = json.dumps([self._tuned, self._sabotage, self._features])
+        command = ["serve", "--listen", "127.0.0.1:0", "--home", str(self.home), *self.flags]
+        env = environment(self.home.parent, self._env)
         with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *command, "serve", *where, *self.flags],
-                env=environment(self.home.parent, self._env),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        assert self.process.stdout is not None
+            self.process = template().start(command, env, log, tuned)
         self.url = self.process.stdout.readline().strip()
         if not self.url.startswith("http://127.0.0.1:"):
             self.kill()
@@ -126,7 +121,6 @@ class Node:
     def _reap(self) -> None:
         assert self.process is not None
         self.process.wait()
-        assert self.process.stdout is not None
         self.process.stdout.close()
         self.process = None
 
