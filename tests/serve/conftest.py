@@ -39,10 +39,18 @@ def _serving(root: Path, *, packed: bool) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served_plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """For tests that only read. Its log is shared: look for lines of your own."""
     with _serving(tmp_path_factory.mktemp("served"), packed=False) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def served(served_plain: Served) -> Served:
+    """The same, under a name that a module may give to another one. (pytest would end a fixture of
+    the session after each test that overrides its name.)
+    """
+    return served_plain
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ CONTENTS = {
 @pytest.fixture(params=["plain", "capsule"], name="served")
 def _served(request: pytest.FixtureRequest) -> Served:
     """The client sees the same for each form of the blobs."""
-    name = {"plain": "served", "capsule": "served_packed"}[request.param]
+    name = {"plain": "served_plain", "capsule": "served_packed"}[request.param]
     served: Served = request.getfixturevalue(name)
     return served
 
