@@ -48,7 +48,7 @@ def test_a_pinned_block_keeps_its_bytes() -> None:
 
     async def client(seed: int) -> int:
         rng, wrong = random.Random(seed), 0
-        for _ in range(120):
+        for _ in range(40):
             number = rng.randrange(41)
             slot = await blocks.take(reader, number)
             ahead = blocks.ahead(reader, (number + 1) % 41) if rng.random() < 0.5 else None

@@ -14,7 +14,7 @@ from tests.serve.wire import Wire, once
 
 REPO = "org/big"
 FILE = "model.safetensors"
-SIZE = 24 * MIB
+SIZE = 9 * MIB
 LARGE = 40 * MIB
 SPARED = 16 * MIB
 """What a crash may cost."""
