@@ -1,6 +1,7 @@
 """Machines, switches and lines: `Net` makes them, and removes them all at its end."""
 
 import contextlib
+import functools
 import itertools
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from typing import IO, Self
 
 from tests.net.kernel import LabError, Namespace, own_prefix, sweep
 from tests.net.program import Program
+from tests.net.warm import fork
 
 _TOP = Path(__file__).resolve().parents[2]
 _numbers = itertools.count(1)
@@ -56,9 +58,21 @@ class Host:
         self, name: str, command: Sequence[str | Path], env: Mapping[str, str] | None = None
     ) -> Program:
         """Starts a program here; it works in `folder`, and is killed at the end of the lab."""
-        number = next(self._numbers)
         with self.inside():
-            program = Program(command, self.folder, f"{number}-{name}", env)
+            return self._started(Program(command, self.folder, self._numbered(name), env))
+
+    def outlast(self, arguments: Sequence[str | Path], env: Mapping[str, str]) -> Program:
+        """Starts `outlast` here, likewise: what `python -m outlast` does, without the time that it
+        takes to import it (`warm.py`).
+        """
+        launch = functools.partial(fork, self.namespace.name)
+        name = self._numbered(str(arguments[0]))
+        return self._started(Program(arguments, self.folder, name, env, launch))
+
+    def _numbered(self, name: str) -> str:
+        return f"{next(self._numbers)}-{name}"
+
+    def _started(self, program: Program) -> Program:
         self._programs.append(program)
         return program
 

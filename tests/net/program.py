@@ -6,19 +6,27 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Protocol
 
 SECONDS = 120.0
 """The longest that a test waits for something that has to happen."""
 _TAIL = 3000
+_REST = 0.02
 
 
 def until(holds: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
-    """Polls until `holds` is true; fails where it does not come true in time."""
+    """Polls until `holds` is true; fails where it does not come true in time. It rests as long as
+    the question took, so that what is waited for has most of the processor.
+    """
     deadline = time.monotonic() + seconds
+    asked = time.monotonic()
     while not holds():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.02)
+        now = time.monotonic()
+        assert now < deadline, f"waited in vain: {what}"
+        time.sleep(max(_REST, now - asked))
+        asked = time.monotonic()
 
 
 def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -34,10 +42,45 @@ def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, 
     return kept | own | dict(more or {})
 
 
+class Process(Protocol):
+    """What a program needs of a `subprocess.Popen`."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A command to start in a folder, and the files for its output and errors."""
+
+    command: Sequence[str | Path]
+    folder: Path
+    env: Mapping[str, str]
+    out: IO[bytes]
+    err: IO[bytes]
+
+
+def spawn(start: Start) -> Process:
+    """Starts a program that does not outlive the thread that starts it."""
+    return subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", "--", *start.command],
+        env=dict(start.env),
+        cwd=start.folder,
+        stdin=subprocess.DEVNULL,
+        stdout=start.out,
+        stderr=start.err,
+    )
+
+
 class Program:
-    """A process whose standard output and error go to files: `out` and `err`. It does not outlive
-    the thread that started it.
-    """
+    """A process whose standard output and error go to files: `out` and `err`."""
 
     def __init__(
         self,
@@ -45,19 +88,14 @@ class Program:
         folder: Path,
         name: str,
         env: Mapping[str, str] | None = None,
+        launch: Callable[[Start], Process] = spawn,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.out, self.err = folder / f"{name}.out", folder / f"{name}.err"
         with self.out.open("ab") as out, self.err.open("ab") as err:
-            self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *command],
-                env=environment(folder) if env is None else dict(env),
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
+            own = environment(folder) if env is None else env
+            self.process = launch(Start(command, folder, own, out, err))
 
     @property
     def pid(self) -> int:

@@ -1,6 +1,8 @@
 """The kit itself: whether what the tests of the swarm rely on is so."""
 
+import functools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +14,8 @@ import pytest
 from tests.net import Capture, Host, Net, needs_lab, one_lan
 from tests.net.capture import UDP, streams
 from tests.net.kernel import Namespace, sweep
-from tests.net.program import until
+from tests.net.program import Program, environment, until
+from tests.net.warm import Forker
 
 pytestmark = [pytest.mark.net, needs_lab("tcpdump")]
 MB = 1_000_000
@@ -241,6 +244,39 @@ def test_what_a_killed_run_left_is_removed() -> None:
         assert Path("/run/netns", b.namespace.name).exists()
         sweep()
         assert Path("/run/netns", b.namespace.name).exists()
+
+
+def test_outlast_runs_on_its_machine_until_it_is_killed() -> None:
+    with one_lan("a") as (a,):
+        env = environment(a.folder, {"OUTLAST_HOME": str(a.folder / "archive")})
+        version = a.outlast(["--version"], env).ok()
+        assert version.out.read_text().startswith("outlast, version")
+        none = a.outlast(["ls"], env)
+        assert none.wait() == 3
+        assert "not-found" in none.err.read_text()
+        server = a.outlast(["serve", "--listen", "127.0.0.1:0"], env)
+        until(lambda: server.ended or server.out.read_bytes(), "it serves")
+        server.check()
+        assert os.stat(f"/proc/{server.pid}/ns/net").st_ino == (
+            os.stat(f"/run/netns/{a.namespace.name}").st_ino
+        )
+        assert os.readlink(f"/proc/{server.pid}/cwd") == str(a.folder)
+        server.kill()
+        assert server.wait() == -signal.SIGKILL
+        assert a.outlast(["--version"], env).wait() == 0
+
+
+def test_outlast_does_not_outlive_what_it_was_forked_from() -> None:
+    with one_lan("a") as (a,):
+        forker = Forker(environment(a.folder))
+        launch = functools.partial(forker.start, a.namespace.name)
+        line = ["serve", "--listen", "127.0.0.1:0", "--home", str(a.folder / "archive")]
+        server = Program(line, a.folder, "serve", launch=launch)
+        until(lambda: server.ended or server.out.read_bytes(), "it serves")
+        server.check()
+        forker.close()
+        assert server.wait() == -signal.SIGKILL
+        until(lambda: not Path(f"/proc/{server.pid}/exe").exists(), "it is gone")
 
 
 def test_a_thread_comes_back_from_a_namespace() -> None:
