@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from outlast.swarm.lan.beacon import Beacon
 from outlast.swarm.lan.datagrams import Announcement, Heard, Want, Wish
+from outlast.swarm.tuning import TUNING, LanTuning
 
 PATIENCE = 20.0
 """Seconds after which a test gives up; no test waits that long but to fail."""
@@ -20,6 +21,7 @@ class Ears:
         interfaces: Sequence[str] | None = None,
         group_port: int = 6771,
         accepts: Callable[[str], bool] = lambda _: True,
+        tuning: LanTuning = TUNING.lan,
     ) -> None:
         self.node = node
         self.heard: list[Heard] = []
@@ -33,6 +35,7 @@ class Ears:
             accepts=accepts,
             problem=self._note,
             group_port=group_port,
+            tuning=tuning,
         )
 
     def _hear(self, value: Heard) -> None:

@@ -7,12 +7,16 @@ import pytest
 
 from outlast.swarm.lan.datagrams import Want, Wish
 from outlast.swarm.lan.multicast import scan
+from outlast.swarm.tuning import LanTuning
 from tests.net import Host, Net, Switch, needs_lab
 from tests.swarm.ears import Ears
 
 pytestmark = [pytest.mark.rootonly, pytest.mark.net, needs_lab()]
 
 KEY = b"k" * 20
+_QUICK = LanTuning(scan_s=0.5)
+_STOPPED_S = 2.5
+"""More than two scans of the interfaces take, and than a node is silent between its wishes."""
 FAMILIES = {"IPv4": ("10.5.0.{}/24",), "IPv6": (), "both": ("10.5.0.{}/24", "fd05::{}/64")}
 
 
@@ -43,7 +47,7 @@ def lan(family: str) -> Iterator[tuple[Lan, contextlib.ExitStack]]:
 
 def node(host: Host, name: bytes, stack: contextlib.ExitStack) -> Ears:
     """A node that runs on a machine."""
-    ears = Ears(name * 20)
+    ears = Ears(name * 20, tuning=_QUICK)
     with host.inside():
         stack.enter_context(ears.beacon)
     return ears
@@ -92,7 +96,7 @@ def stopped(ears: Ears) -> bool:
     while True:
         ears.forget()
         with ears._changed:
-            if not ears._changed.wait(4.5):
+            if not ears._changed.wait(_STOPPED_S):
                 return True
 
 

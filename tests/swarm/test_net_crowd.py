@@ -8,6 +8,7 @@ import pytest
 from outlast.core.digest import Digest
 from outlast.core.status import TransferStatus
 from outlast.swarm.lan.datagrams import Wish, want_key
+from tests.campaign import LONG, rounds
 from tests.hubsim import HubRepo, HubSim
 from tests.net import Host, Net, needs_lab
 from tests.net.node import MODEL, Model, Node, all_end_well, make_model
@@ -27,7 +28,7 @@ def net() -> Iterator[Net]:
 
 @pytest.fixture
 def model(net: Net) -> Model:
-    return make_model(net.folder / "model", 24)
+    return make_model(net.folder / "model", 12)
 
 
 def hub_on(host: Host, model: Model) -> HubSim:
@@ -79,15 +80,16 @@ def pull_at_once(
     return pulls
 
 
-def test_one_seed_and_eight_who_come_at_once(net: Net) -> None:
-    """The seed comes when eight nodes wait for it; until then another one names the files. Its line
+@pytest.mark.torture
+def test_one_seed_and_many_who_come_at_once(net: Net) -> None:
+    """The seed comes when all nodes wait for it; until then another one names the files. Its line
     is so slow that the processors of a busy machine are not what they wait for, and the file has
     enough pieces that the last ones, which more than one node asks for, do not count much.
     """
     lan = net.lan()
-    model = make_model(net.folder / "model", 48)
-    seed, index = Node(lan.host("seed", up=MB)), Node(lan.host("index"))
-    nodes = [Node(lan.host(f"node{number}")) for number in range(1, 9)]
+    model = make_model(net.folder / "model", rounds(32, 48))
+    seed, index = Node(lan.host("seed", up=rounds(2, 1) * MB)), Node(lan.host("index"))
+    nodes = [Node(lan.host(f"node{number}")) for number in range(1, rounds(4, 8) + 1)]
     for node in (seed, index):
         node.add(model)
     index.lose(model, WEIGHTS)
@@ -98,17 +100,18 @@ def test_one_seed_and_eight_who_come_at_once(net: Net) -> None:
     all_end_well(*pulls.values(), seconds=300)
     for node in nodes:
         assert node.has_all(model)
-    # Without stripes it is 1.4 and more. Headers of frames are a twentieth of it.
+    # Headers of frames are a twentieth of it. Without stripes four nodes take 1.27, and eight 1.4.
     copies = (seed.host.counters() - before).sent / model.size
-    assert copies < 1.25
+    assert copies < (1.25 if LONG else 1.2)
     given = [node.host.counters().sent for node in nodes]
-    assert sum(count > model.size / 10 for count in given) >= 6
+    assert sum(count > model.size / 10 for count in given) >= len(nodes) - 2
 
 
+@pytest.mark.torture
 def test_a_crowd_takes_one_copy_from_the_hub(net: Net, model: Model) -> None:
     lan = net.lan()
-    origin = lan.host("origin", up=4 * MB)
-    nodes = [Node(lan.host(f"node{number}")) for number in range(1, 9)]
+    origin = lan.host("origin", up=2 * MB)
+    nodes = [Node(lan.host(f"node{number}")) for number in range(1, rounds(5, 8) + 1)]
     hub = hub_on(origin, model)
     try:
         for node in nodes:

@@ -12,7 +12,7 @@ from tests.net.program import Program, until
 pytestmark = [pytest.mark.net, needs_lab()]
 MB = 1_000_000
 _FILES = 24
-_READ_BY_STARTING = 3 * MIB
+_READ_BY_STARTING = 2 * MIB
 """What two runs of the same program may read more or less of their own code and libraries."""
 
 
@@ -24,7 +24,7 @@ def net() -> Iterator[Net]:
 
 @pytest.fixture
 def model(net: Net) -> Model:
-    return make_model(net.folder / "model", *[2] * _FILES)
+    return make_model(net.folder / "model", *[0.5] * _FILES)
 
 
 def seeds(node: Node, count: int) -> bool:
@@ -59,13 +59,13 @@ def test_a_node_goes_on_seeding_without_reading(net: Net, model: Model, how: str
 
 def test_a_killed_pull_goes_on_where_it_was(net: Net) -> None:
     lan = net.lan()
-    model = make_model(net.folder / "model", 40)
+    model = make_model(net.folder / "model", 20)
     blob = model.digests["model-00001.bin"]
-    seed, node = Node(lan.host("seed", up=10 * MB)), Node(lan.host("node"))
+    seed, node = Node(lan.host("seed", up=5 * MB)), Node(lan.host("node"))
     seed.add(model)
     seed.serve()
     first = node.pull()
-    until(lambda: len(node.pieces(blob)) >= 24, "60 % are there")
+    until(lambda: len(node.pieces(blob)) >= 12, "60 % are there")
     first.kill()
     had = len(node.pieces(blob)) * MIB
     before = node.host.counters().received
@@ -79,14 +79,14 @@ def test_a_killed_pull_goes_on_where_it_was(net: Net) -> None:
 def test_a_restarted_seed_is_found_by_those_who_wait(net: Net) -> None:
     """It has another id and perhaps other ports; a pull under way goes on with it."""
     lan = net.lan()
-    model = make_model(net.folder / "model", 40)
+    model = make_model(net.folder / "model", 20)
     blob = model.digests["model-00001.bin"]
     seed, *nodes = [Node(lan.host(name)) for name in ("seed", "a", "b")]
-    seed.host.cap(up=8 * MB)
+    seed.host.cap(up=4 * MB)
     seed.add(model)
     seed.serve()
     pulls = [node.pull() for node in nodes]
-    until(lambda: any(len(node.pieces(blob)) >= 8 for node in nodes), "it has begun")
+    until(lambda: any(len(node.pieces(blob)) >= 4 for node in nodes), "it has begun")
     seed.stop()
     seed.serve()
     for node, pull in zip(nodes, pulls, strict=True):

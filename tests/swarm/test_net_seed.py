@@ -12,7 +12,7 @@ from tests.net.program import Program, until
 
 pytestmark = [pytest.mark.net, needs_lab()]
 MB = 1_000_000
-_SIZE = 32
+_SIZE = 16
 
 
 @dataclass
@@ -68,7 +68,7 @@ def crowd(rate: float, *, among: float | None = None) -> Iterator[Fetchers]:
 @pytest.mark.parametrize("percent", [10, 50])
 def test_a_seed_is_killed_and_comes_back(percent: int) -> None:
     """No other node has the rest: they wait, and say what is missing."""
-    with crowd(8 * MB) as around:
+    with crowd(4 * MB) as around:
         until(lambda: around.share() >= percent / 100, f"{percent} % are there")
         around.seed.kill()
         until(around.misses_it, "all say what is missing")
@@ -83,7 +83,7 @@ def test_a_seed_is_killed_and_comes_back(percent: int) -> None:
 
 def test_a_seed_is_killed_when_the_last_pieces_are_on_their_way() -> None:
     """They arrive, or are fetched when the seed is back."""
-    with crowd(8 * MB) as around:
+    with crowd(4 * MB) as around:
         until(lambda: around.share() >= 0.95, "95 % are there")
         around.seed.kill()
         around.seed.serve()
@@ -91,7 +91,7 @@ def test_a_seed_is_killed_when_the_last_pieces_are_on_their_way() -> None:
 
 
 def test_a_seed_is_not_missed_when_the_others_have_all_of_it_together() -> None:
-    with crowd(8 * MB, among=1 * MB) as around:
+    with crowd(4 * MB, among=1 * MB) as around:
 
         def together() -> bool:
             return len(around.union()) > _SIZE and max(map(len, around.pieces())) <= _SIZE
@@ -104,7 +104,7 @@ def test_a_seed_is_not_missed_when_the_others_have_all_of_it_together() -> None:
 
 def test_a_seed_that_falls_silent_is_as_one_that_died() -> None:
     """Its cable is pulled: no connection ends."""
-    with crowd(8 * MB) as around:
+    with crowd(4 * MB) as around:
         until(lambda: around.share() >= 0.4, "40 % are there")
         around.seed.host.unplug()
         until(around.misses_it, "all say what is missing")

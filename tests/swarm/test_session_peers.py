@@ -19,6 +19,7 @@ from outlast.swarm.torrent import payload_torrent as metainfo
 from tests.swarm.sessions import DATA, HOST, TREE, connect, flushed, peer, tree_of
 from tests.swarm.sites import until
 
+_WRONG = bytes(byte ^ 1 for byte in range(256))
 _ELSEWHERE = "127.0.0.2"
 """Who is banned is banned by address: a liar has its own."""
 
@@ -73,7 +74,7 @@ def greeted(address: tuple[str, int], host: str) -> bytes:
 def liar(folder: Path) -> Iterator[int]:
     """A client of others that says to have it all, and whose bytes are wrong; its port."""
     path = folder / "lies"
-    path.write_bytes(bytes(byte ^ 1 for byte in DATA))
+    path.write_bytes(DATA.translate(_WRONG))
     settings: lt.settings_pack = {
         "listen_interfaces": f"{_ELSEWHERE}:0",
         "outgoing_interfaces": _ELSEWHERE,
