@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from outlast.codec.format import Block
 from outlast.codec.payload import Form
+from outlast.codec.reader import CapsuleReader
 from outlast.codec.writer import pays
 from outlast.core.digest import Digest
 from outlast.core.errors import (
@@ -48,6 +50,25 @@ def whole(archive: Archive, digest: Digest) -> bytes:
 
 def collected(archive: Archive) -> set[tuple[str, str]]:
     return {(g.what, g.name) for g in collect(archive, dry_run=False)}
+
+
+def test_reading_it_whole_decodes_each_block_once(
+    archive: Archive, writer: WriteSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = model(1, 200_000)
+    (base,) = put(archive, writer, data)
+    assert pack(archive, writer, base)
+    decoded: list[int] = []
+    decode = CapsuleReader.decode
+
+    def counted(reader: CapsuleReader, block: Block, out: memoryview) -> None:
+        decoded.append(block.number)
+        decode(reader, block, out)
+
+    monkeypatch.setattr(CapsuleReader, "decode", counted)
+    assert whole(archive, base) == data
+    assert decoded
+    assert len(decoded) == len(set(decoded))
 
 
 def test_a_packed_blob_is_here_and_reads_the_same(archive: Archive, writer: WriteSession) -> None:
