@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.call import end_all
 from tests.crash.world import World, build, fresh
+from tests.forked import end_all
 from tests.hubsim import HubSim
 
 

@@ -1,14 +1,7 @@
-"""Runs `outlast`, and kills it with SIGKILL at its N-th change of the disk.
-
-    python doomed.py N before|torn|after COUNT_FILE ARGUMENT…
-
-With N = 0 it runs to its end; then COUNT_FILE says how many changes there were.
-"""
+"""Kills this process with SIGKILL at its N-th change of the disk."""
 
 import os
-import shutil  # noqa: F401 - imported before `os` changes, so that rmtree stays what it is
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -63,21 +56,15 @@ class Fuse:
         return change
 
 
-def main() -> None:
-    number, moment, count_file, *arguments = sys.argv[1:]
+def doomed(run: Callable[[], None], number: str, moment: str, count_file: str) -> None:
+    """Runs `run`, and dies "before", in the middle of ("torn") or "after" change `number`. With 0
+    it runs to its end; then `count_file` says how many changes there were.
+    """
     fuse = Fuse(int(number), moment)
     for name in _CHANGES:
         setattr(os, name, fuse.wrap(name))
     setattr(os, "open", fuse.wrap_open())  # noqa: B010 - mypy forbids the plain form
-    sys.argv = ["outlast", *arguments]
-
-    from outlast.cli.main import main as run  # noqa: PLC0415 - after `os` was changed
-
     try:
-        run(arguments)
+        run()
     finally:
         Path(count_file).write_text(str(fuse.count))
-
-
-if __name__ == "__main__":
-    main()

@@ -18,9 +18,10 @@ from random import Random
 import pytest
 
 from tests.campaign import LONG
-from tests.cli.call import Call, finish, outlast, start, until
+from tests.cli.call import Call, until
 from tests.crash.test_two import mirror
 from tests.crash.world import BASE, CACHED, FOLDER, NEW, World, fresh
+from tests.forked import finish, outlast, start
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import MIB, check_archive, contents, sent, tree
 

@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,8 +22,8 @@ from outlast.core.control import Control
 from outlast.core.names import RepoId
 from outlast.ops.removal import collect_garbage
 from outlast.store.archive import Archive
-from tests.campaign import SEED, rounds
-from tests.cli.call import COMMAND, SECONDS, Call, environment, outlast, until
+from tests.campaign import LONG, SEED, rounds
+from tests.cli.call import COMMAND, Call, environment, until
 from tests.crash.world import (
     CACHED,
     COMMIT,
@@ -36,6 +35,7 @@ from tests.crash.world import (
     fresh,
     write_cache,
 )
+from tests.forked import Process, outlast, start
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import MIB, contents, tree
 
@@ -44,7 +44,6 @@ pytestmark = pytest.mark.crash
 RUNS = rounds(15, 200)
 OPERATIONS = ("pull", "add", "adopt", "gc", "rm")
 STYLES = ("step", "delay", "step", "progress")
-_DOOMED = Path(__file__).with_name("doomed.py")
 _TRIES = 12
 AGAIN = 16 * MIB
 """What a crash may cost: bytes of one file that are fetched a second time."""
@@ -81,12 +80,11 @@ def extents(
             folder = tmp_path_factory.mktemp("extent")
             world = prepare(operation, fresh(template, folder / "home", shared_hub))
             began = time.monotonic()
-            process = launch(operation, world, doomed=["0", "before", str(folder / "count")])
-            out, err = process.communicate(timeout=SECONDS)
-            assert process.returncode == 0, err
+            process = launch(operation, world, doom=["0", "before", str(folder / "count")])
+            call = process.finish().ok()
             seconds = time.monotonic() - began
             changes = int((folder / "count").read_text())
-            known[operation] = Extent(changes, seconds, len(out.splitlines()))
+            known[operation] = Extent(changes, seconds, len(call.out.splitlines()))
         return known[operation]
 
     return measure
@@ -100,17 +98,8 @@ def prepare(operation: str, world: World) -> World:
     return world
 
 
-def launch(
-    operation: str, world: World, *, doomed: list[str] | None = None
-) -> subprocess.Popen[bytes]:
-    command = list(COMMAND) if doomed is None else [sys.executable, "-P", str(_DOOMED), *doomed]
-    return subprocess.Popen(
-        [*command, *arguments_of(operation, world), "--json"],
-        env=environment(world.home),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+def launch(operation: str, world: World, *, doom: Sequence[str] = ()) -> Process:
+    return start(*arguments_of(operation, world), "--json", home=world.home, doom=doom)
 
 
 def strike(number: int, style: str, extent: Extent, world: World, random: Random) -> Call:
@@ -119,10 +108,9 @@ def strike(number: int, style: str, extent: Extent, world: World, random: Random
     if style == "step":
         moment = random.choice(["before", "torn", "torn", "after"])
         step = str(1 + int(extent.changes * stratified(number, random)))
-        process = launch(operation, world, doomed=[step, moment, str(world.home / "count")])
+        process = launch(operation, world, doom=[step, moment, str(world.home / "count")])
     else:
         process = launch(operation, world)
-    assert process.stdout is not None
     lines: list[bytes] = []
     if style == "progress":
         wanted = random.randint(1, max(1, extent.lines - 1))
@@ -133,8 +121,8 @@ def strike(number: int, style: str, extent: Extent, world: World, random: Random
         pause(random.uniform(0.05, extent.seconds))
     if style != "step":
         process.send_signal(signal.SIGKILL)
-    out, err = process.communicate(timeout=SECONDS)
-    return Call(process.returncode, (b"".join(lines) + out).decode(), err.decode())
+    call = process.finish()
+    return Call(call.code, b"".join(lines).decode() + call.out, call.err)
 
 
 def operation_of(number: int) -> str:
@@ -273,15 +261,15 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("step", range(8))
+@pytest.mark.torture
+@pytest.mark.parametrize("step", range(0, 8, 1 if LONG else 3))
 def test_a_pull_that_dies_at_its_end(
     step: int, world: World, extents: Callable[[str], Extent], tmp_path: Path
 ) -> None:
     """The last changes are those that turn a draft into a manifest and move the ref."""
     number = str(extents("pull").changes - 4 - 2 * step)
-    process = launch("pull", world, doomed=[number, "before", str(tmp_path / "count")])
-    process.communicate(timeout=SECONDS)
-    assert process.returncode in {0, -signal.SIGKILL}
+    process = launch("pull", world, doom=[number, "before", str(tmp_path / "count")])
+    assert process.finish().code in {0, -signal.SIGKILL}
     world.check_past()
     outlast(*arguments_of("pull", world), home=world.home).ok()
     outlast("gc", home=world.home).ok()

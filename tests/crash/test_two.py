@@ -13,8 +13,9 @@ import pytest
 
 from outlast.core.names import Target
 from outlast.store.archive import Archive
-from tests.cli.call import Call, Process, finish, outlast, start, until
+from tests.cli.call import Call, until
 from tests.crash.world import BASE, FOLDER, NEW, OLD, SHARED, World
+from tests.forked import Process, finish, outlast, start
 from tests.hubsim import HubRepo
 from tests.pull.kit import MIB, check_archive, contents, file_requests, sent
 
@@ -197,7 +198,6 @@ def mirror(world: World) -> Iterator[str]:
         home=world.home,
     )
     try:
-        assert process.stdout is not None
         yield json.loads(process.stdout.readline())["url"]
     finally:
         process.terminate()

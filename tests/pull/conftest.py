@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.call import end_all
+from tests.forked import end_all
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import FILES, Puller
 

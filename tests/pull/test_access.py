@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from outlast.core.errors import AccessDeniedError, PolicyError, RepoNotFoundError
-from tests.cli.call import outlast
+from tests.forked import outlast
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import FILES, Puller, check_archive, check_pulled, contents, has_blob
 

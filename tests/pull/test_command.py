@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.cli.call import outlast
+from tests.forked import outlast
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import BIG, FILES, TOTAL, check_pulled, file_requests, sent
 

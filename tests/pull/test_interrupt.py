@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.call import finish, outlast, start, until
+from tests.cli.call import until
+from tests.forked import finish, outlast, start
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import MIB, check_archive, check_pulled, file_requests, sent
 
@@ -103,7 +104,6 @@ def test_other_commands_too(large: HubSim, tmp_path: Path, command: str) -> None
     }[command]
     outlast("link", "org/large", home=tmp_path).ok()
     process = start(*arguments, "--json", home=tmp_path)
-    assert process.stdout is not None
     process.stdout.readline()  # "planned": signals are caught from here on
     process.send_signal(signal.SIGINT)
     call = finish(process, _SOON)

@@ -16,7 +16,7 @@ from outlast.core.events import FileDone, Planned, Progress
 from outlast.core.manifest import Revision
 from outlast.store import disk
 from outlast.store.archive import Archive
-from tests.cli.call import outlast
+from tests.forked import outlast
 from tests.hubsim import HubRepo, HubSim, add_alias
 from tests.pull.kit import (
     BIG,

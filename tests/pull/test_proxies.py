@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.cli.call import outlast
+from tests.forked import outlast
 from tests.hubsim import HubSim
 from tests.pull.kit import FILES, check_pulled, file_requests
 from tests.pull.wires import Seen, http_proxy, make_certificate, socks_proxy, tls_front
