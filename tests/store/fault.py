@@ -53,6 +53,8 @@ _CHANGES = frozenset(
         "write",
     ]
 )
+TEARABLE = frozenset(["write", "pwrite", "rmtree"])
+"""Steps of which a part can reach the disk."""
 
 
 class Crash(BaseException):
@@ -126,10 +128,10 @@ class FaultyOs:
 
 
 def _tear(name: str, real: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    if name in {"write", "pwrite"}:
+    if name != "rmtree" and name in TEARABLE:
         fd, data, *rest = args
         real(fd, data[: len(data) // 2], *rest)
-    elif name == "rmtree":
+    elif name in TEARABLE:
         for path in sorted(args[0].iterdir())[:1]:
             path.unlink()
 

@@ -14,9 +14,10 @@ from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.refs import About, Ref
+from tests.campaign import LONG
 from tests.store import weights
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, entry_of, put, revision_of
-from tests.store.fault import Crash, FaultyOs, When, die, seeing
+from tests.store.fault import TEARABLE, Crash, FaultyOs, When, die, seeing
 from tests.store.model import Model
 
 MODEL = weights.model(1, 500)
@@ -25,8 +26,8 @@ MODELS = {"model.safetensors": MODEL, "tuned.safetensors": TUNED, "packed.safete
 MODELS_REPO = RepoId.parse("org/models")
 DRAFTED = GitOid("d" * 40)
 KEPT = {"kept.json": b"{}", "kept.bin": b"weights" * 1000}
-BIG = b"large" * 300_000
-NEW = {"new.bin": BIG, "kept.json": b"{}"}
+BIG = b"large" * (merkle.PIECE // 5 + 100)
+NEW = {"new.bin": b"new" * 1000, "kept.json": b"{}"}
 
 
 @dataclass
@@ -154,6 +155,8 @@ OPERATIONS: list[Callable[[Scene], None]] = [
     Scene.close,
 ]
 
+MOMENTS = tuple(When) if LONG else (When.BEFORE, When.TORN)
+"""After a step is before the next one, but for what the index wrote between them."""
 
 PASSING = {"pull": ("draft", "listed", "held"), "receive": ("partial", "piece")}
 """The kinds of facts that come and go within an operation."""
@@ -182,10 +185,13 @@ def crashes(
     before = Model.read(template)
     with Archive(shutil.copytree(template, root / "whole")) as archive:
         scene = Scene(archive)
-        operation(scene)
+        with seeing(FaultyOs()) as whole:
+            operation(scene)
         after = Model.read(root / "whole")
         scene.end()
     for fuse in range(200):
+        if when is When.TORN and fuse < len(whole.steps) and whole.steps[fuse] not in TEARABLE:
+            continue  # as BEFORE
         home = shutil.copytree(template, root / str(fuse))
         faulty = FaultyOs(fuse, when)
         with Archive(home) as archive:
@@ -205,7 +211,8 @@ def crashes(
     pytest.fail("it has no end")
 
 
-@pytest.mark.parametrize("when", When, ids=lambda when: when.value)
+@pytest.mark.torture
+@pytest.mark.parametrize("when", MOMENTS, ids=lambda when: when.value)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
 def test_a_crash_leaves_nothing_or_the_whole_thing(
     operation: Callable[[Scene], None], when: When, template: Path, tmp_path: Path

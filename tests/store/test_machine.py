@@ -11,6 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -30,6 +31,7 @@ from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.refs import About, Ref
 from outlast.store.writer import WriteSession
+from tests.campaign import LONG
 from tests.store import weights
 from tests.store.build import entry_of
 from tests.store.checks import (
@@ -525,4 +527,7 @@ class StoreMachine(RuleBasedStateMachine):
                         assert partial.read(index, buffer) == piece_of(entry, index)
 
 
+_all = settings().max_examples
+# Each has up to 30 steps, and after each all of the archive is read.
+StoreMachine.TestCase.settings = settings(max_examples=_all if LONG else _all // 3)
 TestStore = pytest.mark.timeout(1200)(StoreMachine.TestCase)  # it takes long to shrink a failure
