@@ -39,6 +39,26 @@ Download.accept, Download.hash = accept, fail
 """
 """The bug comes after 8 pieces, and what comes after the twelfth waits for it."""
 
+SENDING = """
+import asyncio, threading
+from outlast.mirror.streaming import StreamingFile
+from outlast.server.http.files import Delivery
+from outlast.server.tuning import TUNING
+object.__setattr__(TUNING, "streamed_slice", 1 << 16)
+over = threading.Event()
+send, end = Delivery._send, StreamingFile.end
+async def wait(self, *what):
+    sent = await send(self, *what)
+    while not over.is_set():
+        await asyncio.sleep(0.01)
+    return sent
+def note(self, error):
+    end(self, error)
+    over.set()
+Delivery._send, StreamingFile.end = wait, note
+"""
+"""The fetch is over before all that a client may have is on its way."""
+
 UNSEEN = """
 from outlast.fetch.transfer import Work
 real = Work.read_local
@@ -72,11 +92,12 @@ def test_the_disk_fails(served: Served, at: int) -> None:
 @pytest.mark.parametrize(
     "error", ["ValueError('a bug')", "OSError(5, 'Input/output error')", "MemoryError()"]
 )
-def test_a_bug_shows_while_a_file_arrives(tmp_path: Path, error: str) -> None:
+@pytest.mark.parametrize("reader", ["", SENDING], ids=["waiting", "sending"])
+def test_a_bug_shows_while_a_file_arrives(tmp_path: Path, error: str, reader: str) -> None:
     data = weights(tmp_path / "weights", SIZE)
     HubRepo(tmp_path / "hub", MODEL).commit({"model.safetensors": tmp_path / "weights"})
     with HubSim(tmp_path / "hub", mode="thread") as hub:
-        sabotage = BUG.replace("{error}", error)
+        sabotage = BUG.replace("{error}", error) + reader
         with Node(tmp_path / "home", "--upstream", hub.url, sabotage=sabotage) as node:
             reply, ended = _ask(node, target("model.safetensors", MODEL))
             assert reply.status == 200

@@ -1,20 +1,26 @@
 """What a reader may have of a file that downloads, until the whole is verified."""
 
 import asyncio
+import threading
 from pathlib import Path
 
+import pytest
+
 from outlast.codec.merkle import PIECE
-from outlast.core.digest import Digest
+from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import UnreachableError
 from outlast.core.manifest import FileEntry
+from outlast.core.names import RepoId
 from outlast.fetch.download import Download
 from outlast.fetch.plan import FetchPlan
+from outlast.fetch.revision import FetchContext
 from outlast.fetch.source_state import Patience, SourceState
-from outlast.mirror.streaming import StreamingFile
+from outlast.mirror.streaming import StreamingFile, StreamingFiles
 from outlast.server.http.files import StreamingReader
 from outlast.sources.hub import HubSource
 from outlast.store.layout import Layout
 from outlast.store.partials import Partial
+from tests.serve.node import SECONDS
 from tests.serve.peers import client
 
 
@@ -55,3 +61,26 @@ def test_a_reader_of_bytes_that_proved_wrong_gets_no_more() -> None:
         assert may_continue == [True, False, True, False]
 
     asyncio.run(read())
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(ValueError("a bug"), True), (UnreachableError("the source is gone"), False)],
+    ids=["a bug", "no bug"],
+)
+def test_a_bug_is_told_though_a_reader_listens(error: Exception, *, told: bool) -> None:
+    """The reader may be sending, or its client leaving, and so never raise it."""
+    followed, over = threading.Event(), threading.Event()
+    unheard: list[BaseException] = []
+
+    def fail() -> FetchContext:
+        assert followed.wait(SECONDS)
+        raise error
+
+    files = StreamingFiles(fail, lambda *_outcome: over.set(), unheard.append, 1)
+    entry = FileEntry("file", 1, sha256=Digest.of(b"a"))
+    streaming = files.fetch(RepoId.parse("org/model"), GitOid("1" * 40), entry)
+    streaming.listen(lambda: None)
+    followed.set()
+    assert over.wait(SECONDS)
+    assert unheard == [error] * told

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from outlast.codec import merkle
 from outlast.core.digest import GitOid
+from outlast.core.errors import OutlastError
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.core.threads import DaemonPool
@@ -111,7 +112,8 @@ class StreamingFiles:
     """All files that a mirror is fetching. One fetch per content, a bounded number at once.
 
     `ended` gets the outcome of each fetch, for every commit that wanted the file: the file with
-    all of its names, or the error. `unheard` gets errors that no reader is there to raise.
+    all of its names, or the error. `unheard` gets errors that no reader is there to raise; and
+    all bugs, because a reader that is sending when one comes may end without raising it.
     """
 
     def __init__(
@@ -167,7 +169,8 @@ class StreamingFiles:
             commit,
             "verified" if error is None else error,
         )
-        if error is not None and not streaming.is_followed:
+        is_bug = error is not None and not isinstance(error, OutlastError)
+        if error is not None and (is_bug or not streaming.is_followed):
             self._unheard(error)
         streaming.end(error)
         for wanted in streaming.wanted:  # complete: it is in the table no more
