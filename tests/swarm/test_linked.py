@@ -310,6 +310,29 @@ def test_a_liar_is_banned(seeder: Client, puller: Puller, folder: Path, flags: i
     check(puller, result.repo, FILES)
 
 
+def test_what_is_resumed_tries_its_peers_first(puller: Puller, folder: Path) -> None:
+    """With four wrong pieces at once, libtorrent bans honest peers along with a liar."""
+    torrent = make_torrent(folder, V1)
+    places = [folder.parents[1] / str(number) for number in range(len(FILES))]
+    for place, data in list(zip(places, FILES.values(), strict=True))[:-1]:
+        place.write_bytes(data)
+    with (
+        puller.archive() as archive,
+        puller.node(archive) as node,
+        foreign.fetch(node.session, torrent, read_torrent(torrent), places) as resumed,
+    ):
+        handle = resumed._handle
+
+        def requested() -> list[int]:
+            pieces = handle.status(int(lt.torrent_handle.query_pieces)).pieces
+            wanted = handle.get_piece_priorities()
+            return [index for index, have in enumerate(pieces) if wanted[index] and not have]
+
+        until(lambda: resumed.view().have and len(requested()) < 3, "it knows what it has")
+        assert len(requested()) == 2
+        assert not handle.status().flags & lt.torrent_flags.paused
+
+
 def hostile(torrent: bytes, **changes: object) -> bytes:
     """A .torrent file with other values in its info dictionary."""
     document = bencode.decode(torrent)

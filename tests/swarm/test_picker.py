@@ -31,7 +31,7 @@ class TestProbation:
         assert not probation.ends({10, 99})
 
     def test_there_is_none_of_few(self) -> None:
-        probation = Probation(range(2 * PIECES))
+        probation = Probation(range(TUNING.client.few_pieces))
         assert not probation
         assert probation.allows(0)
         assert not probation.ends(())

@@ -85,6 +85,9 @@ class ClientTuning:
     probation_pieces: int = 2
     """Pieces asked for before any peer is known to be honest. With more wrong at once, libtorrent
     banned honest peers along with a liar (tests/swarm/test_net_liars.py)."""
+    few_pieces: int = 3
+    """Missing pieces that need no probation: libtorrent 2.1 bans a peer that had a part in four
+    wrong ones (each costs 2 points, and 7 are the limit)."""
     probation_s: float = 3.0
     """After which all pieces are asked for: maybe no peer has the first ones. Guess."""
     front_pieces: int = 4

@@ -57,8 +57,11 @@ class MultiFileTorrent(Closing):
         *,
         restricted: bool = False,
         count: int = 0,
+        resumes: bool = False,
     ) -> None:
-        """`count` is that of its pieces, where all are to be fetched."""
+        """`count` is that of its pieces, where all are to be fetched; `resumes`: the files may
+        have some already, so libtorrent checks them before it asks a peer for the rest.
+        """
         self._session = session
         self._lock = threading.Lock()
         self._banned: list[str] = []
@@ -69,9 +72,12 @@ class MultiFileTorrent(Closing):
         self._open = True
         self._writes = not params.flags & _FLAGS.upload_mode
         self._came: set[int] = set()
-        self._count = count
-        self._probation = Probation(range(count), tuning=session.tuning)
-        if self._probation:
+        self._count, self._resumes = count, resumes
+        self._met_a_peer, self._received = False, 0
+        self._probation = Probation(() if resumes else range(count), tuning=session.tuning)
+        if resumes:
+            params.flags |= _FLAGS.stop_when_ready
+        elif self._probation:
             params.piece_priorities = [int(self._probation.allows(i)) for i in range(count)]
         try:
             self._handle = session.add(params, self._take, restricted=restricted)
@@ -109,17 +115,44 @@ class MultiFileTorrent(Closing):
 
     def view(self) -> MultiFileView:
         """How it is now: asks libtorrent, and waits for its answer."""
-        self._end_probation()
         with contextlib.suppress(RuntimeError):
             status = self._handle.status(int(lt.torrent_handle.query_distributed_copies))
+            checks = status.state in _CHECKING
+            if self._resumes and not checks and status.flags & _FLAGS.paused:
+                self._resumes = False
+                self._resume()
+            self._put_off_probation(status)
+            self._end_probation()
             return MultiFileView(
                 have=status.total_wanted_done,
                 whole=status.is_seeding,
-                checks=status.state in _CHECKING,
+                checks=checks,
                 peers=status.num_peers,
                 copies=max(0.0, status.distributed_copies),
             )
         return MultiFileView(0, whole=False, checks=False, peers=0, copies=0.0)
+
+    def _resume(self) -> None:
+        """The files of an earlier run are checked: now the rest of the pieces is requested."""
+        with contextlib.suppress(RuntimeError):
+            pieces = self._handle.status(int(lt.torrent_handle.query_pieces)).pieces
+            with self._lock:
+                lacks = [index for index, have in enumerate(pieces) if not have]
+                self._probation = Probation(lacks, tuning=self._session.tuning)
+                priorities = [
+                    _PRIORITY if have or self._probation.allows(index) else 0
+                    for index, have in enumerate(pieces)
+                ]
+            self._handle.prioritize_pieces(priorities)
+            self._handle.resume()
+
+    def _put_off_probation(self, status: lt.torrent_status) -> None:
+        """Until a first peer is connected, and while bytes are coming."""
+        with self._lock:
+            before, self._received = self._received, status.total_payload_download
+            if not self._met_a_peer or self._received > before:
+                self._probation.put_off()
+            self._met_a_peer = self._met_a_peer or status.num_peers > 0
 
     def _end_probation(self) -> None:
         with self._lock:
@@ -222,9 +255,18 @@ def fetch(
     params.flags = 0
     params.download_limit = rate or -1
     _introduce(params, link)
-    # With probation, the pieces of an earlier run would count as missing.
-    count = 0 if any(place.exists() for place in places) else ti.num_pieces()
-    return MultiFileTorrent(session, params, restricted=restricted, count=count)
+    resumes = any(place.exists() for place in places)
+    # Version 1 counts a wrong piece against all that sent a part of it. A resumed torrent of
+    # version 2 has no probation: libtorrent 2.1 may leave peers idle that sent parts of the last
+    # wrong pieces, if it may ask them for nothing else.
+    tries_first = not resumes or not ti.info_hashes().has_v2()
+    return MultiFileTorrent(
+        session,
+        params,
+        restricted=restricted,
+        count=ti.num_pieces() if tries_first else 0,
+        resumes=resumes and tries_first,
+    )
 
 
 def seed(

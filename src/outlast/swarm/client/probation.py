@@ -28,8 +28,9 @@ class Probation:
         `in_order`: a client reads the file meanwhile; most formats have their index at the start or
         at the end.
         """
-        self._ends_at = time.monotonic() + tuning.probation_s
-        if len(lacks) <= 2 * tuning.probation_pieces:
+        self._seconds = tuning.probation_s
+        self.put_off()
+        if len(lacks) <= tuning.few_pieces:
             self._pieces = frozenset[int]()
         elif in_order:
             self._pieces = frozenset((lacks[0], lacks[-1]))
@@ -48,6 +49,10 @@ class Probation:
     def pieces(self) -> frozenset[int]:
         """The pieces that may be requested while it goes on."""
         return self._pieces
+
+    def put_off(self) -> None:
+        """Its time begins anew: so far it is not known whether a peer has its pieces."""
+        self._ends_at = time.monotonic() + self._seconds
 
     def aim(self, lacks: Sequence[int]) -> None:
         """Chooses among these pieces instead: no peer has the others."""
