@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.call import outlast
+from tests.cli.call import inside
 
 FILES = {"config.json": b'{"a": 1}', "sub/weights.bin": bytes(range(256)) * 40, "empty.txt": b""}
 
@@ -29,7 +29,7 @@ def _archived(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("archived")
     write(root / "folder")
     for name in ("me/mine", "me/other@v1.0"):
-        outlast("add", root / "folder", "--as", name, home=root).ok()
+        inside("add", root / "folder", "--as", name, home=root).ok()
     return root
 
 

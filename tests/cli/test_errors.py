@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.call import inside, outlast
+from tests.cli.call import inside
 
 URL = "http://127.0.0.1:9"
 BAD_NAMES = [
@@ -183,7 +183,7 @@ def test_bad_requests(home: Path, command: list[str], code: str) -> None:
     ids=ascii,
 )
 def test_errors_as_json(home: Path, command: list[str]) -> None:
-    call = outlast(*command, "--json", home=home, cwd=home)
+    call = inside(*command, "--json", home=home, cwd=home)
     message = call.failed("not-found", "bad-config", "usage", "bad-name")
     (document,) = call.documents
     assert document.keys() == {"type", "code", "message", "hint"}
@@ -194,7 +194,7 @@ def test_errors_as_json(home: Path, command: list[str]) -> None:
 
 @pytest.mark.parametrize("command", [["ls"], ["show", "me/x"], ["verify"], ["gc"], ["rm", "me/x"]])
 def test_no_archive(tmp_path: Path, command: list[str]) -> None:
-    message = outlast(*command, home=tmp_path).failed("not-found")
+    message = inside(*command, home=tmp_path).failed("not-found")
     assert str(tmp_path / "archive") in message
     assert not (tmp_path / "archive").exists()
 
@@ -277,21 +277,21 @@ def test_homes_that_cannot_be(home: Path, where: str, command: str) -> None:
         where = str(home / "a-file")
         Path(where).touch()
     arguments = {"add": ["add", str(home / "folder"), "--as", "me/x"], "pull": ["pull", "me/x"]}
-    call = outlast(*arguments[command], "--home", where, home=home)
+    call = inside(*arguments[command], "--home", where, home=home)
     call.failed("storage", "not-found")
 
 
 def test_a_message_cannot_forge_a_second_line(home: Path) -> None:
     forged = "x\noutlast: error[none]: all is well (hint: none)\x1b[2J"
     for arguments in (["show", forged], ["add", forged, "--as", "me/x"], ["adopt", forged]):
-        call = outlast(*arguments, home=home)
+        call = inside(*arguments, home=home)
         call.failed("bad-name", "not-found")
         assert call.err.count("\n") == 1
         assert "\x1b" not in call.err
 
 
 def test_a_long_message_is_cut(home: Path) -> None:
-    call = outlast("show", "x" * 100_000, home=home)
+    call = inside("show", "x" * 100_000, home=home)
     call.failed("bad-name")
     assert len(call.err) < 1000
     assert json.dumps(call.err)

@@ -9,7 +9,7 @@ import pytest
 
 from outlast.cli.main import COMMANDS
 from outlast.core.errors import all_errors
-from tests.cli.call import inside, outlast
+from tests.cli.call import inside
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
@@ -31,7 +31,7 @@ def test_every_command_explains_itself(command: str, flag: str, tmp_path: Path) 
 
 
 def test_the_first_page(tmp_path: Path) -> None:
-    call = outlast("--help", home=tmp_path).ok()
+    call = inside("--help", home=tmp_path).ok()
     for command, (_, text) in COMMANDS.items():
         assert re.search(rf"^  {command} +{re.escape(text)}$", call.out, re.MULTILINE)
     for heading in ("Usage: outlast", "Commands:", "Examples:", "Exit status:"):
@@ -40,7 +40,7 @@ def test_the_first_page(tmp_path: Path) -> None:
 
 
 def test_the_first_page_names_every_exit_status(tmp_path: Path) -> None:
-    text = outlast("--help", home=tmp_path).ok().out.split("Exit status:")[1]
+    text = inside("--help", home=tmp_path).ok().out.split("Exit status:")[1]
     told = {int(number) for number in re.findall(r"\b\d+\b", text)}
     used = {0, *(error.exit_code for error in all_errors())}
     assert "6 is not used" in text
@@ -49,7 +49,7 @@ def test_the_first_page_names_every_exit_status(tmp_path: Path) -> None:
 
 
 def test_without_a_command_it_shows_the_first_page(tmp_path: Path) -> None:
-    call = outlast(home=tmp_path)
+    call = inside(home=tmp_path)
     assert call.code in {0, 2}
     assert "Usage: outlast" in call.out + call.err
     assert "Commands:\n" in call.out + call.err
@@ -58,13 +58,13 @@ def test_without_a_command_it_shows_the_first_page(tmp_path: Path) -> None:
 
 
 def test_the_version(tmp_path: Path) -> None:
-    call = outlast("--version", home=tmp_path).ok()
+    call = inside("--version", home=tmp_path).ok()
     assert re.fullmatch(r"outlast, version \d+\.\d+\.\d+\S*\n", call.out)
 
 
 @pytest.mark.parametrize("width", ["40", "80", "200"])
 def test_any_width(tmp_path: Path, width: str) -> None:
-    call = outlast("pull", "--help", home=tmp_path, env={"COLUMNS": width}).ok()
+    call = inside("pull", "--help", home=tmp_path, env={"COLUMNS": width}).ok()
     assert "Usage: outlast pull" in call.out
 
 
@@ -73,7 +73,7 @@ def test_help_needs_no_archive_and_no_good_configuration(tmp_path: Path) -> None
     config.write_text("this is not TOML")
     env = {"OUTLAST_CONFIG": str(config), "HF_ENDPOINT": "nonsense", "OUTLAST_HOME": "/proc/nope"}
     for command in COMMANDS:
-        outlast(command, "--help", home=tmp_path, env=env).ok()
+        inside(command, "--help", home=tmp_path, env=env).ok()
 
 
 def test_the_first_page_loads_no_command() -> None:

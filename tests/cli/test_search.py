@@ -18,7 +18,7 @@ from outlast.ops.search import Meet, Searched, on_lan, search
 from outlast.ops.tuning import Tuning
 from outlast.store.archive import Archive
 from outlast.swarm.lan.beacon import Beacon
-from tests.cli.call import inside, outlast
+from tests.cli.call import inside
 from tests.serve.peers import COMMIT, OPEN, Peer, archive_files, client
 from tests.sources.test_peer import Liar, reply, said
 
@@ -210,7 +210,7 @@ class TestNeighbours:
 class TestCommand:
     def test_table(self, peers: list[Peer], home: Path) -> None:
         flags = [word for _, port in at(*peers) for word in ("--from", f"peer:127.0.0.1:{port}")]
-        call = outlast("search", "org/llama", *flags, home=home).ok()
+        call = inside("search", "org/llama", *flags, home=home).ok()
         lines = call.out.splitlines()
         assert lines[0].split() == [
             "MODEL",
@@ -230,7 +230,7 @@ class TestCommand:
     def test_json(self, peers: list[Peer], home: Path) -> None:
         [(_, port)] = at(peers[0])
         flags = ("--from", f"peer:127.0.0.1:{port}", "--from", "peer:127.0.0.1:9", "--json")
-        call = outlast("search", "other", *flags, home=home).ok()
+        call = inside("search", "other", *flags, home=home).ok()
         [model], [silent] = call.of_type("model"), call.of_type("unanswered")
         assert (model["repo"], model["nodes"], model["bytes"]) == ("org/other", 1, 5002)
         assert model["held_by"] == [{"node": peers[0].node.hex(), "name": f"peer 127.0.0.1:{port}"}]
@@ -241,7 +241,7 @@ class TestCommand:
         config = home / "outlast.toml"
         config.write_text(f'[swarm]\nprivate = true\npeers = ["127.0.0.1:{port}"]\n')
         env = {"OUTLAST_CONFIG": str(config)}
-        assert "org/other" in outlast("search", "other", home=home, env=env).ok().out
+        assert "org/other" in inside("search", "other", home=home, env=env).ok().out
         inside("search", "x", "--from", "lan", home=home, env=env).failed("usage")
 
     @pytest.mark.parametrize("word", ["swarm", "https://hub", "peer", "10.0.0.7"])

@@ -22,7 +22,7 @@ from outlast.core.events import Event, Note
 from outlast.core.status import NodeStatus
 from outlast.node.status_client import ask_nodes
 from outlast.store.archive import Archive
-from tests.cli.call import COMMAND, environment, inside, outlast, until
+from tests.cli.call import COMMAND, environment, inside, until
 from tests.core.test_status import NODE
 from tests.serve.peers import Peer
 
@@ -205,16 +205,16 @@ class TestCommand:
         assert list(tmp_path.iterdir()) == []
 
     def test_json(self, home: Path) -> None:
-        assert outlast("status", "--json", home=home).ok().result == []
+        assert inside("status", "--json", home=home).ok().result == []
         with node(home, mine):
-            assert outlast("status", "--json", home=home).ok().result == [
+            assert inside("status", "--json", home=home).ok().result == [
                 json.loads(json.dumps(mine()))
             ]
 
     def test_tables(self, home: Path) -> None:
         with node(home, mine):
             for flags in ((), ("--once",)):
-                text = outlast("status", *flags, home=home).ok().out
+                text = inside("status", *flags, home=home).ok().out
                 for part in ("outlast pull org/name", "76 % https://hub", "BANNED", "fe80::1%eth0"):
                     assert part in text
 
@@ -227,14 +227,14 @@ class TestCommand:
             peers=(replace(NODE.peers[0], client=bad),),
         )
         with node(home, forged.to_json):
-            text = outlast("status", home=home).ok().out
+            text = inside("status", home=home).ok().out
         assert "\x1b" not in text
         assert not any(line.startswith("evil") for line in text.splitlines())
         assert text.count(r"x\n\x1b[2Jevil") == 3
 
     def test_one_that_does_not_answer_as_it_should(self, home: Path) -> None:
         with liar(home / "archive" / "nodes" / "77.sock", b"HTTP/1.1 200 OK\r\n\r\n{}"):
-            call = outlast("status", home=home).ok()
+            call = inside("status", home=home).ok()
         assert "process id 77 " in call.err
 
     @pytest.mark.parametrize("terminal", [True, False])
