@@ -7,11 +7,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.cli.call import environment, outlast
+from tests.cli.call import environment, inside
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import (
     BIG,
@@ -28,22 +27,24 @@ pytest.importorskip("huggingface_hub")
 _CLIENT = """
 import json, sys
 import huggingface_hub as hub
-call = json.loads(sys.argv[1])
-print(json.dumps(getattr(hub, call.pop("name"))(**call)))
+calls = json.loads(sys.argv[1])
+print(json.dumps([getattr(hub, call.pop("name"))(**call) for call in calls]))
 """
 
 
-def client(home: Path, name: str, **call: Any) -> Any:
-    """Calls a function of huggingface_hub in a process of its own."""
+def client(home: Path, *calls: dict[str, str], endpoint: str = "") -> list[Path]:
+    """Calls functions of huggingface_hub, each of which gives a path, in a process of their own;
+    offline unless there is an endpoint.
+    """
     env = environment(home) | {
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_ENDPOINT": call.pop("endpoint", "http://127.0.0.1:9"),
-        "HF_HUB_OFFLINE": call.pop("offline", "0"),
+        "HF_ENDPOINT": endpoint or "http://127.0.0.1:9",
+        "HF_HUB_OFFLINE": "0" if endpoint else "1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", _CLIENT, json.dumps({"name": name, **call})],
+        [sys.executable, "-c", _CLIENT, json.dumps(calls)],
         env=env,
         capture_output=True,
         text=True,
@@ -51,7 +52,11 @@ def client(home: Path, name: str, **call: Any) -> Any:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return [Path(path) for path in json.loads(done.stdout.splitlines()[-1])]
+
+
+def snapshot(repo_id: str = "org/name", **more: str) -> dict[str, str]:
+    return {"name": "snapshot_download", "repo_id": repo_id, **more}
 
 
 @pytest.fixture(scope="session")
@@ -70,10 +75,8 @@ def _filled(root: Path) -> Path:
     home = root.with_name("filled")
     home.mkdir()
     with HubSim(root, mode="thread") as hub:
-        call = {"name": "snapshot_download", "endpoint": hub.url}
-        for revision in ("main", "v1.0"):
-            client(home, repo_id="org/name", revision=revision, **call)
-        client(home, repo_id="org/data", repo_type="dataset", **call)
+        both = (snapshot(revision=revision) for revision in ("main", "v1.0"))
+        client(home, *both, snapshot("org/data", repo_type="dataset"), endpoint=hub.url)
     return home
 
 
@@ -89,7 +92,7 @@ def blob_of(cache: Path, data: bytes) -> Path:
 
 def test_a_cache_is_adopted_without_a_second_copy(cache: Path, tmp_path: Path) -> None:
     before = tree(cache)
-    call = outlast("adopt", "--json", home=tmp_path).ok()
+    call = inside("adopt", "--json", home=tmp_path).ok()
     archive = tmp_path / "archive"
     check_archive(archive)
     assert contents(archive) == FILES
@@ -100,7 +103,7 @@ def test_a_cache_is_adopted_without_a_second_copy(cache: Path, tmp_path: Path) -
     assert tree(cache) == before
     name = hashlib.sha256(FILES[BIG]).hexdigest()
     assert os.path.samefile(blob_of(cache, FILES[BIG]), archive / "blobs" / name[:2] / name)
-    again = outlast("adopt", "--json", home=tmp_path).ok().result
+    again = inside("adopt", "--json", home=tmp_path).ok().result
     assert (again["linked_bytes"], again["copied_bytes"]) == (0, 0)
 
 
@@ -108,12 +111,12 @@ def test_what_is_adopted_is_partial_until_it_is_pulled(
     cache: Path, root: Path, tmp_path: Path
 ) -> None:
     assert cache.is_dir()
-    outlast("adopt", home=tmp_path).ok()
-    assert outlast("show", "org/name", "--json", home=tmp_path).ok().result["partial"] is True
+    inside("adopt", home=tmp_path).ok()
+    assert inside("show", "org/name", "--json", home=tmp_path).ok().result["partial"] is True
     with HubSim(root, mode="thread") as hub:
-        outlast("pull", "org/name", "--from", hub.url, home=tmp_path).ok()
+        inside("pull", "org/name", "--from", hub.url, home=tmp_path).ok()
         assert file_requests(hub) == []
-    shown = outlast("show", "org/name", "--json", home=tmp_path).ok().result
+    shown = inside("show", "org/name", "--json", home=tmp_path).ok().result
     assert (shown["partial"], shown["unlisted"]) == (False, False)
     check_pulled(tmp_path / "archive")
 
@@ -134,7 +137,7 @@ def test_a_corrupt_blob_is_reported_and_the_rest_taken(
         data.clear()
     os.chmod(blob, 0o644)
     blob.write_bytes(data)
-    call = outlast("adopt", "--json", home=tmp_path)
+    call = inside("adopt", "--json", home=tmp_path)
     assert call.code == 4
     assert {problem["code"] for problem in call.result["problems"]} == {"corrupt"}
     assert all(BIG in problem["path"] for problem in call.result["problems"])
@@ -142,7 +145,7 @@ def test_a_corrupt_blob_is_reported_and_the_rest_taken(
     check_archive(tmp_path / "archive")
     held = contents(tmp_path / "archive")
     assert held == {path: content for path, content in FILES.items() if path != BIG}
-    text = outlast("adopt", home=tmp_path)
+    text = inside("adopt", home=tmp_path)
     assert (text.code, "corrupt" in text.err) == (4, True)
 
 
@@ -152,21 +155,21 @@ def test_a_corrupt_small_file(cache: Path, tmp_path: Path) -> None:
     blob = cache / "models--org--name" / "blobs" / git
     os.chmod(blob, 0o644)
     blob.write_bytes(data[::-1])
-    call = outlast("adopt", "--json", home=tmp_path)
+    call = inside("adopt", "--json", home=tmp_path)
     assert call.code == 4
     assert all("README.md" in problem["path"] for problem in call.result["problems"])
     assert "README.md" not in contents(tmp_path / "archive")
 
 
 def test_only_some_of_a_cache(cache: Path, tmp_path: Path) -> None:
-    outlast("adopt", cache, "--only", "datasets/org/data", home=tmp_path).ok()
-    (line,) = outlast("ls", "--json", home=tmp_path).ok().documents
+    inside("adopt", cache, "--only", "datasets/org/data", home=tmp_path).ok()
+    (line,) = inside("ls", "--json", home=tmp_path).ok().documents
     assert line["repo"] == "datasets/org/data"
-    outlast("adopt", cache, "--only", "org/absent", home=tmp_path).failed("not-found")
+    inside("adopt", cache, "--only", "org/absent", home=tmp_path).failed("not-found")
 
 
 def test_copies_where_asked(cache: Path, tmp_path: Path) -> None:
-    call = outlast("adopt", "--copy", "--json", home=tmp_path).ok()
+    call = inside("adopt", "--copy", "--json", home=tmp_path).ok()
     assert call.result["linked_bytes"] == 0
     assert call.result["copied_bytes"] > sum(map(len, FILES.values()))
     assert blob_of(cache, FILES[BIG]).stat().st_nlink == 1
@@ -178,11 +181,11 @@ def test_adopting_completes_what_a_pull_left_out(cache: Path, root: Path, tmp_pa
     assert cache.is_dir()
     with HubSim(root, mode="thread") as hub:
         some = ("--include", "*.json", "--from", hub.url)
-        outlast("pull", "org/name", *some, home=tmp_path).ok()
-    outlast("adopt", home=tmp_path).ok()
-    outlast("gc", home=tmp_path).ok()
+        inside("pull", "org/name", *some, home=tmp_path).ok()
+    inside("adopt", home=tmp_path).ok()
+    inside("gc", home=tmp_path).ok()
     check_pulled(tmp_path / "archive")
-    assert outlast("show", "org/name", "--json", home=tmp_path).ok().result["partial"] is False
+    assert inside("show", "org/name", "--json", home=tmp_path).ok().result["partial"] is False
 
 
 def test_a_cache_with_odd_things_in_it(cache: Path, tmp_path: Path) -> None:
@@ -197,7 +200,7 @@ def test_a_cache_with_odd_things_in_it(cache: Path, tmp_path: Path) -> None:
     (snapshot / "dangling").symlink_to("../../blobs/none")
     (snapshot / "outside").symlink_to("/etc/passwd")
     (snapshot / "plain.txt").write_text("no claim")
-    call = outlast("adopt", "--json", home=tmp_path)
+    call = inside("adopt", "--json", home=tmp_path)
     assert call.code == 4
     refused = {problem["path"].partition(": ")[2] for problem in call.result["problems"]}
     assert {"outside", "plain.txt"} <= refused
@@ -211,7 +214,7 @@ def _pulled(root: Path) -> Path:
     home.mkdir()
     with HubSim(root, mode="thread") as hub:
         for target in ("org/name", "org/name@v1.0", "datasets/org/data"):
-            outlast("pull", target, "--from", hub.url, home=home).ok()
+            inside("pull", target, "--from", hub.url, home=home).ok()
     return home
 
 
@@ -222,79 +225,76 @@ def archived(_pulled: Path, tmp_path: Path) -> Path:
 
 
 def test_the_real_client_reads_our_layout_offline(archived: Path) -> None:
-    laid = outlast("link", "org/name", "--json", home=archived).ok().result
-    outlast("link", "org/name@v1.0", home=archived).ok()
-    outlast("link", "datasets/org/data", home=archived).ok()
-    cache = laid["cache"]
-    offline = {"cache_dir": cache, "offline": "1"}
-    folder = Path(client(archived, "snapshot_download", repo_id="org/name", **offline))
-    assert folder == Path(laid["snapshot"])
-    for path, data in FILES.items():
-        assert (folder / path).read_bytes() == data
-        name = hashlib.sha256(data).hexdigest()
+    laid = inside("link", "org/name", "--json", home=archived).ok().result
+    inside("link", "org/name@v1.0", home=archived).ok()
+    inside("link", "datasets/org/data", home=archived).ok()
+    named = {"repo_id": "org/name", "cache_dir": laid["cache"]}
+    folder, old, pinned, data = client(
+        archived,
+        snapshot(**named),
+        {"name": "hf_hub_download", "filename": "config.json", "revision": "v1.0", **named},
+        snapshot(**named, revision=Path(laid["snapshot"]).name),
+        snapshot("org/data", repo_type="dataset", cache_dir=laid["cache"]),
+    )
+    assert folder == pinned == Path(laid["snapshot"])
+    for path, content in FILES.items():
+        assert (folder / path).read_bytes() == content
+        name = hashlib.sha256(content).hexdigest()
         assert os.path.samefile(folder / path, archived / "archive" / "blobs" / name[:2] / name)
-    old = {"repo_id": "org/name", "filename": "config.json", "revision": "v1.0"}
-    file = client(archived, "hf_hub_download", **old, **offline)
-    assert Path(file).read_bytes() == b'{"old": 1}'
-    sha = folder.name
-    pinned = client(archived, "snapshot_download", repo_id="org/name", revision=sha, **offline)
-    assert Path(pinned) == folder
-    dataset = {"repo_id": "org/data", "repo_type": "dataset"}
-    folder = Path(client(archived, "snapshot_download", **dataset, **offline))
-    assert (folder / "a.parquet").read_bytes() == b"PAR1"
+    assert old.read_bytes() == b'{"old": 1}'
+    assert (data / "a.parquet").read_bytes() == b"PAR1"
 
 
 def test_the_client_finds_nothing_to_download_in_our_layout(archived: Path, root: Path) -> None:
-    cache = outlast("link", "org/name", "--json", home=archived).ok().result["cache"]
+    cache = inside("link", "org/name", "--json", home=archived).ok().result["cache"]
     with HubSim(root, mode="thread") as hub:
-        call = {"repo_id": "org/name", "cache_dir": cache, "endpoint": hub.url}
-        folder = Path(client(archived, "snapshot_download", **call))
+        [folder] = client(archived, snapshot(cache_dir=cache), endpoint=hub.url)
         assert not [entry for entry in file_requests(hub) if entry.method == "GET"]
     assert {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} == set(
         FILES
     )
-    outlast("verify", home=archived).ok()
+    inside("verify", home=archived).ok()
 
 
 def test_a_plain_folder(archived: Path) -> None:
     folder = archived / "plain"
-    call = outlast("link", "org/name", "--folder", folder, home=archived).ok()
+    call = inside("link", "org/name", "--folder", folder, home=archived).ok()
     assert call.out == f"{folder}\n"
     assert {k: v for k, v in tree(folder).items() if v is not None} == FILES
     assert not [path for path in folder.rglob("*") if path.name.startswith(".outlast")]
-    again = outlast("link", "org/name", "--folder", folder, home=archived).ok()
+    again = inside("link", "org/name", "--folder", folder, home=archived).ok()
     assert again.out == call.out
-    outlast("link", "org/name@v1.0", "--folder", folder, home=archived).ok()
+    inside("link", "org/name@v1.0", "--folder", folder, home=archived).ok()
     assert (folder / "config.json").read_bytes() == b'{"old": 1}'
-    outlast("verify", home=archived).ok()
+    inside("verify", home=archived).ok()
 
 
 def test_what_is_not_ours_is_left_alone(archived: Path) -> None:
     folder = archived / "plain"
     folder.mkdir()
     (folder / "config.json").write_text("mine")
-    message = outlast("link", "org/name", "--folder", folder, home=archived).failed("storage")
+    message = inside("link", "org/name", "--folder", folder, home=archived).failed("storage")
     assert "config.json" in message
     assert (folder / "config.json").read_text() == "mine"
     (folder / "config.json").unlink()
     (folder / "config.json").mkdir()
-    outlast("link", "org/name", "--folder", folder, home=archived).failed("storage")
+    inside("link", "org/name", "--folder", folder, home=archived).failed("storage")
     assert not [path for path in folder.rglob("*") if path.name.startswith(".outlast")]
 
 
 def test_links_stay_after_an_rm_and_gc(archived: Path) -> None:
     """Hard links own their bytes: programs that run from them go on."""
     folder = archived / "plain"
-    outlast("link", "org/name", "--folder", folder, home=archived).ok()
+    inside("link", "org/name", "--folder", folder, home=archived).ok()
     for target in ("org/name", "datasets/org/data"):
-        outlast("rm", target, home=archived).ok()
-    outlast("gc", home=archived).ok()
+        inside("rm", target, home=archived).ok()
+    inside("gc", home=archived).ok()
     assert (folder / BIG).read_bytes() == FILES[BIG]
 
 
 def test_a_program_cannot_write_through_a_link(archived: Path) -> None:
     folder = archived / "plain"
-    outlast("link", "org/name", "--folder", folder, home=archived).ok()
+    inside("link", "org/name", "--folder", folder, home=archived).ok()
     assert (folder / BIG).stat().st_mode & 0o222 == 0
 
 
@@ -306,11 +306,11 @@ def test_twins_in_a_cache_do_not_stop_the_rest(cache: Path, tmp_path: Path) -> N
         (folder / "readme.MD").symlink_to(os.readlink(folder / "README.md"))
     except FileExistsError:
         pytest.skip("this file system has no twins")
-    call = outlast("adopt", "--json", home=tmp_path)
+    call = inside("adopt", "--json", home=tmp_path)
     assert call.code in {2, 4}
     assert "Traceback" not in call.err
     assert call.result["type"] == "adopted"
-    repos = {document["repo"] for document in outlast("ls", "--json", home=tmp_path).ok().documents}
+    repos = {document["repo"] for document in inside("ls", "--json", home=tmp_path).ok().documents}
     assert repos == {"org/name", "datasets/org/data"}
     check_archive(tmp_path / "archive")
     assert {"config.json", BIG} <= contents(tmp_path / "archive").keys()
