@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.campaign import rounds
+
 _SCRIPT = """
 import threading
 from outlast import __main__ as program
@@ -27,6 +29,7 @@ program.run()
 """
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [(["--version"], 0, "outlast, version"), (["ls", "--colour"], 2, "error[usage]")],
@@ -34,7 +37,7 @@ program.run()
 def test_a_thread_in_native_code_does_not_abort_it(
     arguments: list[str], status: int, said: str
 ) -> None:
-    for _ in range(5):
+    for _ in range(rounds(3, 20)):
         done = subprocess.run(
             [sys.executable, "-c", _SCRIPT, *arguments], capture_output=True, text=True, check=False
         )

@@ -16,17 +16,31 @@ from tests.pull.kit import BIG, FILES, check_pulled, file_requests, tree
 READING = (["ls"], ["show", "org/name"], ["verify"], ["gc", "--dry-run"], ["doctor"])
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[HubSim]:
-    HubRepo(tmp_path / "hub", "org/name").commit(FILES)
-    with HubSim(tmp_path / "hub", mode="thread") as sim:
+@pytest.fixture(scope="module")
+def _hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubSim]:
+    root = tmp_path_factory.mktemp("mend") / "hub"
+    HubRepo(root, "org/name").commit(FILES)
+    with HubSim(root, mode="thread") as sim:
         yield sim
 
 
 @pytest.fixture
-def pulled(hub: HubSim, tmp_path: Path) -> Path:
-    inside("pull", "org/name", "--from", hub.url, home=tmp_path).ok()
-    hub.clear_log()
+def hub(_hub: HubSim) -> HubSim:
+    """The hub that org/name was pulled from; its log tells what the test asked for."""
+    _hub.clear_log()
+    return _hub
+
+
+@pytest.fixture(scope="module")
+def _pulled(_hub: HubSim, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("pulled")
+    inside("pull", "org/name", "--from", _hub.url, home=home).ok()
+    return home
+
+
+@pytest.fixture
+def pulled(_pulled: Path, tmp_path: Path) -> Path:
+    shutil.copytree(_pulled / "archive", tmp_path / "archive")
     return tmp_path
 
 
