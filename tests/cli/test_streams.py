@@ -9,16 +9,20 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.call import COMMAND, SECONDS, environment, outlast
+from tests.campaign import rounds
+from tests.cli.call import COMMAND, SECONDS, environment, inside
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import FILES, check_archive, tree
 
 UNPRIVILEGED = 65534
+PIPE = 1 << 16
+"""Bytes that a pipe holds while nothing reads it (pipe(7))."""
 
 
 def shell(script: str, home: Path) -> "subprocess.CompletedProcess[str]":
@@ -35,22 +39,22 @@ def shell(script: str, home: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.fixture
-def many(home: Path) -> Path:
-    """An archive with enough revisions for its listing to fill a pipe."""
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive with enough files for a listing of them to fill a pipe."""
+    home = tmp_path_factory.mktemp("many")
     folder = home / "folder"
-    for number in range(3):
-        (folder / f"file-{number}.txt").write_text(str(number))
-    for number in range(2500):
-        name = folder / f"sub-{number % 50}" / f"{'long-name-' * 15}{number}.txt"
-        name.parent.mkdir(exist_ok=True)
-        name.write_text("same")
-    outlast("add", folder, "--as", "me/many", home=home).ok()
+    folder.mkdir()
+    for number in range(600):
+        (folder / f"{'long-name-' * 15}{number}.txt").write_text("same")
+    inside("add", folder, "--as", "me/many", home=home).ok()
     return home
 
 
-@pytest.mark.parametrize("command", ["show me/many", "show me/many --json", "verify --json"])
+@pytest.mark.parametrize("command", ["verify --json", "show me/many", "show me/many --json"])
 def test_a_reader_that_leaves(many: Path, command: str) -> None:
+    said = inside(*command.split(), home=many).ok().out
+    assert len(said) > (PIPE if command.startswith("show") else 10)
     done = shell(f"outlast {command} | head -c 10", many)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
@@ -58,11 +62,21 @@ def test_a_reader_that_leaves(many: Path, command: str) -> None:
     assert done.returncode in {0, 141}
 
 
+CLOSED = (">&-", "2>&-", ">&- 2>&-", "<&-", "< /dev/null")
+PRINTING = ["ls", "show me/mine", "ls --json", "--version", "--help", "doctor", "gc"]
+PRINTING += ["completion bash"]
+
+
+@pytest.mark.torture
 @pytest.mark.parametrize(
-    "command",
-    ["ls", "show me/mine", "ls --json", "--version", "--help", "doctor", "gc", "completion bash"],
+    ("command", "closed"),
+    [
+        (command, closed)
+        for number, command in enumerate(PRINTING)
+        for shift, closed in enumerate(CLOSED)
+        if (number + shift) % len(CLOSED) < rounds(2, len(CLOSED))
+    ],
 )
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-", "< /dev/null"])
 def test_closed_streams(home: Path, command: str, closed: str) -> None:
     done = shell(f"outlast {command} {closed}", home)
     assert "Traceback" not in done.stderr
@@ -132,7 +146,7 @@ def test_a_hostile_name_cannot_drive_the_terminal(tmp_path: Path) -> None:
 
 def test_no_escape_codes_without_a_terminal(home: Path) -> None:
     for arguments in (["verify"], ["ls"], ["show", "me/mine"], ["doctor"]):
-        call = outlast(*arguments, home=home, env={"TERM": "xterm-256color"}).ok()
+        call = inside(*arguments, home=home, env={"TERM": "xterm-256color"}).ok()
         assert "\x1b" not in call.out + call.err
         assert "\r" not in call.out + call.err
 
@@ -155,7 +169,7 @@ JSON_COMMANDS: dict[str, tuple[list[str], str | None]] = {
 @pytest.mark.parametrize("name", JSON_COMMANDS)
 def test_json_line_by_line(home: Path, name: str) -> None:
     arguments, kind = JSON_COMMANDS[name]
-    call = outlast(*arguments, "--json", home=home, cwd=home).ok()
+    call = inside(*arguments, "--json", home=home, cwd=home).ok()
     assert call.err == ""
     assert call.documents, "nothing was printed"
     assert all(isinstance(document, dict) for document in call.documents)
@@ -165,34 +179,45 @@ def test_json_line_by_line(home: Path, name: str) -> None:
 
 
 def test_json_keeps_every_number_and_name(home: Path) -> None:
-    shown: dict[str, Any] = outlast("show", "me/mine", "--json", home=home).ok().result
+    shown: dict[str, Any] = inside("show", "me/mine", "--json", home=home).ok().result
     assert shown["bytes"] == sum(entry["size"] for entry in shown["files"])
     (line,) = [
         document
-        for document in outlast("ls", "--json", home=home).ok().documents
+        for document in inside("ls", "--json", home=home).ok().documents
         if document["repo"] == "me/mine"
     ]
     assert (line["revision"], line["refs"]) == (shown["revision"], ["main"])
     assert line["manifest"] == shown["manifest"]
-    (other,) = outlast("ls", "me/o*", "--json", home=home).ok().documents
+    (other,) = inside("ls", "me/o*", "--json", home=home).ok().documents
     assert other["repo"] == "me/other"
 
 
-def as_unprivileged(*arguments: str | Path, home: Path, env: dict[str, str]) -> tuple[int, str]:
-    """Runs a command as a user without rights; its status and stderr."""
+_EACH = """
+import contextlib, io, json, sys
+from outlast.cli.main import main
+
+ends = []
+for arguments in json.loads(sys.argv.pop()):
+    sys.argv[1:] = arguments
+    err = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
+        try:
+            main(arguments)
+        except SystemExit as end:
+            ends.append([end.code, err.getvalue()])
+print(json.dumps(ends))
+"""
+
+
+def as_unprivileged(
+    *commands: Sequence[str], home: Path, env: Mapping[str, str]
+) -> list[tuple[int, str]]:
+    """Runs commands one after the other, as a user without rights; status and stderr of each."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root and setpriv, to become another user")
+    user = (f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups")
     done = subprocess.run(
-        [
-            *(
-                "setpriv",
-                f"--reuid={UNPRIVILEGED}",
-                f"--regid={UNPRIVILEGED}",
-                "--clear-groups",
-                "--",
-            ),
-            *(sys.executable, "-m", "outlast", *map(str, arguments)),
-        ],
+        ["setpriv", *user, "--", sys.executable, "-c", _EACH, json.dumps(commands)],
         env={**environment(home), **env},
         capture_output=True,
         text=True,
@@ -202,59 +227,60 @@ def as_unprivileged(*arguments: str | Path, home: Path, env: dict[str, str]) -> 
     )
     if "No module named" in done.stderr or "Permission denied: '" + sys.prefix in done.stderr:
         pytest.skip("another user cannot reach this Python")
-    if done.returncode in {1, 126, 127} and "outlast" not in done.stderr:
+    if done.returncode in {126, 127}:
         pytest.skip(f"another user cannot run this Python: {done.stderr.strip()[-100:]}")
-    return done.returncode, done.stderr
+    assert done.returncode == 0, done.stderr
+    return [(code, err) for code, err in json.loads(done.stdout)]
 
 
 @pytest.fixture
-def readable(home: Path) -> Path:
+def readable(home: Path) -> Iterator[Path]:
     """The archive where another user may read it but not write."""
     folder = Path("/tmp") / f"outlast-test-{os.getpid()}-{home.name}"  # noqa: S108 - root's alone
     folder.mkdir(mode=0o755)
     shutil.copytree(home / "archive", folder / "archive")
     os.chmod(folder / "archive", 0o755)  # noqa: S103 - another user is to read it
-    return folder
+    yield folder
+    shutil.rmtree(folder)
+
+
+def _words(*commands: str) -> list[list[str]]:
+    return [command.split() for command in commands]
 
 
 @pytest.mark.rootonly
-@pytest.mark.parametrize("command", ["ls", "show me/mine", "verify"])
-def test_a_read_only_archive_can_be_read(readable: Path, command: str) -> None:
-    try:
-        before = tree(readable)
-        code, err = as_unprivileged(*command.split(), home=readable, env={"HOME": "/nonexistent"})
-        assert (code, "Traceback" in err) == (0, False), err
-        assert tree(readable) == before
-    finally:
-        shutil.rmtree(readable)
+def test_a_read_only_archive_can_be_read(readable: Path) -> None:
+    before = tree(readable)
+    commands = _words("ls", "show me/mine", "verify")
+    for code, err in as_unprivileged(*commands, home=readable, env={"HOME": "/nonexistent"}):
+        assert code == 0, err
+    assert tree(readable) == before
 
 
 @pytest.mark.rootonly
-@pytest.mark.parametrize(
-    "command", ["rm me/mine", "gc", "add /etc/hostname --as me/x", "link me/mine", "pull org/name"]
-)
-def test_a_read_only_archive_is_not_written(readable: Path, command: str) -> None:
-    try:
-        before = tree(readable)
-        code, err = as_unprivileged(*command.split(), home=readable, env={"HOME": "/nonexistent"})
-        assert "Traceback" not in err
+def test_a_read_only_archive_is_not_written(readable: Path) -> None:
+    before = tree(readable)
+    commands = _words(
+        "rm me/mine", "gc", "add /etc/hostname --as me/x", "link me/mine", "pull org/name"
+    )
+    for code, err in as_unprivileged(*commands, home=readable, env={"HOME": "/nonexistent"}):
         assert code in {5, 8}, err
         assert err.splitlines()[-1].startswith("outlast: error[")
-        assert tree(readable) == before
-        check_archive(readable / "archive")
-    finally:
-        shutil.rmtree(readable)
+    assert tree(readable) == before
+    check_archive(readable / "archive")
 
 
 @pytest.mark.rootonly
-@pytest.mark.parametrize("archive", ["/nonexistent/archive", "/root/archive", "/proc/1/archive"])
-def test_a_home_that_cannot_be_made(archive: str, tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_made(tmp_path: Path) -> None:
     env = dict.fromkeys(("HOME", "HF_HOME", "XDG_CONFIG_HOME"), "/nonexistent")
-    env["OUTLAST_HOME"] = archive
-    code, err = as_unprivileged("add", "/etc/hostname", "--as", "me/x", home=tmp_path, env=env)
-    assert code == 8, err
-    assert err.startswith("outlast: error[storage]:")
-    assert err.count("\n") == 1
+    commands = [
+        ["add", "/etc/hostname", "--as", "me/x", "--home", archive]
+        for archive in ("/nonexistent/archive", "/root/archive", "/proc/1/archive")
+    ]
+    for code, err in as_unprivileged(*commands, home=tmp_path, env=env):
+        assert code == 8, err
+        assert err.startswith("outlast: error[storage]:")
+        assert err.count("\n") == 1
 
 
 @pytest.mark.rootonly
@@ -266,8 +292,7 @@ def test_a_user_without_a_home(tmp_path: Path) -> None:
         "HF_HOME": "",
         "XDG_CONFIG_HOME": "",
     }
-    code, err = as_unprivileged("ls", home=tmp_path, env=env)
-    assert "Traceback" not in err
+    [(code, err)] = as_unprivileged(["ls"], home=tmp_path, env=env)
     assert code in {2, 3, 8}, err
 
 
