@@ -16,7 +16,8 @@ from outlast.ops import run as run_ops
 from outlast.store.archive import Archive
 from outlast.store.copies import Copies, all_copies
 from tests.cli.call import environment, inside
-from tests.realweights import WeightsUnavailableError, smollm2_gguf
+from tests.gguf_cut import small_smollm2
+from tests.realweights import WeightsUnavailableError
 from tests.serve.forms import flip, floats, pack, unpack
 from tests.serve.node import until
 from tests.serve.upstream import sha256
@@ -180,10 +181,10 @@ def test_a_kill_leaves_nothing_that_counts(home: Path) -> None:
 
 @pytest.fixture(scope="module")
 def smol(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive of a real GGUF that is held as a capsule."""
+    """An archive of a part of a real GGUF that is held as a capsule."""
     home = tmp_path_factory.mktemp("smol")
     try:
-        weights = smollm2_gguf()
+        weights = small_smollm2(home)
     except WeightsUnavailableError as error:
         pytest.skip(str(error))
     inside("add", weights, "--as", "me/smol", "--form", "plain", home=home).ok()
@@ -217,13 +218,13 @@ def test_a_model_is_run_from_its_capsule(smol: Path) -> None:
 def test_a_damaged_copy_is_made_anew_while_a_run_holds_it(smol: Path) -> None:
     with Archive(smol / "archive") as archive:
         with prepare(archive) as prepared:
-            flip(prepared.paths[0], 12_345_678)
+            flip(prepared.paths[0], 1_234_567)
             assert len(list(archive.layout.tmp.iterdir())) == 1
         with prepare(archive, recheck=True) as prepared:
             name = prepared.paths[0].name
             assert sha256(prepared.paths[0].read_bytes()) == name
         until(lambda: not list(archive.layout.tmp.iterdir()), "the claims")
-        flip(archive.layout.capsule(Digest(name)), 23_456_789)
+        flip(archive.layout.capsule(Digest(name)), 2_345_678)
         prepared.paths[0].unlink()
         with pytest.raises(CorruptError):
             prepare(archive)

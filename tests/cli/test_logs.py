@@ -16,9 +16,10 @@ import pytest
 
 from outlast.cli.screen.logs import Levels, Redact, as_text, logging_to, parse_levels
 from outlast.core.errors import UsageError
-from tests.cli.call import COMMAND, SECONDS, Process, end_all, environment, finish, outlast, start
+from tests.cli.call import COMMAND, SECONDS, Process, end_all, environment, finish, inside, start
+from tests.gguf_cut import small_smollm2
 from tests.hubsim import HubRepo, HubSim
-from tests.realweights import WeightsUnavailableError, smollm2_gguf
+from tests.realweights import WeightsUnavailableError
 
 CANARY = "canary4711secret"
 TOKEN = f"hf_{CANARY}"
@@ -79,7 +80,7 @@ def test_what_it_does_not_mean(text: str, problem: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="OUTLAST_LOG") as caught:
         parse_levels(text)
     assert "known: " in caught.value.hint
-    call = outlast("doctor", home=tmp_path, env={"OUTLAST_LOG": text})
+    call = inside("doctor", home=tmp_path, env={"OUTLAST_LOG": text})
     assert call.failed("usage") == f"OUTLAST_LOG: {problem}"
 
 
@@ -194,7 +195,7 @@ def test_why_a_pull_does_what_it_does(
     hub: HubSim, tmp_path: Path, arguments: Sequence[str], env: dict[str, str]
 ) -> None:
     env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, **env}
-    call = outlast(*arguments, "org/name", "--exclude", "*.json", home=tmp_path, env=env).ok()
+    call = inside(*arguments, "org/name", "--exclude", "*.json", home=tmp_path, env=env).ok()
     sha = HubRepo(hub.root, "org/name").head.sha
     assert call.out == f"{sha}\n"
     lines = [line for line in call.err.splitlines() if _LINE.fullmatch(line)]
@@ -206,14 +207,14 @@ def test_why_a_pull_does_what_it_does(
 
 def test_without_a_switch_there_is_no_line(hub: HubSim, tmp_path: Path) -> None:
     env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN}
-    call = outlast("pull", "org/name", home=tmp_path, env=env).ok()
+    call = inside("pull", "org/name", home=tmp_path, env=env).ok()
     assert not [line for line in call.err.splitlines() if _LINE.fullmatch(line)]
-    assert outlast("doctor", "--json", home=tmp_path).ok().err == ""
+    assert inside("doctor", "--json", home=tmp_path).ok().err == ""
 
 
 def test_json_stays_json(hub: HubSim, tmp_path: Path) -> None:
     env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "OUTLAST_LOG": "debug"}
-    call = outlast("pull", "org/name", "--json", home=tmp_path, env=env).ok()
+    call = inside("pull", "org/name", "--json", home=tmp_path, env=env).ok()
     assert call.result["type"] == "pulled"
     assert call.err
     assert all(_LINE.fullmatch(line) for line in call.err.splitlines())
@@ -263,10 +264,10 @@ def _assert_unseen(archive: Path, *outputs: str) -> None:
 
 def test_a_pull_keeps_its_token_to_itself(hub: HubSim, tmp_path: Path) -> None:
     env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "OUTLAST_LOG": "debug"}
-    call = outlast("pull", "org/name", home=tmp_path, env=env).ok()
+    call = inside("pull", "org/name", home=tmp_path, env=env).ok()
     assert any(entry.has_auth for entry in hub.requests())
     assert hub.requests(listener="cdn")
-    again = outlast("verify", home=tmp_path, env=env).ok()
+    again = inside("verify", home=tmp_path, env=env).ok()
     _assert_unseen(tmp_path / "archive", call.out, call.err, again.out, again.err)
 
 
@@ -274,7 +275,7 @@ def test_a_token_of_the_configuration(hub: HubSim, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text(f'[tokens]\n"{hub.url}" = "{TOKEN}"\n')
     env = {"OUTLAST_CONFIG": str(config), "OUTLAST_LOG": "debug"}
-    call = outlast("pull", "org/name", "--from", hub.url, home=tmp_path, env=env).ok()
+    call = inside("pull", "org/name", "--from", hub.url, home=tmp_path, env=env).ok()
     assert any(entry.has_auth for entry in hub.requests())
     _assert_unseen(tmp_path / "archive", call.out, call.err)
 
@@ -282,7 +283,7 @@ def test_a_token_of_the_configuration(hub: HubSim, tmp_path: Path) -> None:
 @pytest.mark.parametrize("more", [[], ["--json"], ["--dry-run"]])
 def test_a_token_that_is_refused(hub: HubSim, tmp_path: Path, more: list[str]) -> None:
     env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": f"hf_other_{CANARY}", "OUTLAST_LOG": "debug"}
-    call = outlast("pull", "org/name", *more, home=tmp_path, env=env)
+    call = inside("pull", "org/name", *more, home=tmp_path, env=env)
     call.failed("access-denied", "repo-not-found")
     _assert_unseen(tmp_path / "archive", call.out, call.err)
 
@@ -290,12 +291,12 @@ def test_a_token_that_is_refused(hub: HubSim, tmp_path: Path, more: list[str]) -
 def test_a_password_in_a_url(hub: HubSim, tmp_path: Path) -> None:
     url = hub.url.replace("//", f"//user:{CANARY}@")
     for arguments in (("pull", "org/name", "--from", url), ("serve", "--upstream", url)):
-        call = outlast(*arguments, home=tmp_path, env={"OUTLAST_LOG": "debug"})
+        call = inside(*arguments, home=tmp_path, env={"OUTLAST_LOG": "debug"})
         call.failed("bad-config")
         _assert_unseen(tmp_path / "archive", call.out, call.err)
     proxy = {"http_proxy": f"http://user:{CANARY}@127.0.0.1:9", "OUTLAST_LOG": "debug"}
     remote = ("pull", "org/name", "--from", "http://hub.invalid")
-    call = outlast(*remote, home=tmp_path, env=proxy)
+    call = inside(*remote, home=tmp_path, env=proxy)
     call.failed("unreachable")
     _assert_unseen(tmp_path / "archive", call.out, call.err)
 
@@ -330,11 +331,11 @@ def _url_of(process: Process) -> str:
 
 def test_an_api_keeps_its_key_to_itself(tmp_path: Path) -> None:
     try:
-        weights = smollm2_gguf()
+        weights = small_smollm2(tmp_path)
     except WeightsUnavailableError as error:
         pytest.skip(str(error))
     env = {"HF_TOKEN": TOKEN, "OUTLAST_LOG": "debug"}
-    outlast("add", weights, "--as", "me/model", "--form", "plain", home=tmp_path).ok()
+    inside("add", weights, "--as", "me/model", "--form", "plain", home=tmp_path).ok()
     (tmp_path / "key").write_text(CANARY)
     api = ("run", "me/model", "--api", "127.0.0.1:0", "--json", "--context", "256")
     process = start(*api, "--verbose", "--api-key-file", tmp_path / "key", home=tmp_path, env=env)

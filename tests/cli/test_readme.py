@@ -1,4 +1,6 @@
-"""Every command of the README does what it says there, against a hub that serves the same model."""
+"""Every command of the README does what it says there, against a hub that serves the same model
+(a small part of it, unless `make torture` asks for all).
+"""
 
 import os
 import re
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign import LONG
+from tests.gguf_cut import small_smollm2
 from tests.hubsim import HubRepo, HubSim
 from tests.realweights import WeightsUnavailableError, smollm2_gguf
 
@@ -25,11 +29,11 @@ def commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubSim]:
+    root = tmp_path_factory.mktemp("hub")
     try:
-        weights = smollm2_gguf()
+        weights = smollm2_gguf() if LONG else small_smollm2(tmp_path_factory.mktemp("small"))
     except WeightsUnavailableError as error:
         pytest.skip(str(error))
-    root = tmp_path_factory.mktemp("hub")
     model = next(words[2] for words in commands() if words[:2] == ["outlast", "pull"])
     card = b"---\nlicense: apache-2.0\n---\n# SmolLM2 135M, as GGUF\n"
     HubRepo(root, model).commit({weights.name: weights, "README.md": card}, refs=["main"])
@@ -37,6 +41,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubSim]:
         yield hub
 
 
+@pytest.mark.torture
 def test_the_session_of_the_readme(hub: HubSim, tmp_path: Path) -> None:
     environment = dict(
         os.environ,

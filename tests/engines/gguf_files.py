@@ -42,7 +42,7 @@ def i32(value: int) -> bytes:
     return struct.pack("<Ii", _I32, value)
 
 
-def strings(*values: str) -> bytes:
+def strings(*values: str | bytes) -> bytes:
     head = struct.pack("<IIQ", _ARRAY, _STRING, len(values))
     return head + b"".join(text(value) for value in values)
 
