@@ -1,9 +1,5 @@
 """The seam of features: each of its parts, with a feature that is handed in."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,26 +8,13 @@ import pytest
 from outlast.cli.feature import Listed, commands
 from outlast.cli.main import COMMANDS
 from outlast.features import FEATURES
-from tests.cli.call import Call, environment
-from tests.features.sample import LISTED
-
-SAMPLE = "tests.features.sample:LISTED"
-ABSENT = "tests.features.sample:ABSENT"
-HERE = Path(__file__).parents[2]
+from tests.cli.call import Call, inside
+from tests.features.sample import ABSENT, LISTED
 
 
-def run(home: Path, *arguments: str, features: Sequence[str] = (SAMPLE, ABSENT)) -> Call:
+def run(home: Path, *arguments: str, features: Sequence[Listed] = (LISTED, ABSENT)) -> Call:
     """Runs a command with features handed in; its archive is `home`/archive."""
-    given = json.dumps([{}, "", list(features)])
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.serve.tuned", given, *arguments],
-        env=environment(home, PYTHONPATH=os.fspath(HERE)),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    return Call(done.returncode, done.stdout.decode(), done.stderr.decode())
+    return inside(*arguments, home=home, features=features)
 
 
 def configure(home: Path, text: str) -> None:
@@ -81,7 +64,7 @@ def test_a_section_of_a_feature_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_findings_for_the_doctor(tmp_path: Path) -> None:
-    call = run(tmp_path, "doctor", features=[SAMPLE])
+    call = run(tmp_path, "doctor", features=[LISTED])
     assert call.code == 1  # the finding is WRONG
     assert "looked at archive" in call.out
     assert "  sample: mend it\n" in call.out
