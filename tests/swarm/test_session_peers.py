@@ -4,7 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import libtorrent as lt
@@ -14,8 +14,10 @@ from outlast.codec.merkle import PIECE, Tree
 from outlast.core.errors import BadConfigError
 from outlast.swarm.client.events import PeerBanned
 from outlast.swarm.client.session import TorrentSession
+from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import SwarmSettings
 from outlast.swarm.torrent import payload_torrent as metainfo
+from outlast.swarm.tuning import TUNING
 from tests.swarm.sessions import DATA, HOST, TREE, connect, flushed, peer, tree_of
 from tests.swarm.sites import until
 
@@ -44,6 +46,46 @@ class TestLiars:
             until(lambda: b.of(PeerBanned), "the liar is banned")
             assert not any(greeted(b.address, _ELSEWHERE) for _ in range(5))
             assert greeted(b.address, "127.0.0.3")
+
+    def test_a_liar_stays_banned_where_it_is_joined_again(self, tmp_path: Path) -> None:
+        with peer(tmp_path / "b") as b, liar(tmp_path) as port:
+            torrent = b.fetch()
+            torrent.connect([(_ELSEWHERE, port)])
+            until(lambda: b.of(PeerBanned), "the liar is banned")
+            assert not torrent.is_unjust
+            torrent.close()
+            b.fetch().connect([(_ELSEWHERE, port)])
+            assert not any(greeted(b.address, _ELSEWHERE) for _ in range(5))
+            assert greeted(b.address, "127.0.0.3")
+
+    def test_an_honest_peer_is_not_lost(self, tmp_path: Path) -> None:
+        """Both send blocks of the same pieces, and no probation keeps those few. libtorrent may ban
+        the honest one too: then the torrent is joined again.
+        """
+        at_once = replace(TUNING.client, probation_s=0)
+        slow = SwarmSettings(rates=Rates(lan_up=24 * PIECE))
+        with (
+            peer(tmp_path / "a", settings=slow) as a,
+            peer(tmp_path / "b", tuning=at_once) as b,
+            liar(tmp_path) as port,
+        ):
+            a.seed()
+            torrents = [b.fetch()]
+            both = [(_ELSEWHERE, port), a.address]
+            torrents[0].connect(both)
+
+            def came() -> bool:
+                torrents[-1].flush()
+                if torrents[-1].is_unjust:
+                    torrents[-1].close()
+                    torrents.append(b.fetch(bytes(i in b.noted for i in range(TREE.count))))
+                    torrents[-1].connect(both)
+                return b.whole
+
+            until(came, "all of it came")
+            assert b.path.read_bytes() == DATA
+            named = PeerBanned(TREE.root, f"{_ELSEWHERE}:{port}")
+            assert b.of(PeerBanned) in ([], [named])
 
     def test_few_pieces_come_before_the_first_are_right(self, tmp_path: Path) -> None:
         """Of a liar that is alone no more is taken."""

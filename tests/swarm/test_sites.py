@@ -329,6 +329,23 @@ class TestTrouble:
             check(b, files)
             assert a.server.sent == 0
 
+    def test_a_peer_is_banned_unjustly(self, tmp_path: Path) -> None:
+        """The swarm is joined again, and every byte that it brings counts once."""
+        files = {"large": LARGE + LARGE}
+        slow = SwarmSettings(rates=Rates(lan_up=4 * MIB))
+        with site(tmp_path / "a", files=files, settings=slow) as a, site(tmp_path / "b", a) as b:
+            pulling = Running(lambda: b.pull(http=False))
+            until(lambda: pieces(b) > 4, "some pieces came")
+            [torrent] = b.node.session.torrents()
+            with torrent._lock:
+                torrent._bans.banned(("192.0.2.1", 6881))
+                torrent._bans.wrong(0)
+            pulled = pulling.result()
+            check(b, files)
+            size = len(files["large"])
+            assert size <= sum(pulled.fetched.values()) <= 2 * size
+            assert torrent.view().down < size
+
     @pytest.mark.parametrize("crowd", [0, 1])
     def test_the_origin_helps_where_all_peers_are_slow(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crowd: int

@@ -41,6 +41,7 @@ class FileProgress:
         self._stalled = False
         self._swarmed = 0
         self._gave: dict[str, int] = {}
+        self._earlier: tuple[int, dict[str, int]] = 0, {}
         # The others
         self._crowd = 0
         self._crowd_since = self._began
@@ -117,11 +118,13 @@ class FileProgress:
     def _count(self, work: Work, torrent: Torrent) -> None:
         """Which peer gave how much."""
         gave = dict(self._gave)
+        earlier, earlier_of = self._earlier
         for peer in torrent.peers():
-            gave[peer.address] = max(peer.down, gave.get(peer.address, 0))
+            down = earlier_of.get(peer.address, 0) + peer.down
+            gave[peer.address] = max(down, gave.get(peer.address, 0))
         self._gave = gave
         # Of a peer that came and went between two looks only the sum tells.
-        total = max(torrent.view().down, sum(gave.values()))
+        total = max(earlier + torrent.view().down, sum(gave.values()))
         if total > self._swarmed:
             self._stalled = False
             work.progress(self.job, total - self._swarmed, SWARM)
@@ -156,7 +159,16 @@ class FileProgress:
         self._addresses = addresses
 
     def join(self, torrent: Torrent) -> None:
+        """A torrent counts from 0: what an earlier one brought is added."""
         self._torrent = torrent
+        self._earlier = self._swarmed, dict(self._gave)
+
+    @property
+    def is_unjust(self) -> bool:
+        """Whether the swarm has banned a peer that may be honest, so that it is joined again."""
+        download, torrent = self.job.download, self._torrent
+        joined = torrent is not None and download is not None and download.swarm is torrent
+        return joined and torrent is not None and torrent.is_unjust
 
     def connect(self, addresses: frozenset[tuple[str, int]]) -> None:
         """Tells the swarm of the peers that are there now."""

@@ -61,7 +61,7 @@ class SwarmJoiner:
         has what came written.
         """
         download = progress.job.download
-        if download is not None and download.torn:
+        if download is not None and (download.torn or progress.is_unjust):
             download.detach()
         self.attach(progress)
         self._connect(progress)

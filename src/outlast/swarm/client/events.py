@@ -24,9 +24,7 @@ class PayloadDamaged(SessionEvent):
 
 @dataclass(frozen=True, slots=True)
 class PeerBanned(SessionEvent):
-    """A peer sent parts of pieces that were wrong: its connections are closed and refused. Where
-    several peers sent blocks of one piece, an honest one can be among them.
-    """
+    """A peer sent a wrong piece, all of it: its connections are closed and refused."""
 
     root: Digest
     address: str
@@ -55,8 +53,6 @@ def read_alert(alert: lt.torrent_alert, root: Digest) -> SessionEvent | None:
     match alert:
         case lt.hash_failed_alert():
             return PayloadDamaged(root, alert.piece_index)
-        case lt.peer_ban_alert():
-            return PeerBanned(root, "{}:{}".format(*alert.endpoint))
         case lt.file_error_alert() | lt.torrent_error_alert():
             return TorrentFailed(root, one_line(alert.error.message(), 200))
         case lt.tracker_reply_alert():

@@ -24,7 +24,7 @@ from outlast.core.errors import BadConfigError
 from outlast.swarm.client import libtorrent_settings
 from outlast.swarm.client.alerts import Alerts
 from outlast.swarm.client.dht import Dht
-from outlast.swarm.client.events import SessionEvent, described, read_alert
+from outlast.swarm.client.events import PeerBanned, SessionEvent, described, read_alert
 from outlast.swarm.client.join import JoinOptions
 from outlast.swarm.client.picker import PiecePicker
 from outlast.swarm.client.torrent import Torrent
@@ -61,15 +61,18 @@ class TorrentSession(Closing):
         self._lock = threading.Lock()
         self._torrents: dict[Digest, Torrent] = {}
         self._handlers: dict[lt.torrent_handle, AlertHandler] = {}
+        self._liars: dict[Digest, list[HostPort]] = {}
+        self._watched: set[Torrent] = set()
+        self._watching = threading.Lock()
         self._listening = threading.Event()
         self._refused = ""
         self.private: Final = settings.private
         self._counters: Mapping[str, int] = {}
         self._counted = threading.Event()
         wanted = (settings.port if port is None else port) or _free_port()
-        self._session = lt.session(
-            libtorrent_settings.session_settings(settings, wanted, tuning.libtorrent)
-        )
+        chosen = libtorrent_settings.session_settings(settings, wanted, tuning.libtorrent)
+        self._categories = int(chosen["alert_mask"])
+        self._session = lt.session(chosen)
         self.set_static(static)
         self._closed = False
         self._many_per_address = True
@@ -102,7 +105,8 @@ class TorrentSession(Closing):
         """Ends all connections; returns when no file is open any more."""
         if self._closed:
             return
-        self._closed = True
+        with self._watching:
+            self._closed = True
         self._session.pause()
         with self._lock:
             torrents, self._torrents = list(self._torrents.values()), {}
@@ -146,6 +150,7 @@ class TorrentSession(Closing):
         # It is resumed once it was checked: then its peers are tried at once.
         flags = _FLAGS.paused | (_FLAGS.sequential_download if in_order else 0)
         params = self._params(tree, path, flags, join_options, restricted=restricted)
+        params.banned_peers = self._liars.get(tree.root, [])
         params.have_pieces = [bool(piece) for piece in have]
         lacks = [index for index, there in enumerate(have) if not there]
         picker = PiecePicker(
@@ -193,6 +198,7 @@ class TorrentSession(Closing):
                 tree,
                 self._forget,
                 picker=picker,
+                watch=self._watch,
                 wrote=wrote,
                 tuning=self.tuning,
             )
@@ -201,7 +207,17 @@ class TorrentSession(Closing):
             self._dht.join([torrent.infohash], torrent.connect)
         return torrent
 
+    def _watch(self, torrent: Torrent, on: bool) -> None:
+        """Sets whether a torrent needs alerts of blocks: 128 for each piece, so only in trouble."""
+        with self._watching:
+            if on == (torrent in self._watched) or self._closed:
+                return
+            (self._watched.add if on else self._watched.discard)(torrent)
+            blocks = lt.alert_category.block_progress if self._watched else 0
+            self._session.apply_settings({"alert_mask": self._categories | blocks})
+
     def _forget(self, torrent: Torrent) -> None:
+        self._watch(torrent, False)
         with self._lock:
             if self._torrents.get(torrent.tree.root) is torrent:
                 del self._torrents[torrent.tree.root]
@@ -313,9 +329,16 @@ class TorrentSession(Closing):
             self._session.apply_settings({"allow_multiple_connections_per_ip": False})
 
     def _tell(self, alert: lt.torrent_alert, torrent: Torrent | None) -> None:
-        if torrent is None or torrent.take(alert):
+        if torrent is None:
             return
-        event = read_alert(alert, torrent.tree.root)
+        if not torrent.take(alert):
+            self._report(read_alert(alert, torrent.tree.root))
+        elif isinstance(alert, lt.hash_failed_alert | lt.peer_ban_alert):
+            for address in torrent.take_proven():
+                self._liars.setdefault(torrent.tree.root, []).append(address)
+                self._report(PeerBanned(torrent.tree.root, "{}:{}".format(*address)))
+
+    def _report(self, event: SessionEvent | None) -> None:
         if event is not None:
             _log.debug("%s", described(event))
             self._heard(event)

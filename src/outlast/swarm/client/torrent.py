@@ -14,8 +14,10 @@ import libtorrent as lt
 
 from outlast.codec.merkle import PIECE, Tree
 from outlast.core.errors import one_line
+from outlast.swarm.client.bans import Bans
 from outlast.swarm.client.events import one_client
 from outlast.swarm.client.picker import PiecePicker
+from outlast.swarm.settings import HostPort
 from outlast.swarm.tuning import TUNING, ClientTuning
 
 _log = logging.getLogger(__name__)
@@ -66,12 +68,13 @@ class Torrent:
         forget: Callable[["Torrent"], None],
         *,
         picker: PiecePicker,
+        watch: Callable[["Torrent", bool], None],
         wrote: Callable[[list[int]], None] | None = None,
         tuning: ClientTuning = TUNING.client,
     ) -> None:
         """`picker` says which pieces are requested. `wrote` is called with the pieces that were
         received or given and are in the file now, from the session's thread: it must not block for
-        long.
+        long. `watch` sets whether :meth:`take` gets an alert of each block.
         """
         self.tree: Final = tree
         self._name: Final = f"payload {tree.root.short}"
@@ -93,8 +96,12 @@ class Torrent:
         self._path = Path(params.renamed_files[0])
         self._early: list[tuple[int, bytes]] | None = []
         self._picker = picker
+        self._bans = Bans(tree)
+        self._watch = watch
+        self._trouble = False
         if wrote is not None:
             params.piece_priorities = self._picker.priorities()
+            watch(self, True)
         self._peers: list[PeerView] = []
         self._view = TorrentView(0, 0, 0, 0, 0, 0.0, 0, 0)
         self._handle = session.add_torrent(params)
@@ -171,9 +178,12 @@ class Torrent:
     def _end_probation(self) -> None:
         with self._lock:
             ends = self._picker.end_probation()
+            trouble = self._trouble
         if ends:
             _log.debug("%s: probation is over", self._name)
             self._prefer_all()
+            if not trouble:
+                self._watch(self, False)
 
     def availability(self) -> list[int]:
         """How many connected peers have each piece; empty where none is connected."""
@@ -207,6 +217,17 @@ class Torrent:
             with _still_there():
                 self._peers = [_peer_view(peer) for peer in self._handle.get_peer_info()]
         return self._peers
+
+    @property
+    def is_unjust(self) -> bool:
+        """Whether a peer is banned that may be honest: the torrent should be joined again."""
+        with self._lock:
+            return self._bans.is_unjust
+
+    def take_proven(self) -> list[HostPort]:
+        """The peers banned for a wrong piece of which they sent every block, each once."""
+        with self._lock:
+            return self._bans.take_proven()
 
     def view(self) -> TorrentView:
         """A snapshot; asks libtorrent, and waits for its answer. After `close`, the last one."""
@@ -249,9 +270,12 @@ class Torrent:
 
     def take(self, alert: lt.torrent_alert) -> bool:
         """Handles an alert; whether it was only for this torrent."""
+        if self._judge(alert):
+            return True
         match alert:
             case lt.piece_finished_alert():
                 with self._lock:
+                    self._bans.right(alert.piece_index)
                     self._finished.add(alert.piece_index)
                     raised = self._picker.note(alert.piece_index)
                     full = len(self._finished) >= self._tuning.flush_pieces
@@ -275,6 +299,25 @@ class Torrent:
                 _log.debug("%s: its file failed: %s", self._name, error)
                 self.failure = self.failure or error
                 return False
+            case _:
+                return False
+        return True
+
+    def _judge(self, alert: lt.torrent_alert) -> bool:
+        """Handles an alert of what a peer sent; whether it was one."""
+        match alert:
+            case lt.block_finished_alert():
+                with self._lock:
+                    host, _ = alert.endpoint
+                    self._bans.received(alert.piece_index, alert.block_index, host)
+            case lt.hash_failed_alert() if not self.seeds:
+                with self._lock:
+                    self._bans.wrong(alert.piece_index)
+                    self._trouble = True
+                self._watch(self, True)
+            case lt.peer_ban_alert():
+                with self._lock:
+                    self._bans.banned(alert.endpoint)
             case _:
                 return False
         return True

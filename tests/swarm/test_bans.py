@@ -1,0 +1,85 @@
+"""Which bans are right."""
+
+import pytest
+
+from outlast.codec.merkle import BLOCK, PIECE
+from outlast.swarm.client.bans import Bans
+from tests.swarm.sessions import TREE
+
+LIAR, HONEST = ("10.0.0.2", 6881), ("10.0.0.1", 6881)
+BLOCKS = PIECE // BLOCK
+
+
+def sent(bans: Bans, piece: int, *hosts: str) -> None:
+    """All blocks of a piece, by these in turn."""
+    for block in range(BLOCKS):
+        bans.received(piece, block, hosts[block % len(hosts)])
+
+
+@pytest.fixture
+def bans() -> Bans:
+    return Bans(TREE)
+
+
+def test_who_sent_all_of_a_wrong_piece_is_a_liar_and_named_once(bans: Bans) -> None:
+    sent(bans, 3, LIAR[0])
+    bans.banned(LIAR)
+    assert not bans.is_unjust  # which piece was wrong is not known yet
+    bans.wrong(3)
+    assert not bans.is_unjust
+    bans.banned(LIAR)
+    assert bans.take_proven() == [LIAR]
+    assert bans.take_proven() == []
+
+
+def test_the_last_piece_is_shorter(bans: Bans) -> None:
+    bans.received(TREE.count - 1, 0, LIAR[0])
+    bans.banned(LIAR)
+    bans.wrong(TREE.count - 1)
+    assert bans.take_proven() == [LIAR]
+
+
+def test_who_sent_a_part_of_a_wrong_piece_is_none(bans: Bans) -> None:
+    sent(bans, 3, LIAR[0], HONEST[0])
+    bans.banned(HONEST)
+    bans.wrong(3)
+    assert bans.take_proven() == []
+    assert bans.is_unjust
+
+
+def test_a_block_of_which_nothing_is_known_may_be_of_another(bans: Bans) -> None:
+    for block in range(1, BLOCKS):
+        bans.received(3, block, HONEST[0])
+    bans.banned(HONEST)
+    bans.wrong(3)
+    assert bans.take_proven() == []
+    assert bans.is_unjust
+
+
+def test_a_piece_that_is_sent_again_is_judged_anew(bans: Bans) -> None:
+    sent(bans, 3, LIAR[0], HONEST[0])
+    bans.wrong(3)
+    sent(bans, 3, LIAR[0])
+    bans.banned(LIAR)
+    bans.wrong(3)
+    assert bans.take_proven() == [LIAR]
+    assert not bans.is_unjust
+
+
+def test_one_liar_does_not_make_the_ban_of_another_peer_just(bans: Bans) -> None:
+    sent(bans, 3, LIAR[0])
+    sent(bans, 4, LIAR[0], HONEST[0])
+    bans.banned(LIAR)
+    bans.wrong(3)
+    bans.banned(HONEST)
+    bans.wrong(4)
+    assert bans.take_proven() == [LIAR]
+    assert bans.is_unjust
+
+
+def test_who_is_not_banned_is_not_named(bans: Bans) -> None:
+    """Two connections of one address are two peers to libtorrent at first."""
+    sent(bans, 3, LIAR[0])
+    bans.wrong(3)
+    assert bans.take_proven() == []
+    assert not bans.is_unjust
