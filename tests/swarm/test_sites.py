@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -24,13 +25,14 @@ from outlast.node import payloads
 from outlast.node.node import Node
 from outlast.node.tuning import Tuning as NodeTuning
 from outlast.p2p.tuning import Tuning
+from outlast.sources.base import RangeReader
 from outlast.store.refs import About
 from outlast.swarm.lan.datagrams import Want, Wish, want_key
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import SwarmSettings
 from tests.pull.kit import check_archive
 from tests.serve.forms import floats, pack, tuned
-from tests.swarm.sites import MODEL, Origin, Running, Site, site, until
+from tests.swarm.sites import MODEL, SECONDS, Origin, Running, Site, site, until
 
 MIB = 1 << 20
 RANDOM = Random(5)
@@ -360,7 +362,16 @@ class TestTrouble:
         ):
             monkeypatch.setattr(b.node.election, "count_wanting", lambda *_: crowd)
             seeds(a, files)
-            pulled = Running(lambda: b.pull("org/model", origin)).result()
+            # However slow this machine is: the peer is asked, and its first piece comes first.
+            tuning = Tuning(first_look=SECONDS)
+            give = origin.open
+
+            def later(*asked: Any) -> RangeReader:
+                until(lambda: pieces(b), "the peer has sent a piece")
+                return give(*asked)
+
+            monkeypatch.setattr(Origin, "open", lambda _, *asked: later(*asked))
+            pulled = Running(lambda: b.pull("org/model", origin, tuning=tuning)).result()
             check(b, files)
             from_peers = sum(n for name, n in pulled.fetched.items() if name != origin.name)
             assert from_peers > 0
