@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.crash.world import World, build, fresh
-from tests.forked import end_all
 from tests.hubsim import HubSim
+from tests.warm.calls import end_all
 
 
 @pytest.fixture(scope="session")

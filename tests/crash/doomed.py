@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from outlast.__main__ import run
+
 _CHANGES = """
     chmod fchmod fsync ftruncate link mkdir pwrite rename replace rmdir symlink unlink write
 """.split()  # noqa: SIM905
@@ -56,9 +58,9 @@ class Fuse:
         return change
 
 
-def doomed(run: Callable[[], None], number: str, moment: str, count_file: str) -> None:
-    """Runs `run`, and dies "before", in the middle of ("torn") or "after" change `number`. With 0
-    it runs to its end; then `count_file` says how many changes there were.
+def outlast(number: str, moment: str, count_file: str) -> None:
+    """Runs the command of ``sys.argv``, and dies "before", in the middle of ("torn") or "after"
+    change `number`. With 0 it runs to its end; then `count_file` says how many changes there were.
     """
     fuse = Fuse(int(number), moment)
     for name in _CHANGES:

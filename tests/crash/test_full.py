@@ -21,9 +21,9 @@ from tests.campaign import LONG
 from tests.cli.call import Call, until
 from tests.crash.test_two import mirror
 from tests.crash.world import BASE, CACHED, FOLDER, NEW, World, fresh
-from tests.forked import finish, outlast, start
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import MIB, check_archive, contents, sent, tree
+from tests.warm.calls import finish, outlast, start
 
 pytestmark = [pytest.mark.crash, pytest.mark.rootonly]
 

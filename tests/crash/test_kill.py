@@ -35,9 +35,10 @@ from tests.crash.world import (
     fresh,
     write_cache,
 )
-from tests.forked import Process, outlast, start
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import MIB, contents, tree
+from tests.warm import Child
+from tests.warm.calls import finish, outlast, start
 
 pytestmark = pytest.mark.crash
 
@@ -81,7 +82,7 @@ def extents(
             world = prepare(operation, fresh(template, folder / "home", shared_hub))
             began = time.monotonic()
             process = launch(operation, world, doom=["0", "before", str(folder / "count")])
-            call = process.finish().ok()
+            call = finish(process).ok()
             seconds = time.monotonic() - began
             changes = int((folder / "count").read_text())
             known[operation] = Extent(changes, seconds, len(call.out.splitlines()))
@@ -98,7 +99,7 @@ def prepare(operation: str, world: World) -> World:
     return world
 
 
-def launch(operation: str, world: World, *, doom: Sequence[str] = ()) -> Process:
+def launch(operation: str, world: World, *, doom: Sequence[str] = ()) -> Child:
     return start(*arguments_of(operation, world), "--json", home=world.home, doom=doom)
 
 
@@ -121,7 +122,7 @@ def strike(number: int, style: str, extent: Extent, world: World, random: Random
         pause(random.uniform(0.05, extent.seconds))
     if style != "step":
         process.send_signal(signal.SIGKILL)
-    call = process.finish()
+    call = finish(process)
     return Call(call.code, b"".join(lines).decode() + call.out, call.err)
 
 
@@ -269,7 +270,7 @@ def test_a_pull_that_dies_at_its_end(
     """The last changes are those that turn a draft into a manifest and move the ref."""
     number = str(extents("pull").changes - 4 - 2 * step)
     process = launch("pull", world, doom=[number, "before", str(tmp_path / "count")])
-    assert process.finish().code in {0, -signal.SIGKILL}
+    assert finish(process).code in {0, -signal.SIGKILL}
     world.check_past()
     outlast(*arguments_of("pull", world), home=world.home).ok()
     outlast("gc", home=world.home).ok()

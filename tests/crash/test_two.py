@@ -15,9 +15,10 @@ from outlast.core.names import Target
 from outlast.store.archive import Archive
 from tests.cli.call import Call, until
 from tests.crash.world import BASE, FOLDER, NEW, OLD, SHARED, World
-from tests.forked import Process, finish, outlast, start
 from tests.hubsim import HubRepo
 from tests.pull.kit import MIB, check_archive, contents, file_requests, sent
+from tests.warm import Child
+from tests.warm.calls import finish, outlast, start
 
 pytestmark = pytest.mark.crash
 
@@ -33,11 +34,11 @@ def slow(world: World, request: pytest.FixtureRequest) -> World:
     return world
 
 
-def pull_new(world: World, *more: str) -> Process:
+def pull_new(world: World, *more: str) -> Child:
     return start("pull", "org/new", "--from", world.hub.url, *more, home=world.home)
 
 
-def while_running(process: Process, *arguments: str, home: Path) -> list[Call]:
+def while_running(process: Child, *arguments: str, home: Path) -> list[Call]:
     """Runs another command again and again until `process` has ended."""
     calls = []
     while process.poll() is None:

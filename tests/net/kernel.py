@@ -5,7 +5,6 @@ behind can be told from what is in use, and is removed by the next run.
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
@@ -18,11 +17,10 @@ from typing import Any
 
 import pytest
 
+from tests.net.enter import NAMES, enter, move
+
 _PREFIX = "olab"
-_NAMES = Path("/run/netns")
-_CLONE_NEWNET = 0x40000000
 _PROGRAMS = ("ip", "tc", "setpriv")
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class LabError(Exception):
@@ -68,7 +66,7 @@ def own_prefix() -> str:
 
 def sweep() -> None:
     """Removes what runs that are over have left, with the processes in it."""
-    for path in _NAMES.glob(f"{_PREFIX}-*"):
+    for path in NAMES.glob(f"{_PREFIX}-*"):
         if _is_left(path):
             with contextlib.suppress(LabError):  # another run may be at it
                 Namespace(path.name).remove()
@@ -140,21 +138,6 @@ class Namespace:
             try:
                 yield
             finally:
-                _set(outside)
+                move(outside)
         finally:
             os.close(outside)
-
-
-def enter(name: str) -> None:
-    """Moves this thread into a namespace."""
-    descriptor = os.open(_NAMES / name, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _set(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _set(descriptor: int) -> None:
-    if _libc.setns(descriptor, _CLONE_NEWNET):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import IO, Self
 
 from tests.net.kernel import LabError, Namespace, own_prefix, sweep
-from tests.net.program import Program
-from tests.net.warm import fork
+from tests.net.program import Program, Start
+from tests.warm import Child, Order, start
 
 _TOP = Path(__file__).resolve().parents[2]
 _numbers = itertools.count(1)
@@ -63,7 +63,7 @@ class Host:
 
     def outlast(self, arguments: Sequence[str | Path], env: Mapping[str, str]) -> Program:
         """Starts `outlast` here, likewise: what `python -m outlast` does, without the time that it
-        takes to import it (`warm.py`).
+        takes to import it (`tests/warm`).
         """
         launch = functools.partial(fork, self.namespace.name)
         name = self._numbered(str(arguments[0]))
@@ -108,6 +108,13 @@ class Host:
     def plug(self, card: int = 0) -> None:
         switch, port = self._ports[card]
         switch.namespace.ip(f"link set {port} up")
+
+
+def fork(namespace: str, about: Start) -> Child:
+    """Runs `outlast` in a network namespace, with the command's words as its arguments."""
+    words = [str(word) for word in about.command]
+    order = Order(words, about.env, str(about.folder), namespace=namespace)
+    return start(order, about.out, about.err)
 
 
 class Switch:

@@ -16,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.net.kernel import enter
+from tests.net.enter import enter
 
 DEVICE = "relay"
 _TUNSETIFF = 0x400454CA

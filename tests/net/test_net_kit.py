@@ -1,6 +1,5 @@
 """The kit itself: whether what the tests of the swarm rely on is so."""
 
-import functools
 import os
 import signal
 import socket
@@ -14,8 +13,7 @@ import pytest
 from tests.net import Capture, Host, Net, needs_lab, one_lan
 from tests.net.capture import UDP, streams
 from tests.net.kernel import Namespace, sweep
-from tests.net.program import Program, environment, until
-from tests.net.warm import Forker
+from tests.net.program import environment, until
 
 pytestmark = [pytest.mark.net, needs_lab("tcpdump")]
 MB = 1_000_000
@@ -264,19 +262,6 @@ def test_outlast_runs_on_its_machine_until_it_is_killed() -> None:
         server.kill()
         assert server.wait() == -signal.SIGKILL
         assert a.outlast(["--version"], env).wait() == 0
-
-
-def test_outlast_does_not_outlive_what_it_was_forked_from() -> None:
-    with one_lan("a") as (a,):
-        forker = Forker(environment(a.folder))
-        launch = functools.partial(forker.start, a.namespace.name)
-        line = ["serve", "--listen", "127.0.0.1:0", "--home", str(a.folder / "archive")]
-        server = Program(line, a.folder, "serve", launch=launch)
-        until(lambda: server.ended or server.out.read_bytes(), "it serves")
-        server.check()
-        forker.close()
-        assert server.wait() == -signal.SIGKILL
-        until(lambda: not Path(f"/proc/{server.pid}/exe").exists(), "it is gone")
 
 
 def test_a_thread_comes_back_from_a_namespace() -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.forked import end_all
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import FILES, Puller
+from tests.warm.calls import end_all
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from outlast.core.errors import AccessDeniedError, PolicyError, RepoNotFoundError
-from tests.forked import outlast
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import FILES, Puller, check_archive, check_pulled, contents, has_blob
+from tests.warm.calls import outlast
 
 GIT = "config.json"
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tests.forked import outlast
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import BIG, FILES, TOTAL, check_pulled, file_requests, sent
+from tests.warm.calls import outlast
 
 _KEYS = {
     *("type", "repo", "ref", "commit", "manifest", "partial", "source", "files", "bytes"),

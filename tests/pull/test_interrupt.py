@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.cli.call import until
-from tests.forked import finish, outlast, start
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import MIB, check_archive, check_pulled, file_requests, sent
+from tests.warm.calls import finish, outlast, start
 
 LARGE = Random(4).randbytes(40 * MIB)
 _SOON = 10.0

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from outlast.core.errors import BadNameError
-from tests.forked import outlast
 from tests.hubsim import HubRepo, HubSim
 from tests.hubsim.generate import HOSTILE_NAMES
 from tests.pull.kit import FILES, TOTAL, Puller, check_pulled, contents, sent
+from tests.warm.calls import outlast
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from outlast.core.events import FileDone, Planned, Progress
 from outlast.core.manifest import Revision
 from outlast.store import disk
 from outlast.store.archive import Archive
-from tests.forked import outlast
 from tests.hubsim import HubRepo, HubSim, add_alias
 from tests.pull.kit import (
     BIG,
@@ -30,6 +29,7 @@ from tests.pull.kit import (
     sent,
     tree,
 )
+from tests.warm.calls import outlast
 
 
 def test_everything_arrives_and_is_named_rightly(hub: HubSim, pull: Puller) -> None:

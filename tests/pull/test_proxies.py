@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.forked import outlast
 from tests.hubsim import HubSim
 from tests.pull.kit import FILES, check_pulled, file_requests
 from tests.pull.wires import Seen, http_proxy, make_certificate, socks_proxy, tls_front
+from tests.warm.calls import outlast
 
 DEAD = "http://127.0.0.1:9"
 

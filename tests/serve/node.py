@@ -7,11 +7,12 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from tests.hubsim.ask import Answer, ask
-from tests.warm import Process, template
+from tests.warm import Child, Order, start
 
 SECONDS = 120.0
 """The longest that a test waits for something that has to happen: a limit against hanging."""
@@ -34,12 +35,11 @@ def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, 
 def outlast(home: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
     """Runs a command on the archive in `home`; what it printed. Fails where the command did."""
     with tempfile.TemporaryFile() as log:
-        process = template().start(
-            [*arguments, "--home", str(home)], environment(home.parent, env), log
-        )
+        order = Order([*arguments, "--home", str(home)], environment(home.parent, env))
+        process = start(order, stderr=log)
         try:
             with process.stdout:
-                printed = process.stdout.read()
+                printed = process.stdout.read().decode()
             status = process.wait(SECONDS)
         finally:
             process.kill()
@@ -80,7 +80,7 @@ class Node:
         self._tuned = tuned or {}
         self._sabotage = sabotage
         self._features = list(features)
-        self.process: Process | None = None
+        self.process: Child | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -91,14 +91,14 @@ class Node:
 
     def start(self) -> None:
         assert self.process is None, "already running"
-        tuned = ""
-        if self._tuned or self._sabotage or self._features:
-            tuned = json.dumps([self._tuned, self._sabotage, self._features])
         command = ["serve", "--listen", "127.0.0.1:0", "--home", str(self.home), *self.flags]
-        env = environment(self.home.parent, self._env)
+        order = Order(command, environment(self.home.parent, self._env))
+        if self._tuned or self._sabotage or self._features:
+            given = [self._tuned, self._sabotage, self._features]
+            order = replace(order, run="tests.serve.tuned:start", given=given)
         with self.log.open("a") as log:
-            self.process = template().start(command, env, log, tuned)
-        self.url = self.process.stdout.readline().strip()
+            self.process = start(order, stderr=log)
+        self.url = self.process.stdout.readline().decode().strip()
         if not self.url.startswith("http://127.0.0.1:"):
             self.kill()
             raise RuntimeError(f"serve did not start: {self.url!r} {self.log.read_text()[-2000:]}")
@@ -106,8 +106,8 @@ class Node:
     def kill(self) -> None:
         """SIGKILL, if it still runs."""
         if self.process is not None:
-            self.process.kill()
-            self._reap()
+            self.process.close()
+            self.process = None
 
     def stop(self, number: signal.Signals = signal.SIGTERM, within: float = SECONDS) -> int:
         """Sends a signal; the exit status. Fails where the process does not end in time."""
@@ -117,12 +117,6 @@ class Node:
             return self.process.wait(within)
         finally:
             self.kill()
-
-    def _reap(self) -> None:
-        assert self.process is not None
-        self.process.wait()
-        self.process.stdout.close()
-        self.process = None
 
     def get(self, path: str, method: str = "GET", body: str = "", **headers: str) -> Answer:
         """One request on a connection of its own."""
