@@ -18,7 +18,7 @@ def sent(bans: Bans, piece: int, *hosts: str) -> None:
 
 @pytest.fixture
 def bans() -> Bans:
-    return Bans(TREE)
+    return Bans(lambda piece: -(-TREE.length(piece) // BLOCK))
 
 
 def test_who_sent_all_of_a_wrong_piece_is_a_liar_and_named_once(bans: Bans) -> None:
@@ -83,3 +83,27 @@ def test_who_is_not_banned_is_not_named(bans: Bans) -> None:
     bans.wrong(3)
     assert bans.take_proven() == []
     assert not bans.is_unjust
+
+
+def test_where_it_is_joined_again_only_liars_are_known(bans: Bans) -> None:
+    sent(bans, 3, LIAR[0])
+    sent(bans, 4, LIAR[0], HONEST[0])
+    bans.banned(LIAR)
+    bans.wrong(3)
+    bans.banned(HONEST)
+    bans.wrong(4)
+    assert bans.suspects == [HONEST]
+    bans.rejoin()
+    assert bans.suspects == []
+    assert bans.liars == [LIAR]
+    assert not bans.is_unjust
+
+
+def test_a_liar_that_libtorrent_does_not_ban(bans: Bans) -> None:
+    """Some blocks of the piece are pads, which no peer sends."""
+    sent(bans, 3, LIAR[0])
+    bans.wrong(3)
+    before = bans.is_lenient
+    bans.rejoin()
+    assert (before, bans.is_lenient) == (True, False)
+    assert [host for host, _ in bans.take_proven()] == [LIAR[0]]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import libtorrent as lt
 import pytest
@@ -30,6 +31,7 @@ from outlast.intake.form_policy import FormWish, FormWishes
 from outlast.ops import pull_link as linked
 from outlast.ops.pull_link import LinkWishes
 from outlast.store.linkpartials import KEPT, LinkPartial
+from outlast.swarm.client import add_params
 from outlast.swarm.client import multi_file as foreign
 from outlast.swarm.torrent import bencode
 from outlast.swarm.torrent import payload_torrent as metainfo
@@ -287,7 +289,7 @@ def test_what_is_no_capsule_is_a_file(
 # Lies
 
 
-@pytest.mark.parametrize("flags", [V1, V2], ids=["v1", "v2"])
+@pytest.mark.parametrize("flags", [V1, V2, 0], ids=["v1", "v2", "hybrid"])
 def test_a_liar_is_banned(seeder: Client, puller: Puller, folder: Path, flags: int) -> None:
     torrent = make_torrent(folder, flags)
     lies = write(folder.parents[1] / "lies" / "model", FILES)
@@ -310,9 +312,67 @@ def test_a_liar_is_banned(seeder: Client, puller: Puller, folder: Path, flags: i
     check(puller, result.repo, FILES)
 
 
-def test_what_is_resumed_tries_its_peers_first(puller: Puller, folder: Path) -> None:
+@pytest.mark.parametrize("flags", [V1, V2, 0], ids=["v1", "v2", "hybrid"])
+@pytest.mark.parametrize("bare", [False, True], ids=["torrent", "magnet"])
+def test_after_an_unjust_ban_it_is_joined_again(
+    seeder: Client, puller: Puller, folder: Path, flags: int, *, bare: bool
+) -> None:
+    """With all that came: each byte is fetched, and counted, once. The other peer that is banned
+    is an honest one too; both have a turn.
+    """
+    torrent = make_torrent(folder, flags)
+    seeder.seed(torrent, folder.parent, rate=1_500_000)
+    joined: list[foreign.MultiFileTorrent] = []
+    handles: set[lt.torrent_handle] = set()
+
+    def ban(event: object) -> None:
+        if isinstance(event, Progress) and not handles:
+            [torrent] = joined
+            handles.add(torrent._handle)
+            with torrent._lock:
+                for address in (seeder.address, ("192.0.2.1", 6881)):
+                    torrent._bans.banned(address)
+                torrent._bans.wrong(0)
+
+    fetch = foreign.fetch
+
+    def fetched(*args: Any, **more: Any) -> foreign.MultiFileTorrent:
+        joined.append(fetch(*args, **more))
+        return joined[-1]
+
+    puller.hear = ban
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(foreign, "fetch", fetched)
+        result = puller.pull(magnet_of(torrent) if bare else torrent, seeder)
+    check(puller, result.repo, FILES)
+    assert joined[0]._handle not in handles
+    [planned] = [e for e in puller.events if isinstance(e, Planned) and e.job == "pull"]
+    progressed = sum(e.count for e in puller.events if isinstance(e, Progress) and e.source)
+    assert planned.present_bytes + progressed == planned.total_bytes == result.size
+    # At most the pieces that were under way came twice.
+    assert result.size <= sum(result.fetched.values()) < 2 * result.size
+    assert not [e for e in puller.events if isinstance(e, Note) and "banned" in e.text]
+
+
+def test_pads_are_no_blocks_of_a_peer(folder: Path) -> None:
+    """A piece of a hybrid ends with a pad, if its file does in it; one of version 1 does not."""
+    block = 1 << 14
+    files = {name: -(-len(data) // block) for name, data in FILES.items()}
+    for flags in (V2, 0):
+        _, ti = add_params.torrent_params(make_torrent(folder, flags))
+        counts = [add_params.blocks_of(ti, piece) for piece in range(ti.num_pieces())]
+        assert sum(counts) == sum(files.values())
+        assert counts[0] == 1
+    _, ti = add_params.torrent_params(make_torrent(folder, V1))
+    counts = [add_params.blocks_of(ti, piece) for piece in range(ti.num_pieces())]
+    assert sum(counts) == -(-sum(map(len, FILES.values())) // block)
+
+
+@pytest.mark.parametrize("flags", [V1, V2, 0], ids=["v1", "v2", "hybrid"])
+def test_what_is_resumed_tries_its_peers_first(puller: Puller, folder: Path, flags: int) -> None:
     """With four wrong pieces at once, libtorrent bans honest peers along with a liar."""
-    torrent = make_torrent(folder, V1)
+    write(folder, {"sub/noise.bin": Random(2).randbytes(5_000_000)})
+    torrent = make_torrent(folder, flags)
     places = [folder.parents[1] / str(number) for number in range(len(FILES))]
     for place, data in list(zip(places, FILES.values(), strict=True))[:-1]:
         place.write_bytes(data)
@@ -409,7 +469,7 @@ def test_urls_of_a_link_cannot_steer_our_requests() -> None:
         ),
     )
     params = lt.add_torrent_params()
-    foreign._introduce(params, link)
+    add_params.introduce(params, link)
     assert params.trackers == [*link.trackers[:2], link.trackers[4]]
     assert params.url_seeds == [link.web_seeds[0], link.web_seeds[3]]
 

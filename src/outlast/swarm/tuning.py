@@ -90,6 +90,14 @@ class ClientTuning:
     wrong ones (each costs 2 points, and 7 are the limit)."""
     probation_s: float = 3.0
     """After which all pieces are asked for: maybe no peer has the first ones. Guess."""
+    turn_s: float = 5.0
+    """Longest turn of a peer that may have sent a part of a wrong piece, while the others of its
+    kind wait. Guess."""
+    stuck_s: float = 2.0
+    """Without a byte for so long after wrong pieces, a torrent is joined again; each pause is twice
+    the one before, until a piece comes. Guess: an honest peer pauses less."""
+    stuck_most_s: float = 60.0
+    """Longest of these pauses. Guess."""
     front_pieces: int = 4
     """High-priority pieces of a stripe. Keep this above libtorrent's request queue per peer
     (`max_out_request_queue`), or it spreads the stripe over several seeds. Measured: ADR 16."""

@@ -6,7 +6,10 @@ a part in some of them: an honest one too, if a liar sent the other blocks. Only
 is to be joined again, where only those that are known to lie stay banned.
 """
 
-from outlast.codec.merkle import BLOCK, Tree
+from collections.abc import Callable
+
+import libtorrent as lt
+
 from outlast.swarm.settings import HostPort
 
 
@@ -15,14 +18,32 @@ class Bans:
     thread-safe.
     """
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, blocks_of: Callable[[int], int]) -> None:
+        """`blocks_of` says how many blocks a peer has to send for a piece."""
+        self._blocks_of = blocks_of
         self._senders: dict[int, dict[int, str]] = {}
         self._right: set[int] = set()
         self._banned: dict[str, HostPort] = {}
         self._pending: set[str] = set()
         self._liars: set[str] = set()
         self._told: set[str] = set()
+        self._suspects: dict[str, HostPort] = {}
+        self._ports: dict[str, HostPort] = {}
+
+    def judge(self, alert: lt.torrent_alert) -> bool:
+        """Notes what an alert says of the blocks that peers sent; whether it says only that."""
+        match alert:
+            case lt.block_finished_alert():
+                host, port = alert.endpoint
+                self._ports[host] = host, port
+                self.received(alert.piece_index, alert.block_index, host)
+            case lt.hash_failed_alert():
+                self.wrong(alert.piece_index)
+            case lt.peer_ban_alert():
+                self.banned(alert.endpoint)
+            case _:
+                return False
+        return True
 
     def received(self, piece: int, block: int, host: str) -> None:
         """A block was written, which can be later than its piece was found right."""
@@ -40,8 +61,9 @@ class Bans:
         """
         senders = self._senders.pop(piece, {})
         hosts = set(senders.values())
-        if len(hosts) == 1 and len(senders) == -(-self._tree.length(piece) // BLOCK):
+        if len(hosts) == 1 and len(senders) == self._blocks_of(piece):
             self._liars |= hosts
+        self._suspects |= {host: self._ports.get(host, (host, 0)) for host in hosts}
         self._pending.clear()
 
     def banned(self, address: HostPort) -> None:
@@ -57,7 +79,34 @@ class Bans:
         self._told |= found
         return [self._banned[host] for host in sorted(found)]
 
+    def rejoin(self) -> None:
+        """The torrent is joined again, with the liars banned from the beginning."""
+        known = self._suspects | self._banned
+        self._banned = {host: known[host] for host in self._liars}
+        self._suspects = dict(self._banned)
+        self._senders.clear()
+        self._pending.clear()
+
+    @property
+    def liars(self) -> list[HostPort]:
+        """The addresses of all liars."""
+        known = self._suspects | self._banned
+        return [known[host] for host in sorted(self._liars)]
+
+    @property
+    def suspects(self) -> list[HostPort]:
+        """Peers that are banned or sent parts of wrong pieces, since the torrent was joined, and
+        may be honest.
+        """
+        known = self._suspects | self._banned
+        return [known[host] for host in sorted(known.keys() - self._liars)]
+
     @property
     def is_unjust(self) -> bool:
         """Whether a peer is banned that may be honest."""
         return bool(self._banned.keys() - self._liars - self._pending)
+
+    @property
+    def is_lenient(self) -> bool:
+        """Whether a liar is not banned: libtorrent takes the blocks of pads for another peer's."""
+        return bool(self._liars - self._banned.keys())

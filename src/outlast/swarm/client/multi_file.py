@@ -6,29 +6,36 @@ written to.
 """
 
 import contextlib
-import ipaddress
+import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import libtorrent as lt
 
 from outlast.core.closing import Closing
-from outlast.core.errors import MalformedError, one_line
+from outlast.core.errors import one_line
+from outlast.swarm.client.add_params import (
+    NOWHERE,
+    blocks_of,
+    file_numbers,
+    have_pieces,
+    infohashes,
+    introduce,
+    refused,
+    torrent_params,
+)
+from outlast.swarm.client.bans import Bans
 from outlast.swarm.client.probation import Probation
 from outlast.swarm.client.session import TorrentSession
-from outlast.swarm.torrent import bencode
+from outlast.swarm.client.turns import Turns
 from outlast.swarm.torrent.magnet import HostPort, Link
-from outlast.swarm.torrent.payload_torrent import assemble
-from outlast.swarm.torrent.read import HINT, read_torrent
 
-_NOWHERE: Final = "/nonexistent/outlast"
+_log = logging.getLogger(__name__)
+
 _FLAGS: Final = lt.torrent_flags
-_REFUSED: Final = (b"similar", b"collections", b"ssl-cert")
-"""Keys by which a torrent has its client look into the files of others, or speak TLS."""
 _PRIORITY: Final = 4
 """Of a piece like any other."""
 
@@ -56,45 +63,71 @@ class MultiFileTorrent(Closing):
         params: lt.add_torrent_params,
         *,
         restricted: bool = False,
-        count: int = 0,
+        ti: lt.torrent_info | None = None,
         resumes: bool = False,
     ) -> None:
-        """`count` is that of its pieces, where all are to be fetched; `resumes`: the files may
-        have some already, so libtorrent checks them before it asks a peer for the rest.
+        """`ti` tells of its pieces, where all are to be fetched; `resumes`: the files may have some
+        already, so libtorrent checks them before it asks a peer for the rest.
         """
         self._session = session
+        self._params = params
+        self._restricted = restricted
         self._lock = threading.Lock()
+        self._joining = threading.RLock()
         self._banned: list[str] = []
         self._damaged: list[int] = []
         self._failure: tuple[int, str] | None = None
         self._gave: dict[str, int] = {}
-        self._gone, self._flushed = threading.Event(), threading.Event()
+        self._total = 0
+        self._gave_before: dict[str, int] = {}
+        self._gone, self._flushed, self._told = (threading.Event() for _ in range(3))
+        self._saved = b""
         self._open = True
         self._writes = not params.flags & _FLAGS.upload_mode
         self._came: set[int] = set()
-        self._count, self._resumes = count, resumes
-        self._met_a_peer, self._received = False, 0
-        self._probation = Probation(() if resumes else range(count), tuning=session.tuning)
+        self._count, self._resumes = ti.num_pieces() if ti is not None else 0, resumes
+        self._met_a_peer, self._received, self._least = False, 0, 0
+        self._peers: set[HostPort] = set()
+        self._bans = Bans(lambda piece: blocks_of(ti, piece) if ti is not None else 0)
+        self._turns = Turns(session.tuning)
+        self._trouble = False
+        self._probation = Probation(() if resumes else range(self._count), tuning=session.tuning)
         if resumes:
             params.flags |= _FLAGS.stop_when_ready
         elif self._probation:
-            params.piece_priorities = [int(self._probation.allows(i)) for i in range(count)]
+            params.piece_priorities = [int(self._probation.allows(i)) for i in range(self._count)]
+        if ti is not None:
+            session.watch(self, on=True)
+        self._handle = self._join(params)
+
+    def _join(self, params: lt.add_torrent_params) -> lt.torrent_handle:
         try:
-            self._handle = session.add(params, self._take, restricted=restricted)
+            return self._session.add(params, self._take, restricted=self._restricted)
         except RuntimeError as error:
-            raise _refused(error) from None
+            self._session.watch(self, on=False)
+            raise refused(error) from None
 
     def close(self) -> None:
         """Removes it from the session: on return no file is written to any more."""
-        if not self._open:
-            return
-        self._open = False
+        with self._joining:
+            if not self._open:
+                return
+            self._open = False
+            with contextlib.suppress(RuntimeError):
+                self._handle.pause()
+                self._flush()
+            self._leave()
+            self._session.watch(self, on=False)
+
+    def _flush(self) -> None:
+        if self._writes:
+            self._flushed.clear()
+            self._handle.flush_cache()
+            self._flushed.wait(self._session.tuning.close_s)
+
+    def _leave(self) -> None:
+        self._gone.clear()
         with contextlib.suppress(RuntimeError):
-            self._handle.pause()
-            if self._writes:
-                self._flushed.clear()
-                self._handle.flush_cache()
-                self._flushed.wait(self._session.tuning.close_s)
             self._session.remove(self._handle)
             self._gone.wait(self._session.tuning.close_s)
         self._session.drop_handler(self._handle)
@@ -102,6 +135,8 @@ class MultiFileTorrent(Closing):
     def connect(self, addresses: Iterable[HostPort]) -> None:
         """Tries these peers (IP address, port)."""
         for address in addresses:
+            if len(self._peers) < self._session.tuning.peers_looked_at:
+                self._peers.add(address)
             with contextlib.suppress(RuntimeError):
                 self._handle.connect_peer(address)
 
@@ -121,66 +156,138 @@ class MultiFileTorrent(Closing):
             if self._resumes and not checks and status.flags & _FLAGS.paused:
                 self._resumes = False
                 self._resume()
-            self._put_off_probation(status)
+            self._note_progress(status)
             self._end_probation()
+            if not checks:
+                self._rejoin_if_needed(status)
             return MultiFileView(
-                have=status.total_wanted_done,
+                have=max(status.total_wanted_done, self._least),
                 whole=status.is_seeding,
-                checks=checks,
+                checks=checks and not self._least,
                 peers=status.num_peers,
                 copies=max(0.0, status.distributed_copies),
             )
-        return MultiFileView(0, whole=False, checks=False, peers=0, copies=0.0)
+        return MultiFileView(self._least, whole=False, checks=False, peers=0, copies=0.0)
 
     def _resume(self) -> None:
         """The files of an earlier run are checked: now the rest of the pieces is requested."""
         with contextlib.suppress(RuntimeError):
             pieces = self._handle.status(int(lt.torrent_handle.query_pieces)).pieces
             with self._lock:
-                lacks = [index for index, have in enumerate(pieces) if not have]
-                self._probation = Probation(lacks, tuning=self._session.tuning)
-                priorities = [
-                    _PRIORITY if have or self._probation.allows(index) else 0
-                    for index, have in enumerate(pieces)
-                ]
+                priorities = self._try_first(pieces)
             self._handle.prioritize_pieces(priorities)
             self._handle.resume()
 
-    def _put_off_probation(self, status: lt.torrent_status) -> None:
-        """Until a first peer is connected, and while bytes are coming."""
+    def _try_first(self, pieces: Sequence[bool]) -> list[int]:
+        """Begins the probation of the pieces that lack; the priorities of all pieces."""
+        lacks = [index for index, have in enumerate(pieces) if not have]
+        self._probation = Probation(lacks, tuning=self._session.tuning)
+        return [
+            _PRIORITY if have or self._probation.allows(index) else 0
+            for index, have in enumerate(pieces)
+        ]
+
+    def _note_progress(self, status: lt.torrent_status) -> None:
+        """Probation is put off until a first peer is connected, and while bytes are coming."""
         with self._lock:
             before, self._received = self._received, status.total_payload_download
             if not self._met_a_peer or self._received > before:
                 self._probation.put_off()
+                self._turns.moved()
             self._met_a_peer = self._met_a_peer or status.num_peers > 0
 
     def _end_probation(self) -> None:
         with self._lock:
             if not self._probation.ends(self._came):
                 return
+            trouble = self._trouble
         with contextlib.suppress(RuntimeError):
             self._handle.prioritize_pieces([_PRIORITY] * self._count)
+        if not trouble:
+            self._session.watch(self, on=False)
+
+    def _rejoin_if_needed(self, status: lt.torrent_status) -> None:
+        """Joins the torrent again, where a peer that may be honest is banned, a liar is not, or
+        libtorrent lets all wait that sent parts of wrong pieces.
+        """
+        with self._lock:
+            bans = self._bans
+            wrong = bans.is_unjust or bans.is_lenient
+            ends = self._turns.ends(bans.suspects, bans.liars, wrong=wrong)
+        if not ends or not self._count or self._resumes or status.is_seeding:
+            return
+        with self._joining:
+            if self._open and self._save():
+                self._least = max(self._least, status.total_wanted_done)
+                self._rejoin()
+
+    def _save(self) -> bool:
+        """Has all that came written to the files, and libtorrent say which pieces those are."""
+        with self._lock:
+            self._saved = b""
+        self._told.clear()
+        self._handle.pause()
+        self._flush()
+        self._handle.save_resume_data(int(lt.torrent_handle.save_info_dict))
+        self._told.wait(self._session.tuning.close_s)
+        if not self._saved:
+            self._handle.resume()
+        return bool(self._saved)
+
+    def _rejoin(self) -> None:
+        """Leaves and joins, with all pieces that are in the files. A ban lasts as long as the
+        torrent: libtorrent has no way to take it back.
+        """
+        self._count_gave()
+        self._gave_before, self._gave, self._total = self._given(), {}, 0
+        self._leave()
+        params, before = lt.read_resume_data(self._saved), self._params
+        for name in ("save_path", "renamed_files", "download_limit", "trackers", "url_seeds"):
+            setattr(params, name, getattr(before, name))
+        params.flags = before.flags & ~_FLAGS.stop_when_ready
+        params.unfinished_pieces = {}  # some blocks may be a liar's
+        with self._lock:
+            self._turns.next(self._bans.suspects)
+            self._bans.rejoin()
+            self._met_a_peer, self._received = False, 0
+            here = [*params.have_pieces, *([False] * self._count)][: self._count]
+            self._came = {index for index, have in enumerate(here) if have}
+            params.piece_priorities = self._try_first(here)
+            params.banned_peers = list({*self._bans.liars, *self._turns.held_back})
+        params.peers = [*before.peers, *self._peers]
+        _log.debug("joined again, without %d peers", len(params.banned_peers))
+        self._session.hold_bans()
+        self._session.watch(self, on=True)
+        self._handle = self._join(params)
 
     def gave(self) -> Mapping[str, int]:
         """Bytes that each peer has sent, by its address without the port, peers that are gone
         included. Bytes of peers that were gone before a call saw them count for "": call it often.
         """
-        total = 0
+        self._count_gave()
+        return {host: count for host, count in self._given().items() if count}
+
+    def _count_gave(self) -> None:
         with contextlib.suppress(RuntimeError):
             for peer in self._handle.get_peer_info()[: self._session.tuning.peers_looked_at]:
                 host, port = peer.ip
                 key = f"{host} {port}"
                 self._gave[key] = max(peer.total_download, self._gave.get(key, 0))
-            total = self._handle.status().total_payload_download
+            self._total = self._handle.status().total_payload_download
+
+    def _given(self) -> dict[str, int]:
+        """By host: of this time that the torrent was joined, and of those before."""
         found: dict[str, int] = {}
         for key, count in self._gave.items():
             host = key.partition(" ")[0]
             found[host] = found.get(host, 0) + count
-        found[""] = max(0, total - sum(found.values()))
-        return {host: count for host, count in found.items() if count}
+        found[""] = max(0, self._total - sum(found.values()))
+        for host, count in self._gave_before.items():
+            found[host] = found.get(host, 0) + count
+        return found
 
     def take_banned(self) -> list[str]:
-        """The addresses of peers that were banned since the last call."""
+        """The addresses of peers that sent wrong pieces and were banned since the last call."""
         with self._lock:
             found, self._banned = self._banned, []
         return found
@@ -198,17 +305,24 @@ class MultiFileTorrent(Closing):
             return self._failure
 
     def _take(self, alert: lt.torrent_alert) -> None:
+        if self._count and self._judge(alert):
+            return
         match alert:
-            case lt.peer_ban_alert():
-                with self._lock:
-                    self._banned.append("{}:{}".format(*alert.endpoint))
             case lt.piece_finished_alert():
                 with self._lock:
+                    if alert.piece_index not in self._came:
+                        self._turns.right()
                     self._came.add(alert.piece_index)
+                    self._bans.right(alert.piece_index)
                 self._end_probation()
             case lt.hash_failed_alert():
                 with self._lock:
                     self._damaged.append(alert.piece_index)
+            case lt.save_resume_data_alert():
+                self._saved = lt.write_resume_data_buf(alert.params)
+                self._told.set()
+            case lt.save_resume_data_failed_alert():
+                self._told.set()
             case lt.file_error_alert() | lt.torrent_error_alert():
                 with self._lock:
                     text = one_line(alert.error.message(), 200)
@@ -220,6 +334,17 @@ class MultiFileTorrent(Closing):
             case _:
                 pass
 
+    def _judge(self, alert: lt.torrent_alert) -> bool:
+        """Handles an alert of what a peer sent; whether it was one."""
+        wrong = isinstance(alert, lt.hash_failed_alert)
+        with self._lock:
+            judged = self._bans.judge(alert)
+            self._banned += ["{}:{}".format(*address) for address in self._bans.take_proven()]
+            self._trouble = self._trouble or wrong
+        if wrong:
+            self._session.watch(self, on=True)
+        return judged
+
 
 _CHECKING: Final = (
     lt.torrent_status.states.checking_files,
@@ -230,10 +355,10 @@ _CHECKING: Final = (
 def ask(session: TorrentSession, link: Link, *, restricted: bool = False) -> MultiFileTorrent:
     """Asks the peers of a link for the info dictionary, and for nothing else."""
     params = lt.add_torrent_params()
-    params.info_hashes = _infohashes(link)
-    params.save_path = _NOWHERE
+    params.info_hashes = infohashes(link)
+    params.save_path = NOWHERE
     params.flags = _FLAGS.default_dont_download | _FLAGS.upload_mode
-    _introduce(params, link)
+    introduce(params, link)
     return MultiFileTorrent(session, params, restricted=restricted)
 
 
@@ -250,23 +375,13 @@ def fetch(
     are checked, and correct pieces kept. `rate`: bytes per second at most, 0 for no limit.
     Raises :class:`MalformedError`.
     """
-    params, ti = _params(data)
-    params.renamed_files = dict(zip(_numbers(data, ti), map(str, places), strict=True))
+    params, ti = torrent_params(data)
+    params.renamed_files = dict(zip(file_numbers(data, ti), map(str, places), strict=True))
     params.flags = 0
     params.download_limit = rate or -1
-    _introduce(params, link)
+    introduce(params, link)
     resumes = any(place.exists() for place in places)
-    # Version 1 counts a wrong piece against all that sent a part of it. A resumed torrent of
-    # version 2 has no probation: libtorrent 2.1 may leave peers idle that sent parts of the last
-    # wrong pieces, if it may ask them for nothing else.
-    tries_first = not resumes or not ti.info_hashes().has_v2()
-    return MultiFileTorrent(
-        session,
-        params,
-        restricted=restricted,
-        count=ti.num_pieces() if tries_first else 0,
-        resumes=resumes and tries_first,
-    )
+    return MultiFileTorrent(session, params, restricted=restricted, ti=ti, resumes=resumes)
 
 
 def seed(
@@ -280,10 +395,10 @@ def seed(
     """Seeds the files of the .torrent file `data` in place; None for a file that is not in the
     archive: then the pieces with a part of it are not seeded.
     """
-    params, ti = _params(data)
-    numbers = _numbers(data, ti)
+    params, ti = torrent_params(data)
+    numbers = file_numbers(data, ti)
     params.renamed_files = {
-        number: str(place or f"{_NOWHERE}/{number}")
+        number: str(place or f"{NOWHERE}/{number}")
         for number, place in zip(numbers, places, strict=True)
     }
     params.flags = _FLAGS.upload_mode
@@ -292,95 +407,8 @@ def seed(
     if not any(layout.file_size(number) for number in lacking):
         params.flags |= _FLAGS.seed_mode
     else:
-        params.have_pieces = _have(ti, lacking)
+        params.have_pieces = have_pieces(ti, lacking)
         gone = set(lacking)
         params.file_priorities = [int(n not in gone) for n in range(layout.num_files())]
     params.trackers = list(trackers)
     return MultiFileTorrent(session, params, restricted=restricted)
-
-
-def _params(data: bytes) -> tuple[lt.add_torrent_params, lt.torrent_info]:
-    """Of a .torrent file: its info dictionary and its hashes, and no more."""
-    document = bencode.decode(data)
-    assert isinstance(document, dict)
-    info, layers = document[b"info"], document.get(b"piece layers")
-    assert isinstance(info, dict)
-    if any(key in info for key in _REFUSED):
-        raise MalformedError("the torrent asks for more than its files", hint=HINT)
-    hashes = (
-        {k: v for k, v in layers.items() if isinstance(v, bytes)}
-        if isinstance(layers, dict)
-        else None
-    )
-    params = lt.add_torrent_params()
-    try:
-        ti = lt.torrent_info(assemble(bencode.encode(info), hashes))
-    except RuntimeError as error:
-        raise _refused(error) from None
-    params.ti = ti
-    params.save_path = _NOWHERE
-    return params, ti
-
-
-def _refused(error: RuntimeError) -> MalformedError:
-    return MalformedError(f"not a torrent that can be used: {error}", hint=HINT)
-
-
-def _numbers(data: bytes, ti: lt.torrent_info) -> list[int]:
-    """The numbers that libtorrent gives to the files; it counts pads too."""
-    layout = ti.layout()
-    pads = lt.file_storage.flag_pad_file
-    found = [n for n in range(layout.num_files()) if not layout.file_flags(n) & pads]
-    sizes = [file.size for file in read_torrent(data).files]
-    if sizes != [layout.file_size(number) for number in found]:
-        raise MalformedError("the files of the torrent can be read in two ways", hint=HINT)
-    return found
-
-
-def _have(ti: lt.torrent_info, lacking: Iterable[int]) -> list[bool]:
-    """The pieces that have no part of the files that are lacking."""
-    layout, length = ti.layout(), ti.piece_length()
-    have = [True] * ti.num_pieces()
-    for number in lacking:
-        start, size = layout.file_offset(number), layout.file_size(number)
-        for piece in range(start // length, -(-(start + size) // length)):
-            have[piece] = False
-    return have
-
-
-def _infohashes(link: Link) -> lt.info_hash_t:
-    v1, v2 = link.infohash_v1, link.infohash_v2
-    if v1 is None:
-        assert v2 is not None
-        return lt.info_hash_t(lt.sha256_hash(v2))
-    if v2 is None:
-        return lt.info_hash_t(lt.sha1_hash(v1))
-    return lt.info_hash_t(lt.sha1_hash(v1), lt.sha256_hash(v2))
-
-
-def _introduce(params: lt.add_torrent_params, link: Link) -> None:
-    """Adds a link's trackers, web seeds and peers. Its author chose the URLs, and our requests
-    come from inside our network: none may do anything on a server that is no tracker or hub.
-    """
-    params.trackers = [url for url in link.trackers if _is_harmless(url, "/announce")]
-    params.url_seeds = [url for url in link.web_seeds if _is_harmless(url)]
-    params.peers = list(_addresses(link.peers))
-
-
-def _is_harmless(url: str, path: str = "") -> bool:
-    parts = urlsplit(url)
-    try:
-        inside = not ipaddress.ip_address(parts.hostname or "").is_global
-    except ValueError:
-        inside = "." not in (parts.hostname or "") or (parts.hostname or "").endswith(".local")
-    if not inside or parts.scheme == "udp":
-        return True
-    return not parts.query and parts.path.endswith(path or "/")
-
-
-def _addresses(peers: Iterable[HostPort]) -> Iterator[HostPort]:
-    """The peers with an IP address; the caller resolves names."""
-    for host, port in peers:
-        with contextlib.suppress(ValueError):
-            ipaddress.ip_address(host)
-            yield host, port

@@ -62,7 +62,7 @@ class TorrentSession(Closing):
         self._torrents: dict[Digest, Torrent] = {}
         self._handlers: dict[lt.torrent_handle, AlertHandler] = {}
         self._liars: dict[Digest, list[HostPort]] = {}
-        self._watched: set[Torrent] = set()
+        self._watched: set[object] = set()
         self._watching = threading.Lock()
         self._listening = threading.Event()
         self._refused = ""
@@ -198,7 +198,7 @@ class TorrentSession(Closing):
                 tree,
                 self._forget,
                 picker=picker,
-                watch=self._watch,
+                watch=lambda torrent, on: self.watch(torrent, on=on),
                 wrote=wrote,
                 tuning=self.tuning,
             )
@@ -207,7 +207,7 @@ class TorrentSession(Closing):
             self._dht.join([torrent.infohash], torrent.connect)
         return torrent
 
-    def _watch(self, torrent: Torrent, on: bool) -> None:
+    def watch(self, torrent: object, *, on: bool) -> None:
         """Sets whether a torrent needs alerts of blocks: 128 for each piece, so only in trouble."""
         with self._watching:
             if on == (torrent in self._watched) or self._closed:
@@ -217,7 +217,7 @@ class TorrentSession(Closing):
             self._session.apply_settings({"alert_mask": self._categories | blocks})
 
     def _forget(self, torrent: Torrent) -> None:
-        self._watch(torrent, False)
+        self.watch(torrent, on=False)
         with self._lock:
             if self._torrents.get(torrent.tree.root) is torrent:
                 del self._torrents[torrent.tree.root]
@@ -311,7 +311,7 @@ class TorrentSession(Closing):
                 torrent.resync()
             return
         if isinstance(alert, lt.peer_ban_alert):
-            self._hold_bans()
+            self.hold_bans()
         if isinstance(alert, lt.torrent_alert):
             with self._lock:
                 take = self._handlers.get(alert.handle)
@@ -320,7 +320,7 @@ class TorrentSession(Closing):
             else:
                 self._tell(alert, self._of(alert))
 
-    def _hold_bans(self) -> None:
+    def hold_bans(self) -> None:
         """A ban is of an address and a port, and incoming connections have a new port each time.
         From the first ban on, an address is one peer: a banned peer does not come back.
         """

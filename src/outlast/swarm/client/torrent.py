@@ -12,7 +12,7 @@ from typing import Final
 
 import libtorrent as lt
 
-from outlast.codec.merkle import PIECE, Tree
+from outlast.codec.merkle import BLOCK, PIECE, Tree
 from outlast.core.errors import one_line
 from outlast.swarm.client.bans import Bans
 from outlast.swarm.client.events import one_client
@@ -96,7 +96,7 @@ class Torrent:
         self._path = Path(params.renamed_files[0])
         self._early: list[tuple[int, bytes]] | None = []
         self._picker = picker
-        self._bans = Bans(tree)
+        self._bans = Bans(lambda piece: -(-tree.length(piece) // BLOCK))
         self._watch = watch
         self._trouble = False
         if wrote is not None:
@@ -305,22 +305,15 @@ class Torrent:
 
     def _judge(self, alert: lt.torrent_alert) -> bool:
         """Handles an alert of what a peer sent; whether it was one."""
-        match alert:
-            case lt.block_finished_alert():
-                with self._lock:
-                    host, _ = alert.endpoint
-                    self._bans.received(alert.piece_index, alert.block_index, host)
-            case lt.hash_failed_alert() if not self.seeds:
-                with self._lock:
-                    self._bans.wrong(alert.piece_index)
-                    self._trouble = True
-                self._watch(self, True)
-            case lt.peer_ban_alert():
-                with self._lock:
-                    self._bans.banned(alert.endpoint)
-            case _:
-                return False
-        return True
+        if self.seeds and isinstance(alert, lt.hash_failed_alert):
+            return False
+        with self._lock:
+            judged = self._bans.judge(alert)
+            wrong = isinstance(alert, lt.hash_failed_alert)
+            self._trouble = self._trouble or wrong
+        if wrong:
+            self._watch(self, True)
+        return judged
 
     def resync(self) -> None:
         """Alerts were lost: asks libtorrent which pieces it has."""
