@@ -1,6 +1,7 @@
 """The DHT of sessions on loopback: what is announced there, and what is not."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from outlast.swarm.client.dht import Dht
 from outlast.swarm.client.session import TorrentSession
 from outlast.swarm.settings import SwarmSettings
 from outlast.swarm.torrent.magnet import HostPort
-from tests.swarm.sessions import DATA, HOST, peer, tree_of
+from outlast.swarm.torrent.payload_torrent import truncated
+from outlast.swarm.tuning import TUNING
+from tests.swarm.sessions import DATA, HOST, flushed, peer, tree_of
 from tests.swarm.sites import until
 
 
@@ -68,6 +71,42 @@ def test_a_router_that_comes_late(settings: SwarmSettings) -> None:
         until(lambda: asker.asked > 1, "it has asked in vain")
         with router(settings):
             until(lambda: asker.nodes, "it knows the router")
+
+
+def test_what_is_fetched_is_asked_for_until_a_peer_comes(
+    tmp_path: Path, settings: SwarmSettings
+) -> None:
+    """A node that is the first to fetch finds the first seed soon after that comes, and not only
+    with its next announcement.
+    """
+    long = replace(TUNING.client, dht_first_s=1e6, dht_closed_s=1e6, dht_alone_s=0.5)
+    with (
+        router(settings),
+        peer(tmp_path / "b", settings=settings, tuning=long) as b,
+    ):
+        fetched, dht = b.fetch(), b.session._dht
+        assert dht is not None
+        place = dht._places[truncated(fetched.infohash)]
+        until(lambda: place.due > 0 and dht.nodes and dht.asked > 3, "it has asked")
+        found: list[HostPort] = []
+        place.found = found.extend
+        until(lambda: found, "it finds itself")
+        with peer(tmp_path / "a", settings=settings) as a:
+            a.seed()
+            until(lambda: (HOST, a.session.port) in found, "it finds the seed")
+        assert not place.seeks
+
+
+def test_a_session_finds_what_another_seeds(tmp_path: Path, settings: SwarmSettings) -> None:
+    with (
+        router(settings),
+        peer(tmp_path / "a", settings=settings) as a,
+        peer(tmp_path / "b", settings=settings) as b,
+    ):
+        a.seed()
+        torrent = b.fetch()
+        until(lambda: flushed(torrent) and b.whole, "it has all of it")
+        assert b.path.read_bytes() == DATA
 
 
 def test_what_left_is_not_heard_of(tmp_path: Path, settings: SwarmSettings) -> None:

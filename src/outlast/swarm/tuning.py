@@ -113,6 +113,9 @@ class ClientTuning:
     """Between two counts of the nodes known, and tries of the routers while none is. Guess."""
     dht_first_s: float = 4.0
     """Until the second announcement of a torrent; each pause is twice the one before. Guess."""
+    dht_alone_s: float = 20.0
+    """Longest pause of a torrent that is fetched while no peer of it was named: the first one may
+    come at any moment. Guess."""
     dht_closed_s: float = 60.0
     """Longest pause between announcements in a network of its own (ADR 15)."""
     dht_open_s: float = 900.0

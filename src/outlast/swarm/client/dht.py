@@ -35,11 +35,14 @@ _FIRST_PORT: Final = 1024
 
 @dataclass(slots=True)
 class _Announced:
-    """One infohash: when it is due next, and how long to wait after that."""
+    """One infohash: when it is due next, and how long to wait after that. `seeks`: a peer is
+    wanted, and none was named so far.
+    """
 
     found: Found
     due: float
     wait: float
+    seeks: bool
 
 
 class Dht(Closing):
@@ -78,14 +81,15 @@ class Dht(Closing):
         """How often the nodes were counted."""
         return self._asked
 
-    def join(self, infohashes: Iterable[bytes], found: Found) -> None:
+    def join(self, infohashes: Iterable[bytes], found: Found, *, seeks: bool = False) -> None:
         """Announces torrents from now on; `found` is called with their peers, from one thread.
-        Infohashes of version 2 are truncated to 20 bytes (BEP 52).
+        Infohashes of version 2 are truncated to 20 bytes (BEP 52). `seeks`: the torrent is fetched,
+        so it is asked for often until a peer is named.
         """
         with self._lock:
             for infohash in infohashes:
                 self._places[truncated(infohash)] = _Announced(
-                    found, time.monotonic(), self._tuning.dht_first_s
+                    found, time.monotonic(), self._tuning.dht_first_s, seeks
                 )
 
     def leave(self, infohashes: Iterable[bytes]) -> None:
@@ -115,7 +119,8 @@ class Dht(Closing):
             found = due[: self._tuning.dht_announced_a_tick]
             for infohash in found:
                 place = self._places[infohash]
-                place.due = now + place.wait
+                most = self._tuning.dht_alone_s if place.seeks else self._most_wait
+                place.due = now + min(place.wait, most)
                 place.wait = min(2 * place.wait, self._most_wait)
         return found
 
@@ -134,6 +139,8 @@ class Dht(Closing):
                 _log.debug(
                     "the DHT names %d peers of %s", len(peers), alert.info_hash.to_bytes().hex()
                 )
+                with self._lock:  # with our port it may be this node itself
+                    place.seeks = place.seeks and all(port == self._port for _, port in peers)
                 place.found(peers)
 
     def may_be(self, host: str, port: int) -> bool:
@@ -173,6 +180,8 @@ def _settings(settings: SwarmSettings, port: int) -> "settings_pack":
         "dht_enforce_node_id": False,
         "dht_ignore_dark_internet": not closed,
         "dht_prefer_verified_node_ids": not closed,
+        # Messages a second from one address, after which it is ignored for five minutes.
+        "dht_block_ratelimit": 1000 if closed else 5,
         **dict.fromkeys(_OTHERS, False),
         "aio_threads": 1,
         "hashing_threads": 1,

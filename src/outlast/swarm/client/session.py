@@ -204,7 +204,7 @@ class TorrentSession(Closing):
             )
             self._torrents[tree.root] = torrent
         if self._dht is not None and not torrent.restricted:
-            self._dht.join([torrent.infohash], torrent.connect)
+            self._dht.join([torrent.infohash], torrent.connect, seeks=not torrent.seeds)
         return torrent
 
     def watch(self, torrent: object, *, on: bool) -> None:
@@ -249,7 +249,9 @@ class TorrentSession(Closing):
             handle = self._session.add_torrent(params)
             self._handlers[handle] = take
         if self._dht is not None and not params.flags & _FLAGS.apply_ip_filter:
-            self._dht.join(_infohashes(handle), lambda peers: _connect(handle, peers))
+            # Where there is no info dictionary yet, a peer has to send it.
+            seeks = params.ti is None or not params.flags & _FLAGS.upload_mode
+            self._dht.join(_infohashes(handle), lambda peers: _connect(handle, peers), seeks=seeks)
         return handle
 
     def remove(self, handle: lt.torrent_handle) -> None:
