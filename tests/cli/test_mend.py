@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from outlast.ops.doctor import Health, examine
+from outlast.store import disk
+from outlast.store.layout import Layout
+from outlast.store.writer import sweep
 from tests.cli.call import inside
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import BIG, FILES, check_pulled, file_requests, tree
@@ -283,6 +287,24 @@ def test_the_doctor_on_a_healthy_archive(pulled: Path) -> None:
     findings = inside("doctor", "--json", home=pulled).ok().documents
     assert {"check", "health", "text", "mend"} <= findings[0].keys()
     assert not [finding for finding in findings if finding["health"] == "wrong"]
+
+
+def test_the_doctor_while_garbage_is_collected(
+    pulled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it tries the disk with is not taken for what a dead process left."""
+    layout = Layout(pulled / "archive")
+    link, swept = os.link, []
+
+    def collect_first(*names: Path) -> None:
+        with disk.locked(layout.lock, exclusive=True):
+            swept.append(sweep(layout))
+        link(*names)
+
+    monkeypatch.setattr(os, "link", collect_first)
+    found = {finding.check: finding for finding in examine(pulled / "archive")}
+    assert swept == [0]
+    assert found["file system"].health is Health.OK
 
 
 def test_the_doctor_without_an_archive(tmp_path: Path) -> None:

@@ -7,20 +7,19 @@ import logging
 import os
 import sqlite3
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from outlast.core.digest import Digest
-from outlast.core.errors import OutlastError
+from outlast.core.errors import OutlastError, StorageError
 from outlast.ops.tuning import TUNING, Tuning
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.index import load_manifest
 from outlast.store.layout import Layout
-from outlast.store.writer import orphans
+from outlast.store.writer import WriteSession, orphans
 
 _log = logging.getLogger(__name__)
 
@@ -119,16 +118,17 @@ def _file_system(layout: Layout) -> Finding:
     )
     failed = []
     try:
-        with tempfile.TemporaryDirectory(dir=layout.tmp, prefix="doctor-") as folder:
+        # In the folder of a session: garbage collection takes others for those of dead processes.
+        with WriteSession(layout) as session:
             for name, attempt in attempts:
                 try:
-                    attempt(Path(folder))
-                    _log.debug("tried a %s in %s: it works", name, folder)
+                    attempt(session.folder)
+                    _log.debug("tried a %s in %s: it works", name, session.folder)
                 except OSError as error:
-                    _log.debug("tried a %s in %s: %s", name, folder, error.strerror)
+                    _log.debug("tried a %s in %s: %s", name, session.folder, error.strerror)
                     failed.append(f"{name}: {error.strerror}")
-    except OSError as error:
-        failed.append(f"write: {error.strerror}")
+    except StorageError as error:
+        failed.append(f"write: {error}")
     if not failed:
         return Finding("file system", Health.OK, "writes, locks and links work")
     needed = [problem for problem in failed if problem.startswith(("write", "lock"))]
