@@ -203,7 +203,7 @@ def prepare(archive: Archive, *, recheck: bool = False) -> run_ops.Prepared:
 
 def test_a_model_is_run_from_its_capsule(smol: Path) -> None:
     pytest.importorskip("xllamacpp")
-    asked = ("--temperature", "0", "--max-tokens", "16", "--threads", "2", "-q")
+    asked = ("--temperature", "0", "--max-tokens", "16", "--threads", "1", "-q")
     ask = ("run", "me/smol", "What is the capital of France?", *asked)
     said = inside(*ask, home=smol).ok().out
     with Archive(smol / "archive") as archive:

@@ -68,6 +68,8 @@ def test_the_session_of_the_readme(hub: HubSim, tmp_path: Path) -> None:
                 continue
             while "=" in line[0]:  # the server listens on another port here
                 line = line[1:]
+            if line[:2] == ["outlast", "run"]:  # two threads spin for each other on busy cores
+                line += ["--threads", "1"]
             done = subprocess.run(
                 line,
                 env=environment,
