@@ -8,7 +8,6 @@ import gc
 import importlib
 import os
 import pkgutil
-import random
 import select
 import signal
 import socket
@@ -145,7 +144,6 @@ def _become(order: Order, files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(order.env)
     sys.dont_write_bytecode = bool(order.env.get("PYTHONDONTWRITEBYTECODE"))
-    random.seed()
     tempfile.tempdir = None
     sys.argv = ["outlast", *order.arguments]
     module, _, function = order.run.partition(":")
