@@ -32,6 +32,15 @@ def test_who_sent_all_of_a_wrong_piece_is_a_liar_and_named_once(bans: Bans) -> N
     assert bans.take_proven() == []
 
 
+def test_a_wrong_piece_is_trouble(bans: Bans) -> None:
+    sent(bans, 3, HONEST[0])
+    bans.right(3)
+    assert not bans.in_trouble
+    bans.wrong(4)
+    bans.rejoin()
+    assert bans.in_trouble
+
+
 def test_the_last_piece_is_shorter(bans: Bans) -> None:
     bans.received(TREE.count - 1, 0, LIAR[0])
     bans.banned(LIAR)
@@ -66,15 +75,21 @@ def test_a_piece_that_is_sent_again_is_judged_anew(bans: Bans) -> None:
     assert not bans.is_unjust
 
 
-def test_one_liar_does_not_make_the_ban_of_another_peer_just(bans: Bans) -> None:
+@pytest.fixture
+def both(bans: Bans) -> Bans:
+    """A liar was banned for a piece of its own, and an honest peer for one that they shared."""
     sent(bans, 3, LIAR[0])
     sent(bans, 4, LIAR[0], HONEST[0])
     bans.banned(LIAR)
     bans.wrong(3)
     bans.banned(HONEST)
     bans.wrong(4)
-    assert bans.take_proven() == [LIAR]
-    assert bans.is_unjust
+    return bans
+
+
+def test_one_liar_does_not_make_the_ban_of_another_peer_just(both: Bans) -> None:
+    assert both.take_proven() == [LIAR]
+    assert both.is_unjust
 
 
 def test_who_is_not_banned_is_not_named(bans: Bans) -> None:
@@ -85,18 +100,12 @@ def test_who_is_not_banned_is_not_named(bans: Bans) -> None:
     assert not bans.is_unjust
 
 
-def test_where_it_is_joined_again_only_liars_are_known(bans: Bans) -> None:
-    sent(bans, 3, LIAR[0])
-    sent(bans, 4, LIAR[0], HONEST[0])
-    bans.banned(LIAR)
-    bans.wrong(3)
-    bans.banned(HONEST)
-    bans.wrong(4)
-    assert bans.suspects == [HONEST]
-    bans.rejoin()
-    assert bans.suspects == []
-    assert bans.liars == [LIAR]
-    assert not bans.is_unjust
+def test_where_it_is_joined_again_only_liars_are_known(both: Bans) -> None:
+    assert both.suspects == [HONEST]
+    both.rejoin()
+    assert both.suspects == []
+    assert both.liars == [LIAR]
+    assert not both.is_unjust
 
 
 def test_a_liar_that_libtorrent_does_not_ban(bans: Bans) -> None:

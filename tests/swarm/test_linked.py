@@ -297,7 +297,7 @@ def test_a_liar_is_banned(seeder: Client, puller: Puller, folder: Path, flags: i
     seeder.seed(torrent, lies.parent, lies=True)
 
     def stop(event: object) -> None:
-        if isinstance(event, Note) and "had a part in wrong pieces" in event.text:
+        if isinstance(event, Note) and "sent wrong pieces" in event.text:
             puller.cancel.set()
 
     puller.hear = stop

@@ -38,6 +38,7 @@ class TestLiars:
             until(lambda: flushed(torrent) and b.whole, "all of it came")
             assert b.path.read_bytes() == DATA
             assert b.of(PeerBanned) == [PeerBanned(TREE.root, f"{_ELSEWHERE}:{port}")]
+            assert torrent in b.session._watched  # after probation too: there was a liar
 
     def test_who_is_banned_does_not_come_back(self, tmp_path: Path) -> None:
         """Not by dialling in either, which comes from another port each time."""

@@ -252,7 +252,7 @@ class Node(Closing):
 
     @property
     def banned(self) -> Mapping[str, int]:
-        """Addresses of peers that had a part in wrong pieces, and how often they were banned."""
+        """Addresses of peers that sent wrong pieces, and how often they were banned."""
         with self._lock:
             return dict(self._banned)
 
@@ -267,8 +267,8 @@ class Node(Closing):
             case PeerBanned(_, address):
                 with self._lock:
                     self._banned[address] = self._banned.get(address, 0) + 1
-                _log.debug("peer %s banned: it had a part in wrong pieces", address)
-                self._control.emit(Note(f"peer banned: {address} had a part in wrong pieces"))
+                _log.debug("peer %s banned: it sent wrong pieces", address)
+                self._control.emit(Note(f"peer banned: {address} sent wrong pieces"))
             case TrackerAnswered(_, url, peers, problem):
                 with self._lock:
                     self._trackers[url] = peers, problem

@@ -57,7 +57,7 @@ def ticks(
         torrent.connect(near - connected)
         connected |= near
         for address in torrent.take_banned():
-            control.emit(Note(f"peer banned: {address} had a part in wrong pieces"))
+            control.emit(Note(f"peer banned: {address} sent wrong pieces"))
         yield
         control.cancel.wait(tuning.link_tick)
 

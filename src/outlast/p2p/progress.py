@@ -167,8 +167,9 @@ class FileProgress:
     def is_unjust(self) -> bool:
         """Whether the swarm has banned a peer that may be honest, so that it is joined again."""
         download, torrent = self.job.download, self._torrent
-        joined = torrent is not None and download is not None and download.swarm is torrent
-        return joined and torrent is not None and torrent.is_unjust
+        if torrent is None or download is None or download.swarm is not torrent:
+            return False
+        return torrent.is_unjust
 
     def connect(self, addresses: frozenset[tuple[str, int]]) -> None:
         """Tells the swarm of the peers that are there now."""

@@ -21,6 +21,8 @@ class Bans:
     def __init__(self, blocks_of: Callable[[int], int]) -> None:
         """`blocks_of` says how many blocks a peer has to send for a piece."""
         self._blocks_of = blocks_of
+        self.in_trouble = False
+        """Whether a piece was wrong: from then on each block has to be noted."""
         self._senders: dict[int, dict[int, str]] = {}
         self._right: set[int] = set()
         self._banned: dict[str, HostPort] = {}
@@ -59,6 +61,7 @@ class Bans:
         """A piece has another hash: its sender is a liar, if that is only one. Blocks of which
         nothing is known may be of another peer.
         """
+        self.in_trouble = True
         senders = self._senders.pop(piece, {})
         hosts = set(senders.values())
         if len(hosts) == 1 and len(senders) == self._blocks_of(piece):

@@ -90,7 +90,6 @@ class MultiFileTorrent(Closing):
         self._peers: set[HostPort] = set()
         self._bans = Bans(lambda piece: blocks_of(ti, piece) if ti is not None else 0)
         self._turns = Turns(session.tuning)
-        self._trouble = False
         self._probation = Probation(() if resumes else range(self._count), tuning=session.tuning)
         if resumes:
             params.flags |= _FLAGS.stop_when_ready
@@ -200,10 +199,10 @@ class MultiFileTorrent(Closing):
         with self._lock:
             if not self._probation.ends(self._came):
                 return
-            trouble = self._trouble
+            in_trouble = self._bans.in_trouble
         with contextlib.suppress(RuntimeError):
             self._handle.prioritize_pieces([_PRIORITY] * self._count)
-        if not trouble:
+        if not in_trouble:
             self._session.watch(self, on=False)
 
     def _rejoin_if_needed(self, status: lt.torrent_status) -> None:
@@ -336,12 +335,10 @@ class MultiFileTorrent(Closing):
 
     def _judge(self, alert: lt.torrent_alert) -> bool:
         """Handles an alert of what a peer sent; whether it was one."""
-        wrong = isinstance(alert, lt.hash_failed_alert)
         with self._lock:
             judged = self._bans.judge(alert)
             self._banned += ["{}:{}".format(*address) for address in self._bans.take_proven()]
-            self._trouble = self._trouble or wrong
-        if wrong:
+        if isinstance(alert, lt.hash_failed_alert):
             self._session.watch(self, on=True)
         return judged
 

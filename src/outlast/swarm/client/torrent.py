@@ -98,7 +98,6 @@ class Torrent:
         self._picker = picker
         self._bans = Bans(lambda piece: -(-tree.length(piece) // BLOCK))
         self._watch = watch
-        self._trouble = False
         if wrote is not None:
             params.piece_priorities = self._picker.priorities()
             watch(self, True)
@@ -178,11 +177,11 @@ class Torrent:
     def _end_probation(self) -> None:
         with self._lock:
             ends = self._picker.end_probation()
-            trouble = self._trouble
+            in_trouble = self._bans.in_trouble
         if ends:
             _log.debug("%s: probation is over", self._name)
             self._prefer_all()
-            if not trouble:
+            if not in_trouble:
                 self._watch(self, False)
 
     def availability(self) -> list[int]:
@@ -309,9 +308,7 @@ class Torrent:
             return False
         with self._lock:
             judged = self._bans.judge(alert)
-            wrong = isinstance(alert, lt.hash_failed_alert)
-            self._trouble = self._trouble or wrong
-        if wrong:
+        if isinstance(alert, lt.hash_failed_alert):
             self._watch(self, True)
         return judged
 
