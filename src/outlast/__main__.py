@@ -4,8 +4,10 @@ import atexit
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
+from outlast.cli.feature import Listed
 from outlast.cli.main import main
 from outlast.features import FEATURES
 
@@ -13,12 +15,12 @@ _status = 1
 """The exit status so far: that of a traceback, until the command says another."""
 
 
-def run() -> NoReturn:
+def run(features: Sequence[Listed] = FEATURES) -> NoReturn:
     """Entry point of the ``outlast`` command and of ``python -m outlast``."""
     global _status  # noqa: PLW0603 - the handler has no other way to learn it
     atexit.register(_end_with_daemons)  # the first to be registered is the last to run
     try:
-        main(features=FEATURES)
+        main(features=features)
     except SystemExit as leaving:
         _status = leaving.code if isinstance(leaving.code, int) else 0 if not leaving.code else 1
         raise

@@ -175,12 +175,24 @@ class TestTheServerEnds:
         with Node(tmp_path / "home", *flags, tuned=tuned) as node:
             client = Resuming(case.target, SIZE)
             client.fetch(node.url, stop=3 * MIB)
-            assert node.stop(number) == 0
+            assert node.stop(number) == 0, node.lines()
             assert not [line for line in node.lines() if "Traceback" in line], node.lines()
             node.start()
             case.hub.set_faults([])
             client.insist(node.url)
             assert sha256(client.data) == case.digest
+
+    def test_it_ends_while_native_code_works(self, tmp_path: Path) -> None:
+        """A thread of a fetch may still hash when the process ends, which must not abort it."""
+        hashing = (
+            "import threading\n"
+            "from outlast.codec import merkle\n"
+            "def work():\n"
+            "    while True: merkle.piece_hash(bytes(merkle.PIECE))\n"
+            "for _ in range(4): threading.Thread(target=work, daemon=True).start()"
+        )
+        with Node(tmp_path / "home", sabotage=hashing) as node:
+            assert node.stop() == 0, node.lines()
 
     @pytest.mark.parametrize(
         ("what", "rule"),

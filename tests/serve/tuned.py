@@ -6,7 +6,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from outlast.cli.main import main
+from outlast.__main__ import run
 
 
 def replace(name: str, value: Any) -> None:
@@ -42,7 +42,7 @@ def start(values: dict[str, Any], sabotage: str, features: list[str]) -> None:
     for feature in features:
         module, _, attribute = feature.partition(":")
         found.append(getattr(importlib.import_module(module), attribute))
-    main(features=found)
+    run(found)
 
 
 if __name__ == "__main__":
