@@ -11,7 +11,13 @@ from outlast.codec.hashing import names_of
 from outlast.codec.merkle import PIECE, Tree
 from outlast.codec.payload import Form, Payload
 from outlast.core.cancel import Cancel
-from outlast.core.errors import Cancelled, DiskFullError, IntegrityError
+from outlast.core.errors import (
+    Cancelled,
+    DiskFullError,
+    EntryNotFoundError,
+    IntegrityError,
+    OutlastError,
+)
 from outlast.core.manifest import FileEntry
 from outlast.fetch.download import Download
 from outlast.fetch.plan import FetchPlan
@@ -104,6 +110,62 @@ def swarm(download: Download) -> Swarm:
 def whole(download: Download) -> bytes:
     """All that the verified pieces make."""
     return b"".join(bytes(data) for data, _ in download.pieces(Cancel()))
+
+
+@pytest.fixture
+def unsure(partial: Partial) -> Download:
+    """A download of which no tree is known: wrong pieces show only at its end."""
+    return Download(ENTRY, partial)
+
+
+class TestMismatch:
+    """Two sources sent the file together, and it is wrong."""
+
+    @pytest.fixture(autouse=True)
+    def _mixed(self, unsure: Download) -> None:
+        self.liar, self.honest = source("liar"), source("honest")
+        for index in range(unsure.count):
+            lie = index < unsure.count - 4
+            data = memoryview(bytes(len(piece(index)))) if lie else piece(index)
+            assert unsure.accept(self.liar if lie else self.honest, index, data)
+        assert unsure.verdict(unsure.hash(Cancel(), lambda _: None)) is not None
+
+    def test_the_source_of_most_is_asked_alone(self, unsure: Download) -> None:
+        assert unsure.find_liar() is None
+        assert unsure.missing() == list(range(unsure.count - 4, unsure.count))
+        assert unsure.take(self.honest) is None
+        assert not unsure.accept(self.honest, unsure.count - 1, piece(unsure.count - 1))
+        assert unsure.take(self.liar) is not None
+
+    @pytest.mark.parametrize("why", [IntegrityError("a lie"), EntryNotFoundError("it is gone")])
+    def test_what_came_from_a_source_that_is_lost_is_fetched_again(
+        self, unsure: Download, why: OutlastError
+    ) -> None:
+        """Another file may have shown that it lies."""
+        self.lose(why)
+        assert unsure.find_liar() is None
+        assert unsure.missing() == list(range(unsure.count - 4))
+        assert self.finish(unsure)
+
+    @pytest.mark.parametrize("why", [IntegrityError("a lie"), EntryNotFoundError("it is gone")])
+    def test_a_suspect_that_is_lost_holds_up_nobody(
+        self, unsure: Download, why: OutlastError
+    ) -> None:
+        assert unsure.find_liar() is None
+        assert unsure.take(self.honest) is None
+        self.lose(why)
+        assert not self.finish(unsure)
+        assert unsure.find_liar() is None
+        assert self.finish(unsure)
+
+    def lose(self, why: OutlastError) -> None:
+        self.liar.record_failure(why, path=ENTRY.path, key=ENTRY.key, started=0.0)
+
+    def finish(self, download: Download) -> bool:
+        """The honest one sends what is missing; whether the file is right."""
+        for index in download.missing():
+            assert download.accept(self.honest, index, piece(index))
+        return download.verdict(download.hash(Cancel(), lambda _: None)) is None
 
 
 class TestTree:

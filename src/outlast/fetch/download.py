@@ -80,8 +80,10 @@ class Download:
         self.changed = threading.Condition()
         self.error: Exception | None = None
         self.watcher: Watcher | None = None
-        self.only: SourceState | None = None
-        """The source on probation: after a mismatch the file is fetched from it alone."""
+        self._suspect: SourceState | None = None
+        """The source on probation: after a mismatch the file is fetched from it alone, as long as
+        it can be asked.
+        """
         self._given: dict[int, _Given] = {}
         self._sending_all: set[SourceState] = set()
         self._writing: set[int] = set()
@@ -102,7 +104,7 @@ class Download:
     def take(self, source: SourceState) -> tuple[int, int] | None:
         """Pieces `first` to `last` (exclusive) that `source` should fetch next, if any."""
         with self.changed:
-            if self.error is not None or (self.only is not None and self.only is not source):
+            if self.error is not None or self._is_barred(source):
                 return None
             if not source.ranges:
                 return self._take_all(source)
@@ -187,8 +189,7 @@ class Download:
         probation. Raises :class:`IntegrityError` if the tree says that the piece is wrong.
         """
         with self.changed:
-            rivals = self.only is not None and self.only is not source
-            unwanted = rivals or self.error is not None or source.banned
+            unwanted = self._is_barred(source) or self.error is not None or source.banned
             if unwanted or self.partial.have[index] or index in self._writing:
                 return False
             self._writing.add(index)
@@ -359,43 +360,48 @@ class Download:
     def find_liar(self) -> SourceState | None:
         """After a mismatch: prepares the next attempt.
 
-        A source that sent the whole file is guilty and is returned. Otherwise the source with the
-        largest share is put on probation: the rest is fetched again from it alone. Then either the
-        file is right, and the pieces that differ show who lied; or that source is the liar.
+        A source that sent the whole file is guilty and is returned. What came from sources that
+        cannot be asked any more is fetched again. Otherwise the source with the largest share is
+        put on probation: the rest is fetched again from it alone. Then either the file is right,
+        and the pieces that differ show who lied; or that source is the liar.
         """
         with self.changed:
             if self.watcher is not None:
                 self.watcher.mismatched()
-            shares = list(self._owners.values())
-            guilty = shares[0] if len(shares) == self.count and len(set(shares)) == 1 else None
-            suspect = max(set(shares), key=shares.count) if shares else None
-            self.only = None if guilty else suspect
-            if self.only is not None:
-                _log.debug(
-                    "%s does not match: fetched again from %s alone",
-                    self.entry.path,
-                    self.only.name,
-                )
-            for index in range(self.count):
-                owner = self._owners.get(index)
+            shares = [self._owners.get(index) for index in range(self.count)]
+            known = {source for source in shares if source is not None}
+            guilty = known.pop() if len(known) == 1 and None not in shares else None
+            self._suspect = None
+            if guilty is not None:
+                wrong = [True] * self.count
+            elif lost := {source for source in known if not source.serves(self.entry.key)}:
+                wrong = [owner in lost for owner in shares]
+            else:
+                self._suspect = max(known, key=shares.count, default=None)
+                wrong = [owner is None or owner is not self._suspect for owner in shares]
+            if self._suspect is not None:
+                name = self._suspect.name
+                _log.debug("%s does not match: fetched again from %s alone", self.entry.path, name)
+            for index, owner in enumerate(shares):
                 if guilty is None:
                     self._doubted.append((index, owner, self._hashes[index]))
-                if guilty is not None or owner is not suspect or owner is None:
+                if wrong[index]:
                     self._forget(index)
             self.frontier = self._next = 0
             self._advance()
         return guilty
 
+    def _is_barred(self, source: SourceState) -> bool:
+        """Whether another source is on probation. One that cannot be asked any more, perhaps for
+        what another file showed, is not: the others continue.
+        """
+        suspect = self._suspect
+        return suspect is not None and suspect is not source and suspect.serves(self.entry.key)
+
     def _forget(self, index: int) -> None:
         self.partial.forget(index)
         self._owners.pop(index, None)
         self._hashes.pop(index, None)
-
-    def end_probation(self) -> None:
-        """The source on probation cannot go on: the others continue."""
-        with self.changed:
-            self.only = None
-            self.changed.notify_all()
 
     def verdict(self, names: Names) -> IntegrityError | None:
         """What is wrong with the file, if anything."""

@@ -43,8 +43,6 @@ def fetch_pieces(work: Work, source: SourceState, job: Job, span: tuple[int, int
     except SOURCE_FAULTS as error:
         download.release(source, first, last)
         work.record_failure(source, job.entry, error, started)
-        if source.lost is not None and download.only is source:
-            download.end_probation()
     else:
         download.release(source, first, last)
         with work.state:
