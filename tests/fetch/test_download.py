@@ -148,7 +148,7 @@ class TestMismatch:
         assert self.finish(unsure)
 
     @pytest.mark.parametrize("why", [IntegrityError("a lie"), EntryNotFoundError("it is gone")])
-    def test_a_suspect_that_is_lost_holds_up_nobody(
+    def test_a_suspect_that_is_lost_holds_up_no_other(
         self, unsure: Download, why: OutlastError
     ) -> None:
         assert unsure.find_liar() is None
