@@ -1,10 +1,14 @@
 """Drafts: what was acknowledged stays, after torn writes and with several writers at once."""
 
 import json
+import os
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +48,25 @@ def held(archive: Archive) -> set[str]:
 
 def add(archive: Archive, *paths: str) -> None:
     archive.drafts.add(REPO, COMMIT, [entry_of(path, CONTENTS[path]) for path in paths])
+
+
+@pytest.mark.parametrize("gone", ["org/name", "org"])
+def test_a_list_beside_a_process_that_finishes_the_draft(
+    archive: Archive, draft: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """It deletes the folders that are empty then, and the list was just about to look there."""
+    folder = archive.layout.drafts / "models" / gone
+    assert draft.is_relative_to(folder)
+
+    def about_to_look(look: Callable[[Any], Any], path: Any) -> Any:
+        if not isinstance(path, int) and Path(path) == folder:
+            shutil.rmtree(folder)
+        return look(path)
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, partial(about_to_look, getattr(os, name)))
+    assert list(archive.drafts.all()) == []
+    assert not folder.exists()
 
 
 def test_a_draft_from_start_to_end(archive: Archive, draft: Path) -> None:

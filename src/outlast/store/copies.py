@@ -145,7 +145,7 @@ class Copies:
 
 def all_copies(layout: Layout) -> Iterator[Copy]:
     """Every working copy."""
-    for path in sorted(layout.copies.glob("??/*")):
+    for path in disk.matching(layout.copies, "??", "*"):
         if Digest.is_valid(path.name):
             with contextlib.suppress(FileNotFoundError):  # dropped meanwhile
                 stat = path.stat()
@@ -171,7 +171,7 @@ def garbage(layout: Layout, keep: Collection[str], *, dry_run: bool) -> Iterator
 def _under_way(layout: Layout) -> int:
     """Bytes of the copies that are being made."""
     total = 0
-    for path in layout.tmp.glob(f"*/*{_TEMP}"):
+    for path in disk.matching(layout.tmp, "*", f"*{_TEMP}"):
         with contextlib.suppress(FileNotFoundError):
             total += path.stat().st_size
     return total

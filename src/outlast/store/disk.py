@@ -7,6 +7,7 @@ acknowledged. Every change that the store makes to a disk goes through this modu
 import contextlib
 import errno
 import fcntl
+import fnmatch
 import functools
 import hashlib
 import logging
@@ -195,6 +196,23 @@ def remove(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def matching(root: Path, *patterns: str) -> list[Path]:
+    """What is below `root`, as many levels deep as there are patterns, each for the names of its
+    level; sorted. Other processes may delete folders meanwhile: these count as empty.
+    """
+    found = [root]
+    for pattern in patterns:
+        found = [path / name for path in found for name in fnmatch.filter(_names(path), pattern)]
+    return sorted(found)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def stamped(root: Path | str, depth: int = 1) -> Iterator[tuple[str, int]]:

@@ -103,8 +103,7 @@ class Drafts:
 
     def all(self) -> Iterator[Revision]:
         """Every draft, by name."""
-        root = self._layout.drafts
-        for path in sorted(root.glob("*/*/*/*.jsonl")):
+        for path in disk.matching(self._layout.drafts, "*", "*", "*", "*.jsonl"):
             if not GitOid.is_valid(path.stem):
                 continue
             repo = repo_of_folder(path.parent)
@@ -126,7 +125,7 @@ class Drafts:
     @disk.reported
     def of(self, repo: RepoId) -> list[GitOid]:
         """The commits of `repo` that are drafts."""
-        paths = sorted(self._layout.repo_drafts(repo).glob("*.jsonl"))
+        paths = disk.matching(self._layout.repo_drafts(repo), "*.jsonl")
         return [GitOid(path.stem) for path in paths if GitOid.is_valid(path.stem)]
 
     @disk.reported

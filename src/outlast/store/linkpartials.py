@@ -96,15 +96,19 @@ def abandoned(layout: Layout, *, dry_run: bool) -> Iterator[tuple[str, int]]:
     """Deletes downloads that no process has worked on for long; yields name and bytes of each. Call
     with the archive's lock held exclusively.
     """
-    for folder in sorted(layout.partial.glob(f"{PREFIX}*")):
-        lock = _lock(folder)
-        if lock is None:
-            continue
+    for folder in disk.matching(layout.partial, f"{PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError):  # its download ended meanwhile
+            yield from _abandoned(folder, dry_run=dry_run)
+
+
+def _abandoned(folder: Path, *, dry_run: bool) -> Iterator[tuple[str, int]]:
+    lock = _lock(folder)
+    if lock is not None:
         try:
             stats = [entry.stat(follow_symlinks=False) for entry in os.scandir(folder)]
             newest = max(folder.stat().st_mtime, *(stat.st_mtime for stat in stats))
             if time.time() - newest < KEPT:
-                continue
+                return
             if not dry_run:
                 shutil.rmtree(folder, ignore_errors=True)
             yield folder.name, sum(stat.st_blocks for stat in stats) * 512

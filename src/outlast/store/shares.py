@@ -3,6 +3,7 @@
 That one is there is the operator's word that running nodes seed it.
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -54,8 +55,9 @@ class Shares:
         for path in self._folder.iterdir():
             name = path.name.removesuffix(_SUFFIX)
             if path.name != name and len(name) in {40, 64} and set(name) <= _HEX:
-                stat = path.stat()
-                yield name, (stat.st_ino, stat.st_mtime_ns)
+                with contextlib.suppress(FileNotFoundError):  # no longer shared
+                    stat = path.stat()
+                    yield name, (stat.st_ino, stat.st_mtime_ns)
 
     def _path(self, infohash: str) -> Path:
         return self._folder / f"{infohash}{_SUFFIX}"
