@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from outlast.core.errors import BadConfigError
+from outlast.swarm.client import dht
 from outlast.swarm.client.dht import Dht
 from outlast.swarm.client.session import TorrentSession
 from outlast.swarm.settings import SwarmSettings
@@ -73,6 +74,20 @@ def test_a_router_that_comes_late(settings: SwarmSettings) -> None:
             until(lambda: asker.nodes, "it knows the router")
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["TCP", "UDP"])
+def test_a_port_that_another_program_was_quicker_to_take(
+    settings: SwarmSettings, monkeypatch: pytest.MonkeyPatch, kind: socket.SocketKind
+) -> None:
+    """libtorrent opens the port for TCP too, whatever it is free for."""
+    with socket.socket(socket.AF_INET, kind) as taken, router(settings):
+        taken.bind(("", 0))
+        free = dht._udp_port
+        ports = iter([taken.getsockname()[1]])
+        monkeypatch.setattr(dht, "_udp_port", lambda wanted: next(ports, 0) or free(wanted))
+        with Dht(settings, 4711) as asker:
+            until(lambda: asker.nodes, "it knows the router")
+
+
 def test_what_is_fetched_is_asked_for_until_a_peer_comes(
     tmp_path: Path, settings: SwarmSettings
 ) -> None:
@@ -84,10 +99,10 @@ def test_what_is_fetched_is_asked_for_until_a_peer_comes(
         router(settings),
         peer(tmp_path / "b", settings=settings, tuning=long) as b,
     ):
-        fetched, dht = b.fetch(), b.session._dht
-        assert dht is not None
-        place = dht._places[truncated(fetched.infohash)]
-        until(lambda: place.due > 0 and dht.nodes and dht.asked > 3, "it has asked")
+        fetched, node = b.fetch(), b.session._dht
+        assert node is not None
+        place = node._places[truncated(fetched.infohash)]
+        until(lambda: node.nodes and node.asked > 3, "it has asked")
         found: list[HostPort] = []
         place.found = found.extend
         until(lambda: found, "it finds itself")

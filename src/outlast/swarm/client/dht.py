@@ -6,6 +6,7 @@ port of the other session (docs/adr/0015-dht.md).
 """
 
 import contextlib
+import errno
 import ipaddress
 import logging
 import socket
@@ -64,7 +65,10 @@ class Dht(Closing):
         self._nodes = 0
         self._asked = 0
         self._counted = float("-inf")
-        self._session = lt.session(_settings(settings, _udp_port(settings.dht_port)))
+        self._settings = settings
+        self._listens = _udp_port(settings.dht_port)
+        self._tries = tuning.dht_port_tries
+        self._session = lt.session(_settings(settings, self._listens))
         self._alerts = Alerts(self._session, self._take, tick=self._tick, seconds=tuning.dht_tick_s)
 
     def close(self) -> None:
@@ -142,6 +146,22 @@ class Dht(Closing):
                 with self._lock:  # with our port it may be this node itself
                     place.seeks = place.seeks and all(port == self._port for _, port in peers)
                 place.found(peers)
+
+        elif isinstance(alert, lt.listen_failed_alert):
+            self._failed_to_listen(alert)
+
+    def _failed_to_listen(self, alert: lt.listen_failed_alert) -> None:
+        """Takes another port where any will do. This one was free for UDP; but libtorrent opens it
+        for TCP too, and another program may have been quicker.
+        """
+        if alert.port != self._listens or alert.error.value() != errno.EADDRINUSE:
+            return  # of a port that was given up, or an interface that has gone
+        _log.warning("the DHT cannot listen on port %d: it is taken", self._listens)
+        if self._settings.dht_port == 0 and self._tries:
+            self._tries -= 1
+            self._listens = _udp_port(0)
+            interfaces = ",".join(_interfaces(self._settings, self._listens))
+            self._session.apply_settings({"listen_interfaces": interfaces})
 
     def may_be(self, host: str, port: int) -> bool:
         """Whether an address may be a peer. A DHT node can claim any address: ports below 1024 are
