@@ -260,7 +260,7 @@ def _beside_the_daemon(settings: SwarmSettings) -> SwarmSettings:
         settings,
         port=settings.port if _is_free(settings.port) else 0,
         peer_port=settings.peer_port if _is_free(settings.peer_port) else 0,
-        dht_port=settings.dht_port if _is_free_udp(settings.dht_port) else 0,
+        dht_port=settings.dht_port if _is_free_for_dht(settings.dht_port) else 0,
     )
 
 
@@ -274,10 +274,11 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _is_free_udp(port: int) -> bool:
+def _is_free_for_dht(port: int) -> bool:
+    """For UDP, and for TCP, which libtorrent opens too."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
         try:
             found.bind(("", port))
         except OSError:
             return False
-        return True
+    return _is_free(port)

@@ -21,6 +21,7 @@ from outlast.core.digest import Digest
 
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
+from outlast.store.copies import all_copies
 from outlast.store.partials import present_bytes
 from outlast.store.refs import Ref
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, entry_of, put, revision_of
@@ -131,6 +132,9 @@ manifest = layout.manifest(revision.digest)
         lambda: archive.drafts.add(REPO, OTHER, [entry_of("b", b"b")]), draft, mode=0o444),
     "read a draft": lambda: refused(lambda: archive.drafts.load(REPO, OTHER), draft),
     "read all drafts": lambda: refused(lambda: list(archive.drafts.all()), draft),
+    "list all drafts": lambda: refused(lambda: list(archive.drafts.all()), draft.parent),
+    "list all copies": lambda: (
+        layout.copies.mkdir(), refused(lambda: list(all_copies(layout)), layout.copies)),
     "delete a draft": lambda: refused(lambda: archive.drafts.delete(REPO, OTHER), draft.parent,
                                       mode=0o555),
     "read a manifest": lambda: refused(lambda: archive.load(REPO, COMMIT), manifest),

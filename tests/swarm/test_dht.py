@@ -17,6 +17,8 @@ from outlast.swarm.tuning import TUNING
 from tests.swarm.sessions import DATA, HOST, flushed, peer, tree_of
 from tests.swarm.sites import until
 
+KINDS = pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["TCP", "UDP"])
+
 
 def udp_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
@@ -74,7 +76,7 @@ def test_a_router_that_comes_late(settings: SwarmSettings) -> None:
             until(lambda: asker.nodes, "it knows the router")
 
 
-@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["TCP", "UDP"])
+@KINDS
 def test_a_port_that_another_program_was_quicker_to_take(
     settings: SwarmSettings, monkeypatch: pytest.MonkeyPatch, kind: socket.SocketKind
 ) -> None:
@@ -140,8 +142,9 @@ def test_what_left_is_not_heard_of(tmp_path: Path, settings: SwarmSettings) -> N
             assert not found
 
 
-def test_a_port_that_is_taken() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+@KINDS
+def test_a_port_that_is_taken(kind: socket.SocketKind) -> None:
+    with socket.socket(socket.AF_INET, kind) as taken:
         taken.bind(("", 0))
         port = taken.getsockname()[1]
         with pytest.raises(BadConfigError, match=f"port {port}"):

@@ -371,21 +371,18 @@ class Download:
             shares = [self._owners.get(index) for index in range(self.count)]
             known = {source for source in shares if source is not None}
             guilty = known.pop() if len(known) == 1 and None not in shares else None
+            lost = {source for source in known if not source.serves(self.entry.key)}
             self._suspect = None
-            if guilty is not None:
-                wrong = [True] * self.count
-            elif lost := {source for source in known if not source.serves(self.entry.key)}:
-                wrong = [owner in lost for owner in shares]
-            else:
+            if guilty is None and not lost:
                 self._suspect = max(known, key=shares.count, default=None)
-                wrong = [owner is None or owner is not self._suspect for owner in shares]
             if self._suspect is not None:
                 name = self._suspect.name
                 _log.debug("%s does not match: fetched again from %s alone", self.entry.path, name)
+            kept = {*shares} - lost if lost else {self._suspect} - {None}
             for index, owner in enumerate(shares):
                 if guilty is None:
                     self._doubted.append((index, owner, self._hashes[index]))
-                if wrong[index]:
+                if owner not in kept:
                     self._forget(index)
             self.frontier = self._next = 0
             self._advance()

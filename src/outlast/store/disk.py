@@ -209,10 +209,9 @@ def matching(root: Path, *patterns: str) -> list[Path]:
 
 
 def _names(folder: Path) -> list[str]:
-    try:
+    with reporting(folder), contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return []
 
 
 def stamped(root: Path | str, depth: int = 1) -> Iterator[tuple[str, int]]:

@@ -151,8 +151,8 @@ class Dht(Closing):
             self._failed_to_listen(alert)
 
     def _failed_to_listen(self, alert: lt.listen_failed_alert) -> None:
-        """Takes another port where any will do. This one was free for UDP; but libtorrent opens it
-        for TCP too, and another program may have been quicker.
+        """Takes another port where any will do. This one was free for UDP when it was chosen; but
+        libtorrent opens it for TCP too, and another program may have been quicker.
         """
         if alert.port != self._listens or alert.error.value() != errno.EADDRINUSE:
             return  # of a port that was given up, or an interface that has gone
@@ -237,10 +237,12 @@ _OTHERS: Final = (
 
 
 def _udp_port(wanted: int) -> int:
-    """`wanted`, or for 0 any port that is free."""
+    """`wanted`, which has to be free for TCP too, or for 0 any port that is free."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
         try:
             found.bind(("", wanted))
+            if wanted:
+                socket.create_server(("", wanted)).close()
         except OSError as error:
             raise BadConfigError(
                 f"the DHT cannot listen on port {wanted}: {error.strerror}",
