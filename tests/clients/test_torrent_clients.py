@@ -26,6 +26,7 @@ from outlast.swarm.torrent.revision_torrent import (
     v1_torrent,
 )
 from tests.cli.call import until
+from tests.ports import free_port
 from tests.swarm.test_revision_torrent import FILES, NAME, content, make
 
 pytestmark = pytest.mark.clients
@@ -181,12 +182,6 @@ class Tracker(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def free_port() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
-
-
 def aria2(torrent: bytes, folder: Path) -> int:
     """Its exit status: 0 where all pieces came."""
     if shutil.which("aria2c") is None:
@@ -280,7 +275,7 @@ def test_libtorrent_gets_version_1_from_aria2(tmp_path: Path) -> None:
         handle = session.add_torrent(params)
 
         until(lambda: listens(port), "aria2 to listen", SECONDS)
-        handle.connect_peer(("127.0.0.1", int(port)))
+        handle.connect_peer(("127.0.0.1", port))
         until(lambda: handle.status().is_seeding, "libtorrent", SECONDS)
         session.pause()
     finally:
@@ -289,9 +284,9 @@ def test_libtorrent_gets_version_1_from_aria2(tmp_path: Path) -> None:
     assert arrived(tmp_path / "here", FILES)
 
 
-def listens(port: str) -> bool:
+def listens(port: int) -> bool:
     with socket.socket() as asker:
-        return asker.connect_ex(("127.0.0.1", int(port))) == 0
+        return asker.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_transmission_gets_version_1_from_a_hub(tmp_path: Path) -> None:
@@ -319,7 +314,7 @@ def transmission(torrent: bytes, tmp_path: Path) -> Iterator[None]:
     process = subprocess.Popen(
         [
             *("transmission-cli", "-g", str(tmp_path), "-w", str(tmp_path)),
-            *("-M", "-p", free_port(), str(file)),
+            *("-M", "-p", str(free_port()), str(file)),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

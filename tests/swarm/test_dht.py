@@ -14,22 +14,17 @@ from outlast.swarm.settings import SwarmSettings
 from outlast.swarm.torrent.magnet import HostPort
 from outlast.swarm.torrent.payload_torrent import truncated
 from outlast.swarm.tuning import TUNING
+from tests.ports import free_port
 from tests.swarm.sessions import DATA, HOST, flushed, peer, tree_of
 from tests.swarm.sites import until
 
 KINDS = pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["TCP", "UDP"])
 
 
-def udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
-        found.bind((HOST, 0))
-        return int(found.getsockname()[1])
-
-
 @pytest.fixture
 def settings() -> SwarmSettings:
     """Of a node that enters the DHT by a router of its own network."""
-    return SwarmSettings(dht=True, dht_routers=((HOST, udp_port()),))
+    return SwarmSettings(dht=True, dht_routers=((HOST, free_port()),))
 
 
 def router(settings: SwarmSettings) -> Dht:

@@ -12,6 +12,7 @@ import pytest
 
 from outlast.codec.merkle import PIECE, Tree
 from outlast.core.errors import BadConfigError
+from outlast.swarm.client import session
 from outlast.swarm.client.events import PeerBanned
 from outlast.swarm.client.session import TorrentSession
 from outlast.swarm.schedule import Rates
@@ -240,6 +241,29 @@ class TestListening:
     def test_a_port_that_is_taken(self, tmp_path: Path) -> None:
         with peer(tmp_path / "a") as a, pytest.raises(BadConfigError, match="cannot listen"):
             TorrentSession(SwarmSettings(port=a.session.port), (), lambda _: None)
+
+    @pytest.mark.parametrize("tries", [0, 1])
+    @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["v4", "v4 and v6"])
+    def test_a_port_that_another_program_was_quicker_to_take(
+        self, monkeypatch: pytest.MonkeyPatch, family: socket.AddressFamily, tries: int
+    ) -> None:
+        """It takes another one, and not one for IPv4 and one for IPv6."""
+        dual = family == socket.AF_INET6
+        if dual and not socket.has_dualstack_ipv6():
+            pytest.skip("this machine has no IPv6")
+        with socket.create_server(("", 0), family=family, dualstack_ipv6=dual) as taken:
+            port, free = taken.getsockname()[1], session._free_port
+            ports = iter([port])
+            monkeypatch.setattr(session, "_free_port", lambda: next(ports, 0) or free())
+            with ExitStack() as stack:
+                if dual and not tries:
+                    stack.enter_context(pytest.raises(BadConfigError, match=f"port {port}"))
+                tuning = replace(TUNING.client, port_tries=tries)
+                chosen = stack.enter_context(
+                    TorrentSession(SwarmSettings(), (), lambda _: None, tuning=tuning)
+                )
+                assert (chosen.port == port) == (tries == 0)
+                assert chosen.port
 
     def test_used_after_its_end(self, tmp_path: Path) -> None:
         """Threads of a transfer may be late."""

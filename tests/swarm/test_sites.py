@@ -2,7 +2,6 @@
 
 import logging
 import re
-import socket
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -30,6 +29,7 @@ from outlast.store.refs import About
 from outlast.swarm.lan.datagrams import Want, Wish, want_key
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import SwarmSettings
+from tests.ports import free_port
 from tests.pull.kit import check_archive
 from tests.serve.forms import floats, pack, tuned
 from tests.swarm.sites import MODEL, SECONDS, Origin, Running, Site, site, until
@@ -489,8 +489,3 @@ def pieces(node: Site) -> int:
     """Pieces of the large file that are in its partial."""
     found = (node.home / "partial").glob("*.have")
     return sum(path.read_bytes()[24:].count(1) for path in found)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

@@ -122,9 +122,9 @@ class ClientTuning:
     """Longest pause in the public DHT, whose nodes forget after 30 minutes (ADR 15)."""
     dht_announced_a_tick: int = 20
     """Torrents announced in one tick: a thousand torrents take 50 s. Guess."""
-    dht_port_tries: int = 8
-    """Other ports that the DHT tries where the one that it chose is taken. Guess: of 28,000 ports
-    few are."""
+    port_tries: int = 8
+    """Other ports that BitTorrent or the DHT tries where the one that it chose is taken meanwhile.
+    Guess: of 28,000 ports few are."""
     dht_peers_a_reply: int = 200
     """Peers taken from one reply. Guess."""
 

@@ -67,7 +67,7 @@ class Dht(Closing):
         self._counted = float("-inf")
         self._settings = settings
         self._listens = _udp_port(settings.dht_port)
-        self._tries = tuning.dht_port_tries
+        self._tries = tuning.port_tries
         self._session = lt.session(_settings(settings, self._listens))
         self._alerts = Alerts(self._session, self._take, tick=self._tick, seconds=tuning.dht_tick_s)
 

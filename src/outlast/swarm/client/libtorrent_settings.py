@@ -33,6 +33,11 @@ _ALL: Final = (
 _BLOCKED: Final = 1
 
 
+def listening_on(port: int) -> "settings_pack":
+    """The setting that has a session listen on `port` of all interfaces."""
+    return cast("settings_pack", {"listen_interfaces": f"0.0.0.0:{port},[::]:{port}"})
+
+
 def session_settings(
     settings: SwarmSettings, port: int, tuning: LibtorrentTuning = TUNING.client.libtorrent
 ) -> "settings_pack":
@@ -47,7 +52,7 @@ def session_settings(
     found: dict[str, object] = {
         "user_agent": f"outlast/{__version__}",
         "peer_fingerprint": _fingerprint(),
-        "listen_interfaces": f"0.0.0.0:{port},[::]:{port}",
+        **listening_on(port),
         "alert_mask": categories.error
         | categories.status
         | categories.storage

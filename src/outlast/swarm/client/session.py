@@ -6,6 +6,7 @@ libtorrent's alerts become frozen events (:mod:`outlast.swarm.client.events`).
 """
 
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -66,10 +67,12 @@ class TorrentSession(Closing):
         self._watching = threading.Lock()
         self._listening = threading.Event()
         self._refused = ""
+        self._taken = False
         self.private: Final = settings.private
         self._counters: Mapping[str, int] = {}
         self._counted = threading.Event()
-        wanted = (settings.port if port is None else port) or _free_port()
+        given = settings.port if port is None else port
+        wanted = given or _free_port()
         chosen = libtorrent_settings.session_settings(settings, wanted, tuning.libtorrent)
         self._categories = int(chosen["alert_mask"])
         self._session = lt.session(chosen)
@@ -77,8 +80,13 @@ class TorrentSession(Closing):
         self._closed = False
         self._many_per_address = True
         self._alerts = Alerts(self._session, self._dispatch)
-        self._await_port()
-        self.port = self._session.listen_port()
+        self.port = self._listened_on()
+        for _ in range(0 if given else tuning.port_tries):
+            if self.port and not self._taken:
+                break
+            _log.warning("the swarm cannot listen on port %d: %s", wanted, self._refused)
+            wanted = _free_port()
+            self.port = self._listened_on(wanted)
         self._dht: Dht | None = None
         if not self.port:
             self.close()
@@ -93,13 +101,20 @@ class TorrentSession(Closing):
                 self.close()
                 raise
 
-    def _await_port(self) -> None:
-        """Waits until it listens; if one interface refuses, the other has a moment."""
+    def _listened_on(self, port: int = 0) -> int:
+        """The port on which it listens, 0 if it cannot; `port` is taken instead of the one before.
+        Waits until it listens; if one interface refuses, the other has a moment.
+        """
+        if port:
+            self._refused, self._taken = "", False
+            self._listening.clear()
+            self._session.apply_settings(libtorrent_settings.listening_on(port))
         until = time.monotonic() + self.tuning.listen_s
         refused = False
         while not self._listening.wait(0.05) and time.monotonic() < until:
             if self._refused and not refused:
                 refused, until = True, time.monotonic() + self.tuning.refused_s
+        return self._session.listen_port()
 
     def close(self) -> None:
         """Ends all connections; returns when no file is open any more."""
@@ -303,6 +318,7 @@ class TorrentSession(Closing):
             return
         if isinstance(alert, lt.listen_failed_alert):
             self._refused = alert.message()
+            self._taken |= alert.error.value() == errno.EADDRINUSE
             return
         if isinstance(alert, lt.session_stats_alert):
             self._counters = alert.values
