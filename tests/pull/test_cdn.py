@@ -98,7 +98,9 @@ def test_a_cdn_that_lies_is_its_hubs_fault(root: Path, pull: Puller) -> None:
         HubSim(root, mode="thread", cdn=True) as liar,
         HubSim(root, mode="thread", cdn=True) as honest,
     ):
-        liar.set_faults([{"action": "flip", "on": "cdn", "at": MIB // 2, "every": MIB}])
+        liar.set_faults(
+            [{"action": "flip", "on": "cdn", "file": BIG, "at": MIB // 2, "every": MIB}]
+        )
         honest.set_faults([{"action": "hold", "file": BIG}])
 
         def release(event: Event) -> None:

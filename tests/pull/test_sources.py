@@ -142,7 +142,14 @@ def test_a_liar_with_a_small_share_is_traced(two: tuple[HubSim, HubSim], pull: P
 def test_a_liar_about_a_small_file(two: tuple[HubSim, HubSim], pull: Puller) -> None:
     liar, honest = two
     liar.set_faults([{"action": "flip", "what": "resolve", "file": "*.json"}])
-    honest.set_faults([{"action": "delay", "seconds": 0.3, "what": "resolve"}])
+    busy = {"action": "status", "status": 503, "retry_after": 0, "what": "resolve"}
+    honest.set_faults([{**busy, "file": "*.json"}])
+
+    def recover(event: Event) -> None:
+        if isinstance(event, SourceBanned):
+            honest.set_faults([])
+
+    pull.listener, pull.tries = recover, 1000
     pull("org/name", honest.url, liar.url)
     check_pulled(pull.home)
     assert pull.banned == {liar.url}
