@@ -72,26 +72,25 @@ class TorrentSession(Closing):
         self._counters: Mapping[str, int] = {}
         self._counted = threading.Event()
         given = settings.port if port is None else port
-        wanted = given or _free_port()
-        chosen = libtorrent_settings.session_settings(settings, wanted, tuning.libtorrent)
+        self._wanted = given or _free_port()
+        chosen = libtorrent_settings.session_settings(settings, self._wanted, tuning.libtorrent)
         self._categories = int(chosen["alert_mask"])
         self._session = lt.session(chosen)
         self.set_static(static)
         self._closed = False
         self._many_per_address = True
         self._alerts = Alerts(self._session, self._dispatch)
-        self.port = self._listened_on()
+        self._await_port()
         for _ in range(0 if given else tuning.port_tries):
-            if self.port and not self._taken:
+            if not self._taken:
                 break
-            _log.warning("the swarm cannot listen on port %d: %s", wanted, self._refused)
-            wanted = _free_port()
-            self.port = self._listened_on(wanted)
+            self._take_another_port()
+        self.port = self._session.listen_port()
         self._dht: Dht | None = None
         if not self.port:
             self.close()
             raise BadConfigError(
-                f"the swarm cannot listen on port {wanted}: {self._refused or 'no answer'}",
+                f"the swarm cannot listen on port {self._wanted}: {self._refused or 'no answer'}",
                 hint="name another with [swarm] port, or turn it off with --no-swarm",
             )
         if settings.dht and not settings.private:
@@ -101,20 +100,22 @@ class TorrentSession(Closing):
                 self.close()
                 raise
 
-    def _listened_on(self, port: int = 0) -> int:
-        """The port on which it listens, 0 if it cannot; `port` is taken instead of the one before.
-        Waits until it listens; if one interface refuses, the other has a moment.
-        """
-        if port:
-            self._refused, self._taken = "", False
-            self._listening.clear()
-            self._session.apply_settings(libtorrent_settings.listening_on(port))
+    def _await_port(self) -> None:
+        """Waits until it listens; if one interface refuses, the other has a moment."""
         until = time.monotonic() + self.tuning.listen_s
         refused = False
         while not self._listening.wait(0.05) and time.monotonic() < until:
             if self._refused and not refused:
                 refused, until = True, time.monotonic() + self.tuning.refused_s
-        return self._session.listen_port()
+
+    def _take_another_port(self) -> None:
+        """Another program was quicker to take the one that was free."""
+        _log.warning("the swarm cannot listen on port %d: %s", self._wanted, self._refused)
+        self._wanted = _free_port()
+        self._refused, self._taken = "", False
+        self._listening.clear()
+        self._session.apply_settings(libtorrent_settings.listening_on(self._wanted))
+        self._await_port()
 
     def close(self) -> None:
         """Ends all connections; returns when no file is open any more."""
@@ -313,12 +314,9 @@ class TorrentSession(Closing):
     # Events
 
     def _dispatch(self, alert: lt.alert) -> None:
-        if isinstance(alert, lt.listen_succeeded_alert):
-            self._listening.set()
-            return
-        if isinstance(alert, lt.listen_failed_alert):
-            self._refused = alert.message()
-            self._taken |= alert.error.value() == errno.EADDRINUSE
+        if isinstance(alert, lt.listen_succeeded_alert | lt.listen_failed_alert):
+            if alert.port == self._wanted:  # and not one that was given up
+                self._note_listening(alert)
             return
         if isinstance(alert, lt.session_stats_alert):
             self._counters = alert.values
@@ -337,6 +335,13 @@ class TorrentSession(Closing):
                 take(alert)
             else:
                 self._tell(alert, self._of(alert))
+
+    def _note_listening(self, alert: lt.listen_succeeded_alert | lt.listen_failed_alert) -> None:
+        if isinstance(alert, lt.listen_failed_alert):
+            self._refused = alert.message()
+            self._taken |= alert.error.value() == errno.EADDRINUSE
+        else:
+            self._listening.set()
 
     def hold_bans(self) -> None:
         """A ban is of an address and a port, and incoming connections have a new port each time.
