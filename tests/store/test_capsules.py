@@ -23,6 +23,7 @@ from outlast.core.errors import (
 from outlast.store import disk
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.collect import collect
+from outlast.store.forms import Forms, StoredForm
 from outlast.store.writer import WriteSession
 from tests.store.build import REPO, put, revision_of
 from tests.store.weights import encoded, model, pack, tuned, unpack
@@ -376,6 +377,27 @@ def test_a_reader_outlives_a_change_of_form(archive: Archive, writer: WriteSessi
         unpack(archive, writer, first)
         assert thin.stat().st_nlink == 0
         assert b"".join(map(bytes, thin.chunks())) == FIRST
+
+
+def test_a_form_that_changes_meanwhile_hides_nothing(
+    archive: Archive, writer: WriteSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is unpacked after its plain file was looked for, and packed before the second look."""
+    (base,) = put(archive, writer, BASE)
+    pack(archive, writer, base)
+    real, changes = Forms.capsule, iter([True])
+
+    def capsule(forms: Forms, digest: Digest) -> StoredForm | None:
+        if not next(changes, False):
+            return real(forms, digest)
+        unpack(archive, writer, digest)
+        found = real(forms, digest)
+        pack(archive, writer, digest)
+        return found
+
+    monkeypatch.setattr(Forms, "capsule", capsule)
+    assert archive.has(base, len(BASE))
+    assert not archive.has(Digest.of(b"never here"), 10)
 
 
 def test_what_the_disk_refuses_is_said(archive: Archive, writer: WriteSession) -> None:

@@ -5,10 +5,12 @@ files are there (a crash came between the two steps of a change of form), the pl
 the capsule is garbage. Chains of delta capsules have at most :data:`MAX_LINKS` links.
 """
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final, Protocol
 
 from outlast.codec import format as fmt
@@ -22,6 +24,8 @@ from outlast.store import disk
 from outlast.store.layout import CAPSULE_SUFFIX, Layout
 
 MAX_LINKS: Final = 2
+_LOOKS: Final = 8
+"""How often the files of a blob are looked at that change between two looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,11 @@ class StoredFile:
             raise
         except OSError as error:
             raise disk.storage_error(error, path) from error
-        self.size = os.fstat(self.fd).st_size
+        stat = os.fstat(self.fd)
+        if not S_ISREG(stat.st_mode):
+            self.close()
+            raise disk.storage_error(OSError(errno.EINVAL, "not a regular file"), path)
+        self.size = stat.st_size
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
         with disk.reporting(self._path):
@@ -144,17 +152,31 @@ class Forms:
         """Whether a blob of that size is here, with all of its bases. Its content was verified
         when it was put there.
         """
-        return self._is_here(digest, size, 0)
+        before = None
+        for _ in range(_LOOKS):
+            seen: list[StoredForm | None] = []
+            if self._is_here(digest, size, 0, seen):
+                return True
+            if seen == before:
+                break
+            before = seen
+        return False
 
-    def _is_here(self, digest: Digest, size: int, links: int) -> bool:
+    def _is_here(
+        self, digest: Digest, size: int, links: int, seen: list[StoredForm | None]
+    ) -> bool:
+        """One look, file by file; forms that change between two of them can hide what is here.
+        Adds to `seen` what it found.
+        """
         if self.plain_size(digest) == size:
             return True
         form = self.capsule(digest)
+        seen.append(form)
         if form is None:  # or it was unpacked in between
             return self.plain_size(digest) == size
         if form.size != size or (form.bases and links == MAX_LINKS):
             return False
-        return all(self._is_here(base.sha256, base.size, links + 1) for base in form.bases)
+        return all(self._is_here(b.sha256, b.size, links + 1, seen) for b in form.bases)
 
     def check(self, digest: Digest, bases: Iterable[BaseRef]) -> None:
         """Checks that a capsule of `digest`, in place of all that holds it now, may have `bases`.
