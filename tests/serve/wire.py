@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-_SECONDS = 30.0
+_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
