@@ -15,7 +15,7 @@ from outlast.core.digest import GitOid
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.store.archive import Archive
-from outlast.store.refs import Ref
+from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
 
 _MODELS = 100

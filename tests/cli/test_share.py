@@ -19,7 +19,8 @@ from outlast.core.names import RepoId, Target
 from outlast.node.policy import SharePolicy
 from outlast.ops.share import Shared, ShareWishes, share
 from outlast.store.archive import Archive
-from outlast.store.refs import About, Ref
+from outlast.store.records.facts import About
+from outlast.store.records.refs import Ref
 from outlast.swarm.torrent import payload_torrent as metainfo
 from outlast.swarm.torrent.magnet import parse_magnet
 from outlast.swarm.torrent.read import read_torrent

@@ -10,7 +10,7 @@ from outlast.core.names import RepoId
 from outlast.fetch.revision import note_facts
 from outlast.sources.base import Listing, RepoClaims
 from outlast.store.archive import Archive
-from outlast.store.refs import About
+from outlast.store.records.facts import About
 
 REPO = RepoId.parse("org/model")
 COMMIT = GitOid("c" * 40)

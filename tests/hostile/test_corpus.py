@@ -3,6 +3,7 @@
 A file that once broke something goes into the folder of its kind; nothing else is to be done.
 """
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from outlast.core.errors import OutlastError
 from outlast.core.manifest import Revision
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
-from outlast.store.refs import Ref
+from outlast.store.records.refs import Ref
+from outlast.store.records.sealed import seal
 from tests.store.build import REPO, check_error, put
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -30,42 +32,75 @@ def read_manifest(archive: Archive, data: bytes) -> None:
     Revision.from_bytes(data)
 
 
+def older(archive: Archive) -> Archive:
+    """The archive, opened as one of format 2, in which small files have no checks: there what they
+    say is read whatever it is.
+    """
+    archive.layout.marker.unlink()
+    archive.layout.marker.write_bytes(b'{"outlast-archive": 2}\n')
+    shutil.rmtree(archive.layout.second)
+    return Archive(archive.layout.home)
+
+
 def read_draft(archive: Archive, data: bytes) -> None:
     place = archive.layout.draft(REPO, COMMIT)
     place.parent.mkdir(parents=True)
     place.write_bytes(data)
     with pytest.raises(OutlastError):
-        list(collect(archive, dry_run=False))
-    with pytest.raises(OutlastError):
         archive.load(REPO, COMMIT)
-    archive.drafts.load(REPO, COMMIT)
+    with older(archive) as opened:
+        with pytest.raises(OutlastError):
+            list(collect(opened, dry_run=False))
+        with pytest.raises(OutlastError):
+            opened.load(REPO, COMMIT)
+        opened.drafts.load(REPO, COMMIT)
 
 
 def read_ref(archive: Archive, data: bytes) -> None:
     with archive.writer() as writer:
         archive.refs.put(writer, REPO, Ref("main", COMMIT))
-    (archive.layout.repo_refs(REPO) / "main").write_bytes(data)
-    assert list(archive.refs.repos()) == [REPO]
-    with pytest.raises(OutlastError):
-        archive.refs.list(REPO)
-    archive.refs.get(REPO, "main")
+    path = archive.layout.repo_refs(REPO) / "main"
+    for text in (data, seal(archive.layout.name_of(path), data)):
+        path.write_bytes(text)
+        assert list(archive.refs.repos()) == [REPO]
+        assert list(archive.refs.read(REPO).damaged) == ["main"]
+        with pytest.raises(OutlastError):
+            archive.refs.get(REPO, "main")
+    path.write_bytes(data)
+    with older(archive) as opened:
+        opened.refs.get(REPO, "main")
 
 
 def read_about(archive: Archive, data: bytes) -> None:
     with archive.writer() as writer:
         archive.refs.put(writer, REPO, Ref("main", COMMIT))
-    (archive.layout.repo_refs(REPO) / ".about").write_bytes(data)
-    assert [ref.name for ref in archive.refs.list(REPO)] == ["main"]
-    archive.refs.about(REPO)
+    path = archive.layout.repo_refs(REPO) / ".about"
+    for text in (data, seal(archive.layout.name_of(path), data)):
+        path.write_bytes(text)
+        assert [ref.name for ref in archive.refs.list(REPO)] == ["main"]
+        assert not archive.refs.about(REPO).is_open
+        with pytest.raises(OutlastError):
+            archive.refs.stored_about(REPO)
+    path.write_bytes(data)
+    with older(archive) as opened:
+        assert not opened.refs.about(REPO).is_open
+        opened.refs.stored_about(REPO)
 
 
 def read_marker(archive: Archive, data: bytes) -> None:
+    """It can be read all the same, and not be written to."""
     archive.layout.marker.unlink()
     archive.layout.marker.write_bytes(data)
+    with Archive(archive.layout.home) as opened:
+        assert opened.summaries() == []
     with pytest.raises(OutlastError):
         Archive(archive.layout.home, create=True)
+    with pytest.raises(OutlastError):
+        archive.writer()
     assert archive.layout.marker.read_bytes() == data
-    Archive(archive.layout.home).close()
+    shutil.rmtree(archive.layout.second)
+    with Archive(archive.layout.home) as opened:
+        opened.writer()
 
 
 READERS: dict[str, Callable[[Archive, bytes], None]] = {

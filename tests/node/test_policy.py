@@ -17,7 +17,8 @@ from outlast.node.policy import SharePolicy, Sharing
 from outlast.node.tuning import TUNING
 from outlast.store import disk
 from outlast.store.archive import Archive
-from outlast.store.refs import About, Ref
+from outlast.store.records.facts import About
+from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
 from tests.store import weights
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, put, revision_of

@@ -15,15 +15,14 @@ from outlast.store import (
     archive,
     collect,
     disk,
-    drafts,
     encoding,
     forms,
     layout,
     partials,
     reading,
-    refs,
     writer,
 )
+from outlast.store.records import drafts, records, refs, set_aside
 
 _MODULES = (
     archive,
@@ -35,7 +34,9 @@ _MODULES = (
     layout,
     partials,
     reading,
+    records,
     refs,
+    set_aside,
     writer,
 )
 _CHANGES = frozenset(

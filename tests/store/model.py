@@ -241,10 +241,12 @@ class Model:
             for entry in revision.files:
                 assert model.blobs.get(entry.key) == entry.size, f"{entry.path} is not there"
         for path in (home / "refs").glob("*/*/*/[!.]*"):
-            commit = json.loads(path.read_text())["commit"]
+            body, check = path.read_bytes().split(b"check ")
+            assert check.decode() == _check(home, path, b"", body) + "\n"
+            commit = json.loads(body)["commit"]
             model.refs[repo_at(path, home / "refs"), unquote(path.name)] = GitOid(commit)
         for path in (home / "drafts").glob("*/*/*/*.jsonl"):
-            draft = _read_draft(path)
+            draft = _read_draft(home, path)
             assert {e.key for e in draft.held.values()} <= set(model.blobs)
             model.drafts[repo_at(path, home / "drafts"), GitOid(path.stem)] = draft
         for path in (home / "partial").iterdir():
@@ -290,14 +292,22 @@ def repo_at(path: Path, root: Path) -> RepoId:
     return RepoId.parse(f"{plural}/{text}")
 
 
-def _read_draft(path: Path) -> Draft:
+def _check(home: Path, path: Path, part: bytes, body: bytes) -> str:
+    """The check of a small file or a line of it, as docs/format/archive.md says it."""
+    name = path.relative_to(home).as_posix().encode()
+    return hashlib.sha256(b"\0".join([b"outlast", name, part, body])).hexdigest()[:32]
+
+
+def _read_draft(home: Path, path: Path) -> Draft:
     head, *lines = path.read_bytes().split(b"\n")
-    draft = Draft({}, {}, json.loads(head).get("unlisted", False))
+    draft = Draft({}, {}, json.loads(head.split(b"\t")[0]).get("unlisted", False))
     for line in lines:
-        try:
-            document = json.loads(line)
-        except ValueError:
-            continue
+        text, tab, check = line.partition(b"\t")
+        if not tab or len(check) < 32:
+            continue  # torn
+        parts = [p for p in (b"listed", b"noted") if check.decode() == _check(home, path, p, text)]
+        assert len(parts) == 1
+        document = json.loads(text)
         held = document.pop("held", False)
         (draft.held if held else draft.listed)[document["path"]] = FileEntry.from_json(document)
     return draft

@@ -24,7 +24,8 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
-from outlast.store.refs import Ref
+from outlast.store.layout import marker_of
+from outlast.store.records.refs import Ref
 from tests.store.build import (
     COMMIT,
     OTHER,
@@ -308,7 +309,8 @@ def test_a_copy_without_models(archive: Archive, tmp_path: Path) -> None:
 def test_a_newer_format_is_refused_with_the_way_out(archive: Archive) -> None:
     marker = archive.layout.marker
     marker.chmod(0o644)
-    marker.write_text('{"outlast-archive": 3}')
+    marker.write_bytes(marker_of(4))
+    archive.layout.second_of(marker).unlink()
     with pytest.raises(StorageError) as caught:
         Archive(archive.layout.home)
     assert "newer" in caught.value.hint

@@ -100,15 +100,6 @@ def test_a_packed_blob_is_here_and_reads_the_same(archive: Archive, writer: Writ
     assert archive.layout.capsule(base).stat().st_mode & 0o777 == disk.READ_ONLY
 
 
-def test_an_archive_with_capsules_is_of_a_newer_format(
-    archive: Archive, writer: WriteSession
-) -> None:
-    assert archive.layout.version() == 1
-    (base,) = put(archive, writer, BASE)
-    pack(archive, writer, base)
-    assert archive.layout.version() == 2
-
-
 def test_a_blob_that_is_here_as_a_capsule_is_not_put_again(
     archive: Archive, writer: WriteSession
 ) -> None:

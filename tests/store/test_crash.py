@@ -13,7 +13,8 @@ from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
-from outlast.store.refs import About, Ref
+from outlast.store.records.facts import About
+from outlast.store.records.refs import Ref
 from tests.campaign import LONG
 from tests.store import weights
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, entry_of, put, revision_of

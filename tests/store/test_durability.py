@@ -11,7 +11,7 @@ import pytest
 
 from outlast.core.digest import Digest
 from outlast.store.archive import Archive
-from outlast.store.refs import Ref
+from outlast.store.records.refs import Ref
 from tests.store.build import COMMIT, REPO, entry_of, put, revision_of
 from tests.store.fault import Crash, FaultyOs, When, die, seeing
 

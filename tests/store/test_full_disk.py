@@ -16,7 +16,8 @@ from outlast.core.errors import DiskFullError, StorageError
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
-from outlast.store.refs import About, Ref
+from outlast.store.records.facts import About
+from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
 from tests.store import weights
 from tests.store.build import (

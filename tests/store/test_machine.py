@@ -29,7 +29,8 @@ from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
-from outlast.store.refs import About, Ref
+from outlast.store.records.facts import About
+from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
 from tests.campaign import LONG
 from tests.store import weights

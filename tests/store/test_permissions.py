@@ -23,7 +23,7 @@ from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.copies import all_copies
 from outlast.store.partials import present_bytes
-from outlast.store.refs import Ref
+from outlast.store.records.refs import Ref
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, entry_of, put, revision_of
 
 

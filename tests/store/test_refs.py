@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from outlast.core.errors import BadNameError, CorruptError, OutlastError
+from outlast.core.errors import BadNameError, DamagedRecordError, OutlastError
 from outlast.core.names import RepoId
 from outlast.store.archive import Archive
-from outlast.store.refs import About, Ref
+from outlast.store.records.facts import About
+from outlast.store.records.refs import Ref
 from tests.store.build import COMMIT, OTHER, REPO, check_error
 
 REPOS = [RepoId.parse(t) for t in ("gpt2", "org/a", "org/b", "datasets/org/a", "datasets/squad")]
@@ -65,8 +66,11 @@ def test_what_cannot_be_read_hides_nothing_else(archive: Archive) -> None:
     folder = archive.layout.repo_refs(REPO)
     (folder / "v1").write_bytes(b"\xff")
     (folder / "v3").mkdir()
-    assert [ref.name for ref in archive.refs.readable(REPO)] == ["main", "v2"]
-    assert archive.refs.readable(REPOS[1]) == ()
+    found = archive.refs.read(REPO)
+    assert [ref.name for ref in found.refs] == ["main", "v2"]
+    assert list(found.damaged) == ["v1"]
+    assert archive.refs.list(REPO) == [*found.refs]
+    assert archive.refs.list(REPOS[1]) == []
 
 
 def test_the_last_ref_takes_its_folders_along(archive: Archive) -> None:
@@ -121,8 +125,8 @@ def test_deleting_one_ref_beside_a_damaged_one(archive: Archive) -> None:
     set_ref(archive, REPO, Ref("main", COMMIT))
     set_ref(archive, REPO, Ref("v1", COMMIT))
     (archive.layout.repo_refs(REPO) / "v1").write_bytes(b"damaged")
-    with pytest.raises(CorruptError):
-        archive.refs.list(REPO)
+    with pytest.raises(DamagedRecordError):
+        archive.refs.get(REPO, "v1")
     assert archive.refs.get(REPO, "main") is not None
     for name in ("main", "v1"):
         assert archive.refs.delete(REPO, name), "also what is damaged can be removed"

@@ -39,7 +39,7 @@ from outlast.sources.peer import peer_client
 from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
-from outlast.store.refs import Ref
+from outlast.store.records.refs import Ref
 from outlast.swarm.settings import HostPort, SwarmSettings
 from outlast.swarm.tracker.tracker import Tracker
 

@@ -6,7 +6,7 @@ import pytest
 
 from outlast.core.names import RepoId
 from outlast.store.archive import Archive
-from outlast.store.refs import About
+from outlast.store.records.facts import About
 from tests.net import Net, needs_lab
 from tests.net.node import Model, Node, make_model, of_type
 

@@ -22,7 +22,7 @@ from outlast.node.torrent_seeder import RevisionSeeding
 from outlast.sources.peer import peer_client
 from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
-from outlast.store.refs import About
+from outlast.store.records.facts import About
 from outlast.swarm.settings import SwarmSettings
 from outlast.swarm.torrent.read import read_torrent
 from tests.cli.call import inside, until

@@ -25,7 +25,7 @@ from outlast.node.node import Node
 from outlast.node.tuning import Tuning as NodeTuning
 from outlast.p2p.tuning import Tuning
 from outlast.sources.base import RangeReader
-from outlast.store.refs import About
+from outlast.store.records.facts import About
 from outlast.swarm.lan.datagrams import Want, Wish, want_key
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import SwarmSettings

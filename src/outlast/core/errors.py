@@ -105,6 +105,15 @@ class CorruptError(IntegrityError):
     default_hint = "'outlast verify' lists the damage; pull again to repair it"
 
 
+class DamagedRecordError(CorruptError):
+    """A small file of the archive (a ref, a draft, what is known of a model …) does not pass its
+    check. What it said counts as unknown: nothing becomes public or complete by it.
+    """
+
+    code = "damaged-record"
+    default_hint = "'outlast doctor --mend' restores it, or sets it aside and says what is lost"
+
+
 class MalformedError(IntegrityError):
     """Input does not follow its format, or exceeds a limit."""
 

@@ -20,8 +20,9 @@ from outlast.intake.base_finder import BaseFinder, named_by
 from outlast.intake.capsule_stream import Intake
 from outlast.sources.base import Listing, Source
 from outlast.store.archive import MIN_PREFIX, Archive
-from outlast.store.draft_writer import DraftWriter
-from outlast.store.refs import About, Ref
+from outlast.store.records.draft_writer import DraftWriter
+from outlast.store.records.facts import About
+from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
 
 

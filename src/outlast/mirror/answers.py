@@ -11,7 +11,7 @@ from outlast.core.errors import NotFoundError, OutlastError, PolicyError, Transi
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.mirror.tuning import TUNING, MirrorTuning
-from outlast.store.refs import Ref
+from outlast.store.records.refs import Ref
 
 Answer = TypeVar("Answer")
 

@@ -41,7 +41,7 @@ from outlast.p2p.resolve import locate
 from outlast.sources.base import Listing, RemoteRef, Source
 from outlast.store import unverified
 from outlast.store.archive import Archive
-from outlast.store.refs import Ref
+from outlast.store.records.refs import Ref
 
 _log = logging.getLogger(__name__)
 

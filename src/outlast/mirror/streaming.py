@@ -15,7 +15,7 @@ from outlast.core.threads import DaemonPool
 from outlast.fetch.download import Download
 from outlast.fetch.revision import FetchContext, fetch_files
 from outlast.store import unverified
-from outlast.store.draft_writer import DraftWriter
+from outlast.store.records.draft_writer import DraftWriter
 
 _log = logging.getLogger(__name__)
 

@@ -58,6 +58,8 @@ class RepoState:
 
 
 _NO_FACTS: Final = RepoState({}, is_open=True)
+"""What counts of a model without refs in an archive of a format in which that was not noted."""
+_LOST_FACTS: Final = RepoState({}, is_open=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +192,8 @@ class Inventory:
 
     def _read_facts(self, repo: RepoId) -> RepoState:
         refs: dict[GitOid, tuple[str, ...]] = {}
-        try:
-            is_open = self._archive.refs.about(repo).is_open
-        except OutlastError:
-            is_open = False
-        for ref in self._archive.refs.readable(repo):
+        is_open = self._archive.refs.about(repo).is_open  # no, where that is damaged
+        for ref in self._archive.refs.list(repo):
             refs[ref.commit] = (*refs.get(ref.commit, ()), ref.name)
         return RepoState(refs, is_open)
 
@@ -244,8 +243,11 @@ class Inventory:
         yield from (read.held for read in self._drafts.values() if read.held is not None)
 
     def facts(self, repo: RepoId) -> RepoState:
-        """What the refs of a model say."""
-        return self._facts.get(repo, (0, _NO_FACTS))[1]
+        """What the refs of a model say. Where nothing is known of one, it is open to nobody."""
+        found = self._facts.get(repo)
+        if found is not None:
+            return found[1]
+        return _LOST_FACTS if self._archive.records.strict else _NO_FACTS
 
     def plain(self) -> set[str]:
         """The blobs that have a plain file."""

@@ -27,7 +27,7 @@ from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.intake.local_file import PlainSink, ingest
 from outlast.store import disk
 from outlast.store.archive import Archive
-from outlast.store.refs import Ref
+from outlast.store.records.refs import Ref
 
 _log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from outlast.ops.add import store_file
 from outlast.sources.hfcache import CachedFile, CachedRevision, scan
 from outlast.store import disk
 from outlast.store.archive import Archive
-from outlast.store.refs import Ref
+from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
 
 _log = logging.getLogger(__name__)

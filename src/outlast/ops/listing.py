@@ -10,7 +10,8 @@ from outlast.core.names import RepoId, Target
 from outlast.store.archive import Archive
 from outlast.store.forms import StoredForm
 from outlast.store.index import Summary
-from outlast.store.refs import About, Ref
+from outlast.store.records.facts import About
+from outlast.store.records.refs import Ref
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from outlast.p2p.tuning import TUNING, Tuning
 from outlast.sources.base import Listing, Source
 from outlast.store import disk
 from outlast.store.archive import Archive
-from outlast.store.draft_writer import DraftWriter
+from outlast.store.records.draft_writer import DraftWriter
 from outlast.store.partials import present_bytes
 
 _log = logging.getLogger(__name__)

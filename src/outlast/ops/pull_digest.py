@@ -32,7 +32,7 @@ from outlast.sources.peer import PeerSource
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.index import load_manifest
-from outlast.store.refs import Ref
+from outlast.store.records.refs import Ref
 
 _log = logging.getLogger(__name__)
 

@@ -38,7 +38,7 @@ from outlast.p2p.link_peers import Waiting, may_be_restricted, resolved, ticks
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.linkpartials import LinkPartial
-from outlast.store.refs import Ref
+from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
 from outlast.swarm.client import multi_file as foreign
 from outlast.swarm.torrent import payload_torrent as metainfo

@@ -17,7 +17,7 @@ from outlast.node.make_torrent import whole_torrent
 from outlast.node.policy import SharePolicy
 from outlast.store import disk
 from outlast.store.archive import Archive
-from outlast.store.refs import About
+from outlast.store.records.facts import About
 from outlast.swarm.torrent import payload_torrent as metainfo
 from outlast.swarm.torrent.magnet import Link
 from outlast.swarm.torrent.revision_torrent import RevisionTorrent, V1Torrent

@@ -21,14 +21,16 @@ from outlast.core.errors import (
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
 from outlast.store import disk, reading
-from outlast.store.drafts import Drafts
+from outlast.store.records.drafts import Drafts
 from outlast.store.forms import Forms, StoredForm
 from outlast.store.index import Index, Summary, load_manifest
 from outlast.store.layout import Layout
 from outlast.store.partials import CAPSULE, Partial
 from outlast.store.reading import BlobReader
-from outlast.store.refs import Refs
-from outlast.store.shares import Shares
+from outlast.store.records.records import Records
+from outlast.store.records.refs import Refs
+from outlast.store.records.shares import Shares
+from outlast.store.records.upgrade import upgrade
 from outlast.store.writer import WriteSession
 from outlast.store.writer import create as create_archive
 
@@ -50,17 +52,22 @@ class Archive(Closing):
         self.layout = Layout(home)
         if create:
             create_archive(self.layout)
-        elif not _exists(self.layout.marker):
+        elif not (
+            _exists(self.layout.marker) or _exists(self.layout.second_of(self.layout.marker))
+        ):
             raise NotFoundError(
                 f"no archive at {home}",
                 hint="'outlast pull' or 'outlast add' makes one; --home or OUTLAST_HOME names it",
             )
         self.layout.check()
+        if create:
+            self.layout.require_marker()
         with contextlib.suppress(OSError):  # a copy may lack empty folders; one may be read-only
             self.layout.make_folders()
-        self.refs = Refs(self.layout)
-        self.drafts = Drafts(self.layout)
-        self.shares = Shares(self.layout)
+        self.records = Records(self.layout)
+        self.refs = Refs(self.records, lambda repo: bool(self.commits(repo)))
+        self.drafts = Drafts(self.records, self.refs)
+        self.shares = Shares(self.records)
         with disk.reporting(self.layout.index):
             self.index = Index(self.layout)
         self.forms = Forms(self.layout, self.index)
@@ -69,7 +76,13 @@ class Archive(Closing):
         self.index.close()
 
     def writer(self) -> WriteSession:
-        """A write session; close it once a manifest or draft refers to what it put."""
+        """A write session; close it once a manifest or draft refers to what it put. The first one
+        brings an archive of an older format up to date. Raises :class:`DamagedRecordError` where
+        the marker of the archive cannot be read.
+        """
+        self.layout.require_marker()
+        if not self.records.strict:
+            upgrade(self.records, lambda: {summary.repo for summary in self.index.summaries()})
         return WriteSession(self.layout, self.forms)
 
     # Blobs
@@ -204,6 +217,7 @@ class Archive(Closing):
         Its blobs must be here.
         """
         draft_path = self.layout.draft(revision.repo, revision.id)
+        self.refs.introduce(writer, revision.repo)
         while True:
             before = _signature(draft_path)
             draft = self.drafts.load(revision.repo, revision.id)
@@ -282,6 +296,7 @@ class Archive(Closing):
             disk.remove(self.layout.manifest(digest))
         disk.touch(self.layout.manifests)
         self.drafts.delete(repo, revision)
+        self.refs.tidy(repo)
 
     @disk.reported
     def load(self, repo: RepoId, revision: GitOid) -> Revision | None:
@@ -329,14 +344,27 @@ class Archive(Closing):
         return NotFoundError(f"{repo} is not in the archive")
 
     def summaries(self) -> list[Summary]:
-        """Every revision that is here; drafts take the place of their manifests."""
-        drafts = {
-            (draft.repo, draft.id): Summary(
-                draft.repo, draft.id, None, len(draft.files), draft.size, len(draft.missing)
+        """Every revision that is here; drafts take the place of their manifests. One whose draft is
+        damaged is left out.
+        """
+        damaged = set()
+        drafts = {}
+        for state in self.drafts.states():
+            draft, key = state.revision, (state.repo, state.commit)
+            if draft is None:
+                damaged.add(key)
+                continue
+            drafts[key] = Summary(
+                draft.repo,
+                draft.id,
+                None,
+                len(draft.files),
+                draft.size,
+                len(draft.missing),
+                draft.unlisted,
             )
-            for draft in self.drafts.all()
-        }
-        complete = [s for s in self.index.summaries() if (s.repo, s.revision) not in drafts]
+        seen = damaged | drafts.keys()
+        complete = [s for s in self.index.summaries() if (s.repo, s.revision) not in seen]
         return sorted([*complete, *drafts.values()], key=lambda s: (s.repo, s.revision))
 
     def entries(self) -> Iterator[FileEntry]:

@@ -6,17 +6,38 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlast.core.digest import Digest, GitOid
-from outlast.core.errors import StorageError
+from outlast.core.errors import DamagedRecordError, MalformedError, StorageError
 from outlast.core.manifest import load_json
 from outlast.core.names import RepoId
 from outlast.store import disk
+from outlast.store.records.sealed import check_of
 
-FORMAT = 2
-"""Of archives that hold capsules. One without is of format 1, which older versions read too."""
-MARKER = b'{"outlast-archive": 1}\n'
-CAPSULE_MARKER = b'{"outlast-archive": %d}\n' % FORMAT
+FORMAT = 3
+"""Of archives whose small files carry checks. Format 2 has capsules, format 1 has neither; both
+are read, and become format 3 with the first write.
+"""
+_MARKER_NAME = "outlast.json"
 CAPSULE_SUFFIX = ".olc"
 _MARKER_LIMIT = 4096
+
+
+def marker_of(version: int) -> bytes:
+    """The marker of a format from 3 on: JSON in which older versions find the number."""
+    head = b'{"outlast-archive": %d' % version
+    return b'%s, "check": "%s"}\n' % (head, check_of(_MARKER_NAME, head).encode())
+
+
+MARKER = marker_of(FORMAT)
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What the marker says, or else what follows from the rest of the archive. `problem` says why
+    it cannot be read, and is empty where it can.
+    """
+
+    version: int
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +48,12 @@ class Layout:
 
     @property
     def marker(self) -> Path:
-        return self.home / "outlast.json"
+        return self.home / _MARKER_NAME
+
+    @property
+    def second(self) -> Path:
+        """Below it, second copies of small files that follow from nothing else."""
+        return self.home / "second"
 
     @property
     def lock(self) -> Path:
@@ -112,21 +138,73 @@ class Layout:
             if not folder.is_dir():
                 disk.make_dir(folder)
 
+    def name_of(self, path: Path) -> str:
+        """The path of a file in the archive, with slashes: what its check covers."""
+        return path.relative_to(self.home).as_posix()
+
+    def second_of(self, path: Path) -> Path:
+        """Where the second copy of the file `path` is."""
+        return self.second / path.relative_to(self.home)
+
     def check(self) -> None:
-        """Refuses a folder that is no archive, or one of a newer format."""
-        self.version()
+        """Refuses an archive of a newer format. A damaged marker does not keep from reading."""
+        self.read_marker()
 
     def version(self) -> int:
         """The format of the archive, one that is known here."""
-        with disk.reporting(self.marker), open(self.marker, "rb") as file:
-            marker = load_json(file.read(_MARKER_LIMIT), _MARKER_LIMIT)
-        version = marker.get("outlast-archive") if isinstance(marker, dict) else None
-        if type(version) is not int or version not in range(1, FORMAT + 1):
+        return self.read_marker().version
+
+    def read_marker(self) -> Marker:
+        """Raises :class:`StorageError` of a newer format."""
+        with disk.reporting(self.marker):
+            data = _read(self.marker)
+            if data == MARKER:
+                return Marker(FORMAT)
+            if _read(self.second_of(self.marker)) == MARKER:
+                return Marker(FORMAT, "missing" if data is None else "damaged")
+            found = None if data is None else _version_of(data)
+            if found is None:
+                # Format 3 begins with the folder of second copies.
+                likely = FORMAT if self.second.is_dir() else FORMAT - 1
+                return Marker(likely, "missing" if data is None else "damaged")
+        if found > FORMAT:
             raise StorageError(
-                f"{self.home} is an archive of format {version!r}; this outlast knows {FORMAT}",
+                f"{self.home} is an archive of format {found}; this outlast knows {FORMAT}",
                 hint="use the outlast that wrote it, or a newer one",
             )
+        return Marker(found)
+
+    def require_marker(self) -> None:
+        """Refuses to write where the marker cannot be read. Raises :class:`DamagedRecordError`."""
+        if problem := self.read_marker().problem:
+            raise DamagedRecordError(
+                f"the file {self.marker} is {problem}: the archive can be read, not changed",
+                hint="'outlast doctor --mend' restores it",
+            )
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MARKER_LIMIT)
+    except FileNotFoundError:
+        return None
+
+
+def _version_of(data: bytes) -> int | None:
+    """The format that a marker gives: 1 or 2 without a check, or a newer one with the right one."""
+    try:
+        document = load_json(data, _MARKER_LIMIT)
+    except MalformedError:
+        return None
+    version = document.get("outlast-archive") if isinstance(document, dict) else None
+    if type(version) is not int:
+        return None
+    if set(document) == {"outlast-archive"} and 1 <= version < FORMAT:
         return version
+    head = b'{"outlast-archive": %d' % version
+    has_check = document.get("check") == check_of(_MARKER_NAME, head)
+    return version if has_check and version > FORMAT else None
 
 
 def _repo_folder(repo: RepoId) -> Path:

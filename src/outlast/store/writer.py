@@ -20,7 +20,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import Cancelled, MalformedError
 from outlast.store import disk
 from outlast.store.forms import Forms, StoredForm, read_form, stamp_of
-from outlast.store.layout import CAPSULE_MARKER, FORMAT, MARKER, Layout
+from outlast.store.layout import MARKER, Layout
 
 _LOCK = "lock"
 _LEASES = "claims"
@@ -157,13 +157,11 @@ class WriteSession(Closing):
 
     def _encoded(self, temp: Path, digest: Digest, size: int) -> tuple[StoredForm, str]:
         """The form that a temp file gives to a blob, and the stamp that the file keeps when it is
-        renamed. Marks the archive as one with capsules.
+        renamed.
         """
         form = read_form(temp, digest)
         if form is None or form.size != size:
             raise MalformedError(f"what should be the capsule of {digest.short}… is not")
-        if self._layout.version() < FORMAT:
-            self.write(self._layout.marker, CAPSULE_MARKER)
         return form, stamp_of(os.stat(temp))
 
     def write(self, final: Path, data: bytes, mode: int = disk.READ_ONLY) -> None:
@@ -179,6 +177,20 @@ class WriteSession(Closing):
             temp = self.stage(data, mode)
             with disk.locked(self._layout.lock, exclusive=False):
                 return disk.publish_new(temp, final)
+
+    def write_twice(self, final: Path, data: bytes, mode: int, *, new: bool = False) -> None:
+        """Like `write`, and before it the second copy: so that is never older than the first.
+        `new`: unless the file is there already.
+        """
+        second = self._layout.second_of(final)
+        with disk.reporting(final):
+            temps = self.stage(data, mode), self.stage(data, mode)
+            # Alone, lest two processes write one copy each.
+            with disk.locked(self._layout.lock, exclusive=True):
+                if new and final.exists():
+                    return  # the temp files go with this session
+                for temp, path in zip(temps, (second, final), strict=True):
+                    disk.publish(temp, path)
 
     def stage(self, data: bytes, mode: int) -> Path:
         """A synced temp file with `data`, to be published under the archive's lock."""
@@ -200,8 +212,10 @@ def create(layout: Layout) -> None:
     """Makes an empty archive; harmless where there is one."""
     with disk.reporting(layout.home):
         layout.make_folders()
-        if not layout.marker.exists():
+        second = layout.second_of(layout.marker)
+        if not layout.marker.exists() and not second.exists():
             with WriteSession(layout) as writer:
+                writer.write_new(second, MARKER)
                 writer.write_new(layout.marker, MARKER)
 
 

@@ -7,7 +7,8 @@ from outlast.core.digest import GitOid, lfs_pointer
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId, RepoKind
 from outlast.mirror.answers import View
-from outlast.store.refs import About, Ref
+from outlast.store.records.facts import About
+from outlast.store.records.refs import Ref
 
 _UNKNOWN_DATE = "1970-01-01T00:00:00.000Z"
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from outlast.store import disk
-from outlast.store.layout import Layout
+from outlast.store.records.records import Records
 from outlast.store.writer import WriteSession
 
 _SUFFIX: Final = ".torrent"
-_MODE: Final = 0o644
 _MOST: Final = 256 * 1024 * 1024
 _HEX: Final = frozenset("0123456789abcdef")
 
@@ -23,26 +22,28 @@ class Shares:
     version 1.
     """
 
-    def __init__(self, layout: Layout) -> None:
-        self._folder = layout.shared
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._folder = records.layout.shared
 
     @disk.reported
     def put(self, writer: WriteSession, infohash: str, torrent: bytes) -> None:
-        writer.write(self._path(infohash), torrent, _MODE)
+        self._records.write(writer, self.path(infohash), torrent)
 
     @disk.reported
     def get(self, infohash: str) -> bytes | None:
-        """A .torrent file, as it is; it is not believed."""
+        """A .torrent file, as it was put; it is not believed. Raises
+        :class:`DamagedRecordError`.
+        """
         try:
-            with open(self._path(infohash), "rb") as file:
-                return file.read(_MOST)
+            return self._records.read(self.path(infohash), _MOST)
         except FileNotFoundError:
             return None
 
     @disk.reported
     def delete(self, infohash: str) -> bool:
         """False where there was none."""
-        return disk.remove(self._path(infohash))
+        return disk.remove(self.path(infohash))
 
     @disk.reported
     def stamps(self) -> dict[str, tuple[int, int]]:
@@ -59,5 +60,6 @@ class Shares:
                     stat = path.stat()
                     yield name, (stat.st_ino, stat.st_mtime_ns)
 
-    def _path(self, infohash: str) -> Path:
+    def path(self, infohash: str) -> Path:
+        """The file of a registered torrent."""
         return self._folder / f"{infohash}{_SUFFIX}"

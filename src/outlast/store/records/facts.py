@@ -1,0 +1,85 @@
+"""What a hub says of a model beside its files, and how that is written down."""
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
+
+from outlast.core.digest import GitOid
+from outlast.core.errors import CorruptError, OutlastError
+from outlast.core.manifest import load_json
+from outlast.store.records.records import LIMIT
+
+_LINK: Final = "link:"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a hub says of a model beside its files; it may change at any time."""
+
+    private: bool = False
+    gated: str | bool = False
+    tags: tuple[str, ...] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+    """``pipeline_tag``, ``library_name``, ``lastModified`` and the like; and, by ``link:`` and the
+    commit, the link that a revision came by: a note of ours, which no source overwrites.
+    """
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a hub gives it to everybody."""
+        return not self.private and not self.gated
+
+    @property
+    def link_facts(self) -> dict[str, str]:
+        """Those of the facts that say which revision came by which link."""
+        return {key: value for key, value in self.facts.items() if key.startswith(_LINK)}
+
+    @property
+    def links(self) -> dict[str, str]:
+        """By commit in hex, the link that a revision came by."""
+        return {key.removeprefix(_LINK): value for key, value in self.link_facts.items()}
+
+    def with_link(self, commit: GitOid, link: str) -> Self:
+        """The same with a note that a revision came by `link`."""
+        return replace(self, facts={**self.facts, _LINK + commit.hex: link})
+
+    def encode(self) -> bytes:
+        """As JSON, a line."""
+        document = {
+            "private": self.private,
+            "gated": self.gated,
+            "tags": self.tags,
+            "facts": self.facts,
+        }
+        return json.dumps(document, sort_keys=True).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """The inverse. Raises :class:`CorruptError`."""
+        document = load_document(body)
+        private, gated = document.get("private", False), document.get("gated", False)
+        tags, facts = document.get("tags", []), document.get("facts", {})
+        if (
+            not isinstance(private, bool)
+            or not isinstance(gated, bool | str)
+            or not isinstance(tags, list)
+            or not isinstance(facts, dict)
+        ):
+            raise CorruptError("a value in it has another type")
+        texts = {str(key): str(value) for key, value in facts.items()}
+        return cls(private, gated, tuple(map(str, tags)), texts)
+
+
+UNREADABLE: Final = About(private=True)
+"""What counts of a model of which nothing can be read: it is given to nobody."""
+
+
+def load_document(body: bytes) -> dict[str, Any]:
+    """A JSON object. Raises :class:`CorruptError`."""
+    try:
+        document = load_json(body, LIMIT)
+    except OutlastError as error:
+        raise CorruptError(str(error)) from None
+    if not isinstance(document, dict):
+        raise CorruptError("it is not an object")
+    return document

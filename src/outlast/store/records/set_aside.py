@@ -1,0 +1,24 @@
+"""Setting a damaged small file aside: moved, never deleted, to be looked at later."""
+
+import os
+import time
+from pathlib import Path
+
+from outlast.store import disk
+from outlast.store.layout import Layout
+
+
+def set_aside(layout: Layout, path: Path, *, keep: bool = False) -> Path:
+    """Moves a damaged file into the quarantine, durably, under a name that says where it was;
+    returns the new path. `keep`: the file stays as well, until another takes its place.
+    """
+    place = layout.quarantine / "records"
+    disk.make_dir(place)
+    name = layout.name_of(path).replace("/", "+")[-200:]
+    final = place / f"{time.time_ns()}-{name}"
+    if keep:
+        os.link(path, final)
+    else:
+        os.rename(path, final)
+    disk.fsync_dir(place)
+    return final
