@@ -3,8 +3,10 @@
 import click
 
 from outlast.cli.edge import common, session
-from outlast.cli.screen.render import plural, print_json, print_table
+from outlast.cli.screen.render import jsonable, plural, print_json, print_table
+from outlast.core.errors import one_line
 from outlast.ops import doctor as ops
+from outlast.ops import mend as mending
 
 
 @click.command(
@@ -12,6 +14,7 @@ from outlast.ops import doctor as ops
 Examples:
   outlast doctor
   outlast doctor --rebuild
+  outlast doctor --mend
 
 \b
 Exit status:
@@ -19,24 +22,37 @@ Exit status:
 """
 )
 @click.option("--rebuild", is_flag=True, help="Recreate the index from the archive's files")
+@click.option(
+    "--mend",
+    is_flag=True,
+    help="Restore damaged small files, or set them aside",
+)
 @common
-def doctor(*, rebuild: bool, home: str | None, as_json: bool, quiet: bool) -> int:
+def doctor(*, rebuild: bool, mend: bool, home: str | None, as_json: bool, quiet: bool) -> int:
     """Find problems of this machine or archive, and say how to fix each of them.
 
     The command reads everything but the archived files ('outlast verify' reads those). It changes
-    nothing, except that --rebuild recreates the index.
+    nothing, except that --rebuild recreates the index, and --mend restores small files that are
+    damaged: refs, drafts, what is known of a model and the like. What cannot be restored is moved
+    to the folder quarantine/records. Nothing becomes public or complete by it.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         if rebuild:
             count = ops.rebuild(run.config.home)
             run.say(f"index rebuilt from {plural(count, 'manifest')}")
+        mended = list(mending.mend(run.config.home)) if mend else []
         findings = list(ops.examine(run.config.home))
         for listed in run.features:
             findings += listed.load().checks(run.config.home)
     if as_json:
+        for each in mended:
+            print_json({"type": "mended", **jsonable(each)})
         for finding in findings:
             print_json(finding)
     else:
+        for each in mended:
+            lost = f"; lost is {each.lost}" if each.lost else ""
+            print(one_line(f"{each.outcome.value.replace('-', ' ')}: {each.name}{lost}", 2000))
         print_table([(f.health.value, f.check, f.text) for f in findings])
         for finding in findings:
             if finding.mend:

@@ -29,15 +29,20 @@ Examples:
 
 \b
 Exit status:
-  0 done · 3 no archive
+  0 done · 3 no archive · 4 a ref or draft is damaged; the rest is listed
 """
 )
 @click.argument("pattern", nargs=-1)
 @common
-def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool) -> None:
-    """List archived revisions, or those of models that match PATTERN (a glob)."""
+def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool) -> int:
+    """List archived revisions, or those of models that match PATTERN (a glob).
+
+    A ref or draft that cannot be read has a line of its own, DAMAGED.
+    """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         lines = listing.list_revisions(archive, pattern)
+        damaged = listing.damaged_records(archive, pattern)
+    status = IntegrityError.exit_code if damaged else 0
     if as_json:
         for line in lines:
             s = line.summary
@@ -59,7 +64,16 @@ def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
                     "bases": line.bases,
                 }
             )
-        return
+        for bad in damaged:
+            print_json(
+                {
+                    "repo": str(bad.repo),
+                    "revision": bad.revision,
+                    "refs": [] if bad.ref is None else [bad.ref],
+                    "damaged": bad.problem,
+                }
+            )
+        return status
     rows = [("MODEL", "REVISION", "REFS", "FILES", "SIZE", "STORED", "SAVED", "STATE")]
     rows += [
         (
@@ -74,11 +88,23 @@ def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
         )
         for line in lines
     ]
-    if lines:
+    rows += [
+        (
+            str(bad.repo),
+            bad.revision.hex[:12] if bad.revision is not None else "?",
+            bad.ref or "-",
+            *("?",) * 4,
+            one_line(f"DAMAGED: {bad.problem}"),
+        )
+        for bad in damaged
+    ]
+    if lines or damaged:
         print_table(rows, right=(3, 4, 5, 6))
     size, stored = sum(line.summary.size for line in lines), sum(line.stored for line in lines)
     kept = f", stored in {human_size(stored)}" if stored < size else ""
-    run.say(f"{plural(len(lines), 'revision')}, {human_size(size)}{kept}")
+    bad_text = f", {len(damaged)} damaged: see 'outlast doctor'" if damaged else ""
+    run.say(f"{plural(len(lines), 'revision')}, {human_size(size)}{kept}{bad_text}")
+    return status
 
 
 def _saving(size: int, stored: int) -> float:
@@ -119,7 +145,9 @@ def show(target: Target, *, home: str | None, as_json: bool, quiet: bool) -> Non
                 "unlisted": revision.unlisted,
                 "bytes": revision.size,
                 "shared_bytes": details.shared,
+                "damaged_refs": [*details.damaged_refs],
                 "about": details.about,
+                "about_known": details.is_known,
                 "link": details.about.links.get(revision.id.hex),
                 "files": [entry.to_json() for entry in revision.files],
                 "missing": [entry.to_json() for entry in revision.missing],
@@ -155,7 +183,11 @@ def _print_details(details: listing.Details) -> None:
         print(
             one_line(f"origin    verified against the link {link}; the publisher is unknown", 2000)
         )
-    if details.about.gated or details.about.private:
+    for name in details.damaged_refs:
+        print(one_line(f"ref       {name}  DAMAGED: 'outlast doctor --mend' restores it", 2000))
+    if not details.is_known:
+        print("access    unknown, so it counts as private: its record is damaged or missing")
+    elif details.about.gated or details.about.private:
         print(f"access    {'private' if details.about.private else 'gated'} at its hub")
     lost = {entry.path for entry in details.absent}
     rows = [

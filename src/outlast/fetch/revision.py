@@ -1,6 +1,7 @@
 """The files of one revision: its draft, the transfer, the manifest, and what is noted of it."""
 
 import datetime as dt
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,7 +9,8 @@ from outlast.codec.hashing import names_of
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
-from outlast.core.errors import NotFoundError
+from outlast.core.errors import DamagedRecordError, NotFoundError
+from outlast.core.events import Note
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.core.threads import interruptible
@@ -24,6 +26,8 @@ from outlast.store.records.draft_writer import DraftWriter
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +172,33 @@ def remember(
     """Notes where `ref` points, as which source said when; and what that says of the model."""
     repo = listing.repo
     if len(ref) < MIN_PREFIX or not listing.commit.hex.startswith(ref):
-        old = archive.refs.get(repo, ref)
+        old = _known_ref(archive, repo, ref)
         kind = (old.kind if old else "") or _kind_of(source, repo, ref, cancel)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         whole = None if old is None else _last_complete(archive, repo, old, listing.commit)
         archive.refs.put(writer, repo, Ref(ref, listing.commit, source.name, now, kind, whole))
     note_facts(archive, writer, listing)
+
+
+def _known_ref(archive: Archive, repo: RepoId, ref: str) -> Ref | None:
+    """A ref as it is noted. One that is damaged is about to be replaced."""
+    try:
+        return archive.refs.get(repo, ref)
+    except DamagedRecordError as error:
+        _log.warning("%s", error)
+        return None
+
+
+def mend_draft(archive: Archive, repo: RepoId, commit: GitOid, control: Control) -> None:
+    """Sets the draft of a commit aside if it is damaged, and keeps what can be read of it: the
+    list of its files comes from a source again.
+    """
+    state = archive.drafts.state(repo, commit)
+    if state is None or state.error is None:
+        return
+    with archive.writer() as writer:
+        if archive.drafts.salvage(writer, repo, commit) is not None:
+            control.emit(Note(f"{state.error}; it is set aside and written anew"))
 
 
 def note_facts(archive: Archive, writer: WriteSession, listing: Listing) -> None:
@@ -193,7 +218,10 @@ def _last_complete(archive: Archive, repo: RepoId, old: Ref, commit: GitOid) -> 
     """The commit that a ref named last and of which everything is here, while the newest is not."""
     if old.commit == commit:
         return old.complete
-    revision = archive.load(repo, old.commit)
+    try:
+        revision = archive.load(repo, old.commit)
+    except DamagedRecordError:  # so it is not complete
+        revision = None
     return old.complete if revision is None or revision.partial else old.commit
 
 

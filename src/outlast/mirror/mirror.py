@@ -17,6 +17,7 @@ from outlast.core.control import Control
 from outlast.core.digest import GitOid
 from outlast.core.errors import (
     Cancelled,
+    DamagedRecordError,
     EntryNotFoundError,
     NotArchivedError,
     NotFoundError,
@@ -29,7 +30,14 @@ from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId, check_ref, plain_ref
 from outlast.core.threads import DaemonPool
 from outlast.fetch.file_filter import acceptable
-from outlast.fetch.revision import FetchContext, note_facts, remember, seal, start_draft
+from outlast.fetch.revision import (
+    FetchContext,
+    mend_draft,
+    note_facts,
+    remember,
+    seal,
+    start_draft,
+)
 from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.fetch.transfer import Wishes
 from outlast.mirror.answers import Asking, Found, FoundRefs, Question, Troubles, View
@@ -97,7 +105,12 @@ class Mirror:
     def find(self, repo: RepoId, ref: str) -> Found | Asking[Found]:
         """The revision that `ref` names; raises where neither the archive nor a source knows."""
         ref = plain_ref(check_ref(ref))
-        known = self.archive.refs.get(repo, ref) if not GitOid.is_valid(ref) else None
+        try:
+            known = self.archive.refs.get(repo, ref) if not GitOid.is_valid(ref) else None
+        except DamagedRecordError:
+            if not self._sources:
+                raise
+            return self._find_new(repo, ref, None)  # it is written anew
         if known is None:
             commit = self.archive.find_commit(repo, ref)
             view = None if commit is None else self._view(repo, commit)
@@ -226,6 +239,7 @@ class Mirror:
             self._control.emit(Note(f"left out of {repo}: {problem}"))
 
         listing = replace(listing, entries=acceptable(listing.entries, refused))
+        mend_draft(self.archive, repo, listing.commit, self._control)
         with self.archive.writer() as writer:
             note_facts(self.archive, writer, listing)
             revision = self.archive.load(repo, listing.commit)
@@ -293,7 +307,12 @@ class Mirror:
             if cached is not None and cached[0] == stamp:
                 self._views.move_to_end(key)
                 return cached[1]
-        revision = self.archive.load(repo, commit)
+        try:
+            revision = self.archive.load(repo, commit)
+        except DamagedRecordError:
+            if not self._sources:
+                raise
+            return None  # a source lists its files anew
         if revision is None:
             return None
         served = (*revision.files, *(revision.missing if self._sources else ()))

@@ -19,11 +19,14 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.index import load_manifest
 from outlast.store.layout import Layout
+from outlast.store.records.survey import survey
 from outlast.store.writer import WriteSession, orphans
 
 _log = logging.getLogger(__name__)
 
 _MIN_SQLITE = (3, 37, 0)
+_NAMED = 10
+"""Damaged small files that are named."""
 
 
 class Health(StrEnum):
@@ -55,7 +58,7 @@ def _examine(home: Path, tuning: Tuning) -> Iterator[Finding]:
     yield _python()
     yield from _engines()
     layout = Layout(home)
-    if not layout.marker.exists():
+    if not layout.marker.exists() and not layout.second_of(layout.marker).exists():
         text = f"no archive at {home} yet"
         yield Finding("archive", Health.NOTE, text, "'outlast pull' or 'outlast add' creates one")
         return
@@ -145,6 +148,7 @@ def _lock(folder: Path) -> None:
 def _content(home: Path) -> Iterator[Finding]:
     try:
         with Archive(home) as archive:
+            yield from _records(archive)
             yield from _manifests(archive)
             yield from _capsules(archive)
             yield _index(archive)
@@ -153,6 +157,19 @@ def _content(home: Path) -> Iterator[Finding]:
             yield _leftovers(archive)
     except OutlastError as error:
         yield Finding("index", Health.WRONG, str(error), "outlast doctor --rebuild")
+
+
+def _records(archive: Archive) -> Iterator[Finding]:
+    found = survey(archive)
+    if not found.damaged:
+        yield Finding("records", Health.OK, f"{found.count} small files pass their checks")
+    mend = "'outlast doctor --mend' restores it, or sets it aside and says what is lost"
+    for damage in found.damaged[:_NAMED]:
+        yield Finding("records", Health.WRONG, damage.text, mend)
+    more = len(found.damaged) - _NAMED
+    if more > 0:
+        text = f"{more} more are damaged ('outlast verify' lists them)"
+        yield Finding("records", Health.WRONG, text, mend)
 
 
 def _manifests(archive: Archive) -> Iterator[Finding]:
@@ -223,7 +240,8 @@ def _index(archive: Archive) -> Finding:
 
 
 def _drafts(archive: Archive) -> Finding:
-    drafts = list(archive.drafts.all())
+    states = archive.drafts.states()
+    drafts = [state.revision for state in states if state.revision is not None]
     if not drafts:
         return Finding("unfinished", Health.OK, "no interrupted pull")
     names = ", ".join(f"{draft.repo}@{draft.id.hex[:12]}" for draft in drafts[:3])

@@ -1,10 +1,11 @@
 """List and show: the figures behind ``outlast ls`` and ``outlast show``."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from outlast.core.digest import Digest
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import DamagedRecordError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.store.archive import Archive
@@ -30,6 +31,16 @@ class RevisionLine:
 
 
 @dataclass(frozen=True, slots=True)
+class DamagedLine:
+    """A ref or a draft that cannot be read, and its file in the archive."""
+
+    repo: RepoId
+    revision: GitOid | None
+    ref: str | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Details:
     """One revision in full. `shared` counts bytes that other revisions have too; `absent` lists
     files whose bytes are lost. `forms` maps each blob to its representation, `bases` each base to
@@ -44,6 +55,9 @@ class Details:
     absent: tuple[FileEntry, ...]
     forms: Mapping[Digest, StoredForm]
     bases: Mapping[Digest, tuple[str, ...]]
+    damaged_refs: Mapping[str, DamagedRecordError] = field(default_factory=dict)
+    is_known: bool = True
+    """Whether what is known of the model can be read; else it counts as private."""
 
     @property
     def stored(self) -> int:
@@ -62,13 +76,33 @@ def list_revisions(archive: Archive, patterns: Sequence[str] = ()) -> list[Revis
     stored = _Stored(archive, summaries)
     for summary in summaries:
         repo = summary.repo
-        if patterns and not any(fnmatchcase(str(repo), pattern) for pattern in patterns):
+        if patterns and not _matches(repo, patterns):
             continue
         if repo not in refs:
             refs[repo] = archive.refs.list(repo)
         names = tuple(ref.name for ref in refs[repo] if ref.commit == summary.revision)
         lines.append(stored.line(summary, names))
     return lines
+
+
+def damaged_records(archive: Archive, patterns: Sequence[str] = ()) -> list[DamagedLine]:
+    """The refs and drafts of the models that match, which cannot be read."""
+    found = [
+        DamagedLine(state.repo, state.commit, None, str(state.error))
+        for state in archive.drafts.states()
+        if state.error is not None
+    ]
+    for repo in archive.refs.repos():
+        for name, error in archive.refs.read(repo).damaged.items():
+            found.append(DamagedLine(repo, None, name, str(error)))
+    return sorted(
+        (line for line in found if not patterns or _matches(line.repo, patterns)),
+        key=lambda line: (line.repo, line.problem),
+    )
+
+
+def _matches(repo: RepoId, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(str(repo), pattern) for pattern in patterns)
 
 
 class _Stored:
@@ -130,7 +164,8 @@ def show(archive: Archive, target: Target) -> Details:
     drafted = archive.drafts.exists(revision.repo, revision.id)
     users = archive.index.users(set(digests))
     shared = sum(sizes[name] for name, count in users.items() if count > (0 if drafted else 1))
-    refs = [ref for ref in archive.refs.list(revision.repo) if ref.commit == revision.id]
+    read = archive.refs.read(revision.repo)
+    refs = [ref for ref in read.refs if ref.commit == revision.id]
     forms = {digest: form for digest in digests if (form := archive.forms.of(digest)) is not None}
     base_digests = {base.sha256 for form in forms.values() for base in form.bases}
     return Details(
@@ -142,4 +177,6 @@ def show(archive: Archive, target: Target) -> Details:
         absent=tuple(e for e in revision.files if not archive.holds(e)),
         forms=forms,
         bases=owners(archive, base_digests, archive.summaries()) if base_digests else {},
+        damaged_refs=read.damaged,
+        is_known=archive.refs.is_known(revision.repo),
     )

@@ -20,6 +20,7 @@ from outlast.fetch.file_filter import Selection, acceptable
 from outlast.fetch.revision import (
     FetchContext,
     fetch_files,
+    mend_draft,
     note_facts,
     remember,
     seal,
@@ -36,8 +37,8 @@ from outlast.p2p.tuning import TUNING, Tuning
 from outlast.sources.base import Listing, Source
 from outlast.store import disk
 from outlast.store.archive import Archive
-from outlast.store.records.draft_writer import DraftWriter
 from outlast.store.partials import present_bytes
+from outlast.store.records.draft_writer import DraftWriter
 
 _log = logging.getLogger(__name__)
 
@@ -119,6 +120,8 @@ def pull(
         tuning=tuning,
     )
     free = disk.free_bytes(room or archive.layout.home)
+    if not dry_run:
+        mend_draft(archive, listing.repo, listing.commit, control)
     plan = make_plan(archive, listing, ref, source.name, selection, free=free)
     _log_plan(plan)
     control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))

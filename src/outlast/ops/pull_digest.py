@@ -102,7 +102,8 @@ def pull_manifest(
     if pulled.manifest != digest:
         text = f"the archive had more files of {repo}@{commit.hex[:12]}: its manifest differs"
         control.emit(Note(text))
-    named = not archive.refs.list(repo)
+    found = archive.refs.read(repo)
+    named = not found.refs and not found.damaged
     if named:
         with archive.writer() as writer:
             archive.refs.put(writer, repo, Ref(_MAIN, commit))

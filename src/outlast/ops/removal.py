@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
-from outlast.core.errors import IntegrityError
+from outlast.core.errors import CorruptError, IntegrityError
 from outlast.core.events import Removed
 from outlast.core.names import RepoId, Target
 from outlast.node import shared_torrents as shares
@@ -51,10 +51,10 @@ def remove(archive: Archive, target: Target, *, dry_run: bool, control: Control)
     """
     repo = target.repo
     names, commits = named(archive, target)
+    if not dry_run:
+        archive.layout.require_marker()
     removed = [Removed("ref", f"{repo}@{name}", 0) for name in names]
-    for commit in commits:
-        revision = archive.load(repo, commit)
-        removed.append(Removed("revision", f"{repo}@{commit}", revision.size if revision else 0))
+    removed += [Removed("revision", f"{repo}@{c}", _size(archive, repo, c)) for c in commits]
     if not dry_run:
         for name in names:
             archive.refs.delete(repo, name)
@@ -66,26 +66,43 @@ def remove(archive: Archive, target: Target, *, dry_run: bool, control: Control)
     return removed
 
 
+def _size(archive: Archive, repo: RepoId, commit: GitOid) -> int:
+    """The bytes of a revision; 0 where that is not known."""
+    try:
+        revision = archive.load(repo, commit)
+    except CorruptError:  # what is damaged can go as well
+        return 0
+    return revision.size if revision is not None else 0
+
+
 def named(archive: Archive, target: Target) -> tuple[list[str], list[GitOid]]:
-    """The refs and revisions that go with `target`."""
+    """The refs and revisions that go with `target`. A ref that is damaged goes alone, and while
+    there is one that may name a revision, that goes with no ref.
+    """
     repo, ref = target.repo, target.ref
+    found = archive.refs.read(repo)
     if ref is None:
         commits = archive.commits(repo)
-        names = [each.name for each in archive.refs.list(repo)]
+        names = sorted([*(each.name for each in found.refs), *found.damaged])
         if not commits and not names:
             archive.revision(repo)  # raises what is wrong
         return names, commits
-    refs = archive.refs.list(repo)
-    found = archive.refs.get(repo, ref)
-    if found is not None:
-        others = [r for r in refs if r.commit == found.commit and r.name != ref]
-        return [ref], [] if others else [found.commit]
-    commit = archive.revision(repo, ref).id
-    return [r.name for r in refs if r.commit == commit], [commit]
+    if ref in found.damaged:
+        return [ref], []
+    named = next((each for each in found.refs if each.name == ref), None)
+    if named is not None:
+        others = [r for r in found.refs if r.commit == named.commit and r.name != ref]
+        return [ref], [] if others or found.damaged else [named.commit]
+    commit = archive.find_commit(repo, ref)
+    if commit is None:
+        commit = archive.revision(repo, ref).id  # raises what is wrong
+    return [r.name for r in found.refs if r.commit == commit], [commit]
 
 
 def collect_garbage(archive: Archive, *, dry_run: bool, control: Control) -> Collected:
     """Deletes blobs and downloads that neither a revision nor a delta capsule needs."""
+    if not dry_run:
+        archive.layout.require_marker()
     count = size = 0
     kept: list[BlobInfo] = []
     for garbage in collect(archive, dry_run=dry_run, kept=kept.append):

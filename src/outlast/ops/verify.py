@@ -16,6 +16,7 @@ from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import (
     CorruptError,
+    DamagedRecordError,
     IntegrityError,
     NotArchivedError,
     OutlastError,
@@ -29,6 +30,7 @@ from outlast.ops.tuning import TUNING, Tuning
 from outlast.store import reading
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.index import load_manifest
+from outlast.store.records.survey import survey
 
 _NAMED: Final = 5
 """Damaged parts that a message names."""
@@ -52,12 +54,14 @@ def verify(
     tuning: Tuning = TUNING,
 ) -> Verified:
     """Hashes the blobs of `targets`, or all blobs, in each of their representations. Without
-    `targets`, also checks manifests, drafts and refs.
+    `targets`, also checks manifests and all small files: drafts, refs, what is known of models …
 
     With `quarantine`, a damaged blob or manifest is moved away, so that the next pull fetches it
     again; otherwise nothing is changed. A capsule that can still be decoded stays, and so does an
     intact capsule whose base is damaged.
     """
+    if quarantine:
+        archive.layout.require_marker()
     job = _Verification(archive, control, quarantine=quarantine)
     chosen = [archive.revision(target.repo, target.ref) for target in targets]
     blobs = _blobs_of(archive, chosen) if chosen else job.whole_archive()
@@ -95,7 +99,7 @@ class _Verification:
         self._control.emit(event)
 
     def whole_archive(self) -> list[BlobInfo]:
-        """Checks manifests, drafts, refs and trailers; returns all blobs."""
+        """Checks manifests, small files and trailers; returns all blobs."""
         layout = self._archive.layout
         for path in sorted(layout.manifests.glob("*.json")):
             try:
@@ -103,10 +107,10 @@ class _Verification:
             except OutlastError as error:
                 self._report(f"manifests/{path.name}", str(error))
                 self._quarantine(path.name, path)
-        try:
-            self.revisions.extend(self._archive.drafts.all())
-        except OutlastError as error:
-            self._report("drafts", str(error))
+        for damage in survey(self._archive).damaged:
+            self._report(damage.name, damage.text, DamagedRecordError.code)
+        states = self._archive.drafts.states()
+        self.revisions += [state.revision for state in states if state.revision is not None]
         self._refs()
         self._unreadable()
         return list(self._archive.blobs())
@@ -120,15 +124,13 @@ class _Verification:
 
     def _refs(self) -> None:
         known = {(revision.repo, revision.id) for revision in self.revisions}
+        known |= {(s.repo, s.commit) for s in self._archive.drafts.states() if s.error is not None}
         for repo in self._archive.refs.repos():
-            try:
-                for ref in self._archive.refs.list(repo):
-                    if (repo, ref.commit) not in known:
-                        self._report(
-                            f"{repo}@{ref.name}", f"{ref.commit} is not in the archive", "absent"
-                        )
-            except OutlastError as error:
-                self._report(str(repo), str(error))
+            for ref in self._archive.refs.list(repo):
+                if (repo, ref.commit) not in known:
+                    self._report(
+                        f"{repo}@{ref.name}", f"{ref.commit} is not in the archive", "absent"
+                    )
 
     def absent(self, revisions: Iterable[Revision]) -> None:
         """Reports archived files whose bytes are missing."""

@@ -21,12 +21,12 @@ from outlast.core.errors import (
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
 from outlast.store import disk, reading
-from outlast.store.records.drafts import Drafts
 from outlast.store.forms import Forms, StoredForm
 from outlast.store.index import Index, Summary, load_manifest
 from outlast.store.layout import Layout
 from outlast.store.partials import CAPSULE, Partial
 from outlast.store.reading import BlobReader
+from outlast.store.records.drafts import Drafts
 from outlast.store.records.records import Records
 from outlast.store.records.refs import Refs
 from outlast.store.records.shares import Shares

@@ -213,7 +213,8 @@ def create(layout: Layout) -> None:
     with disk.reporting(layout.home):
         layout.make_folders()
         second = layout.second_of(layout.marker)
-        if not layout.marker.exists() and not second.exists():
+        # A crash may have left the second copy alone.
+        if not layout.marker.exists() and (not second.exists() or second.read_bytes() == MARKER):
             with WriteSession(layout) as writer:
                 writer.write_new(second, MARKER)
                 writer.write_new(layout.marker, MARKER)

@@ -44,7 +44,7 @@ class Records:
             with open(path, "rb") as file:
                 data = file.read(limit + 1)
         except FileNotFoundError:
-            if self.layout.second_of(path).exists() and not path.exists():
+            if self.layout.second_of(path).exists() and self.strict and not path.exists():
                 raise self.damaged(path, "it is missing, and its second copy is here") from None
             raise
         body = sealed.unseal(self.layout.name_of(path), data) if len(data) <= limit else None
@@ -73,6 +73,12 @@ class Records:
         """The same with a second copy; `new`: unless the file is there already."""
         data = sealed.seal(self.layout.name_of(path), body)
         writer.write_twice(path, data, _MODE, new=new)
+
+    def publish_twice(self, writer: WriteSession, path: Path, body: bytes) -> None:
+        """Like `write_twice`, with the archive's lock held exclusively already."""
+        data = sealed.seal(self.layout.name_of(path), body)
+        for place in (self.layout.second_of(path), path):
+            disk.publish(writer.stage(data, _MODE), place)
 
     def delete(self, path: Path) -> bool:
         """Deletes a file and its second copy; False where there was neither."""

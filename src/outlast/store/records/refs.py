@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -137,10 +137,17 @@ class Refs:
         try:
             found = self.stored_about(repo)
         except DamagedRecordError:
-            return UNREADABLE
+            return replace(self._second_about(repo) or UNREADABLE, private=True)
         if found is None:
             return UNREADABLE if self._records.strict and self._is_held(repo) else About()
         return found
+
+    def is_known(self, repo: RepoId) -> bool:
+        """Whether what is written down of a model can be read."""
+        try:
+            return self.stored_about(repo) is not None or not self._records.strict
+        except DamagedRecordError:
+            return False
 
     @disk.reported
     def stored_about(self, repo: RepoId) -> About | None:
@@ -157,7 +164,7 @@ class Refs:
         except CorruptError as error:
             raise self._records.damaged(path, str(error)) from None
 
-    def second_about(self, repo: RepoId) -> About | None:
+    def _second_about(self, repo: RepoId) -> About | None:
         """What the second copy says, where that is intact."""
         body = self._records.read_second(self.about_path(repo))
         try:
