@@ -11,7 +11,7 @@ import pytest
 
 from outlast.ops.doctor import Health, examine
 from outlast.store import disk
-from outlast.store.layout import Layout
+from outlast.store.layout import Layout, marker_of
 from outlast.store.writer import sweep
 from tests.cli.call import inside
 from tests.hubsim import HubRepo, HubSim
@@ -228,8 +228,8 @@ def test_every_command_survives_damage(
         call = inside(*arguments, home=pulled)
         assert "Traceback" not in call.err, arguments
         assert call.code in {0, 1, 3, 4}, arguments
-        if call.code in {3, 4} and arguments[0] != "verify":
-            call.failed("corrupt", "malformed", "revision-not-found", "not-found")
+        if call.code in {3, 4} and arguments[0] not in {"verify", "ls"}:
+            call.failed("corrupt", "malformed", "revision-not-found", "not-found", "damaged-record")
     after = tree(pulled / "archive" / "blobs")
     assert {path: data for path, data in blobs.items() if path in after} == blobs
     assert tmp_path.is_dir()
@@ -325,42 +325,132 @@ def test_the_doctor_names_the_damage_and_a_cure(
     healed = damage in {break_index, tear_index, newer_index, drop_tables}
     if not wrong and healed:
         return  # the index is a cache: opening it may have mended it
-    if damage is break_about:
-        return  # hearsay of a hub, not a part of any revision
     assert call.code == 1
     assert wrong
     assert all(finding["mend"] for finding in wrong)
 
 
-MARKERS: list[tuple[str | None, str]] = [
-    ('{"outlast-archive": 3}', "storage"),
-    ('{"outlast-archive": 999999}', "storage"),
-    ('{"outlast-archive": "1"}', "storage"),
-    ("{}", "storage"),
-    ("[]", "storage"),
-    ("", "malformed"),
-    ("not json", "malformed"),
-    ("[" * 4000, "malformed"),
-    ('{"a": "' + "x" * 10_000 + '"}', "malformed"),
-    (None, "not-found"),
+MARKERS: list[str | None] = [
+    '{"outlast-archive": 3}',
+    '{"outlast-archive": 999999}',
+    '{"outlast-archive": "1"}',
+    "{}",
+    "[]",
+    "",
+    "not json",
+    "[" * 4000,
+    '{"a": "' + "x" * 10_000 + '"}',
+    None,
 ]
 
 
-@pytest.mark.parametrize(("text", "code"), MARKERS, ids=lambda value: ascii(value)[:30])
-def test_archives_of_another_format(pulled: Path, text: str | None, code: str) -> None:
+@pytest.mark.parametrize("text", MARKERS, ids=lambda value: ascii(value)[:30])
+def test_a_damaged_marker_keeps_from_writing_alone(pulled: Path, text: str | None) -> None:
+    listed = inside("ls", home=pulled).ok().out
     marker = pulled / "archive" / "outlast.json"
+    written = marker.read_bytes()
     os.chmod(marker, 0o644)
     if text is None:
         marker.unlink()
     else:
         marker.write_text(text)
+    before = but_the_index(pulled)
+    assert inside("ls", home=pulled).ok().out == listed
+    assert "outlast.json" in inside("verify", home=pulled).err
+    assert "--mend" in inside("doctor", home=pulled).out
+    for arguments in (["gc"], ["rm", "org/name"], ["add", __file__, "--as", "me/x"]):
+        if text is not None or arguments[0] != "add":
+            inside(*arguments, home=pulled).failed("damaged-record")
+            assert but_the_index(pulled) == before
+    assert "restored: outlast.json" in inside("doctor", "--mend", home=pulled).ok().out
+    assert marker.read_bytes() == written
+    inside("add", __file__, "--as", "me/x", home=pulled).ok()
+
+
+def but_the_index(home: Path) -> dict[str, bytes]:
+    files = tree(home / "archive")
+    return {str(path): data for path, data in files.items() if "index.sqlite" not in str(path)}
+
+
+def test_an_archive_of_a_newer_format_is_left_alone(pulled: Path) -> None:
+    for marker in ("outlast.json", "second/outlast.json"):
+        os.chmod(pulled / "archive" / marker, 0o644)
+        (pulled / "archive" / marker).write_bytes(marker_of(4))
     before = tree(pulled / "archive")
-    accepted = {code, "storage", "corrupt"} if code == "malformed" else {code}
-    for arguments in (["ls"], ["gc"], ["verify"], ["rm", "org/name"]):
-        inside(*arguments, home=pulled).failed(*accepted)
-    if text is not None:
-        inside("add", __file__, "--as", "me/x", home=pulled).failed(*accepted)
+    commands = ["ls"], ["gc"], ["verify"], ["rm", "org/name"], ["doctor", "--mend"]
+    for arguments in (*commands, ["add", __file__, "--as", "me/x"]):
+        inside(*arguments, home=pulled).failed("storage")
         assert tree(pulled / "archive") == before
+
+
+def test_an_archive_without_a_marker_is_none(pulled: Path) -> None:
+    for marker in ("outlast.json", "second/outlast.json"):
+        (pulled / "archive" / marker).unlink()
+    for arguments in (["ls"], ["gc"], ["verify"], ["rm", "org/name"]):
+        inside(*arguments, home=pulled).failed("not-found")
+
+
+@pytest.mark.parametrize("damage", [break_ref, break_draft], ids=lambda d: str(d.__name__))
+def test_one_bad_record_is_one_line_of_a_list(pulled: Path, damage: Callable[[Path], None]) -> None:
+    inside("add", __file__, "--as", "me/x", home=pulled).ok()
+    damage(pulled)
+    call = inside("ls", home=pulled)
+    assert call.code == 4
+    rows = call.out.splitlines()
+    assert [row for row in rows if "me/x" in row and "complete" in row]
+    assert [row for row in rows if "org/name" in row and "complete" in row]
+    assert len([row for row in rows if "DAMAGED" in row and "org/name" in row]) == 1
+    inside("ls", "me/*", home=pulled).ok()
+    documents = inside("ls", "--json", home=pulled).documents
+    assert [document["repo"] for document in documents if "damaged" in document] == ["org/name"]
+    assert len(documents) == 3
+    inside("show", "me/x", home=pulled).ok()
+    verified = inside("verify", "--json", home=pulled)
+    assert verified.code == 4
+    problems = next(d["problems"] for d in verified.documents if d.get("type") == "verified")
+    assert [problem["code"] for problem in problems] == ["damaged-record"]
+
+
+def test_the_doctor_mends_and_says_what_is_lost(pulled: Path) -> None:
+    listed = inside("ls", home=pulled).ok().out
+    break_ref(pulled)
+    break_about(pulled)
+    break_draft(pulled)
+    assert "counts as private" in inside("show", f"org/name@{commit(pulled)}", home=pulled).ok().out
+    call = inside("doctor", "--mend", home=pulled)
+    assert call.code == 0
+    assert "restored: refs/models/org/name/main" in call.out
+    assert "restored: refs/models/org/name/.about" in call.out
+    assert "set aside: drafts/models/org/name/aaaa" in call.out
+    assert "lost is the draft" in call.out
+    assert inside("ls", home=pulled).ok().out == listed
+    assert not inside("doctor", "--mend", "--json", home=pulled).ok().documents[0].get("name")
+    inside("verify", home=pulled).ok()
+
+
+def commit(home: Path) -> str:
+    return str(inside("ls", "--json", home=home).documents[0]["revision"])
+
+
+def test_a_damaged_ref_and_draft_can_be_removed(pulled: Path) -> None:
+    break_ref(pulled)
+    inside("rm", "org/name@main", home=pulled).ok()
+    assert inside("ls", home=pulled).ok().out.count("org/name") == 1, "its revision stays"
+    break_draft(pulled)
+    inside("rm", "org/name", home=pulled).ok()
+    assert "org/name" not in inside("ls", home=pulled).ok().out
+
+
+def test_a_pull_writes_damaged_records_anew(pulled: Path, hub: HubSim) -> None:
+    for root in ("refs", "second/refs"):
+        for name in ("main", ".about"):
+            overwrite(pulled / "archive" / root / "models" / "org" / "name" / name, b"{")
+    draft = pulled / "archive" / "drafts" / "models" / "org" / "name" / f"{commit(pulled)}.jsonl"
+    draft.parent.mkdir(parents=True)
+    draft.write_bytes(b"\xff\xfe not a draft\n")
+    inside("pull", "org/name", "--from", hub.url, home=pulled).ok()
+    inside("verify", home=pulled).ok()
+    assert "access" not in inside("show", "org/name", home=pulled).ok().out
 
 
 def test_a_copied_archive_works_elsewhere(pulled: Path) -> None:

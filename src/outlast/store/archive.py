@@ -23,7 +23,7 @@ from outlast.core.names import RepoId, plain_ref
 from outlast.store import disk, reading
 from outlast.store.forms import Forms, StoredForm
 from outlast.store.index import Index, Summary, load_manifest
-from outlast.store.layout import Layout
+from outlast.store.layout import FORMAT, Layout
 from outlast.store.partials import CAPSULE, Partial
 from outlast.store.reading import BlobReader
 from outlast.store.records.drafts import Drafts
@@ -80,8 +80,8 @@ class Archive(Closing):
         brings an archive of an older format up to date. Raises :class:`DamagedRecordError` where
         the marker of the archive cannot be read.
         """
-        self.layout.require_marker()
-        if not self.records.strict:
+        marker = self.layout.require_marker()
+        if marker.version < FORMAT or marker.unfinished:
             upgrade(self.records, lambda: {summary.repo for summary in self.index.summaries()})
         return WriteSession(self.layout, self.forms)
 

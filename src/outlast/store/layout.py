@@ -33,11 +33,13 @@ MARKER = marker_of(FORMAT)
 @dataclass(frozen=True, slots=True)
 class Marker:
     """What the marker says, or else what follows from the rest of the archive. `problem` says why
-    it cannot be read, and is empty where it can.
+    it cannot be read, and is empty where it can. `unfinished`: it is still that of an older format,
+    but all small files have their checks.
     """
 
     version: int
     problem: str = ""
+    unfinished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +162,11 @@ class Layout:
             data = _read(self.marker)
             if data == MARKER:
                 return Marker(FORMAT)
-            if _read(self.second_of(self.marker)) == MARKER:
-                return Marker(FORMAT, "missing" if data is None else "damaged")
             found = None if data is None else _version_of(data)
+            if _read(self.second_of(self.marker)) == MARKER:
+                if found is not None and found < FORMAT:
+                    return Marker(FORMAT, unfinished=True)
+                return Marker(FORMAT, "missing" if data is None else "damaged")
             if found is None:
                 # Format 3 begins with the folder of second copies.
                 likely = FORMAT if self.second.is_dir() else FORMAT - 1
@@ -174,13 +178,15 @@ class Layout:
             )
         return Marker(found)
 
-    def require_marker(self) -> None:
+    def require_marker(self) -> Marker:
         """Refuses to write where the marker cannot be read. Raises :class:`DamagedRecordError`."""
-        if problem := self.read_marker().problem:
+        marker = self.read_marker()
+        if marker.problem:
             raise DamagedRecordError(
-                f"the file {self.marker} is {problem}: the archive can be read, not changed",
+                f"the file {self.marker} is {marker.problem}: the archive can be read, not changed",
                 hint="'outlast doctor --mend' restores it",
             )
+        return marker
 
 
 def _read(path: Path) -> bytes | None:

@@ -37,10 +37,12 @@ def upgrade(records: Records, held: Callable[[], Iterable[RepoId]]) -> None:
         WriteSession(layout) as session,
         disk.locked(layout.lock, exclusive=True),
     ):
-        if layout.version() >= FORMAT:
-            return  # another process was first
-        _log.info("bringing %s to format %d", layout.home, FORMAT)
-        _Upgrade(records, session).run(held())
+        marker = layout.read_marker()
+        if marker.version < FORMAT:
+            _log.info("bringing %s to format %d", layout.home, FORMAT)
+            _Upgrade(records, session).run(held())
+        elif marker.unfinished:  # a crash came just before the last step
+            disk.publish(session.stage(MARKER, disk.READ_ONLY), layout.marker)
 
 
 class _Upgrade:
