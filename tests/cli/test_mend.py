@@ -367,7 +367,7 @@ def test_a_damaged_marker_keeps_from_writing_alone(pulled: Path, text: str | Non
     inside("add", __file__, "--as", "me/x", home=pulled).ok()
 
 
-def but_the_index(home: Path) -> dict[str, bytes]:
+def but_the_index(home: Path) -> dict[str, bytes | None]:
     files = tree(home / "archive")
     return {str(path): data for path, data in files.items() if "index.sqlite" not in str(path)}
 

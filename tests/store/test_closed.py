@@ -2,6 +2,7 @@
 silence; and mending makes nothing so either.
 """
 
+import os
 import random
 import shutil
 from dataclasses import dataclass
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from outlast.core.digest import GitOid
+from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import DamagedRecordError, OutlastError, StorageError
 from outlast.core.names import RepoId
 from outlast.ops.mend import mend
 from outlast.store.archive import Archive
+from outlast.store.copies import Copies, all_copies
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
 from outlast.store.records.survey import survey
@@ -328,3 +330,25 @@ def test_what_cannot_be_restored_is_set_aside_and_said(tmp_path: Path) -> None:
         assert archive.shares.stamps() == {}
         with pytest.raises(OutlastError):
             archive.revision(PRIVATE, OTHER.hex)
+
+
+def test_a_noted_link_keeps_its_copy_whatever_flips(tmp_path: Path) -> None:
+    digest = Digest.of(b"copy")
+    with Archive(tmp_path / "home", create=True) as archive, archive.writer() as writer:
+        path, link = archive.layout.copy(digest), tmp_path / "link"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"copy")
+        link.symlink_to(path)
+        Copies(archive.layout, writer, 0).note_link(digest, link)
+        notes = path.with_name(f"{digest}.links")
+        for bit in range(notes.stat().st_size * 8):
+            flip(notes, bit)
+            (copy,) = all_copies(archive.layout)
+            assert copy.is_linked
+            flip(notes, bit)
+        link.unlink()
+        assert not copy.is_linked
+        notes.write_bytes(os.fsencode(link) + b"\0")  # of an older version
+        assert not copy.is_linked
+        link.symlink_to(path)
+        assert copy.is_linked

@@ -12,7 +12,7 @@ import pytest
 
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import MalformedError
+from outlast.core.errors import IntegrityError
 from outlast.core.events import Event, Note
 from outlast.core.names import RepoId
 from outlast.node import shared_torrents as shares
@@ -247,7 +247,7 @@ def test_a_registered_torrent_is_not_believed(tmp_path: Path) -> None:
     (folder / "note.txt").write_text("a stranger")
     with Archive(tmp_path / "archive") as archive:
         for name in torrents:
-            with pytest.raises(MalformedError):
+            with pytest.raises(IntegrityError):
                 shares.load(archive, name)
         assert list(shares.registered(archive)) == []
     with seeds(tmp_path) as found:

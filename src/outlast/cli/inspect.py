@@ -40,8 +40,8 @@ def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
     A ref or draft that cannot be read has a line of its own, DAMAGED.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
-        lines = listing.list_revisions(archive, pattern)
-        damaged = listing.damaged_records(archive, pattern)
+        listed = listing.list_revisions(archive, pattern)
+    lines, damaged = listed.lines, listed.damaged
     status = IntegrityError.exit_code if damaged else 0
     if as_json:
         for line in lines:

@@ -12,7 +12,7 @@ from outlast.store.archive import Archive
 from outlast.store.forms import StoredForm
 from outlast.store.index import Summary
 from outlast.store.records.facts import About
-from outlast.store.records.refs import Ref
+from outlast.store.records.refs import Ref, RefsRead
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,41 +68,48 @@ class Details:
         return sum(form.stored_bytes if form is not None else size for size, form in found)
 
 
-def list_revisions(archive: Archive, patterns: Sequence[str] = ()) -> list[RevisionLine]:
-    """Every revision whose model matches one of the globs `patterns`."""
-    refs: dict[RepoId, list[Ref]] = {}
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The revisions of an archive, and the records that cannot be read."""
+
+    lines: tuple[RevisionLine, ...]
+    damaged: tuple[DamagedLine, ...]
+
+
+def list_revisions(archive: Archive, patterns: Sequence[str] = ()) -> Listed:
+    """Every revision whose model matches one of the globs `patterns`, and the refs and drafts of
+    such models that cannot be read.
+    """
+    refs: dict[RepoId, RefsRead] = {}
     lines = []
     summaries = archive.summaries()
     stored = _Stored(archive, summaries)
     for summary in summaries:
         repo = summary.repo
-        if patterns and not _matches(repo, patterns):
+        if not _matches(repo, patterns):
             continue
         if repo not in refs:
-            refs[repo] = archive.refs.list(repo)
-        names = tuple(ref.name for ref in refs[repo] if ref.commit == summary.revision)
+            refs[repo] = archive.refs.read(repo)
+        names = tuple(ref.name for ref in refs[repo].refs if ref.commit == summary.revision)
         lines.append(stored.line(summary, names))
-    return lines
-
-
-def damaged_records(archive: Archive, patterns: Sequence[str] = ()) -> list[DamagedLine]:
-    """The refs and drafts of the models that match, which cannot be read."""
-    found = [
+    others = (repo for repo in archive.refs.repos() if repo not in refs)
+    refs |= {repo: archive.refs.read(repo) for repo in others if _matches(repo, patterns)}
+    damaged = [
         DamagedLine(state.repo, state.commit, None, str(state.error))
         for state in archive.drafts.states()
-        if state.error is not None
+        if state.error is not None and _matches(state.repo, patterns)
     ]
-    for repo in archive.refs.repos():
-        for name, error in archive.refs.read(repo).damaged.items():
-            found.append(DamagedLine(repo, None, name, str(error)))
-    return sorted(
-        (line for line in found if not patterns or _matches(line.repo, patterns)),
-        key=lambda line: (line.repo, line.problem),
-    )
+    damaged += [
+        DamagedLine(repo, None, name, str(error))
+        for repo, read in refs.items()
+        for name, error in read.damaged.items()
+    ]
+    return Listed(tuple(lines), tuple(sorted(damaged, key=lambda line: (line.repo, line.problem))))
 
 
 def _matches(repo: RepoId, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(str(repo), pattern) for pattern in patterns)
+    """Whether a model is to be listed; without patterns, all are."""
+    return not patterns or any(fnmatchcase(str(repo), pattern) for pattern in patterns)
 
 
 class _Stored:

@@ -18,10 +18,13 @@ from outlast.core.digest import Digest
 from outlast.core.errors import DiskFullError, StorageError
 from outlast.store import disk
 from outlast.store.layout import Layout
+from outlast.store.records.sealed import check_of
 from outlast.store.writer import WriteSession, leased, sweep
 
 _TEMP: Final = ".copy"
 _NOTES: Final = ".links"
+_CHECK: Final = 32
+"""Digits of the check in front of a note."""
 _MB: Final = 1e6
 _MOST: Final = 100 * 10**9
 
@@ -39,7 +42,10 @@ class Copy:
     @property
     def is_linked(self) -> bool:
         """Whether a link to it was given out that is still there."""
-        return self.names > 1 or any(_leads_to(link, self.path) for link in _noted(self.path))
+        if self.names > 1:
+            return True
+        # A note that is damaged may have been of a link that is still there.
+        return any(link is None or _leads_to(link, self.path) for link in _noted(self.path))
 
 
 def default_budget(layout: Layout) -> int:
@@ -118,7 +124,7 @@ class Copies:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             fd = os.open(notes, flags, disk.PRIVATE)
             try:
-                disk.append_all(fd, os.fsencode(link.absolute()) + b"\0")
+                disk.append_all(fd, _note(notes, os.fsencode(link.absolute())) + b"\0")
             finally:
                 os.close(fd)
 
@@ -186,12 +192,23 @@ def _notes(path: Path) -> Path:
     return path.with_name(path.name + _NOTES)
 
 
-def _noted(path: Path) -> list[Path]:
+def _noted(path: Path) -> Iterator[Path | None]:
+    """The links that were noted; None stands for one that cannot be read."""
+    notes = _notes(path)
     try:
-        data = _notes(path).read_bytes()
+        data = notes.read_bytes()
     except FileNotFoundError:
-        return []
-    return [Path(os.fsdecode(name)) for name in data.split(b"\0") if name]
+        return
+    for note in filter(None, data.split(b"\0")):
+        # Without a check, it is of an older version, if it starts as a path does.
+        name = note if note.startswith(b"/") else note[_CHECK:]
+        whole = name is note or note == _note(notes, name)
+        yield Path(os.fsdecode(name)) if whole else None
+
+
+def _note(notes: Path, link: bytes) -> bytes:
+    """What is written down of a link: its check, and its path."""
+    return check_of("/".join(notes.parts[-3:]), link).encode() + link
 
 
 def _leads_to(link: Path, path: Path) -> bool:
