@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from urllib.parse import quote
 
+from outlast.store.records.sealed import seal, unseal
 from tests.hubsim import HubSim
 from tests.serve.wire import Reply, Wire
 
@@ -40,9 +41,13 @@ def age_refs(home: Path) -> None:
     """
     for path in (home / "refs").rglob("*"):
         if path.is_file() and path.name != ".about":
-            document = json.loads(path.read_bytes())
-            path.unlink()
-            path.write_text(json.dumps(document | {"observed": OLD}))
+            name = path.relative_to(home).as_posix()
+            body = unseal(name, path.read_bytes())
+            assert body is not None
+            old = json.dumps(json.loads(body) | {"observed": OLD}).encode()
+            for copy in (path, home / "second" / name):
+                copy.unlink()
+                copy.write_bytes(seal(name, old))
 
 
 def sent(hub: HubSim, file: str) -> int:

@@ -243,7 +243,7 @@ class Inventory:
         yield from (read.held for read in self._drafts.values() if read.held is not None)
 
     def facts(self, repo: RepoId) -> RepoState:
-        """What the refs of a model say. Where nothing is known of one, it is open to nobody."""
+        """What the refs of a model say. A model of which nothing is known is restricted."""
         found = self._facts.get(repo)
         if found is not None:
             return found[1]

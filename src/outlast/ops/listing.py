@@ -69,14 +69,14 @@ class Details:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class Contents:
     """The revisions of an archive, and the records that cannot be read."""
 
     lines: tuple[RevisionLine, ...]
     damaged: tuple[DamagedLine, ...]
 
 
-def list_revisions(archive: Archive, patterns: Sequence[str] = ()) -> Listed:
+def list_revisions(archive: Archive, patterns: Sequence[str] = ()) -> Contents:
     """Every revision whose model matches one of the globs `patterns`, and the refs and drafts of
     such models that cannot be read.
     """
@@ -104,7 +104,9 @@ def list_revisions(archive: Archive, patterns: Sequence[str] = ()) -> Listed:
         for repo, read in refs.items()
         for name, error in read.damaged.items()
     ]
-    return Listed(tuple(lines), tuple(sorted(damaged, key=lambda line: (line.repo, line.problem))))
+    return Contents(
+        tuple(lines), tuple(sorted(damaged, key=lambda line: (line.repo, line.problem)))
+    )
 
 
 def _matches(repo: RepoId, patterns: Sequence[str]) -> bool:

@@ -22,7 +22,7 @@ _OLD_MARKER: Final = b'{"outlast-archive": 2}\n'
 _CHECK: Final = b"check "
 
 
-class Outcome(StrEnum):
+class Fate(StrEnum):
     """What became of a damaged file: it is as it was; or all that is left of it is in quarantine,
     and `lost` says what is not known any more.
     """
@@ -36,7 +36,7 @@ class Mended:
     """A file that was damaged (its path in the archive), what became of it, and what is lost."""
 
     name: str
-    outcome: Outcome
+    outcome: Fate
     lost: str = ""
 
 
@@ -64,7 +64,7 @@ def _marker(layout: Layout) -> Iterator[Mended]:
             session.write(layout.marker, _OLD_MARKER)
         else:
             session.write_twice(layout.marker, MARKER, disk.READ_ONLY)
-    yield Mended(layout.name_of(layout.marker), Outcome.RESTORED)
+    yield Mended(layout.name_of(layout.marker), Fate.RESTORED)
 
 
 class _Mending:
@@ -79,7 +79,7 @@ class _Mending:
         match damage.kind:
             case Kind.MARKER:
                 self._writer.write_twice(path, MARKER, disk.READ_ONLY)
-                return Mended(damage.name, Outcome.RESTORED)
+                return Mended(damage.name, Fate.RESTORED)
             case Kind.REF:
                 return self._ref(damage, path)
             case Kind.ABOUT:
@@ -89,11 +89,11 @@ class _Mending:
             case Kind.SHARE:
                 set_aside(self._layout, path)
                 lost = "that this torrent is shared; 'outlast share' registers it again"
-                return Mended(damage.name, Outcome.SET_ASIDE, lost)
+                return Mended(damage.name, Fate.SET_ASIDE, lost)
 
     def _ref(self, damage: Damage, path: Path) -> Mended:
         if self._restored(path):
-            return Mended(damage.name, Outcome.RESTORED)
+            return Mended(damage.name, Fate.RESTORED)
         assert damage.repo is not None
         self._drop(path)
         disk.touch(self._layout.refs)
@@ -103,19 +103,19 @@ class _Mending:
             short = ", ".join(commit.hex[:12] for commit in commits[:3])
             more = ", …" if len(commits) > 3 else ""
             lost = f"{lost}; its revisions are here as before: {short}{more}"
-        return Mended(damage.name, Outcome.SET_ASIDE, lost)
+        return Mended(damage.name, Fate.SET_ASIDE, lost)
 
     def _about(self, damage: Damage, path: Path) -> Mended:
         assert damage.repo is not None
         if self._restored(path, like=_readable(path)):
-            return Mended(damage.name, Outcome.RESTORED)
+            return Mended(damage.name, Fate.RESTORED)
         self._drop(path)
         self._archive.refs.put_about(self._writer, damage.repo, UNREADABLE)
         lost = (
             f"what its hub says of {damage.repo}: it counts as private until "
             f"'outlast pull {damage.repo}' asks again"
         )
-        return Mended(damage.name, Outcome.SET_ASIDE, lost)
+        return Mended(damage.name, Fate.SET_ASIDE, lost)
 
     def _draft(self, damage: Damage) -> Mended:
         repo, commit = damage.repo, damage.commit
@@ -124,14 +124,14 @@ class _Mending:
         salvaged = self._archive.drafts.salvage(self._writer, repo, commit)
         target = f"{repo}@{commit}"
         if salvaged is None:  # sealed or removed meanwhile
-            return Mended(damage.name, Outcome.RESTORED)
+            return Mended(damage.name, Fate.RESTORED)
         if salvaged.revision is None:
             lost = f"the draft; 'outlast pull {target}' begins it again; its bytes are here"
         elif damage.lines_only:
             lost = f"which files had come last; 'outlast pull {target}' completes it"
         else:
             lost = f"a part of the list of files; 'outlast pull {target}' completes it"
-        return Mended(damage.name, Outcome.SET_ASIDE, lost)
+        return Mended(damage.name, Fate.SET_ASIDE, lost)
 
     def _restored(self, path: Path, like: About | None = None) -> bool:
         """Makes both copies of a file the one that is intact, if one is. Of what is known of a

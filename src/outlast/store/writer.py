@@ -185,7 +185,7 @@ class WriteSession(Closing):
         second = self._layout.second_of(final)
         with disk.reporting(final):
             temps = self.stage(data, mode), self.stage(data, mode)
-            # Alone, lest two processes write one copy each.
+            # Exclusive: else each of two processes could write one of the copies.
             with disk.locked(self._layout.lock, exclusive=True):
                 if new and final.exists():
                     return  # the temp files go with this session

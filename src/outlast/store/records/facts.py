@@ -71,7 +71,7 @@ class About:
 
 
 UNREADABLE: Final = About(private=True)
-"""What counts of a model of which nothing can be read: it is given to nobody."""
+"""What counts of a model of which nothing can be read: it is restricted."""
 
 
 def load_document(body: bytes) -> dict[str, Any]:
