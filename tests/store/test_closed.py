@@ -5,6 +5,7 @@ silence; and mending makes nothing so either.
 import os
 import random
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from outlast.store.copies import Copies, all_copies
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
 from outlast.store.records.survey import survey
+from outlast.store.writer import WriteSession
 from tests.campaign import SEED, rounds
 from tests.store.build import COMMIT, OTHER, entry_of, put, revision_of
+from tests.store.fault import Crash, FaultyOs, When, die, seeing
 
 OPEN, GATED, PRIVATE = (RepoId.parse(f"org/{name}") for name in ("open", "gated", "private"))
 REPOS = (OPEN, GATED, PRIVATE)
@@ -352,3 +355,54 @@ def test_a_noted_link_keeps_its_copy_whatever_flips(tmp_path: Path) -> None:
         assert not copy.is_linked
         link.symlink_to(path)
         assert copy.is_linked
+
+
+def put_new(archive: Archive, writer: WriteSession) -> None:
+    archive.refs.put(writer, OPEN, Ref("new", OTHER))
+
+
+def put_again(archive: Archive, writer: WriteSession) -> None:
+    archive.refs.put(writer, OPEN, Ref("main", OTHER))
+
+
+def close(archive: Archive, writer: WriteSession) -> None:
+    archive.refs.put_about(writer, OPEN, About(private=True))
+
+
+def delete(archive: Archive, _: WriteSession) -> None:
+    archive.refs.delete(OPEN, "main")
+
+
+def introduce(archive: Archive, writer: WriteSession) -> None:
+    archive.refs.introduce(writer, RepoId.parse("org/unheard-of"))
+
+
+@pytest.mark.parametrize("when", When, ids=lambda when: when.value)
+@pytest.mark.parametrize("act", [put_new, put_again, close, delete, introduce])
+def test_a_crash_between_the_copies_is_no_damage(
+    tmp_path: Path, act: Callable[[Archive, WriteSession], None], when: When
+) -> None:
+    build(tmp_path / "home")
+    before = says(tmp_path / "home")
+    for fuse in range(100):
+        home = tmp_path / str(fuse)
+        shutil.copytree(tmp_path / "home", home)
+        faulty = FaultyOs(fuse, when)
+        with Archive(home) as archive:
+            writer = archive.writer()
+            try:
+                with seeing(faulty):
+                    act(archive, writer)
+            except Crash:
+                die(writer, seen=faulty)
+            else:
+                writer.close()
+                break
+        with Archive(home) as archive:
+            assert survey(archive).damaged == ()
+        assert says(home).open_to_all <= before.open_to_all
+        list(mend(home))
+        for path in (home / "refs").rglob("*"):
+            if path.is_file():
+                assert (home / "second" / path.relative_to(home)).read_bytes() == path.read_bytes()
+    assert fuse > 3 or act is delete

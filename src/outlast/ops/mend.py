@@ -1,5 +1,6 @@
 """Mend: restores damaged small files of an archive, or sets them aside and says what is lost."""
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.layout import FORMAT, MARKER, Layout
 from outlast.store.records.facts import UNREADABLE, About
+from outlast.store.records.refs import ABOUT
 from outlast.store.records.set_aside import set_aside
 from outlast.store.records.survey import Damage, Kind, check_body, survey
 from outlast.store.writer import WriteSession
@@ -50,13 +52,16 @@ def mend(home: Path) -> Iterator[Mended]:
         for damage in survey(archive).damaged:
             _log.info("mending: %s", damage.text)
             yield work.mend(damage)
+        work.refresh()
 
 
 def _marker(layout: Layout) -> Iterator[Mended]:
     """Comes before all else: without a marker nothing may be written."""
     marker = layout.read_marker()
-    if not marker.problem:
-        return
+    if not marker.problem or not (
+        layout.marker.exists() or layout.second_of(layout.marker).exists()
+    ):
+        return  # it is intact, or there is no archive
     with WriteSession(layout) as session:
         if layout.marker.exists():
             set_aside(layout, layout.marker, keep=True)
@@ -90,6 +95,14 @@ class _Mending:
                 set_aside(self._layout, path)
                 lost = "that this torrent is shared; 'outlast share' registers it again"
                 return Mended(damage.name, Fate.SET_ASIDE, lost)
+
+    def refresh(self) -> None:
+        """Makes second copies anew that are missing or differ, as a crash may leave them."""
+        for path in disk.matching(self._layout.refs, "*", "*", "*", "*"):
+            if path.is_file() and (path.name == ABOUT or not path.name.startswith(".")):
+                with contextlib.suppress(CorruptError, FileNotFoundError):
+                    if self._records.read(path) != self._records.read_second(path):
+                        self._restored(path)
 
     def _ref(self, damage: Damage, path: Path) -> Mended:
         if self._restored(path):

@@ -179,18 +179,22 @@ class WriteSession(Closing):
                 return disk.publish_new(temp, final)
 
     def write_twice(self, final: Path, data: bytes, mode: int, *, new: bool = False) -> None:
-        """Like `write`, and before it the second copy: so that is never older than the first.
-        `new`: unless the file is there already.
-        """
-        second = self._layout.second_of(final)
+        """Like `write`, in two copies. `new`: unless the file is there already."""
         with disk.reporting(final):
             temps = self.stage(data, mode), self.stage(data, mode)
             # Exclusive: else each of two processes could write one of the copies.
             with disk.locked(self._layout.lock, exclusive=True):
-                if new and final.exists():
-                    return  # the temp files go with this session
-                for temp, path in zip(temps, (second, final), strict=True):
-                    disk.publish(temp, path)
+                if not (new and final.exists()):  # else the temp files go with this session
+                    self.publish_twice(temps, final)
+
+    def publish_twice(self, temps: tuple[Path, Path], final: Path) -> None:
+        """Gives two synced temp files their names; call with the archive's lock held exclusively. A
+        second copy is never older than the first, and never there without it.
+        """
+        second = self._layout.second_of(final)
+        places = (second, final) if final.exists() else (final, second)
+        for temp, path in zip(temps, places, strict=True):
+            disk.publish(temp, path)
 
     def stage(self, data: bytes, mode: int) -> Path:
         """A synced temp file with `data`, to be published under the archive's lock."""

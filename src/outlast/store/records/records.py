@@ -1,7 +1,7 @@
 """Reading and writing the small files of an archive that are sealed as a whole.
 
 What is not derivable from anything else has a second copy, below ``second/`` and under the same
-name. The second copy is written first and deleted first, so it is never older than the first.
+name. It is never older than the first, and never there without it.
 """
 
 import os
@@ -77,8 +77,7 @@ class Records:
     def publish_twice(self, writer: WriteSession, path: Path, body: bytes) -> None:
         """Like `write_twice`, with the archive's lock held exclusively already."""
         data = sealed.seal(self.layout.name_of(path), body)
-        for place in (self.layout.second_of(path), path):
-            disk.publish(writer.stage(data, _MODE), place)
+        writer.publish_twice((writer.stage(data, _MODE), writer.stage(data, _MODE)), path)
 
     def delete(self, path: Path) -> bool:
         """Deletes a file and its second copy; False where there was neither."""

@@ -1,6 +1,7 @@
 """Setting a damaged small file aside: moved, never deleted, to be looked at later."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -17,7 +18,10 @@ def set_aside(layout: Layout, path: Path, *, keep: bool = False) -> Path:
     name = layout.name_of(path).replace("/", "+")[-200:]
     final = place / f"{time.time_ns()}-{name}"
     if keep:
-        os.link(path, final)
+        try:
+            os.link(path, final)
+        except OSError:  # not every file system has hard links
+            shutil.copyfile(path, final)
     else:
         os.rename(path, final)
     disk.fsync_dir(place)

@@ -113,7 +113,9 @@ class _Survey:
         except FileNotFoundError:
             return  # deleted meanwhile
         else:
-            if self._records.strict and self._records.read_second(path) != body:
+            # One that is missing, or differs, a crash may have left: the first counts.
+            second = self._layout.second_of(path)
+            if self._records.read_second(path) is None and second.exists():
                 yield Damage(kind, name, _second(name), repo, second_only=True)
 
     def _unknown(self) -> Iterator[Damage]:

@@ -86,8 +86,8 @@ class _Upgrade:
             yield state
 
     def _put(self, path: Path, data: bytes) -> None:
-        self._publish(self._layout.second_of(path), data)
-        self._publish(path, data)
+        temps = self._session.stage(data, _MODE), self._session.stage(data, _MODE)
+        self._session.publish_twice(temps, path)
 
     def _publish(self, path: Path, data: bytes, mode: int = _MODE) -> None:
         disk.publish(self._session.stage(data, mode), path)
