@@ -1,6 +1,7 @@
 """From a request to the reply and the fault that it gets; nothing here touches a socket."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -49,6 +50,8 @@ class Answers:
     page_limit: int
     cdn_ttl: int
     ahead: float = 0.0
+    under_way: Counter[str] = field(default_factory=Counter)
+    """Requests for files that are not at their end, by path, and all of them by the empty path."""
 
     def answer(self, asked: Asked, entry: LogEntry) -> tuple[Reply, RuleJson]:
         """The reply, and the rule of the fault to apply while it is sent; notes both in `entry`."""
@@ -110,6 +113,10 @@ class Answers:
     def _replacement(self, asked: Asked, rule: RuleJson) -> Reply | None:
         """The reply of a fault that does not care what was asked for."""
         match rule.get("action"):
+            case "limit":
+                over = "" if rule.get("over") == "all" else asked.path
+                if self.under_way[over] > rule.get("most", 1):
+                    return _refusal(rule, self._now())
             case "status":
                 return _refusal(rule, self._now())
             case "redirect":

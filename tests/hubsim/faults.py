@@ -18,6 +18,7 @@ _ACTIONS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "status": int, "retry_after": int, "retry_after_form": str, "ratelimit": bool,
         "code": str, "message": str,
     },
+    "limit": {"most": int, "over": str, "status": int, "retry_after": int, "rate": int},
     "truncate": {"at": int, "rate": int},
     "reset": {"at": int, "rate": int},
     "stall": {"at": int, "rate": int},

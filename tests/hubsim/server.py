@@ -1,8 +1,10 @@
 """The two listeners, the control endpoints, and the way of a request through them."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
@@ -119,14 +121,31 @@ class Hub:
         try:
             form = await _form(request) if request.method == "POST" else {}
             asked = Asked(listener, route, path, query, request.headers, form)
-            reply, rule = self._answers.answer(asked, entry)
-            if rule.get("action") == "delay":
-                await asyncio.sleep(rule.get("seconds", 1))
-            elif rule.get("action") == "hold":
-                await self._answers.plan.replaced.wait()
-            return await send(request, reply, rule, entry)
+            with self._counted(path if route.what in {"resolve", "cdn"} else None):
+                return await self._answer(asked, request, entry)
         finally:
             self._log.finish(entry)
+
+    @contextlib.contextmanager
+    def _counted(self, path: str | None) -> Iterator[None]:
+        """A request for a file is under way until its last byte was sent."""
+        under_way = self._answers.under_way
+        names = () if path is None else ("", path)
+        under_way.update(names)
+        try:
+            yield
+        finally:
+            under_way.subtract(names)
+
+    async def _answer(
+        self, asked: Asked, request: web.BaseRequest, entry: LogEntry
+    ) -> web.StreamResponse:
+        reply, rule = self._answers.answer(asked, entry)
+        if rule.get("action") == "delay":
+            await asyncio.sleep(rule.get("seconds", 1))
+        elif rule.get("action") == "hold":
+            await self._answers.plan.replaced.wait()
+        return await send(request, reply, rule, entry)
 
     async def _control(self, order: str, request: web.BaseRequest) -> Reply:
         """What tests ask of the simulator itself; never logged, never faulty."""

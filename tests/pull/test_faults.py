@@ -14,7 +14,7 @@ from outlast.core.errors import (
     UnreachableError,
 )
 from outlast.core.events import SourceWaiting
-from outlast.sources import http
+from outlast.sources.statuses import retry_after
 from tests.hubsim import HubSim
 from tests.pull.kit import (
     BIG,
@@ -127,7 +127,7 @@ def test_no_pull_waits_for_days(hub: HubSim, pull: Puller) -> None:
     ],
 )
 def test_headers_that_ask_for_patience(headers: dict[str, str], seconds: float | None) -> None:
-    assert http.retry_after(headers) == seconds
+    assert retry_after(headers) == seconds
 
 
 FINAL: dict[str, tuple[dict[str, Any], type[OutlastError]]] = {

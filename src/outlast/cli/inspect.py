@@ -189,6 +189,8 @@ def _print_details(details: listing.Details) -> None:
         print("access    unknown, so it counts as private: its record is damaged or missing")
     elif details.about.gated or details.about.private:
         print(f"access    {'private' if details.about.private else 'gated'} at its hub")
+    for what, since in sorted(details.about.withdrawn.items()):
+        print(one_line(f"withdrawn {what} since {since} or earlier"))
     lost = {entry.path for entry in details.absent}
     rows = [
         ("LOST" if e.path in lost else "", *_sizes(details, e), e.key[:16], e.path)

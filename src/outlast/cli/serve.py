@@ -12,7 +12,14 @@ from outlast.cli.config.file import check_url, parse_rate
 from outlast.cli.edge import Session, common, host_and_port, session
 from outlast.cli.screen.render import print_json
 from outlast.core.control import Control
-from outlast.core.events import Event, FileProblem, Note, SourceBanned, SourceWaiting
+from outlast.core.events import (
+    Event,
+    FileProblem,
+    Note,
+    SourceBanned,
+    SourceWaiting,
+    SourceWithdrew,
+)
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
 from outlast.server.http.log import log_line
@@ -127,7 +134,9 @@ def serve(
         )
 
         def emit(event: Event) -> None:
-            if isinstance(event, Note | SourceBanned | SourceWaiting | FileProblem):
+            if isinstance(
+                event, Note | SourceBanned | SourceWaiting | SourceWithdrew | FileProblem
+            ):
                 run.screen.emit(event)
 
         def ready(url: str) -> None:

@@ -11,16 +11,18 @@ class OutlastError(Exception):
     """Root of all expected errors.
 
     ``code`` is stable and greppable, ``exit_code`` is the process's exit status, ``hint`` is the
-    next step for the reader of the message.
+    next step for the reader of the message. ``may_be_limit``: a server that was asked for too much
+    at once may fail like this, so that the same request may succeed alone.
     """
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
     default_hint: ClassVar[str] = "'outlast doctor' may know more"
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", may_be_limit: bool = False) -> None:
         super().__init__(one_line(message))
         self.hint = one_line(hint or self.default_hint)
+        self.may_be_limit = may_be_limit
 
 
 def one_line(text: str, limit: int = 600) -> str:
@@ -90,6 +92,16 @@ class NotArchivedError(NotFoundError):
     default_hint = "'outlast pull' fetches what is missing"
 
 
+class WithdrawnError(NotFoundError):
+    """The source no longer gives it out, by law or by its own will. It is not asked again."""
+
+    code = "withdrawn"
+    default_hint = (
+        "others may have it: --from lan (neighbours), --from peer:HOST:PORT (a static peer), "
+        "--from URL (a mirror), or 'outlast add' of a copy from a bundle or disk"
+    )
+
+
 class IntegrityError(OutlastError):
     """Bytes do not match their digest. The same source is not asked again."""
 
@@ -128,9 +140,21 @@ class TransientError(OutlastError):
     exit_code = 5
     default_hint = "run the same command again: it resumes"
 
-    def __init__(self, message: str, *, hint: str = "", retry_after: float | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        retry_after: float | None = None,
+        again: bool = True,
+        may_be_limit: bool = False,
+    ) -> None:
+        """`retry_after`: seconds that the source asks to wait. `again` is false if the same request
+        would fail at this source again in this run: another source is asked at once.
+        """
+        super().__init__(message, hint=hint, may_be_limit=may_be_limit)
         self.retry_after = retry_after
+        self.again = again
 
 
 class UnreachableError(TransientError):
@@ -138,6 +162,13 @@ class UnreachableError(TransientError):
 
     code = "unreachable"
     default_hint = "run the same command again, or name another source with --from"
+
+
+class RateLimitedError(UnreachableError):
+    """A source answers, and asks for fewer requests (HTTP 429, or 403 that says so)."""
+
+    code = "rate-limited"
+    default_hint = "run the same command later, set HF_TOKEN, or name another source with --from"
 
 
 class BusyError(TransientError):

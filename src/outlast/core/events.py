@@ -58,6 +58,15 @@ class SourceBanned(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceWithdrew(Event):
+    """A source no longer gives out the file `path`, or if that is empty, the whole model."""
+
+    source: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SourceWaiting(Event):
     """A source rate-limits us or failed; it is asked again after `seconds`."""
 

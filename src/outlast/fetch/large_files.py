@@ -13,6 +13,7 @@ from outlast.core.errors import (
     UnreachableError,
 )
 from outlast.fetch.capsule_check import CapsuleCheck
+from outlast.fetch.concurrency import Request
 from outlast.fetch.download import Download
 from outlast.fetch.plan import CLOSED, PlanChangedError
 from outlast.fetch.source_state import SOURCE_FAULTS, SourceState
@@ -24,14 +25,16 @@ from outlast.store.partials import Partial
 _log = logging.getLogger(__name__)
 
 
-def fetch_pieces(work: Work, source: SourceState, job: Job, span: tuple[int, int]) -> None:
-    download, started = job.download, time.monotonic()
+def fetch_pieces(
+    work: Work, source: SourceState, job: Job, span: tuple[int, int], request: Request
+) -> None:
+    download = job.download
     if download is None:
         return
     first, last = span
     start, stop = first * merkle.PIECE, min(last * merkle.PIECE, download.size)
     try:
-        reader = work.ask(source, job.entry, start, stop, download.payload)
+        reader = work.ask(source, request, job.entry, (start, stop), download.payload)
         try:
             if reader.start == start:
                 _deliver(work, source, job, download, reader, stop=stop)
@@ -42,11 +45,9 @@ def fetch_pieces(work: Work, source: SourceState, job: Job, span: tuple[int, int
             reader.close()
     except SOURCE_FAULTS as error:
         download.release(source, first, last)
-        work.record_failure(source, job.entry, error, started)
+        work.record_failure(source, job.entry, error, request)
     else:
         download.release(source, first, last)
-        with work.state:
-            work.state.notify_all()
 
 
 def _reads_on(work: Work, source: SourceState, download: Download) -> bool:
@@ -76,7 +77,7 @@ def _deliver(
         work.read(source, reader, piece, job.entry)
         download.accept(source, position // merkle.PIECE, piece)
         with work.state:
-            source.record_success(len(piece))
+            source.record_success(len(piece), job.entry.key)
         work.progress(job, len(piece), source.name)
         position += len(piece)
 

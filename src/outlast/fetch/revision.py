@@ -18,6 +18,7 @@ from outlast.fetch.scheduler import transfer
 from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.fetch.transfer import Coordinator, Watch, Wishes, Work
 from outlast.fetch.tuning import TUNING
+from outlast.fetch.withdrawals import noting_withdrawals
 from outlast.intake.base_finder import BaseFinder, named_by
 from outlast.intake.capsule_stream import Intake
 from outlast.sources.base import Listing, Source
@@ -94,6 +95,20 @@ def fetch_files(
     watch: Watch | None = None,
 ) -> Fetched:
     """Fetches `entries`, each content once."""
+    with noting_withdrawals(context.archive, repo, context.control.emit) as emit:
+        context = replace(context, control=replace(context.control, emit=emit))
+        return _fetch_files(context, repo, commit, entries, draft_writer, watch=watch)
+
+
+def _fetch_files(
+    context: FetchContext,
+    repo: RepoId,
+    commit: GitOid,
+    entries: Sequence[FileEntry],
+    draft_writer: DraftWriter,
+    *,
+    watch: Watch | None,
+) -> Fetched:
     fetched: list[FileEntry] = []
     twins: dict[str, list[FileEntry]] = {}
     for entry in entries:
@@ -123,7 +138,7 @@ def fetch_files(
     first = [same[0] for same in twins.values()]
     if context.coordinator is not None:
         work.coordinator = context.coordinator(work, _is_restricted(context, repo))
-    errors = transfer(work, first, context.wishes.connections) if first else []
+    errors = transfer(work, first) if first else []
     if errors:
         raise errors[0]
     received = {source.name: source.received for source in work.sources}
@@ -178,6 +193,8 @@ def remember(
         whole = None if old is None else _last_complete(archive, repo, old, listing.commit)
         archive.refs.put(writer, repo, Ref(ref, listing.commit, source.name, now, kind, whole))
     note_facts(archive, writer, listing)
+    about = archive.refs.about(repo)
+    archive.refs.put_about(writer, repo, about.without_withdrawn(source.name))
 
 
 def _known_ref(archive: Archive, repo: RepoId, ref: str) -> Ref | None:
@@ -207,7 +224,7 @@ def note_facts(archive: Archive, writer: WriteSession, listing: Listing) -> None
     """
     facts = listing.facts
     old = archive.refs.about(listing.repo)
-    about = About(facts.private, facts.gated, facts.tags, {**old.link_facts, **facts.facts})
+    about = About(facts.private, facts.gated, facts.tags, {**old.notes, **facts.facts})
     if not facts.tags and not facts.facts:
         private, gated = facts.private or old.private, facts.gated or old.gated
         about = replace(old, private=private, gated=gated)

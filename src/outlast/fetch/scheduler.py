@@ -1,7 +1,8 @@
 """Fetching many files from several sources at once, verified before they are acknowledged.
 
-Each source has its own connections, and each connection asks for the next pieces when it is done
-with the last: so sources share the work in proportion to their speed. Small files are fetched
+Each source has its share of the connections, and each connection asks for the next pieces when it
+is done with the last: so sources share the work in proportion to their speed. How many of them are
+used is learned, in `fetch.concurrency`. Small files are fetched
 whole, in memory; larger ones go through a partial that survives a crash.
 """
 
@@ -11,6 +12,8 @@ from collections.abc import Iterable
 
 from outlast.core.errors import OutlastError
 from outlast.core.manifest import FileEntry
+from outlast.fetch.concurrency import Request
+from outlast.fetch.download import Download
 from outlast.fetch.large_files import fetch_pieces, receive
 from outlast.fetch.plan import CLOSED
 from outlast.fetch.small_files import fetch_small, take_empty
@@ -18,8 +21,8 @@ from outlast.fetch.source_state import SourceState
 from outlast.fetch.transfer import Job, Work
 
 
-def transfer(work: Work, entries: Iterable[FileEntry], connections: int) -> list[OutlastError]:
-    """Fetches `entries` on so many connections, over all sources; returns the errors of those that
+def transfer(work: Work, entries: Iterable[FileEntry]) -> list[OutlastError]:
+    """Fetches `entries`; returns the errors of those that
     did not come. Raises when cancelled, or when the disk or outlast itself fails.
     """
     work.jobs = [Job(entry, small=entry.size <= work.small_file) for entry in entries]
@@ -32,9 +35,8 @@ def transfer(work: Work, entries: Iterable[FileEntry], connections: int) -> list
             job.plan = CLOSED
             job.small &= work.coordinator.http
         work.spawn(work.coordinator.run)
-    per_source = max(2, -(-connections // max(1, len(work.sources))))
     for source in work.sources:
-        open_source(work, source, per_source)
+        open_source(work, source, work.connections)
     try:
         _wait(work)
     finally:
@@ -75,30 +77,66 @@ def _connect(work: Work, source: SourceState) -> None:
                 task = _next_task(work, source) if pause <= 0 else None
                 if task is None:
                     work.state.wait(min(max(pause, 0.01), idle) if pause > 0 else idle)
-        job, span = task
-        if job.small:
-            fetch_small(work, source, job)
-        else:
-            fetch_pieces(work, source, job, span)
+        job, span, request = task
+        try:
+            if job.small:
+                fetch_small(work, source, job, request)
+            else:
+                fetch_pieces(work, source, job, span, request)
+        finally:
+            work.returned(source, request)
 
 
-def _next_task(work: Work, source: SourceState) -> tuple[Job, tuple[int, int]] | None:
+_Task = tuple[Job, tuple[int, int], Request]
+"""What to fetch, which of its pieces, and the request that may be sent for them."""
+
+
+def _next_task(work: Work, source: SourceState) -> _Task | None:
     _start(work)
+    if source.concurrency.is_full or not work.has_room(source):
+        return None
+    task = _find_task(work, source)
+    if task is not None:
+        source.under_way += 1
+    return task
+
+
+def _find_task(work: Work, source: SourceState) -> _Task | None:
+    trial, now = source.concurrency.trial, time.monotonic()
     active = 0
     for job in itertools.islice(work.jobs, work.first_open, None):
-        if job.finished or not source.serves(job.entry.key) or not job.plan.admits(source):
+        key = job.entry.key
+        if job.finished or not source.serves(key) or not job.plan.admits(source):
+            continue
+        if (trial is not None and trial != key) or not source.is_due(key, now):
             continue
         if job.small:
             if not job.started:
+                request = source.concurrency.send(key)
+                if request is None:
+                    return None
                 job.started = True
-                return job, (0, 0)
+                return job, (0, 0), request
             continue
         active += 1
-        if job.download is not None and (span := job.download.take(source)) is not None:
-            return job, span
+        if job.download is not None and (found := _take(source, job, job.download)) is not None:
+            return found
         if active >= work.tuning.active_files:
             return None
     return None
+
+
+def _take(source: SourceState, job: Job, download: Download) -> _Task | None:
+    """Pieces of a larger file."""
+    key = job.entry.key
+    span = download.take(source) if source.concurrency.may_send(key) else None
+    if span is None:
+        return None
+    request = source.concurrency.send(key)
+    if request is None:  # another transfer of this process was quicker
+        download.release(source, *span)
+        return None
+    return job, span, request
 
 
 def _start(work: Work) -> None:

@@ -1,9 +1,8 @@
 """Small files: fetched in one request, verified in memory."""
 
-import time
-
 from outlast.codec.hashing import names_of
 from outlast.core.errors import IntegrityError
+from outlast.fetch.concurrency import Request
 from outlast.fetch.source_state import SOURCE_FAULTS, SourceState
 from outlast.fetch.transfer import Job, Work
 from outlast.intake.capsule_stream import put
@@ -21,14 +20,14 @@ def take_empty(work: Work, job: Job) -> None:
         work.finish(job, names)
 
 
-def fetch_small(work: Work, source: SourceState, job: Job) -> None:
-    entry, started = job.entry, time.monotonic()
+def fetch_small(work: Work, source: SourceState, job: Job, request: Request) -> None:
+    entry = job.entry
     if work.already_here(job):
         return
     try:
         data = bytearray(entry.size)
         if entry.size:
-            reader = work.ask(source, entry, 0, entry.size)
+            reader = work.ask(source, request, entry, (0, entry.size))
             try:
                 work.read(source, reader, memoryview(data), entry)
             finally:
@@ -39,10 +38,11 @@ def fetch_small(work: Work, source: SourceState, job: Job) -> None:
     except SOURCE_FAULTS as error:
         with work.state:
             job.started = False
-        work.record_failure(source, entry, error, started)
+        work.record_failure(source, entry, error, request)
         return
+    source.concurrency.end(request)
     with work.state:
-        source.record_success(entry.size)
+        source.record_success(entry.size, entry.key)
     work.progress(job, entry.size, source.name)
     with work.storing_bytes():
         put(work.intake, data, names)

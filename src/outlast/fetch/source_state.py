@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import (
+    AccessDeniedError,
     EntryNotFoundError,
     IntegrityError,
     MalformedError,
@@ -14,8 +15,10 @@ from outlast.core.errors import (
     OutlastError,
     PolicyError,
     TransientError,
+    WithdrawnError,
 )
-from outlast.core.events import Emit, SourceBanned, SourceWaiting
+from outlast.core.events import Emit, SourceBanned, SourceWaiting, SourceWithdrew
+from outlast.fetch.concurrency import Concurrency
 from outlast.fetch.tuning import TUNING, Tuning
 from outlast.sources.base import PayloadSource, Source
 
@@ -38,6 +41,8 @@ class Patience:
     def wait_after(self, failures: int, error: OutlastError) -> float | None:
         """Seconds until the next try, with jitter; None where there should be none."""
         asked = error.retry_after if isinstance(error, TransientError) else None
+        if isinstance(error, TransientError) and not error.again:
+            return None
         if failures >= self.tries or (asked or 0) > self.longest:
             return None
         doubled = self.tuning.first_wait * 2 ** (failures - 1)
@@ -49,13 +54,27 @@ METADATA_PATIENCE = Patience(tries=4)
 """For questions about a model: a person waits for the answer."""
 
 
+@dataclass(slots=True)
+class _Trouble:
+    """Failures in a row of one file at a source that had sent `received` bytes by the last one."""
+
+    failures: int = 0
+    failed_at: float = 0.0
+    received: int = 0
+    not_before: float = 0.0
+
+
 @dataclass(slots=True, eq=False)
 class SourceState:
-    """A source and its record. Guarded by the lock of the transfer that owns it."""
+    """A source and its record. Guarded by the lock of the transfer that owns it, but for its
+    `concurrency`, which all transfers of the process share. `under_way`: requests of this one.
+    """
 
     client: Source
     patience: Patience
     emit: Emit
+    concurrency: Concurrency = field(default_factory=Concurrency)
+    under_way: int = 0
     lost: OutlastError | None = None
     banned: bool = False
     received: int = 0
@@ -66,7 +85,9 @@ class SourceState:
     _failures: int = 0
     _failed_at: float = 0.0
     _ignored_ranges: int = 0
-    _lacks: set[str] = field(default_factory=set)
+    _refusals: int = 0
+    _lacks: dict[str, OutlastError] = field(default_factory=dict)
+    _troubles: dict[str, _Trouble] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -81,15 +102,26 @@ class SourceState:
         """Whether it is worth asking this source for the file `key`."""
         return self.lost is None and key not in self._lacks
 
+    def is_due(self, key: str, now: float) -> bool:
+        """Whether the file `key` may be asked for already, after it failed."""
+        trouble = self._troubles.get(key)
+        return trouble is None or now >= trouble.not_before
+
+    def why_not(self, key: str) -> OutlastError | None:
+        """Why this source does not serve the file `key`, beyond that it has none."""
+        error = self._lacks.get(key)
+        return self.lost if error is None or isinstance(error, EntryNotFoundError) else error
+
     def refuses(self, key: str) -> bool:
         """Whether it will not give the file `key` in this run, however long one waits."""
         lost = self.lost is not None and not isinstance(self.lost, TransientError)
         return lost or key in self._lacks
 
-    def record_success(self, count: int) -> None:
-        """It delivered `count` bytes."""
+    def record_success(self, count: int, key: str) -> None:
+        """It delivered `count` bytes of the file `key`."""
         self.received += count
-        self._failures = 0
+        self._failures = self._refusals = 0
+        self._troubles.pop(key, None)
 
     def note_ignored_range(self) -> None:
         """It answered a range with the whole file; from the second time on that is its nature."""
@@ -100,26 +132,73 @@ class SourceState:
     def record_failure(self, error: OutlastError, *, path: str, key: str, started: float) -> None:
         """Records a failure of a request that began at `started` (monotonic seconds).
 
-        Wrong bytes ban the source for this run, a lacking file concerns that file only, and what
-        may pass is tried again later; failures of requests made at once count as one.
+        Wrong bytes ban the source for this run, a lacking or refused file concerns that file only,
+        and what may pass is tried again later; failures of requests made at once count as one.
         """
         if isinstance(error, EntryNotFoundError):
             _log.debug("%s lacks %s", self.name, path)
-            self._lacks.add(key)
+            self._lacks[key] = error
+        elif isinstance(error, WithdrawnError) or (
+            isinstance(error, AccessDeniedError) and error.may_be_limit
+        ):
+            self._refuse(error, path, key)
         elif isinstance(error, IntegrityError) and not isinstance(error, MalformedError):
             self.ban(error, path)
         elif not isinstance(error, TransientError | MalformedError):
             self._lose(error)
-        elif started >= self._failed_at:
-            self._failed_at = time.monotonic()
+        else:
+            self._wait_after(error, key, started)
+
+    def record_limit(self, error: OutlastError) -> None:
+        """A request was refused because others were under way: no failure, but if the source asks
+        for time, it gets that.
+        """
+        asked = error.retry_after if isinstance(error, TransientError) else None
+        if asked is not None and asked > self.patience.longest:
+            self._lose(error)
+        elif asked:
+            self._pause(time.monotonic() + asked, asked, error)
+
+    def _refuse(self, error: OutlastError, path: str, key: str) -> None:
+        """It does not give out a file, nor the next ones if it refuses several in a row."""
+        _log.debug("%s refuses %s: %s", self.name, path or "the model", error)
+        self._lacks[key] = error
+        self._refusals += 1
+        if isinstance(error, WithdrawnError):
+            self.emit(SourceWithdrew(self.name, path, str(error)))
+        elif not self.received:
+            self._lose(error)
+        if self._refusals >= self.patience.tuning.refusals:
+            self._lose(error)
+
+    def _wait_after(self, error: OutlastError, key: str, started: float) -> None:
+        """Pauses the source; or, if it serves other files meanwhile, only what fails."""
+        trouble = self._troubles.setdefault(key, _Trouble())
+        by_itself = bool(trouble.failures) and self.received > trouble.received
+        if started < (trouble.failed_at if by_itself else self._failed_at):
+            return
+        now = time.monotonic()
+        trouble.failures += 1
+        trouble.failed_at, trouble.received = now, self.received
+        if not by_itself:
+            self._failed_at = now
             self._failures += 1
-            wait = self.patience.wait_after(self._failures, error)
-            if wait is None:
-                self._lose(error)
-            else:
-                self.not_before = self._failed_at + wait
-                _log.debug("%s is asked again in %.1f s: %s", self.name, wait, error)
-                self.emit(SourceWaiting(self.name, round(wait, 2), str(error)))
+        wait = self.patience.wait_after(trouble.failures if by_itself else self._failures, error)
+        asked = error.retry_after if isinstance(error, TransientError) else None
+        if wait is not None:
+            trouble.not_before = now + wait
+            if not by_itself or asked:
+                self._pause(now + wait, wait, error)
+        elif by_itself:
+            _log.debug("%s is not asked for a file any more: %s", self.name, error)
+            self._lacks[key] = error
+        else:
+            self._lose(error)
+
+    def _pause(self, until: float, seconds: float, error: OutlastError) -> None:
+        self.not_before = max(self.not_before, until)
+        _log.debug("%s is asked again in %.1f s: %s", self.name, seconds, error)
+        self.emit(SourceWaiting(self.name, round(seconds, 2), str(error)))
 
     def _lose(self, error: OutlastError) -> None:
         _log.debug("%s is given up: %s", self.name, error)
@@ -128,8 +207,9 @@ class SourceState:
     def reset(self) -> None:
         """It is given another chance."""
         self.lost = None
-        self._failures = 0
+        self._failures = self._refusals = 0
         self.not_before = 0.0
+        self._troubles.clear()
 
     def pause(self, cancel: Cancel) -> None:
         """Waits until it may be asked again."""

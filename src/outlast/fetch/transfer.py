@@ -20,11 +20,13 @@ from outlast.core.errors import (
     NotArchivedError,
     OutlastError,
     UnreachableError,
+    WithdrawnError,
 )
 from outlast.core.events import Progress
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.core.ratelimit import TokenBucket
+from outlast.fetch.concurrency import Request, concurrency_of
 from outlast.fetch.download import Download
 from outlast.fetch.plan import DIRECT, FetchPlan
 from outlast.fetch.source_state import METADATA_PATIENCE, Patience, SourceState
@@ -40,9 +42,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """How to transfer: `connections` over all sources; `rate` in bytes per second, or 0 for no
-    limit; `forms`: in which form to keep what comes. `metadata_patience` is for questions about
-    the model.
+    """How to transfer: the most `connections` at once, over all sources; `rate` in bytes per
+    second, or 0 for no limit; `forms`: in which form to keep what comes. `metadata_patience` is
+    for questions about the model.
     """
 
     connections: int = 8
@@ -158,6 +160,8 @@ class Work:
         self._storing = 0
         self.coordinator: Coordinator | None = None
         self._patience = wishes.patience
+        self.connections = wishes.connections
+        self._hearing = contextlib.ExitStack()
         self.sources: list[SourceState] = []
         for client in sources:
             self.add_source(client)
@@ -172,9 +176,36 @@ class Work:
         return self.tuning.small_file
 
     def add_source(self, client: Source) -> SourceState:
-        source = SourceState(client, self._patience, self.emit)
+        """A source from now on; `end` lets go of it. Called before the start or under `state`."""
+        source = SourceState(client, self._patience, self.emit, concurrency_of(client))
+        self._hearing.enter_context(source.concurrency.heard_by(self._wake))
         self.sources.append(source)
         return source
+
+    def _wake(self) -> None:
+        with self.state:
+            self.state.notify_all()
+
+    def has_room(self, source: SourceState) -> bool:
+        """Whether another connection to `source` may be open. Sources share them; if there are
+        peers, one is theirs. Called under `state`.
+        """
+        if sum(one.under_way for one in self.sources) >= self.connections:
+            return False
+        if source.is_peer:
+            return True
+        alive = [one for one in self.sources if one.lost is None]
+        origins = [one for one in alive if not one.is_peer]
+        most = max(1, self.connections - (len(origins) < len(alive)))
+        share = -(-most // max(1, len(origins)))
+        return source.under_way < share and sum(one.under_way for one in origins) < most
+
+    def returned(self, source: SourceState, request: Request) -> None:
+        """A connection to `source` is free again."""
+        source.concurrency.end(request)
+        with self.state:
+            source.under_way -= 1
+            self.state.notify_all()
 
     def end(self) -> None:
         """Stops all work, and returns when no thread stores any more: then the caller may close the
@@ -188,6 +219,8 @@ class Work:
                     job.download.fail(Cancelled("the transfer ended"))
             while self._storing:
                 self.state.wait(self.tuning.idle)
+            hearing = self._hearing.pop_all()
+        hearing.close()
 
     def check(self) -> None:
         """Raises :class:`Cancelled` once the work is over."""
@@ -235,9 +268,10 @@ class Work:
         for job in itertools.islice(self.jobs, self.first_open, None):
             if job.finished or self._may_come(job):
                 continue
-            lost = [source.lost for source in self.sources if source.lost is not None]
-            fallback = NotArchivedError(f"no source has {job.entry.path!r}")
-            error = next(iter(lost), fallback)
+            reasons = [source.why_not(job.entry.key) for source in self.sources]
+            errors = [error for error in reasons if error is not None]
+            errors.append(NotArchivedError(f"no source has {job.entry.path!r}"))
+            error = min(errors, key=lambda error: not isinstance(error, WithdrawnError))
             _log.debug("%s cannot come: %s", job.entry.path, error)
             self.fail(job, error)
 
@@ -260,15 +294,18 @@ class Work:
     def ask(
         self,
         source: SourceState,
+        request: Request,
         entry: FileEntry,
-        start: int,
-        stop: int,
+        span: tuple[int, int],
         payload: Payload | None = None,
     ) -> RangeReader:
-        """A range of a file, or of the capsule that is to restore it."""
+        """The bytes of the `span` of a file, or of the capsule that is to restore it."""
         if payload is None or payload.is_plain or not isinstance(source.client, PayloadSource):
-            return source.client.open(self._repo, self._commit, entry, start, stop)
-        return source.client.open_capsule(payload.blob, payload.size, start, stop)
+            reader = source.client.open(self._repo, self._commit, entry, *span)
+        else:
+            reader = source.client.open_capsule(payload.blob, payload.size, *span)
+        source.concurrency.answer(request)
+        return reader
 
     def progress(self, job: Job, count: int, source: str) -> None:
         """`count` more bytes came from `source`: as many of the file as they restore."""
@@ -280,10 +317,15 @@ class Work:
         self.emit(Progress(job.entry.path, count, source))
 
     def record_failure(
-        self, source: SourceState, entry: FileEntry, error: OutlastError, started: float
+        self, source: SourceState, entry: FileEntry, error: OutlastError, request: Request
     ) -> None:
+        limited = source.concurrency.end(request, error)
         with self.state:
-            source.record_failure(error, path=entry.path, key=entry.key, started=started)
+            if limited:
+                _log.debug("%s: %s has to wait: %s", source.name, entry.path, error)
+                source.record_limit(error)
+            else:
+                source.record_failure(error, path=entry.path, key=entry.key, started=request.sent)
             self.fail_unreachable_jobs()
             self.state.notify_all()
 

@@ -48,5 +48,24 @@ class Tuning:
     kind_timeout: float = 10.0
     """How long a source may take to say whether a ref is a branch or a tag: nice to know."""
 
+    refusals: int = 3
+    """Files that a source refuses, one after the other, until it is given up. Guess."""
+
+    # How many requests at once (`fetch.concurrency`)
+
+    probe_after: int = 8
+    """Answers after a refusal until one request more is tried again; doubled with each further
+    refusal. Guess: 32 MiB of a large file."""
+    file_probes: int = 1
+    """Refusals after which one request more is still tried for a file. So a file costs two refused
+    requests, and one more if the limit falls meanwhile."""
+    settle: float = 0.25
+    """A server may count a request until so long after its last byte came here. Guess."""
+    trial_patience: float = 2.0
+    """Nothing is sent while a source is drained for a trial; after so long without one, nobody
+    wants that file any more. Four times `idle`."""
+    remembered_files: int = 1024
+    """Files of a source for which a window is remembered. Guess: some 200 kB."""
+
 
 TUNING: Final = Tuning()

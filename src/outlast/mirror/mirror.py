@@ -22,6 +22,7 @@ from outlast.core.errors import (
     NotArchivedError,
     NotFoundError,
     OutlastError,
+    RateLimitedError,
     RepoNotFoundError,
     TransientError,
 )
@@ -40,6 +41,7 @@ from outlast.fetch.revision import (
 )
 from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.fetch.transfer import Wishes
+from outlast.fetch.withdrawals import noting_withdrawals
 from outlast.mirror.answers import Asking, Found, FoundRefs, Question, Troubles, View
 from outlast.mirror.streaming import StreamingFile, StreamingFiles
 from outlast.mirror.tuning import TUNING, MirrorTuning
@@ -250,9 +252,11 @@ class Mirror:
 
     def _first_answer(self, repo: RepoId, ref: str) -> tuple[Listing, Source]:
         """Asks the sources in order, with little patience: a client is waiting."""
-        return locate(
-            self._sources, self._around, repo, ref, self._control, patience=self._tuning.ask
-        )
+        with noting_withdrawals(self.archive, repo, self._control.emit) as emit:
+            control = replace(self._control, emit=emit)
+            return locate(
+                self._sources, self._around, repo, ref, control, patience=self._tuning.ask
+            )
 
     def list_refs(self, repo: RepoId) -> FoundRefs | Asking[FoundRefs]:
         """The refs of a repository: those upstream, and those that are archived."""
@@ -400,7 +404,9 @@ class Mirror:
         """Notes a file in the draft of each commit that it came for."""
         if error is not None:
             _log.debug("%r of %s@%s did not come: %s", entry.path, repo, commit, error)
-            if isinstance(error, TransientError):
+            # What a source says to too many requests for one file says nothing of the others.
+            limited = isinstance(error, RateLimitedError)
+            if isinstance(error, TransientError) and not limited:
                 self._troubles.note(repo, commit.hex, error)
             return
         self._troubles.failing = False

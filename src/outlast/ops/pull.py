@@ -28,6 +28,7 @@ from outlast.fetch.revision import (
 )
 from outlast.fetch.transfer import Wishes
 from outlast.fetch.tuning import TUNING as FETCH_TUNING
+from outlast.fetch.withdrawals import noting_withdrawals
 from outlast.intake.base_finder import read_tags
 from outlast.intake.capsule_stream import held_bytes
 from outlast.node.scope import Neighbourhood
@@ -110,15 +111,16 @@ def pull(
     if not sources and around is None:
         raise UsageError("no source to pull from", hint="name one with --from")
     ref = target.ref or "main"
-    listing, source = found or locate(
-        sources,
-        around,
-        target.repo,
-        ref,
-        control,
-        patience=wishes.metadata_patience,
-        tuning=tuning,
-    )
+    with noting_withdrawals(archive, target.repo, control.emit, keep=not dry_run) as emit:
+        listing, source = found or locate(
+            sources,
+            around,
+            target.repo,
+            ref,
+            replace(control, emit=emit),
+            patience=wishes.metadata_patience,
+            tuning=tuning,
+        )
     free = disk.free_bytes(room or archive.layout.home)
     if not dry_run:
         mend_draft(archive, listing.repo, listing.commit, control)

@@ -3,7 +3,6 @@ never carry a token to another host.
 """
 
 import contextlib
-import email.utils
 import functools
 import ipaddress
 import logging
@@ -281,14 +280,14 @@ def _reporting(url: str) -> Iterator[None]:
     except LocationParseError as error:
         raise MalformedError(f"not a URL: {url[:200]!r}") from error
     except ReadTimeoutError as error:
-        raise UnreachableError(f"{host_of(url)} stopped answering") from error
+        raise UnreachableError(f"{host_of(url)} stopped answering", may_be_limit=True) from error
     except urllib3.exceptions.SSLError as error:
         raise UnreachableError(
             f"{host_of(url)}: no trusted TLS connection: {error}",
             hint="set SSL_CERT_FILE if your network uses its own certificates",
         ) from error
     except (HTTPError, OSError) as error:
-        raise UnreachableError(f"{host_of(url)}: {_plain(error)}") from error
+        raise UnreachableError(f"{host_of(url)}: {_plain(error)}", may_be_limit=True) from error
 
 
 def _plain(error: BaseException) -> str:
@@ -321,31 +320,3 @@ def _refuse_inward(source: str, target: str) -> None:
         a.is_global for a in _addresses(target)
     ):
         raise PolicyError(f"{source} redirects to {target}, inside this network: refused")
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to wait: ``Retry-After`` (seconds or a date), else the time to
-    reset of an exhausted ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers).
-    """
-    value = headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return float(value[:9])
-    if value:
-        with contextlib.suppress(ValueError, TypeError):
-            moment = email.utils.parsedate_to_datetime(value)
-            return max(0.0, moment.timestamp() - time.time())
-    limit = headers.get("RateLimit", "")
-    remaining, reset = re.search(r"\br=(\d{1,9})", limit), re.search(r"\bt=(\d{1,9})", limit)
-    if remaining and reset and int(remaining[1]) == 0:
-        return float(reset[1])
-    return None
-
-
-def refuse_failure(response: Response) -> None:
-    """Raises the error that a status of 429 or 5xx stands for."""
-    if response.status == 429 or response.status >= 500:
-        seconds = retry_after(response.headers)
-        limited = response.status == 429
-        what = "is rate-limiting (HTTP 429)" if limited else f"failed (HTTP {response.status})"
-        wait = f"; it asks to wait {seconds:.0f} s" if seconds else ""
-        raise UnreachableError(f"{host_of(response.url)} {what}{wait}", retry_after=seconds)

@@ -11,27 +11,23 @@ from collections import OrderedDict
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin
 
+from outlast.core.addresses import host_of
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
-    AccessDeniedError,
-    EntryNotFoundError,
     IntegrityError,
     MalformedError,
-    RepoNotFoundError,
-    RevisionNotFoundError,
-    UnreachableError,
 )
 from outlast.core.manifest import MAX_FILES, FileEntry, check_size, load_json
 from outlast.core.names import RepoId
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
-from outlast.sources.http import HttpClient, Response, refuse_failure
+from outlast.sources.http import HttpClient, Response
 from outlast.sources.ranges import read_range
 from outlast.sources.settings import origin
+from outlast.sources.statuses import EXPIRED, Answer, meaning
 from outlast.sources.tuning import TUNING, Tuning
 
 _log = logging.getLogger(__name__)
 
-_EXPIRED = frozenset({400, 401, 403, 404, 410})
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 _FACTS = ("pipeline_tag", "library_name", "lastModified", "createdAt", "author")
 
@@ -56,7 +52,7 @@ class HubSource:
 
     def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
         url = f"{self._base}/api/{repo.api_path}/revision/{quote(ref, safe='')}?blobs=true"
-        info = self._json(url, self._tuning.hub_description, timeout)
+        info = self._json(url, self._tuning.hub_description, timeout, repo, ref)
         if not isinstance(info, dict):
             raise MalformedError(f"{self.name} returned a non-object for {repo}")
         commit = GitOid(str(info.get("sha")))
@@ -69,7 +65,8 @@ class HubSource:
 
     def refs(self, repo: RepoId, timeout: float | None = None) -> list[RemoteRef]:
         """The branches and tags of `repo`."""
-        found = self._json(f"{self._base}/api/{repo.api_path}/refs", self._tuning.page, timeout)
+        url = f"{self._base}/api/{repo.api_path}/refs"
+        found = self._json(url, self._tuning.page, timeout, repo, "refs")
         if not isinstance(found, dict):
             raise MalformedError(f"{self.name} returned a non-object for the refs of {repo}")
         listed = [
@@ -105,7 +102,7 @@ class HubSource:
             signed = self._signed.get(url)
         if signed is not None:
             response = self._http.get(signed, headers=headers)
-            if response.status not in _EXPIRED:
+            if response.status not in EXPIRED:
                 return response
             response.close()
             _log.debug("%s: a signed URL has expired (HTTP %d)", self.name, response.status)
@@ -122,8 +119,6 @@ class HubSource:
     def _check(self, response: Response, repo: RepoId, commit: GitOid, entry: FileEntry) -> None:
         """Refuses an answer whose headers say that it is not the file."""
         direct = origin(response.url) == self._origin
-        if response.status in _EXPIRED and not direct:
-            raise UnreachableError(f"{self.name} redirects to where {entry.path!r} is not served")
         self._refuse(response, repo, str(commit), entry.path)
         own = [(hop, "X-Linked-Etag") for hop in response.hops]
         if direct:  # another host's ETag may be anything
@@ -137,9 +132,9 @@ class HubSource:
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise MalformedError(f"{self.name} encodes {entry.path!r} though asked not to")
 
-    def _json(self, url: str, limit: int, timeout: float | None) -> Any:
+    def _json(self, url: str, limit: int, timeout: float | None, repo: RepoId, ref: str) -> Any:
         with self._http.get(url, token=self._token, timeout=timeout) as response:
-            self._refuse(response, None, "", "")
+            self._refuse(response, repo, ref)
             return load_json(response.read_all(limit), limit)
 
     def _tree(self, repo: RepoId, commit: GitOid, timeout: float | None) -> list[FileEntry]:
@@ -153,7 +148,7 @@ class HubSource:
                 raise MalformedError(f"{self.name}: the listing of {repo} does not end")
             seen.add(url)
             with self._http.get(url, token=self._token, timeout=timeout) as response:
-                self._refuse(response, repo, str(commit), "")
+                self._refuse(response, repo, str(commit))
                 page = load_json(response.read_all(self._tuning.page), self._tuning.page)
                 following = _NEXT.search(response.headers.get("Link", ""))
             if not isinstance(page, list):
@@ -162,27 +157,23 @@ class HubSource:
             url = urljoin(url, following[1]) if following else ""
         return entries
 
-    def _refuse(self, response: Response, repo: RepoId | None, ref: str, path: str) -> None:
+    def _refuse(self, response: Response, repo: RepoId, ref: str, path: str = "") -> None:
         """Raises what an error status means."""
         if response.status in {200, 206}:
             return
-        refuse_failure(response)
-        code = response.headers.get("X-Error-Code", "")
-        said = response.headers.get("X-Error-Message", "")[:200]
-        what = f"{repo}@{ref[:12]}" if repo else "it"
-        refused = response.status == 403 or (response.status == 401 and self._token is not None)
-        if code == "GatedRepo" or (refused and not code):
-            raise AccessDeniedError(f"{self.name} refuses access: {said or response.status}")
-        if code in {"EntryNotFound", "RemoteEntryNotFound"}:
-            raise EntryNotFoundError(f"{self.name} has no {path!r} in {what}")
-        if code == "RevisionNotFound":
-            raise RevisionNotFoundError(f"{self.name} has no such revision: {said or ref}")
-        if response.status in {401, 404} or code == "RepoNotFound":
-            private = ", or it is private" if response.status == 401 else ""
-            raise RepoNotFoundError(f"{self.name} does not know it{private}: {said or code}")
-        if response.status == 416:
-            raise IntegrityError(f"{self.name} says that {path!r} is shorter than declared")
-        raise MalformedError(f"{self.name} answered HTTP {response.status} {said}")
+        raise meaning(
+            Answer(
+                status=response.status,
+                headers=response.headers,
+                source=self.name,
+                host=host_of(response.url),
+                repo=str(repo),
+                ref=ref,
+                path=path,
+                token=self._token is not None,
+                elsewhere=origin(response.url) != self._origin,
+            )
+        )
 
 
 def _names_other_bytes(etag: str, entry: FileEntry) -> bool:

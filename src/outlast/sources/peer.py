@@ -29,7 +29,7 @@ from outlast.core.manifest import FileEntry, Revision, load_json
 from outlast.core.names import RepoId, plain_ref
 from outlast.core.offer import Offer
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
-from outlast.sources.http import HttpClient, Response, refuse_failure
+from outlast.sources.http import HttpClient, Response
 from outlast.sources.peer_documents import (
     HeldThere,
     PeerNode,
@@ -39,6 +39,7 @@ from outlast.sources.peer_documents import (
 )
 from outlast.sources.ranges import read_range
 from outlast.sources.settings import HttpSettings
+from outlast.sources.statuses import Answer, meaning
 from outlast.sources.tuning import TUNING, Tuning
 
 MOST_BLOBS: Final = 1000
@@ -244,7 +245,6 @@ class PeerSource:
 
     def _refuse(self, response: Response, what: str) -> None:
         """Raises the error that a status stands for."""
-        refuse_failure(response)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise MalformedError(f"{self.name} encodes {what} though asked not to")
         if response.status in {200, 206}:
@@ -256,7 +256,7 @@ class PeerSource:
             raise AccessDeniedError(f"{self.name} refuses access: {said or response.status}")
         if response.status == 416:
             raise IntegrityError(f"{self.name} says that {what} is shorter than declared")
-        raise MalformedError(f"{self.name} answered HTTP {response.status} {said}")
+        raise meaning(Answer(response.status, response.headers, self.name, self.name, path=what))
 
 
 def _named(rows: Sequence[Offer], ref: str) -> list[Offer]:

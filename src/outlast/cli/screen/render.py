@@ -28,6 +28,7 @@ from outlast.core.events import (
     Removed,
     SourceBanned,
     SourceWaiting,
+    SourceWithdrew,
 )
 
 if TYPE_CHECKING:
@@ -223,6 +224,8 @@ def _sentence(event: Event) -> str | None:
             return f"{path}: {problem}"
         case SourceBanned(source, path, reason):
             return f"source banned for this run: {source} ({path}: {reason})"
+        case SourceWithdrew(reason=reason):
+            return reason
         case SourceWaiting(source, seconds, reason):
             return f"{reason}; asking {source} again in {seconds:.1f} s"
         case FileWaiting(path, waits_for, others):

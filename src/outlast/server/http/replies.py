@@ -17,6 +17,7 @@ from outlast.core.errors import (
     RevisionNotFoundError,
     TransientError,
     UsageError,
+    WithdrawnError,
 )
 
 STALE_HEADER = "X-Outlast-Stale-Since"
@@ -28,6 +29,7 @@ _STATUS: tuple[tuple[type[OutlastError], int, str], ...] = (
     (EntryNotFoundError, 404, "EntryNotFound"),
     (NotArchivedError, 404, "EntryNotFound"),
     (RevisionNotFoundError, 404, "RevisionNotFound"),
+    (WithdrawnError, 451, ""),
     (NotFoundError, 404, "RepoNotFound"),
     (BadNameError, 404, "RevisionNotFound"),
     (UsageError, 400, ""),

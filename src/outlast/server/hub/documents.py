@@ -16,7 +16,8 @@ _UNKNOWN_DATE = "1970-01-01T00:00:00.000Z"
 def info(view: View, about: About, *, blobs: bool) -> dict[str, Any]:
     """``GET /api/models/{id}``: what a model is and which files it has."""
     revision = view.revision
-    facts = dict(about.facts)
+    notes = about.notes  # they are ours, and name other sources
+    facts = {key: value for key, value in about.facts.items() if key not in notes}
     document = {
         "_id": revision.id.hex[:24],
         "id": revision.repo.name,

@@ -10,6 +10,9 @@ from outlast.core.manifest import load_json
 from outlast.store.records.records import LIMIT
 
 _LINK: Final = "link:"
+_WITHDRAWN: Final = "withdrawn:"
+_MOST_WITHDRAWN: Final = 100
+"""Notes of what sources withdrew, for each model. Guess: a model is withdrawn as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +23,9 @@ class About:
     gated: str | bool = False
     tags: tuple[str, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
-    """``pipeline_tag``, ``library_name``, ``lastModified`` and the like; and, by ``link:`` and the
-    commit, the link that a revision came by: a note of ours, which no source overwrites.
+    """``pipeline_tag``, ``library_name``, ``lastModified`` and the like; and notes of ours, which
+    no source overwrites: by ``link:`` and the commit, the link that a revision came by; by
+    ``withdrawn:``, a source and the path of a file (none: all of them), since when it is withdrawn.
     """
 
     @property
@@ -30,14 +34,38 @@ class About:
         return not self.private and not self.gated
 
     @property
-    def link_facts(self) -> dict[str, str]:
-        """Those of the facts that say which revision came by which link."""
-        return {key: value for key, value in self.facts.items() if key.startswith(_LINK)}
+    def notes(self) -> dict[str, str]:
+        """Those of the facts that are notes of ours."""
+        return {k: v for k, v in self.facts.items() if k.startswith((_LINK, _WITHDRAWN))}
 
     @property
     def links(self) -> dict[str, str]:
         """By commit in hex, the link that a revision came by."""
-        return {key.removeprefix(_LINK): value for key, value in self.link_facts.items()}
+        return self._noted(_LINK)
+
+    @property
+    def withdrawn(self) -> dict[str, str]:
+        """What is withdrawn, as ``SOURCE`` or ``SOURCE PATH``, since when (ISO 8601, UTC)."""
+        return self._noted(_WITHDRAWN)
+
+    def _noted(self, kind: str) -> dict[str, str]:
+        return {k.removeprefix(kind): v for k, v in self.facts.items() if k.startswith(kind)}
+
+    def withdrawn_since(self, source: str, path: str) -> str:
+        """Since when `source` does not give out `path`, or the model; empty if that has no note."""
+        return self.facts.get(_withdrawn_key(source, path), "")
+
+    def with_withdrawn(self, source: str, path: str, since: str) -> Self:
+        """The same with a note that `source` withdrew `path`, unless there is one already."""
+        key = _withdrawn_key(source, path)
+        if key in self.facts or len(self.withdrawn) >= _MOST_WITHDRAWN:
+            return self
+        return replace(self, facts={**self.facts, key: since})
+
+    def without_withdrawn(self, source: str) -> Self:
+        """The same without the note that `source` withdrew the model."""
+        key = _withdrawn_key(source, "")
+        return replace(self, facts={k: v for k, v in self.facts.items() if k != key})
 
     def with_link(self, commit: GitOid, link: str) -> Self:
         """The same with a note that a revision came by `link`."""
@@ -68,6 +96,10 @@ class About:
             raise CorruptError("a value in it has another type")
         texts = {str(key): str(value) for key, value in facts.items()}
         return cls(private, gated, tuple(map(str, tags)), texts)
+
+
+def _withdrawn_key(source: str, path: str) -> str:
+    return f"{_WITHDRAWN}{source} {path}".rstrip()
 
 
 UNREADABLE: Final = About(private=True)
