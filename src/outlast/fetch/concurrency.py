@@ -33,56 +33,52 @@ class Request:
 
     key: str
     sent: float
-    others: int
-    same: int
-    trial: bool = False
+    trial: bool
+    others: int = 0
+    same: int = 0
     answered: bool = False
     ended: bool = False
 
 
 @dataclass(slots=True)
 class Window:
-    """How many requests may be under way at once. `most_probes` bounds how often more are tried
-    after a refusal; None: without end, but ever more seldom.
-    """
+    """How many requests may be under way at once."""
 
     tuning: Tuning
-    most_probes: int | None
     size: int = 1
-    proven: int = 0
-    """So many were under way at once, and all were answered."""
+    proven: int = 1
+    """So many were served at one time."""
     capped: bool = False
     refusals: int = 0
     _answers: int = 0
     """Since the last refusal."""
     _cut_at: float = _LONG_AGO
 
-    def answer(self, level: int) -> None:
-        """A request was answered that had `level` - 1 others beside it."""
-        self.proven = max(self.proven, min(level, self.size))
+    def answer(self, others: int, served: int) -> None:
+        """A request was answered that had so many `others` beside it, while so many are served."""
+        self.proven = max(self.proven, served + 1)
         self._answers += 1
-        if self.capped and self._may_probe():
-            self.capped = False
-        if not self.capped:
-            self.size = max(self.size, self.proven + 1)
-
-    def _may_probe(self) -> bool:
-        if self.most_probes is not None and self.refusals > self.most_probes:
-            return False
         doublings = min(max(0, self.refusals - 1), _MOST_DOUBLINGS)
-        return self._answers >= self.tuning.probe_after << doublings
+        if self.capped and self._answers >= self.tuning.probe_after << doublings:
+            self.capped = False
+        more = 0 if self.capped else max(others + 2, self.proven + 1)
+        self.size = max(self.size, self.proven, more)
 
     def refuse(self, others: int, sent: float, now: float) -> None:
-        """A request was refused that was `sent` beside so many others."""
+        """A request was refused that was `sent` at that time, and had so many beside it."""
         if sent < self._cut_at:
             return  # it was under way when the limit was found: it says nothing new
-        tried_more = others >= self.proven
-        self.size = max(1, others if tried_more else others // 2)
+        known = self.proven if self.tries_more(others) else 1
+        self.size = max(known, others // 2)
         self.proven = min(self.proven, self.size)
         self.capped = True
         self.refusals += 1
         self._answers = 0
         self._cut_at = now
+
+    def tries_more(self, others: int) -> bool:
+        """Whether a request with so many beside it is one more than were ever served at once."""
+        return others >= self.proven
 
     def for_next(self) -> "Window":
         """The window with which another file of the source begins."""
@@ -93,13 +89,15 @@ class Window:
 class _File:
     window: Window
     under_way: int = 0
+    answered: bool = False
+    refusals: int = 0
     refused_alone: bool = False
     """Refused with nothing beside it, and not answered since: it fails by itself."""
 
 
 @dataclass(slots=True)
 class _Doubt:
-    """A request that was refused with `others` beside it, none of them for the same file."""
+    """A request for a file that never came, which was refused beside so many for other files."""
 
     others: int
     sent: float
@@ -129,8 +127,8 @@ class Concurrency:
         self._tuning = tuning
         self._clock = clock
         self._lock = threading.Lock()
-        self._window = Window(tuning, most_probes=None)
-        self._typical = Window(tuning, most_probes=tuning.file_probes)
+        self._window = Window(tuning)
+        self._typical = Window(tuning)
         self._files: OrderedDict[str, _File] = OrderedDict()
         self._live: set[Request] = set()
         self._served_at = _LONG_AGO
@@ -187,15 +185,19 @@ class Concurrency:
                 return None
             self._queue.idle_since = None
             file = self._file(key)
-            request = Request(key, now, len(self._live), file.under_way, trial)
+            request = Request(key, now, trial)
             file.under_way += 1
             self._live.add(request)
-            for other in self._live:
-                if not other.answered:
-                    other.others = max(other.others, len(self._live) - 1)
-                    if other.key == key:
-                        other.same = max(other.same, file.under_way - 1)
+            self._note_neighbours()
             return request
+
+    def _note_neighbours(self) -> None:
+        """What is under way beside each request that is not answered yet."""
+        for request in self._live:
+            if not request.answered:
+                same = self._files[request.key].under_way - 1
+                request.others = max(request.others, len(self._live) - 1)
+                request.same = max(request.same, same)
 
     def _admit(self, key: str, now: float) -> bool | None:
         """Whether a request that may be sent now has to be a trial; None if none may be sent."""
@@ -206,8 +208,13 @@ class Concurrency:
         if len(self._live) >= self._window.size:
             return None
         file = self._files.get(key)
-        full = file is not None and file.under_way >= file.window.size
-        return None if full else False
+        if file is None:
+            return False
+        most = file.window.size if file.answered else 1
+        if file.under_way >= most:
+            return None
+        tries = self._window.tries_more(len(self._live)) or file.window.tries_more(file.under_way)
+        return None if tries and file.refusals > self._tuning.file_probes else False
 
     def _next_trial(self, now: float) -> str | None:
         queue = self._queue
@@ -238,11 +245,13 @@ class Concurrency:
                 return
             request.answered = True
             file = self._files[request.key]
-            file.refused_alone = False
-            file.window.answer(request.same + 1)
+            served = [one for one in self._live if one.answered and one is not request]
+            file.answered, file.refused_alone = True, False
+            same = sum(one.key == request.key for one in served)
+            file.window.answer(request.same, same)
             if file.window.proven > self._typical.proven and not self._typical.capped:
                 self._typical = file.window.for_next()
-            self._window.answer(request.others + 1)
+            self._window.answer(request.others, len(served))
             if request.trial:
                 self._settle_trial(request)
         self._tell()
@@ -283,17 +292,22 @@ class Concurrency:
         """Whether a refusal may have come of other requests. Cuts the window, or sees to it that
         the request is sent again alone.
         """
-        if request.same:
+        file.refusals += 1
+        source_tried = self._window.tries_more(request.others)
+        if request.same and (file.window.tries_more(request.same) or not source_tried):
             file.window.refuse(request.same, request.sent, now)
             self._typical = file.window.for_next()
+            return not request.answered
         if request.answered:
             return False
-        if request.same:
-            return True
         alone = not request.others and quiet >= self._tuning.settle
         if alone or request.trial or file.refused_alone:
             file.refused_alone = True
             return False
+        first = source_tried and file.refusals == 1
+        if request.others and (first or file.answered):
+            self._window.refuse(request.others, request.sent, now)
+            return True
         self._queue.doubts.setdefault(request.key, _Doubt(request.others, request.sent))
         return True
 
