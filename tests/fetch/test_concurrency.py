@@ -54,65 +54,65 @@ class World:
     most: int = 0
     _serial: "itertools.count[int]" = field(default_factory=itertools.count)
 
+    _left: dict[str, int] = field(default_factory=dict)
+    _asked: Counter[str] = field(default_factory=Counter)
+    _events: list[tuple[float, int, str, Request]] = field(default_factory=list)
+
     def run(self, concurrency: Concurrency | None = None) -> float:
         """Seconds until everything came or was refused for good."""
         learned = concurrency or Concurrency(clock=lambda: self.now)
-        left, asked = dict(self.chunks), Counter[str]()
-        events: list[tuple[float, int, str, str, Request]] = []
-
-        def push(seconds: float, what: str, key: str, request: Request) -> None:
-            heapq.heappush(events, (self.now + seconds, next(self._serial), what, key, request))
-
-        def ask() -> None:
-            for key in left:
-                while left[key] > 0 and asked[key] < FILE_CONNECTIONS:
-                    if asked.total() >= self.connections:
-                        return
-                    request = learned.send(key)
-                    if request is None:
-                        break
-                    left[key] -= 1
-                    asked[key] += 1
-                    push(LATENCY, "arrive", key, request)
-
-        while any(left.values()) or asked.total():
-            ask()
-            if not events:  # as a connection that looks again after a pause
+        self._left = dict(self.chunks)
+        while any(self._left.values()) or self._asked.total():
+            for key in self._left:
+                self._ask(learned, key)
+            if not self._events:  # as a connection that looks again after a pause
                 self.now += TUNING.idle
                 continue
-            self.now, _, what, key, request = heapq.heappop(events)
-            counted = self.served.total() if self.overall else self.served[key]
-            if what == "arrive" and key in self.broken:
-                self._refuse(learned, left, asked, (key, request), refusal())
-            elif what == "arrive" and counted >= self.limit(self.now, self.answers):
-                self._refuse(learned, left, asked, (key, request), over_limit())
-            elif what == "arrive":
-                self.served[key] += 1
-                self.most = max(self.most, self.served.total())
-                self.answers += 1
-                learned.answer(request)
-                push(SERVICE, "end", key, request)
+            self.now, _, what, request = heapq.heappop(self._events)
+            if what == "arrive":
+                self._arrive(learned, request)
             else:
-                self.served[key] -= 1
-                asked[key] -= 1
+                self.served[request.key] -= 1
+                self._asked[request.key] -= 1
                 learned.end(request)
         return self.now
 
-    def _refuse(
-        self,
-        learned: Concurrency,
-        left: dict[str, int],
-        asked: Counter[str],
-        what: tuple[str, Request],
-        error: OutlastError,
-    ) -> None:
-        key, request = what
+    def _later(self, seconds: float, what: str, request: Request) -> None:
+        heapq.heappush(self._events, (self.now + seconds, next(self._serial), what, request))
+
+    def _ask(self, learned: Concurrency, key: str) -> None:
+        while self._left[key] > 0 and self._asked[key] < FILE_CONNECTIONS:
+            if self._asked.total() >= self.connections:
+                return
+            request = learned.send(key)
+            if request is None:
+                return
+            self._left[key] -= 1
+            self._asked[key] += 1
+            self._later(LATENCY, "arrive", request)
+
+    def _arrive(self, learned: Concurrency, request: Request) -> None:
+        key = request.key
+        counted = self.served.total() if self.overall else self.served[key]
+        if key in self.broken:
+            self._refuse(learned, request, refusal())
+        elif counted >= self.limit(self.now, self.answers):
+            self._refuse(learned, request, over_limit())
+        else:
+            self.served[key] += 1
+            self.most = max(self.most, self.served.total())
+            self.answers += 1
+            learned.answer(request)
+            self._later(SERVICE, "end", request)
+
+    def _refuse(self, learned: Concurrency, request: Request, error: OutlastError) -> None:
+        key = request.key
         self.refused[key] += 1
-        asked[key] -= 1
-        left[key] += 1
+        self._asked[key] -= 1
+        self._left[key] += 1
         if not learned.end(request, error):
             self.verdicts.append(key)
-            left[key] = 0
+            self._left[key] = 0
 
 
 def fixed(chunks: int, at_once: int) -> float:
@@ -162,7 +162,7 @@ def test_what_one_file_taught_holds_for_the_next(k: int) -> None:
 
 @pytest.mark.parametrize("k", [1, 2, 4, UNLIMITED])
 def test_a_limit_over_all_files(k: int) -> None:
-    files = {name: 30 for name in "abc"}
+    files = dict.fromkeys("abc", 30)
     world = World(files, lambda _now, _answers: k, overall=True)
     seconds = world.run()
     assert max(world.refused.values(), default=0) <= 3

@@ -8,7 +8,9 @@ from typing import TextIO
 
 @dataclass(slots=True)
 class LogEntry:
-    """One request. `sent` counts body bytes handed to the kernel; `fault` is the action applied."""
+    """One request. `sent` counts body bytes handed to the kernel; `fault` is the action applied;
+    `beside` are the requests that were not at their end when it came.
+    """
 
     index: int
     listener: str
@@ -26,6 +28,7 @@ class LogEntry:
     has_auth: bool = False
     user_agent: str = ""
     done: bool = False
+    beside: int = 0
 
 
 class RequestLog:
@@ -33,16 +36,19 @@ class RequestLog:
 
     def __init__(self, path: Path | None = None) -> None:
         self.entries: list[LogEntry] = []
-        self._next = 0
+        self._next = self._open = 0
         self._file: TextIO | None = path.open("a", buffering=1) if path else None
 
     def begin(self, entry: LogEntry) -> None:
         entry.index = self._next
         self._next += 1
+        entry.beside = self._open
+        self._open += 1
         self.entries.append(entry)
 
     def finish(self, entry: LogEntry) -> None:
         entry.done = True
+        self._open -= 1
         if self._file is not None:
             self._file.write(json.dumps(asdict(entry)) + "\n")
 

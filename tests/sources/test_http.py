@@ -53,6 +53,17 @@ def test_a_connection_that_ended_meanwhile(body: bytes | None) -> None:
     assert came == [0, 0, 1]
 
 
+@pytest.mark.parametrize("status", [200, 304, 404, 503])
+def test_an_answer_without_a_byte(status: int) -> None:
+    """Its connection is used again, and the next answer is read."""
+    http = client()
+    with server(b"HTTP/1.1 %d Empty\r\nContent-Length: 0\r\n\r\n" % status, _ANSWER) as (url, came):
+        http.get(url).close()
+        with http.get(url) as answer:
+            assert answer.read_all(10) == b"hi"
+    assert came == [0, 0]
+
+
 def test_a_server_that_never_answers() -> None:
     with server(b"", b"", _ANSWER) as (url, came), pytest.raises(UnreachableError):
         client().get(url)

@@ -49,6 +49,8 @@ class Window:
     proven: int = 1
     """So many were served at one time."""
     capped: bool = False
+    cautious: bool = False
+    """After a refusal, until an answer: the next request waits for what becomes of the last."""
     refusals: int = 0
     _answers: int = 0
     """Since the last refusal."""
@@ -58,20 +60,25 @@ class Window:
         """A request was answered that had so many `others` beside it, while so many are served."""
         self.proven = max(self.proven, served + 1)
         self._answers += 1
+        self.cautious = False
         doublings = min(max(0, self.refusals - 1), _MOST_DOUBLINGS)
         if self.capped and self._answers >= self.tuning.probe_after << doublings:
             self.capped = False
         more = 0 if self.capped else max(others + 2, self.proven + 1)
         self.size = max(self.size, self.proven, more)
 
-    def refuse(self, others: int, sent: float, now: float) -> None:
-        """A request was refused that was `sent` at that time, and had so many beside it."""
+    def refuse(self, others: int, sent: float, now: float, *, to_one: bool = False) -> None:
+        """A request was refused that was `sent` at that time, and had so many beside it. `to_one`:
+        the last cut was not enough.
+        """
         if sent < self._cut_at:
             return  # it was under way when the limit was found: it says nothing new
-        known = self.proven if self.tries_more(others) else 1
-        self.size = max(known, others // 2)
+        if to_one:
+            self.size = 1
+        else:
+            self.size = max(self.proven if self.tries_more(others) else 1, others // 2)
         self.proven = min(self.proven, self.size)
-        self.capped = True
+        self.capped = self.cautious = True
         self.refusals += 1
         self._answers = 0
         self._cut_at = now
@@ -82,7 +89,9 @@ class Window:
 
     def for_next(self) -> "Window":
         """The window with which another file of the source begins."""
-        return replace(self, refusals=int(self.capped), _answers=0, _cut_at=_LONG_AGO)
+        return replace(
+            self, cautious=False, refusals=int(self.capped), _answers=0, _cut_at=_LONG_AGO
+        )
 
 
 @dataclass(slots=True)
@@ -207,9 +216,14 @@ class Concurrency:
             return True if first == key and ready else None
         if len(self._live) >= self._window.size:
             return None
+        waiting = [one.key for one in self._live if not one.answered]
+        if waiting and self._window.cautious:
+            return None
         file = self._files.get(key)
         if file is None:
             return False
+        if waiting.count(key) >= (1 if file.window.cautious else self._tuning.unanswered):
+            return None
         most = file.window.size if file.answered else 1
         if file.under_way >= most:
             return None
@@ -295,7 +309,8 @@ class Concurrency:
         file.refusals += 1
         source_tried = self._window.tries_more(request.others)
         if request.same and (file.window.tries_more(request.same) or not source_tried):
-            file.window.refuse(request.same, request.sent, now)
+            to_one = file.window.cautious
+            file.window.refuse(request.same, request.sent, now, to_one=to_one)
             self._typical = file.window.for_next()
             return not request.answered
         if request.answered:

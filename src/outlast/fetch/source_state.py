@@ -3,6 +3,7 @@
 import logging
 import secrets
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from outlast.core.cancel import Cancel
@@ -56,11 +57,13 @@ METADATA_PATIENCE = Patience(tries=4)
 
 @dataclass(slots=True)
 class _Trouble:
-    """Failures in a row of one file at a source that had sent `received` bytes by the last one."""
+    """Failures in a row of one file at a source, which had answered so many requests for `others`
+    by the last one.
+    """
 
     failures: int = 0
     failed_at: float = 0.0
-    received: int = 0
+    others: int = 0
     not_before: float = 0.0
 
 
@@ -86,6 +89,10 @@ class SourceState:
     _failed_at: float = 0.0
     _ignored_ranges: int = 0
     _refusals: int = 0
+    _fails: bool = False
+    """Whether the last that is known of it is a failure."""
+    _answers: Counter[str] = field(default_factory=Counter)
+    """By file, the requests that were answered."""
     _lacks: dict[str, OutlastError] = field(default_factory=dict)
     _troubles: dict[str, _Trouble] = field(default_factory=dict)
 
@@ -116,6 +123,11 @@ class SourceState:
         """Whether it will not give the file `key` in this run, however long one waits."""
         lost = self.lost is not None and not isinstance(self.lost, TransientError)
         return lost or key in self._lacks
+
+    def record_answer(self, key: str) -> None:
+        """It has begun to send the file `key`."""
+        self._answers[key] += 1
+        self._fails = False
 
     def record_success(self, count: int, key: str) -> None:
         """It delivered `count` bytes of the file `key`."""
@@ -174,26 +186,28 @@ class SourceState:
     def _wait_after(self, error: OutlastError, key: str, started: float) -> None:
         """Pauses the source; or, if it serves other files meanwhile, only what fails."""
         trouble = self._troubles.setdefault(key, _Trouble())
-        by_itself = bool(trouble.failures) and self.received > trouble.received
+        others = self._answers.total() - self._answers[key]
+        by_itself = others > trouble.others and (trouble.failures > 0 or not self._fails)
         if started < (trouble.failed_at if by_itself else self._failed_at):
             return
         now = time.monotonic()
         trouble.failures += 1
-        trouble.failed_at, trouble.received = now, self.received
+        trouble.failed_at, trouble.others = now, others
+        self._fails = True
         if not by_itself:
             self._failed_at = now
             self._failures += 1
-        wait = self.patience.wait_after(trouble.failures if by_itself else self._failures, error)
-        asked = error.retry_after if isinstance(error, TransientError) else None
-        if wait is not None:
-            trouble.not_before = now + wait
-            if not by_itself or asked:
-                self._pause(now + wait, wait, error)
-        elif by_itself:
+        failures = trouble.failures if by_itself else self._failures
+        wait = self.patience.wait_after(failures, error)
+        if wait is None and by_itself:
             _log.debug("%s is not asked for a file any more: %s", self.name, error)
             self._lacks[key] = error
-        else:
+        elif wait is None:
             self._lose(error)
+        else:
+            trouble.not_before = now + wait
+            asked = error.retry_after if isinstance(error, TransientError) else None
+            self._pause(now if by_itself and not asked else now + wait, wait, error)
 
     def _pause(self, until: float, seconds: float, error: OutlastError) -> None:
         self.not_before = max(self.not_before, until)

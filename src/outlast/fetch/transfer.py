@@ -305,6 +305,8 @@ class Work:
         else:
             reader = source.client.open_capsule(payload.blob, payload.size, *span)
         source.concurrency.answer(request)
+        with self.state:
+            source.record_answer(entry.key)
         return reader
 
     def progress(self, job: Job, count: int, source: str) -> None:

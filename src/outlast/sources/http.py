@@ -63,6 +63,9 @@ class Response:
 
     def close(self) -> None:
         """Returns the connection to the pool if the body was read to its end; else drops it."""
+        if not self._raw.closed and getattr(self._raw, "length_remaining", None) == 0:
+            with contextlib.suppress(HTTPError, OSError):
+                self._raw.read(1)  # the connection takes a body without a byte for unread, too
         if self._raw.closed or getattr(self._raw, "length_remaining", None) == 0:
             self._raw.release_conn()
         else:
