@@ -1,0 +1,180 @@
+"""Every option that concerns the network does on the network what it says.
+
+The tables name, for each such option of the program, the test that looks at the wire. An option
+that is in neither table fails here: a new one needs its test.
+"""
+
+import ast
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import click
+import pytest
+
+from outlast.app import hand_on
+from outlast.cli.main import outlast as program
+from outlast.core.control import Control
+from outlast.features import FEATURES
+from tests.hubsim import HubRepo, HubSim
+from tests.ports import free_port
+from tests.pull.kit import MIB
+from tests.serve.node import Node
+from tests.serve.wire import once
+from tests.warm.calls import outlast
+
+ROOT = Path(__file__).parents[2]
+HERE = "tests/cli/test_network_options.py"
+SEEN: Final = {
+    ("pull", "--from"): "tests/pull/test_command.py::test_several_sources_are_told_apart",
+    ("pull", "--patience"): "tests/swarm/test_net_clients.py::test_they_find_us_on_the_lan",
+    ("pull", "--limit-rate"): f"{HERE}::test_a_pull_is_no_faster_than_its_rate",
+    ("pull", "--connections"): f"{HERE}::test_a_pull_has_no_more_connections_than_allowed",
+    ("pull", "--no-swarm"): "tests/swarm/test_net_dark.py::test_another_site_by_static_peer",
+    ("pull", "--linger"): f"{HERE}::test_who_lingers_stays_while_it_is_wanted_and_no_longer",
+    ("search", "--from"): "tests/cli/test_search.py::test_what_is_no_node",
+    ("share", "--tracker"): "tests/swarm/test_net_clients.py::test_they_fetch_from_the_swarm",
+    ("share", "--web-seed"): "tests/swarm/test_net_clients.py::test_they_fetch_from_us",
+    ("share", "--no-seed"): (
+        "tests/swarm/test_shares.py::test_without_seeding_nothing_is_registered"
+    ),
+    ("share", "--stop"): "tests/swarm/test_net_clients.py::test_they_find_us_on_the_lan",
+    ("serve", "--listen"): f"{HERE}::test_a_server_listens_where_it_was_told",
+    (
+        "serve",
+        "--upstream",
+    ): "tests/serve/test_mirror_fetch.py::test_a_file_comes_through_and_stays",
+    ("serve", "--tokens"): "tests/serve/test_serve_documents.py::test_those_with_a_token_may_read",
+    ("serve", "--ttl"): "tests/serve/test_mirror_fetch.py::test_without_a_while_every_request_asks",
+    ("serve", "--limit-rate"): f"{HERE}::test_a_mirror_fetches_no_faster_than_its_rate",
+    ("serve", "--max-connections"): (
+        "tests/serve/test_serve_limits.py::test_one_too_many_is_told_to_come_back"
+    ),
+    ("serve", "--stall"): "tests/serve/test_serve_limits.py::test_who_does_not_read_is_parted_from",
+    ("serve", "--no-swarm"): f"{HERE}::test_a_server_without_the_swarm_has_one_port",
+    ("run", "--api"): "tests/cli/test_logs.py::test_an_api_keeps_its_key_to_itself",
+    ("run", "--api-key-file"): "tests/cli/test_logs.py::test_an_api_keeps_its_key_to_itself",
+}
+LOCAL: Final = frozenset(
+    ["--home", "--json", "-q", "--debug", "--include", "--exclude", "--form", "--base", "--no-base", "--as", "--dry-run", "--follow-links", "--only", "--copy", "--quarantine", "--cache", "--folder", "--budget", "--out", "--blobs", "--v1", "--restricted", "--watch", "--system", "--max-tokens", "--temperature", "--top-p", "--seed", "--file", "--engine", "--context", "--threads", "--gpu-layers", "--recheck", "--verbose", "--rebuild"]
+)
+"""Options that no other machine can notice."""
+RATE: Final = 4_000_000
+SIZE: Final = 9 * MIB
+
+
+def options() -> list[tuple[str, str]]:
+    """Every option of every command: the command, and the option as users write it."""
+    root = click.Context(program, info_name="outlast", obj=FEATURES)
+    found = []
+    for name in program.list_commands(root):
+        command = program.get_command(root, name)
+        assert command is not None
+        found += [(name, one.opts[0]) for one in command.params if isinstance(one, click.Option)]
+    return found
+
+
+def test_every_option_is_known() -> None:
+    unknown = [one for one in options() if one not in SEEN and one[1] not in LOCAL]
+    assert unknown == [], "is it seen on the network? Then it needs a test, and a row in SEEN"
+    assert SEEN.keys() <= set(options())
+
+
+@pytest.mark.parametrize("option", SEEN, ids=" ".join)
+def test_its_test_exists(option: tuple[str, str]) -> None:
+    path, _, name = SEEN[option].partition("::")
+    tree = ast.parse((ROOT / path).read_bytes())
+    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    files: dict[str, Any] = {f"{number}.bin": bytes([number]) * (SIZE // 3) for number in range(3)}
+    files["large.safetensors"] = bytes(range(256)) * (2 * SIZE // 256)
+    HubRepo(tmp_path / "hub", "org/name").commit(files)
+    return tmp_path / "hub"
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_pull_has_no_more_connections_than_allowed(root: Path, tmp_path: Path, most: int) -> None:
+    """Nor fewer, where there is work for them. Metadata counts too."""
+    with HubSim(root, mode="thread") as hub:
+        hub.set_faults([{"action": "slow", "rate": 24 * MIB, "what": "resolve"}])
+        arguments = ("--from", hub.url, "--connections", str(most), "--no-swarm")
+        outlast("pull", "org/name", *arguments, home=tmp_path).ok()
+        assert max(one.beside for one in hub.requests()) == most - 1
+
+
+def test_a_pull_is_no_faster_than_its_rate(root: Path, tmp_path: Path) -> None:
+    """A second's worth may come at once. A slow machine only takes longer."""
+    with HubSim(root, mode="thread") as hub:
+        arguments = ("--from", hub.url, "--limit-rate", str(RATE), "--include", "*.bin")
+        began = time.monotonic()
+        outlast("pull", "org/name", *arguments, "--no-swarm", home=tmp_path).ok()
+        assert time.monotonic() - began >= (SIZE - RATE) / RATE
+
+
+def test_a_mirror_fetches_no_faster_than_its_rate(root: Path, tmp_path: Path) -> None:
+    size = 2 * SIZE
+    with (
+        HubSim(root, mode="thread") as hub,
+        Node(tmp_path / "home", "--upstream", hub.url, "--limit-rate", str(2 * RATE)) as node,
+    ):
+        began = time.monotonic()
+        reply = once(node.url, "/org/name/resolve/main/large.safetensors")
+        assert len(reply.body) == size
+        assert time.monotonic() - began >= (size - 2 * RATE) / (2 * RATE)
+
+
+def test_a_server_listens_where_it_was_told(tmp_path: Path) -> None:
+    port = free_port()
+    with Node(tmp_path / "home", "--listen", f"127.0.0.1:{port}") as node:
+        assert node.url == f"http://127.0.0.1:{port}"
+        assert once(node.url, "/healthz").status == 200
+
+
+def listening(process: int) -> int:
+    """The TCP ports that a process listens on."""
+    links = []
+    for path in Path(f"/proc/{process}/fd").iterdir():
+        try:
+            links.append(str(path.readlink()))
+        except FileNotFoundError:
+            continue
+    held = {link[8:-1] for link in links if link.startswith("socket:[")}
+    count = 0
+    for name in ("tcp", "tcp6"):
+        rows = Path(f"/proc/{process}/net/{name}").read_text().splitlines()[1:]
+        count += sum(row.split()[3] == "0A" and row.split()[9] in held for row in rows)
+    return count
+
+
+def test_a_server_without_the_swarm_has_one_port(tmp_path: Path) -> None:
+    """Whatever the environment says."""
+    with Node(tmp_path / "home", "--no-swarm", env={"OUTLAST_SWARM": "1"}) as node:
+        assert node.process is not None
+        assert listening(node.process.pid) == 1
+
+
+def test_who_lingers_stays_while_it_is_wanted_and_no_longer() -> None:
+    """The node's count of neighbours that want something is the test's own; the rest is real."""
+    changed = threading.Condition()
+    wanted = SimpleNamespace(awaited=2, changed=changed)
+    told: list[int] = []
+
+    def served(count: int) -> None:
+        told.append(count)
+        wanted.awaited = 0
+
+    hand_on(wanted, Control(), 600, served)  # type: ignore[arg-type]
+    assert told == [2]
+    wanted.awaited = 1
+    began = time.monotonic()
+    hand_on(wanted, Control(), 0.5, told.append)  # type: ignore[arg-type]
+    assert time.monotonic() - began >= 0.5
+    assert told == [2, 1]
+    wanted.awaited = 0
+    hand_on(wanted, Control(), 600, told.append)  # type: ignore[arg-type]
+    assert told == [2, 1]
