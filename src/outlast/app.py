@@ -17,6 +17,7 @@ from outlast import __version__
 from outlast.core.control import Control
 from outlast.core.events import Event
 from outlast.fetch.transfer import Wishes
+from outlast.mirror.asker import AccessRules
 from outlast.mirror.mirror import Mirror
 from outlast.node.node import Node
 from outlast.node.policy import SharePolicy, Sharing
@@ -185,6 +186,7 @@ def open_mirror(
     *,
     ttl: float,
     wishes: Wishes,
+    rules: AccessRules | None = None,
     node: Node | None = None,
 ) -> Iterator[Mirror]:
     """The archive with `sources` and the neighbours of `node` behind it. Its fetches end with the
@@ -194,6 +196,7 @@ def open_mirror(
         archive,
         sources,
         ttl=ttl,
+        rules=rules,
         wishes=wishes,
         control=control,
         around=Neighbourhood(node) if node is not None else None,
@@ -214,6 +217,7 @@ def open_app(
     *,
     ttl: float,
     wishes: Wishes,
+    rules: AccessRules | None = None,
 ) -> Iterator[App]:
     """All that ``serve`` runs beside its listener: a node, if the settings want one, and a mirror
     of `upstreams`, which fetches from neighbours first. All that happens is counted.
@@ -233,7 +237,7 @@ def open_app(
                 open_node(archive, settings, counted, command="serve", metrics=metrics)
             )
         mirror = stack.enter_context(
-            open_mirror(archive, sources, counted, ttl=ttl, wishes=wishes, node=node)
+            open_mirror(archive, sources, counted, ttl=ttl, wishes=wishes, rules=rules, node=node)
         )
         yield App(archive, mirror, node, metrics, counted)
 

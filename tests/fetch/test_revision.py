@@ -25,11 +25,11 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
         yield archive
 
 
-def note(archive: Archive, *all_facts: RepoClaims) -> About:
+def note(archive: Archive, *all_facts: RepoClaims, source: str = "http://hub") -> About:
     """What is known of a model after each of its sources spoke."""
     for facts in all_facts:
         with archive.writer() as writer:
-            note_facts(archive, writer, Listing(REPO, COMMIT, (), facts))
+            note_facts(archive, writer, Listing(REPO, COMMIT, (), facts), source)
     return archive.refs.about(REPO)
 
 

@@ -15,6 +15,7 @@ from outlast.fetch.download import Download
 from outlast.fetch.plan import FetchPlan
 from outlast.fetch.revision import FetchContext
 from outlast.fetch.source_state import Patience, SourceState
+from outlast.mirror.asker import Voice
 from outlast.mirror.streaming import StreamingFile, StreamingFiles
 from outlast.server.http.files import StreamingReader
 from outlast.sources.hub import HubSource
@@ -73,13 +74,13 @@ def test_a_bug_is_told_though_a_reader_listens(error: Exception, *, told: bool) 
     followed, over = threading.Event(), threading.Event()
     unheard: list[BaseException] = []
 
-    def fail() -> FetchContext:
+    def fail(_voice: Voice) -> FetchContext:
         assert followed.wait(SECONDS)
         raise error
 
     files = StreamingFiles(fail, lambda *_outcome: over.set(), unheard.append, 1)
     entry = FileEntry("file", 1, sha256=Digest.of(b"a"))
-    streaming = files.fetch(RepoId.parse("org/model"), GitOid("1" * 40), entry)
+    streaming = files.fetch(RepoId.parse("org/model"), GitOid("1" * 40), entry, Voice(""))
     streaming.listen(lambda: None)
     followed.set()
     assert over.wait(SECONDS)

@@ -22,12 +22,14 @@ from outlast.core.events import (
 )
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
+from outlast.mirror.asker import AccessRules
 from outlast.server.http.log import log_line
 from outlast.server.http.mount import Mount
 from outlast.server.hub.server import Listen
 from outlast.server.hub.server import serve as run_server
 
 _PORT = 8090
+_OPEN = "--open-restricted: every client may read private and gated models"
 
 
 @click.command(
@@ -61,7 +63,20 @@ Exit status:
 @click.option(
     "--tokens",
     type=click.Path(path_type=Path),
-    help="File of bearer tokens, one a line; without it every client may read",
+    help="File of bearer tokens, one line each: NAME TOKEN [MODEL...]; only these may read",
+)
+@click.option(
+    "--open-restricted",
+    is_flag=True,
+    help="Let every client read private and gated models",
+)
+@click.option(
+    "--offline-access",
+    type=click.FloatRange(0),
+    default=86400,
+    show_default=True,
+    metavar="SECONDS",
+    help="While the hub is unreachable, admit tokens that it admitted in so many seconds",
 )
 @click.option(
     "--ttl",
@@ -96,6 +111,8 @@ def serve(
     listen: str,
     urls: tuple[str, ...],
     tokens: Path | None,
+    open_restricted: bool,
+    offline_access: float,
     ttl: float,
     limit_rate: str | None,
     max_connections: int,
@@ -113,6 +130,10 @@ def serve(
     branch or tag again after --ttl seconds. A hub that answers decides which commit that is; if
     none does, the commit that most other nodes name is taken. While there is no answer, the last
     known commit is served.
+
+    Every client may read public models. Private and gated ones are only for clients whose own
+    token the first --upstream admits, which that hub is asked, and for tokens to which the file
+    of --tokens opens them by name (MODEL, as in org/*). Your own token lets no client in.
 
     The server also offers models to other nodes: to neighbours, which are found on the LAN, and to
     static peers, which the configuration names. Section [share] of the configuration says which
@@ -140,14 +161,19 @@ def serve(
                 run.screen.emit(event)
 
         def ready(url: str) -> None:
+            if open_restricted and (as_json or quiet):
+                log_line({"level": "warning", "what": "serve", "warning": _OPEN})
             if as_json:
                 print_json({"type": "serving", "url": url, "archive": config.home})
                 return
             print(url, flush=True)
             run.say(f"serving {config.home}; clients: HF_ENDPOINT={url}")
+            if open_restricted:
+                run.say(f"WARNING: {_OPEN}")
             if tokens is None and not _is_loopback(host):
                 run.say(
-                    "every client that can reach this address may read; --tokens restricts that"
+                    "every client that can reach this address may read public models; "
+                    "--tokens restricts that"
                 )
 
         control = Control(emit, run.control.cancel)
@@ -161,6 +187,7 @@ def serve(
                 control,
                 ttl=ttl,
                 wishes=wishes,
+                rules=AccessRules(open_restricted, offline_access),
             ) as app,
             _featured(run, app) as mounts,
         ):

@@ -186,13 +186,13 @@ def remember(
 ) -> None:
     """Notes where `ref` points, as which source said when; and what that says of the model."""
     repo = listing.repo
+    note_facts(archive, writer, listing, source.name)  # first: it compares with the refs so far
     if len(ref) < MIN_PREFIX or not listing.commit.hex.startswith(ref):
         old = _known_ref(archive, repo, ref)
         kind = (old.kind if old else "") or _kind_of(source, repo, ref, cancel)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         whole = None if old is None else _last_complete(archive, repo, old, listing.commit)
         archive.refs.put(writer, repo, Ref(ref, listing.commit, source.name, now, kind, whole))
-    note_facts(archive, writer, listing)
     about = archive.refs.about(repo)
     archive.refs.put_about(writer, repo, about.without_withdrawn(source.name))
 
@@ -218,16 +218,27 @@ def mend_draft(archive: Archive, repo: RepoId, commit: GitOid, control: Control)
             control.emit(Note(f"{state.error}; it is set aside and written anew"))
 
 
-def note_facts(archive: Archive, writer: WriteSession, listing: Listing) -> None:
-    """Keeps what a source says of a model. Nodes only know whether it is restricted: then the rest
-    stays as it was, and a restriction is never lifted.
+def may_open(archive: Archive, repo: RepoId, source: str) -> bool:
+    """Whether `source` may say that a private or gated model has become public: all refs that are
+    here came from it. Another source may call something else by the same name.
+    """
+    read = archive.refs.read(repo)
+    return not read.damaged and {ref.source for ref in read.refs} <= {source, ""}
+
+
+def note_facts(archive: Archive, writer: WriteSession, listing: Listing, source: str) -> None:
+    """Keeps what the source of this name says of a model. Nodes only know whether it is restricted:
+    then the rest stays as it was. Nodes never lift a restriction, nor do sources that what is here
+    did not come from.
     """
     facts = listing.facts
     old = archive.refs.about(listing.repo)
     about = About(facts.private, facts.gated, facts.tags, {**old.notes, **facts.facts})
-    if not facts.tags and not facts.facts:
+    is_bare = not facts.tags and not facts.facts
+    if is_bare or not (old.is_open or may_open(archive, listing.repo, source)):
+        kept = old if is_bare else about
         private, gated = facts.private or old.private, facts.gated or old.gated
-        about = replace(old, private=private, gated=gated)
+        about = replace(kept, private=private, gated=gated)
     archive.refs.put_about(writer, listing.repo, about)
 
 

@@ -77,13 +77,17 @@ class Troubles:
         self._tuning = tuning
         self.down_until = 0.0
         self.failing = False
-        self._absent: OrderedDict[tuple[RepoId, str], tuple[float, OutlastError]] = OrderedDict()
+        self._absent: OrderedDict[tuple[RepoId, str, str], tuple[float, OutlastError]] = (
+            OrderedDict()
+        )
 
-    def note(self, repo: RepoId, ref: str, error: BaseException | None) -> None:
-        """A question about `ref` ended so. What concerns one repository says nothing of others."""
+    def note(self, repo: RepoId, ref: str, error: BaseException | None, voice: str = "") -> None:
+        """A question about `ref` ended so. What concerns one repository says nothing of others,
+        and what one voice is refused says nothing of other voices.
+        """
         if error is None:
             self.down_until, self.failing = 0.0, False
-            self._absent.pop((repo, ref), None)
+            self._absent.pop((repo, ref, voice), None)
         elif isinstance(error, TransientError):
             asked = error.retry_after or 0.0
             self.down_until, self.failing = (
@@ -91,18 +95,18 @@ class Troubles:
                 True,
             )
         elif isinstance(error, NotFoundError | PolicyError):
-            self._absent[repo, ref] = (time.monotonic(), error)
+            self._absent[repo, ref, voice] = (time.monotonic(), error)
             while len(self._absent) > self._tuning.kept:
                 self._absent.popitem(last=False)
 
-    def absent(self, repo: RepoId, ref: str) -> OutlastError | None:
+    def absent(self, repo: RepoId, ref: str, voice: str = "") -> OutlastError | None:
         """The refusal that upstream gave lately for `ref`."""
-        found = self._absent.get((repo, ref))
+        found = self._absent.get((repo, ref, voice))
         return found[1] if found and time.monotonic() - found[0] < self._tuning.absent_for else None
 
-    def why_not(self, repo: RepoId, ref: str) -> str | None:
+    def why_not(self, repo: RepoId, ref: str, voice: str = "") -> str | None:
         """Why upstream is not asked for `ref` now; None where it is worth a question."""
         if (left := self.down_until - time.monotonic()) > 0:
             return f"upstream failed, and is not asked for {left:.0f} s more"
-        refusal = self.absent(repo, ref)
+        refusal = self.absent(repo, ref, voice)
         return None if refusal is None else f"upstream refused it: {refusal}"

@@ -22,6 +22,7 @@ from outlast.core.errors import (
     NotArchivedError,
     NotFoundError,
     OutlastError,
+    PolicyError,
     RateLimitedError,
     RepoNotFoundError,
     TransientError,
@@ -42,13 +43,15 @@ from outlast.fetch.revision import (
 from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.fetch.transfer import Wishes
 from outlast.fetch.withdrawals import noting_withdrawals
+from outlast.mirror.access import Access
 from outlast.mirror.answers import Asking, Found, FoundRefs, Question, Troubles, View
+from outlast.mirror.asker import AccessRules, Voice
 from outlast.mirror.streaming import StreamingFile, StreamingFiles
 from outlast.mirror.tuning import TUNING, MirrorTuning
 from outlast.node.scope import Neighbourhood
 from outlast.p2p.coordinator import coordinator_for
 from outlast.p2p.resolve import locate
-from outlast.sources.base import Listing, RemoteRef, Source
+from outlast.sources.base import AccessSource, Listing, RemoteRef, Source
 from outlast.store import unverified
 from outlast.store.archive import Archive
 from outlast.store.records.refs import Ref
@@ -65,14 +68,16 @@ class Mirror:
         sources: Sequence[Source] = (),
         *,
         ttl: float = 300.0,
+        rules: AccessRules | None = None,
         wishes: Wishes | None = None,
         control: Control | None = None,
         around: Neighbourhood | None = None,
         on_bug: Callable[[BaseException], None] = lambda _bug: None,
         tuning: MirrorTuning = TUNING,
     ) -> None:
-        """`around` are the nodes to fetch from beside the sources. `on_bug` gets exceptions of
-        background work that are no :class:`OutlastError`: no caller is there to raise them to.
+        """`rules` say who may read what is not public. `around` are the nodes to fetch from beside
+        the sources. `on_bug` gets exceptions of background work that are no :class:`OutlastError`:
+        no caller is there to raise them to.
         """
         self._tuning = tuning
         self.archive = archive
@@ -84,7 +89,10 @@ class Mirror:
         self._on_bug = on_bug
         self._lock = threading.Lock()
         self._views: OrderedDict[tuple[RepoId, GitOid], tuple[object, View]] = OrderedDict()
-        self._asking: dict[tuple[RepoId, str], Question] = {}
+        self.access = Access(
+            archive, sources, rules or AccessRules(), ttl=ttl, on_bug=on_bug, tuning=tuning
+        )
+        self._asking: dict[tuple[RepoId, str, str], Question] = {}
         self._checked: dict[tuple[RepoId, str], float] = {}
         self._remote: OrderedDict[RepoId, tuple[RemoteRef, ...]] = OrderedDict()
         self._troubles = Troubles(tuning)
@@ -104,8 +112,10 @@ class Mirror:
 
     # Refs
 
-    def find(self, repo: RepoId, ref: str) -> Found | Asking[Found]:
-        """The revision that `ref` names; raises where neither the archive nor a source knows."""
+    def find(self, repo: RepoId, ref: str, voice: Voice) -> Found | Asking[Found]:
+        """The revision that `ref` names; raises where neither the archive nor a source knows.
+        Sources are asked by `voice`, which the caller may use: that is not checked here.
+        """
         ref = plain_ref(check_ref(ref))
         try:
             known = self.archive.refs.get(repo, ref) if not GitOid.is_valid(ref) else None
@@ -118,32 +128,32 @@ class Mirror:
             view = None if commit is None else self._view(repo, commit)
             if view is not None and not (view.revision.unlisted and self._sources):
                 return Found(view)
-            return self._find_new(repo, ref, view)
+            return self._find_new(repo, ref, view, voice)
         view = self._view(repo, known.commit)
         if view is None:
-            return self._find_new(repo, ref, None)
+            return self._find_new(repo, ref, None, voice)
         unlisted = view.revision.unlisted  # what it lacks, only a source can tell
         if not self._sources or (self._is_fresh(repo, ref, known.observed) and not unlisted):
-            return self._best(repo, known, view, "")
+            return self._best(repo, known, view, "", voice)
         since = known.observed or "unknown"
-        if (reason := self._troubles.why_not(repo, ref)) is not None:
+        if (reason := self._troubles.why_not(repo, ref, voice.key)) is not None:
             _log.debug("%s@%s is served stale (since %s): %s", repo, ref, since, reason)
-            return self._best(repo, known, view, since)
+            return self._best(repo, known, view, since, voice)
 
         why = "the list of its files is not complete" if unlisted else f"older than {self._ttl} s"
-        question = self._ask(repo, ref, why)
+        question = self._ask(repo, ref, why, voice)
 
         def settle() -> Found:
             now = self.archive.refs.get(repo, ref) or known
             latest = self._view(repo, now.commit) or view
             if not question.answered:
                 _log.debug("%s@%s is served stale (since %s): no answer yet", repo, ref, since)
-            return self._best(repo, now, latest, "" if question.answered else since)
+            return self._best(repo, now, latest, "" if question.answered else since, voice)
 
         patience = self._tuning.answer_timeout if unlisted else self._tuning.grace
         return Asking(question.future, question.began + patience, settle)
 
-    def _best(self, repo: RepoId, ref: Ref, view: View, stale: str) -> Found:
+    def _best(self, repo: RepoId, ref: Ref, view: View, stale: str, voice: Voice) -> Found:
         """What to serve for a ref: its commit; or, while upstream fails and parts of that never
         came, the last one that is here completely.
         """
@@ -152,7 +162,7 @@ class Mirror:
             whole = self._view(repo, ref.complete)
             if whole is not None:
                 if time.monotonic() > self._troubles.down_until:
-                    self._ask(repo, ref.name, "upstream may be back")
+                    self._ask(repo, ref.name, "upstream may be back", voice)
                 _log.debug(
                     "%s@%s: upstream fails, so the complete %s is served; %s lacks %d files",
                     repo,
@@ -170,7 +180,9 @@ class Mirror:
             return time.monotonic() - checked < self._ttl
         return bool(observed) and _age(observed) < self._ttl
 
-    def _find_new(self, repo: RepoId, ref: str, fallback: View | None) -> Found | Asking[Found]:
+    def _find_new(
+        self, repo: RepoId, ref: str, fallback: View | None, voice: Voice
+    ) -> Found | Asking[Found]:
         """Asks upstream for something that is not here."""
 
         def settle(error: OutlastError | None = None) -> Found:
@@ -178,14 +190,14 @@ class Mirror:
             view = None if commit is None else self._view(repo, commit)
             if view is not None or fallback is not None:
                 return Found(view or fallback)  # type: ignore[arg-type]
-            raise error or self._troubles.absent(repo, ref) or self._unknown(repo, ref)
+            raise error or self._troubles.absent(repo, ref, voice.key) or self._unknown(repo, ref)
 
         if not self._sources:
             return settle()
-        if (absent := self._troubles.absent(repo, ref)) is not None:
+        if (absent := self._troubles.absent(repo, ref, voice.key)) is not None:
             _log.debug("%s@%s is not asked for upstream, which refused it: %s", repo, ref, absent)
             return settle(absent)
-        question = self._ask(repo, ref, "the archive does not have it")
+        question = self._ask(repo, ref, "the archive does not have it", voice)
 
         def settle_or_say_why() -> Found:
             if not question.future.done():
@@ -207,35 +219,40 @@ class Mirror:
                 return error
         return RepoNotFoundError(f"{repo} is not in this archive")
 
-    def _ask(self, repo: RepoId, ref: str, why: str) -> Question:
-        """The question where `ref` points (or, for "", which refs there are), asked once however
-        many want to know.
+    def _ask(self, repo: RepoId, ref: str, why: str, voice: Voice) -> Question:
+        """The question where `ref` points (or, for "", which refs there are), asked once by each
+        voice however many want to know.
         """
+        name = (repo, ref, voice.key)
         with self._lock:
-            asked = self._asking.get((repo, ref))
+            asked = self._asking.get(name)
             if asked is None:
                 _log.debug("upstream is asked for %s@%s: %s", repo, ref or "its refs", why)
                 work = self._describe if ref else self._list_refs
-                asked = Question(self._pool.submit(self._run, work, repo, ref), time.monotonic())
-                self._asking[repo, ref] = asked
+                answer = self._pool.submit(self._run, work, repo, ref, voice)
+                asked = self._asking[name] = Question(answer, time.monotonic())
         return asked
 
-    def _run(self, work: Callable[[RepoId, str], None], repo: RepoId, ref: str) -> None:
+    def _run(
+        self, work: Callable[[RepoId, str, Voice], None], repo: RepoId, ref: str, voice: Voice
+    ) -> None:
         error: BaseException | None = None
         try:
-            work(repo, ref)
+            work(repo, ref, voice)
             self._checked[repo, ref] = time.monotonic()
         except BaseException as caught:
             error = caught
             _log.debug("upstream has no answer for %s@%s: %s", repo, ref or "its refs", caught)
             raise
         finally:
-            self._troubles.note(repo, ref, error)
+            self._troubles.note(repo, ref, error, voice.key)
             with self._lock:
-                self._asking.pop((repo, ref), None)
+                self._asking.pop((repo, ref, voice.key), None)
+            if voice.is_public and isinstance(error, RepoNotFoundError | PolicyError):
+                self.access.doubt(repo)
 
-    def _describe(self, repo: RepoId, ref: str) -> None:
-        listing, source = self._first_answer(repo, ref)
+    def _describe(self, repo: RepoId, ref: str, voice: Voice) -> None:
+        listing, source = self._first_answer(repo, ref, voice)
 
         def refused(problem: str) -> None:
             self._control.emit(Note(f"left out of {repo}: {problem}"))
@@ -243,40 +260,48 @@ class Mirror:
         listing = replace(listing, entries=acceptable(listing.entries, refused))
         mend_draft(self.archive, repo, listing.commit, self._control)
         with self.archive.writer() as writer:
-            note_facts(self.archive, writer, listing)
+            note_facts(self.archive, writer, listing, source.name)
             revision = self.archive.load(repo, listing.commit)
             if revision is None or revision.unlisted:
                 start_draft(self.archive, writer, repo, listing.commit, listing.entries)
             remember(self.archive, writer, listing, ref, source, cancel=self._control.cancel)
+        if voice.is_public and isinstance(source, AccessSource):
+            facts = listing.facts
+            self.access.saw(repo, is_open=not facts.private and not facts.gated)
         self._complete(repo, listing.commit)  # all of it may be here through other revisions
 
-    def _first_answer(self, repo: RepoId, ref: str) -> tuple[Listing, Source]:
+    def _first_answer(self, repo: RepoId, ref: str, voice: Voice) -> tuple[Listing, Source]:
         """Asks the sources in order, with little patience: a client is waiting."""
         with noting_withdrawals(self.archive, repo, self._control.emit) as emit:
             control = replace(self._control, emit=emit)
             return locate(
-                self._sources, self._around, repo, ref, control, patience=self._tuning.ask
+                voice.sources, self._around, repo, ref, control, patience=self._tuning.ask
             )
 
-    def list_refs(self, repo: RepoId) -> FoundRefs | Asking[FoundRefs]:
+    def list_refs(self, repo: RepoId, voice: Voice) -> FoundRefs | Asking[FoundRefs]:
         """The refs of a repository: those upstream, and those that are archived."""
         archived = tuple(self.archive.refs.list(repo))
         since = max((ref.observed for ref in archived), default="") or "unknown"
         if not self._sources or self._is_fresh(repo, "", ""):
-            return self._merged_refs(repo, "")
-        if archived and (reason := self._troubles.why_not(repo, "")) is not None:
+            return self._merged_refs(repo, "", voice)
+        if archived and (reason := self._troubles.why_not(repo, "", voice.key)) is not None:
             _log.debug("the refs of %s are served stale (since %s): %s", repo, since, reason)
-            return self._merged_refs(repo, since)
+            return self._merged_refs(repo, since, voice)
 
-        question = self._ask(repo, "", f"not asked for in the last {self._ttl} s")
+        question = self._ask(repo, "", f"not asked for in the last {self._ttl} s", voice)
 
         def settle() -> FoundRefs:
-            return self._merged_refs(repo, "" if question.answered else since)
+            error: BaseException | None = TransientError(f"no source has answered for {repo} yet")
+            if question.future.done():
+                error = question.future.exception()
+            return self._merged_refs(repo, "" if error is None else since, voice, error)
 
         patience = self._tuning.grace if archived else self._tuning.answer_timeout
         return Asking(question.future, question.began + patience, settle)
 
-    def _merged_refs(self, repo: RepoId, stale: str) -> FoundRefs:
+    def _merged_refs(
+        self, repo: RepoId, stale: str, voice: Voice, error: BaseException | None = None
+    ) -> FoundRefs:
         found = {ref.name: ref for ref in self.archive.refs.list(repo)}
         for remote in self._remote.get(repo, ()):
             known = found.get(remote.name)
@@ -284,12 +309,13 @@ class Mirror:
                 kind = "tag" if remote.kind == "tags" else "branch"
                 found[remote.name] = Ref(remote.name, remote.commit, kind=kind)
         if not found:
-            raise self._troubles.absent(repo, "") or self._unknown(repo, "main")
+            absent = self._troubles.absent(repo, "", voice.key)
+            raise absent or error or self._unknown(repo, "main")
         return FoundRefs(tuple(found.values()), stale)
 
-    def _list_refs(self, repo: RepoId, _ref: str) -> None:
+    def _list_refs(self, repo: RepoId, _ref: str, voice: Voice) -> None:
         first: OutlastError | None = None
-        for source in self._sources:
+        for source in voice.sources:
             try:
                 self._remote[repo] = tuple(source.refs(repo, timeout=self._tuning.answer_timeout))
             except SOURCE_FAULTS as error:
@@ -354,8 +380,10 @@ class Mirror:
             raise NotArchivedError(f"{path!r} is part of the commit but not archived here")
         raise EntryNotFoundError(f"{revision.repo}@{revision.id} has no {path!r}")
 
-    def open(self, view: View, path: str) -> FileEntry | StreamingFile:
-        """A file of a revision: its entry where its bytes are here, else the fetch of it."""
+    def open(self, view: View, path: str, voice: Voice) -> FileEntry | StreamingFile:
+        """A file of a revision: its entry where its bytes are here, else the fetch of it, from
+        where `voice` may.
+        """
         view = self._view(view.revision.repo, view.revision.id) or view  # it may have come by now
         entry = self.entry(view, path)
         repo, commit = view.revision.repo, view.revision.id
@@ -369,7 +397,7 @@ class Mirror:
         if not here and not self._sources:
             raise NotArchivedError(f"the bytes of {path!r} are not here")
         # A draft brought what is here: no manifest has all of its names yet, so it is read once.
-        streaming = self.streams.fetch(repo, commit, entry)
+        streaming = self.streams.fetch(repo, commit, entry, voice)
         return entry if here else streaming
 
     def _note(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> None:
@@ -388,11 +416,11 @@ class Mirror:
         streaming = self.streams.find(entry.key)
         return streaming is not None and streaming.first_to_stream and streaming.epoch == 0
 
-    def _fetch_context(self) -> FetchContext:
+    def _fetch_context(self, voice: Voice) -> FetchContext:
         return FetchContext(
             archive=self.archive,
             writer=self.archive.writer(),
-            sources=self._sources,
+            sources=voice.sources,
             wishes=self._wishes,
             control=self._control,
             coordinator=coordinator_for(self._around),

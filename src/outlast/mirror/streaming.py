@@ -8,12 +8,13 @@ from dataclasses import replace
 
 from outlast.codec import merkle
 from outlast.core.digest import GitOid
-from outlast.core.errors import OutlastError
+from outlast.core.errors import BusyError, OutlastError
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.core.threads import DaemonPool
 from outlast.fetch.download import Download
 from outlast.fetch.revision import FetchContext, fetch_files
+from outlast.mirror.asker import Voice
 from outlast.store import unverified
 from outlast.store.records.draft_writer import DraftWriter
 
@@ -31,8 +32,10 @@ class StreamingFile:
     A reader that began in an `epoch` that is over holds bytes that proved wrong, and gets no more.
     """
 
-    def __init__(self, entry: FileEntry) -> None:
+    def __init__(self, entry: FileEntry, shelf: RepoId | None = None) -> None:
+        """`shelf` is the model that the bytes come for, unless everybody may have them."""
         self.entry = entry
+        self.shelf = shelf
         self.epoch = 0
         self.finished = False
         self.error: BaseException | None = None
@@ -118,7 +121,7 @@ class StreamingFiles:
 
     def __init__(
         self,
-        context: Callable[[], FetchContext],
+        context: Callable[[Voice], FetchContext],
         ended: Ended,
         unheard: Callable[[BaseException], None],
         at_once: int,
@@ -130,14 +133,21 @@ class StreamingFiles:
         self._running: dict[str, StreamingFile] = {}
         self._pool = DaemonPool(at_once, "fetch")
 
-    def fetch(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> StreamingFile:
-        """The fetch of `entry`, under way or begun now."""
+    def fetch(self, repo: RepoId, commit: GitOid, entry: FileEntry, voice: Voice) -> StreamingFile:
+        """The fetch of `entry` from where `voice` may, under way or begun now.
+
+        What arrives for a private or gated model is handed to no client of another model that
+        claims to have the same file: :class:`BusyError` until that fetch has ended.
+        """
+        shelf = None if voice.is_public else repo
         with self._lock:
             streaming = self._running.get(entry.key)
+            if streaming is not None and streaming.shelf != shelf:
+                raise BusyError(f"{entry.path!r} is being fetched for another model: ask again")
             if streaming is None:
                 _log.debug("fetching %r of %s@%s: a client asks for it", entry.path, repo, commit)
-                streaming = self._running[entry.key] = StreamingFile(entry)
-                self._pool.submit(self._run, repo, commit, streaming)
+                streaming = self._running[entry.key] = StreamingFile(entry, shelf)
+                self._pool.submit(self._run, repo, commit, streaming, voice)
             streaming.wanted.add((repo, commit, entry))
         return streaming
 
@@ -150,11 +160,11 @@ class StreamingFiles:
     def count(self) -> int:
         return len(self._running)
 
-    def _run(self, repo: RepoId, commit: GitOid, streaming: StreamingFile) -> None:
+    def _run(self, repo: RepoId, commit: GitOid, streaming: StreamingFile, voice: Voice) -> None:
         error: BaseException | None = None
         key = streaming.entry.key
         try:
-            context = self._fetch_context()
+            context = self._fetch_context(voice)
             with context.writer:
                 self._fetch(context, repo, commit, streaming)
         except BaseException as caught:  # noqa: BLE001 - the readers raise it

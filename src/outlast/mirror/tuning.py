@@ -32,6 +32,11 @@ class MirrorTuning:
     absent_for: float = 60.0
     """What upstream said not to have is not asked for again. Guess: a new repository is seen
     within a minute."""
+    recheck: float = 60.0
+    """Whether a public model still is public is not asked more often. Guess."""
+    verdicts: int = 16384
+    """What hubs said of tokens and models, remembered: some MB. Guess: a hundred people who use a
+    hundred models."""
     kept: int = 512
     """Views of revisions, lists of refs and refusals that are remembered, each. Guess: some MB."""
 

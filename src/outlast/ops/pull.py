@@ -146,7 +146,9 @@ def pull(
                 coordinator=coordinator_for(around, tuning),
                 restricted=listing.facts.private or bool(listing.facts.gated),
             )
-            note_facts(archive, writer, listing)  # before peers can ask for arriving files
+            note_facts(
+                archive, writer, listing, source.name
+            )  # before peers can ask for arriving files
             fetched = _fetch(context, plan)
             sealed = seal(archive, writer, plan.repo, plan.commit)
         digest, partial = sealed

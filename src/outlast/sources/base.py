@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from outlast.core.digest import Digest, GitOid
 from outlast.core.manifest import FileEntry
@@ -70,6 +70,26 @@ class Source(Protocol):
     ) -> RangeReader:
         """Opens the bytes `start` to `stop` (exclusive) of `entry`. A source that cannot serve
         ranges opens the whole file: its reader starts at 0.
+        """
+
+
+@runtime_checkable
+class AccessSource(Source, Protocol):
+    """A source that decides who may read what: a hub. It is asked with one token, or without."""
+
+    @property
+    def has_token(self) -> bool:
+        """Whether it is asked with a token."""
+
+    def with_token(self, token: str | None) -> Self:
+        """The same hub, asked with another token, or (None) without."""
+
+    def check_access(self, repo: RepoId, timeout: float | None = None) -> None:
+        """Returns if the hub itself says that it serves the files of `repo` to this token.
+
+        Raises :class:`AccessDeniedError` if the model is gated and :class:`RepoNotFoundError` if it
+        is private or missing; other errors of sources if the hub gave no answer of its own.
+        `timeout` bounds each wait, in seconds.
         """
 
 

@@ -8,14 +8,18 @@ import logging
 import re
 import threading
 from collections import OrderedDict
-from typing import Any
-from urllib.parse import quote, urlencode, urljoin
+from dataclasses import replace
+from typing import Any, Self
+from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from outlast.core.addresses import host_of
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
+    AccessDeniedError,
     IntegrityError,
     MalformedError,
+    OutlastError,
+    RepoNotFoundError,
 )
 from outlast.core.manifest import MAX_FILES, FileEntry, check_size, load_json
 from outlast.core.names import RepoId
@@ -28,6 +32,8 @@ from outlast.sources.tuning import TUNING, Tuning
 
 _log = logging.getLogger(__name__)
 
+_REFUSED = frozenset({401, 403, 404, 410, 451})
+_ASKED_OF_ACCESS = ("sha", "private", "gated")
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 _FACTS = ("pipeline_tag", "library_name", "lastModified", "createdAt", "author")
 
@@ -50,6 +56,67 @@ class HubSource:
     def name(self) -> str:
         return self._base
 
+    # Who may read what
+
+    @property
+    def has_token(self) -> bool:
+        return self._token is not None
+
+    def with_token(self, token: str | None) -> Self:
+        """Shares connections with this one, and nothing that was learned with its token."""
+        return type(self)(self._http, self._base, token, self._tuning)
+
+    def check_access(self, repo: RepoId, timeout: float | None = None) -> None:
+        query = urlencode([("expand", name) for name in _ASKED_OF_ACCESS])
+        url = f"{self._base}/api/{repo.api_path}?{query}"
+        with self._http.get(url, token=self._token, timeout=timeout) as response:
+            self._refuse_access(response, repo)
+            limit = self._tuning.hub_description
+            info = load_json(response.read_all(limit), limit)
+            if not _describes(info, repo, response.url):
+                raise MalformedError(f"{self.name} gave no description of {repo}")
+        if self._token is None and (info.get("private") or info.get("gated")):
+            what = AccessDeniedError if info.get("gated") else RepoNotFoundError
+            raise what(f"{self.name} does not give {repo} to everybody")
+        if info.get("gated") is not False:  # only this route tells who passed the gate
+            self._pass_gate(repo, timeout)
+
+    def _pass_gate(self, repo: RepoId, timeout: float | None) -> None:
+        url = f"{self._base}/api/{repo.api_path}/auth-check"
+        with self._http.get(url, token=self._token, timeout=timeout) as response:
+            self._refuse_access(response, repo)
+            if response.read_all(self._tuning.node_description).lstrip()[:1] == b"<":
+                raise MalformedError(f"{self.name} answers {repo} with a page")
+
+    def _refuse_access(self, response: Response, repo: RepoId) -> None:
+        """Raises unless the hub itself answers 200. A login page is no answer, wherever it is."""
+        if origin(response.url) != self._origin:
+            raise MalformedError(f"{self.name} redirects questions for {repo} to another host")
+        if response.status in _REFUSED:
+            if response.headers.get("X-Error-Code") == "GatedRepo":
+                raise AccessDeniedError(f"{self.name} refuses access to {repo}")
+            raise RepoNotFoundError(f"{self.name} does not know {repo}, or it is private")
+        self._refuse(response, repo, "", "")
+        if response.status != 200 or "html" in response.headers.get("Content-Type", "").lower():
+            raise MalformedError(f"{self.name} gave no answer of a hub for {repo}")
+
+    def _as_everybody_sees(
+        self, repo: RepoId, facts: RepoClaims, timeout: float | None
+    ) -> RepoClaims:
+        """What a hub says to a token may be for that token alone, whatever the hub calls it: open
+        is what it serves without one. Without an answer the model counts as private.
+        """
+        if self._token is None or facts.private or facts.gated:
+            return facts
+        try:
+            self.with_token(None).check_access(repo, timeout)
+        except OutlastError as error:
+            _log.info("%s counts as private: without a token, %s", repo, error)
+            return replace(facts, private=True)
+        return facts
+
+    # What there is
+
     def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
         url = f"{self._base}/api/{repo.api_path}/revision/{quote(ref, safe='')}?blobs=true"
         info = self._json(url, self._tuning.hub_description, timeout, repo, ref)
@@ -61,7 +128,8 @@ class HubSource:
             entries = self._tree(repo, commit, timeout)
             if {entry.path for entry in entries} != names:
                 raise MalformedError(f"{self.name}: the listings of {repo} disagree")
-        return Listing(repo, commit, entries, _facts(info))
+        facts = self._as_everybody_sees(repo, _facts(info), timeout)
+        return Listing(repo, commit, entries, facts)
 
     def refs(self, repo: RepoId, timeout: float | None = None) -> list[RemoteRef]:
         """The branches and tags of `repo`."""
@@ -174,6 +242,16 @@ class HubSource:
                 elsewhere=origin(response.url) != self._origin,
             )
         )
+
+
+def _describes(info: object, repo: RepoId, url: str) -> bool:
+    """Whether this is a hub's description of `repo`, or of what it is called now: then the hub has
+    redirected to `url`.
+    """
+    if not isinstance(info, dict) or not GitOid.is_valid(str(info.get("sha"))):
+        return False
+    name = str(info.get("id"))
+    return name == repo.name or unquote(urlsplit(url).path).endswith(f"/{repo.kind.plural}/{name}")
 
 
 def _names_other_bytes(etag: str, entry: FileEntry) -> bool:

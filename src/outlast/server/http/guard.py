@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
@@ -23,8 +24,20 @@ _BUSY = (
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a line of the file of tokens gives: the name of its user, and the private and gated
+    models (globs over what ``outlast ls`` shows) that it opens.
+    """
+
+    name: str
+    models: tuple[str, ...] = ()
+
+
 class Tokens:
-    """The bearer tokens that open a server: lines of ``TOKEN`` or ``NAME TOKEN`` in a file."""
+    """The bearer tokens that open a server: lines of ``TOKEN``, ``NAME TOKEN`` or
+    ``NAME TOKEN MODEL…`` in a file, where MODEL is a glob.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -33,25 +46,33 @@ class Tokens:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise BadConfigError(f"cannot read the tokens in {path}: {error}") from error
-        self._names: dict[bytes, str] = {}
+        self._grants: dict[bytes, Grant] = {}
         for line in lines:
             words = line.split("#")[0].split()
             if words:
-                self._names[_digest(words[-1])] = words[0] if len(words) > 1 else "user"
-        if not self._names:
+                name, token, *models = words if len(words) > 1 else ("user", *words)
+                before = self._grants.get(_digest(token), Grant(name))
+                self._grants[_digest(token)] = Grant(before.name, (*before.models, *models))
+        if not self._grants:
             raise BadConfigError(f"{path} holds no token", hint="write one token a line")
 
-    def name_of(self, request: web.Request) -> str | None:
-        """The name of the token that a request carries; None where it carries none of ours."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
+    def grant_of(self, request: web.Request) -> Grant | None:
+        """What the token that a request carries gives; None where it carries none of ours."""
+        token = bearer(request)
+        if token is None:
             return None
-        sent = _digest(token.strip())
+        sent = _digest(token)
         found = None
-        for digest, name in self._names.items():  # all of them, so that time tells nothing
+        for digest, grant in self._grants.items():  # all of them, so that time tells nothing
             if hmac.compare_digest(digest, sent):
-                found = name
+                found = grant
         return found
+
+
+def bearer(request: web.Request) -> str | None:
+    """The bearer token that a request carries, as it came; None where it carries none."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _digest(token: str) -> bytes:

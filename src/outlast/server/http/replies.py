@@ -46,14 +46,16 @@ def json_reply(document: Any, headers: dict[str, str] | None = None) -> web.Resp
     return web.Response(body=body, content_type="application/json", headers=headers)
 
 
-def error_reply(error: OutlastError, headers: dict[str, str] | None = None) -> web.Response:
-    """The answer to a request that failed with `error`."""
-    status, code = 500, ""
+def error_reply(
+    error: OutlastError, headers: dict[str, str] | None = None, *, status: int | None = None
+) -> web.Response:
+    """The answer to a request that failed with `error`; `status` is another than the usual one."""
+    usual, code = 500, ""
     for family, family_status, family_code in _STATUS:
         if isinstance(error, family):
-            status, code = family_status, family_code
+            usual, code = family_status, family_code
             break
-    return failure(status, code, str(error), headers)
+    return failure(status or usual, code, str(error), headers)
 
 
 def failure(

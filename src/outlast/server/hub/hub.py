@@ -1,19 +1,23 @@
 """The hub's API over an archive: one handler, which every request goes through."""
 
-import asyncio
-import contextlib
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final
 from urllib.parse import quote
 
 from aiohttp import web
 
-from outlast.core.errors import CorruptError, OutlastError, RepoNotFoundError
+from outlast.core.errors import (
+    AccessDeniedError,
+    CorruptError,
+    OutlastError,
+    RepoNotFoundError,
+)
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
-from outlast.mirror.answers import Asking, Found
+from outlast.mirror.answers import Found
+from outlast.mirror.asker import Asker, Voice, reads_like_a_token
 from outlast.mirror.mirror import Mirror
 from outlast.mirror.streaming import StreamingFile
 from outlast.server.http.exchange import Exchange
@@ -26,7 +30,7 @@ from outlast.server.http.files import (
     file_headers,
     send_head,
 )
-from outlast.server.http.guard import Tokens
+from outlast.server.http.guard import Tokens, bearer
 from outlast.server.http.log import log_line
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.mount import Mount, Mounts
@@ -40,10 +44,11 @@ from outlast.server.http.replies import (
     json_reply,
 )
 from outlast.server.hub import documents
+from outlast.server.hub.entrance import Entrance
 from outlast.server.hub.routes import HubRoute, parse
 from outlast.server.tuning import TUNING, ServerTuning
 
-T = TypeVar("T")
+_ASKED: Final = {"WWW-Authenticate": "Bearer"}
 
 
 @dataclass(slots=True)
@@ -75,6 +80,7 @@ class Hub:
         self._limits = limits
         self._outlet = Outlet(mirror.archive, metrics, tuning.hub_threads, tuning)
         self._threaded = self._outlet.threaded
+        self._entrance = Entrance(mirror.access, self._threaded)
 
     async def tidy(self) -> None:
         """Frees from time to time what is kept for requests that did not come."""
@@ -82,21 +88,6 @@ class Hub:
 
     def close(self) -> None:
         self._outlet.close()
-
-    async def _settled(self, step: T | Asking[T]) -> T:
-        """The answer, after waiting for upstream as long as that is worth it."""
-        if not isinstance(step, Asking):
-            return step
-        loop, done = asyncio.get_running_loop(), asyncio.Event()
-
-        def wake(_future: object) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the server stops
-                loop.call_soon_threadsafe(done.set)
-
-        step.future.add_done_callback(wake)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(done.wait(), max(0.0, step.until - time.monotonic()))
-        return await self._threaded(step.settle)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one request, and writes its access line."""
@@ -124,13 +115,20 @@ class Hub:
         exchange.what = mount.name
         if exchange.request.method not in mount.methods:
             return _wrong_method(exchange.request.method, mount.methods)
-        if self._user(exchange.request) is None:
+        if self._asker(exchange.request) is None:
             return _unauthorized()
         return await mount.handle(exchange)
 
-    def _user(self, request: web.Request) -> str | None:
-        """The name of the request's token; None where it needs one and has none."""
-        return self._tokens.name_of(request) if self._tokens is not None else "anyone"
+    def _asker(self, request: web.Request) -> tuple[str, Asker] | None:
+        """The name of who asks, and what the request brings; None where it needs a token of the
+        operator's file and has none. Those tokens are the operator's: no hub gets them.
+        """
+        if self._tokens is not None:
+            grant = self._tokens.grant_of(request)
+            return None if grant is None else (grant.name, Asker(None, grant.models, named=True))
+        token = bearer(request)
+        sent_on = token if token is not None and reads_like_a_token(token) else None
+        return "anyone", Asker(sent_on, named=token is not None)
 
     async def _route(self, exchange: HubExchange, route: HubRoute) -> web.StreamResponse:
         request = exchange.request
@@ -140,9 +138,10 @@ class Hub:
             return _wrong_method(request.method, allowed)
         if route.what == "health":
             return web.Response(text="ok\n")
-        user = self._user(request)
-        if user is None:
+        found = self._asker(request)
+        if found is None:
             return _unauthorized()
+        user, asker = found
         if route.what == "metrics":
             self._metrics.fetches.set(self._mirror.streams.count)
             kind = {"Content-Type": "text/plain; version=0.0.4"}
@@ -150,24 +149,36 @@ class Hub:
         if route.what == "whoami":
             return json_reply(_whoami(user))
         if route.what == "list":
-            return await self._threaded(self._list, route, read_query(request))
-        return await self._repo(exchange, route)
+            return await self._threaded(self._list, route, read_query(request), asker)
+        try:
+            return await self._repo(exchange, route, asker)
+        except (RepoNotFoundError, AccessDeniedError) as error:
+            if asker.named or exchange.response is not None:
+                raise
+            return error_reply(error, _ASKED, status=401)  # as a hub says it to who has no token
 
-    async def _repo(self, exchange: HubExchange, route: HubRoute) -> web.StreamResponse:
+    async def _repo(
+        self, exchange: HubExchange, route: HubRoute, asker: Asker
+    ) -> web.StreamResponse:
         repo, request = route.repo, exchange.request
         if repo is None:
             raise RepoNotFoundError("no repository is named")
         if route.what == "refs":
-            refs = await self._settled(await self._threaded(self._mirror.list_refs, repo))
+            refs, _ = await self._entrance.find(
+                asker, repo, lambda voice: self._mirror.list_refs(repo, voice)
+            )
             flags = ("include_prs", "include_pull_requests")
             document = documents.refs(
                 refs.refs, pull_requests=any(flag(request.query, name) for name in flags)
             )
             return json_reply(document, _stale(refs.stale_since, self._metrics))
-        step = await self._threaded(self._mirror.find, repo, route.ref or "main")
-        exchange.found = found = await self._settled(step)
+        ref = route.ref or "main"
+        found, voice = await self._entrance.find(
+            asker, repo, lambda voice: self._mirror.find(repo, ref, voice)
+        )
+        exchange.found = found
         if route.what == "resolve":
-            return await self._file(exchange, route.path, found)
+            return await self._file(exchange, route.path, found, voice)
         form = {}
         if route.what == "paths-info":
             form = await read_form(request, self._tuning.body_timeout)
@@ -177,7 +188,9 @@ class Hub:
 
     # Files
 
-    async def _file(self, exchange: HubExchange, path: str, found: Found) -> web.StreamResponse:
+    async def _file(
+        self, exchange: HubExchange, path: str, found: Found, voice: Voice
+    ) -> web.StreamResponse:
         view, request = found.view, exchange.request
         commit = view.revision.id.hex
         try:
@@ -192,7 +205,7 @@ class Hub:
             return span
         headers |= span.headers(entry.size)
         delivery = Delivery(request, span, headers, self._limits, exchange.count, exchange.begin)
-        source = await self._threaded(self._mirror.open, view, path)
+        source = await self._threaded(self._mirror.open, view, path, voice)
         if isinstance(source, StreamingFile):
             return await self._send_streaming(delivery, source)
         if span.resumes(entry.size) and not await self._threaded(self._mirror.may_resume, entry):
@@ -249,12 +262,15 @@ class Hub:
         base = query.pop(ORIGIN) + path
         return json_reply(*page(rows, query, self._tuning.tree_page, headers, base))
 
-    def _list(self, route: HubRoute, query: dict[str, str]) -> web.Response:
-        """The archived repositories, by the same filters as on the hub."""
+    def _list(self, route: HubRoute, query: dict[str, str], asker: Asker) -> web.Response:
+        """The archived repositories that `asker` may read, by the same filters as on the hub."""
         archive = self._mirror.archive
         rows = []
         repos = dict.fromkeys(summary.repo for summary in archive.summaries())
+        access = self._mirror.access
         for repo in (repo for repo in repos if repo.kind is route.kind):
+            if not access.lists(asker, repo):
+                continue
             try:
                 commits = archive.commits(repo)
                 main = archive.refs.get(repo, "main")
@@ -276,8 +292,7 @@ def _wrong_method(method: str, allowed: Collection[str]) -> web.Response:
 
 
 def _unauthorized() -> web.Response:
-    asked = {"WWW-Authenticate": "Bearer"}
-    return failure(401, "", "this server asks for a bearer token", asked)
+    return failure(401, "", "this server asks for a bearer token", _ASKED)
 
 
 def _wanted(repo: RepoId, tags: tuple[str, ...], query: dict[str, str]) -> bool:

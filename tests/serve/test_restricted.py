@@ -1,0 +1,300 @@
+"""Who may read what through a server: {public, private, gated} models, for every kind of client,
+with the hub there, gone, or never named.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.hubsim import HubRepo, HubSim
+from tests.serve.node import Node, outlast, until
+from tests.serve.wire import Reply, once
+
+OWNER, LIMITED, WRONG, LOCAL, OTHER = "hf_owner", "hf_limited", "hf_wrong", "s3cret", "0ther"
+KINDS = ("public", "private", "gated")
+REPO = {kind: f"org/{kind}" for kind in KINDS}
+MISSING = "org/missing"
+SECRET = b"secret words\n"
+FORM = {"Content_Type": "application/x-www-form-urlencoded"}
+
+
+@dataclass(frozen=True)
+class World:
+    """A hub with a model of each kind, and the commit of each."""
+
+    root: Path
+    commits: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    root = tmp_path_factory.mktemp("restricted") / "hub"
+    commits = {}
+    for kind in KINDS:
+        repo = HubRepo(root, REPO[kind], private=kind == "private", gated=kind == "gated")
+        made = repo.commit({"words.txt": SECRET, "other.txt": kind.encode()}, tags=["v1"])
+        commits[kind] = made.sha
+    return World(root, commits)
+
+
+@pytest.fixture(scope="module")
+def hub(world: World) -> Iterator[HubSim]:
+    with HubSim(world.root, mode="thread", token=OWNER, limited_token=LIMITED) as hub:
+        yield hub
+
+
+def env(hub: HubSim) -> dict[str, str]:
+    """The operator's environment: its own token opens everything."""
+    return {"HF_TOKEN": OWNER, "HF_ENDPOINT": hub.url}
+
+
+@pytest.fixture(scope="module")
+def archived(hub: HubSim, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive that the operator filled with its own token."""
+    home = tmp_path_factory.mktemp("filled") / "home"
+    for kind in KINDS:
+        outlast(home, "pull", REPO[kind], "--from", hub.url, "--quiet", env=env(hub))
+    return home
+
+
+def auth(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+def asked(node: Node, repo: str, commit: str, token: str | None) -> dict[str, Reply]:
+    """Every way to ask for a model or a part of it."""
+    sent, api = auth(token), f"/api/models/{repo}"
+    file = f"/{repo}/resolve/main/words.txt"
+    body = b"paths=words.txt&expand=false"
+    return {
+        "head": once(node.url, file, "HEAD", **sent),
+        "get": once(node.url, file, **sent),
+        "range": once(node.url, file, Range="bytes=1-", **sent),
+        "pinned": once(node.url, f"/{repo}/resolve/{commit}/words.txt", **sent),
+        "missing file": once(node.url, f"/{repo}/resolve/main/none", **sent),
+        "missing ref": once(node.url, f"/{repo}/resolve/none/words.txt", **sent),
+        "info": once(node.url, api, **sent),
+        "revision": once(node.url, f"{api}/revision/v1", **sent),
+        "tree": once(node.url, f"{api}/tree/main", **sent),
+        "refs": once(node.url, f"{api}/refs", **sent),
+        "commits": once(node.url, f"{api}/commits/main", **sent),
+        "auth-check": once(node.url, f"{api}/auth-check", **sent),
+        "paths": once(node.url, f"{api}/paths-info/main", "POST", body, **FORM, **sent),
+    }
+
+
+def listed(node: Node, token: str | None) -> set[str]:
+    """What the list and the search name."""
+    rows = json.loads(once(node.url, "/api/models", **auth(token)).body)
+    found = json.loads(once(node.url, "/api/models?search=org", **auth(token)).body)
+    assert rows == found
+    return {row["id"] for row in rows}
+
+
+def check_open(replies: dict[str, Reply]) -> None:
+    told = {name: reply.status for name, reply in replies.items()}
+    usual = dict.fromkeys(told, 200) | {"missing file": 404, "missing ref": 404, "range": 206}
+    assert told == usual
+    assert replies["get"].body == replies["pinned"].body == SECRET
+
+
+def check_shut(replies: dict[str, Reply], status: int, code: str | None) -> None:
+    """No answer differs by what there is."""
+    assert {name: reply.status for name, reply in replies.items()} == dict.fromkeys(replies, status)
+    assert {reply.headers.get("x-error-code") for reply in replies.values()} == {code}
+    for reply in replies.values():
+        assert not {"etag", "x-repo-commit", "x-linked-etag", "last-modified"} & set(reply.headers)
+        assert b"secret" not in reply.body
+
+
+def same_as_missing(replies: dict[str, Reply], missing: dict[str, Reply], repo: str) -> None:
+    """Who may not read a model cannot tell it from one that does not exist."""
+    for name, reply in replies.items():
+        other = missing[name]
+        names = [(one.headers.get("x-error-message") or "") for one in (reply, other)]
+        assert names[0].replace(repo, "X") == names[1].replace(MISSING, "X")
+        assert reply.body.replace(repo.encode(), b"X") == other.body.replace(MISSING.encode(), b"X")
+        assert reply.headers.keys() == other.headers.keys()
+
+
+SHUT = {
+    ("private", None): (401, "RepoNotFound"),
+    ("private", LIMITED): (404, "RepoNotFound"),
+    ("private", WRONG): (404, "RepoNotFound"),
+    ("gated", None): (401, "GatedRepo"),
+    ("gated", LIMITED): (403, "GatedRepo"),
+    ("gated", WRONG): (403, "GatedRepo"),
+}
+
+
+class TestTheHubIsThere:
+    @pytest.fixture(scope="class", params=["archived", "not archived"])
+    @classmethod
+    def node(
+        cls,
+        request: pytest.FixtureRequest,
+        hub: HubSim,
+        archived: Path,
+        tmp_path_factory: pytest.TempPathFactory,
+    ) -> Iterator[Node]:
+        """The mirror of an operator whose token opens everything."""
+        fresh = tmp_path_factory.mktemp("fresh") / "home"
+        home = archived if request.param == "archived" else fresh
+        with Node(home, "--upstream", hub.url, env=env(hub)) as node:
+            yield node
+
+    @pytest.mark.parametrize("token", [None, LIMITED, WRONG, OWNER])
+    def test_what_is_public_is_everybodys(
+        self, node: Node, world: World, token: str | None
+    ) -> None:
+        check_open(asked(node, REPO["public"], world.commits["public"], token))
+        assert REPO["public"] in listed(node, token)
+
+    @pytest.mark.parametrize("kind", ["private", "gated"])
+    def test_the_operators_token_lends_nothing(
+        self, node: Node, world: World, hub: HubSim, kind: str
+    ) -> None:
+        repo, commit = REPO[kind], world.commits[kind]
+        hub.clear_log()
+        for token in (None, LIMITED, WRONG):
+            replies = asked(node, repo, commit, token)
+            check_shut(replies, *SHUT[kind, token])
+            assert repo not in listed(node, token)
+            if kind == "private":
+                same_as_missing(replies, asked(node, MISSING, commit, token), repo)
+        assert not hub.requests(what="resolve", repo=repo)
+        # Whom the hub admits reads it, after all those whom it did not, and opens it to no other.
+        check_open(asked(node, repo, commit, OWNER))
+        assert repo in listed(node, OWNER)
+        for token in (None, LIMITED, WRONG):
+            check_shut(asked(node, repo, commit, token), *SHUT[kind, token])
+            assert repo not in listed(node, token)
+
+
+class TestTheHubIsGone:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def node(cls, world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+        """It admitted the owner before the hub went."""
+        home = tmp_path_factory.mktemp("dark") / "home"
+        tuned = {"outlast.fetch.tuning.TUNING.first_wait": 0.01}
+        with HubSim(world.root, mode="thread", token=OWNER, limited_token=LIMITED) as hub:
+            for kind in KINDS:
+                outlast(home, "pull", REPO[kind], "--from", hub.url, "--quiet", env=env(hub))
+            flags = ("--upstream", hub.url, "--ttl", "0")
+            with Node(home, *flags, env=env(hub), tuned=tuned) as node:
+                for kind in ("private", "gated"):
+                    path = f"/{REPO[kind]}/resolve/{world.commits[kind]}/words.txt"
+                    assert once(node.url, path, **auth(OWNER)).body == SECRET
+                hub.stop()
+                yield node
+
+    @pytest.mark.parametrize("kind", ["private", "gated"])
+    def test_it_admits_whom_the_hub_admitted(self, node: Node, world: World, kind: str) -> None:
+        path = f"/{REPO[kind]}/resolve/{world.commits[kind]}/words.txt"
+        assert once(node.url, path, **auth(OWNER)).body == SECRET
+        assert once(node.url, path, "HEAD", **auth(OWNER)).status == 200
+        assert REPO[kind] in listed(node, OWNER)
+
+    @pytest.mark.parametrize("token", [None, LIMITED, WRONG])
+    def test_and_nobody_else(self, node: Node, world: World, token: str | None) -> None:
+        repo, commit = REPO["private"], world.commits["private"]
+        replies = asked(node, repo, commit, token)
+        check_shut(replies, 503, None)
+        same_as_missing(replies, asked(node, MISSING, commit, token), repo)
+        shut = 401 if token is None else 403
+        check_shut(asked(node, REPO["gated"], world.commits["gated"], token), shut, "GatedRepo")
+        assert listed(node, token) == {REPO["public"]}
+
+    def test_what_is_public_stays_so(self, node: Node, world: World) -> None:
+        path = f"/{REPO['public']}/resolve/{world.commits['public']}/words.txt"
+        assert once(node.url, path).body == SECRET
+
+    def test_for_as_long_as_the_operator_says(self, world: World, tmp_path: Path) -> None:
+        path = f"/{REPO['private']}/resolve/{world.commits['private']}/words.txt"
+        with HubSim(world.root, mode="thread", token=OWNER) as hub:
+            flags = ("--upstream", hub.url, "--ttl", "0", "--offline-access", "0")
+            with Node(tmp_path / "home", *flags, env=env(hub)) as node:
+                assert once(node.url, path, **auth(OWNER)).status == 200
+                hub.stop()
+                assert once(node.url, path, **auth(OWNER)).status == 503
+
+
+class TestWithoutAHub:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def node(cls, archived: Path) -> Iterator[Node]:
+        with Node(archived) as node:
+            yield node
+
+    @pytest.mark.parametrize("token", [None, LIMITED, OWNER])
+    def test_nobody_reads_what_is_restricted(
+        self, node: Node, world: World, token: str | None
+    ) -> None:
+        """Not even with a token that the hub would admit: it is not there to say so."""
+        check_open(asked(node, REPO["public"], world.commits["public"], token))
+        for kind in ("private", "gated"):
+            replies = asked(node, REPO[kind], world.commits[kind], token)
+            check_shut(replies, *SHUT[kind, LIMITED if token else None])
+            if kind == "private":
+                missing = asked(node, MISSING, world.commits[kind], token)
+                same_as_missing(replies, missing, REPO[kind])
+        assert listed(node, token) == {REPO["public"]}
+
+    def test_unless_the_operator_opens_it(self, archived: Path, world: World) -> None:
+        with Node(archived, "--open-restricted") as node:
+            for kind in KINDS:
+                check_open(asked(node, REPO[kind], world.commits[kind], None))
+            assert listed(node, None) == set(REPO.values())
+            warned = [line for line in node.lines() if line.startswith("WARNING")]
+            assert warned
+            assert "every client may read" in warned[0]
+
+    def test_it_says_so_though_it_is_quiet(self, archived: Path) -> None:
+        with Node(archived, "--open-restricted", "--quiet") as node:
+            until(lambda: any("--open-restricted" in line for line in node.lines()), "a warning")
+
+
+@pytest.mark.parametrize("upstream", [True, False])
+def test_the_file_of_tokens_opens_models_by_name(
+    upstream: bool, hub: HubSim, archived: Path, world: World, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"# users\nann {LOCAL} org/priv* nothing/*\nbob {OTHER}\n")
+    flags = ["--tokens", str(tokens), *(["--upstream", hub.url] if upstream else [])]
+    hub.clear_log()
+    with Node(archived, *flags, env=env(hub)) as node:
+        check_open(asked(node, REPO["private"], world.commits["private"], LOCAL))
+        check_open(asked(node, REPO["public"], world.commits["public"], OTHER))
+        check_shut(asked(node, REPO["gated"], world.commits["gated"], LOCAL), 403, "GatedRepo")
+        check_shut(
+            asked(node, REPO["private"], world.commits["private"], OTHER), 404, "RepoNotFound"
+        )
+        for token in (None, OWNER):  # the operator's file decides who comes in at all
+            check_shut(asked(node, REPO["public"], world.commits["public"], token), 401, None)
+        assert listed(node, LOCAL) == {REPO["public"], REPO["private"]}
+        assert listed(node, OTHER) == {REPO["public"]}
+
+
+def test_a_mirror_fetches_for_a_granted_client_with_the_operators_token(
+    hub: HubSim, world: World, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"ann {LOCAL} *\n")
+    flags = ("--tokens", str(tokens), "--upstream", hub.url)
+    with Node(tmp_path / "home", *flags, env=env(hub)) as node:
+        for kind in KINDS:
+            check_open(asked(node, REPO[kind], world.commits[kind], LOCAL))
+
+
+def test_a_client_needs_no_token_of_the_operator(hub: HubSim, world: World, tmp_path: Path) -> None:
+    """Its own is passed on, and nothing else is."""
+    with Node(tmp_path / "home", "--upstream", hub.url) as node:
+        for kind in KINDS:
+            check_open(asked(node, REPO[kind], world.commits[kind], OWNER))
+            shut = (None, LIMITED)
+            for token in shut if kind != "public" else ():
+                check_shut(asked(node, REPO[kind], world.commits[kind], token), *SHUT[kind, token])
