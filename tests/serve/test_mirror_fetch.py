@@ -399,21 +399,24 @@ class TestTokens:
         with HubSim(sample.root, mode="thread", cdn=True, token="good") as hub:
             env = {"HF_TOKEN": "good", "HF_ENDPOINT": hub.url}
             with Node(tmp_path / "home", "--upstream", hub.url, env=env) as node:
-                assert once(node.url, target(FILE, MODEL)).body == WEIGHTS
+                assert once(node.url, target(FILE, MODEL)).status == 401
+                assert not hub.requests(what="resolve")
+                mine = {"Authorization": "Bearer good"}
+                assert once(node.url, target(FILE, MODEL), **mine).body == WEIGHTS
                 assert "good" not in "".join(node.lines())
             assert hub.requests(listener="cdn")
-            assert all(one.has_auth for one in hub.requests(listener="hub"))
+            assert all(one.has_auth for one in hub.requests(what="resolve"))
             assert not any(one.has_auth for one in hub.requests(listener="cdn"))
 
     def test_a_token_for_another_hub_stays_here(self, sample: Sample, tmp_path: Path) -> None:
         with HubSim(sample.root, mode="thread", token="good") as hub:
             env = {"HF_TOKEN": "good", "HF_ENDPOINT": "http://127.0.0.1:9"}
             with Node(tmp_path / "home", "--upstream", hub.url, env=env) as node:
-                assert once(node.url, target(FILE, MODEL)).status in {403, 404}
+                assert once(node.url, target(FILE, MODEL)).status == 401
             assert hub.requests()
             assert not any(one.has_auth for one in hub.requests())
 
-    def test_a_clients_token_stays_here(self, sample: Sample, tmp_path: Path) -> None:
+    def test_a_token_of_the_operators_file_stays_here(self, sample: Sample, tmp_path: Path) -> None:
         sample.repo("org/open").commit({"config.json": b"{}"})
         with HubSim(sample.root, mode="thread", token="good") as hub:
             tokens = tmp_path / "tokens"

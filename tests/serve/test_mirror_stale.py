@@ -192,7 +192,7 @@ class TestUpstreamChangesItsMind:
                             (200, file.size, STALE)
                         )
                     assert once(node.url, target("old.txt", MODEL, "v1")).body == b"old\n"
-                asked = [one.path for one in hub.requests()]
+                asked = [(one.path, one.has_auth) for one in hub.requests()]
                 assert asked
                 assert len(asked) == len(set(asked)), "each ref is asked for once at most"
 

@@ -3,6 +3,7 @@ with the hub there, gone, or never named.
 """
 
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from tests.hubsim import HubRepo, HubSim
 from tests.serve.node import Node, outlast, until
+from tests.serve.upstream import same
 from tests.serve.wire import Reply, once
 
 OWNER, LIMITED, WRONG, LOCAL, OTHER = "hf_owner", "hf_limited", "hf_wrong", "s3cret", "0ther"
@@ -298,3 +300,57 @@ def test_a_client_needs_no_token_of_the_operator(hub: HubSim, world: World, tmp_
             shut = (None, LIMITED)
             for token in shut if kind != "public" else ():
                 check_shut(asked(node, REPO[kind], world.commits[kind], token), *SHUT[kind, token])
+
+
+class TestAPublicModelThatClaimsAFile:
+    """Its owner has listed the digest of a file that is here for a gated model."""
+
+    @pytest.fixture
+    def weights(self, tmp_path: Path) -> Path:
+        path = tmp_path / "weights"
+        path.write_bytes(random.Random(1).randbytes(6 << 20))
+        return path
+
+    @pytest.mark.parametrize("size", [300, 6 << 20])
+    @pytest.mark.parametrize("serves", [False, True])
+    def test_it_has_it_only_if_the_hub_serves_it_there(
+        self, tmp_path: Path, weights: Path, size: int, *, serves: bool
+    ) -> None:
+        data = weights.read_bytes()[:size]
+        weights.write_bytes(data)
+        root, home = tmp_path / "hub", tmp_path / "home"
+        HubRepo(root, REPO["gated"], gated=True).commit({"model.safetensors": weights})
+        HubRepo(root, "evil/claims").commit({"a.safetensors": weights, "b.txt": b"b"})
+        with HubSim(root, mode="thread", token=OWNER) as hub:
+            outlast(home, "pull", REPO["gated"], "--from", hub.url, "--quiet", env=env(hub))
+            if not serves:
+                hub.set_faults([{"action": "status", "status": 404, "file": "a.safetensors"}])
+            hub.clear_log()
+            tuned = {"outlast.fetch.tuning.TUNING.first_wait": 0.01}
+            with Node(home, "--upstream", hub.url, env=env(hub), tuned=tuned) as node:
+                path = "/evil/claims/resolve/main/a.safetensors"
+                assert once(node.url, "/evil/claims/resolve/main/b.txt").body == b"b"
+                for _ in range(3):
+                    reply = once(node.url, path)
+                    assert reply.complete == serves
+                    assert same(reply.body, data) == serves
+                asked = hub.requests(what="resolve", file="a.safetensors")
+                assert asked
+                assert not any(one.has_auth for one in asked)
+                if serves:
+                    hub.clear_log()
+                    assert same(once(node.url, path).body, data)
+                    assert not hub.requests(what="resolve")
+        outlast(home, "verify", "--quiet")
+
+    def test_nor_by_a_pull(self, tmp_path: Path, weights: Path) -> None:
+        root, home = tmp_path / "hub", tmp_path / "home"
+        HubRepo(root, REPO["gated"], gated=True).commit({"model.safetensors": weights})
+        HubRepo(root, "evil/claims").commit({"a.safetensors": weights})
+        with HubSim(root, mode="thread", token=OWNER) as hub:
+            outlast(home, "pull", REPO["gated"], "--from", hub.url, "--quiet", env=env(hub))
+            outlast(home, "pull", "evil/claims", "--from", hub.url, "--quiet", env=env(hub))
+            size = weights.stat().st_size
+            sent = sum(one.sent for one in hub.requests(file="a.safetensors"))
+            assert sent == size
+        outlast(home, "verify", "--quiet")

@@ -39,7 +39,7 @@ def test_a_line_says_who_got_what(node: Node, served: Served) -> None:
     assert (ranged["status"], ranged["bytes"]) == (206, 5)
     assert (ranged["range"], ranged["user-agent"]) == ("bytes=5-9", "me")
     assert ranged["commit"] == served.sample.head.sha
-    assert (missing["status"], missing["bytes"]) == (404, 0)
+    assert (missing["status"], missing["bytes"]) == (401, 0)
     assert "commit" not in missing
 
 

@@ -77,7 +77,7 @@ def test_what_is_removed_is_gone_but_not_for_who_has_it_open(tmp_path: Path) -> 
         assert reply.complete
         assert same(reply.body, data)
         gone = once(node.url, path)
-        assert (gone.status, gone.headers["x-error-code"]) == (404, "RepoNotFound")
+        assert (gone.status, gone.headers["x-error-code"]) == (401, "RepoNotFound")
         assert node.get("/api/models").json == []
 
 

@@ -128,7 +128,7 @@ class TestListings:
     def test_whoami_and_auth_check(self, served: Served) -> None:
         assert served.node.get("/api/whoami-v2").json["type"] == "user"
         assert served.node.get(f"{API}/auth-check").status == 200
-        assert served.node.get("/api/models/org/none/auth-check").status == 404
+        assert served.node.get("/api/models/org/none/auth-check").status == 401
 
 
 class TestPathsInfo:
@@ -300,4 +300,4 @@ def test_an_empty_archive(tmp_path: Path) -> None:
         assert node.get("/healthz").body == b"ok\n"
         assert node.get("/api/models").json == []
         reply = once(node.url, f"/{MODEL}/resolve/main/config.json")
-        assert (reply.status, reply.headers["x-error-code"]) == (404, "RepoNotFound")
+        assert (reply.status, reply.headers["x-error-code"]) == (401, "RepoNotFound")

@@ -24,7 +24,7 @@ def test_services_and_mounts_of_a_server(served: Served, tmp_path: Path) -> None
         assert node.get("/samples").headers.get("X-Error-Code") == "RepoNotFound"
         # A file of a model of an organisation with that name stays the hub's.
         lost = node.get("/sample/model/resolve/main/config.json")
-        assert (lost.status, lost.headers.get("X-Error-Code")) == (404, "RepoNotFound")
+        assert (lost.status, lost.headers.get("X-Error-Code")) == (401, "RepoNotFound")
         assert node.get(f"/{MODEL}/resolve/main/config.json").status == 200
         assert node.stop() == 0
         assert [line["what"] for line in node.access()][:3] == ["sample", "sample", "sample"]

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -78,7 +79,12 @@ def start_draft(
         if entry.size == 0 and entry.mismatch(nothing) is None:
             archive.put(writer, b"", nothing)
             held[entry.path] = entry.with_names(nothing)
-        elif known is not None and known.sha256 and writer.lease(known.sha256, known.size):
+        elif (
+            known is not None
+            and known.sha256
+            and writer.lease(known.sha256, known.size)
+            and archive.is_free_for(repo, known.sha256)
+        ):
             held[entry.path] = known
     missing = [entry for entry in entries if entry.path not in held]
     draft = Revision.of(repo, commit, held.values(), missing, unlisted=unlisted)
@@ -121,31 +127,47 @@ def _fetch_files(
             fetched.append(known)
             draft_writer.note(known)
 
-    work = Work(
-        Intake(
-            context.archive,
-            context.writer,
-            context.wishes.forms,
-            _base_finder(context, repo, commit),
-        ),
-        (repo, commit),
-        context.sources,
-        wishes=context.wishes,
-        control=context.control,
-        done=done,
-        watch=watch,
-    )
-    first = [same[0] for same in twins.values()]
-    if context.coordinator is not None:
-        work.coordinator = context.coordinator(work, _is_restricted(context, repo))
-    errors = transfer(work, first) if first else []
-    if errors:
-        raise errors[0]
-    received = {source.name: source.received for source in work.sources}
-    return Fetched(
-        tuple(fetched),
-        received | (work.coordinator.shares() if work.coordinator is not None else {}),
-    )
+    received: Counter[str] = Counter()
+    for group, alone in _groups(context, repo, [same[0] for same in twins.values()]):
+        work = Work(
+            Intake(
+                context.archive,
+                context.writer,
+                context.wishes.forms,
+                _base_finder(context, repo, commit),
+            ),
+            (repo, commit),
+            context.sources,
+            wishes=context.wishes,
+            control=context.control,
+            done=done,
+            watch=watch,
+        )
+        if context.coordinator is not None and not alone:
+            work.coordinator = context.coordinator(work, _is_restricted(context, repo))
+        errors = transfer(work, group)
+        if errors:
+            raise errors[0]
+        received.update({source.name: source.received for source in work.sources})
+        received.update(work.coordinator.shares() if work.coordinator is not None else {})
+    return Fetched(tuple(fetched), dict(received))
+
+
+def _groups(
+    context: FetchContext, repo: RepoId, entries: Sequence[FileEntry]
+) -> list[tuple[list[FileEntry], bool]]:
+    """The files, in those that neighbours may send and those that must come from the sources
+    alone: what is here for private or gated models only. Where the source serves them as files of
+    `repo`, they are that; a neighbour that trusts this node proves nothing by sending them.
+    """
+    archive = context.archive
+    groups: tuple[list[FileEntry], list[FileEntry]] = ([], [])
+    for entry in entries:
+        blob = entry.sha256
+        here = blob is not None and bool(context.sources) and archive.holds(entry)
+        is_claimed = here and blob is not None and not archive.is_free_for(repo, blob)
+        groups[is_claimed].append(entry)
+    return [(group, bool(alone)) for alone, group in enumerate(groups) if group]
 
 
 def _is_restricted(context: FetchContext, repo: RepoId) -> bool:

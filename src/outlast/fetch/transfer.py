@@ -373,6 +373,8 @@ class Work:
                 return False
             if not self.writer.lease(known.sha256, known.size):
                 return False
+            if not self.archive.is_free_for(self._repo, known.sha256):
+                return False
             if not job.aside:
                 self._done(known)
             self.close(job)

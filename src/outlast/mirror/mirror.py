@@ -127,6 +127,8 @@ class Mirror:
             commit = self.archive.find_commit(repo, ref)
             view = None if commit is None else self._view(repo, commit)
             if view is not None and not (view.revision.unlisted and self._sources):
+                if voice.is_public:
+                    self.access.recheck(repo)  # a ref is asked for anyway, a commit is not
                 return Found(view)
             return self._find_new(repo, ref, view, voice)
         view = self._view(repo, known.commit)
@@ -387,11 +389,11 @@ class Mirror:
         view = self._view(view.revision.repo, view.revision.id) or view  # it may have come by now
         entry = self.entry(view, path)
         repo, commit = view.revision.repo, view.revision.id
-        here = self.archive.holds(entry)
-        if here and entry not in view.revision.missing:
+        if self.archive.holds(entry) and entry not in view.revision.missing:
             return entry
+        here = self._may_take(repo, entry)
         known = self.archive.known(entry)
-        if known is not None and self.archive.holds(known):
+        if known is not None and self._may_take(repo, known):
             self._note(repo, commit, known)
             return known
         if not here and not self._sources:
@@ -399,6 +401,15 @@ class Mirror:
         # A draft brought what is here: no manifest has all of its names yet, so it is read once.
         streaming = self.streams.fetch(repo, commit, entry, voice)
         return entry if here else streaming
+
+    def _may_take(self, repo: RepoId, entry: FileEntry) -> bool:
+        """Whether the bytes of a file are here, and `repo` may have them as they are."""
+        blob = entry.sha256
+        return (
+            self.archive.holds(entry)
+            and blob is not None
+            and (self.archive.is_free_for(repo, blob))
+        )
 
     def _note(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> None:
         """The bytes of a missing file are here through another revision: now this one has them."""

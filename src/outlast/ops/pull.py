@@ -217,7 +217,13 @@ def make_plan(
     to_fetch: list[FileEntry] = []
     for entry in wanted:
         known = held.get(entry.path) or archive.known(entry)
-        if known is not None and archive.holds(known) and not _contradicts(known, entry):
+        if (
+            known is not None
+            and archive.holds(known)
+            and not _contradicts(known, entry)
+            and known.sha256 is not None
+            and archive.is_free_for(listing.repo, known.sha256)
+        ):
             here.append(replace(known, path=entry.path))
         else:
             to_fetch.append(entry)

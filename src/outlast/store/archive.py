@@ -194,6 +194,28 @@ class Archive(Closing):
             return Partial(self.layout, entry.key, entry.size)
         return Partial(self.layout, payload.blob.hex + CAPSULE, payload.size)
 
+    def is_free_for(self, repo: RepoId, blob: Digest) -> bool:
+        """Whether a blob that is here may become a file of `repo` as it is. If only private or
+        gated models have it, that a listing names its digest proves nothing: then it must come
+        from where `repo` comes from, as if it were not here.
+        """
+        owners = self.index.owners(blob)
+        if repo in owners or any(map(self.refs.is_open, owners)):
+            return True
+        unread = False
+        for owner, commit in self.drafts.stamps():
+            try:
+                draft = self.drafts.load(owner, commit)
+            except OutlastError:
+                unread = True
+                continue
+            if draft is not None and any(entry.sha256 == blob for entry in draft.files):
+                if owner == repo or self.refs.is_open(owner):
+                    return True
+                owners.add(owner)
+        # What nothing lists any more may be left of a model that was private.
+        return not owners and not unread and all(map(self.refs.is_open, self.refs.stamps()))
+
     def known(self, entry: FileEntry) -> FileEntry | None:
         """`entry` with all of its names, if a manifest of this archive knows its content."""
         if entry.sha256 is not None:

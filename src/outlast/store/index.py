@@ -243,6 +243,16 @@ class Index:
                 for digest in digests
             }
 
+    def owners(self, digest: Digest) -> set[RepoId]:
+        """The models and datasets of which a manifest has this blob."""
+        with self._fresh() as db:
+            rows = db.execute(
+                "SELECT DISTINCT kind, name FROM manifests JOIN files ON id = manifest"
+                " WHERE sha256 = ?",
+                (digest.hex,),
+            ).fetchall()
+        return {RepoId(RepoKind(kind), name) for kind, name in rows}
+
     def is_checked(self, digest: Digest, stat: os.stat_result) -> bool:
         """Whether the blob was hashed and has not changed since, as far as its inode tells."""
         with self._fresh() as db:

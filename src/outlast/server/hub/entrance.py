@@ -44,7 +44,6 @@ class Entrance:
                 refused = error
             else:
                 if await self._threaded(self._access.is_open, repo):
-                    self._access.recheck(repo)
                     return found, self._access.public
         step = await self._threaded(self._access.claim, asker, repo, refused)
         voice = await self._settled(step)
