@@ -12,7 +12,7 @@ from tests.hubsim.access import Tokens, Who, gate, open_repo
 from tests.hubsim.catalogue import Catalogue, ServedRepo
 from tests.hubsim.faults import FaultPlan, RuleJson
 from tests.hubsim.log import LogEntry
-from tests.hubsim.reply import Reply, error_reply, redirect_reply
+from tests.hubsim.reply import Memory, Reply, error_reply, redirect_reply
 from tests.hubsim.route import Route
 
 Target = ServedRepo | files.Found | Reply | None
@@ -121,6 +121,10 @@ class Answers:
                 return _refusal(rule, self._now())
             case "redirect":
                 return redirect_reply(rule.get("status", 302), rule["to"])
+            case "page":
+                body = rule.get("body", "<!doctype html><title>Log in</title>")
+                kind = rule.get("type", "text/html; charset=utf-8")
+                return Reply(200, {"Content-Type": kind}, Memory(body.encode()))
             case "redirect_loop":
                 return redirect_reply(302, asked.path)
         return None

@@ -33,6 +33,7 @@ _ACTIONS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "redirect_cdn": {"expires_in": int},
     "redirect_loop": {},
     "redirect": {"to": str, "status": int},
+    "page": {"type": str, "body": str},
     "gzip": {},
     "headers": {"set": dict, "drop": list},
     "size": {"delta": int, "size": int},

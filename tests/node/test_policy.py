@@ -292,6 +292,37 @@ class TestBases:
         told = sharing(archive, restricted=True)
         assert told.blobs() == dict.fromkeys(of(FINE, BASE), False)
 
+    @pytest.mark.parametrize("restricted", [False, True])
+    def test_a_capsule_goes_to_whom_its_base_may_go(
+        self, archive: Archive, writer: WriteSession, *, restricted: bool
+    ) -> None:
+        """With the fine-tune itself, which is open, it gives away the base."""
+        self.packed(archive, writer)
+        archived(archive, writer, REPO, {"w": FINE})
+        archived(archive, writer, SECRET, {"w": BASE}, about=About(gated="auto"))
+        form = archive.form_of(Digest.of(FINE))
+        assert form.bases
+        found = sharing(archive, restricted=restricted)
+        assert found.allows(Digest.of(FINE), trusted=False)
+        assert found.allows_capsule(form.bases, trusted=False) == restricted
+        assert found.allows_capsule(form.bases, trusted=True)
+        hidden = sharing(archive, exclude=("org/secret",), restricted=restricted)
+        assert not hidden.allows_capsule(form.bases, trusted=True)
+        archive.refs.put_about(writer, SECRET, About())
+        assert found.allows_capsule(form.bases, trusted=False)
+
+    def test_a_capsule_whose_base_no_model_has(
+        self, archive: Archive, writer: WriteSession
+    ) -> None:
+        self.packed(archive, writer)
+        archived(archive, writer, REPO, {"w": FINE})
+        bases = archive.form_of(Digest.of(FINE)).bases
+        found = sharing(archive)
+        assert found.allows_capsule(bases, trusted=False)
+        archive.refs.put_about(writer, SECRET, About(private=True))  # it may have been of this one
+        assert not found.allows_capsule(bases, trusted=False)
+        assert found.allows_capsule(bases, trusted=True)
+
     def test_a_chain_of_them(self, archive: Archive, writer: WriteSession) -> None:
         third = tuned(FINE, 3)
         base, fine, last = put(archive, writer, BASE, FINE, third)

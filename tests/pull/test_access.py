@@ -1,10 +1,21 @@
 """Tokens: who gets in, and where a token may go."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from outlast.core.control import Control
 from outlast.core.errors import AccessDeniedError, PolicyError, RepoNotFoundError
+from outlast.core.names import RepoId, Target
+from outlast.fetch.file_filter import Selection
+from outlast.fetch.transfer import Wishes
+from outlast.ops import pull as ops
+from outlast.sources.base import Listing, RepoClaims
+from outlast.sources.http import HttpClient
+from outlast.sources.hub import HubSource
+from outlast.sources.settings import HttpSettings
+from outlast.store.archive import Archive
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import FILES, Puller, check_archive, check_pulled, contents, has_blob
 from tests.warm.calls import outlast
@@ -150,11 +161,63 @@ def test_no_token_is_ever_printed(private: HubSim, tmp_path: Path) -> None:
 
 def test_https_does_not_fall_back_to_http(hub: HubSim, pull: Puller) -> None:
     """Without a network: the rule itself."""
-    from outlast.sources.http import HttpClient  # noqa: PLC0415 - only here
-    from outlast.sources.settings import HttpSettings  # noqa: PLC0415 - only here
-
     client = HttpClient(HttpSettings())
     with pytest.raises(PolicyError, match="https to http"):
         client._next("https://127.0.0.1/a", "http://127.0.0.1/b")
     assert client._next("https://127.0.0.1/a", "/b") == "https://127.0.0.1/b"
     assert (hub.requests(), pull.events) == ([], [])
+
+
+class _Neighbour:
+    """Says that the hub's model is public, and has nothing."""
+
+    name = "peer 10.0.0.9:8091"
+
+    def __init__(self, hub: HubSource) -> None:
+        self._hub = hub
+
+    def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
+        facts = RepoClaims(private=False, gated=False, tags=(), facts={})
+        return replace(self._hub.describe(repo, ref, timeout), facts=facts)
+
+
+@pytest.mark.parametrize("gated", [False, "manual"])
+def test_a_neighbours_word_opens_nothing(hub: HubSim, pull: Puller, *, gated: bool | str) -> None:
+    """What it calls public is fetched as everybody may: else it would be offered to everybody."""
+    HubRepo(hub.root, "org/name").configure(gated=gated)
+    target = Target.parse("org/name")
+    owner = HubSource(HttpClient(HttpSettings()), hub.url, "hf_right")
+    told = _Neighbour(owner)
+    listing = told.describe(target.repo, "main")
+    hub.clear_log()
+    with Archive(pull.home, create=True) as archive:
+        try:
+            ops.pull(
+                archive,
+                target,
+                [owner],
+                selection=Selection(),
+                wishes=Wishes(),
+                control=Control(),
+                found=(listing, told),  # type: ignore[arg-type]
+            )
+        except AccessDeniedError:
+            assert gated
+        else:
+            assert not gated
+    asked = hub.requests(what="resolve")
+    assert asked
+    assert not any(entry.has_auth for entry in asked)
+    assert has_blob(pull.home, FILES[GIT]) == (not gated)
+
+
+def test_public_is_what_the_hub_serves_without_a_token(hub: HubSim, pull: Puller) -> None:
+    """A hub that is for its own users calls everything public, to them."""
+    pull.tokens = {hub.url: "hf_right"}
+    pull("org/name", hub.url)
+    with Archive(pull.home) as archive:
+        assert archive.refs.about(RepoId.parse("org/name")).is_open
+    hub.set_faults([{"action": "status", "status": 401, "what": "info", "skip": 1}])
+    pull("org/name@v1.0", hub.url)
+    with Archive(pull.home) as archive:
+        assert archive.refs.about(RepoId.parse("org/name")).private

@@ -1,13 +1,14 @@
 """A peer port in this process, over a small archive; and what it is asked with."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from outlast.codec.format import BaseRef
 from outlast.codec.hashing import names_of
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
@@ -100,6 +101,9 @@ class Shares:
 
     def allows(self, blob: Digest, *, trusted: bool) -> bool:
         return blob in self.known and (trusted or blob not in self.closed)
+
+    def allows_capsule(self, bases: Iterable[BaseRef], *, trusted: bool) -> bool:
+        return all(self.allows(base.sha256, trusted=trusted) for base in bases)
 
 
 class Trackers:

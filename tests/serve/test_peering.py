@@ -2,6 +2,7 @@
 
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,24 +17,29 @@ from outlast.core.errors import BadConfigError
 from outlast.node import payloads
 from outlast.node.in_flight import InFlight
 from outlast.server.node import peer_port as peering
+from outlast.store.archive import Archive
 from outlast.swarm.schedule import Rates
 from outlast.swarm.tracker.tracker import Tracker
-from tests.serve.forms import BLOCK, flip
+from tests.serve.forms import BLOCK, flip, floats, pack, tuned
 from tests.serve.node import until
 from tests.serve.peers import (
     COMMIT,
     FILES,
     NODE,
+    OPEN,
     PLAIN,
     SECRETS,
     SMALL,
     V1,
     WEIGHTS,
     Peer,
+    Shares,
+    archive_files,
     fill,
     get,
     sha,
 )
+from tests.serve.peers import SECRET as SECRET_REPO
 from tests.serve.wire import Wire, once
 
 SECRET = SECRETS["weights.bin"]
@@ -333,3 +339,45 @@ class TestListening:
             peer.server.close()
             while wire.read(1 << 16):
                 pass
+
+
+class TestACapsuleAgainstARestrictedBase:
+    """The fine-tune is open, but its capsule together with it gives away the base."""
+
+    @pytest.fixture
+    def peer(self, tmp_path: Path) -> Iterator[Peer]:
+        base, fine = floats(2), tuned(floats(2))
+        archive, shares = Archive(tmp_path / "home", create=True), Shares()
+        with archive:
+            shares.share(archive_files(archive, OPEN, {"w.safetensors": fine}), "main")
+            secret = archive_files(archive, SECRET_REPO, {"w.safetensors": base})
+            shares.share(secret, "main", restricted=True)
+            pack(tmp_path / "home", sha(fine).hex, sha(base).hex)
+            payloads.tree(archive, sha(fine), Form.CAPSULE, Cancel())
+            with Peer(archive, shares).serving() as peer:
+                yield peer
+
+    def test_strangers_get_the_plain_bytes(self, peer: Peer) -> None:
+        fine = tuned(floats(2))
+        assert get(peer, f"/capsules/{sha(fine)}").status == 404
+        assert ask_payloads(peer, sha(fine))[sha(fine).hex]["forms"] == []
+        assert get(peer, f"/blobs/{sha(fine)}").body == fine
+
+    def test_static_peers_get_the_capsule(self, peer: Peer) -> None:
+        peer.trusts = True
+        fine = tuned(floats(2))
+        stored = peer.archive.layout.capsule(sha(fine)).read_bytes()
+        assert get(peer, f"/capsules/{sha(fine)}").body == stored
+        (form,) = ask_payloads(peer, sha(fine))[sha(fine).hex]["forms"]
+        assert [base["sha256"] for base in form["bases"]] == [sha(floats(2)).hex]
+
+    def test_nor_while_it_arrives(self, peer: Peer) -> None:
+        fine = tuned(floats(2))
+        (payload,) = payloads.held(peer.archive, sha(fine))
+        tree = peer.archive.tree(sha(fine), Form.CAPSULE)
+        assert tree is not None
+        peer.in_flight[sha(fine)] = InFlight(payload, len(fine), tree, lambda: 1)
+        peer.archive.layout.capsule(sha(fine)).unlink()
+        assert ask_payloads(peer, sha(fine)) == {}
+        peer.trusts = True
+        assert ask_payloads(peer, sha(fine))

@@ -4,16 +4,18 @@ with the hub there, gone, or never named.
 
 import json
 import random
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.hubsim import HubRepo, HubSim
 from tests.serve.node import Node, outlast, until
 from tests.serve.upstream import same
-from tests.serve.wire import Reply, once
+from tests.serve.wire import Reply, Wire, once
 
 OWNER, LIMITED, WRONG, LOCAL, OTHER = "hf_owner", "hf_limited", "hf_wrong", "s3cret", "0ther"
 KINDS = ("public", "private", "gated")
@@ -354,3 +356,196 @@ class TestAPublicModelThatClaimsAFile:
             sent = sum(one.sent for one in hub.requests(file="a.safetensors"))
             assert sent == size
         outlast(home, "verify", "--quiet")
+
+
+LOGIN = {"path": "/login", "action": "page"}
+FALSE_ANSWERS: dict[str, dict[str, Any]] = {
+    "page": {"action": "page"},
+    "page as text": {"action": "page", "type": "text/plain", "body": " <html>Log in</html>"},
+    "page as JSON": {"action": "page", "type": "application/json"},
+    "another object": {"action": "page", "type": "application/json", "body": '{"ok": true}'},
+    "another model": {
+        "action": "page",
+        "type": "application/json",
+        "body": json.dumps({"id": "org/x", "sha": "1" * 40, "private": False, "gated": False}),
+    },
+    "redirect to a page": {"action": "redirect", "to": "/login"},
+    "server error": {"action": "status", "status": 500},
+}
+
+
+class TestWhatIsNoAdmission:
+    """Only the hub's own answer for this model admits a token."""
+
+    @pytest.fixture
+    def other(self, tmp_path: Path) -> Iterator[HubSim]:
+        """A hub that would serve the model to anybody."""
+        for kind in ("private", "gated"):
+            HubRepo(tmp_path / "other", REPO[kind]).commit({"words.txt": SECRET})
+        with HubSim(tmp_path / "other", mode="thread") as other:
+            yield other
+
+    @pytest.mark.parametrize("kind", ["private", "gated"])
+    @pytest.mark.parametrize("fault", FALSE_ANSWERS)
+    def test_it_admits_nobody(
+        self, world: World, hub: HubSim, archived: Path, fault: str, kind: str
+    ) -> None:
+        path = f"/{REPO[kind]}/resolve/{world.commits[kind]}/words.txt"
+        rule = {"repo": REPO[kind], **FALSE_ANSWERS[fault]}
+        try:
+            hub.set_faults([{"what": what, **rule} for what in ("info", "auth-check")])
+            with Node(archived, "--upstream", hub.url, env=env(hub)) as node:
+                for token in (None, WRONG, LIMITED, OWNER):
+                    reply = once(node.url, path, **auth(token))
+                    assert reply.status in {401, 403, 404, 503}
+                    assert SECRET not in reply.body
+        finally:
+            hub.set_faults([])
+
+    @pytest.mark.parametrize("fault", ["page", "page as text", "redirect to a page"])
+    def test_nor_at_the_gate(self, world: World, hub: HubSim, archived: Path, fault: str) -> None:
+        """The description of a gated model is public; who may have its files, this route tells."""
+        path = f"/{REPO['gated']}/resolve/{world.commits['gated']}/words.txt"
+        try:
+            hub.set_faults([{"what": "auth-check", **FALSE_ANSWERS[fault]}, LOGIN])
+            with Node(archived, "--upstream", hub.url, env=env(hub)) as node:
+                for token in (None, WRONG, LIMITED, OWNER):
+                    assert once(node.url, path, **auth(token)).status in {401, 403, 503}
+        finally:
+            hub.set_faults([])
+
+    @pytest.mark.parametrize("kind", ["private", "gated"])
+    @pytest.mark.parametrize("what", ["info", "auth-check"])
+    def test_a_redirect_to_a_hub_that_admits_everybody(
+        self, world: World, hub: HubSim, other: HubSim, archived: Path, *, what: str, kind: str
+    ) -> None:
+        path = f"/{REPO[kind]}/resolve/{world.commits[kind]}/words.txt"
+        api = f"{other.url}/api/models/{REPO[kind]}"
+        target = api if what == "info" else f"{api}/auth-check"
+        try:
+            hub.set_faults([{"what": what, "action": "redirect", "to": target}])
+            with Node(archived, "--upstream", hub.url, env=env(hub)) as node:
+                for token in (None, WRONG, LIMITED):
+                    assert once(node.url, path, **auth(token)).status in {401, 403, 404, 503}
+        finally:
+            hub.set_faults([])
+        assert not any(one.has_auth for one in other.requests())
+
+    def test_another_hub_that_knows_the_name(
+        self, world: World, archived: Path, other: HubSim
+    ) -> None:
+        """What is here came from the first hub: the second decides nothing about it."""
+        path = f"/{REPO['gated']}/resolve/{world.commits['gated']}/words.txt"
+        with Node(archived, "--upstream", other.url) as node:
+            for token in (None, WRONG, OWNER):
+                assert once(node.url, path, **auth(token)).status in {401, 403}
+
+
+class TestTheClientsToken:
+    def test_it_goes_to_the_first_upstream_and_into_no_log(
+        self, world: World, tmp_path: Path
+    ) -> None:
+        canary = "hf_canary4711secret"
+        second_root = tmp_path / "second"
+        HubRepo(second_root, "org/second").commit({"a.txt": b"a"})
+        home = tmp_path / "home"
+        with (
+            HubSim(world.root, mode="thread", cdn=True, token=canary) as hub,
+            HubSim(second_root, mode="thread") as second,
+        ):
+            flags = ("--upstream", hub.url, "--upstream", second.url, "--debug")
+            with Node(home, *flags) as node:
+                for kind in KINDS:
+                    check_open(asked(node, REPO[kind], world.commits[kind], canary))
+                once(node.url, "/org/second/resolve/main/a.txt", **auth(canary))
+                once(node.url, "/org/none/resolve/main/a.txt", **auth(canary))
+                assert "canary" not in node.log.read_text()
+            assert any(one.has_auth for one in hub.requests(what="resolve"))
+            assert not any(one.has_auth for one in hub.requests(listener="cdn"))
+            assert second.requests()
+            assert not any(one.has_auth for one in second.requests())
+        for path in home.rglob("*"):
+            assert not path.is_file() or b"canary" not in path.read_bytes()
+
+    @pytest.mark.parametrize(
+        "token", ["a b", "a\tb", "\x80\xff", "x" * 5000], ids=["space", "tab", "no ascii", "long"]
+    )
+    def test_what_is_no_token_is_not_sent_on(
+        self, world: World, hub: HubSim, archived: Path, token: str
+    ) -> None:
+        path = f"/{REPO['private']}/resolve/{world.commits['private']}/words.txt"
+        with Node(archived, "--upstream", hub.url) as node:
+            hub.clear_log()
+            assert once(node.url, path, Authorization=f"Bearer {token}").status == 404
+            assert not any(one.has_auth for one in hub.requests())
+
+
+@pytest.mark.parametrize("change", [{"private": True}, {"gated": "auto"}])
+@pytest.mark.parametrize("pinned", [False, True])
+def test_what_was_public_closes_when_the_hub_closes_it(
+    tmp_path: Path, change: dict[str, Any], *, pinned: bool
+) -> None:
+    """And opens again when the hub opens it."""
+    root, home = tmp_path / "hub", tmp_path / "home"
+    repo = HubRepo(root, "org/model")
+    commit = repo.commit({"words.txt": SECRET}).sha
+    path = f"/org/model/resolve/{commit if pinned else 'main'}/words.txt"
+    tuned = {"outlast.mirror.tuning.TUNING.recheck": 0.0}
+    with HubSim(root, mode="thread", token=OWNER) as hub:
+        outlast(home, "pull", "org/model", "--from", hub.url, "--quiet")
+        flags = ("--upstream", hub.url, "--ttl", "0")
+        with Node(home, *flags, env=env(hub), tuned=tuned) as node:
+            assert once(node.url, path).body == SECRET
+            repo.configure(**change)
+            until(lambda: once(node.url, path).status == 401, "the model to be closed")
+            for _ in range(3):
+                reply = once(node.url, path)
+                assert (reply.status, SECRET in reply.body) == (401, False)
+            assert once(node.url, path, **auth(OWNER)).body == SECRET
+            assert listed(node, None) == set()
+            repo.configure(private=False, gated=False)
+            assert once(node.url, path).body == SECRET
+
+
+def test_what_the_hub_withdrew_stays_public(tmp_path: Path) -> None:
+    """It says the same of what is deleted and what is private; its owner's token tells."""
+    root, home = tmp_path / "hub", tmp_path / "home"
+    commit = HubRepo(root, "org/model").commit({"words.txt": SECRET}).sha
+    with HubSim(root, mode="thread", token=OWNER) as hub:
+        outlast(home, "pull", "org/model", "--from", hub.url, "--quiet")
+        shutil.rmtree(root / "models" / "org" / "model")
+        tuned = {"outlast.mirror.tuning.TUNING.recheck": 0.0}
+        flags = ("--upstream", hub.url, "--ttl", "0")
+        with Node(home, *flags, env=env(hub), tuned=tuned) as node:
+            for _ in range(3):
+                for ref in ("main", commit):
+                    path = f"/org/model/resolve/{ref}/words.txt"
+                    assert once(node.url, path).body == SECRET
+            until(lambda: hub.requests(what="info"), "a question")
+
+
+def test_waiting_for_the_same_bytes_is_no_way_in(tmp_path: Path) -> None:
+    """A gated file is on its way to who may have it, and another model claims the same digest."""
+    root, home, weights = tmp_path / "hub", tmp_path / "home", tmp_path / "weights"
+    data = random.Random(3).randbytes(12 << 20)
+    weights.write_bytes(data)
+    HubRepo(root, REPO["gated"], gated=True).commit({"model.safetensors": weights})
+    HubRepo(root, "evil/claims").commit({"a.safetensors": weights})
+    with HubSim(root, mode="thread", token=OWNER) as hub:
+        hub.set_faults(
+            [
+                {"action": "status", "status": 404, "file": "a.safetensors"},
+                {"action": "slow", "rate": 4 << 20, "file": "model.safetensors"},
+            ]
+        )
+        tuned = {"outlast.fetch.tuning.TUNING.first_wait": 0.01}
+        with Node(home, "--upstream", hub.url, tuned=tuned) as node, Wire(node.url) as owner:
+            owner.ask(f"/{REPO['gated']}/resolve/main/model.safetensors", **auth(OWNER))
+            assert owner.head().status == 200
+            assert owner.read(1 << 20)
+            while node.metric("outlast_fetches"):
+                reply = once(node.url, "/evil/claims/resolve/main/a.safetensors")
+                assert not reply.complete
+                assert len(reply.body) < 1000
+            reply = once(node.url, "/evil/claims/resolve/main/a.safetensors")
+            assert not reply.complete

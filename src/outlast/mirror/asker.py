@@ -6,7 +6,7 @@ from enum import Enum
 from fnmatch import fnmatchcase
 
 from outlast.core.names import RepoId
-from outlast.sources.base import AccessSource, Source
+from outlast.sources.base import Source, without_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,3 @@ def reads_like_a_token(text: str) -> bool:
 def public_voice(sources: Sequence[Source]) -> Voice:
     """Asks as everybody may: no source carries a token."""
     return Voice("", tuple(without_token(source) for source in sources))
-
-
-def without_token(source: Source) -> Source:
-    """`source` as it answers everybody."""
-    return source.with_token(None) if isinstance(source, AccessSource) else source

@@ -249,6 +249,11 @@ class Inventory:
             return found[1]
         return _LOST_FACTS if self._archive.records.strict else _NO_FACTS
 
+    @property
+    def has_closed(self) -> bool:
+        """Whether a model is known that is not open; it need not be here any more."""
+        return any(not state.is_open for _, state in self._facts.values())
+
     def plain(self) -> set[str]:
         """The blobs that have a plain file."""
         return set[str]().union(*(names for _, names in self._plain.values()))

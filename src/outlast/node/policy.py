@@ -1,7 +1,8 @@
 """Sharing: what of an archive this node hands on, and to whom.
 
 Restricted is what its hub calls private or gated: it is for the peers that the operator named.
-A blob that an open revision has too is open.
+A blob that an open revision has too is open. A delta capsule, with the blob that it holds, gives
+away the bytes of its bases: it goes to those who may have the bases too.
 """
 
 import threading
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
+from outlast.codec.format import BaseRef
 from outlast.core.digest import Digest
 from outlast.core.errors import OutlastError
 from outlast.core.manifest import Revision
@@ -72,7 +74,8 @@ class _Answers:
     """What follows from the inventory and the policy; never changed. Each maps to whether it is
     restricted: `manifests`, `drafts`, the blobs that may be shared (`allowed`, by their sha256 in
     hex) and those of them that are `here`. `forms`: whether there is a plain file of these, and the
-    bases of the capsule if there is one.
+    bases of the capsule if there is one. `owned`: the blobs that any revision has; `secrets`:
+    whether a model is known that is restricted.
     """
 
     shared: tuple[_Shared, ...] = ()
@@ -81,6 +84,16 @@ class _Answers:
     allowed: Mapping[str, bool] = field(default_factory=dict)
     here: Mapping[str, bool] = field(default_factory=dict)
     forms: Mapping[str, tuple[bool, tuple[str, ...] | None]] = field(default_factory=dict)
+    owned: frozenset[str] = frozenset()
+    secrets: bool = False
+
+    def reveals(self, base: str, *, trusted: bool) -> bool:
+        """Whether a peer may have what gives away the bytes of `base`. One that no revision has
+        any more may be left of a model that was restricted.
+        """
+        if base in self.owned:
+            return _may(self.allowed.get(base), trusted)
+        return trusted or not self.secrets
 
 
 class Sharing:
@@ -142,6 +155,11 @@ class Sharing:
         """
         return _may(self._current()[0].allowed.get(blob.hex), trusted)
 
+    def allows_capsule(self, bases: Iterable[BaseRef], *, trusted: bool) -> bool:
+        """Whether a peer that may have a blob may have its capsule, which depends on `bases`."""
+        answers = self._current()[0]
+        return all(answers.reveals(base.sha256.hex, trusted=trusted) for base in bases)
+
     def blobs(self) -> Mapping[Digest, bool]:
         """All that is here and may be shared, and whether that is restricted."""
         answers, version = self._current()
@@ -200,6 +218,8 @@ class Sharing:
             allowed=allowed,
             here=here,
             forms={blob: (blob in plain, capsules.get(blob)) for blob in here},
+            owned=frozenset(owned),
+            secrets=self._inventory.has_closed and not self._policy.restricted,
         )
 
     def _shared(self, held: HeldRevision) -> _Shared | None:

@@ -109,7 +109,10 @@ class Seeder:
     def seed(
         self, payload: Payload, *, restricted: bool, peers: Iterable[tuple[str, int]] = ()
     ) -> None:
-        """Offers a payload, if it is not offered yet. `peers` are told at once."""
+        """Offers a payload, if it is not offered yet and may be. `peers` are told at once."""
+        if not self._sharing.allows_capsule(payload.bases, trusted=True):
+            return
+        restricted |= not self._sharing.allows_capsule(payload.bases, trusted=False)
         torrent = self._session.torrent(payload.root)
         if (
             torrent is not None

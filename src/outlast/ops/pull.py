@@ -13,7 +13,7 @@ from outlast.core.errors import (
     NotFoundError,
     UsageError,
 )
-from outlast.core.events import Planned
+from outlast.core.events import Note, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target, check_paths
 from outlast.fetch.file_filter import Selection, acceptable
@@ -35,7 +35,7 @@ from outlast.node.scope import Neighbourhood
 from outlast.p2p.coordinator import coordinator_for
 from outlast.p2p.resolve import Found, locate
 from outlast.p2p.tuning import TUNING, Tuning
-from outlast.sources.base import Listing, Source
+from outlast.sources.base import AccessSource, Listing, Source, without_token
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.partials import present_bytes
@@ -139,7 +139,7 @@ def pull(
             context = FetchContext(
                 archive=archive,
                 writer=writer,
-                sources=sources,
+                sources=_trusted_with(sources, listing, source, control),
                 wishes=wishes,
                 control=control,
                 named=read_tags(listing.facts.tags),
@@ -155,6 +155,22 @@ def pull(
         remember(archive, writer, listing, ref, source, cancel=control.cancel)
     held = _held(archive, plan)
     return Pulled(plan, digest, partial, fetched, held)
+
+
+def _trusted_with(
+    sources: Sequence[Source], listing: Listing, teller: Source, control: Control
+) -> Sequence[Source]:
+    """The sources of a pull. What no hub but a neighbour calls public is asked of the hubs as
+    everybody may ask: files that only the user's token opens do not become public by its word.
+    """
+    is_open = not listing.facts.private and not listing.facts.gated
+    carry = [source for source in sources if isinstance(source, AccessSource) and source.has_token]
+    if not is_open or not carry or any(teller is source for source in sources):
+        return sources
+    control.emit(
+        Note(f"only {teller.name} calls {listing.repo} public: hubs are asked without your token")
+    )
+    return [without_token(source) for source in sources]
 
 
 def _log_plan(plan: PullPlan) -> None:

@@ -47,7 +47,7 @@ class SwarmJoiner:
                 partial.path,
                 partial.have,
                 wrote,
-                restricted=self._restricted,
+                restricted=self._is_restricted(progress),
                 join_options=options,
             )
             progress.join(torrent)
@@ -55,6 +55,12 @@ class SwarmJoiner:
 
         download.attach(join)
         self._connect(progress)
+
+    def _is_restricted(self, progress: FileProgress) -> bool:
+        """Whether only static peers may have what is fetched; as a capsule whose base is theirs."""
+        payload = progress.job.plan.payload
+        bases = () if payload is None else payload.bases
+        return self._restricted or not self._node.sharing.allows_capsule(bases, trusted=False)
 
     def keep(self, progress: FileProgress) -> None:
         """Call it several times a second: joins anew if needed, connects to new neighbours, and

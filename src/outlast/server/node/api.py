@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol
 from aiohttp import web
 
 from outlast.codec.merkle import Tree
-from outlast.codec.payload import Form
+from outlast.codec.payload import Form, Payload
 from outlast.core.addresses import is_local, plain_address
 from outlast.core.digest import Digest
 from outlast.core.errors import EntryNotFoundError, NotArchivedError, UsageError
@@ -161,7 +161,8 @@ class NodeApi:
         if route.what in {"manifests", "layers"}:
             find = self._manifest if route.what == "manifests" else self._layer
             return await self._outlet.threaded(find, route.digest, trusted)
-        if not await self._outlet.threaded(self._allows, route.digest, trusted):
+        allows = self._allows if route.what == "blobs" else self._allows_capsule
+        if not await self._outlet.threaded(allows, route.digest, trusted):
             _log.debug(
                 "%s may not have blob %s: not here, or not shared with it", address, route.digest
             )
@@ -170,6 +171,13 @@ class NodeApi:
 
     def _allows(self, blob: Digest, trusted: bool) -> bool:
         return self._holdings.sharing.allows(blob, trusted=trusted)
+
+    def _allows_capsule(self, blob: Digest, trusted: bool) -> bool:
+        if not self._allows(blob, trusted):
+            return False
+        form = self._holdings.archive.forms.capsule(blob)
+        bases = form.bases if form is not None else ()
+        return self._holdings.sharing.allows_capsule(bases, trusted=trusted)
 
     def _tracked(self, request: web.Request, address: str, trusted: bool) -> bytes:
         query = request.rel_url.raw_query_string
@@ -200,13 +208,16 @@ class NodeApi:
         return {"models": rows, "next": stop if stop < len(offers) else None}
 
     def _payloads(self, blobs: list[Digest], trusted: bool) -> dict[str, object]:
-        held = self._holdings
-        found = {
-            blob.hex: document
-            for blob in blobs
-            if self._allows(blob, trusted)
-            and (document := documents.blob(held.archive, blob, held.in_flight(blob))) is not None
-        }
+        held, found = self._holdings, {}
+
+        def may(payload: Payload) -> bool:
+            return held.sharing.allows_capsule(payload.bases, trusted=trusted)
+
+        for blob in blobs:
+            if self._allows(blob, trusted):
+                document = documents.blob(held.archive, blob, held.in_flight(blob), may)
+                if document is not None:
+                    found[blob.hex] = document
         return {"payloads": found}
 
     def _manifest(self, digest: Digest, trusted: bool) -> web.Response:

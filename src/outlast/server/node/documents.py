@@ -1,5 +1,6 @@
 """The JSON documents of the node API, made from what the archive knows."""
 
+from collections.abc import Callable
 from typing import Any
 
 from outlast.codec.payload import Payload
@@ -24,14 +25,21 @@ def model(offer: Offer) -> dict[str, Any]:
     }
 
 
-def blob(archive: Archive, digest: Digest, in_flight: InFlight | None) -> dict[str, Any] | None:
-    """What is here of a blob; None where that is nothing, and nothing of it is on its way."""
+def blob(
+    archive: Archive,
+    digest: Digest,
+    in_flight: InFlight | None,
+    may: Callable[[Payload], bool],
+) -> dict[str, Any] | None:
+    """What is here of a blob; None where that is nothing, and nothing of it is on its way. Payloads
+    that the peer may not have are left out.
+    """
     form = archive.forms.of(digest)
     if form is not None and archive.has(digest, form.size):
         root = archive.index.root_of(digest)
-        forms = [_payload(payload) for payload in payloads.held(archive, digest)]
+        forms = [_payload(payload) for payload in payloads.held(archive, digest) if may(payload)]
         return _document(form.size, root, form.size, forms)
-    if in_flight is None:
+    if in_flight is None or not may(in_flight.payload):
         return None
     payload = in_flight.payload
     root = payload.root if payload.is_plain else archive.index.root_of(digest)
