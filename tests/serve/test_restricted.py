@@ -402,6 +402,21 @@ class TestWhatIsNoAdmission:
         finally:
             hub.set_faults([])
 
+    @pytest.mark.parametrize("fault", FALSE_ANSWERS)
+    def test_nor_does_it_tell_what_is_here(
+        self, world: World, hub: HubSim, archived: Path, fault: str
+    ) -> None:
+        repo, commit = REPO["private"], world.commits["private"]
+        try:
+            hub.set_faults([FALSE_ANSWERS[fault]])
+            tuned = {"outlast.fetch.tuning.TUNING.first_wait": 0.01}
+            with Node(archived, "--upstream", hub.url, env=env(hub), tuned=tuned) as node:
+                for token in (None, LIMITED):
+                    replies = asked(node, repo, commit, token)
+                    same_as_missing(replies, asked(node, MISSING, commit, token), repo)
+        finally:
+            hub.set_faults([])
+
     @pytest.mark.parametrize("fault", ["page", "page as text", "redirect to a page"])
     def test_nor_at_the_gate(self, world: World, hub: HubSim, archived: Path, fault: str) -> None:
         """The description of a gated model is public; who may have its files, this route tells."""

@@ -120,7 +120,8 @@ class Access:
         """The hub has refused a model that is public here: asks it in the background whether it
         has become private or gated.
         """
-        self._recheck(repo, 0.0)
+        if self.is_here(repo):
+            self._recheck(repo, 0.0)
 
     def saw(self, repo: RepoId, *, is_open: bool) -> None:
         """The hub has described `repo` to who has no token."""
@@ -194,7 +195,7 @@ class Access:
             )
         silent = self._verdict(repo, asker.token) is Verdict.UNKNOWN
         if error is not None and asker.token is None:
-            silent = isinstance(error, TransientError)
+            silent = not isinstance(error, NotFoundError | AccessDeniedError)
         if self._hubs and silent:
             return TransientError(f"no source says now who may read {repo}")
         return RepoNotFoundError(

@@ -135,8 +135,8 @@ class HubSource:
         """The branches and tags of `repo`."""
         url = f"{self._base}/api/{repo.api_path}/refs"
         found = self._json(url, self._tuning.page, timeout, repo, "refs")
-        if not isinstance(found, dict):
-            raise MalformedError(f"{self.name} returned a non-object for the refs of {repo}")
+        if not isinstance(found, dict) or not isinstance(found.get("branches"), list):
+            raise MalformedError(f"{self.name} listed no branches of {repo}")
         listed = [
             (kind, item)
             for kind in ("branches", "tags", "converts", "pullRequests")

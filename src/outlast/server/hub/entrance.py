@@ -6,7 +6,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from outlast.core.errors import OutlastError, PolicyError, RepoNotFoundError, TransientError
+from outlast.core.errors import (
+    IntegrityError,
+    OutlastError,
+    PolicyError,
+    RepoNotFoundError,
+    TransientError,
+)
 from outlast.core.names import RepoId
 from outlast.mirror.access import Access
 from outlast.mirror.answers import Asking
@@ -38,8 +44,8 @@ class Entrance:
         if await self._threaded(self._access.is_open, repo):
             try:
                 found = await self._settled(await self._threaded(ask, self._access.public))
-            except (RepoNotFoundError, PolicyError, TransientError) as error:
-                if isinstance(error, TransientError) and await here():
+            except (RepoNotFoundError, PolicyError, IntegrityError, TransientError) as error:
+                if isinstance(error, IntegrityError | TransientError) and await here():
                     raise
                 refused = error
             else:
