@@ -149,6 +149,7 @@ class TestCapsules(TestArchive):
 
 
 GATED_CONFIG = {"repo_id": GATED, "filename": "config.json"}
+PRIVATE_CONFIG = {"repo_id": "org/private", "filename": "config.json"}
 
 
 def _gate(sample: Sample) -> None:
@@ -183,7 +184,7 @@ class TestMirror(OutlastContract):
 
     def test_a_gated_repo(self, told: dict[str, Any]) -> None:
         assert told["gated"]["error"] == "GatedRepoError"
-        assert told["gated info"]["value"]["gated"] == "manual"
+        assert told["gated info"]["error"] == "GatedRepoError"
 
     def test_the_command_line(
         self, client: str, endpoint: str, sample: Sample, tmp_path: Path
@@ -201,6 +202,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     made = build_sample(tmp_path_factory.mktemp("sample"))
     made.repo("org/other").commit({"config.json": b"{}"})
     _gate(made)
+    made.repo("org/private").commit({"config.json": b"{}"})
+    made.repo("org/private").configure(private=True)
     return made
 
 
@@ -213,18 +216,32 @@ def client(request: pytest.FixtureRequest) -> str:
 def trusted(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A mirror that has a token for its hub."""
     home = tmp_path_factory.mktemp("trusted") / "home"
-    with HubSim(sample.root, mode="thread", token="good") as hub:
+    with HubSim(sample.root, mode="thread", token="good", limited_token="poor") as hub:
         env = {"HF_TOKEN": "good", "HF_ENDPOINT": hub.url}
         with Node(home, "--upstream", hub.url, env=env) as node:
             yield node.url
 
 
 def test_a_mirror_with_a_token(client: str, trusted: str, sample: Sample, tmp_path: Path) -> None:
-    calls: dict[str, Call] = {**_missing_calls(sample), "gated": ("download", GATED_CONFIG)}
+    """It lends it to nobody; who has one of its own reads what the hub lets it read."""
+    calls = _missing_calls(sample)
+    for token in ("none", "poor", "good"):
+        own = {"token": False if token == "none" else token}
+        calls[f"gated {token}"] = ("download", GATED_CONFIG | own)
+        calls[f"gated auth {token}"] = ("auth_check", {"repo_id": GATED} | own)
+        calls[f"private {token}"] = ("download", PRIVATE_CONFIG | own)
+        calls[f"private info {token}"] = ("info", {"repo_id": "org/private"} | own)
     results = run_hub(client, trusted, tmp_path, list(calls.values()))
     told = dict(zip(calls, results, strict=True))
     _check_missing(told, sample)
-    assert told["gated"] == {"value": digest(b"{}")}
+    for token in ("none", "poor"):
+        for name in ("gated", "gated auth"):
+            assert told[f"{name} {token}"]["error"] == "GatedRepoError"
+        for name in ("private", "private info"):
+            assert told[f"{name} {token}"]["error"] == "RepositoryNotFoundError"
+    assert told["gated good"] == told["private good"] == {"value": digest(b"{}")}
+    assert "value" in told["gated auth good"]
+    assert told["private info good"]["value"]["private"] is True
 
 
 @pytest.fixture(scope="module")
