@@ -223,7 +223,7 @@ def trusted(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def test_a_mirror_with_a_token(client: str, trusted: str, sample: Sample, tmp_path: Path) -> None:
-    """It lends it to nobody; who has one of its own reads what the hub lets it read."""
+    """It lends it to no client; one with a token reads what the hub lets it read."""
     calls = _missing_calls(sample)
     for token in ("none", "poor", "good"):
         own = {"token": False if token == "none" else token}

@@ -204,7 +204,7 @@ class TestTheHubIsGone:
         assert REPO[kind] in listed(node, OWNER)
 
     @pytest.mark.parametrize("token", [None, LIMITED, WRONG])
-    def test_and_nobody_else(self, node: Node, world: World, token: str | None) -> None:
+    def test_and_no_other(self, node: Node, world: World, token: str | None) -> None:
         repo, commit = REPO["private"], world.commits["private"]
         replies = asked(node, repo, commit, token)
         check_shut(replies, 503, None)
@@ -235,7 +235,7 @@ class TestWithoutAHub:
             yield node
 
     @pytest.mark.parametrize("token", [None, LIMITED, OWNER])
-    def test_nobody_reads_what_is_restricted(
+    def test_no_client_reads_what_is_restricted(
         self, node: Node, world: World, token: str | None
     ) -> None:
         """Not even with a token that the hub would admit: it is not there to say so."""
@@ -379,7 +379,7 @@ class TestWhatIsNoAdmission:
 
     @pytest.fixture
     def other(self, tmp_path: Path) -> Iterator[HubSim]:
-        """A hub that would serve the model to anybody."""
+        """A hub that would serve the model to every client."""
         for kind in ("private", "gated"):
             HubRepo(tmp_path / "other", REPO[kind]).commit({"words.txt": SECRET})
         with HubSim(tmp_path / "other", mode="thread") as other:
@@ -387,7 +387,7 @@ class TestWhatIsNoAdmission:
 
     @pytest.mark.parametrize("kind", ["private", "gated"])
     @pytest.mark.parametrize("fault", FALSE_ANSWERS)
-    def test_it_admits_nobody(
+    def test_it_admits_no_client(
         self, world: World, hub: HubSim, archived: Path, fault: str, kind: str
     ) -> None:
         path = f"/{REPO[kind]}/resolve/{world.commits[kind]}/words.txt"

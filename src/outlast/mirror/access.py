@@ -2,7 +2,7 @@
 
 A public model is everybody's. A private or gated one is for those whom the operator's file names,
 and for tokens that the hub admits to it, which the hub itself is asked. The operator's own token
-admits nobody. What is not known to be public counts as private.
+admits no client. What is not known to be public counts as private.
 
 Tokens are remembered by a keyed hash alone; the key is random and ends with the process.
 """

@@ -33,7 +33,7 @@ class Entrance:
     ) -> tuple[T, Voice]:
         """What `ask` finds of `repo`, and the voice that it was given.
 
-        It is asked as everybody may at first, so that nobody's token is used for what is public.
+        It is asked as everybody may at first, so that no token is used for what is public.
         If the model is not, `ask` is called again with what the client is admitted with.
         """
         refused: OutlastError | None = None
