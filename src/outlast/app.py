@@ -41,11 +41,14 @@ from outlast.swarm.tracker.tracker import Tracker
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """How to take part in the swarm, what to share, and how to reach peers over HTTP."""
+    """How to take part in the swarm, what to share, how to reach peers over HTTP, and the names
+    that this node has beside the machine's own.
+    """
 
     swarm: SwarmSettings = field(default_factory=SwarmSettings)
     share: SharePolicy = field(default_factory=SharePolicy)
     http: HttpSettings = field(default_factory=HttpSettings)
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,7 @@ def open_node(
             status=status,
             emit=control.emit,
             metrics=metrics,
+            hosts=settings.hosts,
         ) as server:
             report = Report(node, command, lambda: server.sent)
             server.start("", swarm.peer_port)

@@ -286,7 +286,7 @@ class TestWhoMay:
             assert get(peer, "/models").status == 200  # over IPv4, to a socket for both families
             with socket.create_connection(("::1", peer.server.port)) as sock:
                 sock.sendall(
-                    b"GET /outlast/v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                    b"GET /outlast/v1/models HTTP/1.1\r\nHost: [::]\r\nConnection: close\r\n\r\n"
                 )
                 assert sock.makefile("rb").read().startswith(b"HTTP/1.1 200")
         assert peer.asked == ["127.0.0.1", "::1"]

@@ -79,7 +79,7 @@ class TestHostile:
     def test_a_body_that_does_not_come(self, peer: Peer) -> None:
         with peer.beside(body_timeout=0.05), Wire(peer.url) as wire:
             wire.send(
-                b"POST /outlast/v1/payloads HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
+                b"POST /outlast/v1/payloads HTTP/1.1\r\nHost: [::]\r\nContent-Length: 9\r\n\r\n{"
             )
             assert wire.ended()
 

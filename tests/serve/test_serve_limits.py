@@ -80,7 +80,7 @@ class TestSilence:
 
     @pytest.mark.parametrize(
         "start",
-        [b"", b"G", b"GET / HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nHost: x\r\nA: b\r\n"],
+        [b"", b"G", b"GET / HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nHost: [::]\r\nA: b\r\n"],
         ids=["nothing", "a letter", "a line", "headers"],
     )
     def test_who_asks_nothing_is_parted_from(self, node: Node, start: bytes) -> None:
@@ -91,7 +91,7 @@ class TestSilence:
     def test_who_never_ends_a_body_is_parted_from(self, node: Node) -> None:
         with Wire(node.url) as wire:
             wire.send(
-                f"POST /api/models/{MODEL}/paths-info/main HTTP/1.1\r\nHost: x\r\n"
+                f"POST /api/models/{MODEL}/paths-info/main HTTP/1.1\r\nHost: [::]\r\n"
                 "Content-Type: application/x-www-form-urlencoded\r\n"
                 "Content-Length: 100\r\n\r\npaths=".encode()
             )

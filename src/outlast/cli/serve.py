@@ -54,6 +54,13 @@ Exit status:
     help="Address to listen on",
 )
 @click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Answer to this name too, as that of a reverse proxy (repeatable)",
+)
+@click.option(
     "--upstream",
     "urls",
     multiple=True,
@@ -109,6 +116,7 @@ Exit status:
 def serve(
     *,
     listen: str,
+    hosts: tuple[str, ...],
     urls: tuple[str, ...],
     tokens: Path | None,
     open_restricted: bool,
@@ -146,7 +154,7 @@ def serve(
     """
     host, port = host_and_port(listen, _PORT)
     with session(home, as_json=as_json, quiet=quiet, log_line=log_line) as run:
-        config = run.config
+        config = run.config.answering_to(hosts)
         upstreams = config.upstreams(map(check_url, urls))
         wishes = Wishes(
             connections=config.connections,
@@ -177,7 +185,7 @@ def serve(
                 )
 
         control = Control(emit, run.control.cancel)
-        where = Listen(host, port, tokens, max_connections, stall)
+        where = Listen(host, port, tokens, max_connections, stall, config.serve.hosts)
         with (
             run.archive(create=True) as archive,
             open_app(

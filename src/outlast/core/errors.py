@@ -178,6 +178,13 @@ class BusyError(TransientError):
     default_hint = "wait for the other outlast process, or end it"
 
 
+class ExhaustedError(TransientError):
+    """Open files or memory are short at the moment; what was asked for is not damaged."""
+
+    code = "exhausted"
+    default_hint = "try again later; 'ulimit -n' tells how many files a process may open"
+
+
 class PolicyError(OutlastError):
     """A rule forbids it: access control, a licence, or the operator's policy."""
 

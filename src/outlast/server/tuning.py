@@ -27,7 +27,14 @@ class ServerTuning:
     peer_page: int = 1000
     """Models of a page of the node API. Guess: some hundred kB of JSON."""
     body_timeout: float = 20.0
-    """For a request's body to come. Guess: 4 MiB at 200 kB/s."""
+    """For a request's body to come. Guess: 1 MiB at 50 kB/s."""
+    body_pause: float = 5.0
+    """And for the next bytes of it. Guess: what a lossy line takes."""
+    slowest: int = 16 << 10
+    """Bytes per second: a long document has to be taken so fast on average, because it stays in
+    memory meanwhile. Guess: a bad line of a mobile phone."""
+    slow_start: float = 30.0
+    """And so many seconds before that counts. Guess."""
 
     # Connections
     backlog: int = 1024
@@ -37,15 +44,34 @@ class ServerTuning:
     shutdown: float = 3.0
     """For running requests to end when the server stops. Guess: less than init systems wait."""
     first_request: float = 30.0
-    """A connection on which no request came is closed. Guess."""
+    """A connection on which no request came, or only a part of one, is closed. Guess."""
     sweep_every: float = 5.0
     """Between two looks for connections to close. Guess: it costs a pass over all of them."""
     peer_connections: int = 512
-    """Connections at the peer port. Guess: half of the files that a process may open by default."""
+    """Connections at the peer port. Guess: more than neighbours have."""
     peer_stall: float = 60.0
     """A peer that takes no byte is dropped. Guess: it has other nodes to ask."""
     peer_shutdown: float = 0.1
     """As `shutdown`, at the peer port: a pull that is done must not linger for it. Guess."""
+
+    # Memory and files
+    memory: int = 64 << 20
+    """Bytes of bodies and of long documents at once, at each port. Guess: a few dozen of them."""
+    memory_each: int = 24 << 20
+    """Of that, for one address. Guess: the longest document there is, and others have room."""
+    memory_always: int = 128 << 10
+    """Of one address, whatever others have. Guess: more than most requests and answers take."""
+    written: int = 64 << 10
+    """A longer document is written in slices of it as the client takes them: what the event loop
+    buffers by default."""
+    parsers: int = 2
+    """Bodies parsed at once: that holds Python's lock. Guess."""
+    files_each: int = 4
+    """Open files of a connection while a file is sent: two of the socket, two of the file."""
+    files_beside: int = 512
+    """Open files of all that is no connection: capsules, downloads, the swarm. Guess."""
+    fewest_connections: int = 16
+    """However few files there may be. Guess."""
 
     # Bytes of files
     streamed_slice: int = 4 << 20

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from outlast.core.errors import DiskFullError, StorageError
+from outlast.core.descriptors import is_exhausted
+from outlast.core.errors import DiskFullError, ExhaustedError, OutlastError, StorageError
 
 _log = logging.getLogger(__name__)
 
@@ -51,11 +52,16 @@ def reported(work: Callable[P, T]) -> Callable[P, T]:
     return wrapper
 
 
-def storage_error(error: OSError, path: Path | str) -> StorageError:
+def storage_error(error: OSError, path: Path | str) -> OutlastError:
+    """What an error about `path` means: the disk, or that open files or memory are short, which
+    says nothing of the file.
+    """
     reason = error.strerror or str(error)
     where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
     if error.errno in _FULL:
         return DiskFullError(f"no room left while writing {where}: {reason}")
+    if is_exhausted(error):
+        return ExhaustedError(f"{where}: {reason}")
     return StorageError(f"{where}: {reason}")
 
 

@@ -11,8 +11,9 @@ import platformdirs
 
 from outlast import __version__
 from outlast.cli.config.environ import swarm_of
-from outlast.cli.config.settings import FileSettings
+from outlast.cli.config.settings import FileSettings, ServeSettings
 from outlast.cli.config.values import (
+    check_host,
     check_token,
     check_url,
     parse_form,
@@ -63,6 +64,7 @@ class Config:
     """Bytes of disk for working copies of capsules; None: as the disk suggests."""
     swarm: SwarmSettings
     share: SharePolicy
+    serve: ServeSettings
     features: Mapping[str, Any] = field(default_factory=dict)
     """What the sections of features say, by the feature's name."""
 
@@ -87,7 +89,14 @@ class Config:
         from outlast.app import NodeSettings  # noqa: PLC0415 - slow to import, as above
 
         enabled = self.swarm.enabled and swarm
-        return NodeSettings(replace(self.swarm, enabled=enabled), self.share, self.http())
+        return NodeSettings(
+            replace(self.swarm, enabled=enabled), self.share, self.http(), self.serve.hosts
+        )
+
+    def answering_to(self, names: Iterable[str]) -> "Config":
+        """This configuration with further names that the servers answer to."""
+        hosts = dict.fromkeys((*self.serve.hosts, *map(check_host, names)))
+        return replace(self, serve=replace(self.serve, hosts=tuple(hosts)))
 
     def upstreams(self, urls: Iterable[str]) -> list["Upstream"]:
         """Hubs and mirrors, each with the token for it."""
@@ -134,6 +143,7 @@ def load_config(
         simd=environ.get("OUTLAST_SIMD") or None,
         swarm=swarm_of(said.swarm, environ),
         share=said.share,
+        serve=said.serve,
         features=said.features,
     )
 

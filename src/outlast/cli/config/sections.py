@@ -17,8 +17,9 @@ from outlast.cli.config.section import (
     Texts,
     read_section,
 )
-from outlast.cli.config.settings import FileSettings
+from outlast.cli.config.settings import FileSettings, ServeSettings
 from outlast.cli.config.values import (
+    check_host,
     check_token,
     check_tracker,
     check_url,
@@ -63,6 +64,7 @@ class FileSection(ConfigSection, frozen=True):
     working_copies: Amount | None = None
     swarm: SubTable = field(default_factory=dict)
     share: SubTable = field(default_factory=dict)
+    serve: SubTable = field(default_factory=dict)
 
 
 class SwarmSection(ConfigSection, frozen=True):
@@ -112,6 +114,12 @@ class ShareSection(ConfigSection, frozen=True):
     largest: Amount = _SHARE.largest
 
 
+class ServeSection(ConfigSection, frozen=True):
+    """[serve]: see docs/guide/configuration.md."""
+
+    hosts: Texts = ()
+
+
 def read_file(table: Table, where: str, features: Sequence[Listed] = ()) -> FileSettings:
     """What a configuration file says; `where` names it in errors. Features that have a section in
     it are imported, to read that. Raises :class:`BadConfigError`.
@@ -132,6 +140,7 @@ def read_file(table: Table, where: str, features: Sequence[Listed] = ()) -> File
         working_copies=None if copies is None else parse_size(_amount(copies)),
         swarm=swarm_settings(said.swarm),
         share=share_policy(said.share),
+        serve=serve_settings(said.serve),
         features={
             name: feature.load().settings(_table(table[name], name))
             for name, feature in listed.items()
@@ -175,6 +184,12 @@ def share_policy(table: Table) -> SharePolicy:
         restricted=said.restricted,
         largest=_told("largest", _amount(said.largest), parse_size),
     )
+
+
+def serve_settings(table: Table) -> ServeSettings:
+    """What [serve] says. Raises :class:`BadConfigError`."""
+    said = read_section(ServeSection, table, "[serve]")
+    return ServeSettings(hosts=_each("hosts", _list("hosts", said.hosts), check_host))
 
 
 def _addresses(key: str, values: Sequence[str]) -> tuple[HostPort, ...]:

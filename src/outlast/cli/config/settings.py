@@ -10,6 +10,13 @@ from outlast.swarm.settings import SwarmSettings
 
 
 @dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """[serve]: names that a server answers to beside the machine's own."""
+
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FileSettings:
     """Each field is a key of the file, or a section; `features` are those of features, by name."""
 
@@ -22,4 +29,5 @@ class FileSettings:
     working_copies: int | None = None
     swarm: SwarmSettings = field(default_factory=SwarmSettings)
     share: SharePolicy = field(default_factory=SharePolicy)
+    serve: ServeSettings = field(default_factory=ServeSettings)
     features: Mapping[str, Any] = field(default_factory=dict)

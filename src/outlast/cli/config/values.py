@@ -36,6 +36,15 @@ def check_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def check_host(name: str) -> str:
+    """`name`, if a machine can have it: a host name without a port, in small letters."""
+    plain = name.strip().lower().removesuffix(".")
+    if not _HOST.match(plain) or ".." in plain:
+        hint = "write it as models.example, without a port"
+        raise BadConfigError(f"not a host name: {name[:200]!r}", hint=hint)
+    return plain
+
+
 def check_tracker(url: str) -> str:
     """`url`, if it can be a tracker's. What follows a "?" may be secret: errors do not show it."""
     shown = url.partition("?")[0][:200]

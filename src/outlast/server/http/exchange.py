@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from outlast.core.errors import OutlastError
+from outlast.core.descriptors import is_exhausted
+from outlast.core.errors import ExhaustedError, OutlastError
 from outlast.server.http.files import close_short
 from outlast.server.http.log import log_bug
 from outlast.server.http.replies import error_reply, failure
@@ -31,6 +32,8 @@ class Exchange:
         """The reply to a request that failed; or, where its headers are out already, the end of
         its connection, because nothing but the promised bytes may follow. Bugs are logged.
         """
+        if is_exhausted(error):
+            error = ExhaustedError(f"the server is short of files or memory: {error}")
         if not isinstance(error, OutlastError | ConnectionError | web.HTTPException):
             log_bug(self.what, error)
         if self.response is not None:

@@ -7,23 +7,32 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import web
+from aiohttp import web, web_response
 from aiohttp.typedefs import Handler
 
-from outlast.core.errors import BadConfigError
-from outlast.server.http.guard import Connections
-from outlast.server.http.log import quiet_logger
+from outlast.core.descriptors import is_exhausted, raise_limit
+from outlast.core.errors import BadConfigError, ExhaustedError
+from outlast.server.http.connections import Connections, asker_of, places
+from outlast.server.http.hosts import Hosts
+from outlast.server.http.log import log_line, quiet_logger
+from outlast.server.http.memory import ASKER, Memory
+from outlast.server.http.replies import error_reply
 from outlast.server.tuning import TUNING, ServerTuning
 
+# The library puts its version and Python's into each answer, also into those that it makes itself.
+vars(web_response)["SERVER_SOFTWARE"] = "outlast"
+
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Refused = Callable[[web.Request, web.Response], None]
 Open = Callable[[Callable[[], asyncio.BaseProtocol]], Awaitable[asyncio.Server]]
 """Makes the server that listens, from what makes a connection's protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What clients may ask of a server: bytes of a request's body, connections at once, the
-    seconds that they may take no byte, and those that they get when it stops.
+    """What clients may ask of a server: bytes of a request's body (routes have bounds of their
+    own), connections at once, the seconds that they may take no byte, and those that they get when
+    it stops.
     """
 
     body: int
@@ -38,14 +47,19 @@ async def listening(
     listen: Open,
     bounds: Bounds,
     *,
+    hosts: Hosts | None,
+    memory: Memory,
     count: Callable[[int], None],
     beside: Callable[[], Coroutine[Any, Any, None]],
+    refused: Refused | None = None,
     level: int = logging.WARNING,
     tuning: ServerTuning = TUNING,
 ) -> AsyncIterator[asyncio.Server]:
     """Serves while the block runs. `answer` gets every request of any method and path, so routing
-    is up to it. `count` gets the number of connections; `beside` runs until the block ends.
-    Messages of the HTTP library below `level` are not logged.
+    is up to it. Requests for other `hosts` do not come to it (None: no name leads to this server,
+    as to a Unix socket); `refused` hears of these. Long documents that `answer` returns take
+    `memory` while the client takes them. `count` gets the number of connections; `beside` runs
+    until the block ends. Messages of the HTTP library below `level` are not logged.
     """
     gate: Connections
 
@@ -53,7 +67,16 @@ async def listening(
     async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
         del handler
         gate.heard(request.protocol)
-        return await answer(request)
+        ASKER.set(asker_of(request.remote))
+        try:
+            refusal = hosts.refusal(request) if hosts is not None else None
+            if refusal is None:
+                return await _sent(request, await answer(request), memory, tuning)
+            if refused is not None:
+                refused(request, refusal)
+            return refusal
+        finally:
+            gate.answered(request.protocol)
 
     runner = web.AppRunner(
         web.Application(client_max_size=bounds.body, middlewares=[handle]),
@@ -66,7 +89,9 @@ async def listening(
     await runner.setup()
     if runner.server is None:
         raise BadConfigError("the server could not be set up")
-    gate = Connections(runner.server, bounds.connections, count, stall=bounds.stall, tuning=tuning)
+    most = places(bounds.connections, raise_limit(), tuning)
+    gate = Connections(runner.server, most, count, stall=bounds.stall, tuning=tuning)
+    asyncio.get_running_loop().set_exception_handler(_log_trouble)
     try:
         server = await listen(gate)
         tasks = [asyncio.create_task(gate.sweep()), asyncio.create_task(beside())]
@@ -80,3 +105,51 @@ async def listening(
                     await task
     finally:
         await runner.cleanup()
+
+
+async def _sent(
+    request: web.Request, response: web.StreamResponse, memory: Memory, tuning: ServerTuning
+) -> web.StreamResponse:
+    """The response; a long document goes out here, as fast as the client takes it. So what the
+    server holds for slow clients is bounded.
+    """
+    body = response.body if isinstance(response, web.Response) else None
+    if not isinstance(body, bytes) or len(body) <= tuning.written or request.method == "HEAD":
+        return response
+    try:
+        with memory.lease() as lease:
+            lease.more(len(body))
+            return await _written(request, response, body, tuning)
+    except ExhaustedError as error:
+        return error_reply(error)
+
+
+async def _written(
+    request: web.Request, response: web.StreamResponse, body: bytes, tuning: ServerTuning
+) -> web.StreamResponse:
+    sent = web.StreamResponse(status=response.status, headers=response.headers)
+    sent.content_length = len(body)
+    try:
+        async with asyncio.timeout(tuning.slow_start + len(body) / tuning.slowest):
+            await sent.prepare(request)
+            view = memoryview(body)
+            for start in range(0, len(body), tuning.written):
+                await sent.write(view[start : start + tuning.written])
+            await sent.write_eof()
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+    except ConnectionError:
+        pass  # the client is gone
+    return sent
+
+
+def _log_trouble(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Logs in one line that the event loop cannot accept connections for want of files (it tries
+    again every second); everything else as the loop itself does.
+    """
+    error = context.get("exception")
+    if error is None or not is_exhausted(error):
+        loop.default_exception_handler(context)
+        return
+    log_line({"level": "error", "what": "listening", "error": f"{context.get('message')}: {error}"})

@@ -13,8 +13,10 @@ from outlast.core.errors import IntegrityError, StorageError
 from outlast.server.http.blocks import Blocks
 from outlast.server.http.files import Delivery
 from outlast.server.http.log import log_line
+from outlast.server.http.memory import Memory, Turns
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.opened import OpenBlobs
+from outlast.server.http.queries import read_body
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.archive import Archive
 
@@ -30,6 +32,10 @@ class Outlet(Closing):
         self._tidy_every = tuning.tidy_every
         self._metrics = metrics
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer")
+        self._turns = Turns(max(1, threads // 2))
+        self._parsers = asyncio.Semaphore(tuning.parsers)
+        self._tuning = tuning
+        self.memory = Memory(tuning)
         self._blocks = Blocks(tuning)
         self._opened = OpenBlobs(archive, tuning.open_capsules)
 
@@ -45,8 +51,20 @@ class Outlet(Closing):
             self._blocks.tidy()
 
     async def threaded(self, work: Callable[..., T], *args: Any) -> T:
-        """What `work` returns, done where it may block."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
+        """What `work` returns, done where it may block. One asker has half of the threads at most,
+        so that its requests do not hold up all others.
+        """
+        async with self._turns.turn():
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
+
+    async def body(self, request: web.Request, limit: int, parse: Callable[[bytes], T]) -> T:
+        """What `parse` makes of the body of a request, beside the event loop: it may take long.
+        Raises what it and `read_body` raise.
+        """
+        with self.memory.lease() as lease:
+            data = await read_body(request, limit, lease, self._tuning)
+            async with self._parsers:
+                return await self.threaded(parse, data)
 
     async def send(self, delivery: Delivery, digest: Digest, path: str) -> web.StreamResponse:
         """Sends a blob of any form; `path` names it in the log where it proves damaged.

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+import msgspec
 from aiohttp import web
 
 from outlast.core.errors import MalformedError, UsageError
 from outlast.core.manifest import load_json
+from outlast.server.http.memory import Lease
+from outlast.server.tuning import ServerTuning
 
 _FIELDS = 100_000
-_BODY_LIMIT = 4 * 1024 * 1024
 ORIGIN = ""  # no field of a query has this name
 
 
@@ -41,36 +43,57 @@ def read_query(request: web.Request) -> dict[str, str]:
     return {**request.query, ORIGIN: str(request.url.origin())}
 
 
-async def read_json(request: web.Request, limit: int, within: float) -> Any:
-    """The JSON of a request's body, of up to `limit` bytes, which has to come `within` seconds."""
+async def read_body(request: web.Request, limit: int, lease: Lease, tuning: ServerTuning) -> bytes:
+    """The body of a request, of up to `limit` bytes. The lease grows with what came, so announcing
+    a body takes nothing. Raises :class:`UsageError` where it does not come in time,
+    :class:`ExhaustedError`, and what aiohttp answers to a body that is too large (413).
+    """
+    announced = request.content_length or 0
+    if announced > limit:
+        raise web.HTTPRequestEntityTooLarge(limit, announced)
+    body = bytearray()
     try:
-        async with asyncio.timeout(within):
-            return load_json(await request.read(), limit)
+        async with asyncio.timeout(tuning.body_timeout):
+            while True:
+                async with asyncio.timeout(tuning.body_pause):
+                    data = await request.content.readany()
+                if not data:
+                    return bytes(body)
+                if len(body) + len(data) > limit:
+                    raise web.HTTPRequestEntityTooLarge(limit, len(body) + len(data))
+                lease.more(len(data))
+                body += data
     except TimeoutError as error:
         request.protocol.force_close()
         raise UsageError("the request's body did not come") from error
-    except (web.RequestPayloadError, MalformedError) as error:
+    except web.RequestPayloadError as error:
         raise UsageError(f"the request's body cannot be read: {error}") from error
 
 
-async def read_form(request: web.Request, within: float) -> dict[str, list[str]]:
-    """The fields of a form, or of the JSON object that some clients send instead; it has to come
-    `within` seconds.
+def parse_json(body: bytes) -> Any:
+    """The JSON of a body. Raises :class:`UsageError`."""
+    try:
+        return load_json(body, len(body))
+    except MalformedError as error:
+        raise UsageError(f"the request's body cannot be read: {error}") from error
+
+
+def parse_form(body: bytes, kind: str) -> dict[str, list[str]]:
+    """The fields of a form, or of the JSON object that some clients send instead, by the body's
+    content type. Raises :class:`UsageError`.
     """
     try:
-        async with asyncio.timeout(within):
-            if request.content_type != "application/json":
-                return parse_qs((await request.read()).decode(), max_num_fields=_FIELDS)
-            document = load_json(await request.read(), _BODY_LIMIT)
-    except TimeoutError as error:
-        request.protocol.force_close()
-        raise UsageError("the request's body did not come") from error
-    except (ValueError, LookupError, web.RequestPayloadError, MalformedError) as error:
+        if kind != "application/json":
+            return parse_qs(body.decode(), max_num_fields=_FIELDS)
+        said = msgspec.json.decode(body, type=_PathsInfo)
+    except (ValueError, msgspec.DecodeError, RecursionError) as error:
         raise UsageError(f"the request's body cannot be read: {error}") from error
-    if not isinstance(document, dict):
-        raise UsageError("the request's body is not a JSON object")
-    paths = document.get("paths", [])
-    paths = [paths] if isinstance(paths, str) else paths
-    if not isinstance(paths, list):
-        raise UsageError("'paths' is not a list")
-    return {"paths": list(map(str, paths)), "expand": [str(document.get("expand", False))]}
+    paths = [said.paths] if isinstance(said.paths, str) else said.paths
+    return {"paths": paths, "expand": [str(said.expand)]}
+
+
+class _PathsInfo(msgspec.Struct):
+    """Decoded without a Python object for what nobody asks for: ten times as fast as `json`."""
+
+    paths: str | list[str] = []
+    expand: bool | str = False

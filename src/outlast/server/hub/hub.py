@@ -32,10 +32,11 @@ from outlast.server.http.files import (
 )
 from outlast.server.http.guard import Tokens, bearer
 from outlast.server.http.log import log_line
+from outlast.server.http.memory import Memory
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.mount import Mount, Mounts
 from outlast.server.http.outlet import Outlet
-from outlast.server.http.queries import ORIGIN, flag, page, read_form, read_query
+from outlast.server.http.queries import ORIGIN, flag, page, parse_form, read_query
 from outlast.server.http.replies import (
     PARTIAL_HEADER,
     STALE_HEADER,
@@ -49,6 +50,8 @@ from outlast.server.hub.routes import HubRoute, parse
 from outlast.server.tuning import TUNING, ServerTuning
 
 _ASKED: Final = {"WWW-Authenticate": "Bearer"}
+BODY: Final = 1024 * 1024
+"""Bytes of a request for ``paths-info``: some ten thousand paths."""
 
 
 @dataclass(slots=True)
@@ -88,6 +91,17 @@ class Hub:
 
     def close(self) -> None:
         self._outlet.close()
+
+    @property
+    def memory(self) -> Memory:
+        """What clients may make the server hold."""
+        return self._outlet.memory
+
+    def refused(self, request: web.Request, response: web.Response) -> None:
+        """Notes a request that was not for this server, as any other."""
+        exchange = HubExchange(request, what="refused")
+        self._metrics.requests.labels(exchange.what, request.method, response.status).inc()
+        _log(exchange, response, 0.0)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers one request, and writes its access line."""
@@ -181,7 +195,8 @@ class Hub:
             return await self._file(exchange, route.path, found, voice)
         form = {}
         if route.what == "paths-info":
-            form = await read_form(request, self._tuning.body_timeout)
+            kind = request.content_type
+            form = await self._outlet.body(request, BODY, lambda body: parse_form(body, kind))
         reply = await self._threaded(self._document, route, found, read_query(request), form)
         reply.headers.update(_marks(found, self._metrics))
         return reply

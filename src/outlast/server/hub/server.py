@@ -11,19 +11,18 @@ from outlast.core.errors import BadConfigError
 from outlast.mirror.mirror import Mirror
 from outlast.server.http.files import Limits
 from outlast.server.http.guard import Tokens
+from outlast.server.http.hosts import Hosts
 from outlast.server.http.listening import Bounds, listening
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.mount import Mount
-from outlast.server.hub.hub import Hub
+from outlast.server.hub.hub import BODY, Hub
 from outlast.server.tuning import TUNING, ServerTuning
-
-_BODY_LIMIT = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where to listen, and to which clients: those with a bearer token in the file `tokens`, or all
-    (None).
+    """Where to listen, under which names beside the machine's own, and to which clients: those with
+    a bearer token in the file `tokens`, or all (None).
     """
 
     host: str
@@ -31,6 +30,7 @@ class Listen:
     tokens: Path | None = None
     connections: int = 1024
     stall: float = 120.0
+    hosts: tuple[str, ...] = ()
 
 
 def serve(
@@ -76,10 +76,18 @@ async def _serve(
                 hint="try another --listen",
             ) from error
 
-    bounds = Bounds(_BODY_LIMIT, listen.connections, listen.stall)
+    bounds = Bounds(BODY, listen.connections, listen.stall)
     count = metrics.connections.set
     async with listening(
-        hub.handle, open_at, bounds, count=count, beside=hub.tidy, tuning=tuning
+        hub.handle,
+        open_at,
+        bounds,
+        hosts=Hosts(listen.host, listen.hosts),
+        memory=hub.memory,
+        count=count,
+        beside=hub.tidy,
+        refused=hub.refused,
+        tuning=tuning,
     ) as server:
         ready(_url(server.sockets[0]))
         await stop.wait()

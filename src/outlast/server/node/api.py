@@ -25,7 +25,7 @@ from outlast.server.http.files import ByteSpan, Delivery, Limits, choose_span, s
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.outlet import Outlet
 from outlast.server.http.pace import Pace, SharedPace
-from outlast.server.http.queries import number, read_json
+from outlast.server.http.queries import number, parse_json
 from outlast.server.http.replies import failure, json_reply
 from outlast.server.node import documents
 from outlast.server.tuning import TUNING, ServerTuning
@@ -35,7 +35,7 @@ from outlast.swarm.schedule import Rates
 
 _MOST_BLOBS = 1000
 _QUERY = 200
-BODY = 256 * 1024
+BODY = 128 * 1024
 _NAMED = frozenset({"manifests", "blobs", "capsules", "layers"})
 
 _log = logging.getLogger(__name__)
@@ -140,6 +140,10 @@ class NodeApi:
         self._metrics.peer_requests.labels(exchange.what, response.status).inc()
         return response
 
+    def refused(self, _request: web.Request, response: web.Response) -> None:
+        """Counts a request that was not for this node."""
+        self._metrics.peer_requests.labels("refused", response.status).inc()
+
     async def _answer(self, exchange: Exchange, route: NodeRoute) -> web.StreamResponse:
         request = exchange.request
         exchange.what = route.what
@@ -155,7 +159,7 @@ class NodeApi:
         if route.what == "models":
             return json_reply(await self._outlet.threaded(self._models, request, trusted))
         if route.what == "payloads":
-            blobs = _blobs(await read_json(request, BODY, self._tuning.body_timeout))
+            blobs = _blobs(await self._outlet.body(request, BODY, parse_json))
             return json_reply(await self._outlet.threaded(self._payloads, blobs, trusted))
         assert route.digest is not None
         if route.what in {"manifests", "layers"}:

@@ -8,7 +8,7 @@ import errno
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Final
 
@@ -17,6 +17,7 @@ from outlast.core.closing import Closing
 from outlast.core.errors import BadConfigError
 from outlast.core.events import Emit, ignore
 from outlast.server.http.files import Limits
+from outlast.server.http.hosts import Hosts
 from outlast.server.http.listening import Bounds, listening
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.outlet import Outlet
@@ -44,16 +45,18 @@ class PeerServer(Closing):
         status: Status | None = None,
         emit: Emit = ignore,
         metrics: Metrics | None = None,
+        hosts: Iterable[str] = (),
         tuning: ServerTuning = TUNING,
     ) -> None:
-        """With a `status`, the user of this machine can ask for it at the node's socket; `emit` is
-        told where that is not possible.
+        """`hosts` are names of this node beside the machine's own. With a `status`, the user of
+        this machine can ask for it at the node's socket; `emit` is told where that is not possible.
         """
         self._tuning = tuning
         self._status = status
         self._emit = emit
         self._home = holdings.archive.layout.home
         self._private = info.private
+        self._hosts = Hosts("", hosts)
         self._trusted = holdings.trusted
         self._metrics = metrics or Metrics()
         self._bounds = Bounds(
@@ -118,8 +121,11 @@ class PeerServer(Closing):
                     self._api.handle,
                     open_it,
                     self._bounds,
+                    hosts=self._hosts,
+                    memory=self._outlet.memory,
                     count=count,
                     beside=self._outlet.tidy,
+                    refused=self._api.refused,
                     tuning=self._tuning,
                     level=logging.CRITICAL,  # strangers may not fill the log with nonsense
                 ),

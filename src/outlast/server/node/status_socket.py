@@ -17,6 +17,7 @@ from outlast.core.events import Emit, Note
 from outlast.node.status_client import FOLDER, SUFFIX, sockets
 from outlast.server.http.exchange import Exchange
 from outlast.server.http.listening import Bounds, listening
+from outlast.server.http.memory import Memory
 from outlast.server.http.replies import failure, json_reply
 
 _BOUNDS = Bounds(body=4096, connections=32, stall=10.0, grace=0.1)
@@ -53,7 +54,14 @@ async def node_socket(home: Path, status: Status, emit: Emit) -> AsyncIterator[N
 
     try:
         async with listening(
-            answer, open_it, _BOUNDS, count=_ignore, beside=_rest, level=logging.CRITICAL
+            answer,
+            open_it,
+            _BOUNDS,
+            hosts=None,
+            memory=Memory(),
+            count=_ignore,
+            beside=_rest,
+            level=logging.CRITICAL,
         ):
             yield
     finally:

@@ -1,0 +1,241 @@
+"""The connections of a server: how many, from whom, and for how long they may be silent."""
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, cast
+
+from outlast.core.addresses import plain_address
+from outlast.server.tuning import TUNING, ServerTuning
+
+_BUSY: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n"
+)
+_SITE: Final = 64
+"""Bits of an IPv6 address that name a network: its owner has all addresses below."""
+
+_log = logging.getLogger(__name__)
+
+
+def asker_of(address: str | None) -> str:
+    """Who an address stands for where shares are counted: itself, or its /64 for IPv6; empty for
+    what is no address, as the other end of a Unix socket.
+    """
+    plain = plain_address(address)
+    if ":" not in plain:
+        return plain
+    return str(ipaddress.ip_network((plain, _SITE), strict=False).network_address) + f"/{_SITE}"
+
+
+class Connections:
+    """Makes the protocol of each new connection, up to a number of them, and closes those that
+    take a place and do not use it.
+
+    Where all places are taken, an asker that has fewer than the one that has most gets one of the
+    latter's: one that waits for a request first, else the newest. So whoever takes all of them
+    keeps nobody out.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], asyncio.BaseProtocol],
+        most: int,
+        count: Callable[[int], None],
+        *,
+        stall: float,
+        tuning: ServerTuning = TUNING,
+    ) -> None:
+        """Up to `most` connections; `count` gets their number whenever one opens or closes."""
+        self.make = make
+        self._most = most
+        self._count = count
+        self._stall = stall
+        self._tuning = tuning
+        self._open: dict[_Connection, None] = {}
+        """In the order in which they came."""
+        self._of: dict[str, set[_Connection]] = {}
+        self._by_protocol: dict[asyncio.BaseProtocol, _Connection] = {}
+
+    def __call__(self) -> asyncio.BaseProtocol:
+        return _Connection(self)
+
+    def admit(self, connection: "_Connection", protocol: Callable[[], asyncio.Protocol]) -> bool:
+        """Whether a connection has a place; its protocol is made only then."""
+        if len(self._open) >= self._most and not self._make_room(connection.asker):
+            _log.debug(
+                "a connection of %s is refused: %d are open, as many as may be",
+                connection.asker,
+                len(self._open),
+            )
+            return False
+        connection.inner = protocol()
+        self._by_protocol[connection.inner] = connection
+        self._open[connection] = None
+        self._of.setdefault(connection.asker, set()).add(connection)
+        self._count(len(self._open))
+        return True
+
+    def forget(self, connection: "_Connection") -> None:
+        """It is closed, or as good as that."""
+        if connection not in self._open:
+            return
+        del self._open[connection]
+        if connection.inner is not None:
+            self._by_protocol.pop(connection.inner, None)
+        others = self._of[connection.asker]
+        others.discard(connection)
+        if not others:
+            del self._of[connection.asker]
+        self._count(len(self._open))
+
+    def _make_room(self, asker: str) -> bool:
+        heaviest = max(self._of.values(), key=len)
+        if len(heaviest) <= len(self._of.get(asker, ())) + 1:
+            return False
+        idle = [connection for connection in heaviest if connection.idle]
+        if idle:
+            victim = min(idle, key=lambda connection: connection.since)
+        else:
+            victim = max(heaviest, key=lambda connection: connection.since)
+        _log.debug("a connection of %s makes room for one of %s", victim.asker, asker)
+        victim.drop()
+        return True
+
+    def heard(self, protocol: asyncio.BaseProtocol) -> None:
+        """A whole request came in on this connection, and is being answered."""
+        self._turn(protocol, works=True)
+
+    def answered(self, protocol: asyncio.BaseProtocol) -> None:
+        """It waits for a request again."""
+        self._turn(protocol, works=False)
+
+    def _turn(self, protocol: asyncio.BaseProtocol, *, works: bool) -> None:
+        connection = self._by_protocol.get(protocol)
+        if connection is not None:
+            connection.works, connection.since = works, time.monotonic()
+            connection.partial = connection.first = False
+
+    async def sweep(self) -> None:
+        """Closes connections that are of no use any more, again and again."""
+        while True:
+            await asyncio.sleep(self._tuning.sweep_every)
+            now = time.monotonic()
+            for connection in list(self._open):
+                self._look(connection, now)
+
+    def _look(self, connection: "_Connection", now: float) -> None:
+        """Drops a client of which no request came, or that has read nothing of its pending answers
+        for too long. Answers with files have a limit of their own.
+        """
+        tuning = self._tuning
+        if not connection.works:
+            patience = tuning.first_request if connection.owes_request else tuning.keep_alive
+            if now - connection.since > patience:
+                _log.debug("a connection of %s is closed: no request came", connection.asker)
+                connection.drop()
+                return
+        if connection.stuck(now) > self._stall:
+            _log.debug("%s takes no byte of its answers, and is dropped", connection.asker)
+            connection.drop()
+
+
+class _Connection(asyncio.Protocol):
+    """Stands between a transport and the protocol of the HTTP library, and keeps the time.
+
+    `works` is whether a request is being answered, `first` whether none came yet, `partial` whether
+    one began to come, `since` when one of them last changed (monotonic seconds).
+    """
+
+    def __init__(self, gate: Connections) -> None:
+        self._gate = gate
+        self._transport: asyncio.Transport | None = None
+        self._pending = (0, 0.0)
+        self.inner: asyncio.Protocol | None = None
+        self.asker = ""
+        self.first = True
+        self.works = False
+        self.partial = False
+        self.since = time.monotonic()
+
+    @property
+    def owes_request(self) -> bool:
+        """Whether it has to send a request, or the rest of one, soon."""
+        return self.first or self.partial
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is on its way to the client."""
+        return not self.works and not self._unsent()
+
+    def _unsent(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def drop(self) -> None:
+        """Closes the connection at once: with a clean end where nothing is on its way."""
+        transport, idle = self._transport, self.idle
+        self._gate.forget(self)
+        if transport is None:
+            return
+        if idle:
+            transport.close()
+        else:
+            transport.abort()
+
+    def stuck(self, now: float) -> float:
+        """The seconds for which bytes have waited to be sent and none went."""
+        size = self._unsent()
+        before, since = self._pending
+        if not size or size != before:
+            since = now
+        self._pending = (size, since)
+        return now - since
+
+    # What the transport says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.asker = asker_of(peer[0]) if isinstance(peer, tuple) and peer else ""
+        made = cast("Callable[[], asyncio.Protocol]", self._gate.make)
+        if not self._gate.admit(self, made) or self.inner is None:
+            self._transport.write(_BUSY)
+            self._transport.close()
+            return
+        self.inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.inner is None:
+            return
+        if not self.works and not self.partial:
+            self.partial = True
+            if not self.first:
+                self.since = time.monotonic()
+        self.inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self.inner.eof_received() if self.inner is not None else None
+
+    def pause_writing(self) -> None:
+        if self.inner is not None:
+            self.inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self.inner is not None:
+            self.inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._gate.forget(self)
+        if self.inner is not None:
+            self.inner.connection_lost(exc)
+
+
+def places(wanted: int, files: int, tuning: ServerTuning = TUNING) -> int:
+    """How many of `wanted` connections a server can have where its process may open so many
+    `files`: an answer with a file takes several of them, and the rest of the process needs some.
+    """
+    room = (files - tuning.files_beside) // tuning.files_each
+    return max(min(wanted, room), min(wanted, tuning.fewest_connections))

@@ -1,0 +1,94 @@
+"""Memory that clients make a server take: bodies of requests, long answers; shared between askers.
+
+Nobody waits for it: a request that gets none is told to come again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from typing import Final
+
+from outlast.core.errors import ExhaustedError
+from outlast.server.tuning import TUNING, ServerTuning
+
+ASKER: Final[ContextVar[str]] = ContextVar("asker", default="")
+"""Who the current task answers, as `connections.asker_of` names it."""
+
+
+class Memory:
+    """So many bytes at once, and of them so many for one asker. The first ones of each asker are
+    always there, so that small requests never fail because of others' large ones. Belongs to one
+    thread.
+    """
+
+    def __init__(self, tuning: ServerTuning = TUNING) -> None:
+        self._tuning = tuning
+        self._taken = 0
+        self._of: dict[str, int] = {}
+
+    @contextlib.contextmanager
+    def lease(self) -> Iterator["Lease"]:
+        """What a request takes until the block ends."""
+        lease = Lease(self, ASKER.get())
+        try:
+            yield lease
+        finally:
+            self._give(lease.asker, lease.count)
+
+    def take(self, asker: str, count: int) -> None:
+        """Raises :class:`ExhaustedError` where there is not so much left."""
+        tuning, mine = self._tuning, self._of.get(asker, 0) + count
+        if mine > tuning.memory_always:
+            if mine > tuning.memory_each:
+                raise ExhaustedError("this client has too many large requests under way")
+            if self._taken + count > tuning.memory:
+                raise ExhaustedError("the server has too many large requests under way")
+        self._of[asker] = mine
+        self._taken += count
+
+    def _give(self, asker: str, count: int) -> None:
+        self._taken -= count
+        left = self._of.get(asker, 0) - count
+        if left > 0:
+            self._of[asker] = left
+        else:
+            self._of.pop(asker, None)
+
+
+class Lease:
+    """The bytes that one request has taken."""
+
+    def __init__(self, memory: Memory, asker: str) -> None:
+        self._memory = memory
+        self.asker = asker
+        self.count = 0
+
+    def more(self, count: int) -> None:
+        """Takes `count` bytes more. Raises :class:`ExhaustedError`."""
+        self._memory.take(self.asker, count)
+        self.count += count
+
+
+class Turns:
+    """Lets every asker have so many turns at once; further ones wait, in order, for their own."""
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+        self._of: dict[str, tuple[asyncio.Semaphore, int]] = {}
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """A turn of the current asker, while the block runs."""
+        asker = ASKER.get()
+        gate, users = self._of.get(asker) or (asyncio.Semaphore(self._each), 0)
+        self._of[asker] = (gate, users + 1)
+        try:
+            async with gate:
+                yield
+        finally:
+            gate, users = self._of[asker]
+            if users > 1:
+                self._of[asker] = (gate, users - 1)
+            else:
+                del self._of[asker]
