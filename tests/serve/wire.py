@@ -28,15 +28,19 @@ class Reply:
 
 
 class Wire:
-    """One connection. `buffer` is the size of its receive buffer in bytes, for slow clients."""
+    """One connection. `buffer` is the size of its receive buffer in bytes, for slow clients;
+    `source` the address that it comes from.
+    """
 
-    def __init__(self, url: str, *, buffer: int = 0) -> None:
+    def __init__(self, url: str, *, buffer: int = 0, source: str = "") -> None:
         at = urlsplit(url)
         self.host = f"{at.hostname}:{at.port}"
         self.sock = socket.socket()
         self.sock.settimeout(_SECONDS)
         if buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        if source:
+            self.sock.bind((source, 0))
         self.sock.connect((at.hostname or "", at.port or 0))
         self._rest = bytearray()
         self.was_reset = False
@@ -133,7 +137,7 @@ def once(
 
 
 @contextmanager
-def several(url: str, count: int, *, buffer: int = 0) -> Iterator[list[Wire]]:
+def several(url: str, count: int, *, buffer: int = 0, source: str = "") -> Iterator[list[Wire]]:
     """Many connections at once."""
     with ExitStack() as stack:
-        yield [stack.enter_context(Wire(url, buffer=buffer)) for _ in range(count)]
+        yield [stack.enter_context(Wire(url, buffer=buffer, source=source)) for _ in range(count)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from outlast.core.descriptors import is_exhausted
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import OutlastError
 from outlast.core.manifest import Revision
@@ -305,5 +306,7 @@ def _time_of(folder: Path) -> int:
 def _names(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
-    except OSError:
+    except OSError as error:
+        if is_exhausted(error):
+            raise  # it would count as empty until something changes in it
         return []

@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 from outlast.codec.format import BaseRef
+from outlast.core.descriptors import is_exhausted
 from outlast.core.digest import Digest
 from outlast.core.errors import OutlastError
 from outlast.core.manifest import Revision
@@ -22,6 +23,7 @@ from outlast.core.offer import Offer
 from outlast.node.archive_watch import Bases, HeldRevision, Inventory, Key
 from outlast.node.tuning import TUNING, Tuning
 from outlast.store.archive import Archive
+from outlast.store.disk import storage_error
 from outlast.store.forms import MAX_LINKS
 
 
@@ -244,7 +246,9 @@ class Sharing:
     def _read(self, digest: Digest) -> bytes | None:
         try:
             data = self._archive.layout.manifest(digest).read_bytes()
-        except OSError:
+        except OSError as error:
+            if is_exhausted(error):
+                raise storage_error(error, "a manifest") from error
             return None
         return data if Digest.of(data) == digest else None  # `verify` tells
 

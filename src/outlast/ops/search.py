@@ -30,6 +30,7 @@ Meet = Callable[[str, int], None]
 Discover = Callable[[Meet], AbstractContextManager[object]]
 """Discovers nodes while its block runs."""
 _Key = tuple[RepoId, GitOid, Digest]
+_MOST_ADDRESSES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,31 +113,36 @@ class _Asking:
 
     def meet(self, host: str, port: int) -> None:
         """Asks a possible node, once."""
-        source = PeerSource(self._http, host, port)
+        name = PeerSource(self._http, host, port).name
         with self._changed:
             if (host, port) in self._met or len(self._met) >= self._tuning.search_nodes:
                 return
             self._met.add((host, port))
-            self._waiting[host, port] = source.name
-        _log.debug("asking %s", source.name)
-        self._pool.submit(self._ask, source, (host, port))
+            self._waiting[host, port] = name
+        _log.debug("asking %s", name)
+        self._pool.submit(self._ask, name, (host, port))
 
-    def _ask(self, source: PeerSource, key: tuple[str, int]) -> None:
-        node, failure = OfferingNode("", source.name), ""
+    def _ask(self, name: str, key: tuple[str, int]) -> None:
+        node, failure = OfferingNode("", name), ""
         rows: list[Offer] = []
-        try:
-            node = OfferingNode(source.node(self._left()).node.hex(), source.name)
-            rows = source.models(self._query, self._left(), self._tuning.search_models)
-        except OutlastError as error:
-            failure = str(error)
+        for address in _addresses(*key):
+            source = PeerSource(self._http, address, key[1])
+            try:
+                node = OfferingNode(source.node(self._left()).node.hex(), name)
+                rows = source.models(self._query, self._left(), self._tuning.search_models)
+            except OutlastError as error:
+                failure = str(error)
+            else:
+                failure = ""
+                break
         wanted = self._query.lower()
         rows = [row for row in rows if wanted in str(row.repo).lower()]
         with self._changed:
             if self._waiting.pop(key, None) is None:  # too late
                 return
-            _log.debug("%s: %s", source.name, failure or f"{len(rows)} models")
+            _log.debug("%s: %s", name, failure or f"{len(rows)} models")
             if failure:
-                self._failures[source.name] = failure
+                self._failures[name] = failure
             else:
                 self._answers.append((node, rows))
             self._changed.notify_all()
@@ -165,6 +171,17 @@ class _Asking:
             answers = list(self._answers)
         nodes = {node.node for node, _ in answers}
         return Searched(_merge(answers), len(nodes), failures)
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """The addresses of a node: it need not know the name that others have for it. Where they cannot
+    be looked up, the name itself, so that asking it tells why.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return [host]
+    return list(dict.fromkeys(str(info[4][0]) for info in found))[:_MOST_ADDRESSES]
 
 
 def _merge(answers: Sequence[tuple[OfferingNode, list[Offer]]]) -> tuple[Hit, ...]:

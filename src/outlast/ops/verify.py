@@ -13,10 +13,12 @@ from outlast.codec import format as fmt
 from outlast.codec.memory import Readable, read, scratch
 from outlast.codec.reader import CapsuleReader
 from outlast.core.control import Control
+from outlast.core.descriptors import is_exhausted
 from outlast.core.digest import Digest
 from outlast.core.errors import (
     CorruptError,
     DamagedRecordError,
+    ExhaustedError,
     IntegrityError,
     NotArchivedError,
     OutlastError,
@@ -27,7 +29,7 @@ from outlast.core.manifest import Revision
 from outlast.core.names import Target
 from outlast.intake.local_file import ingest
 from outlast.ops.tuning import TUNING, Tuning
-from outlast.store import reading
+from outlast.store import disk, reading
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.index import load_manifest
 from outlast.store.records.survey import survey
@@ -101,9 +103,11 @@ class _Verification:
     def whole_archive(self) -> list[BlobInfo]:
         """Checks manifests, small files and trailers; returns all blobs."""
         layout = self._archive.layout
-        for path in sorted(layout.manifests.glob("*.json")):
+        for path in disk.matching(layout.manifests, "*.json"):
             try:
                 self.revisions.append(load_manifest(layout, Digest(path.stem)))
+            except ExhaustedError:
+                raise  # says nothing of the file
             except OutlastError as error:
                 self._report(f"manifests/{path.name}", str(error))
                 self._quarantine(path.name, path)
@@ -157,12 +161,16 @@ class _Verification:
         except FileNotFoundError:
             return  # garbage-collected meanwhile
         except OSError as error:
+            if is_exhausted(error):
+                raise disk.storage_error(error, path) from error
             self._report(str(path), error.strerror or str(error))
             return
         try:
             names = ingest(fd, None, f"blob {blob.digest.short}", self._control)
             stat = os.fstat(fd)
         except OSError as error:  # the disk cannot read it back
+            if is_exhausted(error):
+                raise disk.storage_error(error, path) from error
             self._report(str(path), error.strerror or str(error))
             return
         finally:

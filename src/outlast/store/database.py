@@ -40,6 +40,11 @@ def is_damage(error: sqlite3.DatabaseError) -> bool:
     )
 
 
+def is_shortage(error: sqlite3.DatabaseError) -> bool:
+    """Whether files or memory are short, which says nothing of the file."""
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CANTOPEN", "SQLITE_NOMEM"))
+
+
 def connect(path: str) -> sqlite3.Connection:
     """Opens the index at `path`, and makes it where there is none. Raises
     :class:`sqlite3.DatabaseError`, also for one of another version.

@@ -18,11 +18,11 @@ from outlast.codec.format import VERSION, BaseRef
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid
-from outlast.core.errors import CorruptError, MalformedError, OutlastError
+from outlast.core.errors import CorruptError, ExhaustedError, MalformedError, OutlastError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId, RepoKind
 from outlast.store import disk
-from outlast.store.database import connect, is_damage
+from outlast.store.database import connect, is_damage, is_shortage
 from outlast.store.forms import StoredForm, stamp_of
 from outlast.store.layout import Layout
 
@@ -106,6 +106,8 @@ class Index:
             try:
                 yield self._db
             except sqlite3.DatabaseError as error:
+                if is_shortage(error):
+                    raise ExhaustedError(f"the index cannot be read now: {error}") from error
                 raise CorruptError(
                     f"the index cannot be used: {error}", hint="run 'outlast doctor --rebuild'"
                 ) from error
