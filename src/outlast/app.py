@@ -18,6 +18,7 @@ from outlast.core.control import Control
 from outlast.core.events import Event
 from outlast.fetch.transfer import Wishes
 from outlast.mirror.asker import AccessRules
+from outlast.mirror.limits import IntakeLimits
 from outlast.mirror.mirror import Mirror
 from outlast.node.node import Node
 from outlast.node.policy import SharePolicy, Sharing
@@ -191,6 +192,7 @@ def open_mirror(
     ttl: float,
     wishes: Wishes,
     rules: AccessRules | None = None,
+    intake: IntakeLimits | None = None,
     node: Node | None = None,
 ) -> Iterator[Mirror]:
     """The archive with `sources` and the neighbours of `node` behind it. Its fetches end with the
@@ -202,6 +204,7 @@ def open_mirror(
         ttl=ttl,
         rules=rules,
         wishes=wishes,
+        intake=intake,
         control=control,
         around=Neighbourhood(node) if node is not None else None,
         on_bug=lambda error: log_bug("fetch", error),
@@ -222,6 +225,7 @@ def open_app(
     ttl: float,
     wishes: Wishes,
     rules: AccessRules | None = None,
+    intake: IntakeLimits | None = None,
 ) -> Iterator[App]:
     """All that ``serve`` runs beside its listener: a node, if the settings want one, and a mirror
     of `upstreams`, which fetches from neighbours first. All that happens is counted.
@@ -241,7 +245,16 @@ def open_app(
                 open_node(archive, settings, counted, command="serve", metrics=metrics)
             )
         mirror = stack.enter_context(
-            open_mirror(archive, sources, counted, ttl=ttl, wishes=wishes, rules=rules, node=node)
+            open_mirror(
+                archive,
+                sources,
+                counted,
+                ttl=ttl,
+                wishes=wishes,
+                rules=rules,
+                intake=intake,
+                node=node,
+            )
         )
         yield App(archive, mirror, node, metrics, counted)
 

@@ -9,16 +9,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from outlast.core.asker import ASKER
 from outlast.core.control import Control
 from outlast.core.descriptors import is_exhausted
 from outlast.core.errors import ExhaustedError, StorageError
 from outlast.ops.verify import verify
 from outlast.server.http.connections import asker_of, places
-from outlast.server.http.memory import ASKER, Memory, Turns
+from outlast.server.http.memory import Memory, Turns
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.archive import Archive
 from outlast.store.disk import storage_error
@@ -107,8 +109,12 @@ class TestConnections:
                     assert late.reply().status == 503
 
     def test_places_come_back(self, node: Node) -> None:
-        for n in range(3 * self.MOST):
-            until(lambda n=n: ask(node.url, f"127.0.0.{1 + n % 3}", "/healthz").status == 200)
+        for source in self.MOST * ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+            until(partial(self._has_place, node, source))
+
+    @staticmethod
+    def _has_place(node: Node, source: str) -> bool:
+        return ask(node.url, source, "/healthz").status == 200
 
     def test_who_is_one(self) -> None:
         assert asker_of("192.0.2.1") != asker_of("192.0.2.2")

@@ -16,6 +16,8 @@ from outlast.fetch.plan import FetchPlan
 from outlast.fetch.revision import FetchContext
 from outlast.fetch.source_state import Patience, SourceState
 from outlast.mirror.asker import Voice
+from outlast.mirror.intake import Intake
+from outlast.mirror.limits import IntakeLimits
 from outlast.mirror.streaming import StreamingFile, StreamingFiles
 from outlast.server.http.files import StreamingReader
 from outlast.sources.hub import HubSource
@@ -69,7 +71,9 @@ def test_a_reader_of_bytes_that_proved_wrong_gets_no_more() -> None:
     [(ValueError("a bug"), True), (UnreachableError("the source is gone"), False)],
     ids=["a bug", "no bug"],
 )
-def test_a_bug_is_told_though_a_reader_listens(error: Exception, *, told: bool) -> None:
+def test_a_bug_is_told_though_a_reader_listens(
+    error: Exception, *, told: bool, tmp_path: Path
+) -> None:
     """The reader may be sending, or its client leaving, and so never raise it."""
     followed, over = threading.Event(), threading.Event()
     unheard: list[BaseException] = []
@@ -78,7 +82,9 @@ def test_a_bug_is_told_though_a_reader_listens(error: Exception, *, told: bool) 
         assert followed.wait(SECONDS)
         raise error
 
-    files = StreamingFiles(fail, lambda *_outcome: over.set(), unheard.append, 1)
+    files = StreamingFiles(
+        fail, lambda *_outcome: over.set(), unheard.append, Intake(tmp_path, IntakeLimits())
+    )
     entry = FileEntry("file", 1, sha256=Digest.of(b"a"))
     streaming = files.fetch(RepoId.parse("org/model"), GitOid("1" * 40), entry, Voice(""))
     streaming.listen(lambda: None)

@@ -196,6 +196,7 @@ def serve(
                 ttl=ttl,
                 wishes=wishes,
                 rules=AccessRules(open_restricted, offline_access),
+                intake=config.serve.intake,
             ) as app,
             _featured(run, app) as mounts,
         ):

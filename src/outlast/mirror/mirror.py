@@ -46,6 +46,8 @@ from outlast.fetch.withdrawals import noting_withdrawals
 from outlast.mirror.access import Access
 from outlast.mirror.answers import Asking, Found, FoundRefs, Question, Troubles, View
 from outlast.mirror.asker import AccessRules, Voice
+from outlast.mirror.intake import Intake
+from outlast.mirror.limits import IntakeLimits
 from outlast.mirror.streaming import StreamingFile, StreamingFiles
 from outlast.mirror.tuning import TUNING, MirrorTuning
 from outlast.node.scope import Neighbourhood
@@ -72,12 +74,13 @@ class Mirror:
         wishes: Wishes | None = None,
         control: Control | None = None,
         around: Neighbourhood | None = None,
+        intake: IntakeLimits | None = None,
         on_bug: Callable[[BaseException], None] = lambda _bug: None,
         tuning: MirrorTuning = TUNING,
     ) -> None:
         """`rules` say who may read what is not public. `around` are the nodes to fetch from beside
-        the sources. `on_bug` gets exceptions of background work that are no :class:`OutlastError`:
-        no caller is there to raise them to.
+        the sources, `intake` bounds what clients may make it fetch. `on_bug` gets exceptions of
+        background work that are no :class:`OutlastError`: no caller is there to raise them to.
         """
         self._tuning = tuning
         self.archive = archive
@@ -97,8 +100,9 @@ class Mirror:
         self._remote: OrderedDict[RepoId, tuple[RemoteRef, ...]] = OrderedDict()
         self._troubles = Troubles(tuning)
         self._pool = DaemonPool(tuning.askers, "ask")
+        self._intake = Intake(archive.layout.home, intake or IntakeLimits(), tuning)
         self.streams = StreamingFiles(
-            self._fetch_context, self._fetch_ended, self._unheard, tuning.fetches
+            self._fetch_context, self._fetch_ended, self._unheard, self._intake
         )
 
     def close(self) -> None:
@@ -199,6 +203,7 @@ class Mirror:
         if (absent := self._troubles.absent(repo, ref, voice.key)) is not None:
             _log.debug("%s@%s is not asked for upstream, which refused it: %s", repo, ref, absent)
             return settle(absent)
+        self._intake.question()
         question = self._ask(repo, ref, "the archive does not have it", voice)
 
         def settle_or_say_why() -> Found:
@@ -399,7 +404,7 @@ class Mirror:
         if not here and not self._sources:
             raise NotArchivedError(f"the bytes of {path!r} are not here")
         # A draft brought what is here: no manifest has all of its names yet, so it is read once.
-        streaming = self.streams.fetch(repo, commit, entry, voice)
+        streaming = self.streams.fetch(repo, commit, entry, voice, here=here)
         return entry if here else streaming
 
     def _may_take(self, repo: RepoId, entry: FileEntry) -> bool:

@@ -5,16 +5,17 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from outlast.codec import merkle
 from outlast.core.digest import GitOid
 from outlast.core.errors import BusyError, OutlastError
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
-from outlast.core.threads import DaemonPool
 from outlast.fetch.download import Download
 from outlast.fetch.revision import FetchContext, fetch_files
 from outlast.mirror.asker import Voice
+from outlast.mirror.intake import Intake
 from outlast.store import unverified
 from outlast.store.records.draft_writer import DraftWriter
 
@@ -124,17 +125,20 @@ class StreamingFiles:
         context: Callable[[Voice], FetchContext],
         ended: Ended,
         unheard: Callable[[BaseException], None],
-        at_once: int,
+        intake: Intake,
     ) -> None:
         self._fetch_context = context
         self._ended = ended
         self._unheard = unheard
         self._lock = threading.Lock()
         self._running: dict[str, StreamingFile] = {}
-        self._pool = DaemonPool(at_once, "fetch")
+        self._intake = intake
 
-    def fetch(self, repo: RepoId, commit: GitOid, entry: FileEntry, voice: Voice) -> StreamingFile:
-        """The fetch of `entry` from where `voice` may, under way or begun now.
+    def fetch(
+        self, repo: RepoId, commit: GitOid, entry: FileEntry, voice: Voice, *, here: bool = False
+    ) -> StreamingFile:
+        """The fetch of `entry` from where `voice` may, under way or begun now; `here` tells that
+        its bytes are in the archive, and only read again. Raises what :meth:`Intake.admit` raises.
 
         What arrives for a private or gated model is handed to no client of another model that
         claims to have the same file: :class:`BusyError` until that fetch has ended.
@@ -146,8 +150,10 @@ class StreamingFiles:
                 raise BusyError(f"{entry.path!r} is being fetched for another model: ask again")
             if streaming is None:
                 _log.debug("fetching %r of %s@%s: a client asks for it", entry.path, repo, commit)
+                size = 0 if here else entry.size
+                self._intake.admit(size)
                 streaming = self._running[entry.key] = StreamingFile(entry, shelf)
-                self._pool.submit(self._run, repo, commit, streaming, voice)
+                self._intake.submit(size, partial(self._run, repo, commit, streaming, voice))
             streaming.wanted.add((repo, commit, entry))
         return streaming
 

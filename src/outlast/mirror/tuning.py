@@ -26,6 +26,20 @@ class MirrorTuning:
     """With a source of files, before the client hears of it. Guess."""
     fetches: int = 6
     """Files fetched at once. Guess: each has connections of its own."""
+    fetches_each: int = 256
+    """Files of one asker that are fetched or wait for it. Guess: more than any client asks for at
+    once."""
+    crowding: int = 4
+    """So many times `fetches` at most, where further askers come. Guess."""
+    questions: int = 5000
+    """Of one asker in an hour, for what is not here: each may leave a list of files on the disk.
+    Guess: more than people type, and a whole organisation's models."""
+    accounts: int = 10_000
+    """Askers whose quotas are remembered. Guess: a megabyte."""
+    keep_free_share: float = 0.05
+    """Of the disk, that clients of a mirror do not fill. Guess: file systems keep as much."""
+    keep_free: int = 50_000_000_000
+    """Bytes, at most, of that. Guess: what an operator needs to act."""
     down_for: float = 30.0
     """After a failure upstream is not asked, unless it named a longer time. Guess: what a restart
     takes."""

@@ -262,6 +262,12 @@ def free_bytes(path: Path) -> int:
     return stats.f_bavail * stats.f_frsize
 
 
+def total_bytes(path: Path) -> int:
+    """Bytes of the file system of `path`, for files of this user."""
+    stats = os.statvfs(path)
+    return (stats.f_blocks - stats.f_bfree + stats.f_bavail) * stats.f_frsize
+
+
 @contextlib.contextmanager
 def locked(path: Path, *, exclusive: bool) -> Iterator[None]:
     """Holds an advisory lock on the file `path`, between threads and processes alike."""

@@ -30,6 +30,7 @@ from outlast.cli.config.values import (
 )
 from outlast.cli.feature import Listed
 from outlast.core.errors import BadConfigError
+from outlast.mirror.limits import IntakeLimits
 from outlast.node.policy import SharePolicy
 from outlast.swarm.schedule import DAY, Rates, Window
 from outlast.swarm.settings import HostPort, SwarmSettings
@@ -39,6 +40,7 @@ T = TypeVar("T")
 _FILE: Final = FileSettings()
 _SWARM: Final = SwarmSettings()
 _SHARE: Final = SharePolicy()
+_INTAKE: Final = IntakeLimits()
 _MOST: Final = 1000
 """Entries of a list."""
 _PATTERN_LIMIT: Final = 300
@@ -118,6 +120,8 @@ class ServeSection(ConfigSection, frozen=True):
     """[serve]: see docs/guide/configuration.md."""
 
     hosts: Texts = ()
+    fetch_quota: Amount = _INTAKE.hourly
+    keep_free: Amount | None = None
 
 
 def read_file(table: Table, where: str, features: Sequence[Listed] = ()) -> FileSettings:
@@ -189,7 +193,14 @@ def share_policy(table: Table) -> SharePolicy:
 def serve_settings(table: Table) -> ServeSettings:
     """What [serve] says. Raises :class:`BadConfigError`."""
     said = read_section(ServeSection, table, "[serve]")
-    return ServeSettings(hosts=_each("hosts", _list("hosts", said.hosts), check_host))
+    free = said.keep_free
+    return ServeSettings(
+        hosts=_each("hosts", _list("hosts", said.hosts), check_host),
+        intake=IntakeLimits(
+            hourly=_told("fetch-quota", _amount(said.fetch_quota), parse_size),
+            keep_free=None if free is None else _told("keep-free", _amount(free), parse_size),
+        ),
+    )
 
 
 def _addresses(key: str, values: Sequence[str]) -> tuple[HostPort, ...]:

@@ -5,15 +5,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outlast.intake.form_policy import FormWish
+from outlast.mirror.limits import IntakeLimits
 from outlast.node.policy import SharePolicy
 from outlast.swarm.settings import SwarmSettings
 
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
-    """[serve]: names that a server answers to beside the machine's own."""
+    """[serve]: names that a server answers to beside the machine's own, and what clients may make
+    a mirror fetch.
+    """
 
     hosts: tuple[str, ...] = ()
+    intake: IntakeLimits = field(default_factory=IntakeLimits)
 
 
 @dataclass(frozen=True, slots=True)

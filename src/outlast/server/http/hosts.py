@@ -32,10 +32,14 @@ _DATA: Final = frozenset({"api", "resolve", "raw", "metrics", "v1", "v2", "outla
 class Hosts:
     """The names that a server answers to."""
 
-    def __init__(self, listen: str, named: Iterable[str] = ()) -> None:
+    def __init__(
+        self, listen: str, named: Iterable[str] = (), *, local_pages: bool = False
+    ) -> None:
         """`listen` is the address that it listens on (empty: all of them), `named` are further
-        names. Where others can reach it, this machine's own name counts too.
+        names. Where others can reach it, this machine's own name counts too. With `local_pages`,
+        pages of other servers on loopback may use this one.
         """
+        self._local_pages = local_pages
         names = {*_LOOPBACK, *map(_plain, named)}
         if not _is_address(listen) and listen:
             names.add(_plain(listen))
@@ -79,10 +83,10 @@ class Hosts:
         """Refuses what a browser sends on behalf of another site's page. A link to a page of ours
         may be followed from anywhere.
         """
-        foreign = any(
-            _authority(origin).lower() not in {host.lower() for host in sent}
-            for origin in request.headers.getall("Origin", [])
-        )
+        origins = [_authority(origin).lower() for origin in request.headers.getall("Origin", [])]
+        if origins and self._local_pages and all(map(_is_local, origins)):
+            return None
+        foreign = any(origin not in {host.lower() for host in sent} for origin in origins)
         if any(
             word.strip().lower() in _CROSSED
             for value in request.headers.getall("Sec-Fetch-Site", [])
@@ -111,6 +115,11 @@ def _authority(url: str) -> str:
     except ValueError:
         return ""
     return parts.netloc if parts.scheme in {"http", "https"} else ""
+
+
+def _is_local(authority: str) -> bool:
+    matched = _AUTHORITY.match(authority)
+    return matched is not None and _is_loopback(matched["six"] or matched["name"])
 
 
 def _closing(response: web.Response) -> web.Response:

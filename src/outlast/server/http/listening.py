@@ -10,12 +10,13 @@ from typing import Any
 from aiohttp import web, web_response
 from aiohttp.typedefs import Handler
 
+from outlast.core.asker import ASKER
 from outlast.core.descriptors import is_exhausted, raise_limit
 from outlast.core.errors import BadConfigError, ExhaustedError
 from outlast.server.http.connections import Connections, asker_of, places
 from outlast.server.http.hosts import Hosts
 from outlast.server.http.log import log_line, quiet_logger
-from outlast.server.http.memory import ASKER, Memory
+from outlast.server.http.memory import Memory
 from outlast.server.http.replies import error_reply
 from outlast.server.tuning import TUNING, ServerTuning
 

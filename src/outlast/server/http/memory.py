@@ -6,14 +6,10 @@ Nobody waits for it: a request that gets none is told to come again.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from contextvars import ContextVar
-from typing import Final
 
+from outlast.core.asker import ASKER
 from outlast.core.errors import ExhaustedError
 from outlast.server.tuning import TUNING, ServerTuning
-
-ASKER: Final[ContextVar[str]] = ContextVar("asker", default="")
-"""Who the current task answers, as `connections.asker_of` names it."""
 
 
 class Memory:

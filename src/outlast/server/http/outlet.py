@@ -1,8 +1,10 @@
 """What a server needs to send blobs: threads for the disk, open capsules, decoded blocks."""
 
 import asyncio
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -13,10 +15,10 @@ from outlast.core.errors import IntegrityError, StorageError
 from outlast.server.http.blocks import Blocks
 from outlast.server.http.files import Delivery
 from outlast.server.http.log import log_line
-from outlast.server.http.memory import Memory, Turns
+from outlast.server.http.memory import Turns
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.opened import OpenBlobs
-from outlast.server.http.queries import read_body
+from outlast.server.http.queries import Bodies
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.archive import Archive
 
@@ -33,15 +35,14 @@ class Outlet(Closing):
         self._metrics = metrics
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer")
         self._turns = Turns(max(1, threads // 2))
-        self._parsers = asyncio.Semaphore(tuning.parsers)
-        self._tuning = tuning
-        self.memory = Memory(tuning)
+        self.bodies = Bodies(tuning)
         self._blocks = Blocks(tuning)
         self._opened = OpenBlobs(archive, tuning.open_capsules)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._blocks.close()
+        self.bodies.close()
 
     async def tidy(self) -> None:
         """Frees from time to time what is kept for requests that did not come."""
@@ -55,16 +56,8 @@ class Outlet(Closing):
         so that its requests do not hold up all others.
         """
         async with self._turns.turn():
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
-
-    async def body(self, request: web.Request, limit: int, parse: Callable[[bytes], T]) -> T:
-        """What `parse` makes of the body of a request, beside the event loop: it may take long.
-        Raises what it and `read_body` raise.
-        """
-        with self.memory.lease() as lease:
-            data = await read_body(request, limit, lease, self._tuning)
-            async with self._parsers:
-                return await self.threaded(parse, data)
+            run = functools.partial(copy_context().run, work, *args)  # the asker goes with it
+            return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     async def send(self, delivery: Delivery, digest: Digest, path: str) -> web.StreamResponse:
         """Sends a blob of any form; `path` names it in the log where it proves damaged.

@@ -1,19 +1,22 @@
 """What requests ask for beside their paths: queries, forms, pages of long lists."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlencode
 
 import msgspec
 from aiohttp import web
 
+from outlast.core.closing import Closing
 from outlast.core.errors import MalformedError, UsageError
 from outlast.core.manifest import load_json
-from outlast.server.http.memory import Lease
+from outlast.server.http.memory import Lease, Memory, Turns
 from outlast.server.tuning import ServerTuning
 
 _FIELDS = 100_000
+T = TypeVar("T")
 ORIGIN = ""  # no field of a query has this name
 
 
@@ -68,6 +71,30 @@ async def read_body(request: web.Request, limit: int, lease: Lease, tuning: Serv
         raise UsageError("the request's body did not come") from error
     except web.RequestPayloadError as error:
         raise UsageError(f"the request's body cannot be read: {error}") from error
+
+
+class Bodies(Closing):
+    """Reads and parses the bodies of requests, within a budget of memory that long documents share.
+    It belongs to one event loop.
+    """
+
+    def __init__(self, tuning: ServerTuning) -> None:
+        self._tuning = tuning
+        self._turns = Turns(1)
+        self._pool = ThreadPoolExecutor(tuning.parsers, thread_name_prefix="parse")
+        self.memory = Memory(tuning)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def read(self, request: web.Request, limit: int, parse: Callable[[bytes], T]) -> T:
+        """What `parse` makes of the body of a request, of up to `limit` bytes. It runs beside the
+        event loop, for one body of an asker at a time. Raises what it and `read_body` raise.
+        """
+        with self.memory.lease() as lease:
+            data = await read_body(request, limit, lease, self._tuning)
+            async with self._turns.turn():
+                return await asyncio.get_running_loop().run_in_executor(self._pool, parse, data)
 
 
 def parse_json(body: bytes) -> Any:

@@ -1,6 +1,7 @@
 """Errors as a hub states them, mapped once: status, ``X-Error-Code`` and ``X-Error-Message``."""
 
 import json
+import math
 from typing import Any
 
 from aiohttp import web
@@ -8,7 +9,9 @@ from aiohttp import web
 from outlast.core.errors import (
     AccessDeniedError,
     BadNameError,
+    DiskFullError,
     EntryNotFoundError,
+    ExhaustedError,
     IntegrityError,
     NotArchivedError,
     NotFoundError,
@@ -35,6 +38,7 @@ _STATUS: tuple[tuple[type[OutlastError], int, str], ...] = (
     (UsageError, 400, ""),
     (AccessDeniedError, 403, "GatedRepo"),
     (PolicyError, 403, ""),
+    (DiskFullError, 507, ""),
     (TransientError, 503, ""),
     (IntegrityError, 502, ""),
 )
@@ -55,6 +59,8 @@ def error_reply(
         if isinstance(error, family):
             usual, code = family_status, family_code
             break
+    if isinstance(error, ExhaustedError) and error.retry_after is not None:
+        headers = {**(headers or {}), "Retry-After": str(math.ceil(error.retry_after))}
     return failure(status or usual, code, str(error), headers)
 
 
@@ -67,6 +73,6 @@ def failure(
     if code:
         sent["X-Error-Code"] = code
     if status == 503:
-        sent["Retry-After"] = str(_RETRY_AFTER)
+        sent.setdefault("Retry-After", str(_RETRY_AFTER))
     body = json.dumps({"error": message}).encode()
     return web.Response(status=status, body=body, content_type="application/json", headers=sent)

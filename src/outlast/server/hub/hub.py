@@ -82,7 +82,7 @@ class Hub:
         self._tokens = tokens
         self._limits = limits
         self._outlet = Outlet(mirror.archive, metrics, tuning.hub_threads, tuning)
-        self._threaded = self._outlet.threaded
+        self._threaded, self._bodies = self._outlet.threaded, self._outlet.bodies
         self._entrance = Entrance(mirror.access, self._threaded)
 
     async def tidy(self) -> None:
@@ -95,7 +95,7 @@ class Hub:
     @property
     def memory(self) -> Memory:
         """What clients may make the server hold."""
-        return self._outlet.memory
+        return self._bodies.memory
 
     def refused(self, request: web.Request, response: web.Response) -> None:
         """Notes a request that was not for this server, as any other."""
@@ -196,7 +196,7 @@ class Hub:
         form = {}
         if route.what == "paths-info":
             kind = request.content_type
-            form = await self._outlet.body(request, BODY, lambda body: parse_form(body, kind))
+            form = await self._bodies.read(request, BODY, lambda data: parse_form(data, kind))
         reply = await self._threaded(self._document, route, found, read_query(request), form)
         reply.headers.update(_marks(found, self._metrics))
         return reply

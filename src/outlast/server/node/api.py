@@ -159,7 +159,7 @@ class NodeApi:
         if route.what == "models":
             return json_reply(await self._outlet.threaded(self._models, request, trusted))
         if route.what == "payloads":
-            blobs = _blobs(await self._outlet.body(request, BODY, parse_json))
+            blobs = _blobs(await self._outlet.bodies.read(request, BODY, parse_json))
             return json_reply(await self._outlet.threaded(self._payloads, blobs, trusted))
         assert route.digest is not None
         if route.what in {"manifests", "layers"}:

@@ -122,7 +122,7 @@ class PeerServer(Closing):
                     open_it,
                     self._bounds,
                     hosts=self._hosts,
-                    memory=self._outlet.memory,
+                    memory=self._outlet.bodies.memory,
                     count=count,
                     beside=self._outlet.tidy,
                     refused=self._api.refused,

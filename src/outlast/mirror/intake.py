@@ -1,0 +1,149 @@
+"""What clients may make a mirror fetch: how much, how fast, and how many files at once.
+
+A mirror keeps what it fetches, and anybody who reaches it may name a model. So each asker has a
+share of the fetches and a quota, and the disk a part that stays free.
+"""
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from outlast.core.asker import ASKER
+from outlast.core.errors import DiskFullError, ExhaustedError
+from outlast.core.threads import DaemonPool
+from outlast.mirror.limits import IntakeLimits
+from outlast.mirror.tuning import TUNING, MirrorTuning
+from outlast.store import disk
+
+_HOUR: Final = 3600.0
+
+
+@dataclass(slots=True)
+class _Account:
+    """What one asker had since `since` (monotonic seconds)."""
+
+    since: float
+    fetched: int = 0
+    questions: int = 0
+
+
+@dataclass(slots=True)
+class _Line:
+    """The fetches of one asker: those that run, and those that wait."""
+
+    running: int = 0
+    waiting: deque[Callable[[], None]] = field(default_factory=deque)
+
+
+class Intake:
+    """Lets fetches begin. Thread-safe."""
+
+    def __init__(
+        self,
+        home: Path,
+        limits: IntakeLimits,
+        tuning: MirrorTuning = TUNING,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._home = home
+        self._limits = limits
+        self._tuning = tuning
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._accounts: OrderedDict[str, _Account] = OrderedDict()
+        self._awaited = 0
+        self._lines: OrderedDict[str, _Line] = OrderedDict()
+        self._running = 0
+        self._pool = DaemonPool(tuning.fetches * tuning.crowding, "fetch")
+
+    def question(self) -> None:
+        """The asker wants to know of something that is not here. Raises :class:`ExhaustedError`."""
+        with self._lock:
+            account = self._account(ASKER.get())
+            if account.questions >= self._tuning.questions:
+                raise self._over(account, "asked for too many models that are not here")
+            account.questions += 1
+
+    def admit(self, size: int) -> None:
+        """The asker wants a file of `size` bytes fetched, which `submit` then does. Raises
+        :class:`ExhaustedError`, or :class:`DiskFullError`.
+        """
+        asker = ASKER.get()
+        with self._lock:
+            line = self._lines.get(asker)
+            if not size:
+                return
+            if line is not None and line.running + len(line.waiting) >= self._tuning.fetches_each:
+                raise ExhaustedError("this client waits for too many files", retry_after=5.0)
+            account, hourly = self._account(asker), self._limits.hourly
+            if hourly and account.fetched and account.fetched + size > hourly:
+                raise self._over(account, f"had {hourly:,} bytes fetched, its quota for an hour")
+            total, free = disk.total_bytes(self._home), disk.free_bytes(self._home)
+            keep = self._limits.keep_free
+            if keep is None:
+                keep = min(self._tuning.keep_free, int(total * self._tuning.keep_free_share))
+            if free - self._awaited - size < keep:
+                raise DiskFullError(
+                    f"no room for a file of {size:,} bytes: {keep:,} bytes of the disk stay free",
+                    hint="the operator can free space, or set keep-free in [serve]",
+                )
+            account.fetched += size
+
+    def _account(self, asker: str) -> _Account:
+        now = self._clock()
+        account = self._accounts.get(asker)
+        if account is None or now - account.since >= _HOUR:
+            account = self._accounts[asker] = _Account(now)
+        self._accounts.move_to_end(asker)
+        while len(self._accounts) > self._tuning.accounts:
+            self._accounts.popitem(last=False)
+        return account
+
+    def _over(self, account: _Account, what: str) -> ExhaustedError:
+        left = max(1.0, account.since + _HOUR - self._clock())
+        return ExhaustedError(f"this client {what}: wait {left:.0f} s", retry_after=left)
+
+    def submit(self, size: int, work: Callable[[], None]) -> None:
+        """Runs `work`, a fetch of `size` bytes, in a thread as soon as it is the asker's turn.
+        Askers take turns; one that has none under way begins at once, even if others have all.
+        """
+        asker = ASKER.get()
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                self._ended(asker, size)
+
+        with self._lock:
+            self._awaited += size
+            self._lines.setdefault(asker, _Line()).waiting.append(run)
+            self._start_some()
+
+    def _ended(self, asker: str, size: int) -> None:
+        with self._lock:
+            self._awaited -= size
+            self._running -= 1
+            line = self._lines[asker]
+            line.running -= 1
+            if not line.running and not line.waiting:
+                del self._lines[asker]
+            self._start_some()
+
+    def _start_some(self) -> None:
+        """Starts what may run: always the next of the asker that has the fewest."""
+        while True:
+            waiting = [line for line in self._lines.values() if line.waiting]
+            if not waiting:
+                return
+            line = min(waiting, key=lambda line: line.running)
+            most = self._tuning.fetches * (1 if line.running else self._tuning.crowding)
+            if self._running >= most:
+                return
+            self._running += 1
+            line.running += 1
+            self._pool.submit(line.waiting.popleft())

@@ -1,0 +1,210 @@
+"""What clients may make a mirror fetch and keep."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from outlast.core.asker import ASKER
+from outlast.core.errors import DiskFullError, ExhaustedError
+from outlast.mirror.intake import Intake
+from outlast.mirror.limits import IntakeLimits
+from outlast.mirror.tuning import MirrorTuning
+from outlast.store import disk
+from tests.hubsim import HubRepo, HubSim
+from tests.serve.node import Node, until
+from tests.serve.upstream import target, weights
+from tests.serve.wire import Reply, Wire
+
+SECONDS = 30.0
+SIZE = 3 << 20
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def admitted(intake: Intake, size: int, asker: str = "") -> bool:
+    token = ASKER.set(asker)
+    try:
+        intake.admit(size)
+    except ExhaustedError as error:
+        assert error.retry_after is not None
+        return False
+    finally:
+        ASKER.reset(token)
+    return True
+
+
+class TestQuota:
+    def test_each_asker_has_its_own_and_it_comes_back_in_an_hour(self, tmp_path: Path) -> None:
+        clock = Clock()
+        intake = Intake(tmp_path, IntakeLimits(hourly=1000, keep_free=0), clock=clock)
+        assert admitted(intake, 600, "a")
+        assert admitted(intake, 400, "a")
+        assert not admitted(intake, 1, "a")
+        assert admitted(intake, 1000, "b")
+        clock.now += 3599
+        assert not admitted(intake, 1, "a")
+        clock.now += 1
+        assert admitted(intake, 1000, "a")
+
+    def test_one_file_may_be_larger_than_it(self, tmp_path: Path) -> None:
+        intake = Intake(tmp_path, IntakeLimits(hourly=1000, keep_free=0))
+        assert admitted(intake, 5000)
+        assert not admitted(intake, 1)
+
+    def test_none(self, tmp_path: Path) -> None:
+        intake = Intake(tmp_path, IntakeLimits(hourly=0, keep_free=0))
+        assert all(admitted(intake, 1 << 20) for _ in range(100))
+
+    def test_questions_have_one_too(self, tmp_path: Path) -> None:
+        intake = Intake(tmp_path, IntakeLimits(), MirrorTuning(questions=3))
+        for _ in range(3):
+            intake.question()
+        with pytest.raises(ExhaustedError):
+            intake.question()
+
+    def test_a_part_of_the_disk_stays_free(self, tmp_path: Path) -> None:
+        free = disk.free_bytes(tmp_path)
+        intake = Intake(tmp_path, IntakeLimits(hourly=0, keep_free=free - (64 << 20)))
+        for size in (65 << 20, free):
+            with pytest.raises(DiskFullError):
+                intake.admit(size)
+        intake.admit(1 << 20)
+
+    def test_by_default_too(self, tmp_path: Path) -> None:
+        with pytest.raises(DiskFullError):
+            Intake(tmp_path, IntakeLimits()).admit(disk.free_bytes(tmp_path) - 1)
+
+    def test_what_is_under_way_counts_as_taken(self, tmp_path: Path) -> None:
+        free, go = disk.free_bytes(tmp_path), threading.Event()
+        intake = Intake(tmp_path, IntakeLimits(hourly=0, keep_free=free // 2))
+        size = free // 3
+        intake.admit(size)
+        over = threading.Event()
+        intake.submit(size, lambda: over.set() if go.wait(SECONDS) else None)
+        with pytest.raises(DiskFullError):
+            intake.admit(size)
+        go.set()
+        assert over.wait(SECONDS)
+
+
+class TestTurns:
+    """Fetches that end when they are told to."""
+
+    def start(self, intake: Intake, asker: str) -> tuple[threading.Event, threading.Event]:
+        began, go = threading.Event(), threading.Event()
+
+        def work() -> None:
+            began.set()
+            assert go.wait(SECONDS)
+
+        token = ASKER.set(asker)
+        try:
+            intake.submit(1, work)
+        finally:
+            ASKER.reset(token)
+        return began, go
+
+    def test_an_asker_with_none_begins_though_another_has_all(self, tmp_path: Path) -> None:
+        intake = Intake(tmp_path, IntakeLimits(), MirrorTuning(fetches=2, crowding=2))
+        mine = [self.start(intake, "a") for _ in range(4)]
+        assert mine[0][0].wait(SECONDS)
+        assert mine[1][0].wait(SECONDS)
+        other = self.start(intake, "b")
+        assert other[0].wait(SECONDS)
+        again = self.start(intake, "b")
+        assert not any(began.is_set() for began, _ in (*mine[2:], again))
+        other[1].set()
+        assert again[0].wait(SECONDS)  # before those of "a" that waited longer
+        assert not mine[2][0].is_set()
+        for _, go in (*mine, again):
+            go.set()
+        assert all(began.wait(SECONDS) for began, _ in mine)
+
+    def test_askers_beyond_all_bounds_wait_and_come(self, tmp_path: Path) -> None:
+        intake = Intake(tmp_path, IntakeLimits(), MirrorTuning(fetches=1, crowding=3))
+        all_of = [self.start(intake, f"a{n}") for n in range(10)]
+        assert all(began.wait(SECONDS) for began, _ in all_of[:3])
+        assert not any(began.is_set() for began, _ in all_of[3:])
+        for began, go in all_of:
+            go.set()
+            assert began.wait(SECONDS)
+
+    def test_a_fetch_that_fails_gives_its_place_back(self, tmp_path: Path) -> None:
+        intake, over = Intake(tmp_path, IntakeLimits(), MirrorTuning(fetches=1)), threading.Event()
+
+        def fail() -> None:
+            raise ValueError("it fails")
+
+        for _ in range(3):
+            intake.submit(1, fail)
+        intake.submit(1, over.set)
+        assert over.wait(SECONDS)
+
+    def test_one_asker_can_wait_for_so_many(self, tmp_path: Path) -> None:
+        intake = Intake(tmp_path, IntakeLimits(), MirrorTuning(fetches=1, fetches_each=3))
+        fetches = [self.start(intake, "a") for _ in range(3)]
+        assert not admitted(intake, 1, "a")
+        assert admitted(intake, 1, "b")
+        for _, go in fetches:
+            go.set()
+        until(lambda: admitted(intake, 1, "a"))
+
+
+class TestMirror:
+    @pytest.fixture
+    def hub(self, tmp_path: Path) -> Iterator[HubSim]:
+        repo = HubRepo(tmp_path / "hub", "org/big")
+        for n in range(3):
+            weights(tmp_path / f"{n}", SIZE, seed=n)
+        repo.commit({f"{n}.bin": tmp_path / f"{n}" for n in range(3)})
+        with HubSim(tmp_path / "hub", mode="thread") as hub:
+            yield hub
+
+    @staticmethod
+    def ask(node: Node, path: str, source: str) -> Reply:
+        with Wire(node.url, source=source) as wire:
+            wire.ask(target(path, "org/big"), Connection="close")
+            return wire.reply()
+
+    def test_a_client_has_its_quota_and_what_is_here_does_not_count(
+        self, hub: HubSim, tmp_path: Path
+    ) -> None:
+        config = tmp_path / "config.toml"
+        config.write_text(f"[serve]\nfetch-quota = {2 * SIZE}\n")
+        env = {"OUTLAST_CONFIG": str(config)}
+        with Node(tmp_path / "home", "--upstream", hub.url, "--no-swarm", env=env) as node:
+            for n in (0, 1, 0, 1, 0):
+                assert self.ask(node, f"{n}.bin", "127.0.0.2").complete
+            reply = self.ask(node, "2.bin", "127.0.0.2")
+            assert reply.status == 503
+            assert 0 < int(reply.headers["retry-after"]) <= 3600
+            assert "quota" in reply.headers["x-error-message"]
+            assert self.ask(node, "2.bin", "127.0.0.3").complete
+            assert self.ask(node, "2.bin", "127.0.0.2").complete  # it is here now
+
+    def test_it_does_not_fill_the_disk(self, hub: HubSim, tmp_path: Path) -> None:
+        config = tmp_path / "config.toml"
+        config.write_text(f"[serve]\nkeep-free = {disk.free_bytes(tmp_path) * 2}\n")
+        env = {"OUTLAST_CONFIG": str(config)}
+        with Node(tmp_path / "home", "--upstream", hub.url, "--no-swarm", env=env) as node:
+            reply = self.ask(node, "0.bin", "127.0.0.1")
+            assert reply.status == 507
+            assert "stay free" in reply.headers["x-error-message"]
+        assert not [one for one in hub.requests() if one.what == "resolve"]
+
+    def test_a_page_cannot_make_it_fetch(self, hub: HubSim, tmp_path: Path) -> None:
+        """An image whose source is a file of a model: a request without CORS."""
+        with Node(tmp_path / "home", "--upstream", hub.url, "--no-swarm") as node:
+            with Wire(node.url) as wire:
+                sent = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors"}
+                wire.ask(target("0.bin", "org/big"), Sec_Fetch_Dest="image", **sent)
+                assert wire.reply().status == 403
+        assert not hub.requests()
