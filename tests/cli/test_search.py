@@ -1,11 +1,13 @@
 """`outlast search`: what the nodes around have."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +59,21 @@ def find(query: str, where: list[tuple[str, int]], within: float = 30.0) -> Sear
 
 
 class TestSearch:
+    def test_a_node_is_asked_by_its_address(
+        self, peers: list[Peer], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It need not know the name that others have for it, and answers to no unknown one."""
+        real = socket.getaddrinfo
+
+        def look_up(host: str, *args: Any, **more: Any) -> Any:
+            return real("127.0.0.1" if host == "node.example" else host, *args, **more)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        port = peers[0].server.port
+        found = find("llama", [("node.example", port)])
+        assert found.nodes == 1, found.failures
+        assert found.hits[0].nodes[0].name == f"peer node.example:{port}"
+
     def test_what_several_hold_is_one_line(self, peers: list[Peer]) -> None:
         found = find("LLAMA", at(*peers))
         assert (found.nodes, found.failures) == (2, {})

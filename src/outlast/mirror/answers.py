@@ -7,7 +7,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from outlast.core.errors import NotFoundError, OutlastError, PolicyError, TransientError
+from outlast.core.errors import (
+    ExhaustedError,
+    NotFoundError,
+    OutlastError,
+    PolicyError,
+    TransientError,
+)
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.mirror.tuning import TUNING, MirrorTuning
@@ -88,6 +94,8 @@ class Troubles:
         if error is None:
             self.down_until, self.failing = 0.0, False
             self._absent.pop((repo, ref, voice), None)
+        elif isinstance(error, ExhaustedError):
+            pass  # it is we who are short
         elif isinstance(error, TransientError):
             asked = error.retry_after or 0.0
             self.down_until, self.failing = (

@@ -55,6 +55,9 @@ class ServerTuning:
     """As `shutdown`, at the peer port: a pull that is done must not linger for it. Guess."""
 
     # Memory and files
+    head: int = 64 << 10
+    """Bytes of a request without its body, or of all that follow one that is being answered: they
+    are kept for each connection. Guess: twice what other servers take."""
     memory: int = 64 << 20
     """Bytes of bodies and of long documents at once, at each port. Guess: a few dozen of them."""
     memory_each: int = 24 << 20

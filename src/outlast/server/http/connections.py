@@ -14,6 +14,10 @@ _BUSY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
 )
+_TOO_LARGE: Final = _BUSY.replace(
+    b"503 Service Unavailable\r\nRetry-After: 5", b"431 Request Header Fields Too Large"
+)
+_HEAD_END: Final = b"\r\n\r\n"
 _SITE: Final = 64
 """Bits of an IPv6 address that name a network: its owner has all addresses below."""
 
@@ -46,10 +50,14 @@ class Connections:
         count: Callable[[int], None],
         *,
         stall: float,
+        body: int,
         tuning: ServerTuning = TUNING,
     ) -> None:
-        """Up to `most` connections; `count` gets their number whenever one opens or closes."""
+        """Up to `most` connections; `count` gets their number whenever one opens or closes. `body`
+        is the most that a request's may have.
+        """
         self.make = make
+        self.head, self.body = tuning.head, body
         self._most = most
         self._count = count
         self._stall = stall
@@ -104,19 +112,24 @@ class Connections:
         victim.drop()
         return True
 
-    def heard(self, protocol: asyncio.BaseProtocol) -> None:
-        """A whole request came in on this connection, and is being answered."""
-        self._turn(protocol, works=True)
+    def heard(self, protocol: asyncio.BaseProtocol, head: int, body: int) -> None:
+        """A request came in on this connection, and is being answered: so many bytes of its head,
+        and so many of a body, which may not be here yet.
+        """
+        connection = self._turn(protocol, works=True)
+        if connection is not None:
+            connection.account(head + body)
 
     def answered(self, protocol: asyncio.BaseProtocol) -> None:
-        """It waits for a request again."""
+        """It waits for a request again, or for the rest of a body that nobody wants."""
         self._turn(protocol, works=False)
 
-    def _turn(self, protocol: asyncio.BaseProtocol, *, works: bool) -> None:
+    def _turn(self, protocol: asyncio.BaseProtocol, *, works: bool) -> "_Connection | None":
         connection = self._by_protocol.get(protocol)
         if connection is not None:
             connection.works, connection.since = works, time.monotonic()
             connection.partial = connection.first = False
+        return connection
 
     async def sweep(self) -> None:
         """Closes connections that are of no use any more, again and again."""
@@ -146,7 +159,9 @@ class _Connection(asyncio.Protocol):
     """Stands between a transport and the protocol of the HTTP library, and keeps the time.
 
     `works` is whether a request is being answered, `first` whether none came yet, `partial` whether
-    one began to come, `since` when one of them last changed (monotonic seconds).
+    one began to come, `since` when one of them last changed (monotonic seconds). `owed` bytes of
+    the request that is being answered are still to come. What comes beyond that is kept by the
+    HTTP library, so only so much of it may come.
     """
 
     def __init__(self, gate: Connections) -> None:
@@ -155,6 +170,10 @@ class _Connection(asyncio.Protocol):
         self._pending = (0, 0.0)
         self.inner: asyncio.Protocol | None = None
         self.asker = ""
+        self._ahead = 0
+        self._end = b""
+        self._whole = False
+        self.owed = 0
         self.first = True
         self.works = False
         self.partial = False
@@ -213,7 +232,46 @@ class _Connection(asyncio.Protocol):
             self.partial = True
             if not self.first:
                 self.since = time.monotonic()
-        self.inner.data_received(data)
+        if self._is_too_much(data):
+            self._refuse_more()
+        else:
+            self.inner.data_received(data)
+
+    def _refuse_more(self) -> None:
+        _log.debug("%s sends more than a request has, and is dropped", self.asker)
+        if self.works or self._transport is None:
+            self.drop()
+            return
+        self._gate.forget(self)
+        self._transport.write(_TOO_LARGE)
+        self._transport.close()
+
+    def _is_too_much(self, data: bytes) -> bool:
+        """Whether there is more of requests that are not being answered than one may have. A head
+        that is whole is soon answered; what follows it may be its body.
+        """
+        used = min(self.owed, len(data))
+        self.owed -= used
+        ahead = self._ahead
+        self._ahead += len(data) - used
+        if self.works:
+            return self._ahead > self._gate.head
+        if not self._whole:
+            found = (self._end + data).find(_HEAD_END)
+            self._whole = found >= 0
+            self._end = data[-len(_HEAD_END) + 1 :]
+            return ahead + max(found, 0) > self._gate.head or (
+                not self._whole and self._ahead > self._gate.head
+            )
+        return self._ahead > self._gate.head + self._gate.body
+
+    def account(self, size: int) -> None:
+        """A request of `size` bytes, its body included, is being answered."""
+        self.owed = max(0, size - self._ahead)
+        self._ahead = max(0, self._ahead - size)
+        self._whole, self._end = False, b""
+        if self._ahead > self._gate.head:
+            self._refuse_more()
 
     def eof_received(self) -> bool | None:
         return self.inner.eof_received() if self.inner is not None else None

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from outlast.server.http.replies import failure
+from outlast.server.http.replies import closing, failure
 
 _LOOPBACK: Final = ("localhost", "ip6-localhost", "ip6-loopback")
 _PRIVATE: Final = ("local", "lan", "internal", "home.arpa", "localdomain")
@@ -63,14 +63,14 @@ class Hosts:
         """The answer to a request that is not for this server, or that a page of another sent."""
         sent = request.headers.getall("Host", [])
         if len(sent) > 1 or (not sent and request.version >= (1, 1)):
-            return _closing(failure(400, "", "a request needs one Host header"))
+            return closing(failure(400, "", "a request needs one Host header"))
         authorities = list(sent)
         if not request.raw_path.startswith(("/", "*")):
             authorities.append(_authority(request.raw_path))
         for authority in authorities:
             known = self.knows(authority)
             if known is None:
-                return _closing(failure(400, "", "the Host header is no name with a port"))
+                return closing(failure(400, "", "the Host header is no name with a port"))
             if not known:
                 text = (
                     "this server does not answer to the name in the Host header; its operator "
@@ -120,11 +120,6 @@ def _authority(url: str) -> str:
 def _is_local(authority: str) -> bool:
     matched = _AUTHORITY.match(authority)
     return matched is not None and _is_loopback(matched["six"] or matched["name"])
-
-
-def _closing(response: web.Response) -> web.Response:
-    response.force_close()
-    return response
 
 
 def _plain(name: str) -> str:

@@ -17,12 +17,14 @@ from outlast.server.http.connections import Connections, asker_of, places
 from outlast.server.http.hosts import Hosts
 from outlast.server.http.log import log_line, quiet_logger
 from outlast.server.http.memory import Memory
-from outlast.server.http.replies import error_reply
+from outlast.server.http.replies import closing, error_reply, failure
 from outlast.server.tuning import TUNING, ServerTuning
 
 # The library puts its version and Python's into each answer, also into those that it makes itself.
 vars(web_response)["SERVER_SOFTWARE"] = "outlast"
 
+_MARGIN = 64
+"""Bytes of a request's head that are no field and no path, and some to spare."""
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Refused = Callable[[web.Request, web.Response], None]
 Open = Callable[[Callable[[], asyncio.BaseProtocol]], Awaitable[asyncio.Server]]
@@ -67,10 +69,12 @@ async def listening(
     @web.middleware
     async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
         del handler
-        gate.heard(request.protocol)
+        gate.heard(request.protocol, _head(request), request.content_length or 0)
         ASKER.set(asker_of(request.remote))
         try:
             refusal = hosts.refusal(request) if hosts is not None else None
+            if refusal is None and request.can_read_body and request.content_length is None:
+                refusal = closing(failure(411, "", "a request's body needs a Content-Length"))
             if refusal is None:
                 return await _sent(request, await answer(request), memory, tuning)
             if refused is not None:
@@ -91,7 +95,9 @@ async def listening(
     if runner.server is None:
         raise BadConfigError("the server could not be set up")
     most = places(bounds.connections, raise_limit(), tuning)
-    gate = Connections(runner.server, most, count, stall=bounds.stall, tuning=tuning)
+    gate = Connections(
+        runner.server, most, count, stall=bounds.stall, body=bounds.body, tuning=tuning
+    )
     asyncio.get_running_loop().set_exception_handler(_log_trouble)
     try:
         server = await listen(gate)
@@ -106,6 +112,12 @@ async def listening(
                     await task
     finally:
         await runner.cleanup()
+
+
+def _head(request: web.Request) -> int:
+    """The bytes of a request's head, and a few more."""
+    fields = sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
+    return len(request.method) + len(request.raw_path) + fields + _MARGIN
 
 
 async def _sent(

@@ -76,3 +76,9 @@ def failure(
         sent.setdefault("Retry-After", str(_RETRY_AFTER))
     body = json.dumps({"error": message}).encode()
     return web.Response(status=status, body=body, content_type="application/json", headers=sent)
+
+
+def closing(response: web.Response) -> web.Response:
+    """The same, after which the connection ends."""
+    response.force_close()
+    return response
