@@ -47,7 +47,8 @@ def node(home: Path) -> Iterator[Node]:
         f"{_TUNING}.keep_alive": 3.0,
         f"{_TUNING}.sweep_every": 0.5,
     }
-    with Node(home, "--no-swarm", "--stall", "3", tuned=tuned) as node:
+    flags = ("--no-swarm", "--stall", "3", "--max-connections", "4000")
+    with Node(home, *flags, tuned=tuned) as node:
         yield node
 
 
@@ -116,4 +117,5 @@ def test_others_are_served_and_all_of_it_ends(node: Node, addresses: int) -> Non
     assert peak - before <= GROWTH
     assert not [line for line in node.lines() if "Traceback" in line or '"damage"' in line]
     if LONG:
+        print(addresses, told, (peak - before) >> 20, quiet[-5:], loaded[-10:])
         assert loaded[int(0.99 * len(loaded))] <= 5 * quiet[int(0.99 * len(quiet))]

@@ -8,7 +8,7 @@ import pytest
 
 from outlast.core.asker import ASKER
 from outlast.core.errors import DiskFullError, ExhaustedError
-from outlast.mirror.intake import Intake
+from outlast.mirror.intake import Admission
 from outlast.mirror.limits import IntakeLimits
 from outlast.mirror.tuning import MirrorTuning
 from outlast.store import disk
@@ -29,7 +29,7 @@ class Clock:
         return self.now
 
 
-def admitted(intake: Intake, size: int, asker: str = "") -> bool:
+def admitted(intake: Admission, size: int, asker: str = "") -> bool:
     token = ASKER.set(asker)
     try:
         intake.admit(size)
@@ -43,7 +43,7 @@ def admitted(intake: Intake, size: int, asker: str = "") -> bool:
 class TestQuota:
     def test_each_asker_has_its_own_and_it_comes_back_in_an_hour(self, tmp_path: Path) -> None:
         clock = Clock()
-        intake = Intake(tmp_path, IntakeLimits(hourly=1000, keep_free=0), clock=clock)
+        intake = Admission(tmp_path, IntakeLimits(hourly=1000, keep_free=0), clock=clock)
         assert admitted(intake, 600, "a")
         assert admitted(intake, 400, "a")
         assert not admitted(intake, 1, "a")
@@ -54,16 +54,16 @@ class TestQuota:
         assert admitted(intake, 1000, "a")
 
     def test_one_file_may_be_larger_than_it(self, tmp_path: Path) -> None:
-        intake = Intake(tmp_path, IntakeLimits(hourly=1000, keep_free=0))
+        intake = Admission(tmp_path, IntakeLimits(hourly=1000, keep_free=0))
         assert admitted(intake, 5000)
         assert not admitted(intake, 1)
 
     def test_none(self, tmp_path: Path) -> None:
-        intake = Intake(tmp_path, IntakeLimits(hourly=0, keep_free=0))
+        intake = Admission(tmp_path, IntakeLimits(hourly=0, keep_free=0))
         assert all(admitted(intake, 1 << 20) for _ in range(100))
 
     def test_questions_have_one_too(self, tmp_path: Path) -> None:
-        intake = Intake(tmp_path, IntakeLimits(), MirrorTuning(questions=3))
+        intake = Admission(tmp_path, IntakeLimits(), MirrorTuning(questions=3))
         for _ in range(3):
             intake.question()
         with pytest.raises(ExhaustedError):
@@ -71,7 +71,7 @@ class TestQuota:
 
     def test_a_part_of_the_disk_stays_free(self, tmp_path: Path) -> None:
         free = disk.free_bytes(tmp_path)
-        intake = Intake(tmp_path, IntakeLimits(hourly=0, keep_free=free - (64 << 20)))
+        intake = Admission(tmp_path, IntakeLimits(hourly=0, keep_free=free - (64 << 20)))
         for size in (65 << 20, free):
             with pytest.raises(DiskFullError):
                 intake.admit(size)
@@ -79,11 +79,11 @@ class TestQuota:
 
     def test_by_default_too(self, tmp_path: Path) -> None:
         with pytest.raises(DiskFullError):
-            Intake(tmp_path, IntakeLimits()).admit(disk.free_bytes(tmp_path) - 1)
+            Admission(tmp_path, IntakeLimits()).admit(disk.free_bytes(tmp_path) - 1)
 
     def test_what_is_under_way_counts_as_taken(self, tmp_path: Path) -> None:
         free, go = disk.free_bytes(tmp_path), threading.Event()
-        intake = Intake(tmp_path, IntakeLimits(hourly=0, keep_free=free // 2))
+        intake = Admission(tmp_path, IntakeLimits(hourly=0, keep_free=free // 2))
         size = free // 3
         intake.admit(size)
         over = threading.Event()
@@ -97,7 +97,7 @@ class TestQuota:
 class TestTurns:
     """Fetches that end when they are told to."""
 
-    def start(self, intake: Intake, asker: str) -> tuple[threading.Event, threading.Event]:
+    def start(self, intake: Admission, asker: str) -> tuple[threading.Event, threading.Event]:
         began, go = threading.Event(), threading.Event()
 
         def work() -> None:
@@ -112,7 +112,7 @@ class TestTurns:
         return began, go
 
     def test_an_asker_with_none_begins_though_another_has_all(self, tmp_path: Path) -> None:
-        intake = Intake(tmp_path, IntakeLimits(), MirrorTuning(fetches=2, crowding=2))
+        intake = Admission(tmp_path, IntakeLimits(), MirrorTuning(fetches=2, crowding=2))
         mine = [self.start(intake, "a") for _ in range(4)]
         assert mine[0][0].wait(SECONDS)
         assert mine[1][0].wait(SECONDS)
@@ -128,7 +128,7 @@ class TestTurns:
         assert all(began.wait(SECONDS) for began, _ in mine)
 
     def test_askers_beyond_all_bounds_wait_and_come(self, tmp_path: Path) -> None:
-        intake = Intake(tmp_path, IntakeLimits(), MirrorTuning(fetches=1, crowding=3))
+        intake = Admission(tmp_path, IntakeLimits(), MirrorTuning(fetches=1, crowding=3))
         all_of = [self.start(intake, f"a{n}") for n in range(10)]
         assert all(began.wait(SECONDS) for began, _ in all_of[:3])
         assert not any(began.is_set() for began, _ in all_of[3:])
@@ -137,7 +137,10 @@ class TestTurns:
             assert began.wait(SECONDS)
 
     def test_a_fetch_that_fails_gives_its_place_back(self, tmp_path: Path) -> None:
-        intake, over = Intake(tmp_path, IntakeLimits(), MirrorTuning(fetches=1)), threading.Event()
+        intake, over = (
+            Admission(tmp_path, IntakeLimits(), MirrorTuning(fetches=1)),
+            threading.Event(),
+        )
 
         def fail() -> None:
             raise ValueError("it fails")
@@ -148,7 +151,7 @@ class TestTurns:
         assert over.wait(SECONDS)
 
     def test_one_asker_can_wait_for_so_many(self, tmp_path: Path) -> None:
-        intake = Intake(tmp_path, IntakeLimits(), MirrorTuning(fetches=1, fetches_each=3))
+        intake = Admission(tmp_path, IntakeLimits(), MirrorTuning(fetches=1, fetches_each=3))
         fetches = [self.start(intake, "a") for _ in range(3)]
         assert not admitted(intake, 1, "a")
         assert admitted(intake, 1, "b")

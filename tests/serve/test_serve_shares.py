@@ -20,7 +20,7 @@ from outlast.core.descriptors import is_exhausted
 from outlast.core.errors import ExhaustedError, StorageError
 from outlast.ops.verify import verify
 from outlast.server.http.connections import asker_of, places
-from outlast.server.http.memory import Memory, Turns
+from outlast.server.http.memory import Memory, FairTurns
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.archive import Archive
 from outlast.store.disk import storage_error
@@ -68,7 +68,7 @@ class TestConnections:
         with Node(big, "--max-connections", str(cls.MOST)) as node:
             yield node
 
-    def test_one_address_keeps_nobody_out(self, node: Node) -> None:
+    def test_one_address_keeps_no_other_out(self, node: Node) -> None:
         with several(node.url, self.MOST, source="127.0.0.2") as wires:
             for wire in wires:
                 wire.ask("/healthz")
@@ -377,7 +377,7 @@ class TestLongDocuments:
 class TestTurns:
     def test_one_asker_has_so_many_at_once(self) -> None:
         async def scene() -> list[str]:
-            turns, log, gate = Turns(2), [], asyncio.Event()
+            turns, log, gate = FairTurns(2), [], asyncio.Event()
 
             async def work(asker: str) -> None:
                 ASKER.set(asker)

@@ -16,7 +16,7 @@ from outlast.fetch.plan import FetchPlan
 from outlast.fetch.revision import FetchContext
 from outlast.fetch.source_state import Patience, SourceState
 from outlast.mirror.asker import Voice
-from outlast.mirror.intake import Intake
+from outlast.mirror.intake import Admission
 from outlast.mirror.limits import IntakeLimits
 from outlast.mirror.streaming import StreamingFile, StreamingFiles
 from outlast.server.http.files import StreamingReader
@@ -83,7 +83,7 @@ def test_a_bug_is_told_though_a_reader_listens(
         raise error
 
     files = StreamingFiles(
-        fail, lambda *_outcome: over.set(), unheard.append, Intake(tmp_path, IntakeLimits())
+        fail, lambda *_outcome: over.set(), unheard.append, Admission(tmp_path, IntakeLimits())
     )
     entry = FileEntry("file", 1, sha256=Digest.of(b"a"))
     streaming = files.fetch(RepoId.parse("org/model"), GitOid("1" * 40), entry, Voice(""))

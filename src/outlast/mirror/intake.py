@@ -1,6 +1,6 @@
 """What clients may make a mirror fetch: how much, how fast, and how many files at once.
 
-A mirror keeps what it fetches, and anybody who reaches it may name a model. So each asker has a
+A mirror keeps what it fetches, and every client may name a model. So each asker has a
 share of the fetches and a quota, and the disk a part that stays free.
 """
 
@@ -39,7 +39,7 @@ class _Line:
     waiting: deque[Callable[[], None]] = field(default_factory=deque)
 
 
-class Intake:
+class Admission:
     """Lets fetches begin. Thread-safe."""
 
     def __init__(

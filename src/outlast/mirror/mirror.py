@@ -46,7 +46,7 @@ from outlast.fetch.withdrawals import noting_withdrawals
 from outlast.mirror.access import Access
 from outlast.mirror.answers import Asking, Found, FoundRefs, Question, Troubles, View
 from outlast.mirror.asker import AccessRules, Voice
-from outlast.mirror.intake import Intake
+from outlast.mirror.intake import Admission
 from outlast.mirror.limits import IntakeLimits
 from outlast.mirror.streaming import StreamingFile, StreamingFiles
 from outlast.mirror.tuning import TUNING, MirrorTuning
@@ -100,7 +100,7 @@ class Mirror:
         self._remote: OrderedDict[RepoId, tuple[RemoteRef, ...]] = OrderedDict()
         self._troubles = Troubles(tuning)
         self._pool = DaemonPool(tuning.askers, "ask")
-        self._intake = Intake(archive.layout.home, intake or IntakeLimits(), tuning)
+        self._intake = Admission(archive.layout.home, intake or IntakeLimits(), tuning)
         self.streams = StreamingFiles(
             self._fetch_context, self._fetch_ended, self._unheard, self._intake
         )

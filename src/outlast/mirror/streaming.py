@@ -15,7 +15,7 @@ from outlast.core.names import RepoId
 from outlast.fetch.download import Download
 from outlast.fetch.revision import FetchContext, fetch_files
 from outlast.mirror.asker import Voice
-from outlast.mirror.intake import Intake
+from outlast.mirror.intake import Admission
 from outlast.store import unverified
 from outlast.store.records.draft_writer import DraftWriter
 
@@ -125,7 +125,7 @@ class StreamingFiles:
         context: Callable[[Voice], FetchContext],
         ended: Ended,
         unheard: Callable[[BaseException], None],
-        intake: Intake,
+        intake: Admission,
     ) -> None:
         self._fetch_context = context
         self._ended = ended
@@ -138,7 +138,7 @@ class StreamingFiles:
         self, repo: RepoId, commit: GitOid, entry: FileEntry, voice: Voice, *, here: bool = False
     ) -> StreamingFile:
         """The fetch of `entry` from where `voice` may, under way or begun now; `here` tells that
-        its bytes are in the archive, and only read again. Raises what :meth:`Intake.admit` raises.
+        its bytes are in the archive, and only read again. Raises what :meth:`Admission.admit` raises.
 
         What arrives for a private or gated model is handed to no client of another model that
         claims to have the same file: :class:`BusyError` until that fetch has ended.

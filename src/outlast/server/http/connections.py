@@ -39,8 +39,8 @@ class Connections:
     take a place and do not use it.
 
     Where all places are taken, an asker that has fewer than the one that has most gets one of the
-    latter's: one that waits for a request first, else the newest. So whoever takes all of them
-    keeps nobody out.
+    latter's: one that waits for a request first, else the newest. So a client that takes all of
+    them keeps no other out.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Connections:
             connection.account(head + body)
 
     def answered(self, protocol: asyncio.BaseProtocol) -> None:
-        """It waits for a request again, or for the rest of a body that nobody wants."""
+        """It waits for a request again, or for the rest of a body that is not wanted."""
         self._turn(protocol, works=False)
 
     def _turn(self, protocol: asyncio.BaseProtocol, *, works: bool) -> "_Connection | None":

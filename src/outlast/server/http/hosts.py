@@ -19,7 +19,7 @@ from outlast.server.http.replies import closing, failure
 
 _LOOPBACK: Final = ("localhost", "ip6-localhost", "ip6-loopback")
 _PRIVATE: Final = ("local", "lan", "internal", "home.arpa", "localdomain")
-"""Top-level names that nobody can buy: a machine's own name may end with them on its LAN."""
+"""Top-level names that are not for sale: a machine's own name may end with them on its LAN."""
 _AUTHORITY: Final = re.compile(
     r"(?:\[(?P<six>[0-9A-Fa-f:.]{2,45})(?:%[A-Za-z0-9._~%-]{1,64})?\]"
     r"|(?P<name>[A-Za-z0-9._-]{1,255}))(?::[0-9]{1,5})?\Z"

@@ -1,6 +1,6 @@
 """Memory that clients make a server take: bodies of requests, long answers; shared between askers.
 
-Nobody waits for it: a request that gets none is told to come again.
+Requests do not wait for it: one that gets none is told to come again.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class Lease:
         self.count += count
 
 
-class Turns:
+class FairTurns:
     """Lets every asker have so many turns at once; further ones wait, in order, for their own."""
 
     def __init__(self, each: int) -> None:

@@ -15,7 +15,7 @@ from outlast.core.errors import IntegrityError, StorageError
 from outlast.server.http.blocks import Blocks
 from outlast.server.http.files import Delivery
 from outlast.server.http.log import log_line
-from outlast.server.http.memory import Turns
+from outlast.server.http.memory import FairTurns
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.opened import OpenBlobs
 from outlast.server.http.queries import Bodies
@@ -34,7 +34,7 @@ class Outlet(Closing):
         self._tidy_every = tuning.tidy_every
         self._metrics = metrics
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answer")
-        self._turns = Turns(max(1, threads // 2))
+        self._turns = FairTurns(max(1, threads // 2))
         self.bodies = Bodies(tuning)
         self._blocks = Blocks(tuning)
         self._opened = OpenBlobs(archive, tuning.open_capsules)
