@@ -117,7 +117,19 @@ def fs_isfile(path: str) -> bool:
     return HfFileSystem().isfile(path)
 
 
+def upload(content: str, **arguments: Any) -> str:
+    """Uploads a file; its URL."""
+    return str(HfApi().upload_file(path_or_fileobj=content.encode(), **arguments))
+
+
+def change(method: str, **arguments: Any) -> str:
+    """Calls a method of the API that changes a hub; what it returned."""
+    return str(getattr(HfApi(), method)(**arguments))
+
+
 ACTIONS = {
+    "upload": upload,
+    "change": change,
     "snapshot": snapshot,
     "download": download,
     "metadata": metadata,

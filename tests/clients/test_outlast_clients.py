@@ -26,6 +26,7 @@ from tests.serve.node import Node, pull
 
 pytestmark = pytest.mark.clients
 
+TOKEN = {"token": "hf_any"}
 FILE = {"repo_id": MODEL, "filename": "model.safetensors"}
 CONFIG = {"repo_id": MODEL, "filename": "config.json"}
 
@@ -98,6 +99,29 @@ def _check_missing(told: dict[str, Any], sample: Sample) -> None:
         assert "GatedRepoError" not in one["bases"], (name, one)
 
 
+_UPLOAD = {"repo_id": MODEL, "content": "text", "path_in_repo": "new.txt"}
+WRITES: dict[str, Call] = {
+    "create a repo": ("change", {"method": "create_repo", "repo_id": "org/new"}),
+    "create one that is there": (
+        "change",
+        {"method": "create_repo", "repo_id": MODEL, "exist_ok": True},
+    ),
+    "upload": ("upload", _UPLOAD),
+    "upload to a dataset": ("upload", _UPLOAD | {"repo_id": DATASET, "repo_type": "dataset"}),
+    "upload a card": ("upload", _UPLOAD | {"content": "# x", "path_in_repo": "README.md"}),
+    "delete a file": ("change", {"method": "delete_file", "repo_id": MODEL, "path_in_repo": "x"}),
+    "branch": ("change", {"method": "create_branch", "repo_id": MODEL, "branch": "b"}),
+    "no branch": ("change", {"method": "delete_branch", "repo_id": MODEL, "branch": "b"}),
+    "tag": ("change", {"method": "create_tag", "repo_id": MODEL, "tag": "t"}),
+    "no tag": ("change", {"method": "delete_tag", "repo_id": MODEL, "tag": "v1"}),
+    "delete": ("change", {"method": "delete_repo", "repo_id": MODEL}),
+    "move": ("change", {"method": "move_repo", "from_id": MODEL, "to_id": "org/moved"}),
+    "settings": ("change", {"method": "update_repo_settings", "repo_id": MODEL, "private": True}),
+    "squash": ("change", {"method": "super_squash_history", "repo_id": MODEL}),
+    "discuss": ("change", {"method": "create_discussion", "repo_id": MODEL, "title": "title"}),
+}
+
+
 class TestArchive(OutlastContract):
     packed = False
 
@@ -122,7 +146,17 @@ class TestArchive(OutlastContract):
             "repo exists": ("repo_exists", {"repo_id": MODEL}),
             "repo exists not": ("repo_exists", {"repo_id": "org/none"}),
             "whoami": ("whoami", {"token": "any"}),
+            **{f"write: {name}": (call[0], call[1] | TOKEN) for name, call in WRITES.items()},
         }
+
+    @pytest.mark.parametrize("name", WRITES)
+    def test_a_client_shows_that_the_archive_is_read_only(
+        self, told: dict[str, Any], name: str
+    ) -> None:
+        one = told[f"write: {name}"]
+        assert "HfHubHTTPError" in one.get("bases", ()), one
+        assert "this archive is read-only: 'outlast add'" in one["message"]
+        assert "permission" not in one["message"]
 
     def test_what_is_missing(self, told: dict[str, Any], sample: Sample) -> None:
         _check_missing(told, sample)

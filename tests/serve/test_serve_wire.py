@@ -132,7 +132,6 @@ HOSTILE: dict[str, str | bytes] = {
     "paths-info upwards": f"/api/models/{MODEL}/paths-info/..%2f..",
     "device": "/org/CON/resolve/main/config.json",
     "git": f"/{MODEL}/resolve/main/.git/config",
-    "root": "/",
     "slashes": "//////",
     "host as path": "//example.invalid/config.json",
     "own files": "/outlast.json",

@@ -13,6 +13,25 @@ from outlast.store.records.refs import Ref
 _UNKNOWN_DATE = "1970-01-01T00:00:00.000Z"
 
 
+def home(origin: str) -> dict[str, str]:
+    """``GET /``: where the lists are."""
+    return {"server": "outlast", **{k.plural: f"{origin}/api/{k.plural}" for k in RepoKind}}
+
+
+def whoami(name: str) -> dict[str, Any]:
+    """``GET /api/whoami-v2``, of a token by its `name`."""
+    token = {"displayName": "outlast", "role": "read"}
+    return {
+        "type": "user",
+        "id": name,
+        "name": name,
+        "fullname": name,
+        "orgs": [],
+        "isPro": False,
+        "auth": {"type": "access_token", "accessToken": token},
+    }
+
+
 def info(view: View, about: About, *, blobs: bool) -> dict[str, Any]:
     """``GET /api/models/{id}``: what a model is and which files it has."""
     revision = view.revision

@@ -1,21 +1,23 @@
 """The hub's API over an archive: one handler, which every request goes through."""
 
 import time
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote
 
 from aiohttp import web
 
+from outlast.core.digest import Digest, GitOid, lfs_pointer
 from outlast.core.errors import (
     AccessDeniedError,
     CorruptError,
+    EntryNotFoundError,
     OutlastError,
     RepoNotFoundError,
 )
 from outlast.core.manifest import FileEntry
-from outlast.core.names import RepoId
+from outlast.core.names import RepoId, RepoKind
 from outlast.mirror.answers import Found
 from outlast.mirror.asker import Asker, Voice, reads_like_a_token
 from outlast.mirror.mirror import Mirror
@@ -44,14 +46,31 @@ from outlast.server.http.replies import (
     failure,
     json_reply,
 )
-from outlast.server.hub import documents
+from outlast.server.hub import documents, pages, refusals
 from outlast.server.hub.entrance import Entrance
-from outlast.server.hub.routes import HubRoute, parse
+from outlast.server.hub.routes import PAGES, WRITING, HubRoute, parse
 from outlast.server.tuning import TUNING, ServerTuning
+from outlast.store.records.facts import About
 
 _ASKED: Final = {"WWW-Authenticate": "Bearer"}
 BODY: Final = 1024 * 1024
 """Bytes of a request for ``paths-info``: some ten thousand paths."""
+
+_READING: Final = frozenset({"GET", "HEAD"})
+_METHODS: Final[Mapping[str, frozenset[str]]] = {
+    "paths-info": frozenset({"POST"}),
+    "git": frozenset({"GET", "HEAD", *WRITING}),
+    "write": frozenset(),
+}
+_FILES: Final = frozenset({"resolve", "raw", "blob"})
+_DOCUMENTS: Final = {"page": "info", "folder": "tree"}
+"""What a program gets where a browser gets a page."""
+_RAW: Final = {
+    "Content-Type": "text/plain; charset=utf-8",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Of ``raw``: the text of a stranger's file, which no browser may take for a page of ours."""
 
 
 @dataclass(slots=True)
@@ -114,9 +133,9 @@ class Hub:
             if mount is not None:
                 response = await self._mounted(exchange, mount)
             else:
-                response = await self._route(exchange, parse(path))
+                response = await self._route(exchange, parse(path, request.method))
         except Exception as error:  # noqa: BLE001 - told apart, and bugs are logged
-            response = exchange.failed(error)
+            response = _failed(exchange, error)
         seconds = time.monotonic() - started
         what = exchange.what
         self._metrics.requests.labels(what, request.method, response.status).inc()
@@ -128,7 +147,7 @@ class Hub:
     async def _mounted(self, exchange: HubExchange, mount: Mount) -> web.StreamResponse:
         exchange.what = mount.name
         if exchange.request.method not in mount.methods:
-            return _wrong_method(exchange.request.method, mount.methods)
+            return refusals.not_for(exchange.request.method, mount.methods)
         if self._asker(exchange.request) is None:
             return _unauthorized()
         return await mount.handle(exchange)
@@ -147,9 +166,11 @@ class Hub:
     async def _route(self, exchange: HubExchange, route: HubRoute) -> web.StreamResponse:
         request = exchange.request
         exchange.what = route.what
-        allowed = {"POST"} if route.what == "paths-info" else {"GET", "HEAD"}
+        allowed = _METHODS.get(route.what, _READING)
         if request.method not in allowed:
-            return _wrong_method(request.method, allowed)
+            return refusals.wrong_method(request.method, allowed)
+        if route.what == "git":
+            return refusals.no_git(request.method)
         if route.what == "health":
             return web.Response(text="ok\n")
         found = self._asker(request)
@@ -161,15 +182,34 @@ class Hub:
             kind = {"Content-Type": "text/plain; version=0.0.4"}
             return web.Response(body=self._metrics.text(), headers=kind)
         if route.what == "whoami":
-            return json_reply(_whoami(user))
+            return json_reply(documents.whoami(user))
         if route.what == "list":
             return await self._threaded(self._list, route, read_query(request), asker)
         try:
+            if route.what in PAGES:
+                return await self._page(exchange, route, asker)
             return await self._repo(exchange, route, asker)
         except (RepoNotFoundError, AccessDeniedError) as error:
             if asker.named or exchange.response is not None:
                 raise
-            return error_reply(error, _ASKED, status=401)  # as a hub says it to who has no token
+            return _anonymous(exchange, error)
+
+    async def _page(
+        self, exchange: HubExchange, route: HubRoute, asker: Asker
+    ) -> web.StreamResponse:
+        """A path that people type: a browser gets a page, a program the API's document."""
+        query = read_query(exchange.request)
+        if not _from_browser(exchange.request):
+            if route.what == "home":
+                response: web.StreamResponse = json_reply(documents.home(query[ORIGIN]))
+            else:
+                document = replace(route, what=_DOCUMENTS[route.what])
+                response = await self._repo(exchange, document, asker)
+            response.headers["Vary"] = pages.HEADERS["Vary"]
+            return response
+        if route.what == "home":
+            return await self._threaded(self._home, route, query, asker)
+        return await self._repo(exchange, route, asker)
 
     async def _repo(
         self, exchange: HubExchange, route: HubRoute, asker: Asker
@@ -191,8 +231,8 @@ class Hub:
             asker, repo, lambda voice: self._mirror.find(repo, ref, voice)
         )
         exchange.found = found
-        if route.what == "resolve":
-            return await self._file(exchange, route.path, found, voice)
+        if route.what in _FILES:
+            return await self._file(exchange, route, found, voice)
         form = {}
         if route.what == "paths-info":
             kind = request.content_type
@@ -204,15 +244,22 @@ class Hub:
     # Files
 
     async def _file(
-        self, exchange: HubExchange, path: str, found: Found, voice: Voice
+        self, exchange: HubExchange, route: HubRoute, found: Found, voice: Voice
     ) -> web.StreamResponse:
-        view, request = found.view, exchange.request
+        view, request, path = found.view, exchange.request, route.path
         commit = view.revision.id.hex
         try:
             entry = self._mirror.entry(view, path)
         except OutlastError as error:
             return error_reply(error, {"X-Repo-Commit": commit})
         headers = file_headers(entry, commit) | _marks(found, self._metrics)
+        if route.what == "blob":
+            where = pages.file_path(view.revision.repo, route.ref, path)
+            return web.Response(status=307, headers={"Location": where, "X-Repo-Commit": commit})
+        if route.what == "raw":
+            if entry.is_lfs and entry.sha256 is not None:
+                return _pointer(entry, entry.sha256, commit)
+            headers |= _RAW
         if request.method == "HEAD":
             return await send_head(request, entry.size, headers)
         span = choose_span(request, entry.size, entry.etag)
@@ -269,21 +316,47 @@ class Hub:
             expand = (form.get("expand") or [""])[0].lower() in {"true", "1"}
             paths = form.get("paths", [])
             return json_reply(documents.paths_info(view, about, paths, expand=expand), headers)
-        flags = {name: flag(query, name) for name in ("recursive", "expand")}
+        typed = route.what in PAGES  # a page shows one level
+        flags = {name: flag(query, name) and not typed for name in ("recursive", "expand")}
         rows = documents.tree(view, about, route.path, **flags)
         if rows is None:
-            return failure(404, "EntryNotFound", f"no folder {route.path!r}", headers)
+            error = EntryNotFoundError(f"no folder {route.path!r}")
+            if typed:
+                raise error
+            return error_reply(error, headers)
+        if typed:
+            place = pages.Place(query[ORIGIN], repo, route.ref, route.path.strip("/"))
+            text = pages.repository(place, view, about, rows, found.stale_since)
+            return pages.reply(text, headers)
         path = f"/api/{repo.api_path}/tree/{commit}/{quote(route.path)}".rstrip("/")
         base = query.pop(ORIGIN) + path
         return json_reply(*page(rows, query, self._tuning.tree_page, headers, base))
 
     def _list(self, route: HubRoute, query: dict[str, str], asker: Asker) -> web.Response:
         """The archived repositories that `asker` may read, by the same filters as on the hub."""
+        found = self._visible((route.kind,), query, route.what, asker)
+        rows = [documents.listed(repo, commit, about) for repo, commit, about in found]
+        if query.get("direction") == "-1":
+            rows.reverse()
+        base = f"{query.pop(ORIGIN)}/api/{route.kind.plural}"
+        return json_reply(*page(rows, query, self._tuning.list_page, {}, base))
+
+    def _home(self, route: HubRoute, query: dict[str, str], asker: Asker) -> web.Response:
+        """The archived repositories as a page, of one kind or of each."""
+        kinds = (route.kind,) if route.path else tuple(RepoKind)
+        seen = self._visible(kinds, query, route.what, asker)
+        return pages.reply(pages.home([(repo, about) for repo, _, about in seen], query[ORIGIN]))
+
+    def _visible(
+        self, kinds: Collection[RepoKind], query: dict[str, str], what: str, asker: Asker
+    ) -> Iterator[tuple[RepoId, GitOid, About]]:
+        """The archived repositories that `asker` may read and that its query asks for, each with
+        the commit of its main ref.
+        """
         archive = self._mirror.archive
-        rows = []
         repos = dict.fromkeys(summary.repo for summary in archive.summaries())
         access = self._mirror.access
-        for repo in (repo for repo in repos if repo.kind is route.kind):
+        for repo in (repo for repo in repos if repo.kind in kinds):
             if not access.lists(asker, repo):
                 continue
             try:
@@ -291,19 +364,41 @@ class Hub:
                 main = archive.refs.get(repo, "main")
                 about = archive.refs.about(repo)
             except CorruptError as error:  # one damaged file does not hide the rest
-                log_line({"level": "error", "what": route.what, "error": str(error)})
+                log_line({"level": "error", "what": what, "error": str(error)})
                 continue
             if commits and _wanted(repo, about.tags, query):
-                commit = main.commit if main is not None else commits[0]
-                rows.append(documents.listed(repo, commit, about))
-        if query.get("direction") == "-1":
-            rows.reverse()
-        base = f"{query.pop(ORIGIN)}/api/{route.kind.plural}"
-        return json_reply(*page(rows, query, self._tuning.list_page, {}, base))
+                yield repo, main.commit if main is not None else commits[0], about
 
 
-def _wrong_method(method: str, allowed: Collection[str]) -> web.Response:
-    return failure(405, "", f"not for {method}", {"Allow": ", ".join(sorted(allowed))})
+def _anonymous(exchange: HubExchange, error: OutlastError) -> web.StreamResponse:
+    """What a client without a token is told of a model that is private, gated or not there."""
+    response = error_reply(error, _ASKED, status=401)  # as a hub says it
+    request = exchange.request
+    if request.rel_url.raw_path.startswith("/api/") or not _from_browser(request):
+        return response
+    return pages.problem(response.status, response.headers, str(error))
+
+
+def _failed(exchange: HubExchange, error: Exception) -> web.StreamResponse:
+    """What a request that failed is answered: in a browser, outside the API, by a page."""
+    response = exchange.failed(error)
+    request = exchange.request
+    if exchange.response is not None or not isinstance(error, OutlastError):
+        return response
+    if request.rel_url.raw_path.startswith("/api/") or not _from_browser(request):
+        return response
+    return pages.problem(response.status, response.headers, str(error))
+
+
+def _from_browser(request: web.Request) -> bool:
+    return pages.wants_page(request.headers.get("Accept", ""))
+
+
+def _pointer(entry: FileEntry, sha256: Digest, commit: str) -> web.Response:
+    """What git holds in place of a large file."""
+    text = lfs_pointer(sha256, entry.size)
+    tag = {"ETag": f'"{GitOid.of_blob(text)}"', "X-Repo-Commit": commit}
+    return web.Response(body=text, headers=tag | _RAW)
 
 
 def _unauthorized() -> web.Response:
@@ -334,19 +429,6 @@ def _stale(since: str, metrics: Metrics) -> dict[str, str]:
         return {}
     metrics.stale.inc()
     return {STALE_HEADER: since}
-
-
-def _whoami(name: str) -> dict[str, Any]:
-    token = {"displayName": "outlast", "role": "read"}
-    return {
-        "type": "user",
-        "id": name,
-        "name": name,
-        "fullname": name,
-        "orgs": [],
-        "isPro": False,
-        "auth": {"type": "access_token", "accessToken": token},
-    }
 
 
 def _log(exchange: HubExchange, response: web.StreamResponse, seconds: float) -> None:

@@ -6,17 +6,32 @@ Paths are split before they are unquoted: an encoded slash belongs to a ref, not
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from outlast.core.errors import BadNameError, EntryNotFoundError, RepoNotFoundError
+from outlast.core.errors import (
+    BadNameError,
+    EntryNotFoundError,
+    NotFoundError,
+    RepoNotFoundError,
+)
 from outlast.core.names import RepoId, RepoKind
 
-_VERBS = frozenset({"revision", "tree", "paths-info", "refs", "commits", "auth-check"})
+_VERBS = frozenset(
+    {"revision", "tree", "paths-info", "refs", "commits", "auth-check", "xet-write-token"}
+)
 _PLURALS = {kind.plural: kind for kind in RepoKind}
+_NO_MODELS = frozenset({"favicon.ico", "robots.txt"})
+"""What browsers and crawlers ask every server for by themselves: no upstream is asked for those."""
+PAGES = frozenset({"home", "page", "folder"})
+"""Routes that answer a browser with a page and a program with JSON."""
+WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+"""Methods that ask for a change, but for those of ``paths-info``."""
 
 
 @dataclass(frozen=True, slots=True)
 class HubRoute:
     """`what` is one of ``health metrics whoami list resolve info tree paths-info refs commits
-    auth-check``; `ref` and `path` are empty where the request has none.
+    auth-check``, of the routes that people type, ``home page folder raw blob``, or of the requests
+    that a read-only hub refuses, ``write git``. `ref` and `path` are empty where the request has
+    none. Of ``home``, `path` is the plural of the only kind to list, or empty.
     """
 
     what: str
@@ -26,9 +41,22 @@ class HubRoute:
     path: str = ""
 
 
-def parse(raw_path: str) -> HubRoute:
-    """The route of a raw (still quoted) path; raises what a hub would answer otherwise."""
-    parts = [unquote(part) for part in raw_path.split("?", maxsplit=1)[0].strip("/").split("/")]
+def parse(raw_path: str, method: str = "GET") -> HubRoute:
+    """The route of a raw (still quoted) path; raises what a hub would answer otherwise. What is no
+    route of ours, but asks by its `method` for a change, is a ``write``.
+    """
+    try:
+        return _parse(raw_path.split("?", maxsplit=1)[0])
+    except NotFoundError:
+        if method in WRITING:
+            return HubRoute("write")
+        raise
+
+
+def _parse(raw_path: str) -> HubRoute:
+    if raw_path == "/":
+        return HubRoute("home")
+    parts = [unquote(part) for part in raw_path.strip("/").split("/")]
     match parts:
         case ["healthz"]:
             return HubRoute("health")
@@ -42,10 +70,12 @@ def parse(raw_path: str) -> HubRoute:
             return _api(_PLURALS[plural], rest)
         case ["api", *_]:
             raise EntryNotFoundError("no such API here")
-        case [plural, *rest] if plural in _PLURALS and len(rest) > 3:
-            return _resolve(_PLURALS[plural], rest)
+        case [plural] if plural in _PLURALS:
+            return HubRoute("home", _PLURALS[plural], path=plural)
+        case [plural, *rest] if plural in _PLURALS:
+            return _of_repo(_PLURALS[plural], rest)
         case _:
-            return _resolve(RepoKind.MODEL, parts)
+            return _of_repo(RepoKind.MODEL, parts)
 
 
 def _repo(kind: RepoKind, parts: list[str]) -> RepoId:
@@ -67,14 +97,24 @@ def _api(kind: RepoKind, parts: list[str]) -> HubRoute:
             return HubRoute("info", kind, repo, ref)
         case [("refs" | "auth-check") as what]:
             return HubRoute(what, kind, repo)
+        case ["xet-write-token", *_]:
+            return HubRoute("write")
         case [("tree" | "paths-info" | "commits") as what, ref, *path]:
             return HubRoute(what, kind, repo, ref, "/".join(path))
     raise EntryNotFoundError("no such API here")
 
 
-def _resolve(kind: RepoKind, parts: list[str]) -> HubRoute:
+def _of_repo(kind: RepoKind, parts: list[str]) -> HubRoute:
+    """A path outside the API, of a repository whose name has two parts or one."""
     for size in (2, 1):
-        if len(parts) > size + 2 and parts[size] == "resolve":
-            ref, path = parts[size + 1], "/".join(parts[size + 2 :])
-            return HubRoute("resolve", kind, _repo(kind, parts[:size]), ref, path)
-    raise RepoNotFoundError("nothing is served at this path")
+        name, rest = parts[:size], parts[size:]
+        match rest:
+            case [("resolve" | "raw" | "blob") as what, ref, *path] if path:
+                return HubRoute(what, kind, _repo(kind, name), ref, "/".join(path))
+            case ["tree", ref, *path]:
+                return HubRoute("folder", kind, _repo(kind, name), ref, "/".join(path))
+            case ["info", ("refs" | "lfs"), *_] | [("git-upload-pack" | "git-receive-pack")]:
+                return HubRoute("git")
+    if len(parts) > 2 or parts[0] in _NO_MODELS:
+        raise RepoNotFoundError("nothing is served at this path")
+    return HubRoute("page", kind, _repo(kind, parts))
