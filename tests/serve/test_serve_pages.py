@@ -1,5 +1,6 @@
 """The paths that people type: pages for a browser, documents for a program, text of files."""
 
+import base64
 import hashlib
 import json
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.contract import DATASET, MODEL, NESTED, WEIGHTS
+from tests.clients.contract import DATASET, MODEL, WEIGHTS
 from tests.serve.conftest import Served
 from tests.serve.node import Node, outlast
 from tests.serve.wire import Reply, once
@@ -55,16 +56,10 @@ def page(node: Node, path: str, status: int = 200) -> Page:
     (style,) = re.findall("<style>(.*?)</style>", text, re.DOTALL)
     digest = re.search("'sha256-(.*?)'", policy)
     assert digest is not None
-    assert hashlib.sha256(style.encode()).digest().hex() == _unbase64(digest[1])
+    assert hashlib.sha256(style.encode()).digest() == base64.b64decode(digest[1])
     found = Page(text)
     assert "script" not in found.elements
     return found
-
-
-def _unbase64(text: str) -> str:
-    import base64  # noqa: PLC0415
-
-    return base64.b64decode(text).hex()
 
 
 class TestPages:
@@ -149,7 +144,7 @@ class TestDocuments:
     @pytest.mark.parametrize("accept", ["", "*/*", "application/json", "text/plain", "nonsense"])
     def test_only_browsers_get_pages(self, served: Served, accept: str) -> None:
         reply = once(served.url, f"/{MODEL}", Accept=accept)
-        assert reply.headers["content-type"] == "application/json; charset=utf-8".split(";")[0]
+        assert reply.headers["content-type"] == "application/json"
 
 
 class TestRaw:
@@ -188,7 +183,7 @@ class TestRaw:
         assert once(served.url, f"/{MODEL}/blob/main/none").status == 404
 
 
-HOSTILE = '<script>alert(1)</script>&"quoted\'.txt'
+HOSTILE = "<script>alert(1)</script>&\"quoted'.txt"
 # Names of files may hold none of <>:"|?*, so a hostile one comes with what is left.
 FILE = "a&lt;b' onload=x '.txt"
 
@@ -243,4 +238,3 @@ def test_pages_ask_for_the_token_too(served: Served, tmp_path: Path) -> None:
             assert look(node, path).status == 401, path
             given = once(node.url, path, Accept=BROWSER, Authorization="Bearer sesame")
             assert given.status != 401, path
-    assert NESTED

@@ -41,9 +41,7 @@ WRITES = [
 
 
 @pytest.mark.parametrize(("method", "path"), WRITES)
-def test_a_write_says_that_the_archive_is_read_only(
-    served: Served, method: str, path: str
-) -> None:
+def test_a_write_says_that_the_archive_is_read_only(served: Served, method: str, path: str) -> None:
     reply = once(served.url, path, method, b"{}", Content_Type="application/json")
     assert reply.status == 405
     assert reply.headers["x-error-code"] == "ReadOnly"

@@ -25,8 +25,9 @@ def not_for(method: str, allowed: Collection[str]) -> web.Response:
 
 
 def wrong_method(method: str, allowed: Collection[str]) -> web.Response:
-    """The same at the hub's API, where nothing is `allowed` that would change it. Clients print what X-Error-Message says; with 403 they would add
-    that the token lacks a permission, which is not the reason.
+    """The same at the hub's API, where nothing is `allowed` that changes it. Clients print what
+    X-Error-Message says; with 403 they would add that the token lacks a permission, which is not
+    the reason.
     """
     if allowed and method not in WRITING:
         return not_for(method, allowed)
