@@ -26,7 +26,7 @@ from tests.serve.node import Node, pull
 
 pytestmark = pytest.mark.clients
 
-TOKEN = {"token": "hf_any"}
+TOKEN: dict[str, Any] = {"token": "hf_any"}
 FILE = {"repo_id": MODEL, "filename": "model.safetensors"}
 CONFIG = {"repo_id": MODEL, "filename": "config.json"}
 
@@ -99,7 +99,7 @@ def _check_missing(told: dict[str, Any], sample: Sample) -> None:
         assert "GatedRepoError" not in one["bases"], (name, one)
 
 
-_UPLOAD = {"repo_id": MODEL, "content": "text", "path_in_repo": "new.txt"}
+_UPLOAD: dict[str, Any] = {"repo_id": MODEL, "content": "text", "path_in_repo": "new.txt"}
 WRITES: dict[str, Call] = {
     "create a repo": ("change", {"method": "create_repo", "repo_id": "org/new"}),
     "create one that is there": (
@@ -146,7 +146,10 @@ class TestArchive(OutlastContract):
             "repo exists": ("repo_exists", {"repo_id": MODEL}),
             "repo exists not": ("repo_exists", {"repo_id": "org/none"}),
             "whoami": ("whoami", {"token": "any"}),
-            **{f"write: {name}": (call[0], call[1] | TOKEN) for name, call in WRITES.items()},
+            **{
+                f"write: {name}": (action, {**arguments, **TOKEN})
+                for name, (action, arguments) in WRITES.items()
+            },
         }
 
     @pytest.mark.parametrize("name", WRITES)

@@ -6,6 +6,7 @@ import click
 
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.options.forms import form_options, form_wishes, kept_in
+from outlast.cli.options.strict import strict_option, suspects_json, warnings
 from outlast.cli.pull import selection_options
 from outlast.cli.screen.render import human_size, plural, print_json
 from outlast.core.errors import IntegrityError
@@ -23,7 +24,7 @@ Examples:
 
 \b
 Exit status:
-  0 archived · 2 usage · 3 nothing to add · 8 storage · 130 interrupted
+  0 archived · 2 usage · 3 nothing to add · 4 refused by --strict · 8 storage · 130 interrupted
 """
 )
 @click.argument("path", type=click.Path(path_type=Path))
@@ -32,6 +33,7 @@ Exit status:
 )
 @selection_options
 @form_options
+@strict_option
 @click.option("--follow-links", is_flag=True, help="Archive the files that symbolic links point to")
 @common
 def add(
@@ -43,6 +45,7 @@ def add(
     form: str | None,
     base: Target | None,
     no_base: bool,
+    strict: bool,
     follow_links: bool,
     home: str | None,
     as_json: bool,
@@ -52,7 +55,9 @@ def add(
 
     Files are stored and hashed in one pass; files that the archive already holds are not stored
     again. They are compressed losslessly if that saves at least 3 %; a fine-tune is stored as a
-    delta against its base. Symbolic links and special files are refused.
+    delta against its base. Symbolic links and special files are refused. Files that are not what
+    their names say (as a Git LFS pointer or an error page in place of weights) are archived with a
+    warning; --strict refuses them before anything is stored.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive(create=True) as archive:
         result = add_ops.add(
@@ -63,6 +68,7 @@ def add(
             follow_links=follow_links,
             control=run.control,
             wishes=form_wishes(run.config, form, base, no_base=no_base),
+            strict=strict,
         )
     revision = result.revision
     if as_json:
@@ -76,12 +82,14 @@ def add(
                 "bytes": revision.size,
                 "stored_bytes": result.stored,
                 "held_bytes": result.held,
+                "warnings": suspects_json(result.suspects),
             }
         )
         return
     run.say(
         f"archived {target}: {plural(len(revision.files), 'file')}, {human_size(revision.size)}, "
         f"{human_size(result.stored)} of them new here{kept_in(revision.size, result.held)}"
+        f"{warnings(len(result.suspects))}"
     )
     print(revision.id)
 
@@ -99,12 +107,14 @@ Exit status:
 )
 @click.argument("cache", type=click.Path(path_type=Path), required=False)
 @click.option("--only", multiple=True, metavar="NAME", help="Import only this model (repeatable)")
+@strict_option
 @click.option("--copy", is_flag=True, help="Copy the files, even if hard links are possible")
 @common
 def adopt(
     cache: Path | None,
     *,
     only: tuple[str, ...],
+    strict: bool,
     copy: bool,
     home: str | None,
     as_json: bool,
@@ -115,11 +125,14 @@ def adopt(
     Every file is compared with the digest in its name; damaged files are reported and left in the
     cache. If both are on one file system, nothing is copied: the cache and the archive share the
     bytes, which become read-only. A cache does not say whether it holds all files of a commit, so
-    its revisions are marked partial until you pull them.
+    its revisions are marked partial until you pull them. Files that are not what their names say
+    are imported with a warning; --strict refuses the revisions that have such files.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive(create=True) as archive:
         folder = cache or run.config.hub_cache
-        result = adopt_ops.adopt(archive, folder, only=only, copy=copy, control=run.control)
+        result = adopt_ops.adopt(
+            archive, folder, only=only, copy=copy, control=run.control, strict=strict
+        )
     if as_json:
         print_json(
             {
@@ -128,6 +141,7 @@ def adopt(
                 "linked_bytes": result.linked,
                 "copied_bytes": result.copied,
                 "problems": result.problems,
+                "warnings": suspects_json(result.suspects),
             }
         )
     else:
@@ -136,6 +150,6 @@ def adopt(
         run.say(
             f"adopted {plural(len(result.revisions), 'revision')}: {human_size(result.linked)} "
             f"linked, {human_size(result.copied)} copied, "
-            f"{plural(len(result.problems), 'file')} refused"
+            f"{plural(len(result.problems), 'file')} refused{warnings(len(result.suspects))}"
         )
     return IntegrityError.exit_code if result.problems else 0

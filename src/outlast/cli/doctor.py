@@ -31,10 +31,11 @@ Exit status:
 def doctor(*, rebuild: bool, mend: bool, home: str | None, as_json: bool, quiet: bool) -> int:
     """Find problems of this machine or archive, and say how to fix each of them.
 
-    The command reads everything but the archived files ('outlast verify' reads those). It changes
-    nothing, except that --rebuild recreates the index, and --mend restores small files that are
-    damaged: refs, drafts, what is known of a model and the like. What cannot be restored is moved
-    to the folder quarantine/records. Nothing becomes public or complete by it.
+    The command reads everything but the archived files, of which it reads the heads ('outlast
+    verify' reads all of them). It changes nothing, except that --rebuild recreates the index, and
+    --mend restores small files that are damaged: refs, drafts, what is known of a model and the
+    like. What cannot be restored is moved to the folder quarantine/records. Nothing becomes public
+    or complete by it.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         if rebuild:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import click
 
 from outlast.cli.edge import TARGET, common, session
+from outlast.cli.options.strict import suspects_json
 from outlast.cli.screen.render import human_size, plural, print_json, print_table, saving
 from outlast.core.errors import IntegrityError, one_line
 from outlast.core.manifest import FileEntry
@@ -155,6 +156,7 @@ def show(target: Target, *, home: str | None, as_json: bool, quiet: bool) -> Non
                 "stored_bytes": details.stored,
                 "saving": _saving(revision.size, details.stored),
                 "forms": [_form_json(details, entry) for entry in revision.files],
+                "warnings": suspects_json(details.suspects),
             }
         )
         return
@@ -191,6 +193,8 @@ def _print_details(details: listing.Details) -> None:
         print(f"access    {'private' if details.about.private else 'gated'} at its hub")
     for what, since in sorted(details.about.withdrawn.items()):
         print(one_line(f"withdrawn {what} since {since} or earlier"))
+    for suspect in details.suspects:
+        print(one_line(f"warning   {suspect.path}: {suspect.reason}"))
     lost = {entry.path for entry in details.absent}
     rows = [
         ("LOST" if e.path in lost else "", *_sizes(details, e), e.key[:16], e.path)
@@ -258,7 +262,8 @@ def verify(
 ) -> int:
     """Re-hash all archived files, or those of TARGET, and report damage.
 
-    Without --quarantine the command changes nothing.
+    Files that are intact and not what their names say (as an error page in place of weights) are
+    warnings. Without --quarantine the command changes nothing.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         result = verify_ops.verify(archive, target, quarantine=quarantine, control=run.control)
@@ -269,9 +274,11 @@ def verify(
                 "blobs": result.blobs,
                 "bytes": result.size,
                 "problems": result.problems,
+                "warnings": suspects_json(result.suspects),
             }
         )
     else:
         verdict = plural(len(result.problems), "problem") if result.problems else "all intact"
+        verdict += f", {plural(len(result.suspects), 'warning')}" if result.suspects else ""
         print(f"{plural(result.blobs, 'blob')}, {human_size(result.size)} read: {verdict}")
     return IntegrityError.exit_code if result.problems else 0

@@ -11,6 +11,7 @@ from outlast.app import Scope, hand_on, hub_sources, open_archive, open_neighbou
 from outlast.cli.config.file import parse_rate
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.options.forms import form_options, form_wishes, kept_in
+from outlast.cli.options.strict import strict_option, suspects_json, warnings
 from outlast.cli.options.target import WANTED, Wanted, parse_origins, read_wanted
 from outlast.cli.pull_other import OtherWishes, check_options, pull_by_digest, pull_by_link
 from outlast.cli.screen.render import human_size, plural, print_json
@@ -61,6 +62,7 @@ Exit status:
 )
 @selection_options
 @form_options
+@strict_option
 @click.option("--as", "name", type=TARGET, help="Archive a link or torrent as org/name[@ref]")
 @click.option(
     "--patience",
@@ -94,6 +96,7 @@ def pull(
     form: str | None,
     base: Target | None,
     no_base: bool,
+    strict: bool,
     name: Target | None,
     patience: float | None,
     dry_run: bool,
@@ -120,6 +123,10 @@ def pull(
     second pull transfers only new files. Files are compressed losslessly as they arrive if that
     saves at least 3 %; a fine-tune (a model trained further from another one) is stored as a delta
     against its base.
+
+    Files that are not what their names say (as a Git LFS pointer or an error page in place of
+    weights, a truncated file, a missing shard) are archived with a warning. With --strict they are
+    refused, and the revision stays unfinished.
 
     A link or torrent proves that the files match it, and nothing about their publisher. Its files
     are archived under the name of --as; without it, the name is link/ and the first 16 digits of
@@ -148,7 +155,7 @@ def pull(
             ) as around,
         ):
             room = _existing(config.home)
-            other = OtherWishes(wishes, name, patience, dry_run, room)
+            other = OtherWishes(wishes, name, patience, dry_run, room, strict)
             match asked:
                 case LinkWanted():
                     pull_by_link(run, archive, asked, around, other)
@@ -168,6 +175,7 @@ def pull(
                         around=around,
                         dry_run=dry_run,
                         room=room,
+                        strict=strict,
                     )
                     _print(run, result, dry_run=dry_run)
             if around is not None and linger and not dry_run:
@@ -201,6 +209,7 @@ def _print(run: Session, result: ops.Pulled, *, dry_run: bool) -> None:
     run.say(
         f"archived {plan.repo}@{plan.ref}: {plural(len(plan.wanted), 'file')}, "
         f"{human_size(plan.total_bytes)} verified, {fetched} fetched{kept}{state}"
+        f"{warnings(len(result.suspects))}"
     )
     print(plan.commit)
 
@@ -222,6 +231,7 @@ def _document(result: ops.Pulled) -> dict[str, Any]:
         "fits": plan.fits,
         "fetched": result.fetched,
         "held_bytes": result.held,
+        "warnings": suspects_json(result.suspects),
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from outlast.cli.edge import Session
 from outlast.cli.options.forms import kept_in
+from outlast.cli.options.strict import suspects_json, warnings
 from outlast.cli.screen.render import human_size, plural, print_json
 from outlast.core.digest import Digest
 from outlast.core.errors import UsageError
@@ -27,6 +28,7 @@ class OtherWishes:
     patience: float | None
     dry_run: bool
     room: Path
+    strict: bool = False
 
 
 def check_options(
@@ -71,6 +73,7 @@ def pull_by_digest(
         patience=wishes.patience,
         dry_run=wishes.dry_run,
         room=wishes.room,
+        strict=wishes.strict,
     )
     if not wishes.dry_run:
         plan = done.pulled.plan
@@ -89,7 +92,13 @@ def pull_by_link(
     wishes: OtherWishes,
 ) -> None:
     """Archives what a link names, and prints the result."""
-    asked = LinkWishes(wishes.name, wishes.wishes.forms, wishes.patience, rate=wishes.wishes.rate)
+    asked = LinkWishes(
+        wishes.name,
+        wishes.wishes.forms,
+        wishes.patience,
+        rate=wishes.wishes.rate,
+        strict=wishes.strict,
+    )
     result = pull_link(archive, wanted, _needed(around), asked, run.control, dry_run=wishes.dry_run)
     if run.as_json:
         print_json({"type": "plan" if wishes.dry_run else "pulled", **_document(result)})
@@ -104,6 +113,7 @@ def pull_by_link(
     run.say(
         f"archived {result.repo}@{result.ref}: {plural(result.files, 'file')}, "
         f"{human_size(result.size)}, {fetched} fetched{kept_in(result.size, result.held)}"
+        f"{warnings(len(result.suspects))}"
     )
     run.say("verified against the link; the publisher is unknown")
     if result.restricted:
@@ -136,4 +146,5 @@ def _document(result: PulledLink) -> dict[str, object]:
         "fits": result.fits,
         "fetched": result.fetched,
         "held_bytes": result.held,
+        "warnings": suspects_json(result.suspects),
     }

@@ -19,6 +19,7 @@ from outlast.core.events import (
     SourceBanned,
     SourceWaiting,
     SourceWithdrew,
+    SuspectContent,
 )
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
@@ -30,6 +31,8 @@ from outlast.server.hub.server import serve as run_server
 
 _PORT = 8090
 _OPEN = "--open-restricted: every client may read private and gated models"
+_SHOWN = Note | SourceBanned | SourceWaiting | SourceWithdrew | FileProblem | SuspectContent
+"""Events that a server tells its operator."""
 
 
 @click.command(
@@ -163,9 +166,7 @@ def serve(
         )
 
         def emit(event: Event) -> None:
-            if isinstance(
-                event, Note | SourceBanned | SourceWaiting | SourceWithdrew | FileProblem
-            ):
+            if isinstance(event, _SHOWN):
                 run.screen.emit(event)
 
         def ready(url: str) -> None:

@@ -133,6 +133,13 @@ class MalformedError(IntegrityError):
     default_hint = "the sender is at fault; try another source"
 
 
+class SuspectContentError(IntegrityError):
+    """A file is not what its name says, and --strict refuses it."""
+
+    code = "suspect-content"
+    default_hint = "--exclude leaves the file out; without --strict it is archived with a warning"
+
+
 class TransientError(OutlastError):
     """A temporary failure: it may work later, or with another source."""
 

@@ -49,6 +49,15 @@ class FileProblem(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SuspectContent(Event):
+    """A file is not what its name says; `kind` is a word for programs, `reason` says how."""
+
+    path: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SourceBanned(Event):
     """A source sent wrong bytes and is not asked again in this run."""
 

@@ -47,6 +47,8 @@ class FetchContext:
     """Makes the coordinator of a transfer, given whether that is restricted."""
     restricted: bool = False
     """Whether what is fetched is private or gated."""
+    withholds: Callable[[FileEntry], bool] = lambda _entry: False
+    """Whether a verified file is not to be part of the revision; called from several threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,11 @@ def start_draft(
     entries: Sequence[FileEntry],
     *,
     unlisted: bool = False,
+    leaves_out: Callable[[FileEntry], bool] = lambda _entry: False,
 ) -> None:
     """Writes down the files of a commit before the first of them comes. Files that are here
-    already, from an earlier pull or another revision, and empty ones are noted at once.
+    already, from an earlier pull or another revision, and empty ones are noted at once, but for
+    those that `leaves_out` says.
     """
     old = archive.load(repo, commit)
     held = {e.path: e for e in old.files if archive.holds(e)} if old else {}
@@ -76,6 +80,8 @@ def start_draft(
         if entry.path in held:
             continue
         known = archive.known(entry)
+        if leaves_out(known or entry):
+            continue
         if entry.size == 0 and entry.mismatch(nothing) is None:
             archive.put(writer, b"", nothing)
             held[entry.path] = entry.with_names(nothing)
@@ -124,6 +130,8 @@ def _fetch_files(
     def done(entry: FileEntry) -> None:
         for twin in twins_of[entry.path]:
             known = replace(twin, sha256=entry.sha256, merkle_root=entry.merkle_root)
+            if context.withholds(known):
+                continue
             fetched.append(known)
             draft_writer.note(known)
 

@@ -43,6 +43,7 @@ from outlast.fetch.revision import (
 from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.fetch.transfer import Wishes
 from outlast.fetch.withdrawals import noting_withdrawals
+from outlast.intake.suspects import Suspects, warn
 from outlast.mirror.access import Access
 from outlast.mirror.answers import Asking, Found, FoundRefs, Question, Troubles, View
 from outlast.mirror.asker import AccessRules, Voice
@@ -467,6 +468,7 @@ class Mirror:
             return
         with self.archive.writer() as writer:
             seal(self.archive, writer, repo, commit)
+        warn(self._control, Suspects(self.archive).of(revision), f"{repo}@{commit.hex[:12]}: ")
 
 
 def _age(observed: str) -> float:

@@ -23,8 +23,10 @@ from outlast.core.names import RepoId, Target, check_paths
 from outlast.fetch.file_filter import Selection
 from outlast.intake.base_finder import CARD_LIMIT, CARDS, BaseFinder, read_card
 from outlast.intake.capsule_stream import CapsuleSink, Intake, OpenFile, chosen, held_bytes
+from outlast.intake.content import Suspect
 from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.intake.local_file import PlainSink, ingest
+from outlast.intake.suspects import Suspects, of_files, refuse, warn
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.records.refs import Ref
@@ -38,13 +40,14 @@ _SKIPPED = frozenset({".git", ".DS_Store", ".cache", "__pycache__"})
 @dataclass(frozen=True, slots=True)
 class Added:
     """The result of an add: `stored` bytes of the files were new to the archive; all of them take
-    `held` bytes of the disk.
+    `held` bytes of the disk. `suspects` are not what their names say.
     """
 
     revision: Revision
     manifest: Digest
     stored: int
     held: int
+    suspects: tuple[Suspect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +66,26 @@ def add(
     follow_links: bool,
     control: Control,
     wishes: FormWishes = PLAIN,
+    strict: bool = False,
 ) -> Added:
     """Archives `folder` (or a single file) as `target`; its ref is `main` unless it names one.
 
     Symbolic links are refused unless `follow_links`: their targets are not part of the folder.
+    Warns of files that are not what their names say; if `strict`, raises
+    :class:`SuspectContentError` instead, before anything is stored.
     """
     ref = target.ref or "main"
     if GitOid.is_valid(ref):
         raise UsageError(f"{ref} is a commit id; an added folder gets its own", hint="name a tag")
-    found = list(_walk(folder, selection, follow_links, control))
+    left_out: list[str] = []
+    found = list(_walk(folder, selection, follow_links, control, left_out))
     if not found:
         raise NotFoundError(f"nothing to add in {folder}", hint="check the path and --include")
     check_paths(file.path for file in found)
     total = sum(file.size for file in found)
     control.emit(Planned("add", str(target), len(found), total))
+    if strict:
+        refuse(of_files([(file.path, file.real, file.size) for file in found], left_out))
     with archive.writer() as writer:
         base_finder = BaseFinder(archive, writer, wishes, target.repo, _named(found))
         intake = Intake(archive, writer, wishes, base_finder)
@@ -87,14 +96,23 @@ def add(
             entries.append(entry)
             stored += entry.size if new else 0
         revision = Revision.of(target.repo, None, entries)
+        suspects = Suspects(archive).of(revision, known=left_out, strict=strict)
+        if strict:  # a file may have changed since
+            refuse(suspects)
         digest = archive.put_revision(writer, revision)
         archive.refs.put(writer, target.repo, Ref(ref, revision.id))
-    return Added(revision, digest, stored, held_bytes(archive, entries))
+    warn(control, suspects)
+    return Added(revision, digest, stored, held_bytes(archive, entries), tuple(suspects))
 
 
 def _walk(
-    folder: Path, selection: Selection, follow_links: bool, control: Control
+    folder: Path,
+    selection: Selection,
+    follow_links: bool,
+    control: Control,
+    left_out: list[str],
 ) -> Iterator[_Found]:
+    """The files to add; `left_out` gets the paths that the selection leaves out."""
     with disk.reporting(folder):
         if folder.is_file():
             if selection.wants(folder.name):
@@ -112,6 +130,8 @@ def _walk(
                 path = real.relative_to(folder).as_posix()
                 if selection.wants(path):
                     yield _check(path, real, follow_links)
+                else:
+                    left_out.append(path)
 
 
 def _check(path: str, real: Path, follow_links: bool) -> _Found:

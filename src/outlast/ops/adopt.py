@@ -4,18 +4,20 @@ import datetime as dt
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid, Names
-from outlast.core.errors import NotFoundError, OutlastError
+from outlast.core.errors import NotFoundError, OutlastError, SuspectContentError
 from outlast.core.events import FileDone, FileProblem, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import check_path
 from outlast.fetch.file_filter import acceptable
 from outlast.intake.capsule_stream import Intake
+from outlast.intake.content import Suspect
 from outlast.intake.local_file import ingest
+from outlast.intake.suspects import Suspects, warn
 from outlast.ops.add import store_file
 from outlast.sources.hfcache import CachedFile, CachedRevision, scan
 from outlast.store import disk
@@ -28,19 +30,31 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Adopted:
-    """The result of an import: `linked` and `copied` count bytes, `problems` are refused files."""
+    """The result of an import: `linked` and `copied` count bytes, `problems` are refused files,
+    `suspects` are not what their names say.
+    """
 
     revisions: list[Revision] = field(default_factory=list)
     linked: int = 0
     copied: int = 0
     problems: list[FileProblem] = field(default_factory=list)
+    suspects: list[Suspect] = field(default_factory=list)
 
 
 def adopt(
-    archive: Archive, cache: Path, *, only: Sequence[str], copy: bool, control: Control
+    archive: Archive,
+    cache: Path,
+    *,
+    only: Sequence[str],
+    copy: bool,
+    control: Control,
+    strict: bool = False,
 ) -> Adopted:
     """Imports every revision of `cache` (or of the repositories `only`), and compares each file
     with the digest in its name. A damaged file is reported and left in the cache.
+
+    Warns of files that are not what their names say; if `strict`, a revision with such files is
+    refused as a whole.
     """
     if not cache.is_dir():
         raise NotFoundError(f"no cache folder at {cache}", hint="name it: outlast adopt FOLDER")
@@ -50,15 +64,17 @@ def adopt(
         raise NotFoundError(f"no model in {cache}", hint="it should hold folders 'models--…'")
     sizes = {file.real: file.real.stat().st_size for rev in found for file in rev.files}
     control.emit(Planned("adopt", str(cache), len(sizes), sum(sizes.values())))
-    job = _Adoption(archive, control, copy=copy)
+    job = _Adoption(archive, control, copy=copy, strict=strict)
     for cached in found:
         job.take(cached)
     return job.result
 
 
 class _Adoption:
-    def __init__(self, archive: Archive, control: Control, *, copy: bool) -> None:
+    def __init__(self, archive: Archive, control: Control, *, copy: bool, strict: bool) -> None:
         self._archive = archive
+        self._strict = strict
+        self._judge = Suspects(archive)
         self._control = control
         self._copy = copy
         self._seen: dict[Path, Names] = {}
@@ -74,7 +90,7 @@ class _Adoption:
                 except _RefusedError as refusal:
                     self._refuse(f"{cached.repo}: {file.path}", str(refusal))
             entries = self._without_twins(cached, entries)
-            if entries:
+            if entries and self._is_plausible(cached, entries):
                 self._record(writer, cached, entries)
 
     def _without_twins(self, cached: CachedRevision, entries: list[FileEntry]) -> list[FileEntry]:
@@ -89,8 +105,22 @@ class _Adoption:
         kept = acceptable((*held, *entries), refused)
         return [entry for entry in kept if entry.path in paths]
 
-    def _refuse(self, what: str, why: str) -> None:
-        problem = FileProblem(what, why, "corrupt")
+    def _is_plausible(self, cached: CachedRevision, entries: list[FileEntry]) -> bool:
+        """Whether a revision may be recorded, as far as the contents of its files tell."""
+        where, others = f"{cached.repo}: ", self._archive.load(cached.repo, cached.commit)
+        known = [e.path for e in (*others.files, *others.missing)] if others is not None else ()
+        revision = Revision.of(cached.repo, cached.commit, entries)
+        suspects = self._judge.of(revision, known=known, strict=self._strict)
+        if not self._strict:
+            self.result.suspects += [replace(s, path=where + s.path) for s in suspects]
+            warn(self._control, suspects, where)
+            return True
+        for suspect in suspects:
+            self._refuse(where + suspect.path, suspect.reason, SuspectContentError.code)
+        return not suspects
+
+    def _refuse(self, what: str, why: str, code: str = "corrupt") -> None:
+        problem = FileProblem(what, why, code)
         self.result.problems.append(problem)
         self._control.emit(problem)
 

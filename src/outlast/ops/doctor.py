@@ -14,6 +14,7 @@ from pathlib import Path
 
 from outlast.core.digest import Digest
 from outlast.core.errors import OutlastError, StorageError
+from outlast.intake.suspects import Suspects
 from outlast.ops.tuning import TUNING, Tuning
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -155,6 +156,7 @@ def _content(home: Path) -> Iterator[Finding]:
             yield _drafts(archive)
             yield _refs(archive)
             yield _leftovers(archive)
+            yield _suspects(archive)
     except OutlastError as error:
         yield Finding("index", Health.WRONG, str(error), "outlast doctor --rebuild")
 
@@ -192,6 +194,24 @@ def _manifests(archive: Archive) -> Iterator[Finding]:
         yield Finding("blobs", Health.WRONG, f"the bytes of {absent} files are missing", mend)
     else:
         yield Finding("blobs", Health.OK, "none is missing ('outlast verify' re-hashes them)")
+
+
+def _suspects(archive: Archive) -> Finding:
+    """Reads the heads of files whose names promise weights or data."""
+    judge, found = Suspects(archive), []
+    for summary in archive.summaries():
+        try:
+            revision = archive.load(summary.repo, summary.revision)
+            suspects = judge.of(revision) if revision is not None else []
+        except OutlastError:  # found by the other checks
+            continue
+        where = f"{summary.repo}@{summary.revision.hex[:12]}"
+        found += [f"{where}: {suspect.path}: {suspect.reason}" for suspect in suspects]
+    if not found:
+        return Finding("content", Health.OK, "the files are what their names say")
+    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+    mend = "'outlast show' lists them; pull the models again if their hub has better files"
+    return Finding("content", Health.NOTE, "; ".join(found[:3]) + more, mend)
 
 
 def _capsules(archive: Archive) -> Iterator[Finding]:

@@ -8,6 +8,8 @@ from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import DamagedRecordError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
+from outlast.intake.content import Suspect
+from outlast.intake.suspects import Suspects
 from outlast.store.archive import Archive
 from outlast.store.forms import StoredForm
 from outlast.store.index import Summary
@@ -44,7 +46,7 @@ class DamagedLine:
 class Details:
     """One revision in full. `shared` counts bytes that other revisions have too; `absent` lists
     files whose bytes are lost. `forms` maps each blob to its representation, `bases` each base to
-    the models that it belongs to.
+    the models that it belongs to. `suspects` are not what their names say.
     """
 
     revision: Revision
@@ -58,6 +60,7 @@ class Details:
     damaged_refs: Mapping[str, DamagedRecordError] = field(default_factory=dict)
     is_known: bool = True
     """Whether what is known of the model can be read; else it counts as private."""
+    suspects: tuple[Suspect, ...] = ()
 
     @property
     def stored(self) -> int:
@@ -188,4 +191,5 @@ def show(archive: Archive, target: Target) -> Details:
         bases=owners(archive, base_digests, archive.summaries()) if base_digests else {},
         damaged_refs=read.damaged,
         is_known=archive.refs.is_known(revision.repo),
+        suspects=tuple(Suspects(archive).of(revision)),
     )

@@ -31,6 +31,8 @@ from outlast.fetch.tuning import TUNING as FETCH_TUNING
 from outlast.fetch.withdrawals import noting_withdrawals
 from outlast.intake.base_finder import read_tags
 from outlast.intake.capsule_stream import held_bytes
+from outlast.intake.content import Suspect
+from outlast.intake.suspects import Refusal, Suspects, of_names, refuse, warn
 from outlast.node.scope import Neighbourhood
 from outlast.p2p.coordinator import coordinator_for
 from outlast.p2p.resolve import Found, locate
@@ -75,7 +77,8 @@ class PullPlan:
 @dataclass(frozen=True, slots=True)
 class Pulled:
     """The result of a pull. `fetched` counts the bytes that came over the network, by source; the
-    wanted files take `held` bytes of the disk. `manifest` is None in a dry run.
+    wanted files take `held` bytes of the disk. `manifest` is None in a dry run. `suspects` are not
+    what their names say; in a dry run, as far as names and sizes tell.
     """
 
     plan: PullPlan
@@ -83,6 +86,7 @@ class Pulled:
     partial: bool
     fetched: dict[str, int] = field(default_factory=dict)
     held: int = 0
+    suspects: tuple[Suspect, ...] = ()
 
 
 def pull(
@@ -97,6 +101,7 @@ def pull(
     dry_run: bool = False,
     room: Path | None = None,
     found: Found | None = None,
+    strict: bool = False,
     tuning: Tuning = TUNING,
 ) -> Pulled:
     """Archives `target` from `sources` and from the neighbourhood `around`. The first source that
@@ -106,7 +111,9 @@ def pull(
 
     Raises the first source's error if no source knows `target`, :class:`DiskFullError` before the
     first byte if the disk has not enough space, and the first file's error if some files could not
-    be fetched. Files that arrived are kept, and the same call resumes.
+    be fetched. Files that arrived are kept, and the same call resumes. Warns of files that are not
+    what their names say; if `strict`, they do not become part of the revision, which is not sealed:
+    raises :class:`SuspectContentError`, before the first byte where names and sizes tell.
     """
     if not sources and around is None:
         raise UsageError("no source to pull from", hint="name one with --from")
@@ -127,8 +134,14 @@ def pull(
     plan = make_plan(archive, listing, ref, source.name, selection, free=free)
     _log_plan(plan)
     control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
-    if dry_run:
-        return Pulled(plan, None, bool(plan.excluded))
+    refusal = None
+    if dry_run or strict:
+        foreseen = of_names(plan.wanted, _paths(plan))
+        if dry_run:
+            warn(control, foreseen)
+            return Pulled(plan, None, bool(plan.excluded), suspects=tuple(foreseen))
+        refuse(foreseen)
+        refusal = _refusal(archive, plan)
     _require_room(archive, plan)
     with archive.writer() as writer:
         sealed = _sealed(archive, plan)
@@ -146,15 +159,41 @@ def pull(
                 coordinator=coordinator_for(around, tuning),
                 restricted=listing.facts.private or bool(listing.facts.gated),
             )
-            note_facts(
-                archive, writer, listing, source.name
-            )  # before peers can ask for arriving files
-            fetched = _fetch(context, plan)
+            if refusal is not None:
+                context = replace(context, withholds=refusal.withholds)
+            # Before peers can ask for arriving files.
+            note_facts(archive, writer, listing, source.name)
+            fetched = _fetch(context, plan, refusal)
+            if refusal is not None:
+                refusal.check()
             sealed = seal(archive, writer, plan.repo, plan.commit)
         digest, partial = sealed
         remember(archive, writer, listing, ref, source, cancel=control.cancel)
-    held = _held(archive, plan)
-    return Pulled(plan, digest, partial, fetched, held)
+    revision = archive.load(plan.repo, plan.commit)
+    suspects = _suspects(archive, plan, revision)
+    warn(control, suspects)
+    held = _held(archive, plan, revision)
+    return Pulled(plan, digest, partial, fetched, held, tuple(suspects))
+
+
+def _paths(plan: PullPlan) -> set[str]:
+    """All paths of the commit, also those that are left out."""
+    return {entry.path for entry in (*plan.wanted, *plan.excluded)}
+
+
+def _refusal(archive: Archive, plan: PullPlan) -> Refusal:
+    """What is to judge the files that come; it has judged those that are here."""
+    refusal = Refusal(archive, _paths(plan))
+    for entry in plan.here:
+        refusal.withholds(entry)
+    refusal.check()
+    return refusal
+
+
+def _suspects(archive: Archive, plan: PullPlan, revision: Revision | None) -> list[Suspect]:
+    wanted = {entry.path for entry in plan.wanted}
+    found = Suspects(archive).of(revision) if revision is not None else []
+    return [suspect for suspect in found if suspect.path in wanted]
 
 
 def _trusted_with(
@@ -206,8 +245,7 @@ def _require_room(archive: Archive, plan: PullPlan) -> None:
         )
 
 
-def _held(archive: Archive, plan: PullPlan) -> int:
-    revision = archive.load(plan.repo, plan.commit)
+def _held(archive: Archive, plan: PullPlan, revision: Revision | None) -> int:
     paths = {entry.path for entry in plan.wanted}
     return held_bytes(archive, [e for e in revision.files if e.path in paths] if revision else ())
 
@@ -292,10 +330,20 @@ def _sealed(archive: Archive, plan: PullPlan) -> tuple[Digest, bool] | None:
     return (digests[0], revision.partial) if wanted <= _by_path(revision).keys() else None
 
 
-def _fetch(context: FetchContext, plan: PullPlan) -> dict[str, int]:
-    entries = (*plan.wanted, *plan.excluded)
+def _fetch(context: FetchContext, plan: PullPlan, refusal: Refusal | None) -> dict[str, int]:
+    excluded = {entry.path for entry in plan.excluded}
+
+    def leaves_out(entry: FileEntry) -> bool:
+        return refusal is not None and entry.path in excluded and refusal.leaves_out(entry)
+
     start_draft(
-        context.archive, context.writer, plan.repo, plan.commit, entries, unlisted=plan.unlisted
+        context.archive,
+        context.writer,
+        plan.repo,
+        plan.commit,
+        (*plan.wanted, *plan.excluded),
+        unlisted=plan.unlisted,
+        leaves_out=leaves_out,
     )
     what = (plan.repo, plan.commit)
     with DraftWriter(context.archive, context.writer, what, context.control.emit) as draft_writer:

@@ -23,6 +23,7 @@ from outlast.fetch.file_filter import Selection
 from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.fetch.transfer import Wishes
 from outlast.intake.capsule_stream import held_bytes
+from outlast.intake.suspects import Suspects, refuse, warn
 from outlast.node.peers import Neighbour
 from outlast.node.scope import Neighbourhood
 from outlast.ops.pull import Pulled, PullPlan, pull
@@ -70,6 +71,7 @@ def pull_manifest(
     patience: float | None = None,
     dry_run: bool = False,
     room: Path | None = None,
+    strict: bool = False,
     tuning: Tuning = TUNING,
 ) -> ByDigest:
     """Archives the revision of the manifest `digest`. Asks all reachable nodes for the manifest,
@@ -78,7 +80,7 @@ def pull_manifest(
 
     Raises :class:`NotFoundError` if no node offers the manifest, and as `pull` does.
     """
-    here = _here(archive, digest)
+    here = _here(archive, digest, control, strict=strict)
     if here is not None:
         return here
     revision, source, restricted = _find(digest, around, control, patience, tuning)
@@ -95,6 +97,7 @@ def pull_manifest(
         around=around,
         dry_run=dry_run,
         room=room,
+        strict=strict,
         found=(Listing(repo, commit, entries, facts, revision.unlisted), source),
     )
     if dry_run:
@@ -110,7 +113,7 @@ def pull_manifest(
     return ByDigest(pulled, named)
 
 
-def _here(archive: Archive, digest: Digest) -> ByDigest | None:
+def _here(archive: Archive, digest: Digest, control: Control, *, strict: bool) -> ByDigest | None:
     """The result, if the archive holds the whole revision already."""
     path = archive.layout.manifest(digest)
     with disk.reporting(path):
@@ -119,6 +122,10 @@ def _here(archive: Archive, digest: Digest) -> ByDigest | None:
         revision = load_manifest(archive.layout, digest)
     if not all(map(archive.holds, revision.files)):
         return None
+    suspects = Suspects(archive).of(revision, strict=strict)
+    if strict:
+        refuse(suspects)
+    warn(control, suspects)
     plan = PullPlan(
         repo=revision.repo,
         ref=revision.id.hex,
@@ -134,7 +141,8 @@ def _here(archive: Archive, digest: Digest) -> ByDigest | None:
     )
     held = held_bytes(archive, revision.files)
     named = any(ref.commit == revision.id for ref in archive.refs.list(revision.repo))
-    return ByDigest(Pulled(plan, digest, revision.partial, held=held), named)
+    pulled = Pulled(plan, digest, revision.partial, held=held, suspects=tuple(suspects))
+    return ByDigest(pulled, named)
 
 
 def _find(

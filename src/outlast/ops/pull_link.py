@@ -28,7 +28,9 @@ from outlast.fetch.tuning import TUNING as FETCH_TUNING
 from outlast.intake.base_finder import BaseFinder
 from outlast.intake.capsule_import import names_here, take_if_capsule
 from outlast.intake.capsule_stream import Intake, held_bytes
+from outlast.intake.content import Suspect
 from outlast.intake.form_policy import PLAIN, FormWishes
+from outlast.intake.suspects import Suspects, refuse, warn
 from outlast.node import payloads
 from outlast.node import shared_torrents as shares
 from outlast.node.scope import Neighbourhood
@@ -62,6 +64,7 @@ class LinkWishes:
     forms: FormWishes = PLAIN
     patience: float | None = None
     rate: int = 0
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class PulledLink:
     """The result. The files were verified against `link`; `fetched` counts the bytes that came over
     the network, by source; the revision takes `held` bytes of the disk. In a dry run there is no
     revision. `restricted`: it came from static peers, and is offered to static peers only.
+    `suspects` are files that are not what their names say.
     """
 
     repo: RepoId
@@ -97,6 +101,7 @@ class PulledLink:
     fetched: Mapping[str, int] = field(default_factory=dict)
     held: int = 0
     restricted: bool = False
+    suspects: tuple[Suspect, ...] = ()
 
     @property
     def fits(self) -> bool:
@@ -125,11 +130,11 @@ def pull_link(
     _refuse_own(archive, wanted.link)
     known = _known(archive, target, wanted)
     if known is not None:
-        return known
+        return _judged(archive, known, control, strict=wishes.strict)
     blob = _payload_here(archive, wanted.link)
     _log.debug("the payload of the link is in the archive: %s", blob or "no")
     if blob is not None and not dry_run:
-        return _take_here(archive, target, wanted.link, blob, control)
+        return _take_here(archive, target, wanted.link, blob, control, strict=wishes.strict)
     with LinkPartial(archive.layout, key) as partial:
         run = _LinkPull(archive, wanted, around, wishes, control, partial, target, tuning)
         data = run.metadata()
@@ -321,7 +326,7 @@ class _LinkPull:
                 entries = [self._file(intake, n, whole) for n in range(len(whole.files))]
             if whole.infohash_v2 is None:
                 self._check_old(whole, entries)
-            return _put(archive, writer, shape, entries)
+            return _put(archive, writer, shape, entries, self.control, strict=self.wishes.strict)
 
     def _file(self, intake: Intake, number: int, whole: Link) -> FileEntry:
         self.control.cancel.check()
@@ -356,16 +361,35 @@ class _LinkPull:
 
 
 def _put(
-    archive: Archive, writer: WriteSession, shape: PulledLink, entries: Sequence[FileEntry]
+    archive: Archive,
+    writer: WriteSession,
+    shape: PulledLink,
+    entries: Sequence[FileEntry],
+    control: Control,
+    *,
+    strict: bool,
 ) -> PulledLink:
     """Makes the archived files a revision. Records its link first."""
     repo = shape.repo
     revision = Revision.of(repo, None, entries)
+    shape = _judged(archive, replace(shape, revision=revision), control, strict=strict)
     about = archive.refs.about(repo).with_link(revision.id, shape.link)
     archive.refs.put_about(writer, repo, replace(about, private=about.private or shape.restricted))
     digest = archive.put_revision(writer, revision)
     archive.refs.put(writer, repo, Ref(shape.ref, revision.id))
-    return replace(shape, revision=revision, manifest=digest, held=held_bytes(archive, entries))
+    return replace(shape, manifest=digest, held=held_bytes(archive, entries))
+
+
+def _judged(archive: Archive, shape: PulledLink, control: Control, *, strict: bool) -> PulledLink:
+    """The result with warnings of files that are not what their names say; if `strict`, raises
+    :class:`SuspectContentError`.
+    """
+    assert shape.revision is not None
+    suspects = Suspects(archive).of(shape.revision, strict=strict)
+    if strict:
+        refuse(suspects)
+    warn(control, suspects)
+    return replace(shape, suspects=tuple(suspects))
 
 
 def _payload_here(archive: Archive, link: Link) -> Digest | None:
@@ -375,7 +399,7 @@ def _payload_here(archive: Archive, link: Link) -> Digest | None:
 
 
 def _take_here(
-    archive: Archive, target: Target, link: Link, blob: Digest, control: Control
+    archive: Archive, target: Target, link: Link, blob: Digest, control: Control, *, strict: bool
 ) -> PulledLink:
     """A revision of a payload that the archive holds under another name."""
     free = disk.free_bytes(archive.layout.home)
@@ -384,7 +408,8 @@ def _take_here(
         writer.lease(blob, names.size)
         shape = PulledLink(target.repo, target.ref or "main", bare(link), 1, names.size, free)
         plain = names.merkle_root is not None and names.merkle_root.hex == link.name
-        return _put(archive, writer, shape, [_entry(link.name if plain else blob.hex, names)])
+        entries = [_entry(link.name if plain else blob.hex, names)]
+        return _put(archive, writer, shape, entries, control, strict=strict)
 
 
 def _together(one: Link, other: Link) -> Link:

@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,9 @@ from outlast.core.errors import (
 from outlast.core.events import FileDone, FileProblem, Planned, Progress, Removed
 from outlast.core.manifest import Revision
 from outlast.core.names import Target
+from outlast.intake.content import Suspect
 from outlast.intake.local_file import ingest
+from outlast.intake.suspects import Suspects, warn
 from outlast.ops.tuning import TUNING, Tuning
 from outlast.store import disk, reading
 from outlast.store.archive import Archive, BlobInfo
@@ -40,11 +42,14 @@ _NAMED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The result: how many blobs and bytes were read, and which problems were found."""
+    """The result: how many blobs and bytes were read, and which problems were found. `suspects` are
+    intact, and not what their names say.
+    """
 
     blobs: int
     size: int
     problems: tuple[FileProblem, ...]
+    suspects: tuple[Suspect, ...] = ()
 
 
 def verify(
@@ -73,7 +78,8 @@ def verify(
     with ThreadPoolExecutor(tuning.verify_threads) as pool:
         for _ in pool.map(job.blob, blobs):
             control.cancel.check()
-    return Verified(len(blobs), total, tuple(job.problems))
+    suspects = job.suspects(chosen or job.revisions)
+    return Verified(len(blobs), total, tuple(job.problems), tuple(suspects))
 
 
 def _blobs_of(archive: Archive, revisions: Iterable[Revision]) -> list[BlobInfo]:
@@ -145,6 +151,17 @@ class _Verification:
                     delta = entry.sha256 is not None and self._archive.forms.of(entry.sha256)
                     what = "its base is missing" if delta else "its bytes are missing"
                     self._report(name, what, "absent")
+
+    def suspects(self, revisions: Iterable[Revision]) -> list[Suspect]:
+        """Reports files that are not what their names say."""
+        judge, found = Suspects(self._archive), []
+        for revision in revisions:
+            self._control.cancel.check()
+            where = f"{revision.repo}@{revision.id.hex[:12]}: "
+            suspects = judge.of(revision)
+            warn(self._control, suspects, where)
+            found += [replace(suspect, path=where + suspect.path) for suspect in suspects]
+        return found
 
     def blob(self, blob: BlobInfo) -> None:
         """Checks every representation of a blob."""

@@ -29,6 +29,7 @@ from outlast.core.events import (
     SourceBanned,
     SourceWaiting,
     SourceWithdrew,
+    SuspectContent,
 )
 
 if TYPE_CHECKING:
@@ -222,6 +223,8 @@ def _sentence(event: Event) -> str | None:
     match event:
         case FileProblem(path, problem):
             return f"{path}: {problem}"
+        case SuspectContent(path, _, reason):
+            return f"warning: {path}: {reason}"
         case SourceBanned(source, path, reason):
             return f"source banned for this run: {source} ({path}: {reason})"
         case SourceWithdrew(reason=reason):
