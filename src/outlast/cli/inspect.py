@@ -12,6 +12,7 @@ from outlast.core.manifest import FileEntry
 from outlast.core.names import Target
 from outlast.ops import listing
 from outlast.ops import verify as verify_ops
+from outlast.store.disk import space_used
 from outlast.store.forms import StoredForm
 from outlast.store.index import Summary
 
@@ -38,7 +39,11 @@ Exit status:
 def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool) -> int:
     """List archived revisions, or those of models that match PATTERN (a glob).
 
-    A ref or draft that cannot be read has a line of its own, DAMAGED.
+    SIZE is that of the files as a client sees them. STORED is what the disk holds of them, as 'du'
+    counts: compressed, in whole blocks, each content once. A delta's base is counted with the model
+    that it belongs to. The last line adds up: what several revisions share counts once. In JSON,
+    own_bytes are those of stored_bytes that no line before has. A ref or draft that cannot be read
+    has a line of its own, DAMAGED.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         listed = listing.list_revisions(archive, pattern)
@@ -59,6 +64,7 @@ def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
                     "partial": s.partial,
                     "unlisted": s.unlisted,
                     "stored_bytes": line.stored,
+                    "own_bytes": line.own,
                     "saving": _saving(s.size, line.stored),
                     "capsules": line.capsules,
                     "thin": line.thin,
@@ -101,16 +107,20 @@ def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
     ]
     if lines or damaged:
         print_table(rows, right=(3, 4, 5, 6))
-    size, stored = sum(line.summary.size for line in lines), sum(line.stored for line in lines)
-    kept = f", stored in {human_size(stored)}" if stored < size else ""
+    size, stored = sum(line.summary.size for line in lines), sum(line.own for line in lines)
     bad_text = f", {len(damaged)} damaged: see 'outlast doctor'" if damaged else ""
-    run.say(f"{plural(len(lines), 'revision')}, {human_size(size)}{kept}{bad_text}")
+    # The archive is closed by now: its index has no journal beside it any more.
+    whole = f"; the archive takes {human_size(space_used(run.config.home))}" if not pattern else ""
+    run.say(
+        f"{plural(len(lines), 'revision')}, {human_size(size)}, stored in {human_size(stored)}"
+        f"{whole}{bad_text}"
+    )
     return status
 
 
 def _saving(size: int, stored: int) -> float:
-    """Which part of `size` compression saves, from 0 to 1."""
-    return round(1 - stored / size, 4) if size else 0.0
+    """Which part of `size` the disk need not hold, from 0 to 1."""
+    return round(max(0.0, 1 - stored / size), 4) if size else 0.0
 
 
 def _bases(bases: Sequence[str]) -> str:
@@ -175,9 +185,9 @@ def _print_details(details: listing.Details) -> None:
     print(f"state     {state}")
     shared = f", {human_size(details.shared)} shared with other revisions" if details.shared else ""
     print(f"size      {human_size(revision.size)}{shared}")
-    if details.stored < revision.size:
-        saved = saving(revision.size, details.stored)
-        print(f"stored    in {human_size(details.stored)}, {saved} saved")
+    saved = saving(revision.size, details.stored)
+    less = f", {saved} saved" if details.stored < revision.size else ""
+    print(f"stored    in {human_size(details.stored)}{less}")
     for ref in details.refs:
         said = f"  according to {ref.source} at {ref.observed}" if ref.observed else ""
         print(f"ref       {ref.name}{said}")
@@ -209,23 +219,31 @@ def _form_of(details: listing.Details, entry: FileEntry) -> StoredForm | None:
 
 
 def _sizes(details: listing.Details, entry: FileEntry) -> tuple[str, str, str]:
-    """The size of a file, the bytes that it takes on the disk, and its representation."""
+    """The size of a file, the bytes that it takes on the disk, and its representation. Bytes are
+    counted at the first of the paths that have them.
+    """
     form = _form_of(details, entry)
-    if form is None:
+    if form is None or entry.sha256 is None:
         return human_size(entry.size), "", ""
+    if (first := details.firsts[entry.sha256]) != entry.path:
+        return human_size(entry.size), "", f"same as {first}"
     names = {name for base in form.bases for name in details.bases.get(base.sha256, ())}
     against = f" against {', '.join(sorted(names))}" if names else ""
     word = f"delta{against}" if form.bases else form.form.value
-    return human_size(entry.size), human_size(form.stored_bytes), word
+    return human_size(entry.size), human_size(details.spaces[entry.sha256]), word
 
 
 def _form_json(details: listing.Details, entry: FileEntry) -> dict[str, object]:
     form = _form_of(details, entry)
+    first, space = entry.path, 0
+    if entry.sha256 is not None:
+        first, space = details.firsts[entry.sha256], details.spaces.get(entry.sha256, 0)
     return {
         "path": entry.path,
         "form": form.form.value if form is not None else None,
-        "stored_bytes": form.stored_bytes if form is not None else 0,
-        "saving": _saving(entry.size, form.stored_bytes) if form is not None else 0.0,
+        "same_as": first if first != entry.path else None,
+        "stored_bytes": space if first == entry.path else 0,
+        "saving": _saving(entry.size, space) if form is not None else 0.0,
         "bases": [
             {
                 "sha256": base.sha256.hex,

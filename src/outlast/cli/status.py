@@ -1,7 +1,10 @@
 """``outlast status``."""
 
 import contextlib
+import math
 import sys
+import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,15 +12,18 @@ from typing import TYPE_CHECKING
 import click
 
 from outlast.cli.edge import Session, common, session
-from outlast.cli.screen.render import print_json, print_table
+from outlast.cli.screen.render import human_size, print_json, print_table
 from outlast.cli.screen.status_tables import sections
 from outlast.core.errors import Cancelled, one_line
 from outlast.node.status_client import Nodes, ask_nodes
+from outlast.store.disk import space_used
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 _EVERY = 1.0
+_MEASURE_EVERY = 30.0
+"""Seconds between two measurements of the archive's size: one looks at each of its files."""
 
 
 @click.command(
@@ -40,7 +46,8 @@ Exit status:
 @partial(common, json="Print one JSON list, with a document for each node")
 def status(*, watch: bool | None, home: str | None, as_json: bool, quiet: bool) -> None:
     """Show what the running nodes of this archive do: transfers, peers, neighbours, rates, and the
-    ratio of bytes sent to bytes received.
+    ratio of bytes sent to bytes received. Also show how much of the disk the archive takes, as 'du'
+    counts.
 
     Every 'outlast serve' and every 'outlast pull' is a node. The command asks it at its socket:
     nodes/<process id>.sock in the archive's folder.
@@ -49,13 +56,31 @@ def status(*, watch: bool | None, home: str | None, as_json: bool, quiet: bool) 
         folder, drawn = run.config.home, sys.stdout.isatty()
         if as_json:
             found = ask_nodes(folder)
-            print_json([node.to_json() for node in found.nodes])
+            space = {"archive_bytes": space_used(folder)} if found.nodes else {}
+            print_json([node.to_json() | space for node in found.nodes])
             _tell(run, found)
         elif drawn if watch is None else watch:
             with contextlib.suppress(Cancelled):  # Ctrl-C is how it ends
-                (_draw if drawn else _repeat)(run, folder)
+                (_draw if drawn else _repeat)(run, _Space(folder))
         else:
-            _print(run, folder)
+            _print(run, _Space(folder))
+
+
+@dataclass(slots=True)
+class _Space:
+    """What an archive takes, measured now and then: that looks at each of its files."""
+
+    folder: Path
+    measured: int = 0
+    at: float = -math.inf
+
+    def line(self) -> str | None:
+        """A sentence; None where there is no archive."""
+        if not self.folder.is_dir():
+            return None
+        if time.monotonic() - self.at > _MEASURE_EVERY:
+            self.measured, self.at = space_used(self.folder), time.monotonic()
+        return one_line(f"the archive in {self.folder} takes {human_size(self.measured)}")
 
 
 def _tell(run: Session, found: Nodes) -> None:
@@ -63,8 +88,10 @@ def _tell(run: Session, found: Nodes) -> None:
         run.say(one_line(problem))
 
 
-def _print(run: Session, folder: Path) -> None:
-    found = ask_nodes(folder)
+def _print(run: Session, space: _Space) -> None:
+    found = ask_nodes(space.folder)
+    if (line := space.line()) is not None:
+        print(line)
     for part in sections(found.nodes):
         if part.title:
             print(part.title)
@@ -72,35 +99,36 @@ def _print(run: Session, folder: Path) -> None:
             print_table(part.rows, right=part.right)
     _tell(run, found)
     if not found.nodes:
-        run.say(f"no node runs on {folder}; start one with 'outlast serve' or 'outlast pull'")
+        run.say(f"no node runs on {space.folder}; start one with 'outlast serve' or 'outlast pull'")
 
 
-def _repeat(run: Session, folder: Path) -> None:
+def _repeat(run: Session, space: _Space) -> None:
     while True:
-        _print(run, folder)
+        _print(run, space)
         sys.stdout.flush()
         run.control.cancel.wait(_EVERY)
 
 
-def _draw(run: Session, folder: Path) -> None:
+def _draw(run: Session, space: _Space) -> None:
     from rich.console import Console  # noqa: PLC0415 - slow to import, and only for terminals
     from rich.live import Live  # noqa: PLC0415
 
     with Live(console=Console(), auto_refresh=False, screen=True) as live:
         while True:
-            live.update(_drawn(folder), refresh=True)
+            live.update(_drawn(space), refresh=True)
             run.control.cancel.wait(_EVERY)
 
 
-def _drawn(folder: Path) -> "Group":
+def _drawn(space: _Space) -> "Group":
     from rich.console import Group  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    found = ask_nodes(folder)
-    shown: list[Text | Table] = []
+    found = ask_nodes(space.folder)
+    line = space.line()
+    shown: list[Text | Table] = [Text(line)] if line is not None else []
     if not found.nodes:
-        shown.append(Text(f"no node runs on {folder}"))
+        shown.append(Text(f"no node runs on {space.folder}"))
     for part in sections(found.nodes):
         if part.title:
             shown.append(Text(part.title, style="bold"))

@@ -177,10 +177,9 @@ class CapsuleSink:
 
 
 def held_bytes(archive: Archive, entries: Iterable[FileEntry]) -> int:
-    """Bytes of the files that hold these blobs, each counted once."""
+    """Bytes of the disk that the files of these blobs take, each counted once."""
     blobs = {entry.sha256 for entry in entries if entry.sha256 is not None}
-    forms = (archive.forms.of(digest) for digest in blobs)
-    return sum(form.stored_bytes for form in forms if form is not None)
+    return sum(map(archive.forms.space_of, blobs))
 
 
 @contextlib.contextmanager

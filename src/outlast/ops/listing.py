@@ -19,14 +19,16 @@ from outlast.store.records.refs import Ref, RefsRead
 
 @dataclass(frozen=True, slots=True)
 class RevisionLine:
-    """A revision with its refs. `stored` are the bytes that it takes on the disk (a blob with two
-    paths counts twice, as in `summary.size`). `capsules` of its files are compressed, `thin` of
-    those are deltas; `bases` names the models that they are deltas against.
+    """A revision with its refs. `stored` are the bytes that its blobs take on the disk, each blob
+    once, and bases of other models not counted. Of those, `own` are in no line before this one, so
+    that they add up to what all lines take. `capsules` of its files are compressed, `thin` of those
+    are deltas; `bases` names the models that they are deltas against.
     """
 
     summary: Summary
     refs: tuple[str, ...]
     stored: int
+    own: int
     capsules: int = 0
     thin: int = 0
     bases: tuple[str, ...] = ()
@@ -46,7 +48,8 @@ class DamagedLine:
 class Details:
     """One revision in full. `shared` counts bytes that other revisions have too; `absent` lists
     files whose bytes are lost. `forms` maps each blob to its representation, `bases` each base to
-    the models that it belongs to. `suspects` are not what their names say.
+    the models that it belongs to, `spaces` each blob to its bytes on the disk, `firsts` each blob
+    to the first path that has it. `suspects` are not what their names say.
     """
 
     revision: Revision
@@ -57,6 +60,8 @@ class Details:
     absent: tuple[FileEntry, ...]
     forms: Mapping[Digest, StoredForm]
     bases: Mapping[Digest, tuple[str, ...]]
+    spaces: Mapping[Digest, int]
+    firsts: Mapping[Digest, str]
     damaged_refs: Mapping[str, DamagedRecordError] = field(default_factory=dict)
     is_known: bool = True
     """Whether what is known of the model can be read; else it counts as private."""
@@ -64,11 +69,8 @@ class Details:
 
     @property
     def stored(self) -> int:
-        """Bytes that it takes on the disk."""
-        found = [
-            (e.size, self.forms.get(e.sha256) if e.sha256 else None) for e in self.revision.files
-        ]
-        return sum(form.stored_bytes if form is not None else size for size, form in found)
+        """Bytes that its blobs take on the disk, each blob once."""
+        return sum(self.spaces.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,38 +120,39 @@ def _matches(repo: RepoId, patterns: Sequence[str]) -> bool:
 
 
 class _Stored:
-    """How much space the capsules of an archive save for each revision. Reads from the index, and
-    opens only capsules that the index does not know.
+    """How much space each revision of an archive takes. Asks the file system for the size of every
+    blob, reads the rest from the index, and opens only capsules that the index does not know.
     """
 
-    def __init__(self, archive: Archive, summaries: Iterable[Summary]) -> None:
-        held = archive.forms.held()
-        self._forms: dict[Digest, list[StoredForm]] = {}
-        if held:
-            for manifest, blob in archive.index.uses(held):
-                self._forms.setdefault(manifest, []).append(held[blob])
-        self._drafts = {}
-        for summary in summaries if held else ():
-            if summary.digest is None:
-                draft = archive.load(summary.repo, summary.revision)
-                files = draft.files if draft is not None else ()
-                found = [held[e.sha256] for e in files if e.sha256 is not None and e.sha256 in held]
-                self._drafts[summary.repo, summary.revision] = found
-        base_digests = {b.sha256 for form in held.values() for b in form.bases}
+    def __init__(self, archive: Archive, summaries: Sequence[Summary]) -> None:
+        self._archive = archive
+        self._held = archive.forms.held()
+        self._spaces = archive.forms.spaces()
+        sealed = [summary.digest for summary in summaries if summary.digest is not None]
+        self._blobs = archive.index.blobs_of(sealed)
+        self._counted: set[Digest] = set()
+        base_digests = {b.sha256 for form in self._held.values() for b in form.bases}
         self._owners = owners(archive, base_digests, summaries)
 
-    def line(self, summary: Summary, refs: tuple[str, ...]) -> RevisionLine:
+    def _blobs_of(self, summary: Summary) -> list[Digest]:
         if summary.digest is not None:
-            forms = self._forms.get(summary.digest, [])
-        else:
-            forms = self._drafts.get((summary.repo, summary.revision), [])
-        saved = sum(form.size - form.stored_bytes for form in forms)
+            return self._blobs.get(summary.digest, [])
+        draft = self._archive.load(summary.repo, summary.revision)
+        return [e.sha256 for e in draft.files if e.sha256] if draft is not None else []
+
+    def line(self, summary: Summary, refs: tuple[str, ...]) -> RevisionLine:
+        files = self._blobs_of(summary)
+        forms = [self._held[digest] for digest in files if digest in self._held]
+        blobs = set(files)
+        own = blobs - self._counted
+        self._counted |= own
         thin = [form for form in forms if form.bases]
         names = {n for form in thin for b in form.bases for n in self._owners.get(b.sha256, ())}
         return RevisionLine(
             summary,
             refs,
-            summary.size - saved,
+            sum(self._spaces.get(digest, 0) for digest in blobs),
+            sum(self._spaces.get(digest, 0) for digest in own),
             len(forms),
             len(thin),
             tuple(sorted(names - {str(summary.repo)} or names)),
@@ -191,5 +194,7 @@ def show(archive: Archive, target: Target) -> Details:
         bases=owners(archive, base_digests, archive.summaries()) if base_digests else {},
         damaged_refs=read.damaged,
         is_known=archive.refs.is_known(revision.repo),
+        firsts={e.sha256: e.path for e in reversed(revision.files) if e.sha256 is not None},
+        spaces={digest: archive.forms.space_of(digest) for digest in forms},
         suspects=tuple(Suspects(archive).of(revision)),
     )

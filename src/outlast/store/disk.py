@@ -256,6 +256,34 @@ def remove_empty_parents(path: Path, stop: Path) -> None:
         parent = parent.parent
 
 
+def space_of(stat: os.stat_result) -> int:
+    """Bytes of the disk that a file takes, as ``du`` counts: whole blocks, and no holes."""
+    return stat.st_blocks * 512  # the unit of stat(2), whatever the block of the file system
+
+
+def space_used(root: Path) -> int:
+    """Bytes of the disk that `root` and all below it take, as ``du -s`` counts: folders too, and
+    each file once however many names it has. What vanishes meanwhile or may not be read is left
+    out.
+    """
+    total, twins, todo = 0, set[tuple[int, int]](), [os.fspath(root)]
+    with contextlib.suppress(OSError):
+        total = space_of(os.lstat(root))
+    while todo:
+        with contextlib.suppress(OSError), os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    stat = entry.stat(follow_symlinks=False)
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+                    elif stat.st_nlink > 1:
+                        if (stat.st_dev, stat.st_ino) in twins:
+                            continue
+                        twins.add((stat.st_dev, stat.st_ino))
+                    total += space_of(stat)
+    return total
+
+
 def free_bytes(path: Path) -> int:
     """Bytes that this user can still write on the file system of `path`."""
     stats = os.statvfs(path)

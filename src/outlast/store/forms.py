@@ -5,6 +5,7 @@ files are there (a crash came between the two steps of a change of form), the pl
 the capsule is garbage. Chains of delta capsules have at most :data:`MAX_LINKS` links.
 """
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterable, Iterator
@@ -112,6 +113,22 @@ class Forms:
             if form is not None and self._cache is not None:
                 self._cache.note_form(digest, stamp, form)
         return form
+
+    def space_of(self, digest: Digest) -> int:
+        """Bytes of the disk that the files of a blob take: whole blocks, as ``du`` counts."""
+        total = 0
+        for path in (self._layout.blob(digest), self._layout.capsule(digest)):
+            with contextlib.suppress(FileNotFoundError):
+                total += disk.space_of(os.stat(path))
+        return total
+
+    def spaces(self) -> dict[Digest, int]:
+        """The same of every blob that is here."""
+        found: dict[Digest, int] = {}
+        for folder, suffix in ((self._layout.blobs, ""), (self._layout.capsules, CAPSULE_SUFFIX)):
+            for digest, stat in self._scan(folder, suffix):
+                found[digest] = found.get(digest, 0) + disk.space_of(stat)
+        return found
 
     def of(self, digest: Digest) -> StoredForm | None:
         """The form in which a blob is held."""
@@ -242,17 +259,18 @@ class Forms:
         """Every capsule, by name; None for one that cannot be read as one."""
         known = self._cache.cached_forms() if self._cache else {}
         found: dict[Digest, StoredForm | None] = {}
-        for digest, stat in self._scan():
+        for digest, stat in self._scan(self._layout.capsules, CAPSULE_SUFFIX):
             stamp, form = known.get(digest.hex, ("", None))
             found[digest] = form if stamp == stamp_of(stat) else self.capsule(digest)
         return found
 
-    def _scan(self) -> Iterator[tuple[Digest, os.stat_result]]:
-        with disk.reporting(self._layout.capsules):
-            for shard in _entries(self._layout.capsules):
+    def _scan(self, folder: Path, suffix: str) -> Iterator[tuple[Digest, os.stat_result]]:
+        """The files of blobs below `folder`, whose names end in `suffix`."""
+        with disk.reporting(folder):
+            for shard in _entries(folder):
                 for entry in _entries(Path(shard.path)) if shard.is_dir() else ():
-                    name = entry.name.removesuffix(CAPSULE_SUFFIX)
-                    if name == entry.name or not Digest.is_valid(name):
+                    name = entry.name.removesuffix(suffix)
+                    if name + suffix != entry.name or not Digest.is_valid(name):
                         continue
                     try:
                         yield Digest(name), entry.stat()

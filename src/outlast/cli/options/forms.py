@@ -45,4 +45,4 @@ def form_wishes(
 
 def kept_in(size: int, held: int) -> str:
     """The end of a sentence about files of `size` bytes that take `held` bytes of the disk."""
-    return f", kept in {human_size(held)}" if held < size else ""
+    return f", kept in {human_size(held)}" if size else ""
