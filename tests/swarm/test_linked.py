@@ -22,10 +22,11 @@ from outlast.core.errors import (
     DiskFullError,
     MalformedError,
     NotArchivedError,
+    SuspectContentError,
     UnreachableError,
     UsageError,
 )
-from outlast.core.events import Note, Planned, Progress
+from outlast.core.events import Note, Planned, Progress, SuspectContent
 from outlast.core.names import RepoId, Target
 from outlast.intake.form_policy import FormWish, FormWishes
 from outlast.ops import pull_link as linked
@@ -134,6 +135,27 @@ def test_a_torrent_of_one_file(seeder: Client, puller: Puller, tmp_path: Path) -
     seeder.seed(torrent, path.parent)
     result = puller.pull(torrent, seeder)
     check(puller, result.repo, {"one.bin": BASE})
+
+
+def test_a_file_that_is_not_what_its_name_says(
+    seeder: Client, puller: Puller, tmp_path: Path
+) -> None:
+    """It is archived with a warning, now and when it is here; a strict pull refuses it."""
+    folder = write(tmp_path / "theirs" / "m", {"a.safetensors": b"<html>" * 50, "b.txt": b"b"})
+    torrent = make_torrent(folder)
+    seeder.seed(torrent, folder.parent)
+    strict = LinkWishes(patience=PATIENCE, strict=True)
+    with pytest.raises(SuspectContentError, match=r"a\.safetensors: an HTML"):
+        puller.pull(torrent, seeder, wishes=strict)
+    with puller.archive() as archive:
+        assert archive.summaries() == []
+        assert list(archive.refs.repos()) == []
+    for _ in range(2):
+        assert [s.path for s in puller.pull(torrent, seeder).suspects] == ["a.safetensors"]
+        assert [e.kind for e in puller.events if isinstance(e, SuspectContent)] == ["page"]
+        puller.events.clear()
+    with pytest.raises(SuspectContentError):
+        puller.pull(torrent, seeder, wishes=strict)
 
 
 def test_a_name_of_ones_own(seeder: Client, puller: Puller, folder: Path) -> None:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from outlast.core.control import Control
-from outlast.core.errors import CorruptError, OutlastError, SuspectContentError
+from outlast.core.errors import BusyError, CorruptError, OutlastError, SuspectContentError
 from outlast.core.events import SuspectContent
 from outlast.core.manifest import FileEntry, Revision
 from outlast.intake import shards
@@ -58,11 +58,12 @@ class Suspects:
         opening and reading a blob raises.
         """
         if shards.is_index(entry.path) and 0 < entry.size <= shards.MAX_INDEX:
-            with self._open(entry) as read:
+            with _memory(entry.path), self._open(entry) as read:
                 return shards.judge_index(entry.path, read(0, entry.size), paths)
         key = entry.key, os.path.splitext(entry.path)[1]
         if key not in self._known:
-            self._known[key] = _judged(entry.path, entry.size, lambda: self._open(entry))
+            with _memory(entry.path):
+                self._known[key] = _judged(entry.path, entry.size, lambda: self._open(entry))
         suspect = self._known[key]
         return None if suspect is None else Suspect(entry.path, suspect.flaw, suspect.reason)
 
@@ -166,6 +167,15 @@ def _judged(path: str, size: int, opened: OpenAt) -> Suspect | None:
         return judge(path, size, lambda _at, _count: b"")
     with opened() as read:
         return judge(path, size, read)
+
+
+@contextmanager
+def _memory(path: str) -> Iterator[None]:
+    """A machine without memory says nothing of a file."""
+    try:
+        yield
+    except MemoryError as error:
+        raise BusyError(f"not enough memory to look at {path}") from error
 
 
 @contextmanager
