@@ -66,7 +66,7 @@ class TestPages:
     def test_the_first_page_names_every_model(self, served: Served) -> None:
         found = page(served.node, "/")
         assert {f"/{MODEL}", f"/datasets/{DATASET}"} <= set(found.links)
-        assert f"HF_ENDPOINT={served.url}" in found.words
+        assert f"HF_ENDPOINT={served.url} hf download" in found.words
         assert f"/{MODEL}" not in page(served.node, "/datasets").links
         assert page(served.node, "/?search=nowhere").links == []
 

@@ -72,7 +72,10 @@ def home(found: Sequence[tuple[RepoId, About]], origin: str) -> str:
     body = [_table(shown), _more(len(found), "/?search=PART-OF-A-NAME finds them")]
     if not found:
         body.append("<p>Nothing is archived here that you may see.</p>")
-    body += ["<p>Programs use it as a hub:</p>", _commands(f"export HF_ENDPOINT={origin}")]
+    body += [
+        "<p>Programs use it as a hub:</p>",
+        _commands(f"HF_ENDPOINT={origin} hf download ORGANISATION/NAME"),
+    ]
     return _page("Models in this archive", body)
 
 
