@@ -124,6 +124,8 @@ def test_the_archive_takes_what_du_says(tmp_path: Path, form: str) -> None:
     done = subprocess.run(["du", "-s", "-B1", archive], capture_output=True, text=True, check=False)
     if done.returncode == 0:  # not everywhere is GNU's
         assert space_used(archive) == int(done.stdout.split()[0])
+    file = archive / "outlast.json"
+    assert space_used(file) == file.stat().st_blocks * 512
     os.link(next(archive.glob("blobs/*/*")), archive / "twin")
     assert space_used(archive) == walk(archive)
 

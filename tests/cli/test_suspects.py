@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from outlast.core.names import Target
-from outlast.store import disk, reading
+from outlast.store import reading
 from outlast.store.archive import Archive
 from tests.cli.call import Call, inside
 from tests.codec.container_files import entry, gguf, safetensors, tensor
@@ -88,7 +88,7 @@ def pull(home: Path, hub: HubSim, target: str, *more: str) -> Call:
     return inside("pull", target, "--from", hub.url, "--json", *more, home=home)
 
 
-def held(home: Path) -> dict[Path, bytes]:
+def held(home: Path) -> dict[str, bytes | None]:
     return tree(home / "archive" / "manifests") | tree(home / "archive" / "refs")
 
 
@@ -227,18 +227,31 @@ class TestStrict:
         assert call.result["revisions"] == []
         assert held(tmp_path) == {}
 
-    def test_a_busy_disk_is_no_suspect_file(
-        self, tmp_path: Path, hub: HubSim, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "Too many open files"),
+            (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "Cannot allocate memory"),
+            (MemoryError(), "not enough memory"),
+        ],
+    )
+    def test_a_busy_machine_is_no_suspect_file(
+        self,
+        tmp_path: Path,
+        hub: HubSim,
+        monkeypatch: pytest.MonkeyPatch,
+        error: Exception,
+        said: str,
     ) -> None:
-        """EMFILE: the answer is the disk's error, neither a refusal nor a clean bill."""
+        """The answer is the machine's error, neither a refusal nor a clean bill."""
         pull(tmp_path, hub, "org/good").ok()
 
         def full(*_: Any) -> Any:
-            raise disk.storage_error(OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "x")
+            raise error
 
         monkeypatch.setattr(reading, "open_blob", full)
         call = inside("pull", "org/good", "--from", hub.url, "--strict", home=tmp_path)
-        assert "Too many open files" in call.failed("storage")
+        assert said in call.failed("storage", "busy")
         assert kinds(pull(tmp_path, hub, "org/good").ok()) == {}
         assert kinds(inside("show", "org/good", "--json", home=tmp_path).ok()) == {}
 

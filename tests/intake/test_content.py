@@ -52,6 +52,7 @@ def flaw(path: str, data: bytes) -> Flaw | None:
         ("model.onnx", b"<Error><Code>NoSuchKey</Code></Error>", Flaw.PAGE),
         ("model.safetensors", b'{"error": "Access to model x is restricted"}', Flaw.PAGE),
         ("model.pt", b'[{"error": "none"}]', Flaw.PAGE),
+        ("model.bin", json.dumps({"error": "é" * 2000}).encode(), Flaw.PAGE),
         ("model.safetensors", b"Entry not found", Flaw.PAGE),
         ("model.bin", b"Invalid username or password.\n", Flaw.PAGE),
         ("model.safetensors", b"", Flaw.EMPTY),

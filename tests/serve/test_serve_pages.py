@@ -7,9 +7,12 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from outlast.core.errors import RepoNotFoundError
+from outlast.server.hub.routes import parse
 from tests.clients.contract import DATASET, MODEL, WEIGHTS
 from tests.serve.conftest import Served
 from tests.serve.node import Node, outlast
@@ -117,6 +120,12 @@ class TestPages:
     def test_what_never_is(self, served: Served, path: str) -> None:
         assert look(served.node, path).status == 404
 
+    def test_what_browsers_ask_for_by_themselves_is_no_model(self) -> None:
+        """So that no upstream is asked for it."""
+        for path in ("/favicon.ico", "/robots.txt"):
+            with pytest.raises(RepoNotFoundError, match="nothing is served"):
+                parse(path)
+
     @pytest.mark.parametrize("path", ["/", *TYPED, f"/{MODEL}/raw/main/config.json"])
     @pytest.mark.parametrize("accept", [BROWSER, "*/*"])
     def test_head_is_get_without_a_body(self, served: Served, path: str, accept: str) -> None:
@@ -145,6 +154,11 @@ class TestDocuments:
     def test_only_browsers_get_pages(self, served: Served, accept: str) -> None:
         reply = once(served.url, f"/{MODEL}", Accept=accept)
         assert reply.headers["content-type"] == "application/json"
+
+    def test_the_api_has_no_pages(self, served: Served) -> None:
+        """Neither for browsers nor for those who look like one."""
+        for path in (f"/api/models/{MODEL}", "/api/models/org/none", "/api/none", "/api/models"):
+            assert look(served.node, path).headers["content-type"] == "application/json"
 
 
 class TestRaw:
@@ -183,7 +197,7 @@ class TestRaw:
         assert once(served.url, f"/{MODEL}/blob/main/none").status == 404
 
 
-HOSTILE = "<script>alert(1)</script>&\"quoted'.txt"
+HOSTILE = "<script>alert(1)<script>&\"quoted'.txt"
 # Names of files may hold none of <>:"|?*, so a hostile one comes with what is left.
 FILE = "a&lt;b' onload=x '.txt"
 
@@ -217,9 +231,11 @@ class TestHostileNames:
             assert look(hostile, link).status == 200
 
     def test_an_error_repeats_no_markup(self, hostile: Node) -> None:
-        path = "/me/odd/tree/main/%3Cscript%3Ealert(1)%3C%2Fscript%3E"
-        assert b"<script" not in look(hostile, path).body
-        assert b"<script" not in look(hostile, f"/me/{HOSTILE.replace(' ', '%20')}").body
+        for path in (f"/me/odd/tree/v1'$(id)/{quote(HOSTILE)}", f"/me/{quote(HOSTILE, safe='')}"):
+            reply = look(hostile, path)
+            assert reply.status == 404
+            assert b"<script" not in reply.body
+            assert "<script>" in Page(reply.body.decode()).words
 
     def test_a_file_is_never_a_page(self, hostile: Node) -> None:
         commit = hostile.get("/api/models/me/m0").json["sha"]
