@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outlast.core.control import Control
+from outlast.core.events import Event, Note
 from outlast.intake import shards
-from outlast.intake.content import Flaw, judge
+from outlast.intake.content import Flaw, Suspect, judge
+from outlast.intake.suspects import warn
 from tests.codec.container_files import Blob, entry, gguf, safetensors, tensor
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 123\n"
@@ -210,11 +213,25 @@ def test_an_index_that_names_what_is_not_there() -> None:
     assert index(["no", "text"]) == ""
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"<html>", b'{"a":1,"a":2}', b"[" * 100_000])
+@pytest.mark.parametrize("data", [b"", b"{", b"<html>", b'{"a":1,"a":2}', b"[" * 900])
 def test_an_index_that_is_none(data: bytes) -> None:
     found = shards.judge_index("x.index.json", data, set())
     assert found is not None
     assert found.flaw is Flaw.INDEX
+
+
+@pytest.mark.parametrize("data", [b"[" * 100_000, b"{" * 100_000, b'"a":' * 600_000])
+def test_an_index_that_would_take_much_memory_is_not_parsed(data: bytes) -> None:
+    assert shards.judge_index("x.index.json", data, set()) is None
+
+
+def test_a_flood_of_warnings_ends() -> None:
+    heard: list[Event] = []
+    many = [Suspect(f"{n}.bin", Flaw.EMPTY, "empty") for n in range(100_000)]
+    warn(Control(heard.append), many, "org/m: ")
+    *some, last = heard
+    assert len(some) <= 100
+    assert last == Note(f"org/m: {100_000 - len(some)} more files are not what their names say")
 
 
 @pytest.mark.parametrize("data", [b"[]", b"{}", b'{"weight_map": 1}', b"null", b"1"])

@@ -16,7 +16,8 @@ from outlast.server.hub.routes import parse
 from tests.clients.contract import DATASET, MODEL, WEIGHTS
 from tests.serve.conftest import Served
 from tests.serve.node import Node, outlast
-from tests.serve.wire import Reply, once
+from tests.serve.test_serve_wire import HOSTILE as TARGETS
+from tests.serve.wire import Reply, Wire, once
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 TYPED = [f"/{MODEL}", f"/{MODEL}/tree/main", f"/{MODEL}/tree/main/deep", f"/datasets/{DATASET}"]
@@ -243,6 +244,30 @@ class TestHostileNames:
         assert reply.body == b"<script>alert(1)</script>"
         assert reply.headers["content-type"] == "text/plain; charset=utf-8"
         assert "sandbox" in reply.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("how", ["raw", "blob", "tree"])
+def test_hostile_paths_lead_nowhere(served: Served, how: str) -> None:
+    for name, target in TARGETS.items():
+        if not isinstance(target, str) or name == "too long":
+            continue
+        for accept in (BROWSER, "*/*"):
+            reply = once(served.url, target.replace("/resolve/", f"/{how}/"), Accept=accept)
+            assert reply.status in {400, 404, 405, 414}, name
+            assert "x-evil" not in reply.headers
+            assert b"root:" not in reply.body
+
+
+@pytest.mark.parametrize(
+    "host", ["", "a b", "[::1", "x:999999", "<script>", "a/b", "x\x01y", "a@b", "a" * 5000]
+)
+def test_no_host_breaks_a_page(served: Served, host: str) -> None:
+    for path in ("/", f"/{MODEL}", "/api/models", f"/api/models/{MODEL}/tree/main"):
+        with Wire(served.url) as wire:
+            wire.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\n\r\n".encode())
+            reply = wire.reply()
+        assert reply.status < 500
+        assert b"<script" not in reply.body
 
 
 def test_pages_ask_for_the_token_too(served: Served, tmp_path: Path) -> None:

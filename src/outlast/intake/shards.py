@@ -9,8 +9,13 @@ from outlast.core.errors import MalformedError, one_line
 from outlast.core.manifest import load_json
 from outlast.intake.content import Flaw, Suspect
 
-MAX_INDEX: Final = 64 * 1024 * 1024
+MAX_INDEX: Final = 32 * 1024 * 1024
 """Bytes of an index that is read: that of 160 shards with 90,000 tensors has 9 MB."""
+_MOST_NAMES: Final = 500_000
+_MOST_NESTED: Final = 1000
+"""Names and brackets of an index that is read, so that its objects take little memory. Real ones
+have up to 100,000 names and some brackets.
+"""
 _NAMED: Final = 3
 """Absent files that a reason names."""
 _SHARD: Final = re.compile(
@@ -57,6 +62,8 @@ def _first(numbers: set[int], count: int, rest: str) -> int:
 
 def judge_index(path: str, data: bytes, known: Collection[str]) -> Suspect | None:
     """What is wrong with the index at `path`: it is no JSON, or names files that are not known."""
+    if data.count(b":") > _MOST_NAMES or data.count(b"[") + data.count(b"{") > _MOST_NESTED:
+        return None
     try:
         document = load_json(data, MAX_INDEX)
     except MalformedError as error:

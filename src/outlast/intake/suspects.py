@@ -11,7 +11,7 @@ from pathlib import Path
 
 from outlast.core.control import Control
 from outlast.core.errors import BusyError, CorruptError, OutlastError, SuspectContentError
-from outlast.core.events import SuspectContent
+from outlast.core.events import Note, SuspectContent
 from outlast.core.manifest import FileEntry, Revision
 from outlast.intake import shards
 from outlast.intake.content import Read, Suspect, is_judged, judge
@@ -19,6 +19,9 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 
 _log = logging.getLogger(__name__)
+
+_MOST_WARNINGS = 100
+"""Lines that a command prints: a hostile list may have a million such files. A guess."""
 
 OpenAt = Callable[[], AbstractContextManager[Read]]
 """Opens a file to read some of its bytes."""
@@ -150,9 +153,13 @@ def of_names(files: Iterable[FileEntry], known: Iterable[str]) -> list[Suspect]:
 
 
 def warn(control: Control, suspects: Iterable[Suspect], where: str = "") -> None:
-    """Reports them; `where` stands before each path."""
-    for suspect in suspects:
+    """Reports them, the first of very many; `where` stands before each path."""
+    found = list(suspects)
+    for suspect in found[:_MOST_WARNINGS]:
         control.emit(SuspectContent(where + suspect.path, suspect.flaw.value, suspect.reason))
+    if len(found) > _MOST_WARNINGS:
+        more = len(found) - _MOST_WARNINGS
+        control.emit(Note(f"{where}{more} more files are not what their names say"))
 
 
 def refuse(suspects: Sequence[Suspect]) -> None:

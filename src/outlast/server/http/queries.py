@@ -42,8 +42,14 @@ def flag(query: Mapping[str, str], name: str) -> bool:
 
 
 def read_query(request: web.Request) -> dict[str, str]:
-    """The query's fields, and the origin that the client used, for links back to us."""
-    return {**request.query, ORIGIN: str(request.url.origin())}
+    """The query's fields, and the origin that the client used, for links back to us. Raises
+    :class:`UsageError` where that is none.
+    """
+    try:
+        origin = str(request.url.origin())
+    except ValueError as error:
+        raise UsageError(f"the request's Host is not an address: {error}") from error
+    return {**request.query, ORIGIN: origin}
 
 
 async def read_body(request: web.Request, limit: int, lease: Lease, tuning: ServerTuning) -> bytes:

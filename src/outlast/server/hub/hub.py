@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from outlast.core.digest import Digest, GitOid, lfs_pointer
+from outlast.core.digest import GitOid
 from outlast.core.errors import (
     AccessDeniedError,
     CorruptError,
@@ -46,7 +46,7 @@ from outlast.server.http.replies import (
     failure,
     json_reply,
 )
-from outlast.server.hub import documents, pages, refusals
+from outlast.server.hub import documents, pages, raw, refusals
 from outlast.server.hub.entrance import Entrance
 from outlast.server.hub.routes import PAGES, WRITING, HubRoute, parse
 from outlast.server.tuning import TUNING, ServerTuning
@@ -65,12 +65,6 @@ _METHODS: Final[Mapping[str, frozenset[str]]] = {
 _FILES: Final = frozenset({"resolve", "raw", "blob"})
 _DOCUMENTS: Final = {"page": "info", "folder": "tree"}
 """What a program gets where a browser gets a page."""
-_RAW: Final = {
-    "Content-Type": "text/plain; charset=utf-8",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-    "X-Content-Type-Options": "nosniff",
-}
-"""Of ``raw``: the text of a stranger's file, which no browser may take for a page of ours."""
 
 
 @dataclass(slots=True)
@@ -199,7 +193,7 @@ class Hub:
     ) -> web.StreamResponse:
         """A path that people type: a browser gets a page, a program the API's document."""
         query = read_query(exchange.request)
-        if not _from_browser(exchange.request):
+        if not pages.is_browser(exchange.request):
             if route.what == "home":
                 response: web.StreamResponse = json_reply(documents.home(query[ORIGIN]))
             else:
@@ -258,8 +252,8 @@ class Hub:
             return web.Response(status=307, headers={"Location": where, "X-Repo-Commit": commit})
         if route.what == "raw":
             if entry.is_lfs and entry.sha256 is not None:
-                return _pointer(entry, entry.sha256, commit)
-            headers |= _RAW
+                return raw.pointer(entry, entry.sha256, commit)
+            headers |= raw.HEADERS
         if request.method == "HEAD":
             return await send_head(request, entry.size, headers)
         span = choose_span(request, entry.size, entry.etag)
@@ -374,7 +368,7 @@ def _anonymous(exchange: HubExchange, error: OutlastError) -> web.StreamResponse
     """What a client without a token is told of a model that is private, gated or not there."""
     response = error_reply(error, _ASKED, status=401)  # as a hub says it
     request = exchange.request
-    if request.rel_url.raw_path.startswith("/api/") or not _from_browser(request):
+    if request.rel_url.raw_path.startswith("/api/") or not pages.is_browser(request):
         return response
     return pages.problem(response.status, response.headers, str(error))
 
@@ -385,20 +379,9 @@ def _failed(exchange: HubExchange, error: Exception) -> web.StreamResponse:
     request = exchange.request
     if exchange.response is not None or not isinstance(error, OutlastError):
         return response
-    if request.rel_url.raw_path.startswith("/api/") or not _from_browser(request):
+    if request.rel_url.raw_path.startswith("/api/") or not pages.is_browser(request):
         return response
     return pages.problem(response.status, response.headers, str(error))
-
-
-def _from_browser(request: web.Request) -> bool:
-    return pages.wants_page(request.headers.get("Accept", ""))
-
-
-def _pointer(entry: FileEntry, sha256: Digest, commit: str) -> web.Response:
-    """What git holds in place of a large file."""
-    text = lfs_pointer(sha256, entry.size)
-    tag = {"ETag": f'"{GitOid.of_blob(text)}"', "X-Repo-Commit": commit}
-    return web.Response(body=text, headers=tag | _RAW)
 
 
 def _unauthorized() -> web.Response:

@@ -52,8 +52,9 @@ class Place:
     folder: str = ""
 
 
-def wants_page(accept: str) -> bool:
-    """Whether an ``Accept`` header is that of a browser. Programs ask for JSON or anything."""
+def is_browser(request: web.Request) -> bool:
+    """Whether a request asks for a page. Programs ask for JSON or anything."""
+    accept = request.headers.get("Accept", "")
     kinds = (part.split(";", 1)[0].strip().lower() for part in accept.split(","))
     return any(kind in {"text/html", "application/xhtml+xml"} for kind in kinds)
 
