@@ -1,6 +1,5 @@
 """The OpenAI-compatible API, over HTTP, with a real model."""
 
-import http.client
 import json
 import os
 import signal
@@ -11,69 +10,54 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from outlast.core.cancel import Cancel
-from outlast.core.errors import Cancelled, EngineError, UsageError
+from outlast.core.errors import EngineError, UsageError
 from outlast.engines.llama import LlamaServer, Service, serve
+from outlast.server.model import server as model_server
+from outlast.server.model.requests import Loaded
+from outlast.server.model.server import bind
 from tests.engines.conftest import OPTIONS
+from tests.engines.serving import MODEL, START, Serving, ask, call, refused, serving
 from tests.engines.test_llama_chat import SOURCE
 
-HERE = Service("127.0.0.1", 0, "org/name")
 HELLO = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8, "seed": 1}
 
 
 @pytest.fixture(scope="module")
-def server(model: str) -> Iterator[LlamaServer]:
-    with serve([model], HERE, OPTIONS, Cancel()) as running:
+def server(model: str) -> Iterator[Serving]:
+    with serving(model) as running:
         yield running
 
 
-def call(
-    server: LlamaServer, path: str, body: Any = None, **headers: str
-) -> tuple[int, bytes, http.client.HTTPMessage]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    try:
-        data = None if body is None else json.dumps(body)
-        connection.request("GET" if data is None else "POST", path, data, headers)
-        response = connection.getresponse()
-        return response.status, response.read(), response.headers
-    finally:
-        connection.close()
-
-
-def ask(server: LlamaServer, path: str, body: Any = None, **headers: str) -> Any:
-    status, data, _ = call(server, path, body, **headers)
-    assert status == 200, data
-    return json.loads(data)
-
-
-def test_where_it_listens(server: LlamaServer) -> None:
+def test_where_it_listens(server: Serving) -> None:
     assert server.url == f"http://127.0.0.1:{server.port}"
     assert server.port > 0
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", server.port), timeout=5)
 
 
-def test_models(server: LlamaServer) -> None:
+def test_models(server: Serving) -> None:
     listing = ask(server, "/v1/models")
-    assert [entry["id"] for entry in listing["data"]] == ["org/name"]
+    assert [entry["id"] for entry in listing["data"]] == [MODEL]
+    assert listing["data"][0]["meta"]["n_ctx"] > 0
+    assert ask(server, f"/v1/models/{MODEL}")["id"] == MODEL
     # Nothing that clients see tells where the archive lies.
     assert "/" not in ask(server, "/props")["model_path"]
 
 
-def test_chat(server: LlamaServer) -> None:
+def test_chat(server: Serving) -> None:
     answer = ask(server, "/v1/chat/completions", HELLO)
     assert answer["choices"][0]["message"]["content"].strip()
     assert answer["usage"]["completion_tokens"] > 0
     assert answer["model"] == "org/name"
 
 
-def test_chat_streamed(server: LlamaServer) -> None:
+def test_chat_streamed(server: Serving) -> None:
     body = {**HELLO, "stream": True, "stream_options": {"include_usage": True}}
     status, data, headers = call(server, "/v1/chat/completions", body)
     assert (status, headers.get_content_type()) == (200, "text/event-stream")
@@ -87,19 +71,19 @@ def test_chat_streamed(server: LlamaServer) -> None:
     assert events[-1]["usage"]["completion_tokens"] > 0
 
 
-def test_logprobs(server: LlamaServer) -> None:
+def test_logprobs(server: Serving) -> None:
     body = {**HELLO, "logprobs": True, "top_logprobs": 3}
     content = ask(server, "/v1/chat/completions", body)["choices"][0]["logprobs"]["content"]
     assert content
     assert all(token["logprob"] <= 0 and len(token["top_logprobs"]) == 3 for token in content)
 
 
-def test_completions(server: LlamaServer) -> None:
+def test_completions(server: Serving) -> None:
     body = {"prompt": "Once upon a time", "max_tokens": 8}
     assert ask(server, "/v1/completions", body)["choices"][0]["text"].strip()
 
 
-def test_several_at_once(server: LlamaServer) -> None:
+def test_several_at_once(server: Serving) -> None:
     answers: list[Any] = []
 
     def one() -> None:
@@ -113,40 +97,54 @@ def test_several_at_once(server: LlamaServer) -> None:
     assert len(answers) == 4
 
 
-def test_embeddings_where_they_are_asked_for(server: LlamaServer, model: str) -> None:
+def test_embeddings_where_they_are_asked_for(server: Serving, model: str) -> None:
     body = {"input": ["the sea", "the sky"]}
-    assert call(server, "/v1/embeddings", body)[0] == 501
-    with serve([model], replace(HERE, embeddings=True), OPTIONS, Cancel()) as other:
+    error = refused(server, "/v1/embeddings", body, 501)
+    assert f"{START} --embeddings" in error["message"]
+    assert error["code"] == "embeddings_not_loaded"
+    with serving(model, embeddings=True) as other:
         vectors = [entry["embedding"] for entry in ask(other, "/v1/embeddings", body)["data"]]
         assert [len(vector) for vector in vectors] == [576, 576]
         assert ask(other, "/v1/chat/completions", HELLO)["usage"]["completion_tokens"] > 0
 
 
 def test_an_api_key_is_asked_for(model: str) -> None:
-    with serve([model], replace(HERE, api_key="s3cret"), OPTIONS, Cancel()) as locked:
-        for headers in ({}, {"Authorization": "Bearer wrong"}):
+    with serving(model, key="s3cret") as locked:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"X_Api_Key": ""}):
             assert call(locked, "/v1/chat/completions", HELLO, **headers)[0] == 401
+            assert call(locked, "/v1/models", **headers)[0] == 401
         assert ask(locked, "/v1/chat/completions", HELLO, Authorization="Bearer s3cret")
-        command = Path(f"/proc/{locked._worker._process.pid}/cmdline")
-        if command.exists():
-            assert b"s3cret" not in command.read_bytes()
+        assert ask(locked, "/v1/models", X_Api_Key="s3cret")
+        assert call(locked, "/health")[0] == 200
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/index.html", "/slots", "/metrics", "/tools", "/cors-proxy", "/models/load"]
 )
-def test_what_is_not_the_api_is_off(server: LlamaServer, path: str) -> None:
+def test_what_is_not_the_api_is_off(server: Serving, path: str) -> None:
     assert call(server, path)[0] >= 400
     if path != "/":
         assert call(server, path, {"url": "http://127.0.0.1:1/", "model": "x"})[0] >= 400
 
 
-def test_web_pages_from_elsewhere_are_not_let_in(server: LlamaServer) -> None:
-    _, _, headers = call(server, "/v1/models", Origin="http://evil.example")
-    assert headers["Access-Control-Allow-Origin"] is None
+def test_web_pages_from_elsewhere_are_not_let_in(server: Serving) -> None:
+    for origin in ("http://evil.example", "null", "http://localhost.evil.example", "http://["):
+        status, _, headers = call(server, "/v1/chat/completions", HELLO, Origin=origin)
+        assert (status, headers["Access-Control-Allow-Origin"]) == (403, None)
 
 
-def test_it_fetches_nothing(server: LlamaServer) -> None:
+def test_pages_of_this_machine_may_ask(server: Serving) -> None:
+    origin = "http://localhost:3000"
+    for method, body, path in (
+        ("OPTIONS", None, "/v1/chat/completions"),
+        ("POST", {**HELLO, "model": "other"}, "/v1/chat/completions"),
+        ("POST", HELLO, "/v1/chat/completions"),
+    ):
+        _, _, headers = call(server, path, body, method=method, Origin=origin)
+        assert headers["Access-Control-Allow-Origin"] == origin
+
+
+def test_it_fetches_nothing(server: Serving) -> None:
     with socket.create_server(("127.0.0.1", 0)) as bait:
         bait.settimeout(0.5)
         url = f"http://127.0.0.1:{bait.getsockname()[1]}/x.png"
@@ -157,57 +155,61 @@ def test_it_fetches_nothing(server: LlamaServer) -> None:
             bait.accept()
 
 
-def test_bad_requests_do_not_end_it(server: LlamaServer) -> None:
+def test_bad_requests_do_not_end_it(server: Serving) -> None:
     bodies: list[Any] = [{}, [], {"messages": 5}, {**HELLO, "max_tokens": -7, "top_k": "x"}]
     for body in bodies:
         assert call(server, "/v1/chat/completions", body)[0] >= 400
     assert ask(server, "/v1/chat/completions", HELLO)
 
 
-def test_the_port_is_taken(server: LlamaServer, model: str) -> None:
-    taken = replace(HERE, port=server.port)
+def test_the_port_is_taken(server: Serving) -> None:
     with pytest.raises(EngineError, match=r"cannot listen.*in use") as caught:
-        serve([model], taken, OPTIONS, Cancel())
+        bind("127.0.0.1", server.port)
     assert "--api" in caught.value.hint
 
 
-def test_the_port_is_taken_while_loading(
-    server: LlamaServer, model: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("outlast.engines.llama._check_free", lambda _host, _port: None)
-    with pytest.raises(EngineError, match="cannot listen"):
-        serve([model], replace(HERE, port=server.port), OPTIONS, Cancel())
-
-
 def test_a_port_is_free_again_at_once(model: str) -> None:
-    with serve([model], HERE, OPTIONS, Cancel()) as first:
+    with serving(model) as first:
         port = first.port
         ask(first, "/v1/chat/completions", HELLO)
-    with serve([model], replace(HERE, port=port), OPTIONS, Cancel()) as second:
+    with serving(model, port=port) as second:
         assert second.port == port
 
 
-@pytest.mark.parametrize("host", ["nowhere.invalid", "203.0.113.7"])
-def test_a_host_that_is_not_ours(model: str, host: str) -> None:
+@pytest.mark.parametrize("host", ["nowhere.invalid", "203.0.113.7", "x.sock", "a" * 70 + ".x"])
+def test_a_host_that_is_not_ours(host: str) -> None:
     with pytest.raises(EngineError, match="cannot listen"):
-        serve([model], replace(HERE, host=host), OPTIONS, Cancel())
+        bind(host, 0)
 
 
-@pytest.mark.parametrize("wrong", [{"host": ""}, {"host": "x.sock"}, {"port": 70_000}])
-def test_places_that_are_none(model: str, wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize("place", [("", 1), ("127.0.0.1", 70_000), ("127.0.0.1", -1)])
+def test_places_that_are_none(place: tuple[str, int]) -> None:
     with pytest.raises(UsageError):
-        serve([model], replace(HERE, **wrong), OPTIONS, Cancel())
+        bind(*place)
 
 
-def test_waiting_ends_with_cancel_or_with_the_server(model: str) -> None:
-    cancel = Cancel()
-    with serve([model], HERE, OPTIONS, cancel) as running:
-        threading.Timer(0.3, cancel.set).start()
-        with pytest.raises(Cancelled):
-            running.wait(cancel)
-        running._worker._process.kill()
+def test_serving_ends_with_the_engine(model: str) -> None:
+    engine_of: list[LlamaServer] = []
+
+    def kill() -> None:
+        engine_of[0]._worker._process.kill()
+
+    service = Service(MODEL)
+    with bind("127.0.0.1", 0) as sock, serve([model], service, OPTIONS, Cancel()) as engine:
+        engine_of.append(engine)
+        loaded = Loaded.under(MODEL, (), tools=False, embeddings=False)
         with pytest.raises(EngineError, match="SIGKILL"):
-            running.wait(Cancel())
+            model_server.serve(engine, sock, model_server.Api(loaded), kill, Cancel())
+
+
+def test_a_folder_for_temporary_files_that_lies_deep(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with serving(model) as running:
+        assert ask(running, "/v1/chat/completions", HELLO)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -217,10 +219,15 @@ def test_the_server_ends_with_its_parent(model: str, how: signal.Signals, tmp_pa
         sys.path.insert(0, {os.fspath(SOURCE)!r})
         from outlast.engines.llama import LlamaOptions, Service, serve
         from outlast.core.cancel import Cancel
-        service = Service("127.0.0.1", 0, "m")
-        with serve([{model!r}], service, LlamaOptions(context=512, threads=1), Cancel()) as server:
-            print(server.port, flush=True)
-            server.wait(Cancel())
+        from outlast.server.model.requests import Loaded
+        from outlast.server.model import server as api
+        options, cancel = LlamaOptions(context=512, threads=1), Cancel()
+        loaded = Loaded.under("m", (), tools=False, embeddings=False)
+        with api.bind("127.0.0.1", 0) as sock:
+            with serve([{model!r}], Service("m"), options, cancel) as engine:
+                port = sock.getsockname()[1]
+                say = lambda: print(port, flush=True)
+                api.serve(engine, sock, api.Api(loaded), say, cancel)
     """
     parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],

@@ -1,21 +1,24 @@
 """``outlast run``."""
 
-import contextlib
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from outlast.cli.chat.loop import Chat
 from outlast.cli.edge import TARGET, Session, budget_option, common, host_and_port, session
 from outlast.cli.screen.render import human_size, print_json
-from outlast.core.errors import BadConfigError, Cancelled, EngineError, OutlastError, UsageError
+from outlast.core.errors import BadConfigError, EngineError, UsageError
 from outlast.core.names import Target
-from outlast.engines.base import ChatMessage, Delta, Engine, Sampling, Usage
+from outlast.engines.base import Engine, Sampling
 from outlast.engines.choose import LLAMA, TRANSFORMERS
 from outlast.engines.llama import LlamaOptions, Service, open_llama, serve
 from outlast.engines.transformers import TransformersOptions, open_transformers
 from outlast.ops import run as ops
+from outlast.server.model import server as model_server
+from outlast.server.model.requests import Loaded
 
 _API_PORT = 8080
 _KEY_LIMIT = 1000
@@ -68,7 +71,7 @@ def _engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     epilog="""\b
 Examples:
   outlast run Qwen/Qwen3-0.6B-GGUF "Why is the sky blue?"
-  outlast run Qwen/Qwen3-0.6B-GGUF                    chat; Ctrl-D ends it
+  outlast run Qwen/Qwen3-0.6B-GGUF                    chat; /help lists its commands
   git diff | outlast run me/model "Describe this change:" -
   outlast run me/model --api 127.0.0.1:8080           OpenAI-compatible API
 
@@ -81,6 +84,11 @@ Exit status:
 @click.argument("prompt", nargs=-1)
 @click.option("--api", metavar="HOST:PORT", help="Serve an OpenAI-compatible API instead of a chat")
 @click.option("--api-key-file", type=click.File("r"), help="Require the API key in this file")
+@click.option(
+    "--embeddings",
+    is_flag=True,
+    help="With --api: serve embeddings, too  [default: if the model was made for them]",
+)
 @_sampling_options
 @_engine_options
 @common
@@ -90,6 +98,7 @@ def run(
     prompt: tuple[str, ...],
     api: str | None,
     api_key_file: Any,
+    embeddings: bool,
     system: str | None,
     home: str | None,
     as_json: bool,
@@ -103,6 +112,8 @@ def run(
     """
     if api is not None and prompt:
         raise UsageError("--api takes no PROMPT")
+    if embeddings and api is None:
+        raise UsageError("--embeddings needs --api", hint="a chat has no use for embeddings")
     names = ("max_tokens", "temperature", "top_p", "seed")
     sampling = Sampling(**{name: options.pop(name) for name in names})
     with session(home, as_json=as_json, quiet=quiet) as call, call.archive() as archive:
@@ -119,12 +130,18 @@ def run(
             choice = prepared.choice
             call.say(f"{choice.why} ({human_size(choice.size)}, {choice.engine})")
             if api is not None:
-                host, port = host_and_port(api, _API_PORT)
-                service = Service(host, port, str(target.repo), _key(api_key_file))
-                _serve(call, prepared, service, _llama_options(options))
+                _serve(
+                    call,
+                    prepared,
+                    Service(str(target.repo), embeddings or None),
+                    _llama_options(options),
+                    place=host_and_port(api, _API_PORT),
+                    key=_key(api_key_file),
+                    start=f"outlast run {shlex.quote(str(target))} --api …",
+                )
                 return
             with _open(call, prepared, options) as engine:
-                chat = _Chat(call, engine, sampling, system)
+                chat = Chat(call, engine, sampling, system)
                 if prompt or not sys.stdin.isatty():
                     chat.once(" ".join(_with_stdin(prompt or ("-",))))
                 else:
@@ -163,95 +180,35 @@ def _key(file: Any) -> str | None:
     return key
 
 
-def _serve(call: Session, prepared: ops.Prepared, service: Service, options: LlamaOptions) -> None:
+def _serve(
+    call: Session,
+    prepared: ops.Prepared,
+    service: Service,
+    options: LlamaOptions,
+    *,
+    place: tuple[str, int],
+    key: str | None,
+    start: str,
+) -> None:
+    """Serves the model at `place` until Ctrl-C; `start` is the command line, for hints."""
     if prepared.choice.engine != LLAMA:
         raise EngineError(
             "the API is served by llama.cpp, which needs a GGUF file",
             hint="pull a GGUF version; or serve the folder of 'outlast link' with vLLM",
         )
     paths = [str(path) for path in prepared.paths]
-    model = service.model_alias
-    with serve(paths, service, options, call.control.cancel) as server:
-        if call.as_json:
-            print_json({"type": "serving", "url": f"{server.url}/v1", "model": model})
-        else:
-            print(f"{server.url}/v1", flush=True)
-            call.say(f"serving it as model {model!r}; Ctrl-C ends it")
-        with contextlib.suppress(Cancelled):
-            server.wait(call.control.cancel)
+    model, cancel = service.model_alias, call.control.cancel
+    with model_server.bind(*place) as sock, serve(paths, service, options, cancel) as engine:
+        loaded = Loaded.under(
+            model, prepared.refs, tools=engine.tools, embeddings=engine.embeddings
+        )
+        url = f"{model_server.url_of(sock)}/v1"
 
+        def ready() -> None:
+            if call.as_json:
+                print_json({"type": "serving", "url": url, "model": model})
+            else:
+                print(url, flush=True)
+                call.say(f"serving it as model {model!r}; Ctrl-C ends it")
 
-class _Chat:
-    """A conversation in the terminal: the answer on stdout, everything else on stderr."""
-
-    def __init__(
-        self, call: Session, engine: Engine, sampling: Sampling, system: str | None
-    ) -> None:
-        self._call = call
-        self._engine = engine
-        self._sampling = sampling
-        self._messages = [ChatMessage("system", system)] if system else []
-
-    def once(self, prompt: str) -> None:
-        """Answers one prompt."""
-        answer, usage = self._answer(prompt)
-        if self._call.as_json:
-            print_json({"type": "answer", "text": answer, "usage": usage})
-
-    def loop(self) -> None:
-        """Answers until the user ends the input. Ctrl-C ends an answer, or the chat."""
-        with contextlib.suppress(ImportError):
-            import readline  # noqa: F401, PLC0415 - line editing, where the platform has it
-        self._call.say("Ctrl-D ends the chat")
-        while True:
-            try:
-                prompt = input("> ")
-            except EOFError:
-                self._call.say("")
-                return
-            self._call.control.cancel.check()
-            if prompt.strip():
-                self._answer(prompt)
-
-    def _answer(self, prompt: str) -> tuple[str, Usage | None]:
-        self._messages.append(ChatMessage("user", prompt))
-        parts: list[str] = []
-        usage = None
-        try:
-            for part in self._engine.chat(
-                self._messages, self._sampling, self._call.control.cancel
-            ):
-                if isinstance(part, Usage):
-                    usage = part
-                else:
-                    self._show(part)
-                    parts += [] if part.thought else [part.text]
-        except OutlastError:
-            self._newline()
-            raise
-        self._newline()
-        self._messages.append(ChatMessage("assistant", "".join(parts)))
-        if usage is not None:
-            self._call.say(
-                f"[{usage.completion_tokens} tokens, {usage.tokens_per_second:.1f} per second"
-                f"{', cut at the limit' if usage.finish == 'length' else ''}]"
-            )
-        return "".join(parts), usage
-
-    def _show(self, part: Delta) -> None:
-        if not self._call.as_json:
-            stream = sys.stderr if part.thought else sys.stdout
-            stream.write(_printable(part.text))
-            stream.flush()
-
-    def _newline(self) -> None:
-        if not self._call.as_json:
-            sys.stdout.write("\n")
-            sys.stdout.flush()
-
-
-def _printable(text: str) -> str:
-    """`text` without control characters, so that a model cannot steer the terminal."""
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
+        model_server.serve(engine, sock, model_server.Api(loaded, key, start), ready, cancel)

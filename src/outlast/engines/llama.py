@@ -2,13 +2,13 @@
 
 llama.cpp ends its process with abort() on some damaged files (a block count of zero is enough) and
 holds Python's lock while it loads. So it gets a process of its own, both for a chat at the terminal
-and for the OpenAI-compatible API; whatever happens there ends in an :class:`EngineError` here.
+and for the OpenAI-compatible API (`server.model` puts that on a port); whatever happens there ends
+in an :class:`EngineError` here.
 """
 
 import importlib.util
 import os
 import re
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +27,8 @@ DEFAULT_CONTEXT = 8192
 _MEAN_POOLING = 1
 # A socket in the worker's private folder: a chat opens no port.
 _CHAT_SOCKET = "chat.sock"
+# Bytes of the path in a socket's address, without the last: 108 on Linux, 104 on BSD and macOS.
+_SOCKET_PATH = 103
 _SHARD_NAME = re.compile(r"^(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<end>\.gguf)$", re.IGNORECASE)
 _LOG_PREFIX = re.compile(r"^[\d.]+ [A-Z] |^E ")
 
@@ -73,40 +75,53 @@ def open_llama(files: Sequence[str], options: LlamaOptions, cancel: Cancel) -> W
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Where and how to serve. `port` 0 takes a free one; `embeddings` of None serves them where
-    the file says that the model was made for them.
+    """What to serve of a model, which answers call `model_alias`. `embeddings` of None serves them
+    where the file says that the model was made for them.
     """
 
-    host: str
-    port: int
     model_alias: str
-    api_key: str | None = None
     embeddings: bool | None = None
 
 
 class LlamaServer:
-    """A running server of the OpenAI-compatible API; `url` is where it listens."""
+    """llama.cpp's HTTP server, which listens on a socket in a private folder and on no port: what
+    clients may ask of it is the caller's business.
 
-    def __init__(self, worker: Worker, url: str, tuning: Tuning = TUNING) -> None:
+    `tools` tells whether the model's chat template presents tools to the model, and `embeddings`
+    whether embeddings are served.
+    """
+
+    def __init__(self, worker: Worker, *, tools: bool, embeddings: bool) -> None:
         self._worker = worker
-        self._tuning = tuning
-        self.url = url
+        self._folder: int | None = None
+        self.tools = tools
+        self.embeddings = embeddings
 
     @property
-    def port(self) -> int:
-        return int(self.url.rpartition(":")[2])
+    def socket(self) -> str:
+        """The path of the socket that it listens on, short enough for a socket's address."""
+        path = os.path.join(self._worker.folder, _CHAT_SOCKET)
+        if len(os.fsencode(path)) <= _SOCKET_PATH:
+            return path
+        # The folder for temporary files lies too deep: the kernel knows a shorter way there.
+        if self._folder is None:
+            self._folder = os.open(self._worker.folder, os.O_RDONLY | os.O_DIRECTORY)
+        return f"/proc/self/fd/{self._folder}/{_CHAT_SOCKET}"
 
-    def wait(self, cancel: Cancel) -> None:
-        """Blocks while the server runs. Raises :class:`Cancelled` once `cancel` is set, and
-        :class:`EngineError` if the server ends by itself.
-        """
-        while self._worker.alive:
-            cancel.wait(self._tuning.server_poll_seconds)
-        raise self._worker.failure()
+    @property
+    def alive(self) -> bool:
+        return self._worker.alive
+
+    def failure(self) -> EngineError:
+        """Why the server ended by itself, as far as it can be told. Ends what is left of it."""
+        return self._worker.failure()
 
     def close(self) -> None:
-        """Stops listening, ends requests under way, frees the memory. May be called again."""
+        """Ends requests under way, frees the memory. May be called again."""
         self._worker.stop()
+        if self._folder is not None:
+            os.close(self._folder)
+            self._folder = None
 
     def __enter__(self) -> Self:
         return self
@@ -123,24 +138,22 @@ class LlamaServer:
 def serve(
     files: Sequence[str], service: Service, options: LlamaOptions, cancel: Cancel
 ) -> LlamaServer:
-    """Loads `files` as :func:`open_llama` does and serves them at `service`; returns once the
-    model is ready. Raises what that raises, and :class:`EngineError` when it cannot listen.
+    """Loads `files` as :func:`open_llama` does and serves them on a private socket; returns once
+    the model is ready. Raises what that raises.
     """
-    _check_free(service.host, service.port)
     model = _Model.check(files)
     pooling = model.header.pooling or None
     if service.embeddings is not None:
         pooling = (pooling or _MEAN_POOLING) if service.embeddings else None
     config = _config(model, options) | {
-        "hosts": [service.host],
-        "port": service.port,
+        "hosts": [_CHAT_SOCKET],
         "alias": service.model_alias,
-        "api_key": service.api_key,
         "pooling": pooling,
         "parallel": options.tuning.served_at_once,
+        "ask": True,
     }
     worker, facts = _launch(model, config, options, cancel)
-    return LlamaServer(worker, str(facts["address"]), options.tuning)
+    return LlamaServer(worker, tools=bool(facts["tools"]), embeddings=pooling is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +217,13 @@ def _config(model: _Model, options: LlamaOptions) -> dict[str, Any]:
         context = min(model.header.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
     return {
         "model": model.link_names[0],
-        "port": 0,
         "context": context,
         "threads": options.threads,
         "gpu_layers": options.gpu_layers,
-        "api_key": None,
         "pooling": None,
         "plain": False,
         "parallel": 1,
+        "ask": False,
     }
 
 
@@ -230,7 +242,7 @@ def _launch(
             hint="it may be damaged or hostile",
         ) from None
     except EngineError as error:
-        raise _explained(error, worker, model, config) from error
+        raise _explained(error, worker, model) from error
 
 
 class _LoadWatch:
@@ -250,15 +262,11 @@ class _LoadWatch:
             self._log(line)
 
 
-def _explained(
-    error: EngineError, worker: Worker, model: _Model, config: dict[str, Any]
-) -> EngineError:
+def _explained(error: EngineError, worker: Worker, model: _Model) -> EngineError:
     """The reason from llama.cpp's log, where its exception does not tell."""
     lines = [_LOG_PREFIX.sub("", line) for line in worker.log]
     path = model.paths[0]
     for line in lines:
-        if "couldn't bind" in line:
-            return _cannot_listen(config["hosts"][0], config["port"], "it is taken")
         if "unknown model architecture" in line:
             name = model.header.architecture
             return EngineError(
@@ -275,28 +283,3 @@ def _explained(
                 hint="'outlast verify' tells whether the archive's copy is damaged",
             )
     return error
-
-
-def _check_free(host: str, port: int) -> None:
-    """Tries to listen, for a better message than the worker could give."""
-    # llama.cpp takes a name that ends so for a socket in the file system.
-    if not host or host.endswith(".sock"):
-        raise UsageError(f"{host!r} is not a host to listen on")
-    if not 0 <= port <= 65_535:
-        raise UsageError(f"{port} is not a port", hint="0 to 65535; 0 picks a free one")
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise _cannot_listen(host, port, error.strerror or str(error)) from error
-
-
-def _cannot_listen(host: str, port: int, why: str) -> EngineError:
-    return EngineError(
-        f"cannot listen on {host} port {port}: {why}",
-        hint="choose another address: --api HOST:PORT (port 0 takes a free one)",
-    )

@@ -1,12 +1,16 @@
 """The worker process of :mod:`outlast.engines.llama`: llama.cpp through xllamacpp.
 
-The configuration's keys are `model` and `hosts` (paths and addresses), `port`, `context`,
-`threads`, `gpu_layers`, `api_key`, `alias`, `pooling`, `plain` and `parallel`.
+The configuration's keys are `model` and `hosts` (paths, of which `hosts` are sockets to listen on),
+`context`, `threads`, `gpu_layers`, `alias`, `pooling`, `plain`, `parallel` and `ask` (whether the
+server is asked what the chat template can).
 """
 
 import contextlib
+import http.client
+import json
 import os
 import resource
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +34,9 @@ class LlamaRunner:
             # The reason is in the log, which the parent reads.
             raise RefusedError(str(error)) from error
         self._plain = bool(config["plain"])
-        self.facts: Json = {"address": self._server.listening_address, "plain": self._plain}
+        self.facts: Json = {"plain": self._plain}
+        if config["ask"]:
+            self.facts["tools"] = _has_tools(config["hosts"][0])
 
     def chat(self, request: Mapping[str, Any], emit: Emit, stopped: Stopped) -> Json:
         wishes = {"stream": True, "stream_options": {"include_usage": True}, **request["sampling"]}
@@ -96,13 +102,34 @@ class _Answer:
         }
 
 
+class _Local(http.client.HTTPConnection):
+    """HTTP over a socket in the file system."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(self.host)
+
+
+def _has_tools(path: str) -> bool:
+    """Whether the chat template presents tools to the model: llama.cpp has tried it."""
+    connection = _Local(path)
+    try:
+        connection.request("GET", "/props", headers={"Host": "localhost"})
+        facts = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise RefusedError(f"llama.cpp does not say what it has loaded: {error}") from error
+    finally:
+        connection.close()
+    return bool(facts.get("chat_template_caps", {}).get("supports_tools"))
+
+
 def _params(xllamacpp: Any, config: Mapping[str, Any]) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = config["model"]
     params.model_alias = {config["alias"]}
     params.hostnames = config["hosts"]
-    params.port = config["port"]
-    params.api_keys = [config["api_key"]] if config["api_key"] else []
+    # Tools are presented by the model's own template, which this runs.
+    params.use_jinja = True
     # The parent keeps the log to itself, and tells from it how far loading has come.
     params.verbosity = 3
     params.n_ctx = config["context"]
@@ -133,8 +160,8 @@ def _close_doors(params: Any) -> None:
     params.server_tools = []
     params.endpoint_slots = False
     params.endpoint_props = False
-    # Otherwise any web page could talk to the server through its visitor's browser.
-    params.cors_origins = "localhost"
+    # The server before it answers browsers.
+    params.cors_origins = ""
     params.cors_credentials = False
 
 

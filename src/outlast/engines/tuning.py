@@ -21,8 +21,6 @@ class Tuning:
     poll_seconds: float = 0.1
     """Between two looks at a cancel token while a worker is silent. A guess: a person who presses
     Ctrl-C does not notice it."""
-    server_poll_seconds: float = 0.2
-    """Between two looks whether the server still runs. A guess."""
     served_at_once: int = 4
     """Requests that llama.cpp answers at once. A guess: each takes a part of the context."""
     log_lines: int = 400

@@ -27,10 +27,11 @@ _log = logging.getLogger(__name__)
 class Prepared:
     """A model that is ready for an engine: `paths` are its files in the order of `choice` (for
     llama.cpp), `folder` has them under their own names (for transformers). The files stay until
-    `Prepared` is closed.
+    `Prepared` is closed. `refs` are the names of the revision: its id and the refs to it.
     """
 
     revision: Revision
+    refs: tuple[str, ...]
     choice: EngineChoice
     paths: tuple[Path, ...]
     folder: Path | None
@@ -80,7 +81,8 @@ def prepare(
     except BaseException:
         working.close()
         raise
-    return Prepared(revision, choice, paths, folder, working)
+    named = [ref.name for ref in archive.refs.list(target.repo) if ref.commit == revision.id]
+    return Prepared(revision, (*named, revision.id.hex), choice, paths, folder, working)
 
 
 def _folder(

@@ -76,6 +76,18 @@ class ServerTuning:
     fewest_connections: int = 16
     """However few files there may be. Guess."""
 
+    # The API of a loaded model
+    model_connections: int = 256
+    """Connections to the API of a model. Guess: many times what an engine answers at once."""
+    model_stall: float = 120.0
+    """A client that takes no byte of its answer is dropped. Guess."""
+    client_poll: float = 0.5
+    """Between two looks whether the client still waits for its answer. Guess: so much work of the
+    engine may be for nobody."""
+    engine_poll: float = 0.2
+    """Between two looks whether the engine still runs. Guess: a person who presses Ctrl-C does not
+    notice it."""
+
     # Bytes of files
     streamed_slice: int = 4 << 20
     """Of a download, sent between two looks whether it is still right: the

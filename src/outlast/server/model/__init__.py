@@ -1,0 +1,4 @@
+"""The API of a loaded model, as OpenAI's clients know it, before an engine that speaks HTTP.
+
+Public names: `server.bind`, `server.serve`, `server.Api`, `requests.Loaded`.
+"""

@@ -1,0 +1,233 @@
+"""The handler of the API: checks a request, has the engine answer it, and passes the answer on."""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+from aiohttp import web
+
+from outlast.core.errors import EngineError, OutlastError
+from outlast.server.http.log import log_bug
+from outlast.server.http.queries import read_json
+from outlast.server.model.requests import POSTS, Ask, Loaded, not_loaded, understand
+from outlast.server.model.tools import SchemaError, as_call, as_events, forced
+from outlast.server.model.words import RequestError, engine_error
+from outlast.server.tuning import ServerTuning
+
+BODY = 8 * 1024 * 1024
+"""Bytes of a request: what a context of a million tokens takes, twice."""
+_ERROR_BYTES = 1024 * 1024
+_ERROR_EVENT = b'data: {"error"'
+_STREAM = "text/event-stream"
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+class Front:
+    """Answers requests to the model that the engine behind `session` has loaded. `key` is the API
+    key that clients need; `start` the command that serves this model, for hints.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        loaded: Loaded,
+        *,
+        key: str | None,
+        start: str,
+        tuning: ServerTuning,
+    ) -> None:
+        self._session = session
+        self._loaded = loaded
+        self._key = None if key is None else _digest(key)
+        self._start = start
+        self._tuning = tuning
+        self._since = int(time.time())
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answers one request. A client that leaves ends the engine's work for it."""
+        work = asyncio.ensure_future(self._answered(request))
+        try:
+            while not (await asyncio.wait({work}, timeout=self._tuning.client_poll))[0]:
+                if request.transport is None or request.transport.is_closing():
+                    raise ConnectionResetError("the client left")
+            return work.result()
+        finally:
+            if not work.done():
+                work.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await work
+
+    async def _answered(self, request: web.Request) -> web.StreamResponse:
+        headers: dict[str, str] = {}
+        try:
+            headers = _for_browsers(request)
+            if request.method == "OPTIONS":
+                return web.Response(status=204, headers=headers)
+            return await self._route(request, headers)
+        except RequestError as error:
+            return _refused(error, headers)
+        except web.HTTPException as error:  # as a body that is too large
+            return _refused(RequestError(error.status, error.reason), headers)
+        except OutlastError as error:
+            status = 503 if isinstance(error, EngineError) else 400
+            return _refused(RequestError(status, str(error)), headers)
+        except aiohttp.ClientError as error:
+            return _refused(RequestError(503, f"the engine does not answer: {error}"), headers)
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug, which is logged
+            log_bug("run --api", error)
+            bug = RequestError(500, "a bug in outlast: its log has the traceback")
+            return _refused(bug, headers)
+
+    async def _route(self, request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
+        path = request.rel_url.raw_path
+        if path in ("/health", "/v1/health"):
+            return web.json_response({"status": "ok"}, headers=headers)
+        self._check_key(request)
+        if path in POSTS:
+            if request.method != "POST":
+                raise RequestError(405, f"{path} takes POST, and no {request.method}")
+            body = await read_json(request, BODY, self._tuning.body_timeout)
+            ask = understand(POSTS[path], body, self._loaded, start=self._start)
+            return await self._ask(request, path, ask, headers)
+        if request.method not in ("GET", "HEAD"):
+            raise RequestError(404, "nothing is served at this path")
+        if path in ("/v1/models", "/models"):
+            return web.json_response(
+                {"object": "list", "data": [await self._model()]}, headers=headers
+            )
+        if path.startswith("/v1/models/"):
+            asked = unquote(path.removeprefix("/v1/models/"))
+            if asked not in self._loaded.names:
+                raise not_loaded(asked, self._loaded)
+            return web.json_response(await self._model(), headers=headers)
+        if path == "/props":
+            return web.json_response(await self._get("/props"), headers=headers)
+        raise RequestError(404, "nothing is served at this path")
+
+    def _check_key(self, request: web.Request) -> None:
+        if self._key is None:
+            return
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            token = request.headers.get("X-Api-Key", "")
+        if not hmac.compare_digest(self._key, _digest(token.strip())):
+            raise RequestError(401, "the API key is wrong or missing", code="invalid_api_key")
+
+    async def _model(self) -> dict[str, Any]:
+        """The entry of the list of models."""
+        listed = await self._get("/v1/models")
+        found = listed.get("data") or [{}]
+        return {
+            "id": self._loaded.name,
+            "object": "model",
+            "created": self._since,
+            "owned_by": "outlast",
+            "aliases": sorted(self._loaded.names - {self._loaded.name}),
+            "meta": found[0].get("meta"),
+        }
+
+    async def _get(self, path: str) -> dict[str, Any]:
+        async with self._session.get(f"http://engine{path}") as answer:
+            document: dict[str, Any] = await answer.json(content_type=None)
+            return document
+
+    async def _ask(
+        self, request: web.Request, path: str, ask: Ask, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        try:
+            body = forced(ask.body, ask.forced) if ask.forced else ask.body
+        except SchemaError as error:
+            raise RequestError(400, str(error), param="tools") from error
+        async with self._session.post(f"http://engine{path}", json=body) as answer:
+            if answer.status >= 400:
+                raise engine_error(answer.status, await _document(answer))
+            if ask.forced and path != "/apply-template":
+                return await _called(request, await answer.json(content_type=None), ask, headers)
+            return await _passed_on(request, answer, headers)
+
+
+async def _passed_on(
+    request: web.Request, answer: aiohttp.ClientResponse, headers: dict[str, str]
+) -> web.StreamResponse:
+    """The engine's answer as it comes."""
+    sent = headers | {"Content-Type": answer.headers.get("Content-Type", "application/json")}
+    response = web.StreamResponse(status=answer.status, headers=sent)
+    response.content_length = answer.content_length
+    await response.prepare(request)
+    async for chunk in answer.content.iter_any():
+        await response.write(_event(chunk))
+    await response.write_eof()
+    return response
+
+
+def _event(chunk: bytes) -> bytes:
+    """`chunk`; an error that ends a stream in our words."""
+    if not chunk.startswith(_ERROR_EVENT):
+        return chunk
+    try:
+        document = json.loads(chunk.removeprefix(b"data: "))
+    except ValueError:
+        return chunk
+    return b"data: " + json.dumps(engine_error(500, document).document()).encode() + b"\n\n"
+
+
+async def _called(
+    request: web.Request, answer: dict[str, Any], ask: Ask, headers: dict[str, str]
+) -> web.StreamResponse:
+    """An answer that was enforced to be a call."""
+    answer = as_call(answer, ask.forced)
+    if not ask.stream:
+        return web.json_response(answer, headers=headers)
+    response = web.StreamResponse(headers=headers | {"Content-Type": _STREAM})
+    await response.prepare(request)
+    for event in as_events(answer, usage=ask.usage):
+        await response.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+    await response.write(b"data: [DONE]\n\n")
+    await response.write_eof()
+    return response
+
+
+async def _document(answer: aiohttp.ClientResponse) -> object:
+    data = await answer.content.read(_ERROR_BYTES)
+    with contextlib.suppress(ValueError):
+        document: object = json.loads(data)
+        return document
+    return None
+
+
+def _for_browsers(request: web.Request) -> dict[str, str]:
+    """The headers that let a page on this machine read the answer. A page from elsewhere could
+    have the model work for it without reading anything, and is refused.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return {}
+    try:
+        local = urlsplit(origin).hostname in _LOCAL
+    except ValueError:
+        local = False
+    if not local:
+        raise RequestError(403, "pages from elsewhere may not use this server")
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Methods": "GET, POST",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Api-Key",
+        "Vary": "Origin",
+    }
+
+
+def _refused(error: RequestError, headers: Mapping[str, str]) -> web.Response:
+    return web.json_response(error.document(), status=error.status, headers=dict(headers))
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,80 @@
+"""The API of a real model on a port, as `outlast run --api` serves it, in a thread of the test."""
+
+import contextlib
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from outlast.core.cancel import Cancel
+from outlast.engines.llama import LlamaServer, Service, serve
+from outlast.server.model import server as model_server
+from outlast.server.model.requests import Loaded
+from tests.engines.conftest import OPTIONS
+
+MODEL = "org/name"
+REFS = ("main", "0123abcd")
+START = f"outlast run {MODEL} --api …"
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Where it listens, and the engine behind it."""
+
+    port: int
+    url: str
+    engine: LlamaServer
+
+
+@contextlib.contextmanager
+def serving(
+    model: str, *, key: str | None = None, embeddings: bool | None = None, port: int = 0
+) -> Iterator[Serving]:
+    """Serves while the block runs."""
+    cancel, up = Cancel(), threading.Event()
+    service = Service(MODEL, embeddings)
+    sock = model_server.bind("127.0.0.1", port)
+    port, url = sock.getsockname()[1], model_server.url_of(sock)
+    with sock, serve([model], service, OPTIONS, cancel) as engine:
+        loaded = Loaded.under(MODEL, REFS, tools=engine.tools, embeddings=engine.embeddings)
+        api = model_server.Api(loaded, key, START)
+        thread = threading.Thread(
+            target=model_server.serve, args=(engine, sock, api, up.set, cancel)
+        )
+        thread.start()
+        try:
+            assert up.wait(60)
+            yield Serving(port, url, engine)
+        finally:
+            cancel.set()
+            thread.join()
+
+
+def call(
+    server: Serving, path: str, body: Any = None, method: str = "", **headers: str
+) -> tuple[int, bytes, http.client.HTTPMessage]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    try:
+        data = None if body is None else json.dumps(body)
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method or ("GET" if data is None else "POST"), path, data, names)
+        response = connection.getresponse()
+        return response.status, response.read(), response.headers
+    finally:
+        connection.close()
+
+
+def ask(server: Serving, path: str, body: Any = None, **headers: str) -> Any:
+    status, data, _ = call(server, path, body, **headers)
+    assert status == 200, data
+    return json.loads(data)
+
+
+def refused(server: Serving, path: str, body: Any, status: int) -> dict[str, Any]:
+    """The error of a request that has to fail with `status`."""
+    found, data, _ = call(server, path, body)
+    assert found == status, data
+    error: dict[str, Any] = json.loads(data)["error"]
+    return error
