@@ -98,7 +98,7 @@ class LlamaServer:
         self.embeddings = embeddings
 
     @property
-    def socket(self) -> str:
+    def socket_path(self) -> str:
         """The path of the socket that it listens on, short enough for a socket's address."""
         path = os.path.join(self._worker.folder, _CHAT_SOCKET)
         if len(os.fsencode(path)) <= _SOCKET_PATH:

@@ -18,10 +18,10 @@ from outlast.server.tuning import TUNING, ServerTuning
 
 
 class EngineServer(Protocol):
-    """An engine that answers HTTP on the socket in the file system at `socket`."""
+    """An engine that answers HTTP on the socket in the file system at `socket_path`."""
 
     @property
-    def socket(self) -> str: ...
+    def socket_path(self) -> str: ...
 
     @property
     def alive(self) -> bool: ...
@@ -134,7 +134,7 @@ async def _session(engine: EngineServer) -> AsyncIterator[aiohttp.ClientSession]
     idle, and a request that meets one that is being closed would be lost.
     """
     async with aiohttp.ClientSession(
-        connector=aiohttp.UnixConnector(engine.socket, force_close=True, limit=0),
+        connector=aiohttp.UnixConnector(engine.socket_path, force_close=True, limit=0),
         timeout=aiohttp.ClientTimeout(total=None),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
