@@ -128,6 +128,7 @@ def run(
             control=call.control,
         ) as prepared:
             choice = prepared.choice
+            call.screen.settle()
             call.say(f"{choice.why} ({human_size(choice.size)}, {choice.engine})")
             if api is not None:
                 _serve(

@@ -47,10 +47,9 @@ class Chat:
         with Interrupts(self._call.control.cancel) as interrupts:
             while True:
                 try:
-                    typed = lines.next()
-                except EOFError:
-                    self._call.say("")
-                    return
+                    if not self._step(lines, interrupts):
+                        return
+                    dropped = False
                 except KeyboardInterrupt:
                     lines.drop()
                     self._call.say("")
@@ -58,14 +57,20 @@ class Chat:
                         return
                     dropped = True
                     self._call.say("Ctrl-C again, Ctrl-D or /bye ends the chat")
-                    continue
-                dropped = False
-                if isinstance(typed, Command):
-                    if typed.name == "/bye":
-                        return
-                    self._obey(typed)
-                elif typed.strip():
-                    self._turn(typed, interrupts)
+
+    def _step(self, lines: Lines, interrupts: Interrupts) -> bool:
+        """Takes what is typed next; False ends the chat."""
+        try:
+            typed = lines.next()
+        except EOFError:
+            self._call.say("")
+            return False
+        if isinstance(typed, Command):
+            self._obey(typed)
+            return typed.name != "/bye"
+        if typed.strip():
+            self._turn(typed, interrupts)
+        return True
 
     def _turn(self, prompt: str, interrupts: Interrupts) -> None:
         """One prompt and its answer. Neither Ctrl-C nor the engine's error ends the chat."""
@@ -99,6 +104,8 @@ class Chat:
                 self._set_system(command.argument)
             case "/save":
                 self._save(command.argument)
+            case "/bye":
+                pass
             case name:
                 self._call.say(
                     f"unknown command {one_line(name, 60)}: nothing was sent; /help lists the "

@@ -1,9 +1,12 @@
 """The terminal of a chat: who hears Ctrl-C, and what becomes of keys that are pressed meanwhile."""
 
 import contextlib
+import os
 import select
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Self
@@ -14,11 +17,20 @@ from outlast.core.errors import Cancelled
 _PASTE_SECONDS = 0.03
 """Until a line that was read counts as the last of a paste. A guess: terminals write a paste at
 once, and a person does not notice the wait."""
+_POKE = signal.SIGURG
+"""Does nothing but interrupt what waits: the system sends it to nobody who did not ask for it, and
+ignores it by default."""
+_POKES = 3
+_POKE_SECONDS = 0.05
+"""How often, and after which time each. A guess: from the prompt to the wait for a key it takes
+less than a millisecond."""
+_ENDS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+"""What ends the chat, and would leave the terminal without echo if it ended the process itself."""
 
 
 class Interrupts:
     """Directs signals while it is entered: SIGINT ends the answer that streams, or raises
-    KeyboardInterrupt at the prompt; SIGTERM ends both, and sets `whole`.
+    KeyboardInterrupt at the prompt; SIGTERM and its like end both, and set `whole`.
     """
 
     def __init__(self, whole: Cancel) -> None:
@@ -26,12 +38,19 @@ class Interrupts:
         self._answer: Cancel | None = None
 
     def __enter__(self) -> Self:
-        self._before = {
-            number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        # What the caller ignores, as nohup does, stays ignored.
+        ends = [number for number in _ENDS if signal.getsignal(number) is not signal.SIG_IGN]
+        handlers = dict.fromkeys((signal.SIGINT, *ends), self._hear) | {_POKE: _ignore}
+        self._before = {number: signal.signal(number, to) for number, to in handlers.items()}
+        caught, self._caught = os.pipe()
+        os.set_blocking(self._caught, False)
+        self._wakeup = signal.set_wakeup_fd(self._caught, warn_on_full_buffer=False)
+        threading.Thread(target=_poke, args=(caught,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._wakeup)
+        os.close(self._caught)  # the thread ends with it
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -47,14 +66,34 @@ class Interrupts:
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if number == signal.SIGTERM:
+        ends = number != signal.SIGINT
+        if ends and self._whole.is_set:
+            return  # heard already, and on the way out
+        if ends:
             self._whole.set()
-        if self._answer is not None and not self._answer.is_set:
-            self._answer.set()
-        elif number == signal.SIGTERM:
+        if self._answer is not None:
+            self._answer.set()  # the engine needs a moment to stop
+        elif ends:
             raise Cancelled("interrupted")
         else:
             raise KeyboardInterrupt
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    del number, frame
+
+
+def _poke(caught: int) -> None:
+    """Wakes the main thread after each signal in the pipe `caught`: one that comes between the
+    prompt and the wait for a key would not be heard until a key is pressed.
+    """
+    main = threading.main_thread().ident
+    assert main is not None
+    with open(caught, "rb", buffering=0) as numbers:
+        while number := numbers.read(1):
+            for _ in range(_POKES if number[0] != _POKE else 0):
+                time.sleep(_POKE_SECONDS)
+                signal.pthread_kill(main, _POKE)
 
 
 @contextlib.contextmanager

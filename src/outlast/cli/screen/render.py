@@ -118,8 +118,16 @@ class Screen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        self.settle()
+
+    def settle(self) -> None:
+        """Ends the bars, which redraw the terminal and take what others print for their own: it
+        belongs to the command from here on. Events are lines afterwards.
+        """
+        with self._lock:
+            if self._bars is not None:
+                self._bars.stop()
+            self._bars = None
 
     def emit(self, event: Event) -> None:
         with self._lock:
