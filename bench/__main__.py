@@ -10,11 +10,12 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import case_add, case_hf, case_ls, case_pull, case_serve
 from bench.cases import run_cases
+from bench.hub import HOW_TO_GET_NGINX, nginx_program
 from bench.rows import Row, commit, machine, print_table, write
 from bench.stage import GIGA, Stage
 
@@ -34,6 +35,16 @@ CASES: dict[str, tuple[str, Callable[[Stage], list[Row]]]] = {
     "through": ("serve --upstream to curl", case_serve.through),
     "hf": ("serve to hf download", case_hf.hf_download),
 }
+_WITHOUT_NGINX = frozenset({"start", "ls", "add"})
+"""The cases that need no hub; nginx is the hub of the others."""
+
+
+def unmeasured(chosen: Sequence[str]) -> str:
+    """What a run of the cases `chosen` cannot measure on this machine; empty if nothing."""
+    lost = [CASES[name][0] for name in chosen if name not in _WITHOUT_NGINX]
+    if not lost or nginx_program() is not None:
+        return ""
+    return f"{HOW_TO_GET_NGINX}; not measured without it: {', '.join(lost)}"
 
 
 def main() -> int:
@@ -41,6 +52,8 @@ def main() -> int:
     options = _parser().parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped then too
     chosen = options.only or list(CASES)
+    if words := unmeasured(chosen):
+        print(words, file=sys.stderr)
     size = int((options.size or 2) * GIGA) if not options.quick else _SIZE // 10
     full = set(chosen) == set(CASES) and size == _SIZE and options.pairs >= 3
     output = options.output or (RESULT if full else None)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from outlast.cli.chat.conversation import Conversation
-from outlast.cli.chat.typed import Command, Lines
+from outlast.cli.chat.typed import Lines, SlashCommand
 from outlast.core.errors import StorageError
 
 
-def typed(*lines: str, pasted: int = 0) -> list[str | Command]:
+def typed(*lines: str, pasted: int = 0) -> list[str | SlashCommand]:
     """What comes of `lines`; `pasted` of them are there as soon as the first is."""
     left = list(lines)
     together = [pasted - 1]
@@ -26,7 +26,7 @@ def typed(*lines: str, pasted: int = 0) -> list[str | Command]:
         together[0] -= 1
         return together[0] >= 0
 
-    def every() -> Iterator[str | Command]:
+    def every() -> Iterator[str | SlashCommand]:
         found = Lines(read, more)
         while True:
             try:
@@ -57,21 +57,21 @@ def test_a_paste_is_one_message() -> None:
 
 
 def test_a_command_that_was_typed_ahead_is_no_part_of_a_message() -> None:
-    assert typed("a", "/bye", pasted=2) == ["a", Command("/bye", "")]
-    assert typed("/clear", "a", pasted=1) == [Command("/clear", ""), "a"]
+    assert typed("a", "/bye", pasted=2) == ["a", SlashCommand("/bye", "")]
+    assert typed("/clear", "a", pasted=1) == [SlashCommand("/clear", ""), "a"]
 
 
 @pytest.mark.parametrize(
     ("line", "command"),
     [
-        ("/help", Command("/help", "")),
-        ("/system  Be brief. ", Command("/system", "Be brief.")),
-        ("/nothing x", Command("/nothing", "x")),
-        ("/", Command("/", "")),
-        ("/help\t", Command("/help", "")),
+        ("/help", SlashCommand("/help", "")),
+        ("/system  Be brief. ", SlashCommand("/system", "Be brief.")),
+        ("/nothing x", SlashCommand("/nothing", "x")),
+        ("/", SlashCommand("/", "")),
+        ("/help\t", SlashCommand("/help", "")),
     ],
 )
-def test_commands(line: str, command: Command) -> None:
+def test_commands(line: str, command: SlashCommand) -> None:
     assert typed(line) == [command]
 
 

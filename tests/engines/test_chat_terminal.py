@@ -71,7 +71,7 @@ class Terminal:
     def _read(self) -> bool:
         try:
             data = os.read(self.master, 65536)
-        except OSError:  # nobody has the other side any more
+        except OSError:  # the other side is closed
             return False
         self.seen += data.decode("utf-8", "replace")
         return bool(data)

@@ -214,7 +214,7 @@ def test_schemas_that_would_be_looked_for_elsewhere(with_tools: Serving) -> None
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages"])
 def test_a_call_is_enforced_at_one_place(with_tools: Serving, path: str) -> None:
     parameters = WEATHER["function"]["parameters"]
-    body: dict[str, Any] = {
+    bodies: dict[str, dict[str, Any]] = {
         "/v1/responses": {
             "input": "x",
             "tools": [{"type": "function", "name": "f", "parameters": parameters}],
@@ -225,7 +225,8 @@ def test_a_call_is_enforced_at_one_place(with_tools: Serving, path: str) -> None
             "tools": [{"name": "f", "input_schema": parameters}],
             "tool_choice": {"type": "any"},
         },
-    }[path]
+    }
+    body = bodies[path]
     assert CHAT in refused(with_tools, path, body, 400)["message"]
     del body["tool_choice"]
     assert ask(with_tools, path, {**body, "max_output_tokens": 2})

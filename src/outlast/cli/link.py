@@ -46,7 +46,7 @@ def link(
     folder.
 
     For files that are stored as capsules, the command makes plain working copies first;
-    'docs/guide/configuration.md' says how much space they take.
+    'outlast guide configuration' says how much space they take.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         links = archive.layout.links

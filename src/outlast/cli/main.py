@@ -43,6 +43,7 @@ COMMANDS: dict[str, Command] = {
         "outlast.cli.doctor:doctor",
         "Find problems of this machine or archive, with a fix for each.",
     ),
+    "guide": Command("outlast.cli.guide:guide", "Print a guide, or list the topics."),
     "completion": Command("outlast.cli.completion:completion", "Print a shell completion script."),
 }
 

@@ -53,7 +53,7 @@ class BadConfigError(UsageError):
     """The configuration file, a flag or an environment variable is wrong."""
 
     code = "bad-config"
-    default_hint = "docs/guide/configuration.md lists the settings"
+    default_hint = "'outlast guide configuration' lists the settings"
 
 
 class NotFoundError(OutlastError):
@@ -197,7 +197,7 @@ class PolicyError(OutlastError):
 
     code = "policy"
     exit_code = 7
-    default_hint = "the rule is deliberate: see docs/guide/configuration.md"
+    default_hint = "the rule is deliberate: see 'outlast guide configuration'"
 
 
 class AccessDeniedError(PolicyError):

@@ -102,7 +102,7 @@ class _Answer:
         }
 
 
-class _Local(http.client.HTTPConnection):
+class _SocketConnection(http.client.HTTPConnection):
     """HTTP over a socket in the file system."""
 
     def connect(self) -> None:
@@ -112,7 +112,7 @@ class _Local(http.client.HTTPConnection):
 
 def _has_tools(path: str) -> bool:
     """Whether the chat template presents tools to the model: llama.cpp has tried it."""
-    connection = _Local(path)
+    connection = _SocketConnection(path)
     try:
         connection.request("GET", "/props", headers={"Host": "localhost"})
         facts = json.loads(connection.getresponse().read())

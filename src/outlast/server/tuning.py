@@ -83,7 +83,7 @@ class ServerTuning:
     """A client that takes no byte of its answer is dropped. Guess."""
     client_poll: float = 0.5
     """Between two looks whether the client still waits for its answer. Guess: so much work of the
-    engine may be for nobody."""
+    engine may be in vain."""
     engine_poll: float = 0.2
     """Between two looks whether the engine still runs. Guess: a person who presses Ctrl-C does not
     notice it."""

@@ -12,7 +12,7 @@ from outlast.cli.chat.terminal import (
     read_line,
     unseen_input,
 )
-from outlast.cli.chat.typed import COMMANDS, Command, Lines
+from outlast.cli.chat.typed import COMMANDS, Lines, SlashCommand
 from outlast.cli.edge import Session
 from outlast.cli.screen.render import print_json
 from outlast.core.cancel import Cancel
@@ -65,7 +65,7 @@ class Chat:
         except EOFError:
             self._call.say("")
             return False
-        if isinstance(typed, Command):
+        if isinstance(typed, SlashCommand):
             self._obey(typed)
             return typed.name != "/bye"
         if typed.strip():
@@ -87,7 +87,7 @@ class Chat:
         hint = f" (hint: {error.hint})" if error.hint else ""
         self._call.say(f"error[{error.code}]: {error}{hint}")
 
-    def _obey(self, command: Command) -> None:
+    def _obey(self, command: SlashCommand) -> None:
         match command.name:
             case "/help":
                 width = max(map(len, COMMANDS))

@@ -18,8 +18,8 @@ _PASTE_SECONDS = 0.03
 """Until a line that was read counts as the last of a paste. A guess: terminals write a paste at
 once, and a person does not notice the wait."""
 _POKE = signal.SIGURG
-"""Does nothing but interrupt what waits: the system sends it to nobody who did not ask for it, and
-ignores it by default."""
+"""Does nothing but interrupt what waits: the system sends it for sockets that were
+set up for it, and ignores it by default."""
 _POKES = 3
 _POKE_SECONDS = 0.05
 """How often, and after which time each. A guess: from the prompt to the wait for a key it takes
@@ -45,7 +45,7 @@ class Interrupts:
         caught, self._caught = os.pipe()
         os.set_blocking(self._caught, False)
         self._wakeup = signal.set_wakeup_fd(self._caught, warn_on_full_buffer=False)
-        threading.Thread(target=_poke, args=(caught,), daemon=True).start()
+        threading.Thread(target=_poke, args=(caught,), name="poke", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

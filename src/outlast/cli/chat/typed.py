@@ -19,7 +19,7 @@ _BLOCK: Final = '"""'
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class SlashCommand:
     """A line that begins with a slash: its first word, and the rest."""
 
     name: str
@@ -30,12 +30,12 @@ class Command:
         return self.name in COMMANDS
 
 
-def parse_command(line: str) -> Command | None:
+def parse_command(line: str) -> SlashCommand | None:
     """The command in `line`; None for what goes to the model."""
     if not line.startswith("/"):
         return None
     name, _, argument = line.partition(" ")
-    return Command(name.rstrip(), argument.strip())
+    return SlashCommand(name.rstrip(), argument.strip())
 
 
 class Lines:
@@ -48,7 +48,7 @@ class Lines:
         self._more = more
         self._waiting: deque[str] = deque()
 
-    def next(self) -> str | Command:
+    def next(self) -> str | SlashCommand:
         """The next message, or command. Raises what `read` raises."""
         first = self._waiting.popleft() if self._waiting else self._read(_FIRST)
         command = parse_command(first)

@@ -58,7 +58,7 @@ def bind(host: str, port: int) -> socket.socket:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(address)
-            # With its connections in line already, nobody else can take the address meanwhile.
+            # With its connections in line already, no other program can take the address meanwhile.
             sock.listen(TUNING.backlog)
         except BaseException:
             sock.close()
@@ -144,5 +144,5 @@ async def _session(engine: EngineServer) -> AsyncIterator[aiohttp.ClientSession]
 
 
 def _ignore(count: int) -> None:
-    """Nobody reads how many connections there are."""
+    """How many connections there are is not shown."""
     del count

@@ -115,7 +115,7 @@ def _choice(choice: Json, names: set[str]) -> Json:
 
 def as_events(answer: Json, *, usage: bool) -> Iterator[Json]:
     """A whole answer as the chunks of a streamed one; with `usage` the last tells the tokens."""
-    head = {key: answer[key] for key in ("id", "created", "model") if key in answer}
+    head: Json = {key: answer[key] for key in ("id", "created", "model") if key in answer}
     head["object"] = "chat.completion.chunk"
     for choice in answer.get("choices", ()):
         index, message = choice.get("index", 0), choice.get("message") or {}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _UNSUPPORTED = 501
-# What belongs to llama.cpp's own command line and helps nobody who has ours.
+# What belongs to llama.cpp's own command line, and does not help users of ours.
 _FOREIGN = re.compile(r"--[a-z]|LLAMA_ARG|mmproj|[Ss]tart it with|\bjinja\b")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\s+-\s+hint:\s*")
 _MESSAGE_LIMIT = 2000
