@@ -165,6 +165,7 @@ def _holdings(archive: Archive, sharing: Sharing, node: Node) -> Holdings:
         archive=archive,
         sharing=sharing,
         in_flight=node.in_flight.find,
+        arriving=node.in_flight.arriving,
         in_flight_tree=node.in_flight.tree,
         trusted=node.contacts.is_static,
         rates=lambda: node.rates,

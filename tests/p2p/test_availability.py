@@ -125,16 +125,16 @@ class TestTrees:
         silent, other = Teller("a", (PLAIN,)), Teller("b", (PLAIN,))
         known.ask(silent, other, answers=2)
         silent.silent = True
-        assert known.availability.fetch_tree(PLAIN)
+        assert known.availability.fetch_tree(PLAIN, 60.0)
         assert known.availability.trees == {PLAIN.root: TREE}
-        assert known.availability.fetch_tree(PLAIN)
+        assert known.availability.fetch_tree(PLAIN, 60.0)
         assert (silent.trees, other.trees) == (1, 1)  # it is remembered
 
     def test_no_neighbour_gives_it(self, known: Known) -> None:
         one = Teller("a", (PLAIN,))
         known.ask(one, answers=1)
         one.silent = True
-        assert not known.availability.fetch_tree(PLAIN)
+        assert not known.availability.fetch_tree(PLAIN, 60.0)
 
 
 class TestRejected:

@@ -80,6 +80,7 @@ AROUND = st.builds(
     capsules=st.booleans(),
     slow=st.booleans(),
     stalled=st.booleans(),
+    overdue=st.booleans(),
     sources=SOURCES,
 )
 ENTRIES = st.sampled_from([ENTRY, replace(ENTRY, merkle_root=ROOT)])
@@ -123,7 +124,7 @@ class TestNever:
         now = look(offers, around, entry=entry, trees=trees)
         decision = decide(now)
         self.check(entry, offers, now, decision)
-        if not now.answered:
+        if not now.answered and not now.overdue:
             assert decision == Decision(CLOSED, Reason(Cause.ANSWERS))
 
     @given(ENTRIES, OFFERS, AROUND, PAYLOADS, st.sampled_from([0.0, 1e6]))
@@ -139,7 +140,8 @@ class TestNever:
         plan = FetchPlan(current, tree_of(current), swarm=True)
         decision = revise(now, plan, idle, TUNING)
         if decision.restart:
-            assert idle > TUNING.stuck_after
+            longest = TUNING.patience if now.overdue else TUNING.stuck_after
+            assert idle > longest
             assert decision.plan.is_open
             self.check(entry, offers, now, decision)
         else:
@@ -149,9 +151,13 @@ class TestNever:
     @staticmethod
     def check(entry: FileEntry, offers: list[PeerOffer], now: Snapshot, decision: Decision) -> None:
         plan = decision.plan
-        # The origin is for the elected node alone.
-        if not now.origin or (now.elects and now.role is not Role.FETCH):
+        # The origin is for the elected node alone, unless nothing comes from others.
+        elected = not now.elects or now.role is Role.FETCH
+        if not now.origin or not (elected or now.overdue):
             assert not plan.origin
+        # Whatever they say, it comes from the origin then.
+        if now.origin and now.overdue:
+            assert plan.origin
         # In a crowd peers send nothing over HTTP, unless the swarm brings nothing.
         if now.crowd and not now.stalled and plan.tree is not None:
             assert not plan.peers
@@ -270,6 +276,18 @@ class TestChoice:
         assert decide(look(offers, slow)).plan.origin
         assert not decide(look(offers, replace(slow, role=Role.WAIT))).plan.origin
 
+    @pytest.mark.parametrize("role", [Role.WAIT, Role.TAKE, Role.ALONE])
+    @pytest.mark.parametrize("answered", [True, False])
+    def test_what_does_not_come_is_asked_of_the_origin(self, role: Role, answered: bool) -> None:
+        """Whatever others say: that they fetch it, or have it, plain or smaller."""
+        around = Snapshot(answered=answered, crowd=2, elects=True, role=role)
+        for offers in ([], [offer("a", PLAIN)], [offer("a", PLAIN), offer("b", CAPSULE)]):
+            for trees in (None, set[Payload]()):
+                assert not decide(look(offers, around, trees=trees)).plan.origin
+                late = look(offers, replace(around, overdue=True), trees=trees)
+                assert decide(late).plan.origin
+                assert decide(late).reason == Reason(Cause.OVERDUE)
+
     def test_which_sources_a_plan_admits(self) -> None:
         peer = SourceState(PeerSource(client(), "127.0.0.1", 1), Patience(), lambda _: None)
         hub = SourceState(
@@ -297,6 +315,23 @@ class TestUnderWay:
         now = look([offer("b", CAPSULE, root=None)])
         decision = revise(now, self.PLAN, TUNING.stuck_after + 0.1, TUNING)
         assert (decision.plan.payload, decision.restart) == (CAPSULE, True)
+
+    def test_unless_what_is_offered_does_not_come(self) -> None:
+        """The origin has no capsules: the file starts again as its plain bytes."""
+        capsule = FetchPlan(CAPSULE, tree_of(CAPSULE), peers=frozenset("a"))
+        now = look([offer("a", CAPSULE)], Snapshot(elects=True, role=Role.TAKE, overdue=True))
+        assert not revise(now, capsule, TUNING.patience, TUNING).restart
+        decision = revise(now, capsule, TUNING.patience + 0.1, TUNING)
+        assert (decision.plan.payload, decision.restart) == (PLAIN, True)
+        assert decision.plan.origin
+        plain = revise(now, self.PLAN, TUNING.patience + 0.1, TUNING)
+        assert (plain.plan.origin, plain.restart) == (True, False)
+
+    def test_what_began_without_a_root_goes_on_from_peers(self) -> None:
+        """As when another node fetches it in the end."""
+        now = look([offer("a", PLAIN)], Snapshot(elects=True, role=Role.TAKE))
+        plan = revise(now, FetchPlan(), 0.0, TUNING).plan
+        assert plan == FetchPlan(origin=False, peers=frozenset("a"))
 
     def test_there_is_nothing_else(self) -> None:
         decision = revise(look([], Snapshot(origin=False)), self.PLAN, 1e6, TUNING)

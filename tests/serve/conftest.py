@@ -73,3 +73,4 @@ def peer(_filled: Peer) -> Iterator[Peer]:
     yield _filled
     _filled.trusts = False
     _filled.in_flight.clear()
+    _filled.arriving.clear()

@@ -18,7 +18,7 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.core.offer import Offer
 from outlast.node import payloads
-from outlast.node.in_flight import InFlight
+from outlast.node.in_flight import Arriving, InFlight
 from outlast.server.node.api import Holdings, NodeInfo, TrackerAnswers
 from outlast.server.node.peer_port import PeerServer
 from outlast.server.tuning import TUNING
@@ -127,6 +127,7 @@ class Peer:
     node: bytes = NODE
     rates: Rates = field(default_factory=Rates)
     in_flight: dict[Digest, InFlight] = field(default_factory=dict)
+    arriving: dict[Digest, Arriving] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     tracker: TrackerAnswers = field(default_factory=Trackers)
     server: PeerServer = field(init=False)
@@ -147,6 +148,7 @@ class Peer:
             self.archive,
             self.shares,  # type: ignore[arg-type]
             self.in_flight.get,
+            self.arriving.get,
             self._in_flight_tree,
             self._trusted,
             lambda: self.rates,

@@ -187,7 +187,7 @@ def site(
         )
         info = NodeInfo(node.id, "0.0", swarm_port or node.session.port, node.private)
         holdings = Holdings(
-            *(archive, sharing, node.in_flight.find, node.in_flight.tree),
+            *(archive, sharing, node.in_flight.find, node.in_flight.arriving, node.in_flight.tree),
             trusted=node.contacts.is_static,
             rates=lambda: node.rates,
         )

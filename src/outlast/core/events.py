@@ -96,6 +96,18 @@ class FileWaiting(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PeerPassedOver(Event):
+    """`peer` (an address), and so many `others`, say that they fetch or have file `path`, and
+    nothing came: the hub or mirror is asked instead. `claim`: ``fetches`` or ``has``.
+    """
+
+    path: str
+    peer: str
+    claim: str
+    others: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PiecesMissing(Event):
     """No connected peer has `count` pieces (1 MiB) of a file; `pieces` lists 0-based ranges."""
 

@@ -1,6 +1,7 @@
 """One file on its way in: its pieces, who sent each, and the verdict over the whole."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -344,6 +345,16 @@ class Download:
             self.partial.forget(index)
             self.frontier = self._next = min(self.frontier, index)
             self.torn = self.swarm is not None
+
+    def sample(self, start: int, stop: int) -> bytes | None:
+        """A few bytes of what is here without a gap from the start, which may be wrong as yet; None
+        where they are not here, or no more.
+        """
+        with self.changed:
+            here = min(self.size, self.frontier * merkle.PIECE)
+            if self._closed or not 0 <= start < stop <= here:
+                return None
+            return os.pread(self.partial.fd, stop - start, start)
 
     def missing(self) -> list[int]:
         """The pieces that are not here."""

@@ -74,7 +74,7 @@ def _deliver(
     position = reader.start
     while position < stop and job.plan.admits(source):
         piece = buffer[: min(merkle.PIECE, download.size - position)]
-        work.read(source, reader, piece, job.entry)
+        work.read(source, reader, piece, job)
         download.accept(source, position // merkle.PIECE, piece)
         with work.state:
             source.record_success(len(piece), job.entry.key)

@@ -115,7 +115,7 @@ def _find_task(work: Work, source: SourceState) -> _Task | None:
                 request = source.concurrency.send(key)
                 if request is None:
                     return None
-                job.started = True
+                job.started, job.taker = True, source
                 return job, (0, 0), request
             continue
         active += 1

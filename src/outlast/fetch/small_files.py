@@ -29,7 +29,7 @@ def fetch_small(work: Work, source: SourceState, job: Job, request: Request) -> 
         if entry.size:
             reader = work.ask(source, request, entry, (0, entry.size))
             try:
-                work.read(source, reader, memoryview(data), entry)
+                work.read(source, reader, memoryview(data), job)
             finally:
                 reader.close()
         names = names_of(data)
@@ -37,12 +37,15 @@ def fetch_small(work: Work, source: SourceState, job: Job, request: Request) -> 
             raise IntegrityError(f"{source.name} served wrong bytes as {entry.path}: {problem}")
     except SOURCE_FAULTS as error:
         with work.state:
-            job.started = False
+            if job.taker is source:
+                job.started = False
         work.record_failure(source, entry, error, request)
         return
     source.concurrency.end(request)
     with work.state:
         source.record_success(entry.size, entry.key)
+        if job.finished or job.taker is not source:
+            return  # it took so long that another source was asked
     work.progress(job, entry.size, source.name)
     with work.storing_bytes():
         put(work.intake, data, names)

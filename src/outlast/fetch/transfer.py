@@ -73,6 +73,10 @@ class Job:
         self.error: OutlastError | None = None
         self.given: dict[str, int] = {}
         """Bytes that came, by source."""
+        self.read = 0
+        """Bytes that came by HTTP, of pieces that are not complete too."""
+        self.taker: SourceState | None = None
+        """The source that is asked for a small file."""
 
     @property
     def finished(self) -> bool:
@@ -148,6 +152,7 @@ class Work:
         self.cancel = control.cancel
         self.watch = watch
         self._done = done
+        self._rate = wishes.rate
         self._pace = TokenBucket(wishes.rate) if wishes.rate else None
         self.state = threading.Condition()
         self.jobs: list[Job] = []
@@ -169,6 +174,18 @@ class Work:
     @property
     def repo(self) -> RepoId:
         return self._repo
+
+    @property
+    def rate(self) -> int:
+        """The rate limit of this transfer in bytes per second; 0 if there is none."""
+        return self._rate
+
+    def release_small(self, job: Job) -> None:
+        """Whoever was asked for a small file is slow: another source may be asked too."""
+        with self.state:
+            if job.small and not job.finished:
+                job.started, job.taker = False, None
+                self.state.notify_all()
 
     @property
     def small_file(self) -> int:
@@ -331,17 +348,16 @@ class Work:
             self.fail_unreachable_jobs()
             self.state.notify_all()
 
-    def read(
-        self, source: SourceState, reader: RangeReader, buffer: memoryview, entry: FileEntry
-    ) -> None:
+    def read(self, source: SourceState, reader: RangeReader, buffer: memoryview, job: Job) -> None:
         """Fills `buffer`, or raises."""
         while buffer:
             self.cancel.check()
             count = reader.readinto(buffer[: self.tuning.read_size])
             if not count:
-                raise UnreachableError(f"{source.name} closed {entry.path!r} early")
+                raise UnreachableError(f"{source.name} closed {job.entry.path!r} early")
             buffer = buffer[count:]
             source.heard = time.monotonic()
+            job.read += count
             if self._pace is not None:
                 self._pace.take(count, self.cancel)
             if self.coordinator is not None and source.is_peer:

@@ -1,4 +1,6 @@
-"""Payloads that are on their way to this node: others may have their trees, and what is here."""
+"""Payloads that are on their way to this node: others may have their trees, and what is here. Of a
+file whose tree is not known yet they may see samples, which show that it comes.
+"""
 
 import threading
 from collections.abc import Callable
@@ -27,17 +29,43 @@ class InFlight:
         return min(self.size - 1, int(share * self.size))
 
 
+@dataclass(frozen=True, slots=True)
+class Arriving:
+    """The plain bytes of a blob of `size` bytes that this node fetches. `here`: how many of them
+    are here without a gap from the start; `sample(start, stop)` gives some of those.
+    """
+
+    size: int
+    here: Callable[[], int]
+    sample: Callable[[int, int], bytes | None]
+
+
 class InFlightTable:
     """All payloads on their way, by the blobs that they are to restore. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._payloads: dict[Digest, InFlight] = {}
+        self._arriving: dict[Digest, Arriving] = {}
 
     def note(self, payload_in_flight: InFlight) -> None:
         """A payload is being fetched."""
         with self._lock:
             self._payloads[payload_in_flight.payload.blob] = payload_in_flight
+
+    def note_arriving(self, blob: Digest, arriving: Arriving) -> None:
+        """The plain bytes of a blob are being fetched."""
+        with self._lock:
+            self._arriving[blob] = arriving
+
+    def forget_arriving(self, blob: Digest) -> None:
+        with self._lock:
+            self._arriving.pop(blob, None)
+
+    def arriving(self, blob: Digest) -> Arriving | None:
+        """The plain bytes of a blob, as far as they are here."""
+        with self._lock:
+            return self._arriving.get(blob)
 
     def forget(self, payload: Payload) -> None:
         with self._lock:

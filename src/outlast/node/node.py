@@ -96,7 +96,7 @@ class Node(Closing):
             self.id,
             http,
             settings.peers,
-            changed=self.wake,
+            changed=self._met,
             static=self.session.set_static,
             tuning=tuning,
         )
@@ -152,6 +152,11 @@ class Node(Closing):
             self.speak()
             self.wake()
         self.contacts.meet(heard.address, heard.peer_port, static=False)
+
+    def _met(self) -> None:
+        """A peer answered, or failed to."""
+        self.election.reach(self.contacts.answered())
+        self.wake()
 
     def wake(self) -> None:
         """Wakes the threads that wait for news."""

@@ -48,6 +48,7 @@ class _Contact:
     static: bool
     due: float
     asking: bool = False
+    asked: float = 0.0
     failures: int = 0
     heard: float = 0.0
     neighbour: Neighbour | None = None
@@ -97,6 +98,15 @@ class Contacts:
         found.sort(key=lambda n: (n.static, ":" not in n.host, "%" not in n.host))
         unique = {neighbour.node: neighbour for neighbour in found}
         return sorted(unique.values(), key=lambda n: (not n.static, n.node))
+
+    def answered(self) -> dict[bytes, frozenset[str]]:
+        """The ids of the nodes whose API has answered, and at which addresses each did."""
+        found: dict[bytes, set[str]] = {}
+        with self._lock:
+            for contact in self._contacts.values():
+                if contact.neighbour is not None:
+                    found.setdefault(contact.neighbour.node, set()).add(contact.host)
+        return {node: frozenset(hosts) for node, hosts in found.items()}
 
     def is_static(self, host: str) -> bool:
         """Whether an address is that of a static peer."""
@@ -165,7 +175,7 @@ class Contacts:
         with self._lock:
             contact = self._contacts.get((host, port))
             if contact is None:
-                if len(self._contacts) >= self._tuning.most_neighbours and not static:
+                if not static and not self._has_room(host):
                     return
                 contact = _Contact(host, port, static, due=0.0)
                 self._contacts[host, port] = contact
@@ -175,18 +185,40 @@ class Contacts:
         if not known:
             self._ask(contact)
 
+    def _has_room(self, host: str) -> bool:
+        """Whether one more address heard on the LAN may be tried. One host has so many ports, and a
+        new address takes the place of the one that has not answered for longest.
+        """
+        on_host = sum(known.host == host for known in self._contacts.values())
+        if on_host >= self._tuning.most_ports:
+            return False
+        if len(self._contacts) < self._tuning.most_neighbours:
+            return True
+        silent = [
+            (known.asked, where)
+            for where, known in self._contacts.items()
+            if known.neighbour is None and known.failures and not known.static and not known.asking
+        ]
+        if not silent:
+            return False
+        del self._contacts[min(silent)[1]]
+        return True
+
     def _ask(self, contact: _Contact) -> None:
         with self._lock:
             if contact.asking:
                 return
             contact.asking = True
+            contact.asked = time.monotonic()
         self._pool.submit(self._introduce, contact)
 
     def _introduce(self, contact: _Contact) -> None:
         source = PeerSource(self._http, contact.host, contact.peer_port)
         found: Neighbour | None = None
         try:
-            about = source.node(self._tuning.ask_timeout)
+            known = contact.static or contact.failures or contact.neighbour is not None
+            tuning = self._tuning
+            about = source.node(tuning.ask_timeout if known else tuning.first_timeout)
             if about.node != self._own:
                 found = Neighbour(
                     node=about.node,

@@ -17,11 +17,14 @@ class Tuning:
     """Pause until a peer that answered is asked again who it is."""
     ask_timeout: float = 3.0
     """How long a peer may take to answer, and the pause after it did not. Guess."""
+    first_timeout: float = 1.5
+    """How long a peer that was just heard of may take to answer the first question: invented ones
+    must not keep the others waiting. All of `most_neighbours` are asked within 6 s. Guess."""
     static_again: float = 5.0
     """Pause until a static peer that did not answer is asked again. Guess."""
     resolve_again: float = 60.0
     """Pause until the names of static peers are looked up again, once all are known."""
-    askers: int = 16
+    askers: int = 64
     """Peers that are asked at the same time. Guess."""
     most_addresses: int = 4
     """Addresses that are tried of one name."""
@@ -29,6 +32,8 @@ class Tuning:
     """Failures in a row after which a peer counts as gone."""
     most_neighbours: int = 256
     """Peers of the LAN that are known at once: a bound against forged announcements."""
+    most_ports: int = 32
+    """Peers at one address that are known at once: the commands that run on one machine. Guess."""
 
     # Seeding
 

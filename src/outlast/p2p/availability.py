@@ -167,20 +167,21 @@ class Availability:
         """The trees that are known, by root."""
         return self._trees
 
-    def fetch_tree(self, payload: Payload) -> bool:
+    def fetch_tree(self, payload: Payload, within: float) -> bool:
         """Asks the neighbours that offer a payload for its tree, which is checked against the
-        root; whether it is known now. Blocks.
+        root; whether it is known now. Blocks, about `within` seconds at most.
         """
+        until = time.monotonic() + within
         if payload.root in self._trees:
             return True
         offers = self.offers(payload.blob)
         for offer in sorted(offers, key=lambda offer: payload not in offer.held.forms):
-            neighbour = self._neighbour(offer.source)
-            if neighbour is None:
+            neighbour, left = self._neighbour(offer.source), until - time.monotonic()
+            if neighbour is None or left <= 0:
                 continue
             with contextlib.suppress(OutlastError):
                 self._trees[payload.root] = neighbour.source.layer(
-                    payload.root, payload.size, self._tuning.layer_timeout
+                    payload.root, payload.size, min(left, self._tuning.layer_timeout)
                 )
                 return True
         return False

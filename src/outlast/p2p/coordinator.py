@@ -20,15 +20,17 @@ from outlast.core.errors import IntegrityError, TransientError
 from outlast.core.events import FileWaiting, SourceBanned
 from outlast.core.manifest import FileEntry
 from outlast.core.status import TransferStatus
+from outlast.fetch.download import Download
 from outlast.fetch.plan import CLOSED, FetchPlan, PlanChangedError
 from outlast.fetch.scheduler import open_source
 from outlast.fetch.source_state import SourceState
 from outlast.fetch.transfer import Job, Work
 from outlast.node import payloads
-from outlast.node.in_flight import InFlight
+from outlast.node.in_flight import Arriving, InFlight
 from outlast.node.peers import Neighbour
 from outlast.node.scope import Neighbourhood
 from outlast.p2p.availability import Availability
+from outlast.p2p.claims import ClaimWatch
 from outlast.p2p.progress import SWARM, FileProgress
 from outlast.p2p.reasons import Cause, Reason
 from outlast.p2p.snapshot import Observer
@@ -72,6 +74,7 @@ class PeerCoordinator:
         self._swarms = SwarmJoiner(
             around, work, self._observer, restricted=restricted, tuning=tuning
         )
+        self._claims = ClaimWatch(around, work, self._observer, tuning=tuning)
         self._progress: dict[Job, FileProgress] = {}
         self._bases: dict[Digest, Job] = {}
         self._retried = self._told = time.monotonic()
@@ -89,6 +92,7 @@ class PeerCoordinator:
 
     def await_plan(self, job: Job) -> None:
         progress = self._progress_of(job)
+        progress.patience.begin(time.monotonic())
         self._stand(progress)
         self._node.speak()
         while not self._work.stop and not job.finished:
@@ -96,7 +100,7 @@ class PeerCoordinator:
             decision = self._choose(progress)
             missing = self._fetch_bases(decision.plan)
             ready = decision.plan.is_open and not missing
-            if ready and self._is_settled(progress):
+            if ready and (progress.overdue or self._is_settled(progress)):
                 self._explain(progress, decision)
                 job.plan = decision.plan
                 return
@@ -114,7 +118,7 @@ class PeerCoordinator:
         """How a file should start. Asks neighbours for the tree that it needs."""
         now = self._look_at(progress)
         if now.answered:
-            self._fetch_trees(now)
+            self._fetch_trees(progress, now)
             now = replace(now, trees=self._observer.trees(now.candidates))
         return decide(now)
 
@@ -139,6 +143,8 @@ class PeerCoordinator:
             self._node.in_flight.note(
                 InFlight(plan.payload, job.entry.size, plan.tree, lambda: sum(have))
             )
+        if plan.is_plain and download is not None and job.entry.sha256 is not None:
+            self._node.in_flight.note_arriving(job.entry.sha256, _arriving(download))
         if plan.swarm:
             self._swarms.attach(progress)
 
@@ -193,8 +199,10 @@ class PeerCoordinator:
         try:
             while not self._work.stop:
                 self._look_around()
-                for job in self._open_jobs():
-                    self._steer(self._progress_of(job))
+                files = [self._progress_of(job) for job in self._open_jobs()]
+                for progress in files:
+                    self._steer(progress)
+                self._claims.look(files)
                 self._announce()
                 self._tell_waiting()
                 with self._work.state:
@@ -293,10 +301,16 @@ class PeerCoordinator:
 
     # What a plan needs
 
-    def _fetch_trees(self, now: Snapshot) -> None:
-        """Gets the tree of the best payload, or else that of the plain bytes. Blocks."""
+    def _fetch_trees(self, progress: FileProgress, now: Snapshot) -> None:
+        """Gets the tree of the best payload, or else that of the plain bytes. Blocks, where an
+        origin could be asked no longer than it is waited for peers.
+        """
         for candidate in preferences(now):
-            if self._availability.fetch_tree(candidate.payload):
+            within = self._tuning.layer_timeout * len(preferences(now))
+            if now.origin:
+                waited = progress.patience.waited(time.monotonic())
+                within = max(0.0, self._tuning.patience - waited)
+            if self._availability.fetch_tree(candidate.payload, within):
                 return
 
     def _fetch_bases(self, plan: FetchPlan) -> str:
@@ -372,6 +386,8 @@ class PeerCoordinator:
     def _end(self, job: Job) -> None:
         if job.plan.payload is not None:
             self._node.in_flight.forget(job.plan.payload)
+        if job.entry.sha256 is not None:
+            self._node.in_flight.forget_arriving(job.entry.sha256)
 
     def _stand(self, progress: FileProgress) -> None:
         """Takes part in the election of a file."""
@@ -379,9 +395,9 @@ class PeerCoordinator:
         if not self._observer.elects(job.entry):
             return
         able = is_able(
-            self._observer.candidates(job.entry),
+            self._observer.candidates(progress),
             origin=self._observer.has_origin,
-            slow=progress.is_slow,
+            slow=progress.is_slow or progress.overdue,
         )
         now = time.monotonic()
         election.want(key, now, able=able)
@@ -410,6 +426,11 @@ class PeerCoordinator:
         if waiting:
             path, reason = waiting[0]
             self._work.emit(FileWaiting(path, reason, len(waiting) - 1))
+
+
+def _arriving(download: Download) -> Arriving:
+    here = lambda: min(download.size, download.frontier * PIECE)  # noqa: E731
+    return Arriving(download.size, here, download.sample)
 
 
 def coordinator_for(

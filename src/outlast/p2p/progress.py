@@ -12,6 +12,7 @@ from outlast.core.names import RepoId
 from outlast.core.status import SourceShare, TransferStatus
 from outlast.fetch.plan import FetchPlan
 from outlast.fetch.transfer import Job, Work
+from outlast.p2p.patience import Patience
 from outlast.p2p.reasons import Cause, Reason
 from outlast.p2p.tuning import Tuning
 from outlast.swarm.client.torrent import Torrent
@@ -29,6 +30,13 @@ class FileProgress:
         self.key: Final = want_key(job.entry.sha256 or Digest.of(job.entry.key.encode()))
         self._tuning = tuning
         self._began = time.monotonic()
+        # Those that claim to fetch it, or to have it
+        self.patience: Final = Patience(tuning)
+        self.overdue = False
+        """Nothing came from others for too long: this node asks the origin."""
+        self.passed_over: dict[str, float] = {}
+        """Sources that sent nothing of it, and until when they are not asked (monotonic s)."""
+        self._rivals_at = 0.0
         # The download
         self._started = self._advanced = self._told = self._began
         self._had = self._pieces = 0
@@ -69,6 +77,24 @@ class FileProgress:
     def idle(self) -> float:
         """Seconds since a piece came, or the download began."""
         return time.monotonic() - self._advanced
+
+    @property
+    def arrived(self) -> int:
+        """Bytes of it that came, over HTTP or through the swarm; the latest are not verified."""
+        return self.job.read + self._swarmed
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it is here, and is being verified."""
+        download = self.job.download
+        return download is not None and download.frontier == download.count
+
+    def wants_rivals(self, now: float) -> bool:
+        """Whether to see who else fetches a file that this node had to take over: one is enough."""
+        due = self.overdue and now >= self._rivals_at
+        if due:
+            self._rivals_at = now + self._tuning.proof_again
+        return due
 
     @property
     def pieces(self) -> int:

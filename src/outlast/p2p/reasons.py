@@ -24,6 +24,7 @@ class Cause(StrEnum):
 
     NO_ELECTION = "this node asks the origin: no election is needed"
     ELECTED = "this node is elected to fetch it from the origin"
+    OVERDUE = "nothing came from others: this node asks the origin"
     SLOW = "this node is elected, and the peers are slow"
     WHOLE = "peers have all of it, and no other node wants it"
     SWARM = "it comes through the swarm, which has all of it"

@@ -41,7 +41,7 @@ class Observer:
     def snapshot(self, progress: FileProgress) -> Snapshot:
         """All that a decision about a file may look at, as it is now."""
         job = progress.job
-        found = self.candidates(job.entry)
+        found = self.candidates(progress)
         capsules = self._work.intake.wishes.uses_bases and self._work.watch is None
         elects = self.elects(job.entry)
         state = self.election(progress) if elects else State(Role.FETCH)
@@ -60,6 +60,7 @@ class Observer:
             http=self._around.http,
             capsules=capsules,
             slow=progress.is_slow,
+            overdue=progress.overdue,
             stalled=progress.is_stalled,
             sources=self._sources(),
         )
@@ -83,11 +84,14 @@ class Observer:
         answered = blob is None or self._availability.has_answered(blob)
         return answered and self.has_looked(progress)
 
-    def candidates(self, entry: FileEntry) -> list[Candidate]:
-        """The payloads of a file that neighbours offer."""
+    def candidates(self, progress: FileProgress) -> list[Candidate]:
+        """The payloads of a file that neighbours offer, but for those that sent nothing of it."""
+        entry, now = progress.job.entry, time.monotonic()
         if entry.sha256 is None:
             return []
-        return candidates(entry, self._availability.offers(entry.sha256))
+        silent = {name for name, until in progress.passed_over.items() if until > now}
+        offers = self._availability.offers(entry.sha256)
+        return candidates(entry, [offer for offer in offers if offer.source not in silent])
 
     def trees(self, found: Iterable[Candidate]) -> dict[Digest, Tree]:
         """The trees of these payloads that are known, by root."""
@@ -106,6 +110,11 @@ class Observer:
         with self._work.state:
             refusing = {source.name for source in self._work.sources if source.refuses(key)}
         return refusing | self._availability.liars
+
+    def address_of(self, source: str) -> str:
+        """The address of the neighbour that is this source."""
+        near = self._node.contacts.neighbours()
+        return next((n.host for n in near if n.source.name == source), source)
 
     def _name(self, node: bytes) -> str:
         """The address of a node; the start of its id if it is no neighbour that answered."""
@@ -138,6 +147,11 @@ class Observer:
     def has_origin(self) -> bool:
         """Whether a hub or mirror can be asked."""
         return any(not source.is_peer and source.lost is None for source in self._work.sources)
+
+    def has_origin_of(self, key: str) -> bool:
+        """Whether a hub or mirror can be asked for the file `key`."""
+        with self._work.state:
+            return any(not s.is_peer and s.serves(key) for s in self._work.sources)
 
     @property
     def origin_heard(self) -> float:

@@ -64,7 +64,8 @@ class Snapshot:
     it, `owners` are the nodes that say that they have it all, and `fetcher` is the address of the
     node that is elected, or of the first owner. `origin`: a hub or mirror can be asked;
     `http`: peers may be asked over HTTP; `capsules`: capsules are welcome.
-    `slow`: what is under way would take long; `stalled`: the swarm brings nothing.
+    `slow`: what is under way would take long; `stalled`: the swarm brings nothing; `overdue`: those
+    that say that they fetch the file, or have it, sent nothing for too long.
     """
 
     candidates: tuple[Candidate, ...] = ()
@@ -82,12 +83,13 @@ class Snapshot:
     capsules: bool = True
     slow: bool = False
     stalled: bool = False
+    overdue: bool = False
     sources: tuple[SourceView, ...] = ()
 
     @property
     def is_fetcher(self) -> bool:
-        """Whether this node is the one that asks the origin."""
-        return self.origin and (not self.elects or self.role is Role.FETCH)
+        """Whether this node is the one that asks the origin, or has to as nothing comes."""
+        return self.origin and (not self.elects or self.role is Role.FETCH or self.overdue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +171,11 @@ def _rank(candidate: Candidate, now: Snapshot) -> tuple[int, int, str] | None:
 
 def decide(now: Snapshot) -> Decision:
     """How a file should come that is about to start."""
-    if not now.answered:
+    if not now.answered and not now.overdue:
         return Decision(CLOSED, Reason(Cause.ANSWERS))
     preferred = preferences(now)
+    if now.overdue and now.origin:  # the origin has the plain bytes alone
+        preferred = [one for one in preferred if one.payload.is_plain]
     known = [one for one in preferred if one.payload.root in now.trees]
     plain = [one for one in preferred if one.payload.is_plain]
     chosen = next(iter((*known, *plain)), None)
@@ -186,11 +190,14 @@ def revise(now: Snapshot, current: FetchPlan, idle: float, tuning: Tuning) -> De
     decision = decide(now)
     if decision.plan.payload == current.payload:
         return decision
-    is_stuck = decision.plan.is_open and idle > tuning.stuck_after
+    longest = tuning.patience if now.overdue and not current.is_plain else tuning.stuck_after
+    is_stuck = decision.plan.is_open and idle > longest
     if is_stuck and current.payload is not None:
         return replace(decision, restart=True)
     if current.payload is None:
-        return _decision(_plan(None, None, now), now)
+        plain = [one for one in preferences(now) if one.payload.is_plain]
+        chosen = None if now.is_fetcher else next(iter(plain), None)
+        return _decision(_plan(chosen, None, now), now)
     found = [one for one in now.candidates if one.payload == current.payload]
     chosen = found[0] if found else Candidate(current.payload, frozenset(), 0)
     return _decision(_plan(chosen, current.tree, now), now)
@@ -204,13 +211,15 @@ def _plan(chosen: Candidate | None, tree: Tree | None, now: Snapshot) -> FetchPl
     if chosen is None or tree is None:
         # Without a tree no swarm can be named: peers give the file whole, or not at all.
         whole = chosen.whole if chosen is not None and now.http else frozenset()
-        return FetchPlan(origin=now.is_fetcher and not whole, peers=whole)
+        return FetchPlan(origin=now.is_fetcher and (not whole or now.overdue), peers=whole)
     alone = not now.crowd or now.stalled
     peers = chosen.whole if now.http and alone else frozenset()
     return FetchPlan(
         payload=chosen.payload,
         tree=tree,
-        origin=now.is_fetcher and chosen.payload.is_plain and (not chosen.whole or now.slow),
+        origin=now.is_fetcher
+        and chosen.payload.is_plain
+        and (not chosen.whole or now.slow or now.overdue),
         peers=peers,
         swarm=not peers or bool(now.crowd),
     )
@@ -232,6 +241,8 @@ def _reason(plan: FetchPlan, now: Snapshot) -> Reason:
     if asked and all(source.not_before for source in asked) and not plan.swarm:
         first = min(asked, key=lambda source: source.not_before)
         return Reason(Cause.PAUSED, first.name, first.not_before)
+    if plan.origin and now.overdue:
+        return Reason(Cause.OVERDUE)
     if plan.peers:
         return Reason(Cause.STALLED if plan.swarm else Cause.WHOLE)
     if plan.origin:

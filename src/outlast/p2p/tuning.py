@@ -58,6 +58,48 @@ class Tuning:
     """Time without a byte from the origin after which the elected fetcher resigns. Guess: longer
     than the 3.5 s after which a silent node does not count."""
 
+    # Patience: how long others are believed that say they fetch a file, or have it
+
+    patience: float = 5.0
+    """Time without enough bytes of a file, and without a proof of another node, after which this
+    node asks the origin. Issue 11: the first byte comes after 7 s at most, whatever others say."""
+    courtesy: float = 1.5
+    """How much longer, once, if another node began to fetch the file meanwhile: it cannot have
+    proved itself. Guess: the first piece comes within that time at 1 MB/s."""
+    least_bytes: int = 256 * 1024
+    """So many bytes of a file within `patience` are enough: about 50 kB/s. Guess: below that a
+    model of some GB takes a day."""
+    rate_share: int = 8
+    """Under a rate limit, one part in so many of what it lets through is enough."""
+    passed_over: float = 60.0
+    """How long a node is not asked for a file of which it sent nothing."""
+    proof_after: float = 1.5
+    """Time without a byte after which those that fetch a file are asked for a proof. Guess: most
+    files of a LAN come sooner, and cost no proof."""
+    proof_again: float = 1.0
+    """Pause between two rounds of questions for a proof."""
+    proof_holds: float = 3.0
+    """How long the first proof is enough; each further one is twice as long,"""
+    proof_holds_longest: float = 24.0
+    """up to this. Guess: of a file that takes ten minutes a waiting node asks the origin 27 times
+    for 4 kB."""
+    proof_timeout: float = 2.0
+    """How long a node may take to give one. Guess."""
+    provers: int = 4
+    """Nodes that are asked for a proof at the same time, of all files. Guess."""
+    proofs_of_file: int = 4
+    """Nodes that are asked for a proof of one file in one round: any number may claim it."""
+    proofs_kept: int = 256
+    """Pairs of node and file whose shown bytes are remembered."""
+    proofs_of_end: int = 4
+    """Proofs that count of a file which a node has to the end and does not hand on: it verifies or
+    encodes it. They hold for a minute and a half."""
+    base_patience: float = 15.0
+    """Time without a byte after which a base of a delta capsule is given up. Guess: as long as
+    `stuck_after`, for no origin is asked for it."""
+    most_told: int = 16
+    """Nodes of which one transfer says that they were passed over."""
+
     # Coordinator
 
     sources: int = 8

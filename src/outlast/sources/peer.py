@@ -44,6 +44,8 @@ from outlast.sources.tuning import TUNING, Tuning
 
 MOST_BLOBS: Final = 1000
 """In one request for payloads."""
+SAMPLE: Final = 4096
+"""Bytes of a file that is on its way to a peer, in one request."""
 _MIN_PREFIX = 7
 """Digits of a commit that name it."""
 
@@ -175,6 +177,20 @@ class PeerSource:
             document = self._json("payloads", self._tuning.page, timeout, body=body)
             found |= read_payloads(document, asked)
         return found
+
+    def sample(self, blob: Digest, size: int, start: int, timeout: float) -> bytes:
+        """Up to 4096 bytes from `start` of a blob of `size` bytes that the peer is fetching. They
+        are not verified by anything.
+        """
+        stop = min(size, start + SAMPLE)
+        headers = {"Range": f"bytes={start}-{stop - 1}"}
+        url, what = f"{self._base}/arriving/{blob}", f"blob {blob.short}…"
+        with self._http.ask(url, headers=headers, timeout=timeout) as response:
+            self._refuse(response, what)
+            data = response.read_all(SAMPLE, timeout)
+        if len(data) != stop - start:
+            raise MalformedError(f"{self.name} sends another part of {what} than it was asked for")
+        return data
 
     def layer(self, root: Digest, size: int, timeout: float | None = None) -> Tree:
         """The tree of the file with this `root` and size, down to its pieces."""

@@ -22,6 +22,7 @@ from outlast.core.events import (
     FileProblem,
     FileWaiting,
     Note,
+    PeerPassedOver,
     Planned,
     Progress,
     Reformed,
@@ -241,6 +242,11 @@ def _sentence(event: Event) -> str | None:
             return f"{reason}; asking {source} again in {seconds:.1f} s"
         case FileWaiting(path, waits_for, others):
             return f"{path}{f' and {others} more' if others else ''}: waiting for {waits_for}"
+        case PeerPassedOver(path, peer, claim, others):
+            who = f"{peer} and {others} others say" if others else f"{peer} says"
+            verb = claim if not others else {"fetches": "fetch", "has": "have"}.get(claim, claim)
+            it = "they" if others else "it"
+            return f"{path}: {who} that {it} {verb} it, but nothing came: asking the hub"
         case Removed(what, name, size):
             return f"{what} {name}" + (f" ({human_size(size)})" if size else "")
         case Reformed(path, _, form, size, stored):

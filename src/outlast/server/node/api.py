@@ -18,7 +18,7 @@ from outlast.core.addresses import is_local, plain_address
 from outlast.core.digest import Digest
 from outlast.core.errors import EntryNotFoundError, NotArchivedError, UsageError
 from outlast.node import payloads
-from outlast.node.in_flight import InFlight
+from outlast.node.in_flight import Arriving, InFlight
 from outlast.node.policy import Sharing
 from outlast.server.http.exchange import Exchange
 from outlast.server.http.files import ByteSpan, Delivery, Limits, choose_span, send_head
@@ -29,6 +29,7 @@ from outlast.server.http.queries import number, parse_json
 from outlast.server.http.replies import failure, json_reply
 from outlast.server.node import documents
 from outlast.server.tuning import TUNING, ServerTuning
+from outlast.sources.peer import SAMPLE
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.swarm.schedule import Rates
@@ -36,7 +37,7 @@ from outlast.swarm.schedule import Rates
 _MOST_BLOBS = 1000
 _QUERY = 200
 BODY = 128 * 1024
-_NAMED = frozenset({"manifests", "blobs", "capsules", "layers"})
+_NAMED = frozenset({"manifests", "blobs", "capsules", "layers", "arriving"})
 
 _log = logging.getLogger(__name__)
 
@@ -56,14 +57,16 @@ class NodeInfo:
 @dataclass(frozen=True, slots=True)
 class Holdings:
     """What a node offers. `in_flight` is the part of a blob that is here while the rest downloads
-    (None: there is none), `in_flight_tree` finds the blob and the tree of such a payload by its
-    root. `trusted` is true for the address (without a scope) of a static peer, `rates` are the
-    limits on outgoing bytes. All of them are called often and must not block.
+    (None: there is none), `arriving` its plain bytes, whose tree may not be known. `in_flight_tree`
+    finds the blob and the tree of a payload that downloads by its root. `trusted` is true for the
+    address (without a scope) of a static peer, `rates` are the limits on outgoing bytes. All of
+    them are called often and must not block.
     """
 
     archive: Archive
     sharing: Sharing
     in_flight: Callable[[Digest], InFlight | None]
+    arriving: Callable[[Digest], Arriving | None]
     in_flight_tree: Callable[[Digest], tuple[Digest, Tree] | None]
     trusted: Callable[[str], bool]
     rates: Callable[[], Rates]
@@ -82,8 +85,8 @@ class TrackerAnswers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodeRoute:
-    """`what` is one of ``node models payloads manifests blobs capsules layers announce scrape``;
-    `digest` is what the four in the middle name.
+    """`what` is one of ``node models payloads manifests blobs capsules layers arriving announce
+    scrape``; `digest` is what the five in the middle name.
     """
 
     what: str
@@ -171,6 +174,8 @@ class NodeApi:
                 "%s may not have blob %s: not here, or not shared with it", address, route.digest
             )
             raise NotArchivedError(f"no blob {route.digest.short}… here")
+        if route.what == "arriving":
+            return await self._outlet.threaded(self._sample, route.digest, request)
         return await self._bytes(exchange, route, self._near if is_local(address) else self._far)
 
     def _allows(self, blob: Digest, trusted: bool) -> bool:
@@ -219,7 +224,9 @@ class NodeApi:
 
         for blob in blobs:
             if self._allows(blob, trusted):
-                document = documents.blob(held.archive, blob, held.in_flight(blob), may)
+                document = documents.blob(
+                    held.archive, blob, held.in_flight(blob), held.arriving(blob), may
+                )
                 if document is not None:
                     found[blob.hex] = document
         return {"payloads": found}
@@ -236,6 +243,27 @@ class NodeApi:
         if found is None or not self._allows(found[0], trusted):
             raise EntryNotFoundError(f"nothing with the root {root.short}… here")
         return web.Response(body=found[1].layer, content_type="application/octet-stream")
+
+    def _sample(self, blob: Digest, request: web.Request) -> web.Response:
+        """Some bytes of a file that is being fetched: unverified, and just a few."""
+        found = self._holdings.arriving(blob)
+        if found is None:
+            raise EntryNotFoundError(f"blob {blob.short}… is not being fetched here")
+        span = choose_span(request, found.size, blob.hex)
+        if not isinstance(span, ByteSpan):
+            return span
+        if span.stop - span.start > SAMPLE:
+            raise UsageError(f"a sample has at most {SAMPLE} bytes")
+        data = found.sample(span.start, span.stop)
+        if data is None:
+            raise EntryNotFoundError("those bytes are not here yet")
+        headers = span.headers(found.size)
+        return web.Response(
+            status=206 if span.partial else 200,
+            body=data,
+            headers=headers,
+            content_type="application/octet-stream",
+        )
 
     # Bytes
 

@@ -7,7 +7,7 @@ from outlast.codec.payload import Payload
 from outlast.core.digest import Digest
 from outlast.core.offer import Offer
 from outlast.node import payloads
-from outlast.node.in_flight import InFlight
+from outlast.node.in_flight import Arriving, InFlight
 from outlast.store.archive import Archive
 
 
@@ -29,6 +29,7 @@ def blob(
     archive: Archive,
     digest: Digest,
     in_flight: InFlight | None,
+    arriving: Arriving | None,
     may: Callable[[Payload], bool],
 ) -> dict[str, Any] | None:
     """What is here of a blob; None where that is nothing, and nothing of it is on its way. Payloads
@@ -40,7 +41,9 @@ def blob(
         forms = [_payload(payload) for payload in payloads.held(archive, digest) if may(payload)]
         return _document(form.size, root, form.size, forms)
     if in_flight is None or not may(in_flight.payload):
-        return None
+        if arriving is None:
+            return None
+        return _document(arriving.size, None, min(arriving.here(), arriving.size - 1), [])
     payload = in_flight.payload
     root = payload.root if payload.is_plain else archive.index.root_of(digest)
     return _document(in_flight.size, root, in_flight.have, [_payload(payload)])

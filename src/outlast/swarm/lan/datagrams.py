@@ -53,6 +53,11 @@ class Wish:
     gone: bool = False
     stage: int = 0
 
+    @property
+    def claims(self) -> bool:
+        """Whether others wait for this node, if they believe it."""
+        return self.fetching or self.has
+
 
 @dataclass(frozen=True, slots=True)
 class Announcement:

@@ -10,14 +10,17 @@ any origin that do not go back.
 - Of two fetchers the lower in rank stops. A node never says a higher stage than it has, so two
   never stop for each other.
 - A node that has heard of no neighbour in the first 0.4 s of its life begins at once.
-- A node that is not heard for 3.5 s does not count.
+- A node that is not heard for 3.5 s does not count, nor one whose API has not answered 2.5 s after
+  this node began to want the blob: whoever is heard and cannot be asked may be invented.
+- A node can be told to distrust all claims about a blob: then it begins, and from then on waits
+  only for nodes that it is told to be proven.
 """
 
 import hashlib
 import logging
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -39,6 +42,10 @@ LINGER_S: Final = 10.0
 """How long a node says that it has a blob after the last neighbour wanted it (s)."""
 SHUN_S: Final = 60.0
 """How long a node that sends nothing is left out (s)."""
+UNPROVEN_S: Final = 2.5
+"""How long a node counts whose API did not answer, from when this node wanted the blob (s)."""
+_MAX_VOUCHED: Final = 64
+_NEVER: Final = float("-inf")
 
 
 class Role(StrEnum):
@@ -64,12 +71,25 @@ class State:
     nodes: tuple[bytes, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A node says that it is fetching a blob, or `has` it, since then; from this address."""
+
+    node: bytes
+    address: str
+    has: bool
+    since: float
+
+
 @dataclass(slots=True)
 class _Own:
-    """This node's own state of a blob. `vacant`: since when no node fetches or has it."""
+    """This node's own state of a blob, which it wants since `wanted`. `vacant`: since when no node
+    fetches or has it. `distrusts`: only nodes that are `vouched` for (until then) count.
+    """
 
     able: bool
     score: bytes
+    wanted: float
     able_from: float = float("-inf")
     fetching: bool = False
     has: bool = False
@@ -77,6 +97,8 @@ class _Own:
     vacant: float | None = None
     unwanted: float | None = None
     said: Wish | None = None
+    distrusts: bool = False
+    vouched: dict[bytes, float] = field(default_factory=dict)
 
 
 def score(node: bytes, key: bytes) -> bytes:
@@ -107,7 +129,7 @@ class Election:
         with self._lock:
             own = self._own.get(key)
             if own is None:
-                own = self._own[key] = _Own(able, score(self._node, key), vacant=now)
+                own = self._own[key] = _Own(able, score(self._node, key), now, vacant=now)
             elif not own.able:
                 own.able_from = now
             own.able = able
@@ -166,6 +188,43 @@ class Election:
             self._shunned = dict(list(live.items())[-self._tuning.shunned :])
         _log.debug("node %s sends nothing of blob %s: ignored", node.hex()[:12], key.hex()[:12])
 
+    def reach(self, nodes: Mapping[bytes, frozenset[str]]) -> None:
+        """The nodes whose API has answered, and at which addresses. Until this is called first, all
+        count.
+        """
+        with self._lock:
+            self._peers.reached = nodes
+
+    def distrust(self, key: bytes, now: float) -> None:
+        """Those that claim to fetch or to have the blob brought nothing: this node fetches it, and
+        counts only nodes that are vouched for, until it no longer wants the blob.
+        """
+        with self._lock:
+            own = self._own.get(key)
+            if own is None or own.has:
+                return
+            own.distrusts, own.vacant = True, now
+            if own.able and own.able_from <= now:
+                self._switch(key, own, fetching=True, why="nothing came from those that claim it")
+
+    def vouch(self, node: bytes, key: bytes, now: float, *, seconds: float) -> None:
+        """It was seen that this node does what it claims: for that time it counts."""
+        with self._lock:
+            self._shunned.pop((node, key), None)
+            if own := self._own.get(key):
+                own.vouched = {who: until for who, until in own.vouched.items() if until > now}
+                if len(own.vouched) < _MAX_VOUCHED:
+                    own.vouched[node] = now + seconds
+
+    def claims(self, key: bytes, now: float) -> list[Claim]:
+        """Who claims to fetch or to have the blob and is not shunned, whether it counts or not."""
+        with self._lock:
+            return [
+                Claim(node, stand.address, stand.wish.has, stand.since)
+                for node, stand in self._peers.stands(key, now).items()
+                if stand.wish.claims and self._shunned.get((node, key), _NEVER) <= now
+            ]
+
     def tick(self, now: float) -> tuple[Wish, ...]:
         """Decides; returns what has changed, for :meth:`Beacon.want`."""
         with self._lock:
@@ -214,9 +273,21 @@ class Election:
         return sum(not wish.has for wish in self._peers.live(key, now).values())
 
     def _live(self, key: bytes, now: float) -> dict[bytes, Wish]:
-        live = self._peers.live(key, now)
-        never = float("-inf")
-        return {n: wish for n, wish in live.items() if self._shunned.get((n, key), never) <= now}
+        live, own = self._peers.live(key, now), self._own.get(key)
+        return {
+            node: wish
+            for node, wish in live.items()
+            if self._shunned.get((node, key), _NEVER) <= now
+            and (own is None or self._counts(own, node, now))
+        }
+
+    def _counts(self, own: _Own, node: bytes, now: float) -> bool:
+        """Whether what a node says of a blob is to be believed."""
+        if own.vouched.get(node, _NEVER) > now:
+            return True
+        reached = self._peers.reached
+        known = reached is None or node in reached or now < own.wanted + UNPROVEN_S
+        return known and not own.distrusts
 
     def _step(self, key: bytes, own: _Own, now: float) -> None:
         if own.has:

@@ -1,0 +1,134 @@
+"""Proofs of those that claim to fetch a file: a few bytes of it at a place that they cannot
+foresee, compared with what the origin sends.
+
+A node that fetches a file whose tree is not known has nothing to give before the end, so that those
+that wait for it see no byte. What it says of its progress costs nothing to invent; this does.
+"""
+
+import contextlib
+import logging
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from outlast.core.digest import Digest
+from outlast.core.errors import EntryNotFoundError, OutlastError, UnreachableError
+from outlast.core.threads import DaemonPool
+from outlast.fetch.source_state import SourceState
+from outlast.fetch.transfer import Job, Work
+from outlast.node.peers import Neighbour
+from outlast.p2p.tuning import Tuning
+from outlast.sources.peer import SAMPLE
+
+_log = logging.getLogger(__name__)
+_random = secrets.SystemRandom()
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What a node has shown of a blob: so many bytes from the start. `ends`: how often it showed
+    bytes of a file that it had to the end.
+    """
+
+    size: int = 0
+    ends: int = 0
+
+
+class Prover:
+    """Asks for proofs in the background. Thread-safe."""
+
+    def __init__(self, work: Work, tuning: Tuning) -> None:
+        self._work = work
+        self._tuning = tuning
+        self._lock = threading.Lock()
+        self._asking: set[tuple[bytes, Digest]] = set()
+        self._shown: OrderedDict[tuple[bytes, Digest], _Shown] = OrderedDict()
+        self._pool = DaemonPool(tuning.provers, "proof")
+
+    def ask(self, neighbour: Neighbour, job: Job, judged: Callable[[bool], None]) -> None:
+        """Asks a neighbour that claims to fetch a file. `judged` is called, from any thread, with
+        True if it has more of it than it had shown, with False if its bytes are not the origin's;
+        it is not called if that cannot be known.
+        """
+        blob = job.entry.sha256
+        if blob is None:
+            return
+        asked = neighbour.node, blob
+        with self._lock:
+            if asked in self._asking or len(self._asking) >= 2 * self._tuning.provers:
+                return
+            self._asking.add(asked)
+        self._pool.submit(self._work.guard, self._ask, neighbour, job, blob, judged)
+
+    def _ask(
+        self, neighbour: Neighbour, job: Job, blob: Digest, judged: Callable[[bool], None]
+    ) -> None:
+        name, path = neighbour.source.name, job.entry.path
+        try:
+            found = self._compare(neighbour, job, blob)
+        except OutlastError as error:
+            _log.debug("%s: %s does not show that it fetches it: %s", path, name, error)
+        else:
+            _log.debug("%s: %s %s", path, name, "fetches it" if found else "shows other bytes")
+            judged(found)
+        finally:
+            with self._lock:
+                self._asking.discard((neighbour.node, blob))
+
+    def _compare(self, neighbour: Neighbour, job: Job, blob: Digest) -> bool:
+        """Whether the node and the origin have the same bytes. Raises what is no answer."""
+        size, timeout = job.entry.size, self._tuning.proof_timeout
+        held = neighbour.source.payloads([blob], timeout).get(blob)
+        if held is None or held.size != size:
+            raise EntryNotFoundError("it has nothing of it")
+        start = self._place(neighbour.node, blob, held.have, size)
+        theirs = neighbour.source.sample(blob, size, start, timeout)
+        ours = self._origin_sample(job, start, start + len(theirs))
+        if theirs != ours:
+            return False
+        with self._lock:
+            shown = self._shown.setdefault((neighbour.node, blob), _Shown())
+            shown.ends += held.have <= shown.size
+            shown.size = held.have
+            self._shown.move_to_end((neighbour.node, blob))
+            while len(self._shown) > self._tuning.proofs_kept:
+                self._shown.popitem(last=False)
+        return True
+
+    def _place(self, node: bytes, blob: Digest, have: int, size: int) -> int:
+        """Where to look: in what it did not show before."""
+        with self._lock:
+            shown = self._shown.get((node, blob)) or _Shown()
+            first, ends = shown.size, shown.ends
+        if have <= first:
+            if have < size - 1 or ends >= self._tuning.proofs_of_end:
+                raise EntryNotFoundError("it has no more of it than before")
+            first = 0  # it has all of it, and still has to verify or to encode it
+        return first + _random.randrange(max(1, have - first - SAMPLE))
+
+    def _origin_sample(self, job: Job, start: int, stop: int) -> bytes:
+        """The same bytes from a hub or mirror."""
+        now, work = time.monotonic(), self._work
+        with work.state:
+            origins = [s for s in work.sources if _can_tell(s, job, now)]
+        if not origins:
+            raise UnreachableError("no origin can be asked now")
+        data = bytearray(stop - start)
+        with contextlib.closing(work.ask(origins[0], job.entry, start, stop)) as reader:
+            if reader.start != start:
+                raise UnreachableError(f"{origins[0].name} ignores ranges")
+            view = memoryview(data)
+            while view:
+                count = reader.readinto(view)
+                if not count:
+                    raise UnreachableError(f"{origins[0].name} closed early")
+                view = view[count:]
+        return bytes(data)
+
+
+def _can_tell(source: SourceState, job: Job, now: float) -> bool:
+    asked = not source.is_peer and source.ranges and source.serves(job.entry.key)
+    return asked and source.not_before <= now
