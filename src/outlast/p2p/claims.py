@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 
 from outlast.core.errors import NotArchivedError
 from outlast.core.events import PeerPassedOver
+from outlast.fetch.plan import DIRECT
 from outlast.fetch.transfer import Work
 from outlast.node.peers import Neighbour
 from outlast.node.scope import Neighbourhood
@@ -182,7 +183,9 @@ class ClaimWatch:
         for claim in holders:
             election.shun(claim.node, progress.key, now, seconds=seconds)
         election.distrust(progress.key, now)
-        self._work.release_small(progress.job)
+        if progress.job.small:
+            progress.job.plan = DIRECT  # before those that were asked take it again
+            self._work.release_small(progress.job)
         addresses = {self._observer.address_of(name) for name in offered}
         self._tell(
             progress,
