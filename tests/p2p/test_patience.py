@@ -12,6 +12,7 @@ from outlast.p2p.tuning import TUNING
 
 LEAST = TUNING.least_bytes
 LIMIT = TUNING.patience
+assert LIMIT + TUNING.courtesy <= 5.0  # the origin is asked by then, whatever others say
 
 
 @dataclass
@@ -42,7 +43,7 @@ def test_before_its_turn_it_does_not_wait() -> None:
 
 
 def test_nothing_comes() -> None:
-    assert File().run(5) == LIMIT
+    assert File().run(LIMIT) == LIMIT
 
 
 def test_a_drip_counts_as_nothing() -> None:
@@ -60,10 +61,10 @@ def test_a_proof_buys_time_and_the_next_one_more() -> None:
     file = File()
     held = []
     for _ in range(6):
-        file.run(4)
+        file.run(3)
         file.patience.prove(file.now)
         held.append(file.patience.trust)
-        assert file.run(file.patience.trust + 4) == 4.0
+        assert file.run(file.patience.trust + 3) == 3.0
     assert held == [3.0, 6.0, 12.0, 24.0, 24.0, 24.0]
     assert file.run(1) == LIMIT
 

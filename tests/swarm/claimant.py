@@ -61,42 +61,47 @@ class Claimant:
     def __post_init__(self) -> None:
         hasher = TreeHasher()
         hasher.update(memoryview(self.data))
-        self.tree = hasher.tree()
+        tree = hasher.tree()
+        assert tree is not None
+        self.tree = tree
         self.blob = Digest.of(self.data)
         self._over = threading.Event()
+        self._sock: socket.socket | None = None
         self._others = [secrets.token_bytes(20) for _ in range(self.crowd - 1)]
         self._server = _Server((self.address, self.port), _Handler)
         self._server.claimant = self
         self.port = self._server.server_port
         self._threads = [threading.Thread(target=self._server.serve_forever, daemon=True)]
 
+    def _said(self, *, gone: bool = False) -> Wish:
+        key, fetches = want_key(self.blob), self.does.says == "fetches"
+        if gone:
+            return Wish(key, gone=True)
+        stage = 15 if fetches and self.crowd > 1 else 0
+        return Wish(key, able=fetches, fetching=fetches, has=not fetches, stage=stage)
+
     def tell(self, hear: Callable[[Heard], object]) -> None:
         """Makes its claims to one node of this process, again and again."""
 
         def say() -> None:
-            for want in self._wants():
+            for want in self._wants(self._said(gone=self._over.is_set())):
                 hear(want)
 
         self._threads.append(threading.Thread(target=self._repeat, args=(say,), daemon=True))
 
     def broadcast(self) -> None:
         """Makes its claims on the LAN of this thread's machine."""
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sock = sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(self.address))
 
         def say() -> None:
-            for want in self._wants():
+            for want in self._wants(self._said(gone=self._over.is_set())):
                 for data in wants(_GROUP, want.node, self.port, want.wishes):
                     sock.sendto(data, (_GROUP, PORT))
 
         self._threads.append(threading.Thread(target=self._repeat, args=(say,), daemon=True))
 
-    def _wants(self) -> list[Want]:
-        fetches = self.does.says == "fetches"
-        stage = 15 if fetches and self.crowd > 1 else 0
-        wish = Wish(
-            want_key(self.blob), able=fetches, fetching=fetches, has=not fetches, stage=stage
-        )
+    def _wants(self, wish: Wish) -> list[Want]:
         if self.fresh:
             self._others = [secrets.token_bytes(20) for _ in self._others]
         nodes = [self.node, *self._others]
@@ -105,6 +110,7 @@ class Claimant:
     def _repeat(self, say: Callable[[], None]) -> None:
         while not self._over.wait(_EVERY):
             say()
+        say()
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -120,6 +126,10 @@ class Claimant:
         self.rest()
         self._server.shutdown()
         self._server.server_close()
+        for thread in self._threads:
+            thread.join()
+        if self._sock is not None:
+            self._sock.close()
 
     def rest(self) -> None:
         """Claims nothing any more."""
@@ -143,7 +153,12 @@ class Claimant:
             return {self.blob.hex: {"size": size, "root": None, "have": self.here, "forms": []}}
         if not does.lists:
             return {}
-        form = {"form": does.lists, "size": size, "root": self.tree.root.hex, "bases": []}
+        form: dict[str, Any] = {
+            "form": does.lists,
+            "size": size,
+            "root": self.tree.root.hex,
+            "bases": [],
+        }
         root = self.tree.root.hex if does.lists == "plain" else None
         return {self.blob.hex: {"size": size, "root": root, "have": size, "forms": [form]}}
 
@@ -161,6 +176,9 @@ class Claimant:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     claimant: Claimant
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Whoever asked has gone."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -109,6 +109,7 @@ def test_nodes_that_nobody_can_ask(tmp_path: Path, says: str, crowd: int, fresh:
         assert origin.sent == len(LARGE)
         told = [event for event in node.events if isinstance(event, PeerPassedOver)]
         assert len(told) <= TUNING.most_told
+        assert ("127.0.0.1", says) in passed_over(node)
 
 
 def test_a_fetcher_that_gets_on_is_waited_for(tmp_path: Path) -> None:

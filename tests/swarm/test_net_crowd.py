@@ -13,6 +13,7 @@ from tests.hubsim import HubRepo, HubSim
 from tests.net import Host, Net, needs_lab
 from tests.net.node import MODEL, Model, Node, all_end_well, make_model
 from tests.net.program import Program, until
+from tests.swarm.claimant import Claimant, Does
 from tests.swarm.ears import Ears
 
 pytestmark = [pytest.mark.net, needs_lab()]
@@ -65,14 +66,21 @@ def pull_at_once(
     that it makes no difference how long each took to start.
 
     Until then one more node, on `host`, says that it wants the weights too, so that none gives up
-    for being alone; or that it `fetches` them from the hub, so that none begins.
+    for being alone; or that it `fetches` them from the hub, and shows that it does, so that none
+    begins.
     """
     ears = Ears(b"w" * 20)
     key = want_key(Digest(model.digests[WEIGHTS]))
-    with host.inside():
-        ears.beacon.start()
-    with contextlib.closing(ears.beacon):
-        ears.beacon.want([Wish(key, able=fetches, fetching=fetches)])
+    with contextlib.ExitStack() as stack:
+        with host.inside():
+            if fetches:
+                does = Does(says="fetches", shows="right")
+                fetcher = Claimant(model.files[WEIGHTS], does, host.address, 8091)
+                fetcher.broadcast()
+                stack.enter_context(fetcher)
+            ears.beacon.start()
+        stack.enter_context(contextlib.closing(ears.beacon))
+        ears.beacon.want([Wish(key)])
         pulls = {node: node.pull(*arguments) for node in nodes}
         until(lambda: len(weights(pulls)) == len(nodes), "all want the weights")
         ears.forget()

@@ -19,7 +19,7 @@ from outlast.p2p.progress import FileProgress
 from outlast.p2p.proofs import Prover
 from outlast.p2p.snapshot import Observer
 from outlast.p2p.tuning import Tuning
-from outlast.swarm.lan.election import Claim, Role, score
+from outlast.swarm.lan.election import UNPROVEN_S, Claim, Role, score
 
 
 class ClaimWatch:
@@ -49,10 +49,12 @@ class ClaimWatch:
         late = []
         near = {neighbour.node: neighbour for neighbour in self._around.near()}
         for progress in waiting:
+            self._miss_proven(progress, now)
             if progress.overdue or progress.patience.waited(now) >= self._tuning.proof_after:
                 claims = self._claims(progress, now)
                 if idle >= self._tuning.proof_after or progress.overdue:
                     self._seek_proof(progress, claims, near, now)
+                self._tell_unreached(progress, claims, near, now)
                 if not progress.overdue:
                     late.append((progress, claims, self._state(progress, claims, near, now)))
         for number in self._takeover.choose([state for _, _, state in late], idle):
@@ -106,6 +108,17 @@ class ClaimWatch:
 
     # Proofs
 
+    def _miss_proven(self, progress: FileProgress, now: float) -> None:
+        """Begins to wait anew if a node that had proved itself is gone, or has the file now: the
+        others elect another one, or begin to take it.
+        """
+        if not progress.proven:
+            return
+        fetching = {claim.node for claim in self._claims(progress, now) if not claim.has}
+        if not progress.proven <= fetching:
+            progress.proven &= fetching
+            progress.patience.lose(now)
+
     def _claims(self, progress: FileProgress, now: float) -> list[Claim]:
         if not self._observer.elects(progress.job.entry):
             return []
@@ -150,6 +163,7 @@ class ClaimWatch:
                 self._tell(progress, {"fetches": {claim.address}})
                 continue
             progress.patience.prove(now)
+            progress.proven.add(claim.node)
             self._takeover.reset()
             # As long as it is waited for: then it has to show more.
             seconds = progress.patience.trust + self._tuning.patience
@@ -165,13 +179,9 @@ class ClaimWatch:
         now: float,
     ) -> Waiting:
         waited = progress.patience.waited(now)
-        since = now - waited + self._tuning.patience / 2
         fetching = [claim for claim in claims if not claim.has and claim.node in near]
-        return Waiting(
-            waited,
-            score(self._node.id, progress.key),
-            newcomer=any(claim.since > since for claim in fetching),
-        )
+        newcomer = any(claim.since > now - waited for claim in fetching)
+        return Waiting(waited, score(self._node.id, progress.key), newcomer)
 
     def _take(self, progress: FileProgress, claims: Sequence[Claim], now: float) -> None:
         """This node asks the origin for a file itself."""
@@ -187,13 +197,21 @@ class ClaimWatch:
             progress.job.plan = DIRECT  # before those that were asked take it again
             self._work.release_small(progress.job)
         addresses = {self._observer.address_of(name) for name in offered}
-        self._tell(
-            progress,
-            {
-                "has": addresses | {claim.address for claim in holders},
-                "fetches": {claim.address for claim in claims if not claim.has},
-            },
-        )
+        silent = _by_claim(claims)
+        silent["has"] |= addresses
+        self._tell(progress, silent)
+
+    def _tell_unreached(
+        self,
+        progress: FileProgress,
+        claims: Sequence[Claim],
+        near: Mapping[bytes, Neighbour],
+        now: float,
+    ) -> None:
+        """The election forgets those that are heard and cannot be reached."""
+        late = progress.patience.waited(now) >= UNPROVEN_S
+        if late and not any(claim.node in near for claim in claims):
+            self._tell(progress, _by_claim(claims))
 
     def _tell(self, progress: FileProgress, silent: Mapping[str, set[str]]) -> None:
         """Says who was passed over, by what they claim; each once in a transfer."""
@@ -204,3 +222,11 @@ class ClaimWatch:
                 self._told |= {(address, claim) for address in fresh[:room]}
                 path, others = progress.job.entry.path, len(fresh) - 1
                 self._work.emit(PeerPassedOver(path, fresh[0], claim, others))
+
+
+def _by_claim(claims: Sequence[Claim]) -> dict[str, set[str]]:
+    """The addresses of those that claim to have a file, and to fetch it."""
+    return {
+        "has": {claim.address for claim in claims if claim.has},
+        "fetches": {claim.address for claim in claims if not claim.has},
+    }

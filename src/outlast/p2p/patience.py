@@ -35,6 +35,10 @@ class Patience:
         """It does not wait, or not for others."""
         self._since = now
 
+    def lose(self, now: float) -> None:
+        """A node that had proved itself fetches it no more: the others start anew."""
+        self._since, self._trusted_until = now, float("-inf")
+
     def see(self, total: int, now: float, least: int) -> None:
         """So many bytes of it came so far; `least` of them renew the patience."""
         if total < self._total or (total > self._total and total - self._total >= least):
@@ -72,7 +76,7 @@ class Patience:
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """A file that waits for others, `waited` seconds by now. `rank` orders the files differently on
-    each node. `newcomer`: one that can be reached has begun to fetch it in the meantime.
+    each node. `newcomer`: a node that can be reached began to fetch it in the meantime.
     """
 
     waited: float
@@ -80,7 +84,7 @@ class Waiting:
     newcomer: bool = False
 
     def is_overdue(self, tuning: Tuning) -> bool:
-        """A newcomer gets a moment to prove itself, and only one does."""
+        """A newcomer gets a moment to prove itself: once, however many come."""
         return self.waited >= tuning.patience + (tuning.courtesy if self.newcomer else 0.0)
 
 

@@ -36,6 +36,8 @@ class FileProgress:
         """Nothing came from others for too long: this node asks the origin."""
         self.passed_over: dict[str, float] = {}
         """Sources that sent nothing of it, and until when they are not asked (monotonic s)."""
+        self.proven: set[bytes] = set()
+        """The nodes that have proved that they fetch it."""
         self._rivals_at = 0.0
         # The download
         self._started = self._advanced = self._told = self._began

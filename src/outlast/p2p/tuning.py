@@ -60,15 +60,15 @@ class Tuning:
 
     # Patience: how long others are believed that say they fetch a file, or have it
 
-    patience: float = 5.0
+    patience: float = 4.0
     """Time without enough bytes of a file, and without a proof of another node, after which this
-    node asks the origin. Issue 11: the first byte comes after 7 s at most, whatever others say."""
-    courtesy: float = 1.5
-    """How much longer, once, if another node began to fetch the file meanwhile: it cannot have
-    proved itself. Guess: the first piece comes within that time at 1 MB/s."""
+    node asks the origin. With the courtesy 5 s, whatever others say: a person waits for it."""
+    courtesy: float = 1.0
+    """How much longer, if another node began to fetch the file meanwhile: it may not have been able
+    to prove itself. Guess: an election takes 1.2 s, and the first piece 2.8 s at 400 kB/s."""
     least_bytes: int = 256 * 1024
-    """So many bytes of a file within `patience` are enough: about 50 kB/s. Guess: below that a
-    model of some GB takes a day."""
+    """So many bytes of a file within `patience` are enough: 64 kB/s. Guess: below that a model of
+    some GB takes a day."""
     rate_share: int = 8
     """Under a rate limit, one part in so many of what it lets through is enough."""
     passed_over: float = 60.0

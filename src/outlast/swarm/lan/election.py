@@ -262,15 +262,17 @@ class Election:
     def count_wanting(self, key: bytes, now: float) -> int:
         """How many other live nodes want the blob and do not have it."""
         with self._lock:
-            return self._wanting(key, now)
+            return len(self._wanting(key, now))
 
     def wanting(self, key: bytes, now: float) -> list[bytes]:
         """Those nodes, in an order that is the same for all."""
         with self._lock:
-            return sorted(n for n, wish in self._peers.live(key, now).items() if not wish.has)
+            return sorted(self._wanting(key, now))
 
-    def _wanting(self, key: bytes, now: float) -> int:
-        return sum(not wish.has for wish in self._peers.live(key, now).values())
+    def _wanting(self, key: bytes, now: float) -> list[bytes]:
+        own, live = self._own.get(key), self._peers.live(key, now)
+        since = now if own is None else own.wanted
+        return [n for n, wish in live.items() if not wish.has and self._is_real(n, since, now)]
 
     def _live(self, key: bytes, now: float) -> dict[bytes, Wish]:
         live, own = self._peers.live(key, now), self._own.get(key)
@@ -285,9 +287,12 @@ class Election:
         """Whether what a node says of a blob is to be believed."""
         if own.vouched.get(node, _NEVER) > now:
             return True
+        return not own.distrusts and self._is_real(node, own.wanted, now)
+
+    def _is_real(self, node: bytes, since: float, now: float) -> bool:
+        """Whether a node can be reached, or may be, as the blob is wanted `since` a moment ago."""
         reached = self._peers.reached
-        known = reached is None or node in reached or now < own.wanted + UNPROVEN_S
-        return known and not own.distrusts
+        return reached is None or node in reached or now < since + UNPROVEN_S
 
     def _step(self, key: bytes, own: _Own, now: float) -> None:
         if own.has:
