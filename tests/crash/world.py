@@ -13,6 +13,7 @@ from outlast.core.control import Control
 from outlast.core.names import Target
 from outlast.ops.removal import remove
 from outlast.store.archive import Archive
+from outlast.store.garbage.evidence import gather
 from tests.cli.call import until
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import MIB, Puller, check_archive, contents, sent
@@ -124,7 +125,7 @@ class World:
     def check_swept(self) -> None:
         """Nothing is here but what something refers to."""
         with Archive(self.archive) as archive:
-            used = {entry.key for entry in archive.entries()}
+            used = gather(archive.layout, ()).used
             assert {blob.digest.hex for blob in archive.blobs()} == used
             assert list(archive.drafts.all()) == []
         for name in ("partial", "tmp"):

@@ -22,10 +22,12 @@ from outlast.store import (
     reading,
     writer,
 )
+from outlast.store.garbage import census, trash
 from outlast.store.records import drafts, records, refs, set_aside
 
 _MODULES = (
     archive,
+    census,
     collect,
     disk,
     drafts,
@@ -37,6 +39,7 @@ _MODULES = (
     records,
     refs,
     set_aside,
+    trash,
     writer,
 )
 _CHANGES = frozenset(

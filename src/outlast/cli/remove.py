@@ -4,8 +4,10 @@ import click
 
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.screen.render import human_size, plural, print_json
+from outlast.core.errors import IntegrityError, UsageError, one_line
 from outlast.core.names import Target
 from outlast.ops import removal
+from outlast.store.garbage.tuning import DAY
 
 
 @click.command(
@@ -28,7 +30,7 @@ def rm(
     """Remove TARGET from the archive: a model, a revision or a ref.
 
     Removing a ref also removes its revision unless another ref names it. The bytes stay on the disk
-    until 'outlast gc' deletes them.
+    until 'outlast gc' moves them to the trash, and 'outlast gc --now' deletes them.
     """
     count, gone = 0, []
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
@@ -43,7 +45,7 @@ def rm(
     if dry_run:
         run.say(f"would remove {plural(count, 'ref or revision')}; nothing was changed")
     else:
-        run.say("removed; 'outlast gc' frees the space")
+        run.say("removed; 'outlast gc' moves the bytes to the trash, 'outlast gc --now' frees the space")
     _say_kept(run, kept)
 
 
@@ -52,30 +54,107 @@ def rm(
 Examples:
   outlast gc --dry-run
   outlast gc
+  outlast gc --undo
+  outlast gc --now
 
 \b
 Exit status:
-  0 done · 3 no archive · 4 a manifest is damaged: nothing was deleted · 8 storage
+  0 done · 2 usage · 3 no archive, or no such record · 4 a record cannot be read: what it may
+  name was kept · 8 storage
 """
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be deleted; change nothing")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed; change nothing")
+@click.option("--now", is_flag=True, help="Delete at once, and empty the trash")
+@click.option("--undo", is_flag=True, help="Put everything in the trash back")
+@click.option(
+    "--discard",
+    multiple=True,
+    metavar="RECORD",
+    help="Give up a record that cannot be read; it goes to the trash, and protects nothing",
+)
 @common
-def gc(*, dry_run: bool, home: str | None, as_json: bool, quiet: bool) -> None:
-    """Delete files and interrupted downloads that no revision needs.
+def gc(
+    *,
+    dry_run: bool,
+    now: bool,
+    undo: bool,
+    discard: tuple[str, ...],
+    home: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Move files that no revision needs to the trash, and delete what has been there for 7 days.
 
-    The base of a delta capsule stays as long as the capsule does, even after its own model was
-    removed. The command is safe while pulls and servers run. If a manifest is damaged, it deletes
-    nothing.
+    The setting 'gc-grace' changes the 7 days. Interrupted downloads that nothing waits for are
+    deleted at once. The base of a delta capsule stays as long as the capsule does, even after its
+    own model was removed. The command is safe while pulls and servers run.
+
+    If a manifest or draft cannot be read, or is in quarantine, everything that it may name stays:
+    all that was in the archive when the command first met that record. To give the record up, name
+    it with --discard.
     """
+    if undo and (dry_run or now or discard):
+        raise UsageError("--undo stands alone")
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
-        result = removal.collect_garbage(archive, dry_run=dry_run, control=run.control)
+        if undo:
+            _report_undone(run, removal.restore_trash(archive, run.control))
+            return 0
+        result = removal.collect_garbage(
+            archive,
+            dry_run=dry_run,
+            control=run.control,
+            grace=0 if now else run.config.gc_grace * DAY,
+            discard=discard,
+        )
     if as_json:
-        counts = {"count": result.count, "bytes": result.size, **_kept_json(result.kept)}
+        counts = {
+            "count": result.count,
+            "bytes": result.size,
+            "freed_bytes": result.freed,
+            "trash_bytes": result.trash,
+            "spared": result.spared,
+            **_kept_json(result.kept),
+        }
         print_json({"type": "collected", "dry_run": dry_run, **counts})
     else:
-        verb = "would free" if dry_run else "freed"
-        print(f"{verb} {human_size(result.size)} ({plural(result.count, 'item')})")
-        _say_kept(run, result.kept)
+        _print_collected(run, result, dry_run=dry_run)
+    return IntegrityError.exit_code if result.spared else 0
+
+
+def _report_undone(run: Session, undone: removal.Undone) -> None:
+    if run.as_json:
+        print_json({"type": "restored", "count": undone.count, "bytes": undone.size,
+                    "left": undone.left})  # fmt: skip
+        return
+    print(f"restored {human_size(undone.size)} ({plural(undone.count, 'file')})")
+    if undone.left:
+        run.say(f"{plural(undone.left, 'file')} stayed in the trash: the archive has them again")
+
+
+def _print_collected(run: Session, result: removal.Collected, *, dry_run: bool) -> None:
+    verb, moving = ("would free", "would move") if dry_run else ("freed", "moved")
+    items = plural(result.count, "item")
+    moved = result.size - result.freed
+    if moved:
+        days = f"{run.config.gc_grace:g} days"
+        print(f"{moving} {human_size(moved)} to the trash for {days}, {verb} "
+              f"{human_size(result.freed)} ({items})")  # fmt: skip
+    else:
+        print(f"{verb} {human_size(result.freed)} ({items})")
+    if result.trash:
+        run.say(
+            f"the trash holds {human_size(result.trash)}: 'outlast gc --now' deletes it, "
+            "'outlast gc --undo' puts it back"
+        )
+    _say_kept(run, result.kept)
+    for record in result.spared:
+        run.say(
+            one_line(
+                f"kept: {plural(record.count, 'blob')} ({human_size(record.size)}), because "
+                f"{record.record} cannot be relied on ({record.reason}); pull the model again, "
+                f"or give the record up with 'outlast gc --discard {record.record}'"
+            )
+        )
 
 
 def _kept_json(kept: removal.KeptBases) -> dict[str, int]:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from outlast.core.control import Control
-from outlast.core.errors import BusyError, CorruptError, OutlastError, SuspectContentError
+from outlast.core.errors import CorruptError, ExhaustedError, OutlastError, SuspectContentError
 from outlast.core.events import Note, SuspectContent
 from outlast.core.manifest import FileEntry, Revision
 from outlast.intake import shards
@@ -182,7 +182,7 @@ def _memory(path: str) -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise BusyError(f"not enough memory to look at {path}") from error
+        raise ExhaustedError(f"not enough memory to look at {path}") from error
 
 
 @contextmanager

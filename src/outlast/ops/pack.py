@@ -35,6 +35,7 @@ from outlast.store import disk, reading
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
 from outlast.store.forms import StoredForm
+from outlast.store.reading import BlobReader
 from outlast.store.writer import WriteSession
 
 _log = logging.getLogger(__name__)
@@ -221,6 +222,7 @@ class _Packing(_Job):
         self._wishes = wishes
         self._step = tuning.pack_step
         self._would_depend: dict[Digest, tuple[Digest, ...]] = {}
+        self._right: set[Digest] = set()
 
     def _change(self, file: _File) -> Changed:
         try:
@@ -292,6 +294,7 @@ class _Packing(_Job):
             for base in bases:
                 reader = stack.enter_context(self._archive.open_blob(base))
                 if writer.lease(base, reader.size):
+                    self._check_base(base, reader)
                     encodable.append(Base(base, reader))
             choice = choose(blob, blob.size, self._wishes, encodable)
             after = None
@@ -305,6 +308,18 @@ class _Packing(_Job):
             self._would_depend[digest] = tuple(base.sha256 for base in choice.bases)
         kind = Form.DELTA if choice.bases else Form.CAPSULE
         return Changed(digest, Outcome.PACKED, before, after, kind)
+
+    def _check_base(self, base: Digest, reader: BlobReader) -> None:
+        """Hashes a base once: a capsule that is encoded against damaged bytes could be decoded
+        with these alone, and is lost when the base is repaired.
+        """
+        if base not in self._right:
+            if reader.sha256(self._executor) != base:
+                raise CorruptError(
+                    f"its base {base.short}… is damaged; nothing was changed",
+                    hint="'outlast verify --quarantine' moves it away; then pull again",
+                )
+            self._right.add(base)
 
     def _write(
         self,

@@ -241,7 +241,8 @@ def _require_room(archive: Archive, plan: PullPlan) -> None:
     if not plan.fits:
         raise DiskFullError(
             f"{plan.repo} needs {plan.fetch_bytes - plan.resumed} more bytes; "
-            f"{plan.free} are free in {archive.layout.home}"
+            f"{plan.free} are free in {archive.layout.home}",
+            hint=room_hint(archive),
         )
 
 

@@ -7,24 +7,41 @@ from dataclasses import dataclass
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import CorruptError, IntegrityError
-from outlast.core.events import Removed
+from outlast.core.events import Note, Removed
 from outlast.core.names import RepoId, Target
 from outlast.node import shared_torrents as shares
 from outlast.store.archive import Archive, BlobInfo
-from outlast.store.collect import collect
+from outlast.store.collect import Spared, collect, undo
+from outlast.store.garbage.trash import Trash
+from outlast.store.garbage.tuning import GRACE
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a garbage collection deleted (or would): how many items and bytes; and what it kept only
-    because delta capsules depend on it.
+    """What a garbage collection took away (or would): how many items and bytes, and how many bytes
+    of the disk are free now; what waits in the trash afterwards, in bytes; what was kept
+    only because delta capsules depend on it; and what because a record cannot be read.
     """
 
     count: int
     size: int
+    freed: int
+    trash: int
     kept: "KeptBases"
+    spared: tuple[Spared, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What came back from the trash: how many files and bytes; `left` stayed there, because the
+    archive has such a file again.
+    """
+
+    count: int
+    size: int
+    left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +116,54 @@ def named(archive: Archive, target: Target) -> tuple[list[str], list[GitOid]]:
     return [r.name for r in found.refs if r.commit == commit], [commit]
 
 
-def collect_garbage(archive: Archive, *, dry_run: bool, control: Control) -> Collected:
-    """Deletes blobs and downloads that neither a revision nor a delta capsule needs."""
+def collect_garbage(
+    archive: Archive,
+    *,
+    dry_run: bool,
+    control: Control,
+    grace: float = GRACE,
+    discard: Iterable[str] = (),
+) -> Collected:
+    """Moves blobs that neither a revision nor a delta capsule needs to the trash, and deletes what
+    has been there for `grace` seconds; with 0, all at once. Interrupted downloads that nothing
+    waits for are deleted. Records that cannot be read, and that `discard` names, are given up.
+    """
     if not dry_run:
         archive.layout.require_marker()
-    count = size = 0
+    count = size = freed = moved = 0
     kept: list[BlobInfo] = []
-    for garbage in collect(archive, dry_run=dry_run, kept=kept.append):
+    spared: list[Spared] = []
+    before = Trash(archive.layout).size()
+    for garbage in collect(
+        archive,
+        dry_run=dry_run,
+        grace=grace,
+        discard=discard,
+        kept=kept.append,
+        spared=spared.append,
+    ):
         count += 1
         size += garbage.size
+        moved += garbage.size if garbage.waits else 0
+        freed += 0 if garbage.waits else garbage.size
+        before -= garbage.size if garbage.what == "trash" else 0
         control.emit(Removed(garbage.what, garbage.name, garbage.size))
-    return Collected(count, size, KeptBases.of(blob.size for blob in kept))
+    trash = before + moved if dry_run else Trash(archive.layout).size()
+    bases = KeptBases.of(blob.size for blob in kept)
+    return Collected(count, size, freed, trash, bases, tuple(spared))
+
+
+def restore_trash(archive: Archive, control: Control) -> Undone:
+    """Puts back what collections moved to the trash."""
+    count = size = left = 0
+    for file, back in undo(archive):
+        if not back:
+            left += 1
+            continue
+        count += 1
+        size += file.size
+        control.emit(Note(f"restored {file.original}"))
+    return Undone(count, size, left)
 
 
 def bases_kept(archive: Archive, removed: Iterable[tuple[RepoId, GitOid]]) -> KeptBases:

@@ -1,5 +1,7 @@
 """Verify: re-hash archived blobs and report damage."""
 
+import contextlib
+import errno
 import hashlib
 import os
 import threading
@@ -21,7 +23,6 @@ from outlast.core.errors import (
     ExhaustedError,
     IntegrityError,
     NotArchivedError,
-    OutlastError,
     StorageError,
 )
 from outlast.core.events import FileDone, FileProblem, Planned, Progress, Removed
@@ -33,6 +34,8 @@ from outlast.intake.suspects import Suspects, warn
 from outlast.ops.tuning import TUNING, Tuning
 from outlast.store import disk, reading
 from outlast.store.archive import Archive, BlobInfo
+from outlast.store.collect import is_intact
+from outlast.store.forms import Forms, StoredFile, read_form, stamp_of
 from outlast.store.index import load_manifest
 from outlast.store.records.survey import survey
 
@@ -64,8 +67,10 @@ def verify(
     `targets`, also checks manifests and all small files: drafts, refs, what is known of models …
 
     With `quarantine`, a damaged blob or manifest is moved away, so that the next pull fetches it
-    again; otherwise nothing is changed. A capsule that can still be decoded stays, and so does an
-    intact capsule whose base is damaged.
+    again; otherwise nothing is changed. Each is read a second time before it is moved, and what the
+    index says moves nothing. A capsule that can still be decoded stays, and so does an intact
+    capsule whose base is damaged. What could not be read because the system is short of files or
+    memory is reported as ``busy``: it is not damage.
     """
     if quarantine:
         archive.layout.require_marker()
@@ -73,6 +78,7 @@ def verify(
     chosen = [archive.revision(target.repo, target.ref) for target in targets]
     blobs = _blobs_of(archive, chosen) if chosen else job.whole_archive()
     job.absent(chosen or job.revisions)
+    job.know(chosen or job.revisions)
     total = sum(blob.size for blob in blobs)
     control.emit(Planned("verify", "archive", len(blobs), total))
     with ThreadPoolExecutor(tuning.verify_threads) as pool:
@@ -99,6 +105,14 @@ class _Verification:
         self._lock = threading.Lock()
         self.problems: list[FileProblem] = []
         self.revisions: list[Revision] = []
+        self._roots: dict[Digest, set[Digest]] = {}
+
+    def know(self, revisions: Iterable[Revision]) -> None:
+        """Notes which merkle roots these give to their files."""
+        for revision in revisions:
+            for entry in revision.files:
+                if entry.sha256 is not None and entry.merkle_root is not None:
+                    self._roots.setdefault(entry.sha256, set()).add(entry.merkle_root)
 
     def _report(self, path: str, problem: str, code: str = CorruptError.code) -> None:
         event = FileProblem(path, problem, code)
@@ -107,30 +121,74 @@ class _Verification:
         self._control.emit(event)
 
     def whole_archive(self) -> list[BlobInfo]:
-        """Checks manifests, small files and trailers; returns all blobs."""
+        """Checks the index, manifests, small files and trailers; returns all blobs."""
         layout = self._archive.layout
-        for path in disk.matching(layout.manifests, "*.json"):
-            try:
-                self.revisions.append(load_manifest(layout, Digest(path.stem)))
-            except ExhaustedError:
-                raise  # says nothing of the file
-            except OutlastError as error:
-                self._report(f"manifests/{path.name}", str(error))
-                self._quarantine(path.name, path)
+        self._index()
+        for name in disk.listed(layout.manifests):
+            if name.endswith(".json"):
+                self._manifest(layout.manifests / name)
         for damage in survey(self._archive).damaged:
             self._report(damage.name, damage.text, DamagedRecordError.code)
         states = self._archive.drafts.states()
         self.revisions += [state.revision for state in states if state.revision is not None]
         self._refs()
-        self._unreadable()
-        return list(self._archive.blobs())
+        return self._blobs()
 
-    def _unreadable(self) -> None:
-        for digest, form in self._archive.forms.capsules().items():
-            if form is None:
-                path = self._archive.layout.capsule(digest)
-                self._report(str(path), "damaged: neither of its trailers can be read")
-                self._quarantine(path.name, path)
+    def _index(self) -> None:
+        """The index is a cache, but what it says is shown to people."""
+        try:
+            text = "it is not what the manifests say" if self._archive.index.differs() else ""
+        except IntegrityError as error:
+            text = str(error)
+        if text:
+            self._report("index.sqlite", f"{text}; 'outlast doctor --rebuild' makes it anew")
+
+    def _manifest(self, path: Path) -> None:
+        name = f"manifests/{path.name}"
+        try:
+            stamp = stamp_of(os.stat(path))
+            try:
+                revision = load_manifest(self._archive.layout, Digest(path.stem))
+            except IntegrityError as error:
+                self._report(name, str(error))
+                revision = load_manifest(self._archive.layout, Digest(path.stem))
+            self.revisions.append(revision)
+        except FileNotFoundError:
+            return  # replaced meanwhile
+        except IntegrityError:
+            self._quarantine(path.name, path, stamp)
+        except OSError as error:
+            self._unread(name, error)
+
+    def _blobs(self) -> list[BlobInfo]:
+        """All blobs: the capsules' headers are read, and not what was noted of them."""
+        found = {}
+        for digest, form in Forms(self._archive.layout).capsules().items():
+            if form is not None:
+                found[digest] = form.size
+                continue
+            path = self._archive.layout.capsule(digest)
+            self._report(str(path), "damaged: neither of its trailers can be read")
+            self._quarantine_capsule(digest, path)
+        found |= {blob.digest: blob.size for blob in self._archive.plain_blobs()}
+        return [BlobInfo(digest, found[digest]) for digest in sorted(found)]
+
+    def _quarantine_capsule(self, digest: Digest, path: Path) -> None:
+        """Moves a capsule away if its header still cannot be read."""
+        with contextlib.suppress(FileNotFoundError):
+            stamp = stamp_of(os.stat(path))
+            if read_form(path, digest) is None:
+                self._quarantine(path.name, path, stamp)
+
+    def _unread(self, path: str, error: OSError) -> None:
+        """Reports what the disk did not give: damage, unless it says nothing about the file."""
+        if is_exhausted(error):
+            code = ExhaustedError.code
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            code = StorageError.code
+        else:
+            code = CorruptError.code
+        self._report(path, error.strerror or str(error), code)
 
     def _refs(self) -> None:
         known = {(revision.repo, revision.id) for revision in self.revisions}
@@ -178,35 +236,40 @@ class _Verification:
         except FileNotFoundError:
             return  # garbage-collected meanwhile
         except OSError as error:
-            if is_exhausted(error):
-                raise disk.storage_error(error, path) from error
-            self._report(str(path), error.strerror or str(error))
+            self._unread(str(path), error)
             return
         try:
             names = ingest(fd, None, f"blob {blob.digest.short}", self._control)
             stat = os.fstat(fd)
+            _forget_pages(fd)
         except OSError as error:  # the disk cannot read it back
-            if is_exhausted(error):
-                raise disk.storage_error(error, path) from error
-            self._report(str(path), error.strerror or str(error))
+            self._unread(str(path), error)
             return
         finally:
             os.close(fd)
-        root = self._archive.index.root_of(blob.digest)
-        if names.sha256 != blob.digest or (root is not None and root != names.merkle_root):
+        if names.sha256 != blob.digest:
             self._report(str(path), f"damaged: its sha256 is {names.sha256.short}…")
-            self._quarantine(blob.digest.hex, path)
+            if self._quarantines and not is_intact(path, blob.digest):
+                self._quarantine(blob.digest.hex, path, stamp_of(stat))
             return
+        for root in self._roots.get(blob.digest, set()) - {names.merkle_root}:
+            self._report(str(path), f"the blob is intact, but a manifest says its root is {root}")
         self._archive.index.note_checked(blob.digest, stat)
         self._control.emit(FileDone(str(path), blob.size, blob.digest.hex))
 
     def _capsule(self, digest: Digest) -> None:
         path = self._archive.layout.capsule(digest)
         try:
+            stamp = stamp_of(os.stat(path))
             found = _check_capsule(self._archive, digest, self._control)
+        except FileNotFoundError:
+            return
         except NotArchivedError as error:
             if path.exists():  # else it was garbage-collected meanwhile
                 self._report(str(path), str(error), NotArchivedError.code)
+            return
+        except ExhaustedError as error:
+            self._report(str(path), str(error), error.code)
             return
         except StorageError as error:  # the disk cannot read it back
             self._report(str(path), str(error))
@@ -216,13 +279,17 @@ class _Verification:
             return
         self._report(str(path), found.problem)
         if not found.reads and not found.base_damaged:
-            self._quarantine(path.name, path)
+            self._quarantine(path.name, path, stamp)
 
-    def _quarantine(self, name: str, path: Path) -> None:
-        if not self._quarantines:
-            return
-        self._archive.quarantine(path)
-        self._control.emit(Removed("damaged", name, 0))
+    def _quarantine(self, name: str, path: Path, stamp: str) -> None:
+        if self._quarantines and self._archive.quarantine(path, stamp):
+            self._control.emit(Removed("damaged", name, 0))
+
+
+def _forget_pages(fd: int) -> None:
+    """Lets the next read come from the disk: the error may be in what memory holds of the file."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,13 +316,36 @@ def _check_capsule(archive: Archive, digest: Digest, control: Control) -> _Capsu
             assert blob.capsule is not None
             return _inspect(blob.capsule, blob.file, digest, control)
     except IntegrityError as error:
-        return _CapsuleState(0, f"damaged: {error}", reads=False)
+        own = _own_damage(path, digest)
+        if own:
+            return _CapsuleState(0, f"damaged: {own}", reads=False)
+        text = f"cannot be restored: {error}; the capsule itself is intact, its base is not"
+        return _CapsuleState(0, text, reads=False, base_damaged=True)
+
+
+def _own_damage(path: Path, digest: Digest) -> str:
+    """What is wrong with a capsule itself, whatever its bases are; empty where nothing is."""
+    file = StoredFile(path)
+    try:
+        capsule = CapsuleReader(file)
+        if capsule.sha256 != digest:
+            return f"it is the capsule of another blob, {capsule.sha256.short}…"
+        damaged = [part for part in capsule.damage() if part.startswith("block")]
+        if damaged or capsule.directory.bases:
+            return _listed(damaged)
+    except IntegrityError as error:
+        return str(error)
+    finally:
+        file.close()
+    return "it cannot be decoded"
 
 
 def _inspect(
     capsule: CapsuleReader, file: Readable, digest: Digest, control: Control
 ) -> _CapsuleState:
     found, failed = _decode(capsule, f"blob {digest.short}", control)
+    if not failed and found != digest:
+        failed = f"it decodes to sha256 {found.short}…"
     if failed:
         damaged = [part for part in capsule.damage() if part.startswith("block")]
         if not damaged and not capsule.directory.bases:
@@ -264,10 +354,6 @@ def _inspect(
             text = f"cannot be restored: {failed}; the capsule itself is intact, its base is not"
             return _CapsuleState(capsule.size, text, reads=False, base_damaged=True)
         return _CapsuleState(capsule.size, f"damaged: {_listed(damaged)}", reads=False)
-    if found != digest:
-        return _CapsuleState(
-            capsule.size, f"damaged: it decodes to sha256 {found.short}…", reads=False
-        )
     doubled = list(_damaged_frame(capsule, file))
     if doubled:
         text = f"damaged, but it still reads: {_listed(doubled)} ('outlast unpack' saves it)"

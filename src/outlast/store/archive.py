@@ -13,6 +13,7 @@ from outlast.core.closing import Closing
 from outlast.core.digest import Digest, GitOid, Names
 from outlast.core.errors import (
     CorruptError,
+    IntegrityError,
     NotArchivedError,
     NotFoundError,
     OutlastError,
@@ -21,7 +22,7 @@ from outlast.core.errors import (
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
 from outlast.store import disk, reading
-from outlast.store.forms import Forms, StoredForm
+from outlast.store.forms import Forms, StoredForm, stamp_of
 from outlast.store.index import Index, Summary, load_manifest
 from outlast.store.layout import FORMAT, Layout
 from outlast.store.partials import CAPSULE, Partial
@@ -271,6 +272,8 @@ class Archive(Closing):
                 other = load_manifest(self.layout, digest)
             except (OutlastError, FileNotFoundError):
                 continue
+            if (other.repo, other.id) != (revision.repo, revision.id):
+                continue  # the index is wrong
             if _covers(other, revision):
                 return digest, []
             if _covers(revision, other):
@@ -298,24 +301,47 @@ class Archive(Closing):
                 return
 
     @disk.reported
-    def quarantine(self, path: Path) -> None:
-        """Moves a damaged file out of the way, so that it can be fetched again."""
-        with disk.reporting(self.layout.quarantine):
-            disk.make_dir(self.layout.quarantine)
-            os.rename(path, self.layout.quarantine / path.name)
+    def quarantine(self, path: Path, stamp: str | None = None) -> bool:
+        """Moves a damaged file out of the way, so that it can be fetched again; nothing that was
+        moved before is overwritten. With a `stamp` only the file that was read with it: False where
+        another process put another one there meanwhile, or took it away.
+        """
+        folder = self.layout.quarantine
+        with disk.reporting(folder), disk.locked(self.layout.lock, exclusive=True):
+            try:
+                if stamp is not None and stamp_of(os.stat(path)) != stamp:
+                    return False
+                final, number = folder / path.name, 0
+                while os.path.lexists(final):
+                    number += 1
+                    final = folder / f"{path.name}.{number}"
+                disk.move(path, final)
+            except FileNotFoundError:
+                return False
+        return True
 
-    @disk.reported
     def quarantine_blob(self, digest: Digest) -> None:
         """The same of what holds a blob, in whatever form."""
         for path in (self.layout.blob(digest), self.layout.capsule(digest)):
-            if path.exists():
-                self.quarantine(path)
+            self.quarantine(path)
 
     @disk.reported
     def delete_revision(self, repo: RepoId, revision: GitOid) -> None:
-        """Forgets a revision, complete or draft. Its blobs stay until they are collected."""
+        """Forgets a revision, complete or draft. Its blobs stay until they are collected. Of what
+        the index calls its manifests, only those go that say so themselves; one that cannot
+        be read is quarantined, because the index may be wrong.
+        """
         for digest in self.index.manifests_of(repo, revision):
-            disk.remove(self.layout.manifest(digest))
+            path = self.layout.manifest(digest)
+            try:
+                found = load_manifest(self.layout, digest)
+            except FileNotFoundError:
+                continue
+            except IntegrityError:
+                self.quarantine(path)
+                continue
+            if (found.repo, found.id) == (repo, revision):
+                disk.remove(path)
         disk.touch(self.layout.manifests)
         self.drafts.delete(repo, revision)
         self.refs.tidy(repo)
@@ -388,14 +414,6 @@ class Archive(Closing):
         seen = damaged | drafts.keys()
         complete = [s for s in self.index.summaries() if (s.repo, s.revision) not in seen]
         return sorted([*complete, *drafts.values()], key=lambda s: (s.repo, s.revision))
-
-    def entries(self) -> Iterator[FileEntry]:
-        """Every file that a manifest or draft refers to, read from the files themselves."""
-        for path in sorted(self.layout.manifests.glob("*.json")):
-            with disk.reporting(path):
-                yield from load_manifest(self.layout, Digest(path.stem)).files
-        for draft in self.drafts.all():
-            yield from draft.files
 
 
 @disk.reported

@@ -1,15 +1,35 @@
-"""Garbage collection: deletes the blobs that no manifest, draft or live write session refers to."""
+"""Garbage collection: what no manifest, draft or live write session refers to goes to the trash.
 
+What is in use is read from the records themselves (`store.garbage.evidence`) and from the headers
+of the capsules, which carry checksums; never from the index. A record that cannot be read protects
+all that it may have named (`store.garbage.census`), until it is readable again or the operator
+gives it up.
+"""
+
+import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from outlast.core.descriptors import is_exhausted
 from outlast.core.digest import Digest
+from outlast.core.errors import NotFoundError, OutlastError
 from outlast.store import copies, disk, linkpartials
 from outlast.store.archive import Archive, BlobInfo
-from outlast.store.forms import StoredForm
+from outlast.store.forms import Forms, read_form
+from outlast.store.garbage.census import Census
+from outlast.store.garbage.evidence import (
+    Evidence,
+    Unreadable,
+    gather,
+    original_name,
+    quarantined,
+)
+from outlast.store.garbage.trash import Discarded, Trash
+from outlast.store.garbage.tuning import GRACE, READ
+from outlast.store.layout import CAPSULE_SUFFIX
 from outlast.store.partials import CAPSULE
 from outlast.store.writer import leased, orphans, sweep
 
@@ -19,88 +39,289 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Garbage:
     """Something that can go: a ``blob``, a ``capsule``, a working ``copy``, a ``partial``
-    download, or ``tmp`` of a dead process. `size` is in bytes.
+    download, a ``record`` that was given up, ``trash`` whose time is over, or ``tmp`` of a dead
+    process. `size` is in bytes; `waits`: it is in the trash now, and takes room as before.
     """
 
     what: str
     name: str
     size: int
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """A record that cannot be read, with the blobs that are kept for no other reason: how many, and
+    their bytes on the disk. `record` is its path relative to the archive's folder.
+    """
+
+    record: str
+    reason: str
+    count: int
+    size: int
 
 
 def collect(
-    archive: Archive, *, dry_run: bool, kept: Callable[[BlobInfo], object] = bool
+    archive: Archive,
+    *,
+    dry_run: bool,
+    grace: float = GRACE,
+    discard: Iterable[str] = (),
+    kept: Callable[[BlobInfo], object] = bool,
+    spared: Callable[[Spared], object] = bool,
 ) -> Iterator[Garbage]:
-    """Finds garbage and, unless `dry_run`, deletes it; yields each piece once it is gone. `kept`
-    is told of each blob that nothing refers to, but that a delta capsule depends on.
+    """Finds garbage and, unless `dry_run`, moves blobs and capsules to the trash and deletes the
+    rest, and what has been in the trash for `grace` seconds; with 0, it deletes all at once. Yields
+    each piece once it is gone. `kept` is told of each blob that nothing refers to, but that a delta
+    capsule depends on; `spared` of each record that cannot be read. Those that `discard` names
+    are given up.
 
-    What is in use is read from the manifests and drafts themselves, never from the index; if one
-    of them is damaged nothing is deleted, because what it refers to is not known.
+    Raises :class:`StorageError` where a folder cannot be listed: it is not empty, and nothing goes.
+    Raises :class:`NotFoundError` for a name in `discard` that is none of these records.
     """
     layout = archive.layout
     gone: set[Digest] = set()
     with disk.reporting(layout.home), disk.locked(layout.lock, exclusive=True):
-        used = {entry.key for entry in archive.entries()}
-        # A finished blob may wait for its line in a draft, as its partial did before.
-        awaited = {entry.key for draft in archive.drafts.all() for entry in draft.missing}
-        keep = used | awaited | leased(archive.layout)
-        for garbage in _blobs(archive, keep, kept, dry_run=dry_run):
-            gone.add(Digest(garbage.name))
+        job = _Collection(archive, discard, grace=grace, dry_run=dry_run)
+        # The trash first: on a full disk its room may be what the rest needs.
+        for file in job.trash.expire(grace, dry_run=dry_run):
+            yield Garbage("trash", file.original, file.size)
+        for garbage in job.run(kept, spared):
+            if garbage.what in {"blob", "capsule"}:
+                gone.add(Digest(garbage.name))
             yield garbage
-        wanted = awaited - used
-        wanted |= {key + CAPSULE for key in wanted}
-        yield from _partials(archive, wanted, dry_run=dry_run)
-        for name, size in linkpartials.abandoned(layout, dry_run=dry_run):
-            yield Garbage("partial", name, size)
-        for name, size in copies.garbage(layout, keep, dry_run=dry_run):
-            yield Garbage("copy", name, size)
-        dead = orphans(archive.layout) if dry_run else sweep(archive.layout)
+        dead = orphans(layout) if dry_run else sweep(layout)
         if dead:
             yield Garbage("tmp", f"{dead} folders of dead processes", 0)
     if not dry_run:
         archive.index.forget_trees(digest for digest in gone if archive.forms.of(digest) is None)
 
 
-def _blobs(
-    archive: Archive, keep: set[str], kept: Callable[[BlobInfo], object], *, dry_run: bool
-) -> Iterator[Garbage]:
-    """Capsules go first, so that none is left whose base went before it."""
-    capsules = archive.forms.capsules()
-    plain = {blob.digest: blob.size for blob in archive.plain_blobs()}
-    doubled = {d for d, form in capsules.items() if form is not None and plain.get(d) == form.size}
-    needed = _closure(keep, {d: form for d, form in capsules.items() if d not in doubled})
-    for digest, form in capsules.items():
-        if digest.hex in needed and digest not in doubled:
-            continue
-        path = archive.layout.capsule(digest)
-        size = form.stored_bytes if form is not None else path.stat().st_size
-        yield _drop("capsule", digest, path, size, dry_run=dry_run)
-    for digest, size in plain.items():
-        if digest.hex not in needed:
-            yield _drop("blob", digest, archive.layout.blob(digest), size, dry_run=dry_run)
-    for name in sorted(needed - keep):
-        held = archive.forms.of(Digest(name))
-        if held is not None:
-            _log.debug("%s stays: a delta capsule depends on it", name)
-            kept(BlobInfo(Digest(name), held.stored_bytes))
+def undo(archive: Archive) -> Iterator[tuple[Discarded, bool]]:
+    """Puts all of the trash back; yields each file, and whether its place was free."""
+    with disk.reporting(archive.layout.trash), disk.locked(archive.layout.lock, exclusive=True):
+        trash = Trash(archive.layout)
+        for file in list(trash.files()):
+            yield file, trash.restore(file)
 
 
-def _closure(keep: set[str], capsules: Mapping[Digest, StoredForm | None]) -> set[str]:
-    """`keep` with all bases of its capsules."""
-    needed, todo = set(keep), [digest for digest in capsules if digest.hex in keep]
-    while todo:
-        form = capsules.get(todo.pop())
-        for base in form.bases if form is not None else ():
-            if base.sha256.hex not in needed:
-                needed.add(base.sha256.hex)
-                todo.append(base.sha256)
-    return needed
+class _Collection:
+    """One collection, from what lies on the disk while the lock is held."""
+
+    def __init__(
+        self, archive: Archive, discard: Iterable[str], *, grace: float, dry_run: bool
+    ) -> None:
+        self._archive = archive
+        self._layout = archive.layout
+        self._grace = grace
+        self._dry_run = dry_run
+        self.trash = Trash(archive.layout)
+        self._take_stock()
+        self._set_aside: dict[str, list[Path]] = {}
+        for path in quarantined(self._layout):
+            name = original_name(path)
+            if name.endswith(CAPSULE_SUFFIX):
+                self._set_aside.setdefault(name.removesuffix(CAPSULE_SUFFIX), []).append(path)
+        self._doubled: dict[Digest, bool] = {}
+        self._gone: set[str] = set()
+        self._gone = self._discarded(tuple(discard))
+        self._evidence = self._rescued()
+
+    def _take_stock(self) -> None:
+        self._plain = {blob.digest: blob.size for blob in self._archive.plain_blobs()}
+        self._capsules = Forms(self._layout).capsules()  # their headers; no cache is asked
+        self._here = {digest.hex for digest in (*self._plain, *self._capsules)}
+
+    def _gather(self) -> Evidence:
+        return gather(self._layout, self._here, self._gone)
+
+    def _discarded(self, discard: Collection[str]) -> set[str]:
+        if not discard:
+            return set()
+        known = {record.path for record in self._gather().unreadable}
+        for name in (*self._here, *self._set_aside):
+            known |= {record.path for record in self._headers(name)[1]}
+        return {_match(name, known) for name in discard}
+
+    def _rescued(self) -> Evidence:
+        """The records, after blobs that they refer to were taken back out of the trash."""
+        evidence = self._gather()
+        lost = {name for name in evidence.used if name not in self._here}
+        if lost and not self._dry_run:
+            back = self.trash.rescue(lost)
+            for file in back:
+                _log.warning("%s was in the trash, and is in use: it was put back", file.original)
+            if back:
+                self._take_stock()
+                return self._gather()
+        return evidence
+
+    def run(
+        self, kept: Callable[[BlobInfo], object], spared: Callable[[Spared], object]
+    ) -> Iterator[Garbage]:
+        evidence = self._evidence
+        # A finished blob may wait for its line in a draft, as its partial did before.
+        keep = {*evidence.used, *evidence.awaited, *evidence.drafted, *leased(self._layout)}
+        needed, sure = self._needed(keep, spared)
+        for record in sorted(self._gone):
+            path = self._layout.home / record
+            if os.path.lexists(path):
+                yield self._drop("record", record, path, path.lstat().st_size)
+        yield from self._blobs(needed)
+        for name in sorted(sure - keep):
+            if name in self._here:
+                _log.debug("%s stays: a delta capsule depends on it", name)
+                kept(BlobInfo(Digest(name), self._stored(name)))
+        if not evidence.unreadable:  # a draft among them may wait for any of the downloads
+            wanted = set(evidence.awaited - evidence.used)
+            wanted |= {key + CAPSULE for key in wanted}
+            yield from _partials(self._archive, wanted, dry_run=self._dry_run)
+        for name, size in linkpartials.abandoned(self._layout, dry_run=self._dry_run):
+            yield Garbage("partial", name, size)
+        for name, size in copies.garbage(self._layout, keep, dry_run=self._dry_run):
+            yield Garbage("copy", name, size)
+
+    def _blobs(self, needed: Collection[str]) -> Iterator[Garbage]:
+        """Capsules go first, so that none is left whose base went before it."""
+        for digest, form in self._capsules.items():
+            path = self._layout.capsule(digest)
+            if digest.hex in needed and not self._is_doubled(digest):
+                continue
+            if self._relative(path) not in self._gone:
+                size = form.stored_bytes if form is not None else path.stat().st_size
+                yield self._drop("capsule", digest.hex, path, size)
+        for digest, size in self._plain.items():
+            if digest.hex not in needed:
+                yield self._drop("blob", digest.hex, self._layout.blob(digest), size)
+
+    def _needed(
+        self, keep: set[str], spared: Callable[[Spared], object]
+    ) -> tuple[set[str], set[str]]:
+        """All that stays; and of it, what stays because of records and headers that can be read."""
+        records = list(self._evidence.unreadable)
+        sure = set(keep)
+        records += self._add_bases(sure)
+        needed = set(sure)
+        census = Census(self._layout, lambda: self._here, dry=self._dry_run)
+        for record in records:  # it grows while it is gone through
+            known = replace(record, names=record.names | self._indexed(record.path))
+            names = census.protected(known)
+            extra = {name for name in names - sure if name in self._here}
+            size = sum(map(self._stored, extra))
+            spared(Spared(record.path, record.reason, len(extra), size))
+            before = set(needed)
+            needed |= names
+            records += self._add_bases(needed, names - before)
+        census.tidy()
+        return needed, sure
+
+    def _add_bases(
+        self, needed: set[str], begin: Collection[str] | None = None
+    ) -> list[Unreadable]:
+        """Adds all bases of the capsules of `needed`; returns the capsules among them whose
+        header, and so whose bases, cannot be read.
+        """
+        todo = list(needed if begin is None else begin)
+        lost = []
+        while todo:
+            bases, unreadable = self._headers(todo.pop())
+            lost += unreadable
+            todo += bases - needed
+            needed |= bases
+        return lost
+
+    def _headers(self, name: str) -> tuple[set[str], list[Unreadable]]:
+        """The bases of the capsule that holds a blob, or of those that held it before they were
+        quarantined; and those whose header cannot be read.
+        """
+        if not Digest.is_valid(name):
+            return set(), []
+        digest = Digest(name)
+        if digest in self._capsules:
+            if self._is_doubled(digest):
+                return set(), []
+            found = [(self._layout.capsule(digest), self._capsules[digest])]
+        elif digest in self._plain:
+            return set(), []
+        else:
+            found = [(path, read_form(path, digest)) for path in self._set_aside.get(name, ())]
+        bases: set[str] = set()
+        lost = []
+        for path, form in found:
+            if form is not None:
+                bases |= {base.sha256.hex for base in form.bases}
+            elif (relative := self._relative(path)) not in self._gone:
+                lost.append(Unreadable(relative, "the header of this capsule cannot be read"))
+        return bases, lost
+
+    def _is_doubled(self, digest: Digest) -> bool:
+        """Whether the plain file makes the capsule superfluous: a crash came between two steps of a
+        change of form, or the capsule is damaged; and the plain bytes are right.
+        """
+        form = self._capsules[digest]
+        if digest not in self._plain or (form is not None and form.size != self._plain[digest]):
+            return False
+        if digest not in self._doubled:
+            self._doubled[digest] = is_intact(self._layout.blob(digest), digest)
+        return self._doubled[digest]
+
+    def _indexed(self, path: str) -> set[str]:
+        """What the index says that a manifest named: one reason more to keep that."""
+        name = original_name(Path(path)).removesuffix(".json")
+        if not Digest.is_valid(name):
+            return set()
+        try:
+            found = self._archive.index.blobs_of([Digest(name)])
+        except OutlastError:
+            return set()
+        return {digest.hex for blobs in found.values() for digest in blobs}
+
+    def _stored(self, name: str) -> int:
+        digest = Digest(name)
+        form = self._capsules.get(digest)
+        return self._plain.get(digest, form.stored_bytes if form is not None else 0)
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self._layout.home).as_posix()
+
+    def _drop(self, what: str, name: str, path: Path, size: int) -> Garbage:
+        waits = self._grace > 0
+        with disk.reporting(path):
+            if not self._dry_run:
+                if waits:
+                    self.trash.put(path)
+                else:
+                    disk.remove(path)
+        return Garbage(what, name, size, waits)
 
 
-def _drop(what: str, digest: Digest, path: Path, size: int, *, dry_run: bool) -> Garbage:
-    with disk.reporting(path):
-        if not dry_run:
-            disk.remove(path)
-    return Garbage(what, digest.hex, size)
+def is_intact(path: Path, digest: Digest) -> bool:
+    """Whether the bytes of the file `path` have this sha256; reads all of them. False where the
+    disk fails to. Raises :class:`ExhaustedError`.
+    """
+    hasher = hashlib.sha256()
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while data := file.read(READ):
+                hasher.update(data)
+    except OSError as error:
+        if is_exhausted(error):
+            raise disk.storage_error(error, path) from error
+        return False
+    return hasher.hexdigest() == digest.hex
+
+
+def _match(name: str, known: Collection[str]) -> str:
+    """The record that a person names by its path or the last part of it."""
+    if name in known:
+        return name
+    found = [path for path in known if path.rpartition("/")[2] == name]
+    if len(found) == 1:
+        return found[0]
+    raise NotFoundError(
+        f"{name!r} is not a record that cannot be read",
+        hint="'outlast gc --dry-run' lists those that keep blobs from going",
+    )
 
 
 def _partials(archive: Archive, wanted: set[str], *, dry_run: bool) -> Iterator[Garbage]:

@@ -1,9 +1,10 @@
 """The SQLite file of the index: its tables, and what its errors mean."""
 
 import sqlite3
+import zlib
 from typing import Final
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 _SCHEMA: Final = """
 CREATE TABLE manifests (
     id INTEGER PRIMARY KEY, digest TEXT UNIQUE NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
@@ -13,7 +14,8 @@ CREATE TABLE manifests (
 CREATE INDEX by_name ON manifests (kind, name, revision);
 CREATE TABLE files (
     manifest INTEGER NOT NULL REFERENCES manifests ON DELETE CASCADE,
-    sha256 TEXT NOT NULL, size INTEGER NOT NULL, git_sha1 TEXT, merkle_root TEXT
+    sha256 TEXT NOT NULL, size INTEGER NOT NULL, git_sha1 TEXT, merkle_root TEXT,
+    proof INTEGER NOT NULL
 );
 CREATE INDEX by_manifest ON files (manifest);
 CREATE INDEX by_sha256 ON files (sha256);
@@ -21,7 +23,7 @@ CREATE INDEX by_git ON files (git_sha1) WHERE git_sha1 IS NOT NULL;
 CREATE TABLE checked (sha256 TEXT PRIMARY KEY, stamp TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE forms (
     sha256 TEXT PRIMARY KEY, stamp TEXT NOT NULL, form TEXT NOT NULL, size INTEGER NOT NULL,
-    stored INTEGER NOT NULL, bases TEXT NOT NULL
+    stored INTEGER NOT NULL, bases TEXT NOT NULL, proof INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE unpaying (sha256 TEXT PRIMARY KEY, tried TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE trees (
@@ -31,6 +33,11 @@ CREATE TABLE trees (
 CREATE INDEX by_root ON trees (root);
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+
+
+def proof(*columns: object) -> int:
+    """The checksum of a row: with it a flipped bit in the file does not become an answer."""
+    return zlib.crc32(repr(columns).encode())
 
 
 def is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ _SYNC_EVERY = 256 << 20
 P = ParamSpec("P")
 T = TypeVar("T")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What the system says of itself at this moment, and not of a file."""
 
 
 @contextlib.contextmanager
@@ -202,6 +204,29 @@ def remove(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def move(path: Path, final: Path) -> None:
+    """Gives a file another name, which must be free, in a folder that is made if need be."""
+    make_dir(final.parent)
+    os.rename(path, final)
+
+
+def listed(folder: Path) -> list[str]:
+    """The names in a folder, sorted; none where there is no such folder. What cannot be listed is
+    an error: it is not empty.
+    """
+    with reporting(folder):
+        try:
+            return sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+
+
+def remove_tree(folder: Path) -> None:
+    """Deletes a folder and all that is in it; what cannot be deleted is an error."""
+    with reporting(folder), contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)
 
 
 def matching(root: Path, *patterns: str) -> list[Path]:

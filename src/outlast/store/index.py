@@ -5,6 +5,7 @@ noted, the index reads the manifests that it does not know and forgets those tha
 """
 
 import contextlib
+import itertools
 import json
 import os
 import sqlite3
@@ -13,20 +14,30 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from outlast.codec.format import VERSION, BaseRef
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import CorruptError, ExhaustedError, MalformedError, OutlastError
-from outlast.core.manifest import Revision
+from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, RepoKind
 from outlast.store import disk
-from outlast.store.database import connect, is_damage, is_shortage
+from outlast.store.database import connect, is_damage, is_shortage, proof
 from outlast.store.forms import StoredForm, stamp_of
 from outlast.store.layout import Layout
 
 _CLOCK_TICK_NS = 100_000_000
+_FILES: Final = "SELECT sha256, size, git_sha1, merkle_root, proof FROM files"
+_CONTENT: Final = (
+    """SELECT digest, kind, name, revision, files, bytes, missing, unlisted FROM manifests
+    ORDER BY digest""",
+    """SELECT digest, sha256, size, git_sha1, merkle_root FROM files JOIN manifests
+    ON id = manifest ORDER BY 1, 2, 3, 4, 5""",
+)
+"""What follows from the manifests alone."""
+_FORMS: Final = "SELECT sha256, stamp, form, size, stored, bases, proof FROM forms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +75,12 @@ class NotedTree:
 class Index:
     """Answers questions about manifests without reading them. Thread-safe."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, *, memory: bool = False) -> None:
+        """With `memory`, a new one that is read from the manifests and touches no file."""
         self._layout = layout
         self._lock = threading.RLock()
-        self._db = self._open()
+        self.was_damaged = False
+        self._db = connect(":memory:") if memory else self._open()
 
     def close(self) -> None:
         with self._lock:
@@ -83,6 +96,7 @@ class Index:
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     break
+                self.was_damaged = True
                 with disk.reporting(self._layout.index):
                     self._delete()
         return connect(":memory:")
@@ -100,6 +114,7 @@ class Index:
             except sqlite3.DatabaseError as error:
                 self._db.close()
                 if is_damage(error):
+                    self.was_damaged = True
                     self._delete()
                 self._db = self._open() if is_damage(error) else connect(":memory:")
                 self._sync()
@@ -108,9 +123,9 @@ class Index:
             except sqlite3.DatabaseError as error:
                 if is_shortage(error):
                     raise ExhaustedError(f"the index cannot be read now: {error}") from error
-                raise CorruptError(
-                    f"the index cannot be used: {error}", hint="run 'outlast doctor --rebuild'"
-                ) from error
+                raise _unusable(str(error)) from error
+            except (MalformedError, ValueError, TypeError) as error:  # garbled
+                raise _unusable(f"it holds what nothing wrote: {error}") from error
 
     def _sync(self) -> None:
         changed = os.stat(self._layout.manifests).st_mtime_ns
@@ -149,17 +164,8 @@ class Index:
         )
         if cursor.rowcount:
             self._db.executemany(
-                "INSERT INTO files VALUES (?, ?, ?, ?, ?)",
-                [
-                    (
-                        cursor.lastrowid,
-                        entry.key,
-                        entry.size,
-                        _hex(entry.git_sha1),
-                        _hex(entry.merkle_root),
-                    )
-                    for entry in revision.files
-                ],
+                "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
+                [(cursor.lastrowid, *row, proof(*row)) for row in map(_file, revision.files)],
             )
 
     def rebuild(self) -> int:
@@ -171,6 +177,26 @@ class Index:
         with self._fresh() as db:
             return int(db.execute("SELECT count(*) FROM manifests").fetchone()[0])
 
+    def differs(self) -> bool:
+        """Whether it was damaged when it was opened, or is not what the manifests say: all of them
+        are read. Raises :class:`CorruptError` where it cannot be used at all.
+        """
+        other = Index(self._layout, memory=True)
+        try:
+            return self.was_damaged or not self._is_sound() or self._content() != other._content()
+        finally:
+            other.close()
+
+    def _is_sound(self) -> bool:
+        with self._fresh() as db:
+            rows = itertools.chain(db.execute(_FILES), db.execute(_FORMS))
+            sound = db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+            return sound and all(row[-1] == proof(*row[:-1]) for row in rows)
+
+    def _content(self) -> list[list[tuple[Any, ...]]]:
+        with self._fresh() as db:
+            return [db.execute(query).fetchall() for query in _CONTENT]
+
     def manifests_of(self, repo: RepoId, revision: GitOid) -> list[Digest]:
         """The manifests of a revision, the most complete one first."""
         with self._fresh() as db:
@@ -178,8 +204,8 @@ class Index:
                 "SELECT digest FROM manifests WHERE kind = ? AND name = ? AND revision = ?"
                 " ORDER BY unlisted, missing, digest",
                 (repo.kind.value, repo.name, revision.hex),
-            ).fetchall()
-        return [Digest(digest) for (digest,) in rows]
+            )
+            return [Digest(digest) for (digest,) in rows]
 
     def revisions(self, repo: RepoId, prefix: str = "") -> list[GitOid]:
         """The archived revisions of `repo` whose id starts with `prefix`."""
@@ -188,8 +214,8 @@ class Index:
                 "SELECT DISTINCT revision FROM manifests WHERE kind = ? AND name = ?"
                 " AND substr(revision, 1, ?) = ? ORDER BY revision",
                 (repo.kind.value, repo.name, len(prefix), prefix),
-            ).fetchall()
-        return [GitOid(revision) for (revision,) in rows]
+            )
+            return [GitOid(revision) for (revision,) in rows]
 
     def summaries(self) -> list[Summary]:
         """Every manifest, by name."""
@@ -198,11 +224,11 @@ class Index:
                 "SELECT kind, name, revision, digest, files, bytes, missing, unlisted != 0"
                 " FROM manifests"
                 " ORDER BY kind DESC, name, revision"
-            ).fetchall()
-        return [
-            Summary(RepoId(RepoKind(kind), name), GitOid(revision), Digest(digest), *rest)
-            for kind, name, revision, digest, *rest in rows
-        ]
+            )
+            return [
+                Summary(RepoId(RepoKind(kind), name), GitOid(revision), Digest(digest), *rest)
+                for kind, name, revision, digest, *rest in rows
+            ]
 
     def blobs_of(self, manifests: Iterable[Digest]) -> dict[Digest, list[Digest]]:
         """The blobs of each of these manifests that is known."""
@@ -216,24 +242,21 @@ class Index:
             )
             for manifest, blob in rows:
                 found.setdefault(manifest, []).append(Digest(blob))
-        return {Digest(manifest): blobs for manifest, blobs in found.items()}
+            return {Digest(manifest): blobs for manifest, blobs in found.items()}
 
     def by_git_sha1(self, git: GitOid, size: int) -> tuple[Digest, Digest | None] | None:
         """The sha256 and merkle root of an archived file with this git blob id."""
         with self._fresh() as db:
-            row = db.execute(
-                "SELECT sha256, merkle_root FROM files WHERE git_sha1 = ? AND size = ? LIMIT 1",
-                (git.hex, size),
-            ).fetchone()
-        return None if row is None else (Digest(row[0]), Digest(row[1]) if row[1] else None)
+            rows = db.execute(f"{_FILES} WHERE git_sha1 = ? AND size = ?", (git.hex, size))
+            found = next(_proved(rows), None)
+        return None if found is None else (Digest(found[0]), Digest(found[3]) if found[3] else None)
 
     def root_of(self, digest: Digest) -> Digest | None:
         """The merkle root of an archived blob."""
         with self._fresh() as db:
-            row = db.execute(
-                "SELECT merkle_root FROM files WHERE sha256 = ? LIMIT 1", (digest.hex,)
-            ).fetchone()
-        return Digest(row[0]) if row is not None and row[0] else None
+            rows = db.execute(f"{_FILES} WHERE sha256 = ?", (digest.hex,))
+            found = next(_proved(rows), None)
+        return Digest(found[3]) if found is not None and found[3] else None
 
     def users(self, digests: Iterable[Digest]) -> dict[str, int]:
         """How many manifests use each blob, by hex digest."""
@@ -271,23 +294,23 @@ class Index:
     def cached_form(self, digest: Digest, stamp: str) -> StoredForm | None:
         """The form that was noted for a capsule that has not changed since."""
         with self._fresh() as db:
-            row = db.execute(
-                "SELECT form, size, stored, bases FROM forms WHERE sha256 = ? AND stamp = ?",
-                (digest.hex, stamp),
-            ).fetchone()
-        return None if row is None else _form(*row)
+            rows = db.execute(f"{_FORMS} WHERE sha256 = ? AND stamp = ?", (digest.hex, stamp))
+            found = next(_proved(rows), None)
+        return None if found is None else _form(*found[2:])
 
     def cached_forms(self) -> dict[str, tuple[str, StoredForm]]:
         """By sha256, the stamps and forms of all capsules that were noted."""
         with self._fresh() as db:
-            rows = db.execute("SELECT sha256, stamp, form, size, stored, bases FROM forms")
+            rows = _proved(db.execute(_FORMS))
             return {sha256: (stamp, _form(*rest)) for sha256, stamp, *rest in rows}
 
     def note_form(self, digest: Digest, stamp: str, form: StoredForm) -> None:
         bases = " ".join(f"{base.sha256.hex}:{base.size}" for base in form.bases)
         row = (digest.hex, stamp, form.form.value, form.size, form.stored_bytes, bases)
         with contextlib.suppress(CorruptError), self._fresh() as db, db:
-            db.execute("INSERT OR REPLACE INTO forms VALUES (?, ?, ?, ?, ?, ?)", row)
+            db.execute(
+                "INSERT OR REPLACE INTO forms VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, proof(*row))
+            )
 
     def is_unpaying(self, digest: Digest, bases: Iterable[Digest] = ()) -> bool:
         """Whether a capsule was tried for the blob, with these bases, and did not pay."""
@@ -354,8 +377,23 @@ class Index:
                 "SELECT digest, sha256 FROM files JOIN manifests ON id = manifest"
                 " WHERE sha256 IN (SELECT value FROM json_each(?))",
                 (names,),
-            ).fetchall()
-        return [(Digest(manifest), Digest(blob)) for manifest, blob in rows]
+            )
+            return [(Digest(manifest), Digest(blob)) for manifest, blob in rows]
+
+
+def _unusable(reason: str) -> CorruptError:
+    return CorruptError(
+        f"the index cannot be used: {reason}", hint="run 'outlast doctor --rebuild'"
+    )
+
+
+def _file(entry: FileEntry) -> tuple[object, ...]:
+    return entry.key, entry.size, _hex(entry.git_sha1), _hex(entry.merkle_root)
+
+
+def _proved(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """The rows whose last column is the checksum of the others, without it."""
+    return (row[:-1] for row in rows if row[-1] == proof(*row[:-1]))
 
 
 def _kind(form: Form) -> str:

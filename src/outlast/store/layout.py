@@ -106,6 +106,14 @@ class Layout:
         return self.home / "quarantine"
 
     @property
+    def trash(self) -> Path:
+        return self.home / "trash"
+
+    @property
+    def unreadable(self) -> Path:
+        return self.home / "unreadable"
+
+    @property
     def unverified(self) -> Path:
         return self.home / "unverified"
 

@@ -17,8 +17,8 @@ from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
-from outlast.core.errors import Cancelled, MalformedError
-from outlast.store import disk
+from outlast.core.errors import Cancelled, IntegrityError, MalformedError, NotArchivedError
+from outlast.store import disk, reading
 from outlast.store.forms import Forms, StoredForm, read_form, stamp_of
 from outlast.store.layout import MARKER, Layout
 
@@ -141,15 +141,31 @@ class WriteSession(Closing):
 
     def settle(self, digest: Digest) -> int:
         """Drops the plain file of a blob that a crash left in both forms; returns its size, 0
-        where it has only one, or its capsule cannot replace it.
+        where it has only one, or its capsule cannot replace it: all of that is decoded first.
         """
-        path = self._layout.blob(digest)
-        with disk.reporting(path), disk.locked(self._layout.lock, exclusive=True):
-            size, form = self._forms.plain_size(digest), self._forms.capsule(digest)
-            if form is None or size != form.size or not self._forms.may_depend(digest, form.bases):
-                return 0
-            disk.remove(path)
-            return size
+        path, capsule = self._layout.blob(digest), self._layout.capsule(digest)
+        with disk.reporting(path):
+            self.lease(digest, self._forms.plain_size(digest) or 0)
+            form, stamp = self._proved(digest, capsule)
+            with disk.locked(self._layout.lock, exclusive=True):
+                size = self._forms.plain_size(digest)
+                if form is None or size != form.size or stamp != stamp_of(os.stat(capsule)):
+                    return 0
+                if not self._forms.may_depend(digest, form.bases):
+                    return 0
+                disk.remove(path)
+                return size
+
+    def _proved(self, digest: Digest, path: Path) -> tuple[StoredForm | None, str]:
+        """What the capsule in the file `path` is, with the stamp of that file; None where it does
+        not restore the blob.
+        """
+        try:
+            with reading.open_capsule(self._layout, digest, path) as blob:
+                right = blob.sha256() == digest
+                return blob.form if right else None, stamp_of(blob.stat())
+        except (IntegrityError, NotArchivedError):
+            return None, ""
 
     def _note(self, digest: Digest, tree: Tree | None, stamp: str) -> None:
         if tree is not None:

@@ -62,6 +62,8 @@ class Config:
     simd: str | None
     working_copies: int | None
     """Bytes of disk for working copies of capsules; None: as the disk suggests."""
+    gc_grace: float
+    """Days that what was collected waits in the trash."""
     swarm: SwarmSettings
     share: SharePolicy
     serve: ServeSettings
@@ -140,6 +142,7 @@ def load_config(
         hub=hub,
         tokens=said.tokens,
         working_copies=said.working_copies,
+        gc_grace=said.gc_grace,
         simd=environ.get("OUTLAST_SIMD") or None,
         swarm=swarm_of(said.swarm, environ),
         share=said.share,

@@ -64,6 +64,9 @@ class FileSection(ConfigSection, frozen=True):
     ] = field(default_factory=dict)
     form: Any = _FILE.form
     working_copies: Amount | None = None
+    gc_grace: Annotated[
+        float, Meta(ge=0, le=3650, description="the setting {!r} is not a number of days to 3650")
+    ] = _FILE.gc_grace
     swarm: SubTable = field(default_factory=dict)
     share: SubTable = field(default_factory=dict)
     serve: SubTable = field(default_factory=dict)
@@ -142,6 +145,7 @@ def read_file(table: Table, where: str, features: Sequence[Listed] = ()) -> File
             for url, token in said.tokens.items()
         },
         working_copies=None if copies is None else parse_size(_amount(copies)),
+        gc_grace=said.gc_grace,
         swarm=swarm_settings(said.swarm),
         share=share_policy(said.share),
         serve=serve_settings(said.serve),

@@ -7,6 +7,7 @@ from typing import Any
 from outlast.intake.form_policy import FormWish
 from outlast.mirror.limits import IntakeLimits
 from outlast.node.policy import SharePolicy
+from outlast.store.garbage.tuning import DAY, GRACE
 from outlast.swarm.settings import SwarmSettings
 
 
@@ -31,6 +32,7 @@ class FileSettings:
     form: FormWish = FormWish.AUTO
     tokens: Mapping[str, str] = field(default_factory=dict)
     working_copies: int | None = None
+    gc_grace: float = GRACE / DAY
     swarm: SwarmSettings = field(default_factory=SwarmSettings)
     share: SharePolicy = field(default_factory=SharePolicy)
     serve: ServeSettings = field(default_factory=ServeSettings)

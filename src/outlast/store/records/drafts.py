@@ -225,6 +225,18 @@ class Drafts:
             return DraftState(repo, commit, path, None, error)
         return DraftState(repo, commit, path, revision, None, bad)
 
+    def paths(self) -> list[Path]:
+        """The files of all drafts, sorted; also those whose name is not that of a draft."""
+        if self._layout.drafts.exists():
+            disk.listed(self._layout.drafts)  # a file in its place is an error, and not empty
+        return disk.matching(self._layout.drafts, "*", "*", "*", "*.jsonl")
+
+    def parse(self, path: Path, data: bytes) -> tuple[Revision, int]:
+        """The draft that the file `path`, one of :meth:`paths`, is with these bytes, and how many
+        of its lines have changed. Raises :class:`OutlastError` where it is none.
+        """
+        return self._parsed(path, data, repo_of_folder(path.parent), GitOid(path.stem))
+
     def stamps(self) -> dict[tuple[RepoId, GitOid], tuple[int, int, int]]:
         """Every draft, with what changes whenever something is appended to it. Reads none."""
         found = {}

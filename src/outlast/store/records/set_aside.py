@@ -4,16 +4,20 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Final
 
 from outlast.store import disk
 from outlast.store.layout import Layout
+
+SET_ASIDE: Final = "records"
+"""The folder in the quarantine."""
 
 
 def set_aside(layout: Layout, path: Path, *, keep: bool = False) -> Path:
     """Moves a damaged file into the quarantine, durably, under a name that says where it was;
     returns the new path. `keep`: the file stays as well, until another takes its place.
     """
-    place = layout.quarantine / "records"
+    place = layout.quarantine / SET_ASIDE
     disk.make_dir(place)
     name = layout.name_of(path).replace("/", "+")[-200:]
     final = place / f"{time.time_ns()}-{name}"
