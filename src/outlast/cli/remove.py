@@ -45,7 +45,9 @@ def rm(
     if dry_run:
         run.say(f"would remove {plural(count, 'ref or revision')}; nothing was changed")
     else:
-        run.say("removed; 'outlast gc' moves the bytes to the trash, 'outlast gc --now' frees the space")
+        run.say(
+            "removed; 'outlast gc' moves the bytes to the trash, 'outlast gc --now' frees the space"
+        )
     _say_kept(run, kept)
 
 

@@ -16,6 +16,7 @@ from outlast.cli.screen.render import human_size, print_json, print_table
 from outlast.cli.screen.status_tables import sections
 from outlast.core.errors import Cancelled, one_line
 from outlast.node.status_client import Nodes, ask_nodes
+from outlast.ops.removal import reclaimable
 from outlast.store.disk import space_used
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def _print(run: Session, space: _Space) -> None:
         if part.rows:
             print_table(part.rows, right=part.right)
     _tell(run, found)
+    if waiting := reclaimable(folder):
+        run.say(f"the trash holds {human_size(waiting)}: 'outlast gc --now' deletes it")
     if not found.nodes:
         run.say(f"no node runs on {space.folder}; start one with 'outlast serve' or 'outlast pull'")
 

@@ -226,7 +226,7 @@ class DiskFullError(StorageError):
     """The disk has not enough space."""
 
     code = "disk-full"
-    default_hint = "free space, or run 'outlast gc'; nothing that was acknowledged is lost"
+    default_hint = "free space, or run 'outlast gc --now'; nothing that was acknowledged is lost"
 
 
 class EngineError(OutlastError):

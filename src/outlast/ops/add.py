@@ -29,6 +29,7 @@ from outlast.intake.local_file import PlainSink, ingest
 from outlast.intake.suspects import Suspects, of_files, refuse, warn
 from outlast.store import disk
 from outlast.store.archive import Archive
+from outlast.store.garbage.trash import room_hint
 from outlast.store.records.refs import Ref
 
 _log = logging.getLogger(__name__)
@@ -174,7 +175,10 @@ def store_file(
     home = intake.archive.layout.home
     free, size = disk.free_bytes(home), os.stat(real).st_size
     if size > free and not ours:
-        raise DiskFullError(f"{path} needs {size} bytes; {free} are free in {home}")
+        raise DiskFullError(
+            f"{path} needs {size} bytes; {free} are free in {home}",
+            hint=room_hint(intake.archive.layout),
+        )
     with disk.reporting(real):
         source = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:

@@ -13,11 +13,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from outlast.core.digest import Digest
-from outlast.core.errors import OutlastError, StorageError
+from outlast.core.errors import ExhaustedError, IntegrityError, OutlastError, StorageError
 from outlast.intake.suspects import Suspects
 from outlast.ops.tuning import TUNING, Tuning
 from outlast.store import disk
 from outlast.store.archive import Archive
+from outlast.store.garbage.evidence import gather
+from outlast.store.garbage.trash import Trash
 from outlast.store.index import load_manifest
 from outlast.store.layout import Layout
 from outlast.store.records.survey import survey
@@ -108,7 +110,7 @@ def _engines() -> Iterator[Finding]:
 def _space(home: Path, low: int) -> Finding:
     free = disk.free_bytes(home)
     health = Health.OK if free >= low else Health.NOTE
-    mend = "" if free >= low else "'outlast gc' deletes bytes that no revision needs"
+    mend = "" if free >= low else "'outlast gc --now' deletes bytes that no revision needs"
     return Finding("room", health, f"{free / 1e9:.1f} GB free", mend)
 
 
@@ -151,14 +153,19 @@ def _content(home: Path) -> Iterator[Finding]:
         with Archive(home) as archive:
             yield from _records(archive)
             yield from _manifests(archive)
-            yield from _capsules(archive)
             yield _index(archive)
+            yield from _capsules(archive)
+            yield from _unreadable(archive)
             yield _drafts(archive)
             yield _refs(archive)
             yield _leftovers(archive)
             yield _suspects(archive)
-    except OutlastError as error:
+    except IntegrityError as error:
         yield Finding("index", Health.WRONG, str(error), "outlast doctor --rebuild")
+    except ExhaustedError as error:  # it says nothing about the archive
+        yield Finding("archive", Health.NOTE, f"not examined to the end: {error}", error.hint)
+    except OutlastError as error:
+        yield Finding("archive", Health.WRONG, str(error), error.hint)
 
 
 def _records(archive: Archive) -> Iterator[Finding]:
@@ -175,12 +182,14 @@ def _records(archive: Archive) -> Iterator[Finding]:
 
 
 def _manifests(archive: Archive) -> Iterator[Finding]:
-    paths = sorted(archive.layout.manifests.glob("*.json"))
+    folder = archive.layout.manifests
+    paths = [folder / name for name in disk.listed(folder) if name.endswith(".json")]
     bad = absent = 0
     for path in paths:
         try:
-            revision = load_manifest(archive.layout, _digest(path))
-        except OutlastError:
+            with disk.reporting(path):
+                revision = load_manifest(archive.layout, _digest(path))
+        except IntegrityError:
             bad += 1
             continue
         absent += sum(not archive.holds(entry) for entry in revision.files)
@@ -246,17 +255,26 @@ def _digest(path: Path) -> Digest:
 
 def _index(archive: Archive) -> Finding:
     _log.debug("comparing the index with %s", archive.layout.manifests)
-    indexed = {summary.digest for summary in archive.index.summaries()}
-    good = set()
-    for path in archive.layout.manifests.glob("*.json"):
-        try:
-            good.add(load_manifest(archive.layout, _digest(path)).digest)
-        except OutlastError:
-            continue
-    if indexed != good:
-        text = "the index and the manifests differ"
+    if archive.index.differs():
+        text = "the index is not what the manifests say, or was damaged"
         return Finding("index", Health.WRONG, text, "outlast doctor --rebuild")
-    return Finding("index", Health.OK, f"{len(indexed)} revisions")
+    return Finding("index", Health.OK, f"{len(archive.index.summaries())} revisions")
+
+
+def _unreadable(archive: Archive) -> Iterator[Finding]:
+    """Records that keep blobs from being collected."""
+    here = {blob.digest.hex for blob in archive.blobs()}
+    records = gather(archive.layout, here).unreadable
+    if records:
+        names = ", ".join(f"{record.path} ({record.reason})" for record in records[:3])
+        text = f"{len(records)} cannot be relied on, and 'outlast gc' keeps what they may name: "
+        mend = "pull the models again, or 'outlast gc --discard RECORD' gives one up"
+        yield Finding("records", Health.WRONG, text + names, mend)
+    waiting = Trash(archive.layout).size()
+    if waiting:
+        text = f"{waiting / 1e9:.1f} GB wait to be deleted"
+        mend = "'outlast gc --now' deletes them, 'outlast gc --undo' puts them back"
+        yield Finding("trash", Health.NOTE, text, mend)
 
 
 def _drafts(archive: Archive) -> Finding:

@@ -40,6 +40,7 @@ from outlast.p2p.tuning import TUNING, Tuning
 from outlast.sources.base import AccessSource, Listing, Source, without_token
 from outlast.store import disk
 from outlast.store.archive import Archive
+from outlast.store.garbage.trash import room_hint
 from outlast.store.partials import present_bytes
 from outlast.store.records.draft_writer import DraftWriter
 
@@ -242,7 +243,7 @@ def _require_room(archive: Archive, plan: PullPlan) -> None:
         raise DiskFullError(
             f"{plan.repo} needs {plan.fetch_bytes - plan.resumed} more bytes; "
             f"{plan.free} are free in {archive.layout.home}",
-            hint=room_hint(archive),
+            hint=room_hint(archive.layout),
         )
 
 

@@ -39,6 +39,7 @@ from outlast.ops.tuning import TUNING, Tuning
 from outlast.p2p.link_peers import Waiting, may_be_restricted, resolved, ticks
 from outlast.store import disk
 from outlast.store.archive import Archive
+from outlast.store.garbage.trash import room_hint
 from outlast.store.linkpartials import LinkPartial
 from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
@@ -152,7 +153,8 @@ def pull_link(
             return shape
         if not shape.fits:
             raise DiskFullError(
-                f"the link names {shape.size} bytes; {free} are free in {archive.layout.home}"
+                f"the link names {shape.size} bytes; {free} are free in {archive.layout.home}",
+                hint=room_hint(archive.layout),
             )
         fetched = run.fetch(data, whole, shape)
         givers = [name.removeprefix("swarm").strip() for name in fetched]

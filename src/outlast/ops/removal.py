@@ -1,12 +1,14 @@
 """Remove and collect: refs and revisions by name, then the bytes that no revision needs."""
 
+import contextlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
-from outlast.core.errors import CorruptError, IntegrityError
+from outlast.core.errors import CorruptError, IntegrityError, OutlastError
 from outlast.core.events import Note, Removed
 from outlast.core.names import RepoId, Target
 from outlast.node import shared_torrents as shares
@@ -14,6 +16,7 @@ from outlast.store.archive import Archive, BlobInfo
 from outlast.store.collect import Spared, collect, undo
 from outlast.store.garbage.trash import Trash
 from outlast.store.garbage.tuning import GRACE
+from outlast.store.layout import Layout
 
 _log = logging.getLogger(__name__)
 
@@ -164,6 +167,13 @@ def restore_trash(archive: Archive, control: Control) -> Undone:
         size += file.size
         control.emit(Note(f"restored {file.original}"))
     return Undone(count, size, left)
+
+
+def reclaimable(home: Path) -> int:
+    """The bytes that wait in the trash of the archive at `home`; 0 where that cannot be read."""
+    with contextlib.suppress(OutlastError):
+        return Trash(Layout(home)).size()
+    return 0
 
 
 def bases_kept(archive: Archive, removed: Iterable[tuple[RepoId, GitOid]]) -> KeptBases:

@@ -35,6 +35,10 @@ CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
 
+class OtherVersionError(sqlite3.DatabaseError):
+    """The index is of another version of outlast. Nothing is wrong with it."""
+
+
 def proof(*columns: object) -> int:
     """The checksum of a row: with it a flipped bit in the file does not become an answer."""
     return zlib.crc32(repr(columns).encode())
@@ -73,5 +77,5 @@ def connect(path: str) -> sqlite3.Connection:
         raise
     if version not in (0, _VERSION):
         db.close()
-        raise sqlite3.DatabaseError(f"index version {version}")
+        raise OtherVersionError(f"index version {version}")
     return db

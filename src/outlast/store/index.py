@@ -24,7 +24,7 @@ from outlast.core.errors import CorruptError, ExhaustedError, MalformedError, Ou
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, RepoKind
 from outlast.store import disk
-from outlast.store.database import connect, is_damage, is_shortage, proof
+from outlast.store.database import OtherVersionError, connect, is_damage, is_shortage, proof
 from outlast.store.forms import StoredForm, stamp_of
 from outlast.store.layout import Layout
 
@@ -96,7 +96,7 @@ class Index:
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     break
-                self.was_damaged = True
+                self.was_damaged = not isinstance(error, OtherVersionError)
                 with disk.reporting(self._layout.index):
                     self._delete()
         return connect(":memory:")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from outlast.core.digest import Digest
-from outlast.core.errors import StorageError
+from outlast.core.errors import OutlastError, StorageError
 from outlast.store import disk
 from outlast.store.layout import CAPSULE_SUFFIX, Layout
 
@@ -130,6 +130,15 @@ class Trash:
     def _tidy(self, path: Path) -> None:
         """Deletes the folders that a restored file leaves empty."""
         disk.remove_empty_parents(path, self._layout.trash)
+
+
+def room_hint(layout: Layout) -> str:
+    """What to do on a full disk, if the trash has bytes to give; else nothing."""
+    with contextlib.suppress(OutlastError):
+        size = Trash(layout).size()
+        if size:
+            return f"the trash holds {size} bytes: 'outlast gc --now' frees them"
+    return ""
 
 
 def _files(folder: Path, depth: int = 0) -> Iterator[tuple[Path, int]]:
