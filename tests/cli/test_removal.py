@@ -105,6 +105,70 @@ def test_bytes_stay_until_they_are_collected_and_shared_ones_longer(home: Path) 
     assert inside("ls", home=home).ok().out == ""
 
 
+def collected_model(home: Path) -> bytes:
+    """Archives, removes and collects a model; the bytes of its only file."""
+    own = b"only of this model " * 100
+    add(home, "me/half", own=own)
+    inside("rm", "me/half", home=home).ok()
+    said = inside("gc", home=home).ok()
+    assert said.out == "moved 1.9 kB to the trash for 7 days, freed 0 B (1 item)\n"
+    assert "the trash holds 1.9 kB: 'outlast gc --now' deletes it" in said.err
+    return own
+
+
+def test_the_trash_is_said_and_emptied(home: Path) -> None:
+    size = len(collected_model(home))
+    assert "the trash holds 1.9 kB" in inside("status", home=home).ok().err
+    assert "'outlast gc --now'" in inside("doctor", home=home).ok().out
+    said = inside("gc", "--now", "--json", "--dry-run", home=home).ok().result
+    assert (said["freed_bytes"], said["trash_bytes"]) == (size, 0)
+    said = inside("gc", "--dry-run", "--json", home=home).ok().result
+    assert (said["freed_bytes"], said["trash_bytes"]) == (0, size)
+    assert inside("gc", "--now", home=home).ok().out == "freed 1.9 kB (1 item)\n"
+    assert "the trash holds" not in inside("status", home=home).ok().err
+    assert not [path for path in (home / "archive" / "trash").rglob("*") if path.is_file()]
+
+
+def test_a_collection_is_undone(home: Path) -> None:
+    collected_model(home)
+    assert inside("gc", "--undo", home=home).ok().out == "restored 1.9 kB (1 file)\n"
+    inside("gc", "--undo", "--now", home=home).failed("usage")
+    said = inside("gc", "--json", home=home).ok().result
+    assert said["trash_bytes"] == 1900
+    said = inside("gc", "--undo", "--json", home=home).ok().result
+    assert (said["type"], said["count"], said["left"]) == ("restored", 1, 0)
+
+
+def test_the_operator_says_how_long_the_trash_is_kept(home: Path) -> None:
+    settings = home / "settings.toml"
+    environ = {"OUTLAST_CONFIG": str(settings)}
+    settings.write_text("gc-grace = 0.5")
+    add(home, "me/half", own=b"own")
+    inside("rm", "me/half", home=home).ok()
+    said = inside("gc", "--dry-run", home=home, env=environ).ok()
+    assert said.out == "would move 3 B to the trash for 0.5 days, would free 0 B (1 item)\n"
+    settings.write_text("gc-grace = 0")
+    assert inside("gc", home=home, env=environ).ok().out == "freed 3 B (1 item)\n"
+    settings.write_text("gc-grace = -1")
+    inside("gc", home=home, env=environ).failed("bad-config")
+
+
+def test_a_record_that_cannot_be_read_is_given_up(home: Path) -> None:
+    add(home, "me/half", own=b"own")
+    digest = inside("show", "me/half", "--json", home=home).ok().result["manifest"]
+    path = home / "archive" / "manifests" / f"{digest}.json"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes().replace(b"own", b"owm", 1))
+    call = inside("gc", "--now", "--json", home=home)
+    (spared,) = call.result["spared"]
+    assert (call.code, spared["count"], spared["size"]) == (4, 1, 3)
+    inside("gc", "--discard", "absent.json", home=home).failed("not-found")
+    said = inside("gc", "--now", "--discard", spared["record"], "--json", home=home).ok().result
+    assert said["spared"] == []
+    assert not path.exists()
+    assert contents(home / "archive", "me/mine") == FILES
+
+
 def test_what_is_shared_is_shown(home: Path) -> None:
     add(home, "me/half", own=b"own", shared=FILES["sub/weights.bin"])
     shown = inside("show", "me/half", "--json", home=home).ok().result

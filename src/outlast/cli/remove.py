@@ -7,6 +7,7 @@ from outlast.cli.screen.render import human_size, plural, print_json
 from outlast.core.errors import IntegrityError, UsageError, one_line
 from outlast.core.names import Target
 from outlast.ops import removal
+from outlast.store.collect import Spared
 from outlast.store.garbage.tuning import DAY
 
 
@@ -150,13 +151,15 @@ def _print_collected(run: Session, result: removal.Collected, *, dry_run: bool) 
         )
     _say_kept(run, result.kept)
     for record in result.spared:
-        run.say(
-            one_line(
-                f"kept: {plural(record.count, 'blob')} ({human_size(record.size)}), because "
-                f"{record.record} cannot be relied on ({record.reason}); pull the model again, "
-                f"or give the record up with 'outlast gc --discard {record.record}'"
-            )
-        )
+        run.say(one_line(_spared(record)))
+
+
+def _spared(record: Spared) -> str:
+    kept = f"kept: {plural(record.count, 'blob')} ({human_size(record.size)}), because "
+    return (
+        f"{kept if record.count else ''}{record.record} cannot be relied on ({record.reason}); "
+        f"pull the model again, or give it up with 'outlast gc --discard {record.record}'"
+    )
 
 
 def _kept_json(kept: removal.KeptBases) -> dict[str, int]:

@@ -72,6 +72,9 @@ def connect(path: str) -> sqlite3.Connection:
                 for statement in _SCHEMA.split(";"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {_VERSION}")
+    except UnicodeDecodeError as error:  # the text of an error that names a garbled table
+        db.close()
+        raise sqlite3.DatabaseError("garbled") from error
     except BaseException:
         db.close()
         raise

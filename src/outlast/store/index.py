@@ -111,12 +111,13 @@ class Index:
         with self._lock:
             try:
                 self._sync()
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 self._db.close()
-                if is_damage(error):
+                damaged = isinstance(error, UnicodeDecodeError) or is_damage(error)
+                if damaged:
                     self.was_damaged = True
                     self._delete()
-                self._db = self._open() if is_damage(error) else connect(":memory:")
+                self._db = self._open() if damaged else connect(":memory:")
                 self._sync()
             try:
                 yield self._db

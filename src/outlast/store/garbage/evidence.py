@@ -26,7 +26,7 @@ _NAME: Final = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _COPY: Final = re.compile(r"\.[0-9]{1,6}\Z")
 _MANIFEST: Final = ".json"
 _DRAFT: Final = ".jsonl"
-_NO_READ: Final = "the disk cannot read it back"
+_NO_READ: Final = "the disk cannot read it, or it is a folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +146,8 @@ def _draft(
     found.drafted |= _names_in(data)
     try:
         revision, bad = drafts.parse(path, data)
-    except OutlastError as error:
-        found.unreadable.append(_unreadable(layout, path, data, str(error)))
+    except OutlastError:
+        found.unreadable.append(_unreadable(layout, path, data, "it is damaged"))
         return
     found.used |= _keys(revision.files)
     found.awaited |= _keys(revision.missing)
