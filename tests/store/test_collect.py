@@ -195,6 +195,23 @@ def test_a_draft_whose_only_name_is_wrong_loses_none(archive: Archive) -> None:
     assert are_here(archive, large)
 
 
+def test_a_draft_that_cannot_say_all_is_kept_when_it_is_sealed(archive: Archive) -> None:
+    """The file of a line that cannot be read is in no manifest then."""
+    path = start_draft(archive, "a", "b")
+    held = path.read_bytes().rindex(b'"held"')
+    flip(path, held)
+    place = path.read_bytes().index(Digest.of(FILES["b"]).hex.encode())
+    assert place < held
+    with archive.writer() as writer:
+        sealed = archive.drafts.load(REPO, COMMIT)
+        assert sealed is not None
+        assert [entry.path for entry in sealed.files] == ["a"]
+        archive.put_revision(writer, sealed)
+    assert take(archive, grace=0)[0] == set()
+    assert are_here(archive, *FILES.values())
+    assert not path.exists()
+
+
 def test_a_note_that_is_damaged_is_made_anew(archive: Archive) -> None:
     revision = archive_revision(archive, FILES)
     flip(archive.layout.manifest(revision.digest))

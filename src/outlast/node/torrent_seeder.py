@@ -12,7 +12,7 @@ from pathlib import Path
 from outlast.core.cancel import Cancel
 from outlast.core.closing import Closing
 from outlast.core.control import Control
-from outlast.core.errors import Cancelled, MalformedError, OutlastError, StorageError
+from outlast.core.errors import BusyError, Cancelled, MalformedError, OutlastError, StorageError
 from outlast.core.events import Event, FileProblem, Note, Planned, Progress
 from outlast.core.manifest import FileEntry, Revision
 from outlast.intake.working_copies import Working
@@ -87,7 +87,7 @@ class RevisionSeeding(Closing):
                 if (stamps, version) != seen:
                     self._follow(stamps)
                     seen = stamps, version
-            except StorageError as error:
+            except (StorageError, BusyError) as error:
                 self._tell("", f"what is shared cannot be read: {error}")
             self._report_damage()
             self._cancel.wait(self._node.tuning.look_at_shares)
@@ -184,7 +184,7 @@ class RevisionSeeding(Closing):
             return None
         try:
             working.prepare([entry])
-        except StorageError:
+        except (StorageError, BusyError):
             return None
         except Cancelled:
             raise

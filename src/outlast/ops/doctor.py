@@ -131,10 +131,14 @@ def _file_system(layout: Layout) -> Finding:
                     attempt(session.folder)
                     _log.debug("tried a %s in %s: it works", name, session.folder)
                 except OSError as error:
+                    if disk.is_busy(error):
+                        raise
                     _log.debug("tried a %s in %s: %s", name, session.folder, error.strerror)
                     failed.append(f"{name}: {error.strerror}")
     except StorageError as error:
         failed.append(f"write: {error}")
+    except (OSError, BusyError) as error:
+        return Finding("file system", Health.NOTE, f"not tried: {error}", BusyError.default_hint)
     if not failed:
         return Finding("file system", Health.OK, "writes, locks and links work")
     needed = [problem for problem in failed if problem.startswith(("write", "lock"))]

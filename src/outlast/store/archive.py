@@ -256,6 +256,8 @@ class Archive(Closing):
                     disk.publish(temp, path)
                 for other in worse:
                     disk.remove(self.layout.manifest(other))
+                if merged.partial and self.drafts.is_doubtful(revision.repo, revision.id):
+                    self._put_aside(draft_path)  # what it named beside that is not known
                 self.drafts.delete(revision.repo, revision.id)
                 disk.touch(self.layout.manifests)
             return better or merged.digest
@@ -306,19 +308,23 @@ class Archive(Closing):
         moved before is overwritten. With a `stamp` only the file that was read with it: False where
         another process put another one there meanwhile, or took it away.
         """
-        folder = self.layout.quarantine
-        with disk.reporting(folder), disk.locked(self.layout.lock, exclusive=True):
-            try:
-                if stamp is not None and stamp_of(os.stat(path)) != stamp:
-                    return False
-                final, number = folder / path.name, 0
-                while os.path.lexists(final):
-                    number += 1
-                    final = folder / f"{path.name}.{number}"
-                disk.move(path, final)
-            except FileNotFoundError:
-                return False
-        return True
+        with (
+            disk.reporting(self.layout.quarantine),
+            disk.locked(self.layout.lock, exclusive=True),
+            contextlib.suppress(FileNotFoundError),
+        ):
+            if stamp is None or stamp_of(os.stat(path)) == stamp:
+                self._put_aside(path)
+                return True
+        return False
+
+    def _put_aside(self, path: Path) -> None:
+        """Moves a file to the quarantine, with the archive's lock held exclusively."""
+        final, number = self.layout.quarantine / path.name, 0
+        while os.path.lexists(final):
+            number += 1
+            final = self.layout.quarantine / f"{path.name}.{number}"
+        disk.move(path, final)
 
     def quarantine_blob(self, digest: Digest) -> None:
         """The same of what holds a blob, in whatever form."""

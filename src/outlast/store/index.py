@@ -134,7 +134,8 @@ class Index:
         row = self._db.execute("SELECT value FROM state WHERE key = 'manifests'").fetchone()
         if row is not None and row[0] == stamp:
             return
-        present = {path.stem for path in self._layout.manifests.glob("*.json")}
+        names = disk.listed(self._layout.manifests)
+        present = {name.removesuffix(".json") for name in names if name.endswith(".json")}
         known = {digest for (digest,) in self._db.execute("SELECT digest FROM manifests")}
         with self._db:
             for gone in known - present:
