@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from outlast.codec import format as fmt
 from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import BusyError, NotFoundError, StorageError
@@ -169,6 +170,7 @@ def test_a_draft_without_its_head_keeps_the_same(archive: Archive) -> None:
     with archive.writer() as writer:
         put(archive, writer, b"acknowledged since")
         archive.drafts.add(REPO, COMMIT, [entry_of("d", b"acknowledged since")])
+    path.write_bytes(path.read_bytes().replace(Digest.of(b"acknowledged since").hex.encode(), b"?"))
     assert take(archive, grace=0)[0] == set()
     assert archive.has(Digest(unnamed[1]), 12)
 
@@ -214,12 +216,23 @@ def test_a_draft_that_cannot_say_all_is_kept_when_it_is_sealed(archive: Archive)
 
 def test_a_note_that_is_damaged_is_made_anew(archive: Archive) -> None:
     revision = archive_revision(archive, FILES)
+    unnamed = add_garbage(archive, b"may be named")
     flip(archive.layout.manifest(revision.digest))
     take(archive)
     (note,) = archive.layout.unreadable.iterdir()
-    for at in (5, 100, -3):
-        flip(note, at)
+    whole = note.read_bytes()
+    note.chmod(0o644)
+    for damaged in (
+        whole.replace(unnamed[1].encode(), b"0" * 64),
+        whole.replace(unnamed[1].encode() + b"\n", b""),
+        whole.replace(b"manifests/", b"manifestz/"),
+        whole[: len(whole) // 2],
+        b"",
+    ):
+        note.write_bytes(damaged)
         assert take(archive, grace=0)[0] == set()
+        assert note.read_bytes() == whole
+        note.chmod(0o644)
     assert are_here(archive, *FILES.values())
 
 
@@ -351,14 +364,26 @@ def test_a_delta_outlives_its_base(archive: Archive) -> None:
     with archive.writer() as writer:
         weights.pack(archive, writer, base)
     path = archive.layout.capsule(base)
-    for at in (200, -1, -200):
-        shutil.copyfile(path, before := path.with_suffix(".whole"))
-        flip(path, at)
-        if at == -1:
-            flip(path, -100)  # the other trailer
+    whole = path.read_bytes()
+    path.chmod(0o644)
+    trailer = fmt.Trailer.unpack(whole[-fmt.TRAILER_BYTES :])
+    assert trailer is not None
+    end = len(whole) - 2 * fmt.TRAILER_BYTES
+    begin = end - 2 * trailer.directory_size
+    damaged = (
+        whole[:begin] + bytes(end - begin) + whole[end:],  # both directories
+        whole[:200] + bytes([whole[200] ^ 1]) + whole[201:],
+        whole[:-250] + bytes(250),  # its header
+        whole[: len(whole) // 2],
+        b"",
+    )
+    for data in damaged:
+        path.write_bytes(data)
         quarantine_all(archive)
-        assert archive.layout.capsule(tuned).exists(), at
-        before.replace(path)
+        assert archive.layout.capsule(tuned).exists(), len(data)
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_bytes(whole)
     assert are_here(archive, TUNED)
 
 
