@@ -53,7 +53,7 @@ class Evidence:
 
 
 @dataclass(slots=True)
-class _Found:
+class _Reading:
     used: set[str] = field(default_factory=set)
     awaited: set[str] = field(default_factory=set)
     drafted: set[str] = field(default_factory=set)
@@ -65,7 +65,7 @@ def gather(layout: Layout, here: Collection[str], gone: Collection[str] = ()) ->
     folder. `here` are the sha256 in hex of the blobs that are in the archive. Raises
     :class:`StorageError` where a folder cannot be listed, or a record may not be opened.
     """
-    found = _Found()
+    found = _Reading()
     readable: set[str] = set()
     for name in disk.listed(layout.manifests):
         path = layout.manifests / name
@@ -111,7 +111,7 @@ def _is_bytes(name: str) -> bool:
     return Digest.is_valid(name.removesuffix(CAPSULE_SUFFIX))
 
 
-def _manifest(layout: Layout, path: Path, name: str, found: _Found) -> Revision | None:
+def _manifest(layout: Layout, path: Path, name: str, found: _Reading) -> Revision | None:
     try:
         data = _read(path)
     except FileNotFoundError:  # its folder was read before another process replaced it
@@ -134,7 +134,7 @@ def _checked(data: bytes, name: str) -> Revision:
 
 
 def _draft(
-    layout: Layout, drafts: Drafts, path: Path, here: Collection[str], found: _Found
+    layout: Layout, drafts: Drafts, path: Path, here: Collection[str], found: _Reading
 ) -> None:
     try:
         data = _read(path)
@@ -159,7 +159,7 @@ def _draft(
         found.unreadable.append(_unreadable(layout, path, data, reason))
 
 
-def _quarantined(layout: Layout, path: Path, found: _Found) -> None:
+def _quarantined(layout: Layout, path: Path, found: _Reading) -> None:
     try:
         data = _read(path)
     except FileNotFoundError:
