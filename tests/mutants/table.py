@@ -46,6 +46,8 @@ _TOKEN = "tokens stay with their host (README)"
 _CAPSULE = "what a reader of a capsule must check (docs/format/capsule.md 10)"
 _CHAIN = "chains of delta capsules have at most two links, and no circle (docs/format/archive.md)"
 _KEPT = "garbage is what nothing refers to or depends on (docs/format/archive.md)"
+_CHECKED = "a file without the right check says nothing (docs/format/archive.md, Checks)"
+_SECOND = "a second copy is never older than the first (docs/format/archive.md, Checks)"
 _LAN = "a datagram in another form is dropped (docs/format/swarm.md III)"
 _ELECTED = "one node of a LAN fetches a blob from its origin (docs/format/swarm.md III.3)"
 _BELIEVED = "what a peer says is compared with what it names (docs/format/swarm.md V)"
@@ -244,6 +246,97 @@ MUTANTS = (
         r"os\.fstat\(self\.fd\)\.st_size == self\.size",
         "True",
         "tests/store/test_partials.py -k data_of_the_wrong_size",
+    ),
+    Mutant(
+        "check-not-compared",
+        _CHECKED,
+        r"return body if right else None",
+        "return body",
+        "tests/store/test_closed.py -k 'what_is_known or every_bit_of_a_draft'",
+    ),
+    Mutant(
+        "line-not-compared",
+        _CHECKED,
+        r"return text if check == _check\(name, part, text\) else None",
+        "return text",
+        "tests/store/test_drafts.py -k start_to_end",
+    ),
+    Mutant(
+        "check-without-name",
+        _CHECKED,
+        r'b"outlast\\0%s\\0%s\\0" % \(raw, part\)',
+        'b"outlast\\0%s\\0%s\\0" % (b"", part)',
+        "tests/store/test_closed.py -k name_of_another",
+    ),
+    Mutant(
+        "no-check-needed",
+        _CHECKED,
+        r"if len\(data\) > limit or self\.strict:",
+        "if len(data) > limit:",
+        "tests/store/test_closed.py -k without_a_check",
+    ),
+    Mutant(
+        "old-marker-believed",
+        _CHECKED,
+        r"return Marker\(FORMAT, unfinished=True\)",
+        "return Marker(found)",
+        "tests/store/test_closed.py -k without_a_check",
+    ),
+    Mutant(
+        "unreadable-is-open",
+        _CHECKED,
+        r"return replace\(self\._second_about\(repo\) or UNREADABLE, private=True\)",
+        "return About()",
+        "tests/store/test_closed.py -k what_is_known",
+    ),
+    Mutant(
+        "missing-is-open",
+        _CHECKED,
+        r"return UNREADABLE if self\._records\.strict and self\._is_held\(repo\) else About\(\)",
+        "return About()",
+        "tests/store/test_closed.py -k is_gone",
+    ),
+    Mutant(
+        "introduced-though-held",
+        _CHECKED,
+        r"if self\.stored_about\(repo\) is None and not self\._is_held\(repo\):",
+        "if self.stored_about(repo) is None:",
+        "tests/store/test_closed.py -k is_gone",
+    ),
+    Mutant(
+        "listed-not-counted",
+        _CHECKED,
+        r'elif missing := found\.head\["listed"\] - len\(listed\):',
+        "elif missing := 0:",
+        "tests/store/test_closed.py -k every_bit_of_a_draft",
+    ),
+    Mutant(
+        "bad-lines-not-counted",
+        _CHECKED,
+        r"elif not sealed\.is_torn\(line\):",
+        "elif False:",
+        "tests/store/test_closed.py -k every_bit_of_a_draft",
+    ),
+    Mutant(
+        "mended-to-what-opens-more",
+        _CHECKED,
+        r"if like is not None and not is_first:",
+        "if False:",
+        "tests/store/test_closed.py -k opens_less",
+    ),
+    Mutant(
+        "second-copy-later",
+        _SECOND,
+        r"places = \(second, final\) if final\.exists\(\) else \(final, second\)",
+        "places = (second, final)",
+        "tests/store/test_closed.py -k crash_between",
+    ),
+    Mutant(
+        "written-with-a-damaged-marker",
+        "a damaged marker keeps from writing (docs/format/archive.md, Checks)",
+        r"        if marker\.problem:\n            raise",
+        "        if False:\n            raise",
+        "tests/store/test_closed.py -k marker_has_two",
     ),
     # mirror
     Mutant(
