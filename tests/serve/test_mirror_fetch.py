@@ -290,6 +290,29 @@ class TestAskingAgain:
             assert len(hub.requests(what="info")) == 1
         assert later.sha in outlast(home, "ls", "--json")
 
+    def test_damaged_records_are_asked_for_again(
+        self, sample: Sample, hub: HubSim, tmp_path: Path
+    ) -> None:
+        """A ref and a draft that cannot be read: upstream says what they said."""
+        home = tmp_path / "home"
+        config = target("config.json", MODEL)
+        with Node(home, "--upstream", hub.url) as node:
+            assert once(node.url, config).status == 200
+        records = [home / root / "models" / MODEL / "main" for root in ("refs", "second/refs")]
+        for record in (*records, *(home / "drafts").rglob("*.jsonl")):
+            record.write_bytes(b"\xff" * 40)
+        with Node(home) as node:
+            reply = once(node.url, config)
+            assert reply.status in {500, 502}
+            assert reply.headers["x-error-message"]
+        with Node(home, "--upstream", hub.url) as node:
+            reply = once(node.url, config)
+            assert reply.status == 200
+            assert reply.headers["x-repo-commit"] == sample.head.sha
+        with Node(home) as node:
+            assert once(node.url, config).body == reply.body
+        assert "all intact" in outlast(home, "verify")
+
     def test_without_a_while_every_request_asks(
         self, sample: Sample, hub: HubSim, tmp_path: Path
     ) -> None:

@@ -191,6 +191,23 @@ def test_every_bit_of_a_draft(tmp_path: Path) -> None:
             flip(path, bit)
 
 
+def test_a_torn_line_is_no_damage(tmp_path: Path) -> None:
+    """Wherever a crash cut it: its file was not acknowledged."""
+    home = tmp_path / "home"
+    build(home)
+    with Archive(home) as archive:
+        path = archive.layout.draft(PRIVATE, OTHER)
+        whole = path.read_bytes()
+        start = whole.rindex(b"\n{") + 1
+        for cut in range(start, len(whole) - 1):
+            path.write_bytes(whole[:cut])
+            state = archive.drafts.state(PRIVATE, OTHER)
+            assert state is not None
+            assert state.revision is not None
+            assert not state.bad_lines
+            assert "file2" not in {entry.path for entry in state.revision.files}
+
+
 @pytest.mark.parametrize("gone", ["one", "both"])
 def test_what_is_gone_opens_nothing(tmp_path: Path, gone: str) -> None:
     home = tmp_path / "home"

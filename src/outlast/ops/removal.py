@@ -96,8 +96,8 @@ def _size(archive: Archive, repo: RepoId, commit: GitOid) -> int:
 
 
 def named(archive: Archive, target: Target) -> tuple[list[str], list[GitOid]]:
-    """The refs and revisions that go with `target`. A ref that is damaged goes alone, and while
-    there is one that may name a revision, that goes with no ref.
+    """The refs and revisions that go with `target`. A ref that is damaged goes alone. While there
+    is one, no revision goes with another ref: the damaged one may name it.
     """
     repo, ref = target.repo, target.ref
     found = archive.refs.read(repo)
@@ -109,10 +109,10 @@ def named(archive: Archive, target: Target) -> tuple[list[str], list[GitOid]]:
         return names, commits
     if ref in found.damaged:
         return [ref], []
-    named = next((each for each in found.refs if each.name == ref), None)
-    if named is not None:
-        others = [r for r in found.refs if r.commit == named.commit and r.name != ref]
-        return [ref], [] if others or found.damaged else [named.commit]
+    its = next((each for each in found.refs if each.name == ref), None)
+    if its is not None:
+        others = [r for r in found.refs if r.commit == its.commit and r.name != ref]
+        return [ref], [] if others or found.damaged else [its.commit]
     commit = archive.find_commit(repo, ref)
     if commit is None:
         commit = archive.revision(repo, ref).id  # raises what is wrong
