@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from outlast.cli.inspect import verdict_status
 from outlast.codec import format as fmt
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import BusyError, NotFoundError, StorageError
+from outlast.core.errors import BusyError, CorruptError, NotFoundError, StorageError
 from outlast.core.events import Event, Planned
 from outlast.core.names import RepoId
 from outlast.ops.verify import Verified, verify
@@ -495,6 +496,14 @@ def test_the_trash_is_kept_for_a_while_and_then_deleted(archive: Archive) -> Non
     assert room_hint(archive.layout) == ""
 
 
+def test_a_clock_that_was_set_back_makes_no_trash_old(archive: Archive) -> None:
+    add_garbage(archive, b"garbage")
+    later = int(archive.layout.manifests.stat().st_mtime) + 10**7
+    os.utime(archive.layout.manifests, (later, later))
+    list(collect(archive, dry_run=False))
+    assert [int(batch.name) for batch in batches(archive)] == [later]
+
+
 def test_what_is_deleted_now_does_not_wait(archive: Archive) -> None:
     first, second = add_garbage(archive, b"1"), None
     list(collect(archive, dry_run=False))
@@ -554,6 +563,11 @@ def test_what_others_put_into_the_trash_stays_there(archive: Archive) -> None:
 
 
 # Busy is not damaged
+
+
+def test_busy_has_an_exit_status_of_its_own() -> None:
+    busy, damaged = BusyError.code, CorruptError.code
+    assert [verdict_status(codes) for codes in ((), (busy,), (busy, damaged))] == [0, 5, 4]
 
 
 def test_a_process_that_is_short_of_files_finds_no_damage(archive: Archive) -> None:

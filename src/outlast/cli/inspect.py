@@ -1,13 +1,13 @@
 """``outlast ls``, ``show`` and ``verify``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import click
 
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.options.strict import suspects_json
 from outlast.cli.screen.render import human_size, plural, print_json, print_table, saving
-from outlast.core.errors import IntegrityError, one_line
+from outlast.core.errors import BusyError, IntegrityError, one_line
 from outlast.core.manifest import FileEntry
 from outlast.core.names import Target
 from outlast.ops import listing
@@ -264,7 +264,8 @@ Examples:
 
 \b
 Exit status:
-  0 intact · 3 not archived · 4 damage found · 8 storage · 130 interrupted
+  0 intact · 3 not archived · 4 damage found · 5 busy: not all could be read · 8 storage
+  130 interrupted
 """
 )
 @click.argument("target", nargs=-1, type=TARGET)
@@ -299,4 +300,12 @@ def verify(
         verdict = plural(len(result.problems), "problem") if result.problems else "all intact"
         verdict += f", {plural(len(result.suspects), 'warning')}" if result.suspects else ""
         print(f"{plural(result.blobs, 'blob')}, {human_size(result.size)} read: {verdict}")
-    return IntegrityError.exit_code if result.problems else 0
+    return verdict_status(problem.code for problem in result.problems)
+
+
+def verdict_status(codes: Iterable[str]) -> int:
+    """The exit status for problems with these codes: busy is not damage."""
+    found = set(codes)
+    if not found:
+        return 0
+    return BusyError.exit_code if found == {BusyError.code} else IntegrityError.exit_code

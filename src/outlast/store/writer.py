@@ -6,6 +6,7 @@ collection takes the archive's lock exclusively; sessions take it shared, and on
 of a rename. So neither waits for the other's long work.
 """
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -147,14 +148,18 @@ class WriteSession(Closing):
         with disk.reporting(path):
             self.lease(digest, self._forms.plain_size(digest) or 0)
             form, stamp = self._proved(digest, capsule)
-            with disk.locked(self._layout.lock, exclusive=True):
-                size = self._forms.plain_size(digest)
-                if form is None or size != form.size or stamp != stamp_of(os.stat(capsule)):
-                    return 0
-                if not self._forms.may_depend(digest, form.bases):
-                    return 0
-                disk.remove(path)
-                return size
+            with (
+                disk.locked(self._layout.lock, exclusive=True),
+                contextlib.suppress(FileNotFoundError),  # another process changed the form
+            ):
+                size = os.stat(path).st_size
+                right = form is not None and size == form.size
+                if right and stamp == stamp_of(os.stat(capsule)):
+                    assert form is not None
+                    if self._forms.may_depend(digest, form.bases):
+                        disk.remove(path)
+                        return size
+        return 0
 
     def _proved(self, digest: Digest, path: Path) -> tuple[StoredForm | None, str]:
         """What the capsule in the file `path` is, with the stamp of that file; None where it does

@@ -102,8 +102,12 @@ class Trash:
             yield from expired
 
     def _batch(self) -> Path:
+        """The folder of this collection. A clock that was set back must not make it old: it is at
+        least as late as the last change of the archive's manifests.
+        """
         if self._folder is None:
-            now, number = int(time.time()), 0
+            changed = os.stat(self._layout.manifests).st_mtime
+            now, number = int(max(time.time(), changed)), 0
             folder = self._layout.trash / str(now)
             while folder.exists():
                 number += 1
