@@ -57,9 +57,45 @@ SEEN: Final = {
     ("run", "--api"): "tests/cli/test_logs.py::test_an_api_keeps_its_key_to_itself",
     ("run", "--api-key-file"): "tests/cli/test_logs.py::test_an_api_keeps_its_key_to_itself",
 }
-LOCAL: Final = frozenset(
-    ["--home", "--json", "-q", "--debug", "--include", "--exclude", "--form", "--base", "--no-base", "--as", "--dry-run", "--follow-links", "--only", "--copy", "--quarantine", "--cache", "--folder", "--budget", "--out", "--blobs", "--v1", "--restricted", "--watch", "--system", "--max-tokens", "--temperature", "--top-p", "--seed", "--file", "--engine", "--context", "--threads", "--gpu-layers", "--recheck", "--verbose", "--rebuild"]
-)
+LOCAL: Final = {
+    *(
+        "--home",
+        "--json",
+        "-q",
+        "--debug",
+        "--include",
+        "--exclude",
+        "--form",
+        "--base",
+        "--no-base",
+        "--as",
+        "--dry-run",
+    ),
+    *(
+        "--follow-links",
+        "--only",
+        "--copy",
+        "--quarantine",
+        "--cache",
+        "--folder",
+        "--budget",
+        "--out",
+        "--blobs",
+        "--v1",
+    ),
+    *(
+        "--restricted",
+        "--watch",
+        "--system",
+        "--max-tokens",
+        "--temperature",
+        "--top-p",
+        "--seed",
+        "--file",
+        "--engine",
+    ),
+    *("--context", "--threads", "--gpu-layers", "--recheck", "--verbose", "--rebuild"),
+}
 """Options that no other machine can notice."""
 RATE: Final = 4_000_000
 SIZE: Final = 9 * MIB

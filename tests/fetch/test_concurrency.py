@@ -234,11 +234,11 @@ def test_a_refusal_just_after_another_request_ended() -> None:
     now = TUNING.settle
     third = learned.send("a")
     assert third is not None
-    assert third.trial
+    assert third.solo
     assert not learned.end(third, refusal())
 
 
-def test_a_trial_that_nobody_wants_any_more() -> None:
+def test_a_file_that_is_not_wanted_any_more() -> None:
     now = 0.0
     learned = Concurrency(clock=lambda: now)
     served = []
@@ -254,13 +254,13 @@ def test_a_trial_that_nobody_wants_any_more() -> None:
     beside_one = learned.send("b")
     assert beside_one is not None
     assert learned.end(beside_one, refusal())
-    assert learned.trial == "b"
+    assert learned.solo == "b"
     assert learned.send("a") is None
     learned.end(served[1])
     assert learned.send("a") is None
-    now = 2 * TUNING.trial_patience
+    now = 2 * TUNING.solo_patience
     assert learned.send("a") is not None
-    assert learned.trial is None
+    assert learned.solo is None
 
 
 def test_what_is_no_limit_is_never_taken_for_one() -> None:

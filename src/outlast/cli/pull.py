@@ -75,7 +75,7 @@ Exit status:
 @click.option(
     "--connections",
     type=click.IntRange(1, 256),
-    help="Connections to all sources together  [default: 8]",
+    help="At most this many connections at once, to all sources together  [default: 8]",
 )
 @click.option("--no-swarm", is_flag=True, help="Ask hubs and mirrors only: no neighbours, no peers")
 @click.option(

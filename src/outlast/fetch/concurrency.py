@@ -1,4 +1,4 @@
-"""How many requests a source is sent at once: nobody says, so it is learned.
+"""How many requests a source takes at once: no server says it, so it is learned.
 
 Additive increase, multiplicative decrease, for each source and each of its files. A request more
 than ever before is sent only when all before it were answered, one at a time, so that a limit
@@ -28,12 +28,12 @@ class Request:
     """A request to a source for the file `key`, from the moment of sending to its last byte.
 
     `others` and `same`: the most requests that were under way beside it until it was answered,
-    to the source and for the same file. `trial`: it is sent alone, to learn why it was refused.
+    to the source and for the same file. `solo`: it is sent alone, to learn why it was refused.
     """
 
     key: str
     sent: float
-    trial: bool
+    solo: bool
     others: int = 0
     same: int = 0
     answered: bool = False
@@ -41,7 +41,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Window:
+class RequestWindow:
     """How many requests may be under way at once."""
 
     tuning: Tuning
@@ -87,7 +87,7 @@ class Window:
         """Whether a request with so many beside it is one more than were ever served at once."""
         return others >= self.proven
 
-    def for_next(self) -> "Window":
+    def for_next(self) -> "RequestWindow":
         """The window with which another file of the source begins."""
         return replace(
             self, cautious=False, refusals=int(self.capped), _answers=0, _cut_at=_LONG_AGO
@@ -95,8 +95,8 @@ class Window:
 
 
 @dataclass(slots=True)
-class _File:
-    window: Window
+class _FileRequests:
+    window: RequestWindow
     under_way: int = 0
     answered: bool = False
     refusals: int = 0
@@ -136,9 +136,9 @@ class Concurrency:
         self._tuning = tuning
         self._clock = clock
         self._lock = threading.Lock()
-        self._window = Window(tuning)
-        self._typical = Window(tuning)
-        self._files: OrderedDict[str, _File] = OrderedDict()
+        self._window = RequestWindow(tuning)
+        self._typical = RequestWindow(tuning)
+        self._files: OrderedDict[str, _FileRequests] = OrderedDict()
         self._live: set[Request] = set()
         self._served_at = _LONG_AGO
         """When a request that was answered came to its end: a server may still count it."""
@@ -173,10 +173,10 @@ class Concurrency:
             return len(self._live) >= self._window.size
 
     @property
-    def trial(self) -> str | None:
+    def solo(self) -> str | None:
         """The only file that may be asked for now, if there is one."""
         with self._lock:
-            return self._next_trial(self._clock())
+            return self._next_solo(self._clock())
 
     def may_send(self, key: str) -> bool:
         """Whether a request for the file `key` may be sent now."""
@@ -189,12 +189,12 @@ class Concurrency:
         """
         now = self._clock()
         with self._lock:
-            trial = self._admit(key, now)
-            if trial is None:
+            solo = self._admit(key, now)
+            if solo is None:
                 return None
             self._queue.idle_since = None
             file = self._file(key)
-            request = Request(key, now, trial)
+            request = Request(key, now, solo)
             file.under_way += 1
             self._live.add(request)
             self._note_neighbours()
@@ -209,8 +209,8 @@ class Concurrency:
                 request.same = max(request.same, same)
 
     def _admit(self, key: str, now: float) -> bool | None:
-        """Whether a request that may be sent now has to be a trial; None if none may be sent."""
-        first = self._next_trial(now)
+        """Whether a request that may be sent now has to be sent alone; None if none may be sent."""
+        first = self._next_solo(now)
         if first is not None:
             ready = not self._live and now - self._served_at >= self._tuning.settle
             return True if first == key and ready else None
@@ -230,20 +230,20 @@ class Concurrency:
         tries = self._window.tries_more(len(self._live)) or file.window.tries_more(file.under_way)
         return None if tries and file.refusals > self._tuning.file_probes else False
 
-    def _next_trial(self, now: float) -> str | None:
+    def _next_solo(self, now: float) -> str | None:
         queue = self._queue
         if queue.first is not None and not self._live:
             if queue.idle_since is None:
                 queue.idle_since = now
-            if now - queue.idle_since > self._tuning.trial_patience:  # nobody wants it now
+            if now - queue.idle_since > self._tuning.solo_patience:  # it is not wanted any more
                 queue.doubts.pop(queue.first)
                 queue.idle_since = None
         return queue.first
 
-    def _file(self, key: str) -> _File:
+    def _file(self, key: str) -> _FileRequests:
         file = self._files.get(key)
         if file is None:
-            file = self._files[key] = _File(self._typical.for_next())
+            file = self._files[key] = _FileRequests(self._typical.for_next())
             while len(self._files) > self._tuning.remembered_files:
                 oldest = next((k for k, f in self._files.items() if not f.under_way), key)
                 if oldest == key:
@@ -266,11 +266,11 @@ class Concurrency:
             if file.window.proven > self._typical.proven and not self._typical.capped:
                 self._typical = file.window.for_next()
             self._window.answer(request.others, len(served))
-            if request.trial:
-                self._settle_trial(request)
+            if request.solo:
+                self._settle_solo(request)
         self._tell()
 
-    def _settle_trial(self, request: Request) -> None:
+    def _settle_solo(self, request: Request) -> None:
         """Alone it was answered: beside others it was one too many. So were the others in doubt."""
         doubt = self._queue.doubts.get(request.key)
         if doubt is not None and doubt.others:
@@ -279,7 +279,7 @@ class Concurrency:
 
     def end(self, request: Request, error: OutlastError | None = None) -> bool:
         """The request is at its end. True if it failed with `error` because too many were under
-        way: then it is sent again, and neither the file nor the source is to blame.
+        way: then it is sent again, and it is no failure of the file or the source.
         """
         now = self._clock()
         with self._lock:
@@ -297,12 +297,12 @@ class Concurrency:
                 and error.may_be_limit
                 and self._is_limit(request, file, now, quiet=quiet)
             )
-            if request.trial:
+            if request.solo:
                 self._queue.doubts.pop(request.key, None)
         self._tell()
         return limited
 
-    def _is_limit(self, request: Request, file: _File, now: float, *, quiet: float) -> bool:
+    def _is_limit(self, request: Request, file: _FileRequests, now: float, *, quiet: float) -> bool:
         """Whether a refusal may have come of other requests. Cuts the window, or sees to it that
         the request is sent again alone.
         """
@@ -316,7 +316,7 @@ class Concurrency:
         if request.answered:
             return False
         alone = not request.others and quiet >= self._tuning.settle
-        if alone or request.trial or file.refused_alone:
+        if alone or request.solo or file.refused_alone:
             file.refused_alone = True
             return False
         first = source_tried and file.refusals == 1

@@ -102,13 +102,13 @@ def _next_task(work: Work, source: SourceState) -> _Task | None:
 
 
 def _find_task(work: Work, source: SourceState) -> _Task | None:
-    trial, now = source.concurrency.trial, time.monotonic()
+    solo, now = source.concurrency.solo, time.monotonic()
     active = 0
     for job in itertools.islice(work.jobs, work.first_open, None):
         key = job.entry.key
         if job.finished or not source.serves(key) or not job.plan.admits(source):
             continue
-        if (trial is not None and trial != key) or not source.is_due(key, now):
+        if (solo is not None and solo != key) or not source.is_due(key, now):
             continue
         if job.small:
             if not job.started:

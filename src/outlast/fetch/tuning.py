@@ -64,9 +64,9 @@ class Tuning:
     refused together. With 0.1 s to the first byte, 80 MB/s a file."""
     settle: float = 0.25
     """A server may count a request until so long after its last byte came here. Guess."""
-    trial_patience: float = 2.0
-    """Nothing is sent while a source is drained for a trial; after so long without one, nobody
-    wants that file any more. Four times `idle`."""
+    solo_patience: float = 2.0
+    """A refused request is sent again alone. If it is not wanted any more, others wait so long for
+    it. Four times `idle`."""
     remembered_files: int = 1024
     """Files of a source for which a window is remembered. Guess: some 200 kB."""
 

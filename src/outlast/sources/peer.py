@@ -39,7 +39,7 @@ from outlast.sources.peer_documents import (
 )
 from outlast.sources.ranges import read_range
 from outlast.sources.settings import HttpSettings
-from outlast.sources.statuses import Answer, meaning
+from outlast.sources.statuses import PASSED_ON, Answer, meaning
 from outlast.sources.tuning import TUNING, Tuning
 
 MOST_BLOBS: Final = 1000
@@ -272,6 +272,8 @@ class PeerSource:
             raise AccessDeniedError(f"{self.name} refuses access: {said or response.status}")
         if response.status == 416:
             raise IntegrityError(f"{self.name} says that {what} is shorter than declared")
+        if response.status < 500 and response.status not in PASSED_ON:
+            raise MalformedError(f"{self.name} answered HTTP {response.status} {said}")
         raise meaning(Answer(response.status, response.headers, self.name, self.name, path=what))
 
 

@@ -30,6 +30,8 @@ from outlast.core.errors import (
 
 EXPIRED: Final = frozenset({400, 401, 403, 404, 410})
 """What a CDN answers if the signed URL that a hub redirected to holds no more."""
+PASSED_ON: Final = frozenset({408, 410, 421, 425, 429, 431, 451})
+"""Statuses below 500 that a peer may answer with; any other is no node's."""
 _LEGAL: Final = 451
 _LONGEST: Final = 200
 """Characters of a server's own message that are repeated."""
@@ -124,7 +126,7 @@ FAILURES: Final[Mapping[int, Failure]] = {
     529: Failure("is overloaded", limit=True),
 }
 """Statuses with a meaning of their own. Others of 5xx may pass; others of 4xx may too, because
-nobody knows them. What concerns the thing that was asked for is in `meaning`.
+their meaning is not known. What concerns the thing that was asked for is in `meaning`.
 """
 
 
