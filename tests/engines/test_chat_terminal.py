@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.call import COMMAND, environment, outlast
+from tests.engines.gguf_files import Parts, string
 
 PATIENCE = 30.0
 # The terminal becomes the process's own, so that its Ctrl-C is a signal.
@@ -242,3 +243,17 @@ def test_an_error_of_the_engine_does_not_end_the_chat(home: Path) -> None:
         assert DONE.search(terminal.prompt())
         assert [role for role, _ in saved(terminal, home, "error")] == ["user", "assistant"]
         bye(terminal)
+
+
+def test_what_a_file_says_of_itself_does_not_steer_the_terminal(
+    home: Path, parts: Parts, tmp_path: Path
+) -> None:
+    kind = string("gpt\x1b[2J\x9b2J\u202e9")
+    hostile = Parts({**parts.pairs, "general.architecture": kind}, parts.tensors, parts.data)
+    path = hostile.write(tmp_path / "\u202egguf.gguf")
+    outlast("add", path, "--as", "me/hostile", "--form", "plain", home=home).ok()
+    call = outlast("run", "me/hostile", "Hi", "--verbose", home=home)
+    assert "gpt" in call.failed("engine")
+    shown = [line for line in call.err.splitlines() if "unknown model architecture" in line]
+    assert any("gpt\ufffd[2J" in line for line in shown)
+    assert not set("\x1b\x9b\u202e") & set(call.out + call.err)

@@ -245,6 +245,10 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
         (CHAT, {"messages": 5}, 400, ""),
         (CHAT, [], 400, "JSON object"),
         (CHAT, {**HELLO, "model": 5}, 400, "not a string"),
+        (CHAT, {**HELLO, "x": "\ud800"}, 400, ""),
+        ("/nowhere", {}, 404, "nothing is served"),
+        ("/lora-adapters", [], 404, "nothing is served"),
+        ("/slots/0?action=save", {}, 404, "nothing is served"),
     ],
 )
 def test_refusals_speak_of_our_options_alone(
@@ -264,6 +268,18 @@ def test_bodies_that_are_no_json(server: Serving, data: bytes) -> None:
     connection.request("POST", CHAT, data)
     response = connection.getresponse()
     assert (response.status, "error" in json.loads(response.read())) == (400, True)
+    connection.close()
+
+
+@pytest.mark.parametrize("depth", range(100, 1100, 100))
+def test_bodies_of_any_depth(server: Serving, depth: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    nested = b'{"a":' * depth + b"1" + b"}" * depth
+    connection.request("POST", CHAT, b'{"messages": [], "max_tokens": 1, "x": ' + nested + b"}")
+    response = connection.getresponse()
+    error = json.loads(response.read()).get("error")
+    assert (response.status == 200) == (error is None)
+    assert error is None or (response.status, error["type"]) == (400, "invalid_request_error")
     connection.close()
 
 

@@ -112,7 +112,9 @@ def test_an_engine_that_closes_idle_connections(tmp_path: Path) -> None:
         assert engine.count == 3
 
 
-def test_a_client_that_leaves_ends_the_work_for_it(tmp_path: Path) -> None:
+def test_a_client_that_leaves_ends_the_work_for_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     asked, left = threading.Event(), threading.Event()
 
     def answer(connection: socket.socket, number: int) -> None:
@@ -130,6 +132,7 @@ def test_a_client_that_leaves_ends_the_work_for_it(tmp_path: Path) -> None:
             client.sendall(head.encode() + HELLO)
             assert asked.wait(60)
         assert left.wait(60)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_client_that_leaves_within_a_stream_ends_it(tmp_path: Path) -> None:
@@ -152,6 +155,30 @@ def test_a_client_that_leaves_within_a_stream_ends_it(tmp_path: Path) -> None:
         assert not left.is_set()
         connection.close()
         assert left.wait(60)
+
+
+def test_an_engine_that_breaks_off_within_a_stream(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No second answer follows, and nothing that looks like an end."""
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+
+    def answer(connection: socket.socket, number: int) -> None:
+        del number
+        read_request(connection)
+        connection.sendall(head + b"8\r\ndata: 1\n\r\n")
+
+    with fronted(tmp_path, answer) as (port, _):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("POST", CHAT, HELLO)
+        response = connection.getresponse()
+        with pytest.raises(http.client.IncompleteRead) as caught:
+            response.read()
+        assert caught.value.partial in (b"", b"data: 1\n")
+        connection.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_an_engine_that_breaks_off(tmp_path: Path) -> None:

@@ -57,5 +57,5 @@ def doctor(*, rebuild: bool, mend: bool, home: str | None, as_json: bool, quiet:
         print_table([(f.health.value, f.check, f.text) for f in findings])
         for finding in findings:
             if finding.mend:
-                print(f"  {finding.check}: {finding.mend}")
+                print(one_line(f"  {finding.check}: {finding.mend}"))
     return int(any(finding.health is ops.Health.WRONG for finding in findings))

@@ -20,6 +20,7 @@ from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.errors import BadConfigError, BadNameError, OutlastError
 from outlast.core.names import Target
+from outlast.core.printable import printable
 from outlast.store.archive import Archive
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -107,7 +108,7 @@ class Session:
         """A sentence for a person, on stderr."""
         if not self.as_json and not self.quiet:
             with contextlib.suppress(OSError, ValueError):  # stderr is closed
-                sys.stderr.write(text + "\n")
+                sys.stderr.write(printable(text) + "\n")
 
 
 @contextlib.contextmanager

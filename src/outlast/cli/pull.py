@@ -16,7 +16,7 @@ from outlast.cli.options.target import WANTED, Wanted, parse_origins, read_wante
 from outlast.cli.pull_other import OtherWishes, check_options, pull_by_digest, pull_by_link
 from outlast.cli.screen.render import human_size, plural, print_json
 from outlast.core.digest import Digest
-from outlast.core.errors import UsageError
+from outlast.core.errors import UsageError, one_line
 from outlast.core.names import Target
 from outlast.fetch.file_filter import Selection
 from outlast.fetch.transfer import Wishes
@@ -246,4 +246,4 @@ def _print_plan(plan: ops.PullPlan) -> None:
     if plan.excluded:
         print(f"  left out  {plural(len(plan.excluded), 'file')}: the archive would be partial")
     for entry in plan.to_fetch:
-        print(f"    {human_size(entry.size):>9}  {entry.path}")
+        print(f"    {human_size(entry.size):>9}  {one_line(entry.path)}")

@@ -10,8 +10,9 @@ import click
 from outlast.cli.chat.loop import Chat
 from outlast.cli.edge import TARGET, Session, budget_option, common, host_and_port, session
 from outlast.cli.screen.render import human_size, print_json
-from outlast.core.errors import BadConfigError, EngineError, UsageError
+from outlast.core.errors import BadConfigError, EngineError, UsageError, one_line
 from outlast.core.names import Target
+from outlast.core.printable import printable
 from outlast.engines.base import Engine, Sampling
 from outlast.engines.choose import LLAMA, TRANSFORMERS
 from outlast.engines.llama import LlamaOptions, Service, open_llama, serve
@@ -129,7 +130,7 @@ def run(
         ) as prepared:
             choice = prepared.choice
             call.screen.settle()
-            call.say(f"{choice.why} ({human_size(choice.size)}, {choice.engine})")
+            call.say(f"{one_line(choice.why)} ({human_size(choice.size)}, {choice.engine})")
             if api is not None:
                 _serve(
                     call,
@@ -156,7 +157,8 @@ def _with_stdin(words: tuple[str, ...]) -> list[str]:
 def _log(options: dict[str, Any]) -> Callable[[str], None] | None:
     if not options["verbose"]:
         return None
-    return lambda line: print(line.rstrip("\n"), file=sys.stderr)
+    # It quotes what the file says of itself, such as its name.
+    return lambda line: print(printable(line.rstrip("\n")), file=sys.stderr)
 
 
 def _llama_options(options: dict[str, Any]) -> LlamaOptions:

@@ -137,8 +137,8 @@ def _file_system(layout: Layout) -> Finding:
                     failed.append(f"{name}: {error.strerror}")
     except StorageError as error:
         failed.append(f"write: {error}")
-    except (OSError, BusyError) as error:
-        return Finding("file system", Health.NOTE, f"not tried: {error}", BusyError.default_hint)
+    except (OSError, ExhaustedError) as error:
+        return Finding("file system", Health.NOTE, f"not tried: {error}", ExhaustedError.default_hint)
     if not failed:
         return Finding("file system", Health.OK, "writes, locks and links work")
     needed = [problem for problem in failed if problem.startswith(("write", "lock"))]

@@ -17,7 +17,7 @@ from outlast.cli.edge import Session
 from outlast.cli.screen.render import print_json
 from outlast.core.cancel import Cancel
 from outlast.core.errors import Cancelled, EngineError, OutlastError, one_line
-from outlast.core.printable import Printable, printable
+from outlast.core.printable import Printable
 from outlast.engines.base import Delta, Engine, Sampling, Usage
 
 
@@ -117,7 +117,7 @@ class Chat:
             self._conversation.system = text
             self._call.say("the system prompt is set")
         else:
-            self._call.say(printable(self._conversation.system or "there is no system prompt"))
+            self._call.say(self._conversation.system or "there is no system prompt")
 
     def _save(self, name: str) -> None:
         if not name:

@@ -14,6 +14,7 @@ import aiohttp
 from aiohttp import web
 
 from outlast.core.errors import EngineError, OutlastError
+from outlast.server.http.files import close_short
 from outlast.server.http.log import log_bug
 from outlast.server.http.queries import read_json
 from outlast.server.model.requests import POSTS, Ask, Loaded, not_loaded, understand
@@ -25,6 +26,9 @@ BODY = 8 * 1024 * 1024
 """Bytes of a request: what a context of a million tokens takes, twice."""
 _ERROR_BYTES = 1024 * 1024
 _ERROR_EVENT = b'data: {"error"'
+_TEMPLATE = "/apply-template"
+_LEFT = 499
+"""Of answers that no client waits for, and that are not sent."""
 _STREAM = "text/event-stream"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -56,7 +60,7 @@ class Front:
         try:
             while not (await asyncio.wait({work}, timeout=self._tuning.client_poll))[0]:
                 if request.transport is None or request.transport.is_closing():
-                    raise ConnectionResetError("the client left")
+                    return web.Response(status=_LEFT)
             return work.result()
         finally:
             if not work.done():
@@ -81,7 +85,7 @@ class Front:
         except aiohttp.ClientError as error:
             return _refused(RequestError(503, f"the engine does not answer: {error}"), headers)
         except ConnectionError:
-            raise
+            return web.Response(status=_LEFT)
         except Exception as error:  # noqa: BLE001 - a bug, which is logged
             log_bug("run --api", error)
             bug = RequestError(500, "a bug in outlast: its log has the traceback")
@@ -143,14 +147,19 @@ class Front:
     async def _ask(
         self, request: web.Request, path: str, ask: Ask, headers: dict[str, str]
     ) -> web.StreamResponse:
+        enforced = ask.forced if path != _TEMPLATE else ()
         try:
-            body = forced(ask.body, ask.forced) if ask.forced else ask.body
+            body = json.dumps(forced(ask.body, enforced) if enforced else ask.body).encode()
         except SchemaError as error:
             raise RequestError(400, str(error), param="tools") from error
-        async with self._session.post(f"http://engine{path}", json=body) as answer:
+        except RecursionError:
+            raise RequestError(400, "the request's body is nested too deeply") from None
+        async with self._session.post(
+            f"http://engine{path}", data=body, headers={"Content-Type": "application/json"}
+        ) as answer:
             if answer.status >= 400:
                 raise engine_error(answer.status, await _document(answer))
-            if ask.forced and path != "/apply-template":
+            if enforced:
                 return await _called(request, await answer.json(content_type=None), ask, headers)
             return await _passed_on(request, answer, headers)
 
@@ -163,9 +172,13 @@ async def _passed_on(
     response = web.StreamResponse(status=answer.status, headers=sent)
     response.content_length = answer.content_length
     await response.prepare(request)
-    async for chunk in answer.content.iter_any():
-        await response.write(_event(chunk))
-    await response.write_eof()
+    try:
+        async for chunk in answer.content.iter_any():
+            await response.write(_event(chunk))
+        await response.write_eof()
+    except (aiohttp.ClientError, ConnectionError):
+        # The engine broke off, or the client: nothing may follow that looks like an end.
+        return close_short(request, response)
     return response
 
 
