@@ -20,7 +20,7 @@ from outlast.core.descriptors import is_exhausted
 from outlast.core.errors import ExhaustedError, StorageError
 from outlast.ops.verify import verify
 from outlast.server.http.connections import asker_of, places
-from outlast.server.http.memory import Memory, FairTurns
+from outlast.server.http.memory import FairTurns, Memory
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.archive import Archive
 from outlast.store.disk import storage_error

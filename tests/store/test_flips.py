@@ -20,7 +20,7 @@ from outlast.ops import doctor, removal
 from outlast.ops.pack import pack, unpack
 from outlast.ops.verify import verify
 from outlast.store.archive import Archive
-from outlast.store.refs import Ref
+from outlast.store.records.refs import Ref
 from tests.campaign import SEED, rounds
 from tests.store import weights
 from tests.store.build import entry_of, put, revision_of

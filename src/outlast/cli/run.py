@@ -214,4 +214,5 @@ def _serve(
                 print(url, flush=True)
                 call.say(f"serving it as model {model!r}; Ctrl-C ends it")
 
-        model_server.serve(engine, sock, model_server.Api(loaded, key, start), ready, cancel)
+        api = model_server.Api(loaded, key, start, call.config.serve.hosts)
+        model_server.serve(engine, sock, api, ready, cancel)

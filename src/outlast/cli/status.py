@@ -99,7 +99,7 @@ def _print(run: Session, space: _Space) -> None:
         if part.rows:
             print_table(part.rows, right=part.right)
     _tell(run, found)
-    if waiting := reclaimable(folder):
+    if waiting := reclaimable(space.folder):
         run.say(f"the trash holds {human_size(waiting)}: 'outlast gc --now' deletes it")
     if not found.nodes:
         run.say(f"no node runs on {space.folder}; start one with 'outlast serve' or 'outlast pull'")

@@ -7,7 +7,9 @@ from typing import Final
 
 _ENOUGH: Final = 65_536
 """Files: more than all connections of a server take, and few enough for tables of them."""
-EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN})
+EXHAUSTED: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN}
+)
 """Errors that say nothing of a file but that this machine or process has no more to give now."""
 
 

@@ -34,7 +34,7 @@ from outlast.mirror.asker import AccessRules, Asker, Verdict, Voice, public_voic
 from outlast.mirror.tuning import TUNING, MirrorTuning
 from outlast.sources.base import AccessSource, Source
 from outlast.store.archive import Archive
-from outlast.store.refs import About
+from outlast.store.records.facts import About
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Access:
 
     def is_here(self, repo: RepoId) -> bool:
         """Whether anything of `repo` is archived."""
-        return bool(self._archive.refs.readable(repo) or self._archive.commits(repo))
+        return bool(self._archive.refs.list(repo) or self._archive.commits(repo))
 
     def lists(self, asker: Asker, repo: RepoId) -> bool:
         """Whether a list may name `repo`; the hub is not asked."""

@@ -127,15 +127,24 @@ class Mirror:
         except DamagedRecordError:
             if not self._sources:
                 raise
-            return self._find_new(repo, ref, None)  # it is written anew
+            return self._find_new(repo, ref, None, voice)  # it is written anew
         if known is None:
-            commit = self.archive.find_commit(repo, ref)
-            view = None if commit is None else self._view(repo, commit)
-            if view is not None and not (view.revision.unlisted and self._sources):
-                if voice.is_public:
-                    self.access.recheck(repo)  # a ref is asked for anyway, a commit is not
-                return Found(view)
-            return self._find_new(repo, ref, view, voice)
+            return self._find_commit(repo, ref, voice)
+        return self._find_ref(repo, known, voice)
+
+    def _find_commit(self, repo: RepoId, ref: str, voice: Voice) -> Found | Asking[Found]:
+        """What a commit, or a ref that is not noted, stands for."""
+        commit = self.archive.find_commit(repo, ref)
+        view = None if commit is None else self._view(repo, commit)
+        if view is not None and not (view.revision.unlisted and self._sources):
+            if voice.is_public:
+                self.access.recheck(repo)  # a ref is asked for anyway, a commit is not
+            return Found(view)
+        return self._find_new(repo, ref, view, voice)
+
+    def _find_ref(self, repo: RepoId, known: Ref, voice: Voice) -> Found | Asking[Found]:
+        """What a ref stands for that was noted once."""
+        ref = known.name
         view = self._view(repo, known.commit)
         if view is None:
             return self._find_new(repo, ref, None, voice)

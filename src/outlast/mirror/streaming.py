@@ -138,7 +138,7 @@ class StreamingFiles:
         self, repo: RepoId, commit: GitOid, entry: FileEntry, voice: Voice, *, here: bool = False
     ) -> StreamingFile:
         """The fetch of `entry` from where `voice` may, under way or begun now; `here` tells that
-        its bytes are in the archive, and only read again. Raises what :meth:`Admission.admit` raises.
+        its bytes are in the archive, and only read again. Raises what :meth:`Admission.admit` does.
 
         What arrives for a private or gated model is handed to no client of another model that
         claims to have the same file: :class:`BusyError` until that fetch has ended.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from outlast.core.descriptors import is_exhausted
 from outlast.core.digest import Digest
 from outlast.core.errors import ExhaustedError, IntegrityError, OutlastError, StorageError
 from outlast.intake.suspects import Suspects
@@ -131,14 +132,16 @@ def _file_system(layout: Layout) -> Finding:
                     attempt(session.folder)
                     _log.debug("tried a %s in %s: it works", name, session.folder)
                 except OSError as error:
-                    if disk.is_busy(error):
+                    if is_exhausted(error):
                         raise
                     _log.debug("tried a %s in %s: %s", name, session.folder, error.strerror)
                     failed.append(f"{name}: {error.strerror}")
     except StorageError as error:
         failed.append(f"write: {error}")
     except (OSError, ExhaustedError) as error:
-        return Finding("file system", Health.NOTE, f"not tried: {error}", ExhaustedError.default_hint)
+        return Finding(
+            "file system", Health.NOTE, f"not tried: {error}", ExhaustedError.default_hint
+        )
     if not failed:
         return Finding("file system", Health.OK, "writes, locks and links work")
     needed = [problem for problem in failed if problem.startswith(("write", "lock"))]

@@ -116,16 +116,23 @@ class Prover:
             origins = [s for s in work.sources if _can_tell(s, job, now)]
         if not origins:
             raise UnreachableError("no origin can be asked now")
+        origin = origins[0]
+        request = origin.concurrency.send(job.entry.key)
+        if request is None:
+            raise UnreachableError(f"{origin.name} takes no more requests now")
         data = bytearray(stop - start)
-        with contextlib.closing(work.ask(origins[0], job.entry, start, stop)) as reader:
-            if reader.start != start:
-                raise UnreachableError(f"{origins[0].name} ignores ranges")
-            view = memoryview(data)
-            while view:
-                count = reader.readinto(view)
-                if not count:
-                    raise UnreachableError(f"{origins[0].name} closed early")
-                view = view[count:]
+        try:
+            with contextlib.closing(work.ask(origin, request, job.entry, (start, stop))) as reader:
+                if reader.start != start:
+                    raise UnreachableError(f"{origin.name} ignores ranges")
+                view = memoryview(data)
+                while view:
+                    count = reader.readinto(view)
+                    if not count:
+                        raise UnreachableError(f"{origin.name} closed early")
+                    view = view[count:]
+        finally:
+            origin.concurrency.end(request)
         return bytes(data)
 
 

@@ -227,7 +227,14 @@ def _type_name(event: Event) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", type(event).__name__).lower()
 
 
-def _sentence(event: Event) -> str | None:
+def _passed_over(path: str, peer: str, claim: str, others: int) -> str:
+    who = f"{peer} and {others} others say" if others else f"{peer} says"
+    verb = claim if not others else {"fetches": "fetch", "has": "have"}.get(claim, claim)
+    it = "they" if others else "it"
+    return f"{path}: {who} that {it} {verb} it, but nothing came: asking the hub"
+
+
+def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - one line for each event
     """An event as a sentence for people; None if only the bars show it."""
     match event:
         case FileProblem(path, problem):
@@ -236,22 +243,17 @@ def _sentence(event: Event) -> str | None:
             return f"warning: {path}: {reason}"
         case SourceBanned(source, path, reason):
             return f"source banned for this run: {source} ({path}: {reason})"
-        case SourceWithdrew(reason=reason):
-            return reason
         case SourceWaiting(source, seconds, reason):
             return f"{reason}; asking {source} again in {seconds:.1f} s"
         case FileWaiting(path, waits_for, others):
             return f"{path}{f' and {others} more' if others else ''}: waiting for {waits_for}"
         case PeerPassedOver(path, peer, claim, others):
-            who = f"{peer} and {others} others say" if others else f"{peer} says"
-            verb = claim if not others else {"fetches": "fetch", "has": "have"}.get(claim, claim)
-            it = "they" if others else "it"
-            return f"{path}: {who} that {it} {verb} it, but nothing came: asking the hub"
+            return _passed_over(path, peer, claim, others)
         case Removed(what, name, size):
             return f"{what} {name}" + (f" ({human_size(size)})" if size else "")
         case Reformed(path, _, form, size, stored):
             return f"{path}: {form}, {human_size(size)} in {human_size(stored)}"
-        case Note(text):
+        case SourceWithdrew(reason=text) | Note(text):
             return text
         case FileDone() | _:
             return None

@@ -12,7 +12,7 @@ from aiohttp import web
 from outlast.core.closing import Closing
 from outlast.core.errors import MalformedError, UsageError
 from outlast.core.manifest import load_json
-from outlast.server.http.memory import Lease, Memory, FairTurns
+from outlast.server.http.memory import FairTurns, Lease, Memory
 from outlast.server.tuning import ServerTuning
 
 _FIELDS = 100_000

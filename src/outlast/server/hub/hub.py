@@ -172,13 +172,22 @@ class Hub:
             return _unauthorized()
         user, asker = found
         if route.what == "metrics":
-            self._metrics.fetches.set(self._mirror.streams.count)
-            kind = {"Content-Type": "text/plain; version=0.0.4"}
-            return web.Response(body=self._metrics.text(), headers=kind)
+            return self._numbers()
         if route.what == "whoami":
             return json_reply(documents.whoami(user))
+        return await self._for_asker(exchange, route, asker)
+
+    def _numbers(self) -> web.Response:
+        self._metrics.fetches.set(self._mirror.streams.count)
+        kind = {"Content-Type": "text/plain; version=0.0.4"}
+        return web.Response(body=self._metrics.text(), headers=kind)
+
+    async def _for_asker(
+        self, exchange: HubExchange, route: HubRoute, asker: Asker
+    ) -> web.StreamResponse:
+        """Answers what depends on who asks."""
         if route.what == "list":
-            return await self._threaded(self._list, route, read_query(request), asker)
+            return await self._threaded(self._list, route, read_query(exchange.request), asker)
         try:
             if route.what in PAGES:
                 return await self._page(exchange, route, asker)

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from outlast.core.names import RepoId
 from outlast.mirror.answers import View
-from outlast.store.refs import About
+from outlast.store.records.facts import About
 
 MOST_ROWS: Final = 1000
 """Lines of a page; what is left out is counted below them."""

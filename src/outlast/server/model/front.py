@@ -16,7 +16,7 @@ from aiohttp import web
 from outlast.core.errors import EngineError, OutlastError
 from outlast.server.http.files import close_short
 from outlast.server.http.log import log_bug
-from outlast.server.http.queries import read_json
+from outlast.server.http.queries import Bodies, parse_json
 from outlast.server.model.requests import POSTS, Ask, Loaded, not_loaded, understand
 from outlast.server.model.tools import SchemaError, as_call, as_events, forced
 from outlast.server.model.words import RequestError, engine_error
@@ -42,6 +42,7 @@ class Front:
         self,
         session: aiohttp.ClientSession,
         loaded: Loaded,
+        bodies: Bodies,
         *,
         key: str | None,
         start: str,
@@ -49,6 +50,7 @@ class Front:
     ) -> None:
         self._session = session
         self._loaded = loaded
+        self._bodies = bodies
         self._key = None if key is None else _digest(key)
         self._start = start
         self._tuning = tuning
@@ -99,7 +101,7 @@ class Front:
         if path in POSTS:
             if request.method != "POST":
                 raise RequestError(405, f"{path} takes POST, and no {request.method}")
-            body = await read_json(request, BODY, self._tuning.body_timeout)
+            body = await self._bodies.read(request, BODY, parse_json)
             ask = understand(POSTS[path], body, self._loaded, start=self._start)
             return await self._ask(request, path, ask, headers)
         if request.method not in ("GET", "HEAD"):

@@ -11,7 +11,9 @@ import aiohttp
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError, UsageError
+from outlast.server.http.hosts import Hosts
 from outlast.server.http.listening import Bounds, listening
+from outlast.server.http.queries import Bodies
 from outlast.server.model.front import BODY, Front
 from outlast.server.model.requests import Loaded
 from outlast.server.tuning import TUNING, ServerTuning
@@ -33,12 +35,14 @@ class EngineServer(Protocol):
 @dataclass(frozen=True, slots=True)
 class Api:
     """What is served: the model that is loaded, to clients with the API key `key` (None: to all).
-    `start` is the command that serves this model, for hints in answers.
+    `start` is the command that serves this model, for hints in answers; `hosts` are names that this
+    machine has for clients, beside its own.
     """
 
     loaded: Loaded
     key: str | None = field(default=None, repr=False)
     start: str = "outlast run … --api"
+    hosts: tuple[str, ...] = ()
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -119,13 +123,22 @@ async def _serve(
                 ended.set()
 
     bounds = Bounds(BODY, tuning.model_connections, tuning.model_stall)
-    async with _session(engine) as session:
-        front = Front(session, api.loaded, key=api.key, start=api.start, tuning=tuning)
-        async with listening(
-            front.handle, open_it, bounds, count=_ignore, beside=watch, tuning=tuning
-        ):
-            ready()
-            await ended.wait()
+    hosts = Hosts(str(sock.getsockname()[0]), api.hosts, local_pages=True)
+    with Bodies(tuning) as bodies:
+        async with _session(engine) as session:
+            front = Front(session, api.loaded, bodies, key=api.key, start=api.start, tuning=tuning)
+            async with listening(
+                front.handle,
+                open_it,
+                bounds,
+                hosts=hosts,
+                memory=bodies.memory,
+                count=_ignore,
+                beside=watch,
+                tuning=tuning,
+            ):
+                ready()
+                await ended.wait()
 
 
 @contextlib.asynccontextmanager

@@ -237,6 +237,11 @@ class Drafts:
         """
         return self._parsed(path, data, repo_of_folder(path.parent), GitOid(path.stem))
 
+    def is_doubtful(self, repo: RepoId, commit: GitOid) -> bool:
+        """Whether a draft has lines that cannot be read, from a crash or from damage."""
+        state = self.state(repo, commit)
+        return state is not None and (state.error is not None or state.bad_lines > 0)
+
     def stamps(self) -> dict[tuple[RepoId, GitOid], tuple[int, int, int]]:
         """Every draft, with what changes whenever something is appended to it. Reads none."""
         found = {}

@@ -142,6 +142,10 @@ class Refs:
             return UNREADABLE if self._records.strict and self._is_held(repo) else About()
         return found
 
+    def is_open(self, repo: RepoId) -> bool:
+        """Whether a model is public, as far as is known; not if that cannot be read."""
+        return self.about(repo).is_open
+
     def is_known(self, repo: RepoId) -> bool:
         """Whether what is written down of a model can be read."""
         try:
