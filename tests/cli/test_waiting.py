@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from outlast.cli.screen.render import Screen
-from outlast.core.events import FileWaiting, Planned, Progress
+from outlast.core.events import FileWaiting, PeerPassedOver, Planned, Progress
 
 PLANNED = Planned("pull", "org/model", 2, 1000)
 WAITING = FileWaiting("a.bin", "10.0.0.2, which fetches it since 40 s", others=1)
@@ -57,3 +57,24 @@ def test_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
         '{"type": "file-waiting", "path": "a.bin",'
         ' "waits_for": "10.0.0.2, which fetches it since 40 s", "others": 1}\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (
+            PeerPassedOver("a.bin", "10.0.0.2", "fetches"),
+            "a.bin: 10.0.0.2 says that it fetches it, but nothing came: asking the hub",
+        ),
+        (
+            PeerPassedOver("a.bin", "10.0.0.2", "has", others=99),
+            "a.bin: 10.0.0.2 and 99 others say that they have it, but nothing came: asking the hub",
+        ),
+    ],
+)
+def test_who_is_passed_over(
+    event: PeerPassedOver, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Screen(as_json=False, quiet=False) as screen:
+        screen.emit(event)
+    assert capsys.readouterr().err.splitlines() == [text]

@@ -384,3 +384,16 @@ class TestSwarm:
             over.set()
             for thread in threads:
                 thread.join()
+
+
+def test_samples_are_of_what_is_here_without_a_gap(download: Download) -> None:
+    """And of nothing once it is closed: the file descriptor may be another file's then."""
+    hub = source("hub")
+    assert download.sample(0, 1) is None
+    for index in (0, 2):
+        download.accept(hub, index, piece(index))
+    assert download.sample(10, 20) == bytes(piece(0)[10:20])
+    for span in ((PIECE - 1, PIECE + 1), (2 * PIECE, 2 * PIECE + 1), (5, 5), (-1, 3)):
+        assert download.sample(*span) is None
+    download.close()
+    assert download.sample(10, 20) is None

@@ -15,8 +15,9 @@ from outlast.core.cancel import Cancel
 from outlast.core.digest import Digest
 from outlast.core.errors import BadConfigError
 from outlast.node import payloads
-from outlast.node.in_flight import InFlight
+from outlast.node.in_flight import Arriving, InFlight
 from outlast.server.node import peer_port as peering
+from outlast.sources.peer import SAMPLE
 from outlast.store.archive import Archive
 from outlast.swarm.schedule import Rates
 from outlast.swarm.tracker.tracker import Tracker
@@ -156,6 +157,30 @@ class TestDocuments:
         }
         assert get(peer, f"/layers/{tree.root}").body == layer
         assert get(peer, f"/blobs/{sha(data)}").status == 404
+
+    def test_what_arrives_without_a_tree(self, peer: Peer) -> None:
+        """Others see how much of it is here, and a few bytes of that."""
+        data, here = Random(4).randbytes(3 << 20), 2 << 20
+        blob, path = sha(data), f"/arriving/{sha(data)}"
+
+        def sample(start: int, stop: int) -> bytes | None:
+            return data[start:stop] if stop <= here else None
+
+        peer.arriving[blob] = Arriving(len(data), lambda: here, sample)
+        some = "bytes=1000-1999"
+        assert ask_payloads(peer, blob) == {}
+        assert get(peer, path, Range=some).status == 404  # not shared with it
+        peer.shares.known.add(blob)
+        document = {"size": len(data), "root": None, "have": here, "forms": []}
+        assert ask_payloads(peer, blob) == {blob.hex: document}
+        found = get(peer, path, Range=some)
+        assert (found.status, found.body) == (206, data[1000:2000])
+        assert peer.source().sample(blob, len(data), 5, 10.0) == data[5 : 5 + SAMPLE]
+        assert get(peer, path).status == 400
+        assert get(peer, path, Range=f"bytes=0-{SAMPLE}").status == 400
+        assert get(peer, path, Range=f"bytes={here - 1}-{here}").status == 404
+        assert get(peer, path, Range=f"bytes={len(data)}-").status == 416
+        assert get(peer, f"/arriving/{sha(b'another')}", Range=some).status == 404
 
     def test_a_layer(self, peer: Peer) -> None:
         for data, form in ((PLAIN, Form.PLAIN), (WEIGHTS, Form.CAPSULE), (WEIGHTS, Form.PLAIN)):

@@ -13,6 +13,8 @@ from outlast.swarm.lan.election import (
     GRACE_S,
     LINGER_S,
     OVERDUE_S,
+    UNPROVEN_S,
+    Claim,
     Election,
     Role,
     State,
@@ -201,6 +203,113 @@ def test_who_does_not_do_as_it_says_does_not_count() -> None:
     booth.after(0)
     booth.now += COLLECT_S
     assert booth.hear(BEFORE, able=True, fetching=True) == State(Role.FETCH)
+
+
+@pytest.mark.parametrize("flags", [{"has": True}, {"able": True, "fetching": True, "stage": 15}])
+def test_a_node_that_cannot_be_reached_does_not_count(flags: dict[str, bool | int]) -> None:
+    """However many there are, and though new ones come all the time: the time counts from when the
+    blob was wanted.
+    """
+    booth = Booth()
+    booth.election.reach({AFTER: frozenset({"a"})})
+    assert booth.hear(BEFORE, **flags).nodes == (BEFORE,)  # its API may answer yet
+    for number in range(100):
+        booth.hear(bytes([100 + number]) * 20, **flags)
+    booth.now += UNPROVEN_S
+    assert booth.hear(BEFORE, **flags) == State(Role.WAIT)
+    booth.now += COLLECT_S
+    assert booth.hear(b"n" * 20, **flags) == State(Role.FETCH)
+    booth.election.reach({AFTER: frozenset({"a"}), BEFORE: frozenset({"a"})})
+    assert booth.hear(BEFORE, **flags).nodes == (BEFORE,)
+
+
+def test_a_node_is_heard_from_where_its_api_answers() -> None:
+    """Another one cannot speak for it, neither to keep others waiting nor to silence it."""
+    booth = Booth()
+    booth.election.reach({BEFORE: frozenset({"a", "b"})})
+    booth.hear(BEFORE, able=True, fetching=True)
+    false = Want(BEFORE, "x", 1, (Wish(KEY, gone=True),))
+    booth.election.hear(false, booth.now)
+    assert booth.after(0) == State(Role.WAIT, (BEFORE,))
+    booth.election.hear(Want(BEFORE, "b", 1, (Wish(KEY, has=True),)), booth.now)
+    assert booth.after(0) == State(Role.TAKE, (BEFORE,))
+
+
+def test_who_cannot_be_reached_is_no_crowd() -> None:
+    """A pull that is done does not stay for nodes that are invented."""
+    booth = Booth()
+    booth.election.reach({AFTER: frozenset({"a"})})
+    booth.hear(AFTER)
+    booth.hear(BEFORE)
+    assert booth.election.wanting(KEY, booth.now) == sorted((AFTER, BEFORE))
+    booth.now += UNPROVEN_S
+    assert booth.election.wanting(KEY, booth.now) == [AFTER]
+    assert booth.election.count_wanting(KEY, booth.now) == 1
+
+
+def test_when_nothing_comes_only_those_count_that_are_proven() -> None:
+    booth = Booth()
+    claims: list[dict[str, bool | int]] = [{"has": True}, {"able": True, "fetching": True}]
+    for flags in claims:
+        booth.hear(BEFORE, **flags)
+    booth.election.distrust(KEY, booth.now)
+    assert booth.after(0) == State(Role.FETCH)
+    for flags in claims:
+        assert booth.hear(BEFORE, **flags) == State(Role.FETCH)
+        assert booth.hear(LAST, **flags) == State(Role.FETCH)
+    for node in (LAST, BEFORE):
+        booth.election.vouch(node, KEY, booth.now, seconds=10)
+    booth.hear(LAST, able=True, fetching=True)
+    assert booth.hear(BEFORE, able=True, fetching=True) == State(Role.WAIT, (BEFORE,))
+    booth.now += 10  # and shows nothing more
+    assert booth.hear(BEFORE, able=True, fetching=True) == State(Role.WAIT)
+    booth.now += COLLECT_S
+    assert booth.hear(BEFORE, able=True, fetching=True) == State(Role.FETCH)
+
+
+def test_of_two_that_distrust_the_proven_one_before_goes_on() -> None:
+    booth = Booth()
+    booth.election.distrust(KEY, booth.now)
+    booth.hear(AFTER, able=True, fetching=True)
+    booth.election.vouch(AFTER, KEY, booth.now, seconds=10)
+    assert booth.after(0) == State(Role.FETCH)  # it is the other one that stops
+
+
+def test_those_vouched_for_are_bounded() -> None:
+    booth = Booth()
+    for number in range(1000):
+        booth.election.vouch(number.to_bytes(20), KEY, booth.now, seconds=10)
+    booth.election.distrust(KEY, booth.now)
+    for number in (0, 999):
+        booth.hear(number.to_bytes(20), has=True)
+    assert booth.after(0) == State(Role.TAKE, (bytes(20),))
+
+
+def test_who_claims_what_and_since_when() -> None:
+    booth = Booth()
+    booth.hear(AFTER)
+    booth.hear(BEFORE, able=True, fetching=True)
+    began = booth.now
+    booth.now += 1
+    booth.hear(BEFORE, able=True, fetching=True, stage=3)
+    claim = Claim(BEFORE, "a", has=False, since=began)
+    assert booth.election.claims(KEY, booth.now) == [claim]
+    booth.election.shun(BEFORE, KEY, booth.now)
+    assert booth.election.claims(KEY, booth.now) == []
+
+
+def test_a_node_that_can_be_reached_has_room() -> None:
+    """Where all places are taken by invented ones."""
+    election = Election(ME, 0.0)
+    election.want(KEY, 0.0, able=True)
+    for number in range(MAX_NODES + 10):
+        election.hear(Want(number.to_bytes(20), "a", 1, (Wish(KEY),)), 0.0)
+    election.hear(Want(BEFORE, "b", 1, (Wish(KEY, has=True),)), 0.0)
+    assert election.state(KEY, 0.0).role is Role.WAIT
+    election.reach({BEFORE: frozenset({"b"})})
+    election.hear(Want(BEFORE, "b", 1, (Wish(KEY, has=True),)), 0.0)
+    assert election.state(KEY, 0.0) == State(Role.TAKE, (BEFORE,))
+    assert len(election.wanting(KEY, 0.0)) <= MAX_NODES
 
 
 def test_a_node_says_that_it_has_a_blob_as_long_as_another_wants_it() -> None:

@@ -271,7 +271,7 @@ class Election:
 
     def _wanting(self, key: bytes, now: float) -> list[bytes]:
         own, live = self._own.get(key), self._peers.live(key, now)
-        since = now if own is None else own.wanted
+        since = _NEVER if own is None else own.wanted
         return [n for n, wish in live.items() if not wish.has and self._is_real(n, since, now)]
 
     def _live(self, key: bytes, now: float) -> dict[bytes, Wish]:
