@@ -5,12 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from outlast.core.digest import GitOid
+from outlast.codec.hashing import names_of
+from outlast.core.control import Control
+from outlast.core.digest import Digest, GitOid
+from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
-from outlast.fetch.revision import note_facts
+from outlast.fetch.revision import FetchContext, _groups, note_facts
+from outlast.fetch.transfer import Wishes
 from outlast.sources.base import Listing, RepoClaims
+from outlast.sources.http import HttpClient
+from outlast.sources.hub import HubSource
+from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
 from outlast.store.records.facts import About
+from outlast.store.records.refs import Ref
 
 REPO = RepoId.parse("org/model")
 COMMIT = GitOid("c" * 40)
@@ -52,3 +60,30 @@ class TestRestriction:
     def test_a_hub_lifts_it(self, archive: Archive, *, private: bool, gated: bool | str) -> None:
         about = note(archive, RepoClaims(private, gated, (), {}), HUB)
         assert (about.private, about.gated) == (False, False)
+
+
+def test_what_is_here_for_a_private_model_alone_comes_from_the_sources(archive: Archive) -> None:
+    """A neighbour that trusts this node may send it for that model's sake: it proves nothing."""
+    shared, new = names_of(b"private weights"), FileEntry("b", 3, sha256=Digest.of(b"new"))
+    entry = FileEntry("a", 15).with_names(shared)
+    with archive.writer() as writer:
+        archive.put(writer, b"private weights", shared)
+        archive.put_revision(writer, Revision.of(REPO, COMMIT, [entry]))
+        archive.refs.put_about(writer, REPO, About(private=True))
+        hub = HubSource(HttpClient(HttpSettings()), "http://hub")
+        context = FetchContext(archive, writer, [hub], Wishes(), Control())
+        other = RepoId.parse("org/other")
+        assert _groups(context, other, [entry, new]) == [([new], False), ([entry], True)]
+        assert _groups(context, REPO, [entry, new]) == [([entry, new], False)]
+        archive.refs.put_about(writer, REPO, About())
+        assert _groups(context, other, [entry, new]) == [([entry, new], False)]
+
+
+def test_only_the_hub_that_a_model_came_from_lifts_its_restriction(archive: Archive) -> None:
+    """Another hub may call something else by this name."""
+    with archive.writer() as writer:
+        archive.refs.put(writer, REPO, Ref("main", COMMIT, "http://hub"))
+    private = RepoClaims(True, False, HUB.tags, HUB.facts)
+    assert note(archive, private).private
+    assert note(archive, HUB, source="http://other").private
+    assert not note(archive, HUB, source="http://hub").private

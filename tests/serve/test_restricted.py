@@ -362,6 +362,7 @@ LOGIN = {"path": "/login", "action": "page"}
 FALSE_ANSWERS: dict[str, dict[str, Any]] = {
     "page": {"action": "page"},
     "page as text": {"action": "page", "type": "text/plain", "body": " <html>Log in</html>"},
+    "page without tags": {"action": "page", "body": "Log in"},
     "page as JSON": {"action": "page", "type": "application/json"},
     "another object": {"action": "page", "type": "application/json", "body": '{"ok": true}'},
     "another model": {
@@ -372,6 +373,7 @@ FALSE_ANSWERS: dict[str, dict[str, Any]] = {
     "redirect to a page": {"action": "redirect", "to": "/login"},
     "server error": {"action": "status", "status": 500},
 }
+PAGES = ["page", "page without tags", "page as text", "redirect to a page"]
 
 
 class TestWhatIsNoAdmission:
@@ -417,7 +419,9 @@ class TestWhatIsNoAdmission:
         finally:
             hub.set_faults([])
 
-    @pytest.mark.parametrize("fault", ["page", "page as text", "redirect to a page"])
+    @pytest.mark.parametrize(
+        "fault", ["page", "page without tags", "page as text", "redirect to a page"]
+    )
     def test_nor_at_the_gate(self, world: World, hub: HubSim, archived: Path, fault: str) -> None:
         """The description of a gated model is public; who may have its files, this route tells."""
         path = f"/{REPO['gated']}/resolve/{world.commits['gated']}/words.txt"
