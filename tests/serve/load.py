@@ -71,7 +71,7 @@ class _Load:
 
     def send_bodies(self) -> None:
         """All at once, a piece of each in turn; then what is told to each."""
-        body = b'{"paths":[' + b'"",' * ((self._burden.size - 20) // 3) + b'""]}'
+        body = b'{"paths":[' + b'"",' * 19_000 + b'"' + b"a" * (self._burden.size - 60_000) + b'"]}'
         head = (
             f"POST {self._burden.post} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -261,6 +261,32 @@ class TestMemory:
             assert wire.reply().status == 411
             assert wire.ended()
 
+    @pytest.mark.parametrize(
+        ("kind", "body"),
+        [
+            ("application/json", b'{"paths":[' + b'"",' * 40_000 + b'""]}'),
+            ("application/x-www-form-urlencoded", b"paths=a&" * 40_000),
+        ],
+    )
+    def test_a_body_of_many_fields_is_refused(self, served: Served, kind: str, body: bytes) -> None:
+        reply = ask(served.url, "127.0.0.1", PATHS_INFO, body, Content_Type=kind)
+        assert reply.status == 400
+
+    def test_large_bodies_of_an_address_take_turns(self, served: Served) -> None:
+        """A small one does not wait for them, nor one of another address."""
+        tuned = {f"{_TUNING}.large_bodies": 1, f"{_TUNING}.body_timeout": 1.0}
+        body = b"paths=config.json&paths=" + b"a" * 100_000
+        with Node(served.node.home, tuned=tuned) as node, Wire(node.url, source="127.0.0.2") as one:
+            one.send(
+                f"POST {PATHS_INFO} HTTP/1.1\r\nHost: localhost\r\n"
+                "Content-Length: 1000000\r\n\r\na".encode()
+            )
+            until(lambda: node.metric("outlast_connections") == 2)
+            assert ask(node.url, "127.0.0.3", PATHS_INFO, body, **FORM).status == 200
+            assert ask(node.url, "127.0.0.2", PATHS_INFO, body[:100], **FORM).status == 200
+            reply = ask(node.url, "127.0.0.2", PATHS_INFO, body, **FORM)
+            assert reply.status in {200, 503}  # the one before it may have ended just in time
+
     def test_what_is_parsed_does_not_hold_up_the_loop(self, served: Served) -> None:
         """A body of the worst kind leaves the loop free: it is parsed in a thread."""
         sabotage = (

@@ -67,6 +67,12 @@ class ServerTuning:
     written: int = 64 << 10
     """A longer document is written in slices of it as the client takes them: what the event loop
     buffers by default."""
+    large_bodies: int = 4
+    """Bodies of one address, of those longer than `written`, that are read at once: each takes its
+    turn of the event loop. Guess."""
+    switch: float = 0.001
+    """A thread of Python that computes gives way to the event loop after so long. A fifth of the
+    default, which the loop would wait for at each of its steps."""
     parsers: int = 2
     """Bodies parsed at once: that holds Python's lock. Guess."""
     files_each: int = 4

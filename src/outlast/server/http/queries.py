@@ -10,12 +10,12 @@ import msgspec
 from aiohttp import web
 
 from outlast.core.closing import Closing
-from outlast.core.errors import MalformedError, UsageError
+from outlast.core.errors import ExhaustedError, MalformedError, UsageError
 from outlast.core.manifest import load_json
 from outlast.server.http.memory import FairTurns, Lease, Memory
 from outlast.server.tuning import ServerTuning
 
-_FIELDS = 100_000
+_FIELDS = 30_000
 T = TypeVar("T")
 ORIGIN = ""  # no field of a query has this name
 
@@ -86,6 +86,7 @@ class Bodies(Closing):
 
     def __init__(self, tuning: ServerTuning) -> None:
         self._tuning = tuning
+        self._large = FairTurns(tuning.large_bodies)
         self._turns = FairTurns(1)
         self._pool = ThreadPoolExecutor(tuning.parsers, thread_name_prefix="parse")
         self.memory = Memory(tuning)
@@ -95,8 +96,20 @@ class Bodies(Closing):
 
     async def read(self, request: web.Request, limit: int, parse: Callable[[bytes], T]) -> T:
         """What `parse` makes of the body of a request, of up to `limit` bytes. It runs beside the
-        event loop, for one body of an asker at a time. Raises what it and `read_body` raise.
+        event loop, for one body of an asker at a time; and only some large ones of an asker are
+        read at once. Raises what it and `read_body` raise.
         """
+        if 0 <= (request.content_length or 0) <= self._tuning.written:
+            return await self._read(request, limit, parse)
+        waiting = asyncio.timeout(self._tuning.body_timeout)
+        try:
+            async with waiting, self._large.turn():
+                waiting.reschedule(None)
+                return await self._read(request, limit, parse)
+        except TimeoutError as error:
+            raise ExhaustedError("this client has too many large requests under way") from error
+
+    async def _read(self, request: web.Request, limit: int, parse: Callable[[bytes], T]) -> T:
         with self.memory.lease() as lease:
             data = await read_body(request, limit, lease, self._tuning)
             async with self._turns.turn():
@@ -115,6 +128,9 @@ def parse_form(body: bytes, kind: str) -> dict[str, list[str]]:
     """The fields of a form, or of the JSON object that some clients send instead, by the body's
     content type. Raises :class:`UsageError`.
     """
+    separator = b"," if kind == "application/json" else b"&"
+    if body.count(separator) > _FIELDS:  # counted before any of them takes memory
+        raise UsageError(f"the request's body has more than {_FIELDS} fields")
     try:
         if kind != "application/json":
             return parse_qs(body.decode(), max_num_fields=_FIELDS)

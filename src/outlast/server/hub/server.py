@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ def serve(
     tuning: ServerTuning = TUNING,
 ) -> None:
     """Serves until SIGINT or SIGTERM. `ready` gets the URL once connections are accepted."""
+    sys.setswitchinterval(tuning.switch)
     tokens = Tokens(listen.tokens) if listen.tokens is not None else None
     limits = Limits(listen.stall, tuning)
     hub = Hub(mirror, metrics, tokens=tokens, limits=limits, mounts=mounts, tuning=tuning)
