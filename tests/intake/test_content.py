@@ -225,7 +225,7 @@ def test_an_index_that_would_take_much_memory_is_not_parsed(data: bytes) -> None
     assert shards.judge_index("x.index.json", data, set()) is None
 
 
-def test_a_flood_of_warnings_ends() -> None:
+def test_a_long_list_of_warnings_ends() -> None:
     heard: list[Event] = []
     many = [Suspect(f"{n}.bin", Flaw.EMPTY, "empty") for n in range(100_000)]
     warn(Control(heard.append), many, "org/m: ")
