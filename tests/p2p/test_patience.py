@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.p2p.patience import Patience, Takeover, Waiting
+from outlast.p2p.patience import FilePatience, Takeover, WaitingFile
 from outlast.p2p.tuning import TUNING
 
 LEAST = TUNING.least_bytes
@@ -22,7 +22,7 @@ class File:
     def __post_init__(self) -> None:
         self.now = 0.0
         self.total = 0
-        self.patience = Patience(TUNING)
+        self.patience = FilePatience(TUNING)
         self.patience.begin(0.0)
 
     def run(self, seconds: float, rate: float = 0.0) -> float:
@@ -35,7 +35,7 @@ class File:
 
 
 def test_before_its_turn_it_does_not_wait() -> None:
-    patience = Patience(TUNING)
+    patience = FilePatience(TUNING)
     assert patience.waited(1e6) == 0.0
     patience.begin(100.0)
     patience.begin(104.0)
@@ -70,7 +70,7 @@ def test_a_proof_buys_time_and_the_next_one_more() -> None:
 
 
 def test_proofs_are_sought_when_nothing_comes_and_not_all_the_time() -> None:
-    patience = Patience(TUNING)
+    patience = FilePatience(TUNING)
     patience.begin(0.0)
     asked = [at / 4 for at in range(1, 21) if patience.wants_proof(at / 4)]
     assert asked[0] == TUNING.proof_after
@@ -83,7 +83,7 @@ def test_however_many_claim_it_the_budget_is_one(
     rows: list[tuple[float, bytes, bool]],
 ) -> None:
     """After the patience and one courtesy at the latest, each file is chosen sooner or later."""
-    files = [Waiting(*row) for row in rows]
+    files = [WaitingFile(*row) for row in rows]
     takeover = Takeover(TUNING)
     late = {n for n, one in enumerate(files) if one.waited >= LIMIT + TUNING.courtesy}
     taken: set[int] = set()
@@ -95,20 +95,20 @@ def test_however_many_claim_it_the_budget_is_one(
 
 
 def test_a_newcomer_gets_a_moment() -> None:
-    one = Waiting(LIMIT, b"", newcomer=True)
+    one = WaitingFile(LIMIT, b"", newcomer=True)
     assert not one.is_overdue(TUNING)
     assert replace(one, newcomer=False).is_overdue(TUNING)
     assert replace(one, waited=LIMIT + TUNING.courtesy).is_overdue(TUNING)
 
 
 def test_a_node_that_is_busy_takes_nothing_from_others() -> None:
-    files = [Waiting(100.0, b"")]
+    files = [WaitingFile(100.0, b"")]
     assert Takeover(TUNING).choose(files, idle=LIMIT - 0.1) == []
     assert Takeover(TUNING).choose(files, idle=LIMIT) == [0]
 
 
 def test_few_at_first_and_of_those_each_node_takes_others() -> None:
-    files = [Waiting(100.0, bytes([rank])) for rank in (3, 9, 1, 7)]
+    files = [WaitingFile(100.0, bytes([rank])) for rank in (3, 9, 1, 7)]
     takeover = Takeover(TUNING)
     assert takeover.choose(files, LIMIT) == [1]
     assert takeover.choose(files, LIMIT) == [1, 3, 0, 2]
@@ -118,4 +118,4 @@ def test_few_at_first_and_of_those_each_node_takes_others() -> None:
 
 @pytest.mark.parametrize("waited", [0.0, LIMIT - 0.01])
 def test_not_too_soon(waited: float) -> None:
-    assert Takeover(TUNING).choose([Waiting(waited, b"")], idle=1e6) == []
+    assert Takeover(TUNING).choose([WaitingFile(waited, b"")], idle=1e6) == []

@@ -171,7 +171,7 @@ class TestDocuments:
         assert ask_payloads(peer, blob) == {}
         assert get(peer, path, Range=some).status == 404  # not shared with it
         peer.shares.known.add(blob)
-        document = {"size": len(data), "root": None, "have": here, "forms": []}
+        document: dict[str, Any] = {"size": len(data), "root": None, "have": here, "forms": []}
         assert ask_payloads(peer, blob) == {blob.hex: document}
         found = get(peer, path, Range=some)
         assert (found.status, found.body) == (206, data[1000:2000])

@@ -178,7 +178,7 @@ class _Server(ThreadingHTTPServer):
     claimant: Claimant
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Whoever asked has gone."""
+        """The node that asked has gone."""
 
 
 class _Handler(BaseHTTPRequestHandler):

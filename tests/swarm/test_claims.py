@@ -99,7 +99,7 @@ def test_it_comes_from_the_origin(tmp_path: Path, does: Does, claim: str, data: 
 
 @pytest.mark.parametrize("says", ["has", "fetches"])
 @pytest.mark.parametrize(("crowd", "fresh"), [(1, False), (100, False), (20, True)])
-def test_nodes_that_nobody_can_ask(tmp_path: Path, says: str, crowd: int, fresh: bool) -> None:
+def test_nodes_that_no_node_can_ask(tmp_path: Path, says: str, crowd: int, fresh: bool) -> None:
     """However many they are: they count for no longer than one, and are forgotten."""
     does = Does(says=says, answers=False)
     with beside(tmp_path / "b", Claimant(LARGE, does, crowd=crowd, fresh=fresh)) as node:

@@ -252,7 +252,7 @@ def test_when_nothing_comes_only_those_count_that_are_proven() -> None:
     claims: list[dict[str, bool | int]] = [{"has": True}, {"able": True, "fetching": True}]
     for flags in claims:
         booth.hear(BEFORE, **flags)
-    booth.election.distrust(KEY, booth.now)
+    booth.election.rely_on_proven(KEY, booth.now)
     assert booth.after(0) == State(Role.FETCH)
     for flags in claims:
         assert booth.hear(BEFORE, **flags) == State(Role.FETCH)
@@ -267,9 +267,9 @@ def test_when_nothing_comes_only_those_count_that_are_proven() -> None:
     assert booth.hear(BEFORE, able=True, fetching=True) == State(Role.FETCH)
 
 
-def test_of_two_that_distrust_the_proven_one_before_goes_on() -> None:
+def test_of_two_that_rely_on_no_claim_the_proven_one_before_goes_on() -> None:
     booth = Booth()
-    booth.election.distrust(KEY, booth.now)
+    booth.election.rely_on_proven(KEY, booth.now)
     booth.hear(AFTER, able=True, fetching=True)
     booth.election.vouch(AFTER, KEY, booth.now, seconds=10)
     assert booth.after(0) == State(Role.FETCH)  # it is the other one that stops
@@ -279,7 +279,7 @@ def test_those_vouched_for_are_bounded() -> None:
     booth = Booth()
     for number in range(1000):
         booth.election.vouch(number.to_bytes(20), KEY, booth.now, seconds=10)
-    booth.election.distrust(KEY, booth.now)
+    booth.election.rely_on_proven(KEY, booth.now)
     for number in (0, 999):
         booth.hear(number.to_bytes(20), has=True)
     assert booth.after(0) == State(Role.TAKE, (bytes(20),))

@@ -181,7 +181,7 @@ class Work:
         return self._rate
 
     def release_small(self, job: Job) -> None:
-        """Whoever was asked for a small file is slow: another source may be asked too."""
+        """The source that was asked for a small file is slow: another source may be asked too."""
         with self.state:
             if job.small and not job.finished:
                 job.started, job.taker = False, None

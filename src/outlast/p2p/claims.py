@@ -14,7 +14,7 @@ from outlast.fetch.plan import DIRECT
 from outlast.fetch.transfer import Work
 from outlast.node.peers import Neighbour
 from outlast.node.scope import Neighbourhood
-from outlast.p2p.patience import Takeover, Waiting
+from outlast.p2p.patience import Takeover, WaitingFile
 from outlast.p2p.progress import FileProgress
 from outlast.p2p.proofs import Prover
 from outlast.p2p.snapshot import Observer
@@ -177,11 +177,11 @@ class ClaimWatch:
         claims: Sequence[Claim],
         near: Mapping[bytes, Neighbour],
         now: float,
-    ) -> Waiting:
+    ) -> WaitingFile:
         waited = progress.patience.waited(now)
         fetching = [claim for claim in claims if not claim.has and claim.node in near]
         newcomer = any(claim.since > now - waited for claim in fetching)
-        return Waiting(waited, score(self._node.id, progress.key), newcomer)
+        return WaitingFile(waited, score(self._node.id, progress.key), newcomer)
 
     def _take(self, progress: FileProgress, claims: Sequence[Claim], now: float) -> None:
         """This node asks the origin for a file itself."""
@@ -192,7 +192,7 @@ class ClaimWatch:
         progress.passed_over |= dict.fromkeys(offered, now + seconds)
         for claim in holders:
             election.shun(claim.node, progress.key, now, seconds=seconds)
-        election.distrust(progress.key, now)
+        election.rely_on_proven(progress.key, now)
         if progress.job.small:
             progress.job.plan = DIRECT  # before those that were asked take it again
             self._work.release_small(progress.job)

@@ -15,7 +15,7 @@ from outlast.p2p.tuning import Tuning
 _ESCALATION: Final = 4
 
 
-class Patience:
+class FilePatience:
     """Of one file. Not thread-safe."""
 
     def __init__(self, tuning: Tuning) -> None:
@@ -74,7 +74,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingFile:
     """A file that waits for others, `waited` seconds by now. `rank` orders the files differently on
     each node. `newcomer`: a node that can be reached began to fetch it in the meantime.
     """
@@ -102,7 +102,7 @@ class Takeover:
         """A fetcher has proved itself."""
         self._batch = 1
 
-    def choose(self, files: Sequence[Waiting], idle: float) -> list[int]:
+    def choose(self, files: Sequence[WaitingFile], idle: float) -> list[int]:
         """The numbers of the files to fetch now. `idle`: seconds since the origin sent anything to
         this transfer. While it does, no file needs to be taken from others.
         """

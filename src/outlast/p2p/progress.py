@@ -12,7 +12,7 @@ from outlast.core.names import RepoId
 from outlast.core.status import SourceShare, TransferStatus
 from outlast.fetch.plan import FetchPlan
 from outlast.fetch.transfer import Job, Work
-from outlast.p2p.patience import Patience
+from outlast.p2p.patience import FilePatience
 from outlast.p2p.reasons import Cause, Reason
 from outlast.p2p.tuning import Tuning
 from outlast.swarm.client.torrent import Torrent
@@ -31,7 +31,7 @@ class FileProgress:
         self._tuning = tuning
         self._began = time.monotonic()
         # Those that claim to fetch it, or to have it
-        self.patience: Final = Patience(tuning)
+        self.patience: Final = FilePatience(tuning)
         self.overdue = False
         """Nothing came from others for too long: this node asks the origin."""
         self.passed_over: dict[str, float] = {}

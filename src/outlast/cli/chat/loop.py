@@ -134,7 +134,7 @@ class Chat:
         self._conversation.asked(prompt)
         parts: list[str] = []
         usage = None
-        shown = _Shown(silent=self._call.as_json)
+        shown = _ShownAnswer(silent=self._call.as_json)
         try:
             for part in self._engine.chat(self._conversation.messages, self._sampling, cancel):
                 if isinstance(part, Usage):
@@ -154,7 +154,7 @@ class Chat:
             )
 
 
-class _Shown:
+class _ShownAnswer:
     """An answer on the screen, as it comes."""
 
     def __init__(self, *, silent: bool) -> None:

@@ -11,8 +11,8 @@ any origin that do not go back.
   never stop for each other.
 - A node that has heard of no neighbour in the first 0.4 s of its life begins at once.
 - A node that is not heard for 3.5 s does not count, nor one whose API has not answered 2.5 s after
-  this node began to want the blob: whoever is heard and cannot be asked may be invented.
-- A node can be told to distrust all claims about a blob: then it begins, and from then on waits
+  this node began to want the blob: a node that is heard and cannot be asked may be invented.
+- A node can be told to rely on no claim about a blob: then it begins, and from then on waits
   only for nodes that it is told to be proven.
 """
 
@@ -84,7 +84,7 @@ class Claim:
 @dataclass(slots=True)
 class _Own:
     """This node's own state of a blob, which it wants since `wanted`. `vacant`: since when no node
-    fetches or has it. `distrusts`: only nodes that are `vouched` for (until then) count.
+    fetches or has it. `proven_only`: only nodes that are `vouched` for (until then) count.
     """
 
     able: bool
@@ -97,7 +97,7 @@ class _Own:
     vacant: float | None = None
     unwanted: float | None = None
     said: Wish | None = None
-    distrusts: bool = False
+    proven_only: bool = False
     vouched: dict[bytes, float] = field(default_factory=dict)
 
 
@@ -195,7 +195,7 @@ class Election:
         with self._lock:
             self._peers.reached = nodes
 
-    def distrust(self, key: bytes, now: float) -> None:
+    def rely_on_proven(self, key: bytes, now: float) -> None:
         """Those that claim to fetch or to have the blob brought nothing: this node fetches it, and
         counts only nodes that are vouched for, until it no longer wants the blob.
         """
@@ -203,7 +203,7 @@ class Election:
             own = self._own.get(key)
             if own is None or own.has:
                 return
-            own.distrusts, own.vacant = True, now
+            own.proven_only, own.vacant = True, now
             if own.able and own.able_from <= now:
                 self._switch(key, own, fetching=True, why="nothing came from those that claim it")
 
@@ -287,7 +287,7 @@ class Election:
         """Whether what a node says of a blob is to be believed."""
         if own.vouched.get(node, _NEVER) > now:
             return True
-        return not own.distrusts and self._is_real(node, own.wanted, now)
+        return not own.proven_only and self._is_real(node, own.wanted, now)
 
     def _is_real(self, node: bytes, since: float, now: float) -> bool:
         """Whether a node can be reached, or may be, as the blob is wanted `since` a moment ago."""
