@@ -14,6 +14,7 @@ from outlast.codec.cursor import WINDOW_BYTES
 from outlast.codec.gguf import MAX_KEPT_BYTES, TYPES, read_header
 from outlast.codec.tensors import Container, Tensor, parse
 from tests.codec.container_files import (
+    ARRAY,
     TEXT,
     U8,
     U32,
@@ -85,8 +86,51 @@ def test_sizes_are_those_of_llama_cpp() -> None:
 
 
 @pytest.mark.parametrize("kind", [4, 5, 31, 32, 33, 36, 37, 38, 1000, 2**32 - 1])
-def test_a_type_that_is_not_known_makes_the_file_opaque(kind: int) -> None:
-    assert parsed(gguf(tensors=[tensor("x", [1], kind, 0)], data=b"\0" * 64)) is None
+def test_a_tensor_of_an_unknown_type_leaves_the_others_as_they_are(kind: int) -> None:
+    unknown = tensor("x", [2**60, 3], kind, 33)
+    data = gguf(tensors=[unknown, tensor("y", [2], 0, 64)], data=b"\0" * 72)
+    container = parsed(data)
+    assert container is not None
+    assert container.tensors == (Tensor("y", "F32", (2,), len(data) - 8, 8),)
+
+
+def nested(depth: int, count: int = 1) -> bytes:
+    """The value of a pair: an array of `count` arrays, which lie `depth` deep."""
+    inner = array(U8, 1, b"x")
+    for _ in range(depth - 1):
+        inner = array(ARRAY, 1, inner[4:])
+    return array(ARRAY, count, count * inner[4:])
+
+
+@pytest.mark.parametrize(
+    ("value", "opaque"),
+    [
+        (nested(8), False),
+        (nested(9), True),
+        (nested(1, 65_536), False),
+        (nested(1, 65_537), True),
+        (nested(2, 32_769), True),
+        (array(ARRAY, 0), False),
+    ],
+)
+def test_arrays_in_arrays_are_passed_over(value: bytes, opaque: bool) -> None:  # noqa: FBT001
+    pairs = [("a", value), (ALIGNMENT, u32(8))]
+    container = parsed(gguf(pairs, [tensor("x", [2], 0, 0)], b"\0" * 8, alignment=8))
+    assert (container is None) == opaque
+    if container is not None:
+        assert [found.name for found in container.tensors] == ["x"]
+
+
+def test_many_arrays_that_are_not_there_are_not_looked_for() -> None:
+    asked = []
+    head = gguf([("a", array(ARRAY, 2**62))])[:49]
+
+    def read(at: int, length: int) -> bytes:
+        asked.append(length)
+        return head[at : at + length]
+
+    assert parse(read, 1 << 40) is None
+    assert sum(asked) < 2 * WINDOW_BYTES
 
 
 @pytest.mark.parametrize("alignment", [1, 2, 8, 32, 64, 1 << 20])

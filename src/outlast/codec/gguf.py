@@ -13,9 +13,10 @@ length in bytes as u64, and the bytes.
     bytes and is valid UTF-8 (RFC 3629: neither surrogates nor overlong forms). No two keys are
     equal, byte for byte.
 4.  The types are 0 u8, 1 i8, 2 u16, 3 i16, 4 u32, 5 i32, 6 f32, 7 bool (1 byte), 8 text, 9 array,
-    10 u64, 11 i64, 12 f64. An array is the type of its elements as u32, which is not 9, their
-    number as u64, and the elements. There are no other types. Values may be anything: a bool
-    may be 2, and a text that is a value need not be UTF-8.
+    10 u64, 11 i64, 12 f64. An array is the type of its elements as u32, their number as u64, and
+    the elements. Elements that are arrays lie at most 8 deep, and a file has at most 65,536 of
+    them. There are no other types. Values may be anything: a bool may be 2, and a text that is a
+    value need not be UTF-8.
 5.  The pair `general.alignment`, which may be missing, is of type 4, and a power of two of at most
     2**20. It is the alignment in bytes; where it is missing, the alignment is 32.
 6.  A tensor is described by its name, a text as in rule 3; the number of its dimensions as u32, at
@@ -25,7 +26,8 @@ length in bytes as u64, and the bytes.
     between may be anything. The offset of a tensor is a multiple of the alignment, and counts from
     the start of the data.
 8.  The type of a tensor is in :data:`TYPES`, which gives its dtype, the weights in a block and the
-    bytes of a block.
+    bytes of a block. Where it is not, nothing is known of how long the tensor is: its bytes belong
+    to no tensor, rules 7 and 9 do not hold it, and the others are found as if it were not there.
 9.  The innermost dimension (the first in the file; 1 where there are none) is a multiple of the
     weights in a block. The product of the dimensions (1 where there are none) is below 2**53;
     divided by the weights in a block and times the bytes of a block, it is the length in bytes.
@@ -66,6 +68,8 @@ _MAX_ALIGNMENT = 1 << 20
 _DEFAULT_ALIGNMENT = 32
 _ALIGNMENT = "general.alignment"
 _U32_TYPE, _TEXT_TYPE, _ARRAY_TYPE = 4, 8, 9
+_MAX_DEPTH = 8
+_MAX_INNER_ARRAYS = 65_536
 _LEAST_PAIR_BYTES = 8 + 4 + 1
 _LEAST_TENSOR_BYTES = 8 + 4 + 4 + 8
 
@@ -175,12 +179,10 @@ def read_claims(read: Read, size: int) -> list[Claim]:
     Raises :class:`OpaqueError` where rules 1 to 10 do not hold.
     """
     header = read_header(read, size)
-    return [_claim(tensor, header) for tensor in header.tensors]
+    return [_claim(tensor, header) for tensor in header.tensors if tensor.kind in TYPES]
 
 
 def _claim(tensor: Description, header: Header) -> Claim:
-    if tensor.kind not in TYPES:
-        raise OpaqueError(f"tensor type {tensor.kind} is unknown")
     if tensor.offset % header.alignment:
         raise OpaqueError("a tensor is not aligned")
     if any(length >= INTEGER_END for length in tensor.dimensions):
@@ -199,6 +201,7 @@ class _Parser:
         self._cursor = cursor
         self._values: dict[str, int | float | bool | str] = {}
         self._long_texts: dict[str, int] = {}
+        self._inner_arrays = 0
 
     def parse(self) -> Header:
         cursor = self._cursor
@@ -226,7 +229,7 @@ class _Parser:
         if key == _ALIGNMENT and kind != _U32_TYPE:
             raise OpaqueError(f"its alignment is of type {kind}")
         if kind == _ARRAY_TYPE:
-            self._skip_array()
+            self._skip_array(depth=0)
         elif kind == _TEXT_TYPE:
             self._text(key)
         else:
@@ -243,9 +246,15 @@ class _Parser:
         else:
             self._values[key] = self._cursor.take(length).decode("utf-8", "replace")
 
-    def _skip_array(self) -> None:
+    def _skip_array(self, depth: int) -> None:
         kind, count = int(self._cursor.scalar(_U32)), int(self._cursor.scalar(_U64))
-        if kind == _TEXT_TYPE:
+        if kind == _ARRAY_TYPE:
+            self._inner_arrays += count
+            if depth == _MAX_DEPTH or self._inner_arrays > _MAX_INNER_ARRAYS:
+                raise OpaqueError("its arrays lie too deep in each other, or are too many")
+            for _ in range(count):
+                self._skip_array(depth + 1)
+        elif kind == _TEXT_TYPE:
             self._cursor.skip_strings(count)
         else:
             self._cursor.skip(count * _scalar_type(kind).size)

@@ -34,6 +34,16 @@ KINDS: Final = {
 }
 """dtype: kind. Every other dtype is bytes."""
 
+CROWD: Final = 1024
+"""A container of so many tensors and more, of fewer than :data:`CROWDED` bytes on average, is
+crowded: a span and a block for each tensor would take what the capsule saves.
+"""
+CROWDED: Final = 4096
+TINY: Final = 1024
+"""In a crowded container, a tensor of fewer bytes that no base has the like of is plain bytes."""
+SMALL: Final = 65_536
+"""In a crowded container, neighbours of fewer bytes that are cut alike are one span."""
+
 
 class BaseTensors:
     """The tensors of the bases of a delta capsule. `containers` are in the order of the bases,
@@ -74,25 +84,49 @@ def spans(
     """The spans of a blob of `size` bytes, in order, covering each of its bytes once."""
     if container is None:
         return list(_opaque(size, bases))
-    found: list[CapsuleSpan] = []
+    tensors = container.tensors
+    in_tensors = sum(tensor.length for tensor in tensors)
+    is_crowded = len(tensors) >= CROWD and in_tensors < CROWDED * len(tensors)
+    joined = _Joined(small=SMALL if is_crowded else 0)
     at = 0
-    for tensor in container.tensors:
+    for tensor in tensors:
         if tensor.offset > at:
-            _append(found, CapsuleSpan(fmt.BYTES, tensor.offset - at))
-        for span in _of_tensor(tensor, bases):
-            _append(found, span)
+            joined.add(CapsuleSpan(fmt.BYTES, tensor.offset - at))
+        for span in _of_tensor(tensor, bases, tiny=TINY if is_crowded else 0):
+            joined.add(span)
         at = tensor.offset + tensor.length
     if size > at:
-        _append(found, CapsuleSpan(fmt.BYTES, size - at))
-    return found
+        joined.add(CapsuleSpan(fmt.BYTES, size - at))
+    return joined.spans
 
 
-def _append(found: list[CapsuleSpan], span: CapsuleSpan) -> None:
-    """Neighbours of plain bytes are one span."""
-    plain = (fmt.BYTES, 0)
-    if found and plain == (span.kind, span.base) == (found[-1].kind, found[-1].base):
-        span = CapsuleSpan(fmt.BYTES, found.pop().length + span.length)
-    found.append(span)
+class _Joined:
+    """Spans in their order. Neighbours of plain bytes are one, and so are those of the same kind
+    that have fewer than `small` bytes, if the bytes of their base, where they have one, follow each
+    other too.
+    """
+
+    def __init__(self, *, small: int) -> None:
+        self.spans: list[CapsuleSpan] = []
+        self._small = small
+        self._is_small = False
+
+    def add(self, span: CapsuleSpan) -> None:
+        is_small = span.length < self._small
+        if self.spans and self._may_join(span, is_small=is_small):
+            last = self.spans.pop()
+            span = CapsuleSpan(span.kind, last.length + span.length, last.base, last.base_offset)
+        self._is_small = is_small
+        self.spans.append(span)
+
+    def _may_join(self, span: CapsuleSpan, *, is_small: bool) -> bool:
+        last = self.spans[-1]
+        if (span.kind, span.base) != (last.kind, last.base):
+            return False
+        if span.kind == fmt.BYTES and not span.base:
+            return True
+        follows = not span.base or span.base_offset == last.base_offset + last.length
+        return follows and is_small and self._is_small
 
 
 def _opaque(size: int, bases: BaseTensors | None) -> Iterator[CapsuleSpan]:
@@ -104,9 +138,11 @@ def _opaque(size: int, bases: BaseTensors | None) -> Iterator[CapsuleSpan]:
         yield CapsuleSpan(fmt.BYTES, size - common)
 
 
-def _of_tensor(tensor: Tensor, bases: BaseTensors | None) -> Iterator[CapsuleSpan]:
+def _of_tensor(tensor: Tensor, bases: BaseTensors | None, *, tiny: int) -> Iterator[CapsuleSpan]:
     kind = KINDS.get(tensor.dtype, fmt.BYTES)
     found = bases.like(tensor) if bases else None
+    if found is None and tensor.length < tiny:
+        kind = fmt.BYTES
     common = 0
     if found is not None:
         number, base = found
