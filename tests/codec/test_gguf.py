@@ -113,7 +113,7 @@ def nested(depth: int, count: int = 1) -> bytes:
         (array(ARRAY, 0), False),
     ],
 )
-def test_arrays_in_arrays_are_passed_over(value: bytes, opaque: bool) -> None:  # noqa: FBT001
+def test_arrays_in_arrays_are_passed_over(value: bytes, opaque: bool) -> None:
     pairs = [("a", value), (ALIGNMENT, u32(8))]
     container = parsed(gguf(pairs, [tensor("x", [2], 0, 0)], b"\0" * 8, alignment=8))
     assert (container is None) == opaque

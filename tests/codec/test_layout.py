@@ -57,7 +57,7 @@ def test_gaps_and_kinds_part_spans() -> None:
         (False, [4096] * 2048),
     ],
 )
-def test_only_crowds_are_joined(crowded: bool, lengths: list[int]) -> None:  # noqa: FBT001
+def test_only_crowds_are_joined(crowded: bool, lengths: list[int]) -> None:
     assert (len(cut(lengths)) == 2) == crowded
 
 
