@@ -1,11 +1,13 @@
-"""The end of the process, while daemon threads are still at work."""
+"""The end of the process: while daemon threads are at work, and while it still starts."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.campaign import rounds
+from tests.cli.call import SECONDS, environment
 
 _SCRIPT = """
 import threading
@@ -44,3 +46,31 @@ def test_a_thread_in_native_code_does_not_abort_it(
         assert done.returncode == status, done.stderr
         assert said in done.stdout + done.stderr
         assert "terminate" not in done.stderr
+
+
+_ENDED_EARLY = """
+import os
+import signal
+from outlast import __main__ as program
+from outlast.app import open_app
+from outlast.cli import serve
+
+def opened(*given, **more):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return open_app(*given, **more)
+
+serve.open_app = opened
+program.run()
+"""
+
+
+def test_a_signal_ends_a_server_that_does_not_listen_yet(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ENDED_EARLY, "serve", "--listen", "127.0.0.1:0"],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

@@ -62,6 +62,26 @@ def test_a_reader_that_leaves(many: Path, command: str) -> None:
     assert done.returncode in {0, 141}
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_name_that_the_encoding_lacks(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "\u6a21\u578b-\U0001f917.txt").write_text("x")
+    inside("add", tmp_path / "folder", "--as", "me/mine", home=tmp_path).ok()
+    for command in (
+        "show me/mine",
+        "show me/absent-\u6a21",
+        "verify me/mine",
+        "show me/mine --json",
+    ):
+        done = shell(f"PYTHONIOENCODING={encoding} PYTHONUTF8=0 outlast {command}", tmp_path)
+        assert "Traceback" not in done.stderr
+        assert done.returncode == (0 if "absent" not in command else 2), done.stderr
+    assert (
+        "\\u6a21\\u578b-"
+        in shell(f"PYTHONIOENCODING={encoding} outlast show me/mine", tmp_path).stdout
+    )
+
+
 CLOSED = (">&-", "2>&-", ">&- 2>&-", "<&-", "< /dev/null")
 PRINTING = ["ls", "show me/mine", "ls --json", "--version", "--help", "doctor", "gc"]
 PRINTING += ["completion bash"]

@@ -121,6 +121,16 @@ class TestUpstreamInTrouble:
         finally:
             hub.start()
 
+    def test_a_clock_that_was_wrong_does_not_keep_a_ref_fresh(
+        self, hub: HubSim, home: Path
+    ) -> None:
+        age_refs(home, "2099-01-01T00:00:00+00:00")
+        hub.set_faults([])
+        hub.clear_log()
+        with Node(home, "--upstream", hub.url) as node:
+            assert marks(once(node.url, CONFIG)) == {}
+            assert hub.requests()
+
     def test_it_comes_back(self, hub: HubSim, home: Path) -> None:
         hub.set_faults([{"action": "status", "status": 503}])
         tuned = {

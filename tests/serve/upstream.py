@@ -35,16 +35,16 @@ def same(first: bytes | bytearray, second: bytes | bytearray) -> bool:
     return first == second
 
 
-def age_refs(home: Path) -> None:
-    """Lets every ref of an archive look as if it had been asked for years ago. (A node that runs
-    remembers by itself what it asked.)
+def age_refs(home: Path, observed: str = OLD) -> None:
+    """Lets every ref of an archive look as if it had been asked for years ago, or at `observed`. (A
+    node that runs remembers by itself what it asked.)
     """
     for path in (home / "refs").rglob("*"):
         if path.is_file() and path.name != ".about":
             name = path.relative_to(home).as_posix()
             body = unseal(name, path.read_bytes())
             assert body is not None
-            old = json.dumps(json.loads(body) | {"observed": OLD}).encode()
+            old = json.dumps(json.loads(body) | {"observed": observed}).encode()
             for copy in (path, home / "second" / name):
                 copy.unlink()
                 copy.write_bytes(seal(name, old))

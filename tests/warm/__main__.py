@@ -138,6 +138,11 @@ def _become(order: Order, files: list[int]) -> None:
     for number, file in enumerate(files, start=1):
         os.dup2(file, number)
         os.close(file)
+    # The streams that were there know what the descriptors were before: seekable, or not.
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - open to the end
+    sys.stderr = open(  # noqa: SIM115 - open to the end
+        2, "w", buffering=1, errors="backslashreplace", closefd=False
+    )
     if order.namespace:
         importlib.import_module("tests.net.enter").enter(order.namespace)
     os.chdir(order.folder)

@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -119,9 +120,13 @@ def _drop_output() -> None:
 
 
 def _open_streams() -> None:
-    for name in ("stdout", "stderr"):  # the caller closed it
-        if getattr(sys, name) is None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # the caller closed it
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open to the end
+        elif isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding lacks is shown by its number, and is no error.
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _collect_seldom() -> None:

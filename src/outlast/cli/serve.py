@@ -201,7 +201,9 @@ def serve(
             ) as app,
             _featured(run, app) as mounts,
         ):
-            run_server(app.mirror, app.metrics, where, ready, mounts=mounts)
+            run_server(
+                app.mirror, app.metrics, where, ready, cancel=run.control.cancel, mounts=mounts
+            )
 
 
 @contextlib.contextmanager

@@ -194,7 +194,8 @@ class Mirror:
         checked = self._checked.get((repo, ref))
         if checked is not None:
             return time.monotonic() - checked < self._ttl
-        return bool(observed) and _age(observed) < self._ttl
+        # A moment that is still to come was noted under a clock that was wrong.
+        return bool(observed) and 0 <= _age(observed) < self._ttl
 
     def _find_new(
         self, repo: RepoId, ref: str, fallback: View | None, voice: Voice

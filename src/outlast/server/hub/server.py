@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlast.core.cancel import Cancel
 from outlast.core.errors import BadConfigError
 from outlast.mirror.mirror import Mirror
 from outlast.server.http.files import Limits
@@ -40,16 +41,19 @@ def serve(
     listen: Listen,
     ready: Callable[[str], None],
     *,
+    cancel: Cancel,
     mounts: Iterable[Mount] = (),
     tuning: ServerTuning = TUNING,
 ) -> None:
-    """Serves until SIGINT or SIGTERM. `ready` gets the URL once connections are accepted."""
+    """Serves until SIGINT or SIGTERM; not at all if `cancel` is set: the signal came before the
+    server could hear it. `ready` gets the URL once connections are accepted.
+    """
     sys.setswitchinterval(tuning.switch)
     tokens = Tokens(listen.tokens) if listen.tokens is not None else None
     limits = Limits(listen.stall, tuning)
     hub = Hub(mirror, metrics, tokens=tokens, limits=limits, mounts=mounts, tuning=tuning)
     try:
-        asyncio.run(_serve(hub, metrics, listen, ready, tuning))
+        asyncio.run(_serve(hub, metrics, listen, ready, cancel=cancel, tuning=tuning))
     finally:
         hub.close()
 
@@ -59,12 +63,16 @@ async def _serve(
     metrics: Metrics,
     listen: Listen,
     ready: Callable[[str], None],
+    *,
+    cancel: Cancel,
     tuning: ServerTuning,
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    if cancel.is_set:  # asked for after the handlers are there: no signal falls between
+        return
 
     async def open_at(make: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
         try:
