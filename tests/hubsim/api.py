@@ -175,6 +175,8 @@ def _faulted(rows: list[dict[str, Any]], rule: RuleJson) -> list[dict[str, Any]]
         listing.lie_about_size(rows, rule)
     if rule.get("action") == "inject":
         return [*rows, *rule.get("entries", [])]
+    if rule.get("action") == "keep":
+        return rows[: rule.get("rows", 0)]
     return rows
 
 

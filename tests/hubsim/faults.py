@@ -38,6 +38,7 @@ _ACTIONS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "headers": {"set": dict, "drop": list},
     "size": {"delta": int, "size": int},
     "inject": {"entries": list},
+    "keep": {"rows": int},
     "malformed_json": {"kind": str},
     "huge_json": {"bytes": int, "depth": int},
     "link": {"to": str},
@@ -47,6 +48,7 @@ _FILES = ("resolve", "cdn")
 _APPLIES: dict[str, tuple[str, ...]] = {
     "size": ("info", "tree", "paths-info"),
     "inject": ("info", "tree", "paths-info"),
+    "keep": ("info", "tree", "paths-info"),
     "malformed_json": _LISTINGS,
     "huge_json": _LISTINGS,
     "link": ("tree", "commits", "list"),

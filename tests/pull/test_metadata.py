@@ -9,6 +9,7 @@ import pytest
 from outlast.core.errors import BadNameError, IntegrityError, MalformedError, OutlastError
 from outlast.sources.tuning import Tuning
 from tests.hubsim import HubRepo, HubSim
+from tests.hubsim import api as hub_api
 from tests.hubsim import listing as hub_listing
 from tests.hubsim.generate import HOSTILE_NAMES, HOSTILE_SIZES, many_files_repo
 from tests.pull.kit import (
@@ -54,6 +55,41 @@ def test_a_tree_that_lacks_files_is_not_taken_for_complete(hub: HubSim, pull: Pu
         short.set_faults([{"action": "headers", "what": "tree", "drop": ["Link"]}])
         with pytest.raises(MalformedError):
             pull("org/name", short.url)
+
+
+@pytest.mark.parametrize("what", ["info", "tree"])
+@pytest.mark.parametrize("rows", [0, 2])
+def test_a_list_that_was_cut_short_is_made_whole_by_the_other(
+    hub: HubSim, pull: Puller, what: str, rows: int
+) -> None:
+    hub.set_faults([{"action": "keep", "what": what, "rows": rows}])
+    assert not pull("org/name", hub.url).partial
+    check_pulled(pull.home)
+
+
+def test_a_list_that_nothing_confirms_may_lack_files(hub: HubSim, pull: Puller) -> None:
+    hub.set_faults([{"action": "status", "what": "tree", "status": 404}])
+    assert pull("org/name", hub.url).partial
+    hub.set_faults([])
+    assert not pull("org/name", hub.url).partial
+    check_pulled(pull.home)
+
+
+@pytest.mark.parametrize("other", ["http://hub.example", "https://hub.example:8443"])
+def test_a_page_is_asked_of_the_hub_that_was_asked_first(
+    root: Path, pull: Puller, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a mirror whose page links name the hub behind it."""
+    real = hub_api.Call.next_link
+
+    def next_link(call: hub_api.Call, **changes: str) -> dict[str, str]:
+        return {"Link": real(call, **changes)["Link"].replace(call.base_url, other)}
+
+    monkeypatch.setattr(hub_api.Call, "next_link", next_link)
+    with HubSim(root, mode="thread", page_limit=2) as hub:
+        pull("org/name", hub.url)
+        assert len(hub.requests(what="tree")) == -(-(len(FILES) + 1) // 2)
+    check_pulled(pull.home)
 
 
 @pytest.mark.usefixtures("sizeless")

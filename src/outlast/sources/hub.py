@@ -16,6 +16,7 @@ from outlast.core.addresses import host_of
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
     AccessDeniedError,
+    EntryNotFoundError,
     IntegrityError,
     MalformedError,
     OutlastError,
@@ -124,12 +125,40 @@ class HubSource:
             raise MalformedError(f"{self.name} returned a non-object for {repo}")
         commit = GitOid(str(info.get("sha")))
         names, entries = _siblings(info.get("siblings"))
-        if entries is None:
-            entries = self._tree(repo, commit, timeout)
-            if {entry.path for entry in entries} != names:
-                raise MalformedError(f"{self.name}: the listings of {repo} disagree")
         facts = self._as_everybody_sees(repo, _facts(info), timeout)
-        return Listing(repo, commit, entries, facts)
+        try:
+            tree = self._tree(repo, commit, timeout)
+        except (RepoNotFoundError, EntryNotFoundError):  # a mirror without this route
+            if entries is None:
+                raise
+            return Listing(repo, commit, entries, facts, unlisted=True)
+        return Listing(repo, commit, self._joined(repo, names, entries, tree), facts)
+
+    def _joined(
+        self,
+        repo: RepoId,
+        names: set[str],
+        entries: list[FileEntry] | None,
+        tree: list[FileEntry],
+    ) -> list[FileEntry]:
+        """The files of both lists of a commit: a list that was cut short looks like a whole one."""
+        found = {entry.path: entry for entry in tree}
+        if len(found) < len(tree):
+            raise MalformedError(f"{self.name} lists a file of {repo} twice")
+        for entry in entries or ():
+            if found.setdefault(entry.path, entry) != entry:
+                raise MalformedError(f"{self.name}: the listings of {repo} disagree")
+        if not names <= found.keys():
+            raise MalformedError(f"{self.name}: the listings of {repo} disagree")
+        if len(tree) != len(names):
+            _log.debug(
+                "%s: of %s, one list has %d files, the other %d",
+                self.name,
+                repo,
+                len(names),
+                len(tree),
+            )
+        return list(found.values())
 
     def refs(self, repo: RepoId, timeout: float | None = None) -> list[RemoteRef]:
         """The branches and tags of `repo`."""
@@ -206,13 +235,13 @@ class HubSource:
             return load_json(response.read_all(limit), limit)
 
     def _tree(self, repo: RepoId, commit: GitOid, timeout: float | None) -> list[FileEntry]:
-        """The files of a commit, page by page, for hubs that do not list sizes otherwise."""
+        """The files of a commit, page by page."""
         query = urlencode({"recursive": "true", "expand": "false"})
         url = f"{self._base}/api/{repo.api_path}/tree/{commit}?{query}"
         entries: list[FileEntry] = []
         seen: set[str] = set()
         while url:
-            if url in seen or len(entries) > MAX_FILES or origin(url) != self._origin:
+            if url in seen or len(entries) > MAX_FILES:
                 raise MalformedError(f"{self.name}: the listing of {repo} does not end")
             seen.add(url)
             with self._http.get(url, token=self._token, timeout=timeout) as response:
@@ -222,8 +251,19 @@ class HubSource:
             if not isinstance(page, list):
                 raise MalformedError(f"{self.name} returned a non-list for the files of {repo}")
             entries.extend(_tree_entry(item) for item in page if _is_file(item))
-            url = urljoin(url, following[1]) if following else ""
+            url = self._own(urljoin(url, following[1])) if following else ""
         return entries
+
+    def _own(self, url: str) -> str:
+        """The same path and query on this hub: mirrors hand out page links that name the hub behind
+        them, and that hub is not the one that was asked.
+        """
+        if origin(url) == self._origin:
+            return url
+        parts = urlsplit(url)
+        if not parts.path.startswith("/api/"):
+            raise MalformedError(f"{self.name} continues a listing at {url[:200]!r}")
+        return f"{self._base}{parts.path}?{parts.query}"
 
     def _refuse(self, response: Response, repo: RepoId, ref: str, path: str = "") -> None:
         """Raises what an error status means."""
@@ -269,6 +309,8 @@ def _siblings(siblings: object) -> tuple[set[str], list[FileEntry] | None]:
         if not isinstance(item, dict) or not isinstance(item.get("rfilename"), str):
             raise MalformedError("the hub's description lists a file without a name")
     names = {item["rfilename"] for item in siblings}
+    if len(names) < len(siblings):
+        raise MalformedError("the hub's description lists a file twice")
     if not all("size" in item and ("blobId" in item or "lfs" in item) for item in siblings):
         return names, None
     return names, [
