@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 
 from outlast.core.errors import BadNameError, IntegrityError, MalformedError, OutlastError
+from outlast.core.names import RepoId
+from outlast.sources.http import HttpClient
+from outlast.sources.hub import HubSource
+from outlast.sources.settings import HttpSettings
 from outlast.sources.tuning import Tuning
 from tests.hubsim import HubRepo, HubSim
 from tests.hubsim import api as hub_api
@@ -65,6 +69,15 @@ def test_a_list_that_was_cut_short_is_made_whole_by_the_other(
     hub.set_faults([{"action": "keep", "what": what, "rows": rows}])
     assert not pull("org/name", hub.url).partial
     check_pulled(pull.home)
+
+
+def test_what_was_compared_once_is_not_compared_again(hub: HubSim) -> None:
+    source, repo = HubSource(HttpClient(HttpSettings()), hub.url), RepoId.parse("org/name")
+    first = {entry.path for entry in source.describe(repo, "main").entries}
+    assert {entry.path for entry in source.describe(repo, "main").entries} == first
+    assert len(hub.requests(what="tree")) == 1
+    hub.set_faults([{"action": "keep", "what": "info", "rows": 2}])
+    assert {entry.path for entry in source.describe(repo, "main").entries} == first
 
 
 def test_a_list_that_nothing_confirms_may_lack_files(hub: HubSim, pull: Puller) -> None:

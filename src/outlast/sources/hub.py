@@ -52,6 +52,8 @@ class HubSource:
         self._token = token
         self._lock = threading.Lock()
         self._signed: OrderedDict[str, str] = OrderedDict()
+        self._confirmed: OrderedDict[tuple[RepoId, GitOid], set[str]] = OrderedDict()
+        """Paths of commits, in which both lists agreed: a mirror asks for them again and again."""
 
     @property
     def name(self) -> str:
@@ -126,13 +128,21 @@ class HubSource:
         commit = GitOid(str(info.get("sha")))
         names, entries = _siblings(info.get("siblings"))
         facts = self._as_everybody_sees(repo, _facts(info), timeout)
+        if entries is not None and self._confirmed.get((repo, commit)) == names:
+            return Listing(repo, commit, entries, facts)
         try:
             tree = self._tree(repo, commit, timeout)
         except (RepoNotFoundError, EntryNotFoundError):  # a mirror without this route
             if entries is None:
                 raise
             return Listing(repo, commit, entries, facts, unlisted=True)
-        return Listing(repo, commit, self._joined(repo, names, entries, tree), facts)
+        joined = self._joined(repo, names, entries, tree)
+        if len(joined) == len(names):
+            with self._lock:
+                self._confirmed[repo, commit] = names
+                while len(self._confirmed) > self._tuning.confirmed_lists:
+                    self._confirmed.popitem(last=False)
+        return Listing(repo, commit, joined, facts)
 
     def _joined(
         self,

@@ -20,6 +20,8 @@ class Tuning:
     """Bytes of one page of a listing, from a hub or a peer. Guess."""
     signed_urls: int = 4096
     """Redirect targets remembered of one hub: the files of some large revisions. Guess."""
+    confirmed_lists: int = 64
+    """Commits of one hub whose two lists of files were compared, and need not be again. Guess."""
     node_description: int = 64 * 1024
     """Bytes in which a peer says who it is; an honest one needs 300."""
     manifest: int = 256 * 1024 * 1024
