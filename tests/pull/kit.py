@@ -54,6 +54,7 @@ class Puller:
     forms: FormWishes = PLAIN
     tokens: Mapping[str, str] = field(default_factory=dict)
     sources: SourcesTuning = SOURCES
+    tuning: Tuning = QUICK
     listener: Emit | None = None
     events: list[Event] = field(default_factory=list)
 
@@ -65,7 +66,7 @@ class Puller:
         exclude: Sequence[str] = (),
         dry_run: bool = False,
     ) -> ops.Pulled:
-        http = HttpClient(HttpSettings(read_timeout=self.read_timeout))
+        http = HttpClient(HttpSettings(read_timeout=self.read_timeout), tuning=self.sources)
         with Archive(self.home, create=True) as archive:
             return ops.pull(
                 archive,
@@ -78,7 +79,7 @@ class Puller:
                     patience=Patience(self.tries, tuning=QUICK),
                     forms=self.forms,
                     metadata_patience=replace(METADATA_PATIENCE, tuning=QUICK),
-                    tuning=QUICK,
+                    tuning=self.tuning,
                 ),
                 control=Control(self._emit),
                 dry_run=dry_run,

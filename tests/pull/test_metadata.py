@@ -1,12 +1,14 @@
 """What a hub says of a model: paged, broken, boundless or hostile."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from outlast.core.errors import BadNameError, IntegrityError, MalformedError, OutlastError
+from outlast.core.manifest import MAX_JSON_CONTAINERS, load_json
 from outlast.core.names import RepoId
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
@@ -143,6 +145,21 @@ def test_a_bottomless_json_bomb(hub: HubSim, pull: Puller) -> None:
     hub.set_faults([{"action": "huge_json", "depth": 2_000_000, "what": "info"}])
     with pytest.raises(MalformedError):
         pull("org/name", hub.url)
+
+
+@pytest.mark.parametrize("unit", [b"[],", b"{},", b"1,", b'"",'])
+def test_json_of_too_many_values_is_not_parsed(unit: bytes) -> None:
+    """Counted before it is parsed: a value takes up to 60 times its bytes in memory."""
+    data = b"[" + unit * 10_000 + b"0]"
+    assert len(load_json(data, len(data), containers=10_001)) == 10_001
+    with pytest.raises(MalformedError, match="objects and arrays"):
+        load_json(data, len(data), containers=2_400)
+
+
+def test_the_bound_holds_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json, "loads", lambda *_a, **_k: pytest.fail("it was parsed"))
+    with pytest.raises(MalformedError, match="objects and arrays"):
+        load_json(b"[" * (MAX_JSON_CONTAINERS + 1), 1 << 30)
 
 
 def test_an_endless_json_bomb(hub: HubSim, pull: Puller) -> None:

@@ -19,6 +19,8 @@ MANIFEST_TYPE = "outlast-manifest-v1"
 MAX_FILE_SIZE = 1 << 50
 MAX_FILES = 1_000_000
 MAX_MANIFEST_BYTES = 512 * 1024 * 1024
+MAX_JSON_CONTAINERS = 4 * MAX_FILES
+"""Objects and arrays of one document: a hub's listing has two or three for each file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +211,15 @@ def check_size(value: object, path: str) -> int:
     return value
 
 
-def load_json(data: bytes, limit: int) -> Any:
-    """JSON from outside: at most `limit` bytes, no duplicate keys, no bottomless nesting."""
+def load_json(data: bytes, limit: int, *, containers: int = MAX_JSON_CONTAINERS) -> Any:
+    """JSON from outside: at most `limit` bytes, so many objects and arrays, four times as many
+    values, no duplicate keys, no bottomless nesting. A value takes up to 60 times its bytes in
+    memory, so they are counted before it is parsed; what stands in texts counts too.
+    """
     if len(data) > limit:
         raise MalformedError(f"JSON of {len(data)} bytes exceeds the bound of {limit}")
+    if data.count(b"[") + data.count(b"{") > containers or data.count(b",") > 4 * containers:
+        raise MalformedError(f"JSON of more than {containers} objects and arrays, or their values")
     try:
         return json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
     except RecursionError:

@@ -349,10 +349,18 @@ class Work:
             self.state.notify_all()
 
     def read(self, source: SourceState, reader: RangeReader, buffer: memoryview, job: Job) -> None:
-        """Fills `buffer`, or raises."""
+        """Fills `buffer`, or raises: also if too few bytes come in the time that it waits."""
+        waited, came = 0.0, 0
         while buffer:
             self.cancel.check()
+            began = time.monotonic()
             count = reader.readinto(buffer[: self.tuning.read_size])
+            waited += time.monotonic() - began
+            came += count
+            if waited > self.tuning.slow_after and came < waited * self.tuning.least_rate:
+                raise UnreachableError(
+                    f"{source.name} sends {job.entry.path!r} too slowly", may_be_limit=True
+                )
             if not count:
                 raise UnreachableError(f"{source.name} closed {job.entry.path!r} early")
             buffer = buffer[count:]

@@ -48,6 +48,11 @@ class Tuning:
     kind_timeout: float = 10.0
     """How long a source may take to say whether a ref is a branch or a tag: nice to know."""
 
+    least_rate: int = 1024
+    """Bytes a second that a request for a file must bring, or another source is asked. Guess: a
+    modem of 1998 is quicker."""
+    slow_after: float = 30.0
+    """Seconds of waiting after which that is looked at: what a silent source is given."""
     refusals: int = 3
     """Files that a source refuses, one after the other, until it is given up. Guess."""
 

@@ -17,6 +17,8 @@ from typing import Self
 from urllib.parse import unquote, urljoin
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.contrib.socks import SOCKSProxyManager
 from urllib3.exceptions import (
     HTTPError,
@@ -47,9 +49,14 @@ class Response:
     """
 
     def __init__(
-        self, raw: urllib3.BaseHTTPResponse, url: str, hops: tuple[Mapping[str, str], ...]
+        self,
+        raw: urllib3.BaseHTTPResponse,
+        url: str,
+        hops: tuple[Mapping[str, str], ...],
+        tuning: Tuning = TUNING,
     ) -> None:
         self._raw = raw
+        self._tuning = tuning
         self.url = url
         self.hops = hops
         self.status = raw.status
@@ -83,8 +90,9 @@ class Response:
             return self._raw.read(limit, decode_content=False)
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fills the start of `buffer`; how many bytes came, 0 at the end."""
-        data = self.read(len(buffer))
+        """Fills the start of `buffer` with what has come; how many bytes, 0 at the end."""
+        with _reporting(self.url):
+            data = self._raw.read1(len(buffer), decode_content=False)
         buffer[: len(data)] = data
         return len(data)
 
@@ -98,8 +106,11 @@ class Response:
         return data
 
     def _read_soon(self, limit: int, seconds: float) -> bytes:
-        """Up to `limit` bytes, however slowly they drip in; a transient error after `seconds`."""
-        until = time.monotonic() + seconds
+        """Up to `limit` bytes, however slowly they drip in. A transient error after `seconds`, and
+        before if fewer come in a second than the least.
+        """
+        began = time.monotonic()
+        until = began + seconds
         data = bytearray()
         with _reporting(self.url):
             while len(data) < limit:
@@ -107,9 +118,67 @@ class Response:
                 if not part:
                     break
                 data += part
-                if time.monotonic() > until:
-                    raise UnreachableError(f"{host_of(self.url)} answers too slowly")
+                now = time.monotonic()
+                if (
+                    now > until
+                    or (now - began) * self._tuning.least_rate
+                    > len(data) + self._tuning.least_bytes
+                ):
+                    raise UnreachableError(f"{host_of(self.url)} answers too slowly", again=False)
         return bytes(data)
+
+
+class _Deadline:
+    """Ends a connection whose status and headers take too long, however slowly they drip in: the
+    timeout of a socket is that of each of its bytes.
+    """
+
+    seconds = TUNING.head_s
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        self._connection = connection
+        self._passed = False
+
+    def keep(self, receive: Callable[[], urllib3.HTTPResponse]) -> urllib3.HTTPResponse:
+        """What `receive` returns. Headers that were cut short would pass for whole ones."""
+        timer = threading.Timer(self.seconds, self._cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            answer = receive()
+        finally:
+            timer.cancel()
+        if self._passed:
+            raise TimeoutError("the headers take too long")
+        return answer
+
+    def _cut(self) -> None:
+        self._passed = True
+        sock = self._connection.sock
+        if isinstance(sock, socket.socket):  # its own method: that of TLS would change its state
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+class _PlainInTime(HTTPConnection):
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        return _Deadline(self).keep(super().getresponse)
+
+
+class _TlsInTime(HTTPSConnection):
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        return _Deadline(self).keep(super().getresponse)
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainInTime
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsInTime
+
+
+_POOLS = {"http": _PlainPool, "https": _TlsPool}
 
 
 class HttpClient:
@@ -153,7 +222,7 @@ class HttpClient:
             raw = self._send("GET", url, sent, timeout)
             location = raw.headers.get("Location")
             if raw.status not in _REDIRECTS or not location:
-                return Response(raw, url, tuple(hops))
+                return Response(raw, url, tuple(hops), self._tuning)
             raw.close()
             hops.append(raw.headers)
             seen.add(url)
@@ -174,7 +243,7 @@ class HttpClient:
         if body is not None:
             sent["Content-Type"] = "application/json"
         raw = self._send("GET" if body is None else "POST", url, sent, timeout, body)
-        return Response(raw, url, ())
+        return Response(raw, url, (), self._tuning)
 
     def _next(self, url: str, location: str) -> str:
         try:
@@ -246,9 +315,11 @@ class HttpClient:
         if secure:
             self._context = self._context or _tls(None)
         context = self._context if secure else None
+        if not proxy:
+            direct = urllib3.PoolManager(maxsize=maxsize, ssl_context=context)
+            direct.pool_classes_by_scheme = _POOLS
+            return direct
         try:
-            if not proxy:
-                return urllib3.PoolManager(maxsize=maxsize, ssl_context=context)
             if proxy.startswith("socks"):
                 return SOCKSProxyManager(proxy, maxsize=maxsize, ssl_context=context)
             url = proxy if "://" in proxy else f"http://{proxy}"
@@ -256,12 +327,14 @@ class HttpClient:
             secret = None
             if parts.auth:
                 secret = urllib3.make_headers(proxy_basic_auth=unquote(parts.auth))
-            return urllib3.ProxyManager(
+            manager = urllib3.ProxyManager(
                 url, proxy_headers=secret, maxsize=maxsize, ssl_context=context
             )
         except (HTTPError, ValueError) as error:
             shown = host_of(proxy if "://" in proxy else f"http://{proxy}")
             raise BadConfigError(f"cannot use the proxy {shown!r}: {error}") from error
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
 
 
 def _logged(answer: urllib3.BaseHTTPResponse, method: str, url: str) -> urllib3.BaseHTTPResponse:

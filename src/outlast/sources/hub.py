@@ -242,7 +242,7 @@ class HubSource:
     def _json(self, url: str, limit: int, timeout: float | None, repo: RepoId, ref: str) -> Any:
         with self._http.get(url, token=self._token, timeout=timeout) as response:
             self._refuse(response, repo, ref)
-            return load_json(response.read_all(limit), limit)
+            return load_json(response.read_all(limit, self._tuning.large_answer_s), limit)
 
     def _tree(self, repo: RepoId, commit: GitOid, timeout: float | None) -> list[FileEntry]:
         """The files of a commit, page by page."""
@@ -256,7 +256,8 @@ class HubSource:
             seen.add(url)
             with self._http.get(url, token=self._token, timeout=timeout) as response:
                 self._refuse(response, repo, str(commit))
-                page = load_json(response.read_all(self._tuning.page), self._tuning.page)
+                data = response.read_all(self._tuning.page, self._tuning.large_answer_s)
+                page = load_json(data, self._tuning.page)
                 following = _NEXT.search(response.headers.get("Link", ""))
             if not isinstance(page, list):
                 raise MalformedError(f"{self.name} returned a non-list for the files of {repo}")

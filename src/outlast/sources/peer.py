@@ -242,7 +242,8 @@ class PeerSource:
         body: bytes | None = None,
     ) -> Any:
         soon = within or timeout or self._tuning.answer_s
-        return load_json(self._body(path, limit, timeout, within=soon, body=body), limit)
+        data = self._body(path, limit, timeout, within=soon, body=body)
+        return load_json(data, limit, containers=self._tuning.peer_containers)
 
     def _body(
         self,

@@ -28,6 +28,9 @@ class Tuning:
     """Bytes of a peer's manifest: as a hub's description."""
     layer: int = 64 * 1024 * 1024
     """Bytes of a layer: 2,000,000 pieces, a file of 2 TiB."""
+    peer_containers: int = 100_000
+    """JSON objects and arrays of a peer's answer. An honest page of 1,000 models or payloads has
+    some 20 for each."""
     peer_pages: int = 100
     """Pages of models that are read of one peer: 100,000 models."""
     peer_manifests: int = 8
@@ -35,7 +38,15 @@ class Tuning:
     answer_s: float = 30.0
     """A peer's whole answer to a small request. Guess; against peers that send a byte at a time."""
     large_answer_s: float = 300.0
-    """A peer's manifest or layer: 256 MiB at 1 MB/s. Guess, as the one before."""
+    """A peer's manifest or layer, or a hub's description or page: 256 MiB at 1 MB/s. Guess, as the
+    one before."""
+    least_rate: int = 4096
+    """Bytes a second of an answer that is metadata. Guess: a modem of 1998 is quicker."""
+    least_bytes: int = 30 * 4096
+    """What such an answer may be behind that rate: it has 30 s for its first bytes."""
+    head_s: float = 60.0
+    """Status and headers of any answer, whose single bytes may each come in time. Guess: twice what
+    a silent server is given."""
 
 
 TUNING: Final = Tuning()

@@ -1,0 +1,80 @@
+"""A source that is too slow to be of use is passed over, whatever it sends meanwhile."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+import pytest
+
+from outlast.core.errors import UnreachableError
+from outlast.sources import http
+from outlast.sources.tuning import Tuning
+from tests.hubsim import HubSim
+from tests.pull.kit import BIG, MIB, QUICK, Puller, check_pulled, file_requests
+from tests.serve.peers import client
+
+STRICT = Tuning(least_rate=MIB, least_bytes=1)
+
+
+@contextmanager
+def dripping(head: bytes) -> Iterator[str]:
+    """A server that sends one byte of a header after the other, and never the last."""
+    over = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        while not over.is_set():
+            with suppress(OSError), listener.accept()[0] as sock:
+                sock.recv(1 << 16)
+                sock.sendall(head)
+                while not over.wait(0.05):
+                    sock.sendall(b"a")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        over.set()
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\nX-Slow: "])
+def test_headers_that_drip(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http._Deadline, "seconds", 0.3)
+    with dripping(head) as url, pytest.raises(UnreachableError):
+        client().get(url)
+
+
+def test_headers_that_drip_from_the_first_source(
+    hub: HubSim, pull: Puller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http._Deadline, "seconds", 0.3)
+    with dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ") as url:
+        pull("org/name", url, hub.url)
+    check_pulled(pull.home)
+
+
+def test_metadata_that_drips(hub: HubSim, pull: Puller) -> None:
+    """It is asked for once, and the next source has it."""
+    hub.set_faults([{"action": "slow", "rate": 1000, "what": "info"}])
+    pull.sources = STRICT
+    with pytest.raises(UnreachableError, match="too slowly"):
+        pull("org/name", hub.url)
+    assert len(hub.requests(what="info")) == 1
+    with HubSim(hub.root, mode="thread") as other:
+        pull("org/name", hub.url, other.url)
+    check_pulled(pull.home)
+
+
+@pytest.mark.parametrize("file", ["config.json", "small.bin", BIG])
+def test_a_file_that_drips(hub: HubSim, pull: Puller, file: str) -> None:
+    hub.set_faults([{"action": "slow", "rate": 1000, "what": "resolve", "file": file}])
+    pull.tuning = replace(QUICK, slow_after=0.05, least_rate=MIB)
+    with HubSim(hub.root, mode="thread") as other:
+        pull("org/name", hub.url, other.url)
+        if any(one.file == file for one in file_requests(hub)):
+            assert any(one.file == file for one in file_requests(other))
+    check_pulled(pull.home)
