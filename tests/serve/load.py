@@ -68,6 +68,9 @@ class _Load:
                 with contextlib.suppress(OSError):
                     sock.sendall(head)
                 self.held.append(sock)
+        for sock in self.held[-self._burden.slow :]:
+            with contextlib.suppress(OSError):
+                sock.recv(1)  # its answer has begun, or it was refused
 
     def send_bodies(self) -> None:
         """All at once, a piece of each in turn; then what is told to each."""
@@ -118,11 +121,11 @@ class _Load:
         """How many of those held the server has not closed, read to the end of what it sent."""
         count = 0
         for sock in self.held:
-            sock.setblocking(False)
+            sock.settimeout(10.0)  # the kernel may still have some of what was sent before the end
             try:
                 while sock.recv(1 << 20):
                     pass
-            except BlockingIOError:
+            except TimeoutError:
                 count += 1
             except OSError:
                 pass
