@@ -69,7 +69,7 @@ def test_metadata_that_drips(hub: HubSim, pull: Puller) -> None:
     check_pulled(pull.home)
 
 
-@pytest.mark.parametrize("file", ["config.json", "small.bin", BIG])
+@pytest.mark.parametrize("file", ["small.bin", BIG])
 def test_a_file_that_drips(hub: HubSim, pull: Puller, file: str) -> None:
     hub.set_faults([{"action": "slow", "rate": 1000, "what": "resolve", "file": file}])
     pull.tuning = replace(QUICK, slow_after=0.05, least_rate=MIB)

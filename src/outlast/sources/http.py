@@ -149,6 +149,7 @@ class _Deadline:
         finally:
             timer.cancel()
         if self._passed:
+            answer.close()
             raise TimeoutError("the headers take too long")
         return answer
 
