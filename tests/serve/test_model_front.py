@@ -170,15 +170,15 @@ def test_an_engine_that_breaks_off_within_a_stream(
         read_request(connection)
         connection.sendall(head + b"8\r\ndata: 1\n\r\n")
 
-    with fronted(tmp_path, answer) as (port, _):
-        with socket.create_connection(("127.0.0.1", port), 60) as client:
-            sent = (
-                f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(HELLO)}\r\n\r\n"
-            )
-            client.sendall(sent.encode() + HELLO)
-            data = b""
-            while more := client.recv(65536):
-                data += more
+    head_sent = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(HELLO)}\r\n\r\n"
+    data = b""
+    with (
+        fronted(tmp_path, answer) as (port, _),
+        socket.create_connection(("127.0.0.1", port), 60) as client,
+    ):
+        client.sendall(head_sent.encode() + HELLO)
+        while more := client.recv(65536):
+            data += more
     assert data.count(b"HTTP/1.1") == 1
     assert b"\r\n0\r\n" not in data
     assert capfd.readouterr().err == ""
