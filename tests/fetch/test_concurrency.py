@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from outlast.core.errors import AccessDeniedError, OutlastError, UnreachableError
-from outlast.fetch.concurrency import Concurrency, Request, concurrency_of
+from outlast.fetch.concurrency import Concurrency, Request, RequestWindow, concurrency_of
 from outlast.fetch.tuning import TUNING
 from outlast.sources.hub import HubSource
 from tests.serve.peers import client
@@ -261,6 +261,30 @@ def test_a_file_that_is_not_wanted_any_more() -> None:
     now = 2 * TUNING.solo_patience
     assert learned.send("a") is not None
     assert learned.solo is None
+
+
+def test_requests_that_are_refused_together_count_once() -> None:
+    window = RequestWindow(TUNING, size=5, proven=4)
+    window.refuse(4, sent=1.0, now=2.0)
+    assert window.size == 4
+    window.refuse(3, sent=1.5, now=2.1)
+    assert (window.size, window.refusals) == (4, 1)
+    window.refuse(3, sent=2.5, now=3.0)
+    assert (window.size, window.refusals) == (1, 2)
+
+
+def test_only_so_many_requests_for_a_file_wait_for_their_answer() -> None:
+    """If the limit has fallen meanwhile, so many are refused."""
+    now = 0.0
+    learned = Concurrency(clock=lambda: now)
+    for _ in range(6):
+        request = learned.send("a")
+        assert request is not None
+        learned.answer(request)
+    for request in tuple(learned._live):
+        learned.end(request)
+    sent = [learned.send("a") for _ in range(6)]
+    assert sum(one is not None for one in sent) == TUNING.unanswered
 
 
 def test_what_is_no_limit_is_never_taken_for_one() -> None:
