@@ -47,6 +47,13 @@ SEEN: Final = {
         "--upstream",
     ): "tests/serve/test_mirror_fetch.py::test_a_file_comes_through_and_stays",
     ("serve", "--tokens"): "tests/serve/test_serve_documents.py::test_those_with_a_token_may_read",
+    ("serve", "--host"): "tests/serve/test_hosts.py::test_names_that_the_operator_gave",
+    ("serve", "--open-restricted"): (
+        "tests/serve/test_restricted.py::test_unless_the_operator_opens_it"
+    ),
+    ("serve", "--offline-access"): (
+        "tests/serve/test_restricted.py::test_for_as_long_as_the_operator_says"
+    ),
     ("serve", "--ttl"): "tests/serve/test_mirror_fetch.py::test_without_a_while_every_request_asks",
     ("serve", "--limit-rate"): f"{HERE}::test_a_mirror_fetches_no_faster_than_its_rate",
     ("serve", "--max-connections"): (
@@ -95,6 +102,7 @@ LOCAL: Final = {
         "--engine",
     ),
     *("--context", "--threads", "--gpu-layers", "--recheck", "--verbose", "--rebuild"),
+    *("--strict", "--now", "--undo", "--discard", "--embeddings", "--mend"),
 }
 """Options that no other machine can notice."""
 RATE: Final = 4_000_000

@@ -251,7 +251,7 @@ class TestStrict:
 
         monkeypatch.setattr(reading, "open_blob", full)
         call = inside("pull", "org/good", "--from", hub.url, "--strict", home=tmp_path)
-        assert said in call.failed("storage", "busy")
+        assert said in call.failed("exhausted")
         assert kinds(pull(tmp_path, hub, "org/good").ok()) == {}
         assert kinds(inside("show", "org/good", "--json", home=tmp_path).ok()) == {}
 

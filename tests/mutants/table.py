@@ -122,7 +122,7 @@ MUTANTS = (
     Mutant(
         "origin-without-election",
         _ELECTED,
-        r"return self\.origin and \(not self\.elects or self\.role is Role\.FETCH\)",
+        r"return self\.origin and \(not self\.elects or self\.role is Role\.FETCH or self\.overdue\)",
         "return self.origin",
         "tests/p2p/test_strategy.py -k no_peer_has_it",
     ),
@@ -208,22 +208,22 @@ MUTANTS = (
     Mutant(
         "lease-forgotten",
         _KEPT,
-        r"keep = used \| awaited \| leased\(archive\.layout\)",
-        "keep = used | awaited",
+        r", \*leased\(self\._layout\)\}",
+        "}",
         "tests/store/test_writer.py -k last_as_long",
     ),
     Mutant(
         "awaited-forgotten",
         _KEPT,
-        r"keep = used \| awaited \| ",
-        "keep = used | ",
+        r"keep = \{\*evidence\.used, \*evidence\.awaited, \*evidence\.drafted",
+        "keep = {*evidence.used",
         "tests/store/test_drafts.py -k awaits_its_line",
     ),
     Mutant(
         "bases-forgotten",
         _KEPT,
-        r"if base\.sha256\.hex not in needed:",
-        "if False:",
+        r"            needed \|= bases\n",
+        "            needed |= set()\n",
         "tests/store/test_capsules.py -k gc_keeps",
     ),
     Mutant(
@@ -384,8 +384,8 @@ MUTANTS = (
     Mutant(
         "stale-is-not-said",
         _STALE,
-        r"_best\(repo, now, latest, \"\" if question\.answered else since\)",
-        '_best(repo, now, latest, "")',
+        r"_best\(repo, now, latest, \"\" if question\.answered else since, voice\)",
+        '_best(repo, now, latest, "", voice)',
         "tests/serve/test_mirror_stale.py -k 'last_known and 503'",
     ),
     # server
@@ -406,7 +406,7 @@ MUTANTS = (
     Mutant(
         "blobs-for-strangers",
         _RESTRICTED,
-        r"if not await self\._outlet\.threaded\(self\._allows, route\.digest, trusted\):",
+        r"if not await self\._outlet\.threaded\(allows, route\.digest, trusted\):",
         "if False:",
         "tests/serve/test_peering.py -k WhoMay",
     ),
@@ -420,14 +420,14 @@ MUTANTS = (
     Mutant(
         "payloads-for-strangers",
         _RESTRICTED,
-        r"if self\._allows\(blob, trusted\)\n",
-        "if True\n",
+        r"if self\._allows\(blob, trusted\):\n",
+        "if True:\n",
         "tests/serve/test_peering.py -k WhoMay",
     ),
     Mutant(
         "one-connection-too-many",
         "connections have a bound (serve --max-connections, docs/cli.md)",
-        r"if count >= self\._most:",
+        r"if len\(self\._open\) >= self\._most and not self\._make_room\(connection\.asker\):",
         "if False:",
         "tests/serve/test_serve_limits.py -k one_too_many",
     ),
@@ -471,8 +471,8 @@ MUTANTS = (
     Mutant(
         "unable-fetches",
         _ELECTED,
-        r"if own\.able and own\.able_from <= now:\n",
-        "if True:\n",
+        r"if own\.able and own\.able_from <= now:\n                waited",
+        "if True:\n                waited",
         "tests/swarm/test_election.py -k not_able_never",
     ),
     Mutant(

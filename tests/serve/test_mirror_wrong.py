@@ -320,10 +320,10 @@ WAITS = """
 import os, time
 from outlast.mirror.mirror import Mirror
 real = Mirror.open
-def wait(self, view, path):
+def wait(self, view, path, voice):
     while os.path.exists({flag!r}):
         time.sleep(0.01)
-    return real(self, view, path)
+    return real(self, view, path, voice)
 Mirror.open = wait
 """
 

@@ -70,7 +70,8 @@ class TestHostile:
         assert json.loads(reply.body)["error"]
 
     def test_a_body_too_long(self, peer: Peer) -> None:
-        assert once(peer.url, f"{V1}/payloads", "POST", bytes(1 << 20)).status == 413
+        # Which, depends on how much of it is here before the request is looked at.
+        assert once(peer.url, f"{V1}/payloads", "POST", bytes(1 << 20)).status in {413, 431}
 
     def test_a_thousand_blobs(self, peer: Peer) -> None:
         body = json.dumps({"blobs": [f"{n:064x}" for n in range(1000)]}).encode()

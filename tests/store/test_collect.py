@@ -13,7 +13,7 @@ from outlast.cli.inspect import verdict_status
 from outlast.codec import format as fmt
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import BusyError, CorruptError, NotFoundError, StorageError
+from outlast.core.errors import CorruptError, ExhaustedError, NotFoundError, StorageError
 from outlast.core.events import Event, Planned
 from outlast.core.names import RepoId
 from outlast.ops.verify import Verified, verify
@@ -566,7 +566,7 @@ def test_what_others_put_into_the_trash_stays_there(archive: Archive) -> None:
 
 
 def test_busy_has_an_exit_status_of_its_own() -> None:
-    busy, damaged = BusyError.code, CorruptError.code
+    busy, damaged = ExhaustedError.code, CorruptError.code
     assert [verdict_status(codes) for codes in ((), (busy,), (busy, damaged))] == [0, 5, 4]
 
 
@@ -591,7 +591,7 @@ def test_a_process_that_is_short_of_files_finds_no_damage(archive: Archive) -> N
         for fd in held:
             os.close(fd)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert {problem.code for problem in found.problems} == {BusyError.code}
+    assert {problem.code for problem in found.problems} == {ExhaustedError.code}
     assert len(found.problems) == found.blobs
     assert disk.listed(archive.layout.quarantine) == []
     assert are_here(archive, TUNED, *FILES.values())

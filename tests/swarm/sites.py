@@ -200,7 +200,7 @@ def site(
         yield made
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Origin:
     """A hub that knows files by their sha256 alone; it gives them unless it is `dark`. `sent`
     counts bytes.

@@ -7,7 +7,7 @@ import click
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.options.strict import suspects_json
 from outlast.cli.screen.render import human_size, plural, print_json, print_table, saving
-from outlast.core.errors import BusyError, IntegrityError, one_line
+from outlast.core.errors import ExhaustedError, IntegrityError, one_line
 from outlast.core.manifest import FileEntry
 from outlast.core.names import Target
 from outlast.ops import listing
@@ -304,8 +304,9 @@ def verify(
 
 
 def verdict_status(codes: Iterable[str]) -> int:
-    """The exit status for problems with these codes: busy is not damage."""
+    """The exit status for problems with these codes: a shortage of files or memory is no damage."""
     found = set(codes)
     if not found:
         return 0
-    return BusyError.exit_code if found == {BusyError.code} else IntegrityError.exit_code
+    shortage = found <= {ExhaustedError.code}
+    return ExhaustedError.exit_code if shortage else IntegrityError.exit_code

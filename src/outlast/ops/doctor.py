@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 _MIN_SQLITE = (3, 37, 0)
 _NAMED = 10
+_ASIDE = "quarantine/"
 """Damaged small files that are named."""
 
 
@@ -276,7 +277,9 @@ def _unreadable(archive: Archive) -> Iterator[Finding]:
         names = ", ".join(f"{record.path} ({record.reason})" for record in records[:3])
         text = f"{len(records)} cannot be relied on, and 'outlast gc' keeps what they may name: "
         mend = "pull the models again, or 'outlast gc --discard RECORD' gives one up"
-        yield Finding("records", Health.WRONG, text + names, mend)
+        # What was set aside was seen, and is mended as far as it can be.
+        aside = all(record.path.startswith(_ASIDE) for record in records)
+        yield Finding("records", Health.NOTE if aside else Health.WRONG, text + names, mend)
     waiting = Trash(archive.layout).size()
     if waiting:
         text = f"{waiting / 1e9:.1f} GB wait to be deleted"
