@@ -2,6 +2,7 @@
 on a machine of a lab.
 """
 
+import functools
 import json
 import secrets
 import socket
@@ -14,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from outlast.codec.hashing import TreeHasher
-from outlast.codec.merkle import PIECE
+from outlast.codec.merkle import PIECE, Tree
 from outlast.core.digest import Digest
 from outlast.swarm.lan.datagrams import Heard, Want, Wish, want_key, wants
 from outlast.swarm.lan.multicast import PORT
@@ -56,14 +57,12 @@ class Claimant:
     node: bytes = field(default_factory=lambda: secrets.token_bytes(20))
     asked: list[str] = field(default_factory=list)
     """The paths that it was asked for."""
+    also: list[bytes] = field(default_factory=list)
+    """Other files that it lists likewise."""
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        hasher = TreeHasher()
-        hasher.update(memoryview(self.data))
-        tree = hasher.tree()
-        assert tree is not None
-        self.tree = tree
+        self.tree = _tree(self.data)
         self.blob = Digest.of(self.data)
         self._over = threading.Event()
         self._sock: socket.socket | None = None
@@ -153,14 +152,10 @@ class Claimant:
             return {self.blob.hex: {"size": size, "root": None, "have": self.here, "forms": []}}
         if not does.lists:
             return {}
-        form: dict[str, Any] = {
-            "form": does.lists,
-            "size": size,
-            "root": self.tree.root.hex,
-            "bases": [],
+        return {
+            blob.hex: _listed(does.lists, tree)
+            for blob, tree in ((Digest.of(data), _tree(data)) for data in (self.data, *self.also))
         }
-        root = self.tree.root.hex if does.lists == "plain" else None
-        return {self.blob.hex: {"size": size, "root": root, "have": size, "forms": [form]}}
 
     def sample(self, start: int, stop: int) -> bytes | None:
         if self.does.shows == "none" or stop > self.here:
@@ -171,6 +166,22 @@ class Claimant:
     def wait(self, seconds: float) -> bool:
         """Whether it is over before that."""
         return self._over.wait(seconds)
+
+
+@functools.lru_cache(maxsize=64)
+def _tree(data: bytes) -> Tree:
+    hasher = TreeHasher()
+    hasher.update(memoryview(data))
+    tree = hasher.tree()
+    assert tree is not None
+    return tree
+
+
+def _listed(form: str, tree: Tree) -> dict[str, Any]:
+    root = tree.root.hex
+    row = {"form": form, "size": tree.size, "root": root, "bases": []}
+    whole = {"size": tree.size, "have": tree.size, "forms": [row]}
+    return whole | {"root": root if form == "plain" else None}
 
 
 class _Server(ThreadingHTTPServer):
@@ -216,7 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "payloads":
                 return json.dumps({"payloads": claimant.payloads()}).encode()
             case "layers" if claimant.does.lists:
-                return claimant.tree.layer
+                trees = map(_tree, (claimant.data, *claimant.also))
+                return next((t.layer for t in trees if t.root.hex in self.path), None)
             case "arriving":
                 return claimant.sample(*self._range())
         return None

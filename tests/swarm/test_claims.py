@@ -14,6 +14,8 @@ from outlast.core.events import PeerPassedOver
 from outlast.node.node import Node
 from outlast.p2p.tuning import TUNING, Tuning
 from outlast.swarm.lan.datagrams import want_key
+from outlast.swarm.schedule import Rates
+from outlast.swarm.settings import SwarmSettings
 from tests.pull.kit import check_archive
 from tests.swarm.claimant import Claimant, Does
 from tests.swarm.sites import Origin, Running, Site, site, until
@@ -140,3 +142,29 @@ def test_a_fetcher_that_stops_showing_it_is_passed_over(tmp_path: Path) -> None:
         check(node, LARGE)
         assert any("arriving" in path for path in claimant.asked)
         assert ("127.0.0.1", "fetches") in passed_over(node)
+
+
+@pytest.mark.parametrize("size", [MIB, 5 * MIB], ids=["small", "large"])
+def test_files_that_wait_for_their_turn_are_no_reason(tmp_path: Path, size: int) -> None:
+    """A neighbour sends one file after the other, each in its time: the origin sends nothing."""
+    random = Random(13)
+    files = {f"file-{number}": random.randbytes(size) for number in range(12 * MIB // size + 2)}
+    slow = SwarmSettings(rates=Rates(lan_up=3 * MIB))
+    with site(tmp_path / "a", files=files, settings=slow) as a, site(tmp_path / "b", a) as b:
+        origin = Origin(files)
+        b.pull("org/model", origin, tuning=QUICK)
+        check_archive(b.home)
+        assert b.files() == files
+        assert origin.sent == 0
+        assert not passed_over(b)
+
+
+def test_a_holder_that_drips_gets_no_other_work(tmp_path: Path) -> None:
+    """Of many files: its connections are taken, and none is free for the others."""
+    files = {f"file-{number}": Random(number).randbytes(MIB) for number in range(12)}
+    claimant = Claimant(files["file-0"], Does(lists="plain", gives="drip"))
+    claimant.also = [data for name, data in files.items() if name != "file-0"]
+    with beside(tmp_path / "b", claimant) as node:
+        Running(lambda: node.pull("org/model", Origin(files), tuning=QUICK)).result()
+        check_archive(node.home)
+        assert node.files() == files

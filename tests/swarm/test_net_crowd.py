@@ -19,6 +19,7 @@ from tests.swarm.ears import Ears
 pytestmark = [pytest.mark.net, needs_lab()]
 MB = 1_000_000
 WEIGHTS = "model-00001.bin"
+FETCHER = b"f" * 20
 
 
 @pytest.fixture
@@ -75,7 +76,8 @@ def pull_at_once(
         with host.inside():
             if fetches:
                 does = Does(says="fetches", shows="right")
-                fetcher = Claimant(model.files[WEIGHTS], does, host.address, 8091)
+                data, address = model.files[WEIGHTS], host.address
+                fetcher = Claimant(data, does, address, 8091, node=FETCHER)
                 fetcher.broadcast()
                 stack.enter_context(fetcher)
             ears.beacon.start()
@@ -84,7 +86,10 @@ def pull_at_once(
         pulls = {node: node.pull(*arguments) for node in nodes}
         until(lambda: len(weights(pulls)) == len(nodes), "all want the weights")
         ears.forget()
-        until(lambda: len(ears.wanting(key)) == len(nodes), "all have said so, and all hear it")
+        until(
+            lambda: len(ears.wanting(key) - {FETCHER}) == len(nodes),
+            "all have said so, and all hear it",
+        )
     return pulls
 
 

@@ -346,6 +346,12 @@ class Download:
             self.frontier = self._next = min(self.frontier, index)
             self.torn = self.swarm is not None
 
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether a source was asked for pieces that have not come."""
+        with self.changed:
+            return bool(self._given)
+
     def sample(self, start: int, stop: int) -> bytes | None:
         """A few bytes of what is here without a gap from the start, which may be wrong as yet; None
         where they are not here, or no more.

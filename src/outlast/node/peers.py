@@ -186,18 +186,23 @@ class Contacts:
             self._ask(contact)
 
     def _has_room(self, host: str) -> bool:
-        """Whether one more address heard on the LAN may be tried. One host has so many ports, and a
-        new address takes the place of the one that has not answered for longest.
+        """Whether one more address heard on the LAN may be tried. A host has so many ports, and
+        where there is no room one that has not answered makes it: the one asked longest ago.
         """
-        on_host = sum(known.host == host for known in self._contacts.values())
-        if on_host >= self._tuning.most_ports:
-            return False
-        if len(self._contacts) < self._tuning.most_neighbours:
+        on_host = [where for where in self._contacts if where[0] == host]
+        if len(on_host) >= self._tuning.most_ports:
+            rivals = on_host
+        elif len(self._contacts) >= self._tuning.most_neighbours:
+            rivals = list(self._contacts)
+        else:
             return True
         silent = [
             (known.asked, where)
-            for where, known in self._contacts.items()
-            if known.neighbour is None and known.failures and not known.static and not known.asking
+            for where in rivals
+            if (known := self._contacts[where]).neighbour is None
+            and known.failures
+            and not known.static
+            and not known.asking
         ]
         if not silent:
             return False

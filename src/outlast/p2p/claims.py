@@ -69,7 +69,7 @@ class ClaimWatch:
         if job.small:
             patience.begin(now)
         patience.see(progress.arrived, now, least)
-        if progress.is_complete or job.locked_since:
+        if progress.is_complete or progress.is_queued or job.locked_since:
             patience.restart(now)
         if job.aside:
             self._give_up_base(progress, now)
@@ -189,6 +189,8 @@ class ClaimWatch:
         holders = [claim for claim in claims if claim.has]
         offered = {name for one in self._observer.candidates(progress) for name in one.whole}
         progress.overdue = True
+        if not progress.is_queued:  # what is asked of them may never come: they get no other work
+            self._observer.silent |= progress.job.plan.peers
         progress.passed_over |= dict.fromkeys(offered, now + seconds)
         for claim in holders:
             election.shun(claim.node, progress.key, now, seconds=seconds)

@@ -306,7 +306,7 @@ class PeerCoordinator:
         origin could be asked no longer than it is waited for peers.
         """
         for candidate in preferences(now):
-            within = self._tuning.layer_timeout * len(preferences(now))
+            within = self._tuning.layer_timeout
             if now.origin:
                 waited = progress.patience.waited(time.monotonic())
                 within = max(0.0, self._tuning.patience - waited)
@@ -429,7 +429,9 @@ class PeerCoordinator:
 
 
 def _arriving(download: Download) -> Arriving:
-    here = lambda: min(download.size, download.frontier * PIECE)  # noqa: E731
+    def here() -> int:
+        return min(download.size, download.frontier * PIECE)
+
     return Arriving(download.size, here, download.sample)
 
 

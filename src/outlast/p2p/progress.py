@@ -86,6 +86,14 @@ class FileProgress:
         return self.job.read + self._swarmed
 
     @property
+    def is_queued(self) -> bool:
+        """Whether peers are to be asked, and none has been: their connections have other work."""
+        job, download = self.job, self.job.download
+        if not job.plan.peers or job.plan.swarm:
+            return False
+        return not (job.started if job.small else download is not None and download.is_asked_for)
+
+    @property
     def is_complete(self) -> bool:
         """Whether all of it is here, and is being verified."""
         download = self.job.download

@@ -37,6 +37,9 @@ class Observer:
         self._restricted = restricted
         self._tuning = tuning
         self._names: dict[bytes, str] = {}
+        self.silent: set[str] = set()
+        """The names of peers that were asked for a file and sent next to nothing: as long as an
+        origin can be asked they are not."""
 
     def snapshot(self, progress: FileProgress) -> Snapshot:
         """All that a decision about a file may look at, as it is now."""
@@ -90,6 +93,8 @@ class Observer:
         if entry.sha256 is None:
             return []
         silent = {name for name, until in progress.passed_over.items() if until > now}
+        if self.has_origin:
+            silent |= self.silent
         offers = self._availability.offers(entry.sha256)
         return candidates(entry, [offer for offer in offers if offer.source not in silent])
 
