@@ -69,6 +69,16 @@ def test_a_proof_buys_time_and_the_next_one_more() -> None:
     assert file.run(1) == LIMIT
 
 
+def test_when_a_proven_one_is_gone_another_gets_time() -> None:
+    """As long as the first proof holds, whatever the last one had bought."""
+    file = File()
+    for _ in range(4):
+        file.patience.prove(file.now)
+    file.patience.lose(file.now)
+    assert file.run(TUNING.proof_holds) == 0.0
+    assert file.run(LIMIT) == LIMIT
+
+
 def test_proofs_are_sought_when_nothing_comes_and_not_all_the_time() -> None:
     patience = FilePatience(TUNING)
     patience.begin(0.0)

@@ -36,8 +36,10 @@ class FilePatience:
         self._since = now
 
     def lose(self, now: float) -> None:
-        """A node that had proved itself fetches it no more: the others start anew."""
-        self._since, self._trusted_until = now, float("-inf")
+        """A node that had proved itself fetches it no more: those that wait elect another, whose
+        first piece takes a while. No proof holds longer than that.
+        """
+        self._since, self._trusted_until = now, now + self._tuning.proof_holds
 
     def see(self, total: int, now: float, least: int) -> None:
         """So many bytes of it came so far; `least` of them renew the patience."""
