@@ -61,6 +61,8 @@ class PeerCoordinator:
     def __init__(
         self, around: Neighbourhood, work: Work, *, restricted: bool, tuning: Tuning = TUNING
     ) -> None:
+        if restricted:  # a question for a blob tells that it is here, or comes
+            around = replace(around, lan=False)
         self._around = around
         self._node = around.node
         self._tick = around.node.tuning.tick
