@@ -97,8 +97,9 @@ class Mirror:
             archive, sources, rules or AccessRules(), ttl=ttl, on_bug=on_bug, tuning=tuning
         )
         self._asking: dict[tuple[RepoId, str, str], Question] = {}
-        self._checked: dict[tuple[RepoId, str], float] = {}
-        self._remote: OrderedDict[RepoId, tuple[RemoteRef, ...]] = OrderedDict()
+        # By voice: what one client was told of a private model is no answer for others.
+        self._checked: dict[tuple[RepoId, str, str], float] = {}
+        self._remote: OrderedDict[tuple[RepoId, str], tuple[RemoteRef, ...]] = OrderedDict()
         self._troubles = Troubles(tuning)
         self._pool = DaemonPool(tuning.askers, "ask")
         self._intake = Admission(archive.layout.home, intake or IntakeLimits(), tuning)
@@ -149,7 +150,7 @@ class Mirror:
         if view is None:
             return self._find_new(repo, ref, None, voice)
         unlisted = view.revision.unlisted  # what it lacks, only a source can tell
-        if not self._sources or (self._is_fresh(repo, ref, known.observed) and not unlisted):
+        if not self._sources or (self._is_fresh(repo, ref, known.observed, voice) and not unlisted):
             return self._best(repo, known, view, "", voice)
         since = known.observed or "unknown"
         if (reason := self._troubles.why_not(repo, ref, voice.key)) is not None:
@@ -190,8 +191,8 @@ class Mirror:
                 return Found(whole, stale or ref.observed or "unknown")
         return Found(view, stale)
 
-    def _is_fresh(self, repo: RepoId, ref: str, observed: str) -> bool:
-        checked = self._checked.get((repo, ref))
+    def _is_fresh(self, repo: RepoId, ref: str, observed: str, voice: Voice) -> bool:
+        checked = self._checked.get((repo, ref, voice.key))
         if checked is not None:
             return time.monotonic() - checked < self._ttl
         # A moment that is still to come was noted under a clock that was wrong.
@@ -257,7 +258,7 @@ class Mirror:
         error: BaseException | None = None
         try:
             work(repo, ref, voice)
-            self._checked[repo, ref] = time.monotonic()
+            self._checked[repo, ref, voice.key] = time.monotonic()
         except BaseException as caught:
             error = caught
             _log.debug("upstream has no answer for %s@%s: %s", repo, ref or "its refs", caught)
@@ -300,7 +301,7 @@ class Mirror:
         """The refs of a repository: those upstream, and those that are archived."""
         archived = tuple(self.archive.refs.list(repo))
         since = max((ref.observed for ref in archived), default="") or "unknown"
-        if not self._sources or self._is_fresh(repo, "", ""):
+        if not self._sources or self._is_fresh(repo, "", "", voice):
             return self._merged_refs(repo, "", voice)
         if archived and (reason := self._troubles.why_not(repo, "", voice.key)) is not None:
             _log.debug("the refs of %s are served stale (since %s): %s", repo, since, reason)
@@ -321,7 +322,7 @@ class Mirror:
         self, repo: RepoId, stale: str, voice: Voice, error: BaseException | None = None
     ) -> FoundRefs:
         found = {ref.name: ref for ref in self.archive.refs.list(repo)}
-        for remote in self._remote.get(repo, ()):
+        for remote in self._remote.get((repo, voice.key), ()):
             known = found.get(remote.name)
             if known is None or not stale:
                 kind = "tag" if remote.kind == "tags" else "branch"
@@ -335,10 +336,11 @@ class Mirror:
         first: OutlastError | None = None
         for source in voice.sources:
             try:
-                self._remote[repo] = tuple(source.refs(repo, timeout=self._tuning.answer_timeout))
+                found = tuple(source.refs(repo, timeout=self._tuning.answer_timeout))
             except SOURCE_FAULTS as error:
                 first = first or error
             else:
+                self._remote[repo, voice.key] = found
                 while len(self._remote) > self._tuning.kept:
                     self._remote.popitem(last=False)
                 return
