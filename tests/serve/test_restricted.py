@@ -570,7 +570,9 @@ def test_waiting_for_the_same_bytes_is_no_way_in(tmp_path: Path) -> None:
             assert not reply.complete
 
 
-def test_refs_that_one_client_may_read_are_not_shown_to_others(world: World, tmp_path: Path) -> None:
+def test_refs_that_one_client_may_read_are_not_shown_to_others(
+    world: World, tmp_path: Path
+) -> None:
     """Nothing of the model is here: what the hub said was only remembered."""
     with HubSim(world.root, mode="thread", token=OWNER) as hub:
         with Node(tmp_path / "home", "--upstream", hub.url, "--ttl", "600") as node:

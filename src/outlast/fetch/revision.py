@@ -75,7 +75,7 @@ def start_draft(
     """
     old = archive.load(repo, commit)
     held = {e.path: e for e in old.files if archive.holds(e)} if old else {}
-    nothing = names_of(b"")
+    nothing, ownership = names_of(b""), archive.ownership()
     for entry in entries:
         if entry.path in held:
             continue
@@ -89,7 +89,7 @@ def start_draft(
             known is not None
             and known.sha256
             and writer.lease(known.sha256, known.size)
-            and archive.is_free_for(repo, known.sha256)
+            and ownership.is_free_for(repo, known.sha256)
         ):
             held[entry.path] = known
     missing = [entry for entry in entries if entry.path not in held]
@@ -168,12 +168,12 @@ def _groups(
     alone: what is here for private or gated models only. Where the source serves them as files of
     `repo`, they are that; a neighbour that trusts this node proves nothing by sending them.
     """
-    archive = context.archive
+    archive, ownership = context.archive, context.archive.ownership()
     groups: tuple[list[FileEntry], list[FileEntry]] = ([], [])
     for entry in entries:
         blob = entry.sha256
         here = blob is not None and bool(context.sources) and archive.holds(entry)
-        is_claimed = here and blob is not None and not archive.is_free_for(repo, blob)
+        is_claimed = here and blob is not None and not ownership.is_free_for(repo, blob)
         groups[is_claimed].append(entry)
     return [(group, bool(alone)) for alone, group in enumerate(groups) if group]
 

@@ -271,6 +271,7 @@ def make_plan(
     held = {} if (old := archive.load(listing.repo, listing.commit)) is None else _by_path(old)
     here: list[FileEntry] = []
     to_fetch: list[FileEntry] = []
+    ownership = archive.ownership()
     for entry in wanted:
         known = held.get(entry.path) or archive.known(entry)
         if (
@@ -278,7 +279,7 @@ def make_plan(
             and archive.holds(known)
             and not _contradicts(known, entry)
             and known.sha256 is not None
-            and archive.is_free_for(listing.repo, known.sha256)
+            and (entry.path in held or ownership.is_free_for(listing.repo, known.sha256))
         ):
             here.append(replace(known, path=entry.path))
         else:

@@ -25,6 +25,7 @@ from outlast.store import disk, reading
 from outlast.store.forms import Forms, StoredForm, stamp_of
 from outlast.store.index import Index, Summary, load_manifest
 from outlast.store.layout import FORMAT, Layout
+from outlast.store.ownership import Ownership
 from outlast.store.partials import CAPSULE, Partial
 from outlast.store.reading import BlobReader
 from outlast.store.records.drafts import Drafts
@@ -195,27 +196,13 @@ class Archive(Closing):
             return Partial(self.layout, entry.key, entry.size)
         return Partial(self.layout, payload.blob.hex + CAPSULE, payload.size)
 
+    def ownership(self) -> Ownership:
+        """Whose the blobs here are, for the questions of one operation."""
+        return Ownership(self.index, self.drafts, self.refs)
+
     def is_free_for(self, repo: RepoId, blob: Digest) -> bool:
-        """Whether a blob that is here may become a file of `repo` as it is. If only private or
-        gated models have it, that a listing names its digest proves nothing: then it must come
-        from where `repo` comes from, as if it were not here.
-        """
-        owners = self.index.owners(blob)
-        if repo in owners or any(map(self.refs.is_open, owners)):
-            return True
-        unread = False
-        for owner, commit in self.drafts.stamps():
-            try:
-                draft = self.drafts.load(owner, commit)
-            except OutlastError:
-                unread = True
-                continue
-            if draft is not None and any(entry.sha256 == blob for entry in draft.files):
-                if owner == repo or self.refs.is_open(owner):
-                    return True
-                owners.add(owner)
-        # What nothing lists any more may be left of a model that was private.
-        return not owners and not unread and all(map(self.refs.is_open, self.refs.stamps()))
+        """The same question as :meth:`Ownership.is_free_for`, of one blob."""
+        return self.ownership().is_free_for(repo, blob)
 
     def known(self, entry: FileEntry) -> FileEntry | None:
         """`entry` with all of its names, if a manifest of this archive knows its content."""
