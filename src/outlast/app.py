@@ -56,11 +56,13 @@ class NodeSettings:
 class Scope:
     """Which nodes a command may use: those on the LAN, static peers (`peers` None: those of the
     settings; else these, too), and whether they are asked over HTTP or through the swarm alone.
+    `named`: whether the user named those on the LAN, and so takes their word.
     """
 
     lan: bool = True
     peers: tuple[HostPort, ...] | None = None
     http: bool = True
+    named: bool = False
 
     @property
     def needs_node(self) -> bool:
@@ -181,7 +183,9 @@ def open_neighbourhood(
         yield None
         return
     with open_node(archive, settings, control, command=command, scope=scope) as node:
-        yield Neighbourhood(node, lan=scope.lan, static=scope.static, http=scope.http)
+        yield Neighbourhood(
+            node, lan=scope.lan, static=scope.static, http=scope.http, named=scope.named
+        )
 
 
 @contextlib.contextmanager

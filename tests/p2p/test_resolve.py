@@ -1,6 +1,7 @@
 """What a ref is, where the origin is slow, dark or strict, and neighbours lie."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,11 @@ from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
     AccessDeniedError,
     Cancelled,
+    MalformedError,
     NotFoundError,
     RepoNotFoundError,
     UnreachableError,
+    WithdrawnError,
 )
 from outlast.core.events import Event, Note
 from outlast.core.manifest import FileEntry
@@ -40,6 +43,8 @@ class Teller:
 
     name: str
     says: Listing | Exception
+    static: bool = False
+    asked: bool = False
     may: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -47,6 +52,7 @@ class Teller:
 
     def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
         del repo, ref, timeout
+        self.asked = True
         self.may.wait(60)
         if isinstance(self.says, Exception):
             raise self.says
@@ -64,15 +70,26 @@ class Asked:
         self.events: list[Event] = []
         self.cancel = Cancel()
 
-    def __call__(self, origin: Teller | None, *near: Teller, expects: bool = False) -> Any:
+    def __call__(
+        self,
+        origin: Teller | Sequence[Teller] | None,
+        *near: Teller,
+        expects: bool = False,
+        named: bool = False,
+        patience: Patience | None = None,
+    ) -> Any:
         def neighbours() -> list[Any]:
-            return [SimpleNamespace(node=b"%d" % n, source=one) for n, one in enumerate(near)]
+            return [
+                SimpleNamespace(node=b"%d" % n, source=one, static=one.static)
+                for n, one in enumerate(near)
+            ]
 
         contacts = SimpleNamespace(expects=lambda: expects)
-        around = SimpleNamespace(near=neighbours, node=SimpleNamespace(contacts=contacts))
-        sources: Any = [] if origin is None else [origin]
+        node = SimpleNamespace(contacts=contacts)
+        around = SimpleNamespace(near=neighbours, node=node, named=named)
+        sources: Any = [origin] if isinstance(origin, Teller) else list(origin or ())
         control = Control(self.events.append, self.cancel)
-        patience = Patience(tries=1)
+        patience = patience or Patience(tries=1)
         return locate(sources, around, REPO, "main", control, patience=patience, tuning=SOON)  # type: ignore[arg-type]
 
     @property
@@ -98,7 +115,8 @@ class TestOrigin:
         assert (found.commit, source) == (ONE, origin)
 
     def test_a_slow_one(self, ask: Asked) -> None:
-        found, source = ask(silent("hub", listing(ONE)), Teller("a", listing(OTHER)))
+        peer = Teller("a", listing(OTHER), static=True)
+        found, source = ask(silent("hub", listing(ONE)), peer)
         assert (found.commit, source.name) == (OTHER, "a")
         assert "no answer yet" in ask.notes
 
@@ -116,7 +134,8 @@ class TestOrigin:
     def test_one_that_does_not_know_it(self, ask: Asked) -> None:
         """A model may have been added on the LAN."""
         origin = Teller("hub", RepoNotFoundError("no such model"))
-        assert ask(origin, Teller("a", listing(OTHER)))[0].commit == OTHER
+        assert ask(origin, Teller("a", listing(OTHER), static=True))[0].commit == OTHER
+        assert ask(origin, Teller("a", listing(OTHER)), named=True)[0].commit == OTHER
 
     def test_one_that_denies_access(self, ask: Asked) -> None:
         """It is obeyed, whatever neighbours have."""
@@ -126,6 +145,46 @@ class TestOrigin:
     def test_a_dark_one_and_no_neighbour(self, ask: Asked) -> None:
         with pytest.raises(UnreachableError, match="dark"):
             ask(Teller("hub", UnreachableError("dark")))
+
+
+class TestStrangers:
+    """Who announces himself on the LAN, and nobody vouches for."""
+
+    @pytest.mark.parametrize("ends", [listing(ONE), RepoNotFoundError("no"), MalformedError("?")])
+    def test_no_name_is_told_to_them(self, ask: Asked, ends: Listing | Exception) -> None:
+        """While a source is slow, and after it has answered whatever."""
+        origin, stranger = silent("hub", ends), Teller("a", listing(OTHER))
+        threading.Timer(1.0, origin.may.set).start()
+        if isinstance(ends, Listing):
+            assert ask(origin, stranger)[1] is origin
+        else:
+            with pytest.raises(type(ends)):
+                ask(origin, stranger)
+            assert "--from lan" in ask.notes
+        assert not stranger.asked
+
+    def test_not_while_one_of_several_sources_may_answer(self, ask: Asked) -> None:
+        dark, stranger = Teller("dark", UnreachableError("dark")), Teller("a", listing(OTHER))
+        assert ask([dark, Teller("hub", listing(ONE))], stranger)[0].commit == ONE
+        with pytest.raises(UnreachableError):
+            ask([dark, Teller("hub", RepoNotFoundError("no"))], stranger)
+        assert not stranger.asked
+        assert ask([dark, dark], stranger)[0].commit == OTHER
+
+    def test_they_are_asked_where_no_source_gives_it_out_any_more(self, ask: Asked) -> None:
+        origin = Teller("hub", WithdrawnError("gone"))
+        assert ask(origin, Teller("a", listing(OTHER)))[0].commit == OTHER
+
+    def test_a_dark_source_is_not_waited_for_to_its_last_try(self, ask: Asked) -> None:
+        """It is asked again, while the neighbours answer."""
+        origin, patience = Teller("hub", UnreachableError("dark")), Patience(tries=100_000)
+        found = ask(origin, Teller("a", listing(OTHER)), patience=patience)
+        assert found[0].commit == OTHER
+
+    def test_they_do_not_outvote_static_peers(self, ask: Asked) -> None:
+        tellers = [Teller("a", listing(ONE), static=True)]
+        tellers += [Teller(name, listing(OTHER, 9)) for name in "bcd"]
+        assert ask(Teller("hub", UnreachableError("dark")), *tellers)[0].commit == ONE
 
 
 class TestVotes:

@@ -113,8 +113,10 @@ def pull(
     which 'outlast show' prints.
 
     Other nodes are neighbours, which are found on the LAN, and static peers, which the
-    configuration names. Hubs and nodes are asked at the same time which commit TARGET is. A hub
-    that answers decides; if none does, the commit that most nodes name is taken. The bytes of a
+    configuration names. Hubs and static peers are asked at the same time which commit TARGET is. A
+    hub that answers decides; without one, the commit that most static peers name is taken.
+    Neighbours learn the name, and decide, only if no hub can be reached, or with --from lan. Their
+    word alone does not prove who published the files. The bytes of a
     file come from nodes that have the whole file, and from the hub if none has it or they are slow.
     If several nodes want the same file, one node downloads it from the hub and all nodes exchange
     pieces.

@@ -90,6 +90,8 @@ class Mirror:
         self._wishes = replace(wishes or Wishes(), patience=tuning.fetch)
         self._control = control or Control()
         self._around = around
+        # Strangers may send bytes, which are verified. What a model is, they are not asked.
+        self._advisers = None if around is None else replace(around, lan=False)
         self._on_bug = on_bug
         self._lock = threading.Lock()
         self._views: OrderedDict[tuple[RepoId, GitOid], tuple[object, View]] = OrderedDict()
@@ -294,7 +296,7 @@ class Mirror:
         with noting_withdrawals(self.archive, repo, self._control.emit) as emit:
             control = replace(self._control, emit=emit)
             return locate(
-                voice.sources, self._around, repo, ref, control, patience=self._tuning.ask
+                voice.sources, self._advisers, repo, ref, control, patience=self._tuning.ask
             )
 
     def list_refs(self, repo: RepoId, voice: Voice) -> FoundRefs | Asking[FoundRefs]:

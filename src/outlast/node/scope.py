@@ -9,13 +9,14 @@ from outlast.node.peers import Neighbour
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
     """A node, and which of its neighbours may be used: those heard on the LAN, static peers; over
-    HTTP beside the swarm.
+    HTTP beside the swarm. `named`: the user asked for what those on the LAN say.
     """
 
     node: Node
     lan: bool = True
     static: bool = True
     http: bool = True
+    named: bool = False
 
     def admits(self, neighbour: Neighbour) -> bool:
         return self.static if neighbour.static else self.lan

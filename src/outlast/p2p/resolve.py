@@ -1,15 +1,22 @@
-"""Resolves a ref to a commit and its files: as the sources say or, if none answers, as the
-neighbours say.
+"""Resolves a ref to a commit and its files: as the sources say or, if none can be reached, as
+other nodes say.
 """
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from outlast.core.control import Control
-from outlast.core.errors import NotFoundError, OutlastError, PolicyError
+from outlast.core.errors import (
+    NotFoundError,
+    OutlastError,
+    PolicyError,
+    TransientError,
+    WithdrawnError,
+)
 from outlast.core.events import Note
 from outlast.core.names import RepoId
 from outlast.core.threads import DaemonPool, interruptible
@@ -37,8 +44,12 @@ def locate(
     patience: Patience = METADATA_PATIENCE,
     tuning: Tuning = TUNING,
 ) -> Found:
-    """Asks the sources, one after the other, and the neighbourhood at the same time. A source that
-    answers soon decides; otherwise the majority of the neighbours.
+    """Asks the sources, one after the other, and the static peers at the same time. A source that
+    answers soon decides; otherwise the majority of the static peers.
+
+    Strangers on the LAN learn the name from the question, and anybody may answer it. So they are
+    asked only if the user named them, or if no source can be reached; and static peers decide
+    before them.
 
     Raises the error of the first source if no answer comes. A source that refuses access decides,
     whatever the neighbours have.
@@ -47,12 +58,15 @@ def locate(
         return describe(sources, repo, ref, patience, control)
     began = time.monotonic()
     asked: Future[Found] | None = None
+    faults: dict[int, OutlastError] = {}
     if sources:
-        asked = DaemonPool(1, "ask").submit(describe, sources, repo, ref, patience, control)
+        asked = DaemonPool(1, "ask").submit(
+            describe, sources, repo, ref, patience, control, faults.__setitem__
+        )
     votes = _Votes(around, repo, ref, tuning)
     while True:
         control.cancel.check()
-        votes.collect()
+        votes.collect(strangers=around.named or _are_dark(sources, faults))
         waited = time.monotonic() - began
         if asked is not None and asked.done():
             error = asked.exception()
@@ -68,8 +82,20 @@ def locate(
                 control.emit(Note(text))
                 return best
             if asked is None or asked.done():
+                if votes.passed_over:
+                    control.emit(Note("the nodes on the LAN were not asked: --from lan asks them"))
                 raise _unresolved(votes, repo, ref, asked)
         control.cancel.wait(tuning.poll)
+
+
+def _are_dark(sources: Sequence[Source], faults: Mapping[int, OutlastError]) -> bool:
+    """Whether no source can be reached, or none gives the model out any more. One that says that
+    it does not know it may keep it private.
+    """
+    tried = list(faults.values())  # another thread adds to them
+    return len(tried) == len(sources) and all(
+        isinstance(error, TransientError | WithdrawnError) for error in tried
+    )
 
 
 class _Votes:
@@ -81,10 +107,17 @@ class _Votes:
         self._what = (repo, ref)
         self._pool = DaemonPool(tuning.most_asked, "ask")
         self._asked: dict[bytes, tuple[PeerSource, Future[Listing]]] = {}
+        self._static: set[str] = set()
+        self.passed_over = False
+        """Whether a stranger is there that was not asked."""
 
-    def collect(self) -> None:
-        """Asks the neighbours that are new."""
-        for neighbour in self._around.near():
+    def collect(self, *, strangers: bool) -> None:
+        """Asks the neighbours that are new: the static peers, and `strangers` too."""
+        near = self._around.near()
+        self._static = {neighbour.source.name for neighbour in near if neighbour.static}
+        found = [neighbour for neighbour in near if strangers or neighbour.static]
+        self.passed_over = len(found) < len(near)
+        for neighbour in found:
             if neighbour.node not in self._asked and len(self._asked) < self._tuning.most_asked:
                 source = neighbour.source
                 future = self._pool.submit(
@@ -114,8 +147,11 @@ class _Votes:
         return [error for error in errors if error is not None]
 
     def best(self) -> Found | None:
-        """The listing of the commit that most of them name; the one with the most files."""
+        """The listing of the commit that most of them name, or most static peers if one of these
+        answered; the one with the most files.
+        """
         answers = self.answers
+        answers = [a for a in answers if a[0].name in self._static] or answers
         if not answers:
             return None
         counts = Counter(listing.commit for _, listing in answers)
@@ -153,13 +189,20 @@ def _unresolved(
 
 
 def describe(
-    sources: Sequence[Source], repo: RepoId, ref: str, patience: Patience, control: Control
+    sources: Sequence[Source],
+    repo: RepoId,
+    ref: str,
+    patience: Patience,
+    control: Control,
+    failed: Callable[[int, OutlastError], None] = lambda _number, _error: None,
 ) -> tuple[Listing, Source]:
-    """Asks one source after the other what `ref` is; the first answer decides."""
+    """Asks one source after the other what `ref` is; the first answer decides. `failed` is told
+    each failure of the source with that number, before it is asked again too.
+    """
     first: OutlastError | None = None
-    for source in sources:
+    for number, source in enumerate(sources):
         try:
-            return patiently(source, repo, ref, patience, control), source
+            return patiently(source, repo, ref, patience, control, partial(failed, number)), source
         except SOURCE_FAULTS as error:
             first = first or error
             if len(sources) > 1:
@@ -168,7 +211,12 @@ def describe(
 
 
 def patiently(
-    source: Source, repo: RepoId, ref: str, patience: Patience, control: Control
+    source: Source,
+    repo: RepoId,
+    ref: str,
+    patience: Patience,
+    control: Control,
+    failed: Callable[[OutlastError], None],
 ) -> Listing:
     """Asks for metadata, again and again if the source may recover."""
     state = SourceState(source, patience, control.emit)
@@ -177,6 +225,7 @@ def patiently(
         try:
             return interruptible(lambda: source.describe(repo, ref), control.cancel)
         except SOURCE_FAULTS as error:
+            failed(error)
             state.record_failure(error, path="", key="", started=float("inf"))
             if not state.serves(""):
                 raise

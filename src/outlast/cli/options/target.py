@@ -107,5 +107,6 @@ def parse_origins(words: Sequence[str], default: tuple[str, ...]) -> tuple[tuple
         lan="lan" in words or swarm,
         peers=tuple(peers) if peers or not swarm else None,
         http="lan" in words or bool(peers),
+        named="lan" in words or swarm,
     )
     return tuple(urls), scope
