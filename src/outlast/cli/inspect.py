@@ -308,5 +308,4 @@ def verdict_status(codes: Iterable[str]) -> int:
     found = set(codes)
     if not found:
         return 0
-    shortage = found <= {ExhaustedError.code}
-    return ExhaustedError.exit_code if shortage else IntegrityError.exit_code
+    return ExhaustedError.exit_code if found == {ExhaustedError.code} else IntegrityError.exit_code

@@ -70,7 +70,7 @@ def verify(
     again; otherwise nothing is changed. Each is read a second time before it is moved, and what the
     index says moves nothing. A capsule that can still be decoded stays, and so does an intact
     capsule whose base is damaged. What could not be read because the system is short of files or
-    memory is reported as ``busy``: it is not damage.
+    memory is reported as ``exhausted``: it is not damage.
     """
     if quarantine:
         archive.layout.require_marker()
