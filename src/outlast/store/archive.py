@@ -31,6 +31,7 @@ from outlast.store.reading import BlobReader
 from outlast.store.records.drafts import Drafts
 from outlast.store.records.records import Records
 from outlast.store.records.refs import Refs
+from outlast.store.records.set_aside import set_aside
 from outlast.store.records.shares import Shares
 from outlast.store.records.upgrade import upgrade
 from outlast.store.writer import WriteSession
@@ -244,7 +245,7 @@ class Archive(Closing):
                 for other in worse:
                     disk.remove(self.layout.manifest(other))
                 if merged.partial and self.drafts.is_doubtful(revision.repo, revision.id):
-                    self._put_aside(draft_path)  # what it named beside that is not known
+                    set_aside(self.layout, draft_path)  # what it named beside that is not known
                 self.drafts.delete(revision.repo, revision.id)
                 disk.touch(self.layout.manifests)
             return better or merged.digest

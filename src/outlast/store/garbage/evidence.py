@@ -20,7 +20,7 @@ from outlast.store import disk
 from outlast.store.layout import CAPSULE_SUFFIX, Layout
 from outlast.store.records.drafts import Drafts
 from outlast.store.records.records import Records
-from outlast.store.records.set_aside import SET_ASIDE
+from outlast.store.records.set_aside import SET_ASIDE, name_aside
 
 _NAME: Final = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _COPY: Final = re.compile(r"\.[0-9]{1,6}\Z")
@@ -67,6 +67,7 @@ def gather(layout: Layout, here: Collection[str], gone: Collection[str] = ()) ->
     """
     found = _Reading()
     readable: set[str] = set()
+    complete: set[str] = set()
     for name in disk.listed(layout.manifests):
         path = layout.manifests / name
         if name.endswith(_MANIFEST) and _relative(layout, path) not in gone:
@@ -74,6 +75,9 @@ def gather(layout: Layout, here: Collection[str], gone: Collection[str] = ()) ->
             if revision is not None:
                 readable.add(name)
                 found.used |= _keys(revision.files)
+                if not revision.partial:
+                    draft = layout.draft(revision.repo, revision.id)
+                    complete.add(name_aside(layout, draft))
     drafts = Drafts(Records(layout))
     for path in drafts.paths():
         if _relative(layout, path) not in gone:
@@ -81,6 +85,9 @@ def gather(layout: Layout, here: Collection[str], gone: Collection[str] = ()) ->
     for path in quarantined(layout):
         original = original_name(path)
         if _relative(layout, path) in gone or original in readable or _is_bytes(original):
+            continue
+        # A commit has one list of files: that of a complete manifest is all that a draft can name.
+        if path.parent.name == SET_ASIDE and path.name.partition("-")[2] in complete:
             continue
         _quarantined(layout, path, found)
     return Evidence(

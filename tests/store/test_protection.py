@@ -1,0 +1,104 @@
+"""What protects blobs where two rules meet: drafts that were set aside, older formats, bases in the
+trash, and a machine that is short of files meanwhile.
+"""
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from outlast.core.digest import Digest
+from outlast.core.errors import ExhaustedError
+from outlast.ops.doctor import Health, examine
+from outlast.ops.mend import mend
+from outlast.store.archive import Archive
+from outlast.store.collect import collect
+from outlast.store.records import records
+from outlast.store.records.survey import survey
+from tests.store import weights
+from tests.store.build import COMMIT, OTHER, REPO, archive_revision, entry_of, put, revision_of
+from tests.store.test_collect import FILES, add_garbage, are_here, flip, start_draft, take
+from tests.store.test_formats import CLOSED, opened
+
+BASE, TUNED = weights.model(1), weights.tuned(weights.model(1), 2)
+LATER = {**FILES, "c": b"later"}
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    with Archive(tmp_path / "home", create=True) as made:
+        yield made
+
+
+# Drafts that were set aside
+
+
+def test_a_draft_that_was_set_aside_protects_until_its_revision_is_complete(
+    archive: Archive,
+) -> None:
+    path = start_draft(archive, "a", "b")
+    flip(path, path.read_bytes().rindex(b'"held"'))
+    listed = list(mend(archive.layout.home))
+    assert len(listed) == 1
+    garbage = add_garbage(archive, b"it may be named")
+    assert take(archive, grace=0)[0] == set()
+    with archive.writer() as writer:  # a part of it, for good: that says nothing of the others
+        archive.put_revision(writer, revision_of({"a": FILES["a"]}, {"c": b"later"}, unlisted=True))
+    assert take(archive, grace=0)[0] == set()
+    assert are_here(archive, *FILES.values())
+    with archive.writer() as writer:
+        put(archive, writer, b"later")
+        archive.put_revision(writer, revision_of(LATER))
+    assert take(archive, grace=0) == ({garbage}, [])
+    assert are_here(archive, *LATER.values())
+
+
+def test_a_draft_that_was_sealed_in_doubt_protects_until_its_revision_is_complete(
+    archive: Archive,
+) -> None:
+    path = start_draft(archive, "a", "b")
+    flip(path, path.read_bytes().rindex(b'"held"'))
+    garbage = add_garbage(archive, b"it may be named")
+    with archive.writer() as writer:
+        sealed = archive.drafts.load(REPO, COMMIT)
+        assert sealed is not None
+        archive.put_revision(writer, sealed)
+    assert take(archive, grace=0)[0] == set()
+    with archive.writer() as writer:
+        put(archive, writer, *LATER.values())
+        archive.put_revision(writer, revision_of(LATER))
+    assert take(archive, grace=0) == ({garbage}, [])
+
+
+def test_another_revision_does_not_stand_for_a_draft_that_was_set_aside(archive: Archive) -> None:
+    path = start_draft(archive, "a", "b")
+    flip(path, 3)
+    list(mend(archive.layout.home))
+    archive.drafts.delete(REPO, COMMIT)
+    with archive.writer() as writer:
+        put(archive, writer, b"x")
+        archive.put_revision(writer, revision_of({"x": b"x"}, commit=OTHER))
+        other = revision_of({"x": b"x"}, repo=CLOSED, commit=COMMIT)
+        archive.put_revision(writer, other)
+    assert take(archive, grace=0)[0] == set()
+    assert are_here(archive, *FILES.values())
+
+
+# Older formats
+
+
+def spoil(archive: Archive, data: bytes) -> Path:
+    """A digit of the only lines that name a blob is none any more, in a draft of format 2."""
+    path = archive.layout.draft(CLOSED, OTHER)
+    name = Digest.of(data).hex.encode()
+    path.write_bytes(path.read_bytes().replace(name, b"q" + name[1:]))
+    return path
+
+
+# The trash
+
+
+# The index
+
+
