@@ -85,6 +85,20 @@ def test_another_revision_does_not_stand_for_a_draft_that_was_set_aside(archive:
     assert are_here(archive, *FILES.values())
 
 
+def test_a_draft_whose_end_is_zeros_is_not_taken_for_torn(archive: Archive) -> None:
+    """As a disk gives a sector that it lost: what was acknowledged stood there."""
+    large = b"a file whose merkle root is not its sha256" * 1000
+    path = start_draft(archive, "a")
+    with archive.writer() as writer:
+        put(archive, writer, large)
+        archive.drafts.add(REPO, COMMIT, [entry_of("d", large)])
+    data = path.read_bytes()
+    begin = data.rindex(b"merkle_root")
+    path.write_bytes(data[:begin] + bytes(len(data) - begin))
+    assert take(archive, grace=0)[0] == set()
+    assert are_here(archive, large)
+
+
 # Older formats
 
 

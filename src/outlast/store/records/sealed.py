@@ -47,8 +47,11 @@ def unseal_line(name: str, part: bytes, line: bytes) -> bytes | None:
 
 def is_torn(line: bytes) -> bool:
     """Whether a line that has no right check is the beginning of one, as a crash leaves it: it ends
-    before its check does. Else its bits have changed.
+    before its check does. Else its bits have changed, or zeros are in place of them, as of a sector
+    that a disk lost.
     """
+    if b"\0" in line:
+        return False
     text, tab, check = line.rpartition(_TAB)
     if tab:
         return len(check) < _DIGITS and set(check) <= _HEX and text.endswith(b"}")
