@@ -110,6 +110,51 @@ def spoil(archive: Archive, data: bytes) -> Path:
     return path
 
 
+def test_a_line_of_an_old_draft_that_cannot_be_read_loses_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path, 2) as archive:
+        (held,) = archive.drafts.all().__next__().files
+        assert held.sha256 is not None
+        with archive.open_blob(held.sha256) as blob:
+            data = blob.stream().read()
+        spoil(archive, data)
+        assert take(archive, grace=0)[0] == set()
+        archive.writer().close()
+        assert archive.layout.version() == 3
+        assert take(archive, grace=0)[0] == set()
+        assert are_here(archive, data)
+
+
+def test_a_torn_line_of_an_old_draft_is_no_damage(tmp_path: Path) -> None:
+    with opened(tmp_path, 2) as archive:
+        path = archive.layout.draft(CLOSED, OTHER)
+        line = path.read_bytes().splitlines()[-1]
+        with open(path, "ab") as file:
+            file.write(b"\n" + line[: len(line) // 2] + b"\n" + line + b"\n" + line[:9])
+        assert survey(archive).damaged == ()
+        assert [garbage.what for garbage in collect(archive, dry_run=True)] == []
+
+
+def test_an_upgrade_without_files_left_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path, 2) as archive:
+        real = records.Records.read
+
+        def short(self: records.Records, path: Path, limit: int = records.LIMIT) -> bytes:
+            if path.name == "main":
+                raise OSError(errno.EMFILE, "Too many open files")
+            return real(self, path, limit)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(records.Records, "read", short)
+            with pytest.raises(ExhaustedError):
+                archive.writer()
+        assert archive.layout.version() == 2
+        archive.writer().close()
+        assert survey(archive).damaged == ()
+        assert archive.layout.version() == 3
+
+
 # The trash
 
 

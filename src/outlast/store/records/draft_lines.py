@@ -126,7 +126,7 @@ def _head(line: bytes) -> _Head:
 
 
 def _read_old(lines: list[bytes]) -> DraftText:
-    """A draft of format 2: a line that does not parse counts as torn."""
+    """A draft of format 2: a line that does not parse counts as torn where its end is missing."""
     found = DraftText()
     lines.pop()  # what follows the last newline is torn or empty
     head = load_json(lines[0], _LINE_LIMIT) if lines else None
@@ -137,7 +137,8 @@ def _read_old(lines: list[bytes]) -> DraftText:
         try:
             found.take(line)
         except OutlastError:
-            continue
+            if line.endswith(b"}") or b"\0" in line:
+                found.bad_lines += 1
     return found
 
 

@@ -5,6 +5,7 @@ changed last: a crash before that leaves an archive of the older format, in whic
 are read as well as those without.
 """
 
+import errno
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,12 +20,15 @@ from outlast.store.records.drafts import Drafts, DraftState
 from outlast.store.records.facts import About
 from outlast.store.records.records import Records
 from outlast.store.records.refs import ABOUT, decode_ref
+from outlast.store.records.set_aside import set_aside
 from outlast.store.records.shares import Shares
 from outlast.store.writer import WriteSession
 
 _log = logging.getLogger(__name__)
 
 _MODE: Final = 0o644
+_NO_READ: Final = frozenset({errno.EIO, errno.EISDIR, errno.ENOENT, errno.ENOTDIR})
+"""Errors that say that a file is lost, or no file."""
 
 
 def upgrade(records: Records, held: Callable[[], Iterable[RepoId]]) -> None:
@@ -74,6 +78,10 @@ class _Upgrade:
             body = self._records.read(path)
             About.decode(body) if path.name == ABOUT else decode_ref(path.name, body)
         except (OutlastError, OSError) as error:
+            # From now on a file without a check is damaged: one that cannot be read at this moment
+            # would be that for ever.
+            if isinstance(error, OSError) and error.errno not in _NO_READ:
+                raise
             _log.warning("%s: %s", self._layout.name_of(path), error)
             return
         self._put(path, sealed.seal(self._layout.name_of(path), body))
@@ -82,6 +90,9 @@ class _Upgrade:
         for state in Drafts(self._records).states():
             if state.revision is not None:
                 name = self._layout.name_of(state.path)
+                if state.bad_lines:  # what they named is nowhere else
+                    _log.warning("%s: %d lines cannot be read", name, state.bad_lines)
+                    set_aside(self._layout, state.path, keep=True)
                 self._publish(state.path, draft_lines.write_start(name, state.revision))
             yield state
 
