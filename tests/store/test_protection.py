@@ -158,6 +158,22 @@ def test_an_upgrade_without_files_left_changes_nothing(
 # The trash
 
 
+def test_the_base_of_what_is_in_use_is_taken_out_of_the_trash_too(archive: Archive) -> None:
+    revision = archive_revision(archive, {"m": TUNED})
+    with archive.writer() as writer:
+        put(archive, writer, BASE)
+        weights.pack(archive, writer, Digest.of(TUNED), Digest.of(BASE))
+    path = archive.layout.manifest(revision.digest)
+    data = path.read_bytes()
+    archive.delete_revision(REPO, COMMIT)
+    list(collect(archive, dry_run=False))
+    assert list(archive.blobs()) == []
+    path.write_bytes(data)
+    list(collect(archive, dry_run=False))
+    list(collect(archive, dry_run=False, grace=0))
+    assert are_here(archive, TUNED)
+
+
 # The index
 
 

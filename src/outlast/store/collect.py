@@ -144,17 +144,20 @@ class _Collection:
         return {_match(name, known) for name in discard}
 
     def _rescued(self) -> Evidence:
-        """The records, after blobs that they refer to were taken back out of the trash."""
-        evidence = self._gather()
-        lost = {name for name in evidence.used if name not in self._here}
-        if lost and not self._dry_run:
-            back = self.trash.rescue(lost)
+        """The records, after blobs that they refer to, and the bases of these, were taken back out
+        of the trash.
+        """
+        while True:
+            evidence = self._gather()
+            wanted = set(evidence.used)
+            self._add_bases(wanted)
+            lost = {name for name in wanted if name not in self._here}
+            back = self.trash.rescue(lost) if lost and not self._dry_run else []
             for file in back:
                 _log.warning("%s was in the trash, and is in use: it was put back", file.original)
-            if back:
-                self._take_stock()
-                return self._gather()
-        return evidence
+            if not back:
+                return evidence
+            self._take_stock()  # a capsule that came back may have a base
 
     def run(
         self, kept: Callable[[BlobInfo], object], spared: Callable[[Spared], object]
