@@ -177,3 +177,17 @@ def test_the_base_of_what_is_in_use_is_taken_out_of_the_trash_too(archive: Archi
 # The index
 
 
+def test_a_manifest_that_the_disk_cannot_read_leaves_the_others(archive: Archive) -> None:
+    archive_revision(archive, FILES)
+    bad = archive.layout.manifests / f"{'e' * 64}.json"
+    bad.mkdir()  # reading it is an error, as where a sector is lost
+    assert [summary.repo for summary in archive.summaries()] == [REPO]
+    assert not archive.index.differs()
+    findings = [f for f in examine(archive.layout.home) if f.health is Health.WRONG]
+    assert {finding.check for finding in findings} == {"manifests", "records"}
+    assert take(archive, grace=0)[0] == set()
+    bad.rmdir()
+    with archive.writer() as writer:
+        put(archive, writer, b"x")
+        archive.put_revision(writer, revision_of({"x": b"x"}, commit=OTHER))
+    assert archive.commits(REPO) == sorted([COMMIT, OTHER])

@@ -197,13 +197,15 @@ def _manifests(archive: Archive) -> Iterator[Finding]:
         try:
             with disk.reporting(path):
                 revision = load_manifest(archive.layout, _digest(path))
-        except IntegrityError:
-            bad += 1
+        except (IntegrityError, StorageError):
+            bad += path.exists()  # else another process replaced it
             continue
         absent += sum(not archive.holds(entry) for entry in revision.files)
     if bad:
         mend = "'outlast verify --quarantine' moves them away; then pull again"
-        yield Finding("manifests", Health.WRONG, f"{bad} of {len(paths)} are damaged", mend)
+        yield Finding(
+            "manifests", Health.WRONG, f"{bad} of {len(paths)} are damaged or cannot be read", mend
+        )
     else:
         yield Finding("manifests", Health.OK, f"{len(paths)} read")
     if absent:

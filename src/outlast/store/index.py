@@ -19,6 +19,7 @@ from typing import Any, Final
 from outlast.codec.format import VERSION, BaseRef
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
+from outlast.core.descriptors import is_exhausted
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import CorruptError, ExhaustedError, MalformedError, OutlastError
 from outlast.core.manifest import FileEntry, Revision
@@ -140,11 +141,18 @@ class Index:
         with self._db:
             for gone in known - present:
                 self._db.execute("DELETE FROM manifests WHERE digest = ?", (gone,))
+            unread = False
             for name in sorted(present - known):
-                with contextlib.suppress(OutlastError, FileNotFoundError):  # verify reports them
+                try:
                     self._insert(load_manifest(self._layout, Digest(name)))
+                except (OutlastError, FileNotFoundError):  # verify reports them
+                    continue
+                except OSError as error:
+                    if is_exhausted(error):
+                        raise disk.storage_error(error, self._layout.manifests) from error
+                    unread = True  # the disk cannot read it now; the others are read
             # Within one tick of the file system's clock, two changes share a time: trust it later.
-            if time.time_ns() - changed < _CLOCK_TICK_NS:
+            if unread or time.time_ns() - changed < _CLOCK_TICK_NS:
                 stamp = "changing"
             self._db.execute("INSERT OR REPLACE INTO state VALUES ('manifests', ?)", (stamp,))
 

@@ -57,6 +57,7 @@ class Survey:
     damaged: tuple[Damage, ...]
 
 
+@disk.reported
 def survey(archive: Archive) -> Survey:
     """Reads all small files of an archive; changes nothing."""
     return _Survey(archive).run()
