@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from outlast.codec.hashing import names_of
 from outlast.core.digest import Digest
 from outlast.core.errors import ExhaustedError
+from outlast.intake import capsule_stream
+from outlast.intake.base_finder import BaseFinder
+from outlast.intake.capsule_stream import Intake
+from outlast.intake.form_policy import FormWishes
 from outlast.ops.doctor import Health, examine
 from outlast.ops.mend import mend
 from outlast.store.archive import Archive
@@ -191,3 +196,29 @@ def test_a_manifest_that_the_disk_cannot_read_leaves_the_others(archive: Archive
         put(archive, writer, b"x")
         archive.put_revision(writer, revision_of({"x": b"x"}, commit=OTHER))
     assert archive.commits(REPO) == sorted([COMMIT, OTHER])
+
+
+# Bases
+
+
+@pytest.mark.parametrize("rotted", [False, True])
+def test_what_comes_in_is_not_encoded_against_a_damaged_base(
+    archive: Archive, *, rotted: bool
+) -> None:
+    big = weights.model(1, 40_000)
+    tuned = weights.tuned(big, 2)
+    with archive.writer() as writer:
+        put(archive, writer, big)
+        archive.put_revision(writer, revision_of({"model.safetensors": big}))
+    path = archive.layout.blob(Digest.of(big))
+    if rotted:
+        flip(path, 60_000)
+    with archive.writer() as writer:
+        wishes = FormWishes()
+        finder = BaseFinder(archive, writer, wishes, REPO)
+        intake = Intake(archive, writer, wishes, finder)
+        capsule_stream.put(intake, bytearray(tuned), names_of(tuned))
+    assert bool(archive.form_of(Digest.of(tuned)).bases) != rotted
+    if rotted:
+        flip(path, 60_000)  # the base is repaired
+    assert are_here(archive, big, tuned)

@@ -154,6 +154,7 @@ class BaseFinder:
         self._tuning = tuning
         self.named = list(named)
         """The models that the card names; it may become known after the first files."""
+        self._right: set[Digest] = set()
 
     def of(self, blob: Readable, ready: int) -> Sequence[BlobReader]:
         """Blobs of one model, at most :data:`MOST_BASES`, that `blob` may depend on; leased,
@@ -271,10 +272,30 @@ class BaseFinder:
             assert entry.sha256 is not None
             try:
                 if self._writer.lease(entry.sha256, entry.size):
-                    found.append(self._archive.open_blob(entry.sha256))
+                    reader = self._archive.open_blob(entry.sha256)
+                    if self._is_right(reader):
+                        found.append(reader)
+                    else:
+                        reader.close()
             except OutlastError:
                 continue  # collected meanwhile, or damaged
         return found
+
+    def _is_right(self, base: BlobReader) -> bool:
+        """Whether a base has the bytes of its name; reads all of them, once. A capsule that is
+        encoded against damaged bytes can be decoded with these alone, and is lost when the base is
+        repaired.
+        """
+        if base.digest not in self._right:
+            try:
+                right = base.sha256() == base.digest
+            except OutlastError:
+                right = False
+            if not right:
+                _log.warning("%s… is damaged, and no base ('outlast verify')", base.digest.short)
+                return False
+            self._right.add(base.digest)
+        return True
 
 
 class _Budget:
