@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from outlast.core.digest import Digest, GitOid
-from outlast.core.errors import CorruptError
+from outlast.core.errors import CorruptError, ExhaustedError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.core.offer import Offer
@@ -17,6 +17,8 @@ from outlast.node.policy import SharePolicy, Sharing
 from outlast.node.tuning import TUNING
 from outlast.store import disk
 from outlast.store.archive import Archive
+from outlast.store.index import Index
+from outlast.store.records.drafts import Drafts
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
@@ -604,3 +606,27 @@ def test_a_lost_or_damaged_index_changes_no_answer(
     with Archive(archive.layout.home) as again:
         found = sharing(again)
         assert (found.offers(trusted=True), found.blobs()) == before
+
+
+@pytest.mark.parametrize("where", [(Index, "summaries"), (Drafts, "load")])
+def test_what_a_node_could_not_read_for_want_of_files_it_reads_again(
+    archive: Archive,
+    writer: WriteSession,
+    monkeypatch: pytest.MonkeyPatch,
+    where: tuple[type, str],
+) -> None:
+    node = sharing(archive)
+    archived(archive, writer, REPO, {"one": b"sealed"})
+    put(archive, writer, b"drafted")
+    archive.drafts.start(writer, revision_of({"two": b"drafted"}, {"three": b"later"}, repo=DATA))
+    for folder in (archive.layout.manifests, archive.layout.drafts):
+        os.utime(folder, (1e9, 1e9))
+
+    def short(*_: object) -> None:
+        raise ExhaustedError("Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, short)
+        with pytest.raises(ExhaustedError):
+            node.blobs()
+    assert node.blobs().keys() == {Digest.of(b"sealed"), Digest.of(b"drafted")}

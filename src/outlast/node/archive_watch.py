@@ -14,7 +14,7 @@ from typing import Final
 
 from outlast.core.descriptors import is_exhausted
 from outlast.core.digest import Digest, GitOid
-from outlast.core.errors import OutlastError
+from outlast.core.errors import ExhaustedError, OutlastError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.node.tuning import TUNING, Tuning
@@ -140,7 +140,6 @@ class Inventory:
         stamp = _time_of(self._archive.layout.manifests)
         if stamp == self._manifests_stamp:
             return False
-        self._manifests_stamp = self._keep(stamp)
         index, known = self._archive.index, self._manifests
         summaries = {s.digest: s for s in index.summaries() if s.digest is not None}
         blobs = index.blobs_of(digest for digest in summaries if digest not in known)
@@ -148,6 +147,7 @@ class Inventory:
             digest: known.get(digest) or _sealed(digest, summary, blobs.get(digest, ()))
             for digest, summary in summaries.items()
         }
+        self._manifests_stamp = self._keep(stamp)
         return self._manifests.keys() != known.keys()
 
     def _look_at_drafts(self) -> bool:
@@ -169,6 +169,8 @@ class Inventory:
         began = self._clock()
         try:
             draft = self._archive.drafts.load(*key)
+        except ExhaustedError:  # that says nothing of the draft
+            raise
         except OutlastError:  # `verify` tells
             draft = None
         ended = self._clock()
