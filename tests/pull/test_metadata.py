@@ -1,13 +1,20 @@
 """What a hub says of a model: paged, broken, boundless or hostile."""
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from outlast.core.errors import BadNameError, IntegrityError, MalformedError, OutlastError
+from outlast.core.errors import (
+    BadNameError,
+    IntegrityError,
+    MalformedError,
+    OutlastError,
+    UnreachableError,
+)
 from outlast.core.manifest import MAX_JSON_CONTAINERS, load_json
 from outlast.core.names import RepoId
 from outlast.sources.http import HttpClient
@@ -42,6 +49,26 @@ def sizeless(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(*given, files=files, blobs=blobs and False)
 
     monkeypatch.setattr(hub_listing, "info_doc", info_doc)
+
+
+@pytest.mark.parametrize("seconds", [900.0, 0.0])
+def test_a_listing_whose_pages_do_not_end(
+    root: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """Each links to another; without a file, or with some but for longer than it may take."""
+    pages, real = itertools.count(), hub_api.Call.next_link
+
+    def next_link(call: hub_api.Call, **changes: str) -> dict[str, str]:
+        return {"Link": real(call, **changes)["Link"].replace("?", f"?n={next(pages)}&")}
+
+    monkeypatch.setattr(hub_api.Call, "next_link", next_link)
+    with HubSim(root, mode="thread", page_limit=1) as hub:
+        if seconds:
+            hub.set_faults([{"action": "keep", "what": "tree", "rows": 0}])
+        source = HubSource(HttpClient(HttpSettings()), hub.url, tuning=Tuning(listing_s=seconds))
+        with pytest.raises((MalformedError, UnreachableError), match=r"does not end|too slowly"):
+            source.describe(RepoId.parse("org/name"), "main")
+        assert len(hub.requests(what="tree")) <= 2
 
 
 @pytest.mark.usefixtures("sizeless")

@@ -9,10 +9,15 @@ from dataclasses import replace
 import pytest
 
 from outlast.core.errors import UnreachableError
-from outlast.sources import http
+from outlast.core.names import RepoId
+from outlast.sources.http import HttpClient, Response
+from outlast.sources.hub import HubSource
+from outlast.sources.in_time import HeadInTime
+from outlast.sources.settings import HttpSettings
 from outlast.sources.tuning import Tuning
 from tests.hubsim import HubSim
 from tests.pull.kit import BIG, MIB, QUICK, Puller, check_pulled, file_requests
+from tests.pull.wires import socks_proxy
 from tests.serve.peers import client
 
 STRICT = Tuning(least_rate=MIB, least_bytes=1)
@@ -43,15 +48,54 @@ def dripping(head: bytes) -> Iterator[str]:
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\nX-Slow: "])
 def test_headers_that_drip(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http._Deadline, "seconds", 0.3)
+    monkeypatch.setattr(HeadInTime, "head_s", 0.3)
     with dripping(head) as url, pytest.raises(UnreachableError):
         client().get(url)
+
+
+def test_headers_that_drip_through_a_socks_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HeadInTime, "head_s", 0.3)
+    with dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ") as url, socks_proxy() as proxy:
+        settings = HttpSettings(proxies={"all": f"socks5h://127.0.0.1:{proxy.port}"})
+        with pytest.raises(UnreachableError):
+            HttpClient(settings).get(url)
+        assert proxy.asked
+
+
+def read_to_the_end(answer: Response) -> None:
+    buffer = memoryview(bytearray(10))
+    while answer.readinto(buffer):
+        pass
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("head", [b"2;extension=", b"2\r\n{}\r\n0\r\nTrailer: ", b"2\r\n{}\r\n"])
+def test_what_frames_a_body_drips(head: bytes) -> None:
+    """The length of a chunk, and what follows the last, are read whole, whatever they hold."""
+    strict = Tuning(head_s=0.3)
+    with dripping(CHUNKED + head) as url:
+        http = HttpClient(HttpSettings(), tuning=strict)
+        with http.get(url) as answer, pytest.raises(UnreachableError, match="too slowly"):
+            answer.read_all(1000, 30.0)
+        with http.get(url) as answer, pytest.raises(UnreachableError, match="too long"):
+            read_to_the_end(answer)
+
+
+@pytest.mark.parametrize("head", [b"", b"Content-Length: 100000\r\n\r\n"])
+def test_access_that_drips(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HeadInTime, "head_s", 0.3)
+    with dripping(b"HTTP/1.1 200 OK\r\n" + (head or b"X-Slow: ")) as url:
+        hub = HubSource(HttpClient(HttpSettings()), url)
+        with pytest.raises(UnreachableError):
+            hub.check_access(RepoId.parse("org/name"), timeout=0.3)
 
 
 def test_headers_that_drip_from_the_first_source(
     hub: HubSim, pull: Puller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http._Deadline, "seconds", 0.3)
+    monkeypatch.setattr(HeadInTime, "head_s", 0.3)
     with dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ") as url:
         pull("org/name", url, hub.url)
     check_pulled(pull.home)

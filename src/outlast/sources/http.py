@@ -17,8 +17,6 @@ from typing import Self
 from urllib.parse import unquote, urljoin
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.contrib.socks import SOCKSProxyManager
 from urllib3.exceptions import (
     HTTPError,
@@ -35,6 +33,7 @@ from outlast.core.errors import (
     PolicyError,
     UnreachableError,
 )
+from outlast.sources.in_time import POOLS, SOCKS_POOLS, reading_in_time
 from outlast.sources.settings import HttpSettings, origin
 from outlast.sources.tuning import TUNING, Tuning
 
@@ -84,26 +83,28 @@ class Response:
         text = self.headers.get("Content-Length", "")
         return int(text) if text.isdecimal() and len(text) < 19 else None
 
-    def read(self, limit: int) -> bytes:
-        """Up to `limit` bytes; b"" at the end. A body cut short raises a transient error."""
-        with _reporting(self.url):
-            return self._raw.read(limit, decode_content=False)
-
     def readinto(self, buffer: memoryview) -> int:
-        """Fills the start of `buffer` with what has come; how many bytes, 0 at the end."""
+        """Fills the start of `buffer` with what has come; how many bytes, 0 at the end. A body cut
+        short raises a transient error.
+        """
         with _reporting(self.url):
-            data = self._raw.read1(len(buffer), decode_content=False)
+            data = self._some(len(buffer), self._tuning.head_s)
         buffer[: len(data)] = data
         return len(data)
 
     def read_all(self, limit: int, within: float | None = None) -> bytes:
         """The whole body, which may not exceed `limit` bytes, nor take over `within` seconds."""
-        data = self.read(limit + 1) if within is None else self._read_soon(limit + 1, within)
+        data = self._read_soon(limit + 1, within or self._tuning.answer_s)
         if len(data) > limit:
             raise MalformedError(f"{host_of(self.url)} sent more than {limit} bytes of metadata")
         if self.length is not None and len(data) < self.length:
             raise UnreachableError(f"{host_of(self.url)}: the connection was closed early")
         return data
+
+    def _some(self, limit: int, seconds: float) -> bytes:
+        """Up to `limit` bytes that have come; b"" at the end."""
+        with reading_in_time(self._raw, seconds):
+            return self._raw.read1(limit, decode_content=False)
 
     def _read_soon(self, limit: int, seconds: float) -> bytes:
         """Up to `limit` bytes, however slowly they drip in. A transient error after `seconds`, and
@@ -114,72 +115,22 @@ class Response:
         data = bytearray()
         with _reporting(self.url):
             while len(data) < limit:
-                part = self._raw.read1(limit - len(data), decode_content=False)
+                left = min(max(0.0, until - time.monotonic()), self._tuning.head_s)
+                try:
+                    part = self._some(limit - len(data), left)
+                except TimeoutError:
+                    raise self._too_slow() from None
                 if not part:
                     break
                 data += part
                 now = time.monotonic()
-                if (
-                    now > until
-                    or (now - began) * self._tuning.least_rate
-                    > len(data) + self._tuning.least_bytes
-                ):
-                    raise UnreachableError(f"{host_of(self.url)} answers too slowly", again=False)
+                behind = (now - began) * self._tuning.least_rate - len(data)
+                if now > until or behind > self._tuning.least_bytes:
+                    raise self._too_slow()
         return bytes(data)
 
-
-class _Deadline:
-    """Ends a connection whose status and headers take too long, however slowly they drip in: the
-    timeout of a socket is that of each of its bytes.
-    """
-
-    seconds = TUNING.head_s
-
-    def __init__(self, connection: HTTPConnection) -> None:
-        self._connection = connection
-        self._passed = False
-
-    def keep(self, receive: Callable[[], urllib3.HTTPResponse]) -> urllib3.HTTPResponse:
-        """What `receive` returns. Headers that were cut short would pass for whole ones."""
-        timer = threading.Timer(self.seconds, self._cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            answer = receive()
-        finally:
-            timer.cancel()
-        if self._passed:
-            answer.close()
-            raise TimeoutError("the headers take too long")
-        return answer
-
-    def _cut(self) -> None:
-        self._passed = True
-        sock = self._connection.sock
-        if isinstance(sock, socket.socket):  # its own method: that of TLS would change its state
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
-class _PlainInTime(HTTPConnection):
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        return _Deadline(self).keep(super().getresponse)
-
-
-class _TlsInTime(HTTPSConnection):
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        return _Deadline(self).keep(super().getresponse)
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _PlainInTime
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsInTime
-
-
-_POOLS = {"http": _PlainPool, "https": _TlsPool}
+    def _too_slow(self) -> UnreachableError:
+        return UnreachableError(f"{host_of(self.url)} answers too slowly", again=False)
 
 
 class HttpClient:
@@ -318,11 +269,13 @@ class HttpClient:
         context = self._context if secure else None
         if not proxy:
             direct = urllib3.PoolManager(maxsize=maxsize, ssl_context=context)
-            direct.pool_classes_by_scheme = _POOLS
+            direct.pool_classes_by_scheme = POOLS
             return direct
         try:
             if proxy.startswith("socks"):
-                return SOCKSProxyManager(proxy, maxsize=maxsize, ssl_context=context)
+                socks = SOCKSProxyManager(proxy, maxsize=maxsize, ssl_context=context)
+                socks.pool_classes_by_scheme = SOCKS_POOLS
+                return socks
             url = proxy if "://" in proxy else f"http://{proxy}"
             parts = urllib3.util.parse_url(url)
             secret = None
@@ -334,7 +287,7 @@ class HttpClient:
         except (HTTPError, ValueError) as error:
             shown = host_of(proxy if "://" in proxy else f"http://{proxy}")
             raise BadConfigError(f"cannot use the proxy {shown!r}: {error}") from error
-        manager.pool_classes_by_scheme = _POOLS
+        manager.pool_classes_by_scheme = POOLS
         return manager
 
 

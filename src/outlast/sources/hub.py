@@ -7,6 +7,7 @@ docs/adr/0003-hub-client.md for what this client depends on.
 import logging
 import re
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import replace
 from typing import Any, Self
@@ -21,6 +22,7 @@ from outlast.core.errors import (
     MalformedError,
     OutlastError,
     RepoNotFoundError,
+    UnreachableError,
 )
 from outlast.core.manifest import MAX_FILES, FileEntry, check_size, load_json
 from outlast.core.names import RepoId
@@ -74,8 +76,8 @@ class HubSource:
         url = f"{self._base}/api/{repo.api_path}?{query}"
         with self._http.get(url, token=self._token, timeout=timeout) as response:
             self._refuse_access(response, repo)
-            limit = self._tuning.hub_description
-            info = load_json(response.read_all(limit), limit)
+            limit, within = self._tuning.hub_description, timeout or self._tuning.large_answer_s
+            info = load_json(response.read_all(limit, within), limit)
             if not _describes(info, repo, response.url):
                 raise MalformedError(f"{self.name} gave no description of {repo}")
         if self._token is None and (info.get("private") or info.get("gated")):
@@ -88,7 +90,9 @@ class HubSource:
         url = f"{self._base}/api/{repo.api_path}/auth-check"
         with self._http.get(url, token=self._token, timeout=timeout) as response:
             self._refuse_access(response, repo)
-            if response.read_all(self._tuning.node_description).lstrip()[:1] == b"<":
+            within = timeout or self._tuning.answer_s
+            data = response.read_all(self._tuning.node_description, within)
+            if data.lstrip()[:1] == b"<":
                 raise MalformedError(f"{self.name} answers {repo} with a page")
 
     def _refuse_access(self, response: Response, repo: RepoId) -> None:
@@ -250,9 +254,12 @@ class HubSource:
         url = f"{self._base}/api/{repo.api_path}/tree/{commit}?{query}"
         entries: list[FileEntry] = []
         seen: set[str] = set()
+        until = time.monotonic() + self._tuning.listing_s
         while url:
             if url in seen or len(entries) > MAX_FILES:
                 raise MalformedError(f"{self.name}: the listing of {repo} does not end")
+            if time.monotonic() > until:
+                raise UnreachableError(f"{self.name} lists {repo} too slowly", again=False)
             seen.add(url)
             with self._http.get(url, token=self._token, timeout=timeout) as response:
                 self._refuse(response, repo, str(commit))
@@ -261,6 +268,8 @@ class HubSource:
                 following = _NEXT.search(response.headers.get("Link", ""))
             if not isinstance(page, list):
                 raise MalformedError(f"{self.name} returned a non-list for the files of {repo}")
+            if following and not page:
+                raise MalformedError(f"{self.name}: the listing of {repo} does not end")
             entries.extend(_tree_entry(item) for item in page if _is_file(item))
             url = self._own(urljoin(url, following[1])) if following else ""
         return entries

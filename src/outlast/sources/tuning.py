@@ -40,13 +40,15 @@ class Tuning:
     large_answer_s: float = 300.0
     """A peer's manifest or layer, or a hub's description or page: 256 MiB at 1 MB/s. Guess, as the
     one before."""
+    listing_s: float = 900.0
+    """All pages of a hub's listing. Guess: 1,000 pages take some minutes."""
     least_rate: int = 4096
     """Bytes a second of an answer that is metadata. Guess: a modem of 1998 is quicker."""
     least_bytes: int = 30 * 4096
     """What such an answer may be behind that rate: it has 30 s for its first bytes."""
     head_s: float = 60.0
-    """Status and headers of any answer, whose single bytes may each come in time. Guess: twice what
-    a silent server is given."""
+    """Status and headers of any answer, and each read of its body, whose single bytes may each come
+    in time. Guess: twice what a silent server is given."""
 
 
 TUNING: Final = Tuning()

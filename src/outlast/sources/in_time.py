@@ -1,0 +1,139 @@
+"""Connections whose answers take too long are ended, however slowly these drip in: the timeout of a
+socket is that of each of its bytes.
+"""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection
+
+from outlast.sources.tuning import TUNING
+
+_LINGER = 10.0
+_SOCKET = "in_time"
+"""Where an answer keeps its socket, which the connection forgets if the answer ends it."""
+
+
+class _Watch:
+    """Shuts sockets down when their time is over. One thread, which ends when there is nothing to
+    watch for some seconds.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._due: dict[object, tuple[float, socket.socket]] = {}
+        self._wakes = float("inf")
+        self._runs = False
+
+    @contextlib.contextmanager
+    def within(self, sock: object, seconds: float) -> Iterator[None]:
+        """Raises :class:`TimeoutError` if the block takes longer, also where it raises nothing:
+        what is cut short would pass for whole.
+        """
+        plain = getattr(sock, "socket", sock)  # of TLS inside of TLS
+        if not isinstance(plain, socket.socket):
+            yield
+            return
+        key, until = object(), time.monotonic() + seconds
+        with self._changed:
+            self._due[key] = until, plain
+            if not self._runs:
+                self._runs = True
+                threading.Thread(target=self._run, name="in-time", daemon=True).start()
+            elif until < self._wakes:
+                self._changed.notify()
+        try:
+            yield
+        except BaseException as error:
+            if self._was_in_time(key) or not isinstance(error, Exception):
+                raise
+            raise TimeoutError("the answer takes too long") from error
+        if not self._was_in_time(key):
+            raise TimeoutError("the answer takes too long")
+
+    def _was_in_time(self, key: object) -> bool:
+        with self._changed:
+            return self._due.pop(key, None) is not None
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for key, (until, sock) in list(self._due.items()):
+                    if until <= now:
+                        del self._due[key]
+                        with contextlib.suppress(OSError):  # that of TLS would change its state
+                            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                self._wakes = min((until for until, _ in self._due.values()), default=now + _LINGER)
+                if not self._changed.wait(max(0.0, self._wakes - now)) and not self._due:
+                    self._runs = False
+                    return
+
+
+_watch = _Watch()
+
+
+@contextlib.contextmanager
+def reading_in_time(answer: urllib3.BaseHTTPResponse, seconds: float) -> Iterator[None]:
+    """Ends the connection of `answer` if one read of its body takes longer than that, and raises
+    :class:`TimeoutError`: what frames the bytes of a body, as lengths of chunks, may be endless.
+    """
+    with _watch.within(vars(answer).get(_SOCKET), seconds):
+        yield
+
+
+class HeadInTime(HTTPConnection):
+    """Status and headers have to come within `head_s` seconds."""
+
+    head_s = TUNING.head_s
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        sock = self.sock
+        answer: urllib3.HTTPResponse | None = None
+        try:
+            with _watch.within(sock, self.head_s):
+                answer = super().getresponse()
+        except TimeoutError:
+            if answer is not None:
+                answer.close()
+            raise
+        vars(answer)[_SOCKET] = sock
+        return answer
+
+
+class _Tls(HeadInTime, HTTPSConnection):
+    pass
+
+
+class _Socks(HeadInTime, SOCKSConnection):
+    pass
+
+
+class _SocksTls(HeadInTime, SOCKSHTTPSConnection):
+    pass
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = HeadInTime
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _Tls
+
+
+class _SocksPool(HTTPConnectionPool):
+    ConnectionCls = _Socks
+
+
+class _SocksTlsPool(HTTPSConnectionPool):
+    ConnectionCls = _SocksTls
+
+
+POOLS = {"http": _PlainPool, "https": _TlsPool}
+SOCKS_POOLS = {"http": _SocksPool, "https": _SocksTlsPool}
