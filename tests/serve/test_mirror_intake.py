@@ -19,6 +19,7 @@ from tests.serve.wire import Reply, Wire, once
 
 SECONDS = 30.0
 SIZE = 3 << 20
+LARGE = 5 << 20
 
 
 class Clock:
@@ -97,7 +98,9 @@ class TestQuota:
 class TestTurns:
     """Fetches that end when they are told to."""
 
-    def start(self, intake: Admission, asker: str) -> tuple[threading.Event, threading.Event]:
+    def start(
+        self, intake: Admission, asker: str, size: int = LARGE, wanted: bool = True
+    ) -> tuple[threading.Event, threading.Event]:
         began, go = threading.Event(), threading.Event()
 
         def work() -> None:
@@ -106,7 +109,7 @@ class TestTurns:
 
         token = ASKER.set(asker)
         try:
-            intake.submit(1, work)
+            intake.submit(size, work, lambda: wanted)
         finally:
             ASKER.reset(token)
         return began, go
@@ -146,9 +149,35 @@ class TestTurns:
             raise ValueError("it fails")
 
         for _ in range(3):
-            intake.submit(1, fail)
-        intake.submit(1, over.set)
+            intake.submit(LARGE, fail)
+        intake.submit(LARGE, over.set)
         assert over.wait(SECONDS)
+
+    def test_small_files_do_not_wait_for_large_ones(self, tmp_path: Path) -> None:
+        tuning = MirrorTuning(fetches=1, small_fetches=1, crowding=2)
+        intake = Admission(tmp_path, IntakeLimits(), tuning)
+        large = [self.start(intake, asker) for asker in ("a", "b", "c", "a", "b", "c")]
+        small = self.start(intake, "a", 10)
+        assert small[0].wait(SECONDS)
+        second = self.start(intake, "a", 10)
+        assert not second[0].is_set()
+        assert sum(began.is_set() for began, _ in large) <= 2
+        for _, go in (small, second, *large):
+            go.set()
+        assert all(began.wait(SECONDS) for began, _ in (second, *large))
+
+    def test_what_a_client_waits_for_comes_first(self, tmp_path: Path) -> None:
+        intake = Admission(tmp_path, IntakeLimits(), MirrorTuning(fetches=1))
+        first = self.start(intake, "a")
+        left = [self.start(intake, "a", wanted=False) for _ in range(3)]
+        wanted = self.start(intake, "a")
+        assert first[0].wait(SECONDS)
+        first[1].set()
+        assert wanted[0].wait(SECONDS)
+        assert not any(began.is_set() for began, _ in left)
+        for _, go in (wanted, *left):
+            go.set()
+        assert all(began.wait(SECONDS) for began, _ in left)
 
     def test_one_asker_can_wait_for_so_many(self, tmp_path: Path) -> None:
         intake = Admission(tmp_path, IntakeLimits(), MirrorTuning(fetches=1, fetches_each=3))

@@ -6,7 +6,7 @@ share of the fetches and a quota, and the disk a part that stays free.
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,12 +31,26 @@ class _Account:
     questions: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """A fetch whose turn has not come. `wanted` tells whether a client waits for it."""
+
+    small: bool
+    work: Callable[[], None]
+    wanted: Callable[[], bool]
+
+
 @dataclass(slots=True)
 class _Line:
-    """The fetches of one asker: those that run, and those that wait."""
+    """The fetches of one asker: those that run, by whether they are small, and those that wait."""
 
-    running: int = 0
-    waiting: deque[Callable[[], None]] = field(default_factory=deque)
+    running: Counter[bool] = field(default_factory=Counter)
+    waiting: list[_Waiting] = field(default_factory=list)
+
+    def next(self, *, small: bool) -> _Waiting | None:
+        """The one to begin: the first that a client waits for, else the first of all."""
+        found = [one for one in self.waiting if one.small == small]
+        return next((one for one in found if one.wanted()), found[0] if found else None)
 
 
 class Admission:
@@ -57,8 +71,10 @@ class Admission:
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
         self._awaited = 0
         self._lines: OrderedDict[str, _Line] = OrderedDict()
-        self._running = 0
-        self._pool = DaemonPool(tuning.fetches * tuning.crowding, "fetch")
+        self._running: Counter[bool] = Counter()
+        """Fetches under way, by whether they are small."""
+        threads = (tuning.fetches + tuning.small_fetches) * tuning.crowding
+        self._pool = DaemonPool(threads, "fetch")
 
     def question(self) -> None:
         """The asker wants to know of something that is not here. Raises :class:`ExhaustedError`."""
@@ -77,7 +93,10 @@ class Admission:
             line = self._lines.get(asker)
             if not size:
                 return
-            if line is not None and line.running + len(line.waiting) >= self._tuning.fetches_each:
+            if (
+                line is not None
+                and line.running.total() + len(line.waiting) >= self._tuning.fetches_each
+            ):
                 raise ExhaustedError("this client waits for too many files", retry_after=5.0)
             account, hourly = self._account(asker), self._limits.hourly
             if hourly and account.fetched and account.fetched + size > hourly:
@@ -107,43 +126,54 @@ class Admission:
         left = max(1.0, account.since + _HOUR - self._clock())
         return ExhaustedError(f"this client {what}: wait {left:.0f} s", retry_after=left)
 
-    def submit(self, size: int, work: Callable[[], None]) -> None:
+    def submit(
+        self, size: int, work: Callable[[], None], wanted: Callable[[], bool] = lambda: True
+    ) -> None:
         """Runs `work`, a fetch of `size` bytes, in a thread as soon as it is the asker's turn.
         Askers take turns; one that has none under way begins at once, even if others have all.
+        Small files do not wait for large ones, and what a client waits for (`wanted`) comes first.
         """
         asker = ASKER.get()
+        small = size <= self._tuning.small_fetch
 
         def run() -> None:
             try:
                 work()
             finally:
-                self._ended(asker, size)
+                self._ended(asker, size, small=small)
 
         with self._lock:
             self._awaited += size
-            self._lines.setdefault(asker, _Line()).waiting.append(run)
+            line = self._lines.setdefault(asker, _Line())
+            line.waiting.append(_Waiting(small, run, wanted))
             self._start_some()
 
-    def _ended(self, asker: str, size: int) -> None:
+    def _ended(self, asker: str, size: int, *, small: bool) -> None:
         with self._lock:
             self._awaited -= size
-            self._running -= 1
+            self._running[small] -= 1
             line = self._lines[asker]
-            line.running -= 1
-            if not line.running and not line.waiting:
+            line.running[small] -= 1
+            if not line.running.total() and not line.waiting:
                 del self._lines[asker]
             self._start_some()
 
     def _start_some(self) -> None:
-        """Starts what may run: always the next of the asker that has the fewest."""
+        self._start(self._tuning.small_fetches, small=True)
+        self._start(self._tuning.fetches, small=False)
+
+    def _start(self, most: int, *, small: bool) -> None:
+        """Starts what may run, `most` at once: always the next of the asker that has the fewest."""
         while True:
-            waiting = [line for line in self._lines.values() if line.waiting]
+            found = [(line, line.next(small=small)) for line in self._lines.values()]
+            waiting = [(line, one) for line, one in found if one is not None]
             if not waiting:
                 return
-            line = min(waiting, key=lambda line: line.running)
-            most = self._tuning.fetches * (1 if line.running else self._tuning.crowding)
-            if self._running >= most:
+            line, one = min(waiting, key=lambda pair: pair[0].running[small])
+            crowding = 1 if line.running[small] else self._tuning.crowding
+            if self._running[small] >= most * crowding:
                 return
-            self._running += 1
-            line.running += 1
-            self._pool.submit(line.waiting.popleft())
+            self._running[small] += 1
+            line.running[small] += 1
+            line.waiting.remove(one)
+            self._pool.submit(one.work)

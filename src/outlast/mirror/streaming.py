@@ -83,7 +83,6 @@ class StreamingFile:
         with self._lock:
             self._listeners.discard(listener)
 
-    @property
     def is_followed(self) -> bool:
         """Whether a reader listens."""
         with self._lock:
@@ -153,7 +152,8 @@ class StreamingFiles:
                 size = 0 if here else entry.size
                 self._intake.admit(size)
                 streaming = self._running[entry.key] = StreamingFile(entry, shelf)
-                self._intake.submit(size, partial(self._run, repo, commit, streaming, voice))
+                run = partial(self._run, repo, commit, streaming, voice)
+                self._intake.submit(size, run, streaming.is_followed)
             streaming.wanted.add((repo, commit, entry))
         return streaming
 
@@ -186,7 +186,7 @@ class StreamingFiles:
             "verified" if error is None else error,
         )
         is_bug = error is not None and not isinstance(error, OutlastError)
-        if error is not None and (is_bug or not streaming.is_followed):
+        if error is not None and (is_bug or not streaming.is_followed()):
             self._unheard(error)
         streaming.end(error)
         for wanted in streaming.wanted:  # complete: it is in the table no more

@@ -26,6 +26,11 @@ class MirrorTuning:
     """With a source of files, before the client hears of it. Guess."""
     fetches: int = 6
     """Files fetched at once. Guess: each has connections of its own."""
+    small_fetch: int = 4 << 20
+    """A file up to this size is small: it does not wait for larger ones. As `fetch` has it: what
+    comes in one request."""
+    small_fetches: int = 6
+    """Small files fetched at once, beside the others. Guess."""
     fetches_each: int = 256
     """Files of one asker that are fetched or wait for it. Guess: more than any client asks for at
     once."""
