@@ -47,6 +47,7 @@ PASSING: dict[str, dict[str, Any]] = {
     "encoded": {"action": "gzip", "count": 1},
     "redirect loop": {"action": "redirect_loop", "count": 1},
     "redirect to the CDN": {"action": "redirect_cdn"},
+    "416 inside the file": {"action": "status", "status": 416, "count": 2},
     "unknown status": {"action": "status", "status": 418, "count": 1},
 }
 

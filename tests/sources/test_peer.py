@@ -365,6 +365,8 @@ class TestLies:
             (reply(bytes(10), "206 P", Content_Range="bytes ten"), MalformedError),
             (reply(bytes(10), "206 P"), MalformedError),
             (reply(b"", "416 R", Content_Range="bytes */5"), IntegrityError),
+            (reply(b"", "416 R", Content_Range="bytes */1000"), UnreachableError),
+            (reply(b"", "416 R"), UnreachableError),
         ],
     )
     def test_ranges(self, ask: str, answer: bytes, kind: type[OutlastError]) -> None:

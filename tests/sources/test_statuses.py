@@ -7,7 +7,6 @@ import pytest
 from outlast.core.errors import (
     AccessDeniedError,
     EntryNotFoundError,
-    IntegrityError,
     MalformedError,
     OutlastError,
     RateLimitedError,
@@ -49,7 +48,7 @@ KINDS: list[tuple[int, dict[str, Any], type[OutlastError], str]] = [
     (410, {}, WithdrawnError, "bundle"),
     (410, FILE, WithdrawnError, "lan"),
     (410, {**FILE, "elsewhere": True}, UnreachableError, "--from"),
-    (416, FILE, IntegrityError, "--from"),
+    (416, FILE, UnreachableError, "--from"),
     (429, {"headers": {CODE: "RepoNotFound"}}, RateLimitedError, "later"),
     (451, {}, WithdrawnError, "peer:HOST:PORT"),
     (451, {**FILE, "elsewhere": True}, WithdrawnError, "--from"),
@@ -77,13 +76,11 @@ LIMITS = {429, 503, 509, 529}
 def test_every_status_has_a_meaning(status: int, path: str) -> None:
     """With its number in the message, a hint, and the exit status of a family."""
     error = error_of(status, path=path)
-    assert str(status) in str(error) or isinstance(error, IntegrityError | RepoNotFoundError)
+    assert str(status) in str(error) or isinstance(error, RepoNotFoundError)
     assert error.hint
     expected = {401: 3, 402: 7, 403: 7, 404: 3, 410: 3, 451: 3}.get(status)
     if expected is None and status < 400 and status != 202:
         expected = MalformedError.exit_code
-    if status == 416 and path:
-        expected = IntegrityError.exit_code
     assert error.exit_code == (expected or TransientError.exit_code)
     if isinstance(error, TransientError):
         assert error.again == (status not in FINAL)

@@ -28,7 +28,7 @@ from outlast.core.manifest import MAX_FILES, FileEntry, check_size, load_json
 from outlast.core.names import RepoId
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
 from outlast.sources.http import HttpClient, Response
-from outlast.sources.ranges import read_range
+from outlast.sources.ranges import ask_for_range, read_range
 from outlast.sources.settings import origin
 from outlast.sources.statuses import EXPIRED, Answer, meaning
 from outlast.sources.tuning import TUNING, Tuning
@@ -199,7 +199,9 @@ class HubSource:
         headers = {}
         if (start, stop) != (0, entry.size):
             headers["Range"] = f"bytes={start}-{stop - 1}"
-        response = self._get_bytes(url, headers)
+        response = ask_for_range(
+            lambda: self._get_bytes(url, headers), f"{self.name}: {entry.path!r}", entry.size
+        )
         try:
             self._check(response, repo, commit, entry)
             return read_range(response, repr(entry.path), entry.size, start, stop)
@@ -213,7 +215,7 @@ class HubSource:
             signed = self._signed.get(url)
         if signed is not None:
             response = self._http.get(signed, headers=headers)
-            if response.status not in EXPIRED:
+            if response.status not in EXPIRED | {416}:  # 416: an edge that has another file
                 return response
             response.close()
             _log.debug("%s: a signed URL has expired (HTTP %d)", self.name, response.status)

@@ -37,7 +37,7 @@ from outlast.sources.peer_documents import (
     read_node,
     read_payloads,
 )
-from outlast.sources.ranges import read_range
+from outlast.sources.ranges import ask_for_range, read_range
 from outlast.sources.settings import HttpSettings
 from outlast.sources.statuses import PASSED_ON, Answer, meaning
 from outlast.sources.tuning import TUNING, Tuning
@@ -224,7 +224,11 @@ class PeerSource:
         headers = {}
         if (start, stop) != (0, size):
             headers["Range"] = f"bytes={start}-{stop - 1}"
-        response = self._http.ask(f"{self._base}/{path}", headers=headers)
+        response = ask_for_range(
+            lambda: self._http.ask(f"{self._base}/{path}", headers=headers),
+            f"{self.name}: {what}",
+            size,
+        )
         try:
             self._refuse(response, what)
             return read_range(response, what, size, start, stop)
@@ -271,8 +275,6 @@ class PeerSource:
             raise EntryNotFoundError(f"{self.name} has no {what}: {said}")
         if response.status in {401, 403}:
             raise AccessDeniedError(f"{self.name} refuses access: {said or response.status}")
-        if response.status == 416:
-            raise IntegrityError(f"{self.name} says that {what} is shorter than declared")
         if response.status < 500 and response.status not in PASSED_ON:
             raise MalformedError(f"{self.name} answered HTTP {response.status} {said}")
         raise meaning(Answer(response.status, response.headers, self.name, self.name, path=what))

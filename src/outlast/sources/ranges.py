@@ -1,12 +1,39 @@
 """Readers for answers to requests for a range of a file."""
 
 import re
+from collections.abc import Callable
 
 from outlast.core.errors import IntegrityError, MalformedError
 from outlast.sources.base import RangeReader
 from outlast.sources.http import Response
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})\Z")
+_SIZE_ALONE = re.compile(r"bytes \*/(\d{1,19})\Z")
+
+
+def ask_for_range(ask: Callable[[], Response], what: str, size: int) -> Response:
+    """The answer of `ask`, which requests bytes that lie within `what`, a file of `size` bytes.
+    Raises :class:`IntegrityError` where HTTP 416 names another size twice. Once proves nothing:
+    caches and proxies answer so by mistake, and a file may be replaced at that moment.
+    """
+    response = ask()
+    other = _other_size(response, size)
+    if other is None:
+        return response
+    response.close()
+    response = ask()
+    if _other_size(response, size) == other:
+        response.close()
+        raise IntegrityError(f"{what} has {other} bytes there, not {size}")
+    return response
+
+
+def _other_size(response: Response, size: int) -> int | None:
+    """The size that an HTTP 416 names, if it is another one."""
+    match = _SIZE_ALONE.match(response.headers.get("Content-Range", ""))
+    if response.status != 416 or match is None or int(match[1]) == size:
+        return None
+    return int(match[1])
 
 
 def read_range(response: Response, what: str, size: int, start: int, stop: int) -> RangeReader:

@@ -18,7 +18,6 @@ from typing import Final
 from outlast.core.errors import (
     AccessDeniedError,
     EntryNotFoundError,
-    IntegrityError,
     MalformedError,
     OutlastError,
     RateLimitedError,
@@ -30,7 +29,7 @@ from outlast.core.errors import (
 
 EXPIRED: Final = frozenset({400, 401, 403, 404, 410})
 """What a CDN answers if the signed URL that a hub redirected to holds no more."""
-PASSED_ON: Final = frozenset({408, 410, 421, 425, 429, 431, 451})
+PASSED_ON: Final = frozenset({408, 410, 416, 421, 425, 429, 431, 451})
 """Statuses below 500 that a peer may answer with; any other is no node's."""
 _LEGAL: Final = 451
 _LONGEST: Final = 200
@@ -98,6 +97,7 @@ FAILURES: Final[Mapping[int, Failure]] = {
     408: Failure("waited too long for the request"),
     413: Failure("finds the request too large", _OTHER, again=False),
     414: Failure("finds the URL too long", _OTHER, again=False),
+    416: Failure("refuses a part that lies within the file", _OTHER),
     421: Failure(
         "does not answer to this host name",
         "use a name that the server knows; an outlast server takes more with --host NAME",
@@ -145,8 +145,6 @@ def meaning(answer: Answer) -> OutlastError:
     named = _named(answer)
     if named is not None:
         return named
-    if status == 416 and answer.path:
-        return IntegrityError(f"{answer.source} says that {answer.what} is shorter than declared")
     if status < 400:
         return _no_error_at_all(answer)
     return _failed(answer, FAILURES.get(status) or _unknown(status))
