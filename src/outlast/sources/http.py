@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 from urllib.parse import unquote, urljoin
@@ -93,13 +94,38 @@ class Response:
         return len(data)
 
     def read_all(self, limit: int, within: float | None = None) -> bytes:
-        """The whole body, which may not exceed `limit` bytes, nor take over `within` seconds."""
+        """The whole body, which may not exceed `limit` bytes, nor take over `within` seconds. Some
+        servers compress with gzip though asked not to: that is undone, within the same limit.
+        """
         data = self._read_soon(limit + 1, within or self._tuning.answer_s)
         if len(data) > limit:
             raise MalformedError(f"{host_of(self.url)} sent more than {limit} bytes of metadata")
         if self.length is not None and len(data) < self.length:
             raise UnreachableError(f"{host_of(self.url)}: the connection was closed early")
-        return data
+        return self._decoded(data, limit) if self.encoding else data
+
+    @property
+    def encoding(self) -> str:
+        """How the body is encoded; empty if it is not, as every request asks."""
+        name = self.headers.get("Content-Encoding", "").strip().lower()[:40]
+        return "" if name == "identity" else name
+
+    def _decoded(self, data: bytes, limit: int) -> bytes:
+        host = host_of(self.url)
+        if self.encoding not in {"gzip", "x-gzip"}:
+            raise MalformedError(
+                f"{host} encodes its answer ({self.encoding!r}) though asked not to"
+            )
+        decoder = zlib.decompressobj(wbits=31)
+        try:
+            plain = decoder.decompress(data, limit + 1)
+        except zlib.error:
+            plain = b""
+        if len(plain) > limit:
+            raise MalformedError(f"{host} sent more than {limit} bytes of metadata")
+        if not decoder.eof or decoder.unused_data:
+            raise MalformedError(f"{host} says that its answer is gzip, which it is not")
+        return plain
 
     def _some(self, limit: int, seconds: float) -> bytes:
         """Up to `limit` bytes that have come; b"" at the end."""
@@ -349,4 +375,8 @@ def _refuse_inward(source: str, target: str) -> None:
     if all(a.is_global for a in _addresses(source)) and not all(
         a.is_global for a in _addresses(target)
     ):
-        raise PolicyError(f"{source} redirects to {target}, inside this network: refused")
+        raise PolicyError(
+            f"{source} redirects to {target}, inside this network: refused",
+            hint="if this network wants a login, log in with a browser, and run the same command "
+            "again; else name another source with --from",
+        )

@@ -30,7 +30,7 @@ from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.ranges import ask_for_range, read_range
 from outlast.sources.settings import origin
-from outlast.sources.statuses import EXPIRED, Answer, meaning
+from outlast.sources.statuses import EXPIRED, OTHER, Answer, meaning, page_in_place
 from outlast.sources.tuning import TUNING, Tuning
 
 _log = logging.getLogger(__name__)
@@ -207,6 +207,8 @@ class HubSource:
             return read_range(response, repr(entry.path), entry.size, start, stop)
         except BaseException:
             response.close()
+            with self._lock:  # it may have led to a page that wants a login
+                self._signed.pop(url, None)
             raise
 
     def _get_bytes(self, url: str, headers: dict[str, str]) -> Response:
@@ -233,6 +235,8 @@ class HubSource:
         """Refuses an answer whose headers say that it is not the file."""
         direct = origin(response.url) == self._origin
         self._refuse(response, repo, str(commit), entry.path)
+        if _is_page_for(response, entry):
+            raise page_in_place(self._answer(response, repo, str(commit), entry.path))
         own = [(hop, "X-Linked-Etag") for hop in response.hops]
         if direct:  # another host's ETag may be anything
             own.append((response.headers, "ETag"))
@@ -242,13 +246,23 @@ class HubSource:
                 raise IntegrityError(f"{self.name} returned another commit: {declared[:40]!r}")
             if _names_other_bytes(headers.get(key, ""), entry):
                 raise IntegrityError(f"{self.name} now serves other bytes as {entry.path!r}")
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise MalformedError(f"{self.name} encodes {entry.path!r} though asked not to")
+        if response.encoding:
+            raise MalformedError(
+                f"{host_of(response.url)} encodes {entry.path!r} ({response.encoding!r}) though "
+                "asked not to",
+                hint=f"the server, or a proxy on the way, compresses files; {OTHER}",
+            )
 
     def _json(self, url: str, limit: int, timeout: float | None, repo: RepoId, ref: str) -> Any:
         with self._http.get(url, token=self._token, timeout=timeout) as response:
             self._refuse(response, repo, ref)
-            return load_json(response.read_all(limit, self._tuning.large_answer_s), limit)
+            return self._read_json(response, limit, repo, ref)
+
+    def _read_json(self, response: Response, limit: int, repo: RepoId, ref: str) -> Any:
+        data = response.read_all(limit, self._tuning.large_answer_s)
+        if data.lstrip()[:1] == b"<":
+            raise page_in_place(self._answer(response, repo, ref))
+        return load_json(data, limit)
 
     def _tree(self, repo: RepoId, commit: GitOid, timeout: float | None) -> list[FileEntry]:
         """The files of a commit, page by page."""
@@ -265,8 +279,7 @@ class HubSource:
             seen.add(url)
             with self._http.get(url, token=self._token, timeout=timeout) as response:
                 self._refuse(response, repo, str(commit))
-                data = response.read_all(self._tuning.page, self._tuning.large_answer_s)
-                page = load_json(data, self._tuning.page)
+                page = self._read_json(response, self._tuning.page, repo, str(commit))
                 following = _NEXT.search(response.headers.get("Link", ""))
             if not isinstance(page, list):
                 raise MalformedError(f"{self.name} returned a non-list for the files of {repo}")
@@ -291,18 +304,19 @@ class HubSource:
         """Raises what an error status means."""
         if response.status in {200, 206}:
             return
-        raise meaning(
-            Answer(
-                status=response.status,
-                headers=response.headers,
-                source=self.name,
-                host=host_of(response.url),
-                repo=str(repo),
-                ref=ref,
-                path=path,
-                token=self._token is not None,
-                elsewhere=origin(response.url) != self._origin,
-            )
+        raise meaning(self._answer(response, repo, ref, path))
+
+    def _answer(self, response: Response, repo: RepoId, ref: str, path: str = "") -> Answer:
+        return Answer(
+            status=response.status,
+            headers=response.headers,
+            source=self.name,
+            host=host_of(response.url),
+            repo=str(repo),
+            ref=ref,
+            path=path,
+            token=self._token is not None,
+            elsewhere=origin(response.url) != self._origin,
         )
 
 
@@ -314,6 +328,16 @@ def _describes(info: object, repo: RepoId, url: str) -> bool:
         return False
     name = str(info.get("id"))
     return name == repo.name or unquote(urlsplit(url).path).endswith(f"/{repo.kind.plural}/{name}")
+
+
+def _is_page_for(response: Response, entry: FileEntry) -> bool:
+    """Whether a web page came in place of a file. The file itself may be one."""
+    kind = response.headers.get("Content-Type", "").strip().lower()
+    if response.status != 200 or not kind.startswith(("text/html", "application/xhtml")):
+        return False
+    if response.length is None or response.encoding:
+        return not entry.path.lower().endswith((".html", ".htm", ".xhtml"))
+    return response.length != entry.size
 
 
 def _names_other_bytes(etag: str, entry: FileEntry) -> bool:

@@ -266,8 +266,10 @@ class PeerSource:
 
     def _refuse(self, response: Response, what: str) -> None:
         """Raises the error that a status stands for."""
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise MalformedError(f"{self.name} encodes {what} though asked not to")
+        if response.encoding:
+            raise MalformedError(
+                f"{self.name} encodes {what} ({response.encoding!r}) though asked not to"
+            )
         if response.status in {200, 206}:
             return
         said = response.headers.get("X-Error-Message", "")[:200]

@@ -7,7 +7,7 @@ from outlast.core.errors import IntegrityError, MalformedError
 from outlast.sources.base import RangeReader
 from outlast.sources.http import Response
 
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})\Z")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})(?:/(\d{1,19}|\*))?\Z")
 _SIZE_ALONE = re.compile(r"bytes \*/(\d{1,19})\Z")
 
 
@@ -45,10 +45,16 @@ def read_range(response: Response, what: str, size: int, start: int, stop: int) 
         if response.length not in (None, size):
             raise IntegrityError(f"{what} has {response.length} bytes there, not {size}")
         return _HttpRange(response, 0, size)
-    match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
-    if match is None or (int(match[1]), int(match[2])) != (start, stop - 1):
-        raise MalformedError(f"wrong Content-Range for {what}")
-    if int(match[3]) != size:
+    said = response.headers.get("Content-Range", "")[:60]
+    match = _CONTENT_RANGE.match(said)
+    if match is None:
+        raise MalformedError(f"{what}: Content-Range does not say which bytes come: {said!r}")
+    if (int(match[1]), int(match[2])) != (start, stop - 1):
+        raise MalformedError(f"{what}: {said!r} is sent, not {start}-{stop - 1} as asked")
+    if match[3] in {None, "*"}:  # without a size, the length has to fit
+        if response.length != stop - start:
+            raise MalformedError(f"{what}: the length of the answer is not that of {said!r}")
+    elif int(match[3]) != size:
         raise IntegrityError(f"{what} has {match[3]} bytes there, not {size}")
     return _HttpRange(response, start, stop - start)
 

@@ -86,18 +86,18 @@ class Failure:
     error: type[UnreachableError] = UnreachableError
 
 
-_OTHER = "name another source with --from"
+OTHER: Final = "name another source with --from"
 FAILURES: Final[Mapping[int, Failure]] = {
-    400: Failure("finds the request malformed", f"check the URL of the source, or {_OTHER}"),
+    400: Failure("finds the request malformed", f"check the URL of the source, or {OTHER}"),
     407: Failure(
         "is reached through a proxy that wants a password",
         "write it into the proxy's URL: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
         again=False,
     ),
     408: Failure("waited too long for the request"),
-    413: Failure("finds the request too large", _OTHER, again=False),
-    414: Failure("finds the URL too long", _OTHER, again=False),
-    416: Failure("refuses a part that lies within the file", _OTHER),
+    413: Failure("finds the request too large", OTHER, again=False),
+    414: Failure("finds the URL too long", OTHER, again=False),
+    416: Failure("refuses a part that lies within the file", OTHER),
     421: Failure(
         "does not answer to this host name",
         "use a name that the server knows; an outlast server takes more with --host NAME",
@@ -105,18 +105,18 @@ FAILURES: Final[Mapping[int, Failure]] = {
     ),
     423: Failure("has locked it"),
     425: Failure("wants the request once more"),
-    428: Failure("wants a conditional request", _OTHER, again=False),
+    428: Failure("wants a conditional request", OTHER, again=False),
     429: Failure("is rate-limiting", limit=True, error=RateLimitedError),
     431: Failure(
         "finds the headers of the request too large",
         "check HF_TOKEN: it may hold more than a token",
         again=False,
     ),
-    501: Failure("cannot do what was asked", _OTHER, again=False),
+    501: Failure("cannot do what was asked", OTHER, again=False),
     503: Failure("failed", limit=True),
-    505: Failure("does not speak this version of HTTP", _OTHER, again=False),
-    507: Failure("has no space left", _OTHER, again=False),
-    508: Failure("asks itself in a loop", _OTHER, again=False),
+    505: Failure("does not speak this version of HTTP", OTHER, again=False),
+    507: Failure("has no space left", OTHER, again=False),
+    508: Failure("asks itself in a loop", OTHER, again=False),
     509: Failure("has used up its bandwidth", limit=True),
     511: Failure(
         "cannot be reached before you log in to this network",
@@ -128,6 +128,21 @@ FAILURES: Final[Mapping[int, Failure]] = {
 """Statuses with a meaning of their own. Others of 5xx may pass; others of 4xx may too, because
 their meaning is not known. What concerns the thing that was asked for is in `meaning`.
 """
+
+
+_PAGE = Failure(
+    "answers with a web page in place of what was asked: this network may want a login",
+    f"{FAILURES[511].hint}; if no login is wanted, check the URL of the source, or {OTHER}",
+)
+
+
+def page_in_place(answer: Answer) -> OutlastError:
+    """The error that a page in place of a document or file stands for: what comes of a network
+    whose users have to log in first (a captive portal), and of a URL that is no hub's. It is not
+    malformed, and may go.
+    """
+    by_way = f"{answer.source} redirects: " if answer.elsewhere else ""
+    return UnreachableError(f"{by_way}{answer.host} {_PAGE.text}", hint=_PAGE.hint)
 
 
 def meaning(answer: Answer) -> OutlastError:
@@ -163,7 +178,7 @@ def _named(answer: Answer) -> OutlastError | None:
         case 402:
             return AccessDeniedError(
                 f"{answer.source} wants to be paid (HTTP 402): {answer.said}",
-                hint=f"the plan or the quota of this account does not cover it; {_OTHER}",
+                hint=f"the plan or the quota of this account does not cover it; {OTHER}",
             )
         case 403:
             return _forbidden(answer)
@@ -241,7 +256,7 @@ def _no_error_at_all(answer: Answer) -> OutlastError:
 def _unknown(status: int) -> Failure:
     if status >= 500:
         return Failure("failed")
-    return Failure("refuses the request", f"outlast does not know this status; {_OTHER}")
+    return Failure("refuses the request", f"outlast does not know this status; {OTHER}")
 
 
 def _failed(answer: Answer, failure: Failure) -> UnreachableError:
