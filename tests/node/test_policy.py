@@ -245,6 +245,23 @@ def test_what_is_still_to_come_opens_nothing_that_is_here(
     assert not sharing(archive, exclude=("*/secret",)).allows(Digest.of(b"secret"), trusted=True)
 
 
+@pytest.mark.parametrize("policy", [{}, {"exclude": ("*/secret",)}])
+def test_what_comes_for_a_private_model_is_not_opened_by_an_open_list(
+    archive: Archive, writer: WriteSession, policy: dict[str, Any]
+) -> None:
+    """Both wait for the same file, which arrives piece by piece."""
+    archive.drafts.start(writer, revision_of({}, {"a": b"secret", "b": b"b"}))
+    archive.drafts.start(writer, revision_of({}, {"a": b"secret"}, repo=SECRET))
+    archive.refs.put_about(writer, SECRET, About(gated="auto"))
+    found = sharing(archive, **policy)
+    assert not found.allows(Digest.of(b"secret"), trusted=False)
+    assert found.allows(Digest.of(b"secret"), trusted=True) == (not policy)
+    assert found.allows(Digest.of(b"b"), trusted=False)
+    put(archive, writer, b"secret")
+    archive.acknowledge(writer, REPO, COMMIT, revision_of({"a": b"secret"}).files)
+    assert found.allows(Digest.of(b"secret"), trusted=False)  # its own source sent it, too
+
+
 def test_the_size_of_a_draft_is_what_it_will_be(archive: Archive, writer: WriteSession) -> None:
     put(archive, writer, b"one")
     archive.drafts.start(writer, revision_of({"a": b"one"}, {"b": b"three"}))

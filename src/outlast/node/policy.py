@@ -195,9 +195,12 @@ class Sharing:
         manifests: dict[Digest, bool] = {}
         allowed: dict[str, bool] = {}
         owned: set[str] = set()
+        reserved: set[str] = set()
         for held in self._inventory.revisions():
             owned.update(held.blobs)
             shared = self._shared(held)
+            if shared is None or shared.restricted:
+                reserved.update(held.awaited)
             if shared is None:
                 continue
             key = (held.repo, held.commit)
@@ -207,7 +210,9 @@ class Sharing:
                 manifests[held.manifest] = shared.restricted
             _allow(allowed, held.blobs, restricted=shared.restricted)
         for shared in best.values():  # files that other revisions have are decided by those
-            coming = [blob for blob in shared.held.awaited if blob not in owned]
+            # That an open one lists them proves nothing: they may be on their way for another.
+            others = owned if shared.restricted else owned | reserved
+            coming = [blob for blob in shared.held.awaited if blob not in others]
             _allow(allowed, coming, restricted=shared.restricted)
         plain, capsules = self._inventory.plain(), self._inventory.capsules()
         self._add_bases(allowed, owned, capsules)
