@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from outlast.codec.hashing import names_of
+from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
-from outlast.fetch.revision import FetchContext, _groups, note_facts
+from outlast.fetch.revision import FetchContext, _groups, may_open, note_facts, remember
 from outlast.fetch.transfer import Wishes
 from outlast.sources.base import Listing, RepoClaims
 from outlast.sources.http import HttpClient
@@ -87,3 +88,19 @@ def test_only_the_hub_that_a_model_came_from_lifts_its_restriction(archive: Arch
     assert note(archive, private).private
     assert note(archive, HUB, source="http://other").private
     assert not note(archive, HUB, source="http://hub").private
+
+
+def test_the_same_of_a_commit_that_no_ref_names(archive: Archive) -> None:
+    """Whoever registers the name at another hub is not its owner."""
+    hub, other = (HubSource(HttpClient(HttpSettings()), f"http://{name}") for name in ("a", "b"))
+    private = RepoClaims(True, False, HUB.tags, HUB.facts)
+    with archive.writer() as writer:
+        listing = Listing(REPO, COMMIT, (), private)
+        remember(archive, writer, listing, COMMIT.hex, hub, cancel=Cancel())
+    assert archive.refs.list(REPO) == []
+    assert not may_open(archive, REPO, other.name)
+    assert note(archive, HUB, source=other.name).private
+    assert may_open(archive, REPO, hub.name)
+    about = note(archive, HUB, source=hub.name)
+    assert not about.private
+    assert about.notes

@@ -574,12 +574,14 @@ def test_refs_that_one_client_may_read_are_not_shown_to_others(
     world: World, tmp_path: Path
 ) -> None:
     """Nothing of the model is here: what the hub said was only remembered."""
-    with HubSim(world.root, mode="thread", token=OWNER) as hub:
-        with Node(tmp_path / "home", "--upstream", hub.url, "--ttl", "600") as node:
-            path, none = f"/api/models/{REPO['private']}/refs", f"/api/models/{MISSING}/refs"
-            shown = once(node.url, path, **auth(OWNER))
-            assert (shown.status, b"v1" in shown.body) == (200, True)
-            for token in (None, WRONG):
-                replies = [once(node.url, each, **auth(token)) for each in (path, none)]
-                same_as_missing({"refs": replies[0]}, {"refs": replies[1]}, REPO["private"])
-                assert replies[0].status == replies[1].status != 200
+    with (
+        HubSim(world.root, mode="thread", token=OWNER) as hub,
+        Node(tmp_path / "home", "--upstream", hub.url, "--ttl", "600") as node,
+    ):
+        path, none = f"/api/models/{REPO['private']}/refs", f"/api/models/{MISSING}/refs"
+        shown = once(node.url, path, **auth(OWNER))
+        assert (shown.status, b"v1" in shown.body) == (200, True)
+        for token in (None, WRONG):
+            replies = [once(node.url, each, **auth(token)) for each in (path, none)]
+            same_as_missing({"refs": replies[0]}, {"refs": replies[1]}, REPO["private"])
+            assert replies[0].status == replies[1].status != 200

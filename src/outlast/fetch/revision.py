@@ -22,7 +22,7 @@ from outlast.fetch.tuning import TUNING
 from outlast.fetch.withdrawals import noting_withdrawals
 from outlast.intake.base_finder import BaseFinder, named_by
 from outlast.intake.capsule_stream import Intake
-from outlast.sources.base import Listing, Source
+from outlast.sources.base import AccessSource, Listing, Source
 from outlast.store.archive import MIN_PREFIX, Archive
 from outlast.store.records.draft_writer import DraftWriter
 from outlast.store.records.facts import About
@@ -224,6 +224,8 @@ def remember(
         whole = None if old is None else _last_complete(archive, repo, old, listing.commit)
         archive.refs.put(writer, repo, Ref(ref, listing.commit, source.name, now, kind, whole))
     about = archive.refs.about(repo)
+    if listing.commit.hex.startswith(ref) and isinstance(source, AccessSource):
+        about = about.with_pinned(source.name, listing.commit)
     archive.refs.put_about(writer, repo, about.without_withdrawn(source.name))
 
 
@@ -249,11 +251,13 @@ def mend_draft(archive: Archive, repo: RepoId, commit: GitOid, control: Control)
 
 
 def may_open(archive: Archive, repo: RepoId, source: str) -> bool:
-    """Whether `source` may say that a private or gated model has become public: all refs that are
-    here came from it. Another source may call something else by the same name.
+    """Whether `source` may say that a private or gated model has become public: all refs, and all
+    commits of hubs without one, that are here came from it. Another source may call something else by the
+    same name.
     """
     read = archive.refs.read(repo)
-    return not read.damaged and {ref.source for ref in read.refs} <= {source, ""}
+    tellers = {ref.source for ref in read.refs} | archive.refs.about(repo).pinned.keys()
+    return not read.damaged and tellers <= {source, ""}
 
 
 def note_facts(archive: Archive, writer: WriteSession, listing: Listing, source: str) -> None:

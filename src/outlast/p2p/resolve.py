@@ -60,9 +60,8 @@ def locate(
     asked: Future[Found] | None = None
     faults: dict[int, OutlastError] = {}
     if sources:
-        asked = DaemonPool(1, "ask").submit(
-            describe, sources, repo, ref, patience, control, faults.__setitem__
-        )
+        work = partial(describe, failed=faults.__setitem__)
+        asked = DaemonPool(1, "ask").submit(work, sources, repo, ref, patience, control)
     votes = _Votes(around, repo, ref, tuning)
     while True:
         control.cancel.check()
@@ -194,6 +193,7 @@ def describe(
     ref: str,
     patience: Patience,
     control: Control,
+    *,
     failed: Callable[[int, OutlastError], None] = lambda _number, _error: None,
 ) -> tuple[Listing, Source]:
     """Asks one source after the other what `ref` is; the first answer decides. `failed` is told
@@ -202,7 +202,9 @@ def describe(
     first: OutlastError | None = None
     for number, source in enumerate(sources):
         try:
-            return patiently(source, repo, ref, patience, control, partial(failed, number)), source
+            return patiently(
+                source, repo, ref, patience, control, failed=partial(failed, number)
+            ), source
         except SOURCE_FAULTS as error:
             first = first or error
             if len(sources) > 1:
@@ -216,6 +218,7 @@ def patiently(
     ref: str,
     patience: Patience,
     control: Control,
+    *,
     failed: Callable[[OutlastError], None],
 ) -> Listing:
     """Asks for metadata, again and again if the source may recover."""

@@ -11,6 +11,7 @@ from outlast.store.records.records import LIMIT
 
 _LINK: Final = "link:"
 _WITHDRAWN: Final = "withdrawn:"
+_PINNED: Final = "pinned:"
 _MOST_WITHDRAWN: Final = 100
 """Notes of what sources withdrew, for each model. Guess: a model is withdrawn as a whole."""
 
@@ -25,7 +26,8 @@ class About:
     facts: dict[str, str] = field(default_factory=dict)
     """``pipeline_tag``, ``library_name``, ``lastModified`` and the like; and notes of ours, which
     no source overwrites: by ``link:`` and the commit, the link that a revision came by; by
-    ``withdrawn:``, a source and the path of a file (none: all of them), since when it is withdrawn.
+    ``withdrawn:``, a source and the path of a file (none: all of them), since when it is withdrawn;
+    by ``pinned:`` and a source, one of the commits that it listed where no ref was asked for.
     """
 
     @property
@@ -36,12 +38,18 @@ class About:
     @property
     def notes(self) -> dict[str, str]:
         """Those of the facts that are notes of ours."""
-        return {k: v for k, v in self.facts.items() if k.startswith((_LINK, _WITHDRAWN))}
+        kinds = (_LINK, _WITHDRAWN, _PINNED)
+        return {k: v for k, v in self.facts.items() if k.startswith(kinds)}
 
     @property
     def links(self) -> dict[str, str]:
         """By commit in hex, the link that a revision came by."""
         return self._noted(_LINK)
+
+    @property
+    def pinned(self) -> dict[str, str]:
+        """The sources that commits came from without a ref, with one commit in hex of each."""
+        return self._noted(_PINNED)
 
     @property
     def withdrawn(self) -> dict[str, str]:
@@ -66,6 +74,12 @@ class About:
         """The same without the note that `source` withdrew the model."""
         key = _withdrawn_key(source, "")
         return replace(self, facts={k: v for k, v in self.facts.items() if k != key})
+
+    def with_pinned(self, source: str, commit: GitOid) -> Self:
+        """The same with a note that `source` listed a commit that no ref names."""
+        if source in self.pinned:
+            return self
+        return replace(self, facts={**self.facts, _PINNED + source: commit.hex})
 
     def with_link(self, commit: GitOid, link: str) -> Self:
         """The same with a note that a revision came by `link`."""
