@@ -91,7 +91,7 @@ def test_only_the_hub_that_a_model_came_from_lifts_its_restriction(archive: Arch
 
 
 def test_the_same_of_a_commit_that_no_ref_names(archive: Archive) -> None:
-    """Whoever registers the name at another hub is not its owner."""
+    """Who registers the name at another hub is not its owner."""
     hub, other = (HubSource(HttpClient(HttpSettings()), f"http://{name}") for name in ("a", "b"))
     private = RepoClaims(True, False, HUB.tags, HUB.facts)
     with archive.writer() as writer:

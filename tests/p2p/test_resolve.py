@@ -148,7 +148,7 @@ class TestOrigin:
 
 
 class TestStrangers:
-    """Who announces himself on the LAN, and nobody vouches for."""
+    """Nodes that announce themselves on the LAN, and that the operator did not name."""
 
     @pytest.mark.parametrize("ends", [listing(ONE), RepoNotFoundError("no"), MalformedError("?")])
     def test_no_name_is_told_to_them(self, ask: Asked, ends: Listing | Exception) -> None:

@@ -77,7 +77,7 @@ def test_drafts_count_as_manifests_do(tmp_path: Path) -> None:
         assert not archive.is_free_for(REPO, blob)
 
 
-def test_what_an_unreadable_draft_has_is_free_for_nobody(tmp_path: Path) -> None:
+def test_what_an_unreadable_draft_has_is_not_free(tmp_path: Path) -> None:
     with Archive(tmp_path / "home", create=True) as archive, archive.writer() as writer:
         (blob,) = put(archive, writer, b"secret")
         archive.drafts.start(writer, revision_of({"a": b"secret"}, {"b": b"b"}, repo=THIRD))

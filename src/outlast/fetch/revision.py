@@ -251,9 +251,9 @@ def mend_draft(archive: Archive, repo: RepoId, commit: GitOid, control: Control)
 
 
 def may_open(archive: Archive, repo: RepoId, source: str) -> bool:
-    """Whether `source` may say that a private or gated model has become public: all refs, and all
-    commits of hubs without one, that are here came from it. Another source may call something else by the
-    same name.
+    """Whether `source` may say that a private or gated model has become public: all refs that are
+    here came from it, and all commits of hubs without one. Another source may call something else
+    by the same name.
     """
     read = archive.refs.read(repo)
     tellers = {ref.source for ref in read.refs} | archive.refs.about(repo).pinned.keys()

@@ -47,7 +47,7 @@ def locate(
     """Asks the sources, one after the other, and the static peers at the same time. A source that
     answers soon decides; otherwise the majority of the static peers.
 
-    Strangers on the LAN learn the name from the question, and anybody may answer it. So they are
+    Strangers on the LAN learn the name from the question, and any of them may answer it. So they are
     asked only if the user named them, or if no source can be reached; and static peers decide
     before them.
 
@@ -81,8 +81,7 @@ def locate(
                 control.emit(Note(text))
                 return best
             if asked is None or asked.done():
-                if votes.passed_over:
-                    control.emit(Note("the nodes on the LAN were not asked: --from lan asks them"))
+                votes.tell_passed_over(control)
                 raise _unresolved(votes, repo, ref, asked)
         control.cancel.wait(tuning.poll)
 
@@ -107,15 +106,14 @@ class _Votes:
         self._pool = DaemonPool(tuning.most_asked, "ask")
         self._asked: dict[bytes, tuple[PeerSource, Future[Listing]]] = {}
         self._static: set[str] = set()
-        self.passed_over = False
-        """Whether a stranger is there that was not asked."""
+        self._passed_over = False
 
     def collect(self, *, strangers: bool) -> None:
         """Asks the neighbours that are new: the static peers, and `strangers` too."""
         near = self._around.near()
         self._static = {neighbour.source.name for neighbour in near if neighbour.static}
         found = [neighbour for neighbour in near if strangers or neighbour.static]
-        self.passed_over = len(found) < len(near)
+        self._passed_over = len(found) < len(near)
         for neighbour in found:
             if neighbour.node not in self._asked and len(self._asked) < self._tuning.most_asked:
                 source = neighbour.source
@@ -123,6 +121,11 @@ class _Votes:
                     source.describe, *self._what, self._tuning.describe_timeout
                 )
                 self._asked[neighbour.node] = source, future
+
+    def tell_passed_over(self, control: Control) -> None:
+        """Says so if a stranger is there that was not asked."""
+        if self._passed_over:
+            control.emit(Note("the nodes on the LAN were not asked: --from lan asks them"))
 
     def settled(self, waited: float) -> bool:
         """Whether no further answer is worth waiting for."""
