@@ -3,12 +3,14 @@ trash, and a machine that is short of files meanwhile.
 """
 
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from outlast.codec.hashing import names_of
+from outlast.codec.payload import Form
 from outlast.core.digest import Digest
 from outlast.core.errors import ExhaustedError
 from outlast.intake import capsule_stream
@@ -19,6 +21,8 @@ from outlast.ops.doctor import Health, examine
 from outlast.ops.mend import mend
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
+from outlast.store.forms import StoredForm, stamp_of
+from outlast.store.index import Index
 from outlast.store.records import records
 from outlast.store.records.survey import survey
 from tests.store import weights
@@ -222,3 +226,23 @@ def test_what_comes_in_is_not_encoded_against_a_damaged_base(
     if rotted:
         flip(path, 60_000)  # the base is repaired
     assert are_here(archive, big, tuned)
+
+
+def test_notes_that_cannot_be_taken_cost_nothing_else(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive_revision(archive, FILES)
+    digest = Digest.of(FILES["a"])
+    stat = os.stat(archive.layout.blob(digest))
+
+    def short(_: Index) -> None:
+        raise ExhaustedError("Too many open files")
+
+    monkeypatch.setattr(Index, "_sync", short)
+    archive.index.note_checked(digest, stat)
+    archive.index.note_unpaying(digest)
+    archive.index.note_form(digest, stamp_of(stat), StoredForm(Form.CAPSULE, 9, 5))
+    archive.note_names(names_of(FILES["b"]))
+    archive.index.forget_trees([digest])
+    with pytest.raises(ExhaustedError):
+        archive.index.is_checked(digest, stat)

@@ -296,7 +296,7 @@ class Index:
 
     def note_checked(self, digest: Digest, stat: os.stat_result) -> None:
         # On a full disk it is only checked again later.
-        with contextlib.suppress(CorruptError), self._fresh() as db, db:
+        with contextlib.suppress(CorruptError, ExhaustedError), self._fresh() as db, db:
             db.execute("INSERT OR REPLACE INTO checked VALUES (?, ?)", (digest.hex, stamp_of(stat)))
 
     # Forms
@@ -317,7 +317,7 @@ class Index:
     def note_form(self, digest: Digest, stamp: str, form: StoredForm) -> None:
         bases = " ".join(f"{base.sha256.hex}:{base.size}" for base in form.bases)
         row = (digest.hex, stamp, form.form.value, form.size, form.stored_bytes, bases)
-        with contextlib.suppress(CorruptError), self._fresh() as db, db:
+        with contextlib.suppress(CorruptError, ExhaustedError), self._fresh() as db, db:
             db.execute(
                 "INSERT OR REPLACE INTO forms VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, proof(*row))
             )
@@ -331,7 +331,7 @@ class Index:
         return row is not None and row[0] == _tried(bases)
 
     def note_unpaying(self, digest: Digest, bases: Iterable[Digest] = ()) -> None:
-        with contextlib.suppress(CorruptError), self._fresh() as db, db:
+        with contextlib.suppress(CorruptError, ExhaustedError), self._fresh() as db, db:
             db.execute("INSERT OR REPLACE INTO unpaying VALUES (?, ?)", (digest.hex, _tried(bases)))
 
     # Trees
@@ -339,7 +339,7 @@ class Index:
     def note_tree(self, digest: Digest, form: Form, stamp: str, tree: Tree) -> None:
         """Notes the tree of the file that holds a blob in a form, in place of what was noted."""
         row = (digest.hex, _kind(form), stamp, tree.size, tree.root.hex, tree.layer)
-        with contextlib.suppress(CorruptError):
+        with contextlib.suppress(CorruptError, ExhaustedError):
             if self.tree(digest, form, [stamp]) == tree:
                 return
             with self._fresh() as db, db:
@@ -376,7 +376,7 @@ class Index:
     def forget_trees(self, digests: Iterable[Digest]) -> None:
         """Drops what was noted of blobs that are gone: of a large one it is not small."""
         rows = [(digest.hex,) for digest in digests]
-        with contextlib.suppress(CorruptError), self._fresh() as db, db:
+        with contextlib.suppress(CorruptError, ExhaustedError), self._fresh() as db, db:
             db.executemany("DELETE FROM trees WHERE sha256 = ?", rows)
 
     def uses(self, digests: Iterable[Digest]) -> list[tuple[Digest, Digest]]:
