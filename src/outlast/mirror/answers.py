@@ -81,27 +81,33 @@ class Troubles:
 
     def __init__(self, tuning: MirrorTuning = TUNING) -> None:
         self._tuning = tuning
-        self.down_until = 0.0
         self.failing = False
+        """What everybody asks for, or the files themselves, do not come."""
+        self._down: OrderedDict[str, float] = OrderedDict()
+        """By voice, until when (monotonic seconds); that of everybody holds for all."""
         self._absent: OrderedDict[tuple[RepoId, str, str], tuple[float, OutlastError]] = (
             OrderedDict()
         )
 
     def note(self, repo: RepoId, ref: str, error: BaseException | None, voice: str = "") -> None:
         """A question about `ref` ended so. What concerns one repository says nothing of others,
-        and what one voice is refused says nothing of other voices.
+        and what one voice is refused says nothing of other voices: a client's own token may be at
+        its limit, or such that the hub fails.
         """
         if error is None:
-            self.down_until, self.failing = 0.0, False
+            self.failing = False
+            self._down.pop("", None)
+            self._down.pop(voice, None)
             self._absent.pop((repo, ref, voice), None)
         elif isinstance(error, ExhaustedError):
             pass  # it is we who are short
         elif isinstance(error, TransientError):
-            asked = error.retry_after or 0.0
-            self.down_until, self.failing = (
-                time.monotonic() + max(self._tuning.down_for, asked),
-                True,
-            )
+            asked = min(error.retry_after or 0.0, self._tuning.down_longest)
+            self._down[voice] = time.monotonic() + max(self._tuning.down_for, asked)
+            self._down.move_to_end(voice)
+            while len(self._down) > self._tuning.kept:
+                self._down.popitem(last=False)
+            self.failing = self.failing or not voice
         elif isinstance(error, NotFoundError | PolicyError):
             self._absent[repo, ref, voice] = (time.monotonic(), error)
             while len(self._absent) > self._tuning.kept:
@@ -112,9 +118,13 @@ class Troubles:
         found = self._absent.get((repo, ref, voice))
         return found[1] if found and time.monotonic() - found[0] < self._tuning.absent_for else None
 
+    def down_until(self, voice: str) -> float:
+        """Until when upstream is not asked by this voice (monotonic seconds)."""
+        return max(self._down.get("", 0.0), self._down.get(voice, 0.0))
+
     def why_not(self, repo: RepoId, ref: str, voice: str = "") -> str | None:
         """Why upstream is not asked for `ref` now; None where it is worth a question."""
-        if (left := self.down_until - time.monotonic()) > 0:
+        if (left := self.down_until(voice) - time.monotonic()) > 0:
             return f"upstream failed, and is not asked for {left:.0f} s more"
         refusal = self.absent(repo, ref, voice)
         return None if refusal is None else f"upstream refused it: {refusal}"

@@ -180,7 +180,7 @@ class Mirror:
         if doubtful and view.revision.missing and ref.complete is not None:
             whole = self._view(repo, ref.complete)
             if whole is not None:
-                if time.monotonic() > self._troubles.down_until:
+                if time.monotonic() > self._troubles.down_until(voice.key):
                     self._ask(repo, ref.name, "upstream may be back", voice)
                 _log.debug(
                     "%s@%s: upstream fails, so the complete %s is served; %s lacks %d files",

@@ -48,6 +48,8 @@ class MirrorTuning:
     down_for: float = 30.0
     """After a failure upstream is not asked, unless it named a longer time. Guess: what a restart
     takes."""
+    down_longest: float = 600.0
+    """However long it named: a year would be a mistake, or worse. As a pull waits at most."""
     absent_for: float = 60.0
     """What upstream said not to have is not asked for again. Guess: a new repository is seen
     within a minute."""
