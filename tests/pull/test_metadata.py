@@ -180,13 +180,18 @@ def test_json_of_too_many_values_is_not_parsed(unit: bytes) -> None:
     data = b"[" + unit * 10_000 + b"0]"
     assert len(load_json(data, len(data), containers=10_001)) == 10_001
     with pytest.raises(MalformedError, match="objects and arrays"):
-        load_json(data, len(data), containers=2_400)
+        load_json(data, len(data), containers=3_200)
 
 
-def test_the_bound_holds_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("sign", "count"), [(b"[", MAX_JSON_CONTAINERS), (b",", 3 * MAX_JSON_CONTAINERS)]
+)
+def test_the_bound_holds_by_itself(
+    monkeypatch: pytest.MonkeyPatch, sign: bytes, count: int
+) -> None:
     monkeypatch.setattr(json, "loads", lambda *_a, **_k: pytest.fail("it was parsed"))
     with pytest.raises(MalformedError, match="objects and arrays"):
-        load_json(b"[" * (MAX_JSON_CONTAINERS + 1), 1 << 30)
+        load_json(sign * (count + 1), 1 << 30)
 
 
 def test_an_endless_json_bomb(hub: HubSim, pull: Puller) -> None:

@@ -19,8 +19,11 @@ MANIFEST_TYPE = "outlast-manifest-v1"
 MAX_FILE_SIZE = 1 << 50
 MAX_FILES = 1_000_000
 MAX_MANIFEST_BYTES = 512 * 1024 * 1024
-MAX_JSON_CONTAINERS = 4 * MAX_FILES
-"""Objects and arrays of one document: a hub's listing has two or three for each file."""
+MAX_JSON_CONTAINERS = 5 * MAX_FILES // 2
+"""Objects and arrays of one document: a hub's listing has two for each file."""
+MAX_JSON_VALUES = 3
+"""Values for each of them. A hub's listing has three, with names and digests that take as much as
+the objects do. Objects whose names are all different take most: 1.6 GB at the bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +215,16 @@ def check_size(value: object, path: str) -> int:
 
 
 def load_json(data: bytes, limit: int, *, containers: int = MAX_JSON_CONTAINERS) -> Any:
-    """JSON from outside: at most `limit` bytes, so many objects and arrays, four times as many
-    values, no duplicate keys, no bottomless nesting. A value takes up to 60 times its bytes in
+    """JSON from outside: at most `limit` bytes, so many objects and arrays, three times as
+    many values, no duplicate keys, no bottomless nesting. A value takes up to 60 times its bytes in
     memory, so they are counted before it is parsed; what stands in texts counts too.
     """
     if len(data) > limit:
         raise MalformedError(f"JSON of {len(data)} bytes exceeds the bound of {limit}")
-    if data.count(b"[") + data.count(b"{") > containers or data.count(b",") > 4 * containers:
+    if (
+        data.count(b"[") + data.count(b"{") > containers
+        or data.count(b",") > MAX_JSON_VALUES * containers
+    ):
         raise MalformedError(f"JSON of more than {containers} objects and arrays, or their values")
     try:
         return json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)

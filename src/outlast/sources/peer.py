@@ -92,7 +92,9 @@ class PeerSource:
             if left <= 0:
                 raise UnreachableError(f"{self.name} answers too slowly")
             path = f"models?{urlencode({'q': query, 'cursor': cursor})}"
-            rows, following = read_models(self._json(path, self._tuning.page, timeout, within=left))
+            rows, following = read_models(
+                self._json(path, self._tuning.peer_page, timeout, within=left)
+            )
             yield from rows
             if following is None:
                 return
@@ -174,7 +176,7 @@ class PeerSource:
             asked = wanted[at : at + MOST_BLOBS]
             names = ",".join(f'"{blob}"' for blob in asked)
             body = f'{{"blobs":[{names}]}}'.encode()
-            document = self._json("payloads", self._tuning.page, timeout, body=body)
+            document = self._json("payloads", self._tuning.peer_page, timeout, body=body)
             found |= read_payloads(document, asked)
         return found
 

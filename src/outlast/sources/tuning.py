@@ -17,7 +17,10 @@ class Tuning:
     hub_description: int = 256 * 1024 * 1024
     """Bytes of a hub's description of a revision: 1,000,000 files of 250 bytes each."""
     page: int = 64 * 1024 * 1024
-    """Bytes of one page of a listing, from a hub or a peer. Guess."""
+    """Bytes of one page of a hub's listing. Guess."""
+    peer_page: int = 8 * 1024 * 1024
+    """Bytes of a peer's answer that lists models or payloads: 1,000 of 8 kB each. It takes up to
+    nine times as much in memory, and a dozen peers are asked at once."""
     signed_urls: int = 4096
     """Redirect targets remembered of one hub: the files of some large revisions. Guess."""
     confirmed_lists: int = 64
