@@ -205,6 +205,24 @@ class TestNeighbours:
         assert (found.nodes, len(found.hits)) == (2, 2)
         assert ended.is_set()
 
+    def test_among_any_number_of_invented_ones(self, peers: list[Peer]) -> None:
+        tuning = Tuning(search_listen=0.0, search_within=60.0, search_first=0.2)
+
+        with socket.create_server(("0.0.0.0", 0), backlog=4096) as silent:  # noqa: S104 - all of 127/8
+
+            @contextmanager
+            def meeting(meet: Meet) -> Iterator[None]:
+                for n in range(400):
+                    meet(f"127.1.{n // 200}.{1 + n % 200}", silent.getsockname()[1])
+                for port in range(1, 100):
+                    meet("127.2.0.1", port)
+                meet("127.0.0.1", peers[0].server.port)
+                yield
+
+            found = search("llama", [], client(), Cancel(), discover=meeting, tuning=tuning)
+        assert found.nodes == 1
+        assert sum(name.startswith("peer 127.2.0.1:") for name in found.failures) <= 8
+
     def test_on_a_lan(self, peers: list[Peer], monkeypatch: pytest.MonkeyPatch) -> None:
         """Two beacons on the loopback interface, at a port of their own."""
         port = 41_000 + peers[0].server.port % 10_000

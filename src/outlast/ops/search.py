@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
@@ -30,6 +31,8 @@ Meet = Callable[[str, int], None]
 Discover = Callable[[Meet], AbstractContextManager[object]]
 """Discovers nodes while its block runs."""
 _Key = tuple[RepoId, GitOid, Digest]
+_Address = tuple[str, int]
+_random = secrets.SystemRandom()
 _MOST_ADDRESSES = 4
 
 
@@ -87,7 +90,7 @@ def search(
     """
     asking = _Asking(query, http, tuning)
     for host, port in peers:
-        asking.meet(host, port)
+        asking.name(host, port)
     if discover is None:
         asking.wait(cancel, 0.0)
     else:
@@ -106,29 +109,69 @@ class _Asking:
         self._until = time.monotonic() + tuning.search_within
         self._pool = DaemonPool(tuning.search_threads, "search")
         self._changed = threading.Condition()
-        self._waiting: dict[tuple[str, int], str] = {}
-        self._met: set[tuple[str, int]] = set()
+        self._waiting: dict[_Address, str] = {}
+        self._heard: list[_Address] = []
+        """Of those that wait, the ones that are only heard of, and not asked yet."""
+        self._met: set[_Address] = set()
+        self._on_host: Counter[str] = Counter()
         self._answers: list[tuple[OfferingNode, list[Offer]]] = []
         self._failures: dict[str, str] = {}
 
-    def meet(self, host: str, port: int) -> None:
-        """Asks a possible node, once."""
-        name = PeerSource(self._http, host, port).name
-        with self._changed:
-            if (host, port) in self._met or len(self._met) >= self._tuning.search_nodes:
-                return
-            self._met.add((host, port))
-            self._waiting[host, port] = name
-        _log.debug("asking %s", name)
-        self._pool.submit(self._ask, name, (host, port))
+    def name(self, host: str, port: int) -> None:
+        """Asks a node that the user named, once."""
+        if self._wait_for((host, port)):
+            self._pool.submit(self._ask, (host, port), self._left)
 
-    def _ask(self, name: str, key: tuple[str, int]) -> None:
+    def meet(self, host: str, port: int) -> None:
+        """Asks a node that may be there, once. Any number can be invented: of those that wait for
+        their turn a random one is next, each has to answer soon, and further ones replace others.
+        """
+        key = (host, port)
+        with self._changed:
+            if key in self._met or self._on_host[host] >= self._tuning.search_ports:
+                return
+            if len(self._heard) >= self._tuning.search_nodes:
+                lost = self._take_one()
+                self._waiting.pop(lost, None)
+                self._met.discard(lost)
+                self._on_host[lost[0]] -= 1
+            if not self._wait_for(key):
+                return
+            self._on_host[host] += 1
+            self._heard.append(key)
+        self._pool.submit(self._ask_one)
+
+    def _wait_for(self, key: _Address) -> bool:
+        """Whether it is new."""
+        with self._changed:
+            if key in self._met:
+                return False
+            self._met.add(key)
+            self._waiting[key] = PeerSource(self._http, *key).name
+        return True
+
+    def _take_one(self) -> _Address:
+        number = _random.randrange(len(self._heard))
+        self._heard[number], self._heard[-1] = self._heard[-1], self._heard[number]
+        return self._heard.pop()
+
+    def _ask_one(self) -> None:
+        with self._changed:
+            if not self._heard:
+                return
+            key = self._take_one()
+        self._ask(key, lambda: min(self._left(), self._tuning.search_first))
+
+    def _ask(self, key: _Address, first: Callable[[], float]) -> None:
+        """Asks a node, which has `first` seconds to say who it is."""
+        name = PeerSource(self._http, *key).name
+        _log.debug("asking %s", name)
         node, failure = OfferingNode("", name), ""
         rows: list[Offer] = []
         for address in _addresses(*key):
             source = PeerSource(self._http, address, key[1])
             try:
-                node = OfferingNode(source.node(self._left()).node.hex(), name)
+                node = OfferingNode(source.node(first()).node.hex(), name)
                 rows = source.models(self._query, self._left(), self._tuning.search_models)
             except OutlastError as error:
                 failure = str(error)

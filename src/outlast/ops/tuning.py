@@ -12,10 +12,15 @@ class Tuning:
     """Seconds that a search listens for neighbours; they answer a beacon in a fraction of that."""
     search_within: float = 5.0
     """Seconds after which a search ends, whether or not every node has answered."""
-    search_threads: int = 16
+    search_threads: int = 64
     """Nodes that a search asks at once."""
     search_nodes: int = 256
-    """Most nodes that a search asks: more than a LAN has, fewer than an attacker can forge."""
+    """Nodes heard on the LAN that wait to be asked: more than it has, and a bound for forged ones."""
+    search_first: float = 0.8
+    """Seconds in which one of these has to say who it is: in `search_within`, `search_threads` ask
+    all that can wait. Guess: a node of a LAN answers in a hundredth of that."""
+    search_ports: int = 8
+    """Nodes at one address of the LAN that are asked. Guess."""
     search_models: int = 1000
     """Most models that one node may answer a search with: a search is for names."""
     search_poll: float = 0.1
