@@ -31,6 +31,7 @@ trackers = ["https://tracker.example/announce?key=secret", "udp://tracker.exampl
 dht = true
 dht-routers = ["router.example:6881"]
 dht-port = 6882
+link-hosts = ["192.168.1.7", "fd00:1::/64"]
 utp = true
 upnp = true
 up = "1.5M"
@@ -82,6 +83,7 @@ def test_everything_said(load: Load) -> None:
         dht=True,
         dht_port=6882,
         dht_routers=(("router.example", 6881),),
+        link_hosts=("192.168.1.7/32", "fd00:1::/64"),
         utp=True,
         upnp=True,
         rates=Rates(1_500_000, 500_000, 10 << 20, 0),
@@ -170,6 +172,8 @@ def test_a_wrong_environment(load: Load, environ: dict[str, str]) -> None:
         (f"[swarm]\npeers = [{MANY}]", "'peers'"),
         ("[swarm]\nport = 7\ndht-port = 7", "dht-port"),
         ('[swarm]\ndht-routers = ["0.0.0.0:1"]', "'dht-routers'"),
+        ('[swarm]\nlink-hosts = ["tracker.example"]', "'link-hosts'"),
+        ('[swarm]\nlink-hosts = ["10.1.2.3/8"]', "'link-hosts'"),
         ('[swarm]\ntrackers = ["ftp://a/b"]', "'trackers'"),
         ('[swarm]\nup = "fast"', "'up'"),
         ("[swarm]\nup = -1", "'up'"),
@@ -322,7 +326,8 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 )  # fmt: skip
 WINDOW = st.dictionaries(st.sampled_from(["days", "hours", "up", "down", "x"]), VALUES)
 KEYS = [
-    *("enabled", "port", "peer-port", "peers", "trackers", "dht", "dht-routers", "dht-port", "utp"),
+    *("enabled", "port", "peer-port", "peers", "trackers", "dht", "dht-routers", "dht-port"),
+    *("link-hosts", "utp"),
     "private",
     *("upnp", "up", "down", "lan-up", "lan-down", "schedule", "include", "exclude", "restricted"),
     *("largest", "x"),

@@ -94,10 +94,11 @@ def client(host: str = LOOPBACK) -> Iterator[Client]:
 
 
 class Puller:
-    """An archive that pulls links from the loopback, and announces nothing."""
+    """An archive that pulls links from the loopback; by default it announces nothing."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, settings: SwarmSettings | None = None) -> None:
         self.home = home
+        self.settings = settings or SwarmSettings(private=True)
         self.events: list[Event] = []
         self.cancel = Cancel()
         self.hear: Callable[[Event], None] = lambda _event: None
@@ -109,11 +110,10 @@ class Puller:
 
     @contextlib.contextmanager
     def node(self, archive: Archive) -> Iterator[Node]:
-        settings = SwarmSettings(private=True)
         sharing = Sharing(archive, SharePolicy())
         control = Control(self._heard, self.cancel)
         http = peer_client(HttpSettings())
-        with Node(archive, sharing, settings, http, control, lan=False) as node:
+        with Node(archive, sharing, self.settings, http, control, lan=False) as node:
             node.session.set_static([LOOPBACK, ELSEWHERE])
             yield node
 
@@ -131,6 +131,17 @@ class Puller:
         """Pulls a link, or a .torrent file, from these clients."""
         torrent = wanted if isinstance(wanted, bytes) else b""
         link = read_torrent(wanted) if isinstance(wanted, bytes) else wanted
+        return self.pull_link(link, torrent, *peers, wishes=wishes, dry_run=dry_run)
+
+    def pull_link(
+        self,
+        link: Link,
+        torrent: bytes,
+        *peers: Client,
+        wishes: LinkWishes | None = None,
+        dry_run: bool = False,
+    ) -> PulledLink:
+        """The same, with the link's own trackers and web seeds beside what `torrent` says."""
         link = replace(link, peers=tuple(peer.address for peer in peers))
         with self.archive() as archive, self.node(archive) as node:
             return pull_link(

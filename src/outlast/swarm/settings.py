@@ -13,7 +13,8 @@ class SwarmSettings:
     """The section [swarm] of the configuration: see docs/guide/configuration.md.
 
     `port` is BitTorrent's and `dht_port` the DHT's (0: any free one), `peer_port` the node API's.
-    `peers` are the static peers' API addresses. `private` turns off everything that announces.
+    `peers` are the static peers' API addresses. `link_hosts` are networks (CIDR) of ours that the
+    trackers and web seeds of links may be in. `private` turns off everything that announces.
     """
 
     enabled: bool = True
@@ -24,6 +25,7 @@ class SwarmSettings:
     dht: bool = False
     dht_port: int = 0
     dht_routers: tuple[HostPort, ...] = ()
+    link_hosts: tuple[str, ...] = ()
     private: bool = False
     utp: bool = False
     upnp: bool = False

@@ -20,6 +20,7 @@ from outlast.cli.config.section import (
 from outlast.cli.config.settings import FileSettings, ServeSettings
 from outlast.cli.config.values import (
     check_host,
+    check_network,
     check_token,
     check_tracker,
     check_url,
@@ -83,6 +84,7 @@ class SwarmSection(ConfigSection, frozen=True):
     dht: Flag = _SWARM.dht
     dht_port: Port = _SWARM.dht_port
     dht_routers: Texts = ()
+    link_hosts: Texts = ()
     private: Flag = _SWARM.private
     utp: Flag = _SWARM.utp
     upnp: Flag = _SWARM.upnp
@@ -175,6 +177,7 @@ def swarm_settings(table: Table) -> SwarmSettings:
         dht=said.dht,
         dht_port=said.dht_port,
         dht_routers=_addresses("dht-routers", _list("dht-routers", said.dht_routers)),
+        link_hosts=_each("link-hosts", _list("link-hosts", said.link_hosts), check_network),
         private=said.private,
         utp=said.utp,
         upnp=said.upnp,

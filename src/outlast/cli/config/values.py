@@ -61,6 +61,15 @@ def check_tracker(url: str) -> str:
     return url
 
 
+def check_network(text: str) -> str:
+    """A network as CIDR (``10.1.0.0/16``) or one address; as CIDR."""
+    try:
+        return str(ipaddress.ip_network(text.strip()))
+    except ValueError:
+        hint = "write 192.168.1.0/24, 192.168.1.7 or fd00:1::/64"
+        raise BadConfigError(f"not a network or address: {text[:200]!r}", hint=hint) from None
+
+
 def parse_address(text: str) -> HostPort:
     """A name or address and a port: ``host:port``, ``192.0.2.7:port``, ``[2001:db8::7]:port``."""
     host, _, port = text.strip().rpartition(":")

@@ -92,6 +92,24 @@ def infohashes(link: Link) -> lt.info_hash_t:
     return lt.info_hash_t(lt.sha1_hash(v1), lt.sha256_hash(v2))
 
 
+def infohashes_of(handle: lt.torrent_handle) -> list[bytes]:
+    """Those that a torrent has, of both versions."""
+    hashes = handle.info_hashes()
+    found = []
+    if hashes.has_v1():
+        found.append(hashes.v1.to_bytes())
+    if hashes.has_v2():
+        found.append(hashes.v2.to_bytes())
+    return found
+
+
+def connect(handle: lt.torrent_handle, peers: Iterable[HostPort]) -> None:
+    """Tells a torrent of peers, if it is still there."""
+    for peer in peers:
+        with contextlib.suppress(RuntimeError):  # the torrent may be gone
+            handle.connect_peer(peer)
+
+
 def introduce(params: lt.add_torrent_params, link: Link) -> None:
     """Adds a link's trackers, web seeds and peers. Its author chose the URLs, and our requests
     come from inside our network: none may do anything on a server that is no tracker or hub.

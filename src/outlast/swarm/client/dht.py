@@ -36,11 +36,12 @@ _FIRST_PORT: Final = 1024
 
 @dataclass(slots=True)
 class _Announced:
-    """One infohash: when it is due next, and how long to wait after that. `seeks`: a peer is
-    wanted, and none was named so far.
+    """One infohash: the port it is announced at, when it is due next, and how long to wait after
+    that. `seeks`: a peer is wanted, and none was named so far.
     """
 
     found: Found
+    port: int
     due: float
     wait: float
     seeks: bool
@@ -85,15 +86,22 @@ class Dht(Closing):
         """How often the nodes were counted."""
         return self._asked
 
-    def join(self, infohashes: Iterable[bytes], found: Found, *, seeks: bool = False) -> None:
+    def join(
+        self,
+        infohashes: Iterable[bytes],
+        found: Found,
+        *,
+        seeks: bool = False,
+        port: int | None = None,
+    ) -> None:
         """Announces torrents from now on; `found` is called with their peers, from one thread.
         Infohashes of version 2 are truncated to 20 bytes (BEP 52). `seeks`: the torrent is fetched,
-        so it is asked for often until a peer is named.
+        so it is asked for often until a peer is named. `port`: None for that of this object.
         """
         with self._lock:
             for infohash in infohashes:
                 self._places[truncated(infohash)] = _Announced(
-                    found, time.monotonic(), self._tuning.dht_first_s, seeks
+                    found, port or self._port, time.monotonic(), self._tuning.dht_first_s, seeks
                 )
 
     def leave(self, infohashes: Iterable[bytes]) -> None:
@@ -111,18 +119,19 @@ class Dht(Closing):
             if not self._nodes:  # a router may come up later than its nodes
                 for router in self._routers:
                     self._session.add_dht_node(router)
-        for infohash in self._due(now):
-            self._session.dht_announce(lt.sha1_hash(infohash), self._port, 0)
+        for infohash, port in self._due(now):
+            self._session.dht_announce(lt.sha1_hash(infohash), port, 0)
 
-    def _due(self, now: float) -> list[bytes]:
-        """Some of the torrents that are due; each waits longer the next time."""
+    def _due(self, now: float) -> list[tuple[bytes, int]]:
+        """Some of the torrents that are due, and their ports; each waits longer the next time."""
         if not self._nodes:
             return []
         with self._lock:
             due = [h for h, place in self._places.items() if place.due <= now]
-            found = due[: self._tuning.dht_announced_a_tick]
-            for infohash in found:
+            found = []
+            for infohash in due[: self._tuning.dht_announced_a_tick]:
                 place = self._places[infohash]
+                found.append((infohash, place.port))
                 most = self._tuning.dht_alone_s if place.seeks else self._most_wait
                 place.due = now + min(place.wait, most)
                 place.wait = min(2 * place.wait, self._most_wait)
@@ -144,7 +153,7 @@ class Dht(Closing):
                     "the DHT names %d peers of %s", len(peers), alert.info_hash.to_bytes().hex()
                 )
                 with self._lock:  # with our port it may be this node itself
-                    place.seeks = place.seeks and all(port == self._port for _, port in peers)
+                    place.seeks = place.seeks and all(port == place.port for _, port in peers)
                 place.found(peers)
 
         elif isinstance(alert, lt.listen_failed_alert):

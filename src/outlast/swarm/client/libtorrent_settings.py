@@ -109,6 +109,14 @@ def peer_classes(global_class: int, local_class: int) -> lt.ip_filter:
     return found
 
 
+def set_rates(session: lt.session, rates: Rates) -> None:
+    """Sets the caps of a session in bytes per second, beyond the LAN and on it."""
+    site, lan = session.global_peer_class_id, session.local_peer_class_id
+    for number, info in zip((site, lan), class_rates(rates), strict=True):
+        session.set_peer_class(number, info)
+    session.set_peer_class_filter(peer_classes(site, lan))
+
+
 def class_rates(rates: Rates) -> tuple["PeerClassInfo", "PeerClassInfo"]:
     """The caps of the site and of its local network, as peer classes."""
     return (

@@ -63,15 +63,17 @@ class MultiFileTorrent(Closing):
         params: lt.add_torrent_params,
         *,
         restricted: bool = False,
+        by_link: bool = False,
         ti: lt.torrent_info | None = None,
         resumes: bool = False,
     ) -> None:
-        """`ti` tells of its pieces, where all are to be fetched; `resumes`: the files may have some
-        already, so libtorrent checks them before it asks a peer for the rest.
+        """`by_link`: a stranger's link names it. `ti` tells of its pieces, where all are to be
+        fetched; `resumes`: the files may have some already, so libtorrent checks them before it
+        asks a peer for the rest.
         """
         self._session = session
         self._params = params
-        self._restricted = restricted
+        self._restricted, self._by_link = restricted, by_link
         self._lock = threading.Lock()
         self._joining = threading.RLock()
         self._banned: list[str] = []
@@ -101,7 +103,9 @@ class MultiFileTorrent(Closing):
 
     def _join(self, params: lt.add_torrent_params) -> lt.torrent_handle:
         try:
-            return self._session.add(params, self._take, restricted=self._restricted)
+            return self._session.add(
+                params, self._take, restricted=self._restricted, by_link=self._by_link
+            )
         except RuntimeError as error:
             self._session.watch(self, on=False)
             raise refused(error) from None
@@ -356,7 +360,7 @@ def ask(session: TorrentSession, link: Link, *, restricted: bool = False) -> Mul
     params.save_path = NOWHERE
     params.flags = _FLAGS.default_dont_download | _FLAGS.upload_mode
     introduce(params, link)
-    return MultiFileTorrent(session, params, restricted=restricted)
+    return MultiFileTorrent(session, params, restricted=restricted, by_link=True)
 
 
 def fetch(
@@ -378,7 +382,9 @@ def fetch(
     params.download_limit = rate or -1
     introduce(params, link)
     resumes = any(place.exists() for place in places)
-    return MultiFileTorrent(session, params, restricted=restricted, ti=ti, resumes=resumes)
+    return MultiFileTorrent(
+        session, params, restricted=restricted, by_link=True, ti=ti, resumes=resumes
+    )
 
 
 def seed(

@@ -5,7 +5,6 @@ A payload that is fetched goes into the caller's file, which may have pieces fro
 libtorrent's alerts become frozen events (:mod:`outlast.swarm.client.events`).
 """
 
-import contextlib
 import errno
 import logging
 import os
@@ -14,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import libtorrent as lt
 
@@ -23,10 +22,12 @@ from outlast.core.closing import Closing
 from outlast.core.digest import Digest
 from outlast.core.errors import BadConfigError
 from outlast.swarm.client import libtorrent_settings
+from outlast.swarm.client.add_params import connect, infohashes_of
 from outlast.swarm.client.alerts import Alerts
 from outlast.swarm.client.dht import Dht
 from outlast.swarm.client.events import PeerBanned, SessionEvent, described, read_alert
 from outlast.swarm.client.join import JoinOptions
+from outlast.swarm.client.link_session import LinkSession
 from outlast.swarm.client.picker import PiecePicker
 from outlast.swarm.client.torrent import Torrent
 from outlast.swarm.schedule import Rates
@@ -34,12 +35,16 @@ from outlast.swarm.settings import HostPort, SwarmSettings
 from outlast.swarm.torrent import payload_torrent
 from outlast.swarm.tuning import TUNING, ClientTuning
 
+if TYPE_CHECKING:
+    from libtorrent import settings_pack
+
 _log = logging.getLogger(__name__)
 
 AlertHandler = Callable[[lt.torrent_alert], None]
 _NOWHERE: Final = "/nonexistent/outlast"
 _FLAGS: Final = lt.torrent_flags
 _ALONE: Final = JoinOptions()
+_ONE_PER_ADDRESS: Final["settings_pack"] = {"allow_multiple_connections_per_ip": False}
 
 
 class TorrentSession(Closing):
@@ -87,6 +92,10 @@ class TorrentSession(Closing):
             self._take_another_port()
         self.port = self._session.listen_port()
         self._dht: Dht | None = None
+        self._settings = settings
+        self._rates = settings.rates
+        self._links: LinkSession | None = None
+        self._linked: set[lt.torrent_handle] = set()
         if not self.port:
             self.close()
             raise BadConfigError(
@@ -131,6 +140,8 @@ class TorrentSession(Closing):
             torrent.abandon()
         if self._dht is not None:
             self._dht.close()
+        if self._links is not None:
+            self._links.close()
         self._alerts.close()
         del self._session  # its destructor waits for the disk
 
@@ -230,7 +241,12 @@ class TorrentSession(Closing):
                 return
             (self._watched.add if on else self._watched.discard)(torrent)
             blocks = lt.alert_category.block_progress if self._watched else 0
-            self._session.apply_settings({"alert_mask": self._categories | blocks})
+            self._apply({"alert_mask": self._categories | blocks})
+
+    def _apply(self, changes: "settings_pack") -> None:
+        self._session.apply_settings(changes)
+        if self._links is not None:
+            self._links.apply(changes)
 
     def _forget(self, torrent: Torrent) -> None:
         self.watch(torrent, on=False)
@@ -252,35 +268,68 @@ class TorrentSession(Closing):
     # Torrents with many files (swarm.client.multi_file)
 
     def add(
-        self, params: lt.add_torrent_params, take: AlertHandler, *, restricted: bool
+        self,
+        params: lt.add_torrent_params,
+        take: AlertHandler,
+        *,
+        restricted: bool,
+        by_link: bool = False,
     ) -> lt.torrent_handle:
         """Adds a torrent as it is; `take` is called with its alerts, from one thread. It is
-        announced as the settings say, or not at all if `restricted`.
+        announced as the settings say, or not at all if `restricted`. `by_link`: a stranger made the
+        link; only such a torrent has web seeds.
         """
+        links = self._open_links() if by_link and not (restricted or self.private) else None
         if restricted or self.private:
             flags = _FLAGS.disable_dht | _FLAGS.disable_pex | _FLAGS.disable_lsd
             params.flags |= flags | _FLAGS.apply_ip_filter
-            params.trackers, params.url_seeds = [], []
+            params.trackers = []
+        if links is None:
+            params.url_seeds = []
         with self._lock:  # no alert is read before its torrent is known
-            handle = self._session.add_torrent(params)
+            handle = self._session.add_torrent(params) if links is None else links.add(params)
             self._handlers[handle] = take
+            if links is not None:
+                self._linked.add(handle)
         if self._dht is not None and not params.flags & _FLAGS.apply_ip_filter:
             # Where there is no info dictionary yet, a peer has to send it.
             seeks = params.ti is None or not params.flags & _FLAGS.upload_mode
-            self._dht.join(_infohashes(handle), lambda peers: _connect(handle, peers), seeks=seeks)
+            self._dht.join(
+                infohashes_of(handle),
+                lambda peers: connect(handle, peers),
+                seeks=seeks,
+                port=None if links is None else links.port,
+            )
         return handle
+
+    def _open_links(self) -> LinkSession:
+        with self._watching:
+            if self._links is None:
+                port, tuning = _free_port(), self.tuning
+                self._links = LinkSession(self._settings, port, self._hear_link, tuning)
+                self._links.set_rates(self._rates)
+                blocks = lt.alert_category.block_progress if self._watched else 0
+                self._links.apply({"alert_mask": self._categories | blocks})
+                if not self._many_per_address:
+                    self._links.apply(_ONE_PER_ADDRESS)
+            return self._links
 
     def remove(self, handle: lt.torrent_handle) -> None:
         """Removes such a torrent."""
         if not self._closed:
             if self._dht is not None:
-                self._dht.leave(_infohashes(handle))
-            self._session.remove_torrent(handle)
+                self._dht.leave(infohashes_of(handle))
+            if handle in self._linked:
+                assert self._links is not None
+                self._links.remove(handle)
+            else:
+                self._session.remove_torrent(handle)
 
     def drop_handler(self, handle: lt.torrent_handle) -> None:
         """Ends the calls of a torrent's `take`."""
         with self._lock:
             self._handlers.pop(handle, None)
+            self._linked.discard(handle)
 
     # Limits
 
@@ -290,16 +339,19 @@ class TorrentSession(Closing):
 
     def set_rates(self, rates: Rates) -> None:
         """Sets the caps in bytes per second, beyond the LAN and on it."""
-        site, lan = self._session.global_peer_class_id, self._session.local_peer_class_id
-        for number, info in zip((site, lan), libtorrent_settings.class_rates(rates), strict=True):
-            self._session.set_peer_class(number, info)
-        self._session.set_peer_class_filter(libtorrent_settings.peer_classes(site, lan))
+        self._rates = rates
+        libtorrent_settings.set_rates(self._session, rates)
+        if self._links is not None:
+            self._links.set_rates(rates)
 
     def refresh(self) -> None:
         """Asks libtorrent for its counters, and waits until they are there, at most a second."""
         self._counted.clear()
         self._session.post_session_stats()
         self._counted.wait(self.tuning.count_s)
+        if self._links is not None:
+            links = self._links.counters()
+            self._counters = {n: count + links.get(n, 0) for n, count in self._counters.items()}
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -328,13 +380,22 @@ class TorrentSession(Closing):
             return
         if isinstance(alert, lt.peer_ban_alert):
             self.hold_bans()
+        if isinstance(alert, lt.torrent_alert) and not self._hear_handler(alert):
+            self._tell(alert, self._of(alert))
+
+    def _hear_link(self, alert: lt.alert) -> None:
+        if isinstance(alert, lt.peer_ban_alert):
+            self.hold_bans()
         if isinstance(alert, lt.torrent_alert):
-            with self._lock:
-                take = self._handlers.get(alert.handle)
-            if take is not None:
-                take(alert)
-            else:
-                self._tell(alert, self._of(alert))
+            self._hear_handler(alert)
+
+    def _hear_handler(self, alert: lt.torrent_alert) -> bool:
+        """Hands an alert to the `take` of its torrent; whether it has one."""
+        with self._lock:
+            take = self._handlers.get(alert.handle)
+        if take is not None:
+            take(alert)
+        return take is not None
 
     def _note_listening(self, alert: lt.listen_succeeded_alert | lt.listen_failed_alert) -> None:
         if isinstance(alert, lt.listen_failed_alert):
@@ -349,7 +410,7 @@ class TorrentSession(Closing):
         """
         if self._many_per_address:
             self._many_per_address = False
-            self._session.apply_settings({"allow_multiple_connections_per_ip": False})
+            self._apply(_ONE_PER_ADDRESS)
 
     def _tell(self, alert: lt.torrent_alert, torrent: Torrent | None) -> None:
         if torrent is None:
@@ -369,22 +430,6 @@ class TorrentSession(Closing):
     def _of(self, alert: lt.torrent_alert) -> Torrent | None:
         name = alert.torrent_name
         return self.torrent(Digest(name)) if Digest.is_valid(name) else None
-
-
-def _infohashes(handle: lt.torrent_handle) -> list[bytes]:
-    hashes = handle.info_hashes()
-    found = []
-    if hashes.has_v1():
-        found.append(hashes.v1.to_bytes())
-    if hashes.has_v2():
-        found.append(hashes.v2.to_bytes())
-    return found
-
-
-def _connect(handle: lt.torrent_handle, peers: Iterable[HostPort]) -> None:
-    for peer in peers:
-        with contextlib.suppress(RuntimeError):  # the torrent may be gone
-            handle.connect_peer(peer)
 
 
 def _free_port() -> int:
