@@ -472,28 +472,12 @@ def test_what_does_not_fit_is_refused_before_the_first_byte(puller: Puller) -> N
     assert not list((puller.home / "partial").rglob("0*"))
 
 
-def test_urls_of_a_link_cannot_steer_our_requests() -> None:
-    link = Link(
-        b"x" * 32,
-        None,
-        trackers=(
-            "http://tracker.example/announce?key=1",
-            "http://127.0.0.1:80/announce",
-            "http://127.0.0.1:80/shutdown?now=1",
-            "http://router.local/reboot",
-            "udp://10.0.0.1:80",
-        ),
-        web_seeds=(
-            "http://10.0.0.1/models/",
-            "http://10.0.0.1/admin/?do=",
-            "http://[::1]/x",
-            "https://hub.example/x/resolve/",
-        ),
-    )
+def test_trackers_of_a_link_are_not_for_libtorrent() -> None:
+    """It would ask any address that their names lead to: tests/swarm/test_link_hosts.py."""
+    link = Link(b"x" * 32, None, trackers=("http://tracker.example/announce",))
     params = lt.add_torrent_params()
-    add_params.introduce(params, link)
-    assert params.trackers == [*link.trackers[:2], link.trackers[4]]
-    assert params.url_seeds == [link.web_seeds[0], link.web_seeds[3]]
+    add_params.introduce(params, link, ["http://ours.example/announce"])
+    assert params.trackers == ["http://ours.example/announce"]
 
 
 # The disk

@@ -7,6 +7,7 @@ are what its name says. The archive records the link of each such revision.
 import errno
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -276,8 +277,12 @@ class _LinkPull:
         waiting = Waiting(self.wishes.patience, self.control)
         link = self._resolved(self.wanted.link)
         session = self.around.node.session
-        with foreign.ask(session, link, restricted=self.restricted) as torrent:
-            for _ in ticks(torrent, link, self.around, self.control):
+        trackers = self.around.node.settings.trackers
+        with (
+            foreign.ask(session, link, restricted=self.restricted, trackers=trackers) as torrent,
+            closing(ticks(torrent, link, self.around, self.control)) as waits,
+        ):
+            for _ in waits:
                 info = torrent.info
                 if info is not None:
                     return info
@@ -285,7 +290,7 @@ class _LinkPull:
         raise AssertionError("ticks never end")
 
     def _resolved(self, link: Link) -> Link:
-        return resolved(link, self.around.node.settings.trackers, self.control)
+        return resolved(link, self.control)
 
     # Its files
 
@@ -296,10 +301,16 @@ class _LinkPull:
         waiting = Waiting(self.wishes.patience, self.control)
         link = self._resolved(_together(self.wanted.link, whole))
         session, have = self.around.node.session, -1
-        with foreign.fetch(
-            session, data, link, places, restricted=self.restricted, rate=self.wishes.rate
-        ) as torrent:
-            for _ in ticks(torrent, link, self.around, self.control):
+        with (
+            foreign.fetch(
+                *(session, data, link, places),
+                restricted=self.restricted,
+                trackers=self.around.node.settings.trackers,
+                rate=self.wishes.rate,
+            ) as torrent,
+            closing(ticks(torrent, link, self.around, self.control)) as waits,
+        ):
+            for _ in waits:
                 _refuse(torrent.failure)
                 standing = torrent.view()
                 if have < 0 and not standing.checks:

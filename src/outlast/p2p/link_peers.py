@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -17,8 +17,8 @@ from outlast.swarm.client.multi_file import MultiFileTorrent, MultiFileView
 from outlast.swarm.torrent.magnet import Link
 
 
-def resolved(link: Link, trackers: tuple[str, ...], control: Control) -> Link:
-    """`link` with the addresses of its peers in place of their names, and with our `trackers`."""
+def resolved(link: Link, control: Control) -> Link:
+    """`link` with the addresses of its peers in place of their names."""
     found: list[tuple[str, int]] = []
     for host, port in link.peers:
         ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
@@ -28,11 +28,7 @@ def resolved(link: Link, trackers: tuple[str, ...], control: Control) -> Link:
             control.emit(Note(f"the address of the peer {host} is unknown"))
             continue
         found += [(str(info[4][0]), port) for info in infos]
-    return replace(
-        link,
-        peers=tuple(dict.fromkeys(found)),
-        trackers=tuple(dict.fromkeys((*link.trackers, *trackers))),
-    )
+    return replace(link, peers=tuple(dict.fromkeys(found)))
 
 
 def ticks(
@@ -41,10 +37,26 @@ def ticks(
     around: Neighbourhood,
     control: Control,
     tuning: Tuning = TUNING,
-) -> Iterator[None]:
+) -> Generator[None]:
     """Four times a second, until cancelled. Tells the torrent of neighbours as they come, and again
-    and again of all peers of the link: one that was away may be back.
+    and again of all peers of the link: one that was away may be back. Meanwhile the trackers of the
+    link are asked.
     """
+
+    def near_trackers() -> frozenset[tuple[str, int]]:
+        return frozenset((neighbour.host, neighbour.peer_port) for neighbour in around.near())
+
+    with torrent.announce(link.trackers, near_trackers):
+        yield from _ticks(torrent, link, around, control, tuning)
+
+
+def _ticks(
+    torrent: MultiFileTorrent,
+    link: Link,
+    around: Neighbourhood,
+    control: Control,
+    tuning: Tuning,
+) -> Generator[None]:
     connected: set[tuple[str, int]] = set()
     again = time.monotonic() + tuning.link_connect_again
     while True:

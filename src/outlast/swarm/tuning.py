@@ -125,6 +125,19 @@ class ClientTuning:
     port_tries: int = 8
     """Other ports that BitTorrent or the DHT tries where the one that it chose is taken meanwhile.
     Guess: of 28,000 ports few are."""
+    link_trackers: int = 20
+    """Trackers of a link that are asked; each takes a thread. Guess."""
+    tracker_answer_s: float = 15.0
+    """Longest wait for a tracker, beside the resolution of its name. Guess."""
+    tracker_again_s: float = 2.0
+    """Until a tracker that failed is asked again, twice as long each time. Guess: a neighbour that
+    is a tracker is heard of soon."""
+    tracker_least_s: float = 5.0
+    """Least pause after an answer: what our own trackers ask for."""
+    tracker_most_s: float = 1800.0
+    """Longest pause between two announcements."""
+    tracker_end_s: float = 2.0
+    """Longest wait for trackers to take note of the end. Guess."""
     dht_peers_a_reply: int = 200
     """Peers taken from one reply. Guess."""
 

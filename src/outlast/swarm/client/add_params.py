@@ -2,9 +2,8 @@
 
 import contextlib
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 import libtorrent as lt
 
@@ -110,24 +109,14 @@ def connect(handle: lt.torrent_handle, peers: Iterable[HostPort]) -> None:
             handle.connect_peer(peer)
 
 
-def introduce(params: lt.add_torrent_params, link: Link) -> None:
-    """Adds a link's trackers, web seeds and peers. Its author chose the URLs, and our requests
-    come from inside our network: none may do anything on a server that is no tracker or hub.
+def introduce(params: lt.add_torrent_params, link: Link, trackers: Sequence[str] = ()) -> None:
+    """Adds a link's web seeds and peers, and our own `trackers`. The link's author chose the URLs,
+    and our requests come from inside our network: the session's filter keeps web seeds outside, and
+    those that the operator allows inside are given no query (`ssrf_mitigation`).
     """
-    params.trackers = [url for url in link.trackers if _is_harmless(url, "/announce")]
-    params.url_seeds = [url for url in link.web_seeds if _is_harmless(url)]
+    params.trackers = list(trackers)
+    params.url_seeds = list(link.web_seeds)
     params.peers = list(_addresses(link.peers))
-
-
-def _is_harmless(url: str, path: str = "") -> bool:
-    parts = urlsplit(url)
-    try:
-        inside = not ipaddress.ip_address(parts.hostname or "").is_global
-    except ValueError:
-        inside = "." not in (parts.hostname or "") or (parts.hostname or "").endswith(".local")
-    if not inside or parts.scheme == "udp":
-        return True
-    return not parts.query and parts.path.endswith(path or "/")
 
 
 def _addresses(peers: Iterable[HostPort]) -> Iterator[HostPort]:

@@ -7,17 +7,20 @@ apply to peers.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import libtorrent as lt
 
 from outlast.core.closing import Closing
 from outlast.swarm.client import libtorrent_settings
+from outlast.swarm.client.add_params import infohashes_of
 from outlast.swarm.client.alerts import Alerts
+from outlast.swarm.client.announce import TrackerRules
 from outlast.swarm.client.link_hosts import LinkHosts
+from outlast.swarm.client.link_trackers import Announced, LinkTrackers
 from outlast.swarm.schedule import Rates
-from outlast.swarm.settings import SwarmSettings
+from outlast.swarm.settings import HostPort, SwarmSettings
 from outlast.swarm.tuning import ClientTuning
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ class LinkSession(Closing):
         torrents, from one thread.
         """
         self._take = take
+        self._hosts = LinkHosts(settings.link_hosts)
         self._tuning = tuning
         self._counters: Mapping[str, int] = {}
         self._counted = threading.Event()
@@ -45,7 +49,7 @@ class LinkSession(Closing):
         chosen["max_retry_port_bind"] = tuning.port_tries
         chosen["ssrf_mitigation"] = True
         self._session = lt.session(chosen)
-        self._session.set_ip_filter(LinkHosts(settings.link_hosts).filter())
+        self._session.set_ip_filter(self._hosts.filter())
         self._alerts = Alerts(self._session, self._hear)
         self.port: Final = self._session.listen_port()
 
@@ -59,6 +63,19 @@ class LinkSession(Closing):
 
     def remove(self, handle: lt.torrent_handle) -> None:
         self._session.remove_torrent(handle)
+
+    def announce(
+        self,
+        handle: lt.torrent_handle,
+        urls: Iterable[str],
+        near: Callable[[], frozenset[HostPort]],
+        found: Callable[[Iterable[HostPort]], None],
+    ) -> LinkTrackers:
+        """Announces a torrent to the trackers of its link; `near` has the addresses of the trackers
+        of other nodes, which may be inside.
+        """
+        torrent = Announced(infohashes_of(handle), self.port)
+        return LinkTrackers(urls, torrent, TrackerRules(self._hosts, near), found, self._tuning)
 
     def apply(self, settings: "settings_pack") -> None:
         self._session.apply_settings(settings)

@@ -8,7 +8,7 @@ written to.
 import contextlib
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -138,10 +138,21 @@ class MultiFileTorrent(Closing):
     def connect(self, addresses: Iterable[HostPort]) -> None:
         """Tries these peers (IP address, port)."""
         for address in addresses:
-            if len(self._peers) < self._session.tuning.peers_looked_at:
-                self._peers.add(address)
+            with self._lock:
+                if len(self._peers) < self._session.tuning.peers_looked_at:
+                    self._peers.add(address)
             with contextlib.suppress(RuntimeError):
                 self._handle.connect_peer(address)
+
+    def announce(
+        self, urls: Sequence[str], near: Callable[[], frozenset[HostPort]]
+    ) -> contextlib.AbstractContextManager[object]:
+        """While it is open: announces to the trackers of a link, and connects to the peers that
+        they name. `near`: where the trackers of other nodes are, which may be in this network.
+        """
+        if not (urls and self._by_link) or self._restricted or self._session.private:
+            return contextlib.nullcontext()
+        return self._session.links().announce(self._handle, urls, near, self.connect)
 
     @property
     def info(self) -> bytes | None:
@@ -257,7 +268,7 @@ class MultiFileTorrent(Closing):
             self._came = {index for index, have in enumerate(here) if have}
             params.piece_priorities = self._try_first(here)
             params.banned_peers = list({*self._bans.liars, *self._turns.held_back})
-        params.peers = [*before.peers, *self._peers]
+            params.peers = [*before.peers, *self._peers]
         _log.debug("joined again, without %d peers", len(params.banned_peers))
         self._session.hold_bans()
         self._session.watch(self, on=True)
@@ -353,13 +364,17 @@ _CHECKING: Final = (
 )
 
 
-def ask(session: TorrentSession, link: Link, *, restricted: bool = False) -> MultiFileTorrent:
-    """Asks the peers of a link for the info dictionary, and for nothing else."""
+def ask(
+    session: TorrentSession, link: Link, *, restricted: bool = False, trackers: Sequence[str] = ()
+) -> MultiFileTorrent:
+    """Asks the peers of a link, and those that our own `trackers` name, for the info dictionary,
+    and for nothing else. The link's trackers are for `announce`.
+    """
     params = lt.add_torrent_params()
     params.info_hashes = infohashes(link)
     params.save_path = NOWHERE
     params.flags = _FLAGS.default_dont_download | _FLAGS.upload_mode
-    introduce(params, link)
+    introduce(params, link, trackers)
     return MultiFileTorrent(session, params, restricted=restricted, by_link=True)
 
 
@@ -370,17 +385,18 @@ def fetch(
     places: Sequence[Path],
     *,
     restricted: bool = False,
+    trackers: Sequence[str] = (),
     rate: int = 0,
 ) -> MultiFileTorrent:
     """Fetches the files of the .torrent file `data` to `places`, in their order. Files that exist
-    are checked, and correct pieces kept. `rate`: bytes per second at most, 0 for no limit.
-    Raises :class:`MalformedError`.
+    are checked, and correct pieces kept. `trackers` are our own. `rate`: bytes per
+    second at most, 0 for no limit. Raises :class:`MalformedError`.
     """
     params, ti = torrent_params(data)
     params.renamed_files = dict(zip(file_numbers(data, ti), map(str, places), strict=True))
     params.flags = 0
     params.download_limit = rate or -1
-    introduce(params, link)
+    introduce(params, link, trackers)
     resumes = any(place.exists() for place in places)
     return MultiFileTorrent(
         session, params, restricted=restricted, by_link=True, ti=ti, resumes=resumes

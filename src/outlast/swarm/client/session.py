@@ -279,7 +279,7 @@ class TorrentSession(Closing):
         announced as the settings say, or not at all if `restricted`. `by_link`: a stranger made the
         link; only such a torrent has web seeds.
         """
-        links = self._open_links() if by_link and not (restricted or self.private) else None
+        links = self.links() if by_link and not (restricted or self.private) else None
         if restricted or self.private:
             flags = _FLAGS.disable_dht | _FLAGS.disable_pex | _FLAGS.disable_lsd
             params.flags |= flags | _FLAGS.apply_ip_filter
@@ -302,7 +302,8 @@ class TorrentSession(Closing):
             )
         return handle
 
-    def _open_links(self) -> LinkSession:
+    def links(self) -> LinkSession:
+        """The session for torrents of links; it begins with the first call."""
         with self._watching:
             if self._links is None:
                 port, tuning = _free_port(), self.tuning
