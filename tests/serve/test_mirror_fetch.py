@@ -78,6 +78,20 @@ class TestFetchThrough:
             until(lambda: archived(node, [sha256(big[1])]), "the blob")
             assert node.metric("outlast_upstream_bytes_total") == SIZE
 
+    def test_a_file_that_the_client_has_is_not_fetched(
+        self, big: tuple[HubSim, bytes, str], hub: HubSim, tmp_path: Path
+    ) -> None:
+        tag = f'W/"{sha256(big[1])}"'
+        with Node(tmp_path / "home", "--upstream", hub.url, "--limit-rate", "16M") as node:
+            for method in ("HEAD", "GET"):
+                reply = once(node.url, target(FILE, BIG), method, If_None_Match=tag)
+                assert (reply.status, reply.body) == (304, b"")
+            assert node.metric("outlast_fetches") == sent(hub, FILE) == 0
+            with Wire(node.url) as wire:
+                wire.ask(target(FILE, BIG))
+                assert wire.head().status == 200
+                assert once(node.url, target(FILE, BIG), If_None_Match=tag).status == 304
+
     def test_ranges_of_a_file_that_is_not_here_yet(
         self, big: tuple[HubSim, bytes, str], hub: HubSim, tmp_path: Path
     ) -> None:

@@ -182,6 +182,12 @@ class TestDocuments:
         assert get(peer, path, Range=f"bytes={len(data)}-").status == 416
         assert get(peer, f"/arriving/{sha(b'another')}", Range=some).status == 404
 
+    def test_what_the_asker_has_is_not_sent(self, peer: Peer) -> None:
+        tag = f'"{sha(PLAIN).hex}"'
+        path = f"/blobs/{sha(PLAIN)}"
+        assert get(peer, path, If_None_Match=tag).status == 304
+        assert get(peer, path, If_None_Match='"other"').body == PLAIN
+
     def test_a_layer(self, peer: Peer) -> None:
         for data, form in ((PLAIN, Form.PLAIN), (WEIGHTS, Form.CAPSULE), (WEIGHTS, Form.PLAIN)):
             tree = payloads.tree(peer.archive, sha(data), form, Cancel())

@@ -9,7 +9,7 @@ from tests.clients.contract import DATASET, MODEL, NESTED, WEIGHTS, Sample, buil
 from tests.hubsim import HubSim
 from tests.serve.conftest import Served
 from tests.serve.node import Node, outlast
-from tests.serve.wire import Reply, once
+from tests.serve.wire import Reply, Wire, once
 
 LFS = f"/{MODEL}/resolve/main/model.safetensors"
 SIZE = len(WEIGHTS)
@@ -163,6 +163,47 @@ class TestRanges:
         assert reply.headers["content-range"].rpartition("/")[2] == str(SIZE)
         assert reply.headers["x-repo-commit"] == served.sample.head.sha
         assert reply.headers["etag"].strip('"')
+
+
+ROUTES = [f"/{MODEL}/{how}/main/{path}" for how in ("resolve", "raw") for path in CONTENTS]
+
+
+class TestIfNoneMatch:
+    @pytest.mark.parametrize("path", [quote(route) for route in ROUTES])
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    def test_what_the_client_has_is_not_sent(self, served: Served, method: str, path: str) -> None:
+        whole = once(served.url, path, method)
+        tag = whole.headers["etag"]
+        for given in (tag, f"W/{tag}", "*", f'"a,b" , W/"c",{tag}', f'"other", {tag}'):
+            reply = once(served.url, path, method, If_None_Match=given)
+            assert (reply.status, reply.body) == (304, b""), given
+            for name in ("etag", "x-repo-commit", "cache-control"):
+                assert reply.headers.get(name) == whole.headers.get(name)
+            assert "content-type" not in reply.headers
+            assert reply.headers.get("content-length") in {None, whole.headers["content-length"]}
+        bare = tag.strip('"')
+        for other in ('"other"', "", bare, f'"{bare[1:]}"', f'"x{bare}"', f'"{bare}', "W/*", '"*"'):
+            reply = once(served.url, path, method, If_None_Match=other)
+            assert (reply.status, reply.body) == (200, whole.body), other
+
+    def test_it_goes_before_a_range(self, served: Served) -> None:
+        for header in ("bytes=0-1", f"bytes={SIZE}-"):
+            reply = ranged(served, header, If_None_Match=etag(served))
+            assert (reply.status, reply.body) == (304, b"")
+            assert "content-range" not in reply.headers
+        assert ranged(served, "bytes=3-5", If_None_Match='"other"').body == WEIGHTS[3:6]
+
+    def test_the_connection_goes_on(self, served: Served) -> None:
+        with Wire(served.url) as wire:
+            for _ in range(2):
+                wire.ask(LFS, If_None_Match=etag(served))
+                assert wire.head().status == 304
+            wire.ask(target("config.json"))
+            assert wire.head().status == 200
+            assert wire.read(99) == CONTENTS["config.json"]
+
+    def test_what_is_missing_has_no_tag(self, served: Served) -> None:
+        assert once(served.url, target("none.txt"), If_None_Match="*").status == 404
 
 
 class TestIncompleteArchives:

@@ -10,6 +10,7 @@ client can complete it.
 import asyncio
 import contextlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Self
@@ -29,6 +30,7 @@ from outlast.server.http.sendfile import send_file
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.reading import BlobReader
 
+_TAGS = re.compile(r'(?:W/)?("[^"]*")')
 _PROBE = 1
 """A range of one byte is a look at the headers (Rust's hf-hub), not a part of a download."""
 
@@ -57,6 +59,20 @@ def file_headers(entry: FileEntry, commit: str) -> dict[str, str]:
         "Content-Type": "application/octet-stream",
         "Cache-Control": "no-transform",
     }
+
+
+def not_modified(request: web.Request, headers: Mapping[str, str]) -> web.Response | None:
+    """The 304 for a GET or HEAD whose client has what `headers` describe (If-None-Match, RFC 9110);
+    else None. Any range is ignored then, and no byte is read or fetched.
+    """
+    tag = headers.get("ETag", "").removeprefix("W/")
+    given = request.headers.getall("If-None-Match", ())
+    same = any(one.strip() == "*" or tag in _TAGS.findall(one) for one in given)
+    if not tag or not same:
+        return None
+    about = ("content-", "x-linked-", "accept-ranges")
+    kept = {k: text for k, text in headers.items() if not k.lower().startswith(about)}
+    return web.Response(status=304, headers=kept)
 
 
 @dataclass(frozen=True, slots=True)

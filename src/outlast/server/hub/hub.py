@@ -30,6 +30,7 @@ from outlast.server.http.files import (
     StreamingReader,
     choose_span,
     file_headers,
+    not_modified,
     send_head,
 )
 from outlast.server.http.guard import Tokens, bearer
@@ -261,8 +262,11 @@ class Hub:
             return web.Response(status=307, headers={"Location": where, "X-Repo-Commit": commit})
         if route.what == "raw":
             if entry.is_lfs and entry.sha256 is not None:
-                return raw.pointer(entry, entry.sha256, commit)
+                pointer = raw.pointer(entry, entry.sha256, commit)
+                return not_modified(request, pointer.headers) or pointer
             headers |= raw.HEADERS
+        if (unchanged := not_modified(request, headers)) is not None:
+            return unchanged
         if request.method == "HEAD":
             return await send_head(request, entry.size, headers)
         span = choose_span(request, entry.size, entry.etag)

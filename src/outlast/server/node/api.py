@@ -21,7 +21,14 @@ from outlast.node import payloads
 from outlast.node.in_flight import Arriving, InFlight
 from outlast.node.policy import Sharing
 from outlast.server.http.exchange import Exchange
-from outlast.server.http.files import ByteSpan, Delivery, Limits, choose_span, send_head
+from outlast.server.http.files import (
+    ByteSpan,
+    Delivery,
+    Limits,
+    choose_span,
+    not_modified,
+    send_head,
+)
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.outlet import Outlet
 from outlast.server.http.pace import Pace, SharedPace
@@ -295,6 +302,8 @@ class NodeApi:
             "Cache-Control": "no-transform",
         }
         request = exchange.request
+        if (unchanged := not_modified(request, headers)) is not None:
+            return unchanged
         if request.method == "HEAD":
             return await send_head(request, size, headers)
         span = choose_span(request, size, etag)
