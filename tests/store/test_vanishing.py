@@ -41,10 +41,10 @@ def test_a_download_that_ends_while_garbage_is_looked_for(
         os.utime(path, (0, 0))
     kept = linkpartials._lock
 
-    def lock(folder: Path) -> int | None:
+    def lock(folder: Path, archive_lock: Path) -> int | None:
         if folder.name.endswith(GONE):
             shutil.rmtree(folder)
-        return kept(folder)
+        return kept(folder, archive_lock)
 
     monkeypatch.setattr(linkpartials, "_lock", lock)
     names = [name for name, _ in linkpartials.abandoned(archive.layout, dry_run=False)]

@@ -102,7 +102,23 @@ class Session:
     features: Sequence[Listed] = ()
 
     def archive(self, *, create: bool = False) -> Archive:
-        return Archive(self.config.home, create=create)
+        archive = Archive(self.config.home, create=create)
+        if create:
+            self._warn_of_locks(archive)
+        return archive
+
+    def _warn_of_locks(self, archive: Archive) -> None:
+        """What is written is checked as ever; but processes cannot keep out of each other's way."""
+        try:
+            reason = archive.lock_fault()
+        except BaseException:
+            archive.close()
+            raise
+        if reason:
+            self.say(
+                f"WARNING: {self.config.home}: {reason}; use this archive from one process at a "
+                "time ('outlast doctor' tells more)"
+            )
 
     def say(self, text: str) -> None:
         """A sentence for a person, on stderr."""

@@ -75,6 +75,11 @@ Exit status:
     metavar="RECORD",
     help="Give up a record that cannot be read; it goes to the trash, and protects nothing",
 )
+@click.option(
+    "--alone",
+    is_flag=True,
+    help="No other process uses the archive: collect although its file system has no locks",
+)
 @common
 def gc(
     *,
@@ -82,6 +87,7 @@ def gc(
     now: bool,
     undo: bool,
     discard: tuple[str, ...],
+    alone: bool,
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -90,13 +96,14 @@ def gc(
 
     The setting 'gc-grace' changes the 7 days. Interrupted downloads that nothing waits for are
     deleted at once. The base of a delta capsule stays as long as the capsule does, even after its
-    own model was removed. The command is safe while pulls and servers run.
+    own model was removed. The command is safe while pulls and servers run. On a file system whose
+    locks do not work it refuses, because it cannot see them: end them, and use --alone.
 
     If a manifest or draft cannot be read, or is in quarantine, everything that it may name stays:
     all that was in the archive when the command first met that record. To give the record up, name
     it with --discard.
     """
-    if undo and (dry_run or now or discard):
+    if undo and (dry_run or now or discard or alone):
         raise UsageError("--undo stands alone")
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         if undo:
@@ -108,6 +115,7 @@ def gc(
             control=run.control,
             grace=0 if now else run.config.gc_grace * DAY,
             discard=discard,
+            alone=alone,
         )
     if as_json:
         counts = {

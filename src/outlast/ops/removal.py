@@ -126,10 +126,12 @@ def collect_garbage(
     control: Control,
     grace: float = GRACE,
     discard: Iterable[str] = (),
+    alone: bool = False,
 ) -> Collected:
     """Moves blobs that neither a revision nor a delta capsule needs to the trash, and deletes what
     has been there for `grace` seconds; with 0, all at once. Interrupted downloads that nothing
     waits for are deleted. Records that cannot be read, and that `discard` names, are given up.
+    `alone`: no other process uses the archive, whatever its locks say.
     """
     if not dry_run:
         archive.layout.require_marker()
@@ -142,6 +144,7 @@ def collect_garbage(
         dry_run=dry_run,
         grace=grace,
         discard=discard,
+        alone=alone,
         kept=kept.append,
         spared=spared.append,
     ):

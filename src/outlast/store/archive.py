@@ -21,7 +21,7 @@ from outlast.core.errors import (
 )
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
-from outlast.store import disk, reading
+from outlast.store import disk, locks, reading
 from outlast.store.forms import Forms, StoredForm, stamp_of
 from outlast.store.index import Index, Summary, load_manifest
 from outlast.store.layout import FORMAT, Layout
@@ -53,6 +53,7 @@ class Archive(Closing):
 
     def __init__(self, home: Path, *, create: bool = False) -> None:
         self.layout = Layout(home)
+        locks.forget(self.layout.lock)
         if create:
             create_archive(self.layout)
         elif not (
@@ -87,6 +88,11 @@ class Archive(Closing):
         if marker.version < FORMAT or marker.unfinished:
             upgrade(self.records, lambda: {summary.repo for summary in self.index.summaries()})
         return WriteSession(self.layout, self.forms)
+
+    @disk.reported
+    def lock_fault(self) -> str:
+        """Why locks keep no other process out of this archive; empty where they do."""
+        return locks.fault(self.layout.lock)
 
     # Blobs
 

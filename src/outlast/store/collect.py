@@ -15,8 +15,8 @@ from pathlib import Path
 
 from outlast.core.descriptors import is_exhausted
 from outlast.core.digest import Digest
-from outlast.core.errors import NotFoundError, OutlastError
-from outlast.store import copies, disk, linkpartials
+from outlast.core.errors import NotFoundError, OutlastError, StorageError
+from outlast.store import copies, disk, linkpartials, locks
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.forms import Forms, read_form
 from outlast.store.garbage.census import Census
@@ -29,7 +29,7 @@ from outlast.store.garbage.evidence import (
 )
 from outlast.store.garbage.trash import Discarded, Trash
 from outlast.store.garbage.tuning import GRACE, READ
-from outlast.store.layout import CAPSULE_SUFFIX
+from outlast.store.layout import CAPSULE_SUFFIX, Layout
 from outlast.store.partials import CAPSULE
 from outlast.store.writer import leased, orphans, sweep
 
@@ -67,6 +67,7 @@ def collect(
     dry_run: bool,
     grace: float = GRACE,
     discard: Iterable[str] = (),
+    alone: bool = False,
     kept: Callable[[BlobInfo], object] = bool,
     spared: Callable[[Spared], object] = bool,
 ) -> Iterator[Garbage]:
@@ -76,13 +77,17 @@ def collect(
     capsule depends on; `spared` of each record that cannot be read. Those that `discard` names
     are given up.
 
-    Raises :class:`StorageError` where a folder cannot be listed: it is not empty, and nothing goes.
+    Raises :class:`StorageError` where a folder cannot be listed: it is not empty, and nothing goes;
+    and where the locks of the file system keep no other process out, unless the caller says that
+    there is none (`alone`).
     Raises :class:`NotFoundError` for a name in `discard` that is none of these records.
     """
     layout = archive.layout
     gone: set[Digest] = set()
+    if not (alone or dry_run):
+        _require_locks(layout)
     with disk.reporting(layout.home), disk.locked(layout.lock, exclusive=True):
-        job = _Collection(archive, discard, grace=grace, dry_run=dry_run)
+        job = _Collection(archive, discard, grace=grace, dry_run=dry_run, alone=alone)
         # The trash first: on a full disk its room may be what the rest needs.
         for file in job.trash.expire(grace, dry_run=dry_run):
             yield Garbage("trash", file.original, file.size)
@@ -90,11 +95,23 @@ def collect(
             if garbage.what in {"blob", "capsule"}:
                 gone.add(Digest(garbage.name))
             yield garbage
-        dead = orphans(layout) if dry_run else sweep(layout)
+        dead = (orphans if dry_run else sweep)(layout, alone=alone)
         if dead:
             yield Garbage("tmp", f"{dead} folders of dead processes", 0)
     if not dry_run:
         archive.index.forget_trees(digest for digest in gone if archive.forms.of(digest) is None)
+
+
+def _require_locks(layout: Layout) -> None:
+    """Refuses to collect where a process that is about to use a blob cannot be noticed."""
+    with disk.reporting(layout.lock):
+        reason = locks.fault(layout.lock)
+    if reason:
+        raise StorageError(
+            f"{layout.home}: {reason}, so a collection could delete what another process needs",
+            hint="end all other outlast processes that use this archive, on every machine, "
+            "then run 'outlast gc --alone'",
+        )
 
 
 def undo(archive: Archive) -> Iterator[tuple[Discarded, bool]]:
@@ -109,12 +126,19 @@ class _Collection:
     """One collection, from what lies on the disk while the lock is held."""
 
     def __init__(
-        self, archive: Archive, discard: Iterable[str], *, grace: float, dry_run: bool
+        self,
+        archive: Archive,
+        discard: Iterable[str],
+        *,
+        grace: float,
+        dry_run: bool,
+        alone: bool,
     ) -> None:
         self._archive = archive
         self._layout = archive.layout
         self._grace = grace
         self._dry_run = dry_run
+        self._alone = alone
         self.trash = Trash(archive.layout)
         self._take_stock()
         self._set_aside: dict[str, list[Path]] = {}
@@ -164,7 +188,12 @@ class _Collection:
     ) -> Iterator[Garbage]:
         evidence = self._evidence
         # A finished blob may wait for its line in a draft, as its partial did before.
-        keep = {*evidence.used, *evidence.awaited, *evidence.drafted, *leased(self._layout)}
+        keep = {
+            *evidence.used,
+            *evidence.awaited,
+            *evidence.drafted,
+            *leased(self._layout, alone=self._alone),
+        }
         needed, sure = self._needed(keep, spared)
         for record in sorted(self._gone):
             path = self._layout.home / record
@@ -331,12 +360,13 @@ def _partials(archive: Archive, wanted: set[str], *, dry_run: bool) -> Iterator[
     """Downloads that no draft waits for any more. One in progress is locked and stays."""
     stems = {p.stem for p in archive.layout.partial.iterdir() if p.suffix in {".data", ".have"}}
     for stem in sorted(stems - wanted):
-        size = _drop_partial(archive.layout.partial / f"{stem}.data", dry_run=dry_run)
+        path = archive.layout.partial / f"{stem}.data"
+        size = _drop_partial(path, archive.layout.lock, dry_run=dry_run)
         if size is not None:
             yield Garbage("partial", stem, size)
 
 
-def _drop_partial(path: Path, *, dry_run: bool) -> int | None:
+def _drop_partial(path: Path, lock: Path, *, dry_run: bool) -> int | None:
     """Deletes a download that is not in progress; its size, or None where it is. The lock is held
     until both files are gone, so that no process begins with half of them.
     """
@@ -347,7 +377,7 @@ def _drop_partial(path: Path, *, dry_run: bool) -> int | None:
             disk.remove(path.with_suffix(".have"))
         return 0
     try:
-        if not disk.try_lock(fd):
+        if not locks.try_lock(fd, lock):
             return None
         size = os.fstat(fd).st_blocks * 512
         if not dry_run:

@@ -20,6 +20,7 @@ from typing import ParamSpec, TypeVar
 
 from outlast.core.descriptors import is_exhausted
 from outlast.core.errors import DiskFullError, ExhaustedError, OutlastError, StorageError
+from outlast.store import locks
 
 _log = logging.getLogger(__name__)
 
@@ -326,26 +327,7 @@ def locked(path: Path, *, exclusive: bool) -> Iterator[None]:
     """Holds an advisory lock on the file `path`, between threads and processes alike."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        _lock(fd, path, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-        yield
+        with locks.held(fd, path, exclusive=exclusive):
+            yield
     finally:
         os.close(fd)
-
-
-def _lock(fd: int, path: Path, kind: int) -> None:
-    try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        started = time.monotonic()
-        fcntl.flock(fd, kind)
-        waited = time.monotonic() - started
-        _log.debug("waited %.3f s for the lock %s, which another held", waited, path)
-
-
-def try_lock(fd: int) -> bool:
-    """Takes an exclusive advisory lock on `fd`; False where another holds it."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

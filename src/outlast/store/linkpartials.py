@@ -13,7 +13,7 @@ from typing import Final
 
 from outlast.core.closing import Closing
 from outlast.core.errors import BusyError
-from outlast.store import disk
+from outlast.store import disk, locks
 from outlast.store.layout import Layout
 
 PREFIX: Final = "link-"
@@ -30,10 +30,11 @@ class LinkPartial(Closing):
     """
 
     def __init__(self, layout: Layout, infohash: str) -> None:
-        self.folder: Final = layout.partial / f"{PREFIX}{infohash}"
+        self._home: Final = layout.partial / f"{PREFIX}{infohash}"
+        self.folder: Final = _folder_for(self._home, layout.lock)
         with disk.reporting(self.folder), disk.locked(layout.lock, exclusive=False):
             disk.make_dir(self.folder)
-            self._lock = _lock(self.folder)
+            self._lock = _lock(self.folder, layout.lock)
             if self._lock is None:
                 raise BusyError(f"another download of {infohash[:16]}… is under way")
             disk.touch(self.folder)
@@ -42,6 +43,9 @@ class LinkPartial(Closing):
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+            if self.folder != self._home:
+                with contextlib.suppress(OSError):  # another process has left its own there
+                    os.rename(self.folder, self._home)
 
     def torrent(self) -> bytes | None:
         """The .torrent file that was noted; it is not believed."""
@@ -92,17 +96,23 @@ class LinkPartial(Closing):
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _folder_for(folder: Path, archive_lock: Path) -> Path:
+    """The folder itself, or where locks keep no process out, a name that only this process has."""
+    with disk.reporting(folder):
+        return locks.own_name(folder) if locks.fault(archive_lock) else folder
+
+
 def abandoned(layout: Layout, *, dry_run: bool) -> Iterator[tuple[str, int]]:
     """Deletes downloads that no process has worked on for long; yields name and bytes of each. Call
     with the archive's lock held exclusively.
     """
     for folder in disk.matching(layout.partial, f"{PREFIX}*"):
         with contextlib.suppress(FileNotFoundError):  # its download ended meanwhile
-            yield from _abandoned(folder, dry_run=dry_run)
+            yield from _abandoned(folder, layout.lock, dry_run=dry_run)
 
 
-def _abandoned(folder: Path, *, dry_run: bool) -> Iterator[tuple[str, int]]:
-    lock = _lock(folder)
+def _abandoned(folder: Path, archive_lock: Path, *, dry_run: bool) -> Iterator[tuple[str, int]]:
+    lock = _lock(folder, archive_lock)
     if lock is not None:
         try:
             stats = [entry.stat(follow_symlinks=False) for entry in os.scandir(folder)]
@@ -116,10 +126,10 @@ def _abandoned(folder: Path, *, dry_run: bool) -> Iterator[tuple[str, int]]:
             os.close(lock)
 
 
-def _lock(folder: Path) -> int | None:
+def _lock(folder: Path, archive_lock: Path) -> int | None:
     """An open, locked file; None where another has it."""
     fd = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, disk.PRIVATE)
-    if disk.try_lock(fd):
+    if locks.try_lock(fd, archive_lock):
         return fd
     os.close(fd)
     return None

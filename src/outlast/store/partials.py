@@ -15,7 +15,7 @@ from typing import Self
 from outlast.codec import merkle
 from outlast.core.digest import Digest
 from outlast.core.errors import BusyError, StorageError
-from outlast.store import disk
+from outlast.store import disk, locks
 from outlast.store.layout import Layout
 from outlast.store.writer import WriteSession
 
@@ -36,8 +36,11 @@ class Partial:
         self.size = size
         self.path = layout.partial / f"{key}.data"
         self._journal_path = layout.partial / f"{key}.have"
+        self._kept_as = self.path, self._journal_path
         with disk.reporting(self.path):
-            self.fd = _open_locked(self.path)
+            if locks.fault(layout.lock):  # else another process could write into what is published
+                self._make_own()
+            self.fd = _open_locked(self.path, layout.lock)
             try:
                 self._journal = os.open(
                     self._journal_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, disk.PRIVATE
@@ -46,6 +49,27 @@ class Partial:
             except BaseException:
                 os.close(self.fd)
                 raise
+
+    def _make_own(self) -> None:
+        """Gives the files, or those that are made, names that only this process has."""
+        _, journal = self._kept_as
+        self.path = locks.own_name(self.path)
+        self._journal_path = self.path.with_suffix(".have")
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.exists():
+                os.rename(journal, self._journal_path)
+
+    def _give_back(self) -> None:
+        """Gives unfinished files the names under which the next download looks for them, unless
+        those of another process have them.
+        """
+        data, journal = self._kept_as
+        if self.path.exists() and not (data.exists() or journal.exists()):
+            os.rename(self._journal_path, journal)
+            os.rename(self.path, data)
+        else:
+            disk.remove(self._journal_path)
+            disk.remove(self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -58,6 +82,9 @@ class Partial:
     ) -> None:
         os.close(self._journal)
         os.close(self.fd)
+        if self.path != self._kept_as[0]:
+            with contextlib.suppress(OSError):  # then collections delete them
+                self._give_back()
 
     def _load(self) -> bytearray:
         header = _HEADER.pack(_MAGIC, self.size, merkle.PIECE)
@@ -136,14 +163,14 @@ class Partial:
             disk.remove(self.path)
 
 
-def _open_locked(path: Path) -> int:
+def _open_locked(path: Path, archive_lock: Path) -> int:
     while True:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, disk.PRIVATE)
         except PermissionError:
             os.chmod(path, disk.PRIVATE)  # the last process died just before the rename
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        if not disk.try_lock(fd):
+        if not locks.try_lock(fd, archive_lock):
             os.close(fd)
             raise BusyError(f"another download of {path.stem[:16]}… is under way")
         # The file may have been published or discarded between the open and the lock.

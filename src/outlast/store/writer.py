@@ -19,7 +19,7 @@ from outlast.codec.payload import Form
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
 from outlast.core.errors import Cancelled, IntegrityError, MalformedError, NotArchivedError
-from outlast.store import disk, reading
+from outlast.store import disk, locks, reading
 from outlast.store.forms import Forms, StoredForm, read_form, stamp_of
 from outlast.store.layout import MARKER, Layout
 
@@ -40,7 +40,7 @@ class WriteSession(Closing):
         with disk.reporting(layout.home), disk.locked(layout.lock, exclusive=False):
             os.mkdir(self.folder)
             self._lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            disk.try_lock(self._lock)
+            locks.try_lock(self._lock, layout.lock)
             self._leases = os.open(
                 self.folder / _LEASES, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
             )
@@ -224,12 +224,18 @@ class WriteSession(Closing):
         return temp
 
 
-def leased(layout: Layout) -> set[str]:
-    """The hex digests that live sessions hold. Call with the archive's lock held exclusively."""
+def leased(layout: Layout, *, alone: bool = False) -> set[str]:
+    """The hex digests that live sessions hold. Call with the archive's lock held exclusively.
+    `alone`: no other process uses the archive, whatever its locks say.
+    """
     held: set[str] = set()
     for folder in _folders(layout):
-        if not _is_dead(folder):
-            held.update((folder / _LEASES).read_text().split())
+        if not _is_dead(layout, folder, alone=alone):
+            try:
+                held.update((folder / _LEASES).read_text().split())
+            except FileNotFoundError:  # made or deleted this moment; with locks that cannot be
+                if not locks.fault(layout.lock):
+                    raise
     return held
 
 
@@ -245,31 +251,36 @@ def create(layout: Layout) -> None:
                 writer.write_new(layout.marker, MARKER)
 
 
-def sweep(layout: Layout) -> int:
+def sweep(layout: Layout, *, alone: bool = False) -> int:
     """Deletes what dead sessions left below tmp/; returns how many. Call with the archive's lock
-    held exclusively.
+    held exclusively. `alone` as in `leased`.
     """
-    dead = [folder for folder in _folders(layout) if _is_dead(folder)]
+    dead = [folder for folder in _folders(layout) if _is_dead(layout, folder, alone=alone)]
     for folder in dead:
         shutil.rmtree(folder, ignore_errors=True)
     return len(dead)
 
 
-def orphans(layout: Layout) -> int:
-    """How many folders of dead sessions there are."""
-    return sum(_is_dead(folder) for folder in _folders(layout))
+def orphans(layout: Layout, *, alone: bool = False) -> int:
+    """How many folders of dead sessions there are. `alone` as in `leased`."""
+    return sum(_is_dead(layout, folder, alone=alone) for folder in _folders(layout))
 
 
 def _folders(layout: Layout) -> Iterator[Path]:
     return (entry for entry in sorted(layout.tmp.iterdir()) if entry.is_dir())
 
 
-def _is_dead(folder: Path) -> bool:
+def _is_dead(layout: Layout, folder: Path, *, alone: bool) -> bool:
+    """Whether the process of a session ended. Without locks that work, no session counts as dead,
+    unless the operator says that this process is alone; its own sessions live.
+    """
+    if locks.fault(layout.lock):
+        return alone and not folder.name.startswith(f"{os.getpid()}-")
     try:
         fd = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
     try:
-        return disk.try_lock(fd)
+        return locks.try_lock(fd, layout.lock)
     finally:
         os.close(fd)
