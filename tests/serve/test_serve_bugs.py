@@ -24,6 +24,16 @@ def fail(out, file, offset, count):
     return real(out, file, offset, min(count, {at} - offset))
 sendfile.os.sendfile = fail
 """
+UNABLE = """
+import errno, os
+from outlast.server.http import sendfile
+real = os.sendfile
+def fail(out, file, offset, count):
+    if offset >= {at}:
+        raise OSError(errno.{name}, "cannot be done")
+    return real(out, file, offset, min(count, {at} - offset))
+sendfile.os.sendfile = fail
+"""
 BUG = """
 from outlast.fetch.download import Download
 real = Download.accept
@@ -87,6 +97,22 @@ def test_the_disk_fails(served: Served, at: int) -> None:
         assert ended
         assert once(node.url, target("config.json", MODEL)).body == b'{"a": 1}\n'
         until(lambda: [line for line in node.lines() if "Input/output" in line], "a word about it")
+
+
+@pytest.mark.parametrize("name", ["EINVAL", "ENOSYS", "EOVERFLOW", "EOPNOTSUPP"])
+@pytest.mark.parametrize("at", [0, 500_000])
+def test_the_kernel_cannot_send_files(served: Served, name: str, at: int) -> None:
+    sabotage = UNABLE.replace("{at}", str(at)).replace("{name}", name)
+    with Node(served.node.home, sabotage=sabotage) as node:
+        with Wire(node.url) as wire:
+            for _ in range(2):  # and the connection stays usable
+                wire.ask(target("model.safetensors", MODEL))
+                reply = wire.reply()
+                assert reply.status == 200
+                assert same(reply.body, WEIGHTS)
+        part = once(node.url, target("model.safetensors", MODEL), Range="bytes=1000-600000")
+        assert part.status == 206
+        assert same(part.body, WEIGHTS[1000:600001])
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,8 @@ class ServerTuning:
     streamed_slice: int = 4 << 20
     """Of a download, sent between two looks whether it is still right: the
     size of a request upstream (docs/adr/0004-pieces.md)."""
+    copied_slice: int = 256 << 10
+    """Read and sent at once where sendfile(2) fails. Guess: what a socket takes at once."""
     first_sendfile: int = 256 << 10
     """Sent by the loop's own sendfile while its buffer empties. Guess: some milliseconds."""
     decoded: int = 128 << 20

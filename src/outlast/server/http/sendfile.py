@@ -5,11 +5,20 @@ costs half the CPU time (docs/adr/0005-server.md).
 """
 
 import asyncio
+import errno
+import logging
 import os
 from collections.abc import Callable
 from typing import BinaryIO
 
 from outlast.server.tuning import TUNING
+
+_log = logging.getLogger(__name__)
+
+_UNABLE = frozenset(
+    {errno.EINVAL, errno.ENOSYS, errno.EOVERFLOW, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOTSOCK}
+)
+"""What sendfile(2) says where the file system, the kernel or a filter cannot do it at all."""
 
 
 async def send_file(
@@ -55,7 +64,9 @@ class _FileRun:
         *,
         stall: float,
         sent: Callable[[int], None],
+        copied: int = TUNING.copied_slice,
     ) -> None:
+        self._copied = copied
         self._transport = transport
         self._file = file
         self._start, self._stop = span
@@ -65,6 +76,7 @@ class _FileRun:
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[None] = self._loop.create_future()
         self._progress = self._loop.time()
+        self._step = self._send_file
 
     async def run(self) -> int:
         # A descriptor of our own: the loop refuses those that belong to a transport.
@@ -83,9 +95,7 @@ class _FileRun:
         if self._done.done():
             return
         try:
-            count = os.sendfile(
-                self._socket, self._file, self._position, self._stop - self._position
-            )
+            count = self._step()
         except (BlockingIOError, InterruptedError):
             return
         except ConnectionError:
@@ -99,6 +109,23 @@ class _FileRun:
             self._sent(count)
         if count == 0 or self._position >= self._stop or self._transport.is_closing():
             self._done.set_result(None)
+
+    def _send_file(self) -> int:
+        count = self._stop - self._position
+        try:
+            return os.sendfile(self._socket, self._file, self._position, count)
+        except OSError as error:
+            if error.errno not in _UNABLE:
+                raise
+            _log.info("sendfile: %s; the bytes are copied", error.strerror)
+            self._step = self._copy
+            return self._copy()
+
+    def _copy(self) -> int:
+        """Sends a part as sendfile(2) does, through memory."""
+        count = min(self._copied, self._stop - self._position)
+        data = os.pread(self._file, count, self._position)
+        return os.write(self._socket, data) if data else 0
 
     def _check(self) -> None:
         """Ends the run where nothing went out for too long."""
