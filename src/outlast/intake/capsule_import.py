@@ -1,6 +1,5 @@
 """Payloads that came without a name: whether one is a capsule, and of what."""
 
-import os
 from pathlib import Path
 
 from outlast.codec.merkle import Tree
@@ -38,8 +37,8 @@ def take_if_capsule(intake: Intake, place: Path, tree: Tree | None, cancel: Canc
             )
     temp = writer.temp()
     with disk.reporting(place):
-        os.link(place, temp)
-        os.chmod(temp, disk.READ_ONLY)
+        disk.link_or_copy(place, temp)
+        disk.set_mode(temp, disk.READ_ONLY)
     blob = directory.sha256
     try:
         with archive.open_unverified(blob, temp) as reader:

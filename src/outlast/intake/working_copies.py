@@ -123,7 +123,7 @@ class Working(Closing):
                         synced = position
             if hasher.hexdigest() != blob.digest.hex or position != entry.size:
                 raise CorruptError(f"{entry.path} is damaged: what its capsule holds is not it")
-            os.fchmod(fd, disk.READ_ONLY)
+            disk.set_mode(fd, disk.READ_ONLY)
             disk.fsync(fd)
         finally:
             os.close(fd)

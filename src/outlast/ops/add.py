@@ -223,10 +223,15 @@ def _name_plain(
         return names, False
     temp = writer.temp()
     with disk.reporting(intake.archive.layout.home):
-        os.link(real, temp, follow_symlinks=False)
+        try:
+            os.link(real, temp, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in disk.NO_LINKS:
+                raise
+            return _store_plain(intake, source, path, control)
         if not os.path.samestat(os.fstat(source), os.stat(temp)):
             raise TransientError(f"{path} was replaced while it was read")
-        os.fchmod(source, disk.READ_ONLY)
+        disk.set_mode(source, disk.READ_ONLY)
         disk.fsync(source)
     writer.publish_blob(temp, names.sha256, names.size)
     intake.archive.note_names(names)
@@ -244,7 +249,7 @@ def _store_plain(intake: Intake, source: int, path: str, control: Control) -> tu
             if writer.lease(names.sha256, names.size):
                 disk.remove(temp)
                 return names, False
-            os.fchmod(target, disk.READ_ONLY)
+            disk.set_mode(target, disk.READ_ONLY)
             disk.fsync(target)
         finally:
             os.close(target)

@@ -228,5 +228,9 @@ def _hard_link(fd: int, real: Path, temp: Path) -> bool:
     if not os.path.samestat(os.fstat(fd), os.stat(temp)):
         disk.remove(temp)  # replaced since it was opened
         return False
-    os.chmod(temp, disk.READ_ONLY)
+    try:
+        os.chmod(temp, disk.READ_ONLY)
+    except OSError:  # not ours, so its owner could change it, or the file system has no modes
+        disk.remove(temp)
+        return False
     return True

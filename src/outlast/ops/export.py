@@ -112,7 +112,7 @@ def _place(working: Working, entry: FileEntry, path: Path, *, hold: bool = True)
         try:
             os.link(blob, temp)
         except OSError as error:
-            if error.errno not in {errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP}:
+            if error.errno not in {errno.EXDEV, *disk.NO_LINKS}:
                 raise
             os.symlink(blob.resolve(), temp)
             working.linked(entry, path)

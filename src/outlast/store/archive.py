@@ -82,12 +82,19 @@ class Archive(Closing):
     def writer(self) -> WriteSession:
         """A write session; close it once a manifest or draft refers to what it put. The first one
         brings an archive of an older format up to date. Raises :class:`DamagedRecordError` where
-        the marker of the archive cannot be read.
+        the marker of the archive cannot be read, :class:`StorageError` where a folder of it is on
+        another file system.
         """
         marker = self.layout.require_marker()
         if marker.version < FORMAT or marker.unfinished:
             upgrade(self.records, lambda: {summary.repo for summary in self.index.summaries()})
-        return WriteSession(self.layout, self.forms)
+        session = WriteSession(self.layout, self.forms)
+        try:
+            session.require_one_disk()
+        except BaseException:
+            session.close()
+            raise
+        return session
 
     @disk.reported
     def lock_fault(self) -> str:

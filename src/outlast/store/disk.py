@@ -31,6 +31,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What the system says of itself at this moment, and not of a file."""
+_NO_FOLDER_SYNC = {
+    errno.EINVAL,
+    errno.EBADF,
+    errno.EACCES,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.ENOTSUP,
+}
+_NO_MODES = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+NO_LINKS = {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+"""What a file system says that cannot give a file a second name."""
 
 
 @contextlib.contextmanager
@@ -61,6 +72,11 @@ def storage_error(error: OSError, path: Path | str) -> OutlastError:
     """
     reason = error.strerror or str(error)
     where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
+    if error.errno == errno.EXDEV:
+        return StorageError(
+            f"{where}: {reason}",
+            hint="all folders of an archive must be on one file system ('outlast doctor' checks)",
+        )
     if error.errno in _FULL:
         return DiskFullError(f"no room left while writing {where}: {reason}")
     if is_exhausted(error):
@@ -106,11 +122,44 @@ def fsync(fd: int) -> None:
 
 
 def fsync_dir(path: Path) -> None:
+    """Waits until the names in a folder are on the disk itself, where its file system can."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+        _log.debug("%s cannot be synced: %s", path, error.strerror)
     finally:
         os.close(fd)
+
+
+def set_mode(file: int | Path, mode: int) -> None:
+    """Changes the mode of a file that this process made; not where the file system has none."""
+    try:
+        if isinstance(file, int):
+            os.fchmod(file, mode)
+        else:
+            os.chmod(file, mode)
+    except OSError as error:
+        if error.errno not in _NO_MODES:
+            raise
+        _log.debug("the mode of %s stays: %s", file, error.strerror)
+
+
+def link_or_copy(path: Path, new: Path) -> None:
+    """A second name for a file; a copy of it, synced, where the file system has no hard links."""
+    try:
+        os.link(path, new)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        shutil.copyfile(path, new)
+        fd = os.open(new, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fsync(fd)
+        finally:
+            os.close(fd)
 
 
 _durable: set[Path] = set()
@@ -137,7 +186,7 @@ def write_temp(path: Path, data: bytes | bytearray, mode: int) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
     try:
         write_all(fd, data, 0)
-        os.fchmod(fd, mode)
+        set_mode(fd, mode)
         fsync(fd)
     except OSError:
         with contextlib.suppress(OSError):
@@ -162,7 +211,7 @@ def write_chunks(path: Path, chunks: Iterable[memoryview]) -> str:
             if unsynced >= _SYNC_EVERY:
                 unsynced = 0
                 fsync(fd)  # the disk works while we decode
-        os.fchmod(fd, READ_ONLY)
+        set_mode(fd, READ_ONLY)
         fsync(fd)
     except OSError:
         with contextlib.suppress(OSError):
@@ -186,13 +235,19 @@ def publish(temp: Path, final: Path) -> None:
     fsync_dir(final.parent)
 
 
-def publish_new(temp: Path, final: Path) -> bool:
-    """Like `publish`, but leaves a file alone that is there already; whether it was not."""
+def publish_new(temp: Path, final: Path) -> bool | None:
+    """Like `publish`, but leaves a file alone that is there already; whether it was not. None, and
+    nothing is changed, where the file system has no hard links.
+    """
     make_dir(final.parent)
     try:
         os.link(temp, final)
     except FileExistsError:
         return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return None
     os.unlink(temp)
     fsync_dir(final.parent)
     return True

@@ -75,7 +75,7 @@ class Encoding(Closing):
         self._capsule.finish(digest)
         self._tree = self._hasher.tree()
         with disk.reporting(self.path):
-            os.fchmod(self._fd, disk.READ_ONLY)
+            disk.set_mode(self._fd, disk.READ_ONLY)
             disk.fsync(self._fd)
 
     def publish(self, digest: Digest) -> bool:

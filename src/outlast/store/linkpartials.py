@@ -87,7 +87,7 @@ class LinkPartial(Closing):
                     continue
                 temp = path.with_suffix(".tmp")
                 shutil.copyfile(path, temp)
-                os.chmod(temp, disk.PRIVATE)
+                disk.set_mode(temp, disk.PRIVATE)
                 os.rename(temp, path)
 
     def discard(self) -> None:

@@ -125,8 +125,8 @@ def held(fd: int, path: Path, *, exclusive: bool) -> Iterator[None]:
 
 def try_lock(fd: int, archive_lock: Path) -> bool:
     """Takes an exclusive lock on `fd`, a file of the archive with this lock; False where another
-    holds it. Where locks keep no process out it always succeeds: ask `fault` before you conclude that
-    no process has the file.
+    holds it. Where locks keep no process out it always succeeds: ask `fault` before you conclude
+    that no process has the file.
     """
     if _locking(archive_lock) in {Locking.MISSING, Locking.VOID}:
         return True

@@ -146,7 +146,7 @@ class Partial:
     def seal(self) -> None:
         """Gets all bytes onto the disk, read-only: the file can be published under its name."""
         with disk.reporting(self.path):
-            os.fchmod(self.fd, disk.READ_ONLY)
+            disk.set_mode(self.fd, disk.READ_ONLY)
             disk.fsync(self.fd)
             if not os.path.samestat(os.fstat(self.fd), os.stat(self.path)):
                 raise StorageError(f"{self.path} was replaced while it was written")

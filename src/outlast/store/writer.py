@@ -19,7 +19,7 @@ from outlast.codec.payload import Form
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
 from outlast.core.errors import Cancelled, IntegrityError, MalformedError, NotArchivedError
-from outlast.store import disk, locks, reading
+from outlast.store import disk, locks, mounts, reading
 from outlast.store.forms import Forms, StoredForm, read_form, stamp_of
 from outlast.store.layout import MARKER, Layout
 
@@ -44,6 +44,11 @@ class WriteSession(Closing):
             self._leases = os.open(
                 self.folder / _LEASES, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
             )
+
+    def require_one_disk(self) -> None:
+        """Raises :class:`StorageError` where a folder of the archive is on another file system."""
+        with disk.reporting(self._layout.home):
+            mounts.require_one(self._layout, self.folder / _LOCK)
 
     def close(self) -> None:
         """Gives up the leases and deletes what was not published. Nothing can be put any more."""
@@ -197,7 +202,13 @@ class WriteSession(Closing):
         with disk.reporting(final):
             temp = self.stage(data, mode)
             with disk.locked(self._layout.lock, exclusive=False):
-                return disk.publish_new(temp, final)
+                done = disk.publish_new(temp, final)
+            if done is None:  # no hard links: then the lock makes it one step
+                with disk.locked(self._layout.lock, exclusive=True):
+                    done = not os.path.lexists(final)
+                    if done:
+                        disk.publish(temp, final)
+            return done
 
     def write_twice(self, final: Path, data: bytes, mode: int, *, new: bool = False) -> None:
         """Like `write`, in two copies. `new`: unless the file is there already."""
