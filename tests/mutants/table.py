@@ -122,8 +122,8 @@ MUTANTS = (
     Mutant(
         "origin-without-election",
         _ELECTED,
-        r"return self\.origin and \(not self\.elects or self\.role is Role\.FETCH or self\.overdue\)",
-        "return self.origin",
+        r"self\.origin and \(not self\.elects or self\.role is Role\.FETCH or self\.overdue\)",
+        "self.origin",
         "tests/p2p/test_strategy.py -k no_peer_has_it",
     ),
     Mutant(
