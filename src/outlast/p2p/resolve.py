@@ -50,6 +50,9 @@ def locate(
     Strangers on the LAN learn the name from the question, and each of them may answer it. So they
     are asked only if the user named them, or if no source can be reached; and static peers decide
     before them.
+
+    Raises the error of the first source if no answer comes. A source that refuses access decides,
+    whatever the neighbours have.
     """
     if around is None:
         return describe(sources, repo, ref, patience, control)
