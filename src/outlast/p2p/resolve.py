@@ -47,7 +47,7 @@ def locate(
     """Asks the sources, one after the other, and the static peers at the same time. A source that
     answers soon decides; otherwise the majority of the static peers.
 
-    Strangers on the LAN learn the name from the question, and each of them may answer it. So they
+    Strangers on the LAN learn the name from the question, and any of them may answer it. So they
     are asked only if the user named them, or if no source can be reached; and static peers decide
     before them.
 
