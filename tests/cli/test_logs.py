@@ -303,7 +303,7 @@ def test_a_password_in_a_url(hub: HubSim, tmp_path: Path) -> None:
 
 def test_a_mirror_keeps_its_tokens_to_itself(hub: HubSim, tmp_path: Path) -> None:
     clients = f"client{CANARY}"
-    (tmp_path / "tokens").write_text(f"user {clients} org/*\n")
+    (tmp_path / "tokens").write_text(f"me {clients} org/name\n")
     env = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "OUTLAST_LOG": "debug"}
     arguments = ("--upstream", hub.url, "--listen", "127.0.0.1:0", "--json")
     process = start(
