@@ -4,6 +4,7 @@ trash, and a machine that is short of files meanwhile.
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,12 +24,13 @@ from outlast.store.archive import Archive
 from outlast.store.collect import collect
 from outlast.store.forms import StoredForm, stamp_of
 from outlast.store.index import Index
-from outlast.store.records import records
+from outlast.store.records import draft_lines, records
 from outlast.store.records.survey import survey
+from outlast.store.records.upgrade import upgrade
 from tests.store import weights
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, entry_of, put, revision_of
 from tests.store.test_collect import FILES, add_garbage, are_here, flip, start_draft, take
-from tests.store.test_formats import CLOSED, opened
+from tests.store.test_formats import CLOSED, GOLDEN, opened
 
 BASE, TUNED = weights.model(1), weights.tuned(weights.model(1), 2)
 LATER = {**FILES, "c": b"later"}
@@ -131,6 +133,37 @@ def test_a_line_of_an_old_draft_that_cannot_be_read_loses_nothing(tmp_path: Path
         assert archive.layout.version() == 3
         assert take(archive, grace=0)[0] == set()
         assert are_here(archive, data)
+
+
+def test_no_bit_of_an_old_draft_loses_a_blob_or_completes_it(tmp_path: Path) -> None:
+    """Small files of a hub have their sha256 only in the line that noted them."""
+    with opened(tmp_path, 2) as archive:
+        path = archive.layout.draft(CLOSED, OTHER)
+        first = path.read_bytes()
+        (held,) = next(archive.drafts.all()).files
+        assert held.sha256 is not None
+        name = held.sha256.hex.encode()
+        entry = b'"merkle_root": "%s", "path": "1", "sha256": "%s"' % (name, name)
+        first = first.replace(entry, b'"git_sha1": "%s", "path": "1"' % (b"1" * 40), 1)
+        first = first.replace(b'"merkle_root": "%s", ' % name, b"")
+        assert first.count(name) == 1
+        assert first.endswith(b"}\n")
+        for at in (*range(len(first) - 130, len(first)), *range(0, len(first) - 130, 7)):
+            for zeros in (1, 400):
+                broken = first[:at] + bytes(zeros) + first[at + zeros :]
+                if zeros == 1:
+                    broken = first[:at] + bytes([first[at] ^ 4]) + first[at + 1 :]
+                path.write_bytes(broken)
+                archive.layout.marker.unlink()
+                shutil.rmtree(archive.layout.second, ignore_errors=True)
+                shutil.rmtree(archive.layout.quarantine, ignore_errors=True)
+                shutil.copyfile(GOLDEN / "v2" / "outlast.json", archive.layout.marker)
+                with Archive(archive.layout.home) as again:
+                    upgrade(again.records, list)
+                    for state in again.drafts.states():
+                        assert state.revision is None or state.revision.partial, broken
+                    taken = {garbage.name for garbage in collect(again, dry_run=True)}
+                assert held.sha256.hex not in taken, broken
 
 
 def test_a_torn_line_of_an_old_draft_is_no_damage(tmp_path: Path) -> None:
@@ -246,3 +279,25 @@ def test_notes_that_cannot_be_taken_cost_nothing_else(
     archive.index.forget_trees([digest])
     with pytest.raises(ExhaustedError):
         archive.index.is_checked(digest, stat)
+
+
+def test_a_manifest_that_can_be_read_again_is_read(archive: Archive) -> None:
+    """The folder's time does not tell: nothing in it changed but what the disk gives back."""
+    path = archive.layout.manifest(archive_revision(archive, FILES).digest)
+    data = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    os.utime(archive.layout.manifests, (1e9, 1e9))
+    assert archive.summaries() == []
+    path.rmdir()
+    path.write_bytes(data)
+    os.utime(archive.layout.manifests, (1e9, 1e9))
+    assert [summary.repo for summary in archive.summaries()] == [REPO]
+
+
+def test_a_listed_line_of_an_old_draft_is_never_torn() -> None:
+    data = (GOLDEN / "v2/drafts/datasets/org/closed").joinpath(f"{OTHER}.jsonl").read_bytes()
+    lines = data.split(b"\n")
+    assert draft_lines.read("x", data, strict=False).bad_lines == 0
+    lines[2] = lines[2][:40]
+    assert draft_lines.read("x", b"\n".join(lines), strict=False).bad_lines == 1

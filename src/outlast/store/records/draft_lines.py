@@ -126,20 +126,37 @@ def _head(line: bytes) -> _Head:
 
 
 def _read_old(lines: list[bytes]) -> DraftText:
-    """A draft of format 2: a line that does not parse counts as torn where its end is missing."""
+    """A draft of format 2. Nothing tells whether a line that does not parse was one of the first:
+    if it is not torn, the draft may lack files.
+    """
     found = DraftText()
-    lines.pop()  # what follows the last newline is torn or empty
     head = load_json(lines[0], _LINE_LIMIT) if lines else None
     if not isinstance(head, dict) or head.get("type") != _OLD_TYPE:
         raise MalformedError("it does not start as a draft does")
-    found.head = head
-    for line in filter(None, lines[1:]):
-        try:
-            found.take(line)
-        except OutlastError:
-            if line.endswith(b"}") or b"\0" in line:
-                found.bad_lines += 1
+    appended = False
+    for line in lines[1:]:
+        appended |= not line  # each batch begins with an empty line
+        if line and not _takes(found, line):
+            found.bad_lines += not (appended and _is_torn(line))
+    found.head = {**head, "unlisted": True} if found.bad_lines else head
     return found
+
+
+def _takes(text: DraftText, line: bytes) -> bool:
+    try:
+        text.take(line)
+    except OutlastError:
+        return False
+    return True
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether a line without a check is the beginning of one. It is not, if only its last byte, or
+    the end of the line behind it, is another one.
+    """
+    if line.endswith(b"}") or b"\0" in line:
+        return False
+    return not any(_takes(DraftText(), whole) for whole in (line[:-1], line[:-1] + b"}"))
 
 
 def _line(entry: FileEntry, *, held: bool) -> bytes:
