@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from outlast.core.errors import UnreachableError
+from outlast.core.events import FileDone
 from outlast.core.names import RepoId
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.hub import HubSource
@@ -16,7 +17,7 @@ from outlast.sources.in_time import HeadInTime
 from outlast.sources.settings import HttpSettings
 from outlast.sources.tuning import Tuning
 from tests.hubsim import HubSim
-from tests.pull.kit import BIG, MIB, QUICK, Puller, check_pulled, file_requests
+from tests.pull.kit import BIG, FILES, MIB, QUICK, Puller, check_pulled, file_requests
 from tests.pull.wires import socks_proxy
 from tests.serve.peers import client
 
@@ -122,3 +123,16 @@ def test_a_file_that_drips(hub: HubSim, pull: Puller, file: str) -> None:
         if any(one.file == file for one in file_requests(hub)):
             assert any(one.file == file for one in file_requests(other))
     check_pulled(pull.home)
+
+
+def test_a_small_file_that_drips_fast_enough_to_be_no_error(hub: HubSim, pull: Puller) -> None:
+    hub.set_faults([{"action": "slow", "rate": 2000, "what": "resolve", "file": "small.bin"}])
+    pull.tuning = replace(QUICK, small_hedge_after=0.05)
+    with HubSim(hub.root, mode="thread") as other:
+        pull("org/name", hub.url, other.url)
+        slow = [one.file for one in file_requests(hub)].count("small.bin")
+        quick = [one.file for one in file_requests(other)].count("small.bin")
+    check_pulled(pull.home)
+    assert (slow, quick) in {(0, 1), (1, 1)}
+    done = [event.path for event in pull.events if isinstance(event, FileDone)]
+    assert len(done) == len(set(done)) == len(FILES)

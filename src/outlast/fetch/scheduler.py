@@ -103,7 +103,7 @@ def _next_task(work: Work, source: SourceState) -> _Task | None:
 
 def _find_task(work: Work, source: SourceState) -> _Task | None:
     solo, now = source.concurrency.solo, time.monotonic()
-    active = 0
+    active, late = 0, None
     for job in itertools.islice(work.jobs, work.first_open, None):
         key = job.entry.key
         if job.finished or not source.serves(key) or not job.plan.admits(source):
@@ -116,14 +116,33 @@ def _find_task(work: Work, source: SourceState) -> _Task | None:
                 if request is None:
                     return None
                 job.started, job.taker = True, source
+                job.taken_at, job.doubled = now, False
                 return job, (0, 0), request
+            late = late or (job if _is_late(work, source, job, now) else None)
             continue
         active += 1
         if job.download is not None and (found := _take(source, job, job.download)) is not None:
             return found
         if active >= work.tuning.active_files:
-            return None
-    return None
+            break
+    return None if late is None else _double(source, late)
+
+
+def _is_late(work: Work, source: SourceState, job: Job, now: float) -> bool:
+    """Whether a small file is slow to come from another source: that may be enough for no error,
+    and take an hour.
+    """
+    slow = now - job.taken_at > work.tuning.small_hedge_after
+    return slow and not job.doubled and job.taker not in (None, source)
+
+
+def _double(source: SourceState, job: Job) -> _Task | None:
+    """A small file from a second source; the first that has all of it wins."""
+    request = source.concurrency.send(job.entry.key)
+    if request is None:
+        return None
+    job.taker, job.doubled = source, True
+    return job, (0, 0), request
 
 
 def _take(source: SourceState, job: Job, download: Download) -> _Task | None:

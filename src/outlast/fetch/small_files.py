@@ -44,8 +44,8 @@ def fetch_small(work: Work, source: SourceState, job: Job, request: Request) -> 
     source.concurrency.end(request)
     with work.state:
         source.record_success(entry.size, entry.key)
-        if job.finished or job.taker is not source:
-            return  # it took so long that another source was asked
+        if job.finished or job.ended:
+            return  # it took so long that another source was asked, which was quicker
     work.progress(job, entry.size, source.name)
     with work.storing_bytes():
         put(work.intake, data, names)

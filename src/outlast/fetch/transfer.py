@@ -76,7 +76,13 @@ class Job:
         self.read = 0
         """Bytes that came by HTTP, of pieces that are not complete too."""
         self.taker: SourceState | None = None
-        """The source that is asked for a small file."""
+        """The source that is asked for a small file,"""
+        self.taken_at = 0.0
+        """since when (monotonic seconds),"""
+        self.doubled = False
+        """and whether it is the second, because the first is slow."""
+        self.ended = False
+        """Whether it is said to be done: two sources may send a small file."""
 
     @property
     def finished(self) -> bool:
@@ -373,9 +379,15 @@ class Work:
 
     def finish(self, job: Job, names: Names) -> None:
         self.archive.note_names(names)
-        if not job.aside:
+        if self._ends(job) and not job.aside:
             self._done(job.entry.with_names(names))
         self.close(job)
+
+    def _ends(self, job: Job) -> bool:
+        """Whether it is the first end of this file."""
+        with self.state:
+            first, job.ended = not job.ended, True
+        return first
 
     def close(self, job: Job) -> None:
         with self.state:
@@ -399,7 +411,7 @@ class Work:
                 return False
             if not self.archive.is_free_for(self._repo, known.sha256):
                 return False
-            if not job.aside:
+            if self._ends(job) and not job.aside:
                 self._done(known)
             self.close(job)
         return True

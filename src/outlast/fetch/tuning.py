@@ -22,6 +22,8 @@ class Tuning:
     hedge_after: float = 3.0
     """Once no piece is left to request, a piece that takes longer than this is requested from a
     second source too. Guess."""
+    small_hedge_after: float = 10.0
+    """The same for a small file, once a source has nothing else to do. Guess: 400 kB/s."""
     flush_every: int = 128
     """Pieces (1 MiB) between two calls of fsync."""
     read_size: int = 256 * 1024

@@ -15,7 +15,7 @@ class Tuning:
     search_threads: int = 64
     """Nodes that a search asks at once."""
     search_nodes: int = 256
-    """Nodes heard on the LAN that wait to be asked: more than it has; forged ones have a bound."""
+    """Nodes heard on the LAN that wait to be asked: more than it has, a bound for forged ones."""
     search_first: float = 0.8
     """Seconds in which one of these has to say who it is: in `search_within`, `search_threads` ask
     all that can wait. Guess: a node of a LAN answers in a hundredth of that."""
