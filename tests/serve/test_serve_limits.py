@@ -66,6 +66,23 @@ class TestConnectionLimit:
         assert told.count(200) > 0
 
 
+class TestManyAddresses:
+    @pytest.mark.parametrize(("patience", "status"), [(0.0, 200), (1000.0, 503)])
+    def test_those_that_have_one_idle_connection_each_keep_no_other_out(
+        self, served: Served, patience: float, status: int
+    ) -> None:
+        tuned = {f"{_TUNING}.crowded_idle": patience}
+        flags = ("--max-connections", str(MOST))
+        with Node(served.node.home, *flags, tuned=tuned) as node, ExitStack() as stack:
+            for n in range(MOST):
+                wire = stack.enter_context(Wire(node.url, source=f"127.0.7.{1 + n}"))
+                wire.ask("/healthz")
+                assert wire.reply().status == 200
+            late = stack.enter_context(Wire(node.url, source="127.0.7.99"))
+            late.ask(FILE)
+            assert late.reply().status == status
+
+
 class TestSilence:
     @pytest.fixture(scope="class")
     @classmethod

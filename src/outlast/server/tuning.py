@@ -41,6 +41,9 @@ class ServerTuning:
     """Connections that the kernel holds until we accept them. Guess: as many as `serve` takes."""
     keep_alive: float = 120.0
     """An idle connection is closed. Guess: longer than clients' pools keep theirs."""
+    crowded_idle: float = 2.0
+    """Where all places are taken, a connection that is idle for so long makes room for a client
+    that has none. Guess: a client that was just accepted sends its request sooner."""
     shutdown: float = 3.0
     """For running requests to end when the server stops. Guess: less than init systems wait."""
     first_request: float = 30.0

@@ -40,7 +40,8 @@ class Connections:
 
     Where all places are taken, an asker that has fewer than the one that has most gets one of the
     latter's: one that waits for a request first, else the newest. So a client that takes all of
-    them keeps no other out.
+    them keeps no other out. Nor do many clients with one each: where an asker has none, the one
+    that waits for longest makes room, if it does for some time.
     """
 
     def __init__(
@@ -101,9 +102,13 @@ class Connections:
 
     def _make_room(self, asker: str) -> bool:
         heaviest = max(self._of.values(), key=len)
-        if len(heaviest) <= len(self._of.get(asker, ())) + 1:
-            return False
+        own = len(self._of.get(asker, ()))
         idle = [connection for connection in heaviest if connection.idle]
+        if len(heaviest) <= own + 1:
+            before = time.monotonic() - self._tuning.crowded_idle
+            idle = [one for one in self._open if one.idle and one.since <= before]
+            if own or not idle:
+                return False
         if idle:
             victim = min(idle, key=lambda connection: connection.since)
         else:
