@@ -8,10 +8,11 @@ import pytest
 
 from outlast.core.errors import BadConfigError
 from outlast.swarm.client import dht
+from outlast.swarm.client import multi_file as foreign
 from outlast.swarm.client.dht import Dht
 from outlast.swarm.client.session import TorrentSession
 from outlast.swarm.settings import SwarmSettings
-from outlast.swarm.torrent.magnet import HostPort
+from outlast.swarm.torrent.magnet import HostPort, Link
 from outlast.swarm.torrent.payload_torrent import truncated
 from outlast.swarm.tuning import TUNING
 from tests.ports import free_port
@@ -54,6 +55,23 @@ def test_what_is_restricted_is_not_announced(tmp_path: Path, settings: SwarmSett
         until(is_found, "the open one is found")
         until(lambda: found["restricted"], "it finds its own announcement")
         assert {port for _, port in found["restricted"]} == {4711}
+
+
+def test_a_link_is_announced_at_the_port_of_its_session(
+    tmp_path: Path, settings: SwarmSettings
+) -> None:
+    infohash, found = b"l" * 20, set[HostPort]()
+    with (
+        router(settings),
+        peer(tmp_path / "a", settings=settings) as a,
+        Dht(settings, 4711) as asker,
+        foreign.ask(a.session, Link(None, infohash)),
+    ):
+        asker.join([infohash], found.update)
+        port = a.session.links().port
+        until(lambda: (HOST, port) in found, "it finds the one that asks")
+        assert port != a.session.port
+        assert {each for _, each in found} == {port, 4711}
 
 
 def test_static_peers_are_not_all_that_it_knows(tmp_path: Path, settings: SwarmSettings) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from outlast.core.errors import MalformedError, UnreachableError
 from outlast.ops.pull_link import LinkWishes
-from outlast.swarm.client.announce import Announcement, TrackerRules, announce
+from outlast.swarm.client.announce import LinkAnnounce, TrackerRules, announce
 from outlast.swarm.client.link_hosts import LinkHosts
 from outlast.swarm.settings import HostPort, SwarmSettings
 from outlast.swarm.torrent import bencode
@@ -120,7 +120,7 @@ def test_no_web_seed_inside_is_redirected_to(folder: Path, puller: Puller) -> No
 
 # Trackers
 
-SAID = Announcement(b"i" * 20, b"p" * 20, 4711, 1)
+SAID = LinkAnnounce(b"i" * 20, b"p" * 20, 4711, 1)
 PEERS = bencode.encode(
     {
         b"interval": 60,
@@ -297,19 +297,20 @@ def test_a_tracker_by_udp(refuses: bool) -> None:
 def test_peers_are_found_by_the_trackers_of_a_link(
     folder: Path, puller: Puller, private: bool
 ) -> None:
-    """In private mode nothing is announced."""
+    """In private mode nothing is announced, and no web seed asked."""
     puller.settings = replace(ALLOWED, private=private)
     torrent = make_torrent(folder)
-    with client() as peer, tracker() as found:
+    with client() as peer, tracker() as found, web_seed(folder.parent) as seed:
         host, port = peer.address
         peer.seed(torrent, folder.parent)
         where = socket.inet_aton(host) + port.to_bytes(2, "big")
         found.answer = bencode.encode({b"interval": 60, b"peers": where})
-        link = replace(read_torrent(torrent), trackers=(f"{found.url}announce",))
+        link = replace(seeded(torrent, seed.url), trackers=(f"{found.url}announce",))
         if private:
             with pytest.raises(UnreachableError):
                 puller.pull_link(link, torrent, wishes=LinkWishes(patience=2))
         else:
             puller.pull_link(link, torrent)
     assert bool(found.asked) != private
+    assert not (private and seed.asked)
     assert any(path.endswith("event=stopped") for path in found.asked) != private

@@ -38,7 +38,7 @@ _LEAST: Final = {b"\0\0\0\0": 8, b"\0\0\0\1": 12}
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
+class LinkAnnounce:
     """What a tracker is told: `infohash` and `peer_id` of 20 bytes, the port of this node, and how
     many bytes it lacks.
     """
@@ -50,7 +50,7 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TrackerAnswer:
     """The peers that a tracker named, which are outside if the tracker is, and after how many
     seconds it wants to be asked again.
     """
@@ -79,8 +79,8 @@ class TrackerRules:
 
 
 def announce(
-    url: str, said: Announcement, rules: TrackerRules, *, event: str = "", seconds: float
-) -> Answer:
+    url: str, said: LinkAnnounce, rules: TrackerRules, *, event: str = "", seconds: float
+) -> TrackerAnswer:
     """Tells the tracker at `url`. Takes at most about `seconds`, beside the resolution of names.
     Raises :class:`UnreachableError` if no address of it may be asked, or none answers, and
     :class:`MalformedError` for an answer that is none.
@@ -104,7 +104,7 @@ def announce(
     return _read(body, address, rules)
 
 
-def _query(said: Announcement, event: str) -> str:
+def _query(said: LinkAnnounce, event: str) -> str:
     fields = (
         ("info_hash", quote_from_bytes(said.infohash, safe="")),
         ("peer_id", quote_from_bytes(said.peer_id, safe="")),
@@ -244,7 +244,7 @@ def _parse(data: bytes) -> tuple[int, dict[str, str], bytes]:
     return int(status[:3]), headers, body
 
 
-def _read(body: bytes, address: str, rules: TrackerRules) -> Answer:
+def _read(body: bytes, address: str, rules: TrackerRules) -> TrackerAnswer:
     document: object = None
     with contextlib.suppress(RuntimeError):
         document = lt.bdecode(body)  # some trackers do not sort their keys
@@ -256,7 +256,7 @@ def _read(body: bytes, address: str, rules: TrackerRules) -> Answer:
         value = document.get(key, b"")
         if isinstance(value, bytes):  # the old form is a list
             peers += _unpack(value, size)
-    return Answer(rules.peers(address, peers), interval if isinstance(interval, int) else 0)
+    return TrackerAnswer(rules.peers(address, peers), interval if isinstance(interval, int) else 0)
 
 
 def _unpack(data: bytes, size: int) -> Iterator[HostPort]:
@@ -271,8 +271,8 @@ def _unpack(data: bytes, size: int) -> Iterator[HostPort]:
 
 
 def _by_udp(
-    parts: SplitResult, said: Announcement, rules: TrackerRules, event: str, until: float
-) -> Answer:
+    parts: SplitResult, said: LinkAnnounce, rules: TrackerRules, event: str, until: float
+) -> TrackerAnswer:
     if not parts.port:
         raise MalformedError("the tracker has no port")
     found = _addresses(parts, parts.port, rules, socket.SOCK_DGRAM)
@@ -289,7 +289,7 @@ def _by_udp(
         raise UnreachableError(f"the tracker does not answer: {error}") from None
     interval = int.from_bytes(data[:4], "big")
     peers = _unpack(data[12:], 16 if ":" in address else 4)
-    return Answer(rules.peers(address, peers), interval)
+    return TrackerAnswer(rules.peers(address, peers), interval)
 
 
 def _exchange(asker: socket.socket, head: bytes, rest: bytes, until: float) -> bytes:

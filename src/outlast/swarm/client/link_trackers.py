@@ -14,7 +14,7 @@ from typing import Final
 
 from outlast.core.closing import Closing
 from outlast.core.errors import OutlastError
-from outlast.swarm.client.announce import Announcement, TrackerRules, announce
+from outlast.swarm.client.announce import LinkAnnounce, TrackerRules, announce
 from outlast.swarm.settings import HostPort
 from outlast.swarm.torrent.payload_torrent import truncated
 from outlast.swarm.tuning import ClientTuning
@@ -44,7 +44,7 @@ class LinkTrackers(Closing):
         """`found` is called with peers, from any thread."""
         peer_id = b"-OL0000-" + os.urandom(12)
         self._said: Final = [
-            Announcement(truncated(infohash), peer_id, torrent.port, 1)
+            LinkAnnounce(truncated(infohash), peer_id, torrent.port, 1)
             for infohash in torrent.infohashes
         ]
         self._rules = rules
