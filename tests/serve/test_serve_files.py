@@ -79,7 +79,7 @@ class TestWholeFiles:
             (target("config.json", "0" * 40), "RevisionNotFound", False),
             (target("config.json", "-x"), "RevisionNotFound", False),
             ("/org/none/resolve/main/config.json", "RepoNotFound", False),
-            ("/Org/Model/resolve/main/config.json", "RepoNotFound", False),
+            ("/Org/Models/resolve/main/config.json", "RepoNotFound", False),
             ("/none/resolve/main/config.json", "RepoNotFound", False),
             ("/spaces/org/model/resolve/main/config.json", "RepoNotFound", False),
         ],

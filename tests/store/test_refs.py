@@ -1,7 +1,8 @@
 """Refs and what a hub says of a model, as small files."""
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -115,8 +116,13 @@ def test_a_twin_in_case_is_refused_where_the_file_system_takes_it_for_the_same(
 ) -> None:
     set_ref(archive, RepoId.parse("org/name"), Ref("main", COMMIT))
     twin = RepoId.parse("org/Name")
-    real = Path.is_dir
-    monkeypatch.setattr(Path, "is_dir", lambda self: self.name == "Name" or real(self))
+    for look in ("is_dir", "exists"):
+        real = getattr(Path, look)
+
+        def found(self: Path, real: Callable[[Path], bool] = real) -> bool:
+            return self.name.lower() == "name" or real(self)
+
+        monkeypatch.setattr(Path, look, found)
     with pytest.raises(BadNameError):
         set_ref(archive, twin, Ref("main", OTHER))
 
@@ -151,3 +157,45 @@ def test_foreign_entries_among_the_refs(archive: Archive, stray: str) -> None:
         assert REPO in set(archive.refs.repos())
     except OutlastError as error:
         check_error(error)
+
+
+def test_a_name_has_one_spelling(archive: Archive) -> None:
+    """Whatever the file system takes for the same."""
+    given = {text: RepoId.parse(text) for text in ("Org/Name", "org/name", "ORG/NAME", "org/names")}
+    first, other, third, longer = given.values()
+    assert archive.refs.spelling(other) == other
+    set_ref(archive, first, Ref("main", COMMIT))
+    set_ref(archive, longer, Ref("main", COMMIT))
+    for repo in (first, other, third):
+        assert archive.refs.spelling(repo) == first
+    assert archive.refs.spelling(longer) == longer
+    dataset = RepoId.parse("datasets/org/name")
+    assert archive.refs.spelling(dataset) == dataset
+    for twin in (other, third):
+        with archive.writer() as writer:
+            with pytest.raises(BadNameError, match="only in case") as caught:
+                archive.refs.put(writer, twin, Ref("main", OTHER))
+            check_error(caught.value)
+            with pytest.raises(BadNameError):
+                archive.refs.put_about(writer, twin, ABOUT)
+            with pytest.raises(BadNameError):
+                archive.refs.introduce(writer, twin)
+    assert set(archive.refs.repos()) == {first, longer}
+    assert archive.refs.delete(first, "main")
+    assert archive.refs.spelling(other) == other
+
+
+def test_two_spellings_of_an_older_archive_stay(archive: Archive) -> None:
+    first, other = RepoId.parse("Org/Name"), RepoId.parse("org/name")
+    set_ref(archive, first, Ref("main", COMMIT))
+    shutil.copytree(archive.layout.repo_refs(first), archive.layout.repo_refs(other))
+    if {path.name for path in (archive.layout.refs / "models").iterdir()} != {"Org", "org"}:
+        return  # this file system cannot have both
+    for repo in (first, other):
+        assert archive.refs.spelling(repo) == repo
+        with archive.writer() as writer:
+            archive.refs.put_about(writer, repo, ABOUT)
+    third = RepoId.parse("ORG/name")
+    assert archive.refs.spelling(third) == third
+    with pytest.raises(BadNameError):
+        set_ref(archive, third, Ref("main", COMMIT))

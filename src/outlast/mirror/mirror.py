@@ -118,6 +118,10 @@ class Mirror:
         elif not isinstance(error, Cancelled):
             self._control.emit(Note(str(error)))
 
+    def spelling(self, repo: RepoId) -> RepoId:
+        """`repo` as the archive spells it."""
+        return self.archive.refs.spelling(repo)
+
     # Refs
 
     def find(self, repo: RepoId, ref: str, voice: Voice) -> Found | Asking[Found]:
@@ -205,9 +209,9 @@ class Mirror:
     ) -> Found | Asking[Found]:
         """Asks upstream for something that is not here."""
 
-        def settle(error: OutlastError | None = None) -> Found:
-            commit = self.archive.find_commit(repo, ref)
-            view = None if commit is None else self._view(repo, commit)
+        def settle(error: OutlastError | None = None, name: RepoId = repo) -> Found:
+            commit = self.archive.find_commit(name, ref)
+            view = None if commit is None else self._view(name, commit)
             if view is not None or fallback is not None:
                 return Found(view or fallback)  # type: ignore[arg-type]
             raise error or self._troubles.absent(repo, ref, voice.key) or self._unknown(repo, ref)
@@ -226,7 +230,8 @@ class Mirror:
             error = question.future.exception()
             if error is not None and not isinstance(error, OutlastError):
                 raise error
-            return settle(error)
+            # A source that told this voice of it may spell it in another way.
+            return settle(error, repo if error else self.spelling(repo))
 
         return Asking(
             question.future, question.began + self._tuning.answer_timeout, settle_or_say_why
@@ -278,7 +283,9 @@ class Mirror:
         def refused(problem: str) -> None:
             self._control.emit(Note(f"left out of {repo}: {problem}"))
 
-        listing = replace(listing, entries=acceptable(listing.entries, refused))
+        repo = self.spelling(listing.repo)  # the source may spell it in another way
+        entries = acceptable(listing.entries, refused)
+        listing = replace(listing, repo=repo, entries=entries)
         mend_draft(self.archive, repo, listing.commit, self._control)
         with self.archive.writer() as writer:
             note_facts(self.archive, writer, listing, source.name)

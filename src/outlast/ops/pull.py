@@ -119,7 +119,8 @@ def pull(
     if not sources and around is None:
         raise UsageError("no source to pull from", hint="name one with --from")
     ref = target.ref or "main"
-    with noting_withdrawals(archive, target.repo, control.emit, keep=not dry_run) as emit:
+    asked = archive.refs.spelling(target.repo)
+    with noting_withdrawals(archive, asked, control.emit, keep=not dry_run) as emit:
         listing, source = found or locate(
             sources,
             around,
@@ -129,6 +130,7 @@ def pull(
             patience=wishes.metadata_patience,
             tuning=tuning,
         )
+    listing = _spelled(archive, listing, target.repo, control)
     free = disk.free_bytes(room or archive.layout.home)
     if not dry_run:
         mend_draft(archive, listing.repo, listing.commit, control)
@@ -175,6 +177,16 @@ def pull(
     warn(control, suspects)
     held = _held(archive, plan, revision)
     return Pulled(plan, digest, partial, fetched, held, tuple(suspects))
+
+
+def _spelled(archive: Archive, listing: Listing, asked: RepoId, control: Control) -> Listing:
+    """The listing of the model under the one name that the archive has for it: its own spelling, or
+    that of the source.
+    """
+    listing = replace(listing, repo=archive.refs.spelling(listing.repo))
+    if listing.repo != asked:
+        control.emit(Note(f"{asked} is archived as {listing.repo}: they are the same model"))
+    return listing
 
 
 def _paths(plan: PullPlan) -> set[str]:

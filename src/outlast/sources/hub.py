@@ -54,6 +54,8 @@ class HubSource:
         self._token = token
         self._lock = threading.Lock()
         self._signed: OrderedDict[str, str] = OrderedDict()
+        self._names: OrderedDict[str, RepoId] = OrderedDict()
+        """How this hub spells the models that it described, by their names in lower case."""
         self._confirmed: OrderedDict[tuple[RepoId, GitOid], set[str]] = OrderedDict()
         """Paths of commits, in which both lists agreed: a mirror asks for them again and again."""
 
@@ -130,6 +132,7 @@ class HubSource:
         if not isinstance(info, dict):
             raise MalformedError(f"{self.name} returned a non-object for {repo}")
         commit = GitOid(str(info.get("sha")))
+        repo = self._spelled(repo, info.get("id"))
         names, entries = _siblings(info.get("siblings"))
         facts = self._as_everybody_sees(repo, _facts(info), timeout)
         if entries is not None and self._confirmed.get((repo, commit)) == names:
@@ -147,6 +150,18 @@ class HubSource:
                 while len(self._confirmed) > self._tuning.confirmed_lists:
                     self._confirmed.popitem(last=False)
         return Listing(repo, commit, joined, facts)
+
+    def _spelled(self, repo: RepoId, said: object) -> RepoId:
+        """`repo` in the hub's own spelling. What it says of a model that was renamed is not its
+        spelling: that is another name.
+        """
+        if isinstance(said, str) and said.lower() == repo.name.lower() and said.isascii():
+            repo = RepoId(repo.kind, said)
+        with self._lock:
+            self._names[str(repo).lower()] = repo
+            while len(self._names) > self._tuning.spellings:
+                self._names.popitem(last=False)
+        return repo
 
     def _joined(
         self,
@@ -195,6 +210,8 @@ class HubSource:
     def open(
         self, repo: RepoId, commit: GitOid, entry: FileEntry, start: int, stop: int
     ) -> RangeReader:
+        with self._lock:
+            repo = self._names.get(str(repo).lower(), repo)
         url = f"{self._base}/{repo.hub_path}/resolve/{commit}/{quote(entry.path)}"
         headers = {}
         if (start, stop) != (0, entry.size):
@@ -327,7 +344,9 @@ def _describes(info: object, repo: RepoId, url: str) -> bool:
     if not isinstance(info, dict) or not GitOid.is_valid(str(info.get("sha"))):
         return False
     name = str(info.get("id"))
-    return name == repo.name or unquote(urlsplit(url).path).endswith(f"/{repo.kind.plural}/{name}")
+    return name.lower() == repo.name.lower() or unquote(urlsplit(url).path).endswith(
+        f"/{repo.kind.plural}/{name}"
+    )
 
 
 def _is_page_for(response: Response, entry: FileEntry) -> bool:

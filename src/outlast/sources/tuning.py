@@ -25,6 +25,8 @@ class Tuning:
     """Redirect targets remembered of one hub: the files of some large revisions. Guess."""
     confirmed_lists: int = 64
     """Commits of one hub whose two lists of files were compared, and need not be again. Guess."""
+    spellings: int = 1024
+    """Names of models that a hub described, as it spells them. Guess."""
     node_description: int = 64 * 1024
     """Bytes in which a peer says who it is; an honest one needs 300."""
     manifest: int = 256 * 1024 * 1024

@@ -15,6 +15,7 @@ from outlast.core.errors import (
     EntryNotFoundError,
     OutlastError,
     RepoNotFoundError,
+    RevisionNotFoundError,
 )
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId, RepoKind
@@ -49,7 +50,7 @@ from outlast.server.http.replies import (
 )
 from outlast.server.hub import documents, pages, raw, refusals
 from outlast.server.hub.entrance import Entrance
-from outlast.server.hub.routes import PAGES, WRITING, HubRoute, parse
+from outlast.server.hub.routes import PAGES, WRITING, HubRoute, parse, respelled
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.records.facts import About
 
@@ -221,6 +222,9 @@ class Hub:
         repo, request = route.repo, exchange.request
         if repo is None:
             raise RepoNotFoundError("no repository is named")
+        name = await self._threaded(self._mirror.spelling, repo)
+        if name != repo and await self._is_readable(asker, name, route):
+            return _respelled(request, name)
         if route.what == "refs":
             refs, _ = await self._entrance.find(
                 asker, repo, lambda voice: self._mirror.list_refs(repo, voice)
@@ -235,6 +239,10 @@ class Hub:
             asker, repo, lambda voice: self._mirror.find(repo, ref, voice)
         )
         exchange.found = found
+        if (name := found.view.revision.repo) != repo:  # the source upstream spells it so
+            if not await self._is_readable(asker, name, route):
+                raise RepoNotFoundError(f"there is no {repo} here, or it is not for you to read")
+            return _respelled(request, name)
         if route.what in _FILES:
             return await self._file(exchange, route, found, voice)
         form = {}
@@ -244,6 +252,21 @@ class Hub:
         reply = await self._threaded(self._document, route, found, read_query(request), form)
         reply.headers.update(_marks(found, self._metrics))
         return reply
+
+    async def _is_readable(self, asker: Asker, repo: RepoId, route: HubRoute) -> bool:
+        """Whether `asker` may know that `repo` is here. What is hidden is not told apart from what
+        is missing by a redirect, nor by an error that spells its name.
+        """
+        ref = "main" if route.what == "refs" else route.ref or "main"
+        try:
+            await self._entrance.find(
+                asker, repo, lambda voice: self._mirror.find(repo, ref, voice)
+            )
+        except RevisionNotFoundError:
+            return True  # it is said of what may be read alone
+        except OutlastError:
+            return False
+        return True
 
     # Files
 
@@ -375,6 +398,15 @@ class Hub:
                 continue
             if commits and _wanted(repo, about.tags, query):
                 yield repo, main.commit if main is not None else commits[0], about
+
+
+def _respelled(request: web.Request, repo: RepoId) -> web.Response:
+    """Leads to the same under the name that `repo` has here, as hubs do. The path has no host:
+    clients take a file's headers from the first answer that leads elsewhere.
+    """
+    query = request.rel_url.raw_query_string
+    where = respelled(request.rel_url.raw_path, repo) + (f"?{query}" if query else "")
+    return web.Response(status=307, headers={"Location": where})
 
 
 def _anonymous(exchange: HubExchange, error: OutlastError) -> web.StreamResponse:

@@ -53,6 +53,15 @@ def parse(raw_path: str, method: str = "GET") -> HubRoute:
         raise
 
 
+def respelled(raw_path: str, repo: RepoId) -> str:
+    """The path of the same request for `repo`, whose name differs only in case."""
+    parts = raw_path.split("?", maxsplit=1)[0].strip("/").split("/")
+    start = 2 if parts[0] == "api" else int(parts[0] in _PLURALS)
+    names = repo.name.split("/")
+    parts[start : start + len(names)] = names
+    return "/" + "/".join(parts)
+
+
 def _parse(raw_path: str) -> HubRoute:
     if raw_path == "/":
         return HubRoute("home")

@@ -83,6 +83,14 @@ class Refs:
         return found
 
     @disk.reported
+    def spelling(self, repo: RepoId) -> RepoId:
+        """`repo` as this archive spells it: for hubs, names that differ only in case are one model.
+        As it was given, where the archive knows no other spelling, or several.
+        """
+        found = self._spellings(repo)
+        return found[0] if len(found) == 1 else repo
+
+    @disk.reported
     def list(self, repo: RepoId) -> list[Ref]:
         """The refs of `repo`, by name, without those that are damaged."""
         return [*self.read(repo).refs]
@@ -228,14 +236,39 @@ class Refs:
         except CorruptError as error:
             raise self._records.damaged(path, str(error)) from None
 
-    def _refuse_twin(self, repo: RepoId) -> None:
-        """On a case-insensitive file system, `Org/Name` must not write into `org/name`."""
+    def _spellings(self, repo: RepoId) -> Sequence[RepoId]:
+        """The names that the archive knows and that differ from `repo` only in case; `repo` alone
+        if it is one.
+        """
         folder = self._layout.repo_refs(repo)
-        if folder.is_dir() and folder.name not in {path.name for path in folder.parent.iterdir()}:
+        kind, organisation, name = folder.parts[-3:]
+        swapped = folder.parents[2] / kind / organisation.swapcase() / name.swapcase()
+        if folder.is_dir() and not swapped.exists():
+            return [repo]  # quick, where file systems tell upper from lower case
+        found = [
+            repo_of_folder(path)
+            for above in _same_but_case(folder.parents[1], organisation)
+            for path in _same_but_case(above, name)
+        ]
+        return [repo] if repo in found else found
+
+    def _refuse_twin(self, repo: RepoId) -> None:
+        """`Org/Name` is no other model than `org/name`: not for hubs, and not where a file system
+        takes upper and lower case for the same.
+        """
+        if repo not in (self._spellings(repo) or [repo]):
             raise BadNameError(
                 f"{repo} differs only in case from a model that is archived",
                 hint="use the spelling that 'outlast ls' shows",
             )
+
+
+def _same_but_case(folder: Path, name: str) -> Iterator[Path]:
+    """The folders in `folder` that are called `name`, in upper or lower case."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for path in folder.iterdir():
+            if path.name.isascii() and path.name.lower() == name.lower() and path.is_dir():
+                yield path
 
 
 def decode_ref(file_name: str, body: bytes) -> Ref:
