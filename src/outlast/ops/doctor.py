@@ -1,21 +1,19 @@
 """Doctor: find problems of this machine or archive, and how to fix each of them."""
 
-import fcntl
 import importlib.metadata
 import importlib.util
 import logging
-import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from outlast.core.descriptors import is_exhausted
 from outlast.core.digest import Digest
 from outlast.core.errors import ExhaustedError, IntegrityError, OutlastError, StorageError
 from outlast.intake.suspects import Suspects
+from outlast.ops.file_system import abilities, attempts
 from outlast.ops.tuning import TUNING, Tuning
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -78,6 +76,17 @@ def _examine(home: Path, tuning: Tuning) -> Iterator[Finding]:
     yield from _content(home)
 
 
+def examine_folder(folder: Path) -> Iterator[Finding]:
+    """Tries in `folder` what an archive needs of a file system; leaves nothing there. Raises
+    :class:`NotFoundError` and :class:`StorageError` as `abilities` does.
+    """
+    for one in abilities(folder):
+        bad = Health.WRONG if one.needed else Health.NOTE
+        yield Finding(
+            one.name, bad if one.problem else Health.OK, one.problem or "works", one.effect
+        )
+
+
 def rebuild(home: Path) -> int:
     """Recreates the index from the archive's plain files; returns the number of manifests."""
     layout = Layout(home)
@@ -118,42 +127,22 @@ def _space(home: Path, low: int) -> Finding:
 
 def _file_system(layout: Layout) -> Finding:
     """Tries the operations that outlast needs: durable writes, locks, links."""
-    attempts: tuple[tuple[str, Callable[[Path], object]], ...] = (
-        ("write", lambda folder: disk.write_temp(folder / "a", b"x", 0o600)),
-        ("lock", _lock),
-        ("hard link", lambda folder: os.link(folder / "a", folder / "b")),
-        ("symbolic link", lambda folder: os.symlink("a", folder / "c")),
-    )
-    failed = []
     try:
         # In the folder of a session: garbage collection takes others for those of dead processes.
         with WriteSession(layout) as session:
-            for name, attempt in attempts:
-                try:
-                    attempt(session.folder)
-                    _log.debug("tried a %s in %s: it works", name, session.folder)
-                except OSError as error:
-                    if is_exhausted(error):
-                        raise
-                    _log.debug("tried a %s in %s: %s", name, session.folder, error.strerror)
-                    failed.append(f"{name}: {error.strerror}")
+            session.require_one_disk()
+            failed = [one for one in attempts(session.folder) if one.problem]
     except StorageError as error:
-        failed.append(f"write: {error}")
+        return Finding("file system", Health.WRONG, str(error), error.hint)
     except (OSError, ExhaustedError) as error:
         return Finding(
             "file system", Health.NOTE, f"not tried: {error}", ExhaustedError.default_hint
         )
     if not failed:
         return Finding("file system", Health.OK, "writes, locks and links work")
-    needed = [problem for problem in failed if problem.startswith(("write", "lock"))]
-    mend = "move the archive to a local file system, or check its permissions"
-    health = Health.WRONG if needed else Health.NOTE
-    return Finding("file system", health, "; ".join(failed), mend)
-
-
-def _lock(folder: Path) -> None:
-    with open(folder / "a", "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    health = Health.WRONG if any(one.needed for one in failed) else Health.NOTE
+    text = "; ".join(f"{one.name}: {one.problem}" for one in failed)
+    return Finding("file system", health, text, "; ".join(one.effect for one in failed))
 
 
 def _content(home: Path) -> Iterator[Finding]:
