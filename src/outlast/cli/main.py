@@ -124,7 +124,7 @@ def _open_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:  # the caller closed it
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open to the end
-        elif isinstance(stream, io.TextIOWrapper):
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             # A name that the terminal's encoding lacks is shown by its number, and is no error.
             stream.reconfigure(errors="backslashreplace")
 
