@@ -70,8 +70,7 @@ def test_a_link_is_announced_at_the_port_of_its_session(
         asker.join([infohash], found.update)
         port = a.session.links().port
         until(lambda: (HOST, port) in found, "it finds the one that asks")
-        assert port != a.session.port
-        assert {each for _, each in found} == {port, 4711}
+        assert a.session.port not in {each for _, each in found}
 
 
 def test_static_peers_are_not_all_that_it_knows(tmp_path: Path, settings: SwarmSettings) -> None:
