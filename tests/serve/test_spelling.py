@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from outlast.core.digest import GitOid
 from outlast.core.events import Note
 from outlast.core.names import RepoId
 from outlast.server.hub.routes import parse, respelled
@@ -14,6 +15,7 @@ from tests.hubsim import HubRepo, HubSim, add_alias
 from tests.pull.kit import Puller, check_pulled, file_requests
 from tests.serve.node import Node, outlast
 from tests.serve.wire import Reply, once
+from tests.warm import calls as cli
 
 NAME, OTHER, THIRD = "Qwen/Qwen3-0.6B", "qwen/qwen3-0.6b", "QWEN/QWEN3-0.6B"
 HIDDEN, OTHER_HIDDEN = "Org/Hidden", "org/hidden"
@@ -91,6 +93,33 @@ class TestPull:
         )
         pull(NAME, hub.url)
         assert models(pull.home) == {NAME}
+
+
+class TestOtherWaysIn:
+    def test_add_refuses_a_second_spelling(self, tmp_path: Path) -> None:
+        (tmp_path / "one.txt").write_bytes(b"one")
+        add = ["add", str(tmp_path / "one.txt"), "--as"]
+        cli.outlast(*add, NAME, home=tmp_path).ok()
+        before = sorted((tmp_path / "archive" / "blobs").rglob("*"))
+        (tmp_path / "one.txt").write_bytes(b"two")
+        said = cli.outlast(*add, OTHER, home=tmp_path)
+        assert "only in case" in said.failed("bad-name")
+        assert "outlast ls" in said.err
+        assert sorted((tmp_path / "archive" / "blobs").rglob("*")) == before
+        cli.outlast(*add, NAME, home=tmp_path).ok()
+        assert models(tmp_path / "archive") == {NAME}
+
+    def test_a_cache_that_has_both(self, tmp_path: Path) -> None:
+        """As clients leave one behind to which both spellings were typed."""
+        for name, commit in ((NAME, "a" * 40), (OTHER, "b" * 40)):
+            folder = tmp_path / "cache" / f"models--{name.replace('/', '--')}"
+            (folder / "blobs").mkdir(parents=True)
+            blob = folder / "blobs" / GitOid.of_blob(b"one").hex
+            blob.write_bytes(b"one")
+            (folder / "snapshots" / commit).mkdir(parents=True)
+            (folder / "snapshots" / commit / "a.txt").symlink_to(blob)
+        cli.outlast("adopt", str(tmp_path / "cache"), home=tmp_path).ok()
+        assert models(tmp_path / "archive") == {NAME}
 
 
 def _paths(name: str, commit: str) -> list[str]:

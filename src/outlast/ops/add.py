@@ -78,6 +78,7 @@ def add(
     ref = target.ref or "main"
     if GitOid.is_valid(ref):
         raise UsageError(f"{ref} is a commit id; an added folder gets its own", hint="name a tag")
+    archive.refs.refuse_twin(target.repo)  # before anything is stored
     left_out: list[str] = []
     found = list(_walk(folder, selection, follow_links, control, left_out))
     if not found:

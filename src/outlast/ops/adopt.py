@@ -66,7 +66,7 @@ def adopt(
     control.emit(Planned("adopt", str(cache), len(sizes), sum(sizes.values())))
     job = _Adoption(archive, control, copy=copy, strict=strict)
     for cached in found:
-        job.take(cached)
+        job.take(replace(cached, repo=archive.refs.spelling(cached.repo)))
     return job.result
 
 

@@ -85,6 +85,7 @@ def pull_manifest(
         return here
     revision, source, restricted = _find(digest, around, control, patience, tuning)
     repo, commit = revision.repo, revision.id
+    archive.refs.refuse_twin(repo)  # a manifest names its model: under another name it is another
     facts = RepoClaims(private=restricted, gated=False, tags=(), facts={})
     entries = (*revision.files, *revision.missing)
     pulled = pull(

@@ -130,6 +130,7 @@ def pull_link(
     key = wanted.infohash.hex()
     target = wishes.name or Target(RepoId.parse(f"{ORGANISATION}/{key[:16]}"), None)
     _refuse_own(archive, wanted.link)
+    archive.refs.refuse_twin(target.repo)  # before anything is fetched
     known = _known(archive, target, wanted)
     if known is not None:
         return _judged(archive, known, control, strict=wishes.strict)

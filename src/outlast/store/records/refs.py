@@ -124,7 +124,7 @@ class Refs:
         """
         if GitOid.is_valid(ref.name):
             raise BadNameError(f"{ref.name} is a commit id and cannot be a ref")
-        self._refuse_twin(repo)
+        self.refuse_twin(repo)
         self._records.write_twice(writer, self._path(repo, ref.name), ref.encode())
         disk.touch(self._layout.refs)
 
@@ -191,7 +191,7 @@ class Refs:
                 return
         except DamagedRecordError:
             pass  # it is replaced
-        self._refuse_twin(repo)
+        self.refuse_twin(repo)
         self._records.write_twice(writer, self.about_path(repo), about.encode())
         disk.touch(self._layout.refs)
 
@@ -201,7 +201,7 @@ class Refs:
         """
         with contextlib.suppress(DamagedRecordError):
             if self.stored_about(repo) is None and not self._is_held(repo):
-                self._refuse_twin(repo)
+                self.refuse_twin(repo)
                 body = About().encode()  # what another process learnt meanwhile stays
                 self._records.write_twice(writer, self.about_path(repo), body, new=True)
                 disk.touch(self._layout.refs)
@@ -236,6 +236,17 @@ class Refs:
         except CorruptError as error:
             raise self._records.damaged(path, str(error)) from None
 
+    @disk.reported
+    def refuse_twin(self, repo: RepoId) -> None:
+        """`Org/Name` is no other model than `org/name`: not for hubs, and not where a file system
+        takes upper and lower case for the same. Raises :class:`BadNameError`; every write does.
+        """
+        if repo not in (self._spellings(repo) or [repo]):
+            raise BadNameError(
+                f"{repo} differs only in case from a model that is archived",
+                hint="use the spelling that 'outlast ls' shows",
+            )
+
     def _spellings(self, repo: RepoId) -> Sequence[RepoId]:
         """The names that the archive knows and that differ from `repo` only in case; `repo` alone
         if it is one.
@@ -251,16 +262,6 @@ class Refs:
             for path in _same_but_case(above, name)
         ]
         return [repo] if repo in found else found
-
-    def _refuse_twin(self, repo: RepoId) -> None:
-        """`Org/Name` is no other model than `org/name`: not for hubs, and not where a file system
-        takes upper and lower case for the same.
-        """
-        if repo not in (self._spellings(repo) or [repo]):
-            raise BadNameError(
-                f"{repo} differs only in case from a model that is archived",
-                hint="use the spelling that 'outlast ls' shows",
-            )
 
 
 def _same_but_case(folder: Path, name: str) -> Iterator[Path]:
