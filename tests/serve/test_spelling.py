@@ -11,6 +11,8 @@ from outlast.core.events import Note
 from outlast.core.names import RepoId
 from outlast.server.hub.routes import parse, respelled
 from outlast.store.archive import Archive
+from tests.clients.envs import HUB_CLIENTS
+from tests.clients.run import Call, run_hub
 from tests.hubsim import HubRepo, HubSim, add_alias
 from tests.pull.kit import Puller, check_pulled, file_requests
 from tests.serve.node import Node, outlast
@@ -163,6 +165,20 @@ class TestServe:
             assert once(node.url, f"/{OTHER}/resolve/none/config.json").status in {307, 404}
             assert not [one for one in hub.requests() if one.repo == OTHER]
         assert models(home) == {NAME}
+
+    @pytest.mark.parametrize("client", HUB_CLIENTS)
+    def test_clients_follow(self, hub: HubSim, tmp_path: Path, client: str) -> None:
+        """Also those that follow a redirect of a HEAD only within a host."""
+        asks: list[Call] = [
+            ("download", {"repo_id": OTHER, "filename": "config.json"}),
+            ("download", {"repo_id": OTHER, "filename": "weights.bin"}),
+            ("snapshot", {"repo_id": OTHER}),
+            ("paths_info", {"repo_id": OTHER, "paths": ["config.json"]}),
+        ]
+        with Node(tmp_path / "home", "--upstream", hub.url) as node:
+            told = run_hub(client, node.url, tmp_path, asks)
+        assert [one for one in told if "value" not in one] == []
+        assert models(tmp_path / "home") == {NAME}
 
     def test_without_upstream(self, hub: HubSim, tmp_path: Path) -> None:
         home = tmp_path / "home"
