@@ -1,4 +1,5 @@
-"""Every file of the corpus is opaque to the codec: no error, no hang, no memory.
+"""Every file of the corpus is opaque to the codec, but for those that have a part which it passes
+over: no error, no hang, no memory.
 
 A file that once broke something goes into the folder of its kind; nothing else is to be done.
 """
@@ -17,14 +18,24 @@ from tests.store.build import check_error
 
 CORPUS = Path(__file__).parent / "containers"
 CASES = sorted(path.relative_to(CORPUS).as_posix() for path in CORPUS.glob("*/*"))
+PASSED_OVER = {
+    "gguf/array-nested": ["a"],
+    "gguf/array-nested-empty": ["a"],
+    "gguf/type-huge": [],
+    "gguf/type-removed-31": [],
+    "gguf/type-removed-4": [],
+    "gguf/type-unknown": [],
+    "gguf/type-unknown-empty": [],
+}
+"""What was opaque once: the tensors that are found beside arrays in arrays and unknown types."""
 KIB = 1024
 
 
 def peak(data: bytes, size: int | None = None) -> int:
-    """Bytes that it takes to find that `data`, said to be `size` bytes, is opaque."""
+    """Bytes that it takes to read the header of `data`, said to be `size` bytes."""
     tracemalloc.start()
     try:
-        assert parse(Blob(data).read, len(data) if size is None else size) is None
+        parse(Blob(data).read, len(data) if size is None else size)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -34,7 +45,9 @@ def peak(data: bytes, size: int | None = None) -> int:
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_opaque(case: str) -> None:
     data = (CORPUS / case).read_bytes()
-    assert parsed(data) is None
+    container = parsed(data)
+    names = None if container is None else [tensor.name for tensor in container.tensors]
+    assert names == PASSED_OVER.get(case)
     assert peak(data) < 64 * KIB
 
 
