@@ -102,7 +102,7 @@ LOCAL: Final = {
         "--engine",
     ),
     *("--context", "--threads", "--gpu-layers", "--recheck", "--verbose", "--rebuild"),
-    *("--strict", "--now", "--undo", "--discard", "--embeddings", "--mend"),
+    *("--strict", "--now", "--undo", "--discard", "--alone", "--embeddings", "--mend"),
 }
 """Options that no other machine can notice."""
 RATE: Final = 4_000_000

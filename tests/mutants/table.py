@@ -187,8 +187,8 @@ MUTANTS = (
     Mutant(
         "file-not-synced",
         _DURABLE,
-        r"os\.fchmod\(fd, mode\)\n        fsync\(fd\)",
-        "os.fchmod(fd, mode)",
+        r"set_mode\(fd, mode\)\n        fsync\(fd\)",
+        "set_mode(fd, mode)",
         "tests/store/test_durability.py",
     ),
     Mutant(
@@ -201,22 +201,22 @@ MUTANTS = (
     Mutant(
         "download-not-synced",
         _DURABLE,
-        r"os\.fchmod\(self\.fd, disk\.READ_ONLY\)\n            disk\.fsync\(self\.fd\)",
-        "os.fchmod(self.fd, disk.READ_ONLY)",
+        r"disk\.set_mode\(self\.fd, disk\.READ_ONLY\)\n            disk\.fsync\(self\.fd\)",
+        "disk.set_mode(self.fd, disk.READ_ONLY)",
         "tests/store/test_durability.py",
     ),
     Mutant(
         "lease-forgotten",
         _KEPT,
-        r", \*leased\(self\._layout\)\}",
-        "}",
+        r"            \*leased\(self\._layout, alone=self\._alone\),\n",
+        "",
         "tests/store/test_writer.py -k last_as_long",
     ),
     Mutant(
         "awaited-forgotten",
         _KEPT,
-        r"keep = \{\*evidence\.used, \*evidence\.awaited, \*evidence\.drafted",
-        "keep = {*evidence.used",
+        r"            \*evidence\.awaited,\n            \*evidence\.drafted,\n",
+        "",
         "tests/store/test_drafts.py -k awaits_its_line",
     ),
     Mutant(

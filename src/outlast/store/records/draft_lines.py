@@ -130,7 +130,8 @@ def _read_old(lines: list[bytes]) -> DraftText:
     if it is not torn, the draft may lack files.
     """
     found = DraftText()
-    head = load_json(lines[0], _LINE_LIMIT) if lines else None
+    # The first lines are written as one: a head without its end is damaged.
+    head = load_json(lines[0], _LINE_LIMIT) if len(lines) > 1 else None
     if not isinstance(head, dict) or head.get("type") != _OLD_TYPE:
         raise MalformedError("it does not start as a draft does")
     appended = False
