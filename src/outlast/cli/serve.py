@@ -139,7 +139,7 @@ def serve(
     A mirror downloads files that it does not have, checks and keeps them, and streams them to the
     client at the same time. It serves archived commits without asking upstream. It looks up a
     branch or tag again after --ttl seconds. A hub that answers decides which commit that is; if
-    none does, the commit that most other nodes name is taken. While there is no answer, the last
+    none does, the commit that most static peers name is taken. While there is no answer, the last
     known commit is served.
 
     Every client may read public models. Private and gated ones are only for clients whose own
