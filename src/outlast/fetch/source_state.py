@@ -178,8 +178,6 @@ class SourceState:
         self._refusals += 1
         if isinstance(error, WithdrawnError):
             self.emit(SourceWithdrew(self.name, path, str(error)))
-        elif self._answers.total() == self._answers[key]:  # of no other file anything came
-            self._lose(error)
         if self._refusals >= self.patience.tuning.refusals:
             self._lose(error)
 
