@@ -2,7 +2,8 @@
 
 import json
 import math
-from typing import Any
+import re
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -22,10 +23,16 @@ from outlast.core.errors import (
     UsageError,
     WithdrawnError,
 )
+from outlast.server.http.log import log_line
 
 STALE_HEADER = "X-Outlast-Stale-Since"
 PARTIAL_HEADER = "X-Outlast-Partial"
 _RETRY_AFTER = 5
+
+_A_PATH: Final = "a path of the server"
+_QUOTED: Final = re.compile(r"""(['"])(?:file:)?/(?:\\.|(?!\1).)+\1""")
+# The name of a folder may hold anything: such a path ends where a reason follows, or never.
+_BARE: Final = re.compile(r"(?:file:/+|(?<![\w/.:%~\]-])/+|(?<=:)/)[^\s/].*?(?=: |$)")
 
 # The most specific class first.
 _STATUS: tuple[tuple[type[OutlastError], int, str], ...] = (
@@ -64,11 +71,23 @@ def error_reply(
     return failure(status or usual, code, str(error), headers)
 
 
+def without_paths(message: str) -> str:
+    """`message` as a client may have it: no absolute path says where the server keeps what. Rather
+    too much is left out than too little; what follows the path (``: Input/output error``) stays.
+    """
+    return _BARE.sub(_A_PATH, _QUOTED.sub(rf"\1{_A_PATH}\1", message))
+
+
 def failure(
     status: int, code: str, message: str, headers: dict[str, str] | None = None
 ) -> web.Response:
-    """An error reply; `code` is the hub's name of the case, if it has one."""
-    message = message.encode("ascii", "replace").decode()
+    """An error reply; `code` is the hub's name of the case, if it has one. A path of the server in
+    `message` goes to its log alone.
+    """
+    told = without_paths(message)
+    if told != message:
+        log_line({"level": "error", "what": "answer", "status": status, "error": message})
+    message = told.encode("ascii", "replace").decode()
     sent = {"X-Error-Message": message, **(headers or {})}
     if code:
         sent["X-Error-Code"] = code

@@ -47,6 +47,7 @@ from outlast.server.http.replies import (
     error_reply,
     failure,
     json_reply,
+    without_paths,
 )
 from outlast.server.hub import documents, pages, raw, refusals
 from outlast.server.hub.entrance import Entrance
@@ -415,7 +416,7 @@ def _anonymous(exchange: HubExchange, error: OutlastError) -> web.StreamResponse
     request = exchange.request
     if request.rel_url.raw_path.startswith("/api/") or not pages.is_browser(request):
         return response
-    return pages.problem(response.status, response.headers, str(error))
+    return pages.problem(response.status, response.headers, without_paths(str(error)))
 
 
 def _failed(exchange: HubExchange, error: Exception) -> web.StreamResponse:
@@ -426,7 +427,7 @@ def _failed(exchange: HubExchange, error: Exception) -> web.StreamResponse:
         return response
     if request.rel_url.raw_path.startswith("/api/") or not pages.is_browser(request):
         return response
-    return pages.problem(response.status, response.headers, str(error))
+    return pages.problem(response.status, response.headers, without_paths(str(error)))
 
 
 def _unauthorized() -> web.Response:
