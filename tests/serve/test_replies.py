@@ -86,6 +86,7 @@ def test_what_is_no_path_of_the_disk_stays(text: str) -> None:
 def test_no_line_is_logged_of_an_error_without_paths(capsys: pytest.CaptureFixture[str]) -> None:
     error_reply(NotFoundError("there is no org/model here"))
     error_reply(CorruptError("abcd does not match"))
+    error_reply(NotFoundError("there is no '/path/of/a/client' here"))
     assert not capsys.readouterr().err
 
 

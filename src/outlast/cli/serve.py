@@ -152,8 +152,8 @@ def serve(
     files from nodes that have them whole, and from the hub if none has them or they are slow.
     --no-swarm turns both off.
 
-    /metrics is for Prometheus, /healthz for probes. One JSON line for each request goes to stderr;
-    with --debug, the reasons too.
+    /metrics is for Prometheus, /healthz for probes: 503 and a word where the archive's disk does
+    not work. One JSON line for each request goes to stderr; with --debug, the reasons too.
     """
     host, port = host_and_port(listen, _PORT)
     with session(home, as_json=as_json, quiet=quiet, log_line=log_line) as run:

@@ -109,6 +109,11 @@ class Mirror:
             self._fetch_context, self._fetch_ended, self._unheard, self._intake
         )
 
+    @property
+    def fetches(self) -> bool:
+        """Whether there is an upstream, so that clients may make it write to the archive."""
+        return bool(self._sources)
+
     def close(self) -> None:
         self._control.cancel.set()
 

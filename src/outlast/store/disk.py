@@ -29,7 +29,7 @@ PRIVATE = 0o600
 _SYNC_EVERY = 256 << 20
 P = ParamSpec("P")
 T = TypeVar("T")
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """What the system says of itself at this moment, and not of a file."""
 _NO_FOLDER_SYNC = {
     errno.EINVAL,
@@ -77,7 +77,7 @@ def storage_error(error: OSError, path: Path | str) -> OutlastError:
             f"{where}: {reason}",
             hint="all folders of an archive must be on one file system ('outlast doctor' checks)",
         )
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return DiskFullError(f"no room left while writing {where}: {reason}")
     if is_exhausted(error):
         return ExhaustedError(f"{where}: {reason}")

@@ -85,7 +85,7 @@ def failure(
     `message` goes to its log alone.
     """
     told = without_paths(message)
-    if told != message:
+    if told != message and status >= 500:  # else it is what the client itself wrote
         log_line({"level": "error", "what": "answer", "status": status, "error": message})
     message = told.encode("ascii", "replace").decode()
     sent = {"X-Error-Message": message, **(headers or {})}

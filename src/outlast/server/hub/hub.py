@@ -1,5 +1,6 @@
 """The hub's API over an archive: one handler, which every request goes through."""
 
+import functools
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -51,6 +52,7 @@ from outlast.server.http.replies import (
 )
 from outlast.server.hub import documents, pages, raw, refusals
 from outlast.server.hub.entrance import Entrance
+from outlast.server.hub.health import Health, try_disk
 from outlast.server.hub.routes import PAGES, WRITING, HubRoute, parse, respelled
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.records.facts import About
@@ -100,6 +102,8 @@ class Hub:
         self._outlet = Outlet(mirror.archive, metrics, tuning.hub_threads, tuning)
         self._threaded, self._bodies = self._outlet.threaded, self._outlet.bodies
         self._entrance = Entrance(mirror.access, self._threaded)
+        work = functools.partial(try_disk, mirror.archive.layout)
+        self._health = Health(work, fetches=mirror.fetches, tuning=tuning)
 
     async def tidy(self) -> None:
         """Frees from time to time what is kept for requests that did not come."""
@@ -169,7 +173,7 @@ class Hub:
         if route.what == "git":
             return refusals.no_git(request.method)
         if route.what == "health":
-            return web.Response(text="ok\n")
+            return await self._health.reply()
         found = self._asker(request)
         if found is None:
             return _unauthorized()
