@@ -52,6 +52,28 @@ def test_a_file_becomes_a_capsule_while_clients_read_it(tmp_path: Path, form: st
     assert (_form(tmp_path / "home", data), _form(tmp_path / "home", fine)) == expected
 
 
+@pytest.mark.parametrize(("spare", "form"), [(1.5, Form.PLAIN), (4.0, Form.CAPSULE)])
+def test_a_capsule_takes_nothing_of_what_stays_free(
+    tmp_path: Path, spare: float, form: Form
+) -> None:
+    """While it is made, the file takes the disk twice."""
+    data = packed(tmp_path / "one", {"w": Tensor("BF16", (512, 8192), bf16(1, 1 << 22))})
+    HubRepo(tmp_path / "hub", MODEL).commit({NAME: data})
+    keep = 1 << 30
+    (tmp_path / "config.toml").write_text(f"[serve]\nkeep-free = {keep}\n")
+    env = {"OUTLAST_CONFIG": str(tmp_path / "config.toml"), "OUTLAST_FORM": "auto"}
+    tuned = {"outlast.fetch.tuning.TUNING.small_file": MIB}
+    free = keep + int(spare * len(data))
+    fake = f"from outlast.store import disk\ndisk.free_bytes = lambda _: {free}"
+    with (
+        HubSim(tmp_path / "hub", mode="thread") as hub,
+        Node(tmp_path / "home", "--upstream", hub.url, env=env, tuned=tuned, sabotage=fake) as node,
+    ):
+        assert same(node.get(target(NAME, MODEL)).body, data)
+        until(partial(_form, tmp_path / "home", data), "it is archived")
+    assert _form(tmp_path / "home", data) == form
+
+
 def _form(home: Path, data: bytes) -> Form | None:
     with Archive(home) as archive:
         found = archive.forms.of(Digest.of(data))

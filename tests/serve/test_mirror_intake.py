@@ -1,5 +1,6 @@
 """What clients may make a mirror fetch and keep."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +8,15 @@ from pathlib import Path
 import pytest
 
 from outlast.core.asker import ASKER
-from outlast.core.errors import DiskFullError, ExhaustedError
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import Cancelled, DiskFullError, ExhaustedError
+from outlast.core.manifest import FileEntry
+from outlast.core.names import RepoId
+from outlast.fetch.revision import FetchContext
+from outlast.mirror.asker import Voice
 from outlast.mirror.intake import Admission
 from outlast.mirror.limits import IntakeLimits
+from outlast.mirror.streaming import StreamingFiles
 from outlast.mirror.tuning import MirrorTuning
 from outlast.store import disk
 from tests.hubsim import HubRepo, HubSim
@@ -93,6 +100,52 @@ class TestQuota:
             intake.admit(size)
         go.set()
         assert over.wait(SECONDS)
+
+    def test_so_does_what_a_fetch_takes_beside_its_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(disk, "free_bytes", lambda _path: 100)
+        intake = Admission(tmp_path, IntakeLimits(hourly=0, keep_free=20))
+        with intake.beside() as claim, intake.beside() as other:
+            assert not claim(81)
+            assert claim(50)
+            assert not other(31)
+            with pytest.raises(DiskFullError):
+                intake.admit(31)
+            assert other(30)
+            with pytest.raises(DiskFullError):
+                intake.admit(1)
+        intake.admit(80)
+
+    def test_large_files_that_arrive_at_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However many ask in the same moment, no more are fetched than leave the reserve."""
+        monkeypatch.setattr(disk, "free_bytes", lambda _path: 100)
+        intake = Admission(tmp_path, IntakeLimits(hourly=0, keep_free=20))
+        go, came, together = threading.Event(), list[str](), threading.Barrier(12)
+
+        def context(_voice: Voice) -> FetchContext:
+            assert go.wait(SECONDS)
+            raise Cancelled("over")
+
+        streams = StreamingFiles(context, lambda *_: None, lambda _error: None, intake)
+
+        def ask(name: str) -> None:
+            entry = FileEntry(name, 30, sha256=Digest.of(name.encode()))
+            together.wait(SECONDS)
+            with contextlib.suppress(DiskFullError):
+                streams.fetch(RepoId.parse("org/big"), GitOid("0" * 40), entry, Voice(""))
+                came.append(name)
+
+        threads = [threading.Thread(target=ask, args=(f"{n}",)) for n in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(came) == 2
+        go.set()
+        until(lambda: not streams.count)
 
 
 class TestTurns:

@@ -150,7 +150,7 @@ def _take_plain(work: Work, job: Job, download: Download) -> None:
     """Keeps verified bytes in the form that pays. The plain bytes are written once."""
     partial = download.partial
     blob = OpenFile(partial.fd, job.entry.size)
-    follower = Follower(work.intake, blob, work.room)
+    follower = Follower(work.intake, blob, work.has_space)
     try:
         if work.watch is not None:
             work.watch(download)

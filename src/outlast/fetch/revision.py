@@ -17,7 +17,7 @@ from outlast.core.names import RepoId
 from outlast.core.threads import interruptible
 from outlast.fetch.scheduler import transfer
 from outlast.fetch.source_state import SOURCE_FAULTS
-from outlast.fetch.transfer import Coordinator, Watch, Wishes, Work
+from outlast.fetch.transfer import Claim, Coordinator, Watch, Wishes, Work
 from outlast.fetch.tuning import TUNING
 from outlast.fetch.withdrawals import noting_withdrawals
 from outlast.intake.base_finder import BaseFinder, named_by
@@ -49,6 +49,8 @@ class FetchContext:
     """Whether what is fetched is private or gated."""
     withholds: Callable[[FileEntry], bool] = lambda _entry: False
     """Whether a verified file is not to be part of the revision; called from several threads."""
+    claim: Claim = lambda _size: True
+    """Asked before more of the disk is used than the files take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ def _fetch_files(
             control=context.control,
             done=done,
             watch=watch,
+            claim=context.claim,
         )
         if context.coordinator is not None and not alone:
             work.coordinator = context.coordinator(work, _is_restricted(context, repo))

@@ -101,6 +101,9 @@ Done = Callable[[FileEntry], None]
 """Told of each file once its blob is verified, durable and leased by the write session."""
 Watch = Callable[[Download], None]
 """Told of each larger file when its download starts, to follow its frontier."""
+Claim = Callable[[int], bool]
+"""Asks for so many bytes of the disk beside those of the files, and says whether they may be used
+until the fetch ends; called from several threads."""
 
 
 class Coordinator(Protocol):
@@ -148,6 +151,7 @@ class Work:
         control: Control,
         done: Done,
         watch: Watch | None = None,
+        claim: Claim = lambda _size: True,
     ) -> None:
         self.intake = intake
         self.tuning = wishes.tuning
@@ -157,6 +161,7 @@ class Work:
         self.emit = control.emit
         self.cancel = control.cancel
         self.watch = watch
+        self._claim = claim
         self._done = done
         self._rate = wishes.rate
         self._pace = TokenBucket(wishes.rate) if wishes.rate else None
@@ -251,11 +256,14 @@ class Work:
         if self.stop:
             raise Cancelled("the transfer ended")
 
-    def room(self) -> int:
-        """Bytes that are free on the disk beyond what the files of this transfer still take."""
+    def has_space(self, size: int) -> bool:
+        """Whether so many bytes are free on the disk beyond what the files of this transfer still
+        take, and nobody else needs them: then they are this transfer's.
+        """
         with self.state:
             awaited = sum(job.awaited for job in self.jobs if not job.finished)
-        return disk.free_bytes(self.archive.layout.home) - awaited - self.tuning.reserve
+        free = disk.free_bytes(self.archive.layout.home) - awaited - self.tuning.reserve
+        return free >= size and self._claim(size)
 
     def spawn(self, work: Callable[..., None], *args: object) -> None:
         # Daemons: a thread that waits for a stalled connection must not keep the process alive. It

@@ -224,12 +224,12 @@ class Follower:
     the capsule, never the file: then the plain form is kept.
     """
 
-    def __init__(self, intake: Intake, blob: Readable, room: Callable[[], int]) -> None:
-        """`room` says how many bytes of the disk are not needed otherwise."""
+    def __init__(self, intake: Intake, blob: Readable, has_room: Callable[[int], bool]) -> None:
+        """`has_room` says whether so many bytes of the disk are not needed otherwise."""
         self._intake = intake
         self._wishes = intake.wishes
         self._blob = blob
-        self._room = room
+        self._has_room = has_room
         self._state = threading.Condition()
         self._frontier = 0
         self._epoch = 0
@@ -318,7 +318,7 @@ class Follower:
             ready = self._wait(epoch, needed)
             with chosen(self._intake, self._blob, ready) as choice:
                 if choice.encode:
-                    return self._follow(epoch, choice) if self._room() >= size else None
+                    return self._follow(epoch, choice) if self._has_room(size) else None
                 if ready == size:
                     return None
         return None

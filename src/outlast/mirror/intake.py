@@ -4,10 +4,11 @@ A mirror keeps what it fetches, and every client may name a model. So each asker
 share of the fetches and a quota, and the disk a part that stays free.
 """
 
+import contextlib
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -101,16 +102,46 @@ class Admission:
             account, hourly = self._account(asker), self._limits.hourly
             if hourly and account.fetched and account.fetched + size > hourly:
                 raise self._over(account, f"had {hourly:,} bytes fetched, its quota for an hour")
-            total, free = disk.total_bytes(self._home), disk.free_bytes(self._home)
-            keep = self._limits.keep_free
-            if keep is None:
-                keep = min(self._tuning.keep_free, int(total * self._tuning.keep_free_share))
-            if free - self._awaited - size < keep:
+            keep = self._keep_free()
+            if self._unpromised() - size < keep:
                 raise DiskFullError(
                     f"no room for a file of {size:,} bytes: {keep:,} bytes of the disk stay free",
                     hint="the operator can free space, or set keep-free in [serve]",
                 )
             account.fetched += size
+
+    @contextlib.contextmanager
+    def beside(self) -> Iterator[Callable[[int], bool]]:
+        """For the time of a fetch, what asks for bytes of the disk beside those of its file, as a
+        capsule takes while the plain form is still there. They are promised as those of files are,
+        and the answer is no where they would come from what stays free.
+        """
+        claimed = 0
+
+        def claim(size: int) -> bool:
+            nonlocal claimed
+            with self._lock:
+                if self._unpromised() - size < self._keep_free():
+                    return False
+                self._awaited += size
+                claimed += size
+                return True
+
+        try:
+            yield claim
+        finally:
+            with self._lock:
+                self._awaited -= claimed
+
+    def _unpromised(self) -> int:
+        """Bytes of the disk that no fetch needs."""
+        return disk.free_bytes(self._home) - self._awaited
+
+    def _keep_free(self) -> int:
+        if self._limits.keep_free is not None:
+            return self._limits.keep_free
+        share = int(disk.total_bytes(self._home) * self._tuning.keep_free_share)
+        return min(self._tuning.keep_free, share)
 
     def _account(self, asker: str) -> _Account:
         now = self._clock()

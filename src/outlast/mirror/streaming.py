@@ -171,8 +171,8 @@ class StreamingFiles:
         key = streaming.entry.key
         try:
             context = self._fetch_context(voice)
-            with context.writer:
-                self._fetch(context, repo, commit, streaming)
+            with context.writer, self._intake.beside() as claim:
+                self._fetch(replace(context, claim=claim), repo, commit, streaming)
         except BaseException as caught:  # noqa: BLE001 - the readers raise it
             error = caught
         # Removed before the readers hear of the end, so that a reader that asks again starts anew.
