@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from outlast.server.hub.health import Health, Tried, try_disk
+from outlast.server.hub.health import DiskHealth, Tried, try_disk
 from outlast.server.tuning import TUNING
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -33,7 +33,7 @@ def layout(tmp_path: Path) -> Iterator[Layout]:
         yield archive.layout
 
 
-class TestTrial:
+class TestCheck:
     def test_a_disk_that_works(self, layout: Layout) -> None:
         assert try_disk(layout) == Tried("ok")
         assert not list(layout.tmp.iterdir())
@@ -87,18 +87,18 @@ class TestTrial:
 
 
 class Disk:
-    """What a trial finds, and how often there was one. It lasts until `go` is set."""
+    """What a check finds, and how often there was one. It lasts until `go` is set."""
 
     def __init__(self, word: str = "ok") -> None:
         self.word = word
-        self.trials = 0
+        self.checks = 0
         self.threads = set[threading.Thread]()
         self.go = threading.Event()
         self.go.set()
         self.now = 1000.0
 
     def __call__(self) -> Tried:
-        self.trials += 1
+        self.checks += 1
         self.threads.add(threading.current_thread())
         assert self.go.wait(SECONDS)
         return Tried(self.word, "why")
@@ -106,8 +106,8 @@ class Disk:
     def clock(self) -> float:
         return self.now
 
-    def health(self, *, fetches: bool = True) -> Health:
-        return Health(self, fetches=fetches, clock=self.clock)
+    def health(self, *, fetches: bool = True) -> DiskHealth:
+        return DiskHealth(self, fetches=fetches, clock=self.clock)
 
 
 def said(response: web.Response) -> tuple[int, str]:
@@ -136,19 +136,19 @@ class TestHealth:
         response = asyncio.run(Disk(word).health(fetches=False).reply())
         assert said(response) == (status, text)
 
-    def test_one_trial_for_all_who_ask(self) -> None:
+    def test_one_check_for_all_who_ask(self) -> None:
         disk = Disk()
 
         async def ask() -> None:
             health = disk.health()
             await asyncio.gather(*(health.reply() for _ in range(200)))
-            assert disk.trials == 1
+            assert disk.checks == 1
             disk.now += TUNING.health_every - 0.01
             disk.word = "failing"
             assert said(await health.reply()) == (200, "ok\n")
             disk.now += 0.01
             assert (await health.reply()).status == 503
-            assert disk.trials == 2
+            assert disk.checks == 2
             disk.now += TUNING.health_every
             disk.word = "ok"
             assert (await health.reply()).status == 200
@@ -157,7 +157,7 @@ class TestHealth:
         assert threading.current_thread() not in disk.threads
 
     def test_a_disk_that_hangs(self) -> None:
-        """No second trial piles up behind it, and nobody waits for it."""
+        """No second check piles up behind it, and no request waits for it."""
         disk = Disk()
 
         async def ask() -> None:
@@ -169,7 +169,7 @@ class TestHealth:
             disk.now += TUNING.health_stuck
             for _ in range(3):
                 assert said(await health.reply()) == (503, "stuck\n")
-            assert disk.trials == 2
+            assert disk.checks == 2
             disk.go.set()
             for thread in disk.threads:
                 await asyncio.to_thread(thread.join)
@@ -187,7 +187,7 @@ class TestHealth:
                 disk.now += TUNING.health_every
 
         asyncio.run(ask())
-        assert disk.trials == 3
+        assert disk.checks == 3
         (line,) = map(json.loads, capsys.readouterr().err.splitlines())
         assert (line["disk"], line["error"]) == ("failing", "why")
 

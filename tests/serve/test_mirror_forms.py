@@ -64,7 +64,10 @@ def test_a_capsule_takes_nothing_of_what_stays_free(
     env = {"OUTLAST_CONFIG": str(tmp_path / "config.toml"), "OUTLAST_FORM": "auto"}
     tuned = {"outlast.fetch.tuning.TUNING.small_file": MIB}
     free = keep + int(spare * len(data))
-    fake = f"from outlast.store import disk\ndisk.free_bytes = lambda _: {free}"
+    fake = (
+        "from outlast.store import disk\n"
+        f"disk.free_bytes = lambda home: {free} - disk.space_used(home)"
+    )
     with (
         HubSim(tmp_path / "hub", mode="thread") as hub,
         Node(tmp_path / "home", "--upstream", hub.url, env=env, tuned=tuned, sabotage=fake) as node,

@@ -101,6 +101,29 @@ class TestQuota:
         go.set()
         assert over.wait(SECONDS)
 
+    def test_what_is_written_is_not_counted_twice(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        free, began, go = [100], threading.Event(), threading.Event()
+        monkeypatch.setattr(disk, "free_bytes", lambda _path: free[0])
+        intake = Admission(tmp_path, IntakeLimits(hourly=0, keep_free=20))
+
+        def work() -> None:
+            began.set()
+            assert go.wait(SECONDS)
+
+        intake.admit(50)
+        intake.submit(50, work, written=lambda: 100 - free[0])
+        assert began.wait(SECONDS)
+        for free[0] in (100, 60, 50):
+            intake.admit(30)
+            with pytest.raises(DiskFullError):
+                intake.admit(31)
+        free[0] = 45  # something else takes the disk too
+        with pytest.raises(DiskFullError):
+            intake.admit(26)
+        go.set()
+
     def test_so_does_what_a_fetch_takes_beside_its_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -100,7 +100,7 @@ def test_neither_headers_nor_bodies_nor_pages_name_the_archive(
     for blob in (home / "blobs").rglob("*"):
         if blob.is_file():
             blob.unlink()
-            blob.symlink_to(blob)  # ELOOP, whoever opens it
+            blob.symlink_to(blob)  # ELOOP, at any open
     with Node(home) as node:
         for path in (target("config.json", MODEL), f"/{MODEL}", f"/{MODEL}/raw/main/config.json"):
             reply = once(node.url, path, Accept=accept)

@@ -258,7 +258,7 @@ class Work:
 
     def has_space(self, size: int) -> bool:
         """Whether so many bytes are free on the disk beyond what the files of this transfer still
-        take, and nobody else needs them: then they are this transfer's.
+        take, and no other fetch needs them: then they are this transfer's.
         """
         with self.state:
             awaited = sum(job.awaited for job in self.jobs if not job.finished)

@@ -71,6 +71,9 @@ class Admission:
         self._lock = threading.Lock()
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
         self._awaited = 0
+        """Bytes of all fetches, of which some are on the disk already:"""
+        self._written: dict[object, Callable[[], int]] = {}
+        """so many, of each that is under way."""
         self._lines: OrderedDict[str, _Line] = OrderedDict()
         self._running: Counter[bool] = Counter()
         """Fetches under way, by whether they are small."""
@@ -135,7 +138,8 @@ class Admission:
 
     def _unpromised(self) -> int:
         """Bytes of the disk that no fetch needs."""
-        return disk.free_bytes(self._home) - self._awaited
+        written = sum(count() for count in self._written.values())
+        return disk.free_bytes(self._home) - self._awaited + written
 
     def _keep_free(self) -> int:
         if self._limits.keep_free is not None:
@@ -158,20 +162,28 @@ class Admission:
         return ExhaustedError(f"this client {what}: wait {left:.0f} s", retry_after=left)
 
     def submit(
-        self, size: int, work: Callable[[], None], wanted: Callable[[], bool] = lambda: True
+        self,
+        size: int,
+        work: Callable[[], None],
+        wanted: Callable[[], bool] = lambda: True,
+        written: Callable[[], int] = lambda: 0,
     ) -> None:
         """Runs `work`, a fetch of `size` bytes, in a thread as soon as it is the asker's turn.
         Askers take turns; one that has none under way begins at once, even if others have all.
         Small files do not wait for large ones, and what a client waits for (`wanted`) comes first.
+        `written` says how many bytes are on the disk: these are promised no more. It must not
+        block.
         """
         asker = ASKER.get()
         small = size <= self._tuning.small_fetch
 
         def run() -> None:
+            with self._lock:
+                self._written[run] = lambda: min(size, written())
             try:
                 work()
             finally:
-                self._ended(asker, size, small=small)
+                self._ended(asker, size, run, small=small)
 
         with self._lock:
             self._awaited += size
@@ -179,9 +191,10 @@ class Admission:
             line.waiting.append(_Waiting(small, run, wanted))
             self._start_some()
 
-    def _ended(self, asker: str, size: int, *, small: bool) -> None:
+    def _ended(self, asker: str, size: int, run: object, *, small: bool) -> None:
         with self._lock:
             self._awaited -= size
+            del self._written[run]
             self._running[small] -= 1
             line = self._lines[asker]
             line.running[small] -= 1

@@ -60,6 +60,11 @@ class StreamingFile:
         held_back = (download.count - 1) * merkle.PIECE
         return min(download.frontier * merkle.PIECE, held_back)
 
+    def count_written(self) -> int:
+        """Bytes that are on the disk, wherever in the file."""
+        download = self._download
+        return sum(download.partial.have) * merkle.PIECE if download is not None else 0
+
     def open(self) -> int | None:
         """A descriptor of the bytes so far (to be closed by the caller); None before the first."""
         download = self._download
@@ -153,7 +158,7 @@ class StreamingFiles:
                 self._intake.admit(size)
                 streaming = self._running[entry.key] = StreamingFile(entry, shelf)
                 run = partial(self._run, repo, commit, streaming, voice)
-                self._intake.submit(size, run, streaming.is_followed)
+                self._intake.submit(size, run, streaming.is_followed, streaming.count_written)
             streaming.wanted.add((repo, commit, entry))
         return streaming
 

@@ -38,13 +38,13 @@ class ServerTuning:
 
     # Probes of /healthz
     health_every: float = 5.0
-    """From one trial of the disk to the next, however many ask. Guess: it is one small write, and
+    """From one check of the disk to the next, however many ask. Guess: it is one small write, and
     probes come every ten seconds."""
     health_wait: float = 0.5
-    """A probe waits so long for a trial, and then gets the last word. Guess: half of what probes
+    """A probe waits so long for a check, and then gets the last word. Guess: half of what probes
     allow by default (Kubernetes: a second)."""
     health_stuck: float = 20.0
-    """A trial that takes longer means that the disk hangs. Guess: a busy disk that spins syncs
+    """A check that takes longer means that the disk hangs. Guess: a busy disk that spins syncs
     sooner."""
 
     # Connections

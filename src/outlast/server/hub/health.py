@@ -70,7 +70,7 @@ def _word(error: OSError) -> str:
     return BUSY if is_exhausted(error) else FAILING
 
 
-class Health:
+class DiskHealth:
     """Answers probes. The disk is tried in a thread of its own, one time after another, and not for
     every probe. It belongs to one event loop.
     """
@@ -89,10 +89,10 @@ class Health:
         self._tuning = tuning
         self._clock = clock
         self._pool = DaemonPool(1, "health")  # a dead disk may hold it for ever
-        self._trial: asyncio.Future[Tried] | None = None
+        self._check: asyncio.Future[Tried] | None = None
         self._began = 0.0
         self._known = ""
-        """The word of the last trial that ended; empty before that."""
+        """The word of the last check that ended; empty before that."""
 
     async def reply(self) -> web.Response:
         """200 with ``ok``, or 503 with one word that says why not."""
@@ -105,18 +105,18 @@ class Health:
         return web.Response(status=503, text=f"{word}\n", headers=headers)
 
     async def _ask(self) -> str:
-        trial = self._trial
-        if trial is None or (
-            trial.done() and self._clock() - self._began >= self._tuning.health_every
+        check = self._check
+        if check is None or (
+            check.done() and self._clock() - self._began >= self._tuning.health_every
         ):
             self._began = self._clock()
-            trial = self._trial = asyncio.wrap_future(self._pool.submit(self._try))
+            check = self._check = asyncio.wrap_future(self._pool.submit(self._try))
         held_up = self._tuning.health_wait if self._known else self._tuning.health_stuck
-        if not trial.done():
+        if not check.done():
             left = self._began + held_up - self._clock()
-            await asyncio.wait({trial}, timeout=max(0.0, left))
-        if trial.done():
-            return trial.result().word
+            await asyncio.wait({check}, timeout=max(0.0, left))
+        if check.done():
+            return check.result().word
         if self._known and self._clock() - self._began < self._tuning.health_stuck:
             return self._known
         return STUCK

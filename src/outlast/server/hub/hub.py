@@ -52,7 +52,7 @@ from outlast.server.http.replies import (
 )
 from outlast.server.hub import documents, pages, raw, refusals
 from outlast.server.hub.entrance import Entrance
-from outlast.server.hub.health import Health, try_disk
+from outlast.server.hub.health import DiskHealth, try_disk
 from outlast.server.hub.routes import PAGES, WRITING, HubRoute, parse, respelled
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.records.facts import About
@@ -103,7 +103,7 @@ class Hub:
         self._threaded, self._bodies = self._outlet.threaded, self._outlet.bodies
         self._entrance = Entrance(mirror.access, self._threaded)
         work = functools.partial(try_disk, mirror.archive.layout)
-        self._health = Health(work, fetches=mirror.fetches, tuning=tuning)
+        self._health = DiskHealth(work, fetches=mirror.fetches, tuning=tuning)
 
     async def tidy(self) -> None:
         """Frees from time to time what is kept for requests that did not come."""
