@@ -1,5 +1,7 @@
 """Working copies of capsules: what `link` and `run` make, and what goes when room is needed."""
 
+import errno
+import functools
 import os
 import signal
 import subprocess
@@ -10,8 +12,9 @@ import pytest
 
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import CorruptError
+from outlast.core.errors import CorruptError, TransientError
 from outlast.core.names import Target
+from outlast.intake import working_copies
 from outlast.ops import run as run_ops
 from outlast.store.archive import Archive
 from outlast.store.copies import Copies, all_copies
@@ -143,6 +146,44 @@ def test_collecting_keeps_the_copies_of_what_is_archived(home: Path) -> None:
     inside("rm", "me/m0", home=home).ok()
     inside("gc", home=home).ok()
     assert copied(home) == {"me/m1"}
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_an_edited_copy_is_not_linked_again(home: Path, *, linked: bool) -> None:
+    edited = link(home, "me/m0") / "model.safetensors"
+    edited.chmod(0o644)
+    flip(edited, SIZE // 2)
+    wrong = edited.read_bytes()
+    if not linked:
+        edited.unlink()
+    link(home, "me/m0", to=home / "elsewhere")
+    assert not linked or edited.read_bytes() == wrong
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.EIO, "bad"), TransientError("it changed")])
+def test_a_copy_that_cannot_be_read_is_made_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    file = link(home, "me/m0") / "model.safetensors"
+    os.utime(file, (1e9, 1e9))
+    monkeypatch.setattr(working_copies, "ingest", functools.partial(_raise, fault))
+    again = link(home, "me/m0", to=home / "elsewhere") / "model.safetensors"
+    assert not again.samefile(file)
+    short = OSError(errno.EMFILE, "Too many open files")
+    os.utime(again, (1e9, 1e9))
+    monkeypatch.setattr(working_copies, "ingest", functools.partial(_raise, short))
+    inside("link", "me/m0", "--folder", home / "no", home=home).failed("exhausted")
+    assert again.stat().st_nlink == 2
+
+
+def _raise(error: Exception, *_: object) -> None:
+    raise error
+
+
+def test_a_copy_that_was_only_touched_stays(home: Path) -> None:
+    file = link(home, "me/m0") / "model.safetensors"
+    os.utime(file, (1e9, 1e9))
+    assert link(home, "me/m0", to=home / "elsewhere").joinpath(file.name).samefile(file)
 
 
 def test_a_damaged_capsule_makes_no_copy(home: Path) -> None:

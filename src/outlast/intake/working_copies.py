@@ -1,6 +1,7 @@
 """Paths of blobs for programs that need one: the plain files, and working copies of capsules."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,15 +9,19 @@ from pathlib import Path
 
 from outlast.core.closing import Closing
 from outlast.core.control import Control
+from outlast.core.descriptors import is_exhausted
 from outlast.core.digest import Digest
-from outlast.core.errors import CorruptError, NotArchivedError
+from outlast.core.errors import CorruptError, NotArchivedError, TransientError
 from outlast.core.events import Planned, Progress
 from outlast.core.manifest import FileEntry
+from outlast.intake.local_file import ingest
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.copies import Copies, default_budget
 from outlast.store.reading import BlobReader
 from outlast.store.writer import WriteSession
+
+_log = logging.getLogger(__name__)
 
 _THREADS = min(8, os.cpu_count() or 1)
 _SYNC_EVERY = 256 * 1024 * 1024
@@ -57,7 +62,8 @@ class Working(Closing):
 
     def prepare(self, entries: Iterable[FileEntry]) -> None:
         """Finds the files of `entries`, which must be here, and makes those that are lacking: all
-        of them, or none where they do not fit. Raises :class:`StorageError` then.
+        of them, or none where they do not fit. Raises :class:`StorageError` then. A working copy
+        that changed since it was hashed is hashed again, and made again if it is damaged.
         """
         lacking: dict[Digest, FileEntry] = {}
         for entry in entries:
@@ -88,10 +94,45 @@ class Working(Closing):
             return self._archive.layout.blob(digest)
         if self._writer is None:
             self._writer = self._archive.writer()
-        path = self._copies(self._writer).take(digest, size)
-        if path is not None:
-            self._copied.add(digest)
+        copies = self._copies(self._writer)
+        path = copies.take(digest, size)
+        if path is None:
+            return None
+        if not self._is_right(digest, path):
+            _log.warning("the working copy %s is damaged; making it again", path)
+            copies.drop(digest)  # of its names ours only: others are not ours to delete
+            return None
+        self._copied.add(digest)
         return path
+
+    def _is_right(self, digest: Digest, path: Path) -> bool:
+        """Whether a copy still has the bytes of the blob; reads them if it changed since they were
+        hashed: programs that got its path, or a hard link of it, may have written to it. False
+        where the disk cannot read it, or it changes meanwhile. Raises :class:`ExhaustedError`.
+        """
+        try:
+            return self._is_checked(digest, path) or self._rehash(digest, path)
+        except TransientError:
+            return False
+        except OSError as error:
+            if is_exhausted(error):
+                raise disk.storage_error(error, path) from error
+            return False
+
+    def _is_checked(self, digest: Digest, path: Path) -> bool:
+        return self._archive.index.is_checked(digest, os.stat(path))
+
+    def _rehash(self, digest: Digest, path: Path) -> bool:
+        _log.info("hashing the working copy %s again: it changed since it was hashed", path)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            stat = os.fstat(fd)  # before the bytes, so that a write meanwhile shows
+            right = ingest(fd, None, f"copy {digest.short}", self._control).sha256 == digest
+        finally:
+            os.close(fd)
+        if right:
+            self._archive.index.note_checked(digest, stat)
+        return right
 
     def _make(self, copies: Copies, lacking: dict[Digest, FileEntry]) -> None:
         temps = copies.reserve([(digest, entry.size) for digest, entry in lacking.items()])
