@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import json
 import os
 import signal
 import subprocess
@@ -16,8 +17,10 @@ from outlast.core.errors import CorruptError, TransientError
 from outlast.core.names import Target
 from outlast.intake import working_copies
 from outlast.ops import run as run_ops
+from outlast.ops import verify as verify_ops
 from outlast.store.archive import Archive
-from outlast.store.copies import Copies, all_copies
+from outlast.store.copies import Copies, all_copies, drop_damaged
+from outlast.store.forms import stamp_of
 from tests.cli.call import environment, inside
 from tests.gguf_cut import small_smollm2
 from tests.realweights import WeightsUnavailableError
@@ -184,6 +187,67 @@ def test_a_copy_that_was_only_touched_stays(home: Path) -> None:
     file = link(home, "me/m0") / "model.safetensors"
     os.utime(file, (1e9, 1e9))
     assert link(home, "me/m0", to=home / "elsewhere").joinpath(file.name).samefile(file)
+
+
+def test_an_edited_copy_is_found_and_dropped(home: Path) -> None:
+    for name in ("me/m0", "me/m1"):
+        link(home, name)
+    assert finding(home)["health"] == "ok"
+    inside("verify", home=home).ok()
+    edited = home / "out-0" / "model.safetensors"
+    flip(edited, SIZE // 2)
+    wrong = edited.read_bytes()
+    assert (finding(home)["health"], "1 of 2" in finding(home)["text"]) == ("note", True)
+    inside("verify", "me/m1", home=home).ok()
+    for target in ([], ["me/m0"]):
+        call = inside("verify", *target, "--json", home=home)
+        (problem,) = call.result["problems"]
+        assert (call.code, problem["code"]) == (4, "corrupt")
+        assert problem["path"].endswith(f"copies/{(n := sha256(MODELS['me/m0']))[:2]}/{n}")
+    assert copied(home) == {"me/m0", "me/m1"}
+    assert inside("verify", "--quarantine", home=home).code == 4
+    assert copied(home) == {"me/m1"}
+    assert edited.read_bytes() == wrong
+    assert not (home / "archive" / "quarantine").exists()
+    inside("verify", home=home).ok()
+    assert (finding(home)["health"], finding(home)["text"][:2]) == ("ok", "1,")
+    link(home, "me/m0", to=home / "elsewhere")
+
+
+def finding(home: Path) -> dict[str, str]:
+    """What the doctor says about working copies."""
+    lines = inside("doctor", "--json", home=home).out.splitlines()
+    (found,) = (f for f in map(json.loads, lines) if f["check"] == "working copies")
+    return dict(found)
+
+
+def test_what_was_verified_and_only_touched_is_unchanged(home: Path) -> None:
+    os.utime(link(home, "me/m0") / "model.safetensors", (1e9, 1e9))
+    assert finding(home)["health"] == "note"
+    inside("verify", home=home).ok()
+    assert finding(home)["health"] == "ok"
+
+
+def test_another_copy_than_the_damaged_one_stays(home: Path) -> None:
+    file = link(home, "me/m0") / "model.safetensors"
+    digest, stamp = Digest(sha256(MODELS["me/m0"])), stamp_of(file.stat())
+    with Archive(home / "archive") as archive:
+        os.utime(file, (1e9, 1e9))
+        assert not drop_damaged(archive.layout, digest, stamp)
+        assert copied(home) == {"me/m0"}
+        assert drop_damaged(archive.layout, digest, stamp_of(file.stat()))
+        assert not drop_damaged(archive.layout, digest, stamp_of(file.stat()))
+
+
+def test_a_file_that_changes_while_it_is_verified_hides_no_other(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link(home, "me/m0")
+    changes = TransientError("it changed while it was read")
+    monkeypatch.setattr(verify_ops, "ingest", functools.partial(_raise, changes))
+    call = inside("verify", "--json", home=home)
+    assert call.code == 4
+    assert len(call.result["problems"]) == len(MODELS) + 1  # each config.json is plain
 
 
 def test_a_damaged_capsule_makes_no_copy(home: Path) -> None:

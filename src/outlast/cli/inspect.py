@@ -281,6 +281,8 @@ def verify(
 ) -> int:
     """Re-hash all archived files, or those of TARGET, and report damage.
 
+    The working copies of capsules are read too; --quarantine deletes a damaged one, because 'link'
+    and 'run' make it again.
     Files that are intact and not what their names say (as an error page in place of weights) are
     warnings. Without --quarantine the command changes nothing.
     """

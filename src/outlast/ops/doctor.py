@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import logging
+import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from outlast.ops.file_system import abilities, attempts
 from outlast.ops.tuning import TUNING, Tuning
 from outlast.store import disk
 from outlast.store.archive import Archive
+from outlast.store.copies import Copy, all_copies
 from outlast.store.garbage.evidence import gather
 from outlast.store.garbage.trash import Trash
 from outlast.store.index import load_manifest
@@ -152,6 +154,7 @@ def _content(home: Path) -> Iterator[Finding]:
             yield from _manifests(archive)
             yield _index(archive)
             yield from _capsules(archive)
+            yield from _copies(archive)
             yield from _unreadable(archive)
             yield _drafts(archive)
             yield _refs(archive)
@@ -246,6 +249,32 @@ def _capsules(archive: Archive) -> Iterator[Finding]:
         saved = sum(form.size - form.stored_bytes for form in held.values())
         text = f"{len(held)}, {deltas} of them deltas, save {saved / 1e9:.1f} GB"
         yield Finding("capsules", Health.OK, text)
+
+
+def _copies(archive: Archive) -> Iterator[Finding]:
+    """Working copies, as far as their inodes tell."""
+    copies = list(all_copies(archive.layout))
+    if not copies:
+        return
+    changed = [copy for copy in copies if not _is_unchanged(archive, copy)]
+    if changed:
+        names = ", ".join(f"{copy.digest.short}…" for copy in changed[:3])
+        text = f"{len(changed)} of {len(copies)} changed since they were hashed: {names}"
+        mend = "'outlast verify' hashes them again; with --quarantine it deletes the damaged ones"
+        yield Finding("working copies", Health.NOTE, text, mend)
+    else:
+        text = f"{len(copies)}, unchanged since they were hashed"
+        yield Finding("working copies", Health.OK, text)
+
+
+def _is_unchanged(archive: Archive, copy: Copy) -> bool:
+    """True also where the blob is plain: what is noted is of that file, and the copy is unused."""
+    try:
+        stat = os.stat(copy.path)
+    except FileNotFoundError:  # dropped meanwhile
+        return True
+    plain = archive.layout.blob(copy.digest).exists()
+    return plain or archive.index.is_checked(copy.digest, stat)
 
 
 def _digest(path: Path) -> Digest:

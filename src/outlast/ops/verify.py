@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,7 @@ from outlast.codec.memory import Readable, read, scratch
 from outlast.codec.reader import CapsuleReader
 from outlast.core.control import Control
 from outlast.core.descriptors import is_exhausted
-from outlast.core.digest import Digest
+from outlast.core.digest import Digest, Names
 from outlast.core.errors import (
     CorruptError,
     DamagedRecordError,
@@ -24,6 +25,7 @@ from outlast.core.errors import (
     IntegrityError,
     NotArchivedError,
     StorageError,
+    TransientError,
 )
 from outlast.core.events import FileDone, FileProblem, Planned, Progress, Removed
 from outlast.core.manifest import Revision
@@ -35,6 +37,7 @@ from outlast.ops.tuning import TUNING, Tuning
 from outlast.store import disk, reading
 from outlast.store.archive import Archive, BlobInfo
 from outlast.store.collect import is_intact
+from outlast.store.copies import Copy, all_copies, drop_damaged
 from outlast.store.forms import Forms, StoredFile, read_form, stamp_of
 from outlast.store.index import load_manifest
 from outlast.store.records.survey import survey
@@ -45,8 +48,8 @@ _NAMED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The result: how many blobs and bytes were read, and which problems were found. `suspects` are
-    intact, and not what their names say.
+    """The result: how many blobs of how many bytes were read, and which problems were found.
+    `suspects` are intact, and not what their names say.
     """
 
     blobs: int
@@ -63,14 +66,15 @@ def verify(
     control: Control,
     tuning: Tuning = TUNING,
 ) -> Verified:
-    """Hashes the blobs of `targets`, or all blobs, in each of their representations. Without
-    `targets`, also checks manifests and all small files: drafts, refs, what is known of models …
+    """Hashes the blobs of `targets`, or all blobs, in each of their representations, and their
+    working copies. Without `targets`, also checks manifests and all small files: drafts, refs, what
+    is known of models …
 
     With `quarantine`, a damaged blob or manifest is moved away, so that the next pull fetches it
-    again; otherwise nothing is changed. Each is read a second time before it is moved, and what the
-    index says moves nothing. A capsule that can still be decoded stays, and so does an intact
-    capsule whose base is damaged. What could not be read because the system is short of files or
-    memory is reported as ``exhausted``: it is not damage.
+    again, and a damaged working copy is deleted; otherwise nothing is changed. Each is read a
+    second time before, and what the index says moves nothing. A capsule that can still be decoded
+    stays, and so does an intact capsule whose base is damaged. What could not be read because the
+    system is short of files or memory is reported as ``exhausted``: it is not damage.
     """
     if quarantine:
         archive.layout.require_marker()
@@ -79,10 +83,13 @@ def verify(
     blobs = _blobs_of(archive, chosen) if chosen else job.whole_archive()
     job.absent(chosen or job.revisions)
     job.know(chosen or job.revisions)
+    named = {blob.digest for blob in blobs}
+    copies = [c for c in all_copies(archive.layout) if c.digest in named or not chosen]
     total = sum(blob.size for blob in blobs)
-    control.emit(Planned("verify", "archive", len(blobs), total))
+    extra = sum(copy.size for copy in copies)
+    control.emit(Planned("verify", "archive", len(blobs) + len(copies), total + extra))
     with ThreadPoolExecutor(tuning.verify_threads) as pool:
-        for _ in pool.map(job.blob, blobs):
+        for _ in chain(pool.map(job.blob, blobs), pool.map(job.copy, copies)):
             control.cancel.check()
     suspects = job.suspects(chosen or job.revisions)
     return Verified(len(blobs), total, tuple(job.problems), tuple(suspects))
@@ -231,22 +238,10 @@ class _Verification:
 
     def _plain(self, blob: BlobInfo) -> None:
         path = self._archive.layout.blob(blob.digest)
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return  # garbage-collected meanwhile
-        except OSError as error:
-            self._unread(str(path), error)
+        hashed = self._hashed(path, f"blob {blob.digest.short}")
+        if hashed is None:
             return
-        try:
-            names = ingest(fd, None, f"blob {blob.digest.short}", self._control)
-            stat = os.fstat(fd)
-            _forget_pages(fd)
-        except OSError as error:  # the disk cannot read it back
-            self._unread(str(path), error)
-            return
-        finally:
-            os.close(fd)
+        names, stat = hashed
         if names.sha256 != blob.digest:
             self._report(str(path), f"damaged: its sha256 is {names.sha256.short}…")
             if self._quarantines and not is_intact(path, blob.digest):
@@ -256,6 +251,50 @@ class _Verification:
             self._report(str(path), f"the blob is intact, but a manifest says its root is {root}")
         self._archive.index.note_checked(blob.digest, stat)
         self._control.emit(FileDone(str(path), blob.size, blob.digest.hex))
+
+    def copy(self, copy: Copy) -> None:
+        """Checks a working copy. A damaged one is deleted and not moved: it is made again."""
+        hashed = self._hashed(copy.path, f"copy {copy.digest.short}")
+        if hashed is None:
+            return
+        names, stat = hashed
+        if names.sha256 == copy.digest:
+            if not self._archive.layout.blob(copy.digest).exists():  # what is noted is of that
+                self._archive.index.note_checked(copy.digest, stat)
+            self._control.emit(FileDone(str(copy.path), copy.size, copy.digest.hex))
+            return
+        self._report(
+            str(copy.path), f"the working copy is damaged: its sha256 is {names.sha256.short}…"
+        )
+        if not self._quarantines or is_intact(copy.path, copy.digest):
+            return
+        if drop_damaged(self._archive.layout, copy.digest, stamp_of(stat)):
+            self._control.emit(Removed("copy", copy.digest.hex, copy.size))
+
+    def _hashed(self, path: Path, name: str) -> tuple[Names, os.stat_result] | None:
+        """The names of what is in a file, and its state; None where the file is gone or cannot be
+        read, which is reported.
+        """
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None  # garbage-collected meanwhile
+        except OSError as error:
+            self._unread(str(path), error)
+            return None
+        try:
+            stat = os.fstat(fd)  # before the bytes, so that a write meanwhile shows
+            names = ingest(fd, None, name, self._control)
+            _forget_pages(fd)
+        except TransientError as error:  # nothing of ours writes to it
+            self._report(str(path), str(error))
+            return None
+        except OSError as error:  # the disk cannot read it back
+            self._unread(str(path), error)
+            return None
+        finally:
+            os.close(fd)
+        return names, stat
 
     def _capsule(self, digest: Digest) -> None:
         path = self._archive.layout.capsule(digest)

@@ -17,6 +17,7 @@ from typing import Final
 from outlast.core.digest import Digest
 from outlast.core.errors import DiskFullError, StorageError
 from outlast.store import disk
+from outlast.store.forms import stamp_of
 from outlast.store.layout import Layout
 from outlast.store.records.sealed import check_of
 from outlast.store.writer import WriteSession, leased, sweep
@@ -172,6 +173,18 @@ def garbage(layout: Layout, keep: Collection[str], *, dry_run: bool) -> Iterator
             if not dry_run:
                 _remove(copy)
             yield name, copy.size
+
+
+def drop_damaged(layout: Layout, digest: Digest, stamp: str) -> bool:
+    """Deletes a copy that proved damaged when its file had this `stamp`; False where it is gone or
+    another one by now. Links that were noted stay noted: they lead to the copy that comes next.
+    """
+    path = layout.copy(digest)
+    with disk.reporting(path), disk.locked(layout.lock, exclusive=True):
+        try:
+            return stamp_of(os.stat(path)) == stamp and disk.remove(path)
+        except FileNotFoundError:
+            return False
 
 
 def _under_way(layout: Layout) -> int:
