@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from outlast.core.control import Control
-from outlast.core.digest import Digest
+from outlast.core.digest import Digest, Names
 from outlast.core.errors import CorruptError, TransientError
 from outlast.core.names import Target
 from outlast.intake import working_copies
+from outlast.intake.local_file import ingest
 from outlast.ops import run as run_ops
 from outlast.ops import verify as verify_ops
 from outlast.store.archive import Archive
@@ -248,6 +250,41 @@ def test_a_file_that_changes_while_it_is_verified_hides_no_other(
     call = inside("verify", "--json", home=home)
     assert call.code == 4
     assert len(call.result["problems"]) == len(MODELS) + 1  # each config.json is plain
+
+
+@pytest.mark.parametrize("to", ["folder", "cache"])
+def test_a_plain_file_that_was_edited_by_its_link_is_refused(home: Path, to: str) -> None:
+    unpack(home / "archive", sha256(MODELS["me/m0"]))
+    edited = link(home, "me/m0") / "model.safetensors"
+    os.utime(edited, (1e9, 1e9))
+    link(home, "me/m0", to=home / "elsewhere")
+    flip(edited, SIZE // 2)
+    call = inside("link", "me/m0", f"--{to}", home / "no", home=home)
+    assert "another name" in call.failed("corrupt")
+    assert not (home / "no").exists()
+    flip(edited, SIZE // 2)
+    link(home, "me/m0", to=home / "again")
+
+
+def test_a_plain_file_is_hashed_again_only_if_it_has_other_names_and_changed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpack(home / "archive", sha256(MODELS["me/m0"]))
+    with Archive(home / "archive") as archive:
+        file = archive.layout.blob(Digest(sha256(MODELS["me/m0"])))
+    hashed: list[int] = []
+
+    def count(fd: int, *more: Any) -> Names:
+        hashed.append(os.fstat(fd).st_size)
+        return ingest(fd, *more)
+
+    monkeypatch.setattr(working_copies, "ingest", count)
+    os.utime(file, (1e9, 1e9))
+    link(home, "me/m0")  # no other name yet
+    assert hashed == []
+    link(home, "me/m0", to=home / "second")
+    link(home, "me/m0", to=home / "third")
+    assert hashed.count(SIZE) == 1
 
 
 def test_a_damaged_capsule_makes_no_copy(home: Path) -> None:

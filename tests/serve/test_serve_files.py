@@ -1,5 +1,6 @@
 """Files over HTTP: headers, ranges, names of revisions, and what a partial archive says."""
 
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -8,6 +9,7 @@ import pytest
 from tests.clients.contract import DATASET, MODEL, NESTED, WEIGHTS, Sample, build_sample
 from tests.hubsim import HubSim
 from tests.serve.conftest import Served
+from tests.serve.forms import flip
 from tests.serve.node import Node, outlast
 from tests.serve.wire import Reply, Wire, once
 
@@ -243,6 +245,29 @@ class TestIncompleteArchives:
         for path in (target("config.json"), f"/api/models/{MODEL}"):
             assert "x-outlast-partial" not in once(served.url, path).headers
         assert served.node.get(f"/api/models/{MODEL}").json["partial"] is False
+
+    def test_a_blob_that_was_edited_by_another_name_is_not_served(
+        self, home: Path, sample: Sample
+    ) -> None:
+        digest = sample.head.files["model.safetensors"].sha256 or ""
+        blob, other = home / "blobs" / digest[:2] / digest, home.parent / "other"
+        os.link(blob, other)
+        other.chmod(0o644)
+        with Node(home) as node:
+            assert once(node.url, LFS).body == WEIGHTS
+            flip(other, SIZE - 1)
+            for _ in range(2):
+                reply = once(node.url, LFS, Range="bytes=0-9")
+                assert (reply.status, "another name" in reply.headers["x-error-message"]) == (
+                    502,
+                    True,
+                )
+                assert WEIGHTS[:10] not in reply.body
+            said = [line["sha256"] for line in node.access() if line["what"] == "damage"]
+            assert said == [digest] * 2
+            flip(other, SIZE - 1)
+            os.utime(other, (1e9, 1e9))  # the clock of a disk has steps
+            assert once(node.url, LFS).body == WEIGHTS
 
     @pytest.mark.parametrize("damage", ["gone", "short"])
     def test_a_blob_that_is_damaged_is_not_served(

@@ -27,6 +27,14 @@ _THREADS = min(8, os.cpu_count() or 1)
 _SYNC_EVERY = 256 * 1024 * 1024
 
 
+def changed(digest: Digest) -> CorruptError:
+    """The error of a plain file that another program wrote to through another of its names."""
+    return CorruptError(
+        f"blob {digest.short}… is damaged: it was changed through another name (hard link) of it",
+        hint="'outlast verify --quarantine' moves it away; then pull again",
+    )
+
+
 class Working(Closing):
     """The files of an archive by path, until it is closed: working copies are not dropped before.
 
@@ -63,7 +71,8 @@ class Working(Closing):
     def prepare(self, entries: Iterable[FileEntry]) -> None:
         """Finds the files of `entries`, which must be here, and makes those that are lacking: all
         of them, or none where they do not fit. Raises :class:`StorageError` then. A working copy
-        that changed since it was hashed is hashed again, and made again if it is damaged.
+        that changed since it was hashed is hashed again, and made again if it is damaged. So is a
+        plain file that has other names; raises :class:`CorruptError` if that is damaged.
         """
         lacking: dict[Digest, FileEntry] = {}
         for entry in entries:
@@ -91,7 +100,9 @@ class Working(Closing):
 
     def _find(self, digest: Digest, size: int) -> Path | None:
         if self._archive.forms.plain_size(digest) == size:
-            return self._archive.layout.blob(digest)
+            plain = self._archive.layout.blob(digest)
+            self._refuse_edited(digest, plain)
+            return plain
         if self._writer is None:
             self._writer = self._archive.writer()
         copies = self._copies(self._writer)
@@ -104,6 +115,16 @@ class Working(Closing):
             return None
         self._copied.add(digest)
         return path
+
+    def _refuse_edited(self, digest: Digest, path: Path) -> None:
+        """Raises :class:`CorruptError` if the plain file of a blob was changed through another of
+        its names; reads it only if it has others and changed since it was hashed.
+        """
+        with disk.reporting(path):
+            if self._archive.index.is_doubtful(digest, os.stat(path)) and not self._rehash(
+                digest, path
+            ):
+                raise changed(digest)
 
     def _is_right(self, digest: Digest, path: Path) -> bool:
         """Whether a copy still has the bytes of the blob; reads them if it changed since they were
@@ -123,11 +144,11 @@ class Working(Closing):
         return self._archive.index.is_checked(digest, os.stat(path))
 
     def _rehash(self, digest: Digest, path: Path) -> bool:
-        _log.info("hashing the working copy %s again: it changed since it was hashed", path)
+        _log.info("hashing %s again: it changed since it was hashed, or never was", path)
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             stat = os.fstat(fd)  # before the bytes, so that a write meanwhile shows
-            right = ingest(fd, None, f"copy {digest.short}", self._control).sha256 == digest
+            right = ingest(fd, None, f"blob {digest.short}", self._control).sha256 == digest
         finally:
             os.close(fd)
         if right:

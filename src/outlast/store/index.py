@@ -299,6 +299,16 @@ class Index:
         with contextlib.suppress(CorruptError, ExhaustedError), self._fresh() as db, db:
             db.execute("INSERT OR REPLACE INTO checked VALUES (?, ?)", (digest.hex, stamp_of(stat)))
 
+    def is_doubtful(self, digest: Digest, stat: os.stat_result) -> bool:
+        """Whether the plain file of a blob is to be hashed before its bytes are given out: it has
+        other names, through which programs may write to it, and is not as it was when its bytes
+        were last hashed.
+        """
+        if stat.st_nlink < 2 or self.is_checked(digest, stat):
+            return False
+        stamp = stamp_of(stat)
+        return all(tree.stamp != stamp or tree.form != Form.PLAIN for tree in self.trees_of(digest))
+
     # Forms
 
     def cached_form(self, digest: Digest, stamp: str) -> StoredForm | None:
