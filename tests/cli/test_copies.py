@@ -223,6 +223,38 @@ def finding(home: Path) -> dict[str, str]:
     return dict(found)
 
 
+def test_a_copy_that_verify_found_damaged_is_not_linked_again(home: Path) -> None:
+    """Also where its times tell nothing."""
+    file = link(home, "me/m0") / "model.safetensors"
+    before = file.stat()
+    flip(file, SIZE // 2)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert inside("verify", home=home).code == 4
+    assert finding(home)["health"] == "note"
+    link(home, "me/m0", to=home / "elsewhere")
+
+
+def test_a_plain_file_that_verify_found_damaged_is_not_linked_again(home: Path) -> None:
+    unpack(home / "archive", sha256(MODELS["me/m0"]))
+    file = link(home, "me/m0") / "model.safetensors"
+    inside("verify", home=home).ok()
+    before = file.stat()
+    flip(file, SIZE // 2)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert inside("verify", home=home).code == 4
+    inside("link", "me/m0", "--folder", home / "no", home=home).failed("corrupt")
+
+
+def test_a_plain_file_that_has_only_a_tree_is_not_linked_again_either(home: Path) -> None:
+    file = link(home, "me/m0") / "config.json"
+    before = file.stat()
+    file.chmod(0o644)
+    file.write_text("me/m9")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert inside("verify", home=home).code == 4
+    inside("link", "me/m0", "--folder", home / "no", home=home).failed("corrupt")
+
+
 def test_what_was_verified_and_only_touched_is_unchanged(home: Path) -> None:
     os.utime(link(home, "me/m0") / "model.safetensors", (1e9, 1e9))
     assert finding(home)["health"] == "note"

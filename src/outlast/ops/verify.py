@@ -244,6 +244,8 @@ class _Verification:
         names, stat = hashed
         if names.sha256 != blob.digest:
             self._report(str(path), f"damaged: its sha256 is {names.sha256.short}…")
+            self._archive.index.forget_checked(blob.digest)
+            self._archive.index.forget_trees([blob.digest])
             if self._quarantines and not is_intact(path, blob.digest):
                 self._quarantine(blob.digest.hex, path, stamp_of(stat))
             return
@@ -266,6 +268,7 @@ class _Verification:
         self._report(
             str(copy.path), f"the working copy is damaged: its sha256 is {names.sha256.short}…"
         )
+        self._archive.index.forget_checked(copy.digest)
         if not self._quarantines or is_intact(copy.path, copy.digest):
             return
         if drop_damaged(self._archive.layout, copy.digest, stamp_of(stat)):

@@ -299,6 +299,11 @@ class Index:
         with contextlib.suppress(CorruptError, ExhaustedError), self._fresh() as db, db:
             db.execute("INSERT OR REPLACE INTO checked VALUES (?, ?)", (digest.hex, stamp_of(stat)))
 
+    def forget_checked(self, digest: Digest) -> None:
+        """The opposite: the blob was hashed, and its file is damaged."""
+        with contextlib.suppress(CorruptError, ExhaustedError), self._fresh() as db, db:
+            db.execute("DELETE FROM checked WHERE sha256 = ?", (digest.hex,))
+
     def is_doubtful(self, digest: Digest, stat: os.stat_result) -> bool:
         """Whether the plain file of a blob is to be hashed before its bytes are given out: it has
         other names, through which programs may write to it, and is not as it was when its bytes
