@@ -197,6 +197,16 @@ def test_an_engine_that_breaks_off(tmp_path: Path) -> None:
         assert post(port) == (200, b"{}")
 
 
+def test_an_engine_that_is_gone(tmp_path: Path) -> None:
+    """Its socket is the server's matter."""
+    with fronted(tmp_path, lambda _connection, _number: None) as (port, engine):
+        engine.path.unlink()
+        status, data = post(port)
+        assert status == 503
+        assert b"a path of the server" in data
+        assert str(tmp_path).encode() not in data
+
+
 def test_an_error_within_a_stream_speaks_of_our_options(tmp_path: Path) -> None:
     error = {"error": {"code": 500, "message": "It broke. Start it with `--mend`"}}
     event = b"data: " + json.dumps(error).encode() + b"\n\n"

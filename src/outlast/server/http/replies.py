@@ -78,16 +78,21 @@ def without_paths(message: str) -> str:
     return _BARE.sub(_A_PATH, _QUOTED.sub(rf"\1{_A_PATH}\1", message))
 
 
+def told(status: int, message: str) -> str:
+    """What a client gets of `message`. If a path is left out, the log has the whole."""
+    text = without_paths(message)
+    if text != message and status >= 500:  # else it is what the client itself wrote
+        log_line({"level": "error", "what": "answer", "status": status, "error": message})
+    return text
+
+
 def failure(
     status: int, code: str, message: str, headers: dict[str, str] | None = None
 ) -> web.Response:
     """An error reply; `code` is the hub's name of the case, if it has one. A path of the server in
     `message` goes to its log alone.
     """
-    told = without_paths(message)
-    if told != message and status >= 500:  # else it is what the client itself wrote
-        log_line({"level": "error", "what": "answer", "status": status, "error": message})
-    message = told.encode("ascii", "replace").decode()
+    message = told(status, message).encode("ascii", "replace").decode()
     sent = {"X-Error-Message": message, **(headers or {})}
     if code:
         sent["X-Error-Code"] = code

@@ -17,6 +17,7 @@ from outlast.core.errors import EngineError, OutlastError
 from outlast.server.http.files import close_short
 from outlast.server.http.log import log_bug
 from outlast.server.http.queries import Bodies, parse_json
+from outlast.server.http.replies import told
 from outlast.server.model.requests import POSTS, Ask, Loaded, not_loaded, understand
 from outlast.server.model.tools import SchemaError, as_call, as_events, forced
 from outlast.server.model.words import RequestError, engine_error
@@ -83,9 +84,10 @@ class Front:
             return _refused(RequestError(error.status, error.reason), headers)
         except OutlastError as error:
             status = 503 if isinstance(error, EngineError) else 400
-            return _refused(RequestError(status, str(error)), headers)
+            return _refused(RequestError(status, told(status, str(error))), headers)
         except aiohttp.ClientError as error:
-            return _refused(RequestError(503, f"the engine does not answer: {error}"), headers)
+            text = told(503, f"the engine does not answer: {error}")
+            return _refused(RequestError(503, text), headers)
         except ConnectionError:
             return web.Response(status=_LEFT)
         except Exception as error:  # noqa: BLE001 - a bug, which is logged
