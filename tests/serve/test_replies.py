@@ -83,6 +83,12 @@ def test_what_is_no_path_of_the_disk_stays(text: str) -> None:
     assert without_paths(text) == text
 
 
+@pytest.mark.parametrize("text", ["'/" + "\\a" * 300, "'/\"/" * 200, "/ " * 300, ":/" * 300])
+def test_no_text_of_a_client_takes_long(text: str) -> None:
+    """The search never goes back over what it has read: else the first would take years."""
+    assert len(without_paths(text)) <= len(text) + len(HIDDEN)
+
+
 def test_no_line_is_logged_of_an_error_without_paths(capsys: pytest.CaptureFixture[str]) -> None:
     error_reply(NotFoundError("there is no org/model here"))
     error_reply(CorruptError("abcd does not match"))

@@ -30,7 +30,7 @@ PARTIAL_HEADER = "X-Outlast-Partial"
 _RETRY_AFTER = 5
 
 _A_PATH: Final = "a path of the server"
-_QUOTED: Final = re.compile(r"""(['"])(?:file:)?/(?:\\.|(?!\1).)+\1""")
+_QUOTED: Final = re.compile(r"""(['"])(?:file:)?/(?:\\.|(?!\1)[^\\])+\1""")
 # The name of a folder may hold anything: such a path ends where a reason follows, or never.
 _BARE: Final = re.compile(r"(?:file:/+|(?<![\w/.:%~\]-])/+|(?<=:)/)[^\s/].*?(?=: |$)")
 
