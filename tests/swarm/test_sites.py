@@ -26,6 +26,7 @@ from outlast.node.tuning import Tuning as NodeTuning
 from outlast.p2p.tuning import Tuning
 from outlast.sources.base import RangeReader
 from outlast.store.records.facts import About
+from outlast.swarm.client.torrent import Torrent
 from outlast.swarm.lan.datagrams import Want, Wish, want_key
 from outlast.swarm.schedule import Rates
 from outlast.swarm.settings import SwarmSettings
@@ -331,14 +332,33 @@ class TestTrouble:
             check(b, files)
             assert a.server.sent == 0
 
-    def test_a_peer_is_banned_unjustly(self, tmp_path: Path) -> None:
-        """The swarm is joined again, and every byte that it brings counts once."""
+    @pytest.mark.parametrize("late", [False, True])
+    def test_a_peer_is_banned_unjustly(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, late: bool
+    ) -> None:
+        """The swarm is joined again, and every byte that it brings counts once, also those that
+        come `late`: while the first one is being left.
+        """
         files = {"large": LARGE + LARGE}
         slow = SwarmSettings(rates=Rates(lan_up=4 * MIB))
         with site(tmp_path / "a", files=files, settings=slow) as a, site(tmp_path / "b", a) as b:
             pulling = Running(lambda: b.pull(http=False))
             until(lambda: pieces(b) > 4, "some pieces came")
             [torrent] = b.node.session.torrents()
+            leave = Torrent.close
+
+            def leave_later(left: Torrent) -> None:
+                if left is torrent:
+                    # Not by its `view`, which is to be the last one that the product took.
+                    more = left._handle.status().total_payload_download + 2 * MIB
+                    until(
+                        lambda: left._handle.status().total_payload_download >= more,
+                        "bytes come in the meantime",
+                    )
+                leave(left)
+
+            if late:
+                monkeypatch.setattr(Torrent, "close", leave_later)
             with torrent._lock:
                 torrent._bans.banned(("192.0.2.1", 6881))
                 torrent._bans.wrong(0)

@@ -134,8 +134,7 @@ class FileProgress:
         download, now = self.job.download, time.monotonic()
         if download is None:
             return
-        if self._torrent is not None:
-            self._count(work, self._torrent)
+        self.count(work)
         self._measure(seconds)
         pieces = sum(download.partial.have)
         if pieces != self._pieces:
@@ -151,8 +150,13 @@ class FileProgress:
         self._total = total
         self._rate += (now - self._rate) * min(1.0, seconds / self._tuning.smooth)
 
-    def _count(self, work: Work, torrent: Torrent) -> None:
-        """Which peer gave how much."""
+    def count(self, work: Work) -> None:
+        """Tells `work` what the swarm brought since it was counted last. A swarm that was left is
+        counted once more before another is joined: bytes come until its end.
+        """
+        torrent = self._torrent
+        if torrent is None:
+            return
         gave = dict(self._gave)
         earlier, earlier_of = self._earlier
         for peer in torrent.peers():

@@ -69,6 +69,7 @@ class SwarmJoiner:
         download = progress.job.download
         if download is not None and (download.torn or progress.is_unjust):
             download.detach()
+            progress.count(self._work)
         self.attach(progress)
         self._connect(progress)
         if progress.torrent is not None:

@@ -232,9 +232,12 @@ class Torrent:
         """A snapshot; asks libtorrent, and waits for its answer. After `close`, the last one."""
         if self._session is not None:
             with _still_there():
-                flags = int(lt.torrent_handle.query_distributed_copies)
-                self._view = _torrent_view(self._handle.status(flags))
+                self._view = self._look()
         return self._view
+
+    def _look(self) -> TorrentView:
+        flags = int(lt.torrent_handle.query_distributed_copies)
+        return _torrent_view(self._handle.status(flags))
 
     # The end
 
@@ -254,6 +257,7 @@ class Torrent:
                     self._handle.flush_cache()
                     self._flushed_all.wait(self._tuning.close_s)
                     self._report(self._finished)
+                self._view = self._look()
                 session.remove_torrent(self._handle)
                 self._gone.wait(self._tuning.close_s)
             self._wrote = None
