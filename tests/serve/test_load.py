@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,9 @@ BIG = "/org/big/resolve/main/model.safetensors"
 SMALL = "/org/big/resolve/main/config.json"
 TREE = "/api/models/org/big/tree/main"
 POST = "/api/models/org/big/paths-info/main"
+PLAIN = "/org/big/resolve/main/noise.png"
 SIZE = 48 << 20
+MOST_UNSENT = 1 << 20
 GROWTH = 300 << 20
 _TUNING = "outlast.server.tuning.TUNING"
 
@@ -34,7 +38,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.truncate(SIZE)
     config = root / "config.json"
     config.write_bytes(b"{}")
-    HubRepo(root / "hub", "org/big").commit({"model.safetensors": hole, "config.json": config})
+    noise = root / "noise"
+    noise.write_bytes(Random(1).randbytes(8 << 20))
+    files = {"model.safetensors": hole, "config.json": config, "noise.png": noise}
+    HubRepo(root / "hub", "org/big").commit(files)
     with HubSim(root / "hub", mode="thread") as hub:
         pull(root / "home", hub.url, "org/big")
     return root / "home"
@@ -77,6 +84,20 @@ def served(node: Node, count: int) -> list[float]:
             assert wire.reply().status == 200
         times.append(time.monotonic() - began)
     return sorted(times)
+
+
+@pytest.mark.parametrize("path", [BIG, PLAIN])
+def test_the_kernel_holds_little_for_a_client_that_reads_nothing(node: Node, path: str) -> None:
+    """Whether the bytes are decoded or come from the file itself."""
+    with Wire(node.url, buffer=4096) as wire:
+        wire.ask(path)
+        until(lambda: access(node, path), "it is dropped")
+    [line] = access(node, path)
+    assert 0 < line["bytes"] <= MOST_UNSENT
+
+
+def access(node: Node, path: str) -> list[dict[str, Any]]:
+    return [line for line in node.access() if line.get("path") == path]
 
 
 @pytest.mark.torture

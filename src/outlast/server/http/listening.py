@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +91,7 @@ async def listening(
         shutdown_timeout=tuning.shutdown if bounds.grace is None else bounds.grace,
         handle_signals=False,
         logger=quiet_logger(level),
+        read_bufsize=tuning.read_ahead,
     )
     await runner.setup()
     if runner.server is None:
@@ -101,6 +103,8 @@ async def listening(
     asyncio.get_running_loop().set_exception_handler(_log_trouble)
     try:
         server = await listen(gate)
+        for listener in server.sockets:
+            _bound_buffers(listener, bounds, tuning)
         tasks = [asyncio.create_task(gate.sweep()), asyncio.create_task(beside())]
         try:
             yield server
@@ -112,6 +116,19 @@ async def listening(
                     await task
     finally:
         await runner.cleanup()
+
+
+def _bound_buffers(listener: socket.socket, bounds: Bounds, tuning: ServerTuning) -> None:
+    """Bounds what the kernel takes of a client, and for it, ahead of the other side; accepted
+    connections inherit it. Without a bound it takes megabytes at once, which holds up all other
+    clients of the event loop, and gigabytes of memory for a thousand clients that do not read.
+    """
+    if listener.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    if (option := getattr(socket, "TCP_NOTSENT_LOWAT", None)) is not None:
+        listener.setsockopt(socket.IPPROTO_TCP, option, tuning.unsent)
+    if bounds.body <= tuning.small_bodies:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, tuning.unread)
 
 
 def _head(request: web.Request) -> int:
