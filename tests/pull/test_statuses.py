@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,10 @@ from outlast.core.errors import (
 )
 from outlast.core.events import SourceWithdrew
 from outlast.core.names import RepoId
+from outlast.fetch.concurrency import Concurrency, Request
+from outlast.fetch.scheduler import _next_task
+from outlast.fetch.source_state import SourceState
+from outlast.fetch.transfer import Work
 from outlast.sources.statuses import Answer, meaning
 from outlast.store.archive import Archive
 from tests.clients.envs import HUB_CLIENTS
@@ -56,6 +61,35 @@ def test_what_it_ends_with(hub: HubSim, pull: Puller, what: str, status: int) ->
         pull("org/name", hub.url, other.url, include=[GIT])
         assert other.requests(what=what)
     assert pull.done == {GIT}
+
+
+@pytest.mark.parametrize("path", [GIT, BIG])
+def test_a_source_is_asked_for_nothing_while_a_failure_is_not_known(
+    hub: HubSim, pull: Puller, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Another connection looks for work after a request failed, and before what follows."""
+    hub.set_faults([{"action": "status", "status": 428, "what": "resolve"}])
+    found: list[object] = []
+    end, fail = Concurrency.end, Work.record_failure
+    failing: list[tuple[Work, SourceState]] = []
+
+    def failed(work: Work, source: SourceState, *args: Any, **named: Any) -> None:
+        failing.append((work, source))
+        fail(work, source, *args, **named)
+
+    def ended(concurrency: Concurrency, request: Request, error: Any = None) -> bool:
+        limited = end(concurrency, request, error)
+        if error is not None:
+            work, source = failing[-1]
+            with work.state:
+                found.append(_next_task(work, source))
+        return limited
+
+    monkeypatch.setattr(Work, "record_failure", failed)
+    monkeypatch.setattr(Concurrency, "end", ended)
+    with pytest.raises(OutlastError):
+        pull("org/name", hub.url, include=[path])
+    assert found == [None]
 
 
 @pytest.mark.parametrize("status", WITHDRAWN)

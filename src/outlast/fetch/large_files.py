@@ -44,8 +44,11 @@ def fetch_pieces(
         finally:
             reader.close()
     except SOURCE_FAULTS as error:
-        download.release(source, first, last)
-        work.record_failure(source, job.entry, error, request)
+
+        def give_back() -> None:
+            download.release(source, first, last)
+
+        work.record_failure(source, job.entry, error, request, give_back=give_back)
     else:
         download.release(source, first, last)
 

@@ -93,7 +93,7 @@ _Task = tuple[Job, tuple[int, int], Request]
 
 def _next_task(work: Work, source: SourceState) -> _Task | None:
     _start(work)
-    if source.concurrency.is_full or not work.has_room(source):
+    if source.failing or source.concurrency.is_full or not work.has_room(source):
         return None
     task = _find_task(work, source)
     if task is not None:

@@ -36,10 +36,12 @@ def fetch_small(work: Work, source: SourceState, job: Job, request: Request) -> 
         if (problem := entry.mismatch(names)) is not None:
             raise IntegrityError(f"{source.name} served wrong bytes as {entry.path}: {problem}")
     except SOURCE_FAULTS as error:
-        with work.state:
+
+        def give_back() -> None:
             if job.taker is source:
                 job.started = False
-        work.record_failure(source, entry, error, request)
+
+        work.record_failure(source, entry, error, request, give_back=give_back)
         return
     source.concurrency.end(request)
     with work.state:

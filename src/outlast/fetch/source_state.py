@@ -70,7 +70,8 @@ class _Trouble:
 @dataclass(slots=True, eq=False)
 class SourceState:
     """A source and its record. Guarded by the lock of the transfer that owns it, but for its
-    `concurrency`, which all transfers of the process share. `under_way`: requests of this one.
+    `concurrency`, which all transfers of the process share. `under_way`: requests of this one;
+    `failing`: those of them that have failed, while it is not known yet what follows.
     """
 
     client: Source
@@ -78,6 +79,7 @@ class SourceState:
     emit: Emit
     concurrency: Concurrency = field(default_factory=Concurrency)
     under_way: int = 0
+    failing: int = 0
     lost: OutlastError | None = None
     banned: bool = False
     received: int = 0

@@ -350,15 +350,28 @@ class Work:
         self.emit(Progress(job.entry.path, count, source))
 
     def record_failure(
-        self, source: SourceState, entry: FileEntry, error: OutlastError, request: Request
+        self,
+        source: SourceState,
+        entry: FileEntry,
+        error: OutlastError,
+        request: Request,
+        *,
+        give_back: Callable[[], None],
     ) -> None:
-        limited = source.concurrency.end(request, error)
+        """`give_back` lets others take what was asked for. Until the failure is known, no other
+        connection asks the source: it may be for nothing.
+        """
         with self.state:
+            source.failing += 1
+        limited = source.concurrency.end(request, error)  # without the lock: it calls listeners
+        with self.state:
+            source.failing -= 1
             if limited:
                 _log.debug("%s: %s has to wait: %s", source.name, entry.path, error)
                 source.record_limit(error)
             else:
                 source.record_failure(error, path=entry.path, key=entry.key, started=request.sent)
+            give_back()
             self.fail_unreachable_jobs()
             self.state.notify_all()
 
