@@ -298,19 +298,32 @@ def test_a_program_cannot_write_through_a_link(archived: Path) -> None:
     assert (folder / BIG).stat().st_mode & 0o222 == 0
 
 
-def test_twins_in_a_cache_do_not_stop_the_rest(cache: Path, tmp_path: Path) -> None:
-    """Linux has both files; the archive can hold one of them, and says so."""
+@pytest.mark.parametrize(
+    "name", ["readme.MD", "a/C1_or_C2?_premise/x.json", "aux.json", "b\\c.txt", "trailing. "]
+)
+def test_names_of_a_cache_that_not_every_system_has_are_adopted(
+    cache: Path, tmp_path: Path, name: str
+) -> None:
     (snapshot,) = (cache / "models--org--name" / "refs" / "main").read_text().split()
     folder = cache / "models--org--name" / "snapshots" / snapshot
-    try:
-        (folder / "readme.MD").symlink_to(os.readlink(folder / "README.md"))
-    except FileExistsError:
-        pytest.skip("this file system has no twins")
-    call = inside("adopt", "--json", home=tmp_path)
-    assert call.code in {2, 4}
-    assert "Traceback" not in call.err
-    assert call.result["type"] == "adopted"
-    repos = {document["repo"] for document in inside("ls", "--json", home=tmp_path).ok().documents}
-    assert repos == {"org/name", "datasets/org/data"}
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).symlink_to(os.path.realpath(folder / "README.md"))
+    call = inside("adopt", "--json", home=tmp_path).ok()
+    assert call.result["problems"] == []
     check_archive(tmp_path / "archive")
-    assert {"config.json", BIG} <= contents(tmp_path / "archive").keys()
+    held = contents(tmp_path / "archive")
+    assert held == {**FILES, name: FILES["README.md"]}
+
+
+def test_an_unsafe_name_in_a_cache_does_not_stop_the_rest(cache: Path, tmp_path: Path) -> None:
+    (snapshot,) = (cache / "models--org--name" / "refs" / "main").read_text().split()
+    folder = cache / "models--org--name" / "snapshots" / snapshot
+    (folder / "new\nline").symlink_to(os.readlink(folder / "README.md"))
+    call = inside("adopt", "--json", home=tmp_path)
+    assert call.code == 4
+    assert "Traceback" not in call.err
+    (problem,) = call.result["problems"]
+    assert "new\nline" in problem["path"]
+    assert contents(tmp_path / "archive") == FILES
+    for document in inside("ls", "--json", home=tmp_path).ok().documents:
+        assert document["partial"] is True

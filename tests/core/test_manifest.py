@@ -2,6 +2,7 @@
 
 import json
 import string
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from outlast.core.manifest import (
     Revision,
     load_json,
 )
-from outlast.core.names import RepoId, RepoKind, fold
+from outlast.core.names import RepoId, RepoKind
 from tests.store.build import check_error
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -29,7 +30,7 @@ GIT = "cd" * 20
 digests = st.binary(min_size=32, max_size=32).map(Digest.from_bytes)
 oids = st.binary(min_size=20, max_size=20).map(lambda raw: GitOid(raw.hex()))
 words = st.text(
-    string.ascii_lowercase + string.digits + "éß日\U0001f600 -_", min_size=1, max_size=8
+    string.ascii_letters + string.digits + "éß日\U0001f600 -_?\\:%", min_size=1, max_size=8
 )
 folders = words.map(lambda text: "d" + text.strip() + ".d/")
 paths = st.builds(
@@ -42,7 +43,7 @@ sizes = st.integers(0, MAX_FILE_SIZE)
 
 @st.composite
 def revisions(draw: st.DrawFn) -> Revision:
-    names = draw(st.lists(paths, unique_by=fold, max_size=6))
+    names = draw(st.lists(paths, unique=True, max_size=6))
     split = draw(st.integers(0, len(names)))
     here = [
         FileEntry(p, draw(sizes), draw(digests), draw(st.none() | oids), draw(st.none() | digests))
@@ -118,16 +119,65 @@ def golden_revision() -> Revision:
     )
 
 
-@pytest.mark.parametrize("name", ["manifest-v1.json", "manifest-v1-folder.json"])
+WIDE_PATHS = [
+    "a/C1_or_C2?_premise/x.json",
+    "aux.json",
+    "b\\c.txt",
+    "A.txt",
+    "a.txt",
+    "trailing. ",
+    'all <of>:"them"|*',
+]
+
+
+def wide_revision() -> Revision:
+    """One with names that not every file system takes."""
+    plain = golden_revision()
+    wide = [replace(plain.files[0], path=path) for path in WIDE_PATHS]
+    absent = FileEntry("absent?.bin", 1 << 40, Digest(SHA))
+    return Revision.of(plain.repo, plain.commit, (*plain.files, *wide), (*plain.missing, absent))
+
+
+@pytest.mark.parametrize(
+    "name", ["manifest-v1.json", "manifest-v1-folder.json", "manifest-v2.json"]
+)
 def test_golden_manifest(name: str) -> None:
     """These bytes never change: archives everywhere hold manifests that read like them."""
     golden = (GOLDEN / name).read_bytes()
-    revision = golden_revision()
+    revision = wide_revision() if "v2" in name else golden_revision()
     if "folder" in name:
         revision = Revision.of(revision.repo, None, revision.files, unlisted=True)
     assert revision.to_bytes() == golden
     assert Revision.from_bytes(golden) == revision
-    assert revision.digest.hex == json.loads((GOLDEN / "manifest-v1-names.json").read_text())[name]
+    names = GOLDEN / f"{name[:11]}-names.json"
+    assert revision.digest.hex == json.loads(names.read_text())[name]
+
+
+@pytest.mark.parametrize("path", WIDE_PATHS)
+def test_one_name_that_is_not_portable_makes_version_2(path: str) -> None:
+    """The same keys, so that nothing but the rule for paths differs."""
+    plain = golden_revision()
+    entry = replace(plain.files[0], path=path)
+    twin = replace(plain.files[0], path="a.TXT")
+    wide = Revision.of(plain.repo, plain.commit, (*plain.files, twin, entry))
+    assert json.loads(wide.to_bytes())["type"] == "outlast-manifest-v2"
+    assert Revision.from_bytes(wide.to_bytes()) == wide
+    absent = Revision.of(plain.repo, plain.commit, plain.files, [twin, entry])
+    assert Revision.from_bytes(absent.to_bytes()) == absent
+    assert json.loads(absent.to_bytes())["type"] == "outlast-manifest-v2"
+
+
+def test_there_is_one_version_for_each_set_of_names() -> None:
+    """Else two manifests would mean the same."""
+    plain, wide = golden_revision().to_bytes(), wide_revision().to_bytes()
+    assert_refused(plain.replace(b"manifest-v1", b"manifest-v2"))
+    assert_refused(wide.replace(b"manifest-v2", b"manifest-v1"))
+
+
+def test_a_newer_version_is_told_as_such() -> None:
+    with pytest.raises(MalformedError, match="a newer outlast") as caught:
+        Revision.from_bytes(dump(document(type="outlast-manifest-v3")))
+    assert caught.value.hint == "update outlast"
 
 
 # What is refused
@@ -169,7 +219,9 @@ BAD_DOCUMENTS: dict[str, Any] = {
     "unknown key": document(extra=1),
     "unknown key in an entry": with_entry(mode=420),
     "no type": document(type="absent"),
-    "other type": document(type="outlast-manifest-v2"),
+    "type of version 2": document(type="outlast-manifest-v2"),
+    "type of version 3": document(type="outlast-manifest-v3"),
+    "other type": document(type="outlast-manifest-v1x"),
     "type is a list": document(type=["outlast-manifest-v1"]),
     "no kind": document(kind="absent"),
     "unknown kind": document(kind="space"),
@@ -227,7 +279,9 @@ BAD_DOCUMENTS: dict[str, Any] = {
     "one letter here and missing": document(
         files=[{**ENTRY, "path": "b"}], missing=[{**ENTRY, "path": "b"}]
     ),
-    "case twins": document(files=[{**ENTRY, "path": "B.bin"}, ENTRY]),
+    "case twins of version 1": document(files=[{**ENTRY, "path": "B.bin"}, ENTRY]),
+    "device of version 1": with_entry(path="aux.json"),
+    "backslash of version 1": with_entry(path="..\\windows"),
     "file and folder": document(files=[ENTRY, {**ENTRY, "path": "b.bin/c"}]),
     "files not sorted": document(files=[{**ENTRY, "path": "z"}, ENTRY]),
     "missing not sorted": document(missing=[{**ENTRY, "path": "z"}, ENTRY]),

@@ -1,9 +1,11 @@
 """Names from outside, most of them hostile."""
 
+import hashlib
 import shutil
 import string
 import subprocess
 import unicodedata
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -12,20 +14,23 @@ from hypothesis import strategies as st
 from outlast.core.errors import BadNameError, OutlastError
 from outlast.core.names import (
     MAX_PATH,
+    MAX_SEGMENT,
     RepoId,
     RepoKind,
     Target,
+    are_portable,
     check_path,
     check_paths,
     check_ref,
     fold,
+    portable_names,
     quote_ref,
     unquote_ref,
 )
 
 DEVICES = ["CON", "con", "prn", "AUX", "NUL", "nul.txt", "com1", "COM1.txt", "lpt9.tar.gz", "com0"]
 
-BAD_PATHS = [
+UNSAFE_PATHS = [
     "",
     ".",
     "..",
@@ -39,32 +44,14 @@ BAD_PATHS = [
     "a//b",
     "a/",
     "/",
-    "\\x",
-    "..\\x",
-    "a\\b",
-    "C:",
-    "C:\\x",
-    "c:/x",
-    "file:stream",
     "a\0b",
     "\0",
     "a\nb",
     "a\rb",
     "a\tb",
+    "\x1b[31m",
     "\x7f",
     "\x85",
-    "a<b",
-    "a>b",
-    'a"b',
-    "a|b",
-    "a?b",
-    "a*b",
-    "a.",
-    "a ",
-    "dir./x",
-    "dir /x",
-    "...",
-    " ",
     ".git",
     ".git/config",
     "sub/.GIT/hooks/post-checkout",
@@ -75,6 +62,31 @@ BAD_PATHS = [
     "a" * 4096,
     "a/" * 2048 + "a",
     "/".join(["a" * 200] * 6),
+]
+
+UNPORTABLE_PATHS = [
+    "a/C1_or_C2?_premise/x.json",
+    "\\x",
+    "..\\x",
+    "a\\b",
+    "C:",
+    "C:\\x",
+    "c:/x",
+    "file:stream",
+    "a<b",
+    "a>b",
+    'a"b',
+    "a|b",
+    "a?b",
+    "a*b",
+    "a.",
+    "a ",
+    "trailing. ",
+    "dir./x",
+    "dir /x",
+    "...",
+    " ",
+    "?" * 255,
     *DEVICES,
     *(f"sub/{name}" for name in DEVICES),
     "con .txt",
@@ -112,7 +124,7 @@ GOOD_PATHS = [
 ]
 
 
-@pytest.mark.parametrize("path", BAD_PATHS, ids=lambda path: ascii(path)[:40])
+@pytest.mark.parametrize("path", UNSAFE_PATHS, ids=lambda path: ascii(path)[:40])
 def test_unsafe_paths_are_refused_in_one_line(path: str) -> None:
     with pytest.raises(BadNameError) as caught:
         check_path(path)
@@ -121,8 +133,18 @@ def test_unsafe_paths_are_refused_in_one_line(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", GOOD_PATHS, ids=lambda path: ascii(path)[:40])
-def test_ordinary_paths_are_accepted(path: str) -> None:
+def test_ordinary_paths_are_accepted_and_stay_as_they_are(path: str) -> None:
     assert check_path(path) == path
+    assert are_portable([path])
+    if "%2e" not in path:  # it would read as an escape
+        assert portable_names([path]) == {path: path}
+
+
+@pytest.mark.parametrize("path", UNPORTABLE_PATHS, ids=lambda path: ascii(path)[:40])
+def test_paths_that_some_systems_refuse_are_accepted_and_not_portable(path: str) -> None:
+    assert check_path(path) == path
+    assert not are_portable([path])
+    assert are_portable(portable_names([path]).values())
 
 
 @given(st.text(max_size=40))
@@ -133,7 +155,8 @@ def test_accepted_paths_stay_below_their_folder(path: str) -> None:
         return
     assert len(path) <= MAX_PATH
     assert not {"", ".", ".."} & set(path.split("/"))
-    assert not set(path) & set('\0\\:*?"<>|')
+    assert not path.startswith("/")
+    assert "\0" not in path
     path.encode()
 
 
@@ -152,12 +175,15 @@ TWINS = [
 
 
 @pytest.mark.parametrize(("one", "two"), TWINS)
-def test_twins_on_a_case_insensitive_file_system_are_refused(one: str, two: str) -> None:
+def test_twins_on_a_case_insensitive_file_system_are_two_files(one: str, two: str) -> None:
     for pair in ([one, two], [two, one], [f"d/{one}", f"d/{two}"]):
-        with pytest.raises(BadNameError):
-            check_paths(pair)
-    check_paths([one])
-    check_paths([two])
+        check_paths(pair)
+        assert not are_portable(pair)
+        names = portable_names(pair)
+        assert len(names) == 2
+        assert are_portable(names.values())
+    assert are_portable([one])
+    assert are_portable([two])
 
 
 @pytest.mark.parametrize("path", ["a", "é", "config.json", "sub/x"])
@@ -169,25 +195,91 @@ def test_the_same_path_twice_is_refused(path: str) -> None:
         check_paths([path, path])
 
 
+@pytest.mark.parametrize("paths", [["a", "a/b"], ["a/b", "a"], ["x", "a/b/c/d", "a/b"]])
+def test_a_file_and_a_folder_of_the_same_name_are_refused(paths: list[str]) -> None:
+    with pytest.raises(BadNameError):
+        check_paths(paths)
+
+
 @pytest.mark.parametrize(
     "paths",
     [
-        ["a", "a/b"],
-        ["a/b", "a"],
         ["A", "a/b"],
         ["a/b/c/d", "x", "a/B"],
         ["é", "e\u0301/x"],
         ["STRASSE/x", "straße"],
     ],
 )
-def test_a_file_and_a_folder_of_the_same_name_are_refused(paths: list[str]) -> None:
-    with pytest.raises(BadNameError):
+def test_a_file_and_a_folder_that_differ_in_case_are_not_portable(paths: list[str]) -> None:
+    check_paths(paths)
+    assert not are_portable(paths)
+    assert are_portable(portable_names(paths).values())
+
+
+ESCAPED = {
+    "a/C1_or_C2?_premise/x.json": "a/C1_or_C2%3F_premise/x.json",
+    "aux.json": "%61ux.json",
+    "b\\c.txt": "b%5Cc.txt",
+    "A.txt": "%41.txt",
+    "a.txt": "a.txt",
+    "trailing. ": "trailing.%20",
+    "100%.txt": "100%.txt",
+    "100%3F.txt": "100%253F.txt",
+    "%sha256-x": "%25sha256-x",
+    "README.md": "README.md",
+    "Straße/é.txt": "Straße/é.txt",
+}
+
+
+def test_how_names_are_escaped() -> None:
+    """docs/format/names.md says so: folders that were made once are read for ever."""
+    assert portable_names(ESCAPED) == ESCAPED
+    digest = hashlib.sha256(b"?" * 250 + b".json").hexdigest()
+    assert portable_names(["?" * 250 + ".json"]) == {"?" * 250 + ".json": f"%sha256-{digest}.json"}
+
+
+PARTS = st.one_of(
+    st.text("aAbB%?:é\u0301 ./3AFfux\\", min_size=1, max_size=5),
+    st.sampled_from(["aux", "AUX", "%3F", "?", "%3f", "%253F", "é", "e\u0301", "%C3%A9", "a", "A"]),
+    st.text(min_size=1, max_size=4),
+)
+
+
+def _safe(paths: set[str]) -> bool:
+    try:
         check_paths(paths)
+    except OutlastError:
+        return False
+    return True
+
+
+@given(st.sets(st.lists(PARTS, min_size=1, max_size=3).map("/".join), max_size=6).filter(_safe))
+def test_escaping_gives_each_file_a_portable_name_of_its_own(paths: set[str]) -> None:
+    names = portable_names(paths)
+    assert names.keys() == paths
+    assert are_portable(names.values())
+    assert len(set(map(fold, names.values()))) == len(paths)
+    assert portable_names(sorted(paths, reverse=True)) == names
+    for path, name in names.items():
+        check_path(name)
+        assert unquote(name) == path, "it can be undone without the list"
+    if are_portable(paths) and "%" not in "".join(paths):
+        assert all(path == name for path, name in names.items())
+
+
+@given(PARTS.map(lambda part: part * (MAX_SEGMENT // len(part.encode("utf-8", "replace")))))
+def test_parts_that_grow_too_long_get_short_names(part: str) -> None:
+    if not _safe({part}):
+        return
+    (name,) = portable_names([part]).values()
+    assert are_portable([name])
+    assert all(len(each.encode()) <= MAX_SEGMENT for each in name.split("/"))
 
 
 def test_many_different_paths_are_accepted() -> None:
-    check_paths(["a", "b/a", "b/c", "ab", "a.b", "b.a/x", "c/a/a/a"])
-    check_paths([])
+    for paths in (["a", "b/a", "b/c", "ab", "a.b", "b.a/x", "c/a/a/a"], ["D/x", "d/y"], []):
+        check_paths(paths)
+        assert are_portable(paths)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -345,12 +437,12 @@ def test_an_accepted_ref_is_one_safe_file_name(ref: str) -> None:
     assert name.isascii()
     assert not name.startswith(".")
     assert unquote_ref(name) == ref
-    check_path(name)
+    assert are_portable([check_path(name)])
 
 
 @pytest.mark.parametrize("ref", DEVICES)
 def test_a_ref_named_like_a_device_is_a_safe_file_name_all_the_same(ref: str) -> None:
-    assert check_path(quote_ref(check_ref(ref)))
+    assert are_portable([check_path(quote_ref(check_ref(ref)))])
     assert unquote_ref(quote_ref(ref)) == ref
 
 

@@ -4,36 +4,43 @@ from pathlib import Path
 
 from tests.hubsim.repo import Commit, HubFile, HubRepo, Kind
 
-HOSTILE_NAMES = (
-    "../escape.txt",
-    "a/../../escape.txt",
-    "/absolute.txt",
+WIDE_NAMES = (
+    "a/C1_or_C2?_premise/x.json",
     "a\\b.txt",
     "..\\escape.txt",
     "C:\\Windows\\system.txt",
     "C:drive.txt",
-    "nul\0byte.txt",
-    "new\nline.txt",
-    "escape\x1b[31m.txt",
     "CON",
     "aux.txt",
     "trailing. ",
-    "dot/./dot.txt",
-    "double//slash.txt",
-    ".",
-    "",
-    ".git/config",
     "stream.txt:alternate",
     "Twin.txt",
     "twin.TXT",
     "caf\u00e9.txt",
     "cafe\u0301.txt",
     "right\u202eleft.txt",
+    "literal%3F.txt",
+    "Folder",
+    "folder/below-a-twin.txt",
+)
+"""Git has them, and so have hubs, though not every file system."""
+UNSAFE_NAMES = (
+    "../escape.txt",
+    "a/../../escape.txt",
+    "/absolute.txt",
+    "nul\0byte.txt",
+    "new\nline.txt",
+    "escape\x1b[31m.txt",
+    "dot/./dot.txt",
+    "double//slash.txt",
+    ".",
+    "",
+    ".git/config",
     "long-" + "n" * 4091,
     "deep/" * 500 + "file.txt",
-    "file",
-    "file/below-a-file.txt",
 )
+HOSTILE_NAMES = (*WIDE_NAMES, *UNSAFE_NAMES, "file", "file/below-a-file.txt")
+"""Those and a file that is a folder too. No git has both, nor the unsafe ones."""
 HOSTILE_SIZES = (-1, 2**63, 2**64, 1.5, "12", None)
 
 

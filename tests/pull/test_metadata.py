@@ -14,17 +14,20 @@ from outlast.core.errors import (
     MalformedError,
     OutlastError,
     UnreachableError,
+    one_line,
 )
+from outlast.core.events import Note
 from outlast.core.manifest import MAX_JSON_CONTAINERS, load_json
-from outlast.core.names import RepoId
+from outlast.core.names import MAX_PATH, RepoId
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 from outlast.sources.settings import HttpSettings
 from outlast.sources.tuning import Tuning
+from outlast.store.archive import Archive
 from tests.hubsim import HubRepo, HubSim
 from tests.hubsim import api as hub_api
 from tests.hubsim import listing as hub_listing
-from tests.hubsim.generate import HOSTILE_NAMES, HOSTILE_SIZES, many_files_repo
+from tests.hubsim.generate import HOSTILE_SIZES, UNSAFE_NAMES, many_files_repo
 from tests.pull.kit import (
     FILES,
     Puller,
@@ -202,18 +205,31 @@ def test_an_endless_json_bomb(hub: HubSim, pull: Puller) -> None:
     assert all(entry.sent < 1 << 27 for entry in hub.requests(what="info"))
 
 
-@pytest.mark.parametrize("name", HOSTILE_NAMES[:-7])
-def test_a_hostile_name_is_refused(hub: HubSim, pull: Puller, name: str) -> None:
+@pytest.mark.parametrize("name", [*UNSAFE_NAMES, "\ud800"], ids=lambda name: ascii(name)[:40])
+def test_an_unsafe_name_is_left_out_and_the_rest_is_kept(
+    hub: HubSim, pull: Puller, name: str
+) -> None:
     entry = {"rfilename": name, "size": 3, "blobId": SHA1}
     hub.set_faults([{"action": "inject", "what": "info", "entries": [entry]}])
-    before = tree(pull.home.parent.parent) if pull.home.parent.exists() else {}
-    if name in {"Twin.txt", "twin.TXT", "caf\u00e9.txt", "cafe\u0301.txt"}:
-        return  # harmless alone; tests/pull/test_partial.py has them together
-    with pytest.raises((BadNameError, MalformedError)):
-        pull("org/name", hub.url)
+    before = tree(pull.home.parent.parent)
+    pulled = pull("org/name", hub.url)
+    assert pulled.partial
+    assert pulled.plan.refused == (name[:MAX_PATH],)
+    (said,) = [event.text for event in pull.events if isinstance(event, Note)]
+    assert "1 file is left out of org/name, which stays partial" in said
+    assert one_line(said).isprintable()
+    check_pulled(pull.home)
+    with Archive(pull.home) as archive:
+        assert archive.revision(RepoId.parse("org/name")).unlisted
+    outside = tree(pull.home.parent.parent).keys() - before.keys()
+    assert {path.partition("/")[0] for path in outside} == {"home"}
+
+
+def test_a_listing_of_unsafe_names_alone_is_refused(hub: HubSim, pull: Puller) -> None:
+    HubRepo(hub.root, "org/bad").commit({"../escape.txt": b"x", "a/../b": b"y"})
+    with pytest.raises(BadNameError, match="no file of org/bad can be kept"):
+        pull("org/bad", hub.url)
     assert file_requests(hub) == []
-    assert before.keys() <= tree(pull.home.parent.parent).keys()
-    assert contents_or_nothing(pull) == {}
 
 
 def contents_or_nothing(pull: Puller) -> dict[str, bytes]:
@@ -223,18 +239,27 @@ def contents_or_nothing(pull: Puller) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("one", "two"),
     [
-        ("Twin.txt", "twin.TXT"),
-        ("caf\u00e9.txt", "cafe\u0301.txt"),
         ("file", "file/below.txt"),
-        ("FILE", "file/below.txt"),
-        ("stra\u00dfe", "STRASSE"),
-        ("same", "same"),
+        ("file/below.txt", "file"),
+        ("a/b/c/d", "a/b"),
     ],
 )
-def test_two_names_of_one_file_are_refused(hub: HubSim, pull: Puller, one: str, two: str) -> None:
-    twins = [{"rfilename": name, "size": 3, "blobId": SHA1} for name in (one, two)]
+def test_of_a_file_and_its_folder_one_stays(hub: HubSim, pull: Puller, one: str, two: str) -> None:
+    """No git has both."""
+    files = {"config.json": b"{}", one: b"1", two: b"2"}
+    HubRepo(hub.root, "org/both").commit(files)
+    pulled = pull("org/both", hub.url)
+    (refused,) = pulled.plan.refused
+    assert refused in {one, two}
+    assert pulled.partial
+    kept = {path: data for path, data in files.items() if path != refused}
+    check_pulled(pull.home, kept, "org/both")
+
+
+def test_the_same_name_twice_is_refused(hub: HubSim, pull: Puller) -> None:
+    twins = [{"rfilename": "same", "size": 3, "blobId": SHA1}] * 2
     hub.set_faults([{"action": "inject", "what": "info", "entries": twins}])
-    with pytest.raises((BadNameError, MalformedError)):
+    with pytest.raises(MalformedError, match="twice"):
         pull("org/name", hub.url)
     assert file_requests(hub) == []
 
@@ -262,7 +287,6 @@ def test_an_impossible_size_is_refused(hub: HubSim, pull: Puller, size: object, 
         {"rfilename": "a", "size": 1, "blobId": SHA1, "lfs": {}},
         {"rfilename": "a", "size": 1, "blobId": SHA1, "lfs": {"sha256": "../../x", "size": 1}},
         {"rfilename": "a", "size": True, "blobId": SHA1},
-        {"rfilename": "\ud800", "size": 1, "blobId": SHA1},
         "text",
         None,
         7,

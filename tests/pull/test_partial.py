@@ -1,13 +1,15 @@
 """Archives of some of a commit's files: marked partial everywhere, and completed later."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from outlast.core.errors import BadNameError
+from outlast.core.names import MAX_PATH
 from tests.hubsim import HubRepo, HubSim
-from tests.hubsim.generate import HOSTILE_NAMES
+from tests.hubsim.generate import HOSTILE_NAMES, UNSAFE_NAMES, WIDE_NAMES
 from tests.pull.kit import FILES, TOTAL, Puller, check_pulled, contents, sent
+from tests.serve.node import Node
 from tests.warm.calls import outlast
 
 
@@ -74,22 +76,34 @@ def test_it_is_shown_everywhere(hub: HubSim, tmp_path: Path) -> None:
     assert outlast("link", "org/name", "--json", home=tmp_path).ok().result["partial"] is True
 
 
-def test_a_refused_name_can_be_left_out(hub: HubSim, pull: Puller) -> None:
-    files = {"config.json": b"{}", "Twin.txt": b"1", "twin.TXT": b"2", "x": b"3", "x/y": b"4"}
-    HubRepo(hub.root, "org/twins").commit({k: v for k, v in files.items() if k != "x"})
-    with pytest.raises(BadNameError, match="differ only in case"):
-        pull("org/twins", hub.url)
-    pull("org/twins", hub.url, exclude=["twin.TXT"])
-    kept = {path: files[path] for path in ("config.json", "Twin.txt", "x/y")}
-    check_pulled(pull.home, kept, "org/twins")
-
-
 def test_a_hostile_repo_gives_what_is_harmless(hub: HubSim, pull: Puller) -> None:
     files = {"config.json": b"{}\n"} | dict.fromkeys(HOSTILE_NAMES, b"hostile\n")
     HubRepo(hub.root, "org/hostile").commit(files)
-    with pytest.raises(BadNameError):
-        pull("org/hostile", hub.url)
-    pull("org/hostile", hub.url, include=["config.json"])
-    assert contents(pull.home, "org/hostile") == {"config.json": b"{}\n"}
+    pulled = pull("org/hostile", hub.url)
+    assert pulled.partial
+    (shadow,) = set(pulled.plan.refused) - {name[:MAX_PATH] for name in UNSAFE_NAMES}
+    assert shadow in {"file", "file/below-a-file.txt"}
+    harmless = {"config.json", *WIDE_NAMES, "file", "file/below-a-file.txt"} - {shadow}
+    check_pulled(pull.home, {path: files[path] for path in harmless}, "org/hostile")
     outside = [path for path in pull.home.parent.rglob("*") if "escape" in path.name]
     assert outside == []
+
+
+def test_leaving_out_what_is_refused_does_not_make_it_complete(hub: HubSim, pull: Puller) -> None:
+    HubRepo(hub.root, "org/hostile").commit({"config.json": b"{}\n", "../x": b"x"})
+    assert pull("org/hostile", hub.url, exclude=["../*"], dry_run=True).partial
+    assert pull("org/hostile", hub.url, exclude=["../*"]).partial
+    assert pull("org/hostile", hub.url, include=["config.json"]).partial
+    call = outlast("ls", "--json", "--home", str(pull.home), home=pull.home.parent).ok()
+    assert call.result["partial"] is True
+
+
+def test_what_a_partial_server_lists_is_partial(hub: HubSim, pull: Puller, tmp_path: Path) -> None:
+    """It lists what it has, and says that there is more."""
+    pull("org/name", hub.url, include=["*.json"])
+    with Node(pull.home) as node:
+        second = replace(pull, home=tmp_path / "second")
+        assert second("org/name", node.url).partial
+        assert second("org/name", node.url).partial
+    assert not second("org/name", hub.url).partial
+    check_pulled(second.home)

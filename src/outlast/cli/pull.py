@@ -205,7 +205,7 @@ def _print(run: Session, result: ops.Pulled, *, dry_run: bool) -> None:
     for url, count in gave.items():
         if len(gave) > 1:
             run.say(f"  {human_size(count)} from {url}")
-    state = f" PARTIAL: {plural(len(plan.excluded), 'file')} left out" if result.partial else ""
+    state = f" PARTIAL: {_left_out(plan)}" if result.partial else ""
     fetched = human_size(sum(result.fetched.values()))
     kept = kept_in(plan.total_bytes, result.held)
     run.say(
@@ -216,6 +216,12 @@ def _print(run: Session, result: ops.Pulled, *, dry_run: bool) -> None:
     print(plan.commit)
 
 
+def _left_out(plan: ops.PullPlan) -> str:
+    """Why the archived revision is partial."""
+    count = len(plan.excluded) + len(plan.refused)
+    return f"{plural(count, 'file')} left out" if count else "it may lack files"
+
+
 def _document(result: ops.Pulled) -> dict[str, Any]:
     plan = result.plan
     return {
@@ -224,6 +230,7 @@ def _document(result: ops.Pulled) -> dict[str, Any]:
         "commit": plan.commit,
         "manifest": result.manifest,
         "partial": result.partial,
+        "refused": plan.refused,
         "source": plan.source,
         "files": len(plan.wanted),
         "bytes": plan.total_bytes,
@@ -245,7 +252,7 @@ def _print_plan(plan: ops.PullPlan) -> None:
     print(f"  here      {plural(len(plan.here), 'file')}, {here}")
     print(f"  to fetch  {plural(len(plan.to_fetch), 'file')}, {human_size(need)}")
     print(f"  free      {human_size(plan.free)}: it {'fits' if plan.fits else 'does NOT fit'}")
-    if plan.excluded:
-        print(f"  left out  {plural(len(plan.excluded), 'file')}: the archive would be partial")
+    if plan.partial:
+        print(f"  left out  {_left_out(plan)}: the archive would be partial")
     for entry in plan.to_fetch:
         print(f"    {human_size(entry.size):>9}  {one_line(entry.path)}")

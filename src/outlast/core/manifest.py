@@ -5,17 +5,21 @@ the same bytes (RFC 8785) and get the same name. Format: docs/format/manifest.md
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import rfc8785
 
 from outlast.core.digest import Digest, GitOid, Names
 from outlast.core.errors import MalformedError
-from outlast.core.names import RepoId, RepoKind, check_paths
+from outlast.core.names import RepoId, RepoKind, are_portable, check_paths
 
-MANIFEST_TYPE = "outlast-manifest-v1"
+MANIFEST_TYPE: Final = "outlast-manifest-v1"
+WIDE_MANIFEST_TYPE: Final = "outlast-manifest-v2"
+"""Of a revision with a path that is not portable: version 1 refuses those."""
+_TYPE_OF_ANY: Final = re.compile(r"outlast-manifest-v[0-9]{1,9}\Z")
 MAX_FILE_SIZE = 1 << 50
 MAX_FILES = 1_000_000
 MAX_MANIFEST_BYTES = 512 * 1024 * 1024
@@ -105,8 +109,8 @@ class Revision:
     """An immutable state of a model: its archived files, and those that are missing.
 
     `commit` is the hub's, or None for a folder that was added. `missing` is empty for a complete
-    revision; otherwise the archive is partial. `unlisted`: the files came
-    from a cache, not from a listing of the commit, so there may be more.
+    revision; otherwise the archive is partial. `unlisted`: there may be more files. They came from
+    a cache, not from a listing of the commit, or the listing had names that are not safe.
     """
 
     repo: RepoId
@@ -161,8 +165,9 @@ class Revision:
 
     def to_bytes(self) -> bytes:
         """The manifest: canonical JSON."""
+        paths = [entry.path for entry in (*self.files, *self.missing)]
         document: dict[str, Any] = {
-            "type": MANIFEST_TYPE,
+            "type": MANIFEST_TYPE if are_portable(paths) else WIDE_MANIFEST_TYPE,
             "kind": self.repo.kind.value,
             "name": self.repo.name,
             "commit": None if self.commit is None else self.commit.hex,
@@ -181,8 +186,7 @@ class Revision:
             load_json(data, MAX_MANIFEST_BYTES),
             {"type", "kind", "name", "commit", "files", "missing", "unlisted"},
         )
-        if document.get("type") != MANIFEST_TYPE:
-            raise MalformedError(f"not a manifest: its type is {document.get('type')!r}")
+        _check_type(document.get("type"))
         commit = document.get("commit")
         revision = cls(
             repo=RepoId(parse_kind(document.get("kind")), str(document.get("name"))),
@@ -198,6 +202,16 @@ class Revision:
         ):
             raise MalformedError("the manifest is not canonical JSON")
         return revision
+
+
+def _check_type(kind: object) -> None:
+    if kind in (MANIFEST_TYPE, WIDE_MANIFEST_TYPE):
+        return
+    if isinstance(kind, str) and _TYPE_OF_ANY.match(kind):
+        raise MalformedError(
+            f"a newer outlast made this manifest: its type is {kind!r}", hint="update outlast"
+        )
+    raise MalformedError(f"not a manifest: its type is {kind!r}")
 
 
 def parse_kind(value: object) -> RepoKind:

@@ -1,15 +1,18 @@
 """Names from outside: models, refs and the paths of files, checked before they touch a disk.
 
-Every accepted name is safe as a file name on Linux, macOS and Windows, so that an archive can be
-copied to any of them.
+The names of models and refs are safe as file names on Linux, macOS and Windows. The path of a file
+inside a model is data to an archive, whose files are named by digests. So it is kept as its hub has
+it if it is *safe*: it cannot lead out of a folder. Where it becomes a path on a disk that wants
+*portable* names, :func:`portable_names` escapes it.
 """
 
+import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 from urllib.parse import quote, unquote
 
 from outlast.core.errors import BadNameError
@@ -23,7 +26,15 @@ _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$"]
     + [f"{port}{number}" for port in ("com", "lpt") for number in "0123456789\u00b9\u00b2\u00b3"]
 )
-_FORBIDDEN = frozenset('<>:"|?*\\')
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and halves of characters, which no text holds."""
+_FORBIDDEN: Final = re.compile(r'[<>:"|?*\\]')
+"""What Windows refuses in a name, or takes for something else."""
+_ESCAPE: Final = re.compile(r"%(?=[0-9A-Fa-f]{2}|sha256-)")
+"""A percent sign that would read as an escape of ours."""
+_NOT_PLAIN: Final = re.compile(r"[^a-z0-9!#$&'()+,./;=@\[\]^_`{}~ -]")
+"""What a file system could take for another character, or is escaped anyway."""
+_SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,16}\Z")
 _BAD_REF = re.compile(r"\.\.|//|@\{|[\x00-\x20~^:?*\[\\\x7f]|\.lock(/|\Z)|(^|/)\.|[./]\Z|^/|^-")
 
 
@@ -137,34 +148,55 @@ def unquote_ref(name: str) -> str:
 
 
 def _segment_problem(segment: str) -> str | None:
+    """Why a part of a path is not safe."""
     if segment in {"", ".", ".."}:
         return "an empty, '.' or '..' part"
     if len(segment.encode("utf-8", "surrogatepass")) > MAX_SEGMENT:
         return f"a part longer than {MAX_SEGMENT} bytes"
-    if any(c in _FORBIDDEN or unicodedata.category(c) in {"Cc", "Cs"} for c in segment):
-        return "a character that some file systems refuse"
-    if segment[-1] in ". ":
-        return "a part that ends in a dot or a space"
-    if _is_device(segment):
-        return "a device name"
+    if _CONTROL.search(segment):
+        return "a control character"
     if segment.lower() == ".git":
         return "a '.git' folder"
     return None
 
 
 def check_path(path: str) -> str:
-    """`path` itself, if it is a relative path with forward slashes that is safe to create on any
-    file system.
+    """`path` itself, if it is safe: relative, with forward slashes, of parts that lead nowhere else
+    on the systems that git knows, and of text. Raises :class:`BadNameError`.
     """
-    problem = "more than 1024 characters" if len(path) > MAX_PATH else None
-    for segment in path.split("/"):
-        problem = problem or _segment_problem(segment)
-    if problem:
+    problem = f"more than {MAX_PATH} characters" if len(path) > MAX_PATH else None
+    if problem := problem or next(filter(None, map(_segment_problem, path.split("/"))), None):
         raise BadNameError(
             f"unsafe file name {path[:200]!r}: {problem}",
-            hint="such a file is refused; leave it out with --exclude",
+            hint="no archive can have such a file; leave it out",
         )
     return path
+
+
+def folders_above(path: str) -> list[str]:
+    """The folders that `path` lies in, the topmost first."""
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
+def check_paths(paths: Iterable[str]) -> None:
+    """Checks that each path is safe, that none comes twice, and that no file is a folder too."""
+    found: set[str] = set()
+    for path in paths:
+        check_path(path)
+        if path in found:
+            raise BadNameError(f"the file name {path!r} is listed twice")
+        found.add(path)
+    for path in found:
+        for folder in folders_above(path):
+            if folder in found:
+                raise BadNameError(
+                    f"{folder!r} is both a file and the folder of {path!r}",
+                    hint="leave one of them out with --exclude",
+                )
+
+
+# Portable paths
 
 
 def fold(path: str) -> str:
@@ -172,27 +204,68 @@ def fold(path: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
-def check_paths(paths: Iterable[str]) -> None:
-    """Checks each path, and that no two of them are the same file, or a file and a folder of the
-    same name, on a case-insensitive file system.
+def are_portable(paths: Iterable[str]) -> bool:
+    """Whether safe `paths` are also names on Windows and macOS as they are, each of another file
+    where case and Unicode forms do not count.
     """
-    files: dict[str, str] = {}
-    for path in paths:
-        check_path(path)
-        twin = files.get(fold(path))
-        if twin is not None:
-            same = (
-                "is listed twice" if twin == path else f"and {path!r} differ only in case or form"
-            )
-            raise BadNameError(
-                f"the file name {twin!r} {same}", hint="leave one of them out with --exclude"
-            )
-        files[fold(path)] = path
-    for folded, path in files.items():
-        parts = folded.split("/")
-        for depth in range(1, len(parts)):
-            if (shadow := files.get("/".join(parts[:depth]))) is not None:
-                raise BadNameError(
-                    f"{shadow!r} is both a file and the folder of {path!r}",
-                    hint="leave one of them out with --exclude",
-                )
+    names = {path: path for path in paths}
+    return all(map(_is_portable, names)) and not _clashing(names)
+
+
+def portable_names(paths: Iterable[str]) -> dict[str, str]:
+    """For each of the safe `paths`, one that every file system takes, and that no other has on any.
+
+    A character in the way is written as ``%`` and the two hex digits of each byte of its UTF-8, as
+    in URLs; so is a percent sign that would read as that. Of paths that differ only in case or
+    Unicode form, everything is written so but lower-case ASCII. A part that gets too long becomes
+    ``%sha256-`` and its digest. The names depend on the set of paths alone, not on their order;
+    percent-decoding gives back the path.
+    """
+    names = {path: _escaped(path) for path in paths}
+    while clashing := _clashing(names):
+        # Names of which everything is escaped do not clash, so this ends.
+        names |= {path: _escaped(path, everything=True) for path in clashing}
+    return names
+
+
+def _is_portable(path: str) -> bool:
+    return not _FORBIDDEN.search(path) and not any(
+        part[-1] in ". " or _is_device(part) for part in path.split("/")
+    )
+
+
+def _clashing(names: Mapping[str, str]) -> set[str]:
+    """The paths whose `names` are one file, or a file and a folder, where case does not count."""
+    files: dict[str, list[str]] = {}
+    for path, name in names.items():
+        files.setdefault(fold(name), []).append(path)
+    found = {path for same in files.values() if len(same) > 1 for path in same}
+    for folded, same in files.items():
+        for folder in folders_above(folded):
+            if folder in files:
+                found.update(same, files[folder])
+    return found
+
+
+def _escaped(path: str, *, everything: bool = False) -> str:
+    return "/".join(_escaped_part(part, everything=everything) for part in path.split("/"))
+
+
+def _escaped_part(part: str, *, everything: bool) -> str:
+    if everything:
+        text = _NOT_PLAIN.sub(_encoded, part)
+    else:
+        text = _FORBIDDEN.sub(_encoded, _ESCAPE.sub("%25", part))
+    if text[-1] in ". ":
+        text = f"{text[:-1]}%{ord(text[-1]):02X}"
+    if _is_device(text):
+        text = f"%{ord(text[0]):02X}{text[1:]}"
+    if len(text.encode()) <= MAX_SEGMENT:
+        return text
+    suffix = _SUFFIX.search(part)
+    digest = hashlib.sha256(part.encode()).hexdigest()
+    return f"%sha256-{digest}{suffix[0] if suffix else ''}"
+
+
+def _encoded(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match[0].encode())

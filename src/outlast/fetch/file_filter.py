@@ -1,12 +1,17 @@
-"""Choosing files by glob, as ``--include`` and ``--exclude`` do."""
+"""Choosing files: by glob, as ``--include`` and ``--exclude`` do, and by what names are safe."""
 
 import fnmatch
+import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from outlast.core.errors import BadNameError
+from outlast.core.events import Emit, Note
 from outlast.core.manifest import FileEntry
-from outlast.core.names import check_path, fold
+from outlast.core.names import MAX_PATH, check_path, folders_above
+from outlast.sources.base import Listing
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +46,45 @@ def _any(path: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
 
 
+def admitted(listing: Listing, emit: Emit) -> tuple[Listing, tuple[str, ...]]:
+    """The listing of a source without the files that no archive can have by their names, and the
+    names of those. Such a listing may lack files: what is made of it is partial. `emit` is told.
+    Raises :class:`BadNameError` where no file is left.
+    """
+    problems: dict[str, str] = {}
+    kept = acceptable(listing.entries, problems.__setitem__)
+    if not problems:
+        return listing, ()
+    first, count = next(iter(problems.values())), len(problems)
+    if not kept:
+        raise BadNameError(f"no file of {listing.repo} can be kept: {first}")
+    for problem in problems.values():
+        _log.debug("left out of %s: %s", listing.repo, problem)
+    files = "1 file is" if count == 1 else f"{count:,} files are"
+    emit(Note(f"{files} left out of {listing.repo}, which stays partial: {first}"))
+    refused = tuple(path[:MAX_PATH] for path in problems)
+    return replace(listing, entries=kept, unlisted=True), refused
+
+
 def acceptable(
-    entries: Iterable[FileEntry], refused: Callable[[str], None] | None = None
+    entries: Iterable[FileEntry], refused: Callable[[str, str], None]
 ) -> list[FileEntry]:
-    """The entries whose names are safe to create beside each other; of twins the first stays.
-    `refused` is told of the others.
+    """The entries whose names are safe and can be beside each other; of two that cannot, the first
+    stays. `refused` is told the names of the others, and why.
     """
     kept: dict[str, FileEntry] = {}
     folders: set[str] = set()
     for entry in entries:
-        folded = fold(entry.path)
-        parts = folded.split("/")
-        above = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
-        problem = _problem(entry.path)
-        if folded in kept or folded in folders or above & kept.keys():
-            problem = problem or f"the file name {entry.path!r} is taken by another file"
+        path = entry.path
+        problem = _problem(path)
+        above = folders_above(path) if problem is None else []
+        if path in kept or path in folders or not kept.keys().isdisjoint(above):
+            problem = f"the name {path!r} is taken by another file or folder"
         if problem is None:
-            kept[folded] = entry
-            folders |= above
-        elif refused is not None:
-            refused(problem)
+            kept[path] = entry
+            folders.update(above)
+        else:
+            refused(path, problem)
     return list(kept.values())
 
 

@@ -31,7 +31,7 @@ from outlast.core.events import Note
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId, check_ref, plain_ref
 from outlast.core.threads import DaemonPool
-from outlast.fetch.file_filter import acceptable
+from outlast.fetch.file_filter import admitted
 from outlast.fetch.revision import (
     FetchContext,
     mend_draft,
@@ -102,6 +102,8 @@ class Mirror:
         # By voice: what one client was told of a private model is no answer for others.
         self._checked: dict[tuple[RepoId, str, str], float] = {}
         self._remote: OrderedDict[tuple[RepoId, str], tuple[RemoteRef, ...]] = OrderedDict()
+        self._listed: OrderedDict[tuple[RepoId, GitOid], float] = OrderedDict()
+        """When (monotonic seconds) a source listed the files of a commit."""
         self._troubles = Troubles(tuning)
         self._pool = DaemonPool(tuning.askers, "ask")
         self._intake = Admission(archive.layout.home, intake or IntakeLimits(), tuning)
@@ -148,7 +150,7 @@ class Mirror:
         """What a commit, or a ref that is not noted, stands for."""
         commit = self.archive.find_commit(repo, ref)
         view = None if commit is None else self._view(repo, commit)
-        if view is not None and not (view.revision.unlisted and self._sources):
+        if view is not None and not self._may_grow(view):
             if voice.is_public:
                 self.access.recheck(repo)  # a ref is asked for anyway, a commit is not
             return Found(view)
@@ -160,7 +162,7 @@ class Mirror:
         view = self._view(repo, known.commit)
         if view is None:
             return self._find_new(repo, ref, None, voice)
-        unlisted = view.revision.unlisted  # what it lacks, only a source can tell
+        unlisted = self._may_grow(view)
         if not self._sources or (self._is_fresh(repo, ref, known.observed, voice) and not unlisted):
             return self._best(repo, known, view, "", voice)
         since = known.observed or "unknown"
@@ -284,24 +286,40 @@ class Mirror:
 
     def _describe(self, repo: RepoId, ref: str, voice: Voice) -> None:
         listing, source = self._first_answer(repo, ref, voice)
-
-        def refused(problem: str) -> None:
-            self._control.emit(Note(f"left out of {repo}: {problem}"))
-
         repo = self.spelling(listing.repo)  # the source may spell it in another way
-        entries = acceptable(listing.entries, refused)
-        listing = replace(listing, repo=repo, entries=entries)
+        listing, _ = admitted(replace(listing, repo=repo), self._control.emit)
         mend_draft(self.archive, repo, listing.commit, self._control)
         with self.archive.writer() as writer:
             note_facts(self.archive, writer, listing, source.name)
             revision = self.archive.load(repo, listing.commit)
             if revision is None or revision.unlisted:
-                start_draft(self.archive, writer, repo, listing.commit, listing.entries)
+                start_draft(
+                    self.archive,
+                    writer,
+                    repo,
+                    listing.commit,
+                    listing.entries,
+                    unlisted=listing.unlisted,
+                )
             remember(self.archive, writer, listing, ref, source, cancel=self._control.cancel)
         if voice.is_public and isinstance(source, AccessSource):
             facts = listing.facts
             self.access.saw(repo, is_open=not facts.private and not facts.gated)
         self._complete(repo, listing.commit)  # all of it may be here through other revisions
+        with self._lock:
+            self._listed[repo, listing.commit] = time.monotonic()
+            self._listed.move_to_end((repo, listing.commit))
+            while len(self._listed) > self._tuning.kept:
+                self._listed.popitem(last=False)
+
+    def _may_grow(self, view: View) -> bool:
+        """Whether a source may tell of files that the list of a revision lacks. It is not asked
+        again for a list that it gave lately: what is left out for its name is so each time.
+        """
+        if not view.revision.unlisted or not self._sources:
+            return False
+        listed = self._listed.get((view.revision.repo, view.revision.id))
+        return listed is None or time.monotonic() - listed >= self._ttl
 
     def _first_answer(self, repo: RepoId, ref: str, voice: Voice) -> tuple[Listing, Source]:
         """Asks the sources in order, with little patience: a client is waiting."""

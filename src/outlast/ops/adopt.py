@@ -94,12 +94,12 @@ class _Adoption:
                 self._record(writer, cached, entries)
 
     def _without_twins(self, cached: CachedRevision, entries: list[FileEntry]) -> list[FileEntry]:
-        """Entries whose paths fit together, and to the archived files, on every file system."""
+        """Entries whose paths fit together, and to the archived files."""
         old = self._archive.load(cached.repo, cached.commit)
         paths = {entry.path for entry in entries}
         held = [entry for entry in old.files if entry.path not in paths] if old else []
 
-        def refused(problem: str) -> None:
+        def refused(_path: str, problem: str) -> None:
             self._refuse(str(cached.repo), problem)
 
         kept = acceptable((*held, *entries), refused)

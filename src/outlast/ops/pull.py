@@ -15,8 +15,8 @@ from outlast.core.errors import (
 )
 from outlast.core.events import Note, Planned
 from outlast.core.manifest import FileEntry, Revision
-from outlast.core.names import RepoId, Target, check_paths
-from outlast.fetch.file_filter import Selection, acceptable
+from outlast.core.names import RepoId, Target
+from outlast.fetch.file_filter import Selection, admitted
 from outlast.fetch.revision import (
     FetchContext,
     fetch_files,
@@ -49,7 +49,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PullPlan:
-    """What a pull will do. Sizes are in bytes; interrupted downloads left `resumed` of them."""
+    """What a pull will do. Sizes are in bytes; interrupted downloads left `resumed` of them.
+    `refused` are names in the listing that no archive can have: those files are left out.
+    """
 
     repo: RepoId
     ref: str
@@ -63,6 +65,12 @@ class PullPlan:
     resumed: int
     free: int
     unlisted: bool = False
+    refused: tuple[str, ...] = ()
+
+    @property
+    def partial(self) -> bool:
+        """Whether files of the commit are left out, or may be."""
+        return self.unlisted or bool(self.excluded)
 
     @property
     def total_bytes(self) -> int:
@@ -130,11 +138,12 @@ def pull(
             patience=wishes.metadata_patience,
             tuning=tuning,
         )
-    listing = _spelled(archive, listing, target.repo, control)
+    listing, refused = admitted(_spelled(archive, listing, target.repo, control), control.emit)
     free = disk.free_bytes(room or archive.layout.home)
     if not dry_run:
         mend_draft(archive, listing.repo, listing.commit, control)
     plan = make_plan(archive, listing, ref, source.name, selection, free=free)
+    plan = replace(plan, refused=refused)
     _log_plan(plan)
     control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
     refusal = None
@@ -142,7 +151,7 @@ def pull(
         foreseen = of_names(plan.wanted, _paths(plan))
         if dry_run:
             warn(control, foreseen)
-            return Pulled(plan, None, bool(plan.excluded), suspects=tuple(foreseen))
+            return Pulled(plan, None, plan.partial, suspects=tuple(foreseen))
         refuse(foreseen)
         refusal = _refusal(archive, plan)
     _require_room(archive, plan)
@@ -247,7 +256,7 @@ def _log_plan(plan: PullPlan) -> None:
         left_out = len(plan.excluded)
         _log.info("the revision is partial: --include and --exclude leave out %d files", left_out)
     if plan.unlisted:
-        _log.info("the revision is partial: %s has not the whole list of files", plan.source)
+        _log.info("the revision is partial: %s gave no whole list of files", plan.source)
 
 
 def _require_room(archive: Archive, plan: PullPlan) -> None:
@@ -271,15 +280,13 @@ def _present(plan: PullPlan) -> int:
 def make_plan(
     archive: Archive, listing: Listing, ref: str, source: str, selection: Selection, *, free: int
 ) -> PullPlan:
-    """Compares a listing with the archive. Refuses unsafe names, unless they are excluded."""
+    """Compares a listing, which has safe names alone, with the archive."""
     wanted, excluded = selection.split(listing.entries)
     if listing.entries and not wanted:
         raise NotFoundError(
             f"no file of {listing.repo} matches", hint="check --include and --exclude"
         )
-    check_paths(entry.path for entry in wanted)
     _check_sizes(wanted)
-    safe = acceptable((*wanted, *excluded))[len(wanted) :]
     held = {} if (old := archive.load(listing.repo, listing.commit)) is None else _by_path(old)
     here: list[FileEntry] = []
     to_fetch: list[FileEntry] = []
@@ -303,7 +310,7 @@ def make_plan(
         commit=listing.commit,
         source=source,
         wanted=tuple(wanted),
-        excluded=tuple(safe),
+        excluded=tuple(excluded),
         here=tuple(here),
         to_fetch=tuple(to_fetch),
         fetch_bytes=sum({e.key: e.size for e in to_fetch}.values()),

@@ -135,8 +135,10 @@ class HubSource:
         repo = self._spelled(repo, info.get("id"))
         names, entries = _siblings(info.get("siblings"))
         facts = self._as_everybody_sees(repo, _facts(info), timeout)
+        # A mirror says so that has not all files of the commit, and lists those that it has.
+        partial = info.get("partial") is True
         if entries is not None and self._confirmed.get((repo, commit)) == names:
-            return Listing(repo, commit, entries, facts)
+            return Listing(repo, commit, entries, facts, unlisted=partial)
         try:
             tree = self._tree(repo, commit, timeout)
         except (RepoNotFoundError, EntryNotFoundError):  # a mirror without this route
@@ -149,7 +151,7 @@ class HubSource:
                 self._confirmed[repo, commit] = names
                 while len(self._confirmed) > self._tuning.confirmed_lists:
                     self._confirmed.popitem(last=False)
-        return Listing(repo, commit, joined, facts)
+        return Listing(repo, commit, joined, facts, unlisted=partial)
 
     def _spelled(self, repo: RepoId, said: object) -> RepoId:
         """`repo` in the hub's own spelling. What it says of a model that was renamed is not its
