@@ -23,6 +23,7 @@ from outlast.core.names import (
     check_paths,
     check_ref,
     fold,
+    folders_above,
     portable_names,
     quote_ref,
     unquote_ref,
@@ -238,6 +239,15 @@ def test_how_names_are_escaped() -> None:
     assert portable_names(["?" * 250 + ".json"]) == {"?" * 250 + ".json": f"%sha256-{digest}.json"}
 
 
+def test_what_is_in_one_folder_stays_in_one() -> None:
+    assert portable_names(["Sub/config.json", "sub/config.json", "Sub/x", "other"]) == {
+        "Sub/config.json": "%53ub/config.json",
+        "Sub/x": "%53ub/x",
+        "sub/config.json": "sub/config.json",
+        "other": "other",
+    }
+
+
 PARTS = st.one_of(
     st.text("aAbB%?:é\u0301 ./3AFfux\\", min_size=1, max_size=5),
     st.sampled_from(["aux", "AUX", "%3F", "?", "%3f", "%253F", "é", "e\u0301", "%C3%A9", "a", "A"]),
@@ -260,8 +270,15 @@ def test_escaping_gives_each_file_a_portable_name_of_its_own(paths: set[str]) ->
     assert are_portable(names.values())
     assert len(set(map(fold, names.values()))) == len(paths)
     assert portable_names(sorted(paths, reverse=True)) == names
+    shown = {
+        folder: names[path].rsplit("/", path.count("/") - folder.count("/"))[0]
+        for path in paths
+        for folder in folders_above(path)
+    }
     for path, name in names.items():
         check_path(name)
+        places = [shown[folder] for folder in folders_above(path)]
+        assert folders_above(name) == places, "a folder stays one folder"
         assert unquote(name) == path, "it can be undone without the list"
     if are_portable(paths) and "%" not in "".join(paths):
         assert all(path == name for path, name in names.items())

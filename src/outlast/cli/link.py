@@ -27,6 +27,9 @@ Exit status:
     "--cache", type=click.Path(path_type=Path), help="Make or extend this Hugging Face cache"
 )
 @click.option("--folder", type=click.Path(path_type=Path), help="Make this plain folder")
+@click.option(
+    "--portable", is_flag=True, help="Escape names in the folder that other systems refuse"
+)
 @budget_option
 @common
 def link(
@@ -34,6 +37,7 @@ def link(
     *,
     cache: Path | None,
     folder: Path | None,
+    portable: bool,
     budget: int | None,
     home: str | None,
     as_json: bool,
@@ -47,6 +51,9 @@ def link(
 
     For files that are stored as capsules, the command makes plain working copies first;
     'outlast guide configuration' says how much space they take.
+
+    A file whose name the file system refuses gets an escaped one there, as in URLs: 'a?b' is
+    'a%3Fb'. --portable does so with all names in the folder that Windows or macOS would refuse.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         links = archive.layout.links
@@ -57,6 +64,7 @@ def link(
             target,
             cache=cache.absolute() if cache else None,
             folder=folder.absolute() if folder else None,
+            portable=portable,
             budget=run.config.working_copies if budget is None else budget,
             control=run.control,
         )
@@ -70,6 +78,7 @@ def link(
                 "cache": result.cache,
                 "snapshot": result.snapshot,
                 "folder": result.folder,
+                "escaped": {str(place): names for place, names in result.escaped.items()},
             }
         )
         return
@@ -78,5 +87,9 @@ def link(
             print(path)
     if result.cache is not None:
         run.say(f"use it: HF_HUB_CACHE={result.cache} HF_HUB_OFFLINE=1")
+    for place, names in result.escaped.items():
+        own, name = next(iter(names.items()))
+        count = "1 name is" if len(names) == 1 else f"{len(names):,} names are"
+        run.say(f"{count} escaped in {place}: {own!r} is {name!r}")
     if result.revision.partial:
         run.say("this revision is PARTIAL: some of its files are not in the archive")

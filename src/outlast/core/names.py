@@ -9,7 +9,7 @@ it if it is *safe*: it cannot lead out of a folder. Where it becomes a path on a
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
@@ -209,23 +209,26 @@ def are_portable(paths: Iterable[str]) -> bool:
     where case and Unicode forms do not count.
     """
     names = {path: path for path in paths}
-    return all(map(_is_portable, names)) and not _clashing(names)
+    return all(map(_is_portable, names)) and next(_clashes(names), None) is None
 
 
 def portable_names(paths: Iterable[str]) -> dict[str, str]:
     """For each of the safe `paths`, one that every file system takes, and that no other has on any.
 
     A character in the way is written as ``%`` and the two hex digits of each byte of its UTF-8, as
-    in URLs; so is a percent sign that would read as that. Of paths that differ only in case or
-    Unicode form, everything is written so but lower-case ASCII. A part that gets too long becomes
-    ``%sha256-`` and its digest. The names depend on the set of paths alone, not on their order;
-    percent-decoding gives back the path.
+    in URLs; so is a percent sign that would read as that. Of files and folders that differ only in
+    case or Unicode form, everything is written so but lower-case ASCII. A part that gets too long
+    becomes ``%sha256-`` and its digest. The names depend on the set of paths alone, not on their
+    order, and files that are in one folder stay so; percent-decoding gives back the path.
     """
-    names = {path: _escaped(path) for path in paths}
-    while clashing := _clashing(names):
-        # Names of which everything is escaped do not clash, so this ends.
-        names |= {path: _escaped(path, everything=True) for path in clashing}
-    return names
+    ordered = sorted(paths)
+    twins: set[str] = set()
+    while True:
+        names = {path: _escaped(path, twins) for path in ordered}
+        found = {part for one, other in _clashes(names) for part in _parting(one, other)}
+        if found <= twins:  # names of which everything is escaped do not clash, so this ends
+            return names
+        twins |= found
 
 
 def _is_portable(path: str) -> bool:
@@ -234,21 +237,31 @@ def _is_portable(path: str) -> bool:
     )
 
 
-def _clashing(names: Mapping[str, str]) -> set[str]:
-    """The paths whose `names` are one file, or a file and a folder, where case does not count."""
-    files: dict[str, list[str]] = {}
+def _clashes(names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Paths whose `names` are one file, or a file and a folder, where case does not count."""
+    files: dict[str, str] = {}
     for path, name in names.items():
-        files.setdefault(fold(name), []).append(path)
-    found = {path for same in files.values() if len(same) > 1 for path in same}
-    for folded, same in files.items():
+        first = files.setdefault(fold(name), path)
+        if first != path:
+            yield first, path
+    for folded, path in files.items():
         for folder in folders_above(folded):
             if folder in files:
-                found.update(same, files[folder])
-    return found
+                yield files[folder], path
 
 
-def _escaped(path: str, *, everything: bool = False) -> str:
-    return "/".join(_escaped_part(part, everything=everything) for part in path.split("/"))
+def _parting(one: str, other: str) -> tuple[str, str]:
+    """The files or folders in which two paths begin to differ."""
+    pairs = zip((*folders_above(one), one), (*folders_above(other), other), strict=False)
+    return next((a, b) for a, b in pairs if a != b)
+
+
+def _escaped(path: str, twins: Collection[str]) -> str:
+    """`path` with the parts escaped; everything of those that are among the `twins`."""
+    places = (*folders_above(path), path)
+    return "/".join(
+        _escaped_part(place.rpartition("/")[2], everything=place in twins) for place in places
+    )
 
 
 def _escaped_part(part: str, *, everything: bool) -> str:

@@ -1,14 +1,15 @@
 """Export (`outlast link`): expose a revision to other programs by links into the archive.
 
 There are two layouts. The cache of `huggingface_hub` (``models--org--name/{blobs,refs,snapshots}``)
-works with HF_HUB_OFFLINE=1 and no server. A plain folder has the files under their names.
+works with HF_HUB_OFFLINE=1 and no server. A plain folder has the files under their names. Names
+that the file system of a layout refuses are escaped there.
 """
 
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from outlast.core.control import Control
 from outlast.core.errors import NotArchivedError, StorageError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
+from outlast.intake.file_names import escaped, names_in
 from outlast.intake.working_copies import Working
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -23,12 +25,15 @@ from outlast.store.archive import Archive
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Where a revision was exported to. `snapshot` is its folder inside `cache`."""
+    """Where a revision was exported to. `snapshot` is its folder inside `cache`. `escaped` has, for
+    `snapshot` and `folder`, the names of the files that do not have their own there, by path.
+    """
 
     revision: Revision
     cache: Path | None
     snapshot: Path | None
     folder: Path | None
+    escaped: Mapping[Path, Mapping[str, str]] = field(default_factory=dict)
 
 
 def link(
@@ -37,11 +42,13 @@ def link(
     *,
     cache: Path | None,
     folder: Path | None,
+    portable: bool = False,
     budget: int | None = None,
     control: Control | None = None,
 ) -> Exported:
     """Exports the archived files of `target` to `cache`, to `folder`, or both. Files that are
-    stored as capsules are decoded to working copies, of at most `budget` bytes together.
+    stored as capsules are decoded to working copies, of at most `budget` bytes together. With
+    `portable`, names in `folder` are such as every file system takes.
 
     Links that an earlier export made are kept or replaced; any other file in the way is an error.
     """
@@ -50,25 +57,40 @@ def link(
     if not entries:
         raise NotArchivedError(f"no file of {target} is in the archive")
     refs = [r.name for r in archive.refs.list(target.repo) if r.commit == revision.id]
-    snapshot = None
+    snapshot, paths = None, [entry.path for entry in entries]
+    changed: dict[Path, dict[str, str]] = {}
     with Working(archive, budget, control or Control()) as working:
         working.prepare(entries)
         with disk.reporting(cache or folder or archive.layout.home):
             if cache is not None:
-                snapshot = _lay_out_cache(working, revision, entries, refs, cache)
+                root = cache / cache_folder(revision.repo)
+                snapshot = root / "snapshots" / revision.id.hex
+                names = names_in(snapshot, paths)
+                _lay_out_cache(working, entries, names, root, snapshot)
+                _note_refs(root, refs, revision)
+                changed[snapshot] = escaped(names)
             if folder is not None:
-                lay_out(working, entries, folder)
-    return Exported(revision, cache, snapshot, folder)
+                names = names_in(folder, paths, portable=portable)
+                lay_out(working, entries, folder, names)
+                changed[folder] = escaped(names)
+    changed = {place: names for place, names in changed.items() if names}
+    return Exported(revision, cache, snapshot, folder, changed)
 
 
 def lay_out(
-    working: Working, entries: Iterable[FileEntry], folder: Path, *, hold: bool = True
+    working: Working,
+    entries: Iterable[FileEntry],
+    folder: Path,
+    names: Mapping[str, str],
+    *,
+    hold: bool = True,
 ) -> None:
-    """Links the files of `entries`, which `working` must have prepared, into `folder`. Without
-    `hold`, working copies may be deleted although they are linked.
+    """Links the files of `entries`, which `working` must have prepared, into `folder`, under the
+    `names` that their paths have there. Without `hold`, working copies may be deleted although they
+    are linked.
     """
     for entry in entries:
-        _place(working, entry, folder / entry.path, hold=hold)
+        _place(working, entry, folder / names[entry.path], hold=hold)
 
 
 def cache_folder(repo: RepoId) -> str:
@@ -77,21 +99,25 @@ def cache_folder(repo: RepoId) -> str:
 
 
 def _lay_out_cache(
-    working: Working, revision: Revision, entries: list[FileEntry], refs: list[str], cache: Path
-) -> Path:
-    root = cache / cache_folder(revision.repo)
-    snapshot = root / "snapshots" / revision.id.hex
+    working: Working,
+    entries: Iterable[FileEntry],
+    names: Mapping[str, str],
+    root: Path,
+    snapshot: Path,
+) -> None:
     for entry in entries:
         blob = root / "blobs" / entry.etag
         _place(working, entry, blob)
-        name = snapshot / entry.path
+        name = snapshot / names[entry.path]
         name.parent.mkdir(parents=True, exist_ok=True)
         _replace(name, partial(os.symlink, os.path.relpath(blob, name.parent)))
+
+
+def _note_refs(root: Path, refs: Iterable[str], revision: Revision) -> None:
     for ref in refs:
         path = root / "refs" / ref
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(revision.id.hex)
-    return snapshot
 
 
 def _place(working: Working, entry: FileEntry, path: Path, *, hold: bool = True) -> None:

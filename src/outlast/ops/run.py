@@ -14,6 +14,7 @@ from outlast.core.events import Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
 from outlast.engines.choose import TRANSFORMERS, EngineChoice, choose
+from outlast.intake.file_names import names_in
 from outlast.intake.local_file import ingest
 from outlast.intake.working_copies import Working
 from outlast.ops.export import lay_out
@@ -76,7 +77,7 @@ def prepare(
         _check(archive, working, entries, recheck=recheck, control=control)
         folder = None
         if choice.engine == TRANSFORMERS:
-            folder = _folder(archive, working, revision, entries) / choice.folder
+            folder = _folder(archive, working, revision, entries, choice.folder)
         paths = tuple(working.path(entry) for entry in entries if entry.sha256 is not None)
     except BaseException:
         working.close()
@@ -86,16 +87,21 @@ def prepare(
 
 
 def _folder(
-    archive: Archive, working: Working, revision: Revision, entries: list[FileEntry]
+    archive: Archive, working: Working, revision: Revision, entries: list[FileEntry], inner: str
 ) -> Path:
-    """A folder with `entries` and all other files of the revision that are stored plain."""
+    """The folder `inner` below one with `entries`, some of which are in `inner` itself, and all
+    other files of the revision that are stored plain.
+    """
     root = archive.layout.links / "run" / f"{revision.repo}" / revision.id.hex
     plain = [e for e in revision.files if e.sha256 and archive.forms.plain_size(e.sha256) == e.size]
     working.prepare(plain)
+    shown = {e.path: e for e in (*plain, *entries)}
     # Copies get symbolic links, so that a run does not keep them for ever.
     with disk.reporting(root):
-        lay_out(working, {e.path: e for e in (*plain, *entries)}.values(), root, hold=False)
-    return root
+        names = names_in(root, shown)
+        lay_out(working, shown.values(), root, names, hold=False)
+    one = next((e.path for e in entries if e.path.rpartition("/")[0] == inner), None)
+    return root / (names[one].rpartition("/")[0] if one is not None else inner)
 
 
 def _refuse_missing(revision: Revision, here: dict[str, FileEntry], wanted: str | None) -> None:

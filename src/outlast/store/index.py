@@ -240,10 +240,12 @@ class Index:
                     RepoId(RepoKind(kind), name),
                     GitOid(revision),
                     Digest(digest),
-                    *counts,
-                    unlisted=bool(unlisted),
+                    files,
+                    size,
+                    missing,
+                    bool(unlisted),
                 )
-                for kind, name, revision, digest, *counts, unlisted in rows
+                for kind, name, revision, digest, files, size, missing, unlisted in rows
             ]
 
     def blobs_of(self, manifests: Iterable[Digest]) -> dict[Digest, list[Digest]]:

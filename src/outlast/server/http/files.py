@@ -31,6 +31,8 @@ from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.reading import BlobReader
 
 _TAGS = re.compile(r'(?:W/)?("[^"]*")')
+_UNQUOTED = str.maketrans('"\\', "__")
+"""What would end or escape inside the quotes of a header."""
 _PROBE = 1
 """A range of one byte is a look at the headers (Rust's hf-hub), not a part of a download."""
 
@@ -48,7 +50,7 @@ Count = Callable[[int], None]
 
 def file_headers(entry: FileEntry, commit: str) -> dict[str, str]:
     """The headers that clients read; the same for HEAD and GET."""
-    name = entry.path.rsplit("/", 1)[-1].encode("ascii", "replace").decode().replace('"', "_")
+    name = entry.path.rsplit("/", 1)[-1].encode("ascii", "replace").decode().translate(_UNQUOTED)
     return {
         "ETag": f'"{entry.etag}"',
         "X-Repo-Commit": commit,
