@@ -19,7 +19,7 @@ from tests.hubsim import Commit, HubRepo
 
 MODEL, DATASET, GATED = "org/model", "org/data", "org/gated"
 WEIGHTS = bytes(range(256)) * 4096
-NESTED = "deep/er/nested file+%41é.txt"
+NESTED = "deep/er/nested? file+%41\\é.txt"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import libtorrent as lt
 
@@ -93,6 +94,13 @@ def client(host: str = LOOPBACK) -> Iterator[Client]:
         yield found
 
 
+class Peer(Protocol):
+    """Anything that seeds."""
+
+    @property
+    def address(self) -> tuple[str, int]: ...
+
+
 class Puller:
     """An archive that pulls links from the loopback; by default it announces nothing."""
 
@@ -124,7 +132,7 @@ class Puller:
     def pull(
         self,
         wanted: Link | bytes,
-        *peers: Client,
+        *peers: Peer,
         wishes: LinkWishes | None = None,
         dry_run: bool = False,
     ) -> PulledLink:
@@ -137,7 +145,7 @@ class Puller:
         self,
         link: Link,
         torrent: bytes,
-        *peers: Client,
+        *peers: Peer,
         wishes: LinkWishes | None = None,
         dry_run: bool = False,
     ) -> PulledLink:

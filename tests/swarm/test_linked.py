@@ -430,7 +430,7 @@ def hostile(torrent: bytes, **changes: object) -> bytes:
     [
         {"name": b".."},
         {"name": b"a/b"},
-        {"name": b"con"},
+        {"name": b".git"},
         {"files": [{b"length": 4_300_000, b"path": [b"..", b"passwd"]}]},
         {"files": [{b"length": 4_300_000, b"path": [b"a"], b"attr": b"l"}]},
         {"similar": [b"x" * 20]},
@@ -454,10 +454,10 @@ def test_hostile_torrents_reach_no_disk(
 
 def test_hostile_metadata_is_refused_too(seeder: Client, puller: Puller, tmp_path: Path) -> None:
     """A link says nothing of names: a peer sends them, with the right infohash."""
-    folder = write(tmp_path / "theirs" / "model", {"aux.txt": b"x" * 100, "b": b"y"})
+    folder = write(tmp_path / "theirs" / "model", {".git/x": b"x" * 100, "b": b"y"})
     torrent = make_torrent(folder)
     seeder.seed(torrent, folder.parent)
-    with pytest.raises(MalformedError, match="device name"):
+    with pytest.raises(MalformedError, match=r"'\.git' folder"):
         puller.pull(magnet_of(torrent), seeder)
     with puller.archive() as archive:
         assert archive.summaries() == []

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -26,8 +26,9 @@ from outlast.store.records.facts import About
 from outlast.swarm.settings import SwarmSettings
 from outlast.swarm.torrent.read import read_torrent
 from tests.cli.call import inside, until
+from tests.core.test_manifest import WIDE_PATHS
 from tests.store.weights import model
-from tests.swarm.seeds import LOOPBACK, write
+from tests.swarm.seeds import LOOPBACK, Puller, write
 
 BASE = model(7, 900_000)
 FILES = {
@@ -39,9 +40,9 @@ FILES = {
 REPO = RepoId.parse("me/model")
 
 
-def shared(home: Path, form: str = "plain") -> dict[str, bytes]:
+def shared(home: Path, form: str = "plain", files: Mapping[str, bytes] = FILES) -> dict[str, bytes]:
     """Adds and shares the model; the .torrent files by infohash."""
-    folder = write(home / "folder", FILES)
+    folder = write(home / "folder", files)
     inside("add", folder, "--as", "me/model", "--form", form, home=home).ok()
     inside("share", "me/model", "--v1", "--out", home / "out", home=home).ok()
     found = {}
@@ -60,6 +61,10 @@ class Seeds:
         self.node = node
         self.seeding = seeding
         self.events: list[Event] = []
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return LOOPBACK, self.node.session.port
 
     def notes(self) -> str:
         return "\n".join(event.text for event in self.events if isinstance(event, Note))
@@ -148,6 +153,32 @@ def test_clients_get_all_files(tmp_path: Path, form: str) -> None:
         assert found.seeding.seeding == 2
         assert found.notes() == ""
     assert stats(tmp_path) == before
+
+
+def test_names_that_not_every_system_has(tmp_path: Path) -> None:
+    """They are in the torrent as they are, so that hubs can be web seeds. A client makes them fit
+    for its own system, as it has to do with every torrent; libtorrent drops backslashes, and
+    renames twins.
+    """
+    files = {path: path.encode() * 99 for path in WIDE_PATHS}
+    torrents = shared(tmp_path, files=files)
+    with seeds(tmp_path) as found:
+        for infohash, torrent in torrents.items():
+            assert {file.path for file in read_torrent(torrent).files} == files.keys()
+            folder = tmp_path / infohash
+            with leech(torrent, folder, found.address[1]) as client:
+                until(partial(lambda c: c.status().is_seeding, client), "all has come", 20)
+            until(
+                lambda: sorted(came(folder).values()) == sorted(files.values()),  # noqa: B023 - called at once
+                "all is on the disk",
+            )
+            second = Puller(tmp_path / f"{infohash}-archive")
+            pulled = second.pull(torrent, found)
+            assert pulled.revision is not None
+            assert {entry.path: entry.size for entry in pulled.revision.files} == {
+                path: len(data) for path, data in files.items()
+            }
+        assert found.notes() == ""
 
 
 def test_without_room_for_a_copy_the_rest_is_seeded(tmp_path: Path) -> None:

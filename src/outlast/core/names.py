@@ -32,7 +32,7 @@ _FORBIDDEN: Final = re.compile(r'[<>:"|?*\\]')
 """What Windows refuses in a name, or takes for something else."""
 _ESCAPE: Final = re.compile(r"%(?=[0-9A-Fa-f]{2}|sha256-)")
 """A percent sign that would read as an escape of ours."""
-_NOT_PLAIN: Final = re.compile(r"[^a-z0-9!#$&'()+,./;=@\[\]^_`{}~ -]")
+_NOT_PLAIN: Final = re.compile(r"[^a-z0-9!#$&'()+,.;=@\[\]^_`{}~ -]")
 """What a file system could take for another character, or is escaped anyway."""
 _SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,16}\Z")
 _BAD_REF = re.compile(r"\.\.|//|@\{|[\x00-\x20~^:?*\[\\\x7f]|\.lock(/|\Z)|(^|/)\.|[./]\Z|^/|^-")

@@ -1,7 +1,7 @@
 """Reading .torrent files from any source: version 1, version 2, or both (BEP 3, 47, 52).
 
-They are hostile until checked: bounded, canonical, with paths that are safe on any file system,
-and if they have both versions, with the same files in both.
+They are hostile until checked: bounded, canonical, with paths that cannot lead out of a folder, and
+if they have both versions, with the same files in both.
 """
 
 import hashlib
