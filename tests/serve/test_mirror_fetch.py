@@ -9,12 +9,18 @@ from threading import Barrier
 
 import pytest
 
+from outlast.core.digest import GitOid
+from outlast.core.names import RepoId
+from outlast.store.archive import Archive
+from outlast.store.records.facts import About
+from outlast.store.records.refs import Ref
 from tests.clients.contract import DATASET, MODEL, WEIGHTS, Sample, build_sample
 from tests.hubsim import HubRepo, HubSim, many_files_repo
 from tests.hubsim.generate import HOSTILE_NAMES, UNSAFE_NAMES, WIDE_NAMES
 from tests.serve.node import Node, archived, outlast, until
 from tests.serve.upstream import MIB, age_refs, marks, same, sent, sha256, target, weights
 from tests.serve.wire import Reply, Wire, once
+from tests.store.build import put, revision_of
 
 BIG = "org/big"
 SIZE = 40 * MIB
@@ -410,6 +416,32 @@ class TestListings:
             assert (reply.status, reply.headers["x-error-code"]) == (404, "EntryNotFound")
             outlast(tmp_path / "home", "verify", "--quiet")
         assert not list(tmp_path.glob("escape*"))
+
+    @pytest.mark.parametrize("sealed", [True, False])
+    def test_what_an_older_version_left_out_comes(self, tmp_path: Path, *, sealed: bool) -> None:
+        files = {"config.json": b"{}", "a?b.json": b"[]"}
+        sha = HubRepo(tmp_path / "hub", "org/older").commit(files).sha
+        repo, commit = RepoId.parse("org/older"), GitOid(sha)
+        whole = revision_of({"config.json": b"{}"}, repo=repo, commit=commit)
+        begun = revision_of({}, {"config.json": b"{}"}, repo=repo, commit=commit)
+        with (
+            Archive(tmp_path / "home", create=True) as archive,
+            archive.writer() as writer,
+        ):
+            put(archive, writer, b"{}")
+            archive.refs.put_about(writer, repo, About())
+            if sealed:
+                archive.put_revision(writer, whole)
+            else:
+                archive.drafts.start(writer, begun)
+            archive.refs.put(writer, repo, Ref("main", commit))
+        with (
+            HubSim(tmp_path / "hub", mode="thread") as hub,
+            Node(tmp_path / "home", "--upstream", hub.url) as node,
+        ):
+            wanted = target("a?b.json", "org/older")
+            until(lambda: once(node.url, wanted).status == 200, "the file")
+            assert once(node.url, target("config.json", "org/older")).body == b"{}"
 
     @pytest.mark.parametrize(
         "entry",

@@ -253,6 +253,19 @@ def test_foreign_files_among_the_drafts(archive: Archive, draft: Path) -> None:
         return
 
 
+def test_a_list_of_more_files_takes_the_place_of_one_of_less(archive: Archive) -> None:
+    """Versions before left files out for their names."""
+    less = revision_of({}, {path: CONTENTS[path] for path in ("f0", "f1")})
+    with archive.writer() as writer:
+        archive.drafts.start(writer, less)
+        put(archive, writer, CONTENTS["f0"])
+        add(archive, "f0")
+        archive.drafts.start(writer, LISTED)
+        assert held(archive) == {"f0"}
+        archive.drafts.start(writer, less)
+    assert held(archive) == {"f0"}, "a list of less does not"
+
+
 def test_acknowledging_into_an_unlisted_commit_does_not_make_it_complete(archive: Archive) -> None:
     """It is not known what else the commit has; a sealed draft must not say that it is whole."""
     with archive.writer() as writer:

@@ -145,6 +145,11 @@ class Revision:
         return self.unlisted or bool(self.missing)
 
     @property
+    def paths(self) -> frozenset[str]:
+        """Those of all files, archived or missing."""
+        return frozenset(entry.path for entry in (*self.files, *self.missing))
+
+    @property
     def size(self) -> int:
         """Bytes of the archived files; a blob counts once for each path."""
         return sum(entry.size for entry in self.files)

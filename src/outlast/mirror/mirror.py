@@ -292,7 +292,8 @@ class Mirror:
         with self.archive.writer() as writer:
             note_facts(self.archive, writer, listing, source.name)
             revision = self.archive.load(repo, listing.commit)
-            if revision is None or revision.unlisted:
+            listed = {entry.path for entry in listing.entries}
+            if revision is None or revision.unlisted or not listed <= revision.paths:
                 start_draft(
                     self.archive,
                     writer,

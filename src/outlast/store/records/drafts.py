@@ -73,8 +73,8 @@ class Drafts:
     @disk.reported
     def start(self, writer: WriteSession, listed: Revision) -> None:
         """Begins the draft of `listed`, a hub commit whose `missing` files are still to come. One
-        that was begun before stays, unless it is damaged or may lack files: then it is written
-        anew, with the files that it still knows as acknowledged.
+        that was begun before stays, unless it is damaged, or may lack files or does: then it is
+        written anew, with the files that it still knows as acknowledged.
         """
         commit = listed.id
         path = self._layout.draft(listed.repo, commit)
@@ -87,7 +87,7 @@ class Drafts:
                 continue  # another process sealed it meanwhile
             if state.error is not None:
                 self.salvage(writer, listed.repo, commit, listed)
-            elif state.revision is not None and state.revision.unlisted and not listed.unlisted:
+            elif state.revision is not None and _lists_more(listed, state.revision):
                 self._renew(writer, state.path, _merged(listed, state.revision.files))
             break
         disk.touch(self._layout.drafts)
@@ -268,6 +268,13 @@ class Drafts:
             disk.remove_empty_parents(path, self._layout.drafts)
             disk.touch(self._layout.drafts)
         return gone
+
+
+def _lists_more(listed: Revision, begun: Revision) -> bool:
+    """Whether a list is a better one than that of a draft that was begun: it is whole, or has all
+    files of that and more.
+    """
+    return (begun.unlisted and not listed.unlisted) or begun.paths < listed.paths
 
 
 def _read(path: Path) -> bytes:
