@@ -253,6 +253,6 @@ def _print_plan(plan: ops.PullPlan) -> None:
     print(f"  to fetch  {plural(len(plan.to_fetch), 'file')}, {human_size(need)}")
     print(f"  free      {human_size(plan.free)}: it {'fits' if plan.fits else 'does NOT fit'}")
     if plan.partial:
-        print(f"  left out  {_left_out(plan)}: the archive would be partial")
+        print(f"  PARTIAL   {_left_out(plan)}")
     for entry in plan.to_fetch:
         print(f"    {human_size(entry.size):>9}  {one_line(entry.path)}")
