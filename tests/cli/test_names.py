@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
-from outlast.core.names import are_portable
+from outlast.core.control import Control
+from outlast.core.names import Target, are_portable
+from outlast.ops import run as run_ops
+from outlast.store.archive import Archive
 from tests.cli.call import Call, inside
 from tests.cli.test_hfcache import client, snapshot
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import check_archive, contents, tree
 from tests.serve.node import Node
+from tests.store.weights import model
 
 FILES = {
     "config.json": b"{}\n",
@@ -241,3 +245,38 @@ def test_a_mirror_and_a_pull_from_it_have_no_less(hub: HubSim, tmp_path: Path) -
         call: Call = inside("pull", NAME, "--from", node.url, "--json", home=tmp_path).ok()
         assert call.result["partial"] is False
     assert contents(tmp_path / "archive", NAME) == FILES
+
+
+@pytest.mark.parametrize("fat", [False, True], ids=["any-name", "like-fat"])
+@pytest.mark.parametrize("inner", ["what?", "aux:", "Twin"])
+def test_an_engine_finds_the_folder_of_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: str, *, fat: bool
+) -> None:
+    """Its own name, or the escaped one that all of its files are in."""
+    files = {
+        f"{inner}/config.json": b"{}",
+        f"{inner}/model.safetensors": model(1, 10_000),
+        f"{inner}/tokenizer.json": b"{}",
+        "twin/tokenizer.json": b"{}",
+    }
+    for name, data in files.items():
+        (tmp_path / "model" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "model" / name).write_bytes(data)
+    inside("add", tmp_path / "model", "--as", "me/wide", home=tmp_path).ok()
+    if fat:
+        _like_fat(monkeypatch)
+    with (
+        Archive(tmp_path / "archive") as archive,
+        run_ops.prepare(
+            archive,
+            Target.parse("me/wide"),
+            wanted=None,
+            engine=None,
+            recheck=False,
+            control=Control(),
+        ) as prepared,
+    ):
+        assert prepared.folder is not None
+        own = {name.rpartition("/")[2]: data for name, data in files.items() if inner in name}
+        assert written(prepared.folder) == own
+        assert (prepared.folder.name == inner) is not fat
