@@ -18,6 +18,7 @@ from outlast.core.names import RepoId
 from outlast.node import payloads
 from outlast.sources.base import PayloadSource, Source
 from outlast.sources.peer import PeerSource
+from tests.core.test_manifest import WIDE_PATHS
 from tests.serve.forms import BLOCK, floats, pack, tuned
 from tests.serve.peers import (
     COMMIT,
@@ -139,6 +140,21 @@ class TestAnswers:
             assert [entry.path for entry in listing.entries] == ["a.json", "b.json"]
             with pytest.raises(NotFoundError):
                 source.open(part.repo, part.id, lacking, 0, 5)
+
+    def test_names_that_not_every_system_has(self, tmp_path: Path) -> None:
+        peer = fill(tmp_path / "home", packed=())
+        files = {path: path.encode() for path in WIDE_PATHS}
+        revision = archive_files(peer.archive, RepoId.parse("org/wide"), files)
+        peer.shares.share(revision, "main")
+        with peer.archive, peer.serving():
+            source = peer.source()
+            assert source.manifest(revision.digest) == revision
+            listing = source.describe(revision.repo, "main")
+            assert not listing.unlisted
+            assert {
+                entry.path: read(source.open(listing.repo, listing.commit, entry, 0, entry.size))
+                for entry in listing.entries
+            } == files
 
     def test_the_more_complete_of_two_manifests(self, tmp_path: Path) -> None:
         peer = fill(tmp_path / "home", packed=())
