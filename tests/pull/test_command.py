@@ -9,6 +9,7 @@ from tests.warm.calls import outlast
 _KEYS = {
     *("type", "repo", "ref", "commit", "manifest", "partial", "source", "files", "bytes"),
     *("to_fetch", "to_fetch_bytes", "free_bytes", "fits", "fetched", "held_bytes", "warnings"),
+    "refused",
 }
 
 
@@ -48,6 +49,21 @@ def test_for_programs(hub: HubSim, tmp_path: Path) -> None:
     again = outlast("pull", "org/name", "--json", "--from", hub.url, home=tmp_path).ok().result
     assert (again["fetched"], again["to_fetch"], again["to_fetch_bytes"]) == ({}, [], 0)
     assert again["manifest"] == result["manifest"]
+
+
+def test_what_is_left_out_for_its_name_is_said(hub: HubSim, tmp_path: Path) -> None:
+    """The model is usable, and as partial as one of which the user left files out."""
+    HubRepo(hub.root, "org/odd").commit({"config.json": b"{}", "../x": b"x"})
+    asked = ("pull", "org/odd", "--from", hub.url)
+    planned = outlast(*asked, "--dry-run", home=tmp_path).ok()
+    assert "PARTIAL   1 file left out" in planned.out
+    call = outlast(*asked, home=tmp_path).ok()
+    (line,) = [line for line in call.err.splitlines() if "1 file is left out of org/odd" in line]
+    assert "unsafe file name '../x'" in line
+    assert "PARTIAL: 1 file left out" in call.err
+    result = outlast(*asked, "--json", home=tmp_path).ok().result
+    assert (result["partial"], result["refused"]) == (True, ["../x"])
+    assert "may lack files" in outlast("ls", home=tmp_path).ok().out
 
 
 def test_errors_for_programs(hub: HubSim, tmp_path: Path) -> None:
