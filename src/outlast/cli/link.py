@@ -53,7 +53,8 @@ def link(
     'outlast guide configuration' says how much space they take.
 
     A file whose name the file system refuses gets an escaped one there, as in URLs: 'a?b' is
-    'a%3Fb'. --portable does so with all names in the folder that Windows or macOS would refuse.
+    'a%3Fb' ('outlast guide names'). --portable does so with all names in the folder that Windows or
+    macOS would refuse.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         links = archive.layout.links
