@@ -9,7 +9,7 @@ from outlast.cli.config.file import load_config
 from outlast.cli.options.forms import form_wishes
 from outlast.core.errors import BadConfigError, UsageError
 from outlast.core.names import Target
-from outlast.intake.base_finder import read_card, read_tags
+from outlast.intake.base_names import read_card, read_tags
 from outlast.intake.form_policy import SMALLEST, FormWish, FormWishes
 
 CARDS = {

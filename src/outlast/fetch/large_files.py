@@ -153,7 +153,8 @@ def _take_plain(work: Work, job: Job, download: Download) -> None:
     """Keeps verified bytes in the form that pays. The plain bytes are written once."""
     partial = download.partial
     blob = OpenFile(partial.fd, job.entry.size)
-    follower = Follower(work.intake, blob, work.has_space)
+    cards = None if job.is_card else work.cards  # it does not wait for itself
+    follower = Follower(work.intake, blob, work.has_space, cards)
     try:
         if work.watch is not None:
             work.watch(download)

@@ -20,7 +20,8 @@ from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.fetch.transfer import Claim, Coordinator, Watch, Wishes, Work
 from outlast.fetch.tuning import TUNING
 from outlast.fetch.withdrawals import noting_withdrawals
-from outlast.intake.base_finder import BaseFinder, named_by
+from outlast.intake.base_finder import BaseFinder
+from outlast.intake.base_names import is_card
 from outlast.intake.capsule_stream import Intake
 from outlast.sources.base import AccessSource, Listing, Source
 from outlast.store.archive import MIN_PREFIX, Archive
@@ -41,8 +42,6 @@ class FetchContext:
     sources: Sequence[Source]
     wishes: Wishes
     control: Control
-    named: Sequence[RepoId] = ()
-    """The models that a source names as bases of what is fetched."""
     coordinator: Callable[[Work, bool], Coordinator] | None = None
     """Makes the coordinator of a transfer, given whether that is restricted."""
     restricted: bool = False
@@ -124,6 +123,8 @@ def _fetch_files(
     watch: Watch | None,
 ) -> Fetched:
     fetched: list[FileEntry] = []
+    base_finder = _base_finder(context, repo, commit)
+    entries = sorted(entries, key=lambda entry: not is_card(entry.path, entry.size))
     twins: dict[str, list[FileEntry]] = {}
     for entry in entries:
         twins.setdefault(entry.key, []).append(entry)
@@ -135,17 +136,13 @@ def _fetch_files(
             if context.withholds(known):
                 continue
             fetched.append(known)
+            base_finder.names.learn_file(known)
             draft_writer.note(known)
 
     received: Counter[str] = Counter()
     for group, alone in _groups(context, repo, [same[0] for same in twins.values()]):
         work = Work(
-            Intake(
-                context.archive,
-                context.writer,
-                context.wishes.forms,
-                _base_finder(context, repo, commit),
-            ),
+            Intake(context.archive, context.writer, context.wishes.forms, base_finder),
             (repo, commit),
             context.sources,
             wishes=context.wishes,
@@ -188,11 +185,13 @@ def _is_restricted(context: FetchContext, repo: RepoId) -> bool:
 
 
 def _base_finder(context: FetchContext, repo: RepoId, commit: GitOid) -> BaseFinder:
-    """Finds the bases of the files of a commit, also by the card if that is here already."""
+    """Finds the bases of the files of a commit, also by the cards that are here already."""
     forms = context.wishes.forms
+    base_finder = BaseFinder(context.archive, context.writer, forms, repo, commit)
     draft = context.archive.load(repo, commit) if forms.uses_bases else None
-    named = [*context.named, *(named_by(context.archive, draft) if draft is not None else ())]
-    return BaseFinder(context.archive, context.writer, forms, repo, named)
+    if draft is not None:
+        base_finder.names.learn_revision(draft)
+    return base_finder
 
 
 def seal(

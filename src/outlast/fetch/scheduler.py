@@ -25,8 +25,7 @@ def transfer(work: Work, entries: Iterable[FileEntry]) -> list[OutlastError]:
     """Fetches `entries`; returns the errors of those that
     did not come. Raises when cancelled, or when the disk or outlast itself fails.
     """
-    work.jobs = [Job(entry, small=entry.size <= work.small_file) for entry in entries]
-    work.unfinished = len(work.jobs)
+    work.begin([Job(entry, small=entry.size <= work.small_file) for entry in entries])
     for job in work.jobs:
         if not job.entry.size:
             take_empty(work, job)
@@ -112,6 +111,8 @@ def _find_task(work: Work, source: SourceState) -> _Task | None:
             continue
         if job.small:
             if not job.started:
+                if work.awaits_cards(job):
+                    continue
                 request = source.concurrency.send(key)
                 if request is None:
                     return None

@@ -31,8 +31,9 @@ from outlast.fetch.download import Download
 from outlast.fetch.plan import DIRECT, FetchPlan
 from outlast.fetch.source_state import METADATA_PATIENCE, Patience, SourceState
 from outlast.fetch.tuning import TUNING, Tuning
+from outlast.intake.base_names import is_card
 from outlast.intake.capsule_stream import Intake
-from outlast.intake.form_policy import PLAIN, FormWishes
+from outlast.intake.form_policy import PLAIN, SMALLEST, FormWishes
 from outlast.intake.local_file import hash_blob
 from outlast.sources.base import PayloadSource, RangeReader, Source
 from outlast.store import disk
@@ -83,6 +84,11 @@ class Job:
         """and whether it is the second, because the first is slow."""
         self.ended = False
         """Whether it is said to be done: two sources may send a small file."""
+
+    @property
+    def is_card(self) -> bool:
+        """Whether it may name a base of the other files."""
+        return is_card(self.entry.path, self.entry.size) and not self.aside
 
     @property
     def finished(self) -> bool:
@@ -171,6 +177,8 @@ class Work:
         self.unfinished = 0
         self.crash: BaseException | None = None
         self.stop = False
+        self.cards = threading.Event()
+        """Set once no file is awaited that may name bases of the others."""
         self.heard = time.monotonic()
         """When the last byte came (monotonic seconds)."""
         self._storing = 0
@@ -181,6 +189,27 @@ class Work:
         self.sources: list[SourceState] = []
         for client in sources:
             self.add_source(client)
+
+    def begin(self, jobs: list[Job]) -> None:
+        """What is to be fetched."""
+        self.jobs, self.unfinished = jobs, len(jobs)
+        self._look_for_cards()
+
+    def _look_for_cards(self) -> None:
+        if not any(job.is_card and not job.finished for job in self.jobs):
+            self.cards.set()
+
+    def _card_ended(self, job: Job) -> None:
+        if job.is_card:
+            self._look_for_cards()
+
+    def awaits_cards(self, job: Job) -> bool:
+        """Whether a small file is to come after the cards: it may have a base that one of them
+        names, and its form is chosen when it comes.
+        """
+        if self.cards.is_set() or job.entry.size < SMALLEST or not self.intake.wishes.uses_bases:
+            return False
+        return job.entry.path.endswith((".safetensors", ".gguf"))
 
     @property
     def repo(self) -> RepoId:
@@ -318,6 +347,7 @@ class Work:
         if not job.finished:
             self.unfinished -= 1
         job.error = job.error or error
+        self._card_ended(job)
         if job.download is not None:
             job.download.fail(error)
         self.state.notify_all()
@@ -415,6 +445,7 @@ class Work:
             if not job.finished:
                 self.unfinished -= 1
             job.done = True
+            self._card_ended(job)
             self.state.notify_all()
 
     def already_here(self, job: Job) -> bool:

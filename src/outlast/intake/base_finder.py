@@ -1,18 +1,19 @@
 """Finds the bases of a file: the files of its base model, or of the most similar model here.
 
-The finder looks at the model that the user named; without one, at earlier revisions of the model
+The finder looks at the model that the user named; without one, at the other revisions of the model
 itself and at the models that its card names; and where none of them fits, at every model whose
 tensors have the same names and shapes. Of those that fit, it takes the one whose values are
 nearest in a sample.
+
+What it finds follows from the file, the card and the rest of the archive. So the files of one
+revision are no bases of each other: otherwise it would matter in which order they arrived.
 """
 
-import json
 import logging
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from outlast.codec.memory import Readable, read
@@ -21,6 +22,7 @@ from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import OutlastError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
+from outlast.intake.base_names import BaseNames
 from outlast.intake.form_policy import SMALLEST, FormWishes, container_of
 from outlast.intake.tuning import TUNING, Tuning
 from outlast.store.archive import Archive
@@ -30,71 +32,10 @@ from outlast.store.writer import WriteSession
 
 _log = logging.getLogger(__name__)
 
-CARDS: Final = ("README.md", "config.json")
-"""The files that may name a base."""
-CARD_LIMIT: Final = 1 << 20
 MOST_BASES: Final = 8
-_FRONT: Final = 64 * 1024
-_NAMED: Final = 8
 _HEADER: Final = 16 << 20
 _KEPT: Final = 512
 _HIGH: Final = {"BF16": 2, "F16": 2, "F32": 4, "F64": 8, "I16": 2, "I32": 4, "I64": 8}
-
-_KEY: Final = re.compile(r"base_model[ \t]*:(.*)")
-_ITEM: Final = re.compile(r"\s*-\s+(.+)")
-
-
-def read_card(path: str, data: bytes) -> list[RepoId]:
-    """The models that a README.md (its front matter's ``base_model``) or a config.json (its
-    ``_name_or_path``) names. Anything else in them, or wrong with them, is passed over.
-    """
-    text = data[:CARD_LIMIT].decode(errors="replace")
-    if path == "README.md":
-        return _repos(_front_matter(text[:_FRONT]))
-    try:
-        config = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    named = config.get("_name_or_path") if isinstance(config, dict) else None
-    return _repos([named]) if isinstance(named, str) else []
-
-
-def read_tags(tags: Iterable[str]) -> list[RepoId]:
-    """The same from a hub's tags: ``base_model:org/name``, ``base_model:finetune:org/name``."""
-    return _repos(t.rpartition(":")[2] for t in tags if t.startswith("base_model:"))
-
-
-def _front_matter(text: str) -> Iterator[str]:
-    """The values of ``base_model``: a text, a list in brackets, or a list of lines."""
-    lines = iter(text.splitlines())
-    if next(lines, "").strip() != "---":
-        return
-    listed = False
-    for line in lines:
-        if line.strip() == "---":
-            return
-        if listed and (item := _ITEM.fullmatch(line)):
-            yield item[1]
-            continue
-        found = _KEY.fullmatch(line)
-        value = found[1].strip() if found else ""
-        listed = found is not None and not value
-        yield from value.strip("[]").split(",") if value else ()
-
-
-def _repos(names: Iterable[str]) -> list[RepoId]:
-    found: list[RepoId] = []
-    for name in names:
-        plain = name.split(" #", maxsplit=1)[0].strip().strip("'\"")
-        try:
-            repo = RepoId.parse(plain)
-        except OutlastError:
-            continue
-        if "/" in repo.name and repo not in found:
-            found.append(repo)
-        if len(found) == _NAMED:
-            break
-    return found
 
 
 class _Containers:
@@ -127,15 +68,18 @@ _containers = _Containers()
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """The files of one revision that have the like of a blob's tensors: `shared` bytes of them."""
+    """The files of one revision that have the like of a blob's tensors: `shared` bytes of them.
+    `nearness`: which part of a sample of their values is the same, from 0 to 1.
+    """
 
     files: tuple[FileEntry, ...]
     pairs: tuple[tuple[Tensor, FileEntry, Tensor], ...]
     shared: int
+    nearness: float = 0.0
 
 
 class BaseFinder:
-    """Finds the bases of the files of one model."""
+    """Finds the bases of the files of one revision: of `commit`, where that has a name already."""
 
     def __init__(
         self,
@@ -143,7 +87,7 @@ class BaseFinder:
         writer: WriteSession,
         wishes: FormWishes,
         repo: RepoId,
-        named: Sequence[RepoId] = (),
+        commit: GitOid | None = None,
         *,
         tuning: Tuning = TUNING,
     ) -> None:
@@ -151,9 +95,10 @@ class BaseFinder:
         self._writer = writer
         self._wishes = wishes
         self._repo = repo
+        self._commit = commit
         self._tuning = tuning
-        self.named = list(named)
-        """The models that the card names; it may become known after the first files."""
+        self.names: Final = BaseNames(archive, repo)
+        """The models that are named as bases; the cards may become known after the first files."""
         self._right: set[Digest] = set()
 
     def of(self, blob: Readable, ready: int) -> Sequence[BlobReader]:
@@ -192,35 +137,50 @@ class BaseFinder:
         if self._wishes.base is not None:
             forced = self._archive.revision(self._wishes.base.repo, self._wishes.base.ref)
             return self._compare(container, forced, own, budget)
-        total = sum(tensor.length for tensor in container.tensors)
-        first: list[_Match] = []
-        for repo in (self._repo, *self.named):
-            for revision in self._revisions(repo):
-                match = self._compare(container, revision, own, budget)
-                if match is not None and self._nearness(blob, ready, match) >= self._tuning.near:
-                    first.append(match)
-                    break
+        search = _Search(blob, ready, container, own, budget)
+        names = list(dict.fromkeys((self._repo, *self.names.all())))
+        first = [
+            max(near, key=lambda match: match.nearness * match.shared)
+            for repo in names
+            if (near := self._near(search, self._revisions(repo)))
+        ]
         if first:
             return max(first, key=lambda match: match.shared)
-        found = [
-            match
-            for other in self._others()
-            if (match := self._compare(container, other, own, budget)) is not None
-            and match.shared >= self._tuning.shared * total
-        ]
-        near = [(self._nearness(blob, ready, match), match) for match in found]
-        best = max(near, key=lambda pair: (pair[0], pair[1].shared), default=None)
-        return best[1] if best is not None and best[0] >= self._tuning.near else None
+        total = sum(tensor.length for tensor in container.tensors)
+        found = self._near(search, self._others(names), least=self._tuning.shared * total)
+        return max(found, key=lambda match: (match.nearness, match.shared), default=None)
+
+    def _near(
+        self, search: "_Search", revisions: Iterable[Revision], *, least: float = 0
+    ) -> list[_Match]:
+        """What resembles a blob and has the like of at least so many of its bytes, in the order of
+        the revisions. Those with the same weights count once, those that have the blob itself do
+        not: their files arrive with it.
+        """
+        seen: set[frozenset[Digest | None]] = set()
+        found: list[_Match] = []
+        for revision in revisions:
+            weights = frozenset(entry.sha256 for entry in revision.files if _may_offer(entry))
+            if weights in seen or search.is_in(revision):
+                continue
+            seen.add(weights)
+            match = self._compare(search.container, revision, search.own, search.budget)
+            if match is None or match.shared < least:
+                continue
+            match = replace(match, nearness=self._nearness(search.blob, search.ready, match))
+            if match.nearness >= self._tuning.near:
+                found.append(match)
+        return found
 
     def _nearness(self, blob: Readable, ready: int, match: _Match) -> float:
         return _nearness(self._archive, blob, ready, match, self._tuning)
 
     def _revisions(self, repo: RepoId) -> Iterator[Revision]:
-        """The revisions of a model: what refs name, the newest first, then the others."""
-        refs = sorted(self._archive.refs.list(repo), key=lambda ref: ref.observed, reverse=True)
-        commits = [ref.commit for ref in refs]
-        commits += [c for c in self._archive.commits(repo) if c not in commits]
-        for commit in dict.fromkeys(commits):
+        """The revisions of a model, but for the one that the files are of. Their order is not that
+        of the refs, which have moved on when a file is packed.
+        """
+        commits = [commit for commit in self._archive.commits(repo) if commit != self._commit]
+        for commit in commits[: self._tuning.revisions]:
             revision = self._load(repo, commit)
             if revision is not None:
                 yield revision
@@ -231,8 +191,7 @@ class BaseFinder:
         except OutlastError:  # damaged: `verify` tells
             return None
 
-    def _others(self) -> Iterator[Revision]:
-        known = {self._repo, *self.named}
+    def _others(self, known: Sequence[RepoId]) -> Iterator[Revision]:
         found = [(s.repo, s.revision) for s in self._archive.summaries() if s.repo not in known]
         for repo, commit in found[: self._tuning.revisions]:
             revision = self._load(repo, commit)
@@ -242,12 +201,15 @@ class BaseFinder:
     def _compare(
         self, container: Container, revision: Revision, own: Digest | None, budget: "_Budget"
     ) -> _Match | None:
-        """The files of `revision` that have most of what `container` has, by names and shapes."""
+        """The files of `revision` that have most of what `container` has, by names and shapes; not
+        the blob `own` itself.
+        """
         offers: dict[FileEntry, dict[str, Tensor]] = {}
-        for entry in sorted(revision.files, key=lambda entry: entry.path):
-            if entry.sha256 is None or entry.sha256 == own or not self._offers(entry):
+        for entry in sorted(filter(_may_offer, revision.files), key=lambda entry: entry.path):
+            assert entry.sha256 is not None
+            if entry.sha256 == own or not self._offers(entry):
                 continue
-            if not budget.take():
+            if not budget.take(entry.sha256):
                 break
             other = _containers.of(self._archive, entry.sha256)
             if other is not None and other.kind == container.kind:
@@ -255,8 +217,6 @@ class BaseFinder:
         return _cover(container, offers)
 
     def _offers(self, entry: FileEntry) -> bool:
-        if entry.size < SMALLEST or not entry.path.endswith((".safetensors", ".gguf")):
-            return False
         assert entry.sha256 is not None
         return self._archive.holds(entry) and self._links(entry.sha256) < MAX_LINKS
 
@@ -298,15 +258,41 @@ class BaseFinder:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """For which blob bases are looked for: its first `ready` bytes are here, `own` is its name if
+    that is known.
+    """
+
+    blob: Readable
+    ready: int
+    container: Container
+    own: Digest | None
+    budget: "_Budget"
+
+    def is_in(self, revision: Revision) -> bool:
+        """Whether the blob is a file of this revision."""
+        return self.own is not None and any(e.sha256 == self.own for e in revision.files)
+
+
 class _Budget:
     """How many headers may still be read."""
 
     def __init__(self, count: int) -> None:
-        self._left = count
+        self._count = count
+        self._taken: set[Digest] = set()
 
-    def take(self) -> bool:
-        self._left -= 1
-        return self._left >= 0
+    def take(self, blob: Digest) -> bool:
+        """Whether that of `blob` may be read; it counts once."""
+        self._taken.add(blob)
+        return len(self._taken) <= self._count
+
+
+def _may_offer(entry: FileEntry) -> bool:
+    """Whether a file can have tensors, by its name."""
+    if entry.sha256 is None or entry.size < SMALLEST:
+        return False
+    return entry.path.endswith((".safetensors", ".gguf"))
 
 
 def _alike(one: Tensor, other: Tensor | None) -> bool:
@@ -373,18 +359,6 @@ def find_bases(
     if entry.sha256 is None:
         return []
     with archive.writer() as writer, archive.open_blob(entry.sha256) as blob:
-        named = list(named_by(archive, revision))
-        base_finder = BaseFinder(archive, writer, wishes, revision.repo, named)
+        base_finder = BaseFinder(archive, writer, wishes, revision.repo, revision.id)
+        base_finder.names.learn_revision(revision)
         return base_finder.digests(blob, entry.sha256)
-
-
-def named_by(archive: Archive, revision: Revision) -> Iterator[RepoId]:
-    """The models that a revision's card and its hub's tags name as bases."""
-    yield from read_tags(archive.refs.about(revision.repo).tags)
-    for entry in revision.files:
-        if entry.path in CARDS and entry.sha256 is not None and entry.size <= CARD_LIMIT:
-            try:
-                with archive.open_blob(entry.sha256) as blob:
-                    yield from read_card(entry.path, read(blob, 0, blob.size))
-            except OutlastError:
-                continue  # damaged: `verify` tells

@@ -1,6 +1,8 @@
 """Capsules on their way into the archive: encoded while the bytes arrive."""
 
 import contextlib
+import functools
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,13 +22,21 @@ from outlast.core.errors import (
     TransientError,
 )
 from outlast.core.manifest import FileEntry
-from outlast.intake.form_policy import PLAIN, FormChoice, FormWishes, choose
+from outlast.intake.form_policy import (
+    PLAIN,
+    FormChoice,
+    FormWishes,
+    choose,
+    container_of,
+)
 from outlast.intake.tuning import TUNING, Tuning
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
 from outlast.store.reading import BlobReader
 from outlast.store.writer import WriteSession
+
+_log = logging.getLogger(__name__)
 
 _BEHIND: Final = 6 * (2 << 20)
 """Bytes before the frontier that blocks under way, of up to 2 MiB each, may still need."""
@@ -211,6 +221,16 @@ def _put_capsule(intake: Intake, blob: Readable, names: Names, choice: FormChoic
         return intake.wishes.keeps(capsule.size, names.size) and capsule.publish(names.sha256)
 
 
+@contextlib.contextmanager
+def _closed_on_error(capsule: CapsuleFile | None) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        if capsule is not None:
+            capsule.close()
+        raise
+
+
 class _StoppedError(Exception):
     """The capsule is not wanted any more."""
 
@@ -222,14 +242,27 @@ class _RestartedError(Exception):
 class Follower:
     """Encodes a file behind the hashing of it, out of the page cache. What goes wrong here costs
     the capsule, never the file: then the plain form is kept.
+
+    The beginning of the file says what to begin with. The whole has the last word: where it asks
+    for another form, the file is encoded once more. So the form is that which `add` and `pack`
+    choose.
     """
 
-    def __init__(self, intake: Intake, blob: Readable, has_room: Callable[[int], bool]) -> None:
-        """`has_room` says whether so many bytes of the disk are not needed otherwise."""
+    def __init__(
+        self,
+        intake: Intake,
+        blob: Readable,
+        has_room: Callable[[int], bool],
+        cards: threading.Event | None = None,
+    ) -> None:
+        """`has_room` says whether so many bytes of the disk are not needed otherwise; it is asked
+        once. `cards`, if any, is set once all is known that names bases.
+        """
         self._intake = intake
         self._wishes = intake.wishes
         self._blob = blob
-        self._has_room = has_room
+        self._has_room = functools.cache(lambda: has_room(blob.size))
+        self._cards = cards
         self._state = threading.Condition()
         self._frontier = 0
         self._epoch = 0
@@ -288,7 +321,6 @@ class Follower:
                     epoch = self._epoch
                 try:
                     self._capsule = self._encode(epoch)
-                    self._verified(epoch)  # a no to wrong bytes says nothing of the right ones
                 except _RestartedError:
                     continue
                 return
@@ -312,32 +344,59 @@ class Follower:
                 self._state.wait(0.5)
 
     def _encode(self, epoch: int) -> CapsuleFile | None:
+        """The finished capsule of the verified file; None if it is to stay plain."""
         size = self._blob.size
-        # The beginning does not decide for all of it: where it says no, the whole is asked.
-        for needed in (min(size, self._intake.tuning.prefix_bytes), size):
-            ready = self._wait(epoch, needed)
-            with chosen(self._intake, self._blob, ready) as choice:
-                if choice.encode:
-                    return self._follow(epoch, choice) if self._has_room(size) else None
-                if ready == size:
-                    return None
-        return None
+        with contextlib.ExitStack() as stack:
+            ready = self._wait(epoch, min(size, self._intake.tuning.prefix_bytes))
+            choice = stack.enter_context(self._chosen(epoch, ready))
+            capsule = self._follow(epoch, choice)
+            if ready < size:
+                with _closed_on_error(capsule):
+                    self._wait(epoch, size)
+                    last = stack.enter_context(self._chosen(epoch, size))
+                if not last.agrees_with(choice):
+                    _log.debug("the whole file asks for another form than its beginning")
+                    if capsule is not None:
+                        capsule.close()
+                    capsule = self._follow(epoch, last)
+            with _closed_on_error(capsule):
+                names = self._verified(epoch)  # wrong bytes say nothing of the right ones
+                if capsule is not None:
+                    capsule.finish(names.sha256)
+            if capsule is not None and not self._wishes.keeps(capsule.size, size):
+                capsule.close()
+                return None
+            return capsule
+
+    @contextlib.contextmanager
+    def _chosen(self, epoch: int, ready: int) -> Iterator[FormChoice]:
+        if self._needs_cards(ready):
+            while self._cards is not None and not self._cards.wait(0.5):
+                self._wait(epoch, 0)
+        with chosen(self._intake, self._blob, ready) as choice:
+            yield choice
+
+    def _needs_cards(self, ready: int) -> bool:
+        """Whether the file may have a base that a card names, which is not here yet."""
+        if self._cards is None or self._cards.is_set() or not self._wishes.uses_bases:
+            return False
+        container = container_of(self._blob, ready)
+        return container is not None and bool(container.tensors)
 
     def _follow(self, epoch: int, choice: FormChoice) -> CapsuleFile | None:
+        """A capsule with all of the file's blocks; None where it does not pay, or has no room."""
         size, at = self._blob.size, 0
+        if not choice.encode or not self._has_room():
+            return None
         capsule = CapsuleFile(self._intake.writer, self._blob, choice.bases)
-        with contextlib.ExitStack() as stack:
-            stack.callback(capsule.close)
+        with _closed_on_error(capsule):
             while at < size:
                 at = min(self._wait(epoch, at + 1), at + self._intake.tuning.step_bytes)
                 capsule.advance(at)
                 if not self._wishes.keeps(capsule.size, size):
+                    capsule.close()
                     return None
-            capsule.finish(self._verified(epoch).sha256)
-            if not self._wishes.keeps(capsule.size, size):
-                return None
-            stack.pop_all()
-            return capsule
+        return capsule
 
     def _verified(self, epoch: int) -> Names:
         """The names of the whole, once it was found right."""

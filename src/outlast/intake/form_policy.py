@@ -69,6 +69,12 @@ class FormChoice:
     encode: bool
     bases: tuple[Base, ...] = ()
 
+    def agrees_with(self, other: "FormChoice") -> bool:
+        """Whether both lead to the same capsule, or to none."""
+        if self.encode is not other.encode:
+            return False
+        return not self.encode or [b.sha256 for b in self.bases] == [b.sha256 for b in other.bases]
+
 
 def container_of(blob: Readable, ready: int) -> Container | None:
     """The tensors of a blob of which the first `ready` bytes are here; None where it is opaque, or

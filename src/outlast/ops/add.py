@@ -19,9 +19,10 @@ from outlast.core.errors import (
 )
 from outlast.core.events import FileDone, Note, Planned
 from outlast.core.manifest import FileEntry, Revision
-from outlast.core.names import RepoId, Target, check_paths
+from outlast.core.names import Target, check_paths
 from outlast.fetch.file_filter import Selection
-from outlast.intake.base_finder import CARD_LIMIT, CARDS, BaseFinder, read_card
+from outlast.intake.base_finder import BaseFinder
+from outlast.intake.base_names import BaseNames, is_card
 from outlast.intake.capsule_stream import CapsuleSink, Intake, OpenFile, chosen, held_bytes
 from outlast.intake.content import Suspect
 from outlast.intake.form_policy import PLAIN, FormWishes
@@ -89,7 +90,8 @@ def add(
     if strict:
         refuse(of_files([(file.path, file.real, file.size) for file in found], left_out))
     with archive.writer() as writer:
-        base_finder = BaseFinder(archive, writer, wishes, target.repo, _named(found))
+        base_finder = BaseFinder(archive, writer, wishes, target.repo)
+        _learn(base_finder.names, found)
         intake = Intake(archive, writer, wishes, base_finder)
         entries, stored = [], 0
         for file in found:
@@ -148,14 +150,12 @@ def _check(path: str, real: Path, follow_links: bool) -> _Found:
     return _Found(path, real, info.st_size)
 
 
-def _named(found: Sequence[_Found]) -> list[RepoId]:
-    """The models that the cards and configurations in `found` name as bases."""
-    named: list[RepoId] = []
+def _learn(names: BaseNames, found: Sequence[_Found]) -> None:
+    """What the cards in `found` name as bases."""
     for file in found:
-        if file.path in CARDS and file.size <= CARD_LIMIT:
+        if is_card(file.path, file.size):
             with disk.reporting(file.real):
-                named += read_card(file.path, file.real.read_bytes())
-    return named
+                names.learn(file.path, file.real.read_bytes())
 
 
 def _store(intake: Intake, file: _Found, control: Control) -> tuple[FileEntry, bool]:

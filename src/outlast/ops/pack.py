@@ -28,7 +28,8 @@ from outlast.core.errors import (
 from outlast.core.events import FileProblem, Planned, Progress, Reformed
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
-from outlast.intake.base_finder import find_bases, named_by
+from outlast.intake.base_finder import find_bases
+from outlast.intake.base_names import BaseNames
 from outlast.intake.form_policy import FormWish, FormWishes, choose
 from outlast.ops.tuning import TUNING, Tuning
 from outlast.store import disk, reading
@@ -139,7 +140,9 @@ def _files(archive: Archive, targets: Iterable[Target]) -> Iterator[_File]:
             if entry.sha256 is not None and entry.sha256 not in seen and archive.holds(entry):
                 seen.add(entry.sha256)
                 if derived is None:
-                    derived = any(True for _ in named_by(archive, revision))
+                    names = BaseNames(archive, revision.repo)
+                    names.learn_revision(revision)
+                    derived = bool(names.all())
                 yield _File(revision, entry, entry.sha256, derived)
 
 

@@ -29,7 +29,6 @@ from outlast.fetch.revision import (
 from outlast.fetch.transfer import Wishes
 from outlast.fetch.tuning import TUNING as FETCH_TUNING
 from outlast.fetch.withdrawals import noting_withdrawals
-from outlast.intake.base_finder import read_tags
 from outlast.intake.capsule_stream import held_bytes
 from outlast.intake.content import Suspect
 from outlast.intake.suspects import Refusal, Suspects, of_names, refuse, warn
@@ -167,13 +166,12 @@ def pull(
                 sources=_trusted_with(sources, listing, source, control),
                 wishes=wishes,
                 control=control,
-                named=read_tags(listing.facts.tags),
                 coordinator=coordinator_for(around, tuning),
                 restricted=listing.facts.private or bool(listing.facts.gated),
             )
             if refusal is not None:
                 context = replace(context, withholds=refusal.withholds)
-            # Before peers can ask for arriving files.
+            # Before peers can ask for arriving files, and the tags are asked for bases.
             note_facts(archive, writer, listing, source.name)
             fetched = _fetch(context, plan, refusal)
             if refusal is not None:

@@ -27,6 +27,7 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.fetch.tuning import TUNING as FETCH_TUNING
 from outlast.intake.base_finder import BaseFinder
+from outlast.intake.base_names import BaseNames, is_card
 from outlast.intake.capsule_import import names_here, take_if_capsule
 from outlast.intake.capsule_stream import Intake, held_bytes
 from outlast.intake.content import Suspect
@@ -333,6 +334,7 @@ class _LinkPull:
         archive = self.archive
         with archive.writer() as writer:
             base_finder = BaseFinder(archive, writer, self.wishes.forms, self.target.repo)
+            self._learn(base_finder.names, whole)
             intake = Intake(archive, writer, self.wishes.forms, base_finder)
             if whole.payload is not None:
                 entries = [self._restore(intake, whole)]
@@ -341,6 +343,14 @@ class _LinkPull:
             if whole.infohash_v2 is None:
                 self._check_old(whole, entries)
             return _put(archive, writer, shape, entries, self.control, strict=self.wishes.strict)
+
+    def _learn(self, names: BaseNames, whole: Link) -> None:
+        """What the cards among the files name as bases."""
+        for number, file in enumerate(whole.files):
+            if is_card(file.path, file.size):
+                place = self.partial.place(number)
+                with disk.reporting(place):
+                    names.learn(file.path, place.read_bytes() if file.size else b"")
 
     def _file(self, intake: Intake, number: int, whole: Link) -> FileEntry:
         self.control.cancel.check()
