@@ -381,3 +381,20 @@ def test_checkpoints_of_one_revision_depend_on_each_other_if_asked(tmp_path: Pat
         pack(archive, [target], wishes, dry_run=False, control=Control())
     forms = sorted(form.value for form, *_ in made(home, case.files).values())
     assert forms == [Form.CAPSULE.value, Form.DELTA.value]
+
+
+def test_revisions_that_share_their_files_change_nothing(tmp_path: Path) -> None:
+    """A sibling is no base because it is in another revision, too."""
+    files = CASES["small_siblings"](tmp_path / "weights").files
+    found = []
+    for wish in (FormWish.AUTO, FormWish.PLAIN):
+        home = tmp_path / wish
+        for number in (1, 2):
+            revision = files | {"README.md": b"# %d\n" % number}
+            folder = laid_out(tmp_path / f"{wish}-{number}", revision)
+            put(home, folder, f"{MINE}@v{number}", FormWishes(wish))
+        with Archive(home) as archive:
+            pack(archive, [], FormWishes(), dry_run=wish is FormWish.AUTO, control=Control())
+        found.append(made(home, files))
+    assert found[0] == found[1]
+    assert {form for form, *_ in found[0].values()} == {Form.CAPSULE}
