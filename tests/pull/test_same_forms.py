@@ -12,7 +12,7 @@ import pytest
 from outlast.codec.payload import Form
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.events import Event, Progress
+from outlast.core.events import Event, FileDone, Progress
 from outlast.core.names import Target
 from outlast.fetch.file_filter import Selection
 from outlast.intake.form_policy import FormWish, FormWishes
@@ -42,14 +42,14 @@ Made = dict[str, tuple[Form, int, int, tuple[str, ...], str]]
 class Case:
     """`files` come into an archive that holds the models of `before`. `kept`: the form of each path
     that is to have another than plain; the `bases`, if these are to be certain ones. The hub sends
-    the file `late` when all others are there, and refuses `refused` once.
+    the file `late` when the file `first` is there.
     """
 
     files: Files
     kept: Mapping[str, Form]
     before: Sequence[tuple[str, Files]] = ()
     late: str = ""
-    refused: str = ""
+    first: str = ""
     bases: Sequence[bytes] = ()
 
 
@@ -151,17 +151,17 @@ def two_shards(root: Path) -> Case:
 def small_siblings(root: Path) -> Case:
     one, two = "model.ema.safetensors", NAME
     files = {one: packed(root / one, tuned(model())), two: packed(root / two, model())}
-    return Case(files, dict.fromkeys(files, Form.CAPSULE))
+    return Case(files, dict.fromkeys(files, Form.CAPSULE), (), two, one)
 
 
 @case
 def large_siblings(root: Path) -> Case:
     one, two = "model.ema.safetensors", NAME
     files = {one: packed(root / one, tuned(model(20))), two: packed(root / two, model(20))}
-    return Case(files, dict.fromkeys(files, Form.CAPSULE))
+    return Case(files, dict.fromkeys(files, Form.CAPSULE), (), two, one)
 
 
-def _named(root: Path, layers: int, *, late: str = "", refused: str = "") -> Case:
+def _named(root: Path, layers: int) -> Case:
     """Two models fit, and the card names the one that is farther away."""
     near = tuned(model(layers), seed=1)
     far = model(layers) | {"layers.1.weight": Tensor("BF16", (1024, 256), bf16(7, COUNT))}
@@ -172,7 +172,7 @@ def _named(root: Path, layers: int, *, late: str = "", refused: str = "") -> Cas
     ]
     # A path before that of the card
     files = {"A.safetensors": packed(root / "A", fine), "README.md": card("org/far")}
-    return Case(files, {"A.safetensors": Form.DELTA}, before, late, refused, [before[0][1][NAME]])
+    return Case(files, {"A.safetensors": Form.DELTA}, before, bases=[before[0][1][NAME]])
 
 
 @case
@@ -185,19 +185,25 @@ def a_large_fine_tune_whose_card_names_its_base(root: Path) -> Case:
     return _named(root, 20)
 
 
-@case
-def a_card_that_comes_after_small_weights(root: Path) -> Case:
-    return _named(root, 4, refused="README.md")
-
-
-@case
-def a_configuration_that_comes_last(root: Path) -> Case:
-    made = _named(root, 20)
+def _configured(root: Path, layers: int, first: str) -> Case:
+    """The same with a configuration in place of the card, which comes late."""
+    made = _named(root, layers)
     files = made.files | {
         "README.md": card("org/nowhere"),
         "config.json": b'{"_name_or_path": "org/far"}',
+        "z.bin": noise(9, 3 * MIB),
     }
-    return Case(files, made.kept, made.before, "config.json", bases=made.bases)
+    return Case(files, made.kept, made.before, "config.json", first, made.bases)
+
+
+@case
+def a_configuration_that_comes_after_large_weights(root: Path) -> Case:
+    return _configured(root, 20, "A.safetensors")
+
+
+@case
+def a_configuration_that_comes_after_small_files(root: Path) -> Case:
+    return _configured(root, 4, "z.bin")
 
 
 @case
@@ -308,22 +314,25 @@ def pulled(root: Path, case: Case, connections: int) -> Made:
     with HubSim(root / "hub", mode="thread") as hub:
         if case.late:
             hold(hub, pull, case)
-        if case.refused:
-            hub.set_faults([{"action": "status", "file": case.refused, "count": 1}])
         pull(MINE, hub.url)
     return made(pull.home, case.files)
 
 
 def hold(hub: HubSim, pull: Puller, case: Case) -> None:
-    """The hub sends the late file when all bytes of the others came."""
-    left = sum(len(data) for path, data in case.files.items() if path != case.late)
+    """The hub sends the late file when the first one is acknowledged; a late card, for which others
+    may wait, when its bytes came.
+    """
+    left = len(case.files[case.first])
     hub.set_faults([{"action": "hold", "file": case.late}])
 
     def listen(event: Event) -> None:
         nonlocal left
-        left -= event.count if isinstance(event, Progress) else 0
-        if left <= 0:
+        if isinstance(event, FileDone) and event.path == case.first:
             hub.set_faults([])
+        if isinstance(event, Progress) and event.path == case.first and case.late == "config.json":
+            left -= event.count
+            if left <= 0:
+                hub.set_faults([])
 
     pull.listener = listen
 
