@@ -9,17 +9,29 @@ from outlast.codec.hashing import names_of
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import NotArchivedError
+from outlast.core.events import ignore
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
-from outlast.fetch.revision import FetchContext, _groups, may_open, note_facts, remember
+from outlast.fetch.revision import (
+    FetchContext,
+    _groups,
+    fetch_files,
+    may_open,
+    note_facts,
+    remember,
+    start_draft,
+)
 from outlast.fetch.transfer import Wishes
 from outlast.sources.base import Listing, RepoClaims
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
+from outlast.store.records.draft_writer import DraftWriter
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
+from tests.hubsim import HubRepo, HubSim
 
 REPO = RepoId.parse("org/model")
 COMMIT = GitOid("c" * 40)
@@ -104,3 +116,31 @@ def test_the_same_of_a_commit_that_no_ref_names(archive: Archive) -> None:
     about = note(archive, HUB, source=hub.name)
     assert not about.private
     assert about.notes
+
+
+def test_a_file_that_does_not_come_keeps_none_of_the_other_group_back(
+    archive: Archive, tmp_path: Path
+) -> None:
+    data = b"private weights"
+    entry = FileEntry("a", len(data)).with_names(names_of(data))
+    gone = FileEntry("gone", 3, sha256=Digest.of(b"new"))
+    other = RepoId.parse("org/other")
+    made = HubRepo(tmp_path / "hub", "org/other").commit({"a": data})
+    commit = GitOid(made.sha)
+    with HubSim(tmp_path / "hub", mode="thread") as hub, archive.writer() as writer:
+        archive.put(writer, data, names_of(data))
+        archive.put_revision(writer, Revision.of(REPO, COMMIT, [entry]))
+        archive.refs.put_about(writer, REPO, About(private=True))
+        source = HubSource(HttpClient(HttpSettings()), hub.url)
+        context = FetchContext(archive, writer, [source], Wishes(), Control())
+        assert _groups(context, other, [gone, entry]) == [([gone], False), ([entry], True)]
+        start_draft(archive, writer, other, commit, [gone, entry])
+        with (
+            DraftWriter(archive, writer, (other, commit), ignore) as draft_writer,
+            pytest.raises(NotArchivedError),
+        ):
+            fetch_files(context, other, commit, [gone, entry], draft_writer)
+    revision = archive.load(other, commit)
+    assert revision is not None
+    assert [file.path for file in revision.files] == ["a"]
+    assert [file.path for file in revision.missing] == ["gone"]

@@ -10,7 +10,7 @@ from outlast.codec.hashing import names_of
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
-from outlast.core.errors import DamagedRecordError, NotFoundError
+from outlast.core.errors import DamagedRecordError, NotFoundError, OutlastError
 from outlast.core.events import Note
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
@@ -107,7 +107,9 @@ def fetch_files(
     *,
     watch: Watch | None = None,
 ) -> Fetched:
-    """Fetches `entries`, each content once."""
+    """Fetches `entries`, each content once. Where some do not come, raises the first error when all
+    others are here; at once when cancelled, or when the disk or outlast itself fails.
+    """
     with noting_withdrawals(context.archive, repo, context.control.emit) as emit:
         context = replace(context, control=replace(context.control, emit=emit))
         return _fetch_files(context, repo, commit, entries, draft_writer, watch=watch)
@@ -140,6 +142,7 @@ def _fetch_files(
             draft_writer.note(known)
 
     received: Counter[str] = Counter()
+    errors: list[OutlastError] = []
     for group, alone in _groups(context, repo, [same[0] for same in twins.values()]):
         work = Work(
             Intake(context.archive, context.writer, context.wishes.forms, base_finder),
@@ -153,11 +156,12 @@ def _fetch_files(
         )
         if context.coordinator is not None and not alone:
             work.coordinator = context.coordinator(work, _is_restricted(context, repo))
-        errors = transfer(work, group)
-        if errors:
-            raise errors[0]
+        # Files that did not come keep no others back: what stops everything is raised at once.
+        errors += transfer(work, group)
         received.update({source.name: source.received for source in work.sources})
         received.update(work.coordinator.shares() if work.coordinator is not None else {})
+    if errors:
+        raise errors[0]
     return Fetched(tuple(fetched), dict(received))
 
 
