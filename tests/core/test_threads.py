@@ -3,7 +3,10 @@
 import threading
 from functools import partial
 
+import pytest
+
 from outlast.core.cancel import Cancel
+from outlast.core.errors import Cancelled
 from outlast.core.threads import DaemonPool, interruptible
 from tests.cli.call import until
 
@@ -39,3 +42,17 @@ def test_no_thread_stays() -> None:
     for number in range(20):
         assert interruptible(partial(int, number), Cancel()) == number
     until(lambda: set(threading.enumerate()) <= before, "the end of the threads")
+
+
+def test_a_token_below_another_is_set_with_it_and_not_the_other_way_round() -> None:
+    above = Cancel()
+    below, other = Cancel(below=above), Cancel(below=above)
+    below.set()
+    assert (above.is_set, below.is_set, other.is_set) == (False, True, False)
+    waiter = DaemonPool(1, "test").submit(other.wait, 3600.0)
+    above.set()
+    assert isinstance(waiter.exception(60.0), Cancelled)
+    assert other.is_set
+    for token in (above, below, other):
+        with pytest.raises(Cancelled):
+            token.check()

@@ -107,9 +107,9 @@ def swarm(download: Download) -> Swarm:
     return swarm
 
 
-def whole(download: Download) -> bytes:
+def whole(download: Download, cancel: Cancel | None = None) -> bytes:
     """All that the verified pieces make."""
-    return b"".join(bytes(data) for data, _ in download.pieces(Cancel()))
+    return b"".join(bytes(data) for data, _ in download.pieces(cancel or Cancel()))
 
 
 @pytest.fixture
@@ -204,6 +204,36 @@ class TestTree:
         download.accept(one, 4, piece(4))
         thread.join()
         assert found == [DATA]
+
+    def test_who_follows_hears_of_it(self, partial: Partial) -> None:
+        """It may have passed the wrong piece on."""
+
+        class Watcher:
+            def __init__(self) -> None:
+                self.epochs = 0
+
+            def advanced(self) -> None: ...
+
+            def mismatched(self) -> None:
+                self.epochs += 1
+
+        for index in range(11):
+            partial.write(index, piece(index))
+        partial.write(4, bytes(PIECE))
+        download = Download(ENTRY, partial, PLAN)
+        watcher = download.watcher = Watcher()
+        stop = Cancel()
+
+        def read() -> None:
+            with pytest.raises(Cancelled):
+                whole(download, stop)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        until(lambda: not partial.have[4], "it is noticed")
+        stop.set()
+        thread.join()
+        assert watcher.epochs == 1
 
 
 class TestSwarm:

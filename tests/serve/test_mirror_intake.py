@@ -1,6 +1,7 @@
 """What clients may make a mirror fetch and keep."""
 
 import contextlib
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,7 +96,13 @@ class TestQuota:
         size = free // 3
         intake.admit(size)
         over = threading.Event()
-        intake.submit(size, lambda: over.set() if go.wait(SECONDS) else None)
+
+        def work() -> bool:
+            assert go.wait(SECONDS)
+            over.set()
+            return False
+
+        intake.submit(size, work)
         with pytest.raises(DiskFullError):
             intake.admit(size)
         go.set()
@@ -108,9 +115,10 @@ class TestQuota:
         monkeypatch.setattr(disk, "free_bytes", lambda _path: free[0])
         intake = Admission(tmp_path, IntakeLimits(hourly=0, keep_free=20))
 
-        def work() -> None:
+        def work() -> bool:
             began.set()
             assert go.wait(SECONDS)
+            return False
 
         intake.admit(50)
         intake.submit(50, work, written=lambda: 100 - free[0])
@@ -179,13 +187,14 @@ class TestTurns:
     ) -> tuple[threading.Event, threading.Event]:
         began, go = threading.Event(), threading.Event()
 
-        def work() -> None:
+        def work() -> bool:
             began.set()
             assert go.wait(SECONDS)
+            return False
 
         token = ASKER.set(asker)
         try:
-            intake.submit(size, work, lambda: wanted)
+            intake.submit(size, work, lambda: None if wanted else -math.inf)
         finally:
             ASKER.reset(token)
         return began, go
@@ -221,12 +230,16 @@ class TestTurns:
             threading.Event(),
         )
 
-        def fail() -> None:
+        def fail() -> bool:
             raise ValueError("it fails")
+
+        def end() -> bool:
+            over.set()
+            return False
 
         for _ in range(3):
             intake.submit(LARGE, fail)
-        intake.submit(LARGE, over.set)
+        intake.submit(LARGE, end)
         assert over.wait(SECONDS)
 
     def test_small_files_do_not_wait_for_large_ones(self, tmp_path: Path) -> None:

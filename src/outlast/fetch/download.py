@@ -40,7 +40,7 @@ class Watcher(Protocol):
         """The frontier moved."""
 
     def mismatched(self) -> None:
-        """The whole file proved wrong. It starts anew."""
+        """Pieces below the frontier may have been wrong: they come anew."""
 
 
 class Swarmed(Protocol):
@@ -345,6 +345,8 @@ class Download:
             self.partial.forget(index)
             self.frontier = self._next = min(self.frontier, index)
             self.torn = self.swarm is not None
+            if self.watcher is not None:
+                self.watcher.mismatched()
 
     @property
     def is_asked_for(self) -> bool:

@@ -7,15 +7,16 @@ share of the fetches and a quota, and the disk a part that stays free.
 import contextlib
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from outlast.core.asker import ASKER
 from outlast.core.errors import DiskFullError, ExhaustedError
 from outlast.core.threads import DaemonPool
+from outlast.mirror.fetch_queue import Fetch, FetchQueue
 from outlast.mirror.limits import IntakeLimits
 from outlast.mirror.tuning import TUNING, MirrorTuning
 from outlast.store import disk
@@ -32,28 +33,6 @@ class _Account:
     questions: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    """A fetch whose turn has not come. `wanted` tells whether a client waits for it."""
-
-    small: bool
-    work: Callable[[], None]
-    wanted: Callable[[], bool]
-
-
-@dataclass(slots=True)
-class _Line:
-    """The fetches of one asker: those that run, by whether they are small, and those that wait."""
-
-    running: Counter[bool] = field(default_factory=Counter)
-    waiting: list[_Waiting] = field(default_factory=list)
-
-    def next(self, *, small: bool) -> _Waiting | None:
-        """The one to begin: the first that a client waits for, else the first of all."""
-        found = [one for one in self.waiting if one.small == small]
-        return next((one for one in found if one.wanted()), found[0] if found else None)
-
-
 class Admission:
     """Lets fetches begin. Thread-safe."""
 
@@ -67,16 +46,16 @@ class Admission:
         self._home = home
         self._limits = limits
         self._tuning = tuning
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
         self._awaited = 0
         """Bytes of all fetches, of which some are on the disk already:"""
         self._written: dict[object, Callable[[], int]] = {}
         """so many, of each that is under way."""
-        self._lines: OrderedDict[str, _Line] = OrderedDict()
-        self._running: Counter[bool] = Counter()
-        """Fetches under way, by whether they are small."""
+        self._queue = FetchQueue(tuning)
+        self._watched = False
+        """Whether a thread looks at which fetches are deserted."""
         threads = (tuning.fetches + tuning.small_fetches) * tuning.crowding
         self._pool = DaemonPool(threads, "fetch")
 
@@ -94,13 +73,9 @@ class Admission:
         """
         asker = ASKER.get()
         with self._lock:
-            line = self._lines.get(asker)
             if not size:
                 return
-            if (
-                line is not None
-                and line.running.total() + len(line.waiting) >= self._tuning.fetches_each
-            ):
+            if self._queue.count(asker) >= self._tuning.fetches_each:
                 raise ExhaustedError("this client waits for too many files", retry_after=5.0)
             account, hourly = self._account(asker), self._limits.hourly
             if hourly and account.fetched and account.fetched + size > hourly:
@@ -148,7 +123,7 @@ class Admission:
         return min(self._tuning.keep_free, share)
 
     def _account(self, asker: str) -> _Account:
-        now = self._clock()
+        now = self.clock()
         account = self._accounts.get(asker)
         if account is None or now - account.since >= _HOUR:
             account = self._accounts[asker] = _Account(now)
@@ -158,66 +133,70 @@ class Admission:
         return account
 
     def _over(self, account: _Account, what: str) -> ExhaustedError:
-        left = max(1.0, account.since + _HOUR - self._clock())
+        left = max(1.0, account.since + _HOUR - self.clock())
         return ExhaustedError(f"this client {what}: wait {left:.0f} s", retry_after=left)
 
     def submit(
         self,
         size: int,
-        work: Callable[[], None],
-        wanted: Callable[[], bool] = lambda: True,
+        work: Callable[[], bool],
+        deserted: Callable[[], float | None] = lambda: None,
+        pause: Callable[[], None] = lambda: None,
         written: Callable[[], int] = lambda: 0,
     ) -> None:
         """Runs `work`, a fetch of `size` bytes, in a thread as soon as it is the asker's turn.
         Askers take turns; one that has none under way begins at once, even if others have all.
-        Small files do not wait for large ones, and what a client waits for (`wanted`) comes first.
-        `written` says how many bytes are on the disk: these are promised no more. It must not
-        block.
+        Small files do not wait for large ones, and what a client waits for comes first.
+
+        `deserted` says since when no client follows it (by this clock), None while one does. Where
+        a client waits for another large file, it is told to `pause`; when `work` then returns True
+        it is the last in the queue. `written` says how many bytes are on the disk: these are
+        promised no more. None of the three may block.
         """
         asker = ASKER.get()
-        small = size <= self._tuning.small_fetch
 
-        def run() -> None:
+        def run() -> bool:
             with self._lock:
                 self._written[run] = lambda: min(size, written())
+            again = False
             try:
-                work()
+                again = work()
             finally:
-                self._ended(asker, size, run, small=small)
+                self._ended(fetch, size, again=again)
+            return again
 
+        fetch = Fetch(asker, size <= self._tuning.small_fetch, run, deserted, pause)
         with self._lock:
             self._awaited += size
-            line = self._lines.setdefault(asker, _Line())
-            line.waiting.append(_Waiting(small, run, wanted))
-            self._start_some()
+            self._queue.add(fetch)
+            self._look()
 
-    def _ended(self, asker: str, size: int, run: object, *, small: bool) -> None:
+    def _ended(self, fetch: Fetch, size: int, *, again: bool) -> None:
         with self._lock:
-            self._awaited -= size
-            del self._written[run]
-            self._running[small] -= 1
-            line = self._lines[asker]
-            line.running[small] -= 1
-            if not line.running.total() and not line.waiting:
-                del self._lines[asker]
-            self._start_some()
+            if not again:  # what a paused one has written stays on the disk
+                self._awaited -= size
+                del self._written[fetch.work]
+            self._queue.end(fetch, again=again)
+            self._look()
 
-    def _start_some(self) -> None:
-        self._start(self._tuning.small_fetches, small=True)
-        self._start(self._tuning.fetches, small=False)
+    def _look(self) -> None:
+        """Starts what may run, and lets others make room for what clients wait for."""
+        now = self.clock()
+        for fetch in self._queue.begin(now):
+            self._pool.submit(fetch.work)
+        for fetch in self._queue.yielding(now):
+            fetch.pausing = True
+            fetch.pause()
+        if self._queue.someone_waits and not self._watched:
+            self._watched = True
+            threading.Thread(target=self._watch, name="turns", daemon=True).start()
 
-    def _start(self, most: int, *, small: bool) -> None:
-        """Starts what may run, `most` at once: always the next of the asker that has the fewest."""
+    def _watch(self) -> None:
+        """Looks again and again while a large file waits: nothing else tells of clients that go."""
         while True:
-            found = [(line, line.next(small=small)) for line in self._lines.values()]
-            waiting = [(line, one) for line, one in found if one is not None]
-            if not waiting:
-                return
-            line, one = min(waiting, key=lambda pair: pair[0].running[small])
-            crowding = 1 if line.running[small] else self._tuning.crowding
-            if self._running[small] >= most * crowding:
-                return
-            self._running[small] += 1
-            line.running[small] += 1
-            line.waiting.remove(one)
-            self._pool.submit(one.work)
+            time.sleep(self._tuning.look)
+            with self._lock:
+                self._watched = self._queue.someone_waits
+                if not self._watched:
+                    return
+                self._look()

@@ -3,13 +3,16 @@
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from outlast.codec import merkle
+from outlast.core.cancel import Cancel
 from outlast.core.digest import GitOid
-from outlast.core.errors import BusyError, OutlastError
+from outlast.core.errors import BusyError, Cancelled, OutlastError
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.fetch.download import Download
@@ -26,6 +29,18 @@ Wanted = tuple[RepoId, GitOid, FileEntry]
 Ended = Callable[[RepoId, GitOid, FileEntry, BaseException | None], None]
 
 
+_Stamp = tuple[int, ...]
+"""The identity of a file on the disk, and when it was written to; empty where it is gone."""
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        stat = path.stat()
+    except OSError:
+        return ()
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
 class StreamingFile:
     """One file on its way through a mirror, as its readers see it.
 
@@ -33,7 +48,12 @@ class StreamingFile:
     A reader that began in an `epoch` that is over holds bytes that proved wrong, and gets no more.
     """
 
-    def __init__(self, entry: FileEntry, shelf: RepoId | None = None) -> None:
+    def __init__(
+        self,
+        entry: FileEntry,
+        shelf: RepoId | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`shelf` is the model that the bytes come for, unless everybody may have them."""
         self.entry = entry
         self.shelf = shelf
@@ -48,6 +68,12 @@ class StreamingFile:
         self._lock = threading.Lock()
         self._download: Download | None = None
         self._listeners: set[Callable[[], None]] = set()
+        self._clock = clock
+        self._deserted = clock()
+        """When the last reader went."""
+        self._pause = Cancel()
+        self._left: _Stamp | None = None
+        """What the partial was when the fetch was paused; None if it was not, or goes on."""
 
     @property
     def readable(self) -> int:
@@ -87,18 +113,55 @@ class StreamingFile:
     def unlisten(self, listener: Callable[[], None]) -> None:
         with self._lock:
             self._listeners.discard(listener)
+            self._deserted = self._clock()
 
     def is_followed(self) -> bool:
         """Whether a reader listens."""
+        return self.deserted() is None
+
+    def deserted(self) -> float | None:
+        """Since when no reader listens (by the clock); None while one does."""
         with self._lock:
-            return bool(self._listeners)
+            return None if self._listeners else self._deserted
+
+    # Pausing: what readers have stays good as long as the partial is as it was left.
+
+    def pause(self) -> None:
+        """The run of the fetch is to end soon, and another one to go on later."""
+        with self._lock:
+            self._pause.set()
+
+    def running(self, cancel: Cancel) -> Cancel:
+        """The token of a run that begins: it is set by :meth:`pause`, and with `cancel`."""
+        with self._lock:
+            asked, self._pause = self._pause.is_set, Cancel(below=cancel)
+            if asked:
+                self._pause.set()
+            return self._pause
+
+    def paused(self) -> bool:
+        """A run was cancelled: whether it was by :meth:`pause`. Then the next may begin."""
+        with self._lock:
+            asked, self._pause = self._pause.is_set, Cancel()
+        if asked and self._download is not None and self._left is None:
+            self._left = _stamp(self._download.partial.path)
+        return asked
 
     # Called by the transfer
 
     def started(self, download: Download) -> None:
+        before, left, self._left = self._download, self._left, None
+        changed = left is not None and left != _stamp(download.partial.path)
+        if changed or (before is not None and download.frontier < before.frontier):
+            self.mismatched()
         download.watcher = self
         self._download = download
         self.advanced()
+
+    def came(self) -> None:
+        """A run has brought the whole file, verified."""
+        if self._left is not None:  # another process did, and with other bytes perhaps
+            self.mismatched()
 
     def advanced(self) -> None:
         with self._lock:
@@ -107,7 +170,7 @@ class StreamingFile:
             listener()
 
     def mismatched(self) -> None:
-        _log.debug("%r proved wrong: clients that have bytes of it are cut off", self.entry.path)
+        _log.debug("%r may be wrong: clients that have bytes of it are cut off", self.entry.path)
         self.epoch += 1
 
     def end(self, error: BaseException | None) -> None:
@@ -156,9 +219,15 @@ class StreamingFiles:
                 _log.debug("fetching %r of %s@%s: a client asks for it", entry.path, repo, commit)
                 size = 0 if here else entry.size
                 self._intake.admit(size)
-                streaming = self._running[entry.key] = StreamingFile(entry, shelf)
-                run = partial(self._run, repo, commit, streaming, voice)
-                self._intake.submit(size, run, streaming.is_followed, streaming.count_written)
+                streaming = StreamingFile(entry, shelf, self._intake.clock)
+                self._running[entry.key] = streaming
+                self._intake.submit(
+                    size,
+                    partial(self._run, repo, commit, streaming, voice),
+                    streaming.deserted,
+                    streaming.pause,
+                    streaming.count_written,
+                )
             streaming.wanted.add((repo, commit, entry))
         return streaming
 
@@ -171,15 +240,21 @@ class StreamingFiles:
     def count(self) -> int:
         return len(self._running)
 
-    def _run(self, repo: RepoId, commit: GitOid, streaming: StreamingFile, voice: Voice) -> None:
+    def _run(self, repo: RepoId, commit: GitOid, streaming: StreamingFile, voice: Voice) -> bool:
+        """Fetches the file; whether it was paused, so that it has to go on later."""
         error: BaseException | None = None
         key = streaming.entry.key
+        context: FetchContext | None = None
         try:
             context = self._fetch_context(voice)
             with context.writer, self._intake.beside() as claim:
                 self._fetch(replace(context, claim=claim), repo, commit, streaming)
         except BaseException as caught:  # noqa: BLE001 - the readers raise it
             error = caught
+        stopped = context is None or context.control.cancel.is_set
+        if isinstance(error, Cancelled) and not stopped and streaming.paused():
+            _log.debug("fetch of %r for %s@%s paused", streaming.entry.path, repo, commit)
+            return True
         # Removed before the readers hear of the end, so that a reader that asks again starts anew.
         with self._lock:
             self._running.pop(key, None)
@@ -196,6 +271,7 @@ class StreamingFiles:
         streaming.end(error)
         for wanted in streaming.wanted:  # complete: it is in the table no more
             self._tell(wanted, streaming.entry, error)
+        return False
 
     def _tell(self, wanted: Wanted, came: FileEntry, error: BaseException | None) -> None:
         repo, commit, entry = wanted
@@ -216,12 +292,16 @@ class StreamingFiles:
             and not context.archive.holds(streaming.entry)
         )
         if streams:
-            streaming.first_to_stream = unverified.mark(context.archive, context.writer, key)
+            # When it goes on after a pause, the mark is its own.
+            streaming.first_to_stream |= unverified.mark(context.archive, context.writer, key)
+        cancel = streaming.running(context.control.cancel)
+        context = replace(context, control=replace(context.control, cancel=cancel))
         with DraftWriter(
             context.archive, context.writer, (repo, commit), context.control.emit
         ) as draft_writer:
             watch = streaming.started
             done = fetch_files(context, repo, commit, [streaming.entry], draft_writer, watch=watch)
         streaming.entry = done.files[0]
+        streaming.came()
         if streams and streaming.first_to_stream and streaming.epoch == 0:
             unverified.unmark(context.archive, key)

@@ -36,6 +36,12 @@ class MirrorTuning:
     once."""
     crowding: int = 4
     """So many times `fetches` at most, where further askers come. Guess."""
+    deserted_after: float = 3.0
+    """A fetch that no client follows for so long makes room for one that a client waits for. Guess:
+    clients that are cut off resume after a second or two."""
+    look: float = 0.25
+    """Between two looks at who follows which fetch, while a large file waits. Guess: a client
+    waits ten times as long for its first byte."""
     questions: int = 5000
     """Of one asker in an hour, for what is not here: each may leave a list of files on the disk.
     Guess: more than people type, and a whole organisation's models."""

@@ -136,6 +136,11 @@ class Delivery:
     pace: Pace | None = None
     """How fast the bytes of a verified blob may go; None: as fast as the client takes them."""
 
+    def is_gone(self) -> bool:
+        """Whether the client closed the connection."""
+        transport = self.request.transport
+        return transport is None or transport.is_closing()
+
     def whole(self) -> Self:
         """The same, of all bytes of the file."""
         size = int(self.headers["X-Linked-Size"])
@@ -286,10 +291,18 @@ async def _flushed(request: web.Request, stall: float) -> bool:
 
 
 class StreamingReader:
-    """One client's view of a file that downloads."""
+    """One client's view of a file that downloads. The client follows it until it is gone."""
 
-    def __init__(self, streaming: StreamingFile) -> None:
+    def __init__(
+        self,
+        streaming: StreamingFile,
+        is_gone: Callable[[], bool] = lambda: False,
+        poll: float = TUNING.client_poll,
+    ) -> None:
+        """Whether the client `is_gone` is asked every `poll` seconds while nothing comes."""
         self._streaming = streaming
+        self._is_gone = is_gone
+        self._poll = poll
         self._epoch = streaming.epoch
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
@@ -315,7 +328,7 @@ class StreamingReader:
 
     async def wait_beyond(self, position: int, *, whole: bool = False) -> int:
         """Waits until bytes beyond `position` are readable (or, with `whole`, until the file is
-        verified); how far they go. Raises the fetch's error.
+        verified); how far they go. Raises the fetch's error, ConnectionError when the client went.
         """
         while True:
             self._changed.clear()
@@ -326,7 +339,10 @@ class StreamingReader:
             readable = self._streaming.readable
             if self._streaming.finished or (readable > position and not whole):
                 return readable
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._poll)
+            if self._is_gone():
+                raise ConnectionResetError("the client closed the connection")
 
     @property
     def may_continue(self) -> bool:

@@ -316,7 +316,8 @@ class Hub:
         is judged by the fetch that it will read from.
         """
         resumes = delivery.span.resumes(streaming.entry.size)
-        with StreamingReader(streaming) as reader:
+        is_gone, poll = delivery.is_gone, self._tuning.client_poll
+        with StreamingReader(streaming, is_gone, poll) as reader:
             if resumes and not reader.may_resume:
                 delivery = delivery.whole()
             response = await delivery.send_streaming(streaming, reader)
