@@ -11,6 +11,7 @@ from outlast.swarm.tuning import LanTuning
 
 TICK = 0.05
 KEY = b"k" * 20
+SIZE = 1 << 30
 LOST_IN_A_ROW = 2
 _FIRST = (0.0, 0.3, 1.0)
 
@@ -22,6 +23,7 @@ class Node:
     id: bytes
     born: float
     able: bool
+    limit: int | None = None
     election: Election = field(init=False)
     said: dict[bytes, Wish] = field(default_factory=dict)
     known: set[bytes] = field(default_factory=set)
@@ -32,9 +34,12 @@ class Node:
 
     def __post_init__(self) -> None:
         self.election = Election(self.id, self.born, LanTuning(resign_s=5.0))
-        self.election.want(KEY, self.born, able=self.able)
+        self.want(self.born)
         self.announce = [self.born + after for after in _FIRST]
         self.repeat = self.born
+
+    def want(self, now: float) -> None:
+        self.election.want(KEY, now, able=self.able, limit=self.limit, size=SIZE)
 
     def fetches(self, now: float) -> bool:
         return self.election.state(KEY, now).role is Role.FETCH
@@ -59,8 +64,8 @@ class Electorate:
         self._sent = 0
         self._side: dict[bytes, int] = {}
 
-    def add(self, name: int, *, able: bool = True) -> Node:
-        node = Node(bytes([name]) * 20, self.now, able)
+    def add(self, name: int, *, able: bool = True, limit: int | None = None) -> Node:
+        node = Node(bytes([name]) * 20, self.now, able, limit)
         self.nodes[node.id] = node
         return node
 
@@ -106,7 +111,7 @@ class Electorate:
         for node in list(self.nodes.values()):
             self._speak(node)
             if node.fetches(self.now):
-                node.fetched += self._rate * TICK
+                node.fetched += min(self._rate, node.limit or self._rate) * TICK
                 node.election.progress(KEY, int(node.fetched))
         for side in self.sides():
             if len(self.fetchers(side)) > 1:

@@ -84,6 +84,22 @@ def test_a_want_byte_by_byte() -> None:
     ]
 
 
+def test_limits_are_said_apart_and_in_a_header() -> None:
+    other = bytes(20)
+    said = [Wish(KEY, limit=0), Wish(other, able=True, limit=100_000), Wish(other[::-1], limit=0)]
+    none, some = wants(HOST6, NODE, 1, said)
+    assert b"\r\nLimit: 0\r\nKeys: " in none
+    assert b"\r\nLimit: 100000\r\nKeys: " in some
+    found = [value.wishes for data in (none, some) if isinstance(value := parse(data, "a"), Want)]
+    assert found == [(said[0], said[2]), (said[1],)]
+
+
+@pytest.mark.parametrize("limit", ["-1", "+1", "01", "", "1e9", "1" * 16, "\u0661"])
+def test_a_limit_that_is_no_number(limit: str) -> None:
+    (data,) = wants(HOST6, NODE, 1, [Wish(KEY, limit=7)])
+    assert parse(data.replace(b"Limit: 7", f"Limit: {limit}".encode()), "a") is None
+
+
 def test_a_key_does_not_give_the_blob_away() -> None:
     blob = Digest.of(b"weights")
     assert want_key(blob).hex() == "d7ab28611087325dba6780e82bbbda75a2b74ff1"

@@ -30,6 +30,8 @@ BEFORE = _others[-1]
 """A node that is before this one; the other two come after it."""
 AFTER, LAST = _others[1], _others[0]
 BOUND = DEAD_S + COLLECT_S + OVERDUE_S
+LIMITS = (0, 100_000, None, 2_000_000, 0)
+"""What nodes say of their limits; None: they are of an older version, and say nothing."""
 
 assert score(LAST, KEY) < score(AFTER, KEY) < score(ME, KEY) < score(BEFORE, KEY)
 
@@ -178,6 +180,95 @@ def test_who_is_further_begins_first() -> None:
     booth.election.progress(KEY, 5 * 1024 * 1024)
     booth.hear(BEFORE, able=True)
     assert booth.after(COLLECT_S) == State(Role.FETCH)
+
+
+class TestLimits:
+    """A node that lets itself fetch little comes after those that do not. The blob has 60 MB."""
+
+    SIZE = 60_000_000
+
+    def booth(self, limit: int | None, *, size: int = SIZE) -> Booth:
+        booth = Booth()
+        booth.election.want(KEY, booth.now, able=True, limit=limit, size=size)
+        booth.tick()
+        return booth
+
+    def test_who_is_limited_begins_last(self) -> None:
+        booth = self.booth(100_000)
+        for _ in range(6):
+            assert booth.hear(LAST, able=True, limit=0) == State(Role.WAIT)
+            booth.now += 0.5
+        booth.hear(LAST, able=True, limit=0)
+        assert booth.after(COLLECT_S + OVERDUE_S - 3.0 + 0.01) == State(Role.FETCH)
+
+    def test_though_it_has_more(self) -> None:
+        booth = self.booth(0)
+        booth.hear(BEFORE, able=True, limit=100_000, stage=3)
+        assert booth.after(COLLECT_S) == State(Role.FETCH)
+
+    def test_it_says_its_limit(self) -> None:
+        booth = self.booth(100_000)
+        booth.now += COLLECT_S
+        assert booth.tick() == (Wish(KEY, able=True, fetching=True, limit=100_000),)
+
+    def test_a_limited_fetcher_is_not_waited_for(self) -> None:
+        booth = self.booth(0)
+        flags = {"able": True, "fetching": True, "limit": 100_000}
+        assert booth.hear(BEFORE, **flags) == State(Role.WAIT, (BEFORE,))
+        booth.now += COLLECT_S
+        assert booth.hear(BEFORE, **flags) == State(Role.FETCH)
+        assert booth.hear(BEFORE, **flags, stage=15) == State(Role.FETCH)
+
+    @pytest.mark.parametrize(
+        ("limit", "stage", "size"),
+        [
+            (8_000_000, 0, SIZE),
+            (5_000_000, 0, SIZE),
+            (2_000_000, 4, 40 << 20),
+            (100_000, 4, (32 << 20) + 400_000),
+            (100_000, 0, 200_000),
+        ],
+        ids=["quick", "of-the-same-pace", "half-done", "nearly-done", "small"],
+    )
+    def test_where_that_would_not_be_sooner_it_is(self, limit: int, stage: int, size: int) -> None:
+        booth = self.booth(0, size=size)
+        for _ in range(20):
+            flags = {"able": True, "fetching": True, "limit": limit, "stage": stage}
+            assert booth.hear(BEFORE, **flags) == State(Role.WAIT, (BEFORE,))
+            booth.now += 1.0
+
+    def test_nor_by_who_is_as_slow(self) -> None:
+        booth = self.booth(120_000)
+        for _ in range(20):
+            flags = {"able": True, "fetching": True, "limit": 100_000}
+            assert booth.hear(AFTER, **flags) == State(Role.WAIT, (AFTER,))
+            booth.now += 1.0
+
+    def test_it_stops_when_a_quick_one_fetches(self) -> None:
+        booth = self.booth(100_000)
+        assert booth.after(COLLECT_S) == State(Role.FETCH)
+        booth.election.progress(KEY, 50_000_000)
+        assert booth.hear(LAST, able=True, limit=0) == State(Role.FETCH)
+        assert booth.hear(LAST, able=True, fetching=True, limit=0) == State(Role.WAIT, (LAST,))
+
+    def test_and_goes_on_when_that_fails(self) -> None:
+        booth = self.booth(100_000)
+        booth.after(COLLECT_S)
+        booth.hear(LAST, able=True, fetching=True, limit=0)
+        booth.hear(LAST, able=False, limit=0)
+        assert booth.after(COLLECT_S) == State(Role.FETCH)
+
+    def test_with_a_node_that_says_no_limit_rank_is_as_it_was(self) -> None:
+        """So both sides see it in the same way."""
+        booth = self.booth(100_000)
+        assert booth.after(COLLECT_S) == State(Role.FETCH)
+        assert booth.hear(LAST, able=True, fetching=True) == State(Role.FETCH)
+        assert booth.hear(BEFORE, able=True, fetching=True) == State(Role.WAIT, (BEFORE,))
+        old = self.booth(None)
+        flags = {"able": True, "fetching": True, "limit": 100_000}
+        assert old.hear(LAST, **flags) == State(Role.WAIT, (LAST,))
+        old.now += 2.0
+        assert old.hear(LAST, **flags) == State(Role.WAIT, (LAST,))
 
 
 def test_who_resigns_lets_another_try_and_may_come_back() -> None:
@@ -431,7 +522,8 @@ def disturb(lan: Electorate, kind: str, number: int) -> None:
     nodes = sorted(lan.nodes)
     some = nodes[number % len(nodes)] if nodes else b""
     if kind == "join" or not nodes:
-        lan.add(100 + len(lan.nodes) + number // 2, able=number % 4 != 0)
+        limit = LIMITS[number % len(LIMITS)]
+        lan.add(100 + len(lan.nodes) + number // 2, able=number % 4 != 0, limit=limit)
     elif kind == "crash":
         lan.crash(some)
     elif kind == "fetcher":
@@ -440,7 +532,7 @@ def disturb(lan: Electorate, kind: str, number: int) -> None:
     elif kind in {"able", "unable"}:
         node = lan.nodes[some]
         node.able = kind == "able"
-        node.election.want(KEY, lan.now, able=node.able)
+        node.want(lan.now)
     elif kind == "resign":
         lan.nodes[some].election.resign(KEY, lan.now)
     elif kind == "part":
@@ -471,7 +563,8 @@ def test_every_partition_comes_to_one_fetcher(
 ) -> None:
     lan = Electorate(seed, delay=delay, loss=loss, rate=rate)
     for name in range(count):
-        lan.add(name, able=(seed >> name) & 3 != 0)
+        limit = LIMITS[seed // (name + 1) % len(LIMITS)]
+        lan.add(name, able=(seed >> name) & 3 != 0, limit=limit)
     slack = delay + 2 * TICK
     for pause, kind, number in happens:
         quiet = lan.now + BOUND + slack

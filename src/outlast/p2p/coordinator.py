@@ -402,7 +402,7 @@ class PeerCoordinator:
             slow=progress.is_slow or progress.overdue,
         )
         now = time.monotonic()
-        election.want(key, now, able=able)
+        election.want(key, now, able=able, limit=self._work.rate, size=job.entry.size)
         role = election.state(key, now).role
         silent = progress.silent_for(self._observer.origin_heard, elected=role is Role.FETCH)
         if should_resign(role=role, silent=silent, tuning=self._tuning):

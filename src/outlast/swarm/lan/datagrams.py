@@ -36,6 +36,7 @@ _ANNOUNCE: Final = "BT-SEARCH * HTTP/1.1"
 _WANT: Final = "OUTLAST-WANT * HTTP/1.1"
 _ABLE, _FETCHING, _HAS, _GONE = 1, 2, 4, 8
 _HEX_ID: Final = re.compile(r"[0-9a-fA-F]{40}\Z")
+_LIMIT: Final = re.compile(r"(0|[1-9][0-9]{0,14})\Z")
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}\Z")
 
 
@@ -43,7 +44,8 @@ _PORT: Final = re.compile(r"[1-9][0-9]{0,4}\Z")
 class Wish:
     """How far a node is with one blob, named by its `key` of 20 bytes: `able` to fetch it from an
     origin, `fetching` it from there, or it `has` all of it. `stage` says how much it has of it.
-    `gone`: it no longer wants the blob; the other fields mean nothing.
+    `limit`: the most bytes a second that it lets itself fetch, 0 where it sets none, None where it
+    does not say. `gone`: it no longer wants the blob; the other fields mean nothing.
     """
 
     key: bytes
@@ -52,6 +54,7 @@ class Wish:
     has: bool = False
     gone: bool = False
     stage: int = 0
+    limit: int | None = None
 
     @property
     def claims(self) -> bool:
@@ -97,6 +100,11 @@ def stage_of(fetched: int) -> int:
     return min(TOP_STAGE, (fetched // STAGE_UNIT).bit_length())
 
 
+def least_of(stage: int) -> int:
+    """The bytes that a node of this stage has at least."""
+    return STAGE_UNIT << stage - 1 if stage else 0
+
+
 def announcement(host: str, node: bytes, peer_port: int, *, asks: bool = False) -> bytes:
     """The datagram of an announcement to the group `host` (address and port)."""
     lines = [
@@ -111,18 +119,23 @@ def announcement(host: str, node: bytes, peer_port: int, *, asks: bool = False) 
 
 
 def wants(host: str, node: bytes, peer_port: int, wishes: Sequence[Wish]) -> Iterator[bytes]:
-    """As many datagrams as `wishes` need."""
-    for start in range(0, len(wishes), PER_DATAGRAM):
-        raw = b"".join(w.key + _flags(w) for w in wishes[start : start + PER_DATAGRAM])
-        yield _finished(
-            [
-                _WANT,
-                f"Host: {host}",
-                f"Port: {peer_port}",
-                f"Node: {node.hex()}",
-                f"Keys: {base64.b64encode(raw).decode()}",
-            ]
-        )
+    """As many datagrams as `wishes` need: all of one have the same limit."""
+    of_limit: dict[int | None, list[Wish]] = {}
+    for wish in wishes:
+        of_limit.setdefault(wish.limit, []).append(wish)
+    for limit, same in of_limit.items():
+        for start in range(0, len(same), PER_DATAGRAM):
+            raw = b"".join(w.key + _flags(w) for w in same[start : start + PER_DATAGRAM])
+            yield _finished(
+                [
+                    _WANT,
+                    f"Host: {host}",
+                    f"Port: {peer_port}",
+                    f"Node: {node.hex()}",
+                    *([f"Limit: {limit}"] if limit is not None else []),
+                    f"Keys: {base64.b64encode(raw).decode()}",
+                ]
+            )
 
 
 def parse(data: bytes, address: str) -> Heard | None:
@@ -141,7 +154,10 @@ def parse(data: bytes, address: str) -> Heard | None:
         if _id(headers.get("infohash", "")) != RENDEZVOUS:
             return None
         return Announcement(node, address, int(port), headers.get("ask") == "1")
-    wishes = _wishes(headers.get("keys", ""))
+    limit = headers.get("limit")
+    if limit is not None and not _LIMIT.match(limit):
+        return None
+    wishes = _wishes(headers.get("keys", ""), None if limit is None else int(limit))
     return None if wishes is None else Want(node, address, int(port), wishes)
 
 
@@ -179,7 +195,7 @@ def _flags(wish: Wish) -> bytes:
     return bytes([wish.stage << 4 | sum(bit for is_set, bit in bits if is_set)])
 
 
-def _wishes(text: str) -> tuple[Wish, ...] | None:
+def _wishes(text: str, limit: int | None) -> tuple[Wish, ...] | None:
     try:
         raw = base64.b64decode(text, validate=True)
     except binascii.Error:
@@ -187,11 +203,11 @@ def _wishes(text: str) -> tuple[Wish, ...] | None:
     count, odd = divmod(len(raw), ID + 1)
     if odd or not 1 <= count <= PER_DATAGRAM:
         return None
-    found = (_wish(raw[at : at + ID + 1]) for at in range(0, len(raw), ID + 1))
+    found = (_wish(raw[at : at + ID + 1], limit) for at in range(0, len(raw), ID + 1))
     return tuple({wish.key: wish for wish in found}.values())
 
 
-def _wish(raw: bytes) -> Wish:
+def _wish(raw: bytes, limit: int | None) -> Wish:
     key, flags = raw[:ID], raw[ID]
     if flags & _GONE:
         return Wish(key, gone=True)
@@ -201,4 +217,5 @@ def _wish(raw: bytes) -> Wish:
         fetching=bool(flags & _FETCHING),
         has=bool(flags & _HAS),
         stage=flags >> 4,
+        limit=limit,
     )

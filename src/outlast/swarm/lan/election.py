@@ -4,9 +4,12 @@ any origin that do not go back.
 
 - A live fetcher stays. While one is heard, or a neighbour that has the blob, no other node begins.
 - When neither is heard, nodes wait 1.2 s to hear who else is there. Then the first in rank of those
-  begins that can reach an origin. Rank is the stage, which says how much of the blob a node has
-  (:func:`~outlast.swarm.lan.datagrams.stage_of`), then sha256(node + key), the higher first. If the
+  begins that can reach an origin. Rank is the pace, which says how fast a node lets itself fetch;
+  then the stage, which says how much of the blob it has
+  (:func:`~outlast.swarm.lan.datagrams.stage_of`); then sha256(node + key), the higher first. If the
   first does not begin, the next ones do from 2 s later on: a node can be cut off in one direction.
+- A fetcher of lower pace is not waited for where it would take longer for the rest than this node
+  may take for all.
 - Of two fetchers the lower in rank stops. A node never says a higher stage than it has, so two
   never stop for each other.
 - A node that has heard of no neighbour in the first 0.4 s of its life begins at once.
@@ -24,7 +27,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from outlast.swarm.lan.datagrams import Announcement, Heard, Wish, stage_of
+from outlast.swarm.lan.datagrams import Announcement, Heard, Wish, least_of, stage_of
 from outlast.swarm.lan.peer_table import PeerTable
 from outlast.swarm.tuning import TUNING, LanTuning
 
@@ -44,6 +47,10 @@ SHUN_S: Final = 60.0
 """How long a node that sends nothing is left out (s)."""
 UNPROVEN_S: Final = 2.5
 """How long a node counts whose API did not answer, from when this node wanted the blob (s)."""
+QUICK: Final = 8_000_000
+"""No node is taken to fetch more bytes a second than this: higher limits are like none."""
+SWITCH_S: Final = 2.0
+"""What it takes until another fetcher is elected and has begun (s)."""
 _MAX_VOUCHED: Final = 64
 _NEVER: Final = float("-inf")
 
@@ -84,7 +91,9 @@ class Claim:
 @dataclass(slots=True)
 class _Own:
     """This node's own state of a blob, which it wants since `wanted`. `vacant`: since when no node
-    fetches or has it. `proven_only`: only nodes that are `vouched` for (until then) count.
+    fetches or has it. `proven_only`: only nodes that are `vouched` for (until then) count. It has
+    `size` bytes, of which this node fetches up to `limit` a second (0: any number; None: it does
+    not say).
     """
 
     able: bool
@@ -99,6 +108,8 @@ class _Own:
     said: Wish | None = None
     proven_only: bool = False
     vouched: dict[bytes, float] = field(default_factory=dict)
+    limit: int | None = None
+    size: int = 0
 
 
 def score(node: bytes, key: bytes) -> bytes:
@@ -122,9 +133,13 @@ class Election:
         self._dropped: set[bytes] = set()
         self._shunned: dict[tuple[bytes, bytes], float] = {}
 
-    def want(self, key: bytes, now: float, *, able: bool) -> None:
-        """This node wants the blob; `able`: it can reach an origin of it. May be called again when
-        that changes; it does not end :meth:`resign`, unless `able` was false meanwhile.
+    def want(
+        self, key: bytes, now: float, *, able: bool, limit: int | None = None, size: int = 0
+    ) -> None:
+        """This node wants the blob of `size` bytes (0: it does not know); `able`: it can reach an
+        origin of it, from which it fetches up to `limit` bytes a second (0: any number; None: it
+        says and heeds no limits, as nodes of older versions). May be called again when that
+        changes; it does not end :meth:`resign`, unless `able` was false meanwhile.
         """
         with self._lock:
             own = self._own.get(key)
@@ -132,7 +147,7 @@ class Election:
                 own = self._own[key] = _Own(able, score(self._node, key), now, vacant=now)
             elif not own.able:
                 own.able_from = now
-            own.able = able
+            own.able, own.limit, own.size = able, limit, size
             if not able:
                 self._switch(key, own, fetching=False, why="it cannot reach the origin")
             self._dropped.discard(key)
@@ -235,7 +250,7 @@ class Election:
             self._dropped.clear()
             for key, own in self._own.items():
                 able = own.able and own.able_from <= now
-                wish = Wish(key, able, own.fetching, own.has, stage=own.stage)
+                wish = Wish(key, able, own.fetching, own.has, stage=own.stage, limit=own.limit)
                 if wish != own.said:
                     own.said = wish
                     changed.append(wish)
@@ -299,14 +314,13 @@ class Election:
             self._linger(key, own, now)
             return
         others = self._live(key, now)
-        rank = own.stage, own.score
-        rivals = [_rank(node, wish) for node, wish in _fetching(others)]
+        rivals = {n: w for n, w in _fetching(others) if not _is_too_slow(own, w)}
         if any(wish.has for wish in others.values()):
             own.vacant = None
             self._switch(key, own, fetching=False, why="a neighbour has the blob")
         elif own.fetching:
             own.vacant = None
-            if max(rivals, default=rank) > rank:
+            if any(_is_before(own, node, wish) for node, wish in _fetching(others)):
                 self._switch(key, own, fetching=False, why="a node before it in rank fetches")
         elif rivals:
             own.vacant = None
@@ -316,7 +330,7 @@ class Election:
                 waited = now - own.vacant
                 if self._is_alone(now):
                     self._switch(key, own, fetching=True, why="no other node was heard")
-                elif waited >= _patience(rank, others):
+                elif waited >= _patience(own, others):
                     why = f"no node fetched for {waited:.1f} s"
                     self._switch(key, own, fetching=True, why=why)
 
@@ -343,17 +357,41 @@ class Election:
             self._drop(key)
 
 
-def _rank(node: bytes, wish: Wish) -> tuple[int, bytes]:
-    return wish.stage, score(node, wish.key)
+def _rank(node: bytes, wish: Wish) -> tuple[int, int, bytes]:
+    return _pace(wish.limit or 0), wish.stage, score(node, wish.key)
+
+
+def _pace(limit: int) -> int:
+    """One more for each factor of four: that much the limits of nodes have to differ to count."""
+    return min(limit or QUICK, QUICK).bit_length() // 2
+
+
+def _is_before(own: _Own, node: bytes, wish: Wish) -> bool:
+    """Whether a node is before this one in rank. Where one of the two says nothing of limits, as
+    older versions do, pace does not count: two nodes may never give way to each other.
+    """
+    if wish.limit is not None and own.limit is not None:
+        pace, mine = _pace(wish.limit), _pace(own.limit)
+        if pace != mine:
+            return pace > mine
+    return (wish.stage, score(node, wish.key)) > (own.stage, own.score)
+
+
+def _is_too_slow(own: _Own, wish: Wish) -> bool:
+    """Whether this node would have all of the blob before a fetcher of lower pace has the rest."""
+    if not wish.limit or own.limit is None or _pace(wish.limit) >= _pace(own.limit):
+        return False
+    rest = max(0, own.size - least_of(wish.stage)) / wish.limit
+    return rest > own.size / min(own.limit or QUICK, QUICK) + SWITCH_S
 
 
 def _fetching(others: dict[bytes, Wish]) -> Iterable[tuple[bytes, Wish]]:
     return ((node, wish) for node, wish in others.items() if wish.fetching)
 
 
-def _patience(rank: tuple[int, bytes], others: dict[bytes, Wish]) -> float:
-    """Seconds without a fetcher after which a node of that rank begins."""
-    ahead = sum(wish.able and _rank(node, wish) > rank for node, wish in others.items())
+def _patience(own: _Own, others: dict[bytes, Wish]) -> float:
+    """Seconds without a fetcher after which this node begins."""
+    ahead = sum(wish.able and _is_before(own, node, wish) for node, wish in others.items())
     if not ahead:
         return COLLECT_S
     return COLLECT_S + OVERDUE_S + _STAGGER_S * min(ahead - 1, _MAX_STAGGER)
