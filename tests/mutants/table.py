@@ -340,6 +340,48 @@ MUTANTS = (
     ),
     # mirror
     Mutant(
+        "abandoned-stays",
+        "a fetch that no client follows makes room (docs/guide/serve.md)",
+        r"if not spare:\n            return \[\]",
+        "if True:\n            return []",
+        "tests/serve/test_mirror_turns.py -k makes_room_for",
+    ),
+    Mutant(
+        "followed-yields",
+        "only a fetch that no client follows makes room (docs/guide/serve.md)",
+        r"return since is not None and now - since >= grace",
+        "return since is not None",
+        "tests/serve/test_mirror_turns.py -k keeps_its_place",
+    ),
+    Mutant(
+        "promised-is-forgotten",
+        "what a paused fetch still needs of the disk stays promised (mirror.intake)",
+        r"if not again:  # what a paused one has written stays on the disk",
+        "if True:",
+        "tests/serve/test_mirror_turns.py -k promised",
+    ),
+    Mutant(
+        "changed-partial",
+        _WRONG,
+        r"changed = left is not None and left != _stamp\(download\.partial\.path\)",
+        "changed = False",
+        "tests/serve/test_mirror_pauses.py -k partial_changed",
+    ),
+    Mutant(
+        "own-mark-is-lost",
+        "a client that resumes a file whose fetch was paused gets the rest alone (ARCHITECTURE.md)",
+        r"streaming\.first_to_stream \|= unverified",
+        "streaming.first_to_stream = unverified",
+        "tests/serve/test_mirror_pauses.py -k goes_on_where_it_was",
+    ),
+    Mutant(
+        "brought-by-another",
+        _WRONG,
+        r"if self\._left is not None:  # another process did, and with other bytes perhaps",
+        "if False:",
+        "tests/serve/test_mirror_pauses.py -k another_process",
+    ),
+    Mutant(
         "resumes-onto-a-wrong-beginning",
         _WRONG,
         r"if streams and streaming\.first_to_stream and streaming\.epoch == 0:",
@@ -478,9 +520,23 @@ MUTANTS = (
     Mutant(
         "two-fetchers-stay",
         _ELECTED,
-        r"if max\(rivals, default=rank\) > rank:",
+        r"if any\(_is_before\(own, node, wish\) for node, wish in _fetching\(others\)\):",
         "if False:",
         "tests/swarm/test_election.py -k two_fetchers",
+    ),
+    Mutant(
+        "a-limited-fetcher-is-waited-for",
+        "a node with a rate limit holds no quicker one (swarm.md III.3)",
+        r"return rest > own\.size / min\(own\.limit or QUICK, QUICK\) \+ SWITCH_S",
+        "return False",
+        "tests/swarm/test_election.py -k limited_fetcher_is_not_waited_for",
+    ),
+    Mutant(
+        "both-give-way",
+        "two fetchers never give way to each other (swarm.md III.3)",
+        r"if wish\.limit is not None and own\.limit is not None:",
+        "if True:",
+        "tests/swarm/test_election.py -k says_no_limit",
     ),
     Mutant(
         "large-datagram",

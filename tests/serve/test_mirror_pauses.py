@@ -26,6 +26,7 @@ from outlast.sources.hub import HubSource
 from outlast.sources.settings import HttpSettings
 from outlast.store import unverified
 from outlast.store.archive import Archive
+from outlast.store.partials import Partial
 from tests.hubsim import HubRepo, HubSim
 from tests.serve.node import Node, archived, until
 from tests.serve.upstream import MIB, Resuming, same, sent, sha256, target, weights
@@ -208,6 +209,21 @@ class TestFetches:
         a, b = mirror.pause()
         for path in (mirror.archive.layout.partial).glob(f"{a.entry.key}.*"):
             path.unlink()
+        mirror.go_on()
+        mirror.leave(b)
+        mirror.ask("a")
+        until(lambda: a.finished)
+        assert not a.may_continue(0)
+        assert unverified.is_marked(mirror.archive, a.entry.key)
+
+    def test_its_partial_changed_meanwhile(self, case: Case, mirror: Mirror) -> None:
+        """Another process fetched on, and perhaps other bytes of what readers had."""
+        a, b = mirror.pause()
+        with Partial(mirror.archive.layout, a.entry.key, SIZE) as partial:
+            had = sum(partial.have)
+            for index in range(had + 4):
+                start = index * MIB
+                partial.write(index, case.data["a"][start : start + MIB])
         mirror.go_on()
         mirror.leave(b)
         mirror.ask("a")

@@ -81,7 +81,7 @@ def test_nor_where_all_come_at_once(net: Net) -> None:
     with hub_of(origin, model) as hub:
         for node in (slow, *others):
             node.hub = hub.url
-        pulls = pull_at_once(lan.host("waits"), [slow, *others], model)
+        pulls = pull_at_once(lan.host("waits"), [slow, *others], model, "--linger", "0")
         limited = pulls.pop(slow)
         all_end_well(*pulls.values())
         assert not limited.ended
