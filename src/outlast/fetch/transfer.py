@@ -40,6 +40,9 @@ from outlast.store import disk
 
 _log = logging.getLogger(__name__)
 
+_LEAST_READ = 4096
+"""Bytes that are read at once, however low the rate limit is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -185,6 +188,10 @@ class Work:
         self.coordinator: Coordinator | None = None
         self._patience = wishes.patience
         self.connections = wishes.connections
+        self._read_size = wishes.tuning.read_size
+        if wishes.rate:  # all connections together take a second's worth, or nothing comes for long
+            share = max(_LEAST_READ, wishes.rate // max(1, wishes.connections))
+            self._read_size = min(self._read_size, share)
         self._hearing = contextlib.ExitStack()
         self.sources: list[SourceState] = []
         for client in sources:
@@ -411,7 +418,7 @@ class Work:
         while buffer:
             self.cancel.check()
             began = time.monotonic()
-            count = reader.readinto(buffer[: self.tuning.read_size])
+            count = reader.readinto(buffer[: self._read_size])
             waited += time.monotonic() - began
             came += count
             if waited > self.tuning.slow_after and came < waited * self.tuning.least_rate:
