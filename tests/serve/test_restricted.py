@@ -60,7 +60,9 @@ def archived(hub: HubSim, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An archive that the operator filled with its own token."""
     home = tmp_path_factory.mktemp("filled") / "home"
     for kind in KINDS:
-        outlast(home, "pull", REPO[kind], "--from", hub.url, "--quiet", env=env(hub))
+        for ref in ("main", "v1"):
+            name = f"{REPO[kind]}@{ref}"
+            outlast(home, "pull", name, "--from", hub.url, "--quiet", env=env(hub))
     return home
 
 
