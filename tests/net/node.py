@@ -61,6 +61,7 @@ class Node:
         self.home = host.folder / "archive"
         self.url = ""
         self.server: Program | None = None
+        self._is_configured = bool(settings)
         if settings:
             self.configure(settings)
 
@@ -84,8 +85,12 @@ class Node:
         self.run("add", model.folder, "--as", model.name, *arguments)
 
     def pull(self, *arguments: str, name: str = MODEL) -> Program:
-        """Starts a pull."""
-        return self.start("pull", name, *arguments)
+        """Starts a pull. Where nothing is configured and no hub answers, it takes the word of the
+        nodes on the LAN, unless the arguments say from where.
+        """
+        is_told = bool({"--from", "--no-swarm"} & {*arguments}) or self._is_configured
+        lan = () if is_told or self.hub != NO_HUB else ("--from", "lan", "--from", self.hub)
+        return self.start("pull", name, *arguments, *lan)
 
     def serve(self, *arguments: str) -> Program:
         """Starts the daemon and waits until it serves."""

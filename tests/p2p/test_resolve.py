@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +16,7 @@ from outlast.core.errors import (
     Cancelled,
     MalformedError,
     NotFoundError,
+    OutlastError,
     RepoNotFoundError,
     UnreachableError,
     WithdrawnError,
@@ -86,7 +87,7 @@ class Asked:
 
         contacts = SimpleNamespace(expects=lambda: expects)
         node = SimpleNamespace(contacts=contacts)
-        around = SimpleNamespace(near=neighbours, node=node, named=named)
+        around = SimpleNamespace(near=neighbours, node=node, named=named, lan=True)
         sources: Any = [origin] if isinstance(origin, Teller) else list(origin or ())
         control = Control(self.events.append, self.cancel)
         patience = patience or Patience(tries=1)
@@ -128,7 +129,8 @@ class TestOrigin:
 
     def test_a_dark_one(self, ask: Asked) -> None:
         origin = Teller("hub", UnreachableError("dark"))
-        assert ask(origin, Teller("a", listing(OTHER)))[0].commit == OTHER
+        found, _ = ask(origin, Teller("a", listing(OTHER), static=True))
+        assert (found.commit, found.told_by) == (OTHER, "")
         assert "dark" in ask.notes
 
     def test_one_that_does_not_know_it(self, ask: Asked) -> None:
@@ -163,49 +165,80 @@ class TestStrangers:
             assert "--from lan" in ask.notes
         assert not stranger.asked
 
-    def test_not_while_one_of_several_sources_may_answer(self, ask: Asked) -> None:
-        dark, stranger = Teller("dark", UnreachableError("dark")), Teller("a", listing(OTHER))
-        assert ask([dark, Teller("hub", listing(ONE))], stranger)[0].commit == ONE
-        with pytest.raises(UnreachableError):
-            ask([dark, Teller("hub", RepoNotFoundError("no"))], stranger)
+    @pytest.mark.parametrize("why", [UnreachableError("dark"), WithdrawnError("gone")])
+    def test_nor_where_no_source_can_be_reached(self, ask: Asked, why: Exception) -> None:
+        """The error says how they are asked."""
+        stranger = Teller("a", listing(OTHER))
+        with pytest.raises(type(why)) as error:
+            ask([Teller("hub", why), Teller("other", why)], stranger)
+        assert isinstance(error.value, OutlastError)
+        assert "--from lan" in error.value.hint
         assert not stranger.asked
-        assert ask([dark, dark], stranger)[0].commit == OTHER
 
-    def test_they_are_asked_where_no_source_gives_it_out_any_more(self, ask: Asked) -> None:
-        origin = Teller("hub", WithdrawnError("gone"))
-        assert ask(origin, Teller("a", listing(OTHER)))[0].commit == OTHER
+    def test_nor_where_there_is_no_source(self, ask: Asked) -> None:
+        stranger = Teller("a", listing(OTHER))
+        with pytest.raises(NotFoundError):
+            ask(None, stranger)
+        assert not stranger.asked
+        assert "--from lan" in ask.notes
+
+    def test_named_they_are_asked_and_their_word_is_marked(self, ask: Asked) -> None:
+        origin = Teller("hub", UnreachableError("dark"))
+        found, source = ask(origin, Teller("a", listing(OTHER)), named=True)
+        assert (found.commit, found.told_by, source.name) == (OTHER, "a", "a")
+        assert "no hub has confirmed it" in ask.notes
+
+    def test_named_they_do_not_decide_while_a_source_may_answer(self, ask: Asked) -> None:
+        """However slow it is."""
+        origin, stranger = silent("hub", listing(ONE)), Teller("a", listing(OTHER))
+        threading.Timer(1.0, origin.may.set).start()
+        found, source = ask(origin, stranger, named=True)
+        assert (found.commit, found.told_by, source) == (ONE, "", origin)
+        assert stranger.asked
 
     def test_a_dark_source_is_not_waited_for_to_its_last_try(self, ask: Asked) -> None:
         """It is asked again, while the neighbours answer."""
         origin, patience = Teller("hub", UnreachableError("dark")), Patience(tries=100_000)
-        found = ask(origin, Teller("a", listing(OTHER)), patience=patience)
+        found = ask(origin, Teller("a", listing(OTHER)), patience=patience, named=True)
         assert found[0].commit == OTHER
 
     def test_they_do_not_outvote_static_peers(self, ask: Asked) -> None:
         tellers = [Teller("a", listing(ONE), static=True)]
         tellers += [Teller(name, listing(OTHER, 9)) for name in "bcd"]
-        assert ask(Teller("hub", UnreachableError("dark")), *tellers)[0].commit == ONE
+        found, _ = ask(Teller("hub", UnreachableError("dark")), *tellers, named=True)
+        assert (found.commit, found.told_by) == (ONE, "")
+
+    def test_what_a_static_peer_has_from_one_is_its_word(self, ask: Asked) -> None:
+        origin = Teller("hub", UnreachableError("dark"))
+        passed_on = replace(listing(OTHER), told_by="peer x")
+        with pytest.raises(UnreachableError):
+            ask(origin, Teller("a", passed_on, static=True))
+        found, _ = ask(origin, Teller("a", passed_on, static=True), named=True)
+        assert (found.commit, found.told_by) == (OTHER, "a")
+        tellers = Teller("a", passed_on, static=True), Teller("b", listing(ONE), static=True)
+        assert ask(origin, *tellers, named=True)[0].commit == ONE
 
 
 class TestVotes:
     def test_most_of_them(self, ask: Asked) -> None:
         tellers = [Teller("a", listing(ONE)), *(Teller(n, listing(OTHER)) for n in "bc")]
-        assert ask(None, *tellers)[0].commit == OTHER
+        assert ask(None, *tellers, named=True)[0].commit == OTHER
         assert "1 others name another commit" in ask.notes
 
     def test_the_longest_list(self, ask: Asked) -> None:
         """One of them may have a part of the manifest only."""
         tellers = [Teller("a", listing(ONE, 2)), Teller("b", listing(ONE, 5))]
-        found, source = ask(None, *tellers)
+        found, source = ask(None, *tellers, named=True)
         assert (len(found.entries), source.name) == (5, "b")
 
     def test_those_that_fail_do_not_vote(self, ask: Asked) -> None:
         tellers = [Teller("a", UnreachableError("gone")), Teller("b", listing(ONE))]
-        assert ask(None, *tellers)[0].commit == ONE
+        assert ask(None, *tellers, named=True)[0].commit == ONE
 
     def test_one_that_never_answers(self, ask: Asked) -> None:
         """It is not waited for as long as it likes."""
-        assert ask(None, silent("a", listing(OTHER)), Teller("b", listing(ONE)))[0].commit == ONE
+        silent_one = silent("a", listing(OTHER))
+        assert ask(None, silent_one, Teller("b", listing(ONE)), named=True)[0].commit == ONE
 
     def test_no_node(self, ask: Asked) -> None:
         with pytest.raises(NotFoundError, match="no node is reachable"):
@@ -213,12 +246,12 @@ class TestVotes:
 
     def test_no_node_has_it(self, ask: Asked) -> None:
         with pytest.raises(NotFoundError, match="no such"):
-            ask(None, Teller("a", RepoNotFoundError("no such model")))
+            ask(None, Teller("a", RepoNotFoundError("no such model")), named=True)
 
     def test_interrupted(self, ask: Asked) -> None:
         threading.Timer(0.1, ask.cancel.set).start()
         with pytest.raises(Cancelled):
-            ask(None, silent("a", listing(ONE)), expects=True)
+            ask(None, silent("a", listing(ONE)), expects=True, named=True)
 
     @pytest.mark.parametrize("wrong", [ValueError, RuntimeError])
     def test_a_bug_is_not_hidden(self, ask: Asked, wrong: type[Exception]) -> None:

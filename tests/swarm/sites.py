@@ -65,8 +65,14 @@ class Site:
     def address(self) -> HostPort:
         return "127.0.0.1", self.server.port
 
-    def around(self, *, http: bool = True) -> Neighbourhood:
-        return Neighbourhood(self.node, http=http)
+    def around(self, *, http: bool = True, named: bool = False) -> Neighbourhood:
+        return Neighbourhood(self.node, http=http, named=named)
+
+    def meet(self, stranger: "Site") -> None:
+        """Hears another node, which its operator did not name, and asks it who it is."""
+        self.node.contacts.meet(*stranger.address, static=False)
+        name = f"peer 127.0.0.1:{stranger.server.port}"
+        until(lambda: name in {n.source.name for n in self.around().near()}, f"{name} answers")
 
     def pull(
         self,
@@ -77,28 +83,40 @@ class Site:
         patience: Patience = SHORT,
         connections: int = 4,
         tuning: Tuning = TUNING,
+        named: bool = False,
     ) -> ops.Pulled:
         return ops.pull(
             self.archive,
             Target.parse(target),
             sources,
             selection=Selection((), ()),
-            wishes=Wishes(connections=connections, patience=patience, forms=forms),
+            wishes=Wishes(
+                connections=connections,
+                patience=patience,
+                metadata_patience=patience,
+                forms=forms,
+            ),
             control=self.control,
-            around=self.around(http=http),
+            around=self.around(http=http, named=named),
             tuning=tuning,
         )
 
     def hold(
-        self, files: Mapping[str, bytes], repo: RepoId = MODEL, commit: GitOid | None = COMMIT
+        self,
+        files: Mapping[str, bytes],
+        repo: RepoId = MODEL,
+        commit: GitOid | None = COMMIT,
+        git: GitOid | None = None,
     ) -> Revision:
-        """Archives files as a commit with the ref main, all of their names known."""
+        """Archives files as a commit with the ref main, all of their names known; `git` is what it
+        calls the git id of each.
+        """
         entries = []
         with self.archive.writer() as writer:
             for path, data in files.items():
                 names = names_of(data)
                 self.archive.put(writer, data, names)
-                entries.append(FileEntry(path, len(data)).with_names(names))
+                entries.append(FileEntry(path, len(data), git_sha1=git).with_names(names))
             revision = Revision.of(repo, commit, entries)
             self.archive.put_revision(writer, revision)
             ref = Ref("main", revision.id, "test", "2026-01-01T00:00:00+00:00", "branch", None)

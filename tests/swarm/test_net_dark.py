@@ -29,7 +29,11 @@ def test_the_hub_is_dark(net: Net, way: str) -> None:
     seed, node = Node(lan.host("seed")), Node(lan.host("node"), hub=hubs[way])
     seed.add(model)
     seed.serve()
-    pulled = of_type(node.pull().ok(), "pulled")[0]
+    plain = node.start("pull", MODEL)
+    assert plain.wait() == 5, plain.tail()
+    assert "--from lan" in plain.err.read_text()
+    pulled = of_type(node.pull("--from", "lan", "--from", hubs[way]).ok(), "pulled")[0]
+    assert pulled["unconfirmed"]
     node.check(model)
     assert sum(pulled["fetched"].values()) == model.size
     assert pulled["fetched"].get(hubs[way], 0) == 0

@@ -43,7 +43,8 @@ def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
     counts: compressed, in whole blocks, each content once. A delta's base is counted with the model
     that it belongs to. The last line adds up: what several revisions share counts once. In JSON,
     own_bytes are those of stored_bytes that no line before has. A ref or draft that cannot be read
-    has a line of its own, DAMAGED.
+    has a line of its own, DAMAGED. STATE says unconfirmed where only a node on the LAN (pull --from
+    lan) said which files the revision has, or that it is what the ref names.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         listed = listing.list_revisions(archive, pattern)
@@ -69,6 +70,7 @@ def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
                     "capsules": line.capsules,
                     "thin": line.thin,
                     "bases": line.bases,
+                    "unconfirmed": line.unconfirmed,
                 }
             )
         for bad in damaged:
@@ -91,7 +93,7 @@ def ls(pattern: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
             human_size(line.summary.size),
             human_size(line.stored),
             saving(line.summary.size, line.stored),
-            _state(line.summary) + _bases(line.bases),
+            _state(line.summary) + ", unconfirmed" * line.unconfirmed + _bases(line.bases),
         )
         for line in lines
     ]
@@ -160,6 +162,7 @@ def show(target: Target, *, home: str | None, as_json: bool, quiet: bool) -> Non
                 "about": details.about,
                 "about_known": details.is_known,
                 "link": details.about.links.get(revision.id.hex),
+                "listed_by": details.told,
                 "files": [entry.to_json() for entry in revision.files],
                 "missing": [entry.to_json() for entry in revision.missing],
                 "absent": [entry.path for entry in details.absent],
@@ -190,7 +193,11 @@ def _print_details(details: listing.Details) -> None:
     print(f"stored    in {human_size(details.stored)}{less}")
     for ref in details.refs:
         said = f"  according to {ref.source} at {ref.observed}" if ref.observed else ""
-        print(f"ref       {ref.name}{said}")
+        alone = "; no hub has confirmed it" if ref.unconfirmed else ""
+        print(one_line(f"ref       {ref.name}{said}{alone}", 2000))
+    if details.told is not None:
+        by, since = details.told.by or "a node on the LAN", details.told.since or "an unknown time"
+        print(one_line(f"listed    by {by} at {since}; no hub has confirmed it", 2000))
     if (link := details.about.links.get(revision.id.hex)) is not None:
         print(
             one_line(f"origin    verified against the link {link}; the publisher is unknown", 2000)

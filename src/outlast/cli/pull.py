@@ -113,13 +113,15 @@ def pull(
     which 'outlast show' prints.
 
     Other nodes are neighbours, which are found on the LAN, and static peers, which the
-    configuration names. Hubs and static peers are asked at the same time which commit TARGET is. A
-    hub that answers decides; without one, the commit that most static peers name is taken.
-    Neighbours learn the name, and decide, only if no hub can be reached, or with --from lan. Their
-    word alone does not prove who published the files. The bytes of a
+    configuration names. Hubs and static peers are asked at the same time which commit TARGET is and
+    which files it has. A hub that answers decides; without one, the commit that most static peers
+    name is taken. Neighbours are asked that only with --from lan, and decide only if no hub
+    answers: their word does not prove who published the files, and 'show' and 'serve' mark it until
+    a hub confirms or replaces it. The bytes of a
     file come from nodes that have the whole file, and from the hub if none has it or they are slow.
     If several nodes want the same file, one node downloads it from the hub and all nodes exchange
-    pieces.
+    pieces. An interrupted pull of a commit that a hub has listed goes on from nodes if no hub can
+    be reached.
 
     Every file is checked against the hub's digest before it is kept. An interrupted pull resumes; a
     second pull transfers only new files. Files are compressed losslessly as they arrive if that
@@ -232,6 +234,7 @@ def _document(result: ops.Pulled) -> dict[str, Any]:
         "partial": result.partial,
         "refused": plan.refused,
         "source": plan.source,
+        "unconfirmed": bool(plan.told_by),
         "files": len(plan.wanted),
         "bytes": plan.total_bytes,
         "to_fetch": [entry.path for entry in plan.to_fetch],

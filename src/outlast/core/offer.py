@@ -10,7 +10,8 @@ from outlast.core.names import RepoId
 class Offer:
     """A revision that a node offers: the node holds `files` of its files, `size` bytes in all. The
     manifest of a `partial` revision changes with every file that arrives. `restricted`: the model
-    is private or gated at its hub.
+    is private or gated at its hub. `unconfirmed`: the node has it from another one that no operator
+    named, and no hub has confirmed that.
     """
 
     repo: RepoId
@@ -21,3 +22,4 @@ class Offer:
     size: int
     partial: bool
     restricted: bool
+    unconfirmed: bool = False

@@ -15,6 +15,7 @@ from outlast.core.events import Note
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.core.threads import interruptible
+from outlast.fetch.known_lists import confirmed, is_doubted, names_itself
 from outlast.fetch.scheduler import transfer
 from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.fetch.transfer import Claim, Coordinator, Watch, Wishes, Work
@@ -28,6 +29,7 @@ from outlast.store.archive import MIN_PREFIX, Archive
 from outlast.store.records.draft_writer import DraftWriter
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
+from outlast.store.records.unconfirmed import Told
 from outlast.store.writer import WriteSession
 
 _log = logging.getLogger(__name__)
@@ -68,19 +70,26 @@ def start_draft(
     entries: Sequence[FileEntry],
     *,
     unlisted: bool = False,
+    told_by: str = "",
     leaves_out: Callable[[FileEntry], bool] = lambda _entry: False,
 ) -> None:
     """Writes down the files of a commit before the first of them comes. Files that are here
     already, from an earlier pull or another revision, and empty ones are noted at once, but for
     those that `leaves_out` says.
+
+    `told_by`: the node on the LAN whose word alone the list is; what it says is marked. Without it
+    the list takes the place of one that is so marked.
     """
     old = archive.load(repo, commit)
     held = {e.path: e for e in old.files if archive.holds(e)} if old else {}
+    doubted = is_doubted(archive, repo, commit, told_by)
+    if doubted:
+        held = confirmed(archive, held, entries)
     nothing, ownership = names_of(b""), archive.ownership()
     for entry in entries:
         if entry.path in held:
             continue
-        known = archive.known(entry)
+        known = None if doubted and entry.sha256 is None else archive.known(entry)
         if leaves_out(known or entry):
             continue
         if entry.size == 0 and entry.mismatch(nothing) is None:
@@ -95,6 +104,12 @@ def start_draft(
             held[entry.path] = known
     missing = [entry for entry in entries if entry.path not in held]
     draft = Revision.of(repo, commit, held.values(), missing, unlisted=unlisted)
+    if doubted:
+        archive.relist(writer, draft)
+        return
+    is_first = old is None or old.unlisted
+    if told_by and is_first and not names_itself(repo, commit, entries):
+        archive.unconfirmed.put(writer, repo, commit, Told(told_by, _now()))
     archive.drafts.start(writer, draft)
 
 
@@ -208,7 +223,7 @@ def seal(
     nameless = replace(revision, commit=None)
     if nameless.id == commit:  # it never was a commit: a node made the name from the files
         revision = nameless
-    return archive.put_revision(writer, revision), revision.partial
+    return archive.put_revision(writer, revision, drafted=True), revision.partial
 
 
 def remember(
@@ -226,13 +241,18 @@ def remember(
     if len(ref) < MIN_PREFIX or not listing.commit.hex.startswith(ref):
         old = _known_ref(archive, repo, ref)
         kind = (old.kind if old else "") or _kind_of(source, repo, ref, cancel)
-        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         whole = None if old is None else _last_complete(archive, repo, old, listing.commit)
-        archive.refs.put(writer, repo, Ref(ref, listing.commit, source.name, now, kind, whole))
+        told = bool(listing.told_by)
+        noted = Ref(ref, listing.commit, source.name, _now(), kind, whole, unconfirmed=told)
+        archive.refs.put(writer, repo, noted)
     about = archive.refs.about(repo)
     if listing.commit.hex.startswith(ref) and isinstance(source, AccessSource):
         about = about.with_pinned(source.name, listing.commit)
     archive.refs.put_about(writer, repo, about.without_withdrawn(source.name))
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def _known_ref(archive: Archive, repo: RepoId, ref: str) -> Ref | None:
@@ -283,8 +303,10 @@ def note_facts(archive: Archive, writer: WriteSession, listing: Listing, source:
 
 
 def _last_complete(archive: Archive, repo: RepoId, old: Ref, commit: GitOid) -> GitOid | None:
-    """The commit that a ref named last and of which everything is here, while the newest is not."""
-    if old.commit == commit:
+    """The commit that a ref named last and of which everything is here, while the newest is not.
+    What a node on the LAN said alone is none.
+    """
+    if old.commit == commit or old.unconfirmed or archive.unconfirmed.get(repo, old.commit):
         return old.complete
     try:
         revision = archive.load(repo, old.commit)

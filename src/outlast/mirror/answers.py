@@ -26,22 +26,26 @@ Answer = TypeVar("Answer")
 class View:
     """A revision as it can be served: `files` by path, with those that a fetch would bring, and
     the `folders` above them. `lacking` counts the files of the commit that cannot be served.
+    `unconfirmed`: a node on the LAN alone said which files the commit has.
     """
 
     revision: Revision
     files: dict[str, FileEntry]
     folders: frozenset[str]
     lacking: int
+    unconfirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """The answer to a ref. `stale_since` (ISO 8601) is when it was last known to be current, where
-    that could not be checked; else empty.
+    that could not be checked; else empty. `unconfirmed`: that this is the commit, or that it has
+    these files, a node on the LAN alone said.
     """
 
     view: View
     stale_since: str = ""
+    unconfirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,11 @@ class FoundRefs:
 
     refs: tuple[Ref, ...]
     stale_since: str = ""
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether a node on the LAN alone said where one of them points."""
+        return any(ref.unconfirmed for ref in self.refs)
 
 
 @dataclass(frozen=True, slots=True)

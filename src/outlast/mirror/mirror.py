@@ -2,7 +2,8 @@
 
 Commits are immutable, so an archived commit is served without asking upstream. A ref is asked for
 again when it is older than a time to live; when no source answers, the last known commit is served,
-and the answer says since when it is stale.
+and the answer says since when it is stale. What a node on the LAN alone said, to a pull of the
+operator's, is asked for each time until a source answers, and is served with a mark.
 """
 
 import datetime as dt
@@ -32,6 +33,7 @@ from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId, check_ref, plain_ref
 from outlast.core.threads import DaemonPool
 from outlast.fetch.file_filter import admitted
+from outlast.fetch.known_lists import is_doubted
 from outlast.fetch.revision import (
     FetchContext,
     mend_draft,
@@ -150,10 +152,11 @@ class Mirror:
         """What a commit, or a ref that is not noted, stands for."""
         commit = self.archive.find_commit(repo, ref)
         view = None if commit is None else self._view(repo, commit)
-        if view is not None and not self._may_grow(view):
+        unsure = view is not None and (self._may_grow(view) or view.unconfirmed)
+        if view is not None and not (unsure and self._sources):
             if voice.is_public:
                 self.access.recheck(repo)  # a ref is asked for anyway, a commit is not
-            return Found(view)
+            return self._marked(repo, ref, view)
         return self._find_new(repo, ref, view, voice)
 
     def _find_ref(self, repo: RepoId, known: Ref, voice: Voice) -> Found | Asking[Found]:
@@ -162,15 +165,17 @@ class Mirror:
         view = self._view(repo, known.commit)
         if view is None:
             return self._find_new(repo, ref, None, voice)
-        unlisted = self._may_grow(view)
-        if not self._sources or (self._is_fresh(repo, ref, known.observed, voice) and not unlisted):
+        unsure = self._may_grow(view) or view.unconfirmed or known.unconfirmed
+        if not self._sources or (self._is_fresh(repo, ref, known.observed, voice) and not unsure):
             return self._best(repo, known, view, "", voice)
         since = known.observed or "unknown"
         if (reason := self._troubles.why_not(repo, ref, voice.key)) is not None:
             _log.debug("%s@%s is served stale (since %s): %s", repo, ref, since, reason)
             return self._best(repo, known, view, since, voice)
 
-        why = "the list of its files is not complete" if unlisted else f"older than {self._ttl} s"
+        why = f"older than {self._ttl} s"
+        if unsure:
+            why = "the list of its files is not complete, or no source has confirmed it"
         question = self._ask(repo, ref, why, voice)
 
         def settle() -> Found:
@@ -180,7 +185,7 @@ class Mirror:
                 _log.debug("%s@%s is served stale (since %s): no answer yet", repo, ref, since)
             return self._best(repo, now, latest, "" if question.answered else since, voice)
 
-        patience = self._tuning.answer_timeout if unlisted else self._tuning.grace
+        patience = self._tuning.answer_timeout if unsure else self._tuning.grace
         return Asking(question.future, question.began + patience, settle)
 
     def _best(self, repo: RepoId, ref: Ref, view: View, stale: str, voice: Voice) -> Found:
@@ -201,8 +206,13 @@ class Mirror:
                     ref.commit,
                     len(view.revision.missing),
                 )
-                return Found(whole, stale or ref.observed or "unknown")
-        return Found(view, stale)
+                return Found(whole, stale or ref.observed or "unknown", whole.unconfirmed)
+        return Found(view, stale, view.unconfirmed or ref.unconfirmed)
+
+    def _marked(self, repo: RepoId, ref: str, view: View) -> Found:
+        """The answer for a commit, or for a ref as it is noted by now."""
+        noted = None if GitOid.is_valid(ref) else self.archive.refs.get(repo, ref)
+        return Found(view, "", view.unconfirmed or (noted is not None and noted.unconfirmed))
 
     def _is_fresh(self, repo: RepoId, ref: str, observed: str, voice: Voice) -> bool:
         checked = self._checked.get((repo, ref, voice.key))
@@ -219,8 +229,8 @@ class Mirror:
         def settle(error: OutlastError | None = None, name: RepoId = repo) -> Found:
             commit = self.archive.find_commit(name, ref)
             view = None if commit is None else self._view(name, commit)
-            if view is not None or fallback is not None:
-                return Found(view or fallback)  # type: ignore[arg-type]
+            if (best := view or fallback) is not None:
+                return self._marked(name, ref, best)
             raise error or self._troubles.absent(repo, ref, voice.key) or self._unknown(repo, ref)
 
         if not self._sources:
@@ -228,6 +238,8 @@ class Mirror:
         if (absent := self._troubles.absent(repo, ref, voice.key)) is not None:
             _log.debug("%s@%s is not asked for upstream, which refused it: %s", repo, ref, absent)
             return settle(absent)
+        if fallback is not None and self._troubles.why_not(repo, ref, voice.key) is not None:
+            return settle()
         self._intake.question()
         question = self._ask(repo, ref, "the archive does not have it", voice)
 
@@ -292,8 +304,10 @@ class Mirror:
         with self.archive.writer() as writer:
             note_facts(self.archive, writer, listing, source.name)
             revision = self.archive.load(repo, listing.commit)
-            listed = {entry.path for entry in listing.entries}
-            if revision is None or revision.unlisted or not listed <= revision.paths:
+            listed, told_by = {entry.path for entry in listing.entries}, listing.told_by
+            doubted = is_doubted(self.archive, repo, listing.commit, told_by)
+            unsure = revision is None or revision.unlisted or doubted
+            if unsure or not listed <= revision.paths:
                 start_draft(
                     self.archive,
                     writer,
@@ -301,6 +315,7 @@ class Mirror:
                     listing.commit,
                     listing.entries,
                     unlisted=listing.unlisted,
+                    told_by=told_by,
                 )
             remember(self.archive, writer, listing, ref, source, cancel=self._control.cancel)
         if voice.is_public and isinstance(source, AccessSource):
@@ -354,8 +369,12 @@ class Mirror:
     def _merged_refs(
         self, repo: RepoId, stale: str, voice: Voice, error: BaseException | None = None
     ) -> FoundRefs:
-        found = {ref.name: ref for ref in self.archive.refs.list(repo)}
-        for remote in self._remote.get((repo, voice.key), ()):
+        upstream = self._remote.get((repo, voice.key), ())
+        noted = self.archive.refs.list(repo)
+        if self._sources and error is None and not stale:
+            noted = [ref for ref in noted if not ref.unconfirmed]  # upstream has said what there is
+        found = {ref.name: ref for ref in noted}
+        for remote in upstream:
             known = found.get(remote.name)
             if known is None or not stale:
                 kind = "tag" if remote.kind == "tags" else "branch"
@@ -403,7 +422,8 @@ class Mirror:
         files = {entry.path: entry for entry in served}
         parts = [path.split("/") for path in files]
         above = {"/".join(names[:end]) for names in parts for end in range(1, len(names))}
-        view = View(revision, files, frozenset(above), lacking)
+        told = self.archive.unconfirmed.get(repo, commit) is not None
+        view = View(revision, files, frozenset(above), lacking, told)
         with self._lock:
             self._views[key] = (stamp, view)
             while len(self._views) > self._tuning.kept:
@@ -413,7 +433,8 @@ class Mirror:
     def _stamp(self, repo: RepoId, commit: GitOid) -> tuple[int, ...]:
         layout = self.archive.layout
         found: list[int] = []
-        for path in (layout.manifests, layout.draft(repo, commit)):
+        mark = self.archive.unconfirmed.path(repo, commit)
+        for path in (layout.manifests, layout.draft(repo, commit), mark):
             try:
                 stat = path.stat()
             except FileNotFoundError:
@@ -466,7 +487,7 @@ class Mirror:
         """The bytes of a missing file are here through another revision: now this one has them."""
         with self.archive.writer() as writer:
             if entry.sha256 is not None and writer.lease(entry.sha256, entry.size):
-                self.archive.acknowledge(writer, repo, commit, [entry])
+                self.archive.acknowledge(writer, repo, commit, [entry], listed=True)
         self._complete(repo, commit)
 
     def may_resume(self, entry: FileEntry) -> bool:

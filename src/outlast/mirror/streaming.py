@@ -296,8 +296,9 @@ class StreamingFiles:
             streaming.first_to_stream |= unverified.mark(context.archive, context.writer, key)
         cancel = streaming.running(context.control.cancel)
         context = replace(context, control=replace(context.control, cancel=cancel))
+        what = (repo, commit)  # a hub may have listed it anew meanwhile, without this file
         with DraftWriter(
-            context.archive, context.writer, (repo, commit), context.control.emit
+            context.archive, context.writer, what, context.control.emit, listed=True
         ) as draft_writer:
             watch = streaming.started
             done = fetch_files(context, repo, commit, [streaming.entry], draft_writer, watch=watch)

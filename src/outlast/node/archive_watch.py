@@ -51,11 +51,13 @@ class HeldRevision:
 @dataclass(frozen=True, slots=True)
 class RepoState:
     """What the refs of a model say: their names, by commit; and whether the model is open. If that
-    cannot be read, it is not.
+    cannot be read, it is not. `unconfirmed`: the commits that a ref names by the word of a node on
+    the LAN alone.
     """
 
     refs: dict[GitOid, tuple[str, ...]]
     is_open: bool
+    unconfirmed: frozenset[GitOid] = frozenset()
 
 
 _NO_FACTS: Final = RepoState({}, is_open=True)
@@ -96,6 +98,8 @@ class Inventory:
         self._drafts: dict[Key, _ReadDraft] = {}
         self._unread = False
         self._facts: dict[RepoId, tuple[int, RepoState]] = {}
+        self.marked: frozenset[Key] = frozenset()
+        """The revisions that are marked as listed by a node on the LAN alone."""
         self._plain: dict[str, tuple[int, frozenset[str]]] = {}
         self._capsules: dict[str, tuple[int, Bases]] = {}
 
@@ -111,11 +115,14 @@ class Inventory:
         began, seen, before = self._clock(), self._stamps(), self._seen
         whole = began >= self._next_whole
         self._settled, self._seen = True, (-1, -1, -1)
+        marked, known = self._archive.unconfirmed.all(), self.marked
         changes = [self._look_at_manifests(), self._look_at_plain(), self._look_at_capsules()]
         if whole or seen[1] != before[1] or self._unread:
             changes.append(self._look_at_drafts())
         if whole or seen[2] != before[2]:
             changes.append(self._look_at_refs())
+        self.marked = marked | self._archive.unconfirmed.all()  # in doubt it is marked
+        changes.append(self.marked != known)
         ended = self._clock()
         if whole:
             self._next_whole = ended + max(
@@ -196,9 +203,10 @@ class Inventory:
     def _read_facts(self, repo: RepoId) -> RepoState:
         refs: dict[GitOid, tuple[str, ...]] = {}
         is_open = self._archive.refs.about(repo).is_open  # no, where that is damaged
-        for ref in self._archive.refs.list(repo):
+        found = self._archive.refs.list(repo)
+        for ref in found:
             refs[ref.commit] = (*refs.get(ref.commit, ()), ref.name)
-        return RepoState(refs, is_open)
+        return RepoState(refs, is_open, frozenset(r.commit for r in found if r.unconfirmed))
 
     def _look_at_plain(self) -> bool:
         known, changed = self._plain, False

@@ -51,11 +51,14 @@ class SharePolicy:
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """A revision that is shared, with the names of its refs."""
+    """A revision that is shared, with the names of its refs; `told`: its list of files, or one of
+    those, is the word of a node on the LAN alone.
+    """
 
     held: HeldRevision
     refs: tuple[str, ...]
     restricted: bool
+    told: bool
 
     def offer(self, manifest: Digest) -> Offer:
         held = self.held
@@ -68,6 +71,7 @@ class _Shared:
             size=held.size,
             partial=held.partial,
             restricted=self.restricted,
+            unconfirmed=self.told,
         )
 
 
@@ -234,7 +238,9 @@ class Sharing:
             return None
         facts = self._inventory.facts(held.repo)
         restricted = not facts.is_open and not self._policy.restricted
-        return _Shared(held, facts.refs.get(held.commit, ()), restricted)
+        marked = (held.repo, held.commit) in self._inventory.marked
+        told = marked or held.commit in facts.unconfirmed
+        return _Shared(held, facts.refs.get(held.commit, ()), restricted, told)
 
     def _add_bases(self, allowed: dict[str, bool], owned: set[str], capsules: Bases) -> None:
         """Allows the bases of shared delta capsules. If a revision has the base, that decides. A

@@ -1,7 +1,7 @@
 """List and show: the figures behind ``outlast ls`` and ``outlast show``."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from outlast.core.digest import Digest, GitOid
@@ -15,6 +15,7 @@ from outlast.store.forms import StoredForm
 from outlast.store.index import Summary
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref, RefsRead
+from outlast.store.records.unconfirmed import Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class RevisionLine:
     """A revision with its refs. `stored` are the bytes that its blobs take on the disk, each blob
     once, and bases of other models not counted. Of those, `own` are in no line before this one, so
     that they add up to what all lines take. `capsules` of its files are compressed, `thin` of those
-    are deltas; `bases` names the models that they are deltas against.
+    are deltas; `bases` names the models that they are deltas against. `unconfirmed`: a node on the
+    LAN alone said which files it has, or that a ref is this revision.
     """
 
     summary: Summary
@@ -32,6 +34,7 @@ class RevisionLine:
     capsules: int = 0
     thin: int = 0
     bases: tuple[str, ...] = ()
+    unconfirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class Details:
     is_known: bool = True
     """Whether what is known of the model can be read; else it counts as private."""
     suspects: tuple[Suspect, ...] = ()
+    told: Told | None = None
+    """Who on the LAN alone said which files it has, and since when that is not confirmed."""
 
     @property
     def stored(self) -> int:
@@ -89,14 +94,17 @@ def list_revisions(archive: Archive, patterns: Sequence[str] = ()) -> Contents:
     lines = []
     summaries = archive.summaries()
     stored = _Stored(archive, summaries)
+    marked = archive.unconfirmed.all()
     for summary in summaries:
         repo = summary.repo
         if not _matches(repo, patterns):
             continue
         if repo not in refs:
             refs[repo] = archive.refs.read(repo)
-        names = tuple(ref.name for ref in refs[repo].refs if ref.commit == summary.revision)
-        lines.append(stored.line(summary, names))
+        its = [ref for ref in refs[repo].refs if ref.commit == summary.revision]
+        line = stored.line(summary, tuple(ref.name for ref in its))
+        told = (repo, summary.revision) in marked or any(ref.unconfirmed for ref in its)
+        lines.append(replace(line, unconfirmed=told))
     others = (repo for repo in archive.refs.repos() if repo not in refs)
     refs |= {repo: archive.refs.read(repo) for repo in others if _matches(repo, patterns)}
     damaged = [
@@ -197,4 +205,5 @@ def show(archive: Archive, target: Target) -> Details:
         firsts={e.sha256: e.path for e in reversed(revision.files) if e.sha256 is not None},
         spaces={digest: archive.forms.space_of(digest) for digest in forms},
         suspects=tuple(Suspects(archive).of(revision)),
+        told=archive.unconfirmed.get(revision.repo, revision.id),
     )

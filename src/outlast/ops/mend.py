@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from outlast.core.digest import GitOid
 from outlast.core.errors import CorruptError
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -16,6 +17,7 @@ from outlast.store.records.facts import UNREADABLE, About
 from outlast.store.records.refs import ABOUT
 from outlast.store.records.set_aside import set_aside
 from outlast.store.records.survey import Damage, Kind, check_body, survey
+from outlast.store.records.unconfirmed import Told
 from outlast.store.writer import WriteSession
 
 _log = logging.getLogger(__name__)
@@ -91,6 +93,8 @@ class _Mending:
                 return self._about(damage, path)
             case Kind.DRAFT:
                 return self._draft(damage)
+            case Kind.UNCONFIRMED:
+                return self._mark(damage, path)
             case Kind.SHARE:
                 set_aside(self._layout, path)
                 lost = "that this torrent is shared; 'outlast share' registers it again"
@@ -98,7 +102,8 @@ class _Mending:
 
     def refresh(self) -> None:
         """Makes second copies anew that are missing or differ, as a crash may leave them."""
-        for path in disk.matching(self._layout.refs, "*", "*", "*", "*"):
+        refs = disk.matching(self._layout.refs, "*", "*", "*", "*")
+        for path in (*refs, *self._archive.unconfirmed.paths()):
             if path.is_file() and (path.name == ABOUT or not path.name.startswith(".")):
                 with contextlib.suppress(CorruptError, FileNotFoundError):
                     if self._records.read(path) != self._records.read_second(path):
@@ -128,6 +133,16 @@ class _Mending:
             f"what its hub says of {damage.repo}: it counts as private until "
             f"'outlast pull {damage.repo}' asks again"
         )
+        return Mended(damage.name, Fate.SET_ASIDE, lost)
+
+    def _mark(self, damage: Damage, path: Path) -> Mended:
+        assert damage.repo is not None
+        if self._restored(path):
+            return Mended(damage.name, Fate.RESTORED)
+        self._drop(path)
+        commit = GitOid(path.name)
+        self._archive.unconfirmed.put(self._writer, damage.repo, commit, Told())
+        lost = f"which node on the LAN listed the files of {damage.repo}@{commit}"
         return Mended(damage.name, Fate.SET_ASIDE, lost)
 
     def _draft(self, damage: Damage) -> Mended:

@@ -11,12 +11,15 @@ from outlast.core.errors import (
     DiskFullError,
     MalformedError,
     NotFoundError,
+    TransientError,
     UsageError,
+    WithdrawnError,
 )
 from outlast.core.events import Note, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.fetch.file_filter import Selection, admitted
+from outlast.fetch.known_lists import as_archived, confirmed, is_doubted, unfinished
 from outlast.fetch.revision import (
     FetchContext,
     fetch_files,
@@ -26,6 +29,7 @@ from outlast.fetch.revision import (
     seal,
     start_draft,
 )
+from outlast.fetch.source_state import Patience
 from outlast.fetch.transfer import Wishes
 from outlast.fetch.tuning import TUNING as FETCH_TUNING
 from outlast.fetch.withdrawals import noting_withdrawals
@@ -65,6 +69,8 @@ class PullPlan:
     free: int
     unlisted: bool = False
     refused: tuple[str, ...] = ()
+    told_by: str = ""
+    """The node on the LAN whose word alone all of this is, if it is."""
 
     @property
     def partial(self) -> bool:
@@ -113,9 +119,10 @@ def pull(
     tuning: Tuning = TUNING,
 ) -> Pulled:
     """Archives `target` from `sources` and from the neighbourhood `around`. The first source that
-    knows `target` decides its commit and files; without one, a neighbour does. `found` is that
-    answer, if it is known. `room` is a folder on the disk that needs the space, if the archive does
-    not exist yet.
+    knows `target` decides its commit and files, or :func:`locate` says who else. If no source can
+    be reached, files that are still missing of a commit that is here come from neighbours. `found`
+    is the answer, if it is known. `room` is a folder on the disk that needs the space, if the
+    archive does not exist yet.
 
     Raises the first source's error if no source knows `target`, :class:`DiskFullError` before the
     first byte if the disk has not enough space, and the first file's error if some files could not
@@ -126,22 +133,23 @@ def pull(
     if not sources and around is None:
         raise UsageError("no source to pull from", hint="name one with --from")
     ref = target.ref or "main"
-    asked = archive.refs.spelling(target.repo)
-    with noting_withdrawals(archive, asked, control.emit, keep=not dry_run) as emit:
-        listing, source = found or locate(
-            sources,
-            around,
-            target.repo,
-            ref,
-            replace(control, emit=emit),
-            patience=wishes.metadata_patience,
-            tuning=tuning,
-        )
+    listing, teller = found or _locate(
+        archive,
+        replace(target, ref=ref),
+        sources,
+        around,
+        selection=selection,
+        patience=wishes.metadata_patience,
+        control=control,
+        keep=not dry_run,
+        tuning=tuning,
+    )
     listing, refused = admitted(_spelled(archive, listing, target.repo, control), control.emit)
     free = disk.free_bytes(room or archive.layout.home)
     if not dry_run:
         mend_draft(archive, listing.repo, listing.commit, control)
-    plan = make_plan(archive, listing, ref, source.name, selection, free=free)
+    listing = as_archived(archive, listing, control)
+    plan = make_plan(archive, listing, ref, _name_of(teller), selection, free=free)
     plan = replace(plan, refused=refused)
     _log_plan(plan)
     control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
@@ -163,7 +171,7 @@ def pull(
             context = FetchContext(
                 archive=archive,
                 writer=writer,
-                sources=_trusted_with(sources, listing, source, control),
+                sources=_trusted_with(sources, listing, teller, control),
                 wishes=wishes,
                 control=control,
                 coordinator=coordinator_for(around, tuning),
@@ -171,19 +179,53 @@ def pull(
             )
             if refusal is not None:
                 context = replace(context, withholds=refusal.withholds)
-            # Before peers can ask for arriving files, and the tags are asked for bases.
-            note_facts(archive, writer, listing, source.name)
-            fetched = _fetch(context, plan, refusal)
+            fetched = _fetch(context, plan, refusal, (listing, teller))
             if refusal is not None:
                 refusal.check()
             sealed = seal(archive, writer, plan.repo, plan.commit)
         digest, partial = sealed
-        remember(archive, writer, listing, ref, source, cancel=control.cancel)
+        if teller is not None:
+            remember(archive, writer, listing, ref, teller, cancel=control.cancel)
     revision = archive.load(plan.repo, plan.commit)
     suspects = _suspects(archive, plan, revision)
     warn(control, suspects)
     held = _held(archive, plan, revision)
     return Pulled(plan, digest, partial, fetched, held, tuple(suspects))
+
+
+def _locate(
+    archive: Archive,
+    target: Target,
+    sources: Sequence[Source],
+    around: Neighbourhood | None,
+    *,
+    selection: Selection,
+    patience: Patience,
+    control: Control,
+    keep: bool,
+    tuning: Tuning,
+) -> tuple[Listing, Source | None]:
+    """What the target is, and who says so: None if no source can be reached, and files are missing
+    of a commit that is here. If `keep`, it is noted what sources withdrew.
+    """
+    repo, ref = archive.refs.spelling(target.repo), target.ref or "main"
+    try:
+        with noting_withdrawals(archive, repo, control.emit, keep=keep) as emit:
+            asking = replace(control, emit=emit)
+            return locate(
+                sources, around, target.repo, ref, asking, patience=patience, tuning=tuning
+            )
+    except (TransientError, WithdrawnError) as error:
+        known = None if around is None else unfinished(archive, repo, ref, selection)
+        if known is None:
+            raise
+        text = f"{error}; nodes are asked for the files of {known.commit.hex[:12]} that are missing"
+        control.emit(Note(text))
+        return known, None
+
+
+def _name_of(teller: Source | None) -> str:
+    return teller.name if teller is not None else "this archive"
 
 
 def _spelled(archive: Archive, listing: Listing, asked: RepoId, control: Control) -> Listing:
@@ -217,7 +259,7 @@ def _suspects(archive: Archive, plan: PullPlan, revision: Revision | None) -> li
 
 
 def _trusted_with(
-    sources: Sequence[Source], listing: Listing, teller: Source, control: Control
+    sources: Sequence[Source], listing: Listing, teller: Source | None, control: Control
 ) -> Sequence[Source]:
     """The sources of a pull. What no hub but a neighbour calls public is asked of the hubs as
     everybody may ask: files that only the user's token opens do not become public by its word.
@@ -226,9 +268,8 @@ def _trusted_with(
     carry = [source for source in sources if isinstance(source, AccessSource) and source.has_token]
     if not is_open or not carry or any(teller is source for source in sources):
         return sources
-    control.emit(
-        Note(f"only {teller.name} calls {listing.repo} public: hubs are asked without your token")
-    )
+    text = f"only {_name_of(teller)} calls {listing.repo} public: hubs are asked without your token"
+    control.emit(Note(text))
     return [without_token(source) for source in sources]
 
 
@@ -286,11 +327,16 @@ def make_plan(
         )
     _check_sizes(wanted)
     held = {} if (old := archive.load(listing.repo, listing.commit)) is None else _by_path(old)
+    doubted = is_doubted(archive, listing.repo, listing.commit, listing.told_by)
+    if doubted:
+        held = confirmed(archive, held, wanted)
     here: list[FileEntry] = []
     to_fetch: list[FileEntry] = []
     ownership = archive.ownership()
     for entry in wanted:
-        known = held.get(entry.path) or archive.known(entry)
+        known = held.get(entry.path)
+        if known is None and not (doubted and entry.sha256 is None):
+            known = archive.known(entry)
         if (
             known is not None
             and archive.holds(known)
@@ -315,6 +361,7 @@ def make_plan(
         resumed=sum(resumed.values()),
         free=free,
         unlisted=listing.unlisted,
+        told_by=listing.told_by,
     )
 
 
@@ -344,13 +391,46 @@ def _sealed(archive: Archive, plan: PullPlan) -> tuple[Digest, bool] | None:
         return None
     if archive.drafts.exists(plan.repo, plan.commit):  # sealing drops the draft
         return None
-    if revision.unlisted:  # the source has listed the commit now
-        return None
+    if revision.unlisted or is_doubted(archive, plan.repo, plan.commit, plan.told_by):
+        return None  # the source has listed the commit now
     wanted = {entry.path for entry in plan.wanted}
     return (digests[0], revision.partial) if wanted <= _by_path(revision).keys() else None
 
 
-def _fetch(context: FetchContext, plan: PullPlan, refusal: Refusal | None) -> dict[str, int]:
+def _fetch(
+    context: FetchContext,
+    plan: PullPlan,
+    refusal: Refusal | None,
+    found: tuple[Listing, Source | None],
+) -> dict[str, int]:
+    archive, writer, control = context.archive, context.writer, context.control
+    listing, teller = found
+    if teller is not None:  # before peers can ask for arriving files
+        note_facts(archive, writer, listing, teller.name)
+    _start(context, plan, refusal)
+    if teller is not None and _is_new(archive, plan):
+        # An interrupted pull knows then what to go on with.
+        remember(archive, writer, listing, plan.ref, teller, cancel=control.cancel)
+    what = (plan.repo, plan.commit)
+    with DraftWriter(
+        archive, writer, what, control.emit, listed=bool(plan.told_by)
+    ) as draft_writer:
+        missing = list(plan.to_fetch)
+        for entry in plan.here:
+            if entry.sha256 is not None and writer.lease(entry.sha256, entry.size):
+                draft_writer.note(entry, already=True)
+            else:  # garbage-collected since the plan was made
+                missing.append(entry)
+        return fetch_files(context, plan.repo, plan.commit, missing, draft_writer).received
+
+
+def _is_new(archive: Archive, plan: PullPlan) -> bool:
+    """Whether the archive has nothing by this name yet."""
+    known = archive.refs.read(plan.repo)
+    return not known.damaged and archive.find_commit(plan.repo, plan.ref) is None
+
+
+def _start(context: FetchContext, plan: PullPlan, refusal: Refusal | None) -> None:
     excluded = {entry.path for entry in plan.excluded}
 
     def leaves_out(entry: FileEntry) -> bool:
@@ -363,14 +443,6 @@ def _fetch(context: FetchContext, plan: PullPlan, refusal: Refusal | None) -> di
         plan.commit,
         (*plan.wanted, *plan.excluded),
         unlisted=plan.unlisted,
+        told_by=plan.told_by,
         leaves_out=leaves_out,
     )
-    what = (plan.repo, plan.commit)
-    with DraftWriter(context.archive, context.writer, what, context.control.emit) as draft_writer:
-        missing = list(plan.to_fetch)
-        for entry in plan.here:
-            if entry.sha256 is not None and context.writer.lease(entry.sha256, entry.size):
-                draft_writer.note(entry, already=True)
-            else:  # garbage-collected since the plan was made
-                missing.append(entry)
-        return fetch_files(context, plan.repo, plan.commit, missing, draft_writer).received

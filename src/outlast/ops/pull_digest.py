@@ -82,6 +82,8 @@ def pull_manifest(
     """
     here = _here(archive, digest, control, strict=strict)
     if here is not None:
+        if not dry_run:
+            _confirm(archive, here.pulled.plan, digest)
         return here
     revision, source, restricted = _find(digest, around, control, patience, tuning)
     repo, commit = revision.repo, revision.id
@@ -112,6 +114,14 @@ def pull_manifest(
         with archive.writer() as writer:
             archive.refs.put(writer, repo, Ref(_MAIN, commit))
     return ByDigest(pulled, named)
+
+
+def _confirm(archive: Archive, plan: PullPlan, digest: Digest) -> None:
+    """The user named the list of files by its digest: it is no node's word alone any more."""
+    repo, commit = plan.repo, plan.commit
+    alone = archive.index.manifests_of(repo, commit) == [digest]
+    if alone and not archive.drafts.exists(repo, commit):
+        archive.unconfirmed.delete(repo, commit)
 
 
 def _here(archive: Archive, digest: Digest, control: Control, *, strict: bool) -> ByDigest | None:

@@ -1,11 +1,12 @@
-"""Resolves a ref to a commit and its files: as the sources say or, if none can be reached, as
-other nodes say.
+"""Resolves a ref to a commit and its files: as the sources say, or static peers; and if the user
+asked for that, as any node on the LAN says.
 """
 
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -48,8 +49,8 @@ def locate(
     answers soon decides; otherwise the majority of the static peers.
 
     Strangers on the LAN learn the name from the question, and any of them may answer it. So they
-    are asked only if the user named them, or if no source can be reached; and static peers decide
-    before them.
+    are asked only if the user named them, and their word is taken only if no source answers and no
+    static peer. The listing says then who told it: `told_by`.
 
     Raises the error of the first source if no answer comes. A source that refuses access decides,
     whatever the neighbours have.
@@ -65,7 +66,7 @@ def locate(
     votes = _Votes(around, repo, ref, tuning)
     while True:
         control.cancel.check()
-        votes.collect(strangers=around.named or _are_dark(sources, faults))
+        votes.collect(strangers=around.named)
         waited = time.monotonic() - began
         if asked is not None and asked.done():
             error = asked.exception()
@@ -73,14 +74,15 @@ def locate(
                 return asked.result()
             if isinstance(error, PolicyError) or not isinstance(error, OutlastError):
                 raise error
-        silent = asked is None or asked.done() or waited > tuning.origin_grace
-        if silent and votes.settled(waited):
-            if (best := votes.best()) is not None:
+        ended = asked is None or asked.done()
+        if (ended or waited > tuning.origin_grace) and votes.settled(waited):
+            best = votes.best(strangers=around.named and (ended or _are_dark(sources, faults)))
+            if best is not None:
                 text = _explain(best, votes, asked)
                 _log.debug("%s", text)
                 control.emit(Note(text))
                 return best
-            if asked is None or asked.done():
+            if ended:
                 votes.tell_passed_over(control)
                 raise _unresolved(votes, repo, ref, asked)
         control.cancel.wait(tuning.poll)
@@ -138,6 +140,11 @@ class _Votes:
         return waited > self._tuning.find_first or bool(self.answers)
 
     @property
+    def asks_static_alone(self) -> bool:
+        """Whether nodes on the LAN could be asked too, if the user said so."""
+        return self._around.lan and not self._around.named
+
+    @property
     def answers(self) -> list[tuple[PeerSource, Listing]]:
         done = [(s, f) for s, f in self._asked.values() if f.done() and f.exception() is None]
         return [(source, future.result()) for source, future in done]
@@ -148,12 +155,14 @@ class _Votes:
         errors = (f.exception() for _, f in self._asked.values() if f.done())
         return [error for error in errors if error is not None]
 
-    def best(self) -> Found | None:
-        """The listing of the commit that most of them name, or most static peers if one of these
-        answered; the one with the most files.
+    def best(self, *, strangers: bool) -> Found | None:
+        """The listing of the commit that most static peers name; the one with the most files. If
+        none of them answered, and `strangers` count, that of the commit that most of those name.
+        What a static peer has from a stranger itself is a stranger's word.
         """
-        answers = self.answers
-        answers = [a for a in answers if a[0].name in self._static] or answers
+        answers = [a for a in self.answers if a[0].name in self._static and not a[1].told_by]
+        if not answers and strangers:
+            answers = [(s, replace(told, told_by=s.name)) for s, told in self.answers]
         if not answers:
             return None
         counts = Counter(listing.commit for _, listing in answers)
@@ -174,6 +183,8 @@ def _explain(best: Found, votes: _Votes, asked: "Future[Found] | None") -> str:
     if asked is not None:
         reason = asked.exception() if asked.done() else "no answer yet"
         text += f"; the origin: {reason}"
+    if listing.told_by:
+        text += "; no hub has confirmed it"
     return text
 
 
@@ -181,6 +192,8 @@ def _unresolved(
     votes: "_Votes", repo: RepoId, ref: str, asked: "Future[Found] | None"
 ) -> BaseException:
     error = asked.exception() if asked is not None else None
+    if isinstance(error, TransientError) and votes.asks_static_alone:
+        error.hint += "; --from lan takes a neighbour's word for it"
     count = len(votes.refusals)
     nodes = f"none of the {count} reachable nodes has" if count else "no node is reachable that has"
     first = f" (first error: {votes.refusals[0]})" if count else ""
@@ -199,19 +212,26 @@ def describe(
     *,
     failed: Callable[[int, OutlastError], None] = lambda _number, _error: None,
 ) -> tuple[Listing, Source]:
-    """Asks one source after the other what `ref` is; the first answer decides. `failed` is told
+    """Asks one source after the other what `ref` is; the first answer decides, unless that is a
+    mirror's which has it from a node on the LAN: then the next ones are asked too. `failed` is told
     each failure of the source with that number, before it is asked again too.
     """
     first: OutlastError | None = None
+    told: Found | None = None
     for number, source in enumerate(sources):
         try:
-            return patiently(
-                source, repo, ref, patience, control, failed=partial(failed, number)
-            ), source
+            found = patiently(source, repo, ref, patience, control, failed=partial(failed, number))
         except SOURCE_FAULTS as error:
             first = first or error
             if len(sources) > 1:
                 control.emit(Note(f"{source.name}: {error}"))
+        else:
+            if not found.told_by:
+                return found, source
+            told = told or (found, source)
+    if told is not None:
+        control.emit(Note(f"{told[1].name} has {repo} from a neighbour; no hub has confirmed it"))
+        return told
     raise first or NotFoundError(f"no source knows {repo}@{ref}")
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Final, Protocol, Self, runtime_checkable
 
 from outlast.core.digest import Digest, GitOid
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
+
+NEIGHBOUR: Final = "neighbour"
+"""What the hub API of a server calls a node on the LAN that listed what no hub has confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,9 @@ class Listing:
     facts: RepoClaims
     unlisted: bool = False
     """Whether there may be more files: the source has no complete listing itself."""
+    told_by: str = ""
+    """Who told it, if it is the word of a node on the LAN alone; empty if a hub, a static peer or a
+    manifest that was named by its digest says so. A mirror may say that it is such a word."""
 
 
 @dataclass(frozen=True, slots=True)

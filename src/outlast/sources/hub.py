@@ -26,7 +26,7 @@ from outlast.core.errors import (
 )
 from outlast.core.manifest import MAX_FILES, FileEntry, check_size, load_json
 from outlast.core.names import RepoId
-from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
+from outlast.sources.base import NEIGHBOUR, Listing, RangeReader, RemoteRef, RepoClaims
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.ranges import ask_for_range, read_range
 from outlast.sources.settings import origin
@@ -137,21 +137,22 @@ class HubSource:
         facts = self._as_everybody_sees(repo, _facts(info), timeout)
         # A mirror says so that has not all files of the commit, and lists those that it has.
         partial = info.get("partial") is True
+        told_by = self.name if info.get("listed_by") == NEIGHBOUR else ""
         if entries is not None and self._confirmed.get((repo, commit)) == names:
-            return Listing(repo, commit, entries, facts, unlisted=partial)
+            return Listing(repo, commit, entries, facts, unlisted=partial, told_by=told_by)
         try:
             tree = self._tree(repo, commit, timeout)
         except (RepoNotFoundError, EntryNotFoundError):  # a mirror without this route
             if entries is None:
                 raise
-            return Listing(repo, commit, entries, facts, unlisted=True)
+            return Listing(repo, commit, entries, facts, unlisted=True, told_by=told_by)
         joined = self._joined(repo, names, entries, tree)
         if len(joined) == len(names):
             with self._lock:
                 self._confirmed[repo, commit] = names
                 while len(self._confirmed) > self._tuning.confirmed_lists:
                     self._confirmed.popitem(last=False)
-        return Listing(repo, commit, joined, facts, unlisted=partial)
+        return Listing(repo, commit, joined, facts, unlisted=partial, told_by=told_by)
 
     def _spelled(self, repo: RepoId, said: object) -> RepoId:
         """`repo` in the hub's own spelling. What it says of a model that was renamed is not its

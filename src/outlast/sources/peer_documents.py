@@ -89,6 +89,7 @@ def _read_model(row: dict[str, Any]) -> Offer:
         size=_count(row, "bytes", _MOST_BYTES),
         partial=_flag(row, "partial"),
         restricted=_flag(row, "restricted") if "restricted" in row else False,
+        unconfirmed=_flag(row, "unconfirmed") if "unconfirmed" in row else False,
     )
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -33,6 +33,7 @@ from outlast.store.records.records import Records
 from outlast.store.records.refs import Refs
 from outlast.store.records.set_aside import set_aside
 from outlast.store.records.shares import Shares
+from outlast.store.records.unconfirmed import Unconfirmed
 from outlast.store.records.upgrade import upgrade
 from outlast.store.writer import WriteSession
 from outlast.store.writer import create as create_archive
@@ -72,6 +73,7 @@ class Archive(Closing):
         self.refs = Refs(self.records, lambda repo: bool(self.commits(repo)))
         self.drafts = Drafts(self.records, self.refs)
         self.shares = Shares(self.records)
+        self.unconfirmed = Unconfirmed(self.records)
         with disk.reporting(self.layout.index):
             self.index = Index(self.layout)
         self.forms = Forms(self.layout, self.index)
@@ -219,11 +221,17 @@ class Archive(Closing):
         return self.ownership().is_free_for(repo, blob)
 
     def known(self, entry: FileEntry) -> FileEntry | None:
-        """`entry` with all of its names, if a manifest of this archive knows its content."""
+        """`entry` with all of its names, if a manifest of this archive knows its content. An entry
+        that has both digests is known if a manifest has both: else a lie could pair them.
+        """
         if entry.sha256 is not None:
-            root = entry.merkle_root or self.index.root_of(entry.sha256)
+            root = self.index.root_of(entry.sha256) or entry.merkle_root
             if root is None and entry.size:
                 return None
+            if entry.git_sha1 is not None and entry.size:
+                found = self.index.by_git_sha1(entry.git_sha1, entry.size)
+                if found is None or found[0] != entry.sha256:
+                    return None
             return replace(entry, merkle_root=root)
         if entry.git_sha1 is not None:
             found = self.index.by_git_sha1(entry.git_sha1, entry.size)
@@ -234,18 +242,26 @@ class Archive(Closing):
     # Revisions
 
     @disk.reported
-    def put_revision(self, writer: WriteSession, revision: Revision) -> Digest:
+    def put_revision(
+        self, writer: WriteSession, revision: Revision, *, drafted: bool = False
+    ) -> Digest:
         """Writes the manifest of `revision`, with what other processes noted in its draft
         meanwhile, and drops the draft and the less complete manifests that it replaces. Where a
         more complete manifest is here already, that one stays. Returns the digest of what stands.
-        Its blobs must be here.
+        Its blobs must be here. `drafted`: it was read from its draft, so the draft alone counts.
         """
         draft_path = self.layout.draft(revision.repo, revision.id)
         self.refs.introduce(writer, revision.repo)
         while True:
             before = _signature(draft_path)
             draft = self.drafts.load(revision.repo, revision.id)
-            merged = revision if draft is None else _merge(revision, draft)
+            if drafted:
+                sealed = self.index.manifests_of(revision.repo, revision.id)
+                if draft is None and sealed:  # another process did it
+                    return sealed[0]
+                merged = revision if draft is None else replace(draft, commit=revision.commit)
+            else:
+                merged = revision if draft is None else _merge(revision, draft)
             better, worse = self._compare(merged)
             path = self.layout.manifest(better or merged.digest)
             with disk.reporting(path):
@@ -284,15 +300,38 @@ class Archive(Closing):
         return None, worse
 
     @disk.reported
+    def relist(self, writer: WriteSession, listed: Revision) -> None:
+        """Puts the draft of `listed` in place of all that is here of its commit, and takes its mark
+        away: a node on the LAN alone had said what that consists of, and now a hub has. Blobs that
+        nothing refers to any more stay until they are collected.
+        """
+        repo, commit = listed.repo, listed.id
+        self.refs.introduce(writer, repo)
+        renewed = self.drafts.renewal(writer, listed)
+        with disk.locked(self.layout.lock, exclusive=True):
+            renewed()
+            for digest in self._manifests_of(repo, commit):
+                disk.remove(self.layout.manifest(digest))
+            self.unconfirmed.delete(repo, commit)
+        disk.touch(self.layout.manifests)
+        disk.touch(self.layout.drafts)
+
+    @disk.reported
     def acknowledge(
-        self, writer: WriteSession, repo: RepoId, commit: GitOid, entries: Sequence[FileEntry]
+        self,
+        writer: WriteSession,
+        repo: RepoId,
+        commit: GitOid,
+        entries: Sequence[FileEntry],
+        *,
+        listed: bool = False,
     ) -> None:
         """Notes files as archived, durably: in the draft of their commit, which is begun again
-        where another process has sealed it meanwhile.
+        where another process has sealed it meanwhile. `listed`: only those that the draft lists.
         """
         while True:
             try:
-                self.drafts.add(repo, commit, entries)
+                self.drafts.add(repo, commit, entries, listed=listed)
             except RevisionNotFoundError:
                 sealed = self.load(repo, commit)
                 if sealed is None:
@@ -338,20 +377,30 @@ class Archive(Closing):
         the index calls its manifests, only those go that say so themselves; one that cannot
         be read is quarantined, because the index may be wrong.
         """
+        for digest in self._manifests_of(repo, revision, damaged=self.quarantine):
+            disk.remove(self.layout.manifest(digest))
+        disk.touch(self.layout.manifests)
+        self.drafts.delete(repo, revision)
+        self.unconfirmed.delete(repo, revision)
+        self.refs.tidy(repo)
+
+    def _manifests_of(
+        self,
+        repo: RepoId,
+        revision: GitOid,
+        damaged: Callable[[Path], object] = lambda _path: None,
+    ) -> Iterator[Digest]:
+        """The manifests of a revision that say so themselves."""
         for digest in self.index.manifests_of(repo, revision):
-            path = self.layout.manifest(digest)
             try:
                 found = load_manifest(self.layout, digest)
             except FileNotFoundError:
                 continue
             except IntegrityError:
-                self.quarantine(path)
+                damaged(self.layout.manifest(digest))
                 continue
             if (found.repo, found.id) == (repo, revision):
-                disk.remove(path)
-        disk.touch(self.layout.manifests)
-        self.drafts.delete(repo, revision)
-        self.refs.tidy(repo)
+                yield digest
 
     @disk.reported
     def load(self, repo: RepoId, revision: GitOid) -> Revision | None:

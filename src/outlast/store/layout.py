@@ -114,6 +114,10 @@ class Layout:
         return self.home / "unreadable"
 
     @property
+    def unconfirmed(self) -> Path:
+        return self.home / "unconfirmed"
+
+    @property
     def unverified(self) -> Path:
         return self.home / "unverified"
 
@@ -141,6 +145,9 @@ class Layout:
 
     def draft(self, repo: RepoId, commit: GitOid) -> Path:
         return self.repo_drafts(repo) / f"{commit}.jsonl"
+
+    def unconfirmed_mark(self, repo: RepoId, commit: GitOid) -> Path:
+        return self.unconfirmed / _repo_folder(repo) / commit.hex
 
     def make_folders(self) -> None:
         """Makes the folders that every archive has; harmless where they exist."""

@@ -27,6 +27,7 @@ from outlast.server.http.log import log_line
 
 STALE_HEADER = "X-Outlast-Stale-Since"
 PARTIAL_HEADER = "X-Outlast-Partial"
+LISTED_BY_HEADER = "X-Outlast-Listed-By"
 _RETRY_AFTER = 5
 
 _A_PATH: Final = "a path of the server"

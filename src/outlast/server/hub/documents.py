@@ -6,7 +6,8 @@ from typing import Any
 from outlast.core.digest import GitOid, lfs_pointer
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId, RepoKind
-from outlast.mirror.answers import View
+from outlast.mirror.answers import Found, View
+from outlast.sources.base import NEIGHBOUR
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
 
@@ -32,9 +33,9 @@ def whoami(name: str) -> dict[str, Any]:
     }
 
 
-def info(view: View, about: About, *, blobs: bool) -> dict[str, Any]:
+def info(found: Found, about: About, *, blobs: bool) -> dict[str, Any]:
     """``GET /api/models/{id}``: what a model is and which files it has."""
-    revision = view.revision
+    view, revision = found.view, found.view.revision
     notes = about.notes  # they are ours, and name other sources
     facts = {key: value for key, value in about.facts.items() if key not in notes}
     document = {
@@ -54,9 +55,15 @@ def info(view: View, about: About, *, blobs: bool) -> dict[str, Any]:
         "partial": view.lacking > 0 or revision.unlisted,
         **facts,
     }
+    document |= listed_by(found.unconfirmed)
     if revision.repo.kind is RepoKind.MODEL:
         document["modelId"] = revision.repo.name
     return document
+
+
+def listed_by(unconfirmed: bool) -> dict[str, str]:
+    """Says that a node on the LAN alone told what a model consists of."""
+    return {"listed_by": NEIGHBOUR} if unconfirmed else {}
 
 
 def _sibling(entry: FileEntry, *, blobs: bool) -> dict[str, Any]:

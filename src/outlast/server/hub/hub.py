@@ -43,6 +43,7 @@ from outlast.server.http.mount import Mount, Mounts
 from outlast.server.http.outlet import Outlet
 from outlast.server.http.queries import ORIGIN, flag, page, parse_form, read_query
 from outlast.server.http.replies import (
+    LISTED_BY_HEADER,
     PARTIAL_HEADER,
     STALE_HEADER,
     error_reply,
@@ -55,6 +56,7 @@ from outlast.server.hub.entrance import Entrance
 from outlast.server.hub.health import DiskHealth, try_disk
 from outlast.server.hub.routes import PAGES, WRITING, HubRoute, parse, respelled
 from outlast.server.tuning import TUNING, ServerTuning
+from outlast.sources.base import NEIGHBOUR
 from outlast.store.records.facts import About
 
 _ASKED: Final = {"WWW-Authenticate": "Bearer"}
@@ -238,7 +240,8 @@ class Hub:
             document = documents.refs(
                 refs.refs, pull_requests=any(flag(request.query, name) for name in flags)
             )
-            return json_reply(document, _stale(refs.stale_since, self._metrics))
+            marks = _stale(refs.stale_since, self._metrics) | _listed_by(refs.unconfirmed)
+            return json_reply(document, marks)
         ref = route.ref or "main"
         found, voice = await self._entrance.find(
             asker, repo, lambda voice: self._mirror.find(repo, ref, voice)
@@ -342,7 +345,8 @@ class Hub:
         about = self._mirror.archive.refs.about(repo)
         headers = {"X-Repo-Commit": commit.hex}
         if route.what == "info":
-            return json_reply(documents.info(view, about, blobs=flag(query, "blobs")), headers)
+            document = documents.info(found, about, blobs=flag(query, "blobs"))
+            return json_reply(document, headers)
         if route.what == "auth-check":
             return json_reply("OK")
         if route.what == "commits":
@@ -362,7 +366,7 @@ class Hub:
             return error_reply(error, headers)
         if typed:
             place = pages.Place(query[ORIGIN], repo, route.ref, route.path.strip("/"))
-            text = pages.repository(place, view, about, rows, found.stale_since)
+            text = pages.repository(place, found, about, rows)
             return pages.reply(text, headers)
         path = f"/api/{repo.api_path}/tree/{commit}/{quote(route.path)}".rstrip("/")
         base = query.pop(ORIGIN) + path
@@ -371,7 +375,11 @@ class Hub:
     def _list(self, route: HubRoute, query: dict[str, str], asker: Asker) -> web.Response:
         """The archived repositories that `asker` may read, by the same filters as on the hub."""
         found = self._visible((route.kind,), query, route.what, asker)
-        rows = [documents.listed(repo, commit, about) for repo, commit, about in found]
+        told = self._mirror.archive.unconfirmed.all()
+        rows = [
+            documents.listed(repo, commit, about) | documents.listed_by((repo, commit) in told)
+            for repo, commit, about in found
+        ]
         if query.get("direction") == "-1":
             rows.reverse()
         base = f"{query.pop(ORIGIN)}/api/{route.kind.plural}"
@@ -450,12 +458,17 @@ def _wanted(repo: RepoId, tags: tuple[str, ...], query: dict[str, str]) -> bool:
 
 def _marks(found: Found, metrics: Metrics) -> dict[str, str]:
     """Headers that say what a client should know of a revision beside its content."""
-    marks = _stale(found.stale_since, metrics)
+    marks = _stale(found.stale_since, metrics) | _listed_by(found.unconfirmed)
     if found.view.lacking:
         marks[PARTIAL_HEADER] = str(found.view.lacking)
     elif found.view.revision.unlisted:
         marks[PARTIAL_HEADER] = "unknown"
     return marks
+
+
+def _listed_by(unconfirmed: bool) -> dict[str, str]:
+    """Says that a node on the LAN alone told what is served."""
+    return {LISTED_BY_HEADER: NEIGHBOUR} if unconfirmed else {}
 
 
 def _stale(since: str, metrics: Metrics) -> dict[str, str]:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from outlast.core.names import RepoId
-from outlast.mirror.answers import View
+from outlast.mirror.answers import Found
 from outlast.store.records.facts import About
 
 MOST_ROWS: Final = 1000
@@ -80,20 +80,21 @@ def home(found: Sequence[tuple[RepoId, About]], origin: str) -> str:
     return _page("Models in this archive", body)
 
 
-def repository(
-    place: Place, view: View, about: About, rows: Sequence[Mapping[str, Any]], stale: str = ""
-) -> str:
+def repository(place: Place, found: Found, about: About, rows: Sequence[Mapping[str, Any]]) -> str:
     """One folder of a revision: its files with their sizes, and how to get them. `rows` are those
     of the hub's ``tree``.
     """
-    repo, revision = place.repo, view.revision
+    repo, view = place.repo, found.view
+    revision = view.revision
     ref = place.ref or revision.id.hex
     facts = [f"commit {revision.id}", f"{len(view.files):,} files"]
     facts.append(_size(sum(entry.size for entry in view.files.values())))
     if view.lacking:
         facts.append(f"{view.lacking:,} more files are not archived")
-    if stale:
-        facts.append(f"not compared with the hub since {stale}")
+    if found.stale_since:
+        facts.append(f"not compared with the hub since {found.stale_since}")
+    if found.unconfirmed:
+        facts.append("a neighbour's word, which no hub has confirmed")
     access = _access(about)
     facts += [f"{access} at its hub"] if access else []
     shown = [_row(place, ref, row) for row in rows[:MOST_ROWS]]

@@ -22,6 +22,7 @@ def model(offer: Offer) -> dict[str, Any]:
         "bytes": offer.size,
         "partial": offer.partial,
         "restricted": offer.restricted,
+        **({"unconfirmed": True} if offer.unconfirmed else {}),
     }
 
 

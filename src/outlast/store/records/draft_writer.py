@@ -18,16 +18,24 @@ _BATCH = 512
 
 class DraftWriter:
     """Collects acknowledged files and appends them to a draft. Leaving the context waits until
-    all of them are noted; a file is reported done only after that.
+    all of them are noted; a file is reported done only after that. `listed`: only files that the
+    draft lists become part of it.
     """
 
     def __init__(
-        self, archive: Archive, writer: WriteSession, what: tuple[RepoId, GitOid], emit: Emit
+        self,
+        archive: Archive,
+        writer: WriteSession,
+        what: tuple[RepoId, GitOid],
+        emit: Emit,
+        *,
+        listed: bool = False,
     ) -> None:
         self._archive = archive
         self._writer = writer
         self._repo, self._commit = what
         self._emit = emit
+        self._listed = listed
         self._queue: queue.SimpleQueue[tuple[FileEntry, bool] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._error: BaseException | None = None
@@ -56,7 +64,9 @@ class DraftWriter:
             while batch := self._next_batch():
                 entries = [entry for entry, _ in batch]
                 try:
-                    self._archive.acknowledge(self._writer, self._repo, self._commit, entries)
+                    self._archive.acknowledge(
+                        self._writer, self._repo, self._commit, entries, listed=self._listed
+                    )
                 except RevisionNotFoundError:
                     raise RevisionNotFoundError(
                         f"{self._repo} at {self._commit} was removed while it was fetched"

@@ -7,7 +7,7 @@ append at once. A complete draft becomes a manifest.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -92,6 +92,14 @@ class Drafts:
             break
         disk.touch(self._layout.drafts)
 
+    def renewal(self, writer: WriteSession, listed: Revision) -> Callable[[], None]:
+        """What puts the draft of `listed` in the place of its draft, whatever that has; call it
+        with the archive's lock held exclusively.
+        """
+        path = self._layout.draft(listed.repo, listed.id)
+        temp = writer.stage(draft_lines.write_start(self._layout.name_of(path), listed), _MODE)
+        return lambda: disk.publish(temp, path)
+
     @disk.reported
     def salvage(
         self,
@@ -144,13 +152,17 @@ class Drafts:
         disk.publish(writer.stage(data, _MODE), path)
 
     @disk.reported
-    def add(self, repo: RepoId, commit: GitOid, entries: Iterable[FileEntry]) -> None:
-        """Notes files that are acknowledged. Durable on return. Raises
-        :class:`RevisionNotFoundError` where there is no such draft (any more).
+    def add(
+        self, repo: RepoId, commit: GitOid, entries: Iterable[FileEntry], *, listed: bool = False
+    ) -> None:
+        """Notes files that are acknowledged; if `listed`, only those that the draft lists. Durable
+        on return. Raises :class:`RevisionNotFoundError` where there is no such draft (any more).
         """
         path = self._layout.draft(repo, commit)
-        lines = draft_lines.write_notes(self._layout.name_of(path), entries)
         with disk.reporting(path), disk.locked(self._layout.lock, exclusive=False):
+            if listed:  # another process may have put another list in its place
+                entries = self._of_list(repo, commit, entries)
+            lines = draft_lines.write_notes(self._layout.name_of(path), entries)
             try:
                 fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             except FileNotFoundError:
@@ -161,6 +173,18 @@ class Drafts:
             finally:
                 os.close(fd)
             disk.touch(self._layout.drafts)
+
+    def _of_list(
+        self, repo: RepoId, commit: GitOid, entries: Iterable[FileEntry]
+    ) -> list[FileEntry]:
+        """Those of the files that the draft lists; all, if what it lists cannot be read."""
+        try:
+            draft = self.load(repo, commit)
+        except DamagedRecordError:
+            return [*entries]
+        listed = () if draft is None else (*draft.files, *draft.missing)
+        wanted = {entry.path: entry for entry in listed}
+        return [entry for entry in entries if _is_of(entry, wanted.get(entry.path))]
 
     @disk.reported
     def load(self, repo: RepoId, commit: GitOid) -> Revision | None:

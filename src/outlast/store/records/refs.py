@@ -24,6 +24,7 @@ class Ref:
     """Where a ref points, which source said so, and when (ISO 8601, UTC; empty for local refs).
     `kind` is ``tag`` or ``branch``, empty where the source did not say. `complete` is a commit that
     the ref named before and of which everything is here: what can be served if the newest cannot.
+    `unconfirmed`: the source is a node on the LAN, and no hub said so.
     """
 
     name: str
@@ -32,15 +33,18 @@ class Ref:
     observed: str = ""
     kind: str = ""
     complete: GitOid | None = None
+    unconfirmed: bool = False
 
     def encode(self) -> bytes:
         """As JSON, a line; the name is that of the file."""
-        document = {"commit": self.commit.hex}
+        document: dict[str, str | bool] = {"commit": self.commit.hex}
         for key in ("source", "observed", "kind"):
             if value := getattr(self, key):
                 document[key] = value
         if self.complete is not None:
             document["complete"] = self.complete.hex
+        if self.unconfirmed:
+            document["unconfirmed"] = True
         return json.dumps(document, sort_keys=True).encode() + b"\n"
 
 
@@ -287,6 +291,7 @@ def decode_ref(file_name: str, body: bytes) -> Ref:
         observed=str(document.get("observed", "")),
         kind=str(document.get("kind", "")),
         complete=complete,
+        unconfirmed=bool(document.get("unconfirmed", False)),
     )
 
 

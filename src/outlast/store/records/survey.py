@@ -1,5 +1,6 @@
 """Reads every small file of an archive, and says which are damaged."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +16,7 @@ from outlast.store.layout import MARKER, repo_of_folder
 from outlast.store.records.facts import About
 from outlast.store.records.records import LIMIT
 from outlast.store.records.refs import ABOUT, decode_ref
+from outlast.store.records.unconfirmed import decode_told
 
 _DEPTH: Final = ("*",) * 4
 
@@ -27,6 +29,7 @@ class Kind(StrEnum):
     ABOUT = "about"
     DRAFT = "draft"
     SHARE = "share"
+    UNCONFIRMED = "unconfirmed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class _Survey:
 
     def run(self) -> Survey:
         damaged = [*self._marker(), *self._refs(), *self._unknown(), *self._drafts()]
-        return Survey(self._count, (*damaged, *self._shares()))
+        return Survey(self._count, (*damaged, *self._shares(), *self._marks()))
 
     def _marker(self) -> Iterator[Damage]:
         path = self._layout.marker
@@ -100,8 +103,10 @@ class _Survey:
             yield from self._small(path, repo)
 
     def _small(self, path: Path, repo: RepoId) -> Iterator[Damage]:
-        """A ref, or what is known of a model."""
+        """A ref, what is known of a model, or who listed a commit."""
         kind = Kind.ABOUT if path.name == ABOUT else Kind.REF
+        if GitOid.is_valid(path.name):
+            kind = Kind.UNCONFIRMED
         name = self._layout.name_of(path)
         try:
             with disk.reporting(path):
@@ -148,11 +153,22 @@ class _Survey:
             except DamagedRecordError as error:
                 yield Damage(Kind.SHARE, self._layout.name_of(shares.path(infohash)), str(error))
 
+    def _marks(self) -> Iterator[Damage]:
+        for path in self._archive.unconfirmed.paths():
+            with contextlib.suppress(BadNameError):  # not a folder of ours
+                repo = repo_of_folder(path.parent)
+                self._count += 1
+                yield from self._small(path, repo)
+
 
 def check_body(path: Path, body: bytes) -> None:
-    """Raises :class:`CorruptError` where `body` is not what the ref or `.about` at `path` says."""
+    """Raises :class:`CorruptError` where `body` is not what the ref, the `.about` or the mark at
+    `path` says.
+    """
     if path.name == ABOUT:
         About.decode(body)
+    elif GitOid.is_valid(path.name):  # no ref is called so
+        decode_told(body)
     else:
         decode_ref(path.name, body)
 
