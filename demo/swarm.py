@@ -212,9 +212,9 @@ def tell_of(nodes: Sequence[Node], hub: HubSim, *, together: bool) -> list[str]:
     say("    A: kill -9")
 
     say("9. E comes and wants it")
-    say(f"    E $ outlast pull {MODEL}")
+    say(f"    E $ outlast pull {MODEL} --from lan")
     began = time.monotonic()
-    row = givers.named(late.pulled(late.start("pull", MODEL)))
+    row = givers.named(late.pulled(late.start("pull", MODEL, "--from", "lan")))
     got["E"] = row
     took = time.monotonic() - began
     shares = ", ".join(f"{megabytes(count)} from {name}" for name, count in sorted(row.items()))

@@ -110,6 +110,7 @@ def first_byte(node: Host, folder: Path, hub: str) -> float:
     """Seconds from the start of `pull`, whose hub does not answer, to its first bytes."""
     folder.mkdir(parents=True)
     command = [*_OUTLAST, "pull", MODEL, "--json", "--home", str(folder / "archive")]
+    command += ["--from", "lan", "--from", hub]
     before = node.counters().received
     started = time.perf_counter()
     program = node.start("pull", command, environment(folder, hub))
