@@ -306,8 +306,8 @@ class Mirror:
             revision = self.archive.load(repo, listing.commit)
             listed, told_by = {entry.path for entry in listing.entries}, listing.told_by
             doubted = is_doubted(self.archive, repo, listing.commit, told_by)
-            unsure = revision is None or revision.unlisted or doubted
-            if unsure or not listed <= revision.paths:
+            known = frozenset[str]() if revision is None else revision.paths
+            if revision is None or revision.unlisted or doubted or not listed <= known:
                 start_draft(
                     self.archive,
                     writer,
