@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from outlast.cli.screen.status_tables import Section, duration, percent, rate, sections
+from outlast.cli.screen.job_rate import duration
+from outlast.cli.screen.render import percent, rate
+from outlast.cli.screen.status_tables import Section, sections
 from outlast.core.errors import MalformedError
 from outlast.core.status import (
     DhtStatus,

@@ -22,6 +22,7 @@ Examples:
 \b
 Exit status:
   0 nothing is wrong · 1 something is wrong · 2 usage · 3 no such folder · 8 storage
+  130 interrupted
 """
 )
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
@@ -60,7 +61,7 @@ def doctor(
             findings = list(ops.examine_folder(folder))
         else:
             if rebuild:
-                count = ops.rebuild(run.config.home)
+                count = ops.rebuild(run.config.home, run.control)
                 run.say(f"index rebuilt from {plural(count, 'manifest')}")
             mended = list(mending.mend(run.config.home)) if mend else []
             findings = list(ops.examine(run.config.home))

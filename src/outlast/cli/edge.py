@@ -15,10 +15,11 @@ from outlast import __version__
 from outlast.cli.config.file import Config, environment, load_config, parse_size
 from outlast.cli.feature import Listed
 from outlast.cli.options.debug import DEBUG, debug_option
+from outlast.cli.screen.interrupted import going_on
 from outlast.cli.screen.render import Screen
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
-from outlast.core.errors import BadConfigError, BadNameError, OutlastError
+from outlast.core.errors import BadConfigError, BadNameError, Cancelled, OutlastError
 from outlast.core.names import Target
 from outlast.core.printable import printable
 from outlast.store.archive import Archive
@@ -135,10 +136,11 @@ def session(
     quiet: bool,
     log_line: Callable[[dict[str, Any]], None] | None = None,
 ) -> Iterator[Session]:
-    """Runs a command: the first Ctrl-C stops the work tidily, the second at once. `log_line`
-    writes diagnostics in place of the screen.
+    """Runs a command: the first Ctrl-C stops the work tidily, the second at once; the error says
+    how to go on. `log_line` writes diagnostics in place of the screen.
     """
-    features = listed_features(click.get_current_context())
+    ctx = click.get_current_context()
+    features = listed_features(ctx)
     config = load_config(environment(), home, features)
     if config.simd:
         _use_kernels(config.simd)
@@ -155,6 +157,8 @@ def session(
     try:
         with screen, _diagnostics(config, log_line, screen):
             yield Session(config, Control(screen.emit, cancel), screen, as_json, quiet, features)
+    except (Cancelled, KeyboardInterrupt) as error:
+        raise Cancelled("interrupted", hint=going_on(ctx.info_name or "")) from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

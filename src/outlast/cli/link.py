@@ -20,6 +20,7 @@ Examples:
 \b
 Exit status:
   0 done · 3 not archived · 4 damage found · 8 storage, or another file is in the way
+  130 interrupted
 """
 )
 @click.argument("target", type=TARGET)

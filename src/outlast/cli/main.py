@@ -13,7 +13,7 @@ import click
 from outlast import __version__
 from outlast.cli.feature import Command, Listed, commands, load
 from outlast.cli.options.debug import debug_option
-from outlast.core.errors import OutlastError, UsageError
+from outlast.core.errors import Cancelled, OutlastError, UsageError
 
 COMMANDS: dict[str, Command] = {
     "pull": Command(
@@ -172,8 +172,8 @@ def main(arguments: list[str] | None = None, features: Sequence[Listed] = ()) ->
     except click.ClickException as error:
         sys.exit(_report(_usage_error(error)))
     except (click.Abort, KeyboardInterrupt):
-        sys.stderr.write("outlast: interrupted\n")
-        sys.exit(130)
+        # No session ran yet, or any more: those say it themselves.
+        sys.exit(_report(Cancelled("interrupted", hint="run the same command again")))
     except BrokenPipeError:
         _leave_broken_pipe()
     except OSError as error:  # as of a full disk that our output goes to

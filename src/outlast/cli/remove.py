@@ -63,7 +63,7 @@ Examples:
 \b
 Exit status:
   0 done · 2 usage · 3 no archive, or no such record · 4 a record cannot be read: what it may
-  name was kept · 8 storage
+  name was kept · 8 storage · 130 interrupted
 """
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be removed; change nothing")

@@ -26,6 +26,7 @@ Examples:
 \b
 Exit status:
   0 done · 2 usage · 3 not archived · 4 damage found · 7 against the policy · 8 storage
+  130 interrupted
 """
 )
 @click.argument("target", type=TARGET)

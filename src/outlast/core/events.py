@@ -30,6 +30,14 @@ class Progress(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Again(Event):
+    """`count` bytes of `path` that were processed have to be processed once more."""
+
+    path: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class FileDone(Event):
     """A file is verified and durable (acknowledged)."""
 

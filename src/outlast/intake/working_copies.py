@@ -145,6 +145,7 @@ class Working(Closing):
 
     def _rehash(self, digest: Digest, path: Path) -> bool:
         _log.info("hashing %s again: it changed since it was hashed, or never was", path)
+        self._control.emit(Planned("check", f"blob {digest.short}", 1, path.stat().st_size))
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             stat = os.fstat(fd)  # before the bytes, so that a write meanwhile shows

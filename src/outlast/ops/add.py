@@ -17,7 +17,7 @@ from outlast.core.errors import (
     TransientError,
     UsageError,
 )
-from outlast.core.events import FileDone, Note, Planned
+from outlast.core.events import Again, FileDone, Note, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target, check_paths
 from outlast.fetch.file_filter import Selection
@@ -209,6 +209,7 @@ def _store_capsule(
                 return names, False
             if not sink.publish(names):
                 _log.debug("%s stays plain: its capsule is not small enough", path)
+                control.emit(Again(path, names.size))  # it is read once more
                 return None
             intake.archive.note_names(names)
             return names, True

@@ -10,7 +10,7 @@ from pathlib import Path
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid, Names
 from outlast.core.errors import NotFoundError, OutlastError, SuspectContentError
-from outlast.core.events import FileDone, FileProblem, Planned
+from outlast.core.events import Again, FileDone, FileProblem, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import check_path
 from outlast.fetch.file_filter import acceptable
@@ -207,6 +207,7 @@ class _Adoption:
             return
         why = "--copy" if self._copy else "a hard link is impossible"
         _log.info("copying %s: %s", file.path, why)
+        self._control.emit(Again(file.path, names.size))
         copied, _ = store_file(Intake(self._archive, writer), file.real, file.path, self._control)
         if copied != names:
             raise _RefusedError("it changed while it was copied")

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import ExhaustedError, IntegrityError, OutlastError, StorageError
+from outlast.core.events import Planned, Progress
 from outlast.intake.suspects import Suspects
 from outlast.ops.file_system import abilities, attempts
 from outlast.ops.tuning import TUNING, Tuning
@@ -89,12 +91,23 @@ def examine_folder(folder: Path) -> Iterator[Finding]:
         )
 
 
-def rebuild(home: Path) -> int:
-    """Recreates the index from the archive's plain files; returns the number of manifests."""
+def rebuild(home: Path, control: Control | None = None) -> int:
+    """Recreates the index from the archive's plain files; returns the number of manifests. Where
+    it is cancelled, the index is lacking, and the next use of the archive makes it anew.
+    """
+    control = control or Control()
     layout = Layout(home)
     layout.check()
+    with disk.reporting(layout.manifests):
+        sizes = [path.stat().st_size for path in layout.manifests.glob("*.json")]
+    control.emit(Planned("rebuild", "index", len(sizes), sum(sizes)))
+
+    def read(size: int) -> None:
+        control.cancel.check()
+        control.emit(Progress("index", size))
+
     with Archive(home) as archive:
-        count = archive.index.rebuild()
+        count = archive.index.rebuild(read)
         archive.forms.capsules()  # reads their trailers
         return count
 

@@ -5,6 +5,7 @@ Blobs are changed one by one, so an interruption loses nothing but the work on o
 """
 
 import contextlib
+import hashlib
 import logging
 import os
 from abc import ABC, abstractmethod
@@ -359,9 +360,13 @@ class _Packing(_Job):
 
     def _read_back(self, file: _File, encoding: Encoding) -> None:
         layout = self._archive.layout
+        hasher = hashlib.sha256()
         with reading.open_capsule(layout, file.digest, encoding.path) as packed:
-            found = packed.sha256(self._executor)
-            self._progress(file, packed.size - packed.size // 2)
+            for chunk in packed.chunks(self._executor):
+                hasher.update(chunk)
+                self._progress(file, min(len(chunk) // 2, packed.size - self._told))
+            self._progress(file, packed.size - self._told)
+        found = Digest(hasher.hexdigest())
         if found != file.digest:
             raise CorruptError(
                 f"damaged: its sha256 is {found.short}…; nothing was changed",

@@ -2,18 +2,18 @@
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import CorruptError, IntegrityError, OutlastError
-from outlast.core.events import Note, Removed
+from outlast.core.events import Note, Planned, Progress, Removed
 from outlast.core.names import RepoId, Target
 from outlast.node import shared_torrents as shares
 from outlast.store.archive import Archive, BlobInfo
-from outlast.store.collect import Spared, collect, undo
+from outlast.store.collect import Garbage, Spared, collect, undo
 from outlast.store.garbage.trash import Trash
 from outlast.store.garbage.tuning import GRACE
 from outlast.store.layout import Layout
@@ -139,7 +139,11 @@ def collect_garbage(
     kept: list[BlobInfo] = []
     spared: list[Spared] = []
     before = Trash(archive.layout).size()
-    for garbage in collect(
+
+    def plan(files: int, total: int) -> None:
+        control.emit(Planned("gc", "archive", files, total))
+
+    collection = collect(
         archive,
         dry_run=dry_run,
         grace=grace,
@@ -147,16 +151,28 @@ def collect_garbage(
         alone=alone,
         kept=kept.append,
         spared=spared.append,
-    ):
+        found=plan,
+    )
+    for garbage in _ending(collection, control):
         count += 1
         size += garbage.size
         moved += garbage.size if garbage.waits else 0
         freed += 0 if garbage.waits else garbage.size
         before -= garbage.size if garbage.what == "trash" else 0
         control.emit(Removed(garbage.what, garbage.name, garbage.size))
+        if garbage.what in {"blob", "capsule"}:
+            control.emit(Progress(garbage.name, garbage.size))
     trash = before + moved if dry_run else Trash(archive.layout).size()
     bases = KeptBases.of(blob.size for blob in kept)
     return Collected(count, size, freed, trash, bases, tuple(spared))
+
+
+def _ending(collection: Generator[Garbage], control: Control) -> Iterator[Garbage]:
+    """The same, until it is cancelled: between two pieces, and with the archive's lock given up."""
+    with contextlib.closing(collection):
+        for garbage in collection:
+            yield garbage
+            control.cancel.check()
 
 
 def restore_trash(archive: Archive, control: Control) -> Undone:

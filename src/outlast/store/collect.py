@@ -6,10 +6,11 @@ all that it may have named (`store.garbage.census`), until it is readable again 
 gives it up.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,12 +71,14 @@ def collect(
     alone: bool = False,
     kept: Callable[[BlobInfo], object] = bool,
     spared: Callable[[Spared], object] = bool,
-) -> Iterator[Garbage]:
+    found: Callable[[int, int], object] = lambda _files, _size: None,
+) -> Generator[Garbage]:
     """Finds garbage and, unless `dry_run`, moves blobs and capsules to the trash and deletes the
     rest, and what has been in the trash for `grace` seconds; with 0, it deletes all at once. Yields
     each piece once it is gone. `kept` is told of each blob that nothing refers to, but that a delta
-    capsule depends on; `spared` of each record that cannot be read. Those that `discard` names
-    are given up.
+    capsule depends on; `spared` of each record that cannot be read; `found` of how many blobs and
+    capsules are to go, if any are, and of their bytes. Records that `discard` names are given up. A
+    caller that ends the iteration leaves the rest as it is.
 
     Raises :class:`StorageError` where a folder cannot be listed: it is not empty, and nothing goes;
     and where the locks of the file system keep no other process out, unless the caller says that
@@ -86,20 +89,32 @@ def collect(
     gone: set[Digest] = set()
     if not (alone or dry_run):
         _require_locks(layout)
-    with disk.reporting(layout.home), disk.locked(layout.lock, exclusive=True):
+    with (
+        disk.reporting(layout.home),
+        _forgetting(archive, gone, dry_run=dry_run),
+        disk.locked(layout.lock, exclusive=True),
+    ):
         job = _Collection(archive, discard, grace=grace, dry_run=dry_run, alone=alone)
         # The trash first: on a full disk its room may be what the rest needs.
         for file in job.trash.expire(grace, dry_run=dry_run):
             yield Garbage("trash", file.original, file.size)
-        for garbage in job.run(kept, spared):
+        for garbage in job.run(kept, spared, found):
             if garbage.what in {"blob", "capsule"}:
                 gone.add(Digest(garbage.name))
             yield garbage
         dead = (orphans if dry_run else sweep)(layout, alone=alone)
         if dead:
             yield Garbage("tmp", f"{dead} folders of dead processes", 0)
-    if not dry_run:
-        archive.index.forget_trees(digest for digest in gone if archive.forms.of(digest) is None)
+
+
+@contextlib.contextmanager
+def _forgetting(archive: Archive, gone: set[Digest], *, dry_run: bool) -> Iterator[None]:
+    """At the end, however it comes, forgets the trees of blobs that are `gone`."""
+    try:
+        yield
+    finally:
+        if not dry_run:
+            archive.index.forget_trees(d for d in gone if archive.forms.of(d) is None)
 
 
 def _require_locks(layout: Layout) -> None:
@@ -184,7 +199,10 @@ class _Collection:
             self._take_stock()  # a capsule that came back may have a base
 
     def run(
-        self, kept: Callable[[BlobInfo], object], spared: Callable[[Spared], object]
+        self,
+        kept: Callable[[BlobInfo], object],
+        spared: Callable[[Spared], object],
+        found: Callable[[int, int], object],
     ) -> Iterator[Garbage]:
         evidence = self._evidence
         # A finished blob may wait for its line in a draft, as its partial did before.
@@ -199,7 +217,11 @@ class _Collection:
             path = self._layout.home / record
             if os.path.lexists(path):
                 yield self._drop("record", record, path, path.lstat().st_size)
-        yield from self._blobs(needed)
+        unneeded = list(self._unneeded(needed))
+        if unneeded:
+            found(len(unneeded), sum(size for *_, size in unneeded))
+        for what, digest, path, size in unneeded:
+            yield self._drop(what, digest.hex, path, size)
         for name in sorted(sure - keep):
             if name in self._here:
                 _log.debug("%s stays: a delta capsule depends on it", name)
@@ -213,18 +235,18 @@ class _Collection:
         for name, size in copies.garbage(self._layout, keep, dry_run=self._dry_run):
             yield Garbage("copy", name, size)
 
-    def _blobs(self, needed: Collection[str]) -> Iterator[Garbage]:
-        """Capsules go first, so that none is left whose base went before it."""
+    def _unneeded(self, needed: Collection[str]) -> Iterator[tuple[str, Digest, Path, int]]:
+        """Capsules come first, so that none is left whose base went before it."""
         for digest, form in self._capsules.items():
             path = self._layout.capsule(digest)
             if digest.hex in needed and not self._is_doubled(digest):
                 continue
             if self._relative(path) not in self._gone:
                 size = form.stored_bytes if form is not None else path.stat().st_size
-                yield self._drop("capsule", digest.hex, path, size)
+                yield "capsule", digest, path, size
         for digest, size in self._plain.items():
             if digest.hex not in needed:
-                yield self._drop("blob", digest.hex, self._layout.blob(digest), size)
+                yield "blob", digest, self._layout.blob(digest), size
 
     def _needed(
         self, keep: set[str], spared: Callable[[Spared], object]

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -107,11 +107,13 @@ class Index:
             disk.remove(Path(f"{self._layout.index}{suffix}"))
 
     @contextlib.contextmanager
-    def _fresh(self) -> Iterator[sqlite3.Connection]:
-        """The database, brought up to date with the folder of manifests."""
+    def _fresh(self, read: Callable[[int], object] = bool) -> Iterator[sqlite3.Connection]:
+        """The database, brought up to date with the folder of manifests; `read` gets the bytes of
+        each that is read for it.
+        """
         with self._lock:
             try:
-                self._sync()
+                self._sync(read)
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 self._db.close()
                 damaged = isinstance(error, UnicodeDecodeError) or is_damage(error)
@@ -129,7 +131,7 @@ class Index:
             except (MalformedError, ValueError, TypeError) as error:  # garbled
                 raise _unusable(f"it holds what nothing wrote: {error}") from error
 
-    def _sync(self) -> None:
+    def _sync(self, read: Callable[[int], object] = bool) -> None:
         changed = os.stat(self._layout.manifests).st_mtime_ns
         stamp = str(changed)
         row = self._db.execute("SELECT value FROM state WHERE key = 'manifests'").fetchone()
@@ -145,12 +147,15 @@ class Index:
             for name in sorted(present - known):
                 try:
                     self._insert(load_manifest(self._layout, Digest(name)))
+                    size = self._layout.manifest(Digest(name)).stat().st_size
                 except (OutlastError, FileNotFoundError):  # verify reports them
                     continue
                 except OSError as error:
                     if is_exhausted(error):
                         raise disk.storage_error(error, self._layout.manifests) from error
                     unread = True  # the disk cannot read it now; the others are read
+                else:
+                    read(size)
             # Within one tick of the file system's clock, two changes share a time: trust it later.
             if unread or time.time_ns() - changed < _CLOCK_TICK_NS:
                 stamp = "changing"
@@ -178,13 +183,15 @@ class Index:
                 [(cursor.lastrowid, *row, proof(*row)) for row in map(_file, revision.files)],
             )
 
-    def rebuild(self) -> int:
-        """Recreates the index from the manifests; returns how many it read."""
+    def rebuild(self, read: Callable[[int], object] = bool) -> int:
+        """Recreates the index from the manifests; returns how many it read. `read` gets the bytes
+        of each; if it raises, the index is empty, and the next use fills it.
+        """
         with self._lock:
             self._db.close()
             self._delete()
             self._db = self._open()
-        with self._fresh() as db:
+        with self._fresh(read) as db:
             return int(db.execute("SELECT count(*) FROM manifests").fetchone()[0])
 
     def differs(self) -> bool:

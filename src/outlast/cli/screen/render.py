@@ -10,13 +10,15 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from outlast.cli.screen.job_rate import JobRate, duration
 from outlast.core.errors import one_line
 from outlast.core.events import (
+    Again,
     Event,
     FileDone,
     FileProblem,
@@ -37,8 +39,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-_LINE_EVERY = 5.0
-"""Seconds between lines of progress, where stderr is no terminal."""
+_LINE_EVERY = 10.0
+"""Seconds between lines of progress, where stderr is no terminal, and between events of progress
+for programs."""
 _LOG_LIMIT = 5000
 """Characters of a line of diagnostics."""
 
@@ -55,6 +58,24 @@ def human_size(count: float) -> str:
 def saving(size: int, stored: int) -> str:
     """How much smaller `stored` is than `size`, in percent; a dash if it is not smaller."""
     return f"{100 * (1 - stored / size):.0f} %" if 0 <= stored < size else "-"
+
+
+def rate(count: float) -> str:
+    """Bytes per second; a dash below 1."""
+    return f"{human_size(count)}/s" if count >= 1 else "-"
+
+
+def percent(part: int, whole: int) -> str:
+    """The share of `part` in `whole`; 100 % only if it is complete."""
+    if part >= whole:
+        return "100 %"
+    return f"{min(99, 100 * part // whole)} %"
+
+
+def rate_and_left(job: JobRate) -> str:
+    """``12.0 MB/s, 3 min 20 s left``; a dash in place of what nothing tells."""
+    left = job.left()
+    return f"{rate(job.rate() or 0)}, {'-' if left is None else duration(left)} left"
 
 
 def plural(count: int, noun: str) -> str:
@@ -96,19 +117,21 @@ def print_table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> 
 
 
 class Screen:
-    """Renders events. A context manager; on exit the bars stop."""
+    """Renders events. A context manager; on exit the bars stop. `clock` tells seconds."""
 
-    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+    def __init__(
+        self, *, as_json: bool, quiet: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._json = as_json
         self._quiet = quiet
+        self._clock = clock
         self._lock = threading.Lock()
         self._bars: Bars | None = None
         self._task: TaskID | None = None
         self._planned: Planned | None = None
-        self._count = 0
-        self._progressed = 0
+        self._job = JobRate(clock, 0)
         self._wait = ""
-        self._started = self._printed = time.monotonic()
+        self._printed = clock()
 
     def __enter__(self) -> Self:
         return self
@@ -132,18 +155,22 @@ class Screen:
 
     def emit(self, event: Event) -> None:
         with self._lock:
-            if self._json:
-                if not isinstance(event, Progress):
-                    print_json({"type": _type_name(event), **jsonable(event)})
-                return
-            if isinstance(event, Planned):
-                self._plan(event)
-            elif isinstance(event, Progress):
-                self._advance(event)
-            elif isinstance(event, FileWaiting) and self._bars is not None:
-                self._show_wait(_sentence(event) or "")
-            elif (text := _sentence(event)) is not None and not self._quiet:
-                self._say(text)
+            match event:
+                case Planned():
+                    self._plan(event)
+                case Progress(count=count):
+                    self._advance(count)
+                case Again(count=count):
+                    self._repeat(count)
+                case _ if self._json:
+                    self._print_event(event)
+                case FileWaiting() if self._bars is not None:
+                    self._show_wait(_sentence(event) or "")
+                case _ if not self._quiet and (text := _sentence(event)) is not None:
+                    self._say(text)
+
+    def _print_event(self, event: Event) -> None:
+        print_json({"type": _type_name(event), **jsonable(event)})
 
     def log(self, text: str) -> None:
         """A line of diagnostics on stderr, above the bars: with --json and --quiet, too."""
@@ -160,8 +187,11 @@ class Screen:
 
     def _plan(self, event: Planned) -> None:
         self._planned = event
-        self._progressed = event.present_bytes
-        self._started = self._printed = time.monotonic()
+        self._job = JobRate(self._clock, event.total_bytes, event.present_bytes)
+        self._printed = self._clock()
+        if self._json:
+            self._print_event(event)
+            return
         if self._quiet:
             return
         if sys.stderr.isatty():
@@ -172,31 +202,18 @@ class Screen:
         self._say(f"{event.job} {event.subject}: {plural(event.files, 'file')}, {size}{here}")
 
     def _start_bars(self, event: Planned) -> None:
-        from rich.console import Console  # noqa: PLC0415 - slow to import, and only for terminals
-        from rich.progress import (  # noqa: PLC0415
-            BarColumn,
-            DownloadColumn,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-        from rich.progress import Progress as Bars  # noqa: PLC0415
+        from outlast.cli.screen.bars import make_bars  # noqa: PLC0415 - slow, and for terminals
 
         if self._bars is None:
-            self._bars = Bars(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                DownloadColumn(),
-                TransferSpeedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[wait]}", markup=False),
-                console=Console(stderr=True),
-            )
+            self._bars = make_bars()
             self._bars.start()
         self._task = self._bars.add_task(
-            one_line(f"{event.job} {event.subject}", 40), total=event.total_bytes or None, wait=""
+            one_line(f"{event.job} {event.subject}", 40),
+            total=event.total_bytes or None,
+            completed=event.present_bytes,
+            wait="",
+            rate=self._job,
         )
-        self._bars.update(self._task, completed=event.present_bytes)
 
     def _show_wait(self, text: str) -> None:
         """Why nothing comes, beside the bar; until something comes."""
@@ -204,23 +221,38 @@ class Screen:
             self._wait = text
             self._bars.update(self._task, wait=one_line(text, 80))
 
-    def _advance(self, event: Progress) -> None:
-        self._progressed += event.count
-        if self._quiet:
-            return
+    def _advance(self, count: int) -> None:
+        self._job.advance(count)
         if self._bars is not None and self._task is not None:
             self._show_wait("")
-            self._bars.advance(self._task, event.count)
+            self._bars.update(self._task, completed=self._job.done)
             return
-        now = time.monotonic()
-        if self._planned is not None and now - self._printed > _LINE_EVERY:
-            self._printed = now
-            done, total = self._progressed, self._planned.total_bytes
-            speed = (done - self._planned.present_bytes) / (now - self._started)
-            percent = f"{100 * done / total:.0f} %" if total else ""
-            self._say(
-                f"  {human_size(done)} of {human_size(total)} {percent} {human_size(speed)}/s"
-            )
+        now = self._clock()
+        if self._planned is None or now - self._printed < _LINE_EVERY:
+            return
+        self._printed = now
+        if self._json:
+            print_json({"type": "progress", **self._progress(self._planned)})
+        elif not self._quiet:
+            total = self._planned.total_bytes
+            share = f" of {human_size(total)} ({self._job.percent} %)" if total else ""
+            self._say(f"  {human_size(self._job.done)}{share}, {rate_and_left(self._job)}")
+
+    def _progress(self, planned: Planned) -> dict[str, Any]:
+        speed, left = self._job.rate(), self._job.left()
+        return {
+            "job": planned.job,
+            "subject": planned.subject,
+            "done_bytes": self._job.done,
+            "total_bytes": planned.total_bytes,
+            "bytes_per_second": None if speed is None else round(speed),
+            "seconds_left": None if left is None else round(left),
+        }
+
+    def _repeat(self, count: int) -> None:
+        self._job.repeat(count)
+        if self._bars is not None and self._task is not None:
+            self._bars.update(self._task, completed=self._job.done)
 
 
 def _type_name(event: Event) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from outlast.cli.screen.render import human_size, plural
+from outlast.cli.screen.job_rate import duration
+from outlast.cli.screen.render import human_size, percent, plural, rate
 from outlast.core.errors import one_line
 from outlast.core.status import NeighbourStatus, NodeStatus, PeerStatus, TransferStatus
 
@@ -117,27 +118,3 @@ def _neighbour(other: NeighbourStatus) -> Row:
 def _trackers(node: NodeStatus) -> Section:
     rows = [(t.url, f"{t.peers:,}", t.problem or "works") for t in node.trackers]
     return Section(rows=(("TRACKER", "PEERS", "STATE"), *rows), right=(1,))
-
-
-def rate(count: float) -> str:
-    """Bytes per second; a dash below 1."""
-    return f"{human_size(count)}/s" if count >= 1 else "-"
-
-
-def percent(part: int, whole: int) -> str:
-    """The share of `part` in `whole`; 100 % only if it is complete."""
-    if part >= whole:
-        return "100 %"
-    return f"{min(99, 100 * part // whole)} %"
-
-
-def duration(seconds: float) -> str:
-    """The two largest units: ``2 h 05 min``."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-    return f"{plural(whole // 86400, 'day')} {whole % 86400 // 3600} h"
