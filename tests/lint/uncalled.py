@@ -3,6 +3,7 @@
 A function or class of a module is used where its own module names it outside of its own body, or
 another module imports it. A method is used where any module reads an attribute of its name outside
 of its own body: the check knows no types, so a common name can hide a method that has no caller.
+What `__all__` of the package promises, with the public methods of such classes, is for its users.
 """
 
 import ast
@@ -11,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.lint.sources import Module
+from tests.lint.sources import PACKAGE, Module
 
 _ENTRY = re.compile(r"([\w.]+):(\w+)")
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -141,6 +142,7 @@ def uncalled(modules: Iterable[Module], entries: Iterable[str]) -> dict[str, str
         _Visitor(module, {m.name for m in modules}, seen).visit(module.tree)
     named = {seen.origin(name) for name in seen.named}
     named |= {(m, f) for m, _, f in (entry.partition(":") for entry in entries)}
+    users = _promised(modules)
     found = {}
     for (owner, name), (path, line) in sorted(seen.tops.items(), key=lambda item: item[1]):
         if (owner, name) not in named:
@@ -149,4 +151,21 @@ def uncalled(modules: Iterable[Module], entries: Iterable[str]) -> dict[str, str
         name = dotted.rpartition(".")[2]
         if not (seen.read[name] | seen.read[f"{owner}:{name}"]) - {(owner, dotted)}:
             found[f"{owner}.{dotted}"] = f"{path}:{line}: nothing in src uses {dotted}"
-    return found
+    return {name: message for name, message in found.items() if not _is_for(users, name)}
+
+
+def _promised(modules: Iterable[Module]) -> set[str]:
+    """The names in `__all__` of the package itself."""
+    for module in modules:
+        for node in module.tree.body if module.name == PACKAGE else ():
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                return set(ast.literal_eval(node.value))
+    return set()
+
+
+def _is_for(users: set[str], dotted: str) -> bool:
+    """Whether a definition of the API is promised to its users."""
+    room, _, name = dotted.partition(f"{PACKAGE}.api.")
+    _, _, name = name.partition(".")
+    top, *inner = name.split(".")
+    return not room and top in users and not any(part.startswith("_") for part in inner)

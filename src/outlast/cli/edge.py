@@ -19,7 +19,7 @@ from outlast.cli.screen.interrupted import going_on
 from outlast.cli.screen.render import Screen
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
-from outlast.core.errors import BadConfigError, BadNameError, Cancelled, OutlastError
+from outlast.core.errors import BadNameError, Cancelled, OutlastError
 from outlast.core.names import Target
 from outlast.core.printable import printable
 from outlast.store.archive import Archive
@@ -143,7 +143,9 @@ def session(
     features = listed_features(ctx)
     config = load_config(environment(), home, features)
     if config.simd:
-        _use_kernels(config.simd)
+        from outlast.codec import kernels  # noqa: PLC0415 - few calls ask for it
+
+        kernels.use_named(config.simd)
     cancel = Cancel()
     screen = Screen(as_json=as_json, quiet=quiet)
 
@@ -190,18 +192,6 @@ def _diagnostics(
     with logs.logging_to(log_line or logs.as_text(screen.log), levels, secrets):
         _log.info("outlast %s with the archive in %s", __version__, config.home)
         yield
-
-
-def _use_kernels(path: str) -> None:
-    from outlast.codec import kernels  # noqa: PLC0415 - few calls ask for it
-
-    try:
-        kernels.use(path)
-    except ValueError:
-        raise BadConfigError(
-            f"OUTLAST_SIMD={path}: this machine has no such kernels",
-            hint=f"it has {', '.join(kernels.paths())}",
-        ) from None
 
 
 def host_and_port(text: str, default_port: int) -> tuple[str, int]:

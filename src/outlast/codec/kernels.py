@@ -16,6 +16,7 @@ from outlast.codec._kernels import (
     use,
     xxh3,
 )
+from outlast.core.errors import BadConfigError
 
 __all__ = [
     "DamagedError",
@@ -27,5 +28,17 @@ __all__ = [
     "paths",
     "shape",
     "use",
+    "use_named",
     "xxh3",
 ]
+
+
+def use_named(path: str) -> None:
+    """:func:`use` for what OUTLAST_SIMD says. Raises :class:`BadConfigError`."""
+    try:
+        use(path)
+    except ValueError:
+        raise BadConfigError(
+            f"OUTLAST_SIMD={path}: this machine has no such kernels",
+            hint=f"it has {', '.join(paths())}",
+        ) from None

@@ -35,6 +35,28 @@ def changed(digest: Digest) -> CorruptError:
     )
 
 
+def refuse_edited(archive: Archive, blob: BlobReader, control: Control) -> None:
+    """Raises :class:`CorruptError` if an open plain file was changed through another of its names;
+    reads all of it only if it has others and changed since it was hashed.
+    """
+    if blob.path is None or not archive.index.is_doubtful(blob.digest, blob.stat()):
+        return
+    with disk.reporting(blob.path):
+        if not _rehash(archive, blob.fileno(), blob.digest, control):
+            raise changed(blob.digest)
+
+
+def _rehash(archive: Archive, fd: int, digest: Digest, control: Control) -> bool:
+    """Whether an open file has the bytes of a blob; notes that it has."""
+    stat = os.fstat(fd)  # before the bytes, so that a write meanwhile shows
+    name = f"blob {digest.short}"
+    control.emit(Planned("check", name, 1, stat.st_size))
+    right = ingest(fd, None, name, control).sha256 == digest
+    if right:
+        archive.index.note_checked(digest, stat)
+    return right
+
+
 class Working(Closing):
     """The files of an archive by path, until it is closed: working copies are not dropped before.
 
@@ -145,16 +167,11 @@ class Working(Closing):
 
     def _rehash(self, digest: Digest, path: Path) -> bool:
         _log.info("hashing %s again: it changed since it was hashed, or never was", path)
-        self._control.emit(Planned("check", f"blob {digest.short}", 1, path.stat().st_size))
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            stat = os.fstat(fd)  # before the bytes, so that a write meanwhile shows
-            right = ingest(fd, None, f"blob {digest.short}", self._control).sha256 == digest
+            return _rehash(self._archive, fd, digest, self._control)
         finally:
             os.close(fd)
-        if right:
-            self._archive.index.note_checked(digest, stat)
-        return right
 
     def _make(self, copies: Copies, lacking: dict[Digest, FileEntry]) -> None:
         temps = copies.reserve([(digest, entry.size) for digest, entry in lacking.items()])

@@ -1,6 +1,7 @@
 """Reading a blob, whatever form it has."""
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -156,11 +157,21 @@ class _Stream(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._blob.size}[whence]
-        self._at = max(0, start + offset)
+        self._require_open()
+        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._blob.size}
+        if whence not in starts:
+            raise ValueError(f"whence is {whence}, and must be 0, 1 or 2")
+        if starts[whence] + offset < 0:  # as of a file that is too short to be a zip file
+            raise OSError(errno.EINVAL, "a position before the start of the file")
+        self._at = starts[whence] + offset
         return self._at
 
+    def _require_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        self._require_open()
         count = max(0, min(len(buffer), self._blob.size - self._at))
         self._blob.readinto(self._at, memoryview(buffer)[:count])
         self._at += count

@@ -1,0 +1,109 @@
+"""Pulls, for a Python program. Importing it loads the rooms of the network."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from outlast.api.settings import Settings
+from outlast.api.values import Plan, file_of, told
+from outlast.app import Scope, hub_sources, open_neighbourhood
+from outlast.core.control import Control
+from outlast.core.errors import UsageError
+from outlast.core.names import Target
+from outlast.fetch.file_filter import Selection
+from outlast.fetch.transfer import Wishes
+from outlast.intake.form_policy import FormWishes
+from outlast.node.scope import Neighbourhood
+from outlast.ops import pull as ops
+from outlast.store.archive import Archive as Store
+
+
+@dataclass(frozen=True, slots=True)
+class Sourcing:
+    """What to take, from where, and how: the arguments of a pull. None: as the settings say."""
+
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    urls: tuple[str, ...]
+    token: str | Mapping[str, str] | None
+    forms: FormWishes
+    connections: int | None = None
+    rate: int | None = None
+    swarm: bool = False
+    strict: bool = False
+
+
+def pull(
+    store: Store, settings: Settings, target: Target, sourcing: Sourcing, control: Control
+) -> ops.Pulled:
+    """Archives `target`."""
+    return _pull(store, settings, target, sourcing, control, dry_run=False)
+
+
+def plan(
+    store: Store, settings: Settings, target: Target, sourcing: Sourcing, control: Control
+) -> Plan:
+    """What `pull` would do."""
+    done = _pull(store, settings, target, sourcing, control, dry_run=True)
+    found = done.plan
+    here = {entry.path for entry in found.here}
+    return Plan(
+        repo=str(found.repo),
+        ref=found.ref,
+        commit=found.commit.hex,
+        source=found.source,
+        files=tuple(file_of(entry, archived=entry.path in here) for entry in found.wanted),
+        to_fetch=tuple(file_of(entry, archived=False) for entry in found.to_fetch),
+        left_out=len(found.excluded),
+        fetch_bytes=found.fetch_bytes - found.resumed,
+        free_bytes=found.free,
+        fits=found.fits,
+        warnings=told(done.suspects),
+    )
+
+
+def _pull(
+    store: Store,
+    settings: Settings,
+    target: Target,
+    sourcing: Sourcing,
+    control: Control,
+    *,
+    dry_run: bool,
+) -> ops.Pulled:
+    config = settings.config
+    sources = hub_sources(settings.upstreams(sourcing.urls, sourcing.token), settings.http())
+    wishes = Wishes(
+        connections=sourcing.connections or config.connections,
+        rate=config.rate if sourcing.rate is None else sourcing.rate,
+        forms=sourcing.forms,
+    )
+    with _neighbourhood(store, settings, control, swarm=sourcing.swarm) as around:
+        return ops.pull(
+            store,
+            target,
+            sources,
+            selection=Selection(sourcing.include, sourcing.exclude),
+            wishes=wishes,
+            control=control,
+            around=around,
+            dry_run=dry_run,
+            strict=sourcing.strict,
+        )
+
+
+@contextmanager
+def _neighbourhood(
+    store: Store, settings: Settings, control: Control, *, swarm: bool
+) -> Iterator[Neighbourhood | None]:
+    """Nothing listens on the network unless the caller asked for the swarm."""
+    if not swarm:
+        yield None
+        return
+    if not settings.config.swarm.enabled:
+        raise UsageError(
+            "swarm=True, and the configuration turns the swarm off",
+            hint="leave swarm out, or set [swarm] enabled = true",
+        )
+    with open_neighbourhood(store, settings.node(), control, Scope(), command="pull") as around:
+        yield around
