@@ -75,17 +75,17 @@ if TYPE_CHECKING:
         Verification,
         open,  # noqa: A004 - it is called outlast.open
     )
+else:  # a checker would take any name for granted
 
+    def __getattr__(name: str) -> Any:
+        """Loads the API when it is first used: the command line does without it."""
+        if name not in __all__:
+            raise AttributeError(f"module 'outlast' has no attribute {name!r}")
+        import importlib  # noqa: PLC0415 - as above
 
-def __getattr__(name: str) -> Any:
-    """Loads the API when it is first used: the command line does without it."""
-    if name not in __all__:
-        raise AttributeError(f"module 'outlast' has no attribute {name!r}")
-    import importlib  # noqa: PLC0415 - as above
-
-    found = getattr(importlib.import_module("outlast.api.public"), name)
-    globals()[name] = found
-    return found
+        found = getattr(importlib.import_module("outlast.api.public"), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

@@ -120,6 +120,15 @@ def hub_sources(
 
 
 @contextlib.contextmanager
+def open_hubs(upstreams: Sequence[Upstream], settings: HttpSettings) -> Iterator[list[Source]]:
+    """The same until the block ends: then all requests end, and with them the threads that wait
+    for hubs which do not answer.
+    """
+    with HttpClient(settings) as http:
+        yield [HubSource(http, hub.url, hub.token) for hub in upstreams]
+
+
+@contextlib.contextmanager
 def open_node(
     archive: Archive,
     settings: NodeSettings,

@@ -4,7 +4,6 @@ import gc
 import io
 import os
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -82,7 +81,7 @@ def test_several_at_once_end_with_the_archive(tmp_path: Path, folder: Path) -> N
     with pytest.raises(ValueError, match="closed"):
         files[0].read()
     with pytest.raises(ValueError, match="closed"):
-        raw.readinto(bytearray(1))  # type: ignore[attr-defined]
+        raw.readinto(memoryview(bytearray(1)))
 
 
 def open_descriptors() -> int:
@@ -127,13 +126,13 @@ def test_damage_is_no_data(mine: outlast.Archive) -> None:
 
 
 @pytest.fixture
-def edited(mine: outlast.Archive, tmp_path: Path) -> Iterator[outlast.Archive]:
+def edited(mine: outlast.Archive, tmp_path: Path) -> outlast.Archive:
     """A program wrote to an archived file through a hard link."""
     link = mine.link("me/mine", folder=tmp_path / "out") / "noise.bin"
     link.chmod(0o600)
     with link.open("r+b") as file:
         file.write(b"edited")
-    yield mine
+    return mine
 
 
 def test_what_another_program_changed(edited: outlast.Archive) -> None:

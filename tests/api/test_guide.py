@@ -71,8 +71,17 @@ def test_the_example_is_typed(tmp_path: Path) -> None:
     example = tmp_path / "example.py"
     example.write_text(script() + "\n\nreveal_type(model)\nreveal_type(archive)\n")
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--follow-imports=silent"]
-        + [f"--cache-dir={tmp_path / 'cache'}", str(example)],
+        [
+            *(
+                sys.executable,
+                "-m",
+                "mypy",
+                "--strict",
+                "--config-file=",
+                "--follow-imports=silent",
+            ),
+            *(f"--cache-dir={tmp_path / 'cache'}", str(example)),
+        ],
         env=environment(tmp_path, MYPYPATH=str(ROOT / "src")),
         cwd=tmp_path,
         capture_output=True,
@@ -125,7 +134,8 @@ def test_the_arguments() -> None:
     }
     for name, arguments in promised.items():
         function = outlast.open if name == "open" else getattr(outlast.Archive, name)
-        shown, bare = [], False
+        shown: list[str] = []
+        bare = False
         for parameter in inspect.signature(function).parameters.values():
             if parameter.name == "self":
                 continue

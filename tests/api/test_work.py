@@ -44,7 +44,7 @@ class TestEvents:
         assert done == FILES.keys()
 
     def test_a_slow_listener_misses_nothing(self) -> None:
-        """Progress of one file adds up while nobody looks; other events stay in their order."""
+        """Progress of one file adds up while it is busy; other events keep their order."""
         entered, goes_on = threading.Event(), threading.Event()
         seen: list[outlast.Event] = []
 
@@ -105,14 +105,14 @@ class TestStopping:
         assert threads() == before
         assert mine.verify().ok
 
-    def test_by_a_token(self, mine: outlast.Archive, stalled: HubSim) -> None:
+    def test_by_a_token(self, archive: outlast.Archive, stalled: HubSim) -> None:
         token = outlast.Cancel()
         before = threads()
         caught: list[outlast.Error] = []
 
         def pull() -> None:
             with pytest.raises(outlast.Cancelled) as error:
-                mine.pull("org/name", from_=stalled.url, cancel=token)
+                archive.pull("org/name", from_=stalled.url, cancel=token)
             caught.append(error.value)
 
         pulling = threading.Thread(target=pull)
@@ -122,9 +122,9 @@ class TestStopping:
         pulling.join()
         assert (caught[0].code, caught[0].exit_code) == ("cancelled", 130)
         assert "outlast" not in caught[0].hint  # a script has no command to run again
-        until(lambda: threads() == before, "all threads have ended")
+        until(lambda: threads() == before, "all threads have ended", 10)  # and not with the hub
         stalled.set_faults([])
-        assert mine.pull("org/name", from_=stalled.url).complete
+        assert archive.pull("org/name", from_=stalled.url).complete
 
     def test_a_token_that_is_set_stops_at_once(self, mine: outlast.Archive) -> None:
         token = outlast.Cancel()
@@ -135,7 +135,7 @@ class TestStopping:
 
 
 SCRIPT = """
-import json, sys, threading
+import json, threading, time
 import outlast
 
 archive = outlast.open()
@@ -146,7 +146,9 @@ def tell(event):
 try:
     {call}
 except KeyboardInterrupt:
-    names = [thread.name for thread in threading.enumerate() if thread.name != "in-time"]
+    names, until = ["?"], time.monotonic() + 10
+    while names != ["MainThread"] and time.monotonic() < until:
+        names = [thread.name for thread in threading.enumerate() if thread.name != "in-time"]
     print(json.dumps({{"threads": names, "revisions": len(archive.list())}}), flush=True)
     archive.close()
 """
@@ -187,6 +189,8 @@ def test_ctrl_c(tmp_path: Path, stalled: HubSim, call: str) -> None:
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "working\n"
+        if "pull" in call:
+            until(lambda: stalled.fault_hits()[0][1] > 0, "a thread waits for the hub")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     finally:

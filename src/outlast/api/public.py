@@ -51,6 +51,7 @@ __all__ = [
     "Archive",
     "Cancel",
     "Cancelled",
+    "Error",
     "Event",
     "File",
     "FileDone",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from outlast.api.settings import Settings
 from outlast.api.values import Plan, file_of, told
-from outlast.app import Scope, hub_sources, open_neighbourhood
+from outlast.app import Scope, open_hubs, open_neighbourhood
 from outlast.core.control import Control
 from outlast.core.errors import UsageError
 from outlast.core.names import Target
@@ -72,13 +72,16 @@ def _pull(
     dry_run: bool,
 ) -> ops.Pulled:
     config = settings.config
-    sources = hub_sources(settings.upstreams(sourcing.urls, sourcing.token), settings.http())
+    hubs = settings.upstreams(sourcing.urls, sourcing.token)
     wishes = Wishes(
         connections=sourcing.connections or config.connections,
         rate=config.rate if sourcing.rate is None else sourcing.rate,
         forms=sourcing.forms,
     )
-    with _neighbourhood(store, settings, control, swarm=sourcing.swarm) as around:
+    with (
+        open_hubs(hubs, settings.http()) as sources,
+        _neighbourhood(store, settings, control, swarm=sourcing.swarm) as around,
+    ):
         return ops.pull(
             store,
             target,

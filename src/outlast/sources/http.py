@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 from urllib.parse import unquote, urljoin
+from weakref import WeakSet
 
 import urllib3
 from urllib3.contrib.socks import SOCKSProxyManager
@@ -28,13 +29,22 @@ from urllib3.exceptions import (
 )
 
 from outlast.core.addresses import host_of
+from outlast.core.closing import Closing
 from outlast.core.errors import (
     BadConfigError,
+    Cancelled,
     MalformedError,
     PolicyError,
     UnreachableError,
 )
-from outlast.sources.in_time import POOLS, SOCKS_POOLS, reading_in_time
+from outlast.sources.in_time import (
+    POOLS,
+    SOCKS_POOLS,
+    plain_socket,
+    reading_in_time,
+    shut,
+    telling,
+)
 from outlast.sources.settings import HttpSettings, origin
 from outlast.sources.tuning import TUNING, Tuning
 
@@ -159,8 +169,8 @@ class Response:
         return UnreachableError(f"{host_of(self.url)} answers too slowly", again=False)
 
 
-class HttpClient:
-    """A pool of connections. Thread-safe."""
+class HttpClient(Closing):
+    """A pool of connections. Thread-safe. Who needs its threads to end closes it."""
 
     def __init__(
         self,
@@ -174,10 +184,34 @@ class HttpClient:
         self._observe = observe
         self._lock = threading.Lock()
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._closed = False
         # A bundle that cannot be read is reported at once. The system's takes long to load, and
         # peers speak plain HTTP.
         bundle = settings.ca_bundle
         self._context = _tls(bundle) if bundle is not None else None
+
+    def close(self) -> None:
+        """Ends all connections, also those whose answers other threads wait for: these get errors.
+        Requests raise :class:`Cancelled` from now on.
+        """
+        with self._lock:
+            self._closed = True
+            sockets, pools = list(self._sockets), list(self._pools.values())
+        for sock in sockets:
+            shut(sock)
+        for pool in pools:
+            pool.clear()
+
+    def _opened(self, sock: object) -> None:
+        plain = plain_socket(sock)
+        if plain is None:
+            return
+        with self._lock:
+            self._sockets.add(plain)
+            closed = self._closed
+        if closed:
+            shut(plain)
 
     def get(
         self,
@@ -284,6 +318,8 @@ class HttpClient:
         proxy = self._proxy_for(url) or ""
         secure = origin(url)[0] == "https" or proxy.lower().startswith("https:")
         with self._lock:
+            if self._closed:
+                raise Cancelled("the connections are closed")
             if (proxy, secure) not in self._pools:
                 self._pools[proxy, secure] = self._make_pool(proxy, secure=secure)
             return self._pools[proxy, secure]
@@ -295,12 +331,12 @@ class HttpClient:
         context = self._context if secure else None
         if not proxy:
             direct = urllib3.PoolManager(maxsize=maxsize, ssl_context=context)
-            direct.pool_classes_by_scheme = POOLS
+            direct.pool_classes_by_scheme = telling(POOLS, self._opened)
             return direct
         try:
             if proxy.startswith("socks"):
                 socks = SOCKSProxyManager(proxy, maxsize=maxsize, ssl_context=context)
-                socks.pool_classes_by_scheme = SOCKS_POOLS
+                socks.pool_classes_by_scheme = telling(SOCKS_POOLS, self._opened)
                 return socks
             url = proxy if "://" in proxy else f"http://{proxy}"
             parts = urllib3.util.parse_url(url)
@@ -313,7 +349,7 @@ class HttpClient:
         except (HTTPError, ValueError) as error:
             shown = host_of(proxy if "://" in proxy else f"http://{proxy}")
             raise BadConfigError(f"cannot use the proxy {shown!r}: {error}") from error
-        manager.pool_classes_by_scheme = POOLS
+        manager.pool_classes_by_scheme = telling(POOLS, self._opened)
         return manager
 
 

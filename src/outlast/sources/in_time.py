@@ -6,7 +6,8 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -18,6 +19,18 @@ from outlast.sources.tuning import TUNING
 _LINGER = 10.0
 _SOCKET = "in_time"
 """Where an answer keeps its socket, which the connection forgets if the answer ends it."""
+
+
+def plain_socket(sock: object) -> socket.socket | None:
+    """The socket of a connection, also of TLS inside of TLS."""
+    plain = getattr(sock, "socket", sock)
+    return plain if isinstance(plain, socket.socket) else None
+
+
+def shut(sock: socket.socket) -> None:
+    """Ends a connection that another thread may be reading from: that one gets an error."""
+    with contextlib.suppress(OSError):  # that of TLS would change its state
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class _Watch:
@@ -36,8 +49,8 @@ class _Watch:
         """Raises :class:`TimeoutError` if the block takes longer, also where it raises nothing:
         what is cut short would pass for whole.
         """
-        plain = getattr(sock, "socket", sock)  # of TLS inside of TLS
-        if not isinstance(plain, socket.socket):
+        plain = plain_socket(sock)
+        if plain is None:
             yield
             return
         key, until = object(), time.monotonic() + seconds
@@ -68,8 +81,7 @@ class _Watch:
                 for key, (until, sock) in list(self._due.items()):
                     if until <= now:
                         del self._due[key]
-                        with contextlib.suppress(OSError):  # that of TLS would change its state
-                            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                        shut(sock)
                 self._wakes = min((until for until, _ in self._due.values()), default=now + _LINGER)
                 if not self._changed.wait(max(0.0, self._wakes - now)) and not self._due:
                     self._runs = False
@@ -92,6 +104,12 @@ class HeadInTime(HTTPConnection):
     """Status and headers have to come within `head_s` seconds."""
 
     head_s = TUNING.head_s
+    opened: Callable[[object], object] = staticmethod(bool)
+    """Gets the socket of each connection that was made."""
+
+    def connect(self) -> None:
+        super().connect()
+        self.opened(self.sock)
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         sock = self.sock
@@ -137,3 +155,16 @@ class _SocksTlsPool(HTTPSConnectionPool):
 
 POOLS = {"http": _PlainPool, "https": _TlsPool}
 SOCKS_POOLS = {"http": _SocksPool, "https": _SocksTlsPool}
+
+
+def telling(
+    pools: Mapping[str, type[HTTPConnectionPool]], opened: Callable[[object], None]
+) -> dict[str, Any]:
+    """The same pools, whose connections tell `opened` of their sockets."""
+
+    def told(pool: type[HTTPConnectionPool]) -> type:
+        known = pool.ConnectionCls
+        connection = type(known.__name__, (known,), {"opened": staticmethod(opened)})
+        return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+
+    return {scheme: told(pool) for scheme, pool in pools.items()}
