@@ -18,7 +18,7 @@ from outlast.cli.screen.render import Screen, rate_and_left
 from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import Cancelled
-from outlast.core.events import Again, Event, Planned, Progress, Removed
+from outlast.core.events import Again, Event, Loading, Planned, Progress, Removed
 from outlast.core.names import Target
 from outlast.fetch.file_filter import Selection
 from outlast.intake.form_policy import FormWish, FormWishes
@@ -192,6 +192,18 @@ def test_on_a_terminal(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
         assert "1.0 MB/s, 1 min 00 s left" in shown
         screen.emit(Again("a", 5 * MB))
         assert task.completed == 35 * MB
+
+
+def test_a_model_that_loads(capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
+    """Of which no engine says how far it is."""
+    with Screen(as_json=False, quiet=False, clock=clock) as screen:
+        for seconds in range(25):
+            screen.emit(Loading("llama.cpp", 98 * MB, float(seconds)))
+            clock.now += 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"  loading 98.0 MB into llama.cpp for {seconds} s; the time left is not known"
+        for seconds in (10, 20)
+    ]
 
 
 # Each long job

@@ -161,6 +161,13 @@ def test_the_log_goes_where_it_is_wanted(model: str) -> None:
     assert any("load" in line for line in lines)
 
 
+def test_who_waits_is_told_since_when(model: str) -> None:
+    seconds: list[float] = []
+    open_and_close(model, options=LlamaOptions(context=512, threads=1, waits=seconds.append))
+    assert seconds[0] >= 0
+    assert seconds == sorted(seconds)
+
+
 def test_nothing_is_printed_and_nothing_is_left(model: str, tmp_path: Path) -> None:
     # Modules in the folder that the user is in must not be taken for Python's own.
     (tmp_path / "json.py").write_text("raise SystemExit('hijacked')")

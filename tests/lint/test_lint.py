@@ -48,6 +48,16 @@ def test_what_nothing_uses(text: str, unused: set[str]) -> None:
     assert set(uncalled([module("a", text), USER], [])) - {"outlast.a.Other.get"} == unused
 
 
+def test_what_is_promised_to_users() -> None:
+    """With its public methods; what the API has beside that is not."""
+    text = "class Told:\n    def get(self): ...\n    def _hidden(self): ...\nclass Other: ..."
+    package = Module("outlast", "src/outlast/__init__.py", ast.parse("__all__ = ['Told']"))
+    unused = {"outlast.api.a.Told._hidden", "outlast.api.a.Other"}
+    assert set(uncalled([package, module("api.a", text)], [])) == unused
+    everywhere = {"outlast.core.a.Told", "outlast.core.a.Told.get", "outlast.core.a.Told._hidden"}
+    assert everywhere < set(uncalled([package, module("core.a", text)], []))
+
+
 def test_a_name_is_that_of_its_module() -> None:
     """`read` of one module is not used because another module has its own, or is imported."""
     one = module("one", "def read(): ...\ndef write(): ...")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from outlast.core.errors import PolicyError, UnreachableError
+from outlast.core.errors import Cancelled, OutlastError, PolicyError, UnreachableError
 from tests.serve.peers import client
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -108,3 +108,34 @@ def test_a_public_host_does_not_send_us_inside(
         with pytest.raises(PolicyError, match="inside this network"):
             client().get(f"http://hub.example:{port}")
     assert came == [0]
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi"])
+def test_closing_ends_what_other_threads_wait_for(sent: bytes) -> None:
+    """Whether the head of the answer or its body does not come; and nothing is asked any more."""
+    http, waits = client(), threading.Event()
+    caught: list[BaseException] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+        def ask() -> None:
+            try:
+                with http.ask(url) as answer:
+                    waits.set()
+                    answer.read_all(10)
+            except OutlastError as error:
+                caught.append(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        with listener.accept()[0] as sock:
+            assert sock.recv(1 << 16)
+            sock.sendall(sent)
+            if sent:
+                assert waits.wait(10)
+            http.close()
+            asking.join(10)
+            assert not asking.is_alive()
+        assert len(caught) == 1
+        with pytest.raises(Cancelled):
+            http.ask(url)

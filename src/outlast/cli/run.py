@@ -11,6 +11,7 @@ from outlast.cli.chat.loop import Chat
 from outlast.cli.edge import TARGET, Session, budget_option, common, host_and_port, session
 from outlast.cli.screen.render import human_size, print_json
 from outlast.core.errors import BadConfigError, EngineError, UsageError, one_line
+from outlast.core.events import Loading
 from outlast.core.names import Target
 from outlast.core.printable import printable
 from outlast.engines.base import Engine, Sampling
@@ -136,7 +137,7 @@ def run(
                     call,
                     prepared,
                     Service(str(target.repo), embeddings or None),
-                    _llama_options(options),
+                    _llama_options(call, prepared, options),
                     place=host_and_port(api, _API_PORT),
                     key=_key(api_key_file),
                     start=f"outlast run {shlex.quote(str(target))} --api …",
@@ -161,17 +162,35 @@ def _log(options: dict[str, Any]) -> Callable[[str], None] | None:
     return lambda line: print(printable(line.rstrip("\n")), file=sys.stderr)
 
 
-def _llama_options(options: dict[str, Any]) -> LlamaOptions:
+def _waits(call: Session, prepared: ops.Prepared) -> Callable[[float], None]:
+    """Tells the user that a model is loading, and since when."""
+    size, name = prepared.choice.size, prepared.choice.engine
+
+    def waits(seconds: float) -> None:
+        call.control.emit(Loading(name, size, seconds))
+
+    return waits
+
+
+def _llama_options(call: Session, prepared: ops.Prepared, options: dict[str, Any]) -> LlamaOptions:
     return LlamaOptions(
-        options["context"], options["threads"], options["gpu_layers"], _log(options)
+        options["context"],
+        options["threads"],
+        options["gpu_layers"],
+        _log(options),
+        _waits(call, prepared),
     )
 
 
 def _open(call: Session, prepared: ops.Prepared, options: dict[str, Any]) -> Engine:
     cancel = call.control.cancel
     if prepared.choice.engine == LLAMA:
-        return open_llama([str(p) for p in prepared.paths], _llama_options(options), cancel)
-    choice = TransformersOptions(threads=options["threads"], log=_log(options))
+        return open_llama(
+            [str(p) for p in prepared.paths], _llama_options(call, prepared, options), cancel
+        )
+    choice = TransformersOptions(
+        threads=options["threads"], log=_log(options), waits=_waits(call, prepared)
+    )
     return open_transformers(str(prepared.folder), choice, cancel)
 
 

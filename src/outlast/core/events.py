@@ -38,6 +38,17 @@ class Again(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Loading(Event):
+    """An `engine` has been loading a model of `size` bytes for so many `seconds`. No engine says
+    how much of it is loaded.
+    """
+
+    engine: str
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class FileDone(Event):
     """A file is verified and durable (acknowledged)."""
 

@@ -19,7 +19,7 @@ from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError, UsageError
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.gguf import GgufHeader, read_header
-from outlast.engines.process import Log, TooSlowError, Worker
+from outlast.engines.process import Log, TooSlowError, Waits, Worker
 from outlast.engines.tuning import TUNING, Tuning
 
 NAME = "llama.cpp"
@@ -44,6 +44,7 @@ class LlamaOptions:
     threads: int | None = None
     gpu_layers: int | None = None
     log: Log | None = None
+    waits: Waits = bool
     tuning: Tuning = TUNING
 
     def __post_init__(self) -> None:
@@ -234,7 +235,7 @@ def _launch(
     worker = Worker("outlast.engines.llama_worker", NAME, watch.see, options.tuning)
     links = dict(zip(model.link_names, model.paths, strict=True))
     try:
-        return worker, worker.start(config, cancel, links, lambda: watch.limit)
+        return worker, worker.start(config, cancel, links, lambda: watch.limit, options.waits)
     except TooSlowError:
         raise EngineError(
             f"the chat template of {model.paths[0]} did not finish "

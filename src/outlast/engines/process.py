@@ -24,6 +24,9 @@ from outlast.engines.worker import FOLDER_PREFIX
 
 Log = Callable[[str], None]
 """Receives the engine's own log, a line at a time, from another thread. Must not raise."""
+Waits = Callable[[float], object]
+"""Receives for how many seconds a model has been loading, about once a second. How much of it is
+loaded, no engine says."""
 
 _log = logging.getLogger(__name__)
 _LOUD = re.compile(r"ASSERT|ABORT|[Ee]rror|ERROR|^[\d.]+ E ")
@@ -80,6 +83,7 @@ class Worker:
         cancel: Cancel,
         links: Mapping[str, str],
         limit: Callable[[], float | None] = lambda: None,
+        waits: Waits = bool,
     ) -> dict[str, Any]:
         """Loads the model; returns what the worker says of it. `links` maps names in the worker's
         folder to files; `limit` tells the time (of :func:`time.monotonic`) by which it has to be
@@ -90,7 +94,7 @@ class Worker:
             for name, path in links.items():
                 os.symlink(os.path.abspath(path), os.path.join(self.folder, name))
             self.send({"config": config})
-            event = self._first_event(cancel, limit)
+            event = self._first_event(cancel, limit, waits)
         except BaseException:
             self.stop(grace=0)
             raise
@@ -101,9 +105,13 @@ class Worker:
         self.stop()
         raise EngineError(str(event.get("failed")), hint=str(event.get("hint", "")))
 
-    def _first_event(self, cancel: Cancel, limit: Callable[[], float | None]) -> dict[str, Any]:
+    def _first_event(
+        self, cancel: Cancel, limit: Callable[[], float | None], waits: Waits
+    ) -> dict[str, Any]:
+        began = time.monotonic()
         while True:
             now = time.monotonic()
+            waits(now - began)
             end = limit()
             if end is not None and now > end:
                 raise TooSlowError

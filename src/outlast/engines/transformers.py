@@ -12,7 +12,7 @@ from typing import Any
 from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError, UsageError
 from outlast.engines.conversation import WorkerEngine
-from outlast.engines.process import Log, Worker
+from outlast.engines.process import Log, Waits, Worker
 from outlast.engines.tuning import TUNING, Tuning
 
 NAME = "transformers"
@@ -29,6 +29,7 @@ class TransformersOptions:
     device: str | None = None
     threads: int | None = None
     log: Log | None = None
+    waits: Waits = bool
     tuning: Tuning = TUNING
 
     def __post_init__(self) -> None:
@@ -55,7 +56,7 @@ def open_transformers(folder: str, options: TransformersOptions, cancel: Cancel)
 
     def launch(cancel: Cancel) -> tuple[Worker, dict[str, Any]]:
         worker = Worker("outlast.engines.transformers_worker", NAME, options.log, options.tuning)
-        return worker, worker.start(config, cancel, {_LINK: folder})
+        return worker, worker.start(config, cancel, {_LINK: folder}, waits=options.waits)
 
     return WorkerEngine(
         NAME,

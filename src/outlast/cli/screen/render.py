@@ -23,6 +23,7 @@ from outlast.core.events import (
     FileDone,
     FileProblem,
     FileWaiting,
+    Loading,
     Note,
     PeerPassedOver,
     Planned,
@@ -162,12 +163,22 @@ class Screen:
                     self._advance(count)
                 case Again(count=count):
                     self._repeat(count)
+                case Loading(seconds=seconds) if not self._is_due(seconds):
+                    pass
                 case _ if self._json:
                     self._print_event(event)
                 case FileWaiting() if self._bars is not None:
                     self._show_wait(_sentence(event) or "")
                 case _ if not self._quiet and (text := _sentence(event)) is not None:
                     self._say(text)
+
+    def _is_due(self, seconds: float) -> bool:
+        """Whether to tell of what has taken so long, and tells of no progress."""
+        now = self._clock()
+        if seconds < _LINE_EVERY or now - self._printed < _LINE_EVERY:
+            return False
+        self._printed = now
+        return True
 
     def _print_event(self, event: Event) -> None:
         print_json({"type": _type_name(event), **jsonable(event)})
@@ -266,7 +277,7 @@ def _passed_over(path: str, peer: str, claim: str, others: int) -> str:
     return f"{path}: {who} that {it} {verb} it, but nothing came: asking the hub"
 
 
-def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - one line for each event
+def _sentence(event: Event) -> str | None:  # noqa: C901, PLR0911 - one line for each event
     """An event as a sentence for people; None if only the bars show it."""
     match event:
         case FileProblem(path, problem):
@@ -285,6 +296,9 @@ def _sentence(event: Event) -> str | None:  # noqa: PLR0911 - one line for each 
             return f"{what} {name}" + (f" ({human_size(size)})" if size else "")
         case Reformed(path, _, form, size, stored):
             return f"{path}: {form}, {human_size(size)} in {human_size(stored)}"
+        case Loading(engine, size, seconds):
+            since = f"for {duration(seconds)}; the time left is not known"
+            return f"  loading {human_size(size)} into {engine} {since}"
         case SourceWithdrew(reason=text) | Note(text):
             return text
         case FileDone() | _:
