@@ -61,7 +61,7 @@ def clock() -> Clock:
     return Clock()
 
 
-class TestPace:
+class TestRate:
     def test_the_rate_is_that_of_the_last_half_minute(self, clock: Clock) -> None:
         pace = JobRate(clock, 10_000 * MB)
         for speed in (100, 10):

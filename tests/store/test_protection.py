@@ -268,7 +268,7 @@ def test_notes_that_cannot_be_taken_cost_nothing_else(
     digest = Digest.of(FILES["a"])
     stat = os.stat(archive.layout.blob(digest))
 
-    def short(_: Index) -> None:
+    def short(_: Index, _read: object) -> None:
         raise ExhaustedError("Too many open files")
 
     monkeypatch.setattr(Index, "_sync", short)

@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 from urllib.parse import unquote, urljoin
-from weakref import WeakSet
 
 import urllib3
 from urllib3.contrib.socks import SOCKSProxyManager
@@ -40,9 +39,8 @@ from outlast.core.errors import (
 from outlast.sources.in_time import (
     POOLS,
     SOCKS_POOLS,
-    plain_socket,
+    OpenSockets,
     reading_in_time,
-    shut,
     telling,
 )
 from outlast.sources.settings import HttpSettings, origin
@@ -184,7 +182,7 @@ class HttpClient(Closing):
         self._observe = observe
         self._lock = threading.Lock()
         self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
-        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._sockets = OpenSockets()
         self._closed = False
         # A bundle that cannot be read is reported at once. The system's takes long to load, and
         # peers speak plain HTTP.
@@ -197,21 +195,10 @@ class HttpClient(Closing):
         """
         with self._lock:
             self._closed = True
-            sockets, pools = list(self._sockets), list(self._pools.values())
-        for sock in sockets:
-            shut(sock)
+            pools = list(self._pools.values())
+        self._sockets.close()
         for pool in pools:
             pool.clear()
-
-    def _opened(self, sock: object) -> None:
-        plain = plain_socket(sock)
-        if plain is None:
-            return
-        with self._lock:
-            self._sockets.add(plain)
-            closed = self._closed
-        if closed:
-            shut(plain)
 
     def get(
         self,
@@ -331,12 +318,12 @@ class HttpClient(Closing):
         context = self._context if secure else None
         if not proxy:
             direct = urllib3.PoolManager(maxsize=maxsize, ssl_context=context)
-            direct.pool_classes_by_scheme = telling(POOLS, self._opened)
+            direct.pool_classes_by_scheme = telling(POOLS, self._sockets)
             return direct
         try:
             if proxy.startswith("socks"):
                 socks = SOCKSProxyManager(proxy, maxsize=maxsize, ssl_context=context)
-                socks.pool_classes_by_scheme = telling(SOCKS_POOLS, self._opened)
+                socks.pool_classes_by_scheme = telling(SOCKS_POOLS, self._sockets)
                 return socks
             url = proxy if "://" in proxy else f"http://{proxy}"
             parts = urllib3.util.parse_url(url)
@@ -349,7 +336,7 @@ class HttpClient(Closing):
         except (HTTPError, ValueError) as error:
             shown = host_of(proxy if "://" in proxy else f"http://{proxy}")
             raise BadConfigError(f"cannot use the proxy {shown!r}: {error}") from error
-        manager.pool_classes_by_scheme = telling(POOLS, self._opened)
+        manager.pool_classes_by_scheme = telling(POOLS, self._sockets)
         return manager
 
 

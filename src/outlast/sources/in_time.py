@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from weakref import WeakSet
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -31,6 +32,33 @@ def shut(sock: socket.socket) -> None:
     """Ends a connection that another thread may be reading from: that one gets an error."""
     with contextlib.suppress(OSError):  # that of TLS would change its state
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+class OpenSockets:
+    """The sockets that the connections of a client have, as long as these live. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._closed = False
+
+    def add(self, sock: object) -> None:
+        plain = plain_socket(sock)
+        if plain is None:
+            return
+        with self._lock:
+            self._sockets.add(plain)
+            closed = self._closed
+        if closed:
+            shut(plain)
+
+    def close(self) -> None:
+        """Ends them, and those that come later."""
+        with self._lock:
+            self._closed = True
+            sockets = list(self._sockets)
+        for sock in sockets:
+            shut(sock)
 
 
 class _Watch:
@@ -157,14 +185,12 @@ POOLS = {"http": _PlainPool, "https": _TlsPool}
 SOCKS_POOLS = {"http": _SocksPool, "https": _SocksTlsPool}
 
 
-def telling(
-    pools: Mapping[str, type[HTTPConnectionPool]], opened: Callable[[object], None]
-) -> dict[str, Any]:
-    """The same pools, whose connections tell `opened` of their sockets."""
+def telling(pools: Mapping[str, type[HTTPConnectionPool]], sockets: OpenSockets) -> dict[str, Any]:
+    """The same pools, whose connections tell `sockets` of theirs."""
 
     def told(pool: type[HTTPConnectionPool]) -> type:
         known = pool.ConnectionCls
-        connection = type(known.__name__, (known,), {"opened": staticmethod(opened)})
+        connection = type(known.__name__, (known,), {"opened": staticmethod(sockets.add)})
         return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
     return {scheme: told(pool) for scheme, pool in pools.items()}
