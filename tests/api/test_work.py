@@ -126,6 +126,14 @@ class TestStopping:
         stalled.set_faults([])
         assert archive.pull("org/name", from_=stalled.url).complete
 
+    def test_where_no_thread_can_be_started(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(_thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(outlast.TransientError, match="thread"):
+            run(lambda _control: None)
+
     def test_a_token_that_is_set_stops_at_once(self, mine: outlast.Archive) -> None:
         token = outlast.Cancel()
         token.set()

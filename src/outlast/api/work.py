@@ -12,7 +12,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
-from outlast.core.errors import Cancelled
+from outlast.core.errors import Cancelled, ExhaustedError
 from outlast.core.events import Event, Planned, Progress, ignore
 
 T = TypeVar("T")
@@ -30,8 +30,8 @@ def run(
     """
     token = cancel or Cancel()
     job = _Call(work, token, follows=progress is not None)
-    job.start()
     try:
+        job.start()
         while events := job.wait():
             for event in events:
                 if progress is not None:
@@ -61,7 +61,11 @@ class _Call(Generic[T]):
         self._thread = threading.Thread(target=self._run, name="outlast")
 
     def start(self) -> None:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the system has no thread left
+            self._ended = True
+            raise ExhaustedError(str(error)) from error
 
     def wait(self) -> list[Event]:
         """The events since the last call, once there are any; none at the end of the work."""
@@ -79,7 +83,8 @@ class _Call(Generic[T]):
         with self._changed:
             while not self._ended:
                 self._changed.wait()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def result(self) -> T:
         if isinstance(self._error, Cancelled):
