@@ -160,7 +160,10 @@ class Archive(Closing):
         from outlast.api.pulling import Sourcing, pull  # noqa: PLC0415 - slow: the network's rooms
 
         sourcing = Sourcing(
-            *(_texts(include), _texts(exclude), _texts(from_), token),
+            include=_texts(include),
+            exclude=_texts(exclude),
+            urls=_texts(from_),
+            token=token,
             forms=self._forms(form),
             connections=_within("connections", connections, 1, _MOST_CONNECTIONS),
             rate=_within("limit_rate", limit_rate, 0, None),
@@ -199,7 +202,10 @@ class Archive(Closing):
         from outlast.api.pulling import Sourcing, plan  # noqa: PLC0415 - as above
 
         sourcing = Sourcing(
-            *(_texts(include), _texts(exclude), _texts(from_), token),
+            include=_texts(include),
+            exclude=_texts(exclude),
+            urls=_texts(from_),
+            token=token,
             forms=self._forms(None),
             swarm=swarm,
         )

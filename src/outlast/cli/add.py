@@ -6,8 +6,8 @@ import click
 
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.options.forms import form_options, form_wishes, kept_in
+from outlast.cli.options.selection import selection_options
 from outlast.cli.options.strict import strict_option, suspects_json, warnings
-from outlast.cli.pull import selection_options
 from outlast.cli.screen.render import human_size, plural, print_json
 from outlast.core.errors import IntegrityError
 from outlast.core.names import Target

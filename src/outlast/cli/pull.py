@@ -1,6 +1,5 @@
 """``outlast pull``."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from outlast.app import Scope, hand_on, hub_sources, open_archive, open_neighbou
 from outlast.cli.config.file import parse_rate
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.options.forms import form_options, form_wishes, kept_in
+from outlast.cli.options.selection import selection_options
 from outlast.cli.options.strict import strict_option, suspects_json, warnings
 from outlast.cli.options.target import WANTED, Wanted, parse_origins, read_wanted
 from outlast.cli.pull_other import OtherWishes, check_options, pull_by_digest, pull_by_link
@@ -22,15 +22,6 @@ from outlast.fetch.file_filter import Selection
 from outlast.fetch.transfer import Wishes
 from outlast.ops import pull as ops
 from outlast.ops.pull_link import LinkWanted
-
-
-def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--include`` and ``--exclude``."""
-    for name, text in (("exclude", "Leave out these files"), ("include", "Take only these files")):
-        command = click.option(
-            f"--{name}", multiple=True, metavar="GLOB", help=f"{text} (repeatable)"
-        )(command)
-    return command
 
 
 @click.command(
