@@ -40,6 +40,9 @@ COMMANDS: dict[str, Command] = {
         "outlast.cli.status:status", "Show what running nodes do: transfers, peers, rates."
     ),
     "run": Command("outlast.cli.run:run", "Chat with a model, or serve it as an OpenAI-style API."),
+    "config": Command(
+        "outlast.cli.config.command:config", "Show the settings, or write a configuration file."
+    ),
     "doctor": Command(
         "outlast.cli.doctor:doctor",
         "Find problems of this machine or archive, with a fix for each.",
