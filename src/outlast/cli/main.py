@@ -21,9 +21,11 @@ COMMANDS: dict[str, Command] = {
     ),
     "add": Command("outlast.cli.add:add", "Archive a local folder or file."),
     "adopt": Command("outlast.cli.add:adopt", "Import a Hugging Face cache into the archive."),
-    "ls": Command("outlast.cli.inspect:ls", "List archived revisions."),
-    "show": Command("outlast.cli.inspect:show", "Show one revision: files, sizes, digests."),
-    "verify": Command("outlast.cli.inspect:verify", "Re-hash archived files and report damage."),
+    "ls": Command("outlast.cli.revisions.ls:ls", "List archived revisions."),
+    "show": Command("outlast.cli.revisions.show:show", "Show one revision: files, sizes, digests."),
+    "verify": Command(
+        "outlast.cli.revisions.verify:verify", "Re-hash archived files and report damage."
+    ),
     "pack": Command("outlast.cli.pack:pack", "Compress archived files losslessly."),
     "unpack": Command("outlast.cli.pack:unpack", "Turn capsules back into plain files."),
     "rm": Command("outlast.cli.remove:rm", "Remove a model, a revision or a ref."),

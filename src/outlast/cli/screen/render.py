@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _LINE_EVERY = 5.0
 """Seconds between lines of progress, where stderr is no terminal."""
+_GAP = "  "
+"""Between two columns of a table."""
 _LOG_LIMIT = 5000
 """Characters of a line of diagnostics."""
 
@@ -55,6 +57,11 @@ def human_size(count: float) -> str:
 def saving(size: int, stored: int) -> str:
     """How much smaller `stored` is than `size`, in percent; a dash if it is not smaller."""
     return f"{100 * (1 - stored / size):.0f} %" if 0 <= stored < size else "-"
+
+
+def saved_part(size: int, stored: int) -> float:
+    """Which part of `size` the disk need not hold, from 0 to 1."""
+    return round(max(0.0, 1 - stored / size), 4) if size else 0.0
 
 
 def plural(count: int, noun: str) -> str:
@@ -86,13 +93,23 @@ def print_json(document: object) -> None:
 def print_table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
     """Aligned columns on stdout; columns numbered in `right` are right-aligned."""
     clean = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
+    widths = _widths(clean)
     for row in clean:
         cells = [
             cell.rjust(width) if number in right else cell.ljust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+        sys.stdout.write(_GAP.join(cells).rstrip() + "\n")
+
+
+def table_width(rows: Sequence[Sequence[str]]) -> int:
+    """Characters of the longest line of such a table."""
+    widths = _widths([[one_line(cell) for cell in row] for row in rows])
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
 class Screen:
