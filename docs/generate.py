@@ -1,6 +1,6 @@
-"""Writes what the code says into the documents: docs/cli.md, docs/errors.md, the tables of
-docs/guide/configuration.md, the layers in ARCHITECTURE.md and the list of decisions. With --check
-it only says what is stale or wrong.
+"""Writes what the code says into the documents: docs/cli.md, docs/errors.md, docs/json.md, the
+tables of docs/guide/configuration.md, the layers in ARCHITECTURE.md and the list of decisions. With
+--check it only says what is stale or wrong.
 """
 
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from docs.checks import first_sentence, problems
+from docs.lines import json_page
 from docs.parts import with_part
 from docs.settings import configuration
 from outlast.cli.main import outlast
@@ -106,6 +107,7 @@ def pages() -> dict[Path, str]:
     return {
         ROOT / "docs" / "cli.md": cli_reference(),
         ROOT / "docs" / "errors.md": error_table(),
+        ROOT / "docs" / "json.md": f"{_HEAD}\n{json_page(FEATURES)}",
         architecture: with_part(architecture.read_text(), "layers", layer_table()),
         adr: with_part(adr.read_text(), "decisions", decisions()),
         guide: configuration(guide.read_text()),

@@ -147,9 +147,10 @@ def _report(error: OutlastError) -> int:
     hint = f" (hint: {error.hint})" if error.hint else ""
     sys.stderr.write(f"outlast: error[{error.code}]: {error}{hint}\n")
     if "--json" in sys.argv:
-        from outlast.cli.screen.render import print_json  # noqa: PLC0415 - help does without
+        from outlast.cli.documents.errors import ErrorDocument  # noqa: PLC0415 - help does without
+        from outlast.cli.screen.render import print_document  # noqa: PLC0415
 
-        print_json({"type": "error", "code": error.code, "message": str(error), "hint": error.hint})
+        print_document(ErrorDocument(code=error.code, message=str(error), hint=error.hint))
     return error.exit_code
 
 

@@ -236,8 +236,16 @@ class Index:
                 " ORDER BY kind DESC, name, revision"
             )
             return [
-                Summary(RepoId(RepoKind(kind), name), GitOid(revision), Digest(digest), *rest)
-                for kind, name, revision, digest, *rest in rows
+                Summary(
+                    RepoId(RepoKind(kind), name),
+                    GitOid(revision),
+                    Digest(digest),
+                    files,
+                    size,
+                    missing,
+                    bool(unlisted),
+                )
+                for kind, name, revision, digest, files, size, missing, unlisted in rows
             ]
 
     def blobs_of(self, manifests: Iterable[Digest]) -> dict[Digest, list[Digest]]:

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import click
 
@@ -11,9 +10,10 @@ from outlast.cli.config.file import config_path, environment
 from outlast.cli.config.origins import Held, held
 from outlast.cli.config.template import template, write
 from outlast.cli.config.written import toml
+from outlast.cli.documents.settings import ConfigWrittenDocument, SettingDocument
 from outlast.cli.edge import common, listed_features, session
 from outlast.cli.feature import Listed
-from outlast.cli.screen.render import print_json, print_table
+from outlast.cli.screen.render import print_document, print_table
 from outlast.core.errors import BadConfigError, UsageError
 
 
@@ -58,7 +58,7 @@ def config(
         found = _named(found, key)
     if as_json:
         for each in found:
-            print_json(_document(each))
+            print_document(_document(each))
     elif key is not None and len(found) == 1:
         _print_one(found[0])
     else:
@@ -70,7 +70,7 @@ def _write(features: Sequence[Listed], *, force: bool, as_json: bool) -> None:
     path = config_path(environment())
     backup = write(path, template(features), force=force)
     if as_json:
-        print_json({"type": "config-written", "path": path, "backup": backup})
+        print_document(ConfigWrittenDocument(path=path, backup=backup))
     else:
         print(f"wrote {path}" + (f"; the file before is {backup}" if backup is not None else ""))
 
@@ -108,16 +108,15 @@ def _print_one(each: Held) -> None:
     print_table([line for line in lines if line[1]])
 
 
-def _document(each: Held) -> dict[str, Any]:
-    setting = each.setting
-    return {
-        "type": "setting",
-        "key": setting.key,
-        "value": each.value,
-        "unit": setting.about.unit or None,
-        "origin": each.origin,
-        "from": each.named or None,
-        "flag": setting.about.flag or None,
-        "environment": setting.about.environment,
-        "about": setting.about.text,
-    }
+def _document(each: Held) -> SettingDocument:
+    setting, about = each.setting, each.setting.about
+    return SettingDocument(
+        key=setting.key,
+        value=each.value,
+        unit=about.unit or None,
+        origin=each.origin,
+        from_=each.named or None,
+        flag=about.flag or None,
+        environment=about.environment,
+        about=about.text,
+    )

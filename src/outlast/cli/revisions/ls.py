@@ -1,15 +1,16 @@
 """``outlast ls``."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import click
 
+from outlast.cli.documents.revisions import DamagedDocument, RevisionDocument
 from outlast.cli.edge import Session, common, session
 from outlast.cli.screen.render import (
     human_size,
     plural,
-    print_json,
+    print_document,
     print_table,
     saved_part,
     saving,
@@ -82,44 +83,44 @@ def ls(
     # The archive is closed by now: its index has no journal beside it any more.
     if as_json:
         for line in listed.lines:
-            print_json(_document(line))
+            print_document(_document(line))
         for bad in listed.damaged:
-            print_json(_damaged_document(bad))
+            print_document(_damaged_document(bad))
     else:
         _print(run, listed, order, whole=not pattern and not partial)
     return IntegrityError.exit_code if listed.damaged else 0
 
 
-def _document(line: listing.RevisionLine) -> dict[str, Any]:
+def _document(line: listing.RevisionLine) -> RevisionDocument:
     s = line.summary
-    return {
-        "repo": str(s.repo),
-        "revision": s.revision,
-        "refs": line.refs,
-        "manifest": s.digest,
-        "files": s.files,
-        "bytes": s.size,
-        "missing": s.missing,
-        "partial": s.partial,
-        "unlisted": s.unlisted,
-        "stored_bytes": line.stored,
-        "own_bytes": line.own,
-        "saving": saved_part(s.size, line.stored),
-        "capsules": line.capsules,
-        "thin": line.thin,
-        "bases": line.bases,
-        "date": line.date.isoformat(timespec="seconds"),
-        "observed": line.observed,
-    }
+    return RevisionDocument(
+        repo=s.repo,
+        revision=s.revision,
+        refs=line.refs,
+        manifest=s.digest,
+        files=s.files,
+        bytes=s.size,
+        missing=s.missing,
+        partial=s.partial,
+        unlisted=s.unlisted,
+        stored_bytes=line.stored,
+        own_bytes=line.own,
+        saving=saved_part(s.size, line.stored),
+        capsules=line.capsules,
+        thin=line.thin,
+        bases=line.bases,
+        date=line.date.isoformat(timespec="seconds"),
+        observed=line.observed,
+    )
 
 
-def _damaged_document(bad: listing.DamagedLine) -> dict[str, Any]:
-    return {
-        "repo": str(bad.repo),
-        "revision": bad.revision,
-        "refs": [] if bad.ref is None else [bad.ref],
-        "damaged": bad.problem,
-    }
+def _damaged_document(bad: listing.DamagedLine) -> DamagedDocument:
+    return DamagedDocument(
+        repo=bad.repo,
+        revision=bad.revision,
+        refs=[] if bad.ref is None else [bad.ref],
+        damaged=bad.problem,
+    )
 
 
 def _print(run: Session, listed: listing.Contents, order: listing.Order, *, whole: bool) -> None:

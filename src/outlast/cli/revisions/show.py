@@ -2,14 +2,23 @@
 
 import click
 
+from outlast.cli.documents.details import (
+    AboutPart,
+    BasePart,
+    DetailsDocument,
+    FilePart,
+    FormPart,
+    RefPart,
+)
+from outlast.cli.documents.parts import warnings_of
 from outlast.cli.edge import TARGET, common, session
-from outlast.cli.options.strict import suspects_json
-from outlast.cli.screen.render import human_size, print_json, print_table, saved_part, saving
+from outlast.cli.screen.render import human_size, print_document, print_table, saved_part, saving
 from outlast.core.errors import one_line
 from outlast.core.manifest import FileEntry
 from outlast.core.names import Target
 from outlast.ops import listing
 from outlast.store.forms import StoredForm
+from outlast.store.records.refs import Ref
 
 
 @click.command(
@@ -29,33 +38,58 @@ def show(target: Target, *, home: str | None, as_json: bool, quiet: bool) -> Non
     """Show one revision: its refs, files, sizes, digests and where it came from."""
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         details = listing.show(archive, target)
-    revision = details.revision
     if as_json:
-        print_json(
-            {
-                "repo": str(revision.repo),
-                "revision": revision.id,
-                "manifest": details.manifest,
-                "refs": details.refs,
-                "partial": revision.partial,
-                "unlisted": revision.unlisted,
-                "bytes": revision.size,
-                "shared_bytes": details.shared,
-                "damaged_refs": [*details.damaged_refs],
-                "about": details.about,
-                "about_known": details.is_known,
-                "link": details.about.links.get(revision.id.hex),
-                "files": [entry.to_json() for entry in revision.files],
-                "missing": [entry.to_json() for entry in revision.missing],
-                "absent": [entry.path for entry in details.absent],
-                "stored_bytes": details.stored,
-                "saving": saved_part(revision.size, details.stored),
-                "forms": [_form_json(details, entry) for entry in revision.files],
-                "warnings": suspects_json(details.suspects),
-            }
-        )
+        print_document(_document(details))
         return
     _print_details(details)
+
+
+def _document(details: listing.Details) -> DetailsDocument:
+    revision, about = details.revision, details.about
+    return DetailsDocument(
+        repo=revision.repo,
+        revision=revision.id,
+        manifest=details.manifest,
+        refs=[_ref_part(ref) for ref in details.refs],
+        partial=revision.partial,
+        unlisted=revision.unlisted,
+        bytes=revision.size,
+        shared_bytes=details.shared,
+        damaged_refs=[*details.damaged_refs],
+        about=AboutPart(
+            private=about.private, gated=about.gated, tags=about.tags, facts=about.facts
+        ),
+        about_known=details.is_known,
+        link=about.links.get(revision.id.hex),
+        files=[_file_part(entry) for entry in revision.files],
+        missing=[_file_part(entry) for entry in revision.missing],
+        absent=[entry.path for entry in details.absent],
+        stored_bytes=details.stored,
+        saving=saved_part(revision.size, details.stored),
+        forms=[_form_part(details, entry) for entry in revision.files],
+        warnings=warnings_of(details.suspects),
+    )
+
+
+def _ref_part(ref: Ref) -> RefPart:
+    return RefPart(
+        name=ref.name,
+        commit=ref.commit,
+        source=ref.source,
+        observed=ref.observed,
+        kind=ref.kind,
+        complete=ref.complete,
+    )
+
+
+def _file_part(entry: FileEntry) -> FilePart:
+    return FilePart(
+        path=entry.path,
+        size=entry.size,
+        sha256=entry.sha256,
+        git_sha1=entry.git_sha1,
+        merkle_root=entry.merkle_root,
+    )
 
 
 def _print_details(details: listing.Details) -> None:
@@ -118,23 +152,19 @@ def _sizes(details: listing.Details, entry: FileEntry) -> tuple[str, str, str]:
     return human_size(entry.size), human_size(details.spaces[entry.sha256]), word
 
 
-def _form_json(details: listing.Details, entry: FileEntry) -> dict[str, object]:
+def _form_part(details: listing.Details, entry: FileEntry) -> FormPart:
     form = _form_of(details, entry)
     first, space = entry.path, 0
     if entry.sha256 is not None:
         first, space = details.firsts[entry.sha256], details.spaces.get(entry.sha256, 0)
-    return {
-        "path": entry.path,
-        "form": form.form.value if form is not None else None,
-        "same_as": first if first != entry.path else None,
-        "stored_bytes": space if first == entry.path else 0,
-        "saving": saved_part(entry.size, space) if form is not None else 0.0,
-        "bases": [
-            {
-                "sha256": base.sha256.hex,
-                "bytes": base.size,
-                "models": details.bases.get(base.sha256, ()),
-            }
+    return FormPart(
+        path=entry.path,
+        form=form.form if form is not None else None,
+        same_as=first if first != entry.path else None,
+        stored_bytes=space if first == entry.path else 0,
+        saving=saved_part(entry.size, space) if form is not None else 0.0,
+        bases=[
+            BasePart(sha256=base.sha256, bytes=base.size, models=details.bases.get(base.sha256, ()))
             for base in (form.bases if form is not None else ())
         ],
-    }
+    )

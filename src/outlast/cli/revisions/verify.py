@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 import click
 
+from outlast.cli.documents.parts import warnings_of
+from outlast.cli.documents.verified import VerifiedDocument
 from outlast.cli.edge import TARGET, common, session
-from outlast.cli.options.strict import suspects_json
-from outlast.cli.screen.render import human_size, plural, print_json
+from outlast.cli.screen.render import human_size, plural, print_document
 from outlast.core.errors import ExhaustedError, IntegrityError
 from outlast.core.names import Target
 from outlast.ops import verify as ops
@@ -46,14 +47,13 @@ def verify(
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         result = ops.verify(archive, target, quarantine=quarantine, control=run.control)
     if as_json:
-        print_json(
-            {
-                "type": "verified",
-                "blobs": result.blobs,
-                "bytes": result.size,
-                "problems": result.problems,
-                "warnings": suspects_json(result.suspects),
-            }
+        print_document(
+            VerifiedDocument(
+                blobs=result.blobs,
+                bytes=result.size,
+                problems=result.problems,
+                warnings=warnings_of(result.suspects),
+            )
         )
     else:
         verdict = plural(len(result.problems), "problem") if result.problems else "all intact"

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from outlast.cli.documents.document import VERSION
+from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import one_line
 from outlast.core.events import (
     Event,
@@ -32,10 +34,13 @@ from outlast.core.events import (
     SourceWithdrew,
     SuspectContent,
 )
+from outlast.core.names import RepoId
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
+
+    from outlast.cli.documents.document import Document
 
 _LINE_EVERY = 5.0
 """Seconds between lines of progress, where stderr is no terminal."""
@@ -70,23 +75,39 @@ def plural(count: int, noun: str) -> str:
 
 def jsonable(value: object) -> Any:
     """A value of ours as plain JSON types."""
+    if isinstance(value, Digest | GitOid | RepoId | Path):
+        return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [f.name for f in dataclasses.fields(value)]
-        if fields == ["hex"]:
-            return value.hex  # type: ignore[attr-defined]
-        if fields == ["kind", "name"]:
-            return str(value)
-        return {name: jsonable(getattr(value, name)) for name in fields}
+        found = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        return {
+            field.metadata.get("name", field.name): jsonable(item)
+            for field, item in found
+            if item is not None or not field.metadata.get("omitted")
+        }
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [jsonable(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return value
 
 
-def print_json(document: object) -> None:
-    """One JSON document on one line of stdout."""
-    sys.stdout.write(json.dumps(jsonable(document)) + "\n")
+def print_document(document: "Document | Event") -> None:
+    """A document or event as JSON on one line of stdout."""
+    _print_json(_line(document))
+
+
+def print_documents(documents: "Sequence[Document]") -> None:
+    """Documents as one list on one line of stdout."""
+    _print_json([_line(document) for document in documents])
+
+
+def _line(document: "Document | Event") -> dict[str, Any]:
+    kind = type_name(type(document)) if isinstance(document, Event) else document.type
+    return {"type": kind, "v": VERSION, **jsonable(document)}
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 
@@ -151,7 +172,7 @@ class Screen:
         with self._lock:
             if self._json:
                 if not isinstance(event, Progress):
-                    print_json({"type": _type_name(event), **jsonable(event)})
+                    print_document(event)
                 return
             if isinstance(event, Planned):
                 self._plan(event)
@@ -240,8 +261,8 @@ class Screen:
             )
 
 
-def _type_name(event: Event) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(event).__name__).lower()
+def type_name(kind: type[Event]) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
 
 
 def _passed_over(path: str, peer: str, claim: str, others: int) -> str:
