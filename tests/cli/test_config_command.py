@@ -388,5 +388,5 @@ def test_amounts_come_back(count: int) -> None:
 
 
 def test_texts_come_back() -> None:
-    value = {'a "b"': ["\x7f\\é\n", 0.5, True, {"c-d": 1}]}
+    value = {'a "b"': ["\x7f\\é\n", 0.1234567890123, 1e-7, 7.0, True, {"c-d": 1}]}
     assert tomllib.loads(f"x = {toml(written(value))}")["x"] == value
