@@ -188,7 +188,7 @@ class SwarmSection(ConfigSection, frozen=True):
     dht_port: Annotated[
         Port,
         Meaning(
-            "UDP port for the DHT, another one than `port`; 0 is any free one.",
+            "UDP port for the DHT, not the one of BitTorrent; 0 is any free one.",
             environment=("OUTLAST_DHT_PORT",),
             at="swarm.dht_port",
         ),
