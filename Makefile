@@ -22,7 +22,7 @@ help:
 	@echo "make test    lint, types, layers and all tests"
 	@echo "make lint    ruff, mypy, import-linter, and our own: what nothing calls, rooms, words"
 	@echo "make torture the tests that search at random, for hours, from SEED=7"
-	@echo "make docs    write docs/cli.md and docs/errors.md anew"
+	@echo "make docs    write anew what the code says in docs/: cli, errors, json, settings"
 	@echo "make bench   measure ours and the peers side by side"
 	@echo "make bench-codec  the same for capsules and the peers' codecs"
 	@echo "make bench-sim  simulated swarms of up to 100,000 nodes: docs/simulation.md"

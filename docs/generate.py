@@ -1,5 +1,6 @@
-"""Writes what the code says into the documents: docs/cli.md, docs/errors.md, the table of layers in
-ARCHITECTURE.md and the list of decisions. With --check it only says what is stale or wrong.
+"""Writes what the code says into the documents: docs/cli.md, docs/errors.md, docs/json.md, the
+tables of docs/guide/configuration.md, the layers in ARCHITECTURE.md and the list of decisions. With
+--check it only says what is stale or wrong.
 """
 
 import re
@@ -10,14 +11,15 @@ from pathlib import Path
 import click
 
 from docs.checks import first_sentence, problems
+from docs.lines import json_page
+from docs.parts import with_part
+from docs.settings import configuration
 from outlast.cli.main import outlast
 from outlast.core.errors import all_errors
 from outlast.features import FEATURES
 
 ROOT = Path(__file__).parents[1]
 _HEAD = "<!-- Written by `make docs`. Do not edit. -->\n"
-_PART = "<!-- {}: written by `make docs` -->\n"
-_END = "<!-- end -->"
 _WIDTH = 90
 
 
@@ -98,25 +100,17 @@ def decisions() -> str:
     return "\n".join(rows) + "\n"
 
 
-def with_part(path: Path, name: str, part: str) -> str:
-    """The document, with the part between its two marks replaced."""
-    text = path.read_text()
-    begin = _PART.format(name)
-    before, found, rest = text.partition(begin)
-    _, ended, after = rest.partition(_END)
-    if not (found and ended):
-        raise SystemExit(f"{path}: no line {begin.strip()} with a line {_END} after it")
-    return f"{before}{begin}\n{part}\n{_END}{after}"
-
-
 def pages() -> dict[Path, str]:
     """All that is written here, by file."""
     architecture, adr = ROOT / "ARCHITECTURE.md", ROOT / "docs" / "adr" / "README.md"
+    guide = ROOT / "docs" / "guide" / "configuration.md"
     return {
         ROOT / "docs" / "cli.md": cli_reference(),
         ROOT / "docs" / "errors.md": error_table(),
-        architecture: with_part(architecture, "layers", layer_table()),
-        adr: with_part(adr, "decisions", decisions()),
+        ROOT / "docs" / "json.md": f"{_HEAD}\n{json_page(FEATURES)}",
+        architecture: with_part(architecture.read_text(), "layers", layer_table()),
+        adr: with_part(adr.read_text(), "decisions", decisions()),
+        guide: configuration(guide.read_text()),
     }
 
 

@@ -186,7 +186,7 @@ def test_errors_as_json(home: Path, command: list[str]) -> None:
     call = inside(*command, "--json", home=home, cwd=home)
     message = call.failed("not-found", "bad-config", "usage", "bad-name")
     (document,) = call.documents
-    assert document.keys() == {"type", "code", "message", "hint"}
+    assert document.keys() == {"type", "v", "code", "message", "hint"}
     assert document["type"] == "error"
     assert message == document["message"]
     assert document["hint"] in call.err

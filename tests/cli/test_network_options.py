@@ -79,6 +79,11 @@ LOCAL: Final = {
         "--dry-run",
     ),
     *(
+        "--sort",
+        "--reverse",
+        "--partial",
+        "--init",
+        "--force",
         "--follow-links",
         "--only",
         "--copy",

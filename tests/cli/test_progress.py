@@ -166,6 +166,7 @@ def test_for_programs_an_event_every_ten_seconds(
     assert [document["type"] for document in documents] == ["planned", *["progress"] * 3]
     assert documents[1] == {
         "type": "progress",
+        "v": 1,
         "job": "verify",
         "subject": "archive",
         "done_bytes": 20 * MB,
@@ -364,6 +365,7 @@ def test_a_signal_to_add(tmp_path: Path, slow: Path, as_json: bool) -> None:
     if as_json:
         assert call.result == {
             "type": "error",
+            "v": 1,
             "code": "cancelled",
             "message": "interrupted",
             "hint": going_on("add"),

@@ -210,7 +210,7 @@ class TestCommand:
         with node(home, mine):
             (said,) = inside("status", "--json", home=home).ok().result
             assert said.pop("archive_bytes") > 0
-            assert said == json.loads(json.dumps(mine()))
+            assert said == json.loads(json.dumps(mine() | {"v": 1}))
 
     def test_tables(self, home: Path) -> None:
         with node(home, mine):

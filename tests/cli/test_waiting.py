@@ -54,7 +54,7 @@ def test_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     with Screen(as_json=True, quiet=False) as screen:
         screen.emit(WAITING)
     assert capsys.readouterr().out == (
-        '{"type": "file-waiting", "path": "a.bin",'
+        '{"type": "file-waiting", "v": 1, "path": "a.bin",'
         ' "waits_for": "10.0.0.2, which fetches it since 40 s", "others": 1}\n'
     )
 

@@ -13,7 +13,8 @@ from docs.checks import (
     thread_drift,
     thread_places,
 )
-from docs.generate import decisions, layer_table, with_part
+from docs.generate import decisions, layer_table
+from docs.parts import with_part
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,14 +127,14 @@ def test_places_of_threads_and_locks(tmp_path: Path) -> None:
 def test_what_is_generated_goes_between_its_marks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- x: written by `make docs` -->\nold\n<!-- end -->\nz\n")
-    text = with_part(page, "x", "new")
+    text = with_part(page.read_text(), "x", "new")
     assert "old" not in text
     assert text.startswith("a\n")
     assert text.endswith("-->\nz\n")
     page.write_text(text)
-    assert with_part(page, "x", "new") == text
+    assert with_part(page.read_text(), "x", "new") == text
     with pytest.raises(SystemExit):
-        with_part(page, "y", "new")
+        with_part(page.read_text(), "y", "new")
 
 
 def test_the_table_has_every_room() -> None:

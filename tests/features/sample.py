@@ -4,14 +4,15 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import click
 from aiohttp import web
 
 from outlast.app import App
+from outlast.cli.config.section import ConfigSection, Meaning, Text, read_section
 from outlast.cli.edge import common, session
-from outlast.core.errors import BadConfigError, NotFoundError
+from outlast.core.errors import NotFoundError
 from outlast.features import Command, Listed
 from outlast.ops.doctor import Finding, Health
 from outlast.server.http.exchange import Exchange
@@ -23,11 +24,16 @@ class Settings:
     greeting: str = "hello"
 
 
+class SampleSection(ConfigSection, frozen=True):
+    """How the sample greets."""
+
+    greeting: Annotated[Text, Meaning("What greet prints.")] = "hello"
+    password: Annotated[Text, Meaning("What is never shown.", secret=True)] = ""
+
+
 class Sample:
     def settings(self, table: Mapping[str, Any]) -> Settings:
-        if unknown := table.keys() - {"greeting"}:
-            raise BadConfigError(f"[sample]: unknown key {min(unknown)!r}")
-        return Settings(**table)
+        return Settings(read_section(SampleSection, table, "[sample]").greeting)
 
     def mounts(self, app: App, settings: Settings) -> Iterable[Mount]:
         async def answer(exchange: Exchange) -> web.StreamResponse:
@@ -75,6 +81,7 @@ LISTED = Listed(
     "sample",
     "tests.features.sample:SAMPLE",
     {"greet": Command("tests.features.sample:greet", "Print the greeting of the configuration.")},
+    "tests.features.sample:SampleSection",
 )
 ABSENT = Listed(
     "absent",

@@ -7,7 +7,7 @@ from tests.pull.kit import BIG, FILES, TOTAL, check_pulled, file_requests, sent
 from tests.warm.calls import outlast
 
 _KEYS = {
-    *("type", "repo", "ref", "commit", "manifest", "partial", "source", "files", "bytes"),
+    *("type", "v", "repo", "ref", "commit", "manifest", "partial", "source", "files", "bytes"),
     *("to_fetch", "to_fetch_bytes", "free_bytes", "fits", "fetched", "held_bytes", "warnings"),
     *("refused", "unconfirmed"),
 }
@@ -69,7 +69,7 @@ def test_what_is_left_out_for_its_name_is_said(hub: HubSim, tmp_path: Path) -> N
 def test_errors_for_programs(hub: HubSim, tmp_path: Path) -> None:
     call = outlast("pull", "org/absent", "--json", "--from", hub.url, home=tmp_path)
     call.failed("repo-not-found")
-    assert call.result.keys() == {"type", "code", "message", "hint"}
+    assert call.result.keys() == {"type", "v", "code", "message", "hint"}
     assert (call.result["type"], call.result["code"]) == ("error", "repo-not-found")
 
 

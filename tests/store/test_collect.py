@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.cli.inspect import verdict_status
+from outlast.cli.revisions.verify import verdict_status
 from outlast.codec import format as fmt
 from outlast.core.control import Control
 from outlast.core.digest import Digest

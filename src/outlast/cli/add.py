@@ -4,11 +4,13 @@ from pathlib import Path
 
 import click
 
+from outlast.cli.documents.arriving import AddedDocument, AdoptedDocument
+from outlast.cli.documents.parts import warnings_of
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.options.forms import form_options, form_wishes, kept_in
 from outlast.cli.options.selection import selection_options
-from outlast.cli.options.strict import strict_option, suspects_json, warnings
-from outlast.cli.screen.render import human_size, plural, print_json
+from outlast.cli.options.strict import strict_option, warnings
+from outlast.cli.screen.render import human_size, plural, print_document
 from outlast.core.errors import IntegrityError
 from outlast.core.names import Target
 from outlast.fetch.file_filter import Selection
@@ -72,18 +74,17 @@ def add(
         )
     revision = result.revision
     if as_json:
-        print_json(
-            {
-                "type": "added",
-                "repo": str(revision.repo),
-                "commit": revision.id,
-                "manifest": result.manifest,
-                "files": len(revision.files),
-                "bytes": revision.size,
-                "stored_bytes": result.stored,
-                "held_bytes": result.held,
-                "warnings": suspects_json(result.suspects),
-            }
+        print_document(
+            AddedDocument(
+                repo=revision.repo,
+                commit=revision.id,
+                manifest=result.manifest,
+                files=len(revision.files),
+                bytes=revision.size,
+                stored_bytes=result.stored,
+                held_bytes=result.held,
+                warnings=warnings_of(result.suspects),
+            )
         )
         return
     run.say(
@@ -134,15 +135,14 @@ def adopt(
             archive, folder, only=only, copy=copy, control=run.control, strict=strict
         )
     if as_json:
-        print_json(
-            {
-                "type": "adopted",
-                "revisions": [f"{r.repo}@{r.id}" for r in result.revisions],
-                "linked_bytes": result.linked,
-                "copied_bytes": result.copied,
-                "problems": result.problems,
-                "warnings": suspects_json(result.suspects),
-            }
+        print_document(
+            AdoptedDocument(
+                revisions=[f"{r.repo}@{r.id}" for r in result.revisions],
+                linked_bytes=result.linked,
+                copied_bytes=result.copied,
+                problems=result.problems,
+                warnings=warnings_of(result.suspects),
+            )
         )
     else:
         for revision in result.revisions:

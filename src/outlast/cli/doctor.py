@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from outlast.cli.documents.machine import FindingDocument, MendedDocument
 from outlast.cli.edge import common, session
-from outlast.cli.screen.render import jsonable, plural, print_json, print_table
+from outlast.cli.screen.render import plural, print_document, print_table
 from outlast.core.errors import UsageError, one_line
 from outlast.ops import doctor as ops
 from outlast.ops import mend as mending
@@ -74,9 +75,11 @@ def doctor(
 def _print(mended: list[mending.Mended], findings: list[ops.Finding], *, as_json: bool) -> None:
     if as_json:
         for each in mended:
-            print_json({"type": "mended", **jsonable(each)})
-        for finding in findings:
-            print_json(finding)
+            print_document(MendedDocument(name=each.name, outcome=each.outcome, lost=each.lost))
+        for f in findings:
+            print_document(
+                FindingDocument(check=f.check, health=f.health, text=f.text, mend=f.mend)
+            )
     else:
         for each in mended:
             lost = f"; lost is {each.lost}" if each.lost else ""

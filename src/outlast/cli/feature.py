@@ -46,12 +46,14 @@ class Command(NamedTuple):
 
 class Listed(NamedTuple):
     """A feature in the list: `name` is its section in the configuration, `target` the
-    ``module:attribute`` of its :class:`Feature`.
+    ``module:attribute`` of its :class:`Feature`, and `section` that of the
+    :class:`~outlast.cli.config.section.ConfigSection` that declares its settings, if it has any.
     """
 
     name: str
     target: str
     commands: Mapping[str, Command] = {}
+    section: str = ""
 
     def load(self) -> Feature:
         """Imports it."""

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from outlast.cli.documents.running import LinkedDocument
 from outlast.cli.edge import TARGET, budget_option, common, session
-from outlast.cli.screen.render import print_json
+from outlast.cli.screen.render import print_document
 from outlast.core.names import Target
 from outlast.ops import export as ops
 
@@ -71,17 +72,16 @@ def link(
             control=run.control,
         )
     if as_json:
-        print_json(
-            {
-                "type": "linked",
-                "repo": str(result.revision.repo),
-                "revision": result.revision.id,
-                "partial": result.revision.partial,
-                "cache": result.cache,
-                "snapshot": result.snapshot,
-                "folder": result.folder,
-                "escaped": {str(place): names for place, names in result.escaped.items()},
-            }
+        print_document(
+            LinkedDocument(
+                repo=result.revision.repo,
+                revision=result.revision.id,
+                partial=result.revision.partial,
+                cache=result.cache,
+                snapshot=result.snapshot,
+                folder=result.folder,
+                escaped={str(place): names for place, names in result.escaped.items()},
+            )
         )
         return
     for path in (result.cache, result.folder):

@@ -21,9 +21,11 @@ COMMANDS: dict[str, Command] = {
     ),
     "add": Command("outlast.cli.add:add", "Archive a local folder or file."),
     "adopt": Command("outlast.cli.add:adopt", "Import a Hugging Face cache into the archive."),
-    "ls": Command("outlast.cli.inspect:ls", "List archived revisions."),
-    "show": Command("outlast.cli.inspect:show", "Show one revision: files, sizes, digests."),
-    "verify": Command("outlast.cli.inspect:verify", "Re-hash archived files and report damage."),
+    "ls": Command("outlast.cli.revisions.ls:ls", "List archived revisions."),
+    "show": Command("outlast.cli.revisions.show:show", "Show one revision: files, sizes, digests."),
+    "verify": Command(
+        "outlast.cli.revisions.verify:verify", "Re-hash archived files and report damage."
+    ),
     "pack": Command("outlast.cli.pack:pack", "Compress archived files losslessly."),
     "unpack": Command("outlast.cli.pack:unpack", "Turn capsules back into plain files."),
     "rm": Command("outlast.cli.remove:rm", "Remove a model, a revision or a ref."),
@@ -40,6 +42,9 @@ COMMANDS: dict[str, Command] = {
         "outlast.cli.status:status", "Show what running nodes do: transfers, peers, rates."
     ),
     "run": Command("outlast.cli.run:run", "Chat with a model, or serve it as an OpenAI-style API."),
+    "config": Command(
+        "outlast.cli.config.command:config", "Show the settings, or write a configuration file."
+    ),
     "doctor": Command(
         "outlast.cli.doctor:doctor",
         "Find problems of this machine or archive, with a fix for each.",
@@ -142,9 +147,10 @@ def _report(error: OutlastError) -> int:
     hint = f" (hint: {error.hint})" if error.hint else ""
     sys.stderr.write(f"outlast: error[{error.code}]: {error}{hint}\n")
     if "--json" in sys.argv:
-        from outlast.cli.screen.render import print_json  # noqa: PLC0415 - help does without
+        from outlast.cli.documents.errors import ErrorDocument  # noqa: PLC0415 - help does without
+        from outlast.cli.screen.render import print_document  # noqa: PLC0415
 
-        print_json({"type": "error", "code": error.code, "message": str(error), "hint": error.hint})
+        print_document(ErrorDocument(code=error.code, message=str(error), hint=error.hint))
     return error.exit_code
 
 

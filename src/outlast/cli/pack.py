@@ -1,15 +1,25 @@
 """``outlast pack`` and ``outlast unpack``."""
 
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
+
 import click
 
+from outlast.cli.documents.space import RepackedDocument
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.options.forms import form_wishes
-from outlast.cli.screen.render import human_size, plural, print_json, saving
+from outlast.cli.screen.render import human_size, plural, print_document, saving
 from outlast.codec.payload import Form
 from outlast.core.errors import IntegrityError
 from outlast.core.names import Target
 from outlast.intake.form_policy import FormWish
 from outlast.ops import pack as ops
+
+_Done: TypeAlias = Literal["packed", "unpacked"]
+_PLANNED: Final[Mapping[_Done, Literal["would-be-packed", "would-be-unpacked"]]] = {
+    "packed": "would-be-packed",
+    "unpacked": "would-be-unpacked",
+}
 
 
 @click.command(
@@ -97,24 +107,24 @@ def unpack(
     return IntegrityError.exit_code if changes.problems else 0
 
 
-def _report(run: Session, what: str, changes: ops.Changes, *, dry_run: bool) -> None:
+def _report(run: Session, what: _Done, changes: ops.Changes, *, dry_run: bool) -> None:
     done = [*changes.of(ops.Outcome.PACKED), *changes.of(ops.Outcome.UNPACKED)]
     before, after = sum(b.before for b in done), sum(b.after for b in done)
     linked = changes.of(ops.Outcome.LINKED)
     if run.as_json:
-        print_json(
-            {
-                "type": f"would-be-{what}" if dry_run else what,
-                "changed": len(done),
-                "thin": sum(blob.form is Form.DELTA for blob in done),
-                "before_bytes": before,
-                "after_bytes": after,
-                "already": len(changes.of(ops.Outcome.ALREADY)),
-                "unpaying": len(changes.of(ops.Outcome.UNPAYING)),
-                "linked": len(linked),
-                "linked_bytes": sum(blob.before for blob in linked),
-                "problems": changes.problems,
-            }
+        print_document(
+            RepackedDocument(
+                type=_PLANNED[what] if dry_run else what,
+                changed=len(done),
+                thin=sum(blob.form is Form.DELTA for blob in done),
+                before_bytes=before,
+                after_bytes=after,
+                already=len(changes.of(ops.Outcome.ALREADY)),
+                unpaying=len(changes.of(ops.Outcome.UNPAYING)),
+                linked=len(linked),
+                linked_bytes=sum(blob.before for blob in linked),
+                problems=changes.problems,
+            )
         )
         return
     verb = f"would be {what}" if dry_run else what

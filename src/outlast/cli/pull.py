@@ -2,19 +2,20 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
 from outlast.app import Scope, hand_on, hub_sources, open_archive, open_neighbourhood
 from outlast.cli.config.file import parse_rate
+from outlast.cli.documents.arriving import PulledDocument
+from outlast.cli.documents.parts import warnings_of
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.options.forms import form_options, form_wishes, kept_in
 from outlast.cli.options.selection import selection_options
-from outlast.cli.options.strict import strict_option, suspects_json, warnings
+from outlast.cli.options.strict import strict_option, warnings
 from outlast.cli.options.target import WANTED, Wanted, parse_origins, read_wanted
 from outlast.cli.pull_other import OtherWishes, check_options, pull_by_digest, pull_by_link
-from outlast.cli.screen.render import human_size, plural, print_json
+from outlast.cli.screen.render import human_size, plural, print_document
 from outlast.core.digest import Digest
 from outlast.core.errors import UsageError, one_line
 from outlast.core.names import Target
@@ -189,7 +190,7 @@ def _existing(path: Path) -> Path:
 def _print(run: Session, result: ops.Pulled, *, dry_run: bool) -> None:
     plan = result.plan
     if run.as_json:
-        print_json({"type": "plan" if dry_run else "pulled", **_document(result)})
+        print_document(_document(result, dry_run=dry_run))
         return
     if dry_run:
         _print_plan(plan)
@@ -215,27 +216,28 @@ def _left_out(plan: ops.PullPlan) -> str:
     return f"{plural(count, 'file')} left out" if count else "it may lack files"
 
 
-def _document(result: ops.Pulled) -> dict[str, Any]:
+def _document(result: ops.Pulled, *, dry_run: bool) -> PulledDocument:
     plan = result.plan
-    return {
-        "repo": str(plan.repo),
-        "ref": plan.ref,
-        "commit": plan.commit,
-        "manifest": result.manifest,
-        "partial": result.partial,
-        "refused": plan.refused,
-        "source": plan.source,
-        "unconfirmed": bool(plan.told_by),
-        "files": len(plan.wanted),
-        "bytes": plan.total_bytes,
-        "to_fetch": [entry.path for entry in plan.to_fetch],
-        "to_fetch_bytes": plan.fetch_bytes - plan.resumed,
-        "free_bytes": plan.free,
-        "fits": plan.fits,
-        "fetched": result.fetched,
-        "held_bytes": result.held,
-        "warnings": suspects_json(result.suspects),
-    }
+    return PulledDocument(
+        type="plan" if dry_run else "pulled",
+        repo=plan.repo,
+        ref=plan.ref,
+        commit=plan.commit,
+        manifest=result.manifest,
+        partial=result.partial,
+        refused=plan.refused,
+        source=plan.source,
+        unconfirmed=bool(plan.told_by),
+        files=len(plan.wanted),
+        bytes=plan.total_bytes,
+        to_fetch=[entry.path for entry in plan.to_fetch],
+        to_fetch_bytes=plan.fetch_bytes - plan.resumed,
+        free_bytes=plan.free,
+        fits=plan.fits,
+        fetched=result.fetched,
+        held_bytes=result.held,
+        warnings=warnings_of(result.suspects),
+    )
 
 
 def _print_plan(plan: ops.PullPlan) -> None:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from outlast.cli.documents import arriving as documents
+from outlast.cli.documents.parts import warnings_of
 from outlast.cli.edge import Session
 from outlast.cli.options.forms import kept_in
-from outlast.cli.options.strict import suspects_json, warnings
-from outlast.cli.screen.render import human_size, plural, print_json
+from outlast.cli.options.strict import warnings
+from outlast.cli.screen.render import human_size, plural, print_document
 from outlast.core.digest import Digest
 from outlast.core.errors import UsageError
 from outlast.core.names import Target
@@ -101,7 +103,7 @@ def pull_by_link(
     )
     result = pull_link(archive, wanted, _needed(around), asked, run.control, dry_run=wishes.dry_run)
     if run.as_json:
-        print_json({"type": "plan" if wishes.dry_run else "pulled", **_document(result)})
+        print_document(_document(result, dry_run=wishes.dry_run))
         return
     if result.revision is None:
         fits = "it fits" if result.fits else "it does NOT fit"
@@ -130,21 +132,22 @@ def _needed(around: Neighbourhood | None) -> Neighbourhood:
     return around
 
 
-def _document(result: PulledLink) -> dict[str, object]:
+def _document(result: PulledLink, *, dry_run: bool) -> documents.PulledLinkDocument:
     revision = result.revision
-    return {
-        "repo": str(result.repo),
-        "ref": result.ref,
-        "link": result.link,
-        "commit": revision.id if revision is not None else None,
-        "manifest": result.manifest,
-        "partial": False,
-        "restricted": result.restricted,
-        "files": result.files,
-        "bytes": result.size,
-        "free_bytes": result.free,
-        "fits": result.fits,
-        "fetched": result.fetched,
-        "held_bytes": result.held,
-        "warnings": suspects_json(result.suspects),
-    }
+    return documents.PulledLinkDocument(
+        type="plan" if dry_run else "pulled",
+        repo=result.repo,
+        ref=result.ref,
+        link=result.link,
+        commit=revision.id if revision is not None else None,
+        manifest=result.manifest,
+        partial=False,
+        restricted=result.restricted,
+        files=result.files,
+        bytes=result.size,
+        free_bytes=result.free,
+        fits=result.fits,
+        fetched=result.fetched,
+        held_bytes=result.held,
+        warnings=warnings_of(result.suspects),
+    )

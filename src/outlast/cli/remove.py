@@ -2,8 +2,14 @@
 
 import click
 
+from outlast.cli.documents.space import (
+    CollectedDocument,
+    RemovedAllDocument,
+    RestoredDocument,
+    SparedPart,
+)
 from outlast.cli.edge import TARGET, Session, common, session
-from outlast.cli.screen.render import human_size, plural, print_json
+from outlast.cli.screen.render import human_size, plural, print_document
 from outlast.core.errors import IntegrityError, UsageError, one_line
 from outlast.core.names import Target
 from outlast.ops import removal
@@ -40,8 +46,14 @@ def rm(
             count += len(removal.remove(archive, one, dry_run=dry_run, control=run.control))
         kept = removal.bases_kept(archive, gone)
     if as_json:
-        kind = "would-remove" if dry_run else "removed-all"
-        print_json({"type": kind, "count": count, **_kept_json(kept)})
+        print_document(
+            RemovedAllDocument(
+                type="would-remove" if dry_run else "removed-all",
+                count=count,
+                kept=kept.count,
+                kept_bytes=kept.size,
+            )
+        )
         return
     if dry_run:
         run.say(f"would remove {plural(count, 'ref or revision')}; nothing was changed")
@@ -118,24 +130,31 @@ def gc(
             alone=alone,
         )
     if as_json:
-        counts = {
-            "count": result.count,
-            "bytes": result.size,
-            "freed_bytes": result.freed,
-            "trash_bytes": result.trash,
-            "spared": result.spared,
-            **_kept_json(result.kept),
-        }
-        print_json({"type": "collected", "dry_run": dry_run, **counts})
+        print_document(_document(result, dry_run=dry_run))
     else:
         _print_collected(run, result, dry_run=dry_run)
     return IntegrityError.exit_code if result.spared else 0
 
 
+def _document(result: removal.Collected, *, dry_run: bool) -> CollectedDocument:
+    return CollectedDocument(
+        dry_run=dry_run,
+        count=result.count,
+        bytes=result.size,
+        freed_bytes=result.freed,
+        trash_bytes=result.trash,
+        spared=[
+            SparedPart(record=each.record, reason=each.reason, count=each.count, size=each.size)
+            for each in result.spared
+        ],
+        kept=result.kept.count,
+        kept_bytes=result.kept.size,
+    )
+
+
 def _report_undone(run: Session, undone: removal.Undone) -> None:
     if run.as_json:
-        print_json({"type": "restored", "count": undone.count, "bytes": undone.size,
-                    "left": undone.left})  # fmt: skip
+        print_document(RestoredDocument(count=undone.count, bytes=undone.size, left=undone.left))
         return
     print(f"restored {human_size(undone.size)} ({plural(undone.count, 'file')})")
     if undone.left:
@@ -168,10 +187,6 @@ def _spared(record: Spared) -> str:
         f"{kept if record.count else ''}{record.record} cannot be relied on ({record.reason}); "
         f"pull the model again, or give it up with 'outlast gc --discard {record.record}'"
     )
-
-
-def _kept_json(kept: removal.KeptBases) -> dict[str, int]:
-    return {"kept": kept.count, "kept_bytes": kept.size}
 
 
 def _say_kept(run: Session, kept: removal.KeptBases) -> None:

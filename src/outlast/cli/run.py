@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from outlast.cli.chat.loop import Chat
+from outlast.cli.documents.running import ServingModelDocument
 from outlast.cli.edge import TARGET, Session, budget_option, common, host_and_port, session
-from outlast.cli.screen.render import human_size, print_json
+from outlast.cli.screen.render import human_size, print_document
 from outlast.core.errors import BadConfigError, EngineError, UsageError, one_line
 from outlast.core.events import Loading
 from outlast.core.names import Target
@@ -228,7 +229,7 @@ def _serve(
 
         def ready() -> None:
             if call.as_json:
-                print_json({"type": "serving", "url": url, "model": model})
+                print_document(ServingModelDocument(url=url, model=model))
             else:
                 print(url, flush=True)
                 call.say(f"serving it as model {model!r}; Ctrl-C ends it")

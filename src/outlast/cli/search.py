@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import click
 
+from outlast.cli.documents.network import HolderPart, ModelDocument, UnansweredDocument
 from outlast.cli.edge import Session, common, host_and_port, session
-from outlast.cli.screen.render import human_size, plural, print_json, print_table
+from outlast.cli.screen.render import human_size, plural, print_document, print_table
 from outlast.core.errors import UsageError, one_line
 from outlast.ops import search as ops
 from outlast.sources.peer import peer_client
@@ -78,9 +78,9 @@ def _where(words: Sequence[str], settings: SwarmSettings) -> tuple[list[HostPort
 def _print(run: Session, found: ops.Searched) -> None:
     if run.as_json:
         for hit in found.hits:
-            print_json({"type": "model", **_document(hit)})
+            print_document(_document(hit))
         for name, reason in found.failures.items():
-            print_json({"type": "unanswered", "node": name, "reason": reason})
+            print_document(UnansweredDocument(node=name, reason=reason))
         return
     if found.hits:
         head = ("MODEL", "REVISION", "REFS", "FILES", "SIZE", "NODES", "HELD BY")
@@ -107,17 +107,17 @@ def _row(hit: ops.Hit) -> tuple[str, ...]:
     )
 
 
-def _document(hit: ops.Hit) -> dict[str, Any]:
+def _document(hit: ops.Hit) -> ModelDocument:
     model = hit.model
-    return {
-        "repo": str(model.repo),
-        "revision": model.commit,
-        "manifest": model.manifest,
-        "refs": model.refs,
-        "files": model.files,
-        "bytes": model.size,
-        "partial": model.partial,
-        "restricted": model.restricted,
-        "nodes": len(hit.nodes),
-        "held_by": hit.nodes,
-    }
+    return ModelDocument(
+        repo=model.repo,
+        revision=model.commit,
+        manifest=model.manifest,
+        refs=model.refs,
+        files=model.files,
+        bytes=model.size,
+        partial=model.partial,
+        restricted=model.restricted,
+        nodes=len(hit.nodes),
+        held_by=[HolderPart(node=node.node, name=node.name) for node in hit.nodes],
+    )

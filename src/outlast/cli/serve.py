@@ -9,8 +9,9 @@ import click
 
 from outlast.app import App, open_app
 from outlast.cli.config.file import check_url, parse_rate
+from outlast.cli.documents.running import ServingDocument
 from outlast.cli.edge import Session, common, host_and_port, session
-from outlast.cli.screen.render import print_json
+from outlast.cli.screen.render import print_document
 from outlast.core.control import Control
 from outlast.core.events import (
     Event,
@@ -173,7 +174,7 @@ def serve(
             if open_restricted and (as_json or quiet):
                 log_line({"level": "warning", "what": "serve", "warning": _OPEN})
             if as_json:
-                print_json({"type": "serving", "url": url, "archive": config.home})
+                print_document(ServingDocument(url=url, archive=config.home))
                 return
             print(url, flush=True)
             run.say(f"serving {config.home}; clients: HF_ENDPOINT={url}")

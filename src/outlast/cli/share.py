@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from outlast.cli.config.file import PUBLIC_HUB, check_url
+from outlast.cli.documents.network import SharedDocument, SharedFilePart, StoppedDocument
 from outlast.cli.edge import TARGET, Session, common, session
-from outlast.cli.screen.render import human_size, plural, print_json, print_table
+from outlast.cli.screen.render import human_size, plural, print_document, print_table
 from outlast.core.errors import MalformedError, UsageError
 from outlast.core.names import Target
 from outlast.node import shared_torrents as shares
@@ -122,7 +123,7 @@ def _stop(target: Target, home: str | None, *, as_json: bool, quiet: bool) -> No
         stopped = shares.stop(archive, target.repo, commits)
     if as_json:
         infohashes = [share.infohash for share in stopped]
-        print_json({"type": "stopped", "repo": str(target.repo), "infohashes": infohashes})
+        print_document(StoppedDocument(repo=target.repo, infohashes=infohashes))
         return
     for share in stopped:
         print(share.infohash)
@@ -144,24 +145,23 @@ def _trackers(given: Sequence[str]) -> tuple[str, ...]:
 def _report(run: Session, shared: ops.Shared) -> None:
     revision, link = shared.revision, shared.link
     if run.as_json:
-        print_json(
-            {
-                "type": "shared",
-                "repo": str(revision.repo),
-                "revision": revision.id,
-                "partial": revision.partial,
-                "restricted": bool(shared.against),
-                "magnet": link.magnet(),
-                "torrent": shared.torrent,
-                "magnet_v1": shared.old[0].magnet() if shared.old else None,
-                "torrent_v1": shared.old[1] if shared.old else None,
-                "infohash_v1": link.infohash_v1.hex() if link.infohash_v1 else None,
-                "infohash_v2": link.infohash_v2.hex() if link.infohash_v2 else None,
-                "bytes": link.size,
-                "trackers": link.trackers,
-                "web_seeds": link.web_seeds,
-                "files": [_file_json(file) for file in shared.files],
-            }
+        print_document(
+            SharedDocument(
+                repo=revision.repo,
+                revision=revision.id,
+                partial=revision.partial,
+                restricted=bool(shared.against),
+                magnet=link.magnet(),
+                torrent=shared.torrent,
+                magnet_v1=shared.old[0].magnet() if shared.old else None,
+                torrent_v1=shared.old[1] if shared.old else None,
+                infohash_v1=link.infohash_v1.hex() if link.infohash_v1 else None,
+                infohash_v2=link.infohash_v2.hex() if link.infohash_v2 else None,
+                bytes=link.size,
+                trackers=link.trackers,
+                web_seeds=link.web_seeds,
+                files=[_file_part(file) for file in shared.files],
+            )
         )
         return
     print(link.magnet())
@@ -195,13 +195,13 @@ def _print_files(shared: ops.Shared) -> None:
     print_table(rows, right=(0, 2))
 
 
-def _file_json(file: ops.SharedFile) -> dict[str, object]:
-    return {
-        "path": file.path,
-        "bytes": file.size,
-        "form": file.form.value,
-        "payload_bytes": file.payload_bytes,
-        "root": file.root,
-        "infohash": file.infohash.hex() if file.infohash else None,
-        "torrent": file.torrent,
-    }
+def _file_part(file: ops.SharedFile) -> SharedFilePart:
+    return SharedFilePart(
+        path=file.path,
+        bytes=file.size,
+        form=file.form,
+        payload_bytes=file.payload_bytes,
+        root=file.root,
+        infohash=file.infohash.hex() if file.infohash else None,
+        torrent=file.torrent,
+    )

@@ -4,17 +4,19 @@ import contextlib
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from outlast.cli.documents.network import NodeDocument
 from outlast.cli.edge import Session, common, session
-from outlast.cli.screen.render import human_size, print_json, print_table
+from outlast.cli.screen.render import human_size, print_documents, print_table
 from outlast.cli.screen.status_tables import sections
 from outlast.core.errors import Cancelled, one_line
+from outlast.core.status import NodeStatus
 from outlast.node.status_client import Nodes, ask_nodes
 from outlast.ops.removal import reclaimable
 from outlast.store.disk import space_used
@@ -57,14 +59,19 @@ def status(*, watch: bool | None, home: str | None, as_json: bool, quiet: bool) 
         folder, drawn = run.config.home, sys.stdout.isatty()
         if as_json:
             found = ask_nodes(folder)
-            space = {"archive_bytes": space_used(folder)} if found.nodes else {}
-            print_json([node.to_json() | space for node in found.nodes])
+            space = space_used(folder) if found.nodes else 0
+            print_documents([_document(node, space) for node in found.nodes])
             _tell(run, found)
         elif drawn if watch is None else watch:
             with contextlib.suppress(Cancelled):  # Ctrl-C is how it ends
                 (_draw if drawn else _repeat)(run, _Space(folder))
         else:
             _print(run, _Space(folder))
+
+
+def _document(node: NodeStatus, space: int) -> NodeDocument:
+    status = {each.name: getattr(node, each.name) for each in fields(node)}
+    return NodeDocument(**status, archive_bytes=space)
 
 
 @dataclass(slots=True)

@@ -2,31 +2,34 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Root of all events; the class name is the event's type in JSON."""
+    """Root of all events; the class name is the event's type in JSON. What stands beside a type of
+    a field is its meaning, for docs/json.md.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Planned(Event):
     """A job knows its size: of `total_bytes`, `present_bytes` are in the archive already."""
 
-    job: str
-    subject: str
-    files: int
-    total_bytes: int
-    present_bytes: int = 0
+    job: Annotated[str, "what is done: `pull`, `add`, `verify` …"]
+    subject: Annotated[str, "to what"]
+    files: Annotated[int, "its files"]
+    total_bytes: Annotated[int, "their bytes"]
+    present_bytes: Annotated[int, "those of them that are in the archive already"] = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Progress(Event):
     """`count` more bytes of `path` were processed; `source` sent them, or is empty."""
 
-    path: str
-    count: int
-    source: str = ""
+    path: Annotated[str, "the file"]
+    count: Annotated[int, "bytes"]
+    source: Annotated[str, "the source that sent them; empty if none did"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,64 +46,64 @@ class Loading(Event):
     how much of it is loaded.
     """
 
-    engine: str
-    size: int
-    seconds: float
+    engine: Annotated[str, "the engine"]
+    size: Annotated[int, "bytes of the model"]
+    seconds: Annotated[float, "for how long it has been loading"]
 
 
 @dataclass(frozen=True, slots=True)
 class FileDone(Event):
     """A file is verified and durable (acknowledged)."""
 
-    path: str
-    size: int
-    sha256: str
-    already: bool = False
+    path: Annotated[str, "the file"]
+    size: Annotated[int, "bytes"]
+    sha256: Annotated[str, "of its bytes, in hex"]
+    already: Annotated[bool, "whether it was in the archive before"] = False
 
 
 @dataclass(frozen=True, slots=True)
 class FileProblem(Event):
     """A file is damaged, refused or missing."""
 
-    path: str
-    problem: str
-    code: str
+    path: Annotated[str, "the file"]
+    problem: Annotated[str, "what is wrong, for a person"]
+    code: Annotated[str, "which [error](errors.md) it is"]
 
 
 @dataclass(frozen=True, slots=True)
 class SuspectContent(Event):
     """A file is not what its name says; `kind` is a word for programs, `reason` says how."""
 
-    path: str
-    kind: str
-    reason: str
+    path: Annotated[str, "the file"]
+    kind: Annotated[str, "in which way, as in `warnings` of the results"]
+    reason: Annotated[str, "how, for a person"]
 
 
 @dataclass(frozen=True, slots=True)
 class SourceBanned(Event):
     """A source sent wrong bytes and is not asked again in this run."""
 
-    source: str
-    path: str
-    reason: str
+    source: Annotated[str, "the source"]
+    path: Annotated[str, "the file of which it sent wrong bytes"]
+    reason: Annotated[str, "how they were wrong, for a person"]
 
 
 @dataclass(frozen=True, slots=True)
 class SourceWithdrew(Event):
     """A source no longer gives out the file `path`, or if that is empty, the whole model."""
 
-    source: str
-    path: str
-    reason: str
+    source: Annotated[str, "the source"]
+    path: Annotated[str, "the file; empty: the whole model"]
+    reason: Annotated[str, "for a person"]
 
 
 @dataclass(frozen=True, slots=True)
 class SourceWaiting(Event):
     """A source rate-limits us or failed; it is asked again after `seconds`."""
 
-    source: str
-    seconds: float
-    reason: str
+    source: Annotated[str, "the source"]
+    seconds: Annotated[float, "until it is asked again, in seconds"]
+    reason: Annotated[str, "for a person"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +112,9 @@ class FileWaiting(Event):
     `others` wait too.
     """
 
-    path: str
-    waits_for: str
-    others: int = 0
+    path: Annotated[str, "the file"]
+    waits_for: Annotated[str, "for what, for a person"]
+    others: Annotated[int, "further files that wait"] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,46 +123,46 @@ class PeerPassedOver(Event):
     nothing came: the hub or mirror is asked instead. `claim`: ``fetches`` or ``has``.
     """
 
-    path: str
-    peer: str
-    claim: str
-    others: int = 0
+    path: Annotated[str, "the file"]
+    peer: Annotated[str, "its address"]
+    claim: Annotated[str, "`fetches` or `has`"]
+    others: Annotated[int, "further peers that say so"] = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PiecesMissing(Event):
     """No connected peer has `count` pieces (1 MiB) of a file; `pieces` lists 0-based ranges."""
 
-    path: str
-    count: int
-    pieces: str
+    path: Annotated[str, "the file"]
+    count: Annotated[int, "pieces of 1 MiB"]
+    pieces: Annotated[str, "their 0-based numbers, as `3-5,7`"]
 
 
 @dataclass(frozen=True, slots=True)
 class Removed(Event):
     """Something was deleted (or would be, in a dry run)."""
 
-    what: str
-    name: str
-    size: int
+    what: Annotated[str, "`ref`, `revision`, `blob` …"]
+    name: Annotated[str, "its name"]
+    size: Annotated[int, "bytes on the disk; 0 if they stay until `gc`"]
 
 
 @dataclass(frozen=True, slots=True)
 class Reformed(Event):
     """A blob is stored in another form (or would be, in a dry run) that takes `stored_bytes`."""
 
-    path: str
-    sha256: str
-    form: str
-    size: int
-    stored_bytes: int
+    path: Annotated[str, "the file"]
+    sha256: Annotated[str, "of its bytes, in hex"]
+    form: Annotated[str, "the new representation"]
+    size: Annotated[int, "bytes of the file"]
+    stored_bytes: Annotated[int, "bytes on the disk now"]
 
 
 @dataclass(frozen=True, slots=True)
 class Note(Event):
     """A sentence for a person."""
 
-    text: str
+    text: Annotated[str, "the sentence"]
 
 
 Emit = Callable[[Event], None]

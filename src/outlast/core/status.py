@@ -4,7 +4,16 @@ bytes, rates in bytes per second, times in seconds; an unknown name is empty.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Self,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from outlast.core.errors import MalformedError
 
@@ -21,8 +30,8 @@ T = TypeVar("T")
 class SourceShare:
     """How many bytes of a transfer a source gave."""
 
-    source: str
-    received: int
+    source: Annotated[str, "the source"]
+    received: Annotated[int, "bytes from it"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +42,20 @@ class TransferStatus:
     verifying, seeding or failed. `waits_for`: why nothing comes, for people; empty if it comes.
     """
 
-    repo: str
-    path: str
-    blob: str
-    form: str
-    state: str
-    size: int
-    have: int
-    pieces: int
-    lacking: int
-    fetcher: bool
-    waits_for: str
-    down_rate: float
-    up_rate: float
-    sources: tuple[SourceShare, ...] = ()
+    repo: Annotated[str, "the model; empty if it is not known"]
+    path: Annotated[str, "the file; empty if it is not known"]
+    blob: Annotated[str, "its sha256 in hex"]
+    form: Annotated[str, "what is exchanged: `plain`, `capsule` or `thin` (a delta)"]
+    state: Annotated[str, "`fetching`, `waiting`, `verifying`, `seeding` or `failed`"]
+    size: Annotated[int, "bytes"]
+    have: Annotated[int, "bytes that are here"]
+    pieces: Annotated[int, "pieces of 1 MiB"]
+    lacking: Annotated[int, "pieces that no connected peer has"]
+    fetcher: Annotated[bool, "whether this node fetches it from the origin for its LAN"]
+    waits_for: Annotated[str, "why nothing comes, for a person; empty if it comes"]
+    down_rate: Annotated[float, "bytes per second"]
+    up_rate: Annotated[float, "bytes per second"]
+    sources: Annotated[tuple[SourceShare, ...], "where it came from"] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +64,15 @@ class PeerStatus:
     says it is, and the `form` of what it trades with us.
     """
 
-    address: str
-    client: str
-    transport: str
-    form: str
-    down_rate: float
-    up_rate: float
-    received: int
-    sent: int
-    banned: bool = False
+    address: Annotated[str, "host and port"]
+    client: Annotated[str, "the program that it says it is"]
+    transport: Annotated[str, "`tcp`, `utp` or `http`"]
+    form: Annotated[str, "what is exchanged: `plain`, `capsule` or `thin`"]
+    down_rate: Annotated[float, "bytes per second from it"]
+    up_rate: Annotated[float, "bytes per second to it"]
+    received: Annotated[int, "bytes from it"]
+    sent: Annotated[int, "bytes to it"]
+    banned: Annotated[bool, "whether it sent wrong bytes"] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,29 +81,29 @@ class NeighbourStatus:
     (`static`); `node` is its id in hex.
     """
 
-    node: str
-    address: str
-    peer_port: int
-    swarm_port: int
-    static: bool
-    heard: float
+    node: Annotated[str, "its id in hex"]
+    address: Annotated[str, "host"]
+    peer_port: Annotated[int, "port of its API"]
+    swarm_port: Annotated[int, "port of its BitTorrent"]
+    static: Annotated[bool, "whether the operator named it"]
+    heard: Annotated[float, "seconds since it was heard"]
 
 
 @dataclass(frozen=True, slots=True)
 class TrackerStatus:
     """A tracker, how many peers it named last, and what is wrong with it."""
 
-    url: str
-    peers: int
-    problem: str = ""
+    url: Annotated[str, "its URL"]
+    peers: Annotated[int, "peers that it named last"]
+    problem: Annotated[str, "what is wrong, for a person; empty if nothing is"] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DhtStatus:
     """The distributed hash table: how many of its nodes are known here."""
 
-    enabled: bool
-    nodes: int
+    enabled: Annotated[bool, "whether it is used"]
+    nodes: Annotated[int, "nodes of it that are known here"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,24 +113,24 @@ class NodeStatus:
     payloads.
     """
 
-    pid: int
-    command: str
-    version: str
-    node: str
-    uptime: float
-    peer_port: int
-    swarm_port: int
-    private: bool
-    down_rate: float
-    up_rate: float
-    received: int
-    sent: int
-    seeding: int
-    dht: DhtStatus
-    trackers: tuple[TrackerStatus, ...] = ()
-    transfers: tuple[TransferStatus, ...] = ()
-    peers: tuple[PeerStatus, ...] = ()
-    neighbours: tuple[NeighbourStatus, ...] = ()
+    pid: Annotated[int, "process id"]
+    command: Annotated[str, "what the process was started for"]
+    version: Annotated[str, "of outlast"]
+    node: Annotated[str, "its id in hex"]
+    uptime: Annotated[float, "seconds"]
+    peer_port: Annotated[int, "port of its API"]
+    swarm_port: Annotated[int, "port of its BitTorrent"]
+    private: Annotated[bool, "whether it talks to static peers alone"]
+    down_rate: Annotated[float, "bytes per second"]
+    up_rate: Annotated[float, "bytes per second"]
+    received: Annotated[int, "bytes since it started"]
+    sent: Annotated[int, "bytes since it started"]
+    seeding: Annotated[int, "payloads that it seeds"]
+    dht: Annotated[DhtStatus, "the distributed hash table"]
+    trackers: Annotated[tuple[TrackerStatus, ...], "trackers that it uses"] = ()
+    transfers: Annotated[tuple[TransferStatus, ...], "payloads under way"] = ()
+    peers: Annotated[tuple[PeerStatus, ...], "peers that bytes go to or come from"] = ()
+    neighbours: Annotated[tuple[NeighbourStatus, ...], "nodes that it knows"] = ()
 
     @property
     def ratio(self) -> float | None:

@@ -1,7 +1,10 @@
 """List and show: the figures behind ``outlast ls`` and ``outlast show``."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from fnmatch import fnmatchcase
 
 from outlast.core.digest import Digest, GitOid
@@ -18,19 +21,33 @@ from outlast.store.records.refs import Ref, RefsRead
 from outlast.store.records.unconfirmed import Told
 
 
+class Order(Enum):
+    """By the name of the model, by the size of the files (the largest first), or by date (the
+    newest first); in each case by name then.
+    """
+
+    NAME = "name"
+    SIZE = "size"
+    DATE = "date"
+
+
 @dataclass(frozen=True, slots=True)
 class RevisionLine:
     """A revision with its refs. `stored` are the bytes that its blobs take on the disk, each blob
     once, and bases of other models not counted. Of those, `own` are in no line before this one, so
     that they add up to what all lines take. `capsules` of its files are compressed, `thin` of those
-    are deltas; `bases` names the models that they are deltas against. `unconfirmed`: a node on the
-    LAN alone said which files it has, or that a ref is this revision.
+    are deltas; `bases` names the models that they are deltas against. `observed` is when a source
+    last said that one of the refs names the revision (ISO 8601; None if none said so), `date` the
+    same, or else when the revision's record was written. `unconfirmed`: a node on the LAN alone
+    said which files it has, or that a ref is this revision.
     """
 
     summary: Summary
     refs: tuple[str, ...]
     stored: int
     own: int
+    date: dt.datetime
+    observed: str | None = None
     capsules: int = 0
     thin: int = 0
     bases: tuple[str, ...] = ()
@@ -86,40 +103,102 @@ class Contents:
     damaged: tuple[DamagedLine, ...]
 
 
-def list_revisions(archive: Archive, patterns: Sequence[str] = ()) -> Contents:
-    """Every revision whose model matches one of the globs `patterns`, and the refs and drafts of
-    such models that cannot be read.
+def list_revisions(
+    archive: Archive,
+    patterns: Sequence[str] = (),
+    *,
+    order: Order = Order.NAME,
+    reverse: bool = False,
+    partial: bool = False,
+) -> Contents:
+    """Every revision whose model matches one of the globs `patterns`, in an order; with `partial`
+    only those that lack files. And the refs and drafts of such models that cannot be read.
     """
     refs: dict[RepoId, RefsRead] = {}
-    lines = []
     summaries = archive.summaries()
-    stored = _Stored(archive, summaries)
     marked = archive.unconfirmed.all()
+    named = []
     for summary in summaries:
         repo = summary.repo
-        if not _matches(repo, patterns):
+        if not _matches(repo, patterns) or (partial and not summary.partial):
             continue
         if repo not in refs:
             refs[repo] = archive.refs.read(repo)
-        its = [ref for ref in refs[repo].refs if ref.commit == summary.revision]
-        line = stored.line(summary, tuple(ref.name for ref in its))
-        told = (repo, summary.revision) in marked or any(ref.unconfirmed for ref in its)
-        lines.append(replace(line, unconfirmed=told))
+        told = (repo, summary.revision) in marked
+        named.append(_named(archive, summary, refs[repo], told=told))
+    named = _sorted(named, order, reverse=reverse)
+    stored = _Stored(archive, summaries)
+    lines = tuple(stored.line(each) for each in named)
     others = (repo for repo in archive.refs.repos() if repo not in refs)
     refs |= {repo: archive.refs.read(repo) for repo in others if _matches(repo, patterns)}
-    damaged = [
+    return Contents(lines, _damaged(archive, patterns, refs))
+
+
+def _damaged(
+    archive: Archive, patterns: Sequence[str], refs: Mapping[RepoId, RefsRead]
+) -> tuple[DamagedLine, ...]:
+    found = [
         DamagedLine(state.repo, state.commit, None, str(state.error))
         for state in archive.drafts.states()
         if state.error is not None and _matches(state.repo, patterns)
     ]
-    damaged += [
+    found += [
         DamagedLine(repo, None, name, str(error))
         for repo, read in refs.items()
         for name, error in read.damaged.items()
     ]
-    return Contents(
-        tuple(lines), tuple(sorted(damaged, key=lambda line: (line.repo, line.problem)))
-    )
+    return tuple(sorted(found, key=lambda line: (line.repo, line.problem)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A revision with the refs that name it, its date, and whether a node on the LAN alone told of
+    it.
+    """
+
+    summary: Summary
+    refs: tuple[str, ...]
+    date: dt.datetime
+    observed: str | None
+    unconfirmed: bool
+
+
+def _named(archive: Archive, summary: Summary, read: RefsRead, *, told: bool) -> _Named:
+    refs = [ref for ref in read.refs if ref.commit == summary.revision]
+    observed = max((ref.observed for ref in refs if ref.observed), default=None)
+    names = tuple(ref.name for ref in refs)
+    moment = _moment(observed) or _written(archive, summary)
+    unconfirmed = told or any(ref.unconfirmed for ref in refs)
+    return _Named(summary, names, moment, observed, unconfirmed)
+
+
+def _moment(text: str | None) -> dt.datetime | None:
+    with contextlib.suppress(ValueError):
+        found = dt.datetime.fromisoformat(text or "")
+        return found.astimezone(dt.UTC) if found.tzinfo is not None else None
+    return None
+
+
+def _written(archive: Archive, summary: Summary) -> dt.datetime:
+    """When the manifest was written, or a draft last. 1970 where it is gone by now."""
+    layout, digest = archive.layout, summary.digest
+    draft = layout.draft(summary.repo, summary.revision)
+    path = draft if digest is None else layout.manifest(digest)
+    try:
+        return dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC)
+    except (OSError, ValueError, OverflowError):  # or a time that no calendar has
+        return dt.datetime.fromtimestamp(0, dt.UTC)
+
+
+def _sorted(found: Iterable[_Named], order: Order, *, reverse: bool) -> list[_Named]:
+    """In order; they are sorted by name already."""
+    keys: dict[Order, Callable[[_Named], float]] = {
+        Order.NAME: lambda _: 0.0,
+        Order.SIZE: lambda each: -each.summary.size,
+        Order.DATE: lambda each: -each.date.timestamp(),
+    }
+    placed = sorted(found, key=keys[order])
+    return placed[::-1] if reverse else placed
 
 
 def _matches(repo: RepoId, patterns: Sequence[str]) -> bool:
@@ -148,7 +227,8 @@ class _Stored:
         draft = self._archive.load(summary.repo, summary.revision)
         return [e.sha256 for e in draft.files if e.sha256] if draft is not None else []
 
-    def line(self, summary: Summary, refs: tuple[str, ...]) -> RevisionLine:
+    def line(self, named: _Named) -> RevisionLine:
+        summary = named.summary
         files = self._blobs_of(summary)
         forms = [self._held[digest] for digest in files if digest in self._held]
         blobs = set(files)
@@ -157,13 +237,16 @@ class _Stored:
         thin = [form for form in forms if form.bases]
         names = {n for form in thin for b in form.bases for n in self._owners.get(b.sha256, ())}
         return RevisionLine(
-            summary,
-            refs,
-            sum(self._spaces.get(digest, 0) for digest in blobs),
-            sum(self._spaces.get(digest, 0) for digest in own),
-            len(forms),
-            len(thin),
-            tuple(sorted(names - {str(summary.repo)} or names)),
+            summary=summary,
+            refs=named.refs,
+            stored=sum(self._spaces.get(digest, 0) for digest in blobs),
+            own=sum(self._spaces.get(digest, 0) for digest in own),
+            date=named.date,
+            observed=named.observed,
+            capsules=len(forms),
+            thin=len(thin),
+            bases=tuple(sorted(names - {str(summary.repo)} or names)),
+            unconfirmed=named.unconfirmed,
         )
 
 

@@ -1,6 +1,7 @@
 """Asks the engine, and shows its answers: the answer on stdout, everything else on stderr."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
@@ -13,8 +14,9 @@ from outlast.cli.chat.terminal import (
     unseen_input,
 )
 from outlast.cli.chat.typed import COMMANDS, Lines, SlashCommand
+from outlast.cli.documents.running import AnswerDocument, UsagePart
 from outlast.cli.edge import Session
-from outlast.cli.screen.render import print_json
+from outlast.cli.screen.render import print_document
 from outlast.core.cancel import Cancel
 from outlast.core.errors import Cancelled, EngineError, OutlastError, one_line
 from outlast.core.printable import Printable
@@ -146,7 +148,8 @@ class Chat:
             shown.end()
             self._conversation.answered("".join(parts))
         if self._call.as_json:
-            print_json({"type": "answer", "text": "".join(parts), "usage": usage})
+            took = None if usage is None else UsagePart(**asdict(usage))
+            print_document(AnswerDocument(text="".join(parts), usage=took))
         elif usage is not None:
             self._call.say(
                 f"[{usage.completion_tokens} tokens, {usage.tokens_per_second:.1f} per second"

@@ -122,12 +122,22 @@ def load_config(
     """The configuration of this call; `home` is the flag's. Only features that have a section in
     the file are imported.
     """
-    path = _path(environ.get("OUTLAST_CONFIG") or _config_file())
-    said = _read_file(path, features, required="OUTLAST_CONFIG" in environ)
+    path = config_path(environ)
+    return config_of(read_table(environ), environ, home, path=path, features=features)
+
+
+def config_of(
+    table: Mapping[str, Any],
+    environ: Mapping[str, str],
+    home: str | None = None,
+    *,
+    path: Path | None = None,
+    features: Sequence[Listed] = (),
+) -> Config:
+    """The configuration where the file `path` says `table`."""
+    said = _settings(table, str(path), features)
     hub = check_url(environ.get("HF_ENDPOINT") or PUBLIC_HUB)
-    hf_home = _path(
-        environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    )
+    hf_home = _hf_home(environ)
     form = environ.get("OUTLAST_FORM")
     named = home or environ.get("OUTLAST_HOME") or said.home
     return Config(
@@ -138,7 +148,7 @@ def load_config(
         connections=said.connections,
         rate=said.rate,
         form=parse_form(form) if form else said.form,
-        hub_token=_hub_token(environ, hf_home),
+        hub_token=_hub_token(environ),
         hub=hub,
         tokens=said.tokens,
         working_copies=said.working_copies,
@@ -151,8 +161,22 @@ def load_config(
     )
 
 
-def _config_file() -> Path:
-    return platformdirs.user_config_path("outlast") / "config.toml"
+def config_path(environ: Mapping[str, str]) -> Path:
+    """The configuration file, which need not exist."""
+    return _path(
+        environ.get("OUTLAST_CONFIG") or platformdirs.user_config_path("outlast") / "config.toml"
+    )
+
+
+def token_path(environ: Mapping[str, str]) -> Path:
+    """The file with the user's hub token, which need not exist."""
+    return _path(environ.get("HF_TOKEN_PATH") or _hf_home(environ) / "token")
+
+
+def _hf_home(environ: Mapping[str, str]) -> Path:
+    return _path(
+        environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    )
 
 
 def _path(text: str | Path) -> Path:
@@ -162,31 +186,39 @@ def _path(text: str | Path) -> Path:
         raise BadConfigError(f"not a usable path: {text}: {error}") from error
 
 
-def _read_file(path: Path, features: Sequence[Listed], *, required: bool) -> FileSettings:
+def read_table(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """What the configuration file says, nothing of which is checked; empty where there is none."""
+    path = config_path(environ)
     try:
         with open(path, "rb") as file:
             data = file.read(_FILE_LIMIT)
     except FileNotFoundError:
-        if required:
-            raise BadConfigError(f"no configuration file at {path}") from None
-        return FileSettings()
+        if "OUTLAST_CONFIG" in environ:
+            hint = "'outlast config --init' writes one"
+            raise BadConfigError(f"no configuration file at {path}", hint=hint) from None
+        return {}
     except OSError as error:
         raise BadConfigError(f"{path}: {error.strerror}") from error
     try:
-        table = tomllib.loads(data.decode())
+        return tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise BadConfigError(f"{path} is not TOML: {error}") from error
+
+
+def _settings(table: Mapping[str, Any], where: str, features: Sequence[Listed]) -> FileSettings:
+    if not table:
+        return FileSettings()
     # Imports msgspec, which takes as long as a tenth of a short command.
     from outlast.cli.config.sections import read_file  # noqa: PLC0415
 
-    return read_file(table, str(path), features)
+    return read_file(table, where, features)
 
 
-def _hub_token(environ: Mapping[str, str], hf_home: Path) -> str | None:
+def _hub_token(environ: Mapping[str, str]) -> str | None:
     token = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN")
     if token:
         return check_token(token, "HF_TOKEN")
-    path = _path(environ.get("HF_TOKEN_PATH") or hf_home / "token")
+    path = token_path(environ)
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             found = file.read(_TOKEN_LIMIT)

@@ -4,7 +4,8 @@ A feature declares its own section in the same way.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Final, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta, Struct, ValidationError
@@ -41,6 +42,37 @@ SubTable: TypeAlias = Annotated[
 _SHOWN: Final = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a setting means. It stands beside the key's type, and `outlast config`, the file that
+    `outlast config --init` writes and the tables of the guide are made of it.
+    """
+
+    text: str
+    """One sentence or two for a person who reads the file: plain text, no Markdown but code."""
+    more: str = ""
+    """What the guide says beyond that, in Markdown."""
+    default: str = ""
+    """The default in words, where the value does not say it."""
+    example: Any = None
+    """What the file shows where the default cannot be written."""
+    flag: str = ""
+    environment: tuple[str, ...] = ()
+    """Variables that go before the file; the first one that is set holds."""
+    file_first: bool = False
+    """Whether the file goes before the variables."""
+    at: str = ""
+    """Where :class:`~outlast.cli.config.file.Config` has the value, as ``swarm.rates.up``; empty
+    for the settings of features, which are shown as the file says them.
+    """
+    off_by: str = ""
+    """The setting that turns this one off."""
+    unit: str = ""
+    """``bytes``, ``bytes/s`` or ``days``."""
+    secret: bool = False
+    """Whether the value is never shown, only that it is set."""
+
+
 class ConfigSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
     """A table. Its fields are the keys (``peer_port`` is ``peer-port``), of the types above."""
 
@@ -71,7 +103,21 @@ def _problem(
         try:
             msgspec.convert(value, declared)
         except (ValidationError, UnicodeError):
-            meta: Meta = declared.__metadata__[0]
+            meta = _meta(declared)
             hint = (meta.extra or {}).get("hint", "")
             return BadConfigError((meta.description or "").format(key), hint=hint.format(key))
     raise AssertionError(f"nothing is wrong with {where}")
+
+
+def meaning_of(declared: Any) -> Meaning | None:
+    """What is said beside the type of a key."""
+    said = (part for part in getattr(declared, "__metadata__", ()) if isinstance(part, Meaning))
+    return next(said, None)
+
+
+def _meta(declared: Any) -> Meta:
+    """What a key may hold: of its type, or of the first part of a union that says it."""
+    for part in getattr(declared, "__metadata__", ()):
+        if isinstance(part, Meta):
+            return part
+    return _meta(get_args(declared)[0])

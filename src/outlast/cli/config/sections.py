@@ -1,22 +1,17 @@
-"""The sections of the configuration file that are the core's: their keys, and what these mean."""
+"""What the sections of the configuration file that are the core's say, as settings."""
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from msgspec import Meta, field
-
-from outlast.cli.config.section import (
-    Amount,
-    ConfigSection,
-    Flag,
-    Port,
-    SubTable,
-    Table,
-    Text,
-    Texts,
-    read_section,
+from outlast.cli.config.keys import (
+    FileSection,
+    ServeSection,
+    ShareSection,
+    SwarmSection,
+    WindowSection,
 )
+from outlast.cli.config.section import Table, read_section
 from outlast.cli.config.settings import FileSettings, ServeSettings
 from outlast.cli.config.values import (
     check_host,
@@ -38,95 +33,13 @@ from outlast.swarm.settings import HostPort, SwarmSettings
 
 T = TypeVar("T")
 
-_FILE: Final = FileSettings()
-_SWARM: Final = SwarmSettings()
-_SHARE: Final = SharePolicy()
-_INTAKE: Final = IntakeLimits()
 _MOST: Final = 1000
 """Entries of a list."""
 _PATTERN_LIMIT: Final = 300
 _BEYOND: Final = 10**18
 """Bytes that no size or rate has."""
-_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS: Final = re.compile(r"([0-9]{1,2}):([0-9]{2})-([0-9]{1,2}):([0-9]{2})\Z")
-
-
-class FileSection(ConfigSection, frozen=True):
-    """The keys at the top of the file."""
-
-    home: Text = _FILE.home
-    sources: Texts = field(default=_FILE.sources, name="from")
-    connections: Annotated[
-        int, Meta(ge=1, le=256, description="the setting {!r} is not a number from 1 to 256")
-    ] = _FILE.connections
-    limit_rate: Amount = _FILE.rate
-    tokens: Annotated[
-        dict[str, Any], Meta(description="the setting {!r} is not a table of URL = token")
-    ] = field(default_factory=dict)
-    form: Any = _FILE.form
-    working_copies: Amount | None = None
-    gc_grace: Annotated[
-        float, Meta(ge=0, le=3650, description="the setting {!r} is not a number of days to 3650")
-    ] = _FILE.gc_grace
-    swarm: SubTable = field(default_factory=dict)
-    share: SubTable = field(default_factory=dict)
-    serve: SubTable = field(default_factory=dict)
-
-
-class SwarmSection(ConfigSection, frozen=True):
-    """[swarm]: see docs/guide/configuration.md."""
-
-    enabled: Flag = _SWARM.enabled
-    port: Port = _SWARM.port
-    peer_port: Port = _SWARM.peer_port
-    peers: Texts = ()
-    trackers: Texts = ()
-    dht: Flag = _SWARM.dht
-    dht_port: Port = _SWARM.dht_port
-    dht_routers: Texts = ()
-    link_hosts: Texts = ()
-    private: Flag = _SWARM.private
-    utp: Flag = _SWARM.utp
-    upnp: Flag = _SWARM.upnp
-    up: Amount = 0
-    down: Amount = 0
-    lan_up: Amount = 0
-    lan_down: Amount = 0
-    schedule: Annotated[
-        tuple[dict[str, Any], ...],
-        Meta(
-            description="the setting {!r} is not a list of tables",
-            extra={
-                "hint": 'write schedule = [{{days = "mon-fri", hours = "08:00-18:00", up = "2M"}}]'
-            },
-        ),
-    ] = ()
-
-
-class WindowSection(ConfigSection, frozen=True):
-    """An entry of `schedule`; without `up` or `down` the limit of [swarm] holds."""
-
-    days: Any = "daily"
-    hours: Any = "00:00-24:00"
-    up: Amount | None = None
-    down: Amount | None = None
-
-
-class ShareSection(ConfigSection, frozen=True):
-    """[share]: see docs/guide/configuration.md."""
-
-    include: Texts = _SHARE.include
-    exclude: Texts = _SHARE.exclude
-    restricted: Flag = _SHARE.restricted
-    largest: Amount = _SHARE.largest
-
-
-class ServeSection(ConfigSection, frozen=True):
-    """[serve]: see docs/guide/configuration.md."""
-
-    hosts: Texts = ()
-    fetch_quota: Amount = _INTAKE.hourly
-    keep_free: Amount | None = None
 
 
 def read_file(table: Table, where: str, features: Sequence[Listed] = ()) -> FileSettings:
@@ -154,7 +67,7 @@ def read_file(table: Table, where: str, features: Sequence[Listed] = ()) -> File
         features={
             name: feature.load().settings(_table(table[name], name))
             for name, feature in listed.items()
-            if name in table
+            if name in table and table[name] != {}  # an empty one says nothing: no import for it
         },
     )
 
@@ -288,16 +201,16 @@ def _days(value: object) -> frozenset[int]:
     """``daily``, or a list of days and ranges: ``mon-fri``, ``sat,sun``, ``fri-mon``."""
     text = value.strip().lower() if isinstance(value, str) else ""
     if text == "daily":
-        return frozenset(range(len(_DAYS)))
+        return frozenset(range(len(DAYS)))
     found: set[int] = set()
-    for part in text.split(",")[: len(_DAYS) + 1]:
+    for part in text.split(",")[: len(DAYS) + 1]:
         first, dash, last = (side.strip() for side in part.partition("-"))
         last = last if dash else first
-        if first not in _DAYS or last not in _DAYS:
+        if first not in DAYS or last not in DAYS:
             hint = "write daily, mon-fri or sat,sun"
             raise BadConfigError(f"schedule: not days: {str(value)[:200]!r}", hint=hint)
-        begin, count = _DAYS.index(first), (_DAYS.index(last) - _DAYS.index(first)) % len(_DAYS)
-        found.update((begin + day) % len(_DAYS) for day in range(count + 1))
+        begin, count = DAYS.index(first), (DAYS.index(last) - DAYS.index(first)) % len(DAYS)
+        found.update((begin + day) % len(DAYS) for day in range(count + 1))
     return frozenset(found)
 
 

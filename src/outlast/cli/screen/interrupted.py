@@ -19,6 +19,7 @@ _HINTS: Final = {
     "doctor": f"what is mended stays so, an index that is lacking is made anew; {_AGAIN}",
     "run": f"working copies that are complete stay; {_AGAIN}",
     "ls": _UNCHANGED,
+    "config": _UNCHANGED,
     "show": _UNCHANGED,
     "search": _UNCHANGED,
     "status": _UNCHANGED,

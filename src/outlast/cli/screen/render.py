@@ -15,7 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from outlast.cli.documents.document import VERSION
 from outlast.cli.screen.job_rate import JobRate, duration
+from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import one_line
 from outlast.core.events import (
     Again,
@@ -35,14 +37,19 @@ from outlast.core.events import (
     SourceWithdrew,
     SuspectContent,
 )
+from outlast.core.names import RepoId
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from outlast.cli.documents.document import Document
+
 _LINE_EVERY = 10.0
 """Seconds between lines of progress, where stderr is no terminal, and between events of progress
 for programs."""
+_GAP = "  "
+"""Between two columns of a table."""
 _LOG_LIMIT = 5000
 """Characters of a line of diagnostics."""
 
@@ -59,6 +66,11 @@ def human_size(count: float) -> str:
 def saving(size: int, stored: int) -> str:
     """How much smaller `stored` is than `size`, in percent; a dash if it is not smaller."""
     return f"{100 * (1 - stored / size):.0f} %" if 0 <= stored < size else "-"
+
+
+def saved_part(size: int, stored: int) -> float:
+    """Which part of `size` the disk need not hold, from 0 to 1."""
+    return round(max(0.0, 1 - stored / size), 4) if size else 0.0
 
 
 def rate(count: float) -> str:
@@ -85,36 +97,62 @@ def plural(count: int, noun: str) -> str:
 
 def jsonable(value: object) -> Any:
     """A value of ours as plain JSON types."""
+    if isinstance(value, Digest | GitOid | RepoId | Path):
+        return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [f.name for f in dataclasses.fields(value)]
-        if fields == ["hex"]:
-            return value.hex  # type: ignore[attr-defined]
-        if fields == ["kind", "name"]:
-            return str(value)
-        return {name: jsonable(getattr(value, name)) for name in fields}
+        found = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        return {
+            field.metadata.get("name", field.name): jsonable(item)
+            for field, item in found
+            if item is not None or not field.metadata.get("omitted")
+        }
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [jsonable(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return value
 
 
-def print_json(document: object) -> None:
-    """One JSON document on one line of stdout."""
-    sys.stdout.write(json.dumps(jsonable(document)) + "\n")
+def print_document(document: "Document | Event") -> None:
+    """A document or event as JSON on one line of stdout."""
+    _print_json(_line(document))
+
+
+def print_documents(documents: "Sequence[Document]") -> None:
+    """Documents as one list on one line of stdout."""
+    _print_json([_line(document) for document in documents])
+
+
+def _line(document: "Document | Event") -> dict[str, Any]:
+    kind = type_name(type(document)) if isinstance(document, Event) else document.type
+    return {"type": kind, "v": VERSION, **jsonable(document)}
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 
 def print_table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
     """Aligned columns on stdout; columns numbered in `right` are right-aligned."""
     clean = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*clean, strict=True)]
+    widths = _widths(clean)
     for row in clean:
         cells = [
             cell.rjust(width) if number in right else cell.ljust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+        sys.stdout.write(_GAP.join(cells).rstrip() + "\n")
+
+
+def table_width(rows: Sequence[Sequence[str]]) -> int:
+    """Characters of the longest line of such a table."""
+    widths = _widths([[one_line(cell) for cell in row] for row in rows])
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
 class Screen:
@@ -166,7 +204,7 @@ class Screen:
                 case Loading(seconds=seconds) if not self._is_due(seconds):
                     pass
                 case _ if self._json:
-                    self._print_event(event)
+                    print_document(event)
                 case FileWaiting() if self._bars is not None:
                     self._show_wait(_sentence(event) or "")
                 case _ if not self._quiet and (text := _sentence(event)) is not None:
@@ -179,9 +217,6 @@ class Screen:
             return False
         self._printed = now
         return True
-
-    def _print_event(self, event: Event) -> None:
-        print_json({"type": _type_name(event), **jsonable(event)})
 
     def log(self, text: str) -> None:
         """A line of diagnostics on stderr, above the bars: with --json and --quiet, too."""
@@ -201,7 +236,7 @@ class Screen:
         self._job = JobRate(self._clock, event.total_bytes, event.present_bytes)
         self._printed = self._clock()
         if self._json:
-            self._print_event(event)
+            print_document(event)
             return
         if self._quiet:
             return
@@ -243,22 +278,24 @@ class Screen:
             return
         self._printed = now
         if self._json:
-            print_json({"type": "progress", **self._progress(self._planned)})
+            print_document(self._progress(self._planned))
         elif not self._quiet:
             total = self._planned.total_bytes
             share = f" of {human_size(total)} ({self._job.percent} %)" if total else ""
             self._say(f"  {human_size(self._job.done)}{share}, {rate_and_left(self._job)}")
 
-    def _progress(self, planned: Planned) -> dict[str, Any]:
+    def _progress(self, planned: Planned) -> "Document":
+        from outlast.cli.documents.progress import ProgressDocument  # noqa: PLC0415 - long work only
+
         speed, left = self._job.rate(), self._job.left()
-        return {
-            "job": planned.job,
-            "subject": planned.subject,
-            "done_bytes": self._job.done,
-            "total_bytes": planned.total_bytes,
-            "bytes_per_second": None if speed is None else round(speed),
-            "seconds_left": None if left is None else round(left),
-        }
+        return ProgressDocument(
+            job=planned.job,
+            subject=planned.subject,
+            done_bytes=self._job.done,
+            total_bytes=planned.total_bytes,
+            bytes_per_second=None if speed is None else round(speed),
+            seconds_left=None if left is None else round(left),
+        )
 
     def _repeat(self, count: int) -> None:
         self._job.repeat(count)
@@ -266,8 +303,8 @@ class Screen:
             self._bars.update(self._task, completed=self._job.done)
 
 
-def _type_name(event: Event) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(event).__name__).lower()
+def type_name(kind: type[Event]) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
 
 
 def _passed_over(path: str, peer: str, claim: str, others: int) -> str:

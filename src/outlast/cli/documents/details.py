@@ -1,0 +1,108 @@
+"""The line of `show`."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from outlast.cli.documents.document import OMITTED, Document, document
+from outlast.cli.documents.parts import FileWarning
+from outlast.codec.payload import Form
+from outlast.core.digest import Digest, GitOid
+from outlast.core.names import RepoId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefPart:
+    """A branch or tag of the archive."""
+
+    name: Annotated[str, "its name"]
+    commit: Annotated[GitOid, "the commit that it names"]
+    source: Annotated[str, "the source that said so; empty for a local ref"]
+    observed: Annotated[str, "when it did (ISO 8601, UTC); empty for a local ref"]
+    kind: Annotated[str, "`branch` or `tag`; empty if the source did not say"]
+    complete: Annotated[GitOid | None, "a commit named before of which everything is here"]
+    unconfirmed: Annotated[bool, "whether `source` is a node on the LAN, and no hub said so"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldPart:
+    """Who on the LAN alone said which files a revision has."""
+
+    by: Annotated[str, "the node; empty if that cannot be read"]
+    since: Annotated[str, "when it did (ISO 8601, UTC); empty if that cannot be read"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AboutPart:
+    """What a hub says of a model beside its files."""
+
+    private: Annotated[bool, "whether it is private"]
+    gated: Annotated[str | bool, "whether it is gated; or how, as the hub says"]
+    tags: Annotated[Sequence[str], "its tags"]
+    facts: Annotated[Mapping[str, str], "further facts, by name; and notes of outlast"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePart:
+    """A file of a revision."""
+
+    path: Annotated[str, "its path"]
+    size: Annotated[int, "bytes"]
+    sha256: Annotated[Digest | None, "of its bytes"] = dataclasses.field(
+        default=None, metadata=OMITTED
+    )
+    git_sha1: Annotated[GitOid | None, "its git blob id, if the hub keeps it in git"] = (
+        dataclasses.field(default=None, metadata=OMITTED)
+    )
+    merkle_root: Annotated[Digest | None, "of its bytes (BEP 52)"] = dataclasses.field(
+        default=None, metadata=OMITTED
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BasePart:
+    """A file that a delta depends on."""
+
+    sha256: Annotated[Digest, "of its bytes"]
+    bytes: Annotated[int, "its size"]
+    models: Annotated[Sequence[str], "archived models that have it"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormPart:
+    """How a file is stored."""
+
+    path: Annotated[str, "the file's path"]
+    form: Annotated[Form | None, "its representation (`thin`: a delta); null if it is lost"]
+    same_as: Annotated[str | None, "another path with the same bytes, which counts them"]
+    stored_bytes: Annotated[int, "bytes on the disk; 0 with `same_as`"]
+    saving: Annotated[float, "which part of its size the disk need not hold, from 0 to 1"]
+    bases: Annotated[Sequence[BasePart], "what it is a delta against"]
+
+
+@document("show")
+class DetailsDocument(Document):
+    """One revision in full."""
+
+    type: Literal["details"] = "details"
+    repo: Annotated[RepoId, "the model"]
+    revision: Annotated[GitOid, "the commit"]
+    manifest: Annotated[Digest | None, "the manifest; null while files are arriving"]
+    refs: Annotated[Sequence[RefPart], "branches and tags that name it here"]
+    partial: Annotated[bool, "whether files are missing, or may be"]
+    unlisted: Annotated[bool, "whether there may be files that no list names"]
+    bytes: Annotated[int, "bytes of the files that are here, as a client sees them"]
+    shared_bytes: Annotated[int, "those of them that other revisions have too"]
+    damaged_refs: Annotated[Sequence[str], "refs of the model that cannot be read"]
+    about: Annotated[AboutPart, "what the hub says of the model"]
+    about_known: Annotated[bool, "whether that can be read; else the model counts as private"]
+    link: Annotated[str | None, "the magnet link that it came by"]
+    listed_by: Annotated[ToldPart | None, "the node on the LAN that alone listed its files, if so"]
+    files: Annotated[Sequence[FilePart], "the files that are here"]
+    missing: Annotated[Sequence[FilePart], "the files of the commit that are not"]
+    absent: Annotated[Sequence[str], "paths of archived files whose bytes are lost"]
+    stored_bytes: Annotated[int, "bytes on the disk, as `du` counts, each content once"]
+    saving: Annotated[float, "which part of `bytes` the disk need not hold, from 0 to 1"]
+    forms: Annotated[Sequence[FormPart], "how each of `files` is stored"]
+    warnings: Annotated[Sequence[FileWarning], "files that are not what their names say"]

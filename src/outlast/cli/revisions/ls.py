@@ -1,0 +1,179 @@
+"""``outlast ls``."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from outlast.cli.documents.revisions import DamagedDocument, RevisionDocument
+from outlast.cli.edge import Session, common, session
+from outlast.cli.screen.render import (
+    human_size,
+    plural,
+    print_document,
+    print_table,
+    saved_part,
+    saving,
+    table_width,
+)
+from outlast.core.errors import IntegrityError, one_line
+from outlast.ops import listing
+from outlast.store.disk import space_used
+from outlast.store.index import Summary
+
+_HEAD: Final[tuple[str, ...]] = (
+    *("MODEL", "REVISION", "REFS", "FILES", "SIZE", "STORED", "SAVED", "DATE", "STATE"),
+)
+_DATE: Final = _HEAD.index("DATE")
+_WIDTH: Final = 100
+"""Columns that the table has, where it can."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast ls
+  outlast ls 'Qwen/*' --json
+  outlast ls --sort size
+  outlast ls --partial --sort date --reverse
+
+\b
+Exit status:
+  0 done · 3 no archive · 4 a ref or draft is damaged; the rest is listed
+"""
+)
+@click.argument("pattern", nargs=-1)
+@click.option(
+    "--sort",
+    type=click.Choice([order.value for order in listing.Order]),
+    default=listing.Order.NAME.value,
+    show_default=True,
+    help="Sort by name, by SIZE (largest first) or by DATE (newest first)",
+)
+@click.option("--reverse", is_flag=True, help="Reverse the order")
+@click.option("--partial", is_flag=True, help="List only revisions that lack files")
+@common
+def ls(
+    pattern: tuple[str, ...],
+    *,
+    sort: str,
+    reverse: bool,
+    partial: bool,
+    home: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """List archived revisions, or those of models that match PATTERN (a glob).
+
+    SIZE is that of the files as a client sees them. STORED is what the disk holds of them, as 'du'
+    counts: compressed, in whole blocks, each content once. A delta's base is counted with the model
+    that it belongs to. The last line adds up: what several revisions share counts once. In JSON,
+    own_bytes are those of stored_bytes that no line before has. A ref or draft that cannot be read
+    has a line of its own, DAMAGED, after the others. STATE says unconfirmed where only a node on
+    the LAN (pull --from lan) said which files the revision has, or that it is what the ref names.
+
+    DATE is the day (UTC) on which a source last said that one of the REFS names the revision. Where
+    no source said so, as for a local folder, it is the day on which its record in the archive was
+    written. It is shown with --sort date, and wherever 100 columns have room for it.
+    """
+    order = listing.Order(sort)
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        listed = listing.list_revisions(
+            archive, pattern, order=order, reverse=reverse, partial=partial
+        )
+    # The archive is closed by now: its index has no journal beside it any more.
+    if as_json:
+        for line in listed.lines:
+            print_document(_document(line))
+        for bad in listed.damaged:
+            print_document(_damaged_document(bad))
+    else:
+        _print(run, listed, order, whole=not pattern and not partial)
+    return IntegrityError.exit_code if listed.damaged else 0
+
+
+def _document(line: listing.RevisionLine) -> RevisionDocument:
+    s = line.summary
+    return RevisionDocument(
+        repo=s.repo,
+        revision=s.revision,
+        refs=line.refs,
+        manifest=s.digest,
+        files=s.files,
+        bytes=s.size,
+        missing=s.missing,
+        partial=s.partial,
+        unlisted=s.unlisted,
+        stored_bytes=line.stored,
+        own_bytes=line.own,
+        saving=saved_part(s.size, line.stored),
+        capsules=line.capsules,
+        thin=line.thin,
+        bases=line.bases,
+        unconfirmed=line.unconfirmed,
+        date=line.date.isoformat(timespec="seconds"),
+        observed=line.observed,
+    )
+
+
+def _damaged_document(bad: listing.DamagedLine) -> DamagedDocument:
+    return DamagedDocument(
+        repo=bad.repo,
+        revision=bad.revision,
+        refs=[] if bad.ref is None else [bad.ref],
+        damaged=bad.problem,
+    )
+
+
+def _print(run: Session, listed: listing.Contents, order: listing.Order, *, whole: bool) -> None:
+    """The table, and its sum; with `whole` the archive's size too."""
+    lines, damaged = listed.lines, listed.damaged
+    rows = [_HEAD, *map(_row, lines)]
+    dated = order is listing.Order.DATE or table_width(rows) <= _WIDTH
+    rows += map(_damaged_row, damaged)
+    if not dated:
+        rows = [(*row[:_DATE], *row[_DATE + 1 :]) for row in rows]
+    if lines or damaged:
+        print_table(rows, right=(3, 4, 5, 6))
+    size, stored = sum(line.summary.size for line in lines), sum(line.own for line in lines)
+    bad_text = f", {len(damaged)} damaged: see 'outlast doctor'" if damaged else ""
+    taken = f"; the archive takes {human_size(space_used(run.config.home))}" if whole else ""
+    run.say(
+        f"{plural(len(lines), 'revision')}, {human_size(size)}, stored in {human_size(stored)}"
+        f"{taken}{bad_text}"
+    )
+
+
+def _row(line: listing.RevisionLine) -> tuple[str, ...]:
+    s = line.summary
+    return (
+        str(s.repo),
+        s.revision.hex[:12],
+        ",".join(line.refs) or "-",
+        f"{s.files:,}",
+        human_size(s.size),
+        human_size(line.stored),
+        saving(s.size, line.stored),
+        f"{line.date:%Y-%m-%d}",
+        _state(s) + ", unconfirmed" * line.unconfirmed + _bases(line.bases),
+    )
+
+
+def _damaged_row(bad: listing.DamagedLine) -> tuple[str, ...]:
+    return (
+        str(bad.repo),
+        bad.revision.hex[:12] if bad.revision is not None else "?",
+        bad.ref or "-",
+        *("?",) * 5,
+        one_line(f"DAMAGED: {bad.problem}"),
+    )
+
+
+def _state(summary: Summary) -> str:
+    if summary.unlisted:
+        return "partial (may lack files)"
+    return f"partial (lacks {summary.missing})" if summary.missing else "complete"
+
+
+def _bases(bases: Sequence[str]) -> str:
+    return f", delta against {', '.join(bases)}" if bases else ""

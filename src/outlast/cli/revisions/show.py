@@ -1,0 +1,182 @@
+"""``outlast show``."""
+
+import click
+
+from outlast.cli.documents.details import (
+    AboutPart,
+    BasePart,
+    DetailsDocument,
+    FilePart,
+    FormPart,
+    RefPart,
+    ToldPart,
+)
+from outlast.cli.documents.parts import warnings_of
+from outlast.cli.edge import TARGET, common, session
+from outlast.cli.screen.render import human_size, print_document, print_table, saved_part, saving
+from outlast.core.errors import one_line
+from outlast.core.manifest import FileEntry
+from outlast.core.names import Target
+from outlast.ops import listing
+from outlast.store.forms import StoredForm
+from outlast.store.records.refs import Ref
+from outlast.store.records.unconfirmed import Told
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast show Qwen/Qwen3-0.6B
+  outlast show Qwen/Qwen3-0.6B@v1.0 --json
+
+\b
+Exit status:
+  0 done · 3 not archived
+"""
+)
+@click.argument("target", type=TARGET)
+@common
+def show(target: Target, *, home: str | None, as_json: bool, quiet: bool) -> None:
+    """Show one revision: its refs, files, sizes, digests and where it came from."""
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        details = listing.show(archive, target)
+    if as_json:
+        print_document(_document(details))
+        return
+    _print_details(details)
+
+
+def _document(details: listing.Details) -> DetailsDocument:
+    revision, about = details.revision, details.about
+    return DetailsDocument(
+        repo=revision.repo,
+        revision=revision.id,
+        manifest=details.manifest,
+        refs=[_ref_part(ref) for ref in details.refs],
+        partial=revision.partial,
+        unlisted=revision.unlisted,
+        bytes=revision.size,
+        shared_bytes=details.shared,
+        damaged_refs=[*details.damaged_refs],
+        about=AboutPart(
+            private=about.private, gated=about.gated, tags=about.tags, facts=about.facts
+        ),
+        about_known=details.is_known,
+        link=about.links.get(revision.id.hex),
+        listed_by=_told_part(details.told),
+        files=[_file_part(entry) for entry in revision.files],
+        missing=[_file_part(entry) for entry in revision.missing],
+        absent=[entry.path for entry in details.absent],
+        stored_bytes=details.stored,
+        saving=saved_part(revision.size, details.stored),
+        forms=[_form_part(details, entry) for entry in revision.files],
+        warnings=warnings_of(details.suspects),
+    )
+
+
+def _ref_part(ref: Ref) -> RefPart:
+    return RefPart(
+        name=ref.name,
+        commit=ref.commit,
+        source=ref.source,
+        observed=ref.observed,
+        kind=ref.kind,
+        complete=ref.complete,
+        unconfirmed=ref.unconfirmed,
+    )
+
+
+def _told_part(told: Told | None) -> ToldPart | None:
+    return None if told is None else ToldPart(by=told.by, since=told.since)
+
+
+def _file_part(entry: FileEntry) -> FilePart:
+    return FilePart(
+        path=entry.path,
+        size=entry.size,
+        sha256=entry.sha256,
+        git_sha1=entry.git_sha1,
+        merkle_root=entry.merkle_root,
+    )
+
+
+def _print_details(details: listing.Details) -> None:
+    revision = details.revision
+    state = "complete"
+    if revision.partial:
+        lacks = "may lack files" if revision.unlisted else f"lacks {len(revision.missing)} files"
+        state = f"PARTIAL ({lacks})"
+    print(f"model     {revision.repo}")
+    print(f"revision  {revision.id}")
+    print(f"manifest  {details.manifest or 'none yet: files are still arriving'}")
+    print(f"state     {state}")
+    shared = f", {human_size(details.shared)} shared with other revisions" if details.shared else ""
+    print(f"size      {human_size(revision.size)}{shared}")
+    saved = saving(revision.size, details.stored)
+    less = f", {saved} saved" if details.stored < revision.size else ""
+    print(f"stored    in {human_size(details.stored)}{less}")
+    for ref in details.refs:
+        said = f"  according to {ref.source} at {ref.observed}" if ref.observed else ""
+        alone = "; no hub has confirmed it" if ref.unconfirmed else ""
+        print(one_line(f"ref       {ref.name}{said}{alone}", 2000))
+    if details.told is not None:
+        by, since = details.told.by or "a node on the LAN", details.told.since or "an unknown time"
+        print(one_line(f"listed    by {by} at {since}; no hub has confirmed it", 2000))
+    if (link := details.about.links.get(revision.id.hex)) is not None:
+        print(
+            one_line(f"origin    verified against the link {link}; the publisher is unknown", 2000)
+        )
+    for name in details.damaged_refs:
+        print(one_line(f"ref       {name}  DAMAGED: 'outlast doctor --mend' restores it", 2000))
+    if not details.is_known:
+        print("access    unknown, so it counts as private: its record is damaged or missing")
+    elif details.about.gated or details.about.private:
+        print(f"access    {'private' if details.about.private else 'gated'} at its hub")
+    for what, since in sorted(details.about.withdrawn.items()):
+        print(one_line(f"withdrawn {what} since {since} or earlier"))
+    for suspect in details.suspects:
+        print(one_line(f"warning   {suspect.path}: {suspect.reason}"))
+    lost = {entry.path for entry in details.absent}
+    rows = [
+        ("LOST" if e.path in lost else "", *_sizes(details, e), e.key[:16], e.path)
+        for e in revision.files
+    ]
+    rows += [("missing", human_size(e.size), "", "", e.key[:16], e.path) for e in revision.missing]
+    print_table([("", "SIZE", "STORED", "FORM", "SHA256", "FILE"), *rows], right=(1, 2))
+
+
+def _form_of(details: listing.Details, entry: FileEntry) -> StoredForm | None:
+    return details.forms.get(entry.sha256) if entry.sha256 is not None else None
+
+
+def _sizes(details: listing.Details, entry: FileEntry) -> tuple[str, str, str]:
+    """The size of a file, the bytes that it takes on the disk, and its representation. Bytes are
+    counted at the first of the paths that have them.
+    """
+    form = _form_of(details, entry)
+    if form is None or entry.sha256 is None:
+        return human_size(entry.size), "", ""
+    if (first := details.firsts[entry.sha256]) != entry.path:
+        return human_size(entry.size), "", f"same as {first}"
+    names = {name for base in form.bases for name in details.bases.get(base.sha256, ())}
+    against = f" against {', '.join(sorted(names))}" if names else ""
+    word = f"delta{against}" if form.bases else form.form.value
+    return human_size(entry.size), human_size(details.spaces[entry.sha256]), word
+
+
+def _form_part(details: listing.Details, entry: FileEntry) -> FormPart:
+    form = _form_of(details, entry)
+    first, space = entry.path, 0
+    if entry.sha256 is not None:
+        first, space = details.firsts[entry.sha256], details.spaces.get(entry.sha256, 0)
+    return FormPart(
+        path=entry.path,
+        form=form.form if form is not None else None,
+        same_as=first if first != entry.path else None,
+        stored_bytes=space if first == entry.path else 0,
+        saving=saved_part(entry.size, space) if form is not None else 0.0,
+        bases=[
+            BasePart(sha256=base.sha256, bytes=base.size, models=details.bases.get(base.sha256, ()))
+            for base in (form.bases if form is not None else ())
+        ],
+    )

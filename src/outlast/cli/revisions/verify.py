@@ -1,0 +1,70 @@
+"""``outlast verify``."""
+
+from collections.abc import Iterable
+
+import click
+
+from outlast.cli.documents.parts import warnings_of
+from outlast.cli.documents.verified import VerifiedDocument
+from outlast.cli.edge import TARGET, common, session
+from outlast.cli.screen.render import human_size, plural, print_document
+from outlast.core.errors import ExhaustedError, IntegrityError
+from outlast.core.names import Target
+from outlast.ops import verify as ops
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  outlast verify
+  outlast verify Qwen/Qwen3-0.6B
+  outlast verify --quarantine     then pull again to replace what was damaged
+
+\b
+Exit status:
+  0 intact · 3 not archived · 4 damage found · 5 busy: not all could be read · 8 storage
+  130 interrupted
+"""
+)
+@click.argument("target", nargs=-1, type=TARGET)
+@click.option("--quarantine", is_flag=True, help="Move damaged files to the quarantine folder")
+@common
+def verify(
+    target: tuple[Target, ...],
+    *,
+    quarantine: bool,
+    home: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Re-hash all archived files, or those of TARGET, and report damage.
+
+    The working copies of capsules are read too; --quarantine deletes a damaged one, because 'link'
+    and 'run' make it again.
+    Files that are intact and not what their names say (as an error page in place of weights) are
+    warnings. Without --quarantine the command changes nothing.
+    """
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        result = ops.verify(archive, target, quarantine=quarantine, control=run.control)
+    if as_json:
+        print_document(
+            VerifiedDocument(
+                blobs=result.blobs,
+                bytes=result.size,
+                problems=result.problems,
+                warnings=warnings_of(result.suspects),
+            )
+        )
+    else:
+        verdict = plural(len(result.problems), "problem") if result.problems else "all intact"
+        verdict += f", {plural(len(result.suspects), 'warning')}" if result.suspects else ""
+        print(f"{plural(result.blobs, 'blob')}, {human_size(result.size)} read: {verdict}")
+    return verdict_status(problem.code for problem in result.problems)
+
+
+def verdict_status(codes: Iterable[str]) -> int:
+    """The exit status for problems with these codes: a shortage of files or memory is no damage."""
+    found = set(codes)
+    if not found:
+        return 0
+    return ExhaustedError.exit_code if found == {ExhaustedError.code} else IntegrityError.exit_code

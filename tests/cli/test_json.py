@@ -1,0 +1,418 @@
+"""What commands print with --json is what docs/json.md says, line by line."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from outlast.cli.screen.render import Screen
+from outlast.core.events import FileDone, PiecesMissing, Progress
+from outlast.core.names import RepoId
+from outlast.store.archive import Archive
+from tests.cli.call import Call, end_all, finish, inside, outlast, start
+from tests.cli.conftest import FILES
+from tests.cli.json_types import COMMANDS, EVENTS, matches, problems, promised, results_of
+from tests.cli.test_status import mine, node
+from tests.gguf_cut import small_smollm2
+from tests.hubsim import HubRepo, HubSim
+from tests.realweights import WeightsUnavailableError
+from tests.serve.peers import Peer, archive_files
+from tests.store.weights import model, tuned
+from tests.swarm.seeds import client, magnet_of, make_torrent, write
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "json-v1.json"
+PAGE = b"<!doctype html><html><head><title>404</title></head><body>gone</body></html>"
+
+
+@dataclass(frozen=True)
+class World:
+    """A home with an archive, and the calls that were made in it."""
+
+    home: Path
+    calls: list[Call]
+
+    def __call__(
+        self, *arguments: str | Path, code: int = 0, env: Mapping[str, str] | None = None
+    ) -> Call:
+        """A command with --json."""
+        call = inside(*arguments, "--json", home=self.home, env=env)
+        assert call.code == code, call.err
+        self.calls.append(call)
+        return call
+
+    def damage_ref(self, name: str) -> None:
+        """Makes the ref `main` of a model unreadable, with its second copy."""
+        archive = self.home / "archive"
+        (path,) = archive.glob(f"refs/*/{name}/main")
+        for place in (path, archive / "second" / path.relative_to(archive)):
+            place.write_bytes(b"garbage")
+
+    def damage_blob(self, data: bytes) -> None:
+        for path in (self.home / "archive" / "blobs").rglob("*"):
+            if path.is_file() and path.read_bytes() == data:
+                path.chmod(0o644)
+                path.write_bytes(b"?" + data[1:])
+                return
+        raise AssertionError("no such blob")
+
+
+@pytest.fixture
+def world(home: Path) -> Iterator[World]:
+    yield World(home, [])
+    end_all()
+
+
+def adding(world: World) -> None:
+    folder = write(world.home / "page", {"model.safetensors": PAGE, "a.txt": b"a"})
+    added = world("add", folder, "--as", "me/page").result
+    assert added["warnings"]
+
+
+def adopting(world: World) -> None:
+    cache = world.home / "cache"
+    world("link", "me/mine", "--cache", cache)
+    world.calls.clear()
+    (snapshot,) = cache.glob("models--me--mine/snapshots/*/config.json")
+    blob = snapshot.resolve()
+    snapshot.unlink()
+    data = blob.read_bytes()
+    wrong = cache / "models--me--mine" / "blobs" / ("ab" * 32)
+    wrong.write_bytes(data)
+    snapshot.symlink_to(Path("..") / ".." / "blobs" / wrong.name)
+    result = world("adopt", cache, "--home", world.home / "new", code=4).result
+    assert result["problems"]
+
+
+def pulling(world: World) -> None:
+    root = world.home / "hub"
+    HubRepo(root, "org/m").commit({"config.json": b"{}", "model.safetensors": PAGE})
+    with HubSim(root, mode="thread") as hub:
+        world("pull", "org/m", "--from", hub.url, "--dry-run")
+        result = world("pull", "org/m", "--from", hub.url).result
+    assert result["fetched"]
+    assert result["warnings"]
+    folder = write(world.home / "theirs" / "model", {"a.bin": os.urandom(40_000)})
+    torrent = make_torrent(folder)
+    config = world.home / "swarm.toml"
+    config.write_text('[swarm]\nprivate = true\npeer-port = 0\npeers = ["127.0.0.1:9"]\n')
+    env = {"OUTLAST_SWARM": "1", "OUTLAST_CONFIG": str(config)}
+    with client() as seeder:
+        seeder.seed(torrent, folder.parent)
+        link = replace(magnet_of(torrent), peers=(seeder.address,)).magnet()
+        for more in (["--dry-run"], []):
+            command = ("pull", link, "--json", "--patience", "30", *more)
+            world.calls.append(outlast(*command, home=world.home, env=env).ok())
+
+
+def listing(world: World) -> None:
+    weights = write(world.home / "base", {"model.safetensors": model(5, 200_000)})
+    world("add", weights, "--as", "me/base", "--form", "capsule")
+    data = tuned((weights / "model.safetensors").read_bytes(), 2)
+    tune = write(world.home / "tune", {"model.safetensors": data})
+    world("add", tune, "--as", "me/tune", "--form", "capsule", "--base", "me/base")
+    world.damage_ref("me/mine")
+    world.calls.clear()
+    lines = {line["repo"]: line for line in world("ls", code=4).documents}
+    assert lines["me/tune"]["bases"] == ["me/base"]
+
+
+def showing(world: World) -> None:
+    root = world.home / "hub"
+    repo = HubRepo(root, "org/m", gated=True)
+    repo.commit({"config.json": b"{}", "model.safetensors": PAGE, "out.bin": b"x" * 50})
+    with HubSim(root, mode="thread", token="hf_ok") as hub:
+        env = {"HF_TOKEN": "hf_ok", "HF_ENDPOINT": hub.url}
+        world("pull", "org/m", "--exclude", "out.bin", env=env)
+    weights = write(world.home / "base", {"model.safetensors": model(5, 200_000)})
+    world("add", weights, "--as", "me/base", "--form", "capsule")
+    data = tuned((weights / "model.safetensors").read_bytes(), 2)
+    tune = write(world.home / "tune", {"model.safetensors": data, "twice.safetensors": data})
+    world("add", tune, "--as", "me/tune", "--form", "capsule", "--base", "me/base")
+    world.calls.clear()
+    pulled, thin = world("show", "org/m").result, world("show", "me/tune").result
+    assert pulled["missing"]
+    assert pulled["warnings"]
+    assert pulled["about"]["gated"]
+    assert pulled["refs"][0]["observed"]
+    assert ["git_sha1" in file for file in pulled["files"]] == [True, False]
+    assert thin["forms"][0]["bases"]
+    assert thin["forms"][1]["same_as"]
+
+
+def verifying(world: World) -> None:
+    adding(world)
+    world.calls.clear()
+    world.damage_blob(FILES["config.json"])
+    result = world("verify", code=4).result
+    assert result["problems"]
+    assert result["warnings"]
+
+
+def packing(world: World) -> None:
+    weights = write(world.home / "base", {"model.safetensors": model(5, 200_000)})
+    world("add", weights, "--as", "me/base", "--form", "plain")
+    world.calls.clear()
+    world("pack", "--dry-run")
+    assert world("pack").result["changed"] == 1
+
+
+def unpacking(world: World) -> None:
+    packing(world)
+    world.calls.clear()
+    world("unpack", "--dry-run")
+    assert world("unpack").result["changed"] == 1
+
+
+def removing(world: World) -> None:
+    world("rm", "me/mine", "--dry-run")
+    world("rm", "me/mine")
+
+
+def collecting(world: World) -> None:
+    removing(world)
+    world.calls.clear()
+    world("rm", "me/other")
+    world.calls.clear()
+    world("gc", "--dry-run")
+    assert world("gc").result["trash_bytes"]
+    world("gc", "--undo")
+    inside("add", world.home / "folder", "--as", "me/mine", home=world.home).ok()
+    for folder in (world.home / "archive", world.home / "archive" / "second"):
+        for path in folder.glob("manifests/*"):
+            path.chmod(0o644)
+            path.write_bytes(b"garbage")
+    assert world("gc", code=4).result["spared"]
+
+
+def linking(world: World) -> None:
+    world("link", "me/mine")
+    world("link", "me/mine", "--folder", world.home / "plain")
+
+
+def searching(world: World) -> None:
+    with Archive(world.home / "other", create=True) as archive:
+        peer = Peer(archive)
+        peer.shares.share(archive_files(archive, RepoId.parse("org/llama"), {"a": b"a"}), "main")
+        with peer.serving():
+            places = [f"peer:127.0.0.1:{port}" for port in (peer.server.port, 9)]
+            more = [word for place in places for word in ("--from", place)]
+            assert world("search", "llama", *more).documents[0]["held_by"]
+
+
+def sharing(world: World) -> None:
+    out = world.home / "out"
+    result = world("share", "me/mine", "--out", out, "--blobs", "--v1").result
+    assert result["magnet_v1"]
+    assert result["files"][0]["torrent"]
+    assert world("share", "me/mine", "--stop").result["infohashes"]
+
+
+def serving(world: World) -> None:
+    process = start("serve", "--listen", "127.0.0.1:0", "--json", home=world.home)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    rest = finish(process)
+    world.calls.append(Call(rest.code, first.decode() + rest.out, rest.err).ok())
+
+
+def telling(world: World) -> None:
+    with node(world.home, mine):
+        (said,) = world("status").result
+        assert said["transfers"]
+
+
+def running(world: World) -> None:
+    try:
+        weights = small_smollm2(world.home)
+    except WeightsUnavailableError as error:
+        pytest.skip(str(error))
+    world("add", weights, "--as", "me/model", "--form", "plain")
+    world.calls.clear()
+    ask = ("run", "me/model", "Hi", "--max-tokens", "2", "--threads", "1")
+    assert world(*ask).result["usage"]
+    api = ("run", "me/model", "--api", "127.0.0.1:0", "--json", "--threads", "1")
+    process = start(*api, home=world.home)
+    assert process.stdout is not None
+    first = b""
+    while b'"serving"' not in first:
+        first += (line := process.stdout.readline())
+        assert line, finish(process).err
+    process.send_signal(signal.SIGTERM)
+    rest = finish(process)
+    world.calls.append(Call(0, first.decode() + rest.out, rest.err))
+
+
+def examining(world: World) -> None:
+    world.damage_ref("me/mine")
+    world("doctor", code=1)
+    world("doctor", "--mend", code=0)
+
+
+def configuring(world: World) -> None:
+    assert len(world("config").documents) > 20
+    world("config", "--init")
+    world("config", "--init", "--force")
+
+
+EXAMPLES: dict[str, Callable[[World], None]] = {
+    "pull": pulling,
+    "add": adding,
+    "adopt": adopting,
+    "ls": listing,
+    "show": showing,
+    "verify": verifying,
+    "pack": packing,
+    "unpack": unpacking,
+    "rm": removing,
+    "gc": collecting,
+    "link": linking,
+    "search": searching,
+    "share": sharing,
+    "serve": serving,
+    "status": telling,
+    "run": running,
+    "config": configuring,
+    "doctor": examining,
+}
+"""For each command with --json, calls that print each of its results."""
+
+
+def test_no_command_is_forgotten() -> None:
+    assert EXAMPLES.keys() == COMMANDS.keys()
+    assert all(COMMANDS.values()), "a command with --json declares its lines with @document"
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_each_line_is_declared(command: str, world: World) -> None:
+    EXAMPLES[command](world)
+    found = [line for call in world.calls for line in call.documents]
+    lines = [line for item in found for line in (item if isinstance(item, list) else [item])]
+    assert lines
+    assert [problem for line in lines for problem in problems(command, line)] == []
+    # And all that is declared is printed.
+    not_printed = [
+        (name, kind.__name__)
+        for name, kind in results_of(command)
+        if name not in _of_other_commands(command)
+        and not any(line["type"] == name and matches(kind, line) for line in lines)
+    ]
+    assert not_printed == []
+    for call in world.calls:
+        assert not [line for line in call.documents if line == []]
+
+
+def _of_other_commands(command: str) -> set[str]:
+    """The types of a line that several commands share: each prints those with its name."""
+    own = {"pack": "unpacked", "unpack": "packed"}.get(command, "")
+    return {own, f"would-be-{own}"} if own else set()
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_an_error_is_a_line_too(command: str, tmp_path: Path) -> None:
+    call = inside(command, "--no-such-option", "--json", home=tmp_path)
+    message = call.failed("usage")
+    (line,) = call.documents
+    assert problems(command, line) == []
+    assert (line["type"], line["code"], line["message"]) == ("error", "usage", message)
+
+
+def test_an_error_comes_last(world: World) -> None:
+    call = world("pull", "org/none", "--from", "http://127.0.0.1:9", code=5)
+    assert call.result["type"] == "error"
+    assert call.documents[:-1] == [d for d in call.documents if d["type"] in EVENTS]
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_events_are_lines(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    values: dict[type, Any] = {str: "a", int: 2, float: 60.5, bool: True}
+    kind = EVENTS[name]
+    hints = {field: values[plain] for field, plain in get_type_hints(kind).items()}
+    a_minute_each = count(0.0, 60.0).__next__
+    with Screen(as_json=True, quiet=False, clock=a_minute_each) as screen:
+        screen.emit(kind(**hints))
+    line = json.loads(capsys.readouterr().out)
+    assert line == {"type": name, "v": 1, **hints}
+    assert problems("ls", line) == []
+
+
+def test_progress_is_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Screen(as_json=True, quiet=False) as screen:
+        screen.emit(Progress("a", 1))
+    assert capsys.readouterr().out == ""
+
+
+# The check itself
+
+LINE = {
+    "type": "damaged",
+    "v": 1,
+    "repo": "org/m",
+    "revision": None,
+    "refs": ["main"],
+    "damaged": "x",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, None),
+        ({"more": 1}, ".more: not declared"),
+        ({"refs": "main"}, ".refs: not a list"),
+        ({"refs": [1]}, ".refs[0]: not str: 1"),
+        ({"revision": "ab" * 20}, None),
+        ({"revision": "ab" * 32}, ".revision: not 40 hex digits"),
+        ({"damaged": None}, ".damaged: not str: None"),
+        ({"v": 2}, "no version"),
+        ({"v": True}, "no version"),
+        ({"v": None}, "no version"),
+        ({"type": "gone"}, "ls has no line 'gone'"),
+        ({"type": None}, "ls has no line None"),
+    ],
+)
+def test_what_is_not_declared_is_found(change: dict[str, Any], said: str | None) -> None:
+    found = problems("ls", LINE | change)
+    assert len(found) == (said is not None)
+    assert said is None or found[0].startswith(said)
+
+
+@pytest.mark.parametrize("field", [field for field in LINE if field not in {"type", "v"}])
+def test_what_is_missing_is_found(field: str) -> None:
+    line = {key: value for key, value in LINE.items() if key != field}
+    assert problems("ls", line) == [f".{field}: missing"]
+
+
+def test_a_true_is_no_number() -> None:
+    line = {"type": "file-done", "v": 1, **vars_of(FileDone("a", 1, "b"))}
+    assert problems("pull", line) == []
+    assert problems("pull", line | {"size": True}) == [".size: not int: True"]
+    assert problems("pull", line | {"already": 1}) == [".already: not bool: 1"]
+    assert problems("pull", {"type": "pieces-missing", "v": 1}) != []
+    assert PiecesMissing.__name__ == "PiecesMissing"
+
+
+def vars_of(event: FileDone) -> dict[str, Any]:
+    return {"path": event.path, "size": event.size, "sha256": event.sha256, "already": False}
+
+
+# What version 1 promises
+
+
+def test_nothing_that_was_promised_is_gone() -> None:
+    """Lines and fields may be added: write them down with `python -m tests.cli.test_json`."""
+    known, now = json.loads(GOLDEN.read_text()), promised()
+    assert known.keys() == now.keys()
+    for line, fields in known.items():
+        assert {name: now[line].get(name) for name in fields} == fields, line
+        assert fields.keys() == now[line].keys(), line
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps(promised(), indent=1, sort_keys=True) + "\n")
