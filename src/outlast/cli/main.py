@@ -19,6 +19,9 @@ COMMANDS: dict[str, Command] = {
     "pull": Command(
         "outlast.cli.pull:pull", "Archive a model from a hub, a mirror or other nodes."
     ),
+    "sync": Command(
+        "outlast.cli.lists.sync:sync", "Archive what a keep-list names; say what else is here."
+    ),
     "add": Command("outlast.cli.add:add", "Archive a local folder or file."),
     "adopt": Command("outlast.cli.add:adopt", "Import a Hugging Face cache into the archive."),
     "ls": Command("outlast.cli.inspect:ls", "List archived revisions."),
