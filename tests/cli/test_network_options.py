@@ -112,6 +112,13 @@ LOCAL: Final = {
     *(
         "-f",
         "--remove",
+        "--user",
+        "--name",
+        "--sync",
+        "--every",
+        "--print",
+        "--force",
+        "--unit-dir",
         "--strict",
         "--now",
         "--undo",

@@ -39,6 +39,9 @@ COMMANDS: dict[str, Command] = {
     "serve": Command(
         "outlast.cli.serve:serve", "Serve the archive as a hub or as a mirror that checks files."
     ),
+    "service": Command(
+        "outlast.cli.service.command:service", "Run serve, or sync, as a service of systemd."
+    ),
     "status": Command(
         "outlast.cli.status:status", "Show what running nodes do: transfers, peers, rates."
     ),
