@@ -132,6 +132,16 @@ def test_the_line_for_cron(home: Path, hub: HubSim) -> None:
     assert re.search(r"^org/other +new ", printed, re.MULTILINE)
 
 
+def test_the_timer(home: Path) -> None:
+    """The unit that the guide's command writes has the timer that its next command enables."""
+    install, enable = [line[2:] for line in blocks("console timer")[0].splitlines()]
+    call = inside(*shlex.split(install)[1:], home=home).ok()
+    assert enable in call.err
+    names = [Path(path).name for path in call.out.splitlines()]
+    assert names == ["outlast-sync.service", "outlast-sync.timer"]
+    assert str(home / "models.txt") in Path(call.out.splitlines()[0]).read_text()
+
+
 def test_the_states_of_the_guide_are_those_of_the_help(home: Path) -> None:
     text = inside("sync", "--help", home=home).ok().out
     table = re.findall(r"^\| `(\w+)` \|", GUIDE, re.MULTILINE)
