@@ -58,8 +58,9 @@ def test_a_program_comes_back_or_is_refused(path: Path) -> None:
     try:
         text = program(path)
     except UsageError:
-        assert "$" in str(path)
+        assert set("$'\"\\") & set(str(path))
     else:
+        assert not set("$'\"\\") & set(str(path))
         assert command(text, {}, {}) == [str(path)]
 
 

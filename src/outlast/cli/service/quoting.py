@@ -7,6 +7,7 @@ from typing import Final
 from outlast.core.errors import UsageError
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_@+=:,./-]+\Z")
+_NOT_IN_PROGRAMS: Final = "$'\"\\"
 _SHOWN: Final = 80
 
 
@@ -37,10 +38,14 @@ def whole(path: Path) -> str:
 
 
 def program(path: Path) -> str:
-    """The program of a command line: in its path a ``$`` has no escape."""
-    if "$" in str(path):
+    """The program of a command line. In its path systemd takes no quotes and no backslash, and a
+    ``$`` has no escape.
+    """
+    special = next((c for c in str(path) if c in _NOT_IN_PROGRAMS), None)
+    if special is not None:
         raise UsageError(
-            f"a unit cannot run {str(path)[:_SHOWN]!r}: there is a $ in it", hint="use another path"
+            f"a unit cannot run {str(path)[:_SHOWN]!r}: there is a {special} in it",
+            hint="install outlast in another folder",
         )
     return quoted(str(path))
 
