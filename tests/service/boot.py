@@ -127,7 +127,7 @@ class Machine:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            work = stack.enter_context(tempfile.TemporaryDirectory(prefix="outlast-machine-"))
+            work = stack.enter_context(tempfile.TemporaryDirectory(prefix="outlast-booted-"))
             group = stack.enter_context(control_group())
             line, env = command(self._given, Path(work), group, "sh", "-c", _BOOT)
             with self._log.open("wb") as log:
@@ -237,7 +237,7 @@ def machine_fault(*, start: bool = True) -> str:
         return "no control groups of version 2"
     if not start:
         return ""
-    with tempfile.TemporaryDirectory(prefix="outlast-machine-") as folder:
+    with tempfile.TemporaryDirectory(prefix="outlast-booted-") as folder:
         try:
             with Machine(Path(folder)):
                 return ""
