@@ -84,7 +84,7 @@ def by_command(features: Sequence[Listed]) -> dict[str, list[type[Document]]]:
         assert command is not None
         if any("--json" in parameter.opts for parameter in command.params):
             names.append(name)
-    return {name: [kind for kind in DOCUMENTS if name in kind.commands] for name in names}
+    return {name: [kind for kind in DOCUMENTS if name in kind.printed_by] for name in names}
 
 
 def events() -> list[type[Event]]:

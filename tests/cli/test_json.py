@@ -95,6 +95,7 @@ def pulling(world: World) -> None:
     with HubSim(root, mode="thread") as hub:
         world("pull", "org/m", "--from", hub.url, "--dry-run")
         result = world("pull", "org/m", "--from", hub.url).result
+        world("pull", "--file", keep_list(world), "--from", hub.url)
     assert result["fetched"]
     assert result["warnings"]
     folder = write(world.home / "theirs" / "model", {"a.bin": os.urandom(40_000)})
@@ -108,6 +109,31 @@ def pulling(world: World) -> None:
         for more in (["--dry-run"], []):
             command = ("pull", link, "--json", "--patience", "30", *more)
             world.calls.append(outlast(*command, home=world.home, env=env).ok())
+
+
+def keep_list(world: World) -> Path:
+    path = world.home / "models.txt"
+    path.write_text("org/m\n")
+    return path
+
+
+def syncing(world: World) -> None:
+    root = world.home / "hub"
+    HubRepo(root, "org/m").commit({"config.json": b"{}"})
+    wrong = world.home / "wrong.txt"
+    wrong.write_text("org/m\norg/none\n")
+    with HubSim(root, mode="thread") as hub:
+        result = world("sync", "--file", keep_list(world), "--from", hub.url).result
+        world("sync", "--file", wrong, "--from", hub.url, code=3)
+    assert result["left"]
+
+
+def serving_always(world: World) -> None:
+    units = ("--user", "--unit-dir", world.home / "units")
+    world("service", "install", *units, "--print")
+    world("service", "install", *units)
+    world("service", "uninstall", *units, "--dry-run")
+    world("service", "uninstall", *units)
 
 
 def listing(world: World) -> None:
@@ -263,6 +289,8 @@ def configuring(world: World) -> None:
 
 EXAMPLES: dict[str, Callable[[World], None]] = {
     "pull": pulling,
+    "sync": syncing,
+    "service": serving_always,
     "add": adding,
     "adopt": adopting,
     "ls": listing,

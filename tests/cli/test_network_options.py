@@ -5,6 +5,7 @@ that is in neither table fails here: a new one needs its test.
 """
 
 import ast
+import signal
 import threading
 import time
 from pathlib import Path
@@ -18,12 +19,13 @@ from outlast.app import hand_on
 from outlast.cli.main import outlast as program
 from outlast.core.control import Control
 from outlast.features import FEATURES
+from tests.cli.call import until
 from tests.hubsim import HubRepo, HubSim
 from tests.ports import free_port
 from tests.pull.kit import MIB
 from tests.serve.node import Node
 from tests.serve.wire import once
-from tests.warm.calls import outlast
+from tests.warm.calls import finish, outlast, start
 
 ROOT = Path(__file__).parents[2]
 HERE = "tests/cli/test_network_options.py"
@@ -34,6 +36,11 @@ SEEN: Final = {
     ("pull", "--connections"): f"{HERE}::test_a_pull_has_no_more_connections_than_allowed",
     ("pull", "--no-swarm"): "tests/swarm/test_net_dark.py::test_another_site_by_static_peer",
     ("pull", "--linger"): f"{HERE}::test_who_lingers_stays_while_it_is_wanted_and_no_longer",
+    ("sync", "--from"): "tests/pull/test_keep.py::test_options_are_for_all_lines",
+    ("sync", "--limit-rate"): f"{HERE}::test_a_pull_is_no_faster_than_its_rate",
+    ("sync", "--connections"): f"{HERE}::test_a_pull_has_no_more_connections_than_allowed",
+    ("sync", "--no-swarm"): f"{HERE}::test_a_pull_without_the_swarm_has_no_port",
+    ("sync", "--linger"): f"{HERE}::test_who_lingers_stays_while_it_is_wanted_and_no_longer",
     ("search", "--from"): "tests/cli/test_search.py::test_what_is_no_node",
     ("share", "--tracker"): "tests/swarm/test_net_clients.py::test_they_fetch_from_the_swarm",
     ("share", "--web-seed"): "tests/swarm/test_net_clients.py::test_they_fetch_from_us",
@@ -82,6 +89,7 @@ LOCAL: Final = {
         "--sort",
         "--reverse",
         "--partial",
+        "--portable",
         "--init",
         "--force",
         "--follow-links",
@@ -107,7 +115,24 @@ LOCAL: Final = {
         "--engine",
     ),
     *("--context", "--threads", "--gpu-layers", "--recheck", "--verbose", "--rebuild"),
-    *("--strict", "--now", "--undo", "--discard", "--alone", "--embeddings", "--mend"),
+    *(
+        "-f",
+        "--remove",
+        "--user",
+        "--name",
+        "--sync",
+        "--every",
+        "--print",
+        "--force",
+        "--unit-dir",
+        "--strict",
+        "--now",
+        "--undo",
+        "--discard",
+        "--alone",
+        "--embeddings",
+        "--mend",
+    ),
 }
 """Options that no other machine can notice."""
 RATE: Final = 4_000_000
@@ -146,22 +171,33 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "hub"
 
 
-@pytest.mark.parametrize("most", [1, 2, 3])
-def test_a_pull_has_no_more_connections_than_allowed(root: Path, tmp_path: Path, most: int) -> None:
+def asking(command: str, tmp_path: Path, globs: str = "") -> list[str]:
+    """The words that pull org/name: as a target, or from a list."""
+    if command == "pull":
+        return ["pull", "org/name", *([f"--include={globs}"] if globs else [])]
+    (tmp_path / "models.txt").write_text(f"org/name {f'include={globs}' if globs else ''}\n")
+    return [command, "-f", str(tmp_path / "models.txt")]
+
+
+@pytest.mark.parametrize(("most", "command"), [(1, "pull"), (2, "pull"), (3, "pull"), (2, "sync")])
+def test_a_pull_has_no_more_connections_than_allowed(
+    root: Path, tmp_path: Path, most: int, command: str
+) -> None:
     """Nor fewer, where there is work for them. Metadata counts too."""
     with HubSim(root, mode="thread") as hub:
         hub.set_faults([{"action": "slow", "rate": 24 * MIB, "what": "resolve"}])
         arguments = ("--from", hub.url, "--connections", str(most), "--no-swarm")
-        outlast("pull", "org/name", *arguments, home=tmp_path).ok()
+        outlast(*asking(command, tmp_path), *arguments, home=tmp_path).ok()
         assert max(one.beside for one in hub.requests()) == most - 1
 
 
-def test_a_pull_is_no_faster_than_its_rate(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["pull", "sync"])
+def test_a_pull_is_no_faster_than_its_rate(root: Path, tmp_path: Path, command: str) -> None:
     """A second's worth may come at once. A slow machine only takes longer."""
     with HubSim(root, mode="thread") as hub:
-        arguments = ("--from", hub.url, "--limit-rate", str(RATE), "--include", "*.bin")
+        words = [*asking(command, tmp_path, "*.bin"), "--limit-rate", str(RATE), "--no-swarm"]
         began = time.monotonic()
-        outlast("pull", "org/name", *arguments, "--no-swarm", home=tmp_path).ok()
+        outlast(*words, "--from", hub.url, home=tmp_path).ok()
         assert time.monotonic() - began >= (SIZE - RATE) / RATE
 
 
@@ -205,6 +241,19 @@ def test_a_server_without_the_swarm_has_one_port(tmp_path: Path) -> None:
     with Node(tmp_path / "home", "--no-swarm", env={"OUTLAST_SWARM": "1"}) as node:
         assert node.process is not None
         assert listening(node.process.pid) == 1
+
+
+@pytest.mark.parametrize("command", ["pull", "sync"])
+def test_a_pull_without_the_swarm_has_no_port(root: Path, tmp_path: Path, command: str) -> None:
+    """Whatever the environment says."""
+    with HubSim(root, mode="thread") as hub:
+        hub.set_faults([{"action": "hold", "what": "resolve"}])
+        words = [*asking(command, tmp_path), "--from", hub.url, "--no-swarm"]
+        process = start(*words, home=tmp_path, env={"OUTLAST_SWARM": "1"})
+        until(lambda: hub.fault_hits()[0][1], "it downloads")
+        assert listening(process.pid) == 0
+        process.send_signal(signal.SIGINT)
+        assert finish(process).code == 130
 
 
 def test_who_lingers_stays_while_it_is_wanted_and_no_longer() -> None:

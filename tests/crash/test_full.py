@@ -208,6 +208,27 @@ def test_a_pull_that_cannot_fit_does_not_begin(full: World, disk: Disk) -> None:
     assert "does NOT fit" in dry.out
 
 
+def test_a_full_disk_ends_a_list(full: World, disk: Disk) -> None:
+    """No model that follows is tried; and what was to be removed stays."""
+    (full.home / "models.txt").write_text("org/new\norg/base\n")
+    arguments = ("sync", "-f", full.home / "models.txt", "--from", full.hub.url, "--remove")
+    disk.eat()
+    call = outlast(*arguments, "--json", home=full.home)
+    assert call.code == 8
+    lines = {document["repo"]: document for document in call.of_type("kept")}
+    assert lines["org/new"]["error"]["code"] == "disk-full"
+    assert lines["org/base"]["state"] == "skipped"
+    assert call.result["removed"] == 0
+    full.check_past()
+    disk.free()
+    call = outlast(*arguments[:-1], "--json", home=full.home).ok()
+    assert {document["repo"]: document["state"] for document in call.of_type("kept")} == {
+        "org/new": "new",
+        "org/base": "unchanged",
+    }
+    full.check_past()
+
+
 @pytest.mark.parametrize("room", [9 * MIB, 22 * MIB + 100_000, 0])
 def test_a_disk_that_fills_while_a_pull_runs(full: World, disk: Disk, room: int) -> None:
     HubRepo(full.hub.root, "org/filling").commit({"large.bin": LARGE, "config.json": b"{}"})

@@ -19,6 +19,9 @@ COMMANDS: dict[str, Command] = {
     "pull": Command(
         "outlast.cli.pull:pull", "Archive a model from a hub, a mirror or other nodes."
     ),
+    "sync": Command(
+        "outlast.cli.lists.sync:sync", "Archive what a keep-list names; say what else is here."
+    ),
     "add": Command("outlast.cli.add:add", "Archive a local folder or file."),
     "adopt": Command("outlast.cli.add:adopt", "Import a Hugging Face cache into the archive."),
     "ls": Command("outlast.cli.revisions.ls:ls", "List archived revisions."),
@@ -37,6 +40,9 @@ COMMANDS: dict[str, Command] = {
     "share": Command("outlast.cli.share:share", "Print a magnet link and write torrent files."),
     "serve": Command(
         "outlast.cli.serve:serve", "Serve the archive as a hub or as a mirror that checks files."
+    ),
+    "service": Command(
+        "outlast.cli.service.command:service", "Run serve, or sync, as a service of systemd."
     ),
     "status": Command(
         "outlast.cli.status:status", "Show what running nodes do: transfers, peers, rates."

@@ -1,26 +1,23 @@
 """``outlast pull``."""
 
-from functools import partial
-from pathlib import Path
-
 import click
 
-from outlast.app import Scope, hand_on, hub_sources, open_archive, open_neighbourhood
-from outlast.cli.config.file import parse_rate
 from outlast.cli.documents.arriving import PulledDocument
 from outlast.cli.documents.parts import warnings_of
 from outlast.cli.edge import TARGET, Session, common, session
-from outlast.cli.options.forms import form_options, form_wishes, kept_in
+from outlast.cli.lists.keep import keep_all
+from outlast.cli.lists.read import list_option, read_list
+from outlast.cli.options.forms import kept_in
+from outlast.cli.options.pulling import Puller, PullOptions, opened, pull_options
 from outlast.cli.options.selection import selection_options
-from outlast.cli.options.strict import strict_option, warnings
-from outlast.cli.options.target import WANTED, Wanted, parse_origins, read_wanted
+from outlast.cli.options.strict import warnings
+from outlast.cli.options.target import WANTED, Wanted, read_wanted
 from outlast.cli.pull_other import OtherWishes, check_options, pull_by_digest, pull_by_link
 from outlast.cli.screen.render import human_size, plural, print_document
 from outlast.core.digest import Digest
 from outlast.core.errors import UsageError, one_line
 from outlast.core.names import Target
 from outlast.fetch.file_filter import Selection
-from outlast.fetch.transfer import Wishes
 from outlast.ops import pull as ops
 from outlast.ops.pull_link import LinkWanted
 
@@ -35,6 +32,7 @@ Examples:
   outlast pull Qwen/Qwen3-0.6B --from lan
   outlast pull 'magnet:?xt=urn:btmh:1220…&tr=…' --as me/model
   outlast pull model.torrent --patience 600
+  outlast pull --file models.txt
 
 \b
 Exit status:
@@ -42,19 +40,10 @@ Exit status:
   resumes) · 7 access denied or against a rule · 8 storage · 130 interrupted
 """
 )
-@click.argument("target", type=WANTED)
-@click.option(
-    "--from",
-    "words",
-    multiple=True,
-    metavar="SOURCE",
-    help="Ask only this source (repeatable). URL: this hub or mirror; lan: neighbours;"
-    " swarm: neighbours and static peers, by BitTorrent only; peer:HOST:PORT: this node and the"
-    " static peers",
-)
+@click.argument("target", type=WANTED, required=False)
+@list_option("Archive all that this keep-list names, not TARGET (-: stdin)")
 @selection_options
-@form_options
-@strict_option
+@pull_options
 @click.option("--as", "name", type=TARGET, help="Archive a link or torrent as org/name[@ref]")
 @click.option(
     "--patience",
@@ -62,44 +51,20 @@ Exit status:
     metavar="SECONDS",
     help="Give up on a link or digest when no peer sends anything for so long",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be fetched, and from where")
-@click.option("--limit-rate", metavar="RATE", help="At most this many bytes per second, e.g. 10M")
-@click.option(
-    "--connections",
-    type=click.IntRange(1, 256),
-    help="At most this many connections at once, to all sources together  [default: 8]",
-)
-@click.option("--no-swarm", is_flag=True, help="Ask hubs and mirrors only: no neighbours, no peers")
-@click.option(
-    "--linger",
-    type=click.FloatRange(0),
-    default=60,
-    show_default=True,
-    metavar="SECONDS",
-    help="After the pull, stay up to SECONDS while neighbours still need these files",
-)
 @common
 def pull(
-    target: Wanted,
+    target: Wanted | None,
     *,
-    words: tuple[str, ...],
+    file: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    form: str | None,
-    base: Target | None,
-    no_base: bool,
-    strict: bool,
+    options: PullOptions,
     name: Target | None,
     patience: float | None,
-    dry_run: bool,
-    limit_rate: str | None,
-    connections: int | None,
-    no_swarm: bool,
-    linger: float,
     home: str | None,
     as_json: bool,
     quiet: bool,
-) -> None:
+) -> int:
     """Archive TARGET: a model as org/name[@ref-or-commit], a dataset as datasets/…, a magnet link,
     a .torrent file, or a manifest (the list of a revision's files) by its sha256 in 64 hex digits,
     which 'outlast show' prints.
@@ -128,63 +93,62 @@ def pull(
     are archived under the name of --as; without it, the name is link/ and the first 16 digits of
     the torrent's infohash (the digest that identifies it). A link waits for peers until Ctrl-C or
     --patience ends the pull.
+
+    With --file, all models of a keep-list are archived, one after the other: a line is
+    org/name[@ref], and include=GLOB or exclude=GLOB for some of its files. One that fails does not
+    stop the others. The exit status is then that of the worst failure: 8, 4, 7, 3, 5 in this order.
     """
+    if (target is None) == (file is None):
+        raise UsageError("name either one TARGET or a list with --file")
     with session(home, as_json=as_json, quiet=quiet) as run:
-        config = run.config
+        if file is not None:
+            if include or exclude or name is not None or patience is not None:
+                raise UsageError(
+                    "--include, --exclude, --as and --patience do not go with --file",
+                    hint="write include=GLOB or exclude=GLOB on the lines of the list",
+                )
+            lines = read_list(file)
+            with opened(run, options) as puller:
+                return keep_all(run, puller, lines, options).status
+        assert target is not None
         asked = read_wanted(target)
         check_options(asked, name, patience, some=bool(include or exclude))
-        urls, scope = parse_origins(words, config.sources)
-        if no_swarm or not config.swarm.enabled:
-            scope = Scope(lan=False, peers=())
-        if not urls and not scope.needs_node:
-            raise UsageError("no source to pull from", hint="name one with --from")
-        sources = hub_sources(config.upstreams(urls), config.http())
-        wishes = Wishes(
-            connections=connections or config.connections,
-            rate=parse_rate(limit_rate) if limit_rate else config.rate,
-            forms=form_wishes(config, form, base, no_base=no_base),
-        )
-        with (
-            open_archive(config.home, keep=not dry_run) as archive,
-            open_neighbourhood(
-                archive, config.node(), run.control, scope, command="pull"
-            ) as around,
-        ):
-            room = _existing(config.home)
-            other = OtherWishes(wishes, name, patience, dry_run, room, strict)
-            match asked:
-                case LinkWanted():
-                    pull_by_link(run, archive, asked, around, other)
-                case Digest():
-                    done = pull_by_digest(
-                        run, archive, asked, other, sources=sources, around=around
-                    )
-                    _print(run, done.pulled, dry_run=dry_run)
-                case Target():
-                    result = ops.pull(
-                        archive,
-                        asked,
-                        sources,
-                        selection=Selection(include, exclude),
-                        wishes=wishes,
-                        control=run.control,
-                        around=around,
-                        dry_run=dry_run,
-                        room=room,
-                        strict=strict,
-                    )
-                    _print(run, result, dry_run=dry_run)
-            if around is not None and linger and not dry_run:
-                hand_on(around.node, run.control, linger, partial(_say_handing_on, run))
+        with opened(run, options) as puller:
+            other = OtherWishes(
+                puller.wishes, name, patience, options.dry_run, puller.room, options.strict
+            )
+            _pull_one(run, puller, asked, Selection(include, exclude), other)
+        return 0
 
 
-def _say_handing_on(run: Session, count: int) -> None:
-    run.say(f"handing on to {plural(count, 'neighbour')}; Ctrl-C ends it")
-
-
-def _existing(path: Path) -> Path:
-    """`path`, or its nearest parent that exists."""
-    return path if path.exists() or path == path.parent else _existing(path.parent)
+def _pull_one(
+    run: Session,
+    puller: Puller,
+    asked: Target | Digest | LinkWanted,
+    selection: Selection,
+    other: OtherWishes,
+) -> None:
+    archive, around = puller.archive, puller.around
+    match asked:
+        case LinkWanted():
+            pull_by_link(run, archive, asked, around, other)
+        case Digest():
+            done = pull_by_digest(run, archive, asked, other, sources=puller.sources, around=around)
+            _print(run, done.pulled, dry_run=other.dry_run)
+        case Target():
+            result = ops.pull(
+                archive,
+                asked,
+                puller.sources,
+                selection=selection,
+                wishes=puller.wishes,
+                control=run.control,
+                around=around,
+                dry_run=other.dry_run,
+                room=puller.room,
+                strict=other.strict,
+            )
+            _print(run, result, dry_run=other.dry_run)
 
 
 def _print(run: Session, result: ops.Pulled, *, dry_run: bool) -> None:

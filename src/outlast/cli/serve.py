@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from outlast.app import App, open_app
-from outlast.cli.config.file import check_url, parse_rate
+from outlast.cli.config.file import check_url, environment, parse_rate
 from outlast.cli.documents.running import ServingDocument
 from outlast.cli.edge import Session, common, host_and_port, session
 from outlast.cli.screen.render import print_document
+from outlast.cli.service.notify import tell_ready
 from outlast.core.control import Control
 from outlast.core.events import (
     Event,
@@ -25,6 +26,7 @@ from outlast.core.events import (
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
 from outlast.mirror.asker import AccessRules
+from outlast.server.http.guard import Tokens
 from outlast.server.http.log import log_line
 from outlast.server.http.mount import Mount
 from outlast.server.hub.server import Listen
@@ -171,6 +173,7 @@ def serve(
                 run.screen.emit(event)
 
         def ready(url: str) -> None:
+            tell_ready(environment(), f"serving at {url}")
             if open_restricted and (as_json or quiet):
                 log_line({"level": "warning", "what": "serve", "warning": _OPEN})
             if as_json:
@@ -205,6 +208,11 @@ def serve(
             run_server(
                 app.mirror, app.metrics, where, ready, cancel=run.control.cancel, mounts=mounts
             )
+
+
+def check_tokens(path: Path) -> None:
+    """Raises :class:`~outlast.core.errors.BadConfigError` where `serve --tokens` would."""
+    Tokens(path)
 
 
 @contextlib.contextmanager

@@ -56,6 +56,13 @@ class BadConfigError(UsageError):
     default_hint = "'outlast guide configuration' lists the settings"
 
 
+class BadListError(UsageError):
+    """A keep-list is empty, too large, or has a line that is wrong. Nothing was done."""
+
+    code = "bad-list"
+    default_hint = "'outlast guide keep' shows how a list is written"
+
+
 class NotFoundError(OutlastError):
     """Neither the archive nor a source knows this name."""
 

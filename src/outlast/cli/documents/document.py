@@ -19,11 +19,11 @@ the line calls a field whose name Python does not allow.
 
 
 class Document:
-    """A line that a command prints. `commands` are those that do."""
+    """A line that a command prints. `printed_by`: those that do."""
 
     __slots__ = ()
     type: str
-    commands: ClassVar[tuple[str, ...]] = ()
+    printed_by: ClassVar[tuple[str, ...]] = ()
 
 
 T = TypeVar("T", bound=Document)
@@ -41,7 +41,7 @@ def document(*commands: str) -> Callable[[type[T]], type[T]]:
         # It is made once and printed: without the rest, a class takes half of the time to make.
         make = dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
         made = make(kind)
-        made.commands = commands
+        made.printed_by = commands
         DOCUMENTS.append(made)
         return made
 

@@ -5,6 +5,8 @@ from typing import Final
 _AGAIN: Final = "run the same command again"
 _UNCHANGED: Final = f"nothing was changed; {_AGAIN}"
 _HINTS: Final = {
+    "sync": f"models that are done stay; {_AGAIN}: it resumes",
+    "service": f"units that are written stay; {_AGAIN}",
     "pull": f"{_AGAIN}: it resumes",
     "add": f"nothing is recorded yet; {_AGAIN}: files that are stored are not stored twice",
     "adopt": f"models that are done stay; {_AGAIN}: files that are stored are not stored twice",

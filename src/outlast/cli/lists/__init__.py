@@ -1,0 +1,1 @@
+"""Keep-lists on the command line: `pull --file`, and `sync`."""

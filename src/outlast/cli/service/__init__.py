@@ -1,0 +1,1 @@
+"""Units of systemd: what they say, how values are written in them, and the word that says ready."""
