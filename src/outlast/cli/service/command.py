@@ -37,8 +37,8 @@ _SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Manager:
-    """The manager that the units are for: the system's or the user's, and its folder of units."""
+class UnitSet:
+    """Which units, for the system's manager of services or the user's, and the folder for them."""
 
     name: str
     user: bool
@@ -128,25 +128,25 @@ def service(
     with session(home, as_json=as_json, quiet=quiet) as run:
         if not _NAME.match(name):
             raise UsageError(f"not a name for a unit: {name!r}", hint="as outlast, or mirror-2")
-        manager = Manager(name, user, (unit_dir or _folder(user)).absolute())
+        wanted = UnitSet(name, user, (unit_dir or _folder(user)).absolute())
         if action == "uninstall":
             if words or keep_list is not None or only_print:
                 raise UsageError("uninstall takes --user, --name, --dry-run, --force and --now")
-            _uninstall(run, manager, dry_run=dry_run, force=force, now=now)
+            _uninstall(run, wanted, dry_run=dry_run, force=force, now=now)
             return
         if dry_run:
             raise UsageError("--dry-run goes with uninstall", hint="--print shows the units")
         archive = run.config.home if user else Path(home).absolute() if home else None
         if keep_list is not None:
-            units = _sync_units(manager, archive, words, Path(keep_list).absolute(), every)
+            units = _sync_units(wanted, archive, words, Path(keep_list).absolute(), every)
         else:
-            units = _serve_units(manager, archive, words, check=not only_print)
+            units = _serve_units(wanted, archive, words, check=not only_print)
         if only_print:
-            _print(run, manager, units)
+            _print(run, wanted, units)
         else:
             if keep_list is not None:
                 read_list(keep_list)
-            _install(run, manager, units, force=force, now=now)
+            _install(run, wanted, units, force=force, now=now)
 
 
 def _folder(user: bool) -> Path:
@@ -156,13 +156,13 @@ def _folder(user: bool) -> Path:
     return Path(config).expanduser() / "systemd" / "user"
 
 
-def _setup(manager: Manager, archive: Path | None) -> Setup:
-    foreign = archive is not None and not manager.user
+def _setup(wanted: UnitSet, archive: Path | None) -> Setup:
+    foreign = archive is not None and not wanted.user
     files = [*places.program_files(), *([archive] if archive is not None else [])]
     return Setup(
-        name=manager.name,
+        name=wanted.name,
         program=places.this_program(),
-        user=manager.user,
+        user=wanted.user,
         home=archive,
         owner=places.owner_of(archive) if foreign and archive is not None else None,
         homes=places.is_in_a_home(files),
@@ -170,25 +170,25 @@ def _setup(manager: Manager, archive: Path | None) -> Setup:
 
 
 def _serve_units(
-    manager: Manager, archive: Path | None, words: Sequence[str], *, check: bool
+    wanted: UnitSet, archive: Path | None, words: Sequence[str], *, check: bool
 ) -> dict[str, str]:
     said, given = read_words(serve_command, words)
     tokens: Path | None = given["tokens"]
     if tokens is not None and check:
         check_tokens(tokens)
-    if tokens is not None and not manager.user:
+    if tokens is not None and not wanted.user:
         said = [word for word in said if not word.startswith("--tokens=")]
-    hidden = None if tokens is None or manager.user else tokens.absolute()
-    return {manager.serve: serve_unit(_setup(manager, archive), said, hidden)}
+    hidden = None if tokens is None or wanted.user else tokens.absolute()
+    return {wanted.serve: serve_unit(_setup(wanted, archive), said, hidden)}
 
 
 def _sync_units(
-    manager: Manager, archive: Path | None, words: Sequence[str], keep_list: Path, every: str
+    wanted: UnitSet, archive: Path | None, words: Sequence[str], keep_list: Path, every: str
 ) -> dict[str, str]:
     said, _ = read_words(sync_command, words)
     _check_calendar(every)
-    setup = _setup(manager, archive)
-    return {manager.sync: sync_unit(setup, said, keep_list), manager.timer: sync_timer(every)}
+    setup = _setup(wanted, archive)
+    return {wanted.sync: sync_unit(setup, said, keep_list), wanted.timer: sync_timer(every)}
 
 
 def _check_calendar(every: str) -> None:
@@ -208,22 +208,22 @@ def _check_calendar(every: str) -> None:
         raise wrong
 
 
-def _print(run: Session, manager: Manager, units: Mapping[str, str]) -> None:
+def _print(run: Session, wanted: UnitSet, units: Mapping[str, str]) -> None:
     for name, text in units.items():
-        path = manager.folder / name
+        path = wanted.folder / name
         if run.as_json:
             print_document(UnitDocument(path=path, text=text))
         else:
             print(f"# {path}\n{text}")
-    if not manager.user and (closed := places.closed_to_others()) is not None:
+    if not wanted.user and (closed := places.closed_to_others()) is not None:
         run.say(f"WARNING: a service's user cannot run this program: {closed} is closed to others")
 
 
 def _install(
-    run: Session, manager: Manager, units: Mapping[str, str], *, force: bool, now: bool
+    run: Session, wanted: UnitSet, units: Mapping[str, str], *, force: bool, now: bool
 ) -> None:
-    folder = manager.folder
-    if not manager.user:
+    folder = wanted.folder
+    if not wanted.user:
         places.require_open()
         if folder == places.SYSTEM_UNITS and os.geteuid() != 0:
             raise StorageError(
@@ -232,8 +232,8 @@ def _install(
     for name, text in units.items():
         places.check_free(folder / name, text, force=force)
     written = {name: places.write(folder / name, text) for name, text in units.items()}
-    starts = manager.timer if manager.timer in units else manager.serve
-    commands = [manager.command("daemon-reload"), manager.command("enable", "--now", starts)]
+    starts = wanted.timer if wanted.timer in units else wanted.serve
+    commands = [wanted.command("daemon-reload"), wanted.command("enable", "--now", starts)]
     if run.as_json:
         print_document(
             InstalledDocument(
@@ -247,18 +247,18 @@ def _install(
     _call(run, commands, now=now)
 
 
-def _uninstall(run: Session, manager: Manager, *, dry_run: bool, force: bool, now: bool) -> None:
-    names = (manager.serve, manager.sync, manager.timer)
-    found = list(places.ours(manager.folder, names))
+def _uninstall(run: Session, wanted: UnitSet, *, dry_run: bool, force: bool, now: bool) -> None:
+    names = (wanted.serve, wanted.sync, wanted.timer)
+    found = list(places.ours(wanted.folder, names))
     if not found:
         raise NotFoundError(
-            f"no unit of {manager.name} in {manager.folder}", hint="check --name and --user"
+            f"no unit of {wanted.name} in {wanted.folder}", hint="check --name and --user"
         )
     for path, is_ours in found:
         if not is_ours and not force:
             raise UsageError(f"{path} was not written by outlast", hint="--force deletes it")
     if now and not dry_run:
-        _call(run, [manager.command("disable", "--now", *(p.name for p, _ in found))], now=True)
+        _call(run, [wanted.command("disable", "--now", *(p.name for p, _ in found))], now=True)
     gone = [path for path, _ in found]
     gone += [link for path in gone for link in places.links_to(path)]
     for path in gone:
@@ -266,8 +266,8 @@ def _uninstall(run: Session, manager: Manager, *, dry_run: bool, force: bool, no
             places.delete(path)
         if not run.as_json:
             print(path)
-    stop = manager.command("stop", *(path.name for path, _ in found))
-    commands = [*([] if now else [stop]), manager.command("daemon-reload")]
+    stop = wanted.command("stop", *(path.name for path, _ in found))
+    commands = [*([] if now else [stop]), wanted.command("daemon-reload")]
     if run.as_json:
         print_document(
             UninstalledDocument(
