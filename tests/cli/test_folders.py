@@ -108,18 +108,25 @@ def test_case_twins(home: Path, twins: tuple[str, str]) -> None:
         path.write_text(str(number))
     if len({os.path.realpath(path) for path in (home / "folder").rglob("*")}) < len(twins):
         pytest.skip("this file system has no such twins")
-    refused(home)
+    add_folder(home).ok()
+    kept = {name: str(number).encode() for number, name in enumerate(twins)}
+    assert contents(home / "archive", "me/new") == {**FILES, **kept}
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["a\nb", "a\x1b[31m", "con", "NUL.txt", "dot.", "space ", "a:b", "a\\b", "a?b", "\u202ee\x07"],
-    ids=ascii,
-)
-def test_names_that_no_other_system_has(home: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[31m", "\u202ee\x07"], ids=ascii)
+def test_names_that_are_not_safe(home: Path, name: str) -> None:
     (home / "folder" / name).write_text("x")
     message = refused(home)
     assert message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "name", ["con", "NUL.txt", "dot.", "space ", "a:b", "a\\b", "a?b"], ids=ascii
+)
+def test_names_that_no_other_system_has(home: Path, name: str) -> None:
+    (home / "folder" / name).write_text("x")
+    add_folder(home).ok()
+    assert contents(home / "archive", "me/new") == {**FILES, name: b"x"}
 
 
 def test_a_name_that_is_not_unicode(home: Path) -> None:

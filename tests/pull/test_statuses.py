@@ -20,13 +20,15 @@ from outlast.fetch.concurrency import Concurrency, Request
 from outlast.fetch.scheduler import _next_task
 from outlast.fetch.source_state import SourceState
 from outlast.fetch.transfer import Work
+from outlast.sources.base import RangeReader
+from outlast.sources.hub import HubSource
 from outlast.sources.statuses import Answer, meaning
 from outlast.store.archive import Archive
 from tests.clients.envs import HUB_CLIENTS
 from tests.clients.run import Call, run_hub
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import BIG, FILES, Puller, check_pulled, file_requests
-from tests.serve.node import Node
+from tests.serve.node import Node, until
 from tests.serve.wire import once
 from tests.warm.calls import outlast
 
@@ -192,11 +194,24 @@ def test_two_mirrors_in_a_row(hub: HubSim, pull: Puller, tmp_path: Path) -> None
         pull("org/name", one.url)
 
 
-def test_only_that_file_of_that_source(hub: HubSim, pull: Puller) -> None:
+def test_only_that_file_of_that_source(
+    hub: HubSim, pull: Puller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub.set_faults([{"action": "status", "status": 451, "what": "resolve", "file": BIG}])
+    give = HubSource.open
+
+    def asked() -> int:
+        return len([one for one in file_requests(hub) if one.file == BIG])
+
+    def give_later(source: HubSource, *what: Any) -> RangeReader:
+        if source.name == other.url:
+            until(asked, "the first hub is asked")
+        return give(source, *what)
+
+    monkeypatch.setattr(HubSource, "open", give_later)
     with HubSim(hub.root, mode="thread") as other:
         result = pull("org/name", hub.url, other.url)
-        assert len([one for one in file_requests(hub) if one.file == BIG]) == 1
+        assert asked() == 1
         assert result.fetched[other.url] >= len(FILES[BIG])
     check_pulled(pull.home)
 

@@ -408,8 +408,8 @@ def _fetch(
     if teller is not None:  # before peers can ask for arriving files
         note_facts(archive, writer, listing, teller.name)
     _start(context, plan, refusal)
-    if teller is not None and _is_new(archive, plan):
-        # An interrupted pull knows then what to go on with.
+    if teller is not None and refusal is None and _is_new(archive, plan):
+        # An interrupted pull knows then what to go on with. What may be refused has no name yet.
         remember(archive, writer, listing, plan.ref, teller, cancel=control.cancel)
     what = (plan.repo, plan.commit)
     with DraftWriter(

@@ -81,20 +81,13 @@ class ServerTuning:
     unsent: int = 256 << 10
     """Bytes that the kernel takes for a client beyond those on their way. Measured on loopback:
     without a bound 2.8 MB for a client that reads nothing, and some ms of the loop to copy them."""
-    unread: int = 32 << 10
-    """And those of requests that it takes ahead of us (it doubles the number), where bodies are
-    small. Guess: more than a request without a body has."""
-    small_bodies: int = 4 << 20
-    """Where no body may be longer, it does not matter how fast they come. Guess."""
-    read_ahead: int = 16 << 10
-    """Bytes of a body that the HTTP library reads ahead (it doubles the number). Of many bodies
-    few are read at once, and each of the others costs so much of the event loop's time. Guess."""
     written: int = 64 << 10
     """A longer document is written in slices of it as the client takes them: what the event loop
     buffers by default."""
-    large_bodies: int = 4
+    large_bodies: int = 2
     """Bodies of one address, of those longer than `written`, that are read at once: each takes its
-    turn of the event loop. Guess."""
+    turn of the event loop. With 200 of them, 1 % of others' requests took over 29 ms; over 38 ms
+    with 4 at once."""
     switch: float = 0.001
     """A thread of Python that computes gives way to the event loop after so long. A fifth of the
     default, which the loop would wait for at each of its steps."""

@@ -91,7 +91,6 @@ async def listening(
         shutdown_timeout=tuning.shutdown if bounds.grace is None else bounds.grace,
         handle_signals=False,
         logger=quiet_logger(level),
-        read_bufsize=tuning.read_ahead,
     )
     await runner.setup()
     if runner.server is None:
@@ -104,7 +103,7 @@ async def listening(
     try:
         server = await listen(gate)
         for listener in server.sockets:
-            _bound_buffers(listener, bounds, tuning)
+            _bound_unsent(listener, tuning)
         tasks = [asyncio.create_task(gate.sweep()), asyncio.create_task(beside())]
         try:
             yield server
@@ -118,17 +117,14 @@ async def listening(
         await runner.cleanup()
 
 
-def _bound_buffers(listener: socket.socket, bounds: Bounds, tuning: ServerTuning) -> None:
-    """Bounds what the kernel takes of a client, and for it, ahead of the other side; accepted
-    connections inherit it. Without a bound it takes megabytes at once, which holds up all other
-    clients of the event loop, and gigabytes of memory for a thousand clients that do not read.
+def _bound_unsent(listener: socket.socket, tuning: ServerTuning) -> None:
+    """Bounds what the kernel takes for a client before it can send it; accepted connections inherit
+    that. Without a bound it takes megabytes at once, which holds up all other clients of the event
+    loop, and gigabytes of memory for a thousand clients that do not read.
     """
-    if listener.family not in {socket.AF_INET, socket.AF_INET6}:
-        return
-    if (option := getattr(socket, "TCP_NOTSENT_LOWAT", None)) is not None:
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if option is not None and listener.family in {socket.AF_INET, socket.AF_INET6}:
         listener.setsockopt(socket.IPPROTO_TCP, option, tuning.unsent)
-    if bounds.body <= tuning.small_bodies:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, tuning.unread)
 
 
 def _head(request: web.Request) -> int:

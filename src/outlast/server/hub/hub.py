@@ -253,11 +253,17 @@ class Hub:
             return _respelled(request, name)
         if route.what in _FILES:
             return await self._file(exchange, route, found, voice)
-        form = {}
+        query = read_query(request)
         if route.what == "paths-info":
             kind = request.content_type
-            form = await self._bodies.read(request, BODY, lambda data: parse_form(data, kind))
-        reply = await self._threaded(self._document, route, found, read_query(request), form)
+            # Answered in the turn in which it is parsed: many long ones would hold up all others.
+            reply = await self._bodies.read(
+                request,
+                BODY,
+                lambda data: self._document(route, found, query, parse_form(data, kind)),
+            )
+        else:
+            reply = await self._threaded(self._document, route, found, query, {})
         reply.headers.update(_marks(found, self._metrics))
         return reply
 
