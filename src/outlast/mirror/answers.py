@@ -14,26 +14,12 @@ from outlast.core.errors import (
     PolicyError,
     TransientError,
 )
-from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.mirror.tuning import TUNING, MirrorTuning
+from outlast.mirror.views import View
 from outlast.store.records.refs import Ref
 
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A revision as it can be served: `files` by path, with those that a fetch would bring, and
-    the `folders` above them. `lacking` counts the files of the commit that cannot be served.
-    `unconfirmed`: a node on the LAN alone said which files the commit has.
-    """
-
-    revision: Revision
-    files: dict[str, FileEntry]
-    folders: frozenset[str]
-    lacking: int
-    unconfirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

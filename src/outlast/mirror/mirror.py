@@ -47,12 +47,13 @@ from outlast.fetch.transfer import Wishes
 from outlast.fetch.withdrawals import noting_withdrawals
 from outlast.intake.suspects import Suspects, warn
 from outlast.mirror.access import Access
-from outlast.mirror.answers import Asking, Found, FoundRefs, Question, Troubles, View
+from outlast.mirror.answers import Asking, Found, FoundRefs, Question, Troubles
 from outlast.mirror.asker import AccessRules, Voice
 from outlast.mirror.intake import Admission
 from outlast.mirror.limits import IntakeLimits
 from outlast.mirror.streaming import StreamingFile, StreamingFiles
 from outlast.mirror.tuning import TUNING, MirrorTuning
+from outlast.mirror.views import View, Views
 from outlast.node.scope import Neighbourhood
 from outlast.p2p.coordinator import coordinator_for
 from outlast.p2p.resolve import locate
@@ -96,7 +97,7 @@ class Mirror:
         self._advisers = None if around is None else replace(around, lan=False)
         self._on_bug = on_bug
         self._lock = threading.Lock()
-        self._views: OrderedDict[tuple[RepoId, GitOid], tuple[object, View]] = OrderedDict()
+        self._views = Views(archive, fetches=bool(sources), kept=tuning.kept)
         self.access = Access(
             archive, sources, rules or AccessRules(), ttl=ttl, on_bug=on_bug, tuning=tuning
         )
@@ -151,7 +152,7 @@ class Mirror:
     def _find_commit(self, repo: RepoId, ref: str, voice: Voice) -> Found | Asking[Found]:
         """What a commit, or a ref that is not noted, stands for."""
         commit = self.archive.find_commit(repo, ref)
-        view = None if commit is None else self._view(repo, commit)
+        view = None if commit is None else self._views.get(repo, commit)
         unsure = view is not None and (self._may_grow(view) or view.unconfirmed)
         if view is not None and not (unsure and self._sources):
             if voice.is_public:
@@ -162,7 +163,7 @@ class Mirror:
     def _find_ref(self, repo: RepoId, known: Ref, voice: Voice) -> Found | Asking[Found]:
         """What a ref stands for that was noted once."""
         ref = known.name
-        view = self._view(repo, known.commit)
+        view = self._views.get(repo, known.commit)
         if view is None:
             return self._find_new(repo, ref, None, voice)
         unsure = self._may_grow(view) or view.unconfirmed or known.unconfirmed
@@ -180,7 +181,7 @@ class Mirror:
 
         def settle() -> Found:
             now = self.archive.refs.get(repo, ref) or known
-            latest = self._view(repo, now.commit) or view
+            latest = self._views.get(repo, now.commit) or view
             if not question.answered:
                 _log.debug("%s@%s is served stale (since %s): no answer yet", repo, ref, since)
             return self._best(repo, now, latest, "" if question.answered else since, voice)
@@ -194,7 +195,7 @@ class Mirror:
         """
         doubtful = stale or self._troubles.failing
         if doubtful and view.revision.missing and ref.complete is not None:
-            whole = self._view(repo, ref.complete)
+            whole = self._views.get(repo, ref.complete)
             if whole is not None:
                 if time.monotonic() > self._troubles.down_until(voice.key):
                     self._ask(repo, ref.name, "upstream may be back", voice)
@@ -228,7 +229,7 @@ class Mirror:
 
         def settle(error: OutlastError | None = None, name: RepoId = repo) -> Found:
             commit = self.archive.find_commit(name, ref)
-            view = None if commit is None else self._view(name, commit)
+            view = None if commit is None else self._views.get(name, commit)
             if (best := view or fallback) is not None:
                 return self._marked(name, ref, best)
             raise error or self._troubles.absent(repo, ref, voice.key) or self._unknown(repo, ref)
@@ -398,50 +399,6 @@ class Mirror:
                 return
         raise first or RepoNotFoundError(f"no source knows {repo}")
 
-    # Revisions
-
-    def _view(self, repo: RepoId, commit: GitOid) -> View | None:
-        """A revision, from memory while its files on the disk have not changed."""
-        stamp = self._stamp(repo, commit)
-        key = (repo, commit)
-        with self._lock:
-            cached = self._views.get(key)
-            if cached is not None and cached[0] == stamp:
-                self._views.move_to_end(key)
-                return cached[1]
-        try:
-            revision = self.archive.load(repo, commit)
-        except DamagedRecordError:
-            if not self._sources:
-                raise
-            return None  # a source lists its files anew
-        if revision is None:
-            return None
-        served = (*revision.files, *(revision.missing if self._sources else ()))
-        lacking = 0 if self._sources else len(revision.missing)
-        files = {entry.path: entry for entry in served}
-        parts = [path.split("/") for path in files]
-        above = {"/".join(names[:end]) for names in parts for end in range(1, len(names))}
-        told = self.archive.unconfirmed.get(repo, commit) is not None
-        view = View(revision, files, frozenset(above), lacking, told)
-        with self._lock:
-            self._views[key] = (stamp, view)
-            while len(self._views) > self._tuning.kept:
-                self._views.popitem(last=False)
-        return view
-
-    def _stamp(self, repo: RepoId, commit: GitOid) -> tuple[int, ...]:
-        layout = self.archive.layout
-        found: list[int] = []
-        mark = self.archive.unconfirmed.path(repo, commit)
-        for path in (layout.manifests, layout.draft(repo, commit), mark):
-            try:
-                stat = path.stat()
-            except FileNotFoundError:
-                continue
-            found += [stat.st_mtime_ns, stat.st_size]
-        return tuple(found)
-
     # Files
 
     def entry(self, view: View, path: str) -> FileEntry:
@@ -458,7 +415,8 @@ class Mirror:
         """A file of a revision: its entry where its bytes are here, else the fetch of it, from
         where `voice` may.
         """
-        view = self._view(view.revision.repo, view.revision.id) or view  # it may have come by now
+        seen = view.revision
+        view = self._views.get(seen.repo, seen.id) or view  # it may have come by now
         entry = self.entry(view, path)
         repo, commit = view.revision.repo, view.revision.id
         if self.archive.holds(entry) and entry not in view.revision.missing:
