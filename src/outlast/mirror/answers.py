@@ -12,11 +12,13 @@ from outlast.core.errors import (
     NotFoundError,
     OutlastError,
     PolicyError,
+    RepoNotFoundError,
     TransientError,
 )
 from outlast.core.names import RepoId
 from outlast.mirror.tuning import TUNING, MirrorTuning
 from outlast.mirror.views import View
+from outlast.store.archive import Archive
 from outlast.store.records.refs import Ref
 
 Answer = TypeVar("Answer")
@@ -59,16 +61,14 @@ class Asking(Generic[Answer]):
     settle: Callable[[], Answer]
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Something that upstream was asked, when (monotonic seconds)."""
-
-    future: Future[None]
-    began: float
-
-    @property
-    def answered(self) -> bool:
-        return self.future.done() and self.future.exception() is None
+def unknown(archive: Archive, repo: RepoId, ref: str) -> NotFoundError:
+    """Why an archive has no answer for `ref`."""
+    try:
+        archive.revision(repo, ref)
+    except NotFoundError as error:
+        if type(error) is not NotFoundError:
+            return error
+    return RepoNotFoundError(f"{repo} is not in this archive")
 
 
 class Troubles:
