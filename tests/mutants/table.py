@@ -419,7 +419,7 @@ MUTANTS = (
     Mutant(
         "ref-never-asked-again",
         _STALE,
-        r"return time\.monotonic\(\) - checked < self\._ttl",
+        r"return time\.monotonic\(\) - checked < self\.ttl",
         "return True",
         "tests/serve/test_mirror_fetch.py -k without_a_while",
     ),

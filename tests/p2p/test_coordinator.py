@@ -10,7 +10,7 @@ import pytest
 
 from outlast.core.digest import Digest
 from outlast.core.manifest import FileEntry
-from outlast.fetch.transfer import Job
+from outlast.fetch.job import Job
 from outlast.node.peers import Neighbour
 from outlast.node.scope import Neighbourhood
 from outlast.p2p.coordinator import PeerCoordinator

@@ -11,8 +11,8 @@ from outlast.core.digest import Digest
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.fetch.download import Download
+from outlast.fetch.job import Job
 from outlast.fetch.plan import CLOSED, DIRECT, FetchPlan
-from outlast.fetch.transfer import Job
 from outlast.p2p.progress import FileProgress
 from outlast.p2p.reasons import Cause, Reason
 from outlast.p2p.tuning import TUNING, Tuning

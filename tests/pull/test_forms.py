@@ -12,7 +12,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import DiskFullError
 from outlast.core.events import Event, Progress
 from outlast.core.names import Target
-from outlast.fetch import transfer as work
+from outlast.fetch.job import Job
 from outlast.fetch.tuning import TUNING
 from outlast.intake import capsule_stream as encoding
 from outlast.intake.form_policy import FormWish, FormWishes
@@ -186,7 +186,7 @@ def test_room_is_left_for_what_is_still_to_come(
     """On a disk with room for the plain files only, no capsule is begun beside them."""
     free = sum(map(len, base.values())) + TUNING.reserve
     monkeypatch.setattr("outlast.store.disk.free_bytes", lambda _: free)
-    monkeypatch.setattr(work.Job, "awaited", property(lambda job: job.entry.size))
+    monkeypatch.setattr(Job, "awaited", property(lambda job: job.entry.size))
     auto("org/base", hub.url, include=[NAME, "noise.safetensors"])
     assert form_of(auto.home, base[NAME]) is Form.PLAIN
 

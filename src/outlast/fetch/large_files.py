@@ -15,9 +15,10 @@ from outlast.core.errors import (
 from outlast.fetch.capsule_check import CapsuleCheck
 from outlast.fetch.concurrency import Request
 from outlast.fetch.download import Download
+from outlast.fetch.job import Job
 from outlast.fetch.plan import CLOSED, PlanChangedError
 from outlast.fetch.source_state import SOURCE_FAULTS, SourceState
-from outlast.fetch.transfer import Job, Work
+from outlast.fetch.transfer import Work
 from outlast.intake.capsule_stream import Follower, OpenFile
 from outlast.sources.base import RangeReader
 from outlast.store.partials import Partial

@@ -15,10 +15,11 @@ from outlast.core.events import Note
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.core.threads import interruptible
+from outlast.fetch.job import Watch
 from outlast.fetch.known_lists import confirmed, is_doubted, names_itself
 from outlast.fetch.scheduler import transfer
 from outlast.fetch.source_state import SOURCE_FAULTS
-from outlast.fetch.transfer import Claim, Coordinator, Watch, Wishes, Work
+from outlast.fetch.transfer import Claim, Coordinator, Wishes, Work
 from outlast.fetch.tuning import TUNING
 from outlast.fetch.withdrawals import noting_withdrawals
 from outlast.intake.base_finder import BaseFinder

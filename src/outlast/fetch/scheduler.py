@@ -14,11 +14,12 @@ from outlast.core.errors import OutlastError
 from outlast.core.manifest import FileEntry
 from outlast.fetch.concurrency import Request
 from outlast.fetch.download import Download
+from outlast.fetch.job import Job
 from outlast.fetch.large_files import fetch_pieces, receive
 from outlast.fetch.plan import CLOSED
 from outlast.fetch.small_files import fetch_small, take_empty
 from outlast.fetch.source_state import SourceState
-from outlast.fetch.transfer import Job, Work
+from outlast.fetch.transfer import Work
 
 
 def transfer(work: Work, entries: Iterable[FileEntry]) -> list[OutlastError]:

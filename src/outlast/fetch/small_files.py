@@ -3,8 +3,9 @@
 from outlast.codec.hashing import names_of
 from outlast.core.errors import IntegrityError
 from outlast.fetch.concurrency import Request
+from outlast.fetch.job import Job
 from outlast.fetch.source_state import SOURCE_FAULTS, SourceState
-from outlast.fetch.transfer import Job, Work
+from outlast.fetch.transfer import Work
 from outlast.intake.capsule_stream import put
 
 

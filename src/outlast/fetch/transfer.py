@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from outlast.codec import merkle
 from outlast.codec.payload import Payload
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid, Names
@@ -27,11 +26,9 @@ from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.core.ratelimit import TokenBucket
 from outlast.fetch.concurrency import Request, concurrency_of
-from outlast.fetch.download import Download
-from outlast.fetch.plan import DIRECT, FetchPlan
+from outlast.fetch.job import Done, Job, Watch
 from outlast.fetch.source_state import METADATA_PATIENCE, Patience, SourceState
 from outlast.fetch.tuning import TUNING, Tuning
-from outlast.intake.base_names import is_card
 from outlast.intake.capsule_stream import Intake
 from outlast.intake.form_policy import PLAIN, SMALLEST, FormWishes
 from outlast.intake.local_file import hash_blob
@@ -59,57 +56,6 @@ class Wishes:
     tuning: Tuning = TUNING
 
 
-class Job:
-    """A file to fetch, and its state. `small`: it is fetched in one request, in memory. `aside`: it
-    is no file of the revision, but the base of a delta capsule.
-    """
-
-    def __init__(self, entry: FileEntry, *, small: bool, aside: bool = False) -> None:
-        self.entry = entry
-        self.aside = aside
-        self.plan: FetchPlan = DIRECT
-        self.small = small
-        self.download: Download | None = None
-        self.started = False
-        self.locked_since = 0.0
-        """Since when another process of this archive fetches it (monotonic seconds); or 0."""
-        self.done = False
-        self.error: OutlastError | None = None
-        self.given: dict[str, int] = {}
-        """Bytes that came, by source."""
-        self.read = 0
-        """Bytes that came by HTTP, of pieces that are not complete too."""
-        self.taker: SourceState | None = None
-        """The source that is asked for a small file,"""
-        self.taken_at = 0.0
-        """since when (monotonic seconds),"""
-        self.doubled = False
-        """and whether it is the second, because the first is slow."""
-        self.ended = False
-        """Whether it is said to be done: two sources may send a small file."""
-
-    @property
-    def is_card(self) -> bool:
-        """Whether it may name a base of the other files."""
-        return is_card(self.entry.path, self.entry.size) and not self.aside
-
-    @property
-    def finished(self) -> bool:
-        return self.done or self.error is not None
-
-    @property
-    def awaited(self) -> int:
-        """Bytes that are still to be written, at most."""
-        download = self.download
-        if download is None:
-            return self.entry.size
-        return max(0, download.size - sum(download.partial.have) * merkle.PIECE)
-
-
-Done = Callable[[FileEntry], None]
-"""Told of each file once its blob is verified, durable and leased by the write session."""
-Watch = Callable[[Download], None]
-"""Told of each larger file when its download starts, to follow its frontier."""
 Claim = Callable[[int], bool]
 """Asks for so many bytes of the disk beside those of the files, and says whether they may be used
 until the fetch ends; called from several threads."""

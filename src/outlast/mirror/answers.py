@@ -12,28 +12,16 @@ from outlast.core.errors import (
     NotFoundError,
     OutlastError,
     PolicyError,
+    RepoNotFoundError,
     TransientError,
 )
-from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.mirror.tuning import TUNING, MirrorTuning
+from outlast.mirror.views import View
+from outlast.store.archive import Archive
 from outlast.store.records.refs import Ref
 
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A revision as it can be served: `files` by path, with those that a fetch would bring, and
-    the `folders` above them. `lacking` counts the files of the commit that cannot be served.
-    `unconfirmed`: a node on the LAN alone said which files the commit has.
-    """
-
-    revision: Revision
-    files: dict[str, FileEntry]
-    folders: frozenset[str]
-    lacking: int
-    unconfirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +61,14 @@ class Asking(Generic[Answer]):
     settle: Callable[[], Answer]
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Something that upstream was asked, when (monotonic seconds)."""
-
-    future: Future[None]
-    began: float
-
-    @property
-    def answered(self) -> bool:
-        return self.future.done() and self.future.exception() is None
+def unknown(archive: Archive, repo: RepoId, ref: str) -> NotFoundError:
+    """Why an archive has no answer for `ref`."""
+    try:
+        archive.revision(repo, ref)
+    except NotFoundError as error:
+        if type(error) is not NotFoundError:
+            return error
+    return RepoNotFoundError(f"{repo} is not in this archive")
 
 
 class Troubles:

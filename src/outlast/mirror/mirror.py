@@ -6,7 +6,6 @@ and the answer says since when it is stale. What a node on the LAN alone said, t
 operator's, is asked for each time until a source answers, and is served with a mark.
 """
 
-import datetime as dt
 import logging
 import threading
 import time
@@ -21,17 +20,13 @@ from outlast.core.errors import (
     DamagedRecordError,
     EntryNotFoundError,
     NotArchivedError,
-    NotFoundError,
     OutlastError,
-    PolicyError,
     RateLimitedError,
-    RepoNotFoundError,
     TransientError,
 )
 from outlast.core.events import Note
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId, check_ref, plain_ref
-from outlast.core.threads import DaemonPool
 from outlast.fetch.file_filter import admitted
 from outlast.fetch.known_lists import is_doubted
 from outlast.fetch.revision import (
@@ -42,21 +37,23 @@ from outlast.fetch.revision import (
     seal,
     start_draft,
 )
-from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.fetch.transfer import Wishes
 from outlast.fetch.withdrawals import noting_withdrawals
 from outlast.intake.suspects import Suspects, warn
 from outlast.mirror.access import Access
-from outlast.mirror.answers import Asking, Found, FoundRefs, Question, Troubles, View
+from outlast.mirror.answers import Asking, Found, unknown
 from outlast.mirror.asker import AccessRules, Voice
 from outlast.mirror.intake import Admission
 from outlast.mirror.limits import IntakeLimits
+from outlast.mirror.questions import Question, Questions
+from outlast.mirror.ref_lists import RefLists
 from outlast.mirror.streaming import StreamingFile, StreamingFiles
 from outlast.mirror.tuning import TUNING, MirrorTuning
+from outlast.mirror.views import View, Views
 from outlast.node.scope import Neighbourhood
 from outlast.p2p.coordinator import coordinator_for
 from outlast.p2p.resolve import locate
-from outlast.sources.base import AccessSource, Listing, RemoteRef, Source
+from outlast.sources.base import AccessSource, Listing, Source
 from outlast.store import unverified
 from outlast.store.archive import Archive
 from outlast.store.records.refs import Ref
@@ -96,18 +93,15 @@ class Mirror:
         self._advisers = None if around is None else replace(around, lan=False)
         self._on_bug = on_bug
         self._lock = threading.Lock()
-        self._views: OrderedDict[tuple[RepoId, GitOid], tuple[object, View]] = OrderedDict()
+        self._views = Views(archive, fetches=bool(sources), kept=tuning.kept)
         self.access = Access(
             archive, sources, rules or AccessRules(), ttl=ttl, on_bug=on_bug, tuning=tuning
         )
-        self._asking: dict[tuple[RepoId, str, str], Question] = {}
-        # By voice: what one client was told of a private model is no answer for others.
-        self._checked: dict[tuple[RepoId, str, str], float] = {}
-        self._remote: OrderedDict[tuple[RepoId, str], tuple[RemoteRef, ...]] = OrderedDict()
+        self._questions = Questions(self.access, ttl=ttl, tuning=tuning)
+        self._troubles = self._questions.troubles
+        self.refs = RefLists(archive, self._questions, fetches=bool(sources), tuning=tuning)
         self._listed: OrderedDict[tuple[RepoId, GitOid], float] = OrderedDict()
         """When (monotonic seconds) a source listed the files of a commit."""
-        self._troubles = Troubles(tuning)
-        self._pool = DaemonPool(tuning.askers, "ask")
         self._intake = Admission(archive.layout.home, intake or IntakeLimits(), tuning)
         self.streams = StreamingFiles(
             self._fetch_context, self._fetch_ended, self._unheard, self._intake
@@ -151,7 +145,7 @@ class Mirror:
     def _find_commit(self, repo: RepoId, ref: str, voice: Voice) -> Found | Asking[Found]:
         """What a commit, or a ref that is not noted, stands for."""
         commit = self.archive.find_commit(repo, ref)
-        view = None if commit is None else self._view(repo, commit)
+        view = None if commit is None else self._views.get(repo, commit)
         unsure = view is not None and (self._may_grow(view) or view.unconfirmed)
         if view is not None and not (unsure and self._sources):
             if voice.is_public:
@@ -162,11 +156,12 @@ class Mirror:
     def _find_ref(self, repo: RepoId, known: Ref, voice: Voice) -> Found | Asking[Found]:
         """What a ref stands for that was noted once."""
         ref = known.name
-        view = self._view(repo, known.commit)
+        view = self._views.get(repo, known.commit)
         if view is None:
             return self._find_new(repo, ref, None, voice)
         unsure = self._may_grow(view) or view.unconfirmed or known.unconfirmed
-        if not self._sources or (self._is_fresh(repo, ref, known.observed, voice) and not unsure):
+        fresh = self._questions.is_fresh(repo, ref, known.observed, voice)
+        if not self._sources or (fresh and not unsure):
             return self._best(repo, known, view, "", voice)
         since = known.observed or "unknown"
         if (reason := self._troubles.why_not(repo, ref, voice.key)) is not None:
@@ -176,11 +171,11 @@ class Mirror:
         why = f"older than {self._ttl} s"
         if unsure:
             why = "the list of its files is not complete, or no source has confirmed it"
-        question = self._ask(repo, ref, why, voice)
+        question = self._ask(repo, ref, voice, why)
 
         def settle() -> Found:
             now = self.archive.refs.get(repo, ref) or known
-            latest = self._view(repo, now.commit) or view
+            latest = self._views.get(repo, now.commit) or view
             if not question.answered:
                 _log.debug("%s@%s is served stale (since %s): no answer yet", repo, ref, since)
             return self._best(repo, now, latest, "" if question.answered else since, voice)
@@ -194,10 +189,10 @@ class Mirror:
         """
         doubtful = stale or self._troubles.failing
         if doubtful and view.revision.missing and ref.complete is not None:
-            whole = self._view(repo, ref.complete)
+            whole = self._views.get(repo, ref.complete)
             if whole is not None:
                 if time.monotonic() > self._troubles.down_until(voice.key):
-                    self._ask(repo, ref.name, "upstream may be back", voice)
+                    self._ask(repo, ref.name, voice, "upstream may be back")
                 _log.debug(
                     "%s@%s: upstream fails, so the complete %s is served; %s lacks %d files",
                     repo,
@@ -214,13 +209,6 @@ class Mirror:
         noted = None if GitOid.is_valid(ref) else self.archive.refs.get(repo, ref)
         return Found(view, "", view.unconfirmed or (noted is not None and noted.unconfirmed))
 
-    def _is_fresh(self, repo: RepoId, ref: str, observed: str, voice: Voice) -> bool:
-        checked = self._checked.get((repo, ref, voice.key))
-        if checked is not None:
-            return time.monotonic() - checked < self._ttl
-        # A moment that is still to come was noted under a clock that was wrong.
-        return bool(observed) and 0 <= _age(observed) < self._ttl
-
     def _find_new(
         self, repo: RepoId, ref: str, fallback: View | None, voice: Voice
     ) -> Found | Asking[Found]:
@@ -228,10 +216,11 @@ class Mirror:
 
         def settle(error: OutlastError | None = None, name: RepoId = repo) -> Found:
             commit = self.archive.find_commit(name, ref)
-            view = None if commit is None else self._view(name, commit)
+            view = None if commit is None else self._views.get(name, commit)
             if (best := view or fallback) is not None:
                 return self._marked(name, ref, best)
-            raise error or self._troubles.absent(repo, ref, voice.key) or self._unknown(repo, ref)
+            absent = self._troubles.absent(repo, ref, voice.key)
+            raise error or absent or unknown(self.archive, repo, ref)
 
         if not self._sources:
             return settle()
@@ -241,7 +230,7 @@ class Mirror:
         if fallback is not None and self._troubles.why_not(repo, ref, voice.key) is not None:
             return settle()
         self._intake.question()
-        question = self._ask(repo, ref, "the archive does not have it", voice)
+        question = self._ask(repo, ref, voice, "the archive does not have it")
 
         def settle_or_say_why() -> Found:
             if not question.future.done():
@@ -256,45 +245,9 @@ class Mirror:
             question.future, question.began + self._tuning.answer_timeout, settle_or_say_why
         )
 
-    def _unknown(self, repo: RepoId, ref: str) -> NotFoundError:
-        try:
-            self.archive.revision(repo, ref)
-        except NotFoundError as error:
-            if type(error) is not NotFoundError:
-                return error
-        return RepoNotFoundError(f"{repo} is not in this archive")
-
-    def _ask(self, repo: RepoId, ref: str, why: str, voice: Voice) -> Question:
-        """The question where `ref` points (or, for "", which refs there are), asked once by each
-        voice however many want to know.
-        """
-        name = (repo, ref, voice.key)
-        with self._lock:
-            asked = self._asking.get(name)
-            if asked is None:
-                _log.debug("upstream is asked for %s@%s: %s", repo, ref or "its refs", why)
-                work = self._describe if ref else self._list_refs
-                answer = self._pool.submit(self._run, work, repo, ref, voice)
-                asked = self._asking[name] = Question(answer, time.monotonic())
-        return asked
-
-    def _run(
-        self, work: Callable[[RepoId, str, Voice], None], repo: RepoId, ref: str, voice: Voice
-    ) -> None:
-        error: BaseException | None = None
-        try:
-            work(repo, ref, voice)
-            self._checked[repo, ref, voice.key] = time.monotonic()
-        except BaseException as caught:
-            error = caught
-            _log.debug("upstream has no answer for %s@%s: %s", repo, ref or "its refs", caught)
-            raise
-        finally:
-            self._troubles.note(repo, ref, error, voice.key)
-            with self._lock:
-                self._asking.pop((repo, ref, voice.key), None)
-            if voice.is_public and isinstance(error, RepoNotFoundError | PolicyError):
-                self.access.doubt(repo)
+    def _ask(self, repo: RepoId, ref: str, voice: Voice, why: str) -> Question:
+        """The question where `ref` points."""
+        return self._questions.ask(self._describe, repo, ref, voice, why=why)
 
     def _describe(self, repo: RepoId, ref: str, voice: Voice) -> None:
         listing, source = self._first_answer(repo, ref, voice)
@@ -345,103 +298,6 @@ class Mirror:
                 voice.sources, self._advisers, repo, ref, control, patience=self._tuning.ask
             )
 
-    def list_refs(self, repo: RepoId, voice: Voice) -> FoundRefs | Asking[FoundRefs]:
-        """The refs of a repository: those upstream, and those that are archived."""
-        archived = tuple(self.archive.refs.list(repo))
-        since = max((ref.observed for ref in archived), default="") or "unknown"
-        if not self._sources or self._is_fresh(repo, "", "", voice):
-            return self._merged_refs(repo, "", voice)
-        if archived and (reason := self._troubles.why_not(repo, "", voice.key)) is not None:
-            _log.debug("the refs of %s are served stale (since %s): %s", repo, since, reason)
-            return self._merged_refs(repo, since, voice)
-
-        question = self._ask(repo, "", f"not asked for in the last {self._ttl} s", voice)
-
-        def settle() -> FoundRefs:
-            error: BaseException | None = TransientError(f"no source has answered for {repo} yet")
-            if question.future.done():
-                error = question.future.exception()
-            return self._merged_refs(repo, "" if error is None else since, voice, error)
-
-        patience = self._tuning.grace if archived else self._tuning.answer_timeout
-        return Asking(question.future, question.began + patience, settle)
-
-    def _merged_refs(
-        self, repo: RepoId, stale: str, voice: Voice, error: BaseException | None = None
-    ) -> FoundRefs:
-        upstream = self._remote.get((repo, voice.key), ())
-        noted = self.archive.refs.list(repo)
-        if self._sources and error is None and not stale:
-            noted = [ref for ref in noted if not ref.unconfirmed]  # upstream has said what there is
-        found = {ref.name: ref for ref in noted}
-        for remote in upstream:
-            known = found.get(remote.name)
-            if known is None or not stale:
-                kind = "tag" if remote.kind == "tags" else "branch"
-                found[remote.name] = Ref(remote.name, remote.commit, kind=kind)
-        if not found:
-            absent = self._troubles.absent(repo, "", voice.key)
-            raise absent or error or self._unknown(repo, "main")
-        return FoundRefs(tuple(found.values()), stale)
-
-    def _list_refs(self, repo: RepoId, _ref: str, voice: Voice) -> None:
-        first: OutlastError | None = None
-        for source in voice.sources:
-            try:
-                found = tuple(source.refs(repo, timeout=self._tuning.answer_timeout))
-            except SOURCE_FAULTS as error:
-                first = first or error
-            else:
-                self._remote[repo, voice.key] = found
-                while len(self._remote) > self._tuning.kept:
-                    self._remote.popitem(last=False)
-                return
-        raise first or RepoNotFoundError(f"no source knows {repo}")
-
-    # Revisions
-
-    def _view(self, repo: RepoId, commit: GitOid) -> View | None:
-        """A revision, from memory while its files on the disk have not changed."""
-        stamp = self._stamp(repo, commit)
-        key = (repo, commit)
-        with self._lock:
-            cached = self._views.get(key)
-            if cached is not None and cached[0] == stamp:
-                self._views.move_to_end(key)
-                return cached[1]
-        try:
-            revision = self.archive.load(repo, commit)
-        except DamagedRecordError:
-            if not self._sources:
-                raise
-            return None  # a source lists its files anew
-        if revision is None:
-            return None
-        served = (*revision.files, *(revision.missing if self._sources else ()))
-        lacking = 0 if self._sources else len(revision.missing)
-        files = {entry.path: entry for entry in served}
-        parts = [path.split("/") for path in files]
-        above = {"/".join(names[:end]) for names in parts for end in range(1, len(names))}
-        told = self.archive.unconfirmed.get(repo, commit) is not None
-        view = View(revision, files, frozenset(above), lacking, told)
-        with self._lock:
-            self._views[key] = (stamp, view)
-            while len(self._views) > self._tuning.kept:
-                self._views.popitem(last=False)
-        return view
-
-    def _stamp(self, repo: RepoId, commit: GitOid) -> tuple[int, ...]:
-        layout = self.archive.layout
-        found: list[int] = []
-        mark = self.archive.unconfirmed.path(repo, commit)
-        for path in (layout.manifests, layout.draft(repo, commit), mark):
-            try:
-                stat = path.stat()
-            except FileNotFoundError:
-                continue
-            found += [stat.st_mtime_ns, stat.st_size]
-        return tuple(found)
-
     # Files
 
     def entry(self, view: View, path: str) -> FileEntry:
@@ -458,7 +314,8 @@ class Mirror:
         """A file of a revision: its entry where its bytes are here, else the fetch of it, from
         where `voice` may.
         """
-        view = self._view(view.revision.repo, view.revision.id) or view  # it may have come by now
+        seen = view.revision
+        view = self._views.get(seen.repo, seen.id) or view  # it may have come by now
         entry = self.entry(view, path)
         repo, commit = view.revision.repo, view.revision.id
         if self.archive.holds(entry) and entry not in view.revision.missing:
@@ -535,11 +392,3 @@ class Mirror:
         with self.archive.writer() as writer:
             seal(self.archive, writer, repo, commit)
         warn(self._control, Suspects(self.archive).of(revision), f"{repo}@{commit.hex[:12]}: ")
-
-
-def _age(observed: str) -> float:
-    try:
-        moment = dt.datetime.fromisoformat(observed)
-    except ValueError:
-        return float("inf")
-    return (dt.datetime.now(dt.UTC) - moment).total_seconds()

@@ -21,10 +21,11 @@ from outlast.core.events import FileWaiting, SourceBanned
 from outlast.core.manifest import FileEntry
 from outlast.core.status import TransferStatus
 from outlast.fetch.download import Download
+from outlast.fetch.job import Job
 from outlast.fetch.plan import CLOSED, FetchPlan, PlanChangedError
 from outlast.fetch.scheduler import open_source
 from outlast.fetch.source_state import SourceState
-from outlast.fetch.transfer import Job, Work
+from outlast.fetch.transfer import Work
 from outlast.node import payloads
 from outlast.node.in_flight import Arriving, InFlight
 from outlast.node.peers import Neighbour

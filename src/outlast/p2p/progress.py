@@ -10,8 +10,9 @@ from outlast.core.digest import Digest
 from outlast.core.events import PiecesMissing
 from outlast.core.names import RepoId
 from outlast.core.status import SourceShare, TransferStatus
+from outlast.fetch.job import Job
 from outlast.fetch.plan import FetchPlan
-from outlast.fetch.transfer import Job, Work
+from outlast.fetch.transfer import Work
 from outlast.p2p.patience import FilePatience
 from outlast.p2p.reasons import Cause, Reason
 from outlast.p2p.tuning import Tuning

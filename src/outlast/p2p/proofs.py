@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from outlast.core.digest import Digest
 from outlast.core.errors import EntryNotFoundError, OutlastError, UnreachableError
 from outlast.core.threads import DaemonPool
+from outlast.fetch.job import Job
 from outlast.fetch.source_state import SourceState
-from outlast.fetch.transfer import Job, Work
+from outlast.fetch.transfer import Work
 from outlast.node.peers import Neighbour
 from outlast.p2p.tuning import Tuning
 from outlast.sources.peer import SAMPLE

@@ -6,7 +6,8 @@ from typing import Any
 from outlast.core.digest import GitOid, lfs_pointer
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId, RepoKind
-from outlast.mirror.answers import Found, View
+from outlast.mirror.answers import Found
+from outlast.mirror.views import View
 from outlast.sources.base import NEIGHBOUR
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref

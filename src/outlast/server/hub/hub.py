@@ -234,7 +234,7 @@ class Hub:
             return _respelled(request, name)
         if route.what == "refs":
             refs, _ = await self._entrance.find(
-                asker, repo, lambda voice: self._mirror.list_refs(repo, voice)
+                asker, repo, lambda voice: self._mirror.refs.of(repo, voice)
             )
             flags = ("include_prs", "include_pull_requests")
             document = documents.refs(
