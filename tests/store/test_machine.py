@@ -332,9 +332,13 @@ class StoreMachine(RuleBasedStateMachine):
         listed = Revision.of(repo, commit, [], entries)
 
         def means(after: Model) -> None:
-            after.drafts.setdefault(
-                (repo, commit), Draft({entry.path: entry for entry in entries}, {})
-            )
+            """A list that names more takes the place of one, with what of it is held."""
+            begun = after.drafts.get((repo, commit))
+            new = {entry.path: entry for entry in entries}
+            if begun is None or begun.unlisted or begun.listed.keys() < new.keys():
+                held = begun.held if begun is not None else {}
+                kept = {path: entry for path, entry in held.items() if new.get(path) == entry}
+                after.drafts[repo, commit] = Draft(new, kept)
 
         self.act(fuse, lambda: self.archive.drafts.start(self.writer(number)[0], listed), means)
 

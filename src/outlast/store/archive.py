@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -13,18 +13,17 @@ from outlast.core.closing import Closing
 from outlast.core.digest import Digest, GitOid, Names
 from outlast.core.errors import (
     CorruptError,
-    IntegrityError,
     NotArchivedError,
     NotFoundError,
-    OutlastError,
     RevisionNotFoundError,
 )
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
 from outlast.store import disk, locks, reading
 from outlast.store.forms import Forms, StoredForm, stamp_of
-from outlast.store.index import Index, Summary, load_manifest
+from outlast.store.index import Index, Summary
 from outlast.store.layout import FORMAT, Layout
+from outlast.store.manifests import Manifests, merge
 from outlast.store.ownership import Ownership
 from outlast.store.partials import CAPSULE, Partial
 from outlast.store.reading import BlobReader
@@ -77,6 +76,7 @@ class Archive(Closing):
         with disk.reporting(self.layout.index):
             self.index = Index(self.layout)
         self.forms = Forms(self.layout, self.index)
+        self._manifests = Manifests(self.layout, self.index)
 
     def close(self) -> None:
         self.index.close()
@@ -261,8 +261,8 @@ class Archive(Closing):
                     return sealed[0]
                 merged = revision if draft is None else replace(draft, commit=revision.commit)
             else:
-                merged = revision if draft is None else _merge(revision, draft)
-            better, worse = self._compare(merged)
+                merged = revision if draft is None else merge(revision, draft)
+            better, worse = self._manifests.compare(merged)
             path = self.layout.manifest(better or merged.digest)
             with disk.reporting(path):
                 temp = writer.stage(merged.to_bytes(), disk.READ_ONLY)
@@ -279,26 +279,6 @@ class Archive(Closing):
                 disk.touch(self.layout.manifests)
             return better or merged.digest
 
-    def _compare(self, revision: Revision) -> tuple[Digest | None, list[Digest]]:
-        """Of the other manifests of this commit: one that has all that `revision` has, and those
-        of which `revision` has everything. Damaged ones are left to `verify`.
-        """
-        worse = []
-        for digest in self.index.manifests_of(revision.repo, revision.id):
-            if digest == revision.digest:
-                continue
-            try:
-                other = load_manifest(self.layout, digest)
-            except (OutlastError, FileNotFoundError):
-                continue
-            if (other.repo, other.id) != (revision.repo, revision.id):
-                continue  # the index is wrong
-            if _covers(other, revision):
-                return digest, []
-            if _covers(revision, other):
-                worse.append(digest)
-        return None, worse
-
     @disk.reported
     def relist(self, writer: WriteSession, listed: Revision) -> None:
         """Puts the draft of `listed` in place of all that is here of its commit, and takes its mark
@@ -310,8 +290,7 @@ class Archive(Closing):
         renewed = self.drafts.renewal(writer, listed)
         with disk.locked(self.layout.lock, exclusive=True):
             renewed()
-            for digest in self._manifests_of(repo, commit):
-                disk.remove(self.layout.manifest(digest))
+            self._manifests.delete(repo, commit)
             self.unconfirmed.delete(repo, commit)
         disk.touch(self.layout.manifests)
         disk.touch(self.layout.drafts)
@@ -377,42 +356,17 @@ class Archive(Closing):
         the index calls its manifests, only those go that say so themselves; one that cannot
         be read is quarantined, because the index may be wrong.
         """
-        for digest in self._manifests_of(repo, revision, damaged=self.quarantine):
-            disk.remove(self.layout.manifest(digest))
+        self._manifests.delete(repo, revision, damaged=self.quarantine)
         disk.touch(self.layout.manifests)
         self.drafts.delete(repo, revision)
         self.unconfirmed.delete(repo, revision)
         self.refs.tidy(repo)
 
-    def _manifests_of(
-        self,
-        repo: RepoId,
-        revision: GitOid,
-        damaged: Callable[[Path], object] = lambda _path: None,
-    ) -> Iterator[Digest]:
-        """The manifests of a revision that say so themselves."""
-        for digest in self.index.manifests_of(repo, revision):
-            try:
-                found = load_manifest(self.layout, digest)
-            except FileNotFoundError:
-                continue
-            except IntegrityError:
-                damaged(self.layout.manifest(digest))
-                continue
-            if (found.repo, found.id) == (repo, revision):
-                yield digest
-
     @disk.reported
     def load(self, repo: RepoId, revision: GitOid) -> Revision | None:
         """A revision by its id: from its draft while files arrive, else from its manifest."""
         draft = self.drafts.load(repo, revision)
-        if draft is not None:
-            return draft
-        digests = self.index.manifests_of(repo, revision)
-        if not digests:
-            return None
-        with disk.reporting(self.layout.manifest(digests[0])):
-            return load_manifest(self.layout, digests[0])
+        return draft if draft is not None else self._manifests.load(repo, revision)
 
     def find_commit(self, repo: RepoId, ref: str) -> GitOid | None:
         """The commit that a ref, a full or an unambiguous short commit id names here."""
@@ -484,24 +438,3 @@ def _signature(path: Path) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-def _merge(revision: Revision, draft: Revision) -> Revision:
-    """`revision` with the files that its draft has beyond it."""
-    files = {entry.path: entry for entry in (*revision.files, *draft.files)}
-    missing = {e.path: e for e in (*draft.missing, *revision.missing) if e.path not in files}
-    return Revision.of(
-        revision.repo,
-        revision.commit,
-        files.values(),
-        missing.values(),
-        unlisted=revision.unlisted and draft.unlisted,
-    )
-
-
-def _covers(one: Revision, other: Revision) -> bool:
-    """Whether `one` says all that `other` says of the same commit."""
-    here = {entry.path for entry in one.files}
-    listed = all(entry.path in here or entry in one.missing for entry in other.missing)
-    known = set(other.files) <= set(one.files)
-    return known and listed and (other.unlisted or not one.unlisted)

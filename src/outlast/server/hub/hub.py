@@ -2,24 +2,20 @@
 
 import functools
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import quote
 
 from aiohttp import web
 
-from outlast.core.digest import GitOid
 from outlast.core.errors import (
     AccessDeniedError,
-    CorruptError,
-    EntryNotFoundError,
     OutlastError,
     RepoNotFoundError,
     RevisionNotFoundError,
 )
 from outlast.core.manifest import FileEntry
-from outlast.core.names import RepoId, RepoKind
+from outlast.core.names import RepoId
 from outlast.mirror.answers import Found
 from outlast.mirror.asker import Asker, Voice, reads_like_a_token
 from outlast.mirror.mirror import Mirror
@@ -41,7 +37,7 @@ from outlast.server.http.memory import Memory
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.mount import Mount, Mounts
 from outlast.server.http.outlet import Outlet
-from outlast.server.http.queries import ORIGIN, flag, page, parse_form, read_query
+from outlast.server.http.queries import ORIGIN, flag, parse_form, read_query
 from outlast.server.http.replies import (
     LISTED_BY_HEADER,
     PARTIAL_HEADER,
@@ -52,12 +48,12 @@ from outlast.server.http.replies import (
     without_paths,
 )
 from outlast.server.hub import documents, pages, raw, refusals
+from outlast.server.hub.catalogue import Catalogue
 from outlast.server.hub.entrance import Entrance
 from outlast.server.hub.health import DiskHealth, try_disk
 from outlast.server.hub.routes import PAGES, WRITING, HubRoute, parse, respelled
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.sources.base import NEIGHBOUR
-from outlast.store.records.facts import About
 
 _ASKED: Final = {"WWW-Authenticate": "Bearer"}
 BODY: Final = 1024 * 1024
@@ -98,6 +94,7 @@ class Hub:
         self._mounts = Mounts(mounts)
         self._tuning = tuning
         self._mirror = mirror
+        self._catalogue = Catalogue(mirror, tuning)
         self._metrics = metrics
         self._tokens = tokens
         self._limits = limits
@@ -196,7 +193,8 @@ class Hub:
     ) -> web.StreamResponse:
         """Answers what depends on who asks."""
         if route.what == "list":
-            return await self._threaded(self._list, route, read_query(exchange.request), asker)
+            query = read_query(exchange.request)
+            return await self._threaded(self._catalogue.repositories, route, query, asker)
         try:
             if route.what in PAGES:
                 return await self._page(exchange, route, asker)
@@ -220,7 +218,7 @@ class Hub:
             response.headers["Vary"] = pages.HEADERS["Vary"]
             return response
         if route.what == "home":
-            return await self._threaded(self._home, route, query, asker)
+            return await self._threaded(self._catalogue.home, route, query, asker)
         return await self._repo(exchange, route, asker)
 
     async def _repo(
@@ -253,17 +251,17 @@ class Hub:
             return _respelled(request, name)
         if route.what in _FILES:
             return await self._file(exchange, route, found, voice)
-        query = read_query(request)
+        query, answer = read_query(request), self._catalogue.document
         if route.what == "paths-info":
             kind = request.content_type
             # Answered in the turn in which it is parsed: many long ones would hold up all others.
             reply = await self._bodies.read(
                 request,
                 BODY,
-                lambda data: self._document(route, found, query, parse_form(data, kind)),
+                lambda data: answer(route, found, query, parse_form(data, kind)),
             )
         else:
-            reply = await self._threaded(self._document, route, found, query, {})
+            reply = await self._threaded(answer, route, found, query, {})
         reply.headers.update(_marks(found, self._metrics))
         return reply
 
@@ -341,84 +339,6 @@ class Hub:
             return failure(503, "", "the file went as soon as it had come: ask again")
         return await self._outlet.send(delivery, entry.sha256, entry.path)
 
-    # Documents
-
-    def _document(
-        self, route: HubRoute, found: Found, query: dict[str, str], form: dict[str, list[str]]
-    ) -> web.Response:
-        view = found.view
-        repo, commit = view.revision.repo, view.revision.id
-        about = self._mirror.archive.refs.about(repo)
-        headers = {"X-Repo-Commit": commit.hex}
-        if route.what == "info":
-            document = documents.info(found, about, blobs=flag(query, "blobs"))
-            return json_reply(document, headers)
-        if route.what == "auth-check":
-            return json_reply("OK")
-        if route.what == "commits":
-            others = [c for c in self._mirror.archive.commits(repo) if c != commit]
-            return json_reply(documents.commits([commit, *others], about), headers)
-        if route.what == "paths-info":
-            expand = (form.get("expand") or [""])[0].lower() in {"true", "1"}
-            paths = form.get("paths", [])
-            return json_reply(documents.paths_info(view, about, paths, expand=expand), headers)
-        typed = route.what in PAGES  # a page shows one level
-        flags = {name: flag(query, name) and not typed for name in ("recursive", "expand")}
-        rows = documents.tree(view, about, route.path, **flags)
-        if rows is None:
-            error = EntryNotFoundError(f"no folder {route.path!r}")
-            if typed:
-                raise error
-            return error_reply(error, headers)
-        if typed:
-            place = pages.Place(query[ORIGIN], repo, route.ref, route.path.strip("/"))
-            text = pages.repository(place, found, about, rows)
-            return pages.reply(text, headers)
-        path = f"/api/{repo.api_path}/tree/{commit}/{quote(route.path)}".rstrip("/")
-        base = query.pop(ORIGIN) + path
-        return json_reply(*page(rows, query, self._tuning.tree_page, headers, base))
-
-    def _list(self, route: HubRoute, query: dict[str, str], asker: Asker) -> web.Response:
-        """The archived repositories that `asker` may read, by the same filters as on the hub."""
-        found = self._visible((route.kind,), query, route.what, asker)
-        told = self._mirror.archive.unconfirmed.all()
-        rows = [
-            documents.listed(repo, commit, about) | documents.listed_by((repo, commit) in told)
-            for repo, commit, about in found
-        ]
-        if query.get("direction") == "-1":
-            rows.reverse()
-        base = f"{query.pop(ORIGIN)}/api/{route.kind.plural}"
-        return json_reply(*page(rows, query, self._tuning.list_page, {}, base))
-
-    def _home(self, route: HubRoute, query: dict[str, str], asker: Asker) -> web.Response:
-        """The archived repositories as a page, of one kind or of each."""
-        kinds = (route.kind,) if route.path else tuple(RepoKind)
-        seen = self._visible(kinds, query, route.what, asker)
-        return pages.reply(pages.home([(repo, about) for repo, _, about in seen], query[ORIGIN]))
-
-    def _visible(
-        self, kinds: Collection[RepoKind], query: dict[str, str], what: str, asker: Asker
-    ) -> Iterator[tuple[RepoId, GitOid, About]]:
-        """The archived repositories that `asker` may read and that its query asks for, each with
-        the commit of its main ref.
-        """
-        archive = self._mirror.archive
-        repos = dict.fromkeys(summary.repo for summary in archive.summaries())
-        access = self._mirror.access
-        for repo in (repo for repo in repos if repo.kind in kinds):
-            if not access.lists(asker, repo):
-                continue
-            try:
-                commits = archive.commits(repo)
-                main = archive.refs.get(repo, "main")
-                about = archive.refs.about(repo)
-            except CorruptError as error:  # one damaged file does not hide the rest
-                log_line({"level": "error", "what": what, "error": str(error)})
-                continue
-            if commits and _wanted(repo, about.tags, query):
-                yield repo, main.commit if main is not None else commits[0], about
-
 
 def _respelled(request: web.Request, repo: RepoId) -> web.Response:
     """Leads to the same under the name that `repo` has here, as hubs do. The path has no host:
@@ -451,15 +371,6 @@ def _failed(exchange: HubExchange, error: Exception) -> web.StreamResponse:
 
 def _unauthorized() -> web.Response:
     return failure(401, "", "this server asks for a bearer token", _ASKED)
-
-
-def _wanted(repo: RepoId, tags: tuple[str, ...], query: dict[str, str]) -> bool:
-    author = query.get("author")
-    return (
-        query.get("search", "").lower() in repo.name.lower()
-        and (author is None or repo.name.split("/")[0] == author)
-        and all(tag in tags for tag in query.get("filter", "").split(",") if tag)
-    )
 
 
 def _marks(found: Found, metrics: Metrics) -> dict[str, str]:
