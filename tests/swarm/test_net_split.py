@@ -41,8 +41,9 @@ def test_a_split_at_any_time(turn: int) -> None:
         split = time.monotonic()
         all_end_well(*(pulls[node] for node in near), seconds=120)
         until(lambda: time.monotonic() - split >= SECONDS, "the split is over", SECONDS + 60)
-        assert not any(node.has(model, "model-00001.bin") for node in far)
-        assert not any(pulls[node].ended for node in far)
+        if len(set().union(*(node.pieces(blob) for node in far))) < 17:  # not all are on this side
+            assert not any(node.has(model, "model-00001.bin") for node in far)
+            assert not any(pulls[node].ended for node in far)
         lan.heal()
         all_end_well(*pulls.values(), seconds=120)
         for node in nodes:

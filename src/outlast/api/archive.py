@@ -152,7 +152,8 @@ class Archive(Closing):
 
         `swarm` asks neighbours on the LAN and static peers too. It is off unless you turn it on:
         while such a pull runs, this process listens on the LAN, and shares what the section [share]
-        of the configuration allows.
+        of the configuration allows. What a neighbour says a model consists of counts only with
+        ``"lan"`` among `from_`, and where no hub that is named there answers.
 
         Raises :class:`NotFoundError`, :class:`IntegrityError`, :class:`TransientError` (call it
         again), :class:`PolicyError` (no access), :class:`StorageError` and :class:`Cancelled`.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from outlast.api.settings import Settings
 from outlast.api.values import Plan, file_of, told
@@ -17,10 +18,14 @@ from outlast.node.scope import Neighbourhood
 from outlast.ops import pull as ops
 from outlast.store.archive import Archive as Store
 
+LAN: Final = "lan"
+
 
 @dataclass(frozen=True, slots=True)
 class Sourcing:
-    """What to take, from where, and how: the arguments of a pull. None: as the settings say."""
+    """What to take, from where, and how: the arguments of a pull. None: as the settings say. The
+    word `LAN` among the `urls` is no URL: it says that the word of neighbours counts.
+    """
 
     include: tuple[str, ...]
     exclude: tuple[str, ...]
@@ -72,7 +77,11 @@ def _pull(
     dry_run: bool,
 ) -> ops.Pulled:
     config = settings.config
-    hubs = settings.upstreams(sourcing.urls, sourcing.token)
+    urls = [url for url in sourcing.urls if url != LAN]
+    named = LAN in sourcing.urls
+    if named and not sourcing.swarm:
+        raise UsageError(f"from_={LAN!r} asks neighbours", hint="say swarm=True, too")
+    hubs = settings.upstreams(urls, sourcing.token) if urls or not named else []
     wishes = Wishes(
         connections=sourcing.connections or config.connections,
         rate=config.rate if sourcing.rate is None else sourcing.rate,
@@ -80,7 +89,7 @@ def _pull(
     )
     with (
         open_hubs(hubs, settings.http()) as sources,
-        _neighbourhood(store, settings, control, swarm=sourcing.swarm) as around,
+        _neighbourhood(store, settings, control, swarm=sourcing.swarm, named=named) as around,
     ):
         return ops.pull(
             store,
@@ -97,7 +106,7 @@ def _pull(
 
 @contextmanager
 def _neighbourhood(
-    store: Store, settings: Settings, control: Control, *, swarm: bool
+    store: Store, settings: Settings, control: Control, *, swarm: bool, named: bool
 ) -> Iterator[Neighbourhood | None]:
     """Nothing listens on the network unless the caller asked for the swarm."""
     if not swarm:
@@ -108,5 +117,6 @@ def _neighbourhood(
             "swarm=True, and the configuration turns the swarm off",
             hint="leave swarm out, or set [swarm] enabled = true",
         )
-    with open_neighbourhood(store, settings.node(), control, Scope(), command="pull") as around:
+    scope = Scope(named=named)
+    with open_neighbourhood(store, settings.node(), control, scope, command="pull") as around:
         yield around
