@@ -233,6 +233,28 @@ def test_what_is_mistyped_fails_at_once(tmp_path: Path, arguments: list[str], co
     inside("service", "install", "--print", *arguments, home=tmp_path).failed(code)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "install --every hourly",
+        "install --every daily",
+        "install --dry-run",
+        "install --print --now",
+        "install --print --force",
+        "uninstall --every hourly",
+        "uninstall --sync models.txt",
+        "uninstall --print",
+        "uninstall --home data",
+        "uninstall -- --ttl 3",
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(tmp_path: Path, words: str) -> None:
+    action, *more = words.split()
+    call = inside("service", action, "--user", "--unit-dir", "units", *more, home=tmp_path)
+    call.failed("usage")
+    assert not (tmp_path / "units").exists()
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Callable[..., Call]:
     """A call for the user's manager, with a folder of its own."""

@@ -32,6 +32,7 @@ from outlast.core.errors import NotFoundError, OutlastError, StorageError, Usage
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_-]{0,25}\Z")
 """Names that a unit can have, and a user too."""
 _EVERY: Final = re.compile(r"[A-Za-z0-9 *:,./~-]{1,200}\Z")
+_DAILY: Final = "daily"
 _SECONDS: Final = 120.0
 """That systemctl may take: a server that opens a large archive is not ready at once."""
 
@@ -83,10 +84,8 @@ Exit status:
 @click.option("--sync", "keep_list", metavar="FILE", help="A timer that runs 'sync -f FILE'")
 @click.option(
     "--every",
-    default="daily",
-    show_default=True,
     metavar="WHEN",
-    help="When it runs, as systemd.time(7) writes it: hourly, 'Sun 03:00', ...",
+    help="When it runs, as systemd.time(7) writes it: hourly, 'Sun 03:00', ...  [default: daily]",
 )
 @click.option("--print", "only_print", is_flag=True, help="Print the units; write nothing")
 @click.option("--dry-run", is_flag=True, help="Of uninstall: print what would be deleted")
@@ -105,7 +104,7 @@ def service(
     user: bool,
     name: str,
     keep_list: str | None,
-    every: str,
+    every: str | None,
     only_print: bool,
     dry_run: bool,
     force: bool,
@@ -130,15 +129,21 @@ def service(
             raise UsageError(f"not a name for a unit: {name!r}", hint="as outlast, or mirror-2")
         wanted = UnitSet(name, user, (unit_dir or _folder(user)).absolute())
         if action == "uninstall":
-            if words or keep_list is not None or only_print:
-                raise UsageError("uninstall takes --user, --name, --dry-run, --force and --now")
+            if words or only_print or (keep_list, every, home) != (None, None, None):
+                raise UsageError(
+                    "uninstall takes --user, --name, --unit-dir, --dry-run, --force and --now"
+                )
             _uninstall(run, wanted, dry_run=dry_run, force=force, now=now)
             return
         if dry_run:
             raise UsageError("--dry-run goes with uninstall", hint="--print shows the units")
+        if every is not None and keep_list is None:
+            raise UsageError("--every needs --sync", hint="--sync FILE makes a timer")
+        if only_print and (force or now):
+            raise UsageError("--print writes nothing: --force and --now do not go with it")
         archive = run.config.home if user else Path(home).absolute() if home else None
         if keep_list is not None:
-            units = _sync_units(wanted, archive, words, Path(keep_list).absolute(), every)
+            units = _sync_units(wanted, archive, words, Path(keep_list).absolute(), every or _DAILY)
         else:
             units = _serve_units(wanted, archive, words, check=not only_print)
         if only_print:
