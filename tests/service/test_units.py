@@ -108,6 +108,8 @@ def test_a_whole_unit_comes_back(
 
 
 def print_units(home: Path, *arguments: str) -> dict[str, str]:
+    if "--sync" in arguments:
+        (home / arguments[arguments.index("--sync") + 1]).write_text("org/name\n")
     call = inside("service", "install", "--print", "--json", *arguments, home=home).ok()
     return {Path(d["path"]).name: d["text"] for d in call.of_type("unit")}
 
@@ -131,10 +133,10 @@ def test_no_secret_is_in_a_unit(tmp_path: Path) -> None:
         [],
         ["--name", "mirror-2"],
         ["--", "--listen", "[::]:8090", "--tokens", "/etc/out last/to%ken$s;.txt", "--debug"],
-        ["--sync", "/etc/outlast/models.txt"],
+        ["--sync", "models.txt"],
         [
             "--sync",
-            "/etc/outlast/my 100% models.txt",
+            "my 100% models.txt",
             "--every",
             "Mon..Fri 03:00",
             "--",
@@ -169,7 +171,7 @@ def test_systemd_accepts_them(tmp_path: Path, arguments: list[str]) -> None:
 
 
 @needs_analyze
-@pytest.mark.parametrize("arguments", [[], ["--sync", "/etc/models.txt"]], ids=["serve", "sync"])
+@pytest.mark.parametrize("arguments", [[], ["--sync", "models.txt"]], ids=["serve", "sync"])
 def test_the_sandbox_is_a_good_one(tmp_path: Path, arguments: list[str]) -> None:
     units = print_units(tmp_path, *arguments)
     [text] = [text for name, text in units.items() if name.endswith("service")]
@@ -319,8 +321,10 @@ def test_files_that_a_service_needs_are_looked_at(
 ) -> None:
     service("install", "--", "--tokens", "none.txt").failed("bad-config")
     service("install", "--sync", "none.txt").failed("not-found")
+    service("install", "--print", "--sync", "none.txt").failed("not-found")
     (tmp_path / "bad.txt").write_text("not a model name\n")
     service("install", "--sync", "bad.txt").failed("bad-list")
+    service("install", "--print", "--sync", "bad.txt").failed("bad-list")
     assert not (tmp_path / "config").exists()
 
 

@@ -144,13 +144,12 @@ def service(
         archive = run.config.home if user else Path(home).absolute() if home else None
         if keep_list is not None:
             units = _sync_units(wanted, archive, words, Path(keep_list).absolute(), every or _DAILY)
+            read_list(keep_list)
         else:
             units = _serve_units(wanted, archive, words, check=not only_print)
         if only_print:
             _print(run, wanted, units)
         else:
-            if keep_list is not None:
-                read_list(keep_list)
             _install(run, wanted, units, force=force, now=now)
 
 
