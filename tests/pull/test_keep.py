@@ -188,6 +188,19 @@ def test_a_dry_run_changes_nothing(run: Callable[..., Call], hub: HubSim, tmp_pa
     }
 
 
+@pytest.mark.parametrize("before", ["org/none", "org/two", "org/one include=*.json", "org/one"])
+def test_a_dry_run_says_what_becomes_partial(
+    run: Callable[..., Call], hub: HubSim, before: str
+) -> None:
+    """A file that globs exclude becomes part of the commit where its bytes are here already."""
+    HubRepo(hub.root, "org/two").commit({"one.bin": ONE["one.bin"]}, refs=["main"])
+    run("pull", f"{before}\n")
+    text = "org/one exclude=one.bin\n"
+    dry = kept(run("pull", text, "--dry-run", "--json").ok())["org/one@main"]
+    real = kept(run("pull", text, "--json").ok())["org/one@main"]
+    assert dry["partial"] == real["partial"] == (before not in {"org/two", "org/one"})
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "org/one\norg/../two\n", "org/one\norg/one\n"])
 @pytest.mark.parametrize("more", [(), ("--remove",)])
 def test_a_bad_list_does_nothing(

@@ -176,7 +176,7 @@ def _print(run: Session, result: ops.Pulled, *, dry_run: bool) -> None:
 
 def _left_out(plan: ops.PullPlan) -> str:
     """Why the archived revision is partial."""
-    count = len(plan.excluded) + len(plan.refused)
+    count = len(plan.left_out) + len(plan.refused)
     return f"{plural(count, 'file')} left out" if count else "it may lack files"
 
 
