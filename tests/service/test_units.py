@@ -303,6 +303,25 @@ def test_install_and_uninstall(service: Callable[..., Call], tmp_path: Path) -> 
     service("uninstall").failed("not-found")
 
 
+def test_no_link_to_units_elsewhere_stays(service: Callable[..., Call], tmp_path: Path) -> None:
+    """systemd makes links to enabled units in its own folder, wherever the units are."""
+    folder, elsewhere = tmp_path / "config" / "systemd" / "user", tmp_path / "units"
+    service("install", "--unit-dir", elsewhere).ok()
+    unit = elsewhere / "outlast.service"
+    links = [folder / place / unit.name for place in (".", "a.target.wants", "a.target.requires")]
+    for link in links:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(unit)
+    other = folder / "b.target.wants" / unit.name
+    other.parent.mkdir()
+    other.symlink_to("/usr/lib/systemd/user/outlast.service")
+    done = service("uninstall", "--unit-dir", elsewhere).ok()
+    assert {*map(Path, done.out.splitlines())} == {unit, *links}
+    assert not any(link.is_symlink() for link in links)
+    assert other.is_symlink()
+    assert "systemctl --user stop outlast.service && systemctl --user daemon-reload" in done.err
+
+
 def test_what_others_wrote_stays(service: Callable[..., Call], tmp_path: Path) -> None:
     folder = tmp_path / "config" / "systemd" / "user"
     folder.mkdir(parents=True)

@@ -123,6 +123,9 @@ def service(
     copies of the files of --tokens and --sync, so these can be root's own, too.
 
     With --user the service is yours: your archive, your configuration, and fewer walls.
+
+    'uninstall' deletes all units of this name, the timer of --sync and its service too, and the
+    links by which systemd starts them. The archive stays.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         if not _NAME.match(name):
@@ -264,12 +267,13 @@ def _uninstall(run: Session, wanted: UnitSet, *, dry_run: bool, force: bool, now
     if now and not dry_run:
         _call(run, [wanted.command("disable", "--now", *(p.name for p, _ in found))], now=True)
     gone = [path for path, _ in found]
-    gone += [link for path in gone for link in places.links_to(path)]
+    gone += [link for path in gone for link in places.links_to(path, _folder(wanted.user))]
     for path in gone:
         if not dry_run:
             places.delete(path)
         if not run.as_json:
             print(path)
+    # Not 'disable --now': of a unit without file or links it fails, and the service runs on.
     stop = wanted.command("stop", *(path.name for path, _ in found))
     commands = [*([] if now else [stop]), wanted.command("daemon-reload")]
     if run.as_json:

@@ -15,6 +15,8 @@ from outlast.store import disk
 
 SYSTEM_UNITS: Final = Path("/etc/systemd/system")
 _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
+_ENABLED: Final = ("wants", "requires")
+"""How folders of links to enabled units end."""
 _MOST: Final = 1 << 20
 """Bytes of a unit that is there already."""
 
@@ -132,9 +134,19 @@ def ours(folder: Path, names: Sequence[str]) -> Iterator[tuple[Path, bool]]:
             yield folder / name, is_ours(text)
 
 
-def links_to(unit: Path) -> list[Path]:
-    """The links by which a unit was enabled."""
-    return [path for path in sorted(unit.parent.glob(f"*.wants/{unit.name}")) if path.is_symlink()]
+def links_to(unit: Path, enabled: Path) -> list[Path]:
+    """The links by which a unit was enabled: beside it, and in `enabled`, the folder where systemd
+    makes them.
+    """
+    beside = [path for path in _links(unit.parent, unit.name) if path.parent != unit.parent]
+    if enabled == unit.parent:
+        return beside
+    return beside + [path for path in _links(enabled, unit.name) if path.readlink() == unit]
+
+
+def _links(folder: Path, name: str) -> list[Path]:
+    found = [folder / name, *(path for end in _ENABLED for path in folder.glob(f"*.{end}/{name}"))]
+    return sorted(path for path in found if path.is_symlink())
 
 
 def delete(path: Path) -> None:
