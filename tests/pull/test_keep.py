@@ -274,7 +274,8 @@ def test_what_left_the_list(run: Callable[..., Call], hub: HubSim, tmp_path: Pat
     call = run("sync", text)
     assert "not on the list: org/one@v1.0" in call.ok().err
     assert "not on the list: me/mine (it was added here" in call.err
-    assert "sync --remove" in call.err
+    assert "outlast sync -f models.txt --remove" in call.err
+    assert "--remove" not in run("sync", text + "org/none\n").err
     assert archived(tmp_path) == everything
     dry = run("sync", text, "--remove", "--dry-run", "--json").ok()
     assert archived(tmp_path) == everything
