@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outlast.cli.service import place
 from outlast.cli.service.place import closed_to_others
 from outlast.cli.service.quoting import argument, program, quoted, whole
 from outlast.cli.service.units import MARK, Owner, Setup, serve_unit, sync_timer, sync_unit
-from outlast.core.errors import UsageError
+from outlast.core.errors import PolicyError, UsageError
 from tests.cli.call import Call, inside
 from tests.service.reading import command, settings, specifiers, words
 
@@ -352,6 +353,20 @@ def test_a_program_that_the_service_cannot_run_is_refused(tmp_path: Path) -> Non
     call = inside("service", "install", "--unit-dir", "units", home=tmp_path)
     assert str(closed_to_others()) in call.failed("policy")
     assert not (tmp_path / "units").exists()
+
+
+def test_the_interpreter_that_a_service_cannot_run_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program lies where all can read it; a link in it leads elsewhere."""
+    python = tmp_path / "closed" / "python3"
+    python.parent.mkdir(mode=0o700)
+    python.touch(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    monkeypatch.setattr(place, "program_files", lambda: [Path("/usr/bin/env"), python])
+    with pytest.raises(PolicyError, match=f"leads to its interpreter, {python}") as caught:
+        place.require_open()
+    assert "/usr/bin/python3 -m venv" in caught.value.hint
 
 
 def test_without_systemctl(tmp_path: Path) -> None:

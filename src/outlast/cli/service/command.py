@@ -223,7 +223,7 @@ def _print(run: Session, wanted: UnitSet, units: Mapping[str, str]) -> None:
         else:
             print(f"# {path}\n{text}")
     if not wanted.user and (closed := places.closed_to_others()) is not None:
-        run.say(f"WARNING: a service's user cannot run this program: {closed} is closed to others")
+        run.say(f"WARNING: a service's user cannot run this program: {closed}")
 
 
 def _install(

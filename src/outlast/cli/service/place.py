@@ -38,15 +38,17 @@ def program_files() -> list[Path]:
     return [Path(this_program()[0]), Path(sys.executable), Path(sys.executable).resolve(), package]
 
 
-def closed_to_others() -> Path | None:
-    """The first folder or file on the way to the program that is not for every user; None where
-    all are.
+def closed_to_others() -> str | None:
+    """What is not for every user, the first folder or file on the way to the program, and where it
+    leads; None where all are for every user.
     """
     for path in program_files():
         for step in (*reversed(path.parents), path):
             needed = 0o5 if step == path else 0o1
             if os.stat(step).st_mode & needed != needed:
-                return step
+                is_interpreter = path == Path(sys.executable).resolve()
+                what = f"its interpreter, {path}" if is_interpreter else path
+                return f"{step} is closed to others, and leads to {what}"
     return None
 
 
@@ -55,8 +57,9 @@ def require_open() -> None:
     closed = closed_to_others()
     if closed is not None:
         raise PolicyError(
-            f"a service's user cannot run this program: {closed} is closed to others",
-            hint="install outlast for all users, as with 'python3 -m venv /opt/outlast'; or --user",
+            f"a service's user cannot run this program: {closed}",
+            hint="install outlast for all users, with an interpreter that all can run: "
+            "'/usr/bin/python3 -m venv /opt/outlast'; or --user",
         )
 
 
