@@ -258,6 +258,11 @@ def test_an_option_that_would_do_nothing_is_refused(tmp_path: Path, words: str) 
     assert not (tmp_path / "units").exists()
 
 
+def test_an_action_that_is_missing_is_asked_for_in_one_line(tmp_path: Path) -> None:
+    message = inside("service", home=tmp_path).failed("usage")
+    assert "Choose from: install, uninstall" in message
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Callable[..., Call]:
     """A call for the user's manager, with a folder of its own."""
