@@ -263,6 +263,25 @@ def test_an_action_that_is_missing_is_asked_for_in_one_line(tmp_path: Path) -> N
     assert "Choose from: install, uninstall" in message
 
 
+@pytest.mark.parametrize(
+    ("words", "whose"),
+    [
+        ("--upstream https://a.example", "serve"),
+        ("--upstream=https://a.example", "serve"),
+        ("--sync models.txt --remove", "sync (with --sync)"),
+        ("--limit-rate 3M", "serve and of sync (with --sync)"),
+    ],
+)
+def test_the_words_before_options_of_serve_are_not_forgotten(
+    tmp_path: Path, words: str, whose: str
+) -> None:
+    call = inside("service", "install", "--print", *words.split(), home=tmp_path)
+    assert f"is an option of {whose}" in call.failed("usage")
+    assert "after a --" in call.err
+    call = inside("service", "install", "--print", "--nothing", home=tmp_path)
+    assert "No such option" in call.failed("usage")
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Callable[..., Call]:
     """A call for the user's manager, with a folder of its own."""

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import click
 
@@ -26,7 +26,7 @@ from outlast.cli.serve import check_tokens
 from outlast.cli.serve import serve as serve_command
 from outlast.cli.service import place as places
 from outlast.cli.service.units import Setup, serve_unit, sync_timer, sync_unit
-from outlast.cli.service.words import read_words
+from outlast.cli.service.words import WithWords, read_words
 from outlast.core.errors import NotFoundError, OutlastError, StorageError, UsageError
 
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_-]{0,25}\Z")
@@ -62,7 +62,12 @@ class UnitSet:
         return ["systemctl", *(["--user"] if self.user else []), *words]
 
 
+class _Service(WithWords):
+    others: ClassVar = {"serve": serve_command, "sync (with --sync)": sync_command}
+
+
 @click.command(
+    cls=_Service,
     epilog="""\b
 Examples:
   outlast service install --print -- --upstream https://huggingface.co
@@ -75,7 +80,7 @@ Examples:
 Exit status:
   0 done · 1 systemctl failed · 2 usage, or another unit is there · 3 no such unit or file ·
   7 the service's user could not run this program, or would be root · 8 storage
-"""
+""",
 )
 @click.argument("action", type=click.Choice(["install", "uninstall"]))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTION...]")
