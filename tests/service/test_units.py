@@ -400,7 +400,15 @@ def test_without_systemctl(tmp_path: Path) -> None:
     assert (tmp_path / "config" / "systemd" / "user" / "outlast.service").exists()
 
 
+@pytest.mark.parametrize("arguments", [[], ["--sync", "models.txt"]], ids=["serve", "sync"])
+def test_a_unit_names_the_manager_that_edits_it(tmp_path: Path, arguments: list[str]) -> None:
+    for text in print_units(tmp_path, *arguments).values():
+        assert "'systemctl edit'" in text.splitlines()[0]
+    for text in print_units(tmp_path, "--user", *arguments).values():
+        assert "'systemctl --user edit'" in text.splitlines()[0]
+
+
 def test_the_timer_says_when() -> None:
-    unit = settings(sync_timer("Sun 03:00"))
+    unit = settings(sync_timer("Sun 03:00", user=False))
     assert unit["Timer.OnCalendar"] == ["Sun 03:00"]
     assert unit["Timer.Persistent"] == ["yes"]

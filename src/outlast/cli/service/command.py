@@ -200,7 +200,8 @@ def _sync_units(
     said, _ = read_words(sync_command, words)
     _check_calendar(every)
     setup = _setup(wanted, archive)
-    return {wanted.sync: sync_unit(setup, said, keep_list), wanted.timer: sync_timer(every)}
+    timer = sync_timer(every, user=wanted.user)
+    return {wanted.sync: sync_unit(setup, said, keep_list), wanted.timer: timer}
 
 
 def _check_calendar(every: str) -> None:
