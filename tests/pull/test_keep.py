@@ -188,6 +188,12 @@ def test_a_dry_run_changes_nothing(run: Callable[..., Call], hub: HubSim, tmp_pa
     }
 
 
+def test_globs_that_match_nothing_are_those_of_the_line(run: Callable[..., Call]) -> None:
+    call = run("sync", "org/one include=*.none\n")
+    assert call.code == 3
+    assert "hint: check include= and exclude= of the line" in call.err
+
+
 @pytest.mark.parametrize("before", ["org/none", "org/two", "org/one include=*.json", "org/one"])
 def test_a_dry_run_says_what_becomes_partial(
     run: Callable[..., Call], hub: HubSim, before: str
@@ -218,7 +224,8 @@ def test_a_bad_list_does_nothing(
 def test_no_list(tmp_path: Path) -> None:
     for command in ("sync", "pull"):
         inside(command, "-f", "none.txt", home=tmp_path).failed("not-found")
-        inside(command, "-f", tmp_path, home=tmp_path).failed("not-found")
+        message = inside(command, "-f", tmp_path, home=tmp_path).failed("not-found")
+        assert "is a folder" in message
     inside("sync", home=tmp_path).failed("usage")
     inside("pull", home=tmp_path).failed("usage")
     assert not (tmp_path / "archive").exists()

@@ -332,7 +332,7 @@ def make_plan(
     wanted, excluded = selection.split(listing.entries)
     if listing.entries and not wanted:
         raise NotFoundError(
-            f"no file of {listing.repo} matches", hint="check --include and --exclude"
+            f"no file of {listing.repo} matches", hint=f"check {selection.written_as}"
         )
     _check_sizes(wanted)
     held = {} if (old := archive.load(listing.repo, listing.commit)) is None else _by_path(old)
