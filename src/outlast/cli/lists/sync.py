@@ -32,7 +32,8 @@ A list:
 \b
 Exit status:
   0 all is well · else that of the worst failure, in this order: 130 interrupted · 8 storage ·
-  4 wrong bytes · 7 access denied or against a rule · 3 not found · 2 usage · 5 transient
+  4 wrong bytes · 1 another failure · 7 access denied or against a rule · 3 not found · 2 usage ·
+  5 transient
 """
 )
 @list_option("The keep-list (-: stdin)", required=True)
