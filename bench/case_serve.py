@@ -82,7 +82,7 @@ def through(stage: Stage) -> list[Row]:
         samples = alternate({OURS: ours, _NGINX: lambda: stage.fetch(stage.hub.url + path)}, 3)
     rates = {name: [stage.size / MEGA / s for s in seconds] for name, seconds in samples.items()}
     return [
-        paired(what, "MB/s", rates, _NGINX, target=None),
+        paired(what, "MB/s", rates, _NGINX, target=Target("≥", 0.5)),
         absolute(f"{what}: peak memory", "MB", [max(peaks) / MEGA], target=MEMORY),
     ]
 
