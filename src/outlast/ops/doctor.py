@@ -126,8 +126,8 @@ def _engines() -> Iterator[Finding]:
         ("transformers", "transformers", "safetensors models"),
     ):
         if importlib.util.find_spec(package) is None:
-            text, mend = f"{package} is not installed", f"pip install 'outlast[{extra}]'"
-            yield Finding(f"run {what}", Health.NOTE, text, mend)
+            mend = f"pip install '.[{extra}]' in a checkout of outlast"
+            yield Finding(f"run {what}", Health.NOTE, f"{package} is not installed", mend)
         else:
             version = importlib.metadata.version(package)
             yield Finding(f"run {what}", Health.OK, f"{package} {version}")
