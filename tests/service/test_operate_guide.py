@@ -270,6 +270,13 @@ def test_the_figures_are_there(node: Node) -> None:
     assert job["static_configs"] == [{"targets": ["127.0.0.1:8090"]}]
 
 
+def test_the_figures_of_a_hub_begin_at_0(hub: HubSim, tmp_path: Path) -> None:
+    with Node(tmp_path / "new", "--upstream", hub.url) as mirror:
+        text = mirror.get("/metrics").body.decode()
+    for name in ("upstream_bytes", "sources_banned", "source_waits"):
+        assert f'outlast_{name}_total{{source="{hub.url}"}} 0.0\n' in text
+
+
 def test_a_line_of_the_log(node: Node) -> None:
     [sample] = blocks("json")
     node.get("/org/name/resolve/main/config.json", **{"User-Agent": "hf/2.4"})
