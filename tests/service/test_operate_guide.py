@@ -288,6 +288,23 @@ def test_a_line_of_the_log(node: Node) -> None:
     assert {name: said[name] for name in same} == {name: line[name] for name in same}
 
 
+@pytest.mark.skipif(shutil.which("jq") is None, reason="no jq here")
+def test_the_command_that_reads_the_log(node: Node) -> None:
+    """The journal has stdout and stderr: also the lines of a start that are for people."""
+    found = re.search(r"`journalctl -u outlast -o cat \| (jq [^`]+)`", GUIDE)
+    assert found is not None
+    node.get("/org/name/resolve/main/config.json")
+    until(node.access, "a line")
+    lines = node.lines()
+    assert any(line.startswith("serving ") for line in lines)
+    journal = "\n".join([node.url, *lines, ""])
+    read = [*shlex.split(found[1]), "--compact-output"]
+    done = subprocess.run(read, input=journal, capture_output=True, text=True, check=True)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        json.loads(line) for line in lines if line.startswith("{")
+    ]
+
+
 # Backup
 
 
