@@ -65,6 +65,7 @@ program.run()
 
 
 def test_a_signal_ends_a_server_that_does_not_listen_yet(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", _ENDED_EARLY, "serve", "--listen", "127.0.0.1:0"],
         env=environment(tmp_path),
