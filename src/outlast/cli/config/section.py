@@ -60,6 +60,8 @@ class Meaning:
     environment: tuple[str, ...] = ()
     """Variables that go before the file; the first one that is set holds."""
     file_first: bool = False
+    follows: str = ""
+    """A variable that the default follows, as ``XDG_DATA_HOME``."""
     """Whether the file goes before the variables."""
     at: str = ""
     """Where :class:`~outlast.cli.config.file.Config` has the value, as ``swarm.rates.up``; empty
