@@ -341,6 +341,7 @@ def test_a_line_uncommented_is_the_default() -> None:
         name = lines[number][1:].split(" = ")[0].strip('"')
         config = read(text)
         assert (config_of({}, {}) == config) == (name not in {*examples, "greeting", "password"})
+        assert lines[number - 1].endswith("An example:") == (name in examples)
         assert config.feature(LISTED).greeting == "hello"
 
 
