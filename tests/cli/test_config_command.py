@@ -242,8 +242,8 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
         (["peer-port"], "did you mean swarm.peer-port?"),
         (["swarm.peer_port"], "did you mean swarm.peer-port?"),
         (["zzz"], "'outlast config' lists the settings"),
-        (["--force"], "see 'outlast --help'"),
-        (["home", "--init"], "see 'outlast --help'"),
+        (["--force"], "see 'outlast config --help'"),
+        (["home", "--init"], "see 'outlast config --help'"),
     ],
 )
 def test_wrong_calls(arguments: list[str], said: str, tmp_path: Path) -> None:
