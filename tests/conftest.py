@@ -55,6 +55,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "tmp_path" in names:
             names.remove("tmp_path")
             names.insert(0, "tmp_path")
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        items[:] = _spread(items, workers)
+
+
+def _spread(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Each worker begins with as many tests, in their order. The long ones, in networks of their
+    own, are spread over all of them and over the first part of each: so that they do not run beside
+    each other, nor some workers at the end with nothing left to do.
+    """
+    long = [item for item in items if item.get_closest_marker("net") is not None]
+    short = [item for item in items if item.get_closest_marker("net") is None]
+    order: list[pytest.Item] = []
+    for worker in range(workers):
+        mine = short[worker * len(short) // workers : (worker + 1) * len(short) // workers]
+        between = long[worker::workers]
+        places = [4 * number * len(mine) // (5 * len(between)) for number in range(len(between))]
+        for place, item in reversed(list(zip(places, between, strict=True))):
+            mine.insert(place, item)
+        order += mine
+    return order
 
 
 def _weight(value: object) -> int:

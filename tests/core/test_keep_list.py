@@ -68,7 +68,7 @@ def test_one_model_by_several_refs() -> None:
     [
         ("a/b/c", 1, "not a model name"),
         ("ok/a\n\nhttps://huggingface.co/org/a", 3, "not a model name"),
-        ("ok/a\norg/a@", 2, "not a ref"),
+        ("ok/a\norg/a@", 2, "a ref is missing after org/a@"),
         ("org/a@a..b", 1, "not a ref"),
         ("org/a main", 1, "not include=GLOB"),
         ("org/a org/b", 1, "not include=GLOB"),

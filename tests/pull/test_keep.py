@@ -188,6 +188,25 @@ def test_a_dry_run_changes_nothing(run: Callable[..., Call], hub: HubSim, tmp_pa
     }
 
 
+def test_globs_that_match_nothing_are_those_of_the_line(run: Callable[..., Call]) -> None:
+    call = run("sync", "org/one include=*.none\n")
+    assert call.code == 3
+    assert "hint: check include= and exclude= of the line" in call.err
+
+
+@pytest.mark.parametrize("before", ["org/none", "org/two", "org/one include=*.json", "org/one"])
+def test_a_dry_run_says_what_becomes_partial(
+    run: Callable[..., Call], hub: HubSim, before: str
+) -> None:
+    """A file that globs exclude becomes part of the commit where its bytes are here already."""
+    HubRepo(hub.root, "org/two").commit({"one.bin": ONE["one.bin"]}, refs=["main"])
+    run("pull", f"{before}\n")
+    text = "org/one exclude=one.bin\n"
+    dry = kept(run("pull", text, "--dry-run", "--json").ok())["org/one@main"]
+    real = kept(run("pull", text, "--json").ok())["org/one@main"]
+    assert dry["partial"] == real["partial"] == (before not in {"org/two", "org/one"})
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "org/one\norg/../two\n", "org/one\norg/one\n"])
 @pytest.mark.parametrize("more", [(), ("--remove",)])
 def test_a_bad_list_does_nothing(
@@ -205,7 +224,8 @@ def test_a_bad_list_does_nothing(
 def test_no_list(tmp_path: Path) -> None:
     for command in ("sync", "pull"):
         inside(command, "-f", "none.txt", home=tmp_path).failed("not-found")
-        inside(command, "-f", tmp_path, home=tmp_path).failed("not-found")
+        message = inside(command, "-f", tmp_path, home=tmp_path).failed("not-found")
+        assert "is a folder" in message
     inside("sync", home=tmp_path).failed("usage")
     inside("pull", home=tmp_path).failed("usage")
     assert not (tmp_path / "archive").exists()
@@ -261,7 +281,8 @@ def test_what_left_the_list(run: Callable[..., Call], hub: HubSim, tmp_path: Pat
     call = run("sync", text)
     assert "not on the list: org/one@v1.0" in call.ok().err
     assert "not on the list: me/mine (it was added here" in call.err
-    assert "sync --remove" in call.err
+    assert "outlast sync -f models.txt --remove" in call.err
+    assert "--remove" not in run("sync", text + "org/none\n").err
     assert archived(tmp_path) == everything
     dry = run("sync", text, "--remove", "--dry-run", "--json").ok()
     assert archived(tmp_path) == everything

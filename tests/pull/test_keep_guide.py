@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from outlast.ops.keep import WORST_FIRST
 from tests.cli.call import Call, environment, inside
 from tests.codec.files import of_gguf, of_safetensors
 from tests.hubsim import HubRepo, HubSim
@@ -62,6 +63,22 @@ def rows(text: str) -> list[list[str]]:
         r"^(\S+/\S+) +(\w+(?:, partial)?) +[0-9a-f]{12} +(\d+) +(.+?)$", text, re.MULTILINE
     )
     return [list(row) for row in found]
+
+
+def test_the_order_of_exit_statuses_is_one(tmp_path: Path) -> None:
+    """That of the code, in the guide and in the help of both commands."""
+    order = [kind.exit_code for kind in WORST_FIRST]
+    texts = {
+        "guide": GUIDE.partition("**The exit status**")[2].partition("in this order")[0],
+        "sync": inside("sync", "--help", home=tmp_path).ok().out.rpartition("in this order")[2],
+        "pull": inside("pull", "--help", home=tmp_path)
+        .ok()
+        .out.partition("in this order")[2]
+        .partition(".")[0],
+    }
+    for name, text in texts.items():
+        found = [int(number) for number in re.findall(r"\b\d+\b", text)]
+        assert [number for number in found if number] == order, name
 
 
 @pytest.fixture

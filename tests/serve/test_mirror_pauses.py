@@ -11,7 +11,7 @@ from outlast.codec.hashing import names_of
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.digest import GitOid
-from outlast.core.errors import Cancelled
+from outlast.core.errors import BusyError, Cancelled
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.fetch.revision import FetchContext, start_draft
@@ -109,7 +109,15 @@ class Mirror:
         self.leave(a)
         b = self.ask("b")
         until(lambda: a._left is not None, "the pause")
+        until(lambda: self._is_free(a), "its last connection lets go of the partial")
         return a, b
+
+    def _is_free(self, streaming: StreamingFile) -> bool:
+        try:
+            with Partial(self.archive.layout, streaming.entry.key, streaming.entry.size):
+                return True
+        except BusyError:
+            return False
 
     def go_on(self) -> None:
         """From now on the hub is quick."""

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from outlast.cli.service import place
 from outlast.cli.service.place import closed_to_others
 from outlast.cli.service.quoting import argument, program, quoted, whole
 from outlast.cli.service.units import MARK, Owner, Setup, serve_unit, sync_timer, sync_unit
-from outlast.core.errors import UsageError
+from outlast.core.errors import PolicyError, UsageError
 from tests.cli.call import Call, inside
 from tests.service.reading import command, settings, specifiers, words
 
@@ -108,6 +109,8 @@ def test_a_whole_unit_comes_back(
 
 
 def print_units(home: Path, *arguments: str) -> dict[str, str]:
+    if "--sync" in arguments:
+        (home / arguments[arguments.index("--sync") + 1]).write_text("org/name\n")
     call = inside("service", "install", "--print", "--json", *arguments, home=home).ok()
     return {Path(d["path"]).name: d["text"] for d in call.of_type("unit")}
 
@@ -131,10 +134,10 @@ def test_no_secret_is_in_a_unit(tmp_path: Path) -> None:
         [],
         ["--name", "mirror-2"],
         ["--", "--listen", "[::]:8090", "--tokens", "/etc/out last/to%ken$s;.txt", "--debug"],
-        ["--sync", "/etc/outlast/models.txt"],
+        ["--sync", "models.txt"],
         [
             "--sync",
-            "/etc/outlast/my 100% models.txt",
+            "my 100% models.txt",
             "--every",
             "Mon..Fri 03:00",
             "--",
@@ -169,7 +172,7 @@ def test_systemd_accepts_them(tmp_path: Path, arguments: list[str]) -> None:
 
 
 @needs_analyze
-@pytest.mark.parametrize("arguments", [[], ["--sync", "/etc/models.txt"]], ids=["serve", "sync"])
+@pytest.mark.parametrize("arguments", [[], ["--sync", "models.txt"]], ids=["serve", "sync"])
 def test_the_sandbox_is_a_good_one(tmp_path: Path, arguments: list[str]) -> None:
     units = print_units(tmp_path, *arguments)
     [text] = [text for name, text in units.items() if name.endswith("service")]
@@ -233,6 +236,52 @@ def test_what_is_mistyped_fails_at_once(tmp_path: Path, arguments: list[str], co
     inside("service", "install", "--print", *arguments, home=tmp_path).failed(code)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "install --every hourly",
+        "install --every daily",
+        "install --dry-run",
+        "install --print --now",
+        "install --print --force",
+        "uninstall --every hourly",
+        "uninstall --sync models.txt",
+        "uninstall --print",
+        "uninstall --home data",
+        "uninstall -- --ttl 3",
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(tmp_path: Path, words: str) -> None:
+    action, *more = words.split()
+    call = inside("service", action, "--user", "--unit-dir", "units", *more, home=tmp_path)
+    call.failed("usage")
+    assert not (tmp_path / "units").exists()
+
+
+def test_an_action_that_is_missing_is_asked_for_in_one_line(tmp_path: Path) -> None:
+    message = inside("service", home=tmp_path).failed("usage")
+    assert "Choose from: install, uninstall" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "whose"),
+    [
+        ("--upstream https://a.example", "serve"),
+        ("--upstream=https://a.example", "serve"),
+        ("--sync models.txt --remove", "sync (with --sync)"),
+        ("--limit-rate 3M", "serve and of sync (with --sync)"),
+    ],
+)
+def test_the_words_before_options_of_serve_are_not_forgotten(
+    tmp_path: Path, words: str, whose: str
+) -> None:
+    call = inside("service", "install", "--print", *words.split(), home=tmp_path)
+    assert f"is an option of {whose}" in call.failed("usage")
+    assert "after a --" in call.err
+    call = inside("service", "install", "--print", "--nothing", home=tmp_path)
+    assert "No such option" in call.failed("usage")
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Callable[..., Call]:
     """A call for the user's manager, with a folder of its own."""
@@ -279,6 +328,25 @@ def test_install_and_uninstall(service: Callable[..., Call], tmp_path: Path) -> 
     service("uninstall").failed("not-found")
 
 
+def test_no_link_to_units_elsewhere_stays(service: Callable[..., Call], tmp_path: Path) -> None:
+    """systemd makes links to enabled units in its own folder, wherever the units are."""
+    folder, elsewhere = tmp_path / "config" / "systemd" / "user", tmp_path / "units"
+    service("install", "--unit-dir", elsewhere).ok()
+    unit = elsewhere / "outlast.service"
+    links = [folder / place / unit.name for place in (".", "a.target.wants", "a.target.requires")]
+    for link in links:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(unit)
+    other = folder / "b.target.wants" / unit.name
+    other.parent.mkdir()
+    other.symlink_to("/usr/lib/systemd/user/outlast.service")
+    done = service("uninstall", "--unit-dir", elsewhere).ok()
+    assert {*map(Path, done.out.splitlines())} == {unit, *links}
+    assert not any(link.is_symlink() for link in links)
+    assert other.is_symlink()
+    assert "systemctl --user stop outlast.service && systemctl --user daemon-reload" in done.err
+
+
 def test_what_others_wrote_stays(service: Callable[..., Call], tmp_path: Path) -> None:
     folder = tmp_path / "config" / "systemd" / "user"
     folder.mkdir(parents=True)
@@ -297,8 +365,10 @@ def test_files_that_a_service_needs_are_looked_at(
 ) -> None:
     service("install", "--", "--tokens", "none.txt").failed("bad-config")
     service("install", "--sync", "none.txt").failed("not-found")
+    service("install", "--print", "--sync", "none.txt").failed("not-found")
     (tmp_path / "bad.txt").write_text("not a model name\n")
     service("install", "--sync", "bad.txt").failed("bad-list")
+    service("install", "--print", "--sync", "bad.txt").failed("bad-list")
     assert not (tmp_path / "config").exists()
 
 
@@ -309,6 +379,20 @@ def test_a_program_that_the_service_cannot_run_is_refused(tmp_path: Path) -> Non
     assert not (tmp_path / "units").exists()
 
 
+def test_the_interpreter_that_a_service_cannot_run_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program lies where all can read it; a link in it leads elsewhere."""
+    python = tmp_path / "closed" / "python3"
+    python.parent.mkdir(mode=0o700)
+    python.touch(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    monkeypatch.setattr(place, "program_files", lambda: [Path("/usr/bin/env"), python])
+    with pytest.raises(PolicyError, match=f"leads to its interpreter, {python}") as caught:
+        place.require_open()
+    assert "/usr/bin/python3 -m venv" in caught.value.hint
+
+
 def test_without_systemctl(tmp_path: Path) -> None:
     """The units are written; what would have been called is not there."""
     words = ("service", "install", "--user", "--now")
@@ -316,7 +400,15 @@ def test_without_systemctl(tmp_path: Path) -> None:
     assert (tmp_path / "config" / "systemd" / "user" / "outlast.service").exists()
 
 
+@pytest.mark.parametrize("arguments", [[], ["--sync", "models.txt"]], ids=["serve", "sync"])
+def test_a_unit_names_the_manager_that_edits_it(tmp_path: Path, arguments: list[str]) -> None:
+    for text in print_units(tmp_path, *arguments).values():
+        assert "'systemctl edit'" in text.splitlines()[0]
+    for text in print_units(tmp_path, "--user", *arguments).values():
+        assert "'systemctl --user edit'" in text.splitlines()[0]
+
+
 def test_the_timer_says_when() -> None:
-    unit = settings(sync_timer("Sun 03:00"))
+    unit = settings(sync_timer("Sun 03:00", user=False))
     assert unit["Timer.OnCalendar"] == ["Sun 03:00"]
     assert unit["Timer.Persistent"] == ["yes"]

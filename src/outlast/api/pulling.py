@@ -59,7 +59,7 @@ def plan(
         source=found.source,
         files=tuple(file_of(entry, archived=entry.path in here) for entry in found.wanted),
         to_fetch=tuple(file_of(entry, archived=False) for entry in found.to_fetch),
-        left_out=len(found.excluded),
+        left_out=len(found.left_out),
         fetch_bytes=found.fetch_bytes - found.resumed,
         free_bytes=found.free,
         fits=found.fits,

@@ -186,7 +186,8 @@ def _usage_error(error: click.ClickException) -> UsageError:
     """An error of the argument parser, in our words."""
     ctx = getattr(error, "ctx", None)
     hint = f"see '{ctx.command_path} --help'" if ctx is not None else ""
-    return UsageError(error.format_message(), hint=hint)
+    message = error.format_message().replace("\n\t", " ")  # it lists choices in lines of their own
+    return UsageError(message, hint=hint)
 
 
 def main(arguments: list[str] | None = None, features: Sequence[Listed] = ()) -> NoReturn:

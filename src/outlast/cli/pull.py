@@ -96,7 +96,8 @@ def pull(
 
     With --file, all models of a keep-list are archived, one after the other: a line is
     org/name[@ref], and include=GLOB or exclude=GLOB for some of its files. One that fails does not
-    stop the others. The exit status is then that of the worst failure: 8, 4, 7, 3, 5 in this order.
+    stop the others. The exit status is then that of the worst failure, in this order: 130, 8, 4, 1,
+    7, 3, 2, 5.
     """
     if (target is None) == (file is None):
         raise UsageError("name either one TARGET or a list with --file")
@@ -176,7 +177,7 @@ def _print(run: Session, result: ops.Pulled, *, dry_run: bool) -> None:
 
 def _left_out(plan: ops.PullPlan) -> str:
     """Why the archived revision is partial."""
-    count = len(plan.excluded) + len(plan.refused)
+    count = len(plan.left_out) + len(plan.refused)
     return f"{plural(count, 'file')} left out" if count else "it may lack files"
 
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final, Self
 from urllib.parse import quote, unquote
 
-from outlast.core.errors import BadNameError
+from outlast.core.errors import BadNameError, one_line
 
 MAX_PATH = 1024
 MAX_SEGMENT = 255
@@ -99,7 +99,12 @@ class Target:
     @classmethod
     def parse(cls, text: str) -> Self:
         name, at, ref = text.partition("@")
-        return cls(RepoId.parse(name), check_ref(ref) if at else None)
+        repo = RepoId.parse(name)
+        if at and not ref:
+            raise BadNameError(
+                f"a ref is missing after {one_line(text, 100)}", hint="leave the @ out for main"
+            )
+        return cls(repo, check_ref(ref) if at else None)
 
     def __str__(self) -> str:
         return f"{self.repo}@{self.ref}" if self.ref else str(self.repo)

@@ -22,6 +22,8 @@ class Selection:
 
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    written_as: str = "--include and --exclude"
+    """What the user wrote them as, for messages."""
 
     def __post_init__(self) -> None:
         for name in ("include", "exclude"):

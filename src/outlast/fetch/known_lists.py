@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from outlast.codec.hashing import names_of
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.digest import GitOid
@@ -68,6 +69,37 @@ def is_doubted(archive: Archive, repo: RepoId, commit: GitOid, told_by: str) -> 
     has come that is more than that: it has no `told_by`.
     """
     return not told_by and archive.unconfirmed.get(repo, commit) is not None
+
+
+def not_noted(
+    archive: Archive,
+    repo: RepoId,
+    commit: GitOid,
+    entries: Sequence[FileEntry],
+    told_by: str,
+) -> list[FileEntry]:
+    """Those of `entries` that a draft of the commit would lack at its start: their bytes are not
+    here, or are not free for `repo`.
+    """
+    old = archive.load(repo, commit)
+    held = {entry.path: entry for entry in old.files if archive.holds(entry)} if old else {}
+    doubted = is_doubted(archive, repo, commit, told_by)
+    if doubted:
+        held = confirmed(archive, held, entries)
+    nothing, ownership = names_of(b""), archive.ownership()
+
+    def is_noted(entry: FileEntry) -> bool:
+        if entry.path in held or (entry.size == 0 and entry.mismatch(nothing) is None):
+            return True
+        known = None if doubted and entry.sha256 is None else archive.known(entry)
+        return (
+            known is not None
+            and known.sha256 is not None
+            and archive.holds(known)
+            and ownership.is_free_for(repo, known.sha256)
+        )
+
+    return [entry for entry in entries if not is_noted(entry)]
 
 
 def confirmed(

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 _HEX: Final = frozenset("0123456789abcdef")
 _ADOPTED: Final = "cache"
 """The source that `ops.adopt` notes."""
-_WORST_FIRST: Final = (
+WORST_FIRST: Final = (
     Cancelled,
     StorageError,
     IntegrityError,
@@ -151,9 +151,9 @@ def exit_status(kept: Iterable[Kept]) -> int:
 
 
 def _rank(error: OutlastError) -> int:
-    named = [kind for kind in _WORST_FIRST if kind is not OutlastError]
+    named = [kind for kind in WORST_FIRST if kind is not OutlastError]
     kind = next((kind for kind in named if isinstance(error, kind)), OutlastError)
-    return _WORST_FIRST.index(kind)
+    return WORST_FIRST.index(kind)
 
 
 def left_list(archive: Archive, lines: Sequence[KeepLine]) -> list[Left]:

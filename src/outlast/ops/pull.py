@@ -19,7 +19,13 @@ from outlast.core.events import Note, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.fetch.file_filter import Selection, admitted
-from outlast.fetch.known_lists import as_archived, confirmed, is_doubted, unfinished
+from outlast.fetch.known_lists import (
+    as_archived,
+    confirmed,
+    is_doubted,
+    not_noted,
+    unfinished,
+)
 from outlast.fetch.revision import (
     FetchContext,
     fetch_files,
@@ -53,7 +59,9 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class PullPlan:
     """What a pull will do. Sizes are in bytes; interrupted downloads left `resumed` of them.
-    `refused` are names in the listing that no archive can have: those files are left out.
+    `refused` are names in the listing that no archive can have: those files are left out. Of the
+    files that globs exclude, the revision lacks those that are `left_out`: it gets those whose
+    bytes are in the archive already.
     """
 
     repo: RepoId
@@ -69,13 +77,14 @@ class PullPlan:
     free: int
     unlisted: bool = False
     refused: tuple[str, ...] = ()
+    left_out: tuple[FileEntry, ...] = ()
     told_by: str = ""
     """The node on the LAN whose word alone all of this is, if it is."""
 
     @property
     def partial(self) -> bool:
         """Whether files of the commit are left out, or may be."""
-        return self.unlisted or bool(self.excluded)
+        return self.unlisted or bool(self.left_out)
 
     @property
     def total_bytes(self) -> int:
@@ -150,7 +159,7 @@ def pull(
         mend_draft(archive, listing.repo, listing.commit, control)
     listing = as_archived(archive, listing, control)
     plan = make_plan(archive, listing, ref, _name_of(teller), selection, free=free)
-    plan = replace(plan, refused=refused)
+    plan = replace(plan, refused=refused, left_out=_left_out(archive, plan))
     _log_plan(plan)
     control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
     refusal = None
@@ -291,8 +300,8 @@ def _log_plan(plan: PullPlan) -> None:
     )
     for entry in plan.to_fetch:
         _log.debug("fetch %s: no intact copy with its digest is in the archive", entry.path)
-    if plan.excluded:
-        left_out = len(plan.excluded)
+    if plan.left_out:
+        left_out = len(plan.left_out)
         _log.info("the revision is partial: --include and --exclude leave out %d files", left_out)
     if plan.unlisted:
         _log.info("the revision is partial: %s gave no whole list of files", plan.source)
@@ -323,7 +332,7 @@ def make_plan(
     wanted, excluded = selection.split(listing.entries)
     if listing.entries and not wanted:
         raise NotFoundError(
-            f"no file of {listing.repo} matches", hint="check --include and --exclude"
+            f"no file of {listing.repo} matches", hint=f"check {selection.written_as}"
         )
     _check_sizes(wanted)
     held = {} if (old := archive.load(listing.repo, listing.commit)) is None else _by_path(old)
@@ -363,6 +372,16 @@ def make_plan(
         unlisted=listing.unlisted,
         told_by=listing.told_by,
     )
+
+
+def _left_out(archive: Archive, plan: PullPlan) -> tuple[FileEntry, ...]:
+    """Which of the excluded files the revision will lack. (`strict` may leave out more of them.)"""
+    if not plan.excluded:
+        return ()
+    known = archive.load(plan.repo, plan.commit)
+    if known is not None and _sealed(archive, plan) is not None:
+        return tuple(entry for entry in plan.excluded if entry.path not in _by_path(known))
+    return tuple(not_noted(archive, plan.repo, plan.commit, plan.excluded, plan.told_by))
 
 
 def _check_sizes(entries: Sequence[FileEntry]) -> None:

@@ -144,6 +144,7 @@ def _here(archive: Archive, digest: Digest, control: Control, *, strict: bool) -
         source="this archive",
         wanted=revision.files,
         excluded=revision.missing,
+        left_out=revision.missing,
         here=revision.files,
         to_fetch=(),
         fetch_bytes=0,

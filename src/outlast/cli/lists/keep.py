@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from outlast.cli.documents.lists import ErrorPart, KeptDocument, PulledListDocument
 from outlast.cli.documents.parts import warnings_of
@@ -16,6 +16,9 @@ from outlast.core.keep_list import KeepLine
 from outlast.fetch.file_filter import Selection
 from outlast.ops import pull as ops
 from outlast.ops.keep import Change, Kept, exit_status, keep
+
+_WRITTEN_AS: Final = "include= and exclude= of the line"
+"""The globs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def keep_all(
             puller.archive,
             line.target,
             puller.sources,
-            selection=Selection(line.include, line.exclude),
+            selection=Selection(line.include, line.exclude, _WRITTEN_AS),
             wishes=puller.wishes,
             control=run.control,
             around=puller.around,

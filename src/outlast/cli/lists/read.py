@@ -30,6 +30,10 @@ def read_list(file: str) -> tuple[KeepLine, ...]:
         try:
             with path.open("rb") as opened:
                 data = opened.read(MAX_BYTES + 1)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        except IsADirectoryError:
+            raise NotFoundError(
+                f"{path} is a folder, not a keep-list", hint="name a file in it"
+            ) from None
+        except (FileNotFoundError, NotADirectoryError):
             raise NotFoundError(f"no keep-list at {path}", hint="check the path") from None
     return parse_keep_list(data, path.name)

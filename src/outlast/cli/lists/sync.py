@@ -1,5 +1,6 @@
 """``outlast sync``."""
 
+import shlex
 from collections.abc import Sequence
 
 import click
@@ -10,6 +11,7 @@ from outlast.cli.lists.keep import KeptAll, keep_all, summary
 from outlast.cli.lists.read import list_option, read_list
 from outlast.cli.options.pulling import PullOptions, opened, pull_options
 from outlast.cli.screen.render import print_document
+from outlast.core.errors import one_line
 from outlast.ops import removal
 from outlast.ops.keep import Left, left_list
 from outlast.store.archive import Archive
@@ -30,7 +32,8 @@ A list:
 \b
 Exit status:
   0 all is well · else that of the worst failure, in this order: 130 interrupted · 8 storage ·
-  4 wrong bytes · 7 access denied or against a rule · 3 not found · 2 usage · 5 transient
+  4 wrong bytes · 1 another failure · 7 access denied or against a rule · 3 not found · 2 usage ·
+  5 transient
 """
 )
 @list_option("The keep-list (-: stdin)", required=True)
@@ -72,7 +75,7 @@ def sync(
             _tell(run, left)
             gone = [one for one in left if remove and result.well and not one.kept]
             _remove(run, puller.archive, gone, dry_run=options.dry_run)
-            _conclude(run, result, left, gone, remove=remove, dry_run=options.dry_run)
+            _conclude(run, result, left, gone, file, remove=remove, dry_run=options.dry_run)
         return result.status
 
 
@@ -96,6 +99,7 @@ def _conclude(
     result: KeptAll,
     left: Sequence[Left],
     gone: Sequence[Left],
+    file: str,
     *,
     remove: bool,
     dry_run: bool,
@@ -110,5 +114,6 @@ def _conclude(
         run.say(f"would remove {len(gone)} of them; nothing was changed")
     elif gone:
         run.say("removed; 'outlast gc' moves the bytes to the trash")
-    elif not remove and any(not one.kept for one in left):
-        run.say("'outlast sync --remove' would remove what is not on the list")
+    elif not remove and result.well and any(not one.kept for one in left):
+        command = f"outlast sync -f {shlex.quote(file)} --remove"
+        run.say(f"what is not on the list goes with: {one_line(command)}")

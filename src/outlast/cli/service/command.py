@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import click
 
@@ -26,12 +26,13 @@ from outlast.cli.serve import check_tokens
 from outlast.cli.serve import serve as serve_command
 from outlast.cli.service import place as places
 from outlast.cli.service.units import Setup, serve_unit, sync_timer, sync_unit
-from outlast.cli.service.words import read_words
+from outlast.cli.service.words import WithWords, read_words
 from outlast.core.errors import NotFoundError, OutlastError, StorageError, UsageError
 
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_-]{0,25}\Z")
 """Names that a unit can have, and a user too."""
 _EVERY: Final = re.compile(r"[A-Za-z0-9 *:,./~-]{1,200}\Z")
+_DAILY: Final = "daily"
 _SECONDS: Final = 120.0
 """That systemctl may take: a server that opens a large archive is not ready at once."""
 
@@ -61,7 +62,12 @@ class UnitSet:
         return ["systemctl", *(["--user"] if self.user else []), *words]
 
 
+class _Service(WithWords):
+    others: ClassVar = {"serve": serve_command, "sync (with --sync)": sync_command}
+
+
 @click.command(
+    cls=_Service,
     epilog="""\b
 Examples:
   outlast service install --print -- --upstream https://huggingface.co
@@ -74,7 +80,7 @@ Examples:
 Exit status:
   0 done · 1 systemctl failed · 2 usage, or another unit is there · 3 no such unit or file ·
   7 the service's user could not run this program, or would be root · 8 storage
-"""
+""",
 )
 @click.argument("action", type=click.Choice(["install", "uninstall"]))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTION...]")
@@ -83,10 +89,8 @@ Exit status:
 @click.option("--sync", "keep_list", metavar="FILE", help="A timer that runs 'sync -f FILE'")
 @click.option(
     "--every",
-    default="daily",
-    show_default=True,
     metavar="WHEN",
-    help="When it runs, as systemd.time(7) writes it: hourly, 'Sun 03:00', ...",
+    help="When it runs, as systemd.time(7) writes it: hourly, 'Sun 03:00', ...  [default: daily]",
 )
 @click.option("--print", "only_print", is_flag=True, help="Print the units; write nothing")
 @click.option("--dry-run", is_flag=True, help="Of uninstall: print what would be deleted")
@@ -105,7 +109,7 @@ def service(
     user: bool,
     name: str,
     keep_list: str | None,
-    every: str,
+    every: str | None,
     only_print: bool,
     dry_run: bool,
     force: bool,
@@ -124,28 +128,36 @@ def service(
     copies of the files of --tokens and --sync, so these can be root's own, too.
 
     With --user the service is yours: your archive, your configuration, and fewer walls.
+
+    'uninstall' deletes all units of this name, the timer of --sync and its service too, and the
+    links by which systemd starts them. The archive stays.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         if not _NAME.match(name):
             raise UsageError(f"not a name for a unit: {name!r}", hint="as outlast, or mirror-2")
         wanted = UnitSet(name, user, (unit_dir or _folder(user)).absolute())
         if action == "uninstall":
-            if words or keep_list is not None or only_print:
-                raise UsageError("uninstall takes --user, --name, --dry-run, --force and --now")
+            if words or only_print or (keep_list, every, home) != (None, None, None):
+                raise UsageError(
+                    "uninstall takes --user, --name, --unit-dir, --dry-run, --force and --now"
+                )
             _uninstall(run, wanted, dry_run=dry_run, force=force, now=now)
             return
         if dry_run:
             raise UsageError("--dry-run goes with uninstall", hint="--print shows the units")
+        if every is not None and keep_list is None:
+            raise UsageError("--every needs --sync", hint="--sync FILE makes a timer")
+        if only_print and (force or now):
+            raise UsageError("--print writes nothing: --force and --now do not go with it")
         archive = run.config.home if user else Path(home).absolute() if home else None
         if keep_list is not None:
-            units = _sync_units(wanted, archive, words, Path(keep_list).absolute(), every)
+            units = _sync_units(wanted, archive, words, Path(keep_list).absolute(), every or _DAILY)
+            read_list(keep_list)
         else:
             units = _serve_units(wanted, archive, words, check=not only_print)
         if only_print:
             _print(run, wanted, units)
         else:
-            if keep_list is not None:
-                read_list(keep_list)
             _install(run, wanted, units, force=force, now=now)
 
 
@@ -188,7 +200,8 @@ def _sync_units(
     said, _ = read_words(sync_command, words)
     _check_calendar(every)
     setup = _setup(wanted, archive)
-    return {wanted.sync: sync_unit(setup, said, keep_list), wanted.timer: sync_timer(every)}
+    timer = sync_timer(every, user=wanted.user)
+    return {wanted.sync: sync_unit(setup, said, keep_list), wanted.timer: timer}
 
 
 def _check_calendar(every: str) -> None:
@@ -216,7 +229,7 @@ def _print(run: Session, wanted: UnitSet, units: Mapping[str, str]) -> None:
         else:
             print(f"# {path}\n{text}")
     if not wanted.user and (closed := places.closed_to_others()) is not None:
-        run.say(f"WARNING: a service's user cannot run this program: {closed} is closed to others")
+        run.say(f"WARNING: a service's user cannot run this program: {closed}")
 
 
 def _install(
@@ -260,12 +273,13 @@ def _uninstall(run: Session, wanted: UnitSet, *, dry_run: bool, force: bool, now
     if now and not dry_run:
         _call(run, [wanted.command("disable", "--now", *(p.name for p, _ in found))], now=True)
     gone = [path for path, _ in found]
-    gone += [link for path in gone for link in places.links_to(path)]
+    gone += [link for path in gone for link in places.links_to(path, _folder(wanted.user))]
     for path in gone:
         if not dry_run:
             places.delete(path)
         if not run.as_json:
             print(path)
+    # Not 'disable --now': of a unit without file or links it fails, and the service runs on.
     stop = wanted.command("stop", *(path.name for path, _ in found))
     commands = [*([] if now else [stop]), wanted.command("daemon-reload")]
     if run.as_json:

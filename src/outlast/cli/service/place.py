@@ -15,6 +15,8 @@ from outlast.store import disk
 
 SYSTEM_UNITS: Final = Path("/etc/systemd/system")
 _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
+_ENABLED: Final = ("wants", "requires")
+"""How folders of links to enabled units end."""
 _MOST: Final = 1 << 20
 """Bytes of a unit that is there already."""
 
@@ -36,15 +38,17 @@ def program_files() -> list[Path]:
     return [Path(this_program()[0]), Path(sys.executable), Path(sys.executable).resolve(), package]
 
 
-def closed_to_others() -> Path | None:
-    """The first folder or file on the way to the program that is not for every user; None where
-    all are.
+def closed_to_others() -> str | None:
+    """What is not for every user, the first folder or file on the way to the program, and where it
+    leads; None where all are for every user.
     """
     for path in program_files():
         for step in (*reversed(path.parents), path):
             needed = 0o5 if step == path else 0o1
             if os.stat(step).st_mode & needed != needed:
-                return step
+                is_interpreter = path == Path(sys.executable).resolve()
+                what = f"its interpreter, {path}" if is_interpreter else path
+                return f"{step} is closed to others, and leads to {what}"
     return None
 
 
@@ -53,8 +57,9 @@ def require_open() -> None:
     closed = closed_to_others()
     if closed is not None:
         raise PolicyError(
-            f"a service's user cannot run this program: {closed} is closed to others",
-            hint="install outlast for all users, as with 'python3 -m venv /opt/outlast'; or --user",
+            f"a service's user cannot run this program: {closed}",
+            hint="install outlast for all users, with an interpreter that all can run: "
+            "'/usr/bin/python3 -m venv /opt/outlast'; or --user",
         )
 
 
@@ -132,9 +137,19 @@ def ours(folder: Path, names: Sequence[str]) -> Iterator[tuple[Path, bool]]:
             yield folder / name, is_ours(text)
 
 
-def links_to(unit: Path) -> list[Path]:
-    """The links by which a unit was enabled."""
-    return [path for path in sorted(unit.parent.glob(f"*.wants/{unit.name}")) if path.is_symlink()]
+def links_to(unit: Path, enabled: Path) -> list[Path]:
+    """The links by which a unit was enabled: beside it, and in `enabled`, the folder where systemd
+    makes them.
+    """
+    beside = [path for path in _links(unit.parent, unit.name) if path.parent != unit.parent]
+    if enabled == unit.parent:
+        return beside
+    return beside + [path for path in _links(enabled, unit.name) if path.readlink() == unit]
+
+
+def _links(folder: Path, name: str) -> list[Path]:
+    found = [folder / name, *(path for end in _ENABLED for path in folder.glob(f"*.{end}/{name}"))]
+    return sorted(path for path in found if path.is_symlink())
 
 
 def delete(path: Path) -> None:

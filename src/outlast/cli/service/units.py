@@ -9,7 +9,6 @@ from outlast.cli.service.quoting import argument, program, quoted, whole
 
 MARK: Final = "# Written by 'outlast service install'."
 """The first line of each unit of ours: what lacks it was written or changed by someone else."""
-_SETTINGS: Final = "A setting goes into a file beside it: 'systemctl edit' makes one."
 
 _SANDBOX: Final = """\
 CapabilityBoundingSet=
@@ -81,7 +80,7 @@ def serve_unit(setup: Setup, words: Sequence[str], tokens: Path | None) -> str:
     if tokens is not None:
         given.append('"--tokens=${CREDENTIALS_DIRECTORY}/tokens"')
     return (
-        f"{MARK} {_SETTINGS}\n"
+        f"{_header(setup.user)}"
         "[Unit]\n"
         "Description=outlast: serves archived models\n"
         f"{_network(setup)}{_mounts(setup)}\n"
@@ -109,7 +108,7 @@ def sync_unit(setup: Setup, words: Sequence[str], keep_list: Path) -> str:
     else:
         given.append('"--file=${CREDENTIALS_DIRECTORY}/models.txt"')
     return (
-        f"{MARK} {_SETTINGS}\n"
+        f"{_header(setup.user)}"
         "[Unit]\n"
         "Description=outlast: archives what a keep-list names\n"
         f"{_network(setup)}{_mounts(setup)}\n"
@@ -124,10 +123,10 @@ def sync_unit(setup: Setup, words: Sequence[str], keep_list: Path) -> str:
     )
 
 
-def sync_timer(every: str) -> str:
+def sync_timer(every: str, *, user: bool) -> str:
     """The timer that starts it; `every` is a calendar expression of systemd."""
     return (
-        f"{MARK} {_SETTINGS}\n"
+        f"{_header(user)}"
         "[Unit]\n"
         "Description=outlast: archives what a keep-list names, from time to time\n\n"
         "[Timer]\n"
@@ -137,6 +136,11 @@ def sync_timer(every: str) -> str:
         "[Install]\n"
         "WantedBy=timers.target\n"
     )
+
+
+def _header(user: bool) -> str:
+    edit = "systemctl --user edit" if user else "systemctl edit"
+    return f"{MARK} A setting goes into a file beside it: '{edit}' makes one.\n"
 
 
 def _command(setup: Setup, name: str, words: Sequence[str]) -> str:

@@ -2,9 +2,9 @@
 when the unit is written, and not when the service starts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import click
 from click.core import ParameterSource
@@ -42,6 +42,34 @@ def read_words(command: click.Command, words: Sequence[str]) -> tuple[list[str],
             said += _spelled(parameter, given)
     _check(context.params)
     return said, context.params
+
+
+class WithWords(click.Command):
+    """A command that takes the options of others after ``--``, and says so where that is missing.
+    `others` are those, each with the words that mean it.
+    """
+
+    others: ClassVar[Mapping[str, click.Command]]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            option = error.option_name
+            names = [name for name, other in self.others.items() if _takes(other, option)]
+            if not names:
+                raise
+            raise UsageError(
+                f"{option} is an option of {' and of '.join(names)}",
+                hint=f"write it after a -- that stands alone: -- {option} ...",
+            ) from None
+
+
+def _takes(command: click.Command, option: str) -> bool:
+    return any(
+        option in (*parameter.opts, *parameter.secondary_opts) and parameter.name not in _OURS
+        for parameter in command.params
+    )
 
 
 def _required(command: click.Command) -> list[str]:
