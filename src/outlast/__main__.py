@@ -7,9 +7,13 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from outlast.cli.feature import Listed
-from outlast.cli.main import main
-from outlast.features import FEATURES
+try:
+    from outlast.cli.feature import Listed
+    from outlast.cli.main import main
+    from outlast.features import FEATURES
+except KeyboardInterrupt:  # `main` would report it, but is not there yet
+    sys.stderr.write("outlast: error[cancelled]: interrupted (hint: run the same command again)\n")
+    sys.exit(130)
 
 _status = 1
 """The exit status so far: that of a traceback, until the command says another."""

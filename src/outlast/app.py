@@ -252,6 +252,8 @@ def open_app(
 
     counted = Control(emit, control.cancel)
     sources = hub_sources(upstreams, settings.http, metrics.asked)
+    for source in sources:
+        metrics.begin(source.name)
     with contextlib.ExitStack() as stack:
         node = None
         if settings.swarm.enabled:

@@ -242,8 +242,8 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
         (["peer-port"], "did you mean swarm.peer-port?"),
         (["swarm.peer_port"], "did you mean swarm.peer-port?"),
         (["zzz"], "'outlast config' lists the settings"),
-        (["--force"], "see 'outlast --help'"),
-        (["home", "--init"], "see 'outlast --help'"),
+        (["--force"], "see 'outlast config --help'"),
+        (["home", "--init"], "see 'outlast config --help'"),
     ],
 )
 def test_wrong_calls(arguments: list[str], said: str, tmp_path: Path) -> None:
@@ -266,6 +266,46 @@ def test_a_wrong_setting_is_one_line(
     text: str, environ: dict[str, str], said: str, tmp_path: Path
 ) -> None:
     assert said in run(tmp_path, text=text, **environ).failed("bad-config")
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "hint"),
+    [
+        ("[swarm]\npear-port = 1", "[swarm]: unknown key 'pear-port'", "did you mean 'peer-port'?"),
+        ("zzzz = 1", "unknown key 'zzzz'", "known: "),
+        ("[swarm]\npeer-port = -1", "[swarm]: 'peer-port' is not a port from 0 to 65535", ""),
+        ('[swarm]\npeers = "x"', "the setting 'peers': not an address", ""),
+        ('form = "zip"', "the setting 'form': not a form: 'zip'", "known: "),
+        ('from = "ftp://a.example"', "the setting 'from': not an http", ""),
+        ("[sample]\ngreetin = 1", "[sample]: unknown key 'greetin'", "'greeting'"),
+    ],
+)
+def test_a_wrong_file_is_named_once(text: str, said: str, hint: str, tmp_path: Path) -> None:
+    call = run(tmp_path, text=text)
+    file = tmp_path / "config" / "outlast" / "config.toml"
+    message = call.failed("bad-config")
+    assert message.startswith(f"{file}: {said}")
+    assert message.count(str(file)) == 1
+    assert f"(hint: {hint}" in call.err or hint in call.err.split("(hint: ")[1]
+
+
+@pytest.mark.parametrize(
+    "name", ["OUTLAST_FORM", "HF_ENDPOINT", "OUTLAST_PEERS", "OUTLAST_DHT_PORT"]
+)
+def test_a_wrong_variable_is_named(name: str, tmp_path: Path) -> None:
+    message = run(tmp_path, text="connections = 3", **{name: "zip"}).failed("bad-config")
+    assert message.count(name) == 1
+    assert "config.toml" not in message
+
+
+def test_a_default_that_follows_a_variable(tmp_path: Path) -> None:
+    call = run(tmp_path, "--json", OUTLAST_HOME="", XDG_DATA_HOME=str(tmp_path / "data")).ok()
+    found = {each["key"]: each for each in call.documents}
+    for key, name in (("home", "XDG_DATA_HOME"), ("config-file", "XDG_CONFIG_HOME")):
+        if found[key]["value"].startswith((str(tmp_path / "data"), str(tmp_path / "config"))):
+            assert (found[key]["origin"], found[key]["from"]) == ("environment", name)
+        else:  # a platform where they say nothing
+            assert found[key]["origin"] == "default"
 
 
 def test_one_setting_in_full(tmp_path: Path) -> None:
@@ -301,6 +341,7 @@ def test_a_line_uncommented_is_the_default() -> None:
         name = lines[number][1:].split(" = ")[0].strip('"')
         config = read(text)
         assert (config_of({}, {}) == config) == (name not in {*examples, "greeting", "password"})
+        assert lines[number - 1].endswith("An example:") == (name in examples)
         assert config.feature(LISTED).greeting == "hello"
 
 

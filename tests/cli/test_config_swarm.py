@@ -344,7 +344,7 @@ def test_whatever_it_says_is_taken_or_refused(
     section: str, table: object, environ: Mapping[str, str]
 ) -> None:
     try:
-        said = read_file({section: table}, "config.toml")
+        said = read_file({section: table})
         hash((swarm_of(said.swarm, environ), said.share))
     except BadConfigError as error:
         check_error(error)

@@ -295,3 +295,18 @@ def test_a_long_message_is_cut(home: Path) -> None:
     call.failed("bad-name")
     assert len(call.err) < 1000
     assert json.dumps(call.err)
+
+
+def test_a_server_without_a_hub_makes_no_folder(tmp_path: Path) -> None:
+    """A mistyped --home is no new archive."""
+    call = inside("serve", "--home", tmp_path / "nowhere", home=tmp_path)
+    assert "no archive at" in call.failed("not-found")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_tokens_that_is_not_there(home: Path) -> None:
+    call = inside("serve", "--tokens", "absent", home=home, cwd=home)
+    assert (
+        call.failed("bad-config") == "cannot read the tokens in absent: No such file or directory"
+    )
+    assert "(hint: --tokens names" in call.err

@@ -65,6 +65,7 @@ program.run()
 
 
 def test_a_signal_ends_a_server_that_does_not_listen_yet(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", _ENDED_EARLY, "serve", "--listen", "127.0.0.1:0"],
         env=environment(tmp_path),
@@ -74,3 +75,39 @@ def test_a_signal_ends_a_server_that_does_not_listen_yet(tmp_path: Path) -> None
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+_INTERRUPTED = """
+import os
+import signal
+import sys
+
+module = sys.argv[1]
+
+class Interrupts:
+    def find_spec(self, name, path, target=None):
+        if name == module:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+from outlast.__main__ import run
+sys.argv[1:] = ["ls"]
+run()
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["outlast.cli.feature", "outlast.cli.main", "outlast.features", "outlast.cli.edge"]
+)
+def test_ctrl_c_while_it_still_imports(module: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED, module],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    said = "outlast: error[cancelled]: interrupted (hint: run the same command again)\n"
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.lstrip("\n") == said  # the parser ends the line that has ^C

@@ -27,8 +27,16 @@ def test_the_topics(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("topic", ["nothing", "../../etc/passwd", "a\nb", "README"])
 def test_a_topic_that_is_none(tmp_path: Path, topic: str) -> None:
-    message = inside("guide", topic, home=tmp_path).failed("entry-not-found")
+    message = inside("guide", topic, home=tmp_path).failed("usage")
     assert "no guide about" in message
+
+
+@pytest.mark.parametrize(
+    ("topic", "hint"),
+    [("nope", "topics: "), ("serv", "did you mean 'serve'?"), ("sync", "'outlast sync --help'")],
+)
+def test_a_topic_that_was_meant(topic: str, hint: str, tmp_path: Path) -> None:
+    assert f"(hint: {hint}" in inside("guide", topic, home=tmp_path).err
 
 
 def test_links_say_where_they_lead() -> None:

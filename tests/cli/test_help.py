@@ -99,3 +99,18 @@ def test_the_first_page_loads_no_command() -> None:
     assert ours - allowed == set()
     slow = {"aiohttp", "libtorrent", "rich", "urllib3", "msgspec", "platformdirs", "asyncio"}
     assert slow & loaded == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["snyc"], "did you mean 'outlast sync'?"),
+        (["zzzz"], "see 'outlast --help'"),
+        (["config", "--force"], "see 'outlast config --help'"),
+        (["pull", "org/name", "-f", "list"], "see 'outlast pull --help'"),
+    ],
+)
+def test_a_wrong_call_says_where_help_is(arguments: list[str], hint: str, tmp_path: Path) -> None:
+    call = inside(*arguments, home=tmp_path)
+    call.failed("usage")
+    assert f"(hint: {hint})" in call.err

@@ -283,6 +283,8 @@ def test_doctor_counts_and_rebuilds(home: Path) -> None:
              if d["check"] == "capsules"]  # fmt: skip
     assert found[0]["text"].startswith("2, 1 of them deltas")
     assert lines(inside("ls", "--json", home=home).ok())["me/tuned"]["thin"] == 1
+    inside("unpack", home=home).ok()
+    assert "capsules" not in inside("doctor", home=home).ok().out
 
 
 def test_what_a_crash_left_double_is_ended(home: Path) -> None:

@@ -199,7 +199,8 @@ class TestCommand:
         call = inside("status", home=home).ok()
         assert call.out.startswith(f"the archive in {home / 'archive'} takes ")
         assert (call.out.count("\n"), call.err.count("\n")) == (1, 1)
-        assert "no node runs" in call.err
+        assert "no node of the swarm runs" in call.err
+        assert "without the swarm is not shown" in call.err
 
     def test_no_archive(self, tmp_path: Path) -> None:
         assert inside("status", "--json", home=tmp_path).ok().result == []

@@ -53,3 +53,10 @@ def test_a_bench_says_first_what_it_cannot_measure(monkeypatch: pytest.MonkeyPat
     assert unmeasured(["ls", "add"]) == ""
     monkeypatch.setattr("bench.__main__.nginx_program", lambda: "/usr/sbin/nginx")
     assert unmeasured(list(CASES)) == ""
+
+
+def test_no_page_asks_a_package_index_for_outlast() -> None:
+    """The name there may be that of a stranger's package: outlast is not on PyPI."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    for path in [*pages, *(ROOT / "src").rglob("*.py")]:
+        assert not re.search(r"pip install [^\n.]*\boutlast\b", path.read_text()), path

@@ -197,7 +197,7 @@ def test_xllamacpp_missing(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(EngineError) as caught:
         open_and_close(model)
-    assert caught.value.hint == "pip install 'outlast[run]'"
+    assert caught.value.hint == "pip install '.[run]' in a checkout of outlast"
 
 
 @pytest.mark.parametrize("wrong", [{"context": -1}, {"threads": 0}, {"gpu_layers": -1}])

@@ -168,7 +168,7 @@ def test_the_extra_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(EngineError, match="torch") as caught:
         open_and_chat(tmp_path)
-    assert caught.value.hint == "pip install 'outlast[transformers]'"
+    assert caught.value.hint == "pip install '.[transformers]' in a checkout of outlast"
 
 
 def test_options_out_of_range() -> None:

@@ -94,6 +94,7 @@ class Node:
 
     def serve(self, *arguments: str) -> Program:
         """Starts the daemon and waits until it serves."""
+        self.home.mkdir(parents=True, exist_ok=True)
         server = self.server = self.start("serve", "--listen", "127.0.0.1:0", *arguments)
         until(lambda: server.ended or b'"serving"' in server.out.read_bytes(), "it serves")
         server.check()

@@ -252,6 +252,7 @@ def test_outlast_runs_on_its_machine_until_it_is_killed() -> None:
         none = a.outlast(["ls"], env)
         assert none.wait() == 3
         assert "not-found" in none.err.read_text()
+        (a.folder / "archive").mkdir()
         server = a.outlast(["serve", "--listen", "127.0.0.1:0"], env)
         until(lambda: server.ended or server.out.read_bytes(), "it serves")
         server.check()

@@ -91,6 +91,7 @@ class Node:
 
     def start(self) -> None:
         assert self.process is None, "already running"
+        self.home.mkdir(parents=True, exist_ok=True)
         command = ["serve", "--listen", "127.0.0.1:0", "--home", str(self.home), *self.flags]
         order = Order(command, environment(self.home.parent, self._env))
         if self._tuned or self._sabotage or self._features:

@@ -87,6 +87,7 @@ def test_it_keeps_to_the_rules_for_images() -> None:
 @pytest.fixture
 def image(tmp_path: Path) -> tuple[list[str], dict[str, str], int]:
     """The image's command on a free port, its environment, and the port."""
+    (tmp_path / "data").mkdir()  # the image has it
     port = free_port()
     words = [*json.loads(of("ENTRYPOINT")[0]), *json.loads(of("CMD")[0])]
     assert "0.0.0.0:8090" in words

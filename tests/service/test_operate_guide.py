@@ -270,6 +270,13 @@ def test_the_figures_are_there(node: Node) -> None:
     assert job["static_configs"] == [{"targets": ["127.0.0.1:8090"]}]
 
 
+def test_the_figures_of_a_hub_begin_at_0(hub: HubSim, tmp_path: Path) -> None:
+    with Node(tmp_path / "new", "--upstream", hub.url) as mirror:
+        text = mirror.get("/metrics").body.decode()
+    for name in ("upstream_bytes", "sources_banned", "source_waits"):
+        assert f'outlast_{name}_total{{source="{hub.url}"}} 0.0\n' in text
+
+
 def test_a_line_of_the_log(node: Node) -> None:
     [sample] = blocks("json")
     node.get("/org/name/resolve/main/config.json", **{"User-Agent": "hf/2.4"})
@@ -279,6 +286,23 @@ def test_a_line_of_the_log(node: Node) -> None:
     assert list(said) == list(line)
     same = ("peer", "method", "path", "what", "status", "bytes", "user-agent")
     assert {name: said[name] for name in same} == {name: line[name] for name in same}
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="no jq here")
+def test_the_command_that_reads_the_log(node: Node) -> None:
+    """The journal has stdout and stderr: also the lines of a start that are for people."""
+    found = re.search(r"`journalctl -u outlast -o cat \| (jq [^`]+)`", GUIDE)
+    assert found is not None
+    node.get("/org/name/resolve/main/config.json")
+    until(node.access, "a line")
+    lines = node.lines()
+    assert any(line.startswith("serving ") for line in lines)
+    journal = "\n".join([node.url, *lines, ""])
+    read = [*shlex.split(found[1]), "--compact-output"]
+    done = subprocess.run(read, input=journal, capture_output=True, text=True, check=True)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        json.loads(line) for line in lines if line.startswith("{")
+    ]
 
 
 # Backup

@@ -52,6 +52,7 @@ def children() -> Iterator[list[Child]]:
 
 
 def serving(folder: Path) -> Order:
+    (folder / "home").mkdir(exist_ok=True)
     command = ["serve", "--listen", "127.0.0.1:0", "--home", str(folder / "home")]
     return Order(command, environment(folder))
 

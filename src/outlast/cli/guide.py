@@ -1,5 +1,6 @@
 """``outlast guide``."""
 
+import difflib
 import re
 import sys
 from pathlib import Path
@@ -9,13 +10,14 @@ import click
 
 import outlast
 from outlast.cli.screen.render import print_table
-from outlast.core.errors import EntryNotFoundError
+from outlast.core.errors import EntryNotFoundError, UsageError
 
 _ORDER: Final = ("guide", "", "format")
 """The folders of the documents, in the order in which topics are listed."""
 _LINK: Final = re.compile(r"!?\[([^\]]*)\]\(([^()\s]+)\)")
 _FENCE: Final = "```"
 _MARK: Final = "<!--"
+_SHOWN: Final = 200
 
 
 def documents() -> dict[str, Path]:
@@ -62,7 +64,7 @@ Examples:
 
 \b
 Exit status:
-  0 done · 2 usage · 3 no such topic
+  0 done · 2 usage, or no such topic
 """
 )
 @click.argument("topic", required=False)
@@ -78,9 +80,18 @@ def guide(topic: str | None) -> None:
     elif topic in pages:
         sys.stdout.write(plain(pages[topic].read_text(encoding="utf-8"), frozenset(pages)))
     else:
-        raise EntryNotFoundError(
-            f"there is no guide about {topic!r}", hint=f"topics: {', '.join(pages)}"
+        raise UsageError(
+            f"there is no guide about {topic[:_SHOWN]!r}", hint=_hint(topic, list(pages))
         )
+
+
+def _hint(topic: str, known: list[str]) -> str:
+    """The topic that was meant, the help of the command of that name, or all topics."""
+    group = click.get_current_context().find_root()
+    if isinstance(group.command, click.Group) and topic in group.command.list_commands(group):
+        return f"'outlast {topic} --help' explains the command; topics: {', '.join(known)}"
+    near = difflib.get_close_matches(topic[:_SHOWN], known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"topics: {', '.join(known)}"
 
 
 def _title(page: Path) -> str:

@@ -60,6 +60,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 _BROKEN_PIPE = 141
+_SHOWN = 200
 _COLLECT_AFTER = 10_000
 """New objects until the interpreter looks for garbage among them (its own default is 700)."""
 _EPILOG = """\b
@@ -90,15 +91,36 @@ class Lazy(click.Group):
         command: click.Command = load(found.target)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        known = self.list_commands(ctx)
+        if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
+            raise UsageError(f"No such command {name[:_SHOWN]!r}.", hint=_nearest(name, known))
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except UsageError as error:
+            if error.hint == UsageError.default_hint and ctx.invoked_subcommand:
+                error.hint = f"see '{ctx.command_path} {ctx.invoked_subcommand} --help'"
+            raise
         except BrokenPipeError:  # before click makes an exit status of 1 of it
             _leave_broken_pipe()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, found.text) for name, found in _commands(ctx).items()])
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """A hint to the command that was meant; empty where none looks like it."""
+    import difflib  # noqa: PLC0415 - help does without
+
+    near = difflib.get_close_matches(name[:_SHOWN], known, 1)
+    return f"did you mean 'outlast {near[0]}'?" if near else ""
 
 
 def _commands(ctx: click.Context) -> dict[str, Command]:

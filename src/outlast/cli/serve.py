@@ -49,7 +49,7 @@ Clients then use it as their hub:
 
 \b
 Exit status:
-  0 stopped by Ctrl-C or SIGTERM · 2 bad address or setting · 8 storage
+  0 stopped by Ctrl-C or SIGTERM · 2 bad address or setting · 3 no archive · 8 storage
 """
 )
 @click.option(
@@ -145,6 +145,8 @@ def serve(
     none does, the commit that most static peers name is taken. While there is no answer, the last
     known commit is served.
 
+    Without --upstream the folder of the archive must be there.
+
     Every client may read public models. Private and gated ones are only for clients whose own
     token the first --upstream admits, which that hub is asked, and for tokens to which the file
     of --tokens opens them by name (MODEL, as in org/*). Your own token lets no client in.
@@ -192,7 +194,7 @@ def serve(
         control = Control(emit, run.control.cancel)
         where = Listen(host, port, tokens, max_connections, stall, config.serve.hosts)
         with (
-            run.archive(create=True) as archive,
+            run.archive(create=bool(urls) or config.home.is_dir()) as archive,
             open_app(
                 archive,
                 upstreams,

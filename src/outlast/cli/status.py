@@ -52,8 +52,8 @@ def status(*, watch: bool | None, home: str | None, as_json: bool, quiet: bool) 
     ratio of bytes sent to bytes received. Also show how much of the disk the archive takes, as 'du'
     counts.
 
-    Every 'outlast serve' and every 'outlast pull' is a node. The command asks it at its socket:
-    nodes/<process id>.sock in the archive's folder.
+    Every 'outlast serve' and every 'outlast pull' is a node, unless the swarm is off. The command
+    asks it at its socket: nodes/<process id>.sock in the archive's folder.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         folder, drawn = run.config.home, sys.stdout.isatty()
@@ -109,7 +109,14 @@ def _print(run: Session, space: _Space) -> None:
     if waiting := reclaimable(space.folder):
         run.say(f"the trash holds {human_size(waiting)}: 'outlast gc --now' deletes it")
     if not found.nodes:
-        run.say(f"no node runs on {space.folder}; start one with 'outlast serve' or 'outlast pull'")
+        run.say(
+            f"{_no_node(space.folder)}; start one with 'outlast serve' or 'outlast pull'. A server "
+            "without the swarm is not shown"
+        )
+
+
+def _no_node(folder: Path) -> str:
+    return f"no node of the swarm runs on {folder}"
 
 
 def _repeat(run: Session, space: _Space) -> None:
@@ -138,7 +145,7 @@ def _drawn(space: _Space) -> "Group":
     line = space.line()
     shown: list[Text | Table] = [Text(line)] if line is not None else []
     if not found.nodes:
-        shown.append(Text(f"no node runs on {space.folder}"))
+        shown.append(Text(_no_node(space.folder)))
     for part in sections(found.nodes):
         if part.title:
             shown.append(Text(part.title, style="bold"))

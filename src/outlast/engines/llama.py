@@ -169,7 +169,7 @@ class _Model:
         if importlib.util.find_spec("xllamacpp") is None:
             raise EngineError(
                 "GGUF models need llama.cpp, which is not installed",
-                hint="pip install 'outlast[run]'",
+                hint="pip install '.[run]' in a checkout of outlast",
             )
         if not files:
             raise UsageError("no file to run")

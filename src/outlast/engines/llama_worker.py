@@ -171,7 +171,7 @@ def load(config: Json) -> LlamaRunner:
         import xllamacpp  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise RefusedError(
-            f"xllamacpp cannot be loaded: {error}", "pip install 'outlast[run]'"
+            f"xllamacpp cannot be loaded: {error}", "pip install '.[run]' in a checkout of outlast"
         ) from error
     return LlamaRunner(xllamacpp, config)
 

@@ -48,7 +48,7 @@ def open_transformers(folder: str, options: TransformersOptions, cancel: Cancel)
     if missing:
         raise EngineError(
             f"safetensors models need packages that are not installed: {', '.join(missing)}",
-            hint="pip install 'outlast[transformers]'",
+            hint="pip install '.[transformers]' in a checkout of outlast",
         )
     if not os.path.isfile(os.path.join(folder, "config.json")):
         raise EngineError(f"{folder} has no config.json, so it is not a model for transformers")

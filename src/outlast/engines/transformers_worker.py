@@ -190,7 +190,8 @@ def load(config: Json) -> TransformersRunner:
         import transformers  # noqa: PLC0415 - likewise
     except ImportError as error:
         raise RefusedError(
-            f"transformers cannot be loaded: {error}", "pip install 'outlast[transformers]'"
+            f"transformers cannot be loaded: {error}",
+            "pip install '.[transformers]' in a checkout of outlast",
         ) from error
     if config["threads"] is not None:
         torch.set_num_threads(config["threads"])

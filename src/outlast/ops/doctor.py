@@ -126,8 +126,8 @@ def _engines() -> Iterator[Finding]:
         ("transformers", "transformers", "safetensors models"),
     ):
         if importlib.util.find_spec(package) is None:
-            text, mend = f"{package} is not installed", f"pip install 'outlast[{extra}]'"
-            yield Finding(f"run {what}", Health.NOTE, text, mend)
+            mend = f"pip install '.[{extra}]' in a checkout of outlast"
+            yield Finding(f"run {what}", Health.NOTE, f"{package} is not installed", mend)
         else:
             version = importlib.metadata.version(package)
             yield Finding(f"run {what}", Health.OK, f"{package} {version}")
@@ -257,10 +257,11 @@ def _capsules(archive: Archive) -> Iterator[Finding]:
         yield Finding(
             "capsules", Health.NOTE, text, "'outlast pack' or 'outlast gc' deletes one of the two"
         )
-    if not bad and not lost:
+    if held and not bad and not lost:
         deltas = sum(bool(form.bases) for form in held.values())
         saved = sum(form.size - form.stored_bytes for form in held.values())
-        text = f"{len(held)}, {deltas} of them deltas, save {saved / 1e9:.1f} GB"
+        kinds = f"{len(held)}, {deltas} of them deltas" if deltas else str(len(held))
+        text = f"{kinds}, save {saved / 1e9:.1f} GB"
         yield Finding("capsules", Health.OK, text)
 
 

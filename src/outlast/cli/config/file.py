@@ -2,10 +2,10 @@
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import platformdirs
 
@@ -39,6 +39,9 @@ __all__ = [
     "parse_rate",
     "parse_size",
 ]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 PUBLIC_HUB = "https://huggingface.co"
 _FILE_LIMIT = 1024 * 1024
@@ -135,8 +138,8 @@ def config_of(
     features: Sequence[Listed] = (),
 ) -> Config:
     """The configuration where the file `path` says `table`."""
-    said = _settings(table, str(path), features)
-    hub = check_url(environ.get("HF_ENDPOINT") or PUBLIC_HUB)
+    said = _settings(table, features, path)
+    hub = _said("HF_ENDPOINT", environ.get("HF_ENDPOINT") or PUBLIC_HUB, check_url)
     hf_home = _hf_home(environ)
     form = environ.get("OUTLAST_FORM")
     named = home or environ.get("OUTLAST_HOME") or said.home
@@ -147,7 +150,7 @@ def config_of(
         ca_bundle=environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or None,
         connections=said.connections,
         rate=said.rate,
-        form=parse_form(form) if form else said.form,
+        form=_said("OUTLAST_FORM", form, parse_form) if form else said.form,
         hub_token=_hub_token(environ),
         hub=hub,
         tokens=said.tokens,
@@ -205,13 +208,25 @@ def read_table(environ: Mapping[str, str]) -> Mapping[str, Any]:
         raise BadConfigError(f"{path} is not TOML: {error}") from error
 
 
-def _settings(table: Mapping[str, Any], where: str, features: Sequence[Listed]) -> FileSettings:
+def _settings(
+    table: Mapping[str, Any], features: Sequence[Listed], path: Path | None
+) -> FileSettings:
+    """What the file says; an error names the file, whichever section it is of."""
     if not table:
         return FileSettings()
     # Imports msgspec, which takes as long as a tenth of a short command.
     from outlast.cli.config.sections import read_file  # noqa: PLC0415
 
-    return read_file(table, where, features)
+    return _said(path, table, lambda said: read_file(said, features))
+
+
+def _said(place: object, said: T, read: Callable[[T], R]) -> R:
+    """What `read` makes of what the file or the variable `place` says; its error names `place`."""
+    try:
+        return read(said)
+    except BadConfigError as error:
+        text = str(error) if place is None else f"{place}: {error}"
+        raise BadConfigError(text, hint=error.hint) from None
 
 
 def _hub_token(environ: Mapping[str, str]) -> str | None:

@@ -39,6 +39,7 @@ class FileSection(ConfigSection, frozen=True):
             default="the platform's folder for user data",
             flag="--home",
             environment=("OUTLAST_HOME",),
+            follows="XDG_DATA_HOME",
             at="home",
         ),
     ] = _FILE.home

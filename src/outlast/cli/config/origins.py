@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -74,7 +75,13 @@ def _origin(call: _Inputs, setting: Setting) -> tuple[Origin, str]:
         return "environment", ", ".join(shown)
     if setting.key == "hub-token" and config.hub_token:
         return "file", str(token_path(call.environ))
-    return "default", ""
+    return ("environment", about.follows) if _follows(call, setting) else ("default", "")
+
+
+def _follows(call: _Inputs, setting: Setting) -> bool:
+    """Whether the default lies in the folder that a variable names: not on every platform."""
+    base = call.environ.get(setting.about.follows, "").strip()
+    return bool(base) and Path(_value(call, setting)).is_relative_to(base)
 
 
 def _variables(environ: Mapping[str, str], names: Collection[str]) -> list[str]:

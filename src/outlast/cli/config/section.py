@@ -3,7 +3,8 @@
 A feature declares its own section in the same way.
 """
 
-from collections.abc import Collection, Mapping
+import difflib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args
 
@@ -59,6 +60,8 @@ class Meaning:
     flag: str = ""
     environment: tuple[str, ...] = ()
     """Variables that go before the file; the first one that is set holds."""
+    follows: str = ""
+    """A variable that the default follows, as ``XDG_DATA_HOME``."""
     file_first: bool = False
     """Whether the file goes before the variables."""
     at: str = ""
@@ -78,9 +81,9 @@ class ConfigSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def read_section(kind: type[S], table: Table, where: str, others: Collection[str] = ()) -> S:
-    """What a table says. `where` names it in errors, and `others` are keys that it may have beside
-    those of `kind`. Raises :class:`BadConfigError` for a key that it may not have, or that holds
-    something else than declared.
+    """What a table says. `where` names it in errors (empty: the top of the file), and `others` are
+    keys that it may have beside those of `kind`. Raises :class:`BadConfigError` for a key that it
+    may not have, or that holds something else than declared.
     """
     known = {key: value for key, value in table.items() if key not in others}
     try:
@@ -94,10 +97,9 @@ def _problem(
 ) -> BadConfigError:
     """The first thing that is wrong with a table, in our words."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    place = f"{where}: " if where else ""
     if unknown := table.keys() - fields.keys():
-        names = ", ".join(sorted({*fields, *others}))
-        text = f"{where}: unknown key {min(unknown)[:_SHOWN]!r}"
-        return BadConfigError(text, hint=f"known: {names}")
+        return _unknown(min(unknown), sorted({*fields, *others}), place)
     for key, value in table.items():
         declared = fields[key].type
         try:
@@ -105,8 +107,15 @@ def _problem(
         except (ValidationError, UnicodeError):
             meta = _meta(declared)
             hint = (meta.extra or {}).get("hint", "")
-            return BadConfigError((meta.description or "").format(key), hint=hint.format(key))
-    raise AssertionError(f"nothing is wrong with {where}")
+            text = place + (meta.description or "").format(key)
+            return BadConfigError(text, hint=hint.format(key))
+    raise AssertionError(f"nothing is wrong with {where or 'the file'}")
+
+
+def _unknown(key: str, known: Sequence[str], place: str) -> BadConfigError:
+    near = difflib.get_close_matches(key[:_SHOWN], known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return BadConfigError(f"{place}unknown key {key[:_SHOWN]!r}", hint=hint)
 
 
 def meaning_of(declared: Any) -> Meaning | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from outlast.cli.config.keys import (
     FileSection,
@@ -42,24 +42,26 @@ DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS: Final = re.compile(r"([0-9]{1,2}):([0-9]{2})-([0-9]{1,2}):([0-9]{2})\Z")
 
 
-def read_file(table: Table, where: str, features: Sequence[Listed] = ()) -> FileSettings:
-    """What a configuration file says; `where` names it in errors. Features that have a section in
-    it are imported, to read that. Raises :class:`BadConfigError`.
+def read_file(table: Table, features: Sequence[Listed] = ()) -> FileSettings:
+    """What a configuration file says. Features that have a section in it are imported, to read
+    that. Raises :class:`BadConfigError`, which names the section and the key.
     """
     listed = {feature.name: feature for feature in features}
-    said = read_section(FileSection, table, where, listed)
+    said = read_section(FileSection, table, "", listed)
     copies = said.working_copies
     return FileSettings(
         home=said.home,
-        sources=tuple(map(check_url, _texts(said.sources))),
+        sources=tuple(_told("from", url, check_url) for url in _texts(said.sources)),
         connections=said.connections,
-        rate=parse_rate(_amount(said.limit_rate)),
-        form=parse_form(said.form),
+        rate=_rate("limit-rate", said.limit_rate),
+        form=_told("form", said.form, parse_form),
         tokens={
-            check_url(str(url)): check_token(str(token), "the configuration file")
+            _told("tokens", str(url), check_url): check_token(str(token), "[tokens]")
             for url, token in said.tokens.items()
         },
-        working_copies=None if copies is None else parse_size(_amount(copies)),
+        working_copies=None
+        if copies is None
+        else _told("working-copies", _amount(copies), parse_size),
         gc_grace=said.gc_grace,
         swarm=swarm_settings(said.swarm),
         share=share_policy(said.share),
@@ -134,7 +136,7 @@ def _table(value: object, name: str) -> Table:
     return value
 
 
-def _told(key: str, text: str, parse: Callable[[str], T]) -> T:
+def _told(key: str, text: Any, parse: Callable[[Any], T]) -> T:
     """What `parse` makes of a text; its error names the setting."""
     try:
         return parse(text)

@@ -23,8 +23,9 @@ _WIDTH: Final = 90
 _MODE: Final = 0o600
 """The file may hold tokens."""
 _HEAD: Final = (
-    "Settings of outlast. Remove the # before a setting to change it. 'outlast config' shows what "
-    "holds and where it comes from; 'outlast guide configuration' says more."
+    "Settings of outlast. Remove the # before a setting to change it: it stands at its default, "
+    "but where 'An example' is said. 'outlast config' shows what holds and where it comes from; "
+    "'outlast guide configuration' says more."
 )
 
 
@@ -69,7 +70,7 @@ def _value(setting: Setting, defaults: Config) -> Any:
 
 def _explained(setting: Setting) -> str:
     about = setting.about
-    default = f" Default: {about.default}." if about.example is not None else ""
+    default = f" Default: {about.default}. An example:" if about.example is not None else ""
     return f"{about.text}{default}".replace("`", "")
 
 

@@ -56,5 +56,6 @@ OUTSIDE: Final[Mapping[str, Meaning]] = {
         "The configuration file.",
         default="`outlast/config.toml` in the platform's folder for user configuration",
         environment=("OUTLAST_CONFIG",),
+        follows="XDG_CONFIG_HOME",
     ),
 }

@@ -13,7 +13,14 @@ from outlast.cli.documents.details import (
 )
 from outlast.cli.documents.parts import warnings_of
 from outlast.cli.edge import TARGET, common, session
-from outlast.cli.screen.render import human_size, print_document, print_table, saved_part, saving
+from outlast.cli.screen.render import (
+    human_size,
+    plural,
+    print_document,
+    print_table,
+    saved_part,
+    saving,
+)
 from outlast.core.errors import one_line
 from outlast.core.manifest import FileEntry
 from outlast.core.names import Target
@@ -104,7 +111,11 @@ def _print_details(details: listing.Details) -> None:
     revision = details.revision
     state = "complete"
     if revision.partial:
-        lacks = "may lack files" if revision.unlisted else f"lacks {len(revision.missing)} files"
+        lacks = (
+            "may lack files"
+            if revision.unlisted
+            else f"lacks {plural(len(revision.missing), 'file')}"
+        )
         state = f"PARTIAL ({lacks})"
     print(f"model     {revision.repo}")
     print(f"revision  {revision.id}")

@@ -11,6 +11,7 @@ from aiohttp import web
 from outlast.core.errors import BadConfigError
 
 _FILE_LIMIT = 1024 * 1024
+_HINT = "--tokens names a text file with a line NAME TOKEN for each client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,13 @@ class Tokens:
     def __init__(self, path: Path) -> None:
         try:
             if os.stat(path).st_size > _FILE_LIMIT:
-                raise BadConfigError(f"{path} is too large for a file of tokens")
+                raise BadConfigError(f"{path} is too large for a file of tokens", hint=_HINT)
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise BadConfigError(f"cannot read the tokens in {path}: {error}") from error
+            reason = getattr(error, "strerror", None) or str(error)
+            raise BadConfigError(
+                f"cannot read the tokens in {path}: {reason}", hint=_HINT
+            ) from error
         self._grants: dict[bytes, Grant] = {}
         for line in lines:
             words = line.split("#")[0].split()
@@ -43,7 +47,7 @@ class Tokens:
                 before = self._grants.get(_digest(token), Grant(name))
                 self._grants[_digest(token)] = Grant(before.name, (*before.models, *models))
         if not self._grants:
-            raise BadConfigError(f"{path} holds no token", hint="write one token a line")
+            raise BadConfigError(f"{path} holds no token", hint=_HINT)
 
     def grant_of(self, request: web.Request) -> Grant | None:
         """What the token that a request carries gives; None where it carries none of ours."""
