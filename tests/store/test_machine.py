@@ -335,7 +335,8 @@ class StoreMachine(RuleBasedStateMachine):
             """A list that names more takes the place of one, with what of it is held."""
             begun = after.drafts.get((repo, commit))
             new = {entry.path: entry for entry in entries}
-            if begun is None or begun.unlisted or begun.listed.keys() < new.keys():
+            paths = {*begun.listed, *begun.held} if begun is not None else set()
+            if begun is None or begun.unlisted or paths < new.keys():
                 held = begun.held if begun is not None else {}
                 kept = {path: entry for path, entry in held.items() if new.get(path) == entry}
                 after.drafts[repo, commit] = Draft(new, kept)
