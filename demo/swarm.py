@@ -56,6 +56,7 @@ class Node:
         return (self.machine.folder / f"{command}.log").read_text()[-1000:]
 
     def serve(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)  # a node that has nothing yet
         self.server = self.start("serve", "--listen", "127.0.0.1:0")
 
     def serves(self) -> None:
