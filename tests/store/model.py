@@ -24,11 +24,23 @@ Key = tuple[RepoId, GitOid]
 
 @dataclass(slots=True)
 class Draft:
-    """What a commit consists of, by path: what is to come, and what is acknowledged."""
+    """What a commit consists of, by path: what is to come, and what is acknowledged. `named` are
+    the contents that its lines name, also those that later lines replaced: all of them stay.
+    """
 
     listed: dict[str, FileEntry]
     held: dict[str, FileEntry]
     unlisted: bool = False
+    named: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.named |= {entry.key for entry in (*self.listed.values(), *self.held.values())}
+
+    def hold(self, entries: Iterable[FileEntry]) -> None:
+        """These are acknowledged."""
+        for entry in entries:
+            self.held[entry.path] = entry
+            self.named.add(entry.key)
 
     def missing(self) -> list[FileEntry]:
         return [entry for path, entry in self.listed.items() if path not in self.held]
@@ -85,7 +97,7 @@ class Model:
             listed = {e.path: e for e in (*sealed.files, *sealed.missing)}
             held = {e.path: e for e in sealed.files}
             self.drafts[key] = Draft(listed, held, sealed.unlisted)
-        self.drafts[key].held.update({e.path: e for e in entries})
+        self.drafts[key].hold(entries)
 
     def delete_revision(self, key: Key) -> None:
         self.manifests = {d: r for d, r in self.manifests.items() if key_of(r) != key}
@@ -119,7 +131,8 @@ class Model:
     def live(self, leases: Iterable[str] = ()) -> set[str]:
         """The blobs that stay: what is referred to or leased, and what that depends on."""
         found: set[str] = set()
-        todo = [*self.used(), *self.awaited(), *leases]
+        drafted = {key for draft in self.drafts.values() for key in draft.named}
+        todo = [*self.used(), *drafted, *leases]
         while todo:
             key = todo.pop()
             if key not in found:
@@ -309,7 +322,9 @@ def _read_draft(home: Path, path: Path) -> Draft:
         assert len(parts) == 1
         document = json.loads(text)
         held = document.pop("held", False)
-        (draft.held if held else draft.listed)[document["path"]] = FileEntry.from_json(document)
+        entry = FileEntry.from_json(document)
+        (draft.held if held else draft.listed)[entry.path] = entry
+        draft.named.add(entry.key)
     return draft
 
 

@@ -362,7 +362,7 @@ class StoreMachine(RuleBasedStateMachine):
 
         def means(after: Model) -> None:
             after.blobs.update({entry.key: entry.size for entry in entries})
-            after.drafts[key].held.update({entry.path: entry for entry in entries})
+            after.drafts[key].hold(entries)
 
         self.act(fuse, do, means)
 
