@@ -61,21 +61,9 @@ class PulledListDocument(Document):
 
 
 @document("sync")
-class SyncedDocument(Document):
+class SyncedDocument(PulledListDocument):
     """The last line of a sync."""
 
-    type: Literal["summary"] = "summary"
-    dry_run: Annotated[bool, "whether nothing was changed"]
-    models: Annotated[int, "lines of the list"]
-    new: Annotated[int, "those whose ref was not in the archive"]
-    updated: Annotated[int, "those whose ref names another commit now"]
-    completed: Annotated[int, "those of which missing files came"]
-    unchanged: Annotated[int, "those with nothing to do"]
-    failed: Annotated[int, "those that failed"]
-    skipped: Annotated[int, "those whose turn did not come"]
-    fetched_bytes: Annotated[int, "bytes that came over the network"]
-    to_fetch_bytes: Annotated[int, "bytes that were still to come"]
-    status: Annotated[int, "the exit status"]
     left: Annotated[int, "models and refs here that the list does not name"]
     removed: Annotated[int, "those of them that were removed, or would be"]
 
