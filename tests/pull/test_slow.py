@@ -21,7 +21,7 @@ from tests.pull.kit import BIG, FILES, MIB, QUICK, Puller, check_pulled, file_re
 from tests.pull.wires import socks_proxy
 from tests.serve.peers import client
 
-STRICT = Tuning(least_rate=MIB, least_bytes=1)
+STRICT = Tuning(least_rate=20_000, least_bytes=1)
 
 
 @contextmanager

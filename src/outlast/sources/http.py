@@ -157,6 +157,8 @@ class Response:
                 if not part:
                     break
                 data += part
+                if len(data) == self.length:
+                    break  # slow or not, nothing is left to wait for
                 now = time.monotonic()
                 behind = (now - began) * self._tuning.least_rate - len(data)
                 if now > until or behind > self._tuning.least_bytes:
