@@ -5,6 +5,7 @@ synced while openssl hashes the file.
 import shutil
 from collections.abc import Callable
 
+from bench import profiling
 from bench.hub import write_random
 from bench.process import timed
 from bench.rows import OURS, Row, Target, alternate, paired
@@ -20,13 +21,21 @@ def add(stage: Stage) -> list[Row]:
     write_random(source, stage.size)
     home = stage.folder / "added"
 
+    words = ("add", source, "--as", "bench/added", "--home", home, "--quiet")
+
     def ours() -> float:
         settle()
         try:
-            cost = stage.outlast("add", source, "--as", "bench/added", "--home", home, "--quiet")
+            cost = stage.outlast(*words)
         finally:
             shutil.rmtree(home, ignore_errors=True)
         return stage.size / MEGA / cost.wall
+
+    def profile() -> profiling.Profile:
+        try:
+            return profiling.of_command(stage, *words)
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
 
     def hasher(*command: str) -> Callable[[], float]:
         def run() -> float:
@@ -49,10 +58,11 @@ def add(stage: Stage) -> list[Row]:
         contestants["openssl sha256"] = hasher("openssl", "sha256")
         contestants[_COPY] = copier
     samples = alternate(contestants, stage.pairs)
-    source.unlink()
     what = f"add, 1 file of {size_text(stage.size)}"
     rows = [paired(what, "MB/s", samples, "sha256sum", target=Target("≥", 0.8))]
     if "openssl sha256" in samples:
         rows.append(paired(what, "MB/s", samples, "openssl sha256", target=None))
         rows.append(paired(what, "MB/s", samples, _COPY, target=Target("≥", 0.85)))
+    rows = profiling.explained(rows, profile)
+    source.unlink()
     return rows

@@ -2,7 +2,9 @@
 
 import contextlib
 import shutil
+from pathlib import Path
 
+from bench import profiling
 from bench.hub import COMMIT, Model
 from bench.process import timed
 from bench.rows import OURS, Contestants, Row, Target, absolute, alternate, missing, paired
@@ -29,15 +31,16 @@ def one_file(stage: Stage) -> list[Row]:
         if shutil.which("openssl"):
             contestants[_OPENSSL] = lambda: puller.curl("openssl sha256")
         samples = alternate(contestants, stage.pairs)
-    rows = [
-        paired(what, "MB/s", samples, _SHA256SUM, target=Target("≥", 0.8)),
-        puller.against_hf(what, samples),
-        absolute(f"{what}: peak memory", "MB", [max(puller.peaks) / MEGA], target=MEMORY),
-    ]
-    if _OPENSSL in samples:
-        note = "openssl uses the CPU's SHA instructions; Debian's sha256sum does not"
-        rows.insert(1, paired(what, "MB/s", samples, _OPENSSL, target=Target("≥", 0.9), note=note))
-    return rows
+        rows = [
+            paired(what, "MB/s", samples, _SHA256SUM, target=Target("≥", 0.8)),
+            puller.against_hf(what, samples),
+            absolute(f"{what}: peak memory", "MB", [max(puller.peaks) / MEGA], target=MEMORY),
+        ]
+        if _OPENSSL in samples:
+            note = "openssl uses the CPU's SHA instructions; Debian's sha256sum does not"
+            target = Target("≥", 0.9)
+            rows.insert(1, paired(what, "MB/s", samples, _OPENSSL, target=target, note=note))
+        return profiling.explained(rows, puller.profile)
 
 
 def many_files(stage: Stage) -> list[Row]:
@@ -47,7 +50,7 @@ def many_files(stage: Stage) -> list[Row]:
     with stage.model("bench/many", _FILES, size) as model:
         puller = Puller(stage, model)
         samples = alternate({OURS: puller.ours, **puller.hf_download()}, stage.pairs)
-    return [puller.against_hf(what, samples)]
+        return profiling.explained([puller.against_hf(what, samples)], puller.profile)
 
 
 class Puller:
@@ -56,22 +59,29 @@ class Puller:
     def __init__(self, stage: Stage, model: Model) -> None:
         self._stage = stage
         self._model = model
-        self._why = ""
+        self._home = stage.folder / "pulled"
         self.peaks: list[int] = []
 
+    def _words(self) -> tuple[str | Path, ...]:
+        where = ("--from", self._stage.hub.url, "--home", self._home, "--quiet")
+        return ("pull", self._model.name, *where)
+
     def ours(self) -> float:
-        home = self._stage.folder / "pulled"
         settle()
         try:
-            cost = self._stage.outlast(
-                *("pull", self._model.name, "--from", self._stage.hub.url),
-                *("--home", home, "--quiet"),
-                watch=True,
-            )
+            cost = self._stage.outlast(*self._words(), watch=True)
         finally:
-            shutil.rmtree(home, ignore_errors=True)
+            shutil.rmtree(self._home, ignore_errors=True)
         self.peaks.append(cost.peak)
         return self._rate(cost.wall)
+
+    def profile(self) -> profiling.Profile:
+        """Of one more pull."""
+        settle()
+        try:
+            return profiling.of_command(self._stage, *self._words())
+        finally:
+            shutil.rmtree(self._home, ignore_errors=True)
 
     def curl(self, hasher: str) -> float:
         (file,) = self._model.files

@@ -3,8 +3,10 @@
 import shutil
 import statistics
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from bench import profiling
 from bench.case_pull import MEMORY
 from bench.hub import COMMIT, Model
 from bench.process import Server
@@ -79,16 +81,31 @@ def through(stage: Stage) -> list[Row]:
             finally:
                 shutil.rmtree(home, ignore_errors=True)
 
+        def profile() -> profiling.Profile:
+            home = stage.folder / "mirror"
+            with (
+                _mirror(stage, home) as (server, url),
+                profiling.of_process(stage, server.process.pid) as profiled,
+            ):
+                stage.fetch(url + path)
+            shutil.rmtree(home)
+            return profiled()
+
         samples = alternate({OURS: ours, _NGINX: lambda: stage.fetch(stage.hub.url + path)}, 3)
-    rates = {name: [stage.size / MEGA / s for s in seconds] for name, seconds in samples.items()}
-    return [
-        paired(what, "MB/s", rates, _NGINX, target=Target("≥", 0.5)),
-        absolute(f"{what}: peak memory", "MB", [max(peaks) / MEGA], target=MEMORY),
-    ]
+        rates = {name: [stage.size / MEGA / s for s in times] for name, times in samples.items()}
+        rows = [
+            paired(what, "MB/s", rates, _NGINX, target=Target("≥", 0.5)),
+            absolute(f"{what}: peak memory", "MB", [max(peaks) / MEGA], target=MEMORY),
+        ]
+        return profiling.explained(rows, profile)
+
+
+def _mirror(stage: Stage, home: Path) -> AbstractContextManager[tuple[Server, str]]:
+    return stage.serving(home, "--upstream", stage.hub.upstream)
 
 
 def _through(stage: Stage, home: Path, path: str, notes: tuple[list[int], list[float]]) -> float:
-    with stage.serving(home, "--upstream", stage.hub.upstream) as (server, url):
+    with _mirror(stage, home) as (server, url):
         before = server.cpu()
         seconds = stage.fetch(url + path)
         notes[0].append(server.peak())

@@ -39,6 +39,12 @@ def codecs() -> Path:
     return _ensure_own("bench-codec")
 
 
+@cache
+def profiler() -> Path:
+    """The folder of programs of the profiler."""
+    return _ensure_own("bench-profile")
+
+
 def _ensure_own(name: str) -> Path:
     kept = envs.REQUIREMENTS
     envs.REQUIREMENTS = _REQUIREMENTS

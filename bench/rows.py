@@ -51,6 +51,8 @@ class Row:
     target: str = ""
     holds: bool | None = None
     note: str = ""
+    profile: Mapping[str, float] = field(default_factory=dict)
+    """Where ours spent its time, as shares, by place: of a row that misses its target."""
 
 
 Samples = Mapping[str, Sequence[float]]
@@ -134,6 +136,10 @@ def print_table(rows: Sequence[Row]) -> None:
     for note in dict.fromkeys(map(_note, rows)):
         if note:
             print(f"  note: {note}")
+    for row in rows:
+        if row.profile:
+            shares = "; ".join(f"{share:.0%} {place}" for place, share in row.profile.items())
+            print(f"  profile of {row.what}: {shares}")
 
 
 def _note(row: Row) -> str:
@@ -224,5 +230,5 @@ def write(path: Path, about: Mapping[str, Any], at: str, rows: Sequence[Row]) ->
 
 
 def _document(row: Row) -> dict[str, Any]:
-    fields = asdict(row)
-    return fields if row.note else {k: v for k, v in fields.items() if k != "note"}
+    optional = ("note", "profile")
+    return {k: v for k, v in asdict(row).items() if v or k not in optional}
