@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from tests.sourcesim.site import Asked, Reply, Site, ranged
 
@@ -41,5 +42,5 @@ class FolderSim(Site):
         if data is None:
             return Reply(self._missing)
         if self._cdn and not asked.cdn:
-            return Reply(302, b"", {"Location": f"{self.cdn_url}{asked.path}"})
+            return Reply(302, b"", {"Location": f"{self.cdn_url}{quote(asked.path)}"})
         return ranged(data, asked) if self._ranges else Reply(200, data)
