@@ -1,4 +1,4 @@
-"""Pulls from hubs and from sources of other kinds: one manifest, whoever sent the bytes."""
+"""Pulls from hubs and from sources of other kinds: one manifest, whichever sent the bytes."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -82,7 +82,7 @@ def test_half_comes_from_a_hub_and_half_from_another_kind(
     assert pull.banned == set()
 
 
-def test_the_manifest_is_the_same_whoever_sent_the_bytes(
+def test_the_manifest_is_that_of_the_hub_alone(
     hub: HubSim, site: ModelScopeSim, pull: Puller, tmp_path: Path
 ) -> None:
     both = pull("org/name", hub.url, at(site))
