@@ -29,7 +29,7 @@ from outlast.sources.folder import MANIFEST, SUMS, FolderSource, parse_sums
 from outlast.sources.http import HttpClient
 from outlast.sources.settings import HttpSettings
 from outlast.sources.tuning import TUNING
-from tests.sourcesim import FolderSim, Reply, sums
+from tests.sourcesim import Asked, FolderSim, Reply, sums
 from tests.sourcesim.site import Fault, cut, failing, page, saying
 
 REPO = RepoId.parse("org/name")
@@ -176,7 +176,7 @@ def test_too_many_files(site: FolderSim) -> None:
     assert MANIFEST in caught.value.hint
     assert site.count(method="HEAD") == 0
     with pytest.raises(MalformedError, match="more than 100 bytes"):
-        source(site, page=100).describe(REPO, "main")
+        source(site, sums=100).describe(REPO, "main")
 
 
 def _sizeless(_: Reply) -> Reply:
@@ -199,6 +199,32 @@ def test_sizes_that_are_not_told(
     site.fault("config.json", fault)
     with pytest.raises(error, match=says):
         source(site).describe(REPO, "main")
+
+
+@pytest.mark.parametrize("refused", [403, 405, 501])
+def test_sizes_by_a_range_where_head_is_refused(refused: int) -> None:
+    """A redirect that is signed for GET answers 403 to HEAD."""
+
+    class Refusing(FolderSim):
+        def answer(self, asked: Asked) -> Reply:
+            at_once = refused != 403 and not asked.cdn
+            if asked.method == "HEAD" and (asked.cdn or at_once):
+                return Reply(refused)
+            return super().answer(asked)
+
+    held = {f"org/name/{path}": data for path, data in {**FILES, SUMS: sums(FILES)}.items()}
+    with Refusing(held, cdn=refused == 403) as site:
+        listing = source(site).describe(REPO, "main")
+        assert {one.path: one.size for one in listing.entries} == {
+            path: len(data) for path, data in FILES.items()
+        }
+        assert listing.unlisted is False
+        site.fault("config.json", failing(403))
+        if refused != 403:
+            assert source(site).describe(REPO, "main").unlisted is True
+        site.fault("config.json", lambda _: Reply(405))
+        with pytest.raises(OutlastError, match="405"):
+            source(site).describe(REPO, "main")
 
 
 def test_a_page_for_every_path(site: FolderSim) -> None:

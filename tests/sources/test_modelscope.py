@@ -30,7 +30,7 @@ from outlast.sources.settings import HttpSettings
 from outlast.sources.tuning import TUNING
 from tests.sourcesim import Model, ModelScopeSim
 from tests.sourcesim.modelscope import row
-from tests.sourcesim.site import Fault, Reply, elsewhere, failing, page, saying
+from tests.sourcesim.site import Fault, Reply, cut, elsewhere, failing, page, saying
 
 REPO = RepoId.parse("org/name")
 OLD, NEW = "a" * 40, "b" * 40
@@ -418,6 +418,23 @@ def test_a_signed_url_is_used_again_until_it_expires(site: ModelScopeSim) -> Non
     site.fault("^/[0-9a-f]{64}$", failing(404))
     with pytest.raises(UnreachableError, match="redirects to where"):
         read(found, entry("x", BIG))
+
+
+def test_a_range_of_a_file_that_is_not_in_lfs(site: ModelScopeSim) -> None:
+    """The whole file comes: a little of it is dropped, and much is given as what it is."""
+    small = bytes(range(250)) * 3
+    site.models["org/name"].states[NEW] = {"tokenizer.json": small}
+    for skipped, begins in ((500, 500), (499, 0)):
+        reader = source(site, skipped=skipped).open(REPO, GitOid(NEW), entry("x", small), 500, 700)
+        assert reader.start == begins
+        buffer = memoryview(bytearray(300))
+        assert buffer[: reader.readinto(buffer)] == small[begins : begins + 300][: len(buffer)]
+        reader.close()
+    site.fault("/repo$", cut)
+    reader = source(site).open(REPO, GitOid(NEW), entry("x", small), 500, 700)
+    with pytest.raises(UnreachableError, match="closed early"):
+        reader.readinto(memoryview(bytearray(100)))
+    reader.close()
 
 
 def test_names_are_sent_as_they_are(site: ModelScopeSim) -> None:
