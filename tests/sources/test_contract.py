@@ -1,4 +1,4 @@
-"""What holds of every source, hub or peer."""
+"""What holds of every source: hub, peer or registry."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +10,7 @@ import pytest
 
 from outlast.core.digest import GitOid
 from outlast.core.errors import (
+    EntryNotFoundError,
     IntegrityError,
     NotFoundError,
     RevisionNotFoundError,
@@ -19,7 +20,10 @@ from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.sources.base import Source
 from outlast.sources.hub import HubSource
+from outlast.sources.oci import OciSource
+from outlast.sources.ollama import OllamaSource
 from tests.hubsim import HubRepo, HubSim
+from tests.registrysim import RegistrySim, modelpack, ollama
 from tests.serve.peers import COMMIT, FILES, OPEN, SMALL, client, fill
 
 
@@ -29,6 +33,11 @@ class Given:
 
     source: Source
     commit: GitOid
+    refs: frozenset[str] = frozenset({"main", "v1.0"})
+    more: frozenset[str] = frozenset()
+    """Files that the source adds, which say how it holds the others."""
+    by_git_id: bool = True
+    """Whether it finds files that are known by their git blob id alone."""
 
     def entry(self, path: str) -> FileEntry:
         listing = self.source.describe(OPEN, self.commit.hex)
@@ -61,8 +70,34 @@ def _peer(root: Path) -> Iterator[Given]:
         yield Given(peer.source(), COMMIT)
 
 
+_OF_REGISTRIES = frozenset({"oci-config.json", "oci-manifest.json"})
+
+
+@contextmanager
+def _oci(_root: Path) -> Iterator[Given]:
+    with RegistrySim(login="own", page=1) as sim:
+        digest = sim.push("org/open", modelpack(FILES), "main", "v1.0")
+        source = OciSource(client(), sim.url)
+        yield Given(source, _commit(digest), more=_OF_REGISTRIES, by_git_id=False)
+
+
+@contextmanager
+def _ollama(_root: Path) -> Iterator[Given]:
+    layers = [("json", data) for data in FILES.values()]
+    made = ollama(*layers, names=dict(enumerate(FILES)))
+    with RegistrySim(plain=True, storage=True) as sim:
+        digest = sim.push("org/open", made, "latest", "v1.0")
+        source = OllamaSource(client(), sim.url)
+        refs = frozenset({"main", "latest"})  # it lists none
+        yield Given(source, _commit(digest), refs, _OF_REGISTRIES, by_git_id=False)
+
+
+def _commit(digest: str) -> GitOid:
+    return GitOid(digest.removeprefix("sha256:")[:40])
+
+
 Make = Callable[[Path], AbstractContextManager[Given]]
-SOURCES: dict[str, Make] = {"hub": _hub, "peer": _peer}
+SOURCES: dict[str, Make] = {"hub": _hub, "peer": _peer, "oci": _oci, "ollama": _ollama}
 
 
 @pytest.fixture(scope="module", params=list(SOURCES.values()), ids=list(SOURCES))
@@ -77,11 +112,13 @@ def given(
 def test_a_listing(given: Given, ref: str) -> None:
     listing = given.source.describe(OPEN, given.commit.hex if ref == "COMMIT" else ref)
     assert (listing.repo, listing.commit) == (OPEN, given.commit)
-    assert {entry.path: entry.size for entry in listing.entries} == {
+    found = [entry for entry in listing.entries if entry.path not in given.more]
+    assert {entry.path: entry.size for entry in found} == {
         path: len(data) for path, data in FILES.items()
     }
+    assert {entry.path for entry in listing.entries} == FILES.keys() | given.more
     assert listing.facts.private is False
-    for entry in listing.entries:
+    for entry in found:
         assert given.read(entry, 0, entry.size) == FILES[entry.path]
 
 
@@ -102,7 +139,7 @@ def test_no_such_model(given: Given) -> None:
 
 def test_refs(given: Given) -> None:
     found = {ref.name: ref.commit for ref in given.source.refs(OPEN)}
-    assert found == {"main": given.commit, "v1.0": given.commit}
+    assert found == dict.fromkeys(given.refs, given.commit)
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -116,6 +153,10 @@ def test_ranges(given: Given, path: str) -> None:
 
 def test_a_file_that_goes_by_its_git_blob_id(given: Given) -> None:
     entry = FileEntry("config.json", len(SMALL), git_sha1=GitOid.of_blob(SMALL))
+    if not given.by_git_id:
+        with pytest.raises(EntryNotFoundError):
+            given.read(entry, 0, len(SMALL))
+        return
     assert given.read(entry, 0, len(SMALL)) == SMALL
 
 

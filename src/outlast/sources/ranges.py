@@ -3,9 +3,12 @@
 import re
 from collections.abc import Callable
 
+from outlast.core.addresses import host_of
 from outlast.core.errors import IntegrityError, MalformedError
+from outlast.core.manifest import FileEntry
 from outlast.sources.base import RangeReader
 from outlast.sources.http import Response
+from outlast.sources.statuses import OTHER
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})(?:/(\d{1,19}|\*))?\Z")
 _SIZE_ALONE = re.compile(r"bytes \*/(\d{1,19})\Z")
@@ -34,6 +37,26 @@ def _other_size(response: Response, size: int) -> int | None:
     if response.status != 416 or match is None or int(match[1]) == size:
         return None
     return int(match[1])
+
+
+def is_page_for(response: Response, entry: FileEntry) -> bool:
+    """Whether a web page came in place of a file. The file itself may be one."""
+    kind = response.headers.get("Content-Type", "").strip().lower()
+    if response.status != 200 or not kind.startswith(("text/html", "application/xhtml")):
+        return False
+    if response.length is None or response.encoding:
+        return not entry.path.lower().endswith((".html", ".htm", ".xhtml"))
+    return response.length != entry.size
+
+
+def refuse_encoded(response: Response, entry: FileEntry) -> None:
+    """Raises :class:`MalformedError` where a file comes compressed though nobody asked for that."""
+    if response.encoding:
+        raise MalformedError(
+            f"{host_of(response.url)} encodes {entry.path!r} ({response.encoding!r}) though "
+            "asked not to",
+            hint=f"the server, or a proxy on the way, compresses files; {OTHER}",
+        )
 
 
 def read_range(response: Response, what: str, size: int, start: int, stop: int) -> RangeReader:
