@@ -31,7 +31,7 @@ from outlast.server.node.api import Holdings, NodeInfo
 from outlast.server.node.peer_port import PeerServer
 from outlast.sources.base import Source
 from outlast.sources.http import HttpClient
-from outlast.sources.hub import HubSource
+from outlast.sources.kinds import open_source
 from outlast.sources.peer import peer_client
 from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
@@ -75,7 +75,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A hub or mirror to fetch from, and the token for it."""
+    """A hub, a mirror or a source of another kind (`sources.kinds`), and the token for it."""
 
     url: str
     token: str | None = field(default=None, repr=False)
@@ -114,9 +114,9 @@ def hub_sources(
     settings: HttpSettings,
     observe: Callable[[str], None] | None = None,
 ) -> list[Source]:
-    """A source for each hub; `observe` gets the host and port of each request."""
+    """A source for each upstream; `observe` gets the host and port of each request."""
     http = HttpClient(settings, observe)
-    return [HubSource(http, hub.url, hub.token) for hub in upstreams]
+    return [open_source(http, found.url, found.token) for found in upstreams]
 
 
 @contextlib.contextmanager
@@ -125,7 +125,7 @@ def open_hubs(upstreams: Sequence[Upstream], settings: HttpSettings) -> Iterator
     for hubs which do not answer.
     """
     with HttpClient(settings) as http:
-        yield [HubSource(http, hub.url, hub.token) for hub in upstreams]
+        yield [open_source(http, found.url, found.token) for found in upstreams]
 
 
 @contextlib.contextmanager

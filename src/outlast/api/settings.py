@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from outlast import __version__
 from outlast.cli.config.file import Config, check_url, environment, load_config
-from outlast.cli.config.values import check_token
+from outlast.cli.config.values import check_source, check_token
 from outlast.codec import kernels
 from outlast.core.errors import UsageError
 from outlast.features import FEATURES
+from outlast.sources.kinds import parse_source
 from outlast.sources.settings import HttpSettings, origin
 
 if TYPE_CHECKING:
@@ -41,23 +42,28 @@ class Settings:
         """The sources to ask, each with the token for it and no other's."""
         from outlast.app import Upstream  # noqa: PLC0415 - slow to import, and only pulls need it
 
-        checked = [check_url(url) for url in urls] or list(self.config.sources)
+        checked = [check_source(url, named=True) for url in urls] or list(self.config.sources)
         if token is None:
             return self.config.upstreams(checked)
         tokens = _tokens(checked, token)
-        return [Upstream(url, tokens.get(origin(url))) for url in checked]
+        return [Upstream(url, tokens.get(_origin(url))) for url in checked]
+
+
+def _origin(source: str) -> tuple[str, str, int]:
+    """The host that a source is at, whatever its kind."""
+    return origin(parse_source(source).url)
 
 
 def _tokens(urls: Sequence[str], token: str | Mapping[str, str]) -> dict[tuple[str, str, int], str]:
     """The given tokens by the host that they are for; an empty one is none."""
     if isinstance(token, str):
-        hosts = {origin(url) for url in urls}
+        hosts = {_origin(url) for url in urls}
         if len(hosts) > 1:
             raise UsageError(
                 "one token, and sources on several hosts: each would get it",
                 hint="give token={'https://host': 'token', …}",
             )
-        token = dict.fromkeys(urls, token)
+        token = {parse_source(url).url: token for url in urls}
     given = {origin(check_url(url)): check_token(text, "token") for url, text in token.items()}
     return {host: text for host, text in given.items() if text}
 

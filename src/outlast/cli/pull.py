@@ -114,7 +114,7 @@ def pull(
         assert target is not None
         asked = read_wanted(target)
         check_options(asked, name, patience, some=bool(include or exclude))
-        with opened(run, options) as puller:
+        with opened(run, options, named=True) as puller:
             other = OtherWishes(
                 puller.wishes, name, patience, options.dry_run, puller.room, options.strict
             )

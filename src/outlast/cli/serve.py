@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from outlast.app import App, open_app
-from outlast.cli.config.file import check_url, environment, parse_rate
+from outlast.cli.config.file import environment, parse_rate
+from outlast.cli.config.values import check_source
 from outlast.cli.documents.running import ServingDocument
 from outlast.cli.edge import Session, common, host_and_port, session
 from outlast.cli.screen.render import print_document
@@ -71,7 +72,7 @@ Exit status:
     "urls",
     multiple=True,
     metavar="URL",
-    help="Download missing files from this hub (repeatable)",
+    help="Download missing files from this hub, or KIND+URL (repeatable)",
 )
 @click.option(
     "--tokens",
@@ -163,7 +164,7 @@ def serve(
     host, port = host_and_port(listen, _PORT)
     with session(home, as_json=as_json, quiet=quiet, log_line=log_line) as run:
         config = run.config.answering_to(hosts)
-        upstreams = config.upstreams(map(check_url, urls))
+        upstreams = config.upstreams(map(check_source, urls))
         wishes = Wishes(
             connections=config.connections,
             rate=parse_rate(limit_rate) if limit_rate else config.rate,

@@ -24,6 +24,7 @@ from outlast.cli.feature import Listed
 from outlast.core.errors import BadConfigError
 from outlast.intake.form_policy import FormWish
 from outlast.node.policy import SharePolicy
+from outlast.sources.kinds import parse_source
 from outlast.sources.settings import HttpSettings, origin
 from outlast.swarm.settings import SwarmSettings
 
@@ -104,7 +105,7 @@ class Config:
         return replace(self, serve=replace(self.serve, hosts=tuple(hosts)))
 
     def upstreams(self, urls: Iterable[str]) -> list["Upstream"]:
-        """Hubs and mirrors, each with the token for it."""
+        """Sources as they are written in full, each with the token for it."""
         from outlast.app import Upstream  # noqa: PLC0415
 
         return [Upstream(url, self.token_for(url)) for url in urls]
@@ -113,10 +114,11 @@ class Config:
         """The token for a source: one that the configuration file gives to its host, or the
         user's hub token where the source is the user's hub.
         """
+        asked = origin(parse_source(url).url)
         for known, token in self.tokens.items():
-            if origin(known) == origin(url):
+            if origin(known) == asked:
                 return token
-        return self.hub_token if origin(url) == origin(self.hub) else None
+        return self.hub_token if asked == origin(self.hub) else None
 
 
 def load_config(

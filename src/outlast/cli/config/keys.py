@@ -46,7 +46,8 @@ class FileSection(ConfigSection, frozen=True):
     sources: Annotated[
         Texts,
         Meaning(
-            "Hubs and mirrors that pull asks, in this order: a URL or a list.",
+            "Hubs, mirrors and other sources (KIND+URL) that pull asks, in this order: a URL or a "
+            "list.",
             default="the public hub",
             flag="--from",
             environment=("HF_ENDPOINT",),

@@ -16,6 +16,7 @@ from outlast.cli.config.settings import FileSettings, ServeSettings
 from outlast.cli.config.values import (
     check_host,
     check_network,
+    check_source,
     check_token,
     check_tracker,
     check_url,
@@ -51,7 +52,7 @@ def read_file(table: Table, features: Sequence[Listed] = ()) -> FileSettings:
     copies = said.working_copies
     return FileSettings(
         home=said.home,
-        sources=tuple(_told("from", url, check_url) for url in _texts(said.sources)),
+        sources=tuple(_told("from", url, check_source) for url in _texts(said.sources)),
         connections=said.connections,
         rate=_rate("limit-rate", said.limit_rate),
         form=_told("form", said.form, parse_form),

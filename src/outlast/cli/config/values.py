@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from outlast.core.errors import BadConfigError
 from outlast.intake.form_policy import FormWish
+from outlast.sources.kinds import SourceAddress, parse_source
 from outlast.swarm.settings import HostPort
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?\.?\Z")
@@ -34,6 +35,19 @@ def check_url(url: str) -> str:
     if not url.isascii() or not url.isprintable() or parts.query or parts.fragment or " " in url:
         raise BadConfigError(f"not the URL of a hub: {url!r}")
     return url.rstrip("/")
+
+
+def check_source(text: str, *, named: bool = False) -> str:
+    """`text` as it is written in full, if it is the URL of a hub, or a source of another kind. It
+    may say what the model is called there if that is the `named` one, which the user asks for.
+    """
+    at = parse_source(text)
+    if at.other_name and not named:
+        raise BadConfigError(
+            f"{text[:200]!r} says what one model is called there, and many may be asked for",
+            hint="write that with --from of the pull of that model",
+        )
+    return str(SourceAddress(at.kind, check_url(at.url), at.other_name))
 
 
 def check_host(name: str) -> str:

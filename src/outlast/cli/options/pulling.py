@@ -71,7 +71,8 @@ def pull_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "words",
             multiple=True,
             metavar="SOURCE",
-            help="Ask only this source (repeatable). URL: this hub or mirror; lan: neighbours;"
+            help="Ask only this source (repeatable). URL: this hub or mirror; KIND+URL[=NAME]: a"
+            " source of another kind, and the model's name there; lan: neighbours;"
             " swarm: neighbours and static peers, by BitTorrent only; peer:HOST:PORT: this node"
             " and the static peers",
         ),
@@ -104,12 +105,15 @@ def pull_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def opened(run: Session, options: PullOptions, command: str = "pull") -> Iterator[Puller]:
+def opened(
+    run: Session, options: PullOptions, command: str = "pull", *, named: bool = False
+) -> Iterator[Puller]:
     """The archive, the sources, and the node that exchanges files while the block runs, which
     `status` shows as `command`; at the end it stays for neighbours that still need something.
+    `named`: one model will be pulled, which the command line names.
     """
     config = run.config
-    urls, scope = parse_origins(options.words, config.sources)
+    urls, scope = parse_origins(options.words, config.sources, named=named)
     if options.no_swarm or not config.swarm.enabled:
         scope = Scope(lan=False, peers=())
     if not urls and not scope.needs_node:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import click
 
 from outlast.app import Scope
-from outlast.cli.config.file import check_url
+from outlast.cli.config.values import check_source
 from outlast.cli.edge import TargetType, host_and_port
 from outlast.core.digest import Digest
 from outlast.core.errors import BadNameError, MalformedError, NotFoundError
@@ -88,9 +88,12 @@ class WantedType(TargetType):
 WANTED = WantedType()
 
 
-def parse_origins(words: Sequence[str], default: tuple[str, ...]) -> tuple[tuple[str, ...], Scope]:
-    """The meaning of all ``--from``: the URLs of hubs and mirrors (without one `default`), and the
-    nodes, which are ``lan``, ``swarm`` and ``peer:HOST:PORT`` (without one all that there are).
+def parse_origins(
+    words: Sequence[str], default: tuple[str, ...], *, named: bool = False
+) -> tuple[tuple[str, ...], Scope]:
+    """The meaning of all ``--from``: hubs, mirrors and sources of other kinds (without one
+    `default`), and the nodes, which are ``lan``, ``swarm`` and ``peer:HOST:PORT`` (without one all
+    that there are). `named`: one model is asked for, of which a source may have another name.
     """
     if not words:
         return default, Scope()
@@ -101,7 +104,7 @@ def parse_origins(words: Sequence[str], default: tuple[str, ...]) -> tuple[tuple
             host, port = host_and_port(word.removeprefix(_PEER), DEFAULT_PORT)
             peers.append((host, port))
         elif word not in {"lan", "swarm"}:
-            urls.append(check_url(word))
+            urls.append(check_source(word, named=named))
     swarm = "swarm" in words
     scope = Scope(
         lan="lan" in words or swarm,

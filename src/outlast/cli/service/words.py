@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Final
 import click
 from click.core import ParameterSource
 
-from outlast.cli.config.file import check_url, parse_rate
-from outlast.cli.config.values import check_host
+from outlast.cli.config.file import parse_rate
+from outlast.cli.config.values import check_host, check_source
 from outlast.cli.edge import host_and_port
 from outlast.core.errors import UsageError
 
@@ -92,7 +92,7 @@ def _check(given: dict[str, Any]) -> None:
     if listen := given.get("listen"):
         host_and_port(listen, 0)
     for url in given.get("urls", ()):
-        check_url(url)
+        check_source(url)
     for host in given.get("hosts", ()):
         check_host(host)
     if rate := given.get("limit_rate"):

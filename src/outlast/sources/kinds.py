@@ -1,0 +1,98 @@
+"""The kinds of sources that users name: a hub by its URL, others as ``KIND+URL``.
+
+A kind has one line in `KINDS`, and a function that imports its module when a source of that kind is
+opened: reading the configuration costs no import of a client. `SHORT` has the public addresses that
+go by one word.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from outlast.core.errors import BadConfigError, BadNameError
+from outlast.core.names import RepoId, check_path
+
+if TYPE_CHECKING:
+    from outlast.sources.base import Source
+    from outlast.sources.http import HttpClient
+
+HUB: Final = "hub"
+ITSELF: Final = "."
+"""The other name of a model whose files lie in the folder itself, not in one by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAddress:
+    """Where a source is: its kind, its URL, and the name that the one model which is asked for has
+    there, if that is another (else empty).
+    """
+
+    kind: str
+    url: str
+    other_name: str = ""
+
+    def __str__(self) -> str:
+        name = f"={self.other_name}" if self.other_name else ""
+        return f"{self.url if self.kind == HUB else f'{self.kind}+{self.url}'}{name}"
+
+
+Make: TypeAlias = "Callable[[HttpClient, SourceAddress, str | None], Source]"
+
+
+def _hub(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source":
+    from outlast.sources.hub import HubSource  # noqa: PLC0415 - as each kind: when it is opened
+
+    return HubSource(http, at.url, token)
+
+
+KINDS: Final[Mapping[str, Make]] = {HUB: _hub}
+"""What makes a source of each kind, for its address and with the token for it. A source that sends
+a token has to be an `AccessSource`: a mirror asks it without.
+"""
+SHORT: Final[Mapping[str, SourceAddress]] = {}
+"""Public places, by the word that stands for each."""
+_FOLDERS: Final = frozenset({"folder"})
+"""Kinds in which a model has a path in place of a name."""
+
+
+def parse_source(text: str) -> SourceAddress:
+    """Reads ``URL`` (a hub), ``KIND+URL``, ``KIND+URL=NAME``, and the words of `SHORT`. The URL is
+    not checked. Raises :class:`BadConfigError`.
+    """
+    word, _, name = text.partition("=")
+    if word in SHORT:
+        known = SHORT[word]
+        return SourceAddress(known.kind, known.url, _checked_name(known.kind, name, text))
+    scheme = text.partition("://")[0]
+    kind, plus, _ = scheme.partition("+")
+    if not plus:
+        return SourceAddress(HUB, text)
+    if kind not in KINDS:
+        raise BadConfigError(f"no kind of source: {kind[:40]!r}", hint=f"known: {_known()}")
+    url, _, name = text[len(kind) + 1 :].partition("=")
+    return SourceAddress(kind, url, _checked_name(kind, name, text))
+
+
+def open_source(http: "HttpClient", text: str, token: str | None) -> "Source":
+    """The source that `text` names, asked with `token`. Raises :class:`BadConfigError`."""
+    at = parse_source(text)
+    return KINDS[at.kind](http, at, token)
+
+
+def _checked_name(kind: str, name: str, text: str) -> str:
+    """`name`, if a model can have it in a source of that `kind`."""
+    if not name and "=" not in text:
+        return ""
+    try:
+        if kind not in _FOLDERS:
+            return str(RepoId.parse(name))
+        return name if name == ITSELF else check_path(name)
+    except BadNameError as error:
+        raise BadConfigError(
+            f"not the name of a model in {text[:200]!r}: {error}",
+            hint="write KIND+URL=org/name with the name that the model has there",
+        ) from None
+
+
+def _known() -> str:
+    return ", ".join([*(f"{kind}+URL" for kind in KINDS), *SHORT, "URL"])
