@@ -17,6 +17,7 @@ from outlast.fetch.tuning import Tuning
 from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.ops import pull as ops
 from outlast.ops.verify import verify
+from outlast.sources.base import Source
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 from outlast.sources.settings import HttpSettings
@@ -61,7 +62,7 @@ class Puller:
     def __call__(
         self,
         target: str,
-        *urls: str,
+        *sources: str | Source,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         dry_run: bool = False,
@@ -71,7 +72,7 @@ class Puller:
             return ops.pull(
                 archive,
                 Target.parse(target),
-                [HubSource(http, url, self.tokens.get(url), self.sources) for url in urls],
+                [self._source(http, given) for given in sources],
                 selection=Selection(include, exclude),
                 wishes=Wishes(
                     connections=self.connections,
@@ -84,6 +85,12 @@ class Puller:
                 control=Control(self._emit),
                 dry_run=dry_run,
             )
+
+    def _source(self, http: HttpClient, given: str | Source) -> Source:
+        """A hub by its URL; any other source is as it was made."""
+        if isinstance(given, str):
+            return HubSource(http, given, self.tokens.get(given), self.sources)
+        return given
 
     def _emit(self, event: Event) -> None:
         self.events.append(event)

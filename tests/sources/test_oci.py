@@ -17,7 +17,6 @@ from outlast.core.errors import (
     MalformedError,
     NotFoundError,
     OutlastError,
-    PolicyError,
     RateLimitedError,
     RepoNotFoundError,
     RevisionNotFoundError,
@@ -516,12 +515,6 @@ def test_realms_that_are_none(sim: RegistrySim, realm: str, error: type[OutlastE
     sim.faults = [Fault("manifests", "status", status=401, headers=headers)]
     with pytest.raises(error):
         source(sim).describe(MODEL, "v1")
-
-
-def test_a_realm_is_not_asked_in_the_clear() -> None:
-    """A registry of https does not send us to a service of http."""
-    with pytest.raises(PolicyError, match="https to http"):
-        client().led_to("https://registry.example/v2/", "http://auth.example/token")
 
 
 # Ollama
