@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from outlast.sources.http import HttpClient
 
 HUB: Final = "hub"
+_FOLDER: Final = "folder"
 ITSELF: Final = "."
 """The other name of a model whose files lie in the folder itself, not in one by its name."""
 
@@ -45,14 +46,27 @@ def _hub(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source":
     return HubSource(http, at.url, token)
 
 
-KINDS: Final[Mapping[str, Make]] = {HUB: _hub}
+def _modelscope(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source":
+    from outlast.sources.modelscope import ModelScopeSource  # noqa: PLC0415
+    from outlast.sources.renamed import renamed  # noqa: PLC0415
+
+    return renamed(ModelScopeSource(http, at.url, token), at.other_name)
+
+
+def _folder(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source":
+    from outlast.sources.folder import FolderSource  # noqa: PLC0415
+
+    return FolderSource(http, at.url, token, at.other_name)
+
+
+KINDS: Final[Mapping[str, Make]] = {HUB: _hub, "modelscope": _modelscope, _FOLDER: _folder}
 """What makes a source of each kind, for its address and with the token for it. A source that sends
 a token has to be an `AccessSource`: a mirror asks it without.
 """
-SHORT: Final[Mapping[str, SourceAddress]] = {}
+SHORT: Final[Mapping[str, SourceAddress]] = {
+    "modelscope": SourceAddress("modelscope", "https://www.modelscope.cn")
+}
 """Public places, by the word that stands for each."""
-_FOLDERS: Final = frozenset({"folder"})
-"""Kinds in which a model has a path in place of a name."""
 
 
 def parse_source(text: str) -> SourceAddress:
@@ -84,7 +98,7 @@ def _checked_name(kind: str, name: str, text: str) -> str:
     if not name and "=" not in text:
         return ""
     try:
-        if kind not in _FOLDERS:
+        if kind != _FOLDER:  # in which a model has a path in place of a name
             return str(RepoId.parse(name))
         return name if name == ITSELF else check_path(name)
     except BadNameError as error:
