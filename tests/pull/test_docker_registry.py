@@ -17,8 +17,8 @@ from outlast.core.names import RepoId
 from outlast.sources.oci import OciSource
 from tests.ports import free_port
 from tests.pull.kit import FILES, Puller, check_pulled
-from tests.registrysim import Artifact, modelpack, ollama
-from tests.registrysim.artifacts import INDEX, OCI_MANIFEST, artifact
+from tests.registrysim import Image, modelpack, ollama
+from tests.registrysim.images import INDEX, OCI_MANIFEST, image_of
 from tests.serve.node import until
 from tests.serve.peers import client, read, sha
 
@@ -46,8 +46,8 @@ class Registry:
         except urllib3.exceptions.HTTPError:
             return False
 
-    def push(self, name: str, made: Artifact, *tags: str) -> str:
-        """Pushes an artifact; its digest."""
+    def push(self, name: str, made: Image, *tags: str) -> str:
+        """Pushes an image; its digest."""
         for digest, data in made.blobs.items():
             begun = self._http.request("POST", f"{self.url}/v2/{name}/blobs/uploads/")
             assert begun.status == 202
@@ -144,7 +144,7 @@ def test_ranges_and_what_is_not_there(real: Registry) -> None:
 
 def test_an_index(real: Registry) -> None:
     """A model beside an image, as for several platforms."""
-    image = artifact(b"{}", "application/vnd.oci.image.config.v1+json")
+    image = image_of(b"{}", "application/vnd.oci.image.config.v1+json")
     image.add(b"root", "application/vnd.oci.image.layer.v1.tar+gzip")
     pushed = {
         real.push("org/multi", made, tag): made

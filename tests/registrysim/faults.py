@@ -4,7 +4,7 @@ import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tests.registrysim.artifacts import digest_of
+from tests.registrysim.images import digest_of
 
 _PAGE = b"<!doctype html><title>Welcome to our WLAN</title>"
 

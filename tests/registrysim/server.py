@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from tests.registrysim.artifacts import OCI_MANIFEST, Artifact, digest_of
 from tests.registrysim.faults import Answer, Fault
+from tests.registrysim.images import OCI_MANIFEST, Image, digest_of
 
 _ROUTE = re.compile(r"/v2/(?P<name>.+)/(?P<what>manifests|blobs|tags)/(?P<which>[^/]+)\Z")
 
@@ -77,8 +77,8 @@ class RegistrySim:
         """The same server, by a name that makes it another host."""
         return f"http://localhost:{self._server.server_port}"
 
-    def push(self, name: str, made: Artifact, *tags: str) -> str:
-        """Puts an artifact there; its digest."""
+    def push(self, name: str, made: Image, *tags: str) -> str:
+        """Puts an image there; its digest."""
         self.blobs.update(made.blobs)
         return self.put(name, made.document, *tags)
 

@@ -29,8 +29,8 @@ from outlast.sources.base import AccessSource, Listing
 from outlast.sources.oci import OciSource
 from outlast.sources.ollama import OllamaSource
 from outlast.sources.tuning import TUNING, Tuning
-from tests.registrysim import Artifact, Fault, RegistrySim, docker, modelpack, ollama
-from tests.registrysim.artifacts import INDEX, OCI_MANIFEST, artifact
+from tests.registrysim import Fault, Image, RegistrySim, docker, modelpack, ollama
+from tests.registrysim.images import INDEX, OCI_MANIFEST, image_of
 from tests.serve.peers import client, read
 
 MODEL = RepoId.parse("org/model")
@@ -60,9 +60,9 @@ def data_of(registry: OciSource, commit: GitOid, file: FileEntry) -> bytes:
     return read(registry.open(MODEL, commit, file, 0, file.size))
 
 
-def image(sim: RegistrySim, name: str = "org/model", *tags: str) -> str:
+def program(sim: RegistrySim, name: str = "org/model", *tags: str) -> str:
     """Pushes an image of a program."""
-    made = artifact(b"{}", "application/vnd.oci.image.config.v1+json")
+    made = image_of(b"{}", "application/vnd.oci.image.config.v1+json")
     made.add(b"root", "application/vnd.oci.image.layer.v1.tar+gzip")
     return sim.push(name, made, *tags)
 
@@ -133,7 +133,7 @@ def test_too_many_tags_are_not_asked(sim: RegistrySim) -> None:
 
 def test_tags_of_signatures_and_images_name_no_model(sim: RegistrySim) -> None:
     sim.names["org/model"]["sha256-" + "a" * 64 + ".sig"] = "x"
-    sim.put("org/model", index(sim, image(sim)), "program")
+    sim.put("org/model", index(sim, program(sim)), "program")
     assert {ref.name for ref in source(sim).refs(MODEL)} == {"latest", "v1", "main"}
 
 
@@ -173,7 +173,7 @@ def test_names_are_told_as_the_registry_has_them(sim: RegistrySim) -> None:
 
 def test_the_one_model_of_an_index(sim: RegistrySim) -> None:
     model = sim.names["org/model"]["v1"]
-    sim.put("org/model", index(sim, image(sim), model, model), "multi")
+    sim.put("org/model", index(sim, program(sim), model, model), "multi")
     registry = source(sim)
     assert registry.describe(MODEL, "multi") == registry.describe(MODEL, "v1")
     refs = {ref.name: ref.commit for ref in registry.refs(MODEL)}
@@ -193,7 +193,7 @@ def test_an_index_of_two_models(sim: RegistrySim) -> None:
 
 
 def test_an_image_is_no_model(sim: RegistrySim) -> None:
-    image(sim, "org/model", "program")
+    program(sim, "org/model", "program")
     sim.put("org/model", index(sim), "empty")
     for tag in ("program", "empty"):
         with pytest.raises(RevisionNotFoundError, match="is no model"):
@@ -228,7 +228,7 @@ def test_an_index_that_lies_about_a_size(sim: RegistrySim) -> None:
 
 def test_attestations_are_not_read(sim: RegistrySim) -> None:
     about = {"vnd.docker.reference.type": "attestation-manifest"}
-    noted = json.loads(index(sim, image(sim), annotations=about))
+    noted = json.loads(index(sim, program(sim), annotations=about))
     plain = json.loads(index(sim, sim.names["org/model"]["v1"]))
     sim.put("org/model", plain | {"manifests": noted["manifests"] + plain["manifests"]}, "multi")
     source(sim).describe(MODEL, "multi")
@@ -547,7 +547,7 @@ def test_ollamas_names() -> None:
 
 
 def test_dockers_names(sim: RegistrySim) -> None:
-    made: Artifact = docker(("gguf.v3", b"GGUF"), ("license", b"MIT"))
+    made: Image = docker(("gguf.v3", b"GGUF"), ("license", b"MIT"))
     sim.push("ai/smollm2", made, "360M-Q4_K_M")
     listing = source(sim).describe(RepoId.parse("ai/smollm2"), "360M-Q4_K_M")
     assert [entry.path for entry in listing.entries][:2] == ["model.gguf", "LICENSE"]

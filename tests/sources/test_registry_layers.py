@@ -1,4 +1,4 @@
-"""Which files an artifact consists of, by the tool that made it."""
+"""Which files an image of a model consists of, by the tool that made it."""
 
 import json
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ import pytest
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError
 from outlast.sources.registries.layers import files_of, is_model
-from outlast.sources.registries.manifest import Index, Manifest, parse
-from tests.registrysim.artifacts import (
+from outlast.sources.registries.manifest import Manifest, ManifestIndex, parse
+from tests.registrysim.images import (
     FILE_PATH,
     INDEX,
     TITLE,
-    Artifact,
-    artifact,
+    Image,
     docker,
+    image_of,
     kitops,
     modelpack,
     ollama,
@@ -28,14 +28,14 @@ OURS = ["oci-config.json", "oci-manifest.json"]
 UNPACK = "io.deis.oras.content.unpack"
 
 
-def read(made: Artifact) -> Manifest:
+def read(made: Image) -> Manifest:
     found = parse(json.dumps(made.document).encode(), LIMIT)
     assert isinstance(found, Manifest)
     return found
 
 
-def names(made: Artifact) -> list[str]:
-    """The names of the files that an artifact becomes."""
+def names(made: Image) -> list[str]:
+    """The names of the files that an image becomes."""
     manifest = read(made)
     assert is_model(manifest)
     return [entry.path for entry in files_of(manifest, Digest.of(b"manifest"), 8)]
@@ -139,7 +139,7 @@ def test_many_layers_of_one_name_cost_little() -> None:
 
 
 def test_an_image_is_no_model() -> None:
-    image = artifact(b"{}", "application/vnd.oci.image.config.v1+json")
+    image = image_of(b"{}", "application/vnd.oci.image.config.v1+json")
     image.add(b"root", "application/vnd.oci.image.layer.v1.tar+gzip")
     assert not is_model(read(image))
 
@@ -200,5 +200,5 @@ def test_an_index() -> None:
     one = made.hold(b"manifest", "application/vnd.oci.image.manifest.v1+json")
     document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [one]}
     found = parse(json.dumps(document).encode(), LIMIT)
-    assert isinstance(found, Index)
+    assert isinstance(found, ManifestIndex)
     assert [child.digest for child in found.manifests] == [Digest.of(b"manifest")]

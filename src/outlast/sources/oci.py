@@ -27,7 +27,7 @@ from outlast.core.names import RepoId, RepoKind, plain_ref
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
 from outlast.sources.http import HttpClient
 from outlast.sources.registries.api import TAG, Registry
-from outlast.sources.registries.errors import Question
+from outlast.sources.registries.errors import RegistryQuestion
 from outlast.sources.registries.layers import files_of, is_model
 from outlast.sources.registries.manifest import PREFIX, Descriptor, Manifest, parse
 from outlast.sources.tuning import TUNING, Tuning
@@ -45,7 +45,7 @@ _ATTESTS: Final = "vnd.docker.reference.type"
 
 
 @dataclass(frozen=True, slots=True)
-class _Model:
+class _ModelManifest:
     """The manifest of a model as it is in the registry, byte for byte."""
 
     manifest: Manifest
@@ -77,7 +77,7 @@ class OciSource:
         self._below = urlsplit(self._base).path.strip("/")
         self._registry = Registry(http, self._base, token, tuning)
         self._lock = threading.Lock()
-        self._models: OrderedDict[tuple[str, Digest], _Model] = OrderedDict()
+        self._models: OrderedDict[tuple[str, Digest], _ModelManifest] = OrderedDict()
         """By the digests that tags have: of manifests, and of indexes that hold one model."""
         self._digests: OrderedDict[tuple[str, GitOid], Digest] = OrderedDict()
 
@@ -102,7 +102,7 @@ class OciSource:
         else:
             self._registry.document(_LATEST, question)
 
-    def _is_private(self, digest: Digest, question: Question) -> bool:
+    def _is_private(self, digest: Digest, question: RegistryQuestion) -> bool:
         """What a registry gives to a token may be for that token alone: open is what it serves
         without one. Without an answer the model counts as private.
         """
@@ -139,7 +139,7 @@ class OciSource:
         entries = files_of(model.manifest, model.digest, len(model.data))
         return Listing(repo, model.commit, entries, facts)
 
-    def _find(self, question: Question) -> _Model:
+    def _find(self, question: RegistryQuestion) -> _ModelManifest:
         ref = question.ref
         if Digest.is_valid(digest := ref.removeprefix(PREFIX)):
             return self._model(f"{PREFIX}{digest}", question)
@@ -157,7 +157,7 @@ class OciSource:
         except (RepoNotFoundError, RevisionNotFoundError):
             return self._model(_LATEST, question)
 
-    def _model(self, reference: str, question: Question) -> _Model:
+    def _model(self, reference: str, question: RegistryQuestion) -> _ModelManifest:
         """The one model that `reference`, a tag or a digest, leads to."""
         data, digest = self._registry.document(reference, question)
         with self._lock:
@@ -173,12 +173,17 @@ class OciSource:
         return model
 
     def _manifests(
-        self, data: bytes, digest: Digest, question: Question, read: list[Digest], depth: int = 0
-    ) -> Iterator[_Model]:
+        self,
+        data: bytes,
+        digest: Digest,
+        question: RegistryQuestion,
+        read: list[Digest],
+        depth: int = 0,
+    ) -> Iterator[_ModelManifest]:
         """The manifests below a document, which is the last of those that were `read`."""
         document = parse(data, self._tuning.registry_manifest)
         if isinstance(document, Manifest):
-            yield _Model(document, data, digest)
+            yield _ModelManifest(document, data, digest)
             return
         if depth == _DEEPEST:
             raise MalformedError(f"{self.name}: the indexes of {question.repo} are nested too deep")
@@ -194,7 +199,7 @@ class OciSource:
             inner = self._listed(one, question)
             yield from self._manifests(inner, one.digest, question, read, depth + 1)
 
-    def _listed(self, one: Descriptor, question: Question) -> bytes:
+    def _listed(self, one: Descriptor, question: RegistryQuestion) -> bytes:
         """A document that an index lists."""
         data, digest = self._registry.document(f"{PREFIX}{one.digest}", question)
         if len(data) != one.size:
@@ -214,7 +219,7 @@ class OciSource:
             found.append(RemoteRef(_MAIN, names[_LATEST], "branches"))
         return found
 
-    def _tags(self, question: Question) -> Iterator[tuple[str, GitOid]]:
+    def _tags(self, question: RegistryQuestion) -> Iterator[tuple[str, GitOid]]:
         """The tags of models, and the commits that they name."""
         if not self.has_tags:
             yield _LATEST, self._model(_LATEST, question).commit
@@ -236,7 +241,7 @@ class OciSource:
             _trim(self._digests, self._tuning.registry_commits)
         return commit
 
-    def _digest_of(self, commit: GitOid, question: Question) -> Digest:
+    def _digest_of(self, commit: GitOid, question: RegistryQuestion) -> Digest:
         """The digest that begins so, if a tag has it."""
         known = self._known(commit, question)
         if known is not None:
@@ -250,7 +255,7 @@ class OciSource:
             f"{question.repo}@DIGEST, with 64 hex digits",
         )
 
-    def _known(self, commit: GitOid, question: Question) -> Digest | None:
+    def _known(self, commit: GitOid, question: RegistryQuestion) -> Digest | None:
         with self._lock:
             return self._digests.get((question.at, commit))
 
@@ -271,7 +276,7 @@ class OciSource:
         return self._registry.blob(entry, digest, start, stop, question)
 
     def _open_manifest(
-        self, entry: FileEntry, digest: Digest, question: Question, start: int
+        self, entry: FileEntry, digest: Digest, question: RegistryQuestion, start: int
     ) -> RangeReader:
         """The manifest, which is not among the blobs of a registry."""
         with self._lock:
@@ -288,10 +293,10 @@ class OciSource:
 
     def _question(
         self, repo: RepoId, ref: str = "", path: str = "", *, timeout: float | None = None
-    ) -> Question:
+    ) -> RegistryQuestion:
         if repo.kind is not RepoKind.MODEL:
             raise RepoNotFoundError(f"{self.name} has models alone, not {repo}")
-        return Question(
+        return RegistryQuestion(
             source=self.name,
             repo=str(repo),
             at=self.path_of(repo),
@@ -302,7 +307,7 @@ class OciSource:
         )
 
 
-def _only_model(manifests: Iterable[_Model], question: Question) -> _Model:
+def _only_model(manifests: Iterable[_ModelManifest], question: RegistryQuestion) -> _ModelManifest:
     models = {one.digest: one for one in manifests if is_model(one.manifest)}
     what = f"{question.repo}@{question.ref} of {question.source}"
     if not models:

@@ -52,7 +52,7 @@ def is_page_for(response: Response, entry: FileEntry) -> bool:
 
 
 def refuse_encoded(response: Response, entry: FileEntry) -> None:
-    """Raises :class:`MalformedError` where a file comes compressed though nobody asked for that."""
+    """Raises :class:`MalformedError` where a file comes compressed though asked not to."""
     if response.encoding:
         raise MalformedError(
             f"{host_of(response.url)} encodes {entry.path!r} ({response.encoding!r}) though "

@@ -12,7 +12,7 @@ from outlast.sources.base import RangeReader
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.ranges import ask_for_range, is_page_for, read_range, refuse_encoded
 from outlast.sources.redirects import Redirects
-from outlast.sources.registries.errors import Question, page, read_document, refuse
+from outlast.sources.registries.errors import RegistryQuestion, page, read_document, refuse
 from outlast.sources.registries.logins import Logins
 from outlast.sources.registries.manifest import ACCEPT, INDEX_TYPES, PREFIX
 from outlast.sources.settings import origin
@@ -36,7 +36,7 @@ class Registry:
         self._logins = Logins(http, url, token, tuning)
         self._redirects = Redirects(http, tuning)
 
-    def document(self, reference: str, question: Question) -> tuple[bytes, Digest]:
+    def document(self, reference: str, question: RegistryQuestion) -> tuple[bytes, Digest]:
         """The bytes of the manifest or index that `reference`, a tag or digest, names, and their
         digest, which must be the one that was asked for, and the one that the registry says.
         """
@@ -53,7 +53,7 @@ class Registry:
                 )
         return data, digest
 
-    def digest_of(self, tag: str, question: Question) -> Digest | None:
+    def digest_of(self, tag: str, question: RegistryQuestion) -> Digest | None:
         """The digest of the manifest that a tag names, as the registry says; None where it does not
         say, or where that is an index. Registries count manifests that are read, not these.
         """
@@ -64,7 +64,7 @@ class Registry:
             known = response.status == 200 and Digest.is_valid(said) and kind not in INDEX_TYPES
         return Digest(said) if known else None
 
-    def tags(self, question: Question) -> list[str]:
+    def tags(self, question: RegistryQuestion) -> list[str]:
         """All tags of a repository, page by page; those that signatures are kept under left out."""
         url = self._at(question, "tags/list")
         tags: dict[str, None] = {}
@@ -85,7 +85,7 @@ class Registry:
             url = self._own(urljoin(url, following[1]), question) if following else ""
         return [tag for tag in tags if not _ABOUT_OTHERS.match(tag)]
 
-    def check_tags(self, question: Question) -> None:
+    def check_tags(self, question: RegistryQuestion) -> None:
         """Returns if the registry itself lists tags of a repository."""
         with self._get(self._at(question, "tags/list?n=1"), question) as response:
             if origin(response.url) != origin(self._url):
@@ -95,7 +95,7 @@ class Registry:
             self._read_tags(response, question)
 
     def blob(
-        self, entry: FileEntry, digest: Digest, start: int, stop: int, question: Question
+        self, entry: FileEntry, digest: Digest, start: int, stop: int, question: RegistryQuestion
     ) -> RangeReader:
         """Opens the bytes `start` to `stop` of the blob that is the file `entry`."""
         url = self._at(question, f"blobs/{PREFIX}{digest}")
@@ -119,7 +119,7 @@ class Registry:
             raise
 
     def _check(
-        self, response: Response, entry: FileEntry, digest: Digest, question: Question
+        self, response: Response, entry: FileEntry, digest: Digest, question: RegistryQuestion
     ) -> None:
         """Refuses an answer whose headers say that it is not the file."""
         refuse(response, question, self._tuning)
@@ -132,7 +132,7 @@ class Registry:
             )
         refuse_encoded(response, entry)
 
-    def _read_tags(self, response: Response, question: Question) -> list[str]:
+    def _read_tags(self, response: Response, question: RegistryQuestion) -> list[str]:
         limit = self._tuning.registry_page
         listed = load_json(read_document(response, question, limit, self._tuning), limit)
         tags = listed.get("tags") if isinstance(listed, dict) else 0
@@ -140,19 +140,19 @@ class Registry:
             raise MalformedError(f"{question.source} listed no tags of {question.repo}")
         return [tag for tag in tags or () if isinstance(tag, str) and TAG.match(tag)]
 
-    def _own(self, url: str, question: Question) -> str:
+    def _own(self, url: str, question: RegistryQuestion) -> str:
         """The next page, which is below the same API."""
         if not url.startswith(f"{self._root}/"):
             raise MalformedError(f"{question.source} continues a list at {url[:200]!r}")
         return url
 
-    def _at(self, question: Question, what: str) -> str:
+    def _at(self, question: RegistryQuestion, what: str) -> str:
         return f"{self._root}/{question.at}/{what}"
 
     def _get(
         self,
         url: str,
-        question: Question,
+        question: RegistryQuestion,
         *,
         method: str = "GET",
         headers: Mapping[str, str] | None = None,

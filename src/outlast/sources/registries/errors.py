@@ -24,7 +24,7 @@ _CODES: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class RegistryQuestion:
     """What a source is asked for: `ref` or the file `path` of `repo`, which the registry calls
     `at`; whether it has a token; and how long each wait may be, in seconds.
     """
@@ -38,7 +38,7 @@ class Question:
     timeout: float | None = None
 
 
-def refuse(response: Response, question: Question, tuning: Tuning) -> None:
+def refuse(response: Response, question: RegistryQuestion, tuning: Tuning) -> None:
     """Raises what an answer that is no success stands for."""
     if response.status in {200, 206}:
         return
@@ -48,7 +48,9 @@ def refuse(response: Response, question: Question, tuning: Tuning) -> None:
     raise meaning(_answer(response, question, headers))
 
 
-def read_document(response: Response, question: Question, limit: int, tuning: Tuning) -> bytes:
+def read_document(
+    response: Response, question: RegistryQuestion, limit: int, tuning: Tuning
+) -> bytes:
     """The body of a success, of at most `limit` bytes. A page in its place is the network's."""
     refuse(response, question, tuning)
     data = response.read_all(limit, tuning.answer_s)
@@ -57,16 +59,16 @@ def read_document(response: Response, question: Question, limit: int, tuning: Tu
     return data
 
 
-def page(response: Response, question: Question) -> OutlastError:
+def page(response: Response, question: RegistryQuestion) -> OutlastError:
     """The error of a page in place of a file."""
     return page_in_place(_answer(response, question, response.headers))
 
 
-def _is_elsewhere(response: Response, question: Question) -> bool:
+def _is_elsewhere(response: Response, question: RegistryQuestion) -> bool:
     return origin(response.url) != origin(question.source)
 
 
-def _answer(response: Response, question: Question, headers: Mapping[str, str]) -> Answer:
+def _answer(response: Response, question: RegistryQuestion, headers: Mapping[str, str]) -> Answer:
     return Answer(
         status=response.status,
         headers=headers,

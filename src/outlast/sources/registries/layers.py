@@ -1,4 +1,4 @@
-"""Which files an artifact consists of, and how they are called.
+"""Which files the layers of a manifest are, and how they are called.
 
 Sources: the CNCF's model specification (ModelPack), KitOps' ModelKit specification, the media types
 of Docker's model runner, ORAS' annotations, and the manifests that Ollama writes;
@@ -56,14 +56,14 @@ _SHARDED: Final = frozenset({"model.gguf", "model.safetensors"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
+class _LayerFile:
     name: str
     digest: Digest
     size: int
 
 
 def is_model(manifest: Manifest) -> bool:
-    """Whether an artifact is a model, or named files at least: not a container image."""
+    """Whether a manifest is that of a model, or of named files at least: not of a program."""
     types = [manifest.artifact_type, *(layer.media_type for layer in manifest.layers)]
     if manifest.config is not None:
         types.append(manifest.config.media_type)
@@ -75,17 +75,17 @@ def files_of(manifest: Manifest, digest: Digest, size: int) -> list[FileEntry]:
     config, and the manifest itself, by which all of it can be put into a registry again. The names
     follow from the manifest alone, and are not checked yet.
     """
-    named = [_Named(_name(layer), layer.digest, layer.size) for layer in manifest.layers]
+    named = [_LayerFile(_name(layer), layer.digest, layer.size) for layer in manifest.layers]
     config = manifest.config
     if config is not None and config.media_type != _EMPTY:
-        named.append(_Named(CONFIG_NAME, config.digest, config.size))
-    named.append(_Named(MANIFEST_NAME, digest, size))
+        named.append(_LayerFile(CONFIG_NAME, config.digest, config.size))
+    named.append(_LayerFile(MANIFEST_NAME, digest, size))
     _check_sizes(named)
     apart = _apart(_shards(list(dict.fromkeys(named))))
     return [FileEntry(one.name, one.size, sha256=one.digest) for one in apart]
 
 
-def _check_sizes(named: Iterable[_Named]) -> None:
+def _check_sizes(named: Iterable[_LayerFile]) -> None:
     sizes: dict[Digest, int] = {}
     for one in named:
         if sizes.setdefault(one.digest, one.size) != one.size:
@@ -125,7 +125,7 @@ def _tar_suffix(layer: Descriptor) -> str:
     return _TAR_SUFFIX[found[1]]
 
 
-def _shards(named: list[_Named]) -> Iterator[_Named]:
+def _shards(named: list[_LayerFile]) -> Iterator[_LayerFile]:
     """Weights in several layers of one name become numbered parts."""
     total = Counter(one.name for one in named)
     number: Counter[str] = Counter()
@@ -134,12 +134,12 @@ def _shards(named: list[_Named]) -> Iterator[_Named]:
             number[one.name] += 1
             stem, dot, end = one.name.partition(".")
             part = f"{stem}-{number[one.name]:05d}-of-{total[one.name]:05d}{dot}{end}"
-            yield _Named(part, one.digest, one.size)
+            yield _LayerFile(part, one.digest, one.size)
         else:
             yield one
 
 
-def _apart(named: Iterable[_Named]) -> Iterator[_Named]:
+def _apart(named: Iterable[_LayerFile]) -> Iterator[_LayerFile]:
     """Of several files with one name, the second is called ``NAME-2.END``, and so on."""
     ones = list(named)
     taken = {one.name for one in ones}
@@ -155,4 +155,4 @@ def _apart(named: Iterable[_Named]) -> Iterator[_Named]:
                 name = f"{folder}{slash}{stem}-{number[one.name] + 1}{dot}{end}"
             taken.add(name)
         given.add(name)
-        yield _Named(name, one.digest, one.size)
+        yield _LayerFile(name, one.digest, one.size)

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from outlast.core.errors import MalformedError
 from outlast.core.manifest import load_json
 from outlast.sources.http import HttpClient, Response
-from outlast.sources.registries.errors import Question, read_document
+from outlast.sources.registries.errors import RegistryQuestion, read_document
 from outlast.sources.settings import origin
 from outlast.sources.tuning import Tuning
 
@@ -45,7 +45,7 @@ class Logins:
 
     def get(
         self,
-        question: Question,
+        question: RegistryQuestion,
         ask: Callable[[str | None], Response],
     ) -> Response:
         """The answer of `ask`, which is called with the token for the repository; again with
@@ -64,7 +64,9 @@ class Logins:
     def _is_challenge(self, response: Response) -> bool:
         return response.status == 401 and origin(response.url) == origin(self._url)
 
-    def _others(self, response: Response, question: Question, used: str | None) -> Iterator[str]:
+    def _others(
+        self, response: Response, question: RegistryQuestion, used: str | None
+    ) -> Iterator[str]:
         """The tokens to try after `response`, of which the next is got when it is asked for."""
         if not self._is_challenge(response):
             return
@@ -90,7 +92,7 @@ class Logins:
         realm = self._http.led_to(url, told["realm"])
         return f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
 
-    def _ask_service(self, url: str, question: Question, *, with_token: bool) -> str:
+    def _ask_service(self, url: str, question: RegistryQuestion, *, with_token: bool) -> str:
         _log.debug("%s wants a token: asked of %s", question.source, origin(url)[1])
         token = self._token if with_token else None
         limit, question = self._tuning.node_description, replace(question, path="")

@@ -44,7 +44,7 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What one artifact consists of."""
+    """What one image consists of: an artifact, in the words of OCI."""
 
     layers: tuple[Descriptor, ...]
     config: Descriptor | None = None
@@ -52,13 +52,13 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
-    """Several artifacts under one name: usually one for each platform."""
+class ManifestIndex:
+    """Several images under one name: usually one for each platform."""
 
     manifests: tuple[Descriptor, ...]
 
 
-def parse(data: bytes, limit: int) -> Manifest | Index:
+def parse(data: bytes, limit: int) -> Manifest | ManifestIndex:
     """Reads a document of at most `limit` bytes. Its own fields decide what it is: Ollama's
     registry calls its manifests plain text.
     """
@@ -70,7 +70,7 @@ def parse(data: bytes, limit: int) -> Manifest | Index:
             f"a manifest of schema {str(document.get('schemaVersion'))[:20]!r}: only 2 is read"
         )
     if isinstance(manifests := document.get("manifests"), list):
-        return Index(tuple(map(_descriptor, manifests)))
+        return ManifestIndex(tuple(map(_descriptor, manifests)))
     if not isinstance(layers := document.get("layers"), list):
         raise MalformedError("a registry's manifest lists no layers")
     config = document.get("config")

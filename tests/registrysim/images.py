@@ -1,4 +1,4 @@
-"""Artifacts as the tools write them: a manifest, and the blobs that it names."""
+"""Images of models, as the tools write them: a manifest, and the blobs that it names."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ def digest_of(data: bytes) -> str:
 
 
 @dataclass
-class Artifact:
+class Image:
     """A manifest, as it is before it is JSON, and its blobs by digest."""
 
     document: dict[str, Any]
@@ -34,18 +34,18 @@ class Artifact:
         return {"mediaType": media_type, "digest": digest_of(data), "size": len(data), **more}
 
 
-def artifact(
+def image_of(
     config: bytes, config_type: str, *, manifest_type: str = OCI_MANIFEST, **more: Any
-) -> Artifact:
-    made = Artifact({"schemaVersion": 2, "mediaType": manifest_type, **more})
+) -> Image:
+    made = Image({"schemaVersion": 2, "mediaType": manifest_type, **more})
     made.document["config"] = made.hold(config, config_type)
     made.document["layers"] = []
     return made
 
 
-def modelpack(files: Mapping[str, bytes]) -> Artifact:
+def modelpack(files: Mapping[str, bytes]) -> Image:
     """As modctl packs a folder: each file a raw layer with its path."""
-    made = artifact(
+    made = image_of(
         json.dumps({"descriptor": {"name": "m"}}).encode(),
         "application/vnd.cncf.model.config.v1+json",
         artifactType="application/vnd.cncf.model.manifest.v1+json",
@@ -56,27 +56,27 @@ def modelpack(files: Mapping[str, bytes]) -> Artifact:
     return made
 
 
-def kitops(tars: Mapping[str, bytes]) -> Artifact:
+def kitops(tars: Mapping[str, bytes]) -> Image:
     """As `kit pack` does: ``model``, ``code``, ``docs`` … each a tar, without a name."""
     config = b'{"manifestVersion": "1.0.0"}'
-    made = artifact(config, "application/vnd.kitops.modelkit.config.v1+json")
+    made = image_of(config, "application/vnd.kitops.modelkit.config.v1+json")
     for what, data in tars.items():
         made.add(data, f"application/vnd.kitops.modelkit.{what}.v1.tar+gzip")
     return made
 
 
-def docker(*layers: tuple[str, bytes]) -> Artifact:
+def docker(*layers: tuple[str, bytes]) -> Image:
     """As Docker's model runner packs: layers of a type, most of them without a name."""
     config = b'{"config": {"format": "gguf"}}'
-    made = artifact(config, "application/vnd.docker.ai.model.config.v0.1+json")
+    made = image_of(config, "application/vnd.docker.ai.model.config.v0.1+json")
     for what, data in layers:
         made.add(data, f"application/vnd.docker.ai.{what}")
     return made
 
 
-def ollama(*layers: tuple[str, bytes], names: Mapping[int, str] | None = None) -> Artifact:
+def ollama(*layers: tuple[str, bytes], names: Mapping[int, str] | None = None) -> Image:
     """As `ollama create` writes; `names` of some of the layers by number."""
-    made = artifact(
+    made = image_of(
         b'{"model_format": "gguf"}',
         "application/vnd.docker.container.image.v1+json",
         manifest_type=DOCKER_MANIFEST,
@@ -87,9 +87,9 @@ def ollama(*layers: tuple[str, bytes], names: Mapping[int, str] | None = None) -
     return made
 
 
-def oras(files: Mapping[str, bytes]) -> Artifact:
+def oras(files: Mapping[str, bytes]) -> Image:
     """As `oras push` does with files: each is called a tar, and is none."""
-    made = artifact(b"{}", "application/vnd.oci.empty.v1+json")
+    made = image_of(b"{}", "application/vnd.oci.empty.v1+json")
     for path, data in files.items():
         made.add(data, "application/vnd.oci.image.layer.v1.tar", annotations={TITLE: path})
     return made
