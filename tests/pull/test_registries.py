@@ -12,6 +12,7 @@ from outlast.ops.export import link
 from outlast.sources.oci import OciSource
 from outlast.sources.ollama import OllamaSource
 from outlast.store.archive import Archive
+from tests.cli.call import inside
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import (
     BIG,
@@ -82,6 +83,20 @@ def test_a_model_of_ollamas_registry(pull: Puller) -> None:
         files = with_documents(sim, "library/small", named)
         check_pulled(pull.home, files, "small")
         check_handed_on(pull.home, "small", files)
+
+
+def test_the_command(sim: RegistrySim, tmp_path: Path) -> None:
+    """A registry by its kind, a part of the name in its URL; and the same by another name."""
+    sim.push("team/deep/model", modelpack({"a.txt": b"1"}), "latest", "v1")
+    home = tmp_path
+    inside("pull", "deep/model@v1", "--from", f"oci+{sim.url}/team", home=home).ok()
+    inside("pull", "Other/Name", "--from", f"oci+{sim.url}/team=deep/model", home=home).ok()
+    shown = inside("ls", "--json", home=home).ok().documents
+    names = {line["repo"] for line in shown if line.get("type") == "revision"}
+    assert names == {"deep/model", "Other/Name"}
+    wrong = inside("pull", "deep/model@v2", "--from", f"oci+{sim.url}/team", home=home)
+    assert wrong.code == 3
+    assert "revision-not-found" in wrong.err
 
 
 def test_half_from_a_hub_and_half_from_a_registry(
