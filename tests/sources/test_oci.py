@@ -26,8 +26,12 @@ from outlast.core.errors import (
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.sources.base import AccessSource, Listing
+from outlast.sources.http import Response
 from outlast.sources.oci import OciSource
 from outlast.sources.ollama import OllamaSource
+from outlast.sources.registries.api import Registry
+from outlast.sources.registries.errors import RegistryQuestion
+from outlast.sources.registries.logins import Logins
 from outlast.sources.tuning import TUNING, Tuning
 from tests.registrysim import Fault, Image, RegistrySim, docker, modelpack, ollama
 from tests.registrysim.images import INDEX, OCI_MANIFEST, image_of
@@ -131,6 +135,17 @@ def test_too_many_tags_are_not_asked(sim: RegistrySim) -> None:
     assert not sim.requests("manifests")
 
 
+def test_lists_that_take_too_long(sim: RegistrySim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page after page, or tag after tag."""
+    registry = source(sim, tuning=Tuning(listing_s=-1))
+    for _ in range(2):
+        with pytest.raises(UnreachableError, match="too slowly") as caught:
+            registry.refs(MODEL)
+        assert not caught.value.again
+        monkeypatch.setattr(Registry, "tags", lambda *_: ["v1"])
+    assert not sim.asked
+
+
 def test_tags_of_signatures_and_images_name_no_model(sim: RegistrySim) -> None:
     sim.names["org/model"]["sha256-" + "a" * 64 + ".sig"] = "x"
     sim.put("org/model", index(sim, program(sim)), "program")
@@ -175,7 +190,9 @@ def test_the_one_model_of_an_index(sim: RegistrySim) -> None:
     model = sim.names["org/model"]["v1"]
     sim.put("org/model", index(sim, program(sim), model, model), "multi")
     registry = source(sim)
-    assert registry.describe(MODEL, "multi") == registry.describe(MODEL, "v1")
+    listing = registry.describe(MODEL, "multi")
+    assert len(sim.requests("manifests/sha256")) == 2  # each is read once
+    assert listing == registry.describe(MODEL, "v1")
     refs = {ref.name: ref.commit for ref in registry.refs(MODEL)}
     assert refs["multi"] == refs["v1"]
 
@@ -387,6 +404,18 @@ def test_a_redirect_that_has_expired(sim: RegistrySim) -> None:
     assert len(sim.requests("/blobs/")) == 2
 
 
+def test_a_storage_that_wants_a_token(sim: RegistrySim) -> None:
+    """The registry has redirected there, so the registry is not asked again with one."""
+    sim.storage = True
+    registry = source(sim, "s3cret")
+    listing = registry.describe(MODEL, "v1")
+    headers = {"WWW-Authenticate": 'Basic realm="x"'}
+    sim.faults = [Fault("blobs", "status", path="/storage/", status=401, headers=headers)]
+    with pytest.raises(UnreachableError, match="is not served"):
+        data_of(registry, listing.commit, entry(listing))
+    assert len(sim.requests("/blobs/")) == 1
+
+
 # Tokens
 
 
@@ -418,6 +447,31 @@ def test_many_threads_after_a_token_has_expired() -> None:
                     lambda n: read(registry.open(MODEL, listing.commit, file, n, n + 9)), range(16)
                 )
                 assert list(parts) == [WEIGHTS[n : n + 9] for n in range(16)]
+
+
+def test_a_token_that_another_thread_has_got() -> None:
+    """Between a 401 and the question for a token: it is not asked for twice."""
+    with RegistrySim(login="own") as sim:
+        sim.push("org/model", modelpack(FILES), "latest")
+        http, url = client(), f"{sim.url}/v2/org/model/manifests/latest"
+        logins = Logins(http, sim.url, None, TUNING)
+        question = RegistryQuestion(sim.url, "org/model", "org/model")
+        others: list[int] = []
+
+        def get(token: str | None) -> Response:
+            return http.get(url, token=token)
+
+        def first_late(token: str | None) -> Response:
+            response = get(token)
+            if not others:
+                with logins.get(question, get) as other:
+                    others.append(other.status)
+            return response
+
+        with logins.get(question, first_late) as response:
+            assert response.status == 200
+        assert others == [200]
+        assert len(sim.requests("/token")) == 1
 
 
 @pytest.mark.parametrize(
@@ -518,6 +572,15 @@ def test_realms_that_are_none(sim: RegistrySim, realm: str, error: type[OutlastE
 
 
 # Ollama
+
+
+def test_a_manifest_without_the_header_that_names_it() -> None:
+    """What was asked for by its digest has to have it."""
+    with RegistrySim(plain=True) as sim:
+        digest = sim.push("org/model", modelpack(FILES), "latest")
+        sim.faults = [Fault("manifests", "flip")]
+        with pytest.raises(IntegrityError, match="another manifest"):
+            source(sim).describe(MODEL, digest.removeprefix("sha256:"))
 
 
 def test_ollamas_names() -> None:

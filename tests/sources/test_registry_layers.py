@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError
@@ -136,6 +138,22 @@ def test_many_layers_of_one_name_cost_little() -> None:
     assert isinstance(found, Manifest)
     paths = {entry.path for entry in files_of(found, Digest.of(b"m"), 1)}
     assert len(paths) == 5002
+
+
+_NAMES = st.sampled_from(["", "a", "a.txt", "a-2.txt", "model.gguf", "model-00001-of-00002.gguf"])
+_TYPES = st.sampled_from(["docker.ai.gguf.v3", "ollama.image.license", "oci.image.layer.v1.tar"])
+
+
+@given(st.lists(st.tuples(_NAMES, _TYPES, st.integers(0, 5))))
+def test_any_layers_have_names_of_their_own(layers: list[tuple[str, str, int]]) -> None:
+    made = docker()
+    for name, what, number in layers:
+        noted = {TITLE: name} if name else {}
+        made.add(b"%d" % number, f"application/vnd.{what}", annotations=noted)
+    files = files_of(read(made), Digest.of(b"manifest"), 8)
+    assert len({file.path for file in files}) == len(files)
+    kept = {Digest.of(b"%d" % number) for _, _, number in layers}
+    assert kept <= {file.sha256 for file in files}
 
 
 def test_an_image_is_no_model() -> None:

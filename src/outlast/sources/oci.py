@@ -7,6 +7,7 @@ depends on.
 import logging
 import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId, RepoKind, plain_ref
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
 from outlast.sources.http import HttpClient
-from outlast.sources.registries.api import TAG, Registry
+from outlast.sources.registries.api import TAG, Registry, check_time
 from outlast.sources.registries.errors import RegistryQuestion
 from outlast.sources.registries.layers import files_of, is_model
 from outlast.sources.registries.manifest import PREFIX, Descriptor, Manifest, parse
@@ -224,7 +225,9 @@ class OciSource:
         if not self.has_tags:
             yield _LATEST, self._model(_LATEST, question).commit
             return
+        until = time.monotonic() + self._tuning.listing_s
         for tag in self._registry.tags(question):
+            check_time(until, question)
             try:
                 digest = self._registry.digest_of(tag, question)
                 digest = digest or self._model(tag, question).digest

@@ -1,12 +1,13 @@
 """The API of one registry: manifests, tags and blobs, with the tokens that it wants."""
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urljoin
 
 from outlast.core.digest import Digest
-from outlast.core.errors import IntegrityError, MalformedError
+from outlast.core.errors import IntegrityError, MalformedError, UnreachableError
 from outlast.core.manifest import FileEntry, load_json
 from outlast.sources.base import RangeReader
 from outlast.sources.http import HttpClient, Response
@@ -23,6 +24,12 @@ _ABOUT_OTHERS: Final = re.compile(r"sha256-[0-9a-f]{64}")
 """Tags that signatures and the like are kept under (referrers tag schema)."""
 _NEXT: Final = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 _DIGEST: Final = "Docker-Content-Digest"
+
+
+def check_time(until: float, question: RegistryQuestion) -> None:
+    """Raises once a list has taken until then (monotonic seconds)."""
+    if time.monotonic() > until:
+        raise UnreachableError(f"{question.source} lists {question.repo} too slowly", again=False)
 
 
 class Registry:
@@ -68,7 +75,9 @@ class Registry:
         """All tags of a repository, page by page; those that signatures are kept under left out."""
         url = self._at(question, "tags/list")
         tags: dict[str, None] = {}
+        until = time.monotonic() + self._tuning.listing_s
         while url:
+            check_time(until, question)
             with self._get(url, question) as response:
                 some = self._read_tags(response, question)
                 following = _NEXT.search(response.headers.get("Link", ""))
