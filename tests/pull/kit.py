@@ -20,6 +20,7 @@ from outlast.ops.verify import verify
 from outlast.sources.base import Source
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
+from outlast.sources.kinds import open_source
 from outlast.sources.settings import HttpSettings
 from outlast.sources.tuning import TUNING as SOURCES
 from outlast.sources.tuning import Tuning as SourcesTuning
@@ -62,7 +63,7 @@ class Puller:
     def __call__(
         self,
         target: str,
-        *sources: str | Source,
+        *urls: str,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         dry_run: bool = False,
@@ -72,7 +73,7 @@ class Puller:
             return ops.pull(
                 archive,
                 Target.parse(target),
-                [self._source(http, given) for given in sources],
+                [self._source(http, url) for url in urls],
                 selection=Selection(include, exclude),
                 wishes=Wishes(
                     connections=self.connections,
@@ -86,11 +87,10 @@ class Puller:
                 dry_run=dry_run,
             )
 
-    def _source(self, http: HttpClient, given: str | Source) -> Source:
-        """A hub by its URL; any other source is as it was made."""
-        if isinstance(given, str):
-            return HubSource(http, given, self.tokens.get(given), self.sources)
-        return given
+    def _source(self, http: HttpClient, url: str) -> Source:
+        if "+" in url:
+            return open_source(http, url, self.tokens.get(url))
+        return HubSource(http, url, self.tokens.get(url), self.sources)
 
     def _emit(self, event: Event) -> None:
         self.events.append(event)

@@ -110,7 +110,7 @@ def test_a_model(real: Registry, pull: Puller) -> None:
     made = modelpack(FILES)
     digest = real.push("org/name", made, "latest", "v1.0")
     source = OciSource(client(), real.url)
-    pull("org/name", source)
+    pull("org/name", f"oci+{real.url}")
     listing = source.describe(NAME, "main")
     assert digest.startswith(f"sha256:{listing.commit}")
     (config, manifest) = (
@@ -169,7 +169,8 @@ def test_a_password(tmp_path: Path, pull: Puller) -> None:
         real.push("org/name", modelpack({"a.txt": b"1"}), "latest")
         source = OciSource(client(), real.url, LOGIN)
         assert source.describe(NAME, "main").facts.private
-        pull("org/name", source)
+        pull.tokens = {f"oci+{real.url}": LOGIN}
+        pull("org/name", f"oci+{real.url}")
         with pytest.raises(NotFoundError):
             OciSource(client(), real.url).describe(NAME, "main")
         with pytest.raises(AccessDeniedError):

@@ -9,8 +9,6 @@ import pytest
 from outlast.core.errors import IntegrityError
 from outlast.core.names import Target
 from outlast.ops.export import link
-from outlast.sources.oci import OciSource
-from outlast.sources.ollama import OllamaSource
 from outlast.store.archive import Archive
 from tests.cli.call import inside
 from tests.hubsim import HubRepo, HubSim
@@ -26,7 +24,6 @@ from tests.pull.kit import (
 )
 from tests.registrysim import Fault, RegistrySim, modelpack, ollama
 from tests.serve.node import Node
-from tests.serve.peers import client
 from tests.serve.wire import once
 
 LARGE = Random(3).randbytes(16 * MIB + 5)
@@ -39,8 +36,8 @@ def sim() -> Iterator[RegistrySim]:
         yield sim
 
 
-def registry(sim: RegistrySim, token: str | None = None) -> OciSource:
-    return OciSource(client(), sim.url, token)
+def registry(sim: RegistrySim) -> str:
+    return f"oci+{sim.url}"
 
 
 def with_documents(sim: RegistrySim, name: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -78,7 +75,7 @@ def test_a_model_of_ollamas_registry(pull: Puller) -> None:
     layers = {"model": FILES[BIG], "license": b"MIT", "params": b"{}"}
     with RegistrySim(plain=True, storage=True) as sim:
         sim.push("library/small", ollama(*layers.items()), "latest")
-        pull("small", OllamaSource(client(), sim.url))
+        pull("small", f"ollama+{sim.url}")
         named = {"model.gguf": FILES[BIG], "license.txt": b"MIT", "params.json": b"{}"}
         files = with_documents(sim, "library/small", named)
         check_pulled(pull.home, files, "small")
@@ -171,7 +168,8 @@ def test_what_a_token_opens_stays_private(pull: Puller) -> None:
     secret = "s3cret"
     with RegistrySim(login="own", secret=secret, private=frozenset({"org/name"})) as sim:
         sim.push("org/name", modelpack({"a.txt": b"1"}), "latest")
-        pull("org/name", registry(sim, secret))
+        pull.tokens = {registry(sim): secret}
+        pull("org/name", registry(sim))
     target = Target.parse("org/name")
     with Archive(pull.home) as archive:
         assert archive.refs.about(target.repo).private

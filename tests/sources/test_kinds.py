@@ -52,7 +52,8 @@ def test_what_may_be_written() -> None:
         ("odd+https://host=../../x", "not the name of a model"),
         ("odd+https://host=", "not the name of a model"),
         ("oddity=a/b/c", "not the name of a model"),
-        ("oddit", "not an http or https URL"),
+        ("oddit", "no such source"),
+        ("http:/host", "no such source"),
     ],
 )
 def test_what_may_not(text: str, says: str) -> None:

@@ -41,7 +41,7 @@ class Listing:
 
 def listing_id(entries: Iterable[FileEntry]) -> GitOid:
     """What stands for the commit of files that a source keeps without one: 40 hex digits that
-    follow from their names, sizes and digests, whoever lists them, in whatever order.
+    follow from their names, sizes and digests, in whatever order they are listed.
 
     The start of the sha256 of one line for each file, in the order of the lines:
     ``KEY SIZE "PATH"``, the path as JSON in ASCII (docs/adr/0025-other-sources.md).

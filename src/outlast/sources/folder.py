@@ -37,7 +37,7 @@ from outlast.sources.listed_files import ListedFiles
 from outlast.sources.ranges import FileRequest, is_page_for, open_range, refuse_encoded
 from outlast.sources.redirects import Redirects
 from outlast.sources.settings import origin
-from outlast.sources.statuses import Answer, meaning, page_in_place
+from outlast.sources.statuses import EXPIRED, Answer, meaning, page_in_place
 from outlast.sources.tuning import TUNING, Tuning
 
 MANIFEST: Final = "outlast-manifest.json"
@@ -48,6 +48,10 @@ _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES: Final = {"\\": "\\", "n": "\n", "r": "\r"}
 _ABSENT: Final = frozenset({403, 404, 410})
 """What a web server answers for a file that it does not have; stores of objects say 403."""
+
+_NO_HEAD: Final = frozenset({405, 501})
+_OF_ALL: Final = re.compile(r"/(\d{1,19})\Z")
+"""The size of the whole in a ``Content-Range``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +173,7 @@ class FolderSource:
                     f"(HTTP {response.status})",
                     hint="if the folder is that model itself, write folder+URL=.",
                 )
-            data = self._read(response, repo, self._tuning.page)
+            data = self._read(response, repo, self._tuning.sums)
             if data.lstrip()[:1] == b"<":
                 raise page_in_place(self._answer(response, repo))
         return data
@@ -226,14 +230,33 @@ class FolderSource:
             raise UnreachableError(f"{self.name} tells sizes too slowly", again=False)
         url = f"{folder}/{quote(path)}"
         with self._http.get(url, method="HEAD", token=self._token, timeout=timeout) as response:
-            if response.status in _ABSENT:
+            is_own = origin(response.url) == self._origin
+            if response.status == 200:
+                return self._told_size(response, path, response.length)
+            if response.status in _ABSENT and is_own:
                 return None
-            if response.status != 200:
+            if response.status not in _NO_HEAD and (is_own or response.status not in EXPIRED):
                 raise meaning(self._answer(response, path=path))
-            refuse_encoded(response, FileEntry(path, 0))
-            if response.length is None:
-                raise MalformedError(f"{self.name} does not tell the size of {path!r}")
-            return check_size(response.length, path)
+        return self._size_by_range(url, path, timeout)
+
+    def _size_by_range(self, url: str, path: str, timeout: float | None) -> int | None:
+        """The size, where HEAD is not served: a redirect may be signed for GET alone."""
+        first = {"Range": "bytes=0-0"}
+        with self._http.get(url, headers=first, token=self._token, timeout=timeout) as response:
+            if response.status in _ABSENT and origin(response.url) == self._origin:
+                return None
+            if response.status == 200:
+                return self._told_size(response, path, response.length)
+            match = _OF_ALL.search(response.headers.get("Content-Range", ""))
+            if response.status not in {206, 416} or match is None:
+                raise meaning(self._answer(response, path=path))
+            return self._told_size(response, path, int(match[1]))
+
+    def _told_size(self, response: Response, path: str, size: int | None) -> int:
+        refuse_encoded(response, FileEntry(path, 0))
+        if size is None:
+            raise MalformedError(f"{self.name} does not tell the size of {path!r}")
+        return check_size(size, path)
 
     # Files
 

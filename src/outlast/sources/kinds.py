@@ -99,7 +99,9 @@ def parse_source(text: str) -> SourceAddress:
     if word in SHORT:
         known = SHORT[word]
         return SourceAddress(known.kind, known.url, _checked_name(known.kind, name, text))
-    scheme = text.partition("://")[0]
+    scheme, rest, _ = text.partition("://")
+    if not rest:
+        raise BadConfigError(f"no such source: {text[:200]!r}", hint=f"known: {_known()}")
     kind, plus, _ = scheme.partition("+")
     if not plus:
         return SourceAddress(HUB, text)
@@ -131,4 +133,4 @@ def _checked_name(kind: str, name: str, text: str) -> str:
 
 
 def _known() -> str:
-    return ", ".join([*(f"{kind}+URL" for kind in KINDS), *SHORT, "URL"])
+    return ", ".join(["URL of a hub", *(f"{kind}+URL" for kind in KINDS if kind != HUB), *SHORT])

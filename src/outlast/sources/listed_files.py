@@ -17,7 +17,7 @@ from outlast.sources.tuning import TUNING, Tuning
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FilePlace:
     """Where a source keeps a file: its path in a revision of a model, as the source names them."""
 
     repo: RepoId
@@ -65,7 +65,7 @@ class ListedFiles:
                 _, oldest = self._listings.popitem(last=False)
                 total -= len(oldest.files)
 
-    def find(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> Place:
+    def find(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> FilePlace:
         """Where a file with the sha256 and size of `entry` is: in the listing of `commit`, or of
         any other; the source lists `repo` if none has it, but not again and again.
 
@@ -85,7 +85,7 @@ class ListedFiles:
             raise EntryNotFoundError(f"{self._source} has no file with the bytes of {entry.path!r}")
         return found
 
-    def _look(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> Place | None:
+    def _look(self, repo: RepoId, commit: GitOid, entry: FileEntry) -> FilePlace | None:
         assert entry.sha256 is not None
         name = _name(repo)
         with self._lock:
@@ -94,7 +94,7 @@ class ListedFiles:
         for listed in [own, *others] if own is not None else others:
             found = listed.files.get(entry.sha256.hex)
             if found is not None and found.size == entry.size:
-                return Place(listed.repo, listed.revision, found.path)
+                return FilePlace(listed.repo, listed.revision, found.path)
         return None
 
     def _is_due(self, repo: RepoId) -> bool:

@@ -276,7 +276,10 @@ class ModelScopeSource:
         wanted = FileRequest(
             url, entry, self.name, self._token, lambda response: self._check(response, repo, entry)
         )
-        return open_range(self._http, self._signed, wanted, start, stop)
+        reader = open_range(self._http, self._signed, wanted, start, stop)
+        if reader.start < start <= self._tuning.skipped:
+            return _Skipping(reader, start)
+        return reader
 
     def _check(self, response: Response, repo: RepoId, entry: FileEntry) -> None:
         """Refuses an answer whose status or headers say that it is not the file."""
@@ -361,6 +364,28 @@ class ModelScopeSource:
             token=self._token is not None,
             elsewhere=origin(response.url) != self._origin,
         )
+
+
+class _Skipping:
+    """The bytes from `start` on of an answer that begins before them. That a site ignores the range
+    of one file says nothing of its others, and would cost those their ranges.
+    """
+
+    def __init__(self, reader: RangeReader, start: int) -> None:
+        self._reader = reader
+        self._left = start - reader.start
+        self.start = start
+
+    def readinto(self, buffer: memoryview) -> int:
+        while self._left:
+            count = self._reader.readinto(buffer[: min(len(buffer), self._left)])
+            if not count:
+                return 0
+            self._left -= count
+        return self._reader.readinto(buffer)
+
+    def close(self) -> None:
+        self._reader.close()
 
 
 def _list(found: object) -> list[Any]:

@@ -39,6 +39,11 @@ class Tuning:
     """Requests for one listing that is cut short, folder by folder; as its own client."""
     refs: int = 100
     """Branches and tags of a source that is asked for the commit of each. Guess."""
+    skipped: int = 16 * 1024 * 1024
+    """Bytes at the start of a file that are read and dropped where ModelScope serves no range: it
+    does so for files that are not in LFS, which are small. Guess."""
+    sums: int = 16 * 1024 * 1024
+    """Bytes of a ``SHA256SUMS``: 10,000 lines of the longest paths."""
     folder_files: int = 10_000
     """Files of a folder that are asked for their sizes, each with a request. Guess."""
     folder_askers: int = 8
