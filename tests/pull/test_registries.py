@@ -96,6 +96,14 @@ def test_the_command(sim: RegistrySim, tmp_path: Path) -> None:
     assert "revision-not-found" in wrong.err
 
 
+def test_a_mirror_of_a_registry(sim: RegistrySim, tmp_path: Path) -> None:
+    """Clients of hubs get what a registry has, streamed while it comes."""
+    with Node(tmp_path / "home", "--upstream", registry(sim)) as node:
+        for path, data in FILES.items():
+            assert once(node.url, f"/org/name/resolve/main/{path}").body == data
+        assert once(node.url, "/org/absent/resolve/main/x").status in {401, 404}
+
+
 def test_half_from_a_hub_and_half_from_a_registry(
     tmp_path: Path, sim: RegistrySim, pull: Puller
 ) -> None:
