@@ -163,8 +163,8 @@ def test_https_does_not_fall_back_to_http(hub: HubSim, pull: Puller) -> None:
     """Without a network: the rule itself."""
     client = HttpClient(HttpSettings())
     with pytest.raises(PolicyError, match="https to http"):
-        client._next("https://127.0.0.1/a", "http://127.0.0.1/b")
-    assert client._next("https://127.0.0.1/a", "/b") == "https://127.0.0.1/b"
+        client.led_to("https://127.0.0.1/a", "http://127.0.0.1/b")
+    assert client.led_to("https://127.0.0.1/a", "/b") == "https://127.0.0.1/b"
     assert (hub.requests(), pull.events) == ([], [])
 
 

@@ -22,8 +22,11 @@ from outlast.sources.base import Listing, RangeReader, RemoteRef, Source
 from outlast.sources.folder import FolderSource
 from outlast.sources.hub import HubSource
 from outlast.sources.modelscope import ModelScopeSource
+from outlast.sources.oci import OciSource
+from outlast.sources.ollama import OllamaSource
 from outlast.sources.renamed import renamed
 from tests.hubsim import HubRepo, HubSim
+from tests.registrysim import RegistrySim, modelpack, ollama
 from tests.serve.peers import COMMIT, FILES, OPEN, SMALL, client, fill
 from tests.sourcesim import FolderSim, Model, ModelScopeSim, sums
 
@@ -37,6 +40,8 @@ class Given:
     refs: frozenset[str] = frozenset({"main", "v1.0"})
     by_git: bool = True
     """Whether it has files that go by their git blob id alone."""
+    more: frozenset[str] = frozenset()
+    """Files that it adds, which say how it holds the others."""
 
     def entry(self, path: str) -> FileEntry:
         listing = self.source.describe(OPEN, self.commit.hex)
@@ -132,6 +137,32 @@ class _Only:
         return self._source.open(repo, commit, entry, start, stop)
 
 
+_OF_REGISTRIES = frozenset({"oci-config.json", "oci-manifest.json"})
+
+
+@contextmanager
+def _oci(_root: Path) -> Iterator[Given]:
+    with RegistrySim(login="own", page=1) as sim:
+        digest = sim.push("org/open", modelpack(FILES), "main", "v1.0")
+        source = OciSource(client(), sim.url)
+        yield Given(source, _commit(digest), by_git=False, more=_OF_REGISTRIES)
+
+
+@contextmanager
+def _ollama(_root: Path) -> Iterator[Given]:
+    layers = [("json", data) for data in FILES.values()]
+    made = ollama(*layers, names=dict(enumerate(FILES)))
+    with RegistrySim(plain=True, storage=True) as sim:
+        digest = sim.push("org/open", made, "latest", "v1.0")
+        source = OllamaSource(client(), sim.url)
+        refs = frozenset({"main", "latest"})  # it lists none
+        yield Given(source, _commit(digest), refs, by_git=False, more=_OF_REGISTRIES)
+
+
+def _commit(digest: str) -> GitOid:
+    return GitOid(digest.removeprefix("sha256:")[:40])
+
+
 Make = Callable[[Path], AbstractContextManager[Given]]
 SOURCES: dict[str, Make] = {
     "hub": _hub,
@@ -140,6 +171,8 @@ SOURCES: dict[str, Make] = {
     "sums": _sums,
     "manifest": _manifest,
     "renamed": _renamed,
+    "oci": _oci,
+    "ollama": _ollama,
 }
 
 
@@ -157,11 +190,13 @@ def test_a_listing(given: Given, ref: str) -> None:
         pytest.skip("it has one state alone")
     listing = given.source.describe(OPEN, given.commit.hex if ref == "COMMIT" else ref)
     assert (listing.repo, listing.commit) == (OPEN, given.commit)
-    assert {entry.path: entry.size for entry in listing.entries} == {
+    found = [entry for entry in listing.entries if entry.path not in given.more]
+    assert {entry.path: entry.size for entry in found} == {
         path: len(data) for path, data in FILES.items()
     }
+    assert {entry.path for entry in listing.entries} == FILES.keys() | given.more
     assert listing.facts.private is False
-    for entry in listing.entries:
+    for entry in found:
         assert given.read(entry, 0, entry.size) == FILES[entry.path]
 
 

@@ -2,6 +2,7 @@
 never carry a token to another host.
 """
 
+import base64
 import contextlib
 import functools
 import ipaddress
@@ -220,7 +221,7 @@ class HttpClient(Closing):
         while True:
             sent = {"Accept-Encoding": "identity", **(headers or {})}
             if token and origin(url) == own:
-                sent["Authorization"] = f"Bearer {token}"
+                sent["Authorization"] = _authorization(token)
             raw = self._send(method, url, sent, timeout)
             location = raw.headers.get("Location")
             if raw.status not in _REDIRECTS or not location:
@@ -228,7 +229,7 @@ class HttpClient(Closing):
             raw.close()
             hops.append(raw.headers)
             seen.add(url)
-            url = self._next(url, location)
+            url = self.led_to(url, location)
             if url in seen or len(hops) > self._tuning.redirects:
                 raise UnreachableError(f"{host_of(start)} redirects in a loop or too often")
 
@@ -247,7 +248,10 @@ class HttpClient(Closing):
         raw = self._send("GET" if body is None else "POST", url, sent, timeout, body)
         return Response(raw, url, (), self._tuning)
 
-    def _next(self, url: str, location: str) -> str:
+    def led_to(self, url: str, location: str) -> str:
+        """Where `url`, as its answer says, leads to. Raises :class:`PolicyError` where that is
+        weaker (https to http), or inside this network and `url` is not.
+        """
         try:
             target = urljoin(url, location)
         except ValueError:
@@ -346,6 +350,13 @@ class HttpClient(Closing):
 def _logged(answer: urllib3.BaseHTTPResponse, method: str, url: str) -> urllib3.BaseHTTPResponse:
     _log.debug("%s %s: HTTP %d", method, host_of(url), answer.status)
     return answer
+
+
+def _authorization(token: str) -> str:
+    """A token with a colon, which no bearer token has (RFC 6750, 2.1), is ``NAME:PASSWORD``."""
+    if ":" not in token:
+        return f"Bearer {token}"
+    return "Basic " + base64.b64encode(token.encode()).decode()
 
 
 def _tls(ca_bundle: str | None) -> ssl.SSLContext:

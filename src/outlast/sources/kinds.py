@@ -59,12 +59,34 @@ def _folder(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source
     return FolderSource(http, at.url, token, at.other_name)
 
 
-KINDS: Final[Mapping[str, Make]] = {HUB: _hub, "modelscope": _modelscope, _FOLDER: _folder}
+def _oci(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source":
+    from outlast.sources.oci import OciSource  # noqa: PLC0415
+    from outlast.sources.renamed import renamed  # noqa: PLC0415
+
+    return renamed(OciSource(http, at.url, token), at.other_name)
+
+
+def _ollama(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source":
+    from outlast.sources.ollama import OllamaSource  # noqa: PLC0415
+    from outlast.sources.renamed import renamed  # noqa: PLC0415
+
+    return renamed(OllamaSource(http, at.url, token), at.other_name)
+
+
+KINDS: Final[Mapping[str, Make]] = {
+    HUB: _hub,
+    "modelscope": _modelscope,
+    _FOLDER: _folder,
+    "oci": _oci,
+    "ollama": _ollama,
+}
 """What makes a source of each kind, for its address and with the token for it. A source that sends
 a token has to be an `AccessSource`: a mirror asks it without.
 """
 SHORT: Final[Mapping[str, SourceAddress]] = {
-    "modelscope": SourceAddress("modelscope", "https://www.modelscope.cn")
+    "modelscope": SourceAddress("modelscope", "https://www.modelscope.cn"),
+    "docker": SourceAddress("oci", "https://registry-1.docker.io"),
+    "ollama": SourceAddress("ollama", "https://registry.ollama.ai"),
 }
 """Public places, by the word that stands for each."""
 

@@ -63,6 +63,22 @@ class Tuning:
     """Pages of models that are read of one peer: 100,000 models."""
     peer_manifests: int = 8
     """Manifests of one peer kept in memory. Guess: one pull needs one or two."""
+    registry_manifest: int = 4 * 1024 * 1024
+    """Bytes of a registry's manifest: the OCI distribution specification asks no more of them."""
+    registry_page: int = 1024 * 1024
+    """Bytes of one page of a registry's list of tags: 5,000 of 128 characters."""
+    registry_tags: int = 256
+    """Tags of a model, each of which is asked for its digest. The busiest models of Docker Hub have
+    some 40. Guess."""
+    registry_index: int = 32
+    """Manifests of an index that are read to find the one that is a model. Guess: images have one
+    for each of some ten platforms, and as many attestations."""
+    registry_manifests: int = 16
+    """Manifests of one registry kept in memory. Guess: one pull needs one or two."""
+    registry_commits: int = 4096
+    """Digests of one registry that are found by their first 40 digits. Guess."""
+    registry_logins: int = 256
+    """Models of one registry whose tokens are kept. Guess."""
     answer_s: float = 30.0
     """A peer's whole answer to a small request. Guess; against peers that send a byte at a time."""
     large_answer_s: float = 300.0
