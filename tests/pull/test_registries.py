@@ -104,6 +104,18 @@ def test_a_mirror_of_a_registry(sim: RegistrySim, tmp_path: Path) -> None:
         assert once(node.url, "/org/absent/resolve/main/x").status in {401, 404}
 
 
+def test_a_clients_token_goes_to_no_registry(sim: RegistrySim, tmp_path: Path) -> None:
+    """It is one for a hub."""
+    sim.private = frozenset({"org/name"})
+    sim.login, sim.secret = "basic", "someone:secret"
+    with Node(tmp_path / "home", "--upstream", registry(sim)) as node:
+        path = "/org/name/resolve/main/config.json"
+        assert once(node.url, path, Authorization="Bearer hf_clients-own").status == 404
+        assert once(node.url, path).status == 401
+    assert sim.asked
+    assert not any("hf_clients" in one.authorization for one in sim.asked)
+
+
 def test_half_from_a_hub_and_half_from_a_registry(
     tmp_path: Path, sim: RegistrySim, pull: Puller
 ) -> None:

@@ -71,6 +71,8 @@ class Access:
         self._on_bug = on_bug
         self._tuning = tuning
         self._hubs = [source for source in sources if isinstance(source, AccessSource)]
+        self._own = next((hub for hub in self._hubs if hub.takes_clients), None)
+        """The hub that the mirror stands for: clients' tokens are for it, and no other sees them."""
         self.public: Final = public_voice(sources)
         self._operator: Final = Voice("operator", tuple(sources))
         self._key: Final = os.urandom(32)
@@ -173,14 +175,15 @@ class Access:
             raise bug
         if self._verdict(repo, None) is Verdict.ADMITTED and self.is_open(repo):
             return self.public
-        if asker.token is not None and self._hubs and self._speaks_for(self._hubs[0], repo):
+        own = self._own
+        if asker.token is not None and own is not None and self._speaks_for(own, repo):
             verdict = self._verdict(repo, asker.token)
             question = (repo, self._hash(asker.token))
             if verdict is Verdict.ADMITTED or (
                 verdict is Verdict.UNKNOWN and self._was_admitted(question)
             ):
                 _log.debug("%s: the hub admits the client's token (%s)", repo, verdict.value)
-                return Voice(question[1], (self._hubs[0].with_token(asker.token),))
+                return Voice(question[1], (own.with_token(asker.token),))
         raise self._refusal(asker, repo, error)
 
     def _refusal(self, asker: Asker, repo: RepoId, error: OutlastError | None) -> OutlastError:
@@ -277,11 +280,10 @@ class Access:
     def _judge(self, repo: RepoId, token: str | None) -> Verdict:
         if token is None:
             return self._standing(repo)
-        # A client has one token, for the hub that the mirror stands for: no other may see it.
-        verdict = self._answer(self._hubs[0].with_token(token), repo)
-        _log.debug(
-            "%s says of a client's token and %s: %s", self._hubs[0].name, repo, verdict.value
-        )
+        if self._own is None:
+            return Verdict.HIDDEN
+        verdict = self._answer(self._own.with_token(token), repo)
+        _log.debug("%s says of a client's token and %s: %s", self._own.name, repo, verdict.value)
         return verdict
 
     def _standing(self, repo: RepoId) -> Verdict:

@@ -100,6 +100,12 @@ class AccessSource(Source, Protocol):
     def has_token(self) -> bool:
         """Whether it is asked with a token."""
 
+    @property
+    def takes_clients(self) -> bool:
+        """Whether a token that a client of ours sends may be one for it: the protocol that we
+        serve is its own.
+        """
+
     def with_token(self, token: str | None) -> Self:
         """The same hub, asked with another token, or (None) without."""
 

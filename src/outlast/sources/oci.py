@@ -92,6 +92,10 @@ class OciSource:
     def has_token(self) -> bool:
         return self._token is not None
 
+    @property
+    def takes_clients(self) -> bool:
+        return False
+
     def with_token(self, token: str | None) -> Self:
         """Shares connections with this one, and nothing that was learned with its token."""
         return type(self)(self._http, self._base, token, self._tuning)

@@ -58,6 +58,10 @@ class _RenamedAccessSource(_RenamedSource):
     def has_token(self) -> bool:
         return self._access.has_token
 
+    @property
+    def takes_clients(self) -> bool:
+        return self._access.takes_clients
+
     def with_token(self, token: str | None) -> Self:
         return type(self)(self._access.with_token(token), self._there)
 
