@@ -20,7 +20,7 @@ from outlast.ops.verify import verify
 from outlast.sources.base import Source
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
-from outlast.sources.kinds import open_source
+from outlast.sources.kinds import in_order, open_source
 from outlast.sources.settings import HttpSettings
 from outlast.sources.tuning import TUNING as SOURCES
 from outlast.sources.tuning import Tuning as SourcesTuning
@@ -73,7 +73,7 @@ class Puller:
             return ops.pull(
                 archive,
                 Target.parse(target),
-                [self._source(http, url) for url in urls],
+                in_order((url, self._source(http, url)) for url in urls),
                 selection=Selection(include, exclude),
                 wishes=Wishes(
                     connections=self.connections,

@@ -15,6 +15,7 @@ from outlast.core.errors import (
     RepoNotFoundError,
     UnreachableError,
 )
+from outlast.core.events import Note
 from outlast.core.names import RepoId
 from outlast.ops.pull import Pulled
 from outlast.sources.base import listing_id
@@ -100,17 +101,10 @@ def test_the_hub_ends_and_the_other_goes_on(hub: HubSim, site: ModelScopeSim, pu
     assert result.fetched.get(hub.url, 0) == 0
 
 
-@pytest.mark.parametrize("order", [1, -1])
-def test_wrong_bytes_ban_who_sent_them(
-    hub: HubSim, site: ModelScopeSim, pull: Puller, order: int
-) -> None:
+def test_wrong_bytes_ban_who_sent_them(hub: HubSim, site: ModelScopeSim, pull: Puller) -> None:
     site.fault("^/[0-9a-f]{64}$", wrong)
     hub.set_faults([{"action": "slow", "rate": MIB, "what": "resolve"}])
-    if order < 0:  # it is asked first, and does not know the commit
-        pull("org/name", hub.url, include=["config.json"])
-        pull("org/name@" + HubRepo(hub.root, "org/name").head.sha, at(site), hub.url)
-    else:
-        pull("org/name", hub.url, at(site))
+    pull("org/name", hub.url, at(site))
     check_pulled(pull.home, FILES)
     assert pull.banned == {at(site)}
 
@@ -131,6 +125,24 @@ def test_equal_names_prove_nothing(hub: HubSim, pull: Puller) -> None:
         assert senders(result) == {hub.url}
         assert site.count("/repo$") == 0
     assert pull.banned == set()
+
+
+@pytest.mark.parametrize("status", [503, 404, 451])
+def test_a_namesake_elsewhere_does_not_take_the_place_of_a_hub(
+    hub: HubSim, pull: Puller, status: int
+) -> None:
+    """Not while the hub is down, nor when it has withdrawn the model: names prove nothing."""
+    hub.set_faults([{"action": "status", "status": status}])
+    with ModelScopeSim({"org/name": Model({THERE: FILES}, {"master": THERE})}) as site:
+        source = f"modelscope+{site.url}"
+        with pytest.raises((UnreachableError, NotFoundError)) as caught:
+            pull("org/name", hub.url, source)
+        assert source not in str(caught.value)
+        assert site.asked == []
+        said = [str(event) for event in pull.events if isinstance(event, Note)]
+        assert any("asked for bytes, and not what org/name is" in text for text in said)
+        pull("org/name", source, hub.url)
+        check_pulled(pull.home, FILES)
 
 
 def test_a_source_that_does_not_know_the_model_is_no_harm(hub: HubSim, pull: Puller) -> None:

@@ -44,6 +44,24 @@ def test_modelscope_behind_the_hubs_api(site: ModelScopeSim, tmp_path: Path) -> 
         assert node.stop() == 0
 
 
+def test_a_namesake_of_a_private_model_is_not_served_in_its_place(
+    site: ModelScopeSim, tmp_path: Path
+) -> None:
+    """The hub keeps it private, or is down: what another site calls so is another model."""
+    repo = HubRepo(tmp_path / "hub", "org/name", private=True)
+    repo.commit({"config.json": b"private"})
+    with HubSim(tmp_path / "hub", mode="thread", token="hf_right") as hub:
+        upstreams = ("--upstream", hub.url, "--upstream", f"modelscope+{site.url}")
+        with Node(tmp_path / "home", *upstreams) as node:
+            down = {"action": "status", "status": 503}
+            for rule in (None, down):
+                hub.set_faults([rule] if rule else [])
+                answer = once(node.url, target("config.json", "org/name"))
+                assert answer.status in {401, 404, 503, 504}
+            assert node.stop() == 0
+    assert site.asked == []
+
+
 def test_a_hub_names_the_commit_and_another_kind_sends_the_bytes(
     site: ModelScopeSim, tmp_path: Path
 ) -> None:

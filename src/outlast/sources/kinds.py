@@ -5,7 +5,7 @@ opened: reading the configuration costs no import of a client. `SHORT` has the p
 go by one word.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -115,6 +115,24 @@ def open_source(http: "HttpClient", text: str, token: str | None) -> "Source":
     """The source that `text` names, asked with `token`. Raises :class:`BadConfigError`."""
     at = parse_source(text)
     return KINDS[at.kind](http, at, token)
+
+
+def in_order(named: "Iterable[tuple[str, Source]]") -> "list[Source]":
+    """Sources that are asked for one thing, with what each is called. The first says what names
+    stand for, and so do those that share its names, as all hubs do; the others give bytes alone.
+    """
+    from outlast.sources.bytes_alone import bytes_alone  # noqa: PLC0415
+
+    found = [(parse_source(text), source) for text, source in named]
+    return [
+        source if _names_at(at) == _names_at(found[0][0]) else bytes_alone(source)
+        for at, source in found
+    ]
+
+
+def _names_at(at: SourceAddress) -> str:
+    """Whose names a source knows its models by."""
+    return HUB if at.kind == HUB else f"{at.kind}+{at.url}"
 
 
 def _checked_name(kind: str, name: str, text: str) -> str:
