@@ -96,8 +96,17 @@ class Asking:
         if self.hub.answers():
             self._answered()
             raise error
-        self._went_dark(error)
+        self._went_dark(str(error))
         raise PassOverError from error
+
+    def doubt(self, reason: str) -> None:
+        """Makes sure that the hub as a whole does answer. Raises :class:`PassOverError` if not."""
+        if self.health.until > self._clock():
+            raise PassOverError
+        if not self.hub.answers():
+            self._went_dark(reason)
+            raise PassOverError
+        self._answered()
 
     def close(self) -> None:
         """Writes down what was counted."""
@@ -119,9 +128,9 @@ class Asking:
     def _answered(self) -> None:
         self._put(self.health.after_answer(self._clock(), self._tuning))
 
-    def _went_dark(self, error: OutlastError) -> None:
+    def _went_dark(self, reason: str) -> None:
         after = self.health.after_failure(self.hub.name, self._clock(), self._tuning)
-        self._put(after, str(error))
+        self._put(after, reason)
 
     def _put(self, after: Health, reason: str = "") -> None:
         before, self.health = self.health, after

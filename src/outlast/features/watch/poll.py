@@ -99,6 +99,8 @@ class Pass:
         if self._asking.health.until > self._clock():
             return
         try:
+            if self._asking.health.is_asked(self._clock(), self._tuning):
+                self._asking.doubt(f"{self._hub.name} still gives no answer")
             self._follow()
             self._look_for_members()
             self._follow()
@@ -350,6 +352,7 @@ class Pass:
         bare = replace(state, etag="")
         again = self._asking.ask(lambda: look(self._hub, bare, refs=False)).seen
         if again.standing is seen.standing:
+            self._asking.doubt(f"{self._hub.name} answers nothing else either: {again.reason}")
             return again
         raise MalformedError(
             f"{self._hub.name} answers for {state.repo} in two ways ({seen.standing}, "
