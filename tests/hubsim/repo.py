@@ -138,7 +138,8 @@ class HubRepo:
         """Answer everything about the repo with `status`, as 410 or 451: to everybody, or only to
         "anonymous" clients. None ends it.
         """
-        self._state.refusal = status and {"status": status, "message": message, "to": to}
+        said = {"status": status, "message": message, "to": to}
+        self._state.refusal = None if status is None else said
         self._save()
 
     def move(self, new_id: str) -> Self:

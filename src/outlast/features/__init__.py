@@ -17,6 +17,10 @@ FEATURES: tuple[Listed, ...] = (
         "watch",
         "outlast.features.watch.feature:WATCH",
         {
+            "watch": Command(
+                "outlast.features.watch.commands.watch:watch",
+                "Look at hubs for changes of what is followed, and archive what is at risk.",
+            ),
             "withdraw": Command(
                 "outlast.features.watch.commands.withdraw:withdraw",
                 "Record a takedown notice; stop giving out a model.",

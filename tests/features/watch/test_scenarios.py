@@ -3,7 +3,7 @@
 import pytest
 
 from outlast.features.watch.changes import ChangeKind
-from outlast.features.watch.poll import Rules
+from outlast.features.watch.polls.hub_pass import Rules
 from tests.features.watch.archived import pull_all
 from tests.features.watch.world import CARD, DAY, World
 from tests.hubsim import put_collection
@@ -216,8 +216,7 @@ def test_a_hub_that_flaps(world: World) -> None:
     assert world.kinds() == []
     told: list[str] = []
     for number in range(20):
-        down = [{"action": "status", "status": 502}] if number % 2 else []
-        world.hub.set_faults(down)
+        world.hub.set_faults([{"action": "status", "status": 502}] if number % 2 else [])
         told += world.kinds(700)
     assert told == ["hub-dark"]
     world.hub.set_faults([])

@@ -8,12 +8,12 @@ from pathlib import Path
 from outlast.core.control import Control
 from outlast.core.events import Event
 from outlast.core.names import RepoId
-from outlast.features.watch.asking import Context
 from outlast.features.watch.changes import Change
 from outlast.features.watch.follows import parse_follows
 from outlast.features.watch.holdings import Holdings
 from outlast.features.watch.memory import Memory
-from outlast.features.watch.poll import Rules
+from outlast.features.watch.polls.asking import Context
+from outlast.features.watch.polls.hub_pass import Rules
 from outlast.features.watch.watch import Archiver, Channel, Watcher, watch_once
 from outlast.sources.http import HttpClient
 from outlast.sources.hub_watch import HubWatch
@@ -21,6 +21,7 @@ from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
 from tests.hubsim import HubRepo, HubSim
 
+TOKEN = "hf_right"
 DAY = 86400.0
 START = 1_900_000_000.0
 CARD = b"---\nlicense: mit\n---\n# A model\n"
@@ -39,8 +40,8 @@ class Heard:
     name: str = "heard"
     told: list[Change] = field(default_factory=list)
 
-    def tell(self, change: Change) -> None:
-        self.told.append(change)
+    def tell(self, changes: Sequence[Change]) -> None:
+        self.told += changes
 
 
 @dataclass
@@ -110,13 +111,13 @@ class World:
 
 
 @contextmanager
-def open_world(folder: Path, *, token: str | None = "hf_right") -> Iterator[World]:
+def open_world(folder: Path, *, token: str | None = TOKEN) -> Iterator[World]:
     """A hub with the model org/name, which is followed; nothing was looked at yet."""
     with ExitStack() as stack:
         root = folder / "hub"
         root.mkdir()
         hub = stack.enter_context(
-            HubSim(root, mode="thread", token="hf_right", limited_token="hf_limited")
+            HubSim(root, mode="thread", token=TOKEN, limited_token="hf_limited")
         )
         http = stack.enter_context(HttpClient(HttpSettings(read_timeout=20)))
         archive = stack.enter_context(Archive(folder / "home", create=True))

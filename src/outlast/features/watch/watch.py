@@ -1,36 +1,38 @@
 """Watching: a pass over each hub, and what came of it told to each channel, again and again."""
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.errors import Cancelled, DamagedRecordError, OutlastError
 from outlast.core.events import Note, WatchNoticed
-from outlast.features.watch.asking import Context
 from outlast.features.watch.changes import Change
 from outlast.features.watch.follow import Follow
 from outlast.features.watch.holdings import Holdings
 from outlast.features.watch.memory import ARCHIVE
-from outlast.features.watch.poll import Pass, Rules
+from outlast.features.watch.polls.asking import Context
+from outlast.features.watch.polls.hub_pass import Pass, Rules
 from outlast.sources.hub_watch import HubWatch
 
-_log = logging.getLogger(__name__)
+_AT_ONCE: Final = 50
+"""Changes in one message."""
 
 
 class Channel(Protocol):
-    """Where changes are told. What it fails to tell is told again in the next pass."""
+    """Where changes are told."""
 
     @property
     def name(self) -> str:
         """By which the memory knows what it has told."""
 
-    def tell(self, change: Change) -> None:
-        """Returns once it is told; raises :class:`OutlastError` if it could not be."""
+    def tell(self, changes: Sequence[Change]) -> None:
+        """Returns once they are told; raises :class:`OutlastError` if it is not known that they
+        were. What it fails to tell is told again in the next pass.
+        """
 
 
 class Archiver(Protocol):
@@ -53,14 +55,25 @@ class Watcher:
     archiver: Archiver | None = None
 
 
-def watch_once(watcher: Watcher, noticed: Callable[[Change], None] | None = None) -> int:
-    """Looks at all that is due, and tells what changed; how many changes that withdraw something
-    were seen. `noticed` gets each change as it comes. What is wanted is archived at the end.
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What came of a pass over all hubs: `withdrawn` changes withdraw something, and the hubs in
+    `dark` gave no answers.
+    """
+
+    withdrawn: int
+    dark: tuple[str, ...]
+
+
+def watch_once(watcher: Watcher, noticed: Callable[[Change], None] | None = None) -> Passed:
+    """Looks at all that is due, and tells what changed. `noticed` gets each change as it comes.
+    What is wanted is archived at the end.
 
     Raises :class:`OutlastError` where the list of follows or the memory cannot be read.
     """
     memory, control = watcher.context.memory, watcher.context.control
     withdrawn = 0
+    dark = []
 
     def told(change: Change) -> None:
         nonlocal withdrawn
@@ -75,14 +88,15 @@ def watch_once(watcher: Watcher, noticed: Callable[[Change], None] | None = None
     follows = watcher.follows()
     for hub in watcher.hubs:
         try:
-            Pass(
+            answered = Pass(
                 hub, watcher.context, follows, watcher.holdings, rules=watcher.rules, told=told
             ).run()
+            dark += [] if answered else [hub.name]
         finally:
             _deliver(watcher)
     if watcher.archiver is not None:
         watcher.archiver.run()
-    return withdrawn
+    return Passed(withdrawn, tuple(dark))
 
 
 def _deliver(watcher: Watcher) -> None:
@@ -94,9 +108,12 @@ def _deliver(watcher: Watcher) -> None:
         memory.sent(ARCHIVE, number)
     for channel in watcher.channels:
         try:
-            for number, change in memory.pending(channel.name):
-                channel.tell(change)
-                memory.sent(channel.name, number)
+            waiting = list(memory.pending(channel.name))
+            for start in range(0, len(waiting), _AT_ONCE):
+                batch = waiting[start : start + _AT_ONCE]
+                channel.tell([change for _, change in batch])
+                for number, _ in batch:
+                    memory.sent(channel.name, number)
         except Cancelled:
             raise
         except OutlastError as error:

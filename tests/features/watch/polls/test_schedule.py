@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.core.keep_list import Priority
-from outlast.features.watch.schedule import (
+from outlast.features.watch.polls.schedule import (
     DAY,
     TUNING,
     Health,

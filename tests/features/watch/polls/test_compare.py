@@ -15,7 +15,7 @@ from outlast.features.watch.changes_json import (
     encode_change,
     encode_observation,
 )
-from outlast.features.watch.compare import Details, Place, compare, merged, moved_refs
+from outlast.features.watch.polls.compare import Details, Place, compare, merged, moved_refs
 
 ONE, TWO, THREE = (GitOid(digit * 40) for digit in "123")
 PLACE = Place(

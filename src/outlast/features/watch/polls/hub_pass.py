@@ -13,11 +13,12 @@ from outlast.core.errors import Cancelled, MalformedError, OutlastError
 from outlast.core.events import Note
 from outlast.core.keep_list import Priority
 from outlast.core.names import RepoId, RepoKind
-from outlast.features.watch.asking import Asking, Context, PassOverError
 from outlast.features.watch.changes import Change, ChangeKind, Observation
-from outlast.features.watch.compare import MAIN, MOST_NAMED, Details, Place, compare, merged
 from outlast.features.watch.follow import Follow, PatternKind
-from outlast.features.watch.members import (
+from outlast.features.watch.memory import Duty, ModelState, Step, Wanted, account_of
+from outlast.features.watch.polls.asking import Asking, Context, PassOverError
+from outlast.features.watch.polls.compare import MAIN, MOST_NAMED, Details, Place, compare, merged
+from outlast.features.watch.polls.members import (
     account_name,
     appeared,
     followed,
@@ -25,9 +26,16 @@ from outlast.features.watch.members import (
     of_account,
     pattern_name,
 )
-from outlast.features.watch.memory import Duty, ModelState, Step, Wanted, account_of
-from outlast.features.watch.observe import Kept, Look, described, details, hint, known_as, look
-from outlast.features.watch.schedule import (
+from outlast.features.watch.polls.observe import (
+    Kept,
+    Look,
+    described,
+    details,
+    hint,
+    known_as,
+    look,
+)
+from outlast.features.watch.polls.schedule import (
     DAY,
     Load,
     back_off,
@@ -92,12 +100,12 @@ class Pass:
         self._stretch = 1.0
         self._allowed = 0
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Looks at all that is due. Returns early where the hub is dark or wants patience, or the
-        requests of the day are used up.
+        requests of the day are used up. False if the hub is dark.
         """
         if self._asking.health.until > self._clock():
-            return
+            return not self._asking.health.dark
         try:
             if self._asking.health.is_asked(self._clock(), self._tuning):
                 self._asking.doubt(f"{self._hub.name} still gives no answer")
@@ -115,8 +123,10 @@ class Pass:
                 self._refs(repo)
         except PassOverError:
             _log.info("%s is left alone for now", self._hub.name)
+            return not self._asking.health.dark
         finally:
             self._asking.close()
+        return True
 
     def _is_spent(self) -> bool:
         self._control.cancel.check()

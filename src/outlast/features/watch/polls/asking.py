@@ -12,7 +12,7 @@ from outlast.core.errors import Cancelled, OutlastError, RateLimitedError
 from outlast.core.events import SourceWaiting
 from outlast.features.watch.changes import Change, ChangeKind
 from outlast.features.watch.memory import Memory
-from outlast.features.watch.schedule import TUNING, Health, Tuning, day_of, moment
+from outlast.features.watch.polls.schedule import TUNING, Health, Tuning, day_of, moment
 from outlast.sources.hub_watch import HubWatch
 
 T = TypeVar("T")
