@@ -17,6 +17,14 @@ FEATURES: tuple[Listed, ...] = (
         "watch",
         "outlast.features.watch.feature:WATCH",
         {
+            "follow": Command(
+                "outlast.features.watch.commands.follow:follow",
+                "Follow models, organisations, collections or searches of a hub.",
+            ),
+            "log": Command(
+                "outlast.features.watch.commands.log:log",
+                "Show what this archive has seen of a model, by hub and date.",
+            ),
             "watch": Command(
                 "outlast.features.watch.commands.watch:watch",
                 "Look at hubs for changes of what is followed, and archive what is at risk.",
