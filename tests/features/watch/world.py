@@ -10,11 +10,11 @@ from outlast.core.events import Event
 from outlast.core.names import RepoId
 from outlast.features.watch.changes import Change
 from outlast.features.watch.follows import parse_follows
-from outlast.features.watch.holdings import Holdings
+from outlast.features.watch.holdings import HeldModels
 from outlast.features.watch.memory import Memory
 from outlast.features.watch.polls.asking import Context
 from outlast.features.watch.polls.hub_pass import Rules
-from outlast.features.watch.watch import Archiver, Channel, Watcher, watch_once
+from outlast.features.watch.watch import Archiver, Lookout, Teller, watch_once
 from outlast.sources.http import HttpClient
 from outlast.sources.hub_watch import HubWatch
 from outlast.sources.settings import HttpSettings
@@ -55,7 +55,7 @@ class World:
     follows: str = "org/name\n"
     rules: Rules = field(default_factory=Rules)
     now: float = START
-    channels: Sequence[Channel] = ()
+    channels: Sequence[Teller] = ()
     archiver: Archiver | None = None
     events: list[Event] = field(default_factory=list)
     heard: Heard = field(default_factory=Heard)
@@ -80,12 +80,12 @@ class World:
             self.memory, Control(self.events.append), lambda: self.now, lambda _seconds: None
         )
 
-    def watcher(self) -> Watcher:
-        return Watcher(
+    def watcher(self) -> Lookout:
+        return Lookout(
             context=self.context(),
             hubs=[self.watch],
             follows=lambda: parse_follows(self.follows.encode(), "follows.txt", ""),
-            holdings=Holdings(self.archive),
+            holdings=HeldModels(self.archive),
             rules=self.rules,
             channels=[self.heard],
             archiver=self.archiver,

@@ -26,7 +26,7 @@ _WITHDRAWN = frozenset(
 _GIVEN_AGAIN = frozenset({ChangeKind.RETURNED, ChangeKind.UNGATED, ChangeKind.APPEARED})
 
 
-class Holdings:
+class HeldModels:
     """One archive."""
 
     def __init__(self, archive: Archive) -> None:

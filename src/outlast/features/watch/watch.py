@@ -12,7 +12,7 @@ from outlast.core.errors import Cancelled, DamagedRecordError, OutlastError
 from outlast.core.events import Note, WatchNoticed
 from outlast.features.watch.changes import Change
 from outlast.features.watch.follow import Follow
-from outlast.features.watch.holdings import Holdings
+from outlast.features.watch.holdings import HeldModels
 from outlast.features.watch.memory import ARCHIVE
 from outlast.features.watch.polls.asking import Context
 from outlast.features.watch.polls.hub_pass import Pass, Rules
@@ -22,7 +22,7 @@ _AT_ONCE: Final = 50
 """Changes in one message."""
 
 
-class Channel(Protocol):
+class Teller(Protocol):
     """Where changes are told."""
 
     @property
@@ -43,15 +43,15 @@ class Archiver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Watcher:
+class Lookout:
     """All that watching needs."""
 
     context: Context
     hubs: Sequence[HubWatch]
     follows: Callable[[], Sequence[Follow]]
-    holdings: Holdings
+    holdings: HeldModels
     rules: Rules = field(default_factory=Rules)
-    channels: Sequence[Channel] = ()
+    channels: Sequence[Teller] = ()
     archiver: Archiver | None = None
 
 
@@ -65,7 +65,7 @@ class Passed:
     dark: tuple[str, ...]
 
 
-def watch_once(watcher: Watcher, noticed: Callable[[Change], None] | None = None) -> Passed:
+def watch_once(watcher: Lookout, noticed: Callable[[Change], None] | None = None) -> Passed:
     """Looks at all that is due, and tells what changed. `noticed` gets each change as it comes.
     What is wanted is archived at the end.
 
@@ -99,7 +99,7 @@ def watch_once(watcher: Watcher, noticed: Callable[[Change], None] | None = None
     return Passed(withdrawn, tuple(dark))
 
 
-def _deliver(watcher: Watcher) -> None:
+def _deliver(watcher: Lookout) -> None:
     """Tells each channel what it has not told yet."""
     memory = watcher.context.memory
     for number, change in memory.pending(ARCHIVE):
@@ -133,21 +133,25 @@ def _event(change: Change) -> WatchNoticed:
     )
 
 
-def watch(watcher: Watcher, noticed: Callable[[Change], None] | None = None) -> None:
-    """Watches until it is cancelled. What fails is said, and tried again."""
+def watch(watcher: Lookout, noticed: Callable[[Change], None] | None = None) -> None:
+    """Watches until it is cancelled. What fails is said once, and tried again."""
+    said = ""
     while True:
         try:
             watch_once(watcher, noticed)
+            said = ""
         except Cancelled:
             raise
         except OutlastError as error:
-            watcher.context.control.emit(Note(f"watch: {error}"))
+            if str(error) != said:
+                watcher.context.control.emit(Note(f"watch: {error}"))
+            said = str(error)
         watcher.context.rest(watcher.context.tuning.service)
 
 
 @contextlib.contextmanager
 def watching(
-    make: Callable[[Control], contextlib.AbstractContextManager[Watcher]],
+    make: Callable[[Control], contextlib.AbstractContextManager[Lookout]],
     control: Control,
     on_bug: Callable[[BaseException], None],
 ) -> Iterator[None]:

@@ -9,12 +9,12 @@ from outlast.cli.screen.render import print_document
 from outlast.core.control import Control
 from outlast.core.errors import UnreachableError, UsageError, WithdrawnError, one_line
 from outlast.core.events import Event, WatchNoticed
-from outlast.features import FEATURES
 from outlast.features.watch.assemble import open_watcher
 from outlast.features.watch.changes import Change
 from outlast.features.watch.commands.documents import ChangeDocument
 from outlast.features.watch.follows import read_follows
 from outlast.features.watch.settings import WatchSettings
+from outlast.features.watch.telling.alerts import sentence
 from outlast.features.watch.watch import watch as keep_watching
 from outlast.features.watch.watch import watch_once
 from outlast.fetch.transfer import Wishes
@@ -68,7 +68,7 @@ def watch(
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         config = run.config
-        settings: WatchSettings = config.feature(FEATURES[0])
+        settings = config.features.get("watch", WatchSettings())
         urls = [check_url(word) for word in words] or config.sources
         wishes = Wishes(
             connections=config.connections, rate=config.rate, forms=FormWishes(config.form)
@@ -88,6 +88,7 @@ def watch(
                 settings,
                 Control(emit, run.control.cancel),
                 wishes=wishes,
+                http=config.http(),
             ) as watcher,
         ):
             if not once:
@@ -116,13 +117,4 @@ def _print(run: Session, change: Change) -> None:
             )
         )
         return
-    words = [change.when, change.kind, str(change.repo or change.hub), change.ref]
-    if change.before or change.after:
-        words.append(f"{_short(change.before)} -> {_short(change.after)}")
-    words.append(change.reason)
-    print(one_line("  ".join(filter(None, words))), flush=True)
-
-
-def _short(word: str) -> str:
-    """A commit as its first digits; `-` for nothing."""
-    return word[:12] if len(word) == 40 and " " not in word else word or "-"
+    print(f"{change.when}  {one_line(sentence(change))}", flush=True)

@@ -12,7 +12,7 @@ from outlast.core.errors import Cancelled, OutlastError, RateLimitedError
 from outlast.core.events import SourceWaiting
 from outlast.features.watch.changes import Change, ChangeKind
 from outlast.features.watch.memory import Memory
-from outlast.features.watch.polls.schedule import TUNING, Health, Tuning, day_of, moment
+from outlast.features.watch.polls.schedule import TUNING, HubHealth, Tuning, day_of, moment
 from outlast.sources.hub_watch import HubWatch
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class PassOverError(Exception):
     """The hub is left alone for now: it is dark, or asked for patience."""
 
 
-class Asking:
+class PoliteHub:
     """One hub during one pass. `told` receives what happened to the hub as a whole, once it is
     written down.
     """
@@ -50,7 +50,7 @@ class Asking:
         told: Callable[[Change], None],
     ) -> None:
         self.hub = hub
-        self.health = Health.from_json(context.memory.hub_state(hub.name))
+        self.health = HubHealth.from_json(context.memory.hub_state(hub.name))
         self._memory = context.memory
         self._control = context.control
         self._clock = context.clock
@@ -132,7 +132,7 @@ class Asking:
         after = self.health.after_failure(self.hub.name, self._clock(), self._tuning)
         self._put(after, reason)
 
-    def _put(self, after: Health, reason: str = "") -> None:
+    def _put(self, after: HubHealth, reason: str = "") -> None:
         before, self.health = self.health, after
         if after == before:
             return

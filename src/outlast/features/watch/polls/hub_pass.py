@@ -16,8 +16,15 @@ from outlast.core.names import RepoId, RepoKind
 from outlast.features.watch.changes import Change, ChangeKind, Observation
 from outlast.features.watch.follow import Follow, PatternKind
 from outlast.features.watch.memory import Duty, ModelState, Step, Wanted, account_of
-from outlast.features.watch.polls.asking import Asking, Context, PassOverError
-from outlast.features.watch.polls.compare import MAIN, MOST_NAMED, Details, Place, compare, merged
+from outlast.features.watch.polls.asking import Context, PassOverError, PoliteHub
+from outlast.features.watch.polls.compare import (
+    MAIN,
+    MOST_NAMED,
+    Particulars,
+    Sighting,
+    compare,
+    merged,
+)
 from outlast.features.watch.polls.members import (
     account_name,
     appeared,
@@ -27,8 +34,8 @@ from outlast.features.watch.polls.members import (
     pattern_name,
 )
 from outlast.features.watch.polls.observe import (
-    Kept,
     Look,
+    Past,
     described,
     details,
     hint,
@@ -80,7 +87,7 @@ class Pass:
         hub: HubWatch,
         context: Context,
         follows: Sequence[Follow],
-        kept: Kept,
+        kept: Past,
         *,
         rules: Rules,
         told: Callable[[Change], None],
@@ -95,7 +102,7 @@ class Pass:
         self._rest = context.rest
         self._tuning = context.tuning
         self._told = told
-        self._asking = Asking(hub, context, told)
+        self._asking = PoliteHub(hub, context, told)
         self._followed: dict[RepoId, list[Follow]] = {}
         self._stretch = 1.0
         self._allowed = 0
@@ -416,13 +423,13 @@ class Pass:
     def _step(self, state: ModelState, found: Look, *, account_gone: bool = False) -> Step:
         """The new state, and the changes that led to it."""
         before, seen = state.seen, found.seen
-        place = Place(self._hub.name, state.repo, moment(self._clock()))
+        place = Sighting(self._hub.name, state.repo, moment(self._clock()))
         changes: tuple[Change, ...] = ()
         if before is not None:
             repo = RepoId(state.repo.kind, seen.name) if seen.name else state.repo
             more = details(self._hub, state, seen, self._kept, repo=repo)
             if account_gone:
-                more = Details(account_gone=True)
+                more = Particulars(account_gone=True)
             changes = compare(before, seen, place, more)
         due = state.refs_due
         if found.asked_refs:

@@ -128,7 +128,7 @@ def moment(now: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class HubHealth:
     """How a hub does as a whole. `dark`: it was told that it answers nothing. `until`: it is left
     alone that long. `failed`: when it failed last. `returned`: when it was told to be back.
     """
