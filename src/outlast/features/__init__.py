@@ -12,4 +12,16 @@ from outlast.cli.feature import Command, Feature, Listed
 
 __all__ = ["FEATURES", "Command", "Feature", "Listed"]
 
-FEATURES: tuple[Listed, ...] = ()
+FEATURES: tuple[Listed, ...] = (
+    Listed(
+        "watch",
+        "outlast.features.watch.feature:WATCH",
+        {
+            "withdraw": Command(
+                "outlast.features.watch.commands.withdraw:withdraw",
+                "Record a takedown notice; stop giving out a model.",
+            ),
+        },
+        "outlast.features.watch.settings:WatchSection",
+    ),
+)

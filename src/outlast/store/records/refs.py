@@ -213,10 +213,11 @@ class Refs:
     @disk.reported
     def tidy(self, repo: RepoId) -> None:
         """Drops what is known of a model whose last ref and revision went. That it is private or
-        gated stays noted.
+        gated stays noted, and so does a notice of the operator.
         """
         folder = self._layout.repo_refs(repo)
-        if self._paths(repo) or self._is_held(repo) or not self.about(repo).is_open:
+        about = self.about(repo)
+        if self._paths(repo) or self._is_held(repo) or not about.is_open or about.notice:
             return
         self._records.delete(folder / ABOUT)
         disk.remove_empty_parents(folder / ABOUT, self._layout.refs)
