@@ -12,7 +12,7 @@ from outlast.core.errors import StorageError
 from outlast.core.names import RepoId, RepoKind
 from outlast.features.watch.changes import Change, ChangeKind, Observation, Standing
 from outlast.features.watch.follow import Priority
-from outlast.features.watch.memory import Duty, Memory, ModelState, Wanted
+from outlast.features.watch.memory import ARCHIVE, Duty, Memory, ModelState, Step, Wanted
 
 HUB = "https://hub.example"
 REPO = RepoId(RepoKind.MODEL, "org/name")
@@ -43,9 +43,9 @@ def test_a_state_and_its_changes_come_back(memory: Memory, tmp_path: Path) -> No
     before = state(memory)
     assert before == ModelState(HUB, REPO, Priority.NORMAL)
     after = replace(before, seen=SEEN, hint="h", etag='W/"e"', refs_etag="r", refs_due=7.5)
-    written = memory.record(before, after, [change()])
+    assert memory.record([Step(before, after, (change(),))])
     with Memory.open(tmp_path) as again:
-        assert state(again) == written == replace(after, version=1)
+        assert state(again) == replace(after, version=1)
         assert [*again.history(REPO, None)] == [change()]
         assert [told for _, told in again.pending("mail")] == [change()]
 
@@ -53,9 +53,25 @@ def test_a_state_and_its_changes_come_back(memory: Memory, tmp_path: Path) -> No
 def test_who_is_late_writes_nothing(memory: Memory) -> None:
     memory.begin("mail")
     before = state(memory)
-    assert memory.record(before, replace(before, seen=SEEN), [change()]) is not None
-    assert memory.record(before, replace(before, seen=SEEN), [change()]) is None
+    step = Step(before, replace(before, seen=SEEN), (change(),))
+    assert memory.record([step])
+    assert not memory.record([step])
+    other = memory.model(HUB, OTHER)
+    assert other is not None
+    assert not memory.record([Step(other, other, (change(),)), step], [change()])
+    assert memory.model(HUB, OTHER) == other
     assert len([*memory.history(None, None)]) == len([*memory.pending("mail")]) == 1
+
+
+def test_what_is_no_alert_of_its_own_reaches_the_archive(memory: Memory) -> None:
+    memory.begin("mail")
+    memory.begin(ARCHIVE)
+    before = state(memory)
+    after = replace(before, seen=SEEN)
+    quiet = Step(before, after, (change(ChangeKind.ACCOUNT_GONE),), told=False)
+    assert memory.record([quiet], [change(ChangeKind.DELETED)])
+    assert [one.kind for _, one in memory.pending("mail")] == ["deleted"]
+    assert [one.kind for _, one in memory.pending(ARCHIVE)] == ["account-gone", "deleted"]
 
 
 def test_each_channel_tells_what_came_after_it_began(memory: Memory) -> None:
@@ -87,18 +103,18 @@ def test_all_or_nothing(memory: Memory) -> None:
     before = state(memory)
     bad = replace(change(), when=None)  # type: ignore[arg-type]
     with pytest.raises(StorageError):
-        memory.record(before, replace(before, seen=SEEN), [change(), bad])
+        memory.record([Step(before, replace(before, seen=SEEN), (change(), bad))])
     assert state(memory) == before
     assert [*memory.history(None, None)] == []
 
 
 def test_what_is_no_longer_followed_is_forgotten(memory: Memory) -> None:
     before = state(memory)
-    memory.record(before, replace(before, seen=SEEN), [change()])
+    memory.record([Step(before, replace(before, seen=SEEN), (change(),))])
     memory.follow(HUB, {OTHER: Priority.LOW})
     assert memory.model(HUB, REPO) is None
     assert [duty.name for duty in memory.duties(HUB)] == ["account:datasets/org"]
-    assert [*memory.load(HUB)] == [("account:datasets/org", Priority.LOW, 1)]
+    assert memory.load(HUB) == [(Priority.LOW, 1, 1)]
     assert [*memory.history(REPO, None)] == [change()]
 
 
@@ -106,11 +122,14 @@ def test_duties_members_and_requests(memory: Memory) -> None:
     duty = Duty(HUB, "account:models/org", 5.0, 3, 2, polled=True)
     memory.put_duty(duty)
     assert [*memory.duties(HUB)][-1] == duty
-    memory.drop_duty(duty)
-    assert [one.name for one in memory.duties(HUB)] == ["account:datasets/org"]
+    search = Duty(HUB, "pattern:tag=gguf")
+    memory.put_duty(search)
     memory.add_members(HUB, "org/*", [REPO, REPO], [change(ChangeKind.APPEARED)])
     assert memory.members(HUB, "org/*") == {REPO}
-    memory.forget_patterns(HUB, ["other/*"])
+    memory.forget_patterns(HUB, ["org/*"], [search.name])
+    assert search in [*memory.duties(HUB)]
+    memory.forget_patterns(HUB, ["other/*"], [])
+    assert search not in [*memory.duties(HUB)]
     assert memory.members(HUB, "org/*") == set()
     memory.spend(HUB, "2030-01-31", 3)
     memory.spend(HUB, "2030-01-31", 4)

@@ -123,8 +123,9 @@ def _withdrawal(
 
 
 def _returned(before: Observation, after: Observation, place: Place) -> Change:
+    """It is there: again, or, if it never was, for the first time."""
     return Change(
-        kind=ChangeKind.RETURNED,
+        kind=ChangeKind.RETURNED if before.name else ChangeKind.APPEARED,
         hub=place.hub,
         when=place.when,
         repo=place.repo,

@@ -1,8 +1,8 @@
 """What `watch` remembers: what each hub said last, when each model is due, and all that happened.
 
 One SQLite file, ``watch/watch.sqlite`` below the archive's folder. No byte of the archive depends
-on it. A change, the new state that it led to, and a row of the outbox for each channel are written in
-one transaction: a process that is killed loses no alert, and none comes twice. (One exception: a
+on it. A change, the new state that it led to, and a row of the outbox for each channel are written
+in one transaction: a process that is killed loses no alert, and none comes twice. (One exception: a
 process that is killed after an alert was sent, and before that was written down, sends it again.)
 """
 
@@ -10,8 +10,8 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -30,14 +30,17 @@ from outlast.features.watch.follow import Priority
 from outlast.features.watch.follows import FOLDER
 from outlast.features.watch.memory_file import open_file, reporting
 
-_MODEL: Final = """SELECT repo, priority, seen, hint, etag, refs_etag, refs_due, version
+ARCHIVE: Final = "archive"
+"""The channel by which the archive learns of what happened, also of what is no alert of its own."""
+_MODEL: Final = """SELECT repo, priority, seen, hint, etag, refs_etag, refs_due, wanted_by, version
     FROM models WHERE hub = ?"""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
     """A followed model at a hub. `seen` is None before the first poll. `hint` is what the last list
-    said of it; `refs_due` a time in seconds since 1970; `version` counts the writes.
+    said of it; `refs_due` a time in seconds since 1970; `wanted_by` the key of the follow that it
+    is archived for; `version` counts the writes.
     """
 
     hub: str
@@ -48,6 +51,7 @@ class ModelState:
     etag: str = ""
     refs_etag: str = ""
     refs_due: float = 0.0
+    wanted_by: str = ""
     version: int = 0
 
 
@@ -76,6 +80,19 @@ class Wanted:
     risk: float
     size: int = 0
     due: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From one state of a model to the next: the changes, and what is to be archived for them. With
+    `told` false the changes are no alerts of their own.
+    """
+
+    before: ModelState
+    after: ModelState
+    changes: tuple[Change, ...] = ()
+    wanted: tuple[Wanted, ...] = ()
+    told: bool = True
 
 
 class Memory(Closing):
@@ -136,28 +153,26 @@ class Memory(Closing):
 
     # Models
 
-    def follow(self, hub: str, models: Mapping[RepoId, Priority]) -> None:
-        """From now on these models are polled, and no others."""
+    def follow(
+        self, hub: str, models: Mapping[RepoId, Priority], accounts: Sequence[str] = ()
+    ) -> None:
+        """From now on these models are polled, with all of these accounts, and no others."""
         known = {RepoId.parse(name) for (name,) in self._all(_NAMES, hub)}
         with self._writing() as db:
             for repo in known - models.keys():
                 db.execute("DELETE FROM models WHERE hub = ? AND repo = ?", (hub, str(repo)))
+            _add_models(db, hub, models)
+            needed = {*accounts, *map(account_of, models)}
+            _drop_duties(db, hub, "account:", needed)
             db.executemany(
-                "INSERT INTO models (hub, repo, account, priority) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET priority = excluded.priority "
-                "WHERE priority != excluded.priority",
-                [(hub, str(repo), account_of(repo), one) for repo, one in models.items()],
+                "INSERT OR IGNORE INTO duties (hub, duty) VALUES (?, ?)",
+                [(hub, account) for account in needed],
             )
-            db.execute(
-                "INSERT OR IGNORE INTO duties (hub, duty) "
-                "SELECT DISTINCT hub, account FROM models WHERE hub = ?",
-                (hub,),
-            )
-            db.execute(
-                "DELETE FROM duties WHERE hub = ?1 AND duty LIKE 'account:%' AND duty NOT IN "
-                "(SELECT account FROM models WHERE hub = ?1)",
-                (hub,),
-            )
+
+    def add_models(self, hub: str, models: Mapping[RepoId, Priority]) -> None:
+        """From now on these are polled too; their accounts are already."""
+        with self._writing() as db:
+            _add_models(db, hub, models)
 
     def models(self, hub: str, account: str) -> list[ModelState]:
         """The followed models of an account."""
@@ -179,40 +194,28 @@ class Memory(Closing):
         )
         return [RepoId.parse(name) for (name,) in rows]
 
-    def record(
-        self,
-        before: ModelState,
-        after: ModelState,
-        changes: Sequence[Change] = (),
-        *,
-        wanted: Sequence[Wanted] = (),
-        told: bool = True,
-    ) -> ModelState | None:
-        """Writes down a new state, with the changes that led to it; with `told` false they are no
-        alerts of their own. None, and nothing is written, where another process was quicker.
+    def record(self, steps: Sequence[Step], summary: Sequence[Change] = ()) -> bool:
+        """Writes down new states with the changes that led to them, and a `summary` of all. Nothing
+        is written, and False returned, where another process was quicker with one of them.
         """
-        seen = None if after.seen is None else encode_observation(after.seen)
         with self._writing() as db:
-            done = db.execute(
-                "UPDATE models SET seen = ?, hint = ?, etag = ?, refs_etag = ?, refs_due = ?, "
-                "version = version + 1 WHERE hub = ? AND repo = ? AND version = ?",
-                (
-                    seen,
-                    after.hint,
-                    after.etag,
-                    after.refs_etag,
-                    after.refs_due,
-                    before.hub,
-                    str(before.repo),
-                    before.version,
-                ),
-            )
-            if done.rowcount != 1:
-                return None
-            _insert(db, changes, told=told)
-            for one in wanted:
-                _want(db, one)
-        return replace(after, version=before.version + 1)
+            if not all(_put(db, step.before, step.after) for step in steps):
+                db.execute("ROLLBACK")
+                db.execute("BEGIN")
+                return False
+            for step in steps:
+                _insert(db, step.changes, told=step.told)
+                for one in step.wanted:
+                    _want(db, one)
+            _insert(db, summary, told=True)
+        return True
+
+    def wanted_by(self, hub: str) -> dict[RepoId, str]:
+        """The models that were seen, with the keys of the follows that they are archived for."""
+        rows = self._all(
+            "SELECT repo, wanted_by FROM models WHERE hub = ? AND seen IS NOT NULL", hub
+        )
+        return {RepoId.parse(name): key for name, key in rows}
 
     # Duties
 
@@ -235,18 +238,15 @@ class Memory(Closing):
                 (duty.hub, duty.name, duty.due, duty.pages, duty.failures, duty.polled),
             )
 
-    def drop_duty(self, duty: Duty) -> None:
-        with self._writing() as db:
-            db.execute("DELETE FROM duties WHERE hub = ? AND duty = ?", (duty.hub, duty.name))
-
-    def load(self, hub: str) -> Iterator[tuple[str, Priority, int]]:
-        """By account, its most urgent priority, and how many models of it are followed."""
+    def load(self, hub: str) -> list[tuple[Priority, int, int]]:
+        """Of each account: its most urgent priority, its models, and the pages of its list."""
         rows = self._all(
-            "SELECT account, MIN(CASE priority WHEN 'high' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END),"
-            " COUNT(*) FROM models WHERE hub = ? GROUP BY account",
+            "SELECT MIN(CASE priority WHEN 'high' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END), "
+            "COUNT(*), MAX(pages) FROM models JOIN duties ON duties.hub = models.hub "
+            "AND duties.duty = account WHERE models.hub = ? GROUP BY account",
             hub,
         )
-        return ((name, list(Priority)[rank], count) for name, rank, count in rows)
+        return [([*Priority][rank], count, pages) for rank, count, pages in rows]
 
     # Members of patterns
 
@@ -265,12 +265,13 @@ class Memory(Closing):
             )
             _insert(db, changes, told=True)
 
-    def forget_patterns(self, hub: str, kept: Iterable[str]) -> None:
-        """Drops the members of patterns that are no longer followed."""
+    def forget_patterns(self, hub: str, keys: Collection[str], duties: Collection[str]) -> None:
+        """Drops the members of all patterns but these, and all duties of patterns but these."""
         with self._writing() as db:
             known = db.execute("SELECT DISTINCT pattern FROM members WHERE hub = ?", (hub,))
-            for pattern in {name for (name,) in known} - set(kept):
-                db.execute("DELETE FROM members WHERE hub = ? AND pattern = ?", (hub, pattern))
+            for name in {name for (name,) in known} - {*keys}:
+                db.execute("DELETE FROM members WHERE hub = ? AND pattern = ?", (hub, name))
+            _drop_duties(db, hub, "pattern:", duties)
 
     # Hubs
 
@@ -325,6 +326,14 @@ class Memory(Closing):
                 (str(wanted.repo), wanted.ref, wanted.commit.hex),
             )
 
+    def put_off(self, wanted: Wanted) -> None:
+        """It is due later; a commit that took its place is not."""
+        with self._writing() as db:
+            db.execute(
+                "UPDATE wanted SET due = ? WHERE repo = ? AND ref = ? AND head = ?",
+                (wanted.due, str(wanted.repo), wanted.ref, wanted.commit.hex),
+            )
+
     def fetched(self, pattern: str) -> int:
         """Bytes that were fetched for a follow, or are being."""
         rows = self._all("SELECT SUM(bytes) FROM fetched WHERE pattern = ?", pattern)
@@ -374,6 +383,43 @@ def account_of(repo: RepoId) -> str:
     return f"account:{repo.kind.plural}/{repo.name.rpartition('/')[0] or repo.name}"
 
 
+def _add_models(db: sqlite3.Connection, hub: str, models: Mapping[RepoId, Priority]) -> None:
+    db.executemany(
+        "INSERT INTO models (hub, repo, account, priority) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET priority = excluded.priority "
+        "WHERE priority != excluded.priority",
+        [(hub, str(repo), account_of(repo), one) for repo, one in models.items()],
+    )
+
+
+def _drop_duties(db: sqlite3.Connection, hub: str, kind: str, kept: Collection[str]) -> None:
+    """All of a kind but those that are kept."""
+    for (name,) in db.execute("SELECT duty FROM duties WHERE hub = ?", (hub,)).fetchall():
+        if name.startswith(kind) and name not in kept:
+            db.execute("DELETE FROM duties WHERE hub = ? AND duty = ?", (hub, name))
+
+
+def _put(db: sqlite3.Connection, before: ModelState, after: ModelState) -> bool:
+    """False where the state is no longer the one before."""
+    seen = None if after.seen is None else encode_observation(after.seen)
+    done = db.execute(
+        "UPDATE models SET seen = ?, hint = ?, etag = ?, refs_etag = ?, refs_due = ?, "
+        "wanted_by = ?, version = version + 1 WHERE hub = ? AND repo = ? AND version = ?",
+        (
+            seen,
+            after.hint,
+            after.etag,
+            after.refs_etag,
+            after.refs_due,
+            after.wanted_by,
+            before.hub,
+            str(before.repo),
+            before.version,
+        ),
+    )
+    return done.rowcount == 1
+
+
 def _insert(db: sqlite3.Connection, changes: Iterable[Change], *, told: bool) -> None:
     for change in changes:
         repo = None if change.repo is None else str(change.repo)
@@ -381,8 +427,10 @@ def _insert(db: sqlite3.Connection, changes: Iterable[Change], *, told: bool) ->
             "INSERT INTO changes (repo, happened, document) VALUES (?, ?, ?)",
             (repo, change.when, encode_change(change)),
         )
-        if told:
-            db.execute("INSERT INTO outbox SELECT channel, ? FROM channels", (done.lastrowid,))
+        db.execute(
+            "INSERT INTO outbox SELECT channel, ? FROM channels WHERE ? OR channel = ?",
+            (done.lastrowid, told, ARCHIVE),
+        )
 
 
 def _want(db: sqlite3.Connection, one: Wanted) -> None:
@@ -393,7 +441,7 @@ def _want(db: sqlite3.Connection, one: Wanted) -> None:
 
 
 def _model(hub: str, row: Sequence[Any]) -> ModelState:
-    repo, priority, seen, hint, etag, refs_etag, refs_due, version = row
+    repo, priority, seen, hint, etag, refs_etag, refs_due, wanted_by, version = row
     observation = None
     if seen is not None:
         with contextlib.suppress(CorruptError):  # it is looked at anew
@@ -407,5 +455,6 @@ def _model(hub: str, row: Sequence[Any]) -> ModelState:
         etag=etag if observation else "",
         refs_etag=refs_etag if observation else "",
         refs_due=refs_due,
+        wanted_by=wanted_by,
         version=version,
     )

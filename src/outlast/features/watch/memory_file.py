@@ -17,7 +17,8 @@ _SCHEMA: Final = (
         hub TEXT NOT NULL, repo TEXT NOT NULL, account TEXT NOT NULL, priority TEXT NOT NULL,
         seen TEXT, hint TEXT NOT NULL DEFAULT '', etag TEXT NOT NULL DEFAULT '',
         refs_etag TEXT NOT NULL DEFAULT '', refs_due REAL NOT NULL DEFAULT 0,
-        version INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (hub, repo)
+        wanted_by TEXT NOT NULL DEFAULT '', version INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (hub, repo)
     ) WITHOUT ROWID""",
     "CREATE INDEX models_by_account ON models (hub, account)",
     "CREATE INDEX models_by_refs_due ON models (hub, refs_due)",
