@@ -17,6 +17,14 @@ FEATURES: tuple[Listed, ...] = (
         "watch",
         "outlast.features.watch.feature:WATCH",
         {
+            "follow": Command(
+                "outlast.features.watch.commands.follow:follow",
+                "Follow models, organisations, collections or searches of a hub.",
+            ),
+            "log": Command(
+                "outlast.features.watch.commands.log:log",
+                "Show what this archive has seen of a model, by hub and date.",
+            ),
             "withdraw": Command(
                 "outlast.features.watch.commands.withdraw:withdraw",
                 "Record a takedown notice; stop giving out a model.",

@@ -1,5 +1,5 @@
-"""A takedown notice: who still gets what of a model that shares a file with an open one, on each way
-out, while everything runs; and what becomes of the notice.
+"""A takedown notice: who gets what of a model that shares a file with an open one, on each way out,
+while everything runs; and what becomes of the notice.
 """
 
 import datetime as dt

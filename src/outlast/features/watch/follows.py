@@ -9,7 +9,7 @@ It is written as keep-lists are (`outlast.core.keep_list`), a follow a line::
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -257,8 +257,3 @@ def _comment_of(line: str) -> str:
     """The comment at the end of a line, with the blanks before it."""
     found = re.search(r"[ \t]+#.*\Z", line)
     return found[0] if found else ""
-
-
-def named(follows: Sequence[Follow], pattern: Follow) -> Follow | None:
-    """The one of `follows` that follows the same as `pattern`."""
-    return next((one for one in follows if one.key == pattern.key), None)

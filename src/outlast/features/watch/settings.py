@@ -1,14 +1,17 @@
 """The section ``[watch]`` of the configuration file."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 from msgspec import Meta
 
 from outlast.cli.config.section import ConfigSection, Flag, Meaning, Text, Texts, read_section
+from outlast.core.addresses import host_of
 from outlast.core.errors import BadConfigError
 from outlast.features.watch.follows import MAX_LISTS
 
@@ -97,7 +100,7 @@ def read_settings(table: Mapping[str, Any]) -> WatchSettings:
         lists=tuple(_path(text) for text in _few("lists", said.lists, MAX_LISTS)),
         every=said.every * _HOUR,
         requests_per_day=said.requests_per_day,
-        webhook=said.webhook,
+        webhook=_webhook(said.webhook, plain=said.webhook_plain),
         webhook_plain=said.webhook_plain,
         mail_to=tuple(map(_address, _few("mail-to", said.mail_to, _MOST_ADDRESSES))),
         sendmail=said.sendmail,
@@ -131,3 +134,38 @@ def _address(text: str) -> str:
             hint="write it like me@example.org, without a name",
         )
     return text
+
+
+def _webhook(url: str, *, plain: bool) -> str:
+    """`url`, if it is empty, or alerts may be sent there: by https, on this machine, or (`plain`)
+    by http. It may be secret: errors do not repeat it. Raises :class:`BadConfigError`.
+    """
+    if not url:
+        return url
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise BadConfigError("[watch]: the webhook is not a URL") from None
+    usable = url.isascii() and url.isprintable() and " " not in url and len(url) <= 2048
+    if not usable or parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise BadConfigError("[watch]: the webhook is not a URL", hint="write https://host/path")
+    if parts.username is not None or parts.fragment:
+        raise BadConfigError(
+            "[watch]: the webhook's URL has a password or a fragment", hint="leave it out"
+        )
+    if parts.scheme == "http" and not plain and not _is_here(parts.hostname):
+        raise BadConfigError(
+            f"[watch]: the webhook at {host_of(url)} would be sent alerts in the clear",
+            hint="write https://, or set webhook-plain = true",
+        )
+    return url
+
+
+def _is_here(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -20,17 +20,21 @@ from outlast.features.watch.poll import Pass, Rules
 from outlast.sources.hub_watch import HubWatch
 
 _log = logging.getLogger(__name__)
+_AT_ONCE = 50
+"""Changes in one message."""
 
 
 class Channel(Protocol):
-    """Where changes are told. What it fails to tell is told again in the next pass."""
+    """Where changes are told."""
 
     @property
     def name(self) -> str:
         """By which the memory knows what it has told."""
 
-    def tell(self, change: Change) -> None:
-        """Returns once it is told; raises :class:`OutlastError` if it could not be."""
+    def tell(self, changes: Sequence[Change]) -> None:
+        """Returns once they are told; raises :class:`OutlastError` if it is not known that they
+        were. What it fails to tell is told again in the next pass.
+        """
 
 
 class Archiver(Protocol):
@@ -94,9 +98,12 @@ def _deliver(watcher: Watcher) -> None:
         memory.sent(ARCHIVE, number)
     for channel in watcher.channels:
         try:
-            for number, change in memory.pending(channel.name):
-                channel.tell(change)
-                memory.sent(channel.name, number)
+            waiting = list(memory.pending(channel.name))
+            for start in range(0, len(waiting), _AT_ONCE):
+                batch = waiting[start : start + _AT_ONCE]
+                channel.tell([change for _, change in batch])
+                for number, _ in batch:
+                    memory.sent(channel.name, number)
         except Cancelled:
             raise
         except OutlastError as error:

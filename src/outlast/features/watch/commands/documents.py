@@ -14,12 +14,12 @@ from outlast.features.watch.follow import PatternKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakesPart:
-    """What archiving all that a pattern names would take now."""
+    """What archiving all that a pattern names would take."""
 
+    hub: Annotated[str, "the hub that was asked"]
     models: Annotated[int, "models and datasets that the hub names"]
     bytes: Annotated[int, "bytes of their files that the globs want, as far as known"]
-    unknown: Annotated[int, "those of the models whose sizes the hub did not say"]
-    here_bytes: Annotated[int, "those of the bytes that are in the archive"]
+    unknown: Annotated[int, "those of the models whose sizes are not among them"]
 
 
 @document("follow")
@@ -38,7 +38,7 @@ class FollowDocument(Document):
     change: Annotated[
         Literal["added", "changed", "removed"] | None, "what the command did; null: it lists"
     ]
-    takes: Annotated[TakesPart | None, "what it would take, where the hub was asked and answered"]
+    takes: Annotated[TakesPart | None, "what it would take; null if no hub said"]
     free_bytes: Annotated[int, "bytes that are free on the archive's disk"]
 
 
