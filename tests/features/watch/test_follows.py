@@ -1,5 +1,6 @@
 """The list of follows: what people write, what commands change in it, and what stays as it was."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -223,6 +224,10 @@ def test_a_wrong_list_is_not_written_over(archive: Archive) -> None:
 _WORDS = st.sampled_from(["*", "a", "b@v1", "B-2", "c.d"])
 
 
+def written(follow: Follow) -> Callable[[str], str]:
+    return lambda _: _line_of(follow)
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["o", "P"]), _WORDS), max_size=6),
     st.integers(0, 10**18 - 1) | st.none(),
@@ -242,7 +247,7 @@ def test_what_commands_write_is_read_back(
             budget=budget,
             priority=priority,
         )
-        data, before = _changed(data, follow.key, lambda _, follow=follow: _line_of(follow))
+        data, before = _changed(data, follow.key, written(follow))
         assert before == expected.get(follow.key)
         expected[follow.key] = follow
         assert parse_follows(data, "list", "") == tuple(expected.values())
