@@ -25,6 +25,10 @@ FEATURES: tuple[Listed, ...] = (
                 "outlast.features.watch.commands.log:log",
                 "Show what this archive has seen of a model, by hub and date.",
             ),
+            "watch": Command(
+                "outlast.features.watch.commands.watch:watch",
+                "Look at hubs for changes of what is followed, and archive what is at risk.",
+            ),
             "withdraw": Command(
                 "outlast.features.watch.commands.withdraw:withdraw",
                 "Record a takedown notice; stop giving out a model.",

@@ -193,11 +193,12 @@ class HubWatch:
         """Whether the hub as a whole answers anything."""
         try:
             with self._get(f"{self._base}/api/models?limit=1") as response:
-                if self._refusal(response, None) is None:
+                refusal = self._refusal(response, None)
+                if refusal is None:
                     self._document(response, None)
         except (TransientError, MalformedError):
             return False
-        return True
+        return refusal is None or refusal.status in {401, 403}
 
     # HTTP
 

@@ -10,13 +10,13 @@ from typing import Final
 from outlast.core.errors import Cancelled, DiskFullError, OutlastError, StorageError, TransientError
 from outlast.core.events import Note
 from outlast.core.names import RepoId, Target
-from outlast.features.watch.asking import Context
 from outlast.features.watch.changes import Change
-from outlast.features.watch.compare import owner
 from outlast.features.watch.follow import Follow
-from outlast.features.watch.members import followed
 from outlast.features.watch.memory import Wanted
-from outlast.features.watch.schedule import moment, rank
+from outlast.features.watch.polls.asking import Context
+from outlast.features.watch.polls.compare import owner
+from outlast.features.watch.polls.members import followed
+from outlast.features.watch.polls.schedule import moment, rank
 from outlast.fetch.file_filter import Selection
 from outlast.fetch.transfer import Wishes
 from outlast.fetch.tuning import TUNING as FETCH_TUNING

@@ -8,7 +8,7 @@ from outlast.core.control import Control
 from outlast.core.errors import NotFoundError, PolicyError, RepoNotFoundError
 from outlast.core.names import RepoId
 from outlast.features.watch.follow import Follow, PatternKind
-from outlast.features.watch.members import found_by, of_account
+from outlast.features.watch.polls.members import found_by, of_account
 from outlast.fetch.file_filter import Selection
 from outlast.sources.hub import HubSource
 from outlast.sources.hub_watch import HubWatch

@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from outlast.app import App
 from outlast.core.errors import OutlastError
+from outlast.features.watch.assemble import watching_beside
 from outlast.features.watch.follows import own_follows
 from outlast.features.watch.settings import WatchSettings, read_settings
 from outlast.ops.doctor import Finding, Health
 from outlast.server.http.mount import Mount
+from outlast.sources.hub import HubSource
 
 
 class Watch:
@@ -26,8 +28,9 @@ class Watch:
     def services(
         self, app: App, settings: WatchSettings
     ) -> Iterable[AbstractContextManager[object]]:
-        del app, settings
-        return ()
+        if not any(isinstance(source, HubSource) for source in app.sources):
+            return []
+        return [watching_beside(app, settings)]
 
     def checks(self, home: Path) -> Iterable[Finding]:
         """A list that cannot be read stops all watching: a cron job may say so to no reader."""

@@ -7,7 +7,7 @@ from outlast.core.digest import GitOid
 from outlast.core.errors import OutlastError
 from outlast.core.names import RepoId
 from outlast.features.watch.changes import Change, ChangeKind, Observation, Standing
-from outlast.features.watch.compare import MAIN
+from outlast.features.watch.polls.compare import MAIN
 from outlast.sources.hub_watch import FileSeen
 from outlast.sources.tuning import TUNING
 from outlast.store.archive import Archive
@@ -26,7 +26,7 @@ _WITHDRAWN = frozenset(
 _GIVEN_AGAIN = frozenset({ChangeKind.RETURNED, ChangeKind.UNGATED, ChangeKind.APPEARED})
 
 
-class Holdings:
+class HeldModels:
     """One archive."""
 
     def __init__(self, archive: Archive) -> None:
@@ -81,7 +81,7 @@ class Holdings:
         if about is None:
             return
         if change.kind in _WITHDRAWN:
-            noted = about.with_withdrawn(change.hub, "", change.when)
+            noted = about.with_withdrawn(change.hub, "", change.when, change.reason)
         else:
             noted = about.without_withdrawn(change.hub)
         if noted != about:

@@ -1,30 +1,28 @@
 """Watching: a pass over each hub, and what came of it told to each channel, again and again."""
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.errors import Cancelled, DamagedRecordError, OutlastError
 from outlast.core.events import Note, WatchNoticed
-from outlast.features.watch.asking import Context
 from outlast.features.watch.changes import Change
 from outlast.features.watch.follow import Follow
-from outlast.features.watch.holdings import Holdings
+from outlast.features.watch.holdings import HeldModels
 from outlast.features.watch.memory import ARCHIVE
-from outlast.features.watch.poll import Pass, Rules
+from outlast.features.watch.polls.asking import Context
+from outlast.features.watch.polls.hub_pass import Pass, Rules
 from outlast.sources.hub_watch import HubWatch
 
-_log = logging.getLogger(__name__)
-_AT_ONCE = 50
+_AT_ONCE: Final = 50
 """Changes in one message."""
 
 
-class Channel(Protocol):
+class Teller(Protocol):
     """Where changes are told."""
 
     @property
@@ -45,26 +43,37 @@ class Archiver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Watcher:
+class Lookout:
     """All that watching needs."""
 
     context: Context
     hubs: Sequence[HubWatch]
     follows: Callable[[], Sequence[Follow]]
-    holdings: Holdings
+    holdings: HeldModels
     rules: Rules = field(default_factory=Rules)
-    channels: Sequence[Channel] = ()
+    channels: Sequence[Teller] = ()
     archiver: Archiver | None = None
 
 
-def watch_once(watcher: Watcher, noticed: Callable[[Change], None] | None = None) -> int:
-    """Looks at all that is due, and tells what changed; how many changes that withdraw something
-    were seen. `noticed` gets each change as it comes. What is wanted is archived at the end.
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What came of a pass over all hubs: `withdrawn` changes withdraw something, and the hubs in
+    `dark` gave no answers.
+    """
+
+    withdrawn: int
+    dark: tuple[str, ...]
+
+
+def watch_once(watcher: Lookout, noticed: Callable[[Change], None] | None = None) -> Passed:
+    """Looks at all that is due, and tells what changed. `noticed` gets each change as it comes.
+    What is wanted is archived at the end.
 
     Raises :class:`OutlastError` where the list of follows or the memory cannot be read.
     """
     memory, control = watcher.context.memory, watcher.context.control
     withdrawn = 0
+    dark = []
 
     def told(change: Change) -> None:
         nonlocal withdrawn
@@ -79,17 +88,18 @@ def watch_once(watcher: Watcher, noticed: Callable[[Change], None] | None = None
     follows = watcher.follows()
     for hub in watcher.hubs:
         try:
-            Pass(
+            answered = Pass(
                 hub, watcher.context, follows, watcher.holdings, rules=watcher.rules, told=told
             ).run()
+            dark += [] if answered else [hub.name]
         finally:
             _deliver(watcher)
     if watcher.archiver is not None:
         watcher.archiver.run()
-    return withdrawn
+    return Passed(withdrawn, tuple(dark))
 
 
-def _deliver(watcher: Watcher) -> None:
+def _deliver(watcher: Lookout) -> None:
     """Tells each channel what it has not told yet."""
     memory = watcher.context.memory
     for number, change in memory.pending(ARCHIVE):
@@ -123,21 +133,25 @@ def _event(change: Change) -> WatchNoticed:
     )
 
 
-def watch(watcher: Watcher, noticed: Callable[[Change], None] | None = None) -> None:
-    """Watches until it is cancelled. What fails is said, and tried again."""
+def watch(watcher: Lookout, noticed: Callable[[Change], None] | None = None) -> None:
+    """Watches until it is cancelled. What fails is said once, and tried again."""
+    said = ""
     while True:
         try:
             watch_once(watcher, noticed)
+            said = ""
         except Cancelled:
             raise
         except OutlastError as error:
-            watcher.context.control.emit(Note(f"watch: {error}"))
+            if str(error) != said:
+                watcher.context.control.emit(Note(f"watch: {error}"))
+            said = str(error)
         watcher.context.rest(watcher.context.tuning.service)
 
 
 @contextlib.contextmanager
 def watching(
-    make: Callable[[Control], contextlib.AbstractContextManager[Watcher]],
+    make: Callable[[Control], contextlib.AbstractContextManager[Lookout]],
     control: Control,
     on_bug: Callable[[BaseException], None],
 ) -> Iterator[None]:

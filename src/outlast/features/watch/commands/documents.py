@@ -42,7 +42,7 @@ class FollowDocument(Document):
     free_bytes: Annotated[int, "bytes that are free on the archive's disk"]
 
 
-@document("log")
+@document("log", "watch")
 class ChangeDocument(Document):
     """Something that happened to a model at a hub, or a commit that this archive got from it."""
 

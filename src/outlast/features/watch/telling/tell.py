@@ -17,7 +17,7 @@ from outlast.store.archive import Archive
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """Implements :class:`outlast.features.watch.watch.Channel`."""
+    """Implements :class:`outlast.features.watch.watch.Teller`."""
 
     sender: Sender
     archive: Archive

@@ -128,7 +128,7 @@ def moment(now: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class HubHealth:
     """How a hub does as a whole. `dark`: it was told that it answers nothing. `until`: it is left
     alone that long. `failed`: when it failed last. `returned`: when it was told to be back.
     """
@@ -157,10 +157,17 @@ class Health:
         """It answers. It counts as back when it did so for long enough."""
         if not self.dark:
             return self
-        quiet = tuning.settled * tuning.flapping**self.flaps
-        if now - self.failed < quiet:
+        if now < self._settles(tuning):
             return replace(self, failures=0)
         return replace(self, dark=False, failures=0, returned=now)
+
+    def is_asked(self, now: float, tuning: Tuning = TUNING) -> bool:
+        """Whether it is time to see if a hub that was dark is back."""
+        return self.dark and (self.failures > 0 or now >= self._settles(tuning))
+
+    def _settles(self, tuning: Tuning) -> float:
+        """When it counts as back, if it fails no more."""
+        return self.failed + tuning.settled * tuning.flapping**self.flaps
 
     def resting(self, until: float) -> Self:
         """It asked to be left alone."""

@@ -13,11 +13,19 @@ from outlast.core.errors import Cancelled, MalformedError, OutlastError
 from outlast.core.events import Note
 from outlast.core.keep_list import Priority
 from outlast.core.names import RepoId, RepoKind
-from outlast.features.watch.asking import Asking, Context, PassOverError
 from outlast.features.watch.changes import Change, ChangeKind, Observation
-from outlast.features.watch.compare import MAIN, MOST_NAMED, Details, Place, compare, merged
 from outlast.features.watch.follow import Follow, PatternKind
-from outlast.features.watch.members import (
+from outlast.features.watch.memory import Duty, ModelState, Step, Wanted, account_of
+from outlast.features.watch.polls.asking import Context, PassOverError, PoliteHub
+from outlast.features.watch.polls.compare import (
+    MAIN,
+    MOST_NAMED,
+    Particulars,
+    Sighting,
+    compare,
+    merged,
+)
+from outlast.features.watch.polls.members import (
     account_name,
     appeared,
     followed,
@@ -25,9 +33,16 @@ from outlast.features.watch.members import (
     of_account,
     pattern_name,
 )
-from outlast.features.watch.memory import Duty, ModelState, Step, Wanted, account_of
-from outlast.features.watch.observe import Kept, Look, described, details, hint, known_as, look
-from outlast.features.watch.schedule import (
+from outlast.features.watch.polls.observe import (
+    Look,
+    Past,
+    described,
+    details,
+    hint,
+    known_as,
+    look,
+)
+from outlast.features.watch.polls.schedule import (
     DAY,
     Load,
     back_off,
@@ -72,7 +87,7 @@ class Pass:
         hub: HubWatch,
         context: Context,
         follows: Sequence[Follow],
-        kept: Kept,
+        kept: Past,
         *,
         rules: Rules,
         told: Callable[[Change], None],
@@ -87,18 +102,20 @@ class Pass:
         self._rest = context.rest
         self._tuning = context.tuning
         self._told = told
-        self._asking = Asking(hub, context, told)
+        self._asking = PoliteHub(hub, context, told)
         self._followed: dict[RepoId, list[Follow]] = {}
         self._stretch = 1.0
         self._allowed = 0
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Looks at all that is due. Returns early where the hub is dark or wants patience, or the
-        requests of the day are used up.
+        requests of the day are used up. False if the hub is dark.
         """
         if self._asking.health.until > self._clock():
-            return
+            return not self._asking.health.dark
         try:
+            if self._asking.health.is_asked(self._clock(), self._tuning):
+                self._asking.doubt(f"{self._hub.name} still gives no answer")
             self._follow()
             self._look_for_members()
             self._follow()
@@ -113,8 +130,10 @@ class Pass:
                 self._refs(repo)
         except PassOverError:
             _log.info("%s is left alone for now", self._hub.name)
+            return not self._asking.health.dark
         finally:
             self._asking.close()
+        return True
 
     def _is_spent(self) -> bool:
         self._control.cancel.check()
@@ -350,6 +369,7 @@ class Pass:
         bare = replace(state, etag="")
         again = self._asking.ask(lambda: look(self._hub, bare, refs=False)).seen
         if again.standing is seen.standing:
+            self._asking.doubt(f"{self._hub.name} answers nothing else either: {again.reason}")
             return again
         raise MalformedError(
             f"{self._hub.name} answers for {state.repo} in two ways ({seen.standing}, "
@@ -403,13 +423,13 @@ class Pass:
     def _step(self, state: ModelState, found: Look, *, account_gone: bool = False) -> Step:
         """The new state, and the changes that led to it."""
         before, seen = state.seen, found.seen
-        place = Place(self._hub.name, state.repo, moment(self._clock()))
+        place = Sighting(self._hub.name, state.repo, moment(self._clock()))
         changes: tuple[Change, ...] = ()
         if before is not None:
             repo = RepoId(state.repo.kind, seen.name) if seen.name else state.repo
             more = details(self._hub, state, seen, self._kept, repo=repo)
             if account_gone:
-                more = Details(account_gone=True)
+                more = Particulars(account_gone=True)
             changes = compare(before, seen, place, more)
         due = state.refs_due
         if found.asked_refs:

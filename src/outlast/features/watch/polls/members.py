@@ -8,10 +8,10 @@ from typing import Any
 from outlast.core.errors import BadNameError
 from outlast.core.names import RepoId, RepoKind
 from outlast.features.watch.changes import Change, ChangeKind
-from outlast.features.watch.compare import owner
 from outlast.features.watch.follow import Follow, PatternKind
 from outlast.features.watch.memory import Memory
-from outlast.features.watch.schedule import rank
+from outlast.features.watch.polls.compare import owner
+from outlast.features.watch.polls.schedule import rank
 from outlast.sources.hub_watch import HubWatch
 
 

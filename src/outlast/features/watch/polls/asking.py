@@ -12,7 +12,7 @@ from outlast.core.errors import Cancelled, OutlastError, RateLimitedError
 from outlast.core.events import SourceWaiting
 from outlast.features.watch.changes import Change, ChangeKind
 from outlast.features.watch.memory import Memory
-from outlast.features.watch.schedule import TUNING, Health, Tuning, day_of, moment
+from outlast.features.watch.polls.schedule import TUNING, HubHealth, Tuning, day_of, moment
 from outlast.sources.hub_watch import HubWatch
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class PassOverError(Exception):
     """The hub is left alone for now: it is dark, or asked for patience."""
 
 
-class Asking:
+class PoliteHub:
     """One hub during one pass. `told` receives what happened to the hub as a whole, once it is
     written down.
     """
@@ -50,7 +50,7 @@ class Asking:
         told: Callable[[Change], None],
     ) -> None:
         self.hub = hub
-        self.health = Health.from_json(context.memory.hub_state(hub.name))
+        self.health = HubHealth.from_json(context.memory.hub_state(hub.name))
         self._memory = context.memory
         self._control = context.control
         self._clock = context.clock
@@ -96,8 +96,17 @@ class Asking:
         if self.hub.answers():
             self._answered()
             raise error
-        self._went_dark(error)
+        self._went_dark(str(error))
         raise PassOverError from error
+
+    def doubt(self, reason: str) -> None:
+        """Makes sure that the hub as a whole does answer. Raises :class:`PassOverError` if not."""
+        if self.health.until > self._clock():
+            raise PassOverError
+        if not self.hub.answers():
+            self._went_dark(reason)
+            raise PassOverError
+        self._answered()
 
     def close(self) -> None:
         """Writes down what was counted."""
@@ -119,11 +128,11 @@ class Asking:
     def _answered(self) -> None:
         self._put(self.health.after_answer(self._clock(), self._tuning))
 
-    def _went_dark(self, error: OutlastError) -> None:
+    def _went_dark(self, reason: str) -> None:
         after = self.health.after_failure(self.hub.name, self._clock(), self._tuning)
-        self._put(after, str(error))
+        self._put(after, reason)
 
-    def _put(self, after: Health, reason: str = "") -> None:
+    def _put(self, after: HubHealth, reason: str = "") -> None:
         before, self.health = self.health, after
         if after == before:
             return

@@ -16,8 +16,8 @@ from outlast.core.digest import GitOid
 from outlast.core.errors import BadNameError, Cancelled, MalformedError, OutlastError
 from outlast.core.names import RepoId, check_ref
 from outlast.features.watch.changes import Observation, Standing
-from outlast.features.watch.compare import MAIN, Details, moved_refs
 from outlast.features.watch.memory import ModelState
+from outlast.features.watch.polls.compare import MAIN, Particulars, moved_refs
 from outlast.sources.hub_watch import Asked, FileSeen, HubWatch
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ _STANDINGS: Final = {
     410: Standing.GONE,
     451: Standing.BLOCKED,
 }
-_TOLD_NOBODY: Final = "without a token the hub does not say whether it was deleted or made private"
+_UNTOLD: Final = "without a token the hub does not say whether it was deleted or made private"
 _CARD: Final = "README.md"
 _LICENCE: Final = re.compile(
     r"(licen[cs]e|copying|notice|use_policy)([._-][\w.-]*)?\Z", re.IGNORECASE
@@ -45,7 +45,7 @@ _DIFF_LINES: Final = 5000
 """Lines of a text that are compared: the time of a diff grows with their square."""
 
 
-class Kept(Protocol):
+class Past(Protocol):
     """What the archive has of commits that a hub may have no more."""
 
     def files(self, repo: RepoId, commit: GitOid) -> Mapping[str, FileSeen] | None:
@@ -141,7 +141,7 @@ def observation(asked: Asked, repo: RepoId, *, has_token: bool) -> Observation:
     if asked.status != 200:
         standing = Standing.GONE if asked.disabled else _STANDINGS[asked.status]
         hidden = asked.status == 401 and not has_token
-        reason = f"{asked.reason}; {_TOLD_NOBODY}" if hidden else asked.reason
+        reason = f"{asked.reason}; {_UNTOLD}" if hidden else asked.reason
         return Observation(standing, reason=reason)
     return described(asked.document, repo)
 
@@ -220,29 +220,29 @@ def _refs(document: object, repo: RepoId) -> dict[str, GitOid]:
 
 
 def details(
-    hub: HubWatch, state: ModelState, after: Observation, kept: Kept, *, repo: RepoId
-) -> Details:
+    hub: HubWatch, state: ModelState, after: Observation, kept: Past, *, repo: RepoId
+) -> Particulars:
     """What is asked for because something moved. What the hub does not answer is not known, and the
     change is told without it.
     """
     before = state.seen
     if before is None or not after.standing.serves:
-        return Details()
+        return Particulars()
     moved = moved_refs(before, after)
     if not moved:
-        return Details()
+        return Particulars()
     descends = {
         ref: _or_none(partial(hub.descends, repo, new, old))
         for ref, (old, new) in sorted(moved.items(), key=lambda pair: pair[0] != MAIN)[:_MOST_ASKED]
     }
     if MAIN not in moved:
-        return Details(descends)
+        return Particulars(descends)
     old, new = moved[MAIN]
     texts = _Texts(hub, kept, repo, state.repo)
     was, now = texts.files(old), texts.files(new)
     if was is None or now is None:
-        return Details(descends)
-    return Details(
+        return Particulars(descends)
+    return Particulars(
         descends,
         dropped=tuple(sorted(was.keys() - now.keys())),
         card=texts.diff(old, new, [_CARD]),
@@ -257,7 +257,7 @@ def _licences(paths: set[str]) -> list[str]:
 class _Texts:
     """The texts of two commits, from the archive or from the hub."""
 
-    def __init__(self, hub: HubWatch, kept: Kept, repo: RepoId, archived: RepoId) -> None:
+    def __init__(self, hub: HubWatch, kept: Past, repo: RepoId, archived: RepoId) -> None:
         self._hub = hub
         self._kept = kept
         self._repo = repo

@@ -28,7 +28,7 @@ _NARROWED: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Sighting:
     """Which model, at which hub, and when it was looked at (ISO 8601, UTC)."""
 
     hub: str
@@ -37,7 +37,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Details:
+class Particulars:
     """What was asked for since the commit moved, or the model went. It counts only where the two
     observations differ.
     """
@@ -56,10 +56,10 @@ class Details:
 
 
 def compare(
-    before: Observation, after: Observation, place: Place, details: Details | None = None
+    before: Observation, after: Observation, place: Sighting, details: Particulars | None = None
 ) -> tuple[Change, ...]:
     """The changes from `before` to `after`: none if these say the same."""
-    details = details or Details()
+    details = details or Particulars()
     if not after.standing.serves:
         return tuple(_withdrawal(before, after, place, details))
     found: list[Change] = []
@@ -71,7 +71,7 @@ def compare(
     moved = list(_refs(before, after, place, details))
     found += moved
     main = [change for change in moved if change.ref == MAIN]
-    found += _contents(before, after, place, details if main else Details())
+    found += _contents(before, after, place, details if main else Particulars())
     return tuple(found)
 
 
@@ -104,7 +104,7 @@ def _heads(seen: Observation) -> dict[str, GitOid]:
 
 
 def _withdrawal(
-    before: Observation, after: Observation, place: Place, details: Details
+    before: Observation, after: Observation, place: Sighting, details: Particulars
 ) -> Iterator[Change]:
     kind = _GONE[after.standing]
     if not before.standing.serves and kind is _GONE[before.standing]:
@@ -122,7 +122,7 @@ def _withdrawal(
     )
 
 
-def _returned(before: Observation, after: Observation, place: Place) -> Change:
+def _returned(before: Observation, after: Observation, place: Sighting) -> Change:
     """It is there: again, or, if it never was, for the first time."""
     return Change(
         kind=ChangeKind.RETURNED if before.name else ChangeKind.APPEARED,
@@ -134,7 +134,7 @@ def _returned(before: Observation, after: Observation, place: Place) -> Change:
     )
 
 
-def _name(before: Observation, after: Observation, place: Place) -> Iterator[Change]:
+def _name(before: Observation, after: Observation, place: Sighting) -> Iterator[Change]:
     old, new = before.name, after.name
     if not old or not new or old.lower() == new.lower():
         return
@@ -154,7 +154,7 @@ def owner(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def _standing(before: Observation, after: Observation, place: Place) -> Iterator[Change]:
+def _standing(before: Observation, after: Observation, place: Sighting) -> Iterator[Change]:
     if before.standing is after.standing:
         return
     yield Change(
@@ -169,7 +169,7 @@ def _standing(before: Observation, after: Observation, place: Place) -> Iterator
 
 
 def _refs(
-    before: Observation, after: Observation, place: Place, details: Details
+    before: Observation, after: Observation, place: Sighting, details: Particulars
 ) -> Iterator[Change]:
     old, new = _heads(before), _heads(after)
 
@@ -205,7 +205,7 @@ def _refs(
 
 
 def _contents(
-    before: Observation, after: Observation, place: Place, details: Details
+    before: Observation, after: Observation, place: Sighting, details: Particulars
 ) -> Iterator[Change]:
     def change(kind: ChangeKind, **more: Any) -> Change:
         made = Change(kind=kind, hub=place.hub, when=place.when, repo=place.repo, ref=MAIN)

@@ -15,10 +15,10 @@ from outlast.features.watch.changes_json import (
     encode_change,
     encode_observation,
 )
-from outlast.features.watch.compare import Details, Place, compare, merged, moved_refs
+from outlast.features.watch.polls.compare import Particulars, Sighting, compare, merged, moved_refs
 
 ONE, TWO, THREE = (GitOid(digit * 40) for digit in "123")
-PLACE = Place(
+PLACE = Sighting(
     "https://hub.example", RepoId(RepoKind.MODEL, "org/name"), "2030-01-31T00:00:00+00:00"
 )
 
@@ -32,7 +32,7 @@ def seen(standing: Standing = Standing.OPEN, **more: object) -> Observation:
 
 
 def kinds(before: Observation, after: Observation, **details: object) -> list[str]:
-    told = compare(before, after, PLACE, Details(**details))  # type: ignore[arg-type]
+    told = compare(before, after, PLACE, Particulars(**details))  # type: ignore[arg-type]
     return [str(change.kind) for change in told]
 
 
@@ -93,7 +93,7 @@ def test_the_contents_of_a_new_commit() -> None:
         "card-changed",
     ]
     many = tuple(f"{number:03}" for number in range(150))
-    dropped = compare(seen(), after, PLACE, Details(dropped=many))[1]
+    dropped = compare(seen(), after, PLACE, Particulars(dropped=many))[1]
     assert dropped.files == many[:100]
     assert dropped.reason == "150 files"
 
@@ -129,7 +129,7 @@ _serving = st.builds(
 _gone = st.sampled_from([seen(one) for one in Standing if not one.serves])
 observations = st.one_of(_serving, _serving, _gone)
 details = st.builds(
-    Details,
+    Particulars,
     descends=st.dictionaries(
         st.sampled_from(["main", "dev"]), st.sampled_from([True, False, None])
     ),
@@ -141,12 +141,12 @@ details = st.builds(
 
 
 @given(observations, details)
-def test_equal_observations_tell_nothing(one: Observation, more: Details) -> None:
+def test_equal_observations_tell_nothing(one: Observation, more: Particulars) -> None:
     assert compare(one, one, PLACE, more) == ()
 
 
 @given(st.lists(observations, min_size=1, max_size=6), details)
-def test_nothing_is_told_twice(course: list[Observation], more: Details) -> None:
+def test_nothing_is_told_twice(course: list[Observation], more: Particulars) -> None:
     known: Observation | None = None
     for one in course:
         told = () if known is None else compare(known, one, PLACE, more)
@@ -193,6 +193,6 @@ def test_observations_survive_json(one: Observation) -> None:
 
 
 @given(observations, observations, details)
-def test_changes_survive_json(a: Observation, b: Observation, more: Details) -> None:
+def test_changes_survive_json(a: Observation, b: Observation, more: Particulars) -> None:
     for change in compare(a, b, PLACE, more):
         assert decode_change(encode_change(change)) == change

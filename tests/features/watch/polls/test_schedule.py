@@ -1,14 +1,14 @@
-"""Who is asked when: budgets hold, nobody starves, and a hub that flaps is told of once."""
+"""Who is asked when: budgets hold, none starves, and a hub that flaps is told of once."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from outlast.core.keep_list import Priority
-from outlast.features.watch.schedule import (
+from outlast.features.watch.polls.schedule import (
     DAY,
     TUNING,
-    Health,
+    HubHealth,
     Load,
     back_off,
     budget,
@@ -74,11 +74,11 @@ def test_moments_are_utc() -> None:
 
 def course(answers: list[bool], step: float) -> list[str]:
     """What is told while a hub answers, or does not."""
-    health, told = Health(), []
+    health, told = HubHealth(), []
     for number, good in enumerate(answers):
         before, now = health, NOW + number * step
         health = health.after_answer(now) if good else health.after_failure("hub", now)
-        assert Health.from_json(health.to_json()) == health
+        assert HubHealth.from_json(health.to_json()) == health
         if before.dark != health.dark:
             told.append("dark" if health.dark else "back")
     return told
@@ -101,4 +101,6 @@ def test_a_hub_that_flaps_slowly_is_told_of_less_and_less() -> None:
 
 
 def test_what_is_wrong_in_a_state_is_as_at_the_beginning() -> None:
-    assert Health.from_json({"dark": "yes", "until": None, "failures": 2}) == Health(failures=2)
+    assert HubHealth.from_json({"dark": "yes", "until": None, "failures": 2}) == HubHealth(
+        failures=2
+    )
