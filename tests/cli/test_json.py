@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -300,6 +302,20 @@ def following(world: World) -> None:
     assert world("follow", "rm", "org/m").result["change"] == "removed"
 
 
+def watching(world: World) -> None:
+    root, archive = world.home / "hub", world.home / "archive"
+    repo = HubRepo(root, "org/m")
+    repo.commit({"config.json": b"{}"})
+    with HubSim(root, mode="thread") as hub:
+        env = {"HF_ENDPOINT": hub.url}
+        inside("follow", "org/m", home=world.home, env=env).ok()
+        inside("watch", "--once", home=world.home, env=env).ok()
+        repo.delete()
+        with closing(sqlite3.connect(archive / "watch" / "watch.sqlite")) as db, db:
+            db.execute("UPDATE duties SET due = 0")
+        assert world("watch", "--once", code=3, env=env).result["repo"] == "org/m"
+
+
 def logging_what_was(world: World) -> None:
     change = Change(ChangeKind.GATED, "https://hub", "2030-01-02T03:04:05+00:00", files=("a",))
     with Memory.open(world.home / "archive") as memory:
@@ -338,6 +354,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "config": configuring,
     "doctor": examining,
     "follow": following,
+    "watch": watching,
     "log": logging_what_was,
     "withdraw": withdrawing,
 }

@@ -4,6 +4,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from outlast.core.names import RepoId
 from outlast.features.watch.changes import Change, ChangeKind
 from outlast.features.watch.follows import follows_file, parse_follows
+from outlast.features.watch.polls.schedule import TUNING
 from outlast.features.watch.settings import read_settings
 from outlast.features.watch.telling.alerts import HeldCommits, alert_of
 from tests.cli.call import Call, inside
@@ -37,6 +39,12 @@ def hub(tmp_path: Path) -> Iterator[HubSim]:
         HubRepo(root, name).commit({"model.bin": bytes(size)}, refs=["main"])
     with HubSim(root, mode="thread") as hub:
         yield hub
+
+
+@pytest.fixture(autouse=True)
+def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = replace(TUNING, pace=0.0, rest=0.0)
+    monkeypatch.setattr("outlast.features.watch.assemble.TUNING", quick)
 
 
 def without_space(text: str) -> str:
