@@ -1,5 +1,6 @@
 """The list of follows: what people write, what commands change in it, and what stays as it was."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from outlast.core.keep_list import MAX_BYTES, Priority, parse_keep_list
 from outlast.core.names import RepoId, RepoKind
 from outlast.features.watch.follow import Follow, PatternKind
 from outlast.features.watch.follows import (
+    _changed,
+    _line_of,
     drop_follow,
     follows_file,
     parse_follows,
@@ -221,29 +224,33 @@ def test_a_wrong_list_is_not_written_over(archive: Archive) -> None:
 _WORDS = st.sampled_from(["*", "a", "b@v1", "B-2", "c.d"])
 
 
+def written(follow: Follow) -> Callable[[str], str]:
+    return lambda _: _line_of(follow)
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["o", "P"]), _WORDS), max_size=6),
     st.integers(0, 10**18 - 1) | st.none(),
     st.sampled_from(list(Priority)),
 )
 def test_what_commands_write_is_read_back(
-    tmp_path_factory: pytest.TempPathFactory,
     names: list[tuple[str, str]],
     budget: int | None,
     priority: Priority,
 ) -> None:
     expected: dict[str, Follow] = {}
-    with Archive(tmp_path_factory.mktemp("archive"), create=True) as archive:
-        for organisation, name in names:
-            follow = replace(
-                parse_pattern(f"{organisation}/{name}"),
-                include=("*.json", "a?b"),
-                budget=budget,
-                priority=priority,
-            )
-            put_follow(archive, follow)
-            expected[follow.key] = follow
-        assert read_follows(archive.layout.home, []) == tuple(expected.values())
+    data = b""
+    for organisation, name in names:
+        follow = replace(
+            parse_pattern(f"{organisation}/{name}"),
+            include=("*.json", "a?b"),
+            budget=budget,
+            priority=priority,
+        )
+        data, before = _changed(data, follow.key, written(follow))
+        assert before == expected.get(follow.key)
+        expected[follow.key] = follow
+        assert parse_follows(data, "list", "") == tuple(expected.values())
 
 
 def test_a_keep_list_may_have_the_words_of_follows_but_no_patterns() -> None:

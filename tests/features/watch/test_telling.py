@@ -23,7 +23,7 @@ from outlast.core.names import RepoId
 from outlast.features.watch.changes import Change, ChangeKind
 from outlast.features.watch.memory import Memory
 from outlast.features.watch.settings import WatchSection, WatchSettings, read_settings
-from outlast.features.watch.telling.alerts import NOTHING, Alert, Held, alert_of, detail
+from outlast.features.watch.telling.alerts import NOTHING, Alert, HeldCommits, alert_of, detail
 from outlast.features.watch.telling.channels import Mail, Webhook, document, message
 from outlast.features.watch.telling.tell import Telling, held_of, open_channels
 from outlast.server.http.metrics import Metrics
@@ -37,8 +37,8 @@ REPO = RepoId.parse("org/name")
 HUB = "https://hub.example"
 WHEN = "2030-01-02T03:04:05+00:00"
 OLD, NEW = "a" * 40, "b" * 40
-ALL = Held(frozenset({OLD}))
-PART = Held(frozenset(), frozenset({NEW}))
+ALL = HeldCommits(frozenset({OLD}))
+PART = HeldCommits(frozenset(), frozenset({NEW}))
 
 
 def change(kind: ChangeKind, **more: Any) -> Change:
@@ -320,7 +320,7 @@ def test_what_is_told_says_what_is_held(tmp_path: Path) -> None:
         spy = Spy()
         Telling(spy, archive).tell([CHANGES[14], CHANGES[18]])
         assert spy.sent == [["all files of 1 commit", ""]]
-        assert held_of(archive, [REPO]) == {REPO: Held(frozenset({revision.id.hex}))}
+        assert held_of(archive, [REPO]) == {REPO: HeldCommits(frozenset({revision.id.hex}))}
         assert held_of(archive, []) == {}
 
 

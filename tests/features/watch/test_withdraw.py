@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -18,12 +19,17 @@ from outlast.core.digest import Digest
 from outlast.core.errors import RepoNotFoundError, TakenDownError, UsageError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId, Target
+from outlast.fetch.revision import FetchContext, _coordinator
+from outlast.fetch.transfer import Coordinator, Wishes
 from outlast.node import payloads
 from outlast.node.policy import SharePolicy, Sharing
 from outlast.ops.mend import mend
 from outlast.ops.removal import collect_garbage, remove
 from outlast.ops.share import ShareWishes, share
 from outlast.ops.withdraw import lift, withdraw
+from outlast.sources.http import HttpClient
+from outlast.sources.hub import HubSource
+from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
 from outlast.store.records.facts import About, Notice
 from outlast.store.records.refs import Ref
@@ -164,6 +170,31 @@ def test_no_torrent_is_made_of_it(archive: Archive, tmp_path: Path) -> None:
     with pytest.raises(TakenDownError, match="court"):
         share(archive, Target(GONE, None), wishes, SharePolicy(), Control())
     share(archive, Target(OPEN, None), wishes, SharePolicy(), Control())
+
+
+def test_a_listing_that_names_its_digest_gets_nothing_of_it(archive: Archive) -> None:
+    """Else who publishes a model that lists the sha256 of a file would be given the file."""
+    other = RepoId.parse("eve/other")
+    assert archive.is_free_for(other, NAMES["own"])
+    stop(archive)
+    assert not archive.is_free_for(other, NAMES["own"])
+    assert archive.is_free_for(GONE, NAMES["own"])
+    assert archive.is_free_for(other, NAMES["both"])
+
+
+def test_who_pulls_it_takes_part_in_no_swarm(archive: Archive) -> None:
+    def made(*_: object) -> Coordinator:
+        raise AssertionError("not called")
+
+    with archive.writer() as writer:
+        hub = HubSource(HttpClient(HttpSettings()), "http://127.0.0.1:9")
+        context = FetchContext(archive, writer, [hub], Wishes(), Control(), made)
+        assert _coordinator(context, GONE) is made
+        stop(archive)
+        assert _coordinator(context, GONE) is None
+        assert _coordinator(context, OPEN) is made
+        with pytest.raises(TakenDownError, match="nodes are not asked"):
+            _coordinator(replace(context, sources=[]), GONE)
 
 
 # Clients of the hub's API

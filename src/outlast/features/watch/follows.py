@@ -209,14 +209,25 @@ def _edit(archive: Archive, key: str, line: Callable[[str], str] | None) -> Foll
         with disk.locked(path.with_name(_LOCK), exclusive=True):
             data = _read(path)
             old = data if data is not None else _HEAD.encode()
-            found = {follow.key: (number, follow) for number, follow in _numbered(old, _NAME, "")}
-            at, before = found.get(key, (0, None))
-            if line is None and not at:
-                return None
-            new = _edited(old, at, line)
-            parse_follows(new, _NAME, "")
-            writer.write(path, new, _MODE)
+            new, before = _changed(old, key, line)
+            if new != old:
+                writer.write(path, new, _MODE)
     return before
+
+
+def _changed(
+    data: bytes, key: str, line: Callable[[str], str] | None
+) -> tuple[bytes, Follow | None]:
+    """A list with the line of one follow written anew or, without `line`, taken out; and what that
+    said before. Raises :class:`BadListError`.
+    """
+    found = {follow.key: (number, follow) for number, follow in _numbered(data, _NAME, "")}
+    at, before = found.get(key, (0, None))
+    if line is None and not at:
+        return data, None
+    new = _edited(data, at, line)
+    parse_follows(new, _NAME, "")
+    return new, before
 
 
 def _edited(data: bytes, at: int, line: Callable[[str], str] | None) -> bytes:

@@ -155,8 +155,11 @@ class Refs:
         return found
 
     def is_open(self, repo: RepoId) -> bool:
-        """Whether a model is public, as far as is known; not if that cannot be read."""
-        return self.about(repo).is_open
+        """Whether a model is public, as far as is known, and given out here; not if that cannot be
+        read.
+        """
+        about = self.about(repo)
+        return about.is_open and not about.is_stopped
 
     def is_known(self, repo: RepoId) -> bool:
         """Whether what is written down of a model can be read."""

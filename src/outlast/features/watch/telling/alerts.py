@@ -17,7 +17,7 @@ _SUBJECT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldCommits:
     """What the archive holds of a model: the commits of which all files are here, and those of
     which some are.
     """
@@ -26,7 +26,7 @@ class Held:
     partial: frozenset[str] = frozenset()
 
 
-NOTHING: Final = Held()
+NOTHING: Final = HeldCommits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Alert:
         return "\n".join(one_line(line) for line in lines) + "\n"
 
 
-def alert_of(change: Change, held: Held) -> Alert:
+def alert_of(change: Change, held: HeldCommits) -> Alert:
     """What is told of a change, where the archive holds that much of the model."""
     return Alert(
         change,
@@ -131,7 +131,7 @@ def _files(change: Change) -> str:
 # What is held
 
 
-def _held(change: Change, held: Held) -> str:
+def _held(change: Change, held: HeldCommits) -> str:
     commit = _commit(change)
     if commit in held.complete:
         return f"all of commit {commit[:_SHORT]}"
@@ -158,7 +158,7 @@ def _commit(change: Change) -> str:
 # What helps
 
 
-def _command(change: Change, held: Held) -> str:
+def _command(change: Change, held: HeldCommits) -> str:
     repo = change.repo
     if repo is None:
         return "outlast serve" if change.kind is ChangeKind.HUB_DARK else ""

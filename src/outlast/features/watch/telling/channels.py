@@ -37,7 +37,7 @@ _SAID: Final = 300
 _POLICY: Final = email.policy.SMTP.clone(linesep="\n", cte_type="7bit")
 
 
-class Channel(Protocol):
+class Sender(Protocol):
     """A way to tell people. `name` is the same from run to run: what was told by it is noted."""
 
     @property

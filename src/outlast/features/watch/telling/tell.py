@@ -8,8 +8,8 @@ from outlast.core.control import Control
 from outlast.core.names import RepoId
 from outlast.features.watch.changes import Change
 from outlast.features.watch.settings import WatchSettings
-from outlast.features.watch.telling.alerts import NOTHING, Held, alert_of
-from outlast.features.watch.telling.channels import Channel, Mail, Webhook
+from outlast.features.watch.telling.alerts import NOTHING, HeldCommits, alert_of
+from outlast.features.watch.telling.channels import Mail, Sender, Webhook
 from outlast.sources.http import HttpClient
 from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
@@ -19,17 +19,17 @@ from outlast.store.archive import Archive
 class Telling:
     """Implements :class:`outlast.features.watch.watch.Teller`."""
 
-    channel: Channel
+    sender: Sender
     archive: Archive
 
     @property
     def name(self) -> str:
-        return self.channel.name
+        return self.sender.name
 
     def tell(self, changes: Sequence[Change]) -> None:
         """Sends these changes as one message."""
         held = held_of(self.archive, {change.repo for change in changes if change.repo})
-        self.channel.send(
+        self.sender.send(
             [
                 alert_of(change, held.get(change.repo, NOTHING) if change.repo else NOTHING)
                 for change in changes
@@ -42,16 +42,16 @@ def open_channels(
     settings: WatchSettings, http: HttpSettings, archive: Archive, control: Control
 ) -> Iterator[tuple[Telling, ...]]:
     """The channels that the settings name, until the block ends."""
-    channels: list[Channel] = []
+    senders: list[Sender] = []
     with HttpClient(http) as client:
         if settings.webhook:
-            channels.append(Webhook(client, settings.webhook, control.cancel.wait))
+            senders.append(Webhook(client, settings.webhook, control.cancel.wait))
         if settings.mail_to:
-            channels.append(Mail(settings.mail_to, settings.sendmail))
-        yield tuple(Telling(channel, archive) for channel in channels)
+            senders.append(Mail(settings.mail_to, settings.sendmail))
+        yield tuple(Telling(sender, archive) for sender in senders)
 
 
-def held_of(archive: Archive, repos: Iterable[RepoId]) -> dict[RepoId, Held]:
+def held_of(archive: Archive, repos: Iterable[RepoId]) -> dict[RepoId, HeldCommits]:
     """What the archive has of these models; it may spell them otherwise."""
     spelled = {archive.refs.spelling(repo): repo for repo in repos}
     complete: dict[RepoId, set[str]] = {repo: set() for repo in spelled}
@@ -60,6 +60,6 @@ def held_of(archive: Archive, repos: Iterable[RepoId]) -> dict[RepoId, Held]:
         if line.repo in spelled:
             (partial if line.partial else complete)[line.repo].add(line.revision.hex)
     return {
-        asked: Held(frozenset(complete[repo]), frozenset(partial[repo]))
+        asked: HeldCommits(frozenset(complete[repo]), frozenset(partial[repo]))
         for repo, asked in spelled.items()
     }
