@@ -154,7 +154,9 @@ def test_for_people_and_programs(hub: HubSim, tmp_path: Path) -> None:
     assert call.code == 3
     assert "By order." in call.failed("withdrawn")
     shown = outlast("show", "org/name", home=tmp_path).ok().out
-    assert re.search(rf"^withdrawn at {hub.url} on 20\S+ or earlier \(.*By order\.\)$", shown, re.M)
+    assert re.search(
+        rf"^withdrawn at {hub.url} on 20\S+ or earlier \(.*By order\.\)$", shown, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("archived", [False, True])
