@@ -11,6 +11,7 @@ import pytest
 from outlast.app import NodeSettings, Upstream, open_app, open_archive
 from outlast.core.control import Control
 from outlast.core.events import Event, Note, WatchNoticed
+from outlast.core.names import RepoId
 from outlast.features.watch.feature import WATCH
 from outlast.features.watch.follows import parse_pattern, put_follow
 from outlast.features.watch.polls.schedule import TUNING
@@ -101,4 +102,4 @@ def test_beside_a_server(hub: HubSim, tmp_path: Path) -> None:
                 assert archived.wait(60)
                 HubRepo(hub.root, "org/name").delete()
                 assert deleted.wait(60)
-        assert archive.refs.about(parse_pattern("org/name").repo).withdrawn
+        assert archive.refs.about(RepoId.parse("org/name")).withdrawn
