@@ -14,7 +14,7 @@ from outlast.core.digest import GitOid
 from outlast.core.errors import AccessDeniedError, EntryNotFoundError, NotFoundError
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
-from outlast.sources.oci import OciSource
+from outlast.sources.registries.oci import OciSource
 from tests.ports import free_port
 from tests.pull.kit import FILES, Puller, check_pulled
 from tests.registrysim import Image, modelpack, ollama

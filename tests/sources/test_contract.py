@@ -22,8 +22,8 @@ from outlast.sources.base import Listing, RangeReader, RemoteRef, Source
 from outlast.sources.folder import FolderSource
 from outlast.sources.hub import HubSource
 from outlast.sources.modelscope import ModelScopeSource
-from outlast.sources.oci import OciSource
-from outlast.sources.ollama import OllamaSource
+from outlast.sources.registries.oci import OciSource
+from outlast.sources.registries.ollama import OllamaSource
 from outlast.sources.renamed import renamed
 from tests.hubsim import HubRepo, HubSim
 from tests.registrysim import RegistrySim, modelpack, ollama

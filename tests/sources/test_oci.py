@@ -27,11 +27,11 @@ from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.sources.base import AccessSource, Listing
 from outlast.sources.http import Response
-from outlast.sources.oci import OciSource
-from outlast.sources.ollama import OllamaSource
 from outlast.sources.registries.api import Registry
 from outlast.sources.registries.errors import RegistryQuestion
 from outlast.sources.registries.logins import Logins
+from outlast.sources.registries.oci import OciSource
+from outlast.sources.registries.ollama import OllamaSource
 from outlast.sources.tuning import TUNING, Tuning
 from tests.registrysim import Fault, Image, RegistrySim, docker, modelpack, ollama
 from tests.registrysim.images import INDEX, OCI_MANIFEST, image_of

@@ -74,7 +74,7 @@ class Access:
         self._tuning = tuning
         self._hubs = [source for source in sources if isinstance(source, AccessSource)]
         self._own = next((hub for hub in self._hubs if hub.takes_clients), None)
-        """The hub that the mirror stands for: clients' tokens are for it, and no other sees them."""
+        """The hub that the mirror stands for: clients' tokens are for it, and for no other."""
         self.public: Final = public_voice(sources)
         self._operator: Final = Voice("operator", tuple(sources))
         self._key: Final = os.urandom(32)

@@ -60,14 +60,14 @@ def _folder(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source
 
 
 def _oci(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source":
-    from outlast.sources.oci import OciSource  # noqa: PLC0415
+    from outlast.sources.registries.oci import OciSource  # noqa: PLC0415
     from outlast.sources.renamed import renamed  # noqa: PLC0415
 
     return renamed(OciSource(http, at.url, token), at.other_name)
 
 
 def _ollama(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source":
-    from outlast.sources.ollama import OllamaSource  # noqa: PLC0415
+    from outlast.sources.registries.ollama import OllamaSource  # noqa: PLC0415
     from outlast.sources.renamed import renamed  # noqa: PLC0415
 
     return renamed(OllamaSource(http, at.url, token), at.other_name)

@@ -6,7 +6,7 @@ Protocol: what Ollama's own client asks (`server/images.go`); docs/adr/0026-regi
 from typing import ClassVar
 
 from outlast.core.names import RepoId
-from outlast.sources.oci import OciSource
+from outlast.sources.registries.oci import OciSource
 
 
 class OllamaSource(OciSource):
