@@ -3,5 +3,6 @@
 Sources: the OCI distribution and image specifications 1.1, and the token protocol of Docker's
 registry.
 
-Public names: `oci.OciSource` and `ollama.OllamaSource` are the sources; `api.Registry` asks; `layers.files_of` says which files a manifest stands for.
+Public names: `oci.OciSource` and `ollama.OllamaSource` are the sources; `api.Registry` asks;
+`layers.files_of` says which files a manifest stands for.
 """
