@@ -173,7 +173,7 @@ def test_a_registry_in_trouble(sim: RegistrySim, pull: Puller) -> None:
     left = [None] * 3
 
     def expire(_: object) -> None:
-        """A few times: a token that expires at every step is of no use to anybody."""
+        """A few times: one that expires at every step is of no use."""
         if left:
             left.pop()
             sim.expire()
