@@ -22,7 +22,7 @@ from tests.warm.calls import finish
 
 pytestmark = [pytest.mark.crash, pytest.mark.torture]
 
-KILLS = rounds(3, 100)
+KILLS = rounds(2, 100)
 EXPECTED = {
     ("deleted", "org/name"),
     ("moved", "acme/one"),

@@ -137,8 +137,10 @@ def test_duties_members_and_requests(memory: Memory) -> None:
     memory.spend(HUB, "2030-02-01", 1)
     assert memory.spent(HUB, "2030-01-31") == 0
     assert memory.hub_state(HUB) == {}
-    memory.put_hub_state(HUB, {"dark": True})
+    assert memory.put_hub_state(HUB, {}, {"dark": True}, [change(ChangeKind.HUB_DARK)])
+    assert not memory.put_hub_state(HUB, {}, {"dark": True}, [change(ChangeKind.HUB_DARK)])
     assert memory.hub_state(HUB) == {"dark": True}
+    assert len([*memory.history(None, None)]) == 2
 
 
 def test_what_is_wanted_and_what_was_fetched(memory: Memory) -> None:

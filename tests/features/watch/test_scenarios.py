@@ -292,3 +292,28 @@ def test_contents_are_fetched_only_where_they_differ(world: World) -> None:
     world.repo().commit({"config.json": b'{"a": 1}'})
     assert world.kinds() == ["moved"]
     assert world.requests("resolve") == 0
+
+
+def test_a_hub_that_wants_patience_gets_it(world: World) -> None:
+    world.hub.set_faults([{"action": "status", "status": 429, "retry_after": 5000}])
+    world.hub.clear_log()
+    assert world.kinds() == []
+    assert world.requests() == 1
+    assert world.kinds(4000) == []
+    assert world.requests() == 1
+    world.hub.set_faults([])
+    world.repo().delete()
+    assert world.kinds(2000) == ["deleted"]
+
+
+def test_a_day_has_so_many_requests(world: World) -> None:
+    world.follows = "".join(f"org-{number}/name\n" for number in range(6))
+    world.make(*(f"org-{number}/name" for number in range(6)))
+    world.rules = Rules(requests=4)
+    world.hub.clear_log()
+    for day in range(1, 4):
+        assert world.kinds() == []
+        assert world.requests() <= 4 * day + 1  # a look that has begun is finished
+    world.repo("org-5/name").delete()
+    told = [kind for _ in range(8) for kind in world.kinds()]
+    assert told == ["deleted"]

@@ -99,7 +99,7 @@ class Memory(Closing):
     """Thread-safe; several processes may have it open."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._lock = threading.RLock()
         opened = open_file(path)
         self._db = opened.db
@@ -283,12 +283,22 @@ class Memory(Closing):
         return found if isinstance(found, dict) else {}
 
     def put_hub_state(
-        self, hub: str, state: Mapping[str, object], changes: Iterable[Change] = ()
-    ) -> None:
-        with self._writing() as db:
-            text = json.dumps(dict(state), sort_keys=True)
-            db.execute("INSERT OR REPLACE INTO hubs VALUES (?, ?)", (hub, text))
+        self,
+        hub: str,
+        before: Mapping[str, object],
+        after: Mapping[str, object],
+        changes: Sequence[Change] = (),
+    ) -> bool:
+        """Writes down a new state, with the changes that led to it. False, and nothing is written,
+        where another process was quicker.
+        """
+        with self._writing(lasting=bool(changes)) as db:
+            row = db.execute("SELECT state FROM hubs WHERE hub = ?", (hub,)).fetchone()
+            if row is not None and row[0] != _sorted(before):
+                return False
+            db.execute("INSERT OR REPLACE INTO hubs VALUES (?, ?)", (hub, _sorted(after)))
             _insert(db, changes, told=True)
+        return True
 
     def spent(self, hub: str, day: str) -> int:
         """The requests to a hub on a day (as 2030-01-31)."""
@@ -364,7 +374,7 @@ class Memory(Closing):
         """All of it is written, or nothing. What need not be `lasting` may be lost, last things
         first, where the machine itself goes down: it is looked up again.
         """
-        with self._lock, reporting(self._path):
+        with self._lock, reporting(self.path):
             self._db.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -375,11 +385,15 @@ class Memory(Closing):
             self._db.execute("COMMIT")
 
     def _all(self, question: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._lock, reporting(self._path):
+        with self._lock, reporting(self.path):
             return self._db.execute(question, values).fetchall()
 
 
 _NAMES: Final = "SELECT repo FROM models WHERE hub = ?"
+
+
+def _sorted(document: Mapping[str, object]) -> str:
+    return json.dumps(dict(document), sort_keys=True)
 
 
 def account_of(repo: RepoId) -> str:

@@ -13,13 +13,17 @@ from outlast.core.events import Note, WatchNoticed
 from outlast.features.watch.changes import Change
 from outlast.features.watch.follow import Follow
 from outlast.features.watch.holdings import HeldModels
-from outlast.features.watch.memory import ARCHIVE
+from outlast.features.watch.memory import ARCHIVE, Memory
 from outlast.features.watch.polls.asking import Context
 from outlast.features.watch.polls.hub_pass import Pass, Rules
 from outlast.sources.hub_watch import HubWatch
+from outlast.store import disk
 
+_LOCK: Final = "telling.lock"
 _AT_ONCE: Final = 50
 """Changes in one message."""
+_TOGETHER: Final = 60.0
+"""Seconds in which changes wait for others, so that one message tells them."""
 
 
 class Teller(Protocol):
@@ -75,12 +79,17 @@ def watch_once(watcher: Lookout, noticed: Callable[[Change], None] | None = None
     withdrawn = 0
     dark = []
 
+    told_at = watcher.context.clock()
+
     def told(change: Change) -> None:
-        nonlocal withdrawn
+        nonlocal withdrawn, told_at
         withdrawn += change.kind.withdraws
         control.emit(_event(change))
         if noticed is not None:
             noticed(change)
+        if watcher.context.clock() - told_at >= _TOGETHER:  # a pass may take an hour
+            _deliver(watcher)
+            told_at = watcher.context.clock()
 
     for name in (ARCHIVE, *(channel.name for channel in watcher.channels)):
         memory.begin(name)
@@ -100,8 +109,13 @@ def watch_once(watcher: Lookout, noticed: Callable[[Change], None] | None = None
 
 
 def _deliver(watcher: Lookout) -> None:
-    """Tells each channel what it has not told yet."""
+    """Tells each channel what it has not told yet: one process at a time."""
     memory = watcher.context.memory
+    with disk.locked(memory.path.with_name(_LOCK), exclusive=True):
+        _tell_all(watcher, memory)
+
+
+def _tell_all(watcher: Lookout, memory: Memory) -> None:
     for number, change in memory.pending(ARCHIVE):
         with contextlib.suppress(DamagedRecordError):  # `verify` tells of it
             watcher.holdings.hear(change)

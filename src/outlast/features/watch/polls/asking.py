@@ -140,6 +140,9 @@ class PoliteHub:
         if after.dark != before.dark:
             kind = ChangeKind.HUB_DARK if after.dark else ChangeKind.HUB_BACK
             changes = [Change(kind, self.hub.name, moment(self._clock()), reason=reason)]
-        self._memory.put_hub_state(self.hub.name, after.to_json(), changes)
-        for change in changes:
-            self._told(change)
+        name = self.hub.name
+        if self._memory.put_hub_state(name, before.to_json(), after.to_json(), changes):
+            for change in changes:
+                self._told(change)
+        else:  # another process has told it
+            self.health = HubHealth.from_json(self._memory.hub_state(name))
