@@ -53,6 +53,16 @@ def due(tmp_path: Path) -> None:
     db.close()
 
 
+def test_now(hub: HubSim, tmp_path: Path) -> None:
+    """It looks at what is not due, and archives what was to wait."""
+    run(hub, tmp_path, "follow", "org/name", "--budget", "1MB").ok()
+    run(hub, tmp_path, "watch", "--once").ok()
+    HubRepo(hub.root, "org/name").delete()
+    assert run(hub, tmp_path, "watch", "--once").ok().out == ""
+    call = run(hub, tmp_path, "watch", "--once", "--now")
+    assert (call.code, "was deleted at" in call.out) == (3, True)
+
+
 def test_watching_from_cron(hub: HubSim, tmp_path: Path) -> None:
     assert "nothing is followed" in run(hub, tmp_path, "watch", "--once").failed("usage")
     run(hub, tmp_path, "follow", "org/name", "--budget", "1MB").ok()

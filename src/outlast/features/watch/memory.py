@@ -239,6 +239,13 @@ class Memory(Closing):
                 (duty.hub, duty.name, duty.due, duty.pages, duty.failures, duty.polled),
             )
 
+    def hasten(self, hub: str) -> None:
+        """Makes all that there is to do at a hub due, and all that is to be archived."""
+        with self._writing() as db:
+            db.execute("UPDATE duties SET due = 0 WHERE hub = ?", (hub,))
+            db.execute("UPDATE models SET refs_due = 0 WHERE hub = ?", (hub,))
+            db.execute("UPDATE wanted SET due = 0 WHERE hub = ?", (hub,))
+
     def load(self, hub: str) -> list[tuple[Priority, int, int]]:
         """Of each account: its most urgent priority, its models, and the pages of its list."""
         rows = self._all(

@@ -25,6 +25,7 @@ from outlast.intake.form_policy import FormWishes
     epilog="""\b
 Examples:
   outlast watch --once
+  outlast watch --once --now
   outlast watch --once --json
   outlast watch --from https://huggingface.co
 
@@ -35,6 +36,7 @@ Exit status:
 """
 )
 @click.option("--once", is_flag=True, help="Look at what is due, and end")
+@click.option("--now", is_flag=True, help="Begin with a look at all that is followed, due or not")
 @click.option(
     "--from",
     "words",
@@ -46,6 +48,7 @@ Exit status:
 def watch(
     *,
     once: bool,
+    now: bool,
     words: tuple[str, ...],
     home: str | None,
     as_json: bool,
@@ -63,8 +66,9 @@ def watch(
     Then what follows with a budget name is archived, what is at risk first.
 
     With --once the command ends when nothing more is due, and the exit status says whether
-    something was withdrawn: for cron. Without it, it goes on until Ctrl-C. 'outlast serve' with
-    --upstream watches too.
+    something was withdrawn: for cron. Without it, it goes on until Ctrl-C. --now looks at what was
+    looked at a moment ago, too: after bad news, say. The requests of the day are its limit as well.
+    'outlast serve' with --upstream watches too.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
         config = run.config
@@ -91,6 +95,9 @@ def watch(
                 http=config.http(),
             ) as watcher,
         ):
+            if now:
+                for hub in watcher.hubs:
+                    watcher.context.memory.hasten(hub.name)
             if not once:
                 keep_watching(watcher, lambda change: _print(run, change))
             passed = watch_once(watcher, lambda change: _print(run, change))
