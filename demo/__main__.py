@@ -1,6 +1,6 @@
 """The main job on a real model, step by step: archived in fewer bytes, interrupted, resumed, served
-when the hub is gone, and run. Then the swarm's story (`demo.swarm`). Exit status 0 only if every
-step held.
+when the hub is gone, and run. Then a hub withdraws what is followed (`demo.watch`), and the swarm's
+story (`demo.swarm`). Exit status 0 only if every step held.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from demo.sites import as_own_root
 from demo.story import StepFailedError, megabytes, require, say, wait_until
+from demo.watch import watched
 from outlast.core.digest import Digest
 from outlast.store.archive import Archive
 from outlast.store.layout import Layout
@@ -132,6 +133,13 @@ def served_sha256(home: Path, model: str, name: str) -> str:
         return hashlib.file_digest(reply, "sha256").hexdigest()
 
 
+class Node:
+    """Runs outlast for the story of `demo.watch`."""
+
+    words = staticmethod(command)
+    sha256 = staticmethod(served_sha256)
+
+
 def bf16_model(folder: Path) -> list[tuple[str, str]]:
     """A model in bf16 is a third smaller, and costs no reader anything."""
     weights = minilm_bf16()
@@ -195,12 +203,16 @@ def run_demo(folder: Path) -> list[tuple[str, str]]:
     answer = json.loads(outlast(folder / "b", "run", MODEL, QUESTION, *limits).splitlines()[-1])
     say(f"    > {QUESTION}\n    {answer['text'].strip()}")
     require(bool(answer["text"].strip()), "the model answered")
+
+    say("6. A hub withdraws what W follows: between two looks, and in the middle of a pull")
+    followed = watched(folder, weights, digest, Node())
     return [
         ("4-bit weights (SmolLM2)", saved(whole, held)),
         *bf16,
         ("bytes moved from the hub", megabytes(sent)),
         ("bytes fetched twice after kill -9", megabytes(refetched)),
         ("upstream requests after the hub went dark", str(dead.calls)),
+        *followed,
         ("tokens per second", f"{answer['usage']['tokens_per_second']:.1f}"),
         ("seconds in all", f"{time.monotonic() - started:.0f}"),
     ]

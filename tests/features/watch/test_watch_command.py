@@ -63,6 +63,16 @@ def test_now(hub: HubSim, tmp_path: Path) -> None:
     assert (call.code, "was deleted at" in call.out) == (3, True)
 
 
+def test_what_is_followed_later_is_looked_at_soon(hub: HubSim, tmp_path: Path) -> None:
+    """Though its account is not due for a day."""
+    HubRepo(hub.root, "org/later").commit(FILES)
+    run(hub, tmp_path, "follow", "org/name", "--budget", "1MB").ok()
+    run(hub, tmp_path, "watch", "--once").ok()
+    run(hub, tmp_path, "follow", "org/later", "--budget", "1MB").ok()
+    run(hub, tmp_path, "watch", "--once").ok()
+    assert "org/later" in run(hub, tmp_path, "ls").ok().out
+
+
 def test_watching_from_cron(hub: HubSim, tmp_path: Path) -> None:
     assert "nothing is followed" in run(hub, tmp_path, "watch", "--once").failed("usage")
     run(hub, tmp_path, "follow", "org/name", "--budget", "1MB").ok()

@@ -156,7 +156,9 @@ class Memory(Closing):
     def follow(
         self, hub: str, models: Mapping[RepoId, Priority], accounts: Sequence[str] = ()
     ) -> None:
-        """From now on these models are polled, with all of these accounts, and no others."""
+        """From now on these models are polled, with all of these accounts, and no others. Accounts
+        of models that are new are due.
+        """
         known = {RepoId.parse(name) for (name,) in self._all(_NAMES, hub)}
         with self._writing() as db:
             for repo in known - models.keys():
@@ -167,6 +169,10 @@ class Memory(Closing):
             db.executemany(
                 "INSERT OR IGNORE INTO duties (hub, duty) VALUES (?, ?)",
                 [(hub, account) for account in needed],
+            )
+            db.executemany(
+                "UPDATE duties SET due = 0 WHERE hub = ? AND duty = ? AND failures = 0",
+                [(hub, account_of(repo)) for repo in models.keys() - known],
             )
 
     def add_models(self, hub: str, models: Mapping[RepoId, Priority]) -> None:

@@ -106,7 +106,7 @@ _WORDS: Final[Mapping[ChangeKind, str]] = {
     ChangeKind.MADE_PRIVATE: "was made private",
     ChangeKind.RENAMED: "was renamed to {after}",
     ChangeKind.TRANSFERRED: "was transferred to {after}",
-    ChangeKind.REFUSED: "is refused",
+    ChangeKind.REFUSED: "was withdrawn (deleted, private or closed to us)",
     ChangeKind.DELETED: "was deleted",
     ChangeKind.ACCOUNT_GONE: "went with its whole account",
     ChangeKind.BLOCKED: "is blocked",
