@@ -75,8 +75,8 @@ def watched(folder: Path, weights: Path, digest: str, node: Node) -> list[tuple[
         require(kept > 0 and kept + came - size <= 16 * 2**20, twice)
         told = run("watch", "--once", "--now", *sources, status=_WITHDRAWN)
         require(f"{_LARGE} was withdrawn" in told, "and the next look tells it")
-        _check_kept(run, node, home, (_LARGE, weights.name), hub.url)
-        require(node.sha256(home, _LARGE, weights.name) == digest, "a client still gets it")
+        got = _check_kept(run, node, home, (_LARGE, weights.name), hub.url)
+        require(got == digest, "with the same sha256")
     return [("of the model that went mid-pull, kept from the hub", megabytes(kept))]
 
 
@@ -94,12 +94,16 @@ def _run(node: Node, home: Path, *arguments: str, status: int) -> str:
 
 def _check_kept(
     run: Callable[..., str], node: Node, home: Path, held: tuple[str, str], hub: str
-) -> None:
-    """The archive has all of a model, says where and when it was withdrawn, and serves it."""
+) -> str:
+    """The archive has all of a model, says where and when it was withdrawn, and serves it; the
+    sha256 of what a client gets.
+    """
     model, file = held
     about = json.loads(run("show", model, "--json").splitlines()[-1])
     where = [one for one in about["withdrawn"] if one["source"] == hub]
     require(not about["partial"], f"{model} is here, whole")
     require(len(where) == 1, f"withdrawn at {hub} on {where[0]['since'][:10] if where else '?'}")
-    require(bool(node.sha256(home, model, file)), f"a client gets {file}")
     run("log", model)
+    got = node.sha256(home, model, file)
+    require(bool(got), f"a client gets {file}")
+    return got
