@@ -91,6 +91,12 @@ class App:
     """None where this process takes no part in the swarm."""
     metrics: Metrics
     control: Control
+    sources: Sequence[Source]
+    """The hubs behind the mirror."""
+    wishes: Wishes
+    """How files are fetched from them."""
+    http: HttpSettings
+    """How other machines are reached."""
 
 
 @contextlib.contextmanager
@@ -272,7 +278,7 @@ def open_app(
                 node=node,
             )
         )
-        yield App(archive, mirror, node, metrics, counted)
+        yield App(archive, mirror, node, metrics, counted, sources, wishes, settings.http)
 
 
 def hand_on(node: Node, control: Control, seconds: float, begins: Callable[[int], None]) -> None:

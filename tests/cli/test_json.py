@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -14,6 +16,8 @@ import pytest
 from outlast.cli.screen.render import Screen
 from outlast.core.events import FileDone, PiecesMissing, Progress
 from outlast.core.names import RepoId
+from outlast.features.watch.changes import Change, ChangeKind
+from outlast.features.watch.memory import Memory
 from outlast.store.archive import Archive
 from tests.cli.call import Call, end_all, finish, inside, outlast, start
 from tests.cli.conftest import FILES
@@ -299,6 +303,47 @@ def configuring(world: World) -> None:
     world("config", "--init", "--force")
 
 
+def following(world: World) -> None:
+    root = world.home / "hub"
+    HubRepo(root, "org/m").commit({"config.json": b"{}"})
+    with HubSim(root, mode="thread") as hub:
+        env = {"HF_ENDPOINT": hub.url}
+        assert world("follow", "org/m", "--include", "*.json", env=env).result["takes"]
+    world("follow", "org/*", "--budget", "1GB", "--dry-run")
+    assert len(world("follow", "ls").documents) == 1
+    assert world("follow", "rm", "org/m").result["change"] == "removed"
+
+
+def watching(world: World) -> None:
+    root, archive = world.home / "hub", world.home / "archive"
+    repo = HubRepo(root, "org/m")
+    repo.commit({"config.json": b"{}"})
+    with HubSim(root, mode="thread") as hub:
+        env = {"HF_ENDPOINT": hub.url}
+        inside("follow", "org/m", home=world.home, env=env).ok()
+        inside("watch", "--once", home=world.home, env=env).ok()
+        repo.delete()
+        with closing(sqlite3.connect(archive / "watch" / "watch.sqlite")) as db, db:
+            db.execute("UPDATE duties SET due = 0")
+        assert world("watch", "--once", code=3, env=env).result["repo"] == "org/m"
+
+
+def logging_what_was(world: World) -> None:
+    change = Change(ChangeKind.GATED, "https://hub", "2030-01-02T03:04:05+00:00", files=("a",))
+    with Memory.open(world.home / "archive") as memory:
+        memory.tell([change, replace(change, repo=RepoId.parse("me/mine"))])
+    inside("withdraw", "me/mine", "--reason", "By order.", home=world.home).ok()
+    found = {line["what"] for line in world("log").documents}
+    assert found == {"gated", "archived", "notice"}
+    world("log", "me/mine", "--since", "2030-01-01")
+
+
+def withdrawing(world: World) -> None:
+    world("withdraw", "me/mine", "--reason", "By order.", "--dry-run")
+    assert world("withdraw", "me/mine", "--reason", "By order.", "--stop-serving").result["since"]
+    assert world("withdraw", "me/mine", "--undo").result["since"] is None
+
+
 EXAMPLES: dict[str, Callable[[World], None]] = {
     "pull": pulling,
     "sync": syncing,
@@ -321,6 +366,10 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "run": running,
     "config": configuring,
     "doctor": examining,
+    "follow": following,
+    "watch": watching,
+    "log": logging_what_was,
+    "withdraw": withdrawing,
 }
 """For each command with --json, calls that print each of its results."""
 

@@ -2,7 +2,7 @@
 
 from tests.hubsim.generate import hostile_repo, many_files_repo
 from tests.hubsim.log import LogEntry
-from tests.hubsim.repo import Commit, HubFile, HubRepo, add_alias
+from tests.hubsim.repo import Commit, HubFile, HubRepo, add_alias, put_collection
 from tests.hubsim.sim import HubSim
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "add_alias",
     "hostile_repo",
     "many_files_repo",
+    "put_collection",
 ]

@@ -37,6 +37,9 @@ def open_repo(catalogue: Catalogue, route: Route, raw_path: str, who: Who) -> Se
     To who has no token the hub does not tell a missing repo from a private one: 401, no error code.
     """
     repo = catalogue.find(route.kind, route.repo_id)
+    refusal = repo.state.refusal if repo is not None else None
+    if refusal is not None and refusal["to"] in {"everybody", who}:
+        return error_reply(refusal["status"], refusal["message"])
     if repo is not None and not (repo.state.private and who != "owner"):
         return repo
     renamed = catalogue.alias(route.kind, route.repo_id)

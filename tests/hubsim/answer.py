@@ -1,5 +1,6 @@
 """From a request to the reply and the fault that it gets; nothing here touches a socket."""
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -65,6 +66,7 @@ class Answers:
         reply = self._replacement(asked, rule)
         if reply is None:
             reply = target if isinstance(target, Reply) else self._reply(asked, target, rule)
+        reply = _if_changed(asked, reply) if not rule else reply
         if rule.get("action") == "headers":
             dropped = [name.lower() for name in rule.get("drop", [])]
             kept = {k: v for k, v in reply.headers.items() if k.lower() not in dropped}
@@ -106,6 +108,8 @@ class Answers:
             return api.whoami(who)
         if what == "list":
             return api.with_fault(api.list_repos(self.catalogue, call), call)
+        if what == "collection":
+            return api.collection(self.catalogue, asked.route.tail[0])
         if target is None:
             return error_reply(404, "Sorry, we can't find the page you are looking for.")
         return api.with_fault(api.repo_call(target, call), call)
@@ -141,6 +145,17 @@ class Answers:
 
     def _now(self) -> float:
         return time.time() + self.ahead
+
+
+def _if_changed(asked: Asked, reply: Reply) -> Reply:
+    """304 to a client that has the answer already: those of the API have an ETag."""
+    if asked.route.what not in {"info", "refs", "list", "collection"} or reply.status != 200:
+        return reply
+    etag = f'W/"{hashlib.sha256(reply.body.read(0, reply.body.size)).hexdigest()[:16]}"'
+    if asked.headers.get("If-None-Match") == etag:
+        return Reply(304, {"ETag": etag})
+    reply.headers = {**reply.headers, "ETag": etag}
+    return reply
 
 
 def _refusal(rule: RuleJson, now: float) -> Reply:

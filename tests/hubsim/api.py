@@ -75,6 +75,7 @@ def list_repos(catalogue: Catalogue, call: Call) -> Reply:
         and query.get("search", "").lower() in repo.repo_id.lower()
         and query.get("author", repo.repo_id.split("/")[0]) == repo.repo_id.split("/")[0]
         and all(tag in repo.state.tags for tag in query.get("filter", "").split(",") if tag)
+        and repo.state.refusal is None
     ]
     if order := _ORDERS.get(query.get("sort", "")):
         repos.sort(key=order, reverse=query.get("direction") == "-1")
@@ -84,10 +85,21 @@ def list_repos(catalogue: Catalogue, call: Call) -> Reply:
     if start + limit < len(repos):
         headers = call.next_link(cursor=str(start + limit))
     docs = [
-        listing.info_doc(repo, repo.revision("main"), files=call.flag("full"), blobs=False)
+        listing.expand(
+            listing.info_doc(repo, repo.revision("main"), files=call.flag("full"), blobs=False),
+            query.get("expand", ""),
+        )
         for repo in repos[start : start + limit]
     ]
     return json_reply(docs, headers)
+
+
+def collection(catalogue: Catalogue, slug: str) -> Reply:
+    """GET /api/collections/{slug}."""
+    items = catalogue.collection(slug)
+    if items is None:
+        return error_reply(404, "Collection not found")
+    return json_reply(listing.collection_doc(slug, items))
 
 
 def repo_call(repo: ServedRepo, call: Call) -> Reply:
@@ -112,7 +124,7 @@ def _info(repo: ServedRepo, commit: Commit | None, call: Call) -> Reply:
     doc = listing.info_doc(repo, commit, files=True, blobs=call.flag("blobs"))
     if "siblings" in doc:
         doc["siblings"] = _faulted(doc["siblings"], call.fault)
-    return json_reply(doc)
+    return json_reply(listing.expand(doc, call.query.get("expand", "")))
 
 
 def _tree(repo: ServedRepo, commit: Commit, folder: str, call: Call) -> Reply:

@@ -70,6 +70,13 @@ class Catalogue:
         target: str | None = json.loads(path.read_bytes()).get(f"{kind}s/{repo_id}")
         return target
 
+    def collection(self, slug: str) -> list[str] | None:
+        path = self._root / "collections.json"
+        if not path.exists():
+            return None
+        items: list[str] | None = json.loads(path.read_bytes()).get(slug)
+        return items
+
     def _state(self, folder: Path) -> RepoState | None:
         path = folder / "repo.json"
         try:

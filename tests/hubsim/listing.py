@@ -124,6 +124,7 @@ def info_doc(repo: ServedRepo, commit: Commit | None, *, files: bool, blobs: boo
         "downloads": 0,
         "likes": 0,
         "tags": state.tags,
+        "cardData": state.card,
         "usedStorage": sum(file.size for file in commit.files.values()) if commit else 0,
     }
     if repo.kind == "model":
@@ -133,6 +134,23 @@ def info_doc(repo: ServedRepo, commit: Commit | None, *, files: bool, blobs: boo
             sibling(path, file, blobs=blobs) for path, file in sorted(commit.files.items())
         ]
     return doc
+
+
+def collection_doc(slug: str, items: Iterable[str]) -> Json:
+    """A collection; an item is a model, or `datasets/` and the id of a dataset."""
+    rows = []
+    for item in items:
+        is_dataset = item.startswith("datasets/")
+        kind = "dataset" if is_dataset else "model"
+        rows.append({"type": kind, "id": item.removeprefix("datasets/")})
+    return {"slug": slug, "title": slug, "items": rows}
+
+
+def expand(doc: Json, names: str) -> Json:
+    """Only what `names` (joined by commas) ask for, and the id; all of it where they are empty."""
+    if not names:
+        return doc
+    return {key: doc[key] for key in ("_id", "id", *names.split(",")) if key in doc}
 
 
 def lie_about_size(rows: list[Json], rule: RuleJson) -> None:

@@ -80,6 +80,8 @@ class RepoState:
     private: bool = False
     gated: bool | str = False
     tags: list[str] = field(default_factory=list)
+    card: dict[str, Any] = field(default_factory=dict)
+    refusal: dict[str, Any] | None = None
     branches: dict[str, str] = field(default_factory=dict)
     git_tags: dict[str, str] = field(default_factory=dict)
     commits: list[str] = field(default_factory=list)
@@ -117,15 +119,42 @@ class HubRepo:
         private: bool | None = None,
         gated: bool | str | None = None,
         tags: Sequence[str] | None = None,
+        card: Mapping[str, Any] | None = None,
     ) -> None:
-        """Change who may read the repo, or its labels; None leaves a thing as it is."""
+        """Change who may read the repo, its labels, or what its card says; None leaves a thing as
+        it is.
+        """
         if private is not None:
             self._state.private = private
         if gated is not None:
             self._state.gated = gated
         if tags is not None:
             self._state.tags = list(tags)
+        if card is not None:
+            self._state.card = dict(card)
         self._save()
+
+    def refuse(self, status: int | None, message: str = "", *, to: str = "everybody") -> None:
+        """Answer everything about the repo with `status`, as 410 or 451: to everybody, or only to
+        "anonymous" clients. None ends it.
+        """
+        said = {"status": status, "message": message, "to": to}
+        self._state.refusal = None if status is None else said
+        self._save()
+
+    def move(self, new_id: str) -> Self:
+        """Rename the repo, or transfer it to another account; the old name redirects."""
+        folder = self.folder
+        root = folder.parents[self.repo_id.count("/") + 1]
+        self.folder = root / f"{self.kind}s" / new_id
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(self.folder)
+        for path in self.folder.glob("*.json"):
+            text = path.read_text()
+            path.write_text(text.replace(f"{folder.resolve()}/", f"{self.folder.resolve()}/"))
+        add_alias(root, self.repo_id, new_id, kind=self.kind)
+        self.repo_id = new_id
+        return self
 
     @property
     def branches(self) -> dict[str, str]:
@@ -210,6 +239,13 @@ def add_alias(root: Path | str, old_id: str, new_id: str, *, kind: Kind = "model
     path = Path(root) / "aliases.json"
     aliases = json.loads(path.read_bytes()) if path.exists() else {}
     _write(path, aliases | {f"{kind}s/{old_id}": new_id})
+
+
+def put_collection(root: Path | str, slug: str, items: Iterable[str]) -> None:
+    """Make a collection of models (and of datasets, as datasets/org/name), or replace its items."""
+    path = Path(root) / "collections.json"
+    collections = json.loads(path.read_bytes()) if path.exists() else {}
+    _write(path, collections | {slug: list(items)})
 
 
 def is_lfs(name: str, size: int) -> bool:

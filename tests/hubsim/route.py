@@ -10,7 +10,7 @@ from tests.hubsim.repo import Kind
 
 What = Literal[
     "resolve", "cdn", "info", "tree", "paths-info", "refs", "commits", "list", "whoami",
-    "auth-check", "control", "unknown",
+    "auth-check", "collection", "control", "unknown",
 ]  # fmt: skip
 _VERBS: dict[str, What] = {
     "revision": "info",
@@ -20,6 +20,7 @@ _VERBS: dict[str, What] = {
     "commits": "commits",
     "auth-check": "auth-check",
 }
+_COLLECTIONS = "/api/collections/"
 _KINDS: dict[str, Kind] = {"models": "model", "datasets": "dataset"}
 _API = re.compile(r"/api/(models|datasets)(?:/(.+))?")
 _RESOLVE = re.compile(r"/(?:(datasets)/)?([^/]+(?:/[^/]+)?)/(?:resolve|raw)/(.+)", re.DOTALL)
@@ -56,9 +57,12 @@ class Route:
 
 
 def split_query(raw_path: str) -> tuple[str, dict[str, str]]:
-    """The path, still encoded, and the query's last value by name."""
+    """The path, still encoded, and the query's values by name: several are joined by commas."""
     path, _, query = raw_path.partition("?")
-    return path, dict(parse_qsl(query, keep_blank_values=True))
+    found: dict[str, str] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        found[key] = f"{found[key]},{value}" if key in found else value
+    return path, found
 
 
 def parse(path: str) -> Route:
@@ -67,6 +71,8 @@ def parse(path: str) -> Route:
         return Route("control", tail=(path.removeprefix("/_sim/"),))
     if path == "/api/whoami-v2":
         return Route("whoami")
+    if path.startswith(_COLLECTIONS):
+        return Route("collection", tail=(unquote(path.removeprefix(_COLLECTIONS)),))
     if match := _CACHE.fullmatch(path):
         tail = tuple(match[3].split("/"))
         return Route("resolve", _KINDS[match[1]], unquote(match[2]), tail, from_cache=True)

@@ -23,6 +23,7 @@ from outlast.core.events import (
     SourceWaiting,
     SourceWithdrew,
     SuspectContent,
+    WatchNoticed,
 )
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
@@ -35,7 +36,15 @@ from outlast.server.hub.server import serve as run_server
 
 _PORT = 8090
 _OPEN = "--open-restricted: every client may read private and gated models"
-_SHOWN = Note | SourceBanned | SourceWaiting | SourceWithdrew | FileProblem | SuspectContent
+_SHOWN = (
+    Note
+    | SourceBanned
+    | SourceWaiting
+    | SourceWithdrew
+    | FileProblem
+    | SuspectContent
+    | WatchNoticed
+)
 """Events that a server tells its operator."""
 
 

@@ -214,6 +214,13 @@ class AccessDeniedError(PolicyError):
     default_hint = "accept the terms on the hub's page, then set HF_TOKEN"
 
 
+class TakenDownError(PolicyError):
+    """The operator of this archive recorded a notice against a model: it is not given out."""
+
+    code = "taken-down"
+    default_hint = "its operator can lift that with 'outlast withdraw --undo'"
+
+
 class TooDeepError(PolicyError):
     """Delta chains are limited to 2 links and may not form a cycle."""
 

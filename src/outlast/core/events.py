@@ -98,6 +98,20 @@ class SourceWithdrew(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WatchNoticed(Event):
+    """Something happened to a model that is followed, or (`repo` empty) to a hub or an account."""
+
+    kind: Annotated[str, "what: `deleted`, `gated`, `moved` …"]
+    hub: Annotated[str, "at which hub"]
+    repo: Annotated[str, "to which model"]
+    ref: Annotated[str, "to which ref of it; empty: to all of it"]
+    before: Annotated[str, "the commit, name, licence or standing before"]
+    after: Annotated[str, "that after"]
+    reason: Annotated[str, "what the hub said"]
+    when: Annotated[str, "when it was noticed (ISO 8601, UTC)"]
+
+
+@dataclass(frozen=True, slots=True)
 class SourceWaiting(Event):
     """A source rate-limits us or failed; it is asked again after `seconds`."""
 

@@ -7,15 +7,21 @@
     meta-llama/Llama-3.2-1B@v1.0      exclude=original/*
     unsloth/gemma-3-GGUF              include=*Q4_K_M* include=*.json
     datasets/squad
+
+A list of follows (see `outlast.features.watch.follows`) is written in the same way. Its lines may
+name patterns, and say with how many bytes and how urgently they are archived; `budget=` and
+`priority=` may stand in a keep-list too, so that one file serves both.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from outlast.core.errors import BadListError, BadNameError
 from outlast.core.names import RepoId, Target
+from outlast.core.sizes import bytes_of
 
 MAX_BYTES: Final = 1 << 20
 MAX_MODELS: Final = 10_000
@@ -28,6 +34,34 @@ _BLANKS: Final = " \t"
 _SHOWN: Final = 80
 """Characters of a wrong word that a message repeats."""
 _FORM: Final = "a line is org/name[@ref] [include=GLOB ...] [exclude=GLOB ...]"
+_PATTERN: Final = re.compile(r"(search|collections)[:/]|.*/\*\Z")
+_FOR_FOLLOWS: Final = (
+    "patterns are for 'outlast follow', and for lists that the setting watch.lists names"
+)
+
+
+class Priority(StrEnum):
+    """What goes first where not all can be polled or archived at once."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True)
+class ListLine:
+    """What the line of this `number` (from 1) says: the name or pattern of its first word, and what
+    stands after it. `where` names the line in messages.
+    """
+
+    number: int
+    where: str
+    name: str
+    globs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Those that begin with ``include=`` and with ``exclude=``, by that word."""
+    budget: int | None = None
+    """Bytes."""
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +86,57 @@ def parse_keep_list(data: bytes, name: str) -> tuple[KeepLine, ...]:
     messages. Raises :class:`BadListError` for the first line that is wrong, and for a list that
     names nothing: such a list is more likely a mishap than a wish.
     """
-    if len(data) > MAX_BYTES:
-        raise BadListError(
-            f"{name} has more than {MAX_BYTES} bytes", hint="split it into several lists"
-        )
     found: list[KeepLine] = []
     lines_of: dict[tuple[RepoId, str], int] = {}
-    for number, text in _texts(data, name):
-        where = f"{name}, line {number}"
-        line = _parse(number, text, where)
-        if line is None:
-            continue
-        key = (_folded(line.target.repo), line.ref)
-        if (first := lines_of.setdefault(key, number)) != number:
+    for said in read_lines(data, name):
+        line = KeepLine(said.number, _target(said), said.globs["include"], said.globs["exclude"])
+        key = (line.target.repo.folded, line.ref)
+        if (first := lines_of.setdefault(key, line.number)) != line.number:
             raise BadListError(
-                f"{where}: {line.target} is on line {first} already",
+                f"{said.where}: {line.target} is on line {first} already",
                 hint="write all globs of a model on one line",
             )
         found.append(line)
-        if len(found) > MAX_MODELS:
-            raise BadListError(
-                f"{where}: more than {MAX_MODELS:,} models", hint="split it into several lists"
-            )
     if not found:
         raise BadListError(f"{name} names no model", hint=_FORM)
     return tuple(found)
 
 
-def _texts(data: bytes, name: str) -> Iterator[tuple[int, str]]:
-    """The lines with their numbers. They end in LF or CR LF; a byte order mark may come first."""
+def _target(line: ListLine) -> Target:
+    try:
+        return Target.parse(line.name)
+    except BadNameError as error:
+        hint = _FOR_FOLLOWS if _PATTERN.match(line.name) else error.hint
+        raise BadListError(f"{line.where}: {error}", hint=hint) from None
+
+
+def read_lines(data: bytes, name: str) -> Iterator[ListLine]:
+    """The lines of a list that are neither blank nor comments, in their order; the first word of
+    each may still be anything that can be printed. Raises :class:`BadListError` for what is wrong,
+    and for more than `MAX_MODELS` lines.
+    """
+    count = 0
+    for number, text in texts(data, name):
+        line = _parse(number, text, f"{name}, line {number}")
+        if line is None:
+            continue
+        count += 1
+        if count > MAX_MODELS:
+            raise BadListError(
+                f"{line.where}: more than {MAX_MODELS:,} models",
+                hint="split it into several lists",
+            )
+        yield line
+
+
+def texts(data: bytes, name: str) -> Iterator[tuple[int, str]]:
+    """The lines with their numbers. They end in LF or CR LF; a byte order mark may come first.
+    Raises :class:`BadListError` where `data` is too large or no text.
+    """
+    if len(data) > MAX_BYTES:
+        raise BadListError(
+            f"{name} has more than {MAX_BYTES} bytes", hint="split it into several lists"
+        )
     for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         try:
             text = raw.removesuffix(b"\r").decode()
@@ -91,7 +147,7 @@ def _texts(data: bytes, name: str) -> Iterator[tuple[int, str]]:
         yield number, text
 
 
-def _parse(number: int, text: str, where: str) -> KeepLine | None:
+def _parse(number: int, text: str, where: str) -> ListLine | None:
     """None if the line is blank or a comment."""
     words = [word for word in re.split(f"[{_BLANKS}]+", text) if word]
     comment = next((at for at, word in enumerate(words) if word.startswith("#")), len(words))
@@ -101,25 +157,49 @@ def _parse(number: int, text: str, where: str) -> KeepLine | None:
     for word in words:
         if not word.isprintable():
             raise BadListError(f"{where}: a character that cannot be printed: {_shown(word)}")
-    try:
-        target = Target.parse(words[0])
-    except BadNameError as error:
-        raise BadListError(f"{where}: {error}", hint=error.hint) from None
-    globs: dict[str, list[str]] = {"include": [], "exclude": []}
-    for word in words[1:]:
-        key, equals, glob = word.partition("=")
-        if key not in globs or not equals or not 0 < len(glob) <= MAX_GLOB:
-            raise BadListError(f"{where}: not include=GLOB or exclude=GLOB: {_shown(word)}",
-                               hint=f"{_FORM}; write a space in a glob as ?")  # fmt: skip
-        globs[key].append(glob)
     if len(words) - 1 > MAX_GLOBS:
         raise BadListError(f"{where}: more than {MAX_GLOBS} globs", hint="use wider globs")
-    return KeepLine(number, target, tuple(globs["include"]), tuple(globs["exclude"]))
+    given: dict[str, list[str]] = {"include": [], "exclude": [], "budget": [], "priority": []}
+    for word in words[1:]:
+        key, equals, value = word.partition("=")
+        if key not in given or not equals or not 0 < len(value) <= MAX_GLOB:
+            raise BadListError(f"{where}: not include=GLOB or exclude=GLOB: {_shown(word)}",
+                               hint=f"{_FORM}; write a space in a glob as ?")  # fmt: skip
+        given[key].append(value)
+    return ListLine(
+        number,
+        where,
+        words[0],
+        {key: tuple(given[key]) for key in ("include", "exclude")},
+        _budget(_one(given, "budget", where), where),
+        _priority(_one(given, "priority", where), where),
+    )
 
 
-def _folded(repo: RepoId) -> RepoId:
-    """For hubs, names that differ only in case are one model."""
-    return RepoId(repo.kind, repo.name.lower())
+def _one(given: Mapping[str, list[str]], key: str, where: str) -> str:
+    """The value of a word that a line may have once; empty if it is not there."""
+    values = given[key]
+    if len(values) > 1:
+        raise BadListError(f"{where}: {key}= stands there twice", hint="leave one of them out")
+    return values[0] if values else ""
+
+
+def _budget(text: str, where: str) -> int | None:
+    if not text:
+        return None
+    if (budget := bytes_of(text)) is None:
+        raise BadListError(
+            f"{where}: not a size: budget={_shown(text)}", hint="write it like budget=500GB"
+        )
+    return budget
+
+
+def _priority(text: str, where: str) -> Priority:
+    try:
+        return Priority(text or Priority.NORMAL)
+    except ValueError:
+        known = ", ".join(f"priority={one}" for one in Priority)
+        raise BadListError(f"{where}: not a priority: {_shown(text)}", hint=known) from None
 
 
 def _shown(word: str) -> str:

@@ -84,6 +84,11 @@ class RepoId:
         return str(self)
 
     @property
+    def folded(self) -> "RepoId":
+        """The same for all spellings: for hubs, names that differ only in case are one model."""
+        return RepoId(self.kind, self.name.lower())
+
+    @property
     def api_path(self) -> str:
         """The path of the repository below ``/api/`` on a hub."""
         return f"{self.kind.plural}/{self.name}"

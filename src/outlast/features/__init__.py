@@ -12,4 +12,28 @@ from outlast.cli.feature import Command, Feature, Listed
 
 __all__ = ["FEATURES", "Command", "Feature", "Listed"]
 
-FEATURES: tuple[Listed, ...] = ()
+FEATURES: tuple[Listed, ...] = (
+    Listed(
+        "watch",
+        "outlast.features.watch.feature:WATCH",
+        {
+            "follow": Command(
+                "outlast.features.watch.commands.follow:follow",
+                "Follow models, organisations, collections or searches of a hub.",
+            ),
+            "log": Command(
+                "outlast.features.watch.commands.log:log",
+                "Show what this archive has seen of a model, by hub and date.",
+            ),
+            "watch": Command(
+                "outlast.features.watch.commands.watch:watch",
+                "Look at hubs for changes of what is followed, and archive what is at risk.",
+            ),
+            "withdraw": Command(
+                "outlast.features.watch.commands.withdraw:withdraw",
+                "Record a takedown notice; stop giving out a model.",
+            ),
+        },
+        "outlast.features.watch.settings:WatchSection",
+    ),
+)

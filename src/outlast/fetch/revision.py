@@ -5,12 +5,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from outlast.codec.hashing import names_of
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
-from outlast.core.errors import DamagedRecordError, NotFoundError, OutlastError
+from outlast.core.errors import DamagedRecordError, NotFoundError, OutlastError, TakenDownError
 from outlast.core.events import Note
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
@@ -35,6 +36,9 @@ from outlast.store.writer import WriteSession
 
 _log = logging.getLogger(__name__)
 
+MakeCoordinator: TypeAlias = Callable[[Work, bool], Coordinator]
+"""Makes the coordinator of a transfer, given whether that is restricted."""
+
 
 @dataclass(frozen=True, slots=True)
 class FetchContext:
@@ -45,8 +49,7 @@ class FetchContext:
     sources: Sequence[Source]
     wishes: Wishes
     control: Control
-    coordinator: Callable[[Work, bool], Coordinator] | None = None
-    """Makes the coordinator of a transfer, given whether that is restricted."""
+    coordinator: MakeCoordinator | None = None
     restricted: bool = False
     """Whether what is fetched is private or gated."""
     withholds: Callable[[FileEntry], bool] = lambda _entry: False
@@ -159,6 +162,7 @@ def _fetch_files(
 
     received: Counter[str] = Counter()
     errors: list[OutlastError] = []
+    coordinator = _coordinator(context, repo)
     for group, alone in _groups(context, repo, [same[0] for same in twins.values()]):
         work = Work(
             Intake(context.archive, context.writer, context.wishes.forms, base_finder),
@@ -170,8 +174,8 @@ def _fetch_files(
             watch=watch,
             claim=context.claim,
         )
-        if context.coordinator is not None and not alone:
-            work.coordinator = context.coordinator(work, _is_restricted(context, repo))
+        if coordinator is not None and not alone:
+            work.coordinator = coordinator(work, _is_restricted(context, repo))
         # Files that did not come keep no others back: what stops everything is raised at once.
         errors += transfer(work, group)
         received.update({source.name: source.received for source in work.sources})
@@ -196,6 +200,20 @@ def _groups(
         is_claimed = here and blob is not None and not ownership.is_free_for(repo, blob)
         groups[is_claimed].append(entry)
     return [(group, bool(alone)) for alone, group in enumerate(groups) if group]
+
+
+def _coordinator(context: FetchContext, repo: RepoId) -> MakeCoordinator | None:
+    """What brings in the neighbours. None for a model that the operator has stopped giving out: who
+    takes part in a swarm gives. Raises :class:`TakenDownError` where it has no other source.
+    """
+    if context.coordinator is None or not context.archive.refs.about(repo).is_stopped:
+        return context.coordinator
+    if not context.sources:
+        raise TakenDownError(
+            f"{repo} is not given out, so nodes are not asked for it",
+            hint="name a hub or mirror with --from; 'outlast withdraw --undo' lifts the notice",
+        )
+    return None
 
 
 def _is_restricted(context: FetchContext, repo: RepoId) -> bool:

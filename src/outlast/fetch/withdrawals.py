@@ -54,7 +54,7 @@ def _note(archive: Archive, repo: RepoId, seen: Sequence[SourceWithdrew]) -> Non
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     with archive.writer() as writer:
         for event in seen:
-            about = about.with_withdrawn(event.source, event.path, now)
+            about = about.with_withdrawn(event.source, event.path, now, event.reason)
         archive.refs.put_about(writer, repo, about)
 
 

@@ -1,8 +1,9 @@
 """Who may read which model: the one place that decides.
 
-A public model is everybody's. A private or gated one is for those whom the operator's file names,
-and for tokens that the hub admits to it, which the hub itself is asked. The operator's own token
-admits no client. What is not known to be public counts as private.
+A public model is everybody's, unless the operator stopped giving it out: then no client gets it. A
+private or gated one is for those whom the operator's file names, and for tokens that the hub admits
+to it, which the hub itself is asked. The operator's own token admits no client. What is not known
+to be public counts as private.
 
 Tokens are remembered by a keyed hash alone; the key is random and ends with the process.
 """
@@ -24,6 +25,7 @@ from outlast.core.errors import (
     NotFoundError,
     OutlastError,
     RepoNotFoundError,
+    TakenDownError,
     TransientError,
 )
 from outlast.core.names import RepoId
@@ -83,8 +85,20 @@ class Access:
     # What a request asks
 
     def is_open(self, repo: RepoId) -> bool:
-        """Whether nothing is known against giving `repo` to everybody."""
-        return self._about(repo).is_open
+        """Whether nothing is known against giving `repo` to everybody. Raises
+        :class:`TakenDownError` of a model that would be open, and that the operator has stopped
+        giving out.
+        """
+        about = self._about(repo)
+        if about.is_open:
+            self._refuse_stopped(repo, about)
+        return about.is_open
+
+    def check_serving(self, repo: RepoId) -> None:
+        """Raises :class:`TakenDownError` where the operator has stopped giving out `repo`. Call it
+        for who is admitted: of what is hidden no other client learns that it is there.
+        """
+        self._refuse_stopped(repo, self._about(repo))
 
     def is_here(self, repo: RepoId) -> bool:
         """Whether anything of `repo` is archived."""
@@ -92,7 +106,10 @@ class Access:
 
     def lists(self, asker: Asker, repo: RepoId) -> bool:
         """Whether a list may name `repo`; the hub is not asked."""
-        if self.is_open(repo) or self._grants(asker, repo):
+        about = self._about(repo)
+        if about.is_stopped:
+            return False
+        if about.is_open or self._grants(asker, repo):
             return True
         return asker.token is not None and self._was_admitted((repo, self._hash(asker.token)))
 
@@ -132,6 +149,16 @@ class Access:
         self._recheck(repo, max(self._ttl, self._tuning.recheck))
 
     # Deciding
+
+    def _refuse_stopped(self, repo: RepoId, about: About) -> None:
+        name = self._archive.refs.spelling(repo)
+        if name != repo:
+            about = self._about(name)
+        notice = about.notice
+        if notice is not None and notice.stopped:
+            raise TakenDownError(
+                f"{name} is not given out by this archive since {notice.since}: {notice.reason}"
+            )
 
     def _grants(self, asker: Asker, repo: RepoId) -> bool:
         return self._rules.open_restricted or asker.is_granted(repo)

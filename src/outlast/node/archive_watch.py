@@ -51,13 +51,14 @@ class HeldRevision:
 @dataclass(frozen=True, slots=True)
 class RepoState:
     """What the refs of a model say: their names, by commit; and whether the model is open. If that
-    cannot be read, it is not. `unconfirmed`: the commits that a ref names by the word of a node on
-    the LAN alone.
+    cannot be read, it is not. `is_stopped`: the operator stopped giving it out. `unconfirmed`: the
+    commits that a ref names by the word of a node on the LAN alone.
     """
 
     refs: dict[GitOid, tuple[str, ...]]
     is_open: bool
     unconfirmed: frozenset[GitOid] = frozenset()
+    is_stopped: bool = False
 
 
 _NO_FACTS: Final = RepoState({}, is_open=True)
@@ -202,11 +203,12 @@ class Inventory:
 
     def _read_facts(self, repo: RepoId) -> RepoState:
         refs: dict[GitOid, tuple[str, ...]] = {}
-        is_open = self._archive.refs.about(repo).is_open  # no, where that is damaged
+        about = self._archive.refs.about(repo)  # not open, where that is damaged
         found = self._archive.refs.list(repo)
         for ref in found:
             refs[ref.commit] = (*refs.get(ref.commit, ()), ref.name)
-        return RepoState(refs, is_open, frozenset(r.commit for r in found if r.unconfirmed))
+        unconfirmed = frozenset(ref.commit for ref in found if ref.unconfirmed)
+        return RepoState(refs, about.is_open, unconfirmed, about.is_stopped)
 
     def _look_at_plain(self) -> bool:
         known, changed = self._plain, False
@@ -260,10 +262,19 @@ class Inventory:
             return found[1]
         return _LOST_FACTS if self._archive.records.strict else _NO_FACTS
 
+    def has_secrets(self, *, restricted: bool) -> bool:
+        """Whether a model is known that is not for every peer; it need not be here any more.
+        `restricted`: those get what is private or gated, too.
+        """
+        return any(
+            state.is_stopped or not (state.is_open or restricted)
+            for _, state in self._facts.values()
+        )
+
     @property
-    def has_closed(self) -> bool:
-        """Whether a model is known that is not open; it need not be here any more."""
-        return any(not state.is_open for _, state in self._facts.values())
+    def stopped(self) -> frozenset[RepoId]:
+        """The models that the operator does not give out."""
+        return frozenset(repo for repo, (_, state) in self._facts.items() if state.is_stopped)
 
     def plain(self) -> set[str]:
         """The blobs that have a plain file."""

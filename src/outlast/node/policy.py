@@ -1,6 +1,7 @@
 """Sharing: what of an archive this node hands on, and to whom.
 
 Restricted is what its hub calls private or gated: it is for the peers that the operator named.
+What the operator has stopped giving out is for no peer.
 A blob that an open revision has too is open. A delta capsule, with the blob that it holds, gives
 away the bytes of its bases: it goes to those who may have the bases too.
 """
@@ -81,7 +82,7 @@ class _Answers:
     restricted: `manifests`, `drafts`, the blobs that may be shared (`allowed`, by their sha256 in
     hex) and those of them that are `here`. `forms`: whether there is a plain file of these, and the
     bases of the capsule if there is one. `owned`: the blobs that any revision has; `secrets`:
-    whether a model is known that is restricted.
+    whether a model is known that is restricted. `stopped`: the models that are not given out.
     """
 
     shared: tuple[_Shared, ...] = ()
@@ -92,6 +93,7 @@ class _Answers:
     forms: Mapping[str, tuple[bool, tuple[str, ...] | None]] = field(default_factory=dict)
     owned: frozenset[str] = frozenset()
     secrets: bool = False
+    stopped: frozenset[RepoId] = frozenset()
 
     def reveals(self, base: str, *, trusted: bool) -> bool:
         """Whether a peer may have what gives away the bytes of `base`. One that no revision has
@@ -166,6 +168,10 @@ class Sharing:
         answers = self._current()[0]
         return all(answers.reveals(base.sha256.hex, trusted=trusted) for base in bases)
 
+    def is_stopped(self, repo: RepoId) -> bool:
+        """Whether the operator stopped giving out a model."""
+        return repo in self._current()[0].stopped
+
     def blobs(self) -> Mapping[Digest, bool]:
         """All that is here and may be shared, and whether that is restricted."""
         answers, version = self._current()
@@ -230,13 +236,16 @@ class Sharing:
             here=here,
             forms={blob: (blob in plain, capsules.get(blob)) for blob in here},
             owned=frozenset(owned),
-            secrets=self._inventory.has_closed and not self._policy.restricted,
+            secrets=self._inventory.has_secrets(restricted=self._policy.restricted),
+            stopped=self._inventory.stopped,
         )
 
     def _shared(self, held: HeldRevision) -> _Shared | None:
         if not self._policy.shares(held.repo, held.whole):
             return None
         facts = self._inventory.facts(held.repo)
+        if facts.is_stopped:
+            return None
         restricted = not facts.is_open and not self._policy.restricted
         marked = (held.repo, held.commit) in self._inventory.marked
         told = marked or held.commit in facts.unconfirmed

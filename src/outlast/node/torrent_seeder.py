@@ -115,7 +115,9 @@ class RevisionSeeding(Closing):
             seeded.close()
 
     def _revision(self, share: SharedTorrent) -> Revision | None:
-        """The revision that a torrent is of, if it is here."""
+        """The revision that a torrent is of, if it is here and may be given out."""
+        if self._node.sharing.is_stopped(share.repo):
+            return None
         return self._archive.load(share.repo, share.commit)
 
     def _update(self, share: SharedTorrent, revision: Revision, stamp: tuple[int, int]) -> None:

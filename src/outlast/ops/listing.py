@@ -40,7 +40,7 @@ class RevisionLine:
     are deltas; `bases` names the models that they are deltas against. `observed` is when a source
     last said that one of the refs names the revision (ISO 8601; None if none said so), `date` the
     same, or else when the revision's record was written. `unconfirmed`: a node on the LAN alone
-    said which files it has, or that a ref is this revision.
+    said which files it has, or that a ref is this revision. `about`: what is known of the model.
     """
 
     summary: Summary
@@ -53,6 +53,7 @@ class RevisionLine:
     thin: int = 0
     bases: tuple[str, ...] = ()
     unconfirmed: bool = False
+    about: About = field(default_factory=About)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ def list_revisions(
     only those that lack files. And the refs and drafts of such models that cannot be read.
     """
     refs: dict[RepoId, RefsRead] = {}
+    abouts: dict[RepoId, About] = {}
     summaries = archive.summaries()
     marked = archive.unconfirmed.all()
     named = []
@@ -127,8 +129,9 @@ def list_revisions(
             continue
         if repo not in refs:
             refs[repo] = archive.refs.read(repo)
+            abouts[repo] = archive.refs.about(repo)
         told = (repo, summary.revision) in marked
-        named.append(_named(archive, summary, refs[repo], told=told))
+        named.append(_named(archive, summary, refs[repo], abouts[repo], told=told))
     named = _sorted(named, order, reverse=reverse)
     stored = _Stored(archive, summaries)
     lines = tuple(stored.line(each) for each in named)
@@ -155,8 +158,8 @@ def _damaged(
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A revision with the refs that name it, its date, and whether a node on the LAN alone told of
-    it.
+    """A revision with the refs that name it, its date, whether a node on the LAN alone told of it,
+    and what is known of its model.
     """
 
     summary: Summary
@@ -164,15 +167,18 @@ class _Named:
     date: dt.datetime
     observed: str | None
     unconfirmed: bool
+    about: About
 
 
-def _named(archive: Archive, summary: Summary, read: RefsRead, *, told: bool) -> _Named:
+def _named(
+    archive: Archive, summary: Summary, read: RefsRead, about: About, *, told: bool
+) -> _Named:
     refs = [ref for ref in read.refs if ref.commit == summary.revision]
     observed = max((ref.observed for ref in refs if ref.observed), default=None)
     names = tuple(ref.name for ref in refs)
     moment = _moment(observed) or _written(archive, summary)
     unconfirmed = told or any(ref.unconfirmed for ref in refs)
-    return _Named(summary, names, moment, observed, unconfirmed)
+    return _Named(summary, names, moment, observed, unconfirmed, about)
 
 
 def _moment(text: str | None) -> dt.datetime | None:
@@ -250,6 +256,7 @@ class _Stored:
             thin=len(thin),
             bases=tuple(sorted(names - {str(summary.repo)} or names)),
             unconfirmed=named.unconfirmed,
+            about=named.about,
         )
 
 

@@ -174,7 +174,8 @@ class _Mending:
             if like is not None and not is_first:
                 second = About.decode(body)
                 private = second.private or like.private
-                body = replace(second, private=private, gated=second.gated or like.gated).encode()
+                less = replace(second, private=private, gated=second.gated or like.gated)
+                body = less.with_notice(second.notice or like.notice).encode()
             self._records.publish_twice(self._writer, path, body)
         disk.touch(self._layout.refs)
         return True

@@ -8,7 +8,7 @@ from pathlib import Path
 from outlast.codec.payload import Form
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import PolicyError
+from outlast.core.errors import PolicyError, TakenDownError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.node import payloads
@@ -80,10 +80,12 @@ class Shared:
 def share(
     archive: Archive, target: Target, wishes: ShareWishes, policy: SharePolicy, control: Control
 ) -> Shared:
-    """Writes the torrents of `target`. Raises :class:`PolicyError` if the policy forbids it, and as
+    """Writes the torrents of `target`. Raises :class:`PolicyError` if the policy forbids it,
+    :class:`TakenDownError` if a notice does, and as
     :func:`outlast.node.make_torrent.whole_torrent` does.
     """
     revision = archive.revision(target.repo, target.ref)
+    _refuse_stopped(archive, revision)
     against = _against(policy, revision, archive.refs.about(revision.repo))
     if against and not wishes.restricted:
         raise PolicyError(
@@ -143,6 +145,12 @@ def _against(policy: SharePolicy, revision: Revision, about: About) -> str:
     if (about.private or about.gated) and not policy.restricted:
         return f"it is {'private' if about.private else 'gated'} at its hub"
     return ""
+
+
+def _refuse_stopped(archive: Archive, revision: Revision) -> None:
+    notice = archive.refs.about(revision.repo).notice
+    if notice is not None and notice.stopped:
+        raise TakenDownError(f"{revision.repo} is not given out: {notice.reason}")
 
 
 def _hubs(archive: Archive, revision: Revision, known: tuple[str, ...]) -> tuple[str, ...]:

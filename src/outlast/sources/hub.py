@@ -28,6 +28,7 @@ from outlast.core.manifest import MAX_FILES, FileEntry, check_size, load_json
 from outlast.core.names import RepoId
 from outlast.sources.base import NEIGHBOUR, Listing, RangeReader, RemoteRef, RepoClaims
 from outlast.sources.http import HttpClient, Response
+from outlast.sources.hub_watch import HubWatch
 from outlast.sources.ranges import ask_for_range, read_range
 from outlast.sources.settings import origin
 from outlast.sources.statuses import EXPIRED, OTHER, Answer, meaning, page_in_place
@@ -72,6 +73,10 @@ class HubSource:
     def with_token(self, token: str | None) -> Self:
         """Shares connections with this one, and nothing that was learned with its token."""
         return type(self)(self._http, self._base, token, self._tuning)
+
+    def watched(self) -> HubWatch:
+        """The same hub, asked what it says of models; it shares connections and token."""
+        return HubWatch(self._http, self._base, self._token, self._tuning)
 
     def check_access(self, repo: RepoId, timeout: float | None = None) -> None:
         query = urlencode([("expand", name) for name in _ASKED_OF_ACCESS])

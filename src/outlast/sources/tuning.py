@@ -40,6 +40,13 @@ class Tuning:
     """Pages of models that are read of one peer: 100,000 models."""
     peer_manifests: int = 8
     """Manifests of one peer kept in memory. Guess: one pull needs one or two."""
+    history_pages: int = 10
+    """Pages of a hub's list of commits in which an old one is looked for: 10,000 commits where it
+    gives 1,000 at once, 500 where it gives 50. Guess."""
+    model_pages: int = 100
+    """Pages of a hub's list of models: those of the largest account take 10."""
+    card: int = 1024 * 1024
+    """Bytes of a model card or licence text. The longest licence that models have is 50 kB."""
     answer_s: float = 30.0
     """A peer's whole answer to a small request. Guess; against peers that send a byte at a time."""
     large_answer_s: float = 300.0

@@ -22,8 +22,9 @@ class Ownership:
         self._all_open: bool | None = None
 
     def is_free_for(self, repo: RepoId, blob: Digest) -> bool:
-        """Whether a blob that is here may become a file of `repo` as it is. If only private or
-        gated models have it, that a listing names its digest proves nothing: then it must come
+        """Whether a blob that is here may become a file of `repo` as it is. If only models
+        have it that are private, gated or not given out, that a listing names its digest proves
+        nothing: then it must come
         from where `repo` comes from, as if it were not here.
         """
         owners = self._index.owners(blob)

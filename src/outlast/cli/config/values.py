@@ -6,6 +6,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from outlast.core.errors import BadConfigError
+from outlast.core.sizes import bytes_of
 from outlast.intake.form_policy import FormWish
 from outlast.sources.kinds import SourceAddress, parse_source
 from outlast.swarm.settings import HostPort
@@ -128,13 +129,9 @@ def parse_form(value: Any) -> FormWish:
         raise BadConfigError(f"not a form: {value!r}", hint=f"known: {known}") from None
 
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-_UNITS |= {"t": 10**12, "ti": 2**40}
-
-
 def parse_rate(text: str) -> int:
     """``10M``, ``500k``, ``1.5MiB``: bytes (per second). 0 means no limit."""
-    value = _bytes(text.strip().lower().removesuffix("/s"), 1e12)
+    value = bytes_of(text.strip().lower().removesuffix("/s"), 1e12)
     if value is None:
         raise BadConfigError(f"not a rate: {text!r}", hint="write it like 500k, 10M or 1.5MiB")
     return value
@@ -142,18 +139,7 @@ def parse_rate(text: str) -> int:
 
 def parse_size(text: str) -> int:
     """``50GB``, ``1.5TiB``: bytes."""
-    value = _bytes(text.strip().lower(), 1e18)
+    value = bytes_of(text)
     if value is None:
         raise BadConfigError(f"not a size: {text!r}", hint="write it like 500MB, 50GB or 1.5TiB")
     return value
-
-
-def _bytes(text: str, limit: float) -> int | None:
-    text = text.removesuffix("b")
-    number = text.rstrip("kmgti")
-    unit = _UNITS.get(text[len(number) :])
-    try:
-        value = float(number) * (unit or 0)
-    except ValueError:
-        return None
-    return int(value) if unit is not None and 0 <= value < limit else None

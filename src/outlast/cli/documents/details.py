@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from outlast.cli.documents.document import OMITTED, Document, document
 from outlast.cli.documents.located import EqualPart
-from outlast.cli.documents.parts import FileWarning
+from outlast.cli.documents.parts import FileWarning, NoticePart, WithdrawnPart
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
@@ -98,6 +98,8 @@ class DetailsDocument(Document):
     damaged_refs: Annotated[Sequence[str], "refs of the model that cannot be read"]
     about: Annotated[AboutPart, "what the hub says of the model"]
     about_known: Annotated[bool, "whether that can be read; else the model counts as private"]
+    withdrawn: Annotated[Sequence[WithdrawnPart], "sources that do not give it out any more"]
+    notice: Annotated[NoticePart | None, "the takedown notice of `outlast withdraw`, if any"]
     link: Annotated[str | None, "the magnet link that it came by"]
     listed_by: Annotated[ToldPart | None, "the node on the LAN that alone listed its files, if so"]
     files: Annotated[Sequence[FilePart], "the files that are here"]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from outlast.cli.documents.document import Document, document
+from outlast.cli.documents.parts import NoticePart
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
 
@@ -29,6 +30,8 @@ class RevisionDocument(Document):
     thin: Annotated[int, "those of them that are deltas"]
     bases: Annotated[Sequence[str], "models that the deltas are against"]
     unconfirmed: Annotated[bool, "whether only a node on the LAN told of it"]
+    withdrawn: Annotated[Sequence[str], "sources that withdrew the model, or files of it"]
+    notice: Annotated[NoticePart | None, "the takedown notice of `outlast withdraw`, if any"]
     date: Annotated[
         str,
         "`observed`, else when the revision's record was written (ISO 8601, UTC)",

@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from outlast.cli.documents.parts import notice_part, withdrawn_parts
 from outlast.cli.documents.revisions import DamagedDocument, RevisionDocument
 from outlast.cli.edge import Session, common, session
 from outlast.cli.screen.render import (
@@ -20,6 +21,7 @@ from outlast.core.errors import IntegrityError, one_line
 from outlast.ops import listing
 from outlast.store.disk import space_used
 from outlast.store.index import Summary
+from outlast.store.records.facts import About
 
 _HEAD: Final[tuple[str, ...]] = (
     *("MODEL", "REVISION", "REFS", "FILES", "SIZE", "STORED", "SAVED", "DATE", "STATE"),
@@ -111,6 +113,8 @@ def _document(line: listing.RevisionLine) -> RevisionDocument:
         thin=line.thin,
         bases=line.bases,
         unconfirmed=line.unconfirmed,
+        withdrawn=sorted({part.source for part in withdrawn_parts(line.about)}),
+        notice=notice_part(line.about),
         date=line.date.isoformat(timespec="seconds"),
         observed=line.observed,
     )
@@ -155,8 +159,15 @@ def _row(line: listing.RevisionLine) -> tuple[str, ...]:
         human_size(line.stored),
         saving(s.size, line.stored),
         f"{line.date:%Y-%m-%d}",
-        _state(s) + ", unconfirmed" * line.unconfirmed + _bases(line.bases),
+        _state(s) + ", unconfirmed" * line.unconfirmed + _bases(line.bases) + _gone(line.about),
     )
+
+
+def _gone(about: About) -> str:
+    """What is to know of a model that a hub withdrew, or the operator of this archive did."""
+    notice = about.notice
+    here = "" if notice is None else ", not given out" if notice.stopped else ", notice"
+    return ", withdrawn" * bool(about.withdrawn) + here
 
 
 def _damaged_row(bad: listing.DamagedLine) -> tuple[str, ...]:

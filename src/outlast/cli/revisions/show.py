@@ -12,7 +12,7 @@ from outlast.cli.documents.details import (
     ToldPart,
 )
 from outlast.cli.documents.located import EqualPart
-from outlast.cli.documents.parts import warnings_of
+from outlast.cli.documents.parts import notice_part, warnings_of, withdrawn_parts
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.screen.render import (
     human_size,
@@ -28,6 +28,7 @@ from outlast.core.names import Target
 from outlast.ops import listing
 from outlast.store.forms import StoredForm
 from outlast.store.records.equals import Equal
+from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
 from outlast.store.records.unconfirmed import Told
 
@@ -71,6 +72,8 @@ def _document(details: listing.Details) -> DetailsDocument:
             private=about.private, gated=about.gated, tags=about.tags, facts=about.facts
         ),
         about_known=details.is_known,
+        withdrawn=withdrawn_parts(about),
+        notice=notice_part(about),
         link=about.links.get(revision.id.hex),
         listed_by=_told_part(details.told),
         files=[_file_part(entry) for entry in revision.files],
@@ -160,8 +163,7 @@ def _print_details(details: listing.Details) -> None:
         print("access    unknown, so it counts as private: its record is damaged or missing")
     elif details.about.gated or details.about.private:
         print(f"access    {'private' if details.about.private else 'gated'} at its hub")
-    for what, since in sorted(details.about.withdrawn.items()):
-        print(one_line(f"withdrawn {what} since {since} or earlier"))
+    _print_withdrawn(details.about)
     _print_equals(details)
     for suspect in details.suspects:
         print(one_line(f"warning   {suspect.path}: {suspect.reason}"))
@@ -185,6 +187,17 @@ def _same(one: Equal) -> str:
         return "all files are those of"
     more = f", which has {one.more} more" if one.more else ""
     return f"{one.files} of {one.of} files ({100 * one.share:.0f} % of the bytes){more}: in"
+
+
+def _print_withdrawn(about: About) -> None:
+    """What sources withdrew of the model, and what the operator of this archive noted."""
+    for gone in withdrawn_parts(about):
+        at = f"{gone.source} ({gone.path})" if gone.path else gone.source
+        said = f" ({gone.reason})" if gone.reason else ""
+        print(one_line(f"withdrawn at {at} on {gone.since} or earlier{said}"))
+    if (notice := about.notice) is not None:
+        given = "not given out" if notice.stopped else "still given out"
+        print(one_line(f"notice    of {notice.since}: {notice.reason}; {given} by this archive"))
 
 
 def _form_of(details: listing.Details, entry: FileEntry) -> StoredForm | None:

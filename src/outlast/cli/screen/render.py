@@ -36,6 +36,7 @@ from outlast.core.events import (
     SourceWaiting,
     SourceWithdrew,
     SuspectContent,
+    WatchNoticed,
 )
 from outlast.core.names import RepoId
 
@@ -336,6 +337,8 @@ def _sentence(event: Event) -> str | None:  # noqa: C901, PLR0911 - one line for
         case Loading(engine, size, seconds):
             since = f"for {duration(seconds)}; the time left is not known"
             return f"  loading {human_size(size)} into {engine} {since}"
+        case WatchNoticed(kind, hub, repo, ref):
+            return f"{hub}: {kind}{f': {repo}' if repo else ''}{f'@{ref}' if ref else ''}"
         case SourceWithdrew(reason=text) | Note(text):
             return text
         case FileDone() | _:

@@ -16,7 +16,7 @@ class Standing(StrEnum):
     PRIVATE = "private"
     """It answers, and says that the model is private: the token may read it."""
     REFUSED = "refused"
-    """401 or 403: it wants another token, or tells nobody whether the model exists."""
+    """401 or 403: it wants another token, or does not say whether the model exists."""
     MISSING = "missing"
     """404."""
     GONE = "gone"

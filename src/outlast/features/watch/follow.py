@@ -3,15 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from outlast.core.keep_list import Priority
 from outlast.core.names import RepoId, RepoKind
 
-
-class Priority(StrEnum):
-    """What goes first where not all can be polled or archived at once."""
-
-    HIGH = "high"
-    NORMAL = "normal"
-    LOW = "low"
+__all__ = ["Follow", "PatternKind", "Priority"]
 
 
 class PatternKind(StrEnum):
@@ -40,8 +35,9 @@ class Follow:
     """If one model is named."""
     organisation: str = ""
     slug: str = ""
+    """Of a collection, with its organisation: ``org/slug``."""
     terms: tuple[tuple[str, str], ...] = ()
-    """Of a search."""
+    """Of a search: the terms in the order of the pattern; ``tag`` may come several times."""
     ref: str | None = None
     """Only this ref is archived; None: `main`. All refs are watched."""
     include: tuple[str, ...] = ()
@@ -51,3 +47,13 @@ class Follow:
     priority: Priority = Priority.NORMAL
     origin: str = ""
     """The file that has the line; empty if it was given by command."""
+
+    @property
+    def key(self) -> str:
+        """The same for two follows of the same thing, in whatever spelling."""
+        if self.repo is not None:
+            return f"{self.repo.folded}@{self.ref or 'main'}"
+        if self.organisation and not self.slug:
+            return f"{self.what.plural}/{self.organisation}/*".lower()
+        terms = ",".join(sorted(f"{key}={value}" for key, value in self.terms))
+        return (self.slug or terms).lower()

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from outlast.core.events import Event, Progress, SourceBanned, SourceWaiting
+from outlast.core.events import Event, Progress, SourceBanned, SourceWaiting, WatchNoticed
 
 
 class Metrics:
@@ -59,6 +59,12 @@ class Metrics:
             ["source"],
             registry=self._registry,
         )
+        self.changes = Counter(
+            "outlast_watch_changes",
+            "Changes at hubs that were noticed.",
+            ["kind"],
+            registry=self._registry,
+        )
         self.connections = Gauge(
             "outlast_connections", "Connections that are open.", registry=self._registry
         )
@@ -91,6 +97,8 @@ class Metrics:
                 self.banned.labels(source).inc()
             case SourceWaiting(source=source):
                 self.waits.labels(source).inc()
+            case WatchNoticed(kind=kind):
+                self.changes.labels(kind).inc()
 
     def asked(self, host: str) -> None:
         """A request goes upstream."""

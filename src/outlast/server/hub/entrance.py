@@ -53,7 +53,12 @@ class Entrance:
                     return found, self._access.public
         step = await self._threaded(self._access.claim, asker, repo, refused)
         voice = await self._settled(step)
-        return await self._settled(await self._threaded(ask, voice)), voice
+
+        def ask_admitted() -> T | Asking[T]:
+            self._access.check_serving(repo)
+            return ask(voice)
+
+        return await self._settled(await self._threaded(ask_admitted)), voice
 
     async def _settled(self, step: Any) -> Any:
         """The answer, after waiting for upstream as long as that is worth it."""

@@ -155,8 +155,11 @@ class Refs:
         return found
 
     def is_open(self, repo: RepoId) -> bool:
-        """Whether a model is public, as far as is known; not if that cannot be read."""
-        return self.about(repo).is_open
+        """Whether a model is public, as far as is known, and given out here; not if that cannot be
+        read.
+        """
+        about = self.about(repo)
+        return about.is_open and not about.is_stopped
 
     def is_known(self, repo: RepoId) -> bool:
         """Whether what is written down of a model can be read."""
@@ -213,10 +216,11 @@ class Refs:
     @disk.reported
     def tidy(self, repo: RepoId) -> None:
         """Drops what is known of a model whose last ref and revision went. That it is private or
-        gated stays noted.
+        gated stays noted, and so does a notice of the operator.
         """
         folder = self._layout.repo_refs(repo)
-        if self._paths(repo) or self._is_held(repo) or not self.about(repo).is_open:
+        about = self.about(repo)
+        if self._paths(repo) or self._is_held(repo) or not about.is_open or about.notice:
             return
         self._records.delete(folder / ABOUT)
         disk.remove_empty_parents(folder / ABOUT, self._layout.refs)

@@ -1,0 +1,1 @@
+"""The commands of watching, and the lines of JSON that they print."""

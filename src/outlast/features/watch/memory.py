@@ -1,0 +1,460 @@
+"""What `watch` remembers: what each hub said last, when each model is due, and all that happened.
+
+One SQLite file, ``watch/watch.sqlite`` below the archive's folder. No byte of the archive depends
+on it. A change, the new state that it led to, and a row of the outbox for each channel are written
+in one transaction: a process that is killed loses no alert, and none comes twice. (One exception: a
+process that is killed after an alert was sent, and before that was written down, sends it again.)
+"""
+
+import contextlib
+import json
+import sqlite3
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from outlast.core.closing import Closing
+from outlast.core.digest import GitOid
+from outlast.core.errors import CorruptError
+from outlast.core.names import RepoId
+from outlast.features.watch.changes import Change, Observation
+from outlast.features.watch.changes_json import (
+    decode_change,
+    decode_observation,
+    encode_change,
+    encode_observation,
+)
+from outlast.features.watch.follow import Priority
+from outlast.features.watch.follows import FOLDER
+from outlast.features.watch.memory_file import open_file, reporting
+
+ARCHIVE: Final = "archive"
+"""The channel by which the archive learns of what happened, also of what is no alert of its own."""
+_MODEL: Final = """SELECT repo, priority, seen, hint, etag, refs_etag, refs_due, wanted_by, version
+    FROM models WHERE hub = ?"""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """A followed model at a hub. `seen` is None before the first poll. `hint` is what the last list
+    said of it; `refs_due` a time in seconds since 1970; `wanted_by` the key of the follow that it
+    is archived for; `version` counts the writes.
+    """
+
+    hub: str
+    repo: RepoId
+    priority: Priority
+    seen: Observation | None = None
+    hint: str = ""
+    etag: str = ""
+    refs_etag: str = ""
+    refs_due: float = 0.0
+    wanted_by: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What is due as one: the models of an account, or the members of a pattern. `due` in seconds
+    since 1970; `pages` of its list; `failures` in a row; `polled`: whether it ever succeeded.
+    """
+
+    hub: str
+    name: str
+    due: float = 0.0
+    pages: int = 1
+    failures: int = 0
+    polled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A commit to archive: the higher `risk`, the sooner. `size` in bytes, 0 if it is not known."""
+
+    hub: str
+    repo: RepoId
+    ref: str
+    commit: GitOid
+    risk: float
+    size: int = 0
+    due: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From one state of a model to the next: the changes, and what is to be archived for them. With
+    `told` false the changes are no alerts of their own.
+    """
+
+    before: ModelState
+    after: ModelState
+    changes: tuple[Change, ...] = ()
+    wanted: tuple[Wanted, ...] = ()
+    told: bool = True
+
+
+class Memory(Closing):
+    """Thread-safe; several processes may have it open."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        opened = open_file(path)
+        self._db = opened.db
+        self.note = opened.note
+        """What became of a file that was damaged; empty if all was well."""
+
+    @classmethod
+    def open(cls, home: Path) -> Self:
+        """That of the archive in `home`."""
+        return cls(home / FOLDER / "watch.sqlite")
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    # What happened
+
+    def history(self, repo: RepoId | None, since: str | None) -> Iterator[Change]:
+        """All that happened, oldest first: to `repo`, or to all; from `since` on (ISO 8601)."""
+        found = self._all(
+            "SELECT document FROM changes WHERE (?1 IS NULL OR repo = ?1) AND happened >= ?2 "
+            "ORDER BY id",
+            None if repo is None else str(repo),
+            since or "",
+        )
+        return (decode_change(text) for (text,) in found)
+
+    def begin(self, channel: str) -> None:
+        """From now on each change waits for this channel until it is :meth:`sent`."""
+        with self._writing() as db:
+            db.execute("INSERT OR IGNORE INTO channels VALUES (?)", (channel,))
+
+    def pending(self, channel: str) -> Iterator[tuple[int, Change]]:
+        """What `channel` has not sent, oldest first. A channel that is new has nothing to send."""
+        self.begin(channel)
+        found = self._all(
+            "SELECT id, document FROM outbox JOIN changes USING (id) WHERE channel = ? ORDER BY id",
+            channel,
+        )
+        return ((number, decode_change(text)) for number, text in found)
+
+    def sent(self, channel: str, number: int) -> None:
+        """`channel` has told the change of this number."""
+        with self._writing() as db:
+            db.execute("DELETE FROM outbox WHERE channel = ? AND id = ?", (channel, number))
+
+    def tell(self, changes: Iterable[Change]) -> None:
+        """Writes down changes that belong to no state of a model."""
+        with self._writing() as db:
+            _insert(db, changes, told=True)
+
+    # Models
+
+    def follow(
+        self, hub: str, models: Mapping[RepoId, Priority], accounts: Sequence[str] = ()
+    ) -> None:
+        """From now on these models are polled, with all of these accounts, and no others."""
+        known = {RepoId.parse(name) for (name,) in self._all(_NAMES, hub)}
+        with self._writing() as db:
+            for repo in known - models.keys():
+                db.execute("DELETE FROM models WHERE hub = ? AND repo = ?", (hub, str(repo)))
+            _add_models(db, hub, models)
+            needed = {*accounts, *map(account_of, models)}
+            _drop_duties(db, hub, "account:", needed)
+            db.executemany(
+                "INSERT OR IGNORE INTO duties (hub, duty) VALUES (?, ?)",
+                [(hub, account) for account in needed],
+            )
+
+    def add_models(self, hub: str, models: Mapping[RepoId, Priority]) -> None:
+        """From now on these are polled too; their accounts are already."""
+        with self._writing() as db:
+            _add_models(db, hub, models)
+
+    def models(self, hub: str, account: str) -> list[ModelState]:
+        """The followed models of an account."""
+        rows = self._all(f"{_MODEL} AND account = ? ORDER BY repo", hub, account)
+        return [_model(hub, row) for row in rows]
+
+    def model(self, hub: str, repo: RepoId) -> ModelState | None:
+        rows = self._all(f"{_MODEL} AND repo = ?", hub, str(repo))
+        return _model(hub, rows[0]) if rows else None
+
+    def refs_due(self, hub: str, now: float, most: int) -> list[RepoId]:
+        """Those whose refs are to be asked for, the longest due first."""
+        rows = self._all(
+            "SELECT repo FROM models WHERE hub = ? AND refs_due <= ? AND seen IS NOT NULL "
+            "ORDER BY refs_due, repo LIMIT ?",
+            hub,
+            now,
+            most,
+        )
+        return [RepoId.parse(name) for (name,) in rows]
+
+    def record(self, steps: Sequence[Step], summary: Sequence[Change] = ()) -> bool:
+        """Writes down new states with the changes that led to them, and a `summary` of all. Nothing
+        is written, and False returned, where another process was quicker with one of them.
+        """
+        with self._writing() as db:
+            if not all(_put(db, step.before, step.after) for step in steps):
+                db.execute("ROLLBACK")
+                db.execute("BEGIN")
+                return False
+            for step in steps:
+                _insert(db, step.changes, told=step.told)
+                for one in step.wanted:
+                    _want(db, one)
+            _insert(db, summary, told=True)
+        return True
+
+    def wanted_by(self, hub: str) -> dict[RepoId, str]:
+        """The models that were seen, with the keys of the follows that they are archived for."""
+        rows = self._all(
+            "SELECT repo, wanted_by FROM models WHERE hub = ? AND seen IS NOT NULL", hub
+        )
+        return {RepoId.parse(name): key for name, key in rows}
+
+    # Duties
+
+    def duties(self, hub: str) -> Iterator[Duty]:
+        """All duties of a hub, the longest due first."""
+        rows = self._all(
+            "SELECT duty, due, pages, failures, polled FROM duties WHERE hub = ? "
+            "ORDER BY due, duty",
+            hub,
+        )
+        return (
+            Duty(hub, name, due, pages, failures, bool(polled))
+            for name, due, pages, failures, polled in rows
+        )
+
+    def put_duty(self, duty: Duty) -> None:
+        with self._writing() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO duties VALUES (?, ?, ?, ?, ?, ?)",
+                (duty.hub, duty.name, duty.due, duty.pages, duty.failures, duty.polled),
+            )
+
+    def load(self, hub: str) -> list[tuple[Priority, int, int]]:
+        """Of each account: its most urgent priority, its models, and the pages of its list."""
+        rows = self._all(
+            "SELECT MIN(CASE priority WHEN 'high' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END), "
+            "COUNT(*), MAX(pages) FROM models JOIN duties ON duties.hub = models.hub "
+            "AND duties.duty = account WHERE models.hub = ? GROUP BY account",
+            hub,
+        )
+        return [([*Priority][rank], count, pages) for rank, count, pages in rows]
+
+    # Members of patterns
+
+    def members(self, hub: str, pattern: str) -> set[RepoId]:
+        """The models that were found by a pattern, ever since it is followed."""
+        rows = self._all("SELECT repo FROM members WHERE hub = ? AND pattern = ?", hub, pattern)
+        return {RepoId.parse(name) for (name,) in rows}
+
+    def add_members(
+        self, hub: str, pattern: str, repos: Iterable[RepoId], changes: Iterable[Change] = ()
+    ) -> None:
+        with self._writing() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO members VALUES (?, ?, ?)",
+                [(hub, pattern, str(repo)) for repo in repos],
+            )
+            _insert(db, changes, told=True)
+
+    def forget_patterns(self, hub: str, keys: Collection[str], duties: Collection[str]) -> None:
+        """Drops the members of all patterns but these, and all duties of patterns but these."""
+        with self._writing() as db:
+            known = db.execute("SELECT DISTINCT pattern FROM members WHERE hub = ?", (hub,))
+            for name in {name for (name,) in known} - {*keys}:
+                db.execute("DELETE FROM members WHERE hub = ? AND pattern = ?", (hub, name))
+            _drop_duties(db, hub, "pattern:", duties)
+
+    # Hubs
+
+    def hub_state(self, hub: str) -> dict[str, object]:
+        """What was noted of a hub; empty before the first poll."""
+        rows = self._all("SELECT state FROM hubs WHERE hub = ?", hub)
+        found = json.loads(rows[0][0]) if rows else {}
+        return found if isinstance(found, dict) else {}
+
+    def put_hub_state(
+        self, hub: str, state: Mapping[str, object], changes: Iterable[Change] = ()
+    ) -> None:
+        with self._writing() as db:
+            text = json.dumps(dict(state), sort_keys=True)
+            db.execute("INSERT OR REPLACE INTO hubs VALUES (?, ?)", (hub, text))
+            _insert(db, changes, told=True)
+
+    def spent(self, hub: str, day: str) -> int:
+        """The requests to a hub on a day (as 2030-01-31)."""
+        rows = self._all("SELECT requests FROM spent WHERE hub = ? AND day = ?", hub, day)
+        return int(rows[0][0]) if rows else 0
+
+    def spend(self, hub: str, day: str, requests: int) -> None:
+        with self._writing() as db:
+            db.execute("DELETE FROM spent WHERE hub = ? AND day < ?", (hub, day))
+            db.execute(
+                "INSERT INTO spent VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
+                "SET requests = requests + excluded.requests",
+                (hub, day, requests),
+            )
+
+    # What is to be archived
+
+    def want(self, wanted: Wanted) -> None:
+        """Notes a commit to archive, in place of another one that the same ref named."""
+        with self._writing() as db:
+            _want(db, wanted)
+
+    def wanted(self) -> list[Wanted]:
+        """The commits that are to be archived."""
+        rows = self._all("SELECT hub, repo, ref, head, risk, size, due FROM wanted")
+        return [
+            Wanted(hub, RepoId.parse(repo), ref, GitOid(head), risk, size, due)
+            for hub, repo, ref, head, risk, size, due in rows
+        ]
+
+    def unwant(self, wanted: Wanted) -> None:
+        """That commit is archived, or no longer wanted."""
+        with self._writing() as db:
+            db.execute(
+                "DELETE FROM wanted WHERE repo = ? AND ref = ? AND head = ?",
+                (str(wanted.repo), wanted.ref, wanted.commit.hex),
+            )
+
+    def put_off(self, wanted: Wanted) -> None:
+        """It is due later; a commit that took its place is not."""
+        with self._writing() as db:
+            db.execute(
+                "UPDATE wanted SET due = ? WHERE repo = ? AND ref = ? AND head = ?",
+                (wanted.due, str(wanted.repo), wanted.ref, wanted.commit.hex),
+            )
+
+    def fetched(self, pattern: str) -> int:
+        """Bytes that were fetched for a follow, or are being."""
+        rows = self._all("SELECT SUM(bytes) FROM fetched WHERE pattern = ?", pattern)
+        return int(rows[0][0] or 0)
+
+    def fetched_of(self, pattern: str, repo: RepoId, commit: GitOid) -> int:
+        """Those of one revision."""
+        rows = self._all(
+            "SELECT bytes FROM fetched WHERE pattern = ? AND repo = ? AND head = ?",
+            pattern,
+            str(repo),
+            commit.hex,
+        )
+        return int(rows[0][0]) if rows else 0
+
+    def put_fetched(self, pattern: str, repo: RepoId, commit: GitOid, count: int) -> None:
+        with self._writing() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO fetched VALUES (?, ?, ?, ?)",
+                (pattern, str(repo), commit.hex, count),
+            )
+
+    # SQLite
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """All of it is written, or nothing."""
+        with self._lock, reporting(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _all(self, question: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._lock, reporting(self._path):
+            return self._db.execute(question, values).fetchall()
+
+
+_NAMES: Final = "SELECT repo FROM models WHERE hub = ?"
+
+
+def account_of(repo: RepoId) -> str:
+    """The duty that a model belongs to: that of its account. The oldest models have none."""
+    return f"account:{repo.kind.plural}/{repo.name.rpartition('/')[0] or repo.name}"
+
+
+def _add_models(db: sqlite3.Connection, hub: str, models: Mapping[RepoId, Priority]) -> None:
+    db.executemany(
+        "INSERT INTO models (hub, repo, account, priority) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET priority = excluded.priority "
+        "WHERE priority != excluded.priority",
+        [(hub, str(repo), account_of(repo), one) for repo, one in models.items()],
+    )
+
+
+def _drop_duties(db: sqlite3.Connection, hub: str, kind: str, kept: Collection[str]) -> None:
+    """All of a kind but those that are kept."""
+    for (name,) in db.execute("SELECT duty FROM duties WHERE hub = ?", (hub,)).fetchall():
+        if name.startswith(kind) and name not in kept:
+            db.execute("DELETE FROM duties WHERE hub = ? AND duty = ?", (hub, name))
+
+
+def _put(db: sqlite3.Connection, before: ModelState, after: ModelState) -> bool:
+    """False where the state is no longer the one before."""
+    seen = None if after.seen is None else encode_observation(after.seen)
+    done = db.execute(
+        "UPDATE models SET seen = ?, hint = ?, etag = ?, refs_etag = ?, refs_due = ?, "
+        "wanted_by = ?, version = version + 1 WHERE hub = ? AND repo = ? AND version = ?",
+        (
+            seen,
+            after.hint,
+            after.etag,
+            after.refs_etag,
+            after.refs_due,
+            after.wanted_by,
+            before.hub,
+            str(before.repo),
+            before.version,
+        ),
+    )
+    return done.rowcount == 1
+
+
+def _insert(db: sqlite3.Connection, changes: Iterable[Change], *, told: bool) -> None:
+    for change in changes:
+        repo = None if change.repo is None else str(change.repo)
+        done = db.execute(
+            "INSERT INTO changes (repo, happened, document) VALUES (?, ?, ?)",
+            (repo, change.when, encode_change(change)),
+        )
+        db.execute(
+            "INSERT INTO outbox SELECT channel, ? FROM channels WHERE ? OR channel = ?",
+            (done.lastrowid, told, ARCHIVE),
+        )
+
+
+def _want(db: sqlite3.Connection, one: Wanted) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (one.hub, str(one.repo), one.ref, one.commit.hex, one.risk, one.size, one.due),
+    )
+
+
+def _model(hub: str, row: Sequence[Any]) -> ModelState:
+    repo, priority, seen, hint, etag, refs_etag, refs_due, wanted_by, version = row
+    observation = None
+    if seen is not None:
+        with contextlib.suppress(CorruptError):  # it is looked at anew
+            observation = decode_observation(seen)
+    return ModelState(
+        hub=hub,
+        repo=RepoId.parse(repo),
+        priority=Priority(priority),
+        seen=observation,
+        hint=hint,
+        etag=etag if observation else "",
+        refs_etag=refs_etag if observation else "",
+        refs_due=refs_due,
+        wanted_by=wanted_by,
+        version=version,
+    )

@@ -1,0 +1,1 @@
+"""Telling what changed: the text of an alert, and the channels that carry it."""

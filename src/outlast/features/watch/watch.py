@@ -1,0 +1,178 @@
+"""Watching: a pass over each hub, and what came of it told to each channel, again and again."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from outlast.core.cancel import Cancel
+from outlast.core.control import Control
+from outlast.core.errors import Cancelled, DamagedRecordError, OutlastError
+from outlast.core.events import Note, WatchNoticed
+from outlast.features.watch.changes import Change
+from outlast.features.watch.follow import Follow
+from outlast.features.watch.holdings import HeldModels
+from outlast.features.watch.memory import ARCHIVE
+from outlast.features.watch.polls.asking import Context
+from outlast.features.watch.polls.hub_pass import Pass, Rules
+from outlast.sources.hub_watch import HubWatch
+
+_AT_ONCE: Final = 50
+"""Changes in one message."""
+
+
+class Teller(Protocol):
+    """Where changes are told."""
+
+    @property
+    def name(self) -> str:
+        """By which the memory knows what it has told."""
+
+    def tell(self, changes: Sequence[Change]) -> None:
+        """Returns once they are told; raises :class:`OutlastError` if it is not known that they
+        were. What it fails to tell is told again in the next pass.
+        """
+
+
+class Archiver(Protocol):
+    """What archives the commits that are wanted."""
+
+    def run(self) -> None:
+        """Archives what is wanted, as far as budgets allow, or until it is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookout:
+    """All that watching needs."""
+
+    context: Context
+    hubs: Sequence[HubWatch]
+    follows: Callable[[], Sequence[Follow]]
+    holdings: HeldModels
+    rules: Rules = field(default_factory=Rules)
+    channels: Sequence[Teller] = ()
+    archiver: Archiver | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What came of a pass over all hubs: `withdrawn` changes withdraw something, and the hubs in
+    `dark` gave no answers.
+    """
+
+    withdrawn: int
+    dark: tuple[str, ...]
+
+
+def watch_once(watcher: Lookout, noticed: Callable[[Change], None] | None = None) -> Passed:
+    """Looks at all that is due, and tells what changed. `noticed` gets each change as it comes.
+    What is wanted is archived at the end.
+
+    Raises :class:`OutlastError` where the list of follows or the memory cannot be read.
+    """
+    memory, control = watcher.context.memory, watcher.context.control
+    withdrawn = 0
+    dark = []
+
+    def told(change: Change) -> None:
+        nonlocal withdrawn
+        withdrawn += change.kind.withdraws
+        control.emit(_event(change))
+        if noticed is not None:
+            noticed(change)
+
+    for name in (ARCHIVE, *(channel.name for channel in watcher.channels)):
+        memory.begin(name)
+    _deliver(watcher)
+    follows = watcher.follows()
+    for hub in watcher.hubs:
+        try:
+            answered = Pass(
+                hub, watcher.context, follows, watcher.holdings, rules=watcher.rules, told=told
+            ).run()
+            dark += [] if answered else [hub.name]
+        finally:
+            _deliver(watcher)
+    if watcher.archiver is not None:
+        watcher.archiver.run()
+    return Passed(withdrawn, tuple(dark))
+
+
+def _deliver(watcher: Lookout) -> None:
+    """Tells each channel what it has not told yet."""
+    memory = watcher.context.memory
+    for number, change in memory.pending(ARCHIVE):
+        with contextlib.suppress(DamagedRecordError):  # `verify` tells of it
+            watcher.holdings.hear(change)
+        memory.sent(ARCHIVE, number)
+    for channel in watcher.channels:
+        try:
+            waiting = list(memory.pending(channel.name))
+            for start in range(0, len(waiting), _AT_ONCE):
+                batch = waiting[start : start + _AT_ONCE]
+                channel.tell([change for _, change in batch])
+                for number, _ in batch:
+                    memory.sent(channel.name, number)
+        except Cancelled:
+            raise
+        except OutlastError as error:
+            watcher.context.control.emit(Note(f"{channel.name}: {error}; it is tried again later"))
+
+
+def _event(change: Change) -> WatchNoticed:
+    return WatchNoticed(
+        kind=str(change.kind),
+        hub=change.hub,
+        repo="" if change.repo is None else str(change.repo),
+        ref=change.ref,
+        before=change.before,
+        after=change.after,
+        reason=change.reason,
+        when=change.when,
+    )
+
+
+def watch(watcher: Lookout, noticed: Callable[[Change], None] | None = None) -> None:
+    """Watches until it is cancelled. What fails is said once, and tried again."""
+    said = ""
+    while True:
+        try:
+            watch_once(watcher, noticed)
+            said = ""
+        except Cancelled:
+            raise
+        except OutlastError as error:
+            if str(error) != said:
+                watcher.context.control.emit(Note(f"watch: {error}"))
+            said = str(error)
+        watcher.context.rest(watcher.context.tuning.service)
+
+
+@contextlib.contextmanager
+def watching(
+    make: Callable[[Control], contextlib.AbstractContextManager[Lookout]],
+    control: Control,
+    on_bug: Callable[[BaseException], None],
+) -> Iterator[None]:
+    """Watches in a thread while the block runs. `make` opens what that needs, in the thread."""
+    cancel = Cancel(control.cancel)
+
+    def work() -> None:
+        try:
+            with make(Control(control.emit, cancel)) as watcher:
+                watch(watcher)
+        except Cancelled:
+            pass
+        except OutlastError as error:
+            control.emit(Note(f"watch: {error}"))
+        except Exception as error:  # noqa: BLE001 - the server goes on
+            on_bug(error)
+
+    thread = threading.Thread(target=work, name="watch")
+    thread.start()
+    try:
+        yield
+    finally:
+        cancel.set()
+        thread.join()
