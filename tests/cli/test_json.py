@@ -247,6 +247,15 @@ def locating(world: World) -> None:
         world("locate", "org/missing", "--from", hub.url, code=3)
 
 
+def mirroring(world: World) -> None:
+    HubRepo(world.home / "hub", "org/here").commit({"a.bin": b"a"})
+    with HubSim(world.home / "hub", mode="thread") as hub:
+        world("pull", "org/here", "--from", hub.url)
+        world.calls.clear()
+        found = world("mirror", "status", "--refresh", env={"HF_ENDPOINT": hub.url})
+        assert [line["only_here"] for line in found.of_type("loss")] == [["org/here"]]
+
+
 def sharing(world: World) -> None:
     out = world.home / "out"
     result = world("share", "me/mine", "--out", out, "--blobs", "--v1").result
@@ -360,6 +369,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "link": linking,
     "search": searching,
     "locate": locating,
+    "mirror": mirroring,
     "share": sharing,
     "serve": serving,
     "status": telling,

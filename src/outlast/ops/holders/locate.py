@@ -8,9 +8,10 @@ import contextlib
 import datetime as dt
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeAlias
 
 from outlast.core.control import Control
 from outlast.core.errors import (
@@ -40,6 +41,7 @@ from outlast.swarm.settings import HostPort, SwarmSettings
 
 _log = logging.getLogger(__name__)
 HERE = "this archive"
+Failed: TypeAlias = Callable[[Source, HolderState | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +66,17 @@ def locate(
     around: Around,
     control: Control,
     *,
+    failed: Failed = lambda _source, _state: None,
     tuning: Tuning = TUNING,
 ) -> Located:
-    """Asks everybody for the files of `target`: of the revision that is archived, or else of the
+    """Asks all of them for the files of `target`: of the revision that is archived, or else of the
     one that the first source names. What was learned is kept in the archive, if there is one.
+    `failed` is told how each source failed, or None if it answered.
 
     Raises :class:`NotFoundError` or another error of the first source if none knows the model.
     """
-    return _Locating(archive, target, sources, around, control, tuning=tuning).run()
+    search = _Locating(archive, target, sources, around, control, tuning=tuning)
+    return search.run(failed)
 
 
 class _Locating:
@@ -95,7 +100,7 @@ class _Locating:
         self._pool = DaemonPool(tuning.threads, "locate")
         self._own = self._own_nodes()
 
-    def run(self) -> Located:
+    def run(self, failed: Failed) -> Located:
         met = nodes.Met(self._tuning)
         with contextlib.ExitStack() as stack:
             if self._around.lan:
@@ -103,6 +108,9 @@ class _Locating:
             began = time.monotonic()
             archived = self._archived()
             answers, failures = self._ask_places(archived)
+            for number, source in enumerate(self._sources):
+                known = number in answers
+                failed(source, None if known else places.state_of(failures.get(number)))
             wanted = self._wanted(archived, answers, failures)
             answers |= self._ask_again(wanted, answers)
             held = [
@@ -160,8 +168,7 @@ class _Locating:
         if archived is None and not listings:
             listings = self._ask_static()
         closed = refused or any(map(_is_closed, listings)) or self._is_closed_here()
-        policy = self._around.share
-        closed = (closed and not policy.restricted) or not policy.shares(self._repo, 0)
+        closed = (closed and not self._around.share.restricted) or not self._is_given_out()
         if archived is not None:
             entries = (*archived.files, *archived.missing)
             return WantedFiles(
@@ -192,6 +199,11 @@ class _Locating:
             return False
         refs = self._archive.refs
         return not (refs.is_known(self._repo) and refs.about(self._repo).is_open)
+
+    def _is_given_out(self) -> bool:
+        """Whether the operator shares it at all."""
+        stopped = self._archive is not None and self._archive.refs.about(self._repo).is_stopped
+        return self._around.share.shares(self._repo, 0) and not stopped
 
     def _unknown(self, failures: dict[int, OutlastError]) -> OutlastError:
         """Why it is not known which files to ask for."""
