@@ -31,7 +31,7 @@ from outlast.server.node.api import Holdings, NodeInfo
 from outlast.server.node.peer_port import PeerServer
 from outlast.sources.base import Source
 from outlast.sources.http import HttpClient
-from outlast.sources.kinds import open_source
+from outlast.sources.kinds import in_order, open_source
 from outlast.sources.peer import peer_client
 from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
@@ -121,8 +121,7 @@ def hub_sources(
     observe: Callable[[str], None] | None = None,
 ) -> list[Source]:
     """A source for each upstream; `observe` gets the host and port of each request."""
-    http = HttpClient(settings, observe)
-    return [open_source(http, found.url, found.token) for found in upstreams]
+    return _opened(HttpClient(settings, observe), upstreams)
 
 
 @contextlib.contextmanager
@@ -131,7 +130,11 @@ def open_hubs(upstreams: Sequence[Upstream], settings: HttpSettings) -> Iterator
     for hubs which do not answer.
     """
     with HttpClient(settings) as http:
-        yield [open_source(http, found.url, found.token) for found in upstreams]
+        yield _opened(http, upstreams)
+
+
+def _opened(http: HttpClient, upstreams: Sequence[Upstream]) -> list[Source]:
+    return in_order((one.url, open_source(http, one.url, one.token)) for one in upstreams)
 
 
 @contextlib.contextmanager

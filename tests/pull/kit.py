@@ -17,8 +17,10 @@ from outlast.fetch.tuning import Tuning
 from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.ops import pull as ops
 from outlast.ops.verify import verify
+from outlast.sources.base import Source
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
+from outlast.sources.kinds import in_order, open_source
 from outlast.sources.settings import HttpSettings
 from outlast.sources.tuning import TUNING as SOURCES
 from outlast.sources.tuning import Tuning as SourcesTuning
@@ -71,7 +73,7 @@ class Puller:
             return ops.pull(
                 archive,
                 Target.parse(target),
-                [HubSource(http, url, self.tokens.get(url), self.sources) for url in urls],
+                in_order((url, self._source(http, url)) for url in urls),
                 selection=Selection(include, exclude),
                 wishes=Wishes(
                     connections=self.connections,
@@ -84,6 +86,11 @@ class Puller:
                 control=Control(self._emit),
                 dry_run=dry_run,
             )
+
+    def _source(self, http: HttpClient, url: str) -> Source:
+        if "+" in url:
+            return open_source(http, url, self.tokens.get(url))
+        return HubSource(http, url, self.tokens.get(url), self.sources)
 
     def _emit(self, event: Event) -> None:
         self.events.append(event)

@@ -9,10 +9,12 @@ from outlast.cli.config.file import config_of
 from outlast.cli.config.sections import read_file
 from outlast.cli.config.values import check_source
 from outlast.cli.options.target import parse_origins
-from outlast.core.errors import BadConfigError
+from outlast.core.errors import BadConfigError, RepoNotFoundError, UsageError
+from outlast.core.names import RepoId
 from outlast.sources import kinds
+from outlast.sources.base import AccessSource
 from outlast.sources.hub import HubSource
-from outlast.sources.kinds import SourceAddress, open_source, parse_source
+from outlast.sources.kinds import SourceAddress, in_order, open_source, parse_source
 from tests.serve.peers import client
 
 
@@ -52,7 +54,8 @@ def test_what_may_be_written() -> None:
         ("odd+https://host=../../x", "not the name of a model"),
         ("odd+https://host=", "not the name of a model"),
         ("oddity=a/b/c", "not the name of a model"),
-        ("oddit", "not an http or https URL"),
+        ("oddit", "no such source"),
+        ("http:/host", "no such source"),
     ],
 )
 def test_what_may_not(text: str, says: str) -> None:
@@ -84,3 +87,35 @@ def test_a_token_goes_to_its_own_host(made: list[tuple[SourceAddress, str | None
     assert found.upstreams(written)[2].token == "for-odd"
     upstreams = Settings(found, followed=False).upstreams(["oddity"], "given")
     assert [(up.url, up.token) for up in upstreams] == [("odd+https://odd.example", "given")]
+    both = ["oddity", "https://hub.example"]
+    given = {"oddity": "one", "https://hub.example": "other"}
+    upstreams = Settings(found, followed=False).upstreams(both, given)
+    assert [up.token for up in upstreams] == ["one", "other"]
+    with pytest.raises(UsageError, match="several hosts"):
+        Settings(found, followed=False).upstreams(both, "one for both")
+
+
+def test_the_first_says_what_names_stand_for() -> None:
+    """Hubs share their names; a site of another kind has its own."""
+    written = ["https://hub.example", "odd+https://one.example", "https://mirror.example"]
+    opened = [(text, open_source(client(), text, "token")) for text in written]
+    same = [source is after for (_, source), after in zip(opened, in_order(opened), strict=True)]
+    assert same == [True, False, True]
+    assert [
+        source is after
+        for (_, source), after in zip(opened[1:], in_order(opened[1:]), strict=False)
+    ] == [
+        True,
+        False,
+    ]
+    other = in_order(opened)[1]
+    assert isinstance(other, AccessSource)
+    assert (other.has_token, other.with_token(None).has_token) == (True, False)
+    assert other.name == "https://one.example"
+    repo = RepoId.parse("org/name")
+    for ask in (lambda: other.describe(repo, "main"), lambda: other.refs(repo)):
+        with pytest.raises(RepoNotFoundError, match="asked for bytes"):
+            ask()
+    with pytest.raises(RepoNotFoundError, match="asked for bytes"):
+        other.check_access(repo)
+    assert in_order([]) == []

@@ -144,7 +144,7 @@ class Archive(Closing):
         """Archives `target`: every file checked against the hub's digest before it is kept. What is
         here is not fetched again, and an interrupted pull resumes.
 
-        `include` and `exclude` choose files. `from_` are the URLs of hubs and mirrors to ask in
+        `include` and `exclude` choose files. `from_` are sources, as --from names them, to ask in
         place of the configured ones. `token` is for all of them, if they are one host, else tokens
         by URL; an empty one sends none. `form` is how files are kept (``auto``: compressed if that
         saves 3 %). At most so many `connections` (1 to 256), and bytes per second (`limit_rate`; 0

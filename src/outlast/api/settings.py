@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from outlast import __version__
-from outlast.cli.config.file import Config, check_url, environment, load_config
+from outlast.cli.config.file import Config, environment, load_config
 from outlast.cli.config.values import check_source, check_token
 from outlast.codec import kernels
 from outlast.core.errors import UsageError
@@ -64,7 +64,7 @@ def _tokens(urls: Sequence[str], token: str | Mapping[str, str]) -> dict[tuple[s
                 hint="give token={'https://host': 'token', …}",
             )
         token = {parse_source(url).url: token for url in urls}
-    given = {origin(check_url(url)): check_token(text, "token") for url, text in token.items()}
+    given = {_origin(check_source(url)): check_token(text, "token") for url, text in token.items()}
     return {host: text for host, text in given.items() if text}
 
 

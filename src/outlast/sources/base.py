@@ -1,6 +1,8 @@
 """The protocol of all sources: a listing of a commit, and ranges of its files."""
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, Self, runtime_checkable
 
@@ -38,6 +40,17 @@ class Listing:
     told_by: str = ""
     """Who told it, if it is the word of a node on the LAN alone; empty if a hub, a static peer or a
     manifest that was named by its digest says so. A mirror may say that it is such a word."""
+
+
+def listing_id(entries: Iterable[FileEntry]) -> GitOid:
+    """What stands for the commit of files that a source keeps without one: 40 hex digits that
+    follow from their names, sizes and digests, in whatever order they are listed.
+
+    The start of the sha256 of one line for each file, in the order of the lines:
+    ``KEY SIZE "PATH"``, the path as JSON in ASCII (docs/adr/0025-other-sources.md).
+    """
+    lines = sorted(f"{entry.key} {entry.size} {json.dumps(entry.path)}\n" for entry in entries)
+    return GitOid(hashlib.sha256("".join(lines).encode()).hexdigest()[:40])
 
 
 @dataclass(frozen=True, slots=True)

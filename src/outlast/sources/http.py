@@ -204,12 +204,13 @@ class HttpClient(Closing):
         self,
         url: str,
         *,
+        method: str = "GET",
         headers: Mapping[str, str] | None = None,
         token: str | None = None,
         timeout: float | None = None,
     ) -> Response:
-        """GETs `url`, following redirects. `token` goes to the origin of `url` and nowhere else.
-        `timeout` bounds each wait, in seconds.
+        """GETs `url`, following redirects; with the `method` HEAD, for the headers alone. `token`
+        goes to the origin of `url` and nowhere else. `timeout` bounds each wait, in seconds.
         """
         hops: list[Mapping[str, str]] = []
         seen: set[str] = set()
@@ -218,7 +219,7 @@ class HttpClient(Closing):
             sent = {"Accept-Encoding": "identity", **(headers or {})}
             if token and origin(url) == own:
                 sent["Authorization"] = f"Bearer {token}"
-            raw = self._send("GET", url, sent, timeout)
+            raw = self._send(method, url, sent, timeout)
             location = raw.headers.get("Location")
             if raw.status not in _REDIRECTS or not location:
                 return Response(raw, url, tuple(hops), self._tuning)

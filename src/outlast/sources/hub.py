@@ -29,9 +29,10 @@ from outlast.core.names import RepoId
 from outlast.sources.base import NEIGHBOUR, Listing, RangeReader, RemoteRef, RepoClaims
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.hub_watch import HubWatch
-from outlast.sources.ranges import ask_for_range, read_range
+from outlast.sources.ranges import ask_for_range, is_page_for, read_range, refuse_encoded
+from outlast.sources.redirects import Redirects
 from outlast.sources.settings import origin
-from outlast.sources.statuses import EXPIRED, OTHER, Answer, meaning, page_in_place
+from outlast.sources.statuses import Answer, meaning, page_in_place
 from outlast.sources.tuning import TUNING, Tuning
 
 _log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class HubSource:
         self._http = http
         self._token = token
         self._lock = threading.Lock()
-        self._signed: OrderedDict[str, str] = OrderedDict()
+        self._signed = Redirects(http, tuning)
         self._names: OrderedDict[str, RepoId] = OrderedDict()
         """How this hub spells the models that it described, by their names in lower case."""
         self._confirmed: OrderedDict[tuple[RepoId, GitOid], set[str]] = OrderedDict()
@@ -227,43 +228,26 @@ class HubSource:
         headers = {}
         if (start, stop) != (0, entry.size):
             headers["Range"] = f"bytes={start}-{stop - 1}"
+
+        def ask() -> Response:
+            return self._http.get(url, headers=headers, token=self._token)
+
         response = ask_for_range(
-            lambda: self._get_bytes(url, headers), f"{self.name}: {entry.path!r}", entry.size
+            lambda: self._signed.get(url, headers, ask), f"{self.name}: {entry.path!r}", entry.size
         )
         try:
             self._check(response, repo, commit, entry)
             return read_range(response, repr(entry.path), entry.size, start, stop)
         except BaseException:
             response.close()
-            with self._lock:  # it may have led to a page that wants a login
-                self._signed.pop(url, None)
+            self._signed.forget(url)  # it may have led to a page that wants a login
             raise
-
-    def _get_bytes(self, url: str, headers: dict[str, str]) -> Response:
-        """GETs a file, from where the hub redirected to last time as long as that is valid."""
-        with self._lock:
-            signed = self._signed.get(url)
-        if signed is not None:
-            response = self._http.get(signed, headers=headers)
-            if response.status not in EXPIRED | {416}:  # 416: an edge that has another file
-                return response
-            response.close()
-            _log.debug("%s: a signed URL has expired (HTTP %d)", self.name, response.status)
-            with self._lock:
-                self._signed.pop(url, None)
-        response = self._http.get(url, headers=headers, token=self._token)
-        if response.status in {200, 206} and origin(response.url) != self._origin:
-            with self._lock:
-                self._signed[url] = response.url
-                while len(self._signed) > self._tuning.signed_urls:
-                    self._signed.popitem(last=False)
-        return response
 
     def _check(self, response: Response, repo: RepoId, commit: GitOid, entry: FileEntry) -> None:
         """Refuses an answer whose headers say that it is not the file."""
         direct = origin(response.url) == self._origin
         self._refuse(response, repo, str(commit), entry.path)
-        if _is_page_for(response, entry):
+        if is_page_for(response, entry):
             raise page_in_place(self._answer(response, repo, str(commit), entry.path))
         own = [(hop, "X-Linked-Etag") for hop in response.hops]
         if direct:  # another host's ETag may be anything
@@ -274,12 +258,7 @@ class HubSource:
                 raise IntegrityError(f"{self.name} returned another commit: {declared[:40]!r}")
             if _names_other_bytes(headers.get(key, ""), entry):
                 raise IntegrityError(f"{self.name} now serves other bytes as {entry.path!r}")
-        if response.encoding:
-            raise MalformedError(
-                f"{host_of(response.url)} encodes {entry.path!r} ({response.encoding!r}) though "
-                "asked not to",
-                hint=f"the server, or a proxy on the way, compresses files; {OTHER}",
-            )
+        refuse_encoded(response, entry)
 
     def _json(self, url: str, limit: int, timeout: float | None, repo: RepoId, ref: str) -> Any:
         with self._http.get(url, token=self._token, timeout=timeout) as response:
@@ -358,16 +337,6 @@ def _describes(info: object, repo: RepoId, url: str) -> bool:
     return name.lower() == repo.name.lower() or unquote(urlsplit(url).path).endswith(
         f"/{repo.kind.plural}/{name}"
     )
-
-
-def _is_page_for(response: Response, entry: FileEntry) -> bool:
-    """Whether a web page came in place of a file. The file itself may be one."""
-    kind = response.headers.get("Content-Type", "").strip().lower()
-    if response.status != 200 or not kind.startswith(("text/html", "application/xhtml")):
-        return False
-    if response.length is None or response.encoding:
-        return not entry.path.lower().endswith((".html", ".htm", ".xhtml"))
-    return response.length != entry.size
 
 
 def _names_other_bytes(etag: str, entry: FileEntry) -> bool:

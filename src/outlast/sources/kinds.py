@@ -5,7 +5,7 @@ opened: reading the configuration costs no import of a client. `SHORT` has the p
 go by one word.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from outlast.sources.http import HttpClient
 
 HUB: Final = "hub"
+_FOLDER: Final = "folder"
 ITSELF: Final = "."
 """The other name of a model whose files lie in the folder itself, not in one by its name."""
 
@@ -45,14 +46,27 @@ def _hub(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source":
     return HubSource(http, at.url, token)
 
 
-KINDS: Final[Mapping[str, Make]] = {HUB: _hub}
+def _modelscope(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source":
+    from outlast.sources.modelscope import ModelScopeSource  # noqa: PLC0415
+    from outlast.sources.renamed import renamed  # noqa: PLC0415
+
+    return renamed(ModelScopeSource(http, at.url, token), at.other_name)
+
+
+def _folder(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source":
+    from outlast.sources.folder import FolderSource  # noqa: PLC0415
+
+    return FolderSource(http, at.url, token, at.other_name)
+
+
+KINDS: Final[Mapping[str, Make]] = {HUB: _hub, "modelscope": _modelscope, _FOLDER: _folder}
 """What makes a source of each kind, for its address and with the token for it. A source that sends
 a token has to be an `AccessSource`: a mirror asks it without.
 """
-SHORT: Final[Mapping[str, SourceAddress]] = {}
+SHORT: Final[Mapping[str, SourceAddress]] = {
+    "modelscope": SourceAddress("modelscope", "https://www.modelscope.cn")
+}
 """Public places, by the word that stands for each."""
-_FOLDERS: Final = frozenset({"folder"})
-"""Kinds in which a model has a path in place of a name."""
 
 
 def parse_source(text: str) -> SourceAddress:
@@ -63,7 +77,9 @@ def parse_source(text: str) -> SourceAddress:
     if word in SHORT:
         known = SHORT[word]
         return SourceAddress(known.kind, known.url, _checked_name(known.kind, name, text))
-    scheme = text.partition("://")[0]
+    scheme, rest, _ = text.partition("://")
+    if not rest:
+        raise BadConfigError(f"no such source: {text[:200]!r}", hint=f"known: {_known()}")
     kind, plus, _ = scheme.partition("+")
     if not plus:
         return SourceAddress(HUB, text)
@@ -79,12 +95,30 @@ def open_source(http: "HttpClient", text: str, token: str | None) -> "Source":
     return KINDS[at.kind](http, at, token)
 
 
+def in_order(named: "Iterable[tuple[str, Source]]") -> "list[Source]":
+    """Sources that are asked for one thing, with what each is called. The first says what names
+    stand for, and so do those that share its names, as all hubs do; the others give bytes alone.
+    """
+    from outlast.sources.bytes_alone import bytes_alone  # noqa: PLC0415
+
+    found = [(parse_source(text), source) for text, source in named]
+    return [
+        source if _names_at(at) == _names_at(found[0][0]) else bytes_alone(source)
+        for at, source in found
+    ]
+
+
+def _names_at(at: SourceAddress) -> str:
+    """Whose names a source knows its models by."""
+    return HUB if at.kind == HUB else f"{at.kind}+{at.url}"
+
+
 def _checked_name(kind: str, name: str, text: str) -> str:
     """`name`, if a model can have it in a source of that `kind`."""
     if not name and "=" not in text:
         return ""
     try:
-        if kind not in _FOLDERS:
+        if kind != _FOLDER:  # in which a model has a path in place of a name
             return str(RepoId.parse(name))
         return name if name == ITSELF else check_path(name)
     except BadNameError as error:
@@ -95,4 +129,4 @@ def _checked_name(kind: str, name: str, text: str) -> str:
 
 
 def _known() -> str:
-    return ", ".join([*(f"{kind}+URL" for kind in KINDS), *SHORT, "URL"])
+    return ", ".join(["URL of a hub", *(f"{kind}+URL" for kind in KINDS if kind != HUB), *SHORT])

@@ -2,10 +2,15 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from outlast.core.addresses import host_of
 from outlast.core.errors import IntegrityError, MalformedError
+from outlast.core.manifest import FileEntry
 from outlast.sources.base import RangeReader
-from outlast.sources.http import Response
+from outlast.sources.http import HttpClient, Response
+from outlast.sources.redirects import Redirects
+from outlast.sources.statuses import OTHER
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})(?:/(\d{1,19}|\*))?\Z")
 _SIZE_ALONE = re.compile(r"bytes \*/(\d{1,19})\Z")
@@ -36,6 +41,26 @@ def _other_size(response: Response, size: int) -> int | None:
     return int(match[1])
 
 
+def is_page_for(response: Response, entry: FileEntry) -> bool:
+    """Whether a web page came in place of a file. The file itself may be one."""
+    kind = response.headers.get("Content-Type", "").strip().lower()
+    if response.status != 200 or not kind.startswith(("text/html", "application/xhtml")):
+        return False
+    if response.length is None or response.encoding:
+        return not entry.path.lower().endswith((".html", ".htm", ".xhtml"))
+    return response.length != entry.size
+
+
+def refuse_encoded(response: Response, entry: FileEntry) -> None:
+    """Raises :class:`MalformedError` where a file comes compressed though asked not to."""
+    if response.encoding:
+        raise MalformedError(
+            f"{host_of(response.url)} encodes {entry.path!r} ({response.encoding!r}) though "
+            "asked not to",
+            hint=f"the server, or a proxy on the way, compresses files; {OTHER}",
+        )
+
+
 def read_range(response: Response, what: str, size: int, start: int, stop: int) -> RangeReader:
     """A reader of the bytes `start` to `stop` (exclusive) of `what`, which has `size` bytes; of
     all of them where the answer is the whole file. Raises :class:`IntegrityError` where the
@@ -57,6 +82,42 @@ def read_range(response: Response, what: str, size: int, start: int, stop: int) 
     elif int(match[3]) != size:
         raise IntegrityError(f"{what} has {match[3]} bytes there, not {size}")
     return _HttpRange(response, start, stop - start)
+
+
+@dataclass(frozen=True, slots=True)
+class FileRequest:
+    """A file at `url` of the source that goes by the name `source`, asked for with its `token`.
+    `check` raises where an answer is not the file.
+    """
+
+    url: str
+    entry: FileEntry
+    source: str
+    token: str | None
+    check: Callable[[Response], None]
+
+
+def open_range(
+    http: HttpClient, signed: Redirects, wanted: FileRequest, start: int, stop: int
+) -> RangeReader:
+    """The bytes `start` to `stop` (exclusive) of a file, from where `signed` knows that it is."""
+    entry, headers = wanted.entry, {}
+    if (start, stop) != (0, entry.size):
+        headers["Range"] = f"bytes={start}-{stop - 1}"
+
+    def ask() -> Response:
+        return http.get(wanted.url, headers=headers, token=wanted.token)
+
+    response = ask_for_range(
+        lambda: signed.get(wanted.url, headers, ask), f"{wanted.source}: {entry.path!r}", entry.size
+    )
+    try:
+        wanted.check(response)
+        return read_range(response, repr(entry.path), entry.size, start, stop)
+    except BaseException:
+        response.close()
+        signed.forget(wanted.url)  # it may have led to a page that wants a login
+        raise
 
 
 class _HttpRange:

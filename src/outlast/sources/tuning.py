@@ -27,6 +27,29 @@ class Tuning:
     """Commits of one hub whose two lists of files were compared, and need not be again. Guess."""
     spellings: int = 1024
     """Names of models that a hub described, as it spells them. Guess."""
+    listed_files: int = 200_000
+    """Files by digest that are remembered of one source, over all its listings: some 80 MB. One
+    listing is remembered whatever it has."""
+    relist_s: float = 300.0
+    """How long a source is not listed again for a file that its list lacks. Guess."""
+    tree_cut: int = 3000
+    """Files and folders of a ModelScope listing from which on it may be cut short: its own client
+    knows of this number."""
+    tree_lists: int = 5000
+    """Requests for one listing that is cut short, folder by folder; as its own client."""
+    refs: int = 100
+    """Branches and tags of a source that is asked for the commit of each. Guess."""
+    skipped: int = 16 * 1024 * 1024
+    """Bytes at the start of a file that are read and dropped where ModelScope serves no range: it
+    does so for files that are not in LFS, which are small. Guess."""
+    sums: int = 16 * 1024 * 1024
+    """Bytes of a ``SHA256SUMS``: 10,000 lines of the longest paths."""
+    folder_files: int = 10_000
+    """Files of a folder that are asked for their sizes, each with a request. Guess."""
+    folder_askers: int = 8
+    """Such requests at once. Guess: as many as a pull has connections."""
+    folder_lists: int = 8
+    """Lists of folders of which the sizes are kept in memory. Guess."""
     node_description: int = 64 * 1024
     """Bytes in which a peer says who it is; an honest one needs 300."""
     manifest: int = 256 * 1024 * 1024
