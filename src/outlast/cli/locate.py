@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import click
 
-from outlast.app import Scope, open_hubs
+from outlast.app import Scope, open_places
 from outlast.cli.config.file import Config
 from outlast.cli.documents.located import HolderDocument, LocatedDocument
 from outlast.cli.edge import TARGET, Session, common, session
@@ -83,7 +83,7 @@ def find_holders(
     """
     with session(home, as_json=as_json, quiet=quiet) as run, archive_if_any(run.config) as archive:
         urls, scope = parse_origins(words, run.config.sources, named=True)
-        with open_hubs(run.config.upstreams(urls), run.config.http()) as sources:
+        with open_places(run.config.upstreams(urls), run.config.http()) as sources:
             found = locate(
                 archive,
                 target,

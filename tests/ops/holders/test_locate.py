@@ -159,6 +159,15 @@ class TestPlaces:
             ("org/open", "main"),
         ]
 
+    def test_a_namesake_of_another_kind_decides_nothing(self, home: Archive) -> None:
+        other = Teller("folder+https://two", {"org/open": listed(home)})
+        with pytest.raises(TransientError):
+            find(None, Teller("https://one", {"org/open": TransientError("down")}), other)
+        found = find(None, Teller("https://one", {"org/open": listed(home, only=1)}), other)
+        assert found.wanted.told_by == "https://one"
+        assert (found.others[1].kind, found.others[1].group) == (HolderKind.SOURCE, "two")
+        assert find(None, other).wanted.told_by == "folder+https://two"
+
     def test_none_is_waited_for_long(self, home: Archive) -> None:
         one = Teller("https://one", {"org/open": listed(home)})
         silent = Teller("https://two", silent=True)

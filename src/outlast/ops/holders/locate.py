@@ -163,10 +163,12 @@ class _Locating:
         answers: dict[int, PlaceAnswer],
         failures: dict[int, OutlastError],
     ) -> WantedFiles:
-        listings = [answers[number].listing for number in sorted(answers)]
+        listings = [answer.listing for answer in answers.values()]
         refused = any(isinstance(error, PolicyError) for error in failures.values())
-        if archived is None and not listings:
-            listings = self._ask_static()
+        deciding = self._deciding(answers)
+        if archived is None and not deciding:
+            deciding = [("a static peer", told) for told in self._ask_static()]
+            listings += [told for _, told in deciding]
         closed = refused or any(map(_is_closed, listings)) or self._is_closed_here()
         closed = (closed and not self._around.share.restricted) or not self._is_given_out()
         if archived is not None:
@@ -174,15 +176,24 @@ class _Locating:
             return WantedFiles(
                 self._repo, archived.id, entries, HERE, closed, unlisted=archived.unlisted
             )
-        if not listings:
+        if not deciding:
             raise self._unknown(failures)
-        first = next((one for one in listings if not one.told_by), listings[0])
-        teller = next(
-            (s.name for n, s in enumerate(self._sources) if n in answers), "a static peer"
-        )
+        teller, first = deciding[0]
         return WantedFiles(
             self._repo, first.commit, tuple(first.entries), teller, closed, first.unlisted
         )
+
+    def _deciding(self, answers: dict[int, PlaceAnswer]) -> list[tuple[str, Listing]]:
+        """The answers that may say what the name stands for, each with the source's name: those of
+        the first source and of others that share its names, in order. A mirror's word that it has
+        from a node on the LAN comes after the others.
+        """
+        found = [
+            (source.name, answers[number].listing)
+            for number, source in enumerate(self._sources)
+            if number in answers and places.share_names(source, self._sources[0])
+        ]
+        return sorted(found, key=lambda told: bool(told[1].told_by))
 
     def _ask_static(self) -> list[Listing]:
         """What static peers say that the model is, where no source does."""

@@ -41,6 +41,16 @@ def address_of(source: Source) -> SourceAddress:
         return SourceAddress(HUB, source.name)
 
 
+def share_names(one: Source, other: Source) -> bool:
+    """Whether a name stands for the same model at both: so it is at all hubs, and at no two sources
+    of other kinds. A namesake elsewhere says nothing of what a name stands for.
+    """
+    first, second = address_of(one), address_of(other)
+    if HUB in {first.kind, second.kind}:
+        return first.kind == second.kind
+    return (first.kind, first.url) == (second.kind, second.url)
+
+
 def ask_place(
     source: Source, repo: RepoId, refs: Sequence[str], other_names: Sequence[RepoId], timeout: float
 ) -> PlaceAnswer:

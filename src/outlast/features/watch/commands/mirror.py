@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from outlast.app import Scope, open_hubs
+from outlast.app import Scope, open_places
 from outlast.cli.edge import Session, common, session
 from outlast.cli.locate import around_of
 from outlast.cli.screen.render import human_size, plural, print_document, print_table
@@ -88,7 +88,7 @@ def mirror(
         asked = 0
         if asks:
             urls = run.config.sources
-            with open_hubs(run.config.upstreams(urls), run.config.http()) as sources:
+            with open_places(run.config.upstreams(urls), run.config.http()) as sources:
                 around = around_of(run.config, Scope())
                 asked = refresh(archive, found[:most], sources, around, run.control)
             found = dependences(archive, repos)
