@@ -1,6 +1,7 @@
 """`outlast mirror status`: what depends on which hub."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from outlast.store.records.holders import SeenHolder, SeenHolders
 from tests.cli.call import Call, inside
 from tests.hubsim import HubRepo, HubSim
 from tests.ops.holders.test_locate import Teller
-from tests.serve.peers import client
+from tests.serve.peers import archive_files, client
 
 COMMIT = GitOid("c" * 40)
 ONE, TWO, THREE = (RepoId.parse(f"org/{name}") for name in ("one", "two", "three"))
@@ -69,6 +70,17 @@ def test_what_would_be_lost_with_a_hub(home: Path) -> None:
     assert [(one["hub"], one["lost"], one["only_here"]) for one in loss] == [
         ("hub.example", ["org/one"], [])
     ]
+
+
+def test_what_was_seen_of_another_revision_counts_no_more(home: Path) -> None:
+    with Archive(home / "archive") as archive:
+        archive_files(archive, TWO, {"a": b"a"})
+        (same,) = dependences(archive, [TWO])
+        assert (len(same.groups), same.here) == (2, True)
+        with archive.writer() as writer:
+            archive.holders.put(writer, TWO, replace(seen("hub.example"), commit=GitOid("d" * 40)))
+        (other,) = dependences(archive, [TWO])
+    assert (other.seen, other.here, other.size) == (None, True, 1)
 
 
 def test_nothing_is_followed(home: Path) -> None:

@@ -22,7 +22,7 @@ from outlast.core.errors import (
     TransientError,
     WithdrawnError,
 )
-from outlast.core.manifest import FileEntry
+from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.node.policy import SharePolicy
 from outlast.ops.holders import nodes, swarm
@@ -158,6 +158,14 @@ class TestPlaces:
             ("org/open", COMMIT.hex),
             ("org/open", "main"),
         ]
+
+    def test_a_revision_without_files(self, tmp_path: Path) -> None:
+        none = Listing(OPEN, COMMIT, (), CLAIMS)
+        assert find(None, Teller("https://one", {"org/open": none})).is_safe
+        with Archive(tmp_path, create=True) as archive:
+            with archive.writer() as writer:
+                archive.put_revision(writer, Revision.of(OPEN, COMMIT, []))
+            assert not find(archive, Teller("https://one"), ref=COMMIT.hex).is_safe
 
     def test_a_namesake_of_another_kind_decides_nothing(self, home: Archive) -> None:
         other = Teller("folder+https://two", {"org/open": listed(home)})

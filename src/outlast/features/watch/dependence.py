@@ -89,8 +89,10 @@ def dependences(archive: Archive, repos: Iterable[RepoId]) -> list[Dependence]:
     for repo in repos:
         seen = archive.holders.get(repo)
         here = summaries.get(repo, [])
-        if seen is not None:
+        if seen is not None and here:
             here = [one for one in here if one.revision == seen.commit]
+            if not here:  # another revision is archived now, and was not asked for
+                seen, here = None, summaries[repo]
         best = max(here, key=lambda one: (not one.partial, one.size), default=None)
         size = seen.size if seen is not None else 0 if best is None else best.size
         whole = None if best is None else not best.partial

@@ -198,10 +198,10 @@ class _Locating:
     def _ask_static(self) -> list[Listing]:
         """What static peers say that the model is, where no source does."""
         asked: Round[Listing] = self._round()
+        http, tuning = self._around.http, self._tuning
         for peer in self._around.peers:
-            for source in nodes.sources_of(self._around.http, peer, self._tuning):
-                work = partial(source.describe, self._repo, self._ref, self._tuning.answer)
-                asked.ask(source.name, work)
+            work = partial(nodes.describe_static, http, peer, self._repo, self._ref, tuning)
+            asked.ask(peer[0], work)
         return [answer for _, answer in asked.answers() if isinstance(answer, Listing)]
 
     def _is_closed_here(self) -> bool:

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import NotFoundError, OutlastError, UnreachableError, one_line
+from outlast.core.manifest import FileEntry
+from outlast.core.names import RepoId
 from outlast.ops.holders.compare import Match, compare, compare_blobs
 from outlast.ops.holders.independence import STRANGERS, group_of
 from outlast.ops.holders.places import state_of
 from outlast.ops.holders.tuning import Tuning
 from outlast.ops.holders.values import Holder, HolderKind, HolderState, WantedFiles
+from outlast.sources.base import Listing
 from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource
 from outlast.swarm.lan.beacon import Beacon
@@ -97,6 +100,19 @@ def ask_static(
     raise problem or UnreachableError(f"the address of {peer[0]} is unknown")
 
 
+def describe_static(
+    http: HttpClient, peer: HostPort, repo: RepoId, ref: str, tuning: Tuning
+) -> Listing:
+    """What a static peer says that a model is, at the first of its addresses that answers."""
+    problem: OutlastError | None = None
+    for source in sources_of(http, peer, tuning):
+        try:
+            return source.describe(repo, ref, tuning.answer)
+        except OutlastError as error:
+            problem = error
+    raise problem or UnreachableError(f"the address of {peer[0]} is unknown")
+
+
 def ask_stranger(
     http: HttpClient, peer: HostPort, question: NodeQuestion, timeout: float, tuning: Tuning
 ) -> NodeAnswer:
@@ -156,10 +172,10 @@ def _by_name(
     return Match(frozenset()), None
 
 
-def _askable(lacks: Sequence, tuning: Tuning) -> set[Digest]:  # type: ignore[type-arg]
-    named = [entry for entry in lacks if entry.sha256 is not None and entry.size]
-    named.sort(key=lambda entry: -entry.size)
-    return {entry.sha256 for entry in named[: tuning.blobs]}
+def _askable(lacks: Sequence[FileEntry], tuning: Tuning) -> set[Digest]:
+    largest = sorted((entry for entry in lacks if entry.size), key=lambda entry: -entry.size)
+    named = [entry.sha256 for entry in largest if entry.sha256 is not None]
+    return set(named[: tuning.blobs])
 
 
 def _note(match: Match, unasked: int) -> str:

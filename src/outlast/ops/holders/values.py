@@ -102,7 +102,8 @@ class Located:
     def is_safe(self) -> bool:
         """Whether the others together have every file."""
         held = frozenset[int]().union(*(holder.files for holder in self.others))
-        return len(held) == len(self.wanted.entries)
+        together = bool(held) and len(held) == len(self.wanted.entries)
+        return together or bool(self.whole_groups)
 
     @property
     def whole_groups(self) -> frozenset[str]:
