@@ -148,7 +148,7 @@ def other(world: World) -> Iterator[HubSim]:
 
 
 def test_withdrawn_while_it_is_pulled(world: World, other: HubSim) -> None:
-    """What came is kept, and the rest comes from whoever has it."""
+    """What came is kept, and the rest comes from a hub that has it."""
     kept(world).follows = "org/name budget=1MB\n"
     world.hub.set_faults([{"action": "status", "status": 404, "file": "model.safetensors"}])
     world.poll(0)

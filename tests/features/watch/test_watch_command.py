@@ -11,6 +11,7 @@ import pytest
 from outlast.app import NodeSettings, Upstream, open_app, open_archive
 from outlast.core.control import Control
 from outlast.core.events import Event, Note, WatchNoticed
+from outlast.core.names import RepoId
 from outlast.features.watch.feature import WATCH
 from outlast.features.watch.follows import parse_pattern, put_follow
 from outlast.features.watch.polls.schedule import TUNING
@@ -72,6 +73,16 @@ def test_watching_from_cron(hub: HubSim, tmp_path: Path) -> None:
     run(hub, tmp_path, "verify", "org/name").ok()
 
 
+def test_another_hub_is_watched(hub: HubSim, tmp_path: Path) -> None:
+    run(hub, tmp_path, "follow", "org/name").ok()
+    with HubSim(hub.root, mode="thread") as mirror:
+        run(hub, tmp_path, "watch", "--once", "--from", mirror.url).ok()
+        assert mirror.requests()
+    asked = len(hub.requests())
+    run(hub, tmp_path, "watch", "--once").ok()
+    assert len(hub.requests()) > asked
+
+
 def test_a_hub_that_gives_no_answers(hub: HubSim, tmp_path: Path) -> None:
     run(hub, tmp_path, "follow", "org/name").ok()
     hub.set_faults([{"action": "status", "status": 503}])
@@ -101,4 +112,4 @@ def test_beside_a_server(hub: HubSim, tmp_path: Path) -> None:
                 assert archived.wait(60)
                 HubRepo(hub.root, "org/name").delete()
                 assert deleted.wait(60)
-        assert archive.refs.about(parse_pattern("org/name").repo).withdrawn
+        assert archive.refs.about(RepoId.parse("org/name")).withdrawn

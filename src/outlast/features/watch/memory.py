@@ -129,7 +129,7 @@ class Memory(Closing):
 
     def begin(self, channel: str) -> None:
         """From now on each change waits for this channel until it is :meth:`sent`."""
-        with self._writing() as db:
+        with self._writing(lasting=False) as db:
             db.execute("INSERT OR IGNORE INTO channels VALUES (?)", (channel,))
 
     def pending(self, channel: str) -> Iterator[tuple[int, Change]]:
@@ -198,7 +198,8 @@ class Memory(Closing):
         """Writes down new states with the changes that led to them, and a `summary` of all. Nothing
         is written, and False returned, where another process was quicker with one of them.
         """
-        with self._writing() as db:
+        lasting = bool(summary) or any(step.changes or step.wanted for step in steps)
+        with self._writing(lasting=lasting) as db:
             if not all(_put(db, step.before, step.after) for step in steps):
                 db.execute("ROLLBACK")
                 db.execute("BEGIN")
@@ -232,7 +233,7 @@ class Memory(Closing):
         )
 
     def put_duty(self, duty: Duty) -> None:
-        with self._writing() as db:
+        with self._writing(lasting=False) as db:
             db.execute(
                 "INSERT OR REPLACE INTO duties VALUES (?, ?, ?, ?, ?, ?)",
                 (duty.hub, duty.name, duty.due, duty.pages, duty.failures, duty.polled),
@@ -295,7 +296,7 @@ class Memory(Closing):
         return int(rows[0][0]) if rows else 0
 
     def spend(self, hub: str, day: str, requests: int) -> None:
-        with self._writing() as db:
+        with self._writing(lasting=False) as db:
             db.execute("DELETE FROM spent WHERE hub = ? AND day < ?", (hub, day))
             db.execute(
                 "INSERT INTO spent VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
@@ -359,9 +360,12 @@ class Memory(Closing):
     # SQLite
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """All of it is written, or nothing."""
+    def _writing(self, *, lasting: bool = True) -> Iterator[sqlite3.Connection]:
+        """All of it is written, or nothing. What need not be `lasting` may be lost, last things
+        first, where the machine itself goes down: it is looked up again.
+        """
         with self._lock, reporting(self._path):
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db

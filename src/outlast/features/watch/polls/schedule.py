@@ -92,7 +92,10 @@ def period(priority: Priority, every: float, stretch: float, tuning: Tuning = TU
 
 def stretch(loads: Iterable[Load], every: float, allowed: int, tuning: Tuning = TUNING) -> float:
     """By how much all periods are longer, so that a day's requests are `allowed`; 1 at least."""
-    daily = sum(load.requests * DAY / period(load.priority, every, 1.0, tuning) for load in loads)
+    early = 1 - tuning.jitter / 2  # on average
+    daily = sum(
+        load.requests * DAY / (period(load.priority, every, 1.0, tuning) * early) for load in loads
+    )
     return max(1.0, daily / allowed)
 
 
