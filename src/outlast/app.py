@@ -133,6 +133,15 @@ def open_hubs(upstreams: Sequence[Upstream], settings: HttpSettings) -> Iterator
         yield _opened(http, upstreams)
 
 
+@contextlib.contextmanager
+def open_places(upstreams: Sequence[Upstream], settings: HttpSettings) -> Iterator[list[Source]]:
+    """Each of them by itself until the block ends, to be asked what it has under a name; also those
+    whose names are not the first one's.
+    """
+    with HttpClient(settings) as http:
+        yield [open_source(http, one.url, one.token) for one in upstreams]
+
+
 def _opened(http: HttpClient, upstreams: Sequence[Upstream]) -> list[Source]:
     return in_order((one.url, open_source(http, one.url, one.token)) for one in upstreams)
 

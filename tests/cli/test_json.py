@@ -235,6 +235,27 @@ def searching(world: World) -> None:
             assert world("search", "llama", *more).documents[0]["held_by"]
 
 
+def locating(world: World) -> None:
+    HubRepo(world.home / "hub", "org/here").commit({"a.bin": b"a", "config.json": b"{}"})
+    with HubSim(world.home / "hub", mode="thread") as hub:
+        world("pull", "org/here", "--from", hub.url)
+        world.calls.clear()
+        found = world("locate", "org/here", "--from", hub.url, "--from", "peer:127.0.0.1:9")
+        assert [line["state"] for line in found.of_type("holder")] == [
+            *("complete", "complete", "unreachable")
+        ]
+        world("locate", "org/missing", "--from", hub.url, code=3)
+
+
+def mirroring(world: World) -> None:
+    HubRepo(world.home / "hub", "org/here").commit({"a.bin": b"a"})
+    with HubSim(world.home / "hub", mode="thread") as hub:
+        world("pull", "org/here", "--from", hub.url)
+        world.calls.clear()
+        found = world("mirror", "status", "--refresh", env={"HF_ENDPOINT": hub.url})
+        assert [line["only_here"] for line in found.of_type("loss")] == [["org/here"]]
+
+
 def sharing(world: World) -> None:
     out = world.home / "out"
     result = world("share", "me/mine", "--out", out, "--blobs", "--v1").result
@@ -347,6 +368,8 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "gc": collecting,
     "link": linking,
     "search": searching,
+    "locate": locating,
+    "mirror": mirroring,
     "share": sharing,
     "serve": serving,
     "status": telling,

@@ -227,3 +227,29 @@ def test_the_command_names_another_source(hub: HubSim, site: ModelScopeSim, tmp_
     (tmp_path / "list").write_text("org/name\n")
     call = inside("pull", "--file", "list", "--from", at(site), home=tmp_path)
     assert "called there" in call.failed("bad-config")
+
+
+# Names that were learned
+
+
+def test_a_name_that_locate_learned_is_asked_for_bytes(
+    tmp_path: Path, hub: HubSim, site: ModelScopeSim
+) -> None:
+    """The user says once what the model is called there; digests say that it is the same."""
+    home = tmp_path
+    hub.set_faults([{"action": "status", "status": 503, "file": BIG}])
+    arguments = ["--from", hub.url, "--from", at(site)]
+    inside("pull", "org/name", "--exclude", BIG, "--from", hub.url, home=home).ok()
+    found = inside("locate", "org/name", *arguments, "--json", home=home).ok()
+    rows = {row["holder"]: row for row in found.of_type("holder")}
+    there = rows[at(site)]
+    assert (there["kind"], there["state"], there["note"]) == ("source", "complete", f"as {NAME}")
+    (one, _) = inside("show", "org/name", "--json", home=home).result["equals"]
+    assert (one["name"], one["whole"]) == (NAME, True)
+    unnamed = f"modelscope+{site.url}"
+    again = inside("locate", "org/name", "--from", hub.url, "--from", unnamed, home=home).ok()
+    assert f"as {NAME}" in again.out
+    pulled = inside(
+        "pull", "org/name", "--from", hub.url, "--from", unnamed, "--json", home=home
+    ).ok()
+    assert pulled.result["fetched"][f"{unnamed}={NAME}"] == len(FILES[BIG])

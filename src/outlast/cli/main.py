@@ -37,6 +37,9 @@ COMMANDS: dict[str, Command] = {
         "outlast.cli.link:link", "Expose a revision as a HF cache or folder (hard links)."
     ),
     "search": Command("outlast.cli.search:search", "Find models on other nodes of the network."),
+    "locate": Command(
+        "outlast.cli.locate:find_holders", "Show who has which files of a model now."
+    ),
     "share": Command("outlast.cli.share:share", "Print a magnet link and write torrent files."),
     "serve": Command(
         "outlast.cli.serve:serve", "Serve the archive as a hub or as a mirror that checks files."

@@ -25,6 +25,10 @@ FEATURES: tuple[Listed, ...] = (
                 "outlast.features.watch.commands.log:log",
                 "Show what this archive has seen of a model, by hub and date.",
             ),
+            "mirror": Command(
+                "outlast.features.watch.commands.mirror:mirror",
+                "Show how many holders models have, and what would be lost with a hub.",
+            ),
             "watch": Command(
                 "outlast.features.watch.commands.watch:watch",
                 "Look at hubs for changes of what is followed, and archive what is at risk.",

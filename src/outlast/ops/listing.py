@@ -16,6 +16,7 @@ from outlast.intake.suspects import Suspects
 from outlast.store.archive import Archive
 from outlast.store.forms import StoredForm
 from outlast.store.index import Summary
+from outlast.store.records.equals import Equal, Equals
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref, RefsRead
 from outlast.store.records.unconfirmed import Told
@@ -89,6 +90,8 @@ class Details:
     suspects: tuple[Suspect, ...] = ()
     told: Told | None = None
     """Who on the LAN alone said which files it has, and since when that is not confirmed."""
+    equals: tuple[Equal, ...] = ()
+    """Models of other places that have files of it, as `locate` saw."""
 
     @property
     def stored(self) -> int:
@@ -296,4 +299,10 @@ def show(archive: Archive, target: Target) -> Details:
         spaces={digest: archive.forms.space_of(digest) for digest in forms},
         suspects=tuple(Suspects(archive).of(revision)),
         told=archive.unconfirmed.get(revision.repo, revision.id),
+        equals=_equals(archive, revision),
     )
+
+
+def _equals(archive: Archive, revision: Revision) -> tuple[Equal, ...]:
+    known = (archive.equals.get(revision.repo) or Equals()).known
+    return tuple(one for one in known if one.commit == revision.id)

@@ -26,6 +26,7 @@ from outlast.fetch.known_lists import (
     not_noted,
     unfinished,
 )
+from outlast.fetch.known_names import by_known_names
 from outlast.fetch.revision import (
     FetchContext,
     fetch_files,
@@ -142,6 +143,7 @@ def pull(
     if not sources and around is None:
         raise UsageError("no source to pull from", hint="name one with --from")
     ref = target.ref or "main"
+    sources = by_known_names(archive, target.repo, sources)
     listing, teller = found or _locate(
         archive,
         replace(target, ref=ref),

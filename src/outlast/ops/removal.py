@@ -81,6 +81,9 @@ def remove(archive: Archive, target: Target, *, dry_run: bool, control: Control)
         shares.stop(archive, repo, commits)
         for commit in commits:
             archive.delete_revision(repo, commit)
+        if not archive.commits(repo):
+            archive.equals.delete(repo)
+            archive.holders.delete(repo)
     for event in removed:
         control.emit(event)
     return removed

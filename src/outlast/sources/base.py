@@ -34,6 +34,9 @@ class Listing:
     facts: RepoClaims
     unlisted: bool = False
     """Whether there may be more files: the source has no complete listing itself."""
+    held: frozenset[str] | None = None
+    """The paths of the files whose bytes the source has itself, where it says so: a mirror and a
+    node do, which also list what they would fetch or lack. None: a hub, which has what it lists."""
     told_by: str = ""
     """Who told it, if it is the word of a node on the LAN alone; empty if a hub, a static peer or a
     manifest that was named by its digest says so. A mirror may say that it is such a word."""

@@ -144,25 +144,28 @@ class HubSource:
         commit = GitOid(str(info.get("sha")))
         repo = self._spelled(repo, info.get("id"))
         names, entries = _siblings(info.get("siblings"))
+        held = _held(info["siblings"])
         facts = self._as_everybody_sees(repo, _facts(info), timeout)
         # A mirror says so that has not all files of the commit, and lists those that it has.
         partial = info.get("partial") is True
         told_by = self.name if info.get("listed_by") == NEIGHBOUR else ""
         if entries is not None and self._confirmed.get((repo, commit)) == names:
-            return Listing(repo, commit, entries, facts, unlisted=partial, told_by=told_by)
+            return Listing(
+                repo, commit, entries, facts, unlisted=partial, held=held, told_by=told_by
+            )
         try:
             tree = self._tree(repo, commit, timeout)
         except (RepoNotFoundError, EntryNotFoundError):  # a mirror without this route
             if entries is None:
                 raise
-            return Listing(repo, commit, entries, facts, unlisted=True, told_by=told_by)
+            return Listing(repo, commit, entries, facts, unlisted=True, held=held, told_by=told_by)
         joined = self._joined(repo, names, entries, tree)
         if len(joined) == len(names):
             with self._lock:
                 self._confirmed[repo, commit] = names
                 while len(self._confirmed) > self._tuning.confirmed_lists:
                     self._confirmed.popitem(last=False)
-        return Listing(repo, commit, joined, facts, unlisted=partial, told_by=told_by)
+        return Listing(repo, commit, joined, facts, unlisted=partial, held=held, told_by=told_by)
 
     def _spelled(self, repo: RepoId, said: object) -> RepoId:
         """`repo` in the hub's own spelling. What it says of a model that was renamed is not its
@@ -363,6 +366,15 @@ def _siblings(siblings: object) -> tuple[set[str], list[FileEntry] | None]:
         _entry(item["rfilename"], item["size"], item.get("blobId"), item.get("lfs"))
         for item in siblings
     ]
+
+
+def _held(siblings: list[dict[str, Any]]) -> frozenset[str] | None:
+    """The paths of files that a mirror has itself; None where the server does not tell them apart:
+    a hub. What it does not speak of counts as not held.
+    """
+    if not any(isinstance(item.get("held"), bool) for item in siblings):
+        return None
+    return frozenset(item["rfilename"] for item in siblings if item.get("held") is True)
 
 
 def _is_file(item: object) -> bool:

@@ -148,7 +148,8 @@ class PeerSource:
         facts = RepoClaims(private=model.restricted, gated=False, tags=(), facts={})
         entries = (*revision.files, *revision.missing)
         told_by = self.name if model.unconfirmed else ""
-        return Listing(repo, revision.id, entries, facts, revision.unlisted, told_by)
+        held = frozenset(entry.path for entry in revision.files)
+        return Listing(repo, revision.id, entries, facts, revision.unlisted, held, told_by)
 
     def refs(self, repo: RepoId, timeout: float | None = None) -> Sequence[RemoteRef]:
         rows = [row for row in self._models(str(repo), timeout) if row.repo == repo]

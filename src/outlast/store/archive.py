@@ -28,6 +28,9 @@ from outlast.store.ownership import Ownership
 from outlast.store.partials import CAPSULE, Partial
 from outlast.store.reading import BlobReader
 from outlast.store.records.drafts import Drafts
+from outlast.store.records.equals import Equals
+from outlast.store.records.holders import SeenHolders
+from outlast.store.records.per_model import PerModel
 from outlast.store.records.records import Records
 from outlast.store.records.refs import Refs
 from outlast.store.records.set_aside import set_aside
@@ -73,6 +76,8 @@ class Archive(Closing):
         self.drafts = Drafts(self.records, self.refs)
         self.shares = Shares(self.records)
         self.unconfirmed = Unconfirmed(self.records)
+        self.equals = PerModel(self.records, self.layout.equals, Equals)
+        self.holders = PerModel(self.records, self.layout.holders, SeenHolders)
         with disk.reporting(self.layout.index):
             self.index = Index(self.layout)
         self.forms = Forms(self.layout, self.index)

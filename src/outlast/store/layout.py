@@ -118,6 +118,14 @@ class Layout:
         return self.home / "unconfirmed"
 
     @property
+    def equals(self) -> Path:
+        return self.home / "equals"
+
+    @property
+    def holders(self) -> Path:
+        return self.home / "holders"
+
+    @property
     def unverified(self) -> Path:
         return self.home / "unverified"
 
@@ -136,6 +144,10 @@ class Layout:
 
     def manifest(self, digest: Digest) -> Path:
         return self.manifests / f"{digest}.json"
+
+    def folder_of(self, repo: RepoId) -> Path:
+        """The relative folder that a repository has below refs/, drafts/ and the like."""
+        return _repo_folder(repo)
 
     def repo_refs(self, repo: RepoId) -> Path:
         return self.refs / _repo_folder(repo)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from outlast.cli.documents.document import OMITTED, Document, document
+from outlast.cli.documents.located import EqualPart
 from outlast.cli.documents.parts import FileWarning, NoticePart, WithdrawnPart
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid
@@ -108,3 +109,4 @@ class DetailsDocument(Document):
     saving: Annotated[float, "which part of `bytes` the disk need not hold, from 0 to 1"]
     forms: Annotated[Sequence[FormPart], "how each of `files` is stored"]
     warnings: Annotated[Sequence[FileWarning], "files that are not what their names say"]
+    equals: Annotated[Sequence[EqualPart], "models elsewhere with its files, as `locate` saw"]

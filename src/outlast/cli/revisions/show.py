@@ -11,6 +11,7 @@ from outlast.cli.documents.details import (
     RefPart,
     ToldPart,
 )
+from outlast.cli.documents.located import EqualPart
 from outlast.cli.documents.parts import notice_part, warnings_of, withdrawn_parts
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.screen.render import (
@@ -26,6 +27,7 @@ from outlast.core.manifest import FileEntry
 from outlast.core.names import Target
 from outlast.ops import listing
 from outlast.store.forms import StoredForm
+from outlast.store.records.equals import Equal
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
 from outlast.store.records.unconfirmed import Told
@@ -81,6 +83,21 @@ def _document(details: listing.Details) -> DetailsDocument:
         saving=saved_part(revision.size, details.stored),
         forms=[_form_part(details, entry) for entry in revision.files],
         warnings=warnings_of(details.suspects),
+        equals=[_equal_part(one) for one in details.equals],
+    )
+
+
+def _equal_part(one: Equal) -> EqualPart:
+    return EqualPart(
+        hub=one.hub,
+        name=one.name,
+        revision=one.there,
+        files=one.files,
+        of=one.of,
+        share=round(one.share, 4),
+        more=one.more,
+        whole=one.whole,
+        seen=one.when,
     )
 
 
@@ -147,6 +164,7 @@ def _print_details(details: listing.Details) -> None:
     elif details.about.gated or details.about.private:
         print(f"access    {'private' if details.about.private else 'gated'} at its hub")
     _print_withdrawn(details.about)
+    _print_equals(details)
     for suspect in details.suspects:
         print(one_line(f"warning   {suspect.path}: {suspect.reason}"))
     lost = {entry.path for entry in details.absent}
@@ -156,6 +174,19 @@ def _print_details(details: listing.Details) -> None:
     ]
     rows += [("missing", human_size(e.size), "", "", e.key[:16], e.path) for e in revision.missing]
     print_table([("", "SIZE", "STORED", "FORM", "SHA256", "FILE"), *rows], right=(1, 2))
+
+
+def _print_equals(details: listing.Details) -> None:
+    for one in details.equals:
+        print(one_line(f"equal     {_same(one)} {one.name} at {one.hub}, seen {one.when}", 2000))
+
+
+def _same(one: Equal) -> str:
+    """How far a model elsewhere is this one."""
+    if one.whole:
+        return "all files are those of"
+    more = f", which has {one.more} more" if one.more else ""
+    return f"{one.files} of {one.of} files ({100 * one.share:.0f} % of the bytes){more}: in"
 
 
 def _print_withdrawn(about: About) -> None:

@@ -37,6 +37,7 @@ def whoami(name: str) -> dict[str, Any]:
 def info(found: Found, about: About, *, blobs: bool) -> dict[str, Any]:
     """``GET /api/models/{id}``: what a model is and which files it has."""
     view, revision = found.view, found.view.revision
+    held = {entry.path for entry in revision.files}  # the rest would be fetched from upstream
     notes = about.notes  # they are ours, and name other sources
     facts = {key: value for key, value in about.facts.items() if key not in notes}
     document = {
@@ -52,7 +53,9 @@ def info(found: Found, about: About, *, blobs: bool) -> dict[str, Any]:
         "lastModified": facts.pop("lastModified", _UNKNOWN_DATE),
         "createdAt": facts.pop("createdAt", _UNKNOWN_DATE),
         "author": facts.pop("author", revision.repo.name.split("/")[0]),
-        "siblings": [_sibling(entry, blobs=blobs) for entry in view.files.values()],
+        "siblings": [
+            _sibling(entry, blobs=blobs, held=entry.path in held) for entry in view.files.values()
+        ],
         "partial": view.lacking > 0 or revision.unlisted,
         **facts,
     }
@@ -67,10 +70,10 @@ def listed_by(unconfirmed: bool) -> dict[str, str]:
     return {"listed_by": NEIGHBOUR} if unconfirmed else {}
 
 
-def _sibling(entry: FileEntry, *, blobs: bool) -> dict[str, Any]:
+def _sibling(entry: FileEntry, *, blobs: bool, held: bool) -> dict[str, Any]:
     document: dict[str, Any] = {"rfilename": entry.path}
     if blobs:
-        document |= {"size": entry.size, "blobId": _oid(entry).hex}
+        document |= {"size": entry.size, "blobId": _oid(entry).hex, "held": held}
         if entry.is_lfs:
             size = len(lfs_pointer(entry.sha256, entry.size)) if entry.sha256 else 0
             document["lfs"] = {"sha256": entry.key, "size": entry.size, "pointerSize": size}

@@ -36,8 +36,8 @@ _FIRST_PORT: Final = 1024
 
 @dataclass(slots=True)
 class _Announced:
-    """One infohash: the port it is announced at, when it is due next, and how long to wait after
-    that. `seeks`: a peer is wanted, and none was named so far.
+    """One infohash: the port it is announced at (0: it is only looked up), when it is due next, and
+    how long to wait after that. `seeks`: a peer is wanted, and none was named so far.
     """
 
     found: Found
@@ -104,6 +104,13 @@ class Dht(Closing):
                     found, port or self._port, time.monotonic(), self._tuning.dht_first_s, seeks
                 )
 
+    def look_up(self, infohash: bytes, found: Found) -> None:
+        """Asks for the peers of a torrent without announcing it: who asks has nothing of it."""
+        with self._lock:
+            self._places[truncated(infohash)] = _Announced(
+                found, 0, time.monotonic(), self._tuning.dht_first_s, seeks=True
+            )
+
     def leave(self, infohashes: Iterable[bytes]) -> None:
         """Stops announcing torrents; DHT nodes forget them in time."""
         with self._lock:
@@ -120,7 +127,10 @@ class Dht(Closing):
                 for router in self._routers:
                     self._session.add_dht_node(router)
         for infohash, port in self._due(now):
-            self._session.dht_announce(lt.sha1_hash(infohash), port, 0)
+            if port:
+                self._session.dht_announce(lt.sha1_hash(infohash), port, 0)
+            else:
+                self._session.dht_get_peers(lt.sha1_hash(infohash))
 
     def _due(self, now: float) -> list[tuple[bytes, int]]:
         """Some of the torrents that are due, and their ports; each waits longer the next time."""

@@ -1,0 +1,3 @@
+"""Who has a model: hubs, mirrors, nodes and swarms are asked, and their answers compared by
+digest.
+"""
