@@ -11,7 +11,7 @@ import pytest
 from outlast.core.errors import UnreachableError
 from outlast.core.events import FileDone
 from outlast.core.names import RepoId
-from outlast.sources.http import HttpClient, Response
+from outlast.sources.http import HttpClient, Response, _reporting
 from outlast.sources.hub import HubSource
 from outlast.sources.in_time import HeadInTime
 from outlast.sources.settings import HttpSettings
@@ -82,6 +82,12 @@ def test_what_frames_a_body_drips(head: bytes) -> None:
             answer.read_all(1000, 30.0)
         with http.get(url) as answer, pytest.raises(UnreachableError, match="too long"):
             read_to_the_end(answer)
+
+
+def test_how_a_read_fails_that_we_ended_is_not_told() -> None:
+    """The kernel says "reset" where a byte comes between the end and the reader's turn."""
+    with pytest.raises(UnreachableError, match="too long"), _reporting("http://hub.example"):
+        raise TimeoutError("the answer takes too long") from ConnectionResetError(104, "reset")
 
 
 @pytest.mark.parametrize("head", [b"", b"Content-Length: 100000\r\n\r\n"])

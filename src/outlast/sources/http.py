@@ -389,6 +389,8 @@ def _plain(error: BaseException) -> str:
     while cause is not None:
         if isinstance(cause, IncompleteRead):
             return "the connection was closed early"
+        if isinstance(cause, TimeoutError) and cause.__cause__ is not None:
+            return str(cause)  # we ended it: what that caused is no reason
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
         reason = getattr(cause, "reason", None)
