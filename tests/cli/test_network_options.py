@@ -68,6 +68,10 @@ SEEN: Final = {
     ),
     ("serve", "--stall"): "tests/serve/test_serve_limits.py::test_who_does_not_read_is_parted_from",
     ("serve", "--no-swarm"): f"{HERE}::test_a_server_without_the_swarm_has_one_port",
+    ("locate", "--from"): "tests/cli/test_locate.py::test_a_table",
+    ("locate", "--timeout"): "tests/ops/holders/test_locate.py::test_none_is_waited_for_long",
+    ("mirror", "--refresh"): "tests/features/watch/test_mirror_status.py::test_it_asks_anew",
+    ("mirror", "--most"): "tests/features/watch/test_mirror_status.py::test_it_asks_anew",
     ("watch", "--from"): "tests/features/watch/test_watch_command.py::test_another_hub_is_watched",
     ("withdraw", "--stop-serving"): (
         "tests/features/watch/test_withdraw.py::test_clients_are_told_why"
@@ -140,6 +144,7 @@ LOCAL: Final = {
         "--priority",
         "--reason",
         "--since",
+        "--all",
     ),
 }
 """Options that no other machine can notice."""

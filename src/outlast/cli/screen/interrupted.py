@@ -24,6 +24,7 @@ _HINTS: Final = {
     "config": _UNCHANGED,
     "show": _UNCHANGED,
     "search": _UNCHANGED,
+    "locate": f"nothing of it is kept; {_AGAIN}",
     "status": _UNCHANGED,
 }
 
