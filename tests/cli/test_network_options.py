@@ -68,6 +68,10 @@ SEEN: Final = {
     ),
     ("serve", "--stall"): "tests/serve/test_serve_limits.py::test_who_does_not_read_is_parted_from",
     ("serve", "--no-swarm"): f"{HERE}::test_a_server_without_the_swarm_has_one_port",
+    ("watch", "--from"): "tests/features/watch/test_watch_command.py::test_another_hub_is_watched",
+    ("withdraw", "--stop-serving"): (
+        "tests/features/watch/test_withdraw.py::test_clients_are_told_why"
+    ),
     ("run", "--api"): "tests/cli/test_logs.py::test_an_api_keeps_its_key_to_itself",
     ("run", "--api-key-file"): "tests/cli/test_logs.py::test_an_api_keeps_its_key_to_itself",
 }
@@ -132,6 +136,10 @@ LOCAL: Final = {
         "--alone",
         "--embeddings",
         "--mend",
+        "--once",
+        "--priority",
+        "--reason",
+        "--since",
     ),
 }
 """Options that no other machine can notice."""

@@ -73,6 +73,16 @@ def test_watching_from_cron(hub: HubSim, tmp_path: Path) -> None:
     run(hub, tmp_path, "verify", "org/name").ok()
 
 
+def test_another_hub_is_watched(hub: HubSim, tmp_path: Path) -> None:
+    run(hub, tmp_path, "follow", "org/name").ok()
+    with HubSim(hub.root, mode="thread") as mirror:
+        run(hub, tmp_path, "watch", "--once", "--from", mirror.url).ok()
+        assert mirror.requests()
+    asked = len(hub.requests())
+    run(hub, tmp_path, "watch", "--once").ok()
+    assert len(hub.requests()) > asked
+
+
 def test_a_hub_that_gives_no_answers(hub: HubSim, tmp_path: Path) -> None:
     run(hub, tmp_path, "follow", "org/name").ok()
     hub.set_faults([{"action": "status", "status": 503}])

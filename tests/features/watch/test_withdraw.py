@@ -4,6 +4,7 @@ while everything runs; and what becomes of the notice.
 
 import datetime as dt
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -64,15 +65,21 @@ def fill(home: Path, about: About | None = None) -> None:
                 archive.refs.put_about(writer, repo, about or About())
                 archive.refs.put(writer, repo, Ref("main", revision.id))
     pack(home, NAMES["w"].hex)
-    with Archive(home) as archive:
-        for name in NAMES.values():
-            payloads.tree(archive, name, archive.form_of(name).form, Cancel())
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("filled") / "archive"
+    fill(home)
+    return home
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    fill(tmp_path / "archive")
+def archive(filled: Path, tmp_path: Path) -> Iterator[Archive]:
+    shutil.copytree(filled, tmp_path / "archive")
     with Archive(tmp_path / "archive") as archive:
+        for name in NAMES.values():
+            payloads.tree(archive, name, archive.form_of(name).form, Cancel())
         yield archive
 
 
