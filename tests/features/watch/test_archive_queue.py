@@ -19,6 +19,7 @@ from outlast.intake.form_policy import PLAIN
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 from outlast.sources.settings import HttpSettings
+from outlast.store.records.holders import SeenHolder, SeenHolders
 from tests.features.watch.world import FILES, TOKEN, World
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import QUICK, check_archive, contents, sent
@@ -60,6 +61,8 @@ def test_what_is_at_risk_comes_first() -> None:
     assert urgency(WANTED, replace(FOLLOW, priority=Priority.HIGH), QUIET, held=True) > base
     assert urgency(WANTED, replace(FOLLOW, priority=Priority.LOW), QUIET, held=True) < base
     assert urgency(replace(WANTED, size=10**12), FOLLOW, QUIET, held=True) < base
+    assert urgency(WANTED, FOLLOW, QUIET, held=True, holders=2) > base
+    assert urgency(WANTED, FOLLOW, QUIET, held=True, holders=3) == base
     never, moving = replace(WANTED, size=10**10), replace(WANTED, risk=4.0)
     assert urgency(never, FOLLOW, QUIET, held=False) > urgency(moving, FOLLOW, QUIET, held=True)
 
@@ -134,6 +137,21 @@ def test_the_order_is_that_of_risk(world: World) -> None:
     said = [text.split()[1] for text in notes(world) if text.startswith("archived ")]
     assert said[0] == "acme/urgent@main"
     assert set(said[1:]) == {"org/small@main", "org/large@main", "org/name@main"}
+
+
+def test_what_few_others_hold_comes_before_what_many_do(world: World) -> None:
+    """As `locate` saw them last."""
+    world.make("org/asmall")
+    commit = world.repo("org/asmall").head.sha
+    with world.archive.writer() as writer:
+        for name, count in (("org/asmall", 9), ("org/name", 1)):
+            places = [SeenHolder(f"h{n}", "hub", f"g{n}", 1, 1, True, "") for n in range(count)]
+            seen = SeenHolders(GitOid(commit), 1, 1, "", tuple(places))
+            world.archive.holders.put(writer, RepoId.parse(name), seen)
+    kept(world).follows = "org/* budget=1MB\n"
+    world.poll(0)
+    said = [text.split()[1] for text in notes(world) if text.startswith("archived ")]
+    assert said.index("org/name@main") < said.index("org/asmall@main")
 
 
 @pytest.fixture

@@ -35,6 +35,10 @@ _SIBLINGS: Final = 8.0
 """Risk that a model has of each other one of its account that was withdrawn lately, and at most
 four times that."""
 _LATELY: Final = dt.timedelta(days=30)
+_RARE: Final = 4.0
+"""Risk of a model that few others hold."""
+_FEW: Final = 2
+"""Independent holders of all files, the hub among them, as `outlast locate` saw them last."""
 _URGENT: Final = 4.0
 """By how much the value of a model is higher, or lower, by its priority."""
 _SMALL: Final = 1e9
@@ -58,10 +62,15 @@ def danger(history: Iterable[Change]) -> Danger:
     return Danger({account: len(repos) for account, repos in found.items()})
 
 
-def urgency(wanted: Wanted, follow: Follow, known: Danger, *, held: bool) -> float:
-    """Risk times value, by size: the higher, the sooner. `held`: another commit of it is here."""
+def urgency(
+    wanted: Wanted, follow: Follow, known: Danger, *, held: bool, holders: int | None = None
+) -> float:
+    """Risk times value, by size: the higher, the sooner. `held`: another commit of it is here;
+    `holders`: how many others were seen to have it, None if that is not known.
+    """
     siblings = min(4, known.withdrawn.get(owner(wanted.repo.name).lower(), 0))
     risk = 1.0 + wanted.risk + _SIBLINGS * siblings + (0.0 if held else _NEVER)
+    risk += _RARE if holders is not None and holders <= _FEW else 0.0
     value = _URGENT ** (1 - rank(follow.priority))
     return risk * value / math.sqrt(1.0 + wanted.size / _SMALL)
 
@@ -126,7 +135,10 @@ class ArchiveQueue:
                 self._memory.unwant(wanted)
             elif wanted.due <= now:
                 held = self._archive.find_commit(wanted.repo, wanted.ref) is not None
-                found.append((urgency(wanted, follow, known, held=held), wanted, follow))
+                seen = self._archive.holders.get(wanted.repo)
+                holders = None if seen is None else len(seen.whole_groups)
+                score = urgency(wanted, follow, known, held=held, holders=holders)
+                found.append((score, wanted, follow))
         found.sort(key=lambda one: (-one[0], str(one[1].repo), one[1].ref))
         return [(wanted, follow) for _, wanted, follow in found]
 
