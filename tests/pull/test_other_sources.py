@@ -23,7 +23,7 @@ from outlast.store.archive import Archive
 from tests.cli.call import inside
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import BIG, MIB, Puller, check_archive, check_pulled, contents, has_blob
-from tests.sourcesim import FolderSim, Model, ModelScopeSim, S3Sim, sums
+from tests.sourcesim import FolderSim, Model, ModelScopeSim, Reply, S3Sim, sums
 from tests.sourcesim.s3 import BUCKET, KEY, SECRET
 from tests.sourcesim.site import cut, failing, wrong
 
@@ -223,14 +223,15 @@ def test_half_comes_from_a_hub_and_half_from_a_bucket(hub: HubSim, tmp_path: Pat
     assert "X-Amz-" not in call.out + call.err
 
 
-def test_wrong_bytes_of_a_bucket_ban_it(hub: HubSim, tmp_path: Path) -> None:
-    hub.set_faults([{"action": "slow", "rate": MIB, "what": "resolve"}])
-    with S3Sim(bucket_of(MOVED)) as store:
-        store.fault("safetensors$", wrong)
-        words = ["pull", "org/name", "--from", hub.url, "--from", f"s3://{BUCKET}/x", "--json"]
-        call = inside(*words, home=tmp_path, env={"AWS_ENDPOINT_URL": store.url}).ok()
-    banned = [one["source"] for one in call.documents if one.get("event") == "source-banned"]
-    assert banned == [f"s3://{BUCKET}/x"]
+def test_wrong_bytes_of_a_bucket_are_not_archived(tmp_path: Path) -> None:
+    with S3Sim(bucket_of(FILES)) as store:
+        store.fault(BIG, wrong)
+        words = ["pull", "org/name", "--from", f"s3://{BUCKET}/x"]
+        call = inside(*words, home=tmp_path, env={"AWS_ENDPOINT_URL": store.url})
+        assert BIG in call.failed("integrity")
+        assert not has_blob(tmp_path / "archive", wrong(Reply(body=FILES[BIG])).body)
+        store._faults.clear()
+        inside(*words, home=tmp_path, env={"AWS_ENDPOINT_URL": store.url}).ok()
     assert contents(tmp_path / "archive") == FILES
 
 

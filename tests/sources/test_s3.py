@@ -259,6 +259,8 @@ def test_the_file_and_the_environment() -> None:
     [
         ({"access-key-id": "ID"}, {}, "one is missing"),
         ({}, {"AWS_ACCESS_KEY_ID": "ID"}, "one is missing"),
+        ({"access-key-id": "ID"}, {"AWS_SECRET_ACCESS_KEY": "S"}, "one is missing"),
+        ({}, {"AWS_SESSION_TOKEN": "T"}, "one is missing"),
         ({"access-key-id": "ID", "secret-access-key": "a:bc"}, {}, "characters that no key has"),
         ({"access-key-id": "ID", "secret-access-key": "a\nbc"}, {}, "characters that no key has"),
         ({"endpoint": "ftp://x"}, {}, "'endpoint': not an http"),

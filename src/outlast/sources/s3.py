@@ -46,7 +46,7 @@ _SESSION: Final = "get new temporary keys: AWS_SESSION_TOKEN goes with them"
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _StoreSays:
     """What a code of a store means."""
 
     text: str
@@ -54,20 +54,22 @@ class _Said:
     error: type[OutlastError] = AccessDeniedError
 
 
-_SAYS: Final[Mapping[str, _Said]] = {
-    "InvalidAccessKeyId": _Said("does not know the access key", _SECRETS),
-    "SignatureDoesNotMatch": _Said(
+_SAYS: Final[Mapping[str, _StoreSays]] = {
+    "InvalidAccessKeyId": _StoreSays("does not know the access key", _SECRETS),
+    "SignatureDoesNotMatch": _StoreSays(
         "finds that the secret key is not that of the access key", _SECRETS
     ),
-    "ExpiredToken": _Said("finds the session token expired", _SESSION),
-    "InvalidToken": _Said("finds the session token invalid", _SESSION),
-    "RequestTimeTooSkewed": _Said("has another time than this machine", "set the clock"),
-    "AuthorizationHeaderMalformed": _Said("finds the signature to be of another region", _PLACE),
-    "AuthorizationQueryParametersError": _Said(
+    "ExpiredToken": _StoreSays("finds the session token expired", _SESSION),
+    "InvalidToken": _StoreSays("finds the session token invalid", _SESSION),
+    "RequestTimeTooSkewed": _StoreSays("has another time than this machine", "set the clock"),
+    "AuthorizationHeaderMalformed": _StoreSays(
         "finds the signature to be of another region", _PLACE
     ),
-    "PermanentRedirect": _Said("has the bucket in another region", _PLACE),
-    "NoSuchBucket": _Said(
+    "AuthorizationQueryParametersError": _StoreSays(
+        "finds the signature to be of another region", _PLACE
+    ),
+    "PermanentRedirect": _StoreSays("has the bucket in another region", _PLACE),
+    "NoSuchBucket": _StoreSays(
         "has no such bucket", "check the name, and the endpoint", RepoNotFoundError
     ),
 }

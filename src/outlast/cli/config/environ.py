@@ -45,14 +45,12 @@ def s3_of(said: S3Settings, environ: Mapping[str, str]) -> S3Settings:
         or said.place.endpoint,
         _first(environ, ("AWS_REGION", "AWS_DEFAULT_REGION"), check_region) or said.place.region,
     )
-    if not environ.get("AWS_ACCESS_KEY_ID"):
+    key = environ.get("AWS_ACCESS_KEY_ID", "")
+    secret = environ.get("AWS_SECRET_ACCESS_KEY", "")
+    session = environ.get("AWS_SESSION_TOKEN", "")
+    if not (key or secret or session):
         return replace(said, place=place)
-    return S3Settings(
-        place,
-        environ["AWS_ACCESS_KEY_ID"],
-        environ.get("AWS_SECRET_ACCESS_KEY", ""),
-        environ.get("AWS_SESSION_TOKEN", ""),
-    )
+    return S3Settings(place, key, secret, session)
 
 
 def _first(

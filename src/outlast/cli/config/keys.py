@@ -380,7 +380,7 @@ class S3Section(ConfigSection, frozen=True):
     endpoint: Annotated[
         Text,
         Meaning(
-            "URL of the store, as https://minio.example:9000.",
+            "URL of the store.",
             default="Amazon's, of the region",
             example="https://minio.example:9000",
             environment=("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),

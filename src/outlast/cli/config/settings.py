@@ -38,7 +38,7 @@ class S3Settings:
         :class:`BadConfigError`, which says none of them.
         """
         parts = [self.access_key_id, self.secret_access_key]
-        if not any(parts):
+        if not any((*parts, self.session_token)):
             return None
         if not all(parts):
             raise BadConfigError(
