@@ -4,8 +4,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from outlast.cli.config.file import Config, config_of
 from outlast.cli.config.values import check_source
@@ -13,6 +16,7 @@ from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
     AccessDeniedError,
     BadConfigError,
+    BadNameError,
     EntryNotFoundError,
     MalformedError,
     OutlastError,
@@ -21,12 +25,14 @@ from outlast.core.errors import (
     UnreachableError,
 )
 from outlast.core.manifest import FileEntry
-from outlast.core.names import RepoId
+from outlast.core.names import RepoId, check_path
 from outlast.ops.holders.independence import group_of
 from outlast.sources.base import AccessSource, Source
 from outlast.sources.http import HttpClient
 from outlast.sources.kinds import SourceAddress, open_source, parse_source, place_of
+from outlast.sources.s3 import _SignedHttp
 from outlast.sources.settings import HttpSettings, S3Place
+from outlast.sources.tuning import TUNING
 from tests.sourcesim import S3Sim, sums
 from tests.sourcesim.s3 import BUCKET, KEY, KEYS, SECRET, SESSION, refusing
 from tests.sourcesim.site import cut, elsewhere, failing, page
@@ -143,6 +149,22 @@ def test_regions(store: S3Sim) -> None:
             source(other, region="eu-west-9").describe(REPO, "main")
 
 
+SAFE = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
+
+
+@given(SAFE)
+@example("a/~b/.c/d*e'(f)!?#[]{}^|\\\"<>`%2F%")
+@example("\x7f\x85\u2028")
+def test_any_safe_path_is_signed_as_it_is(path: str) -> None:
+    try:
+        check_path(path)
+    except BadNameError:
+        return
+    signing = _SignedHttp(HttpClient(HttpSettings()), BUCKET, S3Place("http://[::1]:9"), TUNING)
+    url = signing._signed(f"{signing.bucket_url}/{quote(path)}", "GET", KEYS)
+    assert unquote(urlsplit(url).path) == f"/{BUCKET}/{path}"
+
+
 # What a store says
 
 
@@ -187,6 +209,16 @@ def test_answers_that_are_not_the_file(
     store.fault("/sub/", fault)
     with pytest.raises(error, match=says):
         read(found, BIG)
+
+
+def test_a_size_that_is_refused_is_not_a_file_that_is_gone(store: S3Sim) -> None:
+    """Keys may expire between the list and the sizes; else the revision would be partial."""
+    store.fault("/sub/", refusing(403, "ExpiredToken"))
+    with pytest.raises(AccessDeniedError, match="session token expired"):
+        source(store).describe(REPO, "main")
+    store._faults.clear()
+    store.fault("/sub/", refusing(403, "AccessDenied"))
+    assert source(store).describe(REPO, "main").unlisted is True
 
 
 def test_a_redirect_gets_no_signature(store: S3Sim) -> None:

@@ -88,7 +88,7 @@ def s3_source(
     bucket, _, prefix = at.url.removeprefix("s3://").partition("/")
     signing = _SignedHttp(http, bucket, http.settings.s3, tuning)
     if keys is not None:
-        signing.check(keys)
+        signing.store_for(keys)  # raises before anything is asked
     url = f"{signing.bucket_url}/{quote(prefix)}"
     return FolderSource(signing, url, keys, at.other_name, tuning, called=at.url)
 
@@ -108,16 +108,6 @@ class _SignedHttp:
         """With the keys that it is for."""
         self.bucket_url = f"{place.url}/{bucket}"
 
-    def check(self, keys: str) -> None:
-        """Raises where nothing can be signed here, before anything is asked."""
-        scheme, host, _ = origin(self._endpoint)
-        if scheme == "http" and host != "localhost" and not is_local(host):
-            raise PolicyError(
-                f"signed requests would go to {host} unencrypted",
-                hint="use https://; http:// is for addresses of this machine and the LAN",
-            )
-        self._store_for(keys)
-
     def get(
         self,
         url: str,
@@ -127,12 +117,17 @@ class _SignedHttp:
         token: str | None = None,
         timeout: float | None = None,
     ) -> Response:
-        """As `HttpClient.get`; where a redirect led, nothing is signed."""
+        """As `HttpClient.get`; where a redirect led, nothing is signed. Answers to HEAD have no
+        text: where one is refused, the first byte is asked for, to learn why.
+        """
         asked = self._signed(url, method, token) if token else url
         response = self._http.get(asked, method=method, headers=headers, timeout=timeout)
         if response.status in _FAILED and origin(response.url) == origin(self._endpoint):
             try:
                 self._tell(response, method)
+                if method == "HEAD" and response.status == 403 and token:
+                    first = {"Range": "bytes=0-0"}
+                    self.get(url, headers=first, token=token, timeout=timeout).close()
             except BaseException:
                 response.close()
                 raise
@@ -145,12 +140,19 @@ class _SignedHttp:
 
         verb: Literal["HEAD", "GET"] = "HEAD" if method == "HEAD" else "GET"
         seconds = timedelta(seconds=self._tuning.signed_s)
-        return obstore.sign(self._store_for(keys), verb, unquote(path), seconds)
+        return obstore.sign(self.store_for(keys), verb, unquote(path), seconds)
 
-    def _store_for(self, keys: str) -> "S3Store":
+    def store_for(self, keys: str) -> "S3Store":
+        """What signs with `keys`. Raises what `s3_source` does."""
         held = self._store
         if held is not None and held[0] == keys:
             return held[1]
+        scheme, host, _ = origin(self._endpoint)
+        if scheme == "http" and host != "localhost" and not is_local(host):
+            raise PolicyError(
+                f"signed requests would go to {host} unencrypted",
+                hint="use https://; http:// is for addresses of this machine and the LAN",
+            )
         store = _store(keys, self._bucket, self._endpoint, self._region)
         self._store = keys, store
         return store
