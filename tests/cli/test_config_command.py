@@ -60,6 +60,11 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "serve.hosts": ('["models.example"]', ["models.example"]),
     "serve.fetch-quota": ('"0"', 0),
     "serve.keep-free": ('"1GB"', 1_000_000_000),
+    "s3.endpoint": ('"https://s3.example/"', "https://s3.example"),
+    "s3.region": ('"eu-central-1"', "eu-central-1"),
+    "s3.access-key-id": ('"s3cret"', "(set)"),
+    "s3.secret-access-key": ('"s3cret"', "(set)"),
+    "s3.session-token": ('"s3cret"', "(set)"),
 }
 # The same for each variable of the environment.
 VARIABLES: dict[str, tuple[str, Any]] = {
@@ -81,9 +86,20 @@ VARIABLES: dict[str, tuple[str, Any]] = {
     "CURL_CA_BUNDLE": ("/ca.pem", "/ca.pem"),
     "OUTLAST_SIMD": ("portable", "portable"),
     "OUTLAST_LOG": ("debug", "debug"),
+    "AWS_ENDPOINT_URL_S3": ("http://one.example", "http://one.example"),
+    "AWS_ENDPOINT_URL": ("http://other.example", "http://other.example"),
+    "AWS_REGION": ("here", "here"),
+    "AWS_DEFAULT_REGION": ("there", "there"),
+    "AWS_ACCESS_KEY_ID": ("s3cret", "(set)"),
+    "AWS_SECRET_ACCESS_KEY": ("s3cret", "(set)"),
+    "AWS_SESSION_TOKEN": ("s3cret", "(set)"),
 }
 IN_FILE = [setting for setting in settings() if setting.key not in OUTSIDE]
-SHOWN = [setting for setting in IN_FILE if setting.key not in {"tokens", "swarm.trackers"}]
+WITH_SECRETS = {
+    *("tokens", "swarm.trackers"),
+    *("s3.access-key-id", "s3.secret-access-key", "s3.session-token"),
+}
+SHOWN = [setting for setting in IN_FILE if setting.key not in WITH_SECRETS]
 """Those without secrets."""
 FROM_ENVIRONMENT = [
     (setting.key, name)
@@ -290,7 +306,7 @@ def test_a_wrong_file_is_named_once(text: str, said: str, hint: str, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "name", ["OUTLAST_FORM", "HF_ENDPOINT", "OUTLAST_PEERS", "OUTLAST_DHT_PORT"]
+    "name", ["OUTLAST_FORM", "HF_ENDPOINT", "OUTLAST_PEERS", "OUTLAST_DHT_PORT", "AWS_ENDPOINT_URL"]
 )
 def test_a_wrong_variable_is_named(name: str, tmp_path: Path) -> None:
     message = run(tmp_path, text="connections = 3", **{name: "zip"}).failed("bad-config")
@@ -328,14 +344,14 @@ def read(text: str, features: bool = True) -> Config:
 
 def test_the_file_says_the_defaults() -> None:
     assert read(template([LISTED])) == config_of({}, {})
-    assert template(FEATURES).count("\n[") == 5
+    assert template(FEATURES).count("\n[") == 6
 
 
 def test_a_line_uncommented_is_the_default() -> None:
     lines = template([LISTED]).splitlines()
     ours = [number for number, line in enumerate(lines) if re.match("#[^#]", line)]
     assert len(ours) == len(IN_FILE) + 2
-    examples = {"working-copies", "keep-free", "https://mirror.example"}
+    examples = {"working-copies", "keep-free", "endpoint", "https://mirror.example"}
     for number in ours:
         text = "\n".join([*lines[:number], lines[number][1:], *lines[number + 1 :]])
         name = lines[number][1:].split(" = ")[0].strip('"')

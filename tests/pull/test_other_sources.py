@@ -1,6 +1,6 @@
 """Pulls from hubs and from sources of other kinds: one manifest, whichever sent the bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -23,7 +23,8 @@ from outlast.store.archive import Archive
 from tests.cli.call import inside
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import BIG, MIB, Puller, check_archive, check_pulled, contents, has_blob
-from tests.sourcesim import FolderSim, Model, ModelScopeSim, sums
+from tests.sourcesim import FolderSim, Model, ModelScopeSim, Reply, S3Sim, sums
+from tests.sourcesim.s3 import BUCKET, KEY, SECRET
 from tests.sourcesim.site import cut, failing, wrong
 
 REPO = RepoId.parse("org/name")
@@ -58,6 +59,13 @@ def senders(result: Pulled) -> set[str]:
 
 def at(site: ModelScopeSim, name: str = NAME) -> str:
     return f"modelscope+{site.url}={name}"
+
+
+def bucket_of(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The objects of a bucket that has `files` as org/name below x."""
+    return {
+        f"x/org/name/{path}": data for path, data in {**files, "SHA256SUMS": sums(files)}.items()
+    }
 
 
 def commit_of(home: Path) -> GitOid | None:
@@ -192,6 +200,56 @@ def test_a_folder(pull: Puller) -> None:
             fresh("org/name", f"folder+{site.url}=.")
         assert not has_blob(fresh.home, site.files["config.json"])
         check_archive(fresh.home)
+
+
+def test_half_comes_from_a_hub_and_half_from_a_bucket(hub: HubSim, tmp_path: Path) -> None:
+    """In the command, with the keys of the environment."""
+    large = Random(3).randbytes(20 * MIB + 5)
+    HubRepo(hub.root, "org/name").commit({"large.bin": large})
+    held = {"large": large, **MOVED}
+    hub.set_faults([{"action": "slow", "rate": 8 * MIB, "what": "resolve"}])
+    bucket = f"s3://{BUCKET}/x"
+    words = ["pull", "org/name", "--from", hub.url, "--from", bucket, "--json", "--debug"]
+    with S3Sim(bucket_of(held), private=True) as store:
+        env = {"AWS_ENDPOINT_URL": store.url, "AWS_ACCESS_KEY_ID": KEY}
+        call = inside(*words, home=tmp_path, env=env)
+        assert "one is missing" in call.failed("bad-config")
+        env["AWS_SECRET_ACCESS_KEY"] = SECRET
+        call = inside(*words, home=tmp_path, env=env).ok()
+    assert call.result["fetched"].keys() == {hub.url, bucket}
+    assert min(call.result["fetched"].values()) >= MIB
+    assert contents(tmp_path / "archive") == {**FILES, "large.bin": large}
+    assert SECRET not in call.out + call.err
+    assert "X-Amz-" not in call.out + call.err
+
+
+def test_wrong_bytes_of_a_bucket_are_not_archived(tmp_path: Path) -> None:
+    with S3Sim(bucket_of(FILES)) as store:
+        store.fault(BIG, wrong)
+        words = ["pull", "org/name", "--from", f"s3://{BUCKET}/x"]
+        call = inside(*words, home=tmp_path, env={"AWS_ENDPOINT_URL": store.url})
+        assert BIG in call.failed("integrity")
+        assert not has_blob(tmp_path / "archive", wrong(Reply(body=FILES[BIG])).body)
+        store._faults.clear()
+        inside(*words, home=tmp_path, env={"AWS_ENDPOINT_URL": store.url}).ok()
+    assert contents(tmp_path / "archive") == FILES
+
+
+def test_a_bucket_that_keys_open_is_archived_as_private(tmp_path: Path) -> None:
+    env = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    with S3Sim(bucket_of(FILES), private=True) as store:
+        store.fault(BIG, failing(503), times=1)
+        env["AWS_ENDPOINT_URL"] = store.url
+        config = tmp_path / "config.toml"
+        config.write_text(f'from = "s3://{BUCKET}/x/"')
+        inside("pull", "org/name", home=tmp_path, env={**env, "OUTLAST_CONFIG": str(config)}).ok()
+        shown = inside("config", "--json", home=tmp_path, env=env).ok()
+    assert contents(tmp_path / "archive") == FILES
+    with Archive(tmp_path / "archive") as archive:
+        assert archive.refs.about(REPO).private is True
+    assert SECRET not in shown.out
+    assert KEY not in shown.out
+    assert "s3.secret-access-key" in shown.out
 
 
 def test_small_git_files_come_from_hubs_alone(

@@ -20,15 +20,19 @@ from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.sources.base import Listing, RangeReader, RemoteRef, Source
 from outlast.sources.folder import FolderSource
+from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
+from outlast.sources.kinds import open_source
 from outlast.sources.modelscope import ModelScopeSource
 from outlast.sources.registries.oci import OciSource
 from outlast.sources.registries.ollama import OllamaSource
 from outlast.sources.renamed import renamed
+from outlast.sources.settings import HttpSettings, S3Place
 from tests.hubsim import HubRepo, HubSim
 from tests.registrysim import RegistrySim, modelpack, ollama
 from tests.serve.peers import COMMIT, FILES, OPEN, SMALL, client, fill
-from tests.sourcesim import FolderSim, Model, ModelScopeSim, sums
+from tests.sourcesim import FolderSim, Model, ModelScopeSim, S3Sim, sums
+from tests.sourcesim.s3 import BUCKET, KEYS
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Given:
     """Whether it has files that go by their git blob id alone."""
     more: frozenset[str] = frozenset()
     """Files that it adds, which say how it holds the others."""
+    private: bool = False
 
     def entry(self, path: str) -> FileEntry:
         listing = self.source.describe(OPEN, self.commit.hex)
@@ -90,6 +95,16 @@ def _sums(_root: Path) -> Iterator[Given]:
         source = FolderSource(client(), f"{site.url}/x")
         commit = source.describe(OPEN, "main").commit
         yield Given(source, commit, frozenset({"main"}), by_git=False)
+
+
+@contextmanager
+def _bucket(_root: Path) -> Iterator[Given]:
+    held = {f"x/org/open/{path}": data for path, data in FILES.items()}
+    with S3Sim({**held, "x/org/open/SHA256SUMS": sums(FILES)}, private=True) as site:
+        http = HttpClient(HttpSettings(read_timeout=5, s3=S3Place(site.url)))
+        source = open_source(http, f"s3://{BUCKET}/x", KEYS)
+        commit = source.describe(OPEN, "main").commit
+        yield Given(source, commit, frozenset({"main"}), by_git=False, private=True)
 
 
 @contextmanager
@@ -169,6 +184,7 @@ SOURCES: dict[str, Make] = {
     "peer": _peer,
     "modelscope": _modelscope,
     "sums": _sums,
+    "s3": _bucket,
     "manifest": _manifest,
     "renamed": _renamed,
     "oci": _oci,
@@ -195,7 +211,7 @@ def test_a_listing(given: Given, ref: str) -> None:
         path: len(data) for path, data in FILES.items()
     }
     assert {entry.path for entry in listing.entries} == FILES.keys() | given.more
-    assert listing.facts.private is False
+    assert listing.facts.private is given.private
     for entry in found:
         assert given.read(entry, 0, entry.size) == FILES[entry.path]
 

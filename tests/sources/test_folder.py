@@ -155,7 +155,7 @@ def test_the_folder_itself_or_one_below() -> None:
             assert read(found, entry("x", BIG)) == BIG
             with pytest.raises(RepoNotFoundError, match=SUMS) as caught:
                 source(site).describe(REPO, "main")
-            assert "folder+URL=." in caught.value.hint
+            assert f"folder+{site.url}=." in caught.value.hint
 
 
 @pytest.mark.parametrize("missing", [403, 404, 410])

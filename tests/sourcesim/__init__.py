@@ -2,6 +2,7 @@
 
 from tests.sourcesim.folder import FolderSim, sums
 from tests.sourcesim.modelscope import Model, ModelScopeSim
+from tests.sourcesim.s3 import S3Sim
 from tests.sourcesim.site import Asked, Reply, Site, ranged
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Model",
     "ModelScopeSim",
     "Reply",
+    "S3Sim",
     "Site",
     "ranged",
     "sums",

@@ -11,8 +11,8 @@ from outlast.cli.config.values import check_source, check_token
 from outlast.codec import kernels
 from outlast.core.errors import UsageError
 from outlast.features import FEATURES
-from outlast.sources.kinds import parse_source
-from outlast.sources.settings import HttpSettings, origin
+from outlast.sources.kinds import parse_source, place_of
+from outlast.sources.settings import HttpSettings
 
 if TYPE_CHECKING:
     from outlast.app import NodeSettings, Upstream
@@ -46,25 +46,20 @@ class Settings:
         if token is None:
             return self.config.upstreams(checked)
         tokens = _tokens(checked, token)
-        return [Upstream(url, tokens.get(_origin(url))) for url in checked]
-
-
-def _origin(source: str) -> tuple[str, str, int]:
-    """The host that a source is at, whatever its kind."""
-    return origin(parse_source(source).url)
+        return [Upstream(url, tokens.get(place_of(url))) for url in checked]
 
 
 def _tokens(urls: Sequence[str], token: str | Mapping[str, str]) -> dict[tuple[str, str, int], str]:
     """The given tokens by the host that they are for; an empty one is none."""
     if isinstance(token, str):
-        hosts = {_origin(url) for url in urls}
+        hosts = {place_of(url) for url in urls}
         if len(hosts) > 1:
             raise UsageError(
                 "one token, and sources on several hosts: each would get it",
                 hint="give token={'https://host': 'token', …}",
             )
         token = {parse_source(url).url: token for url in urls}
-    given = {_origin(check_source(url)): check_token(text, "token") for url, text in token.items()}
+    given = {place_of(check_source(url)): check_token(text, "token") for url, text in token.items()}
     return {host: text for host, text in given.items() if text}
 
 

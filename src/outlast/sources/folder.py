@@ -31,7 +31,7 @@ from outlast.core.manifest import FileEntry, Revision, check_size
 from outlast.core.names import RepoId, check_path, plain_ref
 from outlast.core.threads import DaemonPool
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims, listing_id
-from outlast.sources.http import HttpClient, Response
+from outlast.sources.http import Getter, Response
 from outlast.sources.kinds import ITSELF
 from outlast.sources.listed_files import ListedFiles
 from outlast.sources.ranges import FileRequest, is_page_for, open_range, refuse_encoded
@@ -70,15 +70,19 @@ class FolderSource:
 
     def __init__(
         self,
-        http: HttpClient,
+        http: Getter,
         url: str,
         token: str | None = None,
         model: str = "",
         tuning: Tuning = TUNING,
+        *,
+        called: str = "",
     ) -> None:
+        """`called`: what users call the URL, if not ``folder+URL``."""
         self._http = http
         self._base = url.rstrip("/")
         self._origin = origin(self._base)
+        self._called = called or f"folder+{self._base}"
         self._token = token
         self._model = model
         self._tuning = tuning
@@ -90,7 +94,7 @@ class FolderSource:
 
     @property
     def name(self) -> str:
-        return f"folder+{self._base}" + (f"={self._model}" if self._model else "")
+        return self._called + (f"={self._model}" if self._model else "")
 
     # Who may read what
 
@@ -104,7 +108,9 @@ class FolderSource:
 
     def with_token(self, token: str | None) -> Self:
         """Shares connections with this one, and nothing that was learned with its token."""
-        return type(self)(self._http, self._base, token, self._model, self._tuning)
+        return type(self)(
+            self._http, self._base, token, self._model, self._tuning, called=self._called
+        )
 
     def check_access(self, repo: RepoId, timeout: float | None = None) -> None:
         try:
@@ -175,7 +181,7 @@ class FolderSource:
                 raise RepoNotFoundError(
                     f"{self.name} has neither {SUMS} nor {MANIFEST} for {repo} "
                     f"(HTTP {response.status})",
-                    hint="if the folder is that model itself, write folder+URL=.",
+                    hint=f"if the folder is that model itself, write {self._called}=.",
                 )
             data = self._read(response, repo, self._tuning.sums)
             if data.lstrip()[:1] == b"<":

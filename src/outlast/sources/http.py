@@ -15,7 +15,7 @@ import time
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import unquote, urljoin
 
 import urllib3
@@ -170,6 +170,21 @@ class Response:
         return UnreachableError(f"{host_of(self.url)} answers too slowly", again=False)
 
 
+class Getter(Protocol):
+    """What GETs URLs: a client, or what changes the requests on their way to one."""
+
+    def get(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        token: str | None = None,
+        timeout: float | None = None,
+    ) -> Response:
+        """As :meth:`HttpClient.get`."""
+
+
 class HttpClient(Closing):
     """A pool of connections. Thread-safe. Who needs its threads to end closes it."""
 
@@ -180,7 +195,7 @@ class HttpClient(Closing):
         tuning: Tuning = TUNING,
     ) -> None:
         """`observe` is called with the host and port of every request that is sent."""
-        self._settings = settings
+        self.settings = settings
         self._tuning = tuning
         self._observe = observe
         self._lock = threading.Lock()
@@ -273,8 +288,8 @@ class HttpClient(Closing):
         body: bytes | None = None,
     ) -> urllib3.BaseHTTPResponse:
         limits = urllib3.Timeout(
-            connect=min(timeout or self._settings.connect_timeout, self._settings.connect_timeout),
-            read=timeout or self._settings.read_timeout,
+            connect=min(timeout or self.settings.connect_timeout, self.settings.connect_timeout),
+            read=timeout or self.settings.read_timeout,
         )
         if self._observe is not None:
             self._observe(host_of(url))
@@ -284,7 +299,7 @@ class HttpClient(Closing):
                 method,
                 url,
                 body=body,
-                headers={"User-Agent": self._settings.user_agent, **headers},
+                headers={"User-Agent": self.settings.user_agent, **headers},
                 redirect=False,
                 retries=False,
                 preload_content=False,
@@ -302,7 +317,7 @@ class HttpClient(Closing):
 
     def _proxy_for(self, url: str) -> str | None:
         scheme, host, port = origin(url)
-        proxies = dict(self._settings.proxies)
+        proxies = dict(self.settings.proxies)
         bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]
         if bypass(f"{host}:{port}", proxies) or bypass(host, proxies):
             return None
@@ -319,7 +334,7 @@ class HttpClient(Closing):
             return self._pools[proxy, secure]
 
     def _make_pool(self, proxy: str, *, secure: bool) -> urllib3.PoolManager:
-        maxsize = self._settings.connections
+        maxsize = self.settings.connections
         if secure:
             self._context = self._context or _tls(None)
         context = self._context if secure else None

@@ -1,4 +1,5 @@
-"""The kinds of sources that users name: a hub by its URL, others as ``KIND+URL``.
+"""The kinds of sources that users name: a hub by its URL, others as ``KIND+URL``, a bucket as
+``s3://BUCKET/PREFIX``.
 
 A kind has one line in `KINDS`, and a function that imports its module when a source of that kind is
 opened: reading the configuration costs no import of a client. `SHORT` has the public addresses that
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from outlast.core.errors import BadConfigError, BadNameError
 from outlast.core.names import RepoId, check_path
+from outlast.sources.settings import origin
 
 if TYPE_CHECKING:
     from outlast.sources.base import Source
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 HUB: Final = "hub"
 _FOLDER: Final = "folder"
+S3: Final = "s3"
 ITSELF: Final = "."
 """The other name of a model whose files lie in the folder itself, not in one by its name."""
 
@@ -34,7 +37,8 @@ class SourceAddress:
 
     def __str__(self) -> str:
         name = f"={self.other_name}" if self.other_name else ""
-        return f"{self.url if self.kind == HUB else f'{self.kind}+{self.url}'}{name}"
+        is_whole = self.kind in {HUB, S3}  # the URL says of which kind it is
+        return f"{self.url if is_whole else f'{self.kind}+{self.url}'}{name}"
 
 
 Make: TypeAlias = "Callable[[HttpClient, SourceAddress, str | None], Source]"
@@ -73,10 +77,17 @@ def _ollama(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source
     return renamed(OllamaSource(http, at.url, token), at.other_name)
 
 
+def _s3(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source":
+    from outlast.sources.s3 import s3_source  # noqa: PLC0415
+
+    return s3_source(http, at, token)
+
+
 KINDS: Final[Mapping[str, Make]] = {
     HUB: _hub,
     "modelscope": _modelscope,
     _FOLDER: _folder,
+    S3: _s3,
     "oci": _oci,
     "ollama": _ollama,
 }
@@ -92,8 +103,8 @@ SHORT: Final[Mapping[str, SourceAddress]] = {
 
 
 def parse_source(text: str) -> SourceAddress:
-    """Reads ``URL`` (a hub), ``KIND+URL``, ``KIND+URL=NAME``, and the words of `SHORT`. The URL is
-    not checked. Raises :class:`BadConfigError`.
+    """Reads ``URL`` (a hub), ``KIND+URL``, ``KIND+URL=NAME``, ``s3://BUCKET/PREFIX``, also with
+    ``=NAME``, and the words of `SHORT`. The URL is not checked. Raises :class:`BadConfigError`.
     """
     word, _, name = text.partition("=")
     if word in SHORT:
@@ -102,13 +113,24 @@ def parse_source(text: str) -> SourceAddress:
     scheme, rest, _ = text.partition("://")
     if not rest:
         raise BadConfigError(f"no such source: {text[:200]!r}", hint=f"known: {_known()}")
+    if scheme == S3:
+        url, _, name = text.partition("=")
+        return SourceAddress(S3, url, _checked_name(S3, name, text))
     kind, plus, _ = scheme.partition("+")
     if not plus:
         return SourceAddress(HUB, text)
-    if kind not in KINDS:
+    if kind not in KINDS or kind == S3:
         raise BadConfigError(f"no kind of source: {kind[:40]!r}", hint=f"known: {_known()}")
     url, _, name = text[len(kind) + 1 :].partition("=")
     return SourceAddress(kind, url, _checked_name(kind, name, text))
+
+
+def place_of(text: str) -> tuple[str, str, int]:
+    """What the token for a source is for: the scheme, host and port of its URL, whatever its kind;
+    of a bucket, the bucket.
+    """
+    at = parse_source(text)
+    return (S3, at.url.split("/")[2], 0) if at.kind == S3 else origin(at.url)
 
 
 def open_source(http: "HttpClient", text: str, token: str | None) -> "Source":
@@ -140,7 +162,7 @@ def _checked_name(kind: str, name: str, text: str) -> str:
     if not name and "=" not in text:
         return ""
     try:
-        if kind != _FOLDER:  # in which a model has a path in place of a name
+        if kind not in {_FOLDER, S3}:  # in which a model has a path in place of a name
             return str(RepoId.parse(name))
         return name if name == ITSELF else check_path(name)
     except BadNameError as error:
@@ -151,4 +173,5 @@ def _checked_name(kind: str, name: str, text: str) -> str:
 
 
 def _known() -> str:
-    return ", ".join(["URL of a hub", *(f"{kind}+URL" for kind in KINDS if kind != HUB), *SHORT])
+    kinds = [f"{kind}+URL" for kind in KINDS if kind not in {HUB, S3}]
+    return ", ".join(["URL of a hub", *kinds, "s3://BUCKET", *SHORT])

@@ -8,7 +8,7 @@ from outlast.core.addresses import host_of
 from outlast.core.errors import IntegrityError, MalformedError
 from outlast.core.manifest import FileEntry
 from outlast.sources.base import RangeReader
-from outlast.sources.http import HttpClient, Response
+from outlast.sources.http import Getter, Response
 from outlast.sources.redirects import Redirects
 from outlast.sources.statuses import OTHER
 
@@ -98,7 +98,7 @@ class FileRequest:
 
 
 def open_range(
-    http: HttpClient, signed: Redirects, wanted: FileRequest, start: int, stop: int
+    http: Getter, signed: Redirects, wanted: FileRequest, start: int, stop: int
 ) -> RangeReader:
     """The bytes `start` to `stop` (exclusive) of a file, from where `signed` knows that it is."""
     entry, headers = wanted.entry, {}

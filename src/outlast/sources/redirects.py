@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 from outlast.core.addresses import host_of
-from outlast.sources.http import HttpClient, Response
+from outlast.sources.http import Getter, Response
 from outlast.sources.settings import origin
 from outlast.sources.statuses import EXPIRED
 from outlast.sources.tuning import TUNING, Tuning
@@ -19,7 +19,7 @@ class Redirects:
     What a URL that was signed for one token leads to is not for another: each has its own.
     """
 
-    def __init__(self, http: HttpClient, tuning: Tuning = TUNING) -> None:
+    def __init__(self, http: Getter, tuning: Tuning = TUNING) -> None:
         self._http = http
         self._tuning = tuning
         self._lock = threading.Lock()

@@ -10,6 +10,21 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
+class S3Place:
+    """Where the store of ``s3://`` sources is; without an endpoint, Amazon's of the region."""
+
+    endpoint: str = ""
+    region: str = "us-east-1"
+
+    @property
+    def url(self) -> str:
+        if self.endpoint:
+            return self.endpoint
+        end = ".cn" if self.region.startswith("cn-") else ""
+        return f"https://s3.{self.region}.amazonaws.com{end}"
+
+
+@dataclass(frozen=True, slots=True)
 class HttpSettings:
     """How to reach other machines. `proxies` maps ``http``, ``https``, ``all`` to a proxy's URL and
     ``no`` to the hosts that are reached directly; times are in seconds.
@@ -21,6 +36,7 @@ class HttpSettings:
     connect_timeout: float = 10.0
     read_timeout: float = 30.0
     connections: int = 16
+    s3: S3Place = field(default_factory=S3Place)
 
 
 def origin(url: str) -> tuple[str, str, int]:

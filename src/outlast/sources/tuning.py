@@ -50,6 +50,11 @@ class Tuning:
     """Such requests at once. Guess: as many as a pull has connections."""
     folder_lists: int = 8
     """Lists of folders of which the sizes are kept in memory. Guess."""
+    signed_s: float = 900.0
+    """How long a signed URL of a bucket holds. It is used at once; S3 lets clocks differ by as
+    much."""
+    s3_error: int = 64 * 1024
+    """Bytes of what a store of objects says of a failure; honest ones need 500."""
     node_description: int = 64 * 1024
     """Bytes in which a peer says who it is; an honest one needs 300."""
     manifest: int = 256 * 1024 * 1024

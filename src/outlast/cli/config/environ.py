@@ -1,12 +1,14 @@
-"""The swarm's settings in the environment, which go before the file's."""
+"""Settings of the swarm and of S3 in the environment, which go before the file's."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from outlast.cli.config.values import parse_address
+from outlast.cli.config.settings import S3Settings
+from outlast.cli.config.values import check_region, check_url, parse_address
 from outlast.core.errors import BadConfigError
+from outlast.sources.settings import S3Place
 from outlast.swarm.settings import HostPort, SwarmSettings
 
 _SHOWN: Final = 200
@@ -32,6 +34,36 @@ def swarm_of(said: SwarmSettings, environ: Mapping[str, str]) -> SwarmSettings:
     if found.dht_port and found.dht_port == found.port:
         raise BadConfigError("[swarm] port and dht-port are one", hint="name two ports, or none")
     return found
+
+
+def s3_of(said: S3Settings, environ: Mapping[str, str]) -> S3Settings:
+    """Where S3 is and the keys to it, by the variables that programs for S3 read. Keys of the
+    environment and of the file are never mixed. Raises :class:`BadConfigError`.
+    """
+    place = S3Place(
+        _first(environ, ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), check_url)
+        or said.place.endpoint,
+        _first(environ, ("AWS_REGION", "AWS_DEFAULT_REGION"), check_region) or said.place.region,
+    )
+    key = environ.get("AWS_ACCESS_KEY_ID", "")
+    secret = environ.get("AWS_SECRET_ACCESS_KEY", "")
+    session = environ.get("AWS_SESSION_TOKEN", "")
+    if not (key or secret or session):
+        return replace(said, place=place)
+    return S3Settings(place, key, secret, session)
+
+
+def _first(
+    environ: Mapping[str, str], names: Sequence[str], check: Callable[[str], str]
+) -> str | None:
+    """What the first of these variables that is set says, checked; an error names it."""
+    name = next((name for name in names if environ.get(name)), None)
+    if name is None:
+        return None
+    try:
+        return check(environ[name])
+    except BadConfigError as error:
+        raise BadConfigError(f"{name}: {error}", hint=error.hint) from None
 
 
 def _switch(environ: Mapping[str, str], name: str, default: bool) -> bool:

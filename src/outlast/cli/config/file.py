@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import platformdirs
 
 from outlast import __version__
-from outlast.cli.config.environ import swarm_of
-from outlast.cli.config.settings import FileSettings, ServeSettings
+from outlast.cli.config.environ import s3_of, swarm_of
+from outlast.cli.config.settings import FileSettings, S3Settings, ServeSettings
 from outlast.cli.config.values import (
     check_host,
     check_token,
@@ -24,7 +24,7 @@ from outlast.cli.feature import Listed
 from outlast.core.errors import BadConfigError
 from outlast.intake.form_policy import FormWish
 from outlast.node.policy import SharePolicy
-from outlast.sources.kinds import parse_source
+from outlast.sources.kinds import S3, place_of
 from outlast.sources.settings import HttpSettings, origin
 from outlast.swarm.settings import SwarmSettings
 
@@ -71,6 +71,7 @@ class Config:
     swarm: SwarmSettings
     share: SharePolicy
     serve: ServeSettings
+    s3: S3Settings
     features: Mapping[str, Any] = field(default_factory=dict)
     """What the sections of features say, by the feature's name."""
 
@@ -88,6 +89,7 @@ class Config:
             user_agent=f"outlast/{__version__}",
             proxies=urllib.request.getproxies(),
             ca_bundle=self.ca_bundle,
+            s3=self.s3.place,
         )
 
     def node(self, *, swarm: bool = True) -> "NodeSettings":
@@ -112,9 +114,11 @@ class Config:
 
     def token_for(self, url: str) -> str | None:
         """The token for a source: one that the configuration file gives to its host, or the
-        user's hub token where the source is the user's hub.
+        user's hub token where the source is the user's hub; the keys, where it is a bucket.
         """
-        asked = origin(parse_source(url).url)
+        asked = place_of(url)
+        if asked[0] == S3:
+            return self.s3.keys
         for known, token in self.tokens.items():
             if origin(known) == asked:
                 return token
@@ -162,6 +166,7 @@ def config_of(
         swarm=swarm_of(said.swarm, environ),
         share=said.share,
         serve=said.serve,
+        s3=s3_of(said.s3, environ),
         features=said.features,
     )
 

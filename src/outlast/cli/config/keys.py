@@ -21,12 +21,14 @@ from outlast.cli.config.section import (
 from outlast.cli.config.settings import FileSettings
 from outlast.mirror.limits import IntakeLimits
 from outlast.node.policy import SharePolicy
+from outlast.sources.settings import S3Place
 from outlast.swarm.settings import SwarmSettings
 
 _FILE: Final = FileSettings()
 _SWARM: Final = SwarmSettings()
 _SHARE: Final = SharePolicy()
 _INTAKE: Final = IntakeLimits()
+_PLACE: Final = S3Place()
 
 
 class FileSection(ConfigSection, frozen=True):
@@ -46,8 +48,8 @@ class FileSection(ConfigSection, frozen=True):
     sources: Annotated[
         Texts,
         Meaning(
-            "Hubs, mirrors and other sources (KIND+URL) that pull asks, in this order: a URL or a "
-            "list.",
+            "Hubs, mirrors and other sources (KIND+URL, s3://BUCKET) that pull asks, in this "
+            "order: a URL or a list.",
             default="the public hub",
             flag="--from",
             environment=("HF_ENDPOINT",),
@@ -119,6 +121,7 @@ class FileSection(ConfigSection, frozen=True):
     swarm: SubTable = field(default_factory=dict)
     share: SubTable = field(default_factory=dict)
     serve: SubTable = field(default_factory=dict)
+    s3: SubTable = field(default_factory=dict)
 
 
 _LIMIT: Final = "HTTP and BitTorrent count separately. For hubs use `limit-rate`"
@@ -371,10 +374,66 @@ class ServeSection(ConfigSection, frozen=True):
     ] = None
 
 
+class S3Section(ConfigSection, frozen=True):
+    """The store that sources `s3://BUCKET/PREFIX` are in, and the keys to it."""
+
+    endpoint: Annotated[
+        Text,
+        Meaning(
+            "URL of the store.",
+            default="Amazon's, of the region",
+            example="https://minio.example:9000",
+            environment=("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+            at="s3.place.endpoint",
+        ),
+    ] = ""
+    region: Annotated[
+        Text,
+        Meaning(
+            "Region of the buckets.",
+            environment=("AWS_REGION", "AWS_DEFAULT_REGION"),
+            at="s3.place.region",
+        ),
+    ] = _PLACE.region
+    access_key_id: Annotated[
+        Text,
+        Meaning(
+            "Access key; without one, buckets that everybody may read are asked.",
+            more="Keys come all from the environment or all from the file",
+            default="none",
+            environment=("AWS_ACCESS_KEY_ID",),
+            at="s3.access_key_id",
+            secret=True,
+        ),
+    ] = ""
+    secret_access_key: Annotated[
+        Text,
+        Meaning(
+            "Secret key that belongs to it.",
+            more="It signs requests, and is never sent",
+            default="none",
+            environment=("AWS_SECRET_ACCESS_KEY",),
+            at="s3.secret_access_key",
+            secret=True,
+        ),
+    ] = ""
+    session_token: Annotated[
+        Text,
+        Meaning(
+            "Session token of temporary keys.",
+            default="none",
+            environment=("AWS_SESSION_TOKEN",),
+            at="s3.session_token",
+            secret=True,
+        ),
+    ] = ""
+
+
 SECTIONS: Final[Mapping[str, type[ConfigSection]]] = {
     "": FileSection,
     "swarm": SwarmSection,
     "share": ShareSection,
     "serve": ServeSection,
+    "s3": S3Section,
 }
 """The tables of the file, by name; the keys at its top are the first."""

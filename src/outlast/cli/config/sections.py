@@ -6,16 +6,18 @@ from typing import Any, Final, TypeVar
 
 from outlast.cli.config.keys import (
     FileSection,
+    S3Section,
     ServeSection,
     ShareSection,
     SwarmSection,
     WindowSection,
 )
 from outlast.cli.config.section import Table, read_section
-from outlast.cli.config.settings import FileSettings, ServeSettings
+from outlast.cli.config.settings import FileSettings, S3Settings, ServeSettings
 from outlast.cli.config.values import (
     check_host,
     check_network,
+    check_region,
     check_source,
     check_token,
     check_tracker,
@@ -29,6 +31,7 @@ from outlast.cli.feature import Listed
 from outlast.core.errors import BadConfigError
 from outlast.mirror.limits import IntakeLimits
 from outlast.node.policy import SharePolicy
+from outlast.sources.settings import S3Place
 from outlast.swarm.schedule import DAY, Rates, Window
 from outlast.swarm.settings import HostPort, SwarmSettings
 
@@ -67,6 +70,7 @@ def read_file(table: Table, features: Sequence[Listed] = ()) -> FileSettings:
         swarm=swarm_settings(said.swarm),
         share=share_policy(said.share),
         serve=serve_settings(said.serve),
+        s3=s3_settings(said.s3),
         features={
             name: feature.load().settings(_table(table[name], name))
             for name, feature in listed.items()
@@ -123,6 +127,20 @@ def serve_settings(table: Table) -> ServeSettings:
             hourly=_told("fetch-quota", _amount(said.fetch_quota), parse_size),
             keep_free=None if free is None else _told("keep-free", _amount(free), parse_size),
         ),
+    )
+
+
+def s3_settings(table: Table) -> S3Settings:
+    """What [s3] says. Raises :class:`BadConfigError`."""
+    said = read_section(S3Section, table, "[s3]")
+    return S3Settings(
+        S3Place(
+            endpoint=_told("endpoint", said.endpoint, check_url) if said.endpoint else "",
+            region=_told("region", said.region, check_region),
+        ),
+        said.access_key_id,
+        said.secret_access_key,
+        said.session_token,
     )
 
 

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from outlast.core.errors import BadConfigError
 from outlast.intake.form_policy import FormWish
 from outlast.mirror.limits import IntakeLimits
 from outlast.node.policy import SharePolicy
+from outlast.sources.settings import S3Place
 from outlast.store.garbage.tuning import DAY, GRACE
 from outlast.swarm.settings import SwarmSettings
 
@@ -19,6 +21,35 @@ class ServeSettings:
 
     hosts: tuple[str, ...] = ()
     intake: IntakeLimits = field(default_factory=IntakeLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class S3Settings:
+    """[s3]: where the store of ``s3://`` sources is, and the keys to it."""
+
+    place: S3Place = field(default_factory=S3Place)
+    access_key_id: str = field(default="", repr=False)
+    secret_access_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+
+    @property
+    def keys(self) -> str | None:
+        """The keys as a token of the source; None if there are none. Raises
+        :class:`BadConfigError`, which says none of them.
+        """
+        parts = [self.access_key_id, self.secret_access_key]
+        if not any((*parts, self.session_token)):
+            return None
+        if not all(parts):
+            raise BadConfigError(
+                "of the two keys to s3:// sources one is missing",
+                hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or both in [s3]",
+            )
+        parts += [self.session_token] if self.session_token else []
+        text = ":".join(parts)
+        if text.count(":") >= len(parts) or not text.isascii() or not text.isprintable():
+            raise BadConfigError("a key to s3:// sources holds characters that no key has")
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +67,5 @@ class FileSettings:
     swarm: SwarmSettings = field(default_factory=SwarmSettings)
     share: SharePolicy = field(default_factory=SharePolicy)
     serve: ServeSettings = field(default_factory=ServeSettings)
+    s3: S3Settings = field(default_factory=S3Settings)
     features: Mapping[str, Any] = field(default_factory=dict)

@@ -5,14 +5,17 @@ import re
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from outlast.core.errors import BadConfigError
+from outlast.core.errors import BadConfigError, BadNameError
+from outlast.core.names import check_path
 from outlast.core.sizes import bytes_of
 from outlast.intake.form_policy import FormWish
-from outlast.sources.kinds import SourceAddress, parse_source
+from outlast.sources.kinds import S3, SourceAddress, parse_source
 from outlast.swarm.settings import HostPort
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?\.?\Z")
 _NUMERIC: Final = re.compile(r"[0-9.]+\Z")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]\Z")
+_REGION: Final = re.compile(r"[A-Za-z0-9-]{1,40}\Z")
 _PORT: Final = re.compile(r"[0-9]{1,5}\Z")
 _TRACKERS: Final = frozenset({"http", "https", "udp"})
 _URL_LIMIT: Final = 2048
@@ -48,7 +51,27 @@ def check_source(text: str, *, named: bool = False) -> str:
             f"{text[:200]!r} says what one model is called there, and many may be asked for",
             hint="write that with --from of the pull of that model",
         )
-    return str(SourceAddress(at.kind, check_url(at.url), at.other_name))
+    url = _check_bucket(at.url) if at.kind == S3 else check_url(at.url)
+    return str(SourceAddress(at.kind, url, at.other_name))
+
+
+def _check_bucket(url: str) -> str:
+    """``s3://BUCKET/PREFIX`` without a slash at its end."""
+    bucket, _, prefix = url.removeprefix("s3://").rstrip("/").partition("/")
+    hint = "write s3://BUCKET or s3://BUCKET/PREFIX"
+    if not _BUCKET.match(bucket) or ".." in bucket:
+        raise BadConfigError(f"not the name of a bucket: {bucket[:200]!r}", hint=hint)
+    try:
+        return f"s3://{bucket}/{check_path(prefix)}" if prefix else f"s3://{bucket}"
+    except BadNameError as error:
+        raise BadConfigError(f"not the start of a name in {bucket}: {error}", hint=hint) from None
+
+
+def check_region(name: str) -> str:
+    """`name`, if a region of a store of objects can have it: it is a part of a host name."""
+    if not _REGION.match(name):
+        raise BadConfigError(f"not a region: {name[:200]!r}", hint="write it as eu-central-1")
+    return name
 
 
 def check_host(name: str) -> str:

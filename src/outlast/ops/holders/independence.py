@@ -25,6 +25,8 @@ def group_of(url_or_host: str) -> str:
     ``co.uk`` and the like. Too wide a guess makes two holders one, and never one two.
     """
     host = url_or_host
+    if host.startswith("s3://"):
+        return "s3"  # which says of no two buckets that two stores have them
     if "://" in url_or_host:
         try:
             host = urlsplit(url_or_host).hostname or url_or_host
