@@ -62,6 +62,10 @@ class _AccessBytesAlone(_BytesAlone):
     def has_token(self) -> bool:
         return self._access.has_token
 
+    @property
+    def takes_clients(self) -> bool:
+        return self._access.takes_clients
+
     def with_token(self, token: str | None) -> Self:
         return type(self)(self._access.with_token(token))
 
