@@ -205,6 +205,8 @@ def _by_code(answer: Answer) -> OutlastError | None:
     if code == "RevisionNotFound":
         return RevisionNotFoundError(f"{source} has no such revision: {answer.said or answer.ref}")
     if code == "RepoNotFound":
+        if answer.status == 401 and not answer.token:
+            return _unauthorized(answer)
         return RepoNotFoundError(f"{source} does not know {_model(answer)}: {answer.said or code}")
     return None
 
@@ -215,10 +217,9 @@ def _unauthorized(answer: Answer) -> OutlastError:
             f"{answer.source} refuses the token: {answer.said or answer.status}",
             hint="check HF_TOKEN: it may be revoked, expired, or of another hub",
         )
-    said = answer.said or answer.code
+    said = f": {answer.said}" if answer.said else ""
     return RepoNotFoundError(
-        f"{answer.source} does not know {_model(answer)}, or it is private"
-        f"{f': {said}' if said else ''}"
+        f"{answer.source} does not know {_model(answer)}, or it is private{said}"
     )
 
 

@@ -79,6 +79,8 @@ def test_watching_from_cron(hub: HubSim, tmp_path: Path) -> None:
     first = run(hub, tmp_path, "watch", "--once").ok()
     assert first.out == ""
     assert "archived org/name@main" in first.err
+    assert first.err.count("pull org/name") == 1
+    assert f"1 model at {hub.url} watched: 0 changes" in first.err
     HubRepo(hub.root, "org/name").delete()
     due(tmp_path)
     call = run(hub, tmp_path, "watch", "--once", "--json")
@@ -109,7 +111,15 @@ def test_a_hub_that_gives_no_answers(hub: HubSim, tmp_path: Path) -> None:
     call = run(hub, tmp_path, "watch", "--once")
     assert call.code == 5
     assert "does not answer" in call.out
-    assert run(hub, tmp_path, "watch", "--once").code == 5
+    again = run(hub, tmp_path, "watch", "--once")
+    assert (again.code, again.out) == (5, "")
+    assert f"{hub.url} gives no answers" in again.err
+    assert run(hub, tmp_path, "watch", "--once", "--quiet").err == ""
+    hub.set_faults([])
+    assert run(hub, tmp_path, "watch", "--once").code == 5, "it is left alone for a while"
+    before = len(hub.requests())
+    run(hub, tmp_path, "watch", "--once", "--now")
+    assert len(hub.requests()) > before, "unless somebody wants to know now"
 
 
 def test_beside_a_server(hub: HubSim, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from outlast.features.watch.holdings import HeldModels
 from outlast.features.watch.memory import ARCHIVE, Memory
 from outlast.features.watch.polls.asking import Context
 from outlast.features.watch.polls.hub_pass import Pass, Rules
+from outlast.features.watch.polls.schedule import HubHealth
 from outlast.sources.hub_watch import HubWatch
 from outlast.store import disk
 
@@ -61,10 +62,11 @@ class Lookout:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What came of a pass over all hubs: `withdrawn` changes withdraw something, and the hubs in
-    `dark` gave no answers.
+    """What came of a pass over all hubs: so many `changes`, of which `withdrawn` withdraw
+    something; the hubs in `dark` gave no answers.
     """
 
+    changes: int
     withdrawn: int
     dark: tuple[str, ...]
 
@@ -76,13 +78,14 @@ def watch_once(watcher: Lookout, noticed: Callable[[Change], None] | None = None
     Raises :class:`OutlastError` where the list of follows or the memory cannot be read.
     """
     memory, control = watcher.context.memory, watcher.context.control
-    withdrawn = 0
+    changes = withdrawn = 0
     dark = []
 
     told_at = watcher.context.clock()
 
     def told(change: Change) -> None:
-        nonlocal withdrawn, told_at
+        nonlocal changes, withdrawn, told_at
+        changes += 1
         withdrawn += change.kind.withdraws
         control.emit(_event(change))
         if noticed is not None:
@@ -105,7 +108,17 @@ def watch_once(watcher: Lookout, noticed: Callable[[Change], None] | None = None
             _deliver(watcher)
     if watcher.archiver is not None:
         watcher.archiver.run()
-    return Passed(withdrawn, tuple(dark))
+    return Passed(changes, withdrawn, tuple(dark))
+
+
+def hasten(watcher: Lookout) -> None:
+    """Makes all due, also at hubs that gave no answers; not at one that asked for patience."""
+    memory = watcher.context.memory
+    for hub in watcher.hubs:
+        memory.hasten(hub.name)
+        before = memory.hub_state(hub.name)
+        after = HubHealth.from_json(before).hastened(hub.name, watcher.context.tuning)
+        memory.put_hub_state(hub.name, before, after.to_json())
 
 
 def _deliver(watcher: Lookout) -> None:
