@@ -229,3 +229,17 @@ def test_a_full_disk_leaves_no_transaction_open(
             assert [*again.history(None, None)] == []
         again.tell([change()])
         assert [*memory.history(None, None)] == [change()]
+
+
+def test_a_long_history_is_read_in_parts(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outlast.features.watch.memory._READ", 3)
+    memory.begin("mail")
+    told = [replace(change(), reason=str(number)) for number in range(8)]
+    memory.tell(told)
+    assert [*memory.history(REPO, None)] == [*memory.history(None, None)] == told
+    found = []
+    for number, one in memory.pending("mail"):  # what is sent while it is read
+        memory.sent("mail", number)
+        found.append(one)
+    assert found == told
+    assert [*memory.pending("mail")] == []

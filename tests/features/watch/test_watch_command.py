@@ -9,17 +9,21 @@ from pathlib import Path
 import pytest
 
 from outlast.app import NodeSettings, Upstream, open_app, open_archive
+from outlast.core.cancel import Cancel
 from outlast.core.control import Control
+from outlast.core.errors import Cancelled
 from outlast.core.events import Event, Note, WatchNoticed
 from outlast.core.names import RepoId
 from outlast.features.watch.feature import WATCH
 from outlast.features.watch.follows import parse_pattern, put_follow
 from outlast.features.watch.polls.schedule import TUNING
 from outlast.features.watch.settings import WatchSettings
+from outlast.features.watch.watch import watch_once
 from outlast.fetch.transfer import Wishes
+from outlast.store import disk
 from outlast.swarm.settings import SwarmSettings
 from tests.cli.call import Call, inside
-from tests.features.watch.world import FILES
+from tests.features.watch.world import FILES, open_world
 from tests.hubsim import HubRepo, HubSim
 
 
@@ -143,3 +147,21 @@ def test_beside_a_server(hub: HubSim, tmp_path: Path) -> None:
                 HubRepo(hub.root, "org/name").delete()
                 assert deleted.wait(60)
         assert archive.refs.about(RepoId.parse("org/name")).withdrawn
+
+
+def test_who_waits_for_a_slow_webhook_can_be_stopped(tmp_path: Path) -> None:
+    """Another process tells at the moment: this one waits for its turn, and for Ctrl-C."""
+    with open_world(tmp_path) as world:
+        world.poll(0)
+        lock = world.memory.path.with_name("telling.lock")
+        with disk.turn(lock, _never):
+            cancel = Cancel()
+            context = replace(world.context(), control=Control(world.events.append, cancel))
+            cancel.set()
+            with pytest.raises(Cancelled):
+                watch_once(replace(world.watcher(), context=context))
+        watch_once(world.watcher())
+
+
+def _never(_seconds: float) -> None:
+    raise AssertionError

@@ -32,6 +32,8 @@ from outlast.features.watch.memory_file import open_file, reporting
 
 ARCHIVE: Final = "archive"
 """The channel by which the archive learns of what happened, also of what is no alert of its own."""
+_READ: Final = 500
+"""Changes that are read at once: each has up to 64 kB of texts."""
 _MODEL: Final = """SELECT repo, priority, seen, hint, etag, refs_etag, refs_due, wanted_by, version
     FROM models WHERE hub = ?"""
 
@@ -119,13 +121,13 @@ class Memory(Closing):
 
     def history(self, repo: RepoId | None, since: str | None) -> Iterator[Change]:
         """All that happened, oldest first: to `repo`, or to all; from `since` on (ISO 8601)."""
-        found = self._all(
-            "SELECT document FROM changes WHERE (?1 IS NULL OR repo = ?1) AND happened >= ?2 "
-            "ORDER BY id",
-            None if repo is None else str(repo),
+        found = self._changes(
+            "SELECT id, document FROM changes WHERE (? IS NULL OR repo = ?) AND happened >= ? "
+            "AND id > ? ORDER BY id LIMIT ?",
+            *[None if repo is None else str(repo)] * 2,
             since or "",
         )
-        return (decode_change(text) for (text,) in found)
+        return (change for _, change in found)
 
     def begin(self, channel: str) -> None:
         """From now on each change waits for this channel until it is :meth:`sent`."""
@@ -135,11 +137,11 @@ class Memory(Closing):
     def pending(self, channel: str) -> Iterator[tuple[int, Change]]:
         """What `channel` has not sent, oldest first. A channel that is new has nothing to send."""
         self.begin(channel)
-        found = self._all(
-            "SELECT id, document FROM outbox JOIN changes USING (id) WHERE channel = ? ORDER BY id",
+        return self._changes(
+            "SELECT id, document FROM outbox JOIN changes USING (id) WHERE channel = ? "
+            "AND id > ? ORDER BY id LIMIT ?",
             channel,
         )
-        return ((number, decode_change(text)) for number, text in found)
 
     def sent(self, channel: str, number: int) -> None:
         """`channel` has told the change of this number."""
@@ -397,6 +399,13 @@ class Memory(Closing):
                 if self._db.in_transaction:  # SQLite itself rolls back where the disk is full
                     self._db.execute("ROLLBACK")
                 raise
+
+    def _changes(self, question: str, *values: object) -> Iterator[tuple[int, Change]]:
+        """Changes with their numbers; `question` is asked for a few at a time, as they are many."""
+        last = 0
+        while rows := self._all(question, *values, last, _READ):
+            for last, text in rows:
+                yield last, decode_change(text)
 
     def _all(self, question: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock, reporting(self.path):

@@ -1,6 +1,7 @@
 """Watching: a pass over each hub, and what came of it told to each channel, again and again."""
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -124,7 +125,8 @@ def hasten(watcher: Lookout) -> None:
 def _deliver(watcher: Lookout) -> None:
     """Tells each channel what it has not told yet: one process at a time."""
     memory = watcher.context.memory
-    with disk.locked(memory.path.with_name(_LOCK), exclusive=True):
+    path = memory.path.with_name(_LOCK)
+    with disk.turn(path, watcher.context.control.cancel.wait):
         _tell_all(watcher, memory)
 
 
@@ -135,9 +137,8 @@ def _tell_all(watcher: Lookout, memory: Memory) -> None:
         memory.sent(ARCHIVE, number)
     for channel in watcher.channels:
         try:
-            waiting = list(memory.pending(channel.name))
-            for start in range(0, len(waiting), _AT_ONCE):
-                batch = waiting[start : start + _AT_ONCE]
+            pending = memory.pending(channel.name)
+            while batch := list(itertools.islice(pending, _AT_ONCE)):
                 channel.tell([change for _, change in batch])
                 for number, _ in batch:
                     memory.sent(channel.name, number)
