@@ -13,7 +13,7 @@ from outlast.core.sizes import human_size
 from outlast.features.watch.archive_queue import ArchiveQueue, Danger, danger, urgency
 from outlast.features.watch.changes import Change, ChangeKind
 from outlast.features.watch.follows import parse_follows, parse_pattern
-from outlast.features.watch.memory import Wanted
+from outlast.features.watch.memory_rows import Wanted
 from outlast.fetch.source_state import METADATA_PATIENCE, Patience
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import PLAIN

@@ -13,7 +13,8 @@ from outlast.core.errors import DiskFullError, StorageError
 from outlast.core.names import RepoId, RepoKind
 from outlast.features.watch.changes import Change, ChangeKind, Observation, Standing
 from outlast.features.watch.follow import Priority
-from outlast.features.watch.memory import ARCHIVE, Duty, Memory, ModelState, Step, Wanted
+from outlast.features.watch.memory import Memory
+from outlast.features.watch.memory_rows import ARCHIVE, Duty, ModelState, Step, Wanted
 
 HUB = "https://hub.example"
 REPO = RepoId(RepoKind.MODEL, "org/name")

@@ -13,7 +13,7 @@ from outlast.core.names import RepoId, Target
 from outlast.core.sizes import human_size
 from outlast.features.watch.changes import Change
 from outlast.features.watch.follow import Follow
-from outlast.features.watch.memory import Wanted
+from outlast.features.watch.memory_rows import Wanted
 from outlast.features.watch.polls.asking import Context
 from outlast.features.watch.polls.compare import owner
 from outlast.features.watch.polls.members import followed

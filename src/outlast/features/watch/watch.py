@@ -14,7 +14,8 @@ from outlast.core.events import Note, WatchNoticed
 from outlast.features.watch.changes import Change
 from outlast.features.watch.follow import Follow
 from outlast.features.watch.holdings import HeldModels
-from outlast.features.watch.memory import ARCHIVE, Memory
+from outlast.features.watch.memory import Memory
+from outlast.features.watch.memory_rows import ARCHIVE
 from outlast.features.watch.polls.asking import Context
 from outlast.features.watch.polls.hub_pass import Pass, Rules
 from outlast.features.watch.polls.schedule import HubHealth
