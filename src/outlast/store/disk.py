@@ -386,7 +386,7 @@ def total_bytes(path: Path) -> int:
 def turn(path: Path, wait: Callable[[float], object]) -> Iterator[None]:
     """One process after the other: for work that takes long, as what the network does. Holds the
     lock on the file `path`, and no other one. `wait` gets the seconds until the next try, and may
-    raise. Where locks keep nobody out there are no turns.
+    raise. Where locks keep no process out there are no turns.
     """
     with reporting(path):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

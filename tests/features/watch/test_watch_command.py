@@ -42,11 +42,15 @@ def hub(tmp_path: Path) -> Iterator[HubSim]:
 
 def run(hub: HubSim, tmp_path: Path, *words: str) -> Call:
     """A command whose hub is the simulator, with a short period between two looks."""
-    folder = tmp_path / "config" / "outlast"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.toml").write_text("[watch]\nevery = 0.05\n")
+    configure(tmp_path, "[watch]\nevery = 0.05\n")
     env = {"HF_TOKEN": "hf_right", "HF_ENDPOINT": hub.url}
     return inside(*words, home=tmp_path, env=env)
+
+
+def configure(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "config" / "outlast"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.toml").write_text(text)
 
 
 def due(tmp_path: Path) -> None:
@@ -109,6 +113,12 @@ def test_another_hub_is_watched(hub: HubSim, tmp_path: Path) -> None:
     assert len(hub.requests()) > asked
 
 
+def test_sources_of_which_none_is_a_hub(tmp_path: Path) -> None:
+    inside("follow", "org/name", "--budget", "1MB", home=tmp_path).ok()
+    configure(tmp_path, 'from = "modelscope"\n')
+    assert "no hub" in inside("watch", "--once", home=tmp_path).failed("usage")
+
+
 def test_a_hub_that_gives_no_answers(hub: HubSim, tmp_path: Path) -> None:
     run(hub, tmp_path, "follow", "org/name").ok()
     hub.set_faults([{"action": "status", "status": 503}])
@@ -123,7 +133,7 @@ def test_a_hub_that_gives_no_answers(hub: HubSim, tmp_path: Path) -> None:
     assert run(hub, tmp_path, "watch", "--once").code == 5, "it is left alone for a while"
     before = len(hub.requests())
     run(hub, tmp_path, "watch", "--once", "--now")
-    assert len(hub.requests()) > before, "unless somebody wants to know now"
+    assert len(hub.requests()) > before, "unless --now asks"
 
 
 def test_beside_a_server(hub: HubSim, tmp_path: Path) -> None:

@@ -95,18 +95,25 @@ def watch(
                 http=config.http(),
             ) as watcher,
         ):
+            if not watcher.hubs:
+                raise UsageError("no hub is named", hint="name one with --from URL, or in 'from'")
             if now:
                 hasten(watcher)
             if not once:
-                run.say(f"watching {_watched(watcher)}, until Ctrl-C")
+                run.say("watching, until Ctrl-C")
                 keep_watching(watcher, lambda change: _print(run, change))
-            passed = watch_once(watcher, lambda change: _print(run, change))
-            run.say(f"{_watched(watcher)} watched: {plural(passed.changes, 'change')}")
-            for hub in passed.dark:
-                run.say(f"{hub} gives no answers: it is asked again later")
-        if passed.withdrawn:
-            return WithdrawnError.exit_code
-        return UnreachableError.exit_code if passed.dark else 0
+            return _look_once(run, watcher)
+
+
+def _look_once(run: Session, watcher: Lookout) -> int:
+    """The exit status."""
+    passed = watch_once(watcher, lambda change: _print(run, change))
+    run.say(f"{_watched(watcher)} watched: {plural(passed.changes, 'change')}")
+    for hub in passed.dark:
+        run.say(f"{hub} gives no answers: it is asked again later")
+    if passed.withdrawn:
+        return WithdrawnError.exit_code
+    return UnreachableError.exit_code if passed.dark else 0
 
 
 def _watched(watcher: Lookout) -> str:
@@ -117,7 +124,7 @@ def _watched(watcher: Lookout) -> str:
         f"{plural(count, 'model')} at {hub.name}"
         for count, hub in zip(counts, watcher.hubs, strict=True)
     ]
-    return one_line(", ".join(named) or "no hub")
+    return one_line(", ".join(named))
 
 
 def _print(run: Session, change: Change) -> None:
