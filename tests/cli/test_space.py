@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from outlast.cli.screen.render import human_size
 from outlast.core.digest import Digest
+from outlast.core.sizes import human_size
 from outlast.store.archive import Archive
 from outlast.store.disk import space_used
 from tests.cli.call import inside

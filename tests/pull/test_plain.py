@@ -196,7 +196,7 @@ def test_the_disk_is_looked_at_before_the_first_byte(
         pull("org/name", hub.url, include=["config.json"])
     hub.clear_log()
     monkeypatch.setattr(disk, "free_bytes", lambda _path: TOTAL)
-    with pytest.raises(DiskFullError, match="more bytes"):
+    with pytest.raises(DiskFullError, match="have to stay free"):
         pull("org/name", hub.url)
     assert file_requests(hub) == []
     assert list((pull.home / "partial").iterdir()) == []

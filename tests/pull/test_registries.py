@@ -127,7 +127,7 @@ def test_half_from_a_hub_and_half_from_a_registry(
         hub.set_faults([{"action": "slow", "rate": 8 * MIB, "what": "resolve"}])
         result = pull("org/large", hub.url, registry(sim))
     check_pulled(pull.home, {"weights.bin": LARGE, "config.json": b'{"a": 1}'}, "org/large")
-    assert result.fetched.keys() == {hub.url, sim.url}
+    assert result.fetched.keys() == {hub.url, f"oci+{sim.url}"}
     assert min(result.fetched.values()) >= 4 * MIB
     assert pull.banned == set()
 
@@ -148,7 +148,7 @@ def test_a_registry_that_lies_is_banned(hub: HubSim, sim: RegistrySim, pull: Pul
     hub.set_faults([{"action": "slow", "rate": 16 * MIB, "what": "resolve"}])
     pull("org/name", hub.url, registry(sim))
     check_pulled(pull.home)
-    assert pull.banned == {sim.url}
+    assert pull.banned == {f"oci+{sim.url}"}
 
 
 def test_wrong_bytes_are_never_acknowledged(sim: RegistrySim, pull: Puller) -> None:

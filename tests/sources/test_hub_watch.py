@@ -152,3 +152,12 @@ def test_a_token_stays_at_its_hub(hub: HubSim, watch: HubWatch, tmp_path: Path) 
         with pytest.raises(OutlastError):
             watch.info(REPO)
         assert not any(entry.has_auth for entry in other.requests())
+
+
+def test_lists_that_take_too_long(hub: HubSim) -> None:
+    with HttpClient(HttpSettings(read_timeout=5)) as http:
+        watch = HubWatch(http, hub.url, TOKEN, Tuning(listing_s=-1.0))
+        with pytest.raises(UnreachableError, match="too slowly"):
+            [*watch.listed(RepoKind.MODEL, [("author", "org")])]
+        with pytest.raises(UnreachableError, match="too slowly"):
+            watch.descends(REPO, head(hub), head(hub))

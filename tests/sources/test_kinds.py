@@ -14,7 +14,7 @@ from outlast.core.names import RepoId
 from outlast.sources import kinds
 from outlast.sources.base import AccessSource
 from outlast.sources.hub import HubSource
-from outlast.sources.kinds import SourceAddress, in_order, open_source, parse_source
+from outlast.sources.kinds import HUB, KINDS, SourceAddress, in_order, open_source, parse_source
 from tests.serve.peers import client
 
 
@@ -93,6 +93,17 @@ def test_a_token_goes_to_its_own_host(made: list[tuple[SourceAddress, str | None
     assert [up.token for up in upstreams] == ["one", "other"]
     with pytest.raises(UsageError, match="several hosts"):
         Settings(found, followed=False).upstreams(both, "one for both")
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_name_of_a_source_is_its_address(kind: str) -> None:
+    """So that a registry is not taken for a hub, which shares its names with others."""
+    text = "https://one.example" if kind == HUB else f"{kind}+https://one.example"
+    source = open_source(client(), text, None)
+    assert parse_source(source.name) == parse_source(text)
+    if kind != HUB:
+        other = open_source(client(), f"{text}=Other/name", None)
+        assert parse_source(other.name) == parse_source(f"{text}=Other/name")
 
 
 def test_the_first_says_what_names_stand_for() -> None:

@@ -165,7 +165,7 @@ def test_the_url_has_what_stands_before_the_name(sim: RegistrySim) -> None:
     listing = registry.describe(RepoId.parse("c/model"), "main")
     assert listing.repo == RepoId.parse("c/model")
     assert read(registry.open(listing.repo, listing.commit, entry(listing), 0, 5)) == WEIGHTS[:5]
-    assert registry.name == f"{sim.url}/a/b"
+    assert registry.name == f"oci+{sim.url}/a/b"
 
 
 @pytest.mark.parametrize("name", ["Org/model", "org/Model", "org/a--.b", "datasets/org/model"])
@@ -455,7 +455,7 @@ def test_a_token_that_another_thread_has_got() -> None:
         sim.push("org/model", modelpack(FILES), "latest")
         http, url = client(), f"{sim.url}/v2/org/model/manifests/latest"
         logins = Logins(http, sim.url, None, TUNING)
-        question = RegistryQuestion(sim.url, "org/model", "org/model")
+        question = RegistryQuestion("oci", sim.url, "org/model", "org/model")
         others: list[int] = []
 
         def get(token: str | None) -> Response:

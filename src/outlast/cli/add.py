@@ -10,9 +10,10 @@ from outlast.cli.edge import TARGET, common, session
 from outlast.cli.options.forms import form_options, form_wishes, kept_in
 from outlast.cli.options.selection import selection_options
 from outlast.cli.options.strict import strict_option, warnings
-from outlast.cli.screen.render import human_size, plural, print_document
+from outlast.cli.screen.render import plural, print_document
 from outlast.core.errors import IntegrityError
 from outlast.core.names import Target
+from outlast.core.sizes import human_size
 from outlast.fetch.file_filter import Selection
 from outlast.ops import add as add_ops
 from outlast.ops import adopt as adopt_ops

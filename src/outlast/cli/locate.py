@@ -10,9 +10,10 @@ from outlast.cli.config.file import Config
 from outlast.cli.documents.located import HolderDocument, LocatedDocument
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.options.target import parse_origins
-from outlast.cli.screen.render import human_size, plural, print_document, print_table
+from outlast.cli.screen.render import plural, print_document, print_table
 from outlast.core.errors import TransientError, UsageError, one_line
 from outlast.core.names import Target
+from outlast.core.sizes import human_size
 from outlast.ops.holders.locate import Around, locate
 from outlast.ops.holders.tuning import TUNING, Tuning
 from outlast.ops.holders.values import Holder, Located

@@ -8,10 +8,11 @@ import click
 from outlast.cli.documents.space import RepackedDocument
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.options.forms import form_wishes
-from outlast.cli.screen.render import human_size, plural, print_document, saving
+from outlast.cli.screen.render import plural, print_document, saving
 from outlast.codec.payload import Form
 from outlast.core.errors import IntegrityError
 from outlast.core.names import Target
+from outlast.core.sizes import human_size
 from outlast.intake.form_policy import FormWish
 from outlast.ops import pack as ops
 

@@ -13,10 +13,11 @@ from outlast.cli.options.selection import selection_options
 from outlast.cli.options.strict import warnings
 from outlast.cli.options.target import WANTED, Wanted, read_wanted
 from outlast.cli.pull_other import OtherWishes, check_options, pull_by_digest, pull_by_link
-from outlast.cli.screen.render import human_size, plural, print_document
+from outlast.cli.screen.render import plural, print_document
 from outlast.core.digest import Digest
 from outlast.core.errors import UsageError, one_line
 from outlast.core.names import Target
+from outlast.core.sizes import human_size
 from outlast.fetch.file_filter import Selection
 from outlast.ops import pull as ops
 from outlast.ops.pull_link import LinkWanted

@@ -9,10 +9,11 @@ from outlast.cli.documents.parts import warnings_of
 from outlast.cli.edge import Session
 from outlast.cli.options.forms import kept_in
 from outlast.cli.options.strict import warnings
-from outlast.cli.screen.render import human_size, plural, print_document
+from outlast.cli.screen.render import plural, print_document
 from outlast.core.digest import Digest
 from outlast.core.errors import UsageError
 from outlast.core.names import Target
+from outlast.core.sizes import human_size
 from outlast.fetch.transfer import Wishes
 from outlast.node.scope import Neighbourhood
 from outlast.ops.pull_digest import ByDigest, pull_manifest

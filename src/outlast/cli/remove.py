@@ -9,9 +9,10 @@ from outlast.cli.documents.space import (
     SparedPart,
 )
 from outlast.cli.edge import TARGET, Session, common, session
-from outlast.cli.screen.render import human_size, plural, print_document
+from outlast.cli.screen.render import plural, print_document
 from outlast.core.errors import IntegrityError, UsageError, one_line
 from outlast.core.names import Target
+from outlast.core.sizes import human_size
 from outlast.ops import removal
 from outlast.store.collect import Spared
 from outlast.store.garbage.tuning import DAY

@@ -10,11 +10,12 @@ import click
 from outlast.cli.chat.loop import Chat
 from outlast.cli.documents.running import ServingModelDocument
 from outlast.cli.edge import TARGET, Session, budget_option, common, host_and_port, session
-from outlast.cli.screen.render import human_size, print_document
+from outlast.cli.screen.render import print_document
 from outlast.core.errors import BadConfigError, EngineError, UsageError, one_line
 from outlast.core.events import Loading
 from outlast.core.names import Target
 from outlast.core.printable import printable
+from outlast.core.sizes import human_size
 from outlast.engines.base import Engine, Sampling
 from outlast.engines.choose import LLAMA, TRANSFORMERS
 from outlast.engines.llama import LlamaOptions, Service, open_llama, serve

@@ -7,8 +7,9 @@ import click
 
 from outlast.cli.documents.network import HolderPart, ModelDocument, UnansweredDocument
 from outlast.cli.edge import Session, common, host_and_port, session
-from outlast.cli.screen.render import human_size, plural, print_document, print_table
+from outlast.cli.screen.render import plural, print_document, print_table
 from outlast.core.errors import UsageError, one_line
+from outlast.core.sizes import human_size
 from outlast.ops import search as ops
 from outlast.sources.peer import peer_client
 from outlast.swarm.settings import HostPort, SwarmSettings

@@ -8,9 +8,10 @@ import click
 from outlast.cli.config.file import PUBLIC_HUB, check_url
 from outlast.cli.documents.network import SharedDocument, SharedFilePart, StoppedDocument
 from outlast.cli.edge import TARGET, Session, common, session
-from outlast.cli.screen.render import human_size, plural, print_document, print_table
+from outlast.cli.screen.render import plural, print_document, print_table
 from outlast.core.errors import MalformedError, UsageError
 from outlast.core.names import Target
+from outlast.core.sizes import human_size
 from outlast.node import shared_torrents as shares
 from outlast.ops import share as ops
 from outlast.swarm.torrent.magnet import TRACKERS, urls

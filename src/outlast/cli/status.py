@@ -13,9 +13,10 @@ import click
 
 from outlast.cli.documents.network import NodeDocument
 from outlast.cli.edge import Session, common, session
-from outlast.cli.screen.render import human_size, print_documents, print_table
+from outlast.cli.screen.render import print_documents, print_table
 from outlast.cli.screen.status_tables import sections
 from outlast.core.errors import Cancelled, one_line
+from outlast.core.sizes import human_size
 from outlast.core.status import NodeStatus
 from outlast.node.status_client import Nodes, ask_nodes
 from outlast.ops.removal import reclaimable

@@ -75,7 +75,7 @@ class RepoNotFoundError(NotFoundError):
     """The source (or the archive) has no such model."""
 
     code = "repo-not-found"
-    default_hint = "check the spelling, and HF_TOKEN if the model is private"
+    default_hint = "check the spelling, and the token (HF_TOKEN, [tokens]) if the model is private"
 
 
 class RevisionNotFoundError(NotFoundError):

@@ -1,4 +1,4 @@
-"""Sizes as people write them: ``50GB``, ``1.5TiB``."""
+"""Sizes as people write and read them: ``50GB``, ``1.5TiB``."""
 
 from typing import Final
 
@@ -24,7 +24,16 @@ def bytes_of(text: str, limit: float = _LIMIT) -> int | None:
     number = text.rstrip("kmgti")
     unit = _UNITS.get(text[len(number) :])
     try:
-        value = float(number) * (unit or 0)
+        value = (int if number.isdecimal() else float)(number) * (unit or 0)
     except ValueError:
         return None
     return int(value) if unit is not None and 0 <= value < limit else None
+
+
+def human_size(count: float) -> str:
+    """Bytes for people: powers of 1000, three digits."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(count) < 999.5 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
+        count /= 1000
+    return ""

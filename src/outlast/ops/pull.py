@@ -18,6 +18,7 @@ from outlast.core.errors import (
 from outlast.core.events import Note, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
+from outlast.core.sizes import human_size
 from outlast.fetch.file_filter import Selection, admitted
 from outlast.fetch.known_lists import (
     as_archived,
@@ -312,8 +313,9 @@ def _log_plan(plan: PullPlan) -> None:
 def _require_room(archive: Archive, plan: PullPlan) -> None:
     if not plan.fits:
         raise DiskFullError(
-            f"{plan.repo} needs {plan.fetch_bytes - plan.resumed} more bytes; "
-            f"{plan.free} are free in {archive.layout.home}",
+            f"{plan.repo} needs {human_size(plan.fetch_bytes - plan.resumed)} more, and "
+            f"{human_size(FETCH_TUNING.reserve)} have to stay free; {human_size(plan.free)} are "
+            f"free in {archive.layout.home}",
             hint=room_hint(archive.layout),
         )
 

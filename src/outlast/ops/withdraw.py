@@ -48,7 +48,9 @@ def lift(archive: Archive, repo: RepoId, *, dry_run: bool) -> Withdrawn:
     """Takes the notice of a model away. Raises :class:`RepoNotFoundError` where there is none."""
     repo, before = _known(archive, repo)
     if before is None:
-        raise RepoNotFoundError(f"there is no notice against {repo}", hint="'outlast ls' tells")
+        raise RepoNotFoundError(
+            f"there is no notice against {repo}", hint=f"'outlast log {repo}' tells what was noted"
+        )
     return _put(archive, Withdrawn(repo, before, None), dry_run=dry_run)
 
 

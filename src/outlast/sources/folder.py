@@ -278,9 +278,13 @@ class FolderSource:
         url = f"{place.revision}/{quote(place.path)}"
         there = replace(entry, path=place.path)
         wanted = FileRequest(
-            url, there, self.name, self._token, lambda response: self._check(response, repo, there)
+            url,
+            there,
+            self.name,
+            ask=lambda headers: self._http.get(url, headers=headers, token=self._token),
+            check=lambda response: self._check(response, repo, there),
         )
-        return open_range(self._http, self._signed, wanted, start, stop)
+        return open_range(self._signed, wanted, start, stop)
 
     def _check(self, response: Response, repo: RepoId, entry: FileEntry) -> None:
         """Refuses an answer whose status or headers say that it is not the file."""

@@ -29,7 +29,7 @@ from outlast.core.names import RepoId
 from outlast.sources.base import NEIGHBOUR, Listing, RangeReader, RemoteRef, RepoClaims
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.hub_watch import HubWatch
-from outlast.sources.ranges import ask_for_range, is_page_for, read_range, refuse_encoded
+from outlast.sources.ranges import FileRequest, is_page_for, open_range, refuse_encoded
 from outlast.sources.redirects import Redirects
 from outlast.sources.settings import origin
 from outlast.sources.statuses import Answer, meaning, page_in_place
@@ -229,23 +229,14 @@ class HubSource:
         with self._lock:
             repo = self._names.get(str(repo).lower(), repo)
         url = f"{self._base}/{repo.hub_path}/resolve/{commit}/{quote(entry.path)}"
-        headers = {}
-        if (start, stop) != (0, entry.size):
-            headers["Range"] = f"bytes={start}-{stop - 1}"
-
-        def ask() -> Response:
-            return self._http.get(url, headers=headers, token=self._token)
-
-        response = ask_for_range(
-            lambda: self._signed.get(url, headers, ask), f"{self.name}: {entry.path!r}", entry.size
+        wanted = FileRequest(
+            url,
+            entry,
+            self.name,
+            ask=lambda headers: self._http.get(url, headers=headers, token=self._token),
+            check=lambda response: self._check(response, repo, commit, entry),
         )
-        try:
-            self._check(response, repo, commit, entry)
-            return read_range(response, repr(entry.path), entry.size, start, stop)
-        except BaseException:
-            response.close()
-            self._signed.forget(url)  # it may have led to a page that wants a login
-            raise
+        return open_range(self._signed, wanted, start, stop)
 
     def _check(self, response: Response, repo: RepoId, commit: GitOid, entry: FileEntry) -> None:
         """Refuses an answer whose headers say that it is not the file."""

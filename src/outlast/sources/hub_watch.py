@@ -7,6 +7,7 @@ comes is believed before it was checked, and each answer has a bound.
 """
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -14,7 +15,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from outlast.core.addresses import host_of
 from outlast.core.digest import GitOid
-from outlast.core.errors import MalformedError, TransientError
+from outlast.core.errors import MalformedError, TransientError, UnreachableError
 from outlast.core.manifest import load_json
 from outlast.core.names import RepoId, RepoKind
 from outlast.sources.http import HttpClient, Response
@@ -106,9 +107,11 @@ class HubWatch:
         history is longer than the bound.
         """
         url: str | None = f"{self._base}/api/{repo.api_path}/commits/{new}?limit={_PAGE}"
+        until = time.monotonic() + self._tuning.listing_s
         for _ in range(self._tuning.history_pages):
             if url is None:
                 return False
+            self._check_time(until)
             with self._get(url) as response:
                 if self._refusal(response, repo) is not None:
                     return None
@@ -158,11 +161,13 @@ class HubWatch:
         """What the hub says of each of the models that `terms` name: ``author``, ``filter`` (a tag)
         …; page by page. Raises :class:`MalformedError` where there are too many.
         """
+        until = time.monotonic() + self._tuning.listing_s
         query = urlencode([*terms, ("limit", _PAGE), *(("expand", name) for name in _EXPAND)])
         url: str | None = f"{self._base}/api/{kind.plural}?{query}"
         for _ in range(self._tuning.model_pages):
             if url is None:
                 return
+            self._check_time(until)
             with self._get(url) as response:
                 if self._refusal(response, None) is not None:
                     return
@@ -201,6 +206,11 @@ class HubWatch:
         return refusal is None or refusal.status in {401, 403}
 
     # HTTP
+
+    def _check_time(self, until: float) -> None:
+        """Raises once a list has taken until then (monotonic seconds)."""
+        if time.monotonic() > until:
+            raise UnreachableError(f"{self.name} lists too slowly", again=False)
 
     def _ask(self, path: str, repo: RepoId, etag: str = "") -> Asked:
         headers = {"If-None-Match": etag} if etag else {}

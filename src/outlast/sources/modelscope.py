@@ -278,9 +278,13 @@ class ModelScopeSource:
         asked = urlencode({"Revision": place.revision, "FilePath": place.path}, quote_via=quote)
         url = f"{self._url(place.repo)}/repo?{asked}"
         wanted = FileRequest(
-            url, entry, self.name, self._token, lambda response: self._check(response, repo, entry)
+            url,
+            entry,
+            self.name,
+            ask=lambda headers: self._http.get(url, headers=headers, token=self._token),
+            check=lambda response: self._check(response, repo, entry),
         )
-        reader = open_range(self._http, self._signed, wanted, start, stop)
+        reader = open_range(self._signed, wanted, start, stop)
         if reader.start < start <= self._tuning.skipped:
             return _Skipping(reader, start)
         return reader

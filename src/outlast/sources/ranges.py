@@ -1,14 +1,14 @@
 """Readers for answers to requests for a range of a file."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from outlast.core.addresses import host_of
 from outlast.core.errors import IntegrityError, MalformedError
 from outlast.core.manifest import FileEntry
 from outlast.sources.base import RangeReader
-from outlast.sources.http import Getter, Response
+from outlast.sources.http import Response
 from outlast.sources.redirects import Redirects
 from outlast.sources.statuses import OTHER
 
@@ -86,30 +86,27 @@ def read_range(response: Response, what: str, size: int, start: int, stop: int) 
 
 @dataclass(frozen=True, slots=True)
 class FileRequest:
-    """A file at `url` of the source that goes by the name `source`, asked for with its `token`.
-    `check` raises where an answer is not the file.
+    """A file at `url` of the source that goes by the name `source`. `ask` asks the source itself
+    for that URL, with the headers that it is given; `check` raises where an answer is not the file.
     """
 
     url: str
     entry: FileEntry
     source: str
-    token: str | None
+    ask: Callable[[Mapping[str, str]], Response]
     check: Callable[[Response], None]
 
 
-def open_range(
-    http: Getter, signed: Redirects, wanted: FileRequest, start: int, stop: int
-) -> RangeReader:
+def open_range(signed: Redirects, wanted: FileRequest, start: int, stop: int) -> RangeReader:
     """The bytes `start` to `stop` (exclusive) of a file, from where `signed` knows that it is."""
-    entry, headers = wanted.entry, {}
+    entry = wanted.entry
+    headers: dict[str, str] = {}
     if (start, stop) != (0, entry.size):
         headers["Range"] = f"bytes={start}-{stop - 1}"
-
-    def ask() -> Response:
-        return http.get(wanted.url, headers=headers, token=wanted.token)
-
     response = ask_for_range(
-        lambda: signed.get(wanted.url, headers, ask), f"{wanted.source}: {entry.path!r}", entry.size
+        lambda: signed.get(wanted.url, headers, lambda: wanted.ask(headers)),
+        f"{wanted.source}: {entry.path!r}",
+        entry.size,
     )
     try:
         wanted.check(response)

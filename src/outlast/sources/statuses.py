@@ -33,6 +33,8 @@ PASSED_ON: Final = frozenset({408, 410, 416, 421, 425, 429, 431, 451})
 """Statuses below 500 that a peer may answer with; any other is no node's."""
 _LEGAL: Final = 451
 _LONGEST: Final = 200
+_NO_LOGIN: Final = "Invalid username or password."
+"""What Hugging Face says of a model that it does not have, to a client that gave neither."""
 """Characters of a server's own message that are repeated."""
 _RATE = re.compile(r"rate.?limit|too many|slow down|throttl|concurren|connections", re.IGNORECASE)
 _DISABLED = re.compile(r"\bdisabled\b|\btaken down\b", re.IGNORECASE)
@@ -62,8 +64,9 @@ class Answer:
 
     @property
     def said(self) -> str:
-        """The server's own words."""
-        return self.headers.get("X-Error-Message", "")[:_LONGEST]
+        """The server's own words, if they say more than the status."""
+        said = self.headers.get("X-Error-Message", "")[:_LONGEST]
+        return "" if said == _NO_LOGIN and not self.token else said
 
     @property
     def what(self) -> str:
@@ -186,7 +189,7 @@ def _named(answer: Answer) -> OutlastError | None:
             said = answer.said or "HTTP 404"
             if answer.path:
                 return EntryNotFoundError(f"{answer.source} has no {answer.path!r}: {said}")
-            return RepoNotFoundError(f"{answer.source} does not know it: {said}")
+            return RepoNotFoundError(f"{answer.source} does not know {_model(answer)}: {said}")
     return None
 
 
@@ -202,7 +205,9 @@ def _by_code(answer: Answer) -> OutlastError | None:
     if code == "RevisionNotFound":
         return RevisionNotFoundError(f"{source} has no such revision: {answer.said or answer.ref}")
     if code == "RepoNotFound":
-        return RepoNotFoundError(f"{source} does not know it: {answer.said or code}")
+        if answer.status == 401 and not answer.token:
+            return _unauthorized(answer)
+        return RepoNotFoundError(f"{source} does not know {_model(answer)}: {answer.said or code}")
     return None
 
 
@@ -212,9 +217,14 @@ def _unauthorized(answer: Answer) -> OutlastError:
             f"{answer.source} refuses the token: {answer.said or answer.status}",
             hint="check HF_TOKEN: it may be revoked, expired, or of another hub",
         )
+    said = f": {answer.said}" if answer.said else ""
     return RepoNotFoundError(
-        f"{answer.source} does not know it, or it is private: {answer.said or answer.code}"
+        f"{answer.source} does not know {_model(answer)}, or it is private{said}"
     )
+
+
+def _model(answer: Answer) -> str:
+    return answer.repo or "it"
 
 
 def _forbidden(answer: Answer) -> OutlastError:

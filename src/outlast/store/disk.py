@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 READ_ONLY = 0o444
 PRIVATE = 0o600
 _SYNC_EVERY = 256 << 20
+_TURN = 0.1
+"""Seconds between two looks whether it is our turn."""
 _WRITE = 256 << 10
 """Bytes of one write. Linux gives a longer one longer pieces of memory, which a virtual machine may
 not have yet: 1 GB took 0.2 to 1.5 s of the system's time in writes of 1 MiB, 0.24 in these."""
@@ -378,6 +380,22 @@ def total_bytes(path: Path) -> int:
     """Bytes of the file system of `path`, for files of this user."""
     stats = os.statvfs(path)
     return (stats.f_blocks - stats.f_bfree + stats.f_bavail) * stats.f_frsize
+
+
+@contextlib.contextmanager
+def turn(path: Path, wait: Callable[[float], object]) -> Iterator[None]:
+    """One process after the other: for work that takes long, as what the network does. Holds the
+    lock on the file `path`, and no other one. `wait` gets the seconds until the next try, and may
+    raise. Where locks keep no process out there are no turns.
+    """
+    with reporting(path):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        while not locks.try_lock(fd, path):
+            wait(_TURN)
+        yield
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager

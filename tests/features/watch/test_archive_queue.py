@@ -9,10 +9,11 @@ from outlast.core.digest import GitOid
 from outlast.core.events import Note
 from outlast.core.keep_list import Priority
 from outlast.core.names import RepoId
+from outlast.core.sizes import human_size
 from outlast.features.watch.archive_queue import ArchiveQueue, Danger, danger, urgency
 from outlast.features.watch.changes import Change, ChangeKind
 from outlast.features.watch.follows import parse_follows, parse_pattern
-from outlast.features.watch.memory import Wanted
+from outlast.features.watch.memory_rows import Wanted
 from outlast.fetch.source_state import METADATA_PATIENCE, Patience
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import PLAIN
@@ -120,7 +121,7 @@ def test_a_budget_is_never_exceeded(world: World) -> None:
     world.poll()
     assert sent(world.hub) == SIZE + 2000
     assert (
-        f"it needs 2000 bytes, and of the {SIZE + 2500} bytes for org/* 500 are left"
+        f"it needs 2.0 kB, and of the {human_size(SIZE + 2500)} for org/* 500 B are left"
         in (notes(world)[-1])
     )
     world.follows = f"org/* budget={SIZE + 5000}\n"

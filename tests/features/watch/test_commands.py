@@ -50,6 +50,7 @@ def test_what_it_would_take_is_said_first(hub: HubSim, tmp_path: Path) -> None:
 def test_what_the_hub_does_not_know_is_not_followed(hub: HubSim, tmp_path: Path) -> None:
     call(tmp_path, "follow", "org/tow", hub=hub).failed("repo-not-found")
     call(tmp_path, "follow", "ogr/*", hub=hub).failed("repo-not-found")
+    assert "write 'org/*'" in call(tmp_path, "follow", "org", hub=hub).err
     assert not follows_file(tmp_path / "archive").exists()
 
 
@@ -164,7 +165,7 @@ def test_the_log_has_what_was_seen_and_what_is_known(hub: HubSim, tmp_path: Path
     ]
     text = call(tmp_path, "log", "org/one", "--since", "2030-01-31T13:00+02:00").ok().out
     assert (
-        f"2030-01-31T12:00:00+00:00  {HUB}  deleted    open → missing Repository not found" in text
+        f"2030-01-31T12:00:00+00:00  {HUB}  deleted    open → missing: Repository not found" in text
     )
     assert "archived" not in text
     call(tmp_path, "log", "org/none").failed("repo-not-found")
@@ -175,3 +176,4 @@ def test_a_log_makes_no_memory(tmp_path: Path) -> None:
     call(tmp_path, "follow", "org/one", "--budget", "1GB").ok()
     assert call(tmp_path, "log", "--json").ok().documents == []
     assert not (tmp_path / "archive" / "watch" / "watch.sqlite").exists()
+    assert "nothing was seen" in call(tmp_path, "log").ok().err

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from outlast.core.errors import BadListError, BadNameError, NotFoundError
@@ -233,6 +233,7 @@ def written(follow: Follow) -> Callable[[str], str]:
     st.integers(0, 10**18 - 1) | st.none(),
     st.sampled_from(list(Priority)),
 )
+@example([("o", "*")], 2**53 + 1, Priority.HIGH)
 def test_what_commands_write_is_read_back(
     names: list[tuple[str, str]],
     budget: int | None,

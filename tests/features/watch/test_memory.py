@@ -4,15 +4,17 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from outlast.core.digest import GitOid
-from outlast.core.errors import StorageError
+from outlast.core.errors import DiskFullError, StorageError
 from outlast.core.names import RepoId, RepoKind
 from outlast.features.watch.changes import Change, ChangeKind, Observation, Standing
 from outlast.features.watch.follow import Priority
-from outlast.features.watch.memory import ARCHIVE, Duty, Memory, ModelState, Step, Wanted
+from outlast.features.watch.memory import Memory
+from outlast.features.watch.memory_rows import ARCHIVE, Duty, ModelState, Step, Wanted
 
 HUB = "https://hub.example"
 REPO = RepoId(RepoKind.MODEL, "org/name")
@@ -193,3 +195,52 @@ def test_the_file_of_another_version_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="another version"):
         Memory.open(tmp_path)
     assert [one.name for one in path.parent.glob("*damaged*")] == []
+
+
+def test_a_full_disk_leaves_no_transaction_open(
+    memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where a statement finds it full, nor where the end of a transaction does."""
+
+    class Full(sqlite3.Connection):
+        failing = ""
+
+        def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+            if self.failing and sql.startswith(self.failing):
+                if self.failing != "COMMIT":  # SQLite may have rolled back itself
+                    super().execute("ROLLBACK")
+                raise error
+            return super().execute(sql, parameters)
+
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorname = "SQLITE_FULL"
+    real = sqlite3.connect
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "outlast.features.watch.memory_file.sqlite3.connect",
+            lambda *args, **named: real(*args, **named, factory=Full),
+        )
+        again = Memory.open(tmp_path)
+    with again:
+        for failing in ("INSERT", "COMMIT"):
+            Full.failing = failing
+            with pytest.raises(DiskFullError):
+                again.tell([change()])
+            Full.failing = ""
+            assert [*again.history(None, None)] == []
+        again.tell([change()])
+        assert [*memory.history(None, None)] == [change()]
+
+
+def test_a_long_history_is_read_in_parts(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outlast.features.watch.memory._READ", 3)
+    memory.begin("mail")
+    told = [replace(change(), reason=str(number)) for number in range(8)]
+    memory.tell(told)
+    assert [*memory.history(REPO, None)] == [*memory.history(None, None)] == told
+    found = []
+    for number, one in memory.pending("mail"):  # what is sent while it is read
+        memory.sent("mail", number)
+        found.append(one)
+    assert found == told
+    assert [*memory.pending("mail")] == []

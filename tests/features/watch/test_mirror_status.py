@@ -158,3 +158,16 @@ def test_a_dark_source_is_left_alone(home: Path) -> None:
     assert asked == PATIENCE + 2
     assert len(pauses) == asked - 1
     assert len(dark.asked) == PATIENCE
+
+
+def test_what_no_source_can_name_any_more_is_not_asked_for(home: Path) -> None:
+    """Once all sources are dark, only what is archived here can be asked for."""
+    dark = Teller("https://dark", silent=True)
+    with Archive(home / "archive") as archive:
+        models = dependences(archive, [RepoId.parse(f"org/m{n}") for n in range(PATIENCE + 2)])
+        tuning = Tuning(answer=0.05, listen=0.0, poll=0.01)
+        around = Around(client())
+        asked = refresh(
+            archive, models, [dark], around, Control(), pause=lambda _: None, tuning=tuning
+        )
+    assert asked == PATIENCE

@@ -9,17 +9,21 @@ from pathlib import Path
 import pytest
 
 from outlast.app import NodeSettings, Upstream, open_app, open_archive
+from outlast.core.cancel import Cancel
 from outlast.core.control import Control
+from outlast.core.errors import Cancelled
 from outlast.core.events import Event, Note, WatchNoticed
 from outlast.core.names import RepoId
 from outlast.features.watch.feature import WATCH
 from outlast.features.watch.follows import parse_pattern, put_follow
 from outlast.features.watch.polls.schedule import TUNING
 from outlast.features.watch.settings import WatchSettings
+from outlast.features.watch.watch import watch_once
 from outlast.fetch.transfer import Wishes
+from outlast.store import disk
 from outlast.swarm.settings import SwarmSettings
 from tests.cli.call import Call, inside
-from tests.features.watch.world import FILES
+from tests.features.watch.world import FILES, open_world
 from tests.hubsim import HubRepo, HubSim
 
 
@@ -38,11 +42,15 @@ def hub(tmp_path: Path) -> Iterator[HubSim]:
 
 def run(hub: HubSim, tmp_path: Path, *words: str) -> Call:
     """A command whose hub is the simulator, with a short period between two looks."""
-    folder = tmp_path / "config" / "outlast"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.toml").write_text("[watch]\nevery = 0.05\n")
+    configure(tmp_path, "[watch]\nevery = 0.05\n")
     env = {"HF_TOKEN": "hf_right", "HF_ENDPOINT": hub.url}
     return inside(*words, home=tmp_path, env=env)
+
+
+def configure(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "config" / "outlast"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.toml").write_text(text)
 
 
 def due(tmp_path: Path) -> None:
@@ -79,6 +87,8 @@ def test_watching_from_cron(hub: HubSim, tmp_path: Path) -> None:
     first = run(hub, tmp_path, "watch", "--once").ok()
     assert first.out == ""
     assert "archived org/name@main" in first.err
+    assert first.err.count("pull org/name") == 1
+    assert f"1 model at {hub.url} watched: 0 changes" in first.err
     HubRepo(hub.root, "org/name").delete()
     due(tmp_path)
     call = run(hub, tmp_path, "watch", "--once", "--json")
@@ -103,13 +113,27 @@ def test_another_hub_is_watched(hub: HubSim, tmp_path: Path) -> None:
     assert len(hub.requests()) > asked
 
 
+def test_sources_of_which_none_is_a_hub(tmp_path: Path) -> None:
+    inside("follow", "org/name", "--budget", "1MB", home=tmp_path).ok()
+    configure(tmp_path, 'from = "modelscope"\n')
+    assert "no hub" in inside("watch", "--once", home=tmp_path).failed("usage")
+
+
 def test_a_hub_that_gives_no_answers(hub: HubSim, tmp_path: Path) -> None:
     run(hub, tmp_path, "follow", "org/name").ok()
     hub.set_faults([{"action": "status", "status": 503}])
     call = run(hub, tmp_path, "watch", "--once")
     assert call.code == 5
     assert "does not answer" in call.out
-    assert run(hub, tmp_path, "watch", "--once").code == 5
+    again = run(hub, tmp_path, "watch", "--once")
+    assert (again.code, again.out) == (5, "")
+    assert f"{hub.url} gives no answers" in again.err
+    assert run(hub, tmp_path, "watch", "--once", "--quiet").err == ""
+    hub.set_faults([])
+    assert run(hub, tmp_path, "watch", "--once").code == 5, "it is left alone for a while"
+    before = len(hub.requests())
+    run(hub, tmp_path, "watch", "--once", "--now")
+    assert len(hub.requests()) > before, "unless --now asks"
 
 
 def test_beside_a_server(hub: HubSim, tmp_path: Path) -> None:
@@ -133,3 +157,21 @@ def test_beside_a_server(hub: HubSim, tmp_path: Path) -> None:
                 HubRepo(hub.root, "org/name").delete()
                 assert deleted.wait(60)
         assert archive.refs.about(RepoId.parse("org/name")).withdrawn
+
+
+def test_who_waits_for_a_slow_webhook_can_be_stopped(tmp_path: Path) -> None:
+    """Another process tells at the moment: this one waits for its turn, and for Ctrl-C."""
+    with open_world(tmp_path) as world:
+        world.poll(0)
+        lock = world.memory.path.with_name("telling.lock")
+        with disk.turn(lock, _never):
+            cancel = Cancel()
+            context = replace(world.context(), control=Control(world.events.append, cancel))
+            cancel.set()
+            with pytest.raises(Cancelled):
+                watch_once(replace(world.watcher(), context=context))
+        watch_once(world.watcher())
+
+
+def _never(_seconds: float) -> None:
+    raise AssertionError

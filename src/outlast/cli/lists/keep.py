@@ -9,10 +9,11 @@ from outlast.cli.documents.lists import ErrorPart, KeptDocument, PulledListDocum
 from outlast.cli.documents.parts import warnings_of
 from outlast.cli.edge import Session
 from outlast.cli.options.pulling import Puller, PullOptions
-from outlast.cli.screen.render import human_size, plural, print_document, print_table
+from outlast.cli.screen.render import plural, print_document, print_table
 from outlast.core.digest import GitOid
 from outlast.core.errors import one_line
 from outlast.core.keep_list import KeepLine
+from outlast.core.sizes import human_size
 from outlast.fetch.file_filter import Selection
 from outlast.ops import pull as ops
 from outlast.ops.keep import Change, Kept, exit_status, keep

@@ -7,9 +7,9 @@ import click
 
 from outlast.cli.config.file import Config
 from outlast.cli.edge import TARGET
-from outlast.cli.screen.render import human_size
 from outlast.core.errors import UsageError
 from outlast.core.names import Target
+from outlast.core.sizes import human_size
 from outlast.intake.form_policy import FormWish, FormWishes
 
 

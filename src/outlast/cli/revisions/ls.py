@@ -9,7 +9,6 @@ from outlast.cli.documents.parts import notice_part, withdrawn_parts
 from outlast.cli.documents.revisions import DamagedDocument, RevisionDocument
 from outlast.cli.edge import Session, common, session
 from outlast.cli.screen.render import (
-    human_size,
     plural,
     print_document,
     print_table,
@@ -18,6 +17,7 @@ from outlast.cli.screen.render import (
     table_width,
 )
 from outlast.core.errors import IntegrityError, one_line
+from outlast.core.sizes import human_size
 from outlast.ops import listing
 from outlast.store.disk import space_used
 from outlast.store.index import Summary

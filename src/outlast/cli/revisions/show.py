@@ -14,17 +14,11 @@ from outlast.cli.documents.details import (
 from outlast.cli.documents.located import EqualPart
 from outlast.cli.documents.parts import notice_part, warnings_of, withdrawn_parts
 from outlast.cli.edge import TARGET, common, session
-from outlast.cli.screen.render import (
-    human_size,
-    plural,
-    print_document,
-    print_table,
-    saved_part,
-    saving,
-)
+from outlast.cli.screen.render import plural, print_document, print_table, saved_part, saving
 from outlast.core.errors import one_line
 from outlast.core.manifest import FileEntry
 from outlast.core.names import Target
+from outlast.core.sizes import human_size
 from outlast.ops import listing
 from outlast.store.forms import StoredForm
 from outlast.store.records.equals import Equal

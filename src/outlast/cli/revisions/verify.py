@@ -7,9 +7,10 @@ import click
 from outlast.cli.documents.parts import warnings_of
 from outlast.cli.documents.verified import VerifiedDocument
 from outlast.cli.edge import TARGET, common, session
-from outlast.cli.screen.render import human_size, plural, print_document
+from outlast.cli.screen.render import plural, print_document
 from outlast.core.errors import ExhaustedError, IntegrityError
 from outlast.core.names import Target
+from outlast.core.sizes import human_size
 from outlast.ops import verify as ops
 
 

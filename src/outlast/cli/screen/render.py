@@ -39,6 +39,7 @@ from outlast.core.events import (
     WatchNoticed,
 )
 from outlast.core.names import RepoId
+from outlast.core.sizes import human_size
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -53,15 +54,6 @@ _GAP = "  "
 """Between two columns of a table."""
 _LOG_LIMIT = 5000
 """Characters of a line of diagnostics."""
-
-
-def human_size(count: float) -> str:
-    """Bytes for people: powers of 1000, three digits."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(count) < 999.5 or unit == "TB":
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
-        count /= 1000
-    return ""
 
 
 def saving(size: int, stored: int) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from outlast.cli.screen.job_rate import duration
-from outlast.cli.screen.render import human_size, percent, plural, rate
+from outlast.cli.screen.render import percent, plural, rate
 from outlast.core.errors import one_line
+from outlast.core.sizes import human_size
 from outlast.core.status import NeighbourStatus, NodeStatus, PeerStatus, TransferStatus
 
 Row = tuple[str, ...]

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from outlast.core.errors import Cancelled, DiskFullError, OutlastError, StorageError, TransientError
-from outlast.core.events import Note
+from outlast.core.events import Event, Note
 from outlast.core.names import RepoId, Target
+from outlast.core.sizes import human_size
 from outlast.features.watch.changes import Change
 from outlast.features.watch.follow import Follow
-from outlast.features.watch.memory import Wanted
+from outlast.features.watch.memory_rows import Wanted
 from outlast.features.watch.polls.asking import Context
 from outlast.features.watch.polls.compare import owner
 from outlast.features.watch.polls.members import followed
@@ -73,6 +74,10 @@ def urgency(
     risk += _RARE if holders is not None and holders <= _FEW else 0.0
     value = _URGENT ** (1 - rank(follow.priority))
     return risk * value / math.sqrt(1.0 + wanted.size / _SMALL)
+
+
+def _unheard(_event: Event) -> None:
+    """What is planned is told once, when it is done."""
 
 
 class ArchiveQueue:
@@ -151,8 +156,8 @@ class ArchiveQueue:
         left = max(0, follow.budget - self._memory.fetched(follow.key) + counted)
         if counts > left:
             text = (
-                f"{wanted.repo} is not archived: it needs {counts} bytes, and of the "
-                f"{follow.budget} bytes for {follow.text} {left} are left"
+                f"{wanted.repo} is not archived: it needs {human_size(counts)}, and of the "
+                f"{human_size(follow.budget)} for {follow.text} {human_size(left)} are left"
             )
             self._put_off(wanted, text, self._tuning.archive_later)
             return
@@ -183,7 +188,7 @@ class ArchiveQueue:
             self._sources,
             selection=Selection(follow.include, follow.exclude),
             wishes=self._wishes,
-            control=self._control,
+            control=replace(self._control, emit=_unheard) if dry_run else self._control,
             around=self._around,
             dry_run=dry_run,
             found=found,

@@ -132,18 +132,23 @@ def refresh(
     tuning: LocateTuning = TUNING,
 ) -> int:
     """Asks for one model after the other who holds it, with a pause between two; how many were
-    asked for. One that no source knows does not stop the others.
+    asked for. One that no source knows does not stop the others. Where no source is left to say
+    what a model is that is not here, it is not asked for.
     """
     wait = pause or control.cancel.wait
     rest = _Sources(list(sources), control)
-    for number, model in enumerate(models):
-        if number:
+    asked = 0
+    for model in models:
+        if model.here is None and not rest.asked:
+            continue
+        if asked:
             wait(PAUSE)
         control.cancel.check()
+        asked += 1
         try:
             target = Target(model.repo, None)
             locate(archive, target, rest.asked, around, control, failed=rest.hear, tuning=tuning)
         except OutlastError as error:
             control.cancel.check()
             control.emit(Note(f"{model.repo}: {error}"))
-    return len(models)
+    return asked

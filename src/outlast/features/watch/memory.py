@@ -11,88 +11,37 @@ import json
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from outlast.core.closing import Closing
 from outlast.core.digest import GitOid
-from outlast.core.errors import CorruptError
 from outlast.core.names import RepoId
-from outlast.features.watch.changes import Change, Observation
+from outlast.features.watch.changes import Change
 from outlast.features.watch.changes_json import (
     decode_change,
-    decode_observation,
-    encode_change,
-    encode_observation,
 )
 from outlast.features.watch.follow import Priority
 from outlast.features.watch.follows import FOLDER
 from outlast.features.watch.memory_file import open_file, reporting
+from outlast.features.watch.memory_rows import (
+    Duty,
+    ModelState,
+    Step,
+    Wanted,
+    account_of,
+    add_models,
+    drop_duties,
+    insert_changes,
+    put_state,
+    put_wanted,
+    state_of,
+)
 
-ARCHIVE: Final = "archive"
-"""The channel by which the archive learns of what happened, also of what is no alert of its own."""
+_READ: Final = 500
+"""Changes that are read at once: each has up to 64 kB of texts."""
 _MODEL: Final = """SELECT repo, priority, seen, hint, etag, refs_etag, refs_due, wanted_by, version
     FROM models WHERE hub = ?"""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelState:
-    """A followed model at a hub. `seen` is None before the first poll. `hint` is what the last list
-    said of it; `refs_due` a time in seconds since 1970; `wanted_by` the key of the follow that it
-    is archived for; `version` counts the writes.
-    """
-
-    hub: str
-    repo: RepoId
-    priority: Priority
-    seen: Observation | None = None
-    hint: str = ""
-    etag: str = ""
-    refs_etag: str = ""
-    refs_due: float = 0.0
-    wanted_by: str = ""
-    version: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Duty:
-    """What is due as one: the models of an account, or the members of a pattern. `due` in seconds
-    since 1970; `pages` of its list; `failures` in a row; `polled`: whether it ever succeeded.
-    """
-
-    hub: str
-    name: str
-    due: float = 0.0
-    pages: int = 1
-    failures: int = 0
-    polled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A commit to archive: the higher `risk`, the sooner. `size` in bytes, 0 if it is not known."""
-
-    hub: str
-    repo: RepoId
-    ref: str
-    commit: GitOid
-    risk: float
-    size: int = 0
-    due: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """From one state of a model to the next: the changes, and what is to be archived for them. With
-    `told` false the changes are no alerts of their own.
-    """
-
-    before: ModelState
-    after: ModelState
-    changes: tuple[Change, ...] = ()
-    wanted: tuple[Wanted, ...] = ()
-    told: bool = True
 
 
 class Memory(Closing):
@@ -119,13 +68,13 @@ class Memory(Closing):
 
     def history(self, repo: RepoId | None, since: str | None) -> Iterator[Change]:
         """All that happened, oldest first: to `repo`, or to all; from `since` on (ISO 8601)."""
-        found = self._all(
-            "SELECT document FROM changes WHERE (?1 IS NULL OR repo = ?1) AND happened >= ?2 "
-            "ORDER BY id",
-            None if repo is None else str(repo),
+        found = self._changes(
+            "SELECT id, document FROM changes WHERE (? IS NULL OR repo = ?) AND happened >= ? "
+            "AND id > ? ORDER BY id LIMIT ?",
+            *[None if repo is None else str(repo)] * 2,
             since or "",
         )
-        return (decode_change(text) for (text,) in found)
+        return (change for _, change in found)
 
     def begin(self, channel: str) -> None:
         """From now on each change waits for this channel until it is :meth:`sent`."""
@@ -135,11 +84,11 @@ class Memory(Closing):
     def pending(self, channel: str) -> Iterator[tuple[int, Change]]:
         """What `channel` has not sent, oldest first. A channel that is new has nothing to send."""
         self.begin(channel)
-        found = self._all(
-            "SELECT id, document FROM outbox JOIN changes USING (id) WHERE channel = ? ORDER BY id",
+        return self._changes(
+            "SELECT id, document FROM outbox JOIN changes USING (id) WHERE channel = ? "
+            "AND id > ? ORDER BY id LIMIT ?",
             channel,
         )
-        return ((number, decode_change(text)) for number, text in found)
 
     def sent(self, channel: str, number: int) -> None:
         """`channel` has told the change of this number."""
@@ -149,7 +98,7 @@ class Memory(Closing):
     def tell(self, changes: Iterable[Change]) -> None:
         """Writes down changes that belong to no state of a model."""
         with self._writing() as db:
-            _insert(db, changes, told=True)
+            insert_changes(db, changes, told=True)
 
     # Models
 
@@ -163,9 +112,9 @@ class Memory(Closing):
         with self._writing() as db:
             for repo in known - models.keys():
                 db.execute("DELETE FROM models WHERE hub = ? AND repo = ?", (hub, str(repo)))
-            _add_models(db, hub, models)
+            add_models(db, hub, models)
             needed = {*accounts, *map(account_of, models)}
-            _drop_duties(db, hub, "account:", needed)
+            drop_duties(db, hub, "account:", needed)
             db.executemany(
                 "INSERT OR IGNORE INTO duties (hub, duty) VALUES (?, ?)",
                 [(hub, account) for account in needed],
@@ -178,16 +127,16 @@ class Memory(Closing):
     def add_models(self, hub: str, models: Mapping[RepoId, Priority]) -> None:
         """From now on these are polled too; their accounts are already."""
         with self._writing() as db:
-            _add_models(db, hub, models)
+            add_models(db, hub, models)
 
     def models(self, hub: str, account: str) -> list[ModelState]:
         """The followed models of an account."""
         rows = self._all(f"{_MODEL} AND account = ? ORDER BY repo", hub, account)
-        return [_model(hub, row) for row in rows]
+        return [state_of(hub, row) for row in rows]
 
     def model(self, hub: str, repo: RepoId) -> ModelState | None:
         rows = self._all(f"{_MODEL} AND repo = ?", hub, str(repo))
-        return _model(hub, rows[0]) if rows else None
+        return state_of(hub, rows[0]) if rows else None
 
     def refs_due(self, hub: str, now: float, most: int) -> list[RepoId]:
         """Those whose refs are to be asked for, the longest due first."""
@@ -206,15 +155,15 @@ class Memory(Closing):
         """
         lasting = bool(summary) or any(step.changes or step.wanted for step in steps)
         with self._writing(lasting=lasting) as db:
-            if not all(_put(db, step.before, step.after) for step in steps):
+            if not all(put_state(db, step.before, step.after) for step in steps):
                 db.execute("ROLLBACK")
                 db.execute("BEGIN")
                 return False
             for step in steps:
-                _insert(db, step.changes, told=step.told)
+                insert_changes(db, step.changes, told=step.told)
                 for one in step.wanted:
-                    _want(db, one)
-            _insert(db, summary, told=True)
+                    put_wanted(db, one)
+            insert_changes(db, summary, told=True)
         return True
 
     def wanted_by(self, hub: str) -> dict[RepoId, str]:
@@ -277,7 +226,7 @@ class Memory(Closing):
                 "INSERT OR IGNORE INTO members VALUES (?, ?, ?)",
                 [(hub, pattern, str(repo)) for repo in repos],
             )
-            _insert(db, changes, told=True)
+            insert_changes(db, changes, told=True)
 
     def forget_patterns(self, hub: str, keys: Collection[str], duties: Collection[str]) -> None:
         """Drops the members of all patterns but these, and all duties of patterns but these."""
@@ -285,7 +234,7 @@ class Memory(Closing):
             known = db.execute("SELECT DISTINCT pattern FROM members WHERE hub = ?", (hub,))
             for name in {name for (name,) in known} - {*keys}:
                 db.execute("DELETE FROM members WHERE hub = ? AND pattern = ?", (hub, name))
-            _drop_duties(db, hub, "pattern:", duties)
+            drop_duties(db, hub, "pattern:", duties)
 
     # Hubs
 
@@ -310,7 +259,7 @@ class Memory(Closing):
             if row is not None and row[0] != _sorted(before):
                 return False
             db.execute("INSERT OR REPLACE INTO hubs VALUES (?, ?)", (hub, _sorted(after)))
-            _insert(db, changes, told=True)
+            insert_changes(db, changes, told=True)
         return True
 
     def spent(self, hub: str, day: str) -> int:
@@ -332,7 +281,7 @@ class Memory(Closing):
     def want(self, wanted: Wanted) -> None:
         """Notes a commit to archive, in place of another one that the same ref named."""
         with self._writing() as db:
-            _want(db, wanted)
+            put_wanted(db, wanted)
 
     def wanted(self) -> list[Wanted]:
         """The commits that are to be archived."""
@@ -392,10 +341,18 @@ class Memory(Closing):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # SQLite itself rolls back where the disk is full
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
+
+    def _changes(self, question: str, *values: object) -> Iterator[tuple[int, Change]]:
+        """Changes with their numbers; `question` is asked for a few at a time, as they are many."""
+        last = 0
+        while rows := self._all(question, *values, last, _READ):
+            for last, text in rows:
+                yield last, decode_change(text)
 
     def _all(self, question: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock, reporting(self.path):
@@ -407,85 +364,3 @@ _NAMES: Final = "SELECT repo FROM models WHERE hub = ?"
 
 def _sorted(document: Mapping[str, object]) -> str:
     return json.dumps(dict(document), sort_keys=True)
-
-
-def account_of(repo: RepoId) -> str:
-    """The duty that a model belongs to: that of its account. The oldest models have none."""
-    return f"account:{repo.kind.plural}/{repo.name.rpartition('/')[0] or repo.name}"
-
-
-def _add_models(db: sqlite3.Connection, hub: str, models: Mapping[RepoId, Priority]) -> None:
-    db.executemany(
-        "INSERT INTO models (hub, repo, account, priority) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT DO UPDATE SET priority = excluded.priority "
-        "WHERE priority != excluded.priority",
-        [(hub, str(repo), account_of(repo), one) for repo, one in models.items()],
-    )
-
-
-def _drop_duties(db: sqlite3.Connection, hub: str, kind: str, kept: Collection[str]) -> None:
-    """All of a kind but those that are kept."""
-    for (name,) in db.execute("SELECT duty FROM duties WHERE hub = ?", (hub,)).fetchall():
-        if name.startswith(kind) and name not in kept:
-            db.execute("DELETE FROM duties WHERE hub = ? AND duty = ?", (hub, name))
-
-
-def _put(db: sqlite3.Connection, before: ModelState, after: ModelState) -> bool:
-    """False where the state is no longer the one before."""
-    seen = None if after.seen is None else encode_observation(after.seen)
-    done = db.execute(
-        "UPDATE models SET seen = ?, hint = ?, etag = ?, refs_etag = ?, refs_due = ?, "
-        "wanted_by = ?, version = version + 1 WHERE hub = ? AND repo = ? AND version = ?",
-        (
-            seen,
-            after.hint,
-            after.etag,
-            after.refs_etag,
-            after.refs_due,
-            after.wanted_by,
-            before.hub,
-            str(before.repo),
-            before.version,
-        ),
-    )
-    return done.rowcount == 1
-
-
-def _insert(db: sqlite3.Connection, changes: Iterable[Change], *, told: bool) -> None:
-    for change in changes:
-        repo = None if change.repo is None else str(change.repo)
-        done = db.execute(
-            "INSERT INTO changes (repo, happened, document) VALUES (?, ?, ?)",
-            (repo, change.when, encode_change(change)),
-        )
-        db.execute(
-            "INSERT INTO outbox SELECT channel, ? FROM channels WHERE ? OR channel = ?",
-            (done.lastrowid, told, ARCHIVE),
-        )
-
-
-def _want(db: sqlite3.Connection, one: Wanted) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (one.hub, str(one.repo), one.ref, one.commit.hex, one.risk, one.size, one.due),
-    )
-
-
-def _model(hub: str, row: Sequence[Any]) -> ModelState:
-    repo, priority, seen, hint, etag, refs_etag, refs_due, wanted_by, version = row
-    observation = None
-    if seen is not None:
-        with contextlib.suppress(CorruptError):  # it is looked at anew
-            observation = decode_observation(seen)
-    return ModelState(
-        hub=hub,
-        repo=RepoId.parse(repo),
-        priority=Priority(priority),
-        seen=observation,
-        hint=hint,
-        etag=etag if observation else "",
-        refs_etag=refs_etag if observation else "",
-        refs_due=refs_due,
-        wanted_by=wanted_by,
-        version=version,
-    )

@@ -1,6 +1,7 @@
 """Watching: a pass over each hub, and what came of it told to each channel, again and again."""
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ from outlast.core.events import Note, WatchNoticed
 from outlast.features.watch.changes import Change
 from outlast.features.watch.follow import Follow
 from outlast.features.watch.holdings import HeldModels
-from outlast.features.watch.memory import ARCHIVE, Memory
+from outlast.features.watch.memory import Memory
+from outlast.features.watch.memory_rows import ARCHIVE
 from outlast.features.watch.polls.asking import Context
 from outlast.features.watch.polls.hub_pass import Pass, Rules
+from outlast.features.watch.polls.schedule import HubHealth
 from outlast.sources.hub_watch import HubWatch
 from outlast.store import disk
 
@@ -61,10 +64,11 @@ class Lookout:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What came of a pass over all hubs: `withdrawn` changes withdraw something, and the hubs in
-    `dark` gave no answers.
+    """What came of a pass over all hubs: so many `changes`, of which `withdrawn` withdraw
+    something; the hubs in `dark` gave no answers.
     """
 
+    changes: int
     withdrawn: int
     dark: tuple[str, ...]
 
@@ -76,13 +80,14 @@ def watch_once(watcher: Lookout, noticed: Callable[[Change], None] | None = None
     Raises :class:`OutlastError` where the list of follows or the memory cannot be read.
     """
     memory, control = watcher.context.memory, watcher.context.control
-    withdrawn = 0
+    changes = withdrawn = 0
     dark = []
 
     told_at = watcher.context.clock()
 
     def told(change: Change) -> None:
-        nonlocal withdrawn, told_at
+        nonlocal changes, withdrawn, told_at
+        changes += 1
         withdrawn += change.kind.withdraws
         control.emit(_event(change))
         if noticed is not None:
@@ -105,13 +110,24 @@ def watch_once(watcher: Lookout, noticed: Callable[[Change], None] | None = None
             _deliver(watcher)
     if watcher.archiver is not None:
         watcher.archiver.run()
-    return Passed(withdrawn, tuple(dark))
+    return Passed(changes, withdrawn, tuple(dark))
+
+
+def hasten(watcher: Lookout) -> None:
+    """Makes all due, also at hubs that gave no answers; not at one that asked for patience."""
+    memory = watcher.context.memory
+    for hub in watcher.hubs:
+        memory.hasten(hub.name)
+        before = memory.hub_state(hub.name)
+        after = HubHealth.from_json(before).hastened(hub.name, watcher.context.tuning)
+        memory.put_hub_state(hub.name, before, after.to_json())
 
 
 def _deliver(watcher: Lookout) -> None:
     """Tells each channel what it has not told yet: one process at a time."""
     memory = watcher.context.memory
-    with disk.locked(memory.path.with_name(_LOCK), exclusive=True):
+    path = memory.path.with_name(_LOCK)
+    with disk.turn(path, watcher.context.control.cancel.wait):
         _tell_all(watcher, memory)
 
 
@@ -122,9 +138,8 @@ def _tell_all(watcher: Lookout, memory: Memory) -> None:
         memory.sent(ARCHIVE, number)
     for channel in watcher.channels:
         try:
-            waiting = list(memory.pending(channel.name))
-            for start in range(0, len(waiting), _AT_ONCE):
-                batch = waiting[start : start + _AT_ONCE]
+            pending = memory.pending(channel.name)
+            while batch := list(itertools.islice(pending, _AT_ONCE)):
                 channel.tell([change for _, change in batch])
                 for number, _ in batch:
                     memory.sent(channel.name, number)

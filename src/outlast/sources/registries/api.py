@@ -11,7 +11,7 @@ from outlast.core.errors import IntegrityError, MalformedError, UnreachableError
 from outlast.core.manifest import FileEntry, load_json
 from outlast.sources.base import RangeReader
 from outlast.sources.http import HttpClient, Response
-from outlast.sources.ranges import ask_for_range, is_page_for, read_range, refuse_encoded
+from outlast.sources.ranges import FileRequest, is_page_for, open_range, refuse_encoded
 from outlast.sources.redirects import Redirects
 from outlast.sources.registries.errors import RegistryQuestion, page, read_document, refuse
 from outlast.sources.registries.logins import Logins
@@ -108,24 +108,14 @@ class Registry:
     ) -> RangeReader:
         """Opens the bytes `start` to `stop` of the blob that is the file `entry`."""
         url = self._at(question, f"blobs/{PREFIX}{digest}")
-        ranged = (start, stop) != (0, entry.size)
-        headers = {"Range": f"bytes={start}-{stop - 1}"} if ranged else {}
-
-        def ask() -> Response:
-            return self._get(url, question, headers=headers)
-
-        response = ask_for_range(
-            lambda: self._redirects.get(url, headers, ask),
-            f"{question.source}: {entry.path!r}",
-            entry.size,
+        wanted = FileRequest(
+            url,
+            entry,
+            question.source,
+            ask=lambda headers: self._get(url, question, headers=headers),
+            check=lambda response: self._check(response, entry, digest, question),
         )
-        try:
-            self._check(response, entry, digest, question)
-            return read_range(response, repr(entry.path), entry.size, start, stop)
-        except BaseException:
-            response.close()
-            self._redirects.forget(url)  # it may have led to a page that wants a login
-            raise
+        return open_range(self._redirects, wanted, start, stop)
 
     def _check(
         self, response: Response, entry: FileEntry, digest: Digest, question: RegistryQuestion

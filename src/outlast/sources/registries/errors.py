@@ -25,11 +25,13 @@ _CODES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class RegistryQuestion:
-    """What a source is asked for: `ref` or the file `path` of `repo`, which the registry calls
-    `at`; whether it has a token; and how long each wait may be, in seconds.
+    """What a source, whose registry is at `url`, is asked for: `ref` or the file `path` of `repo`,
+    which the registry calls `at`; whether it has a token; and how long each wait may be, in
+    seconds.
     """
 
     source: str
+    url: str
     repo: str
     at: str
     ref: str = ""
@@ -65,7 +67,7 @@ def page(response: Response, question: RegistryQuestion) -> OutlastError:
 
 
 def _is_elsewhere(response: Response, question: RegistryQuestion) -> bool:
-    return origin(response.url) != origin(question.source)
+    return origin(response.url) != origin(question.url)
 
 
 def _answer(response: Response, question: RegistryQuestion, headers: Mapping[str, str]) -> Answer:

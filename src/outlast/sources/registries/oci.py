@@ -65,6 +65,8 @@ class OciSource:
     registry's own origin only.
     """
 
+    kind: ClassVar[str] = "oci"
+    """What stands before the URL in its name."""
     has_tags: ClassVar[bool] = True
     """Whether the registry lists the tags of a model."""
 
@@ -84,7 +86,7 @@ class OciSource:
 
     @property
     def name(self) -> str:
-        return self._base
+        return f"{self.kind}+{self._base}"
 
     # Who may read what
 
@@ -305,6 +307,7 @@ class OciSource:
             raise RepoNotFoundError(f"{self.name} has models alone, not {repo}")
         return RegistryQuestion(
             source=self.name,
+            url=self._base,
             repo=str(repo),
             at=self.path_of(repo),
             ref=ref,

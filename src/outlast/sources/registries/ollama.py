@@ -14,6 +14,7 @@ class OllamaSource(OciSource):
     tags: of a model's refs only the default one is known.
     """
 
+    kind: ClassVar[str] = "ollama"
     has_tags: ClassVar[bool] = False
 
     def path_of(self, repo: RepoId) -> str:

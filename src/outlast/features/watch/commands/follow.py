@@ -9,9 +9,10 @@ import click
 from outlast.app import open_archive
 from outlast.cli.edge import Session, SizeType, common, session
 from outlast.cli.options.selection import selection_options
-from outlast.cli.screen.render import human_size, plural, print_document, print_table
+from outlast.cli.screen.render import plural, print_document, print_table
 from outlast.core.errors import NotFoundError, OutlastError, UsageError, one_line
 from outlast.core.keep_list import Priority
+from outlast.core.sizes import human_size
 from outlast.features.watch.commands.documents import FollowDocument, TakesPart
 from outlast.features.watch.estimate import Takes, estimate
 from outlast.features.watch.follow import Follow
@@ -171,7 +172,9 @@ def _asked(run: Session, wanted: Follow) -> TakesPart | None:
                     wanted,
                     run.control,
                 )
-            except NotFoundError:
+            except NotFoundError as error:
+                if wanted.repo is not None and "/" not in wanted.repo.name:
+                    error.hint = f"to follow all of an organisation, write '{wanted.repo.name}/*'"
                 raise
             except OutlastError as error:
                 run.control.cancel.check()

@@ -3,7 +3,7 @@
 import click
 
 from outlast.cli.edge import TARGET, common, session
-from outlast.cli.screen.render import plural, print_document, print_table
+from outlast.cli.screen.render import print_document, print_table
 from outlast.core.errors import RepoNotFoundError, UsageError, one_line
 from outlast.core.names import Target
 from outlast.features.watch.commands.documents import ChangeDocument
@@ -57,7 +57,8 @@ def log(
         head = ("WHEN", "HUB", "MODEL", "WHAT", "DETAIL")
         if rows:
             print_table([head if target is None else (*head[:2], *head[3:]), *rows])
-        run.say(plural(len(rows), "line"))
+        else:
+            run.say("nothing was seen" + f" since {start}" * bool(start))
 
 
 def _row(one: Seen, *, named: bool) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ import click
 from outlast.app import Scope, open_places
 from outlast.cli.edge import Session, common, session
 from outlast.cli.locate import around_of
-from outlast.cli.screen.render import human_size, plural, print_document, print_table
+from outlast.cli.screen.render import plural, print_document, print_table
 from outlast.core.names import RepoId
+from outlast.core.sizes import human_size
 from outlast.features.watch.commands.mirror_documents import (
     DependenceDocument,
     LossDocument,
@@ -92,7 +93,7 @@ def mirror(
                 around = around_of(run.config, Scope())
                 asked = refresh(archive, found[:most], sources, around, run.control)
             found = dependences(archive, repos)
-        _print(run, found, asked)
+        _print(run, found, asked if asks else None)
 
 
 def _models(run: Session, archive: Archive, *, everything: bool) -> list[RepoId]:
@@ -104,7 +105,8 @@ def _models(run: Session, archive: Archive, *, everything: bool) -> list[RepoId]
     return sorted({*found, *archived(archive)}) if everything else found
 
 
-def _print(run: Session, found: Sequence[Dependence], asked: int) -> None:
+def _print(run: Session, found: Sequence[Dependence], asked: int | None) -> None:
+    """`asked`: of how many models it was asked just now; None: of none, on purpose."""
     lost = losses(one.risked for one in found)
     unknown = sum(one.seen is None for one in found)
     without = sum(one.seen is not None and not one.groups for one in found)
@@ -114,7 +116,7 @@ def _print(run: Session, found: Sequence[Dependence], asked: int) -> None:
         for loss in lost:
             print_document(_loss(loss))
         print_document(
-            MirrorDocument(models=len(found), unknown=unknown, without=without, asked=asked)
+            MirrorDocument(models=len(found), unknown=unknown, without=without, asked=asked or 0)
         )
         return
     if found:
@@ -122,10 +124,12 @@ def _print(run: Session, found: Sequence[Dependence], asked: int) -> None:
         print_table([head, *map(_row, found)], right=(1, 3))
     for loss in lost:
         print(_sentence(loss))
-    run.say(plural(len(found), "model") + f", {asked} asked for now" * bool(asked))
+    run.say(plural(len(found), "model") + f", {asked} asked for now" * (asked is not None))
     if without:
         run.say(f"{plural(without, 'model')} without another known holder of all files")
-    if unknown:
+    if unknown and asked is not None:
+        run.say(f"{plural(unknown, 'model')} still unknown: not asked for, or no source has it")
+    elif unknown:
         run.say(f"{plural(unknown, 'model')} never asked for: --refresh asks who holds them")
 
 

@@ -5,7 +5,7 @@ import click
 from outlast.app import hub_sources
 from outlast.cli.config.file import check_url
 from outlast.cli.edge import Session, common, session
-from outlast.cli.screen.render import print_document
+from outlast.cli.screen.render import plural, print_document
 from outlast.core.control import Control
 from outlast.core.errors import UnreachableError, UsageError, WithdrawnError, one_line
 from outlast.core.events import Event, WatchNoticed
@@ -15,8 +15,8 @@ from outlast.features.watch.commands.documents import ChangeDocument
 from outlast.features.watch.follows import read_follows
 from outlast.features.watch.settings import WatchSettings
 from outlast.features.watch.telling.alerts import sentence
+from outlast.features.watch.watch import Lookout, hasten, watch_once
 from outlast.features.watch.watch import watch as keep_watching
-from outlast.features.watch.watch import watch_once
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
 
@@ -95,15 +95,36 @@ def watch(
                 http=config.http(),
             ) as watcher,
         ):
+            if not watcher.hubs:
+                raise UsageError("no hub is named", hint="name one with --from URL, or in 'from'")
             if now:
-                for hub in watcher.hubs:
-                    watcher.context.memory.hasten(hub.name)
+                hasten(watcher)
             if not once:
+                run.say("watching, until Ctrl-C")
                 keep_watching(watcher, lambda change: _print(run, change))
-            passed = watch_once(watcher, lambda change: _print(run, change))
-        if passed.withdrawn:
-            return WithdrawnError.exit_code
-        return UnreachableError.exit_code if passed.dark else 0
+            return _look_once(run, watcher)
+
+
+def _look_once(run: Session, watcher: Lookout) -> int:
+    """The exit status."""
+    passed = watch_once(watcher, lambda change: _print(run, change))
+    run.say(f"{_watched(watcher)} watched: {plural(passed.changes, 'change')}")
+    for hub in passed.dark:
+        run.say(f"{hub} gives no answers: it is asked again later")
+    if passed.withdrawn:
+        return WithdrawnError.exit_code
+    return UnreachableError.exit_code if passed.dark else 0
+
+
+def _watched(watcher: Lookout) -> str:
+    """How many models at which hubs."""
+    memory = watcher.context.memory
+    counts = [sum(count for _, count, _ in memory.load(hub.name)) for hub in watcher.hubs]
+    named = [
+        f"{plural(count, 'model')} at {hub.name}"
+        for count, hub in zip(counts, watcher.hubs, strict=True)
+    ]
+    return one_line(", ".join(named))
 
 
 def _print(run: Session, change: Change) -> None:

@@ -87,4 +87,4 @@ def _tell(run: Session, done: Withdrawn, *, dry_run: bool) -> None:
     else:
         given = "not given out any more" if notice.stopped else "still given out"
         text = one_line(f"{done.repo}: withdrawn since {notice.since}: {notice.reason}; {given}")
-    print(text if not dry_run else f"would be so, nothing was changed: {text}")
+    print(text if not dry_run else f"nothing was changed; without --dry-run: {text}")

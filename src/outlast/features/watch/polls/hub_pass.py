@@ -15,7 +15,7 @@ from outlast.core.keep_list import Priority
 from outlast.core.names import RepoId, RepoKind
 from outlast.features.watch.changes import Change, ChangeKind, Observation
 from outlast.features.watch.follow import Follow, PatternKind
-from outlast.features.watch.memory import Duty, ModelState, Step, Wanted, account_of
+from outlast.features.watch.memory_rows import Duty, ModelState, Step, Wanted, account_of
 from outlast.features.watch.polls.asking import Context, PassOverError, PoliteHub
 from outlast.features.watch.polls.compare import (
     MAIN,

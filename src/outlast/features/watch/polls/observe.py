@@ -16,7 +16,7 @@ from outlast.core.digest import GitOid
 from outlast.core.errors import BadNameError, Cancelled, MalformedError, OutlastError
 from outlast.core.names import RepoId, check_ref
 from outlast.features.watch.changes import Observation, Standing
-from outlast.features.watch.memory import ModelState
+from outlast.features.watch.memory_rows import ModelState
 from outlast.features.watch.polls.compare import MAIN, Particulars, moved_refs
 from outlast.sources.hub_watch import Asked, FileSeen, HubWatch
 

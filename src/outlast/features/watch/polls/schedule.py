@@ -176,6 +176,11 @@ class HubHealth:
         """It asked to be left alone."""
         return replace(self, until=until)
 
+    def hastened(self, name: str, tuning: Tuning = TUNING) -> Self:
+        """It is asked at once, unless it asked to be left alone itself."""
+        backs_off = self.until == self.failed + back_off(name, self.failures, tuning)
+        return replace(self, until=0.0) if backs_off else self
+
     def to_json(self) -> dict[str, object]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 

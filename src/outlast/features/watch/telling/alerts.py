@@ -89,7 +89,8 @@ def sentence(change: Change) -> str:
 def detail(change: Change) -> str:
     """What changed in a few words, where its kind and the model are said beside it."""
     moved = " → ".join(filter(None, (_shown(change.before, ""), _shown(change.after, ""))))
-    return " ".join(filter(None, (change.ref, moved, ", ".join(change.files[:3]), change.reason)))
+    told = " ".join(filter(None, (change.ref, moved, ", ".join(change.files[:3]))))
+    return ": ".join(filter(None, (told, change.reason)))
 
 
 _WORDS: Final[Mapping[ChangeKind, str]] = {
@@ -137,9 +138,9 @@ def _held(change: Change, held: HeldCommits) -> str:
         return f"all of commit {commit[:_SHORT]}"
     if commit in held.partial:
         return f"a part of commit {commit[:_SHORT]}"
-    if commit:
-        others = len(held.complete) + len(held.partial)
-        beside = f"; {others} other commit{'s' * (others > 1)}" if others else ""
+    others = len(held.complete) + len(held.partial)
+    if commit and others:
+        beside = f"; {others} other commit{'s' * (others > 1)}"
         return f"not commit {commit[:_SHORT]}{beside}"
     if held.complete:
         count = len(held.complete)
