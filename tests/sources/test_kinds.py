@@ -98,7 +98,8 @@ def test_a_token_goes_to_its_own_host(made: list[tuple[SourceAddress, str | None
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_the_name_of_a_source_is_its_address(kind: str) -> None:
     """So that a registry is not taken for a hub, which shares its names with others."""
-    text = "https://one.example" if kind == HUB else f"{kind}+https://one.example"
+    written = {HUB: "https://one.example", "s3": "s3://bucket/some/prefix"}
+    text = written.get(kind, f"{kind}+https://one.example")
     source = open_source(client(), text, None)
     assert parse_source(source.name) == parse_source(text)
     if kind != HUB:
