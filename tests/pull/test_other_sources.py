@@ -110,10 +110,13 @@ def test_the_hub_ends_and_the_other_goes_on(hub: HubSim, site: ModelScopeSim, pu
 
 
 def test_wrong_bytes_ban_who_sent_them(hub: HubSim, site: ModelScopeSim, pull: Puller) -> None:
+    large = Random(3).randbytes(12 * MIB + 5)  # more than the hub is asked for at once
+    HubRepo(hub.root, "org/name").commit({"large.bin": large})
+    site.models[NAME].states[THERE] = {"large": large}
     site.fault("^/[0-9a-f]{64}$", wrong)
-    hub.set_faults([{"action": "slow", "rate": MIB, "what": "resolve"}])
+    hub.set_faults([{"action": "slow", "rate": 16 * MIB, "what": "resolve"}])
     pull("org/name", hub.url, at(site))
-    check_pulled(pull.home, FILES)
+    check_pulled(pull.home, {**FILES, "large.bin": large})
     assert pull.banned == {at(site)}
 
 
