@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
+from bench import profiling
 from bench.process import timed
 from bench.rows import OURS, Row, Target, absolute, alternate, paired
 from bench.stage import Stage
@@ -44,12 +45,14 @@ def listing(stage: Stage) -> list[Row]:
     first = [rebuilt() for _ in range(2)]
     theirs()
     samples = alternate({OURS: ours, _LS: theirs}, max(stage.pairs, 9))
-    shutil.rmtree(home)
     what = f"ls, {_MODELS * _REVISIONS:,} revisions of {_FILES} files"
-    return [
+    rows = [
         paired(what, "s", samples, _LS, target=Target("<", 10)),
         absolute(f"{what}: the first after the index was lost", "s", first, target=None),
     ]
+    rows = profiling.explained(rows, lambda: profiling.of_command(stage, "ls", "--home", home))
+    shutil.rmtree(home)
+    return rows
 
 
 def _build(home: Path) -> None:
