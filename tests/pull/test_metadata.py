@@ -24,6 +24,7 @@ from outlast.sources.hub import HubSource
 from outlast.sources.settings import HttpSettings
 from outlast.sources.tuning import Tuning
 from outlast.store.archive import Archive
+from tests.campaign import rounds
 from tests.hubsim import HubRepo, HubSim
 from tests.hubsim import api as hub_api
 from tests.hubsim import listing as hub_listing
@@ -322,15 +323,17 @@ def test_a_promise_that_no_source_can_keep(hub: HubSim, pull: Puller) -> None:
     assert {path.read_bytes() for path in pull.home.glob("blobs/*/*")} <= {b"{}"}
 
 
-def test_ten_thousand_files(tmp_path: Path, pull: Puller) -> None:
-    many_files_repo(tmp_path / "many")
+@pytest.mark.torture
+def test_thousands_of_files(tmp_path: Path, pull: Puller) -> None:
+    count = rounds(4_000, 10_000)
+    many_files_repo(tmp_path / "many", files=count)
     with HubSim(tmp_path / "many", mode="process") as hub:
         pull.connections = 8
         pull("org/many", hub.url)
-        assert len(file_requests(hub)) == 10_000
+        assert len(file_requests(hub)) == count
         held = contents(pull.home, "org/many")
-        assert len(held) == 10_000
-        assert held["part-0042/file-004242.txt"] == b"file 4242\n"
+        assert len(held) == count
+        assert held["part-0032/file-003242.txt"] == b"file 3242\n"
         total = sent(hub)
         hub.clear_log()
         pull("org/many", hub.url)
