@@ -202,7 +202,7 @@ def test_the_doctor_comes_to_a_full_disk(full: World, disk: Disk) -> None:
 def test_a_pull_that_cannot_fit_does_not_begin(full: World, disk: Disk) -> None:
     disk.eat(leave=64 * MIB + 30 * MIB)
     call = run_pull(full)
-    assert "more bytes" in call.failed("disk-full")
+    assert "MB more, and" in call.failed("disk-full")
     assert sum(full.sent().values()) == 0
     dry = outlast("pull", "org/new", "--from", full.hub.url, "--dry-run", home=full.home).ok()
     assert "does NOT fit" in dry.out
