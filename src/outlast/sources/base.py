@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, Self, runtime_checkable
 
 from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import OutlastError
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
+
+_log = logging.getLogger(__name__)
 
 NEIGHBOUR: Final = "neighbour"
 """What the hub API of a server calls a node on the LAN that listed what no hub has confirmed."""
@@ -124,6 +128,22 @@ class AccessSource(Source, Protocol):
 def without_token(source: Source) -> Source:
     """`source` as it answers everybody."""
     return source.with_token(None) if isinstance(source, AccessSource) else source
+
+
+def as_everybody_sees(
+    source: AccessSource, repo: RepoId, claims: RepoClaims, timeout: float | None
+) -> RepoClaims:
+    """What a source says to a token may be for that token alone, whatever the source calls it: open
+    is what it serves without one. Without an answer the model counts as private.
+    """
+    if not source.has_token or claims.private or claims.gated:
+        return claims
+    try:
+        source.with_token(None).check_access(repo, timeout)
+    except OutlastError as error:
+        _log.info("%s counts as private: without a token, %s", repo, error)
+        return replace(claims, private=True)
+    return claims
 
 
 @runtime_checkable

@@ -22,7 +22,6 @@ from outlast.core.errors import (
     EntryNotFoundError,
     MalformedError,
     NotFoundError,
-    OutlastError,
     RepoNotFoundError,
     RevisionNotFoundError,
     UnreachableError,
@@ -30,7 +29,14 @@ from outlast.core.errors import (
 from outlast.core.manifest import FileEntry, Revision, check_size
 from outlast.core.names import RepoId, check_path, plain_ref
 from outlast.core.threads import DaemonPool
-from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims, listing_id
+from outlast.sources.base import (
+    Listing,
+    RangeReader,
+    RemoteRef,
+    RepoClaims,
+    as_everybody_sees,
+    listing_id,
+)
 from outlast.sources.http import Getter, Response
 from outlast.sources.kinds import ITSELF
 from outlast.sources.listed_files import ListedFiles
@@ -123,13 +129,7 @@ class FolderSource:
     def _claims(self, repo: RepoId, timeout: float | None) -> RepoClaims:
         """A folder says nothing but by what it serves without a token."""
         claims = RepoClaims(private=False, gated=False, tags=(), facts={})
-        if self._token is None:
-            return claims
-        try:
-            self.with_token(None).check_access(repo, timeout)
-        except OutlastError:
-            return replace(claims, private=True)
-        return claims
+        return as_everybody_sees(self, repo, claims, timeout)
 
     # What there is
 

@@ -9,7 +9,6 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import replace
 from typing import Any, Self
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
@@ -20,13 +19,19 @@ from outlast.core.errors import (
     EntryNotFoundError,
     IntegrityError,
     MalformedError,
-    OutlastError,
     RepoNotFoundError,
     UnreachableError,
 )
 from outlast.core.manifest import MAX_FILES, FileEntry, check_size, load_json
 from outlast.core.names import RepoId
-from outlast.sources.base import NEIGHBOUR, Listing, RangeReader, RemoteRef, RepoClaims
+from outlast.sources.base import (
+    NEIGHBOUR,
+    Listing,
+    RangeReader,
+    RemoteRef,
+    RepoClaims,
+    as_everybody_sees,
+)
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.hub_watch import HubWatch
 from outlast.sources.ranges import FileRequest, is_page_for, open_range, refuse_encoded
@@ -119,21 +124,6 @@ class HubSource:
         if response.status != 200 or "html" in response.headers.get("Content-Type", "").lower():
             raise MalformedError(f"{self.name} gave no answer of a hub for {repo}")
 
-    def _as_everybody_sees(
-        self, repo: RepoId, facts: RepoClaims, timeout: float | None
-    ) -> RepoClaims:
-        """What a hub says to a token may be for that token alone, whatever the hub calls it: open
-        is what it serves without one. Without an answer the model counts as private.
-        """
-        if self._token is None or facts.private or facts.gated:
-            return facts
-        try:
-            self.with_token(None).check_access(repo, timeout)
-        except OutlastError as error:
-            _log.info("%s counts as private: without a token, %s", repo, error)
-            return replace(facts, private=True)
-        return facts
-
     # What there is
 
     def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
@@ -145,7 +135,7 @@ class HubSource:
         repo = self._spelled(repo, info.get("id"))
         names, entries = _siblings(info.get("siblings"))
         held = _held(info["siblings"])
-        facts = self._as_everybody_sees(repo, _facts(info), timeout)
+        facts = as_everybody_sees(self, repo, _facts(info), timeout)
         # A mirror says so that has not all files of the commit, and lists those that it has.
         partial = info.get("partial") is True
         told_by = self.name if info.get("listed_by") == NEIGHBOUR else ""

@@ -26,7 +26,14 @@ from outlast.core.errors import (
 )
 from outlast.core.manifest import MAX_FILES, FileEntry, check_size, load_json
 from outlast.core.names import RepoId, RepoKind, check_path, plain_ref
-from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims, listing_id
+from outlast.sources.base import (
+    Listing,
+    RangeReader,
+    RemoteRef,
+    RepoClaims,
+    as_everybody_sees,
+    listing_id,
+)
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.listed_files import ListedFiles
 from outlast.sources.ranges import FileRequest, is_page_for, open_range, refuse_encoded
@@ -104,19 +111,6 @@ class ModelScopeSource:
         if self._token is None and facts.private:  # though it has answered without a token
             raise RepoNotFoundError(f"{self.name} does not give {repo} to everybody")
 
-    def _as_everybody_sees(
-        self, repo: RepoId, facts: RepoClaims, timeout: float | None
-    ) -> RepoClaims:
-        """Open is what it serves without a token; without an answer a model counts as private."""
-        if self._token is None or facts.private or facts.gated:
-            return facts
-        try:
-            self.with_token(None).check_access(repo, timeout)
-        except OutlastError as error:
-            _log.info("%s counts as private: without a token, %s", repo, error)
-            return replace(facts, private=True)
-        return facts
-
     # What there is
 
     def describe(self, repo: RepoId, ref: str, timeout: float | None = None) -> Listing:
@@ -127,7 +121,7 @@ class ModelScopeSource:
         for revision in _meant(plain, names):
             listing = self._describe(spelled, revision, timeout)
             if listing is not None and (plain in names or _answers(listing, plain)):
-                return replace(listing, facts=self._as_everybody_sees(spelled, facts, timeout))
+                return replace(listing, facts=as_everybody_sees(self, spelled, facts, timeout))
         raise RevisionNotFoundError(f"{self.name} has no revision {ref[:60]!r} of {spelled}")
 
     def _list_default(self, repo: RepoId) -> Listing:
