@@ -67,12 +67,14 @@ class ChangeKind(StrEnum):
         """Whether what was there can no longer be fetched."""
         return self in _WITHDRAWS
 
+    @property
+    def withdraws_model(self) -> bool:
+        """The same of the model as a whole."""
+        return self in _WITHDRAWS_MODEL
 
-_WITHDRAWS = frozenset(
+
+_WITHDRAWS_MODEL = frozenset(
     {
-        ChangeKind.FORCE_PUSHED,
-        ChangeKind.REF_DELETED,
-        ChangeKind.FILES_DROPPED,
         ChangeKind.GATED,
         ChangeKind.MADE_PRIVATE,
         ChangeKind.REFUSED,
@@ -81,6 +83,11 @@ _WITHDRAWS = frozenset(
         ChangeKind.BLOCKED,
     }
 )
+_WITHDRAWS = _WITHDRAWS_MODEL | {
+    ChangeKind.FORCE_PUSHED,
+    ChangeKind.REF_DELETED,
+    ChangeKind.FILES_DROPPED,
+}
 
 
 @dataclass(frozen=True, slots=True)

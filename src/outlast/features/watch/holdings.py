@@ -12,17 +12,6 @@ from outlast.sources.hub_watch import FileSeen
 from outlast.sources.tuning import TUNING
 from outlast.store.archive import Archive
 
-_WITHDRAWN = frozenset(
-    {
-        ChangeKind.GATED,
-        ChangeKind.MADE_PRIVATE,
-        ChangeKind.REFUSED,
-        ChangeKind.DELETED,
-        ChangeKind.ACCOUNT_GONE,
-        ChangeKind.BLOCKED,
-    }
-)
-"""What withdraws a model as a whole."""
 _GIVEN_AGAIN = frozenset({ChangeKind.RETURNED, ChangeKind.UNGATED, ChangeKind.APPEARED})
 
 
@@ -74,13 +63,14 @@ class HeldModels:
         """Notes what a hub withdrew, and takes the note back when the hub gives it again. Models of
         which the archive knows nothing get no note.
         """
-        if change.repo is None or change.kind not in _WITHDRAWN | _GIVEN_AGAIN:
+        withdraws = change.kind.withdraws_model
+        if change.repo is None or not (withdraws or change.kind in _GIVEN_AGAIN):
             return
         repo = self._archive.refs.spelling(change.repo)
         about = self._archive.refs.stored_about(repo)
         if about is None:
             return
-        if change.kind in _WITHDRAWN:
+        if withdraws:
             noted = about.with_withdrawn(change.hub, "", change.when, change.reason)
         else:
             noted = about.without_withdrawn(change.hub)
