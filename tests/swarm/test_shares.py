@@ -125,10 +125,14 @@ def leech(torrent: bytes, folder: Path, port: int) -> Iterator[Leech]:
 
 
 def came(folder: Path) -> dict[str, bytes]:
-    """The files below the folder that the torrent names."""
-    [top] = folder.iterdir()
+    """The files below the folder that the torrent names: none before the client has made it."""
+    tops = [*folder.iterdir()]
+    assert len(tops) <= 1
     return {
-        str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()
+        str(path.relative_to(top)): path.read_bytes()
+        for top in tops
+        for path in top.rglob("*")
+        if path.is_file()
     }
 
 
