@@ -50,6 +50,10 @@ class ServerTuning:
     # Connections
     backlog: int = 1024
     """Connections that the kernel holds until we accept them. Guess: as many as `serve` takes."""
+    accepted_at_once: int = 16
+    """Of those, the ones that are accepted in one round of the event loop."""
+    begun_at_once: int = 4
+    """New connections of an address from which the event loop begins to read in one round."""
     keep_alive: float = 120.0
     """An idle connection is closed. Guess: longer than clients' pools keep theirs."""
     crowded_idle: float = 2.0

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -67,12 +68,13 @@ class Connections:
         """In the order in which they came."""
         self._of: dict[str, set[_Connection]] = {}
         self._by_protocol: dict[asyncio.BaseProtocol, _Connection] = {}
+        self._turns = _Turns(tuning.begun_at_once)
 
     def __call__(self) -> asyncio.BaseProtocol:
         return _Connection(self)
 
-    def admit(self, connection: "_Connection", protocol: Callable[[], asyncio.Protocol]) -> bool:
-        """Whether a connection has a place; its protocol is made only then."""
+    def admit(self, connection: "_Connection") -> bool:
+        """Whether a connection has a place; it begins when its turn comes."""
         if len(self._open) >= self._most and not self._make_room(connection.asker):
             _log.debug(
                 "a connection of %s is refused: %d are open, as many as may be",
@@ -80,12 +82,17 @@ class Connections:
                 len(self._open),
             )
             return False
-        connection.inner = protocol()
-        self._by_protocol[connection.inner] = connection
         self._open[connection] = None
         self._of.setdefault(connection.asker, set()).add(connection)
         self._count(len(self._open))
+        self._turns.wait(connection)
         return True
+
+    def protocol_of(self, connection: "_Connection") -> asyncio.Protocol:
+        """A new protocol of the HTTP library, for this connection."""
+        inner = cast("asyncio.Protocol", self.make())
+        self._by_protocol[inner] = connection
+        return inner
 
     def forget(self, connection: "_Connection") -> None:
         """It is closed, or as good as that."""
@@ -160,6 +167,31 @@ class Connections:
             connection.drop()
 
 
+class _Turns:
+    """Lets new connections begin: where an asker has many, a few in each round of the event loop.
+    Their first requests, all read in one round, would keep all other clients waiting.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._waiting: dict[str, deque[_Connection]] = {}
+
+    def wait(self, connection: "_Connection") -> None:
+        """It begins in the next round, or as soon as those of its asker before it have begun."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._begin)
+        self._waiting.setdefault(connection.asker, deque()).append(connection)
+
+    def _begin(self) -> None:
+        for asker, queue in list(self._waiting.items()):
+            for _ in range(min(self._at_once, len(queue))):
+                queue.popleft().begin()
+            if not queue:
+                del self._waiting[asker]
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._begin)
+
+
 class _Connection(asyncio.Protocol):
     """Stands between a transport and the protocol of the HTTP library, and keeps the time.
 
@@ -223,12 +255,19 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.asker = asker_of(peer[0]) if isinstance(peer, tuple) and peer else ""
-        made = cast("Callable[[], asyncio.Protocol]", self._gate.make)
-        if not self._gate.admit(self, made) or self.inner is None:
+        self._transport.pause_reading()
+        if not self._gate.admit(self):
             self._transport.write(_BUSY)
             self._transport.close()
+
+    def begin(self) -> None:
+        """Hears the client from now on."""
+        if self._transport is None or self._transport.is_closing():
             return
-        self.inner.connection_made(transport)
+        self.since = time.monotonic()
+        self.inner = self._gate.protocol_of(self)
+        self.inner.connection_made(self._transport)
+        self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         if self.inner is None:

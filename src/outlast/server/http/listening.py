@@ -45,6 +45,15 @@ class Bounds:
     grace: float | None = None
 
 
+def keep_waiting(server: asyncio.Server, count: int) -> None:
+    """The kernel holds `count` new connections until they are accepted. What asyncio calls
+    ``backlog`` is also how many of them it accepts in one round.
+    """
+    for listener in server.sockets:
+        with contextlib.closing(listener.dup()) as same:
+            same.listen(count)
+
+
 @contextlib.asynccontextmanager
 async def listening(
     answer: Answer,

@@ -18,7 +18,7 @@ from outlast.core.errors import BadConfigError
 from outlast.core.events import Emit, ignore
 from outlast.server.http.files import Limits
 from outlast.server.http.hosts import Hosts
-from outlast.server.http.listening import Bounds, listening
+from outlast.server.http.listening import Bounds, keep_waiting, listening
 from outlast.server.http.metrics import Metrics
 from outlast.server.http.outlet import Outlet
 from outlast.server.node.api import BODY, Holdings, NodeApi, NodeInfo, TrackerAnswers
@@ -112,7 +112,10 @@ class PeerServer(Closing):
 
         async def open_it(make: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
             door = (lambda: _Door(make, self._trusted)) if self._private else make
-            return await loop.create_server(door, sock=sock, backlog=self._tuning.backlog)
+            tuning = self._tuning
+            server = await loop.create_server(door, sock=sock, backlog=tuning.accepted_at_once)
+            keep_waiting(server, tuning.backlog)
+            return server
 
         try:
             count = self._metrics.peer_connections.set

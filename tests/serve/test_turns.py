@@ -1,0 +1,180 @@
+"""New connections begin a few of an address in each round of the event loop, so that a client with
+many of them keeps the others waiting for a round, and not for all of its own.
+"""
+
+import asyncio
+import socket
+from dataclasses import replace
+
+import pytest
+
+from outlast.server.http.connections import Connections
+from outlast.server.http.listening import keep_waiting
+from outlast.server.tuning import TUNING
+
+AT_ONCE = 3
+GREEDY, MODEST = "127.0.0.2", "127.0.0.3"
+
+
+class Closes(asyncio.Protocol):
+    """Closes each connection that is accepted."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+class Transport(asyncio.Transport):
+    """Of a client at `address`; remembers whether it is read from."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__({"peername": (address, 1)})
+        self.reads = True
+        self.closed = False
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        del data
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+
+def gate(most: int = 100) -> Connections:
+    return Connections(
+        asyncio.Protocol,
+        most,
+        lambda _: None,
+        stall=1.0,
+        body=1,
+        tuning=replace(TUNING, begun_at_once=AT_ONCE),
+    )
+
+
+def arrive(door: Connections, address: str, count: int) -> list[Transport]:
+    transports = [Transport(address) for _ in range(count)]
+    for transport in transports:
+        protocol = door()
+        protocol.connection_made(transport)
+        assert not transport.reads
+    return transports
+
+
+def reading(transports: list[Transport]) -> int:
+    return sum(transport.reads for transport in transports)
+
+
+def test_each_address_begins_a_few_in_a_round() -> None:
+    async def run() -> None:
+        door = gate()
+        many = arrive(door, GREEDY, 3 * AT_ONCE + 1)
+        one = arrive(door, MODEST, 1)
+        begun = []
+        for _ in range(5):
+            await asyncio.sleep(0)  # one round
+            begun.append((reading(many), reading(one)))
+        assert begun == [(3, 1), (6, 1), (9, 1), (10, 1), (10, 1)]
+        assert reading(arrive(door, GREEDY, 1)) == 0
+        await asyncio.sleep(0)
+        assert reading(many) == len(many)
+
+    asyncio.run(run())
+
+
+def test_what_was_closed_meanwhile_does_not_begin() -> None:
+    async def run() -> None:
+        door = gate()
+        gone, *_, last = arrive(door, GREEDY, AT_ONCE)
+        gone.close()
+        await asyncio.sleep(0)
+        assert (gone.reads, last.reads) == (False, True)
+
+    asyncio.run(run())
+
+
+def test_a_connection_without_a_place_is_answered_and_closed() -> None:
+    async def run() -> None:
+        door = gate(most=1)
+        arrive(door, GREEDY, 1)
+        [refused] = arrive(door, GREEDY, 1)
+        assert refused.closed
+        await asyncio.sleep(0)
+        assert not refused.reads
+
+    asyncio.run(run())
+
+
+def test_the_kernel_holds_more_than_are_accepted_in_a_round() -> None:
+    """A listener's queue is what `listen` was told last: with 1, a third client gets no answer."""
+
+    async def run(*, more: bool) -> int:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, backlog=1)
+        if more:
+            keep_waiting(server, 64)
+        clients = [socket.socket() for _ in range(16)]
+        try:
+            for client in clients:  # the loop does not run meanwhile, and accepts none of them
+                client.setblocking(False)
+                client.connect_ex(server.sockets[0].getsockname())
+            ready = [client for client in clients if is_connected(client)]
+            return len(ready)
+        finally:
+            for client in clients:
+                client.close()
+            server.close()
+
+    assert asyncio.run(run(more=False)) < 16
+    assert asyncio.run(run(more=True)) == 16
+
+
+def is_connected(client: socket.socket) -> bool:
+    try:
+        client.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def test_no_more_are_accepted_at_once_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted = 0
+    accept = socket.socket.accept
+
+    def counted(sock: socket.socket) -> tuple[socket.socket, object]:
+        nonlocal accepted
+        found = accept(sock)
+        accepted += 1
+        return found
+
+    monkeypatch.setattr(socket.socket, "accept", counted)
+
+    async def run() -> int:
+        most = 0
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Closes, "127.0.0.1", 0, backlog=4)
+        keep_waiting(server, 64)
+        clients = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(16)]
+        while accepted < len(clients):
+            before = accepted
+            await asyncio.sleep(0)
+            most = max(most, accepted - before)
+        for client in clients:
+            client.setblocking(False)
+            assert await loop.sock_recv(client, 1) == b""
+            client.close()
+        server.close()
+        return most
+
+    assert 0 < asyncio.run(run()) <= 5  # from Python 3.13 on asyncio takes one more
