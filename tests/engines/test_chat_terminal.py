@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,12 +42,13 @@ class Terminal:
         os.write(self.master, keys.encode())
 
     def until(self, ready: Callable[[str], bool]) -> str:
-        """What is shown from here until `ready` says that it is enough."""
-        deadline = time.monotonic() + PATIENCE
+        """What is shown from here until `ready` says that it is enough. A long answer takes its
+        time: only silence is in vain.
+        """
         while not ready(self.seen):
-            if time.monotonic() > deadline:
+            if not select.select([self.master], [], [], PATIENCE)[0]:
                 pytest.fail(f"waited in vain; shown: {self.seen!r}")
-            if select.select([self.master], [], [], 1)[0] and not self._read():
+            if not self._read():
                 pytest.fail(f"the chat has ended; shown: {self.seen!r}")
         seen, self.seen = self.seen, ""
         return seen
