@@ -5,6 +5,7 @@ for long, and says whom it passed over.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -146,13 +147,16 @@ def test_a_fetcher_that_stops_showing_it_is_passed_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [MIB, 5 * MIB], ids=["small", "large"])
 def test_files_that_wait_for_their_turn_are_no_reason(tmp_path: Path, size: int) -> None:
-    """A neighbour sends one file after the other, each in its time: the origin sends nothing."""
+    """A neighbour sends one file after the other, each in its time: the origin sends nothing. The
+    last one waits for twice the patience, which is long enough for a machine that is busy.
+    """
     random = Random(13)
-    files = {f"file-{number}": random.randbytes(size) for number in range(12 * MIB // size + 2)}
-    slow = SwarmSettings(rates=Rates(lan_up=3 * MIB))
+    files = {f"file-{number}": random.randbytes(size) for number in range(8 * MIB // size + 2)}
+    slow = SwarmSettings(rates=Rates(lan_up=2 * MIB))
+    tuning = replace(QUICK, patience=2.5)
     with site(tmp_path / "a", files=files, settings=slow) as a, site(tmp_path / "b", a) as b:
         origin = Origin(files)
-        b.pull("org/model", origin, tuning=QUICK)
+        b.pull("org/model", origin, tuning=tuning)
         check_archive(b.home)
         assert b.files() == files
         assert origin.sent == 0
