@@ -57,8 +57,11 @@ class CapsuleReader:
         self,
         capsule: Readable,
         bases: Callable[[Digest], Readable | None] | Mapping[Digest, Readable] | None = None,
+        damaged: Callable[[int], object] = bool,
     ) -> None:
+        """`damaged` is told the number of a block that proves damaged, before it is raised."""
         self._capsule = capsule
+        self._damaged = damaged
         self.directory = read_directory(capsule)
         self._find = bases.get if isinstance(bases, Mapping) else bases
         self._bases: dict[int, Readable] = {}
@@ -90,11 +93,20 @@ class CapsuleReader:
             buffer = buffer[take:]
             offset += take
 
+    def compare(self, block: Block) -> None:
+        """Raises :class:`CorruptError` where a block is not what was written; decodes nothing."""
+        with window(self._capsule, block.payload_offset, block.payload_length) as payload:
+            self._compare(block, payload)
+
+    def _compare(self, block: Block, payload: memoryview) -> None:
+        if kernels.xxh3(payload) != block.checksum:
+            self._damaged(block.number)
+            raise CorruptError(f"{self._where(block)} is damaged")
+
     def decode(self, block: Block, out: memoryview) -> None:
         """Restores one block; `out` has its length."""
         with window(self._capsule, block.payload_offset, block.payload_length) as payload:
-            if kernels.xxh3(payload) != block.checksum:
-                raise CorruptError(f"{self._where(block)} is damaged")
+            self._compare(block, payload)
             if fmt.needs_base(block.tag, block.base):
                 self._restore_from_base(block, payload, out)
             else:

@@ -354,7 +354,7 @@ def _check_capsule(archive: Archive, digest: Digest, control: Control) -> _Capsu
     """
     path = archive.layout.capsule(digest)
     try:
-        with reading.open_capsule(archive.layout, digest, path) as blob:
+        with reading.open_capsule(archive.soundness, digest, path) as blob:
             assert blob.capsule is not None
             return _inspect(blob.capsule, blob.file, digest, control)
     except IntegrityError as error:
