@@ -59,7 +59,9 @@ class CapsuleReader:
         bases: Callable[[Digest], Readable | None] | Mapping[Digest, Readable] | None = None,
         damaged: Callable[[int], object] = bool,
     ) -> None:
-        """`damaged` is told the number of a block that proves damaged, before it is raised."""
+        """`damaged` is told the number of a block that proves damaged; it may raise an error of its
+        own.
+        """
         self._capsule = capsule
         self._damaged = damaged
         self.directory = read_directory(capsule)
@@ -139,14 +141,23 @@ class CapsuleReader:
 
     def damage(self) -> Iterator[str]:
         """What is damaged, a line each: every part that has a checksum is read."""
+        for block in self.damaged_blocks():
+            end = block.offset + block.length
+            yield f"block {block.number} (bytes {block.offset} to {end})"
+        yield from self.damaged_frame()
+
+    def damaged_blocks(self) -> Iterator[Block]:
+        """The blocks that are not as they were written."""
+        for block in self.directory.blocks():
+            payload = read(self._capsule, block.payload_offset, block.payload_length)
+            if kernels.xxh3(payload) != block.checksum:
+                yield block
+
+    def damaged_frame(self) -> Iterator[str]:
+        """The same of what is around the blocks, and is there twice but for the head."""
         directory = self.directory
         if read(self._capsule, 0, len(fmt.HEAD)) != fmt.HEAD:
             yield "the head"
-        for block in directory.blocks():
-            payload = read(self._capsule, block.payload_offset, block.payload_length)
-            if kernels.xxh3(payload) != block.checksum:
-                end = block.offset + block.length
-                yield f"block {block.number} (bytes {block.offset} to {end})"
         whole = directory.pack_end()
         found = read(self._capsule, directory.payload_end, len(whole))
         at = 0

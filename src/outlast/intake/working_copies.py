@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _THREADS = min(8, os.cpu_count() or 1)
 _SYNC_EVERY = 256 * 1024 * 1024
+_ANNOUNCED = 64 * 1024 * 1024
+"""Bytes of a file whose comparison takes long enough to be told of."""
 
 
 def require_right(blob: BlobReader, control: Control) -> None:
@@ -35,10 +37,12 @@ def require_right(blob: BlobReader, control: Control) -> None:
 
     def between(count: int) -> None:
         control.cancel.check()
-        control.emit(Progress(name, count))
+        if blob.size >= _ANNOUNCED:
+            control.emit(Progress(name, count))
 
     if not blob.is_compared(0, blob.size):
-        control.emit(Planned("check", name, 1, blob.size))
+        if blob.size >= _ANNOUNCED:
+            control.emit(Planned("check", name, 1, blob.size))
         blob.require(0, blob.size, between)
 
 

@@ -139,7 +139,7 @@ def _files(archive: Archive, targets: Iterable[Target]) -> Iterator[_File]:
     for revision in chosen or _all(archive):
         derived = None
         for entry in revision.files:
-            if entry.sha256 is not None and entry.sha256 not in seen and archive.holds(entry):
+            if entry.sha256 is not None and entry.sha256 not in seen and archive.lies_here(entry):
                 seen.add(entry.sha256)
                 if derived is None:
                     names = BaseNames(archive, revision.repo)
@@ -292,6 +292,7 @@ class _Packing(_Job):
         digest, before = file.digest, form.stored_bytes
         with contextlib.ExitStack() as stack:
             writer = stack.enter_context(self._archive.writer())
+            self._archive.refuse_damaged(digest)
             if not writer.lease(digest, form.size):
                 return Changed(digest, Outcome.GONE, 0, 0)
             blob = stack.enter_context(self._archive.open_blob(digest))

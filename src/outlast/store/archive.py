@@ -20,9 +20,9 @@ from outlast.core.errors import (
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
 from outlast.store import disk, locks, reading
-from outlast.store.forms import Forms, StoredForm, stamp_of
+from outlast.store.forms import MAX_LINKS, Forms, StoredForm, stamp_of
 from outlast.store.index import Index, Summary
-from outlast.store.layout import FORMAT, Layout
+from outlast.store.layout import CAPSULE_SUFFIX, FORMAT, Layout
 from outlast.store.manifests import Manifests, merge
 from outlast.store.ownership import Ownership
 from outlast.store.partials import CAPSULE, Partial
@@ -37,7 +37,7 @@ from outlast.store.records.set_aside import set_aside
 from outlast.store.records.shares import Shares
 from outlast.store.records.unconfirmed import Unconfirmed
 from outlast.store.records.upgrade import upgrade
-from outlast.store.soundness.checks import Soundness
+from outlast.store.soundness.checks import Soundness, damaged
 from outlast.store.soundness.damage import DamageNotes
 from outlast.store.writer import WriteSession
 from outlast.store.writer import create as create_archive
@@ -128,6 +128,27 @@ class Archive(Closing):
     def holds(self, entry: FileEntry) -> bool:
         """Whether the bytes of `entry` are here."""
         return entry.sha256 is not None and self.has(entry.sha256, entry.size)
+
+    @disk.reported
+    def refuse_damaged(self, digest: Digest) -> None:
+        """Raises :class:`DamagedError` where a blob is known to be damaged."""
+        if found := self.damage.of(digest):
+            raise damaged(found)
+
+    @disk.reported
+    def lies_here(self, entry: FileEntry) -> bool:
+        """Whether the bytes of `entry` are here, damaged or not."""
+        return entry.sha256 is not None and self.forms.lies_here(entry.sha256, entry.size)
+
+    @disk.reported
+    def damaged_blobs(self) -> frozenset[Digest]:
+        """The blobs that are known to be damaged, and those that depend on one of them."""
+        found = set(self.damage.all())
+        if found:
+            held = self.forms.held()
+            for _ in range(MAX_LINKS):
+                found |= {d for d, f in held.items() if any(b.sha256 in found for b in f.bases)}
+        return frozenset(found)
 
     @disk.reported
     def open_blob(self, digest: Digest, *, by: str = "read") -> BlobReader:
@@ -342,12 +363,17 @@ class Archive(Closing):
         with (
             disk.reporting(self.layout.quarantine),
             disk.locked(self.layout.lock, exclusive=True),
-            contextlib.suppress(FileNotFoundError),
         ):
-            if stamp is None or stamp_of(os.stat(path)) == stamp:
+            try:
+                if stamp is not None and stamp_of(os.stat(path)) != stamp:
+                    return False
                 self._put_aside(path)
-                return True
-        return False
+            except FileNotFoundError:
+                return False
+        name = path.name.removesuffix(CAPSULE_SUFFIX)
+        if Digest.is_valid(name):  # what is gone is not damaged
+            self.damage.clear(Digest(name), Form.PLAIN if name == path.name else Form.CAPSULE)
+        return True
 
     def _put_aside(self, path: Path) -> None:
         """Moves a file to the quarantine, with the archive's lock held exclusively."""

@@ -9,10 +9,11 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from outlast.codec import format as fmt
 from outlast.codec.format import BaseRef
@@ -58,6 +59,12 @@ class StoredFile:
             self.close()
             raise disk.storage_error(OSError(errno.EINVAL, "not a regular file"), path)
         self.size = stat.st_size
+
+    def duplicate(self) -> Self:
+        """The same open file, to be closed by itself."""
+        other = copy(self)
+        other.fd = os.dup(self.fd)
+        return other
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
         with disk.reporting(self.path):
@@ -171,6 +178,10 @@ class Forms:
             except FileNotFoundError:
                 continue
         return found
+
+    def lies_here(self, digest: Digest, size: int) -> bool:
+        """Whether the files of a blob of that size and of its bases are here, damaged or not."""
+        return Forms(self._layout, self._cache).is_here(digest, size)
 
     def is_here(self, digest: Digest, size: int) -> bool:
         """Whether a blob of that size is here, with all of its bases, and none of them is known to

@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -16,7 +16,13 @@ from outlast.codec.payload import Form
 from outlast.codec.reader import CapsuleReader
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
-from outlast.core.errors import CorruptError, MalformedError, NotArchivedError, OutlastError
+from outlast.core.errors import (
+    CorruptError,
+    IntegrityError,
+    MalformedError,
+    NotArchivedError,
+    OutlastError,
+)
 from outlast.store.forms import MAX_LINKS, StoredFile, StoredForm
 from outlast.store.soundness.checks import Between, CheckedFile, Soundness, damaged
 from outlast.store.soundness.damage import Damage, Why
@@ -41,6 +47,7 @@ class BlobReader(Closing):
         self,
         digest: Digest,
         file: StoredFile,
+        checks: Soundness,
         *,
         path: Path | None = None,
         capsule: CapsuleReader | None = None,
@@ -48,6 +55,7 @@ class BlobReader(Closing):
         checked: CheckedFile | None = None,
     ) -> None:
         self.digest: Final = digest
+        self._checks = checks
         self.path: Final = path
         self.capsule: Final = capsule
         self._file = file
@@ -79,8 +87,16 @@ class BlobReader(Closing):
         return self._file
 
     def is_compared(self, offset: int, length: int) -> bool:
-        """Whether :meth:`require` of these bytes has nothing to read."""
+        """Whether :meth:`require` of these bytes has nothing to do, as far as this process
+        remembers.
+        """
         return self._checked is None or self._checked.is_compared(offset, length)
+
+    def duplicate(self) -> "BlobReader":
+        """The same plain file, for another thread; it is closed by itself."""
+        file = self._file.duplicate()
+        checked = self._checks.plain(self.digest, file)
+        return BlobReader(self.digest, file, self._checks, path=self.path, checked=checked)
 
     def is_unchanged(self, identity: Identity) -> bool:
         """Whether nothing was written to the file since :meth:`require` returned `identity`."""
@@ -100,9 +116,7 @@ class BlobReader(Closing):
         """
         self.require(0, self.size, between)
         if self.capsule is not None:
-            for block in self.capsule.directory.blocks():
-                self.capsule.compare(block)
-                between(block.payload_length)
+            self._checks.capsule(self.digest, self._file, self.capsule, between)
         for base in self._bases:
             base.check(between)
 
@@ -250,10 +264,10 @@ def open_damaged(checks: Soundness, digest: Digest, form: Form, *, by: str) -> B
 
 def open_capsule(checks: Soundness, digest: Digest, path: Path) -> BlobReader:
     """What the capsule in the file `path` restores, whatever else holds the blob, and whatever is
-    known of that.
+    known of that; no damage of it is noted.
     """
     try:
-        return _Opening(checks, "read").capsule(digest, path, ())
+        return _Opening(checks, "read", notes=False).capsule(digest, path, ())
     except FileNotFoundError:
         raise _absent(digest) from None
 
@@ -265,6 +279,8 @@ class _Opening:
     checks: Soundness
     by: str
     anyway: bool = False
+    notes: bool = True
+    """Whether what proves damaged is noted."""
 
     def blob(self, digest: Digest, above: tuple[Digest, ...]) -> BlobReader:
         self.refuse_damaged(digest)
@@ -289,13 +305,13 @@ class _Opening:
         path = self.checks.layout.blob(digest)
         file = StoredFile(path)
         checked = self.checks.plain(digest, file, self.by)
-        return BlobReader(digest, file, path=path, checked=checked)
+        return BlobReader(digest, file, self.checks, path=path, checked=checked)
 
     def better(self, plain: BlobReader, above: tuple[Digest, ...]) -> BlobReader:
         """The plain file, unless the capsule that is there too says that it was cut short."""
         path = self.checks.layout.capsule(plain.digest)
         try:
-            capsule = self.capsule(plain.digest, path, above)
+            capsule = replace(self, notes=False).capsule(plain.digest, path, above)
         except (FileNotFoundError, OutlastError):
             return plain
         better, other = (plain, capsule) if plain.size == capsule.size else (capsule, plain)
@@ -306,16 +322,22 @@ class _Opening:
         file = StoredFile(path)
         bases: dict[Digest, BlobReader] = {}
 
-        def note(block: int) -> None:
-            damage = Damage(digest, Form.CAPSULE, Why.ROT, self.by, (block,))
-            self.checks.note(damage, os.fstat(file.fd))
+        def note(*blocks: int) -> None:
+            if self.notes:
+                damage = Damage(digest, Form.CAPSULE, Why.ROT, self.by, blocks)
+                raise self.checks.note(damage, os.fstat(file.fd))
 
         try:
-            capsule = CapsuleReader(file, bases, note)
+            try:
+                capsule = CapsuleReader(file, bases, note)
+            except IntegrityError:
+                note()
+                raise
             _check(capsule, digest, above)
             for base in capsule.directory.bases:
                 bases[base.sha256] = self.base(digest, base.sha256, (*above, digest))
-            return BlobReader(digest, file, capsule=capsule, bases=tuple(bases.values()))
+            below = tuple(bases.values())
+            return BlobReader(digest, file, self.checks, capsule=capsule, bases=below)
         except BaseException:
             file.close()
             for opened in bases.values():

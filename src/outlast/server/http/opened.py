@@ -1,17 +1,12 @@
 """Blobs as requests open them: capsules stay open for the requests that follow."""
 
-import asyncio
 import threading
 from collections import Counter, OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from outlast.core.cancel import Cancel
-from outlast.core.closing import Closing
 from outlast.core.digest import Digest
 from outlast.store.archive import Archive
 from outlast.store.reading import BlobReader
-from outlast.store.soundness.table import Identity, identity_of
 
 
 class OpenBlobs:
@@ -71,28 +66,6 @@ class OpenBlobs:
             if blob not in self._users and spare > 0:
                 spare -= 1
                 self._open.pop(digest).close()
-
-
-class Comparisons(Closing):
-    """Compares the pieces of plain files before their bytes are sent, in threads: each once,
-    however many requests want it.
-    """
-
-    def __init__(self, threads: int = 2) -> None:
-        self._cancel = Cancel()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="compare")
-
-    def close(self) -> None:
-        self._cancel.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    async def require(self, blob: BlobReader, start: int, stop: int) -> Identity:
-        """`BlobReader.require`, without holding up the loop."""
-        if blob.is_compared(start, stop - start):
-            return identity_of(blob.stat())
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool, blob.require, start, stop - start, lambda _count: self._cancel.check()
-        )
 
 
 def _identity(file: Path | BlobReader) -> tuple[int, int] | None:

@@ -13,11 +13,12 @@ from outlast.core.closing import Closing
 from outlast.core.digest import Digest
 from outlast.core.errors import IntegrityError, StorageError
 from outlast.server.http.blocks import Blocks
+from outlast.server.http.compared import Comparisons
 from outlast.server.http.files import Delivery
 from outlast.server.http.log import log_line
 from outlast.server.http.memory import FairTurns
 from outlast.server.http.metrics import Metrics
-from outlast.server.http.opened import Comparisons, OpenBlobs
+from outlast.server.http.opened import OpenBlobs
 from outlast.server.http.queries import Bodies
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.archive import Archive
@@ -38,7 +39,7 @@ class Outlet(Closing):
         self.bodies = Bodies(tuning)
         self._blocks = Blocks(tuning)
         self._opened = OpenBlobs(archive, tuning.open_capsules)
-        self._comparisons = Comparisons()
+        self._comparisons = Comparisons(tuning)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -68,8 +69,7 @@ class Outlet(Closing):
         try:
             blob = await self.threaded(self._opened.take, digest)
             try:
-                await self._comparisons.require(blob, delivery.span.start, delivery.span.stop)
-                return await delivery.send_blob(blob, self._blocks)
+                return await delivery.send_blob(blob, self._blocks, self._comparisons)
             finally:
                 self._opened.give_back(blob)
         except (IntegrityError, StorageError) as error:

@@ -15,14 +15,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 from outlast.codec import merkle
 from outlast.codec.memory import scratch
 from outlast.codec.payload import Form
+from outlast.codec.reader import CapsuleReader
 from outlast.core.cancel import Cancel
-from outlast.core.digest import Digest
-from outlast.core.errors import DamagedError, OutlastError, TransientError
+from outlast.core.digest import Digest, Names
+from outlast.core.errors import CorruptError, DamagedError, OutlastError, TransientError
 from outlast.store import disk
 from outlast.store.forms import StoredFile, stamp_of
 from outlast.store.layout import Layout
@@ -97,6 +98,27 @@ class Soundness:
         self.note_right(blob, stat, compared)
         self.damage.clear(blob, Form.PLAIN)
 
+    def note_capsule(self, blob: Digest, stat: os.stat_result) -> None:
+        """The same of a capsule that was decoded as a whole."""
+        compared = Compared(0, time.monotonic() + self.tuning.recheck)
+        compared.set_whole()
+        self.note_right(blob, stat, compared)
+        self.damage.clear(blob, Form.CAPSULE)
+
+    def judge(
+        self, blob: Digest, stat: os.stat_result, names: Names, by: str
+    ) -> DamagedError | None:
+        """A plain file with this `stat`, which was taken before, was read wholly and has these
+        `names`: notes what follows, and returns the error where that is damage.
+        """
+        known = sums.load(self.layout.sums_of(blob), blob, stat.st_size)
+        if names.sha256 == blob:
+            if names.sums and (known is None or known.values != names.sums):
+                self._write(blob, Sums(blob, stat.st_size, names.sums))
+            self.note_whole(blob, stat)
+            return None
+        return self.damaged(blob, stat, () if known is None else known.differing(names.sums), by)
+
     def note_right(self, blob: Digest, stat: os.stat_result, compared: Compared) -> None:
         """All pieces of a file were compared, some of them perhaps some time ago."""
         if self.is_settled(stat):
@@ -109,10 +131,46 @@ class Soundness:
         """Whether the next write to the file will show in its times."""
         return abs(time.time() - stat.st_ctime) > self.tuning.settle
 
+    def raw_capsule(self, blob: Digest, file: StoredFile, between: Between) -> Identity:
+        """Compares all of the open capsule of a blob, so that it can be sent as it is, as long as
+        it stays as it is. Raises :class:`CorruptError`, :class:`MalformedError`.
+        """
+        stat = os.fstat(file.fd)
+
+        def note(*blocks: int) -> NoReturn:
+            raise self.note(Damage(blob, Form.CAPSULE, Why.ROT, "peer", blocks), stat)
+
+        capsule = CapsuleReader(file, damaged=note)
+        self.capsule(blob, file, capsule, between)
+        for part in capsule.damaged_frame():
+            raise CorruptError(f"{part} of the capsule of {blob} is damaged")
+        return identity_of(stat)
+
+    def capsule(
+        self, blob: Digest, file: StoredFile, capsule: CapsuleReader, between: Between
+    ) -> None:
+        """Compares all blocks of an open capsule, unless that was done since it changed. Raises
+        what its reader raises.
+        """
+        stat = os.fstat(file.fd)
+        known = self.known(blob, stat)
+        if known is None or not known.whole:
+            compared = Compared(0, time.monotonic() + self.tuning.recheck)
+            for block in capsule.directory.blocks():
+                capsule.compare(block)
+                between(block.payload_length)
+            compared.set_whole()
+            self.note_right(blob, stat, compared)
+
+    def remembered(self, blob: Digest, stat: os.stat_result) -> Compared | None:
+        """What this process compared of a file."""
+        found = self._table.get(blob, identity_of(stat))
+        return found if found is not None and time.monotonic() < found.until else None
+
     def known(self, blob: Digest, stat: os.stat_result) -> Compared | None:
         """What was compared of a file, as this process or the index knows."""
-        found = self._table.get(blob, identity_of(stat))
-        if found is not None and time.monotonic() < found.until:
+        found = self.remembered(blob, stat)
+        if found is not None:
             return found
         now, recheck = time.monotonic(), self.tuning.recheck
         if not sums.is_needed(stat.st_size):
@@ -210,7 +268,9 @@ class Soundness:
     ) -> DamagedError:
         """Notes damage of a plain file; the error that says so."""
         why = Why.ROT
-        if stat.st_nlink > 1 and not self._cache.was_hashed(blob, stamp_of(stat)):
+        if sums.size_in(self.layout.sums_of(blob)) > stat.st_size:
+            why = Why.TRUNCATED
+        elif stat.st_nlink > 1 and not self._cache.was_hashed(blob, stamp_of(stat)):
             why = Why.CHANGED
         return self.note(Damage(blob, Form.PLAIN, why, by, parts), stat)
 
@@ -263,11 +323,13 @@ class CheckedFile:
         raise _changing(self._blob)
 
     def is_compared(self, offset: int, length: int) -> bool:
-        """Whether :meth:`require` of these bytes has nothing to read."""
+        """Whether :meth:`require` of these bytes has nothing to do, as far as this process
+        remembers.
+        """
         if not length:
             return True
         stat = os.fstat(self._file.fd)
-        known = self._last_compared(stat) or self._checks.known(self._blob, stat)
+        known = self._last_compared(stat) or self._checks.remembered(self._blob, stat)
         if known is None or stat.st_size != self.size:
             return False
         return known.has(offset // merkle.PIECE, (offset + length - 1) // merkle.PIECE)

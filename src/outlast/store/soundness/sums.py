@@ -52,6 +52,12 @@ class Sums:
             raise MalformedError("the sums of another blob")
         return cls(blob, size, values)
 
+    def differing(self, others: bytes) -> tuple[int, ...]:
+        """The pieces whose sums differ in `others`, of as many pieces."""
+        at = range(0, len(self.values), _SUM.size)
+        pairs = ((self.values[n : n + _SUM.size], others[n : n + _SUM.size]) for n in at)
+        return tuple(number for number, (one, other) in enumerate(pairs) if one != other)
+
     def is_right(self, index: int, piece: memoryview) -> bool:
         """Whether `piece` has the sum of piece `index`, from 0."""
         start = index * _SUM.size
@@ -109,6 +115,17 @@ def is_needed(size: int) -> bool:
 def file_size(size: int) -> int:
     """Bytes of the sums of a blob of `size` bytes."""
     return _HEAD.size + _SUM.size * (merkle.piece_count(size) + 1)
+
+
+def size_in(path: Path) -> int:
+    """The size of the blob that the sums in a file say that they are of: for a message alone. 0
+    where there are none.
+    """
+    with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
+        head = file.read(_HEAD.size) or b""
+        if len(head) == _HEAD.size and head.startswith(MAGIC):
+            return int(_HEAD.unpack(head)[2])
+    return 0
 
 
 def load(path: Path, blob: Digest, size: int) -> Sums | None:
