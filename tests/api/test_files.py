@@ -136,7 +136,10 @@ def edited(mine: outlast.Archive, tmp_path: Path) -> outlast.Archive:
 
 
 def test_what_another_program_changed(edited: outlast.Archive) -> None:
-    with pytest.raises(outlast.IntegrityError, match="hard link"):
+    file = edited.open_file("me/mine", "noise.bin")
+    with file, pytest.raises(outlast.IntegrityError, match="another name"):
+        file.read()
+    with pytest.raises(outlast.IntegrityError, match="another name"):
         edited.open_file("me/mine", "noise.bin")
 
 

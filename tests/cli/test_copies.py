@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 
 from outlast.core.control import Control
-from outlast.core.digest import Digest, Names
+from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, TransientError
 from outlast.core.names import Target
 from outlast.intake import working_copies
-from outlast.intake.local_file import ingest
 from outlast.ops import run as run_ops
 from outlast.ops import verify as verify_ops
 from outlast.store.archive import Archive
 from outlast.store.copies import Copies, all_copies, drop_damaged
 from outlast.store.forms import stamp_of
+from outlast.store.soundness import checks
 from tests.cli.call import environment, inside
 from tests.gguf_cut import small_smollm2
 from tests.realweights import WeightsUnavailableError
@@ -242,7 +242,7 @@ def test_a_plain_file_that_verify_found_damaged_is_not_linked_again(home: Path) 
     flip(file, SIZE // 2)
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert inside("verify", home=home).code == 4
-    inside("link", "me/m0", "--folder", home / "no", home=home).failed("corrupt")
+    inside("link", "me/m0", "--folder", home / "no", home=home).failed("damaged")
 
 
 def test_a_plain_file_that_has_only_a_tree_is_not_linked_again_either(home: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_plain_file_that_has_only_a_tree_is_not_linked_again_either(home: Path
     file.write_text("me/m9")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert inside("verify", home=home).code == 4
-    inside("link", "me/m0", "--folder", home / "no", home=home).failed("corrupt")
+    inside("link", "me/m0", "--folder", home / "no", home=home).failed("damaged")
 
 
 def test_what_was_verified_and_only_touched_is_unchanged(home: Path) -> None:
@@ -292,31 +292,35 @@ def test_a_plain_file_that_was_edited_by_its_link_is_refused(home: Path, to: str
     link(home, "me/m0", to=home / "elsewhere")
     flip(edited, SIZE // 2)
     call = inside("link", "me/m0", f"--{to}", home / "no", home=home)
-    assert "another name" in call.failed("corrupt")
+    assert "another name" in call.failed("damaged")
     assert not (home / "no").exists()
     flip(edited, SIZE // 2)
+    inside("link", "me/m0", f"--{to}", home / "no", home=home).failed("damaged")
+    inside("verify", home=home).ok()
     link(home, "me/m0", to=home / "again")
 
 
-def test_a_plain_file_is_hashed_again_only_if_it_has_other_names_and_changed(
+def test_a_plain_file_is_compared_again_only_if_it_changed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unpack(home / "archive", sha256(MODELS["me/m0"]))
     with Archive(home / "archive") as archive:
         file = archive.layout.blob(Digest(sha256(MODELS["me/m0"])))
-    hashed: list[int] = []
+    compared: list[int] = []
+    compare = checks.CheckedFile._compare
 
-    def count(fd: int, *more: Any) -> Names:
-        hashed.append(os.fstat(fd).st_size)
-        return ingest(fd, *more)
+    def count(self: checks.CheckedFile, *rest: Any) -> None:
+        compared.append(self.size)
+        compare(self, *rest)
 
-    monkeypatch.setattr(working_copies, "ingest", count)
+    monkeypatch.setattr(checks.CheckedFile, "_compare", count)
     os.utime(file, (1e9, 1e9))
-    link(home, "me/m0")  # no other name yet
-    assert hashed == []
-    link(home, "me/m0", to=home / "second")
-    link(home, "me/m0", to=home / "third")
-    assert hashed.count(SIZE) == 1
+    monkeypatch.setattr(checks.Soundness, "is_settled", lambda *_args: True)
+    link(home, "me/m0")  # which gives it another name
+    link(home, "me/m0", to=home / "out-0")
+    assert compared.count(SIZE) == 2
+    link(home, "me/m0", to=home / "out-0")
+    assert compared.count(SIZE) == 2
 
 
 def test_a_damaged_capsule_makes_no_copy(home: Path) -> None:
@@ -324,7 +328,7 @@ def test_a_damaged_capsule_makes_no_copy(home: Path) -> None:
     with Archive(home / "archive") as archive:
         flip(archive.layout.capsule(digest), 1000)
     call = inside("link", "me/m0", "--folder", home / "no", home=home)
-    assert "block 1" in call.failed("corrupt")
+    assert "block 1" in call.failed("damaged")
     assert copied(home) == set()
 
 

@@ -1,11 +1,12 @@
 """All the names of a blob, computed in one pass over its bytes."""
 
 import hashlib
+import struct
 from collections import deque
 from concurrent.futures import Executor, Future
 from typing import Final
 
-from outlast.codec import merkle
+from outlast.codec import kernels, merkle
 from outlast.codec.merkle import Tree
 from outlast.core.digest import Digest, GitOid, Names, blob_header
 
@@ -40,6 +41,7 @@ class BlobHasher:
         if git:
             self._git = hashlib.sha1(blob_header(size), usedforsecurity=False)
         self._pieces: list[bytes] = []
+        self._sums: list[int] = []
         self._root: Digest | None = None
 
     def update(self, piece: memoryview, piece_hash: bytes | None = None) -> None:
@@ -50,6 +52,7 @@ class BlobHasher:
             self._root = merkle.small_root(piece)
         else:
             self._pieces.append(piece_hash or merkle.piece_hash(piece))
+            self._sums.append(kernels.xxh3(piece))
         self.hashed += len(piece)
 
     def names(self) -> Names:
@@ -58,7 +61,8 @@ class BlobHasher:
         if layer:
             self._root = merkle.root_of_layer(layer)
         git = GitOid(self._git.hexdigest()) if self._git is not None else None
-        return Names(self.hashed, Digest(self._sha256.hexdigest()), git, self._root, layer)
+        sums = struct.pack(f"<{len(self._sums)}Q", *self._sums)
+        return Names(self.hashed, Digest(self._sha256.hexdigest()), git, self._root, layer, sums)
 
 
 class TreeHasher:

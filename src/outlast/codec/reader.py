@@ -57,8 +57,13 @@ class CapsuleReader:
         self,
         capsule: Readable,
         bases: Callable[[Digest], Readable | None] | Mapping[Digest, Readable] | None = None,
+        damaged: Callable[[int], object] = bool,
     ) -> None:
+        """`damaged` is told the number of a block that proves damaged; it may raise an error of its
+        own.
+        """
         self._capsule = capsule
+        self._damaged = damaged
         self.directory = read_directory(capsule)
         self._find = bases.get if isinstance(bases, Mapping) else bases
         self._bases: dict[int, Readable] = {}
@@ -90,11 +95,20 @@ class CapsuleReader:
             buffer = buffer[take:]
             offset += take
 
+    def compare(self, block: Block) -> None:
+        """Raises :class:`CorruptError` where a block is not what was written; decodes nothing."""
+        with window(self._capsule, block.payload_offset, block.payload_length) as payload:
+            self._compare(block, payload)
+
+    def _compare(self, block: Block, payload: memoryview) -> None:
+        if kernels.xxh3(payload) != block.checksum:
+            self._damaged(block.number)
+            raise CorruptError(f"{self._where(block)} is damaged")
+
     def decode(self, block: Block, out: memoryview) -> None:
         """Restores one block; `out` has its length."""
         with window(self._capsule, block.payload_offset, block.payload_length) as payload:
-            if kernels.xxh3(payload) != block.checksum:
-                raise CorruptError(f"{self._where(block)} is damaged")
+            self._compare(block, payload)
             if fmt.needs_base(block.tag, block.base):
                 self._restore_from_base(block, payload, out)
             else:
@@ -127,14 +141,23 @@ class CapsuleReader:
 
     def damage(self) -> Iterator[str]:
         """What is damaged, a line each: every part that has a checksum is read."""
+        for block in self.damaged_blocks():
+            end = block.offset + block.length
+            yield f"block {block.number} (bytes {block.offset} to {end})"
+        yield from self.damaged_frame()
+
+    def damaged_blocks(self) -> Iterator[Block]:
+        """The blocks that are not as they were written."""
+        for block in self.directory.blocks():
+            payload = read(self._capsule, block.payload_offset, block.payload_length)
+            if kernels.xxh3(payload) != block.checksum:
+                yield block
+
+    def damaged_frame(self) -> Iterator[str]:
+        """The same of what is around the blocks, and is there twice but for the head."""
         directory = self.directory
         if read(self._capsule, 0, len(fmt.HEAD)) != fmt.HEAD:
             yield "the head"
-        for block in directory.blocks():
-            payload = read(self._capsule, block.payload_offset, block.payload_length)
-            if kernels.xxh3(payload) != block.checksum:
-                end = block.offset + block.length
-                yield f"block {block.number} (bytes {block.offset} to {end})"
         whole = directory.pack_end()
         found = read(self._capsule, directory.payload_end, len(whole))
         at = 0

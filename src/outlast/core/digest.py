@@ -70,7 +70,8 @@ class GitOid:
 class Names:
     """The names of a blob: size in bytes, sha256, git blob id (small files only), BEP 52 merkle
     root (none for an empty blob), and the `layer` of its merkle tree: one hash of 32 bytes for each
-    piece of 1 MiB (empty if there is only one piece).
+    piece of 1 MiB (empty if there is only one piece). `sums` are the XXH3-64 of these pieces, 8
+    bytes each (docs/format/sums.md), empty likewise.
     """
 
     size: int
@@ -78,6 +79,7 @@ class Names:
     git_sha1: GitOid | None
     merkle_root: Digest | None
     layer: bytes = field(default=b"", repr=False)
+    sums: bytes = field(default=b"", repr=False, compare=False)
 
 
 def blob_header(size: int) -> bytes:

@@ -124,6 +124,13 @@ class CorruptError(IntegrityError):
     default_hint = "'outlast verify' lists the damage; pull again to repair it"
 
 
+class DamagedError(CorruptError):
+    """Bytes of a blob here are known to be damaged: they are not given out."""
+
+    code = "damaged"
+    default_hint = "pull again to fetch it anew; 'outlast verify' lists all damage"
+
+
 class DamagedRecordError(CorruptError):
     """A small file of the archive (a ref, a draft, what is known of a model …) does not pass its
     check. What it said counts as unknown: nothing becomes public or complete by it.

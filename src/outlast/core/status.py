@@ -126,6 +126,7 @@ class NodeStatus:
     received: Annotated[int, "bytes since it started"]
     sent: Annotated[int, "bytes since it started"]
     seeding: Annotated[int, "payloads that it seeds"]
+    damaged: Annotated[int, "blobs of its archive that are known to be damaged"]
     dht: Annotated[DhtStatus, "the distributed hash table"]
     trackers: Annotated[tuple[TrackerStatus, ...], "trackers that it uses"] = ()
     transfers: Annotated[tuple[TransferStatus, ...], "payloads under way"] = ()

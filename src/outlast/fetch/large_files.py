@@ -166,7 +166,7 @@ def _take_plain(work: Work, job: Job, download: Download) -> None:
             if capsule is not None and capsule.publish(names.sha256):
                 partial.discard()
             else:
-                partial.finish(work.writer, names.sha256)
+                partial.finish(work.writer, names.sha256, names.sums)
             work.finish(job, names)
     finally:
         follower.close()

@@ -25,25 +25,25 @@ _log = logging.getLogger(__name__)
 
 _THREADS = min(8, os.cpu_count() or 1)
 _SYNC_EVERY = 256 * 1024 * 1024
+_ANNOUNCED = 64 * 1024 * 1024
+"""Bytes of a file whose comparison takes long enough to be told of."""
 
 
-def changed(digest: Digest) -> CorruptError:
-    """The error of a plain file that another program wrote to through another of its names."""
-    return CorruptError(
-        f"blob {digest.short}… is damaged: it was changed through another name (hard link) of it",
-        hint="'outlast verify --quarantine' moves it away; then pull again",
-    )
-
-
-def refuse_edited(archive: Archive, blob: BlobReader, control: Control) -> None:
-    """Raises :class:`CorruptError` if an open plain file was changed through another of its names;
-    reads all of it only if it has others and changed since it was hashed.
+def require_right(blob: BlobReader, control: Control) -> None:
+    """Raises :class:`DamagedError` if an open file has other bytes than those that were verified;
+    reads only those that were not compared since it changed.
     """
-    if blob.path is None or not archive.index.is_doubtful(blob.digest, blob.stat()):
-        return
-    with disk.reporting(blob.path):
-        if not _rehash(archive, blob.fileno(), blob.digest, control):
-            raise changed(blob.digest)
+    name = f"blob {blob.digest.short}"
+
+    def between(count: int) -> None:
+        control.cancel.check()
+        if blob.size >= _ANNOUNCED:
+            control.emit(Progress(name, count))
+
+    if not blob.is_compared(0, blob.size):
+        if blob.size >= _ANNOUNCED:
+            control.emit(Planned("check", name, 1, blob.size))
+        blob.require(0, blob.size, between)
 
 
 def _rehash(archive: Archive, fd: int, digest: Digest, control: Control) -> bool:
@@ -93,8 +93,8 @@ class Working(Closing):
     def prepare(self, entries: Iterable[FileEntry]) -> None:
         """Finds the files of `entries`, which must be here, and makes those that are lacking: all
         of them, or none where they do not fit. Raises :class:`StorageError` then. A working copy
-        that changed since it was hashed is hashed again, and made again if it is damaged. So is a
-        plain file that has other names; raises :class:`CorruptError` if that is damaged.
+        that changed since it was hashed is hashed again, and made again if it is damaged. A
+        plain file is compared; raises :class:`DamagedError` if it is damaged.
         """
         lacking: dict[Digest, FileEntry] = {}
         for entry in entries:
@@ -122,9 +122,10 @@ class Working(Closing):
 
     def _find(self, digest: Digest, size: int) -> Path | None:
         if self._archive.forms.plain_size(digest) == size:
-            plain = self._archive.layout.blob(digest)
-            self._refuse_edited(digest, plain)
-            return plain
+            with self._archive.open_blob(digest, by="a path") as blob:
+                require_right(blob, self._control)
+                if blob.path is not None:
+                    return blob.path
         if self._writer is None:
             self._writer = self._archive.writer()
         copies = self._copies(self._writer)
@@ -137,16 +138,6 @@ class Working(Closing):
             return None
         self._copied.add(digest)
         return path
-
-    def _refuse_edited(self, digest: Digest, path: Path) -> None:
-        """Raises :class:`CorruptError` if the plain file of a blob was changed through another of
-        its names; reads it only if it has others and changed since it was hashed.
-        """
-        with disk.reporting(path):
-            if self._archive.index.is_doubtful(digest, os.stat(path)) and not self._rehash(
-                digest, path
-            ):
-                raise changed(digest)
 
     def _is_right(self, digest: Digest, path: Path) -> bool:
         """Whether a copy still has the bytes of the blob; reads them if it changed since they were

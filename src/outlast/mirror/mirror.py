@@ -326,6 +326,8 @@ class Mirror:
             self._note(repo, commit, known)
             return known
         if not here and not self._sources:
+            if entry.sha256 is not None:
+                self.archive.refuse_damaged(entry.sha256)
             raise NotArchivedError(f"the bytes of {path!r} are not here")
         # A draft brought what is here: no manifest has all of its names yet, so it is read once.
         streaming = self.streams.fetch(repo, commit, entry, voice, here=here)

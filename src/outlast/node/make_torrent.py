@@ -44,6 +44,9 @@ def whole_torrent(
     Raises :class:`NotArchivedError` where a file is not here, :class:`CorruptError` where one is
     not what its manifest says, :class:`UsageError` where no torrent can hold them.
     """
+    for entry in revision.files:
+        if entry.sha256 is not None:
+            archive.refuse_damaged(entry.sha256)
     absent = [entry.path for entry in revision.files if not archive.holds(entry)]
     if absent:
         raise NotArchivedError(f"{len(absent)} files are not here, among them {absent[0]!r}")

@@ -264,7 +264,7 @@ class Node(Closing):
     def _heard_session(self, event: SessionEvent) -> None:
         match event:
             case PayloadDamaged(root, piece):
-                payload = self._seeder.damaged(root)
+                payload = self._seeder.damaged(root, piece)
                 if payload is not None:
                     blob = payload.blob
                     text = f"piece {piece} of what holds blob {blob.short}… is damaged"

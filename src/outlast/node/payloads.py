@@ -20,10 +20,11 @@ from outlast.store.reading import BlobReader
 
 def held(archive: Archive, blob: Digest) -> tuple[Payload, ...]:
     """The payloads of a blob that lie on the disk and whose tree is known; hashes nothing. Cheap:
-    a few look-ups. Without one, :func:`tree` makes the blob's form known.
+    a few look-ups. Without one, :func:`tree` makes the blob's form known. Of a blob that is known
+    to be damaged there are none.
     """
     form = archive.forms.of(blob)
-    if form is None:
+    if form is None or archive.damage.of(blob):
         return ()
     stamp = stamp_of_file(_file(archive, blob, form.form))
     return tuple(

@@ -1,15 +1,20 @@
 """Seeds the payloads of an archive to other nodes, from where they lie."""
 
-from collections.abc import Iterable
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
 
-from outlast.codec.payload import Payload
+from outlast.codec.payload import Form, Payload
 from outlast.core.cancel import Cancel
 from outlast.core.digest import Digest
-from outlast.core.errors import CorruptError, MalformedError, NotArchivedError
+from outlast.core.errors import CorruptError, DamagedError, MalformedError, NotArchivedError
 from outlast.core.events import Emit, FileProblem
+from outlast.core.ratelimit import TokenBucket
 from outlast.node import payloads
 from outlast.node.policy import Sharing
+from outlast.node.tuning import TUNING
 from outlast.store.archive import Archive
+from outlast.store.soundness.damage import Damage, Why
 from outlast.swarm.client.session import TorrentSession
 
 
@@ -35,7 +40,8 @@ class Seeder:
         """The stamps of files that are damaged, by their roots; by their blobs where those are not
         known."""
         self._offered: set[Digest] = set()
-        self._seen_version = -1
+        self._pace = TokenBucket(TUNING.compare_rate)
+        self._seen: object = None
 
     def __len__(self) -> int:
         return len(self._seeded)
@@ -45,22 +51,35 @@ class Seeder:
         return self._seeded.get(root)
 
     def follow(self) -> None:
-        """Seeds what is new and stops what is gone, if anything changed."""
-        if self._sharing.version != self._seen_version:
-            self._seed_all()
+        """Seeds what is new and stops what is gone, or is damaged, if anything changed."""
+        damage = self._archive.damage.all()
+        if (self._sharing.version, damage) != self._seen:
+            self._seed_all(damage)
 
-    def damaged(self, root: Digest) -> Payload | None:
+    def damaged(self, root: Digest, piece: int | None = None) -> Payload | None:
         """The payload under this root is damaged: it is not seeded again before its file changes.
-        Returns it.
+        Returns it. `piece` is the one that was seen.
         """
         payload = self._seeded.get(root)
         if payload is not None:
             self._damaged[root] = self._stamps.get(root, "")
+            if piece is not None:
+                self._note(payload, piece)
         return payload
 
-    def _seed_all(self) -> None:
-        """Seeds what may be shared, and stops what may not or is gone. Then reads the blobs whose
-        tree is not known, until something changes.
+    def _note(self, payload: Payload, piece: int) -> None:
+        path = payloads.path(self._archive, payload)
+        form = Form.PLAIN if payload.is_plain else Form.CAPSULE
+        damage = Damage(
+            payload.blob, form, Why.ROT, "seeding", (piece,) if payload.is_plain else ()
+        )
+        with contextlib.suppress(FileNotFoundError):
+            self._archive.soundness.note(damage, os.stat(path))
+
+    def _seed_all(self, damage: Mapping[Digest, object]) -> None:
+        """Seeds what may be shared, and stops what may not, is gone or damaged. Then reads the
+        blobs that are not seeded yet, or whose tree is not known, until something changes: swarms
+        read their files themselves, so all of a file is compared before it is seeded.
         """
         version = self._sharing.version
         blobs = self._sharing.blobs()
@@ -69,7 +88,7 @@ class Seeder:
         for blob, restricted in blobs.items():
             self._cancel.check()
             held = payloads.held(self._archive, blob)
-            if not held:
+            if not held or not self._is_seeded(held[0]):
                 unread.append(blob)
             elif not self._is_damaged(held[0].root, blob):
                 wanted.add(held[0].root)
@@ -81,24 +100,35 @@ class Seeder:
             if self._sharing.version != version:
                 return
             payload = self._read(blob)
-            if payload is not None:
+            if payload is not None and not self._is_damaged(payload.root, blob):
                 self.seed(payload, restricted=blobs[blob])
                 wanted.add(payload.root)
-        self._seen_version = version
+        self._seen = version, damage
+
+    def _is_seeded(self, payload: Payload) -> bool:
+        """Whether it is seeded, from the file that is there now."""
+        stamp = self._stamps.get(payload.root)
+        return stamp == payloads.stamp_of_file(payloads.path(self._archive, payload))
 
     def _is_damaged(self, name: Digest, blob: Digest) -> bool:
         """Whether the file that holds a blob still is the one that was found damaged."""
         return name in self._damaged and self._damaged[name] == payloads.stamp(self._archive, blob)
 
     def _read(self, blob: Digest) -> Payload | None:
-        """What holds a blob whose tree is not known: reads it."""
-        if self._is_damaged(blob, blob):
+        """What holds a blob, compared as a whole; where its tree is not known, that is made."""
+        if self._is_damaged(blob, blob) or self._archive.damage.of(blob):
             return None
         try:
             form = self._archive.form_of(blob).form
             payloads.tree(self._archive, blob, form, self._cancel)
+            with self._archive.open_blob(blob, by="seeding") as reader:
+                reader.check(lambda count: self._pace.take(count, self._cancel))
+            self._cancel.check()
             held = payloads.held(self._archive, blob)
         except NotArchivedError:
+            return None
+        except DamagedError as error:  # the archive remembers
+            self._emit(FileProblem(blob.hex, str(error), error.code))
             return None
         except (CorruptError, MalformedError) as error:
             self._damaged[blob] = payloads.stamp(self._archive, blob)
@@ -127,6 +157,10 @@ class Seeder:
                 return
             path = payloads.path(self._archive, payload)
             torrent = self._session.seed(tree, path, restricted=restricted)
+            self._stamps[payload.root] = payloads.stamp_of_file(path)
+            self._seeded[payload.root] = payload
+        elif torrent.seeds and payload.root not in self._seeded:  # it came by this torrent
+            path = payloads.path(self._archive, payload)
             self._stamps[payload.root] = payloads.stamp_of_file(path)
             self._seeded[payload.root] = payload
         torrent.connect(peers)

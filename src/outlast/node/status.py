@@ -55,6 +55,7 @@ class Report:
             received=received,
             sent=sent,
             seeding=node.seeding,
+            damaged=len(node.archive.damage.all()),
             dht=_dht(node.session.dht_nodes),
             trackers=_trackers(node),
             transfers=tuple(transfers),

@@ -83,10 +83,12 @@ class RevisionSeeding(Closing):
         while True:
             try:
                 stamps = self._archive.shares.stamps()
-                version = self._node.sharing.version if stamps or self._seeded else 0
-                if (stamps, version) != seen:
+                active = bool(stamps or self._seeded)
+                version = self._node.sharing.version if active else 0
+                damage = self._archive.damage.all() if active else {}
+                if (stamps, version, damage) != seen:
                     self._follow(stamps)
-                    seen = stamps, version
+                    seen = stamps, version, damage
             except (StorageError, BusyError) as error:
                 self._tell("", f"what is shared cannot be read: {error}")
             self._report_damage()

@@ -37,6 +37,9 @@ class Tuning:
 
     # Seeding
 
+    compare_rate: float = 200e6
+    """Bytes per second that are compared before they are seeded. Guess: a disk has more, and what
+    is served meanwhile goes first."""
     most_trackers: int = 64
     """Trackers that the status remembers."""
     follow: float = 1.0

@@ -235,7 +235,7 @@ def _name_plain(
             raise TransientError(f"{path} was replaced while it was read")
         disk.set_mode(source, disk.READ_ONLY)
         disk.fsync(source)
-    writer.publish_blob(temp, names.sha256, names.size)
+    writer.publish_blob(temp, names.sha256, names.size, names.sums)
     intake.archive.note_names(names)
     return names, True
 
@@ -255,6 +255,6 @@ def _store_plain(intake: Intake, source: int, path: str, control: Control) -> tu
             disk.fsync(target)
         finally:
             os.close(target)
-    writer.publish_blob(temp, names.sha256, names.size)
+    writer.publish_blob(temp, names.sha256, names.size, names.sums)
     intake.archive.note_names(names)
     return names, True

@@ -201,7 +201,7 @@ class _Adoption:
         temp = writer.temp()
         if not self._copy and _hard_link(fd, file.real, temp):
             disk.fsync(fd)
-            writer.publish_blob(temp, names.sha256, names.size)
+            writer.publish_blob(temp, names.sha256, names.size, names.sums)
             self._archive.note_names(names)
             self.result.linked += names.size
             return

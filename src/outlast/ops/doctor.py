@@ -166,6 +166,7 @@ def _content(home: Path) -> Iterator[Finding]:
             yield from _records(archive)
             yield from _manifests(archive)
             yield _index(archive)
+            yield from _damage(archive)
             yield from _capsules(archive)
             yield from _copies(archive)
             yield from _unreadable(archive)
@@ -205,7 +206,7 @@ def _manifests(archive: Archive) -> Iterator[Finding]:
         except (IntegrityError, StorageError):
             bad += path.exists()  # else another process replaced it
             continue
-        absent += sum(not archive.holds(entry) for entry in revision.files)
+        absent += sum(not archive.lies_here(entry) for entry in revision.files)
     if bad:
         mend = "'outlast verify --quarantine' moves them away; then pull again"
         yield Finding(
@@ -218,6 +219,18 @@ def _manifests(archive: Archive) -> Iterator[Finding]:
         yield Finding("blobs", Health.WRONG, f"the bytes of {absent} files are missing", mend)
     else:
         yield Finding("blobs", Health.OK, "none is missing ('outlast verify' re-hashes them)")
+
+
+def _damage(archive: Archive) -> Iterator[Finding]:
+    """What somebody saw who read a blob."""
+    known = archive.damage.all()
+    mend = "pull the models again ('outlast ls' names them); 'outlast verify' hashes all blobs"
+    for blob in sorted(known)[:_NAMED]:
+        what = "; ".join(f"{one.describe()}, seen by {one.by} {one.seen}" for one in known[blob])
+        yield Finding("damage", Health.WRONG, f"blob {blob.short}…: {what}", mend)
+    if len(known) > _NAMED:
+        text = f"{len(known) - _NAMED} more blobs are damaged"
+        yield Finding("damage", Health.WRONG, text, mend)
 
 
 def _suspects(archive: Archive) -> Finding:
@@ -242,7 +255,7 @@ def _capsules(archive: Archive) -> Iterator[Finding]:
     capsules = archive.forms.capsules()
     held = archive.forms.held()
     bad = sum(form is None for form in capsules.values())
-    lost = [d for d, form in held.items() if not archive.has(d, form.size)]
+    lost = [d for d, form in held.items() if not archive.forms.lies_here(d, form.size)]
     if bad:
         text = f"the trailers of {bad} of {len(capsules)} are damaged"
         mend = "'outlast verify --quarantine' moves them away; then pull again"

@@ -54,6 +54,8 @@ class RevisionLine:
     bases: tuple[str, ...] = ()
     unconfirmed: bool = False
     about: About = field(default_factory=About)
+    damaged: int = 0
+    """Blobs of it that are known to be damaged, or depend on one that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class Details:
     """Who on the LAN alone said which files it has, and since when that is not confirmed."""
     equals: tuple[Equal, ...] = ()
     """Models of other places that have files of it, as `locate` saw."""
+    damaged: Mapping[Digest, str] = field(default_factory=dict)
+    """Its blobs that are known to be damaged, and in which way, for people."""
 
     @property
     def stored(self) -> int:
@@ -227,6 +231,7 @@ class _Stored:
         sealed = [summary.digest for summary in summaries if summary.digest is not None]
         self._blobs = archive.index.blobs_of(sealed)
         self._counted: set[Digest] = set()
+        self._damaged = archive.damaged_blobs()
         base_digests = {b.sha256 for form in self._held.values() for b in form.bases}
         self._owners = owners(archive, base_digests, summaries)
 
@@ -257,6 +262,7 @@ class _Stored:
             bases=tuple(sorted(names - {str(summary.repo)} or names)),
             unconfirmed=named.unconfirmed,
             about=named.about,
+            damaged=len(blobs & self._damaged),
         )
 
 
@@ -290,7 +296,8 @@ def show(archive: Archive, target: Target) -> Details:
         refs=tuple(refs),
         about=archive.refs.about(revision.repo),
         shared=shared,
-        absent=tuple(e for e in revision.files if not archive.holds(e)),
+        absent=tuple(e for e in revision.files if not archive.lies_here(e)),
+        damaged=_damage(archive, digests),
         forms=forms,
         bases=owners(archive, base_digests, archive.summaries()) if base_digests else {},
         damaged_refs=read.damaged,
@@ -301,6 +308,15 @@ def show(archive: Archive, target: Target) -> Details:
         told=archive.unconfirmed.get(revision.repo, revision.id),
         equals=_equals(archive, revision),
     )
+
+
+def _damage(archive: Archive, digests: Iterable[Digest]) -> dict[Digest, str]:
+    known, damaged = archive.damage.all(), archive.damaged_blobs()
+    return {
+        digest: "; ".join(one.describe() for one in known.get(digest, ())) or "its base is damaged"
+        for digest in digests
+        if digest in damaged
+    }
 
 
 def _equals(archive: Archive, revision: Revision) -> tuple[Equal, ...]:

@@ -38,6 +38,7 @@ from outlast.store.archive import Archive
 from outlast.store.encoding import Encoding
 from outlast.store.forms import StoredForm
 from outlast.store.reading import BlobReader
+from outlast.store.soundness.sums import Summing
 from outlast.store.writer import WriteSession
 
 _log = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ def _files(archive: Archive, targets: Iterable[Target]) -> Iterator[_File]:
     for revision in chosen or _all(archive):
         derived = None
         for entry in revision.files:
-            if entry.sha256 is not None and entry.sha256 not in seen and archive.holds(entry):
+            if entry.sha256 is not None and entry.sha256 not in seen and archive.lies_here(entry):
                 seen.add(entry.sha256)
                 if derived is None:
                     names = BaseNames(archive, revision.repo)
@@ -291,6 +292,7 @@ class _Packing(_Job):
         digest, before = file.digest, form.stored_bytes
         with contextlib.ExitStack() as stack:
             writer = stack.enter_context(self._archive.writer())
+            self._archive.refuse_damaged(digest)
             if not writer.lease(digest, form.size):
                 return Changed(digest, Outcome.GONE, 0, 0)
             blob = stack.enter_context(self._archive.open_blob(digest))
@@ -359,9 +361,8 @@ class _Packing(_Job):
             self._progress(file, (min(end, size) - end + step) // passes)
 
     def _read_back(self, file: _File, encoding: Encoding) -> None:
-        layout = self._archive.layout
         hasher = hashlib.sha256()
-        with reading.open_capsule(layout, file.digest, encoding.path) as packed:
+        with reading.open_capsule(self._archive.soundness, file.digest, encoding.path) as packed:
             for chunk in packed.chunks(self._executor):
                 hasher.update(chunk)
                 self._progress(file, min(len(chunk) // 2, packed.size - self._told))
@@ -393,10 +394,12 @@ def make_plain(archive: Archive, digest: Digest, executor: Executor, control: Co
         writer.lease(digest, blob.size)
         temp = writer.temp()
         with disk.reporting(archive.layout.blob(digest)):
-            found = disk.write_chunks(temp, _followed(blob.chunks(executor), digest, control))
+            sums = Summing()
+            chunks = sums.watch(blob.chunks(executor))
+            found = disk.write_chunks(temp, _followed(chunks, digest, control))
         if found != digest.hex:
             raise CorruptError(f"damaged: its capsule decodes to sha256 {found[:12]}…")
-        writer.unpack(temp, digest)
+        writer.unpack(temp, digest, sums.of(digest))
 
 
 def _followed(

@@ -61,12 +61,12 @@ def prepare(
     control: Control,
 ) -> Prepared:
     """Chooses the files of `target` to run (`wanted` names one, or is a glob) and checks that they
-    still have their sha256. A file that did not change since it was last hashed is not read again,
-    unless `recheck`. Files that are stored as capsules are decoded to working copies, of at most
-    `budget` bytes together. Close the result.
+    are still right: by the sums of their pieces; with `recheck`, by their sha256. What was compared
+    since it changed is not read again, unless `recheck`. Files that are stored as capsules are
+    decoded to working copies, of at most `budget` bytes together. Close the result.
     """
     revision = archive.revision(target.repo, target.ref)
-    here = {e.path: e for e in revision.files if archive.holds(e)}
+    here = {e.path: e for e in revision.files if archive.lies_here(e)}
     _refuse_missing(revision, here, wanted)
     choice = choose([(path, e.size) for path, e in here.items()], wanted, engine)
     entries = [here[path] for path in choice.files]
@@ -128,8 +128,9 @@ def _check(
     for entry in entries:
         if entry.sha256 is None:
             continue
-        path = working.path(entry)
-        if recheck or not archive.index.is_checked(entry.sha256, path.stat()):
+        stat = working.path(entry).stat()
+        changed = working.is_copy(entry) and not archive.index.is_checked(entry.sha256, stat)
+        if recheck or changed:
             why = "--recheck" if recheck else "it changed since it was last hashed, or never was"
             _log.info("hashing %s again: %s", entry.path, why)
             todo.append(entry)
@@ -150,10 +151,12 @@ def _damage(archive: Archive, path: Path, entry: FileEntry, control: Control) ->
     with disk.reporting(path):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        stat = os.fstat(fd)  # before the bytes, so that a write meanwhile shows
         names = ingest(fd, None, entry.path, control)
-        stat = os.fstat(fd)
     finally:
         os.close(fd)
+    if entry.sha256 is not None and path == archive.layout.blob(entry.sha256):
+        archive.soundness.judge(entry.sha256, stat, names, "run")
     if entry.sha256 is None or names.sha256 != entry.sha256:
         return f"{entry.path} is damaged: its sha256 is {names.sha256.short}…"
     archive.index.note_checked(entry.sha256, stat)

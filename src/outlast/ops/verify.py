@@ -14,6 +14,7 @@ from typing import Final
 
 from outlast.codec import format as fmt
 from outlast.codec.memory import Readable, read, scratch
+from outlast.codec.payload import Form
 from outlast.codec.reader import CapsuleReader
 from outlast.core.control import Control
 from outlast.core.descriptors import is_exhausted
@@ -41,7 +42,11 @@ from outlast.store.copies import Copy, all_copies, drop_damaged
 from outlast.store.forms import Forms, StoredFile, read_form, stamp_of
 from outlast.store.index import load_manifest
 from outlast.store.records.survey import survey
+from outlast.store.soundness.damage import Damage, Why
+from outlast.store.soundness.tuning import TUNING as SOUNDNESS
 
+_BY: Final = "verify"
+_MOST_BLOCKS: Final = SOUNDNESS.most_parts
 _NAMED: Final = 5
 """Damaged parts that a message names."""
 
@@ -71,7 +76,8 @@ def verify(
     is known of models …
 
     With `quarantine`, a damaged blob or manifest is moved away, so that the next pull fetches it
-    again, and a damaged working copy is deleted; otherwise nothing is changed. Each is read a
+    again, and a damaged working copy is deleted; otherwise nothing is changed but the notes of
+    damage: what is found is noted, and what is right is not damaged any more. Each is read a
     second time before, and what the index says moves nothing. A capsule that can still be decoded
     stays, and so does an intact capsule whose base is damaged. What could not be read because the
     system is short of files or memory is reported as ``exhausted``: it is not damage.
@@ -99,7 +105,7 @@ def _blobs_of(archive: Archive, revisions: Iterable[Revision]) -> list[BlobInfo]
     found = {}
     for revision in revisions:
         for entry in revision.files:
-            if entry.sha256 is not None and archive.holds(entry):
+            if entry.sha256 is not None and archive.lies_here(entry):
                 found[entry.sha256] = BlobInfo(entry.sha256, entry.size)
     return sorted(found.values(), key=lambda blob: blob.digest)
 
@@ -211,7 +217,7 @@ class _Verification:
         """Reports archived files whose bytes are missing."""
         for revision in revisions:
             for entry in revision.files:
-                if not self._archive.holds(entry):
+                if not self._archive.lies_here(entry):
                     name = f"{revision.repo}@{revision.id.hex[:12]}: {entry.path}"
                     delta = entry.sha256 is not None and self._archive.forms.of(entry.sha256)
                     what = "its base is missing" if delta else "its bytes are missing"
@@ -238,11 +244,12 @@ class _Verification:
 
     def _plain(self, blob: BlobInfo) -> None:
         path = self._archive.layout.blob(blob.digest)
-        hashed = self._hashed(path, f"blob {blob.digest.short}")
+        hashed = self._hashed(path, f"blob {blob.digest.short}", blob.digest)
         if hashed is None:
             return
         names, stat = hashed
-        if names.sha256 != blob.digest:
+        damage = self._archive.soundness.judge(blob.digest, stat, names, _BY)
+        if damage is not None:
             self._report(str(path), f"damaged: its sha256 is {names.sha256.short}…")
             self._archive.index.forget_checked(blob.digest)
             self._archive.index.forget_trees([blob.digest])
@@ -251,7 +258,6 @@ class _Verification:
             return
         for root in self._roots.get(blob.digest, set()) - {names.merkle_root}:
             self._report(str(path), f"the blob is intact, but a manifest says its root is {root}")
-        self._archive.index.note_checked(blob.digest, stat)
         self._control.emit(FileDone(str(path), blob.size, blob.digest.hex))
 
     def copy(self, copy: Copy) -> None:
@@ -274,9 +280,11 @@ class _Verification:
         if drop_damaged(self._archive.layout, copy.digest, stamp_of(stat)):
             self._control.emit(Removed("copy", copy.digest.hex, copy.size))
 
-    def _hashed(self, path: Path, name: str) -> tuple[Names, os.stat_result] | None:
+    def _hashed(
+        self, path: Path, name: str, blob: Digest | None = None
+    ) -> tuple[Names, os.stat_result] | None:
         """The names of what is in a file, and its state; None where the file is gone or cannot be
-        read, which is reported.
+        read, which is reported, and noted of the plain file of a `blob`.
         """
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -294,6 +302,9 @@ class _Verification:
             return None
         except OSError as error:  # the disk cannot read it back
             self._unread(str(path), error)
+            if blob is not None and error.errno == errno.EIO:
+                damage = Damage(blob, Form.PLAIN, Why.UNREADABLE, _BY)
+                self._archive.soundness.note(damage, stat)
             return None
         finally:
             os.close(fd)
@@ -302,7 +313,7 @@ class _Verification:
     def _capsule(self, digest: Digest) -> None:
         path = self._archive.layout.capsule(digest)
         try:
-            stamp = stamp_of(os.stat(path))
+            stat = os.stat(path)
             found = _check_capsule(self._archive, digest, self._control)
         except FileNotFoundError:
             return
@@ -316,12 +327,18 @@ class _Verification:
         except StorageError as error:  # the disk cannot read it back
             self._report(str(path), str(error))
             return
+        if found.reads:
+            self._archive.soundness.note_capsule(digest, stat)
         if not found.problem:
             self._control.emit(FileDone(str(path), found.size, digest.hex))
             return
         self._report(str(path), found.problem)
-        if not found.reads and not found.base_damaged:
-            self._quarantine(path.name, path, stamp)
+        if found.reads or found.base_damaged:
+            return
+        if not self._archive.layout.blob(digest).exists():  # else that one counts
+            damage = Damage(digest, Form.CAPSULE, Why.ROT, _BY, found.blocks)
+            self._archive.soundness.note(damage, stat)
+        self._quarantine(path.name, path, stamp_of(stat))
 
     def _quarantine(self, name: str, path: Path, stamp: str) -> None:
         if self._quarantines and self._archive.quarantine(path, stamp):
@@ -345,6 +362,8 @@ class _CapsuleState:
     problem: str = ""
     reads: bool = True
     base_damaged: bool = False
+    blocks: tuple[int, ...] = ()
+    """Those that are damaged."""
 
 
 def _check_capsule(archive: Archive, digest: Digest, control: Control) -> _CapsuleState:
@@ -354,7 +373,7 @@ def _check_capsule(archive: Archive, digest: Digest, control: Control) -> _Capsu
     """
     path = archive.layout.capsule(digest)
     try:
-        with reading.open_capsule(archive.layout, digest, path) as blob:
+        with reading.open_capsule(archive.soundness, digest, path) as blob:
             assert blob.capsule is not None
             return _inspect(blob.capsule, blob.file, digest, control)
     except IntegrityError as error:
@@ -389,13 +408,15 @@ def _inspect(
     if not failed and found != digest:
         failed = f"it decodes to sha256 {found.short}…"
     if failed:
+        blocks = tuple(block.number for block in capsule.damaged_blocks())
         damaged = [part for part in capsule.damage() if part.startswith("block")]
         if not damaged and not capsule.directory.bases:
             return _CapsuleState(capsule.size, f"damaged: {failed}", reads=False)
         if not damaged:
             text = f"cannot be restored: {failed}; the capsule itself is intact, its base is not"
             return _CapsuleState(capsule.size, text, reads=False, base_damaged=True)
-        return _CapsuleState(capsule.size, f"damaged: {_listed(damaged)}", reads=False)
+        text = f"damaged: {_listed(damaged)}"
+        return _CapsuleState(capsule.size, text, reads=False, blocks=blocks[:_MOST_BLOCKS])
     doubled = list(_damaged_frame(capsule, file))
     if doubled:
         text = f"damaged, but it still reads: {_listed(doubled)} ('outlast unpack' saves it)"

@@ -20,6 +20,11 @@ class ServerTuning:
     """The same at the peer port, which pulls have too. Guess."""
     decode_threads: int = max(2, min(16, cpu_count() or 2))
     """Threads that decode capsules: one a core. 16 at most is a guess."""
+    compare_threads: int = 2
+    """Threads that compare plain files before their first use. Guess: one does 5 GB/s or more, and
+    the other is there while the disk of the first one waits."""
+    compared_part: int = 4 << 20
+    """Bytes that are compared at once, ahead of those that are sent."""
     tree_page: int = 100_000
     """Rows of a page of ``tree``. Guess: above what a model has, so that one request is enough."""
     list_page: int = 1000

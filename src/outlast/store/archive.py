@@ -20,9 +20,9 @@ from outlast.core.errors import (
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
 from outlast.store import disk, locks, reading
-from outlast.store.forms import Forms, StoredForm, stamp_of
+from outlast.store.forms import MAX_LINKS, Forms, StoredForm, stamp_of
 from outlast.store.index import Index, Summary
-from outlast.store.layout import FORMAT, Layout
+from outlast.store.layout import CAPSULE_SUFFIX, FORMAT, Layout
 from outlast.store.manifests import Manifests, merge
 from outlast.store.ownership import Ownership
 from outlast.store.partials import CAPSULE, Partial
@@ -37,6 +37,8 @@ from outlast.store.records.set_aside import set_aside
 from outlast.store.records.shares import Shares
 from outlast.store.records.unconfirmed import Unconfirmed
 from outlast.store.records.upgrade import upgrade
+from outlast.store.soundness.checks import Soundness, damaged
+from outlast.store.soundness.damage import DamageNotes
 from outlast.store.writer import WriteSession
 from outlast.store.writer import create as create_archive
 
@@ -80,11 +82,18 @@ class Archive(Closing):
         self.holders = PerModel(self.records, self.layout.holders, SeenHolders)
         with disk.reporting(self.layout.index):
             self.index = Index(self.layout)
-        self.forms = Forms(self.layout, self.index)
+        self.damage = DamageNotes(self.layout, lambda: WriteSession(self.layout))
+        self.forms = Forms(self.layout, self.index, self.damage.of)
+        self.soundness = Soundness(self.layout, self.index, self.damage, self._write_derived)
         self._manifests = Manifests(self.layout, self.index)
 
     def close(self) -> None:
+        self.soundness.close()
         self.index.close()
+
+    def _write_derived(self, path: Path, data: bytes) -> None:
+        with WriteSession(self.layout) as session:
+            session.write(path, data)
 
     def writer(self) -> WriteSession:
         """A write session; close it once a manifest or draft refers to what it put. The first one
@@ -95,7 +104,7 @@ class Archive(Closing):
         marker = self.layout.require_marker()
         if marker.version < FORMAT or marker.unfinished:
             upgrade(self.records, lambda: {summary.repo for summary in self.index.summaries()})
-        session = WriteSession(self.layout, self.forms)
+        session = WriteSession(self.layout, self.forms, self.soundness)
         try:
             session.require_one_disk()
         except BaseException:
@@ -121,18 +130,37 @@ class Archive(Closing):
         return entry.sha256 is not None and self.has(entry.sha256, entry.size)
 
     @disk.reported
-    def open_blob(self, digest: Digest) -> BlobReader:
-        """The bytes of a blob, whatever form it has. Close it."""
-        return reading.open_blob(self.layout, digest)
+    def refuse_damaged(self, digest: Digest) -> None:
+        """Raises :class:`DamagedError` where a blob is known to be damaged."""
+        if found := self.damage.of(digest):
+            raise damaged(found)
+
+    @disk.reported
+    def lies_here(self, entry: FileEntry) -> bool:
+        """Whether the bytes of `entry` are here, damaged or not."""
+        return entry.sha256 is not None and self.forms.lies_here(entry.sha256, entry.size)
+
+    @disk.reported
+    def damaged_blobs(self) -> frozenset[Digest]:
+        """The blobs that are known to be damaged, and those that depend on one of them."""
+        found = set(self.damage.all())
+        if found:
+            held = self.forms.held()
+            for _ in range(MAX_LINKS):
+                found |= {d for d, f in held.items() if any(b.sha256 in found for b in f.bases)}
+        return frozenset(found)
+
+    @disk.reported
+    def open_blob(self, digest: Digest, *, by: str = "read") -> BlobReader:
+        """The bytes of a blob, whatever form it has. Close it. `by` says who reads, where damage is
+        found and noted. Raises :class:`DamagedError` where it is known to be damaged.
+        """
+        return reading.open_blob(self.soundness, digest, by=by)
 
     @disk.reported
     def open(self, digest: Digest) -> BinaryIO:
-        """The same as a file object; it has a `fileno` where the blob is plain."""
-        blob = self.open_blob(digest)
-        if blob.path is None:
-            return blob.stream()
-        with blob:
-            return os.fdopen(os.dup(blob.fileno()), "rb")
+        """The same as a file object."""
+        return self.open_blob(digest).stream()
 
     @disk.reported
     def form_of(self, digest: Digest) -> StoredForm:
@@ -176,7 +204,7 @@ class Archive(Closing):
         first, and compares its sha256. `tree` is that of the capsule's bytes, where each of its
         pieces was checked. Raises :class:`CorruptError`, and as `publish_capsule` does.
         """
-        with reading.open_capsule(self.layout, digest, temp) as blob:
+        with reading.open_capsule(self.soundness, digest, temp) as blob:
             if blob.size != size or blob.sha256() != digest:
                 raise CorruptError(f"what came as the capsule of {digest.short}… restores another")
         return writer.publish_capsule(temp, digest, size, tree)
@@ -187,14 +215,14 @@ class Archive(Closing):
         not believed: a caller that keeps it compares all of its bytes. Raises
         :class:`MalformedError`, and :class:`NotArchivedError` where a base of it is not here.
         """
-        return reading.open_capsule(self.layout, digest, temp)
+        return reading.open_capsule(self.soundness, digest, temp)
 
     def put(self, writer: WriteSession, data: bytes | bytearray, names: Names) -> None:
         """Stores a small blob whose `names` were computed from `data`."""
         temp = writer.temp()
         with disk.reporting(self.layout.blob(names.sha256)):
             disk.write_temp(temp, data, disk.READ_ONLY)
-            writer.publish_blob(temp, names.sha256, names.size)
+            writer.publish_blob(temp, names.sha256, names.size, names.sums)
         self.note_names(names)
 
     @disk.reported
@@ -335,12 +363,17 @@ class Archive(Closing):
         with (
             disk.reporting(self.layout.quarantine),
             disk.locked(self.layout.lock, exclusive=True),
-            contextlib.suppress(FileNotFoundError),
         ):
-            if stamp is None or stamp_of(os.stat(path)) == stamp:
+            try:
+                if stamp is not None and stamp_of(os.stat(path)) != stamp:
+                    return False
                 self._put_aside(path)
-                return True
-        return False
+            except FileNotFoundError:
+                return False
+        name = path.name.removesuffix(CAPSULE_SUFFIX)
+        if Digest.is_valid(name):  # what is gone is not damaged
+            self.damage.clear(Digest(name), Form.PLAIN if name == path.name else Form.CAPSULE)
+        return True
 
     def _put_aside(self, path: Path) -> None:
         """Moves a file to the quarantine, with the archive's lock held exclusively."""

@@ -102,6 +102,8 @@ def collect(
             if garbage.what in {"blob", "capsule"}:
                 gone.add(Digest(garbage.name))
             yield garbage
+        if not dry_run:
+            job.tidy_notes()
         dead = (orphans if dry_run else sweep)(layout, alone=alone)
         if dead:
             yield Garbage("tmp", f"{dead} folders of dead processes", 0)
@@ -234,6 +236,20 @@ class _Collection:
             yield Garbage("partial", name, size)
         for name, size in copies.garbage(self._layout, keep, dry_run=self._dry_run):
             yield Garbage("copy", name, size)
+
+    def tidy_notes(self) -> None:
+        """Deletes the sums and the damage of blobs that are gone: both are small, and nobody would
+        miss them.
+        """
+        layout = self._layout
+        for path in disk.matching(layout.sums, "??", "*"):
+            if Digest.is_valid(path.name) and not layout.blob(Digest(path.name)).exists():
+                disk.remove(path)
+                disk.remove_empty_parents(path, layout.sums)
+        for name in filter(Digest.is_valid, disk.listed(layout.damage)):
+            digest = Digest(name)
+            if not (layout.blob(digest).exists() or layout.capsule(digest).exists()):
+                disk.remove(layout.damage / name)
 
     def _unneeded(self, needed: Collection[str]) -> Iterator[tuple[str, Digest, Path, int]]:
         """Capsules come first, so that none is left whose base went before it."""

@@ -34,6 +34,13 @@ CREATE INDEX by_root ON trees (root);
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
+_ADDED: Final = """
+CREATE TABLE IF NOT EXISTS sound (
+    sha256 TEXT PRIMARY KEY, stamp TEXT NOT NULL, checked REAL NOT NULL, proof INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+"""What came later, and older versions do not look at: an index that is there keeps the rest."""
+
 
 class OtherVersionError(sqlite3.DatabaseError):
     """The index is of another version of outlast. Nothing is wrong with it."""
@@ -72,6 +79,8 @@ def connect(path: str) -> sqlite3.Connection:
                 for statement in _SCHEMA.split(";"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {_VERSION}")
+            if version in (0, _VERSION):
+                db.execute(_ADDED)
     except UnicodeDecodeError as error:  # the text of an error that names a garbled table
         db.close()
         raise sqlite3.DatabaseError("garbled") from error

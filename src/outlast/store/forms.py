@@ -8,11 +8,12 @@ the capsule is garbage. Chains of delta capsules have at most :data:`MAX_LINKS` 
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from outlast.codec import format as fmt
 from outlast.codec.format import BaseRef
@@ -46,7 +47,7 @@ class StoredFile:
 
     def __init__(self, path: Path) -> None:
         """Raises :class:`FileNotFoundError` where there is none."""
-        self._path = path
+        self.path: Final = path
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -59,10 +60,16 @@ class StoredFile:
             raise disk.storage_error(OSError(errno.EINVAL, "not a regular file"), path)
         self.size = stat.st_size
 
+    def duplicate(self) -> Self:
+        """The same open file, to be closed by itself."""
+        other = copy(self)
+        other.fd = os.dup(self.fd)
+        return other
+
     def readinto(self, offset: int, buffer: memoryview) -> None:
-        with disk.reporting(self._path):
+        with disk.reporting(self.path):
             if not disk.read_exactly(self.fd, buffer, offset):
-                raise CorruptError(f"{self._path} ends before it should")
+                raise CorruptError(f"{self.path} ends before it should")
 
     def close(self) -> None:
         if self.fd >= 0:
@@ -87,9 +94,16 @@ class FormCache(Protocol):
 class Forms:
     """Which form each blob of an archive has. Thread-safe."""
 
-    def __init__(self, layout: Layout, cache: FormCache | None = None) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        cache: FormCache | None = None,
+        is_damaged: Callable[[Digest], object] = lambda _blob: False,
+    ) -> None:
+        """`is_damaged` says which blobs count as not here, whatever lies there."""
         self._layout = layout
         self._cache = cache
+        self._is_damaged = is_damaged
 
     def plain_size(self, digest: Digest) -> int | None:
         """The size of the plain file, in bytes."""
@@ -165,9 +179,13 @@ class Forms:
                 continue
         return found
 
+    def lies_here(self, digest: Digest, size: int) -> bool:
+        """Whether the files of a blob of that size and of its bases are here, damaged or not."""
+        return Forms(self._layout, self._cache).is_here(digest, size)
+
     def is_here(self, digest: Digest, size: int) -> bool:
-        """Whether a blob of that size is here, with all of its bases. Its content was verified
-        when it was put there.
+        """Whether a blob of that size is here, with all of its bases, and none of them is known to
+        be damaged. Its content was verified when it was put there.
         """
         before = None
         for _ in range(_LOOKS):
@@ -185,6 +203,8 @@ class Forms:
         """One look, file by file; forms that change between two of them can hide what is here.
         Adds to `seen` what it found.
         """
+        if self._is_damaged(digest):
+            return False
         if self.plain_size(digest) == size:
             return True
         form = self.capsule(digest)

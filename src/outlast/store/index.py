@@ -39,6 +39,7 @@ _CONTENT: Final = (
 )
 """What follows from the manifests alone."""
 _FORMS: Final = "SELECT sha256, stamp, form, size, stored, bases, proof FROM forms"
+_SOUND: Final = "SELECT sha256, stamp, checked, proof FROM sound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,7 @@ class Index:
 
     def _is_sound(self) -> bool:
         with self._fresh() as db:
-            rows = itertools.chain(db.execute(_FILES), db.execute(_FORMS))
+            rows = itertools.chain(db.execute(_FILES), db.execute(_FORMS), db.execute(_SOUND))
             sound = db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
             return sound and all(row[-1] == proof(*row[:-1]) for row in rows)
 
@@ -319,15 +320,37 @@ class Index:
         with contextlib.suppress(CorruptError, ExhaustedError), self._fresh() as db, db:
             db.execute("DELETE FROM checked WHERE sha256 = ?", (digest.hex,))
 
-    def is_doubtful(self, digest: Digest, stat: os.stat_result) -> bool:
-        """Whether the plain file of a blob is to be hashed before its bytes are given out: it has
-        other names, through which programs may write to it, and is not as it was when its bytes
-        were last hashed.
+    # Soundness
+
+    def checked_at(self, blob: Digest, stamp: str) -> float | None:
+        """When all pieces of the plain file of a blob were compared that has this `stamp` now, in
+        seconds since 1970; None where they were not.
         """
-        if stat.st_nlink < 2 or self.is_checked(digest, stat):
-            return False
-        stamp = stamp_of(stat)
-        return all(tree.stamp != stamp or tree.form != Form.PLAIN for tree in self.trees_of(digest))
+        with contextlib.suppress(CorruptError), self._fresh() as db:
+            rows = db.execute(f"{_SOUND} WHERE sha256 = ? AND stamp = ?", (blob.hex, stamp))
+            found = next(_proved(rows), None)
+            return None if found is None else float(found[2])
+        return None
+
+    def note_sound(self, blob: Digest, stamp: str, when: float) -> None:
+        """All pieces of a file were compared, the first of them at `when`."""
+        row = (blob.hex, stamp, when)
+        with contextlib.suppress(CorruptError, ExhaustedError), self._fresh() as db, db:
+            db.execute("INSERT OR REPLACE INTO sound VALUES (?, ?, ?, ?)", (*row, proof(*row)))
+
+    def forget_sound(self, blob: Digest) -> None:
+        """The opposite: its file is damaged."""
+        with contextlib.suppress(CorruptError, ExhaustedError), self._fresh() as db, db:
+            db.execute("DELETE FROM sound WHERE sha256 = ?", (blob.hex,))
+
+    def was_hashed(self, blob: Digest, stamp: str) -> bool:
+        """Whether the plain file of a blob had this `stamp` (`forms.stamp_of`) when its bytes were
+        hashed.
+        """
+        with contextlib.suppress(CorruptError):
+            found = self.trees_of(blob)
+            return any(tree.stamp == stamp and tree.form is Form.PLAIN for tree in found)
+        return False
 
     # Forms
 

@@ -74,6 +74,16 @@ class Layout:
         return self.home / "capsules"
 
     @property
+    def sums(self) -> Path:
+        """Of the pieces of plain blobs."""
+        return self.home / "sums"
+
+    @property
+    def damage(self) -> Path:
+        """What is known to be damaged."""
+        return self.home / "damage"
+
+    @property
     def copies(self) -> Path:
         return self.home / "copies"
 
@@ -135,6 +145,9 @@ class Layout:
 
     def blob(self, digest: Digest) -> Path:
         return self.blobs / digest.hex[:2] / digest.hex
+
+    def sums_of(self, digest: Digest) -> Path:
+        return self.sums / digest.hex[:2] / digest.hex
 
     def capsule(self, digest: Digest) -> Path:
         return self.capsules / digest.hex[:2] / f"{digest.hex}{CAPSULE_SUFFIX}"

@@ -137,10 +137,10 @@ class Partial:
         with disk.reporting(self.path):
             os.fsync(self.fd)
 
-    def finish(self, writer: WriteSession, digest: Digest) -> None:
-        """Turns the verified bytes into the blob `digest`."""
+    def finish(self, writer: WriteSession, digest: Digest, sums: bytes = b"") -> None:
+        """Turns the verified bytes into the blob `digest`; `sums` as in `Names`."""
         self.seal()
-        writer.publish_blob(self.path, digest, self.size)
+        writer.publish_blob(self.path, digest, self.size, sums)
         self.drop_journal()
 
     def seal(self) -> None:

@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -15,9 +16,17 @@ from outlast.codec.payload import Form
 from outlast.codec.reader import CapsuleReader
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
-from outlast.core.errors import CorruptError, MalformedError, NotArchivedError, OutlastError
+from outlast.core.errors import (
+    CorruptError,
+    IntegrityError,
+    MalformedError,
+    NotArchivedError,
+    OutlastError,
+)
 from outlast.store.forms import MAX_LINKS, StoredFile, StoredForm
-from outlast.store.layout import Layout
+from outlast.store.soundness.checks import Between, CheckedFile, Soundness, damaged
+from outlast.store.soundness.damage import Damage, Why
+from outlast.store.soundness.table import Identity, identity_of
 
 T = TypeVar("T")
 _CHUNK: Final = 1 << 20
@@ -26,7 +35,9 @@ _ATTEMPTS: Final = 3
 
 
 class BlobReader(Closing):
-    """The bytes of one blob, at any offset; threads may share it. Close it.
+    """The bytes of one blob, at any offset; threads may share it. Close it. No byte is given out
+    that was not compared, with its piece or block, since the file changed: what differs raises
+    :class:`DamagedError` or :class:`CorruptError`, and is noted as damage of the archive.
 
     `path` is the plain file, None where a capsule holds the blob; `capsule` is that capsule. The
     files stay open, so that a change of form or a collection meanwhile does no harm.
@@ -36,17 +47,21 @@ class BlobReader(Closing):
         self,
         digest: Digest,
         file: StoredFile,
+        checks: Soundness,
         *,
         path: Path | None = None,
         capsule: CapsuleReader | None = None,
         bases: tuple["BlobReader", ...] = (),
+        checked: CheckedFile | None = None,
     ) -> None:
         self.digest: Final = digest
+        self._checks = checks
         self.path: Final = path
         self.capsule: Final = capsule
         self._file = file
         self._bases = bases
-        self._source: Final = capsule or file
+        self._checked: Final = checked
+        self._source: Final = capsule or checked or file
 
     def close(self) -> None:
         self._file.close()
@@ -68,8 +83,42 @@ class BlobReader(Closing):
 
     @property
     def file(self) -> StoredFile:
-        """What is on the disk, as it is: the plain bytes or the capsule's."""
+        """What is on the disk, as it is and not compared: the plain bytes or the capsule's."""
         return self._file
+
+    def is_compared(self, offset: int, length: int) -> bool:
+        """Whether :meth:`require` of these bytes has nothing to do, as far as this process
+        remembers.
+        """
+        return self._checked is None or self._checked.is_compared(offset, length)
+
+    def duplicate(self) -> "BlobReader":
+        """The same plain file, for another thread; it is closed by itself."""
+        file = self._file.duplicate()
+        checked = self._checks.plain(self.digest, file)
+        return BlobReader(self.digest, file, self._checks, path=self.path, checked=checked)
+
+    def is_unchanged(self, identity: Identity) -> bool:
+        """Whether nothing was written to the file since :meth:`require` returned `identity`."""
+        return identity_of(self.stat()) == identity
+
+    def require(self, offset: int, length: int, between: Between = bool) -> Identity:
+        """Compares those pieces of a range of a plain file that are to be, so that the bytes can be
+        sent from the file itself, as long as it `is_unchanged`. Raises as `readinto` does.
+        """
+        if self._checked is None:
+            return identity_of(self.stat())
+        return self._checked.require(offset, length, between)
+
+    def check(self, between: Between = bool) -> None:
+        """Compares all of the file that is to be compared, and of its bases, whatever the form;
+        `between` is told of the bytes that were read. Raises as `readinto` does.
+        """
+        self.require(0, self.size, between)
+        if self.capsule is not None:
+            self._checks.capsule(self.digest, self._file, self.capsule, between)
+        for base in self._bases:
+            base.check(between)
 
     def fileno(self) -> int:
         """The open file: the plain one where `path` is set, else the capsule."""
@@ -187,66 +236,122 @@ class _Stream(io.RawIOBase):
         super().close()
 
 
-def open_blob(layout: Layout, digest: Digest) -> BlobReader:
-    """Opens a blob and all of its bases. Raises :class:`NotArchivedError` where one of them is
-    not here, :class:`MalformedError` where the chain of capsules is a circle or too long.
+def open_blob(checks: Soundness, digest: Digest, *, by: str = "read") -> BlobReader:
+    """Opens a blob and all of its bases. `by` says who, where damage is noted. Raises
+    :class:`DamagedError` where one of them is known to be damaged, :class:`NotArchivedError` where
+    one is not here, :class:`MalformedError` where the chain of capsules is a circle or too long.
     """
+    opening = _Opening(checks, by)
     for _ in range(_ATTEMPTS - 1):
         # Changes of form between the steps can look like a circle that was never there.
         with contextlib.suppress(MalformedError):
-            return _open(layout, digest, ())
-    return _open(layout, digest, ())
+            return opening.blob(digest, ())
+    return opening.blob(digest, ())
 
 
-def open_capsule(layout: Layout, digest: Digest, path: Path) -> BlobReader:
-    """The same of the capsule in the file `path`, whatever else holds the blob."""
+def open_damaged(checks: Soundness, digest: Digest, form: Form, *, by: str) -> BlobReader:
+    """The file that holds a blob in a form (plain or capsule), whatever is known of it: for those
+    who look for what of it is right. Pieces and blocks that are not raise as ever.
+    """
+    opening = _Opening(checks, by, anyway=True)
     try:
-        return _open_capsule(layout, digest, path, ())
+        if form is Form.PLAIN:
+            return opening.plain(digest)
+        return opening.capsule(digest, checks.layout.capsule(digest), ())
     except FileNotFoundError:
         raise _absent(digest) from None
 
 
-def _open(layout: Layout, digest: Digest, above: tuple[Digest, ...]) -> BlobReader:
-    path, capsule = layout.blob(digest), layout.capsule(digest)
-    for _ in range(_ATTEMPTS):  # a change of form may come in between
-        try:
-            plain = BlobReader(digest, StoredFile(path), path=path)
-        except FileNotFoundError:
+def open_capsule(checks: Soundness, digest: Digest, path: Path) -> BlobReader:
+    """What the capsule in the file `path` restores, whatever else holds the blob, and whatever is
+    known of that; no damage of it is noted.
+    """
+    try:
+        return _Opening(checks, "read", notes=False).capsule(digest, path, ())
+    except FileNotFoundError:
+        raise _absent(digest) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """How files are opened: `by` whom, and whether also those that are known to be damaged."""
+
+    checks: Soundness
+    by: str
+    anyway: bool = False
+    notes: bool = True
+    """Whether what proves damaged is noted."""
+
+    def blob(self, digest: Digest, above: tuple[Digest, ...]) -> BlobReader:
+        self.refuse_damaged(digest)
+        capsule = self.checks.layout.capsule(digest)
+        for _ in range(_ATTEMPTS):  # a change of form may come in between
             try:
-                return _open_capsule(layout, digest, capsule, above)
+                plain = self.plain(digest)
             except FileNotFoundError:
-                continue
-        return _better(layout, plain, above) if capsule.exists() else plain
-    raise _absent(digest)
+                try:
+                    return self.capsule(digest, capsule, above)
+                except FileNotFoundError:
+                    continue
+            return self.better(plain, above) if capsule.exists() else plain
+        raise _absent(digest)
 
+    def refuse_damaged(self, digest: Digest) -> None:
+        damage = () if self.anyway else self.checks.damage.of(digest)
+        if damage:
+            raise damaged(damage)
 
-def _better(layout: Layout, plain: BlobReader, above: tuple[Digest, ...]) -> BlobReader:
-    """The plain file, unless the capsule that is there too says that it was cut short."""
-    try:
-        capsule = _open_capsule(layout, plain.digest, layout.capsule(plain.digest), above)
-    except (FileNotFoundError, OutlastError):
-        return plain
-    better, other = (plain, capsule) if plain.size == capsule.size else (capsule, plain)
-    other.close()
-    return better
+    def plain(self, digest: Digest) -> BlobReader:
+        path = self.checks.layout.blob(digest)
+        file = StoredFile(path)
+        checked = self.checks.plain(digest, file, self.by)
+        return BlobReader(digest, file, self.checks, path=path, checked=checked)
 
+    def better(self, plain: BlobReader, above: tuple[Digest, ...]) -> BlobReader:
+        """The plain file, unless the capsule that is there too says that it was cut short."""
+        path = self.checks.layout.capsule(plain.digest)
+        try:
+            capsule = replace(self, notes=False).capsule(plain.digest, path, above)
+        except (FileNotFoundError, OutlastError):
+            return plain
+        better, other = (plain, capsule) if plain.size == capsule.size else (capsule, plain)
+        other.close()
+        return better
 
-def _open_capsule(
-    layout: Layout, digest: Digest, path: Path, above: tuple[Digest, ...]
-) -> BlobReader:
-    file = StoredFile(path)
-    bases: dict[Digest, BlobReader] = {}
-    try:
-        capsule = CapsuleReader(file, bases)
-        _check(capsule, digest, above)
-        for base in capsule.directory.bases:
-            bases[base.sha256] = _open_base(layout, digest, base.sha256, (*above, digest))
-        return BlobReader(digest, file, capsule=capsule, bases=tuple(bases.values()))
-    except BaseException:
-        file.close()
-        for opened in bases.values():
-            opened.close()
-        raise
+    def capsule(self, digest: Digest, path: Path, above: tuple[Digest, ...]) -> BlobReader:
+        file = StoredFile(path)
+        bases: dict[Digest, BlobReader] = {}
+
+        def note(*blocks: int) -> None:
+            if self.notes:
+                damage = Damage(digest, Form.CAPSULE, Why.ROT, self.by, blocks)
+                raise self.checks.note(damage, os.fstat(file.fd))
+
+        try:
+            try:
+                capsule = CapsuleReader(file, bases, note)
+            except IntegrityError:
+                note()
+                raise
+            _check(capsule, digest, above)
+            for base in capsule.directory.bases:
+                bases[base.sha256] = self.base(digest, base.sha256, (*above, digest))
+            below = tuple(bases.values())
+            return BlobReader(digest, file, self.checks, capsule=capsule, bases=below)
+        except BaseException:
+            file.close()
+            for opened in bases.values():
+                opened.close()
+            raise
+
+    def base(self, digest: Digest, base: Digest, above: tuple[Digest, ...]) -> BlobReader:
+        try:
+            return self.blob(base, above)
+        except NotArchivedError as error:
+            raise NotArchivedError(
+                f"blob {digest.short}… depends on {base}, which is not in the archive",
+                hint="pull the base model; or pull this one again, in full",
+            ) from error
 
 
 def _check(capsule: CapsuleReader, digest: Digest, above: tuple[Digest, ...]) -> None:
@@ -260,18 +365,6 @@ def _check(capsule: CapsuleReader, digest: Digest, above: tuple[Digest, ...]) ->
         )
     if any(base.sha256 in {*above, digest} for base in bases):
         raise MalformedError(f"{digest} depends on itself")
-
-
-def _open_base(
-    layout: Layout, digest: Digest, base: Digest, above: tuple[Digest, ...]
-) -> BlobReader:
-    try:
-        return _open(layout, base, above)
-    except NotArchivedError as error:
-        raise NotArchivedError(
-            f"blob {digest.short}… depends on {base}, which is not in the archive",
-            hint="pull the base model; or pull this one again, in full",
-        ) from error
 
 
 def _absent(digest: Digest) -> NotArchivedError:

@@ -8,6 +8,7 @@ of a rename. So neither waits for the other's long work.
 
 import contextlib
 import itertools
+import logging
 import os
 import shutil
 import threading
@@ -18,10 +19,20 @@ from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
-from outlast.core.errors import Cancelled, IntegrityError, MalformedError, NotArchivedError
+from outlast.core.errors import (
+    Cancelled,
+    IntegrityError,
+    MalformedError,
+    NotArchivedError,
+    OutlastError,
+)
 from outlast.store import disk, locks, mounts, reading
 from outlast.store.forms import Forms, StoredForm, read_form, stamp_of
 from outlast.store.layout import MARKER, Layout
+from outlast.store.soundness.checks import Soundness
+from outlast.store.soundness.sums import Sums
+
+_log = logging.getLogger(__name__)
 
 _LOCK = "lock"
 _LEASES = "claims"
@@ -30,8 +41,14 @@ _LEASES = "claims"
 class WriteSession(Closing):
     """Gives out temp files, publishes them, leases blobs. Thread-safe."""
 
-    def __init__(self, layout: Layout, forms: Forms | None = None) -> None:
+    def __init__(
+        self, layout: Layout, forms: Forms | None = None, checks: Soundness | None = None
+    ) -> None:
+        """Blobs are published with `forms` and `checks`; one that writes small files alone needs
+        neither.
+        """
         self._layout = layout
+        self._checks = checks
         self._forms = forms or Forms(layout)
         self._count = itertools.count()
         self._mutex = threading.Lock()
@@ -83,9 +100,10 @@ class WriteSession(Closing):
             self._lease(digest)
             return self._forms.is_here(digest, size)
 
-    def publish_blob(self, temp: Path, digest: Digest, size: int) -> None:
+    def publish_blob(self, temp: Path, digest: Digest, size: int, sums: bytes = b"") -> None:
         """Gives a synced, verified temp file the name of its blob, unless that is here already, in
-        either form.
+        either form. One that was damaged is right from then on. `sums` as in `Names`: without them
+        the blob is hashed before it is read.
         """
         final = self._layout.blob(digest)
         with disk.reporting(final), disk.locked(self._layout.lock, exclusive=False):
@@ -94,6 +112,31 @@ class WriteSession(Closing):
                 os.unlink(temp)
             else:
                 disk.publish(temp, final)
+        self._end_damage(digest, Form.CAPSULE)
+        if sums:
+            self._write_sums(Sums(digest, size, sums))
+
+    def _write_sums(self, sums: Sums) -> None:
+        """Beside a plain blob. They are derived: where they cannot be written, the blob is hashed
+        before it is read.
+        """
+        path = self._layout.sums_of(sums.blob)
+        try:
+            if not path.exists():
+                self.write(path, sums.to_bytes())
+        except (OutlastError, OSError) as error:
+            _log.info("the sums of %s are not written: %s", sums.blob, error)
+
+    def _end_damage(self, digest: Digest, other: Form) -> None:
+        """What holds a blob was verified: what is damaged of it in the `other` form can go."""
+        damage = self._checks.damage if self._checks is not None else None
+        if damage is None or not (found := damage.of(digest)):
+            return
+        if any(one.form is other for one in found):
+            path = self._layout.blob if other is Form.PLAIN else self._layout.capsule
+            with disk.locked(self._layout.lock, exclusive=True):
+                disk.remove(path(digest))
+        damage.clear(digest)
 
     def publish_capsule(
         self, temp: Path, digest: Digest, size: int, tree: Tree | None = None
@@ -116,6 +159,7 @@ class WriteSession(Closing):
                 return False
             self._forms.check(digest, form.bases)
             disk.publish(temp, final)
+        self._end_damage(digest, Form.PLAIN)
         self._note(digest, tree, stamp)
         return True
 
@@ -134,16 +178,19 @@ class WriteSession(Closing):
             self._forms.check(digest, form.bases)
             disk.publish(temp, final)
             disk.remove(self._layout.blob(digest))
+            disk.remove(self._layout.sums_of(digest))
         self._note(digest, tree, stamp)
         return True
 
-    def unpack(self, temp: Path, digest: Digest) -> None:
+    def unpack(self, temp: Path, digest: Digest, sums: Sums | None = None) -> None:
         """Puts a synced, verified temp file, the plain bytes of a blob, in place of its capsule."""
         final = self._layout.blob(digest)
         with disk.reporting(final), disk.locked(self._layout.lock, exclusive=True):
             self._lease(digest)
             disk.publish(temp, final)
             disk.remove(self._layout.capsule(digest))
+        if sums is not None:
+            self._write_sums(sums)
 
     def settle(self, digest: Digest) -> int:
         """Drops the plain file of a blob that a crash left in both forms; returns its size, 0
@@ -163,6 +210,7 @@ class WriteSession(Closing):
                     assert form is not None
                     if self._forms.may_depend(digest, form.bases):
                         disk.remove(path)
+                        disk.remove(self._layout.sums_of(digest))
                         return size
         return 0
 
@@ -171,7 +219,8 @@ class WriteSession(Closing):
         not restore the blob.
         """
         try:
-            with reading.open_capsule(self._layout, digest, path) as blob:
+            assert self._checks is not None, "a session that publishes blobs"
+            with reading.open_capsule(self._checks, digest, path) as blob:
                 right = blob.sha256() == digest
                 return blob.form if right else None, stamp_of(blob.stat())
         except (IntegrityError, NotArchivedError):

@@ -82,6 +82,14 @@ class FormPart:
     bases: Annotated[Sequence[BasePart], "what it is a delta against"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DamagedFilePart:
+    """A file that is damaged here."""
+
+    path: Annotated[str, "the file's path"]
+    damage: Annotated[str, "what is wrong, for a person"]
+
+
 @document("show")
 class DetailsDocument(Document):
     """One revision in full."""
@@ -105,6 +113,7 @@ class DetailsDocument(Document):
     files: Annotated[Sequence[FilePart], "the files that are here"]
     missing: Annotated[Sequence[FilePart], "the files of the commit that are not"]
     absent: Annotated[Sequence[str], "paths of archived files whose bytes are lost"]
+    damaged: Annotated[Sequence[DamagedFilePart], "archived files that are damaged here"]
     stored_bytes: Annotated[int, "bytes on the disk, as `du` counts, each content once"]
     saving: Annotated[float, "which part of `bytes` the disk need not hold, from 0 to 1"]
     forms: Annotated[Sequence[FormPart], "how each of `files` is stored"]

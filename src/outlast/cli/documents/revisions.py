@@ -29,6 +29,7 @@ class RevisionDocument(Document):
     capsules: Annotated[int, "files that are compressed"]
     thin: Annotated[int, "those of them that are deltas"]
     bases: Annotated[Sequence[str], "models that the deltas are against"]
+    damaged: Annotated[int, "contents of it that are damaged here, or depend on one that is"]
     unconfirmed: Annotated[bool, "whether only a node on the LAN told of it"]
     withdrawn: Annotated[Sequence[str], "sources that withdrew the model, or files of it"]
     notice: Annotated[NoticePart | None, "the takedown notice of `outlast withdraw`, if any"]

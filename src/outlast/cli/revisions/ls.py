@@ -20,7 +20,6 @@ from outlast.core.errors import IntegrityError, one_line
 from outlast.core.sizes import human_size
 from outlast.ops import listing
 from outlast.store.disk import space_used
-from outlast.store.index import Summary
 from outlast.store.records.facts import About
 
 _HEAD: Final[tuple[str, ...]] = (
@@ -72,7 +71,9 @@ def ls(
     that it belongs to. The last line adds up: what several revisions share counts once. In JSON,
     own_bytes are those of stored_bytes that no line before has. A ref or draft that cannot be read
     has a line of its own, DAMAGED, after the others. STATE says unconfirmed where only a node on
-    the LAN (pull --from lan) said which files the revision has, or that it is what the ref names.
+    the LAN (pull --from lan) said which files the revision has, or that it is what the ref names,
+    and damaged where bytes of it are known not to be right: they are not given out, and 'outlast
+    pull' fetches them again.
 
     DATE is the day (UTC) on which a source last said that one of the REFS names the revision. Where
     no source said so, as for a local folder, it is the day on which its record in the archive was
@@ -112,6 +113,7 @@ def _document(line: listing.RevisionLine) -> RevisionDocument:
         capsules=line.capsules,
         thin=line.thin,
         bases=line.bases,
+        damaged=line.damaged,
         unconfirmed=line.unconfirmed,
         withdrawn=sorted({part.source for part in withdrawn_parts(line.about)}),
         notice=notice_part(line.about),
@@ -159,7 +161,7 @@ def _row(line: listing.RevisionLine) -> tuple[str, ...]:
         human_size(line.stored),
         saving(s.size, line.stored),
         f"{line.date:%Y-%m-%d}",
-        _state(s) + ", unconfirmed" * line.unconfirmed + _bases(line.bases) + _gone(line.about),
+        _state(line) + ", unconfirmed" * line.unconfirmed + _bases(line.bases) + _gone(line.about),
     )
 
 
@@ -180,7 +182,10 @@ def _damaged_row(bad: listing.DamagedLine) -> tuple[str, ...]:
     )
 
 
-def _state(summary: Summary) -> str:
+def _state(line: listing.RevisionLine) -> str:
+    summary = line.summary
+    if line.damaged:
+        return f"damaged ({plural(line.damaged, 'file')})"
     if summary.unlisted:
         return "partial (may lack files)"
     return f"partial (lacks {summary.missing})" if summary.missing else "complete"

@@ -5,6 +5,7 @@ import click
 from outlast.cli.documents.details import (
     AboutPart,
     BasePart,
+    DamagedFilePart,
     DetailsDocument,
     FilePart,
     FormPart,
@@ -16,7 +17,7 @@ from outlast.cli.documents.parts import notice_part, warnings_of, withdrawn_part
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.screen.render import plural, print_document, print_table, saved_part, saving
 from outlast.core.errors import one_line
-from outlast.core.manifest import FileEntry
+from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
 from outlast.core.sizes import human_size
 from outlast.ops import listing
@@ -73,12 +74,22 @@ def _document(details: listing.Details) -> DetailsDocument:
         files=[_file_part(entry) for entry in revision.files],
         missing=[_file_part(entry) for entry in revision.missing],
         absent=[entry.path for entry in details.absent],
+        damaged=[DamagedFilePart(path=path, damage=what) for path, what in _damaged(details)],
         stored_bytes=details.stored,
         saving=saved_part(revision.size, details.stored),
         forms=[_form_part(details, entry) for entry in revision.files],
         warnings=warnings_of(details.suspects),
         equals=[_equal_part(one) for one in details.equals],
     )
+
+
+def _damaged(details: listing.Details) -> list[tuple[str, str]]:
+    """The paths of damaged files, and what is wrong with each."""
+    return [
+        (entry.path, details.damaged[entry.sha256])
+        for entry in details.revision.files
+        if entry.sha256 is not None and entry.sha256 in details.damaged
+    ]
 
 
 def _equal_part(one: Equal) -> EqualPart:
@@ -121,20 +132,23 @@ def _file_part(entry: FileEntry) -> FilePart:
     )
 
 
+def _state(revision: Revision, damaged: int) -> str:
+    if damaged:
+        return f"DAMAGED ({plural(damaged, 'file')}): not given out; pull again"
+    if not revision.partial:
+        return "complete"
+    if revision.unlisted:
+        return "PARTIAL (may lack files)"
+    return f"PARTIAL (lacks {plural(len(revision.missing), 'file')})"
+
+
 def _print_details(details: listing.Details) -> None:
     revision = details.revision
-    state = "complete"
-    if revision.partial:
-        lacks = (
-            "may lack files"
-            if revision.unlisted
-            else f"lacks {plural(len(revision.missing), 'file')}"
-        )
-        state = f"PARTIAL ({lacks})"
+    damaged = dict(_damaged(details))
     print(f"model     {revision.repo}")
     print(f"revision  {revision.id}")
     print(f"manifest  {details.manifest or 'none yet: files are still arriving'}")
-    print(f"state     {state}")
+    print(f"state     {_state(revision, len(damaged))}")
     shared = f", {human_size(details.shared)} shared with other revisions" if details.shared else ""
     print(f"size      {human_size(revision.size)}{shared}")
     saved = saving(revision.size, details.stored)
@@ -161,10 +175,11 @@ def _print_details(details: listing.Details) -> None:
     _print_equals(details)
     for suspect in details.suspects:
         print(one_line(f"warning   {suspect.path}: {suspect.reason}"))
-    lost = {entry.path for entry in details.absent}
+    for path, what in damaged.items():
+        print(one_line(f"damaged   {path}: {what}", 2000))
+    marks = dict.fromkeys(damaged, "DAMAGED") | {entry.path: "LOST" for entry in details.absent}
     rows = [
-        ("LOST" if e.path in lost else "", *_sizes(details, e), e.key[:16], e.path)
-        for e in revision.files
+        (marks.get(e.path, ""), *_sizes(details, e), e.key[:16], e.path) for e in revision.files
     ]
     rows += [("missing", human_size(e.size), "", "", e.key[:16], e.path) for e in revision.missing]
     print_table([("", "SIZE", "STORED", "FORM", "SHA256", "FILE"), *rows], right=(1, 2))

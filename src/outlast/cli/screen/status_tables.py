@@ -44,11 +44,12 @@ def _headline(node: NodeStatus) -> str:
 
 def _figures(node: NodeStatus) -> str:
     ratio = "-" if node.ratio is None else f"{node.ratio:.2f}"
+    damage = f"{plural(node.damaged, 'blob')} DAMAGED, " if node.damaged else ""
     dht = plural(node.dht.nodes, "node") if node.dht.enabled else "off"
     return one_line(
         f"  down {rate(node.down_rate)}, up {rate(node.up_rate)}, "
         f"got {human_size(node.received)}, gave {human_size(node.sent)}, ratio {ratio}, "
-        f"seeding {plural(node.seeding, 'payload')}, DHT {dht}, "
+        f"seeding {plural(node.seeding, 'payload')}, {damage}DHT {dht}, "
         f"ports {node.peer_port} and {node.swarm_port}"
     )
 

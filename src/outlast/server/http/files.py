@@ -22,6 +22,7 @@ from outlast.core.errors import OutlastError, TransientError
 from outlast.core.manifest import FileEntry
 from outlast.mirror.streaming import StreamingFile
 from outlast.server.http.blocks import Blocks
+from outlast.server.http.compared import ComparedAhead, Comparisons
 from outlast.server.http.decoded import send_decoded
 from outlast.server.http.pace import Pace
 from outlast.server.http.ranges import parse_range
@@ -156,32 +157,58 @@ class Delivery:
         self.begun(response)
         return response
 
-    async def send_blob(self, blob: BlobReader, blocks: Blocks) -> web.StreamResponse:
-        """Sends the span from a verified blob. Raises what reading a capsule raises, when nothing
-        but right bytes went out.
+    async def send_blob(
+        self, blob: BlobReader, blocks: Blocks, comparisons: Comparisons
+    ) -> web.StreamResponse:
+        """Sends the span from a blob. Raises what reading it raises, when nothing but right bytes
+        went out; before the first byte, no header went out either.
         """
-        response = await self._begin()
         if blob.capsule is not None:
+            response = await self._begin()
             await self._send_decoded(response, blob.capsule, blocks)
             return response
-        with os.fdopen(os.dup(blob.fileno()), "rb") as file:
-            await self._send_paced(response, file)
+        with contextlib.closing(comparisons.ahead(blob, self.span.stop)) as ahead:
+            await ahead.next(self.span.start)
+            response = await self._begin()
+            with os.fdopen(os.dup(blob.fileno()), "rb") as file:
+                await self._send_compared(response, file, ahead)
         return response
 
-    async def send_file(self, file: BinaryIO) -> web.StreamResponse:
-        """Sends the span from an open file, as it is."""
+    async def _send_compared(
+        self, response: web.StreamResponse, file: BinaryIO, ahead: ComparedAhead
+    ) -> None:
+        """Each part is compared before it goes, while the one before it goes. Where the file
+        changes in the middle of a part, the rest of it is compared again.
+        """
+        position = self.span.start
+        while position < self.span.stop:
+            stop, is_unchanged = await ahead.next(position)
+            count = stop - position
+            if self.pace is not None:
+                count, delay = self.pace.reserve(count)
+                await asyncio.sleep(delay)
+            sent = await self._try_to_send(file, position, position + count, is_unchanged)
+            position += sent
+            if sent < count and is_unchanged():
+                close_short(self.request, response)
+                return
+
+    async def send_file(self, file: BinaryIO, may_go: Callable[[], bool]) -> web.StreamResponse:
+        """Sends the span from an open file, as it is, for as long as it `may_go`."""
         response = await self._begin()
-        await self._send_paced(response, file)
+        await self._send_paced(response, file, may_go)
         return response
 
-    async def _send_paced(self, response: web.StreamResponse, file: BinaryIO) -> None:
+    async def _send_paced(
+        self, response: web.StreamResponse, file: BinaryIO, may_go: Callable[[], bool]
+    ) -> None:
         position, stop = self.span.start, self.span.stop
         while position < stop:
             count = stop - position
             if self.pace is not None:
                 count, delay = self.pace.reserve(count)
                 await asyncio.sleep(delay)
-            if not await self._send(response, file, position, position + count):
+            if not await self._send(response, file, position, position + count, may_go):
                 return
             position += count
 
@@ -249,29 +276,41 @@ class Delivery:
         return response
 
     async def _send(
-        self, response: web.StreamResponse, file: BinaryIO, start: int, stop: int
+        self,
+        response: web.StreamResponse,
+        file: BinaryIO,
+        start: int,
+        stop: int,
+        may_go: Callable[[], bool] = lambda: True,
     ) -> bool:
         """Sends the bytes from `start` to `stop`; False where that was not possible to the end.
         A client that takes nothing for too long is dropped.
         """
+        if start + await self._try_to_send(file, start, stop, may_go) == stop:
+            return True
+        close_short(self.request, response)
+        return False
+
+    async def _try_to_send(
+        self, file: BinaryIO, start: int, stop: int, may_go: Callable[[], bool] = lambda: True
+    ) -> int:
+        """How many of the bytes from `start` to `stop` went out. `may_go` is asked before each part
+        of them.
+        """
         transport = self.request.transport
         if transport is None or transport.is_closing():
-            return False
-        try:
-            sent = await send_file(
+            return 0
+        with contextlib.suppress(ConnectionError):
+            return await send_file(
                 transport,
                 file,
                 (start, stop),
                 stall=self.limits.stall,
                 sent=self.count,
+                may_go=may_go,
                 first=self.limits.tuning.first_sendfile,
             )
-        except ConnectionError:
-            return False
-        if start + sent == stop:
-            return True
-        close_short(self.request, response)
-        return False
+        return 0
 
 
 async def _flushed(request: web.Request, stall: float) -> bool:

@@ -30,6 +30,11 @@ class Metrics:
             "Answers cut short because what the archive holds cannot be read.",
             registry=self._registry,
         )
+        self.damaged_blobs = Gauge(
+            "outlast_damaged_blobs",
+            "Blobs of the archive that are known to be damaged.",
+            registry=self._registry,
+        )
         self.stale = Counter(
             "outlast_stale_answers",
             "Answers from the last known commit because no source could be asked.",

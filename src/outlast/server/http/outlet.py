@@ -13,15 +13,15 @@ from outlast.core.closing import Closing
 from outlast.core.digest import Digest
 from outlast.core.errors import IntegrityError, StorageError
 from outlast.server.http.blocks import Blocks
+from outlast.server.http.compared import Comparisons
 from outlast.server.http.files import Delivery
 from outlast.server.http.log import log_line
 from outlast.server.http.memory import FairTurns
 from outlast.server.http.metrics import Metrics
-from outlast.server.http.opened import OpenBlobs, Rechecks
+from outlast.server.http.opened import OpenBlobs
 from outlast.server.http.queries import Bodies
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.store.archive import Archive
-from outlast.store.reading import BlobReader
 
 T = TypeVar("T")
 
@@ -39,12 +39,12 @@ class Outlet(Closing):
         self.bodies = Bodies(tuning)
         self._blocks = Blocks(tuning)
         self._opened = OpenBlobs(archive, tuning.open_capsules)
-        self._rechecks = Rechecks(archive)
+        self._comparisons = Comparisons(tuning)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._blocks.close()
-        self._rechecks.close()
+        self._comparisons.close()
         self.bodies.close()
 
     async def tidy(self) -> None:
@@ -64,15 +64,12 @@ class Outlet(Closing):
 
     async def send(self, delivery: Delivery, digest: Digest, path: str) -> web.StreamResponse:
         """Sends a blob of any form; `path` names it in the log where it proves damaged.
-        Raises what opening and reading it raises, and :class:`CorruptError` before the first byte
-        where another program changed it through another name of its file.
+        Raises what opening and reading it raises.
         """
         try:
-            blob, due = await self.threaded(self._open, digest)
+            blob = await self.threaded(self._opened.take, digest)
             try:
-                if due:
-                    await self._rechecks.check(blob)
-                return await delivery.send_blob(blob, self._blocks)
+                return await delivery.send_blob(blob, self._blocks, self._comparisons)
             finally:
                 self._opened.give_back(blob)
         except (IntegrityError, StorageError) as error:
@@ -80,12 +77,3 @@ class Outlet(Closing):
             line = {"level": "error", "what": "damage", "path": path, "error": str(error)}
             log_line({**line, "sha256": digest.hex})
             raise  # what is on its way is cut short
-
-    def _open(self, digest: Digest) -> tuple[BlobReader, bool]:
-        """The blob, open, and whether it has to be checked first."""
-        blob = self._opened.take(digest)
-        try:
-            return blob, self._rechecks.is_due(blob)
-        except BaseException:
-            self._opened.give_back(blob)
-            raise

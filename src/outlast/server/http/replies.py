@@ -10,6 +10,7 @@ from aiohttp import web
 from outlast.core.errors import (
     AccessDeniedError,
     BadNameError,
+    DamagedError,
     DiskFullError,
     EntryNotFoundError,
     ExhaustedError,
@@ -50,6 +51,7 @@ _STATUS: tuple[tuple[type[OutlastError], int, str], ...] = (
     (PolicyError, 403, ""),
     (DiskFullError, 507, ""),
     (TransientError, 503, ""),
+    (DamagedError, 503, "DamagedFile"),
     (IntegrityError, 502, ""),
 )
 

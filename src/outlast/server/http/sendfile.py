@@ -28,16 +28,18 @@ async def send_file(
     *,
     stall: float,
     sent: Callable[[int], None],
+    may_go: Callable[[], bool] = lambda: True,
     first: int = TUNING.first_sendfile,
 ) -> int:
     """Sends the bytes `span` (start, stop) of `file`; how many of them went out.
 
-    Fewer went where the client is gone or closing, took no byte for `stall` seconds, or where the
-    file is shorter. `sent` gets the size of every part. Where the transport still holds bytes, the
-    `first` ones of the file follow them through `loop.sendfile`.
+    Fewer went where the client is gone or closing, took no byte for `stall` seconds, where the file
+    is shorter, or `may_go`, which is asked before each part, said no. `sent` gets the size of every
+    part. Where the transport still holds bytes, the `first` ones of the file follow them through
+    `loop.sendfile`.
     """
     start, stop = span
-    if transport.get_write_buffer_size():
+    if transport.get_write_buffer_size() and may_go():
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(stall):
@@ -49,8 +51,11 @@ async def send_file(
         if start == stop or count < first:
             return start - span[0]
         rest = (start, stop)
-        return count + await send_file(transport, file, rest, stall=stall, sent=sent, first=first)
-    return await _FileRun(transport, file.fileno(), span, stall=stall, sent=sent).run()
+        return count + await send_file(
+            transport, file, rest, stall=stall, sent=sent, may_go=may_go, first=first
+        )
+    run = _FileRun(transport, file.fileno(), span, stall=stall, sent=sent, may_go=may_go)
+    return await run.run()
 
 
 class _FileRun:
@@ -64,6 +69,7 @@ class _FileRun:
         *,
         stall: float,
         sent: Callable[[int], None],
+        may_go: Callable[[], bool] = lambda: True,
         copied: int = TUNING.copied_slice,
     ) -> None:
         self._copied = copied
@@ -73,6 +79,7 @@ class _FileRun:
         self._position = self._start
         self._stall = stall
         self._sent = sent
+        self._may_go = may_go
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[None] = self._loop.create_future()
         self._progress = self._loop.time()
@@ -95,7 +102,7 @@ class _FileRun:
         if self._done.done():
             return
         try:
-            count = self._step()
+            count = self._step() if self._may_go() else 0
         except (BlockingIOError, InterruptedError):
             return
         except ConnectionError:

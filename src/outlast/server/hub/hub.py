@@ -185,6 +185,7 @@ class Hub:
 
     def _numbers(self) -> web.Response:
         self._metrics.fetches.set(self._mirror.streams.count)
+        self._metrics.damaged_blobs.set(len(self._mirror.archive.damage.all()))
         kind = {"Content-Type": "text/plain; version=0.0.4"}
         return web.Response(body=self._metrics.text(), headers=kind)
 

@@ -37,8 +37,9 @@ from outlast.server.http.replies import failure, json_reply
 from outlast.server.node import documents
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.sources.peer import SAMPLE
-from outlast.store import disk
 from outlast.store.archive import Archive
+from outlast.store.forms import StoredFile
+from outlast.store.soundness.table import Identity, identity_of
 from outlast.swarm.schedule import Rates
 
 _MOST_BLOBS = 1000
@@ -278,11 +279,15 @@ class NodeApi:
         assert route.digest is not None
         if route.what == "blobs":
             return await self._blob(exchange, route.digest, pace)
-        file, etag = await self._outlet.threaded(self._open_capsule, route.digest)
+        file, etag, identity = await self._outlet.threaded(self._open_capsule, route.digest)
         with file:
             size = os.fstat(file.fileno()).st_size
             found = await self._delivery(exchange, size, etag, pace)
-            return await found.send_file(file) if isinstance(found, Delivery) else found
+            if not isinstance(found, Delivery):
+                return found
+            return await found.send_file(
+                file, lambda: identity_of(os.fstat(file.fileno())) == identity
+            )
 
     async def _blob(self, exchange: Exchange, blob: Digest, pace: Pace) -> web.StreamResponse:
         form = await self._outlet.threaded(self._holdings.archive.form_of, blob)
@@ -314,17 +319,23 @@ class NodeApi:
             request, span, sent, self._limits, exchange.count, exchange.begin, pace=pace
         )
 
-    def _open_capsule(self, blob: Digest) -> tuple[BinaryIO, str]:
-        """The file of a blob's capsule, and its ETag: its root, where that is known."""
+    def _open_capsule(self, blob: Digest) -> tuple[BinaryIO, str, Identity]:
+        """The file of a blob's capsule, compared as a whole; its ETag, which is its root where that
+        is known; and what it was when it was compared.
+        """
         archive = self._holdings.archive
-        path = archive.layout.capsule(blob)
-        with disk.reporting(path):
-            try:
-                file = open(path, "rb")  # noqa: SIM115 - the caller closes it
-            except FileNotFoundError:
-                raise NotArchivedError(f"no capsule of {blob.short}… here") from None
-        tree = archive.tree(blob, Form.CAPSULE)
-        return file, tree.root.hex if tree is not None else f"{blob.hex}.olc"
+        archive.refuse_damaged(blob)
+        try:
+            file = StoredFile(archive.layout.capsule(blob))
+        except FileNotFoundError:
+            raise NotArchivedError(f"no capsule of {blob.short}… here") from None
+        try:
+            identity = archive.soundness.raw_capsule(blob, file, bool)
+            tree = archive.tree(blob, Form.CAPSULE)
+            opened = os.fdopen(os.dup(file.fd), "rb")
+        finally:
+            file.close()
+        return opened, tree.root.hex if tree is not None else f"{blob.hex}.olc", identity
 
 
 def _blobs(document: object) -> list[Digest]:
