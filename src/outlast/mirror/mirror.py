@@ -59,7 +59,7 @@ from outlast.p2p.resolve import locate
 from outlast.sources.base import AccessSource, Listing, Source
 from outlast.store import unverified
 from outlast.store.archive import Archive
-from outlast.store.cached.holds import Held
+from outlast.store.cached.holds import HeldRevisions
 from outlast.store.records.refs import Ref
 
 _log = logging.getLogger(__name__)
@@ -320,7 +320,9 @@ class Mirror:
             raise NotArchivedError(f"{path!r} is part of the commit but not archived here")
         raise EntryNotFoundError(f"{revision.repo}@{revision.id} has no {path!r}")
 
-    def open(self, view: View, path: str, voice: Voice, held: Held) -> FileEntry | StreamingFile:
+    def open(
+        self, view: View, path: str, voice: Voice, held: HeldRevisions
+    ) -> FileEntry | StreamingFile:
         """A file of a revision: its entry where its bytes are here, else the fetch of it, from
         where `voice` may. `held` keeps the revision here until it is closed. Raises
         :class:`BusyError` where the revision went after `view` was found.

@@ -23,7 +23,7 @@ from outlast.mirror.tuning import TUNING, MirrorTuning
 from outlast.node import shared_torrents
 from outlast.store.archive import Archive
 from outlast.store.cached.drop import drop, finish, turn
-from outlast.store.cached.holds import Held
+from outlast.store.cached.holds import HeldRevisions
 from outlast.store.cached.marks import Key
 from outlast.store.cached.measure import Cache, measure
 
@@ -73,7 +73,7 @@ class Quota:
 
     # Use
 
-    def hold(self) -> Held:
+    def hold(self) -> HeldRevisions:
         """For one request: what is added to it is not dropped until it is closed."""
         return self._archive.in_use.use()
 
@@ -116,7 +116,7 @@ class Quota:
 
     def make_room(self, size: int) -> None:
         """A file of `size` bytes is about to be fetched: drops what has to go for it. Where that is
-        not enough, everything that is left is kept by somebody, or in use.
+        not enough, all that is left was asked for by name, or is in use.
         """
         if self._limit is None:
             return

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 
 def bytes_of(names: Collection[str], sizes: Mapping[str, int], users: Mapping[str, int]) -> int:
-    """The bytes of the files `names` that nobody uses."""
+    """The bytes of the files `names` that no revision uses."""
     return sum(sizes.get(name, 0) for name in names if not users.get(name))
 
 

@@ -1,5 +1,5 @@
 """Who reads or fetches a cached revision now: a shared lock on its mark, which dies with its
-process. Who drops one takes the same lock exclusively, and waits for nobody.
+process. Who drops one takes the same lock exclusively, and does not wait for it.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from outlast.store.cached.marks import CachedMarks, Key
 
 
 @dataclass(slots=True)
-class _Open:
+class _SharedMark:
     fd: int
     users: int = 0
 
@@ -30,11 +30,11 @@ class Holds:
         self._marks = marks
         self._archive_lock = lock
         self._mutex = threading.Lock()
-        self._open: dict[Key, _Open] = {}
+        self._open: dict[Key, _SharedMark] = {}
 
-    def use(self) -> "Held":
+    def use(self) -> "HeldRevisions":
         """For one request or fetch; close it at its end."""
-        return Held(self)
+        return HeldRevisions(self)
 
     @disk.reported
     def take(self, key: Key) -> bool:
@@ -45,7 +45,7 @@ class Holds:
                 fd = self._shared(self._marks.path(*key))
                 if fd is None:
                     return False
-                known = self._open[key] = _Open(fd)
+                known = self._open[key] = _SharedMark(fd)
             known.users += 1
             return True
 
@@ -76,7 +76,7 @@ class Holds:
 
     @contextlib.contextmanager
     def alone(self, key: Key) -> Iterator[bool]:
-        """While the block runs nobody takes the revision; False where somebody has it, here or in
+        """While the block runs no other takes the revision; False where another has it, here or in
         another process, or it has no mark.
         """
         path = self._marks.path(*key)
@@ -93,7 +93,7 @@ class Holds:
             os.close(fd)
 
 
-class Held(Closing):
+class HeldRevisions(Closing):
     """What one request or fetch holds. It may be closed while a thread still adds to it: then that
     is given back at once.
     """

@@ -2,7 +2,7 @@
 
 Only a revision with a mark may be dropped for a quota: one without counts as kept by a person. So
 a mark is made before the first draft, while nothing of the revision is here, and it is taken away
-by whoever asks for the revision by name. The file's time is that of the last use.
+by each command that asks for the revision by name. The file's time is that of the last use.
 """
 
 import contextlib
