@@ -16,6 +16,7 @@ from typing import Any
 from outlast import __version__
 from outlast.core.control import Control
 from outlast.core.events import Event
+from outlast.core.status import QuotaStatus
 from outlast.fetch.transfer import Wishes
 from outlast.mirror.asker import AccessRules
 from outlast.mirror.limits import IntakeLimits
@@ -155,9 +156,11 @@ def open_node(
     command: str,
     scope: Scope | None = None,
     metrics: Metrics | None = None,
+    quota: Callable[[], QuotaStatus] = QuotaStatus,
 ) -> Iterator[Node]:
     """A node that answers its neighbours until the block ends. `command` names it in ``status``:
     ``serve`` has the ports that the settings name, any other command runs beside it on free ones.
+    `quota` says how much a mirror in this process may keep, for ``status``.
     """
     scope = scope or Scope()
     daemon = command == "serve"
@@ -182,7 +185,7 @@ def open_node(
             metrics=metrics,
             hosts=settings.hosts,
         ) as server:
-            report = Report(node, command, lambda: server.sent)
+            report = Report(node, command, lambda: server.sent, quota)
             server.start("", swarm.peer_port)
             node.start(server.port)
             with RevisionSeeding(node, control, decodes=daemon):
@@ -242,6 +245,7 @@ def open_mirror(
         on_bug=lambda error: log_bug("fetch", error),
     )
     try:
+        mirror.quota.begin()
         yield mirror
     finally:
         mirror.close()
@@ -272,11 +276,17 @@ def open_app(
     sources = hub_sources(upstreams, settings.http, metrics.asked)
     for source in sources:
         metrics.begin(source.name)
+    mirrors: list[Mirror] = []
+
+    def quota() -> QuotaStatus:
+        return mirrors[0].quota.status() if mirrors else QuotaStatus()
+
+    metrics.quota = quota
     with contextlib.ExitStack() as stack:
         node = None
         if settings.swarm.enabled:
             node = stack.enter_context(
-                open_node(archive, settings, counted, command="serve", metrics=metrics)
+                open_node(archive, settings, counted, command="serve", metrics=metrics, quota=quota)
             )
         mirror = stack.enter_context(
             open_mirror(
@@ -290,6 +300,7 @@ def open_app(
                 node=node,
             )
         )
+        mirrors.append(mirror)
         yield App(archive, mirror, node, metrics, counted, sources, wishes, settings.http)
 
 

@@ -3,19 +3,22 @@
 import contextlib
 import ipaddress
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from outlast.app import App, open_app
-from outlast.cli.config.file import environment, parse_rate
+from outlast.cli.config.file import environment, parse_rate, parse_size
 from outlast.cli.config.values import check_source
 from outlast.cli.documents.running import ServingDocument
 from outlast.cli.edge import Session, common, host_and_port, session
 from outlast.cli.screen.render import print_document
 from outlast.cli.service.notify import tell_ready
 from outlast.core.control import Control
+from outlast.core.errors import UsageError
 from outlast.core.events import (
+    CacheDropped,
     Event,
     FileProblem,
     Note,
@@ -44,6 +47,7 @@ _SHOWN = (
     | FileProblem
     | SuspectContent
     | WatchNoticed
+    | CacheDropped
 )
 """Events that a server tells its operator."""
 
@@ -109,6 +113,11 @@ Exit status:
     help="Look up a branch or tag again after so many seconds",
 )
 @click.option(
+    "--keep",
+    metavar="SIZE",
+    help="Keep at most this much of what clients made it download, e.g. 2TB",
+)
+@click.option(
     "--limit-rate",
     metavar="RATE",
     help="At most this many bytes per second from upstream, for each file, e.g. 10M",
@@ -138,6 +147,7 @@ def serve(
     open_restricted: bool,
     offline_access: float,
     ttl: float,
+    keep: str | None,
     limit_rate: str | None,
     max_connections: int,
     stall: float,
@@ -154,6 +164,10 @@ def serve(
     branch or tag again after --ttl seconds. A hub that answers decides which commit that is; if
     none does, the commit that most static peers name is taken. While there is no answer, the last
     known commit is served.
+
+    With --keep, a mirror drops the revision that clients used least recently when it has more than
+    this, or when its disk is full. What you pulled, linked or shared, and what a list names, stays,
+    as does what a hub has withdrawn. Nothing goes that a client reads.
 
     Without --upstream the folder of the archive must be there.
 
@@ -174,6 +188,11 @@ def serve(
     with session(home, as_json=as_json, quiet=quiet, log_line=log_line) as run:
         config = run.config.answering_to(hosts)
         upstreams = config.upstreams(map(check_source, urls))
+        intake = config.serve.intake
+        if keep is not None:
+            if not upstreams:
+                raise UsageError("--keep is for mirrors", hint="add --upstream URL")
+            intake = replace(intake, keep=parse_size(keep))
         wishes = Wishes(
             connections=config.connections,
             rate=parse_rate(limit_rate) if limit_rate else config.rate,
@@ -213,7 +232,7 @@ def serve(
                 ttl=ttl,
                 wishes=wishes,
                 rules=AccessRules(open_restricted, offline_access),
-                intake=config.serve.intake,
+                intake=intake,
             ) as app,
             _featured(run, app) as mounts,
         ):

@@ -162,6 +162,19 @@ class Removed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CacheDropped(Event):
+    """A mirror dropped revision `commit` of a model that came because a client asked, for its quota
+    or because its disk is full. `freed` bytes of the disk are free by that; of several that went at
+    once, the last one says so for all.
+    """
+
+    repo: Annotated[str, "the model"]
+    commit: Annotated[str, "its commit"]
+    why: Annotated[str, "`quota` or `disk`"]
+    freed: Annotated[int, "bytes of the disk; of several that went at once, the last has the sum"]
+
+
+@dataclass(frozen=True, slots=True)
 class Reformed(Event):
     """A blob is stored in another form (or would be, in a dry run) that takes `stored_bytes`."""
 

@@ -3,7 +3,7 @@ bytes, rates in bytes per second, times in seconds; an unknown name is empty.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import (
     Annotated,
     Any,
@@ -107,6 +107,18 @@ class DhtStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotaStatus:
+    """What the mirror in a process may keep of what it fetched for clients, what that takes, and
+    how many revisions it dropped since it started.
+    """
+
+    limit: Annotated[int, "bytes; 0: there is no mirror with a quota"] = 0
+    taken: Annotated[int, "bytes that only such revisions take, promised ones included"] = 0
+    dropped: Annotated[int, "revisions that were dropped since it started"] = 0
+    freed: Annotated[int, "bytes of the disk that this freed"] = 0
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus:
     """A process with a swarm: `command` says what it was started for, `node` is its id in hex,
     `uptime` counts seconds, `received` and `sent` count since it started. It is `seeding` so many
@@ -132,6 +144,9 @@ class NodeStatus:
     transfers: Annotated[tuple[TransferStatus, ...], "payloads under way"] = ()
     peers: Annotated[tuple[PeerStatus, ...], "peers that bytes go to or come from"] = ()
     neighbours: Annotated[tuple[NeighbourStatus, ...], "nodes that it knows"] = ()
+    quota: Annotated[QuotaStatus, "of the mirror in this process"] = field(
+        default_factory=QuotaStatus
+    )
 
     @property
     def ratio(self) -> float | None:
@@ -154,7 +169,7 @@ class NodeStatus:
 def _read(kind: type[T], value: object, name: str) -> T:
     """`value` as one of the classes above: every field, and nothing else."""
     hints = get_type_hints(kind)
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
     if not isinstance(value, Mapping) or set(value) != names:
         raise MalformedError(f"{name!r} has not the fields of a {kind.__name__}")
     return kind(**{key: _field(hints[key], value[key], key) for key in names})

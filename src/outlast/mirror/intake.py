@@ -88,6 +88,16 @@ class Admission:
                 )
             account.fetched += size
 
+    def outstanding(self) -> int:
+        """Bytes of the files that are fetched, or wait for it, which are not on the disk yet."""
+        with self._lock:
+            return max(0, self._awaited - sum(count() for count in self._written.values()))
+
+    def lacking(self, size: int) -> int:
+        """How many bytes of the disk have to become free before a file of `size` is let in."""
+        with self._lock:
+            return max(0, self._keep_free() - (self._unpromised() - size))
+
     @contextlib.contextmanager
     def beside(self) -> Iterator[Callable[[int], bool]]:
         """For the time of a fetch, what asks for bytes of the disk beside those of its file, as a

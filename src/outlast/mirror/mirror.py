@@ -6,6 +6,7 @@ and the answer says since when it is stale. What a node on the LAN alone said, t
 operator's, is asked for each time until a source answers, and is served with a mark.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -16,6 +17,7 @@ from dataclasses import replace
 from outlast.core.control import Control
 from outlast.core.digest import GitOid
 from outlast.core.errors import (
+    BusyError,
     Cancelled,
     DamagedRecordError,
     EntryNotFoundError,
@@ -46,6 +48,7 @@ from outlast.mirror.asker import AccessRules, Voice
 from outlast.mirror.intake import Admission
 from outlast.mirror.limits import IntakeLimits
 from outlast.mirror.questions import Question, Questions
+from outlast.mirror.quota import Quota
 from outlast.mirror.ref_lists import RefLists
 from outlast.mirror.streaming import StreamingFile, StreamingFiles
 from outlast.mirror.tuning import TUNING, MirrorTuning
@@ -56,6 +59,7 @@ from outlast.p2p.resolve import locate
 from outlast.sources.base import AccessSource, Listing, Source
 from outlast.store import unverified
 from outlast.store.archive import Archive
+from outlast.store.cached.holds import HeldRevisions
 from outlast.store.records.refs import Ref
 
 _log = logging.getLogger(__name__)
@@ -103,8 +107,10 @@ class Mirror:
         self._listed: OrderedDict[tuple[RepoId, GitOid], float] = OrderedDict()
         """When (monotonic seconds) a source listed the files of a commit."""
         self._intake = Admission(archive.layout.home, intake or IntakeLimits(), tuning)
+        limit = intake.keep if intake is not None and sources else None
+        self.quota = Quota(archive, self._intake, limit, self._control, tuning=tuning)
         self.streams = StreamingFiles(
-            self._fetch_context, self._fetch_ended, self._unheard, self._intake
+            self._fetch_context, self._fetch_ended, self._unheard, self._intake, self._hold
         )
 
     @property
@@ -114,6 +120,8 @@ class Mirror:
 
     def close(self) -> None:
         self._control.cancel.set()
+        with contextlib.suppress(OutlastError):  # a disk that fails says so elsewhere
+            self.quota.write_down()
 
     def _unheard(self, error: BaseException) -> None:
         if not isinstance(error, OutlastError):
@@ -260,6 +268,8 @@ class Mirror:
             listed, told_by = {entry.path for entry in listing.entries}, listing.told_by
             doubted = is_doubted(self.archive, repo, listing.commit, told_by)
             known = frozenset[str]() if revision is None else revision.paths
+            if revision is None:
+                self.archive.cached.begin(writer, repo, listing.commit)
             if revision is None or revision.unlisted or doubted or not listed <= known:
                 start_draft(
                     self.archive,
@@ -310,12 +320,20 @@ class Mirror:
             raise NotArchivedError(f"{path!r} is part of the commit but not archived here")
         raise EntryNotFoundError(f"{revision.repo}@{revision.id} has no {path!r}")
 
-    def open(self, view: View, path: str, voice: Voice) -> FileEntry | StreamingFile:
+    def open(
+        self, view: View, path: str, voice: Voice, held: HeldRevisions
+    ) -> FileEntry | StreamingFile:
         """A file of a revision: its entry where its bytes are here, else the fetch of it, from
-        where `voice` may.
+        where `voice` may. `held` keeps the revision here until it is closed. Raises
+        :class:`BusyError` where the revision went after `view` was found.
         """
         seen = view.revision
-        view = self._views.get(seen.repo, seen.id) or view  # it may have come by now
+        held.add(seen.repo, seen.id)
+        self.quota.used(seen.repo, seen.id)
+        now = self._views.get(seen.repo, seen.id)  # it may have come by now
+        if now is None and seen.id not in self.archive.commits(seen.repo):
+            raise BusyError(f"{seen.repo}@{seen.id.hex[:12]} was just dropped: ask again")
+        view = now or view
         entry = self.entry(view, path)
         repo, commit = view.revision.repo, view.revision.id
         if self.archive.holds(entry) and entry not in view.revision.missing:
@@ -329,9 +347,16 @@ class Mirror:
             if entry.sha256 is not None:
                 self.archive.refuse_damaged(entry.sha256)
             raise NotArchivedError(f"the bytes of {path!r} are not here")
+        if not here and self.streams.find(entry.key) is None:
+            self.quota.make_room(entry.size)
         # A draft brought what is here: no manifest has all of its names yet, so it is read once.
         streaming = self.streams.fetch(repo, commit, entry, voice, here=here)
         return entry if here else streaming
+
+    def _hold(self, repo: RepoId, commit: GitOid) -> Callable[[], object]:
+        held = self.quota.hold()
+        held.add(repo, commit)
+        return held.close
 
     def _may_take(self, repo: RepoId, entry: FileEntry) -> bool:
         """Whether the bytes of a file are here, and `repo` may have them as they are."""

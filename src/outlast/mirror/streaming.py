@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 Wanted = tuple[RepoId, GitOid, FileEntry]
 """A file of a commit, as its source lists it."""
 Ended = Callable[[RepoId, GitOid, FileEntry, BaseException | None], None]
+Hold = Callable[[RepoId, GitOid], Callable[[], object]]
+"""Keeps a revision in the archive until what it returns is called."""
 
 
 _Stamp = tuple[int, ...]
@@ -65,6 +67,8 @@ class StreamingFile:
         a client's beginning can only be its own."""
         self.wanted: set[Wanted] = set()
         """All that ask for these bytes, the first of them included."""
+        self.releases: list[Callable[[], object]] = []
+        """What ends the holds on the revisions that it comes for."""
         self._lock = threading.Lock()
         self._download: Download | None = None
         self._listeners: set[Callable[[], None]] = set()
@@ -193,7 +197,9 @@ class StreamingFiles:
         ended: Ended,
         unheard: Callable[[BaseException], None],
         intake: Admission,
+        hold: Hold = lambda _repo, _commit: bool,
     ) -> None:
+        self._hold = hold
         self._fetch_context = context
         self._ended = ended
         self._unheard = unheard
@@ -228,7 +234,9 @@ class StreamingFiles:
                     streaming.pause,
                     streaming.count_written,
                 )
-            streaming.wanted.add((repo, commit, entry))
+            if (repo, commit, entry) not in streaming.wanted:
+                streaming.wanted.add((repo, commit, entry))
+                streaming.releases.append(self._hold(repo, commit))
         return streaming
 
     def find(self, key: str) -> StreamingFile | None:
@@ -271,6 +279,8 @@ class StreamingFiles:
         streaming.end(error)
         for wanted in streaming.wanted:  # complete: it is in the table no more
             self._tell(wanted, streaming.entry, error)
+        for release in streaming.releases:
+            release()
         return False
 
     def _tell(self, wanted: Wanted, came: FileEntry, error: BaseException | None) -> None:

@@ -64,6 +64,21 @@ class MirrorTuning:
     verdicts: int = 16384
     """What hubs said of tokens and models, remembered: some MB. Guess: a hundred people who use a
     hundred models."""
+    quota_slack: float = 0.05
+    """Of what may be kept, that is freed beside what is needed: so that not each file that comes
+    makes the mirror look at the whole archive. Guess: a look takes a second for each million of
+    files, and a twentieth of a terabyte is some ten models."""
+    quota_again: float = 10.0
+    """Where nothing was left to drop, the archive is looked at again after so long. Guess: the look
+    takes a small part of it."""
+    quota_measured: float = 60.0
+    """What is there is looked at again after so long, for what other processes on the archive
+    fetched. Guess: a mirror does not pass its quota by more than a minute brings."""
+    use_noted: float = 900.0
+    """The last use of a revision is written down again after so long. Guess: it says on which day a
+    model was used, which is what the choice needs, and costs a write for each model."""
+    uses: int = 16384
+    """Revisions whose last use is remembered. Guess: some MB."""
     kept: int = 512
     """Views of revisions, lists of refs and refusals that are remembered, each. Guess: some MB."""
 

@@ -11,6 +11,7 @@ from outlast.core.status import (
     NeighbourStatus,
     NodeStatus,
     PeerStatus,
+    QuotaStatus,
     TrackerStatus,
 )
 from outlast.node.node import Node
@@ -22,8 +23,17 @@ if TYPE_CHECKING:
 class Report:
     """The status of a node, whenever it is asked for."""
 
-    def __init__(self, node: Node, command: str, sent: Callable[[], int]) -> None:
-        """`command`: what the process was started for; `sent`: bytes that went out by HTTP."""
+    def __init__(
+        self,
+        node: Node,
+        command: str,
+        sent: Callable[[], int],
+        quota: Callable[[], QuotaStatus] = QuotaStatus,
+    ) -> None:
+        """`command`: what the process was started for; `sent`: bytes that went out by HTTP;
+        `quota`: that of the mirror in this process.
+        """
+        self._quota = quota
         self._node = node
         self._command = command
         self._sent = sent
@@ -57,6 +67,7 @@ class Report:
             seeding=node.seeding,
             damaged=len(node.archive.damage.all()),
             dht=_dht(node.session.dht_nodes),
+            quota=self._quota(),
             trackers=_trackers(node),
             transfers=tuple(transfers),
             peers=tuple(_peers(node)),

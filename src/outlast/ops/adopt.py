@@ -128,6 +128,7 @@ class _Adoption:
         self, writer: WriteSession, cached: CachedRevision, entries: list[FileEntry]
     ) -> None:
         repo, commit = cached.repo, cached.commit
+        self._archive.cached.keep(repo, commit)
         held = self._archive.load(repo, commit)
         new = {entry.path for entry in entries} - {e.path for e in held.files} if held else None
         if held is None or (held.unlisted and new):

@@ -53,6 +53,7 @@ def link(
     Links that an earlier export made are kept or replaced; any other file in the way is an error.
     """
     revision = archive.revision(target.repo, target.ref)
+    archive.cached.keep(revision.repo, revision.id)  # links to it must not come to nothing
     entries = [entry for entry in revision.files if archive.lies_here(entry)]
     if not entries:
         raise NotArchivedError(f"no file of {target} is in the archive")

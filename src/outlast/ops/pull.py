@@ -159,6 +159,7 @@ def pull(
     listing, refused = admitted(_spelled(archive, listing, target.repo, control), control.emit)
     free = disk.free_bytes(room or archive.layout.home)
     if not dry_run:
+        archive.cached.keep(listing.repo, listing.commit)  # from now on it is here by hand
         mend_draft(archive, listing.repo, listing.commit, control)
     listing = as_archived(archive, listing, control)
     plan = make_plan(archive, listing, ref, _name_of(teller), selection, free=free)
@@ -469,3 +470,5 @@ def _start(context: FetchContext, plan: PullPlan, refusal: Refusal | None) -> No
         told_by=plan.told_by,
         leaves_out=leaves_out,
     )
+    # A mirror may have met it in between; now that there is a draft, none marks it any more.
+    context.archive.cached.keep(plan.repo, plan.commit)

@@ -83,7 +83,9 @@ def pull_manifest(
     here = _here(archive, digest, control, strict=strict)
     if here is not None:
         if not dry_run:
-            _confirm(archive, here.pulled.plan, digest)
+            plan = here.pulled.plan
+            archive.cached.keep(plan.repo, plan.commit)
+            _confirm(archive, plan, digest)
         return here
     revision, source, restricted = _find(digest, around, control, patience, tuning)
     repo, commit = revision.repo, revision.id

@@ -66,6 +66,7 @@ def prepare(
     decoded to working copies, of at most `budget` bytes together. Close the result.
     """
     revision = archive.revision(target.repo, target.ref)
+    archive.cached.keep(revision.repo, revision.id)
     here = {e.path: e for e in revision.files if archive.lies_here(e)}
     _refuse_missing(revision, here, wanted)
     choice = choose([(path, e.size) for path, e in here.items()], wanted, engine)

@@ -85,6 +85,7 @@ def share(
     :func:`outlast.node.make_torrent.whole_torrent` does.
     """
     revision = archive.revision(target.repo, target.ref)
+    archive.cached.keep(revision.repo, revision.id)
     _refuse_stopped(archive, revision)
     against = _against(policy, revision, archive.refs.about(revision.repo))
     if against and not wishes.restricted:

@@ -20,6 +20,8 @@ from outlast.core.errors import (
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
 from outlast.store import disk, locks, reading
+from outlast.store.cached.holds import Holds
+from outlast.store.cached.marks import CachedMarks
 from outlast.store.forms import MAX_LINKS, Forms, StoredForm, stamp_of
 from outlast.store.index import Index, Summary
 from outlast.store.layout import CAPSULE_SUFFIX, FORMAT, Layout
@@ -80,6 +82,8 @@ class Archive(Closing):
         self.unconfirmed = Unconfirmed(self.records)
         self.equals = PerModel(self.records, self.layout.equals, Equals)
         self.holders = PerModel(self.records, self.layout.holders, SeenHolders)
+        self.cached = CachedMarks(self.records, lambda repo, commit: commit in self.commits(repo))
+        self.in_use = Holds(self.cached, self.layout.lock)
         with disk.reporting(self.layout.index):
             self.index = Index(self.layout)
         self.damage = DamageNotes(self.layout, lambda: WriteSession(self.layout))
@@ -398,7 +402,32 @@ class Archive(Closing):
         disk.touch(self.layout.manifests)
         self.drafts.delete(repo, revision)
         self.unconfirmed.delete(repo, revision)
+        self.cached.keep(repo, revision)  # if it comes back, it may be by hand
         self.refs.tidy(repo)
+
+    @disk.reported
+    def drop_cached(self, repo: RepoId, commit: GitOid) -> bool:
+        """Forgets a revision that came through a mirror, with the refs that name it, in one step
+        for other processes; False, and nothing is changed, where it was kept meanwhile, or a ref of
+        the model is damaged, which may name it. Its blobs stay until they are collected.
+        """
+        with disk.locked(self.layout.lock, exclusive=True):
+            read = self.refs.read(repo)
+            if read.damaged or not self.cached.is_marked(repo, commit):
+                return False
+            for ref in read.refs:
+                if ref.commit == commit:
+                    self.refs.delete(repo, ref.name)
+            self._manifests.delete(repo, commit)
+            disk.touch(self.layout.manifests)
+            self.drafts.delete(repo, commit)
+            self.unconfirmed.delete(repo, commit)
+            self.cached.remove(repo, commit)
+        if not self.commits(repo):
+            self.equals.delete(repo)
+            self.holders.delete(repo)
+        self.refs.tidy(repo)
+        return True
 
     @disk.reported
     def load(self, repo: RepoId, revision: GitOid) -> Revision | None:

@@ -9,6 +9,7 @@ gives it up.
 import contextlib
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -72,13 +73,16 @@ def collect(
     kept: Callable[[BlobInfo], object] = bool,
     spared: Callable[[Spared], object] = bool,
     found: Callable[[int, int], object] = lambda _files, _size: None,
+    only: Collection[str] | None = None,
 ) -> Generator[Garbage]:
     """Finds garbage and, unless `dry_run`, moves blobs and capsules to the trash and deletes the
     rest, and what has been in the trash for `grace` seconds; with 0, it deletes all at once. Yields
     each piece once it is gone. `kept` is told of each blob that nothing refers to, but that a delta
     capsule depends on; `spared` of each record that cannot be read; `found` of how many blobs and
     capsules are to go, if any are, and of their bytes. Records that `discard` names are given up. A
-    caller that ends the iteration leaves the rest as it is.
+    caller that ends the iteration leaves the rest as it is. With `only`, keys of files
+    (`FileEntry.key`), nothing else is looked at, the trash neither: what of these nothing needs is
+    deleted at once, their downloads too.
 
     Raises :class:`StorageError` where a folder cannot be listed: it is not empty, and nothing goes;
     and where the locks of the file system keep no other process out, unless the caller says that
@@ -94,9 +98,10 @@ def collect(
         _forgetting(archive, gone, dry_run=dry_run),
         disk.locked(layout.lock, exclusive=True),
     ):
-        job = _Collection(archive, discard, grace=grace, dry_run=dry_run, alone=alone)
+        job = _Collection(archive, discard, grace=grace, dry_run=dry_run, alone=alone, only=only)
         # The trash first: on a full disk its room may be what the rest needs.
-        for file in job.trash.expire(grace, dry_run=dry_run):
+        old = grace if only is None else math.inf
+        for file in job.trash.expire(old, dry_run=dry_run):
             yield Garbage("trash", file.original, file.size)
         for garbage in job.run(kept, spared, found):
             if garbage.what in {"blob", "capsule"}:
@@ -104,6 +109,8 @@ def collect(
             yield garbage
         if not dry_run:
             job.tidy_notes()
+        if only is not None:
+            return
         dead = (orphans if dry_run else sweep)(layout, alone=alone)
         if dead:
             yield Garbage("tmp", f"{dead} folders of dead processes", 0)
@@ -150,10 +157,12 @@ class _Collection:
         grace: float,
         dry_run: bool,
         alone: bool,
+        only: Collection[str] | None = None,
     ) -> None:
+        self._only = only
         self._archive = archive
         self._layout = archive.layout
-        self._grace = grace
+        self._grace = grace if only is None else 0
         self._dry_run = dry_run
         self._alone = alone
         self.trash = Trash(archive.layout)
@@ -231,7 +240,11 @@ class _Collection:
         if not evidence.unreadable:  # a draft among them may wait for any of the downloads
             wanted = set(evidence.awaited - evidence.used)
             wanted |= {key + CAPSULE for key in wanted}
-            yield from _partials(self._archive, wanted, dry_run=self._dry_run)
+            yield from _partials(self._archive, wanted, self._only, dry_run=self._dry_run)
+        if self._only is None:
+            yield from self._leftovers(keep)
+
+    def _leftovers(self, keep: set[str]) -> Iterator[Garbage]:
         for name, size in linkpartials.abandoned(self._layout, dry_run=self._dry_run):
             yield Garbage("partial", name, size)
         for name, size in copies.garbage(self._layout, keep, dry_run=self._dry_run):
@@ -257,12 +270,15 @@ class _Collection:
             path = self._layout.capsule(digest)
             if digest.hex in needed and not self._is_doubled(digest):
                 continue
-            if self._relative(path) not in self._gone:
+            if self._relative(path) not in self._gone and self._may_go(digest):
                 size = form.stored_bytes if form is not None else path.stat().st_size
                 yield "capsule", digest, path, size
         for digest, size in self._plain.items():
-            if digest.hex not in needed:
+            if digest.hex not in needed and self._may_go(digest):
                 yield "blob", digest, self._layout.blob(digest), size
+
+    def _may_go(self, digest: Digest) -> bool:
+        return self._only is None or digest.hex in self._only
 
     def _needed(
         self, keep: set[str], spared: Callable[[Spared], object]
@@ -394,9 +410,15 @@ def _match(name: str, known: Collection[str]) -> str:
     )
 
 
-def _partials(archive: Archive, wanted: set[str], *, dry_run: bool) -> Iterator[Garbage]:
-    """Downloads that no draft waits for any more. One in progress is locked and stays."""
+def _partials(
+    archive: Archive, wanted: set[str], only: Collection[str] | None, *, dry_run: bool
+) -> Iterator[Garbage]:
+    """Downloads that no draft waits for any more, of all or `only` of these keys. One in progress
+    is locked and stays.
+    """
     stems = {p.stem for p in archive.layout.partial.iterdir() if p.suffix in {".data", ".have"}}
+    if only is not None:
+        stems &= {*only, *(key + CAPSULE for key in only)}
     for stem in sorted(stems - wanted):
         path = archive.layout.partial / f"{stem}.data"
         size = _drop_partial(path, archive.layout.lock, dry_run=dry_run)

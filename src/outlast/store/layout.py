@@ -136,6 +136,14 @@ class Layout:
         return self.home / "holders"
 
     @property
+    def cached(self) -> Path:
+        return self.home / "cached"
+
+    @property
+    def dropping(self) -> Path:
+        return self.home / "dropping"
+
+    @property
     def unverified(self) -> Path:
         return self.home / "unverified"
 

@@ -133,6 +133,14 @@ def try_lock(fd: int, archive_lock: Path) -> bool:
     return _try(fd, fcntl.LOCK_EX)
 
 
+def share(fd: int, archive_lock: Path) -> None:
+    """Takes a shared lock on `fd`, a file of the archive with this lock, until `fd` is closed;
+    waits while another holds it exclusively. Where there are no locks, nothing is taken.
+    """
+    if _locking(archive_lock) is not Locking.MISSING:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+
+
 def own_name(path: Path) -> Path:
     """A name beside `path` that no other process uses, with the same suffix: for what a lock would
     keep for one process. What is at `path` is moved there; `give_back` is for the way back.

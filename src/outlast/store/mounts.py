@@ -42,6 +42,8 @@ def _folders(layout: Layout) -> list[Path]:
         layout.trash,
         layout.unreadable,
         layout.unverified,
+        layout.cached,
+        layout.dropping,
     ]
 
 

@@ -373,6 +373,20 @@ class ServeSection(ConfigSection, frozen=True):
         ),
     ] = None
 
+    keep: Annotated[
+        Amount | None,
+        Meaning(
+            "Bytes that what a mirror downloaded for clients may take.",
+            more="Above that, and where the disk is full, the revision that was used least "
+            "recently is dropped. What was pulled by hand or by a list stays, and does not count",
+            default="all of it stays",
+            example="2TB",
+            flag="--keep",
+            at="serve.intake.keep",
+            unit="bytes",
+        ),
+    ] = None
+
 
 class S3Section(ConfigSection, frozen=True):
     """The store that sources `s3://BUCKET/PREFIX` are in, and the keys to it."""

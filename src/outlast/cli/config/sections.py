@@ -120,12 +120,13 @@ def share_policy(table: Table) -> SharePolicy:
 def serve_settings(table: Table) -> ServeSettings:
     """What [serve] says. Raises :class:`BadConfigError`."""
     said = read_section(ServeSection, table, "[serve]")
-    free = said.keep_free
+    free, keep = said.keep_free, said.keep
     return ServeSettings(
         hosts=_each("hosts", _list("hosts", said.hosts), check_host),
         intake=IntakeLimits(
             hourly=_told("fetch-quota", _amount(said.fetch_quota), parse_size),
             keep_free=None if free is None else _told("keep-free", _amount(free), parse_size),
+            keep=None if keep is None else _told("keep", _amount(keep), parse_size),
         ),
     )
 

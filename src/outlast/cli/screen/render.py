@@ -21,6 +21,7 @@ from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import one_line
 from outlast.core.events import (
     Again,
+    CacheDropped,
     Event,
     FileDone,
     FileProblem,
@@ -307,7 +308,14 @@ def _passed_over(path: str, peer: str, claim: str, others: int) -> str:
     return f"{path}: {who} that {it} {verb} it, but nothing came: asking the hub"
 
 
-def _sentence(event: Event) -> str | None:  # noqa: C901, PLR0911 - one line for each event
+def _dropped(event: CacheDropped) -> str:
+    room = f"; {human_size(event.freed)} are free" if event.freed else ""
+    return (
+        f"dropped {event.repo}@{event.commit[:12]} for the {event.why}: least recently used{room}"
+    )
+
+
+def _sentence(event: Event) -> str | None:  # noqa: C901, PLR0911, PLR0912 - a line for each event
     """An event as a sentence for people; None if only the bars show it."""
     match event:
         case FileProblem(path, problem):
@@ -324,6 +332,8 @@ def _sentence(event: Event) -> str | None:  # noqa: C901, PLR0911 - one line for
             return _passed_over(path, peer, claim, others)
         case Removed(what, name, size):
             return f"{what} {name}" + (f" ({human_size(size)})" if size else "")
+        case CacheDropped():
+            return _dropped(event)
         case Reformed(path, _, form, size, stored):
             return f"{path}: {form}, {human_size(size)} in {human_size(stored)}"
         case Loading(engine, size, seconds):

@@ -7,7 +7,13 @@ from outlast.cli.screen.job_rate import duration
 from outlast.cli.screen.render import percent, plural, rate
 from outlast.core.errors import one_line
 from outlast.core.sizes import human_size
-from outlast.core.status import NeighbourStatus, NodeStatus, PeerStatus, TransferStatus
+from outlast.core.status import (
+    NeighbourStatus,
+    NodeStatus,
+    PeerStatus,
+    QuotaStatus,
+    TransferStatus,
+)
 
 Row = tuple[str, ...]
 
@@ -24,11 +30,15 @@ class Section:
 
 
 def sections(nodes: Iterable[NodeStatus]) -> list[Section]:
-    """For each node two lines of text, and the tables that have rows."""
+    """For each node two lines of text, a third of a mirror with a quota, and the tables that have
+    rows.
+    """
     found = []
     for node in nodes:
         found.append(Section(_headline(node)))
         found.append(Section(_figures(node)))
+        if node.quota.limit:
+            found.append(Section(_quota(node.quota)))
         tables = (_transfers(node), _peers(node), _neighbours(node), _trackers(node))
         found += [table for table in tables if len(table.rows) > 1]
     return found
@@ -51,6 +61,13 @@ def _figures(node: NodeStatus) -> str:
         f"got {human_size(node.received)}, gave {human_size(node.sent)}, ratio {ratio}, "
         f"seeding {plural(node.seeding, 'payload')}, {damage}DHT {dht}, "
         f"ports {node.peer_port} and {node.swarm_port}"
+    )
+
+
+def _quota(quota: QuotaStatus) -> str:
+    return (
+        f"  mirror: keeps {human_size(quota.taken)} of at most {human_size(quota.limit)}, dropped "
+        f"{plural(quota.dropped, 'revision')} ({human_size(quota.freed)})"
     )
 
 

@@ -1,8 +1,21 @@
 """Figures for Prometheus."""
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from outlast.core.events import Event, Progress, SourceBanned, SourceWaiting, WatchNoticed
+from outlast.core.events import (
+    CacheDropped,
+    Event,
+    Progress,
+    SourceBanned,
+    SourceWaiting,
+    WatchNoticed,
+)
+from outlast.core.status import QuotaStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Metrics:
@@ -84,6 +97,29 @@ class Metrics:
             "Connections of other nodes that are open.",
             registry=self._registry,
         )
+        self.dropped = Counter(
+            "outlast_mirror_dropped_revisions",
+            "Revisions that the mirror dropped for its quota or a full disk.",
+            ["why"],
+            registry=self._registry,
+        )
+        self.freed = Counter(
+            "outlast_mirror_freed_bytes",
+            "Bytes of the disk that dropping revisions freed.",
+            registry=self._registry,
+        )
+        self.kept = Gauge(
+            "outlast_mirror_kept_bytes",
+            "Bytes that what the mirror fetched for clients takes; 0 without a quota.",
+            registry=self._registry,
+        )
+        self.keeps = Gauge(
+            "outlast_mirror_quota_bytes",
+            "Bytes that it may take; 0 without a quota.",
+            registry=self._registry,
+        )
+        self.quota: Callable[[], QuotaStatus] = QuotaStatus
+        """How the quota of the mirror in this process stands."""
         self.fetches = Gauge(
             "outlast_fetches", "Files being fetched from a source.", registry=self._registry
         )
@@ -104,6 +140,9 @@ class Metrics:
                 self.waits.labels(source).inc()
             case WatchNoticed(kind=kind):
                 self.changes.labels(kind).inc()
+            case CacheDropped(why=why, freed=freed):
+                self.dropped.labels(why).inc()
+                self.freed.inc(freed)
 
     def asked(self, host: str) -> None:
         """A request goes upstream."""
@@ -111,4 +150,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """The exposition format, version 0.0.4."""
+        quota = self.quota()
+        self.kept.set(quota.taken)
+        self.keeps.set(quota.limit)
         return generate_latest(self._registry)

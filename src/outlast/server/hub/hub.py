@@ -20,6 +20,7 @@ from outlast.mirror.answers import Found
 from outlast.mirror.asker import Asker, Voice, reads_like_a_token
 from outlast.mirror.mirror import Mirror
 from outlast.mirror.streaming import StreamingFile
+from outlast.mirror.views import View
 from outlast.server.http.exchange import Exchange
 from outlast.server.http.files import (
     ByteSpan,
@@ -301,6 +302,7 @@ class Hub:
                 pointer = raw.pointer(entry, entry.sha256, commit)
                 return not_modified(request, pointer.headers) or pointer
             headers |= raw.HEADERS
+        await self._note_use(view)
         if (unchanged := not_modified(request, headers)) is not None:
             return unchanged
         if request.method == "HEAD":
@@ -310,12 +312,20 @@ class Hub:
             return span
         headers |= span.headers(entry.size)
         delivery = Delivery(request, span, headers, self._limits, exchange.count, exchange.begin)
-        source = await self._threaded(self._mirror.open, view, path, voice)
-        if isinstance(source, StreamingFile):
-            return await self._send_streaming(delivery, source)
-        if span.resumes(entry.size) and not await self._threaded(self._mirror.may_resume, entry):
-            delivery = delivery.whole()  # the client then starts over
-        return await self._send_blob(delivery, source)
+        with self._mirror.quota.hold() as held:
+            source = await self._threaded(self._mirror.open, view, path, voice, held)
+            if isinstance(source, StreamingFile):
+                return await self._send_streaming(delivery, source)
+            resumes = span.resumes(entry.size)
+            if resumes and not await self._threaded(self._mirror.may_resume, entry):
+                delivery = delivery.whole()  # the client then starts over
+            return await self._send_blob(delivery, source)
+
+    async def _note_use(self, view: View) -> None:
+        """A client that asks only whether a file changed uses it, too."""
+        quota, key = self._mirror.quota, (view.revision.repo, view.revision.id)
+        if quota.is_due(*key):
+            await self._threaded(quota.write_down)
 
     async def _send_streaming(
         self, delivery: Delivery, streaming: StreamingFile
