@@ -5,6 +5,7 @@ import resource
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,10 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.collect import Spared, collect, undo
 from outlast.store.database import proof
+from outlast.store.garbage.ages import Moment
 from outlast.store.garbage.trash import Trash, room_hint
-from outlast.store.garbage.tuning import GRACE
+from outlast.store.garbage.tuning import DAY, GRACE
+from outlast.store.records.sealed import seal
 from tests.store import weights
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, entry_of, put, revision_of
 
@@ -474,26 +477,127 @@ def test_nothing_is_encoded_against_a_damaged_base(archive: Archive) -> None:
 
 
 def batches(archive: Archive) -> list[Path]:
-    return sorted(archive.layout.trash.iterdir())
+    return sorted(path for path in archive.layout.trash.iterdir() if path.is_dir())
 
 
-def test_the_trash_is_kept_for_a_while_and_then_deleted(archive: Archive) -> None:
+@dataclass
+class Clocks:
+    """Those of a machine: `pass_time` moves both, a test may move one alone."""
+
+    boot: str = "first"
+    ticks: float = 1000.0
+    date: float = 1.8e9
+
+    def pass_time(self, seconds: float) -> None:
+        self.ticks += seconds
+        self.date += seconds
+
+    def restart(self) -> None:
+        self.boot, self.ticks = self.boot + "+", 0.0
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    found = Clocks()
+    monkeypatch.setattr(Moment, "now", lambda: Moment(found.boot, found.ticks, found.date))
+    return found
+
+
+def trash_one(archive: Archive) -> set[tuple[str, str]]:
+    """Puts something into the trash; what is taken when its time is over."""
+    _, name = add_garbage(archive, b"garbage")
+    list(collect(archive, dry_run=False))
+    assert Trash(archive.layout).size() == 7
+    return {("trash", f"blobs/{name[:2]}/{name}")}
+
+
+def test_the_trash_is_kept_for_a_while_and_then_deleted(archive: Archive, clocks: Clocks) -> None:
     garbage = add_garbage(archive, b"garbage")
     (found,) = [g for g in collect(archive, dry_run=False) if g.what == "blob"]
     assert (found.what, found.name) == garbage
     assert found.waits
     assert Trash(archive.layout).size() == 7
     assert "7 bytes" in room_hint(archive.layout)
+    clocks.pass_time(GRACE - 1000)
     assert take(archive)[0] == set()
-    (batch,) = batches(archive)
-    since = int(batch.name)
-    batch.rename(batch.with_name(str(since - GRACE + 1000)))
+    clocks.pass_time(999)
     assert take(archive)[0] == set()
-    (batch,) = batches(archive)
-    batch.rename(batch.with_name(str(since - GRACE - 1000)))
+    clocks.pass_time(1)
     assert take(archive)[0] == {("trash", f"blobs/{garbage[1][:2]}/{garbage[1]}")}
-    assert batches(archive) == []
+    assert list(archive.layout.trash.iterdir()) == []
     assert room_hint(archive.layout) == ""
+
+
+def test_looking_and_not_taking_lets_nothing_grow_older(archive: Archive, clocks: Clocks) -> None:
+    trash_one(archive)
+    before = (archive.layout.trash / "ages").read_bytes()
+    clocks.pass_time(GRACE / 2)
+    list(collect(archive, dry_run=True))
+    assert (archive.layout.trash / "ages").read_bytes() == before
+
+
+@pytest.mark.parametrize("years", [10, -10])
+def test_a_date_that_jumps_makes_no_trash_old(
+    archive: Archive, clocks: Clocks, years: int
+) -> None:
+    trash = trash_one(archive)
+    clocks.date += years * 365 * DAY
+    assert take(archive)[0] == set()
+    clocks.restart()
+    clocks.date += max(0, years) * 365 * DAY
+    assert take(archive)[0] == set(), "a restart counts for a part of the time"
+    clocks.pass_time(GRACE)
+    assert take(archive)[0] == trash
+
+
+def test_the_time_off_counts_by_halves(archive: Archive, clocks: Clocks) -> None:
+    """A machine that is on for an hour a week."""
+    trash = trash_one(archive)
+    for _ in range(2):
+        clocks.pass_time(7 * DAY)
+        clocks.restart()
+        clocks.pass_time(1)
+        taken = take(archive)[0]
+    assert taken == trash
+
+
+def test_a_machine_without_such_a_clock_goes_by_the_date(archive: Archive, clocks: Clocks) -> None:
+    clocks.boot = ""
+    trash = trash_one(archive)
+    clocks.pass_time(100 * GRACE)
+    assert take(archive)[0] == set()
+    clocks.pass_time(100 * GRACE)
+    assert take(archive)[0] == trash
+
+
+@pytest.mark.parametrize("fault", ["gone", "flipped", "of another", "no object"])
+def test_ages_that_cannot_be_read_begin_anew(
+    archive: Archive, clocks: Clocks, fault: str
+) -> None:
+    trash = trash_one(archive)
+    ages = archive.layout.trash / "ages"
+    clocks.pass_time(GRACE - 1)
+    take(archive)
+    data = ages.read_bytes()
+    ages.unlink()
+    if fault == "flipped":
+        at = data.index(b"6047")  # the age
+        ages.write_bytes(data[:at] + b"9" + data[at + 1 :])
+    elif fault == "of another":
+        ages.write_bytes(seal("trash/other", b"{}\n"))
+    elif fault == "no object":
+        ages.write_bytes(seal("trash/ages", b"[1]\n"))
+    clocks.pass_time(GRACE - 1)
+    assert take(archive)[0] == set()
+    clocks.pass_time(GRACE)
+    assert take(archive)[0] == trash
+
+
+def test_the_clocks_of_this_machine() -> None:
+    first, second = Moment.now(), Moment.now()
+    assert first.boot == second.boot
+    assert 0 <= first.until(second, 0.0) < 60 or not first.boot
+    assert second.until(first, GRACE) == 0
 
 
 def test_a_clock_that_was_set_back_makes_no_trash_old(archive: Archive) -> None:

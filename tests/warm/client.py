@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -105,9 +106,11 @@ class Child:
 
 
 class Forker:
-    """The process that forks. Its children do not outlive it, nor it this process."""
+    """The process that forks, with `env` beside its own environment. Its children do not outlive
+    it, nor it this process.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, env: Mapping[str, str] | None = None) -> None:
         self._lock = threading.Lock()
         self._orders, theirs = socket.socketpair()
         with theirs:
@@ -115,7 +118,7 @@ class Forker:
             self._process = subprocess.Popen(
                 command,
                 cwd=_TOP,
-                env={name: os.environ[name] for name in _KEPT if name in os.environ},
+                env={name: os.environ[name] for name in _KEPT if name in os.environ} | (env or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

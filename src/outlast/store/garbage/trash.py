@@ -1,7 +1,8 @@
 """The trash: what was collected waits here, on the archive's file system, before it is deleted.
 
 Each collection has a folder, named by its time (Unix seconds). In it are ``blobs/<sha256>``,
-``capsules/<sha256>.olc``, and records that were given up, at the path that they had.
+``capsules/<sha256>.olc``, and records that were given up, at the path that they had. How long it
+has been here says `store.garbage.ages`, and not its name: the date of a machine may jump.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from typing import Final
 from outlast.core.digest import Digest
 from outlast.core.errors import OutlastError, StorageError
 from outlast.store import disk
+from outlast.store.garbage.ages import Ages
 from outlast.store.layout import CAPSULE_SUFFIX, Layout
 
 _BATCH: Final = re.compile(r"([0-9]{1,12})(-[0-9]{1,6})?\Z")
@@ -41,6 +43,7 @@ class Trash:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._ages = Ages(layout)
         self._folder: Path | None = None
 
     def put(self, path: Path) -> None:
@@ -92,9 +95,12 @@ class Trash:
 
     def expire(self, grace: float, *, dry_run: bool) -> Iterator[Discarded]:
         """Deletes what has been here for `grace` seconds, and with 0 all; yields it."""
-        now = time.time()
-        for folder, since in self._batches():
-            if grace > 0 and now - since < grace:
+        batches = self._batches()
+        ages = self._ages.look((folder.name for folder, _ in batches), grace)
+        if not dry_run:  # a later batch may get the name of one that goes
+            self._ages.write({name: age for name, age in ages.items() if age.seconds < grace})
+        for folder, since in batches:
+            if ages[folder.name].seconds < grace:
                 continue
             expired = list(self._files_of(folder, since))
             if not dry_run:
@@ -102,8 +108,9 @@ class Trash:
             yield from expired
 
     def _batch(self) -> Path:
-        """The folder of this collection. A clock that was set back must not make it old: it is at
-        least as late as the last change of the archive's manifests.
+        """The folder of this collection. Versions that go by its name must not take it for old
+        where the clock was set back: it is at least as late as the last change of the archive's
+        manifests.
         """
         if self._folder is None:
             changed = os.stat(self._layout.manifests).st_mtime
@@ -112,6 +119,7 @@ class Trash:
             while folder.exists():
                 number += 1
                 folder = self._layout.trash / f"{now}-{number}"
+            self._ages.begin(folder.name)
             self._folder = folder
         return self._folder
 

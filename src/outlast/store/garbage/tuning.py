@@ -14,3 +14,10 @@ LONGEST_NOTE: Final = 1 << 30
 """Bytes of a note of protected blobs: 16 million of them. A longer one is not read, and made anew
 from what is there.
 """
+RESTART_SHARE: Final = 0.5
+"""Of the time of grace: what at most counts for the time in which the machine was off, or between
+two machines, where only the date tells. A guess: a date that is wrong once deletes nothing, and the
+trash of a machine that is off at night is emptied at the third weekly collection at the latest.
+"""
+LONGEST_LEDGER: Final = 16 << 20
+"""Bytes of the file that says how long batches have been in the trash: 100,000 of them."""
