@@ -9,7 +9,7 @@ from random import Random
 from outlast.core.control import Control
 from outlast.core.digest import GitOid
 from outlast.core.names import RepoId, Target
-from outlast.features.bundle.export import Exported, export, media_of
+from outlast.features.bundle.export import Exported, export_bundle, media_of
 from outlast.features.bundle.importing import Imported, import_bundle
 from outlast.features.bundle.planning import ExportWishes, make_plan
 from outlast.fetch.file_filter import Selection
@@ -94,7 +94,7 @@ def export_to(
 ) -> Exported:
     folders = [places] if isinstance(places, Path) else places
     plan = make_plan(archive, [Target.parse(n) for n in names], wishes or ExportWishes())
-    return export(
+    return export_bundle(
         archive,
         plan,
         folders,
