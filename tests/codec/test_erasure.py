@@ -73,16 +73,15 @@ def test_products_of_all_pairs(path: str) -> None:
 @pytest.mark.parametrize("path", kernels.paths())
 @given(
     length=st.one_of(st.integers(0, 300), st.integers(4000, 4700), st.just(12_345)),
-    sources=st.integers(0, 11),
-    targets=st.integers(0, 9),
+    shape=st.tuples(st.integers(0, 11), st.integers(0, 9)),
     seed=st.integers(0, 2**32),
     skip=st.integers(0, 64),
 )
 def test_any_combination(
-    path: str, length: int, sources: int, targets: int, seed: int, skip: int
+    path: str, length: int, shape: tuple[int, int], seed: int, skip: int
 ) -> None:
     """Adds to what is there, at any address, and writes nowhere else."""
-    rng = random.Random(seed)
+    rng, (sources, targets) = random.Random(seed), shape
     factors = rng.randbytes(sources * targets)
     given_blocks = [rng.randbytes(skip + length) for _ in range(sources)]
     out = [bytearray(rng.randbytes(skip + length + 64)) for _ in range(targets)]

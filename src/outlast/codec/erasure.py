@@ -88,7 +88,7 @@ class Encoder:
     """The parity of one codeword, from its data blocks in any order, one at a time or several.
 
     `blocks` are the parity blocks: zeros at first, right when every data block was added once. How
-    many data blocks there will be need not be known. Memory: parity × length bytes. Not for two
+    many data blocks there will be need not be known. Memory: parity times length bytes. Not for two
     threads at once; the GIL is free while it computes.
     """
 
