@@ -43,7 +43,8 @@ def _encode_section(
         sums += sums_of(memoryview(block))
     pages = memoryview(_pages(sums))
     yield pages
-    yield from map(memoryview, encoder.blocks)
+    for block in encoder.blocks:
+        yield memoryview(block)
     yield pages
 
 

@@ -1,7 +1,8 @@
 """Restores damaged pieces of a payload from its file of parity."""
 
 import itertools
-from collections.abc import Iterator
+import struct
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from outlast.codec import kernels
@@ -13,7 +14,6 @@ from outlast.features.durability.parity.encode import sums_of
 from outlast.features.durability.parity.geometry import (
     BLOCK,
     HEADER,
-    SUM,
     SUMS,
     ParityHead,
     Section,
@@ -21,8 +21,9 @@ from outlast.features.durability.parity.geometry import (
 
 _TOGETHER: Final = 16
 """Codewords that are restored at once, where neighbours are damaged: 16 MB of memory."""
-_PAGES: Final = 256
-"""Pages of sums in memory: those of three sections."""
+_SECTIONS: Final = 2
+"""Of so many sections the sums stay in memory, about 2 MB each."""
+_PAGE: Final = struct.Struct(f"<{SUMS}IQ")
 
 
 def read_head(parity: Readable) -> ParityHead:
@@ -52,7 +53,7 @@ class Mender:
         self.head: Final = read_head(parity)
         if self.head.size != payload.size:
             raise MalformedError("a file of parity is that of a payload of another size")
-        self._pages: dict[tuple[int, int], memoryview | None] = {}
+        self._known: dict[int, list[int | None]] = {}
 
     def piece(self, number: int) -> bytearray:
         """Piece `number` (1 MiB; the last may be shorter), with its damaged blocks restored. Raises
@@ -80,44 +81,40 @@ class Mender:
     def _read_blocks(self, section: Section, first: int, out: memoryview) -> list[bool]:
         """Reads data blocks from `first` on; which of them are proved by their sums."""
         self._read_payload(section, first, out)
-        found = zip(itertools.count(first), sums_of(out), strict=False)
-        return [self._sum(section, block) == value for block, value in found]
+        known = self._sums(section)[first : first + len(out) // BLOCK]
+        return [one == other for one, other in zip(known, sums_of(out), strict=True)]
 
-    def _read_payload(self, section: Section, first: int, out: memoryview) -> list[bool]:
+    def _read_payload(self, section: Section, first: int, out: memoryview) -> Collection[int]:
         """Fills `out` with data blocks, those that cannot be read and those behind the end with
-        zeros; which could be read.
+        zeros; which of them, counted from 0, could not be read.
         """
-        start, end = first * BLOCK, min(first * BLOCK + len(out), section.size)
-        inside = max(0, end - start)
-        out[inside:] = bytes(len(out) - inside)
-        if _read(self._payload, section.start + start, out[:inside]):
-            return [True] * (len(out) // BLOCK)
-        return [
-            _read(self._payload, section.start + start + at, out[at : min(at + BLOCK, inside)])
-            for at in range(0, len(out), BLOCK)
-        ]
+        start, inside = first * BLOCK, len(out)
+        if start + inside > section.size:
+            inside = max(0, section.size - start)
+            out[inside:] = bytes(len(out) - inside)
+        return _unreadable(self._payload, section.start + start, out[:inside])
 
-    def _sum(self, section: Section, block: int) -> int | None:
-        """The sum of a block of a section, parity behind data; None where both copies of
-        its page are damaged.
+    def _sums(self, section: Section) -> Sequence[int | None]:
+        """The sums of the blocks of a section, parity behind data; None for those of which both
+        copies of their page are damaged.
         """
-        number, place = divmod(block, SUMS)
-        key = section.start, number
-        if key not in self._pages:
-            if len(self._pages) > _PAGES:
-                self._pages.clear()
-            places = (section.at + number * BLOCK, section.copy_at + number * BLOCK)
-            self._pages[key] = next(filter(None, map(self._page, places)), None)
-        found = self._pages[key]
+        found = self._known.get(section.start)
         if found is None:
-            return None
-        return int.from_bytes(found[place * SUM : (place + 1) * SUM], "little")
+            found = []
+            for page in range(section.pages):
+                places = (section.at + page * BLOCK, section.copy_at + page * BLOCK)
+                found += next(filter(None, map(self._page, places)), [None] * SUMS)
+            if len(self._known) >= _SECTIONS:
+                self._known.clear()
+            self._known[section.start] = found
+        return found
 
-    def _page(self, at: int) -> memoryview | None:
+    def _page(self, at: int) -> tuple[int, ...]:
+        """The sums of a page; none where it is damaged."""
         page = memoryview(bytearray(BLOCK))
         good = _read(self._parity, at, page)
-        check = int.from_bytes(page[-8:], "little")
-        return page if good and kernels.xxh3(page[:-8]) == check else None
+        *sums, check = _PAGE.unpack(page)
+        return tuple(sums) if good and kernels.xxh3(page[:-8]) == check else ()
 
     def _solve(
         self, section: Section, row: int, count: int, bad: frozenset[int]
@@ -144,28 +141,28 @@ class Mender:
         self, section: Section, row: int, count: int, bad: frozenset[int]
     ) -> tuple[list[memoryview], list[set[int]]]:
         """The blocks of some codewords, a run of bytes for each column; and which are lost."""
-        columns: list[memoryview] = []
+        size, known = count * BLOCK, self._sums(section)
+        memory = memoryview(bytearray((section.data + section.parity) * size))
+        columns = [memory[at : at + size] for at in range(0, len(memory), size)]
         lost: list[set[int]] = [set() for _ in range(count)]
-        for column in range(section.data + section.parity):
-            run = memoryview(bytearray(count * BLOCK))
-            columns.append(run)
+        for column, run in enumerate(columns):
             if column < section.data:
                 first = column * section.rows + row
-                there = self._read_payload(section, first, run)
+                gone = self._read_payload(section, first, run)
+                known_here = known[first : min(first + count, section.blocks)]
             else:
                 place = (column - section.data) * section.rows + row
                 first = section.blocks + place
-                there = [_read(self._parity, section.parity_at + place * BLOCK, run)] * count
-            for i, value in enumerate(sums_of(run)):
-                if column < section.data and first + i >= section.blocks:
-                    continue  # behind the end of the section: zeros, as they should be
-                known = self._sum(section, first + i)
-                if not there[i] or first + i in bad or known not in {None, value}:
+                gone = _unreadable(self._parity, section.parity_at + place * BLOCK, run)
+                known_here = known[first : first + count]
+            # Behind the end of a section are zeros, as they should be.
+            for i, (right, value) in enumerate(zip(known_here, sums_of(run), strict=False)):
+                if right not in {None, value} or i in gone or first + i in bad:
                     lost[i].add(column)
         return columns, lost
 
     def _require(self, section: Section, block: int, found: memoryview) -> None:
-        known = self._sum(section, block)
+        known = self._sums(section)[block]
         if known is not None and [known] != list(sums_of(found)):
             raise BeyondRepairError("parity restores other bytes than it was made of")
 
@@ -177,6 +174,19 @@ def _runs(rows: list[int]) -> Iterator[tuple[int, int]]:
         if i == len(rows) or rows[i] != rows[i - 1] + 1 or i - start == _TOGETHER:
             yield rows[start], i - start
             start = i
+
+
+def _unreadable(source: Readable, offset: int, out: memoryview) -> Collection[int]:
+    """Fills `out`; which of its blocks cannot be read, counted from 0. They become zeros."""
+    if _read(source, offset, out):
+        return ()
+    gone = []
+    for at in range(0, len(out), BLOCK):
+        block = out[at : at + BLOCK]
+        if not _read(source, offset + at, block):
+            block[:] = bytes(len(block))
+            gone.append(at // BLOCK)
+    return gone
 
 
 def _read(source: Readable, offset: int, out: memoryview) -> bool:
