@@ -20,6 +20,7 @@ from outlast.core.events import FileDone, FileProblem, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.core.sizes import human_size
+from outlast.features.bundle.spare_blocks import SpareBlocks
 from outlast.features.bundle.take_payload import take
 from outlast.features.bundle.tuning import TUNING, Tuning
 from outlast.fetch.revision import seal, start_draft
@@ -91,7 +92,12 @@ def import_bundle(
     """
     with archive.writer() as writer:
         job = _Job(archive, writer, bundle, control, tuning)
-        job.run()
+        with SpareBlocks(writer.temp(), bundle.geometry.layout.block) as spare:
+            bundle.blocks.spare = spare
+            try:
+                job.run()
+            finally:
+                bundle.blocks.spare = None
     job.result.repaired = bundle.blocks.repaired
     return job.result
 
