@@ -4,7 +4,9 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <atomic>
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -131,6 +133,39 @@ void fold(nb::handle hashes, nb::handle out) {
     std::memcpy(to.data(), layer.data(), 32);
 }
 
+// The buffers of a list, for as long as this lives.
+class Blocks {
+  public:
+    Blocks(const nb::list& from, bool writable) {
+        if (from.size() > MOST) throw std::invalid_argument("more blocks than a codeword has");
+        for (nb::handle block : from) data_.push_back(held_.emplace_back(block, writable).data());
+    }
+    u8* const* data() const { return data_.data(); }
+    std::size_t count() const { return data_.size(); }
+    bool all_have(std::size_t length) const {
+        return std::all_of(held_.begin(), held_.end(),
+                           [&](const Bytes& block) { return block.size() == length; });
+    }
+
+  private:
+    static constexpr std::size_t MOST = 256;
+    std::deque<Bytes> held_;
+    std::vector<u8*> data_;
+};
+
+void combine(nb::handle factors, const nb::list& sources, const nb::list& targets) {
+    const Bytes matrix(factors, false);
+    const Blocks from(sources, false), to(targets, true);
+    if (matrix.size() != from.count() * to.count())
+        throw std::invalid_argument("not one factor for each source of each target");
+    if (!matrix.size()) return;
+    const std::size_t length = Bytes(sources[0], false).size();
+    if (!from.all_have(length) || !to.all_have(length))
+        throw std::invalid_argument("the blocks are not of one length");
+    nb::gil_scoped_release free;
+    (*current).combine({matrix.data(), from.data(), from.count(), to.data(), to.count(), length});
+}
+
 std::vector<std::string> paths() {
     std::vector<std::string> names;
     for (const Path* path : PATHS)
@@ -168,4 +203,5 @@ NB_MODULE(_kernels, module) {
     module.def("xxh3", checksum, nb::arg("data"));
     module.def("leaf_hashes", leaf_hashes, nb::arg("data"), nb::arg("out"));
     module.def("fold", fold, nb::arg("hashes"), nb::arg("out"));
+    module.def("combine", combine, nb::arg("factors"), nb::arg("sources"), nb::arg("targets"));
 }

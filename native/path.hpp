@@ -11,6 +11,17 @@ enum class Kind : u8 {
     q8_0 = 16, q4_0 = 17, q4_1 = 18, q5_0 = 19, q5_1 = 20, q4_k = 21, q5_k = 22, q6_k = 23,
 };
 
+// Adds to each of `target_count` blocks a sum of `source_count` blocks, all of `length` bytes, each
+// multiplied by its factor in GF(2^8): factors[target * source_count + source].
+struct Combination {
+    const u8* factors;
+    const u8* const* sources;
+    std::size_t source_count;
+    u8* const* targets;
+    std::size_t target_count;
+    std::size_t length;
+};
+
 struct Path {
     const char* name;
     bool (*here)() = nullptr;
@@ -41,6 +52,9 @@ struct Path {
     void (*xxh3_stripes)(u64* acc, const u8* input, const u8* secret, std::size_t stripes) = nullptr;
     // SHA-256 of `count` messages of `length` bytes (a multiple of 64), one after another.
     void (*sha256_many)(const u8* data, std::size_t length, std::size_t count, u8* digests) = nullptr;
+
+    // Reed-Solomon: encoding and repairing are both this. No target may be a source.
+    void (*combine)(const Combination&) = nullptr;
 };
 
 extern const Path portable, avx2, avx512;

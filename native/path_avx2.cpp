@@ -1,4 +1,5 @@
 // AVX2 (Haswell, Zen and later), and the SHA extensions where they are.
+#include "galois.hpp"
 #include "loops.hpp"
 #include "sha256.hpp"
 
@@ -252,10 +253,79 @@ void sha256_many(const u8* data, std::size_t length, std::size_t count, u8* dige
     if (count) sha256_together<1>(data, length, digests);
 }
 
+// ---------------------------------------------------------------- Reed-Solomon
+
+// For each factor its products with the 16 low nibbles, and with the 16 high ones.
+struct Nibbles {
+    alignas(32) u8 of[256][2][16];
+};
+
+constexpr Nibbles nibbles() {
+    Nibbles made{};
+    for (u32 factor = 0; factor < 256; factor++)
+        for (u32 i = 0; i < 16; i++) {
+            made.of[factor][0][i] = product(static_cast<u8>(i), static_cast<u8>(factor));
+            made.of[factor][1][i] = product(static_cast<u8>(i << 4), static_cast<u8>(factor));
+        }
+    return made;
+}
+
+constexpr Nibbles NIBBLES = nibbles();
+
+inline __m256i twice(const u8* table) {
+    return _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i*)table));
+}
+
+template <u32 TARGETS>
+std::size_t combine_vectors(const Combination& all, const Tile& tile) {
+    const __m256i low4 = _mm256_set1_epi8(15);
+    std::size_t at = tile.at;
+    for (; at + 64 <= tile.end; at += 64) {
+        __m256i sums[TARGETS][2];
+        for (u32 t = 0; t < TARGETS; t++)
+            for (u32 v = 0; v < 2; v++)
+                sums[t][v] = _mm256_loadu_si256(
+                    (const __m256i*)(all.targets[tile.target + t] + at + 32 * v));
+        for (std::size_t s = tile.source; s < tile.source_end; s++) {
+            __m256i low[2], high[2];
+            for (u32 v = 0; v < 2; v++) {
+                const __m256i data =
+                    _mm256_loadu_si256((const __m256i*)(all.sources[s] + at + 32 * v));
+                low[v] = _mm256_and_si256(data, low4);
+                high[v] = _mm256_and_si256(_mm256_srli_epi16(data, 4), low4);
+            }
+            const u8* factor = all.factors + tile.target * all.source_count + s;
+            for (u32 t = 0; t < TARGETS; t++, factor += all.source_count) {
+                const __m256i of_low = twice(NIBBLES.of[*factor][0]);
+                const __m256i of_high = twice(NIBBLES.of[*factor][1]);
+                for (u32 v = 0; v < 2; v++) {
+                    const __m256i part = _mm256_xor_si256(_mm256_shuffle_epi8(of_low, low[v]),
+                                                          _mm256_shuffle_epi8(of_high, high[v]));
+                    sums[t][v] = _mm256_xor_si256(sums[t][v], part);
+                }
+            }
+        }
+        for (u32 t = 0; t < TARGETS; t++)
+            for (u32 v = 0; v < 2; v++)
+                _mm256_storeu_si256((__m256i*)(all.targets[tile.target + t] + at + 32 * v),
+                                    sums[t][v]);
+    }
+    return at;
+}
+
+void combine_tile(const Combination& all, const Tile& tile) {
+    constexpr decltype(&combine_vectors<1>) WITH[] = {combine_vectors<1>, combine_vectors<2>,
+                                                      combine_vectors<3>, combine_vectors<4>};
+    combine_bytes(all, tile, WITH[tile.targets - 1](all, tile));
+}
+
+void combine(const Combination& all) { combine_tiles<4>(all, combine_tile); }
+
 }  // namespace
 
 const Path avx2 = {"avx2", here, encode, decode, histogram, split, merge, contexts,
-                   count_contexts_plain, part_plain, join_plain, difference, restore, xxh3_stripes, sha256_many};
+                   count_contexts_plain, part_plain, join_plain, difference, restore, xxh3_stripes, sha256_many,
+                   combine};
 
 }  // namespace outlast
 

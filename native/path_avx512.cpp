@@ -1,8 +1,9 @@
-// AVX-512 F, BW, DQ, VL, VBMI and VBMI2 (Ice Lake, Zen 4 and later).
+// AVX-512 F, BW, DQ, VL, VBMI and VBMI2, and GFNI (Ice Lake, Zen 4 and later).
+#include "galois.hpp"
 #include "loops.hpp"
 #include "sha256.hpp"
 
-#if defined(__AVX512VBMI2__)
+#if defined(__AVX512VBMI2__) && defined(__GFNI__)
 #include <immintrin.h>
 
 #include <algorithm>
@@ -14,7 +15,8 @@ namespace {
 bool here() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2");
+           __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
+           __builtin_cpu_supports("gfni");
 }
 
 // ---------------------------------------------------------------- rANS
@@ -479,10 +481,53 @@ void sha256_many(const u8* data, std::size_t length, std::size_t count, u8* dige
     avx2.sha256_many(data, length, count, digests);
 }
 
+// ---------------------------------------------------------------- Reed-Solomon
+
+template <u32 TARGETS, u32 VECTORS>
+std::size_t combine_vectors(const Combination& all, const Tile& tile, std::size_t at) {
+    for (; at + 64 * VECTORS <= tile.end; at += 64 * VECTORS) {
+        __m512i sums[TARGETS][VECTORS];
+        for (u32 t = 0; t < TARGETS; t++)
+            for (u32 v = 0; v < VECTORS; v++)
+                sums[t][v] = _mm512_loadu_si512(all.targets[tile.target + t] + at + 64 * v);
+        for (std::size_t s = tile.source; s < tile.source_end; s++) {
+            __m512i data[VECTORS];
+            for (u32 v = 0; v < VECTORS; v++)
+                data[v] = _mm512_loadu_si512(all.sources[s] + at + 64 * v);
+            const u8* factor = all.factors + tile.target * all.source_count + s;
+            for (u32 t = 0; t < TARGETS; t++, factor += all.source_count) {
+                const __m512i factors = _mm512_set1_epi8(static_cast<char>(*factor));
+                for (u32 v = 0; v < VECTORS; v++)
+                    sums[t][v] = _mm512_xor_si512(sums[t][v],
+                                                  _mm512_gf2p8mul_epi8(data[v], factors));
+            }
+        }
+        for (u32 t = 0; t < TARGETS; t++)
+            for (u32 v = 0; v < VECTORS; v++)
+                _mm512_storeu_si512(all.targets[tile.target + t] + at + 64 * v, sums[t][v]);
+    }
+    return at;
+}
+
+template <u32 TARGETS>
+void combine_targets(const Combination& all, const Tile& tile) {
+    const std::size_t at = combine_vectors<TARGETS, 4>(all, tile, tile.at);
+    combine_bytes(all, tile, combine_vectors<TARGETS, 1>(all, tile, at));
+}
+
+void combine_tile(const Combination& all, const Tile& tile) {
+    constexpr decltype(&combine_targets<1>) WITH[] = {combine_targets<1>, combine_targets<2>,
+                                                      combine_targets<3>, combine_targets<4>};
+    WITH[tile.targets - 1](all, tile);
+}
+
+void combine(const Combination& all) { combine_tiles<4>(all, combine_tile); }
+
 }  // namespace
 
 const Path avx512 = {"avx512", here, encode, decode, count_frequent, split, merge, contexts,
-                     count_contexts, part, join, difference, restore, xxh3_stripes, sha256_many};
+                     count_contexts, part, join, difference, restore, xxh3_stripes, sha256_many,
+                     combine};
 
 }  // namespace outlast
 

@@ -7,6 +7,7 @@ taken unless :func:`use` says otherwise. docs/format/capsule.md defines what the
 from outlast.codec._kernels import (
     DamagedError,
     Workspace,
+    combine,
     decode_block,
     encode_block,
     fold,
@@ -21,6 +22,7 @@ from outlast.core.errors import BadConfigError
 __all__ = [
     "DamagedError",
     "Workspace",
+    "combine",
     "decode_block",
     "encode_block",
     "fold",

@@ -140,6 +140,13 @@ class DamagedRecordError(CorruptError):
     default_hint = "'outlast doctor --mend' restores it, or sets it aside and says what is lost"
 
 
+class BeyondRepairError(IntegrityError):
+    """More is lost than the parity can restore."""
+
+    code = "beyond-repair"
+    default_hint = "another copy of the same bytes is needed"
+
+
 class MalformedError(IntegrityError):
     """Input does not follow its format, or exceeds a limit."""
 

@@ -67,9 +67,12 @@ class StoredFile:
         return other
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
-        with disk.reporting(self.path):
-            if not disk.read_exactly(self.fd, buffer, offset):
-                raise CorruptError(f"{self.path} ends before it should")
+        try:  # no context manager: it would cost as much as a small read
+            whole = disk.read_exactly(self.fd, buffer, offset)
+        except OSError as error:
+            raise disk.storage_error(error, self.path) from error
+        if not whole:
+            raise CorruptError(f"{self.path} ends before it should")
 
     def close(self) -> None:
         if self.fd >= 0:
