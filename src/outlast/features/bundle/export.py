@@ -14,16 +14,18 @@ from outlast.codec.bundle.geometry import SUM_BYTES, Place
 from outlast.codec.bundle.part import PartHeader, Sums
 from outlast.codec.erasure import TOGETHER, Encoder
 from outlast.core.control import Control
+from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, DiskFullError, OutlastError, StorageError, UsageError
 from outlast.core.events import Note, Planned, Progress
 from outlast.core.sizes import human_size
 from outlast.features.bundle.archive_stream import ArchiveStream, Piece
+from outlast.features.bundle.bag import BagNote, write_bag
 from outlast.features.bundle.ordered import InOrder
 from outlast.features.bundle.part_file import UNFINISHED, PartFile, WrittenPart
 from outlast.features.bundle.payload_check import DamagedPayloadError, PayloadChecks
 from outlast.features.bundle.planning import ExportPlan
 from outlast.features.bundle.tuning import TUNING, Tuning
-from outlast.sources.bundle.media import head_of, read_small
+from outlast.sources.bundle.media import BAG_PAYLOAD, head_of, read_small
 from outlast.store import disk
 from outlast.store.archive import Archive
 
@@ -75,12 +77,14 @@ def export_bundle(
     *,
     media: Sequence[range],
     companions: Companions = lambda _plan: {},
+    bagit: bool = False,
     control: Control,
     now: dt.datetime,
 ) -> Exported:
     """Writes the bundle. `places`: the folders that are there now, in which an earlier run may have
     left something. Parts that it finished are read again, and kept if all of their blocks are
-    right; those on a medium that is not there are not written again.
+    right; those on a medium that is not there are not written again. `bagit`: each medium becomes a
+    bag, the bundle below its `data/`.
 
     Raises :class:`CorruptError` where a blob of the archive is damaged: the parts that have some of
     it are removed; :class:`DiskFullError` before the first byte on a medium without the room.
@@ -90,13 +94,18 @@ def export_bundle(
     job = _Job(archive, plan, control, now.isoformat(timespec="seconds"))
     control.emit(Planned("export", f"{len(plan.revisions)} revisions", cut.parts, _work(plan)))
     with contextlib.closing(job):
+        below = BAG_PAYLOAD if bagit else ""
         for place in places:
-            job.take_up(place)
+            job.take_up(place / below)
         for number, parts in enumerate(media, 1):
-            if job.are_elsewhere(parts, places):
+            if job.are_elsewhere(parts, [place / below for place in places]):
                 control.emit(Note(f"medium {number} was finished by an earlier run"))
                 continue
-            job.write_medium(Medium(next_medium(number, len(media)), parts, pages))
+            folder = next_medium(number, len(media))
+            job.write_medium(Medium(folder / below, parts, pages))
+            if bagit:
+                note = BagNote(plan.contents.id, number, len(media), now.date())
+                write_bag(folder, note, job.sums_of(parts))
     return Exported(plan.contents, cut.parts, job.kept, len(media), job.written)
 
 
@@ -209,6 +218,10 @@ class _Job:
             raise CorruptError(f"{name}: {error}" if name else str(error)) from None
         self._parity_parts(medium)
         medium.write(BUNDLE_FILE, self._document())
+
+    def sums_of(self, parts: range) -> dict[str, Digest]:
+        """The sha256 of parts that were written or compared, by their paths."""
+        return {self._cut.name(part): self._parts[part].sha256 for part in parts}
 
     def _document(self) -> bytes:
         sums = tuple(self._parts[part] for part in sorted(self._parts))
