@@ -9,6 +9,7 @@ import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
+
 from outlast.codec.bundle.contents import Contents
 from outlast.codec.bundle.documents import BundleFile, Inventory, PartSum
 from outlast.core.digest import Digest

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from outlast.codec.bundle.geometry import (
     MAX_BLOCK,
     MAX_CODEWORD,

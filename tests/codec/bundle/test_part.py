@@ -3,6 +3,7 @@
 import random
 
 import pytest
+
 from outlast.codec.bundle.geometry import HEADER_BYTES, Geometry, Layout
 from outlast.codec.bundle.part import PartHeader, Sums
 from outlast.core.digest import Digest

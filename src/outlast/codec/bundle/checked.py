@@ -111,9 +111,12 @@ def check_type(document: Fields, wanted: str) -> None:
 
 def moment(text: str) -> str:
     """`text`, if it is empty or a time with its zone (ISO 8601)."""
+    if not text:
+        return text
     try:
-        if text and dt.datetime.fromisoformat(text).tzinfo is None:
-            raise ValueError
+        found = dt.datetime.fromisoformat(text)
     except ValueError:
-        raise MalformedError(f"not a time: {text[:40]!r}") from None
+        found = None
+    if found is None or found.tzinfo is None:
+        raise MalformedError(f"not a time: {text[:40]!r}")
     return text

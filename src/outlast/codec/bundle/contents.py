@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypeVar
 import rfc8785
 
 from outlast.codec.bundle import checked
-from outlast.codec.bundle.checked import Fields, fields
+from outlast.codec.bundle.checked import fields
 from outlast.codec.bundle.geometry import MAX_STREAM, Geometry, Layout
 from outlast.codec.bundle.part import base_of
 from outlast.codec.payload import Form
@@ -211,10 +211,12 @@ class Contents:
 
     def __post_init__(self) -> None:
         end = 0
-        for item in (*self.records, *self.payloads):
-            if item.offset != end:
+        places = [(record.offset, record.size) for record in self.records]
+        places += [(payload.offset, payload.length) for payload in self.payloads]
+        for offset, length in places:
+            if offset != end:
                 raise MalformedError("what a bundle holds does not lie in its order, or has gaps")
-            end += item.size if isinstance(item, Record) else item.length
+            end += length
         self._check_names()
         if end > MAX_STREAM:
             raise MalformedError(f"a bundle of {end} bytes is larger than any can be")

@@ -122,7 +122,7 @@ def _checked(document: object, kind: str, known: set[str]) -> Fields:
     """The keys of a document whose check is right."""
     entry = fields(document, {"type", _CHECK, *known})
     check_type(entry, kind)
-    assert isinstance(document, dict)  # noqa: S101 - fields() refused anything else
+    assert isinstance(document, dict), "fields() refused anything else"
     rest = {key: value for key, value in document.items() if key != _CHECK}
     try:
         found = _check_of(rest).hex

@@ -131,9 +131,10 @@ def choose_layout(stream: int, *, part_size: int, parity_percent: float, least: 
     """
     wanted = least if parity_percent else 1
     block = MAX_BLOCK
-    while block > MIN_BLOCK and stream < wanted * block:
+    room = part_size - 2 * HEADER_BYTES
+    while block > MIN_BLOCK and (stream < wanted * block or room < block + SUM_BYTES):
         block //= 2
-    fit = (part_size - 2 * HEADER_BYTES) // (block + SUM_BYTES)
+    fit = room // (block + SUM_BYTES)
     if fit < 1:
         raise ValueError(f"a part must have at least {block + SUM_BYTES + 2 * HEADER_BYTES} bytes")
     blocks = max(1, -(-stream // block))

@@ -3,14 +3,17 @@ of it is given out, and restored from parity where that fails.
 """
 
 import threading
-from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from outlast.codec.bundle.geometry import SUM_BYTES, Geometry, Place
 from outlast.codec.bundle.part import PartHeader, Sums
+from outlast.codec.erasure import Repair
 from outlast.codec.memory import scratch
 from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError
+
+_MOST_REPAIRS: Final = 64
+"""Sets of lost blocks whose matrices are kept."""
 
 
 class Frames(Protocol):
@@ -20,22 +23,16 @@ class Frames(Protocol):
         """Fills `block` and the sum that follows it, `check`; False where they are not there."""
 
 
-Restore = Callable[[Sequence[memoryview | None], int], Sequence[memoryview]]
-"""From the blocks of a codeword, first those of the data (None: lost), then of as many parity
-parts, the lost blocks of the data, in their order. Raises :class:`CorruptError` if too many are.
-"""
-
-
 class Blocks:
     """The blocks of one bundle, each proved by its sum."""
 
-    def __init__(self, frames: Frames, head: PartHeader, restore: Restore | None = None) -> None:
+    def __init__(self, frames: Frames, head: PartHeader) -> None:
         self._frames = frames
         self.head: Final = head
         self.geometry: Final[Geometry] = head.geometry
-        self._restore = restore
         self._sums: dict[int, Sums] = {}
         self._lock = threading.Lock()
+        self._repairs: dict[tuple[int, frozenset[int]], Repair] = {}
         self._repaired: set[Place] = set()
 
     @property
@@ -64,30 +61,55 @@ class Blocks:
     def _mend(self, place: Place, out: memoryview) -> None:
         """Restores a block of a data part from the others of its row."""
         cut = self.geometry
-        if self._restore is None or not cut.layout.parity:
+        if not cut.layout.parity:
             raise _lost(cut, place)
         group = cut.group_of(place.part)
-        data = cut.data_of(group)
-        needed, row = len(data), place.row
-        found: list[memoryview | None] = []
-        have = 0
-        for part in (*data, *cut.parity_of(group)):
-            block = memoryview(bytearray(cut.layout.block))
-            is_short = row >= cut.rows_of(part)  # its block is zeros, by definition
-            if part == place.part or (
-                not is_short and (have == needed or not self.intact(Place(part, row), block))
-            ):
-                found.append(None)
-                continue
-            found.append(block)
-            have += 1
-        if have < needed:
+        data, parity = cut.data_of(group), cut.parity_of(group)
+        found, lost = self._row(place, data)
+        needed = len(lost)
+        for number, part in enumerate(parity, len(data)):
+            if needed and (block := self._block(Place(part, place.row))) is not None:
+                found[number] = block
+                needed -= 1
+            else:
+                lost.add(number)
+        if needed:
             raise _lost(cut, place)
-        lost = [part for part, block in zip(data, found, strict=False) if block is None]
-        restored = self._restore(found, needed)
-        out[:] = restored[lost.index(place.part)]
+        repair = self._repair(len(data), len(parity), frozenset(lost))
+        out[:] = repair.restore(found)[place.part - data.start]
         with self._lock:
             self._repaired.add(place)
+
+    def _row(self, place: Place, data: range) -> tuple[dict[int, bytes | memoryview], set[int]]:
+        """The blocks of a row that are there, by number in the codeword, and what is lost of it;
+        `place` is.
+        """
+        found: dict[int, bytes | memoryview] = {}
+        lost = {place.part - data.start}
+        for number, part in enumerate(data):
+            if part == place.part:
+                continue
+            if place.row >= self.geometry.rows_of(part):
+                found[number] = bytes(self.geometry.layout.block)  # zeros, by definition
+            elif (block := self._block(Place(part, place.row))) is not None:
+                found[number] = block
+            else:
+                lost.add(number)
+        return found, lost
+
+    def _block(self, place: Place) -> memoryview | None:
+        block = memoryview(bytearray(self.geometry.layout.block))
+        return block if self.intact(place, block) else None
+
+    def _repair(self, data: int, parity: int, lost: frozenset[int]) -> Repair:
+        """One serves all rows that lost the same blocks."""
+        with self._lock:
+            found = self._repairs.get((data, lost))
+            if found is None:
+                if len(self._repairs) >= _MOST_REPAIRS:
+                    self._repairs.clear()
+                found = self._repairs[data, lost] = Repair(data, parity, lost)
+        return found
 
 
 class StreamReader:

@@ -142,9 +142,11 @@ def look(folders: Sequence[Path]) -> Found:
             _add_part(parts[head.bundle], head, path, left_out)
         else:
             left_out.append(f"{path}: it is cut in another way than the other parts")
-    for path in nameless:
-        if not _add_nameless(path, heads, parts):
-            left_out.append(f"{path}: it is no part of a bundle, or its headers are damaged")
+    left_out += [
+        f"{path}: it is no part of a bundle, or its headers are damaged"
+        for path in nameless
+        if not _add_nameless(path, heads, parts)
+    ]
     return Found(parts, heads, documents, left_out)
 
 
@@ -166,9 +168,7 @@ def head_of(contents: Contents) -> PartHeader:
     return PartHeader(contents.id, 0, contents.geometry, len(contents.encoded))
 
 
-def _note_document(
-    folder: Path, documents: dict[Digest, BundleFile], left_out: list[str]
-) -> None:
+def _note_document(folder: Path, documents: dict[Digest, BundleFile], left_out: list[str]) -> None:
     path = folder / BUNDLE_FILE
     data = read_small(path, MAX_BUNDLE_FILE)
     if data is None:
@@ -220,9 +220,7 @@ def _header(path: Path) -> PartHeader | None:
         os.close(fd)
 
 
-def _add_part(
-    parts: dict[int, Path], head: PartHeader, path: Path, left_out: list[str]
-) -> None:
+def _add_part(parts: dict[int, Path], head: PartHeader, path: Path, left_out: list[str]) -> None:
     """Of several copies of a part, the one of the right size counts, and the first of those."""
     known = parts.get(head.part)
     size = head.geometry.part_size(head.part)

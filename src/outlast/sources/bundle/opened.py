@@ -1,6 +1,6 @@
 """One bundle that is open for reading, and what it says that it holds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from outlast.codec.bundle.contents import (
 )
 from outlast.codec.bundle.geometry import Geometry
 from outlast.codec.bundle.part import PartHeader
-from outlast.codec.bundle.stream import Blocks, Frames, Restore, Span, StreamReader, read_contents
+from outlast.codec.bundle.stream import Blocks, Frames, Span, StreamReader, read_contents
 from outlast.codec.memory import Readable, read
 from outlast.codec.payload import Form
 from outlast.codec.reader import CapsuleReader
@@ -41,19 +41,18 @@ class OpenBundle(Closing):
         frames: Frames,
         head: PartHeader,
         contents: Contents | None = None,
-        restore: Restore | None = None,
     ) -> None:
         """Without `contents`, those at the start of the stream. Raises :class:`CorruptError` and
         :class:`MalformedError` where they are not there, or not what the id says.
         """
         self._frames = frames
-        self.blocks: Final = Blocks(frames, head, restore)
+        self.blocks: Final = Blocks(frames, head)
         self._stream = StreamReader(self.blocks)
         if contents is None:
             contents = Contents.from_bytes(read_contents(self._stream, head, MAX_CONTENTS))
         self.contents: Final = contents
         if contents.geometry != head.geometry:
-            raise MalformedError("the parts of a bundle are cut in another way than its contents say")
+            raise MalformedError("a bundle's parts are cut in another way than its contents say")
 
     def close(self) -> None:
         if isinstance(self._frames, Closing):
@@ -129,7 +128,7 @@ class Media:
     left_out: Sequence[str]
 
 
-def open_media(folders: Sequence[Path], restore: Restore | None = None) -> Media:
+def open_media(folders: Sequence[Path]) -> Media:
     """Opens every bundle of which `bundle.json` is on the media; where that is on none, the bundle
     of which most parts are. Raises :class:`NotFoundError` where there is none at all.
     """
@@ -143,18 +142,18 @@ def open_media(folders: Sequence[Path], restore: Restore | None = None) -> Media
     for identity in found.heads.keys() - set(wanted):
         count = len(found.parts[identity])
         left_out.append(f"{count} parts of another bundle, {identity.short}…")
-    bundles = [_open(found, identity, restore) for identity in wanted]
+    bundles = [_open(found, identity) for identity in wanted]
     bundles.sort(key=lambda bundle: (bundle.contents.sequence, bundle.id))
     return Media(bundles, left_out)
 
 
-def _open(found: Found, identity: Digest, restore: Restore | None) -> OpenBundle:
+def _open(found: Found, identity: Digest) -> OpenBundle:
     head = found.heads[identity]
     frames = PartFiles(head.geometry, found.parts[identity])
     document = found.documents.get(identity)
     try:
         contents = None if document is None else document.contents
-        return OpenBundle(frames, head, contents, restore)
+        return OpenBundle(frames, head, contents)
     except BaseException:
         frames.close()
         raise

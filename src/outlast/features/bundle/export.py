@@ -1,0 +1,336 @@
+"""Export: models from an archive to a bundle on one or several media."""
+
+import contextlib
+import datetime as dt
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from outlast.codec.bundle.contents import Contents
+from outlast.codec.bundle.documents import BUNDLE_FILE, MAX_BUNDLE_FILE, BundleFile, PartSum
+from outlast.codec.bundle.geometry import SUM_BYTES, Place
+from outlast.codec.bundle.part import PartHeader, Sums
+from outlast.codec.erasure import TOGETHER, Encoder
+from outlast.core.control import Control
+from outlast.core.errors import CorruptError, DiskFullError, OutlastError, StorageError, UsageError
+from outlast.core.events import Note, Planned, Progress
+from outlast.core.sizes import human_size
+from outlast.features.bundle.archive_stream import ArchiveStream, Piece
+from outlast.features.bundle.ordered import InOrder
+from outlast.features.bundle.part_file import UNFINISHED, PartFile, WrittenPart
+from outlast.features.bundle.payload_check import DamagedPayloadError, PayloadChecks
+from outlast.features.bundle.planning import ExportPlan
+from outlast.features.bundle.tuning import TUNING, Tuning
+from outlast.sources.bundle.media import head_of, read_small
+from outlast.store import disk
+from outlast.store.archive import Archive
+
+_log = logging.getLogger(__name__)
+
+NextMedium: TypeAlias = Callable[[int, int], Path]
+"""Asks for medium number n (from 1) of so many; where it is."""
+Companions: TypeAlias = Callable[[ExportPlan], Mapping[str, bytes]]
+"""The files for people, by path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The result of an export: `kept` of its `parts` were there already; `media` were used."""
+
+    contents: Contents
+    parts: int
+    kept: int
+    media: int
+    written_bytes: int
+
+
+def media_of(plan: ExportPlan, capacity: int | None, tuning: Tuning = TUNING) -> list[range]:
+    """Which parts go on which medium of `capacity` bytes (None: all on one). Raises
+    :class:`UsageError` where one part does not fit.
+    """
+    cut = plan.contents.geometry
+    if capacity is None:
+        return [range(cut.parts)]
+    beside = 3 * len(plan.contents.encoded) + sum(map(len, plan.records)) + tuning.medium_reserve
+    per_medium = (capacity - beside) // cut.part_size(0)
+    if per_medium < 1:
+        raise UsageError(
+            f"a medium of {human_size(capacity)} has no room for a part of "
+            f"{human_size(cut.part_size(0))}, and {human_size(beside)} beside it",
+            hint="give a smaller --part-size, or larger media",
+        )
+    return [
+        range(first, min(first + per_medium, cut.parts))
+        for first in range(0, cut.parts, per_medium)
+    ]
+
+
+def export(
+    archive: Archive,
+    plan: ExportPlan,
+    places: Sequence[Path],
+    next_medium: NextMedium,
+    *,
+    media: Sequence[range],
+    companions: Companions = lambda _plan: {},
+    control: Control,
+    now: dt.datetime,
+) -> Exported:
+    """Writes the bundle. `places`: the folders that are there now, in which an earlier run may have
+    left something. Parts that it finished are read again, and kept if all of their blocks are
+    right; those on a medium that is not there are not written again.
+
+    Raises :class:`CorruptError` where a blob of the archive is damaged: the parts that have some of
+    it are removed; :class:`DiskFullError` before the first byte on a medium without the room.
+    """
+    pages = {**_manifests(plan), **companions(plan)}
+    cut = plan.contents.geometry
+    job = _Job(archive, plan, control, now.isoformat(timespec="seconds"))
+    control.emit(Planned("export", f"{len(plan.revisions)} revisions", cut.parts, _work(plan)))
+    with contextlib.closing(job):
+        for place in places:
+            job.take_up(place)
+        for number, parts in enumerate(media, 1):
+            if job.are_elsewhere(parts, places):
+                control.emit(Note(f"medium {number} was finished by an earlier run"))
+                continue
+            job.write_medium(Medium(next_medium(number, len(media)), parts, pages))
+    return Exported(plan.contents, cut.parts, job.kept, len(media), job.written)
+
+
+def _work(plan: ExportPlan) -> int:
+    """Bytes that progress is counted in: those of all blocks."""
+    cut = plan.contents.geometry
+    return sum(map(cut.rows_of, range(cut.parts))) * cut.layout.block
+
+
+def _manifests(plan: ExportPlan) -> dict[str, bytes]:
+    """The records as files, for people and for verify.py."""
+    records = plan.contents.records
+    return {record.path: data for record, data in zip(records, plan.records, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """A folder, the parts that go there, and the small files beside them, by path."""
+
+    folder: Path
+    parts: range
+    pages: Mapping[str, bytes]
+
+    def write(self, path: str, data: bytes) -> None:
+        """A small file; one that is the same already stays."""
+        final = self.folder / path
+        with disk.reporting(final):
+            if read_small(final, len(data)) == data:
+                return
+            temp = final.with_name(final.name + UNFINISHED)
+            disk.make_dir(final.parent)
+            disk.remove(temp)
+            disk.write_temp(temp, data, 0o644)
+            disk.publish(temp, final)
+
+
+class _Job:
+    """One export. Blocks go by in the order of the stream, from the archive or from parts that are
+    kept, and so does every payload through its check.
+    """
+
+    def __init__(self, archive: Archive, plan: ExportPlan, control: Control, made: str) -> None:
+        self._plan = plan
+        self._contents = plan.contents
+        self._cut = plan.contents.geometry
+        self._control = control
+        self._made = made
+        self._stream = ArchiveStream(archive, plan.contents, plan.records)
+        self._checks = PayloadChecks(archive, plan.contents, plan.records)
+        self._checking = InOrder[tuple[int, memoryview]](self._check, "payloads")
+        self._parts: dict[int, PartSum] = {}
+        self._sums: dict[int, bytearray] = {}
+        """By part, those of its blocks that went by: what is read again must be the same."""
+        self._folders: dict[int, Path] = {}
+        """Where the parts of this run lie."""
+        self.kept = 0
+        self.written = 0
+
+    def close(self) -> None:
+        self._checking.abandon()
+        self._checks.close()
+        self._stream.close()
+
+    def _check(self, job: tuple[int, memoryview]) -> None:
+        self._checks.update(*job)
+
+    # Media
+
+    def take_up(self, folder: Path) -> None:
+        """Learns what an earlier run of this export noted in a folder. Raises
+        :class:`StorageError` where another bundle is there.
+        """
+        data = read_small(folder / BUNDLE_FILE, MAX_BUNDLE_FILE)
+        if data is None:
+            return
+        try:
+            found = BundleFile.from_bytes(data)
+        except OutlastError as error:
+            _log.info("%s is written anew: %s", folder / BUNDLE_FILE, error)
+            return
+        if found.contents.id != self._contents.id:
+            raise StorageError(
+                f"{folder} has another bundle, {found.contents.id.short}…",
+                hint="name an empty folder, or delete that bundle first",
+            )
+        self._made = found.made
+        for part in found.parts:
+            self._parts.setdefault(part.number, part)
+
+    def are_elsewhere(self, parts: range, places: Sequence[Path]) -> bool:
+        """Whether all of these parts were finished, and are on none of these places."""
+        names = [self._cut.name(part) for part in parts]
+        is_here = any((place / name).exists() for place in places for name in names)
+        return not is_here and all(part in self._parts for part in parts)
+
+    def write_medium(self, medium: Medium) -> None:
+        self.take_up(medium.folder)
+        self._require_room(medium)
+        for path, data in medium.pages.items():
+            medium.write(path, data)
+        medium.write(BUNDLE_FILE, self._document())
+        try:
+            for part in medium.parts:
+                if not self._cut.is_parity(part):
+                    self._data_part(medium.folder, part)
+            self._checking.settle()
+        except DamagedPayloadError as error:
+            self._drop(error.piece, medium)
+            name = self._plan.paths.get(error.piece.payload.blob, "") if error.piece.payload else ""
+            raise CorruptError(f"{name}: {error}" if name else str(error)) from None
+        self._parity_parts(medium)
+        medium.write(BUNDLE_FILE, self._document())
+
+    def _document(self) -> bytes:
+        sums = tuple(self._parts[part] for part in sorted(self._parts))
+        return BundleFile(self._contents, self._made, sums).to_bytes()
+
+    def _require_room(self, medium: Medium) -> None:
+        with disk.reporting(medium.folder):
+            medium.folder.mkdir(parents=True, exist_ok=True)
+            free = disk.free_bytes(medium.folder)
+            names = {part: medium.folder / self._cut.name(part) for part in medium.parts}
+            absent = [part for part, path in names.items() if not path.exists()]
+        needed = sum(map(self._cut.part_size, absent)) + 2 * len(self._document())
+        needed += sum(map(len, medium.pages.values()))
+        if needed > free:
+            raise DiskFullError(
+                f"{medium.folder} needs {human_size(needed)} more; {human_size(free)} are free",
+                hint="free space there, or spread the bundle over media with --media SIZE",
+            )
+
+    def _drop(self, piece: Piece, medium: Medium) -> None:
+        """Removes the parts that have bytes of a damaged payload."""
+        first, last = self._cut.place(piece.start).part, self._cut.place(piece.end - 1).part
+        for part in range(first, last + 1):
+            self._parts.pop(part, None)
+            if part in self._folders:
+                disk.remove(self._folders[part] / self._cut.name(part))
+        medium.write(BUNDLE_FILE, self._document())
+
+    def _head(self, part: int) -> PartHeader:
+        return replace(head_of(self._contents), part=part)
+
+    # Data
+
+    def _data_part(self, folder: Path, part: int) -> None:
+        written = WrittenPart(folder, self._head(part))
+        for row, (block, found) in enumerate(written.blocks()):
+            self._go_by(Place(part, row), block, found)
+        self._folders[part] = folder
+        if written.sum is not None:
+            self.kept += 1
+            self._parts[part] = written.sum
+            return
+        written.remove()
+        with PartFile(folder, self._head(part)) as file:
+            for row in range(self._cut.rows_of(part)):
+                block = self._read(Place(part, row))
+                self._go_by(Place(part, row), block, file.add(block))
+            self._parts[part] = file.finish()
+        self.written += self._parts[part].size
+
+    def _read(self, place: Place) -> memoryview:
+        """A block of the archive's stream."""
+        block = memoryview(bytearray(self._cut.layout.block))
+        if place.row < self._cut.rows_of(place.part):
+            self._stream.readinto(self._cut.offset(place), block)
+        return block
+
+    def _go_by(self, place: Place, block: memoryview, found: bytes) -> None:
+        """A block is on the medium; its payloads are checked, unless they were: then it must be
+        the same block.
+        """
+        self._control.cancel.check()
+        known = self._sums.setdefault(place.part, bytearray())
+        if len(known) > place.row * SUM_BYTES:
+            self._compare(place, found)
+            return
+        known += found
+        self._checking.put((self._cut.offset(place), block))
+        self._control.emit(Progress(self._cut.name(place.part), len(block)))
+
+    def _compare(self, place: Place, found: bytes) -> None:
+        at = place.row * SUM_BYTES
+        known = self._sums.get(place.part, b"")[at : at + SUM_BYTES]
+        if known and known != found:
+            raise CorruptError(
+                f"the archive gave other bytes than before for {self._cut.name(place.part)}",
+                hint="'outlast verify' lists the damage; then delete that part, and export again",
+            )
+
+    # Parity
+
+    def _parity_parts(self, medium: Medium) -> None:
+        """The parity parts of this medium, from the archive's bytes: the data may be on others."""
+        cut = self._cut
+        wanted: dict[int, list[int]] = {}
+        for part in filter(cut.is_parity, medium.parts):
+            written = WrittenPart(medium.folder, self._head(part))
+            for _ in written.blocks():
+                self._control.cancel.check()
+            if written.sum is None:
+                written.remove()
+                wanted.setdefault(cut.group_of(part), []).append(part)
+            else:
+                self.kept += 1
+                self._parts[part] = written.sum
+        for group, parts in wanted.items():
+            with contextlib.ExitStack() as stack:
+                files = {
+                    part: stack.enter_context(PartFile(medium.folder, self._head(part)))
+                    for part in parts
+                }
+                self._parity_of(group, files)
+                for part, file in files.items():
+                    self._parts[part] = file.finish()
+                    self.written += self._parts[part].size
+
+    def _parity_of(self, group: int, files: Mapping[int, PartFile]) -> None:
+        cut = self._cut
+        data, parity = cut.data_of(group), cut.parity_of(group)
+        encoder = Encoder(len(parity), cut.layout.block)
+        for row in range(cut.rows_of(parity.start)):
+            encoder.clear()
+            for first in range(0, len(data), TOGETHER):
+                self._control.cancel.check()
+                places = [Place(part, row) for part in data[first : first + TOGETHER]]
+                encoder.add(first, [self._read_again(place) for place in places])
+            for part, file in files.items():
+                file.add(memoryview(bytes(encoder.blocks[part - parity.start])))
+                self._control.emit(Progress(cut.name(part), cut.layout.block))
+
+    def _read_again(self, place: Place) -> memoryview:
+        block = self._read(place)
+        if place.part in self._sums and place.row < self._cut.rows_of(place.part):
+            self._compare(place, Sums(self._contents.id, place.part).of(place.row, block))
+        return block

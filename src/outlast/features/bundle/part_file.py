@@ -1,0 +1,120 @@
+"""Part files on a medium: written once, in order, and taken up again after a crash only if every
+block of them is what its sum says.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from outlast.codec.bundle.documents import PartSum
+from outlast.codec.bundle.geometry import HEADER_BYTES
+from outlast.codec.bundle.part import PartHeader, Sums
+from outlast.core.closing import Closing
+from outlast.core.digest import Digest
+from outlast.features.bundle.ordered import InOrder
+from outlast.store import disk
+
+UNFINISHED: Final = ".unfinished"
+"""Ends the names of files that are being written."""
+_SYNC_EVERY: Final = 256 << 20
+"""Bytes after which the medium is waited for, so that a slow one does not fill the memory."""
+
+
+class PartFile(Closing):
+    """One part that is being written below `folder`. `finish` gives it its name; without that,
+    closing it deletes it.
+    """
+
+    def __init__(self, folder: Path, head: PartHeader) -> None:
+        self._path = folder / head.geometry.name(head.part)
+        self._head = head
+        self._sums = Sums(head.bundle, head.part)
+        self._temp = self._path.with_name(self._path.name + UNFINISHED)
+        self._row = 0
+        self._unsynced = 0
+        self._hash = hashlib.sha256()
+        with disk.reporting(self._path):
+            disk.make_dir(self._path.parent)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._fd = os.open(self._temp, flags, 0o644)
+        self._hashing = InOrder(self._hash.update, "part")
+        self._write(self._head.pack())
+
+    def add(self, block: memoryview) -> bytes:
+        """Appends the next block, which must not change any more: it is hashed in the background.
+        Returns its sum.
+        """
+        found = self._sums.of(self._row, block)
+        self._row += 1
+        self._write(block)
+        self._write(found)
+        return found
+
+    def finish(self) -> PartSum:
+        """Writes the end, waits for the medium, and gives the file its name."""
+        self._write(self._head.pack())
+        self._hashing.close()
+        with disk.reporting(self._path):
+            disk.fsync(self._fd)
+            size = os.fstat(self._fd).st_size
+            os.close(self._fd)
+            self._fd = -1
+            disk.publish(self._temp, self._path)
+        return PartSum(self._head.part, size, Digest(self._hash.hexdigest()))
+
+    def _write(self, data: bytes | memoryview) -> None:
+        self._hashing.put(memoryview(data))
+        with disk.reporting(self._path):
+            disk.append_all(self._fd, data)
+            self._unsynced += len(data)
+            if self._unsynced >= _SYNC_EVERY:
+                self._unsynced = 0
+                disk.fsync(self._fd)
+
+    def close(self) -> None:
+        self._hashing.abandon()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            disk.remove(self._temp)
+
+
+class WrittenPart:
+    """A part that an earlier run left on a medium. Reading all of `blocks` proves it; then `sum`
+    has its size and sha256.
+    """
+
+    def __init__(self, folder: Path, head: PartHeader) -> None:
+        self._path = folder / head.geometry.name(head.part)
+        self._head = head
+        self.sum: PartSum | None = None
+
+    def blocks(self) -> Iterator[tuple[memoryview, bytes]]:
+        """Its blocks with their sums, as long as they are right."""
+        cut, part = self._head.geometry, self._head.part
+        size, head = cut.part_size(part), self._head.pack()
+        sums, hasher = Sums(self._head.bundle, part), hashlib.sha256()
+        frame = memoryview(bytearray(cut.frame_at(1) - cut.frame_at(0)))
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return
+        with disk.reporting(self._path), file:
+            if os.fstat(file.fileno()).st_size != size or file.read(HEADER_BYTES) != head:
+                return
+            hasher.update(head)
+            for row in range(cut.rows_of(part)):
+                if file.readinto(frame) != len(frame) or not sums.holds(row, frame):
+                    return
+                hasher.update(frame)
+                yield memoryview(bytes(frame[: cut.layout.block])), bytes(frame[cut.layout.block :])
+            if file.read(HEADER_BYTES) != head:
+                return
+            hasher.update(head)
+        self.sum = PartSum(part, size, Digest(hasher.hexdigest()))
+
+    def remove(self) -> None:
+        with disk.reporting(self._path):
+            disk.remove(self._path)

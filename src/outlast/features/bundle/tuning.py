@@ -1,0 +1,30 @@
+"""The numbers of bundles that are ours to choose."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Sizes are in bytes."""
+
+    part_size: int = 3_900_000_000
+    """Of a part: FAT32 takes files below 4 GiB."""
+    least_parts: int = 20
+    """Data parts of a bundle with parity, however small: a damaged file is then a small share."""
+    parity_percent: float = 10.0
+    """Of the parts of a group, how many may be lost."""
+    medium_reserve: int = 64 * 1024 * 1024
+    """Left free on a medium: bundle.json, manifests and pages, and what file systems need."""
+    ahead: int = 8
+    """Blocks that are read while others are hashed and written."""
+    most_restored: int = 1000
+    """Bytes that one byte of a capsule in a bundle may restore. Weights come to 2; zeros to some
+    hundreds, and are rare in anything that was trained."""
+    most_restored_delta: int = 20_000
+    """The same of a delta capsule: of a tensor that is as in its base it has a few bytes."""
+    restored_slack: int = 64 * 1024 * 1024
+    """Bytes that any capsule may restore."""
+
+
+TUNING: Final = Tuning()
