@@ -16,7 +16,7 @@ should be; 2 usage; 3 there is damage, and parity restores all of it; 130 interr
 What is proven: the contents are those that the bundle's id names (a sha256), manifests and files
 are those that the contents name (sha256 again). Who made the bundle is not proven: compare the id
 with one that reached you by another way. Nor does this program prove itself: a copy from elsewhere
-is worth more than the one on the medium. MANIFEST.md and index.html are checked by nobody.
+is worth more than the one on the medium. MANIFEST.md and index.html are checked by no program.
 
 The formats are bundle.md, capsule.md, manifest.md, names.md and erasure.md of outlast's documents,
 docs/format. Sections below are in the order in which bytes go: sums, planes, elements, capsules,
@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import errno
 import functools
 import hashlib
 import itertools
@@ -43,7 +42,7 @@ import time
 import unicodedata
 from array import array
 from collections import Counter, OrderedDict, deque
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 MAX_CONTENTS = 64 << 20
 MAX_DOCUMENT = 96 << 20  # bundle.json: the contents, and the sums of the parts
@@ -155,13 +154,13 @@ def xxh3(data: bytes) -> int:
 
 @functools.lru_cache(maxsize=4)
 def repeated(pattern: bytes, times: int) -> int:
-    """A number of `times` the same bytes, to compute in all lanes of a large number at once."""
+    """A number of `times` the same bytes, to compute in all columns of a large number at once."""
     return int.from_bytes(pattern * times, "little")
 
 
 def xxh3_long(data: bytes) -> int:
     """For more than 240 bytes. Between two scramblings, which come after each 1024 bytes, all that
-    happens to a lane is addition. So the products of all stripes are made in one go, and the sums
+    happens to a column is addition. So the products of all stripes are made in one go, and the sums
     of 16 stripes by adding large numbers to themselves, shifted.
     """
     length = len(data)
@@ -175,14 +174,14 @@ def xxh3_long(data: bytes) -> int:
         if sys.byteorder == "big":
             products.byteswap()
         product = int.from_bytes(products.tobytes(), "little")
-        lanes = repeated(b"\xff" * 8 + bytes(8), size // 16)
-        even = (product & lanes) + (value >> 64 & lanes)
-        odd = (product >> 64 & lanes) + (value & lanes)
+        columns = repeated(b"\xff" * 8 + bytes(8), size // 16)
+        even = (product & columns) + (value >> 64 & columns)
+        odd = (product >> 64 & columns) + (value & columns)
         sums = []
-        for each in (even, odd):
+        for total in (even, odd):
             for shift in (4096, 2048, 1024, 512):
-                each += each >> shift
-            sums.append(numbers("Q", each.to_bytes(size, "little")))
+                total += total >> shift  # noqa: PLW2901
+            sums.append(numbers("Q", total.to_bytes(size, "little")))
         by_lane = [sums[n % 2][n // 2 * 2 :: 128] for n in range(8)]
         keys = [KEYS[128 + 8 * n] for n in range(8)]
         for stripes in zip(*by_lane):
@@ -274,25 +273,27 @@ def read_frequencies(cursor: Cursor) -> Tuple[int, List[int]]:
 def read_rans(cursor: Cursor, count: int) -> bytes:
     """Decodes the symbols of all states together, row by row: this is where the time goes."""
     first, frequencies = read_frequencies(cursor)
-    symbol, factor, offset = bytearray(), [], []  # of each of the 4096 slots
+    symbol = bytearray()  # and the other two: of each of the 4096 slots
+    factor: List[int] = []
+    offset: List[int] = []
     for each, frequency in enumerate(frequencies, first):
         symbol += bytes([each]) * frequency
         factor += [frequency] * frequency
         offset += range(frequency)
     length = number(cursor.take(4), 0, 4)
-    lanes = 64 if count < 1 << 15 else 128
-    states = list(struct.unpack("<%dI" % lanes, cursor.take(4 * lanes)))
+    columns = 64 if count < 1 << 15 else 128
+    states = list(struct.unpack("<%dI" % columns, cursor.take(4 * columns)))
     word = iter(numbers("H", cursor.take(2 * length))).__next__
     slots: List[int] = []
     try:
-        for _ in range(count // lanes):
+        for _ in range(count // columns):
             row = [x & 4095 for x in states]
             slots += row
             states = [
                 y if (y := factor[s] * (x >> 12) + offset[s]) > 65535 else y << 16 | word()
                 for x, s in zip(states, row)
             ]
-        for i in range(count % lanes):
+        for i in range(count % columns):
             x = states[i]
             s = x & 4095
             slots.append(s)
@@ -468,7 +469,7 @@ def logarithm(value: int) -> int:
 LOGARITHMS = [0, *map(logarithm, range(1, 64))]
 
 
-def by_zero(centre: int, planes: List[bytes], count: int) -> bytes:
+def by_zero(centre: int, planes: List[bytes], _count: int) -> bytes:
     scales, minima = planes[4].translate(LOW6), planes[5].translate(LOW6)
     ratios = [m - s - centre for s, m in zip(halves_of(planes, 0), halves_of(planes, 1))]
     each = itertools.chain.from_iterable(itertools.repeat(ratio, 8) for ratio in ratios)
@@ -478,7 +479,7 @@ def by_zero(centre: int, planes: List[bytes], count: int) -> bytes:
     )
 
 
-def by_magnitude(planes: List[bytes], count: int) -> bytes:
+def by_magnitude(planes: List[bytes], _count: int) -> bytes:
     return planes[2].translate(translation(lambda v: min(3, min(v, 256 - v) >> 5)))
 
 
@@ -558,7 +559,7 @@ def decode_block(kind: Kind, tag: int, payload: bytes, base: Optional[bytes], si
     marks = int.from_bytes(cursor.take((len(leaves) + 7) // 8), "little")
     if marks >> len(leaves):
         raise Bad("a map of leaves has stray bits")
-    in_second = bin(marks)[2:].zfill(len(leaves))[::-1]
+    in_second = format(marks, "b").zfill(len(leaves))[::-1]
     lengths.append(len(payload) - cursor.at - lengths[0])
     out = bytearray(size)
     for group in "01":
@@ -639,7 +640,7 @@ def read_moves(cursor: Cursor, contexts: bytes) -> bytes:
 
 def moved(base: bytes, moves: bytes, width: int) -> bytes:
     """The floats that are `moves`, zigzagged numbers of units in the last place, from the base's:
-    all in three large numbers, of which each `width` bytes are a lane.
+    all in three large numbers, of which each `width` bytes are a column.
     """
     size, bits = len(base), 8 * width
     ones = (1 << bits) - 1
@@ -992,7 +993,7 @@ def read_contents(data: bytes) -> Contents:
     need(len({model.label for model in models}) == len(models), "second model of one name")
     layout = Fields(top.found["layout"], "block rows group parity")
     numbers_of = [layout.number(key, MAX_ROWS) for key in ("block", "rows", "group", "parity")]
-    geometry = Geometry(*numbers_of, stream=0)
+    geometry = Geometry(*numbers_of, 0)  # type: ignore[call-arg]
     geometry.check()
     base = -(-len(data) // geometry.block) * geometry.block
     geometry = geometry._replace(stream=base + end)
@@ -1104,16 +1105,17 @@ def folders_above(path: str) -> List[str]:
     return [path[: match.start()] for match in re.finditer("/", path)]
 
 
-def fold(name: str) -> str:
+def folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def portable_names(paths: List[str]) -> Dict[str, str]:
     """For each path one that every file system takes, and that no other has on any."""
-    ordered, twins = sorted(paths), set()  # type: ignore[var-annotated]
+    ordered = sorted(paths)
+    twins: Set[str] = set()
     while True:
         names = {path: escaped(path, twins) for path in ordered}
-        found = set()
+        found: Set[str] = set()
         for one, other in clashes(names):
             places = zip([*folders_above(one), one], [*folders_above(other), other])
             found.update(next((a, b) for a, b in places if a != b))
@@ -1126,16 +1128,16 @@ def clashes(names: Dict[str, str]) -> Iterator[Tuple[str, str]]:
     """Paths whose `names` are one file, or a file and a folder, where case does not count."""
     files: Dict[str, str] = {}
     for path, name in names.items():
-        first = files.setdefault(fold(name), path)
+        first = files.setdefault(folded(name), path)
         if first != path:
             yield first, path
-    for folded, path in files.items():
-        for folder in folders_above(folded):
+    for name, path in files.items():
+        for folder in folders_above(name):
             if folder in files:
                 yield files[folder], path
 
 
-def escaped(path: str, twins: Any) -> str:
+def escaped(path: str, twins: Set[str]) -> str:
     places = [*folders_above(path), path]
     return "/".join(escaped_part(place.split("/")[-1], place in twins) for place in places)
 
@@ -1315,15 +1317,14 @@ class Stream:
         found: Optional[bytes] = None
         if self.careful:
             found = self.intact(part, row)
-        else:
-            if self.state(part, row) != DAMAGED:
-                try:
-                    found = self.frame(part, row)[:-8]
-                except OSError:
-                    found = b""
-                if len(found) != self.geometry.block:
-                    self.set_state(part, row, DAMAGED)
-                    found = None
+        elif self.state(part, row) != DAMAGED:
+            try:
+                found = self.frame(part, row)[:-8]
+            except OSError:
+                found = b""
+            if len(found) != self.geometry.block:
+                self.set_state(part, row, DAMAGED)
+                found = None
         return self.restore(part, row) if found is None else found
 
     def read(self, offset: int, length: int) -> bytes:
@@ -1529,7 +1530,7 @@ def work_decode(blob: str, first: int, end: int, careful: bool) -> bytes:
     return b"".join(blobs.decode(blob, block) for block in range(first, end))
 
 
-def work_sums(blob: str, first: int, end: int, careful: bool) -> bytes:
+def work_sums(blob: str, first: int, end: int, _careful: bool) -> bytes:
     """The sums of a capsule's payloads alone, where its base is elsewhere."""
     capsule = WORK["blobs"].capsule(blob)
     for block in range(first, end):
@@ -1840,7 +1841,7 @@ def reason(error: BaseException) -> str:
 
 
 def check_parts(bundle: Bundle, workers: Workers, quick: bool) -> None:
-    """The sha256 of each part, and the sums of its blocks (`quick`: only if the sha256 is wrong)."""
+    """The sha256 of each part, and the sums of its blocks (`quick`: if the sha256 is wrong)."""
     report, geometry = bundle.report, bundle.stream.geometry
     missing = [part for part in range(geometry.parts) if part not in bundle.files]
     if missing:
@@ -2000,7 +2001,7 @@ def check_payloads(restorer: Restorer, files: List[File]) -> Tuple[int, int]:
         users = by_blob.get(payload.blob, [])
         for careful in (False, True):
             try:
-                restorer.restore(payload, users, lambda piece: None, careful)
+                restorer.restore(payload, users, len, careful)
                 total += payload.size
                 break
             except Elsewhere:
@@ -2056,9 +2057,12 @@ class Target:
                     raise Bad("%s is in the way: a link or no folder" % path) from None
         return os.path.join(path, parts[-1])
 
-    def create(self) -> Any:
+    def clear(self) -> None:
         if os.path.lexists(self.temporary):
             os.unlink(self.temporary)
+
+    def create(self) -> Any:
+        self.clear()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         return os.fdopen(os.open(self.temporary, flags, 0o644), "wb")
@@ -2070,7 +2074,7 @@ class Target:
 
 
 def holds(path: str, file: File) -> bool:
-    """Whether there is a file of the right sha256. Raises :class:`Bad` if there is anything else."""
+    """Whether a file of the right sha256 is there. Raises :class:`Bad` for anything else."""
     if not os.path.lexists(path):
         return False
     try:
@@ -2112,15 +2116,10 @@ def restore_files(restorer: Restorer, files: List[File], root: str) -> Tuple[int
                     target.publish(path)
                     written, total = written + 1, total + file.size
                 source = path
-            except (Bad, Lost) as error:
+            except (Bad, Lost) as error:  # noqa: PERF203
                 report.fault("%s: %s" % (named(blob, [file]), error))
-            except OSError as error:
-                if error.errno == errno.ENOSPC:
-                    raise
-                report.fault("%s: %s" % (named(blob, [file]), reason(error)))
             finally:
-                if os.path.lexists(target.temporary):
-                    os.unlink(target.temporary)
+                target.clear()
     return written, total
 
 
@@ -2190,7 +2189,7 @@ class Usage(Exception):
     pass
 
 
-def arguments() -> argparse.Namespace:
+def arguments(given: Optional[List[str]]) -> argparse.Namespace:
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -2203,7 +2202,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--restore", metavar="FOLDER", default="")
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 def work(args: argparse.Namespace, report: Report) -> None:
@@ -2236,8 +2235,8 @@ def work(args: argparse.Namespace, report: Report) -> None:
                 elsewhere, total = check_payloads(restorer, files)
             if elsewhere:
                 report.say(
-                    "note     %s on files that this bundle expects elsewhere; of those, "
-                    "sums alone were compared" % plural(elsewhere, "file depends")
+                    "note     %s: the base is not in this bundle, but expected to be in the "
+                    "archive; their sums alone were compared" % plural(elsewhere, "delta")
                 )
     finally:
         workers.close()
@@ -2245,8 +2244,8 @@ def work(args: argparse.Namespace, report: Report) -> None:
     report.say("%d bytes restored and compared in %.1f s" % (total, seconds))
 
 
-def main() -> int:
-    args, report = arguments(), Report()
+def main(given: Optional[List[str]] = None) -> int:
+    args, report = arguments(given), Report()
     try:
         work(args, report)
     except Usage as error:
