@@ -182,9 +182,9 @@ def xxh3_long(data: bytes) -> int:
             for shift in (4096, 2048, 1024, 512):
                 total += total >> shift  # noqa: PLW2901
             sums.append(numbers("Q", total.to_bytes(size, "little")))
-        by_lane = [sums[n % 2][n // 2 * 2 :: 128] for n in range(8)]
+        by_column = [sums[n % 2][n // 2 * 2 :: 128] for n in range(8)]
         keys = [KEYS[128 + 8 * n] for n in range(8)]
-        for stripes in zip(*by_lane):
+        for stripes in zip(*by_column):
             acc = [a + s & M64 for a, s in zip(acc, stripes)]
             acc = [(a ^ a >> 47 ^ k) * Q1 & M64 for a, k in zip(acc, keys)]
     rest = [(at, at % 1024 // 8) for at in range(1024 * whole, length - 64, 64)]
@@ -976,15 +976,16 @@ def read_contents(data: bytes) -> Contents:
     assumed = Fields(top.found["assumed"], "blobs manifests")
     records = tuple(map(read_record, top.items("records")))
     payloads = tuple(map(read_payload, top.items("payloads")))
-    end, names = 0, set(assumed.digests("blobs"))
+    end, links = 0, dict.fromkeys(assumed.digests("blobs"), 0)
     for record in records:
         need(record.offset == end, "offset of a record")
         end += record.size
     for payload in payloads:
         need(payload.offset == end, "offset of a payload")
-        need(names.issuperset(payload.bases), "base of a payload")
+        need(links.keys() >= {*payload.bases}, "base of a payload")
+        links[payload.blob] = max((links[base] + 1 for base in payload.bases), default=0)
+        need(links[payload.blob] <= MAX_CHAIN, "chain of more than %d deltas" % MAX_CHAIN)
         end += payload.length
-        names.add(payload.blob)
     by_blob = {payload.blob: payload for payload in payloads}
     need(len(by_blob) == len(payloads), "second payload of one blob")
     known = {*(record.sha256 for record in records), *assumed.digests("manifests")}
@@ -1265,6 +1266,10 @@ class Stream:
         self.files: OrderedDict[int, Any] = OrderedDict()
         self.combinations: Dict[Any, List[Tuple[int, int]]] = {}
 
+    def close(self) -> None:
+        while self.files:
+            self.files.popitem()[1].close()
+
     def __getstate__(self) -> Dict[str, Any]:
         return {**self.__dict__, "files": OrderedDict(), "restored": OrderedDict()}
 
@@ -1484,17 +1489,11 @@ class Blobs:
             self.opened[blob] = found
         return self.opened[blob]
 
-    def decode(self, blob: str, block: int, chain: int = 0) -> bytes:
-        if chain > MAX_CHAIN:
-            raise Bad("a chain of delta capsules has more than %d links" % MAX_CHAIN)
+    def decode(self, blob: str, block: int) -> bytes:
+        return self.capsule(blob).decode(block, self.read, self.stream.careful)
 
-        def read_base(base: str, offset: int, length: int) -> bytes:
-            return self.read(base, offset, length, chain + 1)
-
-        return self.capsule(blob).decode(block, read_base, self.stream.careful)
-
-    def read(self, blob: str, offset: int, length: int, chain: int) -> bytes:
-        """Bytes of a base."""
+    def read(self, blob: str, offset: int, length: int) -> bytes:
+        """Bytes of a base, which may be a delta too."""
         payload = self.payload(blob)
         if not 0 <= offset <= payload.size - length:
             raise Bad("a capsule refers to bytes beyond its base")
@@ -1507,7 +1506,7 @@ class Blobs:
             if key not in self.blocks:
                 if len(self.blocks) >= 8:
                     self.blocks.popitem(last=False)
-                self.blocks[key] = self.decode(blob, block, chain)
+                self.blocks[key] = self.decode(blob, block)
             begin, _ = capsule.place(block)
             found.append(self.blocks[key][offset - begin : end - begin])
             offset += len(found[-1])
@@ -1520,8 +1519,10 @@ WORK: Dict[str, Blobs] = {}  # what a worker process works on
 Job = Tuple[Any, ...]
 
 
-def start_worker(stream: Stream, contents: Contents) -> None:
-    WORK["blobs"] = Blobs(stream, contents)
+def start_worker(stream: Stream, contents: Optional[Contents]) -> None:
+    WORK["blobs"] = Blobs(
+        stream, contents or Contents("", 0, stream.geometry, 0, (), (), {}, frozenset())
+    )
 
 
 def work_decode(blob: str, first: int, end: int, careful: bool) -> bytes:
@@ -1563,7 +1564,7 @@ def work_scan(part: int, sums: bool) -> Tuple[int, int, str, bytes]:
 class Workers:
     """Runs jobs in several processes, with their results in order and few of them in memory."""
 
-    def __init__(self, jobs: int, stream: Stream, contents: Contents) -> None:
+    def __init__(self, jobs: int, stream: Stream, contents: Optional[Contents]) -> None:
         start_worker(stream, contents)
         self.jobs = jobs
         self.pool: Any = None
@@ -1592,7 +1593,10 @@ class Workers:
             for each in waiting:
                 each.cancel()
 
-    def close(self) -> None:
+    def __enter__(self) -> Workers:  # noqa: PYI034
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self.pool is not None:
             self.pool.shutdown()
 
@@ -1872,24 +1876,17 @@ def check_parts(bundle: Bundle, workers: Workers, quick: bool) -> None:
 
 def check_records(bundle: Bundle, contents: Contents) -> List[File]:
     """The records, and the files that the manifests of the models name."""
-    report, stream = bundle.report, bundle.stream
+    report = bundle.report
     files: List[File] = []
     for record in contents.records:
         try:
-            data = b""
-            for stream.careful in (False, True):
-                data = stream.read(contents.base + record.offset, record.size)
-                if hashlib.sha256(data).hexdigest() == record.sha256:
-                    break
-            else:
-                raise Bad("does not have the sha256 that the contents name")
+            data = read_record_data(bundle, contents, record)
             check_copies(bundle, record, data)
             for model in contents.models:
                 if record.sha256 in model.manifests:
                     files += read_manifest(data, record.sha256, model)
         except (Bad, Lost) as error:
             report.fault("%s: %s" % (record.path, error))
-        stream.careful = False
     for file in files:
         payload = contents.payloads.get(file.blob)
         what = "%s: %s" % (file.model, file.path)
@@ -1898,6 +1895,30 @@ def check_records(bundle: Bundle, contents: Contents) -> List[File]:
         elif payload is not None and payload.size != file.size:
             report.fault("%s: the manifest and the contents give it different sizes" % what)
     return files
+
+
+def read_record_data(bundle: Bundle, contents: Contents, record: Record) -> bytes:
+    """From the stream; if it is lost there, the copy on a medium. The sha256 proves either."""
+    error: Exception = Bad("does not have the sha256 that the contents name")
+    try:
+        for bundle.stream.careful in (False, True):
+            data = bundle.stream.read(contents.base + record.offset, record.size)
+            if hashlib.sha256(data).hexdigest() == record.sha256:
+                return data
+    except Lost as lost:
+        error = lost
+    finally:
+        bundle.stream.careful = False
+    for folder in bundle.folders:
+        try:
+            with open_plainly(os.path.join(folder, *record.path.split("/"))) as file:
+                data = bytes(file.read(record.size + 1))
+        except OSError:
+            continue
+        if hashlib.sha256(data).hexdigest() == record.sha256:
+            bundle.report.damage("%s in the stream: %s" % (record.path, error))
+            return data
+    raise error
 
 
 def check_copies(bundle: Bundle, record: Record, data: bytes) -> None:
@@ -2116,7 +2137,7 @@ def restore_files(restorer: Restorer, files: List[File], root: str) -> Tuple[int
                     target.publish(path)
                     written, total = written + 1, total + file.size
                 source = path
-            except (Bad, Lost) as error:  # noqa: PERF203
+            except (Bad, Lost) as error:
                 report.fault("%s: %s" % (named(blob, [file]), error))
             finally:
                 target.clear()
@@ -2209,39 +2230,38 @@ def work(args: argparse.Namespace, report: Report) -> None:
     begun = time.monotonic()
     bundle = Bundle([args.here, *args.media], report, args.id.lower())
     report.say("bundle   %s" % bundle.id)
-    nothing = Contents(bundle.id, 0, bundle.stream.geometry, 0, (), (), {}, frozenset())
-    if not (args.list or args.restore):
-        workers = Workers(args.jobs, bundle.stream, nothing)
-        try:
-            check_parts(bundle, workers, args.quick)
-        finally:
-            workers.close()
-    contents = bundle.read_contents()
-    files = check_records(bundle, contents)
-    files = select(contents, files, args.names)
-    if args.list:
-        print_list(bundle, contents, files)
-        return
-    workers = Workers(args.jobs, bundle.stream, contents)
     try:
-        restorer = Restorer(bundle, contents, workers)
-        if args.restore:
-            written, total = restore_files(restorer, files, args.restore)
-            report.say("restored %s" % plural(written, "file"))
-        else:
-            check_strangers(bundle, contents)
-            elsewhere = total = 0
-            if not args.quick:
-                elsewhere, total = check_payloads(restorer, files)
-            if elsewhere:
-                report.say(
-                    "note     %s: the base is not in this bundle, but expected to be in the "
-                    "archive; their sums alone were compared" % plural(elsewhere, "delta")
-                )
+        if not (args.list or args.restore):
+            with Workers(args.jobs, bundle.stream, None) as workers:
+                check_parts(bundle, workers, args.quick)
+        contents = bundle.read_contents()
+        files = select(contents, check_records(bundle, contents), args.names)
+        if args.list:
+            print_list(bundle, contents, files)
+            return
+        with Workers(args.jobs, bundle.stream, contents) as workers:
+            total = work_through(args, Restorer(bundle, contents, workers), files)
     finally:
-        workers.close()
+        bundle.stream.close()
     seconds = time.monotonic() - begun
     report.say("%d bytes restored and compared in %.1f s" % (total, seconds))
+
+
+def work_through(args: argparse.Namespace, restorer: Restorer, files: List[File]) -> int:
+    """Restores, or checks, the payloads. How many bytes."""
+    report = restorer.bundle.report
+    if args.restore:
+        written, total = restore_files(restorer, files, args.restore)
+        report.say("restored %s" % plural(written, "file"))
+        return total
+    check_strangers(restorer.bundle, restorer.contents)
+    elsewhere, total = (0, 0) if args.quick else check_payloads(restorer, files)
+    if elsewhere:
+        report.say(
+            "note     %s: the base is not in this bundle, but expected to be in the archive; the "
+            "sums alone were compared" % plural(elsewhere, "delta")
+        )
+    return total
 
 
 def main(given: Optional[List[str]] = None) -> int:
