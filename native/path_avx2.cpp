@@ -283,7 +283,9 @@ std::size_t combine_vectors(const Combination& all, const Tile& tile) {
     for (; at + 64 <= tile.end; at += 64) {
         __m256i sums[TARGETS][2];
         for (u32 t = 0; t < TARGETS; t++)
-            std::memcpy(sums[t], all.targets[tile.target + t] + at, 64);
+            for (u32 v = 0; v < 2; v++)
+                sums[t][v] = _mm256_loadu_si256(
+                    (const __m256i*)(all.targets[tile.target + t] + at + 32 * v));
         for (std::size_t s = tile.source; s < tile.source_end; s++) {
             __m256i low[2], high[2];
             for (u32 v = 0; v < 2; v++) {
@@ -304,7 +306,9 @@ std::size_t combine_vectors(const Combination& all, const Tile& tile) {
             }
         }
         for (u32 t = 0; t < TARGETS; t++)
-            std::memcpy(all.targets[tile.target + t] + at, sums[t], 64);
+            for (u32 v = 0; v < 2; v++)
+                _mm256_storeu_si256((__m256i*)(all.targets[tile.target + t] + at + 32 * v),
+                                    sums[t][v]);
     }
     return at;
 }

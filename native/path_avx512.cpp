@@ -488,10 +488,12 @@ std::size_t combine_vectors(const Combination& all, const Tile& tile, std::size_
     for (; at + 64 * VECTORS <= tile.end; at += 64 * VECTORS) {
         __m512i sums[TARGETS][VECTORS];
         for (u32 t = 0; t < TARGETS; t++)
-            std::memcpy(sums[t], all.targets[tile.target + t] + at, sizeof sums[t]);
+            for (u32 v = 0; v < VECTORS; v++)
+                sums[t][v] = _mm512_loadu_si512(all.targets[tile.target + t] + at + 64 * v);
         for (std::size_t s = tile.source; s < tile.source_end; s++) {
             __m512i data[VECTORS];
-            std::memcpy(data, all.sources[s] + at, sizeof data);
+            for (u32 v = 0; v < VECTORS; v++)
+                data[v] = _mm512_loadu_si512(all.sources[s] + at + 64 * v);
             const u8* factor = all.factors + tile.target * all.source_count + s;
             for (u32 t = 0; t < TARGETS; t++, factor += all.source_count) {
                 const __m512i factors = _mm512_set1_epi8(static_cast<char>(*factor));
@@ -501,7 +503,8 @@ std::size_t combine_vectors(const Combination& all, const Tile& tile, std::size_
             }
         }
         for (u32 t = 0; t < TARGETS; t++)
-            std::memcpy(all.targets[tile.target + t] + at, sums[t], sizeof sums[t]);
+            for (u32 v = 0; v < VECTORS; v++)
+                _mm512_storeu_si512(all.targets[tile.target + t] + at + 64 * v, sums[t][v]);
     }
     return at;
 }

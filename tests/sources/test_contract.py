@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ from outlast.sources.registries.oci import OciSource
 from outlast.sources.registries.ollama import OllamaSource
 from outlast.sources.renamed import renamed
 from outlast.sources.settings import HttpSettings, S3Place
+from outlast.store.records.refs import Ref
+from tests.features.bundle.world import export_to
 from tests.hubsim import HubRepo, HubSim
 from tests.registrysim import RegistrySim, modelpack, ollama
 from tests.serve.peers import COMMIT, FILES, OPEN, SMALL, client, fill
@@ -127,6 +130,21 @@ def _renamed(_root: Path) -> Iterator[Given]:
         yield Given(_Only(source), GitOid(commit), frozenset({"master", "v1.0"}), by_git=False)
 
 
+@contextmanager
+def _bundle(root: Path, *, web: bool = False) -> Iterator[Given]:
+    with fill(root).archive as archive, archive.writer() as writer:
+        for name in ("main", "v1.0"):
+            archive.refs.put(writer, OPEN, Ref(name, COMMIT))
+        export_to(archive, root / "usb", "org/open")
+    refs = frozenset({"main", "v1.0"})
+    if not web:
+        yield Given(open_source(client(), f"bundle:{root / 'usb'}", None), COMMIT, refs)
+        return
+    files = {str(p.relative_to(root)): p.read_bytes() for p in (root / "usb").rglob("*.*")}
+    with FolderSim(files) as site:
+        yield Given(open_source(client(), f"bundle+{site.url}/usb", None), COMMIT, refs)
+
+
 class _Only:
     """A source that has another name for the one model that it is asked for is asked for no other:
     the command line sees to that.
@@ -189,6 +207,8 @@ SOURCES: dict[str, Make] = {
     "renamed": _renamed,
     "oci": _oci,
     "ollama": _ollama,
+    "bundle": _bundle,
+    "bundle on the web": partial(_bundle, web=True),
 }
 
 
@@ -272,7 +292,10 @@ def test_threads_may_share_it(given: Given) -> None:
     assert b"".join(parts) == FILES["model.safetensors"][: 16 * step]
 
 
-@pytest.mark.parametrize("make", list(SOURCES.values()), ids=list(SOURCES))
+_DISTANT = {name: make for name, make in SOURCES.items() if name != "bundle"}
+
+
+@pytest.mark.parametrize("make", list(_DISTANT.values()), ids=list(_DISTANT))
 def test_one_that_is_gone(tmp_path: Path, make: Make) -> None:
     with make(tmp_path / "root") as given:
         entry = given.entry("plain.bin")

@@ -88,7 +88,7 @@ class Encoder:
     """The parity of one codeword, from its data blocks in any order, one at a time or several.
 
     `blocks` are the parity blocks: zeros at first, right when every data block was added once. How
-    many data blocks there will be need not be known. Memory: parity × length bytes. Not for two
+    many data blocks there will be need not be known. Memory: parity times length bytes. Not for two
     threads at once; the GIL is free while it computes.
     """
 
@@ -148,6 +148,17 @@ class Repair:
         """The lost blocks by number. `blocks` has at least the needed ones, all of one length,
         and they are right: a wrong one makes all that is restored wrong.
         """
+        restored = self.restore_data(blocks)
+        present = [*(blocks[number] for number in self._present), *restored.values()]
+        length = memoryview(blocks[self.needed[0]]).nbytes
+        parity = [bytearray(length) for _ in self._parity]
+        _combine(self._parity, [*self._present, *self._data], present, parity)
+        for i, block in zip(self._parity, parity, strict=True):
+            restored[self._first_parity + i] = block
+        return restored
+
+    def restore_data(self, blocks: Mapping[int, Buffer]) -> dict[int, bytearray]:
+        """:meth:`restore` of the lost data blocks alone."""
         length = memoryview(blocks[self.needed[0]]).nbytes
         present = [blocks[number] for number in self._present]
         # What the lost data added to the parity: the parity without what the others added.
@@ -155,12 +166,7 @@ class Repair:
         _combine(self._used, self._present, present, rest)
         data = [bytearray(length) for _ in self._data]
         kernels.combine(self._inverse, list(rest), list(data))
-        parity = [bytearray(length) for _ in self._parity]
-        _combine(self._parity, [*self._present, *self._data], [*present, *data], parity)
-        restored = dict(zip(self._data, data, strict=True))
-        for i, block in zip(self._parity, parity, strict=True):
-            restored[self._first_parity + i] = block
-        return restored
+        return dict(zip(self._data, data, strict=True))
 
 
 def _combine(

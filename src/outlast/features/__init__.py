@@ -14,6 +14,24 @@ __all__ = ["FEATURES", "Command", "Feature", "Listed"]
 
 FEATURES: tuple[Listed, ...] = (
     Listed(
+        "bundle",
+        "outlast.features.bundle.feature:BUNDLES",
+        {
+            "export": Command(
+                "outlast.features.bundle.commands.export:export",
+                "Write models to removable media, for an archive across an air gap.",
+            ),
+            "import": Command(
+                "outlast.features.bundle.commands.import_bundle:import_",
+                "Archive what a bundle holds: verified, and repaired from its parity.",
+            ),
+            "inventory": Command(
+                "outlast.features.bundle.commands.inventory:inventory",
+                "Write what this archive has, so that an export can leave it out.",
+            ),
+        },
+    ),
+    Listed(
         "watch",
         "outlast.features.watch.feature:WATCH",
         {

@@ -1,5 +1,5 @@
 """The kinds of sources that users name: a hub by its URL, others as ``KIND+URL``, a bucket as
-``s3://BUCKET/PREFIX``.
+``s3://BUCKET/PREFIX``, a bundle on this machine as ``bundle:FOLDER``.
 
 A kind has one line in `KINDS`, and a function that imports its module when a source of that kind is
 opened: reading the configuration costs no import of a client. `SHORT` has the public addresses that
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HUB: Final = "hub"
 _FOLDER: Final = "folder"
 S3: Final = "s3"
+BUNDLE: Final = "bundle"
 ITSELF: Final = "."
 """The other name of a model whose files lie in the folder itself, not in one by its name."""
 
@@ -35,9 +36,16 @@ class SourceAddress:
     url: str
     other_name: str = ""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine: `url` is the path of a folder then."""
+        return self.kind == BUNDLE and "://" not in self.url
+
     def __str__(self) -> str:
         name = f"={self.other_name}" if self.other_name else ""
         is_whole = self.kind in {HUB, S3}  # the URL says of which kind it is
+        if self.is_local:
+            return f"{self.kind}:{self.url}{name}"
         return f"{self.url if is_whole else f'{self.kind}+{self.url}'}{name}"
 
 
@@ -83,6 +91,14 @@ def _s3(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source":
     return s3_source(http, at, token)
 
 
+def _bundle(http: "HttpClient", at: SourceAddress, _token: str | None) -> "Source":
+    from outlast.sources.bundle.source import BundleSource  # noqa: PLC0415
+    from outlast.sources.renamed import renamed  # noqa: PLC0415
+
+    made = BundleSource.of_folder(at.url) if at.is_local else BundleSource.of_url(http, at.url)
+    return renamed(made, at.other_name)
+
+
 KINDS: Final[Mapping[str, Make]] = {
     HUB: _hub,
     "modelscope": _modelscope,
@@ -90,6 +106,7 @@ KINDS: Final[Mapping[str, Make]] = {
     S3: _s3,
     "oci": _oci,
     "ollama": _ollama,
+    BUNDLE: _bundle,
 }
 """What makes a source of each kind, for its address and with the token for it. A source that sends
 a token has to be an `AccessSource`: a mirror asks it without.
@@ -104,12 +121,15 @@ SHORT: Final[Mapping[str, SourceAddress]] = {
 
 def parse_source(text: str) -> SourceAddress:
     """Reads ``URL`` (a hub), ``KIND+URL``, ``KIND+URL=NAME``, ``s3://BUCKET/PREFIX``, also with
-    ``=NAME``, and the words of `SHORT`. The URL is not checked. Raises :class:`BadConfigError`.
+    ``=NAME``, ``bundle:FOLDER``, and the words of `SHORT`. The URL is not checked. Raises
+    :class:`BadConfigError`.
     """
     word, _, name = text.partition("=")
     if word in SHORT:
         known = SHORT[word]
         return SourceAddress(known.kind, known.url, _checked_name(known.kind, name, text))
+    if text.startswith(f"{BUNDLE}:") and len(text) > len(BUNDLE) + 1:
+        return SourceAddress(BUNDLE, text[len(BUNDLE) + 1 :])
     scheme, rest, _ = text.partition("://")
     if not rest:
         raise BadConfigError(f"no such source: {text[:200]!r}", hint=f"known: {_known()}")
@@ -127,9 +147,11 @@ def parse_source(text: str) -> SourceAddress:
 
 def place_of(text: str) -> tuple[str, str, int]:
     """What the token for a source is for: the scheme, host and port of its URL, whatever its kind;
-    of a bucket, the bucket.
+    of a bucket, the bucket. A folder has no token.
     """
     at = parse_source(text)
+    if at.is_local:
+        return BUNDLE, "", 0
     return (S3, at.url.split("/")[2], 0) if at.kind == S3 else origin(at.url)
 
 
@@ -174,4 +196,4 @@ def _checked_name(kind: str, name: str, text: str) -> str:
 
 def _known() -> str:
     kinds = [f"{kind}+URL" for kind in KINDS if kind not in {HUB, S3}]
-    return ", ".join(["URL of a hub", *kinds, "s3://BUCKET", *SHORT])
+    return ", ".join(["URL of a hub", *kinds, "s3://BUCKET", "bundle:FOLDER", *SHORT])

@@ -60,9 +60,12 @@ class StoredFile:
         self.size = stat.st_size
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
-        with disk.reporting(self._path):
-            if not disk.read_exactly(self.fd, buffer, offset):
-                raise CorruptError(f"{self._path} ends before it should")
+        try:  # no context manager: it would cost as much as a small read
+            whole = disk.read_exactly(self.fd, buffer, offset)
+        except OSError as error:
+            raise disk.storage_error(error, self._path) from error
+        if not whole:
+            raise CorruptError(f"{self._path} ends before it should")
 
     def close(self) -> None:
         if self.fd >= 0:

@@ -3,13 +3,15 @@
 import datetime as dt
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from outlast.codec.bundle.geometry import Layout
 from outlast.core.control import Control
 from outlast.core.digest import GitOid
 from outlast.core.names import RepoId, Target
-from outlast.features.bundle.export import Exported, export, media_of
+from outlast.features.bundle.export import Exported, export_bundle, media_of
 from outlast.features.bundle.importing import Imported, import_bundle
 from outlast.features.bundle.planning import ExportWishes, make_plan
 from outlast.fetch.file_filter import Selection
@@ -90,11 +92,14 @@ def export_to(
     *names: str,
     wishes: ExportWishes | None = None,
     capacity: int | None = None,
+    layout: Layout | None = None,
     control: Control | None = None,
 ) -> Exported:
     folders = [places] if isinstance(places, Path) else places
     plan = make_plan(archive, [Target.parse(n) for n in names], wishes or ExportWishes())
-    return export(
+    if layout is not None:
+        plan = replace(plan, contents=replace(plan.contents, layout=layout))
+    return export_bundle(
         archive,
         plan,
         folders,

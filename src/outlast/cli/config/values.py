@@ -1,6 +1,7 @@
 """How a person writes rates, sizes, URLs and addresses; each is checked where it is read."""
 
 import ipaddress
+import os
 import re
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -51,7 +52,10 @@ def check_source(text: str, *, named: bool = False) -> str:
             f"{text[:200]!r} says what one model is called there, and many may be asked for",
             hint="write that with --from of the pull of that model",
         )
-    url = _check_bucket(at.url) if at.kind == S3 else check_url(at.url)
+    if at.is_local:
+        url = os.path.abspath(at.url)
+    else:
+        url = _check_bucket(at.url) if at.kind == S3 else check_url(at.url)
     return str(SourceAddress(at.kind, url, at.other_name))
 
 

@@ -23,10 +23,24 @@ class Frames(Protocol):
         """Fills `block` and the sum that follows it, `check`; False where they are not there."""
 
 
+class Spare(Protocol):
+    """Keeps restored blocks until they are read: a row that lost several blocks is then read once
+    and not for each of them. Thread-safe; it may forget what it has no room for.
+    """
+
+    def put(self, place: Place, block: memoryview) -> None: ...
+
+    def get(self, place: Place, out: memoryview) -> bool:
+        """Fills `out`; False where it does not have the block."""
+
+
 class Blocks:
-    """The blocks of one bundle, each proved by its sum."""
+    """The blocks of one bundle, each proved by its sum. `spare`, where it is set, keeps those that
+    were restored along with others.
+    """
 
     def __init__(self, frames: Frames, head: PartHeader) -> None:
+        self.spare: Spare | None = None
         self._frames = frames
         self.head: Final = head
         self.geometry: Final[Geometry] = head.geometry
@@ -42,8 +56,12 @@ class Blocks:
 
     def read(self, place: Place, out: memoryview) -> None:
         """Fills `out` with a block. Raises :class:`CorruptError` where it is lost for good."""
-        if not self.intact(place, out):
+        if self.intact(place, out):
+            return
+        if self.spare is None or not self.spare.get(place, out):
             self._mend(place, out)
+        with self._lock:
+            self._repaired.add(place)
 
     def intact(self, place: Place, out: memoryview) -> bool:
         """Reads a block; False where it is not there, or is not what its sum says."""
@@ -59,7 +77,7 @@ class Blocks:
         return found
 
     def _mend(self, place: Place, out: memoryview) -> None:
-        """Restores a block of a data part from the others of its row."""
+        """Restores a block of a data part, and all others that its row lost."""
         cut = self.geometry
         if not cut.layout.parity:
             raise _lost(cut, place)
@@ -76,9 +94,11 @@ class Blocks:
         if needed:
             raise _lost(cut, place)
         repair = self._repair(len(data), len(parity), frozenset(lost))
-        out[:] = repair.restore(found)[place.part - data.start]
-        with self._lock:
-            self._repaired.add(place)
+        restored = repair.restore_data(found)
+        out[:] = restored.pop(place.part - data.start)
+        if self.spare is not None:
+            for number, other in restored.items():
+                self.spare.put(Place(data.start + number, place.row), memoryview(other))
 
     def _row(self, place: Place, data: range) -> tuple[dict[int, bytes | memoryview], set[int]]:
         """The blocks of a row that are there, by number in the codeword, and what is lost of it;

@@ -4,17 +4,19 @@ import bisect
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from outlast.codec.bundle.contents import BundledBlob, Contents
 from outlast.codec.memory import InMemory, Readable
 from outlast.codec.payload import Form
 from outlast.core.closing import Closing
-from outlast.core.digest import Digest
 from outlast.core.errors import TransientError
 from outlast.store.archive import Archive
 from outlast.store.forms import StoredFile, StoredForm
-from outlast.store.reading import BlobReader
+
+if TYPE_CHECKING:
+    from outlast.core.digest import Digest
+    from outlast.store.reading import BlobReader
 
 _MOST_OPEN: Final = 48
 """Files of the archive that are open at once."""

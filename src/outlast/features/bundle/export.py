@@ -67,7 +67,7 @@ def media_of(plan: ExportPlan, capacity: int | None, tuning: Tuning = TUNING) ->
     ]
 
 
-def export(
+def export_bundle(
     archive: Archive,
     plan: ExportPlan,
     places: Sequence[Path],

@@ -20,6 +20,7 @@ from outlast.core.events import FileDone, FileProblem, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.core.sizes import human_size
+from outlast.features.bundle.spare_blocks import SpareBlocks
 from outlast.features.bundle.take_payload import take
 from outlast.features.bundle.tuning import TUNING, Tuning
 from outlast.fetch.revision import seal, start_draft
@@ -91,7 +92,12 @@ def import_bundle(
     """
     with archive.writer() as writer:
         job = _Job(archive, writer, bundle, control, tuning)
-        job.run()
+        with SpareBlocks(writer.temp(), bundle.geometry.layout.block) as spare:
+            bundle.blocks.spare = spare
+            try:
+                job.run()
+            finally:
+                bundle.blocks.spare = None
     job.result.repaired = bundle.blocks.repaired
     return job.result
 
@@ -195,9 +201,20 @@ class _Job:
             assert entry.sha256 is not None
             if entry.path in held:
                 self.result.had_files += 1
+            elif (known := self._known(repo, entry)) is not None:
+                self.result.had_files += 1
+                self._pending.setdefault((repo, revision.id), []).append(known)
             else:
                 wanted = _Wanted(repo, revision.id, entry)
                 self._wanted.setdefault(entry.sha256, []).append(wanted)
+
+    def _known(self, repo: RepoId, entry: FileEntry) -> FileEntry | None:
+        """A file of a draft that was begun before, if its bytes have come some other way since."""
+        known = self._archive.known(entry)
+        if known is None or known.sha256 is None:
+            return None
+        is_here = self._writer.lease(known.sha256, known.size)
+        return known if is_here and self._archive.is_free_for(repo, known.sha256) else None
 
     def _holds_all(self, revision: Revision) -> bool:
         return all(map(self._archive.holds, revision.files))
@@ -305,8 +322,13 @@ class _Job:
         for model in self._bundle.contents.models:
             repo = self._archive.refs.spelling(model.repo)
             for ref in model.refs:
-                if (repo, ref.commit) in whole or ref.commit in self._archive.commits(repo):
+                if (repo, ref.commit) in whole or self._is_sealed(repo, ref.commit):
                     self._move(repo, ref)
+
+    def _is_sealed(self, repo: RepoId, commit: GitOid) -> bool:
+        """Whether an earlier bundle, or a pull, brought a revision."""
+        sealed = self._archive.index.manifests_of(repo, commit)
+        return bool(sealed) and self._archive.drafts.load(repo, commit) is None
 
     def _move(self, repo: RepoId, said: BundledRef) -> None:
         """Points a ref at its commit, unless the archive saw it later, or cannot tell."""

@@ -105,7 +105,7 @@ def make_plan(
     records = _records(revisions, wishes.known)
     payloads, paths, assumed = _payloads(archive, revisions, wishes)
     draft = _contents(archive, models, records, payloads, wishes)
-    contents = replace(draft, layout=_layout(draft, wishes, tuning))
+    contents = _cut(draft, wishes, tuning)
     return ExportPlan(
         contents, tuple(data for _, data in records), tuple(revisions), paths, assumed
     )
@@ -257,14 +257,23 @@ def _manifests_in(contents: Contents) -> list[Digest]:
     return [r.sha256 for r in contents.records if r.path.startswith(MANIFESTS)]
 
 
-def _layout(draft: Contents, wishes: ExportWishes, tuning: Tuning) -> Layout:
+def _cut(draft: Contents, wishes: ExportWishes, tuning: Tuning) -> Contents:
+    """The contents with the layout that suits the stream. Its length follows from the layout, which
+    the contents say: so the layout is chosen anew until the stream is no longer than it was for.
+    """
     stream = draft.length + len(draft.encoded)
-    try:
-        return choose_layout(
-            stream,
-            part_size=wishes.part_size,
-            parity_percent=wishes.parity,
-            least=tuning.least_parts,
-        )
-    except ValueError as error:
-        raise UsageError(str(error), hint="give --part-size or --parity another value") from None
+    while True:
+        try:
+            layout = choose_layout(
+                stream,
+                part_size=wishes.part_size,
+                parity_percent=wishes.parity,
+                least=tuning.least_parts,
+            )
+        except ValueError as error:
+            hint = "give --part-size or --parity another value"
+            raise UsageError(str(error), hint=hint) from None
+        found = replace(draft, layout=layout)
+        if found.geometry.stream <= stream:
+            return found
+        stream = found.geometry.stream

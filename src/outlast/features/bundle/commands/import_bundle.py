@@ -1,0 +1,103 @@
+"""``outlast import``."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from outlast.app import open_archive
+from outlast.cli.edge import Session, common, session
+from outlast.cli.screen.render import plural, print_document
+from outlast.core.errors import one_line
+from outlast.core.sizes import human_size
+from outlast.features.bundle.commands.documents import ImportedDocument, RefusedPart
+from outlast.features.bundle.importing import Imported, Refused, import_bundle
+from outlast.sources.bundle.opened import open_media
+
+_NOT_WHOLE: Final = 4
+
+
+@click.command(
+    "import",
+    epilog="""\b
+Examples:
+  outlast import /media/usb
+  outlast import /mnt/disk1 /mnt/disk2
+  outlast import /media/usb --json
+
+\b
+Exit status:
+  0 all of it is in the archive · 2 usage · 3 no bundle there · 4 something was refused, or is
+  missing on these media · 7 against a rule · 8 storage · 130 interrupted
+""",
+)
+@click.argument("folders", type=click.Path(path_type=Path), nargs=-1, required=True)
+@common
+def import_(*, folders: tuple[Path, ...], home: str | None, as_json: bool, quiet: bool) -> int:
+    """Archive what the bundle in FOLDERS holds, one folder for each medium, in any order.
+
+    Every file is compared with its sha256 before it is kept. Parts that are damaged or lost are
+    restored from parity, as long as all media are named at once. What cannot be restored is
+    refused, and named; the rest is archived, and the same command goes on from there.
+
+    A branch or tag moves forward only: where this archive saw it later than the bundle says, it
+    stays. What is private or gated on either side is so afterwards. Nothing in a bundle is run, and
+    no link in it is followed.
+    """
+    with session(home, as_json=as_json, quiet=quiet) as run:
+        media = open_media(folders)
+        with contextlib.ExitStack() as stack:
+            for bundle in media.bundles:
+                stack.enter_context(bundle)
+            archive = stack.enter_context(open_archive(run.config.home))
+            results = [import_bundle(archive, bundle, run.control) for bundle in media.bundles]
+        run.screen.settle()
+        for result in results:
+            _print(run, result, media.left_out)
+        return 0 if all(result.is_whole for result in results) else _NOT_WHOLE
+
+
+def _print(run: Session, result: Imported, left_out: Sequence[str]) -> None:
+    contents = result.bundle.contents
+    if run.as_json:
+        print_document(
+            ImportedDocument(
+                id=contents.id,
+                sequence=contents.sequence,
+                new=[f"{rev.repo}@{rev.id}" for rev in result.new],
+                already=len(result.revisions) - len(result.new),
+                unfinished=[f"{rev.repo}@{rev.id}" for rev in result.unfinished],
+                new_blobs=result.new_blobs,
+                new_bytes=result.new_bytes,
+                had_files=result.had_files,
+                refs=result.moved,
+                kept_refs=[_part(one) for one in result.kept],
+                refused=[_part(one) for one in result.refused],
+                repaired_blocks=result.repaired,
+                left_out=left_out,
+            )
+        )
+        return
+    for text in left_out:
+        run.say(f"left out: {one_line(text)}")
+    for one in result.kept:
+        run.say(f"{one.what} stays: {one.reason}")
+    for one in result.refused:
+        run.say(f"refused: {one.what}: {one.reason}")
+    if result.repaired:
+        run.say(f"restored from parity: {plural(result.repaired, 'block')}")
+    already = len(result.revisions) - len(result.new)
+    had = f", {already} were here already" if already else ""
+    unfinished = f"; {len(result.unfinished)} are not complete" if result.unfinished else ""
+    run.say(
+        f"imported bundle {contents.id.short}: {plural(len(result.new), 'new revision')}{had}"
+        f"{unfinished}; {plural(result.new_blobs, 'new blob')}, {human_size(result.new_bytes)}"
+    )
+    for revision in result.revisions:
+        print(f"{revision.repo}@{revision.id}")
+
+
+def _part(refused: Refused) -> RefusedPart:
+    return RefusedPart(what=refused.what, reason=refused.reason, code=refused.code)

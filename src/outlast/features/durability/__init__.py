@@ -1,0 +1,1 @@
+"""Durability: what is archived stays right and readable for decades."""

@@ -1,0 +1,225 @@
+"""Parity of the archive's own files: written, damaged in many ways, and mended."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from outlast.codec.hashing import names_of
+from outlast.codec.memory import InMemory
+from outlast.codec.merkle import PIECE
+from outlast.codec.payload import Form
+from outlast.core.digest import Digest
+from outlast.core.errors import BeyondRepairError, CorruptError, MalformedError, StorageError
+from outlast.features.durability.parity import geometry
+from outlast.features.durability.parity.encode import encode
+from outlast.features.durability.parity.files import ParityFiles
+from outlast.features.durability.parity.geometry import BLOCK, HEADER, ParityHead, Share
+from outlast.features.durability.parity.mend import Mender, read_head
+from outlast.store.archive import Archive
+
+DATA = random.Random(5).randbytes(6 * PIECE + 12_345)
+TWO = Share(250, 5)
+
+
+def parity_of(data: bytes, share: Share = TWO) -> bytearray:
+    seen = bytearray()
+    head = ParityHead(Digest.of(data), Form.PLAIN, len(data), share)
+    found = bytearray(b"".join(encode(InMemory(data), head, seen.extend)))
+    assert seen == data
+    assert len(found) == head.file_size
+    return found
+
+
+PARITY = bytes(parity_of(DATA))
+
+
+def mended(damaged: bytes | bytearray, parity: bytes | bytearray, whole: bytes = DATA) -> None:
+    """Every piece that differs is restored."""
+    mender = Mender(InMemory(damaged), InMemory(parity))
+    for piece in range(-(-len(whole) // PIECE)):
+        at = slice(piece * PIECE, (piece + 1) * PIECE)
+        if damaged[at] != whole[at]:
+            assert mender.piece(piece) == whole[at], piece
+
+
+def spoil(data: bytearray, at: int, length: int) -> None:
+    for i in range(at, min(at + length, len(data))):
+        data[i] ^= 0x5A
+
+
+def test_shares_and_sizes() -> None:
+    assert Share.of_percent(2) == TWO
+    assert Share.of_percent(10) == Share(231, 24)
+    for percent in (0, 0.1, 101, -1):
+        with pytest.raises(ValueError, match="parity of an archive"):
+            Share.of_percent(percent)
+    head = ParityHead(Digest.of(b""), Form.PLAIN, 10_000_000_000, TWO)
+    assert 0.02 < head.file_size / head.size < 0.0225
+    sections = list(head.sections())
+    assert [head.section_of(section.start) for section in sections] == sections
+    assert sum(section.size for section in sections) == head.size
+
+
+@pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 250 * BLOCK, 251 * BLOCK + 1, 3 * PIECE])
+def test_every_block_of_a_small_payload_is_mended(size: int) -> None:
+    data = DATA[:size]
+    parity = parity_of(data)
+    for block in {0, size // BLOCK // 2, (size - 1) // BLOCK}:
+        damaged = bytearray(data)
+        spoil(damaged, block * BLOCK, BLOCK)
+        mended(damaged, parity, data)
+
+
+def test_random_sectors() -> None:
+    rng = random.Random(7)
+    damaged = bytearray(DATA)
+    for _ in range(12):
+        damaged[rng.randrange(len(DATA))] ^= 1 << rng.randrange(8)
+    mended(damaged, PARITY)
+
+
+def test_a_burst_as_long_as_the_parity() -> None:
+    damaged = bytearray(DATA)
+    [section] = read_head(InMemory(PARITY)).sections()
+    spoil(damaged, 2 * PIECE, section.parity * section.rows * BLOCK)
+    mended(damaged, PARITY)
+    spoil(damaged, 2 * PIECE - BLOCK, BLOCK)
+    with pytest.raises(BeyondRepairError):
+        mended(damaged, PARITY)
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_any_five_blocks_of_a_codeword(draw: st.DataObject) -> None:
+    """Of data or of parity; a copy of the sums may be gone as well."""
+    [section] = read_head(InMemory(PARITY)).sections()
+    row = draw.draw(st.integers(0, section.rows - 1))
+    lost = draw.draw(st.sets(st.integers(0, section.data + section.parity - 1), max_size=5))
+    damaged, parity = bytearray(DATA), bytearray(PARITY)
+    for column in lost:
+        if column < section.data:
+            spoil(damaged, (column * section.rows + row) * BLOCK, BLOCK)
+        else:
+            place = (column - section.data) * section.rows + row
+            spoil(parity, section.parity_at + place * BLOCK, BLOCK)
+    for at in draw.draw(st.sampled_from(([], [section.at], [section.copy_at]))):
+        spoil(parity, at, section.pages * BLOCK)
+    mended(damaged, parity)
+
+
+def test_two_sections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geometry, "SECTION", 2 * PIECE)
+    parity = parity_of(DATA)
+    damaged = bytearray(DATA)
+    for section in read_head(InMemory(parity)).sections():
+        spoil(damaged, section.start, section.parity * section.rows * BLOCK)
+    mended(damaged, parity)
+
+
+def test_one_header_is_enough() -> None:
+    for at in (0, len(PARITY) - HEADER):
+        parity = bytearray(PARITY)
+        spoil(parity, at, HEADER)
+        assert read_head(InMemory(parity)).blob == Digest.of(DATA)
+    spoil(parity, 0, HEADER)
+    for wrong in (parity, PARITY[:-1], PARITY + b"x", b"", PARITY[:HEADER]):
+        with pytest.raises(MalformedError):
+            read_head(InMemory(bytes(wrong)))
+    with pytest.raises(MalformedError, match="another size"):
+        Mender(InMemory(DATA[1:]), InMemory(PARITY))
+    with pytest.raises(ValueError, match="no such piece"):
+        Mender(InMemory(DATA), InMemory(PARITY)).piece(7)
+
+
+class Dying:
+    """A disk that cannot read some blocks."""
+
+    def __init__(self, data: bytes, fails: Callable[[int], bool]) -> None:
+        self._file, self._fails = InMemory(data), fails
+        self.size = len(data)
+
+    def readinto(self, offset: int, buffer: memoryview) -> None:
+        if any(map(self._fails, range(offset // BLOCK, -(-(offset + len(buffer)) // BLOCK)))):
+            raise StorageError("Input/output error")
+        self._file.readinto(offset, buffer)
+
+
+def test_sectors_that_cannot_be_read() -> None:
+    gone = {3, 300, 555, 1500}
+    mender = Mender(Dying(DATA, gone.__contains__), InMemory(PARITY))
+    for block in gone:
+        piece = block * BLOCK // PIECE
+        assert mender.piece(piece) == DATA[piece * PIECE : (piece + 1) * PIECE]
+
+
+def test_parity_of_other_bytes_restores_nothing() -> None:
+    other = parity_of(DATA[::-1])
+    with pytest.raises(BeyondRepairError):
+        Mender(InMemory(DATA), InMemory(other)).piece(0)
+
+
+@given(flips=st.lists(st.tuples(st.integers(0, 40_000), st.integers(1, 255)), max_size=20))
+@settings(max_examples=40)
+def test_hostile_parity(flips: list[tuple[int, int]]) -> None:
+    """Whatever is in it: a piece, or one of our errors."""
+    data = DATA[:30_000]
+    parity = parity_of(data)
+    for at, value in flips:
+        parity[at % len(parity)] ^= value
+    try:
+        piece = Mender(InMemory(bytes(30_000)), InMemory(parity)).piece(0)
+    except (BeyondRepairError, MalformedError):
+        return
+    assert len(piece) == len(data)
+
+
+def keep(archive: Archive, data: bytes) -> Digest:
+    names = names_of(data)
+    with archive.writer() as writer:
+        archive.put(writer, data, names)
+    return names.sha256
+
+
+def test_files_beside_the_blobs(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, create=True)
+    files = ParityFiles(archive)
+    digest = keep(archive, DATA)
+    with archive.open_blob(digest) as blob, files.mender(blob) as none:
+        assert none is None
+    assert files.write(digest)
+    assert not files.write(keep(archive, b""))
+    path = files.path(digest, Form.PLAIN)
+    assert path.read_bytes() == PARITY
+    assert files.sweep() == 0
+    damaged = bytearray(DATA)
+    spoil(damaged, PIECE + 77, 1)
+    place = archive.layout.blob(digest)
+    place.chmod(0o644)
+    place.write_bytes(damaged)
+    with archive.open_blob(digest) as blob, files.mender(blob) as mender:
+        assert mender is not None
+        assert mender.piece(1) == DATA[PIECE : 2 * PIECE]
+    with pytest.raises(CorruptError, match="no parity is made"):
+        files.write(digest)
+    assert path.read_bytes() == PARITY
+    place.unlink()
+    assert files.sweep() >= len(PARITY)
+    assert not path.exists()
+
+
+def test_parity_of_another_blob_is_not_used(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, create=True)
+    files = ParityFiles(archive)
+    one, other = keep(archive, DATA), keep(archive, DATA[::-1])
+    files.write(one)
+    path = files.path(other, Form.PLAIN)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(PARITY)
+    with archive.open_blob(other) as blob, files.mender(blob) as mender:
+        assert mender is None
+    assert files.sweep() > 0
+    assert files.path(one, Form.PLAIN).exists()
