@@ -21,6 +21,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import Cancelled, CorruptError, OutlastError
 from outlast.core.events import FileProblem, Note
 from outlast.core.status import TransferStatus
+from outlast.node.copies import CopiesBoard
 from outlast.node.download_limit import PeerDownloadLimit
 from outlast.node.in_flight import InFlightTable
 from outlast.node.peers import Contacts, Neighbour
@@ -83,6 +84,7 @@ class Node(Closing):
         """Of the transfers that are under way."""
         self.received = 0
         """Bytes that came from peers by HTTP."""
+        self.copies: Final = CopiesBoard()
         self._trackers: OrderedDict[str, tuple[int, str]] = OrderedDict()
         self._stop = threading.Event()
         self._cancel = Cancel()
