@@ -16,8 +16,7 @@ from math import log1p
 from random import Random
 
 from outlast.features.durability.copies.tuning import TUNING
-from outlast.features.durability.copies.volunteer import Model, decide, keepers
-
+from outlast.features.durability.copies.volunteer import Known, Model, decide, keepers
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,7 @@ class World:
             return  # `decide` would say the same
         offers = [one for one in self.offers if int(one.manifest) not in holds]
         free = self.free[volunteer]
-        choice = decide(offers, droppable, free, self.contenders, self.random)
+        choice = decide(Known(offers, droppable, free, self.contenders), self.random)
         if choice.take is None:
             return
         wanted = int(choice.take.manifest)

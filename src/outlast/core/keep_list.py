@@ -235,9 +235,7 @@ def _goal(copies: str, sites: str, where: str) -> Goal | None:
         )
     names = tuple(sites.split(",")) if sites else ()
     if wrong := [name for name in names if not is_site(name)]:
-        raise BadListError(
-            f"{where}: not the name of a site: {_shown(wrong[0])}", hint=SITE_HINT
-        )
+        raise BadListError(f"{where}: not the name of a site: {_shown(wrong[0])}", hint=SITE_HINT)
     if len({*names}) < len(names):
         raise BadListError(f"{where}: a site stands there twice", hint="leave one of them out")
     if len(names) > int(copies):

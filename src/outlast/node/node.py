@@ -29,6 +29,7 @@ from outlast.node.policy import Sharing
 from outlast.node.seeder import Seeder
 from outlast.node.tuning import TUNING, Tuning
 from outlast.sources.http import HttpClient
+from outlast.sources.peer import PeerSource
 from outlast.store.archive import Archive
 from outlast.swarm.client.events import (
     PayloadDamaged,
@@ -77,6 +78,7 @@ class Node(Closing):
         self.changed = threading.Condition()
         self.election = Election(self.id, time.monotonic())
         self._control = control
+        self._http = http
         self._lock = threading.Lock()
         self._banned: dict[str, int] = {}
         self._came: set[bytes] = set()
@@ -167,6 +169,10 @@ class Node(Closing):
 
     def _problem(self, text: str) -> None:
         self._control.emit(Note(text))
+
+    def source_at(self, host: str, port: int) -> PeerSource:
+        """The node at an address, to be asked as a stranger."""
+        return PeerSource(self._http, host, port)
 
     # What is wanted, and on its way
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from outlast.codec.format import BaseRef
 from outlast.codec.payload import Form, Payload
+from outlast.core.addresses import plain_address
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import BadNameError, MalformedError
 from outlast.core.keep_list import MAX_COPIES, Goal, is_site
@@ -23,7 +24,6 @@ _MOST_REFS = 1000
 _MOST_FORMS = 16
 _MOST_BASES = 64
 _MOST_BYTES = 1 << 62
-_MOST_PEERS = 1_000_000
 MOST_SEEN: Final = 16
 """Holders of one manifest that a node names."""
 _MOST_FAILED = 100
@@ -71,10 +71,14 @@ class Held(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HolderSeen:
-    """A node that holds a manifest, and how many seconds ago it said so to anybody."""
+    """A node that holds a manifest, how many seconds ago it said so to anybody, and where that was:
+    the IP address and peer port; empty if that is not known.
+    """
 
     holder: str
     age: int
+    host: str = ""
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +101,14 @@ class ManifestSaid:
 @dataclass(frozen=True, slots=True)
 class CopiesSaid:
     """What a node says of the copies that it holds and wants. `holder` names its archive for ever
-    (16 hex digits); at its `site` it would take `free` bytes of copies more; it has `peers` static
-    peers.
+    (16 hex digits); at its `site` it would take `free` bytes of copies more. It said so `age`
+    seconds ago.
     """
 
     holder: str
     site: str
     free: int
-    peers: int
+    age: int = 0
     manifests: tuple[ManifestSaid, ...] = ()
 
 
@@ -198,8 +202,8 @@ def _read_payload(blob: Digest, row: dict[str, Any]) -> Payload:
     return payload
 
 
-def read_copies(document: object) -> tuple[CopiesSaid, int | None]:
-    """A page of what a node says of copies, and where the next one begins."""
+def read_copies(document: object, most: int = MOST_MODELS) -> tuple[CopiesSaid, int | None]:
+    """A page of what a node says of up to `most` copies, and where the next one begins."""
     page = _mapping(document)
     following = None if page.get("next") is None else _count(page, "next", 10**9)
     site = _text(page, "site", 32)
@@ -209,8 +213,8 @@ def read_copies(document: object) -> tuple[CopiesSaid, int | None]:
         holder=_holder(page.get("holder")),
         site=site,
         free=_count(page, "free", _MOST_BYTES),
-        peers=_count(page, "peers", _MOST_PEERS),
-        manifests=tuple(_read_said(_mapping(r)) for r in _list(page, "rows", MOST_MODELS)),
+        age=_count(page, "age", _MOST_SECONDS),
+        manifests=tuple(_read_said(_mapping(r)) for r in _list(page, "rows", most)),
     )
     return said, following
 
@@ -245,7 +249,8 @@ def _read_goal(row: dict[str, Any]) -> Goal:
 
 def _read_seen(value: object) -> HolderSeen:
     row = _mapping(value)
-    return HolderSeen(_holder(row.get("holder")), _count(row, "age", _MOST_SECONDS))
+    host, port = plain_address(_text(row, "host", 64)), _count(row, "port", 65535)
+    return HolderSeen(_holder(row.get("holder")), _count(row, "age", _MOST_SECONDS), host, port)
 
 
 def _holder(value: object) -> str:

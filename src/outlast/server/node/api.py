@@ -80,9 +80,9 @@ class Holdings:
     """What a node offers. `in_flight` is the part of a blob that is here while the rest downloads
     (None: there is none), `arriving` its plain bytes, whose tree may not be known. `in_flight_tree`
     finds the blob and the tree of a payload that downloads by its root. `trusted` is true for the
-    address (without a scope) of a static peer, `rates` are the limits on outgoing bytes. `copies` is
-    what it says of copies to static peers; None: it takes no part. All of them are called often and
-    must not block.
+    address (without a scope) of a static peer, `rates` are the limits on outgoing bytes. `copies`
+    is what it says of copies to static peers; None: it takes no part. All of them are called often
+    and must not block.
     """
 
     archive: Archive

@@ -33,7 +33,7 @@ def copies(said: CopiesSaid, start: int, stop: int) -> dict[str, Any]:
         "holder": said.holder,
         "site": said.site,
         "free": said.free,
-        "peers": said.peers,
+        "age": said.age,
         "rows": list(map(_said, said.manifests[start:stop])),
         "next": stop if stop < len(said.manifests) else None,
     }
@@ -49,7 +49,10 @@ def _said(row: ManifestSaid) -> dict[str, Any]:
         "held": row.held.value,
         "goal": None if goal is None else {"copies": goal.copies, "where": list(goal.where)},
         "failed": list(row.failed),
-        "seen": [{"holder": seen.holder, "age": seen.age} for seen in row.seen],
+        "seen": [
+            {"holder": seen.holder, "age": seen.age, "host": seen.host, "port": seen.port}
+            for seen in row.seen
+        ],
     }
 
 

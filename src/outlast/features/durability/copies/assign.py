@@ -122,4 +122,3 @@ def _choose(one: Wanted, members: Sequence[Member], free: Mapping[str, int]) -> 
 
 def _takes(one: Wanted, member: Member) -> bool:
     return not member.absent and member.holder not in one.failed
-

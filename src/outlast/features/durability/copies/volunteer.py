@@ -37,6 +37,19 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What a volunteer decides by: `offers` are what it does not hold and can have; `droppable`
+    what it may drop: it is none of the `keepers`; of its budget `free` bytes are left. About so
+    many nodes, the `contenders`, see the same and decide like this one.
+    """
+
+    offers: Sequence[Model]
+    droppable: Sequence[Model]
+    free: int
+    contenders: int
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """What to take, after dropping what makes room for it; None: nothing is to be done."""
 
@@ -47,32 +60,22 @@ class Choice:
 NOTHING: Final = Choice()
 
 
-def decide(
-    offers: Sequence[Model],
-    droppable: Sequence[Model],
-    free: int,
-    contenders: int,
-    random: Random,
-    tuning: Tuning = TUNING,
-) -> Choice:
-    """The next step of a volunteer with `free` bytes of its budget left: `offers` are what it does
-    not hold and can have; `droppable` what it may drop: it is none of the `keepers`. About so many
-    nodes, the `contenders`, see the same and decide like this one.
-
-    The rarest is taken with the highest chance, and what is common makes room for it. All in all
-    about as many nodes take a model as it lacks copies.
+def decide(known: Known, random: Random, tuning: Tuning = TUNING) -> Choice:
+    """The next step of a volunteer. The rarest is taken with the highest chance, and what is common
+    makes room for it. All in all about as many nodes take a model as it lacks copies.
     """
+    offers = known.offers
     if len(offers) > _LOOKED_AT:
         offers = random.sample(offers, _LOOKED_AT)
     rare = [one for one in offers if one.copies < tuning.enough]
-    fitting = [one for one in rare if one.size <= free]
+    fitting = [one for one in rare if one.size <= known.free]
     if fitting:
         wanted = _one_of(fitting, random)
         lacking = tuning.enough - wanted.copies
-        if _is_our_turn(wanted, lacking * len(fitting), contenders, random):
+        if _is_our_turn(wanted, lacking * len(fitting), known.contenders, random):
             return Choice(wanted)
-    spare = [one for one in droppable if one.copies >= tuning.spare]
-    return _exchange(rare, spare, free, contenders, random) if rare and spare else NOTHING
+    spare = [one for one in known.droppable if one.copies >= tuning.spare]
+    return _exchange(rare, spare, known, random) if rare and spare else NOTHING
 
 
 def _is_our_turn(wanted: Model, lacking: float, contenders: int, random: Random) -> bool:
@@ -93,16 +96,16 @@ def _one_of(models: Sequence[Model], random: Random) -> Model:
 
 
 def _exchange(
-    rare: Sequence[Model], spare: Sequence[Model], free: int, contenders: int, random: Random
+    rare: Sequence[Model], spare: Sequence[Model], known: Known, random: Random
 ) -> Choice:
-    most = max(one.copies for one in spare)
+    most, free = max(one.copies for one in spare), known.free
     room = free + sum(one.size for one in spare)
     rare = [one for one in rare if one.copies + _APART <= most and one.size <= room]
     if not rare:
         return NOTHING
     wanted = _one_of(rare, random)
     lacking = (most - wanted.copies) / 2
-    if not _is_our_turn(wanted, lacking * len(rare), contenders, random):
+    if not _is_our_turn(wanted, lacking * len(rare), known.contenders, random):
         return NOTHING
     drop: list[Model] = []
     for one in sorted(spare, key=lambda one: (-one.copies, one.size, one.manifest)):
@@ -112,9 +115,7 @@ def _exchange(
     return Choice(wanted, tuple(drop)) if wanted.size <= free else NOTHING
 
 
-def keepers(
-    manifest: str, holders: Collection[str], tuning: Tuning = TUNING
-) -> frozenset[str]:
+def keepers(manifest: str, holders: Collection[str], tuning: Tuning = TUNING) -> frozenset[str]:
     """Which of the known `holders` of a manifest never drop it: all that see the same agree on
     them, so that it does not matter if all the others drop it at once.
     """
