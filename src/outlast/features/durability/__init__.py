@@ -1,1 +1,1 @@
-"""Durability: what is archived stays right and readable for decades."""
+"""Durability: that what is archived stays, on this disk and on others."""
