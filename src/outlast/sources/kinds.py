@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 HUB: Final = "hub"
 _FOLDER: Final = "folder"
 S3: Final = "s3"
+STORE: Final = "store"
+"""Second homes of archives; `app` opens them, because they know the layout of an archive."""
 ITSELF: Final = "."
 """The other name of a model whose files lie in the folder itself, not in one by its name."""
 
@@ -119,7 +121,7 @@ def parse_source(text: str) -> SourceAddress:
     kind, plus, _ = scheme.partition("+")
     if not plus:
         return SourceAddress(HUB, text)
-    if kind not in KINDS or kind == S3:
+    if kind not in {*KINDS, STORE} or kind == S3:
         raise BadConfigError(f"no kind of source: {kind[:40]!r}", hint=f"known: {_known()}")
     url, _, name = text[len(kind) + 1 :].partition("=")
     return SourceAddress(kind, url, _checked_name(kind, name, text))
@@ -130,6 +132,8 @@ def place_of(text: str) -> tuple[str, str, int]:
     of a bucket, the bucket.
     """
     at = parse_source(text)
+    if at.kind == STORE:
+        return STORE, at.url, 0
     return (S3, at.url.split("/")[2], 0) if at.kind == S3 else origin(at.url)
 
 
@@ -173,5 +177,5 @@ def _checked_name(kind: str, name: str, text: str) -> str:
 
 
 def _known() -> str:
-    kinds = [f"{kind}+URL" for kind in KINDS if kind not in {HUB, S3}]
+    kinds = [f"{kind}+URL" for kind in (*KINDS, STORE) if kind not in {HUB, S3}]
     return ", ".join(["URL of a hub", *kinds, "s3://BUCKET", *SHORT])
