@@ -151,7 +151,7 @@ class SecondHome:
         if found is None:
             raise NotArchivedError(f"blob {digest.short}… is not in {self.name}")
         name, size = found
-        file: Readable = _Window(self.objects, name, size, self._tuning.window)
+        file: Readable = _RemoteFile(self.objects, name, size, self._tuning.window)
         if name == self._name(self._layout.capsule(digest)):
             file = self._restored(digest, file, links)
         with self._lock:
@@ -244,7 +244,7 @@ class SecondHome:
         return self._layout.name_of(path)
 
 
-class _Window:
+class _RemoteFile:
     """An object as bytes at any offset: one request reads more than it is asked for, because what
     follows is asked for next.
     """
