@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from outlast import __version__
 from outlast.core.control import Control
@@ -32,13 +32,16 @@ from outlast.server.node.api import Holdings, NodeInfo
 from outlast.server.node.peer_port import PeerServer
 from outlast.sources.base import Source
 from outlast.sources.http import HttpClient
-from outlast.sources.kinds import in_order, open_source
+from outlast.sources.kinds import STORE, in_order, open_source, parse_source
 from outlast.sources.peer import peer_client
-from outlast.sources.settings import HttpSettings
+from outlast.sources.settings import HttpSettings, S3Place
 from outlast.store.archive import Archive
 from outlast.store.layout import Layout
 from outlast.swarm.settings import HostPort, SwarmSettings
 from outlast.swarm.tracker.tracker import Tracker
+
+if TYPE_CHECKING:
+    from outlast.bucket.home import SecondHome
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +143,28 @@ def open_places(upstreams: Sequence[Upstream], settings: HttpSettings) -> Iterat
     whose names are not the first one's.
     """
     with HttpClient(settings) as http:
-        yield [open_source(http, one.url, one.token) for one in upstreams]
+        yield [_open(http, one) for one in upstreams]
 
 
 def _opened(http: HttpClient, upstreams: Sequence[Upstream]) -> list[Source]:
-    return in_order((one.url, open_source(http, one.url, one.token)) for one in upstreams)
+    return in_order((one.url, _open(http, one)) for one in upstreams)
+
+
+def _open(http: HttpClient, one: Upstream) -> Source:
+    at = parse_source(one.url)
+    if at.kind != STORE:
+        return open_source(http, one.url, one.token)
+    from outlast.bucket.source import BucketSource  # noqa: PLC0415 - when it is opened, as others
+
+    return BucketSource(open_home(at.url, http.settings.s3, one.token))
+
+
+def open_home(url: str, place: S3Place, keys: str | None, *, create: bool = False) -> "SecondHome":
+    """A second home of archives. Raises as `bucket.objects.open_objects` does."""
+    from outlast.bucket.home import SecondHome  # noqa: PLC0415
+    from outlast.bucket.objects import open_objects  # noqa: PLC0415
+
+    return SecondHome(open_objects(url, place, keys, create=create))
 
 
 @contextlib.contextmanager

@@ -29,6 +29,9 @@ COMMANDS: dict[str, Command] = {
     "verify": Command(
         "outlast.cli.revisions.verify:verify", "Re-hash archived files and report damage."
     ),
+    "copy": Command(
+        "outlast.cli.second_home.copy:copy", "Copy archived revisions to a bucket or a folder."
+    ),
     "pack": Command("outlast.cli.pack:pack", "Compress archived files losslessly."),
     "unpack": Command("outlast.cli.pack:unpack", "Turn capsules back into plain files."),
     "rm": Command("outlast.cli.remove:rm", "Remove a model, a revision or a ref."),

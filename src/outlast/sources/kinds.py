@@ -22,6 +22,8 @@ HUB: Final = "hub"
 _FOLDER: Final = "folder"
 S3: Final = "s3"
 BUNDLE: Final = "bundle"
+STORE: Final = "store"
+"""Second homes of archives; `app` opens them, because they know the layout of an archive."""
 ITSELF: Final = "."
 """The other name of a model whose files lie in the folder itself, not in one by its name."""
 
@@ -139,7 +141,7 @@ def parse_source(text: str) -> SourceAddress:
     kind, plus, _ = scheme.partition("+")
     if not plus:
         return SourceAddress(HUB, text)
-    if kind not in KINDS or kind == S3:
+    if kind not in {*KINDS, STORE} or kind == S3:
         raise BadConfigError(f"no kind of source: {kind[:40]!r}", hint=f"known: {_known()}")
     url, _, name = text[len(kind) + 1 :].partition("=")
     return SourceAddress(kind, url, _checked_name(kind, name, text))
@@ -152,6 +154,8 @@ def place_of(text: str) -> tuple[str, str, int]:
     at = parse_source(text)
     if at.is_local:
         return BUNDLE, "", 0
+    if at.kind == STORE:
+        return STORE, at.url, 0
     return (S3, at.url.split("/")[2], 0) if at.kind == S3 else origin(at.url)
 
 
@@ -195,5 +199,5 @@ def _checked_name(kind: str, name: str, text: str) -> str:
 
 
 def _known() -> str:
-    kinds = [f"{kind}+URL" for kind in KINDS if kind not in {HUB, S3}]
+    kinds = [f"{kind}+URL" for kind in (*KINDS, STORE) if kind not in {HUB, S3}]
     return ", ".join(["URL of a hub", *kinds, "s3://BUCKET", "bundle:FOLDER", *SHORT])

@@ -24,7 +24,7 @@ from outlast.cli.feature import Listed
 from outlast.core.errors import BadConfigError
 from outlast.intake.form_policy import FormWish
 from outlast.node.policy import SharePolicy
-from outlast.sources.kinds import S3, place_of
+from outlast.sources.kinds import S3, STORE, place_of
 from outlast.sources.settings import HttpSettings, origin
 from outlast.swarm.settings import SwarmSettings
 
@@ -120,6 +120,8 @@ class Config:
         asked = place_of(url)
         if asked[0] == S3:
             return self.s3.keys
+        if asked[0] == STORE:  # without keys of the file, the platform's own chain counts
+            return self.s3.keys if asked[1].startswith("s3:") else None
         for known, token in self.tokens.items():
             if origin(known) == asked:
                 return token

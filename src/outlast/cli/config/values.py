@@ -3,14 +3,16 @@
 import ipaddress
 import os
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from outlast.bucket.objects import check_place
 from outlast.core.errors import BadConfigError, BadNameError
 from outlast.core.names import check_path
 from outlast.core.sizes import bytes_of
 from outlast.intake.form_policy import FormWish
-from outlast.sources.kinds import S3, SourceAddress, parse_source
+from outlast.sources.kinds import S3, STORE, SourceAddress, parse_source
 from outlast.swarm.settings import HostPort
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?\.?\Z")
@@ -55,7 +57,7 @@ def check_source(text: str, *, named: bool = False) -> str:
     if at.is_local:
         url = os.path.abspath(at.url)
     else:
-        url = _check_bucket(at.url) if at.kind == S3 else check_url(at.url)
+        url = _CHECKS.get(at.kind, check_url)(at.url)
     return str(SourceAddress(at.kind, url, at.other_name))
 
 
@@ -69,6 +71,10 @@ def _check_bucket(url: str) -> str:
         return f"s3://{bucket}/{check_path(prefix)}" if prefix else f"s3://{bucket}"
     except BadNameError as error:
         raise BadConfigError(f"not the start of a name in {bucket}: {error}", hint=hint) from None
+
+
+_CHECKS: Final[Mapping[str, Callable[[str], str]]] = {S3: _check_bucket, STORE: check_place}
+"""What checks the URLs of kinds that are not http."""
 
 
 def check_region(name: str) -> str:

@@ -8,10 +8,11 @@ from outlast.cli.documents.parts import warnings_of
 from outlast.cli.documents.verified import VerifiedDocument
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.screen.render import plural, print_document
-from outlast.core.errors import ExhaustedError, IntegrityError
+from outlast.core.errors import ExhaustedError, IntegrityError, UsageError
 from outlast.core.names import Target
 from outlast.core.sizes import human_size
 from outlast.ops import verify as ops
+from outlast.sources.kinds import STORE
 
 
 @click.command(
@@ -29,11 +30,13 @@ Exit status:
 )
 @click.argument("target", nargs=-1, type=TARGET)
 @click.option("--quarantine", is_flag=True, help="Move damaged files to the quarantine folder")
+@click.option("--store", metavar="URL", help="Check what 'outlast copy' put there, as s3://BUCKET")
 @common
 def verify(
     target: tuple[Target, ...],
     *,
     quarantine: bool,
+    store: str | None,
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -42,9 +45,14 @@ def verify(
 
     The working copies of capsules are read too; --quarantine deletes a damaged one, because 'link'
     and 'run' make it again.
+    With --store all bytes of a second home are read, which may cost money, and nothing here.
     Files that are intact and not what their names say (as an error page in place of weights) are
     warnings. Without --quarantine the command changes nothing.
     """
+    if store is not None:
+        if quarantine:
+            raise UsageError("--quarantine is for this archive, not for a store")
+        return _verify_store(target, store, home, as_json=as_json, quiet=quiet)
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         result = ops.verify(archive, target, quarantine=quarantine, control=run.control)
     if as_json:
@@ -60,6 +68,31 @@ def verify(
         verdict = plural(len(result.problems), "problem") if result.problems else "all intact"
         verdict += f", {plural(len(result.suspects), 'warning')}" if result.suspects else ""
         print(f"{plural(result.blobs, 'blob')}, {human_size(result.size)} read: {verdict}")
+    return verdict_status(problem.code for problem in result.problems)
+
+
+def _verify_store(
+    target: tuple[Target, ...], url: str, home: str | None, *, as_json: bool, quiet: bool
+) -> int:
+    from outlast.app import open_home  # noqa: PLC0415 - for this option alone
+    from outlast.bucket.objects import check_place  # noqa: PLC0415
+    from outlast.ops.second_home.check import check  # noqa: PLC0415
+
+    with session(home, as_json=as_json, quiet=quiet) as run:
+        keys = run.config.token_for(f"{STORE}+{check_place(url)}")
+        result = check(open_home(url, run.config.s3.place, keys), target, run.control)
+    if as_json:
+        print_document(
+            VerifiedDocument(
+                blobs=result.blobs, bytes=result.size, problems=result.problems, warnings=[]
+            )
+        )
+    else:
+        verdict = plural(len(result.problems), "problem") if result.problems else "all intact"
+        print(
+            f"{plural(result.revisions, 'revision')}, {plural(result.blobs, 'blob')}, "
+            f"{human_size(result.size)} read: {verdict}"
+        )
     return verdict_status(problem.code for problem in result.problems)
 
 

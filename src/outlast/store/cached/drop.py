@@ -46,8 +46,8 @@ def turn(archive: Archive, wait: Callable[[float], object]) -> Iterator[None]:
 
 def drop(archive: Archive, chosen: Iterable[tuple[Key, Collection[str]]]) -> Dropped:
     """Drops revisions, each given with the keys of its files, but for those that a client or
-    fetch uses now, in whatever process, or that were kept meanwhile. Call it in one's `turn`. Raises
-    as `collect` does.
+    fetch uses now, in whatever process, or that were kept meanwhile. Call it in one's `turn`.
+    Raises as `collect` does.
     """
     with archive.writer() as writer:
         gone = []

@@ -1,0 +1,140 @@
+"""Copy: put archived revisions into a second home, in the form in which they are held here."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from outlast.bucket.home import SecondHome
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.errors import CorruptError, NotArchivedError
+from outlast.core.events import FileDone, Planned, Progress
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import Target
+from outlast.store.archive import Archive
+from outlast.store.reading import BlobReader
+from outlast.store.writer import WriteSession
+
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a copy did: the revisions that are there now, how many blobs and bytes were sent, and
+    how many blobs were there already.
+    """
+
+    revisions: tuple[Revision, ...]
+    sent: int
+    sent_bytes: int
+    already: int
+
+
+def copy(archive: Archive, targets: Sequence[Target], home: SecondHome, control: Control) -> Copied:
+    """Copies the revisions that `targets` name, or all that are here, to `home`. Bases of delta
+    capsules go before them, blobs before their manifest, that before the refs. What is there
+    already is not sent again, so that the same call goes on after an interruption. Each blob is
+    hashed before its last bytes leave.
+
+    Raises :class:`NotArchivedError` where files of a revision are still to come,
+    :class:`CorruptError` where a blob is damaged here: then nothing of it is there.
+    """
+    revisions = [*_chosen(archive, targets)]
+    home.begin()
+    sent = sent_bytes = already = 0
+    with archive.writer() as writer:  # what it leases is not collected meanwhile
+        for revision in revisions:
+            named = f"{revision.repo}@{revision.id.hex[:12]}"
+            control.emit(Planned("copy", named, len(revision.files), revision.size))
+            for entry in revision.files:
+                control.cancel.check()
+                counts = [
+                    _send(archive, writer, home, one, control) for one in _all(archive, entry)
+                ]
+                sent += sum(count > 0 for count in counts)
+                sent_bytes += sum(counts)
+                already += counts.count(0)
+                digest = entry.sha256
+                assert digest is not None, "what a manifest has is named by its sha256"
+                control.emit(FileDone(entry.path, entry.size, digest.hex, already=not any(counts)))
+            refs = [r for r in archive.refs.list(revision.repo) if r.commit == revision.id]
+            home.put_revision(revision, archive.refs.about(revision.repo), refs)
+    return Copied(tuple(revisions), sent, sent_bytes, already)
+
+
+def _chosen(archive: Archive, targets: Sequence[Target]) -> Iterator[Revision]:
+    if not targets:
+        for line in archive.summaries():
+            revision = archive.load(line.repo, line.revision)
+            if revision is not None and not archive.drafts.exists(line.repo, line.revision):
+                yield revision
+        return
+    for target in targets:
+        revision = archive.revision(target.repo, target.ref)
+        if archive.drafts.exists(revision.repo, revision.id):
+            raise NotArchivedError(
+                f"{target}: {len(revision.missing)} files are still to come",
+                hint="'outlast pull' brings them; then copy it",
+            )
+        yield revision
+
+
+def _all(archive: Archive, entry: FileEntry) -> Iterator[tuple[Digest, int]]:
+    """The blob of a file after all that it depends on."""
+    assert entry.sha256 is not None, "what a manifest has is named by its sha256"
+    yield from _with_bases(archive, entry.sha256, entry.size)
+
+
+def _with_bases(archive: Archive, digest: Digest, size: int) -> Iterator[tuple[Digest, int]]:
+    for base in archive.form_of(digest).bases:
+        yield from _with_bases(archive, base.sha256, base.size)
+    yield digest, size
+
+
+def _send(
+    archive: Archive,
+    writer: WriteSession,
+    home: SecondHome,
+    blob: tuple[Digest, int],
+    control: Control,
+) -> int:
+    """How many bytes were sent of a blob; 0 where it is there."""
+    digest, size = blob
+    if home.place_of(digest) is not None:
+        control.emit(Progress(digest.hex, size))
+        return 0
+    if not writer.lease(digest, size):
+        raise NotArchivedError(f"blob {digest.short}… is not in the archive any more")
+    with archive.open_blob(digest) as reader:
+        capsule = reader.capsule is not None
+        if capsule and reader.sha256() != digest:
+            raise CorruptError(f"the capsule of {digest} does not restore it")
+        stored = reader.file.size
+        chunks = _counted(_chunks(reader, None if capsule else digest), digest, control)
+        home.put_bytes(home.blob_name(digest, capsule=capsule), stored, chunks)
+    return max(1, stored)
+
+
+def _chunks(reader: BlobReader, digest: Digest | None) -> Iterator[bytes]:
+    """The bytes of the file that holds a blob; before the last of them, compares the sha256 of all
+    with `digest`, where that is of these bytes. Raises :class:`CorruptError`.
+    """
+    hasher = hashlib.sha256()
+    size, at = reader.file.size, 0
+    while at < size:
+        chunk = bytearray(min(_CHUNK, size - at))
+        reader.file.readinto(at, memoryview(chunk))
+        at += len(chunk)
+        if digest is not None:
+            hasher.update(chunk)
+            if at == size and hasher.hexdigest() != digest.hex:
+                raise CorruptError(f"blob {digest} is damaged: 'outlast verify' says more")
+        yield bytes(chunk)
+
+
+def _counted(chunks: Iterable[bytes], digest: Digest, control: Control) -> Iterator[bytes]:
+    for chunk in chunks:
+        control.cancel.check()
+        yield chunk
+        control.emit(Progress(digest.hex, len(chunk)))
