@@ -27,8 +27,8 @@ from tests.warm.calls import finish
 
 pytestmark = [pytest.mark.crash, pytest.mark.torture]
 
-POINTS = rounds(2, 200)
-"""Of each operation."""
+POINTS = rounds(2, 32)
+"""Of each operation: in all at least 400 of the long campaign."""
 
 Template = Callable[[str], Path]
 
