@@ -46,6 +46,7 @@ def test_two_servers(place: Place, controls: Controls) -> None:
         assert download(url, "org/old", "old.txt") == b"old\n"
 
 
+@pytest.mark.skipif(not LONG, reason="make torture")
 def test_a_server_that_was_killed_leaves_no_lock(place: Place, controls: Controls) -> None:
     process = start(SERVE, place.home, controls)
     assert process.stdout.readline()
@@ -65,7 +66,8 @@ def test_a_server_where_locks_do_not_work(place: Place, controls: Controls, how:
         assert download(url, "org/old", "old.txt") == b"old\n"
 
 
-@pytest.mark.parametrize("how", LOCKS if LONG else ["granted to everybody"])
+@pytest.mark.skipif(not LONG, reason="make torture")
+@pytest.mark.parametrize("how", LOCKS)
 def test_two_machines_without_locks(place: Place, controls: Controls, how: str) -> None:
     """Both pull the same model into one folder, and a third would collect garbage."""
     controls.set(locks=LOCKS[how])

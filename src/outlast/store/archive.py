@@ -124,9 +124,7 @@ class Archive(Closing):
         """
         with contextlib.ExitStack() as stack:
             with disk.reporting(self.layout.serving):
-                stack.enter_context(
-                    locks.sole(self.layout.serving, self.layout.lock, alone=alone)
-                )
+                stack.enter_context(locks.sole(self.layout.serving, self.layout.lock, alone=alone))
             yield
 
     # Blobs

@@ -206,9 +206,11 @@ class Memory(Closing):
         and has been set back.
         """
         with self._writing(lasting=False) as db:
-            db.execute("UPDATE duties SET due = 0 WHERE hub = ? AND due > ?", (hub, latest))
-            db.execute("UPDATE models SET refs_due = 0 WHERE hub = ? AND refs_due > ?", (hub, latest))
-            db.execute("UPDATE wanted SET due = 0 WHERE hub = ? AND due > ?", (hub, latest))
+            for table, due in (("duties", "due"), ("models", "refs_due"), ("wanted", "due")):
+                db.execute(
+                    f"UPDATE {table} SET {due} = 0 WHERE hub = ? AND {due} > ?",  # noqa: S608
+                    (hub, latest),
+                )
 
     def load(self, hub: str) -> list[tuple[Priority, int, int]]:
         """Of each account: its most urgent priority, its models, and the pages of its list."""
