@@ -21,10 +21,13 @@ pytestmark = [pytest.mark.crash, pytest.mark.torture]
 POINTS = rounds(1, -(-1000 // len(OPERATIONS)))
 """Of each operation: in all at least 1,000 of the long campaign."""
 
+SHORT = ("pack", "unpack", "doctor --mend", "verify --quarantine")
+"""Those that tests/crash does not kill in `make test`."""
+
 Template = Callable[[str], Path]
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", OPERATIONS if LONG else SHORT)
 def test_killed(name: str, template: Template, hub: HubSim, tmp_path: Path) -> None:
     operation, random = OPERATIONS[name], Random(f"{SEED} {name}")
     changes = count_changes(name, template(name), hub, tmp_path)

@@ -537,9 +537,7 @@ def test_looking_and_not_taking_lets_nothing_grow_older(archive: Archive, clocks
 
 
 @pytest.mark.parametrize("years", [10, -10])
-def test_a_date_that_jumps_makes_no_trash_old(
-    archive: Archive, clocks: Clocks, years: int
-) -> None:
+def test_a_date_that_jumps_makes_no_trash_old(archive: Archive, clocks: Clocks, years: int) -> None:
     trash = trash_one(archive)
     clocks.date += years * 365 * DAY
     assert take(archive)[0] == set()
@@ -571,9 +569,7 @@ def test_a_machine_without_such_a_clock_goes_by_the_date(archive: Archive, clock
 
 
 @pytest.mark.parametrize("fault", ["gone", "flipped", "of another", "no object"])
-def test_ages_that_cannot_be_read_begin_anew(
-    archive: Archive, clocks: Clocks, fault: str
-) -> None:
+def test_ages_that_cannot_be_read_begin_anew(archive: Archive, clocks: Clocks, fault: str) -> None:
     trash = trash_one(archive)
     ages = archive.layout.trash / "ages"
     clocks.pass_time(GRACE - 1)

@@ -118,7 +118,8 @@ class Forker:
             self._process = subprocess.Popen(
                 command,
                 cwd=_TOP,
-                env={name: os.environ[name] for name in _KEPT if name in os.environ} | (env or {}),
+                env={name: os.environ[name] for name in _KEPT if name in os.environ}
+                | dict(env or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

@@ -107,17 +107,16 @@ class Session:
         archive = Archive(self.config.home, create=create)
         archive.soundness.recheck_after(self.config.recheck_days * DAY)
         if create:
-            self._warn_of_locks(archive)
+            try:
+                self.warn_of_locks(archive)
+            except BaseException:
+                archive.close()
+                raise
         return archive
 
-    def _warn_of_locks(self, archive: Archive) -> None:
+    def warn_of_locks(self, archive: Archive) -> None:
         """What is written is checked as ever; but processes cannot keep out of each other's way."""
-        try:
-            reason = archive.lock_fault()
-        except BaseException:
-            archive.close()
-            raise
-        if reason:
+        if reason := archive.lock_fault():
             self.say(
                 f"WARNING: {self.config.home}: {reason}; use this archive from one process at a "
                 "time ('outlast doctor' tells more)"

@@ -63,7 +63,8 @@ Clients then use it as their hub:
 
 \b
 Exit status:
-  0 stopped by Ctrl-C or SIGTERM · 2 bad address or setting · 3 no archive · 8 storage
+  0 stopped by Ctrl-C or SIGTERM · 2 bad address or setting · 3 no archive
+  5 another process serves the archive · 8 storage
 """
 )
 @click.option(
@@ -137,6 +138,11 @@ Exit status:
     help="Drop a client that reads nothing for so many seconds",
 )
 @click.option("--no-swarm", is_flag=True, help="Neither offer models to other nodes nor ask them")
+@click.option(
+    "--alone",
+    is_flag=True,
+    help="No other server uses the archive: serve although its file system has no locks",
+)
 @common
 def serve(
     *,
@@ -152,6 +158,7 @@ def serve(
     max_connections: int,
     stall: float,
     no_swarm: bool,
+    alone: bool,
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -169,7 +176,9 @@ def serve(
     this, or when its disk is full. What you pulled, linked or shared, and what a list names, stays,
     as does what a hub has withdrawn. Nothing goes that a client reads.
 
-    Without --upstream the folder of the archive must be there.
+    Without --upstream the folder of the archive must be there. One server uses a folder at a time;
+    other commands run beside it. On a file system whose locks do not work, where a second server
+    could not be noticed, the command refuses: see --alone.
 
     Every client may read public models. Private and gated ones are only for clients whose own
     token the first --upstream admits, which that hub is asked, and for tokens to which the file
@@ -224,6 +233,7 @@ def serve(
         where = Listen(host, port, tokens, max_connections, stall, config.serve.hosts)
         with (
             run.archive(create=bool(urls) or config.home.is_dir()) as archive,
+            archive.served(alone=alone),
             open_app(
                 archive,
                 upstreams,

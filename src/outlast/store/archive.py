@@ -1,6 +1,7 @@
 """An archive: the folder that holds models, and the only way in and out of it."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -45,6 +46,7 @@ from outlast.store.writer import WriteSession
 from outlast.store.writer import create as create_archive
 
 MIN_PREFIX = 7
+_NOT_WRITTEN = {errno.EROFS, errno.EACCES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,25 @@ class Archive(Closing):
 
     @disk.reported
     def lock_fault(self) -> str:
-        """Why locks keep no other process out of this archive; empty where they do."""
-        return locks.fault(self.layout.lock)
+        """Why locks keep no other process out of this archive; empty where they do, and where
+        nothing may be written: as on a read-only file system, from which one can still serve.
+        """
+        try:
+            return locks.fault(self.layout.lock)
+        except OSError as error:
+            if error.errno in _NOT_WRITTEN:
+                return ""
+            raise
+
+    @contextlib.contextmanager
+    def served(self, *, alone: bool = False) -> Iterator[None]:
+        """While it is served: by one process at a time, on whichever machine. `alone`: no other
+        serves it, whatever its locks say. Raises :class:`BusyError`, :class:`StorageError`.
+        """
+        with contextlib.ExitStack() as stack:
+            with disk.reporting(self.layout.serving):
+                stack.enter_context(locks.sole(self.layout.serving, self.layout.lock, alone=alone))
+            yield
 
     # Blobs
 

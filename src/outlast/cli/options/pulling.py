@@ -124,10 +124,13 @@ def opened(
         rate=parse_rate(options.limit_rate) if options.limit_rate else config.rate,
         forms=form_wishes(config, options.form, options.base, no_base=options.no_base),
     )
-    with (
-        open_archive(config.home, keep=not options.dry_run) as archive,
-        open_neighbourhood(archive, config.node(), run.control, scope, command=command) as around,
-    ):
+    with contextlib.ExitStack() as stack:
+        archive = stack.enter_context(open_archive(config.home, keep=not options.dry_run))
+        if not options.dry_run:
+            run.warn_of_locks(archive)
+        around = stack.enter_context(
+            open_neighbourhood(archive, config.node(), run.control, scope, command=command)
+        )
         yield Puller(archive, sources, around, wishes, _existing(config.home))
         if around is not None and options.linger and not options.dry_run:
             hand_on(around.node, run.control, options.linger, partial(_say_handing_on, run))

@@ -201,6 +201,17 @@ class Memory(Closing):
             db.execute("UPDATE models SET refs_due = 0 WHERE hub = ?", (hub,))
             db.execute("UPDATE wanted SET due = 0 WHERE hub = ?", (hub,))
 
+    def bring_forward(self, hub: str, latest: float) -> None:
+        """Makes due what would be due after `latest` only: the clock was ahead when that was noted,
+        and has been set back.
+        """
+        with self._writing(lasting=False) as db:
+            for table, due in (("duties", "due"), ("models", "refs_due"), ("wanted", "due")):
+                db.execute(
+                    f"UPDATE {table} SET {due} = 0 WHERE hub = ? AND {due} > ?",  # noqa: S608
+                    (hub, latest),
+                )
+
     def load(self, hub: str) -> list[tuple[Priority, int, int]]:
         """Of each account: its most urgent priority, its models, and the pages of its list."""
         rows = self._all(

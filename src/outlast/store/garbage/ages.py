@@ -125,8 +125,9 @@ class Ages:
 
 def _age(value: Any) -> Age | None:
     match value:
-        case [int() | float() as seconds, str(boot), int() | float() as ticks, int() | float() as at]:
-            return Age(seconds, Moment(boot, ticks, at))
+        case [int() | float(), str(boot), int() | float(), int() | float()]:
+            seconds, _, ticks, date = value
+            return Age(seconds, Moment(boot, ticks, date))
     return None
 
 

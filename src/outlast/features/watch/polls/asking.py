@@ -71,7 +71,7 @@ class PoliteHub:
         """
         error: OutlastError | None = None
         for attempt in range(self._tuning.tries):
-            if self.health.until > self._clock():
+            if self.health.rests(self._clock(), self._tuning):
                 raise PassOverError
             if attempt:
                 self._rest(self._tuning.rest * 2 ** (attempt - 1))
@@ -101,7 +101,7 @@ class PoliteHub:
 
     def doubt(self, reason: str) -> None:
         """Makes sure that the hub as a whole does answer. Raises :class:`PassOverError` if not."""
-        if self.health.until > self._clock():
+        if self.health.rests(self._clock(), self._tuning):
             raise PassOverError
         if not self.hub.answers():
             self._went_dark(reason)

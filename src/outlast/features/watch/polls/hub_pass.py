@@ -48,6 +48,7 @@ from outlast.features.watch.polls.schedule import (
     back_off,
     budget,
     first_due,
+    latest_due,
     moment,
     next_due,
     period,
@@ -111,12 +112,16 @@ class Pass:
         """Looks at all that is due. Returns early where the hub is dark or wants patience, or the
         requests of the day are used up. False if the hub is dark.
         """
-        if self._asking.health.until > self._clock():
+        if self._asking.health.rests(self._clock(), self._tuning):
             return not self._asking.health.dark
         try:
             if self._asking.health.is_asked(self._clock(), self._tuning):
                 self._asking.doubt(f"{self._hub.name} still gives no answer")
             self._follow()
+            self._memory.bring_forward(
+                self._hub.name,
+                latest_due(self._clock(), self._rules.every, self._stretch, self._tuning),
+            )
             self._look_for_members()
             self._follow()
             for duty in self._memory.duties(self._hub.name):

@@ -38,6 +38,9 @@ class Tuning:
     """By how much longer it must, each time that it was dark again soon after it was back."""
     memory: float = 7 * DAY
     """What is soon."""
+    longest_rest: float = 30 * DAY
+    """For which a hub may ask to be left alone. What lasts longer comes from a clock that was ahead
+    when it was noted, and has been set back."""
     limit_wait: float = 60.0
     """After a hub said that it was asked too much, and not for how long."""
     pace: float = 0.6
@@ -104,6 +107,12 @@ def next_due(name: str, now: float, seconds: float, tuning: Tuning = TUNING) -> 
     return now + seconds * (1 - tuning.jitter * _share(f"{name} {now // DAY}"))
 
 
+def latest_due(now: float, every: float, stretch: float, tuning: Tuning = TUNING) -> float:
+    """Nothing is due later than this, unless it was noted by a clock that was ahead."""
+    longest = period(Priority.LOW, every, stretch, tuning)
+    return now + max(longest, tuning.longest_back_off, tuning.archive_later)
+
+
 def first_due(name: str, now: float, seconds: float) -> float:
     """When it is due for the second time, so that what began at once is spread over a period."""
     return now + seconds * (0.5 + 0.5 * _share(name))
@@ -160,16 +169,20 @@ class HubHealth:
         """It answers. It counts as back when it did so for long enough."""
         if not self.dark:
             return self
-        if now < self._settles(tuning):
+        if self.failed <= now < self._settles(tuning):
             return replace(self, failures=0)
         return replace(self, dark=False, failures=0, returned=now)
 
     def is_asked(self, now: float, tuning: Tuning = TUNING) -> bool:
         """Whether it is time to see if a hub that was dark is back."""
-        return self.dark and (self.failures > 0 or now >= self._settles(tuning))
+        return self.dark and (self.failures > 0 or not self.failed <= now < self._settles(tuning))
+
+    def rests(self, now: float, tuning: Tuning = TUNING) -> bool:
+        """Whether it is left alone. A clock that was set back since does not make that longer."""
+        return now < self.until <= now + tuning.longest_rest
 
     def _settles(self, tuning: Tuning) -> float:
-        """When it counts as back, if it fails no more."""
+        """When it counts as back, if it fails no more; at once after the clock was set back."""
         return self.failed + tuning.settled * tuning.flapping**self.flaps
 
     def resting(self, until: float) -> Self:
