@@ -18,6 +18,7 @@ from outlast.core.errors import CorruptError, DiskFullError, OutlastError, Stora
 from outlast.core.events import Note, Planned, Progress
 from outlast.core.sizes import human_size
 from outlast.features.bundle.archive_stream import ArchiveStream, Piece
+from outlast.features.bundle.companions import companions
 from outlast.features.bundle.ordered import InOrder
 from outlast.features.bundle.part_file import UNFINISHED, PartFile, WrittenPart
 from outlast.features.bundle.payload_check import DamagedPayloadError, PayloadChecks
@@ -31,8 +32,6 @@ _log = logging.getLogger(__name__)
 
 NextMedium: TypeAlias = Callable[[int, int], Path]
 """Asks for medium number n (from 1) of so many; where it is."""
-Companions: TypeAlias = Callable[[ExportPlan], Mapping[str, bytes]]
-"""The files for people, by path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,8 @@ def media_of(plan: ExportPlan, capacity: int | None, tuning: Tuning = TUNING) ->
     cut = plan.contents.geometry
     if capacity is None:
         return [range(cut.parts)]
-    beside = 3 * len(plan.contents.encoded) + sum(map(len, plan.records)) + tuning.medium_reserve
+    pages = sum(map(len, companions(plan).values()))
+    beside = 3 * len(plan.contents.encoded) + pages + tuning.medium_reserve
     per_medium = (capacity - beside) // cut.part_size(0)
     if per_medium < 1:
         raise UsageError(
@@ -74,7 +74,6 @@ def export_bundle(
     next_medium: NextMedium,
     *,
     media: Sequence[range],
-    companions: Companions = lambda _plan: {},
     control: Control,
     now: dt.datetime,
 ) -> Exported:
@@ -85,7 +84,7 @@ def export_bundle(
     Raises :class:`CorruptError` where a blob of the archive is damaged: the parts that have some of
     it are removed; :class:`DiskFullError` before the first byte on a medium without the room.
     """
-    pages = {**_manifests(plan), **companions(plan)}
+    pages = companions(plan)
     cut = plan.contents.geometry
     job = _Job(archive, plan, control, now.isoformat(timespec="seconds"))
     control.emit(Planned("export", f"{len(plan.revisions)} revisions", cut.parts, _work(plan)))
@@ -104,12 +103,6 @@ def _work(plan: ExportPlan) -> int:
     """Bytes that progress is counted in: those of all blocks."""
     cut = plan.contents.geometry
     return sum(map(cut.rows_of, range(cut.parts))) * cut.layout.block
-
-
-def _manifests(plan: ExportPlan) -> dict[str, bytes]:
-    """The records as files, for people and for verify.py."""
-    records = plan.contents.records
-    return {record.path: data for record, data in zip(records, plan.records, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
