@@ -22,6 +22,7 @@ from outlast.features.bundle.ordered import InOrder
 from outlast.features.bundle.part_file import UNFINISHED, PartFile, WrittenPart
 from outlast.features.bundle.payload_check import DamagedPayloadError, PayloadChecks
 from outlast.features.bundle.planning import ExportPlan
+from outlast.features.bundle.review.companions import companions
 from outlast.features.bundle.tuning import TUNING, Tuning
 from outlast.sources.bundle.media import head_of, read_small
 from outlast.store import disk
@@ -31,8 +32,6 @@ _log = logging.getLogger(__name__)
 
 NextMedium: TypeAlias = Callable[[int, int], Path]
 """Asks for medium number n (from 1) of so many; where it is."""
-Companions: TypeAlias = Callable[[ExportPlan], Mapping[str, bytes]]
-"""The files for people, by path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,6 @@ def export_bundle(
     next_medium: NextMedium,
     *,
     media: Sequence[range],
-    companions: Companions = lambda _plan: {},
     control: Control,
     now: dt.datetime,
 ) -> Exported:
@@ -85,7 +83,7 @@ def export_bundle(
     Raises :class:`CorruptError` where a blob of the archive is damaged: the parts that have some of
     it are removed; :class:`DiskFullError` before the first byte on a medium without the room.
     """
-    pages = {**_manifests(plan), **companions(plan)}
+    pages = {**_manifests(plan), **companions(archive, plan)}
     cut = plan.contents.geometry
     job = _Job(archive, plan, control, now.isoformat(timespec="seconds"))
     control.emit(Planned("export", f"{len(plan.revisions)} revisions", cut.parts, _work(plan)))
