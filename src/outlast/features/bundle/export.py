@@ -18,11 +18,11 @@ from outlast.core.errors import CorruptError, DiskFullError, OutlastError, Stora
 from outlast.core.events import Note, Planned, Progress
 from outlast.core.sizes import human_size
 from outlast.features.bundle.archive_stream import ArchiveStream, Piece
-from outlast.features.bundle.companions import companions
 from outlast.features.bundle.ordered import InOrder
 from outlast.features.bundle.part_file import UNFINISHED, PartFile, WrittenPart
 from outlast.features.bundle.payload_check import DamagedPayloadError, PayloadChecks
 from outlast.features.bundle.planning import ExportPlan
+from outlast.features.bundle.review.companions import companions
 from outlast.features.bundle.tuning import TUNING, Tuning
 from outlast.sources.bundle.media import head_of, read_small
 from outlast.store import disk
@@ -52,8 +52,7 @@ def media_of(plan: ExportPlan, capacity: int | None, tuning: Tuning = TUNING) ->
     cut = plan.contents.geometry
     if capacity is None:
         return [range(cut.parts)]
-    pages = sum(map(len, companions(plan).values()))
-    beside = 3 * len(plan.contents.encoded) + pages + tuning.medium_reserve
+    beside = 3 * len(plan.contents.encoded) + sum(map(len, plan.records)) + tuning.medium_reserve
     per_medium = (capacity - beside) // cut.part_size(0)
     if per_medium < 1:
         raise UsageError(
@@ -84,7 +83,7 @@ def export_bundle(
     Raises :class:`CorruptError` where a blob of the archive is damaged: the parts that have some of
     it are removed; :class:`DiskFullError` before the first byte on a medium without the room.
     """
-    pages = companions(plan)
+    pages = _pages(archive, plan)
     cut = plan.contents.geometry
     job = _Job(archive, plan, control, now.isoformat(timespec="seconds"))
     control.emit(Planned("export", f"{len(plan.revisions)} revisions", cut.parts, _work(plan)))
@@ -97,6 +96,12 @@ def export_bundle(
                 continue
             job.write_medium(Medium(next_medium(number, len(media)), parts, pages))
     return Exported(plan.contents, cut.parts, job.kept, len(media), job.written)
+
+
+def _pages(archive: Archive, plan: ExportPlan) -> dict[str, bytes]:
+    """The files that are for people, and for hosts without outlast, by path."""
+    records = zip(plan.contents.records, plan.records, strict=True)
+    return {record.path: data for record, data in records} | companions(archive, plan)
 
 
 def _work(plan: ExportPlan) -> int:
