@@ -275,9 +275,14 @@ class _Job:
     def _read(self, place: Place) -> memoryview:
         """A block of the archive's stream."""
         block = memoryview(bytearray(self._cut.layout.block))
+        self._read_into(place, block)
+        return block
+
+    def _read_into(self, place: Place, block: memoryview) -> None:
         if place.row < self._cut.rows_of(place.part):
             self._stream.readinto(self._cut.offset(place), block)
-        return block
+        else:  # a short last part has zeros there
+            block[:] = bytes(len(block))
 
     def _go_by(self, place: Place, block: memoryview, found: bytes) -> None:
         """A block is on the medium; its payloads are checked, unless they were: then it must be
@@ -332,18 +337,21 @@ class _Job:
         cut = self._cut
         data, parity = cut.data_of(group), cut.parity_of(group)
         encoder = Encoder(len(parity), cut.layout.block)
+        # The same memory for all rows: fresh pages cost more than the parity.
+        memory = [memoryview(bytearray(cut.layout.block)) for _ in range(TOGETHER)]
         for row in range(cut.rows_of(parity.start)):
             encoder.clear()
             for first in range(0, len(data), TOGETHER):
                 self._control.cancel.check()
                 places = [Place(part, row) for part in data[first : first + TOGETHER]]
-                encoder.add(first, [self._read_again(place) for place in places])
+                for place, block in zip(places, memory, strict=False):
+                    self._read_again(place, block)
+                encoder.add(first, memory[: len(places)])
             for part, file in files.items():
                 file.add(memoryview(bytes(encoder.blocks[part - parity.start])))
                 self._control.emit(Progress(cut.name(part), cut.layout.block))
 
-    def _read_again(self, place: Place) -> memoryview:
-        block = self._read(place)
+    def _read_again(self, place: Place, block: memoryview) -> None:
+        self._read_into(place, block)
         if place.part in self._sums and place.row < self._cut.rows_of(place.part):
             self._compare(place, Sums(self._contents.id, place.part).of(place.row, block))
-        return block
