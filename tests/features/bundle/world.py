@@ -94,6 +94,7 @@ def export_to(
     capacity: int | None = None,
     layout: Layout | None = None,
     control: Control | None = None,
+    bagit: bool = False,
 ) -> Exported:
     folders = [places] if isinstance(places, Path) else places
     plan = make_plan(archive, [Target.parse(n) for n in names], wishes or ExportWishes())
@@ -105,6 +106,7 @@ def export_to(
         folders,
         lambda number, _count: folders[min(number, len(folders)) - 1],
         media=media_of(plan, capacity),
+        bagit=bagit,
         control=control or Control(),
         now=NOW,
     )

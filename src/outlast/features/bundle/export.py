@@ -14,17 +14,19 @@ from outlast.codec.bundle.geometry import SUM_BYTES, Place
 from outlast.codec.bundle.part import PartHeader, Sums
 from outlast.codec.erasure import TOGETHER, Encoder
 from outlast.core.control import Control
+from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, DiskFullError, OutlastError, StorageError, UsageError
 from outlast.core.events import Note, Planned, Progress
 from outlast.core.sizes import human_size
 from outlast.features.bundle.archive_stream import ArchiveStream, Piece
+from outlast.features.bundle.bag import BagNote, write_bag
 from outlast.features.bundle.ordered import InOrder
 from outlast.features.bundle.part_file import UNFINISHED, PartFile, WrittenPart
 from outlast.features.bundle.payload_check import DamagedPayloadError, PayloadChecks
 from outlast.features.bundle.planning import ExportPlan
 from outlast.features.bundle.review.companions import companions
 from outlast.features.bundle.tuning import TUNING, Tuning
-from outlast.sources.bundle.media import head_of, read_small
+from outlast.sources.bundle.media import BAG_PAYLOAD, head_of, read_small
 from outlast.store import disk
 from outlast.store.archive import Archive
 
@@ -73,12 +75,14 @@ def export_bundle(
     next_medium: NextMedium,
     *,
     media: Sequence[range],
+    bagit: bool = False,
     control: Control,
     now: dt.datetime,
 ) -> Exported:
     """Writes the bundle. `places`: the folders that are there now, in which an earlier run may have
     left something. Parts that it finished are read again, and kept if all of their blocks are
-    right; those on a medium that is not there are not written again.
+    right; those on a medium that is not there are not written again. `bagit`: each medium becomes a
+    bag, the bundle below its `data/`.
 
     Raises :class:`CorruptError` where a blob of the archive is damaged: the parts that have some of
     it are removed; :class:`DiskFullError` before the first byte on a medium without the room.
@@ -88,13 +92,18 @@ def export_bundle(
     job = _Job(archive, plan, control, now.isoformat(timespec="seconds"))
     control.emit(Planned("export", f"{len(plan.revisions)} revisions", cut.parts, _work(plan)))
     with contextlib.closing(job):
+        below = BAG_PAYLOAD if bagit else ""
         for place in places:
-            job.take_up(place)
+            job.take_up(place / below)
         for number, parts in enumerate(media, 1):
-            if job.are_elsewhere(parts, places):
+            if job.are_elsewhere(parts, [place / below for place in places]):
                 control.emit(Note(f"medium {number} was finished by an earlier run"))
                 continue
-            job.write_medium(Medium(next_medium(number, len(media)), parts, pages))
+            folder = next_medium(number, len(media))
+            job.write_medium(Medium(folder / below, parts, pages))
+            if bagit:
+                note = BagNote(plan.contents.id, number, len(media), now.date())
+                write_bag(folder, note, job.sums_of(parts))
     return Exported(plan.contents, cut.parts, job.kept, len(media), job.written)
 
 
@@ -208,6 +217,10 @@ class _Job:
         self._parity_parts(medium)
         medium.write(BUNDLE_FILE, self._document())
 
+    def sums_of(self, parts: range) -> dict[str, Digest]:
+        """The sha256 of parts that were written or compared, by their paths."""
+        return {self._cut.name(part): self._parts[part].sha256 for part in parts}
+
     def _document(self) -> bytes:
         sums = tuple(self._parts[part] for part in sorted(self._parts))
         return BundleFile(self._contents, self._made, sums).to_bytes()
@@ -260,9 +273,14 @@ class _Job:
     def _read(self, place: Place) -> memoryview:
         """A block of the archive's stream."""
         block = memoryview(bytearray(self._cut.layout.block))
+        self._read_into(place, block)
+        return block
+
+    def _read_into(self, place: Place, block: memoryview) -> None:
         if place.row < self._cut.rows_of(place.part):
             self._stream.readinto(self._cut.offset(place), block)
-        return block
+        else:  # a short last part has zeros there
+            block[:] = bytes(len(block))
 
     def _go_by(self, place: Place, block: memoryview, found: bytes) -> None:
         """A block is on the medium; its payloads are checked, unless they were: then it must be
@@ -317,18 +335,21 @@ class _Job:
         cut = self._cut
         data, parity = cut.data_of(group), cut.parity_of(group)
         encoder = Encoder(len(parity), cut.layout.block)
+        # The same memory for all rows: fresh pages cost more than the parity.
+        memory = [memoryview(bytearray(cut.layout.block)) for _ in range(TOGETHER)]
         for row in range(cut.rows_of(parity.start)):
             encoder.clear()
             for first in range(0, len(data), TOGETHER):
                 self._control.cancel.check()
                 places = [Place(part, row) for part in data[first : first + TOGETHER]]
-                encoder.add(first, [self._read_again(place) for place in places])
+                for place, block in zip(places, memory, strict=False):
+                    self._read_again(place, block)
+                encoder.add(first, memory[: len(places)])
             for part, file in files.items():
                 file.add(memoryview(bytes(encoder.blocks[part - parity.start])))
                 self._control.emit(Progress(cut.name(part), cut.layout.block))
 
-    def _read_again(self, place: Place) -> memoryview:
-        block = self._read(place)
+    def _read_again(self, place: Place, block: memoryview) -> None:
+        self._read_into(place, block)
         if place.part in self._sums and place.row < self._cut.rows_of(place.part):
             self._compare(place, Sums(self._contents.id, place.part).of(place.row, block))
-        return block

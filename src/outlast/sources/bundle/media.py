@@ -21,6 +21,8 @@ from outlast.core.closing import Closing
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError, NotFoundError, OutlastError, StorageError
 
+BAG_PAYLOAD: Final = "data"
+"""The folder of a BagIt bag that has what is in it (RFC 8493)."""
 PART_FOLDERS: Final = ("parts", "parity")
 _SUFFIX: Final = ".olb"
 _MOST_OPEN: Final = 300
@@ -121,9 +123,10 @@ def look(folders: Sequence[Path]) -> Found:
     left_out: list[str] = []
     headed: list[tuple[Path, PartHeader]] = []
     nameless: list[Path] = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise NotFoundError(f"no folder at {folder}", hint="is the medium mounted there?")
+    for medium in folders:
+        if not medium.is_dir():
+            raise NotFoundError(f"no folder at {medium}", hint="is the medium mounted there?")
+        folder = _inside_bag(medium)
         _note_document(folder, documents, left_out)
         for path in _part_files(folder):
             try:
@@ -148,6 +151,13 @@ def look(folders: Sequence[Path]) -> Found:
         if not _add_nameless(path, heads, parts)
     ]
     return Found(parts, heads, documents, left_out)
+
+
+def _inside_bag(folder: Path) -> Path:
+    """Where the bundle is in a folder: below `data/` where that is a bag, and no link."""
+    inside = folder / BAG_PAYLOAD
+    in_bag = not (folder / BUNDLE_FILE).exists() and inside.is_dir() and not inside.is_symlink()
+    return inside if in_bag else folder
 
 
 def _heads(

@@ -55,6 +55,7 @@ Examples:
   outlast export -f models.txt --to /media/usb --media 64GB
   outlast export -f models.txt --to /mnt/a --to /mnt/b --media 2TB
   outlast export -f models.txt --to /media/usb --since inventory.json
+  outlast export -f models.txt --to /media/usb --bagit
   outlast export Qwen/Qwen3-0.6B --to /media/usb --since last/bundle.json --dry-run
 
 \b
@@ -99,6 +100,7 @@ Exit status:
     help="Write only what is missing there: the bundle.json of the last bundle, or what 'outlast"
     " inventory' wrote",
 )
+@click.option("--bagit", is_flag=True, help="Write BagIt bags (RFC 8493): the bundle is in data/")
 @click.option("--restricted", is_flag=True, help="Allow models that are private or gated")
 @click.option("--dry-run", is_flag=True, help="Print what would be written; write nothing")
 @common
@@ -112,6 +114,7 @@ def export(
     part_size: int,
     media: int | None,
     since: Path | None,
+    bagit: bool,
     restricted: bool,
     dry_run: bool,
     home: str | None,
@@ -148,6 +151,7 @@ def export(
             places,
             ask,
             media=parts,
+            bagit=bagit,
             control=run.control,
             now=dt.datetime.now(dt.UTC),
         )
