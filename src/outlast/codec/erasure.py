@@ -115,8 +115,9 @@ class Encoder:
 
     def clear(self) -> None:
         """Begins the next codeword, in the same memory."""
+        zeros = bytes(len(self.blocks[0])) if self.blocks else b""
         for block in self.blocks:
-            block[:] = bytes(len(block))
+            block[:] = zeros
 
 
 class Repair:

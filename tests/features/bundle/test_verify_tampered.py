@@ -138,6 +138,19 @@ def test_damage_that_parity_restores_is_named(usb: Path, name: str) -> None:
     assert "everything can be restored" in said.text
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_tenth_of_the_parts_lost_or_damaged_is_restored(usb: Path, seed: int) -> None:
+    random = Random(seed)
+    parts = sorted(usb.glob("*/*.olb"))
+    for path in random.sample(parts, len(parts) // 10):
+        if random.random() < 0.5:
+            path.unlink()
+        else:
+            flip(path, random.randrange(path.stat().st_size))
+    said = verify(usb)
+    assert said.status == RESTORED, said.text
+
+
 def lose(usb: Path, numbers: range) -> None:
     for number in numbers:
         part(usb, number).unlink()

@@ -24,6 +24,7 @@ from outlast.features.bundle.ordered import InOrder
 from outlast.features.bundle.part_file import UNFINISHED, PartFile, WrittenPart
 from outlast.features.bundle.payload_check import DamagedPayloadError, PayloadChecks
 from outlast.features.bundle.planning import ExportPlan
+from outlast.features.bundle.review.companions import companions
 from outlast.features.bundle.tuning import TUNING, Tuning
 from outlast.sources.bundle.media import BAG_PAYLOAD, head_of, read_small
 from outlast.store import disk
@@ -33,8 +34,6 @@ _log = logging.getLogger(__name__)
 
 NextMedium: TypeAlias = Callable[[int, int], Path]
 """Asks for medium number n (from 1) of so many; where it is."""
-Companions: TypeAlias = Callable[[ExportPlan], Mapping[str, bytes]]
-"""The files for people, by path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,6 @@ def export_bundle(
     next_medium: NextMedium,
     *,
     media: Sequence[range],
-    companions: Companions = lambda _plan: {},
     bagit: bool = False,
     control: Control,
     now: dt.datetime,
@@ -89,7 +87,7 @@ def export_bundle(
     Raises :class:`CorruptError` where a blob of the archive is damaged: the parts that have some of
     it are removed; :class:`DiskFullError` before the first byte on a medium without the room.
     """
-    pages = {**_manifests(plan), **companions(plan)}
+    pages = _pages(archive, plan)
     cut = plan.contents.geometry
     job = _Job(archive, plan, control, now.isoformat(timespec="seconds"))
     control.emit(Planned("export", f"{len(plan.revisions)} revisions", cut.parts, _work(plan)))
@@ -109,16 +107,16 @@ def export_bundle(
     return Exported(plan.contents, cut.parts, job.kept, len(media), job.written)
 
 
+def _pages(archive: Archive, plan: ExportPlan) -> dict[str, bytes]:
+    """The files that are for people, and for hosts without outlast, by path."""
+    records = zip(plan.contents.records, plan.records, strict=True)
+    return {record.path: data for record, data in records} | companions(archive, plan)
+
+
 def _work(plan: ExportPlan) -> int:
     """Bytes that progress is counted in: those of all blocks."""
     cut = plan.contents.geometry
     return sum(map(cut.rows_of, range(cut.parts))) * cut.layout.block
-
-
-def _manifests(plan: ExportPlan) -> dict[str, bytes]:
-    """The records as files, for people and for verify.py."""
-    records = plan.contents.records
-    return {record.path: data for record, data in zip(records, plan.records, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,9 +273,14 @@ class _Job:
     def _read(self, place: Place) -> memoryview:
         """A block of the archive's stream."""
         block = memoryview(bytearray(self._cut.layout.block))
+        self._read_into(place, block)
+        return block
+
+    def _read_into(self, place: Place, block: memoryview) -> None:
         if place.row < self._cut.rows_of(place.part):
             self._stream.readinto(self._cut.offset(place), block)
-        return block
+        else:  # a short last part has zeros there
+            block[:] = bytes(len(block))
 
     def _go_by(self, place: Place, block: memoryview, found: bytes) -> None:
         """A block is on the medium; its payloads are checked, unless they were: then it must be
@@ -332,18 +335,21 @@ class _Job:
         cut = self._cut
         data, parity = cut.data_of(group), cut.parity_of(group)
         encoder = Encoder(len(parity), cut.layout.block)
+        # The same memory for all rows: fresh pages cost more than the parity.
+        memory = [memoryview(bytearray(cut.layout.block)) for _ in range(TOGETHER)]
         for row in range(cut.rows_of(parity.start)):
             encoder.clear()
             for first in range(0, len(data), TOGETHER):
                 self._control.cancel.check()
                 places = [Place(part, row) for part in data[first : first + TOGETHER]]
-                encoder.add(first, [self._read_again(place) for place in places])
+                for place, block in zip(places, memory, strict=False):
+                    self._read_again(place, block)
+                encoder.add(first, memory[: len(places)])
             for part, file in files.items():
                 file.add(memoryview(bytes(encoder.blocks[part - parity.start])))
                 self._control.emit(Progress(cut.name(part), cut.layout.block))
 
-    def _read_again(self, place: Place) -> memoryview:
-        block = self._read(place)
+    def _read_again(self, place: Place, block: memoryview) -> None:
+        self._read_into(place, block)
         if place.part in self._sums and place.row < self._cut.rows_of(place.part):
             self._compare(place, Sums(self._contents.id, place.part).of(place.row, block))
-        return block
