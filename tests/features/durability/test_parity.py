@@ -20,6 +20,7 @@ from outlast.features.durability.parity.files import ParityFiles
 from outlast.features.durability.parity.geometry import BLOCK, HEADER, ParityHead, Share
 from outlast.features.durability.parity.mend import Mender, read_head
 from outlast.store.archive import Archive
+from tests.codec.test_erasure import VECTORS
 
 DATA = random.Random(5).randbytes(6 * PIECE + 12_345)
 TWO = Share(250, 5)
@@ -72,6 +73,11 @@ def test_every_block_of_a_small_payload_is_mended(size: int) -> None:
         damaged = bytearray(data)
         spoil(damaged, block * BLOCK, BLOCK)
         mended(damaged, parity, data)
+
+
+def test_the_document_has_this_file() -> None:
+    data = bytes((37 * i * i + 11 * i) % 251 for i in range(3_000_000))
+    assert Digest.of(parity_of(data)).hex == VECTORS["file"].strip()
 
 
 def test_random_sectors() -> None:

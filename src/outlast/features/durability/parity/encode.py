@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from outlast.codec import kernels
 from outlast.codec.erasure import TOGETHER, Encoder
 from outlast.codec.memory import Readable, scratch
-from outlast.features.durability.parity.geometry import BLOCK, SUM, SUMS, ParityHead, Section
+from outlast.features.durability.parity.geometry import BLOCK, SUM, SUMS, ParityHead, ParitySection
 
 
 def encode(
@@ -24,7 +24,7 @@ def encode(
 
 
 def _encode_section(
-    payload: Readable, section: Section, seen: Callable[[memoryview], object]
+    payload: Readable, section: ParitySection, seen: Callable[[memoryview], object]
 ) -> Iterator[memoryview]:
     column = section.rows * BLOCK
     encoder = Encoder(section.parity, column)

@@ -48,7 +48,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class ParitySection:
     """A run of a payload. Row r of `rows` codewords is block r, rows + r, 2 rows + r, … of its
     blocks. In the file of parity the pages of sums are at `at` and, again, at `copy_at`; the parity
     blocks lie between.
@@ -123,7 +123,7 @@ class ParityHead:
             raise MalformedError("the header of a file of parity is impossible")
         return cls(Digest.from_bytes(blob), _FORMS[form], size, Share(data_blocks, parity))
 
-    def sections(self) -> Iterator[Section]:
+    def sections(self) -> Iterator[ParitySection]:
         """In the order of the payload."""
         at = HEADER
         for start in range(0, self.size, SECTION):
@@ -131,19 +131,19 @@ class ParityHead:
             yield section
             at = section.end
 
-    def section_of(self, offset: int) -> Section:
+    def section_of(self, offset: int) -> ParitySection:
         """The section that has the byte at `offset` of the payload."""
         number = offset // SECTION
         full = self._section(0, 0).end if number else 0  # all but the last are alike
         return self._section(number * SECTION, HEADER + number * full)
 
-    def _section(self, start: int, at: int) -> Section:
+    def _section(self, start: int, at: int) -> ParitySection:
         size = min(SECTION, self.size - start)
         blocks = -(-size // BLOCK)
         rows = -(-blocks // self.share.data)
         data = -(-blocks // rows)
         parity = -(-data * self.share.parity // self.share.data)
-        return Section(start, size, data, parity, rows, at)
+        return ParitySection(start, size, data, parity, rows, at)
 
     @property
     def file_size(self) -> int:

@@ -16,7 +16,7 @@ from outlast.features.durability.parity.geometry import (
     HEADER,
     SUMS,
     ParityHead,
-    Section,
+    ParitySection,
 )
 
 _TOGETHER: Final = 16
@@ -78,13 +78,13 @@ class Mender:
         del out[size:]
         return out
 
-    def _read_blocks(self, section: Section, first: int, out: memoryview) -> list[bool]:
+    def _read_blocks(self, section: ParitySection, first: int, out: memoryview) -> list[bool]:
         """Reads data blocks from `first` on; which of them are proved by their sums."""
         self._read_payload(section, first, out)
         known = self._sums(section)[first : first + len(out) // BLOCK]
         return [one == other for one, other in zip(known, sums_of(out), strict=True)]
 
-    def _read_payload(self, section: Section, first: int, out: memoryview) -> Collection[int]:
+    def _read_payload(self, section: ParitySection, first: int, out: memoryview) -> Collection[int]:
         """Fills `out` with data blocks, those that cannot be read and those behind the end with
         zeros; which of them, counted from 0, could not be read.
         """
@@ -94,7 +94,7 @@ class Mender:
             out[inside:] = bytes(len(out) - inside)
         return _unreadable(self._payload, section.start + start, out[:inside])
 
-    def _sums(self, section: Section) -> Sequence[int | None]:
+    def _sums(self, section: ParitySection) -> Sequence[int | None]:
         """The sums of the blocks of a section, parity behind data; None for those of which both
         copies of their page are damaged.
         """
@@ -117,7 +117,7 @@ class Mender:
         return tuple(sums) if good and kernels.xxh3(page[:-8]) == check else ()
 
     def _solve(
-        self, section: Section, row: int, count: int, bad: frozenset[int]
+        self, section: ParitySection, row: int, count: int, bad: frozenset[int]
     ) -> dict[int, memoryview]:
         """The lost data blocks of codewords `row` to `row + count`, by their number in the section.
         `bad` are blocks that are known to be damaged, whatever can be said of their sums.
@@ -138,7 +138,7 @@ class Mender:
         return restored
 
     def _codewords(
-        self, section: Section, row: int, count: int, bad: frozenset[int]
+        self, section: ParitySection, row: int, count: int, bad: frozenset[int]
     ) -> tuple[list[memoryview], list[set[int]]]:
         """The blocks of some codewords, a run of bytes for each column; and which are lost."""
         size, known = count * BLOCK, self._sums(section)
@@ -161,7 +161,7 @@ class Mender:
                     lost[i].add(column)
         return columns, lost
 
-    def _require(self, section: Section, block: int, found: memoryview) -> None:
+    def _require(self, section: ParitySection, block: int, found: memoryview) -> None:
         known = self._sums(section)[block]
         if known is not None and [known] != list(sums_of(found)):
             raise BeyondRepairError("parity restores other bytes than it was made of")
