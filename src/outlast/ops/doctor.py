@@ -243,7 +243,7 @@ def _manifests(archive: Archive) -> Iterator[Finding]:
 
 
 def _damage(archive: Archive) -> Iterator[Finding]:
-    """What somebody saw who read a blob."""
+    """What was seen by those who read blobs."""
     known = archive.damage.all()
     mend = "pull the models again ('outlast ls' names them); 'outlast verify' hashes all blobs"
     for blob in sorted(known)[:_NAMED]:
