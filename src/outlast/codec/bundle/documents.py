@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 import rfc8785
 
 from outlast.codec.bundle.checked import Fields, check_type, fields, moment
-from outlast.codec.bundle.contents import MAX_CONTENTS, Contents
+from outlast.codec.bundle.contents import MAX_CONTENTS, BundleContents
 from outlast.codec.bundle.geometry import MAX_PARTS
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError
@@ -45,7 +45,7 @@ class PartSum:
 class BundleFile:
     """`bundle.json`: the contents, and the sums of the parts that were written so far."""
 
-    contents: Contents
+    contents: BundleContents
     made: str
     parts: tuple[PartSum, ...]
 
@@ -65,7 +65,7 @@ class BundleFile:
         """Raises :class:`MalformedError` for what is damaged, or no such file."""
         document = load_json(data, MAX_BUNDLE_FILE, containers=_MOST_CONTAINERS)
         entry = _checked(document, BUNDLE_TYPE, {"id", "contents", "made", "parts"})
-        contents = Contents.from_json(entry.get("contents"))
+        contents = BundleContents.from_json(entry.get("contents"))
         if contents.id.hex != entry.get("id"):
             raise MalformedError("the contents of a bundle do not have the sha256 that is its id")
         parts = tuple(map(PartSum.from_json, entry.items("parts")))
@@ -79,7 +79,7 @@ class BundleFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Inventory:
+class ArchiveInventory:
     """What an archive holds."""
 
     blobs: frozenset[Digest]

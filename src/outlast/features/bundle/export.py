@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from outlast.codec.bundle.contents import Contents
+from outlast.codec.bundle.contents import BundleContents
 from outlast.codec.bundle.documents import BUNDLE_FILE, MAX_BUNDLE_FILE, BundleFile, PartSum
-from outlast.codec.bundle.geometry import SUM_BYTES, Place
+from outlast.codec.bundle.geometry import SUM_BYTES, BlockPlace
 from outlast.codec.bundle.part import PartHeader, Sums
 from outlast.codec.erasure import TOGETHER, Encoder
 from outlast.core.control import Control
@@ -37,10 +37,10 @@ NextMedium: TypeAlias = Callable[[int, int], Path]
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportedBundle:
     """The result of an export: `kept` of its `parts` were there already; `media` were used."""
 
-    contents: Contents
+    contents: BundleContents
     parts: int
     kept: int
     media: int
@@ -78,7 +78,7 @@ def export_bundle(
     bagit: bool = False,
     control: Control,
     now: dt.datetime,
-) -> Exported:
+) -> ExportedBundle:
     """Writes the bundle. `places`: the folders that are there now, in which an earlier run may have
     left something. Parts that it finished are read again, and kept if all of their blocks are
     right; those on a medium that is not there are not written again. `bagit`: each medium becomes a
@@ -89,7 +89,7 @@ def export_bundle(
     """
     pages = _pages(archive, plan)
     cut = plan.contents.geometry
-    job = _Job(archive, plan, control, now.isoformat(timespec="seconds"))
+    job = _Export(archive, plan, control, now.isoformat(timespec="seconds"))
     control.emit(Planned("export", f"{len(plan.revisions)} revisions", cut.parts, _work(plan)))
     with contextlib.closing(job):
         below = BAG_PAYLOAD if bagit else ""
@@ -104,7 +104,7 @@ def export_bundle(
             if bagit:
                 note = BagNote(plan.contents.id, number, len(media), now.date())
                 write_bag(folder, note, job.sums_of(parts))
-    return Exported(plan.contents, cut.parts, job.kept, len(media), job.written)
+    return ExportedBundle(plan.contents, cut.parts, job.kept, len(media), job.written)
 
 
 def _pages(archive: Archive, plan: ExportPlan) -> dict[str, bytes]:
@@ -140,7 +140,7 @@ class Medium:
             disk.publish(temp, final)
 
 
-class _Job:
+class _Export:
     """One export. Blocks go by in the order of the stream, from the archive or from parts that are
     kept, and so does every payload through its check.
     """
@@ -256,7 +256,7 @@ class _Job:
     def _data_part(self, folder: Path, part: int) -> None:
         written = WrittenPart(folder, self._head(part))
         for row, (block, found) in enumerate(written.blocks()):
-            self._go_by(Place(part, row), block, found)
+            self._go_by(BlockPlace(part, row), block, found)
         self._folders[part] = folder
         if written.sum is not None:
             self.kept += 1
@@ -265,24 +265,24 @@ class _Job:
         written.remove()
         with PartFile(folder, self._head(part)) as file:
             for row in range(self._cut.rows_of(part)):
-                block = self._read(Place(part, row))
-                self._go_by(Place(part, row), block, file.add(block))
+                block = self._read(BlockPlace(part, row))
+                self._go_by(BlockPlace(part, row), block, file.add(block))
             self._parts[part] = file.finish()
         self.written += self._parts[part].size
 
-    def _read(self, place: Place) -> memoryview:
+    def _read(self, place: BlockPlace) -> memoryview:
         """A block of the archive's stream."""
         block = memoryview(bytearray(self._cut.layout.block))
         self._read_into(place, block)
         return block
 
-    def _read_into(self, place: Place, block: memoryview) -> None:
+    def _read_into(self, place: BlockPlace, block: memoryview) -> None:
         if place.row < self._cut.rows_of(place.part):
             self._stream.readinto(self._cut.offset(place), block)
         else:  # a short last part has zeros there
             block[:] = bytes(len(block))
 
-    def _go_by(self, place: Place, block: memoryview, found: bytes) -> None:
+    def _go_by(self, place: BlockPlace, block: memoryview, found: bytes) -> None:
         """A block is on the medium; its payloads are checked, unless they were: then it must be
         the same block.
         """
@@ -295,7 +295,7 @@ class _Job:
         self._checking.put((self._cut.offset(place), block))
         self._control.emit(Progress(self._cut.name(place.part), len(block)))
 
-    def _compare(self, place: Place, found: bytes) -> None:
+    def _compare(self, place: BlockPlace, found: bytes) -> None:
         at = place.row * SUM_BYTES
         known = self._sums.get(place.part, b"")[at : at + SUM_BYTES]
         if known and known != found:
@@ -341,7 +341,7 @@ class _Job:
             encoder.clear()
             for first in range(0, len(data), TOGETHER):
                 self._control.cancel.check()
-                places = [Place(part, row) for part in data[first : first + TOGETHER]]
+                places = [BlockPlace(part, row) for part in data[first : first + TOGETHER]]
                 for place, block in zip(places, memory, strict=False):
                     self._read_again(place, block)
                 encoder.add(first, memory[: len(places)])
@@ -349,7 +349,7 @@ class _Job:
                 file.add(memoryview(bytes(encoder.blocks[part - parity.start])))
                 self._control.emit(Progress(cut.name(part), cut.layout.block))
 
-    def _read_again(self, place: Place, block: memoryview) -> None:
+    def _read_again(self, place: BlockPlace, block: memoryview) -> None:
         self._read_into(place, block)
         if place.part in self._sums and place.row < self._cut.rows_of(place.part):
             self._compare(place, Sums(self._contents.id, place.part).of(place.row, block))

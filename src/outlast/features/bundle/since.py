@@ -6,8 +6,8 @@ from outlast.codec.bundle.documents import (
     BUNDLE_FILE,
     INVENTORY_TYPE,
     MAX_INVENTORY,
+    ArchiveInventory,
     BundleFile,
-    Inventory,
 )
 from outlast.core.errors import NotFoundError
 from outlast.features.bundle.planning import Known
@@ -30,5 +30,5 @@ def read_since(path: Path | None) -> Known:
             hint="'outlast inventory' writes one on the other side",
         )
     if INVENTORY_TYPE.encode() in data[-200:]:  # canonical: the type comes last
-        return Known.of_inventory(Inventory.from_bytes(data))
+        return Known.of_inventory(ArchiveInventory.from_bytes(data))
     return Known.of_bundle(BundleFile.from_bytes(data))

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from outlast.codec.bundle.contents import Contents
+from outlast.codec.bundle.contents import BundleContents
 from outlast.codec.bundle.documents import BUNDLE_FILE, MAX_BUNDLE_FILE, BundleFile
-from outlast.codec.bundle.geometry import HEADER_BYTES, MAX_PARTS, Geometry, Place
+from outlast.codec.bundle.geometry import HEADER_BYTES, MAX_PARTS, BlockPlace, Geometry
 from outlast.codec.bundle.part import PartHeader, Sums
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
@@ -32,7 +32,7 @@ _MOST_FILES: Final = 2 * MAX_PARTS
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundMedia:
     """What lies on the media. `files`: by bundle, its headers and where the parts are; `left_out`:
     what is no part of any, in words.
     """
@@ -52,12 +52,7 @@ class PartFiles(Closing):
         self._lock = threading.Lock()
         self._open: OrderedDict[int, int] = OrderedDict()
 
-    @property
-    def numbers(self) -> frozenset[int]:
-        """The parts that are there."""
-        return frozenset(self._paths)
-
-    def read(self, place: Place, block: memoryview, check: memoryview) -> bool:
+    def read(self, place: BlockPlace, block: memoryview, check: memoryview) -> bool:
         at = self._cut.frame_at(place.row)
         try:
             with self._lock:  # so that no other thread closes the file meanwhile
@@ -115,7 +110,7 @@ def read_small(path: Path, limit: int) -> bytes | None:
     return data if len(data) <= limit else None
 
 
-def look(folders: Sequence[Path]) -> Found:
+def look(folders: Sequence[Path]) -> FoundMedia:
     """Looks through the folders of bundles: each is one medium, or a copy of several. Raises
     :class:`NotFoundError` where one is no folder.
     """
@@ -150,7 +145,7 @@ def look(folders: Sequence[Path]) -> Found:
         for path in nameless
         if not _add_nameless(path, heads, parts)
     ]
-    return Found(parts, heads, documents, left_out)
+    return FoundMedia(parts, heads, documents, left_out)
 
 
 def _inside_bag(folder: Path) -> Path:
@@ -173,7 +168,7 @@ def _heads(
     return heads
 
 
-def head_of(contents: Contents) -> PartHeader:
+def head_of(contents: BundleContents) -> PartHeader:
     """The header of the first part of a bundle with these contents."""
     return PartHeader(contents.id, 0, contents.geometry, len(contents.encoded))
 
@@ -194,7 +189,7 @@ def _note_document(folder: Path, documents: dict[Digest, BundleFile], left_out: 
 
 
 def _part_files(folder: Path) -> Iterator[Path]:
-    """The files that may be parts: in the folder itself too, where somebody put them together."""
+    """The files that may be parts: in the folder itself too, if the parts were copied there."""
     count = 0
     for place in (folder, *(folder / name for name in PART_FOLDERS)):
         if place.is_symlink() and place != folder:

@@ -9,14 +9,14 @@ from typing import Final
 from outlast.codec.bundle.contents import (
     MANIFESTS,
     MAX_CONTENTS,
+    BundleContents,
     BundledBlob,
     BundledModel,
-    Contents,
     Record,
 )
 from outlast.codec.bundle.geometry import Geometry
 from outlast.codec.bundle.part import PartHeader
-from outlast.codec.bundle.stream import Blocks, Frames, Span, StreamReader, read_contents
+from outlast.codec.bundle.stream import BundleBlocks, Frames, Span, StreamReader, read_contents
 from outlast.codec.memory import Readable, read
 from outlast.codec.payload import Form
 from outlast.codec.reader import CapsuleReader
@@ -25,7 +25,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, MalformedError, NotFoundError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
-from outlast.sources.bundle.media import Found, PartFiles, look
+from outlast.sources.bundle.media import FoundMedia, PartFiles, look
 
 _MOST_LINKS: Final = 2
 """Of a chain of delta capsules, as in an archive."""
@@ -33,23 +33,23 @@ _MOST_LINKS: Final = 2
 
 class OpenBundle(Closing):
     """The records and payloads of a bundle. What comes is right as far as the sums of the parts
-    say; whoever keeps it compares the sha256.
+    say; a caller that keeps it compares the sha256.
     """
 
     def __init__(
         self,
         frames: Frames,
         head: PartHeader,
-        contents: Contents | None = None,
+        contents: BundleContents | None = None,
     ) -> None:
         """Without `contents`, those at the start of the stream. Raises :class:`CorruptError` and
         :class:`MalformedError` where they are not there, or not what the id says.
         """
         self._frames = frames
-        self.blocks: Final = Blocks(frames, head)
+        self.blocks: Final = BundleBlocks(frames, head)
         self._stream = StreamReader(self.blocks)
         if contents is None:
-            contents = Contents.from_bytes(read_contents(self._stream, head, MAX_CONTENTS))
+            contents = BundleContents.from_bytes(read_contents(self._stream, head, MAX_CONTENTS))
         self.contents: Final = contents
         if contents.geometry != head.geometry:
             raise MalformedError("a bundle's parts are cut in another way than its contents say")
@@ -147,7 +147,7 @@ def open_media(folders: Sequence[Path]) -> Media:
     return Media(bundles, left_out)
 
 
-def _open(found: Found, identity: Digest) -> OpenBundle:
+def _open(found: FoundMedia, identity: Digest) -> OpenBundle:
     head = found.heads[identity]
     frames = PartFiles(head.geometry, found.parts[identity])
     document = found.documents.get(identity)

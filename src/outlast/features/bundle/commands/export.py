@@ -17,7 +17,7 @@ from outlast.core.names import Target
 from outlast.core.printable import printable
 from outlast.core.sizes import human_size
 from outlast.features.bundle.commands.documents import ExportedDocument
-from outlast.features.bundle.export import Exported, export_bundle, media_of
+from outlast.features.bundle.export import ExportedBundle, export_bundle, media_of
 from outlast.features.bundle.planning import ExportPlan, ExportWishes, make_plan
 from outlast.features.bundle.since import read_since
 from outlast.features.bundle.tuning import TUNING
@@ -159,7 +159,7 @@ def export(
 
 
 def _next_medium(run: Session, places: Sequence[Path], count: int) -> Callable[[int, int], Path]:
-    """Where each medium is. Raises :class:`UsageError` where nobody could be asked."""
+    """Where each medium is. Raises :class:`UsageError` where a person would have to be asked."""
     if len(places) not in {1, count}:
         raise UsageError(
             f"the bundle takes {plural(count, 'medium')}, and {len(places)} folders are named",
@@ -169,7 +169,7 @@ def _next_medium(run: Session, places: Sequence[Path], count: int) -> Callable[[
         return lambda number, _count: places[number - 1]
     if run.as_json or not sys.stdin.isatty():
         raise UsageError(
-            f"the bundle takes {count} media, and nobody can be asked to change them",
+            f"the bundle takes {count} media, and there is no terminal to ask for them",
             hint="give --to once for each medium, or run the command in a terminal without --json",
         )
     asked = False
@@ -192,7 +192,7 @@ def _next_medium(run: Session, places: Sequence[Path], count: int) -> Callable[[
     return ask
 
 
-def _print(run: Session, plan: ExportPlan, done: Exported | None, *, media: int) -> None:
+def _print(run: Session, plan: ExportPlan, done: ExportedBundle | None, *, media: int) -> None:
     contents, cut = plan.contents, plan.contents.geometry
     if run.as_json:
         print_document(
