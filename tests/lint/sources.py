@@ -8,6 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "outlast"
+APART = {"carried"}
+"""Folders of programs that are no modules of the package: bundles carry them to bare hosts."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ def modules(root: Path = ROOT) -> list[Module]:
 def _modules(root: Path) -> Iterator[Module]:
     for file in sorted((root / "src" / PACKAGE).rglob("*.py")):
         parts = file.relative_to(root / "src").with_suffix("").parts
+        if APART & {*parts}:
+            continue
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         yield Module(name, file.relative_to(root).as_posix(), ast.parse(file.read_text()))
 

@@ -1,5 +1,6 @@
 """The documents of a bundle: read as written, and refused where anything is not as it should be."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -111,9 +112,9 @@ def test_contents_in_another_order_are_refused() -> None:
     contents = small_contents()
     with pytest.raises(OutlastError, match="canonical"):
         Contents.from_bytes(contents.encoded + b" ")
+    document = contents.to_json()
+    document["models"] *= 2
     with pytest.raises(OutlastError, match="order"):
-        document = contents.to_json()
-        document["models"] *= 2
         Contents.from_bytes(rfc8785.dumps(document))
 
 
@@ -135,10 +136,8 @@ _JSON = st.recursive(
 
 @given(key=st.sampled_from(sorted(small_contents().to_json())), value=_JSON)
 def test_whatever_stands_in_contents_is_read_or_refused(key: str, value: object) -> None:
-    try:
+    with contextlib.suppress(OutlastError):
         Contents.from_bytes(json.dumps({**small_contents().to_json(), key: value}).encode())
-    except OutlastError:
-        pass
 
 
 @given(st.binary(max_size=200))

@@ -24,6 +24,7 @@ from outlast.features.bundle.ordered import InOrder
 from outlast.features.bundle.part_file import UNFINISHED, PartFile, WrittenPart
 from outlast.features.bundle.payload_check import DamagedPayloadError, PayloadChecks
 from outlast.features.bundle.planning import ExportPlan
+from outlast.features.bundle.review.companions import companions
 from outlast.features.bundle.tuning import TUNING, Tuning
 from outlast.sources.bundle.media import BAG_PAYLOAD, head_of, read_small
 from outlast.store import disk
@@ -33,8 +34,6 @@ _log = logging.getLogger(__name__)
 
 NextMedium: TypeAlias = Callable[[int, int], Path]
 """Asks for medium number n (from 1) of so many; where it is."""
-Companions: TypeAlias = Callable[[ExportPlan], Mapping[str, bytes]]
-"""The files for people, by path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,6 @@ def export_bundle(
     next_medium: NextMedium,
     *,
     media: Sequence[range],
-    companions: Companions = lambda _plan: {},
     bagit: bool = False,
     control: Control,
     now: dt.datetime,
@@ -89,7 +87,7 @@ def export_bundle(
     Raises :class:`CorruptError` where a blob of the archive is damaged: the parts that have some of
     it are removed; :class:`DiskFullError` before the first byte on a medium without the room.
     """
-    pages = {**_manifests(plan), **companions(plan)}
+    pages = _pages(archive, plan)
     cut = plan.contents.geometry
     job = _Job(archive, plan, control, now.isoformat(timespec="seconds"))
     control.emit(Planned("export", f"{len(plan.revisions)} revisions", cut.parts, _work(plan)))
@@ -109,16 +107,16 @@ def export_bundle(
     return Exported(plan.contents, cut.parts, job.kept, len(media), job.written)
 
 
+def _pages(archive: Archive, plan: ExportPlan) -> dict[str, bytes]:
+    """The files that are for people, and for hosts without outlast, by path."""
+    records = zip(plan.contents.records, plan.records, strict=True)
+    return {record.path: data for record, data in records} | companions(archive, plan)
+
+
 def _work(plan: ExportPlan) -> int:
     """Bytes that progress is counted in: those of all blocks."""
     cut = plan.contents.geometry
     return sum(map(cut.rows_of, range(cut.parts))) * cut.layout.block
-
-
-def _manifests(plan: ExportPlan) -> dict[str, bytes]:
-    """The records as files, for people and for verify.py."""
-    records = plan.contents.records
-    return {record.path: data for record, data in zip(records, plan.records, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from outlast.sources.bundle.opened import OpenBundle
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.garbage.trash import room_hint
+from outlast.store.index import load_manifest
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
@@ -165,7 +166,7 @@ class _Job:
             try:
                 revision = self._bundle.manifest(digest)
                 if revision is None:
-                    self._require_assumed(digest)
+                    self.result.revisions.append(self._assumed(digest))
                     continue
                 if revision.repo.folded != model.repo.folded:
                     raise IntegrityError(f"the manifest is that of {revision.repo}")
@@ -174,11 +175,13 @@ class _Job:
                 continue
             yield replace(revision, repo=repo)
 
-    def _require_assumed(self, digest: Digest) -> None:
+    def _assumed(self, digest: Digest) -> Revision:
+        """A revision that came with an earlier bundle, or some other way."""
         if not self._archive.layout.manifest(digest).exists():
             since = self._bundle.contents.since
             what = f"bundle {since.digest.short}" if since and since.sequence else "another bundle"
             raise NotArchivedError(f"it came with {what}", hint="import that one first")
+        return load_manifest(self._archive.layout, digest)
 
     def _start(self, repo: RepoId, revision: Revision) -> None:
         entries = (*revision.files, *revision.missing)

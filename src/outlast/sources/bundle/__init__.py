@@ -1,4 +1,4 @@
 """Bundles as a source: parts in folders or on a web server, and the models that they hold.
 
-Public names: `media.open_media`, `opened.OpenBundle`, `source.BundleSource`.
+Public names: `opened.open_media`, `opened.OpenBundle`, `source.BundleSource`.
 """

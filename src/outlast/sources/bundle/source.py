@@ -97,11 +97,14 @@ class BundleSource:
         raise EntryNotFoundError(f"{self._name} has no file with the bytes of {entry.path!r}")
 
     def _opened(self, timeout: float | None, *, anew: bool) -> Sequence[OpenBundle]:
-        """The newest first."""
+        """The newest first. Opened without the lock: of two threads that do, the last counts."""
         with self._lock:
-            if self._bundles is None or (anew and self._changes):
-                self._bundles = [*reversed(self._open_bundles(timeout))]
-            return self._bundles
+            found = self._bundles
+        if found is None or (anew and self._changes):
+            found = [*reversed(self._open_bundles(timeout))]
+            with self._lock:
+                self._bundles = found
+        return found
 
     def _models(
         self, repo: RepoId, timeout: float | None
