@@ -59,6 +59,7 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "share.largest": ('"50GB"', 50_000_000_000),
     "serve.hosts": ('["models.example"]', ["models.example"]),
     "serve.fetch-quota": ('"0"', 0),
+    "serve.keep": ('"2TB"', 2_000_000_000_000),
     "serve.keep-free": ('"1GB"', 1_000_000_000),
     "s3.endpoint": ('"https://s3.example/"', "https://s3.example"),
     "s3.region": ('"eu-central-1"', "eu-central-1"),
@@ -351,7 +352,7 @@ def test_a_line_uncommented_is_the_default() -> None:
     lines = template([LISTED]).splitlines()
     ours = [number for number, line in enumerate(lines) if re.match("#[^#]", line)]
     assert len(ours) == len(IN_FILE) + 2
-    examples = {"working-copies", "keep-free", "endpoint", "https://mirror.example"}
+    examples = {"working-copies", "keep-free", "keep", "endpoint", "https://mirror.example"}
     for number in ours:
         text = "\n".join([*lines[:number], lines[number][1:], *lines[number + 1 :]])
         name = lines[number][1:].split(" = ")[0].strip('"')

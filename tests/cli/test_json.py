@@ -184,6 +184,15 @@ def verifying(world: World) -> None:
     assert result["warnings"]
 
 
+def copying(world: World) -> None:
+    write(world.home / "small", {"config.json": b"{}"})
+    world("add", world.home / "small", "--as", "me/small")
+    world.calls.clear()
+    store = f"file://{world.home}/there"
+    assert world("copy", "me/small", "--store", store).result["blobs"] == 1
+    assert world("copy", "me/small", "--store", store).result["already"] == 1
+
+
 def packing(world: World) -> None:
     weights = write(world.home / "base", {"model.safetensors": model(5, 200_000)})
     world("add", weights, "--as", "me/base", "--form", "plain")
@@ -362,6 +371,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "ls": listing,
     "show": showing,
     "verify": verifying,
+    "copy": copying,
     "pack": packing,
     "unpack": unpacking,
     "rm": removing,
