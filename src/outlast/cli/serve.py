@@ -17,6 +17,7 @@ from outlast.cli.service.notify import tell_ready
 from outlast.core.control import Control
 from outlast.core.events import (
     Event,
+    FileMended,
     FileProblem,
     Note,
     SourceBanned,
@@ -41,6 +42,7 @@ _SHOWN = (
     | SourceBanned
     | SourceWaiting
     | SourceWithdrew
+    | FileMended
     | FileProblem
     | SuspectContent
     | WatchNoticed

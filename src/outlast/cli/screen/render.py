@@ -23,6 +23,7 @@ from outlast.core.events import (
     Again,
     Event,
     FileDone,
+    FileMended,
     FileProblem,
     FileWaiting,
     Loading,
@@ -307,11 +308,14 @@ def _passed_over(path: str, peer: str, claim: str, others: int) -> str:
     return f"{path}: {who} that {it} {verb} it, but nothing came: asking the hub"
 
 
-def _sentence(event: Event) -> str | None:  # noqa: C901, PLR0911 - one line for each event
+def _sentence(event: Event) -> str | None:  # noqa: C901, PLR0911, PLR0912 - one line for each event
     """An event as a sentence for people; None if only the bars show it."""
     match event:
         case FileProblem(path, problem):
             return f"{path}: {problem}"
+        case FileMended(path, _, _, fetched, source):
+            came = f"{human_size(fetched)} from {source}" if source else "from what is here"
+            return f"{path}: it was damaged, and is mended ({came})"
         case SuspectContent(path, _, reason):
             return f"warning: {path}: {reason}"
         case SourceBanned(source, path, reason):
