@@ -198,6 +198,7 @@ def _holdings(archive: Archive, sharing: Sharing, node: Node) -> Holdings:
         in_flight_tree=node.in_flight.tree,
         trusted=node.contacts.is_static,
         rates=lambda: node.rates,
+        copies=lambda: node.copies.said,
     )
 
 

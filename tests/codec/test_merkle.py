@@ -112,3 +112,26 @@ def test_golden_roots() -> None:
     for text, size in (("a", 1), ("a", LEAF + 1), ("a", MIB), ("a", MIB + 1), ("a", 5 * MIB)):
         assert root_of(text.encode() * size) == golden[f"{text} x {size}"]
     assert len(golden) == 5
+
+
+@pytest.mark.parametrize("size", [1, LEAF, LEAF + 1, 5 * LEAF, MIB, MIB + 1, 3 * MIB - 7])
+def test_each_block_is_proven_by_its_proof_and_by_no_other(size: int) -> None:
+    data = content(size)
+    pieces = [memoryview(data)[at : at + MIB] for at in range(0, size, MIB)]
+    layer = b"".join(map(merkle.piece_hash, pieces)) if len(pieces) > 1 else b""
+    root = merkle.root_of_layer(layer) if layer else merkle.small_root(memoryview(data))
+    assert root is not None
+    tree = merkle.Tree.checked(size, root, layer)
+    for block in {0, merkle.block_count(size) // 2, merkle.block_count(size) - 1}:
+        piece = pieces[block // merkle.LEAVES_PER_PIECE]
+        proof = merkle.block_proof(piece, block % merkle.LEAVES_PER_PIECE, alone=not layer)
+        there = data[block * LEAF : (block + 1) * LEAF]
+        assert len(there) == tree.block_length(block)
+        assert len(proof) == tree.proof_length
+        assert tree.proves(block, there, proof)
+        assert not tree.proves(block, bytes([there[0] ^ 1]) + there[1:], proof)
+        assert not tree.proves(block, there + b"\0", proof)
+        assert not tree.proves(block, there, proof + bytes(32))
+        if proof:
+            assert not tree.proves(block, there, bytes([proof[-1] ^ 1]).join([proof[:-1], b""]))
+            assert not tree.proves(block ^ 1, there, proof)

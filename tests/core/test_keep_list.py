@@ -12,6 +12,7 @@ from outlast.core.keep_list import (
     MAX_GLOB,
     MAX_GLOBS,
     MAX_MODELS,
+    Goal,
     KeepLine,
     parse_keep_list,
 )
@@ -170,3 +171,34 @@ def test_what_is_written_is_read(
     assert parse(end.join(texts)) == tuple(
         line(number, name + ref, *globs) for number, (name, ref, globs, _) in enumerate(models, 1)
     )
+
+
+def test_goals() -> None:
+    text = "org/a copies=3 where=lan,site-b,s3\norg/b copies=2 include=*.json\norg/c\n"
+    assert [one.goal for one in parse(text)] == [
+        Goal(3, ("lan", "site-b", "s3")),
+        Goal(2),
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("copies=0", "not a number of copies: copies='0'"),
+        ("copies=+2", "not a number of copies"),
+        ("copies=2.5", "not a number of copies"),
+        ("copies=101", "not a number of copies"),
+        ("copies=\u0663", "not a number of copies"),
+        ("copies=2 copies=3", "copies= stands there twice"),
+        ("where=lan", "where= without copies="),
+        ("copies=2 where=lan,", "not the name of a site: ''"),
+        ("copies=2 where=Lan", "not the name of a site: 'Lan'"),
+        ("copies=2 where=lan,lan", "a site stands there twice"),
+        ("copies=1 where=lan,s3", "2 sites for copies=1"),
+    ],
+)
+def test_wrong_goals_name_their_line(words: str, said: str) -> None:
+    with pytest.raises(BadListError) as caught:
+        parse(f"org/a\norg/b {words}\n")
+    assert str(caught.value).startswith(f"{NAME}, line 2: {said}")

@@ -45,6 +45,30 @@ def _power_of_two(count: int) -> int:
 _ZERO_PIECE = _fold(_ZERO, LEAVES_PER_PIECE, _ZERO)
 
 
+def block_count(size: int) -> int:
+    """How many blocks a file of `size` bytes has."""
+    return -(-size // BLOCK)
+
+
+def block_proof(piece: memoryview, block: int, *, alone: bool) -> bytes:
+    """The hashes that lead from a block of a piece (counted in the piece) up to the piece's hash,
+    32 bytes a level, the lowest first. `alone`: the piece is the whole file.
+    """
+    row = _leaves(piece)
+    row += _ZERO * (_width(len(row) // 32, alone=alone) - len(row) // 32)
+    proof = b""
+    while len(row) > 32:
+        beside = block ^ 1
+        proof += row[32 * beside : 32 * beside + 32]
+        row = b"".join(_sha256(row[at : at + 64]).digest() for at in range(0, len(row), 64))
+        block //= 2
+    return proof
+
+
+def _width(leaves: int, *, alone: bool) -> int:
+    return _power_of_two(leaves) if alone else LEAVES_PER_PIECE
+
+
 def piece_count(size: int) -> int:
     """How many pieces a file of `size` bytes has."""
     return -(-size // PIECE)
@@ -105,6 +129,28 @@ class Tree:
         if not self.layer:
             return small_root(data) == self.root
         return (known or piece_hash(data)) == self.hash_of(index)
+
+    def block_length(self, block: int) -> int:
+        """Bytes of block `block`, counted in the file."""
+        return min(BLOCK, self.size - block * BLOCK)
+
+    @property
+    def proof_length(self) -> int:
+        """Bytes of the proof of any block."""
+        width = _width(block_count(self.size), alone=not self.layer)
+        return 32 * (width.bit_length() - 1)
+
+    def proves(self, block: int, data: bytes, proof: bytes) -> bool:
+        """Whether `data` is block `block` of the file, as its :func:`block_proof` shows."""
+        if len(data) != self.block_length(block) or len(proof) != self.proof_length:
+            return False
+        found, place = _sha256(data).digest(), block % LEAVES_PER_PIECE
+        for at in range(0, len(proof), 32):
+            beside = proof[at : at + 32]
+            found = _sha256(beside + found if place & 1 else found + beside).digest()
+            place >>= 1
+        piece = block // LEAVES_PER_PIECE
+        return found == (self.hash_of(piece) if self.layer else bytes.fromhex(self.root.hex))
 
     def hash_of(self, index: int) -> bytes:
         """The `piece_hash` that piece `index` has to have; empty where the file is one piece."""

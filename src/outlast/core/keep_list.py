@@ -6,7 +6,7 @@
     Qwen/Qwen3-0.6B
     meta-llama/Llama-3.2-1B@v1.0      exclude=original/*
     unsloth/gemma-3-GGUF              include=*Q4_K_M* include=*.json
-    datasets/squad
+    datasets/squad                    copies=3 where=lan,site-b,s3
 
 A list of follows (see `outlast.features.watch.follows`) is written in the same way. Its lines may
 name patterns, and say with how many bytes and how urgently they are archived; `budget=` and
@@ -29,12 +29,16 @@ MAX_GLOBS: Final = 100
 """Of one line."""
 MAX_GLOB: Final = 1024
 """Characters of a glob: no path is longer."""
+MAX_COPIES: Final = 100
 
 _BLANKS: Final = " \t"
 _SHOWN: Final = 80
 """Characters of a wrong word that a message repeats."""
 _FORM: Final = "a line is org/name[@ref] [include=GLOB ...] [exclude=GLOB ...]"
 _PATTERN: Final = re.compile(r"(search|collections)[:/]|.*/\*\Z")
+_KEYS: Final = ("include", "exclude", "budget", "priority", "copies", "where")
+_SITE: Final = re.compile("[a-z0-9][a-z0-9._-]{0,31}")
+SITE_HINT: Final = "a site is up to 32 small letters, digits, '.', '_' and '-', as site-b"
 _FOR_FOLLOWS: Final = (
     "patterns are for 'outlast follow', and for lists that the setting watch.lists names"
 )
@@ -46,6 +50,16 @@ class Priority(StrEnum):
     HIGH = "high"
     NORMAL = "normal"
     LOW = "low"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Goal:
+    """How many copies of a model there are to be on nodes of one operator. With `where` they are at
+    these sites: at least one at each, and none counts that is elsewhere.
+    """
+
+    copies: int
+    where: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +76,20 @@ class ListLine:
     budget: int | None = None
     """Bytes."""
     priority: Priority = Priority.NORMAL
+    goal: Goal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class KeepLine:
     """What the line of this `number` (from 1) asks for: a model, and which of its files, as globs;
-    without globs all.
+    without globs all. `goal`: how many copies of that, on this and other nodes.
     """
 
     number: int
     target: Target
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    goal: Goal | None = None
 
     @property
     def ref(self) -> str:
@@ -89,7 +105,9 @@ def parse_keep_list(data: bytes, name: str) -> tuple[KeepLine, ...]:
     found: list[KeepLine] = []
     lines_of: dict[tuple[RepoId, str], int] = {}
     for said in read_lines(data, name):
-        line = KeepLine(said.number, _target(said), said.globs["include"], said.globs["exclude"])
+        globs = said.globs
+        target = _target(said)
+        line = KeepLine(said.number, target, globs["include"], globs["exclude"], said.goal)
         key = (line.target.repo.folded, line.ref)
         if (first := lines_of.setdefault(key, line.number)) != line.number:
             raise BadListError(
@@ -159,7 +177,7 @@ def _parse(number: int, text: str, where: str) -> ListLine | None:
             raise BadListError(f"{where}: a character that cannot be printed: {_shown(word)}")
     if len(words) - 1 > MAX_GLOBS:
         raise BadListError(f"{where}: more than {MAX_GLOBS} globs", hint="use wider globs")
-    given: dict[str, list[str]] = {"include": [], "exclude": [], "budget": [], "priority": []}
+    given: dict[str, list[str]] = {key: [] for key in _KEYS}
     for word in words[1:]:
         key, equals, value = word.partition("=")
         if key not in given or not equals or not 0 < len(value) <= MAX_GLOB:
@@ -173,6 +191,7 @@ def _parse(number: int, text: str, where: str) -> ListLine | None:
         {key: tuple(given[key]) for key in ("include", "exclude")},
         _budget(_one(given, "budget", where), where),
         _priority(_one(given, "priority", where), where),
+        _goal(_one(given, "copies", where), _one(given, "where", where), where),
     )
 
 
@@ -200,6 +219,36 @@ def _priority(text: str, where: str) -> Priority:
     except ValueError:
         known = ", ".join(f"priority={one}" for one in Priority)
         raise BadListError(f"{where}: not a priority: {_shown(text)}", hint=known) from None
+
+
+def _goal(copies: str, sites: str, where: str) -> Goal | None:
+    if not copies:
+        if sites:
+            raise BadListError(
+                f"{where}: where= without copies=", hint="write it like copies=2 where=lan,site-b"
+            )
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,2}", copies) or int(copies) > MAX_COPIES:
+        raise BadListError(
+            f"{where}: not a number of copies: copies={_shown(copies)}",
+            hint=f"write it like copies=3, up to {MAX_COPIES}",
+        )
+    names = tuple(sites.split(",")) if sites else ()
+    if wrong := [name for name in names if not is_site(name)]:
+        raise BadListError(f"{where}: not the name of a site: {_shown(wrong[0])}", hint=SITE_HINT)
+    if len({*names}) < len(names):
+        raise BadListError(f"{where}: a site stands there twice", hint="leave one of them out")
+    if len(names) > int(copies):
+        raise BadListError(
+            f"{where}: {len(names)} sites for copies={copies}",
+            hint=f"each site gets a copy: write copies={len(names)}, or fewer sites",
+        )
+    return Goal(int(copies), names)
+
+
+def is_site(name: str) -> bool:
+    """Whether `name` may be that of a site."""
+    return _SITE.fullmatch(name) is not None
 
 
 def _shown(word: str) -> str:

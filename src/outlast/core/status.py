@@ -107,6 +107,27 @@ class DhtStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class CopiesStatus:
+    """A model that has a goal: so many `copies` count of the `goal`, one of them `here`; `sites`
+    are those that lack one. `absent` copies are on nodes that do not answer, but count for a while
+    yet; `failed` ones are on nodes that did not pass a challenge, and do not count.
+    """
+
+    repo: Annotated[str, "the model"]
+    commit: Annotated[str, "the revision; empty if no node has one"]
+    manifest: Annotated[str, "its manifest; empty if no node has one"]
+    size: Annotated[int, "bytes of its files"]
+    goal: Annotated[int, "copies that are wanted"]
+    copies: Annotated[int, "copies that count towards the goal"]
+    absent: Annotated[int, "those of them whose node does not answer now"]
+    failed: Annotated[int, "copies that do not count: their node did not pass a challenge"]
+    here: Annotated[bool, "whether this node holds one"]
+    met: Annotated[bool, "whether the goal is met"]
+    sites: Annotated[str, "sites of the goal without a copy, with commas; empty if there is none"]
+    note: Annotated[str, "what this node does about it, for a person; empty: nothing"] = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus:
     """A process with a swarm: `command` says what it was started for, `node` is its id in hex,
     `uptime` counts seconds, `received` and `sent` count since it started. It is `seeding` so many
@@ -132,6 +153,7 @@ class NodeStatus:
     transfers: Annotated[tuple[TransferStatus, ...], "payloads under way"] = ()
     peers: Annotated[tuple[PeerStatus, ...], "peers that bytes go to or come from"] = ()
     neighbours: Annotated[tuple[NeighbourStatus, ...], "nodes that it knows"] = ()
+    copies: Annotated[tuple[CopiesStatus, ...], "models with a goal, the least met first"] = ()
 
     @property
     def ratio(self) -> float | None:

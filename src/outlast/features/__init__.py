@@ -14,6 +14,17 @@ __all__ = ["FEATURES", "Command", "Feature", "Listed"]
 
 FEATURES: tuple[Listed, ...] = (
     Listed(
+        "durability",
+        "outlast.features.durability.feature:DURABILITY",
+        {
+            "keep": Command(
+                "outlast.features.durability.commands.keep:keep",
+                "Hold copies that other nodes need, or that are rare, up to a budget.",
+            ),
+        },
+        "outlast.features.durability.settings:DurabilitySection",
+    ),
+    Listed(
         "watch",
         "outlast.features.watch.feature:WATCH",
         {

@@ -21,6 +21,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import Cancelled, CorruptError, OutlastError
 from outlast.core.events import FileProblem, Note
 from outlast.core.status import TransferStatus
+from outlast.node.copies import CopiesBoard
 from outlast.node.download_limit import PeerDownloadLimit
 from outlast.node.in_flight import InFlightTable
 from outlast.node.peers import Contacts, Neighbour
@@ -28,6 +29,7 @@ from outlast.node.policy import Sharing
 from outlast.node.seeder import Seeder
 from outlast.node.tuning import TUNING, Tuning
 from outlast.sources.http import HttpClient
+from outlast.sources.peer import PeerSource
 from outlast.store.archive import Archive
 from outlast.swarm.client.events import (
     PayloadDamaged,
@@ -76,6 +78,7 @@ class Node(Closing):
         self.changed = threading.Condition()
         self.election = Election(self.id, time.monotonic())
         self._control = control
+        self._http = http
         self._lock = threading.Lock()
         self._banned: dict[str, int] = {}
         self._came: set[bytes] = set()
@@ -83,6 +86,7 @@ class Node(Closing):
         """Of the transfers that are under way."""
         self.received = 0
         """Bytes that came from peers by HTTP."""
+        self.copies: Final = CopiesBoard()
         self._trackers: OrderedDict[str, tuple[int, str]] = OrderedDict()
         self._stop = threading.Event()
         self._cancel = Cancel()
@@ -165,6 +169,10 @@ class Node(Closing):
 
     def _problem(self, text: str) -> None:
         self._control.emit(Note(text))
+
+    def source_at(self, host: str, port: int) -> PeerSource:
+        """The node at an address, to be asked as a stranger."""
+        return PeerSource(self._http, host, port)
 
     # What is wanted, and on its way
 

@@ -61,6 +61,7 @@ class Report:
             transfers=tuple(transfers),
             peers=tuple(_peers(node)),
             neighbours=_neighbours(node),
+            copies=node.copies.status,
         )
 
     def _rates(self, received: int, sent: int) -> tuple[float, float]:

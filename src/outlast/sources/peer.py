@@ -31,8 +31,11 @@ from outlast.core.offer import Offer
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.peer_documents import (
+    CopiesSaid,
     HeldThere,
+    ManifestSaid,
     PeerNode,
+    read_copies,
     read_models,
     read_node,
     read_payloads,
@@ -195,6 +198,39 @@ class PeerSource:
         if len(data) != stop - start:
             raise MalformedError(f"{self.name} sends another part of {what} than it was asked for")
         return data
+
+    def copies(self, timeout: float) -> CopiesSaid:
+        """What the peer says of the copies that it holds and wants. Raises
+        :class:`EntryNotFoundError` if it takes no part, or is too old to know the question.
+        """
+        until = time.monotonic() + timeout
+        found: list[ManifestSaid] = []
+        cursor: int = 0
+        for _ in range(self._tuning.peer_pages):
+            left = until - time.monotonic()
+            if left <= 0:
+                raise UnreachableError(f"{self.name} answers too slowly")
+            page, following = read_copies(
+                self._json(f"copies?cursor={cursor}", self._tuning.peer_page, timeout, within=left)
+            )
+            found += page.manifests
+            if following is None:
+                return replace(page, manifests=tuple(found))
+            if following <= cursor or not page.manifests:
+                break
+            cursor = following
+        raise MalformedError(f"{self.name}: the list of copies does not end")
+
+    def prove(self, blob: Digest, tree: Tree, block: int, timeout: float) -> None:
+        """Asks for block `block` (16 KiB) of the blob of this `tree`, with its proof. Raises
+        :class:`IntegrityError` if what comes is not that block, and
+        :class:`EntryNotFoundError` if the peer does not have it.
+        """
+        length = tree.block_length(block)
+        path = f"proofs/{blob}?block={block}"
+        data = self._body(path, length + tree.proof_length, timeout, within=timeout)
+        if not tree.proves(block, data[:length], data[length:]):
+            raise IntegrityError(f"{self.name} sends another block {block} of {blob.short}…")
 
     def layer(self, root: Digest, size: int, timeout: float | None = None) -> Tree:
         """The tree of the file with this `root` and size, down to its pieces."""

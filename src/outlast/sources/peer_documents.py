@@ -5,12 +5,15 @@ fault raises :class:`MalformedError`.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 from outlast.codec.format import BaseRef
 from outlast.codec.payload import Form, Payload
+from outlast.core.addresses import plain_address
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import BadNameError, MalformedError
+from outlast.core.keep_list import MAX_COPIES, Goal, is_site
 from outlast.core.manifest import MAX_FILE_SIZE, MAX_FILES
 from outlast.core.names import RepoId, check_ref
 from outlast.core.offer import Offer
@@ -21,7 +24,12 @@ _MOST_REFS = 1000
 _MOST_FORMS = 16
 _MOST_BASES = 64
 _MOST_BYTES = 1 << 62
+MOST_SEEN: Final = 16
+"""Holders of one manifest that a node names."""
+_MOST_FAILED = 100
+_MOST_SECONDS = 10**9
 _NODE = re.compile(r"[0-9a-f]{40}\Z")
+_HOLDER = re.compile(r"[0-9a-f]{16}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,59 @@ class HeldThere:
     @property
     def whole(self) -> bool:
         return self.have == self.size
+
+
+class Held(StrEnum):
+    """Whether a node has all files of a manifest: `OWN` by its operator's wish, `COPY` because
+    other nodes needed a copy.
+    """
+
+    NONE = "none"
+    OWN = "own"
+    COPY = "copy"
+
+
+@dataclass(frozen=True, slots=True)
+class HolderSeen:
+    """A node that holds a manifest, how many seconds ago it said so to anybody, and where that was:
+    the IP address and peer port; empty if that is not known.
+    """
+
+    holder: str
+    age: int
+    host: str = ""
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestSaid:
+    """What a node says of a manifest, whose files have `size` bytes: whether it holds them, how
+    many copies it wants there to be (None: it does not say), which holders failed its challenges,
+    and which it has heard of, itself first, the last one heard first.
+    """
+
+    manifest: Digest
+    repo: RepoId
+    commit: GitOid
+    size: int
+    held: Held
+    goal: Goal | None = None
+    failed: tuple[str, ...] = ()
+    seen: tuple[HolderSeen, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CopiesSaid:
+    """What a node says of the copies that it holds and wants. `holder` names its archive for ever
+    (16 hex digits); at its `site` it would take `free` bytes of copies more. It said so `age`
+    seconds ago.
+    """
+
+    holder: str
+    site: str
+    free: int
+    age: int = 0
+    manifests: tuple[ManifestSaid, ...] = ()
 
 
 def read_node(document: object) -> PeerNode:
@@ -139,6 +200,63 @@ def _read_payload(blob: Digest, row: dict[str, Any]) -> Payload:
     if payload.size == 0 or bool(payload.bases) != (form is Form.DELTA):
         raise MalformedError(f"{blob.short}… in an impossible form")
     return payload
+
+
+def read_copies(document: object, most: int = MOST_MODELS) -> tuple[CopiesSaid, int | None]:
+    """A page of what a node says of up to `most` copies, and where the next one begins."""
+    page = _mapping(document)
+    following = None if page.get("next") is None else _count(page, "next", 10**9)
+    site = _text(page, "site", 32)
+    if not is_site(site):
+        raise MalformedError("'site' is not the name of a site")
+    said = CopiesSaid(
+        holder=_holder(page.get("holder")),
+        site=site,
+        free=_count(page, "free", _MOST_BYTES),
+        age=_count(page, "age", _MOST_SECONDS),
+        manifests=tuple(_read_said(_mapping(r)) for r in _list(page, "rows", most)),
+    )
+    return said, following
+
+
+def _read_said(row: dict[str, Any]) -> ManifestSaid:
+    try:
+        repo = RepoId.parse(_text(row, "repo", 300))
+        held = Held(_text(row, "held", 10))
+    except BadNameError as error:
+        raise MalformedError(f"a model with a bad name: {error}") from error
+    except ValueError:
+        raise MalformedError("'held' is an unknown word") from None
+    return ManifestSaid(
+        manifest=Digest(_text(row, "manifest", 64)),
+        repo=repo,
+        commit=GitOid(_text(row, "commit", 40)),
+        size=_count(row, "bytes", _MOST_BYTES),
+        held=held,
+        goal=None if row.get("goal") is None else _read_goal(_mapping(row["goal"])),
+        failed=tuple(map(_holder, _list(row, "failed", _MOST_FAILED))),
+        seen=tuple(map(_read_seen, _list(row, "seen", MOST_SEEN))),
+    )
+
+
+def _read_goal(row: dict[str, Any]) -> Goal:
+    copies, where = _count(row, "copies", MAX_COPIES), _list(row, "where", MAX_COPIES)
+    sites = tuple(site for site in where if isinstance(site, str) and is_site(site))
+    if len({*sites}) != len(where) or not len(sites) <= copies or not copies:
+        raise MalformedError("'where' is not a list of as many sites as copies, or fewer")
+    return Goal(copies, sites)
+
+
+def _read_seen(value: object) -> HolderSeen:
+    row = _mapping(value)
+    host, port = plain_address(_text(row, "host", 64)), _count(row, "port", 65535)
+    return HolderSeen(_holder(row.get("holder")), _count(row, "age", _MOST_SECONDS), host, port)
+
+
+def _holder(value: object) -> str:
+    if not isinstance(value, str) or not _HOLDER.match(value):
+        raise MalformedError("a holder that is not 16 hex digits")
+    return value
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -88,6 +88,19 @@ class Metrics:
             "outlast_fetches", "Files being fetched from a source.", registry=self._registry
         )
 
+        self.goals = Gauge(
+            "outlast_copies_goals",
+            "Models with a goal of copies, by whether it is met.",
+            ["met"],
+            registry=self._registry,
+        )
+        self.challenges = Counter(
+            "outlast_copies_challenges",
+            "Blocks that other nodes were asked to prove to have.",
+            ["result"],
+            registry=self._registry,
+        )
+
     def begin(self, source: str) -> None:
         """Lets the figures of a source stand at 0 before anything happens: a rise can be seen."""
         for figure in (self.received, self.banned, self.waits):

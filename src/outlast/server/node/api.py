@@ -12,11 +12,24 @@ from typing import BinaryIO, Protocol
 
 from aiohttp import web
 
-from outlast.codec.merkle import Tree
+from outlast.codec.merkle import (
+    BLOCK,
+    LEAVES_PER_PIECE,
+    PIECE,
+    Tree,
+    block_count,
+    block_proof,
+    piece_count,
+)
 from outlast.codec.payload import Form, Payload
 from outlast.core.addresses import is_local, plain_address
 from outlast.core.digest import Digest
-from outlast.core.errors import EntryNotFoundError, NotArchivedError, UsageError
+from outlast.core.errors import (
+    EntryNotFoundError,
+    IntegrityError,
+    NotArchivedError,
+    UsageError,
+)
 from outlast.node import payloads
 from outlast.node.in_flight import Arriving, InFlight
 from outlast.node.policy import Sharing
@@ -37,6 +50,7 @@ from outlast.server.http.replies import failure, json_reply
 from outlast.server.node import documents
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.sources.peer import SAMPLE
+from outlast.sources.peer_documents import CopiesSaid
 from outlast.store.archive import Archive
 from outlast.store.forms import StoredFile
 from outlast.store.soundness.table import Identity, identity_of
@@ -45,7 +59,7 @@ from outlast.swarm.schedule import Rates
 _MOST_BLOBS = 1000
 _QUERY = 200
 BODY = 128 * 1024
-_NAMED = frozenset({"manifests", "blobs", "capsules", "layers", "arriving"})
+_NAMED = frozenset({"manifests", "blobs", "capsules", "layers", "arriving", "proofs"})
 
 _log = logging.getLogger(__name__)
 
@@ -67,8 +81,9 @@ class Holdings:
     """What a node offers. `in_flight` is the part of a blob that is here while the rest downloads
     (None: there is none), `arriving` its plain bytes, whose tree may not be known. `in_flight_tree`
     finds the blob and the tree of a payload that downloads by its root. `trusted` is true for the
-    address (without a scope) of a static peer, `rates` are the limits on outgoing bytes. All of
-    them are called often and must not block.
+    address (without a scope) of a static peer, `rates` are the limits on outgoing bytes. `copies`
+    is what it says of copies to static peers; None: it takes no part. All of them are called often
+    and must not block.
     """
 
     archive: Archive
@@ -78,6 +93,7 @@ class Holdings:
     in_flight_tree: Callable[[Digest], tuple[Digest, Tree] | None]
     trusted: Callable[[str], bool]
     rates: Callable[[], Rates]
+    copies: Callable[[], CopiesSaid | None] = lambda: None
 
 
 class TrackerAnswers(Protocol):
@@ -93,8 +109,8 @@ class TrackerAnswers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodeRoute:
-    """`what` is one of ``node models payloads manifests blobs capsules layers arriving announce
-    scrape``; `digest` is what the five in the middle name.
+    """`what` is one of ``node models payloads copies manifests blobs capsules layers arriving
+    proofs announce scrape``; `digest` is what the six in the middle name.
     """
 
     what: str
@@ -106,7 +122,7 @@ def parse(path: str) -> NodeRoute:
     match path.split("/"):
         case ["", ("announce" | "scrape") as what]:
             return NodeRoute(what)
-        case ["", "outlast", "v1", ("node" | "models" | "payloads") as what]:
+        case ["", "outlast", "v1", ("node" | "models" | "payloads" | "copies") as what]:
             return NodeRoute(what)
         case ["", "outlast", "v1", what, name] if what in _NAMED and Digest.is_valid(name):
             return NodeRoute(what, Digest(name))
@@ -169,6 +185,8 @@ class NodeApi:
             return web.Response(body=self._tracked(request, address, trusted))
         if route.what == "models":
             return json_reply(await self._outlet.threaded(self._models, request, trusted))
+        if route.what == "copies":
+            return json_reply(await self._outlet.threaded(self._copies, request, trusted))
         if route.what == "payloads":
             blobs = _blobs(await self._outlet.bodies.read(request, BODY, parse_json))
             return json_reply(await self._outlet.threaded(self._payloads, blobs, trusted))
@@ -176,14 +194,16 @@ class NodeApi:
         if route.what in {"manifests", "layers"}:
             find = self._manifest if route.what == "manifests" else self._layer
             return await self._outlet.threaded(find, route.digest, trusted)
-        allows = self._allows if route.what == "blobs" else self._allows_capsule
+        plain = route.what in {"blobs", "proofs"}
+        allows = self._allows if plain else self._allows_capsule
         if not await self._outlet.threaded(allows, route.digest, trusted):
             _log.debug(
                 "%s may not have blob %s: not here, or not shared with it", address, route.digest
             )
             raise NotArchivedError(f"no blob {route.digest.short}… here")
-        if route.what == "arriving":
-            return await self._outlet.threaded(self._sample, route.digest, request)
+        if route.what in {"arriving", "proofs"}:
+            answer = self._sample if route.what == "arriving" else self._proof
+            return await self._outlet.threaded(answer, route.digest, request)
         return await self._bytes(exchange, route, self._near if is_local(address) else self._far)
 
     def _allows(self, blob: Digest, trusted: bool) -> bool:
@@ -223,6 +243,13 @@ class NodeApi:
         stop = start + self._tuning.peer_page
         rows = list(map(documents.model, offers[start:stop]))
         return {"models": rows, "next": stop if stop < len(offers) else None}
+
+    def _copies(self, request: web.Request, trusted: bool) -> dict[str, object]:
+        said = self._holdings.copies() if trusted else None
+        if said is None:
+            raise EntryNotFoundError("this node says nothing of copies to that one")
+        start = number(dict(request.query), "cursor", 0)
+        return documents.copies(said, start, start + self._tuning.peer_page)
 
     def _payloads(self, blobs: list[Digest], trusted: bool) -> dict[str, object]:
         held, found = self._holdings, {}
@@ -272,6 +299,24 @@ class NodeApi:
             headers=headers,
             content_type="application/octet-stream",
         )
+
+    def _proof(self, blob: Digest, request: web.Request) -> web.Response:
+        """A block of a file that is here, and what leads from it to the root of its tree."""
+        archive = self._holdings.archive
+        size = archive.form_of(blob).size
+        block = number(dict(request.query), "block", -1)
+        if not 0 <= block < block_count(size):
+            raise UsageError(f"'block' is not a number below {block_count(size)}")
+        index, leaf = divmod(block, LEAVES_PER_PIECE)
+        try:
+            with archive.open(blob) as file:
+                file.seek(index * PIECE)
+                piece = memoryview(file.read(PIECE))
+        except IntegrityError:
+            raise EntryNotFoundError(f"blob {blob.short}… is damaged here") from None
+        proof = block_proof(piece, leaf, alone=piece_count(size) == 1)
+        data = bytes(piece[leaf * BLOCK : (leaf + 1) * BLOCK])
+        return web.Response(body=data + proof, content_type="application/octet-stream")
 
     # Bytes
 

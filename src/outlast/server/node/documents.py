@@ -8,6 +8,7 @@ from outlast.core.digest import Digest
 from outlast.core.offer import Offer
 from outlast.node import payloads
 from outlast.node.in_flight import Arriving, InFlight
+from outlast.sources.peer_documents import CopiesSaid, ManifestSaid
 from outlast.store.archive import Archive
 
 
@@ -23,6 +24,35 @@ def model(offer: Offer) -> dict[str, Any]:
         "partial": offer.partial,
         "restricted": offer.restricted,
         **({"unconfirmed": True} if offer.unconfirmed else {}),
+    }
+
+
+def copies(said: CopiesSaid, start: int, stop: int) -> dict[str, Any]:
+    """The page of ``copies`` with the manifests `start` to `stop` (exclusive)."""
+    return {
+        "holder": said.holder,
+        "site": said.site,
+        "free": said.free,
+        "age": said.age,
+        "rows": list(map(_said, said.manifests[start:stop])),
+        "next": stop if stop < len(said.manifests) else None,
+    }
+
+
+def _said(row: ManifestSaid) -> dict[str, Any]:
+    goal = row.goal
+    return {
+        "manifest": row.manifest.hex,
+        "repo": str(row.repo),
+        "commit": row.commit.hex,
+        "bytes": row.size,
+        "held": row.held.value,
+        "goal": None if goal is None else {"copies": goal.copies, "where": list(goal.where)},
+        "failed": list(row.failed),
+        "seen": [
+            {"holder": seen.holder, "age": seen.age, "host": seen.host, "port": seen.port}
+            for seen in row.seen
+        ],
     }
 
 

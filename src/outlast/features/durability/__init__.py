@@ -1,0 +1,1 @@
+"""Durability: that what is archived stays, on this disk and on others."""

@@ -1,0 +1,223 @@
+"""Acts on what rounds show: fetches the copies that this node is to hold, and drops what it may."""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from outlast.core.errors import Cancelled, DiskFullError, OutlastError
+from outlast.core.events import Note
+from outlast.core.names import Target
+from outlast.features.durability.copies.assign import Assignment
+from outlast.features.durability.copies.memory import remembering
+from outlast.features.durability.copies.own import GOAL, VOLUNTEER
+from outlast.features.durability.copies.rounds import Context, Round, Rounds
+from outlast.features.durability.copies.volunteer import Choice, Known, Model, decide, keepers
+from outlast.node.scope import Neighbourhood
+from outlast.ops.pull_digest import pull_manifest
+from outlast.ops.removal import collect_garbage, remove
+from outlast.sources.peer import PeerSource
+from outlast.sources.peer_documents import Held, HolderSeen, ManifestSaid
+
+if TYPE_CHECKING:
+    from outlast.core.digest import Digest
+
+_log = logging.getLogger(__name__)
+
+
+class Change(StrEnum):
+    """What became of a copy on this node. `KEPT`: it is not dropped, though more
+    than enough.
+    """
+
+    FETCHED = "fetched"
+    FAILED = "failed"
+    DROPPED = "dropped"
+    KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a copy; `why` it was not fetched or dropped, for a person."""
+
+    row: ManifestSaid
+    change: Change
+    why: str = ""
+
+
+@dataclass(slots=True)
+class _Rest:
+    until: float
+    seconds: float
+
+
+class Keeper:
+    """One node that keeps copies. Not thread-safe."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._archive = context.archive
+        self._node = context.node
+        self._settings = context.settings
+        self._control = context.control
+        self._tuning = context.tuning
+        self._rounds = Rounds(context)
+        self._due: frozenset[Digest] = frozenset()
+        self._nodes: frozenset[tuple[str, bool]] = frozenset()
+        self._rests: dict[Digest, _Rest] = {}
+
+    def step(self) -> tuple[Round, list[Done]]:
+        """A round, and what follows of it: all copies for goals, one for the volunteer's budget."""
+        found = self._rounds.round()
+        done = list(self._restore(found))
+        if self._settings.volunteer:
+            done += self._volunteer(found)
+        return found, done
+
+    def _restore(self, found: Round) -> Iterator[Done]:
+        """Fetches what this node is to hold, if the round before said the same of the same nodes:
+        one that has just come, or just left, has not been heard by all yet.
+        """
+        view = found.view
+        nodes = frozenset((one.holder, one.absent) for one in view.members)
+        due = {
+            one.wanted.manifest
+            for one in view.assignments
+            if view.own in one.missing and any(h in found.answered for h in one.wanted.held)
+        }
+        agreed = due & self._due if nodes == self._nodes else frozenset()
+        self._due, self._nodes = frozenset(due), nodes
+        for manifest in sorted(agreed):
+            yield from self._fetch(view.rows[manifest], GOAL)
+
+    def _fetch(self, row: ManifestSaid, why: str) -> Iterator[Done]:
+        rest = self._rests.get(row.manifest)
+        if rest is not None and time.monotonic() < rest.until:
+            return
+        try:
+            pulled = pull_manifest(
+                self._archive,
+                row.manifest,
+                (),
+                Neighbourhood(self._node),
+                wishes=self._context.wishes,
+                control=self._control,
+            ).pulled
+        except (Cancelled, DiskFullError):
+            raise
+        except OutlastError as error:
+            seconds = (
+                min(2 * rest.seconds, self._tuning.longest_rest) if rest else self._tuning.rest
+            )
+            self._rests[row.manifest] = _Rest(time.monotonic() + seconds, seconds)
+            self._control.emit(Note(f"no copy of {row.repo} could be fetched: {error}"))
+            yield Done(row, Change.FAILED, str(error))
+            return
+        self._rests.pop(row.manifest, None)
+        with remembering(self._archive, self._control.cancel.wait) as memory:
+            memory.taken[row.manifest] = why
+            if pulled.manifest is not None and pulled.manifest != row.manifest:
+                memory.covers[row.manifest] = pulled.manifest
+        yield Done(row, Change.FETCHED)
+
+    # A volunteer
+
+    def _volunteer(self, found: Round) -> Iterator[Done]:
+        view = found.view
+        with remembering(self._archive, self._control.cancel.wait) as memory:
+            mine = [digest for digest, why in memory.taken.items() if why == VOLUNTEER]
+            used = self._rounds.own.volunteered(memory)
+        free = max(0, min(self._settings.volunteer - used, self._rounds.own.room()))
+        offers = [_model(row) for row in view.rows.values() if row.held is Held.NONE and row.seen]
+        droppable = [
+            _model(row)
+            for digest in mine
+            if (row := view.rows.get(digest)) is not None and self._may_drop(row, view.own)
+        ]
+        contenders = len({seen.holder for row in view.rows.values() for seen in row.seen})
+        known = Known(offers, droppable, free, contenders)
+        choice = decide(known, self._context.random, self._tuning)
+        if choice.take is not None:
+            yield from self._exchange(found, choice)
+
+    def _may_drop(self, row: ManifestSaid, own: str) -> bool:
+        holders = [seen.holder for seen in row.seen]
+        if row.held is not Held.COPY or len(holders) < self._tuning.spare:
+            return False
+        return own not in keepers(row.manifest.hex, holders, self._tuning)
+
+    def _exchange(self, found: Round, choice: Choice) -> Iterator[Done]:
+        assert choice.take is not None
+        rows = {row.manifest.hex: row for row in found.view.rows.values()}
+        for one in choice.drop:
+            row = rows[one.manifest]
+            if not self._is_proven(found, row):
+                return
+            yield self._drop(row)
+        if choice.drop:
+            collect_garbage(self._archive, dry_run=False, control=self._control)
+        row = rows[choice.take.manifest]
+        for seen in row.seen:
+            if seen.host and seen.holder not in found.answered:  # it is asked as any stranger is
+                self._node.contacts.meet(seen.host, seen.port, static=False)
+        yield from self._fetch(row, VOLUNTEER)
+
+    # What may go
+
+    def shrink(self, *, dry_run: bool) -> Iterator[Done]:
+        """Drops the copies here that are more than their goals want, and came because of one: each
+        after as many other nodes as the goal wants copies have proven to have it.
+        """
+        found = self._rounds.round()
+        for one in found.view.assignments:
+            if found.view.own in one.surplus:
+                self._control.cancel.check()
+                row = found.view.rows[one.wanted.manifest]
+                why = self._why_kept(found, one, row)
+                if why:
+                    yield Done(row, Change.KEPT, why)
+                else:
+                    yield Done(row, Change.DROPPED) if dry_run else self._drop(row)
+
+    def _why_kept(self, found: Round, one: Assignment, row: ManifestSaid) -> str:
+        if row.held is not Held.COPY:
+            return "it was archived here by hand: 'outlast rm' removes it"
+        if not one.met or one.missing:
+            return "its goal is not met"
+        proven = sum(self._is_proven(found, row, holder) for holder in one.chosen)
+        wanted = one.wanted.goal.copies
+        return "" if proven >= wanted else f"only {proven} of {wanted} others prove to have it"
+
+    def _is_proven(self, found: Round, row: ManifestSaid, holder: str = "") -> bool:
+        """Whether this `holder`, or without one any that was seen, proves now that it has a copy:
+        by random blocks of it.
+        """
+        for seen in row.seen:
+            source = self._source(found, seen) if holder in ("", seen.holder) else None
+            if source is None or seen.holder == found.view.own:
+                continue
+            count = self._tuning.proven
+            came = self._rounds.challenger.challenge(source, seen.holder, [row.manifest], count)
+            if came.right == count or not row.size:
+                return True
+        return False
+
+    def _source(self, found: Round, seen: HolderSeen) -> PeerSource | None:
+        if seen.holder in found.answered:
+            return found.answered[seen.holder].source
+        return self._node.source_at(seen.host, seen.port) if seen.host else None
+
+    def _drop(self, row: ManifestSaid) -> Done:
+        """Removes a copy; its bytes stay until the next collection of garbage."""
+        target = Target(row.repo, row.commit.hex)
+        remove(self._archive, target, dry_run=False, control=self._control)
+        with remembering(self._archive, self._control.cancel.wait) as memory:
+            memory.taken.pop(row.manifest, None)
+            memory.covers.pop(row.manifest, None)
+        return Done(row, Change.DROPPED)
+
+
+def _model(row: ManifestSaid) -> Model:
+    return Model(row.manifest.hex, row.size, len(row.seen))

@@ -1,0 +1,227 @@
+"""What follows from what this node and its peers say of copies: pure functions.
+
+A copy counts while its node answers, and for `gone_after` seconds more; not if the node failed a
+challenge for it, here or at a peer. Holders that no peer of this node is are known by hearsay: each
+node passes on which ones it has heard of, and how long ago, and forgets them after the same time.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from outlast.core.digest import Digest
+from outlast.core.keep_list import Goal
+from outlast.core.status import CopiesStatus
+from outlast.features.durability.copies.assign import Assignment, Member, Wanted, assign
+from outlast.features.durability.copies.memory import Memory, Peer
+from outlast.sources.peer_documents import (
+    MOST_SEEN,
+    CopiesSaid,
+    Held,
+    HolderSeen,
+    ManifestSaid,
+)
+
+_ANSWERED: Final = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What this node has to say by itself: its site, its free bytes, and the manifests that it
+    holds, wants copies of, or both. `unknown` are goals of its lists for models
+    of which no manifest is here, by name.
+    """
+
+    site: str
+    free: int
+    manifests: Mapping[Digest, ManifestSaid]
+    unknown: Mapping[str, Goal]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is known after a round. `rows` say of each manifest what it is, and who was seen with
+    it; `said` is what this node tells others.
+    """
+
+    said: CopiesSaid
+    rows: Mapping[Digest, ManifestSaid]
+    members: tuple[Member, ...]
+    assignments: tuple[Assignment, ...]
+    unknown: Mapping[str, Goal]
+
+    @property
+    def own(self) -> str:
+        return self.said.holder
+
+
+def view(own: Own, memory: Memory, gone_after: float) -> View:
+    """What follows from `own` and from what `memory` has of the peers."""
+    here = Peer(CopiesSaid(memory.holder, own.site, own.free), "", 0)
+    here.said = replace(here.said, manifests=tuple(own.manifests.values()))
+    there = [peer for peer in memory.peers.values() if peer.silent <= gone_after]
+    nodes = [here, *there]
+    rows: dict[Digest, ManifestSaid] = {}
+    held: dict[Digest, dict[str, Held]] = defaultdict(dict)
+    for peer in nodes:
+        for row in peer.said.manifests:
+            rows.setdefault(row.manifest, row)
+            if row.held is not Held.NONE:
+                held[row.manifest][peer.said.holder] = row.held
+    ours: dict[Digest, set[str]] = defaultdict(set)
+    for block in memory.failed:
+        ours[block.manifest].add(block.holder)
+    failed = _failed(nodes, memory.holder, ours)
+    seen = merged(nodes, gone_after)
+    members = tuple(
+        Member(
+            one.said.holder,
+            one.said.site,
+            one.said.free,
+            absent=one is not here and one.silent > _ANSWERED,
+        )
+        for one in nodes
+    )
+    # What a node that is gone wanted is wanted on: it was the last word.
+    goals = _goals([here, *memory.peers.values()])
+    for peer in memory.peers.values():
+        for row in peer.said.manifests:
+            if row.manifest in goals:
+                rows.setdefault(row.manifest, row)
+    wanted = [
+        Wanted(
+            manifest=manifest,
+            size=rows[manifest].size,
+            goal=goal,
+            held={h: how for h, how in held[manifest].items() if h not in failed[manifest]},
+            failed=frozenset(failed[manifest]),
+        )
+        for manifest, goal in goals.items()
+    ]
+    told = {
+        digest: _told(row, own.manifests.get(digest), ours[digest], seen[digest])
+        for digest, row in rows.items()
+    }
+    return View(
+        said=replace(here.said, manifests=tuple(told.values())),
+        rows=told,
+        members=members,
+        assignments=tuple(assign(wanted, members)),
+        unknown=dict(own.unknown.items()),
+    )
+
+
+def _told(
+    row: ManifestSaid, own: ManifestSaid | None, failed: Iterable[str], seen: Sequence[HolderSeen]
+) -> ManifestSaid:
+    return replace(
+        row,
+        held=Held.NONE if own is None else own.held,
+        goal=None if own is None else own.goal,
+        failed=tuple(sorted(failed)),
+        seen=tuple(seen),
+    )
+
+
+def _failed(
+    nodes: Sequence[Peer], own: str, ours: Mapping[Digest, set[str]]
+) -> dict[Digest, set[str]]:
+    """Which holders of each manifest this node, or one of its peers, found wanting. What others say
+    of this node itself is left out: it knows what it holds.
+    """
+    found: dict[Digest, set[str]] = defaultdict(set)
+    for manifest, holders in ours.items():
+        found[manifest].update(holders)
+    for peer in nodes:
+        for row in peer.said.manifests:
+            found[row.manifest].update(set(row.failed) - {own})
+    return found
+
+
+def _goals(nodes: Sequence[Peer]) -> dict[Digest, Goal]:
+    """The goal of each manifest that has one: of several the one with the most copies. All nodes
+    that hear the same choose the same.
+    """
+    found: dict[Digest, Goal] = {}
+    for peer in nodes:
+        for row in peer.said.manifests:
+            if row.goal is not None:
+                found[row.manifest] = max(row.goal, found.get(row.manifest, row.goal))
+    return found
+
+
+def merged(nodes: Sequence[Peer], gone_after: float) -> dict[Digest, list[HolderSeen]]:
+    """Who was seen with which manifest, the last one first; of each holder what is newest."""
+    newest: dict[Digest, dict[str, HolderSeen]] = defaultdict(dict)
+
+    def add(manifest: Digest, one: HolderSeen) -> None:
+        before = newest[manifest].get(one.holder)
+        if one.age <= gone_after and (before is None or one.age < before.age):
+            newest[manifest][one.holder] = one
+
+    for peer in nodes:
+        age = peer.said.age + int(peer.silent)
+        for row in peer.said.manifests:
+            if row.held is not Held.NONE:
+                add(row.manifest, HolderSeen(peer.said.holder, age, peer.host, peer.port))
+            for seen in row.seen:
+                if seen.holder != peer.said.holder:
+                    add(row.manifest, replace(seen, age=seen.age + age + 1))
+    return defaultdict(
+        list,
+        {
+            manifest: sorted(found.values(), key=lambda one: (one.age, one.holder))[:MOST_SEEN]
+            for manifest, found in newest.items()
+        },
+    )
+
+
+def statuses(found: View) -> tuple[CopiesStatus, ...]:
+    """For `status`: the goals that are met least come first."""
+    rows = [_status(found, one) for one in found.assignments]
+    rows += [_unknown(name, goal) for name, goal in found.unknown.items()]
+    return tuple(sorted(rows, key=lambda row: (row.met, row.copies / row.goal, row.repo)))
+
+
+def _status(found: View, one: Assignment) -> CopiesStatus:
+    row, wanted = found.rows[one.wanted.manifest], one.wanted
+    absent = {member.holder for member in found.members if member.absent}
+    note = ""
+    if found.own in one.missing:
+        note = "this node is to fetch it"
+    elif not one.met and len(one.chosen) < wanted.goal.copies:
+        note = "no node has room for it"
+    elif found.own in one.surplus:
+        note = "more than enough: 'outlast keep --shrink' may drop it here"
+    return CopiesStatus(
+        repo=str(row.repo),
+        commit=row.commit.hex,
+        manifest=row.manifest.hex,
+        size=row.size,
+        goal=wanted.goal.copies,
+        copies=len(one.counted),
+        absent=len(absent.intersection(one.counted)),
+        failed=len(wanted.failed),
+        here=found.own in wanted.held,
+        met=one.met,
+        sites=",".join(one.sites),
+        note=note,
+    )
+
+
+def _unknown(name: str, goal: Goal) -> CopiesStatus:
+    return CopiesStatus(
+        repo=name,
+        commit="",
+        manifest="",
+        size=0,
+        goal=goal.copies,
+        copies=0,
+        absent=0,
+        failed=0,
+        here=False,
+        met=False,
+        sites=",".join(goal.where),
+        note="no node has it: 'outlast sync' or 'outlast pull' archives it",
+    )

@@ -1,0 +1,144 @@
+"""The section ``[durability]`` of the configuration file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
+
+from outlast.cli.config.section import Amount, ConfigSection, Meaning, Text, Texts, read_section
+from outlast.core.errors import BadConfigError
+from outlast.core.keep_list import SITE_HINT, is_site
+from outlast.core.sizes import bytes_of
+
+_MOST_LISTS: Final = 100
+_HOUR: Final = 3600.0
+_MINUTE: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class CopiesSettings:
+    """How this node takes part in keeping copies. `copies`: bytes for what other nodes need one of
+    (None: what the disk has, where `lists` name goals); `volunteer`: bytes for what is rare;
+    `gone_after` and `every` in seconds; `challenges`: blocks a day that each peer is asked for.
+    """
+
+    site: str = "lan"
+    lists: tuple[Path, ...] = ()
+    copies: int | None = None
+    volunteer: int = 0
+    gone_after: float = 24 * _HOUR
+    every: float = 10 * _MINUTE
+    challenges: int = 300
+
+    @property
+    def takes_copies(self) -> bool:
+        return bool(self.lists) or self.copies is not None
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to do."""
+        return self.takes_copies or self.volunteer > 0
+
+
+_DEFAULT: Final = CopiesSettings()
+
+
+class DurabilitySection(ConfigSection, frozen=True):
+    """How copies are kept on the nodes of one operator, and on those of volunteers."""
+
+    site: Annotated[
+        Text,
+        Meaning(
+            "Where this node is, for the word where= in keep-lists, as site-b.",
+        ),
+    ] = _DEFAULT.site
+    lists: Annotated[
+        Texts,
+        Meaning(
+            "Keep-lists whose lines may have goals, as copies=3: paths of files.",
+            more="Static peers hear of the goals. See [keep a list of models](keep.md)",
+            default="none",
+        ),
+    ] = ()
+    copies: Annotated[
+        Amount | None,
+        Meaning(
+            "Most bytes for copies that goals ask for, those of static peers too, as 2TB.",
+            default="with lists what the disk has, but 5 %; else nothing",
+            example="2TB",
+        ),
+    ] = None
+    volunteer: Annotated[
+        Amount,
+        Meaning("Bytes of the disk for what static peers hold rarest, as 500GB."),
+    ] = 0
+    gone_after: Annotated[
+        float,
+        Meta(ge=0, le=87600, description="the setting {!r} is not a number of hours to 87600"),
+        Meaning(
+            "Hours after which copies on a node that does not answer do not count any more. Only "
+            "hours count in which this node asked.",
+        ),
+    ] = _DEFAULT.gone_after / _HOUR
+    every: Annotated[
+        float,
+        Meta(ge=0.01, le=1440, description="the setting {!r} is not a number of minutes to 1440"),
+        Meaning("Minutes between two rounds of questions to all static peers."),
+    ] = _DEFAULT.every / _MINUTE
+    challenges: Annotated[
+        int,
+        Meta(ge=0, le=1_000_000, description="the setting {!r} is not a number of blocks"),
+        Meaning(
+            "Random blocks (16 KiB) a day that each static peer must prove to have; 300 find with "
+            "95 % that 1 % is lost.",
+        ),
+    ] = _DEFAULT.challenges
+
+
+def read_settings(table: Mapping[str, Any]) -> CopiesSettings:
+    """What ``[durability]`` says. Raises :class:`BadConfigError`."""
+    said = read_section(DurabilitySection, table, "[durability]")
+    if not is_site(said.site):
+        raise BadConfigError(
+            f"[durability]: the setting 'site': no name of a site: {said.site[:100]!r}",
+            hint=SITE_HINT,
+        )
+    lists = (said.lists,) if isinstance(said.lists, str) else said.lists
+    if len(lists) > _MOST_LISTS:
+        raise BadConfigError(
+            f"[durability]: the setting 'lists' has more than {_MOST_LISTS} entries"
+        )
+    return CopiesSettings(
+        site=said.site,
+        lists=tuple(dict.fromkeys(map(_path, lists))),
+        copies=None if said.copies is None else _bytes("copies", said.copies),
+        volunteer=_bytes("volunteer", said.volunteer),
+        gone_after=said.gone_after * _HOUR,
+        every=said.every * _MINUTE,
+        challenges=said.challenges,
+    )
+
+
+def _bytes(key: str, said: str | float) -> int:
+    found = bytes_of(str(said))
+    if found is None:
+        raise BadConfigError(
+            f"[durability]: the setting {key!r} is no size: {str(said)[:100]!r}",
+            hint=f'write it like {key} = "500GB"',
+        )
+    return found
+
+
+def _path(text: str) -> Path:
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        path = Path()
+    if not path.is_absolute() or "\0" in text:
+        raise BadConfigError(
+            f"[durability]: the setting 'lists': not an absolute path: {text[:200]!r}",
+            hint="write /etc/outlast/models.txt or ~/models.txt",
+        )
+    return path

@@ -1,0 +1,106 @@
+"""Nodes of one operator on a network of their own: copies that are lost are made again."""
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from outlast.core.names import RepoId
+from outlast.core.status import CopiesStatus
+from outlast.store.archive import Archive
+from outlast.store.records.facts import About
+from tests.net import Lan, Net, needs_lab
+from tests.net.node import Model, Node, make_model
+from tests.net.program import until
+
+pytestmark = [pytest.mark.net, needs_lab()]
+
+SOON = "every = 0.02\ngone-after = 0.0005\n"
+"""A round each 1.2 s; a node is gone after 1.8 s."""
+SECONDS = 120.0
+
+
+@pytest.fixture
+def net() -> Iterator[Net]:
+    with Net() as net:
+        yield net
+
+
+def operated(lan: Lan, count: int, goal: str, *, extra: str = "") -> list[Node]:
+    """Nodes that name each other, with one list."""
+    nodes = [Node(lan.host(f"n{number}")) for number in range(count)]
+    for number, node in enumerate(nodes):
+        keep_list = node.host.folder / "models.txt"
+        keep_list.write_text(f"{goal}\n")
+        peers = [f'"{n.host.address}:8091"' for n in nodes if n is not node]
+        site = "lan" if number % 2 == 0 else "site-b"
+        node.configure(
+            f"[swarm]\npeers = [{', '.join(peers)}]\n"
+            f'[durability]\nsite = "{site}"\nlists = ["{keep_list}"]\n{SOON}{extra}'
+        )
+    return nodes
+
+
+def shown(node: Node) -> CopiesStatus | None:
+    """What a node says of the one goal."""
+    status = node.status()
+    return status.copies[0] if status is not None and status.copies else None
+
+
+def knows(node: Node, others: int) -> bool:
+    status = node.status()
+    return status is not None and len(status.neighbours) == others and bool(status.copies)
+
+
+def is_met(node: Node) -> bool:
+    row = shown(node)
+    return row is not None and row.met and not row.absent
+
+
+def having(nodes: Sequence[Node], model: Model) -> list[Node]:
+    return [node for node in nodes if node.has_all(model)]
+
+
+def received(nodes: Sequence[Node]) -> int:
+    found = [node.status() for node in nodes]
+    return sum(status.received for status in found if status is not None)
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_of_three_holders_some_are_lost(net: Net, lost: int) -> None:
+    nodes = operated(net.lan(), 5, "org/crowded-model copies=3 where=lan,site-b")
+    model = make_model(net.folder / "model", 12, 4)
+    for node in nodes:
+        node.serve()
+    until(lambda: all(knows(node, 4) for node in nodes), "they know each other", SECONDS)
+    nodes[0].add(model)
+    until(lambda: all(map(is_met, nodes)), "there are three copies", SECONDS)
+    holders = having(nodes, model)
+    assert len(holders) == 3
+    gone = holders[:lost]
+    for node in gone:
+        node.kill()
+    left = [node for node in nodes if node not in gone]
+    before = received(left), sum(node.host.counters().received for node in left)
+    until(lambda: all(map(is_met, left)), "there are three again", SECONDS)
+    assert len(having(left, model)) == 3
+    missing = lost * model.size
+    assert received(left) - before[0] <= 1.05 * missing
+    on_the_wire = sum(node.host.counters().received for node in left) - before[1]
+    assert on_the_wire <= 1.25 * missing  # and all that nodes say, and what acknowledges it
+    for node in having(left, model):
+        node.run("verify")
+
+
+def test_a_private_model_stays_among_static_peers(net: Net) -> None:
+    lan = net.lan()
+    nodes = operated(lan, 2, "org/crowded-model copies=2")
+    model = make_model(net.folder / "model", 1)
+    nodes[0].add(model)
+    with Archive(nodes[0].home) as archive, archive.writer() as writer:
+        archive.refs.put_about(writer, RepoId.parse(model.name), About(private=True))
+    for node in nodes:
+        node.serve()
+    until(lambda: all(map(is_met, nodes)), "there are two copies", SECONDS)
+    stranger = Node(lan.host("stranger"))
+    pull = stranger.start("pull", model.name, "--from", "lan", "--patience", "3")
+    assert pull.wait() == 3, pull.tail()
