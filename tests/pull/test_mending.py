@@ -3,7 +3,6 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -16,7 +15,6 @@ from outlast.fetch.mending import mend
 from outlast.fetch.revision import FetchContext
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
-from outlast.ops.verify import verify
 from outlast.sources.base import Source
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
@@ -25,6 +23,7 @@ from outlast.store.archive import Archive
 from tests.hubsim import HubRepo, HubSim
 from tests.pull import weights
 from tests.pull.kit import BIG, FILES, MIB, Puller, check_pulled, sent
+from tests.rot import damage, file_of, see
 
 SMALL = "sub/tokenizer.json"
 TUNED = "org/tuned"
@@ -35,35 +34,6 @@ def pulled(hub: HubSim, pull: Puller) -> Puller:
     pull("org/name", hub.url)
     hub.clear_log()
     return pull
-
-
-def file_of(home: Path, data: bytes) -> Path:
-    """The file that holds a blob."""
-    with Archive(home) as archive:
-        digest = Digest.of(data)
-        plain = archive.layout.blob(digest)
-        return plain if plain.exists() else archive.layout.capsule(digest)
-
-
-def damage(path: Path, *places: float, size: int = 1) -> None:
-    """Inverts some bytes, each that part of the way through; as rot does, so that the times stay."""
-    stat = path.stat()
-    path.chmod(0o644)
-    with open(path, "r+b") as file:
-        for place in places:
-            file.seek(int(stat.st_size * place))
-            data = file.read(size)
-            file.seek(int(stat.st_size * place))
-            file.write(bytes(byte ^ 0xFF for byte in data))
-    path.chmod(0o444)
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-
-
-def see(home: Path) -> int:
-    """Lets the archive see its damage; of how many blobs."""
-    with Archive(home) as archive:
-        verify(archive, [], quarantine=False, control=Control())
-        return len(archive.damage.all())
 
 
 def test_one_bad_bit_costs_one_piece(pulled: Puller, hub: HubSim) -> None:
@@ -210,7 +180,7 @@ def test_a_working_copy_mends_a_blob(pulled: Puller, name: str) -> None:
     data = FILES[name]
     with Archive(pulled.home) as archive:
         copy = archive.layout.copy(Digest.of(data))
-        copy.parent.mkdir(exist_ok=True)
+        copy.parent.mkdir(parents=True)
         copy.write_bytes(data)
     damage(file_of(pulled.home, data), 0.5)
     assert see(pulled.home) == 1
@@ -222,7 +192,7 @@ def test_a_working_copy_mends_a_blob(pulled: Puller, name: str) -> None:
 def test_a_copy_that_is_damaged_too_mends_nothing(pulled: Puller) -> None:
     with Archive(pulled.home) as archive:
         copy = archive.layout.copy(Digest.of(FILES[BIG]))
-        copy.parent.mkdir(exist_ok=True)
+        copy.parent.mkdir(parents=True)
         copy.write_bytes(FILES[BIG])
     damage(copy, 0.5)
     damage(file_of(pulled.home, FILES[BIG]), 0.5)
