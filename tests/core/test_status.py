@@ -63,6 +63,7 @@ NODE = NodeStatus(
     received=420_000_000,
     sent=840_000_000,
     seeding=1,
+    damaged=0,
     dht=DhtStatus(enabled=True, nodes=12),
     trackers=(TrackerStatus("http://10.0.0.1:8091/announce", 4, "timed out"),),
     transfers=(TRANSFER,),

@@ -23,6 +23,7 @@ from outlast.core.errors import BadNameError, Cancelled, OutlastError
 from outlast.core.names import Target
 from outlast.core.printable import printable
 from outlast.store.archive import Archive
+from outlast.store.garbage.tuning import DAY
 
 F = TypeVar("F", bound=Callable[..., Any])
 _log = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ class Session:
 
     def archive(self, *, create: bool = False) -> Archive:
         archive = Archive(self.config.home, create=create)
+        archive.soundness.recheck_after(self.config.recheck_days * DAY)
         if create:
             self._warn_of_locks(archive)
         return archive

@@ -1,5 +1,6 @@
 """Doctor: find problems of this machine or archive, and how to fix each of them."""
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import logging
@@ -15,17 +16,19 @@ from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import ExhaustedError, IntegrityError, OutlastError, StorageError
 from outlast.core.events import Planned, Progress
+from outlast.intake.local_file import ingest
 from outlast.intake.suspects import Suspects
 from outlast.ops.file_system import abilities, attempts
 from outlast.ops.tuning import TUNING, Tuning
 from outlast.store import disk
-from outlast.store.archive import Archive
+from outlast.store.archive import Archive, BlobInfo
 from outlast.store.copies import Copy, all_copies
 from outlast.store.garbage.evidence import gather
 from outlast.store.garbage.trash import Trash
 from outlast.store.index import load_manifest
 from outlast.store.layout import Layout
 from outlast.store.records.survey import survey
+from outlast.store.soundness import sums
 from outlast.store.writer import WriteSession, orphans
 
 _log = logging.getLogger(__name__)
@@ -92,8 +95,9 @@ def examine_folder(folder: Path) -> Iterator[Finding]:
 
 
 def rebuild(home: Path, control: Control | None = None) -> int:
-    """Recreates the index from the archive's plain files; returns the number of manifests. Where
-    it is cancelled, the index is lacking, and the next use of the archive makes it anew.
+    """Recreates the index from the archive's plain files, and the sums of blobs where they are
+    missing or damaged: those are read wholly. Returns the number of manifests. Where it is
+    cancelled, the index is lacking, and the next use of the archive makes it anew.
     """
     control = control or Control()
     layout = Layout(home)
@@ -109,7 +113,24 @@ def rebuild(home: Path, control: Control | None = None) -> int:
     with Archive(home) as archive:
         count = archive.index.rebuild(read)
         archive.forms.capsules()  # reads their trailers
+        for blob in archive.plain_blobs():
+            if sums.is_needed(blob.size):
+                _renew_sums(archive, blob, control)
         return count
+
+
+def _renew_sums(archive: Archive, blob: BlobInfo, control: Control) -> None:
+    """Hashes a plain blob whose sums are missing or damaged, and writes them. What is found not to
+    be the blob is noted as damaged.
+    """
+    layout, digest = archive.layout, blob.digest
+    if sums.load(layout.sums_of(digest), digest, blob.size) is not None:
+        return
+    control.emit(Planned("check", f"blob {digest.short}", 1, blob.size))
+    with contextlib.suppress(FileNotFoundError), open(layout.blob(digest), "rb") as file:
+        stat = os.fstat(file.fileno())  # before the bytes, so that a write meanwhile shows
+        names = ingest(file.fileno(), None, f"blob {digest.short}", control)
+        archive.soundness.judge(digest, stat, names, "doctor")
 
 
 def _python() -> Finding:

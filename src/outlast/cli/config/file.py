@@ -67,6 +67,7 @@ class Config:
     working_copies: int | None
     """Bytes of disk for working copies of capsules; None: as the disk suggests."""
     gc_grace: float
+    recheck_days: float
     """Days that what was collected waits in the trash."""
     swarm: SwarmSettings
     share: SharePolicy
@@ -162,6 +163,7 @@ def config_of(
         tokens=said.tokens,
         working_copies=said.working_copies,
         gc_grace=said.gc_grace,
+        recheck_days=said.recheck_days,
         simd=environ.get("OUTLAST_SIMD") or None,
         swarm=swarm_of(said.swarm, environ),
         share=said.share,

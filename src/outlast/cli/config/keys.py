@@ -107,6 +107,15 @@ class FileSection(ConfigSection, frozen=True):
             unit="days",
         ),
     ] = _FILE.gc_grace
+    recheck_days: Annotated[
+        float,
+        Meta(gt=0, le=3650, description="the setting {!r} is not a number of days to 3650"),
+        Meaning(
+            "Days after which bytes of a file are compared again before they are given out, as 30.",
+            at="recheck_days",
+            unit="days",
+        ),
+    ] = _FILE.recheck_days
     tokens: Annotated[
         dict[str, Any],
         Meta(description="the setting {!r} is not a table of URL = token"),

@@ -67,6 +67,7 @@ def read_file(table: Table, features: Sequence[Listed] = ()) -> FileSettings:
         if copies is None
         else _told("working-copies", _amount(copies), parse_size),
         gc_grace=said.gc_grace,
+        recheck_days=said.recheck_days,
         swarm=swarm_settings(said.swarm),
         share=share_policy(said.share),
         serve=serve_settings(said.serve),

@@ -10,6 +10,7 @@ from outlast.mirror.limits import IntakeLimits
 from outlast.node.policy import SharePolicy
 from outlast.sources.settings import S3Place
 from outlast.store.garbage.tuning import DAY, GRACE
+from outlast.store.soundness.tuning import TUNING as SOUNDNESS
 from outlast.swarm.settings import SwarmSettings
 
 
@@ -64,6 +65,7 @@ class FileSettings:
     tokens: Mapping[str, str] = field(default_factory=dict)
     working_copies: int | None = None
     gc_grace: float = GRACE / DAY
+    recheck_days: float = SOUNDNESS.recheck / DAY
     swarm: SwarmSettings = field(default_factory=SwarmSettings)
     share: SharePolicy = field(default_factory=SharePolicy)
     serve: ServeSettings = field(default_factory=ServeSettings)

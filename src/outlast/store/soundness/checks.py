@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
 
@@ -67,7 +68,6 @@ class Soundness:
         table: Table = TABLE,
     ) -> None:
         self.tuning = tuning
-        """May be replaced before the first read, by what the operator chose."""
         self.damage: Final = damage
         self.write_derived: Final = write
         self.layout: Final = layout
@@ -79,6 +79,10 @@ class Soundness:
     def close(self) -> None:
         """Ends the reading of whole files that is under way; it raises :class:`Cancelled`."""
         self._cancel.set()
+
+    def recheck_after(self, seconds: float) -> None:
+        """What the operator chose; counts for what is opened from now on."""
+        self.tuning = replace(self.tuning, recheck=seconds)
 
     def plain(self, blob: Digest, file: StoredFile, by: str = "read") -> "CheckedFile":
         """The open plain file of a blob, to be read checked. `by` says who notes damage."""
