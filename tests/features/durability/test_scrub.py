@@ -119,7 +119,7 @@ def test_a_flipped_bit_is_found_in_each_form(home: Path, name: str, wishes: Scru
 
 
 def test_every_damaged_piece_is_named(home: Path) -> None:
-    damage(file_of(home, PLAIN), 0.0, 0.6, 0.999)
+    damage(file_of(home, PLAIN), 0.0, 0.6, 0.99999)
     run(home)
     with Archive(home) as archive:
         (known,) = archive.damage.of(Digest.of(PLAIN))

@@ -158,8 +158,8 @@ class _Scrub:
 
     def _check(self, item: Item, checks: FileChecks, worker: ThreadPoolExecutor) -> None:
         def between(count: int) -> None:
-            self._control.cancel.check()
             self._control.emit(Progress(item.name, count))
+            self._control.cancel.check()
             if self._pace is not None:
                 self._pace.take(count, self._control.cancel)
 

@@ -20,14 +20,18 @@ _UNTOUCHED = "--no-mend"
 def check_small(archive: Archive, ask: Ask | None, cancel: Cancel) -> Iterator[Found]:
     """Checks all of them, and mends what is damaged, unless `ask` is None."""
     yield from _records(archive, mends=ask is not None)
+    all_right = True
     for digest, problem in damaged_manifests(archive, cancel):
         if ask is not None:
-            yield mend_manifest(archive, digest, problem, ask())
+            found = mend_manifest(archive, digest, problem, ask())
         else:
             name = archive.layout.name_of(archive.layout.manifest(digest))
-            yield Found(Kind.MANIFEST, name, problem, mended=False, why_not=_UNTOUCHED)
+            found = Found(Kind.MANIFEST, name, problem, mended=False, why_not=_UNTOUCHED)
+        all_right &= found.mended
+        yield found
     cancel.check()
-    yield from _index(archive, mends=ask is not None)
+    if all_right:  # else it may be all that knows what a damaged one was of
+        yield from _index(archive, mends=ask is not None)
 
 
 def _records(archive: Archive, *, mends: bool) -> Iterator[Found]:
