@@ -1,11 +1,11 @@
 """A year of volunteers who hold what their peers hold rarest, and of whom many leave.
 
-Each volunteer decides once a day by the product's own function (`features.durability.copies.
+Each volunteer decides every third day by the product's own function (`features.durability.copies.
 volunteer`); nothing else moves a model. At first a hub holds all of them. After some days it is
 gone, and then what no volunteer holds is lost for good.
 
 What is not simulated but assumed: that all hear of a new copy, and that one is gone, after a
-delay (`delay`, `notice`: days); what is fetched arrives before the next day; nobody lies. The
+delay (`delay`, `notice`: days); what is fetched arrives before the next day; no node lies. The
 product's nodes ask each other every ten minutes, so both delays are longer than theirs.
 """
 
@@ -21,16 +21,17 @@ from outlast.features.durability.copies.volunteer import Known, Model, decide, k
 
 @dataclass(frozen=True, slots=True)
 class Year:
-    """What is simulated. `cost`: the budgets of all volunteers together, as copies of all models;
+    """What is simulated. `given`: the budgets of all volunteers together, as copies of all models;
     they join while the hub is there, for `hub` days. `leave`: the part that leaves in `days` days.
     """
 
     volunteers: int = 10_000
     models: int = 2_000
-    cost: float = 3.0
+    given: float = 6.0
     leave: float = 0.3
     days: int = 365
     hub: int = 20
+    every: int = 3
     delay: int = 1
     notice: int = 2
     sizes: float = 1.0
@@ -40,8 +41,9 @@ class Year:
 
 @dataclass(slots=True)
 class Outcome:
-    """After the year: so many models can be had `left`; `stored` is the most that was stored on any
-    day, `moved` what was fetched after the hub was gone, both as copies of all models.
+    """After the year: so many models can be had, `left`, of so many volunteers that `stayed`;
+    `stored` is what was stored on the average day after the hub was gone, `moved` what was fetched
+    then, both as copies of all models.
     """
 
     left: int
@@ -60,9 +62,10 @@ class World:
         self.sizes = [_lognormal(random, year.sizes, 10**10) for _ in range(year.models)]
         self.total = sum(self.sizes)
         budgets = [random.lognormvariate(0, year.budgets) for _ in range(year.volunteers)]
-        scale = year.cost * self.total / sum(budgets)
+        scale = year.given * self.total / sum(budgets)
         self.free = [int(one * scale) for one in budgets]
         self.holds: list[set[int]] = [set() for _ in range(year.volunteers)]
+        self.names: list[set[str]] = [set() for _ in range(year.volunteers)]
         self.holders: list[set[int]] = [set() for _ in range(year.models)]
         self.known: list[set[int]] = [set() for _ in range(year.models)]
         rate = -log1p(-year.leave) / year.days
@@ -75,7 +78,7 @@ class World:
             self.leaves[int(random.expovariate(rate))].append(number)
         self.news: dict[int, list[tuple[int, int, bool]]] = defaultdict(list)
         self.alive = [True] * year.volunteers
-        self.stored = self.most = self.moved = 0
+        self.stored = self.kept = self.moved = 0
         self.today: list[Model] = []
 
     def run(self) -> Outcome:
@@ -83,19 +86,24 @@ class World:
             self._morning(day)
             for volunteer in self._order(day):
                 self._decide(volunteer, day)
+            self.kept += self.stored * (day >= self.year.hub)
         counts: dict[int, int] = defaultdict(int)
         for holders in self.holders:
             counts[len(holders)] += 1
         return Outcome(
             left=sum(map(bool, self.holders)),
             stayed=sum(self.alive),
-            stored=self.most / self.total,
+            stored=self.kept / self.total / (self.year.days - self.year.hub),
             moved=self.moved / self.total,
             by_copies=dict(sorted(counts.items())),
         )
 
     def _order(self, day: int) -> Sequence[int]:
-        there = [n for n, alive in enumerate(self.alive) if alive and self.joins[n] <= day]
+        there = [
+            number
+            for number, alive in enumerate(self.alive)
+            if alive and self.joins[number] <= day and (number + day) % self.year.every == 0
+        ]
         self.random.shuffle(there)
         return there
 
@@ -132,9 +140,10 @@ class World:
         ]
         if not droppable and self.free[volunteer] < self.smallest:
             return  # `decide` would say the same
-        offers = [one for one in self.offers if int(one.manifest) not in holds]
-        free = self.free[volunteer]
-        choice = decide(Known(offers, droppable, free, self.contenders), self.random)
+        known = Known(
+            self.offers, self.names[volunteer], droppable, self.free[volunteer], self.contenders
+        )
+        choice = decide(known, self.random)
         if choice.take is None:
             return
         wanted = int(choice.take.manifest)
@@ -147,15 +156,16 @@ class World:
     def _take(self, volunteer: int, model: int, day: int) -> None:
         size = self.sizes[model]
         self.holds[volunteer].add(model)
+        self.names[volunteer].add(str(model))
         self.holders[model].add(volunteer)
         self.free[volunteer] -= size
         self.stored += size
-        self.most = max(self.most, self.stored)
         self.moved += size * (day >= self.year.hub)
         self.news[day + self.year.delay].append((volunteer, model, True))
 
     def _drop(self, volunteer: int, model: int, day: int) -> None:
         self.holds[volunteer].discard(model)
+        self.names[volunteer].discard(str(model))
         self.free[volunteer] += self.sizes[model]
         self._lose(volunteer, model, day)
 

@@ -72,5 +72,6 @@ def peer(_filled: Peer) -> Iterator[Peer]:
     """A peer port that tests share, as it was when each began."""
     yield _filled
     _filled.trusts = False
+    _filled.copies = None
     _filled.in_flight.clear()
     _filled.arriving.clear()

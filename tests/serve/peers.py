@@ -25,6 +25,7 @@ from outlast.server.tuning import TUNING
 from outlast.sources.base import RangeReader
 from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource, peer_client
+from outlast.sources.peer_documents import CopiesSaid
 from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
 from outlast.swarm.schedule import Rates
@@ -129,6 +130,7 @@ class Peer:
     in_flight: dict[Digest, InFlight] = field(default_factory=dict)
     arriving: dict[Digest, Arriving] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    copies: CopiesSaid | None = None
     tracker: TrackerAnswers = field(default_factory=Trackers)
     server: PeerServer = field(init=False)
 
@@ -152,6 +154,7 @@ class Peer:
             self._in_flight_tree,
             self._trusted,
             lambda: self.rates,
+            lambda: self.copies,
         )
         with PeerServer(info, holdings, self.tracker, **more) as self.server:
             self.server.start(host, port)

@@ -59,7 +59,7 @@ class HeldThere:
         return self.have == self.size
 
 
-class Held(StrEnum):
+class HeldAs(StrEnum):
     """Whether a node has all files of a manifest: `OWN` by its operator's wish, `COPY` because
     other nodes needed a copy.
     """
@@ -71,7 +71,7 @@ class Held(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HolderSeen:
-    """A node that holds a manifest, how many seconds ago it said so to anybody, and where that was:
+    """A node that holds a manifest, how many seconds ago it last said so, and where that was:
     the IP address and peer port; empty if that is not known.
     """
 
@@ -92,7 +92,7 @@ class ManifestSaid:
     repo: RepoId
     commit: GitOid
     size: int
-    held: Held
+    held: HeldAs
     goal: Goal | None = None
     failed: tuple[str, ...] = ()
     seen: tuple[HolderSeen, ...] = ()
@@ -222,7 +222,7 @@ def read_copies(document: object, most: int = MOST_MODELS) -> tuple[CopiesSaid, 
 def _read_said(row: dict[str, Any]) -> ManifestSaid:
     try:
         repo = RepoId.parse(_text(row, "repo", 300))
-        held = Held(_text(row, "held", 10))
+        held = HeldAs(_text(row, "held", 10))
     except BadNameError as error:
         raise MalformedError(f"a model with a bad name: {error}") from error
     except ValueError:

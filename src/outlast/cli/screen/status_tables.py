@@ -7,7 +7,13 @@ from outlast.cli.screen.job_rate import duration
 from outlast.cli.screen.render import percent, plural, rate
 from outlast.core.errors import one_line
 from outlast.core.sizes import human_size
-from outlast.core.status import NeighbourStatus, NodeStatus, PeerStatus, TransferStatus
+from outlast.core.status import (
+    CopiesStatus,
+    NeighbourStatus,
+    NodeStatus,
+    PeerStatus,
+    TransferStatus,
+)
 
 Row = tuple[str, ...]
 
@@ -24,14 +30,46 @@ class Section:
 
 
 def sections(nodes: Iterable[NodeStatus]) -> list[Section]:
-    """For each node two lines of text, and the tables that have rows."""
-    found = []
+    """For each node two lines of text, and the tables that have rows; before them the models that
+    have fewer copies than their goals want.
+    """
+    nodes = list(nodes)
+    found = _goals(nodes)
     for node in nodes:
         found.append(Section(_headline(node)))
         found.append(Section(_figures(node)))
         tables = (_transfers(node), _peers(node), _neighbours(node), _trackers(node))
         found += [table for table in tables if len(table.rows) > 1]
     return found
+
+
+def _goals(nodes: Iterable[NodeStatus]) -> list[Section]:
+    """What the node says that knows of most goals: several nodes of one archive know the same."""
+    rows = max((node.copies for node in nodes), key=len, default=())
+    if not rows:
+        return []
+    under = [row for row in rows if not row.met]
+    text = f"copies: {len(rows) - len(under):,} of {plural(len(rows), 'goal')} met"
+    if not under:
+        return [Section(text)]
+    head = ("UNDER ITS GOAL", "COPIES", "SIZE", "HERE", "LACKING AT", "NOTE")
+    return [Section(text, (head, *map(_under, under)), right=(2,))]
+
+
+def _under(row: CopiesStatus) -> Row:
+    notes = [
+        f"{row.absent} absent" if row.absent else "",
+        f"{row.failed} failed a challenge" if row.failed else "",
+        row.note,
+    ]
+    return (
+        f"{row.repo}@{row.commit[:12]}" if row.commit else row.repo,
+        f"{row.copies} of {row.goal}",
+        human_size(row.size) if row.commit else "-",
+        "yes" if row.here else "no",
+        row.sites or "-",
+        ", ".join(filter(None, notes)) or "-",
+    )
 
 
 def _headline(node: NodeStatus) -> str:

@@ -13,7 +13,7 @@ from outlast.core.errors import TransientError, UsageError
 from outlast.core.sizes import human_size
 from outlast.features.durability.commands.documents import CopyDocument, KeepDocument
 from outlast.features.durability.copies.keeper import Change, Done, Keeper
-from outlast.features.durability.copies.rounds import Context
+from outlast.features.durability.copies.rounds import CopiesContext
 from outlast.features.durability.copies.service import UNFORESEEABLE
 from outlast.features.durability.copies.service import keep as keep_on
 from outlast.features.durability.settings import CopiesSettings
@@ -102,7 +102,7 @@ def keep(
             )
             counters = _Uncounted()
             keeper = Keeper(
-                Context(archive, node, settings, run.control, wishes, counters, UNFORESEEABLE)
+                CopiesContext(archive, node, settings, run.control, wishes, counters, UNFORESEEABLE)
             )
             teller = _Teller(run, dry_run=dry_run)
             if not (once or shrink):
@@ -124,7 +124,7 @@ def _all(keeper: Keeper) -> Iterator[Done]:
 
 
 class _Uncounted:
-    """Nobody asks this process for figures."""
+    """No figures: this process has no `/metrics`."""
 
     def goals(self, met: int, unmet: int) -> None:
         del met, unmet

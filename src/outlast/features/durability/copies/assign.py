@@ -15,9 +15,9 @@ from typing import Final
 
 from outlast.core.digest import Digest
 from outlast.core.keep_list import Goal
-from outlast.sources.peer_documents import Held
+from outlast.sources.peer_documents import HeldAs
 
-_ORDER: Final = {Held.OWN: 2, Held.COPY: 1, Held.NONE: 0}
+_ORDER: Final = {HeldAs.OWN: 2, HeldAs.COPY: 1, HeldAs.NONE: 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedCopies:
     """A manifest with a goal: its files have `size` bytes, and `held` says who has them all. What a
     holder failed a challenge for is left out, and is in `failed`.
     """
@@ -41,7 +41,7 @@ class Wanted:
     manifest: Digest
     size: int
     goal: Goal
-    held: Mapping[str, Held] = field(default_factory=dict)
+    held: Mapping[str, HeldAs] = field(default_factory=dict)
     failed: frozenset[str] = frozenset()
 
 
@@ -51,7 +51,7 @@ class Assignment:
     count towards the goal; more than it wants are in `surplus`. `sites` have no copy.
     """
 
-    wanted: Wanted
+    wanted: WantedCopies
     chosen: tuple[str, ...]
     missing: tuple[str, ...]
     counted: tuple[str, ...]
@@ -72,7 +72,7 @@ def score(holder: str, manifest: Digest, free: int) -> float:
     return -(2.0 ** max(free, 1).bit_length()) / math.log(chance)
 
 
-def assign(wanted: Sequence[Wanted], members: Sequence[Member]) -> list[Assignment]:
+def assign(wanted: Sequence[WantedCopies], members: Sequence[Member]) -> list[Assignment]:
     """Who is to hold what, the manifest with the fewest copies first: it gets the space where there
     is not enough for all.
     """
@@ -87,7 +87,7 @@ def assign(wanted: Sequence[Wanted], members: Sequence[Member]) -> list[Assignme
     return found
 
 
-def _choose(one: Wanted, members: Sequence[Member], free: Mapping[str, int]) -> Assignment:
+def _choose(one: WantedCopies, members: Sequence[Member], free: Mapping[str, int]) -> Assignment:
     where, copies = one.goal.where, one.goal.copies
     known = {member.holder: member for member in members}
     scores = {name: score(name, one.manifest, known[name].free) for name in known}
@@ -102,7 +102,7 @@ def _choose(one: Wanted, members: Sequence[Member], free: Mapping[str, int]) -> 
     def better(name: str) -> tuple[int, bool, int, float, str]:
         member = may[name]
         beside = sum(may[other].site == member.site for other in chosen)
-        held = _ORDER[one.held.get(name, Held.NONE)]
+        held = _ORDER[one.held.get(name, HeldAs.NONE)]
         return held, not member.absent, -beside, scores[name], name
 
     for site in (*where, *[""] * (copies - len(where))):
@@ -120,5 +120,5 @@ def _choose(one: Wanted, members: Sequence[Member], free: Mapping[str, int]) -> 
     )
 
 
-def _takes(one: Wanted, member: Member) -> bool:
+def _takes(one: WantedCopies, member: Member) -> bool:
     return not member.absent and member.holder not in one.failed

@@ -42,7 +42,7 @@ class Challenger:
     """Asks nodes for blocks. Not thread-safe."""
 
     def __init__(self, archive: Archive, random: Random, tuning: Tuning = TUNING) -> None:
-        """`random` must be one that nobody can foresee."""
+        """`random` must be one that no peer can foresee."""
         self._archive = archive
         self._random = random
         self._tuning = tuning

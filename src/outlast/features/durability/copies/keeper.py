@@ -13,13 +13,13 @@ from outlast.core.names import Target
 from outlast.features.durability.copies.assign import Assignment
 from outlast.features.durability.copies.memory import remembering
 from outlast.features.durability.copies.own import GOAL, VOLUNTEER
-from outlast.features.durability.copies.rounds import Context, Round, Rounds
+from outlast.features.durability.copies.rounds import CopiesContext, CopiesRound, Rounds
 from outlast.features.durability.copies.volunteer import Choice, Known, Model, decide, keepers
 from outlast.node.scope import Neighbourhood
 from outlast.ops.pull_digest import pull_manifest
 from outlast.ops.removal import collect_garbage, remove
 from outlast.sources.peer import PeerSource
-from outlast.sources.peer_documents import Held, HolderSeen, ManifestSaid
+from outlast.sources.peer_documents import HeldAs, HolderSeen, ManifestSaid
 
 if TYPE_CHECKING:
     from outlast.core.digest import Digest
@@ -56,7 +56,7 @@ class _Rest:
 class Keeper:
     """One node that keeps copies. Not thread-safe."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: CopiesContext) -> None:
         self._context = context
         self._archive = context.archive
         self._node = context.node
@@ -68,7 +68,7 @@ class Keeper:
         self._nodes: frozenset[tuple[str, bool]] = frozenset()
         self._rests: dict[Digest, _Rest] = {}
 
-    def step(self) -> tuple[Round, list[Done]]:
+    def step(self) -> tuple[CopiesRound, list[Done]]:
         """A round, and what follows of it: all copies for goals, one for the volunteer's budget."""
         found = self._rounds.round()
         done = list(self._restore(found))
@@ -76,7 +76,7 @@ class Keeper:
             done += self._volunteer(found)
         return found, done
 
-    def _restore(self, found: Round) -> Iterator[Done]:
+    def _restore(self, found: CopiesRound) -> Iterator[Done]:
         """Fetches what this node is to hold, if the round before said the same of the same nodes:
         one that has just come, or just left, has not been heard by all yet.
         """
@@ -124,31 +124,32 @@ class Keeper:
 
     # A volunteer
 
-    def _volunteer(self, found: Round) -> Iterator[Done]:
+    def _volunteer(self, found: CopiesRound) -> Iterator[Done]:
         view = found.view
         with remembering(self._archive, self._control.cancel.wait) as memory:
             mine = [digest for digest, why in memory.taken.items() if why == VOLUNTEER]
             used = self._rounds.own.volunteered(memory)
         free = max(0, min(self._settings.volunteer - used, self._rounds.own.room()))
-        offers = [_model(row) for row in view.rows.values() if row.held is Held.NONE and row.seen]
+        offers = [_model(row) for row in view.rows.values() if row.seen]
+        held = {row.manifest.hex for row in view.rows.values() if row.held is not HeldAs.NONE}
         droppable = [
             _model(row)
             for digest in mine
             if (row := view.rows.get(digest)) is not None and self._may_drop(row, view.own)
         ]
         contenders = len({seen.holder for row in view.rows.values() for seen in row.seen})
-        known = Known(offers, droppable, free, contenders)
+        known = Known(offers, held, droppable, free, contenders)
         choice = decide(known, self._context.random, self._tuning)
         if choice.take is not None:
             yield from self._exchange(found, choice)
 
     def _may_drop(self, row: ManifestSaid, own: str) -> bool:
         holders = [seen.holder for seen in row.seen]
-        if row.held is not Held.COPY or len(holders) < self._tuning.spare:
+        if row.held is not HeldAs.COPY or len(holders) < self._tuning.spare:
             return False
         return own not in keepers(row.manifest.hex, holders, self._tuning)
 
-    def _exchange(self, found: Round, choice: Choice) -> Iterator[Done]:
+    def _exchange(self, found: CopiesRound, choice: Choice) -> Iterator[Done]:
         assert choice.take is not None
         rows = {row.manifest.hex: row for row in found.view.rows.values()}
         for one in choice.drop:
@@ -181,8 +182,8 @@ class Keeper:
                 else:
                     yield Done(row, Change.DROPPED) if dry_run else self._drop(row)
 
-    def _why_kept(self, found: Round, one: Assignment, row: ManifestSaid) -> str:
-        if row.held is not Held.COPY:
+    def _why_kept(self, found: CopiesRound, one: Assignment, row: ManifestSaid) -> str:
+        if row.held is not HeldAs.COPY:
             return "it was archived here by hand: 'outlast rm' removes it"
         if not one.met or one.missing:
             return "its goal is not met"
@@ -190,7 +191,7 @@ class Keeper:
         wanted = one.wanted.goal.copies
         return "" if proven >= wanted else f"only {proven} of {wanted} others prove to have it"
 
-    def _is_proven(self, found: Round, row: ManifestSaid, holder: str = "") -> bool:
+    def _is_proven(self, found: CopiesRound, row: ManifestSaid, holder: str = "") -> bool:
         """Whether this `holder`, or without one any that was seen, proves now that it has a copy:
         by random blocks of it.
         """
@@ -204,7 +205,7 @@ class Keeper:
                 return True
         return False
 
-    def _source(self, found: Round, seen: HolderSeen) -> PeerSource | None:
+    def _source(self, found: CopiesRound, seen: HolderSeen) -> PeerSource | None:
         if seen.holder in found.answered:
             return found.answered[seen.holder].source
         return self._node.source_at(seen.host, seen.port) if seen.host else None

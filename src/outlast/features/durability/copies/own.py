@@ -12,7 +12,7 @@ from outlast.features.durability.copies.tuning import TUNING
 from outlast.features.durability.copies.view import Own
 from outlast.features.durability.settings import CopiesSettings
 from outlast.node.policy import Sharing
-from outlast.sources.peer_documents import Held, ManifestSaid
+from outlast.sources.peer_documents import HeldAs, ManifestSaid
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.index import load_manifest
@@ -55,7 +55,7 @@ class OwnCopies:
         held = {digest: self._said(digest, memory) for digest in self._held(memory, asked)}
         manifests = dict(held)
         for digest, goal in goals.items():
-            said = held.get(digest) or _row(digest, self._revision(digest), Held.NONE)
+            said = held.get(digest) or _row(digest, self._revision(digest), HeldAs.NONE)
             manifests[digest] = ManifestSaid(
                 digest, said.repo, said.commit, said.size, said.held, goal
             )
@@ -126,10 +126,10 @@ class OwnCopies:
     def _said(self, digest: Digest, memory: Memory) -> ManifestSaid:
         revision = self._revision(memory.covers.get(digest, digest))
         is_copy = digest in memory.taken and not self._was_pulled(revision)
-        return _row(digest, revision, Held.COPY if is_copy else Held.OWN)
+        return _row(digest, revision, HeldAs.COPY if is_copy else HeldAs.OWN)
 
     def _was_pulled(self, revision: Revision) -> bool:
-        """Whether somebody pulled it since, from a hub or a mirror."""
+        """Whether it was pulled since, from a hub or a mirror."""
         refs = self._archive.refs.read(revision.repo).refs
         return any(ref.source and ref.commit == revision.id for ref in refs)
 
@@ -140,5 +140,5 @@ class OwnCopies:
         return found
 
 
-def _row(digest: Digest, revision: Revision, held: Held) -> ManifestSaid:
+def _row(digest: Digest, revision: Revision, held: HeldAs) -> ManifestSaid:
     return ManifestSaid(digest, revision.repo, revision.id, revision.size, held)

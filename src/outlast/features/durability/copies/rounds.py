@@ -15,13 +15,13 @@ from outlast.features.durability.copies.challenge import Challenged, Challenger
 from outlast.features.durability.copies.memory import FailedBlock, Memory, Peer, remembering
 from outlast.features.durability.copies.own import OwnCopies
 from outlast.features.durability.copies.tuning import TUNING, Tuning
-from outlast.features.durability.copies.view import View, statuses, view
+from outlast.features.durability.copies.view import CopiesView, statuses, view
 from outlast.features.durability.settings import CopiesSettings
 from outlast.fetch.transfer import Wishes
 from outlast.node.node import Node
 from outlast.node.peers import Neighbour
 from outlast.sources.peer import PeerSource
-from outlast.sources.peer_documents import CopiesSaid, Held
+from outlast.sources.peer_documents import CopiesSaid, HeldAs
 from outlast.store.archive import Archive
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class Counters(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """What keeping copies needs. `random` must be one that nobody can foresee. `clock`: seconds
+class CopiesContext:
+    """What keeping copies needs. `random` must be one that no peer can foresee. `clock`: seconds
     since this machine started; it runs on between two processes.
     """
 
@@ -60,17 +60,17 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class CopiesRound:
     """What came of a round: what is known, and the peers that answered, by holder."""
 
-    view: View
+    view: CopiesView
     answered: dict[str, Neighbour]
 
 
 class Rounds:
     """Makes rounds. Not thread-safe."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: CopiesContext) -> None:
         self._context = context
         self._archive = context.archive
         self._node = context.node
@@ -81,7 +81,7 @@ class Rounds:
         self.challenger = Challenger(context.archive, context.random, context.tuning)
         self._pool = DaemonPool(context.tuning.askers, "copies")
 
-    def round(self) -> Round:
+    def round(self) -> CopiesRound:
         """Asks, and says what is known. Raises :class:`OutlastError` where a list or the memory
         cannot be read.
         """
@@ -98,7 +98,7 @@ class Rounds:
         node.copies.put(found.said, shown)
         met = sum(row.met for row in shown)
         self._context.counters.goals(met, len(shown) - met)
-        return Round(found, answered)
+        return CopiesRound(found, answered)
 
     def _ask(self, peers: Sequence[Neighbour]) -> list[CopiesSaid | None]:
         futures = [self._pool.submit(self._said, one.source) for one in peers]
@@ -147,7 +147,7 @@ class Rounds:
         wanted = {row.manifest for p in memory.peers.values() for row in p.said.manifests}
         for holder, neighbour in answered.items():
             peer = memory.peers[holder]
-            held = [r.manifest for r in peer.said.manifests if r.held is not Held.NONE]
+            held = [r.manifest for r in peer.said.manifests if r.held is not HeldAs.NONE]
             before = {one for one in memory.failed if one.holder == holder}
             memory.failed -= {one for one in before if one.manifest not in held}
             again = sorted(one for one in before if one.manifest in held)
@@ -169,7 +169,7 @@ class Rounds:
             if len(known) < self._tuning.most_failed:
                 memory.failed.add(one)
 
-    def _view(self, memory: Memory) -> View:
+    def _view(self, memory: Memory) -> CopiesView:
         asked = [row.manifest for p in memory.peers.values() for row in p.said.manifests]
         own = self.own.look(memory, asked)
         return view(own, memory, self._settings.gone_after)

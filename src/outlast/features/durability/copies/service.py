@@ -13,7 +13,7 @@ from outlast.core.control import Control
 from outlast.core.errors import Cancelled, OutlastError
 from outlast.core.events import Note
 from outlast.features.durability.copies.keeper import Change, Done, Keeper
-from outlast.features.durability.copies.rounds import Context
+from outlast.features.durability.copies.rounds import CopiesContext
 from outlast.features.durability.settings import CopiesSettings
 from outlast.node.node import Node
 from outlast.server.http.log import log_bug
@@ -66,7 +66,7 @@ def keeping_beside(app: App, node: Node, settings: CopiesSettings) -> Iterator[N
     """Keeps copies in a thread beside a server while the block runs."""
     cancel = Cancel(app.control.cancel)
     control = Control(app.control.emit, cancel)
-    context = Context(
+    context = CopiesContext(
         app.archive,
         node,
         settings,

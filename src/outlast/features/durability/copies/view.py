@@ -13,12 +13,12 @@ from typing import Final
 from outlast.core.digest import Digest
 from outlast.core.keep_list import Goal
 from outlast.core.status import CopiesStatus
-from outlast.features.durability.copies.assign import Assignment, Member, Wanted, assign
+from outlast.features.durability.copies.assign import Assignment, Member, WantedCopies, assign
 from outlast.features.durability.copies.memory import Memory, Peer
 from outlast.sources.peer_documents import (
     MOST_SEEN,
     CopiesSaid,
-    Held,
+    HeldAs,
     HolderSeen,
     ManifestSaid,
 )
@@ -40,7 +40,7 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class CopiesView:
     """What is known after a round. `rows` say of each manifest what it is, and who was seen with
     it; `said` is what this node tells others.
     """
@@ -56,18 +56,18 @@ class View:
         return self.said.holder
 
 
-def view(own: Own, memory: Memory, gone_after: float) -> View:
+def view(own: Own, memory: Memory, gone_after: float) -> CopiesView:
     """What follows from `own` and from what `memory` has of the peers."""
     here = Peer(CopiesSaid(memory.holder, own.site, own.free), "", 0)
     here.said = replace(here.said, manifests=tuple(own.manifests.values()))
     there = [peer for peer in memory.peers.values() if peer.silent <= gone_after]
     nodes = [here, *there]
     rows: dict[Digest, ManifestSaid] = {}
-    held: dict[Digest, dict[str, Held]] = defaultdict(dict)
+    held: dict[Digest, dict[str, HeldAs]] = defaultdict(dict)
     for peer in nodes:
         for row in peer.said.manifests:
             rows.setdefault(row.manifest, row)
-            if row.held is not Held.NONE:
+            if row.held is not HeldAs.NONE:
                 held[row.manifest][peer.said.holder] = row.held
     ours: dict[Digest, set[str]] = defaultdict(set)
     for block in memory.failed:
@@ -90,7 +90,7 @@ def view(own: Own, memory: Memory, gone_after: float) -> View:
             if row.manifest in goals:
                 rows.setdefault(row.manifest, row)
     wanted = [
-        Wanted(
+        WantedCopies(
             manifest=manifest,
             size=rows[manifest].size,
             goal=goal,
@@ -103,7 +103,7 @@ def view(own: Own, memory: Memory, gone_after: float) -> View:
         digest: _told(row, own.manifests.get(digest), ours[digest], seen[digest])
         for digest, row in rows.items()
     }
-    return View(
+    return CopiesView(
         said=replace(here.said, manifests=tuple(told.values())),
         rows=told,
         members=members,
@@ -117,7 +117,7 @@ def _told(
 ) -> ManifestSaid:
     return replace(
         row,
-        held=Held.NONE if own is None else own.held,
+        held=HeldAs.NONE if own is None else own.held,
         goal=None if own is None else own.goal,
         failed=tuple(sorted(failed)),
         seen=tuple(seen),
@@ -163,7 +163,7 @@ def merged(nodes: Sequence[Peer], gone_after: float) -> dict[Digest, list[Holder
     for peer in nodes:
         age = peer.said.age + int(peer.silent)
         for row in peer.said.manifests:
-            if row.held is not Held.NONE:
+            if row.held is not HeldAs.NONE:
                 add(row.manifest, HolderSeen(peer.said.holder, age, peer.host, peer.port))
             for seen in row.seen:
                 if seen.holder != peer.said.holder:
@@ -177,14 +177,14 @@ def merged(nodes: Sequence[Peer], gone_after: float) -> dict[Digest, list[Holder
     )
 
 
-def statuses(found: View) -> tuple[CopiesStatus, ...]:
+def statuses(found: CopiesView) -> tuple[CopiesStatus, ...]:
     """For `status`: the goals that are met least come first."""
     rows = [_status(found, one) for one in found.assignments]
     rows += [_unknown(name, goal) for name, goal in found.unknown.items()]
     return tuple(sorted(rows, key=lambda row: (row.met, row.copies / row.goal, row.repo)))
 
 
-def _status(found: View, one: Assignment) -> CopiesStatus:
+def _status(found: CopiesView, one: Assignment) -> CopiesStatus:
     row, wanted = found.rows[one.wanted.manifest], one.wanted
     absent = {member.holder for member in found.members if member.absent}
     note = ""

@@ -22,7 +22,7 @@ _HASTE: Final = (20.0, 20.0, 5.0, 1.0)
 """By how many copies there are: how many times more nodes may take one than copies are lacking. Of
 them few have room; and where one copy is left, too many takers are better than none."""
 _LOOKED_AT: Final = 200
-"""Models that a step considers, by chance: so it is quick, and each node looks at others."""
+"""Models that a step considers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,13 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a volunteer decides by: `offers` are what it does not hold and can have; `droppable`
-    what it may drop: it is none of the `keepers`; of its budget `free` bytes are left. About so
-    many nodes, the `contenders`, see the same and decide like this one.
+    """What a volunteer decides by: `offers` are what other nodes hold, and of those it holds `mine`
+    already; `droppable` is what it may drop: it is none of the `keepers`; of its budget `free`
+    bytes are left. About so many nodes, the `contenders`, see the same and decide like this one.
     """
 
     offers: Sequence[Model]
+    mine: Collection[str]
     droppable: Sequence[Model]
     free: int
     contenders: int
@@ -64,23 +65,33 @@ def decide(known: Known, random: Random, tuning: Tuning = TUNING) -> Choice:
     """The next step of a volunteer. The rarest is taken with the highest chance, and what is common
     makes room for it. All in all about as many nodes take a model as it lacks copies.
     """
-    offers = known.offers
-    if len(offers) > _LOOKED_AT:
-        offers = random.sample(offers, _LOOKED_AT)
-    rare = [one for one in offers if one.copies < tuning.enough]
+    looked_at = _window(known.offers, random)
+    share = len(known.offers) / max(1, len(looked_at))
+    rare = [o for o in looked_at if o.copies < tuning.enough and o.manifest not in known.mine]
     fitting = [one for one in rare if one.size <= known.free]
     if fitting:
         wanted = _one_of(fitting, random)
-        lacking = tuning.enough - wanted.copies
-        if _is_our_turn(wanted, lacking * len(fitting), known.contenders, random):
+        lacking = (tuning.enough - wanted.copies) * len(fitting) * share
+        if _is_our_turn(wanted, lacking, known, random):
             return Choice(wanted)
     spare = [one for one in known.droppable if one.copies >= tuning.spare]
-    return _exchange(rare, spare, known, random) if rare and spare else NOTHING
+    if not rare or not spare:
+        return NOTHING
+    return _exchange(_Exchange(rare, spare, share), known, random)
 
 
-def _is_our_turn(wanted: Model, lacking: float, contenders: int, random: Random) -> bool:
+def _window(offers: Sequence[Model], random: Random) -> Sequence[Model]:
+    """Some of them, from a place by chance: so a step is quick, and each node looks at others."""
+    if len(offers) <= _LOOKED_AT:
+        return offers
+    start = random.randrange(len(offers))
+    found = offers[start : start + _LOOKED_AT]
+    return [*found, *offers[: _LOOKED_AT - len(found)]]
+
+
+def _is_our_turn(wanted: Model, lacking: float, known: Known, random: Random) -> bool:
     haste = _HASTE[min(wanted.copies, len(_HASTE) - 1)]
-    return random.random() * max(1, contenders) < lacking * haste
+    return random.random() * max(1, known.contenders) < lacking * haste
 
 
 def _one_of(models: Sequence[Model], random: Random) -> Model:
@@ -95,17 +106,27 @@ def _one_of(models: Sequence[Model], random: Random) -> Model:
     return best
 
 
-def _exchange(
-    rare: Sequence[Model], spare: Sequence[Model], known: Known, random: Random
-) -> Choice:
-    most, free = max(one.copies for one in spare), known.free
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """What is `rare` and what there is to `spare` for it; `rare` was looked for among one part in
+    `share` of all that there is.
+    """
+
+    rare: Sequence[Model]
+    spare: Sequence[Model]
+    share: float
+
+
+def _exchange(able: _Exchange, known: Known, random: Random) -> Choice:
+    spare, free = able.spare, known.free
+    most = max(one.copies for one in spare)
     room = free + sum(one.size for one in spare)
-    rare = [one for one in rare if one.copies + _APART <= most and one.size <= room]
+    rare = [one for one in able.rare if one.copies + _APART <= most and one.size <= room]
     if not rare:
         return NOTHING
     wanted = _one_of(rare, random)
-    lacking = (most - wanted.copies) / 2
-    if not _is_our_turn(wanted, lacking * len(rare), known.contenders, random):
+    lacking = (most - wanted.copies) / 2 * len(rare) * able.share
+    if not _is_our_turn(wanted, lacking, known, random):
         return NOTHING
     drop: list[Model] = []
     for one in sorted(spare, key=lambda one: (-one.copies, one.size, one.manifest)):
