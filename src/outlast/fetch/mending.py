@@ -6,6 +6,7 @@ model would ask them, and other nodes as its restrictions allow. A source that h
 model does not learn of it by this.
 """
 
+import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
     DiskFullError,
     EntryNotFoundError,
+    IntegrityError,
     NotArchivedError,
     NotFoundError,
     OutlastError,
@@ -50,13 +52,27 @@ def mend(context: FetchContext, blob: Digest) -> None:
     where there was nothing to do. Raises the first error where it cannot be mended now, and
     :class:`NotArchivedError` where no revision here has it any more.
     """
-    for one in (*_bases(context.archive, blob), blob):
-        if context.archive.damage.of(one):
-            _mend(context, one)
+    for base in _bases(context.archive, blob):
+        _mend_base(context, base)
+    if context.archive.damage.of(blob):
+        _mend(context, blob)
+
+
+def _mend_base(context: FetchContext, base: Digest) -> None:
+    """Mends what another blob depends on, if it is damaged; it is compared first: with damage that
+    nobody knows of, the other would come in another form.
+    """
+    with (
+        contextlib.suppress(IntegrityError, NotArchivedError),
+        context.archive.open_blob(base, by="mending") as reader,
+    ):
+        reader.check()
+    if context.archive.damage.of(base):
+        _mend(context, base)
 
 
 def mend_bases(context: FetchContext, entries: Iterable[FileEntry]) -> None:
-    """Mends what files depend on that are intact themselves. What cannot be mended stays."""
+    """Mends what files depend on that cannot be read now. What cannot be mended stays."""
     archive = context.archive
     if not archive.damage.all():
         return
@@ -66,7 +82,7 @@ def mend_bases(context: FetchContext, entries: Iterable[FileEntry]) -> None:
             continue
         for base in _bases(archive, known.sha256):
             try:
-                mend(context, base)
+                _mend_base(context, base)
             except SOURCE_FAULTS as error:
                 _log.info("%s, on which %s depends, is not mended: %s", base, entry.path, error)
 

@@ -35,12 +35,15 @@ _IsRight = Callable[[int, memoryview], bool]
 
 
 def damaged_blob(archive: Archive, entry: FileEntry) -> Digest | None:
-    """The blob of `entry`, if it is known to be damaged here."""
+    """The blob of `entry`, if it lies here and is known to be damaged, or to depend on damage."""
     if not archive.damage.all():
         return None
     known = entry if entry.sha256 is not None else archive.known(entry)
-    blob = None if known is None else known.sha256
-    return blob if blob is not None and archive.damage.of(blob) else None
+    if known is None or known.sha256 is None:
+        return None
+    if archive.damage.of(known.sha256):
+        return known.sha256
+    return known.sha256 if archive.lies_here(known) and not archive.holds(known) else None
 
 
 def noted_tree(archive: Archive, blob: Digest, size: int) -> Tree | None:
