@@ -20,6 +20,7 @@ from outlast.core.errors import UsageError
 from outlast.core.events import (
     CacheDropped,
     Event,
+    FileMended,
     FileProblem,
     Note,
     SourceBanned,
@@ -44,6 +45,7 @@ _SHOWN = (
     | SourceBanned
     | SourceWaiting
     | SourceWithdrew
+    | FileMended
     | FileProblem
     | SuspectContent
     | WatchNoticed

@@ -69,7 +69,7 @@ class Soundness:
     ) -> None:
         self.tuning = tuning
         self.damage: Final = damage
-        self._write_file = write
+        self.write_derived: Final = write
         self.layout: Final = layout
         self._cache = cache
         self._table = table
@@ -263,7 +263,7 @@ class Soundness:
     def _write(self, blob: Digest, found: Sums) -> None:
         """Writes sums, if that can be done: without them the blob is hashed again."""
         try:
-            self._write_file(self.layout.sums_of(blob), found.to_bytes())
+            self.write_derived(self.layout.sums_of(blob), found.to_bytes())
         except (OutlastError, OSError) as error:
             _log.info("the sums of %s are not written: %s", blob, error)
 
