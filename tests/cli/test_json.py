@@ -356,6 +356,20 @@ def logging_what_was(world: World) -> None:
     world("log", "me/mine", "--since", "2030-01-01")
 
 
+def exporting(world: World) -> None:
+    world("export", "me/mine", "--to", world.home / "usb", "--dry-run")
+    assert world("export", "me/mine", "--to", world.home / "usb").result["parts"]
+
+
+def importing(world: World) -> None:
+    inside("export", "me/mine", "--to", world.home / "usb", home=world.home).ok()
+    assert world("import", world.home / "usb").result["already"] == 1
+
+
+def taking_inventory(world: World) -> None:
+    assert world("inventory").result["blobs"]
+
+
 def withdrawing(world: World) -> None:
     world("withdraw", "me/mine", "--reason", "By order.", "--dry-run")
     assert world("withdraw", "me/mine", "--reason", "By order.", "--stop-serving").result["since"]
@@ -389,6 +403,9 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "follow": following,
     "watch": watching,
     "log": logging_what_was,
+    "export": exporting,
+    "import": importing,
+    "inventory": taking_inventory,
     "withdraw": withdrawing,
 }
 """For each command with --json, calls that print each of its results."""
