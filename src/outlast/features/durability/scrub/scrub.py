@@ -1,6 +1,8 @@
 """A scrub: what was checked longest ago is checked first, and what is damaged is mended."""
 
+import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,7 +11,13 @@ from functools import partial
 from outlast.codec.payload import Form
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import DamagedError, NotArchivedError, OutlastError, StorageError
+from outlast.core.errors import (
+    DamagedError,
+    NotArchivedError,
+    OutlastError,
+    StorageError,
+    TransientError,
+)
 from outlast.core.events import FileProblem, Planned, Progress
 from outlast.core.names import Target
 from outlast.core.ratelimit import TokenBucket
@@ -22,6 +30,7 @@ from outlast.features.durability.scrub.priority import lower_priority
 from outlast.features.durability.scrub.small import Ask, check_small
 from outlast.store.archive import Archive
 
+_log = logging.getLogger(__name__)
 Mend = Callable[[Digest], None]
 """Mends a damaged blob, or raises :class:`OutlastError`."""
 _UNTOUCHED = "--no-mend"
@@ -94,26 +103,31 @@ class _Scrub:
         self._known(chosen)
         items = list(items_of(self._archive.layout))
         after = self._cursor.begin(mode) if chosen is None else None
-        todo = [one for one in items if self._is_due(one, chosen, after)]
-        todo.sort(key=lambda one: (self._cursor.checked(one.name).number(mode), one.name))
-        self._plan(items if chosen is None else todo, todo)
+        due = [one for one in items if self._is_due(one, chosen, after)]
+        due.sort(key=lambda one: (self._cursor.checked(one.name).number(mode), one.name))
+        self._plan(items if chosen is None else due, due)
+        todo, left = deque(due), list[Item]()
         with (
             ThreadPoolExecutor(1, "scrub", lower_priority) as worker,
             ThreadPoolExecutor(1, "scrub-ahead", lower_priority) as ahead,
         ):
             checks = FileChecks(self._archive, ahead)
-            while todo and not self._is_late():
-                item = todo.pop(0)
-                self._check(item, checks, worker)
-        if chosen is None and not todo:
+            again = deque[Item]()  # what changed while it was read, once more
+            for queue, unread in ((todo, again), (again, left)):
+                while queue and not self._is_late():
+                    item = queue.popleft()
+                    if not self._check(item, checks, worker):
+                        unread.append(item)
+        left += [*todo, *again]
+        if chosen is None and not left:
             self._cursor.finish(mode, [one.name for one in items])
         return Scrubbed(
             self._files,
             self._size,
             time.monotonic() - self._began,
             tuple(self._found),
-            len(todo),
-            sum(one.size for one in todo),
+            len(left),
+            sum(one.size for one in left),
             oldest(self._cursor, items),
         )
 
@@ -156,7 +170,9 @@ class _Scrub:
                 form = damages[0].form
                 self._damaged(blob, form, f"{what}, seen by {damages[0].by}")
 
-    def _check(self, item: Item, checks: FileChecks, worker: ThreadPoolExecutor) -> None:
+    def _check(self, item: Item, checks: FileChecks, worker: ThreadPoolExecutor) -> bool:
+        """Checks a file, and mends it; False where it changed while it was read."""
+
         def between(count: int) -> None:
             self._control.emit(Progress(item.name, count))
             self._control.cancel.check()
@@ -167,12 +183,16 @@ class _Scrub:
         seen_before = bool(self._archive.damage.of(item.blob))
         try:
             result = worker.submit(check, item.blob, between, full=self._wishes.full).result()
+        except TransientError as error:  # as when it gets another name
+            _log.info("%s is not checked: %s", item.name, error)
+            return False
         except (DamagedError, StorageError) as error:
             result = Checks(damaged=bool(self._archive.damage.of(item.blob)), problem=str(error))
         self._files += 1
         self._size += item.size
         self._cursor.note(item.name, self._wishes.mode)
         self._judge(item, result, seen_before=seen_before)
+        return True
 
     def _judge(self, item: Item, result: Checks, *, seen_before: bool) -> None:
         kind = Kind.BLOB if item.form is Form.PLAIN else Kind.CAPSULE
