@@ -353,6 +353,12 @@ def withdrawing(world: World) -> None:
     assert world("withdraw", "me/mine", "--undo").result["since"] is None
 
 
+def scrubbing(world: World) -> None:
+    assert world("scrub").result["found"] == []
+    world.damage_ref("me/mine")
+    assert world("scrub", "--full", "--no-mend", code=4).result["found"]
+
+
 EXAMPLES: dict[str, Callable[[World], None]] = {
     "pull": pulling,
     "sync": syncing,
@@ -380,6 +386,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "watch": watching,
     "log": logging_what_was,
     "withdraw": withdrawing,
+    "scrub": scrubbing,
 }
 """For each command with --json, calls that print each of its results."""
 

@@ -23,7 +23,7 @@ from outlast.core.names import Target
 from outlast.core.ratelimit import TokenBucket
 from outlast.features.durability.scrub.check import Checks, FileChecks
 from outlast.features.durability.scrub.cursor import FULL, QUICK, Cursor
-from outlast.features.durability.scrub.found import Found, Kind, Scrubbed
+from outlast.features.durability.scrub.found import UNTOUCHED, Found, Kind, Scrubbed
 from outlast.features.durability.scrub.frame import mend_frame
 from outlast.features.durability.scrub.items import Item, items_of
 from outlast.features.durability.scrub.priority import lower_priority
@@ -33,7 +33,6 @@ from outlast.store.archive import Archive
 _log = logging.getLogger(__name__)
 Mend = Callable[[Digest], None]
 """Mends a damaged blob, or raises :class:`OutlastError`."""
-_UNTOUCHED = "--no-mend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +89,8 @@ class _Scrub:
         self._control = control
         self._pace = TokenBucket(wishes.rate, burst=0.25) if wishes.rate else None
         self._found: list[Found] = []
+        self._unmended: set[tuple[Digest, Form]] = set()
+        """What was told of already."""
         self._files = self._size = 0
         self._began = time.monotonic()
 
@@ -180,7 +181,6 @@ class _Scrub:
                 self._pace.take(count, self._control.cancel)
 
         check = checks.plain if item.form is Form.PLAIN else checks.capsule
-        seen_before = bool(self._archive.damage.of(item.blob))
         try:
             result = worker.submit(check, item.blob, between, full=self._wishes.full).result()
         except TransientError as error:  # as when it gets another name
@@ -191,13 +191,13 @@ class _Scrub:
         self._files += 1
         self._size += item.size
         self._cursor.note(item.name, self._wishes.mode)
-        self._judge(item, result, seen_before=seen_before)
+        self._judge(item, result)
         return True
 
-    def _judge(self, item: Item, result: Checks, *, seen_before: bool) -> None:
+    def _judge(self, item: Item, result: Checks) -> None:
         kind = Kind.BLOB if item.form is Form.PLAIN else Kind.CAPSULE
         if result.damaged:
-            if not seen_before:  # else it was told of, and is mended or cannot be
+            if (item.blob, item.form) not in self._unmended:
                 known = self._archive.damage.of(item.blob)
                 what = "; ".join(one.describe() for one in known) or "damaged"
                 self._damaged(item.blob, item.form, what)
@@ -223,11 +223,12 @@ class _Scrub:
             if found := self._archive.damage.of(blob):
                 raise NotArchivedError(f"still damaged: {found[0].describe()}")
 
-        self._mended(kind, layout.name_of(path), what, act)
+        if not self._mended(kind, layout.name_of(path), what, act):
+            self._unmended.add((blob, form))
 
-    def _mended(self, kind: Kind, name: str, problem: str, act: Callable[[], None]) -> None:
-        """Mends something, and says what came of it."""
-        why_not = _UNTOUCHED
+    def _mended(self, kind: Kind, name: str, problem: str, act: Callable[[], None]) -> bool:
+        """Mends something, and says what came of it; whether it is right."""
+        why_not = UNTOUCHED
         if self._helpers is not None:
             why_not = ""
             try:
@@ -236,6 +237,7 @@ class _Scrub:
                 self._control.cancel.check()
                 why_not = str(error)
         self._tell(Found(kind, name, problem, mended=not why_not, why_not=why_not))
+        return not why_not
 
     def _tell(self, found: Found) -> None:
         self._found.append(found)
