@@ -243,7 +243,7 @@ def _manifests(archive: Archive) -> Iterator[Finding]:
 
 
 def _damage(archive: Archive) -> Iterator[Finding]:
-    """What somebody saw who read a blob."""
+    """What was seen by those who read blobs."""
     known = archive.damage.all()
     mend = "'outlast scrub' mends it, or pull the models again ('outlast ls' names them)"
     for blob in sorted(known)[:_NAMED]:

@@ -279,8 +279,8 @@ class Soundness:
         return self.note(Damage(blob, Form.PLAIN, why, by, parts), stat)
 
     def note(self, damage: Damage, stat: os.stat_result) -> DamagedError:
-        """The same of any damage. `stat` is that of the file: one that is not the blob's any more
-        harms nobody.
+        """The same of any damage. `stat` is that of the file: of one that is not the blob's any
+        more none is noted.
         """
         layout, blob = self.layout, damage.blob
         path = layout.blob(blob) if damage.form is Form.PLAIN else layout.capsule(blob)
