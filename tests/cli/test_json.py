@@ -376,6 +376,12 @@ def withdrawing(world: World) -> None:
     assert world("withdraw", "me/mine", "--undo").result["since"] is None
 
 
+def scrubbing(world: World) -> None:
+    assert world("scrub").result["found"] == []
+    world.damage_ref("me/mine")
+    assert world("scrub", "--full", "--no-mend", code=4).result["found"]
+
+
 EXAMPLES: dict[str, Callable[[World], None]] = {
     "pull": pulling,
     "sync": syncing,
@@ -407,6 +413,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "import": importing,
     "inventory": taking_inventory,
     "withdraw": withdrawing,
+    "scrub": scrubbing,
 }
 """For each command with --json, calls that print each of its results."""
 

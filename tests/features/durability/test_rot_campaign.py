@@ -112,7 +112,13 @@ def mended(specimen: Specimen) -> tuple[Found, ...]:
         Mender(archive, [source], nullcontext, wishes, Control()) as mender,
     ):
         helpers = Helpers(mender.mend, mender.ask)
-        return scrub(archive, cursor, ScrubWishes(), helpers, Control()).found
+        found: list[Found] = []
+        for _ in range(50):  # what a client lays out elsewhere meanwhile is left for later
+            result = scrub(archive, cursor, ScrubWishes(), helpers, Control())
+            found += result.found
+            if not result.left:
+                return tuple(found)
+        pytest.fail(f"{result.left} files are never read")
 
 
 class Clients:

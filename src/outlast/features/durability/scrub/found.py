@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
+
+UNTOUCHED: Final = "this scrub mends nothing"
+"""Why damage was left."""
 
 
 class Kind(StrEnum):

@@ -1,6 +1,8 @@
 """A scrub: what was checked longest ago is checked first, and what is damaged is mended."""
 
+import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,22 +11,28 @@ from functools import partial
 from outlast.codec.payload import Form
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import DamagedError, NotArchivedError, OutlastError, StorageError
+from outlast.core.errors import (
+    DamagedError,
+    NotArchivedError,
+    OutlastError,
+    StorageError,
+    TransientError,
+)
 from outlast.core.events import FileProblem, Planned, Progress
 from outlast.core.names import Target
 from outlast.core.ratelimit import TokenBucket
 from outlast.features.durability.scrub.check import Checks, FileChecks
 from outlast.features.durability.scrub.cursor import FULL, QUICK, Cursor
-from outlast.features.durability.scrub.found import Found, Kind, Scrubbed
+from outlast.features.durability.scrub.found import UNTOUCHED, Found, Kind, Scrubbed
 from outlast.features.durability.scrub.frame import mend_frame
 from outlast.features.durability.scrub.items import Item, items_of
 from outlast.features.durability.scrub.priority import lower_priority
 from outlast.features.durability.scrub.small import Ask, check_small
 from outlast.store.archive import Archive
 
+_log = logging.getLogger(__name__)
 Mend = Callable[[Digest], None]
 """Mends a damaged blob, or raises :class:`OutlastError`."""
-_UNTOUCHED = "--no-mend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,8 @@ class _Scrub:
         self._control = control
         self._pace = TokenBucket(wishes.rate, burst=0.25) if wishes.rate else None
         self._found: list[Found] = []
+        self._unmended: set[tuple[Digest, Form]] = set()
+        """What was told of already."""
         self._files = self._size = 0
         self._began = time.monotonic()
 
@@ -94,26 +104,31 @@ class _Scrub:
         self._known(chosen)
         items = list(items_of(self._archive.layout))
         after = self._cursor.begin(mode) if chosen is None else None
-        todo = [one for one in items if self._is_due(one, chosen, after)]
-        todo.sort(key=lambda one: (self._cursor.checked(one.name).number(mode), one.name))
-        self._plan(items if chosen is None else todo, todo)
+        due = [one for one in items if self._is_due(one, chosen, after)]
+        due.sort(key=lambda one: (self._cursor.checked(one.name).number(mode), one.name))
+        self._plan(items if chosen is None else due, due)
+        todo, left = deque(due), list[Item]()
         with (
             ThreadPoolExecutor(1, "scrub", lower_priority) as worker,
             ThreadPoolExecutor(1, "scrub-ahead", lower_priority) as ahead,
         ):
             checks = FileChecks(self._archive, ahead)
-            while todo and not self._is_late():
-                item = todo.pop(0)
-                self._check(item, checks, worker)
-        if chosen is None and not todo:
+            again = deque[Item]()  # what changed while it was read, once more
+            for queue, unread in ((todo, again), (again, left)):
+                while queue and not self._is_late():
+                    item = queue.popleft()
+                    if not self._check(item, checks, worker):
+                        unread.append(item)
+        left += [*todo, *again]
+        if chosen is None and not left:
             self._cursor.finish(mode, [one.name for one in items])
         return Scrubbed(
             self._files,
             self._size,
             time.monotonic() - self._began,
             tuple(self._found),
-            len(todo),
-            sum(one.size for one in todo),
+            len(left),
+            sum(one.size for one in left),
             oldest(self._cursor, items),
         )
 
@@ -156,7 +171,9 @@ class _Scrub:
                 form = damages[0].form
                 self._damaged(blob, form, f"{what}, seen by {damages[0].by}")
 
-    def _check(self, item: Item, checks: FileChecks, worker: ThreadPoolExecutor) -> None:
+    def _check(self, item: Item, checks: FileChecks, worker: ThreadPoolExecutor) -> bool:
+        """Checks a file, and mends it; False where it changed while it was read."""
+
         def between(count: int) -> None:
             self._control.emit(Progress(item.name, count))
             self._control.cancel.check()
@@ -164,20 +181,23 @@ class _Scrub:
                 self._pace.take(count, self._control.cancel)
 
         check = checks.plain if item.form is Form.PLAIN else checks.capsule
-        seen_before = bool(self._archive.damage.of(item.blob))
         try:
             result = worker.submit(check, item.blob, between, full=self._wishes.full).result()
+        except TransientError as error:  # as when it gets another name
+            _log.info("%s is not checked: %s", item.name, error)
+            return False
         except (DamagedError, StorageError) as error:
             result = Checks(damaged=bool(self._archive.damage.of(item.blob)), problem=str(error))
         self._files += 1
         self._size += item.size
         self._cursor.note(item.name, self._wishes.mode)
-        self._judge(item, result, seen_before=seen_before)
+        self._judge(item, result)
+        return True
 
-    def _judge(self, item: Item, result: Checks, *, seen_before: bool) -> None:
+    def _judge(self, item: Item, result: Checks) -> None:
         kind = Kind.BLOB if item.form is Form.PLAIN else Kind.CAPSULE
         if result.damaged:
-            if not seen_before:  # else it was told of, and is mended or cannot be
+            if (item.blob, item.form) not in self._unmended:
                 known = self._archive.damage.of(item.blob)
                 what = "; ".join(one.describe() for one in known) or "damaged"
                 self._damaged(item.blob, item.form, what)
@@ -203,11 +223,12 @@ class _Scrub:
             if found := self._archive.damage.of(blob):
                 raise NotArchivedError(f"still damaged: {found[0].describe()}")
 
-        self._mended(kind, layout.name_of(path), what, act)
+        if not self._mended(kind, layout.name_of(path), what, act):
+            self._unmended.add((blob, form))
 
-    def _mended(self, kind: Kind, name: str, problem: str, act: Callable[[], None]) -> None:
-        """Mends something, and says what came of it."""
-        why_not = _UNTOUCHED
+    def _mended(self, kind: Kind, name: str, problem: str, act: Callable[[], None]) -> bool:
+        """Mends something, and says what came of it; whether it is right."""
+        why_not = UNTOUCHED
         if self._helpers is not None:
             why_not = ""
             try:
@@ -216,6 +237,7 @@ class _Scrub:
                 self._control.cancel.check()
                 why_not = str(error)
         self._tell(Found(kind, name, problem, mended=not why_not, why_not=why_not))
+        return not why_not
 
     def _tell(self, found: Found) -> None:
         self._found.append(found)

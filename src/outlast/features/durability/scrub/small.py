@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import IntegrityError
-from outlast.features.durability.scrub.found import Found, Kind
+from outlast.features.durability.scrub.found import UNTOUCHED, Found, Kind
 from outlast.features.durability.scrub.manifests import Askable, damaged_manifests, mend_manifest
 from outlast.ops import mend
 from outlast.store.archive import Archive
@@ -14,7 +14,6 @@ from outlast.store.records.survey import survey
 
 Ask = Callable[[], Askable]
 """Who may be asked: it is found out when it is needed."""
-_UNTOUCHED = "--no-mend"
 
 
 def check_small(archive: Archive, ask: Ask | None, cancel: Cancel) -> Iterator[Found]:
@@ -26,7 +25,7 @@ def check_small(archive: Archive, ask: Ask | None, cancel: Cancel) -> Iterator[F
             found = mend_manifest(archive, digest, problem, ask())
         else:
             name = archive.layout.name_of(archive.layout.manifest(digest))
-            found = Found(Kind.MANIFEST, name, problem, mended=False, why_not=_UNTOUCHED)
+            found = Found(Kind.MANIFEST, name, problem, mended=False, why_not=UNTOUCHED)
         all_right &= found.mended
         yield found
     cancel.check()
@@ -38,7 +37,7 @@ def _records(archive: Archive, *, mends: bool) -> Iterator[Found]:
     damaged = {one.name: one.text for one in survey(archive).damaged}
     if not mends:
         for name, text in damaged.items():
-            yield Found(Kind.RECORD, name, text, mended=False, why_not=_UNTOUCHED)
+            yield Found(Kind.RECORD, name, text, mended=False, why_not=UNTOUCHED)
     elif damaged:
         for one in mend.mend(archive.layout.home):
             problem = damaged.get(one.name, "it was damaged")
@@ -57,7 +56,7 @@ def _index(archive: Archive, *, mends: bool) -> Iterator[Found]:
         return
     name = archive.layout.name_of(archive.layout.index)
     if not mends:
-        yield Found(Kind.INDEX, name, problem, mended=False, why_not=_UNTOUCHED)
+        yield Found(Kind.INDEX, name, problem, mended=False, why_not=UNTOUCHED)
         return
     archive.index.rebuild()
     archive.forms.capsules()  # reads their trailers
