@@ -59,6 +59,7 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "share.largest": ('"50GB"', 50_000_000_000),
     "serve.hosts": ('["models.example"]', ["models.example"]),
     "serve.fetch-quota": ('"0"', 0),
+    "recheck-days": ("7", 7),
     "serve.keep": ('"2TB"', 2_000_000_000_000),
     "serve.keep-free": ('"1GB"', 1_000_000_000),
     "s3.endpoint": ('"https://s3.example/"', "https://s3.example"),
@@ -345,7 +346,7 @@ def read(text: str, features: bool = True) -> Config:
 
 def test_the_file_says_the_defaults() -> None:
     assert read(template([LISTED])) == config_of({}, {})
-    assert template(FEATURES).count("\n[") == 6
+    assert template(FEATURES).count("\n[") == 7
 
 
 def test_a_line_uncommented_is_the_default() -> None:
