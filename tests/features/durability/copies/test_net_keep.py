@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.features.durability.copies.test_net_goals import (
+    PATIENT,
     SECONDS,
     having,
     is_met,
@@ -26,7 +27,9 @@ def net() -> Iterator[Net]:
 
 
 def test_copies_are_challenged_and_shrink_when_told(net: Net) -> None:
-    nodes = operated(net.lan(), 3, "org/crowded-model copies=2", extra="challenges = 500000\n")
+    nodes = operated(
+        net.lan(), 3, "org/crowded-model copies=2", times=f"{PATIENT}challenges = 500000\n"
+    )
     model = make_model(net.folder / "model", 5)
     for node in nodes:
         node.serve()
