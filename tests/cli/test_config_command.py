@@ -29,6 +29,7 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "form": ('"plain"', "plain"),
     "working-copies": ('"50GB"', 50_000_000_000),
     "gc-grace": ("0.5", 0.5),
+    "recheck-days": ("7.5", 7.5),
     "tokens": ('{"https://mirror.example" = "s3cret"}', {"https://mirror.example": "(set)"}),
     "swarm.enabled": ("false", False),
     "swarm.port": ("6881", 6881),

@@ -131,6 +131,15 @@ class Soundness:
                 age = self.tuning.recheck - (compared.until - time.monotonic())
                 self._cache.note_sound(blob, full_stamp(stat), time.time() - age)
 
+    def note_hashed(self, blob: Digest, path: Path) -> None:
+        """The bytes of the file `path` were hashed while this process wrote them: a node that is
+        started next, or again, reads none of them before it gives them out.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            stat = os.stat(path)
+            if sums.is_needed(stat.st_size):
+                self._cache.note_sound(blob, full_stamp(stat), time.time())
+
     def is_settled(self, stat: os.stat_result) -> bool:
         """Whether the next write to the file will show in its times."""
         return abs(time.time() - stat.st_ctime) > self.tuning.settle
