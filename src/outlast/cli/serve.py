@@ -180,7 +180,7 @@ def serve(
 
     Without --upstream the folder of the archive must be there. Other servers and commands
     may use it at the same time. On a file system whose locks do not work, where they could not be
-    kept apart, the command refuses: see --alone.
+    kept apart, it refuses: see --alone.
 
     Every client may read public models. Private and gated ones are only for clients whose own
     token the first --upstream admits, which that hub is asked, and for tokens to which the file
