@@ -4,7 +4,6 @@ them.
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -424,7 +423,7 @@ def test_who_has_the_key_sees_the_files(archive: Archive, key: Path, usb: Path) 
 
 
 @pytest.fixture
-def home(filled: Path, tmp_path: Path) -> Iterator[Path]:
+def home(filled: Path, tmp_path: Path) -> Path:
     shutil.copytree(filled, tmp_path / "home" / "archive")
     return tmp_path / "home"
 

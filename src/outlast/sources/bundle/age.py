@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 from outlast.codec.bundle.sealed import Envelope, SealedContents
@@ -138,7 +137,7 @@ def _lines(data: bytes) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _pyrage() -> ModuleType:
+def _pyrage() -> Any:
     try:
         import pyrage  # noqa: PLC0415 - of the extra [age]
     except ImportError:
