@@ -1,23 +1,23 @@
 """Contents of bundles, made up for tests."""
 
 from outlast.codec.bundle.contents import (
+    BundleContents,
     BundledBlob,
     BundledModel,
     BundledRef,
-    Contents,
     Record,
     Since,
 )
-from outlast.codec.bundle.geometry import Layout
+from outlast.codec.bundle.geometry import PartLayout
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId, RepoKind
 
-LAYOUT = Layout(block=4096, rows=3, group=4, parity=2)
+LAYOUT = PartLayout(block=4096, rows=3, group=4, parity=2)
 MANIFEST, BLOB, CAPSULE, BASE = (Digest.of(text) for text in (b"m", b"plain", b"capsule", b"base"))
 
 
-def small_contents() -> Contents:
+def small_contents() -> BundleContents:
     """One of everything: builds on another bundle, and has a delta capsule on what that holds."""
     ref = BundledRef("main", GitOid("a" * 40), "https://hub", "2026-01-02T03:04:05+00:00", "branch")
     model = BundledModel(
@@ -29,7 +29,7 @@ def small_contents() -> Contents:
         manifests=(MANIFEST,),
         refs=(ref,),
     )
-    return Contents(
+    return BundleContents(
         LAYOUT,
         (model,),
         (Record(f"manifests/{MANIFEST}.json", MANIFEST, 500, 0),),

@@ -11,8 +11,8 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.codec.bundle.contents import Contents
-from outlast.codec.bundle.documents import BundleFile, Inventory, PartSum
+from outlast.codec.bundle.contents import BundleContents
+from outlast.codec.bundle.documents import ArchiveInventory, BundleFile, PartSum
 from outlast.core.digest import Digest
 from outlast.core.errors import OutlastError
 from tests.codec.bundle.bundles import BLOB, MANIFEST, small_contents
@@ -20,7 +20,7 @@ from tests.codec.bundle.bundles import BLOB, MANIFEST, small_contents
 
 def test_contents_are_read_as_they_were_written() -> None:
     contents = small_contents()
-    assert Contents.from_bytes(contents.encoded) == contents
+    assert BundleContents.from_bytes(contents.encoded) == contents
     assert contents.id == Digest.of(contents.encoded)
     assert contents.geometry.stream == contents.base + 50_500
 
@@ -42,11 +42,11 @@ def test_one_changed_byte_of_a_bundle_file_is_noticed() -> None:
 
 
 def test_an_inventory_is_read_as_it_was_written() -> None:
-    inventory = Inventory(frozenset([BLOB, MANIFEST]), frozenset())
-    assert Inventory.from_bytes(inventory.to_bytes()) == inventory
+    inventory = ArchiveInventory(frozenset([BLOB, MANIFEST]), frozenset())
+    assert ArchiveInventory.from_bytes(inventory.to_bytes()) == inventory
     assert json.loads(inventory.to_bytes())["check"] == inventory.check.hex
     with pytest.raises(OutlastError, match="check"):
-        Inventory.from_bytes(inventory.to_bytes().replace(BLOB.hex.encode(), b"0" * 64))
+        ArchiveInventory.from_bytes(inventory.to_bytes().replace(BLOB.hex.encode(), b"0" * 64))
 
 
 def _set(*path: Any) -> Callable[[dict[str, Any]], None]:
@@ -103,19 +103,19 @@ def test_contents_with_something_wrong_are_refused(
     document = small_contents().to_json()
     change(document)
     with pytest.raises(OutlastError):
-        Contents.from_bytes(json.dumps(document).encode())
+        BundleContents.from_bytes(json.dumps(document).encode())
     with pytest.raises(OutlastError):
-        Contents.from_json(document)
+        BundleContents.from_json(document)
 
 
 def test_contents_in_another_order_are_refused() -> None:
     contents = small_contents()
     with pytest.raises(OutlastError, match="canonical"):
-        Contents.from_bytes(contents.encoded + b" ")
+        BundleContents.from_bytes(contents.encoded + b" ")
     document = contents.to_json()
     document["models"] *= 2
     with pytest.raises(OutlastError, match="order"):
-        Contents.from_bytes(rfc8785.dumps(document))
+        BundleContents.from_bytes(rfc8785.dumps(document))
 
 
 def test_a_base_comes_before_what_depends_on_it() -> None:
@@ -137,11 +137,11 @@ _JSON = st.recursive(
 @given(key=st.sampled_from(sorted(small_contents().to_json())), value=_JSON)
 def test_whatever_stands_in_contents_is_read_or_refused(key: str, value: object) -> None:
     with contextlib.suppress(OutlastError):
-        Contents.from_bytes(json.dumps({**small_contents().to_json(), key: value}).encode())
+        BundleContents.from_bytes(json.dumps({**small_contents().to_json(), key: value}).encode())
 
 
 @given(st.binary(max_size=200))
 def test_what_is_no_document_is_refused(data: bytes) -> None:
-    for read in (Contents.from_bytes, BundleFile.from_bytes, Inventory.from_bytes):
+    for read in (BundleContents.from_bytes, BundleFile.from_bytes, ArchiveInventory.from_bytes):
         with pytest.raises(OutlastError):
             read(data)

@@ -8,7 +8,7 @@ from outlast.codec.bundle.geometry import (
     MAX_BLOCK,
     MAX_CODEWORD,
     Geometry,
-    Layout,
+    PartLayout,
     choose_layout,
 )
 from outlast.core.errors import MalformedError
@@ -26,7 +26,7 @@ _FAT32 = 3_900_000_000
 def test_every_block_has_one_place_and_every_part_one_group(
     stream: int, block: int, rows: int, group: int, parity: int
 ) -> None:
-    cut = Geometry(Layout(block, rows, group, parity), stream)
+    cut = Geometry(PartLayout(block, rows, group, parity), stream)
     places = [cut.place(number * block) for number in range(cut.blocks)]
     assert len(set(places)) == cut.blocks
     assert [cut.offset(place) for place in places] == [n * block for n in range(cut.blocks)]
@@ -81,7 +81,7 @@ def test_a_small_bundle_with_parity_has_twenty_parts() -> None:
 )
 def test_impossible_layouts_are_refused(block: int, rows: int, group: int, parity: int) -> None:
     with pytest.raises(MalformedError):
-        Layout(block, rows, group, parity)
+        PartLayout(block, rows, group, parity)
 
 
 def test_parts_too_small_or_too_much_parity_are_refused() -> None:

@@ -4,13 +4,13 @@ import random
 
 import pytest
 
-from outlast.codec.bundle.geometry import HEADER_BYTES, Geometry, Layout
+from outlast.codec.bundle.geometry import HEADER_BYTES, Geometry, PartLayout
 from outlast.codec.bundle.part import PartHeader, Sums
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError
 
 ID = Digest.of(b"a bundle")
-CUT = Geometry(Layout(4096, 3, 4, 2), 100_000)
+CUT = Geometry(PartLayout(4096, 3, 4, 2), 100_000)
 
 
 @pytest.mark.parametrize("part", range(CUT.parts))
@@ -32,7 +32,7 @@ def test_one_flipped_bit_leaves_no_header() -> None:
 
 
 def test_a_forged_header_is_refused() -> None:
-    small = Geometry(Layout(4096, 3, 4, 0), 10)
+    small = Geometry(PartLayout(4096, 3, 4, 0), 10)
     with pytest.raises(MalformedError, match="impossible"):
         PartHeader.unpack(_forged(small, part=5))
     with pytest.raises(MalformedError, match="impossible"):
@@ -41,7 +41,7 @@ def test_a_forged_header_is_refused() -> None:
 
 def _forged(cut: Geometry, part: int, contents: int = 0) -> bytes:
     """A header that no writer makes, with the right sum."""
-    wide = Geometry(Layout(4096, 3, 4, 0), 1_000_000)
+    wide = Geometry(PartLayout(4096, 3, 4, 0), 1_000_000)
     data = bytearray(PartHeader(ID, part, wide, contents).pack())
     data[32:40] = cut.stream.to_bytes(8, "little")
     from outlast.codec import kernels  # noqa: PLC0415

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from outlast.codec.bundle.contents import (
     MANIFESTS,
+    BundleContents,
     BundledBlob,
     BundledModel,
     BundledRef,
-    Contents,
     Record,
 )
 from outlast.codec.bundle.documents import BUNDLE_FILE, BundleFile
-from outlast.codec.bundle.geometry import Layout
+from outlast.codec.bundle.geometry import PartLayout
 from outlast.codec.bundle.part import PartHeader, Sums
 from outlast.codec.hashing import names_of
 from outlast.codec.payload import Form
@@ -22,7 +22,7 @@ from outlast.core.names import RepoId
 
 COMMIT = GitOid("e" * 40)
 REPO = RepoId.parse("evil/model")
-LAYOUT = Layout(4096, rows=2, group=200, parity=0)
+LAYOUT = PartLayout(4096, rows=2, group=200, parity=0)
 
 
 def entry(path: str, data: bytes) -> FileEntry:
@@ -36,14 +36,14 @@ def bundle_of(
     *,
     manifest: bytes | None = None,
     repo: RepoId = REPO,
-    layout: Layout = LAYOUT,
-) -> tuple[Contents, bytes]:
+    layout: PartLayout = LAYOUT,
+) -> tuple[BundleContents, bytes]:
     """Contents that name these files, and a stream with these payloads, one behind the other."""
     data = Revision.of(REPO, COMMIT, files).to_bytes() if manifest is None else manifest
     digest = Digest.of(data)
     ref = BundledRef("main", COMMIT, "https://hub", "2026-11-01T00:00:00+00:00", "branch")
     model = BundledModel(repo, False, False, (), {}, (digest,), (ref,))
-    contents = Contents(
+    contents = BundleContents(
         layout,
         (model,),
         (Record(f"{MANIFESTS}{digest}.json", digest, len(data), 0),),
@@ -59,7 +59,9 @@ def payload(data: bytes, at: int, *, claims: bytes | None = None) -> BundledBlob
     return BundledBlob(blob, len(data), Form.PLAIN, at, len(data))
 
 
-def write(folder: Path, contents: Contents, stream: bytes, *, parts: int | None = None) -> None:
+def write(
+    folder: Path, contents: BundleContents, stream: bytes, *, parts: int | None = None
+) -> None:
     """The parts of a bundle, or the first of them, with the right sums whatever is in them."""
     cut = contents.geometry
     block = cut.layout.block

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from outlast.codec.bundle.documents import BundleFile
-from outlast.codec.bundle.geometry import Layout
+from outlast.codec.bundle.geometry import PartLayout
 from outlast.features.bundle.planning import ExportWishes
 from outlast.store.archive import Archive
 from tests.campaign import SEED, rounds
@@ -17,7 +17,7 @@ from tests.features.bundle.world import export_to, files_below, import_from
 PATTERNS = rounds(4, 100)
 
 
-LAYOUTS = [None, Layout(16384, rows=3, group=20, parity=3)]
+LAYOUTS = [None, PartLayout(16384, rows=3, group=20, parity=3)]
 
 
 @pytest.fixture(params=LAYOUTS, ids=["chosen", "groups"])
@@ -85,7 +85,7 @@ def test_scattered_damage_of_every_part_is_mended(
     archive: Archive, other: Archive, tmp_path: Path
 ) -> None:
     """Of each row of blocks as many may be damaged as there are parity parts: in all parts."""
-    layout = Layout(16384, rows=7, group=6, parity=2)
+    layout = PartLayout(16384, rows=7, group=6, parity=2)
     done = export_to(archive, tmp_path / "usb", "org/base", layout=layout)
     cut = done.contents.geometry
     assert cut.groups > 2

@@ -12,7 +12,7 @@ import pytest
 
 from outlast.codec.bundle.cell_stream import CellStream
 from outlast.codec.bundle.documents import BUNDLE_FILE, BundleFile
-from outlast.codec.bundle.geometry import HEADER_BYTES, Layout
+from outlast.codec.bundle.geometry import HEADER_BYTES, PartLayout
 from outlast.codec.bundle.part import Sums
 from outlast.codec.bundle.sealed import Cells, Envelope, SealedContents
 from outlast.codec.memory import InMemory
@@ -28,7 +28,7 @@ from outlast.core.errors import (
 )
 from outlast.core.events import Event, Progress
 from outlast.core.names import RepoId, Target
-from outlast.features.bundle.export import Exported, export_bundle, media_of
+from outlast.features.bundle.export import ExportedBundle, export_bundle, media_of
 from outlast.features.bundle.importing import Imported, import_bundle
 from outlast.features.bundle.planning import ExportWishes, make_plan
 from outlast.features.bundle.review.listing import list_files
@@ -69,7 +69,7 @@ def encrypt(
     wishes: ExportWishes = WISHES,
     capacity: int | None = None,
     control: Control | None = None,
-) -> Exported:
+) -> ExportedBundle:
     folders = [places] if isinstance(places, Path) else places
     plan = make_plan(archive, [Target.parse(name) for name in names], wishes)
     plan = sealed(plan, read_recipients(recipients), wishes)
@@ -267,7 +267,9 @@ def test_cells_of_another_bundle(
 def test_cells_by_themselves() -> None:
     """Moved within a bundle, between bundles of one key, padded, cut."""
     key = PairedKey()
-    bundles = [SealedContents(Layout(1 << 14, 4, 4, 1), number, b"envelope") for number in (3, 4)]
+    bundles = [
+        SealedContents(PartLayout(1 << 14, 4, 4, 1), number, b"envelope") for number in (3, 4)
+    ]
     one, two = (Cells(bundle, key) for bundle in bundles)
     room = bundles[0].room
     cell = one.seal(1, b"x" * room)

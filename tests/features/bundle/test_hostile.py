@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from outlast.codec.bundle.contents import BundledBlob
-from outlast.codec.bundle.geometry import Layout
+from outlast.codec.bundle.geometry import PartLayout
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest
 from outlast.core.errors import NotFoundError, OutlastError
@@ -88,7 +88,7 @@ def test_a_plain_payload_larger_than_the_media(
     files = [replace(entry("a.bin", GOOD), size=1 << 39, sha256=blob)]
     size = len(Revision.of(REPO, COMMIT, files).to_bytes())
     huge = BundledBlob(blob, 1 << 39, Form.PLAIN, size, 1 << 39)
-    contents, stream = bundle_of(files, [(huge, b"")], layout=Layout(1 << 20, 8, 200, 0))
+    contents, stream = bundle_of(files, [(huge, b"")], layout=PartLayout(1 << 20, 8, 200, 0))
     write(tmp_path, contents, stream, parts=1)
     monkeypatch.setattr(disk, "free_bytes", lambda _path: 1 << 50)
     assert "damaged or missing" in refused(other, tmp_path).refused[0].reason

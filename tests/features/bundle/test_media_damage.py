@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from outlast.codec.bundle import geometry
-from outlast.codec.bundle.geometry import HEADER_BYTES, Place
-from outlast.codec.bundle.stream import Blocks
+from outlast.codec.bundle.geometry import HEADER_BYTES, BlockPlace
+from outlast.codec.bundle.stream import BundleBlocks
 from outlast.features.bundle.planning import ExportWishes
 from outlast.features.bundle.spare_blocks import SpareBlocks
 from outlast.sources.bundle.media import PartFiles, head_of, look
@@ -156,9 +156,9 @@ class Counted:
 
     def __init__(self, files: PartFiles) -> None:
         self._files = files
-        self.reads: Counter[Place] = Counter()
+        self.reads: Counter[BlockPlace] = Counter()
 
-    def read(self, place: Place, block: memoryview, check: memoryview) -> bool:
+    def read(self, place: BlockPlace, block: memoryview, check: memoryview) -> bool:
         self.reads[place] += 1
         return self._files.read(place, block, check)
 
@@ -175,12 +175,12 @@ def test_a_row_is_read_once_however_many_blocks_it_lost(archive: Archive, tmp_pa
         SpareBlocks(tmp_path / "spare", cut.layout.block) as spare,
     ):
         counted = Counted(files)
-        blocks = Blocks(counted, head)
+        blocks = BundleBlocks(counted, head)
         blocks.spare = spare
         out = memoryview(bytearray(cut.layout.block))
         for part in (3, 7):
             for row in range(cut.rows_of(part)):
-                blocks.read(Place(part, row), out)
+                blocks.read(BlockPlace(part, row), out)
         assert blocks.repaired == cut.rows_of(3) + cut.rows_of(7)
         others = [count for place, count in counted.reads.items() if place.part not in {3, 7}]
     assert set(others) == {1}
@@ -191,8 +191,8 @@ def test_a_full_disk_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Then each block is restored by itself."""
     monkeypatch.setattr("outlast.store.disk.free_bytes", lambda _path: 0)
     with SpareBlocks(tmp_path / "spare", 8) as spare:
-        spare.put(Place(0, 0), memoryview(b"12345678"))
-        assert not spare.get(Place(0, 0), memoryview(bytearray(8)))
+        spare.put(BlockPlace(0, 0), memoryview(b"12345678"))
+        assert not spare.get(BlockPlace(0, 0), memoryview(bytearray(8)))
 
 
 def opened(folder: Path) -> OpenBundle:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from outlast.codec.bundle.geometry import Layout
+from outlast.codec.bundle.geometry import PartLayout
 from outlast.core.control import Control
 from outlast.core.digest import GitOid
 from outlast.core.names import RepoId, Target
-from outlast.features.bundle.export import Exported, export_bundle, media_of
+from outlast.features.bundle.export import ExportedBundle, export_bundle, media_of
 from outlast.features.bundle.importing import Imported, import_bundle
 from outlast.features.bundle.planning import ExportWishes, make_plan
 from outlast.fetch.file_filter import Selection
@@ -92,10 +92,10 @@ def export_to(
     *names: str,
     wishes: ExportWishes | None = None,
     capacity: int | None = None,
-    layout: Layout | None = None,
+    layout: PartLayout | None = None,
     control: Control | None = None,
     bagit: bool = False,
-) -> Exported:
+) -> ExportedBundle:
     folders = [places] if isinstance(places, Path) else places
     plan = make_plan(archive, [Target.parse(n) for n in names], wishes or ExportWishes())
     if layout is not None:

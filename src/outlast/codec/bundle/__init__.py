@@ -2,5 +2,5 @@
 documents that say what a bundle holds. No files, no network.
 
 Format: docs/format/bundle.md. Public names: `geometry.Geometry`, `part.PartHeader`,
-`contents.Contents`, `documents.BundleFile`, `documents.Inventory`.
+`contents.BundleContents`, `documents.BundleFile`, `documents.ArchiveInventory`.
 """

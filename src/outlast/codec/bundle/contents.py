@@ -12,7 +12,7 @@ import rfc8785
 
 from outlast.codec.bundle import checked
 from outlast.codec.bundle.checked import fields
-from outlast.codec.bundle.geometry import MAX_STREAM, Geometry, Layout
+from outlast.codec.bundle.geometry import MAX_STREAM, Geometry, PartLayout
 from outlast.codec.bundle.part import base_of
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid
@@ -197,10 +197,10 @@ class Since:
 
 
 @dataclass(frozen=True)
-class Contents:
+class BundleContents:
     """Everything that a bundle holds. `assumed_*`: what the reader is expected to have."""
 
-    layout: Layout
+    layout: PartLayout
     models: tuple[BundledModel, ...]
     records: tuple[Record, ...]
     payloads: tuple[BundledBlob, ...]
@@ -309,7 +309,7 @@ class Contents:
         )
 
 
-def layout_json(layout: Layout) -> dict[str, int]:
+def layout_json(layout: PartLayout) -> dict[str, int]:
     """How a bundle is cut, as documents say it."""
     return {
         "block": layout.block,
@@ -319,10 +319,10 @@ def layout_json(layout: Layout) -> dict[str, int]:
     }
 
 
-def read_layout(value: object) -> Layout:
+def read_layout(value: object) -> PartLayout:
     """What `layout_json` wrote. Raises :class:`MalformedError`."""
     entry = fields(value, {"block", "rows", "group", "parity"})
-    return Layout(*(entry.number(key) for key in ("block", "rows", "group", "parity")))
+    return PartLayout(*(entry.number(key) for key in ("block", "rows", "group", "parity")))
 
 
 def _ordered(items: Iterable[_T], key: Callable[[_T], Any]) -> tuple[_T, ...]:

@@ -7,7 +7,7 @@ from typing import Any, Final, Self, TypeAlias
 import rfc8785
 
 from outlast.codec.bundle.checked import Fields, check_type, fields, moment
-from outlast.codec.bundle.contents import MAX_CONTENTS, Contents
+from outlast.codec.bundle.contents import MAX_CONTENTS, BundleContents
 from outlast.codec.bundle.geometry import MAX_PARTS
 from outlast.codec.bundle.sealed import MAX_SEALED, SEALED_TYPE, SealedContents
 from outlast.core.digest import Digest
@@ -23,7 +23,7 @@ _MOST_CONTAINERS: Final = 1_000_000
 _MOST_NAMES: Final = 3_000_000
 _CHECK: Final = "check"
 
-Outer: TypeAlias = Contents | SealedContents
+Outer: TypeAlias = BundleContents | SealedContents
 """What a bundle says of itself to everybody: all that it holds, unless it is encrypted."""
 
 
@@ -85,7 +85,7 @@ class BundleFile:
 def read_outer(data: bytes) -> Outer:
     """The contents at the start of a stream. Raises :class:`MalformedError`."""
     if f'"type":"{SEALED_TYPE}"'.encode() not in data[-200:]:  # canonical: the type comes last
-        return Contents.from_bytes(data)
+        return BundleContents.from_bytes(data)
     found = SealedContents.from_json(load_json(data, MAX_SEALED))
     if found.encoded != data:
         raise MalformedError("the contents of a bundle are not canonical JSON")
@@ -94,11 +94,11 @@ def read_outer(data: bytes) -> Outer:
 
 def _outer(value: object) -> Outer:
     is_sealed = isinstance(value, dict) and value.get("type") == SEALED_TYPE
-    return SealedContents.from_json(value) if is_sealed else Contents.from_json(value)
+    return SealedContents.from_json(value) if is_sealed else BundleContents.from_json(value)
 
 
 @dataclass(frozen=True, slots=True)
-class Inventory:
+class ArchiveInventory:
     """What an archive holds."""
 
     blobs: frozenset[Digest]

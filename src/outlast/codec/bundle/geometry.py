@@ -20,7 +20,7 @@ SUM_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PartLayout:
     """Bytes of a block, blocks of a full part, data parts of a full group and parity parts of each
     group. Raises :class:`MalformedError` where that is impossible.
     """
@@ -40,7 +40,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BlockPlace:
     """Where a block lies: its part, and its number in it, both from 0."""
 
     part: int
@@ -51,7 +51,7 @@ class Place:
 class Geometry:
     """The parts of a stream of `stream` bytes in a layout."""
 
-    layout: Layout
+    layout: PartLayout
     stream: int
 
     def __post_init__(self) -> None:
@@ -106,11 +106,11 @@ class Geometry:
         """Where the frame of a block begins in the file of its part."""
         return HEADER_BYTES + row * (self.layout.block + SUM_BYTES)
 
-    def place(self, offset: int) -> Place:
+    def place(self, offset: int) -> BlockPlace:
         """The block that has the byte at `offset` of the stream."""
-        return Place(*divmod(offset // self.layout.block, self.layout.rows))
+        return BlockPlace(*divmod(offset // self.layout.block, self.layout.rows))
 
-    def offset(self, place: Place) -> int:
+    def offset(self, place: BlockPlace) -> int:
         """Where a block of a data part begins in the stream."""
         return (place.part * self.layout.rows + place.row) * self.layout.block
 
@@ -124,7 +124,7 @@ class Geometry:
 
 def choose_layout(
     stream: int, *, part_size: int, parity_percent: float, least: int, smallest: int = MIN_BLOCK
-) -> Layout:
+) -> PartLayout:
     """The layout of a stream of about `stream` bytes. Files of at most `part_size` bytes; parity of
     at least `parity_percent` of the data; with parity, at least `least` data parts, so that a
     damaged tenth of the parts is not a large piece of one; blocks of at least `smallest` bytes.
@@ -143,7 +143,7 @@ def choose_layout(
     rows = max(1, min(fit, MAX_ROWS, blocks // wanted if blocks >= wanted else 1))
     parts = -(-blocks // rows)
     if not parity_percent:
-        return Layout(block, rows, min(parts, MAX_CODEWORD), 0)
+        return PartLayout(block, rows, min(parts, MAX_CODEWORD), 0)
     most = int(MAX_CODEWORD / (1 + parity_percent / 100))
     while most + _share(most, parity_percent) > MAX_CODEWORD:
         most -= 1
@@ -151,7 +151,7 @@ def choose_layout(
         raise ValueError("more parity than that has no room in a group of parts")
     groups = -(-parts // most)
     group = -(-parts // groups)
-    return Layout(block, rows, group, _share(group, parity_percent))
+    return PartLayout(block, rows, group, _share(group, parity_percent))
 
 
 def _share(parts: int, percent: float) -> int:

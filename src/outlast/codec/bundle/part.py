@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from outlast.codec import kernels
-from outlast.codec.bundle.geometry import HEADER_BYTES, SUM_BYTES, Geometry, Layout
+from outlast.codec.bundle.geometry import HEADER_BYTES, SUM_BYTES, Geometry, PartLayout
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError
 
@@ -58,7 +58,7 @@ class PartHeader:
             raise MalformedError(
                 f"a newer outlast made this bundle: its version is {version}", hint="update outlast"
             )
-        geometry = Geometry(Layout(block, rows, group, parity), stream)
+        geometry = Geometry(PartLayout(block, rows, group, parity), stream)
         if part >= geometry.parts or contents > stream:
             raise MalformedError(f"the header of a part of a bundle is impossible (part {part})")
         header = cls(Digest.from_bytes(bundle), part, geometry, contents)

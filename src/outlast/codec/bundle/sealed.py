@@ -13,7 +13,7 @@ import rfc8785
 
 from outlast.codec.bundle.checked import Fields, check_type, fields
 from outlast.codec.bundle.contents import MAX_CONTENTS, layout_json, read_layout
-from outlast.codec.bundle.geometry import MAX_STREAM, Geometry, Layout
+from outlast.codec.bundle.geometry import MAX_STREAM, Geometry, PartLayout
 from outlast.codec.bundle.part import base_of
 from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, MalformedError
@@ -47,7 +47,7 @@ class SealedContents:
     recipients. Its sha256 is the id of the bundle.
     """
 
-    layout: Layout
+    layout: PartLayout
     cells: int
     envelope: bytes = field(repr=False)
 

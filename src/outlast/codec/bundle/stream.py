@@ -5,7 +5,7 @@ of it is given out, and restored from parity where that fails.
 import threading
 from typing import Final, Protocol
 
-from outlast.codec.bundle.geometry import SUM_BYTES, Geometry, Place
+from outlast.codec.bundle.geometry import SUM_BYTES, BlockPlace, Geometry
 from outlast.codec.bundle.part import PartHeader, Sums
 from outlast.codec.erasure import Repair
 from outlast.codec.memory import Readable, scratch
@@ -19,7 +19,7 @@ _MOST_REPAIRS: Final = 64
 class Frames(Protocol):
     """The frames of the parts of one bundle, wherever they lie. Thread-safe."""
 
-    def read(self, place: Place, block: memoryview, check: memoryview) -> bool:
+    def read(self, place: BlockPlace, block: memoryview, check: memoryview) -> bool:
         """Fills `block` and the sum that follows it, `check`; False where they are not there."""
 
 
@@ -28,13 +28,13 @@ class Spare(Protocol):
     and not for each of them. Thread-safe; it may forget what it has no room for.
     """
 
-    def put(self, place: Place, block: memoryview) -> None: ...
+    def put(self, place: BlockPlace, block: memoryview) -> None: ...
 
-    def get(self, place: Place, out: memoryview) -> bool:
+    def get(self, place: BlockPlace, out: memoryview) -> bool:
         """Fills `out`; False where it does not have the block."""
 
 
-class Blocks:
+class BundleBlocks:
     """The blocks of one bundle, each proved by its sum. `spare`, where it is set, keeps those that
     were restored along with others.
     """
@@ -47,14 +47,14 @@ class Blocks:
         self._sums: dict[int, Sums] = {}
         self._lock = threading.Lock()
         self._repairs: dict[tuple[int, frozenset[int]], Repair] = {}
-        self._repaired: set[Place] = set()
+        self._repaired: set[BlockPlace] = set()
 
     @property
     def repaired(self) -> int:
         """Blocks that were restored from parity so far, each counted once."""
         return len(self._repaired)
 
-    def read(self, place: Place, out: memoryview) -> None:
+    def read(self, place: BlockPlace, out: memoryview) -> None:
         """Fills `out` with a block. Raises :class:`CorruptError` where it is lost for good."""
         if self.intact(place, out):
             return
@@ -63,7 +63,7 @@ class Blocks:
         with self._lock:
             self._repaired.add(place)
 
-    def intact(self, place: Place, out: memoryview) -> bool:
+    def intact(self, place: BlockPlace, out: memoryview) -> bool:
         """Reads a block; False where it is not there, or is not what its sum says."""
         check = bytearray(SUM_BYTES)
         if not self._frames.read(place, out, memoryview(check)):
@@ -76,7 +76,7 @@ class Blocks:
             found = self._sums[part] = Sums(self.head.bundle, part)
         return found
 
-    def _mend(self, place: Place, out: memoryview) -> None:
+    def _mend(self, place: BlockPlace, out: memoryview) -> None:
         """Restores a block of a data part, and all others that its row lost."""
         cut = self.geometry
         if not cut.layout.parity:
@@ -86,7 +86,7 @@ class Blocks:
         found, lost = self._row(place, data)
         needed = len(lost)
         for number, part in enumerate(parity, len(data)):
-            if needed and (block := self._block(Place(part, place.row))) is not None:
+            if needed and (block := self._block(BlockPlace(part, place.row))) is not None:
                 found[number] = block
                 needed -= 1
             else:
@@ -98,9 +98,11 @@ class Blocks:
         out[:] = restored.pop(place.part - data.start)
         if self.spare is not None:
             for number, other in restored.items():
-                self.spare.put(Place(data.start + number, place.row), memoryview(other))
+                self.spare.put(BlockPlace(data.start + number, place.row), memoryview(other))
 
-    def _row(self, place: Place, data: range) -> tuple[dict[int, bytes | memoryview], set[int]]:
+    def _row(
+        self, place: BlockPlace, data: range
+    ) -> tuple[dict[int, bytes | memoryview], set[int]]:
         """The blocks of a row that are there, by number in the codeword, and what is lost of it;
         `place` is.
         """
@@ -111,13 +113,13 @@ class Blocks:
                 continue
             if place.row >= self.geometry.rows_of(part):
                 found[number] = bytes(self.geometry.layout.block)  # zeros, by definition
-            elif (block := self._block(Place(part, place.row))) is not None:
+            elif (block := self._block(BlockPlace(part, place.row))) is not None:
                 found[number] = block
             else:
                 lost.add(number)
         return found, lost
 
-    def _block(self, place: Place) -> memoryview | None:
+    def _block(self, place: BlockPlace) -> memoryview | None:
         block = memoryview(bytearray(self.geometry.layout.block))
         return block if self.intact(place, block) else None
 
@@ -135,7 +137,7 @@ class Blocks:
 class StreamReader:
     """The stream as bytes at any offset: a :class:`~outlast.codec.memory.Readable`."""
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: BundleBlocks) -> None:
         self.blocks: Final = blocks
         self._cut = blocks.geometry
 
@@ -186,7 +188,7 @@ def read_contents(stream: Readable, length: int, sha256: Digest, limit: int) -> 
     return bytes(data)
 
 
-def _lost(cut: Geometry, place: Place) -> CorruptError:
+def _lost(cut: Geometry, place: BlockPlace) -> CorruptError:
     return CorruptError(
         f"block {place.row} of {cut.name(place.part)} is damaged or missing, and parity does not "
         "restore it",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from outlast.codec.bundle.contents import BundledBlob, Contents
+from outlast.codec.bundle.contents import BundleContents, BundledBlob
 from outlast.codec.memory import InMemory, Readable
 from outlast.codec.payload import Form
 from outlast.core.closing import Closing
@@ -41,7 +41,9 @@ class ArchiveStream(Closing):
     :class:`~outlast.codec.memory.Readable`. Not thread-safe.
     """
 
-    def __init__(self, archive: Archive, contents: Contents, records: Sequence[bytes]) -> None:
+    def __init__(
+        self, archive: Archive, contents: BundleContents, records: Sequence[bytes]
+    ) -> None:
         """`records`: the bytes of the records, in their order."""
         self._archive = archive
         base = contents.base

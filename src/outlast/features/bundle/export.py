@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
-from outlast.codec.bundle.contents import Contents
+from outlast.codec.bundle.contents import BundleContents
 from outlast.codec.bundle.documents import (
     BUNDLE_FILE,
     MAX_BUNDLE_FILE,
@@ -17,9 +17,9 @@ from outlast.codec.bundle.documents import (
     Outer,
     PartSum,
 )
-from outlast.codec.bundle.geometry import SUM_BYTES, Place
+from outlast.codec.bundle.geometry import SUM_BYTES, BlockPlace
 from outlast.codec.bundle.part import PartHeader, Sums
-from outlast.codec.bundle.stream import Blocks
+from outlast.codec.bundle.stream import BundleBlocks
 from outlast.codec.erasure import TOGETHER, Encoder
 from outlast.core.control import Control
 from outlast.core.digest import Digest
@@ -47,12 +47,12 @@ NextMedium: TypeAlias = Callable[[int, int], Path]
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportedBundle:
     """The result of an export: `kept` of its `parts` were there already; `media` were used.
     `outer`: what the bundle says to everybody, whose sha256 is its id.
     """
 
-    contents: Contents
+    contents: BundleContents
     outer: Outer
     parts: int
     kept: int
@@ -91,7 +91,7 @@ def export_bundle(
     bagit: bool = False,
     control: Control,
     now: dt.datetime,
-) -> Exported:
+) -> ExportedBundle:
     """Writes the bundle. `places`: the folders that are there now, in which an earlier run may have
     left something. Parts that it finished are read again, and kept if all of their blocks are
     right; those on a medium that is not there are not written again. `bagit`: each medium becomes a
@@ -107,7 +107,7 @@ def export_bundle(
         plan = begun(archive, plan, [place / below for place in places])
     pages = _pages(archive, plan)
     cut = plan.cut
-    job = _Job(archive, plan, control, now.isoformat(timespec="seconds"))
+    job = _Export(archive, plan, control, now.isoformat(timespec="seconds"))
     control.emit(Planned("export", f"{len(plan.revisions)} revisions", cut.parts, _work(plan)))
     with contextlib.closing(job):
         for place in places:
@@ -123,7 +123,7 @@ def export_bundle(
                 write_bag(folder, note, job.sums_of(parts))
     if plan.seal is not None:
         forget(archive, plan.seal)
-    return Exported(plan.contents, plan.outer, cut.parts, job.kept, len(media), job.written)
+    return ExportedBundle(plan.contents, plan.outer, cut.parts, job.kept, len(media), job.written)
 
 
 def _pages(archive: Archive, plan: ExportPlan) -> dict[str, bytes]:
@@ -171,7 +171,7 @@ class Medium:
             disk.publish(temp, final)
 
 
-class _Job:
+class _Export:
     """One export. Blocks go by in the order of the stream, from the archive or from parts that are
     kept, and so does every payload through its check.
     """
@@ -184,7 +184,7 @@ class _Job:
         make = PlainOutgoing if plan.seal is None else SealedOutgoing
         self._out: Outgoing = make(archive, plan)
         self._checks = PayloadChecks(archive, plan.contents, plan.records)
-        self._checking = InOrder[tuple[Place, memoryview]](self._check, "payloads")
+        self._checking = InOrder[tuple[BlockPlace, memoryview]](self._check, "payloads")
         self._parts: dict[int, PartSum] = {}
         self._sums: dict[int, bytearray] = {}
         """By part, those of its blocks that went by: what is read again must be the same."""
@@ -200,7 +200,7 @@ class _Job:
         self._checks.close()
         self._out.close()
 
-    def _check(self, job: tuple[Place, memoryview]) -> None:
+    def _check(self, job: tuple[BlockPlace, memoryview]) -> None:
         plain = self._out.plain(*job)
         if plain is not None:
             self._checks.update(*plain)
@@ -293,7 +293,7 @@ class _Job:
         written = WrittenPart(folder, self._head(part))
         blocks = written.blocks() if self._out.repeatable else self._whole(written)
         for row, (block, found) in enumerate(blocks):
-            self._go_by(Place(part, row), block, found)
+            self._go_by(BlockPlace(part, row), block, found)
         self._folders[part] = folder
         if written.sum is not None:
             self.kept += 1
@@ -302,8 +302,8 @@ class _Job:
         written.remove()
         with PartFile(folder, self._head(part)) as file:
             for row in range(self._cut.rows_of(part)):
-                block = self._read(Place(part, row))
-                self._go_by(Place(part, row), block, file.add(block))
+                block = self._read(BlockPlace(part, row))
+                self._go_by(BlockPlace(part, row), block, file.add(block))
             self._parts[part] = file.finish()
         self.written += self._parts[part].size
 
@@ -315,19 +315,19 @@ class _Job:
             self._control.cancel.check()
         return iter(()) if written.sum is None else written.blocks()
 
-    def _read(self, place: Place) -> memoryview:
+    def _read(self, place: BlockPlace) -> memoryview:
         """A block of the archive's stream."""
         block = memoryview(bytearray(self._cut.layout.block))
         self._read_into(place, block)
         return block
 
-    def _read_into(self, place: Place, block: memoryview) -> None:
+    def _read_into(self, place: BlockPlace, block: memoryview) -> None:
         if place.row < self._cut.rows_of(place.part):
             self._out.fill(place, block)
         else:  # a short last part has zeros there
             block[:] = bytes(len(block))
 
-    def _go_by(self, place: Place, block: memoryview, found: bytes) -> None:
+    def _go_by(self, place: BlockPlace, block: memoryview, found: bytes) -> None:
         """A block is on the medium; its payloads are checked, unless they were: then it must be
         the same block.
         """
@@ -340,7 +340,7 @@ class _Job:
         self._checking.put((place, block))
         self._control.emit(Progress(self._cut.name(place.part), len(block)))
 
-    def _compare(self, place: Place, found: bytes) -> None:
+    def _compare(self, place: BlockPlace, found: bytes) -> None:
         at = place.row * SUM_BYTES
         known = self._sums.get(place.part, b"")[at : at + SUM_BYTES]
         if known and known != found:
@@ -388,7 +388,7 @@ class _Job:
             encoder.clear()
             for first in range(0, len(data), TOGETHER):
                 self._control.cancel.check()
-                places = [Place(part, row) for part in data[first : first + TOGETHER]]
+                places = [BlockPlace(part, row) for part in data[first : first + TOGETHER]]
                 for place, block in zip(places, memory, strict=False):
                     self._read_again(place, block)
                 encoder.add(first, memory[: len(places)])
@@ -396,7 +396,7 @@ class _Job:
                 file.add(memoryview(bytes(encoder.blocks[part - parity.start])))
                 self._control.emit(Progress(cut.name(part), cut.layout.block))
 
-    def _read_again(self, place: Place, block: memoryview) -> None:
+    def _read_again(self, place: BlockPlace, block: memoryview) -> None:
         if not self._out.repeatable:
             self._read_written(place, block)
             return
@@ -404,7 +404,7 @@ class _Job:
         if place.part in self._sums and place.row < self._cut.rows_of(place.part):
             self._compare(place, Sums(self._out.outer.id, place.part).of(place.row, block))
 
-    def _read_written(self, place: Place, block: memoryview) -> None:
+    def _read_written(self, place: BlockPlace, block: memoryview) -> None:
         """A block of a part that lies on one of the media."""
         if place.row >= self._cut.rows_of(place.part):
             block[:] = bytes(len(block))
@@ -415,7 +415,7 @@ class _Job:
             )
 
     @cached_property
-    def _written(self) -> Blocks:
+    def _written(self) -> BundleBlocks:
         """The data parts on the media that are there; all of them are finished."""
         paths = {part: folder / self._cut.name(part) for part, folder in self._folders.items()}
-        return Blocks(self._closing.enter_context(PartFiles(self._cut, paths)), self._head(0))
+        return BundleBlocks(self._closing.enter_context(PartFiles(self._cut, paths)), self._head(0))

@@ -92,7 +92,7 @@ def import_bundle(
     the first byte where there is no room for it.
     """
     with archive.writer() as writer:
-        job = _Job(archive, writer, bundle, control, tuning)
+        job = _Import(archive, writer, bundle, control, tuning)
         with SpareBlocks(writer.temp(), bundle.geometry.layout.block) as spare:
             bundle.blocks.spare = spare
             try:
@@ -103,7 +103,7 @@ def import_bundle(
     return job.result
 
 
-class _Job:
+class _Import:
     def __init__(
         self,
         archive: Archive,

@@ -3,7 +3,7 @@
 from typing import Final, Protocol
 
 from outlast.codec.bundle.documents import Outer
-from outlast.codec.bundle.geometry import Place
+from outlast.codec.bundle.geometry import BlockPlace
 from outlast.codec.bundle.sealed import Cells
 from outlast.core.closing import Closing
 from outlast.features.bundle.archive_stream import ArchiveStream
@@ -18,10 +18,10 @@ class Outgoing(Protocol):
     outer: Outer
     repeatable: bool
 
-    def fill(self, place: Place, block: memoryview) -> None:
+    def fill(self, place: BlockPlace, block: memoryview) -> None:
         """A block of a data part, from the archive."""
 
-    def plain(self, place: Place, block: memoryview) -> tuple[int, memoryview] | None:
+    def plain(self, place: BlockPlace, block: memoryview) -> tuple[int, memoryview] | None:
         """What a block has of the stream of the bundle, and where that lies there; None for one
         that has nothing of it. Raises :class:`CorruptError` for an encrypted one that is wrong.
         """
@@ -42,10 +42,10 @@ class PlainOutgoing(Closing):
         self._cut = plan.contents.geometry
         self._stream = ArchiveStream(archive, plan.contents, plan.records)
 
-    def fill(self, place: Place, block: memoryview) -> None:
+    def fill(self, place: BlockPlace, block: memoryview) -> None:
         self._stream.readinto(self._cut.offset(place), block)
 
-    def plain(self, place: Place, block: memoryview) -> tuple[int, memoryview] | None:
+    def plain(self, place: BlockPlace, block: memoryview) -> tuple[int, memoryview] | None:
         return self._cut.offset(place), block
 
     def part_of(self, offset: int) -> int:
@@ -69,7 +69,7 @@ class SealedOutgoing(Closing):
         self._cells = Cells(self._sealed, PairedKey(plan.seal.envelope.key))
         self._stream = ArchiveStream(archive, plan.contents, plan.records)
 
-    def fill(self, place: Place, block: memoryview) -> None:
+    def fill(self, place: BlockPlace, block: memoryview) -> None:
         number = self._number(place)
         if number < 0:
             at = self._sealed.geometry.offset(place)
@@ -80,7 +80,7 @@ class SealedOutgoing(Closing):
         self._stream.readinto(number * room, memoryview(data))
         block[:] = self._cells.seal(number, bytes(data))
 
-    def plain(self, place: Place, block: memoryview) -> tuple[int, memoryview] | None:
+    def plain(self, place: BlockPlace, block: memoryview) -> tuple[int, memoryview] | None:
         number = self._number(place)
         if number < 0:
             return None
@@ -94,7 +94,7 @@ class SealedOutgoing(Closing):
     def close(self) -> None:
         self._stream.close()
 
-    def _number(self, place: Place) -> int:
+    def _number(self, place: BlockPlace) -> int:
         """Of the cell in a block; below 0 in the clear blocks before them."""
         sealed = self._sealed
         return (sealed.geometry.offset(place) - sealed.base) // sealed.layout.block

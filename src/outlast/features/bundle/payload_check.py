@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from outlast.codec import kernels
-from outlast.codec.bundle.contents import BundledBlob, Contents
+from outlast.codec.bundle.contents import BundleContents, BundledBlob
 from outlast.codec.format import HEAD, Block
 from outlast.codec.payload import Form
 from outlast.codec.reader import read_directory
@@ -33,7 +33,9 @@ class PayloadChecks:
     the payload needs it that goes on behind it. Raises :class:`DamagedPayloadError`.
     """
 
-    def __init__(self, archive: Archive, contents: Contents, records: Sequence[bytes]) -> None:
+    def __init__(
+        self, archive: Archive, contents: BundleContents, records: Sequence[bytes]
+    ) -> None:
         self._archive = archive
         self._stream = ArchiveStream(archive, contents, records)
         self._pieces = [piece for piece in self._stream.pieces if piece.payload is not None]

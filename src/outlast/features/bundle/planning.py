@@ -6,15 +6,15 @@ from typing import Final
 
 from outlast.codec.bundle.contents import (
     MANIFESTS,
+    BundleContents,
     BundledBlob,
     BundledModel,
     BundledRef,
-    Contents,
     Record,
     Since,
 )
-from outlast.codec.bundle.documents import Inventory, Outer
-from outlast.codec.bundle.geometry import Geometry, Layout, choose_layout
+from outlast.codec.bundle.documents import ArchiveInventory, Outer
+from outlast.codec.bundle.geometry import Geometry, PartLayout, choose_layout
 from outlast.codec.bundle.sealed import Envelope, SealedContents
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest
@@ -27,7 +27,7 @@ from outlast.store.archive import Archive
 from outlast.store.forms import StoredForm
 from outlast.store.records.refs import Ref
 
-_PLACEHOLDER: Final = Layout(1 << 20, 1 << 20, 254, 1)
+_PLACEHOLDER: Final = PartLayout(1 << 20, 1 << 20, 254, 1)
 """Takes as many characters as any layout, or nearly."""
 
 
@@ -40,7 +40,7 @@ class Known:
     since: Since | None = None
 
     @classmethod
-    def of_bundle(cls, contents: Contents) -> "Known":
+    def of_bundle(cls, contents: BundleContents) -> "Known":
         return cls(
             frozenset((*contents.assumed_blobs, *(p.blob for p in contents.payloads))),
             frozenset((*contents.assumed_manifests, *_manifests_in(contents))),
@@ -48,7 +48,7 @@ class Known:
         )
 
     @classmethod
-    def of_inventory(cls, inventory: Inventory) -> "Known":
+    def of_inventory(cls, inventory: ArchiveInventory) -> "Known":
         return cls(inventory.blobs, inventory.manifests, Since(inventory.check, 0))
 
 
@@ -81,7 +81,7 @@ class ExportPlan:
     how it is encrypted, if it is.
     """
 
-    contents: Contents
+    contents: BundleContents
     records: tuple[bytes, ...]
     revisions: tuple[Revision, ...]
     paths: Mapping[Digest, str]
@@ -246,7 +246,7 @@ def _contents(
     records: Sequence[tuple[Digest, bytes]],
     payloads: Sequence[BundledBlob],
     wishes: ExportWishes,
-) -> Contents:
+) -> BundleContents:
     at = 0
     placed_records = []
     for digest, data in records:
@@ -261,7 +261,7 @@ def _contents(
     if since is not None and not since.sequence:  # of an inventory, what this archive has too
         blobs &= {blob.digest for blob in archive.blobs()}
         manifests &= {digest for model in models for digest in model.manifests}
-    return Contents(
+    return BundleContents(
         _PLACEHOLDER,
         models,
         tuple(placed_records),
@@ -273,11 +273,11 @@ def _contents(
     )
 
 
-def _manifests_in(contents: Contents) -> list[Digest]:
+def _manifests_in(contents: BundleContents) -> list[Digest]:
     return [r.sha256 for r in contents.records if r.path.startswith(MANIFESTS)]
 
 
-def _cut(draft: Contents, wishes: ExportWishes, tuning: Tuning) -> Contents:
+def _cut(draft: BundleContents, wishes: ExportWishes, tuning: Tuning) -> BundleContents:
     """The contents with the layout that suits the stream. Its length follows from the layout, which
     the contents say: so the layout is chosen anew until the stream is no longer than it was for.
     """

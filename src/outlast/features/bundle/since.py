@@ -3,13 +3,13 @@
 import contextlib
 from pathlib import Path
 
-from outlast.codec.bundle.contents import Contents
+from outlast.codec.bundle.contents import BundleContents
 from outlast.codec.bundle.documents import (
     BUNDLE_FILE,
     INVENTORY_TYPE,
     MAX_INVENTORY,
+    ArchiveInventory,
     BundleFile,
-    Inventory,
 )
 from outlast.codec.bundle.sealed import SealedContents
 from outlast.core.errors import NotFoundError
@@ -36,14 +36,14 @@ def read_since(path: Path | None, keys: Keyring = NO_KEYS) -> Known:
             hint="'outlast inventory' writes one on the other side",
         )
     if INVENTORY_TYPE.encode() in data[-200:]:  # canonical: the type comes last
-        return Known.of_inventory(Inventory.from_bytes(data))
+        return Known.of_inventory(ArchiveInventory.from_bytes(data))
     outer = BundleFile.from_bytes(data).contents
     if isinstance(outer, SealedContents):
         return Known.of_bundle(_unlocked(place.parent, outer, keys))
     return Known.of_bundle(outer)
 
 
-def _unlocked(folder: Path, outer: SealedContents, keys: Keyring) -> Contents:
+def _unlocked(folder: Path, outer: SealedContents, keys: Keyring) -> BundleContents:
     """What an encrypted bundle holds, from the cells at its start."""
     media = open_media([folder], keys)
     with contextlib.ExitStack() as stack:

@@ -9,7 +9,7 @@ import os
 import threading
 from pathlib import Path
 
-from outlast.codec.bundle.geometry import Place
+from outlast.codec.bundle.geometry import BlockPlace
 from outlast.core.closing import Closing
 from outlast.store import disk
 
@@ -28,11 +28,11 @@ class SpareBlocks(Closing):
         self._block = block
         self._fd = -1
         self._lock = threading.Lock()
-        self._places: dict[Place, int] = {}
+        self._places: dict[BlockPlace, int] = {}
         self._free: list[int] = []
         self._end = 0
 
-    def put(self, place: Place, block: memoryview) -> None:
+    def put(self, place: BlockPlace, block: memoryview) -> None:
         with self._lock:
             if place in self._places:
                 return
@@ -47,7 +47,7 @@ class SpareBlocks(Closing):
             self._end = max(self._end, at + self._block)
             self._places[place] = at
 
-    def get(self, place: Place, out: memoryview) -> bool:
+    def get(self, place: BlockPlace, out: memoryview) -> bool:
         with self._lock:
             at = self._places.pop(place, None)
             if at is None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from outlast.codec.bundle.documents import BUNDLE_FILE, MAX_BUNDLE_FILE, BundleFile, Outer
-from outlast.codec.bundle.geometry import HEADER_BYTES, MAX_PARTS, Geometry, Place
+from outlast.codec.bundle.geometry import HEADER_BYTES, MAX_PARTS, BlockPlace, Geometry
 from outlast.codec.bundle.part import PartHeader, Sums
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
@@ -31,7 +31,7 @@ _MOST_FILES: Final = 2 * MAX_PARTS
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundMedia:
     """What lies on the media. `files`: by bundle, its headers and where the parts are; `left_out`:
     what is no part of any, in words.
     """
@@ -56,7 +56,7 @@ class PartFiles(Closing):
         """The parts that are there."""
         return frozenset(self._paths)
 
-    def read(self, place: Place, block: memoryview, check: memoryview) -> bool:
+    def read(self, place: BlockPlace, block: memoryview, check: memoryview) -> bool:
         at = self._cut.frame_at(place.row)
         try:
             with self._lock:  # so that no other thread closes the file meanwhile
@@ -114,7 +114,7 @@ def read_small(path: Path, limit: int) -> bytes | None:
     return data if len(data) <= limit else None
 
 
-def look(folders: Sequence[Path]) -> Found:
+def look(folders: Sequence[Path]) -> FoundMedia:
     """Looks through the folders of bundles: each is one medium, or a copy of several. Raises
     :class:`NotFoundError` where one is no folder.
     """
@@ -149,7 +149,7 @@ def look(folders: Sequence[Path]) -> Found:
         for path in nameless
         if not _add_nameless(path, heads, parts)
     ]
-    return Found(parts, heads, documents, left_out)
+    return FoundMedia(parts, heads, documents, left_out)
 
 
 def _inside_bag(folder: Path) -> Path:

@@ -10,16 +10,16 @@ from outlast.codec.bundle.cell_stream import CellStream
 from outlast.codec.bundle.contents import (
     MANIFESTS,
     MAX_CONTENTS,
+    BundleContents,
     BundledBlob,
     BundledModel,
-    Contents,
     Record,
 )
 from outlast.codec.bundle.documents import Outer, read_outer
 from outlast.codec.bundle.geometry import Geometry
 from outlast.codec.bundle.part import PartHeader
 from outlast.codec.bundle.sealed import SealedContents
-from outlast.codec.bundle.stream import Blocks, Frames, Span, StreamReader, read_contents
+from outlast.codec.bundle.stream import BundleBlocks, Frames, Span, StreamReader, read_contents
 from outlast.codec.memory import Readable, read
 from outlast.codec.payload import Form
 from outlast.codec.reader import CapsuleReader
@@ -29,7 +29,7 @@ from outlast.core.errors import CorruptError, MalformedError, NotFoundError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.sources.bundle.age import NO_KEYS, Keyring, PairedKey
-from outlast.sources.bundle.media import Found, PartFiles, look
+from outlast.sources.bundle.media import FoundMedia, PartFiles, look
 
 _MOST_LINKS: Final = 2
 """Of a chain of delta capsules, as in an archive."""
@@ -53,7 +53,7 @@ class OpenBundle(Closing):
         :class:`LockedError` where none of the `keys` opens an encrypted bundle.
         """
         self._frames = frames
-        self.blocks: Final = Blocks(frames, head)
+        self.blocks: Final = BundleBlocks(frames, head)
         self._stream: Readable = StreamReader(self.blocks)
         if outer is None:
             outer = read_outer(
@@ -66,12 +66,12 @@ class OpenBundle(Closing):
             self._unlock(outer, keys) if isinstance(outer, SealedContents) else outer
         )
 
-    def _unlock(self, outer: SealedContents, keys: Keyring) -> Contents:
+    def _unlock(self, outer: SealedContents, keys: Keyring) -> BundleContents:
         """Goes on with the inner stream; what it holds."""
         envelope = keys.unlock(outer)
         self._stream = CellStream(self._stream, outer, envelope, PairedKey(envelope.key))
         data = read_contents(self._stream, envelope.contents, envelope.bundle, MAX_CONTENTS)
-        contents = Contents.from_bytes(data)
+        contents = BundleContents.from_bytes(data)
         if contents.geometry.stream != envelope.stream:
             raise MalformedError("an encrypted bundle holds another stream than its envelope says")
         return contents
@@ -178,7 +178,7 @@ def open_media(folders: Sequence[Path], keys: Keyring = NO_KEYS) -> Media:
     return Media(bundles, left_out)
 
 
-def _open(found: Found, identity: Digest, keys: Keyring) -> OpenBundle:
+def _open(found: FoundMedia, identity: Digest, keys: Keyring) -> OpenBundle:
     head = found.heads[identity]
     frames = PartFiles(head.geometry, found.parts[identity])
     document = found.documents.get(identity)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from outlast.codec.bundle.documents import BUNDLE_FILE, MAX_BUNDLE_FILE, BundleFile
-from outlast.codec.bundle.geometry import Geometry, Place
+from outlast.codec.bundle.geometry import BlockPlace, Geometry
 from outlast.core.addresses import host_of
 from outlast.core.errors import NotFoundError
 from outlast.sources.base import RangeReader
@@ -45,7 +45,7 @@ class _Cursor:
     """An answer that is being read, and the block that comes next in it."""
 
     reader: RangeReader
-    next: Place
+    next: BlockPlace
     left: int
 
 
@@ -65,7 +65,7 @@ class WebParts:
         self._lock = threading.Lock()
         self._idle: list[_Cursor] = []
 
-    def read(self, place: Place, block: memoryview, check: memoryview) -> bool:
+    def read(self, place: BlockPlace, block: memoryview, check: memoryview) -> bool:
         cursor = self._cursor(place)
         if cursor is None:
             return False
@@ -74,12 +74,12 @@ class WebParts:
         except BaseException:
             cursor.reader.close()
             raise
-        cursor.next = Place(place.part, place.row + 1)
+        cursor.next = BlockPlace(place.part, place.row + 1)
         cursor.left -= 1
         self._put_back(cursor, good=is_here and cursor.left > 0)
         return is_here
 
-    def _cursor(self, place: Place) -> _Cursor | None:
+    def _cursor(self, place: BlockPlace) -> _Cursor | None:
         """An answer that goes on at a block; None where the server does not have its part."""
         with self._lock:
             for number, cursor in enumerate(self._idle):

@@ -18,7 +18,7 @@ from outlast.core.printable import printable
 from outlast.core.sizes import human_size
 from outlast.features.bundle.commands.documents import ExportedDocument
 from outlast.features.bundle.commands.identity import IDENTITY, keyring
-from outlast.features.bundle.export import Exported, export_bundle, media_of
+from outlast.features.bundle.export import ExportedBundle, export_bundle, media_of
 from outlast.features.bundle.planning import ExportPlan, ExportWishes, make_plan
 from outlast.features.bundle.sealing import sealed
 from outlast.features.bundle.since import read_since
@@ -214,7 +214,7 @@ def _next_medium(run: Session, places: Sequence[Path], count: int) -> Callable[[
     return ask
 
 
-def _print(run: Session, plan: ExportPlan, done: Exported | None, *, media: int) -> None:
+def _print(run: Session, plan: ExportPlan, done: ExportedBundle | None, *, media: int) -> None:
     contents, cut = plan.contents, plan.cut
     if run.as_json:
         print_document(

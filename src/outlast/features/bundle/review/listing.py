@@ -8,7 +8,7 @@ from outlast.sources.bundle.opened import OpenBundle
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class BundledFile:
     """A file of a revision, and whether its bytes are `held` in the bundle."""
 
     revision: Revision
@@ -16,12 +16,12 @@ class Listed:
     held: bool
 
 
-def list_files(bundle: OpenBundle) -> Sequence[Listed]:
+def list_files(bundle: OpenBundle) -> Sequence[BundledFile]:
     """The files that the manifests in a bundle name, each proved by the bundle's contents. Raises
     :class:`CorruptError` and :class:`MalformedError`.
     """
     return [
-        Listed(revision, entry, entry.sha256 in bundle.payloads)
+        BundledFile(revision, entry, entry.sha256 in bundle.payloads)
         for model in bundle.contents.models
         for digest in model.manifests
         if (revision := bundle.manifest(digest)) is not None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from outlast.codec.bundle.contents import BundledModel, Contents
+from outlast.codec.bundle.contents import BundleContents, BundledModel
 from outlast.core.digest import Digest
 from outlast.core.manifest import FileEntry, Revision
 from outlast.features.bundle.review.marks import Mark, is_licence, mark_of
@@ -85,7 +85,7 @@ class BundleReview:
 
 
 def review(
-    contents: Contents, revisions: Sequence[Revision], texts: Mapping[Digest, bytes]
+    contents: BundleContents, revisions: Sequence[Revision], texts: Mapping[Digest, bytes]
 ) -> BundleReview:
     """`revisions`: of all manifests that the contents name and that are known; `texts`: the bytes
     of small files, as far as they could be read.
@@ -112,7 +112,7 @@ def review(
     )
 
 
-def _spare(contents: Contents) -> str:
+def _spare(contents: BundleContents) -> str:
     layout, cut = contents.layout, contents.geometry
     if not layout.parity:
         return ""
