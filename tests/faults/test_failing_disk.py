@@ -9,6 +9,7 @@ import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -114,6 +115,11 @@ def download(url: str, name: str, path: str) -> bytes | None:
         return None
 
 
+def serves(url: str, path: str, data: bytes) -> bool:
+    """Whether a file of org/new comes, whole and right."""
+    return download(url, "org/new", path) == data
+
+
 @pytest.mark.parametrize("fault", FAULTS if LONG else ["quota"])
 def test_a_mirror_on_a_disk_that_fails(
     fault: str, template: Template, hub: HubSim, tmp_path: Path
@@ -129,7 +135,7 @@ def test_a_mirror_on_a_disk_that_fails(
             assert download(url, "org/tuned", path) == data
         controls.mend()
         for path, data in NEW.items():
-            until(lambda p=path, d=data: download(url, "org/new", p) == d, f"{path} is served")
+            until(partial(serves, url, path, data), f"{path} is served")
     check_archive(place.archive)
     with Archive(place.archive) as archive:
         check_held(archive, HELD)
@@ -182,7 +188,7 @@ def test_a_read_only_mount(template: Template, hub: HubSim, tmp_path: Path) -> N
         pytest.skip("needs root, to mount a file system")
     mount = tmp_path / "disk"
     mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "none", str(mount)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=160m,mode=755", "none", str(mount)]
     if subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip("no file system can be mounted here")
     try:

@@ -1,4 +1,4 @@
-"""Damaged bytes are never served: not before somebody saw the damage, and not afterwards."""
+"""Damaged bytes are never served: not before the damage was seen, and not afterwards."""
 
 import json
 import random

@@ -170,10 +170,14 @@ def _print(run: Session, result: ops.Pulled, *, dry_run: bool) -> None:
     kept = kept_in(plan.total_bytes, result.held)
     run.say(
         f"archived {plan.repo}@{plan.ref}: {plural(len(plan.wanted), 'file')}, "
-        f"{human_size(plan.total_bytes)} verified, {fetched} fetched{kept}{state}"
+        f"{human_size(plan.total_bytes)} verified, {fetched} fetched{_mended(result)}{kept}{state}"
         f"{warnings(len(result.suspects))}"
     )
     print(plan.commit)
+
+
+def _mended(result: ops.Pulled) -> str:
+    return f", {plural(len(result.mended), 'damaged file')} mended" if result.mended else ""
 
 
 def _left_out(plan: ops.PullPlan) -> str:
@@ -201,6 +205,7 @@ def _document(result: ops.Pulled, *, dry_run: bool) -> PulledDocument:
         free_bytes=plan.free,
         fits=plan.fits,
         fetched=result.fetched,
+        mended=[event.path for event in result.mended],
         held_bytes=result.held,
         warnings=warnings_of(result.suspects),
     )

@@ -128,7 +128,7 @@ class DamagedError(CorruptError):
     """Bytes of a blob here are known to be damaged: they are not given out."""
 
     code = "damaged"
-    default_hint = "pull again to fetch it anew; 'outlast verify' lists all damage"
+    default_hint = "'outlast scrub' or another pull mends it; 'outlast verify' lists all damage"
 
 
 class DamagedRecordError(CorruptError):

@@ -62,6 +62,17 @@ class FileDone(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FileMended(Event):
+    """A damaged file of the archive is right again; `fetched` bytes of it came, from `source`."""
+
+    path: Annotated[str, "the file"]
+    size: Annotated[int, "bytes"]
+    sha256: Annotated[str, "of its bytes, in hex"]
+    fetched: Annotated[int, "bytes that came from elsewhere; the rest was right here"]
+    source: Annotated[str, "the source that sent most of them; empty if none did"] = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FileProblem(Event):
     """A file is damaged, refused or missing."""
 

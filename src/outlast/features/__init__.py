@@ -39,6 +39,10 @@ FEATURES: tuple[Listed, ...] = (
                 "outlast.features.durability.commands.keep:keep",
                 "Hold copies that other nodes need, or that are rare, up to a budget.",
             ),
+            "scrub": Command(
+                "outlast.features.durability.commands.scrub:scrub",
+                "Read all bytes again, the longest unread first; report and mend damage.",
+            ),
         },
         "outlast.features.durability.settings:DurabilitySection",
     ),

@@ -10,6 +10,7 @@ from outlast.fetch.plan import DIRECT, FetchPlan
 from outlast.intake.base_names import is_card
 
 if TYPE_CHECKING:
+    from outlast.core.digest import Digest
     from outlast.core.errors import OutlastError
     from outlast.fetch.source_state import SourceState
 
@@ -30,6 +31,8 @@ class Job:
         self.plan: FetchPlan = DIRECT
         self.small = small
         self.download: Download | None = None
+        self.damaged: Digest | None = None
+        """The blob of the file, if it is here and known to be damaged: it is mended."""
         self.started = False
         self.locked_since = 0.0
         """Since when another process of this archive fetches it (monotonic seconds); or 0."""

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from typing import NoReturn
 
 from outlast.codec import merkle
@@ -16,7 +17,8 @@ from outlast.fetch.capsule_check import CapsuleCheck
 from outlast.fetch.concurrency import Request
 from outlast.fetch.download import Download
 from outlast.fetch.job import Job
-from outlast.fetch.plan import CLOSED, PlanChangedError
+from outlast.fetch.plan import CLOSED, FetchPlan, PlanChangedError
+from outlast.fetch.salvage import noted_tree, salvage, salvage_capsule
 from outlast.fetch.source_state import SOURCE_FAULTS, SourceState
 from outlast.fetch.transfer import Work
 from outlast.intake.capsule_stream import Follower, OpenFile
@@ -106,7 +108,8 @@ def _receive(work: Work, job: Job) -> bool:
         if work.already_here(job):
             partial.discard()
             return False
-        download = Download(job.entry, partial, job.plan, work.tuning)
+        plan = _salvaged(work, job, partial)
+        download = Download(job.entry, partial, plan, work.tuning)
         with work.state:
             if work.stop or job.finished:
                 return False
@@ -131,6 +134,22 @@ def _receive(work: Work, job: Job) -> bool:
                 job.download = None if isinstance(download.error, PlanChangedError) else download
             download.close()
     return False
+
+
+def _salvaged(work: Work, job: Job, partial: Partial) -> FetchPlan:
+    """The plan of a job, with what is known here; the partial of a damaged file gets what is right
+    of it first.
+    """
+    plan, blob = job.plan, job.damaged
+    if blob is None:
+        return plan
+    if not plan.is_plain:
+        if plan.tree is not None:
+            salvage_capsule(work.archive, blob, partial, plan.tree, work.cancel)
+        return plan
+    tree = plan.tree or noted_tree(work.archive, blob, job.entry.size)
+    salvage(work.archive, blob, partial, tree, work.cancel)
+    return replace(plan, tree=tree)
 
 
 def _open_partial(work: Work, job: Job) -> Partial | None:

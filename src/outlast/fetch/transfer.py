@@ -21,12 +21,13 @@ from outlast.core.errors import (
     UnreachableError,
     WithdrawnError,
 )
-from outlast.core.events import Progress
+from outlast.core.events import FileMended, Progress
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.core.ratelimit import TokenBucket
 from outlast.fetch.concurrency import Request, concurrency_of
 from outlast.fetch.job import Done, Job, Watch
+from outlast.fetch.salvage import damaged_blob
 from outlast.fetch.source_state import METADATA_PATIENCE, Patience, SourceState
 from outlast.fetch.tuning import TUNING, Tuning
 from outlast.intake.capsule_stream import Intake
@@ -146,6 +147,8 @@ class Work:
     def begin(self, jobs: list[Job]) -> None:
         """What is to be fetched."""
         self.jobs, self.unfinished = jobs, len(jobs)
+        for job in jobs:
+            job.damaged = damaged_blob(self.archive, job.entry)
         self._look_for_cards()
 
     def _look_for_cards(self) -> None:
@@ -383,9 +386,18 @@ class Work:
 
     def finish(self, job: Job, names: Names) -> None:
         self.archive.note_names(names)
-        if self._ends(job) and not job.aside:
-            self._done(job.entry.with_names(names))
+        if self._ends(job):
+            if job.damaged is not None:
+                self._tell_mended(job, job.damaged)
+            if not job.aside:
+                self._done(job.entry.with_names(names))
         self.close(job)
+
+    def _tell_mended(self, job: Job, blob: Digest) -> None:
+        source = max(job.given, key=job.given.__getitem__, default="")
+        fetched, entry = sum(job.given.values()), job.entry
+        _log.warning("blob %s is mended: %d bytes came from %s", blob, fetched, source or "here")
+        self.emit(FileMended(entry.path, entry.size, blob.hex, fetched, source))
 
     def _ends(self, job: Job) -> bool:
         """Whether it is the first end of this file."""

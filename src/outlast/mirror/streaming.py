@@ -16,6 +16,7 @@ from outlast.core.errors import BusyError, Cancelled, OutlastError
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.fetch.download import Download
+from outlast.fetch.mending import mend_bases
 from outlast.fetch.revision import FetchContext, fetch_files
 from outlast.mirror.asker import Voice
 from outlast.mirror.intake import Admission
@@ -296,6 +297,7 @@ class StreamingFiles:
         self, context: FetchContext, repo: RepoId, commit: GitOid, streaming: StreamingFile
     ) -> None:
         key = streaming.entry.key
+        mend_bases(context, [streaming.entry])  # then it may be here
         # What is here already, and only lacks some of its names, is not streamed.
         streams = (
             streaming.entry.size > context.wishes.tuning.small_file

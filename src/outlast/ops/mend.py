@@ -16,7 +16,7 @@ from outlast.store.layout import FORMAT, MARKER, Layout
 from outlast.store.records.facts import UNREADABLE, About
 from outlast.store.records.refs import ABOUT
 from outlast.store.records.set_aside import set_aside
-from outlast.store.records.survey import Damage, Kind, check_body, survey
+from outlast.store.records.survey import DamagedRecord, Kind, check_body, survey
 from outlast.store.records.unconfirmed import Told
 from outlast.store.writer import WriteSession
 
@@ -81,7 +81,7 @@ class _Mending:
         self._records = archive.records
         self._writer = writer
 
-    def mend(self, damage: Damage) -> Mended:
+    def mend(self, damage: DamagedRecord) -> Mended:
         path = self._layout.home / damage.name
         match damage.kind:
             case Kind.MARKER:
@@ -109,7 +109,7 @@ class _Mending:
                     if self._records.read(path) != self._records.read_second(path):
                         self._restored(path)
 
-    def _ref(self, damage: Damage, path: Path) -> Mended:
+    def _ref(self, damage: DamagedRecord, path: Path) -> Mended:
         if self._restored(path):
             return Mended(damage.name, Fate.RESTORED)
         assert damage.repo is not None
@@ -123,7 +123,7 @@ class _Mending:
             lost = f"{lost}; its revisions are here as before: {short}{more}"
         return Mended(damage.name, Fate.SET_ASIDE, lost)
 
-    def _about(self, damage: Damage, path: Path) -> Mended:
+    def _about(self, damage: DamagedRecord, path: Path) -> Mended:
         assert damage.repo is not None
         if self._restored(path, like=_readable(path)):
             return Mended(damage.name, Fate.RESTORED)
@@ -135,7 +135,7 @@ class _Mending:
         )
         return Mended(damage.name, Fate.SET_ASIDE, lost)
 
-    def _mark(self, damage: Damage, path: Path) -> Mended:
+    def _mark(self, damage: DamagedRecord, path: Path) -> Mended:
         assert damage.repo is not None
         if self._restored(path):
             return Mended(damage.name, Fate.RESTORED)
@@ -145,7 +145,7 @@ class _Mending:
         lost = f"which node on the LAN listed the files of {damage.repo}@{commit}"
         return Mended(damage.name, Fate.SET_ASIDE, lost)
 
-    def _draft(self, damage: Damage) -> Mended:
+    def _draft(self, damage: DamagedRecord) -> Mended:
         repo, commit = damage.repo, damage.commit
         assert repo is not None
         assert commit is not None

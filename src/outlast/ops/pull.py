@@ -15,7 +15,7 @@ from outlast.core.errors import (
     UsageError,
     WithdrawnError,
 )
-from outlast.core.events import Note, Planned
+from outlast.core.events import Event, FileMended, Note, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.core.sizes import human_size
@@ -28,6 +28,7 @@ from outlast.fetch.known_lists import (
     unfinished,
 )
 from outlast.fetch.known_names import by_known_names
+from outlast.fetch.mending import mend_bases
 from outlast.fetch.revision import (
     FetchContext,
     fetch_files,
@@ -112,6 +113,8 @@ class Pulled:
     fetched: dict[str, int] = field(default_factory=dict)
     held: int = 0
     suspects: tuple[Suspect, ...] = ()
+    mended: tuple[FileMended, ...] = ()
+    """Files that were here and damaged, and are right again."""
 
 
 def pull(
@@ -175,6 +178,7 @@ def pull(
         refuse(foreseen)
         refusal = _refusal(archive, plan)
     _require_room(archive, plan)
+    mended: list[FileMended] = []
     with archive.writer() as writer:
         sealed = _sealed(archive, plan)
         fetched: dict[str, int] = {}
@@ -186,7 +190,7 @@ def pull(
                 writer=writer,
                 sources=_trusted_with(sources, listing, teller, control),
                 wishes=wishes,
-                control=control,
+                control=_collecting(control, mended),
                 coordinator=coordinator_for(around, tuning),
                 restricted=listing.facts.private or bool(listing.facts.gated),
             )
@@ -203,7 +207,18 @@ def pull(
     suspects = _suspects(archive, plan, revision)
     warn(control, suspects)
     held = _held(archive, plan, revision)
-    return Pulled(plan, digest, partial, fetched, held, tuple(suspects))
+    return Pulled(plan, digest, partial, fetched, held, tuple(suspects), tuple(mended))
+
+
+def _collecting(control: Control, mended: list[FileMended]) -> Control:
+    """The same, with an eye on what is mended."""
+
+    def emit(event: Event) -> None:
+        if isinstance(event, FileMended):
+            mended.append(event)
+        control.emit(event)
+
+    return replace(control, emit=emit)
 
 
 def _locate(
@@ -439,13 +454,30 @@ def _fetch(
     with DraftWriter(
         archive, writer, what, control.emit, listed=bool(plan.told_by)
     ) as draft_writer:
-        missing = list(plan.to_fetch)
+        mend_bases(context, plan.to_fetch)
+        missing = []
+        for entry in plan.to_fetch:
+            if (whole := _whole_again(archive, plan, entry)) is not None:
+                draft_writer.note(whole, already=True)
+            else:
+                missing.append(entry)
         for entry in plan.here:
             if entry.sha256 is not None and writer.lease(entry.sha256, entry.size):
                 draft_writer.note(entry, already=True)
             else:  # garbage-collected since the plan was made
                 missing.append(entry)
         return fetch_files(context, plan.repo, plan.commit, missing, draft_writer).received
+
+
+def _whole_again(archive: Archive, plan: PullPlan, entry: FileEntry) -> FileEntry | None:
+    """A file whose bytes are here after all, because what they depend on was mended."""
+    known = archive.known(entry)
+    if known is None or known.sha256 is None or not archive.holds(known):
+        return None
+    doubted = is_doubted(archive, plan.repo, plan.commit, plan.told_by)
+    if doubted or _contradicts(known, entry) or not archive.is_free_for(plan.repo, known.sha256):
+        return None
+    return replace(known, path=entry.path)
 
 
 def _is_new(archive: Archive, plan: PullPlan) -> bool:

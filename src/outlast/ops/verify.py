@@ -252,7 +252,6 @@ class _Verification:
         if damage is not None:
             self._report(str(path), f"damaged: its sha256 is {names.sha256.short}…")
             self._archive.index.forget_checked(blob.digest)
-            self._archive.index.forget_trees([blob.digest])
             if self._quarantines and not is_intact(path, blob.digest):
                 self._quarantine(blob.digest.hex, path, stamp_of(stat))
             return

@@ -251,9 +251,7 @@ class _Collection:
             yield Garbage("copy", name, size)
 
     def tidy_notes(self) -> None:
-        """Deletes the sums and the damage of blobs that are gone: both are small, and nobody would
-        miss them.
-        """
+        """Deletes the sums and the damage of blobs that are gone."""
         layout = self._layout
         for path in disk.matching(layout.sums, "??", "*"):
             if Digest.is_valid(path.name) and not layout.blob(Digest(path.name)).exists():

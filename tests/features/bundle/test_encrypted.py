@@ -1,5 +1,5 @@
-"""Encrypted bundles: only who has the key sees what is in them, and anybody can check and repair
-them.
+"""Encrypted bundles: only the owner of a key sees what is in them, and they are checked and
+repaired without it.
 """
 
 import json
@@ -159,7 +159,7 @@ def test_what_is_no_recipient(tmp_path: Path) -> None:
 
 
 def test_it_is_repaired_without_the_key(other: Archive, key: Path, usb: Path) -> None:
-    """As far as anybody can see, and in truth."""
+    """As far as can be seen without it, and in truth."""
     assert verify(usb).status == 0
     (usb / "parts" / "00001.olb").unlink()
     path = usb / "parts" / "00003.olb"
@@ -288,7 +288,7 @@ def test_cells_by_themselves() -> None:
 
 
 def test_envelopes_that_lie(archive: Archive, other: Archive, key: Path, usb: Path) -> None:
-    """Anybody can write one for a public key: it opens no cells, and nothing is taken."""
+    """Every person can write one for a public key: it opens no cells, and nothing is taken."""
     document = json.loads((usb / BUNDLE_FILE).read_bytes())
     plan = make_plan(archive, [Target.parse(name) for name in NAMES], WISHES)
     lie = Envelope(PairedKey().secret, plan.contents.id, len(plan.contents.encoded), 1 << 40)

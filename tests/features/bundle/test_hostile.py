@@ -1,4 +1,4 @@
-"""Bundles from somebody who wants harm: each is refused by name, and nothing else happens."""
+"""Bundles that were made to do harm: each is refused by name, and nothing else happens."""
 
 import os
 import shutil

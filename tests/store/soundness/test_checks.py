@@ -219,7 +219,7 @@ def test_an_edit_through_another_name_is_called_so(archive: Archive, tmp_path: P
         read(archive, SMALL)
 
 
-def test_a_file_that_was_replaced_harms_nobody(archive: Archive) -> None:
+def test_a_file_that_was_replaced_is_no_damage(archive: Archive) -> None:
     """Only the file that holds the blob now is damage of the archive."""
     digest = Digest.of(LARGE)
     with archive.open_blob(digest) as blob:

@@ -395,9 +395,9 @@ class ServeSection(ConfigSection, frozen=True):
     keep: Annotated[
         Amount | None,
         Meaning(
-            "Bytes that what a mirror downloaded for clients may take.",
+            "Bytes that the files which clients made a mirror download may take.",
             more="Above that, and where the disk is full, the revision that was used least "
-            "recently is dropped. What was pulled by hand or by a list stays, and does not count",
+            "recently is dropped. What you or a list asked for by name stays, and does not count",
             default="all of it stays",
             example="2TB",
             flag="--keep",

@@ -30,6 +30,7 @@ class PulledDocument(Document):
     free_bytes: Annotated[int, "free bytes of the disk before"]
     fits: Annotated[bool, "whether the files fit into them"]
     fetched: Annotated[Mapping[str, int], "bytes that came over the network, by source"]
+    mended: Annotated[Sequence[str], "paths of files that were here, damaged, and are right again"]
     held_bytes: Annotated[int, "bytes of the wanted files on the disk, as `du` counts"]
     warnings: Annotated[Sequence[FileWarning], "files that are not what their names say"]
 

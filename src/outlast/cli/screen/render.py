@@ -24,6 +24,7 @@ from outlast.core.events import (
     CacheDropped,
     Event,
     FileDone,
+    FileMended,
     FileProblem,
     FileWaiting,
     Loading,
@@ -320,6 +321,9 @@ def _sentence(event: Event) -> str | None:  # noqa: C901, PLR0911, PLR0912 - a l
     match event:
         case FileProblem(path, problem):
             return f"{path}: {problem}"
+        case FileMended(path, _, _, fetched, source):
+            came = f"{human_size(fetched)} from {source}" if source else "from what is here"
+            return f"{path}: it was damaged, and is mended ({came})"
         case SuspectContent(path, _, reason):
             return f"warning: {path}: {reason}"
         case SourceBanned(source, path, reason):

@@ -23,8 +23,8 @@ Examples:
 
 \b
 Exit status:
-  0 copied · 2 usage · 3 not archived · 4 damaged here · 5 the store gives no answer · 6 it refuses
-  8 storage · 130 interrupted
+  0 copied · 2 usage · 3 not archived · 4 damaged here · 5 no answer from the store
+  7 the store refuses · 8 storage · 130 interrupted
 """
 )
 @click.argument("target", nargs=-1, type=TARGET)

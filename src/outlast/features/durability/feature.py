@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from outlast.app import App
 from outlast.features.durability.copies.service import keeping_beside
+from outlast.features.durability.scrub.service import scrubbing_beside
 from outlast.features.durability.settings import CopiesSettings, read_settings
 from outlast.ops.doctor import Finding
 from outlast.server.http.mount import Mount
@@ -27,6 +28,8 @@ class Durability:
     ) -> Iterable[AbstractContextManager[object]]:
         if app.node is not None and (settings.active or app.node.settings.peers):
             yield keeping_beside(app, app.node, settings)
+        if settings.scrub.mend or settings.scrub.every is not None:
+            yield scrubbing_beside(app, settings.scrub)
 
     def checks(self, home: Path) -> Iterable[Finding]:
         del home

@@ -7,7 +7,15 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
-from outlast.cli.config.section import Amount, ConfigSection, Meaning, Text, Texts, read_section
+from outlast.cli.config.section import (
+    Amount,
+    ConfigSection,
+    Flag,
+    Meaning,
+    Text,
+    Texts,
+    read_section,
+)
 from outlast.core.errors import BadConfigError
 from outlast.core.keep_list import SITE_HINT, is_site
 from outlast.core.sizes import bytes_of
@@ -15,6 +23,19 @@ from outlast.core.sizes import bytes_of
 _MOST_LISTS: Final = 100
 _HOUR: Final = 3600.0
 _MINUTE: Final = 60.0
+_DAY: Final = 24 * _HOUR
+_EVERY: Final = {"off": None, "daily": _DAY, "weekly": 7 * _DAY, "monthly": 30 * _DAY}
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubSettings:
+    """When `serve` scrubs: `every` so many seconds (None: never), reading at most `rate` bytes per
+    second (0: no limit). `mend`: whether it mends what is damaged.
+    """
+
+    every: float | None = 30 * _DAY
+    rate: int = 100_000_000
+    mend: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +52,7 @@ class CopiesSettings:
     gone_after: float = 24 * _HOUR
     every: float = 10 * _MINUTE
     challenges: int = 300
+    scrub: ScrubSettings = ScrubSettings()
 
     @property
     def takes_copies(self) -> bool:
@@ -95,6 +117,25 @@ class DurabilitySection(ConfigSection, frozen=True):
             "95 % that 1 % is lost.",
         ),
     ] = _DEFAULT.challenges
+    scrub: Annotated[
+        Text,
+        Meaning(
+            "How often 'outlast serve' reads all of the archive again, in the background: daily, "
+            "weekly, monthly or off.",
+            more="See [scrub](scrub.md)",
+        ),
+    ] = "monthly"
+    scrub_rate: Annotated[
+        Amount,
+        Meaning("Most bytes a second that it reads for that, as 100MB; 0: no limit."),
+    ] = "100MB"
+    mend: Annotated[
+        Flag,
+        Meaning(
+            "Let 'outlast serve' mend what is damaged, from where it came from and from other "
+            "nodes."
+        ),
+    ] = True
 
 
 def read_settings(table: Mapping[str, Any]) -> CopiesSettings:
@@ -118,7 +159,17 @@ def read_settings(table: Mapping[str, Any]) -> CopiesSettings:
         gone_after=said.gone_after * _HOUR,
         every=said.every * _MINUTE,
         challenges=said.challenges,
+        scrub=ScrubSettings(_every(said.scrub), _bytes("scrub-rate", said.scrub_rate), said.mend),
     )
+
+
+def _every(said: str) -> float | None:
+    if said not in _EVERY:
+        raise BadConfigError(
+            f"[durability]: the setting 'scrub': not known: {said[:100]!r}",
+            hint=f"write one of {', '.join(_EVERY)}",
+        )
+    return _EVERY[said]
 
 
 def _bytes(key: str, said: str | float) -> int:

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from outlast.core.events import (
     CacheDropped,
     Event,
+    FileMended,
     Progress,
     SourceBanned,
     SourceWaiting,
@@ -124,6 +125,27 @@ class Metrics:
             "outlast_fetches", "Files being fetched from a source.", registry=self._registry
         )
 
+        self.mended = Counter(
+            "outlast_mended_files",
+            "Damaged files of the archive that are right again.",
+            registry=self._registry,
+        )
+        self.mended_bytes = Counter(
+            "outlast_mended_bytes",
+            "Bytes that came from elsewhere to mend them.",
+            registry=self._registry,
+        )
+        self.scrubbed = Counter(
+            "outlast_scrubbed_bytes", "Bytes read again by scrubs.", registry=self._registry
+        )
+        self.scrub_damage = Counter(
+            "outlast_scrub_damage", "Damage that scrubs found.", registry=self._registry
+        )
+        self.scrub_oldest = Gauge(
+            "outlast_scrub_oldest_seconds",
+            "Since the file was checked, or came, for which that is longest.",
+            registry=self._registry,
+        )
         self.goals = Gauge(
             "outlast_copies_goals",
             "Models with a goal of copies, by whether it is met.",
@@ -147,6 +169,9 @@ class Metrics:
         match event:
             case Progress(source=source, count=count) if source:
                 self.received.labels(source).inc(count)
+            case FileMended(fetched=fetched):
+                self.mended.inc()
+                self.mended_bytes.inc(fetched)
             case SourceBanned(source=source):
                 self.banned.labels(source).inc()
             case SourceWaiting(source=source):

@@ -51,11 +51,6 @@ class PartFiles(Closing):
         self._lock = threading.Lock()
         self._open: OrderedDict[int, int] = OrderedDict()
 
-    @property
-    def numbers(self) -> frozenset[int]:
-        """The parts that are there."""
-        return frozenset(self._paths)
-
     def read(self, place: BlockPlace, block: memoryview, check: memoryview) -> bool:
         at = self._cut.frame_at(place.row)
         try:
@@ -193,7 +188,7 @@ def _note_document(folder: Path, documents: dict[Digest, BundleFile], left_out: 
 
 
 def _part_files(folder: Path) -> Iterator[Path]:
-    """The files that may be parts: in the folder itself too, where somebody put them together."""
+    """The files that may be parts: in the folder itself too, if the parts were copied there."""
     count = 0
     for place in (folder, *(folder / name for name in PART_FOLDERS)):
         if place.is_symlink() and place != folder:

@@ -37,8 +37,8 @@ _MOST_LINKS: Final = 2
 
 class OpenBundle(Closing):
     """The records and payloads of a bundle. What comes is right as far as the sums of the parts
-    say; whoever keeps it compares the sha256. `outer` is what it says to everybody: the `contents`,
-    unless it is encrypted.
+    say; a caller that keeps it compares the sha256. `outer` is what it says to everybody: the
+    `contents`, unless it is encrypted.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Damage:
+class DamagedRecord:
     """A small file that is damaged: its path in the archive, with slashes, and what is wrong.
     `second_only`: only its second copy is. `lines_only`: only lines that noted files.
     """
@@ -57,7 +57,7 @@ class Survey:
     """How many small files were read, and which of them are damaged."""
 
     count: int
-    damaged: tuple[Damage, ...]
+    damaged: tuple[DamagedRecord, ...]
 
 
 @disk.reported
@@ -77,16 +77,16 @@ class _Survey:
         damaged = [*self._marker(), *self._refs(), *self._unknown(), *self._drafts()]
         return Survey(self._count, (*damaged, *self._shares(), *self._marks()))
 
-    def _marker(self) -> Iterator[Damage]:
+    def _marker(self) -> Iterator[DamagedRecord]:
         path = self._layout.marker
         name = self._layout.name_of(path)
         self._count += 1
         if problem := self._layout.read_marker().problem:
-            yield Damage(Kind.MARKER, name, f"the file {name!r} is {problem}")
+            yield DamagedRecord(Kind.MARKER, name, f"the file {name!r} is {problem}")
         elif self._records.strict and _small(self._layout.second_of(path)) != MARKER:
-            yield Damage(Kind.MARKER, name, _second(name), second_only=True)
+            yield DamagedRecord(Kind.MARKER, name, _second(name), second_only=True)
 
-    def _refs(self) -> Iterator[Damage]:
+    def _refs(self) -> Iterator[DamagedRecord]:
         roots = (self._layout.refs, self._layout.second_of(self._layout.refs))
         found = {p.relative_to(root) for root in roots for p in disk.matching(root, *_DEPTH)}
         for relative in sorted(found):
@@ -102,7 +102,7 @@ class _Survey:
             self._count += 1
             yield from self._small(path, repo)
 
-    def _small(self, path: Path, repo: RepoId) -> Iterator[Damage]:
+    def _small(self, path: Path, repo: RepoId) -> Iterator[DamagedRecord]:
         """A ref, what is known of a model, or who listed a commit."""
         kind = Kind.ABOUT if path.name == ABOUT else Kind.REF
         if GitOid.is_valid(path.name):
@@ -113,18 +113,18 @@ class _Survey:
                 body = self._records.read(path)
             check_body(path, body)
         except DamagedRecordError as error:
-            yield Damage(kind, name, str(error), repo)
+            yield DamagedRecord(kind, name, str(error), repo)
         except CorruptError as error:
-            yield Damage(kind, name, str(self._records.damaged(path, str(error))), repo)
+            yield DamagedRecord(kind, name, str(self._records.damaged(path, str(error))), repo)
         except FileNotFoundError:
             return  # deleted meanwhile
         else:
             # One that is missing, or differs, a crash may have left: the first counts.
             second = self._layout.second_of(path)
             if self._records.read_second(path) is None and second.exists():
-                yield Damage(kind, name, _second(name), repo, second_only=True)
+                yield DamagedRecord(kind, name, _second(name), repo, second_only=True)
 
-    def _unknown(self) -> Iterator[Damage]:
+    def _unknown(self) -> Iterator[DamagedRecord]:
         """Models of which a revision is here, and nothing else is known."""
         if not self._records.strict:
             return
@@ -132,28 +132,32 @@ class _Survey:
             path = self._archive.refs.about_path(repo)
             if not path.exists() and not self._layout.second_of(path).exists():
                 name = self._layout.name_of(path)
-                yield Damage(Kind.ABOUT, name, f"the file {name!r} is missing", repo)
+                yield DamagedRecord(Kind.ABOUT, name, f"the file {name!r} is missing", repo)
 
-    def _drafts(self) -> Iterator[Damage]:
+    def _drafts(self) -> Iterator[DamagedRecord]:
         for state in self._archive.drafts.states():
             self._count += 1
             name = self._layout.name_of(state.path)
             if state.error is not None:
-                yield Damage(Kind.DRAFT, name, str(state.error), state.repo, state.commit)
+                yield DamagedRecord(Kind.DRAFT, name, str(state.error), state.repo, state.commit)
             elif state.bad_lines:
                 text = f"{state.bad_lines} lines of {name!r} are damaged: their files are missing"
-                yield Damage(Kind.DRAFT, name, text, state.repo, state.commit, lines_only=True)
+                yield DamagedRecord(
+                    Kind.DRAFT, name, text, state.repo, state.commit, lines_only=True
+                )
 
-    def _shares(self) -> Iterator[Damage]:
+    def _shares(self) -> Iterator[DamagedRecord]:
         shares = self._archive.shares
         for infohash in shares.stamps():
             self._count += 1
             try:
                 shares.get(infohash)
             except DamagedRecordError as error:
-                yield Damage(Kind.SHARE, self._layout.name_of(shares.path(infohash)), str(error))
+                yield DamagedRecord(
+                    Kind.SHARE, self._layout.name_of(shares.path(infohash)), str(error)
+                )
 
-    def _marks(self) -> Iterator[Damage]:
+    def _marks(self) -> Iterator[DamagedRecord]:
         for path in self._archive.unconfirmed.paths():
             with contextlib.suppress(BadNameError):  # not a folder of ours
                 repo = repo_of_folder(path.parent)

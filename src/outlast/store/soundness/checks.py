@@ -69,7 +69,7 @@ class Soundness:
     ) -> None:
         self.tuning = tuning
         self.damage: Final = damage
-        self._write_file = write
+        self.write_derived: Final = write
         self.layout: Final = layout
         self._cache = cache
         self._table = table
@@ -130,6 +130,15 @@ class Soundness:
             if sums.is_needed(stat.st_size):  # else it takes as long to look it up
                 age = self.tuning.recheck - (compared.until - time.monotonic())
                 self._cache.note_sound(blob, full_stamp(stat), time.time() - age)
+
+    def note_hashed(self, blob: Digest, path: Path) -> None:
+        """The bytes of the file `path` were hashed while this process wrote them: a node that is
+        started next, or again, reads none of them before it gives them out.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            stat = os.stat(path)
+            if sums.is_needed(stat.st_size):
+                self._cache.note_sound(blob, full_stamp(stat), time.time())
 
     def is_settled(self, stat: os.stat_result) -> bool:
         """Whether the next write to the file will show in its times."""
@@ -263,7 +272,7 @@ class Soundness:
     def _write(self, blob: Digest, found: Sums) -> None:
         """Writes sums, if that can be done: without them the blob is hashed again."""
         try:
-            self._write_file(self.layout.sums_of(blob), found.to_bytes())
+            self.write_derived(self.layout.sums_of(blob), found.to_bytes())
         except (OutlastError, OSError) as error:
             _log.info("the sums of %s are not written: %s", blob, error)
 
@@ -279,8 +288,8 @@ class Soundness:
         return self.note(Damage(blob, Form.PLAIN, why, by, parts), stat)
 
     def note(self, damage: Damage, stat: os.stat_result) -> DamagedError:
-        """The same of any damage. `stat` is that of the file: one that is not the blob's any more
-        harms nobody.
+        """The same of any damage. `stat` is that of the file: of one that is not the blob's any
+        more none is noted.
         """
         layout, blob = self.layout, damage.blob
         path = layout.blob(blob) if damage.form is Form.PLAIN else layout.capsule(blob)

@@ -1,9 +1,9 @@
 """What is known to be damaged: a small file for each blob of which bytes here are not right.
 
-It is written the moment that the damage is seen, by whoever sees it, and goes only when all of the
-blob was read and found right, or right bytes took the place of the wrong ones. A blob that has one
-counts as not here: it is not offered, not sealed into a manifest, not opened, and fetched again.
-One that cannot be written (a read-only archive) counts in this process.
+It is written the moment that the damage is seen, by the process that sees it, and goes only when
+all of the blob was read and found right, or right bytes took the place of the wrong ones. A blob
+that has one counts as not here: it is not offered, not sealed into a manifest, not opened, and
+fetched again. One that cannot be written (a read-only archive) counts in this process.
 """
 
 import contextlib

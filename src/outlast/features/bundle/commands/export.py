@@ -143,7 +143,7 @@ def export(
     as plain bytes. Every blob is checked while it is written: a damaged one ends the export.
 
     With --encrypt only those who have the key see what is in the bundle. Its size and number of
-    parts show, and anybody can check and repair it. --identity opens an encrypted bundle that
+    parts show, and it is checked and repaired without a key. --identity opens an encrypted bundle that
     --since names.
 
     Parts are written one after the other, once. An interrupted export goes on with the same
@@ -181,7 +181,7 @@ def export(
 
 
 def _next_medium(run: Session, places: Sequence[Path], count: int) -> Callable[[int, int], Path]:
-    """Where each medium is. Raises :class:`UsageError` where nobody could be asked."""
+    """Where each medium is. Raises :class:`UsageError` where a person would have to be asked."""
     if len(places) not in {1, count}:
         raise UsageError(
             f"the bundle takes {plural(count, 'medium')}, and {len(places)} folders are named",
@@ -191,7 +191,7 @@ def _next_medium(run: Session, places: Sequence[Path], count: int) -> Callable[[
         return lambda number, _count: places[number - 1]
     if run.as_json or not sys.stdin.isatty():
         raise UsageError(
-            f"the bundle takes {count} media, and nobody can be asked to change them",
+            f"the bundle takes {count} media, and there is no terminal to ask for them",
             hint="give --to once for each medium, or run the command in a terminal without --json",
         )
     asked = False

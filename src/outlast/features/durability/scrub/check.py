@@ -1,0 +1,257 @@
+"""Checks the files that hold blobs, from their first byte to their last: by checksums of pieces and
+blocks, or by the sha256 of what they restore. What proves damaged is noted in the archive.
+
+Bytes come from the disk and not from memory, as far as the platform lets us say so.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final
+
+from outlast.codec import merkle
+from outlast.codec.memory import scratch
+from outlast.codec.payload import Form
+from outlast.core.digest import Digest, Names
+from outlast.core.errors import (
+    DamagedError,
+    IntegrityError,
+    MalformedError,
+    NotArchivedError,
+    StorageError,
+)
+from outlast.features.durability.scrub.tuning import TUNING
+from outlast.store import disk, reading
+from outlast.store.archive import Archive
+from outlast.store.forms import StoredFile
+from outlast.store.reading import BlobReader
+from outlast.store.soundness import sums
+from outlast.store.soundness.checks import Soundness
+from outlast.store.soundness.damage import Damage, Why
+from outlast.store.soundness.table import Compared, Table
+
+BY: Final = "scrub"
+Between = Callable[[int], object]
+"""Is told how many bytes of a file were read: it may wait, or raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What a check of one file found. `damaged`: bytes are wrong, and it is noted. `frame`: parts
+    of a capsule are damaged that it has twice, so that it still reads. `sums`: the sums of a plain
+    file were damaged, and are written anew. `problem`: it could not be checked, for a person.
+    """
+
+    damaged: bool = False
+    frame: tuple[str, ...] = ()
+    sums: bool = False
+    problem: str = ""
+
+
+class FileChecks:
+    """Checks files of one archive, one at a time. `ahead` reads while a file is hashed."""
+
+    def __init__(self, archive: Archive, ahead: Executor) -> None:
+        self._archive = archive
+        self._ahead = ahead
+
+    def _fresh(self) -> Soundness:
+        """For one file: nothing that was compared before counts, and servers lose nothing of what
+        they know.
+        """
+        archive = self._archive
+        return Soundness(
+            archive.layout,
+            _Nothing(archive),
+            archive.damage,
+            archive.soundness.write_derived,
+            tuning=archive.soundness.tuning,
+            table=Table(),
+        )
+
+    def plain(self, blob: Digest, between: Between, *, full: bool) -> Checks:
+        """Checks a plain file. Where the blob is known to be damaged, it is hashed in any case:
+        nothing less ends that.
+        """
+        known = self._archive.damage.of(blob)
+        had = self._archive.layout.sums_of(blob).exists()
+        size = self._archive.forms.plain_size(blob) or 0
+        torn = had and sums.load(self._archive.layout.sums_of(blob), blob, size) is None
+        try:
+            with reading.open_damaged(self._fresh(), blob, Form.PLAIN, by=BY) as reader:
+                _drop_pages(reader.fileno())
+                if full or any(one.form is Form.PLAIN for one in known):
+                    damaged = self._hash_plain(reader, between)
+                else:
+                    damaged = self._compare_plain(reader, between)
+                _drop_pages(reader.fileno())
+        except NotArchivedError:  # collected, or in another form meanwhile
+            return Checks()
+        return Checks(damaged=damaged, sums=torn and not damaged)
+
+    def _compare_plain(self, reader: BlobReader, between: Between) -> bool:
+        began, stat = time.monotonic(), reader.stat()
+        damaged = False
+        for start in range(0, reader.size, merkle.PIECE):
+            try:
+                reader.require(start, min(merkle.PIECE, reader.size - start), between)
+            except DamagedError:
+                damaged = True
+                self._archive.soundness.forget(reader.digest)
+                if os.fstat(reader.fileno()).st_size != stat.st_size:
+                    break
+        if not damaged:
+            compared = Compared(reader.size, began + self._archive.soundness.tuning.recheck)
+            compared.set_whole()
+            self._archive.soundness.note_right(reader.digest, stat, compared)
+        return damaged
+
+    def _hash_plain(self, reader: BlobReader, between: Between) -> bool:
+        stat = reader.stat()
+        try:
+            sha256, values = self._hash(reader.file, between)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise disk.storage_error(error, reader.file.path) from error
+            damage = Damage(reader.digest, Form.PLAIN, Why.UNREADABLE, BY)
+            self._archive.soundness.note(damage, stat)
+            return True
+        needed = values if sums.is_needed(reader.size) else b""
+        names = Names(reader.size, sha256, None, None, sums=needed)
+        return self._archive.soundness.judge(reader.digest, stat, names, BY) is not None
+
+    def _hash(self, file: StoredFile, between: Between) -> tuple[Digest, bytes]:
+        """The sha256 and the sums: one thread reads and sums while this one hashes."""
+        hasher, values = hashlib.sha256(), bytearray()
+        buffers = [memoryview(bytearray(TUNING.window)) for _ in range(2)]
+
+        def read(number: int) -> tuple[memoryview, bytes]:
+            start = number * TUNING.window
+            window = buffers[number % 2][: min(TUNING.window, file.size - start)]
+            if not disk.read_exactly(file.fd, window, start):
+                raise OSError(0, "the file became shorter")
+            parts = range(0, len(window), merkle.PIECE)
+            return window, b"".join(sums.sum_of(window[at : at + merkle.PIECE]) for at in parts)
+
+        count = -(-file.size // TUNING.window)
+        coming = self._ahead.submit(read, 0) if count else None
+        for number in range(count):
+            assert coming is not None
+            window, found = coming.result()
+            if number + 1 < count:
+                coming = self._ahead.submit(read, number + 1)
+            try:
+                hasher.update(window)
+                values += found
+                between(len(window))
+            except BaseException:
+                coming.exception()  # the buffers are in use until then
+                raise
+        return Digest(hasher.hexdigest()), bytes(values)
+
+    def capsule(self, blob: Digest, between: Between, *, full: bool) -> Checks:
+        """Checks a capsule, not what it depends on."""
+        known = self._archive.damage.of(blob)
+        try:
+            with reading.open_damaged(self._fresh(), blob, Form.CAPSULE, by=BY) as reader:
+                _drop_pages(reader.fileno())
+                if full or any(one.form is Form.CAPSULE for one in known):
+                    found = self._decode(reader, between)
+                else:
+                    found = self._compare_capsule(reader, between)
+                _drop_pages(reader.fileno())
+                return found
+        except NotArchivedError as error:
+            path = self._archive.layout.capsule(blob)
+            return Checks(problem=str(error)) if path.exists() else Checks()
+        except MalformedError as error:
+            return Checks(problem=str(error))
+        except IntegrityError:
+            return Checks(damaged=True)
+
+    def _compare_capsule(self, reader: BlobReader, between: Between) -> Checks:
+        assert reader.capsule is not None
+        began, stat = time.monotonic(), reader.stat()
+        damaged = False
+        for block in reader.capsule.directory.blocks():
+            with self._unreadable(reader, block.number):
+                try:
+                    reader.capsule.compare(block)
+                except IntegrityError:
+                    damaged = True
+            between(block.payload_length)
+        if damaged:
+            self._archive.soundness.forget(reader.digest)
+            return Checks(damaged=True)
+        compared = Compared(0, began + self._archive.soundness.tuning.recheck)
+        compared.set_whole()
+        self._archive.soundness.note_right(reader.digest, stat, compared)
+        return Checks(frame=tuple(reader.capsule.damaged_frame()))
+
+    def _decode(self, reader: BlobReader, between: Between) -> Checks:
+        assert reader.capsule is not None
+        stat, hasher = reader.stat(), hashlib.sha256()
+        failed: IntegrityError | None = None
+        for block in reader.capsule.directory.blocks():
+            with scratch(block.length) as buffer, self._unreadable(reader, block.number):
+                try:
+                    reader.capsule.decode(block, buffer)
+                except IntegrityError as error:
+                    failed = error
+                hasher.update(buffer)
+            between(block.payload_length)
+        own = any(True for _ in reader.capsule.damaged_blocks()) if failed else False
+        if failed is not None and not own and reader.capsule.directory.bases:
+            return Checks()  # its base is damaged, and is checked by itself
+        if failed is not None or hasher.hexdigest() != reader.digest.hex:
+            if not own:
+                damage = Damage(reader.digest, Form.CAPSULE, Why.ROT, BY)
+                self._archive.soundness.note(damage, stat)
+            self._archive.soundness.forget(reader.digest)
+            return Checks(damaged=True)
+        self._archive.soundness.note_capsule(reader.digest, stat)
+        return Checks(frame=tuple(reader.capsule.damaged_frame()))
+
+    @contextlib.contextmanager
+    def _unreadable(self, reader: BlobReader, block: int) -> Iterator[None]:
+        """Notes what the disk does not read."""
+        try:
+            yield
+        except StorageError:
+            damage = Damage(reader.digest, Form.CAPSULE, Why.UNREADABLE, BY, (block,))
+            self._archive.soundness.note(damage, reader.stat())
+            raise
+
+
+class _Nothing:
+    """In place of what the index remembers of checked files."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._index = archive.index
+
+    def checked_at(self, blob: Digest, stamp: str) -> float | None:
+        del blob, stamp
+        return None
+
+    def note_sound(self, blob: Digest, stamp: str, when: float) -> None:
+        """What is right is noted by the archive's own."""
+
+    def forget_sound(self, blob: Digest) -> None:
+        self._index.forget_sound(blob)
+
+    def was_hashed(self, blob: Digest, stamp: str) -> bool:
+        return self._index.was_hashed(blob, stamp)
+
+
+def _drop_pages(fd: int) -> None:
+    """Lets the next read come from the disk: what memory holds of the file may be right. And it
+    need not hold what nobody else reads.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,0 +1,270 @@
+"""Bits and sectors of an archive rot while clients ask: all is found, all is mended, and no client
+ever gets a wrong byte. `make torture`: 1,000 bits and 100 sectors.
+"""
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Self
+
+import pytest
+
+from outlast.codec.payload import Form
+from outlast.core.cancel import Cancel
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.errors import OutlastError
+from outlast.core.names import RepoId
+from outlast.features.durability.scrub.cursor import Cursor
+from outlast.features.durability.scrub.found import Found
+from outlast.features.durability.scrub.mender import Mender
+from outlast.features.durability.scrub.scrub import Helpers, ScrubWishes, scrub
+from outlast.fetch.transfer import Wishes
+from outlast.intake.form_policy import FormWishes
+from outlast.node import payloads
+from outlast.sources.http import HttpClient
+from outlast.sources.hub import HubSource
+from outlast.sources.settings import HttpSettings
+from outlast.store.archive import Archive
+from tests.campaign import SEED, rounds
+from tests.hubsim import HubRepo, HubSim
+from tests.pull import weights
+from tests.pull.kit import MIB, Puller, contents
+from tests.serve.node import Node
+from tests.serve.peers import Peer
+from tests.serve.wire import once
+from tests.warm.calls import outlast
+
+BITS, SECTORS = rounds(24, 1000), rounds(6, 100)
+TOGETHER = 6
+"""So much rots between two scrubs."""
+SECTOR = 512
+_random = Random(4)
+PLAIN = _random.randbytes(5 * MIB + 321)
+BASE = weights.model(10)
+CARD = b"---\nbase_model: org/base\n---\n"
+BASE_NAME, TUNED_NAME = "org/base", "org/tuned"
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """An archive in `home`, what it holds by model and path, and the hub that it came from."""
+
+    home: Path
+    hub: HubSim
+    files: dict[str, dict[str, bytes]]
+
+    @property
+    def blobs(self) -> list[bytes]:
+        return [data for files in self.files.values() for data in files.values()]
+
+
+@pytest.fixture
+def specimen(tmp_path: Path) -> Iterator[Specimen]:
+    plain = weights.packed(tmp_path / "base.safetensors", BASE)
+    tuned = weights.packed(tmp_path / "tuned.safetensors", weights.tuned(BASE))
+    files = {
+        BASE_NAME: {"model.safetensors": plain, "noise.bin": PLAIN, "config.json": b'{"a": 1}'},
+        TUNED_NAME: {"model.safetensors": tuned, "README.md": CARD},
+    }
+    for name, held in files.items():
+        HubRepo(tmp_path / "hub", name).commit(held)
+    with HubSim(tmp_path / "hub", mode="thread") as hub:
+        pull = Puller(tmp_path / "archive", forms=FormWishes())
+        for name in files:
+            pull(name, hub.url)
+        with Archive(pull.home) as archive:
+            forms = {archive.form_of(Digest.of(data)).form for data in (plain, tuned, PLAIN)}
+        assert forms == {Form.CAPSULE, Form.DELTA, Form.PLAIN}
+        settings = tmp_path / "config" / "outlast" / "config.toml"
+        settings.parent.mkdir(parents=True)
+        settings.write_text('[durability]\nscrub = "off"\n')  # the test does it
+        yield Specimen(pull.home, hub, files)
+
+
+def rot(path: Path, chance: Random, size: int) -> None:
+    """Flips a bit; or, of more than one byte, puts others in their place."""
+    stat = path.stat()
+    at = chance.randrange(max(1, stat.st_size - size + 1))
+    path.chmod(0o644)
+    with open(path, "r+b") as file:
+        file.seek(at)
+        before = file.read(size)
+        flipped = 1 << chance.randrange(8)
+        after = bytes(byte ^ flipped for byte in before)
+        file.seek(at)
+        file.write(after if size == 1 else chance.randbytes(len(before)))
+    path.chmod(stat.st_mode & 0o777)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def mended(specimen: Specimen) -> tuple[Found, ...]:
+    source = HubSource(HttpClient(HttpSettings()), specimen.hub.url)
+    wishes = Wishes(forms=FormWishes())
+    with (
+        Archive(specimen.home) as archive,
+        Cursor(specimen.home) as cursor,
+        Mender(archive, [source], nullcontext, wishes, Control()) as mender,
+    ):
+        helpers = Helpers(mender.mend, mender.ask)
+        found: list[Found] = []
+        for _ in range(50):  # what a client lays out elsewhere meanwhile is left for later
+            result = scrub(archive, cursor, ScrubWishes(), helpers, Control())
+            found += result.found
+            if not result.left:
+                return tuple(found)
+        pytest.fail(f"{result.left} files are never read")
+
+
+class Clients:
+    """Ask all the while, by the hub's API and by that of nodes, and lay the models out in folders;
+    `wrong` says who got a byte that is not right.
+    """
+
+    def __init__(self, specimen: Specimen, hub: Node, peer: Peer) -> None:
+        self._specimen = specimen
+        self._hub = hub
+        self._peer = peer
+        self._stop = threading.Event()
+        self.still = threading.Lock()
+        """While it is held nothing rots: what is laid out shares its bytes with the archive, and
+        may rot as soon as it is there.
+        """
+        self._threads = [
+            threading.Thread(target=self._ask, args=(ask, number))
+            for number, ask in enumerate((self._from_hub, self._from_node, self._by_link))
+        ]
+        self.wrong: list[str] = []
+        self.answers = [0, 0, 0]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, ask: Callable[[Random], int], number: int) -> None:
+        chance = Random(f"{SEED} {number}")
+        while not self._stop.is_set():
+            with suppress(TimeoutError):
+                self.answers[number] += ask(chance)
+
+    def _judge(self, who: str, right: bytes, got: bytes) -> None:
+        if not right.startswith(got):
+            self.wrong.append(f"{who}: {len(got)} bytes")
+
+    def _from_hub(self, chance: Random) -> int:
+        name = chance.choice(list(self._specimen.files))
+        path, data = chance.choice(list(self._specimen.files[name].items()))
+        start = chance.randrange(len(data))
+        headers = {"Range": f"bytes={start}-"} if chance.random() < 0.7 else {}
+        reply = self._hub.get(f"/{name}/resolve/main/{path}", **headers)
+        if reply.status in {200, 206}:
+            self._judge(f"{name} {path}", data[start:] if reply.status == 206 else data, reply.body)
+        return reply.status in {200, 206}
+
+    def _from_node(self, chance: Random) -> int:
+        data = chance.choice(self._specimen.blobs)
+        reply = once(self._peer.url, f"/outlast/v1/blobs/{Digest.of(data)}")
+        if reply.status == 200:
+            self._judge("a node", data, reply.body)
+        return reply.status == 200
+
+    def _by_link(self, chance: Random) -> int:
+        """Of what `run` starts, too."""
+        name = chance.choice(list(self._specimen.files))
+        folder = self._specimen.home.with_name(f"laid-out-{chance.random()}")
+        home = self._specimen.home
+        with self.still:
+            call = outlast("link", name, "--folder", folder, "--home", home, home=home.parent)
+            for path, data in self._specimen.files[name].items() if not call.code else ():
+                if (folder / path).read_bytes() != data:
+                    self.wrong.append(f"{name} {path} in a folder")
+        return not call.code
+
+
+RECORDS = ("refs/*/*/*/main", "refs/*/*/*/.about", "second/refs/*/*/*/*")
+KINDS = ("blobs/*/*", "capsules/*/*", "manifests/*.json", "sums/*/*", RECORDS)
+"""Where rot strikes, in turns."""
+
+
+def holds_of(home: Path) -> dict[str, bytes]:
+    """The files that mending makes as they were, to the last bit. (A record says also when a source
+    was asked last.)
+    """
+    paths = [path for kind in KINDS if isinstance(kind, str) for path in home.glob(kind)]
+    return {path.relative_to(home).as_posix(): path.read_bytes() for path in paths}
+
+
+def victim(
+    home: Path, kind: str | tuple[str, ...], chance: Random, rotten: set[str]
+) -> Path | None:
+    """A file of that kind; not one of which the other copy rots too."""
+    patterns = (kind,) if isinstance(kind, str) else kind
+    names = {path.relative_to(home).as_posix() for one in patterns for path in home.glob(one)}
+    free = {
+        name
+        for name in names
+        if not {name, f"second/{name}", name.removeprefix("second/")} & rotten
+    }
+    return home / chance.choice(sorted(free)) if free else None
+
+
+def test_rot_is_found_and_mended_and_never_served(specimen: Specimen) -> None:
+    chance = Random(SEED)
+    sizes = [1] * BITS + [SECTOR] * SECTORS
+    chance.shuffle(sizes)
+    kinds = itertools.cycle(KINDS)
+    with Archive(specimen.home) as archive:
+        peer = Peer(archive)
+        for name in specimen.files:
+            revision = archive.revision(RepoId.parse(name), "main")
+            peer.shares.share(revision)
+            for entry in revision.files:
+                with suppress(OutlastError):
+                    assert entry.sha256 is not None
+                    payloads.tree(archive, entry.sha256, Form.PLAIN, Cancel())
+        with (
+            Node(specimen.home, "--upstream", specimen.hub.url) as hub,
+            peer.serving(),
+            Clients(specimen, hub, peer) as clients,
+        ):
+            while sizes:
+                batch, sizes = sizes[:TOGETHER], sizes[TOGETHER:]
+                before = holds_of(specimen.home)
+                rotten: set[str] = set()
+                for size in batch:
+                    path = victim(specimen.home, next(kinds), chance, rotten)
+                    if path is not None:
+                        with clients.still:
+                            rot(path, chance, size)
+                        rotten.add(path.relative_to(specimen.home).as_posix())
+                found = mended(specimen)
+                assert [one for one in found if not one.mended] == []
+                after = holds_of(specimen.home)
+                assert [name for name in before if after.get(name) != before[name]] == []
+            assert mended(specimen) == ()
+        assert all(clients.answers)
+    assert clients.wrong == []
+    for name, files in specimen.files.items():
+        assert contents(specimen.home, name) == files
+
+
+def test_rot_of_the_index_is_found_or_harms_nothing(specimen: Specimen) -> None:
+    chance = Random(SEED)
+    for size in [1] * rounds(3, 100) + [SECTOR] * rounds(2, 20):
+        rot(specimen.home / "index.sqlite", chance, size)
+        assert [one for one in mended(specimen) if not one.mended] == []
+        with Archive(specimen.home) as archive:
+            assert not archive.index.differs()
+    for name, files in specimen.files.items():
+        assert contents(specimen.home, name) == files
