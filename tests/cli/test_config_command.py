@@ -29,6 +29,7 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "form": ('"plain"', "plain"),
     "working-copies": ('"50GB"', 50_000_000_000),
     "gc-grace": ("0.5", 0.5),
+    "identity": ('"/key.txt"', "/key.txt"),
     "recheck-days": ("7.5", 7.5),
     "tokens": ('{"https://mirror.example" = "s3cret"}', {"https://mirror.example": "(set)"}),
     "swarm.enabled": ("false", False),
@@ -60,7 +61,6 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "share.largest": ('"50GB"', 50_000_000_000),
     "serve.hosts": ('["models.example"]', ["models.example"]),
     "serve.fetch-quota": ('"0"', 0),
-    "recheck-days": ("7", 7),
     "serve.keep": ('"2TB"', 2_000_000_000_000),
     "serve.keep-free": ('"1GB"', 1_000_000_000),
     "s3.endpoint": ('"https://s3.example/"', "https://s3.example"),
@@ -354,7 +354,14 @@ def test_a_line_uncommented_is_the_default() -> None:
     lines = template([LISTED]).splitlines()
     ours = [number for number, line in enumerate(lines) if re.match("#[^#]", line)]
     assert len(ours) == len(IN_FILE) + 2
-    examples = {"working-copies", "keep-free", "keep", "endpoint", "https://mirror.example"}
+    examples = {
+        "identity",
+        "working-copies",
+        "keep-free",
+        "keep",
+        "endpoint",
+        "https://mirror.example",
+    }
     for number in ours:
         text = "\n".join([*lines[:number], lines[number][1:], *lines[number + 1 :]])
         name = lines[number][1:].split(" = ")[0].strip('"')

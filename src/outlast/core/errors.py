@@ -228,6 +228,13 @@ class AccessDeniedError(PolicyError):
     default_hint = "accept the terms on the hub's page, then set HF_TOKEN"
 
 
+class LockedError(PolicyError):
+    """A bundle is encrypted, and no identity that opens it was given."""
+
+    code = "locked"
+    default_hint = "give --identity FILE, or set 'identity' in the configuration"
+
+
 class TakenDownError(PolicyError):
     """The operator of this archive recorded a notice against a model: it is not given out."""
 
