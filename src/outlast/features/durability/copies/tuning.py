@@ -24,8 +24,8 @@ class Tuning:
     trees: int = 256
     """Trees of files kept in memory: 32 bytes a MiB, so 40 MB for files of 5 GB."""
     enough: int = 3
-    """A volunteer takes nothing of which it knows so many copies: with these a year in which 30 % of
-    10,000 volunteers leave costs no model (`bench/sim/volunteers.py`)."""
+    """A volunteer takes nothing of which it knows so many copies: with these a year in which 30 %
+    of 10,000 volunteers leave costs no model (`bench/sim/volunteers.py`)."""
     spare: int = 3
     """A volunteer drops nothing of which it knows fewer copies, its own included."""
     reserve: float = 0.05
