@@ -114,7 +114,7 @@ class WriteSession(Closing):
                 # To the nanosecond, where the kernel counts in ticks: the next write will show.
                 disk.touch(temp)
                 disk.publish(temp, final)
-                if self._checks is not None and sums:
+                if self._checks is not None:
                     self._checks.note_hashed(digest, final)
         self._end_damage(digest, Form.CAPSULE)
         if sums:

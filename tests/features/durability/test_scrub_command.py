@@ -93,7 +93,7 @@ def test_pull_says_what_it_mended(home: Path, hub: HubSim) -> None:
 
 
 def test_a_server_mends_what_a_client_finds_damaged(hub: HubSim, tmp_path: Path) -> None:
-    """It is mended while nobody asks for it."""
+    """It is mended while no client asks for it."""
     home = tmp_path / "home"
     outlast(home, "pull", "org/name", "--from", hub.url, "-q")
     hub.clear_log()

@@ -250,7 +250,7 @@ class _Nothing:
 
 def _drop_pages(fd: int) -> None:
     """Lets the next read come from the disk: what memory holds of the file may be right. And it
-    need not hold what nobody else reads.
+    need not hold what no other process reads.
     """
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):

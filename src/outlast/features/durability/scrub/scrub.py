@@ -22,8 +22,8 @@ from outlast.core.events import FileProblem, Planned, Progress
 from outlast.core.names import Target
 from outlast.core.ratelimit import TokenBucket
 from outlast.features.durability.scrub.check import Checks, FileChecks
-from outlast.features.durability.scrub.cursor import FULL, QUICK, Cursor
-from outlast.features.durability.scrub.found import UNTOUCHED, Found, Kind, Scrubbed
+from outlast.features.durability.scrub.cursor import FULL, QUICK, ScrubCursor
+from outlast.features.durability.scrub.found import UNTOUCHED, DamagedPart, FoundDamage, Scrubbed
 from outlast.features.durability.scrub.frame import mend_frame
 from outlast.features.durability.scrub.items import Item, items_of
 from outlast.features.durability.scrub.priority import lower_priority
@@ -61,7 +61,7 @@ class Helpers:
 
 def scrub(
     archive: Archive,
-    cursor: Cursor,
+    cursor: ScrubCursor,
     wishes: ScrubWishes,
     helpers: Helpers | None,
     control: Control,
@@ -77,7 +77,7 @@ class _Scrub:
     def __init__(
         self,
         archive: Archive,
-        cursor: Cursor,
+        cursor: ScrubCursor,
         wishes: ScrubWishes,
         helpers: Helpers | None,
         control: Control,
@@ -88,7 +88,7 @@ class _Scrub:
         self._helpers = helpers
         self._control = control
         self._pace = TokenBucket(wishes.rate, burst=0.25) if wishes.rate else None
-        self._found: list[Found] = []
+        self._found: list[FoundDamage] = []
         self._unmended: set[tuple[Digest, Form]] = set()
         """What was told of already."""
         self._files = self._size = 0
@@ -164,7 +164,7 @@ class _Scrub:
         return most is not None and time.monotonic() - self._began >= most
 
     def _known(self, chosen: set[Digest] | None) -> None:
-        """What somebody else saw is mended first."""
+        """What was seen before is mended first."""
         for blob, damages in sorted(self._archive.damage.all().items()):
             if chosen is None or blob in chosen:
                 what = "; ".join(one.describe() for one in damages)
@@ -195,27 +195,33 @@ class _Scrub:
         return True
 
     def _judge(self, item: Item, result: Checks) -> None:
-        kind = Kind.BLOB if item.form is Form.PLAIN else Kind.CAPSULE
+        kind = DamagedPart.BLOB if item.form is Form.PLAIN else DamagedPart.CAPSULE
         if result.damaged:
             if (item.blob, item.form) not in self._unmended:
                 known = self._archive.damage.of(item.blob)
                 what = "; ".join(one.describe() for one in known) or "damaged"
                 self._damaged(item.blob, item.form, what)
         elif result.problem:
-            self._tell(Found(kind, item.name, result.problem, mended=False, why_not="not read"))
+            self._tell(
+                FoundDamage(kind, item.name, result.problem, mended=False, why_not="not read")
+            )
         if result.sums:
             name = self._archive.layout.name_of(self._archive.layout.sums_of(item.blob))
-            self._tell(Found(Kind.SUMS, name, "damaged; all of the blob was hashed", mended=True))
+            self._tell(
+                FoundDamage(
+                    DamagedPart.SUMS, name, "damaged; all of the blob was hashed", mended=True
+                )
+            )
         if result.frame:
             problem = f"damaged, but it still reads: {', '.join(result.frame)}"
             act = partial(mend_frame, self._archive, item.blob)
-            self._mended(Kind.CAPSULE, item.name, problem, act)
+            self._mended(DamagedPart.CAPSULE, item.name, problem, act)
 
     def _damaged(self, blob: Digest, form: Form, what: str) -> None:
-        layout, kind = self._archive.layout, Kind.BLOB
+        layout, kind = self._archive.layout, DamagedPart.BLOB
         path = layout.blob(blob)
         if form is not Form.PLAIN:
-            kind, path = Kind.CAPSULE, layout.capsule(blob)
+            kind, path = DamagedPart.CAPSULE, layout.capsule(blob)
 
         def act() -> None:
             assert self._helpers is not None
@@ -226,7 +232,7 @@ class _Scrub:
         if not self._mended(kind, layout.name_of(path), what, act):
             self._unmended.add((blob, form))
 
-    def _mended(self, kind: Kind, name: str, problem: str, act: Callable[[], None]) -> bool:
+    def _mended(self, kind: DamagedPart, name: str, problem: str, act: Callable[[], None]) -> bool:
         """Mends something, and says what came of it; whether it is right."""
         why_not = UNTOUCHED
         if self._helpers is not None:
@@ -236,16 +242,16 @@ class _Scrub:
             except OutlastError as error:
                 self._control.cancel.check()
                 why_not = str(error)
-        self._tell(Found(kind, name, problem, mended=not why_not, why_not=why_not))
+        self._tell(FoundDamage(kind, name, problem, mended=not why_not, why_not=why_not))
         return not why_not
 
-    def _tell(self, found: Found) -> None:
+    def _tell(self, found: FoundDamage) -> None:
         self._found.append(found)
         state = "mended" if found.mended else f"NOT mended: {found.why_not}"
         self._control.emit(FileProblem(found.path, f"{found.problem} ({state})", DamagedError.code))
 
 
-def oldest(cursor: Cursor, items: Iterable[Item]) -> float:
+def oldest(cursor: ScrubCursor, items: Iterable[Item]) -> float:
     """Seconds since the file was checked for which that is longest; one that never was counts from
     when it came, because it was verified then.
     """
