@@ -9,7 +9,7 @@ from tests.warm.calls import outlast
 _KEYS = {
     *("type", "v", "repo", "ref", "commit", "manifest", "partial", "source", "files", "bytes"),
     *("to_fetch", "to_fetch_bytes", "free_bytes", "fits", "fetched", "held_bytes", "warnings"),
-    *("refused", "unconfirmed"),
+    *("refused", "unconfirmed", "mended"),
 }
 
 

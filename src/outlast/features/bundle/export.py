@@ -26,12 +26,12 @@ from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, DiskFullError, OutlastError, StorageError, UsageError
 from outlast.core.events import Note, Planned, Progress
 from outlast.core.sizes import human_size
-from outlast.features.bundle.archive_stream import Piece
+from outlast.features.bundle.archive_stream import DamagedPayloadError, Piece
 from outlast.features.bundle.bag import BagNote, write_bag
 from outlast.features.bundle.ordered import InOrder
 from outlast.features.bundle.outgoing import Outgoing, PlainOutgoing, SealedOutgoing
 from outlast.features.bundle.part_file import UNFINISHED, PartFile, WrittenPart
-from outlast.features.bundle.payload_check import DamagedPayloadError, PayloadChecks
+from outlast.features.bundle.payload_check import PayloadChecks
 from outlast.features.bundle.planning import ExportPlan
 from outlast.features.bundle.review.companions import companions, script
 from outlast.features.bundle.sealing import begun, forget
@@ -246,11 +246,11 @@ class _Export:
                 if not self._cut.is_parity(part):
                     self._data_part(medium.folder, part)
             self._checking.settle()
+            self._parity_parts(medium)
         except DamagedPayloadError as error:
             self._drop(error.piece, medium)
             name = self._plan.paths.get(error.piece.payload.blob, "") if error.piece.payload else ""
             raise CorruptError(f"{name}: {error}" if name else str(error)) from None
-        self._parity_parts(medium)
         medium.write(BUNDLE_FILE, self._document())
 
     def sums_of(self, parts: range) -> dict[str, Digest]:
