@@ -13,6 +13,7 @@ from outlast.core.errors import NotFoundError
 from outlast.features.bundle.bag import BagNote, write_bag
 from outlast.features.bundle.planning import ExportWishes
 from outlast.store.archive import Archive
+from tests.features.bundle.script import verify
 from tests.features.bundle.world import NOW, SMALL, export_to, files_below, import_from
 
 MEBI = 1024 * 1024
@@ -61,6 +62,7 @@ def test_a_bag_is_valid_and_is_imported(archive: Archive, other: Archive, tmp_pa
     info = check_bag(bag)
     assert info["Bag-Group-Identifier"] == done.contents.id.hex
     assert (info["Bag-Count"], info["Bagging-Date"]) == ("1 of 1", "2026-11-30")
+    assert verify(bag, "--quick").status == 0
     (bag / "data" / "parts" / "00001.olb").unlink()
     (result,) = import_from(other, bag)
     assert result.is_whole

@@ -143,8 +143,8 @@ def export(
     as plain bytes. Every blob is checked while it is written: a damaged one ends the export.
 
     With --encrypt only those who have the key see what is in the bundle. Its size and number of
-    parts show, and it is checked and repaired without a key. --identity opens an encrypted bundle that
-    --since names.
+    parts show, and it is checked and repaired without a key. --identity opens an encrypted bundle
+    that --since names.
 
     Parts are written one after the other, once. An interrupted export goes on with the same
     command: parts that are finished are read again and kept if they are right. With --media and one
