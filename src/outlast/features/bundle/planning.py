@@ -55,7 +55,8 @@ class Known:
 @dataclass(frozen=True, slots=True)
 class ExportWishes:
     """What is asked for. `part_size`: bytes of the largest file; `parity`: percent of the parts
-    that may be lost; `restricted`: private and gated models may go too.
+    that may be lost; `restricted`: private and gated models may go too; `program`: files that
+    install outlast there, by path.
     """
 
     plain: bool = False
@@ -63,6 +64,7 @@ class ExportWishes:
     part_size: int = TUNING.part_size
     restricted: bool = False
     known: Known = field(default_factory=Known)
+    program: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +104,12 @@ def make_plan(
         of_model.setdefault(revision.digest, (revision, set()))[1].update(refs)
     models = tuple(_model(archive, repo, of) for repo, of in sorted(found.items()))
     revisions = [rev for _, of in sorted(found.items()) for _, (rev, _) in sorted(of.items())]
-    records = _records(revisions, wishes.known)
+    records = _records(revisions, wishes)
     payloads, paths, assumed = _payloads(archive, revisions, wishes)
     draft = _contents(archive, models, records, payloads, wishes)
     contents = _cut(draft, wishes, tuning)
     return ExportPlan(
-        contents, tuple(data for _, data in records), tuple(revisions), paths, assumed
+        contents, tuple(data for _, _, data in records), tuple(revisions), paths, assumed
     )
 
 
@@ -163,10 +165,15 @@ def _bundled(ref: Ref) -> BundledRef:
     return BundledRef(ref.name, ref.commit, ref.source, ref.observed, kind)
 
 
-def _records(revisions: Sequence[Revision], known: Known) -> list[tuple[Digest, bytes]]:
-    """The manifests that the reader lacks, by path."""
-    found = {revision.digest: revision.to_bytes() for revision in revisions}
-    return sorted((digest, data) for digest, data in found.items() if digest not in known.manifests)
+def _records(
+    revisions: Sequence[Revision], wishes: ExportWishes
+) -> list[tuple[str, Digest, bytes]]:
+    """The manifests that the reader lacks and the files that install outlast, by path."""
+    found = {path: (Digest.of(data), data) for path, data in wishes.program.items()}
+    for revision in revisions:
+        if revision.digest not in wishes.known.manifests:
+            found[f"{MANIFESTS}{revision.digest}.json"] = (revision.digest, revision.to_bytes())
+    return [(path, digest, data) for path, (digest, data) in sorted(found.items())]
 
 
 def _payloads(
@@ -223,14 +230,14 @@ def _add(
 def _contents(
     archive: Archive,
     models: tuple[BundledModel, ...],
-    records: Sequence[tuple[Digest, bytes]],
+    records: Sequence[tuple[str, Digest, bytes]],
     payloads: Sequence[BundledBlob],
     wishes: ExportWishes,
 ) -> Contents:
     at = 0
     placed_records = []
-    for digest, data in records:
-        placed_records.append(Record(f"{MANIFESTS}{digest}.json", digest, len(data), at))
+    for path, digest, data in records:
+        placed_records.append(Record(path, digest, len(data), at))
         at += len(data)
     placed = []
     for payload in payloads:

@@ -19,6 +19,8 @@ from outlast.core.sizes import human_size
 from outlast.features.bundle.commands.documents import ExportedDocument
 from outlast.features.bundle.export import Exported, export_bundle, media_of
 from outlast.features.bundle.planning import ExportPlan, ExportWishes, make_plan
+from outlast.features.bundle.program.gather import ProgramWishes, gather
+from outlast.features.bundle.program.wheel_names import PLATFORMS, Machine, machine
 from outlast.features.bundle.since import read_since
 from outlast.features.bundle.tuning import TUNING
 from outlast.store import disk
@@ -56,6 +58,7 @@ Examples:
   outlast export -f models.txt --to /mnt/a --to /mnt/b --media 2TB
   outlast export -f models.txt --to /media/usb --since inventory.json
   outlast export -f models.txt --to /media/usb --bagit
+  outlast export Qwen/Qwen3-0.6B-GGUF --to /media/usb --with-engine --python 3.11,3.13
   outlast export Qwen/Qwen3-0.6B --to /media/usb --since last/bundle.json --dry-run
 
 \b
@@ -101,6 +104,40 @@ Exit status:
     " inventory' wrote",
 )
 @click.option("--bagit", is_flag=True, help="Write BagIt bags (RFC 8493): the bundle is in data/")
+@click.option(
+    "--with-engine",
+    is_flag=True,
+    help="Put install.sh and wheels of outlast and its engine into the bundle",
+)
+@click.option(
+    "--python",
+    "pythons",
+    metavar="3.11,3.12",
+    help="For these versions  [default: that of this Python]",
+)
+@click.option(
+    "--platform",
+    "platforms",
+    type=click.Choice(PLATFORMS),
+    multiple=True,
+    help="For this platform (repeatable)  [default: this one]",
+)
+@click.option(
+    "--wheel",
+    "own_wheels",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="A wheel of outlast (repeatable)  [default: made of this installation]",
+)
+@click.option(
+    "--wheels",
+    "wheel_folders",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FOLDER",
+    help="Take the other wheels from here (repeatable); ask no package index",
+)
 @click.option("--restricted", is_flag=True, help="Allow models that are private or gated")
 @click.option("--dry-run", is_flag=True, help="Print what would be written; write nothing")
 @common
@@ -115,6 +152,11 @@ def export(
     media: int | None,
     since: Path | None,
     bagit: bool,
+    with_engine: bool,
+    pythons: str | None,
+    platforms: tuple[str, ...],
+    own_wheels: tuple[Path, ...],
+    wheel_folders: tuple[Path, ...],
     restricted: bool,
     dry_run: bool,
     home: str | None,
@@ -132,13 +174,23 @@ def export(
     command: parts that are finished are read again and kept if they are right. With --media and one
     folder, the command asks for the next medium; with as many folders as there are media, it asks
     nothing.
+
+    With --with-engine the bundle brings outlast along: 'sh install.sh' installs it on the other
+    side, without a network. pip downloads the wheels from the package index here, by hashes that
+    came with outlast.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         lines = read_list(file) if file is not None else ()
         names = (*targets, *(line.target for line in lines))
         if not names:
             raise UsageError("nothing to export", hint="name a model, or a list with --file")
-        wishes = ExportWishes(plain, parity, part_size, restricted, read_since(since))
+        program: dict[str, bytes] = {}
+        if with_engine:
+            chosen = ProgramWishes(_machines(pythons, platforms), own_wheels, wheel_folders)
+            program = gather(chosen, run.control)
+        elif pythons or platforms or own_wheels or wheel_folders:
+            raise UsageError("wheels go along with --with-engine alone")
+        wishes = ExportWishes(plain, parity, part_size, restricted, read_since(since), program)
         plan = make_plan(archive, names, wishes)
         parts = media_of(plan, media)
         ask = _next_medium(run, places, len(parts))
@@ -156,6 +208,15 @@ def export(
             now=dt.datetime.now(dt.UTC),
         )
         _print(run, plan, done, media=len(parts))
+
+
+def _machines(pythons: str | None, platforms: Sequence[str]) -> list[Machine]:
+    """Each Python on each platform."""
+    return [
+        machine(python, platform)
+        for platform in dict.fromkeys(platforms or (None,))
+        for python in dict.fromkeys(pythons.split(",") if pythons else (None,))
+    ]
 
 
 def _next_medium(run: Session, places: Sequence[Path], count: int) -> Callable[[int, int], Path]:
@@ -194,6 +255,7 @@ def _next_medium(run: Session, places: Sequence[Path], count: int) -> Callable[[
 
 def _print(run: Session, plan: ExportPlan, done: Exported | None, *, media: int) -> None:
     contents, cut = plan.contents, plan.contents.geometry
+    wheels = sum(record.path.endswith(".whl") for record in contents.records)
     if run.as_json:
         print_document(
             ExportedDocument(
@@ -209,6 +271,7 @@ def _print(run: Session, plan: ExportPlan, done: Exported | None, *, media: int)
                 parity_parts=cut.parts - cut.data_parts,
                 bytes=plan.total_bytes,
                 media=media,
+                wheels=wheels,
                 kept=0 if done is None else done.kept,
                 written_bytes=0 if done is None else done.written_bytes,
             )
@@ -221,6 +284,7 @@ def _print(run: Session, plan: ExportPlan, done: Exported | None, *, media: int)
     )
     there = f"; {plural(plan.assumed, 'file')} are there already" if plan.assumed else ""
     parity = cut.parts - cut.data_parts
+    there += f"; install.sh and {plural(wheels, 'wheel')}" if wheels else ""
     where = (
         f"{plural(cut.data_parts, 'part')} and {parity} of parity, "
         f"{human_size(plan.total_bytes)}, on {plural(media, 'medium').replace('mediums', 'media')}"
