@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOCK := requirements/dev.txt
+CARRIED := src/outlast/features/bundle/carried/requirements.txt
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 UNIT := $(addprefix tests/,codec core docs fetch hostile hubsim intake node p2p sim sources store)
 
@@ -109,6 +110,9 @@ lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-package outlast pyproject.toml --extra run --group build --group demo \
 		--group test --group lint --output-file $(LOCK)
+	echo pip | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --constraint $(LOCK) --no-emit-package outlast \
+		pyproject.toml - --extra run --output-file $(CARRIED)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

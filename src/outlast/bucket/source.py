@@ -108,14 +108,14 @@ class BucketSource:
             blob = self._home.open(digest)
         except NotArchivedError as error:
             raise EntryNotFoundError(f"{self.name} has no {entry.path!r}: {error}") from None
-        return _Range(blob, start, min(stop, blob.size))
+        return _StoredRange(blob, start, min(stop, blob.size))
 
 
 def _digest_of(revision: Revision, entry: FileEntry) -> Digest | None:
     return next((one.sha256 for one in revision.files if one.path == entry.path), None)
 
 
-class _Range:
+class _StoredRange:
     """Bytes of a blob, in their order."""
 
     def __init__(self, blob: Readable, start: int, stop: int) -> None:

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from outlast.codec.bundle.geometry import HEADER_BYTES, Geometry, PartLayout
-from outlast.codec.bundle.part import PartHeader, Sums
+from outlast.codec.bundle.part import PartHeader, BlockSums
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError
 
@@ -52,10 +52,10 @@ def _forged(cut: Geometry, part: int, contents: int = 0) -> bytes:
 
 def test_a_sum_belongs_to_one_block_in_one_place_of_one_bundle() -> None:
     block = random.Random(1).randbytes(4096)
-    frame = memoryview(bytearray(block + Sums(ID, 2).of(5, block)))
-    assert Sums(ID, 2).holds(5, frame)
-    assert not Sums(ID, 2).holds(4, frame)
-    assert not Sums(ID, 1).holds(5, frame)
-    assert not Sums(Digest.of(b"another bundle"), 2).holds(5, frame)
+    frame = memoryview(bytearray(block + BlockSums(ID, 2).of(5, block)))
+    assert BlockSums(ID, 2).holds(5, frame)
+    assert not BlockSums(ID, 2).holds(4, frame)
+    assert not BlockSums(ID, 1).holds(5, frame)
+    assert not BlockSums(Digest.of(b"another bundle"), 2).holds(5, frame)
     frame[100] ^= 1
-    assert not Sums(ID, 2).holds(5, frame)
+    assert not BlockSums(ID, 2).holds(5, frame)

@@ -13,7 +13,7 @@ from outlast.codec.bundle.contents import (
 )
 from outlast.codec.bundle.documents import BUNDLE_FILE, BundleFile
 from outlast.codec.bundle.geometry import PartLayout
-from outlast.codec.bundle.part import PartHeader, Sums
+from outlast.codec.bundle.part import PartHeader, BlockSums
 from outlast.codec.hashing import names_of
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid
@@ -67,7 +67,7 @@ def write(
     block = cut.layout.block
     for part in range(parts or cut.data_parts):
         head = PartHeader(contents.id, part, cut, len(contents.encoded)).pack()
-        sums = Sums(contents.id, part)
+        sums = BlockSums(contents.id, part)
         first = part * cut.layout.rows
         frames = b""
         for row in range(cut.rows_of(part)):

@@ -13,7 +13,7 @@ import pytest
 from outlast.codec.bundle.cell_stream import CellStream
 from outlast.codec.bundle.documents import BUNDLE_FILE, BundleFile
 from outlast.codec.bundle.geometry import HEADER_BYTES, PartLayout
-from outlast.codec.bundle.part import Sums
+from outlast.codec.bundle.part import BlockSums
 from outlast.codec.bundle.sealed import Cells, Envelope, SealedContents
 from outlast.codec.memory import InMemory
 from outlast.core.control import Control
@@ -223,7 +223,7 @@ class Parts:
     def put(self, cell: int, data: bytes) -> None:
         path, at, part, row = self._at(cell)
         whole = bytearray(path.read_bytes())
-        whole[at : at + len(data) + 8] = data + Sums(self.outer.id, part).of(row, data)
+        whole[at : at + len(data) + 8] = data + BlockSums(self.outer.id, part).of(row, data)
         path.write_bytes(whole)
 
 

@@ -18,7 +18,7 @@ from outlast.features.durability.parity import geometry
 from outlast.features.durability.parity.encode import encode
 from outlast.features.durability.parity.files import ParityFiles
 from outlast.features.durability.parity.geometry import BLOCK, HEADER, ParityHead, Share
-from outlast.features.durability.parity.mend import Mender, read_head
+from outlast.features.durability.parity.mend import ParityMender, read_head
 from outlast.store.archive import Archive
 from tests.codec.test_erasure import VECTORS
 
@@ -40,7 +40,7 @@ PARITY = bytes(parity_of(DATA))
 
 def mended(damaged: bytes | bytearray, parity: bytes | bytearray, whole: bytes = DATA) -> None:
     """Every piece that differs is restored."""
-    mender = Mender(InMemory(damaged), InMemory(parity))
+    mender = ParityMender(InMemory(damaged), InMemory(parity))
     for piece in range(-(-len(whole) // PIECE)):
         at = slice(piece * PIECE, (piece + 1) * PIECE)
         if damaged[at] != whole[at]:
@@ -136,9 +136,9 @@ def test_one_header_is_enough() -> None:
         with pytest.raises(MalformedError):
             read_head(InMemory(bytes(wrong)))
     with pytest.raises(MalformedError, match="another size"):
-        Mender(InMemory(DATA[1:]), InMemory(PARITY))
+        ParityMender(InMemory(DATA[1:]), InMemory(PARITY))
     with pytest.raises(ValueError, match="no such piece"):
-        Mender(InMemory(DATA), InMemory(PARITY)).piece(7)
+        ParityMender(InMemory(DATA), InMemory(PARITY)).piece(7)
 
 
 class Dying:
@@ -156,7 +156,7 @@ class Dying:
 
 def test_sectors_that_cannot_be_read() -> None:
     gone = {3, 300, 555, 1500}
-    mender = Mender(Dying(DATA, gone.__contains__), InMemory(PARITY))
+    mender = ParityMender(Dying(DATA, gone.__contains__), InMemory(PARITY))
     for block in gone:
         piece = block * BLOCK // PIECE
         assert mender.piece(piece) == DATA[piece * PIECE : (piece + 1) * PIECE]
@@ -165,7 +165,7 @@ def test_sectors_that_cannot_be_read() -> None:
 def test_parity_of_other_bytes_restores_nothing() -> None:
     other = parity_of(DATA[::-1])
     with pytest.raises(BeyondRepairError):
-        Mender(InMemory(DATA), InMemory(other)).piece(0)
+        ParityMender(InMemory(DATA), InMemory(other)).piece(0)
 
 
 @given(flips=st.lists(st.tuples(st.integers(0, 40_000), st.integers(1, 255)), max_size=20))
@@ -177,7 +177,7 @@ def test_hostile_parity(flips: list[tuple[int, int]]) -> None:
     for at, value in flips:
         parity[at % len(parity)] ^= value
     try:
-        piece = Mender(InMemory(bytes(30_000)), InMemory(parity)).piece(0)
+        piece = ParityMender(InMemory(bytes(30_000)), InMemory(parity)).piece(0)
     except (BeyondRepairError, MalformedError):
         return
     assert len(piece) == len(data)

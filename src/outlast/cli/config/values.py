@@ -54,10 +54,7 @@ def check_source(text: str, *, named: bool = False) -> str:
             f"{text[:200]!r} says what one model is called there, and many may be asked for",
             hint="write that with --from of the pull of that model",
         )
-    if at.is_local:
-        url = os.path.abspath(at.url)
-    else:
-        url = _CHECKS.get(at.kind, check_url)(at.url)
+    url = os.path.abspath(at.url) if at.is_local else _CHECKS.get(at.kind, check_url)(at.url)
     return str(SourceAddress(at.kind, url, at.other_name))
 
 

@@ -2,6 +2,7 @@
 §3). It comes from outside: every value is checked, and nothing in it is believed.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,6 +29,11 @@ MAX_RECORD: Final = 512 * 1024 * 1024
 """Bytes of a record: a manifest may have as many."""
 MANIFESTS: Final = "manifests/"
 ATTESTATIONS: Final = "attestations/"
+WHEELS: Final = "wheels/"
+INSTALLER: Final = "install.sh"
+_PROGRAM: Final = re.compile(
+    r"install\.sh|wheels/(SHA256SUMS|requirements\.txt|[A-Za-z0-9][A-Za-z0-9._+-]{0,199}\.whl)"
+)
 
 _T = TypeVar("_T")
 
@@ -129,7 +135,7 @@ class Record:
     def from_json(cls, value: object) -> Self:
         entry = fields(value, {"path", "sha256", "size", "offset"})
         path, sha256 = check_path(entry.text("path")), Digest(entry.text("sha256"))
-        if path != f"{MANIFESTS}{sha256}.json" and not path.startswith(ATTESTATIONS):
+        if not _is_record(path, sha256):
             raise MalformedError(f"no record of a bundle lies at {path!r}")
         return cls(path, sha256, entry.number("size", MAX_RECORD), entry.number("offset"))
 
@@ -307,6 +313,12 @@ class BundleContents:
             assumed.digests("blobs"),
             assumed.digests("manifests"),
         )
+
+
+def _is_record(path: str, sha256: Digest) -> bool:
+    if path.startswith(ATTESTATIONS) or path == f"{MANIFESTS}{sha256}.json":
+        return True
+    return _PROGRAM.fullmatch(path) is not None
 
 
 def layout_json(layout: PartLayout) -> dict[str, int]:

@@ -85,7 +85,7 @@ def base_of(contents: int, block: int) -> int:
     return -(-contents // block) * block
 
 
-class Sums:
+class BlockSums:
     """The sums of the blocks of one part."""
 
     def __init__(self, bundle: Digest, part: int) -> None:

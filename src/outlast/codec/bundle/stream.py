@@ -6,7 +6,7 @@ import threading
 from typing import Final, Protocol
 
 from outlast.codec.bundle.geometry import SUM_BYTES, BlockPlace, Geometry
-from outlast.codec.bundle.part import PartHeader, Sums
+from outlast.codec.bundle.part import PartHeader, BlockSums
 from outlast.codec.erasure import Repair
 from outlast.codec.memory import Readable, scratch
 from outlast.core.digest import Digest
@@ -44,7 +44,7 @@ class BundleBlocks:
         self._frames = frames
         self.head: Final = head
         self.geometry: Final[Geometry] = head.geometry
-        self._sums: dict[int, Sums] = {}
+        self._sums: dict[int, BlockSums] = {}
         self._lock = threading.Lock()
         self._repairs: dict[tuple[int, frozenset[int]], Repair] = {}
         self._repaired: set[BlockPlace] = set()
@@ -70,10 +70,10 @@ class BundleBlocks:
             return False
         return self._sums_of(place.part).of(place.row, out) == bytes(check)
 
-    def _sums_of(self, part: int) -> Sums:
+    def _sums_of(self, part: int) -> BlockSums:
         found = self._sums.get(part)
         if found is None:
-            found = self._sums[part] = Sums(self.head.bundle, part)
+            found = self._sums[part] = BlockSums(self.head.bundle, part)
         return found
 
     def _mend(self, place: BlockPlace, out: memoryview) -> None:

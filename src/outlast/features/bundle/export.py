@@ -18,7 +18,7 @@ from outlast.codec.bundle.documents import (
     PartSum,
 )
 from outlast.codec.bundle.geometry import SUM_BYTES, BlockPlace
-from outlast.codec.bundle.part import PartHeader, Sums
+from outlast.codec.bundle.part import PartHeader, BlockSums
 from outlast.codec.bundle.stream import BundleBlocks
 from outlast.codec.erasure import TOGETHER, Encoder
 from outlast.core.control import Control
@@ -402,7 +402,7 @@ class _Export:
             return
         self._read_into(place, block)
         if place.part in self._sums and place.row < self._cut.rows_of(place.part):
-            self._compare(place, Sums(self._out.outer.id, place.part).of(place.row, block))
+            self._compare(place, BlockSums(self._out.outer.id, place.part).of(place.row, block))
 
     def _read_written(self, place: BlockPlace, block: memoryview) -> None:
         """A block of a part that lies on one of the media."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from outlast.codec.bundle.documents import PartSum
 from outlast.codec.bundle.geometry import HEADER_BYTES
-from outlast.codec.bundle.part import PartHeader, Sums
+from outlast.codec.bundle.part import PartHeader, BlockSums
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
 from outlast.features.bundle.ordered import InOrder
@@ -30,7 +30,7 @@ class PartFile(Closing):
     def __init__(self, folder: Path, head: PartHeader) -> None:
         self._path = folder / head.geometry.name(head.part)
         self._head = head
-        self._sums = Sums(head.bundle, head.part)
+        self._sums = BlockSums(head.bundle, head.part)
         self._temp = self._path.with_name(self._path.name + UNFINISHED)
         self._row = 0
         self._unsynced = 0
@@ -95,7 +95,7 @@ class WrittenPart:
         """Its blocks with their sums, as long as they are right."""
         cut, part = self._head.geometry, self._head.part
         size, head = cut.part_size(part), self._head.pack()
-        sums, hasher = Sums(self._head.bundle, part), hashlib.sha256()
+        sums, hasher = BlockSums(self._head.bundle, part), hashlib.sha256()
         frame = memoryview(bytearray(cut.frame_at(1) - cut.frame_at(0)))
         try:
             file = self._path.open("rb")

@@ -32,7 +32,7 @@ _PLACEHOLDER: Final = PartLayout(1 << 20, 1 << 20, 254, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownThere:
     """What the reader of a bundle has already, as that said, or an earlier bundle for it."""
 
     blobs: frozenset[Digest] = frozenset()
@@ -40,7 +40,7 @@ class Known:
     since: Since | None = None
 
     @classmethod
-    def of_bundle(cls, contents: BundleContents) -> "Known":
+    def of_bundle(cls, contents: BundleContents) -> "KnownThere":
         return cls(
             frozenset((*contents.assumed_blobs, *(p.blob for p in contents.payloads))),
             frozenset((*contents.assumed_manifests, *_manifests_in(contents))),
@@ -48,21 +48,23 @@ class Known:
         )
 
     @classmethod
-    def of_inventory(cls, inventory: ArchiveInventory) -> "Known":
+    def of_inventory(cls, inventory: ArchiveInventory) -> "KnownThere":
         return cls(inventory.blobs, inventory.manifests, Since(inventory.check, 0))
 
 
 @dataclass(frozen=True, slots=True)
 class ExportWishes:
     """What is asked for. `part_size`: bytes of the largest file; `parity`: percent of the parts
-    that may be lost; `restricted`: private and gated models may go too.
+    that may be lost; `restricted`: private and gated models may go too; `program`: files that
+    install outlast there, by path.
     """
 
     plain: bool = False
     parity: float = TUNING.parity_percent
     part_size: int = TUNING.part_size
     restricted: bool = False
-    known: Known = field(default_factory=Known)
+    known: KnownThere = field(default_factory=KnownThere)
+    program: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +124,12 @@ def make_plan(
         of_model.setdefault(revision.digest, (revision, set()))[1].update(refs)
     models = tuple(_model(archive, repo, of) for repo, of in sorted(found.items()))
     revisions = [rev for _, of in sorted(found.items()) for _, (rev, _) in sorted(of.items())]
-    records = _records(revisions, wishes.known)
+    records = _records(revisions, wishes)
     payloads, paths, assumed = _payloads(archive, revisions, wishes)
     draft = _contents(archive, models, records, payloads, wishes)
     contents = _cut(draft, wishes, tuning)
     return ExportPlan(
-        contents, tuple(data for _, data in records), tuple(revisions), paths, assumed
+        contents, tuple(data for _, _, data in records), tuple(revisions), paths, assumed
     )
 
 
@@ -183,10 +185,15 @@ def _bundled(ref: Ref) -> BundledRef:
     return BundledRef(ref.name, ref.commit, ref.source, ref.observed, kind)
 
 
-def _records(revisions: Sequence[Revision], known: Known) -> list[tuple[Digest, bytes]]:
-    """The manifests that the reader lacks, by path."""
-    found = {revision.digest: revision.to_bytes() for revision in revisions}
-    return sorted((digest, data) for digest, data in found.items() if digest not in known.manifests)
+def _records(
+    revisions: Sequence[Revision], wishes: ExportWishes
+) -> list[tuple[str, Digest, bytes]]:
+    """The manifests that the reader lacks and the files that install outlast, by path."""
+    found = {path: (Digest.of(data), data) for path, data in wishes.program.items()}
+    for revision in revisions:
+        if revision.digest not in wishes.known.manifests:
+            found[f"{MANIFESTS}{revision.digest}.json"] = (revision.digest, revision.to_bytes())
+    return [(path, digest, data) for path, (digest, data) in sorted(found.items())]
 
 
 def _payloads(
@@ -243,14 +250,14 @@ def _add(
 def _contents(
     archive: Archive,
     models: tuple[BundledModel, ...],
-    records: Sequence[tuple[Digest, bytes]],
+    records: Sequence[tuple[str, Digest, bytes]],
     payloads: Sequence[BundledBlob],
     wishes: ExportWishes,
 ) -> BundleContents:
     at = 0
     placed_records = []
-    for digest, data in records:
-        placed_records.append(Record(f"{MANIFESTS}{digest}.json", digest, len(data), at))
+    for path, digest, data in records:
+        placed_records.append(Record(path, digest, len(data), at))
         at += len(data)
     placed = []
     for payload in payloads:

@@ -23,6 +23,10 @@ class Tuning:
     hundreds, and are rare in anything that was trained."""
     most_restored_delta: int = 20_000
     """The same of a delta capsule: of a tensor that is as in its base it has a few bytes."""
+    most_wheel: int = 512 * 1024 * 1024
+    """Of one wheel that a bundle carries: a record has no more."""
+    most_program: int = 1024 * 1024 * 1024
+    """Of all wheels together: they are held in memory. Those for one Python have 50 MB."""
     restored_slack: int = 64 * 1024 * 1024
     """Bytes that any capsule may restore."""
 

@@ -17,7 +17,7 @@ _CHUNK: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedHome:
     """What was read, and what is wrong with it; each blob counts once."""
 
     revisions: int
@@ -26,7 +26,7 @@ class Checked:
     problems: tuple[FileProblem, ...]
 
 
-def check(home: SecondHome, targets: Sequence[Target], control: Control) -> Checked:
+def check(home: SecondHome, targets: Sequence[Target], control: Control) -> CheckedHome:
     """Reads the manifests and all bytes of the revisions that `targets` name, or of all, and
     compares each blob with its sha256; capsules are decoded. Changes nothing.
     """
@@ -52,7 +52,7 @@ def check(home: SecondHome, targets: Sequence[Target], control: Control) -> Chec
                 problems.append(FileProblem(f"{named}: {entry.path}", known[digest], "corrupt"))
     for problem in problems:
         control.emit(problem)
-    return Checked(count, len(known), total, tuple(problems))
+    return CheckedHome(count, len(known), total, tuple(problems))
 
 
 def contents(home: SecondHome, targets: Sequence[Target]) -> Iterator[tuple[RepoId, GitOid]]:

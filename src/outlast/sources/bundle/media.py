@@ -15,7 +15,7 @@ from typing import Final
 
 from outlast.codec.bundle.documents import BUNDLE_FILE, MAX_BUNDLE_FILE, BundleFile, Outer
 from outlast.codec.bundle.geometry import HEADER_BYTES, MAX_PARTS, BlockPlace, Geometry
-from outlast.codec.bundle.part import PartHeader, Sums
+from outlast.codec.bundle.part import PartHeader, BlockSums
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError, NotFoundError, OutlastError, StorageError
@@ -257,7 +257,7 @@ def _add_nameless(
 def _proves(path: Path, head: PartHeader, part: int) -> bool:
     """Whether any of a file's first blocks is one of that part."""
     cut = head.geometry
-    sums = Sums(head.bundle, part)
+    sums = BlockSums(head.bundle, part)
     frame = memoryview(bytearray(cut.frame_at(1) - cut.frame_at(0)))
     fd = open_regular(path)
     if fd is None:

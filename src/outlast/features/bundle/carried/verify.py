@@ -7,6 +7,7 @@ nothing else: no package, no network. It changes nothing on the medium.
     python3 verify.py --list                what the bundle holds
     python3 verify.py --restore FOLDER      write the files of all models to FOLDER
     python3 verify.py --restore FOLDER org/name     those of one
+    python3 verify.py --program FOLDER      write install.sh and its wheels to FOLDER, repaired
     python3 verify.py --media /mnt/2 --media /mnt/3 further media of the same bundle
     python3 verify.py --id SHA256           refuse a bundle that has another id
 
@@ -1036,11 +1037,19 @@ def read_sealed(data: bytes, value: object) -> Contents:
     return Contents(identity, base, geometry, 0, (), (), {}, frozenset(), sealed=True)
 
 
+def is_program(path: str) -> bool:
+    """Whether a record is for people who install outlast from the bundle; nothing runs it here."""
+    wheel = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}\.whl"
+    names = r"install\.sh|wheels/(SHA256SUMS|requirements\.txt|%s)" % wheel
+    return re.fullmatch(names, path) is not None
+
+
 def read_record(value: object) -> Record:
     entry = Fields(value, "path sha256 size offset")
     path, sha256 = entry.text("path"), entry.digest("sha256")
     need(is_safe(path), "path of a record")
-    need(path == "manifests/%s.json" % sha256 or path.startswith("attestations/"), "record's path")
+    known = path == "manifests/%s.json" % sha256 or path.startswith("attestations/")
+    need(known or is_program(path), "record's path")
     return Record(path, sha256, entry.number("size", MAX_MANIFEST), entry.number("offset", 1 << 56))
 
 
@@ -1987,7 +1996,7 @@ def check_copies(bundle: Bundle, record: Record, data: bytes) -> None:
 
 
 TOP = {"bundle.json", "MANIFEST.md", "index.html", "verify.py", "parts", "parity"}
-TOP |= {"manifests", "attestations", "install.sh", "wheels"}
+TOP |= {"manifests", "attestations"}
 IN_CLEAR = {"MANIFEST.md", "index.html", "manifests", "attestations"}
 BAG = {"bagit.txt", "bag-info.txt", "manifest-sha256.txt", "tagmanifest-sha256.txt"}
 
@@ -1996,11 +2005,12 @@ def check_strangers(bundle: Bundle, contents: Contents) -> None:
     """Files that are not of the bundle."""
     records = {record.path for record in contents.records}
     known = (TOP - IN_CLEAR if contents.sealed else TOP) | BAG
+    known |= {path.split("/")[0] for path in records}
     for folder in bundle.folders:
         for entry in listed(folder, 10_000):
             if entry.name not in known or entry.is_symlink():
                 bundle.report.fault("%s: not of the bundle" % bundle.label(entry.path))
-        for top in ("manifests", "attestations"):
+        for top in ("manifests", "attestations", "wheels"):
             below = [os.path.join(folder, top)]
             while below:
                 for entry in listed(below.pop(), 1_000_000):
@@ -2198,6 +2208,28 @@ def restore_files(restorer: Restorer, files: List[File], root: str) -> Tuple[int
     return written, total
 
 
+def restore_program(bundle: Bundle, contents: Contents, root: str) -> None:
+    """What installs outlast, as the bundle's parts have it. Nothing of it is run."""
+    target, written = Target(root), 0
+    for record in contents.records:
+        if not is_program(record.path):
+            continue
+        try:
+            data = read_record_data(bundle, contents, record)
+            path = target.place((), record.path)
+            with target.create() as out:
+                out.write(data)
+            target.publish(path)
+            written += 1
+        except (Bad, Lost) as error:
+            bundle.report.fault("%s: %s" % (record.path, error))
+        finally:
+            target.clear()
+    if not written:
+        raise Usage("the bundle carries no program, or none of it could be restored")
+    bundle.report.say("restored %s" % plural(written, "file"))
+
+
 def write_blob(restorer: Restorer, blob: str, users: List[File], target: Target) -> None:
     payload = restorer.blobs.payload(blob)
     for careful in (False, True):
@@ -2277,6 +2309,7 @@ def arguments(given: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--restore", metavar="FOLDER", default="")
+    parser.add_argument("--program", metavar="FOLDER", default="")
     return parser.parse_args(given)
 
 
@@ -2286,7 +2319,7 @@ def work(args: argparse.Namespace, report: Report) -> None:
     bundle = Bundle(folders, report, args.id.lower())
     report.say("bundle   %s" % bundle.id)
     try:
-        if not (args.list or args.restore):
+        if not (args.list or args.restore or args.program):
             with Workers(args.jobs, bundle.stream, None) as workers:
                 check_parts(bundle, workers, args.quick)
         contents = bundle.read_contents()
@@ -2299,6 +2332,9 @@ def work(args: argparse.Namespace, report: Report) -> None:
         files = select(contents, check_records(bundle, contents), args.names)
         if args.list:
             print_list(bundle, contents, files)
+            return
+        if args.program:
+            restore_program(bundle, contents, args.program)
             return
         with Workers(args.jobs, bundle.stream, contents) as workers:
             total = work_through(args, Restorer(bundle, contents, workers), files)

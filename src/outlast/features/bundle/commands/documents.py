@@ -26,6 +26,7 @@ class ExportedDocument(Document):
     parity_parts: Annotated[int, "parity parts"]
     bytes: Annotated[int, "bytes of all parts"]
     media: Annotated[int, "media that it takes"]
+    wheels: Annotated[int, "wheels of outlast, its engine and what they need"]
     kept: Annotated[int, "parts that an earlier run had finished, read again and right"]
     written_bytes: Annotated[int, "bytes of parts that were written"]
 

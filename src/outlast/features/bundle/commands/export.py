@@ -20,6 +20,8 @@ from outlast.features.bundle.commands.documents import ExportedDocument
 from outlast.features.bundle.commands.identity import IDENTITY, keyring
 from outlast.features.bundle.export import ExportedBundle, export_bundle, media_of
 from outlast.features.bundle.planning import ExportPlan, ExportWishes, make_plan
+from outlast.features.bundle.program.gather import ProgramWishes, gather
+from outlast.features.bundle.program.wheel_names import PLATFORMS, Machine, machine
 from outlast.features.bundle.sealing import sealed
 from outlast.features.bundle.since import read_since
 from outlast.features.bundle.tuning import TUNING
@@ -60,6 +62,7 @@ Examples:
   outlast export -f models.txt --to /media/usb --since inventory.json
   outlast export -f models.txt --to /media/usb --bagit
   outlast export Qwen/Qwen3-0.6B --to /media/usb --encrypt age1…
+  outlast export Qwen/Qwen3-0.6B-GGUF --to /media/usb --with-engine --python 3.11,3.13
   outlast export Qwen/Qwen3-0.6B --to /media/usb --since last/bundle.json --dry-run
 
 \b
@@ -113,6 +116,40 @@ Exit status:
     help="Encrypt for this age or ssh public key, or those in a file (repeatable)",
 )
 @click.option("--identity", **IDENTITY)
+@click.option(
+    "--with-engine",
+    is_flag=True,
+    help="Put install.sh and wheels of outlast and its engine into the bundle",
+)
+@click.option(
+    "--python",
+    "pythons",
+    metavar="3.11,3.12",
+    help="For these versions  [default: that of this Python]",
+)
+@click.option(
+    "--platform",
+    "platforms",
+    type=click.Choice(PLATFORMS),
+    multiple=True,
+    help="For this platform (repeatable)  [default: this one]",
+)
+@click.option(
+    "--wheel",
+    "own_wheels",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="A wheel of outlast (repeatable)  [default: made of this installation]",
+)
+@click.option(
+    "--wheels",
+    "wheel_folders",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FOLDER",
+    help="Take the other wheels from here (repeatable); ask no package index",
+)
 @click.option("--restricted", is_flag=True, help="Allow models that are private or gated")
 @click.option("--dry-run", is_flag=True, help="Print what would be written; write nothing")
 @common
@@ -129,6 +166,11 @@ def export(
     bagit: bool,
     recipients: tuple[str, ...],
     identity: Path | None,
+    with_engine: bool,
+    pythons: str | None,
+    platforms: tuple[str, ...],
+    own_wheels: tuple[Path, ...],
+    wheel_folders: tuple[Path, ...],
     restricted: bool,
     dry_run: bool,
     home: str | None,
@@ -150,15 +192,26 @@ def export(
     command: parts that are finished are read again and kept if they are right. With --media and one
     folder, the command asks for the next medium; with as many folders as there are media, it asks
     nothing.
+
+    With --with-engine the bundle brings outlast along: 'sh install.sh' installs it on the other
+    side, without a network. pip downloads the wheels from the package index here, by hashes that
+    came with outlast.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         lines = read_list(file) if file is not None else ()
         names = (*targets, *(line.target for line in lines))
         if not names:
             raise UsageError("nothing to export", hint="name a model, or a list with --file")
-        wishes = ExportWishes(
-            plain, parity, part_size, restricted, read_since(since, keyring(run, identity))
-        )
+        program: dict[str, bytes] = {}
+        if with_engine:
+            chosen = ProgramWishes(_machines(pythons, platforms), own_wheels, wheel_folders)
+            program = gather(chosen, run.control)
+        elif pythons or platforms or own_wheels or wheel_folders:
+            raise UsageError("wheels go along with --with-engine alone")
+        if program and recipients:
+            raise UsageError("an encrypted bundle does not bring the program")
+        known = read_since(since, keyring(run, identity))
+        wishes = ExportWishes(plain, parity, part_size, restricted, known, program)
         plan = make_plan(archive, names, wishes)
         if recipients:
             plan = sealed(plan, read_recipients(recipients), wishes)
@@ -178,6 +231,15 @@ def export(
             now=dt.datetime.now(dt.UTC),
         )
         _print(run, plan, done, media=len(parts))
+
+
+def _machines(pythons: str | None, platforms: Sequence[str]) -> list[Machine]:
+    """Each Python on each platform."""
+    return [
+        machine(python, platform)
+        for platform in dict.fromkeys(platforms or (None,))
+        for python in dict.fromkeys(pythons.split(",") if pythons else (None,))
+    ]
 
 
 def _next_medium(run: Session, places: Sequence[Path], count: int) -> Callable[[int, int], Path]:
@@ -216,6 +278,7 @@ def _next_medium(run: Session, places: Sequence[Path], count: int) -> Callable[[
 
 def _print(run: Session, plan: ExportPlan, done: ExportedBundle | None, *, media: int) -> None:
     contents, cut = plan.contents, plan.cut
+    wheels = sum(record.path.endswith(".whl") for record in contents.records)
     if run.as_json:
         print_document(
             ExportedDocument(
@@ -233,6 +296,7 @@ def _print(run: Session, plan: ExportPlan, done: ExportedBundle | None, *, media
                 parity_parts=cut.parts - cut.data_parts,
                 bytes=plan.total_bytes,
                 media=media,
+                wheels=wheels,
                 kept=0 if done is None else done.kept,
                 written_bytes=0 if done is None else done.written_bytes,
             )
@@ -245,6 +309,7 @@ def _print(run: Session, plan: ExportPlan, done: ExportedBundle | None, *, media
     )
     there = f"; {plural(plan.assumed, 'file')} are there already" if plan.assumed else ""
     parity = cut.parts - cut.data_parts
+    there += f"; install.sh and {plural(wheels, 'wheel')}" if wheels else ""
     where = (
         f"{plural(cut.data_parts, 'part')} and {parity} of parity, "
         f"{human_size(plan.total_bytes)}, on {plural(media, 'medium').replace('mediums', 'media')}"

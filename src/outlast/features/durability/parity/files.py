@@ -12,7 +12,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, MalformedError
 from outlast.features.durability.parity.encode import encode
 from outlast.features.durability.parity.geometry import ParityHead, Share
-from outlast.features.durability.parity.mend import Mender, read_head
+from outlast.features.durability.parity.mend import ParityMender, read_head
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.forms import StoredFile
@@ -58,7 +58,7 @@ class ParityFiles:
         return True
 
     @contextlib.contextmanager
-    def mender(self, blob: BlobReader) -> Iterator[Mender | None]:
+    def mender(self, blob: BlobReader) -> Iterator[ParityMender | None]:
         """What restores pieces of the file that holds `blob`; None where it has no parity, or none
         that can be used.
         """
@@ -113,9 +113,9 @@ def _stored(blob: BlobReader) -> Form:
     return Form.PLAIN if blob.path is not None else Form.CAPSULE
 
 
-def _mender(blob: BlobReader, parity: StoredFile) -> Mender | None:
+def _mender(blob: BlobReader, parity: StoredFile) -> ParityMender | None:
     try:
-        mender = Mender(blob.file, parity)
+        mender = ParityMender(blob.file, parity)
     except MalformedError:
         return None
     return mender if mender.head.blob == blob.digest else None

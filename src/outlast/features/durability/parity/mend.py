@@ -39,7 +39,7 @@ def read_head(parity: Readable) -> ParityHead:
     raise MalformedError("a file of parity has no intact header, or another length than it should")
 
 
-class Mender:
+class ParityMender:
     """The pieces of one payload, restored. Not for two threads at once.
 
     What it returns is as right as sums of 32 bits say: compare it with the payload's tree before it
