@@ -8,7 +8,16 @@ from tests.warm.calls import outlast
 
 _KEYS = {
     *("type", "v", "repo", "ref", "commit", "manifest", "partial", "source", "files", "bytes"),
-    *("to_fetch", "to_fetch_bytes", "free_bytes", "fits", "fetched", "held_bytes", "warnings"),
+    *(
+        "to_fetch",
+        "to_fetch_bytes",
+        "free_bytes",
+        "fits",
+        "fetched",
+        "mended",
+        "held_bytes",
+        "warnings",
+    ),
     *("refused", "unconfirmed"),
 }
 
