@@ -40,7 +40,7 @@ from tests.serve.peers import Peer
 from tests.serve.wire import once
 from tests.warm.calls import outlast
 
-BITS, SECTORS = rounds(24, 1000), rounds(6, 100)
+BITS, SECTORS = rounds(10, 1000), rounds(2, 100)
 TOGETHER = 6
 """So much rots between two scrubs."""
 SECTOR = 512
