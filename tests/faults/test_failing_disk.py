@@ -95,9 +95,12 @@ def serving(place: Place, controls: Controls, *words: str) -> Iterator[str]:
     command = ["serve", "--listen", "127.0.0.1:0", "--no-swarm", "--json", *words]
     process = start(command, place.home, controls)
     try:
-        line = process.stdout.readline()
-        assert line, process.stderr.read().decode()
-        yield json.loads(line)["url"]
+        said: dict[str, str] = {}
+        while "url" not in said:
+            line = process.stdout.readline()
+            assert line, process.stderr.read().decode()
+            said = json.loads(line)
+        yield said["url"]
     finally:
         process.terminate()
         call = finish(process)

@@ -320,10 +320,10 @@ WAITS = """
 import os, time
 from outlast.mirror.mirror import Mirror
 real = Mirror.open
-def wait(self, view, path, voice):
+def wait(self, *rest):
     while os.path.exists({flag!r}):
         time.sleep(0.01)
-    return real(self, view, path, voice)
+    return real(self, *rest)
 Mirror.open = wait
 """
 

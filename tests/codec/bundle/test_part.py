@@ -5,7 +5,7 @@ import random
 import pytest
 
 from outlast.codec.bundle.geometry import HEADER_BYTES, Geometry, PartLayout
-from outlast.codec.bundle.part import PartHeader, BlockSums
+from outlast.codec.bundle.part import BlockSums, PartHeader
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError
 

@@ -13,7 +13,7 @@ from outlast.codec.bundle.contents import (
 )
 from outlast.codec.bundle.documents import BUNDLE_FILE, BundleFile
 from outlast.codec.bundle.geometry import PartLayout
-from outlast.codec.bundle.part import PartHeader, BlockSums
+from outlast.codec.bundle.part import BlockSums, PartHeader
 from outlast.codec.hashing import names_of
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid

@@ -14,6 +14,7 @@ from outlast.core.errors import Cancelled, CorruptError, DiskFullError, StorageE
 from outlast.core.events import Event, Progress
 from outlast.features.bundle.planning import ExportWishes
 from outlast.features.bundle.tuning import TUNING
+from outlast.ops.verify import verify
 from outlast.store import disk
 from outlast.store.archive import Archive
 from tests.features.bundle.world import SMALL, export_to, files_below, import_from
@@ -45,6 +46,7 @@ def test_a_damaged_blob_does_not_leave(archive: Archive, tmp_path: Path, path: s
         with pytest.raises(CorruptError, match=f"org/base: {path}"):
             export_to(archive, tmp_path / "usb", "org/base")
         file.write_bytes(intact)
+        verify(archive, (), control=Control())  # notices that it is right again
     done = export_to(archive, tmp_path / "usb", "org/base")
     with Archive(tmp_path / "there", create=True) as other:
         (result,) = import_from(other, tmp_path / "usb")

@@ -19,7 +19,7 @@ from tests.pull.kit import BIG, FILES, MIB, check_pulled, contents, sent
 from tests.rot import damage, file_of
 from tests.warm.calls import end_all, finish, outlast, start
 
-KILLS = rounds(2, 60)
+KILLS = rounds(1, 60)
 OTHERS = {path: data for path, data in FILES.items() if path != BIG}
 
 

@@ -40,7 +40,7 @@ from tests.serve.peers import Peer
 from tests.serve.wire import once
 from tests.warm.calls import outlast
 
-BITS, SECTORS = rounds(24, 1000), rounds(6, 100)
+BITS, SECTORS = rounds(10, 1000), rounds(2, 100)
 TOGETHER = 6
 """So much rots between two scrubs."""
 SECTOR = 512
@@ -88,19 +88,18 @@ def specimen(tmp_path: Path) -> Iterator[Specimen]:
 
 
 def rot(path: Path, chance: Random, size: int) -> None:
-    """Flips a bit; or, of more than one byte, puts others in their place."""
-    stat = path.stat()
-    at = chance.randrange(max(1, stat.st_size - size + 1))
-    path.chmod(0o644)
-    with open(path, "r+b") as file:
-        file.seek(at)
-        before = file.read(size)
-        flipped = 1 << chance.randrange(8)
-        after = bytes(byte ^ flipped for byte in before)
-        file.seek(at)
-        file.write(after if size == 1 else chance.randbytes(len(before)))
-    path.chmod(stat.st_mode & 0o777)
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    """Flips a bit; or, of more than one byte, puts others in their place. As on a disk, what memory
+    holds stays as it was: bytes that are on their way to a client may be sent from there.
+    """
+    stat, data = path.stat(), bytearray(path.read_bytes())
+    at = chance.randrange(max(1, len(data) - size + 1))
+    flipped = bytes(byte ^ 1 << chance.randrange(8) for byte in data[at : at + size])
+    data[at : at + size] = flipped if size == 1 else chance.randbytes(len(flipped))
+    other = path.with_name(f".{path.name}.rot")
+    other.write_bytes(data)
+    other.chmod(stat.st_mode & 0o777)
+    os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    other.replace(path)
 
 
 def mended(specimen: Specimen) -> tuple[FoundDamage, ...]:

@@ -6,7 +6,7 @@ import threading
 from typing import Final, Protocol
 
 from outlast.codec.bundle.geometry import SUM_BYTES, BlockPlace, Geometry
-from outlast.codec.bundle.part import PartHeader, BlockSums
+from outlast.codec.bundle.part import BlockSums, PartHeader
 from outlast.codec.erasure import Repair
 from outlast.codec.memory import Readable, scratch
 from outlast.core.digest import Digest

@@ -18,7 +18,7 @@ from outlast.codec.bundle.documents import (
     PartSum,
 )
 from outlast.codec.bundle.geometry import SUM_BYTES, BlockPlace
-from outlast.codec.bundle.part import PartHeader, BlockSums
+from outlast.codec.bundle.part import BlockSums, PartHeader
 from outlast.codec.bundle.stream import BundleBlocks
 from outlast.codec.erasure import TOGETHER, Encoder
 from outlast.core.control import Control

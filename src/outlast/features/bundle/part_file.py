@@ -10,7 +10,7 @@ from typing import Final
 
 from outlast.codec.bundle.documents import PartSum
 from outlast.codec.bundle.geometry import HEADER_BYTES
-from outlast.codec.bundle.part import PartHeader, BlockSums
+from outlast.codec.bundle.part import BlockSums, PartHeader
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
 from outlast.features.bundle.ordered import InOrder

@@ -18,7 +18,13 @@ from outlast.codec.bundle.geometry import Geometry, PartLayout, choose_layout
 from outlast.codec.bundle.sealed import Envelope, SealedContents
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest
-from outlast.core.errors import NotArchivedError, PolicyError, TakenDownError, UsageError
+from outlast.core.errors import (
+    CorruptError,
+    NotArchivedError,
+    PolicyError,
+    TakenDownError,
+    UsageError,
+)
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId, Target
 from outlast.features.bundle.archive_stream import payload_form
@@ -203,11 +209,14 @@ def _payloads(
     paths: dict[Digest, str] = {}
     assumed = 0
     absent: list[str] = []
+    damaged = archive.damage.all()
     for revision in revisions:
         for entry in revision.files:
             assert entry.sha256 is not None
             if entry.sha256 in wishes.known.blobs:
                 assumed += 1
+            elif entry.sha256 in damaged:
+                raise CorruptError(f"{revision.repo}: {entry.path} is damaged here")
             elif not archive.holds(entry):
                 absent.append(f"{revision.repo}: {entry.path}")
             else:

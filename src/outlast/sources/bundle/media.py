@@ -15,7 +15,7 @@ from typing import Final
 
 from outlast.codec.bundle.documents import BUNDLE_FILE, MAX_BUNDLE_FILE, BundleFile, Outer
 from outlast.codec.bundle.geometry import HEADER_BYTES, MAX_PARTS, BlockPlace, Geometry
-from outlast.codec.bundle.part import PartHeader, BlockSums
+from outlast.codec.bundle.part import BlockSums, PartHeader
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError, NotFoundError, OutlastError, StorageError
