@@ -1,5 +1,7 @@
 """A worker: mends sectors of a payload from its file of parity, and says what it took, beside
-reading and comparing all of the payload. `python -m bench.durability.mend_sectors PAYLOAD SECTORS SEED`.
+reading and comparing all of the payload.
+
+`python -m bench.durability.mend_sectors PAYLOAD SECTORS SEED`
 
 Prints one line of JSON: seconds of wall time and of CPU for `encode`, and for `read` and `mend`
 from the disk and (`read again`, `mend again`) from memory.

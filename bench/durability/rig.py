@@ -99,8 +99,7 @@ class Rig:
         return home
 
     def archive(self, home: Path, folder: Path, name: str, *options: str) -> None:
-        given = ("--home", home, "--quiet", *options)
-        self.stage.outlast("add", folder, "--as", name, *given)
+        self.stage.outlast("add", folder, "--as", name, "--home", home, "--quiet", *options)
 
     def export(self, home: Path, to: Path, *options: str | Path, name: str = NAME) -> Cost:
         return self.stage.outlast("export", name, "--to", to, "--home", home, "--quiet", *options)
