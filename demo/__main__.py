@@ -1,6 +1,7 @@
 """The main job on a real model, step by step: archived in fewer bytes, interrupted, resumed, served
-when the hub is gone, and run. Then a hub withdraws what is followed (`demo.watch`), and the swarm's
-story (`demo.swarm`). Exit status 0 only if every step held.
+when the hub is gone, and run. Then a hub withdraws what is followed (`demo.watch`), a file rots and
+a bundle crosses an air gap (`demo.durable`), and the swarm's story (`demo.swarm`). Exit status 0
+only if every step held.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from demo.durable import crossed, rotten
 from demo.sites import as_own_root
 from demo.story import StepFailedError, megabytes, require, say, wait_until
 from demo.watch import watched
@@ -206,6 +208,12 @@ def run_demo(folder: Path) -> list[tuple[str, str]]:
 
     say("6. A hub withdraws what W follows: between two looks, and in the middle of a pull")
     followed = watched(folder, weights, digest, Node())
+
+    say("7. A bit of a file flips on the disk of R while a client downloads it")
+    mended = rotten(folder, MODEL, weights, digest, Node(), mirrored_download)
+
+    say("8. The model crosses an air gap: on a stick, of which a tenth is damaged on the way")
+    carried = crossed(folder, MODEL, QUESTION, Node())
     return [
         ("4-bit weights (SmolLM2)", saved(whole, held)),
         *bf16,
@@ -213,6 +221,8 @@ def run_demo(folder: Path) -> list[tuple[str, str]]:
         ("bytes fetched twice after kill -9", megabytes(refetched)),
         ("upstream requests after the hub went dark", str(dead.calls)),
         *followed,
+        *mended,
+        *carried,
         ("tokens per second", f"{answer['usage']['tokens_per_second']:.1f}"),
         ("seconds in all", f"{time.monotonic() - started:.0f}"),
     ]
@@ -237,6 +247,13 @@ def client_download(endpoint: str, home: Path, name: str) -> Path:
         check=True,
     )
     return Path(done.stdout.strip().splitlines()[-1])
+
+
+def mirrored_download(home: Path, hub: str, client: Path) -> str:
+    """The sha256 of the weights as `hf_hub_download` gets them from a node with a hub behind it."""
+    name = smollm2_gguf().name
+    with serving(home, hub) as endpoint:
+        return sha256(client_download(endpoint, client, name))
 
 
 def print_table(rows: list[tuple[str, str]]) -> None:

@@ -29,6 +29,8 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "form": ('"plain"', "plain"),
     "working-copies": ('"50GB"', 50_000_000_000),
     "gc-grace": ("0.5", 0.5),
+    "identity": ('"/key.txt"', "/key.txt"),
+    "recheck-days": ("7.5", 7.5),
     "tokens": ('{"https://mirror.example" = "s3cret"}', {"https://mirror.example": "(set)"}),
     "swarm.enabled": ("false", False),
     "swarm.port": ("6881", 6881),
@@ -345,14 +347,21 @@ def read(text: str, features: bool = True) -> Config:
 
 def test_the_file_says_the_defaults() -> None:
     assert read(template([LISTED])) == config_of({}, {})
-    assert template(FEATURES).count("\n[") == 6
+    assert template(FEATURES).count("\n[") == 7
 
 
 def test_a_line_uncommented_is_the_default() -> None:
     lines = template([LISTED]).splitlines()
     ours = [number for number, line in enumerate(lines) if re.match("#[^#]", line)]
     assert len(ours) == len(IN_FILE) + 2
-    examples = {"working-copies", "keep-free", "keep", "endpoint", "https://mirror.example"}
+    examples = {
+        "identity",
+        "working-copies",
+        "keep-free",
+        "keep",
+        "endpoint",
+        "https://mirror.example",
+    }
     for number in ours:
         text = "\n".join([*lines[:number], lines[number][1:], *lines[number + 1 :]])
         name = lines[number][1:].split(" = ")[0].strip('"')

@@ -16,8 +16,8 @@ def test_the_topics(tmp_path: Path) -> None:
     listing = inside("guide", home=tmp_path).ok().out
     topics = [line.split()[0] for line in listing.splitlines()[1:]]
     guides = {page.stem for page in (ROOT / "docs" / "guide").glob("*.md")}
-    formats = {"capsule", "manifest", "archive", "names", "swarm"}
-    assert guides | {"errors", "cli", "json", "security"} | formats == set(topics)
+    formats = {"capsule", "manifest", "archive", "names", "swarm", "sums", "parity", "bundle"}
+    assert guides | {"errors", "cli", "json", "reliability", "security"} | formats == set(topics)
     for topic in topics:
         text = inside("guide", topic, home=tmp_path).ok().out
         assert text.startswith("# ")

@@ -18,6 +18,7 @@ from outlast.core.events import FileDone, PiecesMissing, Progress
 from outlast.core.names import RepoId
 from outlast.features.watch.changes import Change, ChangeKind
 from outlast.features.watch.memory import Memory
+from outlast.sources.peer_documents import CopiesSaid, HeldAs, ManifestSaid
 from outlast.store.archive import Archive
 from tests.cli.call import Call, end_all, finish, inside, outlast, start
 from tests.cli.conftest import FILES
@@ -321,6 +322,25 @@ def configuring(world: World) -> None:
     world("config", "--init", "--force")
 
 
+def keeping(world: World) -> None:
+    with Archive(world.home / "theirs", create=True) as archive:
+        revision = archive_files(archive, RepoId.parse("org/rare"), {"a.bin": b"a"})
+        peer = Peer(archive, trusts=True)
+        peer.shares.share(revision, "main")
+        row = ManifestSaid(revision.digest, revision.repo, revision.id, revision.size, HeldAs.OWN)
+        peer.copies = CopiesSaid("a" * 16, "lan", 0, 0, (row,))
+        with peer.serving():
+            config = world.home / "swarm.toml"
+            config.write_text(
+                f'[swarm]\nprivate = true\npeers = ["127.0.0.1:{peer.server.port}"]\n'
+            )
+            env = {"OUTLAST_SWARM": "1", "OUTLAST_CONFIG": str(config)}
+            command = ("keep", "--budget", "1GB", "--once", "--json")
+            call = outlast(*command, home=world.home, env=env).ok()
+    assert [line["change"] for line in call.of_type("copy")] == ["fetched"]
+    world.calls.append(call)
+
+
 def following(world: World) -> None:
     root = world.home / "hub"
     HubRepo(root, "org/m").commit({"config.json": b"{}"})
@@ -356,10 +376,30 @@ def logging_what_was(world: World) -> None:
     world("log", "me/mine", "--since", "2030-01-01")
 
 
+def exporting(world: World) -> None:
+    world("export", "me/mine", "--to", world.home / "usb", "--dry-run")
+    assert world("export", "me/mine", "--to", world.home / "usb").result["parts"]
+
+
+def importing(world: World) -> None:
+    inside("export", "me/mine", "--to", world.home / "usb", home=world.home).ok()
+    assert world("import", world.home / "usb").result["already"] == 1
+
+
+def taking_inventory(world: World) -> None:
+    assert world("inventory").result["blobs"]
+
+
 def withdrawing(world: World) -> None:
     world("withdraw", "me/mine", "--reason", "By order.", "--dry-run")
     assert world("withdraw", "me/mine", "--reason", "By order.", "--stop-serving").result["since"]
     assert world("withdraw", "me/mine", "--undo").result["since"] is None
+
+
+def scrubbing(world: World) -> None:
+    assert world("scrub").result["found"] == []
+    world.damage_ref("me/mine")
+    assert world("scrub", "--full", "--no-mend", code=4).result["found"]
 
 
 EXAMPLES: dict[str, Callable[[World], None]] = {
@@ -386,10 +426,15 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "run": running,
     "config": configuring,
     "doctor": examining,
+    "keep": keeping,
     "follow": following,
     "watch": watching,
     "log": logging_what_was,
+    "export": exporting,
+    "import": importing,
+    "inventory": taking_inventory,
     "withdraw": withdrawing,
+    "scrub": scrubbing,
 }
 """For each command with --json, calls that print each of its results."""
 

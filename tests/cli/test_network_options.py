@@ -76,6 +76,22 @@ SEEN: Final = {
     ("withdraw", "--stop-serving"): (
         "tests/features/watch/test_withdraw.py::test_clients_are_told_why"
     ),
+    ("verify", "--store"): (
+        "tests/bucket/test_second_home.py::test_damage_is_found_and_never_archived"
+    ),
+    ("copy", "--store"): (
+        "tests/bucket/test_second_home.py::test_the_copy_is_an_archive_and_nothing_is_sent_twice"
+    ),
+    ("scrub", "--no-mend"): (
+        "tests/features/durability/test_scrub_command.py::test_no_source_is_asked_by_no_mend"
+    ),
+    ("scrub", "--limit-rate"): (  # of the disk
+        "tests/features/durability/test_scrub_command.py::test_a_part_at_a_time"
+    ),
+    ("keep", "--shrink"): (
+        "tests/features/durability/copies/test_net_keep.py"
+        "::test_copies_are_challenged_and_shrink_when_told"
+    ),
     ("run", "--api"): "tests/cli/test_logs.py::test_an_api_keeps_its_key_to_itself",
     ("run", "--api-key-file"): "tests/cli/test_logs.py::test_an_api_keeps_its_key_to_itself",
 }
@@ -145,6 +161,15 @@ LOCAL: Final = {
         "--reason",
         "--since",
         "--all",
+        "--keep",
+        "--to",
+        "--plain",
+        "--parity",
+        "--part-size",
+        "--media",
+        "--bagit",
+        "--full",
+        "--max-duration",
     ),
 }
 """Options that no other machine can notice."""

@@ -144,7 +144,7 @@ def test_damage_that_was_there_before_is_not_packed_away(home: Path) -> None:
     call = inside("pack", "org/base", "--json", home=home)
     assert call.code == 4
     (problem,) = call.result["problems"]
-    assert problem["code"] == "corrupt"
+    assert problem["code"] == "damaged"
     assert "damaged" in problem["problem"]
     assert blob(home, BASE_NAME).exists()
     assert not capsule(home, BASE_NAME).exists()

@@ -253,7 +253,7 @@ def test_a_damaged_file_is_found(tmp_path: Path) -> None:
     os.chmod(path, 0o644)
     path.write_bytes(bytes([FILES["noise.bin"][0] ^ 1]) + FILES["noise.bin"][1:])
     call = inside("share", "me/model", "--out", tmp_path / "out", home=home)
-    assert "noise.bin is damaged" in call.failed("corrupt")
+    assert f"blob {name[:12]}… is damaged" in call.failed("damaged")
     assert not (tmp_path / "out").exists()
 
 

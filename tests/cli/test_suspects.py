@@ -246,7 +246,7 @@ class TestStrict:
         """The answer is the machine's error, neither a refusal nor a clean bill."""
         pull(tmp_path, hub, "org/good").ok()
 
-        def full(*_: Any) -> Any:
+        def full(*_: Any, **__: Any) -> Any:
             raise error
 
         monkeypatch.setattr(reading, "open_blob", full)

@@ -1,6 +1,6 @@
 """Commands whose disk, clock and locks a test has in its hand: `seam.c` has the other side.
 
-Every change that a command makes below one folder is seen, whoever makes it: Python, SQLite, native
+Every change that a command makes below one folder is seen, be it made by Python, SQLite or native
 code. `start` begins a command, `Controls` are the numbers that rule it, also while it runs.
 """
 

@@ -1,4 +1,4 @@
-"""``kill -9`` at any change that a command makes to the disk, whoever makes it: Python, SQLite or
+"""``kill -9`` at any change that a command makes to the disk, be it made by Python, SQLite or
 native code. Points are spread evenly over all changes of each operation.
 """
 

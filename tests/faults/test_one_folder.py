@@ -1,4 +1,4 @@
-"""Two nodes on one folder, and folders whose locks hold nothing back, as on some network mounts:
+"""Two servers on one folder, and folders whose locks hold nothing back, as on some network mounts:
 what could go wrong is refused, and said.
 """
 
@@ -36,24 +36,17 @@ def controls(tmp_path: Path) -> Controls:
 
 
 def test_two_servers(place: Place, controls: Controls) -> None:
-    with serving(place, controls) as url:
-        said = finish(start(SERVE, place.home, controls)).failed("busy")
-        assert "is served already, by process " in said
-        assert download(url, "org/old", "old.txt") == b"old\n", "the first goes on"
-        finish(start(["pull", "org/new", "--from", place.hub], place.home, controls)).ok()
-        assert download(url, "org/new", "text-0.txt") == NEW["text-0.txt"]
-    with serving(place, controls) as url:  # the lock went with the process
-        assert download(url, "org/old", "old.txt") == b"old\n"
-
-
-@pytest.mark.skipif(not LONG, reason="make torture")
-def test_a_server_that_was_killed_leaves_no_lock(place: Place, controls: Controls) -> None:
-    process = start(SERVE, place.home, controls)
-    assert process.stdout.readline()
-    process.kill()
-    finish(process)
-    with serving(place, controls) as url:
-        assert download(url, "org/old", "old.txt") == b"old\n"
+    """Where locks work they share it, and a collection takes nothing that either needs."""
+    with (
+        serving(place, controls) as one,
+        serving(place, controls, "--upstream", place.hub) as other,
+    ):
+        assert download(other, "org/new", "noise.bin") == NEW["noise.bin"]
+        finish(start(["gc", "--now"], place.home, controls)).ok()
+        for url in (one, other):
+            assert download(url, "org/old", "old.txt") == b"old\n"
+            assert download(url, "org/new", "noise.bin") == NEW["noise.bin"]
+    check_archive(place.archive)
 
 
 @pytest.mark.parametrize("how", LOCKS if LONG else ["refused"])

@@ -641,8 +641,8 @@ MUTANTS = (
     Mutant(
         "twins-in-case",
         "no two names are one file where case does not count (docs/format/names.md)",
-        r"        if first != path:\n            yield first, path",
-        "        if False:\n            yield first, path",
+        r"setdefault\(fold\(name\), path\)\n        if first != path:",
+        "setdefault(fold(name), path)\n        if False:",
         "tests/core/test_names.py -k twins_on",
     ),
     Mutant(

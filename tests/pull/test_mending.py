@@ -203,7 +203,7 @@ def test_a_copy_that_is_damaged_too_mends_nothing(pulled: Puller) -> None:
 
 
 def test_a_source_that_told_nothing_of_a_model_is_not_asked(pulled: Puller, hub: HubSim) -> None:
-    """Its name may be nobody's business."""
+    """It need not know the name."""
     http = HttpClient(HttpSettings())
     with Archive(pulled.home) as archive, archive.writer() as writer:
         repo = RepoId.parse("org/name")

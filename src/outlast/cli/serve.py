@@ -37,6 +37,7 @@ from outlast.server.http.log import log_line
 from outlast.server.http.mount import Mount
 from outlast.server.hub.server import Listen
 from outlast.server.hub.server import serve as run_server
+from outlast.store.archive import Archive
 
 _PORT = 8090
 _OPEN = "--open-restricted: every client may read private and gated models"
@@ -65,8 +66,7 @@ Clients then use it as their hub:
 
 \b
 Exit status:
-  0 stopped by Ctrl-C or SIGTERM · 2 bad address or setting · 3 no archive
-  5 another process serves the archive · 8 storage
+  0 stopped by Ctrl-C or SIGTERM · 2 bad address or setting · 3 no archive · 8 storage
 """
 )
 @click.option(
@@ -178,9 +178,9 @@ def serve(
     this, or when its disk is full. What you pulled, linked or shared, and what a list names, stays,
     as does what a hub has withdrawn. Nothing goes that a client reads.
 
-    Without --upstream the folder of the archive must be there. One server uses a folder at a time;
-    other commands run beside it. On a file system whose locks do not work, where a second server
-    could not be noticed, the command refuses: see --alone.
+    Without --upstream the folder of the archive must be there. Other servers and commands
+    may use it at the same time. On a file system whose locks do not work, where they could not be
+    kept apart, it refuses: see --alone.
 
     Every client may read public models. Private and gated ones are only for clients whose own
     token the first --upstream admits, which that hub is asked, and for tokens to which the file
@@ -235,7 +235,7 @@ def serve(
         where = Listen(host, port, tokens, max_connections, stall, config.serve.hosts)
         with (
             run.archive(create=bool(urls) or config.home.is_dir()) as archive,
-            archive.served(alone=alone),
+            _kept_apart(archive, alone=alone),
             open_app(
                 archive,
                 upstreams,
@@ -256,6 +256,13 @@ def serve(
 def check_tokens(path: Path) -> None:
     """Raises :class:`~outlast.core.errors.BadConfigError` where `serve --tokens` would."""
     Tokens(path)
+
+
+def _kept_apart(archive: Archive, *, alone: bool) -> contextlib.AbstractContextManager[None]:
+    """Refuses to serve where other servers could not be kept apart, unless there are none."""
+    if not alone:
+        archive.require_locks()
+    return contextlib.nullcontext()
 
 
 @contextlib.contextmanager

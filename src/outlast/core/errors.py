@@ -128,7 +128,7 @@ class DamagedError(CorruptError):
     """Bytes of a blob here are known to be damaged: they are not given out."""
 
     code = "damaged"
-    default_hint = "pull again to fetch it anew; 'outlast verify' lists all damage"
+    default_hint = "'outlast scrub' or another pull mends it; 'outlast verify' lists all damage"
 
 
 class DamagedRecordError(CorruptError):
@@ -226,6 +226,13 @@ class AccessDeniedError(PolicyError):
 
     code = "access-denied"
     default_hint = "accept the terms on the hub's page, then set HF_TOKEN"
+
+
+class LockedError(PolicyError):
+    """A bundle is encrypted, and no identity that opens it was given."""
+
+    code = "locked"
+    default_hint = "give --identity FILE, or set 'identity' in the configuration"
 
 
 class TakenDownError(PolicyError):

@@ -159,7 +159,6 @@ class NodeStatus:
     received: Annotated[int, "bytes since it started"]
     sent: Annotated[int, "bytes since it started"]
     seeding: Annotated[int, "payloads that it seeds"]
-    damaged: Annotated[int, "blobs of its archive that are known to be damaged"]
     dht: Annotated[DhtStatus, "the distributed hash table"]
     trackers: Annotated[tuple[TrackerStatus, ...], "trackers that it uses"] = ()
     transfers: Annotated[tuple[TransferStatus, ...], "payloads under way"] = ()
@@ -168,6 +167,7 @@ class NodeStatus:
     quota: Annotated[QuotaStatus, "of the mirror in this process"] = field(
         default_factory=QuotaStatus
     )
+    damaged: Annotated[int, "blobs of its archive that are known to be damaged"] = 0
     copies: Annotated[tuple[CopiesStatus, ...], "models with a goal, the least met first"] = ()
 
     @property

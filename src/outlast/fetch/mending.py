@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BlobUse:
     """Where a blob belongs: a file of a revision that is here."""
 
     repo: RepoId
@@ -60,7 +60,7 @@ def mend(context: FetchContext, blob: Digest) -> None:
 
 def _mend_base(context: FetchContext, base: Digest) -> None:
     """Mends what another blob depends on, if it is damaged; it is compared first: with damage that
-    nobody knows of, the other would come in another form.
+    is not known yet, the other would come in another form.
     """
     with (
         contextlib.suppress(IntegrityError, NotArchivedError),
@@ -117,8 +117,8 @@ def _mend(context: FetchContext, blob: Digest) -> None:
 
 
 def _attempts(
-    context: FetchContext, places: Sequence[Place]
-) -> Iterator[tuple[FetchContext, Place]]:
+    context: FetchContext, places: Sequence[BlobUse]
+) -> Iterator[tuple[FetchContext, BlobUse]]:
     """First what lies here, then others."""
     archive, emit = context.archive, context.control.emit
 
@@ -127,7 +127,7 @@ def _attempts(
             emit(event)
 
     control = replace(context.control, emit=quietly)
-    here = replace(context, sources=[_Held(archive)], coordinator=None, control=control)
+    here = replace(context, sources=[_HeldHere(archive)], coordinator=None, control=control)
     yield here, places[0]
     for place in places:
         tellers = tellers_of(archive, place.repo)
@@ -135,7 +135,7 @@ def _attempts(
         yield replace(context, sources=sources), place
 
 
-def _fetch(context: FetchContext, place: Place) -> None:
+def _fetch(context: FetchContext, place: BlobUse) -> None:
     what = (place.repo, place.commit)
     with DraftWriter(
         context.archive, context.writer, what, context.control.emit, listed=True
@@ -143,7 +143,7 @@ def _fetch(context: FetchContext, place: Place) -> None:
         fetch_files(context, place.repo, place.commit, [place.entry], draft_writer)
 
 
-def places_of(archive: Archive, blob: Digest) -> list[Place]:
+def places_of(archive: Archive, blob: Digest) -> list[BlobUse]:
     """The files here that are a blob, those of models that are for everybody first."""
     revisions = []
     for manifest, _ in archive.index.uses([blob]):
@@ -154,7 +154,7 @@ def places_of(archive: Archive, blob: Digest) -> list[Place]:
     drafts = (state.revision for state in archive.drafts.states())
     revisions += [draft for draft in drafts if draft is not None]
     found = [
-        Place(revision.repo, revision.id, entry)
+        BlobUse(revision.repo, revision.id, entry)
         for revision in revisions
         for entry in revision.files
         if entry.sha256 == blob
@@ -168,7 +168,7 @@ def tellers_of(archive: Archive, repo: RepoId) -> set[str]:
     return {ref.source for ref in noted} | archive.refs.about(repo).pinned.keys()
 
 
-class _Held:
+class _HeldHere:
     """What lies here of damaged files, as a source: other forms, working copies, right pieces."""
 
     name = "this archive"
@@ -194,14 +194,14 @@ class _Held:
             if piece is None:
                 raise EntryNotFoundError(f"piece {index} of {entry.path!r} is damaged here")
             data += piece
-        return _InMemory(bytes(data), start)
+        return _Bytes(bytes(data), start)
 
 
 def _refuse(text: str) -> NoReturn:
     raise NotFoundError(text)
 
 
-class _InMemory:
+class _Bytes:
     def __init__(self, data: bytes, start: int) -> None:
         self.start = start
         self._data = memoryview(data)

@@ -102,7 +102,7 @@ def held_piece(archive: Archive, entry: FileEntry, index: int) -> bytes | None:
     return None
 
 
-class _Held(Readable, Protocol):
+class _Salvageable(Readable, Protocol):
     """What a blob may be read from."""
 
     def close(self) -> None: ...
@@ -120,7 +120,7 @@ def _judge(archive: Archive, blob: Digest, size: int, tree: Tree | None) -> _IsR
 
 def _sources(
     archive: Archive, blob: Digest, size: int, is_right: _IsRight | None
-) -> Iterator[tuple[_Held, _IsRight]]:
+) -> Iterator[tuple[_Salvageable, _IsRight]]:
     """What lies here of a blob, and what tells which of its pieces are right."""
     layout = archive.layout
     if is_right is not None:

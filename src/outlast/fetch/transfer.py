@@ -396,7 +396,7 @@ class Work:
     def _tell_mended(self, job: Job, blob: Digest) -> None:
         source = max(job.given, key=job.given.__getitem__, default="")
         fetched, entry = sum(job.given.values()), job.entry
-        _log.warning("blob %s is mended: %d bytes came from %s", blob, fetched, source or "no one")
+        _log.warning("blob %s is mended: %d bytes came from %s", blob, fetched, source or "here")
         self.emit(FileMended(entry.path, entry.size, blob.hex, fetched, source))
 
     def _ends(self, job: Job) -> bool:

@@ -245,7 +245,7 @@ def _manifests(archive: Archive) -> Iterator[Finding]:
 def _damage(archive: Archive) -> Iterator[Finding]:
     """What was seen by those who read blobs."""
     known = archive.damage.all()
-    mend = "pull the models again ('outlast ls' names them); 'outlast verify' hashes all blobs"
+    mend = "'outlast scrub' mends it, or pull the models again ('outlast ls' names them)"
     for blob in sorted(known)[:_NAMED]:
         what = "; ".join(f"{one.describe()}, seen by {one.by} {one.seen}" for one in known[blob])
         yield Finding("damage", Health.WRONG, f"blob {blob.short}…: {what}", mend)

@@ -94,11 +94,14 @@ def _s3(http: "HttpClient", at: SourceAddress, token: str | None) -> "Source":
 
 
 def _bundle(http: "HttpClient", at: SourceAddress, _token: str | None) -> "Source":
+    from outlast.sources.bundle.age import Keyring  # noqa: PLC0415
     from outlast.sources.bundle.source import BundleSource  # noqa: PLC0415
     from outlast.sources.renamed import renamed  # noqa: PLC0415
 
-    made = BundleSource.of_folder(at.url) if at.is_local else BundleSource.of_url(http, at.url)
-    return renamed(made, at.other_name)
+    keys = Keyring(http.settings.identity)
+    if at.is_local:
+        return renamed(BundleSource.of_folder(at.url, keys), at.other_name)
+    return renamed(BundleSource.of_url(http, at.url, keys), at.other_name)
 
 
 KINDS: Final[Mapping[str, Make]] = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from outlast.core.errors import MalformedError
@@ -27,7 +28,8 @@ class S3Place:
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
     """How to reach other machines. `proxies` maps ``http``, ``https``, ``all`` to a proxy's URL and
-    ``no`` to the hosts that are reached directly; times are in seconds.
+    ``no`` to the hosts that are reached directly; times are in seconds. `identity`: the file with
+    the keys to encrypted bundles.
     """
 
     user_agent: str = "outlast"
@@ -37,6 +39,7 @@ class HttpSettings:
     read_timeout: float = 30.0
     connections: int = 16
     s3: S3Place = field(default_factory=S3Place)
+    identity: Path | None = None
 
 
 def origin(url: str) -> tuple[str, str, int]:

@@ -17,6 +17,7 @@ from outlast.core.errors import (
     NotArchivedError,
     NotFoundError,
     RevisionNotFoundError,
+    StorageError,
 )
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
@@ -130,15 +131,17 @@ class Archive(Closing):
                 return ""
             raise
 
-    @contextlib.contextmanager
-    def served(self, *, alone: bool = False) -> Iterator[None]:
-        """While it is served: by one process at a time, on whichever machine. `alone`: no other
-        serves it, whatever its locks say. Raises :class:`BusyError`, :class:`StorageError`.
+    def require_locks(self) -> None:
+        """For a server, which others may join on this folder. Raises :class:`StorageError` where
+        locks would not keep them apart.
         """
-        with contextlib.ExitStack() as stack:
-            with disk.reporting(self.layout.serving):
-                stack.enter_context(locks.sole(self.layout.serving, self.layout.lock, alone=alone))
-            yield
+        if reason := self.lock_fault():
+            home = self.layout.home
+            raise StorageError(
+                f"{home}: {reason}, so a second server on this folder could not be noticed",
+                hint="end all other servers of this archive, on every machine, and use --alone; "
+                f"or mount with locks ('outlast doctor {home}' tells more)",
+            )
 
     # Blobs
 

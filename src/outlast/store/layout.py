@@ -62,11 +62,6 @@ class Layout:
         return self.home / "lock"
 
     @property
-    def serving(self) -> Path:
-        """The lock of the one process that serves the archive, and who that is."""
-        return self.home / "serving"
-
-    @property
     def index(self) -> Path:
         return self.home / "index.sqlite"
 

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,15 +18,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from outlast.core.errors import BusyError, StorageError
-
 _log = logging.getLogger(__name__)
 
 _MISSING: Final = frozenset(
     {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 )
-_LONGEST_HOLDER: Final = 256
-"""Bytes that are read of what says who holds a lock."""
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _LOCAL: Final = frozenset({"nolock", "local_lock=all", "local_lock=flock"})
 
@@ -144,41 +139,6 @@ def share(fd: int, archive_lock: Path) -> None:
     """
     if _locking(archive_lock) is not Locking.MISSING:
         fcntl.flock(fd, fcntl.LOCK_SH)
-
-
-@contextlib.contextmanager
-def sole(path: Path, archive_lock: Path, *, alone: bool) -> Iterator[None]:
-    """Makes this process the only one that holds the file `path`, on whichever machine, until the
-    block ends. Where nothing may be written there, as on a read-only file system, there is nothing
-    that two could spoil, and all may. Raises :class:`BusyError`; and :class:`StorageError` where
-    the locks of the file system would not tell, unless the caller says that it is `alone`.
-    """
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        _log.debug("%s cannot be locked: %s", path, error.strerror)
-        yield
-        return
-    try:
-        reason = fault(archive_lock)
-        if reason and not alone:
-            raise StorageError(
-                f"{path.parent}: {reason}, so a second server on this folder could not be noticed",
-                hint="end all other servers of this archive, on every machine, and use --alone; "
-                f"or mount with locks ('outlast doctor {path.parent}' tells more)",
-            )
-        if not reason and not _try(fd, fcntl.LOCK_EX):
-            holder = os.pread(fd, _LONGEST_HOLDER, 0).decode(errors="replace").strip()
-            raise BusyError(
-                f"{path.parent} is served already, by {holder or 'another process'}",
-                hint="one server uses a folder at a time: end that one, or give this one --home",
-            )
-        with contextlib.suppress(OSError):  # a full disk: only the other one's error says less
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(fd)
 
 
 def own_name(path: Path) -> Path:

@@ -111,7 +111,11 @@ class WriteSession(Closing):
             if self._forms.is_here(digest, size):
                 os.unlink(temp)
             else:
+                # To the nanosecond, where the kernel counts in ticks: the next write will show.
+                disk.touch(temp)
                 disk.publish(temp, final)
+                if self._checks is not None:
+                    self._checks.note_hashed(digest, final)
         self._end_damage(digest, Form.CAPSULE)
         if sums:
             self._write_sums(Sums(digest, size, sums))

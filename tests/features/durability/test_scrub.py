@@ -17,8 +17,8 @@ from outlast.core.errors import BusyError, Cancelled, NotArchivedError, OutlastE
 from outlast.core.events import Event, Progress
 from outlast.core.names import RepoId, Target
 from outlast.features.durability.scrub import scrub as scrubbing
-from outlast.features.durability.scrub.cursor import Cursor
-from outlast.features.durability.scrub.found import Found, Kind, Scrubbed
+from outlast.features.durability.scrub.cursor import ScrubCursor
+from outlast.features.durability.scrub.found import DamagedPart, FoundDamage, Scrubbed
 from outlast.features.durability.scrub.items import items_of
 from outlast.features.durability.scrub.manifests import Askable
 from outlast.features.durability.scrub.mender import Mender
@@ -69,7 +69,7 @@ def run(
     helpers: Helpers | None = None,
     control: Control | None = None,
 ) -> Scrubbed:
-    with Archive(home) as archive, Cursor(home) as cursor:
+    with Archive(home) as archive, ScrubCursor(home) as cursor:
         return scrub(archive, cursor, wishes, helpers, control or Control())
 
 
@@ -163,7 +163,7 @@ def test_what_was_checked_longest_ago_comes_first(home: Path) -> None:
     target = Target(REPO, None)
     before = read_by(home)
     path = file_of(home, PLAIN).relative_to(home).as_posix()
-    with Archive(home) as archive, Cursor(home) as cursor:
+    with Archive(home) as archive, ScrubCursor(home) as cursor:
         cursor.note(path, "quick")
         assert archive.revision(target.repo, target.ref) is not None
     after = read_by(home)
@@ -187,7 +187,7 @@ def test_a_target_is_read_with_what_it_depends_on(home: Path) -> None:
 
 
 def test_two_scrubs_at_once_are_one_too_many(home: Path) -> None:
-    with Cursor(home), pytest.raises(BusyError):
+    with ScrubCursor(home), pytest.raises(BusyError):
         run(home)
 
 
@@ -200,7 +200,7 @@ def test_a_damaged_cursor_costs_a_pass(home: Path) -> None:
 
 def test_what_comes_next_follows_from_no_clock(home: Path) -> None:
     """A clock that was ten years ahead changes the times that people see, and no order."""
-    with Archive(home) as archive, Cursor(home, clock=lambda: 4e9) as cursor:
+    with Archive(home) as archive, ScrubCursor(home, clock=lambda: 4e9) as cursor:
         scrub(archive, cursor, ALL, None, Control())
         known = dict(cursor.known)
     read_by(home, most=1)
@@ -210,12 +210,12 @@ def test_what_comes_next_follows_from_no_clock(home: Path) -> None:
 
 def test_the_oldest_is_what_was_not_read_for_longest(home: Path) -> None:
     run(home)
-    with Archive(home) as archive, Cursor(home) as cursor:
+    with Archive(home) as archive, ScrubCursor(home) as cursor:
         items = [replace(one, came=0.0) for one in items_of(archive.layout)]
         assert 0 <= scrubbing.oldest(cursor, items) < 1000
         with sqlite3.connect(home / "durability" / "scrub.sqlite") as db:
             db.execute("DELETE FROM checked WHERE name = ?", (items[0].name,))
-    with Cursor(home) as cursor:
+    with ScrubCursor(home) as cursor:
         assert scrubbing.oldest(cursor, items) > 1e9
 
 
@@ -238,8 +238,8 @@ def hub(tmp_path: Path) -> Iterator[HubSim]:
         yield sim
 
 
-def mended(home: Path, *sources: Source, wishes: ScrubWishes = ALL) -> tuple[Found, ...]:
-    with Archive(home) as archive, Cursor(home) as cursor:
+def mended(home: Path, *sources: Source, wishes: ScrubWishes = ALL) -> tuple[FoundDamage, ...]:
+    with Archive(home) as archive, ScrubCursor(home) as cursor:
         wishes_of_files = Wishes(forms=FormWishes())
         with Mender(archive, sources, nullcontext, wishes_of_files, Control()) as mender:
             helpers = Helpers(mender.mend, mender.ask)
@@ -273,7 +273,7 @@ def test_sums_are_made_anew(home: Path) -> None:
     right = path.read_bytes()
     damage(path, 0.7)
     (found,) = run(home).found
-    assert (found.kind, found.mended) == (Kind.SUMS, True)
+    assert (found.kind, found.mended) == (DamagedPart.SUMS, True)
     assert path.read_bytes() == right
 
 
@@ -283,7 +283,7 @@ def test_a_capsule_that_lost_a_copy_of_its_directory_is_made_whole(home: Path) -
     for place in (0, len(right) - 3, len(right) - 70):
         damage(path, place / len(right))
         (found,) = mended(home)
-        assert (found.kind, found.mended) == (Kind.CAPSULE, True)
+        assert (found.kind, found.mended) == (DamagedPart.CAPSULE, True)
         assert path.read_bytes() == right
 
 
@@ -291,7 +291,7 @@ def test_a_ref_is_restored_from_its_second_copy(home: Path) -> None:
     (path,) = (home / "refs").rglob("main")
     damage(path, 0.5)
     (found,) = mended(home)
-    assert (found.kind, found.mended) == (Kind.RECORD, True)
+    assert (found.kind, found.mended) == (DamagedPart.RECORD, True)
     with Archive(home) as archive:
         assert archive.find_commit(REPO, "main") == COMMIT
 
@@ -300,7 +300,7 @@ def test_the_index_is_made_anew(home: Path) -> None:
     with sqlite3.connect(home / "index.sqlite") as db:
         db.execute("UPDATE files SET size = size + 1")
     (found,) = mended(home)
-    assert (found.kind, found.mended) == (Kind.INDEX, True)
+    assert (found.kind, found.mended) == (DamagedPart.INDEX, True)
     assert mended(home) == ()
 
 
@@ -315,7 +315,7 @@ def test_a_manifest_with_one_wrong_bit_is_its_own_redundancy(home: Path) -> None
     path.chmod(0o644)
     path.write_bytes(right[:99] + bytes([right[99] ^ 8]) + right[100:])
     (found,) = mended(home)
-    assert (found.kind, found.mended) == (Kind.MANIFEST, True)
+    assert (found.kind, found.mended) == (DamagedPart.MANIFEST, True)
     assert path.read_bytes() == right
 
 
@@ -324,18 +324,18 @@ def test_a_manifest_is_made_again_from_the_list_of_its_source(pulled: Puller, hu
     right = path.read_bytes()
     damage(path, 0.3, size=100)
     (found,) = mended(pulled.home, at(hub))
-    assert (found.kind, found.mended) == (Kind.MANIFEST, True)
+    assert (found.kind, found.mended) == (DamagedPart.MANIFEST, True)
     assert path.read_bytes() == right
     assert sent(hub) == 0
     check_pulled(pulled.home)
 
 
-def test_a_manifest_that_nobody_has_stays_as_it_is(pulled: Puller) -> None:
+def test_a_manifest_that_no_source_has_stays_as_it_is(pulled: Puller) -> None:
     path = manifest_of(pulled.home)
     damage(path, 0.3, size=100)
     before = path.read_bytes()
     (found,) = mended(pulled.home)
-    assert (found.kind, found.mended) == (Kind.MANIFEST, False)
+    assert (found.kind, found.mended) == (DamagedPart.MANIFEST, False)
     assert path.read_bytes() == before
 
 

@@ -58,6 +58,13 @@ def test_damage_that_is_left_makes_the_exit_status_4(home: Path) -> None:
         assert "1 damaged: 0 mended, 1 left" in call.out
 
 
+def test_no_source_is_asked_by_no_mend(home: Path, hub: HubSim) -> None:
+    damage(file_of(home / "archive", FILES[BIG]), 0.5)
+    env = {"HF_ENDPOINT": hub.url}
+    assert inside("scrub", "--no-mend", home=home, env=env).code == 4
+    assert sent(hub) == 0
+
+
 def test_a_part_at_a_time(home: Path) -> None:
     first = inside("scrub", "--max-duration", "0s", "--json", home=home).ok().result
     assert (first["files"], first["complete"]) == (0, False)
@@ -86,7 +93,7 @@ def test_pull_says_what_it_mended(home: Path, hub: HubSim) -> None:
 
 
 def test_a_server_mends_what_a_client_finds_damaged(hub: HubSim, tmp_path: Path) -> None:
-    """It is mended while nobody asks for it."""
+    """It is mended while no client asks for it."""
     home = tmp_path / "home"
     outlast(home, "pull", "org/name", "--from", hub.url, "-q")
     hub.clear_log()

@@ -73,6 +73,8 @@ class Config:
     share: SharePolicy
     serve: ServeSettings
     s3: S3Settings
+    identity: Path | None = None
+    """The file with the keys to encrypted bundles."""
     features: Mapping[str, Any] = field(default_factory=dict)
     """What the sections of features say, by the feature's name."""
 
@@ -91,6 +93,7 @@ class Config:
             proxies=urllib.request.getproxies(),
             ca_bundle=self.ca_bundle,
             s3=self.s3.place,
+            identity=self.identity,
         )
 
     def node(self, *, swarm: bool = True) -> "NodeSettings":
@@ -171,6 +174,7 @@ def config_of(
         share=said.share,
         serve=said.serve,
         s3=s3_of(said.s3, environ),
+        identity=_path(said.identity) if said.identity else None,
         features=said.features,
     )
 

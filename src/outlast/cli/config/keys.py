@@ -116,6 +116,16 @@ class FileSection(ConfigSection, frozen=True):
             unit="days",
         ),
     ] = _FILE.recheck_days
+    identity: Annotated[
+        Text,
+        Meaning(
+            "File with the keys (of age-keygen, or of OpenSSH) that open encrypted bundles.",
+            default="none",
+            example="~/.config/outlast/identity.txt",
+            flag="--identity",
+            at="identity",
+        ),
+    ] = _FILE.identity
     tokens: Annotated[
         dict[str, Any],
         Meta(description="the setting {!r} is not a table of URL = token"),

@@ -68,6 +68,7 @@ def read_file(table: Table, features: Sequence[Listed] = ()) -> FileSettings:
         else _told("working-copies", _amount(copies), parse_size),
         gc_grace=said.gc_grace,
         recheck_days=said.recheck_days,
+        identity=said.identity,
         swarm=swarm_settings(said.swarm),
         share=share_policy(said.share),
         serve=serve_settings(said.serve),

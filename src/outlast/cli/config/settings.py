@@ -65,6 +65,7 @@ class FileSettings:
     tokens: Mapping[str, str] = field(default_factory=dict)
     working_copies: int | None = None
     gc_grace: float = GRACE / DAY
+    identity: str = ""
     recheck_days: float = SOUNDNESS.recheck / DAY
     swarm: SwarmSettings = field(default_factory=SwarmSettings)
     share: SharePolicy = field(default_factory=SharePolicy)

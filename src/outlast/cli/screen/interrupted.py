@@ -13,6 +13,7 @@ _HINTS: Final = {
     "verify": f"what was read so far counts for nothing; {_AGAIN}: it begins from the start",
     "pack": f"files that are packed stay so, no file is in between; {_AGAIN} for the rest",
     "unpack": f"files that are plain stay so, no file is in between; {_AGAIN} for the rest",
+    "copy": f"files that are there stay; {_AGAIN}: they are not sent again",
     "rm": f"what is removed stays so; {_AGAIN} for the rest",
     "gc": "what was moved is in the trash ('outlast gc --undo' puts it back), what was deleted is "
     f"gone; {_AGAIN} for the rest",

@@ -263,15 +263,9 @@ class BundleContents:
         return Geometry(self.layout, self.base + self.length)
 
     def to_json(self) -> dict[str, Any]:
-        layout = self.layout
         return {
             "type": CONTENTS_TYPE,
-            "layout": {
-                "block": layout.block,
-                "rows": layout.rows,
-                "group": layout.group,
-                "parity": layout.parity,
-            },
+            "layout": layout_json(self.layout),
             "sequence": self.sequence,
             "since": None if self.since is None else self.since.to_json(),
             "assumed": {
@@ -302,7 +296,7 @@ class BundleContents:
         if sequence != (since.sequence + 1 if since else 1):
             raise MalformedError(f"sequence {sequence} does not follow what the bundle builds on")
         return cls(
-            _layout(document.get("layout")),
+            read_layout(document.get("layout")),
             _ordered(
                 map(BundledModel.from_json, document.items("models")), lambda model: model.repo
             ),
@@ -315,7 +309,18 @@ class BundleContents:
         )
 
 
-def _layout(value: object) -> PartLayout:
+def layout_json(layout: PartLayout) -> dict[str, int]:
+    """How a bundle is cut, as documents say it."""
+    return {
+        "block": layout.block,
+        "rows": layout.rows,
+        "group": layout.group,
+        "parity": layout.parity,
+    }
+
+
+def read_layout(value: object) -> PartLayout:
+    """What `layout_json` wrote. Raises :class:`MalformedError`."""
     entry = fields(value, {"block", "rows", "group", "parity"})
     return PartLayout(*(entry.number(key) for key in ("block", "rows", "group", "parity")))
 

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 import rfc8785
 
 from outlast.codec.bundle.checked import Fields, check_type, fields, moment
 from outlast.codec.bundle.contents import MAX_CONTENTS, BundleContents
 from outlast.codec.bundle.geometry import MAX_PARTS
+from outlast.codec.bundle.sealed import MAX_SEALED, SEALED_TYPE, SealedContents
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError
 from outlast.core.manifest import load_json
@@ -21,6 +22,9 @@ MAX_INVENTORY: Final = 256 * 1024 * 1024
 _MOST_CONTAINERS: Final = 1_000_000
 _MOST_NAMES: Final = 3_000_000
 _CHECK: Final = "check"
+
+Outer: TypeAlias = BundleContents | SealedContents
+"""What a bundle says of itself to everybody: all that it holds, unless it is encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class PartSum:
 class BundleFile:
     """`bundle.json`: the contents, and the sums of the parts that were written so far."""
 
-    contents: BundleContents
+    contents: Outer
     made: str
     parts: tuple[PartSum, ...]
 
@@ -65,7 +69,7 @@ class BundleFile:
         """Raises :class:`MalformedError` for what is damaged, or no such file."""
         document = load_json(data, MAX_BUNDLE_FILE, containers=_MOST_CONTAINERS)
         entry = _checked(document, BUNDLE_TYPE, {"id", "contents", "made", "parts"})
-        contents = BundleContents.from_json(entry.get("contents"))
+        contents = _outer(entry.get("contents"))
         if contents.id.hex != entry.get("id"):
             raise MalformedError("the contents of a bundle do not have the sha256 that is its id")
         parts = tuple(map(PartSum.from_json, entry.items("parts")))
@@ -76,6 +80,21 @@ class BundleFile:
         ):
             raise MalformedError("the parts that a bundle lists are not those of its contents")
         return cls(contents, moment(entry.text("made")), parts)
+
+
+def read_outer(data: bytes) -> Outer:
+    """The contents at the start of a stream. Raises :class:`MalformedError`."""
+    if f'"type":"{SEALED_TYPE}"'.encode() not in data[-200:]:  # canonical: the type comes last
+        return BundleContents.from_bytes(data)
+    found = SealedContents.from_json(load_json(data, MAX_SEALED))
+    if found.encoded != data:
+        raise MalformedError("the contents of a bundle are not canonical JSON")
+    return found
+
+
+def _outer(value: object) -> Outer:
+    is_sealed = isinstance(value, dict) and value.get("type") == SEALED_TYPE
+    return SealedContents.from_json(value) if is_sealed else BundleContents.from_json(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,18 +126,20 @@ class Geometry:
         return f"{'parity' if self.is_parity(part) else 'parts'}/{part:05}.olb"
 
 
-def choose_layout(stream: int, *, part_size: int, parity_percent: float, least: int) -> PartLayout:
+def choose_layout(
+    stream: int, *, part_size: int, parity_percent: float, least: int, smallest: int = MIN_BLOCK
+) -> PartLayout:
     """The layout of a stream of about `stream` bytes. Files of at most `part_size` bytes; parity of
     at least `parity_percent` of the data; with parity, at least `least` data parts, so that a
-    damaged tenth of the parts is not a large piece of one.
+    damaged tenth of the parts is not a large piece of one; blocks of at least `smallest` bytes.
 
     Raises :class:`ValueError` where no layout holds that.
     """
     wanted = least if parity_percent else 1
-    blocks = max(wanted, _LEAST_BLOCKS)
+    fewest = max(wanted, _LEAST_BLOCKS)
     block = MAX_BLOCK
     room = part_size - 2 * HEADER_BYTES
-    while block > MIN_BLOCK and (stream < blocks * block or room < block + SUM_BYTES):
+    while block > smallest and (stream < fewest * block or room < block + SUM_BYTES):
         block //= 2
     fit = room // (block + SUM_BYTES)
     if fit < 1:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from outlast.codec.bundle.geometry import SUM_BYTES, BlockPlace, Geometry
 from outlast.codec.bundle.part import PartHeader, Sums
 from outlast.codec.erasure import Repair
-from outlast.codec.memory import scratch
+from outlast.codec.memory import Readable, scratch
 from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError
 
@@ -164,9 +164,9 @@ class StreamReader:
 
 
 class Span:
-    """Some bytes of a :class:`StreamReader`: a record or a payload."""
+    """Some bytes of the stream: a record or a payload."""
 
-    def __init__(self, stream: StreamReader, start: int, size: int) -> None:
+    def __init__(self, stream: Readable, start: int, size: int) -> None:
         self._stream = stream
         self._start = start
         self.size: Final = size
@@ -177,13 +177,13 @@ class Span:
         self._stream.readinto(self._start + offset, buffer)
 
 
-def read_contents(stream: StreamReader, head: PartHeader, limit: int) -> bytes:
-    """The contents, from the start of the stream, if their sha256 is the bundle's id."""
-    if head.contents > limit:
-        raise CorruptError(f"the contents of a bundle have {head.contents} bytes, over {limit}")
-    data = bytearray(head.contents)
+def read_contents(stream: Readable, length: int, sha256: Digest, limit: int) -> bytes:
+    """The contents, from the start of the stream, if they have their sha256."""
+    if length > limit:
+        raise CorruptError(f"the contents of a bundle have {length} bytes, over {limit}")
+    data = bytearray(length)
     stream.readinto(0, memoryview(data))
-    if Digest.of(bytes(data)) != head.bundle:
+    if Digest.of(bytes(data)) != sha256:
         raise CorruptError("the contents of a bundle do not have the sha256 that is its id")
     return bytes(data)
 

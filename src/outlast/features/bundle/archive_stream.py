@@ -10,7 +10,7 @@ from outlast.codec.bundle.contents import BundleContents, BundledBlob
 from outlast.codec.memory import InMemory, Readable
 from outlast.codec.payload import Form
 from outlast.core.closing import Closing
-from outlast.core.errors import TransientError
+from outlast.core.errors import CorruptError, TransientError
 from outlast.store.archive import Archive
 from outlast.store.forms import StoredFile, StoredForm
 
@@ -34,6 +34,14 @@ class Piece:
     @property
     def end(self) -> int:
         return self.start + self.size
+
+
+class DamagedPayloadError(Exception):
+    """What is archived as `piece` of the stream is damaged; an export says of which file."""
+
+    def __init__(self, message: str, piece: Piece) -> None:
+        super().__init__(message)
+        self.piece = piece
 
 
 class ArchiveStream(Closing):
@@ -72,6 +80,7 @@ class ArchiveStream(Closing):
         return bisect.bisect_right(self._starts, offset) - 1
 
     def readinto(self, offset: int, buffer: memoryview) -> None:
+        """Raises :class:`DamagedPayloadError` as well."""
         number = self.at(offset)
         while buffer:
             while number + 1 < len(self.pieces) and self.pieces[number + 1].start <= offset:
@@ -79,7 +88,7 @@ class ArchiveStream(Closing):
             piece = self.pieces[number]
             take = min(len(buffer), max(0, piece.end - offset))
             if take:
-                self._source(piece).readinto(offset - piece.start, buffer[:take])
+                self._read(piece, offset - piece.start, buffer[:take])
             else:  # the zeros behind the contents, or behind the end
                 if number + 1 < len(self.pieces):
                     take = min(len(buffer), self.pieces[number + 1].start - offset)
@@ -88,6 +97,12 @@ class ArchiveStream(Closing):
                 buffer[:take] = bytes(take)
             offset += take
             buffer = buffer[take:]
+
+    def _read(self, piece: Piece, offset: int, buffer: memoryview) -> None:
+        try:
+            self._source(piece).readinto(offset, buffer)
+        except CorruptError as error:
+            raise DamagedPayloadError(str(error), piece) from None
 
     def _source(self, piece: Piece) -> Readable:
         payload = piece.payload

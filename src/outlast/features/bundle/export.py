@@ -3,30 +3,40 @@
 import contextlib
 import datetime as dt
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
 from outlast.codec.bundle.contents import BundleContents
-from outlast.codec.bundle.documents import BUNDLE_FILE, MAX_BUNDLE_FILE, BundleFile, PartSum
+from outlast.codec.bundle.documents import (
+    BUNDLE_FILE,
+    MAX_BUNDLE_FILE,
+    BundleFile,
+    Outer,
+    PartSum,
+)
 from outlast.codec.bundle.geometry import SUM_BYTES, BlockPlace
 from outlast.codec.bundle.part import PartHeader, Sums
+from outlast.codec.bundle.stream import BundleBlocks
 from outlast.codec.erasure import TOGETHER, Encoder
 from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, DiskFullError, OutlastError, StorageError, UsageError
 from outlast.core.events import Note, Planned, Progress
 from outlast.core.sizes import human_size
-from outlast.features.bundle.archive_stream import ArchiveStream, Piece
+from outlast.features.bundle.archive_stream import Piece
 from outlast.features.bundle.bag import BagNote, write_bag
 from outlast.features.bundle.ordered import InOrder
+from outlast.features.bundle.outgoing import Outgoing, PlainOutgoing, SealedOutgoing
 from outlast.features.bundle.part_file import UNFINISHED, PartFile, WrittenPart
 from outlast.features.bundle.payload_check import DamagedPayloadError, PayloadChecks
 from outlast.features.bundle.planning import ExportPlan
-from outlast.features.bundle.review.companions import companions
+from outlast.features.bundle.review.companions import companions, script
+from outlast.features.bundle.sealing import begun, forget
 from outlast.features.bundle.tuning import TUNING, Tuning
-from outlast.sources.bundle.media import BAG_PAYLOAD, head_of, read_small
+from outlast.sources.bundle.media import BAG_PAYLOAD, PartFiles, head_of, read_small
 from outlast.store import disk
 from outlast.store.archive import Archive
 
@@ -38,9 +48,12 @@ NextMedium: TypeAlias = Callable[[int, int], Path]
 
 @dataclass(frozen=True, slots=True)
 class ExportedBundle:
-    """The result of an export: `kept` of its `parts` were there already; `media` were used."""
+    """The result of an export: `kept` of its `parts` were there already; `media` were used.
+    `outer`: what the bundle says to everybody, whose sha256 is its id.
+    """
 
     contents: BundleContents
+    outer: Outer
     parts: int
     kept: int
     media: int
@@ -51,10 +64,10 @@ def media_of(plan: ExportPlan, capacity: int | None, tuning: Tuning = TUNING) ->
     """Which parts go on which medium of `capacity` bytes (None: all on one). Raises
     :class:`UsageError` where one part does not fit.
     """
-    cut = plan.contents.geometry
+    cut = plan.cut
     if capacity is None:
         return [range(cut.parts)]
-    beside = 3 * len(plan.contents.encoded) + sum(map(len, plan.records)) + tuning.medium_reserve
+    beside = 3 * len(plan.outer.encoded) + sum(map(len, plan.records)) + tuning.medium_reserve
     per_medium = (capacity - beside) // cut.part_size(0)
     if per_medium < 1:
         raise UsageError(
@@ -82,17 +95,21 @@ def export_bundle(
     """Writes the bundle. `places`: the folders that are there now, in which an earlier run may have
     left something. Parts that it finished are read again, and kept if all of their blocks are
     right; those on a medium that is not there are not written again. `bagit`: each medium becomes a
-    bag, the bundle below its `data/`.
+    bag, the bundle below its `data/`. The parity of an encrypted bundle is computed from its parts,
+    which no second reading of the archive gives: all media must be there then.
 
     Raises :class:`CorruptError` where a blob of the archive is damaged: the parts that have some of
     it are removed; :class:`DiskFullError` before the first byte on a medium without the room.
     """
+    below = BAG_PAYLOAD if bagit else ""
+    if plan.seal is not None:
+        _require_all(plan, places, media)
+        plan = begun(archive, plan, [place / below for place in places])
     pages = _pages(archive, plan)
-    cut = plan.contents.geometry
+    cut = plan.cut
     job = _Export(archive, plan, control, now.isoformat(timespec="seconds"))
     control.emit(Planned("export", f"{len(plan.revisions)} revisions", cut.parts, _work(plan)))
     with contextlib.closing(job):
-        below = BAG_PAYLOAD if bagit else ""
         for place in places:
             job.take_up(place / below)
         for number, parts in enumerate(media, 1):
@@ -102,21 +119,35 @@ def export_bundle(
             folder = next_medium(number, len(media))
             job.write_medium(Medium(folder / below, parts, pages))
             if bagit:
-                note = BagNote(plan.contents.id, number, len(media), now.date())
+                note = BagNote(plan.outer.id, number, len(media), now.date())
                 write_bag(folder, note, job.sums_of(parts))
-    return ExportedBundle(plan.contents, cut.parts, job.kept, len(media), job.written)
+    if plan.seal is not None:
+        forget(archive, plan.seal)
+    return ExportedBundle(plan.contents, plan.outer, cut.parts, job.kept, len(media), job.written)
 
 
 def _pages(archive: Archive, plan: ExportPlan) -> dict[str, bytes]:
-    """The files that are for people, and for hosts without outlast, by path."""
+    """The files that are for people, and for hosts without outlast, by path. Beside an encrypted
+    bundle lies none that says what is in it.
+    """
+    if plan.seal is not None:
+        return script()
     records = zip(plan.contents.records, plan.records, strict=True)
     return {record.path: data for record, data in records} | companions(archive, plan)
 
 
 def _work(plan: ExportPlan) -> int:
     """Bytes that progress is counted in: those of all blocks."""
-    cut = plan.contents.geometry
+    cut = plan.cut
     return sum(map(cut.rows_of, range(cut.parts))) * cut.layout.block
+
+
+def _require_all(plan: ExportPlan, places: Sequence[Path], media: Sequence[range]) -> None:
+    if plan.cut.layout.parity and len(places) < len(media):
+        raise UsageError(
+            f"the parity of an encrypted bundle needs all its {len(media)} media at once",
+            hint="give --to once for each medium, or --parity 0",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,28 +178,32 @@ class _Export:
 
     def __init__(self, archive: Archive, plan: ExportPlan, control: Control, made: str) -> None:
         self._plan = plan
-        self._contents = plan.contents
-        self._cut = plan.contents.geometry
+        self._cut = plan.cut
         self._control = control
         self._made = made
-        self._stream = ArchiveStream(archive, plan.contents, plan.records)
+        make = PlainOutgoing if plan.seal is None else SealedOutgoing
+        self._out: Outgoing = make(archive, plan)
         self._checks = PayloadChecks(archive, plan.contents, plan.records)
-        self._checking = InOrder[tuple[int, memoryview]](self._check, "payloads")
+        self._checking = InOrder[tuple[BlockPlace, memoryview]](self._check, "payloads")
         self._parts: dict[int, PartSum] = {}
         self._sums: dict[int, bytearray] = {}
         """By part, those of its blocks that went by: what is read again must be the same."""
         self._folders: dict[int, Path] = {}
         """Where the parts of this run lie."""
+        self._closing = contextlib.ExitStack()
         self.kept = 0
         self.written = 0
 
     def close(self) -> None:
         self._checking.abandon()
+        self._closing.close()
         self._checks.close()
-        self._stream.close()
+        self._out.close()
 
-    def _check(self, job: tuple[int, memoryview]) -> None:
-        self._checks.update(*job)
+    def _check(self, job: tuple[BlockPlace, memoryview]) -> None:
+        plain = self._out.plain(*job)
+        if plain is not None:
+            self._checks.update(*plain)
 
     # Media
 
@@ -184,10 +219,11 @@ class _Export:
         except OutlastError as error:
             _log.info("%s is written anew: %s", folder / BUNDLE_FILE, error)
             return
-        if found.contents.id != self._contents.id:
+        if found.contents.id != self._out.outer.id:
             raise StorageError(
                 f"{folder} has another bundle, {found.contents.id.short}…",
-                hint="name an empty folder, or delete that bundle first",
+                hint="name an empty folder, or delete that bundle first; one that is encrypted is "
+                "gone on with until it is complete",
             )
         self._made = found.made
         for part in found.parts:
@@ -223,7 +259,7 @@ class _Export:
 
     def _document(self) -> bytes:
         sums = tuple(self._parts[part] for part in sorted(self._parts))
-        return BundleFile(self._contents, self._made, sums).to_bytes()
+        return BundleFile(self._out.outer, self._made, sums).to_bytes()
 
     def _require_room(self, medium: Medium) -> None:
         with disk.reporting(medium.folder):
@@ -241,7 +277,7 @@ class _Export:
 
     def _drop(self, piece: Piece, medium: Medium) -> None:
         """Removes the parts that have bytes of a damaged payload."""
-        first, last = self._cut.place(piece.start).part, self._cut.place(piece.end - 1).part
+        first, last = self._out.part_of(piece.start), self._out.part_of(piece.end - 1)
         for part in range(first, last + 1):
             self._parts.pop(part, None)
             if part in self._folders:
@@ -249,13 +285,14 @@ class _Export:
         medium.write(BUNDLE_FILE, self._document())
 
     def _head(self, part: int) -> PartHeader:
-        return replace(head_of(self._contents), part=part)
+        return replace(head_of(self._out.outer), part=part)
 
     # Data
 
     def _data_part(self, folder: Path, part: int) -> None:
         written = WrittenPart(folder, self._head(part))
-        for row, (block, found) in enumerate(written.blocks()):
+        blocks = written.blocks() if self._out.repeatable else self._whole(written)
+        for row, (block, found) in enumerate(blocks):
             self._go_by(BlockPlace(part, row), block, found)
         self._folders[part] = folder
         if written.sum is not None:
@@ -270,6 +307,14 @@ class _Export:
             self._parts[part] = file.finish()
         self.written += self._parts[part].size
 
+    def _whole(self, written: WrittenPart) -> Iterator[tuple[memoryview, bytes]]:
+        """The blocks of a part that is right to its end; no others: what is written anew will not
+        be the same.
+        """
+        for _ in written.blocks():
+            self._control.cancel.check()
+        return iter(()) if written.sum is None else written.blocks()
+
     def _read(self, place: BlockPlace) -> memoryview:
         """A block of the archive's stream."""
         block = memoryview(bytearray(self._cut.layout.block))
@@ -278,7 +323,7 @@ class _Export:
 
     def _read_into(self, place: BlockPlace, block: memoryview) -> None:
         if place.row < self._cut.rows_of(place.part):
-            self._stream.readinto(self._cut.offset(place), block)
+            self._out.fill(place, block)
         else:  # a short last part has zeros there
             block[:] = bytes(len(block))
 
@@ -292,7 +337,7 @@ class _Export:
             self._compare(place, found)
             return
         known += found
-        self._checking.put((self._cut.offset(place), block))
+        self._checking.put((place, block))
         self._control.emit(Progress(self._cut.name(place.part), len(block)))
 
     def _compare(self, place: BlockPlace, found: bytes) -> None:
@@ -307,7 +352,9 @@ class _Export:
     # Parity
 
     def _parity_parts(self, medium: Medium) -> None:
-        """The parity parts of this medium, from the archive's bytes: the data may be on others."""
+        """The parity parts of this medium, from the archive's bytes: the data may be on others. Of
+        an encrypted bundle, from the parts.
+        """
         cut = self._cut
         wanted: dict[int, list[int]] = {}
         for part in filter(cut.is_parity, medium.parts):
@@ -350,6 +397,25 @@ class _Export:
                 self._control.emit(Progress(cut.name(part), cut.layout.block))
 
     def _read_again(self, place: BlockPlace, block: memoryview) -> None:
+        if not self._out.repeatable:
+            self._read_written(place, block)
+            return
         self._read_into(place, block)
         if place.part in self._sums and place.row < self._cut.rows_of(place.part):
-            self._compare(place, Sums(self._contents.id, place.part).of(place.row, block))
+            self._compare(place, Sums(self._out.outer.id, place.part).of(place.row, block))
+
+    def _read_written(self, place: BlockPlace, block: memoryview) -> None:
+        """A block of a part that lies on one of the media."""
+        if place.row >= self._cut.rows_of(place.part):
+            block[:] = bytes(len(block))
+        elif not self._written.intact(place, block):
+            raise CorruptError(
+                f"{self._cut.name(place.part)} on its medium is not what was written, or gone",
+                hint="run the same command again; if it goes on like that, use another medium",
+            )
+
+    @cached_property
+    def _written(self) -> BundleBlocks:
+        """The data parts on the media that are there; all of them are finished."""
+        paths = {part: folder / self._cut.name(part) for part, folder in self._folders.items()}
+        return BundleBlocks(self._closing.enter_context(PartFiles(self._cut, paths)), self._head(0))

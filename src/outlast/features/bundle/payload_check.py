@@ -12,7 +12,7 @@ from outlast.codec.payload import Form
 from outlast.codec.reader import read_directory
 from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError
-from outlast.features.bundle.archive_stream import ArchiveStream, Piece
+from outlast.features.bundle.archive_stream import ArchiveStream, DamagedPayloadError, Piece
 from outlast.store.archive import Archive
 from outlast.store.forms import StoredFile
 
@@ -94,14 +94,6 @@ class PayloadChecks:
             self._stream.readinto(at, data)
             self._feed(piece, data)
             at += len(data)
-
-
-class DamagedPayloadError(CorruptError):
-    """What is archived as `piece` of the stream is damaged."""
-
-    def __init__(self, message: str, piece: Piece) -> None:
-        super().__init__(message)
-        self.piece = piece
 
 
 class _PlainCheck:

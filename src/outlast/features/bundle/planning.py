@@ -13,8 +13,9 @@ from outlast.codec.bundle.contents import (
     Record,
     Since,
 )
-from outlast.codec.bundle.documents import ArchiveInventory, BundleFile
-from outlast.codec.bundle.geometry import PartLayout, choose_layout
+from outlast.codec.bundle.documents import ArchiveInventory, Outer
+from outlast.codec.bundle.geometry import Geometry, PartLayout, choose_layout
+from outlast.codec.bundle.sealed import Envelope, SealedContents
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest
 from outlast.core.errors import NotArchivedError, PolicyError, TakenDownError, UsageError
@@ -39,8 +40,7 @@ class Known:
     since: Since | None = None
 
     @classmethod
-    def of_bundle(cls, file: BundleFile) -> "Known":
-        contents = file.contents
+    def of_bundle(cls, contents: BundleContents) -> "Known":
         return cls(
             frozenset((*contents.assumed_blobs, *(p.blob for p in contents.payloads))),
             frozenset((*contents.assumed_manifests, *_manifests_in(contents))),
@@ -66,9 +66,19 @@ class ExportWishes:
 
 
 @dataclass(frozen=True, slots=True)
+class Seal:
+    """How a bundle is encrypted: what it says in clear, what its envelope holds, and for whom."""
+
+    contents: SealedContents
+    envelope: Envelope
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ExportPlan:
     """What will be written. `records`: the bytes of the records, in their order; `paths`: by blob,
-    the files that have it, as ``org/name: path``; `assumed`: files that the reader has.
+    the files that have it, as ``org/name: path``; `assumed`: files that the reader has; `seal`:
+    how it is encrypted, if it is.
     """
 
     contents: BundleContents
@@ -76,6 +86,17 @@ class ExportPlan:
     revisions: tuple[Revision, ...]
     paths: Mapping[Digest, str]
     assumed: int
+    seal: Seal | None = None
+
+    @property
+    def outer(self) -> Outer:
+        """What the bundle says of itself to everybody."""
+        return self.contents if self.seal is None else self.seal.contents
+
+    @property
+    def cut(self) -> Geometry:
+        """How what is written is cut."""
+        return self.outer.geometry
 
     @property
     def payload_bytes(self) -> int:
@@ -84,8 +105,7 @@ class ExportPlan:
     @property
     def total_bytes(self) -> int:
         """Of the files of all parts."""
-        cut = self.contents.geometry
-        return sum(map(cut.part_size, range(cut.parts)))
+        return sum(map(self.cut.part_size, range(self.cut.parts)))
 
 
 def make_plan(

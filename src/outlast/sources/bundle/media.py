@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from outlast.codec.bundle.contents import BundleContents
-from outlast.codec.bundle.documents import BUNDLE_FILE, MAX_BUNDLE_FILE, BundleFile
+from outlast.codec.bundle.documents import BUNDLE_FILE, MAX_BUNDLE_FILE, BundleFile, Outer
 from outlast.codec.bundle.geometry import HEADER_BYTES, MAX_PARTS, BlockPlace, Geometry
 from outlast.codec.bundle.part import PartHeader, Sums
 from outlast.core.closing import Closing
@@ -168,7 +167,7 @@ def _heads(
     return heads
 
 
-def head_of(contents: BundleContents) -> PartHeader:
+def head_of(contents: Outer) -> PartHeader:
     """The header of the first part of a bundle with these contents."""
     return PartHeader(contents.id, 0, contents.geometry, len(contents.encoded))
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from outlast.codec.bundle.cell_stream import CellStream
 from outlast.codec.bundle.contents import (
     MANIFESTS,
     MAX_CONTENTS,
@@ -14,8 +15,10 @@ from outlast.codec.bundle.contents import (
     BundledModel,
     Record,
 )
+from outlast.codec.bundle.documents import Outer, read_outer
 from outlast.codec.bundle.geometry import Geometry
 from outlast.codec.bundle.part import PartHeader
+from outlast.codec.bundle.sealed import SealedContents
 from outlast.codec.bundle.stream import BundleBlocks, Frames, Span, StreamReader, read_contents
 from outlast.codec.memory import Readable, read
 from outlast.codec.payload import Form
@@ -25,6 +28,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, MalformedError, NotFoundError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
+from outlast.sources.bundle.age import NO_KEYS, Keyring, PairedKey
 from outlast.sources.bundle.media import FoundMedia, PartFiles, look
 
 _MOST_LINKS: Final = 2
@@ -33,26 +37,44 @@ _MOST_LINKS: Final = 2
 
 class OpenBundle(Closing):
     """The records and payloads of a bundle. What comes is right as far as the sums of the parts
-    say; a caller that keeps it compares the sha256.
+    say; a caller that keeps it compares the sha256. `outer` is what it says to everybody: the
+    `contents`, unless it is encrypted.
     """
 
     def __init__(
         self,
         frames: Frames,
         head: PartHeader,
-        contents: BundleContents | None = None,
+        outer: Outer | None = None,
+        keys: Keyring = NO_KEYS,
     ) -> None:
-        """Without `contents`, those at the start of the stream. Raises :class:`CorruptError` and
-        :class:`MalformedError` where they are not there, or not what the id says.
+        """Without `outer`, what is at the start of the stream. Raises :class:`CorruptError` and
+        :class:`MalformedError` where that is not there, or not what the id says, and
+        :class:`LockedError` where none of the `keys` opens an encrypted bundle.
         """
         self._frames = frames
         self.blocks: Final = BundleBlocks(frames, head)
-        self._stream = StreamReader(self.blocks)
-        if contents is None:
-            contents = BundleContents.from_bytes(read_contents(self._stream, head, MAX_CONTENTS))
-        self.contents: Final = contents
-        if contents.geometry != head.geometry:
+        self._stream: Readable = StreamReader(self.blocks)
+        if outer is None:
+            outer = read_outer(
+                read_contents(self._stream, head.contents, head.bundle, MAX_CONTENTS)
+            )
+        if outer.geometry != head.geometry:
             raise MalformedError("a bundle's parts are cut in another way than its contents say")
+        self.outer: Final = outer
+        self.contents: Final = (
+            self._unlock(outer, keys) if isinstance(outer, SealedContents) else outer
+        )
+
+    def _unlock(self, outer: SealedContents, keys: Keyring) -> BundleContents:
+        """Goes on with the inner stream; what it holds."""
+        envelope = keys.unlock(outer)
+        self._stream = CellStream(self._stream, outer, envelope, PairedKey(envelope.key))
+        data = read_contents(self._stream, envelope.contents, envelope.bundle, MAX_CONTENTS)
+        contents = BundleContents.from_bytes(data)
+        if contents.geometry.stream != envelope.stream:
+            raise MalformedError("an encrypted bundle holds another stream than its envelope says")
+        return contents
 
     def close(self) -> None:
         if isinstance(self._frames, Closing):
@@ -60,11 +82,13 @@ class OpenBundle(Closing):
 
     @property
     def id(self) -> Digest:
-        return self.contents.id
+        """Of what lies on the media: it is known without the key."""
+        return self.outer.id
 
     @property
     def geometry(self) -> Geometry:
-        return self.contents.geometry
+        """How what lies on the media is cut."""
+        return self.outer.geometry
 
     @cached_property
     def payloads(self) -> Mapping[Digest, BundledBlob]:
@@ -128,9 +152,10 @@ class Media:
     left_out: Sequence[str]
 
 
-def open_media(folders: Sequence[Path]) -> Media:
+def open_media(folders: Sequence[Path], keys: Keyring = NO_KEYS) -> Media:
     """Opens every bundle of which `bundle.json` is on the media; where that is on none, the bundle
-    of which most parts are. Raises :class:`NotFoundError` where there is none at all.
+    of which most parts are. Raises :class:`NotFoundError` where there is none at all, and
+    :class:`LockedError` where one is encrypted and none of the `keys` opens it.
     """
     found = look(folders)
     if not found.heads:
@@ -142,18 +167,24 @@ def open_media(folders: Sequence[Path]) -> Media:
     for identity in found.heads.keys() - set(wanted):
         count = len(found.parts[identity])
         left_out.append(f"{count} parts of another bundle, {identity.short}…")
-    bundles = [_open(found, identity) for identity in wanted]
+    bundles: list[OpenBundle] = []
+    try:
+        bundles.extend(_open(found, identity, keys) for identity in wanted)
+    except BaseException:
+        for bundle in bundles:
+            bundle.close()
+        raise
     bundles.sort(key=lambda bundle: (bundle.contents.sequence, bundle.id))
     return Media(bundles, left_out)
 
 
-def _open(found: FoundMedia, identity: Digest) -> OpenBundle:
+def _open(found: FoundMedia, identity: Digest, keys: Keyring) -> OpenBundle:
     head = found.heads[identity]
     frames = PartFiles(head.geometry, found.parts[identity])
     document = found.documents.get(identity)
     try:
-        contents = None if document is None else document.contents
-        return OpenBundle(frames, head, contents)
+        outer = None if document is None else document.contents
+        return OpenBundle(frames, head, outer, keys)
     except BaseException:
         frames.close()
         raise

@@ -17,6 +17,7 @@ from outlast.core.errors import (
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
+from outlast.sources.bundle.age import NO_KEYS, Keyring
 from outlast.sources.bundle.opened import OpenBundle, open_media
 from outlast.sources.bundle.web import open_web
 from outlast.sources.http import Getter
@@ -46,13 +47,14 @@ class BundleSource:
         self._bundles: Sequence[OpenBundle] | None = None
 
     @classmethod
-    def of_folder(cls, folder: str) -> "BundleSource":
-        return cls(f"bundle:{folder}", lambda _timeout: open_media([Path(folder)]).bundles)
+    def of_folder(cls, folder: str, keys: Keyring = NO_KEYS) -> "BundleSource":
+        """`keys` open encrypted bundles."""
+        return cls(f"bundle:{folder}", lambda _timeout: open_media([Path(folder)], keys).bundles)
 
     @classmethod
-    def of_url(cls, http: Getter, url: str) -> "BundleSource":
+    def of_url(cls, http: Getter, url: str, keys: Keyring = NO_KEYS) -> "BundleSource":
         name = f"bundle+{url}"
-        return cls(name, lambda timeout: [open_web(http, url, name, timeout)], changes=True)
+        return cls(name, lambda timeout: [open_web(http, url, name, timeout, keys)], changes=True)
 
     @property
     def name(self) -> str:

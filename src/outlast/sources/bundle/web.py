@@ -9,6 +9,7 @@ from outlast.codec.bundle.geometry import BlockPlace, Geometry
 from outlast.core.addresses import host_of
 from outlast.core.errors import NotFoundError
 from outlast.sources.base import RangeReader
+from outlast.sources.bundle.age import Keyring
 from outlast.sources.bundle.media import head_of
 from outlast.sources.bundle.opened import OpenBundle
 from outlast.sources.http import Getter, Response
@@ -23,9 +24,9 @@ _MOST_IDLE: Final = 8
 """Answers that wait to be read on."""
 
 
-def open_web(http: Getter, url: str, name: str, timeout: float | None) -> OpenBundle:
+def open_web(http: Getter, url: str, name: str, timeout: float | None, keys: Keyring) -> OpenBundle:
     """The bundle at `url`, which users call `name`. Raises :class:`NotFoundError` where there is
-    none.
+    none, and :class:`LockedError` where it is encrypted and none of the `keys` opens it.
     """
     with http.get(f"{url}/{BUNDLE_FILE}", timeout=timeout) as response:
         if response.status in _ABSENT:
@@ -34,7 +35,9 @@ def open_web(http: Getter, url: str, name: str, timeout: float | None) -> OpenBu
             raise _meaning(response, name, BUNDLE_FILE)
         document = BundleFile.from_bytes(response.read_all(MAX_BUNDLE_FILE, TUNING.large_answer_s))
     contents = document.contents
-    return OpenBundle(WebParts(http, url, name, contents.geometry), head_of(contents), contents)
+    return OpenBundle(
+        WebParts(http, url, name, contents.geometry), head_of(contents), contents, keys
+    )
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""How long things have been in the trash, by clocks that nobody can set.
+"""How long things have been in the trash, by clocks that cannot be set.
 
 A machine's date may jump by years: a battery is empty, a time server is wrong, a virtual machine
 was paused. What waits to be deleted must not become old by that. So the age of each batch is added

@@ -127,9 +127,18 @@ class Soundness:
         """All pieces of a file were compared, some of them perhaps some time ago."""
         if self.is_settled(stat):
             self._table.put(blob, identity_of(stat), compared)
-            if sums.is_needed(stat.st_size):  # else it takes as long to look it up
+            if stat.st_size > self.tuning.unnoted:
                 age = self.tuning.recheck - (compared.until - time.monotonic())
                 self._cache.note_sound(blob, full_stamp(stat), time.time() - age)
+
+    def note_hashed(self, blob: Digest, path: Path) -> None:
+        """The bytes of the file `path` were hashed while this process wrote them: a node that is
+        started next, or again, reads none of them before it gives them out.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            stat = os.stat(path)
+            if stat.st_size > self.tuning.unnoted:
+                self._cache.note_sound(blob, full_stamp(stat), time.time())
 
     def is_settled(self, stat: os.stat_result) -> bool:
         """Whether the next write to the file will show in its times."""
@@ -177,7 +186,7 @@ class Soundness:
         if found is not None:
             return found
         now, recheck = time.monotonic(), self.tuning.recheck
-        if not sums.is_needed(stat.st_size):
+        if stat.st_size <= self.tuning.unnoted:
             return None
         when = self._cache.checked_at(blob, full_stamp(stat))
         # By a clock that was set back, it was checked in the future: then it counts for nothing.

@@ -20,6 +20,9 @@ class SoundnessTuning:
     """Within which two writes may leave the same times on a file: what changed so recently is
     compared again by the next read. Linux counts in ticks of 1 to 10 ms.
     """
+    unnoted: int = 64 << 10
+    """Of a file that is not larger, the index does not note that it was compared: to look that up
+    takes as long as to hash it."""
     most_parts: int = 4096
     """Damaged pieces or blocks that a note of damage names."""
 

@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.net, needs_lab()]
 
 SOON = "every = 0.02\ngone-after = 0.0005\n"
 """A round each 1.2 s; a node is gone after 1.8 s."""
+PATIENT = "every = 0.02\ngone-after = 1\n"
 SECONDS = 120.0
 
 
@@ -25,7 +26,7 @@ def net() -> Iterator[Net]:
         yield net
 
 
-def operated(lan: Lan, count: int, goal: str, *, extra: str = "") -> list[Node]:
+def operated(lan: Lan, count: int, goal: str, *, times: str = SOON) -> list[Node]:
     """Nodes that name each other, with one list."""
     nodes = [Node(lan.host(f"n{number}")) for number in range(count)]
     for number, node in enumerate(nodes):
@@ -35,7 +36,7 @@ def operated(lan: Lan, count: int, goal: str, *, extra: str = "") -> list[Node]:
         site = "lan" if number % 2 == 0 else "site-b"
         node.configure(
             f"[swarm]\npeers = [{', '.join(peers)}]\n"
-            f'[durability]\nsite = "{site}"\nlists = ["{keep_list}"]\n{SOON}{extra}'
+            f'[durability]\nsite = "{site}"\nlists = ["{keep_list}"]\n{times}'
         )
     return nodes
 

@@ -18,6 +18,9 @@ are those that the contents name (sha256 again). Who made the bundle is not prov
 with one that reached you by another way. Nor does this program prove itself: a copy from elsewhere
 is worth more than the one on the medium. MANIFEST.md and index.html are checked by no program.
 
+Of an encrypted bundle it is checked that each part is what was written, and that parity restores
+what is damaged. What is in it shows only with the key: 'outlast import --identity FILE'.
+
 The formats are bundle.md, capsule.md, manifest.md, names.md and erasure.md of outlast's documents,
 docs/format. Sections below are in the order in which bytes go: sums, planes, elements, capsules,
 contents, parts, checks, files, and the command.
@@ -54,6 +57,7 @@ MAX_STREAM = 1 << 56
 MAX_FILE = 1 << 50
 MAX_DIRECTORY = 1 << 27
 MAX_SPANS = 1_000_000
+MIN_CELL = 1 << 14
 MAX_CHAIN = 2  # links of delta capsules
 MAX_LINES = 1000  # faults that are printed; the others are counted
 CHUNK = 1 << 20
@@ -886,6 +890,7 @@ class Contents(NamedTuple):
     records: Tuple[Record, ...]
     payloads: Dict[str, Payload]
     assumed: frozenset[str]  # blobs and manifests that the reader is expected to have
+    sealed: bool = False  # encrypted: what it holds is not known
 
 
 class File(NamedTuple):
@@ -971,6 +976,8 @@ class Fields:
 def read_contents(data: bytes) -> Contents:
     """The contents of a bundle. Raises :class:`Bad`."""
     value = parse(data, MAX_CONTENTS, "the contents")
+    if isinstance(value, dict) and value.get("type") == "outlast-sealed-bundle-v1":
+        return read_sealed(data, value)
     top = Fields(value, "type layout sequence since assumed models records payloads")
     need(top.text("type") == "outlast-bundle-v1", "type of contents (of a newer version?)")
     assumed = Fields(top.found["assumed"], "blobs manifests")
@@ -992,13 +999,7 @@ def read_contents(data: bytes) -> Contents:
     models = tuple(map(read_model, top.items("models")))
     need(all(known.issuperset(model.manifests) for model in models), "manifest of a model")
     need(len({model.label for model in models}) == len(models), "second model of one name")
-    layout = Fields(top.found["layout"], "block rows group parity")
-    numbers_of = [layout.number(key, MAX_ROWS) for key in ("block", "rows", "group", "parity")]
-    geometry = Geometry(*numbers_of, 0)  # type: ignore[call-arg]
-    geometry.check()
-    base = -(-len(data) // geometry.block) * geometry.block
-    geometry = geometry._replace(stream=base + end)
-    geometry.check()
+    base, geometry = read_layout(top, len(data), end)
     return Contents(
         hashlib.sha256(data).hexdigest(),
         base,
@@ -1009,6 +1010,30 @@ def read_contents(data: bytes) -> Contents:
         by_blob,
         frozenset([*assumed.digests("blobs"), *assumed.digests("manifests")]),
     )
+
+
+def read_layout(top: Fields, length: int, end: int) -> Tuple[int, Geometry]:
+    """Where what follows the contents begins, and how a stream is cut that ends `end` later."""
+    layout = Fields(top.found["layout"], "block rows group parity")
+    numbers_of = [layout.number(key, MAX_ROWS) for key in ("block", "rows", "group", "parity")]
+    geometry = Geometry(*numbers_of, 0)  # type: ignore[call-arg]
+    geometry.check()
+    base = -(-length // geometry.block) * geometry.block
+    geometry = geometry._replace(stream=base + end)
+    geometry.check()
+    return base, geometry
+
+
+def read_sealed(data: bytes, value: object) -> Contents:
+    """What an encrypted bundle says in clear: how it is cut. The envelope is for its recipients."""
+    top = Fields(value, "type layout cells envelope")
+    need(isinstance(top.found["envelope"], str), "envelope")
+    block = Fields(top.found["layout"], "block rows group parity").number("block", MAX_ROWS)
+    need(block >= MIN_CELL, "size of a cell")
+    end = top.number("cells", MAX_STREAM // block) * block
+    base, geometry = read_layout(top, len(data), end)
+    identity = hashlib.sha256(data).hexdigest()
+    return Contents(identity, base, geometry, 0, (), (), {}, frozenset(), sealed=True)
 
 
 def read_record(value: object) -> Record:
@@ -1826,6 +1851,14 @@ class Bundle:
         return contents
 
 
+def inside_bag(folder: str) -> str:
+    """Where the bundle is in a folder: below data/, if that is a BagIt bag."""
+    inside = os.path.join(folder, "data")
+    if os.path.exists(os.path.join(folder, "bundle.json")) or os.path.islink(inside):
+        return folder
+    return inside if os.path.isdir(inside) else folder
+
+
 def listed(folder: str, most: int) -> List[Any]:
     """The entries of a folder, by name; none where there is no folder, or a link."""
     if os.path.islink(folder):
@@ -1872,6 +1905,24 @@ def check_parts(bundle: Bundle, workers: Workers, quick: bool) -> None:
         parts = again
         if not parts:
             break
+
+
+def check_cells(bundle: Bundle, contents: Contents) -> None:
+    """Whether parity restores all damaged blocks of an encrypted bundle."""
+    stream, geometry = bundle.stream, contents.geometry
+    stream.careful = True
+    for part in range(geometry.data_parts):
+        for row in range(geometry.rows_of(part)):
+            if stream.state(part, row) != DAMAGED:
+                continue
+            try:
+                stream.block(part, row)
+            except Lost as error:
+                bundle.report.fault(str(error))
+    bundle.report.say(
+        "note     the bundle is encrypted: it was checked that its parts are what was written, and "
+        "not what is in them; 'outlast import --identity FILE' does that"
+    )
 
 
 def check_records(bundle: Bundle, contents: Contents) -> List[File]:
@@ -1937,14 +1988,17 @@ def check_copies(bundle: Bundle, record: Record, data: bytes) -> None:
 
 TOP = {"bundle.json", "MANIFEST.md", "index.html", "verify.py", "parts", "parity"}
 TOP |= {"manifests", "attestations", "install.sh", "wheels"}
+IN_CLEAR = {"MANIFEST.md", "index.html", "manifests", "attestations"}
+BAG = {"bagit.txt", "bag-info.txt", "manifest-sha256.txt", "tagmanifest-sha256.txt"}
 
 
 def check_strangers(bundle: Bundle, contents: Contents) -> None:
     """Files that are not of the bundle."""
     records = {record.path for record in contents.records}
+    known = (TOP - IN_CLEAR if contents.sealed else TOP) | BAG
     for folder in bundle.folders:
         for entry in listed(folder, 10_000):
-            if entry.name not in TOP or entry.is_symlink():
+            if entry.name not in known or entry.is_symlink():
                 bundle.report.fault("%s: not of the bundle" % bundle.label(entry.path))
         for top in ("manifests", "attestations"):
             below = [os.path.join(folder, top)]
@@ -2228,13 +2282,20 @@ def arguments(given: Optional[List[str]]) -> argparse.Namespace:
 
 def work(args: argparse.Namespace, report: Report) -> None:
     begun = time.monotonic()
-    bundle = Bundle([args.here, *args.media], report, args.id.lower())
+    folders = [inside_bag(folder) for folder in (args.here, *args.media)]
+    bundle = Bundle(folders, report, args.id.lower())
     report.say("bundle   %s" % bundle.id)
     try:
         if not (args.list or args.restore):
             with Workers(args.jobs, bundle.stream, None) as workers:
                 check_parts(bundle, workers, args.quick)
         contents = bundle.read_contents()
+        if contents.sealed:
+            if args.list or args.restore or args.names:
+                raise Usage("the bundle is encrypted: 'outlast import --identity FILE' reads it")
+            check_cells(bundle, contents)
+            check_strangers(bundle, contents)
+            return
         files = select(contents, check_records(bundle, contents), args.names)
         if args.list:
             print_list(bundle, contents, files)

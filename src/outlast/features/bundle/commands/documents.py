@@ -13,7 +13,9 @@ class ExportedDocument(Document):
     """A bundle that was written, or in a dry run (`export_plan`) that would be."""
 
     type: Literal["exported", "export_plan"]
-    id: Annotated[Digest, "the bundle: the sha256 of its contents"]
+    id: Annotated[Digest, "the bundle: the sha256 of what it says to everybody"]
+    contents: Annotated[Digest, "the sha256 of the contents; `id`, unless it is encrypted"]
+    encrypted: Annotated[bool, "whether it is encrypted"]
     sequence: Annotated[int, "1, or one more than that of the bundle that it builds on"]
     models: Annotated[int, "models and datasets in it"]
     revisions: Annotated[int, "revisions of them"]
@@ -42,7 +44,8 @@ class ImportedDocument(Document):
     """What became of a bundle."""
 
     type: Literal["imported"] = "imported"
-    id: Annotated[Digest, "the bundle: the sha256 of its contents"]
+    id: Annotated[Digest, "the bundle: the sha256 of what it says to everybody"]
+    contents: Annotated[Digest, "the sha256 of the contents; `id`, unless it is encrypted"]
     sequence: Annotated[int, "its place in a row of bundles that build on each other"]
     new: Annotated[Sequence[str], "the revisions that are new in the archive, as org/name@commit"]
     already: Annotated[int, "revisions that were in the archive"]
@@ -55,6 +58,29 @@ class ImportedDocument(Document):
     refused: Annotated[Sequence[RefusedPart], "what was refused or is missing"]
     repaired_blocks: Annotated[int, "blocks of the parts that were restored from parity"]
     left_out: Annotated[Sequence[str], "files on the media that are no part of a bundle, and why"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedFile:
+    """A file that a manifest in a bundle names."""
+
+    model: Annotated[str, "org/name"]
+    commit: Annotated[str, "the revision"]
+    path: Annotated[str, "its path in the revision"]
+    size: Annotated[int, "bytes"]
+    sha256: Annotated[Digest | None, "of its bytes"]
+    held: Annotated[bool, "whether the bundle has its bytes"]
+
+
+@document("import")
+class ListedDocument(Document):
+    """What a bundle holds."""
+
+    type: Literal["bundle"] = "bundle"
+    id: Annotated[Digest, "the bundle: the sha256 of what it says to everybody"]
+    contents: Annotated[Digest, "the sha256 of the contents; `id`, unless it is encrypted"]
+    sequence: Annotated[int, "its place in a row of bundles that build on each other"]
+    files: Annotated[Sequence[ListedFile], "the files of its revisions"]
 
 
 @document("inventory")

@@ -17,10 +17,13 @@ from outlast.core.names import Target
 from outlast.core.printable import printable
 from outlast.core.sizes import human_size
 from outlast.features.bundle.commands.documents import ExportedDocument
+from outlast.features.bundle.commands.identity import IDENTITY, keyring
 from outlast.features.bundle.export import ExportedBundle, export_bundle, media_of
 from outlast.features.bundle.planning import ExportPlan, ExportWishes, make_plan
+from outlast.features.bundle.sealing import sealed
 from outlast.features.bundle.since import read_since
 from outlast.features.bundle.tuning import TUNING
+from outlast.sources.bundle.age import read_recipients
 from outlast.store import disk
 
 _MOST_PARITY: Final = 50.0
@@ -56,6 +59,7 @@ Examples:
   outlast export -f models.txt --to /mnt/a --to /mnt/b --media 2TB
   outlast export -f models.txt --to /media/usb --since inventory.json
   outlast export -f models.txt --to /media/usb --bagit
+  outlast export Qwen/Qwen3-0.6B --to /media/usb --encrypt age1…
   outlast export Qwen/Qwen3-0.6B --to /media/usb --since last/bundle.json --dry-run
 
 \b
@@ -101,6 +105,14 @@ Exit status:
     " inventory' wrote",
 )
 @click.option("--bagit", is_flag=True, help="Write BagIt bags (RFC 8493): the bundle is in data/")
+@click.option(
+    "--encrypt",
+    "recipients",
+    multiple=True,
+    metavar="RECIPIENT",
+    help="Encrypt for this age or ssh public key, or those in a file (repeatable)",
+)
+@click.option("--identity", **IDENTITY)
 @click.option("--restricted", is_flag=True, help="Allow models that are private or gated")
 @click.option("--dry-run", is_flag=True, help="Print what would be written; write nothing")
 @common
@@ -115,6 +127,8 @@ def export(
     media: int | None,
     since: Path | None,
     bagit: bool,
+    recipients: tuple[str, ...],
+    identity: Path | None,
     restricted: bool,
     dry_run: bool,
     home: str | None,
@@ -128,6 +142,10 @@ def export(
     go in the form that they have here; a delta whose base does not go along, and is not there, goes
     as plain bytes. Every blob is checked while it is written: a damaged one ends the export.
 
+    With --encrypt only those who have the key see what is in the bundle. Its size and number of
+    parts show, and it is checked and repaired without a key. --identity opens an encrypted bundle that
+    --since names.
+
     Parts are written one after the other, once. An interrupted export goes on with the same
     command: parts that are finished are read again and kept if they are right. With --media and one
     folder, the command asks for the next medium; with as many folders as there are media, it asks
@@ -138,8 +156,12 @@ def export(
         names = (*targets, *(line.target for line in lines))
         if not names:
             raise UsageError("nothing to export", hint="name a model, or a list with --file")
-        wishes = ExportWishes(plain, parity, part_size, restricted, read_since(since))
+        wishes = ExportWishes(
+            plain, parity, part_size, restricted, read_since(since, keyring(run, identity))
+        )
         plan = make_plan(archive, names, wishes)
+        if recipients:
+            plan = sealed(plan, read_recipients(recipients), wishes)
         parts = media_of(plan, media)
         ask = _next_medium(run, places, len(parts))
         if dry_run:
@@ -193,12 +215,14 @@ def _next_medium(run: Session, places: Sequence[Path], count: int) -> Callable[[
 
 
 def _print(run: Session, plan: ExportPlan, done: ExportedBundle | None, *, media: int) -> None:
-    contents, cut = plan.contents, plan.contents.geometry
+    contents, cut = plan.contents, plan.cut
     if run.as_json:
         print_document(
             ExportedDocument(
                 type="export_plan" if done is None else "exported",
-                id=contents.id,
+                id=plan.outer.id,
+                contents=contents.id,
+                encrypted=plan.seal is not None,
                 sequence=contents.sequence,
                 models=len(contents.models),
                 revisions=len(plan.revisions),
@@ -230,5 +254,6 @@ def _print(run: Session, plan: ExportPlan, done: ExportedBundle | None, *, media
         print(f"  {where}")
         return
     kept = f" ({done.kept} were there and right)" if done.kept else ""
-    run.say(f"exported {what}{there}; {where}{kept}")
-    print(contents.id)
+    verb = "exported" if plan.seal is None else "encrypted"
+    run.say(f"{verb} {what}{there}; {where}{kept}")
+    print(plan.outer.id)

@@ -11,10 +11,18 @@ from outlast.app import open_archive
 from outlast.cli.edge import Session, common, session
 from outlast.cli.screen.render import plural, print_document
 from outlast.core.errors import one_line
+from outlast.core.printable import printable
 from outlast.core.sizes import human_size
-from outlast.features.bundle.commands.documents import ImportedDocument, RefusedPart
+from outlast.features.bundle.commands.documents import (
+    ImportedDocument,
+    ListedDocument,
+    ListedFile,
+    RefusedPart,
+)
+from outlast.features.bundle.commands.identity import IDENTITY, keyring
 from outlast.features.bundle.importing import Imported, Refused, import_bundle
-from outlast.sources.bundle.opened import open_media
+from outlast.features.bundle.review.listing import list_files
+from outlast.sources.bundle.opened import OpenBundle, open_media
 
 _NOT_WHOLE: Final = 4
 
@@ -26,6 +34,8 @@ Examples:
   outlast import /media/usb
   outlast import /mnt/disk1 /mnt/disk2
   outlast import /media/usb --json
+  outlast import /media/usb --list
+  outlast import /media/usb --identity key.txt
 
 \b
 Exit status:
@@ -34,8 +44,18 @@ Exit status:
 """,
 )
 @click.argument("folders", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--identity", **IDENTITY)
+@click.option("--list", "listing", is_flag=True, help="Print what the bundle holds; import nothing")
 @common
-def import_(*, folders: tuple[Path, ...], home: str | None, as_json: bool, quiet: bool) -> int:
+def import_(
+    *,
+    folders: tuple[Path, ...],
+    identity: Path | None,
+    listing: bool,
+    home: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
     """Archive what the bundle in FOLDERS holds, one folder for each medium, in any order.
 
     Every file is compared with its sha256 before it is kept. Parts that are damaged or lost are
@@ -44,13 +64,18 @@ def import_(*, folders: tuple[Path, ...], home: str | None, as_json: bool, quiet
 
     A branch or tag moves forward only: where this archive saw it later than the bundle says, it
     stays. What is private or gated on either side is so afterwards. Nothing in a bundle is run, and
-    no link in it is followed.
+    no link in it is followed. An encrypted bundle needs --identity, or 'identity' in the
+    configuration.
     """
     with session(home, as_json=as_json, quiet=quiet) as run:
-        media = open_media(folders)
+        media = open_media(folders, keyring(run, identity))
         with contextlib.ExitStack() as stack:
             for bundle in media.bundles:
                 stack.enter_context(bundle)
+            if listing:
+                for bundle in media.bundles:
+                    _list(run, bundle)
+                return 0
             archive = stack.enter_context(open_archive(run.config.home))
             results = [import_bundle(archive, bundle, run.control) for bundle in media.bundles]
         run.screen.settle()
@@ -64,7 +89,8 @@ def _print(run: Session, result: Imported, left_out: Sequence[str]) -> None:
     if run.as_json:
         print_document(
             ImportedDocument(
-                id=contents.id,
+                id=result.bundle.id,
+                contents=contents.id,
                 sequence=contents.sequence,
                 new=[f"{rev.repo}@{rev.id}" for rev in result.new],
                 already=len(result.revisions) - len(result.new),
@@ -97,6 +123,36 @@ def _print(run: Session, result: Imported, left_out: Sequence[str]) -> None:
     )
     for revision in result.revisions:
         print(f"{revision.repo}@{revision.id}")
+
+
+def _list(run: Session, bundle: OpenBundle) -> None:
+    found = list_files(bundle)
+    if run.as_json:
+        files = [
+            ListedFile(
+                model=str(one.revision.repo),
+                commit=one.revision.id.hex,
+                path=one.entry.path,
+                size=one.entry.size,
+                sha256=one.entry.sha256,
+                held=one.held,
+            )
+            for one in found
+        ]
+        print_document(
+            ListedDocument(
+                id=bundle.id,
+                contents=bundle.contents.id,
+                sequence=bundle.contents.sequence,
+                files=files,
+            )
+        )
+        return
+    print(f"bundle {bundle.id}, sequence {bundle.contents.sequence}")
+    for one in found:
+        where = "" if one.held else "  (not in this bundle)"
+        name = printable(f"{one.revision.repo}@{one.revision.id.hex[:12]}/{one.entry.path}")
+        print(f"{one.entry.sha256}  {one.entry.size:>14}  {name}{where}")
 
 
 def _part(refused: Refused) -> RefusedPart:

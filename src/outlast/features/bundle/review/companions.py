@@ -27,10 +27,15 @@ def companions(archive: Archive, plan: ExportPlan) -> dict[str, bytes]:
     """
     found = review(plan.contents, plan.revisions, dict(_texts(archive, plan.revisions)))
     return {
-        "verify.py": _SCRIPT.read_bytes(),
+        **script(),
         "MANIFEST.md": markdown(found).encode(),
         "index.html": page(found).encode(),
     }
+
+
+def script() -> dict[str, bytes]:
+    """verify.py, by its path."""
+    return {"verify.py": _SCRIPT.read_bytes()}
 
 
 def _texts(archive: Archive, revisions: Sequence[Revision]) -> Iterator[tuple[Digest, bytes]]:

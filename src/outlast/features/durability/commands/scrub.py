@@ -14,7 +14,7 @@ from outlast.core.errors import CorruptError, UsageError
 from outlast.core.names import Target
 from outlast.core.sizes import human_size
 from outlast.features.durability.commands.scrub_document import ScrubbedDocument
-from outlast.features.durability.scrub.cursor import Cursor
+from outlast.features.durability.scrub.cursor import ScrubCursor
 from outlast.features.durability.scrub.found import Scrubbed
 from outlast.features.durability.scrub.mender import Mender
 from outlast.features.durability.scrub.scrub import Helpers, ScrubWishes
@@ -100,7 +100,7 @@ def scrub(
         target, full, max_duration, parse_rate(limit_rate) if limit_rate is not None else 0
     )
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
-        with Cursor(archive.layout.home) as cursor, _helpers(run, archive, no_mend) as helpers:
+        with ScrubCursor(archive.layout.home) as cursor, _helpers(run, archive, no_mend) as helpers:
             result = run_scrub(archive, cursor, wishes, helpers, run.control)
         _print(run, result, wishes)
     return CorruptError.exit_code if result.damage_left else 0

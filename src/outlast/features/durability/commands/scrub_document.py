@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from outlast.cli.documents.document import Document, document
-from outlast.features.durability.scrub.found import Found
+from outlast.features.durability.scrub.found import FoundDamage
 
 
 @document("scrub")
@@ -16,7 +16,7 @@ class ScrubbedDocument(Document):
     files: Annotated[int, "files that were read"]
     bytes: Annotated[int, "their bytes on the disk"]
     seconds: Annotated[float, "how long it took"]
-    found: Annotated[Sequence[Found], "what was damaged"]
+    found: Annotated[Sequence[FoundDamage], "what was damaged"]
     mended: Annotated[int, "how many of these are right again"]
     damage_left: Annotated[int, "how many are not"]
     complete: Annotated[bool, "whether the pass is through"]

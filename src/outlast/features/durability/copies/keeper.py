@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from outlast.core.digest import Digest
 from outlast.core.errors import Cancelled, DiskFullError, OutlastError
 from outlast.core.events import Note
 from outlast.core.names import Target
@@ -20,9 +20,6 @@ from outlast.ops.pull_digest import pull_manifest
 from outlast.ops.removal import collect_garbage, remove
 from outlast.sources.peer import PeerSource
 from outlast.sources.peer_documents import HeldAs, HolderSeen, ManifestSaid
-
-if TYPE_CHECKING:
-    from outlast.core.digest import Digest
 
 _log = logging.getLogger(__name__)
 
@@ -187,23 +184,33 @@ class Keeper:
             return "it was archived here by hand: 'outlast rm' removes it"
         if not one.met or one.missing:
             return "its goal is not met"
-        proven = sum(self._is_proven(found, row, holder) for holder in one.chosen)
+        proven = sum(
+            self._proves(found.answered[holder].source, holder, row.manifest)
+            for holder in one.chosen
+            if holder in found.answered
+        )
         wanted = one.wanted.goal.copies
         return "" if proven >= wanted else f"only {proven} of {wanted} others prove to have it"
 
-    def _is_proven(self, found: CopiesRound, row: ManifestSaid, holder: str = "") -> bool:
-        """Whether this `holder`, or without one any that was seen, proves now that it has a copy:
-        by random blocks of it.
-        """
-        for seen in row.seen:
-            source = self._source(found, seen) if holder in ("", seen.holder) else None
-            if source is None or seen.holder == found.view.own:
-                continue
-            count = self._tuning.proven
-            came = self._rounds.challenger.challenge(source, seen.holder, [row.manifest], count)
-            if came.right == count or not row.size:
-                return True
-        return False
+    def _is_proven(self, found: CopiesRound, row: ManifestSaid) -> bool:
+        """Whether any holder that was seen proves now that it has a copy."""
+        others = (seen for seen in row.seen if seen.holder != found.view.own)
+        sources = ((seen.holder, self._source(found, seen)) for seen in others)
+        return any(
+            source is not None and self._proves(source, holder, row.manifest)
+            for holder, source in sources
+        )
+
+    def _proves(self, source: PeerSource, holder: str, manifest: Digest) -> bool:
+        """Whether a node gives all blocks that it is asked for; it may be busy in between."""
+        left = self._tuning.proven
+        for _ in range(self._tuning.tries):
+            came = self._rounds.challenger.challenge(source, holder, [manifest], left)
+            left -= came.right
+            if came.failed or not left:
+                break
+            self._control.cancel.wait(self._tuning.between)
+        return not left
 
     def _source(self, found: CopiesRound, seen: HolderSeen) -> PeerSource | None:
         if seen.holder in found.answered:

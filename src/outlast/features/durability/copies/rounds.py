@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final, Protocol
 
 from outlast.core.control import Control
+from outlast.core.digest import Digest
 from outlast.core.errors import NotFoundError, OutlastError
 from outlast.core.events import Note
 from outlast.core.threads import DaemonPool, interruptible
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _DAY: Final = 86_400.0
+_POLL: Final = 0.25
 _MISSED: Final = 2.0
 """A round is late after so many times its interval: then this node slept, or was not running, and
 the others were not silent for so long."""
@@ -67,6 +69,18 @@ class CopiesRound:
     answered: dict[str, Neighbour]
 
 
+@dataclass(frozen=True, slots=True)
+class _Duty:
+    """What a holder is to prove: blocks of what it holds that it failed before, and so
+    many others.
+    """
+
+    holder: str
+    held: Sequence[Digest]
+    again: Sequence[FailedBlock]
+    count: int
+
+
 class Rounds:
     """Makes rounds. Not thread-safe."""
 
@@ -79,6 +93,7 @@ class Rounds:
         self._tuning = context.tuning
         self.own = OwnCopies(context.archive, context.node.sharing, context.settings)
         self.challenger = Challenger(context.archive, context.random, context.tuning)
+        self._began = time.monotonic()
         self._pool = DaemonPool(context.tuning.askers, "copies")
 
     def round(self) -> CopiesRound:
@@ -86,19 +101,34 @@ class Rounds:
         cannot be read.
         """
         control, node = self._control, self._node
-        node.await_neighbours(self._tuning.meeting if node.settings.peers else 0)
-        peers = [n for n in node.contacts.neighbours() if n.static]
+        peers = self._meet()
         answers = self._ask(peers)
         with remembering(self._archive, control.cancel.wait) as memory:
             passed = self._passed(memory)
             answered = self._hear(memory, peers, answers, passed)
-            self._challenge(memory, answered, passed)
+            duties = [self._duty(memory, one, passed) for one in answered]
+        results = [self._challenge(answered[one.holder], one) for one in duties]
+        with remembering(self._archive, control.cancel.wait) as memory:
+            for duty, (mended, new) in zip(duties, results, strict=True):
+                self._learn(memory, answered[duty.holder], duty, mended, new)
             found = self._view(memory)
         shown = statuses(found)
         node.copies.put(found.said, shown)
         met = sum(row.met for row in shown)
         self._context.counters.goals(met, len(shown) - met)
         return CopiesRound(found, answered)
+
+    def _meet(self) -> list[Neighbour]:
+        """The static peers that answer; for the first time all get a moment for that."""
+        node, until = self._node, self._began + self._tuning.meeting
+        while True:
+            self._control.cancel.check()
+            peers = [one for one in node.contacts.neighbours() if one.static]
+            left = until - time.monotonic()
+            if len(peers) >= len(node.settings.peers) or left <= 0:
+                return peers
+            with node.changed:
+                node.changed.wait(min(left, _POLL))
 
     def _ask(self, peers: Sequence[Neighbour]) -> list[CopiesSaid | None]:
         futures = [self._pool.submit(self._said, one.source) for one in peers]
@@ -143,23 +173,35 @@ class Rounds:
             answered[said.holder] = neighbour
         return answered
 
-    def _challenge(self, memory: Memory, answered: dict[str, Neighbour], passed: float) -> None:
-        wanted = {row.manifest for p in memory.peers.values() for row in p.said.manifests}
-        for holder, neighbour in answered.items():
-            peer = memory.peers[holder]
-            held = [r.manifest for r in peer.said.manifests if r.held is not HeldAs.NONE]
-            before = {one for one in memory.failed if one.holder == holder}
-            memory.failed -= {one for one in before if one.manifest not in held}
-            again = sorted(one for one in before if one.manifest in held)
-            peer.due = min(peer.due + passed * self._settings.challenges / _DAY, _DAY)
-            count, peer.due = int(peer.due), peer.due % 1
-            mended = self.challenger.ask(neighbour.source, again)
-            if mended.right == len(again):
-                memory.failed -= {*again}
-            new = self.challenger.challenge(neighbour.source, holder, held, count)
-            self._context.counters.challenged(new.right, len(new.failed))
-            self._note(memory, neighbour, new)
-        memory.failed = {one for one in memory.failed if one.manifest in wanted}
+    def _duty(self, memory: Memory, holder: str, passed: float) -> _Duty:
+        """What a peer is to prove in this round."""
+        peer = memory.peers[holder]
+        held = [row.manifest for row in peer.said.manifests if row.held is not HeldAs.NONE]
+        again = sorted(b for b in memory.failed if b.holder == holder and b.manifest in held)
+        due = peer.due + passed * self._settings.challenges / _DAY
+        peer.due = due % 1
+        return _Duty(holder, held, again, int(due))
+
+    def _challenge(self, neighbour: Neighbour, duty: _Duty) -> tuple[Challenged, Challenged]:
+        """Asks for the blocks that failed before, and for new ones. No lock is held meanwhile."""
+        mended = self.challenger.ask(neighbour.source, duty.again)
+        new = self.challenger.challenge(neighbour.source, duty.holder, duty.held, duty.count)
+        self._context.counters.challenged(new.right, len(new.failed))
+        return mended, new
+
+    def _learn(
+        self,
+        memory: Memory,
+        neighbour: Neighbour,
+        duty: _Duty,
+        mended: Challenged,
+        new: Challenged,
+    ) -> None:
+        held = {*duty.held}
+        memory.failed = {b for b in memory.failed if b.holder != duty.holder or b.manifest in held}
+        if mended.right == len(duty.again):
+            memory.failed -= {*duty.again}
+        self._note(memory, neighbour, new)
 
     def _note(self, memory: Memory, neighbour: Neighbour, new: Challenged) -> None:
         for one in new.failed:

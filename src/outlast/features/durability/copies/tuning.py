@@ -19,13 +19,17 @@ class Tuning:
     proven: int = 299
     """Random blocks of which all are right before a copy counts as proven: with 1 % of it lost, one
     of so many is lost with 95 % (0.99 ** 299 = 0.0495)."""
+    tries: int = 3
+    """Times that a node is asked for the rest of them, if it was busy; `between` them it has a
+    moment."""
+    between: float = 1.0
     most_failed: int = 100
     """Blocks that one holder failed and that are asked for again."""
     trees: int = 256
     """Trees of files kept in memory: 32 bytes a MiB, so 40 MB for files of 5 GB."""
     enough: int = 3
-    """A volunteer takes nothing of which it knows so many copies: with these a year in which 30 % of
-    10,000 volunteers leave costs no model (`bench/sim/volunteers.py`)."""
+    """A volunteer takes nothing of which it knows so many copies: so a year in which 30 % of 10,000
+    volunteers leave cost no model (`bench/sim/volunteers.py`)."""
     spare: int = 3
     """A volunteer drops nothing of which it knows fewer copies, its own included."""
     reserve: float = 0.05

@@ -161,13 +161,14 @@ def merged(nodes: Sequence[Peer], gone_after: float) -> dict[Digest, list[Holder
             newest[manifest][one.holder] = one
 
     for peer in nodes:
-        age = peer.said.age + int(peer.silent)
+        silent = int(peer.silent)
         for row in peer.said.manifests:
             if row.held is not HeldAs.NONE:
-                add(row.manifest, HolderSeen(peer.said.holder, age, peer.host, peer.port))
+                add(row.manifest, HolderSeen(peer.said.holder, silent, peer.host, peer.port))
             for seen in row.seen:
                 if seen.holder != peer.said.holder:
-                    add(row.manifest, replace(seen, age=seen.age + age + 1))
+                    age = seen.age + peer.said.age + silent + 1
+                    add(row.manifest, replace(seen, age=age))
     return defaultdict(
         list,
         {

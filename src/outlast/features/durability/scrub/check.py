@@ -54,15 +54,18 @@ class Checks:
 
 
 class FileChecks:
-    """Checks files of one archive, one at a time; what it remembers of them is its own. `ahead`
-    reads while a file is hashed.
-    """
+    """Checks files of one archive, one at a time. `ahead` reads while a file is hashed."""
 
     def __init__(self, archive: Archive, ahead: Executor) -> None:
         self._archive = archive
         self._ahead = ahead
-        # Nothing that was compared before counts here, and servers lose nothing of what they know.
-        self._fresh = Soundness(
+
+    def _fresh(self) -> Soundness:
+        """For one file: nothing that was compared before counts, and servers lose nothing of what
+        they know.
+        """
+        archive = self._archive
+        return Soundness(
             archive.layout,
             _Nothing(archive),
             archive.damage,
@@ -80,7 +83,7 @@ class FileChecks:
         size = self._archive.forms.plain_size(blob) or 0
         torn = had and sums.load(self._archive.layout.sums_of(blob), blob, size) is None
         try:
-            with reading.open_damaged(self._fresh, blob, Form.PLAIN, by=BY) as reader:
+            with reading.open_damaged(self._fresh(), blob, Form.PLAIN, by=BY) as reader:
                 _drop_pages(reader.fileno())
                 if full or any(one.form is Form.PLAIN for one in known):
                     damaged = self._hash_plain(reader, between)
@@ -155,7 +158,7 @@ class FileChecks:
         """Checks a capsule, not what it depends on."""
         known = self._archive.damage.of(blob)
         try:
-            with reading.open_damaged(self._fresh, blob, Form.CAPSULE, by=BY) as reader:
+            with reading.open_damaged(self._fresh(), blob, Form.CAPSULE, by=BY) as reader:
                 _drop_pages(reader.fileno())
                 if full or any(one.form is Form.CAPSULE for one in known):
                     found = self._decode(reader, between)
@@ -247,7 +250,7 @@ class _Nothing:
 
 def _drop_pages(fd: int) -> None:
     """Lets the next read come from the disk: what memory holds of the file may be right. And it
-    need not hold what nobody else reads.
+    need not hold what no other process reads.
     """
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):

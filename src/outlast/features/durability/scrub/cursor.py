@@ -59,7 +59,7 @@ class PassTimes:
     finished: float | None
 
 
-class Cursor(Closing):
+class ScrubCursor(Closing):
     """The cursor of one archive; one process has it at a time. Not thread-safe."""
 
     def __init__(

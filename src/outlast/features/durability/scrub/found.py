@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
+
+UNTOUCHED: Final = "this scrub mends nothing"
+"""Why damage was left."""
 
 
-class Kind(StrEnum):
+class DamagedPart(StrEnum):
     """Of what is damaged."""
 
     BLOB = "blob"
@@ -17,10 +20,10 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundDamage:
     """Damage, and whether it is mended."""
 
-    kind: Annotated[Kind, "of what is damaged"]
+    kind: Annotated[DamagedPart, "of what is damaged"]
     path: Annotated[str, "the file, in the archive's folder"]
     problem: Annotated[str, "what is wrong, for a person"]
     mended: Annotated[bool, "whether it is right again"]
@@ -37,7 +40,7 @@ class Scrubbed:
     files: int
     size: int
     seconds: float
-    found: tuple[Found, ...]
+    found: tuple[FoundDamage, ...]
     left: int
     left_size: int
     oldest: float

@@ -12,7 +12,7 @@ from outlast.core.cancel import Cancel
 from outlast.core.digest import Digest
 from outlast.core.errors import IntegrityError, NotArchivedError, OutlastError
 from outlast.core.manifest import Revision
-from outlast.features.durability.scrub.found import Found, Kind
+from outlast.features.durability.scrub.found import DamagedPart, FoundDamage
 from outlast.features.durability.scrub.tuning import TUNING
 from outlast.fetch.mending import tellers_of
 from outlast.fetch.source_state import SOURCE_FAULTS
@@ -52,7 +52,7 @@ def damaged_manifests(archive: Archive, cancel: Cancel) -> Iterator[tuple[Digest
             yield Digest(digest), str(error)
 
 
-def mend_manifest(archive: Archive, digest: Digest, problem: str, ask: Askable) -> Found:
+def mend_manifest(archive: Archive, digest: Digest, problem: str, ask: Askable) -> FoundDamage:
     """Writes a damaged manifest anew, if it can be made again; it stays as it is otherwise."""
     path = archive.layout.manifest(digest)
     name = archive.layout.name_of(path)
@@ -61,9 +61,9 @@ def mend_manifest(archive: Archive, digest: Digest, problem: str, ask: Askable) 
             with archive.writer() as writer:
                 writer.write(path, data)
             disk.touch(archive.layout.manifests)
-            return Found(Kind.MANIFEST, name, problem, mended=True)
+            return FoundDamage(DamagedPart.MANIFEST, name, problem, mended=True)
     why_not = "no source that may be asked has it; pull the model again"
-    return Found(Kind.MANIFEST, name, problem, mended=False, why_not=why_not)
+    return FoundDamage(DamagedPart.MANIFEST, name, problem, mended=False, why_not=why_not)
 
 
 def _candidates(archive: Archive, digest: Digest, ask: Askable) -> Iterator[bytes]:

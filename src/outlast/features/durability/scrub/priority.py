@@ -1,4 +1,4 @@
-"""Reading in the background: whoever else wants the processor or the disk comes first."""
+"""Reading in the background: other work on the processor and the disk comes first."""
 
 import contextlib
 import ctypes
@@ -13,7 +13,7 @@ _IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 27
 """The number of the system call, which the C library has no function for."""
 _THREAD: Final = 1
 _IDLE: Final = 3 << 13
-"""The class of those that read when nobody else does."""
+"""The class of work that waits for all other work."""
 
 
 def lower_priority() -> None:

@@ -1,6 +1,8 @@
 """A scrub: what was checked longest ago is checked first, and what is damaged is mended."""
 
+import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,22 +11,28 @@ from functools import partial
 from outlast.codec.payload import Form
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import DamagedError, NotArchivedError, OutlastError, StorageError
+from outlast.core.errors import (
+    DamagedError,
+    NotArchivedError,
+    OutlastError,
+    StorageError,
+    TransientError,
+)
 from outlast.core.events import FileProblem, Planned, Progress
 from outlast.core.names import Target
 from outlast.core.ratelimit import TokenBucket
 from outlast.features.durability.scrub.check import Checks, FileChecks
-from outlast.features.durability.scrub.cursor import FULL, QUICK, Cursor
-from outlast.features.durability.scrub.found import Found, Kind, Scrubbed
+from outlast.features.durability.scrub.cursor import FULL, QUICK, ScrubCursor
+from outlast.features.durability.scrub.found import UNTOUCHED, DamagedPart, FoundDamage, Scrubbed
 from outlast.features.durability.scrub.frame import mend_frame
 from outlast.features.durability.scrub.items import Item, items_of
 from outlast.features.durability.scrub.priority import lower_priority
 from outlast.features.durability.scrub.small import Ask, check_small
 from outlast.store.archive import Archive
 
+_log = logging.getLogger(__name__)
 Mend = Callable[[Digest], None]
 """Mends a damaged blob, or raises :class:`OutlastError`."""
-_UNTOUCHED = "--no-mend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ class Helpers:
 
 def scrub(
     archive: Archive,
-    cursor: Cursor,
+    cursor: ScrubCursor,
     wishes: ScrubWishes,
     helpers: Helpers | None,
     control: Control,
@@ -69,7 +77,7 @@ class _Scrub:
     def __init__(
         self,
         archive: Archive,
-        cursor: Cursor,
+        cursor: ScrubCursor,
         wishes: ScrubWishes,
         helpers: Helpers | None,
         control: Control,
@@ -80,7 +88,9 @@ class _Scrub:
         self._helpers = helpers
         self._control = control
         self._pace = TokenBucket(wishes.rate, burst=0.25) if wishes.rate else None
-        self._found: list[Found] = []
+        self._found: list[FoundDamage] = []
+        self._unmended: set[tuple[Digest, Form]] = set()
+        """What was told of already."""
         self._files = self._size = 0
         self._began = time.monotonic()
 
@@ -94,26 +104,31 @@ class _Scrub:
         self._known(chosen)
         items = list(items_of(self._archive.layout))
         after = self._cursor.begin(mode) if chosen is None else None
-        todo = [one for one in items if self._is_due(one, chosen, after)]
-        todo.sort(key=lambda one: (self._cursor.checked(one.name).number(mode), one.name))
-        self._plan(items if chosen is None else todo, todo)
+        due = [one for one in items if self._is_due(one, chosen, after)]
+        due.sort(key=lambda one: (self._cursor.checked(one.name).number(mode), one.name))
+        self._plan(items if chosen is None else due, due)
+        todo, left = deque(due), list[Item]()
         with (
             ThreadPoolExecutor(1, "scrub", lower_priority) as worker,
             ThreadPoolExecutor(1, "scrub-ahead", lower_priority) as ahead,
         ):
             checks = FileChecks(self._archive, ahead)
-            while todo and not self._is_late():
-                item = todo.pop(0)
-                self._check(item, checks, worker)
-        if chosen is None and not todo:
+            again = deque[Item]()  # what changed while it was read, once more
+            for queue, unread in ((todo, again), (again, left)):
+                while queue and not self._is_late():
+                    item = queue.popleft()
+                    if not self._check(item, checks, worker):
+                        unread.append(item)
+        left += [*todo, *again]
+        if chosen is None and not left:
             self._cursor.finish(mode, [one.name for one in items])
         return Scrubbed(
             self._files,
             self._size,
             time.monotonic() - self._began,
             tuple(self._found),
-            len(todo),
-            sum(one.size for one in todo),
+            len(left),
+            sum(one.size for one in left),
             oldest(self._cursor, items),
         )
 
@@ -149,14 +164,16 @@ class _Scrub:
         return most is not None and time.monotonic() - self._began >= most
 
     def _known(self, chosen: set[Digest] | None) -> None:
-        """What somebody else saw is mended first."""
+        """What was seen before is mended first."""
         for blob, damages in sorted(self._archive.damage.all().items()):
             if chosen is None or blob in chosen:
                 what = "; ".join(one.describe() for one in damages)
                 form = damages[0].form
                 self._damaged(blob, form, f"{what}, seen by {damages[0].by}")
 
-    def _check(self, item: Item, checks: FileChecks, worker: ThreadPoolExecutor) -> None:
+    def _check(self, item: Item, checks: FileChecks, worker: ThreadPoolExecutor) -> bool:
+        """Checks a file, and mends it; False where it changed while it was read."""
+
         def between(count: int) -> None:
             self._control.emit(Progress(item.name, count))
             self._control.cancel.check()
@@ -164,38 +181,47 @@ class _Scrub:
                 self._pace.take(count, self._control.cancel)
 
         check = checks.plain if item.form is Form.PLAIN else checks.capsule
-        seen_before = bool(self._archive.damage.of(item.blob))
         try:
             result = worker.submit(check, item.blob, between, full=self._wishes.full).result()
+        except TransientError as error:  # as when it gets another name
+            _log.info("%s is not checked: %s", item.name, error)
+            return False
         except (DamagedError, StorageError) as error:
             result = Checks(damaged=bool(self._archive.damage.of(item.blob)), problem=str(error))
         self._files += 1
         self._size += item.size
         self._cursor.note(item.name, self._wishes.mode)
-        self._judge(item, result, seen_before=seen_before)
+        self._judge(item, result)
+        return True
 
-    def _judge(self, item: Item, result: Checks, *, seen_before: bool) -> None:
-        kind = Kind.BLOB if item.form is Form.PLAIN else Kind.CAPSULE
+    def _judge(self, item: Item, result: Checks) -> None:
+        kind = DamagedPart.BLOB if item.form is Form.PLAIN else DamagedPart.CAPSULE
         if result.damaged:
-            if not seen_before:  # else it was told of, and is mended or cannot be
+            if (item.blob, item.form) not in self._unmended:
                 known = self._archive.damage.of(item.blob)
                 what = "; ".join(one.describe() for one in known) or "damaged"
                 self._damaged(item.blob, item.form, what)
         elif result.problem:
-            self._tell(Found(kind, item.name, result.problem, mended=False, why_not="not read"))
+            self._tell(
+                FoundDamage(kind, item.name, result.problem, mended=False, why_not="not read")
+            )
         if result.sums:
             name = self._archive.layout.name_of(self._archive.layout.sums_of(item.blob))
-            self._tell(Found(Kind.SUMS, name, "damaged; all of the blob was hashed", mended=True))
+            self._tell(
+                FoundDamage(
+                    DamagedPart.SUMS, name, "damaged; all of the blob was hashed", mended=True
+                )
+            )
         if result.frame:
             problem = f"damaged, but it still reads: {', '.join(result.frame)}"
             act = partial(mend_frame, self._archive, item.blob)
-            self._mended(Kind.CAPSULE, item.name, problem, act)
+            self._mended(DamagedPart.CAPSULE, item.name, problem, act)
 
     def _damaged(self, blob: Digest, form: Form, what: str) -> None:
-        layout, kind = self._archive.layout, Kind.BLOB
+        layout, kind = self._archive.layout, DamagedPart.BLOB
         path = layout.blob(blob)
         if form is not Form.PLAIN:
-            kind, path = Kind.CAPSULE, layout.capsule(blob)
+            kind, path = DamagedPart.CAPSULE, layout.capsule(blob)
 
         def act() -> None:
             assert self._helpers is not None
@@ -203,11 +229,12 @@ class _Scrub:
             if found := self._archive.damage.of(blob):
                 raise NotArchivedError(f"still damaged: {found[0].describe()}")
 
-        self._mended(kind, layout.name_of(path), what, act)
+        if not self._mended(kind, layout.name_of(path), what, act):
+            self._unmended.add((blob, form))
 
-    def _mended(self, kind: Kind, name: str, problem: str, act: Callable[[], None]) -> None:
-        """Mends something, and says what came of it."""
-        why_not = _UNTOUCHED
+    def _mended(self, kind: DamagedPart, name: str, problem: str, act: Callable[[], None]) -> bool:
+        """Mends something, and says what came of it; whether it is right."""
+        why_not = UNTOUCHED
         if self._helpers is not None:
             why_not = ""
             try:
@@ -215,15 +242,16 @@ class _Scrub:
             except OutlastError as error:
                 self._control.cancel.check()
                 why_not = str(error)
-        self._tell(Found(kind, name, problem, mended=not why_not, why_not=why_not))
+        self._tell(FoundDamage(kind, name, problem, mended=not why_not, why_not=why_not))
+        return not why_not
 
-    def _tell(self, found: Found) -> None:
+    def _tell(self, found: FoundDamage) -> None:
         self._found.append(found)
         state = "mended" if found.mended else f"NOT mended: {found.why_not}"
         self._control.emit(FileProblem(found.path, f"{found.problem} ({state})", DamagedError.code))
 
 
-def oldest(cursor: Cursor, items: Iterable[Item]) -> float:
+def oldest(cursor: ScrubCursor, items: Iterable[Item]) -> float:
     """Seconds since the file was checked for which that is longest; one that never was counts from
     when it came, because it was verified then.
     """

@@ -13,7 +13,7 @@ from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import BusyError, Cancelled, OutlastError
 from outlast.core.events import Event, Note, Planned, Progress
-from outlast.features.durability.scrub.cursor import QUICK, Cursor, PassTimes
+from outlast.features.durability.scrub.cursor import QUICK, PassTimes, ScrubCursor
 from outlast.features.durability.scrub.items import items_of
 from outlast.features.durability.scrub.mender import Mender
 from outlast.features.durability.scrub.scrub import ScrubWishes, oldest, scrub
@@ -37,7 +37,7 @@ class _Try:
 
 @dataclass(slots=True)
 class Mending:
-    """Mends what anybody has noted as damaged; what cannot be mended is tried again, less and less
+    """Mends what is noted as damaged; what cannot be mended is tried again, less and less
     often.
     """
 
@@ -74,7 +74,7 @@ def scrub_if_due(
     """Begins a pass `every` so many seconds, and goes on with one that is under way. It only finds
     damage: another thread mends it.
     """
-    with contextlib.suppress(BusyError), Cursor(archive.layout.home) as cursor:
+    with contextlib.suppress(BusyError), ScrubCursor(archive.layout.home) as cursor:
         times = cursor.times(QUICK)
         if times is None:  # what came was verified as it came
             cursor.begin(QUICK)
