@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from bench import peers
@@ -143,8 +144,9 @@ class Modelferry:
             )
 
 
+@cache
 def ferry(rig: Rig) -> tuple[Modelferry | None, str]:
-    """modelferry, or why it is not measured."""
+    """modelferry, or why it is not measured; made once, as its hub has the model once."""
     try:
         return Modelferry(rig), ""
     except (MissingPeerError, BenchError) as error:

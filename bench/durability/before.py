@@ -15,7 +15,6 @@ from tests.clients import envs
 
 COMMIT = "d5a312def34b779a49137ce948c032639ec324df"
 _ROOT = Path(__file__).parent.parent.parent
-_NEEDED = ("src", "native", "pyproject.toml", "README.md", "LICENSE")
 _SECONDS = 1800
 
 
@@ -39,7 +38,7 @@ def _make(folder: Path) -> None:
     (site,) = (folder / "lib").glob("python*/site-packages")
     # A path in a .pth file is searched, and no .pth file in it: an editable outlast stays out.
     (site / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    tar = _run("git", "-C", _ROOT, "archive", COMMIT, *_NEEDED)
+    tar = _run("git", "-C", _ROOT, "archive", COMMIT)
     with tempfile.TemporaryDirectory(prefix="outlast-bench-") as source:
         with tarfile.open(fileobj=io.BytesIO(tar)) as files:
             files.extractall(source, filter="data")

@@ -68,7 +68,7 @@ def _others(values: Mapping[str, float], peer: str) -> dict[str, float]:
     }
 
 
-@dataclass
+@dataclass(eq=False)
 class Rig:
     """The work folder of a run, the model that is measured, and its archives."""
 
