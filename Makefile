@@ -15,7 +15,7 @@ UNIT := $(addprefix tests/,codec core docs fetch hostile hubsim intake node p2p 
 # Python keeps what it compiles: each worker and each process of a test would compile anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo check test torture lint format docs bench bench-codec bench-sim bench-swarm bench-watch fuzz mutants lock clean
+.PHONY: help setup demo check test torture lint format docs bench bench-codec bench-durability bench-sim bench-swarm bench-watch fuzz mutants lock clean
 
 help:
 	@echo "make demo    run the main job on a real model"
@@ -26,6 +26,7 @@ help:
 	@echo "make docs    write anew what the code says in docs/: cli, errors, json, settings"
 	@echo "make bench   measure ours and the peers side by side"
 	@echo "make bench-codec  the same for capsules and the peers' codecs"
+	@echo "make bench-durability  bundles, scrub, parity, checked serving, and backup programs"
 	@echo "make bench-sim  simulated swarms of up to 100,000 nodes: docs/simulation.md"
 	@echo "make bench-swarm  the same for the swarm, in network namespaces; needs root"
 	@echo "make bench-watch  what watching hubs costs, in simulated days"
@@ -88,6 +89,9 @@ bench: $(READY)
 
 bench-codec: $(READY)
 	$(BIN)/python -m bench.codec
+
+bench-durability: $(READY)
+	$(BIN)/python -m bench.durability
 
 bench-sim: $(READY)
 	$(BIN)/python -m bench.sim

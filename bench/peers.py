@@ -34,6 +34,12 @@ def ossllms() -> Path:
 
 
 @cache
+def modelferry() -> Path:
+    """The folder of programs of modelferry."""
+    return _ensure_own("bench-modelferry")
+
+
+@cache
 def codecs() -> Path:
     """The folder of programs of the environment of the codecs' peers, torch among them."""
     return _ensure_own("bench-codec")

@@ -106,10 +106,12 @@ class Stage:
         return clean_environment(self.folder / "home", **more)
 
     @contextlib.contextmanager
-    def serving(self, home: Path, *options: str) -> Iterator[tuple[Server, str]]:
-        """Our server over the archive `home`, and its URL."""
+    def serving(
+        self, home: Path, *options: str, python: Path = Path(sys.executable)
+    ) -> Iterator[tuple[Server, str]]:
+        """Our server over the archive `home`, and its URL. `python` has the outlast that serves."""
         log = self.folder / f"serve-{home.name}.out"
-        command: list[str | Path] = [sys.executable, "-m", "outlast", "serve", "--home", home]
+        command: list[str | Path] = [python, "-m", "outlast", "serve", "--home", home]
         command += ["--json", "--listen", f"127.0.0.1:{free_port()}", *options]
         server = Server(command, self.environment(), log)
         try:

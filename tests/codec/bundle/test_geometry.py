@@ -69,6 +69,15 @@ def test_a_large_bundle_has_large_blocks_and_parts_that_fat32_takes() -> None:
     assert layout.parity == 15
 
 
+@pytest.mark.parametrize("stream", [1_100_000, 15_000_000, 76_000_001, 300_000_000])
+def test_filling_up_costs_less_than_a_hundredth(stream: int) -> None:
+    layout = choose_layout(stream, part_size=_FAT32, parity_percent=0, least=20)
+    contents = 1  # byte: the rest of a block is zeros then
+    cut = Geometry(layout, layout.block + stream - contents)
+    files = sum(map(cut.part_size, range(cut.parts)))
+    assert files <= 1.01 * stream
+
+
 def test_a_small_bundle_with_parity_has_twenty_parts() -> None:
     layout = choose_layout(3_000_000, part_size=_FAT32, parity_percent=10, least=20)
     assert Geometry(layout, 3_000_000).data_parts >= 20

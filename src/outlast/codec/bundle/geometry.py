@@ -15,6 +15,10 @@ MAX_PARTS: Final = 100_000
 """Five digits of their names."""
 MAX_ROWS: Final = 1 << 24
 MAX_STREAM: Final = 1 << 56
+_LEAST_BLOCKS: Final = 256
+"""Of a stream, where blocks can be that small: zeros that fill up the contents and the last block
+are then less than 1 % of it.
+"""
 HEADER_BYTES: Final = 128
 SUM_BYTES: Final = 8
 
@@ -132,9 +136,10 @@ def choose_layout(
     Raises :class:`ValueError` where no layout holds that.
     """
     wanted = least if parity_percent else 1
+    fewest = max(wanted, _LEAST_BLOCKS)
     block = MAX_BLOCK
     room = part_size - 2 * HEADER_BYTES
-    while block > smallest and (stream < wanted * block or room < block + SUM_BYTES):
+    while block > smallest and (stream < fewest * block or room < block + SUM_BYTES):
         block //= 2
     fit = room // (block + SUM_BYTES)
     if fit < 1:
