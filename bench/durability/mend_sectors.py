@@ -24,7 +24,7 @@ from outlast.core.digest import Digest
 from outlast.features.durability.parity.encode import encode
 from outlast.features.durability.parity.files import DEFAULT_PERCENT
 from outlast.features.durability.parity.geometry import BLOCK, ParityHead, Share
-from outlast.features.durability.parity.mend import Mender
+from outlast.features.durability.parity.mend import ParityMender
 from outlast.store.forms import StoredFile
 
 Sums = list[int]
@@ -86,7 +86,7 @@ def _damage(payload: Path, sectors: int, chance: random.Random) -> None:
 
 def _mend(payload: Path, parity: Path, bad: list[int], right: Sums) -> None:
     damaged, sums = StoredFile(payload), StoredFile(parity)
-    mender = Mender(damaged, sums)
+    mender = ParityMender(damaged, sums)
     for number in bad:
         if kernels.xxh3(memoryview(mender.piece(number))) != right[number]:
             raise SystemExit(f"piece {number} was mended to other bytes")

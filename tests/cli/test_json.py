@@ -383,6 +383,7 @@ def exporting(world: World) -> None:
 
 def importing(world: World) -> None:
     inside("export", "me/mine", "--to", world.home / "usb", home=world.home).ok()
+    assert world("import", world.home / "usb", "--list").result["files"]
     assert world("import", world.home / "usb").result["already"] == 1
 
 

@@ -82,6 +82,10 @@ SEEN: Final = {
     ("copy", "--store"): (
         "tests/bucket/test_second_home.py::test_the_copy_is_an_archive_and_nothing_is_sent_twice"
     ),
+    ("export", "--with-engine"): (
+        "tests/features/bundle/test_program.py::test_without_a_network_it_says_so"
+    ),
+    ("export", "--wheels"): "tests/features/bundle/test_program.py::test_it_installs_and_runs",
     ("scrub", "--no-mend"): (
         "tests/features/durability/test_scrub_command.py::test_no_source_is_asked_by_no_mend"
     ),
@@ -170,6 +174,12 @@ LOCAL: Final = {
         "--bagit",
         "--full",
         "--max-duration",
+        "--encrypt",
+        "--identity",
+        "--list",
+        "--python",
+        "--platform",
+        "--wheel",
     ),
 }
 """Options that no other machine can notice."""

@@ -447,7 +447,9 @@ class TestTurns:
 
 def files_of(home: Path) -> list[Path]:
     """All files of an archive, but for the notes of the server that scrubs it."""
-    return sorted(path for path in home.rglob("*") if path.is_file() and "durability" not in path.parts)
+    return sorted(
+        path for path in home.rglob("*") if path.is_file() and "durability" not in path.parts
+    )
 
 
 class TestFiles:
