@@ -57,7 +57,7 @@ def _encode(payload: Path, parity: Path) -> None:
     file = StoredFile(payload)
     head = ParityHead(
         Digest.of(b""), Form.PLAIN, file.size, Share.of_percent(DEFAULT_PERCENT)
-    )  # nobody asks here whose parity it is
+    )  # no process asks here whose parity it is
     with parity.open("wb") as out:
         for chunk in encode(file, head, lambda _: None):
             out.write(chunk)
