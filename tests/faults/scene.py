@@ -114,6 +114,18 @@ def _damaged_blob(place: Place) -> None:
     _flip(path)
 
 
+def _noted_damage(place: Place) -> None:
+    _damaged_blob(place)
+    assert inside("verify", home=place.home).code == 4
+
+
+def _bundle(place: Place) -> None:
+    """What is only in a bundle from now on."""
+    place.run("export", "org/old", "--to", "{home}/usb")
+    place.run("rm", "org/old")
+    place.run("gc", "--now")
+
+
 def _damaged_records(place: Place) -> None:
     """So does one of a ref and one of what is known of a model: both have second copies."""
     for name in ("main", ".about"):
@@ -170,6 +182,12 @@ OPERATIONS: Mapping[str, Operation] = {
     "doctor --rebuild": Operation(("doctor", "--rebuild"), _lost_index),
     "verify --quarantine": Operation(
         ("verify", "--quarantine"), _damaged_blob, loses=("org/old",), damaged=("org/old",), code=4
+    ),
+    "scrub": Operation(("scrub", "--full")),
+    "mend": Operation(("pull", "org/old", "--from", "{hub}"), _noted_damage, damaged=("org/old",)),
+    "export": Operation(("export", "org/tuned", "org/base", "--to", "{home}/usb")),
+    "import": Operation(
+        ("import", "{home}/usb"), _bundle, gains={"org/old": HELD["org/old"]}, loses=("org/old",)
     ),
 }
 
