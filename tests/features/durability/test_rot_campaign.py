@@ -209,6 +209,7 @@ def victim(home: Path, kind: str | Sequence[str], chance: Random, rotten: set[st
     return home / chance.choice(sorted(free)) if free else None
 
 
+@pytest.mark.torture
 def test_rot_is_found_and_mended_and_never_served(specimen: Specimen) -> None:
     chance = Random(SEED)
     sizes = [1] * BITS + [SECTOR] * SECTORS
@@ -251,6 +252,7 @@ def test_rot_is_found_and_mended_and_never_served(specimen: Specimen) -> None:
         assert contents(specimen.home, name) == files
 
 
+@pytest.mark.torture
 def test_rot_of_the_index_is_found_or_harms_nothing(specimen: Specimen) -> None:
     chance = Random(SEED)
     for size in [1] * rounds(3, 100) + [SECTOR] * rounds(2, 20):
