@@ -53,6 +53,7 @@ def read(home: Path, data: bytes) -> bytes | None:
             return None
 
 
+@pytest.mark.torture
 def test_mending_that_is_killed_is_done_by_the_next(home: Path, hub: HubSim) -> None:
     chance, count = Random(SEED), home / "count"
     finish(start("scrub", home=home, env=env(hub), doom=["0", "before", str(count)])).ok()

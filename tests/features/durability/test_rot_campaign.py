@@ -188,6 +188,7 @@ class Clients:
             for path, data in self._specimen.files[name].items() if not call.code else ():
                 if (folder / path).read_bytes() != data:
                     self.wrong.append(f"{name} {path} in a folder")
+        self._stop.wait(0.05)  # others want the lock too, and it is not a fair one
         return not call.code
 
 
@@ -208,6 +209,7 @@ def victim(home: Path, kind: str | Sequence[str], chance: Random, rotten: set[st
     return home / chance.choice(sorted(free)) if free else None
 
 
+@pytest.mark.torture
 def test_rot_is_found_and_mended_and_never_served(specimen: Specimen) -> None:
     chance = Random(SEED)
     sizes = [1] * BITS + [SECTOR] * SECTORS
@@ -238,10 +240,11 @@ def test_rot_is_found_and_mended_and_never_served(specimen: Specimen) -> None:
                         rotten.add(path.relative_to(specimen.home).as_posix())
                 found = mended(specimen)
                 assert [one for one in found if not one.mended] == []
-                assert {
-                    name: contents(specimen.home, name) == files
-                    for name, files in specimen.files.items()
-                } == dict.fromkeys(specimen.files, True)
+                with clients.still:  # another name changes a file that is being read, too
+                    assert all(
+                        contents(specimen.home, name) == files
+                        for name, files in specimen.files.items()
+                    )
             assert mended(specimen) == ()
         assert all(clients.answers)
     assert clients.wrong == []
@@ -249,6 +252,7 @@ def test_rot_is_found_and_mended_and_never_served(specimen: Specimen) -> None:
         assert contents(specimen.home, name) == files
 
 
+@pytest.mark.torture
 def test_rot_of_the_index_is_found_or_harms_nothing(specimen: Specimen) -> None:
     chance = Random(SEED)
     for size in [1] * rounds(3, 100) + [SECTOR] * rounds(2, 20):
