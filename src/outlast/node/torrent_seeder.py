@@ -169,18 +169,23 @@ class RevisionSeeding(Closing):
                 raise MalformedError(f"{file.path!r} is not what the revision has")
             place = self._place(entry, working)
             if place is None and entry.size:
-                left_out.append(file.path)
+                left_out.append(entry)
             found.append(place)
         if left_out:
             files = "1 file is" if len(left_out) == 1 else f"{len(left_out)} files are"
+            damaged = [entry for entry in left_out if self._is_damaged(entry)]
+            why = "damaged" if damaged else "held as capsules, and there is no room for copies"
             self._tell(
                 share.infohash,
                 f"of {share.repo} {files} not seeded to ordinary clients, among them"
-                f" {left_out[0]!r}: they are held as capsules, and there is no room for copies",
+                f" {(damaged or left_out)[0].path!r}, which is {why}",
             )
         else:
             self._told.pop(share.infohash, None)
         return tuple(found)
+
+    def _is_damaged(self, entry: FileEntry) -> bool:
+        return entry.sha256 is not None and bool(self._archive.damage.of(entry.sha256))
 
     def _place(self, entry: FileEntry, working: Working) -> Path | None:
         """Where the plain bytes of a file are; None if they are not here and cannot be made."""
