@@ -111,7 +111,7 @@ def check_archive(home: Path) -> None:
     """Nothing in the archive is damaged or dangling, as we say and as sha256 says."""
     with Archive(home) as archive:
         report = verify(archive, [], quarantine=False, control=Control())
-    assert report.problems == ()
+    assert report.problems == (), report.problems
     with Archive(home) as archive:
         for path in home.glob("capsules/*/*"):
             digest = Digest(path.stem)

@@ -267,6 +267,15 @@ def remove(path: Path) -> bool:
     return True
 
 
+def remove_durably(path: Path) -> bool:
+    """The same, and no power cut brings it back: for what must be gone before something else is."""
+    gone = remove(path)
+    if gone:
+        with contextlib.suppress(FileNotFoundError):  # another process tidied the folder away
+            fsync_dir(path.parent)
+    return gone
+
+
 def move(path: Path, final: Path) -> None:
     """Gives a file another name, which must be free, in a folder that is made if need be."""
     make_dir(final.parent)

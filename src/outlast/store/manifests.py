@@ -59,7 +59,8 @@ class Manifests:
         where it is.
         """
         for digest in self._of(repo, revision, damaged):
-            disk.remove(self._layout.manifest(digest))
+            # Before what is known of its model goes.
+            disk.remove_durably(self._layout.manifest(digest))
 
     def _of(
         self, repo: RepoId, revision: GitOid, damaged: Callable[[Path], object]

@@ -288,7 +288,7 @@ class Drafts:
     def delete(self, repo: RepoId, commit: GitOid) -> bool:
         path = self._layout.draft(repo, commit)
         with disk.reporting(path):
-            gone = disk.remove(path)
+            gone = disk.remove_durably(path)
             disk.remove_empty_parents(path, self._layout.drafts)
             disk.touch(self._layout.drafts)
         return gone

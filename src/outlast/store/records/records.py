@@ -83,9 +83,9 @@ class Records:
         """Deletes a file and its second copy; False where there was neither."""
         second = self.layout.second_of(path)
         with disk.reporting(path):
-            had = disk.remove(second)
+            had = disk.remove_durably(second)  # first: it would bring the other one back
             disk.remove_empty_parents(second, self.layout.second)
-            return disk.remove(path) or had
+            return disk.remove_durably(path) or had
 
     def names(self, folder: Path) -> list[str]:
         """The names of files in `folder` that are there in either copy, sorted."""
