@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -30,6 +31,11 @@ def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, 
         "OUTLAST_SWARM": "0",
     }
     return kept | own | dict(more or {})
+
+
+def copied(home: Path, to: Path) -> Path:
+    """A copy of the home of a server that runs: without what it writes of its own accord."""
+    return Path(shutil.copytree(home, to, ignore=shutil.ignore_patterns("durability", "tmp")))
 
 
 def outlast(home: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:

@@ -20,7 +20,7 @@ from outlast.store.archive import Archive
 from outlast.store.layout import Layout
 from tests.clients.contract import MODEL
 from tests.serve.conftest import Served
-from tests.serve.node import Node
+from tests.serve.node import Node, copied
 from tests.serve.upstream import target
 from tests.serve.wire import once
 
@@ -220,7 +220,7 @@ def test_a_file_system_that_becomes_read_only(
     if os.geteuid() != 0:
         pytest.skip("mounting needs root")
     home = tmp_path / "home"
-    shutil.copytree(served.node.home, home)
+    copied(served.node.home, home)
     temp = home / "tmp"
     temp.mkdir(exist_ok=True)
     tuned = {"outlast.server.tuning.TUNING.health_every": 0.0}

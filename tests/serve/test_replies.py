@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from outlast.server.http.replies import error_reply, without_paths
 from outlast.store import disk
 from tests.clients.contract import MODEL
 from tests.serve.conftest import Served
-from tests.serve.node import Node
+from tests.serve.node import Node, copied
 from tests.serve.upstream import target
 from tests.serve.wire import once
 
@@ -102,7 +101,7 @@ def test_neither_headers_nor_bodies_nor_pages_name_the_archive(
 ) -> None:
     """A manifest that the disk cannot read, and a blob that cannot be opened."""
     home = tmp_path / "secret home"
-    shutil.copytree(served.node.home, home)
+    copied(served.node.home, home)
     for blob in (home / "blobs").rglob("*"):
         if blob.is_file():
             blob.unlink()

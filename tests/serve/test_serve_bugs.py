@@ -1,6 +1,5 @@
 """What we did not expect, in the middle of an answer: it must not become part of the file."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from tests.clients.contract import DATASET, MODEL, WEIGHTS
 from tests.hubsim import HubRepo, HubSim
 from tests.serve.conftest import Served
-from tests.serve.node import Node, until
+from tests.serve.node import Node, copied, until
 from tests.serve.upstream import MIB, same, target, weights
 from tests.serve.wire import Reply, Wire, once
 
@@ -184,7 +183,7 @@ def test_no_file_can_be_written(served: Served, tmp_path: Path) -> None:
     HubRepo(tmp_path / "hub", "org/new").commit({"model.safetensors": tmp_path / "weights"})
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))"
     with HubSim(tmp_path / "hub", mode="thread") as hub:
-        home = Path(shutil.copytree(served.node.home, tmp_path / "home"))
+        home = copied(served.node.home, tmp_path / "home")
         with Node(home, "--upstream", hub.url, sabotage=limit) as node:
             reply = once(node.url, target("model.safetensors", "org/new"))
             assert reply.status in {500, 503, 507}
@@ -197,7 +196,7 @@ def test_no_file_can_be_written(served: Served, tmp_path: Path) -> None:
 @pytest.mark.parametrize("damaged", ["refs", "manifests"])
 def test_one_model_is_damaged(served: Served, tmp_path: Path, damaged: str) -> None:
     """That is an error for the clients that ask for it, and for no other."""
-    home = Path(shutil.copytree(served.node.home, tmp_path / "home"))
+    home = copied(served.node.home, tmp_path / "home")
     data = f"/datasets/{DATASET}/resolve/main/README.md"
     with Node(home) as node:
         files = [file for file in (home / damaged).rglob("*") if file.is_file()]
