@@ -111,14 +111,21 @@ class WriteSession(Closing):
             if self._forms.is_here(digest, size):
                 os.unlink(temp)
             else:
-                # To the nanosecond, where the kernel counts in ticks: the next write will show.
-                disk.touch(temp)
-                disk.publish(temp, final)
-                if self._checks is not None:
-                    self._checks.note_hashed(digest, final)
+                self._publish_plain(temp, digest, final)
         self._end_damage(digest, Form.CAPSULE)
         if sums:
             self._write_sums(Sums(digest, size, sums))
+
+    def _publish_plain(self, temp: Path, digest: Digest, final: Path) -> None:
+        """A file that has other names (a hard link of a user's file) is not ours to touch, and may
+        have changed since it was hashed: it is compared before it is read.
+        """
+        is_ours = os.stat(temp).st_nlink == 1
+        if is_ours:  # to the nanosecond, where the kernel counts in ticks: the next write will show
+            disk.touch(temp)
+        disk.publish(temp, final)
+        if is_ours and self._checks is not None:
+            self._checks.note_hashed(digest, final)
 
     def _write_sums(self, sums: Sums) -> None:
         """Beside a plain blob. They are derived: where they cannot be written, the blob is hashed

@@ -55,6 +55,14 @@ def test_a_damaged_blob_does_not_leave(archive: Archive, tmp_path: Path, path: s
     assert done.kept < done.parts
 
 
+def test_a_blob_that_is_known_to_be_damaged_is_named(archive: Archive, tmp_path: Path) -> None:
+    damage(file_of(archive, "noise.bin"), 3)
+    verify(archive, (), control=Control(), quarantine=False)
+    with pytest.raises(CorruptError, match=r"org/base: noise\.bin is damaged here"):
+        export_to(archive, tmp_path / "usb", "org/base")
+    assert not (tmp_path / "usb").exists()
+
+
 def stopping_after(count: int) -> Control:
     """A control that stops the work after so many blocks."""
     cancel = Cancel()

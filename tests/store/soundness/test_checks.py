@@ -146,6 +146,25 @@ def test_what_was_hashed_while_it_was_written_is_not_compared(
         read(archive, data)
 
 
+def test_a_link_of_a_file_of_the_users_is_compared_and_left_as_it_is(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = LARGE[::-1]
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(data)
+    os.utime(theirs, ns=(10**18, 10**18))
+    names = names_of(data)
+    with archive.writer() as writer:
+        temp = writer.temp()
+        temp.unlink(missing_ok=True)
+        os.link(theirs, temp)
+        writer.publish_blob(temp, names.sha256, names.size, names.sums)
+    assert theirs.stat().st_mtime_ns == 10**18
+    compared = reads(monkeypatch)
+    assert read(archive, data) == data
+    assert sorted(compared) == [0, 1, 2, 3]
+
+
 def test_a_file_that_changed_is_compared_again(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:

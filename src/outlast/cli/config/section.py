@@ -6,6 +6,7 @@ A feature declares its own section in the same way.
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias, TypeVar, get_args
 
 import msgspec
@@ -130,3 +131,19 @@ def _meta(declared: Any) -> Meta:
         if isinstance(part, Meta):
             return part
     return _meta(get_args(declared)[0])
+
+
+def keep_list_path(section: str, text: str) -> Path:
+    """A path that the setting ``lists`` of a section names; ``~`` is the user's home. Raises
+    :class:`BadConfigError`.
+    """
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        path = Path()
+    if not path.is_absolute() or "\0" in text:
+        raise BadConfigError(
+            f"{section}: the setting 'lists': not an absolute path: {text[:200]!r}",
+            hint="write /etc/outlast/models.txt or ~/models.txt",
+        )
+    return path

@@ -14,6 +14,7 @@ from outlast.cli.config.section import (
     Meaning,
     Text,
     Texts,
+    keep_list_path,
     read_section,
 )
 from outlast.core.errors import BadConfigError
@@ -153,7 +154,7 @@ def read_settings(table: Mapping[str, Any]) -> CopiesSettings:
         )
     return CopiesSettings(
         site=said.site,
-        lists=tuple(dict.fromkeys(map(_path, lists))),
+        lists=tuple(dict.fromkeys(keep_list_path("[durability]", text) for text in lists)),
         copies=None if said.copies is None else _bytes("copies", said.copies),
         volunteer=_bytes("volunteer", said.volunteer),
         gone_after=said.gone_after * _HOUR,
@@ -180,16 +181,3 @@ def _bytes(key: str, said: str | float) -> int:
             hint=f'write it like {key} = "500GB"',
         )
     return found
-
-
-def _path(text: str) -> Path:
-    try:
-        path = Path(text).expanduser()
-    except RuntimeError:
-        path = Path()
-    if not path.is_absolute() or "\0" in text:
-        raise BadConfigError(
-            f"[durability]: the setting 'lists': not an absolute path: {text[:200]!r}",
-            hint="write /etc/outlast/models.txt or ~/models.txt",
-        )
-    return path

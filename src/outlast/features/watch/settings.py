@@ -10,7 +10,15 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
-from outlast.cli.config.section import ConfigSection, Flag, Meaning, Text, Texts, read_section
+from outlast.cli.config.section import (
+    ConfigSection,
+    Flag,
+    Meaning,
+    Text,
+    Texts,
+    keep_list_path,
+    read_section,
+)
 from outlast.core.addresses import host_of
 from outlast.core.errors import BadConfigError
 from outlast.features.watch.follows import MAX_LISTS
@@ -97,7 +105,9 @@ def read_settings(table: Mapping[str, Any]) -> WatchSettings:
     """What ``[watch]`` says. Raises :class:`BadConfigError`."""
     said = read_section(WatchSection, table, "[watch]")
     return WatchSettings(
-        lists=tuple(_path(text) for text in _few("lists", said.lists, MAX_LISTS)),
+        lists=tuple(
+            keep_list_path("[watch]", text) for text in _few("lists", said.lists, MAX_LISTS)
+        ),
         every=said.every * _HOUR,
         requests_per_day=said.requests_per_day,
         webhook=_webhook(said.webhook, plain=said.webhook_plain),
@@ -112,19 +122,6 @@ def _few(key: str, value: tuple[str, ...] | str, most: int) -> tuple[str, ...]:
     if len(found) > most:
         raise BadConfigError(f"[watch]: the setting {key!r} has more than {most} entries")
     return tuple(dict.fromkeys(found))
-
-
-def _path(text: str) -> Path:
-    try:
-        path = Path(text).expanduser()
-    except RuntimeError:
-        path = Path()
-    if not path.is_absolute() or "\0" in text:
-        raise BadConfigError(
-            f"[watch]: the setting 'lists': not an absolute path: {text[:200]!r}",
-            hint="write /etc/outlast/models.txt or ~/models.txt",
-        )
-    return path
 
 
 def _address(text: str) -> str:
