@@ -1,13 +1,16 @@
 """What leaves one archive arrives in another, bit for bit."""
 
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from outlast.codec.payload import Form
+from outlast.core.digest import Digest
 from outlast.core.names import RepoId
 from outlast.features.bundle.planning import ExportWishes
 from outlast.store.archive import Archive
+from tests.cli.call import inside
 from tests.features.bundle.world import SMALL, export_to, files_below, import_from
 
 
@@ -40,6 +43,22 @@ def test_plain_payloads_arrive_as_plain_files(
     (result,) = import_from(other, tmp_path / "usb")
     assert result.is_whole
     assert not [path for path in files_below(other.layout.home) if path.startswith("capsules")]
+
+
+def test_plain_files_have_their_sums_from_the_import_on(tmp_path: Path) -> None:
+    """So they are not read a second time before they are given out."""
+    data = Random(5).randbytes(2_500_000)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "noise.bin").write_bytes(data)
+    here, there, usb = tmp_path / "here", tmp_path / "there", tmp_path / "usb"
+    here.mkdir()
+    there.mkdir()
+    inside("add", tmp_path / "model", "--as", "me/noise", home=here).ok()
+    inside("export", "me/noise", "--to", usb, home=here).ok()
+    inside("import", usb, home=there).ok()
+    with Archive(here / "archive") as one, Archive(there / "archive") as two:
+        sums = [found.layout.sums_of(Digest.of(data)).read_bytes() for found in (one, two)]
+    assert sums[0] == sums[1]
 
 
 def test_a_delta_whose_base_stays_goes_as_plain_bytes(

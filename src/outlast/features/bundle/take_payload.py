@@ -42,7 +42,7 @@ def take(
             _copy(span, temp, hasher, control)
             names = hasher.names()
             _refuse_other(payload, names)
-            writer.publish_blob(temp, names.sha256, names.size)
+            writer.publish_blob(temp, names.sha256, names.size, names.sums)
         else:
             _refuse_bomb(payload, tuning)
             _copy(span, temp, None, control)
@@ -103,7 +103,7 @@ def _take_capsule(
         except TooDeepError:
             plain = writer.temp()
             _copy(reader, plain, None, control)
-            writer.publish_blob(plain, names.sha256, names.size)
+            writer.publish_blob(plain, names.sha256, names.size, names.sums)
     return names
 
 
