@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from outlast.swarm.lan.datagrams import MAX_NODES, MAX_WISHES, Announcement, Want, Wish
@@ -550,6 +550,7 @@ def check_sides(lan: Electorate, is_right: Callable[[int], bool]) -> None:
             assert not lan.fetchers(side)
 
 
+@example(seed=568, count=6, delay=0.0, loss=0.0, rate=0, happens=[(1.2, "fetcher", 0)])
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(1, 7),

@@ -8,6 +8,8 @@ any origin that do not go back.
   then the stage, which says how much of the blob it has
   (:func:`~outlast.swarm.lan.datagrams.stage_of`); then sha256(node + key), the higher first. If the
   first does not begin, the next ones do from 2 s later on: a node can be cut off in one direction.
+- Where a node that can fetch says nothing of limits, as older versions do, the pace of none counts.
+  Counted for some pairs and not for others, it would let three nodes stop for each other.
 - A fetcher of lower pace is not waited for where it would take longer for the rest than this node
   may take for all.
 - Of two fetchers the lower in rank stops. A node never says a higher stage than it has, so two
@@ -314,15 +316,16 @@ class Election:
             self._linger(key, own, now)
             return
         others = self._live(key, now)
-        rivals = {n: w for n, w in _fetching(others) if not _is_too_slow(own, w)}
+        fetching = dict(_fetching(others))
+        by_pace = _say_limits(own, fetching.values())
         if any(wish.has for wish in others.values()):
             own.vacant = None
             self._switch(key, own, fetching=False, why="a neighbour has the blob")
         elif own.fetching:
             own.vacant = None
-            if any(_is_before(own, node, wish) for node, wish in _fetching(others)):
+            if any(_is_before(own, *rival, by_pace=by_pace) for rival in fetching.items()):
                 self._switch(key, own, fetching=False, why="a node before it in rank fetches")
-        elif rivals:
+        elif not all(by_pace and _is_too_slow(own, wish) for wish in fetching.values()):
             own.vacant = None
         else:
             own.vacant = now if own.vacant is None else own.vacant
@@ -366,32 +369,34 @@ def _pace(limit: int) -> int:
     return min(limit or QUICK, QUICK).bit_length() // 2
 
 
-def _is_before(own: _Own, node: bytes, wish: Wish) -> bool:
-    """Whether a node is before this one in rank. Where one of the two says nothing of limits, as
-    older versions do, pace does not count: two nodes may never give way to each other.
-    """
-    if wish.limit is not None and own.limit is not None:
-        pace, mine = _pace(wish.limit), _pace(own.limit)
-        if pace != mine:
-            return pace > mine
-    return (wish.stage, score(node, wish.key)) > (own.stage, own.score)
+def _say_limits(own: _Own, rivals: Iterable[Wish]) -> bool:
+    """Whether this node and its rivals all say how fast they let themselves fetch."""
+    return own.limit is not None and all(wish.limit is not None for wish in rivals)
+
+
+def _is_before(own: _Own, node: bytes, wish: Wish, *, by_pace: bool) -> bool:
+    """Whether a node is before this one in rank."""
+    pace, mine = (_pace(wish.limit or 0), _pace(own.limit or 0)) if by_pace else (0, 0)
+    return (pace, wish.stage, score(node, wish.key)) > (mine, own.stage, own.score)
 
 
 def _is_too_slow(own: _Own, wish: Wish) -> bool:
     """Whether this node would have all of the blob before a fetcher of lower pace has the rest."""
-    if not wish.limit or own.limit is None or _pace(wish.limit) >= _pace(own.limit):
+    if not wish.limit or _pace(wish.limit) >= _pace(own.limit or 0):
         return False
     rest = max(0, own.size - least_of(wish.stage)) / wish.limit
     return rest > own.size / min(own.limit or QUICK, QUICK) + SWITCH_S
 
 
-def _fetching(others: dict[bytes, Wish]) -> Iterable[tuple[bytes, Wish]]:
+def _fetching(others: Mapping[bytes, Wish]) -> Iterable[tuple[bytes, Wish]]:
     return ((node, wish) for node, wish in others.items() if wish.fetching)
 
 
-def _patience(own: _Own, others: dict[bytes, Wish]) -> float:
+def _patience(own: _Own, others: Mapping[bytes, Wish]) -> float:
     """Seconds without a fetcher after which this node begins."""
-    ahead = sum(wish.able and _is_before(own, node, wish) for node, wish in others.items())
+    rivals = {node: wish for node, wish in others.items() if wish.able}
+    by_pace = _say_limits(own, rivals.values())
+    ahead = sum(_is_before(own, *rival, by_pace=by_pace) for rival in rivals.items())
     if not ahead:
         return COLLECT_S
     return COLLECT_S + OVERDUE_S + _STAGGER_S * min(ahead - 1, _MAX_STAGGER)
