@@ -56,6 +56,17 @@ def test_each_site_gets_a_copy_and_none_elsewhere_counts() -> None:
     assert sorted(sites[holder] for holder in found.chosen) == ["lan", "lan", "site-b"]
 
 
+def test_a_site_that_has_no_node_any_more_leaves_the_others_as_many_copies() -> None:
+    left = [Member(f"{n:016x}", "site-b", TB) for n in range(4)]
+    found = one(assign([wanted("m", Goal(3, ("lan", "site-b")), left[0])], left))
+    assert (len(found.chosen), len(found.missing)) == (3, 2)
+    assert found.sites == ("lan",)
+    back = [*left, Member("f" * 16, "lan", TB)]
+    goal = wanted("m", Goal(3, ("lan", "site-b")), *left[:3])
+    found = one(assign([goal], back))
+    assert (found.missing, len(found.surplus)) == (("f" * 16,), 1)
+
+
 def test_space_is_not_promised_twice() -> None:
     nodes = [Member("a" * 16, "lan", 15), Member("b" * 16, "lan", 0)]
     goals = [wanted(f"m{n}", Goal(2), nodes[1], size=10) for n in range(3)]

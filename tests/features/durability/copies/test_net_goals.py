@@ -1,5 +1,6 @@
 """Nodes of one operator on a network of their own: copies that are lost are made again."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -14,10 +15,13 @@ from tests.net.program import until
 
 pytestmark = [pytest.mark.net, needs_lab()]
 
-SOON = "every = 0.02\ngone-after = 0.0005\n"
-"""A round each 1.2 s; a node is gone after 1.8 s."""
+SOON = "every = 0.02\ngone-after = 0.002\n"
+"""A round each 1.2 s; a node is gone after 7.2 s. One that a busy machine lets wait for a few
+rounds is still there: else its copies would be made again, and there would be four.
+"""
 PATIENT = "every = 0.02\ngone-after = 1\n"
 SECONDS = 120.0
+SITES = ("lan", "site-b")
 
 
 @pytest.fixture
@@ -33,10 +37,9 @@ def operated(lan: Lan, count: int, goal: str, *, times: str = SOON) -> list[Node
         keep_list = node.host.folder / "models.txt"
         keep_list.write_text(f"{goal}\n")
         peers = [f'"{n.host.address}:8091"' for n in nodes if n is not node]
-        site = "lan" if number % 2 == 0 else "site-b"
         node.configure(
             f"[swarm]\npeers = [{', '.join(peers)}]\n"
-            f'[durability]\nsite = "{site}"\nlists = ["{keep_list}"]\n{times}'
+            f'[durability]\nsite = "{SITES[number % 2]}"\nlists = ["{keep_list}"]\n{times}'
         )
     return nodes
 
@@ -61,6 +64,17 @@ def having(nodes: Sequence[Node], model: Model) -> list[Node]:
     return [node for node in nodes if node.has_all(model)]
 
 
+def without(nodes: Sequence[Node], holders: Sequence[Node], lost: int) -> list[Node]:
+    """Those that are left where so many holders are lost; each site, whose nodes come in turn, has
+    one.
+    """
+    for gone in itertools.combinations(holders, lost):
+        left = [node for node in nodes if node not in gone]
+        if len({int(node.host.name[1:]) % 2 for node in left}) == len(SITES):
+            return left
+    raise AssertionError("all nodes of a site hold it")
+
+
 def received(nodes: Sequence[Node]) -> int:
     """Bytes of files that came from other nodes, by HTTP and by BitTorrent."""
     found = [node.status() for node in nodes]
@@ -79,11 +93,13 @@ def test_holders_are_lost_one_of_three_and_then_two(net: Net) -> None:
     for lost in (1, 2):
         holders = having(left, model)
         assert len(holders) == 3
-        for node in holders[:lost]:
-            node.kill()
-        left = [node for node in left if node not in holders[:lost]]
+        after = without(left, holders, lost)
+        for node in left:
+            if node not in after:
+                node.kill()
+        left = after
         before = received(left)
-        until(lambda: len(having(left, model)) == 3, "there are three", SECONDS)  # noqa: B023
+        until(lambda: len(having(left, model)) >= 3, "there are three", SECONDS)  # noqa: B023
         until(lambda: all(map(is_met, left)), "all know", SECONDS)  # noqa: B023
         missing = lost * model.size
         assert received(left) - before <= 1.05 * missing

@@ -105,10 +105,12 @@ def _choose(one: WantedCopies, members: Sequence[Member], free: Mapping[str, int
         held = _ORDER[one.held.get(name, HeldAs.NONE)]
         return held, not member.absent, -beside, scores[name], name
 
-    for site in (*where, *[""] * (copies - len(where))):
-        able = [n for n in may if n not in chosen and (not site or may[n].site == site)]
-        if able:
-            chosen.append(max(able, key=better))
+    for site in where:
+        if at_site := [n for n in may if n not in chosen and may[n].site == site]:
+            chosen.append(max(at_site, key=better))
+    # A site that has no node any more leaves the others as many copies to hold.
+    while len(chosen) < copies and (left := [n for n in may if n not in chosen]):
+        chosen.append(max(left, key=better))
     counted = tuple(n for n in sorted(known) if n in one.held and n in may)
     return Assignment(
         wanted=one,

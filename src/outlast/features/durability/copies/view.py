@@ -193,6 +193,8 @@ def _status(found: CopiesView, one: Assignment) -> CopiesStatus:
         note = "this node is to fetch it"
     elif not one.met and len(one.chosen) < wanted.goal.copies:
         note = "no node has room for it"
+    elif one.sites and not one.missing:
+        note = f"no node at {', '.join(one.sites)} has room for it"
     elif found.own in one.surplus:
         note = "more than enough: 'outlast keep --shrink' may drop it here"
     return CopiesStatus(
