@@ -520,7 +520,7 @@ MUTANTS = (
     Mutant(
         "two-fetchers-stay",
         _ELECTED,
-        r"if any\(_is_before\(own, node, wish\) for node, wish in _fetching\(others\)\):",
+        r"if any\(_is_before\(own, \*rival, by_pace=by_pace\) for rival in fetching\.items\(\)\):",
         "if False:",
         "tests/swarm/test_election.py -k two_fetchers",
     ),
@@ -534,8 +534,8 @@ MUTANTS = (
     Mutant(
         "both-give-way",
         "two fetchers never give way to each other (swarm.md III.3)",
-        r"if wish\.limit is not None and own\.limit is not None:",
-        "if True:",
+        r"return own\.limit is not None and all\(wish\.limit is not None for wish in rivals\)",
+        "return True",
         "tests/swarm/test_election.py -k says_no_limit",
     ),
     Mutant(
