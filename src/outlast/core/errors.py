@@ -221,6 +221,13 @@ class PolicyError(OutlastError):
     default_hint = "the rule is deliberate: see 'outlast guide configuration'"
 
 
+class RefusedByRulesError(PolicyError):
+    """The rules of this archive's operator do not allow it."""
+
+    code = "refused-by-rules"
+    default_hint = "'outlast policy explain' says which rule decided, and by what"
+
+
 class AccessDeniedError(PolicyError):
     """The source requires a token, or that you accept its terms first."""
 

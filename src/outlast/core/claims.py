@@ -1,0 +1,83 @@
+"""The four claims about a revision, and which of them hold. They are never blurred into one word:
+each place that shows a model names each claim by its own.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from outlast.core.digest import Digest
+from outlast.core.manifest import Revision
+
+
+class Claim(StrEnum):
+    """What can be said of a revision."""
+
+    INTACT = "intact"
+    """The bytes here match the digests of the manifest."""
+    PUBLISHED = "published"
+    """A key that is pinned for the publisher signed this manifest, under this name."""
+    OBSERVED = "observed"
+    """Enough of the named observers saw a hub serve exactly this manifest."""
+    LISTED = "listed"
+    """A catalogue that this archive follows lists this manifest under this name."""
+
+
+class Standing(StrEnum):
+    """How a claim stands."""
+
+    HOLDS = "holds"
+    STALE = "stale"
+    """It held, and its record has expired: `since` says when."""
+    ABSENT = "absent"
+    """No record says so."""
+    REFUSED = "refused"
+    """A record says so, and does not prove it: `why` says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimState:
+    """How one claim stands. `who` makes it: names of keys, observers or catalogues. `since`: when it
+    was made or went stale (ISO 8601, UTC; "" where that is not known). `why`: one line for a person.
+    """
+
+    claim: Claim
+    standing: Standing
+    who: tuple[str, ...] = ()
+    since: str = ""
+    why: str = ""
+
+    @property
+    def holds(self) -> bool:
+        return self.standing in {Standing.HOLDS, Standing.STALE}
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """How all four stand, each once, in the order of :class:`Claim`. `revoked`: the reason of a
+    revocation by a key that may revoke ("": there is none).
+    """
+
+    states: tuple[ClaimState, ...]
+    revoked: str = ""
+
+    @classmethod
+    def of(cls, states: Iterable[ClaimState], revoked: str = "") -> "Claims":
+        """These, and those that are not among them as absent."""
+        given = {state.claim: state for state in states}
+        absent = {claim: ClaimState(claim, Standing.ABSENT) for claim in Claim}
+        return cls(tuple({**absent, **given}[claim] for claim in Claim), revoked)
+
+    def __getitem__(self, claim: Claim) -> ClaimState:
+        return next(state for state in self.states if state.claim is claim)
+
+    @property
+    def held(self) -> tuple[Claim, ...]:
+        return tuple(state.claim for state in self.states if state.holds)
+
+
+class Assessor(Protocol):
+    """Says which claims hold. Thread-safe; reads records alone, never a blob."""
+
+    def claims(self, manifest: Digest, revision: Revision) -> Claims: ...
