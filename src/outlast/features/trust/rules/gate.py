@@ -100,7 +100,7 @@ class RulesGate:
         with self._lock:
             known = self._known.get(key)
         if known is None:
-            known = _judged(loaded.rule_sets, action, attributes)
+            known = judged(loaded.rule_sets, action, attributes)
             self._keep(key, known, loaded)
         return known
 
@@ -135,17 +135,18 @@ class RulesGate:
                 self._known.popitem(last=False)
 
 
-def _judged(
+def judged(
     rule_sets: Sequence[RuleSet], action: Action, attributes: Mapping[str, Any]
 ) -> Judgement:
     """What all files say: the first that does not allow it, or else the last."""
-    judged = Judgement(Verdict(False, "there are no rules"), Decision(allowed=False), attributes)
+    none = Verdict(allowed=False, reason="there are no rules")
+    found = Judgement(none, Decision(allowed=False), attributes)
     for rules in rule_sets:
         decision = rules.decide(action, attributes)
-        judged = Judgement(_verdict(decision, attributes), decision, attributes, rules.path)
+        found = Judgement(_verdict(decision, attributes), decision, attributes, rules.path)
         if not decision.allowed:
             break
-    return judged
+    return found
 
 
 def _verdict(decision: Decision, attributes: Mapping[str, Any]) -> Verdict:
