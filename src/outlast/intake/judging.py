@@ -13,7 +13,7 @@ from typing import Final
 from outlast.codec.memory import read
 from outlast.core.claims import Claim, Claims, ClaimState, Standing
 from outlast.core.digest import GitOid
-from outlast.core.errors import OutlastError
+from outlast.core.errors import DamagedRecordError, OutlastError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.core.policy import Action, Subject, Verdict, enforce
@@ -41,7 +41,7 @@ _NONE: Final = frozenset({"", "other", "unknown", "none", "null", "~"})
 
 def require_listing(archive: Archive, action: Action, listing: Listing, source: str) -> None:
     """Raises :class:`RefusedByRulesError` where the rules do not allow `action` with what `source`
-    lists, before anything of it is here.
+    lists, or with what is here of it already: its card may say more.
     """
     if archive.rules.is_open:
         return
@@ -58,6 +58,12 @@ def require_listing(archive: Archive, action: Action, listing: Listing, source: 
             facts=dict(claims.facts),
         ),
     )
+    try:
+        known = archive.load(listing.repo, listing.commit)
+    except DamagedRecordError:
+        return  # it is written anew, and asked about when it is
+    if known is not None and known.files:
+        require_revision(archive, action, known, source=source)
 
 
 def require_files(

@@ -163,9 +163,6 @@ def _joined(parts: Sequence[Licence]) -> Licence:
 
 def _parsed(text: str) -> Licence:
     """An expression of SPDX; unknown where it is none, or names what is not known."""
-    from license_expression import ExpressionError  # noqa: PLC0415
-    from license_expression import ExpressionParseError as ParseError  # noqa: PLC0415
-
     try:
         with _parsing:
             tree = _spdx().parse(text, validate=False)
@@ -173,7 +170,7 @@ def _parsed(text: str) -> Licence:
             return Licence()
         conditions = _walked(tree)
         return Licence(_rendered(tree), conditions)
-    except (ExpressionError, ParseError, ValueError, RecursionError, _UnknownLicenceError):
+    except Exception:  # noqa: BLE001 - its parser fails in many ways, as with IndexError for "(mit)O"
         return Licence()
 
 
