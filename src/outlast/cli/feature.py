@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from outlast.core.policy import OPEN, Gate
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -48,12 +50,17 @@ class Listed(NamedTuple):
     """A feature in the list: `name` is its section in the configuration, `target` the
     ``module:attribute`` of its :class:`Feature`, and `section` that of the
     :class:`~outlast.cli.config.section.ConfigSection` that declares its settings, if it has any.
+    `gate` is that of a function that makes the rules of an archive, given its folder and the
+    feature's settings: None where those name no rules. `rules`: the file in the archive's folder
+    that has rules whatever the configuration says.
     """
 
     name: str
     target: str
     commands: Mapping[str, Command] = {}
     section: str = ""
+    gate: str = ""
+    rules: str = ""
 
     def load(self) -> Feature:
         """Imports it."""
@@ -65,6 +72,25 @@ def load(target: str) -> Any:
     """What ``module:attribute`` names."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def gate_of(features: Sequence[Listed], settings: Mapping[str, Any], home: "Path") -> Gate:
+    """The rules of the archive in `home`; `settings` are those of the features that the
+    configuration names. A feature is imported only if it is one of those, or the archive has rules
+    of its own.
+    """
+    for feature in features:
+        if not feature.gate:
+            continue
+        said = settings.get(feature.name)
+        if said is None:
+            if not (home / feature.rules).exists():
+                continue
+            said = feature.load().settings({})
+        gate: Gate | None = load(feature.gate)(home, said)
+        if gate is not None:
+            return gate
+    return OPEN
 
 
 def commands(features: Sequence[Listed]) -> dict[str, Command]:

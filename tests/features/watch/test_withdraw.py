@@ -39,6 +39,7 @@ from tests.serve.forms import floats, pack
 from tests.serve.node import Node
 from tests.serve.peers import Peer, archive_files, get
 from tests.serve.wire import Reply, once
+from tests.store.build import COMMIT
 from tests.swarm.test_shares import seeds
 from tests.swarm.test_shares import shared as share_files
 
@@ -196,12 +197,12 @@ def test_who_pulls_it_takes_part_in_no_swarm(archive: Archive) -> None:
     with archive.writer() as writer:
         hub = HubSource(HttpClient(HttpSettings()), "http://127.0.0.1:9")
         context = FetchContext(archive, writer, [hub], Wishes(), Control(), made)
-        assert _coordinator(context, GONE) is made
+        assert _coordinator(context, GONE, COMMIT) is made
         stop(archive)
-        assert _coordinator(context, GONE) is None
-        assert _coordinator(context, OPEN) is made
+        assert _coordinator(context, GONE, COMMIT) is None
+        assert _coordinator(context, OPEN, COMMIT) is made
         with pytest.raises(TakenDownError, match="nodes are not asked"):
-            _coordinator(replace(context, sources=[]), GONE)
+            _coordinator(replace(context, sources=[]), GONE, COMMIT)
 
 
 # Clients of the hub's API
