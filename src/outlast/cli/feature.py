@@ -48,12 +48,15 @@ class Listed(NamedTuple):
     """A feature in the list: `name` is its section in the configuration, `target` the
     ``module:attribute`` of its :class:`Feature`, and `section` that of the
     :class:`~outlast.cli.config.section.ConfigSection` that declares its settings, if it has any.
+    `assessor` is that of a function that makes a :class:`~outlast.core.claims.Assessor` of an
+    archive and the feature's settings: one feature at most has it.
     """
 
     name: str
     target: str
     commands: Mapping[str, Command] = {}
     section: str = ""
+    assessor: str = ""
 
     def load(self) -> Feature:
         """Imports it."""

@@ -47,6 +47,30 @@ FEATURES: tuple[Listed, ...] = (
         "outlast.features.durability.settings:DurabilitySection",
     ),
     Listed(
+        "trust",
+        "outlast.features.trust.feature:TRUST",
+        {
+            "key": Command(
+                "outlast.features.trust.commands.key:key",
+                "Make keys, and pin those of publishers, observers and revokers.",
+            ),
+            "sign": Command(
+                "outlast.features.trust.commands.sign:sign",
+                "Sign a revision as its publisher, or take what others signed.",
+            ),
+            "observe": Command(
+                "outlast.features.trust.commands.observe:observe",
+                "Look at what a hub says of a revision, and sign it.",
+            ),
+            "revoke": Command(
+                "outlast.features.trust.commands.revoke:revoke",
+                "Sign that a revision is not to be used any more.",
+            ),
+        },
+        "outlast.features.trust.settings:TrustSection",
+        "outlast.features.trust.feature:assessor",
+    ),
+    Listed(
         "watch",
         "outlast.features.watch.feature:WATCH",
         {

@@ -120,6 +120,8 @@ class RevisionSeeding(Closing):
         """The revision that a torrent is of, if it is here and may be given out."""
         if self._node.sharing.is_stopped(share.repo):
             return None
+        if self._archive.revocations.stops(share.repo, share.commit) is not None:
+            return None
         return self._archive.load(share.repo, share.commit)
 
     def _update(self, share: SharedTorrent, revision: Revision, stamp: tuple[int, int]) -> None:

@@ -22,6 +22,7 @@ from outlast.core.errors import (
     NotFoundError,
     RevokedError,
 )
+from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.store import disk
 from outlast.store.records.equals import text_of
@@ -108,14 +109,17 @@ class Revocations:
             if not one.accepted and one.repo is not None and one.commit is not None
         }
 
-    def refuse(self, repo: RepoId, commit: GitOid, manifest: Digest | None = None) -> None:
+    def refuse(self, revision: Revision) -> None:
         """Raises :class:`RevokedError` where a revision is not to be used."""
-        found = self.stops(repo, commit)
-        if found is None and manifest is not None:
-            damaged = self.of(manifest)
-            found = damaged if damaged is not None and not damaged.accepted else None
+        if not self.all():  # else its digest is computed
+            return
+        found = self.stops(revision.repo, revision.id) or self.unread().get(revision.digest)
         if found is not None:
-            raise refused(repo, found)
+            raise refused(revision.repo, found)
+
+    def unread(self) -> Mapping[Digest, Revoked]:
+        """Those whose records are damaged: they stop the manifest that is their name."""
+        return {digest: one for digest, one in self.all().items() if one.repo is None}
 
     @disk.reported
     def all(self) -> Mapping[Digest, Revoked]:

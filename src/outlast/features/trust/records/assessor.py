@@ -14,8 +14,9 @@ from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.features.trust.keys.extra import INSTALL, has_cryptography
 from outlast.features.trust.keys.pins import Pin, Pins, PinState
-from outlast.features.trust.records.heights import Heights, heights_of
+from outlast.features.trust.records.heights import Height, Heights, heights_of
 from outlast.features.trust.records.model_view import ModelView, view_of
+from outlast.features.trust.records.needed import Needed
 from outlast.features.trust.records.observed import Sight, observed
 from outlast.features.trust.records.published import RANKS, published
 from outlast.features.trust.records.statement import Revocation, now_text
@@ -25,14 +26,6 @@ from outlast.store.records.revocations import Revoked
 from outlast.store.records.seen import SeenRevision
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Needed:
-    """How many have to agree: keys of the publisher, and observers."""
-
-    signatures: int = 1
-    observers: int = 1
 
 
 @dataclass(slots=True)
@@ -83,10 +76,9 @@ class TrustAssessor:
             self._revoked(view, manifest, revision),
         )
 
-    def next_sequence(self, repo: RepoId, ref: str) -> int:
-        """The sequence under which a publisher signs next."""
-        height = self._view(repo).heights.get(ref)
-        return 1 if height is None else height.sequence + 1
+    def height(self, repo: RepoId, ref: str) -> Height | None:
+        """The highest sequence that keys which are pinned for a model signed under a ref."""
+        return self._view(repo).heights.get(ref)
 
     def _listed(self, manifest: Digest, revision: Revision) -> ClaimState:
         found = [lister.listed(manifest, revision) for lister in self._listers]

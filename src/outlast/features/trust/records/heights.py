@@ -16,7 +16,8 @@ from outlast.store.records.per_model import PerModel
 
 MOST_REFS: Final = 256
 """Refs of one model. Guess: publishers of quantised models have up to 30."""
-_FOLDER: Final = "sequences"
+_SEEN: Final = "sequences"
+_SIGNED: Final = "signed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,13 @@ class Heights:
 
 
 def heights_of(archive: Archive) -> PerModel[Heights]:
-    """The records of an archive."""
-    return PerModel(archive.records, archive.layout.trust / _FOLDER, Heights)
+    """What keys that are pinned in an archive signed."""
+    return PerModel(archive.records, archive.layout.trust / _SEEN, Heights)
+
+
+def signed_in(archive: Archive) -> PerModel[Heights]:
+    """What the operator of an archive signed there, whether or not the keys are pinned."""
+    return PerModel(archive.records, archive.layout.trust / _SIGNED, Heights)
 
 
 def _row(height: Height) -> dict[str, Any]:

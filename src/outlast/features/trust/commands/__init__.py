@@ -1,0 +1,1 @@
+"""The commands `key`, `sign`, `observe` and `revoke`."""
