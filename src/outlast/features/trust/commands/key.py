@@ -3,7 +3,7 @@
 import datetime as dt
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -263,7 +263,9 @@ def _pin(run: Session, words: Sequence[str], wishes: _Wishes) -> None:
             made = pinning.pin_first(archive, wanted, keys)
         else:
             name, text = _exactly(words, "ORG", "KEY")
-            wanted = _wanted(name, public_key(text), How.EXPLICIT, now, wishes)
+            found = public_key(text)
+            named = wishes if wishes.name else replace(wishes, name=found.comment)
+            wanted = _wanted(name, found, How.EXPLICIT, now, named)
             made = pinning.pin(archive, wanted, also=wishes.also)
     _tell_pins(run, [made], f"pinned as {made.role} for {made.namespace}")
 

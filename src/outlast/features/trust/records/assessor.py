@@ -104,11 +104,11 @@ class TrustAssessor:
                 self._remember(
                     Revoked(manifest, revision.repo, revision.id, said.reason, by, said.made)
                 )
-                return said.reason
+                return _reason(said.reason, by, said.made)
         known = self._archive.revocations.of(manifest)
         if known is None:
             known = self._archive.revocations.stops(revision.repo, revision.id)
-        return "" if known is None else known.reason
+        return "" if known is None else _reason(known.reason, known.by, known.since)
 
     def _remember(self, revoked: Revoked) -> None:
         if self._archive.revocations.of(revoked.manifest) is not None:
@@ -194,6 +194,11 @@ def intact(archive: Archive, revision: Revision, damaged: Collection[Digest]) ->
         why = f"{missing} files are not here" if missing else "it may lack files"
         return ClaimState(Claim.INTACT, Standing.ABSENT, why=why)
     return ClaimState(Claim.INTACT, Standing.HOLDS)
+
+
+def _reason(reason: str, by: str, since: str) -> str:
+    """Why, by whom, and since when."""
+    return f"{reason} (by {by}, {since})" if by else reason
 
 
 def own_sight(archive: Archive, revision: Revision) -> tuple[SeenRevision, ...]:
