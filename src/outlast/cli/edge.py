@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from outlast import __version__
 from outlast.cli.config.file import Config, environment, load_config, parse_size
-from outlast.cli.feature import Listed, gate_of
+from outlast.cli.feature import Listed, gate_of, load
 from outlast.cli.options.debug import DEBUG, debug_option
 from outlast.cli.screen.interrupted import going_on
 from outlast.cli.screen.render import Screen
@@ -25,6 +25,9 @@ from outlast.core.policy import Gate
 from outlast.core.printable import printable
 from outlast.store.archive import Archive
 from outlast.store.garbage.tuning import DAY
+
+if TYPE_CHECKING:
+    from outlast.core.claims import Assessor
 
 F = TypeVar("F", bound=Callable[..., Any])
 _log = logging.getLogger(__name__)
@@ -118,6 +121,14 @@ class Session:
                 archive.close()
                 raise
         return archive
+
+    def assessor(self, archive: Archive) -> "Assessor | None":
+        """What says which claims hold; None where no feature does."""
+        for listed in self.features:
+            if listed.assessor:
+                found: Assessor = load(listed.assessor)(archive, self.config.feature(listed))
+                return found
+        return None
 
     def warn_of_locks(self, archive: Archive) -> None:
         """What is written is checked as ever; but processes cannot keep out of each other's way."""

@@ -53,6 +53,8 @@ class Listed(NamedTuple):
     `gate` is that of a function that makes the rules of an archive, given its folder and the
     feature's settings: None where those name no rules. `rules`: the file in the archive's folder
     that has rules whatever the configuration says.
+    `assessor` is that of a function that makes a :class:`~outlast.core.claims.Assessor` of an
+    archive and the feature's settings: one feature at most has it.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Listed(NamedTuple):
     section: str = ""
     gate: str = ""
     rules: str = ""
+    assessor: str = ""
 
     def load(self) -> Feature:
         """Imports it."""

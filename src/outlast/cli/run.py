@@ -10,7 +10,9 @@ import click
 from outlast.cli.chat.loop import Chat
 from outlast.cli.documents.running import ServingModelDocument
 from outlast.cli.edge import TARGET, Session, budget_option, common, host_and_port, session
+from outlast.cli.options.revoked import accept, accept_option
 from outlast.cli.screen.render import print_document
+from outlast.core.digest import Digest
 from outlast.core.errors import BadConfigError, EngineError, UsageError, one_line
 from outlast.core.events import Loading
 from outlast.core.names import Target
@@ -95,6 +97,7 @@ Exit status:
 )
 @_sampling_options
 @_engine_options
+@accept_option
 @common
 def run(
     target: Target,
@@ -104,6 +107,7 @@ def run(
     api_key_file: Any,
     embeddings: bool,
     system: str | None,
+    accepted: tuple[Digest, ...],
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -121,6 +125,7 @@ def run(
     names = ("max_tokens", "temperature", "top_p", "seed")
     sampling = Sampling(**{name: options.pop(name) for name in names})
     with session(home, as_json=as_json, quiet=quiet) as call, call.archive() as archive:
+        accept(archive, accepted)
         budget = options["budget"]
         with ops.prepare(
             archive,

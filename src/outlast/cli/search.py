@@ -1,17 +1,22 @@
 """``outlast search``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import click
 
 from outlast.cli.documents.network import HolderPart, ModelDocument, UnansweredDocument
+from outlast.cli.documents.parts import claim_parts
 from outlast.cli.edge import Session, common, host_and_port, session
 from outlast.cli.screen.render import plural, print_document, print_table
+from outlast.core.claims import Claims
+from outlast.core.digest import Digest
 from outlast.core.errors import UsageError, one_line
 from outlast.core.sizes import human_size
 from outlast.ops import search as ops
+from outlast.ops.claims import claims_of
 from outlast.sources.peer import peer_client
+from outlast.store.layout import Layout
 from outlast.swarm.settings import HostPort, SwarmSettings
 
 _PEER = "peer:"
@@ -78,8 +83,9 @@ def _where(words: Sequence[str], settings: SwarmSettings) -> tuple[list[HostPort
 
 def _print(run: Session, found: ops.Searched) -> None:
     if run.as_json:
+        claims = _claims(run, found.hits)
         for hit in found.hits:
-            print_document(_document(hit))
+            print_document(_document(hit, claims.get(hit.model.manifest)))
         for name, reason in found.failures.items():
             print_document(UnansweredDocument(node=name, reason=reason))
         return
@@ -90,6 +96,20 @@ def _print(run: Session, found: ops.Searched) -> None:
         run.say(one_line(f"  {name} gave no answer: {reason}"))
     said = f"{plural(len(found.hits), 'revision')} on {plural(found.nodes, 'node')}"
     run.say(said if found.nodes else "no node answered")
+
+
+def _claims(run: Session, hits: Sequence[ops.Hit]) -> Mapping[Digest, Claims]:
+    """The claims of those that this archive holds, too."""
+    if not hits or not Layout(run.config.home).marker.exists():
+        return {}
+    with run.archive() as archive:
+        assessor = run.assessor(archive)
+        if assessor is None:
+            return {}
+        here = [
+            h.model.manifest for h in hits if archive.layout.manifest(h.model.manifest).exists()
+        ]
+        return claims_of(archive, assessor, here, run.control.cancel)
 
 
 def _row(hit: ops.Hit) -> tuple[str, ...]:
@@ -108,7 +128,7 @@ def _row(hit: ops.Hit) -> tuple[str, ...]:
     )
 
 
-def _document(hit: ops.Hit) -> ModelDocument:
+def _document(hit: ops.Hit, claims: Claims | None) -> ModelDocument:
     model = hit.model
     return ModelDocument(
         repo=model.repo,
@@ -121,4 +141,6 @@ def _document(hit: ops.Hit) -> ModelDocument:
         restricted=model.restricted,
         nodes=len(hit.nodes),
         held_by=[HolderPart(node=node.node, name=node.name) for node in hit.nodes],
+        claims=() if claims is None else claim_parts(claims),
+        revoked="" if claims is None else claims.revoked,
     )

@@ -2,7 +2,7 @@
 
 import contextlib
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +13,12 @@ from outlast.cli.config.file import environment, parse_rate, parse_size
 from outlast.cli.config.values import check_source
 from outlast.cli.documents.running import ServingDocument
 from outlast.cli.edge import Session, common, host_and_port, session
+from outlast.cli.options.revoked import accept, accept_option
 from outlast.cli.screen.render import print_document
 from outlast.cli.service.notify import tell_ready
+from outlast.core.claims import Assessor
 from outlast.core.control import Control
+from outlast.core.digest import Digest
 from outlast.core.errors import UsageError
 from outlast.core.events import (
     CacheDropped,
@@ -32,6 +35,7 @@ from outlast.core.events import (
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
 from outlast.mirror.asker import AccessRules
+from outlast.ops.claims import remember_revocations
 from outlast.server.http.guard import Tokens
 from outlast.server.http.log import log_line
 from outlast.server.http.mount import Mount
@@ -145,6 +149,7 @@ Exit status:
     is_flag=True,
     help="No other server uses the archive: serve although its file system has no locks",
 )
+@accept_option
 @common
 def serve(
     *,
@@ -161,6 +166,7 @@ def serve(
     stall: float,
     no_swarm: bool,
     alone: bool,
+    accepted: tuple[Digest, ...],
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -249,13 +255,28 @@ def serve(
             _featured(run, app) as mounts,
         ):
             run_server(
-                app.mirror, app.metrics, where, ready, cancel=run.control.cancel, mounts=mounts
+                app.mirror,
+                app.metrics,
+                where,
+                ready,
+                cancel=run.control.cancel,
+                mounts=mounts,
+                assessor=_assessor(run, archive, accepted),
             )
 
 
 def check_tokens(path: Path) -> None:
     """Raises :class:`~outlast.core.errors.BadConfigError` where `serve --tokens` would."""
     Tokens(path)
+
+
+def _assessor(run: Session, archive: Archive, accepted: Sequence[Digest]) -> Assessor | None:
+    """What says which claims hold; what is revoked is known from here on."""
+    accept(archive, accepted)
+    assessor = run.assessor(archive)
+    if assessor is not None:
+        remember_revocations(archive, assessor, run.control.cancel)
+    return assessor
 
 
 def _kept_apart(archive: Archive, *, alone: bool) -> contextlib.AbstractContextManager[None]:

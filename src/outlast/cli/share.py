@@ -8,7 +8,9 @@ import click
 from outlast.cli.config.file import PUBLIC_HUB, check_url
 from outlast.cli.documents.network import SharedDocument, SharedFilePart, StoppedDocument
 from outlast.cli.edge import TARGET, Session, common, session
+from outlast.cli.options.revoked import accept, accept_option
 from outlast.cli.screen.render import plural, print_document, print_table
+from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError, UsageError
 from outlast.core.names import Target
 from outlast.core.sizes import human_size
@@ -63,6 +65,7 @@ Exit status:
 @click.option(
     "--restricted", is_flag=True, help="Allow models that are private, gated or excluded by [share]"
 )
+@accept_option
 @common
 def share(
     target: Target,
@@ -75,6 +78,7 @@ def share(
     no_seed: bool,
     stop: bool,
     restricted: bool,
+    accepted: tuple[Digest, ...],
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -114,6 +118,7 @@ def share(
         _stop(target, home, as_json=as_json, quiet=quiet)
         return
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        accept(archive, accepted)
         shared = ops.share(archive, target, wishes, run.config.share, run.control)
     _report(run, shared)
 

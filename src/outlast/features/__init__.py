@@ -50,14 +50,31 @@ FEATURES: tuple[Listed, ...] = (
         "trust",
         "outlast.features.trust.feature:TRUST",
         {
+            "key": Command(
+                "outlast.features.trust.commands.key:key",
+                "Make keys, and pin those of publishers, observers and revokers.",
+            ),
+            "observe": Command(
+                "outlast.features.trust.commands.observe:observe",
+                "Look at what a hub says of a revision, and sign it.",
+            ),
             "policy": Command(
                 "outlast.features.trust.commands.policy:policy",
                 "Check, explain and test the rules: what may be done with which model.",
+            ),
+            "revoke": Command(
+                "outlast.features.trust.commands.revoke:revoke",
+                "Sign that a revision is not to be used any more.",
+            ),
+            "sign": Command(
+                "outlast.features.trust.commands.sign:sign",
+                "Sign a revision as its publisher, or take what others signed.",
             ),
         },
         "outlast.features.trust.settings:TrustSection",
         gate="outlast.features.trust.feature:gate",
         rules="trust/rules.cedar",
+        assessor="outlast.features.trust.feature:assessor",
     ),
     Listed(
         "watch",

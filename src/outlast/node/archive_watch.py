@@ -101,6 +101,8 @@ class Inventory:
         self._facts: dict[RepoId, tuple[int, RepoState]] = {}
         self.marked: frozenset[Key] = frozenset()
         """The revisions that are marked as listed by a node on the LAN alone."""
+        self._revoked: frozenset[Key] = frozenset()
+        self._unread_revoked: frozenset[Digest] = frozenset()
         self._plain: dict[str, tuple[int, frozenset[str]]] = {}
         self._capsules: dict[str, tuple[int, Bases]] = {}
 
@@ -124,6 +126,7 @@ class Inventory:
             changes.append(self._look_at_refs())
         self.marked = marked | self._archive.unconfirmed.all()  # in doubt it is marked
         changes.append(self.marked != known)
+        changes.append(self._look_at_revocations())
         ended = self._clock()
         if whole:
             self._next_whole = ended + max(
@@ -157,6 +160,13 @@ class Inventory:
         }
         self._manifests_stamp = self._keep(stamp)
         return self._manifests.keys() != known.keys()
+
+    def _look_at_revocations(self) -> bool:
+        revocations = self._archive.revocations
+        found = frozenset(revocations.stopped()), frozenset(revocations.unread())
+        known = self._revoked, self._unread_revoked
+        self._revoked, self._unread_revoked = found
+        return found != known
 
     def _look_at_drafts(self) -> bool:
         known, now = self._drafts, self._clock()
@@ -261,6 +271,11 @@ class Inventory:
         if found is not None:
             return found[1]
         return _LOST_FACTS if self._archive.records.strict else _NO_FACTS
+
+    def is_revoked(self, held: HeldRevision) -> bool:
+        """Whether a revision is not to be used any more."""
+        key = (held.repo.folded, held.commit)
+        return key in self._revoked or held.manifest in self._unread_revoked
 
     def has_secrets(self, *, restricted: bool) -> bool:
         """Whether a model is known that is not for every peer; it need not be here any more.

@@ -1,7 +1,8 @@
 """Sharing: what of an archive this node hands on, and to whom.
 
 Restricted is what its hub calls private or gated: it is for the peers that the operator named.
-What the operator has stopped giving out, or the rules do not allow to share, is for no peer.
+What the operator has stopped giving out, a key has revoked, or the rules do not allow to share, is
+for no peer.
 A blob that an open revision has too is open. A delta capsule, with the blob that it holds, gives
 away the bytes of its bases: it goes to those who may have the bases too.
 """
@@ -259,7 +260,7 @@ class Sharing:
         if not self._policy.shares(held.repo, held.whole):
             return None
         facts = self._inventory.facts(held.repo)
-        if facts.is_stopped or not self._allowed(held):
+        if facts.is_stopped or self._inventory.is_revoked(held) or not self._allowed(held):
             return None
         restricted = not facts.is_open and not self._policy.restricted
         marked = (held.repo, held.commit) in self._inventory.marked

@@ -121,6 +121,8 @@ class RevisionSeeding(Closing):
         sharing = self._node.sharing
         if sharing.is_stopped(share.repo) or sharing.refuses(share.repo, share.commit):
             return None
+        if self._archive.revocations.stops(share.repo, share.commit) is not None:
+            return None
         return self._archive.load(share.repo, share.commit)
 
     def _update(self, share: SharedTorrent, revision: Revision, stamp: tuple[int, int]) -> None:

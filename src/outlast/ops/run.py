@@ -65,11 +65,13 @@ def prepare(
     """Chooses the files of `target` to run (`wanted` names one, or is a glob) and checks that they
     are still right: by the sums of their pieces; with `recheck`, by their sha256. What was compared
     since it changed is not read again, unless `recheck`. Files that are stored as capsules are
-    decoded to working copies, of at most `budget` bytes together. Close the result.
+    decoded to working copies, of at most `budget` bytes together. Close the result. Raises
+    :class:`~outlast.core.errors.RevokedError` for what is not to be used any more.
     """
     revision = archive.revision(target.repo, target.ref)
     require_revision(archive, Action.RUN, revision)
     archive.cached.keep(revision.repo, revision.id)
+    archive.revocations.refuse(revision)
     here = {e.path: e for e in revision.files if archive.lies_here(e)}
     _refuse_missing(revision, here, wanted)
     choice = choose([(path, e.size) for path, e in here.items()], wanted, engine)

@@ -83,13 +83,15 @@ def share(
     archive: Archive, target: Target, wishes: ShareWishes, policy: SharePolicy, control: Control
 ) -> Shared:
     """Writes the torrents of `target`. Raises :class:`PolicyError` if the policy forbids it,
-    :class:`TakenDownError` if a notice does, and as
+    :class:`TakenDownError` if a notice does, :class:`~outlast.core.errors.RevokedError` for what is
+    not to be used any more, and as
     :func:`outlast.node.make_torrent.whole_torrent` does.
     """
     revision = archive.revision(target.repo, target.ref)
     require_revision(archive, Action.SHARE, revision)
     archive.cached.keep(revision.repo, revision.id)
     _refuse_stopped(archive, revision)
+    archive.revocations.refuse(revision)
     against = _against(policy, revision, archive.refs.about(revision.repo))
     if against and not wishes.restricted:
         raise PolicyError(

@@ -14,6 +14,11 @@ class ServerTuning:
     """Of a hub's port and of a peer port."""
 
     # Answers
+    claims_s: float = 2.0
+    """Seconds for which the claims of a revision, and that it is revoked, are not looked up again.
+    Guess: short for a person, long for a client that reads ranges."""
+    claims_kept: int = 1024
+    """Revisions whose claims are kept. Guess: 200 kB."""
     hub_threads: int = 32
     """Threads that wait for the disk, at the hub's port. Guess: a disk's queue is full before."""
     peer_threads: int = 8

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from outlast.cli.documents.document import OMITTED, Document, document
 from outlast.cli.documents.located import EqualPart
-from outlast.cli.documents.parts import FileWarning, NoticePart, WithdrawnPart
+from outlast.cli.documents.parts import ClaimPart, FileWarning, NoticePart, WithdrawnPart
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
@@ -119,3 +119,5 @@ class DetailsDocument(Document):
     forms: Annotated[Sequence[FormPart], "how each of `files` is stored"]
     warnings: Annotated[Sequence[FileWarning], "files that are not what their names say"]
     equals: Annotated[Sequence[EqualPart], "models elsewhere with its files, as `locate` saw"]
+    claims: Annotated[Sequence[ClaimPart], "all four claims; none while files are arriving"]
+    revoked: Annotated[str, "why it is not to be used any more; empty: it may be used"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from outlast.cli.documents.document import Document, document
+from outlast.cli.documents.parts import ClaimPart
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
@@ -35,6 +36,10 @@ class ModelDocument(Document):
     restricted: Annotated[bool, "whether it is private or gated at its hub"]
     nodes: Annotated[int, "nodes that offer it"]
     held_by: Annotated[Sequence[HolderPart], "these nodes"]
+    claims: Annotated[
+        Sequence[ClaimPart], "all four claims, where this archive holds the manifest; else none"
+    ]
+    revoked: Annotated[str, "why it is not to be used any more, where that is known here"]
 
 
 @document("search")

@@ -1,9 +1,10 @@
 """Parts of lines that several commands have."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+from outlast.core.claims import Claim, Claims, Standing
 from outlast.intake.content import Flaw, Suspect
 from outlast.store.records.facts import About
 
@@ -20,6 +21,31 @@ class FileWarning:
 def warnings_of(suspects: Iterable[Suspect]) -> tuple[FileWarning, ...]:
     """Suspect files as parts of a line."""
     return tuple(FileWarning(s.path, s.flaw, s.reason) for s in suspects)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimPart:
+    """How one of the four claims stands."""
+
+    claim: Annotated[Claim, "which one"]
+    standing: Annotated[Standing, "how it stands; it holds if that is `holds` or `stale`"]
+    who: Annotated[Sequence[str], "who makes it: keys, observers or catalogues"]
+    since: Annotated[str, "when it was made, or ended (ISO 8601, UTC); empty: not known"]
+    why: Annotated[str, "what is to know of it, for a person; may be empty"]
+
+
+def claim_parts(claims: Claims) -> tuple[ClaimPart, ...]:
+    """All four, in order."""
+    return tuple(
+        ClaimPart(
+            claim=state.claim,
+            standing=state.standing,
+            who=state.who,
+            since=state.since,
+            why=state.why,
+        )
+        for state in claims.states
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

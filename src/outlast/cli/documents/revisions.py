@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from outlast.cli.documents.document import Document, document
-from outlast.cli.documents.parts import NoticePart
+from outlast.cli.documents.parts import ClaimPart, NoticePart
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
 
@@ -41,6 +41,8 @@ class RevisionDocument(Document):
         str | None,
         "when a source last said that one of `refs` names it (ISO 8601, UTC); null if none did",
     ]
+    claims: Annotated[Sequence[ClaimPart], "all four claims; none while files are arriving"]
+    revoked: Annotated[str, "why it is not to be used any more; empty: it may be used"]
 
 
 @document("ls")

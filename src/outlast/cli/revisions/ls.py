@@ -1,11 +1,11 @@
 """``outlast ls``."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import click
 
-from outlast.cli.documents.parts import notice_part, withdrawn_parts
+from outlast.cli.documents.parts import claim_parts, notice_part, withdrawn_parts
 from outlast.cli.documents.revisions import DamagedDocument, RevisionDocument
 from outlast.cli.edge import Session, common, session
 from outlast.cli.screen.render import (
@@ -16,9 +16,13 @@ from outlast.cli.screen.render import (
     saving,
     table_width,
 )
+from outlast.core.claims import Claims
+from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import IntegrityError, one_line
+from outlast.core.names import RepoId
 from outlast.core.sizes import human_size
 from outlast.ops import listing
+from outlast.ops.claims import claims_of
 from outlast.store.disk import space_used
 from outlast.store.records.facts import About
 
@@ -73,30 +77,37 @@ def ls(
     has a line of its own, DAMAGED, after the others. STATE says unconfirmed where only a node on
     the LAN (pull --from lan) said which files the revision has, or that it is what the ref names,
     and damaged where bytes of it are known not to be right: they are not given out, and 'outlast
-    pull' fetches them again.
+    pull' fetches them again. It says REVOKED of what is not to be used any more ('outlast verify
+    --who' tells more); in JSON, each line has all claims.
 
     DATE is the day (UTC) on which a source last said that one of the REFS names the revision. Where
     no source said so, as for a local folder, it is the day on which its record in the archive was
     written. It is shown with --sort date, and wherever 100 columns have room for it.
     """
     order = listing.Order(sort)
+    claims: dict[Digest, Claims] = {}
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         listed = listing.list_revisions(
             archive, pattern, order=order, reverse=reverse, partial=partial
         )
+        if as_json and (assessor := run.assessor(archive)) is not None:
+            digests = [line.summary.digest for line in listed.lines]
+            claims = claims_of(archive, assessor, filter(None, digests), run.control.cancel)
+        revoked = frozenset(archive.revocations.stopped())
     # The archive is closed by now: its index has no journal beside it any more.
     if as_json:
         for line in listed.lines:
-            print_document(_document(line))
+            print_document(_document(line, claims))
         for bad in listed.damaged:
             print_document(_damaged_document(bad))
     else:
-        _print(run, listed, order, whole=not pattern and not partial)
+        _print(run, listed, order, revoked, whole=not pattern and not partial)
     return IntegrityError.exit_code if listed.damaged else 0
 
 
-def _document(line: listing.RevisionLine) -> RevisionDocument:
+def _document(line: listing.RevisionLine, claims: Mapping[Digest, Claims]) -> RevisionDocument:
     s = line.summary
+    found = None if s.digest is None else claims.get(s.digest)
     return RevisionDocument(
         repo=s.repo,
         revision=s.revision,
@@ -119,6 +130,8 @@ def _document(line: listing.RevisionLine) -> RevisionDocument:
         notice=notice_part(line.about),
         date=line.date.isoformat(timespec="seconds"),
         observed=line.observed,
+        claims=() if found is None else claim_parts(found),
+        revoked="" if found is None else found.revoked,
     )
 
 
@@ -131,10 +144,17 @@ def _damaged_document(bad: listing.DamagedLine) -> DamagedDocument:
     )
 
 
-def _print(run: Session, listed: listing.Contents, order: listing.Order, *, whole: bool) -> None:
+def _print(
+    run: Session,
+    listed: listing.Contents,
+    order: listing.Order,
+    revoked: Collection[tuple[RepoId, GitOid]],
+    *,
+    whole: bool,
+) -> None:
     """The table, and its sum; with `whole` the archive's size too."""
     lines, damaged = listed.lines, listed.damaged
-    rows = [_HEAD, *map(_row, lines)]
+    rows = [_HEAD, *(_row(line, revoked) for line in lines)]
     dated = order is listing.Order.DATE or table_width(rows) <= _WIDTH
     rows += map(_damaged_row, damaged)
     if not dated:
@@ -150,8 +170,9 @@ def _print(run: Session, listed: listing.Contents, order: listing.Order, *, whol
     )
 
 
-def _row(line: listing.RevisionLine) -> tuple[str, ...]:
+def _row(line: listing.RevisionLine, revoked: Collection[tuple[RepoId, GitOid]]) -> tuple[str, ...]:
     s = line.summary
+    bad = ", REVOKED" * ((s.repo.folded, s.revision) in revoked)
     return (
         str(s.repo),
         s.revision.hex[:12],
@@ -161,8 +182,16 @@ def _row(line: listing.RevisionLine) -> tuple[str, ...]:
         human_size(line.stored),
         saving(s.size, line.stored),
         f"{line.date:%Y-%m-%d}",
-        _state(line) + ", unconfirmed" * line.unconfirmed + _bases(line.bases) + _gone(line.about),
+        _state(line)
+        + bad
+        + ", unconfirmed" * line.unconfirmed
+        + _bases(line.bases)
+        + _gone(line.about),
     )
+
+
+def _told(line: listing.RevisionLine) -> str:
+    return ", unconfirmed" * line.unconfirmed
 
 
 def _gone(about: About) -> str:

@@ -13,9 +13,11 @@ from outlast.cli.documents.details import (
     ToldPart,
 )
 from outlast.cli.documents.located import EqualPart
-from outlast.cli.documents.parts import notice_part, warnings_of, withdrawn_parts
+from outlast.cli.documents.parts import claim_parts, notice_part, warnings_of, withdrawn_parts
 from outlast.cli.edge import TARGET, common, session
+from outlast.cli.screen.claims import claim_words
 from outlast.cli.screen.render import plural, print_document, print_table, saved_part, saving
+from outlast.core.claims import Claims
 from outlast.core.errors import one_line
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
@@ -45,13 +47,19 @@ def show(target: Target, *, home: str | None, as_json: bool, quiet: bool) -> Non
     """Show one revision: its refs, files, sizes, digests and where it came from."""
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         details = listing.show(archive, target)
+        assessor = run.assessor(archive)
+        claims = (
+            assessor.claims(details.manifest, details.revision)
+            if assessor is not None and details.manifest is not None
+            else None
+        )
     if as_json:
-        print_document(_document(details))
+        print_document(_document(details, claims))
         return
-    _print_details(details)
+    _print_details(details, claims)
 
 
-def _document(details: listing.Details) -> DetailsDocument:
+def _document(details: listing.Details, claims: Claims | None) -> DetailsDocument:
     revision, about = details.revision, details.about
     return DetailsDocument(
         repo=revision.repo,
@@ -80,6 +88,8 @@ def _document(details: listing.Details) -> DetailsDocument:
         forms=[_form_part(details, entry) for entry in revision.files],
         warnings=warnings_of(details.suspects),
         equals=[_equal_part(one) for one in details.equals],
+        claims=() if claims is None else claim_parts(claims),
+        revoked="" if claims is None else claims.revoked,
     )
 
 
@@ -142,13 +152,15 @@ def _state(revision: Revision, damaged: int) -> str:
     return f"PARTIAL (lacks {plural(len(revision.missing), 'file')})"
 
 
-def _print_details(details: listing.Details) -> None:
+def _print_details(details: listing.Details, claims: Claims | None) -> None:
     revision = details.revision
     damaged = dict(_damaged(details))
     print(f"model     {revision.repo}")
     print(f"revision  {revision.id}")
     print(f"manifest  {details.manifest or 'none yet: files are still arriving'}")
     print(f"state     {_state(revision, len(damaged))}")
+    if claims is not None:
+        print(one_line(f"claims    {claim_words(claims)}", 2000))
     shared = f", {human_size(details.shared)} shared with other revisions" if details.shared else ""
     print(f"size      {human_size(revision.size)}{shared}")
     saved = saving(revision.size, details.stored)

@@ -6,12 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from outlast.codec.bundle.contents import BundledBlob, BundledModel, BundledRef
+from outlast.codec.bundle.contents import (
+    ATTESTATIONS,
+    BundledBlob,
+    BundledModel,
+    BundledRef,
+    Record,
+)
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid, Names
 from outlast.core.errors import (
     DiskFullError,
     IntegrityError,
+    MalformedError,
     NotArchivedError,
     NotFoundError,
     OutlastError,
@@ -34,6 +41,7 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.garbage.trash import room_hint
 from outlast.store.index import load_manifest
+from outlast.store.records.attestations import MAX_ATTESTATION, MOST_FROM_OTHERS, SUFFIX
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
@@ -58,7 +66,7 @@ class Refused:
 class Imported:
     """What became of one bundle. `revisions` are those that are whole in the archive now, with
     those of them that are `new`; of the refs, `moved` name another commit than before or are new,
-    `kept` stayed although the bundle says something else.
+    `kept` stayed although the bundle says something else. `statements`: signed ones that are new.
     """
 
     bundle: OpenBundle
@@ -72,6 +80,7 @@ class Imported:
     kept: list[Refused] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     repaired: int = 0
+    statements: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -346,11 +355,33 @@ class _Import:
                 self.result.new.append(revision)
             self.result.revisions.append(revision)
             whole.add((repo, revision.id))
+        for record in self._bundle.contents.records:
+            if record.path.startswith(ATTESTATIONS):
+                self._take_statement(record)
         for model in self._bundle.contents.models:
             repo = self._archive.refs.spelling(model.repo)
             for ref in model.refs:
                 if (repo, ref.commit) in whole or self._is_sealed(repo, ref.commit):
                     self._move(repo, ref)
+
+    def _take_statement(self, record: Record) -> None:
+        """Keeps a signed statement about a manifest that is here now. Who signed it, is asked when
+        claims are.
+        """
+        manifest, _, name = record.path.removeprefix(ATTESTATIONS).partition("/")
+        if not Digest.is_valid(manifest) or name != f"{record.sha256}{SUFFIX}":
+            return
+        try:
+            if record.size > MAX_ATTESTATION:
+                raise MalformedError("a signed statement that is too large")
+            data = self._bundle.record(record)
+            add = self._archive.attestations.add
+            if add(self._writer, Digest(manifest), data, most=MOST_FROM_OTHERS) is not None:
+                self.result.statements += 1
+        except NotArchivedError:
+            _log.info("%s is about a manifest that is not here", record.path)
+        except OutlastError as error:
+            self._refuse(record.path, error)
 
     def _is_sealed(self, repo: RepoId, commit: GitOid) -> bool:
         """Whether an earlier bundle, or a pull, brought a revision."""

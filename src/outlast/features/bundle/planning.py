@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from outlast.codec.bundle.contents import (
+    ATTESTATIONS,
     MANIFESTS,
     BundleContents,
     BundledBlob,
@@ -17,6 +18,7 @@ from outlast.codec.bundle.documents import ArchiveInventory, Outer
 from outlast.codec.bundle.geometry import Geometry, PartLayout, choose_layout
 from outlast.codec.bundle.sealed import Envelope, SealedContents
 from outlast.codec.payload import Form
+from outlast.core.claims import Claims
 from outlast.core.digest import Digest
 from outlast.core.errors import (
     CorruptError,
@@ -33,6 +35,7 @@ from outlast.features.bundle.tuning import TUNING, Tuning
 from outlast.intake.judging import require_revision
 from outlast.store.archive import Archive
 from outlast.store.forms import StoredForm
+from outlast.store.records.attestations import SUFFIX
 from outlast.store.records.refs import Ref
 
 _PLACEHOLDER: Final = PartLayout(1 << 20, 1 << 20, 254, 1)
@@ -88,7 +91,8 @@ class Seal:
 class ExportPlan:
     """What will be written. `records`: the bytes of the records, in their order; `paths`: by blob,
     the files that have it, as ``org/name: path``; `assumed`: files that the reader has; `seal`:
-    how it is encrypted, if it is.
+    how it is encrypted, if it is; `claims`: which hold of the manifests, as the archive that writes
+    the bundle says.
     """
 
     contents: BundleContents
@@ -97,6 +101,7 @@ class ExportPlan:
     paths: Mapping[Digest, str]
     assumed: int
     seal: Seal | None = None
+    claims: Mapping[Digest, Claims] = field(default_factory=dict)
 
     @property
     def outer(self) -> Outer:
@@ -132,7 +137,7 @@ def make_plan(
         of_model.setdefault(revision.digest, (revision, set()))[1].update(refs)
     models = tuple(_model(archive, repo, of) for repo, of in sorted(found.items()))
     revisions = [rev for _, of in sorted(found.items()) for _, (rev, _) in sorted(of.items())]
-    records = _records(revisions, wishes)
+    records = _records(archive, revisions, wishes)
     payloads, paths, assumed = _payloads(archive, revisions, wishes)
     draft = _contents(archive, models, records, payloads, wishes)
     contents = _cut(draft, wishes, tuning)
@@ -195,13 +200,18 @@ def _bundled(ref: Ref) -> BundledRef:
 
 
 def _records(
-    revisions: Sequence[Revision], wishes: ExportWishes
+    archive: Archive, revisions: Sequence[Revision], wishes: ExportWishes
 ) -> list[tuple[str, Digest, bytes]]:
-    """The manifests that the reader lacks and the files that install outlast, by path."""
+    """The manifests that the reader lacks, the signed statements about all of them, and the files
+    that install outlast, by path.
+    """
     found = {path: (Digest.of(data), data) for path, data in wishes.program.items()}
     for revision in revisions:
         if revision.digest not in wishes.known.manifests:
             found[f"{MANIFESTS}{revision.digest}.json"] = (revision.digest, revision.to_bytes())
+        for stored in archive.attestations.of(revision.digest):
+            path = f"{ATTESTATIONS}{revision.digest}/{stored.digest}{SUFFIX}"
+            found[path] = stored.digest, stored.data
     return [(path, digest, data) for path, (digest, data) in sorted(found.items())]
 
 

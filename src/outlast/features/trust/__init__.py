@@ -1,1 +1,7 @@
-"""Trust: what the bytes of a model are, and whether the operator's rules allow to use them."""
+"""Trust and rules: what is claimed of models and by whom, and what the operator allows to do with
+them.
+
+`keys` knows keys, signatures and pins; `records` knows statements, and implements
+`core.claims.Assessor`; `rules` implements `core.policy.Gate`. All read records of the archive
+alone, and never a blob.
+"""

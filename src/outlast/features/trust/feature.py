@@ -1,14 +1,16 @@
-"""The feature as the core sees it."""
+"""The feature as the core sees it: commands, claims, rules, and what `doctor` finds."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from outlast.core.errors import OutlastError
+from outlast.core.claims import Assessor
+from outlast.core.errors import NotFoundError, OutlastError
 from outlast.core.policy import Gate
 from outlast.features.trust.settings import TrustSettings, read_settings
 from outlast.ops.doctor import Finding, Health
+from outlast.store.archive import Archive
 
 if TYPE_CHECKING:
     from outlast.app import App
@@ -32,8 +34,11 @@ class Trust:
         return ()
 
     def checks(self, home: Path) -> Iterable[Finding]:
-        """Rules in the archive that cannot be read refuse everything."""
-        from outlast.features.trust.rules.assemble import make_gate  # noqa: PLC0415 - few have any
+        """Rules in the archive that cannot be read refuse everything; pins that cannot be read
+        prove nothing.
+        """
+        from outlast.features.trust.checks import findings  # noqa: PLC0415 - few have any
+        from outlast.features.trust.rules.assemble import make_gate  # noqa: PLC0415 - likewise
 
         gate = make_gate(home, TrustSettings())
         try:
@@ -41,6 +46,11 @@ class Trust:
                 gate.load()
         except OutlastError as error:
             yield Finding("rules", Health.WRONG, str(error), error.hint)
+        try:
+            with Archive(home) as archive:
+                yield from findings(archive)
+        except NotFoundError:  # there is no archive yet
+            return
 
 
 TRUST: Final = Trust()
@@ -48,6 +58,13 @@ TRUST: Final = Trust()
 
 def gate(home: Path, settings: TrustSettings) -> Gate | None:
     """The rules of the archive in `home`; None where there are none."""
-    from outlast.features.trust.rules.assemble import make_gate  # noqa: PLC0415 - as above
+    from outlast.features.trust.rules.assemble import make_gate  # noqa: PLC0415 - few have any
 
     return make_gate(home, settings)
+
+
+def assessor(archive: Archive, settings: TrustSettings) -> Assessor:
+    """Which claims hold of the revisions of an archive."""
+    from outlast.features.trust.assemble import assessor_of  # noqa: PLC0415 - likewise
+
+    return assessor_of(archive, settings)

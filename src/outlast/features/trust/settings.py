@@ -1,12 +1,15 @@
 """The section ``[trust]`` of the configuration file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
+from msgspec import Meta
+
 from outlast.cli.config.section import ConfigSection, Meaning, Text, read_section
 from outlast.core.errors import BadConfigError
+from outlast.features.trust.records.needed import MOST_NEEDED, Needed
 
 Mode = Literal["enforce", "report"]
 _MODES: Final[tuple[str, ...]] = get_args(Mode)
@@ -15,17 +18,21 @@ _MODES: Final[tuple[str, ...]] = get_args(Mode)
 @dataclass(frozen=True, slots=True)
 class TrustSettings:
     """Where the operator's rules are, and what they need. `reports`: nothing is refused, and what
-    would be is said.
+    would be is said. `needed`: how many have to agree before a claim holds.
     """
 
     rules: Path | None = None
     reports: bool = False
     publishers: Path | None = None
     labels: Path | None = None
+    needed: Needed = field(default_factory=Needed)
+
+
+_DEFAULT: Final = TrustSettings()
 
 
 class TrustSection(ConfigSection, frozen=True):
-    """What the operator's rules allow to do with models, and what they go by."""
+    """What the operator's rules allow to do with models, what they go by, and what a claim needs."""
 
     rules: Annotated[
         Text,
@@ -59,6 +66,30 @@ class TrustSection(ConfigSection, frozen=True):
             example="/etc/outlast/labels.toml",
         ),
     ] = ""
+    observers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=MOST_NEEDED,
+            description=f"the setting {{!r}} is not a number from 1 to {MOST_NEEDED}",
+        ),
+        Meaning(
+            "How many observers have to agree before a revision counts as observed. What this "
+            "archive pulled from a hub itself counts as one.",
+        ),
+    ] = _DEFAULT.needed.observers
+    signatures: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=MOST_NEEDED,
+            description=f"the setting {{!r}} is not a number from 1 to {MOST_NEEDED}",
+        ),
+        Meaning(
+            "How many pinned keys of a publisher have to sign before a revision counts as "
+            "published.",
+        ),
+    ] = _DEFAULT.needed.signatures
 
 
 def read_settings(table: Mapping[str, Any]) -> TrustSettings:
@@ -74,6 +105,7 @@ def read_settings(table: Mapping[str, Any]) -> TrustSettings:
         reports=said.mode == "report",
         publishers=_path("publishers", said.publishers),
         labels=_path("labels", said.labels),
+        needed=Needed(said.signatures, said.observers),
     )
 
 

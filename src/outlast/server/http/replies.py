@@ -29,6 +29,7 @@ from outlast.server.http.log import log_line
 
 STALE_HEADER = "X-Outlast-Stale-Since"
 PARTIAL_HEADER = "X-Outlast-Partial"
+CLAIMS_HEADER = "X-Outlast-Claims"
 LISTED_BY_HEADER = "X-Outlast-Listed-By"
 _RETRY_AFTER = 5
 

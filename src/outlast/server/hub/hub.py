@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from outlast.core.claims import Assessor
 from outlast.core.errors import (
     AccessDeniedError,
     OutlastError,
@@ -40,6 +41,7 @@ from outlast.server.http.mount import Mount, Mounts
 from outlast.server.http.outlet import Outlet
 from outlast.server.http.queries import ORIGIN, flag, parse_form, read_query
 from outlast.server.http.replies import (
+    CLAIMS_HEADER,
     LISTED_BY_HEADER,
     PARTIAL_HEADER,
     STALE_HEADER,
@@ -50,6 +52,7 @@ from outlast.server.http.replies import (
 )
 from outlast.server.hub import documents, pages, raw, refusals
 from outlast.server.hub.catalogue import Catalogue
+from outlast.server.hub.claims import ServedClaims
 from outlast.server.hub.entrance import Entrance
 from outlast.server.hub.health import DiskHealth, try_disk
 from outlast.server.hub.routes import PAGES, WRITING, HubRoute, parse, respelled
@@ -73,9 +76,12 @@ _DOCUMENTS: Final = {"page": "info", "folder": "tree"}
 
 @dataclass(slots=True)
 class HubExchange(Exchange):
-    """A request of the hub's API; `found` is the revision that it came to."""
+    """A request of the hub's API; `found` is the revision that it came to, and `claims` what
+    clients are told of it.
+    """
 
     found: Found | None = None
+    claims: str = ""
 
 
 class Hub:
@@ -89,9 +95,13 @@ class Hub:
         tokens: Tokens | None,
         limits: Limits,
         mounts: Iterable[Mount] = (),
+        assessor: Assessor | None = None,
         tuning: ServerTuning = TUNING,
     ) -> None:
-        """Without `tokens` every client may read. `mounts` get their paths before the hub's API."""
+        """Without `tokens` every client may read. `mounts` get their paths before the hub's API.
+        `assessor` says which claims clients are told of.
+        """
+        self._claims = ServedClaims(mirror.archive, assessor, tuning=tuning)
         self._mounts = Mounts(mounts)
         self._tuning = tuning
         self._mirror = mirror
@@ -251,6 +261,7 @@ class Hub:
             if not await self._is_readable(asker, name, route):
                 raise RepoNotFoundError(f"there is no {repo} here, or it is not for you to read")
             return _respelled(request, name)
+        exchange.claims = await self._claims_of(found)
         if route.what in _FILES:
             return await self._file(exchange, route, found, voice)
         query, answer = read_query(request), self._catalogue.document
@@ -264,8 +275,14 @@ class Hub:
             )
         else:
             reply = await self._threaded(answer, route, found, query, {})
-        reply.headers.update(_marks(found, self._metrics))
+        reply.headers.update(_marks(exchange, found, self._metrics))
         return reply
+
+    async def _claims_of(self, found: Found) -> str:
+        """The claims that clients are told of. Raises :class:`RevokedError`."""
+        revision = found.view.revision
+        known = self._claims.known(revision)
+        return await self._threaded(self._claims.look, revision) if known is None else known
 
     async def _is_readable(self, asker: Asker, repo: RepoId, route: HubRoute) -> bool:
         """Whether `asker` may know that `repo` is here. What is hidden is not told apart from what
@@ -293,7 +310,7 @@ class Hub:
             entry = self._mirror.entry(view, path)
         except OutlastError as error:
             return error_reply(error, {"X-Repo-Commit": commit})
-        headers = file_headers(entry, commit) | _marks(found, self._metrics)
+        headers = file_headers(entry, commit) | _marks(exchange, found, self._metrics)
         if route.what == "blob":
             where = pages.file_path(view.revision.repo, route.ref, path)
             return web.Response(status=307, headers={"Location": where, "X-Repo-Commit": commit})
@@ -384,9 +401,11 @@ def _unauthorized() -> web.Response:
     return failure(401, "", "this server asks for a bearer token", _ASKED)
 
 
-def _marks(found: Found, metrics: Metrics) -> dict[str, str]:
+def _marks(exchange: HubExchange, found: Found, metrics: Metrics) -> dict[str, str]:
     """Headers that say what a client should know of a revision beside its content."""
     marks = _stale(found.stale_since, metrics) | _listed_by(found.unconfirmed)
+    if exchange.claims:
+        marks[CLAIMS_HEADER] = exchange.claims
     if found.view.lacking:
         marks[PARTIAL_HEADER] = str(found.view.lacking)
     elif found.view.revision.unlisted:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outlast.core.cancel import Cancel
+from outlast.core.claims import Assessor
 from outlast.core.errors import BadConfigError
 from outlast.mirror.mirror import Mirror
 from outlast.server.http.files import Limits
@@ -44,6 +45,7 @@ def serve(
     *,
     cancel: Cancel,
     mounts: Iterable[Mount] = (),
+    assessor: Assessor | None = None,
     tuning: ServerTuning = TUNING,
 ) -> None:
     """Serves until SIGINT or SIGTERM; not at all if `cancel` is set: the signal came before the
@@ -54,7 +56,15 @@ def serve(
     gc.freeze()  # what is there for good: a full collection took 20 to 50 ms of the event loop
     tokens = Tokens(listen.tokens) if listen.tokens is not None else None
     limits = Limits(listen.stall, tuning)
-    hub = Hub(mirror, metrics, tokens=tokens, limits=limits, mounts=mounts, tuning=tuning)
+    hub = Hub(
+        mirror,
+        metrics,
+        tokens=tokens,
+        limits=limits,
+        mounts=mounts,
+        assessor=assessor,
+        tuning=tuning,
+    )
     try:
         asyncio.run(_serve(hub, metrics, listen, ready, cancel=cancel, tuning=tuning))
     finally:

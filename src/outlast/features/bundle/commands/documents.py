@@ -59,6 +59,7 @@ class ImportedDocument(Document):
     refused: Annotated[Sequence[RefusedPart], "what was refused or is missing"]
     repaired_blocks: Annotated[int, "blocks of the parts that were restored from parity"]
     left_out: Annotated[Sequence[str], "files on the media that are no part of a bundle, and why"]
+    statements: Annotated[int, "signed statements about revisions that are new in the archive"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

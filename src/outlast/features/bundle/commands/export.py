@@ -1,5 +1,6 @@
 """``outlast export``."""
 
+import dataclasses
 import datetime as dt
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from outlast.features.bundle.program.wheel_names import PLATFORMS, Machine, mach
 from outlast.features.bundle.sealing import sealed
 from outlast.features.bundle.since import read_since
 from outlast.features.bundle.tuning import TUNING
+from outlast.ops.claims import claims_of
 from outlast.sources.bundle.age import read_recipients
 from outlast.store import disk
 
@@ -213,6 +215,10 @@ def export(
         known = read_since(since, keyring(run, identity))
         wishes = ExportWishes(plain, parity, part_size, restricted, known, program)
         plan = make_plan(archive, names, wishes)
+        if (assessor := run.assessor(archive)) is not None:
+            digests = [revision.digest for revision in plan.revisions]
+            claims = claims_of(archive, assessor, digests, run.control.cancel)
+            plan = dataclasses.replace(plan, claims=claims)
         if recipients:
             plan = sealed(plan, read_recipients(recipients), wishes)
         parts = media_of(plan, media)

@@ -22,6 +22,7 @@ from outlast.features.bundle.commands.documents import (
 from outlast.features.bundle.commands.identity import IDENTITY, keyring
 from outlast.features.bundle.importing import Imported, Refused, import_bundle
 from outlast.features.bundle.review.listing import list_files
+from outlast.ops.claims import remember_revocations
 from outlast.sources.bundle.opened import OpenBundle, open_media
 
 _NOT_WHOLE: Final = 4
@@ -78,6 +79,9 @@ def import_(
                 return 0
             archive = stack.enter_context(open_archive(run.config.home, gate=run.gate()))
             results = [import_bundle(archive, bundle, run.control) for bundle in media.bundles]
+            assessor = run.assessor(archive)
+            if assessor is not None and any(result.statements for result in results):
+                remember_revocations(archive, assessor, run.control.cancel)
         run.screen.settle()
         for result in results:
             _print(run, result, media.left_out)
@@ -102,6 +106,7 @@ def _print(run: Session, result: Imported, left_out: Sequence[str]) -> None:
                 kept_refs=[_part(one) for one in result.kept],
                 refused=[_part(one) for one in result.refused],
                 repaired_blocks=result.repaired,
+                statements=result.statements,
                 left_out=left_out,
             )
         )
@@ -114,6 +119,9 @@ def _print(run: Session, result: Imported, left_out: Sequence[str]) -> None:
         run.say(f"refused: {one.what}: {one.reason}")
     if result.repaired:
         run.say(f"restored from parity: {plural(result.repaired, 'block')}")
+    if result.statements:
+        said = plural(result.statements, "signed statement")
+        run.say(f"{said} came along; 'outlast verify --who' says what they prove")
     already = len(result.revisions) - len(result.new)
     had = f", {already} were here already" if already else ""
     unfinished = f"; {len(result.unfinished)} are not complete" if result.unfinished else ""

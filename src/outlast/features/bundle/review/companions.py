@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from outlast.cli.screen.claims import claim_words
 from outlast.core.digest import Digest
 from outlast.core.errors import OutlastError
 from outlast.core.manifest import Revision
@@ -25,7 +26,9 @@ def companions(archive: Archive, plan: ExportPlan) -> dict[str, bytes]:
     """verify.py, MANIFEST.md and index.html, by path. They depend on the plan alone: a second run
     of an export writes the same.
     """
-    found = review(plan.contents, plan.revisions, dict(_texts(archive, plan.revisions)))
+    texts = dict(_texts(archive, plan.revisions))
+    claims = {digest: claim_words(claims) for digest, claims in plan.claims.items()}
+    found = review(plan.contents, plan.revisions, texts, claims)
     return {
         **script(),
         "MANIFEST.md": markdown(found).encode(),

@@ -77,6 +77,8 @@ def _revision(revision: ReviewedRevision) -> Iterator[str]:
     refs = f" ({', '.join(map(_plain, revision.refs))})" if revision.refs else ""
     yield from ("", f"### Revision {revision.id}{refs}", "")
     yield f"- manifest: `{revision.manifest}`"
+    if revision.claims:
+        yield f"- claims that hold in the archive that wrote this: {_plain(revision.claims)}"
     if revision.source:
         yield f"- seen at: {_plain(revision.source)}"
     if revision.partial:

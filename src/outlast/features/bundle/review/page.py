@@ -127,6 +127,8 @@ def _revision(revision: ReviewedRevision) -> Iterator[str]:
     refs = f" ({', '.join(map(_safe, revision.refs))})" if revision.refs else ""
     yield f"<h3>Revision <code>{revision.id}</code>{refs}</h3>"
     rows = [("manifest", f"<code>{revision.manifest}</code>")]
+    if revision.claims:
+        rows.append(("claims that hold in the archive that wrote this", _safe(revision.claims)))
     if revision.source:
         rows.append(("seen at", _safe(revision.source)))
     if revision.partial:

@@ -3,7 +3,7 @@ texts of small files, by digest. Pure.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from outlast.codec.bundle.contents import BundleContents, BundledModel
@@ -30,7 +30,9 @@ class ReviewedFile:
 
 @dataclass(frozen=True, slots=True)
 class ReviewedRevision:
-    """`partial`: files of it are missing in the archive that wrote the bundle."""
+    """`partial`: files of it are missing in the archive that wrote the bundle. `claims`: those that
+    hold there, by their words.
+    """
 
     id: str
     manifest: str
@@ -38,6 +40,7 @@ class ReviewedRevision:
     source: str
     files: tuple[ReviewedFile, ...]
     partial: bool
+    claims: str = ""
 
     @property
     def size(self) -> int:
@@ -85,10 +88,13 @@ class BundleReview:
 
 
 def review(
-    contents: BundleContents, revisions: Sequence[Revision], texts: Mapping[Digest, bytes]
+    contents: BundleContents,
+    revisions: Sequence[Revision],
+    texts: Mapping[Digest, bytes],
+    claims: Mapping[Digest, str],
 ) -> BundleReview:
     """`revisions`: of all manifests that the contents name and that are known; `texts`: the bytes
-    of small files, as far as they could be read.
+    of small files, as far as they could be read; `claims`: what is claimed of manifests.
     """
     cut = contents.geometry
     by_digest = {revision.digest: revision for revision in revisions}
@@ -96,7 +102,11 @@ def review(
     models = []
     for model in contents.models:
         found = [by_digest[digest] for digest in model.manifests if digest in by_digest]
-        models.append(_model(model, found, texts, held))
+        reviewed = _model(model, found, texts, held)
+        said = tuple(
+            replace(one, claims=claims.get(Digest(one.manifest), "")) for one in reviewed.revisions
+        )
+        models.append(replace(reviewed, revisions=said))
     since = contents.since
     kind = "bundle" if since is not None and since.sequence else "inventory"
     return BundleReview(

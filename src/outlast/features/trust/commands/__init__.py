@@ -1,1 +1,1 @@
-"""The commands of trust."""
+"""The commands of trust and rules."""

@@ -1,0 +1,52 @@
+"""The option that lets a revoked revision be used: by the digest of its manifest, remembered."""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from outlast.core.digest import Digest
+from outlast.core.errors import MalformedError, UsageError
+from outlast.ops.claims import accept_revoked
+from outlast.store.archive import Archive
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class DigestType(click.ParamType[Digest]):
+    """The sha256 of a manifest."""
+
+    name = "digest"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Digest:
+        del param, ctx
+        if isinstance(value, Digest):
+            return value
+        try:
+            return Digest(str(value))
+        except MalformedError:
+            raise UsageError(
+                f"not the digest of a manifest: {str(value)[:80]!r}",
+                hint="'outlast show' prints it: 64 hex digits",
+            ) from None
+
+
+accept_option = click.option(
+    "--accept-revoked",
+    "accepted",
+    type=DigestType(),
+    multiple=True,
+    metavar="DIGEST",
+    help="Use the revision with this manifest although it is revoked; that is remembered",
+)
+
+
+def accept(archive: Archive, digests: Sequence[Digest]) -> None:
+    """Remembers what the option names. Raises :class:`~outlast.core.errors.NotFoundError` for what
+    is not revoked here.
+    """
+    if digests:
+        accept_revoked(archive, digests, dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))

@@ -1,0 +1,44 @@
+"""How claims are said to people: each by its own word, never as one."""
+
+from collections.abc import Iterator
+
+from outlast.core.claims import Claim, Claims, ClaimState, Standing
+
+_NOT: dict[Claim, str] = {
+    Claim.INTACT: "not all files are here",
+    Claim.PUBLISHED: "no statement by a pinned key of its publisher",
+    Claim.OBSERVED: "no statement by a named observer, and not pulled from a hub by this archive",
+    Claim.LISTED: "in no catalogue that is followed",
+}
+
+
+def claim_words(claims: Claims) -> str:
+    """In one line, those that hold: ``intact, published (stale since …)``."""
+    words = ", ".join(_word(state) for state in claims.states if state.holds) or "none"
+    return f"{words}; REVOKED: {claims.revoked}" if claims.revoked else words
+
+
+def claim_lines(claims: Claims) -> Iterator[str]:
+    """A line for each claim: who, which key, when, and what is missing."""
+    if claims.revoked:
+        yield f"REVOKED    {claims.revoked}"
+    for state in claims.states:
+        yield f"{state.claim:<10} {_sentence(state)}"
+
+
+def _word(state: ClaimState) -> str:
+    stale = f" (stale since {state.since})" if state.standing is Standing.STALE else ""
+    return f"{state.claim}{stale}"
+
+
+def _sentence(state: ClaimState) -> str:
+    who = f" by {', '.join(state.who)}" if state.who else ""
+    why = f"; {state.why}" if state.why else ""
+    since = f" since {state.since}" if state.since else ""
+    if state.standing is Standing.HOLDS:
+        return f"yes{who}{since}{why}"
+    if state.standing in {Standing.STALE, Standing.SUPERSEDED}:
+        return f"{state.standing}{since}{who}{why}"
+    if state.standing is Standing.REFUSED:
+        return f"no: {state.why or 'it is not proved'}{f' (said{who})' if who else ''}"
+    return f"no: {state.why or _NOT[state.claim]}"

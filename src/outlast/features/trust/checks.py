@@ -1,0 +1,64 @@
+"""What `doctor` finds of statements, pins and revocations."""
+
+from collections.abc import Iterator
+
+from outlast.features.trust.keys.pins import Pins, PinState
+from outlast.ops.doctor import Finding, Health
+from outlast.store.archive import Archive
+
+_NAMED = 3
+
+
+def findings(archive: Archive) -> Iterator[Finding]:
+    """What is wrong with them, and how many there are."""
+    yield _statements(archive)
+    yield _pins(archive)
+    yield from _revoked(archive)
+
+
+def _statements(archive: Archive) -> Finding:
+    attestations = archive.attestations
+    faults = list(attestations.faults())
+    if faults:
+        named = ", ".join(archive.layout.name_of(fault.path) for fault in faults[:_NAMED])
+        return Finding(
+            "attestations",
+            Health.WRONG,
+            f"{len(faults)} signed statements are damaged and do not count: {named}",
+            "delete them, and take them again with 'outlast sign --take FILE'",
+        )
+    count = sum(len(attestations.names(manifest)) for manifest in attestations.manifests())
+    return Finding("attestations", Health.OK, f"{count} signed statements")
+
+
+def _pins(archive: Archive) -> Finding:
+    pins = Pins(archive)
+    if damaged := pins.damaged():
+        named = ", ".join(archive.layout.name_of(pin.path) for pin in damaged[:_NAMED])
+        return Finding(
+            "pins",
+            Health.WRONG,
+            f"{len(damaged)} pins of keys are damaged and do not count: {named}",
+            "delete them, and pin the keys again with 'outlast key pin'",
+        )
+    found = pins.all()
+    active = sum(pin.state is PinState.ACTIVE for pin in found)
+    return Finding("pins", Health.OK, f"{active} keys are pinned, {len(found) - active} have ended")
+
+
+def _revoked(archive: Archive) -> Iterator[Finding]:
+    found = archive.revocations.all().values()
+    if not found:
+        return
+    accepted = sum(bool(one.accepted) for one in found)
+    unread = sum(one.repo is None for one in found)
+    text = f"{len(found)} manifests are revoked, {accepted} of them accepted all the same"
+    if unread:
+        yield Finding(
+            "revoked",
+            Health.WRONG,
+            f"{text}; the records of {unread} are damaged",
+            "revoke them again with 'outlast revoke'",
+        )
+    else:
+        yield Finding("revoked", Health.NOTE, text, "'outlast show' says why of each")

@@ -1,0 +1,98 @@
+"""What clients are told of the claims about a revision, and that a revoked one is not served.
+
+Each answer is kept for a moment: a file is asked for in thousands of ranges.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from outlast.core.claims import Assessor, Claims, Standing
+from outlast.core.digest import GitOid
+from outlast.core.errors import OutlastError
+from outlast.core.manifest import Revision
+from outlast.core.names import RepoId
+from outlast.server.tuning import TUNING, ServerTuning
+from outlast.store.archive import Archive
+from outlast.store.records.revocations import Revoked, refused
+
+_Key: TypeAlias = tuple[RepoId, GitOid]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    until: float
+    header: str
+    revoked: Revoked | None
+
+
+class ServedClaims:
+    """Thread-safe. Without an `assessor` no claims are told; what is revoked is refused all the
+    same.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        assessor: Assessor | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        tuning: ServerTuning = TUNING,
+    ) -> None:
+        self._archive = archive
+        self._assessor = assessor
+        self._clock = clock
+        self._tuning = tuning
+        self._lock = threading.Lock()
+        self._known: OrderedDict[_Key, _Known] = OrderedDict()
+
+    def known(self, revision: Revision) -> str | None:
+        """The header for a revision, if it was found out a moment ago; reads nothing. Raises
+        :class:`~outlast.core.errors.RevokedError`.
+        """
+        with self._lock:
+            found = self._known.get((revision.repo, revision.id))
+        if found is None or found.until < self._clock():
+            return None
+        return _told(revision, found)
+
+    def look(self, revision: Revision) -> str:
+        """The header; reads records, so call it in a thread. Raises as `known`."""
+        revoked = self._archive.revocations.stops(revision.repo, revision.id)
+        header = "" if revoked is not None else self._header(revision)
+        found = _Known(self._clock() + self._tuning.claims_s, header, revoked)
+        with self._lock:
+            self._known[revision.repo, revision.id] = found
+            self._known.move_to_end((revision.repo, revision.id))
+            while len(self._known) > self._tuning.claims_kept:
+                self._known.popitem(last=False)
+        return _told(revision, found)
+
+    def _header(self, revision: Revision) -> str:
+        if self._assessor is None or self._archive.drafts.exists(revision.repo, revision.id):
+            return ""
+        manifests = self._archive.index.manifests_of(revision.repo, revision.id)
+        if not manifests:
+            return ""
+        try:
+            return header_of(self._assessor.claims(manifests[0], revision))
+        except OutlastError:  # a record that cannot be read claims nothing
+            return ""
+
+
+def header_of(claims: Claims) -> str:
+    """The claims that hold, in order: ``intact, published;stale, observed``."""
+    return ", ".join(
+        f"{state.claim};stale" if state.standing is Standing.STALE else state.claim
+        for state in claims.states
+        if state.holds
+    )
+
+
+def _told(revision: Revision, found: _Known) -> str:
+    if found.revoked is not None:
+        raise refused(revision.repo, found.revoked)
+    return found.header
