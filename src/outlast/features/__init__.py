@@ -47,6 +47,17 @@ FEATURES: tuple[Listed, ...] = (
         "outlast.features.durability.settings:DurabilitySection",
     ),
     Listed(
+        "trust",
+        "outlast.features.trust.feature:TRUST",
+        {
+            "policy": Command(
+                "outlast.features.trust.commands.policy:policy",
+                "Screen the parties behind models against lists that you supply.",
+            ),
+        },
+        "outlast.features.trust.settings:TrustSection",
+    ),
+    Listed(
         "watch",
         "outlast.features.watch.feature:WATCH",
         {

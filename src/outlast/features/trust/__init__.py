@@ -1,0 +1,3 @@
+"""Trust: what can be said of the bytes and of the parties behind a model, and what the operator's
+rules make of it.
+"""
