@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class ListTuning:
-    """Bounds of a list file, checked before memory is taken. All are guesses: nothing was measured."""
+    """Bounds of a list file, checked before memory is taken. Each is a guess."""
 
     size: int = 2 << 30
     """Bytes of a file."""
@@ -36,7 +36,7 @@ class MatchTuning:
 
     least: int = 4
     """Letters of a whole name, at least, for a match: shorter ones (HIT, AMO) are many things."""
-    least_bare: int = 5
+    least_bare: int = 4
     """Letters of a name without its words of trade, at least, for a match."""
     least_sound: int = 6
     """Letters of a name, at least, for a match by its sound alone."""

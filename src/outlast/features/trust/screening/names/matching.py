@@ -107,9 +107,10 @@ class NameIndex:
         for forms in forms_of(name):
             number = len(self._names)
             self._names.append(_Listed(name, party, facts, forms))
-            for key in forms.keys | forms.bare_keys:
+            keys, bare_keys = forms.keys, forms.bare_keys
+            for key in keys | bare_keys:
                 self._keys.setdefault(key, []).append(number)
-            for key in _sounding(forms):
+            for key in bare_keys or keys:
                 if len(key) >= self._tuning.least_sound:
                     self._sounds.setdefault(sound(key), []).append(number)
             for word in set(forms.bare):
@@ -140,7 +141,11 @@ class NameIndex:
         if shared := one.keys & other.keys:
             long = max(map(len, shared)) >= self._tuning.least
             return _SAME if long else _SHORT
-        agree = _agree(one.trade, other.trade) and _agree(one.places, other.places)
+        agree = (
+            _agree(one.trade, other.trade)
+            and _agree(one.institutions, other.institutions)
+            and _agree(one.places, other.places)
+        )
         if shared := one.bare_keys & other.bare_keys:
             long = max(map(len, shared)) >= self._tuning.least_bare
             return _BARE if long and agree else _BARE_APART

@@ -13,6 +13,7 @@ from outlast.features.trust.screening.names.words import (
     EMPTY,
     HAN,
     HANDLE_NOISE,
+    INSTITUTIONS,
     LEGAL,
     LEGAL_PHRASES,
     ONE_WORD,
@@ -26,19 +27,26 @@ _MOST: Final = 2_000
 _HAN: Final = re.compile(r"[\u2e80-\u2fff\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
 _HAN_WORD: Final = re.compile("|".join(sorted(HAN, key=len, reverse=True)))
 _INITIALS: Final = re.compile(r"\b(?:[a-z]\.){2,}(?:[a-z]\b)?")
+_BRACKETS: Final = re.compile(r"\([^()]*\)")
 _APOSTROPHES: Final = re.compile(r"['`\u2018\u2019\u02bc\u02b9\u02ba\"]")
 _WORD: Final = re.compile(r"[a-z0-9]+")
 _PHRASE: Final = re.compile(rf"\b(?:{'|'.join(LEGAL_PHRASES)})\b")
+_PHRASE_WORDS: Final = frozenset(phrase.split()[-1] for phrase in LEGAL_PHRASES)
 _ADJECTIVE: Final = re.compile(r"(?<=[a-z]{3})sk(?:ogo|aya|aia|oe|oye|iy|ii|ij|y|i)\Z")
+_COMMON: Final = TRADE | INSTITUTIONS | PLACES
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_LETTERS: Final = (
+    ("shch", "sh"),
+    ("kh", "k"),
+    ("ck", "k"),
+    ("q", "k"),
+    ("x", "ks"),
+    ("ph", "f"),
+    ("zh", "j"),
+    ("w", "v"),
+    ("ou", "u"),
+)
 _SOUNDS: Final = (
-    (re.compile(r"shch"), "sh"),
-    (re.compile(r"kh|ck|q"), "k"),
-    (re.compile(r"x"), "ks"),
-    (re.compile(r"ph"), "f"),
-    (re.compile(r"zh"), "j"),
-    (re.compile(r"w"), "v"),
-    (re.compile(r"ou"), "u"),
     (re.compile(r"c(?!h)"), "k"),
     (re.compile(r"[iyj]*y[iyj]*|i[iyj]+"), "i"),
     (re.compile(r"i(?=[aeou])"), ""),
@@ -48,13 +56,14 @@ _SOUNDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class NameForms:
-    """`whole`: the words in their order, without the legal form. `bare`: those of them that are not
-    words of trade or places; empty where all are. `trade`: the words of trade, `places` the places.
+    """`whole`: the words in their order, without the legal form. `bare`: those of them that tell
+    names apart; empty where none does. The others: words of trade, kinds of institution, places.
     """
 
     whole: tuple[str, ...]
     bare: tuple[str, ...]
     trade: frozenset[str]
+    institutions: frozenset[str]
     places: frozenset[str]
 
     @property
@@ -71,6 +80,8 @@ class NameForms:
 @lru_cache(maxsize=1 << 16)
 def sound(key: str) -> str:
     """What is left of a word where spellings of one sound count as one, as Rostekh and Rostec."""
+    for letters, letter in _LETTERS:
+        key = key.replace(letters, letter)
     for pattern, by in _SOUNDS:
         key = pattern.sub(by, key)
     return key
@@ -80,9 +91,13 @@ def forms_of(name: str, *, handle: bool = False) -> tuple[NameForms, ...]:
     """The forms of a name: several where it can be read in several ways. `handle`: it names an
     account on a hub, which may be written in camel case and have additions.
     """
-    text = unicodedata.normalize("NFKC", name[:_MOST])
-    text = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    text = name[:_MOST]
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+        text = "".join(c for c in text if unicodedata.category(c) != "Cf")
     found = {_forms(words): None for words in _readings(text)}
+    if "(" in text:  # what stands in brackets is often an abbreviation or a place
+        found |= {_forms(words): None for words in _readings(_BRACKETS.sub(" ", text))}
     if handle:
         found |= {_forms(words): None for words in _handles(text)}
     return tuple(forms for forms in found if forms.whole)
@@ -127,26 +142,31 @@ def _latin(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    text = _INITIALS.sub(lambda found: found[0].replace(".", "") + " ", text)
+    if "." in text:
+        text = _INITIALS.sub(lambda found: found[0].replace(".", "") + " ", text)
     text = _APOSTROPHES.sub("", text).replace("&", " and ")
     words = _WORD.findall(text)
-    if len(words) > 2:
+    if not _PHRASE_WORDS.isdisjoint(words):
         words = _PHRASE.sub(" ", " ".join(words)).split() or words
     return _known(words)
 
 
 def _known(words: list[str]) -> list[str]:
     """Each word in one spelling; Slavic adjectives in one case."""
-    return [ONE_WORD.get(word) or _ADJECTIVE.sub("sky", word) for word in words]
+    return [
+        ONE_WORD.get(word) or (_ADJECTIVE.sub("sky", word) if "sk" in word else word)
+        for word in words
+    ]
 
 
 def _forms(words: list[str]) -> NameForms:
     plain = [word for word in words if word not in LEGAL and word not in EMPTY]
     whole = plain or words
-    bare = tuple(word for word in whole if word not in TRADE and word not in PLACES)
+    bare = tuple(word for word in whole if word not in _COMMON)
     return NameForms(
         tuple(whole),
         bare,
         frozenset(word for word in whole if word in TRADE),
+        frozenset(word for word in whole if word in INSTITUTIONS),
         frozenset(word for word in whole if word in PLACES),
     )

@@ -78,17 +78,23 @@ ONE_WORD: Final = {
     "systems": "system",
     "centre": "center",
     "univ": "university",
+    "inst": "institute",
+    "circuits": "circuit",
     "universitet": "university",
     "institut": "institute",
     "akademiya": "academy",
     "kompaniya": "co",
+    "rossii": "russia",
+    "rossiya": "russia",
+    "rossiia": "russia",
 }
 """Spellings and translations of one word."""
 
 TRADE: Final = _words(
-    "advanced ai artificial cloud data digital enterprise global group holding informatics "
-    "information intelligence intelligent international internet laboratory ml network online "
-    "research robotics science scientific service software solution system technology"
+    "advanced ai artificial circuit cloud data digital enterprise global group holding "
+    "informatics information integrated intelligence intelligent international internet "
+    "laboratory ml network online research robotics science scientific service software "
+    "solution system technology"
 )
 """Words that many makers of technology have in their names, and often leave out."""
 
@@ -105,6 +111,12 @@ PLACES: Final = _words(
     "zhengzhou zhuhai"
 )
 """Places. A name is not told from others by its place alone."""
+
+INSTITUTIONS: Final = _words(
+    "academy agency association bank center college corps council department faculty federation "
+    "foundation fund institute ministry school society university"
+)
+"""Kinds of institution. A name is not told from others by its kind, with or without its place."""
 
 HANDLE_NOISE: Final = _words(
     "ai community cv dev group hf hq hub inc lab labs llm ml model models nlp official open "
@@ -129,6 +141,10 @@ HAN: Final = {
     "人工智慧": " artificial intelligence ",
     "智能科技": " intelligent technology ",
     "信息技术": " information technology ",
+    "中科技术": " zhongke technology ",
+    "中科": " zhongke ",
+    "集成电路": " integrated circuit ",
+    "积体电路": " integrated circuit ",
     "科学技术": " science technology ",
     "网络科技": " network technology ",
     "科技": " technology ",
@@ -147,7 +163,6 @@ HAN: Final = {
     "科学院": " academy sciences ",
     "大学": " university ",
     "大學": " university ",
-    "理工": " technology ",
     "实验室": " laboratory ",
     "国际": " international ",
     "中国": " china ",
@@ -170,6 +185,13 @@ HAN: Final = {
     "江苏": " jiangsu ",
     "广东": " guangdong ",
     "四川": " sichuan ",
+    "哈爾濱": " harbin ",
+    "廣州": " guangzhou ",
+    "武漢": " wuhan ",
+    "重慶": " chongqing ",
+    "蘇州": " suzhou ",
+    "江蘇": " jiangsu ",
+    "廣東": " guangdong ",
     "市": " ",
     "省": " ",
 }
