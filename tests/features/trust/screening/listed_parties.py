@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a party a line
 """Organisations that are on public lists, for lists that tests write, and rows that are made up.
 
 The names are public facts: each has the list that it is on, and the rule or date where we know it.
@@ -11,6 +12,10 @@ from typing import Final, NamedTuple
 
 ENTITY: Final = "Entity List (EL) - Bureau of Industry and Security"
 SDN: Final = "Specially Designated Nationals (SDN) - Treasury Department"
+
+
+def _split(text: str) -> list[str]:
+    return text.split()
 
 
 class Row(NamedTuple):
@@ -158,53 +163,11 @@ PUBLIC: Final = (
     _sdn("S19", "28 February 2022", "RUSSIA-EO14024", "RUSSIAN DIRECT INVESTMENT FUND", "RDIF"),
 )  # fmt: skip
 
-_SYLLABLES: Final = [
-    "ba",
-    "bel",
-    "cor",
-    "dan",
-    "dor",
-    "el",
-    "fen",
-    "gal",
-    "har",
-    "in",
-    "jo",
-    "kal",
-    "lem",
-    "mor",
-    "nal",
-    "os",
-    "pel",
-    "quin",
-    "ras",
-    "sor",
-    "tal",
-    "ul",
-    "ver",
-    "wen",
-    "xil",
-    "yor",
-    "zan",
-    "chu",
-    "dao",
-    "feng",
-    "guo",
-    "hai",
-    "jing",
-    "kun",
-    "liang",
-    "mao",
-    "nuo",
-    "qiu",
-    "ruo",
-    "shun",
-    "ting",
-    "wu",
-    "xue",
-    "yuan",
-    "zhe",
-]
+_SYLLABLES: Final = _split(
+    "ba bel cor dan dor el fen gal har in jo kal lem mor nal os pel quin ras sor tal ul ver"
+    " wen xil yor zan chu dao feng guo hai jing kun liang mao nuo qiu ruo shun ting wu xue "
+    "yuan zhe"
+)
 _ENDS: Final = (
     "Trading LLC", "Shipping Co., Ltd.", "Electronics Limited", "Import Export GmbH", "Logistics JSC",
     "Technology Co., Ltd.", "Industries Ltd", "Aviation FZE", "Petrochemical Company", "Metals OOO",

@@ -10,110 +10,31 @@ from xml.sax.saxutils import quoteattr
 from outlast.features.trust.screening.lists.party import ListKind
 from tests.features.trust.screening.listed_parties import Row
 
+
+def _columns(text: str) -> list[str]:
+    return text.split(";" if ";" in text else ",")
+
+
 DAY: Final = "2026-11-20"
-US_HEAD: Final = [
-    "_id",
-    "source",
-    "entity_number",
-    "type",
-    "programs",
-    "name",
-    "title",
-    "addresses",
-    "federal_register_notice",
-    "start_date",
-    "end_date",
-    "standard_order",
-    "license_requirement",
-    "license_policy",
-    "call_sign",
-    "vessel_type",
-    "gross_tonnage",
-    "gross_registered_tonnage",
-    "vessel_flag",
-    "vessel_owner",
-    "remarks",
-    "source_list_url",
-    "alt_names",
-    "citizenships",
-    "dates_of_birth",
-    "nationalities",
-    "places_of_birth",
-    "source_information_url",
-    "ids",
-]
-EU_HEAD: Final = [
-    "fileGenerationDate",
-    "Entity_LogicalId",
-    "Entity_EU_ReferenceNumber",
-    "Entity_UnitedNationId",
-    "Entity_DesignationDate",
-    "Entity_Remark",
-    "Entity_SubjectType",
-    "Entity_SubjectType_ClassificationCode",
-    "Entity_Regulation_Programme",
-    "NameAlias_LastName",
-    "NameAlias_FirstName",
-    "NameAlias_WholeName",
-    "Address_City",
-]
-UK_HEAD: Final = [
-    "Last Updated",
-    "Unique ID",
-    "OFSI Group ID",
-    "UN Reference Number",
-    "Name 6",
-    "Name 1",
-    "Name 2",
-    "Name 3",
-    "Name 4",
-    "Name 5",
-    "Name type",
-    "Alias strength",
-    "Title",
-    "Name non-latin script",
-    "Non-latin script type",
-    "Non-latin script language",
-    "Regime Name",
-    "Designation Type",
-    "Designation source",
-    "Date Designated",
-]
-OLD_UK_HEAD: Final = [
-    "Name 6",
-    "Name 1",
-    "Name 2",
-    "Name 3",
-    "Name 4",
-    "Name 5",
-    "Title",
-    "Name Non-Latin Script",
-    "DOB",
-    "Country",
-    "Other Information",
-    "Group Type",
-    "Alias Type",
-    "Regime",
-    "Listed On",
-    "Group ID",
-]
-OPEN_HEAD: Final = [
-    "id",
-    "schema",
-    "name",
-    "aliases",
-    "birth_date",
-    "countries",
-    "addresses",
-    "identifiers",
-    "sanctions",
-    "phones",
-    "emails",
-    "dataset",
-    "first_seen",
-    "last_seen",
-    "last_change",
-]
+US_HEAD: Final = _columns(
+    "_id,source,entity_number,type,programs,name,title,addresses,federal_register_notice,start_date,end_date,standard_order,license_requirement,license_policy,call_sign,vessel_type,gross_tonnage,gross_registered_tonnage,vessel_flag,vessel_owner,remarks,source_list_url,alt_names,citizenships,dates_of_birth,nationalities,places_of_birth,source_information_url,ids"
+)
+EU_HEAD: Final = _columns(
+    "fileGenerationDate,Entity_LogicalId,Entity_EU_ReferenceNumber,Entity_UnitedNationId,Entity_DesignationDate,Entity_Remark,Entity_SubjectType,Entity_SubjectType_ClassificationCode,Entity_Regulation_Programme,NameAlias_LastName,NameAlias_FirstName,NameAlias_WholeName,Address_City"
+)
+UK_HEAD: Final = _columns(
+    "Last Updated,Unique ID,OFSI Group ID,UN Reference Number,Name 6,Name 1,Name 2,Name "
+    "3,Name 4,Name 5,Name type,Alias strength,Title,Name non-latin script,Non-latin script "
+    "type,Non-latin script language,Regime Name,Designation Type,Designation source,Date "
+    "Designated"
+)
+OLD_UK_HEAD: Final = _columns(
+    "Name 6,Name 1,Name 2,Name 3,Name 4,Name 5,Title,Name Non-Latin "
+    "Script,DOB,Country,Other Information,Group Type,Alias Type,Regime,Listed On,Group ID"
+)
+OPEN_HEAD: Final = _columns(
+    "id,schema,name,aliases,birth_date,countries,addresses,identifiers,sanctions,phones,emails,dataset,first_seen,last_seen,last_change"
+)
 
 
 def table(head: Sequence[str], rows: Iterable[Mapping[str, str]], delimiter: str = ",") -> str:
@@ -177,18 +98,19 @@ def eu_csv(rows: Iterable[Row]) -> bytes:
 
 
 def eu_xml(rows: Iterable[Row]) -> bytes:
-    parts = [
+    head = (
         '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
         '<export xmlns="http://eu.europa.ec/fpi/fsd/export" globalFileId="1"'
         f' generationDate="{DAY}T15:51:25.849+02:00">'
-    ]
+    )
+    parts = [head]
     for row in rows:
         names = "".join(
             f"<nameAlias wholeName={quoteattr(name)} strong='true'><regulationSummary/></nameAlias>"
             for name in (row.name, *row.aliases)
         )
         parts.append(
-            f'<sanctionEntity euReferenceNumber={quoteattr(row.id)} logicalId="1"><remark>x</remark>'
+            f'<sanctionEntity euReferenceNumber={quoteattr(row.id)} logicalId="1">'
             f"<regulation programme={quoteattr(row.programme)}/>"
             f'<subjectType code="enterprise" classificationCode="E"/>{names}</sanctionEntity>'
         )

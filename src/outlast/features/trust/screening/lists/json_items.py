@@ -8,13 +8,12 @@ from typing import Any, Final
 from outlast.features.trust.screening.lists.list_file import ListFile, malformed
 
 _LIST: Final = re.compile(r'"results"\s*:\s*\[')
-_DATE: Final = re.compile(r'"search_performed_at"\s*:\s*"([^"\\]{4,40})"')
 _SPACE: Final = " \t\r\n"
 
 
 class JsonItems:
-    """The elements of the list ``results`` of a document. `dated` is its ``search_performed_at``,
-    as far as it was met outside of the elements; it is known at the end.
+    """The elements of the list ``results`` of a document. `dated` is its ``search_performed_at``; it
+    is known at the end, when the document without the elements was seen to be JSON, too.
     """
 
     def __init__(self, file: ListFile) -> None:
@@ -25,11 +24,12 @@ class JsonItems:
             object_pairs_hook=self._object, parse_constant=self._constant
         )
         self._rest = ""
+        self._before = ""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self._skip_to_list()
         count = 0
-        while (item := self._next()) is not None:
+        while (item := self._next(first=not count)) is not None:
             count += 1
             if count > self._file.tuning.rows:
                 raise self._wrong(f"it has more than {self._file.tuning.rows:,} elements")
@@ -41,15 +41,18 @@ class JsonItems:
         while (found := _LIST.search(self._rest)) is None:
             if len(self._rest) > most or not self._more():
                 raise self._wrong("it has no list 'results'")
-        self._note(self._rest[: found.start()])
+        self._before = self._rest[: found.end()]
         self._rest = self._rest[found.end() :]
 
-    def _next(self) -> dict[str, Any] | None:
+    def _next(self, *, first: bool) -> dict[str, Any] | None:
         """The next element; None at the end of the list."""
-        first = self._strip(_SPACE + ",")
-        if first == "]":
+        if self._peek() == "]":
             return None
-        if first != "{":
+        if not first:
+            if self._peek() != ",":
+                raise self._wrong("its elements are not parted by commas")
+            self._rest = self._rest[1:]
+        if self._peek() != "{":
             raise self._wrong("an element of its list is not a record")
         while True:
             try:
@@ -65,20 +68,24 @@ class JsonItems:
             return item
 
     def _finish(self) -> None:
-        """What follows the list: it has to end."""
-        tail = self._rest[1:]
+        """What is around the list has to be JSON."""
+        tail, self._rest = self._rest, ""
         while self._more():
             tail += self._rest
             self._rest = ""
             if len(tail) > self._file.tuning.element:
                 raise self._wrong("too much follows its list")
-        if not tail.rstrip().endswith("}"):
-            raise self._wrong("it is cut short")
-        self._note(tail)
+        try:
+            around = self._decoder.decode(self._before + tail)
+        except (ValueError, RecursionError):
+            raise self._wrong("it is no JSON, or cut short") from None
+        if not isinstance(around, dict) or around.get("results") != []:
+            raise self._wrong("'results' is not the list of the document")
+        self.dated = str(around.get("search_performed_at") or "")
 
-    def _strip(self, characters: str) -> str:
-        """The first character that is none of these."""
-        while not (rest := self._rest.lstrip(characters)):
+    def _peek(self) -> str:
+        """The next character that is no space."""
+        while not (rest := self._rest.lstrip(_SPACE)):
             self._rest = ""
             if not self._more():
                 raise self._wrong("it is cut short")
@@ -91,11 +98,6 @@ class JsonItems:
             return False
         self._rest += text
         return True
-
-    def _note(self, text: str) -> None:
-        found = _DATE.search(text)
-        if found is not None:
-            self.dated = found[1]
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
