@@ -132,7 +132,8 @@ def _require_extra() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"screening needs {', '.join(missing)}", hint="pip install 'outlast[trust]'"
+            f"screening needs {', '.join(missing)}",
+            hint="pip install '.[trust]' in a checkout of outlast",
         )
 
 

@@ -21,7 +21,6 @@ def party_kind(text: str) -> PartyKind:
 @dataclass(slots=True)
 class _Gathered:
     kind: PartyKind
-    list_name: str
     names: dict[str, None] = field(default_factory=dict)
     programmes: dict[str, None] = field(default_factory=dict)
 
@@ -32,7 +31,7 @@ class Parties:
     def __init__(self, file: ListFile) -> None:
         self.rows = 0
         self._file = file
-        self._found: dict[str, _Gathered] = {}
+        self._found: dict[tuple[str, str], _Gathered] = {}
 
     def add(
         self,
@@ -53,7 +52,7 @@ class Parties:
         if not party or not given:
             lacks = "a name" if party else "an id"
             raise malformed(self._file.name, f"the party of row {self.rows} lacks {lacks}")
-        found = self._found.setdefault(party, _Gathered(kind, list_name))
+        found = self._found.setdefault((list_name, party), _Gathered(kind))
         for name in given:
             if len(name) > tuning.name:
                 raise malformed(
@@ -73,7 +72,7 @@ class Parties:
                 aliases=tuple(found.names)[1:],
                 programmes=tuple(found.programmes),
                 kind=found.kind,
-                list_name=found.list_name,
+                list_name=list_name,
             )
-            for party, found in self._found.items()
+            for (list_name, party), found in self._found.items()
         )

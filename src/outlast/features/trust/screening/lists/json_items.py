@@ -12,7 +12,7 @@ _SPACE: Final = " \t\r\n"
 
 
 class JsonItems:
-    """The elements of the list ``results`` of a document. `dated` is its ``search_performed_at``; it
+    """The elements of the list ``results``. `dated` is the document's ``search_performed_at``; it
     is known at the end, when the document without the elements was seen to be JSON, too.
     """
 

@@ -97,7 +97,7 @@ class NameIndex:
                 if listed.party.kind is PartyKind.PERSON:
                     alike, score = Alike.POSSIBLE, min(score, _PERSON)
                 hit = Hit(alike, score, listed.name, listed.party, listed.facts)
-                key = (listed.facts.digest, listed.party.id)
+                key = (listed.facts.digest, f"{listed.party.list_name} {listed.party.id}")
                 if key not in best or best[key].score < score:
                     best[key] = hit
         ordered = sorted(best.values(), key=lambda hit: (-hit.score, hit.party.name, hit.party.id))
