@@ -14,7 +14,7 @@ from docs.checks import first_sentence, problems
 from docs.lines import json_page
 from docs.parts import with_part
 from docs.settings import configuration
-from outlast.cli.main import outlast
+from outlast.cli.main import all_commands, outlast
 from outlast.core.errors import all_errors
 from outlast.features import FEATURES
 
@@ -34,9 +34,7 @@ def cli_reference() -> str:
         help_option_names=outlast.context_settings["help_option_names"],
     )
     parts = [_HEAD, "# Command line\n", _help(root)]
-    for name in outlast.list_commands(root):
-        command = outlast.get_command(root, name)
-        assert command is not None
+    for name, command in all_commands(root):
         parts.append(f"## outlast {name}\n")
         parts.append(_help(click.Context(command, parent=root, info_name=name)))
     return "\n".join(parts)

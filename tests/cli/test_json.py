@@ -1,5 +1,6 @@
 """What commands print with --json is what docs/json.md says, line by line."""
 
+import datetime as dt
 import json
 import os
 import signal
@@ -403,6 +404,14 @@ def scrubbing(world: World) -> None:
     assert world("scrub", "--full", "--no-mend", code=4).result["found"]
 
 
+def screening(world: World) -> None:
+    path = world.home / "list.csv"
+    path.write_text("_id,source,name,alt_names\n1,Sample list,Me Works,\n")
+    words = ("--lists", path, "--as-of", dt.datetime.now(dt.UTC).date().isoformat())
+    assert world("policy", "screen", "me/mine", *words).result["names"]
+    assert world("policy", "screen", "works-me/x", *words).result["alike"] == "match"
+
+
 EXAMPLES: dict[str, Callable[[World], None]] = {
     "pull": pulling,
     "sync": syncing,
@@ -436,6 +445,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "inventory": taking_inventory,
     "withdraw": withdrawing,
     "scrub": scrubbing,
+    "policy screen": screening,
 }
 """For each command with --json, calls that print each of its results."""
 
@@ -472,7 +482,7 @@ def _of_other_commands(command: str) -> set[str]:
 
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_an_error_is_a_line_too(command: str, tmp_path: Path) -> None:
-    call = inside(command, "--no-such-option", "--json", home=tmp_path)
+    call = inside(*command.split(), "--no-such-option", "--json", home=tmp_path)
     message = call.failed("usage")
     (line,) = call.documents
     assert problems(command, line) == []

@@ -16,6 +16,7 @@ import click
 import pytest
 
 from outlast.app import hand_on
+from outlast.cli.main import all_commands
 from outlast.cli.main import outlast as program
 from outlast.core.control import Control
 from outlast.features import FEATURES
@@ -177,6 +178,9 @@ LOCAL: Final = {
         "--encrypt",
         "--identity",
         "--list",
+        "--lists",
+        "--as-of",
+        "--csv",
         "--python",
         "--platform",
         "--wheel",
@@ -190,12 +194,12 @@ SIZE: Final = 9 * MIB
 def options() -> list[tuple[str, str]]:
     """Every option of every command: the command, and the option as users write it."""
     root = click.Context(program, info_name="outlast", obj=FEATURES)
-    found = []
-    for name in program.list_commands(root):
-        command = program.get_command(root, name)
-        assert command is not None
-        found += [(name, one.opts[0]) for one in command.params if isinstance(one, click.Option)]
-    return found
+    return [
+        (name, one.opts[0])
+        for name, command in all_commands(root)
+        for one in command.params
+        if isinstance(one, click.Option)
+    ]
 
 
 def test_every_option_is_known() -> None:

@@ -251,6 +251,15 @@ class NoRulesEngineError(PolicyError):
     default_hint = "pip install 'outlast[trust]'"
 
 
+class StaleListError(PolicyError):
+    """A list of parties is older than the operator allows: what it does not name is not known to be
+    unlisted.
+    """
+
+    code = "stale-list"
+    default_hint = "get the list anew; the setting 'lists-older-than' of [trust] has the limit"
+
+
 class AccessDeniedError(PolicyError):
     """The source requires a token, or that you accept its terms first."""
 

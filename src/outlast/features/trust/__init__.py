@@ -2,6 +2,6 @@
 them.
 
 `keys` knows keys, signatures and pins; `records` knows statements, and implements
-`core.claims.Assessor`; `rules` implements `core.policy.Gate`. All read records of the archive
-alone, and never a blob.
+`core.claims.Assessor`; `rules` implements `core.policy.Gate`; `screening` compares the parties behind
+models with lists. All read records of the archive alone, and never a blob.
 """

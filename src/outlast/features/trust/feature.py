@@ -35,10 +35,11 @@ class Trust:
 
     def checks(self, home: Path) -> Iterable[Finding]:
         """Rules in the archive that cannot be read refuse everything; pins that cannot be read
-        prove nothing.
+        prove nothing; the log of screenings is evidence.
         """
         from outlast.features.trust.checks import findings  # noqa: PLC0415 - few have any
         from outlast.features.trust.rules.assemble import make_gate  # noqa: PLC0415 - likewise
+        from outlast.features.trust.screening.checks import log_findings  # noqa: PLC0415 - likewise
 
         gate = make_gate(home, TrustSettings())
         try:
@@ -46,6 +47,7 @@ class Trust:
                 gate.load()
         except OutlastError as error:
             yield Finding("rules", Health.WRONG, str(error), error.hint)
+        yield from log_findings(home)
         try:
             with Archive(home) as archive:
                 yield from findings(archive)

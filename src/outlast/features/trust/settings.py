@@ -1,5 +1,6 @@
 """The section ``[trust]`` of the configuration file."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,14 @@ from outlast.features.trust.records.needed import MOST_NEEDED, Needed
 
 Mode = Literal["enforce", "report"]
 _MODES: Final[tuple[str, ...]] = get_args(Mode)
+_DAYS: Final = re.compile(r"(\d{1,5})d\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class TrustSettings:
     """Where the operator's rules are, and what they need. `reports`: nothing is refused, and what
-    would be is said. `needed`: how many have to agree before a claim holds.
+    would be is said. `needed`: how many have to agree before a claim holds;
+    `list_days`: how old a list of parties may be, in days.
     """
 
     rules: Path | None = None
@@ -26,6 +29,7 @@ class TrustSettings:
     publishers: Path | None = None
     labels: Path | None = None
     needed: Needed = field(default_factory=Needed)
+    list_days: float = 30.0
 
 
 _DEFAULT: Final = TrustSettings()
@@ -90,6 +94,13 @@ class TrustSection(ConfigSection, frozen=True):
             "published.",
         ),
     ] = _DEFAULT.needed.signatures
+    lists_older_than: Annotated[
+        Text,
+        Meaning(
+            "Lists of parties that are older are not screened against: an error, not a pass. "
+            "Days, as 30d.",
+        ),
+    ] = "30d"
 
 
 def read_settings(table: Mapping[str, Any]) -> TrustSettings:
@@ -106,6 +117,7 @@ def read_settings(table: Mapping[str, Any]) -> TrustSettings:
         publishers=_path("publishers", said.publishers),
         labels=_path("labels", said.labels),
         needed=Needed(said.signatures, said.observers),
+        list_days=_days("lists-older-than", said.lists_older_than),
     )
 
 
@@ -122,3 +134,13 @@ def _path(key: str, text: str) -> Path | None:
             hint=f"write /etc/outlast/{key} or ~/{key}",
         )
     return path
+
+
+def _days(key: str, text: str) -> float:
+    found = _DAYS.match(text)
+    if found is None:
+        raise BadConfigError(
+            f"[trust]: the setting {key!r} is not a number of days: {text[:40]!r}",
+            hint="write it like 30d",
+        )
+    return float(found[1])

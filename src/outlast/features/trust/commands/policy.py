@@ -23,6 +23,7 @@ from outlast.features.trust.commands.policy_documents import (
     WhatIfDocument,
     rule_part,
 )
+from outlast.features.trust.commands.screen import screen_command
 from outlast.features.trust.rules.assemble import make_gate, rule_files
 from outlast.features.trust.rules.expected import Compared, compare
 from outlast.features.trust.rules.gate import Judgement, RuleFiles, RulesGate, shown, value_of
@@ -49,11 +50,12 @@ Examples:
   outlast policy explain run org/name
   outlast policy test cases.toml --rules new.cedar
   outlast policy what-if --rules new.cedar
+  outlast policy screen --all --lists consolidated.csv
 """
 )
 def policy() -> None:
     """Check, explain and test the rules of this archive: what may be pulled, served, shared,
-    exported, run and tuned.
+    exported, run and tuned; and screen the parties behind models against lists.
 
     Rules are written in Cedar, in the file that the setting [trust] rules names, or in
     trust/rules.cedar in the archive. 'outlast guide rules' has what they can ask for.
@@ -210,6 +212,8 @@ def what_if_command(
         total = len(archive.summaries())
         _tell_forbidden(run, found, total)
 
+
+policy.add_command(screen_command)
 
 # The rules
 

@@ -1,0 +1,1 @@
+"""Lists of parties, read from files of the operator: bounded, and wholly or not at all."""

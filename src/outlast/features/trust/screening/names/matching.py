@@ -1,0 +1,191 @@
+"""Compares a name with all names of some lists: a match, possible, or nothing alike."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from outlast.features.trust.screening.lists.party import (
+    ListedParty,
+    ListFacts,
+    PartyKind,
+    PartyList,
+)
+from outlast.features.trust.screening.names.name_forms import NameForms, forms_of, sound
+from outlast.features.trust.screening.names.near_names import NearNames
+from outlast.features.trust.screening.tuning import MATCHES, MatchTuning
+
+
+class Alike(StrEnum):
+    """How alike a name and a row are. What follows from it, the operator's rules say."""
+
+    MATCH = "match"
+    """They are one name, but for script, case, legal form, order and spelling of a sound."""
+    POSSIBLE = "possible"
+    """One has a slip, or is a part of the other; or it is the name of a person, which many have."""
+    NONE = "none"
+    UNKNOWN = "unknown"
+    """There was no name to compare. It is no pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A row that is alike. `name`: which of its names; `score`: from 0 to 100."""
+
+    alike: Alike
+    score: int
+    name: str
+    party: ListedParty
+    facts: ListFacts
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    name: str
+    party: ListedParty
+    facts: ListFacts
+    forms: NameForms
+
+
+_Level = tuple[Alike, int]
+_SAME: Final = (Alike.MATCH, 100)
+_SHORT: Final = (Alike.POSSIBLE, 90)
+_BARE: Final = (Alike.MATCH, 96)
+_BARE_APART: Final = (Alike.POSSIBLE, 88)
+_SOUND: Final = (Alike.MATCH, 94)
+_SOUND_APART: Final = (Alike.POSSIBLE, 84)
+_WITHIN: Final = (Alike.POSSIBLE, 80)
+_AROUND: Final = (Alike.POSSIBLE, 75)
+_PERSON: Final = 90
+"""The highest score of a person's name."""
+_NOTHING: Final = (Alike.NONE, 0)
+
+
+class NameIndex:
+    """The names of some lists, found by their forms. Building it takes about 0.1 ms a name, and a
+    look-up well below a millisecond. Thread-safe once it is built.
+    """
+
+    def __init__(self, lists: Sequence[PartyList], tuning: MatchTuning = MATCHES) -> None:
+        self.lists = tuple(one.facts for one in lists)
+        self._tuning = tuning
+        self._names: list[_Listed] = []
+        self._keys: dict[str, list[int]] = {}
+        self._sounds: dict[str, list[int]] = {}
+        self._words: dict[str, list[int]] = {}
+        self._near = NearNames(tuning)
+        for one in lists:
+            for party in one.parties:
+                if party.kind is not PartyKind.CRAFT:
+                    for name in (party.name, *party.aliases):
+                        self._add(name, party, one.facts)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def find(self, name: str, *, handle: bool = False) -> tuple[Hit, ...]:
+        """The rows that are alike, the likest first, one for each party. `handle`: the name is that
+        of an account on a hub.
+        """
+        best: dict[tuple[object, str], Hit] = {}
+        for forms in forms_of(name, handle=handle):
+            for number in self._candidates(forms):
+                listed = self._names[number]
+                alike, score = self._compare(forms, listed.forms)
+                if alike is Alike.NONE:
+                    continue
+                if listed.party.kind is PartyKind.PERSON:
+                    alike, score = Alike.POSSIBLE, min(score, _PERSON)
+                hit = Hit(alike, score, listed.name, listed.party, listed.facts)
+                key = (listed.facts.digest, f"{listed.party.list_name} {listed.party.id}")
+                if key not in best or best[key].score < score:
+                    best[key] = hit
+        ordered = sorted(best.values(), key=lambda hit: (-hit.score, hit.party.name, hit.party.id))
+        return tuple(ordered[: self._tuning.most_hits])
+
+    def _add(self, name: str, party: ListedParty, facts: ListFacts) -> None:
+        for forms in forms_of(name):
+            number = len(self._names)
+            self._names.append(_Listed(name, party, facts, forms))
+            keys, bare_keys = forms.keys, forms.bare_keys
+            for key in keys | bare_keys:
+                self._keys.setdefault(key, []).append(number)
+            for key in bare_keys or keys:
+                if len(key) >= self._tuning.least_sound:
+                    self._sounds.setdefault(sound(key), []).append(number)
+            for word in set(forms.bare):
+                if len(word) >= self._tuning.least:
+                    self._words.setdefault(word, []).append(number)
+            self._near.add("".join(forms.bare or forms.whole), number)
+
+    def _candidates(self, forms: NameForms) -> Iterable[int]:
+        found: dict[int, None] = {}
+        for key in forms.keys | forms.bare_keys:
+            found |= dict.fromkeys(self._keys.get(key, ()))
+        for key in _sounding(forms):
+            if len(key) >= self._tuning.least_sound:
+                found |= dict.fromkeys(self._sounds.get(sound(key), ()))
+        for _, numbers in self._near.near("".join(forms.bare or forms.whole)):
+            found |= dict.fromkeys(numbers)
+        found |= dict.fromkeys(self._sharing(forms))
+        return found
+
+    def _sharing(self, forms: NameForms) -> Iterator[int]:
+        """Names that share a word that few have."""
+        for word in set(forms.bare):
+            numbers = self._words.get(word, ())
+            if len(numbers) <= self._tuning.rare:
+                yield from numbers
+
+    def _compare(self, one: NameForms, other: NameForms) -> _Level:
+        if shared := one.keys & other.keys:
+            long = max(map(len, shared)) >= self._tuning.least
+            return _SAME if long else _SHORT
+        agree = (
+            _agree(one.trade, other.trade)
+            and _agree(one.institutions, other.institutions)
+            and _agree(one.places, other.places)
+        )
+        if shared := one.bare_keys & other.bare_keys:
+            long = max(map(len, shared)) >= self._tuning.least_bare
+            return _BARE if long and agree else _BARE_APART
+        if self._sound_same(one, other):
+            return _SOUND if agree else _SOUND_APART
+        return max(self._part(one, other), self._slipped(one, other), key=lambda level: level[1])
+
+    def _sound_same(self, one: NameForms, other: NameForms) -> bool:
+        least = self._tuning.least_sound
+        ours = {sound(key) for key in _sounding(one) if len(key) >= least}
+        return any(len(key) >= least and sound(key) in ours for key in _sounding(other))
+
+    def _part(self, ours: NameForms, listed: NameForms) -> _Level:
+        """Where all words of one name are in the other."""
+        one, other = frozenset(ours.bare), frozenset(listed.bare)
+        if not one or not other or max(map(len, one & other), default=0) < self._tuning.least:
+            return _NOTHING
+        if other <= one:
+            return _WITHIN
+        share = sum(map(len, one)) / sum(map(len, other))
+        return _AROUND if one <= other and share >= self._tuning.shared else _NOTHING
+
+    def _slipped(self, one: NameForms, other: NameForms) -> _Level:
+        """Where one is the other with a slip in it."""
+        from rapidfuzz.distance import OSA  # noqa: PLC0415 - when names are compared
+
+        if bool(one.bare) != bool(other.bare):
+            return _NOTHING
+        words = "".join(one.bare or one.whole), "".join(other.bare or other.whole)
+        most = self._near.slips(min(map(len, words)))
+        slips = OSA.distance(*words, score_cutoff=most)
+        if not most or slips > most:
+            return _NOTHING
+        return Alike.POSSIBLE, round(100 * (1 - slips / max(map(len, words))))
+
+
+def _sounding(forms: NameForms) -> frozenset[str]:
+    return forms.bare_keys or forms.keys
+
+
+def _agree(one: frozenset[str], other: frozenset[str]) -> bool:
+    """Whether one of them says nothing that the other does not."""
+    return one <= other or other <= one

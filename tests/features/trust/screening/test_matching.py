@@ -1,0 +1,186 @@
+"""Names are found in whatever form they are written, and others are not."""
+
+import datetime as dt
+import string
+import time
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from outlast.core.digest import Digest
+from outlast.features.trust.screening.lists.party import (
+    DatedBy,
+    ListedParty,
+    ListFacts,
+    ListKind,
+    PartyKind,
+    PartyList,
+)
+from outlast.features.trust.screening.names.matching import Alike, NameIndex
+from outlast.features.trust.screening.names.name_forms import forms_of, sound
+from outlast.features.trust.screening.names.near_names import NearNames
+from tests.features.trust.screening.labelled import ALL, HELD_OUT, LISTED, OTHERS, Label
+from tests.features.trust.screening.listed_parties import PUBLIC, Row, made_up
+
+ROWS = 30_000
+FACTS = ListFacts(
+    ListKind.US_CSV, "list", dt.date(2026, 11, 20), DatedBy.DATA, Digest("0" * 64), 1, 1
+)
+
+
+def index_of(rows: Sequence[Row], kind: PartyKind = PartyKind.ORGANISATION) -> NameIndex:
+    parties = [
+        ListedParty(row.id, row.name, row.aliases, (row.programme,), kind, row.part) for row in rows
+    ]
+    return NameIndex([PartyList(FACTS, tuple(parties))])
+
+
+@pytest.fixture(scope="module")
+def full() -> NameIndex:
+    return index_of((*PUBLIC, *made_up(ROWS - len(PUBLIC))))
+
+
+@pytest.fixture(scope="module")
+def public() -> NameIndex:
+    return index_of(PUBLIC)
+
+
+def measured(index: NameIndex, labels: Sequence[Label]) -> tuple[float, float, float]:
+    """Recall and precision of a match, and the recall of what is at least possible."""
+    right = wrong = seen = 0
+    for label in labels:
+        hits = index.find(label.text, handle=label.handle)
+        matches = {hit.party.id for hit in hits if hit.alike is Alike.MATCH}
+        right += label.party in matches
+        wrong += not label.party and bool(matches)
+        seen += label.party in {hit.party.id for hit in hits}
+    listed = sum(bool(label.party) for label in labels)
+    return right / listed, right / (right + wrong), seen / listed
+
+
+def test_the_labelled_set(full: NameIndex) -> None:
+    """The figures of docs/guide/screening.md."""
+    assert len(LISTED) >= 150
+    assert len(OTHERS) >= 150
+    assert len({label.text for label in ALL}) >= 300
+    recall, precision, seen = measured(full, ALL)
+    print(f"recall {recall:.3f}, precision {precision:.3f}, match or possible {seen:.3f}")
+    assert recall >= 0.98
+    assert precision >= 0.95
+    assert seen == 1.0
+
+
+def test_the_held_out_set(full: NameIndex) -> None:
+    recall, precision, seen = measured(full, HELD_OUT)
+    print(f"held out: {len(HELD_OUT)}: {recall:.3f}, {precision:.3f}, {seen:.3f}")
+    assert recall >= 0.8
+    assert precision >= 0.95
+
+
+def test_a_model_takes_little_of_30_000_rows(full: NameIndex) -> None:
+    """Ten names are more than most models have; the bound is for one model, in CPU time."""
+    full.find("华为")  # loads what is loaded once
+    names = [label.text for label in ALL if not label.handle][:200]
+    begun = time.process_time()
+    for name in names:
+        full.find(name)
+    taken = (time.process_time() - begun) / len(names)
+    print(f"{taken * 1000:.2f} ms a name")
+    assert taken * 10 < 0.050
+
+
+def test_persons_are_never_a_match() -> None:
+    """Many persons have one name."""
+    index = index_of([Row("P", "x", "DOE EXAMPLE, Jane")], PartyKind.PERSON)
+    (hit,) = index.find("Jane Doe Example")
+    assert (hit.alike, hit.score) == (Alike.POSSIBLE, 90)
+
+
+def test_ships_are_not_compared() -> None:
+    assert index_of([Row("V", "x", "Falcon")], PartyKind.CRAFT).find("Falcon") == ()
+
+
+def test_what_a_hit_says(public: NameIndex) -> None:
+    (hit,) = public.find("Zhipu AI")
+    assert (hit.alike, hit.score, hit.name) == (Alike.MATCH, 100, "Zhipu AI")
+    assert hit.party.name == "Beijing Zhipu Huazhang Technology Co., Ltd."
+    assert hit.facts == FACTS
+
+
+@pytest.mark.parametrize(
+    ("text", "alike"),
+    [
+        ("huawei-noah", Alike.POSSIBLE),  # a part of the name
+        ("Huawel", Alike.POSSIBLE),  # a slip
+        ("Shanghai Zhipu Huazhang Technology", Alike.POSSIBLE),  # another place
+        ("Tianjin Phytium Trading", Alike.POSSIBLE),
+        ("MIT", Alike.NONE),
+        ("Beijing Technology Co., Ltd.", Alike.NONE),  # nothing that tells it from others
+        ("Ltd", Alike.NONE),
+        ("", Alike.NONE),
+        ("!!!", Alike.NONE),
+        ("\u202e\u200b", Alike.NONE),
+    ],
+)
+def test_levels(text: str, alike: Alike, public: NameIndex) -> None:
+    found = public.find(text)
+    assert (found[0].alike if found else Alike.NONE) is alike
+
+
+def test_a_short_name_is_only_possible() -> None:
+    (hit,) = index_of([Row("1", "x", "DJI")]).find("dji")
+    assert hit.alike is Alike.POSSIBLE
+
+
+def test_hits_are_bounded_and_the_likest_first() -> None:
+    rows = [Row(str(n), "x", f"Falcon Works {n}") for n in range(40)]
+    found = index_of([*rows, Row("best", "x", "Falcon Works")]).find("Falcon Works")
+    assert len(found) == 10
+    assert found[0].party.id == "best"
+
+
+def test_two_readings_of_chinese_characters() -> None:
+    """In their word they are read chong, alone zhong: both lead to the name."""
+    index = index_of([Row("1", "x", "Chongwen Keji Alpha")])
+    assert index.find("重文 Keji Alpha") or index.find("崇文 Keji Alpha")
+    assert {forms.whole for forms in forms_of("重庆银")} >= {("chongqing", "yin")}
+
+
+_WORDS = st.text(string.ascii_lowercase, min_size=3, max_size=8)
+_NAMES = st.lists(_WORDS, min_size=1, max_size=4, unique=True).map(" ".join)
+
+
+@given(_NAMES, st.sampled_from(("Ltd", "GmbH", "OOO", "株式会社", "S.A.", "Co., Ltd.")), st.data())
+def test_legal_form_case_and_order_do_not_count(name: str, end: str, data: st.DataObject) -> None:
+    words = data.draw(st.permutations(name.split()))
+    hits = index_of([Row("1", "x", name)]).find(f"{' '.join(words).upper()} {end}")
+    assert [hit.party.id for hit in hits] == ["1"]
+    assert hits[0].score >= 90
+
+
+@given(st.text(max_size=60))
+def test_each_name_finds_itself_or_has_no_form(name: str) -> None:
+    hits = index_of([Row("1", "x", name)]).find(name)
+    assert bool(hits) == bool(forms_of(name))
+
+
+@given(st.text(string.ascii_lowercase, min_size=6, max_size=24), st.data())
+def test_every_slip_that_is_allowed_is_found(word: str, data: st.DataObject) -> None:
+    near = NearNames()
+    near.add(word, 1)
+    changed = word
+    for _ in range(near.slips(len(word))):
+        at = data.draw(st.integers(0, len(changed) - 1))
+        letter = data.draw(st.sampled_from(("", "q", "z" + changed[at])))
+        changed = changed[:at] + letter + changed[at + 1 :]
+    if near.slips(min(len(word), len(changed))) == near.slips(len(word)) and changed != word:
+        assert [found for found, _ in near.near(changed)] == [word]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("kasperskiy", "kaspersky"), ("rostekh", "rostec"), ("yandeks", "yandex")]
+)
+def test_spellings_of_one_sound(one: str, other: str) -> None:
+    assert sound(one) == sound(other)
