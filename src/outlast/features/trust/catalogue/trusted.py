@@ -98,7 +98,8 @@ class TrustedSet:
                 raise CatalogueRefusedError(
                     f"rollback: timestamp {new.version} after {old.version}"
                 )
-            if new.version == old.version:
+            if new.version == old.version:  # whatever it says: the first one stays
+                self._refuse_expired(old.expires, "the timestamp")
                 return False
             if new.snapshot_meta.version < old.snapshot_meta.version:
                 raise CatalogueRefusedError(
