@@ -87,7 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
             workflow = refresh(http, given.metadata_url, kept)
             if given.command == "download":
                 for name in given.target_name:
-                    download(workflow, WebPlace(http, given.target_base_url), name, given.target_dir)
+                    download(
+                        workflow, WebPlace(http, given.target_base_url), name, given.target_dir
+                    )
     except OutlastError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         return 1

@@ -30,4 +30,6 @@ def refusing(what: str) -> Iterator[None]:
     except (RepositoryError, SigningError) as error:
         raise CatalogueRefusedError(f"{what}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise CatalogueRefusedError(f"{what} is malformed: {type(error).__name__} {error}") from error
+        raise CatalogueRefusedError(
+            f"{what} is malformed: {type(error).__name__} {error}"
+        ) from error

@@ -60,13 +60,17 @@ class FolderPlace:
         try:
             where = self._folder / check_path(unquote(path))
         except BadNameError as error:
-            raise CatalogueRefusedError(f"a catalogue names a file that is not safe: {error}") from None
+            raise CatalogueRefusedError(
+                f"a catalogue names a file that is not safe: {error}"
+            ) from None
         with disk.reporting(where):
             try:
                 # A named pipe would wait for a writer for ever.
                 fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             except (FileNotFoundError, NotADirectoryError):
-                raise NotFoundError(f"{self.name} has no {path}", hint="is it a catalogue?") from None
+                raise NotFoundError(
+                    f"{self.name} has no {path}", hint="is it a catalogue?"
+                ) from None
             with os.fdopen(fd, "rb") as file:
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     raise CatalogueRefusedError(f"{where} is not a file")

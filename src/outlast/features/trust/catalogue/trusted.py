@@ -163,7 +163,9 @@ class TrustedSet:
                 f"two roles delegate to {name!r}: {self._delegators[name]!r} and {delegator!r}"
             )
         self.check_snapshot()
-        above = self.root if delegator == ROOT else self._need(self._roles.get(delegator), delegator)
+        above = (
+            self.root if delegator == ROOT else self._need(self._roles.get(delegator), delegator)
+        )
         meta = self.meta_of(name)
         with refusing(f"the list {name!r}"):
             meta.verify_length_and_hashes(data)
