@@ -22,8 +22,9 @@ _SHA256: Final = "sha256"
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
     """A revision that a catalogue lists: its manifest by digest, `manifest_bytes` long. `sequence`
-    grows with each revision of a model. `files` and `size` (bytes) are the manifest's own. `sources`
-    may have the files; `torrent` is the v2 infohash of the revision, in hex (empty: not told).
+    grows with each revision of a model. `files` and `size` (bytes) are the manifest's own. The
+    files may be at `sources`; `torrent` is the v2 infohash of the revision, in hex (empty: not
+    told).
     """
 
     name: TargetName

@@ -85,7 +85,7 @@ def namespace(organisation: str) -> tuple[str, ...]:
 
 
 def bins_prefix(role: str, bits: int) -> str:
-    """How the bins of a role are called. More bins later are others: a TUF snapshot forgets none."""
+    """How the bins of a role are called. More bins later are others: no snapshot may forget one."""
     return f"{role}.{bits}"
 
 

@@ -1,8 +1,8 @@
 """What is here of a followed catalogue: its files, under the names that they have at its place.
 
 The file of the timestamp names the snapshot, and that each list by version. So all other files are
-written first, under numbers that nothing refers to yet, and the timestamp last: a crash at any point
-leaves the state that was there before. What nothing refers to any more is removed afterwards.
+written first, under numbers that nothing refers to yet, and the timestamp last: a crash at any
+point leaves the state that was there before. What nothing refers to any more is removed afterwards.
 """
 
 import json
@@ -70,6 +70,10 @@ class FollowedState:
             return read_snapshot(data, self._tuning.snapshot).signed
         except CatalogueRefusedError:
             return None
+
+    def has(self, role: str, version: int) -> bool:
+        """Whether there is a file of that version; it is verified when it is read."""
+        return (self.folder / metadata_path(role, version)).exists()
 
     def version(self, role: str) -> int | None:
         """The version of a list that the snapshot here has."""

@@ -55,7 +55,7 @@ FIRST_USE_HINT = "give its root with --root FILE, or --first-use to trust what i
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What a sync brought: `received` bytes, of which versions, and what the catalogue lists now."""
+    """What a sync brought: `received` bytes, the versions, and what the catalogue lists now."""
 
     record: FollowRecord
     freshness: Freshness
@@ -122,6 +122,7 @@ def sync(
     name: str,
     place: Place,
     now: datetime,
+    *,
     cancel: Cancel | None = None,
     tuning: CatalogueTuning = TUNING,
 ) -> Synced:
@@ -139,7 +140,7 @@ def sync(
         except NotFoundError as error:
             raise _lacking(error, place) from error
         index, old = CatalogueIndex(), read_index(state.folder)
-        _fill(index, old, workflow, cancel, tuning)
+        _fill(index, old, workflow, state, cancel)
         assert trusted.snapshot is not None
         assert trusted.timestamp is not None
         newer = before is None or trusted.timestamp.version > before.version
@@ -173,13 +174,13 @@ def _fill(
     index: CatalogueIndex,
     old: CatalogueIndex,
     workflow: Workflow,
+    state: FollowedState,
     cancel: Cancel | None,
-    tuning: CatalogueTuning,
 ) -> None:
     """Reads all lists that are not indexed at their version and that of their delegator; those that
     are were verified then.
     """
-    trusted = workflow.trusted
+    trusted, tuning = workflow.trusted, workflow.tuning
     roles = publishers_of(roles_of(trusted.targets))
     received = 0
     for where in lists_of(trusted.targets, workflow.load, tuning):
@@ -190,7 +191,8 @@ def _fill(
         received += meta.length or 0
         known = old.lists.get(where.name)
         same = (meta.version, above.version, where.delegator)
-        if known is not None and same == (known.version, known.above, known.delegator):
+        indexed = known is not None and same == (known.version, known.above, known.delegator)
+        if known is not None and indexed and state.has(where.name, meta.version):
             index.lists[where.name] = known
         else:
             targets = workflow.load(where.name, where.delegator)

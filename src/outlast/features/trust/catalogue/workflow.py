@@ -38,7 +38,7 @@ class Workflow:
     ) -> None:
         self._place = place
         self._kept = kept
-        self._tuning = tuning
+        self.tuning = tuning
         self.trusted = trusted
         self.received = 0
         """Bytes that came from the place."""
@@ -53,10 +53,10 @@ class Workflow:
         self.load(TARGETS, ROOT)
 
     def _refresh_root(self) -> None:
-        for _ in range(self._tuning.rotations):
+        for _ in range(self.tuning.rotations):
             version = self.trusted.root.version + 1
             try:
-                data = self._read(ROOT, version, self._tuning.root)
+                data = self._read(ROOT, version, self.tuning.root)
             except NotFoundError:
                 return
             self.trusted.take_root(data)
@@ -67,7 +67,7 @@ class Workflow:
             # Under a root with other keys the last one counts no more: so a catalogue recovers from
             # a timestamp with too high a number.
             self._remember(self.trusted.remember_timestamp, last)
-        data = self._read(TIMESTAMP, None, self._tuning.timestamp)
+        data = self._read(TIMESTAMP, None, self.tuning.timestamp)
         if self.trusted.take_timestamp(data):
             assert self.trusted.timestamp is not None
             self._kept.keep(TIMESTAMP, self.trusted.timestamp.version, data)
@@ -80,7 +80,7 @@ class Workflow:
             return
         assert self.trusted.timestamp is not None
         meta = self.trusted.timestamp.snapshot_meta
-        most = _length(meta.length, self._tuning.snapshot, SNAPSHOT)
+        most = _length(meta.length, self.tuning.snapshot, SNAPSHOT)
         data = self._read(SNAPSHOT, self._numbered(meta.version), most)
         self.trusted.take_snapshot(data)
         self._kept.keep(SNAPSHOT, meta.version, data)
@@ -101,7 +101,7 @@ class Workflow:
             except CatalogueRefusedError:
                 pass  # another version, another key, or damaged: the place has the right one
         meta = self.trusted.meta_of(role)
-        most = _length(meta.length, self._tuning.role, role)
+        most = _length(meta.length, self.tuning.role, role)
         data = self._read(role, self._numbered(meta.version), most)
         targets = self.trusted.take_role(data, role, delegator)
         self._kept.keep(role, meta.version, data)
@@ -110,7 +110,7 @@ class Workflow:
     def find(self, path: str) -> TargetFile | None:
         """The target of that path, in the first role that has it, in the order of delegations."""
         todo, visited = [(TARGETS, ROOT)], set[str]()
-        while todo and len(visited) <= self._tuning.visited:
+        while todo and len(visited) <= self.tuning.visited:
             role, delegator = todo.pop()
             if role in visited:
                 continue
