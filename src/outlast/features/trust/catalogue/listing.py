@@ -7,7 +7,7 @@ nothing delegates further. A catalogue of another shape is refused as a whole. A
 is not its publisher's is left out, and said.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -94,12 +94,17 @@ def _role_of(role: DelegatedRole) -> CatalogueRole:
     return CatalogueRole(role.name, organisation)
 
 
-def lists_of(top: Targets, load: Load, tuning: CatalogueTuning = TUNING) -> Iterator[RoleList]:
+def lists_of(
+    top: Targets, load: Load, has: Callable[[str], bool], tuning: CatalogueTuning = TUNING
+) -> Iterator[RoleList]:
     """All lists: those of roles, each followed by its bins. `load` is called for the roles alone.
-    Raises :class:`CatalogueRefusedError` where two roles delegate to one list, or for too many.
+    A publisher of whom the snapshot does not have (`has`) a list has none yet. Raises
+    :class:`CatalogueRefusedError` where two roles delegate to one list, or for too many.
     """
     seen = {TARGETS}
     for role in roles_of(top):
+        if role.organisation and not has(role.name):
+            continue
         names = [role.name, *bins_of(load(role.name, TARGETS), role, tuning)]
         for name in names:
             if name in seen:

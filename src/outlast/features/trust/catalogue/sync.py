@@ -183,7 +183,7 @@ def _fill(
     trusted, tuning = workflow.trusted, workflow.tuning
     roles = publishers_of(roles_of(trusted.targets))
     received = 0
-    for where in lists_of(trusted.targets, workflow.load, tuning):
+    for where in lists_of(trusted.targets, workflow.load, trusted.has, tuning):
         if cancel is not None:
             cancel.check()
         meta = trusted.meta_of(where.name)

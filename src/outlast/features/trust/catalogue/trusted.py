@@ -182,6 +182,10 @@ class TrustedSet:
         self._delegators[name] = delegator
         return read.signed
 
+    def has(self, name: str) -> bool:
+        """Whether the snapshot has a file of that role."""
+        return f"{name}.json" in self._snapshot().meta
+
     def meta_of(self, name: str) -> MetaFile:
         """What the snapshot says of a role's file."""
         found = self._snapshot().meta.get(f"{name}.json")

@@ -27,7 +27,7 @@ from outlast.features.trust.catalogue.making.keyfiles import KeyRing, new_key
 from outlast.features.trust.catalogue.making.own import read_own
 from outlast.features.trust.catalogue.making.publish import Publication, Published, locked
 from outlast.features.trust.catalogue.making.signing import later, meta_file, write_signed
-from outlast.features.trust.catalogue.making.staging import read_staged
+from outlast.features.trust.catalogue.making.staging import Staged
 from outlast.features.trust.catalogue.names import (
     EVERYTHING,
     OTHERS,
@@ -71,7 +71,7 @@ class InitWishes:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A new catalogue: where it lies, its keys, and the sha256 of its root, which followers need."""
+    """A new catalogue: where it lies, its keys, and the sha256 of the root that followers need."""
 
     folder: Path
     root: Path
@@ -83,6 +83,7 @@ def init(
     folder: Path,
     name: str,
     keys: Path,
+    *,
     wishes: InitWishes,
     passphrase: bytes | None,
     now: datetime,
@@ -104,10 +105,10 @@ def init(
         recovery = [make(f"recovery-{n + 1}") for n in range(wishes.recovery_keys)]
         online, lists = make(ONLINE), make(LISTS)
         ring = KeyRing([keys], lambda _: passphrase or b"")
-        root = _root(name, roots, recovery, online, lists, wishes.threshold)
+        root = _root(name, (roots, recovery), online, lists, wishes.threshold)
         root.expires = later(now, TUNING.list_life)
         data = write_signed(root, _of(ring, [*roots, *recovery]))
-        _write_first(folder, data, _of(ring, [lists]), _of(ring, [online]), lists, now)
+        _write_first(folder, data, lists, ring, now, online=online)
     path = folder / metadata_path(ROOT, 1)
     return Made(folder, path, Digest.of(data), tuple(files))
 
@@ -118,14 +119,14 @@ def _of(ring: KeyRing, keys: Sequence[SSlibKey]) -> list[CryptoSigner]:
 
 def _root(
     name: str,
-    roots: Sequence[SSlibKey],
-    recovery: Sequence[SSlibKey],
+    roots: tuple[Sequence[SSlibKey], Sequence[SSlibKey]],
     online: SSlibKey,
     lists: SSlibKey,
     threshold: int,
 ) -> Root:
-    every = [*roots, *recovery, online, lists]
-    signers = [key.keyid for key in (*roots, *recovery)]
+    own, recovery = roots
+    every = [*own, *recovery, online, lists]
+    signers = [key.keyid for key in (*own, *recovery)]
     return Root(
         version=1,
         keys={key.keyid: key for key in every},
@@ -143,12 +144,14 @@ def _root(
 def _write_first(
     folder: Path,
     root: bytes,
-    lists: Sequence[CryptoSigner],
-    online: Sequence[CryptoSigner],
     key: SSlibKey,
+    ring: KeyRing,
     now: datetime,
+    *,
+    online: SSlibKey,
 ) -> None:
     """The first metadata; the root comes last, because it says that there is a catalogue."""
+    lists, often = _of(ring, [key]), _of(ring, [online])
     year, soon = later(now, TUNING.list_life), later(now, TUNING.timestamp_life)
     others = DelegatedRole(OTHERS, [key.keyid], 1, terminating=True, paths=list(EVERYTHING))
     delegations = Delegations({key.keyid: key}, {OTHERS: others})
@@ -157,12 +160,12 @@ def _write_first(
         OTHERS: write_signed(Targets(1, None, year, {}), lists),
     }
     meta = {f"{name}.json": meta_file(1, data) for name, data in files.items()}
-    files[SNAPSHOT] = write_signed(Snapshot(1, None, soon, meta), online)
+    files[SNAPSHOT] = write_signed(Snapshot(1, None, soon, meta), often)
     for name, data in files.items():
         write_small(folder / metadata_path(name, 1), data)
     signed = {SIGNED: write_time(now)}
     stamp = Timestamp(1, None, soon, meta_file(1, files[SNAPSHOT]), signed)
-    write_small(folder / metadata_path(TIMESTAMP, None), write_signed(stamp, online))
+    write_small(folder / metadata_path(TIMESTAMP, None), write_signed(stamp, often))
     write_small(folder / metadata_path(ROOT, 1), root)
 
 
@@ -170,13 +173,14 @@ def set_publisher(
     folder: Path,
     organisation: str,
     keys: Sequence[SSlibKey],
-    threshold: int,
     ring: KeyRing,
     now: datetime,
+    *,
+    threshold: int = 1,
 ) -> Published:
     """Delegates the models of an organisation to a publisher, or gives that other keys. What the
-    publisher has listed stays, if this ring can sign it with the new keys; else the publisher signs
-    it again before it is published.
+    publisher has listed has to be signed with them: it is where the old keys are among them, and
+    else this ring signs it.
     """
     check_organisation(organisation)
     if not keys or not 1 <= threshold <= len({key.keyid for key in keys}):
@@ -201,16 +205,7 @@ def set_publisher(
         _drop_unused(delegations)
         made.top = top
         made.replace_top()
-        is_new = role.name not in made.own.lists
-        if is_new and sum(key.keyid in ring for key in keys) < threshold:
-            raise PolicyError(
-                f"{organisation} has to sign its first, empty list: its key is not here",
-                hint="name the folder of its keys with --keys, or let the publisher run this",
-            )
-        staged = read_staged(folder)
-        staged.added.clear()
-        staged.removed.clear()
-        made.relist(role, staged, anew=True)
+        made.relist(role, Staged())
         return made.finish()
 
 
@@ -237,14 +232,17 @@ def rotate(
     threshold: int | None = None,
 ) -> Published:
     """Other keys for ``root``, ``online`` or ``lists``. Those of ``root`` take the place of all but
-    the recovery keys. Signed by enough keys of the old root: recovery keys too are keys of it.
+    the recovery keys; without new ones it is signed again as it is, for another year. Signed by
+    enough keys of the old root: recovery keys too are keys of it.
     """
     with locked(folder):
         made = Publication(read_own(folder, now), ring, now)
         root = copy.deepcopy(made.root)
         ids = [key.keyid for key in new_keys]
         root.keys |= {key.keyid: key for key in new_keys}
-        if role == ROOT:
+        if role == ROOT and not ids:
+            root.roles[ROOT].threshold = threshold or root.roles[ROOT].threshold
+        elif role == ROOT:
             recovery = root.unrecognized_fields.get(RECOVERY, [])
             kept = [keyid for keyid in root.roles[ROOT].keyids if keyid in recovery]
             root.roles[ROOT] = _role([*ids, *kept], threshold or root.roles[ROOT].threshold)
@@ -276,10 +274,7 @@ def _give_lists(made: Publication, keys: Sequence[SSlibKey], threshold: int) -> 
     _drop_unused(top.delegations)
     made.top = top
     made.replace_top()
-    staged = read_staged(made.own.folder)
-    staged.added.clear()
-    staged.removed.clear()
-    made.relist(CatalogueRole(OTHERS, ""), staged, anew=True)
+    made.relist(CatalogueRole(OTHERS, ""), Staged())
 
 
 def _role(keyids: Sequence[str], threshold: int) -> Role:

@@ -82,7 +82,7 @@ def read_own(folder: Path, now: datetime) -> OwnCatalogue:
     workflow = Workflow(place, _Nothing(), trusted)
     try:
         workflow.refresh()
-        found = lists_of(trusted.targets, workflow.load)
+        found = lists_of(trusted.targets, workflow.load, trusted.has)
         lists = {where.name: (where, workflow.load(where.name, where.delegator)) for where in found}
     except NotFoundError as error:
         raise CatalogueRefusedError(f"the catalogue in {folder} is not whole: {error}") from error

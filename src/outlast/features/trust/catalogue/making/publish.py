@@ -123,15 +123,16 @@ class Publication:
         assert delegations.roles is not None
         return Authority.of(delegations.roles[role.name], delegations.keys)
 
-    def relist(self, role: CatalogueRole, staged: Staged, *, anew: bool = False) -> None:
+    def relist(self, role: CatalogueRole, staged: Staged) -> None:
         """The lists of a role with what is staged for it, which is taken out of `staged` once it is
-        signed. `anew`: all are signed again, because the role has other keys.
+        signed. All are signed again where they expire soon, or the role has other keys now. Raises
+        :class:`PolicyError` where those are needed and not here.
         """
         added = [e for e in staged.added.values() if self.own.role_for(e.name.repo) == role]
         gone = [path for path in staged.removed if self._lists(role, path)]
         authority = self.authority(role)
         pending = self._pending(role, authority)
-        if pending.missing and not anew:
+        if pending.missing:
             if added or gone:
                 raise PolicyError(
                     f"lists of {role.name} wait for signatures: {pending.missing[0]}",
@@ -144,23 +145,39 @@ class Publication:
         entries |= {entry.name.path: entry.to_target() for entry in added}
         for path in gone:
             entries.pop(path, None)
-        due = anew or any(self._is_due(targets) for targets in pending.lists.values())
-        if entries != before or due:
-            signers = self._ring.signers(authority.keys)
-            if not signers:
-                if entries != before or anew:
-                    self._waiting.append(
-                        f"{role.name}: none of its keys is here (needs {authority.threshold})"
-                    )
-            else:
-                self._sign_lists(role, entries, pending, authority, anew=due)
-                pending.newer.clear()
+        others_sign = [name for name in pending.lists if not self._holds(name, pending, authority)]
+        signers = self._ring.signers(authority.keys)
+        if others_sign and len(signers) < authority.threshold:
+            raise PolicyError(
+                f"{role.name} has other keys now, and its lists are not signed with them",
+                hint="name the folder of the new keys with --keys, or keep the old key for now",
+            )
+        due = bool(others_sign) or any(map(self._is_due, pending.lists.values()))
+        is_new = not pending.lists and bool(signers)
+        if signers and (entries != before or due or is_new):
+            self._sign_lists(role, entries, pending, authority, anew=due)
+            pending.newer.clear()
+        elif entries != before:
+            self._waiting.append(
+                f"{role.name}: none of its keys is here (needs {authority.threshold})"
+            )
+            added, gone = [], []  # they stay staged
         for name, data in pending.newer.items():
             self._new[name] = (pending.lists[name].version, data)
-        if role.name not in {text.partition(":")[0] for text in self._waiting}:
-            for entry in added:
-                staged.added.pop(entry.name.path)
-            staged.removed.difference_update(gone)
+        for entry in added:
+            staged.added.pop(entry.name.path)
+        staged.removed.difference_update(gone)
+
+    def _holds(self, name: str, pending: _Pending, authority: Authority) -> bool:
+        """Whether a list is signed by enough of the keys that its role has now."""
+        if name in pending.newer:
+            return True
+        path = metadata_path(name, self._published(name))
+        data = read_small(self.own.folder / path, TUNING.role)
+        if data is None:
+            return False
+        read = read_targets(data, TUNING.role)
+        return len(_signed_by(read.payload, read.signatures, authority)) >= authority.threshold
 
     def _lists(self, role: CatalogueRole, path: str) -> bool:
         return any(path in targets.targets for _, targets in self.own.lists_of(role))
