@@ -47,6 +47,16 @@ FEATURES: tuple[Listed, ...] = (
         "outlast.features.durability.settings:DurabilitySection",
     ),
     Listed(
+        "trust",
+        "outlast.features.trust.feature:TRUST",
+        {
+            "catalogue": Command(
+                "outlast.features.trust.catalogue.commands.catalogue:catalogue",
+                "Make a signed list of models, or follow lists of others.",
+            ),
+        },
+    ),
+    Listed(
         "watch",
         "outlast.features.watch.feature:WATCH",
         {

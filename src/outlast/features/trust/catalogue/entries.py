@@ -35,11 +35,15 @@ class CatalogueEntry:
     size: int
     sources: tuple[str, ...] = ()
     torrent: str = ""
+    restricted: bool = False
+    """Whether the model is private or gated at its hub: then it is not announced to strangers."""
 
     def to_target(self) -> TargetFile:
         told: dict[str, Any] = {"bytes": self.size, "files": self.files, "sequence": self.sequence}
         if self.sources:
             told["sources"] = list(self.sources)
+        if self.restricted:
+            told["restricted"] = True
         if self.torrent:
             told["torrent"] = self.torrent
         return TargetFile(
@@ -70,6 +74,7 @@ class CatalogueEntry:
             _number(told.get("bytes"), "bytes"),
             check_sources(told.get("sources", [])),
             torrent,
+            told.get("restricted") is True,
         )
 
 

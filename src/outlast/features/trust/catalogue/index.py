@@ -13,6 +13,7 @@ from outlast.core.names import RepoId
 from outlast.features.trust.catalogue.folders import read_small, write_small
 from outlast.features.trust.catalogue.names import TargetName
 from outlast.features.trust.catalogue.tuning import TUNING
+from outlast.store.records.sealed import seal, unseal
 
 _NAME: Final = "index.json"
 _VERSION: Final = 1
@@ -62,7 +63,10 @@ def read_index(folder: Path) -> CatalogueIndex:
         data = read_small(folder / _NAME, TUNING.entries * _PER_ENTRY)
         if data is None:
             return CatalogueIndex()
-        said = load_json(data, TUNING.entries * _PER_ENTRY)
+        body = unseal(_NAME, data)
+        if body is None:
+            return CatalogueIndex()
+        said = load_json(body, TUNING.entries * _PER_ENTRY)
         if said["v"] != _VERSION:
             return CatalogueIndex()
         return CatalogueIndex({name: _read(one) for name, one in said["lists"].items()})
@@ -92,4 +96,4 @@ def write_index(folder: Path, index: CatalogueIndex) -> None:
         for name, one in index.lists.items()
     }
     data = json.dumps({"v": _VERSION, "lists": lists}, separators=(",", ":")).encode()
-    write_small(folder / _NAME, data)
+    write_small(folder / _NAME, seal(_NAME, data + b"\n"))

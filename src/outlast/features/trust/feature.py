@@ -1,0 +1,32 @@
+"""The feature as the core sees it."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final
+
+from outlast.app import App
+from outlast.ops.doctor import Finding
+from outlast.server.http.mount import Mount
+
+
+class Trust:
+    """Implements :class:`outlast.cli.feature.Feature`."""
+
+    def settings(self, table: Mapping[str, Any]) -> None:
+        del table
+
+    def mounts(self, app: App, settings: None) -> Iterable[Mount]:
+        del app, settings
+        return ()
+
+    def services(self, app: App, settings: None) -> Iterable[AbstractContextManager[object]]:
+        del app, settings
+        return ()
+
+    def checks(self, home: Path) -> Iterable[Finding]:
+        del home
+        return ()
+
+
+TRUST: Final = Trust()
