@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outlast.app import App
+    from outlast.core.names import RepoId
+    from outlast.core.offer import Offer
     from outlast.ops.doctor import Finding
     from outlast.server.http.mount import Mount
+    from outlast.sources.base import Source
+    from outlast.sources.http import HttpClient
 
 
 class Feature(Protocol):
@@ -37,6 +41,26 @@ class Feature(Protocol):
         """Findings for `doctor` about the archive in `home`, which may not exist yet."""
 
 
+class Finder(Protocol):
+    """How a feature finds models for `pull`, `locate` and `search`, beside hubs and nodes. Each
+    call is cheap where the archive in `home` has nothing for it.
+    """
+
+    word: str
+    """What names it in ``--from``: ``WORD``, or ``WORD:NAME`` for one of its places."""
+
+    def sources(self, home: "Path", http: "HttpClient", words: Sequence[str]) -> "list[Source]":
+        """What `pull` asks after the hubs; with `words`, the places that these name. Raises
+        :class:`~outlast.core.errors.NotFoundError`.
+        """
+
+    def sources_of(self, home: "Path", http: "HttpClient", repo: "RepoId") -> "list[Source]":
+        """Sources that may have the files of a model."""
+
+    def offers(self, home: "Path", http: "HttpClient", query: str) -> "list[tuple[str, Offer]]":
+        """Revisions of models with `query` in their names; before each, which place lists it."""
+
+
 class Command(NamedTuple):
     """A command: ``module:attribute`` of its click command, and its line in ``outlast --help``."""
 
@@ -54,6 +78,8 @@ class Listed(NamedTuple):
     target: str
     commands: Mapping[str, Command] = {}
     section: str = ""
+    finder: str = ""
+    """The ``module:attribute`` of its :class:`Finder`, if it has one."""
 
     def load(self) -> Feature:
         """Imports it."""
@@ -65,6 +91,11 @@ def load(target: str) -> Any:
     """What ``module:attribute`` names."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def finders(features: Sequence[Listed]) -> list[Finder]:
+    """Those of all features."""
+    return [load(feature.finder) for feature in features if feature.finder]
 
 
 def commands(features: Sequence[Listed]) -> dict[str, Command]:

@@ -55,6 +55,7 @@ FEATURES: tuple[Listed, ...] = (
                 "Make a signed list of models, or follow lists of others.",
             ),
         },
+        finder="outlast.features.trust.catalogue.finder:FINDER",
     ),
     Listed(
         "watch",

@@ -35,6 +35,7 @@ class ModelDocument(Document):
     restricted: Annotated[bool, "whether it is private or gated at its hub"]
     nodes: Annotated[int, "nodes that offer it"]
     held_by: Annotated[Sequence[HolderPart], "these nodes"]
+    listed_by: Annotated[Sequence[str], "catalogues that are followed here and list it"]
 
 
 @document("search")

@@ -3,13 +3,21 @@
 import contextlib
 import importlib.util
 from collections.abc import Iterator
+from typing import Final
 
 from outlast.core.errors import CatalogueRefusedError, UsageError
 
+_NAMES: Final = ("tuf", "securesystemslib", "cryptography")
+
+
+def has_library() -> bool:
+    """Whether the libraries of catalogues are installed."""
+    return all(importlib.util.find_spec(name) is not None for name in _NAMES)
+
 
 def require_tuf() -> None:
-    """Raises :class:`UsageError` where the libraries of catalogues are not installed."""
-    for name in ("tuf", "securesystemslib", "cryptography"):
+    """Raises :class:`UsageError` where they are not."""
+    for name in _NAMES:
         if importlib.util.find_spec(name) is None:
             raise UsageError(
                 f"catalogues need the library {name}, which is not installed",

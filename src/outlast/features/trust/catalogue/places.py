@@ -91,8 +91,7 @@ class WebPlace:
 
     @property
     def is_near(self) -> bool:
-        host = (urlsplit(self._url).hostname or "").lower()
-        return host == "localhost" or is_local(host)
+        return is_near(self._url)
 
     def read(self, path: str, most: int) -> bytes:
         with self._http.get(f"{self._url}/{path}") as response:
@@ -108,6 +107,17 @@ class WebPlace:
             except MalformedError as error:
                 raise CatalogueRefusedError(f"{path}: {error}") from error
         return _bounded(data, most, path)
+
+
+def is_near(url: str) -> bool:
+    """Whether the host of a URL, or of ``KIND+URL``, is this machine or one of its network, as far
+    as its name tells.
+    """
+    try:
+        host = (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return True
+    return host == "localhost" or host.endswith(".localhost") or is_local(host)
 
 
 def open_place(http: HttpClient, text: str) -> FolderPlace | WebPlace:
