@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outlast.app import App
+    from outlast.core.names import RepoId
+    from outlast.core.offer import Offer
     from outlast.ops.doctor import Finding
     from outlast.server.http.mount import Mount
+    from outlast.sources.base import Source
+    from outlast.sources.http import HttpClient
 
 
 class Feature(Protocol):
@@ -39,6 +43,26 @@ class Feature(Protocol):
         """Findings for `doctor` about the archive in `home`, which may not exist yet."""
 
 
+class Finder(Protocol):
+    """How a feature finds models for `pull`, `locate` and `search`, beside hubs and nodes. Each
+    call is cheap where the archive in `home` has nothing for it.
+    """
+
+    word: str
+    """What names it in ``--from``: ``WORD``, or ``WORD:NAME`` for one of its places."""
+
+    def sources(self, home: "Path", http: "HttpClient", words: Sequence[str]) -> "list[Source]":
+        """What `pull` asks after the hubs; with `words`, the places that these name. Raises
+        :class:`~outlast.core.errors.NotFoundError`.
+        """
+
+    def sources_of(self, home: "Path", http: "HttpClient", repo: "RepoId") -> "list[Source]":
+        """Sources that may have the files of a model."""
+
+    def offers(self, home: "Path", http: "HttpClient", query: str) -> "list[tuple[str, Offer]]":
+        """Revisions of models with `query` in their names; before each, which place lists it."""
+
+
 class Command(NamedTuple):
     """A command: ``module:attribute`` of its click command, and its line in ``outlast --help``."""
 
@@ -54,7 +78,8 @@ class Listed(NamedTuple):
     feature's settings: None where those name no rules. `rules`: the file in the archive's folder
     that has rules whatever the configuration says.
     `assessor` is that of a function that makes a :class:`~outlast.core.claims.Assessor` of an
-    archive and the feature's settings: one feature at most has it.
+    archive and the feature's settings: one feature at most has it. `finder` is that of its
+    :class:`Finder`, if it has one.
     """
 
     name: str
@@ -64,6 +89,7 @@ class Listed(NamedTuple):
     gate: str = ""
     rules: str = ""
     assessor: str = ""
+    finder: str = ""
 
     def load(self) -> Feature:
         """Imports it."""
@@ -94,6 +120,11 @@ def gate_of(features: Sequence[Listed], settings: Mapping[str, Any], home: "Path
         if gate is not None:
             return gate
     return OPEN
+
+
+def finders(features: Sequence[Listed]) -> list[Finder]:
+    """Those of all features."""
+    return [load(feature.finder) for feature in features if feature.finder]
 
 
 def commands(features: Sequence[Listed]) -> dict[str, Command]:

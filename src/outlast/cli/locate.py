@@ -9,6 +9,7 @@ from outlast.app import Scope, open_places
 from outlast.cli.config.file import Config
 from outlast.cli.documents.located import HolderDocument, LocatedDocument
 from outlast.cli.edge import TARGET, Session, common, session
+from outlast.cli.feature import finders
 from outlast.cli.options.target import parse_origins
 from outlast.cli.screen.render import plural, print_document, print_table
 from outlast.core.errors import TransientError, UsageError, one_line
@@ -17,6 +18,7 @@ from outlast.core.sizes import human_size
 from outlast.ops.holders.locate import Around, locate
 from outlast.ops.holders.tuning import TUNING, Tuning
 from outlast.ops.holders.values import Holder, Located
+from outlast.sources.http import HttpClient
 from outlast.sources.peer import peer_client
 from outlast.store.archive import Archive
 from outlast.store.layout import Layout
@@ -85,6 +87,11 @@ def find_holders(
     with session(home, as_json=as_json, quiet=quiet) as run, archive_if_any(run.config) as archive:
         urls, scope = parse_origins(words, run.config.sources, named=True)
         with open_places(run.config.upstreams(urls), run.config.http()) as sources:
+            http = HttpClient(run.config.http())
+            known = {source.name for source in sources}
+            for finder in () if words else finders(run.features):
+                more = finder.sources_of(run.config.home, http, target.repo)
+                sources += [source for source in more if source.name not in known]
             found = locate(
                 archive,
                 target,

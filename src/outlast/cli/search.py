@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
 from outlast.cli.documents.network import HolderPart, ModelDocument, UnansweredDocument
 from outlast.cli.documents.parts import claim_parts
 from outlast.cli.edge import Session, common, host_and_port, session
+from outlast.cli.feature import finders
 from outlast.cli.screen.render import plural, print_document, print_table
 from outlast.core.claims import Claims
 from outlast.core.digest import Digest
@@ -15,10 +17,17 @@ from outlast.core.errors import UsageError, one_line
 from outlast.core.sizes import human_size
 from outlast.ops import search as ops
 from outlast.ops.claims import claims_of
+from outlast.sources.http import HttpClient
 from outlast.sources.peer import peer_client
 from outlast.store.layout import Layout
 from outlast.swarm.settings import HostPort, SwarmSettings
 
+if TYPE_CHECKING:
+    from outlast.core.digest import GitOid
+    from outlast.core.names import RepoId
+    from outlast.core.offer import Offer
+
+Listings: TypeAlias = "list[tuple[str, Offer]]"
 _PEER = "peer:"
 _NAMED = 3
 """Most nodes that a row of the table names."""
@@ -47,7 +56,8 @@ Exit status:
 def search(
     query: str, words: tuple[str, ...], *, home: str | None, as_json: bool, quiet: bool
 ) -> None:
-    """Find models with QUERY in their names on other nodes. No hub is asked.
+    """Find models with QUERY in their names on other nodes, and in the catalogues that are followed
+    here. No hub is asked.
 
     The command discovers the nodes on this LAN. In private mode, or with the swarm turned off, it
     asks only the peers of the configuration or of --from. Answers are not verified; a pull verifies
@@ -62,7 +72,11 @@ def search(
             run.control.cancel,
             discover=partial(ops.on_lan, problem=run.say) if lan else None,
         )
-        _print(run, found)
+        http = HttpClient(run.config.http())
+        listed: Listings = []
+        for finder in () if words else finders(run.features):
+            listed += finder.offers(run.config.home, http, query)
+        _print(run, found, listed)
 
 
 def _where(words: Sequence[str], settings: SwarmSettings) -> tuple[list[HostPort], bool]:
@@ -81,21 +95,47 @@ def _where(words: Sequence[str], settings: SwarmSettings) -> tuple[list[HostPort
     return peers, "lan" in words
 
 
-def _print(run: Session, found: ops.Searched) -> None:
+def _print(run: Session, found: ops.Searched, listed: Listings) -> None:
+    hits = _with_listed(found.hits, listed)
     if run.as_json:
         claims = _claims(run, found.hits)
-        for hit in found.hits:
-            print_document(_document(hit, claims.get(hit.model.manifest)))
+        for hit, places in hits:
+            print_document(_document(hit, claims.get(hit.model.manifest), places))
         for name, reason in found.failures.items():
             print_document(UnansweredDocument(node=name, reason=reason))
         return
-    if found.hits:
+    if hits:
         head = ("MODEL", "REVISION", "REFS", "FILES", "SIZE", "NODES", "HELD BY")
-        print_table([head, *map(_row, found.hits)], right=(3, 4, 5))
+        rows = [(*_row(hit)[:-1], _places(hit, places)) for hit, places in hits]
+        print_table([head, *rows], right=(3, 4, 5))
     for name, reason in found.failures.items():
         run.say(one_line(f"  {name} gave no answer: {reason}"))
     said = f"{plural(len(found.hits), 'revision')} on {plural(found.nodes, 'node')}"
     run.say(said if found.nodes else "no node answered")
+    if listed:
+        run.say(f"{plural(len(listed), 'revision')} in catalogues that are followed")
+
+
+def _with_listed(
+    hits: Sequence[ops.Hit], listed: Listings
+) -> list[tuple[ops.Hit, tuple[str, ...]]]:
+    """The hits, each with the places that list its manifest; and what is listed and no node has."""
+    places: dict[tuple[RepoId, GitOid, Digest], list[str]] = {}
+    alone: dict[tuple[RepoId, GitOid, Digest], ops.Hit] = {}
+    for name, offer in listed:
+        key = (offer.repo, offer.commit, offer.manifest)
+        places.setdefault(key, []).append(name)
+        alone.setdefault(key, ops.Hit(offer, ()))
+    for hit in hits:
+        alone.pop((hit.model.repo, hit.model.commit, hit.model.manifest), None)
+    return [
+        (hit, tuple(places.get((hit.model.repo, hit.model.commit, hit.model.manifest), ())))
+        for hit in (*hits, *alone.values())
+    ]
+
+
+def _places(hit: ops.Hit, places: Sequence[str]) -> str:
+    return ", ".join([text for text in (_row(hit)[-1],) if text] + [f"listed: {p}" for p in places])
 
 
 def _claims(run: Session, hits: Sequence[ops.Hit]) -> Mapping[Digest, Claims]:
@@ -128,7 +168,7 @@ def _row(hit: ops.Hit) -> tuple[str, ...]:
     )
 
 
-def _document(hit: ops.Hit, claims: Claims | None) -> ModelDocument:
+def _document(hit: ops.Hit, claims: Claims | None, places: Sequence[str]) -> ModelDocument:
     model = hit.model
     return ModelDocument(
         repo=model.repo,
@@ -143,4 +183,5 @@ def _document(hit: ops.Hit, claims: Claims | None) -> ModelDocument:
         held_by=[HolderPart(node=node.node, name=node.name) for node in hit.nodes],
         claims=() if claims is None else claim_parts(claims),
         revoked="" if claims is None else claims.revoked,
+        listed_by=places,
     )

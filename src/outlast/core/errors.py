@@ -170,6 +170,15 @@ class MalformedError(IntegrityError):
     default_hint = "the sender is at fault; try another source"
 
 
+class CatalogueRefusedError(IntegrityError):
+    """A catalogue does not prove what it says: a signature, a version, a name or a length is wrong.
+    What this archive had of it stays.
+    """
+
+    code = "catalogue-refused"
+    default_hint = "try another copy of the catalogue; its operator should hear of it"
+
+
 class SuspectContentError(IntegrityError):
     """A file is not what its name says, and --strict refuses it."""
 

@@ -50,6 +50,10 @@ FEATURES: tuple[Listed, ...] = (
         "trust",
         "outlast.features.trust.feature:TRUST",
         {
+            "catalogue": Command(
+                "outlast.features.trust.catalogue.commands.catalogue:catalogue",
+                "Make a signed list of models, or follow lists of others.",
+            ),
             "key": Command(
                 "outlast.features.trust.commands.key:key",
                 "Make keys, and pin those of publishers, observers and revokers.",
@@ -75,6 +79,7 @@ FEATURES: tuple[Listed, ...] = (
         gate="outlast.features.trust.feature:gate",
         rules="trust/rules.cedar",
         assessor="outlast.features.trust.feature:assessor",
+        finder="outlast.features.trust.catalogue.finder:FINDER",
     ),
     Listed(
         "watch",

@@ -40,6 +40,7 @@ class ModelDocument(Document):
         Sequence[ClaimPart], "all four claims, where this archive holds the manifest; else none"
     ]
     revoked: Annotated[str, "why it is not to be used any more, where that is known here"]
+    listed_by: Annotated[Sequence[str], "catalogues that are followed here and list it"]
 
 
 @document("search")

@@ -15,6 +15,7 @@ import click
 from outlast.app import Scope, hand_on, hub_sources, open_archive, open_neighbourhood
 from outlast.cli.config.file import parse_rate
 from outlast.cli.edge import Session
+from outlast.cli.options.finding import found_by
 from outlast.cli.options.forms import form_options, form_wishes
 from outlast.cli.options.strict import strict_option
 from outlast.cli.options.target import parse_origins
@@ -24,6 +25,7 @@ from outlast.core.names import Target
 from outlast.fetch.transfer import Wishes
 from outlast.node.scope import Neighbourhood
 from outlast.sources.base import Source
+from outlast.sources.http import HttpClient
 from outlast.store.archive import Archive
 
 
@@ -74,7 +76,7 @@ def pull_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Ask only this source (repeatable). URL: this hub or mirror; KIND+URL[=NAME]: a"
             " source of another kind, and the model's name there; lan: neighbours;"
             " swarm: neighbours and static peers, by BitTorrent only; peer:HOST:PORT: this node"
-            " and the static peers",
+            " and the static peers; catalogue[:NAME]: catalogues that are followed",
         ),
         form_options,
         strict_option,
@@ -113,12 +115,17 @@ def opened(
     `named`: one model will be pulled, which the command line names.
     """
     config = run.config
-    urls, scope = parse_origins(options.words, config.sources, named=named)
+    finding = found_by(run.features, options.words)
+    urls, scope = parse_origins(finding.others, config.sources, named=named)
+    if finding.words and not finding.others:
+        urls, scope = (), Scope()  # the places that were named, and neighbours for the bytes
     if options.no_swarm or not config.swarm.enabled:
         scope = Scope(lan=False, peers=())
-    if not urls and not scope.needs_node:
-        raise UsageError("no source to pull from", hint="name one with --from")
+    http = HttpClient(config.http())
     sources = hub_sources(config.upstreams(urls), config.http())
+    sources += finding.sources(config.home, http)
+    if not sources and not scope.needs_node:
+        raise UsageError("no source to pull from", hint="name one with --from")
     wishes = Wishes(
         connections=options.connections or config.connections,
         rate=parse_rate(options.limit_rate) if options.limit_rate else config.rate,

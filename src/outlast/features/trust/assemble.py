@@ -1,6 +1,7 @@
 """Puts the assessor of an archive together from settings."""
 
 from outlast.cli.edge import Session
+from outlast.features.trust.catalogue.using.lister import CatalogueLister
 from outlast.features.trust.records.assessor import TrustAssessor
 from outlast.features.trust.settings import TrustSettings
 from outlast.store.archive import Archive
@@ -10,7 +11,7 @@ NAME = "trust"
 
 def assessor_of(archive: Archive, settings: TrustSettings) -> TrustAssessor:
     """What says which claims hold in an archive."""
-    return TrustAssessor(archive, settings.needed)
+    return TrustAssessor(archive, settings.needed, [CatalogueLister(archive.layout.home)])
 
 
 def trust_assessor(run: Session, archive: Archive) -> TrustAssessor:

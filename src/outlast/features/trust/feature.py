@@ -24,8 +24,14 @@ class Trust:
         return read_settings(table)
 
     def mounts(self, app: "App", settings: TrustSettings) -> Iterable["Mount"]:
-        del app, settings
-        return ()
+        """Catalogues that are made here, for followers."""
+        from outlast.features.trust.catalogue.library import has_library  # noqa: PLC0415 - an extra
+
+        del settings
+        if has_library():
+            from outlast.features.trust.catalogue.using.mount import mount  # noqa: PLC0415
+
+            yield mount(app.archive.layout.home)
 
     def services(
         self, app: "App", settings: TrustSettings
@@ -35,9 +41,13 @@ class Trust:
 
     def checks(self, home: Path) -> Iterable[Finding]:
         """Rules in the archive that cannot be read refuse everything; pins that cannot be read
-        prove nothing; the log of screenings is evidence.
+        prove nothing; the log of screenings is evidence; a catalogue without its record has no root
+        that is trusted.
         """
-        from outlast.features.trust.checks import findings  # noqa: PLC0415 - few have any
+        from outlast.features.trust.catalogue.checks import (  # noqa: PLC0415 - few have any
+            catalogue_findings,
+        )
+        from outlast.features.trust.checks import findings  # noqa: PLC0415 - likewise
         from outlast.features.trust.rules.assemble import make_gate  # noqa: PLC0415 - likewise
         from outlast.features.trust.screening.checks import log_findings  # noqa: PLC0415 - likewise
 
@@ -48,6 +58,7 @@ class Trust:
         except OutlastError as error:
             yield Finding("rules", Health.WRONG, str(error), error.hint)
         yield from log_findings(home)
+        yield from catalogue_findings(home)
         try:
             with Archive(home) as archive:
                 yield from findings(archive)

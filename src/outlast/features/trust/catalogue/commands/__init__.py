@@ -1,0 +1,1 @@
+"""``outlast catalogue``: making catalogues, and following them."""

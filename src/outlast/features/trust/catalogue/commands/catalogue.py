@@ -1,0 +1,67 @@
+"""``outlast catalogue``: the group of its subcommands, each imported when it is called."""
+
+from typing import Final
+
+import click
+
+from outlast.cli.feature import load
+
+_ROOM: Final = "outlast.features.trust.catalogue.commands"
+SUBCOMMANDS: Final = {
+    "init": (f"{_ROOM}.make:init_", "Make a catalogue, with its keys."),
+    "publisher": (f"{_ROOM}.make:publisher", "Give an organisation's models to its own keys."),
+    "add": (f"{_ROOM}.add:add", "Add archived revisions to what is published next."),
+    "publish": (f"{_ROOM}.publish:publish_", "Sign and publish what was added."),
+    "rotate": (f"{_ROOM}.make:rotate_", "Give a role other keys."),
+    "follow": (f"{_ROOM}.follow:follow_", "Follow a catalogue of others."),
+    "sync": (f"{_ROOM}.follow:sync_", "Fetch what is new in followed catalogues."),
+    "unfollow": (f"{_ROOM}.follow:unfollow_", "Follow a catalogue no more."),
+    "ls": (f"{_ROOM}.ls:ls", "List catalogues, or what one lists."),
+}
+
+
+class Subcommands(click.Group):
+    """They load the library of catalogues, which help does without."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        command: click.Command = load(SUBCOMMANDS[cmd_name][0])
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in SUBCOMMANDS.items()])
+
+
+@click.group(
+    cls=Subcommands,
+    epilog="""\b
+Examples:
+  outlast catalogue init acme
+  outlast catalogue add acme Qwen/Qwen3-0.6B --source https://huggingface.co
+  outlast catalogue publish acme --to /srv/www/catalogue
+  outlast catalogue follow https://models.example/catalogue --root 1.root.json
+  outlast catalogue sync
+
+\b
+Exit status:
+  0 done · 2 usage · 3 not found · 4 refused: it does not prove what it says · 5 transient, or
+  stale · 7 a rule of a catalogue forbids it, or a key is missing · 8 storage
+""",
+)
+def catalogue() -> None:
+    """Make a signed list of models, or follow lists that others sign.
+
+    A catalogue says which manifest each revision of a model has, where its files may be, and which
+    revision is the newest. It is a repository of The Update Framework (TUF): static files that any
+    web server, disk or node can serve. 'pull', 'search' and 'locate' ask the catalogues that this
+    archive follows. What a catalogue lists is not proof of who published a model: it is the word of
+    those who sign the catalogue.
+    """
