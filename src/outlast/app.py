@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from outlast import __version__
 from outlast.core.control import Control
 from outlast.core.events import Event
+from outlast.core.policy import OPEN, Gate
 from outlast.core.status import QuotaStatus
 from outlast.fetch.transfer import Wishes
 from outlast.mirror.asker import AccessRules
@@ -104,18 +105,20 @@ class App:
 
 
 @contextlib.contextmanager
-def open_archive(home: Path, *, create: bool = True, keep: bool = True) -> Iterator[Archive]:
-    """The archive in `home`. With `keep` false nothing is made there: where there is no archive
-    yet, an empty one in a temporary folder stands in for it.
+def open_archive(
+    home: Path, *, create: bool = True, keep: bool = True, gate: Gate = OPEN
+) -> Iterator[Archive]:
+    """The archive in `home`, with its operator's rules. With `keep` false nothing is made there:
+    where there is no archive yet, an empty one in a temporary folder stands in for it.
     """
     if not keep and not Layout(home).marker.exists():
         with (
             tempfile.TemporaryDirectory(prefix="outlast-dry-run-") as empty,
-            Archive(Path(empty), create=True) as archive,
+            Archive(Path(empty), create=True, gate=gate) as archive,
         ):
             yield archive
         return
-    with Archive(home, create=create) as archive:
+    with Archive(home, create=create, gate=gate) as archive:
         yield archive
 
 
@@ -303,6 +306,7 @@ def open_app(
         return mirrors[0].quota.status() if mirrors else QuotaStatus()
 
     metrics.quota = quota
+    metrics.rules = archive.rules.status
     with contextlib.ExitStack() as stack:
         node = None
         if settings.swarm.enabled:

@@ -37,7 +37,9 @@ from outlast.core.errors import (
 from outlast.core.manifest import FileEntry
 from outlast.core.manifest import Revision as Manifest
 from outlast.core.names import Target
+from outlast.core.policy import Action
 from outlast.intake.form_policy import FormWish, FormWishes
+from outlast.intake.judging import require_revision
 from outlast.store.archive import Archive as Store
 
 AnyPath: TypeAlias = str | os.PathLike[str]
@@ -81,7 +83,7 @@ class Archive(Closing):
     def __init__(self, settings: Settings, *, create: bool) -> None:
         """Use :func:`open`."""
         self._settings = settings
-        self._store = _open_store(settings.config.home, create=create)
+        self._store = _open_store(settings, create=create)
         self._process = os.getpid()
         self._changed = threading.Condition()
         self._callers: Counter[int] = Counter()
@@ -307,13 +309,15 @@ class Archive(Closing):
         Files that are stored compressed are decoded while they are read. No byte is returned that
         was not checked since the file changed. It has no file number: use :meth:`link` for programs
         that need a real file. While it is open, it stays readable, whatever is removed or packed
-        meanwhile.
+        meanwhile. Rules count it as export.
 
-        Raises :class:`NotFoundError`, and here or while it is read :class:`IntegrityError` where it
+        Raises :class:`NotFoundError`, :class:`PolicyError`, and here or while it is read :class:`IntegrityError` where it
         is damaged and :class:`StorageError` where the disk cannot read it.
         """
         with self._use() as store:
-            entry = _entry(_manifest(store, target), path)
+            revision = _manifest(store, target)
+            require_revision(store, Action.EXPORT, revision)
+            entry = _entry(revision, path)
             if entry.sha256 is None or not (store.holds(entry) or store.damage.of(entry.sha256)):
                 raise NotArchivedError(f"{path!r} of {target} is not in the archive")
             file = store.open_blob(entry.sha256).stream()
@@ -419,14 +423,15 @@ class Archive(Closing):
             raise BadConfigError(f"not a form: {form!r}", hint=f"known: {known}") from None
 
 
-def _open_store(home: Path, *, create: bool) -> Store:
+def _open_store(settings: Settings, *, create: bool) -> Store:
     """An archive that is there is opened as it is: it may be read-only."""
+    home, gate = settings.config.home, settings.gate()
     try:
-        return Store(home)
+        return Store(home, gate=gate)
     except NotFoundError:
         if not create:
             raise
-    return Store(home, create=True)
+    return Store(home, create=True, gate=gate)
 
 
 def _manifest(store: Store, target: str) -> Manifest:

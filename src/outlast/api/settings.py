@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 from outlast import __version__
 from outlast.cli.config.file import Config, environment, load_config
 from outlast.cli.config.values import check_source, check_token
+from outlast.cli.feature import gate_of
 from outlast.codec import kernels
 from outlast.core.errors import UsageError
+from outlast.core.policy import Gate
 from outlast.features import FEATURES
 from outlast.sources.kinds import parse_source, place_of
 from outlast.sources.settings import HttpSettings
@@ -31,6 +33,10 @@ class Settings:
     def http(self) -> HttpSettings:
         """How to reach hubs, with the proxies of the environment where it counts."""
         return self.config.http() if self.followed else HttpSettings(f"outlast/{__version__}")
+
+    def gate(self) -> Gate:
+        """The rules that hold for the archive."""
+        return gate_of(FEATURES, self.config.features, self.config.home)
 
     def node(self) -> "NodeSettings":
         """What a node is while a pull runs."""

@@ -13,7 +13,7 @@ import click
 
 from outlast import __version__
 from outlast.cli.config.file import Config, environment, load_config, parse_size
-from outlast.cli.feature import Listed
+from outlast.cli.feature import Listed, gate_of
 from outlast.cli.options.debug import DEBUG, debug_option
 from outlast.cli.screen.interrupted import going_on
 from outlast.cli.screen.render import Screen
@@ -21,6 +21,7 @@ from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.errors import BadNameError, Cancelled, OutlastError
 from outlast.core.names import Target
+from outlast.core.policy import Gate
 from outlast.core.printable import printable
 from outlast.store.archive import Archive
 from outlast.store.garbage.tuning import DAY
@@ -103,8 +104,12 @@ class Session:
     quiet: bool
     features: Sequence[Listed] = ()
 
+    def gate(self) -> Gate:
+        """The rules that hold for the archive."""
+        return gate_of(self.features, self.config.features, self.config.home)
+
     def archive(self, *, create: bool = False) -> Archive:
-        archive = Archive(self.config.home, create=create)
+        archive = Archive(self.config.home, create=create, gate=self.gate())
         archive.soundness.recheck_after(self.config.recheck_days * DAY)
         if create:
             try:

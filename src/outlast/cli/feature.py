@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from outlast.core.policy import OPEN, Gate
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -48,12 +50,15 @@ class Listed(NamedTuple):
     """A feature in the list: `name` is its section in the configuration, `target` the
     ``module:attribute`` of its :class:`Feature`, and `section` that of the
     :class:`~outlast.cli.config.section.ConfigSection` that declares its settings, if it has any.
+    `gate` is that of a function that makes the rules of an archive, given its folder and the
+    feature's settings: None where those name no rules.
     """
 
     name: str
     target: str
     commands: Mapping[str, Command] = {}
     section: str = ""
+    gate: str = ""
 
     def load(self) -> Feature:
         """Imports it."""
@@ -65,6 +70,18 @@ def load(target: str) -> Any:
     """What ``module:attribute`` names."""
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def gate_of(features: Sequence[Listed], settings: Mapping[str, Any], home: "Path") -> Gate:
+    """The rules of the archive in `home`; `settings` are those of the features that the
+    configuration names, and no other is imported.
+    """
+    for feature in features:
+        if feature.gate and feature.name in settings:
+            gate: Gate | None = load(feature.gate)(home, settings[feature.name])
+            if gate is not None:
+                return gate
+    return OPEN
 
 
 def commands(features: Sequence[Listed]) -> dict[str, Command]:

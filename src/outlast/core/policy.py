@@ -2,6 +2,9 @@
 root; without rules everything is allowed.
 """
 
+import logging
+import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,8 +13,11 @@ from typing import Final, Protocol
 from outlast.core.claims import Claims
 from outlast.core.digest import Digest
 from outlast.core.errors import RefusedByRulesError
-from outlast.core.manifest import FileEntry
+from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
+from outlast.core.status import RulesStatus
+
+_log = logging.getLogger(__name__)
 
 
 class Action(StrEnum):
@@ -29,7 +35,9 @@ class Action(StrEnum):
 class Subject:
     """What an action is about. What is not known is None or empty, and rules say what that means:
     `manifest` of a revision whose files are still to come, `licence` as the model's card names it,
-    `source` where the bytes come from or go to. `files` are those that the action is about.
+    `source` where the bytes come from. `files` are those that the action is about; `revision` is
+    the archive's record of them, where there is one. `facts`: what the hub says of the model beside
+    that.
     """
 
     repo: RepoId
@@ -41,6 +49,7 @@ class Subject:
     base_models: tuple[str, ...] = ()
     gated: bool | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    revision: Revision | None = None
 
     @property
     def size(self) -> int:
@@ -51,12 +60,14 @@ class Subject:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether an action may be done. `reason`: one line for a person; `rule`: the name of the rule
-    that decided ("": none did).
+    that decided ("": none did). `reported`: the rules do not allow it, and are on trial: the action
+    is done all the same.
     """
 
     allowed: bool
     reason: str = ""
     rule: str = ""
+    reported: bool = False
 
 
 class Gate(Protocol):
@@ -76,9 +87,58 @@ class OpenGate:
 OPEN: Final[Gate] = OpenGate()
 
 
-def require(gate: Gate, action: Action, subject: Subject) -> None:
-    """Raises :class:`RefusedByRulesError` where the gate does not allow it."""
-    verdict = gate.judge(action, subject)
+class Rules:
+    """What an archive asks: a gate, and how often it said what. Thread-safe."""
+
+    def __init__(self, gate: Gate = OPEN) -> None:
+        self._gate = gate
+        self._lock = threading.Lock()
+        self._said: Counter[str] = Counter()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are no rules, so that nothing need be asked."""
+        return self._gate is OPEN
+
+    def judge(self, action: Action, subject: Subject) -> Verdict:
+        """What the gate says. Raises what it raises: only an answer allows."""
+        if self.is_open:
+            return Verdict(allowed=True)
+        verdict = self._gate.judge(action, subject)
+        self.note(verdict)
+        if verdict.reported:
+            _log.warning("would be refused: %s of %s: %s", action, subject.repo, told(verdict))
+        elif not verdict.allowed:
+            _log.info("refused: %s of %s: %s", action, subject.repo, told(verdict))
+        return verdict
+
+    def note(self, verdict: Verdict) -> None:
+        """Counts a verdict that is given again without another judgement."""
+        word = "reported" if verdict.reported else "allowed" if verdict.allowed else "refused"
+        with self._lock:
+            self._said[word] += 1
+
+    def require(self, action: Action, subject: Subject) -> None:
+        """Raises :class:`RefusedByRulesError` where the gate does not allow it."""
+        enforce(action, subject.repo, self.judge(action, subject))
+
+    def status(self) -> RulesStatus:
+        """How often it said what, since the archive was opened."""
+        with self._lock:
+            return RulesStatus(
+                asked=not self.is_open,
+                allowed=self._said["allowed"],
+                refused=self._said["refused"],
+                reported=self._said["reported"],
+            )
+
+
+def told(verdict: Verdict) -> str:
+    """The reason and the rule, in one line."""
+    return verdict.reason + (f" (rule {verdict.rule})" if verdict.rule else "")
+
+
+def enforce(action: Action, repo: RepoId, verdict: Verdict) -> None:
+    """Raises :class:`RefusedByRulesError` where a verdict does not allow an action."""
     if not verdict.allowed:
-        rule = f" (rule {verdict.rule})" if verdict.rule else ""
-        raise RefusedByRulesError(f"{action} of {subject.repo}: {verdict.reason}{rule}")
+        raise RefusedByRulesError(f"{action} of {repo}: {told(verdict)}")

@@ -119,6 +119,18 @@ class QuotaStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class RulesStatus:
+    """How often the operator's rules said what, since the process started. `asked`: whether there
+    are any; `reported`: what was done, and would be refused if the rules were enforced.
+    """
+
+    asked: Annotated[bool, "whether the archive has rules"] = False
+    allowed: Annotated[int, "actions that they allow"] = 0
+    refused: Annotated[int, "actions that they do not allow"] = 0
+    reported: Annotated[int, "actions done on trial, that rules in force would refuse"] = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CopiesStatus:
     """A model that has a goal: so many `copies` count of the `goal`, one of them `here`; `sites`
     are those that lack one. `absent` copies are on nodes that do not answer, but count for a while
@@ -168,6 +180,9 @@ class NodeStatus:
         default_factory=QuotaStatus
     )
     damaged: Annotated[int, "blobs of its archive that are known to be damaged"] = 0
+    rules: Annotated[RulesStatus, "what the operator's rules said"] = field(
+        default_factory=RulesStatus
+    )
     copies: Annotated[tuple[CopiesStatus, ...], "models with a goal, the least met first"] = ()
 
     @property

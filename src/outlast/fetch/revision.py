@@ -15,6 +15,7 @@ from outlast.core.errors import DamagedRecordError, NotFoundError, OutlastError,
 from outlast.core.events import Note
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
+from outlast.core.policy import Action, enforce
 from outlast.core.threads import interruptible
 from outlast.fetch.job import Watch
 from outlast.fetch.known_lists import confirmed, is_doubted, names_itself
@@ -26,6 +27,7 @@ from outlast.fetch.withdrawals import noting_withdrawals
 from outlast.intake.base_finder import BaseFinder
 from outlast.intake.base_names import is_card
 from outlast.intake.capsule_stream import Intake
+from outlast.intake.judging import judge, require_revision
 from outlast.sources.base import AccessSource, Listing, Source
 from outlast.store.archive import MIN_PREFIX, Archive
 from outlast.store.records.draft_writer import DraftWriter
@@ -162,7 +164,7 @@ def _fetch_files(
 
     received: Counter[str] = Counter()
     errors: list[OutlastError] = []
-    coordinator = _coordinator(context, repo)
+    coordinator = _coordinator(context, repo, commit)
     for group, alone in _groups(context, repo, [same[0] for same in twins.values()]):
         work = Work(
             Intake(context.archive, context.writer, context.wishes.forms, base_finder),
@@ -202,18 +204,32 @@ def _groups(
     return [(group, bool(alone)) for alone, group in enumerate(groups) if group]
 
 
-def _coordinator(context: FetchContext, repo: RepoId) -> MakeCoordinator | None:
-    """What brings in the neighbours. None for a model that the operator has stopped giving out: who
-    takes part in a swarm gives. Raises :class:`TakenDownError` where it has no other source.
+def _coordinator(context: FetchContext, repo: RepoId, commit: GitOid) -> MakeCoordinator | None:
+    """What brings in the neighbours. None for a model that the operator has stopped giving out, or
+    that the rules do not allow to be shared: who takes part in a swarm gives. Raises
+    :class:`TakenDownError` or :class:`RefusedByRulesError` where it has no other source.
     """
-    if context.coordinator is None or not context.archive.refs.about(repo).is_stopped:
-        return context.coordinator
+    if context.coordinator is None:
+        return None
+    if not context.archive.refs.about(repo).is_stopped:
+        return context.coordinator if _may_share(context, repo, commit) else None
     if not context.sources:
         raise TakenDownError(
             f"{repo} is not given out, so nodes are not asked for it",
             hint="name a hub or mirror with --from; 'outlast withdraw --undo' lifts the notice",
         )
     return None
+
+
+def _may_share(context: FetchContext, repo: RepoId, commit: GitOid) -> bool:
+    """Whether the rules allow to share a revision. Raises where it cannot come without that."""
+    revision = None if context.archive.rules.is_open else context.archive.load(repo, commit)
+    if revision is None:
+        return True
+    verdict = judge(context.archive, Action.SHARE, revision)
+    if not context.sources:
+        enforce(Action.SHARE, repo, verdict)
+    return verdict.allowed
 
 
 def _is_restricted(context: FetchContext, repo: RepoId) -> bool:
@@ -233,16 +249,30 @@ def _base_finder(context: FetchContext, repo: RepoId, commit: GitOid) -> BaseFin
 
 
 def seal(
-    archive: Archive, writer: WriteSession, repo: RepoId, commit: GitOid
+    archive: Archive, writer: WriteSession, repo: RepoId, commit: GitOid, *, source: str = ""
 ) -> tuple[Digest, bool]:
-    """Turns the draft of a commit into its manifest; its digest, and whether it is partial."""
+    """Turns the draft of a commit into its manifest; its digest, and whether it is partial. Asks
+    the rules once more: the card and the licence of the model are here now, which say more than
+    the `source` did. Raises :class:`RefusedByRulesError`: then the draft stays.
+    """
     revision = archive.load(repo, commit)
     if revision is None:
         raise NotFoundError(f"{repo} at {commit} was removed while it was fetched")
     nameless = replace(revision, commit=None)
     if nameless.id == commit:  # it never was a commit: a node made the name from the files
         revision = nameless
+    require_revision(archive, Action.PULL, revision, source=source)
     return archive.put_revision(writer, revision, drafted=True), revision.partial
+
+
+def forget(archive: Archive, repo: RepoId, commit: GitOid) -> None:
+    """Drops a revision that was begun and may not stay, with the refs that name it. Its blobs stay
+    until they are collected.
+    """
+    for ref in archive.refs.read(repo).refs:
+        if ref.commit == commit:
+            archive.refs.delete(repo, ref.name)
+    archive.delete_revision(repo, commit)
 
 
 def remember(

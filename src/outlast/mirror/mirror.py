@@ -29,6 +29,7 @@ from outlast.core.errors import (
 from outlast.core.events import Note
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId, check_ref, plain_ref
+from outlast.core.policy import Action
 from outlast.fetch.file_filter import admitted
 from outlast.fetch.known_lists import is_doubted
 from outlast.fetch.revision import (
@@ -41,6 +42,7 @@ from outlast.fetch.revision import (
 )
 from outlast.fetch.transfer import Wishes
 from outlast.fetch.withdrawals import noting_withdrawals
+from outlast.intake.judging import Judgements, require_listing
 from outlast.intake.suspects import Suspects, warn
 from outlast.mirror.access import Access
 from outlast.mirror.answers import Asking, Found, unknown
@@ -97,6 +99,7 @@ class Mirror:
         self._advisers = None if around is None else replace(around, lan=False)
         self._on_bug = on_bug
         self._lock = threading.Lock()
+        self._judgements = Judgements(archive, Action.SERVE)
         self._views = Views(archive, fetches=bool(sources), kept=tuning.kept)
         self.access = Access(
             archive, sources, rules or AccessRules(), ttl=ttl, on_bug=on_bug, tuning=tuning
@@ -136,9 +139,20 @@ class Mirror:
     # Refs
 
     def find(self, repo: RepoId, ref: str, voice: Voice) -> Found | Asking[Found]:
-        """The revision that `ref` names; raises where neither the archive nor a source knows.
-        Sources are asked by `voice`, which the caller may use: that is not checked here.
+        """The revision that `ref` names; raises where neither the archive nor a source knows, and
+        :class:`RefusedByRulesError` where the rules do not allow to fetch or to serve it. Sources
+        are asked by `voice`, which the caller may use: that is not checked here.
         """
+        found = self._find(repo, ref, voice)
+        if isinstance(found, Found):
+            return self._allowed(found)
+        return replace(found, settle=lambda: self._allowed(found.settle()))
+
+    def _allowed(self, found: Found) -> Found:
+        self._judgements.require(found.view.revision)
+        return found
+
+    def _find(self, repo: RepoId, ref: str, voice: Voice) -> Found | Asking[Found]:
         ref = plain_ref(check_ref(ref))
         try:
             known = self.archive.refs.get(repo, ref) if not GitOid.is_valid(ref) else None
@@ -261,6 +275,7 @@ class Mirror:
         listing, source = self._first_answer(repo, ref, voice)
         repo = self.spelling(listing.repo)  # the source may spell it in another way
         listing, _ = admitted(replace(listing, repo=repo), self._control.emit)
+        require_listing(self.archive, Action.PULL, listing, source.name)
         mend_draft(self.archive, repo, listing.commit, self._control)
         with self.archive.writer() as writer:
             note_facts(self.archive, writer, listing, source.name)

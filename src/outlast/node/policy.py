@@ -1,7 +1,7 @@
 """Sharing: what of an archive this node hands on, and to whom.
 
 Restricted is what its hub calls private or gated: it is for the peers that the operator named.
-What the operator has stopped giving out is for no peer.
+What the operator has stopped giving out, or the rules do not allow to share, is for no peer.
 A blob that an open revision has too is open. A delta capsule, with the blob that it holds, gives
 away the bytes of its bases: it goes to those who may have the bases too.
 """
@@ -16,11 +16,13 @@ from types import MappingProxyType
 
 from outlast.codec.format import BaseRef
 from outlast.core.descriptors import is_exhausted
-from outlast.core.digest import Digest
+from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import OutlastError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.core.offer import Offer
+from outlast.core.policy import Action
+from outlast.intake.judging import judge
 from outlast.node.archive_watch import Bases, HeldRevision, Inventory, Key
 from outlast.node.tuning import TUNING, Tuning
 from outlast.store.archive import Archive
@@ -117,6 +119,10 @@ class Sharing:
     ) -> None:
         """`clock` gives seconds that never go back."""
         self._kept_drafts = tuning.kept_drafts
+        self._clock = clock
+        self._rejudge = tuning.rejudge
+        self._judged: dict[tuple[RepoId, GitOid, Digest | None], bool] = {}
+        self._judge_again = clock() + tuning.rejudge
         self._archive = archive
         self._policy = policy
         self._inventory = Inventory(archive, clock, tuning)
@@ -172,6 +178,11 @@ class Sharing:
         """Whether the operator stopped giving out a model."""
         return repo in self._current()[0].stopped
 
+    def refuses(self, repo: RepoId, commit: GitOid) -> bool:
+        """Whether the rules do not allow to share a revision."""
+        revision = None if self._archive.rules.is_open else self._archive.load(repo, commit)
+        return revision is not None and not judge(self._archive, Action.SHARE, revision).allowed
+
     def blobs(self) -> Mapping[Digest, bool]:
         """All that is here and may be shared, and whether that is restricted."""
         answers, version = self._current()
@@ -187,7 +198,11 @@ class Sharing:
 
     def _current(self) -> tuple[_Answers, int]:
         with self._lock:
-            if not self._inventory.is_current:
+            if self._judged and self._clock() >= self._judge_again:
+                self._judged.clear()  # rules, claims and days change
+                self._judge_again = self._clock() + self._rejudge
+                self._stale = True
+            if self._stale or not self._inventory.is_current:
                 self._look()
             return self._answers, self._version
 
@@ -244,12 +259,26 @@ class Sharing:
         if not self._policy.shares(held.repo, held.whole):
             return None
         facts = self._inventory.facts(held.repo)
-        if facts.is_stopped:
+        if facts.is_stopped or not self._allowed(held):
             return None
         restricted = not facts.is_open and not self._policy.restricted
         marked = (held.repo, held.commit) in self._inventory.marked
         told = marked or held.commit in facts.unconfirmed
         return _Shared(held, facts.refs.get(held.commit, ()), restricted, told)
+
+    def _allowed(self, held: HeldRevision) -> bool:
+        """Whether the rules allow to share a revision, as they said when it was judged last. Files
+        that come to a draft do not change that until all is judged again.
+        """
+        if self._archive.rules.is_open:
+            return True
+        key = (held.repo, held.commit, held.manifest)
+        if key not in self._judged:
+            began = self._clock()
+            self._judged[key] = not self.refuses(held.repo, held.commit)
+            # All is judged again when that takes a twentieth of the time at most.
+            self._judge_again += 20 * (self._clock() - began)
+        return self._judged[key]
 
     def _add_bases(self, allowed: dict[str, bool], owned: set[str], capsules: Bases) -> None:
         """Allows the bases of shared delta capsules. If a revision has the base, that decides. A

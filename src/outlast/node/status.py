@@ -66,6 +66,7 @@ class Report:
             sent=sent,
             seeding=node.seeding,
             damaged=len(node.archive.damage.all()),
+            rules=node.archive.rules.status(),
             dht=_dht(node.session.dht_nodes),
             quota=self._quota(),
             trackers=_trackers(node),

@@ -118,7 +118,8 @@ class RevisionSeeding(Closing):
 
     def _revision(self, share: SharedTorrent) -> Revision | None:
         """The revision that a torrent is of, if it is here and may be given out."""
-        if self._node.sharing.is_stopped(share.repo):
+        sharing = self._node.sharing
+        if sharing.is_stopped(share.repo) or sharing.refuses(share.repo, share.commit):
             return None
         return self._archive.load(share.repo, share.commit)
 

@@ -61,6 +61,8 @@ class Tuning:
     """A draft that takes this long to read is slow;"""
     draft_share: int = 20
     """it is read again only after so many times as long."""
+    rejudge: float = 60.0
+    """The rules are asked anew for what is shared, after this long at least. Guess."""
     kept_drafts: int = 32
     """Manifests of drafts that are remembered: a peer that heard of one can have it although files
     came since."""

@@ -20,12 +20,14 @@ from outlast.core.errors import (
 from outlast.core.events import Again, FileDone, Note, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target, check_paths
+from outlast.core.policy import Action
 from outlast.fetch.file_filter import Selection
 from outlast.intake.base_finder import BaseFinder
 from outlast.intake.base_names import BaseNames, is_card
 from outlast.intake.capsule_stream import CapsuleSink, Intake, OpenFile, chosen, held_bytes
 from outlast.intake.content import Suspect
 from outlast.intake.form_policy import PLAIN, FormWishes
+from outlast.intake.judging import require_files, require_revision
 from outlast.intake.local_file import PlainSink, ingest
 from outlast.intake.suspects import Suspects, of_files, refuse, warn
 from outlast.store import disk
@@ -86,6 +88,8 @@ def add(
         raise NotFoundError(f"nothing to add in {folder}", hint="check the path and --include")
     check_paths(file.path for file in found)
     total = sum(file.size for file in found)
+    names = [FileEntry(file.path, file.size) for file in found]
+    require_files(archive, Action.PULL, target.repo, names, source=f"folder:{folder}")
     control.emit(Planned("add", str(target), len(found), total))
     if strict:
         refuse(of_files([(file.path, file.real, file.size) for file in found], left_out))
@@ -103,6 +107,7 @@ def add(
         suspects = Suspects(archive).of(revision, known=left_out, strict=strict)
         if strict:  # a file may have changed since
             refuse(suspects)
+        require_revision(archive, Action.PULL, revision, source=f"folder:{folder}")
         digest = archive.put_revision(writer, revision)
         archive.refs.put(writer, target.repo, Ref(ref, revision.id))
     warn(control, suspects)

@@ -3,19 +3,27 @@
 import datetime as dt
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid, Names
-from outlast.core.errors import NotFoundError, OutlastError, SuspectContentError
+from outlast.core.errors import (
+    NotFoundError,
+    OutlastError,
+    RefusedByRulesError,
+    SuspectContentError,
+)
 from outlast.core.events import Again, FileDone, FileProblem, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import check_path
+from outlast.core.policy import Action
 from outlast.fetch.file_filter import acceptable
 from outlast.intake.capsule_stream import Intake
 from outlast.intake.content import Suspect
+from outlast.intake.judging import require_files, require_revision
 from outlast.intake.local_file import ingest
 from outlast.intake.suspects import Suspects, warn
 from outlast.ops.add import store_file
@@ -81,6 +89,8 @@ class _Adoption:
         self.result = Adopted()
 
     def take(self, cached: CachedRevision) -> None:
+        if not self._is_allowed(cached, self._ask_by_names):
+            return
         entries = []
         with self._archive.writer() as writer:
             for file in cached.files:
@@ -90,7 +100,8 @@ class _Adoption:
                 except _RefusedError as refusal:
                     self._refuse(f"{cached.repo}: {file.path}", str(refusal))
             entries = self._without_twins(cached, entries)
-            if entries and self._is_plausible(cached, entries):
+            found = partial(self._ask_by_files, entries)
+            if entries and self._is_allowed(cached, found) and self._is_plausible(cached, entries):
                 self._record(writer, cached, entries)
 
     def _without_twins(self, cached: CachedRevision, entries: list[FileEntry]) -> list[FileEntry]:
@@ -123,6 +134,23 @@ class _Adoption:
         problem = FileProblem(what, why, code)
         self.result.problems.append(problem)
         self._control.emit(problem)
+
+    def _ask_by_names(self, cached: CachedRevision) -> None:
+        files = [FileEntry(file.path, file.real.stat().st_size) for file in cached.files]
+        require_files(self._archive, Action.PULL, cached.repo, files, source="cache")
+
+    def _ask_by_files(self, entries: list[FileEntry], cached: CachedRevision) -> None:
+        revision = Revision.of(cached.repo, cached.commit, entries)
+        require_revision(self._archive, Action.PULL, revision, source="cache")
+
+    def _is_allowed(self, cached: CachedRevision, ask: Callable[[CachedRevision], None]) -> bool:
+        """Whether the rules, which `ask` asks, allow to archive what the cache has."""
+        try:
+            ask(cached)
+        except RefusedByRulesError as error:
+            self._refuse(str(cached.repo), str(error), error.code)
+            return False
+        return True
 
     def _record(
         self, writer: WriteSession, cached: CachedRevision, entries: list[FileEntry]

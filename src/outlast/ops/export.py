@@ -17,7 +17,9 @@ from outlast.core.control import Control
 from outlast.core.errors import NotArchivedError, StorageError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
+from outlast.core.policy import Action
 from outlast.intake.file_names import escaped, names_in
+from outlast.intake.judging import require_revision
 from outlast.intake.working_copies import Working
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -53,6 +55,7 @@ def link(
     Links that an earlier export made are kept or replaced; any other file in the way is an error.
     """
     revision = archive.revision(target.repo, target.ref)
+    require_revision(archive, Action.EXPORT, revision)
     archive.cached.keep(revision.repo, revision.id)  # links to it must not come to nothing
     entries = [entry for entry in revision.files if archive.lies_here(entry)]
     if not entries:

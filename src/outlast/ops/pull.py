@@ -11,6 +11,7 @@ from outlast.core.errors import (
     DiskFullError,
     MalformedError,
     NotFoundError,
+    RefusedByRulesError,
     TransientError,
     UsageError,
     WithdrawnError,
@@ -18,6 +19,7 @@ from outlast.core.errors import (
 from outlast.core.events import Event, FileMended, Note, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
+from outlast.core.policy import Action
 from outlast.core.sizes import human_size
 from outlast.fetch.file_filter import Selection, admitted
 from outlast.fetch.known_lists import (
@@ -32,6 +34,7 @@ from outlast.fetch.mending import mend_bases
 from outlast.fetch.revision import (
     FetchContext,
     fetch_files,
+    forget,
     mend_draft,
     note_facts,
     remember,
@@ -44,6 +47,7 @@ from outlast.fetch.tuning import TUNING as FETCH_TUNING
 from outlast.fetch.withdrawals import noting_withdrawals
 from outlast.intake.capsule_stream import held_bytes
 from outlast.intake.content import Suspect
+from outlast.intake.judging import require_listing
 from outlast.intake.suspects import Refusal, Suspects, of_names, refuse, warn
 from outlast.node.scope import Neighbourhood
 from outlast.p2p.coordinator import coordinator_for
@@ -55,6 +59,7 @@ from outlast.store.archive import Archive
 from outlast.store.garbage.trash import room_hint
 from outlast.store.partials import present_bytes
 from outlast.store.records.draft_writer import DraftWriter
+from outlast.store.writer import WriteSession
 
 _log = logging.getLogger(__name__)
 
@@ -143,6 +148,9 @@ def pull(
     be fetched. Files that arrived are kept, and the same call resumes. Warns of files that are not
     what their names say; if `strict`, they do not become part of the revision, which is not sealed:
     raises :class:`SuspectContentError`, before the first byte where names and sizes tell.
+
+    Raises :class:`RefusedByRulesError` where the archive's rules do not allow it, by what the
+    source says before anything is fetched, and by the model's card when that is here.
     """
     if not sources and around is None:
         raise UsageError("no source to pull from", hint="name one with --from")
@@ -160,6 +168,7 @@ def pull(
         tuning=tuning,
     )
     listing, refused = admitted(_spelled(archive, listing, target.repo, control), control.emit)
+    require_listing(archive, Action.PULL, listing, _name_of(teller))
     free = disk.free_bytes(room or archive.layout.home)
     if not dry_run:
         archive.cached.keep(listing.repo, listing.commit)  # from now on it is here by hand
@@ -181,6 +190,7 @@ def pull(
     mended: list[FileMended] = []
     with archive.writer() as writer:
         sealed = _sealed(archive, plan)
+        begun = archive.load(plan.repo, plan.commit) is not None
         fetched: dict[str, int] = {}
         if sealed is not None:
             _log.info("nothing to fetch: manifest %s has every wanted file", sealed[0])
@@ -199,7 +209,7 @@ def pull(
             fetched = _fetch(context, plan, refusal, (listing, teller))
             if refusal is not None:
                 refusal.check()
-            sealed = seal(archive, writer, plan.repo, plan.commit)
+            sealed = _seal(archive, writer, plan, begun=begun)
         digest, partial = sealed
         if teller is not None:
             remember(archive, writer, listing, ref, teller, cancel=control.cancel)
@@ -208,6 +218,20 @@ def pull(
     warn(control, suspects)
     held = _held(archive, plan, revision)
     return Pulled(plan, digest, partial, fetched, held, tuple(suspects), tuple(mended))
+
+
+def _seal(
+    archive: Archive, writer: WriteSession, plan: PullPlan, *, begun: bool
+) -> tuple[Digest, bool]:
+    """Seals the revision. Where its own card is against the rules, nothing of it stays that had not
+    `begun` to be here before.
+    """
+    try:
+        return seal(archive, writer, plan.repo, plan.commit, source=plan.source)
+    except RefusedByRulesError:
+        if not begun:
+            forget(archive, plan.repo, plan.commit)
+        raise
 
 
 def _collecting(control: Control, mended: list[FileMended]) -> Control:

@@ -25,6 +25,7 @@ from outlast.core.errors import (
 from outlast.core.events import FileDone, Planned, Progress
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
+from outlast.core.policy import Action
 from outlast.fetch.tuning import TUNING as FETCH_TUNING
 from outlast.intake.base_finder import BaseFinder
 from outlast.intake.base_names import BaseNames, is_card
@@ -32,6 +33,7 @@ from outlast.intake.capsule_import import names_here, take_if_capsule
 from outlast.intake.capsule_stream import Intake, held_bytes
 from outlast.intake.content import Suspect
 from outlast.intake.form_policy import PLAIN, FormWishes
+from outlast.intake.judging import require_files, require_revision
 from outlast.intake.suspects import Suspects, refuse, warn
 from outlast.node import payloads
 from outlast.node import shared_torrents as shares
@@ -152,6 +154,8 @@ def pull_link(
             size=whole.size or 0,
             free=free + partial.present(),
         )
+        entries = [FileEntry(file.path, file.size) for file in whole.files]
+        require_files(archive, Action.PULL, target.repo, entries, source=shape.link)
         if dry_run:
             return shape
         if not shape.fits:
@@ -396,6 +400,7 @@ def _put(
     """Makes the archived files a revision. Records its link first."""
     repo = shape.repo
     revision = Revision.of(repo, None, entries)
+    require_revision(archive, Action.PULL, revision, source=shape.link)
     shape = _judged(archive, replace(shape, revision=revision), control, strict=strict)
     about = archive.refs.about(repo).with_link(revision.id, shape.link)
     archive.refs.put_about(writer, repo, replace(about, private=about.private or shape.restricted))

@@ -13,8 +13,10 @@ from outlast.core.errors import CorruptError, EntryNotFoundError, NotArchivedErr
 from outlast.core.events import Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
+from outlast.core.policy import Action
 from outlast.engines.choose import TRANSFORMERS, EngineChoice, choose
 from outlast.intake.file_names import names_in
+from outlast.intake.judging import require_revision
 from outlast.intake.local_file import ingest
 from outlast.intake.working_copies import Working
 from outlast.ops.export import lay_out
@@ -66,6 +68,7 @@ def prepare(
     decoded to working copies, of at most `budget` bytes together. Close the result.
     """
     revision = archive.revision(target.repo, target.ref)
+    require_revision(archive, Action.RUN, revision)
     archive.cached.keep(revision.repo, revision.id)
     here = {e.path: e for e in revision.files if archive.lies_here(e)}
     _refuse_missing(revision, here, wanted)

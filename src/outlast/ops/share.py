@@ -11,6 +11,8 @@ from outlast.core.digest import Digest
 from outlast.core.errors import PolicyError, TakenDownError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
+from outlast.core.policy import Action
+from outlast.intake.judging import require_revision
 from outlast.node import payloads
 from outlast.node import shared_torrents as shares
 from outlast.node.make_torrent import whole_torrent
@@ -85,6 +87,7 @@ def share(
     :func:`outlast.node.make_torrent.whole_torrent` does.
     """
     revision = archive.revision(target.repo, target.ref)
+    require_revision(archive, Action.SHARE, revision)
     archive.cached.keep(revision.repo, revision.id)
     _refuse_stopped(archive, revision)
     against = _against(policy, revision, archive.refs.about(revision.repo))

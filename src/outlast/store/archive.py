@@ -21,6 +21,7 @@ from outlast.core.errors import (
 )
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
+from outlast.core.policy import OPEN, Gate, Rules
 from outlast.store import disk, locks, reading
 from outlast.store.cached.holds import Holds
 from outlast.store.cached.marks import CachedMarks
@@ -59,10 +60,13 @@ class BlobInfo:
 
 
 class Archive(Closing):
-    """The store. Thread-safe; several processes may use one archive at once."""
+    """The store. Thread-safe; several processes may use one archive at once. `rules` are its
+    operator's: it asks none itself, and what acts on it does.
+    """
 
-    def __init__(self, home: Path, *, create: bool = False) -> None:
+    def __init__(self, home: Path, *, create: bool = False, gate: Gate = OPEN) -> None:
         self.layout = Layout(home)
+        self.rules = Rules(gate)
         locks.forget(self.layout.lock)
         if create:
             create_archive(self.layout)

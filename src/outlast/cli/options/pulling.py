@@ -125,7 +125,9 @@ def opened(
         forms=form_wishes(config, options.form, options.base, no_base=options.no_base),
     )
     with contextlib.ExitStack() as stack:
-        archive = stack.enter_context(open_archive(config.home, keep=not options.dry_run))
+        archive = stack.enter_context(
+            open_archive(config.home, keep=not options.dry_run, gate=run.gate())
+        )
         if not options.dry_run:
             run.warn_of_locks(archive)
         around = stack.enter_context(

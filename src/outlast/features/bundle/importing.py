@@ -15,16 +15,20 @@ from outlast.core.errors import (
     NotArchivedError,
     NotFoundError,
     OutlastError,
+    RefusedByRulesError,
 )
 from outlast.core.events import FileDone, FileProblem, Planned
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
+from outlast.core.policy import Action
 from outlast.core.sizes import human_size
 from outlast.features.bundle.spare_blocks import SpareBlocks
 from outlast.features.bundle.take_payload import take
 from outlast.features.bundle.tuning import TUNING, Tuning
-from outlast.fetch.revision import seal, start_draft
+from outlast.fetch.revision import forget, seal, start_draft
 from outlast.fetch.tuning import TUNING as FETCH_TUNING
+from outlast.intake.judging import require_listing
+from outlast.sources.base import Listing, RepoClaims
 from outlast.sources.bundle.opened import OpenBundle
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -173,7 +177,22 @@ class _Import:
             except OutlastError as error:
                 self._refuse(f"{repo}: manifest {digest.short}", error)
                 continue
-            yield replace(revision, repo=repo)
+            revision = replace(revision, repo=repo)
+            try:
+                self._require_allowed(model, revision)
+            except RefusedByRulesError as error:
+                self._refuse(f"{repo} at {revision.id.hex[:12]}", error)
+                continue
+            yield revision
+
+    def _require_allowed(self, model: BundledModel, revision: Revision) -> None:
+        """Raises :class:`RefusedByRulesError` where the rules do not allow a revision, as far as
+        the bundle tells.
+        """
+        entries = (*revision.files, *revision.missing)
+        facts = RepoClaims(model.private, model.gated, model.tags, dict(model.facts))
+        listing = Listing(revision.repo, revision.id, entries, facts, revision.unlisted)
+        require_listing(self._archive, Action.PULL, listing, self._source)
 
     def _assumed(self, digest: Digest) -> Revision:
         """A revision that came with an earlier bundle, or some other way."""
@@ -318,7 +337,12 @@ class _Import:
                 self.result.unfinished.append(revision)
                 continue
             if self._archive.drafts.load(repo, revision.id) is not None:
-                seal(self._archive, self._writer, repo, revision.id)
+                try:
+                    seal(self._archive, self._writer, repo, revision.id, source=self._source)
+                except RefusedByRulesError as error:
+                    self._refuse(f"{repo} at {revision.id.hex[:12]}", error)
+                    forget(self._archive, repo, revision.id)
+                    continue
                 self.result.new.append(revision)
             self.result.revisions.append(revision)
             whole.add((repo, revision.id))

@@ -27,8 +27,10 @@ from outlast.core.errors import (
 )
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId, Target
+from outlast.core.policy import Action
 from outlast.features.bundle.archive_stream import payload_form
 from outlast.features.bundle.tuning import TUNING, Tuning
+from outlast.intake.judging import require_revision
 from outlast.store.archive import Archive
 from outlast.store.forms import StoredForm
 from outlast.store.records.refs import Ref
@@ -145,6 +147,7 @@ def _revision(
     """A sealed revision, and the refs that go with it."""
     repo = archive.refs.spelling(target.repo)
     revision = archive.revision(repo, target.ref)
+    require_revision(archive, Action.EXPORT, revision)
     about = archive.refs.about(repo)
     if about.notice is not None and about.is_stopped:
         raise TakenDownError(f"{repo} is not given out: {about.notice.reason}")

@@ -12,6 +12,8 @@ from outlast.core.errors import CorruptError, NotArchivedError
 from outlast.core.events import FileDone, Planned, Progress
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
+from outlast.core.policy import Action
+from outlast.intake.judging import require_revision
 from outlast.store.archive import Archive
 from outlast.store.reading import BlobReader
 from outlast.store.writer import WriteSession
@@ -37,10 +39,13 @@ def copy(archive: Archive, targets: Sequence[Target], home: SecondHome, control:
     already is not sent again, so that the same call goes on after an interruption. Each blob is
     hashed before its last bytes leave.
 
-    Raises :class:`NotArchivedError` where files of a revision are still to come,
+    Raises :class:`RefusedByRulesError` before the first byte where the rules do not allow one of
+    them, :class:`NotArchivedError` where files of a revision are still to come,
     :class:`CorruptError` where a blob is damaged here: then nothing of it is there.
     """
     revisions = [*_chosen(archive, targets)]
+    for revision in revisions:
+        require_revision(archive, Action.EXPORT, revision)
     home.begin()
     sent = sent_bytes = already = 0
     with archive.writer() as writer:  # what it leases is not collected meanwhile

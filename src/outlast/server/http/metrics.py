@@ -13,7 +13,7 @@ from outlast.core.events import (
     SourceWaiting,
     WatchNoticed,
 )
-from outlast.core.status import QuotaStatus
+from outlast.core.status import QuotaStatus, RulesStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,6 +121,14 @@ class Metrics:
         )
         self.quota: Callable[[], QuotaStatus] = QuotaStatus
         """How the quota of the mirror in this process stands."""
+        self.judged = Gauge(
+            "outlast_rules_judged",
+            "Actions that the operator's rules judged since the start; reported: done on trial.",
+            ["verdict"],
+            registry=self._registry,
+        )
+        self.rules: Callable[[], RulesStatus] = RulesStatus
+        """How often the rules of the archive said what."""
         self.fetches = Gauge(
             "outlast_fetches", "Files being fetched from a source.", registry=self._registry
         )
@@ -191,4 +199,7 @@ class Metrics:
         quota = self.quota()
         self.kept.set(quota.taken)
         self.keeps.set(quota.limit)
+        rules = self.rules()
+        for verdict in ("allowed", "refused", "reported"):
+            self.judged.labels(verdict).set(getattr(rules, verdict))
         return generate_latest(self._registry)

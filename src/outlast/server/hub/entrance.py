@@ -10,6 +10,7 @@ from outlast.core.errors import (
     IntegrityError,
     OutlastError,
     PolicyError,
+    RefusedByRulesError,
     RepoNotFoundError,
     TransientError,
 )
@@ -44,6 +45,8 @@ class Entrance:
         if await self._threaded(self._access.is_open, repo):
             try:
                 found = await self._settled(await self._threaded(ask, self._access.public))
+            except RefusedByRulesError:
+                raise  # it is said of what everybody may read, and no token changes it
             except (RepoNotFoundError, PolicyError, IntegrityError, TransientError) as error:
                 if isinstance(error, IntegrityError | TransientError) and await here():
                     raise

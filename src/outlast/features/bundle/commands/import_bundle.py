@@ -76,7 +76,7 @@ def import_(
                 for bundle in media.bundles:
                     _list(run, bundle)
                 return 0
-            archive = stack.enter_context(open_archive(run.config.home))
+            archive = stack.enter_context(open_archive(run.config.home, gate=run.gate()))
             results = [import_bundle(archive, bundle, run.control) for bundle in media.bundles]
         run.screen.settle()
         for result in results:

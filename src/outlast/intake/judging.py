@@ -1,0 +1,233 @@
+"""Asks the rules of an archive about a model: by what a source says of it, by the names of its
+files alone, or by what is archived of it.
+"""
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from outlast.codec.memory import read
+from outlast.core.claims import Claim, Claims, ClaimState, Standing
+from outlast.core.digest import GitOid
+from outlast.core.errors import OutlastError
+from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId
+from outlast.core.policy import Action, Subject, Verdict, enforce
+from outlast.intake.base_names import BaseNames, read_tags
+from outlast.sources.base import Listing
+from outlast.store.archive import Archive
+
+FRESH: Final = 10.0
+"""Seconds for which a verdict on what is served counts, if the revision is the same. Guess: rules
+that were changed hold soon enough, and a client's hundreds of requests are judged once."""
+_KEPT: Final = 4096
+"""Verdicts that are remembered: the models that clients use at one time. Guess."""
+_CARD: Final = "README.md"
+_CARD_LIMIT: Final = 1 << 20
+_FRONT: Final = 64 * 1024
+_MOST: Final = 8
+"""Licences of one card."""
+_SHOWN: Final = 200
+_LICENCE_TAG: Final = "license:"
+_KEY: Final = re.compile(r"(license|license_name)[ \t]*:(.*)")
+_ITEM: Final = re.compile(r"\s*-\s+(.+)")
+_NONE: Final = frozenset({"", "other", "unknown", "none", "null", "~"})
+"""What cards write where they name no licence."""
+
+
+def require_listing(archive: Archive, action: Action, listing: Listing, source: str) -> None:
+    """Raises :class:`RefusedByRulesError` where the rules do not allow `action` with what `source`
+    lists, before anything of it is here.
+    """
+    if archive.rules.is_open:
+        return
+    claims = listing.facts
+    archive.rules.require(
+        action,
+        Subject(
+            repo=listing.repo,
+            files=tuple(listing.entries),
+            source=source,
+            licence=_joined(_tagged(claims.tags)),
+            base_models=_names(read_tags(claims.tags)),
+            gated=bool(claims.gated or claims.private),
+            facts=dict(claims.facts),
+        ),
+    )
+
+
+def require_files(
+    archive: Archive, action: Action, repo: RepoId, files: Iterable[FileEntry], *, source: str
+) -> None:
+    """The same of files of which no more is known than their names and sizes."""
+    if not archive.rules.is_open:
+        archive.rules.require(action, Subject(repo, files=tuple(files), source=source))
+
+
+def require_revision(
+    archive: Archive, action: Action, revision: Revision, *, source: str = ""
+) -> None:
+    """The same of what is archived."""
+    enforce(action, revision.repo, judge(archive, action, revision, source=source))
+
+
+def judge(archive: Archive, action: Action, revision: Revision, *, source: str = "") -> Verdict:
+    """What the rules say of an action with an archived revision, or one that is still arriving."""
+    if archive.rules.is_open:
+        return Verdict(allowed=True)
+    return archive.rules.judge(action, subject_of(archive, revision, source=source))
+
+
+def subject_of(archive: Archive, revision: Revision, *, source: str = "") -> Subject:
+    """What the archive knows of a revision: its hub's facts and its own card. `source`: where it
+    comes from, if no ref says so yet.
+    """
+    repo, commit = revision.repo, revision.id
+    about = archive.refs.about(repo)
+    names = BaseNames(archive, repo)
+    names.learn_revision(revision)
+    sealed = archive.index.manifests_of(repo, commit)
+    drafted = archive.drafts.exists(repo, commit)
+    return Subject(
+        repo=repo,
+        manifest=sealed[0] if sealed and not drafted else None,
+        files=(*revision.files, *revision.missing),
+        claims=_own_claims(archive, revision, sealed=bool(sealed) and not drafted),
+        source=source or _source(archive, repo, commit),
+        licence=_joined([*_carded(archive, revision), *_tagged(about.tags)]),
+        base_models=_names(names.all()),
+        gated=not about.is_open,
+        facts={k: v for k, v in about.facts.items() if k not in about.notes},
+        revision=revision,
+    )
+
+
+class Judgements:
+    """What the rules say of what is served, remembered for a moment. Thread-safe."""
+
+    def __init__(
+        self, archive: Archive, action: Action, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`clock` gives seconds that never go back."""
+        self._archive = archive
+        self._action = action
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[RepoId, GitOid], _Judged] = OrderedDict()
+
+    def require(self, revision: Revision) -> None:
+        """Raises :class:`RefusedByRulesError` where the rules do not allow the action."""
+        rules = self._archive.rules
+        if rules.is_open:
+            return
+        key, now = (revision.repo, revision.id), self._clock()
+        with self._lock:
+            known = self._known.get(key)
+        # A draft to which a file came is another one: that file may be the card.
+        if known is not None and known.revision is revision and now - known.at < FRESH:
+            rules.note(known.verdict)
+        else:
+            known = _Judged(revision, now, judge(self._archive, self._action, revision))
+            self._keep(key, known)
+        enforce(self._action, revision.repo, known.verdict)
+
+    def _keep(self, key: tuple[RepoId, GitOid], judged: "_Judged") -> None:
+        with self._lock:
+            self._known[key] = judged
+            self._known.move_to_end(key)
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A verdict, and when it was given (seconds of the clock)."""
+
+    revision: Revision
+    at: float
+    verdict: Verdict
+
+
+def _own_claims(archive: Archive, revision: Revision, *, sealed: bool) -> Claims:
+    """The one claim that the archive proves by itself; nothing is hashed for it."""
+    if not sealed or not all(map(archive.holds, revision.files)):
+        return Claims.of(())
+    return Claims.of([ClaimState(Claim.INTACT, Standing.HOLDS)])
+
+
+def _source(archive: Archive, repo: RepoId, commit: GitOid) -> str:
+    """Where the ref came from that names a commit; empty where none does, or several differ."""
+    found = {ref.source for ref in archive.refs.read(repo).refs if ref.commit == commit}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _names(repos: Iterable[RepoId]) -> tuple[str, ...]:
+    return tuple(map(str, repos))
+
+
+# Licences, as they are written
+
+
+def _joined(names: Iterable[str]) -> str:
+    """All that is named, each once: who may do a thing must be allowed it by each."""
+    return " AND ".join(dict.fromkeys(names))
+
+
+def _tagged(tags: Iterable[str]) -> list[str]:
+    """The licences that a hub's tags name."""
+    found = (t.removeprefix(_LICENCE_TAG) for t in tags if t.startswith(_LICENCE_TAG))
+    return _named(found)
+
+
+def _carded(archive: Archive, revision: Revision) -> list[str]:
+    """The licences that the card of a revision names, if it is here; a damaged one names none."""
+    entry = next((e for e in revision.files if e.path == _CARD), None)
+    if entry is None or entry.sha256 is None or entry.size > _CARD_LIMIT:
+        return []
+    try:
+        with archive.open_blob(entry.sha256) as blob:
+            data = read(blob, 0, blob.size)
+    except OutlastError:
+        return []  # `verify` tells
+    return read_licences(data)
+
+
+def read_licences(card: bytes) -> list[str]:
+    """The licences that the front matter of a README.md names: those of ``license`` (a text or a
+    list), or ``license_name`` where that says ``other``.
+    """
+    said: dict[str, list[str]] = {}
+    for key, value in _front_matter(card[:_FRONT].decode(errors="replace")):
+        said.setdefault(key, []).append(value)
+    return _named(said.get("license", ())) or _named(said.get("license_name", ()))
+
+
+def _front_matter(text: str) -> Iterator[tuple[str, str]]:
+    """The values of the keys that name licences, each with its key."""
+    lines = iter(text.splitlines())
+    if next(lines, "").strip() != "---":
+        return
+    listed = ""
+    for line in lines:
+        if line.strip() == "---":
+            return
+        if listed and (item := _ITEM.fullmatch(line)):
+            yield listed, item[1]
+            continue
+        found = _KEY.fullmatch(line)
+        value = found[2].strip() if found else ""
+        listed = found[1] if found and not value else ""
+        if found and value:
+            yield from ((found[1], part) for part in value.strip("[]").split(","))
+
+
+def _named(values: Iterable[str]) -> list[str]:
+    """Licences without quotes, comments and what means none; at most some."""
+    found: Sequence[str] = [
+        value.split(" #", maxsplit=1)[0].strip().strip("'\"").strip()[:_SHOWN] for value in values
+    ]
+    return list(dict.fromkeys(v for v in found if v.lower() not in _NONE))[:_MOST]
