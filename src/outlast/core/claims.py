@@ -30,6 +30,9 @@ class Standing(StrEnum):
     HOLDS = "holds"
     STALE = "stale"
     """It held, and its record has expired: `since` says when."""
+    SUPERSEDED = "superseded"
+    """It held until its signer signed a later sequence of the same name: `since` says when. An
+    older revision does not pass for the newest."""
     ABSENT = "absent"
     """No record says so."""
     REFUSED = "refused"
@@ -38,8 +41,9 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClaimState:
-    """How one claim stands. `who` makes it: names of keys, observers or catalogues. `since`: when it
-    was made or went stale (ISO 8601, UTC; "" where that is not known). `why`: one line for a person.
+    """How one claim stands. `who` makes it: names of keys, observers or catalogues. `since`: when
+    it was made or went stale (ISO 8601, UTC; "" where that is not known). `why`: one line for a
+    person.
     """
 
     claim: Claim
@@ -75,6 +79,13 @@ class Claims:
     @property
     def held(self) -> tuple[Claim, ...]:
         return tuple(state.claim for state in self.states if state.holds)
+
+
+class Lister(Protocol):
+    """A catalogue, or several: says whether it lists a manifest. Thread-safe; asks no network."""
+
+    def listed(self, manifest: Digest, revision: Revision) -> ClaimState:
+        """How :attr:`Claim.LISTED` stands."""
 
 
 class Assessor(Protocol):

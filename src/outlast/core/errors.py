@@ -63,6 +63,15 @@ class BadListError(UsageError):
     default_hint = "'outlast guide keep' shows how a list is written"
 
 
+class BadKeyError(UsageError):
+    """A key, or the file that has it, cannot be used: it is of another kind, damaged, encrypted
+    without a passphrase, or other users can read it.
+    """
+
+    code = "bad-key"
+    default_hint = "'outlast key list' shows the keys that can be used"
+
+
 class NotFoundError(OutlastError):
     """Neither the archive nor a source knows this name."""
 
@@ -247,6 +256,22 @@ class TakenDownError(PolicyError):
 
     code = "taken-down"
     default_hint = "its operator can lift that with 'outlast withdraw --undo'"
+
+
+class RevokedError(PolicyError):
+    """A key that may revoke it signed that this revision is not to be used any more."""
+
+    code = "revoked"
+    default_hint = (
+        "'outlast verify --who' says by which key; --accept-revoked DIGEST uses it anyway"
+    )
+
+
+class ChangedKeyError(PolicyError):
+    """Another key is pinned for this publisher, and nothing that it trusts signed the new one."""
+
+    code = "changed-key"
+    default_hint = "ask the publisher for a rotation: 'outlast key pin NAME --rotation FILE'"
 
 
 class TooDeepError(PolicyError):

@@ -29,10 +29,12 @@ from outlast.intake.base_names import is_card
 from outlast.intake.capsule_stream import Intake
 from outlast.intake.judging import judge, require_revision
 from outlast.sources.base import AccessSource, Listing, Source
+from outlast.sources.kinds import is_hub
 from outlast.store.archive import MIN_PREFIX, Archive
 from outlast.store.records.draft_writer import DraftWriter
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
+from outlast.store.records.seen import SeenRevision, SeenRevisions
 from outlast.store.records.unconfirmed import Told
 from outlast.store.writer import WriteSession
 
@@ -298,6 +300,16 @@ def remember(
     if listing.commit.hex.startswith(ref) and isinstance(source, AccessSource):
         about = about.with_pinned(source.name, listing.commit)
     archive.refs.put_about(writer, repo, about.without_withdrawn(source.name))
+    if is_hub(source.name) and not listing.told_by:
+        _note_seen(archive, writer, listing, source.name)
+
+
+def _note_seen(archive: Archive, writer: WriteSession, listing: Listing, hub: str) -> None:
+    """Keeps that a hub listed a commit to this archive itself: a ref moves on."""
+    seen = archive.seen.get(listing.repo) or SeenRevisions()
+    noted = seen.with_one(SeenRevision(listing.commit, hub, _now()))
+    if noted != seen:
+        archive.seen.put(writer, listing.repo, noted)
 
 
 def _now() -> str:

@@ -84,6 +84,7 @@ def remove(archive: Archive, target: Target, *, dry_run: bool, control: Control)
         if not archive.commits(repo):
             archive.equals.delete(repo)
             archive.holders.delete(repo)
+            archive.seen.delete(repo)
     for event in removed:
         control.emit(event)
     return removed

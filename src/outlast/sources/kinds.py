@@ -116,6 +116,8 @@ KINDS: Final[Mapping[str, Make]] = {
 """What makes a source of each kind, for its address and with the token for it. A source that sends
 a token has to be an `AccessSource`: a mirror asks it without.
 """
+_HUBS: Final = frozenset({HUB, "modelscope", "oci", "ollama"})
+"""Those that publishers put their models on, and that name revisions themselves."""
 SHORT: Final[Mapping[str, SourceAddress]] = {
     "modelscope": SourceAddress("modelscope", "https://www.modelscope.cn"),
     "docker": SourceAddress("oci", "https://registry-1.docker.io"),
@@ -148,6 +150,14 @@ def parse_source(text: str) -> SourceAddress:
         raise BadConfigError(f"no kind of source: {kind[:40]!r}", hint=f"known: {_known()}")
     url, _, name = text[len(kind) + 1 :].partition("=")
     return SourceAddress(kind, url, _checked_name(kind, name, text))
+
+
+def is_hub(name: str) -> bool:
+    """Whether the source of that name is a hub or a registry."""
+    try:
+        return parse_source(name).kind in _HUBS
+    except BadConfigError:
+        return False
 
 
 def place_of(text: str) -> tuple[str, str, int]:

@@ -32,12 +32,15 @@ from outlast.store.manifests import Manifests, merge
 from outlast.store.ownership import Ownership
 from outlast.store.partials import CAPSULE, Partial
 from outlast.store.reading import BlobReader
+from outlast.store.records.attestations import Attestations
 from outlast.store.records.drafts import Drafts
 from outlast.store.records.equals import Equals
 from outlast.store.records.holders import SeenHolders
 from outlast.store.records.per_model import PerModel
 from outlast.store.records.records import Records
 from outlast.store.records.refs import Refs
+from outlast.store.records.revocations import Revocations
+from outlast.store.records.seen import SeenRevisions
 from outlast.store.records.set_aside import set_aside
 from outlast.store.records.shares import Shares
 from outlast.store.records.unconfirmed import Unconfirmed
@@ -89,6 +92,9 @@ class Archive(Closing):
         self.unconfirmed = Unconfirmed(self.records)
         self.equals = PerModel(self.records, self.layout.equals, Equals)
         self.holders = PerModel(self.records, self.layout.holders, SeenHolders)
+        self.seen = PerModel(self.records, self.layout.seen, SeenRevisions)
+        self.attestations = Attestations(self.layout)
+        self.revocations = Revocations(self.records)
         self.cached = CachedMarks(self.records, lambda repo, commit: commit in self.commits(repo))
         self.in_use = Holds(self.cached, self.layout.lock)
         with disk.reporting(self.layout.index):
@@ -452,6 +458,7 @@ class Archive(Closing):
         if not self.commits(repo):
             self.equals.delete(repo)
             self.holders.delete(repo)
+            self.seen.delete(repo)
         self.refs.tidy(repo)
         return True
 

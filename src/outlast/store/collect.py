@@ -41,8 +41,9 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Garbage:
     """Something that can go: a ``blob``, a ``capsule``, a working ``copy``, a ``partial``
-    download, a ``record`` that was given up, ``trash`` whose time is over, or ``tmp`` of a dead
-    process. `size` is in bytes; `waits`: it is in the trash now, and takes room as before.
+    download, a ``record`` that was given up, an ``attestation`` of a manifest that is gone,
+    ``trash`` whose time is over, or ``tmp`` of a dead process. `size` is in bytes; `waits`: it is
+    in the trash now, and takes room as before.
     """
 
     what: str
@@ -249,6 +250,8 @@ class _Collection:
             yield Garbage("partial", name, size)
         for name, size in copies.garbage(self._layout, keep, dry_run=self._dry_run):
             yield Garbage("copy", name, size)
+        for name, size in self._archive.attestations.garbage(dry_run=self._dry_run):
+            yield Garbage("attestation", name, size)
 
     def tidy_notes(self) -> None:
         """Deletes the sums and the damage of blobs that are gone."""

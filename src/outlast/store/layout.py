@@ -136,6 +136,26 @@ class Layout:
         return self.home / "holders"
 
     @property
+    def seen(self) -> Path:
+        """Which hubs listed revisions to this archive itself."""
+        return self.home / "seen"
+
+    @property
+    def attestations(self) -> Path:
+        """Signed statements, by the manifest that they are about."""
+        return self.home / "attestations"
+
+    @property
+    def trust(self) -> Path:
+        """What the operator trusts, and what follows from it. Public data alone."""
+        return self.home / "trust"
+
+    @property
+    def revoked(self) -> Path:
+        """What is revoked, by manifest."""
+        return self.trust / "revoked"
+
+    @property
     def cached(self) -> Path:
         return self.home / "cached"
 

@@ -1,0 +1,227 @@
+"""Pins: which keys count in this archive, for which models, and as what.
+
+A pin is a small record of its own with a second copy. It says for ever how it was made, and stays
+when its key is retired or revoked.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+from outlast.core.errors import (
+    BadNameError,
+    CorruptError,
+    DamagedRecordError,
+    MalformedError,
+    one_line,
+)
+from outlast.core.names import RepoId, RepoKind
+from outlast.features.trust.keys.public import PublicKey, parse_line
+from outlast.store import disk
+from outlast.store.archive import Archive
+from outlast.store.records.equals import text_of
+from outlast.store.records.facts import load_document
+from outlast.store.writer import WriteSession
+
+EVERYTHING: Final = "*"
+"""The namespace of observers and revokers who are trusted with all models."""
+MOST_RECOVERY: Final = 8
+"""Recovery keys of one pin. Guess: three hands of a publisher, and their successors."""
+_FOLDER: Final = "pins"
+
+
+class Role(StrEnum):
+    """What the signatures of a key count for."""
+
+    PUBLISHER = "publisher"
+    OBSERVER = "observer"
+    REVOKER = "revoker"
+
+
+class How(StrEnum):
+    """How a pin was made."""
+
+    EXPLICIT = "explicit"
+    FIRST_USE = "first use"
+    """The key was taken from a statement that came first: nothing else speaks for it."""
+    ROTATION = "rotation"
+    """A key that was pinned before signed it."""
+    RECOVERY = "recovery"
+    """A recovery key that was named before signed it."""
+
+
+class PinState(StrEnum):
+    """Whether a pin counts."""
+
+    ACTIVE = "active"
+    RETIRED = "retired"
+    """The publisher has another key by now; what this one signed is stale."""
+    REVOKED = "revoked"
+    """The key may be in other hands: what it signed proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """`key` counts as `role` for the models of `namespace`. `since`: when it was pinned; `ended`:
+    when it was retired or revoked, for the reason `why` (ISO 8601, UTC). `recovery`: fingerprints
+    of the keys that may put another in its place.
+    """
+
+    namespace: str
+    role: Role
+    key: PublicKey
+    how: How
+    since: str
+    name: str = ""
+    state: PinState = PinState.ACTIVE
+    ended: str = ""
+    why: str = ""
+    recovery: tuple[str, ...] = ()
+
+    def covers(self, repo: RepoId) -> bool:
+        """Whether it counts for a model, however that is spelled."""
+        name = repo.name.lower()
+        return self.namespace in {EVERYTHING, name, name.partition("/")[0]}
+
+    @property
+    def label(self) -> str:
+        """What it is called where claims are shown; the label of a first use never goes."""
+        name = self.name or self.key.comment
+        called = f"{name} ({self.key.short})" if name else self.key.short
+        return f"{called}, pinned on first use" if self.how is How.FIRST_USE else called
+
+    def encode(self) -> bytes:
+        document: dict[str, Any] = {
+            "namespace": self.namespace,
+            "role": self.role,
+            "key": self.key.line,
+            "how": self.how,
+            "since": self.since,
+            "name": self.name,
+            "state": self.state,
+        }
+        if self.ended:
+            document |= {"ended": self.ended, "why": self.why}
+        if self.recovery:
+            document["recovery"] = list(self.recovery)
+        return json.dumps(document, sort_keys=True).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """The inverse. Raises :class:`CorruptError`."""
+        said = load_document(body)
+        recovery = said.get("recovery", [])
+        if not isinstance(recovery, list) or len(recovery) > MOST_RECOVERY:
+            raise CorruptError("its recovery keys are no list")
+        try:
+            return cls(
+                namespace=check_namespace(text_of(said["namespace"]), Role(said["role"])),
+                role=Role(said["role"]),
+                key=parse_line(said["key"]),
+                how=How(said["how"]),
+                since=text_of(said["since"]),
+                name=text_of(said["name"]),
+                state=PinState(said["state"]),
+                ended=text_of(said.get("ended", "")),
+                why=text_of(said.get("why", "")),
+                recovery=tuple(map(text_of, recovery)),
+            )
+        except (MalformedError, BadNameError, KeyError, ValueError) as error:
+            raise CorruptError(f"it is no pin: {error}") from None
+
+
+def check_namespace(text: str, role: Role) -> str:
+    """`text` as a namespace: ``org``, ``org/name``, in lower case, or ``*`` for what is no
+    publisher's. Raises :class:`BadNameError`.
+    """
+    if text == EVERYTHING and role is not Role.PUBLISHER:
+        return text
+    try:
+        return RepoId(RepoKind.MODEL, text).name.lower()
+    except BadNameError:
+        raise BadNameError(
+            f"not a publisher's name: {one_line(text, 100)!r}",
+            hint="write org or org/name; * is for observers and revokers alone",
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedPin:
+    """The file of a pin that cannot be read in either copy."""
+
+    path: Path
+    why: str
+
+
+class Pins:
+    """The pins of an archive. Thread-safe; read anew where another process changed them."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._records = archive.records
+        self._layout = archive.layout
+        self._root = archive.layout.trust / _FOLDER
+
+    @property
+    def stamp(self) -> int:
+        """Another number whenever a pin may be another."""
+        try:
+            return os.stat(self._root).st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def all(self) -> list[Pin]:
+        """All that can be read, by namespace, role and key."""
+        return [found for found in self._all() if isinstance(found, Pin)]
+
+    def damaged(self) -> list[DamagedPin]:
+        """Those that cannot be read: their keys do not count."""
+        return [found for found in self._all() if isinstance(found, DamagedPin)]
+
+    def put(self, writer: WriteSession, pin: Pin) -> None:
+        """Takes the place of the pin of that key with that role for that namespace."""
+        path = self._path(pin)
+        with disk.reporting(path):
+            self._records.write_twice(writer, path, pin.encode())
+            disk.touch(self._root)
+
+    @disk.reported
+    def _all(self) -> Iterator[Pin | DamagedPin]:
+        for namespace in self._namespaces():
+            folder = self._root / namespace
+            for name in self._records.names(folder):
+                yield self._read(folder / name)
+
+    def _namespaces(self) -> list[str]:
+        found = {*disk.listed(self._root), *disk.listed(self._layout.second_of(self._root))}
+        return sorted(found)
+
+    def _read(self, path: Path) -> Pin | DamagedPin:
+        """A pin: from its second copy where the first is damaged."""
+        why = ""
+        try:
+            return self._decoded(path, self._records.read(path))
+        except (DamagedRecordError, CorruptError) as error:
+            why = str(error)
+        except FileNotFoundError:
+            why = "it is missing"
+        try:
+            if (body := self._records.read_second(path)) is not None:
+                return self._decoded(path, body)
+        except CorruptError:
+            pass
+        return DamagedPin(path, why)
+
+    def _decoded(self, path: Path, body: bytes) -> Pin:
+        pin = Pin.decode(body)
+        if self._path(pin) != path:
+            raise CorruptError("it lies under another name")
+        return pin
+
+    def _path(self, pin: Pin) -> Path:
+        digest = pin.key.fingerprint.removeprefix("SHA256:").replace("/", "_").replace("+", "-")
+        return self._root / quote(pin.namespace, safe="") / f"{pin.role}-{digest}"

@@ -1,0 +1,224 @@
+"""Says which claims hold of a revision, by the records of the archive alone."""
+
+import datetime as dt
+import logging
+import os
+import threading
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from outlast.core.claims import Claim, Claims, ClaimState, Lister, Standing
+from outlast.core.digest import Digest
+from outlast.core.errors import OutlastError
+from outlast.core.manifest import Revision
+from outlast.core.names import RepoId
+from outlast.features.trust.keys.extra import INSTALL, has_cryptography
+from outlast.features.trust.keys.pins import Pin, Pins, PinState
+from outlast.features.trust.records.heights import Heights, heights_of
+from outlast.features.trust.records.model_view import ModelView, view_of
+from outlast.features.trust.records.observed import Sight, observed
+from outlast.features.trust.records.published import RANKS, published
+from outlast.features.trust.records.statement import Revocation, now_text
+from outlast.sources.kinds import is_hub
+from outlast.store.archive import Archive
+from outlast.store.records.revocations import Revoked
+from outlast.store.records.seen import SeenRevision
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """How many have to agree: keys of the publisher, and observers."""
+
+    signatures: int = 1
+    observers: int = 1
+
+
+@dataclass(slots=True)
+class _Cache:
+    """What was read while `stamp` stayed the same."""
+
+    stamp: tuple[int, ...] = ()
+    pins: list[Pin] = field(default_factory=list)
+    attested: frozenset[Digest] = frozenset()
+    damaged: frozenset[Digest] = frozenset()
+    views: dict[RepoId, ModelView] = field(default_factory=dict)
+
+
+class TrustAssessor:
+    """Implements :class:`outlast.core.claims.Assessor`. What it sees of sequences and revocations
+    it writes down, where the archive may be written: neither goes back when a statement goes.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        needed: Needed,
+        listers: Sequence[Lister] = (),
+        now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    ) -> None:
+        self._archive = archive
+        self._needed = needed
+        self._listers = listers
+        self._now = now
+        self._pins = Pins(archive)
+        self._heights = heights_of(archive)
+        self._lock = threading.Lock()
+        self._cache = _Cache()
+
+    def claims(self, manifest: Digest, revision: Revision) -> Claims:
+        """How all four stand of a manifest that is here."""
+        view = self._view(revision.repo)
+        now = now_text(self._now())
+        sight = Sight(manifest, revision, own_sight(self._archive, revision))
+        states = [
+            intact(self._archive, revision, self._current().damaged),
+            published(view, manifest, self._needed.signatures, now),
+            observed(view, sight, self._needed.observers, now),
+            self._listed(manifest, revision),
+        ]
+        return Claims.of(
+            [self._checkable(manifest, state) for state in states],
+            self._revoked(view, manifest, revision),
+        )
+
+    def next_sequence(self, repo: RepoId, ref: str) -> int:
+        """The sequence under which a publisher signs next."""
+        height = self._view(repo).heights.get(ref)
+        return 1 if height is None else height.sequence + 1
+
+    def _listed(self, manifest: Digest, revision: Revision) -> ClaimState:
+        found = [lister.listed(manifest, revision) for lister in self._listers]
+        if not found:
+            return ClaimState(Claim.LISTED, Standing.ABSENT)
+        return min(found, key=lambda state: RANKS.index(state.standing))
+
+    def _checkable(self, manifest: Digest, state: ClaimState) -> ClaimState:
+        """A claim that needs signatures, where none can be checked, says so."""
+        signed = state.claim in {Claim.PUBLISHED, Claim.OBSERVED}
+        if not signed or state.holds or has_cryptography() or manifest not in self._attested():
+            return state
+        why = f"its statements cannot be checked: {INSTALL}"
+        return ClaimState(state.claim, Standing.ABSENT, why=why)
+
+    def _revoked(self, view: ModelView, manifest: Digest, revision: Revision) -> str:
+        """The reason of a revocation; empty where there is none. A new one is remembered."""
+        for heard in view.heard.get(manifest, ()):
+            said = heard.statement.predicate
+            signers = heard.signers.by(PinState.ACTIVE, PinState.RETIRED)
+            if isinstance(said, Revocation) and signers and not heard.wrong:
+                by = ", ".join(sorted(pin.label for pin in signers))
+                self._remember(
+                    Revoked(manifest, revision.repo, revision.id, said.reason, by, said.made)
+                )
+                return said.reason
+        known = self._archive.revocations.of(manifest)
+        if known is None:
+            known = self._archive.revocations.stops(revision.repo, revision.id)
+        return "" if known is None else known.reason
+
+    def _remember(self, revoked: Revoked) -> None:
+        if self._archive.revocations.of(revoked.manifest) is not None:
+            return
+        self._try("a revocation", lambda: self._note(revoked))
+
+    def _note(self, revoked: Revoked) -> None:
+        with self._archive.writer() as writer:
+            self._archive.revocations.note(writer, revoked)
+
+    def _try(self, what: str, write: Callable[[], None]) -> None:
+        """Writes what was seen, where that is possible: a reader may not be able to."""
+        try:
+            write()
+        except OutlastError as error:
+            _log.info("%s is not written down: %s", what, error)
+
+    # What is read once
+
+    def _attested(self) -> frozenset[Digest]:
+        return self._current().attested
+
+    def _current(self) -> _Cache:
+        """What is known, as long as nothing has changed."""
+        with self._lock:
+            layout = self._archive.layout
+            stamp = (self._pins.stamp, _time_of(layout.attestations), _time_of(layout.damage))
+            if stamp != self._cache.stamp:
+                attested = frozenset(self._archive.attestations.manifests())
+                pins = self._pins.all() if attested else []
+                damaged = self._archive.damaged_blobs()
+                self._cache = _Cache(stamp, pins, attested, damaged)
+            return self._cache
+
+    def _view(self, repo: RepoId) -> ModelView:
+        cache = self._current()
+        with self._lock:
+            known = cache.views.get(repo)
+        if known is not None:
+            return known
+        seen = self._heights.get(repo) or Heights()
+        mine = self._manifests(repo) & cache.attested if cache.attested else frozenset()
+        if not mine or not has_cryptography():
+            view = ModelView(repo, heights=seen)
+        else:
+            needed = self._needed.signatures
+            view = view_of(self._archive, repo, cache.pins, sorted(mine), known=seen, needed=needed)
+            self._raise(repo, seen, view.heights)
+        with self._lock:
+            cache.views[repo] = view
+        return view
+
+    def _manifests(self, repo: RepoId) -> frozenset[Digest]:
+        index = self._archive.index
+        return frozenset(
+            digest
+            for commit in index.revisions(repo)
+            for digest in index.manifests_of(repo, commit)
+        )
+
+    def _raise(self, repo: RepoId, seen: Heights, found: Heights) -> None:
+        if found == seen:
+            return
+
+        def write() -> None:
+            with self._archive.writer() as writer:
+                self._heights.put(writer, repo, found)
+
+        self._try("a sequence", write)
+
+
+def intact(archive: Archive, revision: Revision, damaged: Collection[Digest]) -> ClaimState:
+    """Whether the archive has all bytes of a revision, as its records say: each was compared with
+    its digest when it came, and what was found damaged since is known. Nothing is read again.
+    """
+    bad = sum(entry.sha256 in damaged for entry in revision.files)
+    if bad:
+        why = f"{bad} of {len(revision.files)} files are damaged here"
+        return ClaimState(Claim.INTACT, Standing.REFUSED, why=why)
+    lost = sum(not archive.holds(entry) for entry in revision.files)
+    missing = len(revision.missing) + lost
+    if missing or revision.unlisted:
+        why = f"{missing} files are not here" if missing else "it may lack files"
+        return ClaimState(Claim.INTACT, Standing.ABSENT, why=why)
+    return ClaimState(Claim.INTACT, Standing.HOLDS)
+
+
+def own_sight(archive: Archive, revision: Revision) -> tuple[SeenRevision, ...]:
+    """Which hubs listed a revision to this archive itself; for those that it pulled before it kept
+    that, a ref may still say so.
+    """
+    seen = archive.seen.get(revision.repo)
+    found = () if seen is None else seen.of(revision.id)
+    return found or tuple(
+        SeenRevision(ref.commit, ref.source, ref.observed)
+        for ref in archive.refs.list(revision.repo)
+        if ref.commit == revision.id and is_hub(ref.source) and not ref.unconfirmed
+    )
+
+
+def _time_of(folder: os.PathLike[str]) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except FileNotFoundError:
+        return 0

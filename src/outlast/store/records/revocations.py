@@ -1,0 +1,199 @@
+"""Which manifests are revoked here: a key that may do so signed it, or the operator of this archive
+did. It is remembered by the manifest's digest, also when the manifest and all statements go.
+
+What is revoked is not run, served or shared, until the operator accepts it by its digest. To find
+that out costs no cryptography: the signature was checked when the record was written.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Self
+
+from outlast.core.digest import Digest, GitOid
+from outlast.core.errors import (
+    BadNameError,
+    CorruptError,
+    DamagedRecordError,
+    MalformedError,
+    NotFoundError,
+    RevokedError,
+)
+from outlast.core.names import RepoId
+from outlast.store import disk
+from outlast.store.records.equals import text_of
+from outlast.store.records.facts import load_document
+from outlast.store.records.records import Records
+from outlast.store.writer import WriteSession
+
+_UNKNOWN: Final = "its record is damaged and does not say why"
+_Key = tuple[RepoId, GitOid]
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A revocation of `manifest`, which is `commit` of `repo` (None: its record is damaged). `by`:
+    who signed it; `since`: when, as the signer says; `accepted`: when the operator said that it is
+    used all the same (ISO 8601, UTC; empty: never).
+    """
+
+    manifest: Digest
+    repo: RepoId | None
+    commit: GitOid | None
+    reason: str
+    by: str
+    since: str
+    accepted: str = ""
+
+    def encode(self) -> bytes:
+        assert self.repo is not None, "a record that was read in part is not written"
+        assert self.commit is not None
+        document = {
+            "repo": self.repo.api_path,
+            "commit": self.commit.hex,
+            "reason": self.reason,
+            "by": self.by,
+            "since": self.since,
+        }
+        if self.accepted:
+            document["accepted"] = self.accepted
+        return json.dumps(document, sort_keys=True).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, manifest: Digest, body: bytes) -> Self:
+        """The inverse. Raises :class:`CorruptError`."""
+        document = load_document(body)
+        try:
+            return cls(
+                manifest,
+                RepoId.parse(text_of(document["repo"])),
+                GitOid(text_of(document["commit"])),
+                text_of(document["reason"]),
+                text_of(document["by"]),
+                text_of(document["since"]),
+                text_of(document.get("accepted", "")),
+            )
+        except (MalformedError, BadNameError, KeyError) as error:
+            raise CorruptError(f"it is no revocation: {error}") from None
+
+
+class Revocations:
+    """Those of an archive. Thread-safe; what other processes write is seen by the next question."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._folder = records.layout.revoked
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, int] | None = None
+        self._known: Mapping[Digest, Revoked] = {}
+
+    def of(self, manifest: Digest) -> Revoked | None:
+        """The revocation of a manifest, accepted or not."""
+        return self.all().get(manifest)
+
+    def stops(self, repo: RepoId, commit: GitOid) -> Revoked | None:
+        """What keeps a revision from being used: by its commit, so that a manifest with fewer files
+        of it is no way around. A record that is damaged stops what its name says alone.
+        """
+        return self.stopped().get((repo.folded, commit))
+
+    def stopped(self) -> Mapping[_Key, Revoked]:
+        """All revisions that are not to be used, by model (in lower case) and commit."""
+        return {
+            (one.repo.folded, one.commit): one
+            for one in self.all().values()
+            if not one.accepted and one.repo is not None and one.commit is not None
+        }
+
+    def refuse(self, repo: RepoId, commit: GitOid, manifest: Digest | None = None) -> None:
+        """Raises :class:`RevokedError` where a revision is not to be used."""
+        found = self.stops(repo, commit)
+        if found is None and manifest is not None:
+            damaged = self.of(manifest)
+            found = damaged if damaged is not None and not damaged.accepted else None
+        if found is not None:
+            raise refused(repo, found)
+
+    @disk.reported
+    def all(self) -> Mapping[Digest, Revoked]:
+        """Every revocation; the files are read again where the folder has changed."""
+        stamp = self._now()
+        with self._lock:
+            if stamp is None or stamp != self._stamp:
+                names = self._records.names(self._folder)
+                found = [self._read(Digest(name)) for name in filter(Digest.is_valid, names)]
+                self._known = {one.manifest: one for one in found if one is not None}
+                self._stamp = stamp
+            return self._known
+
+    def note(self, writer: WriteSession, revoked: Revoked) -> bool:
+        """Remembers a revocation, durably; False where the manifest is revoked already: that
+        record, and whether it was accepted, stays.
+        """
+        if self.of(revoked.manifest) is not None:
+            return False
+        self._write(writer, revoked)
+        return True
+
+    def accept(self, writer: WriteSession, manifest: Digest, when: str) -> Revoked:
+        """Notes that the operator uses it all the same. Raises :class:`NotFoundError`."""
+        found = self.of(manifest)
+        if found is None:
+            raise NotFoundError(
+                f"{manifest} is not revoked here", hint="'outlast show' prints the digest"
+            )
+        if found.repo is None:
+            raise self._records.damaged(self._path(manifest), "it cannot be read")
+        if not found.accepted:
+            found = replace(found, accepted=when)
+            self._write(writer, found)
+        return found
+
+    def _write(self, writer: WriteSession, revoked: Revoked) -> None:
+        path = self._path(revoked.manifest)
+        with disk.reporting(path):
+            self._records.write_twice(writer, path, revoked.encode())
+            disk.touch(self._folder)
+            # Nodes look at what they share when the refs change.
+            disk.touch(self._records.layout.refs)
+        with self._lock:
+            self._stamp = None
+
+    def _read(self, manifest: Digest) -> Revoked | None:
+        """A revocation; one that cannot be read in either copy still revokes."""
+        path = self._path(manifest)
+        try:
+            return Revoked.decode(manifest, self._records.read(path))
+        except FileNotFoundError:
+            return None
+        except (DamagedRecordError, CorruptError):
+            body = self._records.read_second(path)
+        try:
+            if body is not None:
+                return Revoked.decode(manifest, body)
+        except CorruptError:
+            pass
+        return Revoked(manifest, None, None, _UNKNOWN, "", "")
+
+    def _now(self) -> tuple[int, int] | None:
+        """Changes with the folder; None where there is none, which is quick to find out."""
+        try:
+            stat = os.stat(self._folder)
+        except FileNotFoundError:
+            return None
+        return stat.st_mtime_ns, stat.st_ino
+
+    def _path(self, manifest: Digest) -> Path:
+        return self._folder / manifest.hex
+
+
+def refused(repo: RepoId, found: Revoked) -> RevokedError:
+    """The error of a revision that is revoked."""
+    by = f" by {found.by}" if found.by else ""
+    return RevokedError(
+        f"{repo} is revoked{by}: {found.reason}",
+        hint=f"--accept-revoked {found.manifest} uses it all the same",
+    )

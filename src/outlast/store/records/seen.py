@@ -1,0 +1,62 @@
+"""Which hubs listed revisions of a model to this archive itself, and when: a ref says so of the
+newest alone. It may be lost without harm.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Final, Self
+
+from outlast.core.digest import GitOid
+from outlast.core.errors import CorruptError, MalformedError
+from outlast.store.records.equals import text_of
+from outlast.store.records.facts import load_document
+
+MOST_SEEN: Final = 1024
+"""Rows of one model; the newest are kept. Guess: 20 years of a revision a week."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRevision:
+    """`hub` listed `commit` to this archive first at `when` (ISO 8601, UTC)."""
+
+    commit: GitOid
+    hub: str
+    when: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRevisions:
+    """What was seen of one model, the newest first."""
+
+    rows: tuple[SeenRevision, ...] = ()
+
+    def with_one(self, new: SeenRevision) -> Self:
+        """The same with `new`, unless that hub listed that commit before."""
+        if any((row.commit, row.hub) == (new.commit, new.hub) for row in self.rows):
+            return self
+        return type(self)((new, *self.rows)[:MOST_SEEN])
+
+    def of(self, commit: GitOid) -> tuple[SeenRevision, ...]:
+        """Those of a commit, the newest first."""
+        return tuple(row for row in self.rows if row.commit == commit)
+
+    def encode(self) -> bytes:
+        rows = [{"commit": r.commit.hex, "hub": r.hub, "when": r.when} for r in self.rows]
+        return json.dumps({"seen": rows}, sort_keys=True).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        rows = load_document(body).get("seen")
+        if not isinstance(rows, list) or len(rows) > MOST_SEEN:
+            raise CorruptError("it is no list of what was seen")
+        try:
+            return cls(
+                tuple(
+                    SeenRevision(
+                        GitOid(text_of(row["commit"])), text_of(row["hub"]), text_of(row["when"])
+                    )
+                    for row in rows
+                )
+            )
+        except (MalformedError, KeyError, TypeError) as error:
+            raise CorruptError(f"a row that is none: {error}") from None
