@@ -9,8 +9,9 @@ from outlast.core.claims import Claims
 from outlast.core.digest import Digest
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, RepoKind
+from outlast.features.trust.rules.countries import UNKNOWN
+from outlast.features.trust.rules.publishers import Publisher
 
-_UNKNOWN: Final = "unknown"
 _PREFIX: Final = "outlast:"
 """Of the properties that CycloneDX has no field of its own for."""
 
@@ -22,21 +23,8 @@ class LicenceFound:
     """
 
     written: str = ""
-    spdx: str = _UNKNOWN
+    spdx: str = UNKNOWN
     texts: Mapping[str, Digest] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Party:
-    """Who is behind the model's name; what is not known is "unknown", `source` says where it is
-    from.
-    """
-
-    legal_entity: str = _UNKNOWN
-    country: str = _UNKNOWN
-    parent: str = ""
-    source: str = ""
-    date: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +46,7 @@ class DescribedModel:
     manifest: Digest | None
     absent: Sequence[FileEntry] = ()
     licence: LicenceFound = LicenceFound()
-    party: Party = Party()
+    publisher: Publisher = Publisher("")
     ancestors: Sequence[Ancestor] = ()
     card: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     sources: Sequence[str] = ()
@@ -90,8 +78,8 @@ def component(model: DescribedModel) -> dict[str, Any]:
         **_name(revision.repo),
         "version": revision.id.hex,
     }
-    if model.party.legal_entity != _UNKNOWN:
-        found["supplier"] = _organisation(model.party)
+    if model.publisher.legal_entity != UNKNOWN:
+        found["supplier"] = _organisation(model.publisher)
     if model.manifest is not None:
         found["hashes"] = [_hash(model.manifest)]
     if licences := _licences(model.licence):
@@ -133,19 +121,19 @@ def _property(name: str, value: str) -> dict[str, str]:
     return {"name": _PREFIX + name, "value": value}
 
 
-def _organisation(party: Party) -> dict[str, Any]:
+def _organisation(party: Publisher) -> dict[str, Any]:
     found: dict[str, Any] = {"name": party.legal_entity}
-    if party.country != _UNKNOWN:
+    if party.country != UNKNOWN:
         found["address"] = {"country": party.country}
     return found
 
 
 def _licences(found: LicenceFound) -> list[dict[str, Any]]:
     """As an expression where SPDX has all of it, else by the name that the model gives."""
-    if found.spdx != _UNKNOWN and "LicenseRef-" not in found.spdx:
+    if found.spdx != UNKNOWN and "LicenseRef-" not in found.spdx:
         return [{"expression": found.spdx, "acknowledgement": "declared"}]
     written = found.written or found.spdx
-    if not written or written == _UNKNOWN:
+    if not written or written == UNKNOWN:
         return []
     return [{"license": {"name": written, "acknowledgement": "declared"}}]
 
@@ -204,19 +192,16 @@ def _properties(model: DescribedModel) -> Iterator[tuple[str, str]]:
         yield "not-archived", entry.path
     if model.revision.unlisted:
         yield "unlisted", "the listing of files may lack some"
-    yield "licence:written", model.licence.written or _UNKNOWN
+    yield "licence:written", model.licence.written or UNKNOWN
     yield "licence:spdx", model.licence.spdx
     for path, digest in sorted(model.licence.texts.items()):
         yield f"licence:text:{path}", f"sha256:{digest.hex}"
-    party = model.party
+    party = model.publisher
     yield "publisher:legal-entity", party.legal_entity
     yield "publisher:country", party.country
     for name, value in (("parent", party.parent), ("source", party.source), ("date", party.date)):
         if value:
             yield f"publisher:{name}", value
-    languages = model.card.get("languages", ())
-    for language in [languages] if isinstance(languages, str) else languages:
-        yield "language", language
     if model.claims is not None:
         for state in model.claims.states:
             who = f" ({', '.join(state.who)})" if state.who else ""
