@@ -311,8 +311,9 @@ class Archive(Closing):
         that need a real file. While it is open, it stays readable, whatever is removed or packed
         meanwhile. Rules count it as export.
 
-        Raises :class:`NotFoundError`, :class:`PolicyError`, and here or while it is read :class:`IntegrityError` where it
-        is damaged and :class:`StorageError` where the disk cannot read it.
+        Raises :class:`NotFoundError`, :class:`PolicyError` where rules do not allow it, and here or
+        while it is read :class:`IntegrityError` where it is damaged and :class:`StorageError` where
+        the disk cannot read it.
         """
         with self._use() as store:
             revision = _manifest(store, target)

@@ -51,7 +51,8 @@ class Listed(NamedTuple):
     ``module:attribute`` of its :class:`Feature`, and `section` that of the
     :class:`~outlast.cli.config.section.ConfigSection` that declares its settings, if it has any.
     `gate` is that of a function that makes the rules of an archive, given its folder and the
-    feature's settings: None where those name no rules.
+    feature's settings: None where those name no rules. `rules`: the file in the archive's folder
+    that has rules whatever the configuration says.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Listed(NamedTuple):
     commands: Mapping[str, Command] = {}
     section: str = ""
     gate: str = ""
+    rules: str = ""
 
     def load(self) -> Feature:
         """Imports it."""
@@ -74,13 +76,20 @@ def load(target: str) -> Any:
 
 def gate_of(features: Sequence[Listed], settings: Mapping[str, Any], home: "Path") -> Gate:
     """The rules of the archive in `home`; `settings` are those of the features that the
-    configuration names, and no other is imported.
+    configuration names. A feature is imported only if it is one of those, or the archive has rules
+    of its own.
     """
     for feature in features:
-        if feature.gate and feature.name in settings:
-            gate: Gate | None = load(feature.gate)(home, settings[feature.name])
-            if gate is not None:
-                return gate
+        if not feature.gate:
+            continue
+        said = settings.get(feature.name)
+        if said is None:
+            if not (home / feature.rules).exists():
+                continue
+            said = feature.load().settings({})
+        gate: Gate | None = load(feature.gate)(home, said)
+        if gate is not None:
+            return gate
     return OPEN
 
 

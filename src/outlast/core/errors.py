@@ -56,6 +56,13 @@ class BadConfigError(UsageError):
     default_hint = "'outlast guide configuration' lists the settings"
 
 
+class BadRulesError(BadConfigError):
+    """The operator's rules cannot be read, or ask for what no model has."""
+
+    code = "bad-rules"
+    default_hint = "'outlast policy check' names the place; the guide to rules has the attributes"
+
+
 class BadListError(UsageError):
     """A keep-list is empty, too large, or has a line that is wrong. Nothing was done."""
 
@@ -235,6 +242,13 @@ class RefusedByRulesError(PolicyError):
 
     code = "refused-by-rules"
     default_hint = "'outlast policy explain' says which rule decided, and by what"
+
+
+class NoRulesEngineError(PolicyError):
+    """There are rules, and the package that evaluates them is not installed."""
+
+    code = "no-rules-engine"
+    default_hint = "pip install 'outlast[trust]'"
 
 
 class AccessDeniedError(PolicyError):

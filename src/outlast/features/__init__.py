@@ -47,6 +47,19 @@ FEATURES: tuple[Listed, ...] = (
         "outlast.features.durability.settings:DurabilitySection",
     ),
     Listed(
+        "trust",
+        "outlast.features.trust.feature:TRUST",
+        {
+            "policy": Command(
+                "outlast.features.trust.commands.policy:policy",
+                "Check, explain and test the rules: what may be done with which model.",
+            ),
+        },
+        "outlast.features.trust.settings:TrustSection",
+        gate="outlast.features.trust.feature:gate",
+        rules="trust/rules.cedar",
+    ),
+    Listed(
         "watch",
         "outlast.features.watch.feature:WATCH",
         {

@@ -174,7 +174,10 @@ def _names(repos: Iterable[RepoId]) -> tuple[str, ...]:
 
 def _joined(names: Iterable[str]) -> str:
     """All that is named, each once: who may do a thing must be allowed it by each."""
-    return " AND ".join(dict.fromkeys(names))
+    found = dict.fromkeys(names)
+    if len(found) == 1:
+        return next(iter(found))
+    return " AND ".join(f"({name})" if " OR " in name else name for name in found)
 
 
 def _tagged(tags: Iterable[str]) -> list[str]:

@@ -1,5 +1,3 @@
-"""Trust: keys and pins, signed statements about revisions, and which claims hold by them.
-
-`keys` knows keys, signatures and pins; `records` knows statements, and implements
-`core.claims.Assessor`. Both read records of the archive alone, and never a blob.
+"""Trust and rules: what is claimed of models and by whom, and what the operator allows to do with
+them.
 """

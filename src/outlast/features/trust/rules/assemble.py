@@ -1,0 +1,35 @@
+"""Puts the gate of an archive together, from its folder and the settings."""
+
+from pathlib import Path
+from typing import Final
+
+from outlast.features.trust.rules.gate import RuleFiles, RulesGate
+from outlast.features.trust.settings import TrustSettings
+
+FOLDER: Final = "trust"
+RULES: Final = "rules.cedar"
+PUBLISHERS: Final = "publishers.toml"
+LABELS: Final = "labels.toml"
+
+
+def rule_files(home: Path, settings: TrustSettings) -> RuleFiles:
+    """The files that hold for the archive in `home`: those that the settings name, and the rules
+    that lie in the archive itself, which whoever opens it finds there.
+    """
+    own = home / FOLDER / RULES
+    rules = [path for path in (settings.rules, own if own.exists() else None) if path is not None]
+    return RuleFiles(
+        tuple(rules),
+        settings.publishers or _if_there(home / FOLDER / PUBLISHERS),
+        settings.labels or _if_there(home / FOLDER / LABELS),
+    )
+
+
+def make_gate(home: Path, settings: TrustSettings) -> RulesGate | None:
+    """The gate; None where there are no rules."""
+    files = rule_files(home, settings)
+    return RulesGate(files, reports=settings.reports) if files.rules else None
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.exists() else None
