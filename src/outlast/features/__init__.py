@@ -50,6 +50,10 @@ FEATURES: tuple[Listed, ...] = (
         "trust",
         "outlast.features.trust.feature:TRUST",
         {
+            "bom": Command(
+                "outlast.features.trust.commands.bom:bom",
+                "Write a bill of materials (CycloneDX) of models.",
+            ),
             "policy": Command(
                 "outlast.features.trust.commands.policy:policy",
                 "Check, explain and test the rules: what may be done with which model.",

@@ -46,7 +46,7 @@ class DescribedModel:
     manifest: Digest | None
     absent: Sequence[FileEntry] = ()
     licence: LicenceFound = LicenceFound()
-    publisher: Publisher = Publisher("")
+    publisher: Publisher = field(default_factory=lambda: Publisher(""))
     ancestors: Sequence[Ancestor] = ()
     card: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     sources: Sequence[str] = ()
@@ -80,8 +80,6 @@ def component(model: DescribedModel) -> dict[str, Any]:
     }
     if model.publisher.legal_entity != UNKNOWN:
         found["supplier"] = _organisation(model.publisher)
-    if model.manifest is not None:
-        found["hashes"] = [_hash(model.manifest)]
     if licences := _licences(model.licence):
         found["licenses"] = licences
     if revision.commit is not None and revision.repo.kind is RepoKind.MODEL:
@@ -143,7 +141,7 @@ def _ancestor(one: Ancestor) -> dict[str, Any]:
     if one.commit:
         found["version"] = one.commit
     if one.manifest is not None:
-        found["hashes"] = [_hash(one.manifest)]
+        found["properties"] = [_property("manifest", one.manifest.hex)]
     if one.repo.kind is RepoKind.MODEL and "/" in one.repo.name:
         found["purl"] = purl(one.repo, one.commit)
     return found
@@ -196,15 +194,22 @@ def _properties(model: DescribedModel) -> Iterator[tuple[str, str]]:
     yield "licence:spdx", model.licence.spdx
     for path, digest in sorted(model.licence.texts.items()):
         yield f"licence:text:{path}", f"sha256:{digest.hex}"
-    party = model.publisher
-    yield "publisher:legal-entity", party.legal_entity
-    yield "publisher:country", party.country
-    for name, value in (("parent", party.parent), ("source", party.source), ("date", party.date)):
-        if value:
-            yield f"publisher:{name}", value
+    yield from _of_publisher(model.publisher)
     if model.claims is not None:
-        for state in model.claims.states:
-            who = f" ({', '.join(state.who)})" if state.who else ""
-            yield f"claim:{state.claim}", f"{state.standing}{who}"
-        if model.claims.revoked:
-            yield "revoked", model.claims.revoked
+        yield from _of_claims(model.claims)
+
+
+def _of_publisher(publisher: Publisher) -> Iterator[tuple[str, str]]:
+    yield "publisher:legal-entity", publisher.legal_entity
+    yield "publisher:country", publisher.country
+    for name in ("parent", "source", "date"):
+        if value := getattr(publisher, name):
+            yield f"publisher:{name}", value
+
+
+def _of_claims(claims: Claims) -> Iterator[tuple[str, str]]:
+    for state in claims.states:
+        who = f" ({', '.join(state.who)})" if state.who else ""
+        yield f"claim:{state.claim}", f"{state.standing}{who}"
+    if claims.revoked:
+        yield "revoked", claims.revoked

@@ -64,9 +64,9 @@ def _encode(data: bytes) -> str:
 
 
 def _decode(text: object, size: int) -> bytes:
+    if not isinstance(text, str):
+        raise BadSignatureError("a part of the signature is missing")
     try:
-        if not isinstance(text, str):
-            raise ValueError
         data = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
     except ValueError:
         raise BadSignatureError("a part of the signature is not base64url") from None

@@ -128,9 +128,7 @@ def rotated(pins: Sequence[Pin], rotation: Rotation, now: str) -> list[Pin]:
     how = How.ROTATION if by_old else How.RECOVERY
     state = PinState.RETIRED if by_old else PinState.REVOKED
     why = "it signed its successor" if by_old else "a recovery key put another in its place"
-    ended = [
-        replace(pin, state=state, ended=now, why=why) for pin in by_old or by_recovery
-    ]
+    ended = [replace(pin, state=state, ended=now, why=why) for pin in by_old or by_recovery]
     name = ended[0].name
     new = Pin(
         rotation.namespace,
