@@ -50,6 +50,10 @@ FEATURES: tuple[Listed, ...] = (
         "trust",
         "outlast.features.trust.feature:TRUST",
         {
+            "bom": Command(
+                "outlast.features.trust.commands.bom:bom",
+                "Write a bill of materials (CycloneDX) of models.",
+            ),
             "catalogue": Command(
                 "outlast.features.trust.catalogue.commands.catalogue:catalogue",
                 "Make a signed list of models, or follow lists of others.",

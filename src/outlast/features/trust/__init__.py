@@ -4,5 +4,5 @@ them.
 `keys` knows keys, signatures and pins; `records` knows statements, and implements
 `core.claims.Assessor`; `rules` implements `core.policy.Gate`; `catalogue` makes signed lists of models
 and follows those of others; `screening` compares the parties behind
-models with lists. All read records of the archive alone, and never a blob.
+models with lists; `bom` writes bills of materials. All read records of the archive alone, and never a blob.
 """

@@ -1,0 +1,3 @@
+"""Bills of materials: what models consist of, where they came from and what is claimed of them, as
+CycloneDX.
+"""
