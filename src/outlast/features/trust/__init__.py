@@ -2,7 +2,7 @@
 them.
 
 `keys` knows keys, signatures and pins; `records` knows statements, and implements
-`core.claims.Assessor`; `rules` implements `core.policy.Gate`; `catalogue` makes signed lists of models
-and follows those of others; `screening` compares the parties behind
-models with lists; `bom` writes bills of materials. All read records of the archive alone, and never a blob.
+`core.claims.Assessor`; `catalogue` makes signed lists of models and follows those of others;
+`rules` implements `core.policy.Gate`; `screening` compares the parties behind models with lists;
+`bom` writes bills of materials. All read records of the archive alone, and never a blob.
 """
