@@ -128,7 +128,7 @@ PLACES = (
     "gate.read_labels",
     "gate.judged",
 )
-WITH_BASE = {"manifest": Digest.of(b""), "base_models": ("other/base",)}
+WITH_BASE: dict[str, Any] = {"manifest": Digest.of(b""), "base_models": ("other/base",)}
 
 
 @pytest.mark.parametrize("error", [OutlastError("no"), ValueError("bug"), RecursionError()])
