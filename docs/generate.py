@@ -38,7 +38,13 @@ def cli_reference() -> str:
         command = outlast.get_command(root, name)
         assert command is not None
         parts.append(f"## outlast {name}\n")
-        parts.append(_help(click.Context(command, parent=root, info_name=name)))
+        context = click.Context(command, parent=root, info_name=name)
+        parts.append(_help(context))
+        if isinstance(command, click.Group):
+            parts += [
+                _help(click.Context(inner, parent=context, info_name=inner_name))
+                for inner_name, inner in sorted(command.commands.items())
+            ]
     return "\n".join(parts)
 
 
