@@ -398,6 +398,21 @@ def withdrawing(world: World) -> None:
     assert world("withdraw", "me/mine", "--undo").result["since"] is None
 
 
+def ruling(world: World) -> None:
+    rules, cases = world.home / "rules.cedar", world.home / "cases.toml"
+    rules.write_text(
+        '@id("all") permit (principal, action, resource);\n'
+        '@id("mine") forbid (principal, action, resource) when { resource.publisher == "me" };\n'
+    )
+    cases.write_text('[[case]]\naction = "run"\nmodel = "me/m"\nexpect = "allow"\n')
+    given = ("--rules", rules)
+    assert world("policy", "check", rules).result["rules"]
+    assert not world("policy", "explain", "run", "me/mine", *given, code=7).result["allowed"]
+    assert world("policy", "explain", "run", "other/m", "--all", *given).result["allowed"]
+    assert world("policy", "test", cases, *given, code=1).result["differ"] == 1
+    assert world("policy", "what-if", *given).result["forbidden"]
+
+
 def scrubbing(world: World) -> None:
     assert world("scrub").result["found"] == []
     world.damage_ref("me/mine")
@@ -444,6 +459,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "import": importing,
     "inventory": taking_inventory,
     "withdraw": withdrawing,
+    "policy": ruling,
     "scrub": scrubbing,
     "policy screen": screening,
 }

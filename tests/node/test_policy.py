@@ -13,6 +13,7 @@ from outlast.core.errors import CorruptError, ExhaustedError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.core.offer import Offer
+from outlast.core.policy import Action, Subject, Verdict
 from outlast.node.policy import SharePolicy, Sharing
 from outlast.node.tuning import TUNING
 from outlast.store import disk
@@ -647,3 +648,43 @@ def test_what_a_node_could_not_read_for_want_of_files_it_reads_again(
         with pytest.raises(ExhaustedError):
             node.blobs()
     assert node.blobs().keys() == {Digest.of(b"sealed"), Digest.of(b"drafted")}
+
+
+# Rules
+
+
+class Refusing:
+    """A gate that does not allow to share the models that it names."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = set(names)
+        self.asked = 0
+
+    def judge(self, action: Action, subject: Subject) -> Verdict:
+        self.asked += 1
+        return Verdict(action is not Action.SHARE or str(subject.repo) not in self.names, "no")
+
+
+def test_what_the_rules_refuse_is_for_no_peer(tmp_path: Path) -> None:
+    gate, clock = Refusing("org/name"), Clock()
+    with Archive(tmp_path / "ruled", create=True, gate=gate) as archive, archive.writer() as writer:
+        held = archived(archive, writer, REPO, {"a.bin": b"only here", "b.bin": b"both"})
+        archived(archive, writer, ALONE, {"b.bin": b"both"})
+        shared = sharing(archive, clock)
+        only, both = held.files[0].sha256, held.files[1].sha256
+        assert only is not None
+        assert both is not None
+        assert [offer.repo for offer in shared.offers(trusted=True)] == [ALONE]
+        assert not shared.allows(only, trusted=True)
+        assert shared.allows(both, trusted=False), "as a file of the other model"
+        assert shared.manifest(held.digest, trusted=True) is None
+        assert shared.refuses(REPO, COMMIT)
+        asked = gate.asked
+        shared.offers(trusted=False)
+        assert gate.asked == asked
+        gate.names.clear()
+        clock.now += TUNING.rejudge * 2
+        assert len(shared.offers(trusted=False)) == 2
+        gate.names.add("gpt2")
+        clock.now += TUNING.rejudge * 2
+        assert [offer.repo for offer in shared.offers(trusted=False)] == [REPO]

@@ -13,6 +13,7 @@ from outlast.core.status import (
     NodeStatus,
     PeerStatus,
     QuotaStatus,
+    RulesStatus,
     TransferStatus,
 )
 
@@ -41,6 +42,8 @@ def sections(nodes: Iterable[NodeStatus]) -> list[Section]:
         found.append(Section(_figures(node)))
         if node.quota.limit:
             found.append(Section(_quota(node.quota)))
+        if node.rules.asked:
+            found.append(Section(_rules(node.rules)))
         tables = (_transfers(node), _peers(node), _neighbours(node), _trackers(node))
         found += [table for table in tables if len(table.rows) > 1]
     return found
@@ -93,6 +96,11 @@ def _figures(node: NodeStatus) -> str:
         f"seeding {plural(node.seeding, 'payload')}, {damage}DHT {dht}, "
         f"ports {node.peer_port} and {node.swarm_port}"
     )
+
+
+def _rules(rules: RulesStatus) -> str:
+    trial = f", {rules.reported:,} done on trial" if rules.reported else ""
+    return f"  rules: {rules.allowed:,} allowed, {rules.refused:,} refused{trial}"
 
 
 def _quota(quota: QuotaStatus) -> str:

@@ -3,7 +3,7 @@
 import datetime as dt
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -96,9 +96,11 @@ class Failing:
         self._error = error
 
     def screen(self, publisher: Publisher) -> Screened:
+        del publisher
         raise self._error
 
     def claims(self, manifest: Digest, revision: Revision) -> Claims:
+        del manifest, revision
         raise self._error
 
 
@@ -128,7 +130,7 @@ PLACES = (
     "gate.read_labels",
     "gate.judged",
 )
-WITH_BASE = {"manifest": Digest.of(b""), "base_models": ("other/base",)}
+WITH_BASE: dict[str, Any] = {"manifest": Digest.of(b""), "base_models": ("other/base",)}
 
 
 @pytest.mark.parametrize("error", [OutlastError("no"), ValueError("bug"), RecursionError()])
@@ -140,13 +142,14 @@ def test_no_failure_allows(tmp_path: Path, place: str, error: Exception, reports
     asked = subject(revision=revision, **WITH_BASE)
     with failing(place, error) as more:
         gate = gate_of(tmp_path, OPEN_RULES, reports=reports, **more)
-        try:
+        verdict = None
+        with suppress(ValueError, RecursionError):
             verdict = gate.judge(Action.RUN, asked)
-        except (ValueError, RecursionError) as raised:
-            assert raised is error
-        else:
-            assert not verdict.allowed or verdict.reported
-            assert verdict.allowed is reports
+        if verdict is None:
+            assert not isinstance(error, OutlastError)
+            return
+        assert not verdict.allowed or verdict.reported
+        assert verdict.allowed is reports
 
 
 def test_cedars_own_failure_is_no(tmp_path: Path) -> None:
@@ -178,6 +181,7 @@ def test_claims_come_from_the_records_where_there_are_any() -> None:
 
     class Records:
         def claims(self, manifest: Digest, revision: Revision) -> Claims:
+            del manifest, revision
             return Claims.of([observed, signed], revoked="stolen")
 
     revision = Revision.of(RepoId.parse("org/name"), None, [])

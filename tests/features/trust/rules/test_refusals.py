@@ -1,15 +1,12 @@
 """What the rules refuse, on each way in and out: nothing is changed, and the reason is said."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import outlast
-from outlast.core.errors import RefusedByRulesError
 from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from tests.cli.call import inside

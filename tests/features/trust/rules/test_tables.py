@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from outlast.core.errors import BadConfigError
 from outlast.core.names import RepoId
+from outlast.features.trust.rules.labels import read_labels
 from outlast.features.trust.rules.licences import (
     Conditions,
     Licence,
     licence_table,
     read_licence,
 )
-from outlast.features.trust.rules.labels import read_labels
 from outlast.features.trust.rules.publishers import Publisher, read_publishers
 
 UNKNOWN = Publisher("nobody")
