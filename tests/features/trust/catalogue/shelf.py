@@ -26,19 +26,12 @@ def refuse_to_ask(path: Path) -> bytes:
 
 
 def entry(
-    name: str, sequence: int = 1, *, data: bytes = b"{}", **more: tuple[str, ...]
+    name: str, sequence: int = 1, *, data: bytes = b"{}", sources: tuple[str, ...] = ()
 ) -> CatalogueEntry:
     """An entry of ``org/name``; its revision follows from the name and the sequence."""
     revision = GitOid(hashlib.sha1(f"{name} {sequence}".encode()).hexdigest())
-    return CatalogueEntry(
-        TargetName(RepoId.parse(name), revision),
-        Digest.of(data),
-        len(data),
-        sequence,
-        2,
-        1000,
-        **more,
-    )
+    target = TargetName(RepoId.parse(name), revision)
+    return CatalogueEntry(target, Digest.of(data), len(data), sequence, 2, 1000, sources)
 
 
 @dataclass
@@ -65,14 +58,16 @@ class Shelf:
     def ring(self, *folders: Path) -> KeyRing:
         return KeyRing(folders or [self.keys], refuse_to_ask)
 
-    def stage(self, *entries: CatalogueEntry, data: bytes = b"{}") -> None:
+    def stage(self, *entries: CatalogueEntry, data: bytes | None = None) -> None:
+        """Without `data` their manifests are not there."""
         with locked(self.folder):
             staged = read_staged(self.folder)
             for one in entries:
                 staged.add(one)
-                path = self.folder / target_path(one.name.path, one.manifest.hex)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data)
+                if data is not None:
+                    path = self.folder / target_path(one.name.path, one.manifest.hex)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(data)
             write_staged(self.folder, staged)
 
     def unstage(self, *paths: str) -> None:

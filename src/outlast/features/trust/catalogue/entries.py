@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from tuf.api.metadata import TargetFile
 
@@ -79,35 +80,36 @@ class CatalogueEntry:
 
 
 def check_sources(value: object) -> tuple[str, ...]:
-    """Addresses of sources on the network. Raises :class:`MalformedError`."""
+    """Addresses of sources on the web: no folder of this machine, and nothing that credentials of
+    its user would open. Raises :class:`MalformedError`.
+    """
     if not isinstance(value, list | tuple) or len(value) > TUNING.sources:
         raise MalformedError(f"not a list of at most {TUNING.sources} sources")
     for text in value:
-        problem = ""
-        if not isinstance(text, str) or len(text) > _MOST_SOURCE or not text.isprintable():
-            problem = "no text"
-        else:
-            try:
-                if parse_source(text).is_local:
-                    problem = "a folder of this machine"
-            except BadConfigError as error:
-                problem = str(error)
+        problem = _source_problem(text)
         if problem:
-            raise MalformedError(
-                f"not a source for a catalogue: {one_line(str(text), 100)}: {problem}"
-            )
+            shown = one_line(str(text), 100)
+            raise MalformedError(f"not a source for a catalogue: {shown}: {problem}")
     return tuple(value)
+
+
+def _source_problem(text: object) -> str:
+    if not isinstance(text, str) or len(text) > _MOST_SOURCE or not text.isprintable():
+        return "not a short text"
+    try:
+        at = parse_source(text)
+        parts = urlsplit(at.url)
+    except (BadConfigError, ValueError) as error:
+        return str(error)
+    if at.is_local or parts.scheme not in {"http", "https"} or not parts.hostname:
+        return "not on the web"
+    return "it has a password" if parts.username is not None else ""
 
 
 def _number(value: object, what: str) -> int:
     if type(value) is not int or not 0 <= value < _MOST:
         raise MalformedError(f"an entry has an impossible number ({what}): {str(value)[:40]}")
     return value
-
-
-def newest(entries: "list[CatalogueEntry]") -> CatalogueEntry | None:
-    """The one with the highest sequence; of equals, the one whose name comes last."""
-    return max(entries, key=lambda entry: (entry.sequence, entry.name.path), default=None)
 
 
 def problem_of(error: OutlastError) -> str:

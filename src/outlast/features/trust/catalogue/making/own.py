@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tuf.api.metadata import Targets
+from tuf.api.metadata import Root, Targets
 
 from outlast.core.errors import CatalogueRefusedError, NotFoundError
 from outlast.core.names import RepoId
 from outlast.features.trust.catalogue.entries import CatalogueEntry
+from outlast.features.trust.catalogue.folders import read_small
 from outlast.features.trust.catalogue.listing import (
     CatalogueRole,
     RoleList,
@@ -42,6 +43,8 @@ class OwnCatalogue:
 
     folder: Path
     trusted: TrustedSet
+    root: Root
+    """The newest root. It is ahead of what is trusted where publishing ended between the two."""
     roles: tuple[CatalogueRole, ...]
     lists: dict[str, tuple[RoleList, Targets]]
 
@@ -78,12 +81,44 @@ def read_own(folder: Path, now: datetime) -> OwnCatalogue:
         raise NotFoundError(
             f"no catalogue in {folder}", hint="'outlast catalogue init' makes one"
         ) from None
-    trusted = TrustedSet(root, now)
-    workflow = Workflow(place, _Nothing(), trusted)
+    newest = TrustedSet(root, now)
+    chain = [root]
+    while (data := _next_root(folder, newest.root.version)) is not None:
+        newest.take_root(data)
+        chain.append(data)
+    fault: CatalogueRefusedError | None = None
+    for last in range(len(chain), 0, -1):
+        try:
+            return _read_under(folder, chain[:last], newest.root, now)
+        except CatalogueRefusedError as error:
+            fault = fault or error
+    assert fault is not None
+    raise fault
+
+
+def _next_root(folder: Path, version: int) -> bytes | None:
+    return read_small(folder / metadata_path(ROOT, version + 1), TUNING.root)
+
+
+class _WithoutRoots(FolderPlace):
+    """The folder, but for roots: those that count were read."""
+
+    def read(self, path: str, most: int) -> bytes:
+        if path.endswith(".root.json"):
+            raise NotFoundError(path)
+        return super().read(path, most)
+
+
+def _read_under(folder: Path, chain: list[bytes], newest: Root, now: datetime) -> OwnCatalogue:
+    """What the folder publishes under the last root of the chain."""
+    trusted = TrustedSet(chain[0], now)
+    for data in chain[1:]:
+        trusted.take_root(data)
+    workflow = Workflow(_WithoutRoots(folder), _Nothing(), trusted)
     try:
         workflow.refresh()
         found = lists_of(trusted.targets, workflow.load, trusted.has)
         lists = {where.name: (where, workflow.load(where.name, where.delegator)) for where in found}
     except NotFoundError as error:
         raise CatalogueRefusedError(f"the catalogue in {folder} is not whole: {error}") from error
-    return OwnCatalogue(folder, trusted, roles_of(trusted.targets), lists)
+    return OwnCatalogue(folder, trusted, newest, roles_of(trusted.targets), lists)

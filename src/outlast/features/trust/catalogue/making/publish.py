@@ -106,7 +106,7 @@ class Publication:
     ) -> None:
         self.own = own
         self.top = own.trusted.targets
-        self.root = own.trusted.root
+        self.root = own.root
         self._ring = ring
         self._now = now
         self._cosign = cosign
@@ -278,9 +278,12 @@ class Publication:
     # The top, the root
 
     def renew_top(self) -> None:
-        """Signs the targets of the top again where they expire soon."""
-        if self._is_due(self.top):
-            self.replace_top(required=False)
+        """Signs the targets of the top again where they expire soon, or a new root has come without
+        them.
+        """
+        is_ahead = self.own.root.version > self.own.trusted.root.version
+        if is_ahead or self._is_due(self.top):
+            self.replace_top(required=is_ahead)
 
     def replace_top(self, *, required: bool = True) -> None:
         """Publishes `top` as it is now. Raises :class:`PolicyError` without enough of its keys."""
@@ -300,7 +303,7 @@ class Publication:
         """Publishes another root, signed by enough keys of the one before and of its own. Raises
         :class:`PolicyError` without them.
         """
-        old = self.own.trusted.root
+        old = self.own.root
         root.version = old.version + 1
         root.expires = later(self._now, TUNING.list_life)
         known = {**old.keys, **root.keys}

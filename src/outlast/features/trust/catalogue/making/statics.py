@@ -20,7 +20,7 @@ def copy_to(folder: Path, to: Path, now: datetime, cancel: Cancel) -> int:
     snapshot = own.trusted.snapshot
     assert snapshot is not None
     paths = [target_path(entry.name.path, entry.manifest.hex) for entry in own.entries()]
-    paths += [metadata_path(ROOT, version + 1) for version in range(own.trusted.root.version)]
+    paths += [metadata_path(ROOT, version + 1) for version in range(own.root.version)]
     paths += [metadata_path(n.removesuffix(".json"), m.version) for n, m in snapshot.meta.items()]
     paths.append(metadata_path(SNAPSHOT, snapshot.version))
     count = 0
