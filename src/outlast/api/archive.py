@@ -24,6 +24,7 @@ from outlast.api.values import (
     told,
 )
 from outlast.api.work import OnEvent, run
+from outlast.cli.feature import assessor_of
 from outlast.core.cancel import Cancel
 from outlast.core.closing import Closing
 from outlast.core.errors import (
@@ -38,6 +39,7 @@ from outlast.core.manifest import FileEntry
 from outlast.core.manifest import Revision as Manifest
 from outlast.core.names import Target
 from outlast.core.policy import Action
+from outlast.features import FEATURES
 from outlast.intake.form_policy import FormWish, FormWishes
 from outlast.intake.judging import require_revision
 from outlast.store.archive import Archive as Store
@@ -428,11 +430,14 @@ def _open_store(settings: Settings, *, create: bool) -> Store:
     """An archive that is there is opened as it is: it may be read-only."""
     home, gate = settings.config.home, settings.gate()
     try:
-        return Store(home, gate=gate)
+        store = Store(home, gate=gate)
     except NotFoundError:
         if not create:
             raise
-    return Store(home, create=True, gate=gate)
+        store = Store(home, create=True, gate=gate)
+    if not store.rules.is_open:
+        store.rules.assessor = assessor_of(FEATURES, settings.config.feature, store)
+    return store
 
 
 def _manifest(store: Store, target: str) -> Manifest:

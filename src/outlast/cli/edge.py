@@ -13,7 +13,7 @@ import click
 
 from outlast import __version__
 from outlast.cli.config.file import Config, environment, load_config, parse_size
-from outlast.cli.feature import Listed, gate_of, load
+from outlast.cli.feature import Listed, assessor_of, gate_of
 from outlast.cli.options.debug import DEBUG, debug_option
 from outlast.cli.screen.interrupted import going_on
 from outlast.cli.screen.render import Screen
@@ -113,6 +113,7 @@ class Session:
 
     def archive(self, *, create: bool = False) -> Archive:
         archive = Archive(self.config.home, create=create, gate=self.gate())
+        self.govern(archive)
         archive.soundness.recheck_after(self.config.recheck_days * DAY)
         if create:
             try:
@@ -122,13 +123,14 @@ class Session:
                 raise
         return archive
 
+    def govern(self, archive: Archive) -> None:
+        """Lets the rules of an archive know which claims hold."""
+        if not archive.rules.is_open:
+            archive.rules.assessor = self.assessor(archive)
+
     def assessor(self, archive: Archive) -> "Assessor | None":
         """What says which claims hold; None where no feature does."""
-        for listed in self.features:
-            if listed.assessor:
-                found: Assessor = load(listed.assessor)(archive, self.config.feature(listed))
-                return found
-        return None
+        return assessor_of(self.features, self.config.feature, archive)
 
     def warn_of_locks(self, archive: Archive) -> None:
         """What is written is checked as ever; but processes cannot keep out of each other's way."""

@@ -5,7 +5,7 @@ Nothing of the core imports a feature. Those that there are, `outlast.features` 
 """
 
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outlast.app import App
+    from outlast.core.claims import Assessor
     from outlast.core.names import RepoId
     from outlast.core.offer import Offer
     from outlast.ops.doctor import Finding
     from outlast.server.http.mount import Mount
     from outlast.sources.base import Source
     from outlast.sources.http import HttpClient
+    from outlast.store.archive import Archive
 
 
 class Feature(Protocol):
@@ -120,6 +122,19 @@ def gate_of(features: Sequence[Listed], settings: Mapping[str, Any], home: "Path
         if gate is not None:
             return gate
     return OPEN
+
+
+def assessor_of(
+    features: Sequence[Listed], settings: Callable[[Listed], Any], archive: "Archive"
+) -> "Assessor | None":
+    """What says which claims hold in an archive; None where no feature does. `settings` gives
+    those of a feature.
+    """
+    for listed in features:
+        if listed.assessor:
+            found: Assessor = load(listed.assessor)(archive, settings(listed))
+            return found
+    return None
 
 
 def finders(features: Sequence[Listed]) -> list[Finder]:

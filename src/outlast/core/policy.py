@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
-from outlast.core.claims import Claims
+from outlast.core.claims import Assessor, Claims
 from outlast.core.digest import Digest
 from outlast.core.errors import RefusedByRulesError
 from outlast.core.manifest import FileEntry, Revision
@@ -92,6 +92,8 @@ class Rules:
 
     def __init__(self, gate: Gate = OPEN) -> None:
         self._gate = gate
+        self.assessor: Assessor | None = None
+        """Says which claims hold of what is judged; None: those that the archive proves itself."""
         self._lock = threading.Lock()
         self._said: Counter[str] = Counter()
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from outlast.codec.memory import read
 from outlast.core.claims import Claim, Claims, ClaimState, Standing
-from outlast.core.digest import GitOid
+from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import DamagedRecordError, OutlastError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
@@ -98,11 +98,12 @@ def subject_of(archive: Archive, revision: Revision, *, source: str = "") -> Sub
     names.learn_revision(revision)
     sealed = archive.index.manifests_of(repo, commit)
     drafted = archive.drafts.exists(repo, commit)
+    manifest = sealed[0] if sealed and not drafted else None
     return Subject(
         repo=repo,
-        manifest=sealed[0] if sealed and not drafted else None,
+        manifest=manifest,
         files=(*revision.files, *revision.missing),
-        claims=_own_claims(archive, revision, sealed=bool(sealed) and not drafted),
+        claims=_claims(archive, revision, manifest),
         source=source or _source(archive, repo, commit),
         licence=_joined([*_carded(archive, revision), *_tagged(about.tags)]),
         base_models=_names(names.all()),
@@ -158,8 +159,15 @@ class _Judged:
     verdict: Verdict
 
 
+def _claims(archive: Archive, revision: Revision, manifest: Digest | None) -> Claims:
+    """What the archive's records claim; nothing is hashed for it."""
+    if manifest is not None and (assessor := archive.rules.assessor) is not None:
+        return assessor.claims(manifest, revision)
+    return _own_claims(archive, revision, sealed=manifest is not None)
+
+
 def _own_claims(archive: Archive, revision: Revision, *, sealed: bool) -> Claims:
-    """The one claim that the archive proves by itself; nothing is hashed for it."""
+    """The one claim that the archive proves by itself."""
     if not sealed or not all(map(archive.holds, revision.files)):
         return Claims.of(())
     return Claims.of([ClaimState(Claim.INTACT, Standing.HOLDS)])

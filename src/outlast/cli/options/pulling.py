@@ -135,6 +135,7 @@ def opened(
         archive = stack.enter_context(
             open_archive(config.home, keep=not options.dry_run, gate=run.gate())
         )
+        run.govern(archive)
         if not options.dry_run:
             run.warn_of_locks(archive)
         around = stack.enter_context(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from msgspec import Meta
 
-from outlast.cli.config.section import ConfigSection, Meaning, Text, read_section
+from outlast.cli.config.section import ConfigSection, Meaning, Text, Texts, read_section
 from outlast.core.errors import BadConfigError
 from outlast.features.trust.records.needed import MOST_NEEDED, Needed
 
@@ -20,8 +20,8 @@ _DAYS: Final = re.compile(r"(\d{1,5})d\Z")
 @dataclass(frozen=True, slots=True)
 class TrustSettings:
     """Where the operator's rules are, and what they need. `reports`: nothing is refused, and what
-    would be is said. `needed`: how many have to agree before a claim holds;
-    `list_days`: how old a list of parties may be, in days.
+    would be is said. `needed`: how many have to agree before a claim holds; `lists`:
+    lists of parties, as ``[KIND=]FILE[@DATE]``; `list_days`: how old they may be, in days.
     """
 
     rules: Path | None = None
@@ -29,6 +29,7 @@ class TrustSettings:
     publishers: Path | None = None
     labels: Path | None = None
     needed: Needed = field(default_factory=Needed)
+    lists: tuple[str, ...] = ()
     list_days: float = 30.0
 
 
@@ -36,7 +37,7 @@ _DEFAULT: Final = TrustSettings()
 
 
 class TrustSection(ConfigSection, frozen=True):
-    """What the operator's rules allow to do with models, what they go by, and what a claim needs."""
+    """What the operator's rules allow to do with models, what they go by, what a claim needs."""
 
     rules: Annotated[
         Text,
@@ -94,6 +95,16 @@ class TrustSection(ConfigSection, frozen=True):
             "published.",
         ),
     ] = _DEFAULT.needed.signatures
+    lists: Annotated[
+        Texts,
+        Meaning(
+            "Lists of sanctioned and restricted parties, for rules and 'outlast policy screen': "
+            "[KIND=]FILE, and @DATE after it where its data has none.",
+            more="See [screening](screening.md)",
+            default="none",
+            example=["/etc/outlast/consolidated.json"],
+        ),
+    ] = ()
     lists_older_than: Annotated[
         Text,
         Meaning(
@@ -117,6 +128,7 @@ def read_settings(table: Mapping[str, Any]) -> TrustSettings:
         publishers=_path("publishers", said.publishers),
         labels=_path("labels", said.labels),
         needed=Needed(said.signatures, said.observers),
+        lists=(said.lists,) if isinstance(said.lists, str) else said.lists,
         list_days=_days("lists-older-than", said.lists_older_than),
     )
 

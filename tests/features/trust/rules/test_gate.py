@@ -4,6 +4,7 @@ import datetime as dt
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -175,15 +176,11 @@ def test_what_is_known_is_not_judged_again(tmp_path: Path) -> None:
 # What is asked
 
 
-def test_claims_come_from_the_records_where_there_are_any() -> None:
+def test_each_claim_is_an_attribute() -> None:
     observed = ClaimState(Claim.OBSERVED, Standing.STALE, who=("a", "b"))
     signed = ClaimState(Claim.PUBLISHED, Standing.REFUSED)
 
-    class Records:
-        def claims(self, manifest: Digest, revision: Revision) -> Claims:
-            del manifest, revision
-            return Claims.of([observed, signed], revoked="stolen")
-
+    told = Claims.of([observed, signed], revoked="stolen")
     revision = Revision.of(RepoId.parse("org/name"), None, [])
     own = Claims.of([ClaimState(Claim.INTACT, Standing.HOLDS)])
     asked = subject(claims=own, manifest=Digest.of(b""), revision=revision)
@@ -197,7 +194,7 @@ def test_claims_come_from_the_records_where_there_are_any() -> None:
         "revoked": False,
         "observers": 0,
     }
-    assert knowledge(assessor=Records()).attributes(asked)["claims"] == {
+    assert knowledge().attributes(replace(asked, claims=told))["claims"] == {
         "intact": False,
         "published": False,
         "observed": True,

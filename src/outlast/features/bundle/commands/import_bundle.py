@@ -78,6 +78,7 @@ def import_(
                     _list(run, bundle)
                 return 0
             archive = stack.enter_context(open_archive(run.config.home, gate=run.gate()))
+            run.govern(archive)
             results = [import_bundle(archive, bundle, run.control) for bundle in media.bundles]
             assessor = run.assessor(archive)
             if assessor is not None and any(result.statements for result in results):

@@ -24,7 +24,7 @@ from outlast.features.trust.commands.policy_documents import (
     rule_part,
 )
 from outlast.features.trust.commands.screen import screen_command
-from outlast.features.trust.rules.assemble import make_gate, rule_files
+from outlast.features.trust.rules.assemble import make_gate, rule_files, rules_gate
 from outlast.features.trust.rules.expected import Compared, compare
 from outlast.features.trust.rules.gate import Judgement, RuleFiles, RulesGate, shown, value_of
 from outlast.features.trust.rules.rule_set import RuleSet
@@ -235,7 +235,7 @@ def _gate(run: Session, file: Path | None) -> RulesGate:
             "there are no rules: everything is allowed",
             hint="name a file with the setting [trust] rules; 'outlast guide rules' has examples",
         )
-    return RulesGate(files)
+    return rules_gate(files, _settings(run))
 
 
 def _subject(run: Session, archive: Archive, target: Target) -> Subject:

@@ -3,6 +3,7 @@
 import datetime as dt
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +14,12 @@ from outlast.cli.screen.render import plural, print_document
 from outlast.core.errors import UsageError, one_line
 from outlast.core.names import Target
 from outlast.features.trust.commands.screen_documents import screening_document
-from outlast.features.trust.screening.lists.party import DatedBy, ListFacts, ListKind, PartyList
-from outlast.features.trust.screening.lists.reading import check_age, read_list
+from outlast.features.trust.rules.assemble import rule_files
+from outlast.features.trust.rules.publishers import read_publishers
+from outlast.features.trust.screening.known_publishers import KnownPublishers
+from outlast.features.trust.screening.list_screen import NamedList
+from outlast.features.trust.screening.lists.party import DatedBy, ListFacts, PartyList
 from outlast.features.trust.screening.names.matching import Alike, Hit, NameIndex
-from outlast.features.trust.screening.publisher_facts import NO_FACTS
 from outlast.features.trust.screening.report_csv import write_csv
 from outlast.features.trust.screening.screen import screen
 from outlast.features.trust.screening.screened import ScreenedName, Screening
@@ -67,9 +70,8 @@ Exit status:
     "--lists",
     "lists",
     multiple=True,
-    required=True,
-    metavar="[KIND=]FILE",
-    help="A list of parties; may be given several times",
+    metavar="[KIND=]FILE[@DATE]",
+    help="A list of parties (may be repeated)  [default: those of the setting lists of [trust]]",
 )
 @click.option(
     "--as-of",
@@ -109,13 +111,21 @@ def screen_command(
     with session(home, as_json=as_json, quiet=quiet) as run:
         now = dt.datetime.now(dt.UTC)
         settings = run.config.features.get("trust", TrustSettings())
-        index = NameIndex(_read(run, lists, as_of, now.date(), settings))
+        index = NameIndex(_read(run, lists or settings.lists, as_of, now.date(), settings))
+        publishers = read_publishers(rule_files(run.config.home, settings).publishers)
         with run.archive(create=True) as archive:
             wanted = targets or _all(archive)
             log = ScreeningLog(archive.layout.home)
             found = []
+            known = KnownPublishers(publishers)
             for screening in screen(
-                archive, wanted, index, NO_FACTS, log, now=now, control=run.control
+                archive,
+                wanted,
+                index,
+                KnownPublishers(publishers),
+                log,
+                now=now,
+                control=run.control,
             ):
                 if csv_file is not None:
                     found.append(screening)
@@ -144,14 +154,15 @@ def _read(
     today: dt.date,
     settings: TrustSettings,
 ) -> list[PartyList]:
+    if not lists:
+        raise UsageError("no lists to screen against", hint="name them with --lists")
     found = []
     for text in lists:
         run.control.cancel.check()
-        name, equals, path = text.partition("=")
-        kind = ListKind(name) if equals and name in set(ListKind) else None
-        read = read_list(Path(path if kind else text), kind=kind, as_of=as_of)
-        check_age(read.facts, today, settings.list_days)
-        found.append(read)
+        named = NamedList.parse(text)
+        if as_of is not None and named.as_of is None:
+            named = replace(named, as_of=as_of)
+        found.append(named.read(today, settings.list_days))
     return found
 
 

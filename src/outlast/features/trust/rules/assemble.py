@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from outlast.features.trust.rules.gate import RuleFiles, RulesGate
+from outlast.features.trust.rules.screen import NO_SCREEN, PartyScreen
 from outlast.features.trust.settings import TrustSettings
 
 FOLDER: Final = "trust"
@@ -28,7 +29,20 @@ def rule_files(home: Path, settings: TrustSettings) -> RuleFiles:
 def make_gate(home: Path, settings: TrustSettings) -> RulesGate | None:
     """The gate; None where there are no rules."""
     files = rule_files(home, settings)
-    return RulesGate(files, reports=settings.reports) if files.rules else None
+    return rules_gate(files, settings) if files.rules else None
+
+
+def rules_gate(files: RuleFiles, settings: TrustSettings) -> RulesGate:
+    """The gate of these files, with the lists of parties that the settings name."""
+    screen: PartyScreen = NO_SCREEN
+    if settings.lists:
+        from outlast.features.trust.screening.list_screen import (  # noqa: PLC0415 - few have any
+            ListScreen,
+            NamedList,
+        )
+
+        screen = ListScreen([NamedList.parse(text) for text in settings.lists], settings.list_days)
+    return RulesGate(files, reports=settings.reports, screen=screen)
 
 
 def _if_there(path: Path) -> Path | None:

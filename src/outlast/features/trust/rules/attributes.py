@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from outlast.core.claims import Assessor, Claim, Claims, Standing
+from outlast.core.claims import Claim, Claims, Standing
 from outlast.core.errors import OutlastError
 from outlast.core.names import RepoId
 from outlast.core.policy import Subject
@@ -42,7 +42,6 @@ class Knowledge:
     publishers: Publishers
     labels: Labels
     screen: PartyScreen = NO_SCREEN
-    assessor: Assessor | None = None
     clock: Callable[[], dt.datetime] = now
 
     def attributes(self, subject: Subject) -> dict[str, Any]:
@@ -59,7 +58,7 @@ class Knowledge:
             "parent": publisher.parent,
             "jurisdiction": publisher.country,
             "licence": _licence(subject),
-            "claims": _claims(self._claims(subject)),
+            "claims": _claims(subject.claims or Claims.of(())),
             "formats": sorted(formats_of(entry.path for entry in subject.files)),
             "source": subject.source or UNKNOWN,
             "gated": {True: "yes", False: "no", None: UNKNOWN}[subject.gated],
@@ -77,12 +76,6 @@ class Knowledge:
 
     def _listed(self, base_publisher: str) -> PartyMatch:
         return self.screen.screen(self.publishers.named(base_publisher)).match
-
-    def _claims(self, subject: Subject) -> Claims:
-        """What the records say, or else what the archive knows by itself."""
-        if self.assessor is not None and subject.manifest is not None and subject.revision:
-            return self.assessor.claims(subject.manifest, subject.revision)
-        return subject.claims or Claims.of(())
 
     def _days(self, facts: Mapping[str, str]) -> int:
         """Days since the hub says that the model was made; a time to come is not known."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from outlast.core.claims import Assessor
 from outlast.core.errors import OutlastError
 from outlast.core.policy import Action, Subject, Verdict
 from outlast.features.trust.rules.attributes import Knowledge
@@ -70,13 +69,11 @@ class RulesGate:
         *,
         reports: bool = False,
         screen: PartyScreen = NO_SCREEN,
-        assessor: Assessor | None = None,
     ) -> None:
         """With `reports` everything is allowed, and verdicts say what would not be."""
         self._files = files
         self._reports = reports
         self._screen = screen
-        self._assessor = assessor
         self._lock = threading.Lock()
         self._loaded: tuple[_Stamp, Loaded] | None = None
         self._known: OrderedDict[tuple[Action, bytes], Judgement] = OrderedDict()
@@ -118,12 +115,7 @@ class RulesGate:
         files = self._files
         return Loaded(
             tuple(map(read_rules, files.rules)),
-            Knowledge(
-                read_publishers(files.publishers),
-                read_labels(files.labels),
-                self._screen,
-                self._assessor,
-            ),
+            Knowledge(read_publishers(files.publishers), read_labels(files.labels), self._screen),
         )
 
     def _keep(self, key: tuple[Action, bytes], judged: Judgement, loaded: Loaded) -> None:

@@ -42,9 +42,10 @@ class NamedList:
         path = rest if kind is not None else text
         before, at, day = path.rpartition("@")
         try:
-            return cls(Path(before), kind, dt.date.fromisoformat(day)) if at else _undated(path, kind)
+            as_of = dt.date.fromisoformat(day) if at else None
         except ValueError:
-            return _undated(path, kind)
+            as_of = None
+        return cls(Path(path if as_of is None else before), kind, as_of)
 
     def read(self, today: dt.date, most_days: float) -> PartyList:
         """The list. Raises :class:`StaleListError` where it is older than `most_days`, and as
@@ -53,10 +54,6 @@ class NamedList:
         found = read_list(self.path, kind=self.kind, as_of=self.as_of)
         check_age(found.facts, today, most_days)
         return found
-
-
-def _undated(path: str, kind: ListKind | None) -> NamedList:
-    return NamedList(Path(path), kind)
 
 
 def _utc_now() -> dt.datetime:
