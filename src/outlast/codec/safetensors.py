@@ -56,13 +56,15 @@ _WIDTHS = {dtype: size for dtype, (block, size) in BLOCKS.items() if block == 1}
 
 _SPACE = r"[ \t\n\r]*+"
 _INTEGER = r"(?:0|[1-9][0-9]{0,15}+)" + _SPACE
-# Possessive, as else the engine keeps a way back for each escape.
+# Possessive, as else the engine keeps a way back for each escape. Before Python 3.11.5 a possessive
+# group that fails halfway stays where it failed; so it looks ahead, and then cannot fail.
 _TOKEN = re.compile(
     _SPACE + r"([{}\[\]:,]"
-    r'|"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+")'
+    r'|"[^"\\\x00-\x1f]*+'
+    r'(?:(?=\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))\\.[^"\\\x00-\x1f]*+)*+")'
 )
 _INTEGERS = re.compile(
-    rf"{_SPACE}\[{_SPACE}({_INTEGER}(?:,{_SPACE}{_INTEGER}){{0,{MAX_DIMENSIONS - 1}}}+)?\]"
+    rf"{_SPACE}\[{_SPACE}({_INTEGER}(?:,{_SPACE}{_INTEGER}){{0,{MAX_DIMENSIONS - 1}}})?\]"
 )
 _BLANK = re.compile(_SPACE)
 

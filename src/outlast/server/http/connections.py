@@ -259,6 +259,16 @@ class _Connection(asyncio.Protocol):
         if not self._gate.admit(self):
             self._transport.write(_BUSY)
             self._transport.close()
+            return
+        asyncio.get_running_loop().call_soon(self._stay_paused)
+
+    def _stay_paused(self) -> None:
+        """Pauses again until its turn: in Python 3.11.2 a transport that is paused from its first
+        moment reads all the same.
+        """
+        if self._transport is not None and self.inner is None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._transport.pause_reading()
 
     def begin(self) -> None:
         """Hears the client from now on."""
