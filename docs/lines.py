@@ -82,7 +82,8 @@ def by_command(features: Sequence[Listed]) -> dict[str, list[type[Document]]]:
     for name in outlast.list_commands(root):
         command = outlast.get_command(root, name)
         assert command is not None
-        if any("--json" in parameter.opts for parameter in command.params):
+        inner = command.commands.values() if isinstance(command, click.Group) else [command]
+        if any("--json" in parameter.opts for one in inner for parameter in one.params):
             names.append(name)
     return {name: [kind for kind in DOCUMENTS if name in kind.printed_by] for name in names}
 
