@@ -14,7 +14,7 @@ from outlast.cli.documents.document import DOCUMENTS, VERSION, Document
 from outlast.cli.documents.errors import ErrorDocument
 from outlast.cli.documents.progress import ProgressDocument
 from outlast.cli.feature import Listed
-from outlast.cli.main import all_commands, outlast
+from outlast.cli.main import outlast
 from outlast.cli.screen.render import type_name
 from outlast.core import events as core_events
 from outlast.core.digest import Digest, GitOid
@@ -78,11 +78,13 @@ def json_page(features: Sequence[Listed]) -> str:
 def by_command(features: Sequence[Listed]) -> dict[str, list[type[Document]]]:
     """The lines of each command that has --json."""
     root = click.Context(outlast, obj=tuple(features))
-    names = [
-        name
-        for name, command in all_commands(root)
-        if any("--json" in parameter.opts for parameter in command.params)
-    ]
+    names = []
+    for name in outlast.list_commands(root):
+        command = outlast.get_command(root, name)
+        assert command is not None
+        inner = command.commands.values() if isinstance(command, click.Group) else [command]
+        if any("--json" in parameter.opts for one in inner for parameter in one.params):
+            names.append(name)
     return {name: [kind for kind in DOCUMENTS if name in kind.printed_by] for name in names}
 
 

@@ -427,6 +427,11 @@ def screening(world: World) -> None:
     assert world("policy", "screen", "works-me/x", *words).result["alike"] == "match"
 
 
+def judging(world: World) -> None:
+    ruling(world)
+    screening(world)
+
+
 EXAMPLES: dict[str, Callable[[World], None]] = {
     "pull": pulling,
     "sync": syncing,
@@ -459,9 +464,8 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "import": importing,
     "inventory": taking_inventory,
     "withdraw": withdrawing,
-    "policy": ruling,
+    "policy": judging,
     "scrub": scrubbing,
-    "policy screen": screening,
 }
 """For each command with --json, calls that print each of its results."""
 

@@ -60,8 +60,8 @@ class Subject:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether an action may be done. `reason`: one line for a person; `rule`: the name of the rule
-    that decided ("": none did). `reported`: the rules do not allow it, and are on trial: the action
-    is done all the same.
+    that decided ("": none did). `reported`: the rules do not allow it, and are only reported: the
+    action is done all the same.
     """
 
     allowed: bool
@@ -87,7 +87,7 @@ class OpenGate:
 OPEN: Final[Gate] = OpenGate()
 
 
-class Rules:
+class ArchiveRules:
     """What an archive asks: a gate, and how often it said what. Thread-safe."""
 
     def __init__(self, gate: Gate = OPEN) -> None:

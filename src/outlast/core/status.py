@@ -127,7 +127,9 @@ class RulesStatus:
     asked: Annotated[bool, "whether the archive has rules"] = False
     allowed: Annotated[int, "actions that they allow"] = 0
     refused: Annotated[int, "actions that they do not allow"] = 0
-    reported: Annotated[int, "actions done on trial, that rules in force would refuse"] = 0
+    reported: Annotated[
+        int, "actions that they do not allow, and that were done: they only report"
+    ] = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from outlast.core.errors import (
 )
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, plain_ref
-from outlast.core.policy import OPEN, Gate, Rules
+from outlast.core.policy import OPEN, ArchiveRules, Gate
 from outlast.store import disk, locks, reading
 from outlast.store.cached.holds import Holds
 from outlast.store.cached.marks import CachedMarks
@@ -69,7 +69,7 @@ class Archive(Closing):
 
     def __init__(self, home: Path, *, create: bool = False, gate: Gate = OPEN) -> None:
         self.layout = Layout(home)
-        self.rules = Rules(gate)
+        self.rules = ArchiveRules(gate)
         locks.forget(self.layout.lock)
         if create:
             create_archive(self.layout)

@@ -99,8 +99,8 @@ def _figures(node: NodeStatus) -> str:
 
 
 def _rules(rules: RulesStatus) -> str:
-    trial = f", {rules.reported:,} done on trial" if rules.reported else ""
-    return f"  rules: {rules.allowed:,} allowed, {rules.refused:,} refused{trial}"
+    only = f", {rules.reported:,} only reported" if rules.reported else ""
+    return f"  rules: {rules.allowed:,} allowed, {rules.refused:,} refused{only}"
 
 
 def _quota(quota: QuotaStatus) -> str:

@@ -123,7 +123,7 @@ class Metrics:
         """How the quota of the mirror in this process stands."""
         self.judged = Gauge(
             "outlast_rules_judged",
-            "Actions that the operator's rules judged since the start; reported: done on trial.",
+            "Actions that the operator's rules judged; reported: not allowed, and done.",
             ["verdict"],
             registry=self._registry,
         )

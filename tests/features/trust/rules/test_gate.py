@@ -16,7 +16,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import BadConfigError, OutlastError, RefusedByRulesError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
-from outlast.core.policy import Action, Rules, Subject, Verdict
+from outlast.core.policy import Action, ArchiveRules, Subject, Verdict
 from outlast.features.trust.rules.gate import RuleFiles, RulesGate
 from outlast.features.trust.rules.publishers import Publisher
 from outlast.features.trust.rules.screen import PartyMatch, Screened, worst
@@ -39,8 +39,8 @@ def test_each_file_has_to_allow(tmp_path: Path) -> None:
     assert not gate_of(tmp_path).judge(Action.RUN, subject()).allowed
 
 
-def test_on_trial_it_allows_and_says_so(tmp_path: Path) -> None:
-    rules = Rules(gate_of(tmp_path, OPEN_RULES + NO_ACME, reports=True))
+def test_where_it_reports_it_allows_and_says_so(tmp_path: Path) -> None:
+    rules = ArchiveRules(gate_of(tmp_path, OPEN_RULES + NO_ACME, reports=True))
     rules.require(Action.PULL, subject())
     rules.require(Action.PULL, subject("acme/name"))
     assert rules.judge(Action.PULL, subject("acme/name")).reported
@@ -49,7 +49,7 @@ def test_on_trial_it_allows_and_says_so(tmp_path: Path) -> None:
 
 
 def test_in_force_it_refuses_and_counts(tmp_path: Path) -> None:
-    rules = Rules(gate_of(tmp_path, OPEN_RULES + NO_ACME))
+    rules = ArchiveRules(gate_of(tmp_path, OPEN_RULES + NO_ACME))
     with pytest.raises(RefusedByRulesError, match=r"pull of acme/name: .*\(rule no-acme\)"):
         rules.require(Action.PULL, subject("acme/name"))
     assert rules.status().refused == 1

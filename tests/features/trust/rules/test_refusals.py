@@ -252,7 +252,7 @@ def test_a_mirror_fetches_nothing_for_them(home: Path, hub: HubSim) -> None:
         assert once(node.url, "/org/open/resolve/main/config.json").status == 200
 
 
-def test_on_trial_clients_are_served(holding: Path) -> None:
+def test_where_it_reports_clients_are_served(holding: Path) -> None:
     config = holding / "config.toml"
     config.write_text('[trust]\nmode = "report"\n')
     with Node(holding / "archive", env={"OUTLAST_CONFIG": str(config)}) as node:
@@ -276,3 +276,18 @@ def test_huggingface_hub_shows_the_reason(holding: Path) -> None:
         )
     assert found.returncode
     assert REASON in found.stderr
+
+
+def test_a_mirror_makes_no_revision_of_what_its_card_forbids(home: Path, hub: HubSim) -> None:
+    """The hub calls it MIT. Once the card is here, nothing of it is served."""
+    archive = home / "archive"
+    with Node(archive, "--upstream", hub.url) as node:
+        once(node.url, "/org/carded/resolve/main/README.md")
+        for path in ("config.json", "model.safetensors"):
+            reply = once(node.url, f"/org/carded/resolve/main/{path}")
+            assert reply.status == 403
+            assert "(rule no-copyleft)" in reply.headers["x-error-message"]
+    with Archive(archive) as opened:
+        assert not opened.index.summaries() or all(
+            str(summary.repo) != "org/carded" for summary in opened.index.summaries()
+        )

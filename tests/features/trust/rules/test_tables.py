@@ -18,7 +18,7 @@ from outlast.features.trust.rules.licences import (
 )
 from outlast.features.trust.rules.publishers import Publisher, read_publishers
 
-UNKNOWN = Publisher("nobody")
+UNKNOWN = Publisher("acme")
 
 
 def publisher(name: str, path: Path | None = None) -> Publisher:
@@ -29,9 +29,9 @@ def test_who_is_behind_a_name() -> None:
     found = publisher("META-llama/Llama-3.1-8B")
     assert (found.legal_entity, found.country) == ("Meta Platforms, Inc.", "US")
     assert publisher("google/gemma-2-9b").parent == "Alphabet Inc."
-    assert publisher("nobody/model") == UNKNOWN
+    assert publisher("acme/model") == UNKNOWN
     assert publisher("gpt2") == Publisher("")
-    assert publisher("datasets/nobody/data") == UNKNOWN
+    assert publisher("datasets/acme/data") == UNKNOWN
 
 
 def test_the_table_of_the_package() -> None:
@@ -42,10 +42,10 @@ def test_the_table_of_the_package() -> None:
 def test_the_operators_rows_go_first(tmp_path: Path) -> None:
     own = tmp_path / "publishers.toml"
     own.write_text(
-        '[publishers."Nobody"]\nentity = "Nobody Ltd"\ncountry = "IE"\nsource = "s"\ndate = "d"\n'
+        '[publishers."Acme"]\nentity = "Acme Ltd"\ncountry = "IE"\nsource = "s"\ndate = "d"\n'
         '[publishers."google"]\nsource = "s"\ndate = "d"\n'
     )
-    assert publisher("nobody/model", own).legal_entity == "Nobody Ltd"
+    assert publisher("acme/model", own).legal_entity == "Acme Ltd"
     assert publisher("google/m", own).country == "unknown"
     assert publisher("qwen/m", own).country == "CN"
 

@@ -53,7 +53,7 @@ def rules_in_archive(home: Path, text: str) -> None:
 
 
 def state_of(home: Path) -> Mapping[str, int]:
-    """Every file of an archive with its size, but what tells that somebody looked."""
+    """Every file of an archive with its size, but what tells that it was looked at."""
     return {
         path.relative_to(home).as_posix(): path.stat().st_size
         for path in home.rglob("*")

@@ -25,7 +25,7 @@ from outlast.features.trust.commands.policy_documents import (
 )
 from outlast.features.trust.commands.screen import screen_command
 from outlast.features.trust.rules.assemble import make_gate, rule_files, rules_gate
-from outlast.features.trust.rules.expected import Compared, compare
+from outlast.features.trust.rules.expected import ComparedCase, compare
 from outlast.features.trust.rules.gate import Judgement, RuleFiles, RulesGate, shown, value_of
 from outlast.features.trust.rules.rule_set import RuleSet
 from outlast.features.trust.rules.what_if import Forbidden, what_if
@@ -62,7 +62,8 @@ def policy() -> None:
     """
 
 
-@policy.command(
+@click.command(
+    short_help="Load the rules, and say what is wrong with them.",
     epilog="""\b
 Examples:
   outlast policy check
@@ -71,7 +72,7 @@ Examples:
 \b
 Exit status:
   0 they are right · 2 they are not, or there are none
-"""
+""",
 )
 @click.argument("file", type=_FILE, required=False)
 @common
@@ -88,7 +89,8 @@ def check(*, file: Path | None, home: str | None, as_json: bool, quiet: bool) ->
                 _print_rules(rules)
 
 
-@policy.command(
+@click.command(
+    short_help="Say whether an action is allowed, and which rules decide it.",
     epilog="""\b
 Examples:
   outlast policy explain run org/name
@@ -98,7 +100,7 @@ Examples:
 \b
 Exit status:
   0 allowed · 2 usage, or the rules are wrong · 3 no archive · 7 not allowed
-"""
+""",
 )
 @click.argument("action", type=click.Choice([action.value for action in Action]))
 @click.argument("target", type=TARGET)
@@ -138,7 +140,8 @@ def explain(
         return 0 if judgement.verdict.allowed else RefusedByRulesError.exit_code
 
 
-@policy.command(
+@click.command(
+    short_help="Compare verdicts with those that a file expects.",
     epilog="""\b
 Examples:
   outlast policy test cases.toml
@@ -147,7 +150,7 @@ Examples:
 \b
 Exit status:
   0 all verdicts are as expected · 1 some are not · 2 a file is wrong
-"""
+""",
 )
 @click.argument("file", type=_FILE)
 @_rules_option
@@ -171,8 +174,9 @@ def test(*, file: Path, rules: Path | None, home: str | None, as_json: bool, qui
         return _DIFFERS if wrong else 0
 
 
-@policy.command(
+@click.command(
     "what-if",
+    short_help="Show what new rules would forbid, and what depends on it.",
     epilog="""\b
 Examples:
   outlast policy what-if --rules new.cedar
@@ -213,7 +217,9 @@ def what_if_command(
         _tell_forbidden(run, found, total)
 
 
-policy.add_command(screen_command)
+for _command in (check, explain, test, what_if_command, screen_command):
+    policy.add_command(_command)
+
 
 # The rules
 
@@ -298,7 +304,7 @@ def _print_explained(said: ExplainedDocument) -> None:
         print_table([("ATTRIBUTE", "VALUE", ""), *rows])
 
 
-def _tell_difference(run: Session, one: Compared) -> None:
+def _tell_difference(run: Session, one: ComparedCase) -> None:
     if run.as_json:
         case = one.case
         print_document(TestedDocument(action=case.action, model=case.model, problem=one.wrong))

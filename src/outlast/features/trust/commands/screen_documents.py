@@ -52,7 +52,7 @@ class ScreenedNamePart:
     rows: Annotated[Sequence[ListedRowPart], "the rows that are alike, the likest first, up to 10"]
 
 
-@document("policy screen")
+@document("policy")
 class ScreeningDocument(Document):
     """What comparing the names behind a model with the lists showed. It is no decision."""
 

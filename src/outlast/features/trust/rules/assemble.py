@@ -15,7 +15,7 @@ LABELS: Final = "labels.toml"
 
 def rule_files(home: Path, settings: TrustSettings) -> RuleFiles:
     """The files that hold for the archive in `home`: those that the settings name, and the rules
-    that lie in the archive itself, which whoever opens it finds there.
+    that lie in the archive itself, for all that opens it.
     """
     own = home / FOLDER / RULES
     rules = [path for path in (settings.rules, own if own.exists() else None) if path is not None]

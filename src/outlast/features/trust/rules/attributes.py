@@ -20,7 +20,7 @@ from outlast.features.trust.rules.publishers import Publishers, organisation
 from outlast.features.trust.rules.screen import NO_SCREEN, PartyMatch, PartyScreen, worst
 
 HOSTED: Final = "hosted"
-"""Fact of a subject that is somebody's API: "yes"."""
+"""Fact of a subject that is an API which another one runs: "yes"."""
 HOST_COUNTRY: Final = "host-country"
 """Fact: the country from which that is run."""
 _CREATED: Final = "createdAt"

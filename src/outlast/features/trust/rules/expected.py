@@ -12,7 +12,7 @@ from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.core.policy import Action, Subject
 from outlast.features.trust.rules.data_files import parse_toml, read_bounded
-from outlast.features.trust.rules.gate import Judgement, Loaded, judged
+from outlast.features.trust.rules.gate import Judgement, LoadedRules, judged
 
 _NO_FILE = FileEntry("", 0)
 
@@ -37,12 +37,12 @@ class ExpectedCase(
     set: dict[str, Any] = {}
 
 
-class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _CasesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     case: list[ExpectedCase]
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedCase:
     """A case, and what the rules say. `wrong`: how that differs, in one line; empty if it does
     not.
     """
@@ -52,11 +52,11 @@ class Compared:
     wrong: str
 
 
-def compare(path: Path, loaded: Loaded) -> Iterator[Compared]:
+def compare(path: Path, loaded: LoadedRules) -> Iterator[ComparedCase]:
     """The cases of the file `path`, each with what the rules say. Raises :class:`BadConfigError`,
     and :class:`BadRulesError` where a case gives a model an attribute that none has.
     """
-    cases = parse_toml(_Document, read_bounded(path, "cases"), str(path)).case
+    cases = parse_toml(_CasesFile, read_bounded(path, "cases"), str(path)).case
     if not cases:
         raise BadRulesError(f"{path}: it has no case", hint="write [[case]]")
     for number, case in enumerate(cases, 1):
@@ -67,7 +67,7 @@ def compare(path: Path, loaded: Loaded) -> Iterator[Compared]:
         judgement = judged(loaded.rule_sets, case.action, attributes)
         if judgement.decision.error:
             raise BadRulesError(f"{path}: case {number}: {judgement.verdict.reason}")
-        yield Compared(case, judgement, _difference(case, judgement))
+        yield ComparedCase(case, judgement, _difference(case, judgement))
 
 
 def _difference(case: ExpectedCase, judgement: Judgement) -> str:
@@ -81,7 +81,7 @@ def _difference(case: ExpectedCase, judgement: Judgement) -> str:
     return ""
 
 
-def _attributes(case: ExpectedCase, loaded: Loaded) -> Mapping[str, Any]:
+def _attributes(case: ExpectedCase, loaded: LoadedRules) -> Mapping[str, Any]:
     files = [FileEntry(path, 0) for path in case.files] or [_NO_FILE]
     files[0] = FileEntry(files[0].path, case.size)
     subject = Subject(

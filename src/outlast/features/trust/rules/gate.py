@@ -16,7 +16,7 @@ from outlast.core.policy import Action, Subject, Verdict
 from outlast.features.trust.rules.attributes import Knowledge
 from outlast.features.trust.rules.labels import read_labels
 from outlast.features.trust.rules.publishers import read_publishers
-from outlast.features.trust.rules.rule_set import Decision, Rule, RuleSet, read_rules
+from outlast.features.trust.rules.rule_set import Rule, RuleDecision, RuleSet, read_rules
 from outlast.features.trust.rules.screen import NO_SCREEN, PartyScreen
 
 _KEPT: Final = 8192
@@ -41,7 +41,7 @@ class RuleFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedRules:
     """The files as they were read."""
 
     rule_sets: tuple[RuleSet, ...]
@@ -55,7 +55,7 @@ class Judgement:
     """
 
     verdict: Verdict
-    decision: Decision
+    decision: RuleDecision
     attributes: Mapping[str, Any]
     path: Path | None = None
 
@@ -75,7 +75,7 @@ class RulesGate:
         self._reports = reports
         self._screen = screen
         self._lock = threading.Lock()
-        self._loaded: tuple[_Stamp, Loaded] | None = None
+        self._loaded: tuple[_Stamp, LoadedRules] | None = None
         self._known: OrderedDict[tuple[Action, bytes], Judgement] = OrderedDict()
 
     def judge(self, action: Action, subject: Subject) -> Verdict:
@@ -101,7 +101,7 @@ class RulesGate:
             self._keep(key, known, loaded)
         return known
 
-    def load(self) -> Loaded:
+    def load(self) -> LoadedRules:
         """The files, read again where one of them changed. Raises as :meth:`explain`."""
         stamp = tuple(map(_stamp, self._files.all))
         with self._lock:
@@ -111,14 +111,14 @@ class RulesGate:
                 self._loaded = stamp, self._read()
             return self._loaded[1]
 
-    def _read(self) -> Loaded:
+    def _read(self) -> LoadedRules:
         files = self._files
-        return Loaded(
+        return LoadedRules(
             tuple(map(read_rules, files.rules)),
             Knowledge(read_publishers(files.publishers), read_labels(files.labels), self._screen),
         )
 
-    def _keep(self, key: tuple[Action, bytes], judged: Judgement, loaded: Loaded) -> None:
+    def _keep(self, key: tuple[Action, bytes], judged: Judgement, loaded: LoadedRules) -> None:
         with self._lock:
             if self._loaded is None or self._loaded[1] is not loaded:
                 return  # judged by rules that do not hold any more
@@ -132,7 +132,7 @@ def judged(
 ) -> Judgement:
     """What all files say: the first that does not allow it, or else the last."""
     none = Verdict(allowed=False, reason="there are no rules")
-    found = Judgement(none, Decision(allowed=False), attributes)
+    found = Judgement(none, RuleDecision(allowed=False), attributes)
     for rules in rule_sets:
         decision = rules.decide(action, attributes)
         found = Judgement(_verdict(decision, attributes), decision, attributes, rules.path)
@@ -141,7 +141,7 @@ def judged(
     return found
 
 
-def _verdict(decision: Decision, attributes: Mapping[str, Any]) -> Verdict:
+def _verdict(decision: RuleDecision, attributes: Mapping[str, Any]) -> Verdict:
     rule = decision.rules[0] if decision.rules else None
     name = rule.name if rule is not None else ""
     if decision.error:

@@ -10,7 +10,7 @@ from outlast.core.names import RepoId
 from outlast.features.trust.rules.data_files import parse_toml, read_bounded
 
 
-class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _LabelsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: dict[str, list[str]] = {}
 
 
@@ -36,5 +36,5 @@ def read_labels(path: Path | None) -> Labels:
     """The labels in the file `path`. Raises :class:`BadConfigError`."""
     if path is None:
         return Labels({})
-    document = parse_toml(_Document, read_bounded(path, "labels"), str(path))
+    document = parse_toml(_LabelsFile, read_bounded(path, "labels"), str(path))
     return Labels({pattern.lower(): tuple(of) for pattern, of in document.labels.items()})

@@ -80,7 +80,7 @@ class LicenceRow(
         return Conditions(**{one.name: getattr(self, one.name) for one in fields(Conditions)})
 
 
-class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _LicencesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     licence: list[LicenceRow]
 
 
@@ -97,7 +97,7 @@ def licence_table() -> LicenceTable:
     """Reads the table of the package, once."""
     rows: dict[str, LicenceRow] = {}
     ids: dict[str, str] = {}
-    for row in parse_toml(_Document, packaged(_FILE), _FILE).licence:
+    for row in parse_toml(_LicencesFile, packaged(_FILE), _FILE).licence:
         rows[row.id] = row
         for name in (row.id, *row.names):
             if ids.setdefault(name.lower(), row.id) != row.id:

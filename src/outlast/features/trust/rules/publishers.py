@@ -42,7 +42,7 @@ class PublisherRow(
     date: str
 
 
-class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _PublishersFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     publishers: dict[str, PublisherRow]
 
 
@@ -89,7 +89,7 @@ def _packaged() -> Mapping[str, Publisher]:
 
 def _parse(data: bytes | str, where: str) -> dict[str, Publisher]:
     found: dict[str, Publisher] = {}
-    for name, row in parse_toml(_Document, data, where).publishers.items():
+    for name, row in parse_toml(_PublishersFile, data, where).publishers.items():
         if row.country not in {*COUNTRIES, UNKNOWN}:
             raise BadConfigError(
                 f"{where}: {name}: not a country: {row.country[:50]!r}",

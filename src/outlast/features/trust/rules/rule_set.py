@@ -36,7 +36,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RuleDecision:
     """What the rules say of one action: `rules` decided it (none: no rule permits it). `error`: why
     it could not be decided; then nothing is allowed.
     """
@@ -59,7 +59,7 @@ class RuleSet:
         self._policies = cedar.PolicySet.from_str(text)
         self._cedar = cedar
 
-    def decide(self, action: Action, attributes: Mapping[str, Any]) -> Decision:
+    def decide(self, action: Action, attributes: Mapping[str, Any]) -> RuleDecision:
         """What the rules say of `action` with a model that has these attributes. Attributes that
         the schema does not have, or lacks, are an error, as is any rule that cannot be evaluated.
         """
@@ -74,16 +74,18 @@ class RuleSet:
         try:
             said = self._cedar.is_authorized(request, self._policies, entity, schema=_schema())
         except (ValueError, TypeError) as error:
-            return Decision(allowed=False, error=one_line(str(error), _MOST_SHOWN))
+            return RuleDecision(allowed=False, error=one_line(str(error), _MOST_SHOWN))
         names, failed = said.diagnostics.id_annotations_by_reason, said.diagnostics.errors
         decided = tuple(self._by_name[names[one]] for one in said.diagnostics.reasons)
         if failed:
-            return Decision(allowed=False, rules=decided, error=one_line(failed[0], _MOST_SHOWN))
+            return RuleDecision(
+                allowed=False, rules=decided, error=one_line(failed[0], _MOST_SHOWN)
+            )
         if said.decision not in {self._cedar.Decision.Allow, self._cedar.Decision.Deny}:
-            return Decision(allowed=False, rules=decided, error="the rules gave no decision")
+            return RuleDecision(allowed=False, rules=decided, error="the rules gave no decision")
         allowed = said.decision is self._cedar.Decision.Allow
         # An answer that no rule gave is none that an operator wrote.
-        return Decision(allowed=allowed and bool(decided), rules=decided)
+        return RuleDecision(allowed=allowed and bool(decided), rules=decided)
 
 
 def read_rules(path: Path) -> RuleSet:

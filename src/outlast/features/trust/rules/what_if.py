@@ -54,7 +54,7 @@ def what_if(
     """
     held = _held(archive)
     subjects = {key: subject_of(archive, revision) for key, revision in held.items()}
-    leaning = _Leaning(archive, held, subjects)
+    dependence = _Dependence(archive, held, subjects)
     for key, revision in held.items():
         cancel.check()
         for action in actions:
@@ -69,7 +69,7 @@ def what_if(
                 action,
                 judgement,
                 already,
-                leaning.on(revision),
+                dependence.on(revision),
             )
 
 
@@ -81,7 +81,7 @@ def _held(archive: Archive) -> dict[_Key, Revision]:
     return {(found.repo, found.id): found for found in loaded if found is not None}
 
 
-class _Leaning:
+class _Dependence:
     """Which revisions depend on which."""
 
     def __init__(
