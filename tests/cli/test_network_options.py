@@ -179,6 +179,7 @@ LOCAL: Final = {
         "--identity",
         "--list",
         "--lists",
+        "--allow-unsafe",
         "--as-of",
         "--csv",
         "--python",

@@ -6,7 +6,7 @@ import click
 
 from outlast.cli.documents.running import LinkedDocument
 from outlast.cli.edge import TARGET, budget_option, common, session
-from outlast.cli.screen.render import print_document
+from outlast.cli.screen.render import plural, print_document
 from outlast.core.names import Target
 from outlast.ops import export as ops
 
@@ -20,8 +20,8 @@ Examples:
 
 \b
 Exit status:
-  0 done · 3 not archived · 4 damage found · 8 storage, or another file is in the way
-  130 interrupted
+  0 done · 3 not archived · 4 damage found · 7 all files are in quarantine
+  8 storage, or another file is in the way · 130 interrupted
 """
 )
 @click.argument("target", type=TARGET)
@@ -32,6 +32,9 @@ Exit status:
 @click.option(
     "--portable", is_flag=True, help="Escape names in the folder that other systems refuse"
 )
+@click.option(
+    "--allow-unsafe", is_flag=True, help="Allow this revision's pickles, by digest, for good"
+)
 @budget_option
 @common
 def link(
@@ -40,6 +43,7 @@ def link(
     cache: Path | None,
     folder: Path | None,
     portable: bool,
+    allow_unsafe: bool,
     budget: int | None,
     home: str | None,
     as_json: bool,
@@ -57,6 +61,10 @@ def link(
     A file whose name the file system refuses gets an escaped one there, as in URLs: 'a?b' is
     'a%3Fb' ('outlast guide names'). --portable does so with all names in the folder that Windows or
     macOS would refuse.
+
+    Pickles (.bin and .pt files of PyTorch, .pkl …), and archives that may have some inside, are
+    left out, because a program that loads one runs what is in it. --allow-unsafe allows those of
+    this revision; their digests are remembered in trust/allowed-unsafe.txt of the archive.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         links = archive.layout.links
@@ -68,6 +76,7 @@ def link(
             cache=cache.absolute() if cache else None,
             folder=folder.absolute() if folder else None,
             portable=portable,
+            allow_unsafe=allow_unsafe,
             budget=run.config.working_copies if budget is None else budget,
             control=run.control,
         )
@@ -80,6 +89,7 @@ def link(
                 cache=result.cache,
                 snapshot=result.snapshot,
                 folder=result.folder,
+                withheld=result.withheld,
                 escaped={str(place): names for place, names in result.escaped.items()},
             )
         )
@@ -90,8 +100,12 @@ def link(
     if result.cache is not None:
         run.say(f"use it: HF_HUB_CACHE={result.cache} HF_HUB_OFFLINE=1")
     for place, names in result.escaped.items():
-        own, name = next(iter(names.items()))
+        own, new = next(iter(names.items()))
         count = "1 name is" if len(names) == 1 else f"{len(names):,} names are"
-        run.say(f"{count} escaped in {place}: {own!r} is {name!r}")
+        run.say(f"{count} escaped in {place}: {own!r} is {new!r}")
+    if result.withheld:
+        name, why = next(iter(result.withheld.items()))
+        count = plural(len(result.withheld), "file")
+        run.say(f"{count} left out, --allow-unsafe allows them: {name}: {why}")
     if result.revision.partial:
         run.say("this revision is PARTIAL: some of its files are not in the archive")

@@ -269,6 +269,15 @@ class StaleListError(PolicyError):
     default_hint = "get the list anew; the setting 'lists-older-than' of [trust] has the limit"
 
 
+class QuarantinedError(PolicyError):
+    """The files are pickles, or may have some inside: other programs do not get them unless the
+    operator allows it.
+    """
+
+    code = "quarantined"
+    default_hint = "--allow-unsafe allows these files, by their digests; safetensors need no such"
+
+
 class AccessDeniedError(PolicyError):
     """The source requires a token, or that you accept its terms first."""
 

@@ -5,6 +5,7 @@ works with HF_HUB_OFFLINE=1 and no server. A plain folder has the files under th
 that the file system of a layout refuses are escaped there.
 """
 
+import datetime as dt
 import errno
 import os
 import tempfile
@@ -14,11 +15,13 @@ from functools import partial
 from pathlib import Path
 
 from outlast.core.control import Control
-from outlast.core.errors import NotArchivedError, StorageError
+from outlast.core.errors import NotArchivedError, QuarantinedError, StorageError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.core.policy import Action
 from outlast.intake.file_names import escaped, names_in
+from outlast.intake.formats.allowed import AllowedUnsafe
+from outlast.intake.formats.withheld import unsafe_files, withheld
 from outlast.intake.judging import require_revision
 from outlast.intake.working_copies import Working
 from outlast.store import disk
@@ -29,6 +32,7 @@ from outlast.store.archive import Archive
 class Exported:
     """Where a revision was exported to. `snapshot` is its folder inside `cache`. `escaped` has, for
     `snapshot` and `folder`, the names of the files that do not have their own there, by path.
+    `withheld`: why files are not there, by path.
     """
 
     revision: Revision
@@ -36,6 +40,7 @@ class Exported:
     snapshot: Path | None
     folder: Path | None
     escaped: Mapping[Path, Mapping[str, str]] = field(default_factory=dict)
+    withheld: Mapping[str, str] = field(default_factory=dict)
 
 
 def link(
@@ -45,12 +50,17 @@ def link(
     cache: Path | None,
     folder: Path | None,
     portable: bool = False,
+    allow_unsafe: bool = False,
     budget: int | None = None,
     control: Control | None = None,
 ) -> Exported:
     """Exports the archived files of `target` to `cache`, to `folder`, or both. Files that are
     stored as capsules are decoded to working copies, of at most `budget` bytes together. With
     `portable`, names in `folder` are such as every file system takes.
+
+    Pickles, and what may have some inside, are left out: programs that load them run what is in
+    them. `allow_unsafe` allows those of this revision, for good. Raises :class:`QuarantinedError`
+    where nothing is left.
 
     Links that an earlier export made are kept or replaced; any other file in the way is an error.
     """
@@ -60,6 +70,13 @@ def link(
     entries = [entry for entry in revision.files if archive.lies_here(entry)]
     if not entries:
         raise NotArchivedError(f"no file of {target} is in the archive")
+    if allow_unsafe:
+        _allow(archive, revision.repo, entries)
+    unsafe = withheld(archive, entries)
+    entries = [entry for entry in entries if entry.path not in unsafe]
+    if not entries:
+        path, why = next(iter(unsafe.items()))
+        raise QuarantinedError(f"all files of {target} are in quarantine: {path}: {why}")
     refs = [r.name for r in archive.refs.list(target.repo) if r.commit == revision.id]
     snapshot, paths = None, [entry.path for entry in entries]
     changed: dict[Path, dict[str, str]] = {}
@@ -78,7 +95,21 @@ def link(
                 lay_out(working, entries, folder, names)
                 changed[folder] = escaped(names)
     changed = {place: names for place, names in changed.items() if names}
-    return Exported(revision, cache, snapshot, folder, changed)
+    left_out = {path: str(reason) for path, reason in unsafe.items()}
+    return Exported(revision, cache, snapshot, folder, changed, left_out)
+
+
+def _allow(archive: Archive, repo: RepoId, entries: Iterable[FileEntry]) -> None:
+    """Remembers what is unsafe among these files as allowed."""
+    entries = list(entries)
+    unsafe = unsafe_files(archive, entries)
+    allowed = [
+        (entry.sha256, f"{repo} {entry.path}")
+        for entry in entries
+        if entry.path in unsafe and entry.sha256 is not None
+    ]
+    today = dt.datetime.now(dt.UTC).date()
+    AllowedUnsafe(archive.layout.home).allow(allowed, today)
 
 
 def lay_out(

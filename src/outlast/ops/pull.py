@@ -17,6 +17,7 @@ from outlast.core.errors import (
     WithdrawnError,
 )
 from outlast.core.events import Event, FileMended, Note, Planned
+from outlast.core.lookalikes import lookalike
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.core.policy import Action
@@ -178,6 +179,7 @@ def pull(
     plan = replace(plan, refused=refused, left_out=_left_out(archive, plan))
     _log_plan(plan)
     control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
+    _tell_of_lookalike(archive, plan.repo, control)
     refusal = None
     if dry_run or strict:
         foreseen = of_names(plan.wanted, _paths(plan))
@@ -288,6 +290,15 @@ def _spelled(archive: Archive, listing: Listing, asked: RepoId, control: Control
     if listing.repo != asked:
         control.emit(Note(f"{asked} is archived as {listing.repo}: they are the same model"))
     return listing
+
+
+def _tell_of_lookalike(archive: Archive, repo: RepoId, control: Control) -> None:
+    """Warns of a model that is new here, and may be taken for one that is archived."""
+    if archive.commits(repo):
+        return
+    one = lookalike(repo, archive.refs.repos())
+    if one is not None:
+        control.emit(Note(f"warning: {repo} is another model than {one}, which is archived"))
 
 
 def _paths(plan: PullPlan) -> set[str]:

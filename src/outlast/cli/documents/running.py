@@ -25,6 +25,9 @@ class LinkedDocument(Document):
         Mapping[str, Mapping[str, str]],
         "by folder, the files that have another name there, by their own",
     ]
+    withheld: Annotated[
+        Mapping[str, str], "why files are not there, by path: pickles, or archives of them"
+    ]
 
 
 @document("serve")

@@ -122,7 +122,7 @@ def screen_command(
                 archive,
                 wanted,
                 index,
-                KnownPublishers(publishers),
+                known,
                 log,
                 now=now,
                 control=run.control,
