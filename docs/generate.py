@@ -38,7 +38,14 @@ def cli_reference() -> str:
         command = outlast.get_command(root, name)
         assert command is not None
         parts.append(f"## outlast {name}\n")
-        parts.append(_help(click.Context(command, parent=root, info_name=name)))
+        own = click.Context(command, parent=root, info_name=name)
+        parts.append(_help(own))
+        if isinstance(command, click.Group):
+            for below in command.list_commands(own):
+                inner = command.get_command(own, below)
+                assert inner is not None
+                parts.append(f"### outlast {name} {below}\n")
+                parts.append(_help(click.Context(inner, parent=own, info_name=below)))
     return "\n".join(parts)
 
 

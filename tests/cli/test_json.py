@@ -403,6 +403,19 @@ def scrubbing(world: World) -> None:
     assert world("scrub", "--full", "--no-mend", code=4).result["found"]
 
 
+def cataloguing(world: World) -> None:
+    world("catalogue", "init", "acme")
+    world("catalogue", "add", "acme", "me/mine", "--dry-run")
+    assert world("catalogue", "add", "acme", "me/mine").result["sequence"] == 1
+    www = world.home / "www"
+    assert world("catalogue", "publish", "acme", "--to", www).result["entries"] == 1
+    assert world("catalogue", "follow", www, "--as", "theirs").result["current"]
+    assert len(world("catalogue", "ls").documents) == 2
+    assert world("catalogue", "ls", "theirs").result["repo"] == "me/mine"
+    assert not world("catalogue", "sync").result["changed"]
+    assert not world("catalogue", "unfollow", "theirs").result["dry_run"]
+
+
 EXAMPLES: dict[str, Callable[[World], None]] = {
     "pull": pulling,
     "sync": syncing,
@@ -436,6 +449,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "inventory": taking_inventory,
     "withdraw": withdrawing,
     "scrub": scrubbing,
+    "catalogue": cataloguing,
 }
 """For each command with --json, calls that print each of its results."""
 

@@ -194,7 +194,15 @@ def options() -> list[tuple[str, str]]:
     for name in program.list_commands(root):
         command = program.get_command(root, name)
         assert command is not None
-        found += [(name, one.opts[0]) for one in command.params if isinstance(one, click.Option)]
+        commands = {name: command}
+        if isinstance(command, click.Group):
+            for below in command.list_commands(root):
+                inner = command.get_command(root, below)
+                assert inner is not None
+                commands[f"{name} {below}"] = inner
+        for called, one in commands.items():
+            options = [option for option in one.params if isinstance(option, click.Option)]
+            found += [(called, option.opts[0]) for option in options]
     return found
 
 
