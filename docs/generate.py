@@ -36,13 +36,7 @@ def cli_reference() -> str:
     parts = [_HEAD, "# Command line\n", _help(root)]
     for name, command in all_commands(root):
         parts.append(f"## outlast {name}\n")
-        context = click.Context(command, parent=root, info_name=name)
-        parts.append(_help(context))
-        if isinstance(command, click.Group):
-            parts += [
-                _help(click.Context(inner, parent=context, info_name=inner_name))
-                for inner_name, inner in sorted(command.commands.items())
-            ]
+        parts.append(_help(click.Context(command, parent=root, info_name=name)))
     return "\n".join(parts)
 
 

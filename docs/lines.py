@@ -82,8 +82,11 @@ def by_command(features: Sequence[Listed]) -> dict[str, list[type[Document]]]:
     for name in outlast.list_commands(root):
         command = outlast.get_command(root, name)
         assert command is not None
-        inner = command.commands.values() if isinstance(command, click.Group) else [command]
-        if any("--json" in parameter.opts for one in inner for parameter in one.params):
+        below = [command]
+        if isinstance(command, click.Group):
+            found = (command.get_command(root, one) for one in command.list_commands(root))
+            below = [one for one in found if one is not None]
+        if any("--json" in parameter.opts for one in below for parameter in one.params):
             names.append(name)
     return {name: [kind for kind in DOCUMENTS if name in kind.printed_by] for name in names}
 

@@ -432,6 +432,19 @@ def judging(world: World) -> None:
     screening(world)
 
 
+def cataloguing(world: World) -> None:
+    world("catalogue", "init", "acme")
+    world("catalogue", "add", "acme", "me/mine", "--dry-run")
+    assert world("catalogue", "add", "acme", "me/mine").result["sequence"] == 1
+    www = world.home / "www"
+    assert world("catalogue", "publish", "acme", "--to", www).result["entries"] == 1
+    assert world("catalogue", "follow", www, "--as", "theirs").result["current"]
+    assert len(world("catalogue", "ls").documents) == 2
+    assert world("catalogue", "ls", "theirs").result["repo"] == "me/mine"
+    assert not world("catalogue", "sync").result["changed"]
+    assert not world("catalogue", "unfollow", "theirs").result["dry_run"]
+
+
 EXAMPLES: dict[str, Callable[[World], None]] = {
     "pull": pulling,
     "sync": syncing,
@@ -466,6 +479,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "withdraw": withdrawing,
     "policy": judging,
     "scrub": scrubbing,
+    "catalogue": cataloguing,
 }
 """For each command with --json, calls that print each of its results."""
 

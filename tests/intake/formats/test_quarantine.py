@@ -27,8 +27,8 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 
 
 def exported(archive: Archive, tmp_path: Path, *, allow: bool = False) -> Exported:
-    places = {"cache": tmp_path / "cache", "folder": tmp_path / "folder"}
-    return link(archive, TARGET, allow_unsafe=allow, **places)
+    cache, folder = tmp_path / "cache", tmp_path / "folder"
+    return link(archive, TARGET, allow_unsafe=allow, cache=cache, folder=folder)
 
 
 def files_in(folder: Path) -> set[str]:

@@ -10,7 +10,7 @@ from outlast.sources.http import HttpClient
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PlacesFound:
     """The words of ``--from``: those of features (`words`, with who answers), and the others."""
 
     by: tuple[Finder, ...]
@@ -29,11 +29,11 @@ class Finding:
         return found
 
 
-def found_by(features: Sequence[Listed], words: Sequence[str]) -> Finding:
+def found_by(features: Sequence[Listed], words: Sequence[str]) -> PlacesFound:
     """Which of the words are whose."""
     by = tuple(finders(features))
     own = tuple(word for word in words if any(is_of(finder, word) for finder in by))
-    return Finding(by, own, tuple(word for word in words if word not in own))
+    return PlacesFound(by, own, tuple(word for word in words if word not in own))
 
 
 def is_of(finder: Finder, word: str) -> bool:

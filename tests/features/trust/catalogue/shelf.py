@@ -10,7 +10,12 @@ from outlast.core.errors import UsageError
 from outlast.core.names import RepoId
 from outlast.features.trust.catalogue.entries import CatalogueEntry
 from outlast.features.trust.catalogue.making.keyfiles import KeyRing, new_key, read_public
-from outlast.features.trust.catalogue.making.making import InitWishes, Made, init, set_publisher
+from outlast.features.trust.catalogue.making.making import (
+    InitWishes,
+    MadeCatalogue,
+    init,
+    set_publisher,
+)
 from outlast.features.trust.catalogue.making.publish import Published, locked, publish
 from outlast.features.trust.catalogue.making.staging import read_staged, write_staged
 from outlast.features.trust.catalogue.names import TargetName, target_path
@@ -50,7 +55,7 @@ class Shelf:
     def keys(self) -> Path:
         return self.root / "keys"
 
-    def init(self) -> Made:
+    def init(self) -> MadeCatalogue:
         return init(
             self.folder, "acme", self.keys, wishes=self.wishes, passphrase=None, now=self.now
         )

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from outlast.features.trust.catalogue.clock import Known, judge, read_time, seen_after, write_time
+from outlast.features.trust.catalogue.clock import (
+    KnownTime,
+    judge,
+    read_time,
+    seen_after,
+    write_time,
+)
 from outlast.features.trust.catalogue.using.opened import OpenCatalogues
 from tests.features.trust.catalogue.shelf import DAY, NOW, Shelf, entry, sync_it
 
@@ -70,8 +76,8 @@ def test_times_are_read_as_they_are_written() -> None:
 
 
 def test_what_is_never_noted() -> None:
-    known = Known(NOW, None)
+    known = KnownTime(NOW, None)
     late = datetime(9999, 1, 1, tzinfo=UTC)
     assert seen_after(known, NOW + DAY, late, newer=True, slack=SLACK) is None
     assert seen_after(known, NOW + DAY, NOW - 2 * DAY, newer=True, slack=SLACK) is None
-    assert not judge(NOW, NOW, Known(), SLACK).is_current
+    assert not judge(NOW, NOW, KnownTime(), SLACK).is_current

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from outlast.core.errors import PolicyError
-from outlast.features.trust.catalogue.folders import Pinned
+from outlast.features.trust.catalogue.folders import RootPin
 from outlast.features.trust.catalogue.making.own import read_own
 from outlast.features.trust.catalogue.making.publish import publish
 from outlast.features.trust.catalogue.sync import unfollow
@@ -97,7 +97,7 @@ def test_two_keys_of_a_publisher_must_sign(shelf: Shelf, tmp_path: Path) -> None
 
 def test_first_use_is_said_and_stays(shelf: Shelf, home: Path) -> None:
     follow_it(home, shelf, root=False)
-    assert sync_it(home, shelf).record.pinned is Pinned.FIRST_USE
+    assert sync_it(home, shelf).record.pinned is RootPin.FIRST_USE
     with pytest.raises(PolicyError, match="not replaced"):
         follow_it(home, shelf, root=True)
 

@@ -211,7 +211,7 @@ def test_a_publisher_lists_its_own_names_alone(followed: Path, shelf: Shelf) -> 
 
 
 @pytest.mark.parametrize("name", ["acme/model", "ACME/model", "datasets/acme/data"])
-def test_nobody_else_lists_the_names_of_a_publisher(
+def test_no_other_role_lists_the_names_of_a_publisher(
     followed: Path, shelf: Shelf, name: str
 ) -> None:
     shelf.publisher("acme", "acme")

@@ -100,15 +100,11 @@ class Failing:
         del publisher
         raise self._error
 
-    def claims(self, manifest: Digest, revision: Revision) -> Claims:
-        del manifest, revision
-        raise self._error
-
 
 @contextmanager
 def failing(place: str, error: Exception) -> Iterator[dict[str, Any]]:
     """What a gate is given so that one part of it fails."""
-    if place in {"screen", "assessor"}:
+    if place == "screen":
         yield {place: Failing(error)}
         return
     with patch(f"outlast.features.trust.rules.{place}", side_effect=error):
@@ -117,7 +113,6 @@ def failing(place: str, error: Exception) -> Iterator[dict[str, Any]]:
 
 PLACES = (
     "screen",
-    "assessor",
     "attributes.read_licence",
     "attributes.formats_of",
     "attributes.organisation",

@@ -202,7 +202,7 @@ def test_the_command_says_what_is_alike(tmp_path: Path) -> None:
     assert first == "sberbank-ai/x: match; 1 name compared"
     assert second.startswith("  MATCH 100: organisation sberbank-ai: PUBLIC JOINT STOCK COMPANY")
     assert "RUSSIA-EO14024" in second
-    assert rest == ["meta-llama/y: none; 1 name compared"]
+    assert rest == ["meta-llama/y: none; 2 names compared"]
     assert last.startswith("list list.csv (us-csv): of 20")
     assert "as the operator says" in last
     assert len(list(ScreeningLog(tmp_path / "archive").read())) == 2

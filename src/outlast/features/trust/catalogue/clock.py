@@ -42,7 +42,7 @@ class Freshness:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownTime:
     """What is known of the time, beside the clock: when the operator `signed`, and when this
     archive last synced with a clock that agreed (`seen`).
     """
@@ -56,7 +56,7 @@ class Known:
         return max(times, default=None)
 
 
-def judge(expires: datetime, now: datetime, known: Known, slack: float) -> Freshness:
+def judge(expires: datetime, now: datetime, known: KnownTime, slack: float) -> Freshness:
     """How fresh metadata is that expires then."""
     latest = known.latest
     if latest is not None and now < latest - timedelta(seconds=slack):
@@ -71,7 +71,7 @@ def agrees(expires: datetime, now: datetime, signed: datetime | None, slack: flo
 
 
 def seen_after(
-    known: Known, expires: datetime, now: datetime, *, newer: bool, slack: float
+    known: KnownTime, expires: datetime, now: datetime, *, newer: bool, slack: float
 ) -> datetime | None:
     """What to note as `seen` after a sync. A `newer` timestamp that the clock agrees with proves
     the clock right: what was noted before, with another one, counts no more.

@@ -26,7 +26,7 @@ MOST: Final = 100
 """Catalogues of an archive."""
 
 
-class Pinned(StrEnum):
+class RootPin(StrEnum):
     """Why the first root of a catalogue is trusted."""
 
     GIVEN = "given"
@@ -45,13 +45,13 @@ class FollowRecord:
     place: str
     root_version: int
     root: Digest
-    pinned: Pinned
+    pinned: RootPin
     since: datetime
 
     @property
     def label(self) -> str:
         """What stands beside its name wherever it is shown."""
-        return " (trusted on first use)" if self.pinned is Pinned.FIRST_USE else ""
+        return " (trusted on first use)" if self.pinned is RootPin.FIRST_USE else ""
 
     def encode(self) -> bytes:
         document: dict[str, Any] = {
@@ -81,7 +81,7 @@ class FollowRecord:
                 said["place"],
                 version,
                 Digest(said["root"]),
-                Pinned(said["pinned"]),
+                RootPin(said["pinned"]),
                 since,
             )
         except (KeyError, TypeError, ValueError, MalformedError, UsageError) as error:

@@ -49,14 +49,14 @@ class RoleList:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListContents:
     """What a list says. `refused`: entries that do not count, each with the reason."""
 
     entries: tuple[CatalogueEntry, ...]
     refused: tuple[str, ...]
 
 
-class Load(Protocol):
+class LoadRole(Protocol):
     """Loads and verifies the file of a role."""
 
     def __call__(self, role: str, delegator: str) -> Targets: ...
@@ -95,7 +95,7 @@ def _role_of(role: DelegatedRole) -> CatalogueRole:
 
 
 def lists_of(
-    top: Targets, load: Load, has: Callable[[str], bool], tuning: CatalogueTuning = TUNING
+    top: Targets, load: LoadRole, has: Callable[[str], bool], tuning: CatalogueTuning = TUNING
 ) -> Iterator[RoleList]:
     """All lists: those of roles, each followed by its bins. `load` is called for the roles alone.
     A publisher of whom the snapshot does not have (`has`) a list has none yet. Raises
@@ -133,7 +133,7 @@ def succinct(delegations: Delegations | None) -> SuccinctRoles | None:
 
 def entries_of(
     targets: Targets, where: RoleList, publishers: frozenset[str], bins: SuccinctRoles | None
-) -> Listed:
+) -> ListContents:
     """The entries of a list that count. `publishers`: the organisations, in lower case, that have a
     role of their own; `bins`: those that the list is one of.
     """
@@ -148,7 +148,7 @@ def entries_of(
             entries.append(CatalogueEntry.of_target(path, target))
         except MalformedError as error:
             refused.append(f"{where.role.organisation or OTHERS}: {problem_of(error)}")
-    return Listed(tuple(entries), tuple(refused[:_MOST_REFUSED]))
+    return ListContents(tuple(entries), tuple(refused[:_MOST_REFUSED]))
 
 
 def _check_place(

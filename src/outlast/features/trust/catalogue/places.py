@@ -25,7 +25,7 @@ _ABSENT: Final = frozenset({403, 404, 410})
 _MOST_URL: Final = 2048
 
 
-class Place(Protocol):
+class CataloguePlace(Protocol):
     """Where the files of a catalogue are."""
 
     @property

@@ -17,7 +17,7 @@ from tuf.api.metadata import Snapshot, Targets, Timestamp
 from outlast.core.digest import Digest
 from outlast.core.errors import CatalogueRefusedError, CorruptError, MalformedError, OutlastError
 from outlast.core.manifest import load_json
-from outlast.features.trust.catalogue.clock import SIGNED, Known, read_time, write_time
+from outlast.features.trust.catalogue.clock import SIGNED, KnownTime, read_time, write_time
 from outlast.features.trust.catalogue.folders import (
     MODE,
     FollowRecord,
@@ -36,7 +36,7 @@ _SYNCED: Final = "synced.json"
 
 
 class FollowedState:
-    """Implements :class:`~outlast.features.trust.catalogue.workflow.Kept` over the files of a
+    """Implements :class:`~outlast.features.trust.catalogue.workflow.KeptFiles` over the files of a
     followed catalogue. What is kept counts from :meth:`commit` on. Not thread-safe.
     """
 
@@ -213,12 +213,12 @@ class FollowedState:
 
     # The clock
 
-    def known(self) -> Known:
+    def known(self) -> KnownTime:
         """What is known of the time."""
         signed = None
         if self.timestamp is not None:
             signed = read_time(self.timestamp.unrecognized_fields.get(SIGNED))
-        return Known(signed, self._time_in(_SEEN))
+        return KnownTime(signed, self._time_in(_SEEN))
 
     def note_seen(self, moment: datetime) -> None:
         self._write_time(_SEEN, moment)

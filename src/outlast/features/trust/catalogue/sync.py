@@ -19,7 +19,7 @@ from outlast.features.trust.catalogue.clock import Freshness, judge, seen_after
 from outlast.features.trust.catalogue.folders import (
     MOST,
     FollowRecord,
-    Pinned,
+    RootPin,
     followed_folder,
     followed_names,
     lock_file,
@@ -42,8 +42,7 @@ from outlast.features.trust.catalogue.listing import (
     succinct,
 )
 from outlast.features.trust.catalogue.names import check_catalogue, metadata_path
-from outlast.features.trust.catalogue.places import Place
-from outlast.features.trust.catalogue.reading import read_root
+from outlast.features.trust.catalogue.places import CataloguePlace
 from outlast.features.trust.catalogue.state import FollowedState
 from outlast.features.trust.catalogue.trusted import ROOT, TARGETS, TrustedSet
 from outlast.features.trust.catalogue.tuning import TUNING, CatalogueTuning
@@ -72,14 +71,20 @@ class Synced:
 
 
 def follow(
-    home: Path, name: str, place: Place, root: bytes | None, now: datetime, *, dry_run: bool = False
+    home: Path,
+    name: str,
+    place: CataloguePlace,
+    root: bytes | None,
+    now: datetime,
+    *,
+    dry_run: bool = False,
 ) -> FollowRecord:
     """Begins to follow a catalogue, by the `root` that the user gave, or by the one that the place
     answers now. Nothing else is asked for yet. Raises :class:`PolicyError` where another catalogue
     has the name: a root that is trusted is replaced by none but its own successors.
     """
     check_catalogue(name)
-    pinned = Pinned.FIRST_USE if root is None else Pinned.GIVEN
+    pinned = RootPin.FIRST_USE if root is None else RootPin.GIVEN
     data = place.read(metadata_path(ROOT, 1), TUNING.root) if root is None else root
     trusted = TrustedSet(data, now)
     record = FollowRecord(name, place.name, trusted.root.version, Digest.of(data), pinned, now)
@@ -120,7 +125,7 @@ def unfollow(home: Path, name: str, *, dry_run: bool = False) -> FollowRecord:
 def sync(
     home: Path,
     name: str,
-    place: Place,
+    place: CataloguePlace,
     now: datetime,
     *,
     cancel: Cancel | None = None,
@@ -228,14 +233,8 @@ def _paths(index: CatalogueIndex) -> set[str]:
     return {path for one in index.lists.values() for path in one.paths}
 
 
-def _lacking(error: OutlastError, place: Place) -> CatalogueRefusedError:
+def _lacking(error: OutlastError, place: CataloguePlace) -> CatalogueRefusedError:
     return CatalogueRefusedError(f"{place.name} is not a whole catalogue: {error}")
-
-
-def root_id(data: bytes) -> Digest:
-    """What a person compares of a root: the sha256 of its file."""
-    read_root(data, TUNING.root)
-    return Digest.of(data)
 
 
 def _locked(home: Path) -> AbstractContextManager[None]:

@@ -9,7 +9,7 @@ from tuf.api.metadata import TargetFile, Targets
 
 from outlast.core.errors import CatalogueRefusedError, NotFoundError
 from outlast.features.trust.catalogue.names import metadata_path
-from outlast.features.trust.catalogue.places import Place
+from outlast.features.trust.catalogue.places import CataloguePlace
 from outlast.features.trust.catalogue.trusted import (
     ROOT,
     SNAPSHOT,
@@ -20,7 +20,7 @@ from outlast.features.trust.catalogue.trusted import (
 from outlast.features.trust.catalogue.tuning import TUNING, CatalogueTuning
 
 
-class Kept(Protocol):
+class KeptFiles(Protocol):
     """The files that were trusted last. What it has is verified again before it is used."""
 
     def get(self, role: str) -> bytes | None:
@@ -34,7 +34,11 @@ class Workflow:
     """One refresh of a repository, and the search in it."""
 
     def __init__(
-        self, place: Place, kept: Kept, trusted: TrustedSet, tuning: CatalogueTuning = TUNING
+        self,
+        place: CataloguePlace,
+        kept: KeptFiles,
+        trusted: TrustedSet,
+        tuning: CatalogueTuning = TUNING,
     ) -> None:
         self._place = place
         self._kept = kept

@@ -6,17 +6,40 @@ import click
 
 from outlast.cli.feature import load
 
-_ROOM: Final = "outlast.features.trust.catalogue.commands"
 SUBCOMMANDS: Final = {
-    "init": (f"{_ROOM}.make:init_", "Make a catalogue, with its keys."),
-    "publisher": (f"{_ROOM}.make:publisher", "Give an organisation's models to its own keys."),
-    "add": (f"{_ROOM}.add:add", "Add archived revisions to what is published next."),
-    "publish": (f"{_ROOM}.publish:publish_", "Sign and publish what was added."),
-    "rotate": (f"{_ROOM}.make:rotate_", "Give a role other keys."),
-    "follow": (f"{_ROOM}.follow:follow_", "Follow a catalogue of others."),
-    "sync": (f"{_ROOM}.follow:sync_", "Fetch what is new in followed catalogues."),
-    "unfollow": (f"{_ROOM}.follow:unfollow_", "Follow a catalogue no more."),
-    "ls": (f"{_ROOM}.ls:ls", "List catalogues, or what one lists."),
+    "init": (
+        "outlast.features.trust.catalogue.commands.make:init_",
+        "Make a catalogue, with its keys.",
+    ),
+    "publisher": (
+        "outlast.features.trust.catalogue.commands.make:publisher",
+        "Give an organisation's models to its own keys.",
+    ),
+    "add": (
+        "outlast.features.trust.catalogue.commands.add:add",
+        "Add archived revisions to what is published next.",
+    ),
+    "publish": (
+        "outlast.features.trust.catalogue.commands.publish:publish_",
+        "Sign and publish what was added.",
+    ),
+    "rotate": ("outlast.features.trust.catalogue.commands.make:rotate_", "Give a role other keys."),
+    "follow": (
+        "outlast.features.trust.catalogue.commands.follow:follow_",
+        "Follow a catalogue of others.",
+    ),
+    "sync": (
+        "outlast.features.trust.catalogue.commands.follow:sync_",
+        "Fetch what is new in followed catalogues.",
+    ),
+    "unfollow": (
+        "outlast.features.trust.catalogue.commands.follow:unfollow_",
+        "Follow a catalogue no more.",
+    ),
+    "ls": (
+        "outlast.features.trust.catalogue.commands.ls:ls",
+        "List catalogues, or what one lists.",
+    ),
 }
 
 

@@ -48,7 +48,7 @@ class PublishedDocument(Document):
 
 
 @document("catalogue")
-class SyncedDocument(Document):
+class CatalogueSyncedDocument(Document):
     """A catalogue that is followed, as a sync or `follow` leaves it."""
 
     type: Literal["synced"] = "synced"

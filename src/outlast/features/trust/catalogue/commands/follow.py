@@ -17,11 +17,19 @@ from outlast.core.errors import (
 )
 from outlast.core.sizes import human_size
 from outlast.features.trust.catalogue.commands import shared
-from outlast.features.trust.catalogue.commands.documents import SyncedDocument, UnfollowedDocument
-from outlast.features.trust.catalogue.folders import Pinned, followed_names, read_record, read_small
+from outlast.features.trust.catalogue.commands.documents import (
+    CatalogueSyncedDocument,
+    UnfollowedDocument,
+)
+from outlast.features.trust.catalogue.folders import (
+    RootPin,
+    followed_names,
+    read_record,
+    read_small,
+)
 from outlast.features.trust.catalogue.making.making import NAME
 from outlast.features.trust.catalogue.names import metadata_path
-from outlast.features.trust.catalogue.places import Place, open_place
+from outlast.features.trust.catalogue.places import CataloguePlace, open_place
 from outlast.features.trust.catalogue.reading import read_root
 from outlast.features.trust.catalogue.sync import Synced, follow, sync, unfollow
 from outlast.features.trust.catalogue.trusted import ROOT
@@ -89,7 +97,7 @@ def follow_(
             shared.now(),
             dry_run=dry_run,
         )
-        if record.pinned is Pinned.FIRST_USE:
+        if record.pinned is RootPin.FIRST_USE:
             run.say(f"trusted on first use: the root with the sha256 {record.root}")
             run.say("compare that with what the operator says; nothing else proves it")
         if dry_run:
@@ -98,7 +106,7 @@ def follow_(
         return _sync(run, record.name, where)
 
 
-def _given(place: Place, root: str | None) -> bytes | None:
+def _given(place: CataloguePlace, root: str | None) -> bytes | None:
     """The root that the user trusts. Raises :class:`NotFoundError`, and
     :class:`CatalogueRefusedError` where the place has another one.
     """
@@ -181,7 +189,7 @@ def _worse(one: OutlastError | None, other: OutlastError) -> OutlastError:
     return min(found, key=lambda e: order.index(e.exit_code) if e.exit_code in order else 9)
 
 
-def _sync(run: Session, name: str, place: Place) -> int:
+def _sync(run: Session, name: str, place: CataloguePlace) -> int:
     """Syncs one; the exit status."""
     done = sync(run.config.home, name, place, shared.now(), cancel=run.control.cancel)
     if run.as_json:
@@ -211,9 +219,9 @@ def _print(run: Session, done: Synced) -> None:
     run.say(f"  {human_size(done.received)} received")
 
 
-def _document(done: Synced) -> SyncedDocument:
+def _document(done: Synced) -> CatalogueSyncedDocument:
     record = done.record
-    return SyncedDocument(
+    return CatalogueSyncedDocument(
         catalogue=record.name,
         place=record.place,
         pinned=record.pinned.value,

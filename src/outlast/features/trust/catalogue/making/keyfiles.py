@@ -25,7 +25,7 @@ from outlast.core.errors import MalformedError, NotFoundError, PolicyError, Usag
 from outlast.store import disk
 
 Ask = Callable[[Path], bytes]
-"""Asks for the passphrase of a file. Raises :class:`UsageError` where nobody can be asked."""
+"""Asks for the passphrase of a file. Raises :class:`UsageError` where there is no terminal."""
 _SUFFIX: Final = ".pem"
 _LIMIT: Final = 16_384
 _MOST: Final = 64

@@ -70,7 +70,7 @@ class InitWishes:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class MadeCatalogue:
     """A new catalogue: where it lies, its keys, and the sha256 of the root that followers need."""
 
     folder: Path
@@ -87,7 +87,7 @@ def init(
     wishes: InitWishes,
     passphrase: bytes | None,
     now: datetime,
-) -> Made:
+) -> MadeCatalogue:
     """Makes a catalogue that lists nothing yet. Raises :class:`PolicyError` where there is one."""
     wishes.check()
     with locked(folder):
@@ -110,7 +110,7 @@ def init(
         data = write_signed(root, _of(ring, [*roots, *recovery]))
         _write_first(folder, data, lists, ring, now, online=online)
     path = folder / metadata_path(ROOT, 1)
-    return Made(folder, path, Digest.of(data), tuple(files))
+    return MadeCatalogue(folder, path, Digest.of(data), tuple(files))
 
 
 def _of(ring: KeyRing, keys: Sequence[SSlibKey]) -> list[CryptoSigner]:

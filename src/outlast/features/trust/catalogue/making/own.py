@@ -26,7 +26,7 @@ from outlast.features.trust.catalogue.tuning import TUNING
 from outlast.features.trust.catalogue.workflow import Workflow
 
 
-class _Nothing:
+class _KeepsNothing:
     """Keeps nothing: all is read from the folder."""
 
     def get(self, role: str) -> bytes | None:
@@ -114,7 +114,7 @@ def _read_under(folder: Path, chain: list[bytes], newest: Root, now: datetime) -
     trusted = TrustedSet(chain[0], now)
     for data in chain[1:]:
         trusted.take_root(data)
-    workflow = Workflow(_WithoutRoots(folder), _Nothing(), trusted)
+    workflow = Workflow(_WithoutRoots(folder), _KeepsNothing(), trusted)
     try:
         workflow.refresh()
         found = lists_of(trusted.targets, workflow.load, trusted.has)

@@ -22,7 +22,7 @@ from outlast.core.names import RepoId, plain_ref
 from outlast.core.offer import Offer
 from outlast.features.trust.catalogue.entries import CatalogueEntry
 from outlast.features.trust.catalogue.names import target_path
-from outlast.features.trust.catalogue.places import Place, is_near, open_place
+from outlast.features.trust.catalogue.places import CataloguePlace, is_near, open_place
 from outlast.features.trust.catalogue.using.opened import (
     Clock,
     ListedEntry,
@@ -158,7 +158,7 @@ class CatalogueSource:
 
     def _manifest(self, found: ListedEntry) -> Revision:
         entry, name = found.entry, found.entry.name
-        place: Place = open_place(self._http, found.record.place)
+        place: CataloguePlace = open_place(self._http, found.record.place)
         data = place.read(target_path(name.path, entry.manifest.hex), entry.manifest_bytes)
         if len(data) != entry.manifest_bytes or Digest.of(data) != entry.manifest:
             raise CatalogueRefusedError(

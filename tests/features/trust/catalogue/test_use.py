@@ -1,0 +1,217 @@
+"""Catalogues in use: pull, locate, search, serve and the claim *listed*."""
+
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from outlast.core.claims import Claim, Standing
+from outlast.core.errors import CatalogueRefusedError, NotFoundError, RevisionNotFoundError
+from outlast.core.names import RepoId
+from outlast.features.trust.catalogue.folders import (
+    followed_folder,
+    read_record,
+    write_record,
+)
+from outlast.features.trust.catalogue.using.lister import CatalogueLister
+from outlast.features.trust.catalogue.using.mount import ServedCatalogues
+from outlast.features.trust.catalogue.using.opened import utc_now
+from outlast.features.trust.catalogue.using.source import CatalogueSource
+from outlast.sources.http import HttpClient
+from outlast.sources.settings import HttpSettings
+from outlast.store.archive import Archive
+from tests.cli.call import Call, inside
+from tests.features.trust.catalogue.shelf import DAY, NOW, Shelf
+from tests.hubsim import HubRepo, HubSim
+
+FILES = {"config.json": b"{}", "model.bin": bytes(range(256)) * 300}
+REPO = RepoId.parse("org/name")
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[HubSim]:
+    HubRepo(tmp_path / "hub", "org/name").commit(FILES)
+    with HubSim(tmp_path / "hub", mode="thread") as sim:
+        yield sim
+
+
+class World:
+    """An operator who archived the model and lists it, and a follower."""
+
+    def __init__(self, root: Path, hub: HubSim) -> None:
+        self.operator, self.follower = root / "op", root / "fo"
+        self.www = root / "www"
+        for home in (self.operator, self.follower):
+            home.mkdir()
+        self.at(self.operator, "pull", "org/name", "--from", hub.url, "--no-swarm")
+        self.at(self.operator, "catalogue", "init", "acme")
+        self.at(self.operator, "catalogue", "add", "acme", "org/name", "--source", hub.url)
+        self.publish()
+        self.at(self.follower, "catalogue", "follow", self.www)
+
+    def publish(self) -> None:
+        self.at(self.operator, "catalogue", "publish", "acme", "--to", self.www)
+
+    def at(self, home: Path, *words: str | Path) -> Call:
+        return inside(*words, home=home).ok()
+
+    def archive(self, home: Path) -> Archive:
+        return Archive(home / "archive")
+
+
+@pytest.fixture
+def world(tmp_path: Path, hub: HubSim) -> World:
+    return World(tmp_path, hub)
+
+
+def test_a_pull_asks_the_catalogue_where_the_hub_does_not_answer(world: World) -> None:
+    """The hub of the configuration (port 9) answers nothing."""
+    call = world.at(world.follower, "pull", "org/name", "--no-swarm", "--json")
+    assert call.of_type("pulled")[0]["source"] == "catalogue"
+    with world.archive(world.follower) as archive:
+        revision = archive.revision(REPO, "main")
+        assert {entry.path for entry in revision.files} == set(FILES)
+        state = CatalogueLister(archive.layout.home).listed(revision.digest, revision)
+    assert state.standing is Standing.HOLDS
+    assert state.who == ("acme (trusted on first use)",)
+
+
+def test_a_catalogue_by_its_name(world: World) -> None:
+    call = world.at(world.follower, "pull", "org/name", "--from", "catalogue:acme", "--dry-run")
+    assert "at catalogue:acme" in call.out
+    inside("pull", "org/name", "--from", "catalogue:other", home=world.follower).failed("not-found")
+
+
+def test_search_and_locate_know_what_is_listed(world: World, hub: HubSim) -> None:
+    found = world.at(world.follower, "search", "org", "--json").of_type("model")
+    assert [(one["repo"], one["listed_by"]) for one in found] == [("org/name", ["acme"])]
+    located = inside("locate", "org/name", "--json", home=world.follower)
+    assert hub.url in {one["holder"] for one in located.of_type("holder")}
+
+
+def test_listed_goes_stale_and_is_of_one_manifest(world: World) -> None:
+    with world.archive(world.operator) as archive:
+        revision = archive.revision(REPO, "main")
+    home = world.follower / "archive"
+    late = CatalogueLister(home, clock=lambda: utc_now() + 20 * DAY)
+    state = late.listed(revision.digest, revision)
+    assert (state.claim, state.standing) == (Claim.LISTED, Standing.STALE)
+    assert state.since
+    assert state.why.startswith("stale since")
+    other = type(revision).of(REPO, revision.commit, revision.files[:1], revision.files[1:])
+    state = CatalogueLister(home).listed(other.digest, other)
+    assert (state.standing, state.why) == (
+        Standing.ABSENT,
+        "acme lists another manifest of this revision",
+    )
+    renamed = type(revision).of(RepoId.parse("evil/name"), revision.commit, revision.files)
+    assert CatalogueLister(home).listed(revision.digest, renamed).standing is Standing.ABSENT
+
+
+def test_a_manifest_that_was_changed_is_refused(world: World) -> None:
+    (path,) = (world.www / "targets").rglob("*.*")
+    path.write_bytes(path.read_bytes().replace(b"model.bin", b"other.bin"))
+    with HttpClient(HttpSettings()) as http:
+        source = CatalogueSource(world.follower / "archive", http)
+        with pytest.raises(CatalogueRefusedError, match="another manifest"):
+            source.describe(REPO, "main")
+
+
+def test_the_revision_that_is_asked_for(world: World) -> None:
+    with HttpClient(HttpSettings()) as http:
+        source = CatalogueSource(world.follower / "archive", http)
+        commit = source.describe(REPO, "main").commit
+        assert source.describe(REPO, commit.hex[:12]).commit == commit
+        assert source.refs(REPO)[0].commit == commit
+        with pytest.raises(RevisionNotFoundError):
+            source.describe(REPO, "v9")
+        with pytest.raises(NotFoundError):
+            source.describe(RepoId.parse("org/other"), "main")
+
+
+def test_a_far_catalogue_leads_nowhere_inside(world: World) -> None:
+    """One that is read over the internet names a host of this network."""
+    home = world.follower / "archive"
+    record = followed_folder(home, "acme") / "follow.json"
+    write_record(home, replace(read_record(home, "acme"), place="https://models.example/c"))
+    assert record.exists()
+    with HttpClient(HttpSettings()) as http:
+        assert CatalogueSource(home, http).sources_of(REPO) == []
+
+
+def test_a_node_serves_its_own_and_followed_catalogues(world: World) -> None:
+    world.at(world.follower, "pull", "org/name", "--no-swarm")
+    for home in (world.operator, world.follower):
+        served = ServedCatalogues(home / "archive")
+        for path in sorted(world.www.rglob("*")):
+            if path.is_file() and not path.name.startswith("."):
+                name = path.relative_to(world.www).as_posix()
+                assert served.read(f"/catalogue/acme/{name}") == path.read_bytes()
+
+
+NOT_SERVED = (
+    "/catalogue",
+    "/catalogue/acme",
+    "/catalogue/acme/follow.json",
+    "/catalogue/acme/staged.json",
+    "/catalogue/acme/metadata/../follow.json",
+    "/catalogue/acme/metadata/%2e%2e/follow.json",
+    "/catalogue/other/metadata/timestamp.json",
+    "/catalogue/..%2f..%2foutlast.json",
+    "/catalogue/acme/targets/x",
+)
+
+
+def test_nothing_else_is_served(world: World) -> None:
+    for home in (world.operator, world.follower):
+        served = ServedCatalogues(home / "archive")
+        for path in NOT_SERVED:
+            with pytest.raises(NotFoundError):
+                served.read(path)
+
+
+def test_a_manifest_that_is_not_listed_is_not_given_out(world: World, tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "a.txt").write_text("private")
+    world.at(world.follower, "add", tmp_path / "m", "--as", "org/secret")
+    with world.archive(world.follower) as archive:
+        revision = archive.revision(RepoId.parse("org/secret"), "main")
+    path = f"org/secret/{revision.digest}.{revision.id}"
+    with pytest.raises(NotFoundError):
+        ServedCatalogues(world.follower / "archive").read(f"/catalogue/acme/targets/{path}")
+
+
+def test_commands_that_are_refused_change_nothing(world: World, tmp_path: Path) -> None:
+    other = Shelf(tmp_path / "shelf", now=NOW)
+    other.init()
+    before = hashlib.sha256(
+        (followed_folder(world.follower / "archive", "acme") / "follow.json").read_bytes()
+    )
+    call = inside("catalogue", "follow", other.folder, "--as", "acme", home=world.follower)
+    assert "another root" in call.failed("policy")
+    call = inside(
+        "catalogue", "follow", other.folder, "--as", "b", "--root", "0" * 64, home=world.follower
+    )
+    assert "another root" in call.failed("catalogue-refused")
+    after = hashlib.sha256(
+        (followed_folder(world.follower / "archive", "acme") / "follow.json").read_bytes()
+    )
+    assert before.digest() == after.digest()
+    inside("catalogue", "sync", "none", home=world.follower).failed("not-found")
+    inside("catalogue", "publish", "none", home=world.operator).failed("not-found")
+    inside("catalogue", "init", "Not A Name", home=world.operator).failed("bad-name")
+
+
+def test_without_the_library(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "tuf" else find(name)
+    )
+    for words in (("ls",), ("sync",), ("init", "x"), ("follow", "https://a.example")):
+        call = inside("catalogue", *words, home=world.follower)
+        call.failed("usage")
+        assert "pip install 'outlast[trust]'" in call.err
+    world.at(world.follower, "search", "org")  # what does without is not in the way
