@@ -42,6 +42,10 @@ SEEN: Final = {
     ("sync", "--connections"): f"{HERE}::test_a_pull_has_no_more_connections_than_allowed",
     ("sync", "--no-swarm"): f"{HERE}::test_a_pull_without_the_swarm_has_no_port",
     ("sync", "--linger"): f"{HERE}::test_who_lingers_stays_while_it_is_wanted_and_no_longer",
+    ("catalogue add", "--source"): (
+        "tests/features/trust/catalogue/test_use.py"
+        "::test_a_pull_asks_the_catalogue_where_the_hub_does_not_answer"
+    ),
     ("search", "--from"): "tests/cli/test_search.py::test_what_is_no_node",
     ("share", "--tracker"): "tests/swarm/test_net_clients.py::test_they_fetch_from_the_swarm",
     ("share", "--web-seed"): "tests/swarm/test_net_clients.py::test_they_fetch_from_us",
@@ -185,6 +189,18 @@ LOCAL: Final = {
         "--python",
         "--platform",
         "--wheel",
+        "--keys",
+        "--folder",
+        "--root-keys",
+        "--recovery-keys",
+        "--threshold",
+        "--passphrase-file",
+        "--key",
+        "--same-keys",
+        "--into",
+        "--remove",
+        "--cosign",
+        "--root",
     ),
 }
 """Options that no other machine can notice."""

@@ -9,9 +9,20 @@ from typing import Any
 import pytest
 from tuf.api.metadata import DelegatedRole, Delegations, Snapshot, SuccinctRoles, Targets
 
-from outlast.core.errors import CatalogueRefusedError, NotFoundError, OutlastError, UnreachableError
+from outlast.core.errors import (
+    BadNameError,
+    CatalogueRefusedError,
+    NotFoundError,
+    OutlastError,
+    UnreachableError,
+)
 from outlast.features.trust.catalogue.making.own import read_own
-from outlast.features.trust.catalogue.names import OTHERS, metadata_path, publisher_role
+from outlast.features.trust.catalogue.names import (
+    OTHERS,
+    metadata_path,
+    namespace,
+    publisher_role,
+)
 from outlast.features.trust.catalogue.places import FolderPlace
 from outlast.features.trust.catalogue.sync import sync
 from outlast.features.trust.catalogue.trusted import TARGETS
@@ -51,7 +62,7 @@ def test_an_older_timestamp_is_a_rollback(followed: Path, shelf: Shelf, tmp_path
     shelf.publish(entry("a/c"))
     sync_it(followed, shelf)
     before = listed(followed, shelf)
-    with pytest.raises(CatalogueRefusedError, match="rollback"):
+    with pytest.raises(CatalogueRefusedError, match="rollback: timestamp 2 after 3"):
         sync(followed, "acme", FolderPlace(tmp_path / "old"), NOW)
     assert listed(followed, shelf) == before
 
@@ -226,26 +237,38 @@ def test_no_other_role_lists_the_names_of_a_publisher(
 
 
 def test_a_diamond_is_refused(followed: Path, shelf: Shelf) -> None:
-    """A list that two roles delegate to: as of python-tuf's issue 2977."""
+    """A list that two roles delegate to: as of python-tuf's issue 2977. Here a bin of one publisher
+    has the name of another publisher's role.
+    """
     keys = shelf.publisher("acme", "acme")
     own = read_own(shelf.folder, NOW)
     top = own.trusted.targets
     assert top.delegations is not None
     assert top.delegations.roles is not None
-    ids = top.delegations.roles[publisher_role("acme")].keyids
-    lists = {}
-    for name in (publisher_role("acme"), OTHERS):
-        _, targets = own.lists[name]
-        targets.targets = {}
-        targets.delegations = Delegations(
-            {keyid: top.delegations.keys[keyid] for keyid in ids},
-            succinct_roles=SuccinctRoles(ids, 1, 1, f"{publisher_role('acme')}.1"),
-        )
-        lists[name] = targets
-    for bin_name in ("0", "1"):
-        lists[f"{publisher_role('acme')}.1-{bin_name}"] = Targets(expires=NOW + 90 * DAY)
-    republish(shelf, lists, ring=shelf.ring(shelf.keys, keys))
-    refused(followed, shelf)
+    one = publisher_role("acme")
+    delegated = top.delegations.roles[one]
+    twin = DelegatedRole(
+        f"{one}.1-0",
+        delegated.keyids,
+        1,
+        terminating=True,
+        paths=list(namespace("acme.1-0")),
+    )
+    others = top.delegations.roles.pop(OTHERS)
+    top.delegations.roles |= {twin.name: twin, OTHERS: others}
+    _, head = own.lists[one]
+    head.delegations = Delegations(
+        {keyid: top.delegations.keys[keyid] for keyid in delegated.keyids},
+        succinct_roles=SuccinctRoles(delegated.keyids, 1, 1, f"{one}.1"),
+    )
+    bins = {f"{one}.1-{number}": Targets(expires=NOW + 90 * DAY) for number in (0, 1)}
+    republish(shelf, {TARGETS: top, one: head, **bins}, ring=shelf.ring(shelf.keys, keys))
+    refused(followed, shelf, "two roles delegate")
+
+
+def test_no_publisher_has_the_name_of_a_bin(shelf: Shelf) -> None:
+    with pytest.raises(BadNameError, match="a bin"):
+        shelf.publisher("acme.1-0", "acme")
 
 
 def test_a_publisher_that_delegates_further(followed: Path, shelf: Shelf) -> None:

@@ -17,6 +17,7 @@ OTHERS: Final = "others"
 """The role of all names that no publisher has."""
 _PUBLISHER: Final = "publisher-"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z")
+_BIN: Final = re.compile(r"\.[0-9]{1,2}-[0-9a-f]{1,8}\Z")
 EVERYTHING: Final = ("*/*", "*/*/*", "datasets/*/*/*")
 """The patterns of `OTHERS`: a star of TUF matches no slash."""
 
@@ -57,6 +58,15 @@ def check_organisation(text: str) -> str:
     if "/" in text:
         raise BadNameError(f"not an organisation: {text[:100]!r}", hint="write it without a model")
     return text
+
+
+def check_publisher(organisation: str) -> str:
+    """`organisation`, if it may have a publisher: its role may not have the name of another's bin.
+    Raises :class:`BadNameError`.
+    """
+    if _BIN.search(check_organisation(organisation)):
+        raise BadNameError(f"{organisation}: a bin of another publisher could have this name")
+    return organisation
 
 
 def check_catalogue(name: str) -> str:

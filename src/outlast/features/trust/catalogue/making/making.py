@@ -31,7 +31,7 @@ from outlast.features.trust.catalogue.making.staging import Staged
 from outlast.features.trust.catalogue.names import (
     EVERYTHING,
     OTHERS,
-    check_organisation,
+    check_publisher,
     metadata_path,
     namespace,
     publisher_role,
@@ -182,7 +182,7 @@ def set_publisher(
     publisher has listed has to be signed with them: it is where the old keys are among them, and
     else this ring signs it.
     """
-    check_organisation(organisation)
+    check_publisher(organisation)
     if not keys or not 1 <= threshold <= len({key.keyid for key in keys}):
         raise UsageError(f"{threshold} of {len(keys)} keys cannot sign")
     with locked(folder):
