@@ -392,6 +392,11 @@ def taking_inventory(world: World) -> None:
     assert world("inventory").result["blobs"]
 
 
+def writing_a_bill(world: World) -> None:
+    output = world.home / "bom.json"
+    assert world("bom", "me/mine", "--output", output).result["models"] == 1
+
+
 def withdrawing(world: World) -> None:
     world("withdraw", "me/mine", "--reason", "By order.", "--dry-run")
     assert world("withdraw", "me/mine", "--reason", "By order.", "--stop-serving").result["since"]
@@ -476,6 +481,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "export": exporting,
     "import": importing,
     "inventory": taking_inventory,
+    "bom": writing_a_bill,
     "withdraw": withdrawing,
     "policy": judging,
     "scrub": scrubbing,

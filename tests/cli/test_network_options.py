@@ -106,6 +106,8 @@ SEEN: Final = {
 }
 LOCAL: Final = {
     *(
+        "--output",
+        "--sign",
         "--home",
         "--json",
         "-q",
