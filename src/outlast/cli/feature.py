@@ -9,12 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from outlast.core.policy import OPEN, Gate
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     from outlast.app import App
+    from outlast.core.policy import Gate
     from outlast.ops.doctor import Finding
     from outlast.server.http.mount import Mount
 
@@ -74,7 +73,7 @@ def load(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def gate_of(features: Sequence[Listed], settings: Mapping[str, Any], home: "Path") -> Gate:
+def gate_of(features: Sequence[Listed], settings: Mapping[str, Any], home: "Path") -> "Gate":
     """The rules of the archive in `home`; `settings` are those of the features that the
     configuration names. A feature is imported only if it is one of those, or the archive has rules
     of its own.
@@ -90,6 +89,8 @@ def gate_of(features: Sequence[Listed], settings: Mapping[str, Any], home: "Path
         gate: Gate | None = load(feature.gate)(home, said)
         if gate is not None:
             return gate
+    from outlast.core.policy import OPEN  # noqa: PLC0415 - help does without
+
     return OPEN
 
 
