@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from outlast.core.claims import Claim
+from outlast.core.digest import GitOid
 from outlast.core.errors import RefusedByRulesError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
@@ -193,9 +194,12 @@ def test_no_more_answers_are_kept_than_needed(
     assert len(judgements._known) == 8
 
 
-def test_a_known_answer_costs_little(archive: Archive) -> None:
-    """At most 20 µs more for a request, of processor time: the fastest of several rounds."""
-    revision = archive_revision(archive, {"config.json": b"{}"})
+@pytest.mark.parametrize("commit", [COMMIT, None])
+def test_a_known_answer_costs_little(archive: Archive, commit: GitOid | None) -> None:
+    """At most 20 µs more for a request, of processor time: the fastest of several rounds. Also of
+    a folder that was added, which its files name.
+    """
+    revision = Revision.of(REPO, commit, [entry_of(f"{n}.bin", b"x") for n in range(500)])
     judgements = Judgements(archive, Action.SERVE, clock=Clock())
 
     def round_of(count: int) -> float:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from outlast.core.policy import OPEN, Gate
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from outlast.core.claims import Assessor
     from outlast.core.names import RepoId
     from outlast.core.offer import Offer
+    from outlast.core.policy import Gate
     from outlast.ops.doctor import Finding
     from outlast.server.http.mount import Mount
     from outlast.sources.base import Source
@@ -105,7 +104,7 @@ def load(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def gate_of(features: Sequence[Listed], settings: Mapping[str, Any], home: "Path") -> Gate:
+def gate_of(features: Sequence[Listed], settings: Mapping[str, Any], home: "Path") -> "Gate":
     """The rules of the archive in `home`; `settings` are those of the features that the
     configuration names. A feature is imported only if it is one of those, or the archive has rules
     of its own.
@@ -121,6 +120,8 @@ def gate_of(features: Sequence[Listed], settings: Mapping[str, Any], home: "Path
         gate: Gate | None = load(feature.gate)(home, said)
         if gate is not None:
             return gate
+    from outlast.core.policy import OPEN  # noqa: PLC0415 - help does without
+
     return OPEN
 
 

@@ -24,8 +24,8 @@ from outlast.store.archive import Archive
 FRESH: Final = 10.0
 """Seconds for which a verdict on what is served counts, if the revision is the same. Guess: rules
 that were changed hold soon enough, and a client's hundreds of requests are judged once."""
-_KEPT: Final = 4096
-"""Verdicts that are remembered: the models that clients use at one time. Guess."""
+_KEPT: Final = 256
+"""Verdicts that are remembered, with their revisions: what clients use at one time. Guess."""
 _CARD: Final = "README.md"
 _CARD_LIMIT: Final = 1 << 20
 _FRONT: Final = 64 * 1024
@@ -124,14 +124,15 @@ class Judgements:
         self._action = action
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[RepoId, GitOid], _Judged] = OrderedDict()
+        self._known: OrderedDict[int, _Judged] = OrderedDict()
+        """By `id()` of the revision: to name one without a commit, its manifest would be hashed."""
 
     def require(self, revision: Revision) -> None:
         """Raises :class:`RefusedByRulesError` where the rules do not allow the action."""
         rules = self._archive.rules
         if rules.is_open:
             return
-        key, now = (revision.repo, revision.id), self._clock()
+        key, now = id(revision), self._clock()
         with self._lock:
             known = self._known.get(key)
         # A draft to which a file came is another one: that file may be the card.
@@ -142,7 +143,7 @@ class Judgements:
             self._keep(key, known)
         enforce(self._action, revision.repo, known.verdict)
 
-    def _keep(self, key: tuple[RepoId, GitOid], judged: "_Judged") -> None:
+    def _keep(self, key: int, judged: "_Judged") -> None:
         with self._lock:
             self._known[key] = judged
             self._known.move_to_end(key)
