@@ -14,7 +14,7 @@ from outlast.cli.documents.document import DOCUMENTS, VERSION, Document
 from outlast.cli.documents.errors import ErrorDocument
 from outlast.cli.documents.progress import ProgressDocument
 from outlast.cli.feature import Listed
-from outlast.cli.main import all_commands, outlast
+from outlast.cli.main import outlast
 from outlast.cli.screen.render import type_name
 from outlast.core import events as core_events
 from outlast.core.digest import Digest, GitOid
@@ -84,6 +84,21 @@ def by_command(features: Sequence[Listed]) -> dict[str, list[type[Document]]]:
         if any("--json" in parameter.opts for parameter in command.params)
     ]
     return {name: [kind for kind in DOCUMENTS if name in kind.printed_by] for name in names}
+
+
+def all_commands(context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    """Every command below that of `context`, by name: those of groups as ``policy screen``, after
+    their group.
+    """
+    group = context.command
+    assert isinstance(group, click.Group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield name, command
+        if isinstance(command, click.Group):
+            inner = click.Context(command, parent=context, info_name=name)
+            yield from ((f"{name} {rest}", found) for rest, found in all_commands(inner))
 
 
 def events() -> list[type[Event]]:

@@ -146,8 +146,9 @@ def test_nothing_is_taken_without_bound(
 
 
 BOMB = b"""<?xml version="1.0"?><!DOCTYPE export [<!ENTITY a "aaaaaaaaaa">
-<!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><export><sanctionEntity euReferenceNumber="&b;"/></export>"""
-OUTSIDE = b"""<?xml version="1.0"?><!DOCTYPE export SYSTEM "file:///etc/passwd"><export/>"""
+<!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><export><sanctionEntity euReferenceNumber="&b;"><nameAlias wholeName="x"/></sanctionEntity></export>"""
+OUTSIDE = b"""<?xml version="1.0"?><!DOCTYPE export SYSTEM "file:///etc/passwd"><export><sanctionEntity
+logicalId="1"><nameAlias wholeName="x"/></sanctionEntity></export>"""
 ONE = [{"_id": "1", "source": "x", "name": "N"}]
 HOSTILE: dict[str, tuple[ListKind | None, bytes]] = {
     "entities": (ListKind.EU_XML, BOMB),

@@ -15,7 +15,7 @@ from outlast.core.names import Target
 from outlast.features.trust.commands.screen_documents import screening_document
 from outlast.features.trust.screening.lists.party import DatedBy, ListFacts, ListKind, PartyList
 from outlast.features.trust.screening.lists.reading import check_age, read_list
-from outlast.features.trust.screening.names.matching import Alike, Hit, NameIndex
+from outlast.features.trust.screening.names.matching import Alike, ListedHit, NameIndex
 from outlast.features.trust.screening.publisher_facts import NO_FACTS
 from outlast.features.trust.screening.report_csv import write_csv
 from outlast.features.trust.screening.screen import screen
@@ -180,7 +180,7 @@ def _tell(run: Session, found: Screening) -> None:
         print(one_line(f"  not known: {text}"))
 
 
-def _hit_line(name: ScreenedName, hit: Hit) -> str:
+def _hit_line(name: ScreenedName, hit: ListedHit) -> str:
     party = hit.party
     alias = f", as {hit.name}" if hit.name != party.name else ""
     programmes = f" [{', '.join(party.programmes)}]" if party.programmes else ""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from outlast.core.errors import OutlastError
 from outlast.core.manifest import load_json
-from outlast.features.trust.screening.names.matching import Hit
+from outlast.features.trust.screening.names.matching import ListedHit
 from outlast.features.trust.screening.screened import ScreenedName, Screening
 from outlast.store import disk
 from outlast.store.records import sealed
@@ -126,7 +126,7 @@ def _name(found: ScreenedName) -> dict[str, Any]:
     }
 
 
-def _row(hit: Hit) -> dict[str, Any]:
+def _row(hit: ListedHit) -> dict[str, Any]:
     return {
         "list": hit.facts.digest.hex,
         "part": hit.party.list_name,

@@ -32,7 +32,6 @@ class EuXml:
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.StartDoctypeDeclHandler = self._refuse
-        parser.EntityDeclHandler = self._refuse
         self._parser = parser
 
     def __iter__(self) -> Iterator[EuEntity]:
@@ -101,4 +100,5 @@ class EuXml:
             self._entity = None
 
     def _refuse(self, *_about: Any) -> None:
-        raise malformed(self._file.name, "it declares a document type or entities")
+        """Entities are declared in a document type, and nowhere else."""
+        raise malformed(self._file.name, "it declares a document type")
