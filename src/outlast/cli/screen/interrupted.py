@@ -21,6 +21,7 @@ _HINTS: Final = {
     "share": f"nothing is shared yet; {_AGAIN}: it reads all files from the start",
     "doctor": f"what is mended stays so, an index that is lacking is made anew; {_AGAIN}",
     "run": f"working copies that are complete stay; {_AGAIN}",
+    "screen": f"what was screened is in the log; {_AGAIN} for the rest",
     "ls": _UNCHANGED,
     "config": _UNCHANGED,
     "show": _UNCHANGED,

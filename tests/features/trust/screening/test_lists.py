@@ -154,6 +154,8 @@ HOSTILE: dict[str, tuple[ListKind | None, bytes]] = {
     "entities": (ListKind.EU_XML, BOMB),
     "a document type": (ListKind.EU_XML, OUTSIDE),
     "deep XML": (ListKind.EU_XML, b"<export>" + b"<a>" * 60 + b"</a>" * 60 + b"</export>"),
+    "too many names in XML": (ListKind.EU_XML, b'<export><sanctionEntity logicalId="1">' + b'<nameAlias wholeName="x"/>' * 20),
+    "too many programmes in XML": (ListKind.EU_XML, b'<export><sanctionEntity logicalId="1">' + b'<regulation programme="x"/>' * 20),
     "another XML": (ListKind.EU_XML, b"<html/>"),
     "cut XML": (ListKind.EU_XML, eu_xml(PUBLIC)[:-20]),
     "an unknown encoding": (None, b"<?xml version='1.0' encoding='none-such'?><export/>"),

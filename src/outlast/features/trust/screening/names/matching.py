@@ -131,11 +131,12 @@ class NameIndex:
         return found
 
     def _sharing(self, forms: NameForms) -> Iterator[int]:
-        """Names that share a word that few have."""
-        for word in set(forms.bare):
-            numbers = self._words.get(word, ())
-            if len(numbers) <= self._tuning.rare:
-                yield from numbers
+        """Names that share a word, those with the rarest one first, up to a bound."""
+        found = (self._words.get(word, []) for word in sorted(set(forms.bare)))
+        left = self._tuning.sharing
+        for numbers in sorted(found, key=len):
+            yield from numbers[:left]
+            left = max(0, left - len(numbers))
 
     def _compare(self, one: NameForms, other: NameForms) -> _Level:
         if shared := one.keys & other.keys:
