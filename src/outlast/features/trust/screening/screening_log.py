@@ -21,8 +21,7 @@ NAME: Final = "trust/screenings.jsonl"
 _PART: Final = b"screening"
 _TYPE: Final = "outlast-screening-v1"
 _MOST: Final = 64 << 20
-"""Bytes of a line that is read: 200 models with 50 authors each, and 10 rows for each name, are 30 MB.
-"""
+"""Bytes of a line that is read. 200 models with 50 authors and 10 rows for each name: 30 MB."""
 
 
 class ScreeningLog:
