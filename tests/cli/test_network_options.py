@@ -15,8 +15,8 @@ from typing import Any, Final
 import click
 import pytest
 
+from docs.lines import all_commands
 from outlast.app import hand_on
-from outlast.cli.main import all_commands
 from outlast.cli.main import outlast as program
 from outlast.core.control import Control
 from outlast.features import FEATURES
