@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
+from importlib.util import find_spec
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
