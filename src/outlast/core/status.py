@@ -119,6 +119,17 @@ class QuotaStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ParityStatus:
+    """Parity beside the blobs, when the node last looked: how many files, and what they take; and
+    how many blobs lack what the operator wants.
+    """
+
+    files: Annotated[int, "blobs that have parity"] = 0
+    size: Annotated[int, "bytes of the disk that it takes"] = 0
+    lacking: Annotated[int, "blobs that lack the parity that the settings want"] = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CopiesStatus:
     """A model that has a goal: so many `copies` count of the `goal`, one of them `here`; `sites`
     are those that lack one. `absent` copies are on nodes that do not answer, but count for a while
@@ -169,6 +180,7 @@ class NodeStatus:
     )
     damaged: Annotated[int, "blobs of its archive that are known to be damaged"] = 0
     copies: Annotated[tuple[CopiesStatus, ...], "models with a goal, the least met first"] = ()
+    parity: Annotated[ParityStatus, "parity beside the blobs"] = field(default_factory=ParityStatus)
 
     @property
     def ratio(self) -> float | None:

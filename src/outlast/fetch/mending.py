@@ -8,7 +8,7 @@ model does not learn of it by this.
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -47,18 +47,23 @@ class BlobUse:
     entry: FileEntry
 
 
-def mend(context: FetchContext, blob: Digest) -> None:
+Restore = Callable[[Digest], bool]
+"""Mends a blob from what lies here, in a way that only the caller knows; whether it did."""
+
+
+def mend(context: FetchContext, blob: Digest, restore: Restore = lambda _blob: False) -> None:
     """Makes a damaged blob right, and before it the damaged ones that it depends on. Returns also
-    where there was nothing to do. Raises the first error where it cannot be mended now, and
-    :class:`NotArchivedError` where no revision here has it any more.
+    where there was nothing to do. `restore` is tried before anything else. Raises the first error
+    where it cannot be mended now, and :class:`NotArchivedError` where no revision here has it any
+    more.
     """
     for base in _bases(context.archive, blob):
-        _mend_base(context, base)
+        _mend_base(context, base, restore)
     if context.archive.damage.of(blob):
-        _mend(context, blob)
+        _mend(context, blob, restore)
 
 
-def _mend_base(context: FetchContext, base: Digest) -> None:
+def _mend_base(context: FetchContext, base: Digest, restore: Restore = lambda _blob: False) -> None:
     """Mends what another blob depends on, if it is damaged; it is compared first: with damage that
     is not known yet, the other would come in another form.
     """
@@ -68,7 +73,7 @@ def _mend_base(context: FetchContext, base: Digest) -> None:
     ):
         reader.check()
     if context.archive.damage.of(base):
-        _mend(context, base)
+        _mend(context, base, restore)
 
 
 def mend_bases(context: FetchContext, entries: Iterable[FileEntry]) -> None:
@@ -96,10 +101,16 @@ def _bases(archive: Archive, blob: Digest) -> list[Digest]:
     return found
 
 
-def _mend(context: FetchContext, blob: Digest) -> None:
+def _mend(context: FetchContext, blob: Digest, restore: Restore) -> None:
     """Mends one blob, as a file of one of the revisions that have it."""
     archive = context.archive
     places = places_of(archive, blob)
+    if restore(blob):
+        _log.warning("blob %s is mended: no byte came from elsewhere", blob)
+        for place in places[:1]:
+            entry = place.entry
+            context.control.emit(FileMended(entry.path, entry.size, blob.hex, 0))
+        return
     if not places:
         raise NotArchivedError(f"blob {blob.short}… is damaged, and no revision here has it")
     needed = places[0].entry.size + TUNING.reserve

@@ -20,7 +20,7 @@ from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import Cancelled, CorruptError, OutlastError
 from outlast.core.events import FileProblem, Note
-from outlast.core.status import TransferStatus
+from outlast.core.status import ParityStatus, TransferStatus
 from outlast.node.copies import CopiesBoard
 from outlast.node.download_limit import PeerDownloadLimit
 from outlast.node.in_flight import InFlightTable
@@ -87,6 +87,8 @@ class Node(Closing):
         self.received = 0
         """Bytes that came from peers by HTTP."""
         self.copies: Final = CopiesBoard()
+        self.parity = ParityStatus()
+        """What looks after parity last said of it."""
         self._trackers: OrderedDict[str, tuple[int, str]] = OrderedDict()
         self._stop = threading.Event()
         self._cancel = Cancel()

@@ -73,6 +73,7 @@ class Report:
             peers=tuple(_peers(node)),
             neighbours=_neighbours(node),
             copies=node.copies.status,
+            parity=node.parity,
         )
 
     def _rates(self, received: int, sent: int) -> tuple[float, float]:

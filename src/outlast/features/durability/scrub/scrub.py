@@ -13,14 +13,16 @@ from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import (
     DamagedError,
+    DiskFullError,
     NotArchivedError,
     OutlastError,
     StorageError,
     TransientError,
 )
-from outlast.core.events import FileProblem, Planned, Progress
+from outlast.core.events import FileProblem, Note, Planned, Progress
 from outlast.core.names import Target
 from outlast.core.ratelimit import TokenBucket
+from outlast.features.durability.parity.keeper import ParityKeeper
 from outlast.features.durability.scrub.check import Checks, FileChecks
 from outlast.features.durability.scrub.cursor import FULL, QUICK, ScrubCursor
 from outlast.features.durability.scrub.found import UNTOUCHED, DamagedPart, FoundDamage, Scrubbed
@@ -65,12 +67,15 @@ def scrub(
     wishes: ScrubWishes,
     helpers: Helpers | None,
     control: Control,
+    *,
+    parity: ParityKeeper | None = None,
 ) -> Scrubbed:
     """Checks what this pass has not checked yet, and all small things. Without `helpers` nothing is
-    mended. Raises :class:`NotFoundError` for a target that is not here, :class:`Cancelled`; what
-    was checked by then stays checked.
+    mended. `parity` looks after that of the files, if it is given. Raises :class:`NotFoundError`
+    for a target that is not here, :class:`Cancelled`; what was checked by then stays checked.
     """
-    return _Scrub(archive, cursor, wishes, helpers, control).run()
+    keeper = parity or ParityKeeper(archive, None, changes=False)
+    return _Scrub(archive, cursor, wishes, helpers, control, parity=keeper).run()
 
 
 class _Scrub:
@@ -81,8 +86,11 @@ class _Scrub:
         wishes: ScrubWishes,
         helpers: Helpers | None,
         control: Control,
+        *,
+        parity: ParityKeeper,
     ) -> None:
         self._archive = archive
+        self._parity = parity
         self._cursor = cursor
         self._wishes = wishes
         self._helpers = helpers
@@ -119,6 +127,7 @@ class _Scrub:
                     item = queue.popleft()
                     if not self._check(item, checks, worker):
                         unread.append(item)
+            self._complete_parity(chosen, worker)
         left += [*todo, *again]
         if chosen is None and not left:
             self._cursor.finish(mode, [one.name for one in items])
@@ -130,7 +139,31 @@ class _Scrub:
             len(left),
             sum(one.size for one in left),
             oldest(self._cursor, items),
+            self._parity.account.files,
+            self._parity.account.size,
+            self._parity.account.lacking,
         )
+
+    def _complete_parity(self, chosen: set[Digest] | None, worker: ThreadPoolExecutor) -> None:
+        """Writes parity of what lies here now: a file that was mended may have another form. A full
+        disk is said, and spoils no scrub.
+        """
+        if chosen is None:
+            self._parity.sweep()
+        items = [
+            one for one in items_of(self._archive.layout) if chosen is None or one.blob in chosen
+        ]
+        complete = self._parity.complete
+        try:
+            worker.submit(complete, items, self._pause, self._is_late).result()
+        except DiskFullError as error:
+            self._control.emit(Note(str(error)))
+
+    def _pause(self, count: int) -> None:
+        """After so many bytes were read."""
+        self._control.cancel.check()
+        if self._pace is not None and count:
+            self._pace.take(count, self._control.cancel)
 
     def _chosen(self) -> set[Digest] | None:
         """The blobs of the targets, and what they depend on; None: all."""
@@ -176,9 +209,7 @@ class _Scrub:
 
         def between(count: int) -> None:
             self._control.emit(Progress(item.name, count))
-            self._control.cancel.check()
-            if self._pace is not None:
-                self._pace.take(count, self._control.cancel)
+            self._pause(count)
 
         check = checks.plain if item.form is Form.PLAIN else checks.capsule
         try:
@@ -192,6 +223,8 @@ class _Scrub:
         self._size += item.size
         self._cursor.note(item.name, self._wishes.mode)
         self._judge(item, result)
+        if found := worker.submit(self._parity.check, item, self._pause).result():
+            self._tell(found)
         return True
 
     def _judge(self, item: Item, result: Checks) -> None:
