@@ -98,6 +98,11 @@ class Layout:
         return self.home / "manifests"
 
     @property
+    def attestations(self) -> Path:
+        """Signatures and observations, named by their sha256."""
+        return self.home / "attestations"
+
+    @property
     def drafts(self) -> Path:
         return self.home / "drafts"
 

@@ -68,7 +68,7 @@ Exit status:
     "--max-duration",
     type=Duration(),
     metavar="TIME",
-    help="Begin no new file after so long, as 2h; the next scrub goes on",
+    help="End after so long, as 2h, also within a large file; the next scrub goes on there",
 )
 @click.option("--limit-rate", metavar="RATE", help="Read at most this much a second, as 100M")
 @click.option("--no-mend", is_flag=True, help="Report damage, and mend nothing")
@@ -89,7 +89,7 @@ def scrub(
     Checksums of pieces and blocks are compared; with --full every file is hashed. The files that
     were checked longest ago come first, and a scrub that ended early goes on where it was. It reads
     from the disk, with the lowest priority. Manifests, refs and other records with their second
-    copies, the sums of plain files and the index are checked each time.
+    copies, attestations, the sums of plain files and the index are checked each time.
 
     What is damaged is mended: from its parity, from what lies here (a second copy, a working copy,
     another form), and else from where the model came from, from static peers and neighbours, as a

@@ -18,6 +18,7 @@ class DamagedPart(StrEnum):
     RECORD = "record"
     INDEX = "index"
     PARITY = "parity"
+    ATTESTATION = "attestation"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from outlast.features.durability.scrub.frame import mend_frame
 from outlast.features.durability.scrub.items import Item, items_of
 from outlast.features.durability.scrub.priority import lower_priority
 from outlast.features.durability.scrub.small import Ask, check_small
+from outlast.features.durability.scrub.track import Track
 from outlast.store.archive import Archive
 
 _log = logging.getLogger(__name__)
@@ -39,8 +40,8 @@ Mend = Callable[[Digest], None]
 
 @dataclass(frozen=True, slots=True)
 class ScrubWishes:
-    """What to scrub: the files of `targets`, or all. `full`: by sha256. No new file is begun after
-    `most_seconds`; `rate` in bytes per second, 0: as fast as it goes.
+    """What to scrub: the files of `targets`, or all. `full`: by sha256. It ends after
+    `most_seconds`, also within a file; `rate` in bytes per second, 0: as fast as it goes.
     """
 
     targets: tuple[Target, ...] = ()
@@ -76,6 +77,10 @@ def scrub(
     """
     keeper = parity or ParityKeeper(archive, None, changes=False)
     return _Scrub(archive, cursor, wishes, helpers, control, parity=keeper).run()
+
+
+class _OutOfTime(Exception):  # noqa: N818 - no error: the next scrub goes on
+    """The scrub ends within a file."""
 
 
 class _Scrub:
@@ -137,7 +142,7 @@ class _Scrub:
             time.monotonic() - self._began,
             tuple(self._found),
             len(left),
-            sum(one.size for one in left),
+            sum(map(self._unread, left)),
             oldest(self._cursor, items),
             self._parity.account.files,
             self._parity.account.size,
@@ -189,8 +194,12 @@ class _Scrub:
         return number == 0 or number <= after
 
     def _plan(self, items: list[Item], todo: list[Item]) -> None:
-        whole, left = sum(one.size for one in items), sum(one.size for one in todo)
+        whole, left = sum(one.size for one in items), sum(map(self._unread, todo))
         self._control.emit(Planned("scrub", "archive", len(items), whole, whole - left))
+
+    def _unread(self, item: Item) -> int:
+        """Bytes of a file that this pass has not read yet."""
+        return max(0, item.size - self._cursor.partway(item.name).size)
 
     def _is_late(self) -> bool:
         most = self._wishes.most_seconds
@@ -206,21 +215,29 @@ class _Scrub:
 
     def _check(self, item: Item, checks: FileChecks, worker: ThreadPoolExecutor) -> bool:
         """Checks a file, and mends it; False where it changed while it was read."""
+        track = Track(self._cursor, item.name)
 
         def between(count: int) -> None:
+            track.read(count)
             self._control.emit(Progress(item.name, count))
             self._pause(count)
+            if track.advanced and self._is_late():
+                raise _OutOfTime
 
         check = checks.plain if item.form is Form.PLAIN else checks.capsule
+        full = self._wishes.full
         try:
-            result = worker.submit(check, item.blob, between, full=self._wishes.full).result()
+            result = worker.submit(check, item.blob, between, track, full=full).result()
+        except _OutOfTime:
+            self._size += track.size
+            return False
         except TransientError as error:  # as when it gets another name
             _log.info("%s is not checked: %s", item.name, error)
             return False
         except (DamagedError, StorageError) as error:
             result = Checks(damaged=bool(self._archive.damage.of(item.blob)), problem=str(error))
         self._files += 1
-        self._size += item.size
+        self._size += max(0, item.size - track.before)
         self._cursor.note(item.name, self._wishes.mode)
         self._judge(item, result)
         if found := worker.submit(self._parity.check, item, self._pause).result():
