@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from outlast.codec import merkle
+from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
     DiskFullError,
@@ -26,7 +27,7 @@ from outlast.core.events import Event, FileMended, FileProblem
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.fetch.revision import FetchContext, fetch_files
-from outlast.fetch.salvage import held_piece
+from outlast.fetch.salvage import held_piece, lacking_pieces
 from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.fetch.tuning import TUNING
 from outlast.sources.base import Listing, RangeReader, RemoteRef
@@ -124,13 +125,17 @@ def _mend(context: FetchContext, blob: Digest, restore: Restore) -> None:
             errors.append(error)
         if not archive.damage.of(blob):
             return
-    raise errors[-1]
+    if errors:
+        raise errors[-1]
+    raise EntryNotFoundError(
+        f"blob {blob.short}… is damaged, and what is wrong of it lies nowhere else here"
+    )
 
 
 def _attempts(
     context: FetchContext, places: Sequence[BlobUse]
 ) -> Iterator[tuple[FetchContext, BlobUse]]:
-    """First what lies here, then others."""
+    """First what lies here, if that is all of it, then others. Nothing is copied in vain."""
     archive, emit = context.archive, context.control.emit
 
     def quietly(event: Event) -> None:
@@ -138,12 +143,25 @@ def _attempts(
             emit(event)
 
     control = replace(context.control, emit=quietly)
-    here = replace(context, sources=[_HeldHere(archive)], coordinator=None, control=control)
-    yield here, places[0]
+    entry = places[0].entry
+    if not lacking_pieces(archive, entry, _wrong_pieces(archive, entry), control.cancel):
+        here = replace(context, sources=[_HeldHere(archive)], coordinator=None, control=control)
+        yield here, places[0]
     for place in places:
         tellers = tellers_of(archive, place.repo)
         sources = [source for source in context.sources if source.name in tellers]
-        yield replace(context, sources=sources), place
+        if sources or context.coordinator is not None:
+            yield replace(context, sources=sources), place
+
+
+def _wrong_pieces(archive: Archive, entry: FileEntry) -> Sequence[int]:
+    """The pieces of a file that are known to be damaged; all where that is not known."""
+    known = () if entry.sha256 is None else archive.damage.of(entry.sha256)
+    count = merkle.piece_count(entry.size)
+    if known and all(one.form is Form.PLAIN and one.parts for one in known):
+        parts = {part for one in known for part in one.parts}
+        return sorted(part for part in parts if part < count)
+    return range(count)
 
 
 def _fetch(context: FetchContext, place: BlobUse) -> None:
