@@ -179,6 +179,9 @@ class NodeStatus:
         default_factory=QuotaStatus
     )
     damaged: Annotated[int, "blobs of its archive that are known to be damaged"] = 0
+    damaged_files: Annotated[
+        tuple[str, ...], "some of them by the names of their files, as `org/name: path`"
+    ] = ()
     copies: Annotated[tuple[CopiesStatus, ...], "models with a goal, the least met first"] = ()
     parity: Annotated[ParityStatus, "parity beside the blobs"] = field(default_factory=ParityStatus)
 
@@ -213,7 +216,7 @@ def _field(kind: Any, value: object, name: str) -> Any:
     if get_origin(kind) is tuple:
         if not isinstance(value, list | tuple) or len(value) > _MOST_ROWS:
             raise MalformedError(f"{name!r} is not a list")
-        return tuple(_read(get_args(kind)[0], item, name) for item in value)
+        return tuple(_field(get_args(kind)[0], item, name) for item in value)
     if kind is str:
         right = isinstance(value, str) and len(value) <= _MOST_TEXT
     elif kind is bool:

@@ -9,7 +9,7 @@ model does not learn of it by this.
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NoReturn
 
 from outlast.codec import merkle
@@ -33,19 +33,10 @@ from outlast.fetch.tuning import TUNING
 from outlast.sources.base import Listing, RangeReader, RemoteRef
 from outlast.store import disk
 from outlast.store.archive import Archive
-from outlast.store.index import load_manifest
 from outlast.store.records.draft_writer import DraftWriter
+from outlast.store.uses import BlobUse, places_of
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class BlobUse:
-    """Where a blob belongs: a file of a revision that is here."""
-
-    repo: RepoId
-    commit: GitOid
-    entry: FileEntry
 
 
 Restore = Callable[[Digest], bool]
@@ -170,25 +161,6 @@ def _fetch(context: FetchContext, place: BlobUse) -> None:
         context.archive, context.writer, what, context.control.emit, listed=True
     ) as draft_writer:
         fetch_files(context, place.repo, place.commit, [place.entry], draft_writer)
-
-
-def places_of(archive: Archive, blob: Digest) -> list[BlobUse]:
-    """The files here that are a blob, those of models that are for everybody first."""
-    revisions = []
-    for manifest, _ in archive.index.uses([blob]):
-        try:
-            revisions.append(load_manifest(archive.layout, manifest))
-        except (OutlastError, FileNotFoundError):  # damaged itself, or replaced meanwhile
-            continue
-    drafts = (state.revision for state in archive.drafts.states())
-    revisions += [draft for draft in drafts if draft is not None]
-    found = [
-        BlobUse(revision.repo, revision.id, entry)
-        for revision in revisions
-        for entry in revision.files
-        if entry.sha256 == blob
-    ]
-    return sorted(found, key=lambda place: not archive.refs.about(place.repo).is_open)
 
 
 def tellers_of(archive: Archive, repo: RepoId) -> set[str]:

@@ -31,6 +31,7 @@ from outlast.node.tuning import TUNING, Tuning
 from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource
 from outlast.store.archive import Archive
+from outlast.store.uses import file_name
 from outlast.swarm.client.events import (
     PayloadDamaged,
     PeerBanned,
@@ -278,7 +279,8 @@ class Node(Closing):
                 if payload is not None:
                     blob = payload.blob
                     text = f"piece {piece} of what holds blob {blob.short}… is damaged"
-                    self._control.emit(FileProblem(blob.hex, text, CorruptError.code))
+                    name = file_name(self.archive, blob)
+                    self._control.emit(FileProblem(name, text, CorruptError.code))
             case PeerBanned(_, address):
                 with self._lock:
                     self._banned[address] = self._banned.get(address, 0) + 1

@@ -32,14 +32,15 @@ class Section:
 
 
 def sections(nodes: Iterable[NodeStatus]) -> list[Section]:
-    """For each node two lines of text, more of a mirror with a quota and of parity, and the tables
-    that have rows; before them the models that have fewer copies than their goals want.
+    """For each node two lines of text, more of damage, of a mirror with a quota and of parity, and
+    the tables that have rows; before them the models that have fewer copies than their goals want.
     """
     nodes = list(nodes)
     found = _goals(nodes)
     for node in nodes:
         found.append(Section(_headline(node)))
         found.append(Section(_figures(node)))
+        found += [Section(f"  damaged: {one_line(name)}") for name in node.damaged_files]
         if node.quota.limit:
             found.append(Section(_quota(node.quota)))
         if node.parity.files or node.parity.lacking:

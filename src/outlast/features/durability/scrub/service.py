@@ -28,6 +28,7 @@ from outlast.node.scope import Neighbourhood
 from outlast.server.http.log import log_bug
 from outlast.server.http.metrics import Metrics
 from outlast.store.archive import Archive
+from outlast.store.uses import file_name
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +71,8 @@ class Mending:
         except OutlastError as error:
             one.due = time.monotonic() + one.pause
             one.pause = min(self.tuning.longest, 2 * one.pause)
-            self.control.emit(Note(f"blob {blob.short}… is damaged, and not mended yet: {error}"))
+            name = file_name(self.archive, blob)
+            self.control.emit(Note(f"{name} is damaged, and not mended yet: {error}"))
 
 
 def scrub_if_due(
