@@ -151,7 +151,7 @@ def test_damage_has_the_name_of_its_file(home: Path) -> None:
     name = f"org/name: {BIG}"
     env = {"OUTLAST_SWARM": "1", "OUTLAST_LSD": "0"}
     with Node(archive, env=env, features=FEATURE):
-        (status,) = inside("status", "--json", home=home).ok().documents
+        (status,) = inside("status", "--json", home=home).ok().result
         assert (status["damaged"], status["damaged_files"]) == (1, [name])
         assert f"damaged: {name}" in inside("status", home=home).ok().out
     shared = inside("share", "org/name", "--restricted", "--out", str(home / "out"), home=home)
