@@ -10,13 +10,15 @@ from random import Random
 
 import pytest
 
+from outlast.codec.memory import InMemory
 from outlast.codec.payload import Form
 from outlast.core.cancel import Cancel
 from outlast.core.digest import Digest
 from outlast.core.errors import BadConfigError, DiskFullError
 from outlast.features.durability.parity import files as parity_files
+from outlast.features.durability.parity.encode import encode
 from outlast.features.durability.parity.files import ParityFiles
-from outlast.features.durability.parity.geometry import BLOCK, Share
+from outlast.features.durability.parity.geometry import BLOCK, ParityHead, Share
 from outlast.features.durability.parity.restore import restore
 from outlast.features.durability.settings import read_settings
 from outlast.store.archive import Archive
@@ -265,3 +267,24 @@ def test_shares_that_are_none(said: str) -> None:
         return
     with pytest.raises(BadConfigError, match="is no share"):
         read_settings({"parity": said})
+
+
+def test_parity_of_other_bytes_puts_nothing_in_place(home: Path) -> None:
+    """Its sums agree with each other, and its header names the blob: the sha256 decides."""
+    path = file_of(home / "archive", FILES[BIG])
+    other = bytearray(FILES[BIG])
+    other[5 * MIB] ^= 1
+    digest = Digest.of(FILES[BIG])
+    with Archive(home / "archive") as archive:
+        head = ParityHead(digest, Form.PLAIN, len(other), TWO)
+        place = ParityFiles(archive).path(digest, Form.PLAIN)
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"".join(encode(InMemory(bytes(other)), head, bool)))
+        assert ParityFiles(archive).is_sound(digest, Form.PLAIN)
+        damage(path, 0.5)
+        before = path.stat().st_ino
+        archive.damage.note(Damage(digest, Form.PLAIN, Why.ROT, "test", (5,)))
+        assert not restore(archive, digest, Cancel())
+        assert archive.damage.of(digest)
+        assert path.stat().st_ino == before
+        assert not list(archive.layout.tmp.iterdir())
