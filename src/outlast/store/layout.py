@@ -18,6 +18,7 @@ are read, and become format 3 with the first write.
 """
 _MARKER_NAME = "outlast.json"
 CAPSULE_SUFFIX = ".olc"
+PARITY_SUFFIX = ".olp"
 _MARKER_LIMIT = 4096
 
 
@@ -79,6 +80,11 @@ class Layout:
         return self.home / "sums"
 
     @property
+    def parity(self) -> Path:
+        """Of the files that hold blobs, where the operator wants it (docs/format/parity.md)."""
+        return self.home / "parity"
+
+    @property
     def damage(self) -> Path:
         """What is known to be damaged."""
         return self.home / "damage"
@@ -90,6 +96,11 @@ class Layout:
     @property
     def manifests(self) -> Path:
         return self.home / "manifests"
+
+    @property
+    def attestations(self) -> Path:
+        """Signatures and observations, named by their sha256."""
+        return self.home / "attestations"
 
     @property
     def drafts(self) -> Path:
@@ -159,6 +170,10 @@ class Layout:
 
     def capsule(self, digest: Digest) -> Path:
         return self.capsules / digest.hex[:2] / f"{digest.hex}{CAPSULE_SUFFIX}"
+
+    def parity_of(self, payload: Path) -> Path:
+        """Of the file that holds a blob, plain or as a capsule."""
+        return self.parity / payload.parent.name / f"{payload.name}{PARITY_SUFFIX}"
 
     def copy(self, digest: Digest) -> Path:
         return self.copies / digest.hex[:2] / digest.hex

@@ -13,7 +13,7 @@ from outlast.codec.memory import InMemory
 from outlast.codec.merkle import PIECE
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest
-from outlast.core.errors import BeyondRepairError, CorruptError, MalformedError, StorageError
+from outlast.core.errors import BeyondRepairError, DamagedError, MalformedError, StorageError
 from outlast.features.durability.parity import geometry
 from outlast.features.durability.parity.encode import encode
 from outlast.features.durability.parity.files import ParityFiles
@@ -196,8 +196,8 @@ def test_files_beside_the_blobs(tmp_path: Path) -> None:
     digest = keep(archive, DATA)
     with archive.open_blob(digest) as blob, files.mender(blob) as none:
         assert none is None
-    assert files.write(digest)
-    assert not files.write(keep(archive, b""))
+    assert files.write(digest, TWO) == len(PARITY)
+    assert files.write(keep(archive, b""), TWO) == 0
     path = files.path(digest, Form.PLAIN)
     assert path.read_bytes() == PARITY
     assert files.sweep() == 0
@@ -209,8 +209,9 @@ def test_files_beside_the_blobs(tmp_path: Path) -> None:
     with archive.open_blob(digest) as blob, files.mender(blob) as mender:
         assert mender is not None
         assert mender.piece(1) == DATA[PIECE : 2 * PIECE]
-    with pytest.raises(CorruptError, match="no parity is made"):
-        files.write(digest)
+    with pytest.raises(DamagedError):
+        files.write(digest, TWO)
+    assert archive.damage.of(digest)
     assert path.read_bytes() == PARITY
     place.unlink()
     assert files.sweep() >= len(PARITY)
@@ -221,7 +222,7 @@ def test_parity_of_another_blob_is_not_used(tmp_path: Path) -> None:
     archive = Archive(tmp_path, create=True)
     files = ParityFiles(archive)
     one, other = keep(archive, DATA), keep(archive, DATA[::-1])
-    files.write(one)
+    files.write(one, TWO)
     path = files.path(other, Form.PLAIN)
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(PARITY)

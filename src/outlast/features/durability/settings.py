@@ -20,6 +20,7 @@ from outlast.cli.config.section import (
 from outlast.core.errors import BadConfigError
 from outlast.core.keep_list import SITE_HINT, is_site
 from outlast.core.sizes import bytes_of
+from outlast.features.durability.parity.geometry import Share
 
 _MOST_LISTS: Final = 100
 _HOUR: Final = 3600.0
@@ -31,12 +32,19 @@ _EVERY: Final = {"off": None, "daily": _DAY, "weekly": 7 * _DAY, "monthly": 30 *
 @dataclass(frozen=True, slots=True)
 class ScrubSettings:
     """When `serve` scrubs: `every` so many seconds (None: never), reading at most `rate` bytes per
-    second (0: no limit). `mend`: whether it mends what is damaged.
+    second (0: no limit). `mend`: whether it mends what is damaged. `parity`: how much it writes
+    beside each blob.
     """
 
     every: float | None = 30 * _DAY
     rate: int = 100_000_000
     mend: bool = True
+    parity: Share | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to do beside a server."""
+        return self.mend or self.every is not None or self.parity is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +145,14 @@ class DurabilitySection(ConfigSection, frozen=True):
             "nodes."
         ),
     ] = True
+    parity: Annotated[
+        Text,
+        Meaning(
+            "Parity beside each blob, in percent of its bytes, as 2%: 'outlast serve' and 'outlast "
+            "scrub' write it, and mend damaged sectors from it without a source. 0.4% to 100%, or "
+            "off.",
+        ),
+    ] = "off"
 
 
 def read_settings(table: Mapping[str, Any]) -> CopiesSettings:
@@ -160,7 +176,12 @@ def read_settings(table: Mapping[str, Any]) -> CopiesSettings:
         gone_after=said.gone_after * _HOUR,
         every=said.every * _MINUTE,
         challenges=said.challenges,
-        scrub=ScrubSettings(_every(said.scrub), _bytes("scrub-rate", said.scrub_rate), said.mend),
+        scrub=ScrubSettings(
+            _every(said.scrub),
+            _bytes("scrub-rate", said.scrub_rate),
+            said.mend,
+            _parity(said.parity),
+        ),
     )
 
 
@@ -171,6 +192,18 @@ def _every(said: str) -> float | None:
             hint=f"write one of {', '.join(_EVERY)}",
         )
     return _EVERY[said]
+
+
+def _parity(said: str) -> Share | None:
+    if said == "off":
+        return None
+    try:
+        return Share.of_percent(float(said.strip().removesuffix("%")))
+    except ValueError:
+        raise BadConfigError(
+            f"[durability]: the setting 'parity' is no share: {said[:100]!r}",
+            hint='write it like parity = "2%", from 0.4% to 100%, or "off"',
+        ) from None
 
 
 def _bytes(key: str, said: str | float) -> int:

@@ -14,11 +14,13 @@ from outlast.core.errors import CorruptError, UsageError
 from outlast.core.names import Target
 from outlast.core.sizes import human_size
 from outlast.features.durability.commands.scrub_document import ScrubbedDocument
+from outlast.features.durability.parity.keeper import ParityKeeper
 from outlast.features.durability.scrub.cursor import ScrubCursor
 from outlast.features.durability.scrub.found import Scrubbed
 from outlast.features.durability.scrub.mender import Mender
 from outlast.features.durability.scrub.scrub import Helpers, ScrubWishes
 from outlast.features.durability.scrub.scrub import scrub as run_scrub
+from outlast.features.durability.settings import CopiesSettings
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
 from outlast.store.archive import Archive
@@ -66,7 +68,7 @@ Exit status:
     "--max-duration",
     type=Duration(),
     metavar="TIME",
-    help="Begin no new file after so long, as 2h; the next scrub goes on",
+    help="End after so long, as 2h, also within a large file; the next scrub goes on there",
 )
 @click.option("--limit-rate", metavar="RATE", help="Read at most this much a second, as 100M")
 @click.option("--no-mend", is_flag=True, help="Report damage, and mend nothing")
@@ -87,12 +89,16 @@ def scrub(
     Checksums of pieces and blocks are compared; with --full every file is hashed. The files that
     were checked longest ago come first, and a scrub that ended early goes on where it was. It reads
     from the disk, with the lowest priority. Manifests, refs and other records with their second
-    copies, the sums of plain files and the index are checked each time.
+    copies, attestations, the sums of plain files and the index are checked each time.
 
-    What is damaged is mended: from what lies here (a second copy, a working copy, another form),
-    and else from where the model came from, from static peers and neighbours, as a pull would ask
-    them. Only the damaged pieces are fetched, and a file is replaced once all of it was verified.
-    What cannot be mended stays damaged: it is not served, and a later scrub tries again.
+    What is damaged is mended: from its parity, from what lies here (a second copy, a working copy,
+    another form), and else from where the model came from, from static peers and neighbours, as a
+    pull would ask them. Only the damaged pieces are fetched, and a file is replaced once all of it
+    was verified. What cannot be mended stays damaged: it is not served, and a later scrub tries
+    again.
+
+    With the setting parity in [durability], parity is written of each file that lacks it, and
+    written anew where it is damaged.
 
     'outlast serve' scrubs by itself, as the settings scrub and scrub-rate in [durability] say.
     """
@@ -101,7 +107,9 @@ def scrub(
     )
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         with ScrubCursor(archive.layout.home) as cursor, _helpers(run, archive, no_mend) as helpers:
-            result = run_scrub(archive, cursor, wishes, helpers, run.control)
+            share = run.config.features.get("durability", CopiesSettings()).scrub.parity
+            parity = ParityKeeper(archive, share, changes=helpers is not None)
+            result = run_scrub(archive, cursor, wishes, helpers, run.control, parity=parity)
         _print(run, result, wishes)
     return CorruptError.exit_code if result.damage_left else 0
 
@@ -138,6 +146,9 @@ def _print(run: Session, result: Scrubbed, wishes: ScrubWishes) -> None:
                 left=result.left,
                 left_bytes=result.left_size,
                 oldest_seconds=round(result.oldest, 1),
+                parity_files=result.parity_files,
+                parity_bytes=result.parity_size,
+                parity_lacking=result.parity_lacking,
             )
         )
         return
@@ -146,4 +157,9 @@ def _print(run: Session, result: Scrubbed, wishes: ScrubWishes) -> None:
         verdict = f"{len(result.found)} damaged: {mended} mended, {result.damage_left} left"
     if result.left:
         verdict += f"; {plural(result.left, 'file')}, {human_size(result.left_size)} to go"
+    if result.parity_files:
+        written = f"{plural(result.parity_files, 'file')}, {human_size(result.parity_size)}"
+        verdict += f"; parity written ({written})"
+    if result.parity_lacking:
+        verdict += f"; {plural(result.parity_lacking, 'file')} without parity"
     print(f"{plural(result.files, 'file')}, {human_size(result.size)} read: {verdict}")

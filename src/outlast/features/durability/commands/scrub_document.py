@@ -25,3 +25,6 @@ class ScrubbedDocument(Document):
     oldest_seconds: Annotated[
         float, "since the file was checked, or came, for which that is longest"
     ]
+    parity_files: Annotated[int, "files of which parity was written"]
+    parity_bytes: Annotated[int, "bytes of that parity"]
+    parity_lacking: Annotated[int, "files that lack the parity that the settings want"]

@@ -16,6 +16,7 @@ from typing import Final
 
 from outlast.codec import merkle
 from outlast.codec.memory import scratch
+from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, Names
 from outlast.core.errors import (
@@ -25,13 +26,16 @@ from outlast.core.errors import (
     NotArchivedError,
     StorageError,
 )
+from outlast.features.durability.scrub.restored import Judge, TreeJudge, WholeJudge
+from outlast.features.durability.scrub.track import Track
 from outlast.features.durability.scrub.tuning import TUNING
+from outlast.fetch.salvage import noted_tree
 from outlast.store import disk, reading
 from outlast.store.archive import Archive
 from outlast.store.forms import StoredFile
 from outlast.store.reading import BlobReader
 from outlast.store.soundness import sums
-from outlast.store.soundness.checks import Soundness
+from outlast.store.soundness.checks import Soundness, full_stamp
 from outlast.store.soundness.damage import Damage, Why
 from outlast.store.soundness.table import Compared, Table
 
@@ -74,7 +78,7 @@ class FileChecks:
             table=Table(),
         )
 
-    def plain(self, blob: Digest, between: Between, *, full: bool) -> Checks:
+    def plain(self, blob: Digest, between: Between, track: Track, *, full: bool) -> Checks:
         """Checks a plain file. Where the blob is known to be damaged, it is hashed in any case:
         nothing less ends that.
         """
@@ -86,34 +90,45 @@ class FileChecks:
             with reading.open_damaged(self._fresh(), blob, Form.PLAIN, by=BY) as reader:
                 _drop_pages(reader.fileno())
                 if full or any(one.form is Form.PLAIN for one in known):
-                    damaged = self._hash_plain(reader, between)
+                    damaged = self._hash_plain(reader, between, track)
                 else:
-                    damaged = self._compare_plain(reader, between)
+                    damaged = self._compare_plain(reader, between, track)
                 _drop_pages(reader.fileno())
         except NotArchivedError:  # collected, or in another form meanwhile
             return Checks()
         return Checks(damaged=damaged, sums=torn and not damaged)
 
-    def _compare_plain(self, reader: BlobReader, between: Between) -> bool:
+    def _compare_plain(self, reader: BlobReader, between: Between, track: Track) -> bool:
         began, stat = time.monotonic(), reader.stat()
-        damaged = False
-        for start in range(0, reader.size, merkle.PIECE):
+        damaged, first = False, 0
+        sums_path = self._archive.layout.sums_of(reader.digest)
+        if sums.load(sums_path, reader.digest, reader.size) is not None:
+            first = track.start("sums", full_stamp(stat))
+        for index in range(first, merkle.piece_count(reader.size)):
+            start = index * merkle.PIECE
+            length = min(merkle.PIECE, reader.size - start)
             try:
-                reader.require(start, min(merkle.PIECE, reader.size - start), between)
+                # Without sums, the first of these reads all of the file.
+                reader.require(start, length, bool if track.resumes else between)
             except DamagedError:
                 damaged = True
                 self._archive.soundness.forget(reader.digest)
                 if os.fstat(reader.fileno()).st_size != stat.st_size:
                     break
-        if not damaged:
+            if track.resumes:
+                track.reached(index + 1)
+                between(length)
+        if not (damaged or first):
             compared = Compared(reader.size, began + self._archive.soundness.tuning.recheck)
             compared.set_whole()
             self._archive.soundness.note_right(reader.digest, stat, compared)
         return damaged
 
-    def _hash_plain(self, reader: BlobReader, between: Between) -> bool:
-        stat = reader.stat()
+    def _hash_plain(self, reader: BlobReader, between: Between, track: Track) -> bool:
+        stat, tree = reader.stat(), self._tree_of(reader)
         try:
+            if tree is not None:
+                return self._hash_pieces(reader, tree, between, track)
             sha256, values = self._hash(reader.file, between)
         except OSError as error:
             if error.errno != errno.EIO:
@@ -124,6 +139,35 @@ class FileChecks:
         needed = values if sums.is_needed(reader.size) else b""
         names = Names(reader.size, sha256, None, None, sums=needed)
         return self._archive.soundness.judge(reader.digest, stat, names, BY) is not None
+
+    def _tree_of(self, reader: BlobReader) -> Tree | None:
+        """That of a large blob's plain bytes: by it a check can end within the file."""
+        if reader.size <= TUNING.by_tree:
+            return None
+        return noted_tree(self._archive, reader.digest, reader.size)
+
+    def _hash_pieces(self, reader: BlobReader, tree: Tree, between: Between, track: Track) -> bool:
+        """Hashes a plain file by its tree; all pieces that are wrong are noted."""
+        blob, stat, soundness = reader.digest, reader.stat(), self._archive.soundness
+        first = track.start("tree", full_stamp(stat), self._archive.damage.of(blob))
+        judge = TreeJudge(tree, first)
+        window = memoryview(bytearray(TUNING.window))
+        for start in range(first * merkle.PIECE, reader.size, TUNING.window):
+            part = window[: min(TUNING.window, reader.size - start)]
+            if not disk.read_exactly(reader.fileno(), part, start):
+                raise OSError(errno.EIO, "the file became shorter")
+            judge.add(part)
+            for index in judge.wrong:
+                soundness.damaged(blob, stat, (index,), BY)
+            if not judge.wrong:
+                track.reached(judge.done)
+            between(len(part))
+        if not judge.wrong:
+            if first:
+                self._archive.damage.clear(blob, Form.PLAIN)
+            else:
+                soundness.note_whole(blob, stat)
+        return bool(judge.wrong)
 
     def _hash(self, file: StoredFile, between: Between) -> tuple[Digest, bytes]:
         """The sha256 and the sums: one thread reads and sums while this one hashes."""
@@ -154,16 +198,16 @@ class FileChecks:
                 raise
         return Digest(hasher.hexdigest()), bytes(values)
 
-    def capsule(self, blob: Digest, between: Between, *, full: bool) -> Checks:
+    def capsule(self, blob: Digest, between: Between, track: Track, *, full: bool) -> Checks:
         """Checks a capsule, not what it depends on."""
         known = self._archive.damage.of(blob)
         try:
             with reading.open_damaged(self._fresh(), blob, Form.CAPSULE, by=BY) as reader:
                 _drop_pages(reader.fileno())
                 if full or any(one.form is Form.CAPSULE for one in known):
-                    found = self._decode(reader, between)
+                    found = self._decode(reader, between, track)
                 else:
-                    found = self._compare_capsule(reader, between)
+                    found = self._compare_capsule(reader, between, track)
                 _drop_pages(reader.fileno())
                 return found
         except NotArchivedError as error:
@@ -174,48 +218,76 @@ class FileChecks:
         except IntegrityError:
             return Checks(damaged=True)
 
-    def _compare_capsule(self, reader: BlobReader, between: Between) -> Checks:
+    def _compare_capsule(self, reader: BlobReader, between: Between, track: Track) -> Checks:
         assert reader.capsule is not None
         began, stat = time.monotonic(), reader.stat()
         damaged = False
+        first = track.start("blocks", full_stamp(stat))
         for block in reader.capsule.directory.blocks():
+            if block.number < first:
+                continue
             with self._unreadable(reader, block.number):
                 try:
                     reader.capsule.compare(block)
                 except IntegrityError:
                     damaged = True
+            track.reached(block.number + 1)
             between(block.payload_length)
         if damaged:
             self._archive.soundness.forget(reader.digest)
             return Checks(damaged=True)
-        compared = Compared(0, began + self._archive.soundness.tuning.recheck)
-        compared.set_whole()
-        self._archive.soundness.note_right(reader.digest, stat, compared)
+        if not first:
+            compared = Compared(0, began + self._archive.soundness.tuning.recheck)
+            compared.set_whole()
+            self._archive.soundness.note_right(reader.digest, stat, compared)
         return Checks(frame=tuple(reader.capsule.damaged_frame()))
 
-    def _decode(self, reader: BlobReader, between: Between) -> Checks:
+    def _decode(self, reader: BlobReader, between: Between, track: Track) -> Checks:
         assert reader.capsule is not None
-        stat, hasher = reader.stat(), hashlib.sha256()
-        failed: IntegrityError | None = None
-        for block in reader.capsule.directory.blocks():
-            with scratch(block.length) as buffer, self._unreadable(reader, block.number):
-                try:
-                    reader.capsule.decode(block, buffer)
-                except IntegrityError as error:
-                    failed = error
-                hasher.update(buffer)
-            between(block.payload_length)
+        stat, tree, first = reader.stat(), self._tree_of(reader), 0
+        judge: Judge = WholeJudge(reader.digest)
+        if tree is not None:
+            known = self._archive.damage.of(reader.digest)
+            first = track.start("tree", full_stamp(stat), known)
+            judge = TreeJudge(tree, first)
+        failed = self._judge(reader, first, judge, between, track)
         own = any(True for _ in reader.capsule.damaged_blocks()) if failed else False
         if failed is not None and not own and reader.capsule.directory.bases:
             return Checks()  # its base is damaged, and is checked by itself
-        if failed is not None or hasher.hexdigest() != reader.digest.hex:
+        if failed is not None or not judge.is_right():
             if not own:
                 damage = Damage(reader.digest, Form.CAPSULE, Why.ROT, BY)
                 self._archive.soundness.note(damage, stat)
             self._archive.soundness.forget(reader.digest)
             return Checks(damaged=True)
-        self._archive.soundness.note_capsule(reader.digest, stat)
+        if first:
+            self._archive.damage.clear(reader.digest, Form.CAPSULE)
+        else:
+            self._archive.soundness.note_capsule(reader.digest, stat)
         return Checks(frame=tuple(reader.capsule.damaged_frame()))
+
+    def _judge(
+        self, reader: BlobReader, first: int, judge: Judge, between: Between, track: Track
+    ) -> IntegrityError | None:
+        """Gives the judge what the capsule restores from piece `first` on; what failed at last."""
+        assert reader.capsule is not None
+        failed: IntegrityError | None = None
+        for block in reader.capsule.directory.blocks():
+            skip = max(0, first * merkle.PIECE - block.offset)
+            if skip >= block.length:
+                continue
+            with scratch(block.length) as buffer, self._unreadable(reader, block.number):
+                try:
+                    reader.capsule.decode(block, buffer)
+                except IntegrityError as error:
+                    failed = error
+                judge.add(buffer[skip:])
+            if failed is None:
+                if judge.spoiled:
+                    break
+                track.reached(judge.done)
+            between(block.payload_length)
+        return failed
 
     @contextlib.contextmanager
     def _unreadable(self, reader: BlobReader, block: int) -> Iterator[None]:

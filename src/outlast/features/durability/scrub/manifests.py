@@ -69,7 +69,7 @@ def mend_manifest(archive: Archive, digest: Digest, problem: str, ask: Askable) 
 def _candidates(archive: Archive, digest: Digest, ask: Askable) -> Iterator[bytes]:
     """What the manifest may have been: the next one is only looked for if this is not it."""
     with contextlib.suppress(OSError):
-        yield from _one_bit(archive.layout.manifest(digest).read_bytes(), digest)
+        yield from one_bit(archive.layout.manifest(digest).read_bytes(), digest)
     rows = (row for row in archive.index.summaries() if row.digest == digest)
     summary = next(rows, None)
     about = None if summary is None else archive.refs.about(summary.repo)
@@ -82,7 +82,7 @@ def _candidates(archive: Archive, digest: Digest, ask: Askable) -> Iterator[byte
         yield from _listed(archive, digest, summary, ask.sources)
 
 
-def _one_bit(data: bytes, digest: Digest) -> Iterator[bytes]:
+def one_bit(data: bytes, digest: Digest) -> Iterator[bytes]:
     """`data` with the one bit flipped that is wrong, if one is."""
     if len(data) > TUNING.one_bit:
         return

@@ -8,6 +8,7 @@ from dataclasses import replace
 from outlast.core.closing import Closing
 from outlast.core.control import Control
 from outlast.core.digest import Digest
+from outlast.features.durability.parity.restore import restore
 from outlast.features.durability.scrub.manifests import Askable
 from outlast.fetch.mending import mend
 from outlast.fetch.revision import FetchContext
@@ -66,8 +67,11 @@ class Mender(Closing):
                 self._control,  # what lies here
             )
             with contextlib.suppress(*SOURCE_FAULTS):
-                mend(context, blob)
+                mend(context, blob, self._restore)
                 return
             around = self._neighbourhood()
             coordinator = coordinator_for(around) if around is not None else None
             mend(replace(context, sources=self._sources, coordinator=coordinator), blob)
+
+    def _restore(self, blob: Digest) -> bool:
+        return restore(self._archive, blob, self._control.cancel)
