@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.seam import SECOND, Controls, started_by
-from tests.net.lab import Host, Net, Relay, Wire
+from tests.net.lab import Host, Lan, Net, Relay, Wire
 from tests.net.node import Node
 from tests.net.program import Program, environment
 
@@ -69,6 +69,22 @@ class Island:
             if character
             else net.wire(self.here, self.there)
         )
+
+    def host(self, lan: Lan, name: str, *, leads_nowhere: bool = False) -> Host:
+        """A new machine. It has a way to the other network and no other one: what it sends outside
+        is refused at once. Or its way outside `leads_nowhere`: a name server that does not answer
+        is waited for.
+        """
+        host = lan.host(name)
+        if not leads_nowhere:
+            other = self.there if lan is self.here else self.here
+            host.namespace.ip(
+                "route delete default",
+                f"route add 10.{other.number}.0.0/24 via {lan.gateway.address}",
+                "route delete ::/0",
+                f"route add fd00:{other.number}::/64 via {lan.gateway.address6}",
+            )
+        return host
 
 
 def settings(peers: Sequence[Host], durability: str) -> str:
