@@ -76,9 +76,11 @@ class Controls:
     ahead. `locks` is the errno that flock fails with, or `GRANTED`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, anew: bool = True) -> None:
+        """`anew`: all are 0 at first; else they are what another process has set."""
         self.path = path
-        path.write_bytes(bytes(_NUMBER.size * len(_FIELDS)))
+        if anew:
+            path.write_bytes(bytes(_NUMBER.size * len(_FIELDS)))
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
 

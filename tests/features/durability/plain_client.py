@@ -11,15 +11,15 @@ from pathlib import Path
 import libtorrent as lt
 
 _LISTENS = {"enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False}
-_POLL = 0.02
-_QUIET, _FIRST = 2.0, 15.0
+_POLL, _CALL = 0.02, 0.5
+_QUIET, _FIRST = 2.0, 60.0
 """Seconds without a new piece after which what lacks does not come; and before the first piece."""
 
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """What a client got: so many pieces of a torrent of `count` that it `accepted`, of which it says
-    that they are right; those of them that are `wrong` all the same; how often it `refused` one.
+    """What a client got: so many pieces of a torrent of `count` that it `accepted`: it says that
+    they are right; those of them that are `wrong` all the same; how often it `refused` one.
     """
 
     count: int
@@ -40,10 +40,10 @@ def fetch(
     *,
     listens: str = "127.0.0.1:0",
     rate: int = 0,
-    seconds: float = 60.0,
+    seconds: float = 120.0,
 ) -> Came:
-    """Fetches a torrent into an empty folder from one seed, at most `rate` bytes/s, until it has all
-    or nothing more comes. `files` are the right bytes by path.
+    """Fetches a torrent into an empty folder from one seed, at most `rate` bytes/s, until it has
+    all or nothing more comes. `files` are the right bytes by path.
     """
     with _session(listens, rate) as session:
         wishes = lt.load_torrent_file(str(torrent))
@@ -51,8 +51,7 @@ def fetch(
         info = wishes.ti
         wishes.flags &= ~lt.torrent_flags.auto_managed & ~lt.torrent_flags.paused
         handle = session.add_torrent(wishes)
-        handle.connect_peer(seed)
-        refused = _wait(session, handle, time.monotonic() + seconds)
+        refused = _wait(session, handle, seed, time.monotonic() + seconds)
         handle.flush_cache()
         _until(session, lt.cache_flushed_alert, time.monotonic() + seconds)
         have = [number for number, has in enumerate(handle.status().pieces) if has]
@@ -82,9 +81,13 @@ def _session(listens: str, rate: int) -> Iterator[lt.session]:
         session.pause()
 
 
-def _wait(session: lt.session, handle: lt.torrent_handle, until: float) -> int:
-    """Until it has all, or nothing more comes; how often a piece was refused."""
-    refused, count, last = 0, 0, time.monotonic()
+def _wait(
+    session: lt.session, handle: lt.torrent_handle, seed: tuple[str, int], until: float
+) -> int:
+    """Until it has all, or nothing more comes; how often a piece was refused. It calls the seed
+    again and again: that may seed it a moment later, or have closed the line.
+    """
+    refused, count, last, called = 0, 0, time.monotonic(), 0.0
     while (now := time.monotonic()) < until:
         status = handle.status()
         refused += _heard(session, lambda alert: isinstance(alert, lt.hash_failed_alert))
@@ -92,6 +95,9 @@ def _wait(session: lt.session, handle: lt.torrent_handle, until: float) -> int:
             count, last = status.num_pieces, now
         if status.is_seeding or now - last > (_QUIET if count else _FIRST):
             break
+        if not status.num_peers and now - called > _CALL:
+            handle.connect_peer(seed)
+            called = now
         time.sleep(_POLL)
     return refused + _heard(session, lambda alert: isinstance(alert, lt.hash_failed_alert))
 
