@@ -162,9 +162,9 @@ class FileSystem:
         return struct.pack("=Q2I", 0, 0, 0) + _packed(os.fstat(self._fd(node)))
 
     def _statfs(self, node: int) -> bytes:
+        """How large it is it does not know, as with some network mounts."""
         found = os.statvfs(self._path(node))
-        sizes = (found.f_blocks, found.f_bfree, found.f_bavail, found.f_files, found.f_ffree)
-        return struct.pack("=5Q4I24x", *sizes, found.f_bsize, 255, found.f_frsize, 0)
+        return struct.pack("=5Q4I24x", 0, 0, 0, 0, 0, found.f_bsize, 255, found.f_frsize, 0)
 
     def _begin(self, _: int, rest: bytes) -> bytes:
         _, _, ahead, _ = struct.unpack_from("=4I", rest)

@@ -78,9 +78,9 @@ def probe(path: Path) -> Locking:
 
 
 def has_ranges(path: Path) -> bool:
-    """Whether the file system has the locks on parts of files (fcntl) that SQLite opens no file
-    without: where they are refused, it takes that for another process, and waits for it. `path` is a
-    file for locks alone. Raises :class:`OSError`.
+    """Whether the file system has locks on parts of files (fcntl). SQLite opens no file without
+    them: it takes a refusal for another process, and waits for that. `path` is a file for locks
+    alone. Raises :class:`OSError`.
     """
     if _locking(path) is not Locking.MISSING:
         return True

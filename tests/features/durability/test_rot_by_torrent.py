@@ -66,7 +66,9 @@ class Holder:
     """A node that seeds the torrents of all that a specimen holds."""
 
     def __init__(self, host: Host, specimen: Rotten, out: Path) -> None:
-        self._node = Node(host, settings='[durability]\nscrub = "off"\nmend = false\n')
+        self._node = Node(
+            host, settings=f'[swarm]\nport = {_OURS}\n[durability]\nscrub = "off"\nmend = false\n'
+        )
         self._node.home = specimen.home
         self.address = (host.address, _OURS)
         self._node.serve()

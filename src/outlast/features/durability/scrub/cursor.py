@@ -167,7 +167,7 @@ def _busy(_seconds: float) -> NoReturn:
 def _refuse_without_locks(path: Path) -> None:
     if not locks.has_ranges(path):
         raise StorageError(
-            f"{path.parent}: the file system has no locks (fcntl), so what was checked cannot be noted",
+            f"{path.parent}: the file system has no locks (fcntl), so no scrub can be noted",
             hint="mount it with locks, or check all of it with 'outlast verify'",
         )
 
