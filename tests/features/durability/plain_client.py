@@ -10,7 +10,6 @@ from pathlib import Path
 
 import libtorrent as lt
 
-_LISTENS = {"enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False}
 _POLL, _CALL = 0.02, 0.5
 _QUIET, _FIRST = 2.0, 60.0
 """Seconds without a new piece after which what lacks does not come; and before the first piece."""
@@ -49,6 +48,7 @@ def fetch(
         wishes = lt.load_torrent_file(str(torrent))
         wishes.save_path = str(folder)
         info = wishes.ti
+        assert info is not None
         wishes.flags &= ~lt.torrent_flags.auto_managed & ~lt.torrent_flags.paused
         handle = session.add_torrent(wishes)
         refused = _wait(session, handle, seed, time.monotonic() + seconds)
@@ -64,15 +64,20 @@ def _session(listens: str, rate: int) -> Iterator[lt.session]:
     categories = lt.alert.category_t
     session = lt.session(
         {
-            **_LISTENS,
+            "enable_dht": False,
+            "enable_lsd": False,
+            "enable_upnp": False,
+            "enable_natpmp": False,
             "listen_interfaces": listens,
             "enable_outgoing_utp": False,  # our nodes speak TCP
             "allow_multiple_connections_per_ip": True,
             "download_rate_limit": rate,
             "min_reconnect_time": 1,
-            "alert_mask": categories.status_notification
-            | categories.error_notification
-            | categories.storage_notification,
+            "alert_mask": int(
+                categories.status_notification
+                | categories.error_notification
+                | categories.storage_notification
+            ),
         }
     )
     try:

@@ -26,6 +26,7 @@ __all__ = ["specimen"]
 ROUNDS = rounds(1, 30)
 MB = 1_000_000
 _OURS = 8090
+_SETTINGS = f'[swarm]\nport = {_OURS}\n[durability]\nscrub = "off"\nmend = false\n'
 
 
 def test_a_client_refuses_what_rotted_after_a_seed_began(tmp_path: Path) -> None:
