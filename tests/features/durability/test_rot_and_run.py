@@ -1,5 +1,5 @@
-"""Rot beneath a model that is run: an engine gets right bytes or none, and answers as it always does
-or not at all.
+"""Rot beneath a model that is run: an engine gets right bytes or none, and answers as it always
+does or not at all.
 """
 
 import threading
@@ -14,7 +14,7 @@ from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError
 from outlast.core.names import Target
-from outlast.intake.form_policy import FormWishes
+from outlast.intake.form_policy import FormWish, FormWishes
 from outlast.ops.run import prepare
 from outlast.store.archive import Archive
 from tests.campaign import SEED, rounds
@@ -28,8 +28,11 @@ from tests.rot import damage
 from tests.warm.calls import outlast
 
 ROUNDS = rounds(1, 40)
+WRONG = ("damaged", "corrupt")
+KINDS = ("blobs/*/*", "capsules/*/*", "copies/*/*")
+"""Where bytes of a model lie: an engine reads a copy of what is held as a capsule."""
 NAME = "org/talker"
-FORMS = {Form.PLAIN: FormWishes("plain"), Form.CAPSULE: FormWishes()}
+FORMS = {Form.PLAIN: FormWishes(FormWish.PLAIN), Form.CAPSULE: FormWishes()}
 
 
 @pytest.fixture(params=FORMS if rounds(0, 1) else [Form.PLAIN], ids=str)
@@ -55,7 +58,7 @@ def run(talker: Specimen) -> Call:
 
 def rotten(talker: Specimen, chance: Random) -> None:
     """Some of what holds the model changes: beneath its name, or in a file of another inode."""
-    for kind in ("blobs/*/*", "capsules/*/*"):
+    for kind in KINDS:
         path = victim(talker.home, kind, chance, set())
         if path is not None and chance.random() < 0.5:
             damage(path, chance.random())
@@ -87,7 +90,7 @@ def test_an_engine_gets_right_bytes_or_none(talker: Specimen) -> None:
         rotten(talker, chance)
         call = run(talker)
         if call.code:
-            call.failed("corrupt")
+            call.failed(*WRONG)
             refused += 1
         else:
             assert call.out == right
@@ -95,6 +98,7 @@ def test_an_engine_gets_right_bytes_or_none(talker: Specimen) -> None:
         assert [one for one in mended(talker) if not one.mended] == []
     assert loaded(talker)
     assert run(talker).ok().out == right
+    assert refused
     print({"loads": ROUNDS, "refused": refused})
 
 
@@ -109,13 +113,13 @@ def test_rot_while_an_engine_loads(talker: Specimen) -> None:
         loading = threading.Thread(target=lambda told=calls: told.append(run(talker)))
         loading.start()
         loading.join(chance.random())
-        for kind in ("blobs/*/*", "capsules/*/*"):
+        for kind in KINDS:
             path = victim(talker.home, kind, chance, set())
             if path is not None:
                 rot(path, chance, SECTOR)
         loading.join()
         if calls[0].code:
-            calls[0].failed("corrupt")
+            calls[0].failed(*WRONG)
         else:
             assert calls[0].out == right
         assert [one for one in mended(talker) if not one.mended] == []
