@@ -81,6 +81,19 @@ def loaded(talker: Specimen) -> bool:
         return True
 
 
+def test_a_file_that_is_another_once_it_was_compared_is_refused(talker: Specimen) -> None:
+    """An engine opens files by their names, some time after they were compared."""
+    with Archive(talker.home) as archive:
+        target = Target.parse(NAME)
+        with prepare(
+            archive, target, wanted=None, engine=None, recheck=False, control=Control()
+        ) as ready:
+            ready.confirm()
+            rot(ready.paths[0], Random(SEED), SECTOR)
+            with pytest.raises(CorruptError, match="changed while the engine loaded it"):
+                ready.confirm()
+
+
 @pytest.mark.torture
 def test_an_engine_gets_right_bytes_or_none(talker: Specimen) -> None:
     chance = Random(SEED)
