@@ -39,10 +39,11 @@ def fetch(
     *,
     listens: str = "127.0.0.1:0",
     rate: int = 0,
+    enough: int = 1 << 30,
     seconds: float = 120.0,
 ) -> Came:
     """Fetches a torrent into an empty folder from one seed, at most `rate` bytes/s, until it has
-    all or nothing more comes. `files` are the right bytes by path.
+    all, or `enough` pieces, or nothing more comes. `files` are the right bytes by path.
     """
     with _session(listens, rate) as session:
         wishes = lt.load_torrent_file(str(torrent))
@@ -51,7 +52,7 @@ def fetch(
         assert info is not None
         wishes.flags &= ~lt.torrent_flags.auto_managed & ~lt.torrent_flags.paused
         handle = session.add_torrent(wishes)
-        refused = _wait(session, handle, seed, time.monotonic() + seconds)
+        refused = _wait(session, handle, seed, enough, time.monotonic() + seconds)
         handle.flush_cache()
         _until(session, lt.cache_flushed_alert, time.monotonic() + seconds)
         have = [number for number, has in enumerate(handle.status().pieces) if has]
@@ -87,10 +88,14 @@ def _session(listens: str, rate: int) -> Iterator[lt.session]:
 
 
 def _wait(
-    session: lt.session, handle: lt.torrent_handle, seed: tuple[str, int], until: float
+    session: lt.session,
+    handle: lt.torrent_handle,
+    seed: tuple[str, int],
+    enough: int,
+    until: float,
 ) -> int:
-    """Until it has all, or nothing more comes; how often a piece was refused. It calls the seed
-    again and again: that may seed it a moment later, or have closed the line.
+    """Until it has all, or enough, or nothing more comes; how often a piece was refused. It calls
+    the seed again and again: that may seed it a moment later, or have closed the line.
     """
     refused, count, last, called = 0, 0, time.monotonic(), 0.0
     while (now := time.monotonic()) < until:
@@ -98,7 +103,7 @@ def _wait(
         refused += _heard(session, lambda alert: isinstance(alert, lt.hash_failed_alert))
         if status.num_pieces != count:
             count, last = status.num_pieces, now
-        if status.is_seeding or now - last > (_QUIET if count else _FIRST):
+        if status.is_seeding or count >= enough or now - last > (_QUIET if count else _FIRST):
             break
         if not status.num_peers and now - called > _CALL:
             handle.connect_peer(seed)

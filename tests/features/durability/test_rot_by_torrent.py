@@ -37,16 +37,17 @@ def test_a_client_refuses_what_rotted_after_a_seed_began(tmp_path: Path) -> None
     torrent.write_bytes(payload_torrent.torrent(TREE))
     early, late = (3, 11), (4, 12, 17)
 
-    def came(client: str) -> Came:
-        return fetch(torrent, tmp_path / client, {TREE.root.hex: DATA}, seed.address)
+    def came(client: str, enough: int) -> Came:
+        files = {TREE.root.hex: DATA}
+        return fetch(torrent, tmp_path / client, files, seed.address, enough=enough)
 
     with peer(tmp_path / "seed") as seed:
         seed.seed()
         rot_pieces(seed.path, early)
-        first = came("first")
+        first = came("first", TREE.count - len(early))
         assert (first.accepted, first.wrong, first.refused) == (TREE.count - len(early), (), 0)
         rot_pieces(seed.path, late)
-        second = came("second")
+        second = came("second", TREE.count)
         assert second.wrong == ()
         assert second.refused
         assert second.accepted <= TREE.count - len(early) - len(late)
