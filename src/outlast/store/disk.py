@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from outlast.core.descriptors import is_exhausted
 from outlast.core.errors import DiskFullError, ExhaustedError, OutlastError, StorageError
@@ -379,10 +379,16 @@ def space_used(root: Path) -> int:
     return total
 
 
+_UNKNOWN: Final = 1 << 60
+"""Bytes, in place of what a file system does not know."""
+
+
 def free_bytes(path: Path) -> int:
-    """Bytes that this user can still write on the file system of `path`."""
+    """Bytes that this user can still write on the file system of `path`. Some network mounts say
+    that they have no blocks at all, because they do not know: then there is no bound.
+    """
     stats = os.statvfs(path)
-    return stats.f_bavail * stats.f_frsize
+    return stats.f_bavail * stats.f_frsize if stats.f_blocks else _UNKNOWN
 
 
 def total_bytes(path: Path) -> int:

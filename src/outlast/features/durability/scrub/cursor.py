@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 from outlast.core.closing import Closing
 from outlast.core.errors import BusyError, DiskFullError, StorageError
 from outlast.features.durability.scrub.tuning import TUNING, ScrubTuning
-from outlast.store import disk
+from outlast.store import disk, locks
 from outlast.store.database import is_damage
 
 _FOLDER: Final = "durability"
@@ -91,6 +91,7 @@ class ScrubCursor(Closing):
         with disk.reporting(folder), contextlib.ExitStack() as stack:
             disk.make_dir(folder)
             stack.enter_context(disk.turn(folder / "scrub.lock", _busy))
+            _refuse_without_locks(folder / "scrub.lock")
             self._db = stack.enter_context(contextlib.closing(_open(self._path)))
             with _reporting(self._path):
                 self.known = self._read()
@@ -207,6 +208,14 @@ class ScrubCursor(Closing):
 
 def _busy(_seconds: float) -> NoReturn:
     raise BusyError("another scrub of this archive is under way")
+
+
+def _refuse_without_locks(path: Path) -> None:
+    if not locks.has_ranges(path):
+        raise StorageError(
+            f"{path.parent}: the file system has no locks (fcntl), so no scrub can be noted",
+            hint="mount it with locks, or check all of it with 'outlast verify'",
+        )
 
 
 def _open(path: Path) -> sqlite3.Connection:
