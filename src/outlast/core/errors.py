@@ -131,6 +131,15 @@ class DamagedError(CorruptError):
     default_hint = "'outlast scrub' or another pull mends it; 'outlast verify' lists all damage"
 
 
+class DamagedThereError(CorruptError):
+    """A source found its own copy of a file damaged, and did not give it out. Other files of it may
+    be right.
+    """
+
+    code = "damaged-there"
+    default_hint = "'outlast scrub --store' mends a second home; another source may have the file"
+
+
 class DamagedRecordError(CorruptError):
     """A small file of the archive (a ref, a draft, what is known of a model …) does not pass its
     check. What it said counts as unknown: nothing becomes public or complete by it.

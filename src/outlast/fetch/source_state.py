@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from outlast.core.cancel import Cancel
 from outlast.core.errors import (
     AccessDeniedError,
+    DamagedThereError,
     EntryNotFoundError,
     IntegrityError,
     MalformedError,
@@ -149,7 +150,7 @@ class SourceState:
         Wrong bytes ban the source for this run, a lacking or refused file concerns that file only,
         and what may pass is tried again later; failures of requests made at once count as one.
         """
-        if isinstance(error, EntryNotFoundError):
+        if isinstance(error, EntryNotFoundError | DamagedThereError):
             _log.debug("%s lacks %s", self.name, path)
             self._lacks[key] = error
         elif isinstance(error, WithdrawnError) or (

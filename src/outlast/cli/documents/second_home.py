@@ -16,3 +16,4 @@ class CopiedDocument(Document):
     blobs: Annotated[int, "different files that were sent"]
     bytes: Annotated[int, "bytes that were sent"]
     already: Annotated[int, "files that were there already"]
+    trees: Annotated[int, "those of them that got the tree which proves single pieces"]

@@ -49,7 +49,8 @@ def copy(
 
     Files are stored there as they are here, compressed or not, in the layout of an archive. What is
     there already is not sent again, so the same command goes on after an interruption. Each file is
-    hashed while it is read: a damaged one is not copied.
+    hashed while it is read: a damaged one is not copied. Beside a file of more than 1 MiB lies its
+    merkle tree, which proves single pieces; where an older outlast copied a file, it is added.
 
     Credentials are those of the platform: the variables AWS_…, GOOGLE_… or AZURE_…, or what the
     machine's own role gives. Section [s3] of the configuration counts for s3://, too.
@@ -67,6 +68,7 @@ def copy(
                 blobs=result.sent,
                 bytes=result.sent_bytes,
                 already=result.already,
+                trees=result.trees,
             )
         )
         return
@@ -74,4 +76,5 @@ def copy(
         f"{plural(len(result.revisions), 'revision')} in {there.name}: "
         f"{plural(result.sent, 'blob')}, {human_size(result.sent_bytes)} sent, "
         f"{result.already:,} there already"
+        + (f", {plural(result.trees, 'tree')} added" if result.trees else "")
     )
