@@ -7,6 +7,8 @@ Bytes come first, then the manifest, then what names it, as on a disk.
 
 import contextlib
 import json
+import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -44,6 +46,8 @@ _ROOT: Final = Path("/")
 _REVISIONS: Final = "revisions"
 _MANIFEST: Final = "manifest"
 _TREES: Final = "trees"
+_IDENTITY: Final = "store-id"
+_NAME: Final = re.compile(rb"[0-9a-f]{16}\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +239,22 @@ class SecondHome:
             self._trees.pop(digest, None)
         for capsule in (False, True):
             self._windows.forget(self.blob_name(digest, capsule=capsule))
+
+    def identity(self) -> str:
+        """What names this home wherever it is reached from: 16 hex digits, made by the first who
+        asks. A copy of the home has the same name.
+        """
+        for _ in range(2):
+            for path in (_IDENTITY, f"{self._layout.second.name}/{_IDENTITY}"):
+                data = self.objects.read(path, LIMIT)
+                body = None if data is None else sealed.unseal(_IDENTITY, data)
+                if body is not None and _NAME.fullmatch(body):
+                    return body.decode().strip()
+            body = os.urandom(8).hex().encode() + b"\n"
+            self.objects.put_new(_IDENTITY, sealed.seal(_IDENTITY, body))
+            if (data := self.objects.read(_IDENTITY, LIMIT)) is not None:
+                self.objects.put_new(f"{self._layout.second.name}/{_IDENTITY}", data)
+        raise CorruptError(f"{self.name}/{_IDENTITY} is damaged", hint="delete it: it is made anew")
 
     # Writing
 

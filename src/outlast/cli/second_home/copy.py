@@ -2,15 +2,12 @@
 
 import click
 
-from outlast.app import open_home
-from outlast.bucket.objects import check_place
 from outlast.cli.documents.second_home import CopiedDocument
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.screen.render import plural, print_document
 from outlast.core.names import Target
 from outlast.core.sizes import human_size
 from outlast.ops.second_home import copy as ops
-from outlast.sources.kinds import STORE
 
 
 @click.command(
@@ -56,9 +53,7 @@ def copy(
     machine's own role gives. Section [s3] of the configuration counts for s3://, too.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
-        place = f"{STORE}+{check_place(url)}"
-        keys = run.config.token_for(place)
-        there = open_home(url, run.config.s3.place, keys, create=True)
+        there = run.config.open_home(url)
         result = ops.copy(archive, target, there, run.control)
     if as_json:
         print_document(

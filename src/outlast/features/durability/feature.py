@@ -26,7 +26,7 @@ class Durability:
     def services(
         self, app: App, settings: CopiesSettings
     ) -> Iterable[AbstractContextManager[object]]:
-        if app.node is not None and (settings.active or app.node.settings.peers):
+        if app.node is not None and (settings.active or settings.stores or app.node.settings.peers):
             yield keeping_beside(app, app.node, settings)
         if settings.scrub.mend or settings.scrub.every is not None:
             yield scrubbing_beside(app, settings.scrub)

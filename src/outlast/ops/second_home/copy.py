@@ -92,7 +92,7 @@ class Sender:
         """The blob of a file after all that it depends on, where it is not there already."""
         digest = entry.sha256
         assert digest is not None, "what a manifest has is named by its sha256"
-        sent = [self._send(*blob) for blob in _with_bases(self._archive, digest, entry.size)]
+        sent = [self._send(*blob) for blob in with_bases(self._archive, digest, entry.size)]
         self._control.emit(FileDone(entry.path, entry.size, digest.hex, already=not any(sent)))
 
     def _send(self, digest: Digest, size: int) -> bool:
@@ -148,9 +148,10 @@ class Sender:
         self._home.put_tree(reader.digest, tree)
 
 
-def _with_bases(archive: Archive, digest: Digest, size: int) -> Iterator[tuple[Digest, int]]:
+def with_bases(archive: Archive, digest: Digest, size: int) -> Iterator[tuple[Digest, int]]:
+    """A blob, and before it all that it depends on in the form in which it is here; with sizes."""
     for base in archive.form_of(digest).bases:
-        yield from _with_bases(archive, base.sha256, base.size)
+        yield from with_bases(archive, base.sha256, base.size)
     yield digest, size
 
 
