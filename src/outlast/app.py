@@ -339,7 +339,7 @@ def open_app(
             sources,
             wishes,
             settings.http,
-            homes or (lambda url: open_home(url, settings.http.s3, None, create=True)),
+            homes or (lambda url: open_home(url, settings.http.s3, None)),
         )
 
 

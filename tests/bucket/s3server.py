@@ -27,6 +27,8 @@ class S3Server:
         self.faults: list[Callable[[str, str], str]] = []
         self.asked: list[tuple[str, str]] = []
         self.conditions = conditions
+        self.sent: Callable[[int], object] = bool
+        """Told of the bytes of each body of an object that it sends."""
         self.lock = threading.Lock()
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.stop = threading.Event()
@@ -134,6 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.cut:
             self.close_connection = True
             part = part[: len(part) // 2]
+        if self.command == "GET":
+            self.server_of.sent(len(part))
         self._reply(206 if found else 200, part, **told)
 
     do_HEAD = do_GET  # noqa: N815

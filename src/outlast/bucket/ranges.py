@@ -58,9 +58,11 @@ class ProvenRange:
         try:
             self._blob.readinto(begin, piece)
         except IntegrityError as error:
-            raise DamagedThereError(f"{self._what} is damaged: {error}") from None
+            text = f"{self._what} is damaged: {error}"
+            raise DamagedThereError(text, piece=index) from None
         if not self._tree.matches(index, piece):
-            raise DamagedThereError(f"{self._what} is damaged: piece {index} is wrong")
+            text = f"{self._what} is damaged: piece {index} is wrong"
+            raise DamagedThereError(text, piece=index)
         self._held = piece[self._at - begin : self._stop - begin]
 
     def close(self) -> None:

@@ -41,6 +41,10 @@ class BucketSource:
         return f"{STORE}+{self._home.name}"
 
     @property
+    def is_own(self) -> bool:
+        return not self._everybody
+
+    @property
     def has_token(self) -> bool:
         """The platform's credentials open all of the home."""
         return not self._everybody

@@ -132,12 +132,16 @@ class DamagedError(CorruptError):
 
 
 class DamagedThereError(CorruptError):
-    """A source found its own copy of a file damaged, and did not give it out. Other files of it may
-    be right.
+    """A source found its own copy of a file damaged, and did not give it out. Its other files may
+    be right, and where `piece` says which one (1 MiB) is wrong, the other pieces.
     """
 
     code = "damaged-there"
     default_hint = "'outlast scrub --store' mends a second home; another source may have the file"
+
+    def __init__(self, message: str, *, piece: int | None = None) -> None:
+        super().__init__(message)
+        self.piece = piece
 
 
 class DamagedRecordError(CorruptError):

@@ -131,7 +131,7 @@ class Config:
                 return token
         return self.hub_token if asked == origin(self.hub) else None
 
-    def open_home(self, url: str, *, create: bool = True) -> "SecondHome":
+    def open_home(self, url: str, *, create: bool = False) -> "SecondHome":
         """A second home, with the keys for it. Raises as `app.open_home` does."""
         from outlast.app import open_home  # noqa: PLC0415
         from outlast.bucket.objects import check_place  # noqa: PLC0415

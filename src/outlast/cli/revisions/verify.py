@@ -76,7 +76,7 @@ def _verify_store(
     from outlast.ops.second_home.check import check  # noqa: PLC0415 - for this option alone
 
     with session(home, as_json=as_json, quiet=quiet) as run:
-        there = run.config.open_home(url, create=False)
+        there = run.config.open_home(url)
         result = check(there, target, run.control)
     if as_json:
         print_document(

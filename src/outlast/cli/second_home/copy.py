@@ -53,7 +53,7 @@ def copy(
     machine's own role gives. Section [s3] of the configuration counts for s3://, too.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
-        there = run.config.open_home(url)
+        there = run.config.open_home(url, create=True)
         result = ops.copy(archive, target, there, run.control)
     if as_json:
         print_document(

@@ -29,7 +29,7 @@ class Durability:
         if app.node is not None and (settings.active or settings.stores or app.node.settings.peers):
             yield keeping_beside(app, app.node, settings)
         if settings.scrub.mend or settings.scrub.every is not None:
-            yield scrubbing_beside(app, settings.scrub)
+            yield scrubbing_beside(app, settings.scrub, settings.stores)
 
     def checks(self, home: Path) -> Iterable[Finding]:
         del home

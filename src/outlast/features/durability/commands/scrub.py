@@ -16,9 +16,10 @@ from outlast.core.sizes import human_size
 from outlast.features.durability.commands.scrub_document import ScrubbedDocument
 from outlast.features.durability.scrub.cursor import ScrubCursor
 from outlast.features.durability.scrub.found import Scrubbed
-from outlast.features.durability.scrub.mender import Mender
+from outlast.features.durability.scrub.mender import Mender, homes_of
 from outlast.features.durability.scrub.scrub import Helpers, ScrubWishes
 from outlast.features.durability.scrub.scrub import scrub as run_scrub
+from outlast.features.durability.settings import CopiesSettings
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
 from outlast.store.archive import Archive
@@ -117,7 +118,11 @@ def _helpers(run: Session, archive: Archive, no_mend: bool) -> Iterator[Helpers 
         open_neighbourhood, archive, config.node(), run.control, scope, command="scrub"
     )
     wishes = Wishes(connections=config.connections, rate=config.rate, forms=FormWishes(config.form))
-    sources = hub_sources(config.upstreams(config.sources), config.http())
+    stores = config.features.get("durability", CopiesSettings()).stores
+    sources = [
+        *hub_sources(config.upstreams(config.sources), config.http()),
+        *homes_of(stores, config.open_home, run.control),
+    ]
     with Mender(archive, sources, around, wishes, run.control) as mender:
         yield Helpers(mender.mend, mender.ask)
 
