@@ -46,7 +46,7 @@ _ROOT: Final = Path("/")
 _REVISIONS: Final = "revisions"
 _MANIFEST: Final = "manifest"
 _TREES: Final = "trees"
-_IDENTITY: Final = "store-id"
+IDENTITY: Final = "store-id"
 _NAME: Final = re.compile(rb"[0-9a-f]{16}\n")
 
 
@@ -245,16 +245,16 @@ class SecondHome:
         asks. A copy of the home has the same name.
         """
         for _ in range(2):
-            for path in (_IDENTITY, f"{self._layout.second.name}/{_IDENTITY}"):
+            for path in (IDENTITY, f"{self._layout.second.name}/{IDENTITY}"):
                 data = self.objects.read(path, LIMIT)
-                body = None if data is None else sealed.unseal(_IDENTITY, data)
+                body = None if data is None else sealed.unseal(IDENTITY, data)
                 if body is not None and _NAME.fullmatch(body):
                     return body.decode().strip()
             body = os.urandom(8).hex().encode() + b"\n"
-            self.objects.put_new(_IDENTITY, sealed.seal(_IDENTITY, body))
-            if (data := self.objects.read(_IDENTITY, LIMIT)) is not None:
-                self.objects.put_new(f"{self._layout.second.name}/{_IDENTITY}", data)
-        raise CorruptError(f"{self.name}/{_IDENTITY} is damaged", hint="delete it: it is made anew")
+            self.objects.put_new(IDENTITY, sealed.seal(IDENTITY, body))
+            if (data := self.objects.read(IDENTITY, LIMIT)) is not None:
+                self.objects.put_new(f"{self._layout.second.name}/{IDENTITY}", data)
+        raise CorruptError(f"{self.name}/{IDENTITY} is damaged", hint="delete it: it is made anew")
 
     # Writing
 
@@ -284,10 +284,12 @@ class SecondHome:
         """
         repo, data = revision.repo, revision.to_bytes()
         digest = Digest.of(data)
-        self.objects.put_new(self._name(self._layout.manifest(digest)), data)
-        self._put_about(repo, about)
         name = f"{self._folder(repo)}/{revision.id}"
         old = self._known(repo, revision.id)
+        manifest = self._name(self._layout.manifest(digest))
+        if not self.objects.put_new(manifest, data) and old != revision:
+            self.objects.put(manifest, data)  # what is there may be damaged
+        self._put_about(repo, about)
         if old is None or len(old.files) < len(revision.files):
             body = json.dumps({_MANIFEST: digest.hex}).encode() + b"\n"
             self.objects.put(name, sealed.seal(name, body))

@@ -82,7 +82,7 @@ class Sender:
     def __init__(
         self, archive: Archive, writer: WriteSession, home: SecondHome, control: Control
     ) -> None:
-        self._archive = archive
+        self.archive = archive
         self._writer = writer
         self._home = home
         self._control = control
@@ -92,7 +92,7 @@ class Sender:
         """The blob of a file after all that it depends on, where it is not there already."""
         digest = entry.sha256
         assert digest is not None, "what a manifest has is named by its sha256"
-        sent = [self._send(*blob) for blob in with_bases(self._archive, digest, entry.size)]
+        sent = [self._send(*blob) for blob in with_bases(self.archive, digest, entry.size)]
         self._control.emit(FileDone(entry.path, entry.size, digest.hex, already=not any(sent)))
 
     def _send(self, digest: Digest, size: int) -> bool:
@@ -132,12 +132,12 @@ class Sender:
     def _opened(self, digest: Digest, size: int) -> BlobReader:
         if not self._writer.lease(digest, size):
             raise NotArchivedError(f"blob {digest.short}… is not in the archive any more")
-        return self._archive.open_blob(digest)
+        return self.archive.open_blob(digest)
 
     def _send_tree(self, reader: BlobReader) -> None:
         if not has_tree(reader.size):
             return
-        tree = noted_tree(self._archive, reader.digest, reader.size)
+        tree = noted_tree(self.archive, reader.digest, reader.size)
         if tree is None:
             hasher = TreeHasher()
             for chunk in reader.chunks():
