@@ -78,9 +78,12 @@ class SecondHome:
     # Reading
 
     def require(self) -> None:
-        """Raises :class:`StorageError` where there is no archive, or one of another format."""
+        """Raises :class:`StorageError` where there is no archive, or one of another format. A
+        marker that is damaged does not keep from reading, if its second copy is right.
+        """
         marker = self.objects.read(self._layout.marker.name, LIMIT)
-        if marker != MARKER:
+        second = self._name(self._layout.second_of(self._layout.marker))
+        if marker != MARKER and self.objects.read(second, LIMIT) != MARKER:
             what = "an archive of another format" if marker else "no archive"
             raise StorageError(
                 f"there is {what} in {self.name}", hint="'outlast copy --store' makes one"

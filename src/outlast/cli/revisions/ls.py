@@ -95,16 +95,8 @@ def ls(
     """
     order = listing.Order(sort)
     if store is not None:
-        return _list_store(
-            store,
-            pattern,
-            order,
-            home,
-            reverse=reverse,
-            partial=partial,
-            as_json=as_json,
-            quiet=quiet,
-        )
+        with session(home, as_json=as_json, quiet=quiet) as run:
+            return _list_store(run, store, pattern, order, reverse=reverse, partial=partial)
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         listed = listing.list_revisions(
             archive, pattern, order=order, reverse=reverse, partial=partial

@@ -6,7 +6,7 @@ from outlast.bucket.home import SecondHome, Stored
 from outlast.codec.payload import Form
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import CorruptError
+from outlast.core.errors import CorruptError, NotArchivedError
 from outlast.core.names import Target
 from outlast.ops.second_home.check import problem_in, problem_of
 from outlast.ops.second_home.copy import Copied, Sender, copy, with_bases
@@ -24,14 +24,17 @@ def mend(
     """
     for digest, size in with_bases(archive, *blob):
         home.forget(digest)
-        if not problem_of(home, digest, digest.hex, control):
-            continue
-        sender.replace(digest, size)
-        held = archive.form_of(digest).form is not Form.PLAIN
-        name = home.blob_name(digest, capsule=held)
-        written = Stored(name, home.objects.size(name) or 0, held)
-        if problem := _problem(home, digest, written, control):
-            raise CorruptError(f"{home.name} took {name}, and does not keep it: {problem}")
+        if problem_of(home, digest, digest.hex, control):
+            sender.replace(digest, size)
+            held = archive.form_of(digest).form is not Form.PLAIN
+            name = home.blob_name(digest, capsule=held)
+            written = Stored(name, home.objects.size(name) or 0, held)
+            if problem := _problem(home, digest, written, control):
+                raise CorruptError(f"{home.name} took {name}, and does not keep it: {problem}")
+        elif place := home.place_of(digest):
+            written = Stored(*place, place[0] == home.blob_name(digest, capsule=True))
+        else:
+            raise NotArchivedError(f"blob {digest.short}… is not in {home.name} any more")
         _delete_other(home, digest, written, control)
 
 

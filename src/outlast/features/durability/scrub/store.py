@@ -224,8 +224,8 @@ class _StoreScrub:
         use = self._uses.get(item.blob)
         text = f"{problem}; it is {use.where}" if use is not None else problem
         kind = DamagedPart.CAPSULE if item.file.capsule else DamagedPart.BLOB
-        if self._home.objects.size(name) is None:  # the copy in the other form took its place
-            return
+        if self._home.objects.size(name) is None and self._home.place_of(item.blob) is not None:
+            return  # what is right in another form took its place
         self._mended(kind, name, text, partial(self._mend, item.blob))
 
     def _check_tree(self, blob: Digest, right: Tree | None) -> None:
