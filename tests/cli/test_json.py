@@ -192,6 +192,8 @@ def copying(world: World) -> None:
     store = f"file://{world.home}/there"
     assert world("copy", "me/small", "--store", store).result["blobs"] == 1
     assert world("copy", "me/small", "--store", store).result["already"] == 1
+    assert world("ls", "--store", store).result["complete"]
+    assert world("scrub", "--store", store).result["store"] == store
 
 
 def packing(world: World) -> None:
