@@ -142,6 +142,7 @@ def serving_always(world: World) -> None:
 
 
 def listing(world: World) -> None:
+    assert world("ls", "--store", stored(world)).result["complete"]
     weights = write(world.home / "base", {"model.safetensors": model(5, 200_000)})
     world("add", weights, "--as", "me/base", "--form", "capsule")
     data = tuned((weights / "model.safetensors").read_bytes(), 2)
@@ -192,8 +193,13 @@ def copying(world: World) -> None:
     store = f"file://{world.home}/there"
     assert world("copy", "me/small", "--store", store).result["blobs"] == 1
     assert world("copy", "me/small", "--store", store).result["already"] == 1
-    assert world("ls", "--store", store).result["complete"]
-    assert world("scrub", "--store", store).result["store"] == store
+
+
+def stored(world: World) -> str:
+    """A second home with a model."""
+    copying(world)
+    world.calls.clear()
+    return f"file://{world.home}/there"
 
 
 def packing(world: World) -> None:
@@ -400,6 +406,8 @@ def withdrawing(world: World) -> None:
 
 
 def scrubbing(world: World) -> None:
+    store = stored(world)
+    assert world("scrub", "--store", store).result["store"] == store
     assert world("scrub").result["found"] == []
     world.damage_ref("me/mine")
     assert world("scrub", "--full", "--no-mend", code=4).result["found"]
