@@ -142,7 +142,7 @@ def serving_always(world: World) -> None:
 
 
 def listing(world: World) -> None:
-    assert world("ls", "--store", stored(world)).result["complete"]
+    store = stored(world)
     weights = write(world.home / "base", {"model.safetensors": model(5, 200_000)})
     world("add", weights, "--as", "me/base", "--form", "capsule")
     data = tuned((weights / "model.safetensors").read_bytes(), 2)
@@ -152,6 +152,7 @@ def listing(world: World) -> None:
     world.calls.clear()
     lines = {line["repo"]: line for line in world("ls", code=4).documents}
     assert lines["me/tune"]["bases"] == ["me/base"]
+    assert world("ls", "--store", store).result["complete"]
 
 
 def showing(world: World) -> None:

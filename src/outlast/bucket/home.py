@@ -77,13 +77,15 @@ class SecondHome:
 
     # Reading
 
-    def require(self) -> None:
-        """Raises :class:`StorageError` where there is no archive, or one of another format. A
-        marker that is damaged does not keep from reading, if its second copy is right.
+    def require(self, *, second: bool = False) -> None:
+        """Raises :class:`StorageError` where there is no archive, or one of another format. With
+        `second` a marker that is damaged is passed over, if its second copy is right.
         """
         marker = self.objects.read(self._layout.marker.name, LIMIT)
-        second = self._name(self._layout.second_of(self._layout.marker))
-        if marker != MARKER and self.objects.read(second, LIMIT) != MARKER:
+        if second and marker != MARKER:
+            other = self._name(self._layout.second_of(self._layout.marker))
+            marker = self.objects.read(other, LIMIT)
+        if marker != MARKER:
             what = "an archive of another format" if marker else "no archive"
             raise StorageError(
                 f"there is {what} in {self.name}", hint="'outlast copy --store' makes one"

@@ -248,40 +248,41 @@ class TestHostileLists:
             assert len(list(listing(bucket(server)))) == 2
 
 
-class TestCommands:
-    def test_scrub(self, home: Path, there: Path) -> None:
-        url = f"file://{there}"
-        assert "nothing is damaged" in inside("scrub", "--store", url, home=home).ok().out
-        damage(place(there, LARGE), 100)
-        call = inside("scrub", "--store", url, "--no-mend", "--json", home=home)
-        assert call.code == 4
-        assert (call.result["store"], call.result["damage_left"]) == (url, 1)
-        verified = inside("verify", "--store", url, home=home)
-        assert verified.code == 4
-        call = inside("scrub", "--store", url, "--limit-rate", "1G", home=home).ok()
-        assert "1 mended" in call.out
-        assert check(folder(there), [], Control()).problems == ()
+def test_scrub_of_a_store(home: Path, there: Path) -> None:
+    url = f"file://{there}"
+    assert "nothing is damaged" in inside("scrub", "--store", url, home=home).ok().out
+    damage(place(there, LARGE), 100)
+    call = inside("scrub", "--store", url, "--no-mend", "--json", home=home)
+    assert call.code == 4
+    assert (call.result["store"], call.result["damage_left"]) == (url, 1)
+    verified = inside("verify", "--store", url, home=home)
+    assert verified.code == 4
+    call = inside("scrub", "--store", url, "--limit-rate", "1G", home=home).ok()
+    assert "1 mended" in call.out
+    assert check(folder(there), [], Control()).problems == ()
 
-    def test_scrub_without_an_archive_here(self, there: Path, tmp_path: Path) -> None:
-        call = inside("scrub", "--store", f"file://{there}", home=tmp_path).ok()
-        assert "no archive here" in call.err
-        assert not (tmp_path / "archive").exists()
 
-    def test_ls(self, home: Path, there: Path) -> None:
-        url = f"file://{there}"
-        place(there, LARGE).unlink()
-        call = inside("ls", "--store", url, "--json", home=home).ok()
-        base, tuned = call.of_type("stored")
-        assert (base["repo"], base["complete"], base["missing"]) == ("org/base", False, 1)
-        assert (tuned["complete"], tuned["capsules"], tuned["bytes"]) == (True, 1, len(TUNED) + 2)
-        assert tuned["stored_bytes"] < tuned["bytes"]
-        shown = inside("ls", "--store", url, home=home).ok()
-        assert "lacks 1 file" in shown.out
-        assert "2 revisions" in shown.err
-        some = inside("ls", "--store", url, "*/tuned", home=home).ok().out
-        assert "org/base" not in some
-        part = inside("ls", "--store", url, "--partial", "--json", home=home).ok()
-        assert [one["repo"] for one in part.documents] == ["org/base"]
-        damage(next((there / "manifests").iterdir()), 20)
-        assert inside("ls", "--store", url, home=home).code == 4
-        assert inside("ls", "--store", url, "--sort", "date", home=home).code == 2
+def test_scrub_without_an_archive_here(there: Path, tmp_path: Path) -> None:
+    call = inside("scrub", "--store", f"file://{there}", home=tmp_path).ok()
+    assert "no archive here" in call.err
+    assert not (tmp_path / "archive").exists()
+
+
+def test_ls_of_a_store(home: Path, there: Path) -> None:
+    url = f"file://{there}"
+    place(there, LARGE).unlink()
+    call = inside("ls", "--store", url, "--json", home=home).ok()
+    base, tuned = call.of_type("stored")
+    assert (base["repo"], base["complete"], base["missing"]) == ("org/base", False, 1)
+    assert (tuned["complete"], tuned["capsules"], tuned["bytes"]) == (True, 1, len(TUNED) + 2)
+    assert tuned["stored_bytes"] < tuned["bytes"]
+    shown = inside("ls", "--store", url, home=home).ok()
+    assert "lacks 1 file" in shown.out
+    assert "2 revisions" in shown.err
+    some = inside("ls", "--store", url, "*/tuned", home=home).ok().out
+    assert "org/base" not in some
+    part = inside("ls", "--store", url, "--partial", "--json", home=home).ok()
+    assert [one["repo"] for one in part.documents] == ["org/base"]
+    damage(next((there / "manifests").iterdir()), 20)
+    assert inside("ls", "--store", url, home=home).code == 4
+    assert inside("ls", "--store", url, "--sort", "date", home=home).code == 2

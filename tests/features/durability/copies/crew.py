@@ -53,6 +53,16 @@ class Member:
     homes: list[SecondHome] = field(default_factory=list)
     """Those that it opened."""
 
+    def clock(self) -> float:
+        return self.now
+
+    @property
+    def holder(self) -> str:
+        """What names it, once it made a round."""
+        said = self.node.copies.said
+        assert said is not None
+        return said.holder
+
     @property
     def keeper(self) -> Keeper:
         return self.made[0]
@@ -114,7 +124,7 @@ def crew(
                 )
             )
             member = Member(archive, node, control, notes, own.close)
-            stores = ()
+            stores: tuple[StoreAt, ...] = ()
             if opened is not None:
 
                 def open_it(member: Member = member, opened: OpenHome = opened) -> SecondHome:
@@ -133,7 +143,7 @@ def crew(
                         Wishes(),
                         Uncounted(),
                         Random(7),
-                        clock=lambda member=member: member.now,
+                        clock=member.clock,
                         tuning=QUICK,
                         stores=stores,
                     )

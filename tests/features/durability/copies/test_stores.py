@@ -108,7 +108,7 @@ def two_that_hold(nodes: list[Member]) -> tuple[Member, Member]:
         assert done == []
     [assignment] = found.view.assignments
     carrier = found.view.carrier(assignment, *found.stores)
-    first, other = sorted(nodes, key=lambda one: one.node.copies.said.holder != carrier)
+    first, other = sorted(nodes, key=lambda one: one.holder != carrier)
     return first, other
 
 

@@ -70,7 +70,7 @@ def scrub_store(
     :class:`RepoNotFoundError` for a target that is not there, :class:`TransientError` where the
     store does not answer, :class:`Cancelled`; what was read by then counts as read.
     """
-    home.require()
+    home.require(second=True)
     with archive.writer() as writer:
         sender = Sender(archive, writer, home, control) if mends else None
         return _StoreScrub(home, sender, cursor, wishes, control).run()
