@@ -47,7 +47,7 @@ def copy(archive: Archive, targets: Sequence[Target], home: SecondHome, control:
     revisions = [*_chosen(archive, targets)]
     home.begin()
     with archive.writer() as writer:  # what it leases is not collected meanwhile
-        sender = Sender(archive, writer, home, control)
+        sender = BlobSender(archive, writer, home, control)
         for revision in revisions:
             named = f"{revision.repo}@{revision.id.hex[:12]}"
             control.emit(Planned("copy", named, len(revision.files), revision.size))
@@ -76,7 +76,7 @@ def _chosen(archive: Archive, targets: Sequence[Target]) -> Iterator[Revision]:
         yield revision
 
 
-class Sender:
+class BlobSender:
     """Sends blobs to a second home. Not thread-safe. `writer` leases what it sends."""
 
     def __init__(
@@ -122,12 +122,6 @@ class Sender:
             self._send_tree(reader)
         self.sent += 1
         self.sent_bytes += stored
-
-    def send_tree(self, digest: Digest, size: int) -> None:
-        """Sends the tree of a blob, in place of the one that is there."""
-        with self._opened(digest, size) as reader:
-            self._send_tree(reader)
-        self.trees += 1
 
     def _opened(self, digest: Digest, size: int) -> BlobReader:
         if not self._writer.lease(digest, size):

@@ -9,19 +9,18 @@ from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, NotArchivedError
 from outlast.core.names import Target
 from outlast.ops.second_home.check import problem_in, problem_of
-from outlast.ops.second_home.copy import Copied, Sender, copy, with_bases
+from outlast.ops.second_home.copy import BlobSender, Copied, copy, with_bases
 from outlast.store.archive import Archive
 
 _BOTH: Final = (False, True)
 
 
-def mend(
-    archive: Archive, home: SecondHome, sender: Sender, blob: tuple[Digest, int], control: Control
-) -> None:
+def mend(home: SecondHome, sender: BlobSender, blob: tuple[Digest, int], control: Control) -> None:
     """Makes a blob in a home right, and before it what it depends on as it lies here. Nothing that
     is damaged is deleted before a right file was read again. Raises :class:`NotArchivedError` and
     :class:`CorruptError` where the archive has no right bytes, or the home does not keep them.
     """
+    archive = sender.archive
     for digest, size in with_bases(archive, *blob):
         home.forget(digest)
         if problem_of(home, digest, digest.hex, control):
@@ -59,12 +58,12 @@ def copy_checked(archive: Archive, target: Target, home: SecondHome, control: Co
     """Copies a revision to a home, reads all of it there, and sends again what is not right."""
     copied = copy(archive, [target], home, control)
     with archive.writer() as writer:
-        sender = Sender(archive, writer, home, control)
+        sender = BlobSender(archive, writer, home, control)
         for revision in copied.revisions:
             for entry in revision.files:
                 digest = entry.sha256
                 assert digest is not None, "what a manifest has is named by its sha256"
                 home.forget(digest)
                 if problem_of(home, digest, entry.path, control):
-                    mend(archive, home, sender, (digest, entry.size), control)
+                    mend(home, sender, (digest, entry.size), control)
     return copied

@@ -15,7 +15,7 @@ from outlast.ops.second_home.check import check
 from outlast.sources.settings import S3Place
 from tests.bucket.s3server import S3Server
 from tests.bucket.test_second_home import bucket
-from tests.features.durability.copies.crew import DAY, Member, crew
+from tests.features.durability.copies.operated import DAY, Member, operated
 from tests.store.test_cached import bring, key
 
 SMALL, LARGE = os.urandom(5000), os.urandom(9 << 20)
@@ -36,7 +36,7 @@ def folder(path: Path) -> SecondHome:
 
 
 def test_a_store_counts_when_all_of_it_was_read_there(tmp_path: Path) -> None:
-    with S3Server() as server, crew(tmp_path, ALONE, [lambda: bucket(server)]) as [one]:
+    with S3Server() as server, operated(tmp_path, ALONE, [lambda: bucket(server)]) as [one]:
         bring_in(one, LARGE)
         one.step()
         assert (one.goal.met, one.goal.sites) == (False, "s3")
@@ -55,7 +55,7 @@ def test_a_store_counts_when_all_of_it_was_read_there(tmp_path: Path) -> None:
 
 def test_a_folder_is_a_store_too_and_where_is_not_named_it_does_not_count(tmp_path: Path) -> None:
     place = tmp_path / "there"
-    with crew(tmp_path, "org/base copies=2", [lambda: folder(place)]) as [one]:
+    with operated(tmp_path, "org/base copies=2", [lambda: folder(place)]) as [one]:
         bring_in(one)
         for _ in range(3):
             assert one.step()[1] == []
@@ -64,7 +64,7 @@ def test_a_folder_is_a_store_too_and_where_is_not_named_it_does_not_count(tmp_pa
         one.until(Change.STORED)
         one.step()
         assert one.goal.met
-    with crew(tmp_path, "org/base copies=2", [lambda: folder(place)]) as [one]:
+    with operated(tmp_path, "org/base copies=2", [lambda: folder(place)]) as [one]:
         one.step()
         assert (one.goal.met, one.goal.copies) == (False, 1)
 
@@ -77,7 +77,7 @@ def test_what_the_store_does_not_keep_right_is_not_counted(tmp_path: Path) -> No
             wrong = data[:-1] + bytes([data[-1] ^ 1]) if name == name_of(LARGE) else data
             super().__setitem__(name, wrong)
 
-    with S3Server() as server, crew(tmp_path, ALONE, [lambda: bucket(server)]) as [one]:
+    with S3Server() as server, operated(tmp_path, ALONE, [lambda: bucket(server)]) as [one]:
         server.objects = Liar()
         bring_in(one, LARGE)
         done = one.until(Change.FAILED)
@@ -113,7 +113,7 @@ def two_that_hold(nodes: list[Member]) -> tuple[Member, Member]:
 
 
 def test_a_node_that_dies_in_the_middle_is_taken_over(tmp_path: Path) -> None:
-    with S3Server() as server, crew(tmp_path, BOTH, [lambda: bucket(server)] * 2) as nodes:
+    with S3Server() as server, operated(tmp_path, BOTH, [lambda: bucket(server)] * 2) as nodes:
         carrier, other = two_that_hold(nodes)
 
         def die(method: str, name: str) -> str:
@@ -141,7 +141,7 @@ def test_a_node_that_dies_in_the_middle_is_taken_over(tmp_path: Path) -> None:
 
 
 def test_where_the_store_refuses_one_node_another_copies(tmp_path: Path) -> None:
-    with S3Server() as server, crew(tmp_path, BOTH, [lambda: bucket(server)] * 2) as nodes:
+    with S3Server() as server, operated(tmp_path, BOTH, [lambda: bucket(server)] * 2) as nodes:
         carrier, other = two_that_hold(nodes)
         for home in carrier.homes:
             home.__class__ = Refusing
@@ -154,7 +154,7 @@ def test_where_the_store_refuses_one_node_another_copies(tmp_path: Path) -> None
 
 
 def test_the_word_of_another_node_counts_and_nothing_is_copied_twice(tmp_path: Path) -> None:
-    with S3Server() as server, crew(tmp_path, BOTH, [lambda: bucket(server), None]) as nodes:
+    with S3Server() as server, operated(tmp_path, BOTH, [lambda: bucket(server), None]) as nodes:
         for node in nodes:
             bring_in(node, LARGE)
         for _ in range(4):
@@ -167,20 +167,24 @@ def test_the_word_of_another_node_counts_and_nothing_is_copied_twice(tmp_path: P
 
 def test_a_store_gives_a_lost_copy_back(tmp_path: Path) -> None:
     """The only node that had the model is gone: another gets it from the store."""
-    with S3Server() as server, crew(tmp_path, ALONE, [lambda: bucket(server)] * 2) as nodes:
+    with S3Server() as server, operated(tmp_path, ALONE, [lambda: bucket(server)] * 2) as nodes:
         bring_in(nodes[0], LARGE)
         nodes[0].until(Change.STORED)
         nodes[0].step()
         nodes[1].step()
         nodes[0].leave()
-        for _ in range(2):
-            nodes[1].step(passed=DAY + 1)
-        [assignment] = nodes[1].step()[0].view.assignments
-        assert assignment.wanted.held == {}  # the word of a node that is gone does not count
+        done = []
+        for _ in range(5):  # the word of a node that is gone does not count
+            done += [one.change for one in nodes[1].step(passed=DAY + 1)[1]]
+        assert done == [Change.FETCHED, Change.STORED]  # all is there: it is read, and counts
+        repo, commit = key("base")
+        assert nodes[1].archive.revision(repo, "main").id == commit
+        assert (nodes[1].goal.met, nodes[1].goal.stores) == (True, "s3")
+        assert sum(m == "PUT" and n == name_of(LARGE) for m, n in server.asked) == 2  # parts, once
 
 
 def test_shrink_asks_the_store_and_drops_nothing_there(tmp_path: Path) -> None:
-    with S3Server() as server, crew(tmp_path, BOTH, [lambda: bucket(server)] * 2) as nodes:
+    with S3Server() as server, operated(tmp_path, BOTH, [lambda: bucket(server)] * 2) as nodes:
         bring_in(nodes[0], LARGE)
         for _ in range(8):
             for node in nodes:
@@ -205,7 +209,7 @@ def test_shrink_asks_the_store_and_drops_nothing_there(tmp_path: Path) -> None:
 def test_what_the_store_loses_is_seen_and_put_there_again(tmp_path: Path, what: str) -> None:
     with (
         S3Server() as server,
-        crew(tmp_path, ALONE, [lambda: bucket(server)], challenges=100) as [one],
+        operated(tmp_path, ALONE, [lambda: bucket(server)], challenges=100) as [one],
     ):
         bring_in(one, LARGE)
         one.until(Change.STORED)
@@ -233,7 +237,7 @@ def test_what_the_store_loses_is_seen_and_put_there_again(tmp_path: Path, what: 
 def test_a_store_that_is_silent_counts_for_a_while(tmp_path: Path) -> None:
     with (
         S3Server() as server,
-        crew(tmp_path, ALONE, [lambda: bucket(server)], every=DAY / 2) as [one],
+        operated(tmp_path, ALONE, [lambda: bucket(server)], every=DAY / 2) as [one],
     ):
         bring_in(one)
         one.until(Change.STORED)
@@ -250,7 +254,7 @@ def test_a_store_that_is_silent_counts_for_a_while(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_mounted_is_no_new_store(tmp_path: Path) -> None:
     place = tmp_path / "there"
-    with crew(tmp_path, ALONE, [lambda: folder(place)]) as [one]:
+    with operated(tmp_path, ALONE, [lambda: folder(place)]) as [one]:
         bring_in(one)
         one.until(Change.STORED)
         place.rename(tmp_path / "away")
@@ -261,7 +265,7 @@ def test_a_folder_that_is_not_mounted_is_no_new_store(tmp_path: Path) -> None:
 
 
 def test_cancelled_in_the_middle_it_goes_on_later(tmp_path: Path) -> None:
-    with S3Server() as server, crew(tmp_path, ALONE, [lambda: bucket(server)]) as [one]:
+    with S3Server() as server, operated(tmp_path, ALONE, [lambda: bucket(server)]) as [one]:
         bring_in(one, LARGE)
         one.step()
 

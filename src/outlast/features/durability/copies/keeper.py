@@ -94,8 +94,7 @@ class Keeper:
         due = {
             one.wanted.manifest
             for one in view.assignments
-            if view.own in one.missing
-            and any(h in found.answered or h in found.stores for h in one.wanted.held)
+            if view.own in one.missing and self._is_to_be_had(found, one)
         }
         stored = {
             (found.stores[store], one.wanted.manifest)
@@ -123,12 +122,21 @@ class Keeper:
             return Done(row, Change.FAILED, str(error), url)
         return Done(row, Change.STORED, store=url)
 
-    def _homes(self, found: CopiesRound, manifest: Digest) -> list[str]:
-        """The stores that have a manifest, as far as this node reaches them."""
-        held = next(
-            (o.wanted.held for o in found.view.assignments if o.wanted.manifest == manifest), {}
-        )
-        return [url for holder, url in found.stores.items() if holder in held]
+    @staticmethod
+    def _is_to_be_had(found: CopiesRound, one: Assignment) -> bool:
+        """Whether there is anything to ask for a copy: if nothing counts any more, the stores may
+        have one all the same.
+        """
+        held = one.wanted.held
+        if not held:
+            return bool(found.stores)
+        return any(h in found.answered or h in found.stores for h in held)
+
+    @staticmethod
+    def _homes(found: CopiesRound, manifest: Digest) -> list[str]:
+        """The stores that this node reaches and that have a manifest, or may."""
+        [held] = [o.wanted.held for o in found.view.assignments if o.wanted.manifest == manifest]
+        return [url for holder, url in found.stores.items() if holder in held or not held]
 
     def _fetch(self, row: ManifestSaid, why: str, homes: Sequence[str] = ()) -> Iterator[Done]:
         rest = self._rests.get(row.manifest)

@@ -70,7 +70,7 @@ class Tended:
 
 
 @dataclass(slots=True)
-class _Rest:
+class _StoreRest:
     until: float
     seconds: float
 
@@ -95,7 +95,7 @@ class Stores:
         self._asked: dict[str, Future[str]] = {}
         self._answered: dict[str, str] = {}
         self._said: dict[str, str] = {}
-        self._rests: dict[str, _Rest] = {}
+        self._rests: dict[str, _StoreRest] = {}
         self._pool = DaemonPool(max(1, len(stores)), "stores")
 
     # A round
@@ -266,7 +266,7 @@ class Stores:
             before = self._rests.get(url)
             most = self._tuning.longest_rest
             seconds = min(2 * before.seconds, most) if before else self._tuning.rest
-            self._rests[url] = _Rest(time.monotonic() + seconds, seconds)
+            self._rests[url] = _StoreRest(time.monotonic() + seconds, seconds)
             raise
         self._rests.pop(url, None)
         with remembering(self._archive, self._control.cancel.wait) as memory:

@@ -31,7 +31,7 @@ from outlast.features.durability.scrub.cursor import FULL, ScrubCursor
 from outlast.features.durability.scrub.found import UNTOUCHED, DamagedPart, FoundDamage, Scrubbed
 from outlast.features.durability.scrub.scrub import ScrubWishes
 from outlast.ops.second_home.check import contents, problem_in
-from outlast.ops.second_home.copy import Sender
+from outlast.ops.second_home.copy import BlobSender
 from outlast.ops.second_home.mend import mend
 from outlast.store.archive import Archive
 
@@ -72,7 +72,7 @@ def scrub_store(
     """
     home.require(second=True)
     with archive.writer() as writer:
-        sender = Sender(archive, writer, home, control) if mends else None
+        sender = BlobSender(archive, writer, home, control) if mends else None
         return _StoreScrub(home, sender, cursor, wishes, control).run()
 
 
@@ -80,7 +80,7 @@ class _StoreScrub:
     def __init__(
         self,
         home: SecondHome,
-        sender: Sender | None,
+        sender: BlobSender | None,
         cursor: ScrubCursor,
         wishes: ScrubWishes,
         control: Control,
@@ -245,11 +245,10 @@ class _StoreScrub:
 
     def _mend(self, blob: Digest) -> None:
         assert self._sender is not None
-        archive = self._sender.archive
-        form = archive.forms.of(blob)
+        form = self._sender.archive.forms.of(blob)
         if form is None:
             raise NotArchivedError("it is not in the archive here")
-        mend(archive, self._home, self._sender, (blob, form.size), self._control)
+        mend(self._home, self._sender, (blob, form.size), self._control)
 
     def _mended(self, kind: DamagedPart, name: str, problem: str, act: Callable[[], None]) -> bool:
         """Mends something, and says what came of it; whether it is right."""

@@ -87,7 +87,7 @@ class Member:
 
 
 @contextlib.contextmanager
-def crew(
+def operated(
     folder: Path,
     goal: str,
     homes: Sequence[OpenHome | None],
