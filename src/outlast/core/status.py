@@ -148,6 +148,7 @@ class CopiesStatus:
     met: Annotated[bool, "whether the goal is met"]
     sites: Annotated[str, "sites of the goal without a copy, with commas; empty if there is none"]
     note: Annotated[str, "what this node does about it, for a person; empty: nothing"] = ""
+    stores: Annotated[str, "sites whose second home holds a copy that counts, with commas"] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from outlast.codec import merkle
 from outlast.core.digest import Names
 from outlast.core.errors import (
     BusyError,
+    DamagedThereError,
     IntegrityError,
     OutlastError,
     StorageError,
@@ -53,6 +54,9 @@ def fetch_pieces(
         def give_back() -> None:
             download.release(source, first, last)
 
+        if isinstance(error, DamagedThereError) and error.piece is not None:
+            with work.state:
+                source.note_wrong_piece(job.entry.key, error.piece, error)
         work.record_failure(source, job.entry, error, request, give_back=give_back)
     else:
         download.release(source, first, last)

@@ -3,7 +3,7 @@ may be asked; only the pieces that are wrong come again.
 
 Who may be asked for a blob: the sources that a model which has it came from, as a pull of that
 model would ask them, and other nodes as its restrictions allow. A source that has told nothing of a
-model does not learn of it by this.
+model does not learn of it by this, but for those that are the operator's own.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from outlast.fetch.revision import FetchContext, fetch_files
 from outlast.fetch.salvage import held_piece, lacking_pieces
 from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.fetch.tuning import TUNING
-from outlast.sources.base import Listing, RangeReader, RemoteRef
+from outlast.sources.base import Listing, RangeReader, RemoteRef, may_learn
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.records.draft_writer import DraftWriter
@@ -140,7 +140,7 @@ def _attempts(
         yield here, places[0]
     for place in places:
         tellers = tellers_of(archive, place.repo)
-        sources = [source for source in context.sources if source.name in tellers]
+        sources = [source for source in context.sources if may_learn(source, tellers)]
         if sources or context.coordinator is not None:
             yield replace(context, sources=sources), place
 

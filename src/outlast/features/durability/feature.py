@@ -27,10 +27,10 @@ class Durability:
     def services(
         self, app: App, settings: CopiesSettings
     ) -> Iterable[AbstractContextManager[object]]:
-        if app.node is not None and (settings.active or app.node.settings.peers):
+        if app.node is not None and (settings.active or settings.stores or app.node.settings.peers):
             yield keeping_beside(app, app.node, settings)
         if settings.scrub.active:
-            yield scrubbing_beside(app, settings.scrub)
+            yield scrubbing_beside(app, settings.scrub, settings.stores)
 
     def checks(self, home: Path) -> Iterable[Finding]:
         yield from parity_findings(home)

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
+from outlast.bucket.objects import check_place
 from outlast.cli.config.section import (
     Amount,
     ConfigSection,
     Flag,
     Meaning,
+    SubTable,
     Text,
     Texts,
     keep_list_path,
@@ -21,6 +23,7 @@ from outlast.core.errors import BadConfigError
 from outlast.core.keep_list import SITE_HINT, is_site
 from outlast.core.sizes import bytes_of
 from outlast.features.durability.parity.geometry import Share
+from outlast.sources.peer_documents import MOST_STORES
 
 _MOST_LISTS: Final = 100
 _HOUR: Final = 3600.0
@@ -47,6 +50,14 @@ class ScrubSettings:
         return self.mend or self.every is not None or self.parity is not None
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class StoreSetting:
+    """A second home that goals may name: that at `url` counts as a holder at `site`."""
+
+    site: str
+    url: str
+
+
 @dataclass(frozen=True, slots=True)
 class CopiesSettings:
     """How this node takes part in keeping copies. `copies`: bytes for what other nodes need one of
@@ -61,6 +72,7 @@ class CopiesSettings:
     gone_after: float = 24 * _HOUR
     every: float = 10 * _MINUTE
     challenges: int = 300
+    stores: tuple[StoreSetting, ...] = ()
     scrub: ScrubSettings = ScrubSettings()
 
     @property
@@ -126,6 +138,16 @@ class DurabilitySection(ConfigSection, frozen=True):
             "95 % that 1 % is lost.",
         ),
     ] = _DEFAULT.challenges
+    stores: Annotated[
+        SubTable,
+        Meaning(
+            "Second homes that goals may name: a site for where= in keep-lists, and the URL of the "
+            "store, as 'outlast copy' takes it.",
+            more="See [keep a list of models](keep.md#a-second-home-as-a-site)",
+            default="none",
+            example={"s3": "s3://models/archive"},
+        ),
+    ] = {}  # noqa: RUF012 - msgspec copies it
     scrub: Annotated[
         Text,
         Meaning(
@@ -164,6 +186,10 @@ def read_settings(table: Mapping[str, Any]) -> CopiesSettings:
             hint=SITE_HINT,
         )
     lists = (said.lists,) if isinstance(said.lists, str) else said.lists
+    if len(said.stores) > MOST_STORES:
+        raise BadConfigError(
+            f"[durability]: the setting 'stores' has more than {MOST_STORES} entries"
+        )
     if len(lists) > _MOST_LISTS:
         raise BadConfigError(
             f"[durability]: the setting 'lists' has more than {_MOST_LISTS} entries"
@@ -176,6 +202,7 @@ def read_settings(table: Mapping[str, Any]) -> CopiesSettings:
         gone_after=said.gone_after * _HOUR,
         every=said.every * _MINUTE,
         challenges=said.challenges,
+        stores=tuple(sorted(_store(site, url) for site, url in said.stores.items())),
         scrub=ScrubSettings(
             _every(said.scrub),
             _bytes("scrub-rate", said.scrub_rate),
@@ -183,6 +210,18 @@ def read_settings(table: Mapping[str, Any]) -> CopiesSettings:
             _parity(said.parity),
         ),
     )
+
+
+def _store(site: str, url: object) -> StoreSetting:
+    where = "[durability]: the setting 'stores'"
+    if not is_site(site):
+        raise BadConfigError(f"{where}: no name of a site: {site[:100]!r}", hint=SITE_HINT)
+    if not isinstance(url, str):
+        raise BadConfigError(f"{where}: {site} is not a text", hint='write s3 = "s3://BUCKET"')
+    try:
+        return StoreSetting(site, check_place(url))
+    except BadConfigError as error:
+        raise BadConfigError(f"{where}: {site}: {error}", hint=error.hint) from None
 
 
 def _every(said: str) -> float | None:

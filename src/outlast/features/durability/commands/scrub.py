@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import click
 
-from outlast.app import Scope, hub_sources, open_neighbourhood
+from outlast.app import Scope, hub_sources, open_archive, open_neighbourhood
 from outlast.cli.config.file import parse_rate
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.screen.render import plural, print_document
@@ -17,13 +18,15 @@ from outlast.features.durability.commands.scrub_document import ScrubbedDocument
 from outlast.features.durability.parity.keeper import ParityKeeper
 from outlast.features.durability.scrub.cursor import ScrubCursor
 from outlast.features.durability.scrub.found import Scrubbed
-from outlast.features.durability.scrub.mender import Mender
+from outlast.features.durability.scrub.mender import Mender, homes_of
 from outlast.features.durability.scrub.scrub import Helpers, ScrubWishes
 from outlast.features.durability.scrub.scrub import scrub as run_scrub
+from outlast.features.durability.scrub.store import scrub_store
 from outlast.features.durability.settings import CopiesSettings
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
 from outlast.store.archive import Archive
+from outlast.store.layout import Layout
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -55,11 +58,13 @@ Examples:
   outlast scrub --max-duration 2h --limit-rate 100M
   outlast scrub --full Qwen/Qwen3-0.6B
   outlast scrub --no-mend --json
+  outlast scrub --store s3://models/archive --max-duration 2h
 
 \b
 Exit status:
   0 nothing is damaged, or all of it is mended · 2 usage · 3 not archived · 4 damage is left
-  5 another scrub is under way · 8 storage · 130 interrupted (run again: it goes on)
+  5 another scrub is under way, or no answer from the store · 7 the store refuses · 8 storage
+  130 interrupted (run again: it goes on)
 """
 )
 @click.argument("target", nargs=-1, type=TARGET)
@@ -72,6 +77,7 @@ Exit status:
 )
 @click.option("--limit-rate", metavar="RATE", help="Read at most this much a second, as 100M")
 @click.option("--no-mend", is_flag=True, help="Report damage, and mend nothing")
+@click.option("--store", metavar="URL", help="Read a second home, as s3://BUCKET, not the archive")
 @common
 def scrub(
     target: tuple[Target, ...],
@@ -80,6 +86,7 @@ def scrub(
     max_duration: float | None,
     limit_rate: str | None,
     no_mend: bool,
+    store: str | None,
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -100,17 +107,38 @@ def scrub(
     With the setting parity in [durability], parity is written of each file that lacks it, and
     written anew where it is damaged.
 
+    With --store all of what 'outlast copy' put there is read and hashed, the files that were read
+    longest ago first. What is damaged or missing there is put right from the archive here. That is
+    traffic, which stores in a cloud charge for.
+
     'outlast serve' scrubs by itself, as the settings scrub and scrub-rate in [durability] say.
     """
     wishes = ScrubWishes(
         target, full, max_duration, parse_rate(limit_rate) if limit_rate is not None else 0
     )
+    if store is not None:
+        return _scrub_store(store, wishes, home, no_mend=no_mend, as_json=as_json, quiet=quiet)
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         with ScrubCursor(archive.layout.home) as cursor, _helpers(run, archive, no_mend) as helpers:
             share = run.config.features.get("durability", CopiesSettings()).scrub.parity
             parity = ParityKeeper(archive, share, changes=helpers is not None)
             result = run_scrub(archive, cursor, wishes, helpers, run.control, parity=parity)
         _print(run, result, wishes)
+    return CorruptError.exit_code if result.damage_left else 0
+
+
+def _scrub_store(
+    url: str, wishes: ScrubWishes, home: str | None, *, no_mend: bool, as_json: bool, quiet: bool
+) -> int:
+    wishes = replace(wishes, full=True)
+    with session(home, as_json=as_json, quiet=quiet) as run:
+        there = run.config.open_home(url)
+        with open_archive(run.config.home, keep=False) as archive:
+            if not Layout(run.config.home).marker.exists():
+                run.say("no archive here: nothing is mended, and the next scrub begins anew")
+            with ScrubCursor(archive.layout.home, store=there.name) as cursor:
+                result = scrub_store(there, archive, cursor, wishes, run.control, mends=not no_mend)
+        _print(run, result, wishes, there.name)
     return CorruptError.exit_code if result.damage_left else 0
 
 
@@ -125,16 +153,21 @@ def _helpers(run: Session, archive: Archive, no_mend: bool) -> Iterator[Helpers 
         open_neighbourhood, archive, config.node(), run.control, scope, command="scrub"
     )
     wishes = Wishes(connections=config.connections, rate=config.rate, forms=FormWishes(config.form))
-    sources = hub_sources(config.upstreams(config.sources), config.http())
+    stores = config.features.get("durability", CopiesSettings()).stores
+    sources = [
+        *hub_sources(config.upstreams(config.sources), config.http()),
+        *homes_of(stores, config.open_home, run.control),
+    ]
     with Mender(archive, sources, around, wishes, run.control) as mender:
         yield Helpers(mender.mend, mender.ask)
 
 
-def _print(run: Session, result: Scrubbed, wishes: ScrubWishes) -> None:
+def _print(run: Session, result: Scrubbed, wishes: ScrubWishes, store: str = "") -> None:
     mended = len(result.found) - result.damage_left
     if run.as_json:
         print_document(
             ScrubbedDocument(
+                store=store,
                 mode="full" if wishes.full else "quick",
                 files=result.files,
                 bytes=result.size,

@@ -12,6 +12,7 @@ class ScrubbedDocument(Document):
     """The result; damage that is left makes the exit status 4."""
 
     type: Literal["scrubbed"] = "scrubbed"
+    store: Annotated[str, "the URL of the second home that was read; empty: this archive"]
     mode: Annotated[Literal["quick", "full"], "by checksums, or by sha256"]
     files: Annotated[int, "files that were read"]
     bytes: Annotated[int, "their bytes on the disk"]

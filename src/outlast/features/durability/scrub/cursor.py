@@ -6,6 +6,7 @@ people and for monitoring.
 """
 
 import contextlib
+import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -80,10 +81,19 @@ class ScrubCursor(Closing):
     """The cursor of one archive; one process has it at a time. Not thread-safe."""
 
     def __init__(
-        self, home: Path, *, clock: Callable[[], float] = time.time, tuning: ScrubTuning = TUNING
+        self,
+        home: Path,
+        *,
+        store: str = "",
+        clock: Callable[[], float] = time.time,
+        tuning: ScrubTuning = TUNING,
     ) -> None:
-        """Raises :class:`BusyError` where another process scrubs the archive."""
+        """`store`: the URL of a second home, if the cursor is for that. Raises :class:`BusyError`
+        where another process scrubs the same.
+        """
         folder = home / _FOLDER
+        if store:
+            folder /= f"stores/{hashlib.sha256(store.encode()).hexdigest()[:16]}"
         self._clock = clock
         self._tuning = tuning
         self._path = folder / _NAME

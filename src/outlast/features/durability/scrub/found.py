@@ -26,7 +26,7 @@ class FoundDamage:
     """Damage, and whether it is mended."""
 
     kind: Annotated[DamagedPart, "of what is damaged"]
-    path: Annotated[str, "the file, in the archive's folder"]
+    path: Annotated[str, "the file, in the archive's folder or the second home"]
     problem: Annotated[str, "what is wrong, for a person"]
     mended: Annotated[bool, "whether it is right again"]
     why_not: Annotated[str, "why it is not mended, for a person; empty if it is"] = ""

@@ -17,7 +17,7 @@ from outlast.features.durability.scrub.tuning import TUNING
 from outlast.fetch.mending import tellers_of
 from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.node.scope import Neighbourhood
-from outlast.sources.base import Source
+from outlast.sources.base import Source, may_learn
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.index import Summary, load_manifest
@@ -108,7 +108,7 @@ def _listed(
     held = set(archive.index.blobs_of([digest]).get(digest, ()))
     tellers = tellers_of(archive, summary.repo)
     for source in sources:
-        if source.name not in tellers:
+        if not may_learn(source, tellers):
             continue
         try:
             listing = source.describe(summary.repo, summary.revision.hex, _DESCRIBES)

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from outlast.app import App
@@ -20,10 +20,10 @@ from outlast.features.durability.parity.geometry import Share
 from outlast.features.durability.parity.keeper import ParityKeeper
 from outlast.features.durability.scrub.cursor import QUICK, PassTimes, ScrubCursor
 from outlast.features.durability.scrub.items import items_of
-from outlast.features.durability.scrub.mender import Mender
+from outlast.features.durability.scrub.mender import Mender, homes_of
 from outlast.features.durability.scrub.scrub import ScrubWishes, oldest, scrub
 from outlast.features.durability.scrub.tuning import TUNING, ScrubTuning
-from outlast.features.durability.settings import ScrubSettings
+from outlast.features.durability.settings import ScrubSettings, StoreSetting
 from outlast.node.scope import Neighbourhood
 from outlast.server.http.log import log_bug
 from outlast.server.http.metrics import Metrics
@@ -132,15 +132,18 @@ def _is_recent(times: PassTimes, every: float) -> bool:
 
 
 @contextlib.contextmanager
-def scrubbing_beside(app: App, settings: ScrubSettings) -> Iterator[None]:
-    """Mends and scrubs in threads beside a server while the block runs."""
+def scrubbing_beside(
+    app: App, settings: ScrubSettings, stores: Sequence[StoreSetting] = ()
+) -> Iterator[None]:
+    """Mends and scrubs in threads beside a server while the block runs. `stores` are asked, too."""
     cancel = Cancel(app.control.cancel)
     control = Control(app.control.emit, cancel)
     work: list[tuple[Callable[[], None], float]] = []
     if settings.mend:
         around = None if app.node is None else Neighbourhood(app.node)
+        sources = (*app.sources, *homes_of(stores, app.homes, control))
         mender = Mender(
-            app.archive, app.sources, lambda: contextlib.nullcontext(around), app.wishes, control
+            app.archive, sources, lambda: contextlib.nullcontext(around), app.wishes, control
         )
         work.append((Mending(app.archive, mender.mend, control).step, TUNING.look))
     counted = Control(_counting(app, control), cancel)
