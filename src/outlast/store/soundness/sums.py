@@ -75,10 +75,11 @@ class Summing:
     def watch(self, chunks: Iterable[memoryview]) -> Iterator[memoryview]:
         """`chunks`, with an eye on them."""
         for chunk in chunks:
-            self._update(chunk)
+            self.update(chunk)
             yield chunk
 
-    def _update(self, data: memoryview) -> None:
+    def update(self, data: memoryview) -> None:
+        """The next bytes."""
         self._size += len(data)
         while data:
             room = merkle.PIECE - len(self._piece)
