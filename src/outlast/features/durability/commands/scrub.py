@@ -1,12 +1,12 @@
 """``outlast scrub``."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
-from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from outlast.app import Scope, hub_sources, open_neighbourhood
 from outlast.cli.config.file import parse_rate
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.screen.render import plural, print_document
@@ -16,12 +16,12 @@ from outlast.core.sizes import human_size
 from outlast.features.durability.commands.scrub_document import ScrubbedDocument
 from outlast.features.durability.scrub.cursor import ScrubCursor
 from outlast.features.durability.scrub.found import Scrubbed
-from outlast.features.durability.scrub.mender import Mender
 from outlast.features.durability.scrub.scrub import Helpers, ScrubWishes
 from outlast.features.durability.scrub.scrub import scrub as run_scrub
-from outlast.fetch.transfer import Wishes
-from outlast.intake.form_policy import FormWishes
 from outlast.store.archive import Archive
+
+if TYPE_CHECKING:
+    from outlast.features.durability.scrub.mender import Mender
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -108,18 +108,23 @@ def scrub(
 
 @contextlib.contextmanager
 def _helpers(run: Session, archive: Archive, no_mend: bool) -> Iterator[Helpers | None]:
+    """What mends is loaded and opened with the first damage: where nothing is damaged, that would
+    be most of the start.
+    """
     if no_mend:
         yield None
         return
-    config = run.config
-    scope = Scope() if config.swarm.enabled else Scope(lan=False, peers=())
-    around = partial(
-        open_neighbourhood, archive, config.node(), run.control, scope, command="scrub"
-    )
-    wishes = Wishes(connections=config.connections, rate=config.rate, forms=FormWishes(config.form))
-    sources = hub_sources(config.upstreams(config.sources), config.http())
-    with Mender(archive, sources, around, wishes, run.control) as mender:
-        yield Helpers(mender.mend, mender.ask)
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def mender() -> "Mender":
+            from outlast.features.durability.commands.open_mender import (  # noqa: PLC0415
+                open_mender,
+            )
+
+            return stack.enter_context(open_mender(run, archive))
+
+        yield Helpers(lambda blob: mender().mend(blob), lambda: mender().ask())
 
 
 def _print(run: Session, result: Scrubbed, wishes: ScrubWishes) -> None:
