@@ -1,0 +1,26 @@
+"""Opens what mends for ``outlast scrub``: hubs, and the nodes around."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from outlast.app import Scope, hub_sources, open_neighbourhood
+from outlast.cli.edge import Session
+from outlast.features.durability.scrub.mender import Mender
+from outlast.fetch.transfer import Wishes
+from outlast.intake.form_policy import FormWishes
+from outlast.store.archive import Archive
+
+
+@contextmanager
+def open_mender(run: Session, archive: Archive) -> Iterator[Mender]:
+    """As the configuration says who may be asked."""
+    config = run.config
+    scope = Scope() if config.swarm.enabled else Scope(lan=False, peers=())
+    around = partial(
+        open_neighbourhood, archive, config.node(), run.control, scope, command="scrub"
+    )
+    wishes = Wishes(connections=config.connections, rate=config.rate, forms=FormWishes(config.form))
+    sources = hub_sources(config.upstreams(config.sources), config.http())
+    with Mender(archive, sources, around, wishes, run.control) as mender:
+        yield mender
