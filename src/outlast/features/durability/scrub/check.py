@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from outlast.codec import merkle
-from outlast.codec.memory import scratch
+from outlast.codec.format import Block
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, Names
 from outlast.core.errors import (
@@ -25,6 +25,7 @@ from outlast.core.errors import (
     NotArchivedError,
     StorageError,
 )
+from outlast.core.threads import one_ahead
 from outlast.features.durability.scrub.tuning import TUNING
 from outlast.store import disk, reading
 from outlast.store.archive import Archive
@@ -130,28 +131,19 @@ class FileChecks:
         hasher, values = hashlib.sha256(), bytearray()
         buffers = [memoryview(bytearray(TUNING.window)) for _ in range(2)]
 
-        def read(number: int) -> tuple[memoryview, bytes]:
-            start = number * TUNING.window
-            window = buffers[number % 2][: min(TUNING.window, file.size - start)]
+        def read(start: int, turn: int) -> tuple[memoryview, bytes]:
+            window = buffers[turn][: min(TUNING.window, file.size - start)]
             if not disk.read_exactly(file.fd, window, start):
                 raise OSError(0, "the file became shorter")
             parts = range(0, len(window), merkle.PIECE)
             return window, b"".join(sums.sum_of(window[at : at + merkle.PIECE]) for at in parts)
 
-        count = -(-file.size // TUNING.window)
-        coming = self._ahead.submit(read, 0) if count else None
-        for number in range(count):
-            assert coming is not None
-            window, found = coming.result()
-            if number + 1 < count:
-                coming = self._ahead.submit(read, number + 1)
-            try:
+        starts = range(0, file.size, TUNING.window)
+        with contextlib.closing(one_ahead(read, starts, self._ahead)) as windows:
+            for window, found in windows:
                 hasher.update(window)
                 values += found
                 between(len(window))
-            except BaseException:
-                coming.exception()  # the buffers are in use until then
-                raise
         return Digest(hasher.hexdigest()), bytes(values)
 
     def capsule(self, blob: Digest, between: Between, *, full: bool) -> Checks:
@@ -195,16 +187,27 @@ class FileChecks:
 
     def _decode(self, reader: BlobReader, between: Between) -> Checks:
         assert reader.capsule is not None
-        stat, hasher = reader.stat(), hashlib.sha256()
-        failed: IntegrityError | None = None
-        for block in reader.capsule.directory.blocks():
-            with scratch(block.length) as buffer, self._unreadable(reader, block.number):
+        capsule, stat, hasher = reader.capsule, reader.stat(), hashlib.sha256()
+        buffers = [bytearray(), bytearray()]
+
+        def decode(block: Block, turn: int) -> tuple[Block, memoryview, IntegrityError | None]:
+            if len(buffers[turn]) < block.length:
+                buffers[turn] = bytearray(block.length)
+            plain = memoryview(buffers[turn])[: block.length]
+            with self._unreadable(reader, block.number):
                 try:
-                    reader.capsule.decode(block, buffer)
+                    capsule.decode(block, plain)
                 except IntegrityError as error:
-                    failed = error
-                hasher.update(buffer)
-            between(block.payload_length)
+                    return block, plain, error
+            return block, plain, None
+
+        failed: IntegrityError | None = None
+        coming = one_ahead(decode, capsule.directory.blocks(), self._ahead)
+        with contextlib.closing(coming) as blocks:
+            for block, plain, error in blocks:
+                failed = error or failed
+                hasher.update(plain)
+                between(block.payload_length)
         own = any(True for _ in reader.capsule.damaged_blocks()) if failed else False
         if failed is not None and not own and reader.capsule.directory.bases:
             return Checks()  # its base is damaged, and is checked by itself
