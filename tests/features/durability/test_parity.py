@@ -188,6 +188,16 @@ def test_found_and_mended_in_one_reading(section: int, monkeypatch: pytest.Monke
     assert payload.read <= len(DATA) + codewords + len(found) * BLOCK
 
 
+def test_a_block_that_was_wrong_once_is_restored_whatever_comes_later() -> None:
+    class Flaky(Counting):
+        def readinto(self, offset: int, buffer: memoryview) -> None:
+            super().readinto(offset, buffer)
+            if len(buffer) == PIECE:
+                buffer[0] ^= 1
+
+    assert ParityMender(Flaky(DATA), InMemory(PARITY)).piece(3) == DATA[3 * PIECE : 4 * PIECE]
+
+
 def test_what_the_disk_cannot_read_is_found_too() -> None:
     class Torn(Counting):
         def readinto(self, offset: int, buffer: memoryview) -> None:
