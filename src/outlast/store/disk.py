@@ -29,7 +29,7 @@ PRIVATE = 0o600
 _SYNC_EVERY = 256 << 20
 _TURN = 0.1
 """Seconds between two looks whether it is our turn."""
-_WRITE = 256 << 10
+WRITE = 256 << 10
 """Bytes of one write. Linux gives a longer one longer pieces of memory, which a virtual machine may
 not have yet: 1 GB took 0.2 to 1.5 s of the system's time in writes of 1 MiB, 0.24 in these."""
 P = ParamSpec("P")
@@ -93,7 +93,7 @@ def write_all(fd: int, data: bytes | bytearray | memoryview, offset: int) -> Non
     """Writes all of `data` at `offset`, however little the kernel takes at a time."""
     view = memoryview(data)
     while view:
-        count = os.pwrite(fd, view[:_WRITE], offset)
+        count = os.pwrite(fd, view[:WRITE], offset)
         offset += count
         view = view[count:]
 

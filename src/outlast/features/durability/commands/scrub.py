@@ -1,13 +1,13 @@
 """``outlast scrub``."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from outlast.app import Scope, hub_sources, open_archive, open_neighbourhood
 from outlast.cli.config.file import parse_rate
 from outlast.cli.edge import TARGET, Session, common, session
 from outlast.cli.screen.render import plural, print_document
@@ -18,15 +18,14 @@ from outlast.features.durability.commands.scrub_document import ScrubbedDocument
 from outlast.features.durability.parity.keeper import ParityKeeper
 from outlast.features.durability.scrub.cursor import ScrubCursor
 from outlast.features.durability.scrub.found import Scrubbed
-from outlast.features.durability.scrub.mender import Mender, homes_of
 from outlast.features.durability.scrub.scrub import Helpers, ScrubWishes
 from outlast.features.durability.scrub.scrub import scrub as run_scrub
-from outlast.features.durability.scrub.store import scrub_store
 from outlast.features.durability.settings import CopiesSettings
-from outlast.fetch.transfer import Wishes
-from outlast.intake.form_policy import FormWishes
 from outlast.store.archive import Archive
 from outlast.store.layout import Layout
+
+if TYPE_CHECKING:
+    from outlast.features.durability.scrub.mender import Mender
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -130,6 +129,9 @@ def scrub(
 def _scrub_store(
     url: str, wishes: ScrubWishes, home: str | None, *, no_mend: bool, as_json: bool, quiet: bool
 ) -> int:
+    from outlast.app import open_archive  # noqa: PLC0415 - few scrub a store
+    from outlast.features.durability.scrub.store import scrub_store  # noqa: PLC0415 - likewise
+
     wishes = replace(wishes, full=True)
     with session(home, as_json=as_json, quiet=quiet) as run:
         there = run.config.open_home(url)
@@ -144,22 +146,23 @@ def _scrub_store(
 
 @contextlib.contextmanager
 def _helpers(run: Session, archive: Archive, no_mend: bool) -> Iterator[Helpers | None]:
+    """What mends is loaded and opened with the first damage: where nothing is damaged, that would
+    be most of the start.
+    """
     if no_mend:
         yield None
         return
-    config = run.config
-    scope = Scope() if config.swarm.enabled else Scope(lan=False, peers=())
-    around = partial(
-        open_neighbourhood, archive, config.node(), run.control, scope, command="scrub"
-    )
-    wishes = Wishes(connections=config.connections, rate=config.rate, forms=FormWishes(config.form))
-    stores = config.features.get("durability", CopiesSettings()).stores
-    sources = [
-        *hub_sources(config.upstreams(config.sources), config.http()),
-        *homes_of(stores, config.open_home, run.control),
-    ]
-    with Mender(archive, sources, around, wishes, run.control) as mender:
-        yield Helpers(mender.mend, mender.ask)
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def mender() -> "Mender":
+            from outlast.features.durability.commands.open_mender import (  # noqa: PLC0415
+                open_mender,
+            )
+
+            return stack.enter_context(open_mender(run, archive))
+
+        yield Helpers(lambda blob: mender().mend(blob), lambda: mender().ask())
 
 
 def _print(run: Session, result: Scrubbed, wishes: ScrubWishes, store: str = "") -> None:

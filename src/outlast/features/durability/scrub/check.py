@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from outlast.codec import merkle
-from outlast.codec.memory import scratch
+from outlast.codec.format import Block
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, Names
@@ -26,6 +26,7 @@ from outlast.core.errors import (
     NotArchivedError,
     StorageError,
 )
+from outlast.core.threads import one_ahead
 from outlast.features.durability.scrub.restored import Judge, TreeJudge, WholeJudge
 from outlast.features.durability.scrub.track import Track
 from outlast.features.durability.scrub.tuning import TUNING
@@ -174,28 +175,19 @@ class FileChecks:
         hasher, values = hashlib.sha256(), bytearray()
         buffers = [memoryview(bytearray(TUNING.window)) for _ in range(2)]
 
-        def read(number: int) -> tuple[memoryview, bytes]:
-            start = number * TUNING.window
-            window = buffers[number % 2][: min(TUNING.window, file.size - start)]
+        def read(start: int, turn: int) -> tuple[memoryview, bytes]:
+            window = buffers[turn][: min(TUNING.window, file.size - start)]
             if not disk.read_exactly(file.fd, window, start):
                 raise OSError(0, "the file became shorter")
             parts = range(0, len(window), merkle.PIECE)
             return window, b"".join(sums.sum_of(window[at : at + merkle.PIECE]) for at in parts)
 
-        count = -(-file.size // TUNING.window)
-        coming = self._ahead.submit(read, 0) if count else None
-        for number in range(count):
-            assert coming is not None
-            window, found = coming.result()
-            if number + 1 < count:
-                coming = self._ahead.submit(read, number + 1)
-            try:
+        starts = range(0, file.size, TUNING.window)
+        with contextlib.closing(one_ahead(read, starts, self._ahead)) as windows:
+            for window, found in windows:
                 hasher.update(window)
                 values += found
                 between(len(window))
-            except BaseException:
-                coming.exception()  # the buffers are in use until then
-                raise
         return Digest(hasher.hexdigest()), bytes(values)
 
     def capsule(self, blob: Digest, between: Between, track: Track, *, full: bool) -> Checks:
@@ -270,23 +262,32 @@ class FileChecks:
         self, reader: BlobReader, first: int, judge: Judge, between: Between, track: Track
     ) -> IntegrityError | None:
         """Gives the judge what the capsule restores from piece `first` on; what failed at last."""
-        assert reader.capsule is not None
-        failed: IntegrityError | None = None
-        for block in reader.capsule.directory.blocks():
-            skip = max(0, first * merkle.PIECE - block.offset)
-            if skip >= block.length:
-                continue
-            with scratch(block.length) as buffer, self._unreadable(reader, block.number):
+        capsule, buffers = reader.capsule, [bytearray(), bytearray()]
+        assert capsule is not None
+        begin = first * merkle.PIECE
+
+        def decode(block: Block, turn: int) -> tuple[Block, memoryview, IntegrityError | None]:
+            if len(buffers[turn]) < block.length:
+                buffers[turn] = bytearray(block.length)
+            plain = memoryview(buffers[turn])[: block.length]
+            with self._unreadable(reader, block.number):
                 try:
-                    reader.capsule.decode(block, buffer)
+                    capsule.decode(block, plain)
                 except IntegrityError as error:
-                    failed = error
-                judge.add(buffer[skip:])
-            if failed is None:
-                if judge.spoiled:
-                    break
-                track.reached(judge.done)
-            between(block.payload_length)
+                    return block, plain, error
+            return block, plain, None
+
+        failed: IntegrityError | None = None
+        left = (b for b in capsule.directory.blocks() if b.offset + b.length > begin)
+        with contextlib.closing(one_ahead(decode, left, self._ahead)) as blocks:
+            for block, plain, error in blocks:
+                failed = error or failed
+                judge.add(plain[max(0, begin - block.offset) :])
+                if failed is None:
+                    if judge.spoiled:
+                        break
+                    track.reached(judge.done)
+                between(block.payload_length)
         return failed
 
     @contextlib.contextmanager

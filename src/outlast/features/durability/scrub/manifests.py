@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from outlast.core.cancel import Cancel
 from outlast.core.digest import Digest
@@ -16,11 +17,13 @@ from outlast.features.durability.scrub.found import DamagedPart, FoundDamage
 from outlast.features.durability.scrub.tuning import TUNING
 from outlast.fetch.mending import tellers_of
 from outlast.fetch.source_state import SOURCE_FAULTS
-from outlast.node.scope import Neighbourhood
 from outlast.sources.base import Source, may_learn
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.index import Summary, load_manifest
+
+if TYPE_CHECKING:  # a scrub that finds nothing asks no node
+    from outlast.node.scope import Neighbourhood
 
 _log = logging.getLogger(__name__)
 _DESCRIBES = 20.0
@@ -32,7 +35,7 @@ class Askable:
     """Who may be asked, as far as a model allows."""
 
     sources: Sequence[Source] = ()
-    around: Neighbourhood | None = None
+    around: "Neighbourhood | None" = None
 
 
 def damaged_manifests(archive: Archive, cancel: Cancel) -> Iterator[tuple[Digest, str]]:
