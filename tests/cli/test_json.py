@@ -143,6 +143,7 @@ def serving_always(world: World) -> None:
 
 
 def listing(world: World) -> None:
+    store = stored(world)
     weights = write(world.home / "base", {"model.safetensors": model(5, 200_000)})
     world("add", weights, "--as", "me/base", "--form", "capsule")
     data = tuned((weights / "model.safetensors").read_bytes(), 2)
@@ -152,6 +153,7 @@ def listing(world: World) -> None:
     world.calls.clear()
     lines = {line["repo"]: line for line in world("ls", code=4).documents}
     assert lines["me/tune"]["bases"] == ["me/base"]
+    assert world("ls", "--store", store).result["complete"]
 
 
 def showing(world: World) -> None:
@@ -193,6 +195,13 @@ def copying(world: World) -> None:
     store = f"file://{world.home}/there"
     assert world("copy", "me/small", "--store", store).result["blobs"] == 1
     assert world("copy", "me/small", "--store", store).result["already"] == 1
+
+
+def stored(world: World) -> str:
+    """A second home with a model."""
+    copying(world)
+    world.calls.clear()
+    return f"file://{world.home}/there"
 
 
 def packing(world: World) -> None:
@@ -419,6 +428,8 @@ def ruling(world: World) -> None:
 
 
 def scrubbing(world: World) -> None:
+    store = stored(world)
+    assert world("scrub", "--store", store).result["store"] == store
     assert world("scrub").result["found"] == []
     world.damage_ref("me/mine")
     assert world("scrub", "--full", "--no-mend", code=4).result["found"]

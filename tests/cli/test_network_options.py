@@ -87,6 +87,8 @@ SEEN: Final = {
     ("copy", "--store"): (
         "tests/bucket/test_second_home.py::test_the_copy_is_an_archive_and_nothing_is_sent_twice"
     ),
+    ("ls", "--store"): "tests/features/durability/test_scrub_store.py::test_ls_of_a_store",
+    ("scrub", "--store"): ("tests/features/durability/test_scrub_store.py::test_scrub_of_a_store"),
     ("export", "--with-engine"): (
         "tests/features/bundle/test_program.py::test_without_a_network_it_says_so"
     ),
