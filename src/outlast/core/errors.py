@@ -270,7 +270,7 @@ class NoRulesEngineError(PolicyError):
     """There are rules, and the package that evaluates them is not installed."""
 
     code = "no-rules-engine"
-    default_hint = "pip install 'outlast[trust]'"
+    default_hint = "pip install '.[trust]' in a checkout of outlast"
 
 
 class StaleListError(PolicyError):
