@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from outlast.cli.screen.render import Screen
 from outlast.core.events import FileDone, PiecesMissing, Progress
@@ -403,7 +405,13 @@ def taking_inventory(world: World) -> None:
 
 def writing_a_bill(world: World) -> None:
     output = world.home / "bom.json"
-    assert world("bom", "me/mine", "--output", output).result["models"] == 1
+    key = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    path = world.home / "bom-key.pem"
+    path.touch(mode=0o600)
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    line = ("bom", "me/mine", "--output", output, "--sign", path)
+    assert world(*line).result["models"] == 1
+    assert world("bom", "--check", output).result["key"]
 
 
 def withdrawing(world: World) -> None:

@@ -108,6 +108,7 @@ SEEN: Final = {
 }
 LOCAL: Final = {
     *(
+        "--check",
         "--output",
         "--sign",
         "--home",
