@@ -61,8 +61,8 @@ class ServedClaims:
 
     def look(self, revision: Revision) -> str:
         """The header; reads records, so call it in a thread. Raises as `known`."""
+        header = self._header(revision)  # first: a revocation that it comes upon is written down
         revoked = self._archive.revocations.stops(revision.repo, revision.id)
-        header = "" if revoked is not None else self._header(revision)
         found = _Known(self._clock() + self._tuning.claims_s, header, revoked)
         with self._lock:
             self._known[revision.repo, revision.id] = found
@@ -74,11 +74,8 @@ class ServedClaims:
     def _header(self, revision: Revision) -> str:
         if self._assessor is None or self._archive.drafts.exists(revision.repo, revision.id):
             return ""
-        manifests = self._archive.index.manifests_of(revision.repo, revision.id)
-        if not manifests:
-            return ""
         try:
-            return header_of(self._assessor.claims(manifests[0], revision))
+            return header_of(self._assessor.claims(revision.digest, revision))
         except OutlastError:  # a record that cannot be read claims nothing
             return ""
 

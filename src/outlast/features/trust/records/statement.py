@@ -79,7 +79,7 @@ class Publication:
 class Observation:
     """An observer says: at `seen`, `hub` listed commit `commit` of this name with these files, and
     they are those of the manifest. `listing` is the sha256 of the list
-    (:func:`~outlast.features.trust.records.listing.listing_digest`), which has `files` files and
+    (:func:`~outlast.core.file_list.listing_digest`), which has `files` files and
     `size` bytes; `vantage` names the place that the observer looked from.
     """
 
