@@ -94,10 +94,14 @@ class Attestations:
 
     def manifests(self) -> list[Digest]:
         """The manifests with a folder of statements, sorted."""
-        return [Digest(n) for n in sorted(filter(Digest.is_valid, disk.listed(self._root)))]
+        found = sorted(filter(Digest.is_valid, disk.listed(self._root)))
+        return [Digest(name) for name in found if (self._root / name).is_dir()]
 
     def faults(self) -> Iterator[AttestationFault]:
         """Files that are damaged, too large, or not ours."""
+        for name in disk.listed(self._root):
+            if not (Digest.is_valid(name) and (self._root / name).is_dir()):
+                yield AttestationFault(self._root / name, "no folder of a manifest")
         for manifest in self.manifests():
             with disk.reporting(self._root / manifest.hex):
                 names = sorted(self._listed(manifest))

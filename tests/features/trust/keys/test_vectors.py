@@ -16,7 +16,8 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1, SHA512
 from securesystemslib.dsse import Envelope as OtherEnvelope
-from securesystemslib.signer import CryptoSigner, SSlibKey
+from securesystemslib.signer._crypto_signer import CryptoSigner
+from securesystemslib.signer._key import SSlibKey
 
 from outlast.core.errors import BadKeyError, MalformedError
 from outlast.features.trust.keys import minisign, sshsig, wire

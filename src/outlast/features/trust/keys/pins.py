@@ -209,11 +209,12 @@ class Pins:
 
     def _names(self, folder: Path) -> list[str]:
         """Of all that is there, also of what is no file: that is a damaged pin."""
-        return sorted({*disk.listed(folder), *disk.listed(self._layout.second_of(folder))})
+        both = (folder, self._layout.second_of(folder))
+        return sorted({name for one in both if one.is_dir() for name in disk.listed(one)})
 
     def _namespaces(self) -> list[str]:
-        found = {*disk.listed(self._root), *disk.listed(self._layout.second_of(self._root))}
-        return sorted(found)
+        roots = (self._root, self._layout.second_of(self._root))
+        return sorted({n for root in roots for n in disk.listed(root) if (root / n).is_dir()})
 
     def _read(self, path: Path) -> Pin | DamagedPin:
         """A pin: from its second copy where the first is damaged."""

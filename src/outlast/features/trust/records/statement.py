@@ -60,8 +60,8 @@ class Publication:
         rows = said["keys"]
         if not isinstance(rows, list) or not 1 <= len(rows) <= MOST_SIGNATURES:
             raise MalformedError("a publication without a list of keys")
-        if rows != sorted(map(str, rows)):
-            raise MalformedError("the keys of the publication are not in order")
+        if rows != sorted(set(map(str, rows))):
+            raise MalformedError("the keys of the publication are not in order, or one is twice")
         try:
             ref = check_ref(text(said["ref"]))
         except BadNameError as error:
