@@ -6,7 +6,9 @@ import click
 
 from outlast.cli.documents.running import LinkedDocument
 from outlast.cli.edge import TARGET, budget_option, common, session
+from outlast.cli.options.revoked import accept, accept_option
 from outlast.cli.screen.render import print_document
+from outlast.core.digest import Digest
 from outlast.core.names import Target
 from outlast.ops import export as ops
 
@@ -20,7 +22,7 @@ Examples:
 
 \b
 Exit status:
-  0 done · 3 not archived · 4 damage found · 8 storage, or another file is in the way
+  0 done · 3 not archived · 4 damage found · 7 revoked · 8 storage, or another file is in the way
   130 interrupted
 """
 )
@@ -33,6 +35,7 @@ Exit status:
     "--portable", is_flag=True, help="Escape names in the folder that other systems refuse"
 )
 @budget_option
+@accept_option
 @common
 def link(
     target: Target,
@@ -41,6 +44,7 @@ def link(
     folder: Path | None,
     portable: bool,
     budget: int | None,
+    accepted: tuple[Digest, ...],
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -59,6 +63,7 @@ def link(
     macOS would refuse.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        accept(run, archive, accepted, [target])
         links = archive.layout.links
         if cache is None and folder is None:
             cache, folder = links / "hub", links / "folders" / str(target).replace("@", "/@")

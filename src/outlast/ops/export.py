@@ -51,8 +51,10 @@ def link(
     `portable`, names in `folder` are such as every file system takes.
 
     Links that an earlier export made are kept or replaced; any other file in the way is an error.
+    Raises :class:`~outlast.core.errors.RevokedError` for what is not to be used any more.
     """
     revision = archive.revision(target.repo, target.ref)
+    archive.revocations.refuse(revision)
     archive.cached.keep(revision.repo, revision.id)  # links to it must not come to nothing
     entries = [entry for entry in revision.files if archive.lies_here(entry)]
     if not entries:

@@ -48,13 +48,13 @@ accept_option = click.option(
 
 
 def accept(
-    run: Session, archive: Archive, digests: Sequence[Digest], target: Target | None = None
+    run: Session, archive: Archive, digests: Sequence[Digest], targets: Sequence[Target] = ()
 ) -> None:
-    """Remembers what the option names; before that, whether `target` is revoked by a statement that
-    came since it was asked for last. Raises :class:`~outlast.core.errors.NotFoundError` for what is
-    not revoked here.
+    """Remembers what the option names; before that, whether one of `targets` is revoked by a
+    statement that came since it was asked for last. Raises
+    :class:`~outlast.core.errors.NotFoundError` for what is not revoked here.
     """
-    if target is not None:
+    for target in targets:
         with contextlib.suppress(NotFoundError):  # the use case tells
             look_for_revocation(archive, run.assessor(archive), target, run.control.cancel)
     if digests:
