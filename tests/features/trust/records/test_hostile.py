@@ -21,7 +21,7 @@ from outlast.features.trust.checks import findings
 from outlast.features.trust.keys.pins import Pins, PinState
 from outlast.features.trust.keys.public import parse_public_key
 from outlast.features.trust.keys.verifying import verify
-from outlast.features.trust.records.dsse import Envelope
+from outlast.features.trust.records.dsse import DsseEnvelope
 from outlast.features.trust.records.key_statements import Rotation, signed
 from outlast.features.trust.records.making import take
 from outlast.features.trust.records.statement import Predicate, Statement
@@ -73,7 +73,7 @@ HUGE: dict[str, Callable[[], bytes]] = {
 def test_what_is_too_much_is_refused_at_once(name: str) -> None:
     data = HUGE[name]()
     began = time.process_time()
-    for read in (Envelope.read, Statement.read, Rotation.read):
+    for read in (DsseEnvelope.read, Statement.read, Rotation.read):
         with pytest.raises(MalformedError):
             read(data)
     assert time.process_time() - began < SECONDS
@@ -83,7 +83,7 @@ def test_a_hundred_thousand_signatures() -> None:
     head = b'{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":['
     for count in (17, 63, 20_000, 100_000):
         with pytest.raises(MalformedError):
-            Envelope.read(head + b",".join([SIGNATURE] * count) + b"]}")
+            DsseEnvelope.read(head + b",".join([SIGNATURE] * count) + b"]}")
 
 
 def test_sixteen_long_signatures_cost_little(pinned: World) -> None:
@@ -255,8 +255,8 @@ def test_no_mutation_of_a_payload_keeps_its_signature(shared: World, data: st.Da
     bad = data.draw(mutated(payload))
     if bad == payload:
         return
-    signature = Envelope.read(envelope(payload, PUBLISHER)).signatures
-    check(shared, Envelope(bad, signature).to_bytes())
+    signature = DsseEnvelope.read(envelope(payload, PUBLISHER)).signatures
+    check(shared, DsseEnvelope(bad, signature).to_bytes())
 
 
 def check(world: World, bad: bytes) -> None:
