@@ -166,7 +166,9 @@ def test_a_revocation_counts_from_the_moment_its_key_is_pinned(home: Path, tmp_p
     public = inside("key", "export", "theirs", home=other, env=env).ok().out
     inside("sign", "--take", home / "r.json", home=home).ok()
     inside("link", NAME, "--folder", home / "one", home=home).ok()  # a stranger said so
+    assert not list(home.glob("archive/trust/revoked/*"))
     inside("key", "pin", "*", public.strip(), "--role", "revoker", home=home).ok()
+    assert list(home.glob("archive/trust/revoked/*"))  # a server that runs sees it, too
     inside("link", NAME, "--folder", home / "two", home=home).failed("revoked")
 
 

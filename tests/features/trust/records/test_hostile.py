@@ -135,6 +135,13 @@ def test_files_below_attestations_that_are_no_statements(pinned: World) -> None:
     assert "9 signed statements are damaged" in finding.text
 
 
+def test_a_statement_under_another_name_does_not_count(pinned: World) -> None:
+    pinned.say(pinned.old, publication(), PUBLISHER)
+    (path,) = (pinned.archive.layout.attestations / pinned.old.digest.hex).iterdir()
+    path.rename(path.with_name(f"{'1' * 64}{SUFFIX}"))
+    assert pinned.published(pinned.old).standing is Standing.ABSENT
+
+
 def test_a_flipped_bit_of_a_statement_is_damage_and_no_claim(pinned: World) -> None:
     pinned.say(pinned.old, publication(), PUBLISHER)
     (path,) = (pinned.archive.layout.attestations / pinned.old.digest.hex).iterdir()
