@@ -93,6 +93,9 @@ SEEN: Final = {
         "tests/features/bundle/test_program.py::test_without_a_network_it_says_so"
     ),
     ("export", "--wheels"): "tests/features/bundle/test_program.py::test_it_installs_and_runs",
+    ("observe", "--from"): (
+        "tests/features/trust/commands/test_commands.py::test_observe_signs_what_the_hub_lists"
+    ),
     ("scrub", "--no-mend"): (
         "tests/features/durability/test_scrub_command.py::test_no_source_is_asked_by_no_mend"
     ),
@@ -206,6 +209,22 @@ LOCAL: Final = {
         "--remove",
         "--cosign",
         "--root",
+        # of trust
+        "--accept-revoked",
+        "--also",
+        "--expires",
+        "--first-use",
+        "--for",
+        "--key",
+        "--next-of",
+        "--no-passphrase",
+        "--passphrase-file",
+        "--recovery",
+        "--ref",
+        "--role",
+        "--take",
+        "--vantage",
+        "--who",
     ),
 }
 """Options that no other machine can notice."""
