@@ -112,6 +112,8 @@ SEEN: Final = {
 LOCAL: Final = {
     *(
         "--check",
+        "--rules",
+        "--action",
         "--output",
         "--sign",
         "--home",

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from outlast.sources.peer_documents import (
     StoreSaid,
     read_copies,
 )
-from tests.serve.peers import PLAIN, Peer, get, sha
+from tests.serve.peers import PLAIN, Peer, fill, get, sha
 
 HOLDER, OTHER = "0123456789abcdef", "fedcba9876543210"
 
@@ -135,15 +136,13 @@ def test_a_block_that_is_wrong_or_not_there(peer: Peer) -> None:
     assert get(peer, f"/proofs/{sha(b'nothing')}?block=0").status == 404
 
 
-def test_a_damaged_block_is_not_proven(peer: Peer) -> None:
-    blob = sha(PLAIN)
-    tree, path = tree_of(peer, blob), peer.archive.layout.blob(blob)
-    kept, mode = path.read_bytes(), path.stat().st_mode
-    path.chmod(0o644)
-    try:
-        path.write_bytes(bytes([kept[0] ^ 1]) + kept[1:])
+def test_a_damaged_block_is_not_proven(tmp_path: Path) -> None:
+    """On a node of its own: it notes the damage for good."""
+    blob, peer = sha(PLAIN), fill(tmp_path / "home")
+    path = peer.archive.layout.blob(blob)
+    with peer.archive, peer.serving():
+        tree = tree_of(peer, blob)
+        path.chmod(0o644)
+        path.write_bytes(bytes([PLAIN[0] ^ 1]) + PLAIN[1:])
         with pytest.raises((IntegrityError, EntryNotFoundError)):
             peer.source().prove(blob, tree, 0, 5.0)
-    finally:
-        path.write_bytes(kept)
-        path.chmod(mode)

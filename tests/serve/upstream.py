@@ -94,5 +94,7 @@ class Resuming:
 
 
 def marks(reply: Reply) -> dict[str, str]:
-    """The headers of our own."""
-    return {name: value for name, value in reply.headers.items() if name.startswith("x-outlast")}
+    """The headers of our own that say how fresh and how whole an answer is."""
+    found = {name: value for name, value in reply.headers.items() if name.startswith("x-outlast")}
+    found.pop("x-outlast-claims", None)
+    return found

@@ -155,8 +155,8 @@ class DamagedThereError(CorruptError):
     code = "damaged-there"
     default_hint = "'outlast scrub --store' mends a second home; another source may have the file"
 
-    def __init__(self, message: str, *, piece: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, piece: int | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
         self.piece = piece
 
 
