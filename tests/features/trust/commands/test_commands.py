@@ -398,6 +398,21 @@ def test_a_newer_revision_takes_the_place_of_an_older_one(home: Path) -> None:
     assert sign()["sequence"] == 3
 
 
+def test_doctor_counts_and_names_what_is_wrong(home: Path) -> None:
+    inside("sign", "me/mine", home=home).ok()
+    inside("key", "pin", "me", "work", home=home).ok()
+    inside("revoke", NAME, "--reason", "x", home=home).ok()
+    text = inside("doctor", home=home).out
+    assert "2 signed statements" in text
+    assert "1 keys are pinned, 0 have ended" in text
+    assert "1 manifests are revoked, 0 of them accepted all the same" in text
+    for path in home.glob("archive/**/trust/revoked/*"):
+        path.write_bytes(b"?")
+    call = inside("doctor", home=home)
+    assert "the records of 1 are damaged" in call.out + call.err
+    inside("link", NAME, "--folder", home / "l", home=home).failed("revoked")
+
+
 def test_settings_say_how_many_have_to_agree(home: Path) -> None:
     file = home / "config" / "outlast" / "config.toml"
     file.write_text("[trust]\nobservers = 2\n")

@@ -14,6 +14,7 @@ from outlast.core.claims import Claim, ClaimState, Standing
 from outlast.core.digest import Digest, GitOid
 from outlast.core.manifest import Revision
 from outlast.features.trust.keys.pins import PinRole, PinState
+from outlast.features.trust.records.heights import Heights
 from outlast.features.trust.records.needed import Needed
 from outlast.features.trust.records.statement import Predicate, Statement
 from outlast.store.records.file_list import entries_of, listing_digest
@@ -175,6 +176,25 @@ def test_an_older_version_stays_so_when_the_newer_one_is_gone(pinned: World) -> 
     assert pinned.archive.attestations.manifests() == [pinned.old.digest]
     found = pinned.published(pinned.old)
     assert (found.standing, found.since) == (SUPERSEDED, LATER)
+
+
+def test_what_two_processes_saw_of_sequences_is_kept(
+    pinned: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has read the record before the other one writes a higher sequence."""
+    pinned.say(pinned.old, publication(1), PUBLISHER)
+    late = pinned.assessor()
+    pinned.say(pinned.new, publication(7, ref="v7", made=LATER), PUBLISHER)
+    assert pinned.published(pinned.new).standing is HOLDS
+    real, calls = late._heights.get, iter([Heights()])
+    monkeypatch.setattr(late._heights, "get", lambda repo: next(calls, None) or real(repo))
+    assert pinned.new.commit is not None
+    pinned.archive.delete_revision(pinned.new.repo, pinned.new.commit)
+    late.claims(pinned.old.digest, pinned.old)
+    monkeypatch.undo()
+    found = pinned.assessor().height(pinned.old.repo, "v7")
+    assert found is not None
+    assert found.sequence == 7
 
 
 def test_a_sequence_survives_the_loss_of_one_copy_of_its_record(pinned: World) -> None:
