@@ -14,8 +14,8 @@ from outlast.swarm.lan.election import (
     LINGER_S,
     OVERDUE_S,
     UNPROVEN_S,
-    Claim,
     Election,
+    FetchClaim,
     Role,
     State,
     score,
@@ -383,7 +383,7 @@ def test_who_claims_what_and_since_when() -> None:
     began = booth.now
     booth.now += 1
     booth.hear(BEFORE, able=True, fetching=True, stage=3)
-    claim = Claim(BEFORE, "a", has=False, since=began)
+    claim = FetchClaim(BEFORE, "a", has=False, since=began)
     assert booth.election.claims(KEY, booth.now) == [claim]
     booth.election.shun(BEFORE, KEY, booth.now)
     assert booth.election.claims(KEY, booth.now) == []

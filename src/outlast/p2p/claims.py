@@ -19,7 +19,7 @@ from outlast.p2p.progress import FileProgress
 from outlast.p2p.proofs import Prover
 from outlast.p2p.snapshot import Observer
 from outlast.p2p.tuning import Tuning
-from outlast.swarm.lan.election import UNPROVEN_S, Claim, Role, score
+from outlast.swarm.lan.election import UNPROVEN_S, FetchClaim, Role, score
 
 
 class ClaimWatch:
@@ -34,7 +34,7 @@ class ClaimWatch:
         self._observer = observer
         self._tuning = tuning
         self._prover = Prover(work, tuning)
-        self._verdicts: SimpleQueue[tuple[FileProgress, Claim, bool]] = SimpleQueue()
+        self._verdicts: SimpleQueue[tuple[FileProgress, FetchClaim, bool]] = SimpleQueue()
         self._takeover = Takeover(tuning)
         self._born = time.monotonic()
         self._told: set[tuple[str, str]] = set()
@@ -119,7 +119,7 @@ class ClaimWatch:
             progress.proven &= fetching
             progress.patience.lose(now)
 
-    def _claims(self, progress: FileProgress, now: float) -> list[Claim]:
+    def _claims(self, progress: FileProgress, now: float) -> list[FetchClaim]:
         if not self._observer.elects(progress.job.entry):
             return []
         return self._node.election.claims(progress.key, now)
@@ -127,7 +127,7 @@ class ClaimWatch:
     def _seek_proof(
         self,
         progress: FileProgress,
-        claims: Sequence[Claim],
+        claims: Sequence[FetchClaim],
         near: Mapping[bytes, Neighbour],
         now: float,
     ) -> None:
@@ -143,7 +143,7 @@ class ClaimWatch:
         for claim in fetching[: self._tuning.proofs_of_file]:
             self._ask(near[claim.node], progress, claim)
 
-    def _ask(self, neighbour: Neighbour, progress: FileProgress, claim: Claim) -> None:
+    def _ask(self, neighbour: Neighbour, progress: FileProgress, claim: FetchClaim) -> None:
         def judged(proved: bool) -> None:
             self._verdicts.put((progress, claim, proved))
             self._node.wake()
@@ -174,7 +174,7 @@ class ClaimWatch:
     def _state(
         self,
         progress: FileProgress,
-        claims: Sequence[Claim],
+        claims: Sequence[FetchClaim],
         near: Mapping[bytes, Neighbour],
         now: float,
     ) -> WaitingFile:
@@ -183,7 +183,7 @@ class ClaimWatch:
         newcomer = any(claim.since > now - waited for claim in fetching)
         return WaitingFile(waited, score(self._node.id, progress.key), newcomer)
 
-    def _take(self, progress: FileProgress, claims: Sequence[Claim], now: float) -> None:
+    def _take(self, progress: FileProgress, claims: Sequence[FetchClaim], now: float) -> None:
         """This node asks the origin for a file itself."""
         election, seconds = self._node.election, self._tuning.passed_over
         holders = [claim for claim in claims if claim.has]
@@ -206,7 +206,7 @@ class ClaimWatch:
     def _tell_unreached(
         self,
         progress: FileProgress,
-        claims: Sequence[Claim],
+        claims: Sequence[FetchClaim],
         near: Mapping[bytes, Neighbour],
         now: float,
     ) -> None:
@@ -226,7 +226,7 @@ class ClaimWatch:
                 self._work.emit(PeerPassedOver(path, fresh[0], claim, others))
 
 
-def _by_claim(claims: Sequence[Claim]) -> dict[str, set[str]]:
+def _by_claim(claims: Sequence[FetchClaim]) -> dict[str, set[str]]:
     """The addresses of those that claim to have a file, and to fetch it."""
     return {
         "has": {claim.address for claim in claims if claim.has},

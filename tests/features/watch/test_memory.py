@@ -11,7 +11,7 @@ import pytest
 from outlast.core.digest import GitOid
 from outlast.core.errors import DiskFullError, StorageError
 from outlast.core.names import RepoId, RepoKind
-from outlast.features.watch.changes import Change, ChangeKind, Observation, Standing
+from outlast.features.watch.changes import Change, ChangeKind, HubStanding, Observation
 from outlast.features.watch.follow import Priority
 from outlast.features.watch.memory import Memory
 from outlast.features.watch.memory_rows import ARCHIVE, Duty, ModelState, Step, Wanted
@@ -20,7 +20,7 @@ HUB = "https://hub.example"
 REPO = RepoId(RepoKind.MODEL, "org/name")
 OTHER = RepoId(RepoKind.DATASET, "org/name")
 ONE, TWO = GitOid("1" * 40), GitOid("2" * 40)
-SEEN = Observation(Standing.OPEN, "org/name", ONE, {"main": ONE}, "mit", facts={"tags": "a b"})
+SEEN = Observation(HubStanding.OPEN, "org/name", ONE, {"main": ONE}, "mit", facts={"tags": "a b"})
 
 
 def change(kind: ChangeKind = ChangeKind.MOVED, when: str = "2030-01-31T00:00:00+00:00") -> Change:

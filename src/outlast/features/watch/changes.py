@@ -8,7 +8,7 @@ from outlast.core.digest import GitOid
 from outlast.core.names import RepoId
 
 
-class Standing(StrEnum):
+class HubStanding(StrEnum):
     """How a hub answers for a model, from where we ask and with the token that we have."""
 
     OPEN = "open"
@@ -27,7 +27,7 @@ class Standing(StrEnum):
     @property
     def serves(self) -> bool:
         """Whether the hub still speaks of the model."""
-        return self in {Standing.OPEN, Standing.GATED, Standing.PRIVATE}
+        return self in {HubStanding.OPEN, HubStanding.GATED, HubStanding.PRIVATE}
 
 
 class ChangeKind(StrEnum):
@@ -118,7 +118,7 @@ class Observation:
     followed one after a rename. `refs` is None if they were not asked for.
     """
 
-    standing: Standing
+    standing: HubStanding
     name: str = ""
     commit: GitOid | None = None
     """Of `main`."""

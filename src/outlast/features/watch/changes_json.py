@@ -7,7 +7,7 @@ from outlast.core.digest import GitOid
 from outlast.core.errors import CorruptError, OutlastError
 from outlast.core.manifest import load_json
 from outlast.core.names import RepoId
-from outlast.features.watch.changes import Change, ChangeKind, Observation, Standing
+from outlast.features.watch.changes import Change, ChangeKind, HubStanding, Observation
 
 _LIMIT: Final = 64 * 1024 * 1024
 """Bytes of one document: a model with 100,000 refs."""
@@ -78,7 +78,7 @@ def decode_observation(text: str) -> Observation:
     commit, refs = document.get("commit"), document.get("refs")
     try:
         return Observation(
-            standing=Standing(str(document.get("standing"))),
+            standing=HubStanding(str(document.get("standing"))),
             name=str(document.get("name", "")),
             commit=None if commit is None else GitOid(str(commit)),
             refs=None if refs is None else {str(k): GitOid(str(v)) for k, v in refs.items()},

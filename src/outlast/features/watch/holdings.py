@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from outlast.core.digest import GitOid
 from outlast.core.errors import OutlastError
 from outlast.core.names import RepoId
-from outlast.features.watch.changes import Change, ChangeKind, Observation, Standing
+from outlast.features.watch.changes import Change, ChangeKind, HubStanding, Observation
 from outlast.features.watch.polls.compare import MAIN
 from outlast.sources.hub_watch import FileSeen
 from outlast.sources.tuning import TUNING
@@ -52,10 +52,10 @@ class HeldModels:
             ref, about = self._archive.refs.get(repo, MAIN), self._archive.refs.about(repo)
             if ref is None or ref.source != hub or ref.unconfirmed:
                 return None
-            standing = Standing.GATED if about.gated else Standing.OPEN
-            standing = Standing.PRIVATE if about.private else standing
+            standing = HubStanding.GATED if about.gated else HubStanding.OPEN
+            standing = HubStanding.PRIVATE if about.private else standing
             if about.withdrawn_since(hub, ""):
-                standing = Standing.MISSING
+                standing = HubStanding.MISSING
             return Observation(standing, name=repo.name, commit=ref.commit)
         return None
 

@@ -81,7 +81,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class FetchClaim:
     """A node says that it is fetching a blob, or `has` it, since then; from this address."""
 
     node: bytes
@@ -233,11 +233,11 @@ class Election:
                 if len(own.vouched) < _MAX_VOUCHED:
                     own.vouched[node] = now + seconds
 
-    def claims(self, key: bytes, now: float) -> list[Claim]:
+    def claims(self, key: bytes, now: float) -> list[FetchClaim]:
         """Who claims to fetch or to have the blob and is not shunned, whether it counts or not."""
         with self._lock:
             return [
-                Claim(node, stand.address, stand.wish.has, stand.since)
+                FetchClaim(node, stand.address, stand.wish.has, stand.since)
                 for node, stand in self._peers.stands(key, now).items()
                 if stand.wish.claims and self._shunned.get((node, key), _NEVER) <= now
             ]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from outlast.core.digest import GitOid
 from outlast.core.names import RepoId, RepoKind
-from outlast.features.watch.changes import Change, ChangeKind, Observation, Standing
+from outlast.features.watch.changes import Change, ChangeKind, HubStanding, Observation
 from outlast.features.watch.changes_json import (
     decode_change,
     decode_observation,
@@ -23,7 +23,7 @@ PLACE = Sighting(
 )
 
 
-def seen(standing: Standing = Standing.OPEN, **more: object) -> Observation:
+def seen(standing: HubStanding = HubStanding.OPEN, **more: object) -> Observation:
     """What a hub says of a model that nothing happened to."""
     if not standing.serves:
         return Observation(standing, reason="it is not here")
@@ -39,19 +39,19 @@ def kinds(before: Observation, after: Observation, **details: object) -> list[st
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
-        (seen(), seen(Standing.REFUSED), ["refused"]),
-        (seen(), seen(Standing.MISSING), ["deleted"]),
-        (seen(), seen(Standing.GONE), ["deleted"]),
-        (seen(), seen(Standing.BLOCKED), ["blocked"]),
-        (seen(Standing.MISSING), seen(Standing.GONE), []),
-        (seen(Standing.MISSING), seen(Standing.BLOCKED), ["blocked"]),
-        (seen(Standing.BLOCKED), seen(Standing.MISSING), ["deleted"]),
-        (seen(), seen(Standing.GATED), ["gated"]),
-        (seen(Standing.GATED), seen(), ["ungated"]),
-        (seen(), seen(Standing.PRIVATE), ["made-private"]),
-        (seen(Standing.GATED), seen(Standing.PRIVATE), ["made-private"]),
-        (seen(Standing.PRIVATE), seen(), ["returned"]),
-        (seen(Standing.PRIVATE), seen(Standing.GATED), ["returned"]),
+        (seen(), seen(HubStanding.REFUSED), ["refused"]),
+        (seen(), seen(HubStanding.MISSING), ["deleted"]),
+        (seen(), seen(HubStanding.GONE), ["deleted"]),
+        (seen(), seen(HubStanding.BLOCKED), ["blocked"]),
+        (seen(HubStanding.MISSING), seen(HubStanding.GONE), []),
+        (seen(HubStanding.MISSING), seen(HubStanding.BLOCKED), ["blocked"]),
+        (seen(HubStanding.BLOCKED), seen(HubStanding.MISSING), ["deleted"]),
+        (seen(), seen(HubStanding.GATED), ["gated"]),
+        (seen(HubStanding.GATED), seen(), ["ungated"]),
+        (seen(), seen(HubStanding.PRIVATE), ["made-private"]),
+        (seen(HubStanding.GATED), seen(HubStanding.PRIVATE), ["made-private"]),
+        (seen(HubStanding.PRIVATE), seen(), ["returned"]),
+        (seen(HubStanding.PRIVATE), seen(HubStanding.GATED), ["returned"]),
         (seen(), seen(name="org/other"), ["renamed"]),
         (seen(), seen(name="Org/Name"), []),
         (seen(), seen(name="else/name"), ["transferred"]),
@@ -104,13 +104,13 @@ def test_details_do_not_count_where_nothing_moved() -> None:
 
 
 def test_an_account_that_went() -> None:
-    assert kinds(seen(), seen(Standing.MISSING), account_gone=True) == ["account-gone"]
-    was = merged(seen(), seen(Standing.MISSING))
-    assert kinds(was, seen(Standing.MISSING), account_gone=True) == []
+    assert kinds(seen(), seen(HubStanding.MISSING), account_gone=True) == ["account-gone"]
+    was = merged(seen(), seen(HubStanding.MISSING))
+    assert kinds(was, seen(HubStanding.MISSING), account_gone=True) == []
 
 
 def test_what_returns_is_compared_with_what_it_was() -> None:
-    was = merged(seen(), seen(Standing.MISSING))
+    was = merged(seen(), seen(HubStanding.MISSING))
     after = seen(commit=TWO, refs={"main": TWO, "v1": ONE})
     assert kinds(was, seen()) == ["returned"]
     assert kinds(was, after, descends={"main": False}) == ["returned", "force-pushed"]
@@ -119,14 +119,14 @@ def test_what_returns_is_compared_with_what_it_was() -> None:
 _oids = st.sampled_from([ONE, TWO, THREE])
 _serving = st.builds(
     Observation,
-    standing=st.sampled_from([one for one in Standing if one.serves]),
+    standing=st.sampled_from([one for one in HubStanding if one.serves]),
     name=st.sampled_from(["org/name", "org/other", "else/name", "ORG/NAME"]),
     commit=st.none() | _oids,
     refs=st.none() | st.dictionaries(st.sampled_from(["main", "dev", "v1"]), _oids),
     licence=st.sampled_from(["", "mit", "other"]),
     modified=st.sampled_from(["", "2030"]),
 )
-_gone = st.sampled_from([seen(one) for one in Standing if not one.serves])
+_gone = st.sampled_from([seen(one) for one in HubStanding if not one.serves])
 observations = st.one_of(_serving, _serving, _gone)
 details = st.builds(
     Particulars,
@@ -172,11 +172,11 @@ def _one_way(out: tuple[Change, ...], one: Observation, other: Observation) -> b
 
 @pytest.mark.parametrize(
     ("a", "b"),
-    [*itertools.permutations([seen(one) for one in Standing], 2)],
+    [*itertools.permutations([seen(one) for one in HubStanding], 2)],
     ids=lambda one: one.standing.value,
 )
 def test_standings_there_and_back(a: Observation, b: Observation) -> None:
-    if {a.standing, b.standing} == {Standing.MISSING, Standing.GONE}:
+    if {a.standing, b.standing} == {HubStanding.MISSING, HubStanding.GONE}:
         return
     assert len(kinds(a, b)) == 1
     assert len(kinds(merged(a, b), a)) == 1

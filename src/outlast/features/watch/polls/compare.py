@@ -6,24 +6,24 @@ from typing import Any, Final
 
 from outlast.core.digest import GitOid
 from outlast.core.names import RepoId
-from outlast.features.watch.changes import Change, ChangeKind, Observation, Standing
+from outlast.features.watch.changes import Change, ChangeKind, HubStanding, Observation
 
 MAIN: Final = "main"
 MOST_NAMED: Final = 100
 """Paths that a change names."""
 _GONE: Final = {
-    Standing.REFUSED: ChangeKind.REFUSED,
-    Standing.MISSING: ChangeKind.DELETED,
-    Standing.GONE: ChangeKind.DELETED,
-    Standing.BLOCKED: ChangeKind.BLOCKED,
+    HubStanding.REFUSED: ChangeKind.REFUSED,
+    HubStanding.MISSING: ChangeKind.DELETED,
+    HubStanding.GONE: ChangeKind.DELETED,
+    HubStanding.BLOCKED: ChangeKind.BLOCKED,
 }
 _NARROWED: Final = {
-    (Standing.OPEN, Standing.GATED): ChangeKind.GATED,
-    (Standing.OPEN, Standing.PRIVATE): ChangeKind.MADE_PRIVATE,
-    (Standing.GATED, Standing.OPEN): ChangeKind.UNGATED,
-    (Standing.GATED, Standing.PRIVATE): ChangeKind.MADE_PRIVATE,
-    (Standing.PRIVATE, Standing.OPEN): ChangeKind.RETURNED,
-    (Standing.PRIVATE, Standing.GATED): ChangeKind.RETURNED,
+    (HubStanding.OPEN, HubStanding.GATED): ChangeKind.GATED,
+    (HubStanding.OPEN, HubStanding.PRIVATE): ChangeKind.MADE_PRIVATE,
+    (HubStanding.GATED, HubStanding.OPEN): ChangeKind.UNGATED,
+    (HubStanding.GATED, HubStanding.PRIVATE): ChangeKind.MADE_PRIVATE,
+    (HubStanding.PRIVATE, HubStanding.OPEN): ChangeKind.RETURNED,
+    (HubStanding.PRIVATE, HubStanding.GATED): ChangeKind.RETURNED,
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 from outlast.core.digest import GitOid
 from outlast.core.errors import BadNameError, Cancelled, MalformedError, OutlastError
 from outlast.core.names import RepoId, check_ref
-from outlast.features.watch.changes import Observation, Standing
+from outlast.features.watch.changes import HubStanding, Observation
 from outlast.features.watch.memory_rows import ModelState
 from outlast.features.watch.polls.compare import MAIN, Particulars, moved_refs
 from outlast.sources.hub_watch import Asked, FileSeen, HubWatch
@@ -24,11 +24,11 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _STANDINGS: Final = {
-    401: Standing.REFUSED,
-    403: Standing.REFUSED,
-    404: Standing.MISSING,
-    410: Standing.GONE,
-    451: Standing.BLOCKED,
+    401: HubStanding.REFUSED,
+    403: HubStanding.REFUSED,
+    404: HubStanding.MISSING,
+    410: HubStanding.GONE,
+    451: HubStanding.BLOCKED,
 }
 _UNTOLD: Final = "without a token the hub does not say whether it was deleted or made private"
 _CARD: Final = "README.md"
@@ -139,7 +139,7 @@ def _ask_refs(
 def observation(asked: Asked, repo: RepoId, *, has_token: bool) -> Observation:
     """What an answer says."""
     if asked.status != 200:
-        standing = Standing.GONE if asked.disabled else _STANDINGS[asked.status]
+        standing = HubStanding.GONE if asked.disabled else _STANDINGS[asked.status]
         hidden = asked.status == 401 and not has_token
         reason = f"{asked.reason}; {_UNTOLD}" if hidden else asked.reason
         return Observation(standing, reason=reason)
@@ -158,11 +158,11 @@ def described(info: object, repo: RepoId) -> Observation:
     if sha is not None and not GitOid.is_valid(str(sha)):
         raise MalformedError(f"the hub gives no commit of {repo}")
     if info.get("disabled") is True:
-        return Observation(Standing.GONE, reason="the hub has disabled it")
+        return Observation(HubStanding.GONE, reason="the hub has disabled it")
     gated, size = info.get("gated"), info.get("usedStorage")
-    standing = Standing.GATED if gated else Standing.OPEN
+    standing = HubStanding.GATED if gated else HubStanding.OPEN
     return Observation(
-        standing=Standing.PRIVATE if info.get("private") else standing,
+        standing=HubStanding.PRIVATE if info.get("private") else standing,
         name=name,
         commit=None if sha is None else GitOid(str(sha)),
         licence=_licence(info),
