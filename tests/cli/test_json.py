@@ -175,6 +175,13 @@ def showing(world: World) -> None:
     assert ["git_sha1" in file for file in pulled["files"]] == [True, False]
     assert thin["forms"][0]["bases"]
     assert thin["forms"][1]["same_as"]
+    template = world.home / "template"
+    for text in ("one", "two"):
+        write(template, {"chat_template.jinja": text.encode(), "tool.py": b"pass"})
+        world("add", template, "--as", "me/talk")
+    del world.calls[2:]
+    assert world("show", "me/talk").result["code"] == ["tool.py"]
+    assert world("show", "me/talk", "--template-diff").result["changes"][0]["what"] == "changed"
 
 
 def verifying(world: World) -> None:
