@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from outlast.cli.screen.render import Screen
 from outlast.core.events import FileDone, PiecesMissing, Progress
@@ -404,6 +406,16 @@ def writing_a_bill(world: World) -> None:
     assert world("bom", "me/mine", "--output", output).result["models"] == 1
 
 
+def writing_a_dossier(world: World) -> None:
+    key = world.home / "officer.pem"
+    key.touch(mode=0o600)
+    secret = Ed25519PrivateKey.generate()
+    key.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    page = world.home / "page.html"
+    assert world("dossier", "me/mine", "--output", page, "--key", key).result["keys"]
+    assert world("dossier", "--check", page).result["keys"]
+
+
 def withdrawing(world: World) -> None:
     world("withdraw", "me/mine", "--reason", "By order.", "--dry-run")
     assert world("withdraw", "me/mine", "--reason", "By order.", "--stop-serving").result["since"]
@@ -489,6 +501,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "import": importing,
     "inventory": taking_inventory,
     "bom": writing_a_bill,
+    "dossier": writing_a_dossier,
     "withdraw": withdrawing,
     "policy": judging,
     "scrub": scrubbing,

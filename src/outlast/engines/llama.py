@@ -21,7 +21,7 @@ from outlast.core.errors import EngineError, UsageError
 from outlast.engines.base import Sealing
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.gguf import GgufHeader, read_header
-from outlast.engines.local_http import Bounds, NoAnswerError, TooLongError, ask
+from outlast.engines.local_http import AskBounds, NoAnswerError, TooLongError, ask
 from outlast.engines.process import Log, TooSlowError, Waits, Worker
 from outlast.engines.template_check import check_template
 from outlast.engines.tuning import TUNING, Tuning
@@ -208,7 +208,9 @@ def serve(
 
 def _props(worker: Worker, tuning: Tuning, cancel: Cancel) -> Mapping[str, Any]:
     """What the server says of what it has loaded. It has tried the chat template by now."""
-    bounds = Bounds(time.monotonic() + tuning.template_seconds, _PROPS_BYTES, tuning.poll_seconds)
+    bounds = AskBounds(
+        time.monotonic() + tuning.template_seconds, _PROPS_BYTES, tuning.poll_seconds
+    )
     try:
         _, facts = ask(worker.socket_path(_CHAT_SOCKET), _PROPS, None, bounds, cancel)
     except (NoAnswerError, TooLongError):

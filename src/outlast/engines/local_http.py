@@ -25,7 +25,7 @@ class TooLongError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class AskBounds:
     """`deadline` is of :func:`time.monotonic`; `most` are bytes of the answer, its head included;
     `poll` are seconds between two looks at the cancel token.
     """
@@ -35,7 +35,7 @@ class Bounds:
     poll: float
 
 
-def ask(path: str, target: str, body: object, bounds: Bounds, cancel: Cancel) -> tuple[int, Any]:
+def ask(path: str, target: str, body: object, bounds: AskBounds, cancel: Cancel) -> tuple[int, Any]:
     """Sends a request (GET where `body` is None, else POST) and returns the status and the JSON of
     the answer. Raises :class:`NoAnswerError`, :class:`TooLongError`, :class:`Cancelled`, and
     :class:`EngineError` where the engine breaks off or does not speak HTTP.
@@ -62,7 +62,7 @@ def ask(path: str, target: str, body: object, bounds: Bounds, cancel: Cancel) ->
         raise EngineError(f"the engine's answer is {how}") from None
 
 
-def _exchange(sock: socket.socket, data: bytes, bounds: Bounds, cancel: Cancel) -> bytes:
+def _exchange(sock: socket.socket, data: bytes, bounds: AskBounds, cancel: Cancel) -> bytes:
     """Writes all of `data`, and reads until the engine closes the connection or has sent all that
     it announced.
     """

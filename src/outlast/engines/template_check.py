@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError
-from outlast.engines.local_http import Bounds, NoAnswerError, TooLongError, ask
+from outlast.engines.local_http import AskBounds, NoAnswerError, TooLongError, ask
 from outlast.engines.tuning import Tuning
 
 RENDER: Final = "/apply-template"
@@ -29,7 +29,7 @@ def check_template(
     :class:`EngineError` where too much is written, and :class:`Cancelled`.
     """
     deadline = time.monotonic() + tuning.template_seconds
-    bounds = Bounds(deadline, tuning.template_bytes, tuning.poll_seconds)
+    bounds = AskBounds(deadline, tuning.template_bytes, tuning.poll_seconds)
     try:
         ask(socket_path, RENDER, body, bounds, cancel)
     except NoAnswerError:

@@ -21,7 +21,7 @@ from outlast.server.http.queries import Bodies, parse_json
 from outlast.server.http.replies import told
 from outlast.server.model.origin import Origin, Stamp
 from outlast.server.model.requests import POSTS, Ask, Loaded, not_loaded, understand
-from outlast.server.model.template_trial import TemplateTrial
+from outlast.server.model.template_limits import TemplateLimits
 from outlast.server.model.tools import SchemaError, as_call, as_events, forced
 from outlast.server.model.words import RequestError, engine_error
 from outlast.server.tuning import ServerTuning
@@ -57,7 +57,7 @@ class Front:
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        template: TemplateTrial,
+        template: TemplateLimits,
         serves: Serves,
         bodies: Bodies,
         *,

@@ -15,7 +15,7 @@ from outlast.server.http.hosts import Hosts
 from outlast.server.http.listening import Bounds, listening
 from outlast.server.http.queries import Bodies
 from outlast.server.model.front import BODY, Front, Serves
-from outlast.server.model.template_trial import BoundedEngine, TemplateTrial
+from outlast.server.model.template_limits import BoundedEngine, TemplateLimits
 from outlast.server.tuning import TUNING, ServerTuning
 
 
@@ -121,7 +121,7 @@ async def _serve(
     hosts = Hosts(str(sock.getsockname()[0]), api.hosts, local_pages=True)
     with Bodies(tuning) as bodies:
         async with _session(engine) as session:
-            front = Front(session, TemplateTrial(engine), api.serves, bodies, tuning=tuning)
+            front = Front(session, TemplateLimits(engine), api.serves, bodies, tuning=tuning)
             async with listening(
                 front.handle,
                 open_it,

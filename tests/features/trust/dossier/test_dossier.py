@@ -14,7 +14,7 @@ from outlast.core.names import RepoId
 from outlast.features.trust.dossier import engine
 from outlast.features.trust.dossier.engine import engine_packages, read_lock
 from outlast.features.trust.dossier.page import page
-from outlast.features.trust.dossier.sections import Alert, Section
+from outlast.features.trust.dossier.sections import PageSection, Warned
 from outlast.features.trust.screening.screening_log import _PART, _TYPE, NAME
 from outlast.store.archive import Archive
 from outlast.store.records.line_log import LineLog
@@ -157,7 +157,7 @@ def test_nothing_of_a_model_is_html_and_nothing_is_loaded(home: Path) -> None:
 
 @pytest.mark.parametrize("text", ["<script>x</script>", "\"'><b>", "a\x1b[31m\u202e\nb"])
 def test_every_place_escapes(text: str) -> None:
-    part = Section(text, (text,), ((text, Alert(text)),), ((text,), (Alert(text),), (text,)))
+    part = PageSection(text, (text,), ((text, Warned(text)),), ((text,), (Warned(text),), (text,)))
     found = Reader(page(text, [part]))
     assert not {"script", "b"} & set(found.tags)
     assert all(c.isprintable() or c == "\n" for c in found.text)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import Final
 
-from outlast.features.trust.dossier.sections import Alert, Section
+from outlast.features.trust.dossier.sections import PageSection, Warned
 
 _STYLE: Final = """
 :root{color-scheme:light dark;--line:#8886;--warn:#b45309}
@@ -31,12 +31,12 @@ _DIGEST: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).deco
 _POLICY: Final = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'"
 
 
-def page(name: str, parts: Iterable[Section]) -> str:
+def page(name: str, parts: Iterable[PageSection]) -> str:
     """The whole page about the model `name`."""
     return "\n".join(_page(name, parts)) + "\n"
 
 
-def _page(name: str, parts: Iterable[Section]) -> Iterator[str]:
+def _page(name: str, parts: Iterable[PageSection]) -> Iterator[str]:
     yield "<!doctype html>"
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -65,7 +65,7 @@ def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _value(text: str) -> str:
-    return f'<span class="look">{_safe(text)}</span>' if isinstance(text, Alert) else _safe(text)
+    return f'<span class="look">{_safe(text)}</span>' if isinstance(text, Warned) else _safe(text)
 
 
 def _safe(text: str) -> str:

@@ -37,14 +37,14 @@ its answers may still act on them.
 Screening compares names with lists as of their dates. What follows from it is for a person."""
 
 
-class Alert(str):
+class Warned(str):
     """A text that is shown as a warning."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class PageSection:
     """A part of the page: a title, paragraphs, facts by name, and a table (its first row is the
     head).
     """
@@ -55,7 +55,7 @@ class Section:
     table: Sequence[Sequence[str]] = ()
 
 
-def sections(found: Dossier) -> Iterator[Section]:
+def sections(found: Dossier) -> Iterator[PageSection]:
     """All of the page, in order."""
     yield _summary(found)
     yield _claims(found.model.claims)
@@ -67,51 +67,51 @@ def sections(found: Dossier) -> Iterator[Section]:
     yield _licence(found)
     yield _parties(found)
     yield _screening(found.screening)
-    yield Section("What this page does not prove", _LIMITS.splitlines())
+    yield PageSection("What this page does not prove", _LIMITS.splitlines())
     yield _files(found)
 
 
-def _summary(found: Dossier) -> Section:
+def _summary(found: Dossier) -> PageSection:
     revision = found.revision
     state = "complete"
     if found.model.absent or revision.partial:
-        state = Alert("files of it are missing here")
+        state = Warned("files of it are missing here")
     manifest = found.model.manifest
     facts = [
         ("model", str(revision.repo)),
         ("revision", revision.id.hex),
-        ("manifest", f"sha256:{manifest.hex}" if manifest else Alert("none yet: it is arriving")),
+        ("manifest", f"sha256:{manifest.hex}" if manifest else Warned("none yet: it is arriving")),
         ("state", state),
         ("files", f"{len(revision.files):,}, {human_size(revision.size)}"),
         ("written", f"{found.made} by outlast {__version__}"),
     ]
     if found.model.claims is not None and found.model.claims.revoked:
-        facts.append(("REVOKED", Alert(found.model.claims.revoked)))
-    return Section("Model", facts=facts)
+        facts.append(("REVOKED", Warned(found.model.claims.revoked)))
+    return PageSection("Model", facts=facts)
 
 
-def _claims(claims: Claims | None) -> Section:
+def _claims(claims: Claims | None) -> PageSection:
     rows = [("claim", "stands", "by", "since", "meaning")]
     for state in () if claims is None else claims.states:
         stands = str(state.standing) + (f": {state.why}" if state.why else "")
         rows.append(
             (
                 str(state.claim),
-                stands if state.standing is Standing.HOLDS else Alert(stands),
+                stands if state.standing is Standing.HOLDS else Warned(stands),
                 ", ".join(state.who),
                 state.since,
                 CLAIM_MEANINGS[state.claim],
             )
         )
-    return Section(
+    return PageSection(
         "Claims", ("Four claims, each by its own word. None implies another.",), (), rows
     )
 
 
-def _provenance(found: Dossier) -> Section:
+def _provenance(found: Dossier) -> PageSection:
     rows = [("ref", "said by", "seen", "")]
     for ref in found.refs:
-        alone = Alert("no hub has confirmed it") if ref.unconfirmed else ""
+        alone = Warned("no hub has confirmed it") if ref.unconfirmed else ""
         rows.append((ref.name, ref.source or "this archive", ref.observed, alone))
     bases = [
         (str(one.repo), one.commit or "not known which", one.manifest.hex if one.manifest else "")
@@ -120,37 +120,37 @@ def _provenance(found: Dossier) -> Section:
     facts = [
         ("made from", f"{name} at {commit} {digest}".strip()) for name, commit, digest in bases
     ]
-    return Section("Provenance", (), facts or [("made from", "no other model is named")], rows)
+    return PageSection("Provenance", (), facts or [("made from", "no other model is named")], rows)
 
 
-def _formats(found: Dossier) -> Section:
+def _formats(found: Dossier) -> PageSection:
     paths = [entry.path for entry in found.revision.files]
     counts = Counter(name for path in paths for name in formats_of([path]))
     facts = [(name, f"{count:,}") for name, count in sorted(counts.items())]
     rows = [("file", "why it deserves a look")]
-    rows += [(path, Alert(f"pickle: {one.reason}")) for path, one in found.unsafe.items()]
-    rows += [(p, Alert("code: 'outlast run' never runs it")) for p in paths if is_code(p)]
+    rows += [(path, Warned(f"pickle: {one.reason}")) for path, one in found.unsafe.items()]
+    rows += [(p, Warned("code: 'outlast run' never runs it")) for p in paths if is_code(p)]
     text = "No pickle and no code was found." if len(rows) == 1 else ""
-    return Section("Formats and code", (text,) if text else (), facts, _cut(rows))
+    return PageSection("Formats and code", (text,) if text else (), facts, _cut(rows))
 
 
-def _templates(found: Dossier) -> Section:
+def _templates(found: Dossier) -> PageSection:
     rows = [("template", "bytes", "sha256", "remarks")]
     for one in found.templates:
         said = remarks(one)
         digest = one.digest.hex if one.digest is not None else ""
-        words = Alert("; ".join(said)) if said else "none"
+        words = Warned("; ".join(said)) if said else "none"
         rows.append((one.place, f"{one.size:,}", digest, words))
     if not found.templates:
-        return Section("Chat templates", ("No chat template was found.",))
+        return PageSection("Chat templates", ("No chat template was found.",))
     text = "Programs of the publisher that write the prompt; read as text, not run."
-    return Section("Chat templates", (text,), (), rows)
+    return PageSection("Chat templates", (text,), (), rows)
 
 
-def _runs(found: Dossier) -> Section:
+def _runs(found: Dossier) -> PageSection:
     title = "Sealed runs"
     if not found.runs:
-        return Section(title, ("This manifest was not run with 'outlast run --sealed' here.",))
+        return PageSection(title, ("This manifest was not run with 'outlast run --sealed' here.",))
     rows = [("started", "ended", "engine", "kept off the network by", "requests", "packets")]
     for run in found.runs[-_MOST_RUNS:]:
         packets = "not counted" if run.packets is None else f"{run.packets:,}"
@@ -161,7 +161,7 @@ def _runs(found: Dossier) -> Section:
                 run.engine,
                 ", ".join(run.by),
                 f"{run.requests:,}",
-                Alert(packets) if run.packets else packets,
+                Warned(packets) if run.packets else packets,
             )
         )
     more = len(found.runs) - _MOST_RUNS
@@ -169,24 +169,24 @@ def _runs(found: Dossier) -> Section:
         "The engine had no way to a network; the kernel counted the packets in its own network "
         "namespace."
     )
-    return Section(
+    return PageSection(
         title, (text, f"{more:,} older runs are not shown.") if more > 0 else (text,), (), rows
     )
 
 
-def _engine(packages: Sequence[EnginePackage]) -> Section:
+def _engine(packages: Sequence[EnginePackage]) -> PageSection:
     rows = [("package", "version", "licence", "installed files", "hashes")]
     for one in packages:
         if not one.version:
-            rows.append((one.name, Alert("not installed"), "", "", _locked(one)))
+            rows.append((one.name, Warned("not installed"), "", "", _locked(one)))
             continue
         files = f"{one.files:,}, all as the package lists them"
         if one.changed:
-            files = Alert(f"{len(one.changed):,} of {one.files:,} differ: {one.changed[0]}")
+            files = Warned(f"{len(one.changed):,} of {one.files:,} differ: {one.changed[0]}")
         record = f"list of files: sha256:{one.record}. "
         rows.append((one.name, one.version, one.licence[:200], files, record + _locked(one)))
     text = "The packages that run GGUF models, as installed where this page was written."
-    return Section("Engine", (text,), (), rows)
+    return PageSection("Engine", (text,), (), rows)
 
 
 def _locked(one: EnginePackage) -> str:
@@ -196,7 +196,7 @@ def _locked(one: EnginePackage) -> str:
     return f"Lock{same}: " + ", ".join(f"sha256:{digest}" for digest in one.locked)
 
 
-def _licence(found: Dossier) -> Section:
+def _licence(found: Dossier) -> PageSection:
     licence = found.model.licence
     facts = [("as the model names it", licence.written or UNKNOWN), ("SPDX", licence.spdx)]
     conditions = read_licence(licence.written).conditions
@@ -210,10 +210,10 @@ def _licence(found: Dossier) -> Section:
         facts.append(("users above which it asks for more", ceiling))
     rows = [("text", "sha256")]
     rows += [(path, digest.hex) for path, digest in sorted(licence.texts.items())]
-    return Section("Licence", (), facts, rows if len(rows) > 1 else ())
+    return PageSection("Licence", (), facts, rows if len(rows) > 1 else ())
 
 
-def _parties(found: Dossier) -> Section:
+def _parties(found: Dossier) -> PageSection:
     one = found.model.publisher
     facts = [
         ("organisation", one.organisation or "none in the name"),
@@ -222,17 +222,19 @@ def _parties(found: Dossier) -> Section:
         ("parent", one.parent or "none that is known"),
         ("source", f"{one.source} {one.date}".strip() or "not known"),
     ]
-    return Section("Parties", (), facts)
+    return PageSection("Parties", (), facts)
 
 
-def _screening(line: Mapping[str, Any] | None) -> Section:
+def _screening(line: Mapping[str, Any] | None) -> PageSection:
     title = "Screening"
     if line is None:
-        return Section(title, ("This revision was not screened here ('outlast policy screen').",))
+        return PageSection(
+            title, ("This revision was not screened here ('outlast policy screen').",)
+        )
     alike = str(line.get("alike", ""))
     facts = [
         ("screened", str(line.get("when", ""))),
-        ("result", alike if alike == "none" else Alert(alike)),
+        ("result", alike if alike == "none" else Warned(alike)),
     ]
     facts += [
         (
@@ -253,8 +255,8 @@ def _screening(line: Mapping[str, Any] | None) -> Section:
         for hit in hits:
             party, part, ident, score = (hit.get(key) for key in ("party", "part", "id", "score"))
             row = f"{party} ({part}, id {ident}), score {score}"
-            rows.append((*start, Alert(str(hit.get("alike"))), row))
-    return Section(title, (), facts, _cut(rows))
+            rows.append((*start, Warned(str(hit.get("alike"))), row))
+    return PageSection(title, (), facts, _cut(rows))
 
 
 def _rows(line: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
@@ -271,15 +273,15 @@ def _cut(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
     return [*rows[: _MOST_ROWS + 1], (f"and {more:,} more", *blank)] if more > 0 else rows
 
 
-def _files(found: Dossier) -> Section:
+def _files(found: Dossier) -> PageSection:
     absent = {entry.path for entry in found.model.absent}
     rows = [("file", "bytes", "sha256")]
     entries = (*found.revision.files, *found.revision.missing)
     absent |= {entry.path for entry in found.revision.missing}
     for entry in entries[:MOST_FILES]:
         digest = entry.sha256.hex if entry.sha256 is not None else entry.key
-        lost = Alert(f"{digest} (not here)")
+        lost = Warned(f"{digest} (not here)")
         rows.append((entry.path, f"{entry.size:,}", lost if entry.path in absent else digest))
     more = len(entries) - MOST_FILES
     text = (f"{more:,} more files are in the manifest.",) if more > 0 else ()
-    return Section("All files", text, (), rows)
+    return PageSection("All files", text, (), rows)

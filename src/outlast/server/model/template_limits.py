@@ -33,7 +33,7 @@ class BoundedEngine(Protocol):
         """Ends the engine because of `error`."""
 
 
-class TemplateTrial:
+class TemplateLimits:
     """Renders requests within the bounds of `engine`."""
 
     def __init__(self, engine: BoundedEngine) -> None:
