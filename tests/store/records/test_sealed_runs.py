@@ -7,6 +7,8 @@ import pytest
 
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
+from outlast.features.trust.dossier.checks import sealed_run_findings
+from outlast.ops.doctor import Health
 from outlast.store.records.sealed_runs import NAME, SealedRun, SealedRuns
 
 RUN = SealedRun(
@@ -41,6 +43,8 @@ def test_a_line_that_was_changed_counts_for_nothing(tmp_path: Path, old: bytes) 
     path.write_bytes(path.read_bytes().replace(old, old[:-1] + b"x", 1))
     assert list(log.of(RUN.manifest)) == [RUN]
     assert log.damaged() == [1]
+    [finding] = sealed_run_findings(tmp_path)
+    assert finding.health is Health.WRONG
 
 
 def test_a_line_that_was_torn_does_not_take_the_next_one_along(tmp_path: Path) -> None:
