@@ -179,6 +179,13 @@ def showing(world: World) -> None:
     assert ["git_sha1" in file for file in pulled["files"]] == [True, False]
     assert thin["forms"][0]["bases"]
     assert thin["forms"][1]["same_as"]
+    template = world.home / "template"
+    for text in ("one", "two"):
+        write(template, {"chat_template.jinja": text.encode(), "tool.py": b"pass"})
+        world("add", template, "--as", "me/talk")
+    del world.calls[2:]
+    assert world("show", "me/talk").result["code"] == ["tool.py"]
+    assert world("show", "me/talk", "--template-diff").result["changes"][0]["what"] == "changed"
 
 
 def verifying(world: World) -> None:
@@ -415,6 +422,16 @@ def writing_a_bill(world: World) -> None:
     assert world("bom", "--check", output).result["key"]
 
 
+def writing_a_dossier(world: World) -> None:
+    key = world.home / "officer.pem"
+    key.touch(mode=0o600)
+    secret = Ed25519PrivateKey.generate()
+    key.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    page = world.home / "page.html"
+    assert world("dossier", "me/mine", "--output", page, "--key", key).result["keys"]
+    assert world("dossier", "--check", page).result["keys"]
+
+
 def withdrawing(world: World) -> None:
     world("withdraw", "me/mine", "--reason", "By order.", "--dry-run")
     assert world("withdraw", "me/mine", "--reason", "By order.", "--stop-serving").result["since"]
@@ -539,6 +556,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "import": importing,
     "inventory": taking_inventory,
     "bom": writing_a_bill,
+    "dossier": writing_a_dossier,
     "withdraw": withdrawing,
     "policy": judging,
     "scrub": scrubbing,

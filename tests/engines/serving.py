@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlast.core.cancel import Cancel
-from outlast.engines.llama import LlamaServer, Service, serve
+from outlast.core.errors import EngineError
+from outlast.engines.llama import LlamaOptions, LlamaServer, Service, serve
 from outlast.server.model import server as model_server
+from outlast.server.model.front import Serves
+from outlast.server.model.origin import Origin
 from outlast.server.model.requests import Loaded
 from tests.engines.conftest import OPTIONS
 
 MODEL = "org/name"
+MANIFEST = "ab" * 32
 REFS = ("main", "0123abcd")
 START = f"outlast run {MODEL} --api …"
 
@@ -33,23 +37,47 @@ def serving(
     model: str, *, key: str | None = None, embeddings: bool | None = None, port: int = 0
 ) -> Iterator[Serving]:
     """Serves while the block runs."""
+    with serving_with(model, OPTIONS, key=key, embeddings=embeddings, port=port) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def serving_with(
+    model: str,
+    options: LlamaOptions,
+    *,
+    key: str | None = None,
+    embeddings: bool | None = None,
+    port: int = 0,
+) -> Iterator[Serving]:
+    """Serves while the block runs. Raises at its end what ended the engine before."""
     cancel, up = Cancel(), threading.Event()
     service = Service(MODEL, embeddings)
     sock = model_server.bind("127.0.0.1", port)
     port, url = sock.getsockname()[1], model_server.url_of(sock)
-    with sock, serve([model], service, OPTIONS, cancel) as engine:
+    problems: list[EngineError] = []
+    with sock, serve([model], service, options, cancel) as engine:
         loaded = Loaded.under(MODEL, REFS, tools=engine.tools, embeddings=engine.embeddings)
-        api = model_server.Api(loaded, key, START)
-        thread = threading.Thread(
-            target=model_server.serve, args=(engine, sock, api, up.set, cancel)
-        )
+        origin = Origin(MANIFEST, engine.build)
+        api = model_server.Api(Serves(loaded, key, origin, START, engine.count_request))
+
+        def run() -> None:
+            try:
+                model_server.serve(engine, sock, api, up.set, cancel)
+            except EngineError as error:
+                problems.append(error)
+
+        thread = threading.Thread(target=run)
         thread.start()
         try:
             assert up.wait(60)
             yield Serving(port, url, engine)
         finally:
-            cancel.set()
+            if engine.alive:
+                cancel.set()
             thread.join()
+    if problems:
+        raise problems[0]
 
 
 def call(

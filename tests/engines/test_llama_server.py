@@ -19,6 +19,7 @@ from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError, UsageError
 from outlast.engines.llama import LlamaServer, Service, serve
 from outlast.server.model import server as model_server
+from outlast.server.model.front import Serves
 from outlast.server.model.requests import Loaded
 from outlast.server.model.server import bind
 from tests.engines.conftest import OPTIONS
@@ -199,7 +200,7 @@ def test_serving_ends_with_the_engine(model: str) -> None:
         engine_of.append(engine)
         loaded = Loaded.under(MODEL, (), tools=False, embeddings=False)
         with pytest.raises(EngineError, match="SIGKILL"):
-            model_server.serve(engine, sock, model_server.Api(loaded), kill, Cancel())
+            model_server.serve(engine, sock, model_server.Api(Serves(loaded)), kill, Cancel())
 
 
 def test_a_folder_for_temporary_files_that_lies_deep(
@@ -219,6 +220,7 @@ def test_the_server_ends_with_its_parent(model: str, how: signal.Signals, tmp_pa
         sys.path.insert(0, {os.fspath(SOURCE)!r})
         from outlast.engines.llama import LlamaOptions, Service, serve
         from outlast.core.cancel import Cancel
+        from outlast.server.model.front import Serves
         from outlast.server.model.requests import Loaded
         from outlast.server.model import server as api
         options, cancel = LlamaOptions(context=512, threads=1), Cancel()
@@ -227,7 +229,7 @@ def test_the_server_ends_with_its_parent(model: str, how: signal.Signals, tmp_pa
             with serve([{model!r}], Service("m"), options, cancel) as engine:
                 port = sock.getsockname()[1]
                 say = lambda: print(port, flush=True)
-                api.serve(engine, sock, api.Api(loaded), say, cancel)
+                api.serve(engine, sock, api.Api(Serves(loaded)), say, cancel)
     """
     parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],

@@ -52,6 +52,11 @@ TEMPLATES = {
     "an error": ("{{ raise_exception('no\\nway') }}", "chat template failed: no"),
     "the interpreter": ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "unsafe"),
     "nothing": ("{# nothing #}", "prompt is empty"),
+    "recursion": (
+        "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
+        "chat template failed: maximum recursion",
+    ),
+    "a file": ("{% include '/etc/passwd' %}", "chat template failed"),
 }
 
 
@@ -174,3 +179,13 @@ def test_the_extra_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_options_out_of_range() -> None:
     with pytest.raises(UsageError):
         TransformersOptions(threads=0)
+
+
+def test_sealed_it_answers_all_the_same(tiny: Callable[[bool], str]) -> None:
+    with open_transformers(tiny(True), replace(OPTIONS, sealed=True), Cancel()) as engine:
+        *_, last = engine.chat(HELLO, SHORT, Cancel())
+        assert isinstance(last, Usage)
+        sealing = engine.sealing
+    assert sealing is not None
+    assert (sealing.requests, sealing.packets) == (1, 0)
+    assert engine.build.startswith("transformers ")

@@ -14,10 +14,14 @@ import pytest
 from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError
 from outlast.server.model import server as model_server
+from outlast.server.model.front import Serves
+from outlast.server.model.origin import Origin
 from outlast.server.model.requests import Loaded
 
 CHAT = "/v1/chat/completions"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+STAMPED = (200, json.dumps({"outlast": Origin("", "").field}).encode())
+RENDER = b"POST /apply-template"
 HELLO = json.dumps({"messages": []}).encode()
 
 
@@ -30,6 +34,11 @@ class Engine:
     alive: bool = True
     count: int = 0
     problems: list[Exception] = field(default_factory=list)
+    template_seconds: float = 30.0
+    template_bytes: int = 1 << 20
+
+    def condemn(self, error: EngineError) -> None:
+        self.problems.append(error)
 
     @property
     def socket_path(self) -> str:
@@ -44,6 +53,11 @@ class Engine:
                 connection, _ = listener.accept()
             except OSError:
                 return
+            if connection.recv(len(RENDER), socket.MSG_PEEK | socket.MSG_WAITALL) == RENDER:
+                with connection:  # the request is tried with the template first
+                    read_request(connection)
+                    connection.sendall(OK)
+                continue
             self.count += 1
             with connection:
                 self.answer(connection, self.count)
@@ -65,7 +79,7 @@ def fronted(
 ) -> Iterator[tuple[int, Engine]]:
     engine = Engine(folder / "engine.sock", answer)
     cancel, up = Cancel(), threading.Event()
-    api = model_server.Api(Loaded.under("org/name", (), tools=False, embeddings=False))
+    api = model_server.Api(Serves(Loaded.under("org/name", (), tools=False, embeddings=False)))
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(engine.socket_path)
         listener.listen()
@@ -108,7 +122,7 @@ def test_an_engine_that_closes_idle_connections(tmp_path: Path) -> None:
             connection.recv(1)  # the next request, or the end
 
     with fronted(tmp_path, answer) as (port, engine):
-        assert [post(port) for _ in range(3)] == [(200, b"{}")] * 3
+        assert [post(port) for _ in range(3)] == [STAMPED] * 3
         assert engine.count == 3
 
 
@@ -194,7 +208,7 @@ def test_an_engine_that_breaks_off(tmp_path: Path) -> None:
         status, data = post(port)
         assert status == 503
         assert "engine does not answer" in json.loads(data)["error"]["message"]
-        assert post(port) == (200, b"{}")
+        assert post(port) == STAMPED
 
 
 def test_an_engine_that_is_gone(tmp_path: Path) -> None:

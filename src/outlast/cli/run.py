@@ -11,6 +11,7 @@ from outlast.cli.chat.loop import Chat
 from outlast.cli.documents.running import ServingModelDocument
 from outlast.cli.edge import TARGET, Session, budget_option, common, host_and_port, session
 from outlast.cli.options.revoked import accept, accept_option
+from outlast.cli.options.sealed import noting, sealed_option
 from outlast.cli.screen.render import print_document
 from outlast.core.digest import Digest
 from outlast.core.errors import BadConfigError, EngineError, UsageError, one_line
@@ -24,7 +25,10 @@ from outlast.engines.llama import LlamaOptions, Service, open_llama, serve
 from outlast.engines.transformers import TransformersOptions, open_transformers
 from outlast.ops import run as ops
 from outlast.server.model import server as model_server
+from outlast.server.model.front import Serves
+from outlast.server.model.origin import Origin
 from outlast.server.model.requests import Loaded
+from outlast.store.archive import Archive
 
 _API_PORT = 8080
 _KEY_LIMIT = 1000
@@ -80,6 +84,7 @@ Examples:
   outlast run Qwen/Qwen3-0.6B-GGUF                    chat; /help lists its commands
   git diff | outlast run me/model "Describe this change:" -
   outlast run me/model --api 127.0.0.1:8080           OpenAI-compatible API
+  outlast run me/model --sealed                       the engine reaches no network
 
 \b
 Exit status:
@@ -98,6 +103,7 @@ Exit status:
 @_sampling_options
 @_engine_options
 @accept_option
+@sealed_option
 @common
 def run(
     target: Target,
@@ -142,6 +148,7 @@ def run(
             if api is not None:
                 _serve(
                     call,
+                    archive,
                     prepared,
                     Service(str(target.repo), embeddings or None),
                     _llama_options(call, prepared, options),
@@ -150,7 +157,10 @@ def run(
                     start=f"outlast run {shlex.quote(str(target))} --api …",
                 )
                 return
-            with _open(call, prepared, options) as engine:
+            with (
+                _open(call, prepared, options) as engine,
+                noting(call, archive, prepared, engine, sealed=options["sealed"]),
+            ):
                 prepared.confirm()
                 chat = Chat(call, engine, sampling, system)
                 if prompt or not sys.stdin.isatty():
@@ -187,6 +197,7 @@ def _llama_options(call: Session, prepared: ops.Prepared, options: dict[str, Any
         options["gpu_layers"],
         _log(options),
         _waits(call, prepared),
+        sealed=options["sealed"],
     )
 
 
@@ -197,7 +208,10 @@ def _open(call: Session, prepared: ops.Prepared, options: dict[str, Any]) -> Eng
             [str(p) for p in prepared.paths], _llama_options(call, prepared, options), cancel
         )
     choice = TransformersOptions(
-        threads=options["threads"], log=_log(options), waits=_waits(call, prepared)
+        threads=options["threads"],
+        log=_log(options),
+        waits=_waits(call, prepared),
+        sealed=options["sealed"],
     )
     return open_transformers(str(prepared.folder), choice, cancel)
 
@@ -212,6 +226,7 @@ def _key(file: Any) -> str | None:
 
 def _serve(
     call: Session,
+    archive: Archive,
     prepared: ops.Prepared,
     service: Service,
     options: LlamaOptions,
@@ -228,7 +243,11 @@ def _serve(
         )
     paths = [str(path) for path in prepared.paths]
     model, cancel = service.model_alias, call.control.cancel
-    with model_server.bind(*place) as sock, serve(paths, service, options, cancel) as engine:
+    with (
+        model_server.bind(*place) as sock,
+        serve(paths, service, options, cancel) as engine,
+        noting(call, archive, prepared, engine, sealed=options.sealed),
+    ):
         prepared.confirm()
         loaded = Loaded.under(
             model, prepared.refs, tools=engine.tools, embeddings=engine.embeddings
@@ -242,5 +261,9 @@ def _serve(
                 print(url, flush=True)
                 call.say(f"serving it as model {model!r}; Ctrl-C ends it")
 
-        api = model_server.Api(loaded, key, start, call.config.serve.hosts)
+        sealing = engine.sealing
+        by = () if sealing is None else sealing.by
+        origin = Origin(prepared.revision.digest.hex, engine.build, by)
+        serves = Serves(loaded, key, origin, start, engine.count_request)
+        api = model_server.Api(serves, call.config.serve.hosts)
         model_server.serve(engine, sock, api, ready, cancel)

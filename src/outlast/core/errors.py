@@ -133,6 +133,13 @@ class IntegrityError(OutlastError):
     default_hint = "name another source with --from"
 
 
+class BadSignatureError(IntegrityError):
+    """A signature does not match what it signs, or is not written as its format says."""
+
+    code = "bad-signature"
+    default_hint = "get the file again from its author, and compare the key"
+
+
 class CorruptError(IntegrityError):
     """A file of the archive is damaged."""
 

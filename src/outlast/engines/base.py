@@ -80,6 +80,18 @@ class Usage:
     finish: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """How an engine is kept off the network: `by` names what holds. It was given `requests`;
+    `packets` went to or from it in its own network namespace; None where it has none, so that
+    nothing counts them.
+    """
+
+    by: tuple[str, ...]
+    requests: int
+    packets: int | None
+
+
 class Engine(Protocol):
     """A model that is ready to run. One conversation at a time; not thread-safe."""
 
@@ -90,6 +102,14 @@ class Engine(Protocol):
     @property
     def plain(self) -> bool:
         """True where the model has no chat template, so that a chat is a plain completion."""
+
+    @property
+    def build(self) -> str:
+        """What brings the engine, and its version."""
+
+    @property
+    def sealing(self) -> Sealing | None:
+        """How it is kept off the network, and what passed so far; None where it is not sealed."""
 
     def chat(
         self, messages: Sequence[ChatMessage], sampling: Sampling, cancel: Cancel

@@ -1,26 +1,30 @@
 """The half of an engine that all engines in worker processes share: asking and being answered."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError, UsageError
-from outlast.engines.base import ChatMessage, Delta, Sampling, Usage
+from outlast.engines.base import ChatMessage, Delta, Sampling, Sealing, Usage
 from outlast.engines.process import TooSlowError, Worker
+from outlast.engines.template_check import EndlessTemplateError
 from outlast.engines.tuning import TUNING, Tuning
 
 Launch = Callable[[Cancel], tuple[Worker, dict[str, Any]]]
 """Starts a worker and loads the model; returns it with what it says of the model."""
+Check = Callable[[Worker, Mapping[str, Any], Cancel], None]
+"""Looks at a request before the worker gets it. Raises :class:`EngineError`."""
 
 
 class WorkerEngine:
     """An :class:`~outlast.engines.base.Engine` whose model lives in a worker process.
 
     Where a worker had to be killed to end an answer, the next chat starts a new one. A worker
-    that does not say within `prompt_seconds` that the prompt is ready is killed (None: no limit).
+    that does not say within `prompt_seconds` that the prompt is ready is killed (None: no limit),
+    and so is one whose chat template does not end when `check` tries it.
     """
 
     def __init__(
@@ -30,15 +34,19 @@ class WorkerEngine:
         cancel: Cancel,
         *,
         prompt_seconds: float | None = None,
+        check: Check | None = None,
         tuning: Tuning = TUNING,
     ) -> None:
         self.name = name
         self._launch = launch
         self._prompt_seconds = prompt_seconds
+        self._check = check
+        self._packets = 0
         self._tuning = tuning
         self._number = 0
         self._busy: int | None = None
         self._closed = False
+        self._sealing: Sealing | None = None
         self._worker: Worker | None
         self._worker, self.facts = launch(cancel)
 
@@ -71,11 +79,32 @@ class WorkerEngine:
         }
         self._busy = self._number
         try:
+            if self._check is not None:
+                self._check(self._worker, request, cancel)
             self._worker.send(request)
             yield from self._answer(self._worker, self._number, cancel)
+        except EndlessTemplateError:
+            self._discard()
+            raise
         finally:
             if self._busy == request["id"]:
                 self._end(self._number)
+
+    @property
+    def build(self) -> str:
+        return str(self.facts.get("build", self.name))
+
+    @property
+    def sealing(self) -> Sealing | None:
+        """See :attr:`outlast.engines.base.Engine.sealing`."""
+        if self._worker is not None and self._worker.sealed_by:
+            packets = self._worker.packets
+            self._sealing = Sealing(
+                self._worker.sealed_by,
+                self._number,
+                None if packets is None else self._packets + packets,
+            )
+        return self._sealing
 
     def close(self) -> None:
         self._closed = True
@@ -135,9 +164,11 @@ class WorkerEngine:
             self._discard()
 
     def _discard(self) -> None:
+        _ = self.sealing  # the last look at what it sent
         worker, self._worker = self._worker, None
         self._busy = None
         if worker is not None:
+            self._packets += worker.packets or 0
             worker.stop(grace=0)
 
 

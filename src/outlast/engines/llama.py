@@ -6,20 +6,24 @@ and for the OpenAI-compatible API (`server.model` puts that on a port); whatever
 in an :class:`EngineError` here.
 """
 
+import importlib.metadata
 import importlib.util
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError, UsageError
+from outlast.engines.base import Sealing
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.gguf import GgufHeader, read_header
+from outlast.engines.local_http import AskBounds, NoAnswerError, TooLongError, ask
 from outlast.engines.process import Log, TooSlowError, Waits, Worker
+from outlast.engines.template_check import check_template
 from outlast.engines.tuning import TUNING, Tuning
 
 NAME = "llama.cpp"
@@ -27,8 +31,9 @@ DEFAULT_CONTEXT = 8192
 _MEAN_POOLING = 1
 # A socket in the worker's private folder: a chat opens no port.
 _CHAT_SOCKET = "chat.sock"
-# Bytes of the path in a socket's address, without the last: 108 on Linux, 104 on BSD and macOS.
-_SOCKET_PATH = 103
+_PROPS = "/props"
+_BUILD_LENGTH = 100
+_PROPS_BYTES = 4 * 1024 * 1024
 _SHARD_NAME = re.compile(r"^(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})(?P<end>\.gguf)$", re.IGNORECASE)
 _LOG_PREFIX = re.compile(r"^[\d.]+ [A-Z] |^E ")
 
@@ -38,6 +43,7 @@ class LlamaOptions:
     """`context` is in tokens (None: what the model was trained for, at most
     :data:`DEFAULT_CONTEXT`; 0: all that it was trained for). `threads` and `gpu_layers` of None
     leave the choice to llama.cpp. `log` receives llama.cpp's own log, which else goes nowhere.
+    `sealed`: the engine is kept off all networks, or does not run.
     """
 
     context: int | None = None
@@ -45,6 +51,7 @@ class LlamaOptions:
     gpu_layers: int | None = None
     log: Log | None = None
     waits: Waits = bool
+    sealed: bool = False
     tuning: Tuning = TUNING
 
     def __post_init__(self) -> None:
@@ -69,9 +76,24 @@ def open_llama(files: Sequence[str], options: LlamaOptions, cancel: Cancel) -> W
             "alias": "model",
             "plain": not model.header.template,
         }
-        return _launch(model, config, options, cancel)
+        worker, facts = _launch(model, config, options, cancel)
+        try:
+            return worker, facts | {"build": _build(_props(worker, options.tuning, cancel))}
+        except BaseException:
+            worker.stop(grace=0)
+            raise
 
-    return WorkerEngine(NAME, launch, cancel, tuning=options.tuning)
+    def check(worker: Worker, request: Mapping[str, Any], cancel: Cancel) -> None:
+        body = {"messages": request["messages"]}
+        check_template(worker.socket_path(_CHAT_SOCKET), body, options.tuning, cancel)
+
+    return WorkerEngine(
+        NAME,
+        launch,
+        cancel,
+        check=check if model.header.template else None,
+        tuning=options.tuning,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +111,43 @@ class LlamaServer:
     clients may ask of it is the caller's business.
 
     `tools` tells whether the model's chat template presents tools to the model, and `embeddings`
-    whether embeddings are served.
+    whether embeddings are served. `build` names the engine and its version. A chat template has
+    `tuning`'s bounds.
     """
 
-    def __init__(self, worker: Worker, *, tools: bool, embeddings: bool) -> None:
+    def __init__(
+        self, worker: Worker, *, tools: bool, embeddings: bool, build: str, tuning: Tuning = TUNING
+    ) -> None:
         self._worker = worker
-        self._folder: int | None = None
+        self._condemned: EngineError | None = None
+        self._sealing: Sealing | None = None
+        self._requests = 0
         self.tools = tools
         self.embeddings = embeddings
+        self.build = build
+        self.template_seconds = tuning.template_seconds
+        self.template_bytes = tuning.template_bytes
 
     @property
     def socket_path(self) -> str:
         """The path of the socket that it listens on, short enough for a socket's address."""
-        path = os.path.join(self._worker.folder, _CHAT_SOCKET)
-        if len(os.fsencode(path)) <= _SOCKET_PATH:
-            return path
-        # The folder for temporary files lies too deep: the kernel knows a shorter way there.
-        if self._folder is None:
-            self._folder = os.open(self._worker.folder, os.O_RDONLY | os.O_DIRECTORY)
-        return f"/proc/self/fd/{self._folder}/{_CHAT_SOCKET}"
+        return self._worker.socket_path(_CHAT_SOCKET)
+
+    @property
+    def sealing(self) -> Sealing | None:
+        """See :attr:`outlast.engines.base.Engine.sealing`."""
+        if self._worker.sealed_by and self._worker.alive:
+            self._sealing = Sealing(self._worker.sealed_by, self._requests, self._worker.packets)
+        return self._sealing
+
+    def count_request(self) -> None:
+        """Notes that a client asked for something."""
+        self._requests += 1
+
+    def condemn(self, error: EngineError) -> None:
+        """Ends the server, by force, because of `error`."""
+        self._condemned = error
+        self.close()
 
     @property
     def alive(self) -> bool:
@@ -115,14 +155,12 @@ class LlamaServer:
 
     def failure(self) -> EngineError:
         """Why the server ended by itself, as far as it can be told. Ends what is left of it."""
-        return self._worker.failure()
+        return self._condemned or self._worker.failure()
 
     def close(self) -> None:
         """Ends requests under way, frees the memory. May be called again."""
-        self._worker.stop()
-        if self._folder is not None:
-            os.close(self._folder)
-            self._folder = None
+        _ = self.sealing  # the last look at what it sent
+        self._worker.stop(None if self._condemned is None else 0)
 
     def __enter__(self) -> Self:
         return self
@@ -151,10 +189,40 @@ def serve(
         "alias": service.model_alias,
         "pooling": pooling,
         "parallel": options.tuning.served_at_once,
-        "ask": True,
     }
-    worker, facts = _launch(model, config, options, cancel)
-    return LlamaServer(worker, tools=bool(facts["tools"]), embeddings=pooling is not None)
+    worker, _ = _launch(model, config, options, cancel)
+    try:
+        facts = _props(worker, options.tuning, cancel)
+    except BaseException:
+        worker.stop(grace=0)
+        raise
+    caps = facts.get("chat_template_caps")
+    return LlamaServer(
+        worker,
+        tools=isinstance(caps, dict) and bool(caps.get("supports_tools")),
+        embeddings=pooling is not None,
+        build=_build(facts),
+        tuning=options.tuning,
+    )
+
+
+def _props(worker: Worker, tuning: Tuning, cancel: Cancel) -> Mapping[str, Any]:
+    """What the server says of what it has loaded. It has tried the chat template by now."""
+    bounds = AskBounds(
+        time.monotonic() + tuning.template_seconds, _PROPS_BYTES, tuning.poll_seconds
+    )
+    try:
+        _, facts = ask(worker.socket_path(_CHAT_SOCKET), _PROPS, None, bounds, cancel)
+    except (NoAnswerError, TooLongError):
+        raise EngineError("llama.cpp does not say what it has loaded") from None
+    return facts if isinstance(facts, dict) else {}
+
+
+def _build(facts: Mapping[str, Any]) -> str:
+    """The package that brings the engine, and the build that it says of itself."""
+    said = facts.get("build_info")
+    built = f" ({said[:_BUILD_LENGTH]})" if isinstance(said, str) and said.isprintable() else ""
+    return f"xllamacpp {importlib.metadata.version('xllamacpp')}{built}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +292,6 @@ def _config(model: _Model, options: LlamaOptions) -> dict[str, Any]:
         "pooling": None,
         "plain": False,
         "parallel": 1,
-        "ask": False,
     }
 
 
@@ -232,7 +299,9 @@ def _launch(
     model: _Model, config: dict[str, Any], options: LlamaOptions, cancel: Cancel
 ) -> tuple[Worker, dict[str, Any]]:
     watch = _LoadWatch(options.log, options.tuning.template_seconds)
-    worker = Worker("outlast.engines.llama_worker", NAME, watch.see, options.tuning)
+    worker = Worker(
+        "outlast.engines.llama_worker", NAME, watch.see, options.tuning, sealed=options.sealed
+    )
     links = dict(zip(model.link_names, model.paths, strict=True))
     try:
         return worker, worker.start(config, cancel, links, lambda: watch.limit, options.waits)

@@ -1,16 +1,12 @@
 """The worker process of :mod:`outlast.engines.llama`: llama.cpp through xllamacpp.
 
 The configuration's keys are `model` and `hosts` (paths, of which `hosts` are sockets to listen on),
-`context`, `threads`, `gpu_layers`, `alias`, `pooling`, `plain`, `parallel` and `ask` (whether the
-server is asked what the chat template can).
+`context`, `threads`, `gpu_layers`, `alias`, `pooling`, `plain` and `parallel`.
 """
 
 import contextlib
-import http.client
-import json
 import os
 import resource
-import socket
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +17,9 @@ _EMBEDDING_BATCH = 2048
 _POOLING = ("NONE", "MEAN", "CLS", "LAST", "RANK")
 # The server keeps prompts of past requests in memory, by default up to 8 GiB of them.
 _PROMPT_CACHE_MIB = 512
+# What a loaded model may take beside it. A guess: checkpoints of a context take some hundred MiB,
+# and a chat template that takes more than the rest is hostile.
+_GROWTH = 4 * 1024 * 1024 * 1024
 
 
 class LlamaRunner:
@@ -35,8 +34,7 @@ class LlamaRunner:
             raise RefusedError(str(error)) from error
         self._plain = bool(config["plain"])
         self.facts: Json = {"plain": self._plain}
-        if config["ask"]:
-            self.facts["tools"] = _has_tools(config["hosts"][0])
+        _bound_growth()
 
     def chat(self, request: Mapping[str, Any], emit: Emit, stopped: Stopped) -> Json:
         wishes = {"stream": True, "stream_options": {"include_usage": True}, **request["sampling"]}
@@ -102,27 +100,6 @@ class _Answer:
         }
 
 
-class _SocketConnection(http.client.HTTPConnection):
-    """HTTP over a socket in the file system."""
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.connect(self.host)
-
-
-def _has_tools(path: str) -> bool:
-    """Whether the chat template presents tools to the model: llama.cpp has tried it."""
-    connection = _SocketConnection(path)
-    try:
-        connection.request("GET", "/props", headers={"Host": "localhost"})
-        facts = json.loads(connection.getresponse().read())
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise RefusedError(f"llama.cpp does not say what it has loaded: {error}") from error
-    finally:
-        connection.close()
-    return bool(facts.get("chat_template_caps", {}).get("supports_tools"))
-
-
 def _params(xllamacpp: Any, config: Mapping[str, Any]) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = config["model"]
@@ -185,6 +162,19 @@ def _harden() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (physical, hard))
+
+
+def _bound_growth() -> None:
+    """Bounds what may be allocated from now on: once a model is loaded, a chat template is what
+    could still take all memory.
+    """
+    with contextlib.suppress(ValueError, OSError):
+        with open("/proc/self/statm", encoding="ascii") as file:
+            data = int(file.read().split()[5]) * resource.getpagesize()
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = data + _GROWTH + (_PROMPT_CACHE_MIB << 20)
+        if soft == resource.RLIM_INFINITY or most < soft:
+            resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import EngineError
+from outlast.engines.sealing import NAMESPACE
 from outlast.engines.tuning import TUNING, Tuning
 from outlast.engines.worker import FOLDER_PREFIX
 
@@ -28,6 +29,9 @@ Waits = Callable[[float], object]
 """Receives for how many seconds a model has been loading, about once a second. How much of it is
 loaded, no engine says."""
 
+# Bytes of the path in a socket's address, without the last: 108 on Linux, 104 on BSD and macOS.
+_SOCKET_PATH = 103
+_RECEIVED_PACKETS, _SENT_PACKETS = 1, 9
 _log = logging.getLogger(__name__)
 _LOUD = re.compile(r"ASSERT|ABORT|[Ee]rror|ERROR|^[\d.]+ E ")
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -41,10 +45,17 @@ class Worker:
     """A process that runs ``<module>.main()`` in a private, empty folder, :attr:`folder`.
 
     It gets a session of its own: Ctrl-C at the terminal reaches the parent alone, which decides.
+    One that is `sealed` leaves all networks before it loads anything (:mod:`.sealing`), or ends.
     """
 
     def __init__(
-        self, module: str, engine: str, log: Log | None = None, tuning: Tuning = TUNING
+        self,
+        module: str,
+        engine: str,
+        log: Log | None = None,
+        tuning: Tuning = TUNING,
+        *,
+        sealed: bool = False,
     ) -> None:
         if not sys.executable:
             raise EngineError("engines need the Python interpreter's path, which is unknown here")
@@ -53,6 +64,10 @@ class Worker:
         self._listener = log
         self._lines: collections.deque[str] = collections.deque(maxlen=tuning.log_lines)
         self._buffer = bytearray()
+        self._sealed = sealed
+        self._counters = -1
+        self._folder = -1
+        self.sealed_by: tuple[str, ...] = ()
         self.folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
         # -P: the folder that the user happens to be in must not lend its modules.
         code = f"import sys; sys.path.append({_PACKAGE_ROOT!r}); import {module} as m; m.main()"
@@ -93,17 +108,42 @@ class Worker:
         try:
             for name, path in links.items():
                 os.symlink(os.path.abspath(path), os.path.join(self.folder, name))
-            self.send({"config": config})
+            self.send({"config": config, "sealed": self._sealed})
             event = self._first_event(cancel, limit, waits)
         except BaseException:
             self.stop(grace=0)
             raise
         if "ready" in event:
             ready: dict[str, Any] = event["ready"]
+            self.sealed_by = tuple(map(str, event.get("sealed_by", ())))
+            if self._sealed and not self.sealed_by:
+                self.stop(grace=0)
+                raise EngineError(f"{self._engine} did not leave the network")
+            if NAMESPACE in self.sealed_by:
+                self._counters = os.open(f"/proc/{self._process.pid}/net/dev", os.O_RDONLY)
             return ready
         # It ends by itself, and its last words are still on their way.
         self.stop()
         raise EngineError(str(event.get("failed")), hint=str(event.get("hint", "")))
+
+    def socket_path(self, name: str) -> str:
+        """The path of the socket `name` in its folder, short enough for a socket's address."""
+        path = os.path.join(self.folder, name)
+        if len(os.fsencode(path)) <= _SOCKET_PATH:
+            return path
+        # The folder for temporary files lies too deep: the kernel knows a shorter way there.
+        if self._folder < 0:
+            self._folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        return f"/proc/self/fd/{self._folder}/{name}"
+
+    @property
+    def packets(self) -> int | None:
+        """Packets that left or reached the worker in a network namespace of its own; None where it
+        has none, so that they cannot be counted.
+        """
+        if self._counters < 0:
+            return None
+        return count_packets(os.pread(self._counters, 65_536, 0).decode("ascii", "replace"))
 
     def _first_event(
         self, cancel: Cancel, limit: Callable[[], float | None], waits: Waits
@@ -185,6 +225,10 @@ class Worker:
         # Only a grandchild that kept the pipe could make this wait.
         self._drainer.join(grace + 1)
         process.stdout.close()
+        for descriptor in (self._counters, self._folder):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._counters = self._folder = -1
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _drain(self) -> None:
@@ -195,3 +239,14 @@ class Worker:
                 self._lines.append(line)
                 if self._listener is not None:
                     self._listener(line)
+
+
+def count_packets(text: str) -> int:
+    """The packets that all interfaces of a ``/proc/PID/net/dev`` received and sent."""
+    total = 0
+    for line in text.splitlines():
+        _, colon, numbers = line.partition(":")
+        values = numbers.split()
+        if colon and len(values) > _SENT_PACKETS:
+            total += int(values[_RECEIVED_PACKETS]) + int(values[_SENT_PACKETS])
+    return total

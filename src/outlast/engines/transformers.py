@@ -23,13 +23,15 @@ _LINK = "model"
 @dataclass(frozen=True, slots=True)
 class TransformersOptions:
     """`device` is torch's name for where to compute (None: the first GPU, else the CPU);
-    `threads` of None leaves the choice to torch. `log` receives what the libraries log.
+    `threads` of None leaves the choice to torch. `log` receives what the libraries log. `sealed`:
+    the engine is kept off all networks, or does not run.
     """
 
     device: str | None = None
     threads: int | None = None
     log: Log | None = None
     waits: Waits = bool
+    sealed: bool = False
     tuning: Tuning = TUNING
 
     def __post_init__(self) -> None:
@@ -55,7 +57,13 @@ def open_transformers(folder: str, options: TransformersOptions, cancel: Cancel)
     config = {"model": _LINK, "device": options.device, "threads": options.threads}
 
     def launch(cancel: Cancel) -> tuple[Worker, dict[str, Any]]:
-        worker = Worker("outlast.engines.transformers_worker", NAME, options.log, options.tuning)
+        worker = Worker(
+            "outlast.engines.transformers_worker",
+            NAME,
+            options.log,
+            options.tuning,
+            sealed=options.sealed,
+        )
         return worker, worker.start(config, cancel, {_LINK: folder}, waits=options.waits)
 
     return WorkerEngine(

@@ -40,7 +40,12 @@ class TransformersRunner:
         text = self._model.config.get_text_config()
         self._context = int(getattr(text, "max_position_embeddings", None) or _DEFAULT_CONTEXT)
         self._plain = not self._tokenizer.chat_template
-        self.facts: Json = {"plain": self._plain, "context": self._context, "device": device}
+        self.facts: Json = {
+            "plain": self._plain,
+            "context": self._context,
+            "device": device,
+            "build": f"transformers {transformers.__version__} (torch {torch.__version__})",
+        }
 
     def chat(self, request: Mapping[str, Any], emit: Emit, stopped: Stopped) -> Json:
         started = time.monotonic()
@@ -104,7 +109,7 @@ class TransformersRunner:
                 )
         except MemoryError:
             raise RefusedError("the chat template needs too much memory", _SUSPECT) from None
-        except (template_error, ValueError, TypeError, OverflowError) as error:
+        except (template_error, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise RefusedError(f"the chat template failed: {error}", _SUSPECT) from error
         return text
 

@@ -12,8 +12,11 @@ class Tuning:
     """Until a worker has to say that the prompt is ready (transformers). A guess: a long prompt's
     template takes less than a second, a hostile one never ends."""
     template_seconds: float = 30.0
-    """Until llama.cpp has to be done with the chat template that it tries while it loads. A guess
-    for the same reason."""
+    """Until llama.cpp has to be done with the chat template: while it loads, and before each chat.
+    A guess for the same reason."""
+    template_bytes: int = 16 * 1024 * 1024
+    """What a chat template may make of a conversation, as JSON. A guess: a context of a million
+    tokens takes 4 MiB, and the API takes requests of 8 MiB."""
     stop_seconds: float = 2.0
     """Until a worker that was asked to end an answer is killed. A guess: a token takes less."""
     grace_seconds: float = 2.0

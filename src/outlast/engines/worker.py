@@ -4,7 +4,9 @@ llama.cpp calls abort() on some damaged files, and a hostile chat template can t
 engines never share a process with the archive. The parent (:mod:`outlast.engines.process`) sends
 one JSON object a line to standard input and reads one a line from what was standard output:
 
-- ``{"config": …}`` first; answered by ``{"ready": {…}}`` or ``{"failed": "…", "hint": "…"}``
+- ``{"config": …}`` first, with ``"sealed": true`` where the process has to leave all networks
+  before it loads anything; answered by ``{"ready": {…}, "sealed_by": […]}`` or
+  ``{"failed": "…", "hint": "…"}``
 - ``{"id": n, "messages": […], "sampling": {…}}``: a chat; answered by any number of
   ``{"id": n, "text": "…", "thought": false}`` and then one of ``{"id": n, "usage": {…}}``,
   ``{"id": n, "error": "…", "hint": "…"}`` and ``{"id": n, "stopped": true}``
@@ -20,7 +22,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 FOLDER_PREFIX = "outlast-engine-"
@@ -56,8 +58,14 @@ def work(load: Callable[[Json], Runner]) -> None:
     line = sys.stdin.buffer.readline()
     if not line:
         os._exit(0)
+    sealed_by: Sequence[str] = ()
     try:
-        runner = load(json.loads(line)["config"])
+        order = json.loads(line)
+        if order.get("sealed"):
+            from outlast.engines.sealing import seal  # noqa: PLC0415 - few runs are sealed
+
+            sealed_by = seal()
+        runner = load(order["config"])
     except RefusedError as error:
         emit({"failed": str(error), "hint": error.hint})
         os._exit(1)
@@ -66,7 +74,7 @@ def work(load: Callable[[Json], Runner]) -> None:
     requests: queue.SimpleQueue[Json] = queue.SimpleQueue()
     stops: set[int] = set()
     threading.Thread(target=_listen, args=(requests, stops), daemon=True).start()
-    emit({"ready": runner.facts})
+    emit({"ready": runner.facts, "sealed_by": sealed_by})
     while True:
         request = requests.get()
         emit({"id": request["id"], **_answer(runner, request, emit, stops)})

@@ -58,6 +58,10 @@ FEATURES: tuple[Listed, ...] = (
                 "outlast.features.trust.catalogue.commands.catalogue:catalogue",
                 "Make a signed list of models, or follow lists of others.",
             ),
+            "dossier": Command(
+                "outlast.features.trust.commands.dossier:dossier",
+                "Write one signed page about a model, for a security officer to file.",
+            ),
             "key": Command(
                 "outlast.features.trust.commands.key:key",
                 "Make keys, and pin those of publishers, observers and revokers.",

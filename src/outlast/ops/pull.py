@@ -48,6 +48,7 @@ from outlast.fetch.tuning import TUNING as FETCH_TUNING
 from outlast.fetch.withdrawals import noting_withdrawals
 from outlast.intake.capsule_stream import held_bytes
 from outlast.intake.content import Suspect
+from outlast.intake.formats.chat_templates import changes, templates_of
 from outlast.intake.judging import require_listing
 from outlast.intake.suspects import Refusal, Suspects, of_names, refuse, warn
 from outlast.node.scope import Neighbourhood
@@ -190,6 +191,7 @@ def pull(
         refusal = _refusal(archive, plan)
     _require_room(archive, plan)
     mended: list[FileMended] = []
+    before = archive.find_commit(plan.repo, ref)
     with archive.writer() as writer:
         sealed = _sealed(archive, plan)
         begun = archive.load(plan.repo, plan.commit) is not None
@@ -218,6 +220,7 @@ def pull(
     revision = archive.load(plan.repo, plan.commit)
     suspects = _suspects(archive, plan, revision)
     warn(control, suspects)
+    _tell_of_templates(archive, before, revision, control)
     held = _held(archive, plan, revision)
     return Pulled(plan, digest, partial, fetched, held, tuple(suspects), tuple(mended))
 
@@ -299,6 +302,25 @@ def _tell_of_lookalike(archive: Archive, repo: RepoId, control: Control) -> None
     one = lookalike(repo, archive.refs.repos())
     if one is not None:
         control.emit(Note(f"warning: {repo} is another model than {one}, which is archived"))
+
+
+def _tell_of_templates(
+    archive: Archive, before: GitOid | None, revision: Revision | None, control: Control
+) -> None:
+    """Tells where the ref named another commit `before`, with another chat template."""
+    if revision is None or before is None or before == revision.id:
+        return
+    old = archive.load(revision.repo, before)
+    if old is None:
+        return
+    if any(changes(templates_of(archive, old), templates_of(archive, revision))):
+        name = f"{revision.repo}@{revision.id.hex[:12]}"
+        control.emit(
+            Note(
+                "the chat template changed: "
+                f"'outlast show {name} --template-diff {before.hex[:12]}' shows how"
+            )
+        )
 
 
 def _paths(plan: PullPlan) -> set[str]:

@@ -17,6 +17,7 @@ from outlast.core.names import Target
 from outlast.core.policy import Action
 from outlast.engines.choose import TRANSFORMERS, EngineChoice, choose
 from outlast.intake.file_names import names_in
+from outlast.intake.formats.code_files import is_code
 from outlast.intake.formats.withheld import unsafe_files
 from outlast.intake.judging import require_revision
 from outlast.intake.local_file import ingest
@@ -126,12 +127,12 @@ def _folder(
     archive: Archive, working: Working, revision: Revision, entries: list[FileEntry], inner: str
 ) -> Path:
     """The folder `inner` below one with `entries`, some of which are in `inner` itself, and all
-    other files of the revision that are stored plain, but for pickles.
+    other files of the revision that are stored plain, but for pickles and code.
     """
     root = archive.layout.links / "run" / f"{revision.repo}" / revision.id.hex
     plain = [e for e in revision.files if e.sha256 and archive.forms.plain_size(e.sha256) == e.size]
     unsafe = unsafe_files(archive, plain)
-    plain = [entry for entry in plain if entry.path not in unsafe]
+    plain = [e for e in plain if e.path not in unsafe and not is_code(e.path)]
     working.prepare(plain)
     shown = {e.path: e for e in (*plain, *entries)}
     # Copies get symbolic links, so that a run does not keep them for ever.

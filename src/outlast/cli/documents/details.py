@@ -118,6 +118,28 @@ class DetailsDocument(Document):
     saving: Annotated[float, "which part of `bytes` the disk need not hold, from 0 to 1"]
     forms: Annotated[Sequence[FormPart], "how each of `files` is stored"]
     warnings: Annotated[Sequence[FileWarning], "files that are not what their names say"]
+    code: Annotated[Sequence[str], "paths of files that are code by their names; `run` uses none"]
     equals: Annotated[Sequence[EqualPart], "models elsewhere with its files, as `locate` saw"]
     claims: Annotated[Sequence[ClaimPart], "all four claims; none while files are arriving"]
     revoked: Annotated[str, "why it is not to be used any more; empty: it may be used"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateChangePart:
+    """A chat template that differs between two revisions."""
+
+    place: Annotated[str, "the file; after a colon, which template of it"]
+    what: Annotated[Literal["added", "removed", "changed"], "how it differs"]
+    diff: Annotated[Sequence[str], "lines of a unified diff"]
+
+
+@document("show")
+class TemplateDiffDocument(Document):
+    """How the chat templates of a revision differ from those of another one (`--template-diff`)."""
+
+    type: Literal["template-diff"] = "template-diff"
+    repo: Annotated[RepoId, "the model"]
+    revision: Annotated[GitOid, "the commit"]
+    old: Annotated[GitOid, "the commit that it is compared with"]
+    templates: Annotated[int, "chat templates of the revision"]
+    changes: Annotated[Sequence[TemplateChangePart], "those that differ"]

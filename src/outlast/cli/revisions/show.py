@@ -15,6 +15,7 @@ from outlast.cli.documents.details import (
 from outlast.cli.documents.located import EqualPart
 from outlast.cli.documents.parts import claim_parts, notice_part, warnings_of, withdrawn_parts
 from outlast.cli.edge import TARGET, common, session
+from outlast.cli.revisions.template_diff import PREVIOUS, show_template_diff
 from outlast.cli.screen.claims import claim_words
 from outlast.cli.screen.render import plural, print_document, print_table, saved_part, saving
 from outlast.core.claims import Claims
@@ -22,6 +23,7 @@ from outlast.core.errors import one_line
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
 from outlast.core.sizes import human_size
+from outlast.intake.formats.code_files import is_code
 from outlast.ops import listing
 from outlast.store.forms import StoredForm
 from outlast.store.records.equals import Equal
@@ -35,6 +37,7 @@ from outlast.store.records.unconfirmed import Told
 Examples:
   outlast show Qwen/Qwen3-0.6B
   outlast show Qwen/Qwen3-0.6B@v1.0 --json
+  outlast show Qwen/Qwen3-0.6B --template-diff v1.0
 
 \b
 Exit status:
@@ -42,10 +45,25 @@ Exit status:
 """
 )
 @click.argument("target", type=TARGET)
+@click.option(
+    "--template-diff",
+    "old",
+    is_flag=False,
+    flag_value=PREVIOUS,
+    metavar="[OLD]",
+    help="Show instead how its chat templates differ from those of OLD, a ref or commit "
+    "[default: the other revision that is here]",
+)
 @common
-def show(target: Target, *, home: str | None, as_json: bool, quiet: bool) -> None:
-    """Show one revision: its refs, files, sizes, digests and where it came from."""
+def show(target: Target, *, old: str | None, home: str | None, as_json: bool, quiet: bool) -> None:
+    """Show one revision: its refs, files, sizes, digests and where it came from.
+
+    Files that are code by their names are marked so; 'run' uses none of them.
+    """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        if old is not None:
+            show_template_diff(run, archive, target, old)
+            return
         details = listing.show(archive, target)
         assessor = run.assessor(archive)
         claims = (
@@ -87,6 +105,7 @@ def _document(details: listing.Details, claims: Claims | None) -> DetailsDocumen
         saving=saved_part(revision.size, details.stored),
         forms=[_form_part(details, entry) for entry in revision.files],
         warnings=warnings_of(details.suspects),
+        code=[entry.path for entry in revision.files if is_code(entry.path)],
         equals=[_equal_part(one) for one in details.equals],
         claims=() if claims is None else claim_parts(claims),
         revoked="" if claims is None else claims.revoked,
@@ -189,7 +208,8 @@ def _print_details(details: listing.Details, claims: Claims | None) -> None:
         print(one_line(f"warning   {suspect.path}: {suspect.reason}"))
     for path, what in damaged.items():
         print(one_line(f"damaged   {path}: {what}", 2000))
-    marks = dict.fromkeys(damaged, "DAMAGED") | {entry.path: "LOST" for entry in details.absent}
+    marks = {entry.path: "code" for entry in revision.files if is_code(entry.path)}
+    marks |= dict.fromkeys(damaged, "DAMAGED") | {entry.path: "LOST" for entry in details.absent}
     rows = [
         (marks.get(e.path, ""), *_sizes(details, e), e.key[:16], e.path) for e in revision.files
     ]

@@ -41,13 +41,16 @@ class Trust:
 
     def checks(self, home: Path) -> Iterable[Finding]:
         """Rules in the archive that cannot be read refuse everything; pins that cannot be read
-        prove nothing; the log of screenings is evidence; a catalogue without its record has no root
-        that is trusted.
+        prove nothing; the logs of screenings and of sealed runs are evidence; a catalogue without
+        its record has no root that is trusted.
         """
         from outlast.features.trust.catalogue.checks import (  # noqa: PLC0415 - few have any
             catalogue_findings,
         )
         from outlast.features.trust.checks import findings  # noqa: PLC0415 - likewise
+        from outlast.features.trust.dossier.checks import (  # noqa: PLC0415 - likewise
+            sealed_run_findings,
+        )
         from outlast.features.trust.rules.assemble import make_gate  # noqa: PLC0415 - likewise
         from outlast.features.trust.screening.checks import log_findings  # noqa: PLC0415 - likewise
 
@@ -58,6 +61,7 @@ class Trust:
         except OutlastError as error:
             yield Finding("rules", Health.WRONG, str(error), error.hint)
         yield from log_findings(home)
+        yield from sealed_run_findings(home)
         yield from catalogue_findings(home)
         try:
             with Archive(home) as archive:

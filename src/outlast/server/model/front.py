@@ -6,7 +6,8 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -18,7 +19,9 @@ from outlast.server.http.files import close_short
 from outlast.server.http.log import log_bug
 from outlast.server.http.queries import Bodies, parse_json
 from outlast.server.http.replies import told
+from outlast.server.model.origin import Origin, Stamp
 from outlast.server.model.requests import POSTS, Ask, Loaded, not_loaded, understand
+from outlast.server.model.template_limits import TemplateLimits
 from outlast.server.model.tools import SchemaError, as_call, as_events, forced
 from outlast.server.model.words import RequestError, engine_error
 from outlast.server.tuning import ServerTuning
@@ -34,26 +37,40 @@ _STREAM = "text/event-stream"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
-class Front:
-    """Answers requests to the model that the engine behind `session` has loaded. `key` is the API
-    key that clients need; `start` the command that serves this model, for hints.
+@dataclass(frozen=True, slots=True)
+class Serves:
+    """What is served: the model that is loaded, to clients with the API key `key` (None: to all).
+    `origin` goes along with each answer; `start` is the command that serves this model, for hints;
+    `asked` is called for each request that the engine gets.
     """
+
+    loaded: Loaded
+    key: str | None = field(default=None, repr=False)
+    origin: Origin = field(default_factory=lambda: Origin("", ""))
+    start: str = ""
+    asked: Callable[[], object] = bool
+
+
+class Front:
+    """Answers requests to the model that the engine behind `session` has loaded."""
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        loaded: Loaded,
+        template: TemplateLimits,
+        serves: Serves,
         bodies: Bodies,
         *,
-        key: str | None,
-        start: str,
         tuning: ServerTuning,
     ) -> None:
         self._session = session
-        self._loaded = loaded
+        self._template = template
+        self._serves = serves
+        self._loaded = serves.loaded
         self._bodies = bodies
-        self._key = None if key is None else _digest(key)
-        self._start = start
+        self._key = None if serves.key is None else _digest(serves.key)
+        self._origin = serves.origin
+        self._start = serves.start
         self._tuning = tuning
         self._since = int(time.time())
 
@@ -72,9 +89,9 @@ class Front:
                     await work
 
     async def _answered(self, request: web.Request) -> web.StreamResponse:
-        headers: dict[str, str] = {}
+        headers = dict(self._origin.headers)
         try:
-            headers = _for_browsers(request)
+            headers = {**_for_browsers(request), **self._origin.headers}
             if request.method == "OPTIONS":
                 return web.Response(status=204, headers=headers)
             return await self._route(request, headers)
@@ -109,16 +126,16 @@ class Front:
         if request.method not in ("GET", "HEAD"):
             raise RequestError(404, "nothing is served at this path")
         if path in ("/v1/models", "/models"):
-            return web.json_response(
-                {"object": "list", "data": [await self._model()]}, headers=headers
-            )
+            listed = {"object": "list", "data": [await self._model()]}
+            return web.json_response(self._origin.stamped(listed), headers=headers)
         if path.startswith("/v1/models/"):
             asked = unquote(path.removeprefix("/v1/models/"))
             if asked not in self._loaded.names:
                 raise not_loaded(asked, self._loaded)
-            return web.json_response(await self._model(), headers=headers)
+            return web.json_response(self._origin.stamped(await self._model()), headers=headers)
         if path == "/props":
-            return web.json_response(await self._get("/props"), headers=headers)
+            facts = self._origin.stamped(await self._get("/props"))
+            return web.json_response(facts, headers=headers)
         raise RequestError(404, "nothing is served at this path")
 
     def _check_key(self, request: web.Request) -> None:
@@ -158,27 +175,33 @@ class Front:
             raise RequestError(400, str(error), param="tools") from error
         except RecursionError:
             raise RequestError(400, "the request's body is nested too deeply") from None
+        self._serves.asked()
+        await self._template.run(self._session, POSTS[path], ask.body)
         async with self._session.post(
             f"http://engine{path}", data=body, headers={"Content-Type": "application/json"}
         ) as answer:
             if answer.status >= 400:
                 raise engine_error(answer.status, await _document(answer))
             if enforced:
-                return await _called(request, await answer.json(content_type=None), ask, headers)
-            return await _passed_on(request, answer, headers)
+                document = self._origin.stamped(await answer.json(content_type=None))
+                return await _called(request, document, ask, headers)
+            return await _passed_on(request, answer, headers, self._origin)
 
 
 async def _passed_on(
-    request: web.Request, answer: aiohttp.ClientResponse, headers: dict[str, str]
+    request: web.Request, answer: aiohttp.ClientResponse, headers: dict[str, str], origin: Origin
 ) -> web.StreamResponse:
-    """The engine's answer as it comes."""
-    sent = headers | {"Content-Type": answer.headers.get("Content-Type", "application/json")}
-    response = web.StreamResponse(status=answer.status, headers=sent)
-    response.content_length = answer.content_length
+    """The engine's answer as it comes, with where it came from."""
+    kind = answer.headers.get("Content-Type", "application/json")
+    response = web.StreamResponse(status=answer.status, headers=headers | {"Content-Type": kind})
+    stamp = Stamp(origin, kind)
     await response.prepare(request)
     try:
         async for chunk in answer.content.iter_any():
-            await response.write(_event(chunk))
+            if data := stamp.take(_event(chunk)):
+                await response.write(data)
+        if rest := stamp.end():
+            await response.write(rest)
         await response.write_eof()
     except (aiohttp.ClientError, ConnectionError):
         # The engine broke off, or the client: nothing may follow that looks like an end.

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import aiohttp
@@ -14,12 +14,12 @@ from outlast.core.errors import EngineError, UsageError
 from outlast.server.http.hosts import Hosts
 from outlast.server.http.listening import Bounds, listening
 from outlast.server.http.queries import Bodies
-from outlast.server.model.front import BODY, Front
-from outlast.server.model.requests import Loaded
+from outlast.server.model.front import BODY, Front, Serves
+from outlast.server.model.template_limits import BoundedEngine, TemplateLimits
 from outlast.server.tuning import TUNING, ServerTuning
 
 
-class EngineServer(Protocol):
+class EngineServer(BoundedEngine, Protocol):
     """An engine that answers HTTP on the socket in the file system at `socket_path`."""
 
     @property
@@ -34,14 +34,9 @@ class EngineServer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """What is served: the model that is loaded, to clients with the API key `key` (None: to all).
-    `start` is the command that serves this model, for hints in answers; `hosts` are names that this
-    machine has for clients, beside its own.
-    """
+    """What is served; `hosts` are names that this machine has for clients, beside its own."""
 
-    loaded: Loaded
-    key: str | None = field(default=None, repr=False)
-    start: str = "outlast run … --api"
+    serves: Serves
     hosts: tuple[str, ...] = ()
 
 
@@ -126,7 +121,7 @@ async def _serve(
     hosts = Hosts(str(sock.getsockname()[0]), api.hosts, local_pages=True)
     with Bodies(tuning) as bodies:
         async with _session(engine) as session:
-            front = Front(session, api.loaded, bodies, key=api.key, start=api.start, tuning=tuning)
+            front = Front(session, TemplateLimits(engine), api.serves, bodies, tuning=tuning)
             async with listening(
                 front.handle,
                 open_it,

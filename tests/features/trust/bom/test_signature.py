@@ -12,7 +12,8 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from outlast.features.trust.bom.signature import BadSignatureError, sign, signer
+from outlast.core.errors import BadSignatureError
+from outlast.features.trust.bom.signature import sign, signer
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 DOCUMENT = {"bomFormat": "CycloneDX", "components": [{"name": "ü"}], "version": 1}

@@ -10,19 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rfc8785
 
-from outlast.core.errors import IntegrityError
+from outlast.core.errors import BadSignatureError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _ALGORITHM: Final = "Ed25519"
-
-
-class BadSignatureError(IntegrityError):
-    """A signature does not match what it signs, or is not written as its format says."""
-
-    code = "bad-signature"
-    default_hint = "get the file again from its author, and compare the key"
 
 
 def sign(document: dict[str, Any], key: "Ed25519PrivateKey") -> dict[str, Any]:
