@@ -15,7 +15,7 @@ from outlast.features.trust.keys.signing import Signer
 from outlast.features.trust.keys.verifying import verify
 from outlast.features.trust.records.dsse import (
     MOST_SIGNATURES,
-    Envelope,
+    DsseEnvelope,
     Signature,
     strict_json,
 )
@@ -55,16 +55,16 @@ def sign(page: bytes, about: SignedDossier, signers: Sequence[Signer], name: str
         },
     }
     payload = rfc8785.dumps(statement)
-    message = Envelope(payload, ()).message
+    message = DsseEnvelope(payload, ()).message
     made = [Signature(one.key.fingerprint, one.sign(message)) for one in signers]
-    return Envelope.of(payload, made).to_bytes()
+    return DsseEnvelope.of(payload, made).to_bytes()
 
 
 def check(page: bytes, envelope: bytes) -> SignedDossier:
     """Who signed a page: all keys that the statement names have to be right. Raises
     :class:`BadSignatureError` and :class:`MalformedError`.
     """
-    found = Envelope.read(envelope)
+    found = DsseEnvelope.read(envelope)
     said = strict_json(found.payload, _MOST, "the statement")
     subject, predicate = said.get("subject"), said.get("predicate")
     if said.get("predicateType") != PREDICATE or not isinstance(predicate, dict):
