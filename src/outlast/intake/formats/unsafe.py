@@ -7,7 +7,7 @@ from typing import Final
 from outlast.codec import gguf
 from outlast.intake.content import Read
 from outlast.intake.formats.packed_files import CannotLookError, members
-from outlast.intake.formats.pickle_bytes import WINDOW, is_pickle
+from outlast.intake.formats.pickle_bytes import WINDOW, is_pickle, is_pickle_too
 
 _DEPTH: Final = 4
 """Archives inside each other that are opened."""
@@ -32,7 +32,7 @@ _KNOWN: Final = (
     b"fLaC",
     b"OggS",
 )
-"""How files begin that no reader of pickles takes."""
+"""How files of other formats begin. A pickle can begin so too: G is the letter of a number."""
 _NPY: Final = b"\x93NUMPY"
 _PYTHON_VALUES: Final = re.compile(rb"""['"]descr['"]\s*:\s*(?:['"]\|?O|\[.*['"]\|?O)""", re.DOTALL)
 
@@ -63,12 +63,13 @@ def _find(path: str, size: int, read: Read, depth: int) -> Unsafe | None:
     if _BY_NAME.search(path):
         return Unsafe("it is a pickle by its name: loading it runs code")
     head = read(0, min(size, WINDOW))
-    if head.startswith(_KNOWN) or _is_safetensors(head, size):
-        return None
-    if head.startswith(_NPY):
-        return _numpy(head)
     try:
         inner = members(head, size, read)
+        other = head.startswith((*_KNOWN, _NPY)) or _is_safetensors(head, size)
+        if (other or inner is not None) and is_pickle_too(size, read):
+            return Unsafe("it is a pickle as well as what it looks like: loading it so runs code")
+        if other:
+            return _numpy(head) if head.startswith(_NPY) else None
         if inner is not None:
             for member in inner:
                 found = _member(member.name, member.size, member.data, depth)
