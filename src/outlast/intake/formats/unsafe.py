@@ -63,13 +63,15 @@ def _find(path: str, size: int, read: Read, depth: int) -> Unsafe | None:
     if _BY_NAME.search(path):
         return Unsafe("it is a pickle by its name: loading it runs code")
     head = read(0, min(size, WINDOW))
+    if head.startswith(_NPY):  # as a pickle it would begin by taking what is not there
+        return _numpy(head)
     try:
         inner = members(head, size, read)
-        other = head.startswith((*_KNOWN, _NPY)) or _is_safetensors(head, size)
+        other = head.startswith(_KNOWN) or _is_safetensors(head, size)
         if (other or inner is not None) and is_pickle_too(size, read):
             return Unsafe("it is a pickle as well as what it looks like: loading it so runs code")
         if other:
-            return _numpy(head) if head.startswith(_NPY) else None
+            return None
         if inner is not None:
             for member in inner:
                 found = _member(member.name, member.size, member.data, depth)
