@@ -106,7 +106,7 @@ def test_a_file_that_became_unreadable_refuses(tmp_path: Path) -> None:
         'forbid (principal, action, resource) when { resource in [Model::"Acme/Name"] };',
         'forbid (principal, action, resource) when { resource.bases.containsAny(["A/b"]) };',
         'forbid (principal, action, resource) when { resource["publisher"] == "Acme" };',
-        'forbid (principal, action, resource) when { (if true then resource.name else "") == "A" };',
+        'forbid (principal, action, resource) when { (if true then resource.name else "") == "A"};',
     ],
 )
 def test_a_rule_that_can_never_decide_does_not_load(rule: str, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import outlast
+from outlast.core.digest import Digest
 from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from tests.cli.call import inside
@@ -20,7 +21,9 @@ from tests.features.trust.rules.world import (
 )
 from tests.hubsim import HubRepo, HubSim
 from tests.serve.node import Node
+from tests.serve.peers import archive_files
 from tests.serve.wire import once
+from tests.store import weights
 
 RULES = OPEN_RULES + NO_ACME + NO_COPYLEFT
 REASON = "not from acme: publisher is acme (rule no-acme)"
@@ -185,6 +188,30 @@ def test_a_copy_sends_nothing(holding: Path) -> None:
         call = inside(*command, home=holding)
         assert f"export of acme/model: {REASON}" == call.failed("refused-by-rules")
     assert not list(there.rglob("*"))
+
+
+def test_a_copy_takes_no_base_along_that_may_not_leave(tmp_path: Path) -> None:
+    """A fine-tune is here as its difference from a model of acme's."""
+    base = weights.model(1, 20_000)
+    tuned = weights.tuned(base, 2)
+    with Archive(tmp_path / "archive", create=True) as archive:
+        archive_files(archive, RepoId.parse("acme/base"), {"model.safetensors": base})
+        archive_files(archive, RepoId.parse("org/tuned"), {"model.safetensors": tuned})
+        with archive.writer() as writer:
+            weights.pack(archive, writer, Digest.of(tuned), Digest.of(base))
+        assert archive.form_of(Digest.of(tuned)).bases
+    there = tmp_path / "there"
+    rules_in_archive(tmp_path / "archive", RULES)
+    inside("copy", f"org/tuned@{'c' * 40}", "--store", there.as_uri(), home=tmp_path).ok()
+    names = {path.name.partition(".")[0] for path in there.rglob("*")}
+    assert Digest.of(tuned).hex in names
+    assert Digest.of(base).hex not in names
+    (copied,) = (there / "blobs").rglob(Digest.of(tuned).hex)
+    assert copied.read_bytes() == tuned
+    rules_in_archive(tmp_path / "archive", OPEN_RULES)
+    other = tmp_path / "other"
+    inside("copy", f"org/tuned@{'c' * 40}", "--store", other.as_uri(), home=tmp_path).ok()
+    assert Digest.of(base).hex in {path.name.partition(".")[0] for path in other.rglob("*")}
 
 
 def test_verify_and_rm_are_not_asked(holding: Path) -> None:
