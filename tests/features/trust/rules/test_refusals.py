@@ -267,6 +267,27 @@ def test_clients_are_told_why(holding: Path) -> None:
         assert 'outlast_rules_judged{verdict="allowed"} 1.0' in figures
 
 
+@pytest.mark.parametrize("upstream", [False, True])
+def test_another_spelling_is_refused_too(home: Path, hub: HubSim, upstream: bool) -> None:
+    """It is led to the own spelling, where the reason is told."""
+    add_files(home, "Acme/Model")
+    with Node(home / "archive", *(("--upstream", hub.url) if upstream else ())) as node:
+        for name in ("acme/model", "ACME/Model"):
+            reply = once(node.url, f"/{name}/resolve/main/config.json")
+            assert reply.status == 307
+            assert reply.headers["location"] == "/Acme/Model/resolve/main/config.json"
+        reply = once(node.url, reply.headers["location"])
+        assert reply.status == 403
+        assert "serve of Acme/Model: not from acme" in reply.headers["x-error-message"]
+
+
+def add_files(home: Path, name: str) -> None:
+    """Archives a model that the rules refuse."""
+    rules_in_archive(home / "archive", OPEN_RULES)
+    inside("add", "mine", "--as", name, home=home).ok()
+    rules_in_archive(home / "archive", RULES)
+
+
 def test_a_mirror_fetches_nothing_for_them(home: Path, hub: HubSim) -> None:
     archive = home / "archive"
     with Node(archive, "--upstream", hub.url) as node:
