@@ -190,6 +190,15 @@ def test_a_copy_sends_nothing(holding: Path) -> None:
     assert not list(there.rglob("*"))
 
 
+def test_where_it_reports_people_are_told(holding: Path) -> None:
+    config = holding / "config.toml"
+    config.write_text('[trust]\nmode = "report"\n')
+    env = {"OUTLAST_CONFIG": str(config)}
+    call = inside("link", "acme/model", "--folder", "out", home=holding, env=env).ok()
+    assert call.err.count(f"would be refused: export of acme/model: {REASON}") == 1
+    assert (holding / "out" / "config.json").exists()
+
+
 def test_a_copy_takes_no_base_along_that_may_not_leave(tmp_path: Path) -> None:
     """A fine-tune is here as its difference from a model of acme's."""
     base = weights.model(1, 20_000)
