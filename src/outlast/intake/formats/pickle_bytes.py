@@ -71,7 +71,7 @@ class _Steps:
 
 
 @dataclass(slots=True)
-class _Window:
+class _WalkedBytes:
     """The bytes of a file around the step that is walked."""
 
     read: Read
@@ -104,7 +104,7 @@ def is_pickle(head: bytes, size: int, *, expected: bool) -> bool:
     so, or says nothing of it; then less has to be seen. Text may look like a pickle for some steps.
     """
     head = head[:WINDOW]
-    found = _walk(_Window(lambda at, count: head[at : at + count], len(head)), size)
+    found = _walk(_WalkedBytes(lambda at, count: head[at : at + count], len(head)), size)
     if _BINARY.match(head) is not None:
         return found.stopped or found.cut or found.steps > 1
     if not expected:
@@ -117,11 +117,11 @@ def is_pickle_too(size: int, read: Read) -> bool:
     Steps are walked as far as they go: the other format may be one long text of the pickle. What
     asks the program for values of its own (PERSID) is no way: of those that we know none gives any.
     """
-    found = _walk(_Window(read, size), size, closed=True)
+    found = _walk(_WalkedBytes(read, size), size, closed=True)
     return found.imports or found.cut
 
 
-def _walk(window: _Window, size: int, *, closed: bool = False) -> _Steps:
+def _walk(window: _WalkedBytes, size: int, *, closed: bool = False) -> _Steps:
     """`closed`: the window may be moved over all of the file, and PERSID ends the walk."""
     found = _Steps()
     at, here, before, marked = 0, window.size, "", False
@@ -152,7 +152,7 @@ def _calls(step: str, before: str) -> bool:
     return step in _CALLS and before in _ARGUMENTS
 
 
-def _end_of(info: pickletools.OpcodeInfo, window: _Window, at: int) -> int | None:
+def _end_of(info: pickletools.OpcodeInfo, window: _WalkedBytes, at: int) -> int | None:
     """Where the argument at `at` ends, which may be beyond the window; None where it is none."""
     if info.arg is None:
         return at
@@ -166,7 +166,7 @@ def _end_of(info: pickletools.OpcodeInfo, window: _Window, at: int) -> int | Non
     return at + width + int.from_bytes(window.at(at, width), "little")
 
 
-def _lines(name: str, window: _Window, at: int) -> int | None:
+def _lines(name: str, window: _WalkedBytes, at: int) -> int | None:
     """The same of an argument that is a line of text, or two."""
     looks = _TEXTS.get(name)
     for _ in range(2 if name in {"GLOBAL", "INST"} else 1):
