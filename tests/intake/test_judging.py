@@ -12,6 +12,7 @@ from outlast.core.errors import RefusedByRulesError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.core.policy import Action, Subject, Verdict
+from outlast.features.trust.rules.licences import read_licence
 from outlast.intake.judging import (
     FRESH,
     Judgements,
@@ -26,6 +27,7 @@ from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
 from tests.store.build import COMMIT, REPO, archive_revision, entry_of, put, revision_of
 
+UNREAD = "card-that-cannot-be-read"
 CARD = b"---\nlicense: gpl-3.0\nbase_model: Other/Base\n---\n# It\n"
 
 
@@ -143,16 +145,49 @@ def test_without_rules_nothing_is_asked(tmp_path: Path) -> None:
         (b"---\nlicense:\n---\nlicense: mit\n", []),
         (b"license: mit\n", []),
         (b"", []),
-        (b"---\n" + b"license: x\n" * 100_000, ["x"]),
-        (b"---\nlicense: " + b"\xff" * 100_000, ["\ufffd" * 200]),
+        (b"---\n" + b"license: x\n" * 100_000, ["x", UNREAD]),
+        (b"---\nlicense: " + b"\xff" * 100_000, [UNREAD]),
+        (b"---\nlicense: MIT" + b" " * 300 + b"AND GPL-3.0\n---\n", ["MIT AND GPL-3.0"]),
+        (b"---\nlicense: MIT AND " + b"(" * 300 + b"GPL-3.0\n---\n", [UNREAD]),
+        (b'---\n"license": gpl-3.0\n---\n', ["gpl-3.0"]),
+        (b"\xef\xbb\xbf---\nlicense: gpl-3.0\n---\n", ["gpl-3.0"]),
+        (b"\n \n---\nlicense: gpl-3.0\n---\n", ["gpl-3.0"]),
+        (b"---\n  language: en\n  license: gpl-3.0\n---\n", ["gpl-3.0"]),
+        (b"---\nlicense: [mit,\n  gpl-3.0]\n---\n", ["mit", "gpl-3.0"]),
+        (b"---\nlicense: mit\n  AND gpl-3.0\ntags: x\n---\n", ["mit AND gpl-3.0"]),
+        (b'---\nlicense: "mit\n  AND gpl-3.0"\n---\n', ["mit AND gpl-3.0"]),
+        (b"---\nlicense:\n  gpl-3.0\n---\n", ["gpl-3.0"]),
+        (b"---\nlicense:\n- mit\n  AND gpl-3.0\n- x\n---\n", ["mit AND gpl-3.0", "x"]),
+        (b"---\n{license: gpl-3.0}\n---\n", [UNREAD]),
+        (b'---\n"licen\\x73e": gpl-3.0\n---\n', [UNREAD]),
+        (b"---\nlicense: mit\n# or\n\ntags:\n- gpl\n---\n", ["mit"]),
+        (b"---\nother:\n  license: gpl-3.0\nlicense: mit\n---\n", ["mit"]),
         (
             b"---\nlicense:\n" + b"".join(b"- l%d\n" % n for n in range(99)),
-            [f"l{n}" for n in range(8)],
+            [*(f"l{n}" for n in range(8)), UNREAD],
         ),
     ],
 )
 def test_licences_of_a_card(card: bytes, licences: list[str]) -> None:
     assert read_licences(card) == licences
+
+
+def test_a_long_card_is_read(archive: Archive) -> None:
+    revision = archive_revision(archive, {"README.md": CARD + b"x" * 3_000_000})
+    assert subject_of(archive, revision).licence == "gpl-3.0"
+
+
+def test_a_card_that_cannot_be_read_may_say_more(archive: Archive) -> None:
+    """The hub calls it MIT, and the card is not what it was."""
+    revision = archive_revision(archive, {"README.md": CARD})
+    with archive.writer() as writer:
+        archive.refs.put_about(writer, REPO, About(tags=("license:mit",)))
+    assert revision.files[0].sha256 is not None
+    archive.layout.blob(revision.files[0].sha256).unlink()
+    found = subject_of(archive, revision)
+    assert found.licence == f"{UNREAD} AND mit"
+    conditions = read_licence(found.licence)
+    assert (conditions.spdx, conditions.conditions.copyleft) == ("unknown", "unknown")
 
 
 # How long an answer counts

@@ -124,8 +124,11 @@ class Session:
         return archive
 
     def govern(self, archive: Archive) -> None:
-        """Lets the rules of an archive know which claims hold."""
+        """Lets the rules of an archive know which claims hold, and whom to tell what they would
+        refuse.
+        """
         if not archive.rules.is_open:
+            archive.rules.told = self.say
             archive.rules.assessor = self.assessor(archive)
 
     def assessor(self, archive: Archive) -> "Assessor | None":

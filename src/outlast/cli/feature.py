@@ -114,7 +114,9 @@ def gate_of(features: Sequence[Listed], settings: Mapping[str, Any], home: "Path
             continue
         said = settings.get(feature.name)
         if said is None:
-            if not (home / feature.rules).exists():
+            from outlast.store.disk import is_named  # noqa: PLC0415 - help does without
+
+            if not is_named(home / feature.rules):
                 continue
             said = feature.load().settings({})
         gate: Gate | None = load(feature.gate)(home, said)

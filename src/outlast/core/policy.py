@@ -5,7 +5,7 @@ root; without rules everything is allowed.
 import logging
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -18,6 +18,8 @@ from outlast.core.names import RepoId
 from outlast.core.status import RulesStatus
 
 _log = logging.getLogger(__name__)
+_MOST_LINES: Final = 1000
+"""Lines that are told of rules that only report. Guess: a person reads fewer."""
 
 
 class Action(StrEnum):
@@ -94,8 +96,12 @@ class ArchiveRules:
         self._gate = gate
         self.assessor: Assessor | None = None
         """Says which claims hold of what is judged; None: those that the archive proves itself."""
+        self.told: Callable[[str], None] | None = None
+        """Gets what would be refused where rules only report, each line once; None: the log has it.
+        """
         self._lock = threading.Lock()
         self._said: Counter[str] = Counter()
+        self._lines: set[str] = set()
 
     @property
     def is_open(self) -> bool:
@@ -109,10 +115,19 @@ class ArchiveRules:
         verdict = self._gate.judge(action, subject)
         self.note(verdict)
         if verdict.reported:
-            _log.warning("would be refused: %s of %s: %s", action, subject.repo, told(verdict))
+            self._report(f"would be refused: {action} of {subject.repo}: {told(verdict)}")
         elif not verdict.allowed:
             _log.info("refused: %s of %s: %s", action, subject.repo, told(verdict))
         return verdict
+
+    def _report(self, line: str) -> None:
+        _log.warning("%s", line)
+        with self._lock:
+            is_new = line not in self._lines and len(self._lines) < _MOST_LINES
+            if is_new:
+                self._lines.add(line)
+        if is_new and self.told is not None:
+            self.told(line)
 
     def note(self, verdict: Verdict) -> None:
         """Counts a verdict that is given again without another judgement."""

@@ -27,14 +27,21 @@ that were changed hold soon enough, and a client's hundreds of requests are judg
 _KEPT: Final = 256
 """Verdicts that are remembered, with their revisions: what clients use at one time. Guess."""
 _CARD: Final = "README.md"
-_CARD_LIMIT: Final = 1 << 20
 _FRONT: Final = 64 * 1024
+"""Bytes of a card that are read: its front matter. Guess: the longest that we met has 20 kB."""
+_UNREAD: Final = "card-that-cannot-be-read"
+"""No licence is called so, so what a model is under is unknown."""
 _MOST: Final = 8
 """Licences of one card."""
 _SHOWN: Final = 200
 _LICENCE_TAG: Final = "license:"
-_KEY: Final = re.compile(r"(license|license_name)[ \t]*:(.*)")
+_KEY: Final = re.compile(r"""(["']?)(license|license_name)\1[ \t]*:(.*)""")
+"""As YAML writes one, also in quotes."""
+_BEFORE: Final = "\ufeff \t\r\n"
+"""What hubs pass over before the front matter."""
 _ITEM: Final = re.compile(r"\s*-\s+(.+)")
+_ODD: Final = re.compile(r"""[{?<!&*]|["'][^"']*\\""")
+"""YAML that no writer of cards needs, and that can say what is under a key without naming it."""
 _NONE: Final = frozenset({"", "other", "unknown", "none", "null", "~"})
 """What cards write where they name no licence."""
 
@@ -202,15 +209,17 @@ def _tagged(tags: Iterable[str]) -> list[str]:
 
 
 def _carded(archive: Archive, revision: Revision) -> list[str]:
-    """The licences that the card of a revision names, if it is here; a damaged one names none."""
+    """The licences that the card of a revision names, if it is here, however long it is. One that
+    cannot be read names :data:`_UNREAD`: it may say more than the hub's tags.
+    """
     entry = next((e for e in revision.files if e.path == _CARD), None)
-    if entry is None or entry.sha256 is None or entry.size > _CARD_LIMIT:
+    if entry is None or entry.sha256 is None:
         return []
     try:
         with archive.open_blob(entry.sha256) as blob:
-            data = read(blob, 0, blob.size)
+            data = read(blob, 0, min(blob.size, _FRONT))
     except OutlastError:
-        return []  # `verify` tells
+        return [_UNREAD]  # `verify` tells
     return read_licences(data)
 
 
@@ -219,33 +228,66 @@ def read_licences(card: bytes) -> list[str]:
     list), or ``license_name`` where that says ``other``.
     """
     said: dict[str, list[str]] = {}
-    for key, value in _front_matter(card[:_FRONT].decode(errors="replace")):
+    text = card[:_FRONT].decode(errors="replace")
+    for key, value in _front_matter(text, cut=len(card) >= _FRONT):
         said.setdefault(key, []).append(value)
     return _named(said.get("license", ())) or _named(said.get("license_name", ()))
 
 
-def _front_matter(text: str) -> Iterator[tuple[str, str]]:
-    """The values of the keys that name licences, each with its key."""
-    lines = iter(text.splitlines())
+def _front_matter(text: str, *, cut: bool) -> Iterator[tuple[str, str]]:
+    """The values of the keys that name licences, each with its key. `cut`: the text may go on."""
+    key, block = "", list[str]()
+    for line in _lines(text):
+        found = _KEY.fullmatch(line)
+        if found is None and key and (line[:1] in {" ", "\t", ""} or _ITEM.match(line)):
+            block.append(line)  # it goes on with the value
+            continue
+        yield from ((key, value) for value in _values(block))
+        key, block = (found[2], [found[3]]) if found else ("", [])
+        if _ODD.match(line):
+            yield "license", _UNREAD
+    yield from ((key, value) for value in _values(block))
+    plain = text.lstrip(_BEFORE)
+    if cut and plain.startswith("---") and "\n---" not in plain:
+        yield "license", _UNREAD
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines of a front matter, without the blanks before all of them, and without comments."""
+    lines = iter(text.lstrip(_BEFORE).splitlines())
     if next(lines, "").strip() != "---":
         return
-    listed = ""
+    blanks = None
     for line in lines:
         if line.strip() == "---":
             return
-        if listed and (item := _ITEM.fullmatch(line)):
-            yield listed, item[1]
-            continue
-        found = _KEY.fullmatch(line)
-        value = found[2].strip() if found else ""
-        listed = found[1] if found and not value else ""
-        if found and value:
-            yield from ((found[1], part) for part in value.strip("[]").split(","))
+        told = "" if line.lstrip().startswith("#") else line.split(" #", maxsplit=1)[0]
+        if blanks is None and told.strip():
+            blanks = told[: len(told) - len(told.lstrip())]
+        yield told.removeprefix(blanks or "")
+
+
+def _values(block: Sequence[str]) -> Iterator[str]:
+    """What a value is that YAML writes in these lines: a text, or a list in one of two ways."""
+    items = [""]
+    for line in block:
+        item = _ITEM.fullmatch(line)
+        if item is not None:
+            items.append(item[1])
+        else:
+            items[-1] += f" {line.strip()}"
+    first = items[0].strip()
+    if first.startswith("["):
+        yield from " ".join(items).strip().strip("[]").split(",")
+    else:
+        yield from items
 
 
 def _named(values: Iterable[str]) -> list[str]:
-    """Licences without quotes, comments and what means none; at most some."""
-    found: Sequence[str] = [
-        value.split(" #", maxsplit=1)[0].strip().strip("'\"").strip()[:_SHOWN] for value in values
-    ]
-    return list(dict.fromkeys(v for v in found if v.lower() not in _NONE))[:_MOST]
+    """Licences without quotes and what means none; at most some. What is cut off could be a licence
+    too, so then what is known is not all.
+    """
+    found = [" ".join(value.split()).strip("'\"").strip() for value in values]
+    kept = list(dict.fromkeys(v for v in found if v.lower() not in _NONE))
+    cut = [v if len(v) <= _SHOWN else _UNREAD for v in kept[:_MOST]]
+    return [*dict.fromkeys(cut), *([_UNREAD] if len(kept) > _MOST and _UNREAD not in cut else [])]

@@ -155,7 +155,8 @@ def pull_link(
             free=free + partial.present(),
         )
         entries = [FileEntry(file.path, file.size) for file in whole.files]
-        require_files(archive, Action.PULL, target.repo, entries, source=shape.link)
+        for action in (Action.PULL, Action.SHARE):  # what comes by a swarm is given on in it
+            require_files(archive, action, target.repo, entries, source=shape.link)
         if dry_run:
             return shape
         if not shape.fits:

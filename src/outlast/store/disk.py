@@ -302,6 +302,19 @@ def move(path: Path, final: Path) -> None:
     os.rename(path, final)
 
 
+def is_named(path: Path) -> bool:
+    """Whether something is called so, also what cannot be read: a link that leads nowhere, a file
+    in a folder that may not be looked into. False only where that is sure.
+    """
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return path.parent.is_symlink() and not os.path.exists(path.parent)
+    except OSError:
+        return True
+    return True
+
+
 def listed(folder: Path) -> list[str]:
     """The names in a folder, sorted; none where there is no such folder. What cannot be listed is
     an error: it is not empty.

@@ -3,7 +3,9 @@
 import gzip
 import io
 import json
+import pickle
 import random
+import tarfile
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -16,6 +18,7 @@ from outlast.intake.content import Read
 from outlast.intake.formats import packed_files
 from outlast.intake.formats.unsafe import Unsafe, find_unsafe
 from tests.intake.formats.canaries import array_of_values, canaries, tarred, zipped
+from tests.intake.formats.disguised import SPRINGS, disguised
 
 
 def look(path: str, data: bytes) -> Unsafe | None:
@@ -33,6 +36,37 @@ def test_a_canary_is_recognised_and_not_loaded(name: str, tmp_path: Path) -> Non
     assert found is not None
     assert str(found).isprintable()
     assert not place.exists()
+
+
+@pytest.mark.parametrize("name", disguised(Path("x")))
+def test_a_disguised_pickle_is_recognised(name: str, tmp_path: Path) -> None:
+    place = tmp_path / "sprung"
+    found = look(name, disguised(place)[name])
+    assert found is not None
+    assert str(found).isprintable()
+    assert not place.exists()
+
+
+@pytest.mark.parametrize("name", SPRINGS)
+def test_what_is_another_format_too_does_load(name: str, tmp_path: Path) -> None:
+    """Else the test above would prove nothing."""
+    place = tmp_path / "sprung"
+    pickle.loads(disguised(place)[name])  # noqa: S301 - it makes a folder
+    assert place.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("contiguous.tar", "other-type.tar", "behind-a-link.tar", "said-in-pax.tar"),
+        *("signed-sum.tar", "wide-sum.tar"),
+    ],
+)
+def test_a_reader_of_tar_finds_them(name: str, tmp_path: Path) -> None:
+    data = disguised(tmp_path / "sprung")[name]
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        read = [archive.extractfile(one) for one in archive if one.size and not one.issym()]
+        assert any(file is not None and b"mkdir" in file.read() for file in read)
 
 
 def test_it_says_where(tmp_path: Path) -> None:

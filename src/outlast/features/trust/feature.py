@@ -31,7 +31,7 @@ class Trust:
         if has_library():
             from outlast.features.trust.catalogue.using.mount import mount  # noqa: PLC0415
 
-            yield mount(app.archive.layout.home)
+            yield mount(app.archive)
 
     def services(
         self, app: "App", settings: TrustSettings

@@ -3,12 +3,13 @@
 import bz2
 import io
 import lzma
+import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from outlast.intake.content import Read
 
@@ -20,8 +21,19 @@ _MOST: Final = 20_000
 """Members that are looked at. A guess: PyTorch's files have one for each tensor."""
 _DIRECTORY: Final = 32 << 20
 """Bytes of a zip's directory."""
+_STREAMS: Final = 10_000
+"""Streams of one compressed file. A guess: bgzip makes one of each 64 KiB."""
 _TAIL: Final = 22 + 65535 + 76
 _BLOCK: Final = 512
+_TAR_EMPTY: Final = frozenset((b"1", b"2", b"3", b"4", b"5", b"6"))
+"""Links, devices, folders: readers pass over no bytes after them."""
+_TAR_SPARSE: Final = frozenset((b"S", b"D", b"M", b"V"))
+"""Of GNU: sparse files, folders with a list, parts of files, labels."""
+_TAR_NOTES: Final = frozenset((b"x", b"g", b"X", b"L", b"K", b"N"))
+_SIZE_NOTE: Final = re.compile(rb"\d size=|GNU\.sparse")
+"""Notes that say where the bytes of a file end."""
+_NOTE: Final = 1 << 20
+"""Bytes of such a note. Guess: a long name has some hundred."""
 
 
 class CannotLookError(Exception):
@@ -129,16 +141,21 @@ def _directory(tail: bytes) -> int:
 
 
 def _is_tar(block: bytes) -> bool:
-    """Whether a block is a header of tar: its sum is right."""
+    """Whether a block is a header of tar: its sum is right, of bytes with a sign or without, as
+    readers take both.
+    """
     if len(block) < _BLOCK or not any(block):
         return False
-    said = block[148:156].strip(b" \0")
-    if not said or not set(said) <= set(b"01234567"):
+    try:
+        said = _tar_number(block[148:156])
+    except CannotLookError:
         return False
-    return int(said, 8) == sum(block[:148]) + 8 * 32 + sum(block[156:])
+    summed = (*block[:148], *b" " * 8, *block[156:])
+    return said in {sum(summed), sum(b - 256 if b > 127 else b for b in summed)}
 
 
 def _tar(size: int, read: Read) -> Iterator[PackedMember]:
+    """What readers of tar do not agree on is not opened: one may find a file where we see none."""
     at = 0
     while at + _BLOCK <= size:
         block = read(at, _BLOCK)
@@ -146,9 +163,15 @@ def _tar(size: int, read: Read) -> Iterator[PackedMember]:
             return
         if not _is_tar(block):
             raise CannotLookError("a tar file that cannot be read")
-        length = _tar_number(block[124:136])
+        length, kind = _tar_number(block[124:136]), block[156:157]
         at += _BLOCK
-        if block[156:157] in b"\x000" and length:
+        if length < 0 or (length and kind in _TAR_EMPTY) or kind in _TAR_SPARSE:
+            raise CannotLookError("a tar file that can be read in several ways")
+        if kind in _TAR_NOTES:
+            if length > _NOTE or _SIZE_NOTE.search(read(at, min(length, size - at))):
+                raise CannotLookError("a tar file that can be read in several ways")
+            yield PackedMember("", 0, b"")
+        elif length:
             name = block[:100].rstrip(b"\0").decode("utf-8", "replace")
             yield PackedMember(name, length, read(at, min(length, _MEMBER, size - at)))
         else:
@@ -157,69 +180,76 @@ def _tar(size: int, read: Read) -> Iterator[PackedMember]:
 
 
 def _tar_number(field: bytes) -> int:
-    if field[0] & 0x80:
-        return int.from_bytes(field, "big") & ((1 << 88) - 1)
-    text = field.strip(b" \0")
+    """As Python's tarfile reads one: digits up to a zero byte, or bytes after a mark."""
+    if field[0] in {0x80, 0xFF}:
+        return int.from_bytes(field[1:], "big") - (field[0] == 0xFF) * (1 << 8 * (len(field) - 1))
+    text = field.partition(b"\0")[0].strip()
     if not set(text) <= set(b"01234567"):
         raise CannotLookError("a tar file that cannot be read")
     return int(text or b"0", 8)
 
 
-def _compressed(
-    size: int, read: Read, opened: Callable[[], Callable[[bytes, int], bytes]]
-) -> Iterator[PackedMember]:
-    """The one file inside, or its first bytes."""
-    unpack = opened()
-    found, at = b"", 0
+class _Unpacker(Protocol):
+    """One stream of a compressed file, as the modules of Python unpack it."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+def _compressed(size: int, read: Read, opened: Callable[[], _Unpacker]) -> Iterator[PackedMember]:
+    """The one file inside, or its first bytes. Streams that follow each other are one file, as they
+    are for readers; what follows the last one is none.
+    """
+    machine, found, at, streams = opened(), bytearray(), 0, 1
     try:
         while at < size and len(found) <= _MEMBER:
             data = read(at, min(1 << 20, size - at))
             if not data:
                 break
             at += len(data)
-            found += unpack(data, _MEMBER + 1 - len(found))
+            while data and len(found) <= _MEMBER:
+                found += machine.decompress(data, _MEMBER + 1 - len(found))
+                data = machine.unused_data.lstrip(b"\0") if machine.eof else b""
+                if machine.eof:
+                    machine, streams = opened(), streams + 1
+                if streams > _STREAMS:
+                    raise CannotLookError("it has too many streams")
     except (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError) as error:
         if not found:
             raise CannotLookError(f"it cannot be unpacked: {error}") from None
     whole = at >= size and len(found) <= _MEMBER
-    yield PackedMember("", len(found) if whole else len(found) + 1, found)
+    yield PackedMember("", len(found) if whole else len(found) + 1, bytes(found))
 
 
-def _inflate(bits: int) -> Callable[[], Callable[[bytes, int], bytes]]:
-    def opened() -> Callable[[bytes, int], bytes]:
-        machine = zlib.decompressobj(bits)
-
-        def unpack(data: bytes, most: int) -> bytes:
-            return machine.decompress(data, most) if most > 0 and not machine.eof else b""
-
-        return unpack
+def _inflate(bits: int) -> Callable[[], _Unpacker]:
+    def opened() -> _Unpacker:
+        machine: _Unpacker = zlib.decompressobj(bits)
+        return machine
 
     return opened
 
 
-def _other(
-    make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor],
-) -> Callable[[], Callable[[bytes, int], bytes]]:
-    def opened() -> Callable[[bytes, int], bytes]:
-        machine = make()
-
-        def unpack(data: bytes, most: int) -> bytes:
-            return machine.decompress(data, most) if most > 0 and not machine.eof else b""
-
-        return unpack
-
-    return opened
+def _bz2() -> _Unpacker:
+    machine: _Unpacker = bz2.BZ2Decompressor()
+    return machine
 
 
-def _lzma() -> lzma.LZMADecompressor:
-    return lzma.LZMADecompressor(memlimit=_TOTAL)
+def _lzma() -> _Unpacker:
+    machine: _Unpacker = lzma.LZMADecompressor(memlimit=_TOTAL)
+    return machine
 
 
 _COMPRESSED: Final = (
     (b"\x1f\x8b", _inflate(31)),
     *((b"\x78" + second, _inflate(15)) for second in (b"\x01", b"\x5e", b"\x9c", b"\xda")),
-    (b"BZh", _other(bz2.BZ2Decompressor)),
-    (b"\xfd7zXZ\x00", _other(_lzma)),
+    (b"BZh", _bz2),
+    (b"\xfd7zXZ\x00", _lzma),
+    (b"\x5d\x00\x00", _lzma),
 )
 _CLOSED: Final = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),

@@ -7,7 +7,7 @@ from typing import Final
 from outlast.codec import gguf
 from outlast.intake.content import Read
 from outlast.intake.formats.packed_files import CannotLookError, members
-from outlast.intake.formats.pickle_bytes import WINDOW, is_pickle
+from outlast.intake.formats.pickle_bytes import WINDOW, is_pickle, is_pickle_too
 
 _DEPTH: Final = 4
 """Archives inside each other that are opened."""
@@ -32,7 +32,7 @@ _KNOWN: Final = (
     b"fLaC",
     b"OggS",
 )
-"""How files begin that no reader of pickles takes."""
+"""How files of other formats begin. A pickle can begin so too: G is the letter of a number."""
 _NPY: Final = b"\x93NUMPY"
 _PYTHON_VALUES: Final = re.compile(rb"""['"]descr['"]\s*:\s*(?:['"]\|?O|\[.*['"]\|?O)""", re.DOTALL)
 
@@ -63,26 +63,33 @@ def _find(path: str, size: int, read: Read, depth: int) -> Unsafe | None:
     if _BY_NAME.search(path):
         return Unsafe("it is a pickle by its name: loading it runs code")
     head = read(0, min(size, WINDOW))
-    if head.startswith(_KNOWN) or _is_safetensors(head, size):
-        return None
-    if head.startswith(_NPY):
-        return _numpy(head)
     try:
-        inner = members(head, size, read)
-        if inner is not None:
-            for member in inner:
-                found = _member(member.name, member.size, member.data, depth)
-                if found is not None:
-                    return found
-            return None
+        found, told = _inside(head, size, read, depth)
     except CannotLookError as error:
         return Unsafe(f"it may have pickles inside: {error}")
+    if told:
+        return found
     name = path.rpartition("/")[2]
     plain = "." not in name and _TEXTS.match(name) is None
     expected = plain or _OFTEN.search(name) is not None
     if is_pickle(head, size, expected=expected):
         return Unsafe("it is a pickle: loading it runs code")
     return None
+
+
+def _inside(head: bytes, size: int, read: Read, depth: int) -> tuple[Unsafe | None, bool]:
+    """What is unsafe about a file of a format that its first bytes tell, and whether they do."""
+    if head.startswith(_NPY):  # as a pickle it would begin by taking what is not there
+        return _numpy(head), True
+    inner = members(head, size, read)
+    known = inner is not None or head.startswith(_KNOWN) or _is_safetensors(head, size)
+    if known and is_pickle_too(size, read):
+        return Unsafe("it is a pickle as well as what it looks like: loading it so runs code"), True
+    for member in inner or ():
+        found = _member(member.name, member.size, member.data, depth)
+        if found is not None:
+            return found, True
+    return None, known
 
 
 def _member(name: str, size: int, data: bytes, depth: int) -> Unsafe | None:

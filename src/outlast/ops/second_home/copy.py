@@ -16,8 +16,9 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
 from outlast.core.policy import Action
 from outlast.fetch.salvage import noted_tree
-from outlast.intake.judging import require_revision
+from outlast.intake.judging import judge, require_revision
 from outlast.store.archive import Archive
+from outlast.store.index import load_manifest
 from outlast.store.reading import BlobReader
 from outlast.store.writer import WriteSession
 
@@ -39,9 +40,9 @@ class Copied:
 
 def copy(archive: Archive, targets: Sequence[Target], home: SecondHome, control: Control) -> Copied:
     """Copies the revisions that `targets` name, or all that are here, to `home`. Bases of delta
-    capsules go before them, blobs before their manifest, that before the refs. What is there
-    already is not sent again, so that the same call goes on after an interruption. Each blob is
-    hashed before its last bytes leave.
+    capsules go before them; where the rules do not let a base go, plain bytes go instead. Blobs go
+    before their manifest, that before the refs. What is there already is not sent again, so that
+    the same call goes on after an interruption. Each blob is hashed before its last bytes leave.
 
     Raises :class:`RefusedByRulesError` before the first byte where the rules do not allow one of
     them, :class:`NotArchivedError` where files of a revision are still to come,
@@ -97,8 +98,18 @@ class BlobSender:
         """The blob of a file after all that it depends on, where it is not there already."""
         digest = entry.sha256
         assert digest is not None, "what a manifest has is named by its sha256"
-        sent = [self._send(*blob) for blob in with_bases(self.archive, digest, entry.size)]
+        blobs = [*with_bases(self.archive, digest, entry.size)]
+        if self._goes_plain(digest, entry.size):
+            blobs = blobs[-1:]
+        sent = [self._send(*blob) for blob in blobs]
         self._control.emit(FileDone(entry.path, entry.size, digest.hex, already=not any(sent)))
+
+    def _goes_plain(self, digest: Digest, size: int) -> bool:
+        """Whether a capsule depends on a base that may not leave."""
+        if self.archive.rules.is_open:
+            return False
+        bases = [base for base, _ in with_bases(self.archive, digest, size) if base != digest]
+        return not all(may_go(self.archive, base) for base in bases)
 
     def _send(self, digest: Digest, size: int) -> bool:
         if self._home.place_of(digest) is not None:
@@ -117,11 +128,13 @@ class BlobSender:
         :class:`NotArchivedError`; then what is there is as it was.
         """
         with self._opened(digest, size) as reader:
-            capsule = reader.capsule is not None
-            if capsule and reader.sha256() != digest:
+            plain = reader.capsule is not None and self._goes_plain(digest, size)
+            capsule = reader.capsule is not None and not plain
+            if reader.capsule is not None and reader.sha256() != digest:
                 raise CorruptError(f"the capsule of {digest} does not restore it")
-            stored = reader.file.size
-            chunks = _counted(_chunks(reader, None if capsule else digest), digest, self._control)
+            stored = size if plain else reader.file.size
+            held = map(bytes, reader.chunks()) if plain else _chunks(reader, digest, capsule)
+            chunks = _counted(held, digest, self._control)
             self._home.put_bytes(self._home.blob_name(digest, capsule=capsule), stored, chunks)
             self._home.forget(digest)
             self._send_tree(reader)
@@ -154,9 +167,16 @@ def with_bases(archive: Archive, digest: Digest, size: int) -> Iterator[tuple[Di
     yield digest, size
 
 
-def _chunks(reader: BlobReader, digest: Digest | None) -> Iterator[bytes]:
-    """The bytes of the file that holds a blob; before the last of them, compares the sha256 of all
-    with `digest`, where that is of these bytes. Raises :class:`CorruptError`.
+def may_go(archive: Archive, base: Digest) -> bool:
+    """Whether a base may leave with what depends on it: where a revision that has it may."""
+    manifests = {manifest for manifest, _ in archive.index.uses([base])}
+    owners = (load_manifest(archive.layout, manifest) for manifest in manifests)
+    return any(judge(archive, Action.EXPORT, revision).allowed for revision in owners)
+
+
+def _chunks(reader: BlobReader, digest: Digest, capsule: bool) -> Iterator[bytes]:
+    """The bytes of the file that holds a blob; before the last of a plain one, compares the sha256
+    of all with `digest`. Raises :class:`CorruptError`.
     """
     hasher = hashlib.sha256()
     size, at = reader.file.size, 0
@@ -164,7 +184,7 @@ def _chunks(reader: BlobReader, digest: Digest | None) -> Iterator[bytes]:
         chunk = bytearray(min(_CHUNK, size - at))
         reader.file.readinto(at, memoryview(chunk))
         at += len(chunk)
-        if digest is not None:
+        if not capsule:
             hasher.update(chunk)
             if at == size and hasher.hexdigest() != digest.hex:
                 raise CorruptError(f"blob {digest} is damaged: 'outlast verify' says more")

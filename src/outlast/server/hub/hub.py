@@ -12,6 +12,7 @@ from outlast.core.claims import Assessor
 from outlast.core.errors import (
     AccessDeniedError,
     OutlastError,
+    RefusedByRulesError,
     RepoNotFoundError,
     RevisionNotFoundError,
 )
@@ -293,7 +294,7 @@ class Hub:
             await self._entrance.find(
                 asker, repo, lambda voice: self._mirror.find(repo, ref, voice)
             )
-        except RevisionNotFoundError:
+        except (RevisionNotFoundError, RefusedByRulesError):
             return True  # it is said of what may be read alone
         except OutlastError:
             return False

@@ -26,7 +26,10 @@ from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
 from tests.cli.call import Call, inside
 from tests.features.trust.catalogue.shelf import DAY, NOW, Shelf
+from tests.features.trust.rules.world import NO_ACME, OPEN_RULES, rules_in_archive
 from tests.hubsim import HubRepo, HubSim
+from tests.serve.node import Node
+from tests.serve.wire import once
 
 FILES = {"config.json": b"{}", "model.bin": bytes(range(256)) * 300}
 REPO = RepoId.parse("org/name")
@@ -182,6 +185,23 @@ def test_nothing_else_is_served(world: World) -> None:
         for path in NOT_SERVED:
             with pytest.raises(NotFoundError):
                 served.read(path)
+
+
+def test_a_manifest_that_rules_forbid_is_not_given_out(world: World) -> None:
+    """It is a list of files, which the hub's API refuses too."""
+    world.at(world.follower, "pull", "org/name", "--no-swarm")
+    (manifest,) = (path for path in (world.www / "targets").rglob("*") if path.is_file())
+    path = f"/catalogue/acme/{manifest.relative_to(world.www).as_posix()}"
+    rules = OPEN_RULES + NO_ACME.replace('"acme"', '"org"')
+    for home in (world.operator, world.follower):
+        rules_in_archive(home / "archive", rules)
+        with Node(home / "archive") as node:
+            reply = once(node.url, path)
+            assert (reply.status, "rule no-acme" in reply.headers["x-error-message"]) == (403, True)
+            assert once(node.url, "/catalogue/acme/metadata/timestamp.json").status == 200
+        rules_in_archive(home / "archive", OPEN_RULES)
+        with Node(home / "archive") as node:
+            assert once(node.url, path).body == manifest.read_bytes()
 
 
 def test_a_manifest_that_is_not_listed_is_not_given_out(world: World, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import outlast
+from outlast.core.digest import Digest
 from outlast.core.names import RepoId
 from outlast.store.archive import Archive
 from tests.cli.call import inside
@@ -20,7 +21,9 @@ from tests.features.trust.rules.world import (
 )
 from tests.hubsim import HubRepo, HubSim
 from tests.serve.node import Node
+from tests.serve.peers import archive_files
 from tests.serve.wire import once
+from tests.store import weights
 
 RULES = OPEN_RULES + NO_ACME + NO_COPYLEFT
 REASON = "not from acme: publisher is acme (rule no-acme)"
@@ -187,6 +190,39 @@ def test_a_copy_sends_nothing(holding: Path) -> None:
     assert not list(there.rglob("*"))
 
 
+def test_where_it_reports_people_are_told(holding: Path) -> None:
+    config = holding / "config.toml"
+    config.write_text('[trust]\nmode = "report"\n')
+    env = {"OUTLAST_CONFIG": str(config)}
+    call = inside("link", "acme/model", "--folder", "out", home=holding, env=env).ok()
+    assert call.err.count(f"would be refused: export of acme/model: {REASON}") == 1
+    assert (holding / "out" / "config.json").exists()
+
+
+def test_a_copy_takes_no_base_along_that_may_not_leave(tmp_path: Path) -> None:
+    """A fine-tune is here as its difference from a model of acme's."""
+    base = weights.model(1, 20_000)
+    tuned = weights.tuned(base, 2)
+    with Archive(tmp_path / "archive", create=True) as archive:
+        archive_files(archive, RepoId.parse("acme/base"), {"model.safetensors": base})
+        archive_files(archive, RepoId.parse("org/tuned"), {"model.safetensors": tuned})
+        with archive.writer() as writer:
+            weights.pack(archive, writer, Digest.of(tuned), Digest.of(base))
+        assert archive.form_of(Digest.of(tuned)).bases
+    there = tmp_path / "there"
+    rules_in_archive(tmp_path / "archive", RULES)
+    inside("copy", f"org/tuned@{'c' * 40}", "--store", there.as_uri(), home=tmp_path).ok()
+    names = {path.name.partition(".")[0] for path in there.rglob("*")}
+    assert Digest.of(tuned).hex in names
+    assert Digest.of(base).hex not in names
+    (copied,) = (there / "blobs").rglob(Digest.of(tuned).hex)
+    assert copied.read_bytes() == tuned
+    rules_in_archive(tmp_path / "archive", OPEN_RULES)
+    other = tmp_path / "other"
+    inside("copy", f"org/tuned@{'c' * 40}", "--store", other.as_uri(), home=tmp_path).ok()
+    assert Digest.of(base).hex in {path.name.partition(".")[0] for path in other.rglob("*")}
+
+
 def test_verify_and_rm_are_not_asked(holding: Path) -> None:
     """What the operator does with the own archive, apart from its bytes going anywhere."""
     for command in (("ls",), ("show", "acme/model"), ("verify",), ("rm", "acme/model")):
@@ -238,6 +274,27 @@ def test_clients_are_told_why(holding: Path) -> None:
         figures = once(node.url, "/metrics").body.decode()
         assert 'outlast_rules_judged{verdict="refused"} 3.0' in figures
         assert 'outlast_rules_judged{verdict="allowed"} 1.0' in figures
+
+
+@pytest.mark.parametrize("upstream", [False, True])
+def test_another_spelling_is_refused_too(home: Path, hub: HubSim, upstream: bool) -> None:
+    """It is led to the own spelling, where the reason is told."""
+    add_files(home, "Acme/Model")
+    with Node(home / "archive", *(("--upstream", hub.url) if upstream else ())) as node:
+        for name in ("acme/model", "ACME/Model"):
+            reply = once(node.url, f"/{name}/resolve/main/config.json")
+            assert reply.status == 307
+            assert reply.headers["location"] == "/Acme/Model/resolve/main/config.json"
+        reply = once(node.url, reply.headers["location"])
+        assert reply.status == 403
+        assert "serve of Acme/Model: not from acme" in reply.headers["x-error-message"]
+
+
+def add_files(home: Path, name: str) -> None:
+    """Archives a model that the rules refuse."""
+    rules_in_archive(home / "archive", OPEN_RULES)
+    inside("add", "mine", "--as", name, home=home).ok()
+    rules_in_archive(home / "archive", RULES)
 
 
 def test_a_mirror_fetches_nothing_for_them(home: Path, hub: HubSim) -> None:

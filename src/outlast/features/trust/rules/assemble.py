@@ -6,6 +6,7 @@ from typing import Final
 from outlast.features.trust.rules.gate import RuleFiles, RulesGate
 from outlast.features.trust.rules.screen import NO_SCREEN, PartyScreen
 from outlast.features.trust.settings import TrustSettings
+from outlast.store.disk import is_named
 
 FOLDER: Final = "trust"
 RULES: Final = "rules.cedar"
@@ -18,7 +19,7 @@ def rule_files(home: Path, settings: TrustSettings) -> RuleFiles:
     that lie in the archive itself, for all that opens it.
     """
     own = home / FOLDER / RULES
-    rules = [path for path in (settings.rules, own if own.exists() else None) if path is not None]
+    rules = [path for path in (settings.rules, own if is_named(own) else None) if path is not None]
     return RuleFiles(
         tuple(rules),
         settings.publishers or _if_there(home / FOLDER / PUBLISHERS),
@@ -46,4 +47,4 @@ def rules_gate(files: RuleFiles, settings: TrustSettings) -> RulesGate:
 
 
 def _if_there(path: Path) -> Path | None:
-    return path if path.exists() else None
+    return path if is_named(path) else None

@@ -2,6 +2,8 @@
 where anything is wrong with them.
 """
 
+import os
+import stat
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -26,7 +28,11 @@ def packaged(name: str) -> str:
 def read_bounded(path: Path, what: str) -> bytes:
     """The bytes of a file of the operator's. Raises :class:`BadConfigError`."""
     try:
-        with path.open("rb") as file:
+        # A named pipe would wait for a writer for ever.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(fd, "rb") as file:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise BadConfigError(f"{what}: {path} is not a file")
             data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise BadConfigError(f"{what}: {path}: {error.strerror}") from error

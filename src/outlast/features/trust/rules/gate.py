@@ -22,7 +22,7 @@ from outlast.features.trust.rules.screen import NO_SCREEN, PartyScreen
 _KEPT: Final = 8192
 """Decisions that are remembered. Guess: some actions with each of a thousand models."""
 _MOST_NAMED: Final = 4
-_Stamp = tuple[tuple[int, int, int] | None, ...]
+_Stamp = tuple[tuple[int, ...] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +177,19 @@ def _digest(attributes: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(json.dumps(attributes, sort_keys=True).encode()).digest()
 
 
-def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+def _stamp(path: Path | None) -> tuple[int, ...] | None:
+    """Programs that copy set the time of a change; none sets that of the change of its entry."""
     try:
         stat = path.stat() if path is not None else None
     except OSError:
         return None
-    return None if stat is None else (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if stat is None:
+        return None
+    return (
+        stat.st_dev,
+        stat.st_ino,
+        stat.st_mode,
+        stat.st_size,
+        stat.st_mtime_ns,
+        stat.st_ctime_ns,
+    )

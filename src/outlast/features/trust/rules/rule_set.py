@@ -14,13 +14,19 @@ from outlast.core.digest import Digest
 from outlast.core.errors import BadRulesError, NoRulesEngineError, one_line
 from outlast.core.policy import Action
 from outlast.features.trust.rules.data_files import packaged, read_bounded
-from outlast.features.trust.rules.vocabulary import problem
+from outlast.features.trust.rules.vocabulary import (
+    ARCHIVE,
+    HERE,
+    MODEL,
+    LikePattern,
+    no_entity,
+    problem,
+)
 
 SCHEMA: Final = "schema.cedarschema"
 _MOST_SHOWN: Final = 300
 _MOST_RULES: Final = 10_000
-_PRINCIPAL: Final = {"type": "Archive", "id": "here"}
-_MODEL: Final = "Model"
+_PRINCIPAL: Final = {"type": ARCHIVE, "id": HERE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class RuleSet:
         """What the rules say of `action` with a model that has these attributes. Attributes that
         the schema does not have, or lacks, are an error, as is any rule that cannot be evaluated.
         """
-        resource = {"type": _MODEL, "id": str(attributes.get("name", ""))}
+        resource = {"type": MODEL, "id": str(attributes.get("name", ""))}
         request = {
             "principal": _PRINCIPAL,
             "action": {"type": "Action", "id": action.value},
@@ -156,11 +162,26 @@ def _rule(place: str, policy: Mapping[str, Any]) -> Rule:
             for word in words:
                 if why := problem(attribute, word):
                     raise BadRulesError(f"rule {name!r}: {why}")
+    for kind, one in _entities(policy):
+        if why := no_entity(kind, one):
+            raise BadRulesError(f"rule {name!r}: {why}")
     reason = one_line(notes.get("reason") or "", _MOST_SHOWN)
     return Rule(name, policy["effect"] == "permit", reason, tuple(attributes))
 
 
-def _asked(node: Any) -> Iterator[tuple[str, Sequence[str]]]:
+def _entities(node: Any) -> Iterator[tuple[str, str]]:
+    """What a rule names as `Kind::"name"`, wherever it does."""
+    if isinstance(node, list):
+        for one in node:
+            yield from _entities(one)
+    elif isinstance(node, dict):
+        if node.keys() == {"type", "id"}:
+            yield node["type"], node["id"]
+        for inner in node.values():
+            yield from _entities(inner)
+
+
+def _asked(node: Any) -> Iterator[tuple[str, Sequence[str | LikePattern]]]:
     """The attributes of the model that an expression asks for, each with the words that it is
     compared with there. The expression is that of Cedar's JSON form.
     """
@@ -174,16 +195,36 @@ def _asked(node: Any) -> Iterator[tuple[str, Sequence[str]]]:
         yield path, ()
         return
     for key, inner in node.items():
-        if isinstance(inner, dict) and "left" in inner and "right" in inner:
+        if key == "like":
+            yield from _compared_with(inner["left"], [_pattern(inner["pattern"])])
+        elif isinstance(inner, dict) and "left" in inner and "right" in inner:
             yield from _compared(inner["left"], inner["right"])
             yield from _compared(inner["right"], inner["left"])
         elif key != "Value":
             yield from _asked(inner)
 
 
-def _compared(one: Any, other: Any) -> Iterator[tuple[str, Sequence[str]]]:
-    path = _path(one)
-    yield from ((path, _words(other)),) if path else _asked(one)
+def _compared(one: Any, other: Any) -> Iterator[tuple[str, Sequence[str | LikePattern]]]:
+    yield from _compared_with(one, _words(other))
+
+
+def _compared_with(
+    node: Any, words: Sequence[str | LikePattern]
+) -> Iterator[tuple[str, Sequence[str | LikePattern]]]:
+    """The attributes that may be what is compared with `words`."""
+    if path := _path(node):
+        yield path, words
+    elif isinstance(node, dict) and (choice := node.get("if-then-else")):
+        yield from _asked(choice["if"])
+        yield from _compared_with(choice["then"], words)
+        yield from _compared_with(choice["else"], words)
+    else:
+        yield from _asked(node)
+
+
+def _pattern(parts: Sequence[Any]) -> LikePattern:
+    """As Cedar's JSON form writes one: letters, and "Wildcard"."""
+    return LikePattern(tuple(part["Literal"] if isinstance(part, dict) else None for part in parts))
 
 
 def _path(node: Any) -> str:

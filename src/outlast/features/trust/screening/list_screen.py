@@ -23,7 +23,7 @@ _MATCHES: Final = {
     Alike.MATCH: PartyMatch.MATCH,
     Alike.UNKNOWN: PartyMatch.UNKNOWN,
 }
-_Stamp = tuple[tuple[int, int, int] | None, ...]
+_Stamp = tuple[tuple[int, ...] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +120,11 @@ def _screened(hit: ListedHit) -> Screened:
     )
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: Path) -> tuple[int, ...] | None:
     try:
         stat = path.stat()
     except OSError:
         return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+    # Programs that copy set the time of a change; none sets that of the change of its entry.
+    times = (stat.st_mtime_ns, stat.st_ctime_ns)
+    return (stat.st_dev, stat.st_ino, stat.st_mode, stat.st_size, *times)

@@ -10,8 +10,16 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from outlast.core.digest import Digest
-from outlast.core.errors import CatalogueRefusedError, MalformedError, NotFoundError, UsageError
+from outlast.core.errors import (
+    CatalogueRefusedError,
+    IntegrityError,
+    MalformedError,
+    NotFoundError,
+    UsageError,
+)
+from outlast.core.manifest import Revision
 from outlast.core.names import check_path
+from outlast.core.policy import Action
 from outlast.features.trust.catalogue.folders import (
     followed_folder,
     followed_names,
@@ -22,8 +30,10 @@ from outlast.features.trust.catalogue.folders import (
 from outlast.features.trust.catalogue.names import TargetName
 from outlast.features.trust.catalogue.tuning import TUNING
 from outlast.features.trust.catalogue.using.opened import OpenCatalogues
+from outlast.intake.judging import require_revision
 from outlast.server.http.exchange import Exchange
 from outlast.server.http.mount import Mount
+from outlast.store.archive import Archive
 from outlast.store.layout import Layout
 
 PREFIX: Final = "/catalogue"
@@ -35,19 +45,24 @@ _HIDDEN: Final = "."
 
 
 class ServedCatalogues:
-    """Finds the bytes of a path below :data:`PREFIX`. Thread-safe."""
+    """Finds the bytes of a path below :data:`PREFIX`. Thread-safe. A manifest that the rules of
+    `archive` do not allow to serve is refused: it is a list of files.
+    """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, archive: Archive | None = None) -> None:
         self._home = home
+        self._archive = archive
         self._open = OpenCatalogues(home)
 
     def read(self, raw_path: str) -> bytes:
-        """The bytes of a raw (still quoted) path. Raises :class:`NotFoundError`."""
+        """The bytes of a raw (still quoted) path. Raises :class:`NotFoundError`, and
+        :class:`RefusedByRulesError`.
+        """
         try:
             path = check_path(unquote(raw_path.removeprefix(PREFIX).removeprefix("/")))
             name, _, rest = path.partition("/")
             data = self._bytes(name, rest)
-        except (UsageError, MalformedError, CatalogueRefusedError):
+        except (UsageError, IntegrityError, MalformedError, CatalogueRefusedError):
             data = None
         if data is None:
             raise NotFoundError(
@@ -61,12 +76,18 @@ class ServedCatalogues:
             return None
         if name in own_names(self._home):
             folder = own_folder(self._home, name)
-            return read_small(folder / path, TUNING.manifest) if room in _ROOMS else None
+            data = read_small(folder / path, TUNING.manifest) if room in _ROOMS else None
+            return self._allowed(data) if room == _TARGETS else data
         if name not in followed_names(self._home):
             return None
         if room == _METADATA:
             return read_small(followed_folder(self._home, name) / path, TUNING.role)
-        return self._manifest(name, rest) if room == _TARGETS else None
+        return self._allowed(self._manifest(name, rest)) if room == _TARGETS else None
+
+    def _allowed(self, manifest: bytes | None) -> bytes | None:
+        if manifest is not None and self._archive is not None and not self._archive.rules.is_open:
+            require_revision(self._archive, Action.SERVE, Revision.from_bytes(manifest))
+        return manifest
 
     def _manifest(self, name: str, path: str) -> bytes | None:
         """A manifest that a followed catalogue lists, if it is archived here. Others are not given
@@ -86,9 +107,9 @@ class ServedCatalogues:
 _ROOMS: Final = frozenset({_METADATA, _TARGETS})
 
 
-def mount(home: Path) -> Mount:
+def mount(archive: Archive) -> Mount:
     """The mount of an archive's catalogues."""
-    served = ServedCatalogues(home)
+    served = ServedCatalogues(archive.layout.home, archive)
 
     async def handle(exchange: Exchange) -> web.StreamResponse:
         path = exchange.request.rel_url.raw_path

@@ -39,6 +39,8 @@ def _rows(file: ListFile, names: list[str], rows: Iterator[list[str]]) -> Iterat
         count += 1
         if count > file.tuning.rows:
             raise malformed(file.name, f"it has more than {file.tuning.rows:,} rows")
+        if len(cells) < len(names) and not file.ends_whole:
+            raise malformed(file.name, "it ends in the middle of a row")
         if len(cells) > len(names) and any(cells[len(names) :]):
             raise malformed(file.name, f"row {count} has more cells than the header")
         found = dict.fromkeys(names, "")

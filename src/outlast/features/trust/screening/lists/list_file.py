@@ -47,6 +47,9 @@ class ListFile:
         self._hash = hashlib.sha256()
         self._read = 0
         self._ended = False
+        self.ends_whole = True
+        """Whether the last of the `lines` that were given has its end."""
+        self._before = self._state()
         self._first = self._next()
         for magic, kind in _PACKED.items():
             if self._first.startswith(magic):
@@ -112,6 +115,7 @@ class ListFile:
                 yield line + "\n"
             self._bound(rest, most)
         if rest:
+            self.ends_whole = False
             yield rest
 
     def _bound(self, line: str, most: int) -> None:
@@ -131,8 +135,18 @@ class ListFile:
             raise malformed(self.name, "it has a NUL character")
         return text
 
+    def _state(self) -> tuple[int, ...]:
+        """What changes when another program writes to the file: half a list would pass for all."""
+        try:
+            found = os.fstat(self._stream.fileno())
+        except (OSError, ValueError):  # it is in memory
+            return ()
+        return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
     def _next(self) -> bytes:
         data = self._stream.read(self.tuning.chunk) or b""
+        if self._state() != self._before:
+            raise malformed(self.name, "it changed while it was read", "try again")
         self._read += len(data)
         if self._read > self.tuning.size:
             raise malformed(self.name, f"it has more than {self.tuning.size:,} bytes")
