@@ -9,7 +9,7 @@ import pytest
 
 from outlast.core.names import RepoId
 from outlast.store.archive import Archive
-from outlast.store.records.sealed_runs import SealedRun, SealedRuns
+from outlast.store.records.logs.sealed_runs import SealedRun, SealedRuns
 from tests.cli.call import finish, inside, start
 from tests.gguf_cut import small_smollm2
 from tests.realweights import WeightsUnavailableError

@@ -9,7 +9,7 @@ from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
 from outlast.features.trust.dossier.checks import sealed_run_findings
 from outlast.ops.doctor import Health
-from outlast.store.records.sealed_runs import NAME, SealedRun, SealedRuns
+from outlast.store.records.logs.sealed_runs import NAME, SealedRun, SealedRuns
 
 RUN = SealedRun(
     RepoId.parse("org/name"),

@@ -12,7 +12,7 @@ from outlast.core.errors import EngineError
 from outlast.engines.base import Sealing
 from outlast.ops.run import Prepared
 from outlast.store.archive import Archive
-from outlast.store.records.sealed_runs import SealedRun, SealedRuns
+from outlast.store.records.logs.sealed_runs import SealedRun, SealedRuns
 
 sealed_option = click.option(
     "--sealed",

@@ -17,9 +17,9 @@ from outlast.features.trust.dossier.page import page
 from outlast.features.trust.dossier.sections import PageSection, Warned
 from outlast.features.trust.screening.screening_log import _PART, _TYPE, NAME
 from outlast.store.archive import Archive
-from outlast.store.records.line_log import LineLog
+from outlast.store.records.logs.line_log import LineLog
+from outlast.store.records.logs.sealed_runs import SealedRun, SealedRuns
 from outlast.store.records.refs import Ref
-from outlast.store.records.sealed_runs import SealedRun, SealedRuns
 from tests.cli.call import inside
 from tests.serve.peers import archive_files
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from outlast.core.errors import OutlastError
 from outlast.ops.doctor import Finding, Health
-from outlast.store.records.sealed_runs import NAME, SealedRuns
+from outlast.store.records.logs.sealed_runs import NAME, SealedRuns
 
 
 def sealed_run_findings(home: Path) -> Iterator[Finding]:

@@ -16,8 +16,8 @@ from outlast.intake.formats.chat_templates import ChatTemplate, templates_of
 from outlast.intake.formats.unsafe import Unsafe
 from outlast.intake.formats.withheld import unsafe_files
 from outlast.store.archive import Archive
+from outlast.store.records.logs.sealed_runs import SealedRun, SealedRuns
 from outlast.store.records.refs import Ref
-from outlast.store.records.sealed_runs import SealedRun, SealedRuns
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from outlast.features.trust.screening.names.matching import ListedHit
 from outlast.features.trust.screening.screened import ScreenedName, Screening
-from outlast.store.records.line_log import LineLog
+from outlast.store.records.logs.line_log import LineLog
 
 NAME: Final = "trust/screenings.jsonl"
 """Its path in the archive's folder."""

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import BadNameError, MalformedError
 from outlast.core.names import RepoId
-from outlast.store.records.line_log import LineLog
+from outlast.store.records.logs.line_log import LineLog
 
 NAME: Final = "trust/sealed-runs.jsonl"
 """Its path in the archive's folder."""
