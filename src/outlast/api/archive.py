@@ -24,7 +24,7 @@ from outlast.api.values import (
     told,
 )
 from outlast.api.work import OnEvent, run
-from outlast.cli.feature import assessor_of
+from outlast.cli.feature import assessor_of, recorder_of
 from outlast.core.cancel import Cancel
 from outlast.core.closing import Closing
 from outlast.core.errors import (
@@ -437,6 +437,8 @@ def _open_store(settings: Settings, *, create: bool) -> Store:
         store = Store(home, create=True, gate=gate)
     if not store.rules.is_open:
         store.rules.assessor = assessor_of(FEATURES, settings.config.feature, store)
+    if create:
+        store.recorder = recorder_of(FEATURES, settings.config.feature, store)
     return store
 
 

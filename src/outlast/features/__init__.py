@@ -58,6 +58,10 @@ FEATURES: tuple[Listed, ...] = (
                 "outlast.features.trust.catalogue.commands.catalogue:catalogue",
                 "Make a signed list of models, or follow lists of others.",
             ),
+            "evidence": Command(
+                "outlast.features.trust.commands.evidence:evidence",
+                "Show, check and timestamp the records of what was pulled, when and from where.",
+            ),
             "key": Command(
                 "outlast.features.trust.commands.key:key",
                 "Make keys, and pin those of publishers, observers and revokers.",
@@ -83,6 +87,7 @@ FEATURES: tuple[Listed, ...] = (
         gate="outlast.features.trust.feature:gate",
         rules="trust/rules.cedar",
         assessor="outlast.features.trust.feature:assessor",
+        recorder="outlast.features.trust.feature:recorder",
         finder="outlast.features.trust.catalogue.finder:FINDER",
     ),
     Listed(

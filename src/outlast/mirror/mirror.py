@@ -14,8 +14,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from outlast.core.acquisition import Acquisition
 from outlast.core.control import Control
-from outlast.core.digest import GitOid
+from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
     BusyError,
     Cancelled,
@@ -426,11 +427,26 @@ class Mirror:
         else:
             self._complete(repo, commit)
 
+    def _record(self, repo: RepoId, commit: GitOid, manifest: Digest) -> None:
+        """Keeps evidence of what came through, where a feature does."""
+        revision = self.archive.load(repo, commit)
+        if self.archive.recorder is None or revision is None:
+            return
+        seen = self.archive.seen.get(repo)
+        rows = () if seen is None else seen.of(commit)
+        refs = [ref.name for ref in self.archive.refs.list(repo) if ref.commit == commit]
+        acquired = Acquisition(
+            manifest, revision, refs[0] if refs else "", rows[0].hub if rows else ""
+        )
+        if said := self.archive.recorder.record(acquired):
+            self._control.emit(Note(said))
+
     def _complete(self, repo: RepoId, commit: GitOid) -> None:
         """Turns a draft into a manifest when its last file is here."""
         revision = self.archive.load(repo, commit)
         if revision is None or revision.missing or not self.archive.drafts.exists(repo, commit):
             return
         with self.archive.writer() as writer:
-            seal(self.archive, writer, repo, commit)
+            digest, _partial = seal(self.archive, writer, repo, commit)
+        self._record(repo, commit, digest)
         warn(self._control, Suspects(self.archive).of(revision), f"{repo}@{commit.hex[:12]}: ")

@@ -1,10 +1,11 @@
 """Pull: archive a model from hubs, mirrors and other nodes."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from outlast.core.acquisition import Acquisition
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
@@ -216,6 +217,8 @@ def pull(
         if teller is not None:
             remember(archive, writer, listing, ref, teller, cancel=control.cancel)
     revision = archive.load(plan.repo, plan.commit)
+    if revision is not None:
+        _record(archive, control, _acquired(plan, digest, revision, fetched))
     suspects = _suspects(archive, plan, revision)
     warn(control, suspects)
     held = _held(archive, plan, revision)
@@ -234,6 +237,19 @@ def _seal(
         if not begun:
             forget(archive, plan.repo, plan.commit)
         raise
+
+
+def _acquired(
+    plan: PullPlan, manifest: Digest, revision: Revision, fetched: Mapping[str, int]
+) -> Acquisition:
+    return Acquisition(manifest, revision, plan.ref, plan.source, plan.told_by, fetched)
+
+
+def _record(archive: Archive, control: Control, acquired: Acquisition) -> None:
+    """Keeps evidence of what was pulled, where a feature does."""
+    said = "" if archive.recorder is None else archive.recorder.record(acquired)
+    if said:
+        control.emit(Note(said))
 
 
 def _collecting(control: Control, mended: list[FileMended]) -> Control:

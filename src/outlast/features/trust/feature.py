@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from outlast.core.acquisition import Recorder
 from outlast.core.claims import Assessor
 from outlast.core.errors import NotFoundError, OutlastError
 from outlast.core.policy import Gate
@@ -81,3 +82,10 @@ def assessor(archive: Archive, settings: TrustSettings) -> Assessor:
     from outlast.features.trust.assemble import assessor_of  # noqa: PLC0415 - likewise
 
     return assessor_of(archive, settings)
+
+
+def recorder(archive: Archive, settings: TrustSettings) -> Recorder:
+    """What keeps evidence of pulls."""
+    from outlast.features.trust.evidence.assemble import recorder_of  # noqa: PLC0415 - likewise
+
+    return recorder_of(archive, settings)

@@ -13,10 +13,12 @@ from outlast.features.trust.records.dsse import Envelope
 from outlast.features.trust.records.heights import Height, Heights
 from outlast.features.trust.records.signers import Signers, signers_of
 from outlast.features.trust.records.statement import (
+    EVIDENCE,
     Observation,
     Publication,
     Revocation,
     Statement,
+    read_statement,
 )
 from outlast.store.archive import Archive
 
@@ -64,11 +66,13 @@ def view_of(
     for manifest in manifests:
         for stored in archive.attestations.of(manifest):
             try:
-                envelope = Envelope.read(stored.data)
-                said = Statement.read(envelope.payload)
+                found = _statement(stored.data)
             except MalformedError as error:
                 view.unread.setdefault(manifest, []).append(str(error))
                 continue
+            if found is None:
+                continue
+            envelope, said = found
             heard = Heard(
                 said,
                 _wrong(said, manifest, repo),
@@ -77,6 +81,19 @@ def view_of(
             view.heard.setdefault(manifest, []).append(heard)
     _raise(view, needed)
     return view
+
+
+def _statement(data: bytes) -> tuple[Envelope, Statement] | None:
+    """The statement in an envelope; None where no claim follows from such a one. Raises
+    :class:`MalformedError`.
+    """
+    envelope = Envelope.read(data, unsigned=True)
+    document = read_statement(envelope.payload)
+    if document["predicateType"] in EVIDENCE:
+        return None
+    if not envelope.signatures:
+        raise MalformedError("a statement without a signature")
+    return envelope, Statement.of(document)
 
 
 def signing(heard: Iterable[Heard], like: Publication, *states: PinState) -> dict[str, Pin]:
