@@ -24,6 +24,9 @@ def claim_lines(claims: Claims) -> Iterator[str]:
         yield f"REVOKED    {claims.revoked}"
     for state in claims.states:
         yield f"{state.claim:<10} {_sentence(state)}"
+    for one in claims.foreign:
+        who = f" by {one.who}" if one.who else ""
+        yield f"{one.path:<10} {one.format}: {one.standing}{who}: {one.why}"
 
 
 def _word(state: ClaimState) -> str:

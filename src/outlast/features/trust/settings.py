@@ -25,7 +25,8 @@ class TrustSettings:
     would be is said. `needed`: how many have to agree before a claim holds; `lists`:
     lists of parties, as ``[KIND=]FILE[@DATE]``; `list_days`: how old they may be, in days.
     `evidence_key`: the key that signs records of pulls; `timestamps`: the URL of an authority for
-    them, and `timestamp_roots` its root certificates.
+    them, and `timestamp_roots` its root certificates. `signature_roots`: those of signatures of
+    other tools.
     """
 
     rules: Path | None = None
@@ -38,6 +39,7 @@ class TrustSettings:
     evidence_key: str = ""
     timestamps: str = ""
     timestamp_roots: Path | None = None
+    signature_roots: Path | None = None
 
 
 _DEFAULT: Final = TrustSettings()
@@ -146,6 +148,15 @@ class TrustSection(ConfigSection, frozen=True):
             example="/etc/outlast/tsa-roots.pem",
         ),
     ] = ""
+    signature_roots: Annotated[
+        Text,
+        Meaning(
+            "A PEM file with the root certificates that OpenSSF model signatures by certificate "
+            "have to lead to.",
+            default="none: those are not checked",
+            example="/etc/outlast/publisher-roots.pem",
+        ),
+    ] = ""
 
 
 def read_settings(table: Mapping[str, Any]) -> TrustSettings:
@@ -167,6 +178,7 @@ def read_settings(table: Mapping[str, Any]) -> TrustSettings:
         evidence_key=said.evidence_key,
         timestamps=_url("timestamps", said.timestamps),
         timestamp_roots=_path("timestamp-roots", said.timestamp_roots),
+        signature_roots=_path("signature-roots", said.signature_roots),
     )
 
 
