@@ -131,6 +131,8 @@ LOCAL: Final = {
         "--portable",
         "--init",
         "--roots",
+        "--verify",
+        "--openssf",
         "--force",
         "--follow-links",
         "--only",

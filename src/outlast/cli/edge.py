@@ -27,8 +27,8 @@ from outlast.store.archive import Archive
 from outlast.store.garbage.tuning import DAY
 
 if TYPE_CHECKING:
-    from outlast.core.acquisition import Acquisition
     from outlast.core.claims import Assessor
+    from outlast.store.records.acquisition import Acquisition
 
 F = TypeVar("F", bound=Callable[..., Any])
 _log = logging.getLogger(__name__)
@@ -151,7 +151,9 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class _LateRecorder:
-    """Implements :class:`~outlast.core.acquisition.Recorder`: loads a feature when it is asked."""
+    """Implements :class:`~outlast.store.records.acquisition.Recorder`: loads a feature when it is
+    asked.
+    """
 
     run: Session
     archive: Archive

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outlast.app import App
-    from outlast.core.acquisition import Recorder
     from outlast.core.claims import Assessor
     from outlast.core.names import RepoId
     from outlast.core.offer import Offer
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from outlast.sources.base import Source
     from outlast.sources.http import HttpClient
     from outlast.store.archive import Archive
+    from outlast.store.records.acquisition import Recorder
 
 
 class Feature(Protocol):
@@ -81,8 +81,8 @@ class Listed(NamedTuple):
     that has rules whatever the configuration says.
     `assessor` is that of a function that makes a :class:`~outlast.core.claims.Assessor` of an
     archive and the feature's settings: one feature at most has it. `recorder` is that of a function
-    that makes a :class:`~outlast.core.acquisition.Recorder` of the same: likewise. `finder` is that
-    of its :class:`Finder`, if it has one.
+    that makes a :class:`~outlast.store.records.acquisition.Recorder` of the same: likewise.
+    `finder` is that of its :class:`Finder`, if it has one.
     """
 
     name: str

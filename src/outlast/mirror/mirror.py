@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from outlast.core.acquisition import Acquisition
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
@@ -63,6 +62,7 @@ from outlast.sources.base import AccessSource, Listing, Source
 from outlast.store import unverified
 from outlast.store.archive import Archive
 from outlast.store.cached.holds import HeldRevisions
+from outlast.store.records.acquisition import Acquisition
 from outlast.store.records.refs import Ref
 
 _log = logging.getLogger(__name__)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from outlast.core.acquisition import Acquisition
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
@@ -60,6 +59,7 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.garbage.trash import room_hint
 from outlast.store.partials import present_bytes
+from outlast.store.records.acquisition import Acquisition
 from outlast.store.records.draft_writer import DraftWriter
 from outlast.store.writer import WriteSession
 

@@ -51,7 +51,7 @@ from outlast.store.writer import WriteSession
 from outlast.store.writer import create as create_archive
 
 if TYPE_CHECKING:
-    from outlast.core.acquisition import Recorder
+    from outlast.store.records.acquisition import Recorder
 
 MIN_PREFIX = 7
 _NOT_WRITTEN = {errno.EROFS, errno.EACCES}

@@ -5,13 +5,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from outlast.core.acquisition import Recorder
 from outlast.core.claims import Assessor
 from outlast.core.errors import NotFoundError, OutlastError
 from outlast.core.policy import Gate
 from outlast.features.trust.settings import TrustSettings, read_settings
 from outlast.ops.doctor import Finding, Health
 from outlast.store.archive import Archive
+from outlast.store.records.acquisition import Recorder
 
 if TYPE_CHECKING:
     from outlast.app import App

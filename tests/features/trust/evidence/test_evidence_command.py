@@ -3,6 +3,7 @@
 import base64
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ def configured(home: Path, text: str) -> dict[str, str]:
     return {"OUTLAST_CONFIG": str(path)}
 
 
-def shown(home: Path, *more: str | Path, code: int = 0, **env: str) -> list[Any]:
+def shown(home: Path, *more: str | Path, env: Mapping[str, str] | None = None) -> list[Any]:
     call = inside("evidence", *more, "--json", home=home, env=env)
-    assert call.code == code, call.err
+    assert call.code == 0, call.err
     return [line for line in call.documents if line["type"] == "evidence"]
 
 
@@ -90,7 +91,7 @@ def test_a_key_of_the_operator_signs(tmp_path: Path, hub: HubSim) -> None:
     env = configured(tmp_path, 'evidence-key = "archive"\n')
     key = inside("key", "new", "archive", "--json", home=tmp_path, env=env).ok().result
     pulled(tmp_path, hub, **env)
-    [one] = shown(tmp_path, "org/m", "--verify", **env)
+    [one] = shown(tmp_path, "org/m", "--verify", env=env)
     assert (one["signed"], one["known"]) == (key["fingerprint"], "yours")
     [path] = files_of(tmp_path)
     envelope = json.loads(path.read_bytes())
@@ -114,7 +115,7 @@ def test_without_the_key_a_pull_goes_on_and_it_is_said(tmp_path: Path, hub: HubS
 
 def test_a_timestamp_is_checked_by_us_and_by_openssl(home: Path, authority: Authority) -> None:
     env = configured(home, f'timestamps = "{authority.url}"\n')
-    [one] = shown(home, "--timestamp", **env)
+    [one] = shown(home, "--timestamp", env=env)
     [stamp] = one["timestamps"]
     assert stamp["server"] == authority.url
     assert (stamp["checked"], stamp["why"]) == (False, "not checked: no root certificate was given")
@@ -122,7 +123,7 @@ def test_a_timestamp_is_checked_by_us_and_by_openssl(home: Path, authority: Auth
     [one] = shown(home, "org/m", "--verify", *roots)
     assert one["timestamps"][0]["checked"]
     assert one["timestamps"][0]["time"] >= one["acquired"]
-    shown(home, "--timestamp", **env)
+    shown(home, "--timestamp", env=env)
     assert authority.asked == 1
     [one] = shown(home, "org/m", "--output", home / "out", *roots)
     folder = Path(one["folder"])

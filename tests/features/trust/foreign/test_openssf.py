@@ -1,4 +1,9 @@
-"""OpenSSF model signatures: those of model-signing are checked, and what each comes to is said."""
+"""OpenSSF model signatures: those of model-signing are checked, and what each comes to is said.
+
+The vectors were made by model-signing 1.1.1 over `FILES`, and their secret keys are gone: `key.sig`
+by the key of `key.pub.pem` (P-256), `shards.sig` by the same over pieces of 50 bytes, and
+`certificate.sig` by a certificate (P-384) below `root.pem`.
+"""
 
 import base64
 import hashlib
@@ -51,7 +56,7 @@ def archived(home: Path, files: Mapping[str, bytes], repo: RepoId = REPO) -> Rev
     return revision
 
 
-def said(home: Path, repo: RepoId = REPO, **env: str) -> Any:
+def said(home: Path, repo: RepoId = REPO, env: Mapping[str, str] | None = None) -> Any:
     """What the signature comes to; the claim *published* is as it is without any."""
     [line] = inside("verify", "--who", str(repo), "--json", home=home, env=env).ok().documents
     claims = {one["claim"]: one["standing"] for one in line["claims"]}
@@ -123,7 +128,7 @@ def test_a_certificate_leads_to_roots(tmp_path: Path) -> None:
     config = tmp_path / "outlast.toml"
     env = {"OUTLAST_CONFIG": str(config)}
     config.write_text(f'[trust]\nsignature-roots = "{VECTORS / "root.pem"}"\n')
-    found = said(tmp_path, **env)
+    found = said(tmp_path, env=env)
     assert found["standing"] == "signed", found
     assert found["who"].startswith("CN=Models,O=Acme, by a certificate below your roots (to ")
 
@@ -133,7 +138,7 @@ def test_other_roots_are_refused(tmp_path: Path) -> None:
     other = make_authority(tmp_path / "other").roots
     config = tmp_path / "outlast.toml"
     config.write_text(f'[trust]\nsignature-roots = "{other}"\n')
-    found = said(tmp_path, OUTLAST_CONFIG=str(config))
+    found = said(tmp_path, env={"OUTLAST_CONFIG": str(config)})
     assert (found["standing"], "your roots" in found["why"]) == ("refused", True)
 
 

@@ -8,7 +8,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from outlast import __version__
-from outlast.core.acquisition import Acquisition
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError, OutlastError, one_line
 from outlast.core.manifest import Revision
@@ -29,6 +28,7 @@ from outlast.features.trust.settings import TrustSettings
 from outlast.intake.judging import subject_of
 from outlast.sources.kinds import is_hub
 from outlast.store.archive import Archive
+from outlast.store.records.acquisition import Acquisition
 
 _log = logging.getLogger(__name__)
 _MOST_TEXT: Final = 290
@@ -38,8 +38,8 @@ LOCAL: Final = "a local place"
 
 @dataclass(frozen=True, slots=True)
 class EvidenceRecorder:
-    """Implements :class:`outlast.core.acquisition.Recorder`. `signer` opens the key that signs:
-    None where the operator named none.
+    """Implements :class:`outlast.store.records.acquisition.Recorder`. `signer` opens the key that
+    signs: None where the operator named none.
     """
 
     archive: Archive
