@@ -80,6 +80,9 @@ def test_a_pinned_key_and_all_files(tmp_path: Path) -> None:
     assert "model.sig  OpenSSF model signature: signed by Acme" in text
     assert "verified" not in text
     assert "published  no" in text
+    line = next(one for one in text.splitlines() if "model.sig" in one).strip()
+    assert line in inside("show", str(REPO), home=tmp_path).ok().out.splitlines()
+    assert inside("show", str(REPO), "--json", home=tmp_path).ok().result["foreign"] == [found]
 
 
 def test_a_key_of_another_publisher_does_not_count(tmp_path: Path) -> None:

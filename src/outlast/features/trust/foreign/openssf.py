@@ -52,7 +52,11 @@ class OpenssfReader:
         if not has_cryptography():
             return _found(ForeignStanding.UNCHECKED, INSTALL)
         try:
-            bundle = OpenssfBundle.read(self._bytes(entry))
+            data = self._bytes(entry)
+        except OutlastError as error:
+            return _found(ForeignStanding.UNCHECKED, f"it cannot be read here: {error}")
+        try:
+            bundle = OpenssfBundle.read(data)
             if bundle.is_sigstore:
                 return _found(
                     ForeignStanding.UNCHECKED,
@@ -129,7 +133,10 @@ def _elliptic(pins: Sequence[Pin]) -> "Iterator[tuple[Pin, EllipticCurvePublicKe
     order = [PinState.ACTIVE, PinState.RETIRED, PinState.REVOKED]
     for pin in sorted(pins, key=lambda pin: order.index(pin.state)):
         if pin.role is Role.PUBLISHER and pin.key.kind is KeyKind.ECDSA:
-            key = pin.key.loaded()
+            try:
+                key = pin.key.loaded()
+            except MalformedError:  # not on its curve: it signed nothing
+                continue
             if isinstance(key, EllipticCurvePublicKey):
                 yield pin, key
 
