@@ -11,6 +11,7 @@ import pytest
 
 from outlast.core.digest import Digest
 from outlast.features.trust.evidence.recorder import LOCAL, NODE, place
+from outlast.features.trust.evidence.timestamp import check, read_roots
 from tests.cli.call import Call, inside
 from tests.features.trust.evidence.authority import Authority, make_authority
 from tests.features.trust.evidence.conftest import FILES
@@ -181,7 +182,30 @@ def test_what_the_authority_refuses_is_said(home: Path, authority: Authority) ->
     assert "no timestamp authority" in inside("evidence", "--timestamp", home=home).failed("usage")
 
 
-@pytest.mark.parametrize("change", ["signature", "text", "own"])
+@pytest.mark.parametrize("digest", ["-sha256", "-sha512"])
+def test_a_timestamp_is_of_one_text_and_by_one_digest(
+    tmp_path: Path, made: Authority, digest: str
+) -> None:
+    (tmp_path / "record").write_bytes(b"record")
+    line = ("ts", "-query", "-data", "record", digest, "-cert", "-out", "query")
+    subprocess.run(["openssl", *line], cwd=tmp_path, check=True, capture_output=True)
+    response = made.reply((tmp_path / "query").read_bytes())
+    roots = read_roots(made.roots.read_bytes())
+    right = [check(response, b"record", given) for given in ((), roots)]
+    assert [one.is_wrong for one in right] == [digest == "-sha512"] * 2
+    assert right[1].is_checked == (digest == "-sha256")
+    for given in ((), roots):
+        found = check(response, b"another", given)
+        assert (found.is_wrong, found.is_checked) == (True, False)
+
+
+def test_roots_that_are_none_are_refused(home: Path) -> None:
+    (home / "roots.pem").write_bytes(b"none")
+    words = ("evidence", "org/m", "--roots", home / "roots.pem")
+    inside(*words, home=home).failed("bad-key")
+
+
+@pytest.mark.parametrize("change", ["signature", "text", "own", "files"])
 def test_what_was_changed_is_said(tmp_path: Path, hub: HubSim, change: str) -> None:
     inside("key", "new", "archive", home=tmp_path).ok()
     key = tmp_path / "config" / "outlast" / "keys" / "archive.pem"
@@ -195,10 +219,11 @@ def test_what_was_changed_is_said(tmp_path: Path, hub: HubSim, change: str) -> N
     if change == "text":  # the signature is taken off, the key stays named
         envelope["signatures"] = []
     envelope["payload"] = base64.b64encode(changed).decode()
-    if change == "own":
+    if change in {"own", "files"}:
         envelope["signatures"] = []
         said = json.loads(payload)
         said["predicate"]["key"] = ""
+        said["predicate"]["files"] += change == "files"
         envelope["payload"] = base64.b64encode(
             json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
         ).decode()
@@ -214,7 +239,8 @@ def test_what_was_changed_is_said(tmp_path: Path, hub: HubSim, change: str) -> N
         assert "made by another archive, or one that is not known" in text
     else:
         assert call.code == 4
-        assert "signature" in one["wrong"][0]
+        word = "other files than the manifest" if change == "files" else "signature"
+        assert word in one["wrong"][0]
 
 
 def test_a_licence_text_that_is_gone_is_said(home: Path) -> None:
