@@ -114,6 +114,17 @@ def test_without_the_key_a_pull_goes_on_and_it_is_said(tmp_path: Path, hub: HubS
     assert (one["signed"], one["key"]) == ("", "")
 
 
+def test_a_key_with_a_passphrase_asks_for_none(tmp_path: Path, hub: HubSim) -> None:
+    word = tmp_path / "word"
+    word.touch(mode=0o600)
+    word.write_text("secret\n")
+    env = configured(tmp_path, 'evidence-key = "locked"\n')
+    inside("key", "new", "locked", "--passphrase-file", word, home=tmp_path, env=env).ok()
+    assert "is not signed: the key locked has a passphrase" in pulled(tmp_path, hub, **env).err
+    [one] = shown(tmp_path, "org/m", "--verify", env=env)
+    assert (one["signed"], one["key"], one["own"]) == ("", "", True)
+
+
 def test_a_timestamp_is_checked_by_us_and_by_openssl(home: Path, authority: Authority) -> None:
     env = configured(home, f'timestamps = "{authority.url}"\n')
     [one] = shown(home, "--timestamp", env=env)
