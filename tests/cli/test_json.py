@@ -432,6 +432,14 @@ def writing_a_dossier(world: World) -> None:
     assert world("dossier", "--check", page).result["keys"]
 
 
+def showing_evidence(world: World) -> None:
+    root = world.home / "hub"
+    HubRepo(root, "org/m").commit({"config.json": b"{}"})
+    with HubSim(root, mode="thread") as hub:
+        inside("pull", "org/m", "--from", hub.url, home=world.home).ok()
+    assert world("evidence", "org/m").result["own"]
+
+
 def withdrawing(world: World) -> None:
     world("withdraw", "me/mine", "--reason", "By order.", "--dry-run")
     assert world("withdraw", "me/mine", "--reason", "By order.", "--stop-serving").result["since"]
@@ -557,6 +565,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "inventory": taking_inventory,
     "bom": writing_a_bill,
     "dossier": writing_a_dossier,
+    "evidence": showing_evidence,
     "withdraw": withdrawing,
     "policy": judging,
     "scrub": scrubbing,

@@ -46,6 +46,10 @@ SEEN: Final = {
         "tests/features/trust/catalogue/test_use.py"
         "::test_a_pull_asks_the_catalogue_where_the_hub_does_not_answer"
     ),
+    ("evidence", "--timestamp"): (
+        "tests/features/trust/evidence/test_evidence_command.py"
+        "::test_a_timestamp_is_checked_by_us_and_by_openssl"
+    ),
     ("search", "--from"): "tests/cli/test_search.py::test_what_is_no_node",
     ("share", "--tracker"): "tests/swarm/test_net_clients.py::test_they_fetch_from_the_swarm",
     ("share", "--web-seed"): "tests/swarm/test_net_clients.py::test_they_fetch_from_us",
@@ -134,6 +138,9 @@ LOCAL: Final = {
         "--partial",
         "--portable",
         "--init",
+        "--roots",
+        "--verify",
+        "--openssf",
         "--force",
         "--follow-links",
         "--only",

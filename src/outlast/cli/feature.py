@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from outlast.sources.base import Source
     from outlast.sources.http import HttpClient
     from outlast.store.archive import Archive
+    from outlast.store.records.acquisition import Recorder
 
 
 class Feature(Protocol):
@@ -79,8 +80,9 @@ class Listed(NamedTuple):
     feature's settings: None where those name no rules. `rules`: the file in the archive's folder
     that has rules whatever the configuration says.
     `assessor` is that of a function that makes a :class:`~outlast.core.claims.Assessor` of an
-    archive and the feature's settings: one feature at most has it. `finder` is that of its
-    :class:`Finder`, if it has one.
+    archive and the feature's settings: one feature at most has it. `recorder` is that of a function
+    that makes a :class:`~outlast.store.records.acquisition.Recorder` of the same: likewise.
+    `finder` is that of its :class:`Finder`, if it has one.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Listed(NamedTuple):
     gate: str = ""
     rules: str = ""
     assessor: str = ""
+    recorder: str = ""
     finder: str = ""
 
     def load(self) -> Feature:
@@ -136,6 +139,17 @@ def assessor_of(
     for listed in features:
         if listed.assessor:
             found: Assessor = load(listed.assessor)(archive, settings(listed))
+            return found
+    return None
+
+
+def recorder_of(
+    features: Sequence[Listed], settings: Callable[[Listed], Any], archive: "Archive"
+) -> "Recorder | None":
+    """What keeps evidence of pulls; None where no feature does."""
+    for listed in features:
+        if listed.recorder:
+            found: Recorder = load(listed.recorder)(archive, settings(listed))
             return found
     return None
 

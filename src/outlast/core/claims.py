@@ -57,21 +57,53 @@ class ClaimState:
         return self.standing in {Standing.HOLDS, Standing.STALE}
 
 
+class ForeignStanding(StrEnum):
+    """What a signature of another tool comes to."""
+
+    SIGNED = "signed"
+    """By a key that is pinned here, or below a root that was given."""
+    REFUSED = "refused"
+    """It is there, and does not match: `why` says what is wrong."""
+    UNCHECKED = "not checked"
+    """There is nothing here to check it by."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignSignature:
+    """A signature of another tool: `format` is its own name, `path` its file in the model. It is
+    none of the four claims: it binds no name to a manifest.
+    """
+
+    path: str
+    format: str
+    standing: ForeignStanding
+    who: str = ""
+    why: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Claims:
     """How all four stand, each once, in the order of :class:`Claim`. `revoked`: the reason of a
-    revocation by a key that may revoke ("": there is none).
+    revocation by a key that may revoke ("": there is none). `foreign`: signatures of other tools
+    that lie among the files; no claim follows from them.
     """
 
     states: tuple[ClaimState, ...]
     revoked: str = ""
+    foreign: tuple[ForeignSignature, ...] = ()
 
     @classmethod
-    def of(cls, states: Iterable[ClaimState], revoked: str = "") -> "Claims":
+    def of(
+        cls,
+        states: Iterable[ClaimState],
+        revoked: str = "",
+        foreign: Iterable[ForeignSignature] = (),
+    ) -> "Claims":
         """These, and those that are not among them as absent."""
         given = {state.claim: state for state in states}
         absent = {claim: ClaimState(claim, Standing.ABSENT) for claim in Claim}
-        return cls(tuple({**absent, **given}[claim] for claim in Claim), revoked)
+        found = tuple({**absent, **given}[claim] for claim in Claim)
+        return cls(found, revoked, tuple(foreign))
 
     def __getitem__(self, claim: Claim) -> ClaimState:
         return next(state for state in self.states if state.claim is claim)
@@ -89,6 +121,8 @@ class Lister(Protocol):
 
 
 class Assessor(Protocol):
-    """Says which claims hold. Thread-safe; reads records alone, never a blob."""
+    """Says which claims hold. Thread-safe; reads records, and of files only
+    signatures: each once.
+    """
 
     def claims(self, manifest: Digest, revision: Revision) -> Claims: ...

@@ -62,6 +62,10 @@ FEATURES: tuple[Listed, ...] = (
                 "outlast.features.trust.commands.dossier:dossier",
                 "Write one signed page about a model, for a security officer to file.",
             ),
+            "evidence": Command(
+                "outlast.features.trust.commands.evidence:evidence",
+                "Show, check and timestamp the records of what was pulled, when and from where.",
+            ),
             "key": Command(
                 "outlast.features.trust.commands.key:key",
                 "Make keys, and pin those of publishers, observers and revokers.",
@@ -87,6 +91,7 @@ FEATURES: tuple[Listed, ...] = (
         gate="outlast.features.trust.feature:gate",
         rules="trust/rules.cedar",
         assessor="outlast.features.trust.feature:assessor",
+        recorder="outlast.features.trust.feature:recorder",
         finder="outlast.features.trust.catalogue.finder:FINDER",
     ),
     Listed(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from outlast.core.control import Control
-from outlast.core.digest import GitOid
+from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
     BusyError,
     Cancelled,
@@ -62,6 +62,8 @@ from outlast.sources.base import AccessSource, Listing, Source
 from outlast.store import unverified
 from outlast.store.archive import Archive
 from outlast.store.cached.holds import HeldRevisions
+from outlast.store.records.acquisition import Acquisition
+from outlast.store.records.file_list import entries_of, listing_digest
 from outlast.store.records.refs import Ref
 
 _log = logging.getLogger(__name__)
@@ -426,11 +428,26 @@ class Mirror:
         else:
             self._complete(repo, commit)
 
+    def _record(self, repo: RepoId, commit: GitOid, manifest: Digest) -> None:
+        """Keeps evidence of what came through, where a feature does."""
+        revision = self.archive.load(repo, commit)
+        if self.archive.recorder is None or revision is None:
+            return
+        seen = self.archive.seen.get(repo)
+        rows = () if seen is None else seen.of(commit, listing_digest(entries_of(revision)))
+        refs = [ref.name for ref in self.archive.refs.list(repo) if ref.commit == commit]
+        acquired = Acquisition(
+            manifest, revision, refs[0] if refs else "", rows[0].hub if rows else ""
+        )
+        if said := self.archive.recorder.record(acquired):
+            self._control.emit(Note(said))
+
     def _complete(self, repo: RepoId, commit: GitOid) -> None:
         """Turns a draft into a manifest when its last file is here."""
         revision = self.archive.load(repo, commit)
         if revision is None or revision.missing or not self.archive.drafts.exists(repo, commit):
             return
         with self.archive.writer() as writer:
-            seal(self.archive, writer, repo, commit)
+            digest, _partial = seal(self.archive, writer, repo, commit)
+        self._record(repo, commit, digest)
         warn(self._control, Suspects(self.archive).of(revision), f"{repo}@{commit.hex[:12]}: ")

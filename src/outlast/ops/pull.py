@@ -1,7 +1,7 @@
 """Pull: archive a model from hubs, mirrors and other nodes."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -60,6 +60,7 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.garbage.trash import room_hint
 from outlast.store.partials import present_bytes
+from outlast.store.records.acquisition import Acquisition
 from outlast.store.records.draft_writer import DraftWriter
 from outlast.store.writer import WriteSession
 
@@ -178,9 +179,7 @@ def pull(
     listing = as_archived(archive, listing, control)
     plan = make_plan(archive, listing, ref, _name_of(teller), selection, free=free)
     plan = replace(plan, refused=refused, left_out=_left_out(archive, plan))
-    _log_plan(plan)
-    control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
-    _tell_of_lookalike(archive, plan.repo, control)
+    _announce(archive, plan, target, control)
     refusal = None
     if dry_run or strict:
         foreseen = of_names(plan.wanted, _paths(plan))
@@ -218,6 +217,7 @@ def pull(
         if teller is not None:
             remember(archive, writer, listing, ref, teller, cancel=control.cancel)
     revision = archive.load(plan.repo, plan.commit)
+    _record(archive, control, plan, digest, fetched=fetched)
     suspects = _suspects(archive, plan, revision)
     warn(control, suspects)
     _tell_of_templates(archive, before, revision, control)
@@ -237,6 +237,29 @@ def _seal(
         if not begun:
             forget(archive, plan.repo, plan.commit)
         raise
+
+
+def _announce(archive: Archive, plan: PullPlan, target: Target, control: Control) -> None:
+    _log_plan(plan)
+    control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
+    _tell_of_lookalike(archive, plan.repo, control)
+
+
+def _record(
+    archive: Archive,
+    control: Control,
+    plan: PullPlan,
+    manifest: Digest,
+    *,
+    fetched: Mapping[str, int],
+) -> None:
+    """Keeps evidence of what was pulled, where a feature does."""
+    revision = archive.load(plan.repo, plan.commit)
+    if archive.recorder is None or revision is None:
+        return
+    acquired = Acquisition(manifest, revision, plan.ref, plan.source, plan.told_by, fetched)
+    if said := archive.recorder.record(acquired):
+        control.emit(Note(said))
 
 
 def _collecting(control: Control, mended: list[FileMended]) -> Control:

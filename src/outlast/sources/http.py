@@ -256,10 +256,12 @@ class HttpClient(Closing):
         body: bytes | None = None,
         timeout: float | None = None,
     ) -> Response:
-        """GETs `url`, or POSTs `body` to it as JSON; redirects are not followed."""
+        """GETs `url`, or POSTs `body` to it, as JSON unless `headers` say another type;
+        redirects are not followed.
+        """
         sent = {"Accept-Encoding": "identity", **(headers or {})}
         if body is not None:
-            sent["Content-Type"] = "application/json"
+            sent.setdefault("Content-Type", "application/json")
         raw = self._send("GET" if body is None else "POST", url, sent, timeout, body)
         return Response(raw, url, (), self._tuning)
 

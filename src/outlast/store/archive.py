@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from outlast.codec.merkle import Tree
 from outlast.codec.payload import Form, Payload
@@ -50,6 +50,9 @@ from outlast.store.soundness.damage import DamageNotes
 from outlast.store.writer import WriteSession
 from outlast.store.writer import create as create_archive
 
+if TYPE_CHECKING:
+    from outlast.store.records.acquisition import Recorder
+
 MIN_PREFIX = 7
 _NOT_WRITTEN = {errno.EROFS, errno.EACCES}
 
@@ -64,12 +67,14 @@ class BlobInfo:
 
 class Archive(Closing):
     """The store. Thread-safe; several processes may use one archive at once. `rules` are its
-    operator's: it asks none itself, and what acts on it does.
+    operator's: it asks none itself, and what acts on it does. `recorder`: what keeps evidence of
+    pulls, if anything does.
     """
 
     def __init__(self, home: Path, *, create: bool = False, gate: Gate = OPEN) -> None:
         self.layout = Layout(home)
         self.rules = ArchiveRules(gate)
+        self.recorder: Recorder | None = None
         locks.forget(self.layout.lock)
         if create:
             create_archive(self.layout)

@@ -167,7 +167,7 @@ class World:
         self.keep(revision, statement(revision, said, *keys))
 
     def assessor(self) -> TrustAssessor:
-        return TrustAssessor(self.archive, self.needed, self.listers, lambda: NOW)
+        return TrustAssessor(self.archive, self.needed, self.listers, now=lambda: NOW)
 
     def claims(self, revision: Revision) -> Claims:
         return self.assessor().claims(revision.digest, revision)

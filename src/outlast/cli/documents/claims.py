@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from outlast.cli.documents.document import Document, document
-from outlast.cli.documents.parts import ClaimPart
+from outlast.cli.documents.parts import ClaimPart, ForeignPart
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
 
@@ -19,3 +19,6 @@ class WhoDocument(Document):
     manifest: Annotated[Digest | None, "the manifest; null while files are arriving"]
     claims: Annotated[Sequence[ClaimPart], "all four; none while files are arriving"]
     revoked: Annotated[str, "why it is not to be used any more; empty: it may be used"]
+    foreign: Annotated[
+        Sequence[ForeignPart], "signatures of other tools among the files; no claim follows of them"
+    ]

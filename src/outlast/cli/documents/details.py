@@ -7,7 +7,13 @@ from typing import Annotated, Literal
 
 from outlast.cli.documents.document import OMITTED, Document, document
 from outlast.cli.documents.located import EqualPart
-from outlast.cli.documents.parts import ClaimPart, FileWarning, NoticePart, WithdrawnPart
+from outlast.cli.documents.parts import (
+    ClaimPart,
+    FileWarning,
+    ForeignPart,
+    NoticePart,
+    WithdrawnPart,
+)
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
@@ -122,6 +128,9 @@ class DetailsDocument(Document):
     equals: Annotated[Sequence[EqualPart], "models elsewhere with its files, as `locate` saw"]
     claims: Annotated[Sequence[ClaimPart], "all four claims; none while files are arriving"]
     revoked: Annotated[str, "why it is not to be used any more; empty: it may be used"]
+    foreign: Annotated[
+        Sequence[ForeignPart], "signatures of other tools among the files; no claim follows of them"
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

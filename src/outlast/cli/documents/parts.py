@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from outlast.core.claims import Claim, Claims, Standing
+from outlast.core.claims import Claim, Claims, ForeignStanding, Standing
 from outlast.intake.content import Flaw, Suspect
 from outlast.store.records.facts import About
 
@@ -45,6 +45,27 @@ def claim_parts(claims: Claims) -> tuple[ClaimPart, ...]:
             why=state.why,
         )
         for state in claims.states
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignPart:
+    """A signature of another tool, a file of the model."""
+
+    path: Annotated[str, "the file"]
+    format: Annotated[str, "what it is"]
+    standing: Annotated[ForeignStanding, "what it comes to here"]
+    who: Annotated[str, "whose key or certificate signed; empty: not known"]
+    why: Annotated[str, "what it covers, or what is wrong or missing"]
+
+
+def foreign_parts(claims: Claims | None) -> tuple[ForeignPart, ...]:
+    """Those of a revision."""
+    return tuple(
+        ForeignPart(
+            path=one.path, format=one.format, standing=one.standing, who=one.who, why=one.why
+        )
+        for one in (claims.foreign if claims is not None else ())
     )
 
 

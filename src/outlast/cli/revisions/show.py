@@ -13,10 +13,16 @@ from outlast.cli.documents.details import (
     ToldPart,
 )
 from outlast.cli.documents.located import EqualPart
-from outlast.cli.documents.parts import claim_parts, notice_part, warnings_of, withdrawn_parts
+from outlast.cli.documents.parts import (
+    claim_parts,
+    foreign_parts,
+    notice_part,
+    warnings_of,
+    withdrawn_parts,
+)
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.revisions.template_diff import PREVIOUS, show_template_diff
-from outlast.cli.screen.claims import claim_words
+from outlast.cli.screen.claims import claim_words, foreign_lines
 from outlast.cli.screen.render import plural, print_document, print_table, saved_part, saving
 from outlast.core.claims import Claims
 from outlast.core.errors import one_line
@@ -109,6 +115,7 @@ def _document(details: listing.Details, claims: Claims | None) -> DetailsDocumen
         equals=[_equal_part(one) for one in details.equals],
         claims=() if claims is None else claim_parts(claims),
         revoked="" if claims is None else claims.revoked,
+        foreign=foreign_parts(claims),
     )
 
 
@@ -171,6 +178,12 @@ def _state(revision: Revision, damaged: int) -> str:
     return f"PARTIAL (lacks {plural(len(revision.missing), 'file')})"
 
 
+def _print_claims(claims: Claims) -> None:
+    print(one_line(f"claims    {claim_words(claims)}", 2000))
+    for line in foreign_lines(claims):
+        print(one_line(line, 2000))
+
+
 def _print_details(details: listing.Details, claims: Claims | None) -> None:
     revision = details.revision
     damaged = dict(_damaged(details))
@@ -179,7 +192,7 @@ def _print_details(details: listing.Details, claims: Claims | None) -> None:
     print(f"manifest  {details.manifest or 'none yet: files are still arriving'}")
     print(f"state     {_state(revision, len(damaged))}")
     if claims is not None:
-        print(one_line(f"claims    {claim_words(claims)}", 2000))
+        _print_claims(claims)
     shared = f", {human_size(details.shared)} shared with other revisions" if details.shared else ""
     print(f"size      {human_size(revision.size)}{shared}")
     saved = saving(revision.size, details.stored)

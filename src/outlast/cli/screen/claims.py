@@ -24,6 +24,14 @@ def claim_lines(claims: Claims) -> Iterator[str]:
         yield f"REVOKED    {claims.revoked}"
     for state in claims.states:
         yield f"{state.claim:<10} {_sentence(state)}"
+    yield from foreign_lines(claims)
+
+
+def foreign_lines(claims: Claims) -> Iterator[str]:
+    """A line for each signature of another tool: by its own name, as none of the claims."""
+    for one in claims.foreign:
+        who = f" by {one.who}" if one.who else ""
+        yield f"{one.path:<10} {one.format}: {one.standing}{who}: {one.why}"
 
 
 def _word(state: ClaimState) -> str:

@@ -19,6 +19,7 @@ _HINTS: Final = {
     f"gone; {_AGAIN} for the rest",
     "link": f"files that are decoded or linked stay; {_AGAIN} for the rest",
     "share": f"nothing is shared yet; {_AGAIN}: it reads all files from the start",
+    "evidence": f"timestamps that came are kept; {_AGAIN} for the rest",
     "doctor": f"what is mended stays so, an index that is lacking is made anew; {_AGAIN}",
     "run": f"working copies that are complete stay; {_AGAIN}",
     "policy": _UNCHANGED,

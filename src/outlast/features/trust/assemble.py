@@ -1,20 +1,53 @@
 """Puts the assessor of an archive together from settings."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from outlast.cli.edge import Session
-from outlast.core.claims import Lister
+from outlast.core.claims import ForeignSignature, Lister
+from outlast.core.manifest import Revision
 from outlast.features.trust.catalogue.library import has_library
-from outlast.features.trust.records.assessor import TrustAssessor
+from outlast.features.trust.commands.options import read_small
+from outlast.features.trust.foreign.openssf_statement import SIGNATURE_FILE
+from outlast.features.trust.keys.pins import Pin
+from outlast.features.trust.records.assessor import FindForeign, TrustAssessor
 from outlast.features.trust.settings import TrustSettings
 from outlast.store.archive import Archive
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 NAME = "trust"
 
 
 def assessor_of(archive: Archive, settings: TrustSettings) -> TrustAssessor:
     """What says which claims hold in an archive."""
-    return TrustAssessor(archive, settings.needed, _listers(archive.layout.home))
+    return TrustAssessor(
+        archive, settings.needed, _listers(archive.layout.home), _foreign(archive, settings)
+    )
+
+
+def _foreign(archive: Archive, settings: TrustSettings) -> FindForeign:
+    """What finds signatures of other tools."""
+
+    def roots() -> "Sequence[Certificate]":
+        from outlast.features.trust.evidence.timestamp import (  # noqa: PLC0415 - few have any
+            MAX_ROOTS,
+            read_roots,
+        )
+
+        path = settings.signature_roots
+        return () if path is None else read_roots(read_small(path, MAX_ROOTS, "certificates"))
+
+    def find(revision: Revision, pins: Callable[[], list[Pin]]) -> tuple[ForeignSignature, ...]:
+        if revision.find(SIGNATURE_FILE) is None:
+            return ()
+        from outlast.features.trust.foreign.openssf import OpenssfReader  # noqa: PLC0415 - likewise
+
+        return OpenssfReader(archive, roots).signatures(revision, pins)
+
+    return find
 
 
 def _listers(home: Path) -> list[Lister]:

@@ -28,7 +28,7 @@ def _statements(archive: Archive) -> Finding:
             "delete them, and take them again with 'outlast sign --take FILE'",
         )
     count = sum(len(attestations.names(manifest)) for manifest in attestations.manifests())
-    return Finding("attestations", Health.OK, f"{count} signed statements")
+    return Finding("attestations", Health.OK, f"{count} statements")
 
 
 def _pins(archive: Archive) -> Finding:

@@ -11,6 +11,7 @@ from outlast.core.policy import Gate
 from outlast.features.trust.settings import TrustSettings, read_settings
 from outlast.ops.doctor import Finding, Health
 from outlast.store.archive import Archive
+from outlast.store.records.acquisition import Recorder
 
 if TYPE_CHECKING:
     from outlast.app import App
@@ -85,3 +86,10 @@ def assessor(archive: Archive, settings: TrustSettings) -> Assessor:
     from outlast.features.trust.assemble import assessor_of  # noqa: PLC0415 - likewise
 
     return assessor_of(archive, settings)
+
+
+def recorder(archive: Archive, settings: TrustSettings) -> Recorder:
+    """What keeps evidence of pulls."""
+    from outlast.features.trust.evidence.assemble import recorder_of  # noqa: PLC0415 - likewise
+
+    return recorder_of(archive, settings)

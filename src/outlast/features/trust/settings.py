@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
+from urllib.parse import urlsplit
 
 from msgspec import Meta
 
@@ -14,6 +15,7 @@ from outlast.features.trust.records.needed import MOST_NEEDED, Needed
 
 Mode = Literal["enforce", "report"]
 _MODES: Final[tuple[str, ...]] = get_args(Mode)
+_MOST_URL: Final = 200
 _DAYS: Final = re.compile(r"(\d{1,5})d\Z")
 
 
@@ -22,6 +24,9 @@ class TrustSettings:
     """Where the operator's rules are, and what they need. `reports`: nothing is refused, and what
     would be is said. `needed`: how many have to agree before a claim holds; `lists`:
     lists of parties, as ``[KIND=]FILE[@DATE]``; `list_days`: how old they may be, in days.
+    `evidence_key`: the key that signs records of pulls; `timestamps`: the URL of an authority for
+    them, and `timestamp_roots` its root certificates. `signature_roots`: those of signatures of
+    other tools.
     """
 
     rules: Path | None = None
@@ -31,6 +36,10 @@ class TrustSettings:
     needed: Needed = field(default_factory=Needed)
     lists: tuple[str, ...] = ()
     list_days: float = 30.0
+    evidence_key: str = ""
+    timestamps: str = ""
+    timestamp_roots: Path | None = None
+    signature_roots: Path | None = None
 
 
 _DEFAULT: Final = TrustSettings()
@@ -112,6 +121,42 @@ class TrustSection(ConfigSection, frozen=True):
             "Days, as 30d.",
         ),
     ] = "30d"
+    evidence_key: Annotated[
+        Text,
+        Meaning(
+            "The key that signs the records of what was pulled: a key of 'outlast key list' "
+            "without a passphrase, or the file of one of SSH or minisign.",
+            more="See [evidence](evidence.md)",
+            default="none: records are not signed",
+            example="archive",
+        ),
+    ] = ""
+    timestamps: Annotated[
+        Text,
+        Meaning(
+            "The URL of a timestamp authority (RFC 3161), which 'outlast evidence --timestamp' "
+            "asks. It learns the SHA-256 of records, and nothing of models.",
+            default="none",
+            example="https://tsa.example.org/tsr",
+        ),
+    ] = ""
+    timestamp_roots: Annotated[
+        Text,
+        Meaning(
+            "A PEM file with the root certificates of timestamp authorities.",
+            default="none: timestamps are kept, and not checked",
+            example="/etc/outlast/tsa-roots.pem",
+        ),
+    ] = ""
+    signature_roots: Annotated[
+        Text,
+        Meaning(
+            "A PEM file with the root certificates that OpenSSF model signatures by certificate "
+            "have to lead to.",
+            default="none: those are not checked",
+            example="/etc/outlast/publisher-roots.pem",
+        ),
+    ] = ""
 
 
 def read_settings(table: Mapping[str, Any]) -> TrustSettings:
@@ -130,6 +175,10 @@ def read_settings(table: Mapping[str, Any]) -> TrustSettings:
         needed=Needed(said.signatures, said.observers),
         lists=(said.lists,) if isinstance(said.lists, str) else said.lists,
         list_days=_days("lists-older-than", said.lists_older_than),
+        evidence_key=said.evidence_key,
+        timestamps=_url("timestamps", said.timestamps),
+        timestamp_roots=_path("timestamp-roots", said.timestamp_roots),
+        signature_roots=_path("signature-roots", said.signature_roots),
     )
 
 
@@ -146,6 +195,22 @@ def _path(key: str, text: str) -> Path | None:
             hint=f"write /etc/outlast/{key} or ~/{key}",
         )
     return path
+
+
+def _url(key: str, text: str) -> str:
+    if not text:
+        return ""
+    try:
+        url = urlsplit(text)
+        is_web = url.scheme in {"http", "https"} and bool(url.hostname) and text.isprintable()
+    except ValueError:
+        is_web = False
+    if not is_web or len(text) > _MOST_URL:
+        raise BadConfigError(
+            f"[trust]: the setting {key!r}: not a URL: {text[:200]!r}",
+            hint="write it like https://tsa.example.org/tsr",
+        )
+    return text
 
 
 def _days(key: str, text: str) -> float:

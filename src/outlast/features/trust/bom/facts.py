@@ -3,7 +3,6 @@ file but the configuration and the card is read.
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +15,7 @@ from outlast.core.errors import OutlastError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.features.trust.bom.described import Ancestor, DescribedModel, LicenceFound
+from outlast.features.trust.rules.licence_texts import licence_texts
 from outlast.features.trust.rules.licences import read_licence
 from outlast.features.trust.rules.publishers import Publishers
 from outlast.intake.judging import subject_of
@@ -24,8 +24,6 @@ from outlast.store.index import Summary
 
 _CONFIG: Final = "config.json"
 _CONFIG_LIMIT: Final = 1 << 20
-_TEXT: Final = re.compile(r"(?i)(.*/)?(licen[cs]e|copying|notice)([._-][^/]*)?\Z")
-"""Files that hold the text of a licence, by name."""
 _SHOWN: Final = 200
 _MOST_DATASETS: Final = 100
 _DATASET_TAG: Final = "dataset:"
@@ -56,7 +54,7 @@ class Describing:
             licence=LicenceFound(
                 written=subject.licence,
                 spdx=read_licence(subject.licence).spdx,
-                texts=_licence_texts(revision),
+                texts=licence_texts(revision),
             ),
             publisher=self.publishers.of(revision.repo),
             ancestors=tuple(self._ancestors(subject.base_models)),
@@ -79,14 +77,6 @@ class Describing:
                 yield Ancestor(repo, held[0].revision.hex, held[0].digest)
             else:
                 yield Ancestor(repo)
-
-
-def _licence_texts(revision: Revision) -> Mapping[str, Digest]:
-    return {
-        entry.path: entry.sha256
-        for entry in revision.files
-        if entry.sha256 is not None and _TEXT.match(entry.path)
-    }
 
 
 def _from_hub(facts: Mapping[str, str], tags: Iterable[str]) -> dict[str, str | Sequence[str]]:

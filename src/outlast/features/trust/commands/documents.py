@@ -67,3 +67,17 @@ class AttestedDocument(Document):
     sequence: Annotated[int | None, "its number under that ref; null for other types"]
     file: Annotated[str | None, "the file that it was written to as well"]
     claims: Annotated[Sequence[ClaimPart], "which claims hold now"]
+
+
+@document("sign")
+class OpenssfDocument(Document):
+    """With --openssf: a model signature of OpenSSF that was written."""
+
+    type: Literal["openssf"] = "openssf"
+    repo: Annotated[RepoId, "the model"]
+    revision: Annotated[GitOid, "the commit"]
+    manifest: Annotated[Digest, "the manifest that has the digests"]
+    file: Annotated[str, "the file that was written"]
+    key: Annotated[str, "the SHA-256 of the public key in PEM, which names it in the file"]
+    files: Annotated[int, "files that are signed"]
+    left_out: Annotated[int, "files that are not: those of git, and an older model.sig"]

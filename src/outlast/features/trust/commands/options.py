@@ -39,6 +39,8 @@ passphrase_option = click.option(
 )
 out_option = click.option(
     "--out",
+    "--output",
+    "out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Write the statement to this file, too",

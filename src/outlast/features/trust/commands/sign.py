@@ -6,18 +6,23 @@ from pathlib import Path
 import click
 
 from outlast.cli.edge import TARGET, common, session
+from outlast.cli.screen.render import plural, print_document
 from outlast.core.errors import UsageError
 from outlast.core.names import Target, check_ref
 from outlast.features.trust.assemble import trust_assessor
+from outlast.features.trust.commands.documents import OpenssfDocument
 from outlast.features.trust.commands.options import (
+    asking,
     key_option,
     out_option,
     passphrase_option,
     read_small,
     signers,
+    write_out,
 )
 from outlast.features.trust.commands.tell import tell
-from outlast.features.trust.records.making import publish, take
+from outlast.features.trust.foreign.openssf_signing import load_elliptic, openssf_sign
+from outlast.features.trust.records.making import publish, sealed, take
 from outlast.features.trust.records.statement import now_text
 from outlast.store.records.attestations import MAX_ATTESTATION, MOST
 
@@ -29,6 +34,7 @@ Examples:
   outlast sign me/model@v2 --key work --expires 365 --out model.dsse.json
   outlast sign me/model --key ~/.ssh/id_ed25519
   outlast sign --take model.dsse.json
+  outlast sign --openssf --key EC.pem me/model --output model.sig
 
 \b
 Exit status:
@@ -52,6 +58,11 @@ Exit status:
     metavar="FILE",
     help="Keep a statement that others signed, as 'sign --out' writes it (repeatable)",
 )
+@click.option(
+    "--openssf",
+    is_flag=True,
+    help="Write a model.sig for model-signing (OpenSSF) to --output, by an EC key in PEM",
+)
 @key_option
 @passphrase_option
 @out_option
@@ -62,6 +73,7 @@ def sign(
     ref: str | None,
     expires: int | None,
     files: tuple[Path, ...],
+    openssf: bool,
     keys: tuple[str, ...],
     passphrase_file: Path | None,
     out: Path | None,
@@ -75,11 +87,20 @@ def sign(
     revision: a renamed copy does not pass, and an older revision does not pass for the newest. It
     lies in the archive, and goes along with 'export'. Others see that the model is published once
     they have pinned your key ('outlast key pin').
+
+    With --openssf, nothing is kept: the file signs the digests of the files, without the name, the
+    revision and the ref. Put it into the model as model.sig, and others check it with
+    model-signing.
     """
     if (target is None) == (not files):
         raise UsageError("name a model to sign, or statements with --take", hint="sign --help")
     if files and (ref or expires or keys or out):
         raise UsageError("--take signs nothing: it goes without the other options")
+    if openssf:
+        if target is None or ref or expires or len(keys) != 1 or out is None:
+            raise UsageError("--openssf takes a model, one --key FILE, and --output FILE")
+        _sign_openssf(target, Path(keys[0]), passphrase_file, out, home, (as_json, quiet))
+        return
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         for file in files:
             data = read_small(file, MAX_ATTESTATION, "statement")
@@ -97,3 +118,36 @@ def sign(
             height=trust_assessor(run, archive).height,
         )
         tell(run, archive, made, "published", out)
+
+
+def _sign_openssf(  # noqa: PLR0917 - what the command was given
+    target: Target,
+    key: Path,
+    passphrase_file: Path | None,
+    out: Path,
+    home: str | None,
+    how: tuple[bool, bool],
+) -> None:
+    """Writes the file of a signature of another tool's format."""
+    as_json, quiet = how
+    with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        revision = sealed(archive, target)
+        signed = openssf_sign(revision, load_elliptic(key.expanduser(), asking(passphrase_file)))
+        file = write_out(out, signed.data)
+        left_out = len(revision.files) - signed.files
+        if as_json:
+            print_document(
+                OpenssfDocument(
+                    repo=revision.repo,
+                    revision=revision.id,
+                    manifest=revision.digest,
+                    file=str(file),
+                    key=signed.hint,
+                    files=signed.files,
+                    left_out=left_out,
+                )
+            )
+            return
+        not_signed = f"; {plural(left_out, 'file')} of git left out" if left_out else ""
+        run.say(f"signed {plural(signed.files, 'file')}{not_signed}: no name, revision or ref")
+        print(file)

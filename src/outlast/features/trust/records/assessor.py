@@ -4,10 +4,12 @@ import datetime as dt
 import logging
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
-from outlast.core.claims import Claim, Claims, ClaimState, Lister, Standing
+from outlast.core.claims import Claim, Claims, ClaimState, ForeignSignature, Lister, Standing
 from outlast.core.digest import Digest
 from outlast.core.errors import OutlastError
 from outlast.core.manifest import Revision
@@ -24,6 +26,12 @@ from outlast.store.archive import Archive
 from outlast.store.records.revocations import Revoked
 
 _log = logging.getLogger(__name__)
+
+
+FindForeign = Callable[[Revision, Callable[[], list[Pin]]], tuple[ForeignSignature, ...]]
+"""Finds signatures of other tools among the files of a revision, given the pins."""
+_MOST_FOREIGN: Final = 4096
+"""Revisions whose signatures are remembered. Guess: those that a server is asked for in a day."""
 
 
 @dataclass(slots=True)
@@ -47,16 +55,21 @@ class TrustAssessor:
         archive: Archive,
         needed: Needed,
         listers: Sequence[Lister] = (),
+        foreign: FindForeign = lambda _revision, _pins: (),
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._archive = archive
         self._needed = needed
         self._listers = listers
+        self._foreign = foreign
         self._now = now
         self._pins = Pins(archive)
         self._heights = heights_of(archive)
         self._lock = threading.Lock()
         self._cache = _Cache()
+        self._seen_foreign: OrderedDict[Digest, tuple[int, tuple[ForeignSignature, ...]]] = (
+            OrderedDict()
+        )
 
     def claims(self, manifest: Digest, revision: Revision) -> Claims:
         """How all four stand of a manifest that is here."""
@@ -72,7 +85,23 @@ class TrustAssessor:
         return Claims.of(
             [self._checkable(manifest, state) for state in states],
             self._revoked(view, manifest, revision),
+            self._signed_elsewhere(manifest, revision),
         )
+
+    def _signed_elsewhere(
+        self, manifest: Digest, revision: Revision
+    ) -> tuple[ForeignSignature, ...]:
+        """Signatures of other tools among the files: read once, while the pins stay."""
+        stamp = self._pins.stamp
+        with self._lock:
+            known = self._seen_foreign.get(manifest)
+        if known is None or known[0] != stamp:
+            known = stamp, self._foreign(revision, self._pins.all)
+            with self._lock:
+                self._seen_foreign[manifest] = known
+                while len(self._seen_foreign) > _MOST_FOREIGN:
+                    self._seen_foreign.popitem(last=False)
+        return known[1]
 
     def height(self, repo: RepoId, ref: str) -> Height | None:
         """The highest sequence that keys which are pinned for a model signed under a ref."""

@@ -40,15 +40,18 @@ class DsseEnvelope:
     signatures: tuple[Signature, ...]
 
     @classmethod
-    def read(cls, data: bytes) -> Self:
-        """Raises :class:`MalformedError`."""
+    def read(cls, data: bytes, *, unsigned: bool = False) -> Self:
+        """Raises :class:`MalformedError`. With `unsigned`, there may be no signature: DSSE has no
+        such envelope, and evidence of outlast says so of itself.
+        """
         document = strict_json(data, MAX_ATTESTATION, "the envelope")
         if set(document) != {"payload", "payloadType", "signatures"}:
             raise MalformedError("not an envelope of DSSE: it has other keys")
         if document["payloadType"] != PAYLOAD_TYPE:
             raise MalformedError("an envelope with a payload of another type")
         rows = document["signatures"]
-        if not isinstance(rows, list) or not 1 <= len(rows) <= MOST_SIGNATURES:
+        least = 0 if unsigned else 1
+        if not isinstance(rows, list) or not least <= len(rows) <= MOST_SIGNATURES:
             raise MalformedError(f"an envelope has 1 to {MOST_SIGNATURES} signatures")
         signatures = tuple(map(_signature, rows))
         ids = [one.key_id for one in signatures]

@@ -13,10 +13,12 @@ from outlast.features.trust.records.dsse import DsseEnvelope
 from outlast.features.trust.records.heights import Height, Heights
 from outlast.features.trust.records.signers import Signers, signers_of
 from outlast.features.trust.records.statement import (
+    EVIDENCE,
     HubObservation,
     Publication,
     Revocation,
     Statement,
+    read_statement,
 )
 from outlast.store.archive import Archive
 
@@ -65,11 +67,13 @@ def view_of(
     for manifest in manifests:
         for stored in archive.attestations.of(manifest):
             try:
-                envelope = DsseEnvelope.read(stored.data)
-                said = Statement.read(envelope.payload)
+                found = _statement(stored.data)
             except MalformedError as error:
                 view.unread.setdefault(manifest, []).append(str(error))
                 continue
+            if found is None:
+                continue
+            envelope, said = found
             heard = Heard(
                 said,
                 _wrong(said, manifest, repo),
@@ -85,6 +89,19 @@ def revoked_keys(pins: Iterable[Pin], repo: RepoId) -> set[str]:
     """The fingerprints of keys that were pinned for a model and are revoked."""
     mine = (pin for pin in pins if pin.covers(repo) and pin.state is PinState.REVOKED)
     return {pin.key.fingerprint for pin in mine}
+
+
+def _statement(data: bytes) -> tuple[DsseEnvelope, Statement] | None:
+    """The statement in an envelope; None where no claim follows from such a one. Raises
+    :class:`MalformedError`.
+    """
+    envelope = DsseEnvelope.read(data, unsigned=True)
+    document = read_statement(envelope.payload)
+    if document["predicateType"] in EVIDENCE:
+        return None
+    if not envelope.signatures:
+        raise MalformedError("a statement without a signature")
+    return envelope, Statement.of(document)
 
 
 def signing(heard: Iterable[Heard], like: Publication, *states: PinState) -> dict[str, Pin]:

@@ -25,6 +25,10 @@ _PREFIX: Final = "urn:outlast:"
 PUBLICATION: Final = f"{_PREFIX}publication:v1"
 OBSERVATION: Final = f"{_PREFIX}observation:v1"
 REVOCATION: Final = f"{_PREFIX}revocation:v1"
+ACQUISITION: Final = f"{_PREFIX}acquisition:v1"
+TIMESTAMP: Final = f"{_PREFIX}timestamp:v1"
+EVIDENCE: Final = frozenset({ACQUISITION, TIMESTAMP})
+"""Types that no claim follows from (:mod:`outlast.features.trust.evidence`)."""
 MAX_SEQUENCE: Final = (1 << 53) - 1
 """The largest integer that every reader of JSON keeps."""
 MOST_REASON: Final = 300
@@ -177,16 +181,14 @@ class Statement:
         """The inverse. Raises :class:`MalformedError` for what is not written in the one way, has
         other keys, or is of another type.
         """
-        document = read_statement(payload)
+        return cls.of(read_statement(payload))
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """The statement of a document that :func:`read_statement` read."""
         if document["predicateType"] not in _KINDS:
             raise MalformedError(f"a statement of another type: {document['predicateType'][:80]!r}")
-        name, digest = read_subject(document)
-        try:
-            repo = RepoId.parse(name)
-        except BadNameError as error:
-            raise MalformedError(str(error)) from None
-        if repo.api_path != name:
-            raise MalformedError("the subject's name is not models/… or datasets/…")
+        repo, digest = read_model(document)
         read = _KINDS[document["predicateType"]][1]
         return cls(repo, digest, read(document["predicate"]))
 
@@ -216,6 +218,18 @@ def read_subject(document: Mapping[str, Any]) -> tuple[str, Digest]:
         raise MalformedError("a statement about more or less than one thing")
     only(rows[0], {"name", "digest"})
     return text(rows[0]["name"]), _sha256(rows[0]["digest"])
+
+
+def read_model(document: Mapping[str, Any]) -> tuple[RepoId, Digest]:
+    """The model and the manifest that a statement is about."""
+    name, digest = read_subject(document)
+    try:
+        repo = RepoId.parse(name)
+    except BadNameError as error:
+        raise MalformedError(str(error)) from None
+    if repo.api_path != name:
+        raise MalformedError("the subject's name is not models/… or datasets/…")
+    return repo, digest
 
 
 def read_fingerprints(value: object) -> tuple[str, ...]:
