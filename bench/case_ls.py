@@ -28,7 +28,7 @@ _LS = "ls -R"
 def listing(stage: Stage) -> list[Row]:
     """A thousand revisions of twenty files each, all of them different."""
     home = stage.folder / "listed"
-    _build(home)
+    build(home)
     out = stage.environment()
 
     def ours() -> float:
@@ -55,7 +55,7 @@ def listing(stage: Stage) -> list[Row]:
     return rows
 
 
-def _build(home: Path) -> None:
+def build(home: Path) -> None:
     # Nothing here has to survive a crash, and 60,000 syncs would take minutes.
     with (
         mock.patch("os.fsync"),

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from outlast.codec.hashing import names_of
 from outlast.core.digest import GitOid
+from outlast.core.file_list import entries_of, listing_digest
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.features.trust.catalogue.entries import CatalogueEntry
@@ -23,7 +24,6 @@ from outlast.features.trust.catalogue.places import FolderPlace
 from outlast.features.trust.catalogue.sync import follow, sync
 from outlast.features.trust.keys.pins import How, Pin, Pins, Role
 from outlast.features.trust.keys.public import PublicKey
-from outlast.features.trust.records.listing import entries_of, listing_digest
 from outlast.features.trust.records.making import attest
 from outlast.features.trust.records.statement import Observation, Publication, now_text
 from outlast.store.archive import Archive

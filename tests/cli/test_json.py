@@ -184,6 +184,7 @@ def verifying(world: World) -> None:
     result = world("verify", code=4).result
     assert result["problems"]
     assert result["warnings"]
+    assert world("verify", "--who", "me/mine", code=4).result["claims"]
 
 
 def copying(world: World) -> None:
@@ -418,6 +419,43 @@ def ruling(world: World) -> None:
     assert world("policy", "what-if", *given).result["forbidden"]
 
 
+def keeping_keys(world: World) -> None:
+    for name in ("work", "next"):
+        assert world("key", "new", name).result["fingerprint"]
+    world("key", "export", "work")
+    assert world("key", "pin", "me", "work").result["state"] == "active"
+    rotation = ("key", "export", "next", "--next-of", "work", "--for", "me")
+    assert world(*rotation, "--out", world.home / "rotation").result["file"]
+    world(*rotation)
+    assert world("key", "pin", "--file", world.home / "rotation").result["how"] == "rotation"
+    assert len(world("key", "list").documents) == 4
+    assert world("key", "revoke", "next", "--reason", "lost").result["ended"]
+
+
+def with_a_key(world: World) -> None:
+    inside("key", "new", "work", home=world.home).ok()
+
+
+def signing(world: World) -> None:
+    with_a_key(world)
+    file = world.home / "statement"
+    assert world("sign", "me/mine", "--out", file).result["sequence"] == 1
+    assert world("sign", "--take", file).result["type"] == "taken"
+
+
+def observing(world: World) -> None:
+    with_a_key(world)
+    HubRepo(world.home / "hub", "org/m").commit({"config.json": b"{}"})
+    with HubSim(world.home / "hub", mode="thread") as hub:
+        inside("pull", "org/m", "--from", hub.url, home=world.home).ok()
+        assert world("observe", "org/m", "--from", hub.url).result["sequence"] is None
+
+
+def revoking(world: World) -> None:
+    with_a_key(world)
+    assert world("revoke", "me/mine", "--reason", "a backdoor").result["type"] == "revoked"
+
+
 def scrubbing(world: World) -> None:
     assert world("scrub").result["found"] == []
     world.damage_ref("me/mine")
@@ -486,6 +524,10 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "policy": judging,
     "scrub": scrubbing,
     "catalogue": cataloguing,
+    "key": keeping_keys,
+    "sign": signing,
+    "observe": observing,
+    "revoke": revoking,
 }
 """For each command with --json, calls that print each of its results."""
 
@@ -517,7 +559,12 @@ def test_each_line_is_declared(command: str, world: World) -> None:
 def _of_other_commands(command: str) -> set[str]:
     """The types of a line that several commands share: each prints those with its name."""
     own = {"pack": "unpacked", "unpack": "packed"}.get(command, "")
-    return {own, f"would-be-{own}"} if own else set()
+    statements = {
+        "sign": {"observed", "revoked"},
+        "observe": {"published", "revoked", "taken"},
+        "revoke": {"published", "observed", "taken"},
+    }
+    return {own, f"would-be-{own}"} if own else statements.get(command, set())
 
 
 @pytest.mark.parametrize("command", EXAMPLES)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from outlast.core.digest import Digest, GitOid
-from outlast.core.errors import CorruptError, ExhaustedError
+from outlast.core.errors import CorruptError, ExhaustedError, RevokedError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 from outlast.core.offer import Offer
@@ -22,6 +22,7 @@ from outlast.store.index import Index
 from outlast.store.records.drafts import Drafts
 from outlast.store.records.facts import About
 from outlast.store.records.refs import Ref
+from outlast.store.records.revocations import Revoked
 from outlast.store.writer import WriteSession
 from tests.store import weights
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, put, revision_of
@@ -96,6 +97,43 @@ def test_an_empty_archive_shares_nothing(archive: Archive) -> None:
     assert dict(found.blobs()) == {}
     assert found.manifest(Digest.of(b"x"), trusted=True) is None
     assert not found.allows(Digest.of(b"x"), trusted=True)
+
+
+def test_what_is_revoked_is_for_no_peer(
+    archive: Archive, writer: WriteSession, clock: Clock
+) -> None:
+    revision = archived(archive, writer, REPO, FILES)
+    fewer = revision_of({"config.json": b"{}"}, repo=ALONE, commit=OTHER)
+    archive.put_revision(writer, fewer)
+    found = sharing(archive, clock)
+    assert names(found.offers(trusted=True)) == ["gpt2", "org/name"]
+    said = Revoked(revision.digest, REPO, COMMIT, "a backdoor", "", "")
+    assert archive.revocations.note(writer, said)
+    clock.now += 60
+    for trusted in (False, True):
+        assert names(found.offers(trusted=trusted)) == ["gpt2"]
+        assert found.manifest(revision.digest, trusted=trusted) is None
+        assert not found.allows(Digest.of(FILES["model.bin"]), trusted=trusted)
+        assert found.allows(Digest.of(b"{}"), trusted=trusted)  # another model has it too
+    archive.revocations.accept(writer, revision.digest, "2026-11-30T12:00:00+00:00")
+    clock.now += 60
+    assert names(found.offers(trusted=True)) == ["gpt2", "org/name"]
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_revocation_whose_record_is_damaged_still_counts(
+    archive: Archive, writer: WriteSession, *, both: bool
+) -> None:
+    revision = archived(archive, writer, REPO, FILES)
+    archive.revocations.note(writer, Revoked(revision.digest, REPO, COMMIT, "a backdoor", "", ""))
+    path = archive.layout.revoked / revision.digest.hex
+    for copy in (path, archive.layout.second_of(path)) if both else (path,):
+        copy.write_bytes(b"?")
+    disk.touch(archive.layout.revoked)
+    found = sharing(archive)
+    assert found.offers(trusted=True) == []
+    with pytest.raises(RevokedError, match="does not say why" if both else "a backdoor"):
+        archive.revocations.refuse(revision)
 
 
 def test_an_open_revision_is_for_everybody(archive: Archive, writer: WriteSession) -> None:

@@ -6,7 +6,9 @@ import click
 
 from outlast.cli.documents.running import LinkedDocument
 from outlast.cli.edge import TARGET, budget_option, common, session
+from outlast.cli.options.revoked import accept, accept_option
 from outlast.cli.screen.render import plural, print_document
+from outlast.core.digest import Digest
 from outlast.core.names import Target
 from outlast.ops import export as ops
 
@@ -20,7 +22,7 @@ Examples:
 
 \b
 Exit status:
-  0 done · 3 not archived · 4 damage found · 7 all files are in quarantine
+  0 done · 3 not archived · 4 damage found · 7 revoked, or all files are in quarantine
   8 storage, or another file is in the way · 130 interrupted
 """
 )
@@ -36,6 +38,7 @@ Exit status:
     "--allow-unsafe", is_flag=True, help="Allow this revision's pickles, by digest, for good"
 )
 @budget_option
+@accept_option
 @common
 def link(
     target: Target,
@@ -45,6 +48,7 @@ def link(
     portable: bool,
     allow_unsafe: bool,
     budget: int | None,
+    accepted: tuple[Digest, ...],
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -67,6 +71,7 @@ def link(
     this revision; their digests are remembered in trust/allowed-unsafe.txt of the archive.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
+        accept(run, archive, accepted, [target])
         links = archive.layout.links
         if cache is None and folder is None:
             cache, folder = links / "hub", links / "folders" / str(target).replace("@", "/@")

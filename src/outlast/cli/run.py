@@ -125,7 +125,7 @@ def run(
     names = ("max_tokens", "temperature", "top_p", "seed")
     sampling = Sampling(**{name: options.pop(name) for name in names})
     with session(home, as_json=as_json, quiet=quiet) as call, call.archive() as archive:
-        accept(archive, accepted)
+        accept(call, archive, accepted, [target])
         budget = options["budget"]
         with ops.prepare(
             archive,

@@ -272,10 +272,10 @@ def check_tokens(path: Path) -> None:
 
 def _assessor(run: Session, archive: Archive, accepted: Sequence[Digest]) -> Assessor | None:
     """What says which claims hold; what is revoked is known from here on."""
-    accept(archive, accepted)
     assessor = run.assessor(archive)
     if assessor is not None:
         remember_revocations(archive, assessor, run.control.cancel)
+    accept(run, archive, accepted)
     return assessor
 
 

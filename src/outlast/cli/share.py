@@ -118,7 +118,7 @@ def share(
         _stop(target, home, as_json=as_json, quiet=quiet)
         return
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
-        accept(archive, accepted)
+        accept(run, archive, accepted, [target])
         shared = ops.share(archive, target, wishes, run.config.share, run.control)
     _report(run, shared)
 

@@ -312,7 +312,7 @@ class ChangedKeyError(PolicyError):
     """Another key is pinned for this publisher, and nothing that it trusts signed the new one."""
 
     code = "changed-key"
-    default_hint = "ask the publisher for a rotation: 'outlast key pin NAME --rotation FILE'"
+    default_hint = "ask the publisher for a rotation: 'outlast key pin --file FILE'"
 
 
 class TooDeepError(PolicyError):

@@ -13,6 +13,7 @@ from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import DamagedRecordError, NotFoundError, OutlastError, TakenDownError
 from outlast.core.events import Note
+from outlast.core.file_list import listing_digest
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.core.policy import Action, enforce
@@ -300,14 +301,15 @@ def remember(
     if listing.commit.hex.startswith(ref) and isinstance(source, AccessSource):
         about = about.with_pinned(source.name, listing.commit)
     archive.refs.put_about(writer, repo, about.without_withdrawn(source.name))
-    if is_hub(source.name) and not listing.told_by:
+    if is_hub(source.name) and listing.is_hubs_own:
         _note_seen(archive, writer, listing, source.name)
 
 
 def _note_seen(archive: Archive, writer: WriteSession, listing: Listing, hub: str) -> None:
     """Keeps that a hub listed a commit to this archive itself: a ref moves on."""
     seen = archive.seen.get(listing.repo) or SeenRevisions()
-    noted = seen.with_one(SeenRevision(listing.commit, hub, _now()))
+    files = listing_digest(listing.entries)
+    noted = seen.with_one(SeenRevision(listing.commit, hub, _now(), files))
     if noted != seen:
         archive.seen.put(writer, listing.repo, noted)
 

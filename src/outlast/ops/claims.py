@@ -61,6 +61,18 @@ def remember_revocations(archive: Archive, assessor: Assessor, cancel: Cancel) -
     claims_of(archive, assessor, archive.attestations.manifests(), cancel)
 
 
+def look_for_revocation(
+    archive: Archive, assessor: Assessor | None, target: Target, cancel: Cancel
+) -> None:
+    """The same for one revision: where there are statements about it, and no revocation is known.
+    Raises :class:`~outlast.core.errors.NotFoundError`.
+    """
+    if assessor is None or not archive.attestations.manifests():
+        return
+    revision = archive.revision(target.repo, target.ref)
+    claims_of(archive, assessor, archive.index.manifests_of(revision.repo, revision.id), cancel)
+
+
 def accept_revoked(archive: Archive, manifests: Iterable[Digest], when: str) -> None:
     """Remembers that the operator uses these although they are revoked. Raises
     :class:`~outlast.core.errors.NotFoundError` for one that is not.

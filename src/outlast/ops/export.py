@@ -63,9 +63,11 @@ def link(
     where nothing is left.
 
     Links that an earlier export made are kept or replaced; any other file in the way is an error.
+    Raises :class:`~outlast.core.errors.RevokedError` for what is not to be used any more.
     """
     revision = archive.revision(target.repo, target.ref)
     require_revision(archive, Action.EXPORT, revision)
+    archive.revocations.refuse(revision)
     archive.cached.keep(revision.repo, revision.id)  # links to it must not come to nothing
     entries = [entry for entry in revision.files if archive.lies_here(entry)]
     if not entries:

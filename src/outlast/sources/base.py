@@ -45,6 +45,13 @@ class Listing:
     """Who told it, if it is the word of a node on the LAN alone; empty if a hub, a static peer or a
     manifest that was named by its digest says so. A mirror may say that it is such a word."""
 
+    @property
+    def is_hubs_own(self) -> bool:
+        """Whether it is the word of a hub about what it holds itself, and whole: not that of a
+        mirror or a node, which repeat what they heard.
+        """
+        return self.held is None and not self.unlisted and not self.told_by
+
 
 def listing_id(entries: Iterable[FileEntry]) -> GitOid:
     """What stands for the commit of files that a source keeps without one: 40 hex digits that

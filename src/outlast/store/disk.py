@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -114,6 +115,25 @@ def read_exactly(fd: int, buffer: memoryview, offset: int) -> bool:
         offset += count
         buffer = buffer[count:]
     return True
+
+
+def read_plain(path: Path, limit: int) -> bytes | None:
+    """The first `limit` bytes of a file; None where there is none, or it is no plain file: a pipe
+    would be waited for.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno in {errno.ENXIO, errno.ELOOP}:  # a socket, or links in a circle
+            return None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
+    with open(fd, "rb") as file:
+        return file.read(limit)
 
 
 def fsync(fd: int) -> None:

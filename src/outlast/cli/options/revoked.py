@@ -1,14 +1,17 @@
 """The option that lets a revoked revision be used: by the digest of its manifest, remembered."""
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from outlast.cli.edge import Session
 from outlast.core.digest import Digest
-from outlast.core.errors import MalformedError, UsageError
-from outlast.ops.claims import accept_revoked
+from outlast.core.errors import MalformedError, NotFoundError, UsageError
+from outlast.core.names import Target
+from outlast.ops.claims import accept_revoked, look_for_revocation
 from outlast.store.archive import Archive
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,9 +47,15 @@ accept_option = click.option(
 )
 
 
-def accept(archive: Archive, digests: Sequence[Digest]) -> None:
-    """Remembers what the option names. Raises :class:`~outlast.core.errors.NotFoundError` for what
-    is not revoked here.
+def accept(
+    run: Session, archive: Archive, digests: Sequence[Digest], targets: Sequence[Target] = ()
+) -> None:
+    """Remembers what the option names; before that, whether one of `targets` is revoked by a
+    statement that came since it was asked for last. Raises
+    :class:`~outlast.core.errors.NotFoundError` for what is not revoked here.
     """
+    for target in targets:
+        with contextlib.suppress(NotFoundError):  # the use case tells
+            look_for_revocation(archive, run.assessor(archive), target, run.control.cancel)
     if digests:
         accept_revoked(archive, digests, dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))

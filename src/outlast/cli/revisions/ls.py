@@ -190,10 +190,6 @@ def _row(line: listing.RevisionLine, revoked: Collection[tuple[RepoId, GitOid]])
     )
 
 
-def _told(line: listing.RevisionLine) -> str:
-    return ", unconfirmed" * line.unconfirmed
-
-
 def _gone(about: About) -> str:
     """What is to know of a model that a hub withdrew, or the operator of this archive did."""
     notice = about.notice

@@ -127,7 +127,7 @@ def make_plan(
     archive: Archive, targets: Sequence[Target], wishes: ExportWishes, tuning: Tuning = TUNING
 ) -> ExportPlan:
     """Plans a bundle of `targets`. Raises :class:`NotArchivedError` where files of a revision are
-    not here, :class:`PolicyError` and :class:`TakenDownError` where a model may not go, and
+    not here, :class:`PolicyError` where a model may not go (withdrawn, revoked), and
     :class:`UsageError` where parts are too small for parity.
     """
     found: dict[RepoId, dict[Digest, tuple[Revision, set[str]]]] = {}
@@ -156,6 +156,7 @@ def _revision(
     about = archive.refs.about(repo)
     if about.notice is not None and about.is_stopped:
         raise TakenDownError(f"{repo} is not given out: {about.notice.reason}")
+    archive.revocations.refuse(revision)
     if not about.is_open and not restricted:
         state = "private" if about.private else "gated"
         raise PolicyError(

@@ -61,8 +61,11 @@ class ServedClaims:
 
     def look(self, revision: Revision) -> str:
         """The header; reads records, so call it in a thread. Raises as `known`."""
+        claims = self._claims(revision)  # first: a revocation that it comes upon is written down
         revoked = self._archive.revocations.stops(revision.repo, revision.id)
-        header = "" if revoked is not None else self._header(revision)
+        if revoked is None and claims is not None and claims.revoked:
+            revoked = self._unwritten(revision, claims.revoked)
+        header = "" if claims is None else header_of(claims)
         found = _Known(self._clock() + self._tuning.claims_s, header, revoked)
         with self._lock:
             self._known[revision.repo, revision.id] = found
@@ -71,16 +74,19 @@ class ServedClaims:
                 self._known.popitem(last=False)
         return _told(revision, found)
 
-    def _header(self, revision: Revision) -> str:
+    def _claims(self, revision: Revision) -> Claims | None:
         if self._assessor is None or self._archive.drafts.exists(revision.repo, revision.id):
-            return ""
-        manifests = self._archive.index.manifests_of(revision.repo, revision.id)
-        if not manifests:
-            return ""
+            return None
         try:
-            return header_of(self._assessor.claims(manifests[0], revision))
+            return self._assessor.claims(revision.digest, revision)
         except OutlastError:  # a record that cannot be read claims nothing
-            return ""
+            return None
+
+    def _unwritten(self, revision: Revision, reason: str) -> Revoked | None:
+        """A revocation that could not be written down; None for one that the operator accepted."""
+        if self._archive.revocations.of(revision.digest) is not None:
+            return None
+        return Revoked(revision.digest, revision.repo, revision.id, reason, "", "")
 
 
 def header_of(claims: Claims) -> str:

@@ -81,30 +81,37 @@ class Attestations:
         found = (name.removesuffix(SUFFIX) for name in self._listed(manifest))
         return [Digest(name) for name in sorted(found) if Digest.is_valid(name)]
 
-    @disk.reported
     def of(self, manifest: Digest) -> Iterator[StoredAttestation]:
         """The first `MOST` statements about a manifest, by name, one after the other. What is not
         what its name says is left out: `faults` tells.
         """
         for digest in self.names(manifest)[:MOST]:
-            data = _read(self.path(manifest, digest))
+            path = self.path(manifest, digest)
+            with disk.reporting(path):
+                data = _read(path)
             if data is not None and Digest.of(data) == digest:
                 yield StoredAttestation(digest, data)
 
     def manifests(self) -> list[Digest]:
         """The manifests with a folder of statements, sorted."""
-        return [Digest(n) for n in sorted(filter(Digest.is_valid, disk.listed(self._root)))]
+        found = sorted(filter(Digest.is_valid, disk.listed(self._root)))
+        return [Digest(name) for name in found if (self._root / name).is_dir()]
 
     def faults(self) -> Iterator[AttestationFault]:
         """Files that are damaged, too large, or not ours."""
+        for name in disk.listed(self._root):
+            if not (Digest.is_valid(name) and (self._root / name).is_dir()):
+                yield AttestationFault(self._root / name, "no folder of a manifest")
         for manifest in self.manifests():
-            for name in sorted(self._listed(manifest)):
+            with disk.reporting(self._root / manifest.hex):
+                names = sorted(self._listed(manifest))
+            for name in names:
                 path = self._root / manifest.hex / name
                 digest = name.removesuffix(SUFFIX)
                 if name == digest or not Digest.is_valid(digest):
                     yield AttestationFault(path, "no statement is called so")
                 elif (data := _read(path)) is None:
-                    yield AttestationFault(path, "it cannot be read, or is too large")
+                    yield AttestationFault(path, "it is no plain file, or is too large")
                 elif Digest.of(data).hex != digest:
                     yield AttestationFault(path, "its bytes have changed")
 
@@ -138,9 +145,5 @@ class Attestations:
 
 def _read(path: Path) -> bytes | None:
     """The bytes of a file; None where it is too large, is no plain file, or went meanwhile."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_ATTESTATION + 1)
-    except (FileNotFoundError, IsADirectoryError):
-        return None
-    return data if len(data) <= MAX_ATTESTATION else None
+    data = disk.read_plain(path, MAX_ATTESTATION + 1)
+    return None if data is None or len(data) > MAX_ATTESTATION else data

@@ -1,6 +1,6 @@
 """What was learned of the world outside about a model: a small record for each, below a folder of
-its own. It may be lost without harm, so it has no second copy, and one that is damaged says nothing
-until it is written anew.
+its own. Most may be lost without harm: they have no second copy, and one that is damaged says
+nothing until it is written anew.
 """
 
 from collections.abc import Iterator
@@ -32,27 +32,36 @@ T = TypeVar("T", bound=Learned)
 
 
 class PerModel(Generic[T]):
-    """The records of one `kind`, below `folder`. Thread-safe; what two processes write at the same
-    time, the later one has said.
+    """The records of one `kind`, below `folder`; with `twice`, each has a second copy. Thread-safe;
+    what two processes write at the same time, the later one has said.
     """
 
-    def __init__(self, records: Records, folder: Path, kind: type[T]) -> None:
+    def __init__(
+        self, records: Records, folder: Path, kind: type[T], *, twice: bool = False
+    ) -> None:
         self._records = records
         self._folder = folder
         self._kind = kind
+        self._twice = twice
 
     @disk.reported
     def get(self, repo: RepoId) -> T | None:
         """What was learned of a model; None if nothing was, or it cannot be read."""
+        path = self.path(repo)
         try:
-            return self._kind.decode(self._records.read(self.path(repo)))
+            return self._kind.decode(self._records.read(path))
         except (FileNotFoundError, DamagedRecordError, CorruptError):
+            body = self._records.read_second(path) if self._twice else None
+        try:
+            return None if body is None else self._kind.decode(body)
+        except CorruptError:
             return None
 
     @disk.reported
     def put(self, writer: WriteSession, repo: RepoId, learned: T) -> None:
         """Takes the place of what was learned before."""
-        self._records.write(writer, self.path(repo), learned.encode())
+        write = self._records.write_twice if self._twice else self._records.write
+        write(writer, self.path(repo), learned.encode())
 
     @disk.reported
     def delete(self, repo: RepoId) -> None:

@@ -4,6 +4,7 @@ What is not derivable from anything else has a second copy, below ``second/`` an
 name. It is never older than the first, and never there without it.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,13 +41,11 @@ class Records:
         its check, has more than `limit` bytes, or is gone while its second copy is here, and
         FileNotFoundError where there is none.
         """
-        try:
-            with open(path, "rb") as file:
-                data = file.read(limit + 1)
-        except FileNotFoundError:
+        data = disk.read_plain(path, limit + 1)
+        if data is None:
             if self.layout.second_of(path).exists() and self.strict and not path.exists():
-                raise self.damaged(path, "it is missing, and its second copy is here") from None
-            raise
+                raise self.damaged(path, "it is missing, and its second copy is here")
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         body = sealed.unseal(self.layout.name_of(path), data) if len(data) <= limit else None
         if body is not None:
             return body
@@ -56,10 +55,8 @@ class Records:
 
     def read_second(self, path: Path, limit: int = LIMIT) -> bytes | None:
         """The body of the second copy of `path`, where that is intact."""
-        try:
-            with open(self.layout.second_of(path), "rb") as file:
-                data = file.read(limit + 1)
-        except FileNotFoundError:
+        data = disk.read_plain(self.layout.second_of(path), limit + 1)
+        if data is None:
             return None
         return sealed.unseal(self.layout.name_of(path), data) if len(data) <= limit else None
 

@@ -3,10 +3,10 @@ newest alone. It may be lost without harm.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
-from outlast.core.digest import GitOid
+from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import CorruptError, MalformedError
 from outlast.store.records.equals import text_of
 from outlast.store.records.facts import load_document
@@ -17,11 +17,15 @@ MOST_SEEN: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class SeenRevision:
-    """`hub` listed `commit` to this archive first at `when` (ISO 8601, UTC)."""
+    """`hub` listed `commit` to this archive first at `when` (ISO 8601, UTC). `listing` is the
+    sha256 of the list (:func:`~outlast.core.file_list.listing_digest`): another list of the same
+    commit, which came by another way, was not seen.
+    """
 
     commit: GitOid
     hub: str
     when: str
+    listing: Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +35,25 @@ class SeenRevisions:
     rows: tuple[SeenRevision, ...] = ()
 
     def with_one(self, new: SeenRevision) -> Self:
-        """The same with `new`, unless that hub listed that commit before."""
-        if any((row.commit, row.hub) == (new.commit, new.hub) for row in self.rows):
+        """The same with `new`, unless that hub listed that commit so before."""
+        if any(replace(row, when=new.when) == new for row in self.rows):
             return self
         return type(self)((new, *self.rows)[:MOST_SEEN])
 
-    def of(self, commit: GitOid) -> tuple[SeenRevision, ...]:
-        """Those of a commit, the newest first."""
-        return tuple(row for row in self.rows if row.commit == commit)
+    def of(self, commit: GitOid, listing: Digest) -> tuple[SeenRevision, ...]:
+        """Those of a commit with just these files, the newest first."""
+        wanted = commit, listing
+        return tuple(row for row in self.rows if (row.commit, row.listing) == wanted)
+
+    def has(self, commit: GitOid) -> bool:
+        """Whether a hub listed a commit, with whatever files."""
+        return any(row.commit == commit for row in self.rows)
 
     def encode(self) -> bytes:
-        rows = [{"commit": r.commit.hex, "hub": r.hub, "when": r.when} for r in self.rows]
+        rows = [
+            {"commit": r.commit.hex, "hub": r.hub, "when": r.when, "listing": r.listing.hex}
+            for r in self.rows
+        ]
         return json.dumps({"seen": rows}, sort_keys=True).encode() + b"\n"
 
     @classmethod
@@ -53,7 +65,10 @@ class SeenRevisions:
             return cls(
                 tuple(
                     SeenRevision(
-                        GitOid(text_of(row["commit"])), text_of(row["hub"]), text_of(row["when"])
+                        GitOid(text_of(row["commit"])),
+                        text_of(row["hub"]),
+                        text_of(row["when"]),
+                        Digest(text_of(row["listing"])),
                     )
                     for row in rows
                 )

@@ -11,8 +11,10 @@ import click
 
 from outlast.cli.edge import TARGET, Session, SizeType, common, session
 from outlast.cli.lists.read import list_option, read_list
+from outlast.cli.options.revoked import accept, accept_option
 from outlast.cli.screen.render import plural, print_document
 from outlast.codec.payload import Form
+from outlast.core.digest import Digest
 from outlast.core.errors import BadConfigError, UsageError
 from outlast.core.names import Target
 from outlast.core.printable import printable
@@ -70,7 +72,7 @@ Examples:
 \b
 Exit status:
   0 written · 2 usage · 3 not archived · 4 a blob is damaged · 5 transient (run again: it resumes)
-  7 a model is private, gated or withdrawn · 8 storage · 130 interrupted
+  7 a model is private, gated, withdrawn or revoked · 8 storage · 130 interrupted
 """,
 )
 @click.argument("targets", type=TARGET, nargs=-1, metavar="NAME...")
@@ -154,6 +156,7 @@ Exit status:
 )
 @click.option("--restricted", is_flag=True, help="Allow models that are private or gated")
 @click.option("--dry-run", is_flag=True, help="Print what would be written; write nothing")
+@accept_option
 @common
 def export(
     *,
@@ -175,6 +178,7 @@ def export(
     wheel_folders: tuple[Path, ...],
     restricted: bool,
     dry_run: bool,
+    accepted: tuple[Digest, ...],
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -204,6 +208,7 @@ def export(
         names = (*targets, *(line.target for line in lines))
         if not names:
             raise UsageError("nothing to export", hint="name a model, or a list with --file")
+        accept(run, archive, accepted, names)
         program: dict[str, bytes] = {}
         if with_engine:
             chosen = ProgramWishes(_machines(pythons, platforms), own_wheels, wheel_folders)

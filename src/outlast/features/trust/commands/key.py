@@ -13,6 +13,7 @@ from outlast.cli.edge import Session, common, session
 from outlast.cli.screen.render import print_document, print_table
 from outlast.core.errors import UsageError, one_line
 from outlast.core.printable import printable
+from outlast.features.trust.assemble import trust_assessor
 from outlast.features.trust.commands.documents import (
     KeyDocument,
     KeyStatementDocument,
@@ -34,6 +35,7 @@ from outlast.features.trust.keys.signing import open_signer
 from outlast.features.trust.records import pinning
 from outlast.features.trust.records.key_statements import KeyRevocation, Rotation, signed
 from outlast.features.trust.records.statement import MOST_REASON, now_text
+from outlast.ops.claims import remember_revocations
 from outlast.store.records.attestations import MAX_ATTESTATION
 
 _ACTIONS: Final = ("new", "list", "export", "pin", "revoke")
@@ -267,6 +269,8 @@ def _pin(run: Session, words: Sequence[str], wishes: _Wishes) -> None:
             named = wishes if wishes.name else replace(wishes, name=found.comment)
             wanted = _wanted(name, found, How.EXPLICIT, now, named)
             made = pinning.pin(archive, wanted, also=wishes.also)
+        # What this key revoked before counts from now on.
+        remember_revocations(archive, trust_assessor(run, archive), run.control.cancel)
     _tell_pins(run, [made], f"pinned as {made.role} for {made.namespace}")
 
 

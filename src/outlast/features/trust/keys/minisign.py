@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from outlast.core.errors import BadKeyError, MalformedError
+from outlast.features.trust.keys.extra import require_cryptography
 from outlast.features.trust.keys.public import KeyKind, PublicKey, decode_base64
 from outlast.features.trust.keys.raw import LENGTH, is_ed25519
 
@@ -23,7 +24,6 @@ MAX_SIGNATURE: Final = 4096
 _SECRET_LENGTH: Final = 158
 _NO_KDF: Final = b"\0\0"
 _CHECKSUM: Final = b"B2"
-_SEED: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,20 @@ def is_encrypted(text: str) -> bool:
 
 def read_secret(text: str) -> MinisignSecret:
     """The key in a file that is not encrypted. Raises :class:`BadKeyError`."""
+    require_cryptography()
     data = _secret_bytes(text)
     if data[2:4] != _NO_KDF:
         raise BadKeyError("the secret key of minisign is encrypted")
-    number, secret, check = data[54:62], data[62:126], data[126:158]
-    if hashlib.blake2b(_LEGACY + number + secret, digest_size=32).digest() != check:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
+        Ed25519PrivateKey,
+    )
+
+    # The checksum at the end is 0 in these; the public key, which is there too, tells as much.
+    number, seed, public = data[54:62], data[62:94], data[94:126]
+    secret = Ed25519PrivateKey.from_private_bytes(seed)
+    if secret.public_key().public_bytes_raw() != public:
         raise BadKeyError("the secret key of minisign is damaged")
-    return MinisignSecret(number, secret[:_SEED], PublicKey.of_ed25519(secret[_SEED:]))
+    return MinisignSecret(number, seed, PublicKey.of_ed25519(public))
 
 
 def _secret_bytes(text: str) -> bytes:

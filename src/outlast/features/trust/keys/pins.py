@@ -6,7 +6,6 @@ when its key is retired or revoked.
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -69,7 +68,8 @@ class PinState(StrEnum):
 class Pin:
     """`key` counts as `role` for the models of `namespace`. `since`: when it was pinned; `ended`:
     when it was retired or revoked, for the reason `why` (ISO 8601, UTC). `recovery`: fingerprints
-    of the keys that may put another in its place.
+    of the keys that may put another in its place. `began`: how the first key of a line of rotations
+    was pinned.
     """
 
     namespace: str
@@ -82,6 +82,7 @@ class Pin:
     ended: str = ""
     why: str = ""
     recovery: tuple[str, ...] = ()
+    began: How = How.EXPLICIT
 
     def covers(self, repo: RepoId) -> bool:
         """Whether it counts for a model, however that is spelled."""
@@ -93,7 +94,16 @@ class Pin:
         """What it is called where claims are shown; the label of a first use never goes."""
         name = self.name or self.key.comment
         called = f"{name} ({self.key.short})" if name else self.key.short
-        return f"{called}, pinned on first use" if self.how is How.FIRST_USE else called
+        return f"{called}, pinned on first use" if self.began is How.FIRST_USE else called
+
+    def overlaps(self, namespace: str) -> bool:
+        """Whether a model may be in both namespaces."""
+        return (
+            EVERYTHING in {self.namespace, namespace}
+            or self.namespace == namespace
+            or self.namespace.startswith(f"{namespace}/")
+            or namespace.startswith(f"{self.namespace}/")
+        )
 
     def encode(self) -> bytes:
         document: dict[str, Any] = {
@@ -107,6 +117,8 @@ class Pin:
         }
         if self.ended:
             document |= {"ended": self.ended, "why": self.why}
+        if self.began is not How.EXPLICIT:
+            document["began"] = self.began
         if self.recovery:
             document["recovery"] = list(self.recovery)
         return json.dumps(document, sort_keys=True).encode() + b"\n"
@@ -130,6 +142,7 @@ class Pin:
                 ended=text_of(said.get("ended", "")),
                 why=text_of(said.get("why", "")),
                 recovery=tuple(map(text_of, recovery)),
+                began=How(said.get("began", How.EXPLICIT)),
             )
         except (MalformedError, BadNameError, KeyError, ValueError) as error:
             raise CorruptError(f"it is no pin: {error}") from None
@@ -190,15 +203,18 @@ class Pins:
             disk.touch(self._root)
 
     @disk.reported
-    def _all(self) -> Iterator[Pin | DamagedPin]:
-        for namespace in self._namespaces():
-            folder = self._root / namespace
-            for name in self._records.names(folder):
-                yield self._read(folder / name)
+    def _all(self) -> list[Pin | DamagedPin]:
+        folders = [self._root / namespace for namespace in self._namespaces()]
+        return [self._read(folder / name) for folder in folders for name in self._names(folder)]
+
+    def _names(self, folder: Path) -> list[str]:
+        """Of all that is there, also of what is no file: that is a damaged pin."""
+        both = (folder, self._layout.second_of(folder))
+        return sorted({name for one in both if one.is_dir() for name in disk.listed(one)})
 
     def _namespaces(self) -> list[str]:
-        found = {*disk.listed(self._root), *disk.listed(self._layout.second_of(self._root))}
-        return sorted(found)
+        roots = (self._root, self._layout.second_of(self._root))
+        return sorted({n for root in roots for n in disk.listed(root) if (root / n).is_dir()})
 
     def _read(self, path: Path) -> Pin | DamagedPin:
         """A pin: from its second copy where the first is damaged."""
@@ -208,7 +224,7 @@ class Pins:
         except (DamagedRecordError, CorruptError) as error:
             why = str(error)
         except FileNotFoundError:
-            why = "it is missing"
+            why = "it is missing, or no plain file"
         try:
             if (body := self._records.read_second(path)) is not None:
                 return self._decoded(path, body)

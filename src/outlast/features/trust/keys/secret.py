@@ -78,13 +78,14 @@ class KeyFolder:
     def get(self, name: str) -> OwnKey:
         """The key of that name. Raises :class:`NotFoundError` and :class:`BadKeyError`."""
         path = self._path(name)
-        try:
-            text = path.with_suffix(_PUBLIC).read_bytes()[:MAX_KEY_TEXT].decode("utf-8", "replace")
-        except FileNotFoundError:
+        public = path.with_suffix(_PUBLIC)
+        with disk.reporting(public):
+            data = disk.read_plain(public, MAX_KEY_TEXT)
+        if data is None:
             raise NotFoundError(
                 f"no key {name!r} in {self.path}", hint="'outlast key list' shows what there is"
-            ) from None
-        return OwnKey(name, path, parse_public_key(text))
+            )
+        return OwnKey(name, path, parse_public_key(data.decode("utf-8", "replace")))
 
     def _path(self, name: str) -> Path:
         if not _NAME.match(name):

@@ -103,14 +103,12 @@ def open_signer(name: str, folder: KeyFolder, ask: AskPassphrase) -> Signer:
         return FileSigner(own.public, own.path, ask)
     path = Path(name).expanduser()
     with disk.reporting(path):
-        try:
-            with path.open("rb") as file:
-                head = file.read(MAX_KEY_TEXT)
-        except (FileNotFoundError, NotADirectoryError):
-            raise NotFoundError(
-                f"no key {one_line(name, 200)!r}",
-                hint="'outlast key list' shows your keys; or give the path of a key file",
-            ) from None
+        head = disk.read_plain(path, MAX_KEY_TEXT)
+    if head is None:
+        raise NotFoundError(
+            f"no key {one_line(name, 200)!r}",
+            hint="'outlast key list' shows your keys; or give the path of a key file",
+        )
     if head.startswith(_PEM):
         public = load_secret(path, ask).public_key().public_bytes_raw()
         return FileSigner(PublicKey.of_ed25519(public, path.stem), path, ask)
@@ -147,10 +145,9 @@ def _public_beside(path: Path, how: str) -> PublicKey:
     """The public part of a key file, in the file beside it."""
     for beside in (path.with_name(path.name + ".pub"), path.with_suffix(".pub")):
         with disk.reporting(beside):
-            try:
-                return parse_public_key(beside.read_text("utf-8", "replace")[:MAX_KEY_TEXT])
-            except FileNotFoundError:
-                continue
+            data = disk.read_plain(beside, MAX_KEY_TEXT)
+        if data is not None:
+            return parse_public_key(data.decode("utf-8", "replace"))
     raise NotFoundError(f"no public key beside {path}", hint=f"put it at {path}.pub: {how}")
 
 

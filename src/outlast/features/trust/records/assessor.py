@@ -20,10 +20,8 @@ from outlast.features.trust.records.needed import Needed
 from outlast.features.trust.records.observed import Sight, observed
 from outlast.features.trust.records.published import RANKS, published
 from outlast.features.trust.records.statement import Revocation, now_text
-from outlast.sources.kinds import is_hub
 from outlast.store.archive import Archive
 from outlast.store.records.revocations import Revoked
-from outlast.store.records.seen import SeenRevision
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +62,7 @@ class TrustAssessor:
         """How all four stand of a manifest that is here."""
         view = self._view(revision.repo)
         now = now_text(self._now())
-        sight = Sight(manifest, revision, own_sight(self._archive, revision))
+        sight = Sight.of(manifest, revision, self._archive.seen.get(revision.repo))
         states = [
             intact(self._archive, revision, self._current().damaged),
             published(view, manifest, self._needed.signatures, now),
@@ -199,19 +197,6 @@ def intact(archive: Archive, revision: Revision, damaged: Collection[Digest]) ->
 def _reason(reason: str, by: str, since: str) -> str:
     """Why, by whom, and since when."""
     return f"{reason} (by {by}, {since})" if by else reason
-
-
-def own_sight(archive: Archive, revision: Revision) -> tuple[SeenRevision, ...]:
-    """Which hubs listed a revision to this archive itself; for those that it pulled before it kept
-    that, a ref may still say so.
-    """
-    seen = archive.seen.get(revision.repo)
-    found = () if seen is None else seen.of(revision.id)
-    return found or tuple(
-        SeenRevision(ref.commit, ref.source, ref.observed)
-        for ref in archive.refs.list(revision.repo)
-        if ref.commit == revision.id and is_hub(ref.source) and not ref.unconfirmed
-    )
 
 
 def _time_of(folder: os.PathLike[str]) -> int:

@@ -73,12 +73,12 @@ class Heights:
 
 def heights_of(archive: Archive) -> PerModel[Heights]:
     """What keys that are pinned in an archive signed."""
-    return PerModel(archive.records, archive.layout.trust / _SEEN, Heights)
+    return PerModel(archive.records, archive.layout.trust / _SEEN, Heights, twice=True)
 
 
 def signed_in(archive: Archive) -> PerModel[Heights]:
     """What the operator of an archive signed there, whether or not the keys are pinned."""
-    return PerModel(archive.records, archive.layout.trust / _SIGNED, Heights)
+    return PerModel(archive.records, archive.layout.trust / _SIGNED, Heights, twice=True)
 
 
 def _row(height: Height) -> dict[str, Any]:

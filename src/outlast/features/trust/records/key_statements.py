@@ -106,40 +106,61 @@ def signed(payload: bytes, signer: Signer) -> bytes:
 
 
 def rotated(pins: Sequence[Pin], rotation: Rotation, now: str) -> list[Pin]:
-    """The pins that follow from a rotation: those that change, and the new one. Raises
+    """The pins that follow from a rotation: those that change, and the new one at the end. Raises
     :class:`ChangedKeyError` where nothing that is trusted signed it.
+
+    Recovery keys stay those that were named first, until one of them names others: who steals a key
+    cannot lock out its owner. One that acts ends all keys that named it, also retired ones.
     """
     mine = [
         pin for pin in pins if pin.role is Role.PUBLISHER and pin.namespace == rotation.namespace
     ]
     active = [pin for pin in mine if pin.state is PinState.ACTIVE]
     by_old = [pin for pin in active if pin.key == rotation.by]
-    by_recovery = [pin for pin in active if rotation.by.fingerprint in pin.recovery]
+    by_recovery = [pin for pin in active or _last(mine) if rotation.by.fingerprint in pin.recovery]
     if not (by_old or by_recovery):
         raise ChangedKeyError(
             f"the rotation of {rotation.namespace} is signed by {rotation.by.short}, which is "
             "neither pinned for it nor one of its recovery keys"
         )
-    if any(pin.key == rotation.key for pin in mine):
+    if any(pin.key == rotation.key for pin in pins if pin in mine or pin.state is PinState.REVOKED):
         raise PolicyError(
-            f"{rotation.key.short} was pinned for {rotation.namespace} before",
+            f"{rotation.key.short} was pinned for {rotation.namespace} before, or is revoked",
             hint="'outlast key list' shows what became of it",
         )
-    how = How.ROTATION if by_old else How.RECOVERY
-    state = PinState.RETIRED if by_old else PinState.REVOKED
-    why = "it signed its successor" if by_old else "a recovery key put another in its place"
-    ended = [replace(pin, state=state, ended=now, why=why) for pin in by_old or by_recovery]
-    name = ended[0].name
-    new = Pin(
+    if by_recovery:
+        told = [pin for pin in mine if rotation.by.fingerprint in pin.recovery]
+        why = "a recovery key put another in its place"
+        ended = [revoked(pin, now, why) for pin in told if pin.state is not PinState.REVOKED]
+        return [*ended, _successor(by_recovery[0], rotation, How.RECOVERY, now)]
+    old = by_old[0]
+    if old.recovery and rotation.recovery not in {(), old.recovery}:
+        raise ChangedKeyError(
+            f"the rotation of {rotation.namespace} names other recovery keys than are pinned",
+            hint="only a recovery key does that; ask the publisher for a rotation by one of them",
+        )
+    why = "it signed its successor"
+    retired = [replace(p, state=PinState.RETIRED, ended=now, why=why) for p in by_old]
+    return [*retired, _successor(old, rotation, How.ROTATION, now)]
+
+
+def _last(pins: Sequence[Pin]) -> list[Pin]:
+    """Of pins that have all ended, those that ended last."""
+    latest = max((pin.ended for pin in pins), default="")
+    return [pin for pin in pins if pin.ended == latest]
+
+
+def _successor(old: Pin, rotation: Rotation, how: How, now: str) -> Pin:
+    return Pin(
         rotation.namespace,
         Role.PUBLISHER,
         rotation.key,
         how,
         now,
-        name,
-        recovery=rotation.recovery or ended[0].recovery,
+        old.name,
+        recovery=rotation.recovery or old.recovery,
+        began=old.began,
     )
-    return [*ended, new]
 
 
 def ended_by(pins: Sequence[Pin], revocation: KeyRevocation, now: str) -> list[Pin]:

@@ -13,13 +13,13 @@ from outlast.core.errors import (
     PolicyError,
     UsageError,
 )
+from outlast.core.file_list import entries_of, listing_digest
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId, Target
 from outlast.core.threads import interruptible
 from outlast.features.trust.keys.signing import Signer
 from outlast.features.trust.records.dsse import Envelope, Signature
 from outlast.features.trust.records.heights import Height, Heights, signed_in
-from outlast.features.trust.records.listing import entries_of, listing_digest
 from outlast.features.trust.records.statement import (
     Observation,
     Predicate,
@@ -107,9 +107,9 @@ def observe(
     listing = interruptible(lambda: hub.describe(repo, commit.hex), cancel)
     if listing.commit != revision.commit:
         raise IntegrityError(f"{hub.name} answers with another commit: {listing.commit.hex[:12]}")
-    if listing.unlisted or listing.told_by:
+    if not listing.is_hubs_own:
         raise PolicyError(
-            f"{hub.name} has no whole list of the files itself",
+            f"{hub.name} has no whole list of the files itself, or is a mirror",
             hint="observe the hub that the model was published on",
         )
     digest = listing_digest(listing.entries)

@@ -35,14 +35,16 @@ class Heard:
 @dataclass(slots=True)
 class ModelView:
     """`heard`: the statements by manifest; `unread`: what is wrong with those that cannot be read;
-    `heights`: the highest sequences, by what is here and what was seen before; `forks`: by ref,
-    sequences under which two manifests are signed.
+    `heights`: the highest sequences, by what is here and what was seen before; `past`: the same
+    with what keys signed that are retired by now, which says nothing of what others sign; `forks`:
+    by ref, sequences under which two manifests are signed.
     """
 
     repo: RepoId
     heard: dict[Digest, list[Heard]] = field(default_factory=dict)
     unread: dict[Digest, list[str]] = field(default_factory=dict)
     heights: Heights = field(default_factory=Heights)
+    past: Heights = field(default_factory=Heights)
     forks: dict[tuple[str, int], set[Digest]] = field(default_factory=dict)
 
 
@@ -76,6 +78,7 @@ def view_of(
             )
             view.heard.setdefault(manifest, []).append(heard)
     _raise(view, needed)
+    _raise_past(view, needed)
     return view
 
 
@@ -107,6 +110,20 @@ def _raise(view: ModelView, needed: int) -> None:
     for ref, height in view.heights.by_ref:  # one that was seen before, and is gone
         if (ref, height.sequence) in view.forks:
             view.forks[ref, height.sequence].add(height.manifest)
+
+
+def _raise_past(view: ModelView, needed: int) -> None:
+    """What was the newest while the keys counted stays the newest of theirs."""
+    view.past = view.heights
+    for manifest, heard in view.heard.items():
+        for one in heard:
+            said = one.statement.predicate
+            if one.wrong or not isinstance(said, Publication):
+                continue
+            signed = signing(heard, said, PinState.ACTIVE, PinState.RETIRED)
+            if len(signed) >= needed:
+                height = Height(said.sequence, manifest, said.made, tuple(sorted(signed)))
+                view.past = view.past.raised(said.ref, height)
 
 
 def _entitled(pins: Sequence[Pin], said: Statement) -> list[Pin]:

@@ -1,15 +1,16 @@
 """Whether a revision was observed: how many of the named observers saw a hub serve it."""
 
 from dataclasses import dataclass, field
+from typing import Self
 
 from outlast.core.claims import Claim, ClaimState, Standing
 from outlast.core.digest import Digest
+from outlast.core.file_list import entries_of, listing_digest
 from outlast.core.manifest import Revision
-from outlast.features.trust.records.listing import entries_of, listing_digest
 from outlast.features.trust.records.model_view import Heard, ModelView
 from outlast.features.trust.records.published import absent
 from outlast.features.trust.records.statement import Observation
-from outlast.store.records.seen import SeenRevision
+from outlast.store.records.seen import SeenRevision, SeenRevisions
 
 YOU = "you"
 """What this archive itself pulled from a hub is observed by this name."""
@@ -26,11 +27,22 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A revision, and which hubs listed it to this archive itself."""
+    """A revision, and which hubs listed it to this archive itself, with just these files; `other`:
+    whether one listed the commit with other files.
+    """
 
     manifest: Digest
     revision: Revision
-    own: tuple[SeenRevision, ...]
+    own: tuple[SeenRevision, ...] = ()
+    other: bool = False
+
+    @classmethod
+    def of(cls, manifest: Digest, revision: Revision, seen: SeenRevisions | None) -> Self:
+        """What `seen` says of a revision."""
+        if seen is None or not seen.has(revision.id):
+            return cls(manifest, revision)
+        own = seen.of(revision.id, listing_digest(entries_of(revision)))
+        return cls(manifest, revision, own, other=not own)
 
 
 def observed(view: ModelView, sight: Sight, needed: int, now: str) -> ClaimState:
@@ -40,6 +52,8 @@ def observed(view: ModelView, sight: Sight, needed: int, now: str) -> ClaimState
     if sight.own:
         first = min(sight.own, key=lambda row: row.when)
         seen.fresh[YOU] = first.when, first.hub
+    elif sight.other:
+        seen.wrong.append("a hub listed other files of this commit to this archive")
     said = [one for one in view.heard.get(manifest, []) if _is_observation(one)]
     digest = listing_digest(entries_of(revision)) if said else None
     for one in said:

@@ -28,14 +28,12 @@ def pin(archive: Archive, wanted: Pin, *, also: bool = False) -> Pin:
     """
     pins = Pins(archive)
     mine = _like(pins, wanted)
-    if (old := next((p for p in mine if p.key == wanted.key), None)) is not None:
-        if old.state is not PinState.ACTIVE:
-            raise PolicyError(
-                f"{wanted.key.short} was pinned for {wanted.namespace}, and is {old.state}: "
-                f"{old.why}",
-                hint="a key that has ended is not pinned again; ask for a new one",
-            )
-        wanted = replace(wanted, how=old.how, since=old.since)  # how it began stays visible
+    _refuse_ended(wanted, pins.all(), mine)
+    same = (p for p in mine if (p.key, p.namespace) == (wanted.key, wanted.namespace))
+    if (old := next(same, None)) is not None:  # how it began stays visible
+        wanted = replace(
+            old, name=wanted.name or old.name, recovery=wanted.recovery or old.recovery
+        )
     elif wanted.role is Role.PUBLISHER and not also:
         _refuse_changed(wanted, mine)
     _put(archive, pins, [wanted])
@@ -50,7 +48,7 @@ def pin_first(archive: Archive, wanted: Pin, keys: Iterable[PublicKey]) -> Pin:
     pins = Pins(archive)
     if mine := _like(pins, wanted):
         raise ChangedKeyError(
-            f"{mine[0].key.short} was pinned for {wanted.namespace} before: this is no first use"
+            f"{mine[0].key.short} was pinned for {mine[0].namespace} before: this is no first use"
         )
     if len(found) != 1:
         what = "no statement" if not found else f"statements by {len(found)} keys"
@@ -58,7 +56,8 @@ def pin_first(archive: Archive, wanted: Pin, keys: Iterable[PublicKey]) -> Pin:
             f"there is {what} of {wanted.namespace} here",
             hint="ask the publisher for its key, then 'outlast key pin NAME FILE'",
         )
-    made = replace(wanted, key=next(iter(found)))
+    made = replace(wanted, key=next(iter(found)), began=How.FIRST_USE)
+    _refuse_ended(made, pins.all(), mine)
     _put(archive, pins, [made])
     return made
 
@@ -114,16 +113,32 @@ def revoke_here(archive: Archive, fingerprint: str, reason: str, now: str) -> li
 
 
 def _like(pins: Pins, wanted: Pin) -> list[Pin]:
-    """Pins of that role for that namespace, in whatever state."""
-    return [p for p in pins.all() if (p.namespace, p.role) == (wanted.namespace, wanted.role)]
+    """Pins of that role, in whatever state, for models that `wanted` is about, too."""
+    return [p for p in pins.all() if p.role is wanted.role and p.overlaps(wanted.namespace)]
+
+
+def _refuse_ended(wanted: Pin, pins: Iterable[Pin], mine: Iterable[Pin]) -> None:
+    """A key that was revoked counts for nothing any more, one that was retired not again."""
+    same = (p for p in pins if p.key == wanted.key)
+    ended = [
+        p
+        for p in same
+        if p.state is PinState.REVOKED or (p.state is PinState.RETIRED and p in mine)
+    ]
+    if ended:
+        raise PolicyError(
+            f"{wanted.key.short} was pinned for {ended[0].namespace}, and is {ended[0].state}: "
+            f"{ended[0].why}",
+            hint="a key that has ended is not pinned again; ask for a new one",
+        )
 
 
 def _refuse_changed(wanted: Pin, mine: Iterable[Pin]) -> None:
-    active = [p for p in mine if p.state is PinState.ACTIVE]
+    active = [p for p in mine if p.state is PinState.ACTIVE and p.key != wanted.key]
     if active:
         raise ChangedKeyError(
-            f"another key is pinned for {wanted.namespace}: {active[0].label}",
-            hint="pin the publisher's rotation (--rotation FILE); --also pins a second key beside "
+            f"another key is pinned for {active[0].namespace}: {active[0].label}",
+            hint="pin the publisher's rotation (--file FILE); --also pins a second key beside "
             "it; 'outlast key revoke' ends the old one",
         )
 

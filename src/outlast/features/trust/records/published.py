@@ -7,6 +7,7 @@ from typing import Final
 from outlast.core.claims import Claim, ClaimState, Standing
 from outlast.core.digest import Digest
 from outlast.features.trust.keys.pins import Pin, PinState
+from outlast.features.trust.records.heights import Height, Heights
 from outlast.features.trust.records.model_view import Heard, ModelView, signing
 from outlast.features.trust.records.statement import Publication
 
@@ -57,13 +58,8 @@ class _Judge:
         if len(self.view.forks.get((said.ref, said.sequence), ())) > 1:
             why = f"its keys signed two revisions as number {said.sequence} of {said.ref}"
             return _state(Standing.REFUSED, active, why=why)
-        height = self.view.heights.get(said.ref)
-        if height is not None and height.sequence > said.sequence:
-            why = (
-                f"number {said.sequence} of {said.ref}; number {height.sequence} is "
-                f"{height.manifest.short}…"
-            )
-            return _state(Standing.SUPERSEDED, active, height.made, why)
+        if (newer := _newer(self.view.heights, said)) is not None:
+            return _superseded(said, newer, active)
         if said.expires and said.expires <= self.now:
             return _state(Standing.STALE, active, said.expires, f"it expired at {said.expires}")
         why = f"number {said.sequence} of {said.ref}"
@@ -73,12 +69,27 @@ class _Judge:
         """Too few keys that count now signed it; some may have counted before."""
         retired = [*signing(self.heard, said, PinState.ACTIVE, PinState.RETIRED).values()]
         if len(retired) >= self.needed:
+            if (newer := _newer(self.view.past, said)) is not None:
+                return _superseded(said, newer, retired)
             ended = max(pin.ended for pin in retired)
             return _state(Standing.STALE, retired, ended, "its publisher has another key since")
         if active:
             why = f"{len(active)} of the {self.needed} keys that are needed signed it"
             return _state(Standing.REFUSED, active, why=why)
         return _state(Standing.REFUSED, one.signers.good, why=one.signers.why)
+
+
+def _newer(heights: Heights, said: Publication) -> Height | None:
+    """What was signed after it under the same ref."""
+    height = heights.get(said.ref)
+    return height if height is not None and height.sequence > said.sequence else None
+
+
+def _superseded(said: Publication, newer: Height, pins: Sequence[Pin]) -> ClaimState:
+    why = (
+        f"number {said.sequence} of {said.ref}; number {newer.sequence} is {newer.manifest.short}…"
+    )
+    return _state(Standing.SUPERSEDED, pins, newer.made, why)
 
 
 def _state(

@@ -60,8 +60,8 @@ class Publication:
         rows = said["keys"]
         if not isinstance(rows, list) or not 1 <= len(rows) <= MOST_SIGNATURES:
             raise MalformedError("a publication without a list of keys")
-        if rows != sorted(map(str, rows)):
-            raise MalformedError("the keys of the publication are not in order")
+        if rows != sorted(set(map(str, rows))):
+            raise MalformedError("the keys of the publication are not in order, or one is twice")
         try:
             ref = check_ref(text(said["ref"]))
         except BadNameError as error:
@@ -79,7 +79,7 @@ class Publication:
 class Observation:
     """An observer says: at `seen`, `hub` listed commit `commit` of this name with these files, and
     they are those of the manifest. `listing` is the sha256 of the list
-    (:func:`~outlast.features.trust.records.listing.listing_digest`), which has `files` files and
+    (:func:`~outlast.core.file_list.listing_digest`), which has `files` files and
     `size` bytes; `vantage` names the place that the observer looked from.
     """
 
