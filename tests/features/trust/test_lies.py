@@ -1,13 +1,17 @@
-"""A campaign of liars, through the commands that people type: what they hand over as statements,
-bundles, catalogues, pins, rules and lists of parties is changed at random. No claim holds that did
-not hold, what is revoked stays so, rules that do not load allow nothing, and no command ends in a
-traceback.
+"""A campaign of liars, through the commands that people type: what hubs answer, and what comes as
+statements, bundles, catalogues, pins, rules and lists of parties is changed at random. No claim
+holds that did not hold, what is revoked stays so, rules that do not load allow nothing, and no
+command ends in a traceback.
 """
 
 import random
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +44,7 @@ class Lab:
     """
 
     root: Path
-    commits: Mapping[str, str]
+    hub: str
 
     @property
     def user(self) -> Path:
@@ -52,7 +56,7 @@ class Lab:
 
     def at(self, root: Path) -> "Lab":
         shutil.copytree(self.root, root, symlinks=True)
-        return Lab(root, self.commits)
+        return Lab(root, self.hub)
 
     def do(self, home: Path, *words: str | Path) -> Call:
         """A command. It may refuse, in one line and with a status that says why."""
@@ -84,29 +88,28 @@ def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """org/name has two signed revisions, the newer one observed; org/other has the same files and
     no signature; org/bad is revoked.
     """
     root = tmp_path_factory.mktemp("lies")
     files = {"config.json": b"{}", "model.safetensors": b"w" * 100}
-    first = HubRepo(root / "hub", "org/name").commit(files, refs=["v1"])
-    second = HubRepo(root / "hub", "org/name").commit({"config.json": b"{ }"}, refs=["v2", "main"])
+    HubRepo(root / "hub", "org/name").commit(files, refs=["v1"])
+    HubRepo(root / "hub", "org/name").commit({"config.json": b"{ }"}, refs=["v2", "main"])
     HubRepo(root / "hub", "org/other").commit(files)
-    HubRepo(root / "hub", "org/bad").commit({"config.json": b"[]"})
-    lab = Lab(root, {"v1": str(first), "v2": str(second)})
-    for home in (lab.user, lab.publisher):
-        home.mkdir()
+    HubRepo(root / "hub", BAD).commit({"config.json": b"[]"})
     with HubSim(root / "hub", mode="thread") as hub:
+        lab = Lab(root, hub.url)
         for home in (lab.user, lab.publisher):
+            home.mkdir()
             for name in NAMES:
                 inside("pull", name, "--from", hub.url, home=home).ok()
-        _vouch(lab, hub.url)
-    _trust(lab)
-    return lab
+        _vouch(lab)
+        _trust(lab)
+        yield lab
 
 
-def _vouch(lab: Lab, hub: str) -> None:
+def _vouch(lab: Lab) -> None:
     def do(*words: str | Path) -> None:
         inside(*words, home=lab.publisher, cwd=lab.root).ok()
 
@@ -115,7 +118,7 @@ def _vouch(lab: Lab, hub: str) -> None:
     for ref in ("v1", "v2"):
         signed = ("--ref", "main", "--key", "org", "--out", f"{ref}.json")
         do("sign", f"org/name@{ref}", *signed)
-    do("observe", "org/name@v2", "--from", hub, "--key", "watcher", "--out", "seen.json")
+    do("observe", "org/name@v2", "--from", lab.hub, "--key", "watcher", "--out", "seen.json")
     do("revoke", "org/bad", "--reason", "no", "--key", "org", "--out", "revoked.json")
     do("catalogue", "init", "shelf", "--keys", "keys")
     do("catalogue", "add", "shelf", "org/name@v2")
@@ -126,6 +129,9 @@ def _vouch(lab: Lab, hub: str) -> None:
 
 def _trust(lab: Lab) -> None:
     keys = lab.publisher / "config" / "outlast" / "keys"
+    settings = lab.user / "config" / "outlast" / "config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[trust]\nobservers = 2\n")
     for words in (
         ("key", "pin", "org", str(keys / "org.pub")),
         ("key", "pin", "*", str(keys / "watcher.pub"), "--role", "observer"),
@@ -233,9 +239,70 @@ def change_list(choose: random.Random, lab: Lab) -> str:
     return done
 
 
+class LyingHub(ThreadingHTTPServer):
+    """Passes on what a hub says, and changes each of its JSON answers."""
+
+    daemon_threads = True
+
+    def __init__(self, hub: str, choose: random.Random) -> None:
+        self.hub, self.choose, self.said = hub, choose, list[bytes]()
+        self.done: list[str] = []
+        super().__init__(("127.0.0.1", 0), _Lie)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def change(self, data: bytes) -> bytes:
+        self.said.append(data)
+        done, data = mutated(self.choose, data, self.said)
+        self.done.append(done)
+        return data
+
+
+class _Lie(BaseHTTPRequestHandler):
+    server: LyingHub
+
+    def do_GET(self) -> None:
+        request = urllib.request.Request(self.server.hub + self.path, method=self.command)
+        try:
+            with urllib.request.urlopen(request) as reply:
+                status, headers, data = reply.status, reply.headers, reply.read()
+        except urllib.error.HTTPError as error:
+            status, headers, data = error.code, error.headers, error.read()
+        if self.command == "GET" and "json" in headers.get("Content-Type", ""):
+            data = self.server.change(data)
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in {"content-length", "transfer-encoding", "connection"}:
+                self.send_header(name, value)
+        size = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(data))
+        self.send_header("Content-Length", size)
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_HEAD = do_GET  # noqa: N815 - what the library calls
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+def ask_liar(choose: random.Random, lab: Lab) -> str:
+    """An observer asks a hub that lies, and hands on what it signed."""
+    with LyingHub(lab.hub, choose) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        at = ("--from", hub.url, "--key", "watcher", "--out", "heard.json")
+        call = lab.do(lab.publisher, "observe", "org/name@v2", *at)
+        lab.do(lab.user, "pull", choose.choice(NAMES), "--from", hub.url)
+        hub.shutdown()
+    if call.code == 0:
+        lab.do(lab.user, "sign", "--take", "heard.json")
+    return f"answers: {hub.done}"
+
+
 LIES: Final[tuple[Callable[[random.Random, Lab], str], ...]] = (
     *(hand_over, lay_beside, spoil_here, carry, publish_other, spoil_followed, spoil_pins),
-    *(change_rules, change_list),
+    *(change_rules, change_list, ask_liar),
 )
 
 
@@ -243,8 +310,8 @@ def test_what_holds_before(made: Lab) -> None:
     """Else the campaign would show nothing."""
     held, revoked = made.seen()
     claims = [claim for _, claim in held]
-    assert claims.count("published") == claims.count("listed") == 1
-    assert claims.count("intact") == len(NAMES)
+    counts = [claims.count(claim) for claim in ("intact", "published", "observed", "listed")]
+    assert counts == [len(NAMES), 1, 1, 1]
     assert revoked == {BAD}
     assert made.may_run("org/name@v2")
     assert not any(made.may_run(name) for name in UNPROVEN)
