@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 
 from docs.checks import first_sentence, problems
-from docs.lines import json_page
+from docs.lines import all_commands, json_page
 from docs.parts import with_part
 from docs.settings import configuration
-from outlast.cli.main import all_commands, outlast
+from outlast.cli.main import outlast
 from outlast.core.errors import all_errors
 from outlast.features import FEATURES
 

@@ -91,6 +91,21 @@ def by_command(features: Sequence[Listed]) -> dict[str, list[type[Document]]]:
     return {name: [kind for kind in DOCUMENTS if name in kind.printed_by] for name in names}
 
 
+def all_commands(context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    """Every command below that of `context`, by name: those of groups as ``policy screen``, after
+    their group.
+    """
+    group = context.command
+    assert isinstance(group, click.Group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield name, command
+        if isinstance(command, click.Group):
+            inner = click.Context(command, parent=context, info_name=name)
+            yield from ((f"{name} {rest}", found) for rest, found in all_commands(inner))
+
+
 def events() -> list[type[Event]]:
     """Those that are printed."""
     kinds = [kind for kind in vars(core_events).values() if isinstance(kind, type)]

@@ -3,8 +3,9 @@ reading and comparing all of the payload.
 
 `python -m bench.durability.mend_sectors PAYLOAD SECTORS SEED`
 
-Prints one line of JSON: seconds of wall time and of CPU for `encode`, and for `read` and `mend`
-from the disk and (`read again`, `mend again`) from memory.
+Prints one line of JSON: seconds of wall time and of CPU for `encode`, and from the disk and
+(`again`) from memory for `read`, for `find and mend`, which reads all of it once and mends what
+differs, and for `mend`, of pieces that are known to be damaged.
 """
 
 import json
@@ -12,7 +13,8 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -41,9 +43,10 @@ def main(payload: Path, sectors: int, seed: int) -> None:
             forget_pages([payload, parity])
         costs[f"read{step}"] = _cost(lambda: _sums(payload))
         bad = [i for i, (a, b) in enumerate(zip(right, _sums(payload), strict=True)) if a != b]
-        if not step:
-            forget_pages([payload, parity])
-        costs[f"mend{step}"] = _cost(partial(_mend, payload, parity, bad, right))
+        for name, work in (("find and mend", _find_and_mend), ("mend", _mend)):
+            if not step:
+                forget_pages([payload, parity])
+            costs[f"{name}{step}"] = _cost(partial(work, payload, parity, bad, right))
     print(json.dumps(costs))
 
 
@@ -85,13 +88,31 @@ def _damage(payload: Path, sectors: int, chance: random.Random) -> None:
 
 
 def _mend(payload: Path, parity: Path, bad: list[int], right: Sums) -> None:
+    with _mender(payload, parity) as mender:
+        _compare(mender.pieces(bad), bad, right)
+
+
+def _find_and_mend(payload: Path, parity: Path, bad: list[int], right: Sums) -> None:
+    with _mender(payload, parity) as mender:
+        _compare(mender.differing(lambda n, piece: kernels.xxh3(piece) == right[n]), bad, right)
+
+
+@contextmanager
+def _mender(payload: Path, parity: Path) -> Iterator[ParityMender]:
     damaged, sums = StoredFile(payload), StoredFile(parity)
-    mender = ParityMender(damaged, sums)
-    for number in bad:
-        if kernels.xxh3(memoryview(mender.piece(number))) != right[number]:
-            raise SystemExit(f"piece {number} was mended to other bytes")
+    yield ParityMender(damaged, sums)
     damaged.close()
     sums.close()
+
+
+def _compare(mended: Iterator[tuple[int, bytearray | None]], bad: list[int], right: Sums) -> None:
+    left = set(bad)
+    for number, piece in mended:
+        if piece is None or kernels.xxh3(memoryview(piece)) != right[number]:
+            raise SystemExit(f"piece {number} was mended to other bytes")
+        left.remove(number)
+    if left:
+        raise SystemExit(f"{len(left)} pieces were not mended")
 
 
 if __name__ == "__main__":

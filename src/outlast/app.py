@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from outlast.bucket.home import SecondHome
 
 
+OpenHome = Callable[[str], "SecondHome"]
+"""Opens the second home at a URL."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
     """How to take part in the swarm, what to share, how to reach peers over HTTP, and the names
@@ -102,6 +106,8 @@ class App:
     """How files are fetched from them."""
     http: HttpSettings
     """How other machines are reached."""
+    homes: "OpenHome"
+    """Opens second homes, with the operator's credentials."""
 
 
 @contextlib.contextmanager
@@ -286,9 +292,11 @@ def open_app(
     wishes: Wishes,
     rules: AccessRules | None = None,
     intake: IntakeLimits | None = None,
+    homes: OpenHome | None = None,
 ) -> Iterator[App]:
     """All that ``serve`` runs beside its listener: a node, if the settings want one, and a mirror
-    of `upstreams`, which fetches from neighbours first. All that happens is counted.
+    of `upstreams`, which fetches from neighbours first. All that happens is counted. Without
+    `homes` second homes are opened with the platform's credentials.
     """
     metrics = Metrics()
 
@@ -326,7 +334,17 @@ def open_app(
             )
         )
         mirrors.append(mirror)
-        yield App(archive, mirror, node, metrics, counted, sources, wishes, settings.http)
+        yield App(
+            archive,
+            mirror,
+            node,
+            metrics,
+            counted,
+            sources,
+            wishes,
+            settings.http,
+            homes or (lambda url: open_home(url, settings.http.s3, None)),
+        )
 
 
 def hand_on(node: Node, control: Control, seconds: float, begins: Callable[[int], None]) -> None:

@@ -27,6 +27,10 @@ class S3Server:
         self.faults: list[Callable[[str, str], str]] = []
         self.asked: list[tuple[str, str]] = []
         self.conditions = conditions
+        self.endless = False
+        """Whether each page of a list says that there is another, which is the same one."""
+        self.sent: Callable[[int], object] = bool
+        """Told of the bytes of each body of an object that it sends."""
         self.lock = threading.Lock()
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.stop = threading.Event()
@@ -134,6 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.cut:
             self.close_connection = True
             part = part[: len(part) // 2]
+        if self.command == "GET":
+            self.server_of.sent(len(part))
         self._reply(206 if found else 200, part, **told)
 
     do_HEAD = do_GET  # noqa: N815
@@ -145,6 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
             f"<ETag>1</ETag><Size>{len(self.server_of.objects[key])}</Size></Contents>"
             for key in keys
         )
+        more = "<IsTruncated>true</IsTruncated><NextContinuationToken>1</NextContinuationToken>"
+        rows += more * self.server_of.endless
         self._reply(200, f"<ListBucketResult>{rows}</ListBucketResult>".encode())
 
     def do_PUT(self) -> None:

@@ -35,7 +35,7 @@ from tests.store.test_cached import bring, key
 BASE = weights.model(1, 20_000)
 TUNED = weights.tuned(BASE, 2)
 LARGE = os.urandom(9 << 20)
-QUICK = replace(TUNING, backoff=0.001, longest_backoff=0.01, silence=1.0, retries=3)
+QUICK = replace(TUNING, backoff=0.001, longest_backoff=0.01, silence=1.0, retries=3, listed=100)
 KEYS = "id:secret"
 _MORE = [pytest.param(what, marks=pytest.mark.torture) for what in ("500", "429")]
 

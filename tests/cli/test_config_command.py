@@ -347,6 +347,7 @@ def read(text: str, features: bool = True) -> Config:
 
 def test_the_file_says_the_defaults() -> None:
     assert read(template([LISTED])) == config_of({}, {})
+    assert template(FEATURES).count("\n[") == 9
     assert template(FEATURES).count("\n[") == 8
 
 

@@ -102,6 +102,24 @@ def test_the_first_page_loads_no_command() -> None:
 
 
 @pytest.mark.parametrize(
+    "module",
+    [
+        "outlast.features.durability.commands.scrub",
+        "outlast.features.bundle.commands.export",
+        "outlast.features.bundle.commands.import_bundle",
+    ],
+)
+def test_what_works_on_a_disk_loads_no_network(module: str) -> None:
+    """That takes twice as long as all the rest of their start."""
+    script = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    slow = {"aiohttp", "libtorrent", "urllib3", "outlast.app"}
+    assert slow & set(done.stdout.split()) == set()
+
+
+@pytest.mark.parametrize(
     ("arguments", "hint"),
     [
         (["snyc"], "did you mean 'outlast sync'?"),

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from outlast.cli.screen.render import Screen
 from outlast.core.events import FileDone, PiecesMissing, Progress
@@ -143,6 +145,7 @@ def serving_always(world: World) -> None:
 
 
 def listing(world: World) -> None:
+    store = stored(world)
     weights = write(world.home / "base", {"model.safetensors": model(5, 200_000)})
     world("add", weights, "--as", "me/base", "--form", "capsule")
     data = tuned((weights / "model.safetensors").read_bytes(), 2)
@@ -152,6 +155,7 @@ def listing(world: World) -> None:
     world.calls.clear()
     lines = {line["repo"]: line for line in world("ls", code=4).documents}
     assert lines["me/tune"]["bases"] == ["me/base"]
+    assert world("ls", "--store", store).result["complete"]
 
 
 def showing(world: World) -> None:
@@ -194,6 +198,13 @@ def copying(world: World) -> None:
     store = f"file://{world.home}/there"
     assert world("copy", "me/small", "--store", store).result["blobs"] == 1
     assert world("copy", "me/small", "--store", store).result["already"] == 1
+
+
+def stored(world: World) -> str:
+    """A second home with a model."""
+    copying(world)
+    world.calls.clear()
+    return f"file://{world.home}/there"
 
 
 def packing(world: World) -> None:
@@ -395,7 +406,13 @@ def taking_inventory(world: World) -> None:
 
 def writing_a_bill(world: World) -> None:
     output = world.home / "bom.json"
-    assert world("bom", "me/mine", "--output", output).result["models"] == 1
+    key = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    path = world.home / "bom-key.pem"
+    path.touch(mode=0o600)
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    line = ("bom", "me/mine", "--output", output, "--sign", path)
+    assert world(*line).result["models"] == 1
+    assert world("bom", "--check", output).result["key"]
 
 
 def withdrawing(world: World) -> None:
@@ -457,6 +474,8 @@ def revoking(world: World) -> None:
 
 
 def scrubbing(world: World) -> None:
+    store = stored(world)
+    assert world("scrub", "--store", store).result["store"] == store
     assert world("scrub").result["found"] == []
     world.damage_ref("me/mine")
     assert world("scrub", "--full", "--no-mend", code=4).result["found"]

@@ -15,8 +15,8 @@ from typing import Any, Final
 import click
 import pytest
 
+from docs.lines import all_commands
 from outlast.app import hand_on
-from outlast.cli.main import all_commands
 from outlast.cli.main import outlast as program
 from outlast.core.control import Control
 from outlast.features import FEATURES
@@ -87,10 +87,15 @@ SEEN: Final = {
     ("copy", "--store"): (
         "tests/bucket/test_second_home.py::test_the_copy_is_an_archive_and_nothing_is_sent_twice"
     ),
+    ("ls", "--store"): "tests/features/durability/test_scrub_store.py::test_ls_of_a_store",
+    ("scrub", "--store"): ("tests/features/durability/test_scrub_store.py::test_scrub_of_a_store"),
     ("export", "--with-engine"): (
         "tests/features/bundle/test_program.py::test_without_a_network_it_says_so"
     ),
     ("export", "--wheels"): "tests/features/bundle/test_program.py::test_it_installs_and_runs",
+    ("observe", "--from"): (
+        "tests/features/trust/commands/test_commands.py::test_observe_signs_what_the_hub_lists"
+    ),
     ("scrub", "--no-mend"): (
         "tests/features/durability/test_scrub_command.py::test_no_source_is_asked_by_no_mend"
     ),
@@ -106,6 +111,7 @@ SEEN: Final = {
 }
 LOCAL: Final = {
     *(
+        "--check",
         "--output",
         "--sign",
         "--home",
@@ -203,6 +209,22 @@ LOCAL: Final = {
         "--remove",
         "--cosign",
         "--root",
+        # of trust
+        "--accept-revoked",
+        "--also",
+        "--expires",
+        "--first-use",
+        "--for",
+        "--key",
+        "--next-of",
+        "--no-passphrase",
+        "--passphrase-file",
+        "--recovery",
+        "--ref",
+        "--role",
+        "--take",
+        "--vantage",
+        "--who",
     ),
 }
 """Options that no other machine can notice."""

@@ -23,6 +23,7 @@ from tests.crash.test_two import mirror
 from tests.crash.world import BASE, CACHED, FOLDER, NEW, World, fresh
 from tests.hubsim import HubRepo, HubSim
 from tests.pull.kit import MIB, check_archive, contents, sent, tree
+from tests.rot import damage, file_of
 from tests.warm.calls import finish, outlast, start
 
 pytestmark = [pytest.mark.crash, pytest.mark.rootonly]
@@ -280,6 +281,34 @@ def test_a_disk_that_fills_while_files_are_copied(
     full.check_past()
     outlast("gc", home=full.home).ok()
     full.check_swept()
+
+
+def test_parity_on_a_full_disk(disk: Disk, tmp_path: Path) -> None:
+    """None is written, and nothing is mended from it, until there is room; and nothing is lost."""
+    home, data = disk.folder, LARGE[: 20 * MIB]
+    (tmp_path / "file.bin").write_bytes(data)
+    outlast("add", tmp_path / "file.bin", "--as", "me/file", home=home).ok()
+    settings = home / "config" / "outlast" / "config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('[durability]\nparity = "2%"\n')
+    disk.eat(leave=32 * MIB)
+    call = outlast("scrub", home=home).ok()
+    assert "no room for parity" in call.err
+    assert "1 file without parity" in call.out
+    disk.free()
+    assert "parity written (1 file" in outlast("scrub", home=home).ok().out
+    path = file_of(home / "archive", data)
+    damage(path, 0.3, 0.8)
+    rotten = path.read_bytes()
+    disk.eat(leave=32 * MIB)
+    call = outlast("scrub", "--json", home=home)
+    assert call.code == 4
+    (found,) = call.result["found"]
+    assert "no room to mend" in found["why_not"]
+    assert path.read_bytes() == rotten
+    disk.free()
+    outlast("scrub", home=home).ok()
+    assert contents(home / "archive", "me/file") == {"file.bin": data}
 
 
 def test_links_into_a_full_disk(world: World, disk: Disk) -> None:

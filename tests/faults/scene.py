@@ -119,6 +119,19 @@ def _noted_damage(place: Place) -> None:
     assert inside("verify", home=place.home).code == 4
 
 
+def _wants_parity(place: Place) -> None:
+    settings = place.home / "config" / "outlast" / "config.toml"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text('[durability]\nparity = "2%"\n')
+
+
+def _parity(place: Place) -> None:
+    """No source is left that could mend what is damaged now."""
+    _wants_parity(place)
+    place.run("scrub")
+    _damaged_blob(place)
+
+
 def _bundle(place: Place) -> None:
     """What is only in a bundle from now on."""
     place.run("export", "org/old", "--to", "{home}/usb")
@@ -184,6 +197,8 @@ OPERATIONS: Mapping[str, Operation] = {
         ("verify", "--quarantine"), _damaged_blob, loses=("org/old",), damaged=("org/old",), code=4
     ),
     "scrub": Operation(("scrub", "--full")),
+    "parity": Operation(("scrub",), _wants_parity),
+    "mend by parity": Operation(("scrub",), _parity, damaged=("org/old",)),
     "mend": Operation(("pull", "org/old", "--from", "{hub}"), _noted_damage, damaged=("org/old",)),
     "export": Operation(("export", "org/tuned", "org/base", "--to", "{home}/usb")),
     "import": Operation(

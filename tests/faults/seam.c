@@ -539,9 +539,9 @@ ssize_t preadv64v2(int fd, const struct iovec *parts, int count, off64_t at, int
 
 /* The clock and the locks */
 
-static void move(int64_t *seconds, int64_t *rest, int64_t unit)
+static void move(int64_t *seconds, int64_t *rest, int64_t unit, int sign)
 {
-    int64_t moment = *seconds * 1000000000 + *rest * unit + now->shift;
+    int64_t moment = *seconds * 1000000000 + *rest * unit + sign * now->shift;
     *seconds = moment / 1000000000;
     *rest = moment % 1000000000 / unit;
 }
@@ -552,7 +552,7 @@ int clock_gettime(clockid_t clock, struct timespec *found)
     int result = real_clock_gettime(clock, found);
     if (result == 0 && now->shift && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
         int64_t seconds = found->tv_sec, rest = found->tv_nsec;
-        move(&seconds, &rest, 1);
+        move(&seconds, &rest, 1, 1);
         found->tv_sec = seconds;
         found->tv_nsec = rest;
     }
@@ -565,7 +565,7 @@ int gettimeofday(struct timeval *restrict found, void *restrict zone)
     int result = real_gettimeofday(found, zone);
     if (result == 0 && now->shift) {
         int64_t seconds = found->tv_sec, rest = found->tv_usec;
-        move(&seconds, &rest, 1000);
+        move(&seconds, &rest, 1000, 1);
         found->tv_sec = seconds;
         found->tv_usec = rest;
     }
@@ -578,6 +578,25 @@ time_t time(time_t *found)
     clock_gettime(CLOCK_REALTIME, &moment);
     if (found != NULL) *found = moment.tv_sec;
     return moment.tv_sec;
+}
+
+/* A moment to wait until that was reckoned with the process's clock; the kernel waits by its own. A
+condition tells by a bit of its own whether its moments are those of the clock that cannot be set
+(glibc 2.25 and later). */
+int pthread_cond_timedwait(pthread_cond_t *restrict met, pthread_mutex_t *restrict lock,
+                           const struct timespec *restrict until)
+{
+    static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+    if (real == NULL) { /* the name has an older meaning too, which is found first */
+        void *found = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
+        if (found == NULL) found = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
+        real = (int (*)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *))found;
+    }
+    if (now->shift == 0 || (met->__data.__wrefs & 2)) return real(met, lock, until);
+    int64_t seconds = until->tv_sec, rest = until->tv_nsec;
+    move(&seconds, &rest, 1, -1);
+    struct timespec kernels = {seconds, rest};
+    return real(met, lock, &kernels);
 }
 
 int flock(int fd, int operation)

@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -24,10 +24,12 @@ import pytest
 
 from outlast.__main__ import run
 from tests.cli.call import environment
+from tests.net.program import Start
 from tests.warm import Child, Forker, Order
 
 _SOURCE = Path(__file__).with_name("seam.c")
 _FIELDS = ("count", "die_at", "moment", "error", "kinds", "begin", "times", "shift", "locks")
+_ARMED = "tests.faults.seam:armed"
 _NUMBER = struct.Struct("q")
 _RECORD = struct.Struct("6q")
 SECOND = 1_000_000_000
@@ -74,9 +76,11 @@ class Controls:
     ahead. `locks` is the errno that flock fails with, or `GRANTED`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, anew: bool = True) -> None:
+        """`anew`: all are 0 at first; else they are what another process has set."""
         self.path = path
-        path.write_bytes(bytes(_NUMBER.size * len(_FIELDS)))
+        if anew:
+            path.write_bytes(bytes(_NUMBER.size * len(_FIELDS)))
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
 
@@ -168,10 +172,25 @@ def start(
     """Starts a command whose user's home is `home`, and which is ruled below it; `log` gets what it
     does, for `read_records`.
     """
-    given = [str(library()), str(home), str(controls.path), str(log or "")]
     words = [str(argument) for argument in arguments]
     own = environment(home, **(env or {}))
-    return _forker().start(Order(words, own, run="tests.faults.seam:armed", given=given))
+    return _forker().start(Order(words, own, run=_ARMED, given=_given(home, controls, log)))
+
+
+def started_by(home: Path, controls: Controls) -> Callable[[str, Start], Child]:
+    """How a machine of a lab (`tests.net`) starts commands that are ruled below `home`."""
+
+    def launch(namespace: str, about: Start) -> Child:
+        words = [str(word) for word in about.command]
+        given = _given(home, controls, None)
+        order = Order(words, about.env, str(about.folder), _ARMED, given, namespace)
+        return _forker().start(order, about.out, about.err)
+
+    return launch
+
+
+def _given(home: Path, controls: Controls, log: Path | None) -> list[str]:
+    return [str(library()), str(home), str(controls.path), str(log or "")]
 
 
 def armed(path: str, folder: str, controls: str, log: str) -> None:

@@ -44,7 +44,7 @@ FAULTS: dict[str, tuple[int, tuple[Kind, ...]]] = {
 CASES = (
     [(name, fault) for name in OPERATIONS for fault in FAULTS]
     if LONG
-    else [("pack", "quota"), ("gc", "read-only"), ("add", "failing")]
+    else [("pack", "quota"), ("gc", "read-only"), ("add", "failing"), ("mend by parity", "full")]
 )
 POINTS = rounds(1, 8)
 

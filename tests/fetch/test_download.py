@@ -13,6 +13,7 @@ from outlast.codec.payload import Form, Payload
 from outlast.core.cancel import Cancel
 from outlast.core.errors import (
     Cancelled,
+    DamagedThereError,
     DiskFullError,
     EntryNotFoundError,
     IntegrityError,
@@ -427,3 +428,15 @@ def test_samples_are_of_what_is_here_without_a_gap(download: Download) -> None:
         assert download.sample(*span) is None
     download.close()
     assert download.sample(10, 20) is None
+
+
+def test_a_source_is_asked_for_no_piece_that_is_wrong_there(partial: Partial) -> None:
+    download, a, b = Download(ENTRY, partial), source("a"), source("b")
+    for index in (0, 2):
+        a.note_wrong_piece(ENTRY.key, index, DamagedThereError("wrong", piece=index))
+    assert download.take(a) == (1, 2)
+    spans = list(iter(lambda: download.take(a), None))
+    assert spans
+    assert all(not first <= index < last for first, last in spans for index in (0, 2))
+    assert download.take(b) == (0, 1)
+    assert a.serves(ENTRY.key)

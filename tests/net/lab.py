@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -61,11 +61,16 @@ class Host:
         with self.inside():
             return self._started(Program(command, self.folder, self._numbered(name), env))
 
-    def outlast(self, arguments: Sequence[str | Path], env: Mapping[str, str]) -> Program:
+    def outlast(
+        self,
+        arguments: Sequence[str | Path],
+        env: Mapping[str, str],
+        by: Callable[[str, Start], Child] | None = None,
+    ) -> Program:
         """Starts `outlast` here, likewise: what `python -m outlast` does, without the time that it
-        takes to import it (`tests/warm`).
+        takes to import it (`tests/warm`); `by` is another way to fork it.
         """
-        launch = functools.partial(fork, self.namespace.name)
+        launch = functools.partial(by or fork, self.namespace.name)
         name = self._numbered(str(arguments[0]))
         return self._started(Program(arguments, self.folder, name, env, launch))
 

@@ -18,6 +18,7 @@ from outlast.sources.peer_documents import (
     HeldAs,
     HolderSeen,
     ManifestSaid,
+    StoreSaid,
     read_copies,
 )
 from tests.serve.peers import PLAIN, Peer, get, sha
@@ -36,10 +37,22 @@ def said(count: int) -> CopiesSaid:
             goal=Goal(3, ("lan", "s3")) if number % 2 else None,
             failed=(OTHER,),
             seen=(HolderSeen(HOLDER, 0), HolderSeen(OTHER, 60, "192.0.2.7", 8091)),
+            stored=(OTHER,) if number % 3 else (),
         )
         for number in range(count)
     ]
-    return CopiesSaid(HOLDER, "site-b", 10**12, 3, tuple(rows))
+    stores = (StoreSaid(OTHER, "s3", able=True), StoreSaid("0" * 16, "nas", able=False))
+    return CopiesSaid(HOLDER, "site-b", 10**12, 3, tuple(rows), stores)
+
+
+def test_a_node_that_knows_no_stores_says_nothing_of_them() -> None:
+    document = documents.copies(said(2), 0, 2)
+    del document["stores"]
+    for row in document["rows"]:
+        del row["stored"]
+    found, _ = read_copies(document)
+    assert found.stores == ()
+    assert [row.stored for row in found.manifests] == [(), ()]
 
 
 def test_static_peers_hear_of_copies_page_by_page(peer: Peer) -> None:
@@ -74,6 +87,12 @@ def test_strangers_hear_nothing(peer: Peer, trusts: bool, takes_part: bool) -> N
         ("rows/failed", [OTHER] * 101),
         ("rows/seen", [{"holder": OTHER, "age": 0, "host": "", "port": 0}] * 17),
         ("rows/seen", [{"holder": OTHER, "age": 0, "host": "", "port": 65536}]),
+        ("rows/stored", [OTHER] * 17),
+        ("rows/stored", ["s3"]),
+        ("stores", {}),
+        ("stores", [{"holder": OTHER, "site": "s3", "able": True}] * 17),
+        ("stores", [{"holder": OTHER, "site": "../s3", "able": True}]),
+        ("stores", [{"holder": OTHER, "site": "s3", "able": 1}]),
     ],
 )
 def test_hostile_answers(key: str, value: Any) -> None:

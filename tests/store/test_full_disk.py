@@ -295,3 +295,15 @@ def test_any_step_may_be_the_one_that_finds_no_room(tmp_path: Path, act: Act, nu
                 assert fuse > 1
                 return
         pytest.fail("it has no end")
+
+
+def test_a_file_system_that_does_not_know_its_size_is_not_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some network mounts have no blocks at all, by their own account."""
+    known = os.statvfs(tmp_path)
+    assert disk.free_bytes(tmp_path) < 1 << 60
+    for blocks, free in ((0, False), (1, True)):
+        values = [4096, 4096, blocks, 0, 0, *known[5:]]
+        monkeypatch.setattr(os, "statvfs", lambda _, v=values: os.statvfs_result(v))
+        assert (disk.free_bytes(tmp_path) == 0) is free

@@ -1,8 +1,10 @@
 """File systems without locks, and with locks that hold no process back."""
 
 import contextlib
+import errno
 import fcntl
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,9 +15,10 @@ import pytest
 
 from outlast.core.digest import Digest
 from outlast.core.errors import BusyError, StorageError
-from outlast.store import disk, locks
+from outlast.store import disk, index, locks
 from outlast.store.archive import Archive
 from outlast.store.collect import collect
+from outlast.store.database import connect
 from outlast.store.linkpartials import LinkPartial
 from outlast.store.locks import Locking
 from outlast.store.partials import Partial
@@ -245,3 +248,34 @@ def test_a_download_is_busy_where_locks_work(tmp_path: Path) -> None:
             with pytest.raises(BusyError):
                 again(archive)
             assert first is not None
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_an_index_without_locks_is_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: bool
+) -> None:
+    """SQLite would wait for a minute on a file system that refuses its locks. It can have its file
+    where only those of flock are refused.
+    """
+    with Archive(tmp_path / "archive", create=True) as archive:
+        archive_revision(archive, {"a.txt": b"a"})
+    asked: list[str] = []
+
+    def noted(path: str) -> sqlite3.Connection:
+        asked.append(path)
+        return connect(path)
+
+    monkeypatch.setattr(index, "connect", noted)
+    if refuses:
+        monkeypatch.setattr(fcntl, "lockf", _refuse)
+    with without_locks(monkeypatch, NONE[1]):
+        locks.forget(tmp_path / "archive" / "lock")
+        with Archive(tmp_path / "archive") as archive:
+            assert len(archive.summaries()) == 1
+            assert locks.has_ranges(archive.layout.lock) is not refuses
+    own = str(tmp_path / "archive" / "index.sqlite")
+    assert asked == ([":memory:"] if refuses else [own])
+
+
+def _refuse(*_: object) -> None:
+    raise OSError(errno.ENOLCK, "no locks here")

@@ -1,17 +1,15 @@
 """An open archive, as a Python program uses it."""
 
-import contextlib
 import io
 import logging
 import os
-import threading
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, Literal, NoReturn, TypeAlias
-from weakref import WeakSet
+from typing import Final, Literal, TypeAlias
 
-from outlast.api.settings import Settings, read
+from outlast.api.keeping import KeepingCalls
+from outlast.api.opened import AnyPath, absolute, within
+from outlast.api.settings import read
 from outlast.api.values import (
     AddedRevision,
     File,
@@ -24,27 +22,22 @@ from outlast.api.values import (
     told,
 )
 from outlast.api.work import OnEvent, run
-from outlast.cli.feature import assessor_of
 from outlast.core.cancel import Cancel
-from outlast.core.closing import Closing
 from outlast.core.errors import (
     BadConfigError,
     DamagedRecordError,
     EntryNotFoundError,
     NotArchivedError,
-    NotFoundError,
     UsageError,
 )
 from outlast.core.manifest import FileEntry
 from outlast.core.manifest import Revision as Manifest
 from outlast.core.names import Target
 from outlast.core.policy import Action
-from outlast.features import FEATURES
 from outlast.intake.form_policy import FormWish, FormWishes
 from outlast.intake.judging import require_revision
 from outlast.store.archive import Archive as Store
 
-AnyPath: TypeAlias = str | os.PathLike[str]
 Form: TypeAlias = Literal["auto", "plain", "capsule"]
 Globs: TypeAlias = str | Iterable[str]
 
@@ -69,7 +62,7 @@ def open(  # noqa: A001 - it opens an archive, and is called outlast.open
     return Archive(settings, create=create)
 
 
-class Archive(Closing):
+class Archive(KeepingCalls):
     """An open archive; `open` makes one. A context manager. Thread-safe, and several processes may
     have the same archive open.
 
@@ -81,51 +74,6 @@ class Archive(Closing):
     A `target` is a model or dataset as ``org/name[@ref]`` or ``datasets/org/name[@ref]``; its ref
     is a branch, a tag or a commit. Globs are over whole paths; ``*`` crosses slashes.
     """
-
-    def __init__(self, settings: Settings, *, create: bool) -> None:
-        """Use :func:`open`."""
-        self._settings = settings
-        self._store = _open_store(settings, create=create)
-        self._process = os.getpid()
-        self._changed = threading.Condition()
-        self._callers: Counter[int] = Counter()
-        self._closed = False
-        self._files: WeakSet[io.BufferedReader] = WeakSet()
-
-    @property
-    def home(self) -> Path:
-        """The archive's folder."""
-        return self._settings.config.home
-
-    def close(self) -> None:
-        """Closes the archive and all of its files that are open. Calls that run in other threads
-        come to their end before. In a process that was forked from the one that opened the archive
-        it does nothing: the archive is the other's.
-        """
-        if self._process != os.getpid():
-            return
-        with self._changed:
-            if threading.get_ident() in self._callers:
-                raise UsageError(
-                    "the archive cannot be closed inside of one of its calls",
-                    hint="set the call's token of cancelling, and close it afterwards",
-                )
-            self._closed = True
-            while self._callers:
-                self._changed.wait()
-            files = list(self._files)
-        for file in files:
-            file.close()
-        self._store.close()
-
-    def __repr__(self) -> str:
-        return f"<outlast.Archive {str(self.home)!r}{' (closed)' if self._closed else ''}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "an open archive cannot be pickled or copied: pass archive.home, and open it there with"
-            " outlast.open()"
-        )
 
     # What comes in
 
@@ -170,8 +118,8 @@ class Archive(Closing):
             urls=_texts(from_),
             token=token,
             forms=self._forms(form),
-            connections=_within("connections", connections, 1, _MOST_CONNECTIONS),
-            rate=_within("limit_rate", limit_rate, 0, None),
+            connections=within("connections", connections, 1, _MOST_CONNECTIONS),
+            rate=within("limit_rate", limit_rate, 0, None),
             swarm=swarm,
             strict=strict,
         )
@@ -383,8 +331,8 @@ class Archive(Closing):
                 lambda control: link(
                     store,
                     named,
-                    cache=_absolute(cache),
-                    folder=_absolute(folder) or (place if cache is None else None),
+                    cache=absolute(cache),
+                    folder=absolute(folder) or (place if cache is None else None),
                     budget=self._settings.config.working_copies if budget is None else budget,
                     control=control,
                 ),
@@ -397,47 +345,12 @@ class Archive(Closing):
 
     # Inside
 
-    @contextlib.contextmanager
-    def _use(self) -> Iterator[Store]:
-        """The store, for one call: it is not closed before that ends."""
-        if self._process != os.getpid():
-            raise UsageError(
-                "the archive was opened by another process, from which this one was forked",
-                hint="open it here too: outlast.open(archive.home)",
-            )
-        me = threading.get_ident()
-        with self._changed:
-            if self._closed:
-                raise UsageError("the archive is closed", hint="open it again: outlast.open()")
-            self._callers[me] += 1
-        try:
-            yield self._store
-        finally:
-            with self._changed:
-                self._callers[me] -= 1
-                self._callers += Counter()  # without those that are at 0
-                self._changed.notify_all()
-
     def _forms(self, form: Form | None) -> FormWishes:
         try:
             return FormWishes(FormWish(form) if form else self._settings.config.form)
         except ValueError:
             known = ", ".join(wish.value for wish in FormWish)
             raise BadConfigError(f"not a form: {form!r}", hint=f"known: {known}") from None
-
-
-def _open_store(settings: Settings, *, create: bool) -> Store:
-    """An archive that is there is opened as it is: it may be read-only."""
-    home, gate = settings.config.home, settings.gate()
-    try:
-        store = Store(home, gate=gate)
-    except NotFoundError:
-        if not create:
-            raise
-        store = Store(home, create=True, gate=gate)
-    if not store.rules.is_open:
-        store.rules.assessor = assessor_of(FEATURES, settings.config.feature, store)
-    return store
 
 
 def _manifest(store: Store, target: str) -> Manifest:
@@ -472,14 +385,3 @@ def _revision(
 def _texts(given: Globs) -> tuple[str, ...]:
     """One text, or several: one alone is not taken for a list of its letters."""
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-def _absolute(path: AnyPath | None) -> Path | None:
-    return None if path is None else Path(os.path.expanduser(path)).absolute()
-
-
-def _within(name: str, value: int | None, least: int, most: int | None) -> int | None:
-    if value is not None and (value < least or (most is not None and value > most)):
-        bounds = f"from {least} to {most}" if most is not None else f"at least {least}"
-        raise UsageError(f"{name} is {value}, and must be {bounds}")
-    return value

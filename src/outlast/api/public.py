@@ -8,11 +8,15 @@ from outlast.api.archive import (
 )
 from outlast.api.values import (
     AddedRevision,
+    BundleExport,
+    BundleImport,
     File,
+    FoundHere,
     Plan,
     PulledRevision,
     Revision,
     RevisionSummary,
+    ScrubReport,
     Verification,
 )
 from outlast.core.cancel import (
@@ -49,6 +53,8 @@ __all__ = [
     "AddedRevision",
     "Again",
     "Archive",
+    "BundleExport",
+    "BundleImport",
     "Cancel",
     "Cancelled",
     "Error",
@@ -57,6 +63,7 @@ __all__ = [
     "FileDone",
     "FileProblem",
     "FileWaiting",
+    "FoundHere",
     "IntegrityError",
     "NotFoundError",
     "Note",
@@ -67,6 +74,7 @@ __all__ = [
     "PulledRevision",
     "Revision",
     "RevisionSummary",
+    "ScrubReport",
     "SourceBanned",
     "SourceWaiting",
     "SourceWithdrew",

@@ -89,7 +89,7 @@ def _pull(
     )
     with (
         open_hubs(hubs, settings.http()) as sources,
-        _neighbourhood(store, settings, control, swarm=sourcing.swarm, named=named) as around,
+        neighbourhood(store, settings, control, swarm=sourcing.swarm, named=named) as around,
     ):
         return ops.pull(
             store,
@@ -105,8 +105,14 @@ def _pull(
 
 
 @contextmanager
-def _neighbourhood(
-    store: Store, settings: Settings, control: Control, *, swarm: bool, named: bool
+def neighbourhood(
+    store: Store,
+    settings: Settings,
+    control: Control,
+    *,
+    swarm: bool,
+    named: bool = False,
+    command: str = "pull",
 ) -> Iterator[Neighbourhood | None]:
     """Nothing listens on the network unless the caller asked for the swarm."""
     if not swarm:
@@ -118,5 +124,5 @@ def _neighbourhood(
             hint="leave swarm out, or set [swarm] enabled = true",
         )
     scope = Scope(named=named)
-    with open_neighbourhood(store, settings.node(), control, scope, command="pull") as around:
+    with open_neighbourhood(store, settings.node(), control, scope, command=command) as around:
         yield around

@@ -125,6 +125,80 @@ class Verification:
         return not self.problems
 
 
+@dataclass(frozen=True, slots=True)
+class FoundHere:
+    """Damage that a scrub found: of what `kind` (as ``blob``, ``capsule``, ``manifest``), in which
+    file of the archive's folder (`path`), and whether it is right again; else `why_not`.
+    """
+
+    kind: str
+    path: str
+    problem: str
+    mended: bool
+    why_not: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubReport:
+    """How many `files` of `size` bytes were read, and what was `found`; how many files of this pass
+    are `left` to read, and their bytes.
+    """
+
+    files: int
+    size: int
+    found: tuple[FoundHere, ...]
+    left: int
+    left_size: int
+
+    @property
+    def ok(self) -> bool:
+        """Nothing that was found is damaged still."""
+        return all(one.mended for one in self.found)
+
+
+@dataclass(frozen=True, slots=True)
+class BundleExport:
+    """A bundle that was written: its `id`, which its reader should get by another way too; the
+    `revisions` as ``org/name@commit``; how many blobs it has, and of how many files it is assumed
+    that they are there already; its `size` in bytes, its parts, and how many of them an earlier
+    export had written (`kept`).
+    """
+
+    id: str
+    revisions: tuple[str, ...]
+    blobs: int
+    assumed: int
+    size: int
+    parts: int
+    parity_parts: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class BundleImport:
+    """What became of a bundle: its `revisions` that are whole in the archive now, those of them
+    that are `new`, and those that are `unfinished`, as ``org/name@commit``; the refs that are new
+    or moved, and those that stayed (`kept_refs`); what was `refused`, and why; and how many blocks
+    were restored from parity.
+    """
+
+    id: str
+    revisions: tuple[str, ...]
+    new: tuple[str, ...]
+    unfinished: tuple[str, ...]
+    new_blobs: int
+    new_bytes: int
+    refs: tuple[str, ...]
+    kept_refs: tuple[FileProblem, ...]
+    refused: tuple[FileProblem, ...]
+    repaired_blocks: int
+
+    @property
+    def ok(self) -> bool:
+        """All of it is in the archive."""
+        return not self.refused and not self.unfinished
+
+
 def file_of(entry: FileEntry, *, archived: bool) -> File:
     """A file of a manifest or of a hub's listing."""
     sha256 = None if entry.sha256 is None else entry.sha256.hex

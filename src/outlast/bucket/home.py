@@ -7,15 +7,21 @@ Bytes come first, then the manifest, then what names it, as on a disk.
 
 import contextlib
 import json
+import os
+import re
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from outlast.bucket.objects import Objects
+from outlast.bucket.trees import decode_tree, encode_tree, has_tree, tree_bytes
 from outlast.bucket.tuning import TUNING, BucketTuning
+from outlast.bucket.windows import StoredBytes, Windows
 from outlast.codec.memory import Readable
+from outlast.codec.merkle import Tree
 from outlast.codec.reader import CapsuleReader
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
@@ -30,7 +36,7 @@ from outlast.core.errors import (
 from outlast.core.manifest import MAX_MANIFEST_BYTES, Revision, load_json
 from outlast.core.names import RepoId, quote_ref
 from outlast.store.forms import MAX_LINKS
-from outlast.store.layout import MARKER, Layout, repo_of_folder
+from outlast.store.layout import CAPSULE_SUFFIX, MARKER, Layout, repo_of_folder
 from outlast.store.records import sealed
 from outlast.store.records.facts import UNREADABLE, About
 from outlast.store.records.records import LIMIT
@@ -39,6 +45,18 @@ from outlast.store.records.refs import ABOUT, Ref, decode_ref
 _ROOT: Final = Path("/")
 _REVISIONS: Final = "revisions"
 _MANIFEST: Final = "manifest"
+_TREES: Final = "trees"
+IDENTITY: Final = "store-id"
+_NAME: Final = re.compile(rb"[0-9a-f]{16}\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file that holds a blob: its name there and its bytes. `capsule`: it is one."""
+
+    name: str
+    size: int
+    capsule: bool
 
 
 class SecondHome:
@@ -48,8 +66,10 @@ class SecondHome:
         self.objects: Final = objects
         self._layout = Layout(_ROOT)
         self._tuning = tuning
+        self._windows = Windows(objects, tuning)
         self._lock = threading.Lock()
-        self._opened: dict[Digest, Readable] = {}
+        self._opened: OrderedDict[Digest, Stored | CapsuleReader] = OrderedDict()
+        self._trees: OrderedDict[Digest, Tree | None] = OrderedDict()
 
     @property
     def name(self) -> str:
@@ -57,9 +77,14 @@ class SecondHome:
 
     # Reading
 
-    def require(self) -> None:
-        """Raises :class:`StorageError` where there is no archive, or one of another format."""
+    def require(self, *, second: bool = False) -> None:
+        """Raises :class:`StorageError` where there is no archive, or one of another format. With
+        `second` a marker that is damaged is passed over, if its second copy is right.
+        """
         marker = self.objects.read(self._layout.marker.name, LIMIT)
+        if second and marker != MARKER:
+            other = self._name(self._layout.second_of(self._layout.marker))
+            marker = self.objects.read(other, LIMIT)
         if marker != MARKER:
             what = "an archive of another format" if marker else "no archive"
             raise StorageError(
@@ -139,26 +164,32 @@ class SecondHome:
                 return name, size
         return None
 
-    def open(self, digest: Digest, links: int = MAX_LINKS) -> Readable:
-        """The plain bytes of a blob, whatever form it has here. Raises :class:`NotArchivedError`,
-        and what reading a capsule raises.
+    def open(self, digest: Digest, links: int = MAX_LINKS, stop: int | None = None) -> Readable:
+        """The plain bytes of a blob, whatever form it has here; of a plain one nothing is read
+        ahead beyond `stop`. Raises :class:`NotArchivedError`, and what reading a capsule raises.
         """
         with self._lock:
             known = self._opened.get(digest)
-        if known is not None:
+        if known is None:
+            found = self.place_of(digest)
+            if found is None:
+                raise NotArchivedError(f"blob {digest.short}… is not in {self.name}")
+            name, size = found
+            known = Stored(name, size, name == self.blob_name(digest, capsule=True))
+            if known.capsule:
+                known = self._restored(digest, StoredBytes(self._windows, name, size), links)
+            with self._lock:
+                self._opened[digest] = known
+                while len(self._opened) > self._tuning.opened:
+                    self._opened.popitem(last=False)
+        if isinstance(known, CapsuleReader):
             return known
-        found = self.place_of(digest)
-        if found is None:
-            raise NotArchivedError(f"blob {digest.short}… is not in {self.name}")
-        name, size = found
-        file: Readable = _RemoteFile(self.objects, name, size, self._tuning.window)
-        if name == self._name(self._layout.capsule(digest)):
-            file = self._restored(digest, file, links)
-        with self._lock:
-            self._opened.setdefault(digest, file)
-            while len(self._opened) > self._tuning.opened:
-                self._opened.pop(next(iter(self._opened)))
-        return file
+        return StoredBytes(self._windows, known.name, known.size, stop)
+
+    def open_file(self, digest: Digest, file: Stored) -> Readable:
+        """The plain bytes of a blob, out of that one of the files here that hold it."""
+        stored = StoredBytes(self._windows, file.name, file.size)
+        return self._restored(digest, stored, MAX_LINKS) if file.capsule else stored
 
     def _restored(self, digest: Digest, file: Readable, links: int) -> CapsuleReader:
         def base(wanted: Digest) -> Readable:
@@ -170,6 +201,65 @@ class SecondHome:
         if capsule.sha256 != digest:
             raise CorruptError(f"the capsule of {digest} is that of another blob")
         return capsule
+
+    def tree(self, digest: Digest, size: int) -> Tree | None:
+        """The tree of a blob of `size` plain bytes; None where there is none: one piece has none,
+        its sha256 proves it. Raises :class:`CorruptError` for one that is damaged.
+        """
+        if not has_tree(size):
+            return None
+        with self._lock:
+            if digest in self._trees:
+                return self._trees[digest]
+        data = self.objects.read(self.tree_name(digest), tree_bytes(size))
+        tree = None if data is None else decode_tree(data, digest)
+        if tree is not None and tree.size != size:
+            raise CorruptError(f"the tree of {digest.short}… is that of {tree.size} bytes")
+        with self._lock:
+            self._trees[digest] = tree
+            while len(self._trees) > self._tuning.trees:
+                self._trees.popitem(last=False)
+        return tree
+
+    def has_tree(self, digest: Digest, size: int) -> bool:
+        """Whether there is a file for the tree of a blob, as long as it should be."""
+        return not has_tree(size) or self.objects.size(self.tree_name(digest)) == tree_bytes(size)
+
+    def files(self) -> dict[Digest, list[Stored]]:
+        """All that holds a blob here, by blob, as the store lists it."""
+        found: dict[Digest, list[Stored]] = {}
+        for folder, end in ((self._layout.blobs, ""), (self._layout.capsules, CAPSULE_SUFFIX)):
+            for name, size in self.objects.sizes(self._name(folder)):
+                word = name.rpartition("/")[2].removesuffix(end)
+                if Digest.is_valid(word):
+                    one = Stored(name, size, bool(end))
+                    if name == self.blob_name(Digest(word), capsule=one.capsule):
+                        found.setdefault(Digest(word), []).append(one)
+        return found
+
+    def forget(self, digest: Digest) -> None:
+        """Reads a blob and its tree anew from now on."""
+        with self._lock:
+            self._opened.pop(digest, None)
+            self._trees.pop(digest, None)
+        for capsule in (False, True):
+            self._windows.forget(self.blob_name(digest, capsule=capsule))
+
+    def identity(self) -> str:
+        """What names this home wherever it is reached from: 16 hex digits, made by the first who
+        asks. A copy of the home has the same name.
+        """
+        for _ in range(2):
+            for path in (IDENTITY, f"{self._layout.second.name}/{IDENTITY}"):
+                data = self.objects.read(path, LIMIT)
+                body = None if data is None else sealed.unseal(IDENTITY, data)
+                if body is not None and _NAME.fullmatch(body):
+                    return body.decode().strip()
+            body = os.urandom(8).hex().encode() + b"\n"
+            self.objects.put_new(IDENTITY, sealed.seal(IDENTITY, body))
+            if (data := self.objects.read(IDENTITY, LIMIT)) is not None:
+                self.objects.put_new(f"{self._layout.second.name}/{IDENTITY}", data)
+        raise CorruptError(f"{self.name}/{IDENTITY} is damaged", hint="delete it: it is made anew")
 
     # Writing
 
@@ -187,16 +277,24 @@ class SecondHome:
         """Writes what holds a blob; `chunks` raises before its end if it is not that."""
         self.objects.put_parts(name, size, chunks)
 
+    def put_tree(self, digest: Digest, tree: Tree) -> None:
+        """Writes the tree of a blob, in place of the one that is there."""
+        self.objects.put(self.tree_name(digest), encode_tree(digest, tree))
+        with self._lock:
+            self._trees.pop(digest, None)
+
     def put_revision(self, revision: Revision, about: About, refs: Iterable[Ref]) -> None:
         """Names a revision all of whose blobs are here. A revision that has more files takes the
         place of one that has fewer; of a ref, what was observed last.
         """
         repo, data = revision.repo, revision.to_bytes()
         digest = Digest.of(data)
-        self.objects.put_new(self._name(self._layout.manifest(digest)), data)
-        self._put_about(repo, about)
         name = f"{self._folder(repo)}/{revision.id}"
         old = self._known(repo, revision.id)
+        manifest = self._name(self._layout.manifest(digest))
+        if not self.objects.put_new(manifest, data) and old != revision:
+            self.objects.put(manifest, data)  # what is there may be damaged
+        self._put_about(repo, about)
         if old is None or len(old.files) < len(revision.files):
             body = json.dumps({_MANIFEST: digest.hex}).encode() + b"\n"
             self.objects.put(name, sealed.seal(name, body))
@@ -233,6 +331,10 @@ class SecondHome:
         layout = self._layout
         return self._name(layout.capsule(digest) if capsule else layout.blob(digest))
 
+    def tree_name(self, digest: Digest) -> str:
+        """What the file of a blob's tree is called."""
+        return f"{_TREES}/{digest.hex[:2]}/{digest.hex}"
+
     def _sealed(self, name: str) -> bytes | None:
         data = self.objects.read(name, LIMIT)
         return None if data is None else sealed.unseal(name, data)
@@ -242,33 +344,3 @@ class SecondHome:
 
     def _name(self, path: Path) -> str:
         return self._layout.name_of(path)
-
-
-class _RemoteFile:
-    """An object as bytes at any offset: one request reads more than it is asked for, because what
-    follows is asked for next.
-    """
-
-    def __init__(self, objects: Objects, name: str, size: int, window: int) -> None:
-        self._objects = objects
-        self._name = name
-        self._size = size
-        self._window = window
-        self._last: tuple[int, bytearray] = (0, bytearray())
-        """Where the bytes that were read last begin, and those; replaced at once."""
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    def readinto(self, offset: int, buffer: memoryview) -> None:
-        """Raises :class:`CorruptError` beyond the end."""
-        if offset + len(buffer) > self._size:
-            raise CorruptError(f"{self._objects.name}/{self._name} ends before it should")
-        begin, held = self._last
-        if offset < begin or offset + len(buffer) > begin + len(held):
-            length = min(max(self._window, len(buffer)), self._size - offset)
-            begin, held = offset, bytearray(length)
-            self._objects.readinto(self._name, offset, memoryview(held))
-            self._last = begin, held
-        buffer[:] = memoryview(held)[offset - begin : offset - begin + len(buffer)]

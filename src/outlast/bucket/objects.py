@@ -91,10 +91,29 @@ class Objects:
         )
 
     def names(self, prefix: str) -> Iterator[str]:
-        """The names of all objects below the folder `prefix`."""
+        """The names of all objects below the folder `prefix`. Raises as `sizes` does."""
+        return (name for name, _ in self.sizes(prefix))
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """The same, each with its bytes. Raises :class:`MalformedError` where the list has no end:
+        a store that is wrong may give the same page again and again.
+        """
+        count = 0
         with self._telling(prefix):
             for found in self._obs.list(self._store, prefix, chunk_size=1000):
-                yield from (one["path"] for one in found)
+                count += len(found)
+                if count > self._tuning.listed:
+                    raise MalformedError(
+                        f"{self.name} lists more than {self._tuning.listed:,} names in {prefix}"
+                    )
+                for one in found:
+                    if one["path"].startswith(f"{prefix}/"):
+                        yield one["path"], one["size"]
+
+    def delete(self, path: str) -> None:
+        """Deletes an object; harmless where there is none."""
+        with self._telling(path), contextlib.suppress(FileNotFoundError):
+            self._obs.delete(self._store, path)
 
     def put_new(self, path: str, data: bytes) -> bool:
         """Writes an object unless there is one; whether there was none. Where a store has no

@@ -1,14 +1,18 @@
 """A second home as a source of models: what an archive put there comes back, and is checked."""
 
+import logging
 from collections.abc import Sequence
 from typing import Final, Self
 
 from outlast.bucket.home import SecondHome
-from outlast.codec.memory import Readable
+from outlast.bucket.ranges import ProvenRange, StoredRange
+from outlast.codec.merkle import Tree
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
     AccessDeniedError,
+    DamagedThereError,
     EntryNotFoundError,
+    IntegrityError,
     NotArchivedError,
     RepoNotFoundError,
     RevisionNotFoundError,
@@ -19,6 +23,7 @@ from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
 from outlast.sources.kinds import STORE
 from outlast.store.archive import MIN_PREFIX
 
+_log = logging.getLogger(__name__)
 _KINDS: Final = {"tag": "tags"}
 
 
@@ -34,6 +39,10 @@ class BucketSource:
     @property
     def name(self) -> str:
         return f"{STORE}+{self._home.name}"
+
+    @property
+    def is_own(self) -> bool:
+        return not self._everybody
 
     @property
     def has_token(self) -> bool:
@@ -104,31 +113,33 @@ class BucketSource:
             digest = None if revision is None else _digest_of(revision, entry)
         if digest is None:
             raise EntryNotFoundError(f"{self.name} has no {entry.path!r}")
+        what = f"{entry.path!r} in {self.name}"
         try:
-            blob = self._home.open(digest)
+            blob = self._home.open(digest, stop=stop)
         except NotArchivedError as error:
             raise EntryNotFoundError(f"{self.name} has no {entry.path!r}: {error}") from None
-        return _StoredRange(blob, start, min(stop, blob.size))
+        except IntegrityError as error:
+            raise DamagedThereError(f"{what} is damaged: {error}") from None
+        if blob.size != entry.size:
+            raise DamagedThereError(f"{what} has {blob.size:,} bytes, not {entry.size:,}")
+        stop = min(stop, blob.size)
+        tree = self._tree(digest, entry)
+        if tree is None:
+            return StoredRange(blob, start, stop)
+        return ProvenRange(blob, start, stop, tree, what)
+
+    def _tree(self, digest: Digest, entry: FileEntry) -> Tree | None:
+        """What proves pieces of a file, if there is such a thing: an older home has none."""
+        try:
+            tree = self._home.tree(digest, entry.size)
+        except IntegrityError as error:
+            _log.info("%s: pieces of %s are not proven: %s", self.name, entry.path, error)
+            return None
+        if tree is None or entry.merkle_root in {None, tree.root}:
+            return tree
+        _log.info("%s: the tree of %s is not that of its manifest", self.name, entry.path)
+        return None
 
 
 def _digest_of(revision: Revision, entry: FileEntry) -> Digest | None:
     return next((one.sha256 for one in revision.files if one.path == entry.path), None)
-
-
-class _StoredRange:
-    """Bytes of a blob, in their order."""
-
-    def __init__(self, blob: Readable, start: int, stop: int) -> None:
-        self.start = start
-        self._blob = blob
-        self._at = start
-        self._stop = stop
-
-    def readinto(self, buffer: memoryview) -> int:
-        count = max(0, min(len(buffer), self._stop - self._at))
-        self._blob.readinto(self._at, buffer[:count])
-        self._at += count
-        return count
-
-    def close(self) -> None:
-        """Nothing stays open."""

@@ -36,7 +36,15 @@ class BucketTuning:
     """A file up to this size is read again once it is written, and compared; of a larger one the
     size is asked for."""
     opened: int = 64
-    """Blobs that stay open: of each a window is in memory. Guess."""
+    """Capsules that stay open: of each the directory is in memory. Guess."""
+    windows: int = 3
+    """Windows in the memory of a thread: a delta capsule is read with its base, and that with its
+    own."""
+    trees: int = 64
+    """Trees of blobs that stay in memory: 32 bytes a MiB, 10 MB for files of 5 GB."""
+    listed: int = 2_000_000
+    """Names that a store may list below one folder: 2,000 requests. Guess: each model is one name
+    there, each file another."""
 
 
 TUNING: Final = BucketTuning()

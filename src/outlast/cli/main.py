@@ -5,7 +5,7 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
@@ -134,21 +134,6 @@ def _commands(ctx: click.Context) -> dict[str, Command]:
     return COMMANDS | {
         name: found for name, found in commands(ctx.obj or ()).items() if name not in COMMANDS
     }
-
-
-def all_commands(context: click.Context) -> Iterator[tuple[str, click.Command]]:
-    """Every command below that of `context`, by name: those of groups as ``policy screen``, after
-    their group.
-    """
-    group = context.command
-    assert isinstance(group, click.Group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        yield name, command
-        if isinstance(command, click.Group):
-            inner = click.Context(command, parent=context, info_name=name)
-            yield from ((f"{name} {rest}", found) for rest, found in all_commands(inner))
 
 
 @click.group(

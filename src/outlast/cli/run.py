@@ -151,6 +151,7 @@ def run(
                 )
                 return
             with _open(call, prepared, options) as engine:
+                prepared.confirm()
                 chat = Chat(call, engine, sampling, system)
                 if prompt or not sys.stdin.isatty():
                     chat.once(" ".join(_with_stdin(prompt or ("-",))))
@@ -228,6 +229,7 @@ def _serve(
     paths = [str(path) for path in prepared.paths]
     model, cancel = service.model_alias, call.control.cancel
     with model_server.bind(*place) as sock, serve(paths, service, options, cancel) as engine:
+        prepared.confirm()
         loaded = Loaded.under(
             model, prepared.refs, tools=engine.tools, embeddings=engine.embeddings
         )

@@ -251,6 +251,7 @@ def serve(
                 wishes=wishes,
                 rules=AccessRules(open_restricted, offline_access),
                 intake=intake,
+                homes=config.open_home,
             ) as app,
             _featured(run, app) as mounts,
         ):

@@ -147,6 +147,19 @@ class DamagedError(CorruptError):
     default_hint = "'outlast scrub' or another pull mends it; 'outlast verify' lists all damage"
 
 
+class DamagedThereError(CorruptError):
+    """A source found its own copy of a file damaged, and did not give it out. Its other files may
+    be right, and where `piece` says which one (1 MiB) is wrong, the other pieces.
+    """
+
+    code = "damaged-there"
+    default_hint = "'outlast scrub --store' mends a second home; another source may have the file"
+
+    def __init__(self, message: str, *, piece: int | None = None) -> None:
+        super().__init__(message)
+        self.piece = piece
+
+
 class DamagedRecordError(CorruptError):
     """A small file of the archive (a ref, a draft, what is known of a model …) does not pass its
     check. What it said counts as unknown: nothing becomes public or complete by it.
@@ -257,7 +270,7 @@ class NoRulesEngineError(PolicyError):
     """There are rules, and the package that evaluates them is not installed."""
 
     code = "no-rules-engine"
-    default_hint = "pip install 'outlast[trust]'"
+    default_hint = "pip install '.[trust]' in a checkout of outlast"
 
 
 class StaleListError(PolicyError):

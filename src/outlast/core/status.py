@@ -133,6 +133,17 @@ class RulesStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ParityStatus:
+    """Parity beside the blobs, when the node last looked: how many files, and what they take; and
+    how many blobs lack what the operator wants.
+    """
+
+    files: Annotated[int, "blobs that have parity"] = 0
+    size: Annotated[int, "bytes of the disk that it takes"] = 0
+    lacking: Annotated[int, "blobs that lack the parity that the settings want"] = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CopiesStatus:
     """A model that has a goal: so many `copies` count of the `goal`, one of them `here`; `sites`
     are those that lack one. `absent` copies are on nodes that do not answer, but count for a while
@@ -151,6 +162,7 @@ class CopiesStatus:
     met: Annotated[bool, "whether the goal is met"]
     sites: Annotated[str, "sites of the goal without a copy, with commas; empty if there is none"]
     note: Annotated[str, "what this node does about it, for a person; empty: nothing"] = ""
+    stores: Annotated[str, "sites whose second home holds a copy that counts, with commas"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +197,11 @@ class NodeStatus:
     rules: Annotated[RulesStatus, "what the operator's rules said"] = field(
         default_factory=RulesStatus
     )
+    damaged_files: Annotated[
+        tuple[str, ...], "some of them by the names of their files, as `org/name: path`"
+    ] = ()
     copies: Annotated[tuple[CopiesStatus, ...], "models with a goal, the least met first"] = ()
+    parity: Annotated[ParityStatus, "parity beside the blobs"] = field(default_factory=ParityStatus)
 
     @property
     def ratio(self) -> float | None:
@@ -218,7 +234,7 @@ def _field(kind: Any, value: object, name: str) -> Any:
     if get_origin(kind) is tuple:
         if not isinstance(value, list | tuple) or len(value) > _MOST_ROWS:
             raise MalformedError(f"{name!r} is not a list")
-        return tuple(_read(get_args(kind)[0], item, name) for item in value)
+        return tuple(_field(get_args(kind)[0], item, name) for item in value)
     if kind is str:
         right = isinstance(value, str) and len(value) <= _MOST_TEXT
     elif kind is bool:

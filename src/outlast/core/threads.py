@@ -2,12 +2,13 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Executor, Future, wait
 from typing import TypeVar
 
 from outlast.core.cancel import Cancel
 
+S = TypeVar("S")
 T = TypeVar("T")
 _POLL = 0.1
 
@@ -69,3 +70,23 @@ def interruptible(work: Callable[[], T], cancel: Cancel) -> T:
         except TimeoutError:
             if future.done():
                 raise
+
+
+def one_ahead(
+    read: Callable[[S, int], T], jobs: Iterable[S], executor: Executor
+) -> Generator[T, None, None]:
+    """The results of `read` for each job, in order: the next is read while the caller uses the last
+    one. `read` also gets 0 and 1 in turns: which of two buffers no caller uses meanwhile.
+    """
+    coming: Future[T] | None = None
+    try:
+        for number, job in enumerate(jobs):
+            last, coming = coming, executor.submit(read, job, number % 2)
+            if last is not None:
+                yield last.result()
+        if coming is not None:
+            yield coming.result()
+    finally:
+        if coming is not None:
+            coming.cancel()
+            wait([coming])  # what it reads from and into may be closed next

@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -110,13 +110,18 @@ class Download:
             if not source.ranges:
                 return self._take_all(source)
             room = self._tuning.in_flight - len(self._given)
-            first = self._first_free()
+            wrong = source.wrong_pieces(self.entry.key)
+            first = self._first_free(wrong)
             # A peer first shows with one piece that it has the file: else a chunk is wasted.
             chunk = self._tuning.chunk if source.received or not source.is_peer else 1
             if first is None or room < min(chunk, self.count - first):
-                return self._take_slow(source)  # a whole chunk or nothing: requests cost time
+                return self._take_slow(
+                    source, wrong
+                )  # a whole chunk or nothing: requests cost time
             last = first
             while last - first < min(chunk, room) and last < self.count and self._is_free(last):
+                if last in wrong:
+                    break
                 self._given[last] = _Given(source, time.monotonic())
                 if self.swarm is not None:
                     self.swarm.leave_out(last)
@@ -128,10 +133,14 @@ class Download:
             return False
         return self.swarm is None or not self.swarm.has(index)
 
-    def _first_free(self) -> int | None:
+    def _first_free(self, wrong: Collection[int]) -> int | None:
+        """The first piece to ask for that is not `wrong` there."""
         while self._next < self.count and not self._is_free(self._next):
             self._next += 1
-        return self._next if self._next < self.count else None
+        first = self._next
+        while wrong and first < self.count and (first in wrong or not self._is_free(first)):
+            first += 1
+        return first if first < self.count else None
 
     def _take_all(self, source: SourceState) -> tuple[int, int] | None:
         """For a source without ranges: the whole file, on one connection."""
@@ -153,12 +162,13 @@ class Download:
                     self._given.setdefault(index, _Given(source, now))
             return True
 
-    def _take_slow(self, source: SourceState) -> tuple[int, int] | None:
+    def _take_slow(self, source: SourceState, wrong: Collection[int]) -> tuple[int, int] | None:
         """No piece is left: requests a second time the one that another source is slowest with."""
         now = time.monotonic()
         for index, given in sorted(self._given.items()):
             if (
                 given.source is not source
+                and index not in wrong
                 and not given.doubled
                 and now - given.since > self._tuning.hedge_after
             ):

@@ -1,5 +1,6 @@
 """Larger files: connections fetch pieces; one thread a file hashes them in order and verifies."""
 
+import contextlib
 import logging
 import time
 from dataclasses import replace
@@ -9,8 +10,10 @@ from outlast.codec import merkle
 from outlast.core.digest import Names
 from outlast.core.errors import (
     BusyError,
+    DamagedThereError,
     IntegrityError,
     OutlastError,
+    StorageError,
     UnreachableError,
 )
 from outlast.fetch.capsule_check import CapsuleCheck
@@ -51,6 +54,9 @@ def fetch_pieces(
         def give_back() -> None:
             download.release(source, first, last)
 
+        if isinstance(error, DamagedThereError) and error.piece is not None:
+            with work.state:
+                source.note_wrong_piece(job.entry.key, error.piece, error)
         work.record_failure(source, job.entry, error, request, give_back=give_back)
     else:
         download.release(source, first, last)
@@ -108,7 +114,7 @@ def _receive(work: Work, job: Job) -> bool:
         if work.already_here(job):
             partial.discard()
             return False
-        plan = _salvaged(work, job, partial)
+        plan, salvaged = _salvaged(work, job, partial)
         download = Download(job.entry, partial, plan, work.tuning)
         with work.state:
             if work.stop or job.finished:
@@ -133,23 +139,42 @@ def _receive(work: Work, job: Job) -> bool:
             with work.state:
                 job.download = None if isinstance(download.error, PlanChangedError) else download
             download.close()
+            if salvaged and job.error is not None:
+                _drop_salvaged(work, job, partial, salvaged)
     return False
 
 
-def _salvaged(work: Work, job: Job, partial: Partial) -> FetchPlan:
+def _salvaged(work: Work, job: Job, partial: Partial) -> tuple[FetchPlan, set[int]]:
     """The plan of a job, with what is known here; the partial of a damaged file gets what is right
-    of it first.
+    of it first: these pieces.
     """
     plan, blob = job.plan, job.damaged
     if blob is None:
-        return plan
+        return plan, set()
     if not plan.is_plain:
-        if plan.tree is not None:
-            salvage_capsule(work.archive, blob, partial, plan.tree, work.cancel)
-        return plan
+        if plan.tree is None:
+            return plan, set()
+        return plan, salvage_capsule(work.archive, blob, partial, plan.tree, work.cancel)
     tree = plan.tree or noted_tree(work.archive, blob, job.entry.size)
-    salvage(work.archive, blob, partial, tree, work.cancel)
-    return replace(plan, tree=tree)
+    found = salvage(work.archive, blob, partial, tree, work.cancel)
+    return replace(plan, tree=tree), found
+
+
+def _drop_salvaged(work: Work, job: Job, partial: Partial, salvaged: set[int]) -> None:
+    """A file that no source could complete leaves no second copy of itself: what came goes into
+    another partial, and what lies here anyway goes. The old file stays as it is for its readers.
+    """
+    came = [index for index, have in enumerate(partial.have) if have and index not in salvaged]
+    partial.discard()
+    buffer = memoryview(bytearray(merkle.PIECE))
+    if came:
+        # Another process may fetch the file now; a full disk costs that what came comes again.
+        with (
+            contextlib.suppress(BusyError, StorageError),
+            work.archive.partial(job.entry, job.plan.payload) as anew,
+        ):
+            for index in came:
+                anew.write(index, partial.read(index, buffer))
 
 
 def _open_partial(work: Work, job: Job) -> Partial | None:

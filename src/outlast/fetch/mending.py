@@ -3,16 +3,17 @@ may be asked; only the pieces that are wrong come again.
 
 Who may be asked for a blob: the sources that a model which has it came from, as a pull of that
 model would ask them, and other nodes as its restrictions allow. A source that has told nothing of a
-model does not learn of it by this.
+model does not learn of it by this, but for those that are the operator's own.
 """
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from outlast.codec import merkle
+from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import (
     DiskFullError,
@@ -26,39 +27,35 @@ from outlast.core.events import Event, FileMended, FileProblem
 from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.fetch.revision import FetchContext, fetch_files
-from outlast.fetch.salvage import held_piece
+from outlast.fetch.salvage import held_piece, lacking_pieces
 from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.fetch.tuning import TUNING
-from outlast.sources.base import Listing, RangeReader, RemoteRef
+from outlast.sources.base import Listing, RangeReader, RemoteRef, may_learn
 from outlast.store import disk
 from outlast.store.archive import Archive
-from outlast.store.index import load_manifest
 from outlast.store.records.draft_writer import DraftWriter
+from outlast.store.uses import BlobUse, places_of
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class BlobUse:
-    """Where a blob belongs: a file of a revision that is here."""
-
-    repo: RepoId
-    commit: GitOid
-    entry: FileEntry
+Restore = Callable[[Digest], bool]
+"""Mends a blob from what lies here, in a way that only the caller knows; whether it did."""
 
 
-def mend(context: FetchContext, blob: Digest) -> None:
+def mend(context: FetchContext, blob: Digest, restore: Restore = lambda _blob: False) -> None:
     """Makes a damaged blob right, and before it the damaged ones that it depends on. Returns also
-    where there was nothing to do. Raises the first error where it cannot be mended now, and
-    :class:`NotArchivedError` where no revision here has it any more.
+    where there was nothing to do. `restore` is tried before anything else. Raises the first error
+    where it cannot be mended now, and :class:`NotArchivedError` where no revision here has it any
+    more.
     """
     for base in _bases(context.archive, blob):
-        _mend_base(context, base)
+        _mend_base(context, base, restore)
     if context.archive.damage.of(blob):
-        _mend(context, blob)
+        _mend(context, blob, restore)
 
 
-def _mend_base(context: FetchContext, base: Digest) -> None:
+def _mend_base(context: FetchContext, base: Digest, restore: Restore = lambda _blob: False) -> None:
     """Mends what another blob depends on, if it is damaged; it is compared first: with damage that
     is not known yet, the other would come in another form.
     """
@@ -68,7 +65,7 @@ def _mend_base(context: FetchContext, base: Digest) -> None:
     ):
         reader.check()
     if context.archive.damage.of(base):
-        _mend(context, base)
+        _mend(context, base, restore)
 
 
 def mend_bases(context: FetchContext, entries: Iterable[FileEntry]) -> None:
@@ -96,10 +93,16 @@ def _bases(archive: Archive, blob: Digest) -> list[Digest]:
     return found
 
 
-def _mend(context: FetchContext, blob: Digest) -> None:
+def _mend(context: FetchContext, blob: Digest, restore: Restore) -> None:
     """Mends one blob, as a file of one of the revisions that have it."""
     archive = context.archive
     places = places_of(archive, blob)
+    if restore(blob):
+        _log.warning("blob %s is mended: no byte came from elsewhere", blob)
+        for place in places[:1]:
+            entry = place.entry
+            context.control.emit(FileMended(entry.path, entry.size, blob.hex, 0))
+        return
     if not places:
         raise NotArchivedError(f"blob {blob.short}… is damaged, and no revision here has it")
     needed = places[0].entry.size + TUNING.reserve
@@ -113,13 +116,17 @@ def _mend(context: FetchContext, blob: Digest) -> None:
             errors.append(error)
         if not archive.damage.of(blob):
             return
-    raise errors[-1]
+    if errors:
+        raise errors[-1]
+    raise EntryNotFoundError(
+        f"blob {blob.short}… is damaged, and what is wrong of it lies nowhere else here"
+    )
 
 
 def _attempts(
     context: FetchContext, places: Sequence[BlobUse]
 ) -> Iterator[tuple[FetchContext, BlobUse]]:
-    """First what lies here, then others."""
+    """First what lies here, if that is all of it, then others. Nothing is copied in vain."""
     archive, emit = context.archive, context.control.emit
 
     def quietly(event: Event) -> None:
@@ -127,12 +134,25 @@ def _attempts(
             emit(event)
 
     control = replace(context.control, emit=quietly)
-    here = replace(context, sources=[_HeldHere(archive)], coordinator=None, control=control)
-    yield here, places[0]
+    entry = places[0].entry
+    if not lacking_pieces(archive, entry, _wrong_pieces(archive, entry), control.cancel):
+        here = replace(context, sources=[_HeldHere(archive)], coordinator=None, control=control)
+        yield here, places[0]
     for place in places:
         tellers = tellers_of(archive, place.repo)
-        sources = [source for source in context.sources if source.name in tellers]
-        yield replace(context, sources=sources), place
+        sources = [source for source in context.sources if may_learn(source, tellers)]
+        if sources or context.coordinator is not None:
+            yield replace(context, sources=sources), place
+
+
+def _wrong_pieces(archive: Archive, entry: FileEntry) -> Sequence[int]:
+    """The pieces of a file that are known to be damaged; all where that is not known."""
+    known = () if entry.sha256 is None else archive.damage.of(entry.sha256)
+    count = merkle.piece_count(entry.size)
+    if known and all(one.form is Form.PLAIN and one.parts for one in known):
+        parts = {part for one in known for part in one.parts}
+        return sorted(part for part in parts if part < count)
+    return range(count)
 
 
 def _fetch(context: FetchContext, place: BlobUse) -> None:
@@ -141,25 +161,6 @@ def _fetch(context: FetchContext, place: BlobUse) -> None:
         context.archive, context.writer, what, context.control.emit, listed=True
     ) as draft_writer:
         fetch_files(context, place.repo, place.commit, [place.entry], draft_writer)
-
-
-def places_of(archive: Archive, blob: Digest) -> list[BlobUse]:
-    """The files here that are a blob, those of models that are for everybody first."""
-    revisions = []
-    for manifest, _ in archive.index.uses([blob]):
-        try:
-            revisions.append(load_manifest(archive.layout, manifest))
-        except (OutlastError, FileNotFoundError):  # damaged itself, or replaced meanwhile
-            continue
-    drafts = (state.revision for state in archive.drafts.states())
-    revisions += [draft for draft in drafts if draft is not None]
-    found = [
-        BlobUse(revision.repo, revision.id, entry)
-        for revision in revisions
-        for entry in revision.files
-        if entry.sha256 == blob
-    ]
-    return sorted(found, key=lambda place: not archive.refs.about(place.repo).is_open)
 
 
 def tellers_of(archive: Archive, repo: RepoId) -> set[str]:

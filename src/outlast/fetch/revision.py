@@ -13,7 +13,6 @@ from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import DamagedRecordError, NotFoundError, OutlastError, TakenDownError
 from outlast.core.events import Note
-from outlast.core.file_list import listing_digest
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.core.policy import Action, enforce
@@ -34,6 +33,7 @@ from outlast.sources.kinds import is_hub
 from outlast.store.archive import MIN_PREFIX, Archive
 from outlast.store.records.draft_writer import DraftWriter
 from outlast.store.records.facts import About
+from outlast.store.records.file_list import listing_digest
 from outlast.store.records.refs import Ref
 from outlast.store.records.seen import SeenRevision, SeenRevisions
 from outlast.store.records.unconfirmed import Told

@@ -7,7 +7,7 @@ or by the checksums of the capsule's blocks; and the sha256 of the whole has the
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -64,27 +64,51 @@ def noted_tree(archive: Archive, blob: Digest, size: int) -> Tree | None:
 
 def salvage(
     archive: Archive, blob: Digest, partial: Partial, tree: Tree | None, cancel: Cancel
-) -> None:
+) -> set[int]:
     """Copies the right pieces of the damaged `blob`, in whatever form, and of its working copy into
-    the partial of its plain bytes. `tree` is that of these bytes, if it is known.
+    the partial of its plain bytes; which ones. `tree` is that of these bytes, if it is known.
     """
     is_right = _judge(archive, blob, partial.size, tree)
-    kept = 0
+    kept = set[int]()
     for source, right in _sources(archive, blob, partial.size, is_right):
         with contextlib.closing(source):
-            kept += _copy(source, partial, right, cancel)
-    _log.info("%s is damaged: %d of its %d pieces are right here", blob, kept, len(partial.have))
+            kept |= _copy(source, partial, right, cancel)
+    _log.info("%s is damaged: %d of %d pieces are right here", blob, len(kept), len(partial.have))
+    return kept
 
 
 def salvage_capsule(
     archive: Archive, blob: Digest, partial: Partial, tree: Tree, cancel: Cancel
-) -> None:
+) -> set[int]:
     """The same of the damaged capsule of a blob, for the partial of that capsule."""
     with contextlib.suppress(FileNotFoundError, *_UNUSABLE):
         file = StoredFile(archive.layout.capsule(blob))
         with contextlib.closing(file):
             if file.size == partial.size:
-                _copy(file, partial, tree.matches, cancel)
+                return _copy(file, partial, tree.matches, cancel)
+    return set()
+
+
+def lacking_pieces(
+    archive: Archive, entry: FileEntry, among: Iterable[int], cancel: Cancel
+) -> set[int]:
+    """Those pieces of a damaged file that are right nowhere here."""
+    blob, size, left = entry.sha256, entry.size, set(among)
+    assert blob is not None
+    is_right = _judge(archive, blob, size, noted_tree(archive, blob, size))
+    for source, right in _sources(archive, blob, size, is_right):
+        with contextlib.closing(source):
+            left -= {index for index in sorted(left) if _has(source, index, size, right, cancel)}
+    return left
+
+
+def _has(source: "_Salvageable", index: int, size: int, is_right: _IsRight, cancel: Cancel) -> bool:
+    cancel.check()
+    start = index * merkle.PIECE
+    with scratch(min(merkle.PIECE, size - start)) as piece, contextlib.suppress(*_UNUSABLE):
+        source.readinto(start, piece)
+        return is_right(index, piece)
+    return False
 
 
 def held_piece(archive: Archive, entry: FileEntry, index: int) -> bytes | None:
@@ -139,9 +163,9 @@ def _opened(path: Path) -> StoredFile | None:
     return None
 
 
-def _copy(source: Readable, partial: Partial, is_right: _IsRight, cancel: Cancel) -> int:
-    """Fills gaps of the partial; how many pieces that were."""
-    copied = 0
+def _copy(source: Readable, partial: Partial, is_right: _IsRight, cancel: Cancel) -> set[int]:
+    """Fills gaps of the partial; which pieces that were."""
+    copied = set[int]()
     for index, have in enumerate(partial.have):
         if have:
             continue
@@ -154,5 +178,5 @@ def _copy(source: Readable, partial: Partial, is_right: _IsRight, cancel: Cancel
                 continue
             if is_right(index, piece):
                 partial.write(index, piece)
-                copied += 1
+                copied.add(index)
     return copied

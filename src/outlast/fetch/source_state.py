@@ -4,11 +4,13 @@ import logging
 import secrets
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import (
     AccessDeniedError,
+    DamagedThereError,
     EntryNotFoundError,
     IntegrityError,
     MalformedError,
@@ -96,6 +98,8 @@ class SourceState:
     _answers: Counter[str] = field(default_factory=Counter)
     """By file, the requests that were answered."""
     _lacks: dict[str, OutlastError] = field(default_factory=dict)
+    _wrong: dict[str, tuple[DamagedThereError, set[int]]] = field(default_factory=dict)
+    """By file, the pieces that it knows to be damaged at its place, and what it said last."""
     _troubles: dict[str, _Trouble] = field(default_factory=dict)
 
     @property
@@ -119,7 +123,18 @@ class SourceState:
     def why_not(self, key: str) -> OutlastError | None:
         """Why this source does not serve the file `key`, beyond that it has none."""
         error = self._lacks.get(key)
+        if error is None and self.lost is None and key in self._wrong:
+            return self._wrong[key][0]
         return self.lost if error is None or isinstance(error, EntryNotFoundError) else error
+
+    def wrong_pieces(self, key: str) -> Collection[int]:
+        """The pieces of the file `key` that it does not have right."""
+        return self._wrong[key][1] if key in self._wrong else ()
+
+    def note_wrong_piece(self, key: str, piece: int, error: DamagedThereError) -> None:
+        """It does not have this piece right; it may be asked for others."""
+        known = self.wrong_pieces(key)
+        self._wrong[key] = error, {*known, piece}
 
     def refuses(self, key: str) -> bool:
         """Whether it will not give the file `key` in this run, however long one waits."""
@@ -149,7 +164,9 @@ class SourceState:
         Wrong bytes ban the source for this run, a lacking or refused file concerns that file only,
         and what may pass is tried again later; failures of requests made at once count as one.
         """
-        if isinstance(error, EntryNotFoundError):
+        if key in self._wrong and error is self._wrong[key][0]:
+            _log.debug("%s: one piece of %s is damaged there: %s", self.name, path, error)
+        elif isinstance(error, EntryNotFoundError | DamagedThereError):
             _log.debug("%s lacks %s", self.name, path)
             self._lacks[key] = error
         elif isinstance(error, WithdrawnError) or (

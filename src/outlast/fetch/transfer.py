@@ -295,9 +295,20 @@ class Work:
         """Whether some source may have a file. Of peers the coordinator knows more than we do."""
         coordinated = self.coordinator is not None
         origins = () if job.aside else (o for o in self.sources if not (coordinated and o.is_peer))
-        if any(source.serves(job.entry.key) for source in origins):
+        serving = [source for source in origins if source.serves(job.entry.key)]
+        if serving and not self._all_lack_a_piece(job, serving):
             return True
         return self.coordinator is not None and self.coordinator.may_come(job)
+
+    @staticmethod
+    def _all_lack_a_piece(job: Job, serving: Sequence[SourceState]) -> bool:
+        """Whether a piece that is not here is wrong at each of these sources."""
+        download = job.download
+        if download is None:
+            return False
+        wrong = [source.wrong_pieces(job.entry.key) for source in serving]
+        common = set(wrong[0]).intersection(*wrong[1:])
+        return any(not download.partial.have[index] for index in common)
 
     def fail(self, job: Job, error: OutlastError) -> None:
         if not job.finished:

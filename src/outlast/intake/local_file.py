@@ -1,5 +1,6 @@
 """Reading a local file once: stored, hashed and verified in the same pass, on two cores."""
 
+import contextlib
 import os
 import queue
 import threading
@@ -15,6 +16,7 @@ from outlast.core.control import Control
 from outlast.core.digest import Names
 from outlast.core.errors import TransientError
 from outlast.core.events import Progress
+from outlast.core.threads import one_ahead
 from outlast.store import disk
 
 _BUFFERS: Final = 8
@@ -108,12 +110,27 @@ class Rereading:
 
 
 def hash_blob(blob: Readable, cancel: Cancel) -> Names:
-    """The names of a blob that is here, whatever its form."""
-    reading = Rereading(blob)
-    while not reading.is_done:
-        cancel.check()
-        reading.step()
-    return reading.names()
+    """The names of a blob that is here, whatever its form. Another thread reads it, decodes it and
+    hashes leaves, some pieces ahead of this one, which hashes in order.
+    """
+    hasher = BlobHasher(blob.size, git=blob.size <= GIT_LIMIT)
+    buffers = [memoryview(bytearray(min(_WINDOW, blob.size))) for _ in range(2)]
+
+    def read(start: int, turn: int) -> list[tuple[memoryview, bytes]]:
+        window = buffers[turn][: min(_WINDOW, blob.size - start)]
+        blob.readinto(start, window)
+        pieces = [window[at : at + merkle.PIECE] for at in range(0, len(window), merkle.PIECE)]
+        return [(piece, merkle.piece_hash(piece)) for piece in pieces]
+
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="decode") as executor,
+        contextlib.closing(one_ahead(read, range(0, blob.size, _WINDOW), executor)) as windows,
+    ):
+        for window in windows:
+            for piece, found in window:
+                cancel.check()
+                hasher.update(piece, found)
+    return hasher.names()
 
 
 class _Piece:

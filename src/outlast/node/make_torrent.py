@@ -11,6 +11,7 @@ from outlast.core.errors import CorruptError, NotArchivedError
 from outlast.core.events import Planned, Progress
 from outlast.core.manifest import FileEntry, Revision
 from outlast.store.archive import Archive
+from outlast.store.uses import naming
 from outlast.swarm.torrent.revision_torrent import (
     FileHasher,
     HashedFile,
@@ -46,7 +47,8 @@ def whole_torrent(
     """
     for entry in revision.files:
         if entry.sha256 is not None:
-            archive.refuse_damaged(entry.sha256)
+            with naming(revision.repo, entry):
+                archive.refuse_damaged(entry.sha256)
     absent = [entry.path for entry in revision.files if not archive.holds(entry)]
     if absent:
         raise NotArchivedError(f"{len(absent)} files are not here, among them {absent[0]!r}")
@@ -64,7 +66,8 @@ def whole_torrent(
             if key in done and stream is None:
                 control.emit(Progress(path, size))
             else:
-                done[key] = run.read(entry, FileHasher(plan, path, size))
+                with naming(revision.repo, entry):
+                    done[key] = run.read(entry, FileHasher(plan, path, size))
             hashed[path] = done[key]
     whole = hybrid_torrent(plan, hashed)
     return Made(whole, v1_torrent(plan, stream.finish()) if stream is not None else None)

@@ -20,7 +20,7 @@ from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import Cancelled, CorruptError, OutlastError
 from outlast.core.events import FileProblem, Note
-from outlast.core.status import TransferStatus
+from outlast.core.status import ParityStatus, TransferStatus
 from outlast.node.copies import CopiesBoard
 from outlast.node.download_limit import PeerDownloadLimit
 from outlast.node.in_flight import InFlightTable
@@ -31,6 +31,7 @@ from outlast.node.tuning import TUNING, Tuning
 from outlast.sources.http import HttpClient
 from outlast.sources.peer import PeerSource
 from outlast.store.archive import Archive
+from outlast.store.uses import file_name
 from outlast.swarm.client.events import (
     PayloadDamaged,
     PeerBanned,
@@ -87,6 +88,8 @@ class Node(Closing):
         self.received = 0
         """Bytes that came from peers by HTTP."""
         self.copies: Final = CopiesBoard()
+        self.parity = ParityStatus()
+        """What looks after parity last said of it."""
         self._trackers: OrderedDict[str, tuple[int, str]] = OrderedDict()
         self._stop = threading.Event()
         self._cancel = Cancel()
@@ -276,7 +279,8 @@ class Node(Closing):
                 if payload is not None:
                     blob = payload.blob
                     text = f"piece {piece} of what holds blob {blob.short}… is damaged"
-                    self._control.emit(FileProblem(blob.hex, text, CorruptError.code))
+                    name = file_name(self.archive, blob)
+                    self._control.emit(FileProblem(name, text, CorruptError.code))
             case PeerBanned(_, address):
                 with self._lock:
                     self._banned[address] = self._banned.get(address, 0) + 1

@@ -15,6 +15,7 @@ from outlast.node.policy import Sharing
 from outlast.node.tuning import TUNING
 from outlast.store.archive import Archive
 from outlast.store.soundness.damage import Damage, Why
+from outlast.store.uses import file_name
 from outlast.swarm.client.session import TorrentSession
 
 
@@ -128,11 +129,11 @@ class Seeder:
         except NotArchivedError:
             return None
         except DamagedError as error:  # the archive remembers
-            self._emit(FileProblem(blob.hex, str(error), error.code))
+            self._emit(FileProblem(file_name(self._archive, blob), str(error), error.code))
             return None
         except (CorruptError, MalformedError) as error:
             self._damaged[blob] = payloads.stamp(self._archive, blob)
-            self._emit(FileProblem(blob.hex, str(error), error.code))
+            self._emit(FileProblem(file_name(self._archive, blob), str(error), error.code))
             return None
         return held[0] if held else None
 

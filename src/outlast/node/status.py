@@ -15,6 +15,10 @@ from outlast.core.status import (
     TrackerStatus,
 )
 from outlast.node.node import Node
+from outlast.store.uses import file_name
+
+_MOST_NAMED = 10
+"""Damaged files that are named: each costs a look into the manifests."""
 
 if TYPE_CHECKING:
     from outlast.swarm.client.torrent import PeerView, Torrent
@@ -65,7 +69,10 @@ class Report:
             received=received,
             sent=sent,
             seeding=node.seeding,
-            damaged=len(node.archive.damage.all()),
+            damaged=len(damaged := node.archive.damage.all()),
+            damaged_files=tuple(
+                file_name(node.archive, blob) for blob in sorted(damaged)[:_MOST_NAMED]
+            ),
             rules=node.archive.rules.status(),
             dht=_dht(node.session.dht_nodes),
             quota=self._quota(),
@@ -74,6 +81,7 @@ class Report:
             peers=tuple(_peers(node)),
             neighbours=_neighbours(node),
             copies=node.copies.status,
+            parity=node.parity,
         )
 
     def _rates(self, received: int, sent: int) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from outlast.core.control import Control
 from outlast.core.errors import BusyError, Cancelled, MalformedError, OutlastError, StorageError
 from outlast.core.events import Event, FileProblem, Note, Planned, Progress
 from outlast.core.manifest import FileEntry, Revision
+from outlast.core.names import RepoId
 from outlast.intake.working_copies import Working
 from outlast.node import shared_torrents as shares
 from outlast.node.node import Node
@@ -37,7 +38,10 @@ class _Plan:
 class _Seeded(Closing):
     """A torrent that is seeded; its working copies stay until it is closed."""
 
-    def __init__(self, plan: _Plan, torrent: MultiFileTorrent, working: Working) -> None:
+    def __init__(
+        self, repo: RepoId, plan: _Plan, torrent: MultiFileTorrent, working: Working
+    ) -> None:
+        self.repo = repo
         self.plan = plan
         self.torrent = torrent
         self._working = working
@@ -147,7 +151,7 @@ class RevisionSeeding(Closing):
                 restricted=plan.restricted,
                 trackers=tuple(dict.fromkeys(trackers)),
             )
-            self._seeded[share.infohash] = _Seeded(plan, torrent, working)
+            self._seeded[share.infohash] = _Seeded(share.repo, plan, torrent, working)
         except BaseException:
             working.close()
             raise
@@ -218,11 +222,9 @@ class RevisionSeeding(Closing):
 
     def _report_damage(self) -> None:
         for infohash, seeded in self._seeded.items():
-            if seeded.torrent.take_damaged():
-                self._tell(
-                    infohash,
-                    f"a file of what is shared as {infohash[:16]}… is damaged: 'outlast verify'",
-                )
+            for path in seeded.torrent.take_damaged():
+                text = f"{seeded.repo}: a piece of {path} is damaged: 'outlast scrub' mends it"
+                self._tell(f"{infohash} {path}", text)
 
 
 def _is_same(entry: FileEntry, size: int) -> bool:

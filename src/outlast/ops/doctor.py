@@ -29,6 +29,7 @@ from outlast.store.index import load_manifest
 from outlast.store.layout import Layout
 from outlast.store.records.survey import survey
 from outlast.store.soundness import sums
+from outlast.store.uses import file_name
 from outlast.store.writer import WriteSession, orphans
 
 _log = logging.getLogger(__name__)
@@ -248,7 +249,8 @@ def _damage(archive: Archive) -> Iterator[Finding]:
     mend = "'outlast scrub' mends it, or pull the models again ('outlast ls' names them)"
     for blob in sorted(known)[:_NAMED]:
         what = "; ".join(f"{one.describe()}, seen by {one.by} {one.seen}" for one in known[blob])
-        yield Finding("damage", Health.WRONG, f"blob {blob.short}…: {what}", mend)
+        name = file_name(archive, blob)
+        yield Finding("damage", Health.WRONG, f"{name} (blob {blob.short}…): {what}", mend)
     if len(known) > _NAMED:
         text = f"{len(known) - _NAMED} more blobs are damaged"
         yield Finding("damage", Health.WRONG, text, mend)

@@ -17,7 +17,6 @@ from outlast.core.errors import (
     WithdrawnError,
 )
 from outlast.core.events import Event, FileMended, Note, Planned
-from outlast.core.lookalikes import lookalike
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.core.policy import Action
@@ -31,6 +30,7 @@ from outlast.fetch.known_lists import (
     unfinished,
 )
 from outlast.fetch.known_names import by_known_names
+from outlast.fetch.lookalikes import lookalike
 from outlast.fetch.mending import mend_bases
 from outlast.fetch.revision import (
     FetchContext,

@@ -1,8 +1,9 @@
 """Run: choose the files of a revision to run, check them, and prepare them for an engine."""
 
+import contextlib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from outlast.intake.working_copies import Working
 from outlast.ops.export import lay_out
 from outlast.store import disk
 from outlast.store.archive import Archive
+from outlast.store.forms import stamp_of
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class Prepared:
     """A model that is ready for an engine: `paths` are its files in the order of `choice` (for
     llama.cpp), `folder` has them under their own names (for transformers). The files stay until
     `Prepared` is closed. `refs` are the names of the revision: its id and the refs to it.
+    `compared` are the stamps of the files as they were when they were compared.
     """
 
     revision: Revision
@@ -40,6 +43,20 @@ class Prepared:
     paths: tuple[Path, ...]
     folder: Path | None
     working: Working
+    compared: Mapping[Path, str]
+
+    def confirm(self) -> None:
+        """Call this once the engine has its files open, and before it answers: what it has are the
+        files that were compared. Raises :class:`CorruptError` where one of them is another.
+        """
+        for path, stamp in self.compared.items():
+            with disk.reporting(path):
+                found = stamp_of(path.stat())
+            if found != stamp:
+                raise CorruptError(
+                    f"{path.name[:12]}… changed while the engine loaded it",
+                    hint="run the same command again: it compares the files anew",
+                )
 
     def __enter__(self) -> Self:
         return self
@@ -78,10 +95,12 @@ def prepare(
     choice = choose([(path, e.size) for path, e in here.items()], wanted, engine)
     entries = [here[path] for path in choice.files]
     _log.info("runs %s with %s: %s", ", ".join(choice.files), choice.engine, choice.why)
+    before = _stamps(archive.layout.blob(e.sha256) for e in entries if e.sha256 is not None)
     working = Working(archive, budget, control)
     try:
         working.prepare(entries)
         _check(archive, working, entries, recheck=recheck, control=control)
+        after = _stamps(working.path(e) for e in entries if e.sha256 is not None)
         folder = None
         if choice.engine == TRANSFORMERS:
             folder = _folder(archive, working, revision, entries, choice.folder)
@@ -90,7 +109,17 @@ def prepare(
         working.close()
         raise
     named = [ref.name for ref in archive.refs.list(target.repo) if ref.commit == revision.id]
-    return Prepared(revision, (*named, revision.id.hex), choice, paths, folder, working)
+    compared = {**after, **{path: stamp for path, stamp in before.items() if path in after}}
+    return Prepared(revision, (*named, revision.id.hex), choice, paths, folder, working, compared)
+
+
+def _stamps(paths: Iterable[Path]) -> dict[Path, str]:
+    """Of those that are there. Names that a file gets or loses meanwhile do not count."""
+    found = {}
+    for path in paths:
+        with disk.reporting(path), contextlib.suppress(FileNotFoundError):
+            found[path] = stamp_of(path.stat())
+    return found
 
 
 def _folder(

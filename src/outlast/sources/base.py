@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, Self, runtime_checkable
 
@@ -151,6 +151,19 @@ def as_everybody_sees(
         _log.info("%s counts as private: without a token, %s", repo, error)
         return replace(claims, private=True)
     return claims
+
+
+@runtime_checkable
+class OwnSource(Protocol):
+    """A source that is the operator's own: it may learn of any model here."""
+
+    @property
+    def is_own(self) -> bool: ...
+
+
+def may_learn(source: Source, tellers: Collection[str]) -> bool:
+    """Whether a source may be asked for files of a model that `tellers` told of."""
+    return source.name in tellers or (isinstance(source, OwnSource) and source.is_own)
 
 
 @runtime_checkable

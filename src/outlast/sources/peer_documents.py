@@ -27,6 +27,8 @@ _MOST_BYTES = 1 << 62
 MOST_SEEN: Final = 16
 """Holders of one manifest that a node names."""
 _MOST_FAILED = 100
+MOST_STORES: Final = 16
+"""Second homes that a node names."""
 _MOST_SECONDS = 10**9
 _NODE = re.compile(r"[0-9a-f]{40}\Z")
 _HOLDER = re.compile(r"[0-9a-f]{16}\Z")
@@ -96,13 +98,25 @@ class ManifestSaid:
     goal: Goal | None = None
     failed: tuple[str, ...] = ()
     seen: tuple[HolderSeen, ...] = ()
+    stored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSaid:
+    """A second home that a node reaches: `holder` names it, it counts as one at `site`. `able`: the
+    node can write there, as far as it knows.
+    """
+
+    holder: str
+    site: str
+    able: bool
 
 
 @dataclass(frozen=True, slots=True)
 class CopiesSaid:
     """What a node says of the copies that it holds and wants. `holder` names its archive for ever
     (16 hex digits); at its `site` it would take `free` bytes of copies more. It said so `age`
-    seconds ago.
+    seconds ago. It reaches `stores`.
     """
 
     holder: str
@@ -110,6 +124,7 @@ class CopiesSaid:
     free: int
     age: int = 0
     manifests: tuple[ManifestSaid, ...] = ()
+    stores: tuple[StoreSaid, ...] = ()
 
 
 def read_node(document: object) -> PeerNode:
@@ -215,6 +230,7 @@ def read_copies(document: object, most: int = MOST_MODELS) -> tuple[CopiesSaid, 
         free=_count(page, "free", _MOST_BYTES),
         age=_count(page, "age", _MOST_SECONDS),
         manifests=tuple(_read_said(_mapping(r)) for r in _list(page, "rows", most)),
+        stores=tuple(_read_store(_mapping(r)) for r in _stores(page, "stores")),
     )
     return said, following
 
@@ -236,7 +252,20 @@ def _read_said(row: dict[str, Any]) -> ManifestSaid:
         goal=None if row.get("goal") is None else _read_goal(_mapping(row["goal"])),
         failed=tuple(map(_holder, _list(row, "failed", _MOST_FAILED))),
         seen=tuple(map(_read_seen, _list(row, "seen", MOST_SEEN))),
+        stored=tuple(map(_holder, _stores(row, "stored"))),
     )
+
+
+def _stores(row: dict[str, Any], key: str) -> list[Any]:
+    """A node without second homes may say nothing of them."""
+    return _list(row, key, MOST_STORES) if key in row else []
+
+
+def _read_store(row: dict[str, Any]) -> StoreSaid:
+    site = _text(row, "site", 32)
+    if not is_site(site):
+        raise MalformedError("the 'site' of a store is not the name of a site")
+    return StoreSaid(_holder(row.get("holder")), site, _flag(row, "able"))
 
 
 def _read_goal(row: dict[str, Any]) -> Goal:

@@ -31,7 +31,7 @@ from outlast.store.garbage.evidence import (
 )
 from outlast.store.garbage.trash import Discarded, Trash
 from outlast.store.garbage.tuning import GRACE, READ
-from outlast.store.layout import CAPSULE_SUFFIX, Layout
+from outlast.store.layout import CAPSULE_SUFFIX, PARITY_SUFFIX, Layout
 from outlast.store.partials import CAPSULE
 from outlast.store.writer import leased, orphans, sweep
 
@@ -254,8 +254,12 @@ class _Collection:
             yield Garbage("attestation", name, size)
 
     def tidy_notes(self) -> None:
-        """Deletes the sums and the damage of blobs that are gone."""
+        """Deletes the sums, the parity and the damage of blobs that are gone."""
         layout = self._layout
+        for path in disk.matching(layout.parity, "??", f"*{PARITY_SUFFIX}"):
+            if not _payload_of(layout, path).exists():
+                disk.remove(path)
+                disk.remove_empty_parents(path, layout.parity)
         for path in disk.matching(layout.sums, "??", "*"):
             if Digest.is_valid(path.name) and not layout.blob(Digest(path.name)).exists():
                 disk.remove(path)
@@ -409,6 +413,13 @@ def _match(name: str, known: Collection[str]) -> str:
         f"{name!r} is not a record that cannot be read",
         hint="'outlast gc --dry-run' lists those that keep blobs from going",
     )
+
+
+def _payload_of(layout: Layout, parity: Path) -> Path:
+    """The file of which a file of parity is, by its name."""
+    name = parity.name.removesuffix(PARITY_SUFFIX)
+    folder = layout.capsules if name.endswith(CAPSULE_SUFFIX) else layout.blobs
+    return folder / parity.parent.name / name
 
 
 def _partials(

@@ -17,7 +17,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from outlast.core.descriptors import is_exhausted
 from outlast.core.errors import DiskFullError, ExhaustedError, OutlastError, StorageError
@@ -30,7 +30,7 @@ PRIVATE = 0o600
 _SYNC_EVERY = 256 << 20
 _TURN = 0.1
 """Seconds between two looks whether it is our turn."""
-_WRITE = 256 << 10
+WRITE = 256 << 10
 """Bytes of one write. Linux gives a longer one longer pieces of memory, which a virtual machine may
 not have yet: 1 GB took 0.2 to 1.5 s of the system's time in writes of 1 MiB, 0.24 in these."""
 P = ParamSpec("P")
@@ -94,7 +94,7 @@ def write_all(fd: int, data: bytes | bytearray | memoryview, offset: int) -> Non
     """Writes all of `data` at `offset`, however little the kernel takes at a time."""
     view = memoryview(data)
     while view:
-        count = os.pwrite(fd, view[:_WRITE], offset)
+        count = os.pwrite(fd, view[:WRITE], offset)
         offset += count
         view = view[count:]
 
@@ -399,10 +399,16 @@ def space_used(root: Path) -> int:
     return total
 
 
+_UNKNOWN: Final = 1 << 60
+"""Bytes, in place of what a file system does not know."""
+
+
 def free_bytes(path: Path) -> int:
-    """Bytes that this user can still write on the file system of `path`."""
+    """Bytes that this user can still write on the file system of `path`. Some network mounts say
+    that they have no blocks at all, because they do not know: then there is no bound.
+    """
     stats = os.statvfs(path)
-    return stats.f_bavail * stats.f_frsize
+    return stats.f_bavail * stats.f_frsize if stats.f_blocks else _UNKNOWN
 
 
 def total_bytes(path: Path) -> int:

@@ -74,6 +74,14 @@ class StoredFile:
         if not whole:
             raise CorruptError(f"{self.path} ends before it should")
 
+    def expect(self, offset: int, length: int) -> None:
+        """Has the disk read these bytes, and no others, while the caller does something else. Only
+        a hint: they are read as ever afterwards.
+        """
+        if hasattr(os, "posix_fadvise"):
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_WILLNEED)
+
     def close(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)

@@ -24,7 +24,7 @@ from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import CorruptError, ExhaustedError, MalformedError, OutlastError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, RepoKind
-from outlast.store import disk
+from outlast.store import disk, locks
 from outlast.store.database import OtherVersionError, connect, is_damage, is_shortage, proof
 from outlast.store.forms import StoredForm, stamp_of
 from outlast.store.layout import Layout
@@ -89,9 +89,11 @@ class Index:
             self._db.close()
 
     def _open(self) -> sqlite3.Connection:
-        """The index on the disk, made anew where it is damaged. Where the disk is full, read-only
-        or failing, one in memory does: it is only a cache.
+        """The index on the disk, made anew where it is damaged. Where the disk is full, read-only,
+        failing or without locks, one in memory does: it is only a cache.
         """
+        if not self._may_be_locked():
+            return connect(":memory:")
         for _ in range(2):
             try:
                 return connect(str(self._layout.index))
@@ -102,6 +104,12 @@ class Index:
                 with disk.reporting(self._layout.index):
                     self._delete()
         return connect(":memory:")
+
+    def _may_be_locked(self) -> bool:
+        """Whether SQLite can lock its file; it waits a minute before it says that it cannot."""
+        with contextlib.suppress(OSError):
+            return not self._layout.lock.exists() or locks.has_ranges(self._layout.lock)
+        return True
 
     def _delete(self) -> None:
         for suffix in ("", "-wal", "-shm"):

@@ -18,6 +18,7 @@ are read, and become format 3 with the first write.
 """
 _MARKER_NAME = "outlast.json"
 CAPSULE_SUFFIX = ".olc"
+PARITY_SUFFIX = ".olp"
 _MARKER_LIMIT = 4096
 
 
@@ -77,6 +78,11 @@ class Layout:
     def sums(self) -> Path:
         """Of the pieces of plain blobs."""
         return self.home / "sums"
+
+    @property
+    def parity(self) -> Path:
+        """Of the files that hold blobs, where the operator wants it (docs/format/parity.md)."""
+        return self.home / "parity"
 
     @property
     def damage(self) -> Path:
@@ -179,6 +185,10 @@ class Layout:
 
     def capsule(self, digest: Digest) -> Path:
         return self.capsules / digest.hex[:2] / f"{digest.hex}{CAPSULE_SUFFIX}"
+
+    def parity_of(self, payload: Path) -> Path:
+        """Of the file that holds a blob, plain or as a capsule."""
+        return self.parity / payload.parent.name / f"{payload.name}{PARITY_SUFFIX}"
 
     def copy(self, digest: Digest) -> Path:
         return self.copies / digest.hex[:2] / digest.hex

@@ -77,6 +77,25 @@ def probe(path: Path) -> Locking:
         return Locking.LOCAL if _is_local(os.fstat(one).st_dev) else Locking.WORKING
 
 
+def has_ranges(path: Path) -> bool:
+    """Whether the file system has locks on parts of files (fcntl). SQLite opens no file without
+    them: it takes a refusal for another process, and waits for that. `path` is a file for locks
+    alone. Raises :class:`OSError`.
+    """
+    if _locking(path) is not Locking.MISSING:
+        return True
+    with _opened(path) as fd:
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            if error.errno in _MISSING:
+                return False
+            raise
+    return True
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

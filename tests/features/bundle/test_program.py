@@ -13,6 +13,7 @@ import rfc8785
 
 from outlast.codec.bundle.contents import BundleContents
 from outlast.core.control import Control
+from outlast.core.digest import Digest
 from outlast.core.errors import (
     CorruptError,
     MalformedError,
@@ -25,6 +26,7 @@ from outlast.features.bundle.program import installed
 from outlast.features.bundle.program.gather import ProgramWishes, gather
 from outlast.features.bundle.program.lock import LOCK, read_lock
 from outlast.features.bundle.program.wheel_names import Machine, WheelName, machine, normalised
+from outlast.features.bundle.review.report import ProgramFile
 from outlast.features.bundle.tuning import TUNING
 from outlast.store.archive import Archive
 from tests.cli.call import inside
@@ -69,6 +71,27 @@ def test_it_installs_and_runs(usb: Path, tmp_path: Path) -> None:
     assert again.returncode == 1
     assert "is not new" in again.stderr
     assert program.exists()
+
+
+@pytest.mark.parametrize("page", ["MANIFEST.md", "index.html"])
+def test_the_pages_name_it(usb: Path, archive: Archive, tmp_path: Path, page: str) -> None:
+    """With the sha256 of each file, and how it is used; and not where there is no program."""
+    text = (usb / page).read_text()
+    assert "The program" in text
+    assert "sh install.sh" in text
+    for path in (usb / "install.sh", *(usb / "wheels").iterdir()):
+        name = path.relative_to(usb).as_posix()
+        (line,) = (line for line in text.splitlines() if Digest.of(path.read_bytes()).hex in line)
+        assert name in line.replace("\\", "")
+    export_to(archive, tmp_path / "bare", "org/base")
+    assert "install.sh" not in (tmp_path / "bare" / page).read_text()
+
+
+def test_the_pages_name_the_engine() -> None:
+    file = ProgramFile("wheels/xllamacpp-0.2.9-cp311-cp311-manylinux_2_17_x86_64.whl", 1, "00")
+    assert "the engine" in file.what
+    assert replace(file, path="install.sh").what
+    assert replace(file, path="wheels/rich-1.0-py3-none-any.whl").what == ""
 
 
 def test_damage_is_found_and_repaired(usb: Path, tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from outlast.codec.memory import InMemory
 from outlast.codec.merkle import PIECE
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest
-from outlast.core.errors import BeyondRepairError, CorruptError, MalformedError, StorageError
+from outlast.core.errors import BeyondRepairError, DamagedError, MalformedError, StorageError
 from outlast.features.durability.parity import geometry
 from outlast.features.durability.parity.encode import encode
 from outlast.features.durability.parity.files import ParityFiles
 from outlast.features.durability.parity.geometry import BLOCK, HEADER, ParityHead, Share
 from outlast.features.durability.parity.mend import ParityMender, read_head
 from outlast.store.archive import Archive
+from outlast.store.forms import StoredFile
 from tests.codec.test_erasure import VECTORS
 
 DATA = random.Random(5).randbytes(6 * PIECE + 12_345)
@@ -126,6 +127,119 @@ def test_two_sections(monkeypatch: pytest.MonkeyPatch) -> None:
     mended(damaged, parity)
 
 
+class Counting:
+    """Counts the bytes that are read."""
+
+    def __init__(self, data: bytes | bytearray) -> None:
+        self._memory = InMemory(data)
+        self.size = len(data)
+        self.read = 0
+
+    def readinto(self, offset: int, buffer: memoryview) -> None:
+        self.read += len(buffer)
+        self._memory.readinto(offset, buffer)
+
+
+def test_several_pieces_by_number() -> None:
+    damaged = bytearray(DATA)
+    spoil(damaged, 3 * BLOCK, BLOCK)
+    spoil(damaged, 4 * PIECE + BLOCK, 3 * BLOCK)
+    spoil(damaged, len(DATA) - 9, 9)
+    mender = ParityMender(InMemory(damaged), InMemory(PARITY))
+    found = dict(mender.pieces([6, 4, 0, 4]))
+    assert [*found] == [0, 4, 6]
+    assert all(DATA[n * PIECE : (n + 1) * PIECE] == bytes(found[n] or b"") for n in found)
+
+
+def test_one_that_is_beyond_repair_holds_up_no_other() -> None:
+    """Six blocks of one codeword are lost, and there is parity for five."""
+    [section] = read_head(InMemory(PARITY)).sections()
+    damaged = bytearray(DATA)
+    for column in range(6):
+        spoil(damaged, column * section.rows * BLOCK, BLOCK)
+    spoil(damaged, 5 * PIECE + 2 * BLOCK, BLOCK)
+    mender = ParityMender(InMemory(damaged), InMemory(PARITY))
+    found = dict(mender.pieces([0, 5]))
+    assert found[0] is None
+    assert bytes(found[5] or b"") == DATA[5 * PIECE : 6 * PIECE]
+    with pytest.raises(BeyondRepairError):
+        mender.piece(0)
+
+
+@pytest.mark.parametrize("section", [geometry.SECTION, 2 * PIECE])
+def test_found_and_mended_in_one_reading(section: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geometry, "SECTION", section)
+    parity = parity_of(DATA)
+    damaged = bytearray(DATA)
+    for piece in (0, 3, 6):
+        spoil(damaged, piece * PIECE + 5000, 1)
+    payload = Counting(damaged)
+    mender = ParityMender(payload, InMemory(parity))
+    seen = []
+
+    def is_right(number: int, piece: memoryview) -> bool:
+        seen.append(number)
+        return piece == DATA[number * PIECE : number * PIECE + len(piece)]
+
+    found = {n: bytes(piece or b"") for n, piece in mender.differing(is_right)}
+    assert seen == [*range(7)]
+    assert found == {n: DATA[n * PIECE : (n + 1) * PIECE] for n in (0, 3, 6)}
+    codewords = sum(len(DATA[n * PIECE : (n + 1) * PIECE]) + 250 * BLOCK for n in found)
+    assert payload.read <= len(DATA) + codewords + len(found) * BLOCK
+
+
+def test_a_block_that_was_wrong_once_is_restored_whatever_comes_later() -> None:
+    class Flaky(Counting):
+        def readinto(self, offset: int, buffer: memoryview) -> None:
+            super().readinto(offset, buffer)
+            if len(buffer) == PIECE:
+                buffer[0] ^= 1
+
+    assert ParityMender(Flaky(DATA), InMemory(PARITY)).piece(3) == DATA[3 * PIECE : 4 * PIECE]
+
+
+def test_what_the_disk_cannot_read_is_found_too() -> None:
+    class Torn(Counting):
+        def readinto(self, offset: int, buffer: memoryview) -> None:
+            if offset <= 2 * PIECE + 7 < offset + len(buffer):
+                raise StorageError("a bad sector")
+            super().readinto(offset, buffer)
+
+    mender = ParityMender(Torn(DATA), InMemory(PARITY))
+    [(number, piece)] = mender.differing(lambda _number, _piece: True)
+    assert (number, bytes(piece or b"")) == (2, DATA[2 * PIECE : 3 * PIECE])
+
+
+def test_the_disk_is_asked_for_what_is_needed_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once, before the first of it is read: else each read waits for the disk by itself,
+    and for what the system reads ahead of it.
+    """
+    [section] = read_head(InMemory(PARITY)).sections()
+    damaged = bytearray(DATA)
+    spoil(damaged, 2 * PIECE + 3 * BLOCK, BLOCK)
+    (tmp_path / "payload").write_bytes(damaged)
+    (tmp_path / "parity").write_bytes(PARITY)
+    payload, parity = StoredFile(tmp_path / "payload"), StoredFile(tmp_path / "parity")
+    asked: list[tuple[Path, int, int]] = []
+    monkeypatch.setattr(
+        StoredFile,
+        "expect",
+        lambda self, offset, length: asked.append((self.path, offset, length)),
+    )
+    mender = ParityMender(payload, parity)
+    assert mender.piece(2) == DATA[2 * PIECE : 3 * PIECE]
+    payload.close()
+    parity.close()
+    row = (2 * PIECE // BLOCK + 3) % section.rows
+    of = {path: [one[1:] for one in asked if one[0] == path] for path, _, _ in asked}
+    assert of[payload.path] == [
+        ((column * section.rows + row) * BLOCK, BLOCK) for column in range(section.data)
+    ]
+    assert len(of[parity.path]) == section.parity
+
+
 def test_one_header_is_enough() -> None:
     for at in (0, len(PARITY) - HEADER):
         parity = bytearray(PARITY)
@@ -196,8 +310,8 @@ def test_files_beside_the_blobs(tmp_path: Path) -> None:
     digest = keep(archive, DATA)
     with archive.open_blob(digest) as blob, files.mender(blob) as none:
         assert none is None
-    assert files.write(digest)
-    assert not files.write(keep(archive, b""))
+    assert files.write(digest, TWO) == len(PARITY)
+    assert files.write(keep(archive, b""), TWO) == 0
     path = files.path(digest, Form.PLAIN)
     assert path.read_bytes() == PARITY
     assert files.sweep() == 0
@@ -209,8 +323,9 @@ def test_files_beside_the_blobs(tmp_path: Path) -> None:
     with archive.open_blob(digest) as blob, files.mender(blob) as mender:
         assert mender is not None
         assert mender.piece(1) == DATA[PIECE : 2 * PIECE]
-    with pytest.raises(CorruptError, match="no parity is made"):
-        files.write(digest)
+    with pytest.raises(DamagedError):
+        files.write(digest, TWO)
+    assert archive.damage.of(digest)
     assert path.read_bytes() == PARITY
     place.unlink()
     assert files.sweep() >= len(PARITY)
@@ -221,7 +336,7 @@ def test_parity_of_another_blob_is_not_used(tmp_path: Path) -> None:
     archive = Archive(tmp_path, create=True)
     files = ParityFiles(archive)
     one, other = keep(archive, DATA), keep(archive, DATA[::-1])
-    files.write(one)
+    files.write(one, TWO)
     path = files.path(other, Form.PLAIN)
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(PARITY)

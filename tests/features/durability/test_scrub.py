@@ -10,11 +10,13 @@ from random import Random
 
 import pytest
 
+from outlast.codec.payload import Payload
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import BusyError, Cancelled, NotArchivedError, OutlastError
 from outlast.core.events import Event, Progress
+from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId, Target
 from outlast.features.durability.scrub import scrub as scrubbing
 from outlast.features.durability.scrub.cursor import ScrubCursor
@@ -30,6 +32,7 @@ from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 from outlast.sources.settings import HttpSettings
 from outlast.store.archive import Archive
+from outlast.store.partials import Partial
 from outlast.store.records.refs import Ref
 from tests.hubsim import HubRepo, HubSim
 from tests.pull import weights as trained
@@ -240,7 +243,7 @@ def hub(tmp_path: Path) -> Iterator[HubSim]:
 
 def mended(home: Path, *sources: Source, wishes: ScrubWishes = ALL) -> tuple[FoundDamage, ...]:
     with Archive(home) as archive, ScrubCursor(home) as cursor:
-        wishes_of_files = Wishes(forms=FormWishes())
+        wishes_of_files = Wishes(connections=1, forms=FormWishes())
         with Mender(archive, sources, nullcontext, wishes_of_files, Control()) as mender:
             helpers = Helpers(mender.mend, mender.ask)
             return scrub(archive, cursor, wishes, helpers, Control()).found
@@ -265,6 +268,53 @@ def test_what_cannot_be_mended_is_said_each_time(pulled: Puller) -> None:
         (found,) = mended(pulled.home)
         assert not found.mended
         assert found.why_not
+
+
+def partials(home: Path) -> int:
+    """Bytes of the disk that downloads in progress take."""
+    return sum(path.stat().st_blocks * 512 for path in (home / "partial").iterdir())
+
+
+def test_what_cannot_be_mended_leaves_no_second_copy(pulled: Puller, hub: HubSim) -> None:
+    """Of the three wrong pieces the hub sends one: that one is kept, and comes no more."""
+    damage(file_of(pulled.home, FILES[BIG]), 0.1, 0.5, 0.9)
+    hub.set_faults([{"action": "status", "status": 404, "file": BIG, "skip": 1}])
+    (found,) = mended(pulled.home, at(hub))
+    assert not found.mended
+    assert sent(hub) == MIB
+    assert 0 < partials(pulled.home) < 1.1 * MIB
+    hub.set_faults([])
+    (found,) = mended(pulled.home, at(hub))
+    assert found.mended
+    assert sent(hub) == 3 * MIB
+    check_pulled(pulled.home)
+    assert partials(pulled.home) == 0
+
+
+def test_where_no_source_is_nothing_is_copied(
+    pulled: Puller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(file_of(pulled.home, FILES[BIG]), 0.5)
+    opened: list[object] = []
+    real = Archive.partial
+
+    def partial(archive: Archive, entry: FileEntry, payload: Payload | None = None) -> Partial:
+        opened.append(entry)
+        return real(archive, entry, payload)
+
+    monkeypatch.setattr(Archive, "partial", partial)
+    (found,) = mended(pulled.home)
+    assert not found.mended
+    assert "nowhere else here" in found.why_not
+    assert opened == []
+
+
+def test_a_gone_file_leaves_nothing(pulled: Puller, hub: HubSim) -> None:
+    damage(file_of(pulled.home, FILES[BIG]), 0.5)
+    hub.set_faults([{"action": "status", "status": 404, "file": BIG}])
+    (found,) = mended(pulled.home, at(hub))
+    assert not found.mended
+    assert not list((pulled.home / "partial").iterdir())
 
 
 def test_sums_are_made_anew(home: Path) -> None:

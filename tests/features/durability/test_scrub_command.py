@@ -138,3 +138,22 @@ def test_a_server_scrubs_when_that_is_due(home: Path, hub: HubSim) -> None:
     check_pulled(archive)
     with Archive(archive) as found:
         assert not found.damage.all()
+
+
+def test_damage_has_the_name_of_its_file(home: Path) -> None:
+    """In the answers of status, of share and of doctor."""
+    archive = home / "archive"
+    (home / "config" / "outlast").mkdir(parents=True)
+    settings = home / "config" / "outlast" / "config.toml"
+    settings.write_text('[durability]\nscrub = "off"\nmend = false\n')
+    damage(file_of(archive, FILES[BIG]), 0.5)
+    assert inside("verify", home=home).code == 4
+    name = f"org/name: {BIG}"
+    env = {"OUTLAST_SWARM": "1", "OUTLAST_LSD": "0"}
+    with Node(archive, env=env, features=FEATURE):
+        (status,) = inside("status", "--json", home=home).ok().result
+        assert (status["damaged"], status["damaged_files"]) == (1, [name])
+        assert f"damaged: {name}" in inside("status", home=home).ok().out
+    shared = inside("share", "org/name", "--restricted", "--out", str(home / "out"), home=home)
+    assert name in shared.failed("damaged")
+    assert name in inside("doctor", home=home).out

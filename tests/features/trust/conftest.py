@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from outlast.features.trust.keys.pins import Role
+from outlast.features.trust.keys.pins import PinRole
 from outlast.store.archive import Archive
 from tests.features.trust.world import OBSERVER, PUBLISHER, WITNESS, World
 
@@ -21,8 +21,8 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Archive(folder / "pinned") as archive:
         world = World.of(archive)
         world.pin(PUBLISHER)
-        world.pin(OBSERVER, Role.OBSERVER, "*")
-        world.pin(WITNESS, Role.OBSERVER, "org/name")
+        world.pin(OBSERVER, PinRole.OBSERVER, "*")
+        world.pin(WITNESS, PinRole.OBSERVER, "org/name")
     return folder
 
 

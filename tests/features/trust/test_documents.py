@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from outlast.core.digest import Digest
 from outlast.features.trust.keys.public import PublicKey
 from outlast.features.trust.keys.verifying import verify
-from outlast.features.trust.records.dsse import PAYLOAD_TYPE, Envelope, Signature
+from outlast.features.trust.records.dsse import PAYLOAD_TYPE, DsseEnvelope, Signature
 from outlast.features.trust.records.statement import (
     OBSERVATION,
     PUBLICATION,
@@ -59,7 +59,7 @@ def test_the_example_of_the_format_is_what_we_write() -> None:
     payload, envelope = (text.encode() for text in example)
     secret = Ed25519PrivateKey.from_private_bytes(bytes(32))
     key = PublicKey.of_ed25519(secret.public_key().public_bytes_raw())
-    found = Envelope.read(envelope)
+    found = DsseEnvelope.read(envelope)
     assert found.payload == payload
     said = Statement.read(payload)
     assert said.manifest == Digest.of(b"a manifest")
@@ -67,7 +67,7 @@ def test_the_example_of_the_format_is_what_we_write() -> None:
     (signature,) = found.signatures
     assert signature == Signature(key.fingerprint, secret.sign(found.message))
     assert verify(key, found.message, signature.data)
-    assert Envelope.of(said.to_bytes(), [signature]).to_bytes() == envelope
+    assert DsseEnvelope.of(said.to_bytes(), [signature]).to_bytes() == envelope
 
 
 def test_the_format_names_the_types() -> None:

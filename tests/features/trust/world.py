@@ -11,23 +11,23 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from outlast.core.claims import Claim, Claims, ClaimState, Lister, Standing
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import MalformedError
-from outlast.core.file_list import entries_of, listing_digest
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
-from outlast.features.trust.keys.pins import How, Pin, Pins, PinState, Role
+from outlast.features.trust.keys.pins import How, Pin, PinRole, Pins, PinState
 from outlast.features.trust.keys.public import PublicKey
 from outlast.features.trust.keys.verifying import verify
 from outlast.features.trust.records.assessor import TrustAssessor
-from outlast.features.trust.records.dsse import Envelope, Signature, strict_json
+from outlast.features.trust.records.dsse import DsseEnvelope, Signature, strict_json
 from outlast.features.trust.records.needed import Needed
 from outlast.features.trust.records.statement import (
-    Observation,
+    HubObservation,
     Predicate,
     Publication,
     Revocation,
     Statement,
 )
 from outlast.store.archive import Archive
+from outlast.store.records.file_list import entries_of, listing_digest
 from tests.store.build import put, revision_of
 
 NOW = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
@@ -79,8 +79,8 @@ STRANGER = MemoryKey.named("stranger")
 
 def envelope(payload: bytes, *keys: MemoryKey) -> bytes:
     """A payload that `keys` signed, whatever it says."""
-    draft = Envelope(payload, ())
-    return Envelope.of(
+    draft = DsseEnvelope(payload, ())
+    return DsseEnvelope.of(
         payload, [Signature(key.id, key.sign(draft.message)) for key in keys]
     ).to_bytes()
 
@@ -91,12 +91,14 @@ def publication(
     return Publication(ref, sequence, made, (PUBLISHER.key,), expires)
 
 
-def observation(revision: Revision, *, seen: str = MADE, expires: str = "") -> Observation:
+def observation(revision: Revision, *, seen: str = MADE, expires: str = "") -> HubObservation:
     assert revision.commit is not None
     entries = entries_of(revision)
     size = sum(entry.size for entry in entries)
     listing = listing_digest(entries)
-    return Observation(HUB, revision.commit, seen, listing, len(entries), size, "office", expires)
+    return HubObservation(
+        HUB, revision.commit, seen, listing, len(entries), size, "office", expires
+    )
 
 
 def revocation(reason: str = "it has a backdoor") -> Revocation:
@@ -137,7 +139,7 @@ class World:
     def pin(
         self,
         key: MemoryKey,
-        role: Role = Role.PUBLISHER,
+        role: PinRole = PinRole.PUBLISHER,
         namespace: str = "org",
         *,
         state: PinState = PinState.ACTIVE,
@@ -195,7 +197,7 @@ class SmallCatalogue:
 
     def listed(self, manifest: Digest, revision: Revision) -> ClaimState:
         try:
-            found = Envelope.read(self.data)
+            found = DsseEnvelope.read(self.data)
             said = strict_json(found.payload, 1 << 20, "the catalogue")
         except MalformedError as error:
             return ClaimState(Claim.LISTED, Standing.ABSENT, why=str(error))

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import QuarantinedError
 from outlast.core.names import RepoId, Target
 from outlast.intake.formats.allowed import AllowedUnsafe
 from outlast.ops.export import Exported, link
+from outlast.ops.run import prepare
 from outlast.store.archive import Archive
 from tests.cli.call import inside
 from tests.intake.formats.canaries import canaries
+from tests.intake.formats.test_unsafe import SAFE
 from tests.serve.peers import archive_files
 
 REPO = RepoId.parse("org/name")
@@ -65,6 +68,19 @@ def test_what_is_allowed_stays_so_by_digest(archive: Archive, tmp_path: Path) ->
     done = link(archive, where, cache=None, folder=tmp_path / "again")
     assert done.withheld.keys() == {"y.bin"}
     assert AllowedUnsafe(archive.layout.home).digests() == {Digest.of(one)}
+
+
+def test_an_engine_gets_no_pickle(archive: Archive, tmp_path: Path) -> None:
+    weights = SAFE["model.safetensors"]
+    unsafe = canaries(tmp_path / "sprung")["weights.pt"]
+    files = {"config.json": b"{}", "model.safetensors": weights, "training_args.bin": unsafe}
+    archive_files(archive, REPO, files)
+    AllowedUnsafe(archive.layout.home).allow([(Digest.of(unsafe), "x")], dt.date(2026, 11, 30))
+    with prepare(
+        archive, TARGET, wanted=None, engine=None, recheck=False, control=Control()
+    ) as ready:
+        assert ready.folder is not None
+        assert files_in(ready.folder) == {"config.json", "model.safetensors"}
 
 
 def test_where_nothing_is_left(archive: Archive, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from outlast.swarm.settings import SwarmSettings
 
 if TYPE_CHECKING:
     from outlast.app import NodeSettings, Upstream
+    from outlast.bucket.home import SecondHome
 
 __all__ = [
     "PUBLIC_HUB",
@@ -129,6 +130,14 @@ class Config:
             if origin(known) == asked:
                 return token
         return self.hub_token if asked == origin(self.hub) else None
+
+    def open_home(self, url: str, *, create: bool = False) -> "SecondHome":
+        """A second home, with the keys for it. Raises as `app.open_home` does."""
+        from outlast.app import open_home  # noqa: PLC0415
+        from outlast.bucket.objects import check_place  # noqa: PLC0415
+
+        keys = self.token_for(f"{STORE}+{check_place(url)}")
+        return open_home(url, self.s3.place, keys, create=create)
 
 
 def load_config(

@@ -1,12 +1,13 @@
 """``outlast ls``."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from outlast.cli.documents.parts import claim_parts, notice_part, withdrawn_parts
 from outlast.cli.documents.revisions import DamagedDocument, RevisionDocument
+from outlast.cli.documents.second_home import StoredRevisionDocument
 from outlast.cli.edge import Session, common, session
 from outlast.cli.screen.render import (
     plural,
@@ -18,7 +19,7 @@ from outlast.cli.screen.render import (
 )
 from outlast.core.claims import Claims
 from outlast.core.digest import Digest, GitOid
-from outlast.core.errors import IntegrityError, one_line
+from outlast.core.errors import IntegrityError, UsageError, one_line
 from outlast.core.names import RepoId
 from outlast.core.sizes import human_size
 from outlast.ops import listing
@@ -26,8 +27,14 @@ from outlast.ops.claims import claims_of
 from outlast.store.disk import space_used
 from outlast.store.records.facts import About
 
+if TYPE_CHECKING:
+    from outlast.ops.second_home.listing import HomeRevision
+
 _HEAD: Final[tuple[str, ...]] = (
     *("MODEL", "REVISION", "REFS", "FILES", "SIZE", "STORED", "SAVED", "DATE", "STATE"),
+)
+_STORED_HEAD: Final[tuple[str, ...]] = (
+    *("MODEL", "REVISION", "REFS", "FILES", "SIZE", "STORED", "STATE"),
 )
 _DATE: Final = _HEAD.index("DATE")
 _WIDTH: Final = 100
@@ -41,10 +48,12 @@ Examples:
   outlast ls 'Qwen/*' --json
   outlast ls --sort size
   outlast ls --partial --sort date --reverse
+  outlast ls --store s3://models/archive
 
 \b
 Exit status:
-  0 done · 3 no archive · 4 a ref or draft is damaged; the rest is listed
+  0 done · 2 usage · 3 no archive · 4 a ref or draft is damaged; the rest is listed
+  5 no answer from the store · 7 the store refuses
 """
 )
 @click.argument("pattern", nargs=-1)
@@ -57,6 +66,7 @@ Exit status:
 )
 @click.option("--reverse", is_flag=True, help="Reverse the order")
 @click.option("--partial", is_flag=True, help="List only revisions that lack files")
+@click.option("--store", metavar="URL", help="List what a second home has, as s3://BUCKET")
 @common
 def ls(
     pattern: tuple[str, ...],
@@ -64,6 +74,7 @@ def ls(
     sort: str,
     reverse: bool,
     partial: bool,
+    store: str | None,
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -83,8 +94,14 @@ def ls(
     DATE is the day (UTC) on which a source last said that one of the REFS names the revision. Where
     no source said so, as for a local folder, it is the day on which its record in the archive was
     written. It is shown with --sort date, and wherever 100 columns have room for it.
+
+    With --store the second home is listed, from its list and its manifests: no file of a model is
+    read, so 'complete' says that all files are there, and not that they are right.
     """
     order = listing.Order(sort)
+    if store is not None:
+        with session(home, as_json=as_json, quiet=quiet) as run:
+            return _list_store(run, store, pattern, order, reverse=reverse, partial=partial)
     claims: dict[Digest, Claims] = {}
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
         listed = listing.list_revisions(
@@ -103,6 +120,72 @@ def ls(
     else:
         _print(run, listed, order, revoked, whole=not pattern and not partial)
     return IntegrityError.exit_code if listed.damaged else 0
+
+
+def _list_store(
+    run: Session,
+    url: str,
+    pattern: Sequence[str],
+    order: listing.Order,
+    *,
+    reverse: bool,
+    partial: bool,
+) -> int:
+    from outlast.ops.second_home.listing import listing as stored  # noqa: PLC0415 - for this alone
+
+    if order is listing.Order.DATE:
+        raise UsageError("--store knows no dates", hint="--sort name or --sort size")
+    there = run.config.open_home(url)
+    lines = [one for one in stored(there, pattern) if not (partial and one.complete)]
+    if order is listing.Order.SIZE:
+        lines.sort(key=lambda one: -one.size)
+    if reverse:
+        lines.reverse()
+    if run.as_json:
+        for line in lines:
+            print_document(_stored_document(there.name, line))
+    elif lines:
+        print_table([_STORED_HEAD, *map(_stored_row, lines)], right=(3, 4, 5))
+    size = sum(line.size for line in lines)
+    run.say(f"{plural(len(lines), 'revision')}, {human_size(size)} in {there.name}")
+    return IntegrityError.exit_code if any(line.problem for line in lines) else 0
+
+
+def _stored_document(store: str, line: "HomeRevision") -> StoredRevisionDocument:
+    return StoredRevisionDocument(
+        store=store,
+        repo=line.repo,
+        revision=line.revision,
+        refs=line.refs,
+        files=line.files,
+        bytes=line.size,
+        stored_bytes=line.stored,
+        capsules=line.capsules,
+        missing=line.missing,
+        partial=line.partial,
+        complete=line.complete,
+        damaged=line.problem,
+    )
+
+
+def _stored_row(line: "HomeRevision") -> tuple[str, ...]:
+    state = "complete"
+    if line.problem:
+        state = f"DAMAGED: {line.problem}"
+    elif line.missing:
+        state = f"lacks {plural(line.missing, 'file')}"
+    elif line.partial:
+        state = "partial"
+    known = not line.problem
+    return (
+        str(line.repo),
+        line.revision.hex[:12],
+        ",".join(line.refs) or "-",
+        f"{line.files:,}" if known else "?",
+        human_size(line.size) if known else "?",
+        human_size(line.stored) if known else "?",
+        one_line(state),
+    )
 
 
 def _document(line: listing.RevisionLine, claims: Mapping[Digest, Claims]) -> RevisionDocument:

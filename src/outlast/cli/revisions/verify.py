@@ -13,7 +13,6 @@ from outlast.core.errors import ExhaustedError, IntegrityError, UsageError
 from outlast.core.names import Target
 from outlast.core.sizes import human_size
 from outlast.ops import verify as ops
-from outlast.sources.kinds import STORE
 
 
 @click.command(
@@ -91,13 +90,11 @@ def verify(
 def _verify_store(
     target: tuple[Target, ...], url: str, home: str | None, *, as_json: bool, quiet: bool
 ) -> int:
-    from outlast.app import open_home  # noqa: PLC0415 - for this option alone
-    from outlast.bucket.objects import check_place  # noqa: PLC0415
-    from outlast.ops.second_home.check import check  # noqa: PLC0415
+    from outlast.ops.second_home.check import check  # noqa: PLC0415 - for this option alone
 
     with session(home, as_json=as_json, quiet=quiet) as run:
-        keys = run.config.token_for(f"{STORE}+{check_place(url)}")
-        result = check(open_home(url, run.config.s3.place, keys), target, run.control)
+        there = run.config.open_home(url)
+        result = check(there, target, run.control)
     if as_json:
         print_document(
             VerifiedDocument(

@@ -22,6 +22,7 @@ _HINTS: Final = {
     "doctor": f"what is mended stays so, an index that is lacking is made anew; {_AGAIN}",
     "run": f"working copies that are complete stay; {_AGAIN}",
     "policy": _UNCHANGED,
+    "screen": f"what was screened is in the log; {_AGAIN} for the rest",
     "ls": _UNCHANGED,
     "config": _UNCHANGED,
     "show": _UNCHANGED,

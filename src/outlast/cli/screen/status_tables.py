@@ -11,6 +11,7 @@ from outlast.core.status import (
     CopiesStatus,
     NeighbourStatus,
     NodeStatus,
+    ParityStatus,
     PeerStatus,
     QuotaStatus,
     RulesStatus,
@@ -32,18 +33,21 @@ class Section:
 
 
 def sections(nodes: Iterable[NodeStatus]) -> list[Section]:
-    """For each node two lines of text, a third of a mirror with a quota, and the tables that have
-    rows; before them the models that have fewer copies than their goals want.
+    """For each node two lines of text, more of damage, of a mirror with a quota and of parity, and
+    the tables that have rows; before them the models that have fewer copies than their goals want.
     """
     nodes = list(nodes)
     found = _goals(nodes)
     for node in nodes:
         found.append(Section(_headline(node)))
         found.append(Section(_figures(node)))
+        found += [Section(f"  damaged: {one_line(name)}") for name in node.damaged_files]
         if node.quota.limit:
             found.append(Section(_quota(node.quota)))
         if node.rules.asked:
             found.append(Section(_rules(node.rules)))
+        if node.parity.files or node.parity.lacking:
+            found.append(Section(_parity(node.parity)))
         tables = (_transfers(node), _peers(node), _neighbours(node), _trackers(node))
         found += [table for table in tables if len(table.rows) > 1]
     return found
@@ -108,6 +112,11 @@ def _quota(quota: QuotaStatus) -> str:
         f"  mirror: keeps {human_size(quota.taken)} of at most {human_size(quota.limit)}, dropped "
         f"{plural(quota.dropped, 'revision')} ({human_size(quota.freed)})"
     )
+
+
+def _parity(parity: ParityStatus) -> str:
+    lacking = f", {plural(parity.lacking, 'blob')} without" if parity.lacking else ""
+    return f"  parity: of {plural(parity.files, 'blob')}, {human_size(parity.size)}{lacking}"
 
 
 def _transfers(node: NodeStatus) -> Section:

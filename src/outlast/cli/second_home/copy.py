@@ -2,15 +2,12 @@
 
 import click
 
-from outlast.app import open_home
-from outlast.bucket.objects import check_place
 from outlast.cli.documents.second_home import CopiedDocument
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.screen.render import plural, print_document
 from outlast.core.names import Target
 from outlast.core.sizes import human_size
 from outlast.ops.second_home import copy as ops
-from outlast.sources.kinds import STORE
 
 
 @click.command(
@@ -49,15 +46,14 @@ def copy(
 
     Files are stored there as they are here, compressed or not, in the layout of an archive. What is
     there already is not sent again, so the same command goes on after an interruption. Each file is
-    hashed while it is read: a damaged one is not copied.
+    hashed while it is read: a damaged one is not copied. Beside a file of more than 1 MiB lies its
+    merkle tree, which proves single pieces; where an older outlast copied a file, it is added.
 
     Credentials are those of the platform: the variables AWS_…, GOOGLE_… or AZURE_…, or what the
     machine's own role gives. Section [s3] of the configuration counts for s3://, too.
     """
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
-        place = f"{STORE}+{check_place(url)}"
-        keys = run.config.token_for(place)
-        there = open_home(url, run.config.s3.place, keys, create=True)
+        there = run.config.open_home(url, create=True)
         result = ops.copy(archive, target, there, run.control)
     if as_json:
         print_document(
@@ -67,6 +63,7 @@ def copy(
                 blobs=result.sent,
                 bytes=result.sent_bytes,
                 already=result.already,
+                trees=result.trees,
             )
         )
         return
@@ -74,4 +71,5 @@ def copy(
         f"{plural(len(result.revisions), 'revision')} in {there.name}: "
         f"{plural(result.sent, 'blob')}, {human_size(result.sent_bytes)} sent, "
         f"{result.already:,} there already"
+        + (f", {plural(result.trees, 'tree')} added" if result.trees else "")
     )

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from outlast.codec.bundle.geometry import SUM_BYTES, BlockPlace, Geometry
 from outlast.codec.bundle.part import BlockSums, PartHeader
 from outlast.codec.erasure import Repair
-from outlast.codec.memory import Readable, scratch
+from outlast.codec.memory import Readable
 from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError
 
@@ -135,11 +135,16 @@ class BundleBlocks:
 
 
 class StreamReader:
-    """The stream as bytes at any offset: a :class:`~outlast.codec.memory.Readable`."""
+    """The stream as bytes at any offset: a :class:`~outlast.codec.memory.Readable`. Threads may
+    share it. One block is kept: payloads begin anywhere, so that pieces of one end within blocks,
+    whose rest is read next.
+    """
 
     def __init__(self, blocks: BundleBlocks) -> None:
         self.blocks: Final = blocks
         self._cut = blocks.geometry
+        self._lock = threading.Lock()
+        self._kept: tuple[BlockPlace, memoryview] | None = None
 
     @property
     def size(self) -> int:
@@ -156,11 +161,20 @@ class StreamReader:
             if take == length:
                 self.blocks.read(self._cut.place(offset), buffer[:take])
             else:
-                with scratch(length) as whole:
-                    self.blocks.read(self._cut.place(offset), whole)
-                    buffer[:take] = whole[skip : skip + take]
+                self._read_some(self._cut.place(offset), skip, buffer[:take])
             offset += take
             buffer = buffer[take:]
+
+    def _read_some(self, place: BlockPlace, skip: int, out: memoryview) -> None:
+        """Fills `out` from byte `skip` of a block on."""
+        with self._lock:
+            kept, self._kept = self._kept, None  # no other thread uses it meanwhile
+        block = memoryview(bytearray(self._cut.layout.block)) if kept is None else kept[1]
+        if kept is None or kept[0] != place:
+            self.blocks.read(place, block)
+        out[:] = block[skip : skip + len(out)]
+        with self._lock:
+            self._kept = place, block
 
 
 class Span:

@@ -2,8 +2,10 @@
 
 import contextlib
 import datetime as dt
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,8 +28,10 @@ from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, DiskFullError, OutlastError, StorageError, UsageError
 from outlast.core.events import Note, Planned, Progress
 from outlast.core.sizes import human_size
+from outlast.core.threads import one_ahead
 from outlast.features.bundle.archive_stream import DamagedPayloadError, Piece
 from outlast.features.bundle.bag import BagNote, write_bag
+from outlast.features.bundle.buffers import Buffers, Lent
 from outlast.features.bundle.ordered import InOrder
 from outlast.features.bundle.outgoing import Outgoing, PlainOutgoing, SealedOutgoing
 from outlast.features.bundle.part_file import UNFINISHED, PartFile, WrittenPart
@@ -184,7 +188,10 @@ class _Export:
         make = PlainOutgoing if plan.seal is None else SealedOutgoing
         self._out: Outgoing = make(archive, plan)
         self._checks = PayloadChecks(archive, plan.contents, plan.records)
-        self._checking = InOrder[tuple[BlockPlace, memoryview]](self._check, "payloads")
+        self._checking = InOrder[tuple[BlockPlace, Lent]](
+            self._check, "payloads", after=lambda job: job[1].done()
+        )
+        self._buffers = Buffers(plan.cut.layout.block, TUNING.under_way)
         self._parts: dict[int, PartSum] = {}
         self._sums: dict[int, bytearray] = {}
         """By part, those of its blocks that went by: what is read again must be the same."""
@@ -200,8 +207,9 @@ class _Export:
         self._checks.close()
         self._out.close()
 
-    def _check(self, job: tuple[BlockPlace, memoryview]) -> None:
-        plain = self._out.plain(*job)
+    def _check(self, job: tuple[BlockPlace, Lent]) -> None:
+        place, block = job
+        plain = self._out.plain(place, block.data)
         if plain is not None:
             self._checks.update(*plain)
 
@@ -302,12 +310,14 @@ class _Export:
         written.remove()
         with PartFile(folder, self._head(part)) as file:
             for row in range(self._cut.rows_of(part)):
-                block = self._read(BlockPlace(part, row))
-                self._go_by(BlockPlace(part, row), block, file.add(block))
+                place = BlockPlace(part, row)
+                block = self._buffers.take(self._cut.layout.block)
+                self._read_into(place, block.data)
+                self._go_by(place, block, file.add(block))
             self._parts[part] = file.finish()
         self.written += self._parts[part].size
 
-    def _whole(self, written: WrittenPart) -> Iterator[tuple[memoryview, bytes]]:
+    def _whole(self, written: WrittenPart) -> Iterator[tuple[Lent, bytes]]:
         """The blocks of a part that is right to its end; no others: what is written anew will not
         be the same.
         """
@@ -315,30 +325,26 @@ class _Export:
             self._control.cancel.check()
         return iter(()) if written.sum is None else written.blocks()
 
-    def _read(self, place: BlockPlace) -> memoryview:
-        """A block of the archive's stream."""
-        block = memoryview(bytearray(self._cut.layout.block))
-        self._read_into(place, block)
-        return block
-
     def _read_into(self, place: BlockPlace, block: memoryview) -> None:
+        """Fills `block` with that of the archive's stream."""
         if place.row < self._cut.rows_of(place.part):
             self._out.fill(place, block)
         else:  # a short last part has zeros there
             block[:] = bytes(len(block))
 
-    def _go_by(self, place: BlockPlace, block: memoryview, found: bytes) -> None:
-        """A block is on the medium; its payloads are checked, unless they were: then it must be
-        the same block.
+    def _go_by(self, place: BlockPlace, block: Lent, found: bytes) -> None:
+        """A block is on the medium, and used no more but for this: its payloads are checked, unless
+        they were: then it must be the same block.
         """
         self._control.cancel.check()
         known = self._sums.setdefault(place.part, bytearray())
         if len(known) > place.row * SUM_BYTES:
             self._compare(place, found)
+            block.done()
             return
         known += found
         self._checking.put((place, block))
-        self._control.emit(Progress(self._cut.name(place.part), len(block)))
+        self._control.emit(Progress(self._cut.name(place.part), len(block.data)))
 
     def _compare(self, place: BlockPlace, found: bytes) -> None:
         at = place.row * SUM_BYTES
@@ -383,18 +389,37 @@ class _Export:
         data, parity = cut.data_of(group), cut.parity_of(group)
         encoder = Encoder(len(parity), cut.layout.block)
         # The same memory for all rows: fresh pages cost more than the parity.
-        memory = [memoryview(bytearray(cut.layout.block)) for _ in range(TOGETHER)]
-        for row in range(cut.rows_of(parity.start)):
-            encoder.clear()
-            for first in range(0, len(data), TOGETHER):
+        memory = [
+            [memoryview(bytearray(cut.layout.block)) for _ in range(TOGETHER)] for _ in range(2)
+        ]
+
+        def read(job: tuple[int, int], turn: int) -> tuple[int, list[memoryview]]:
+            row, first = job
+            blocks = memory[turn][: len(data) - first]
+            for part, block in zip(data[first:], blocks, strict=False):
+                self._read_again(BlockPlace(part, row), block)
+            return first, blocks
+
+        firsts = range(0, len(data), TOGETHER)
+        jobs = itertools.product(range(cut.rows_of(parity.start)), firsts)
+        with (
+            ThreadPoolExecutor(1, "reread") as executor,
+            contextlib.closing(one_ahead(read, jobs, executor)) as found,
+        ):
+            for first, blocks in found:
                 self._control.cancel.check()
-                places = [BlockPlace(part, row) for part in data[first : first + TOGETHER]]
-                for place, block in zip(places, memory, strict=False):
-                    self._read_again(place, block)
-                encoder.add(first, memory[: len(places)])
-            for part, file in files.items():
-                file.add(memoryview(bytes(encoder.blocks[part - parity.start])))
-                self._control.emit(Progress(cut.name(part), cut.layout.block))
+                encoder.add(first, blocks)
+                if first == firsts[-1]:
+                    self._end_row(encoder, parity, files)
+
+    def _end_row(self, encoder: Encoder, parity: range, files: Mapping[int, PartFile]) -> None:
+        """Writes a row of parity, and begins the next."""
+        for part, file in files.items():
+            with self._buffers.take(self._cut.layout.block) as block:
+                block.data[:] = encoder.blocks[part - parity.start]
+                file.add(block)
+            self._control.emit(Progress(self._cut.name(part), self._cut.layout.block))
+        encoder.clear()
 
     def _read_again(self, place: BlockPlace, block: memoryview) -> None:
         if not self._out.repeatable:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from outlast.codec import merkle
 from outlast.codec.bundle.contents import (
     ATTESTATIONS,
     BundledBlob,
@@ -29,8 +30,10 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.core.policy import Action
 from outlast.core.sizes import human_size
+from outlast.features.bundle.buffers import Buffers
+from outlast.features.bundle.ordered import InOrder
 from outlast.features.bundle.spare_blocks import SpareBlocks
-from outlast.features.bundle.take_payload import take
+from outlast.features.bundle.take_payload import Received, keep, receive
 from outlast.features.bundle.tuning import TUNING, Tuning
 from outlast.fetch.revision import forget, seal, start_draft
 from outlast.fetch.tuning import TUNING as FETCH_TUNING
@@ -116,6 +119,18 @@ def import_bundle(
     return job.result
 
 
+@dataclass(frozen=True, slots=True)
+class _Came:
+    """A payload that was received, or why it could not be."""
+
+    payload: BundledBlob
+    found: Received | OutlastError
+
+    def close(self) -> None:
+        if isinstance(self.found, Received):
+            self.found.file.close()
+
+
 class _Import:
     def __init__(
         self,
@@ -134,6 +149,7 @@ class _Import:
         self._wanted: dict[Digest, list[_Wanted]] = {}
         self._pending: dict[tuple[RepoId, GitOid], list[FileEntry]] = {}
         self._begun: list[tuple[BundledModel, RepoId, Revision]] = []
+        self._buffers = Buffers(merkle.PIECE, tuning.under_way)
         self.result = Imported(bundle)
 
     def run(self) -> None:
@@ -144,11 +160,15 @@ class _Import:
         files = sum(map(len, self._wanted.values()))
         size = sum(payload.length for payload in payloads)
         self._control.emit(Planned("import", self._source, files, size))
+        # One payload is decoded, synced and published while the next comes from the medium.
+        keeping = InOrder[_Came](self._keep, "keep", after=_Came.close, most=1)
         try:
             for payload in payloads:
                 self._control.cancel.check()
-                self._take(payload)
+                keeping.put(self._receive(payload))
+            keeping.settle()
         finally:
+            keeping.abandon()
             self._acknowledge()
         self._finish()
 
@@ -299,17 +319,30 @@ class _Import:
                 hint=room_hint(self._archive.layout),
             )
 
-    def _take(self, payload: BundledBlob) -> None:
+    def _receive(self, payload: BundledBlob) -> "_Came":
+        try:
+            return _Came(
+                payload,
+                receive(
+                    self._writer.temp(),
+                    self._bundle,
+                    payload,
+                    self._buffers,
+                    control=self._control,
+                    tuning=self._tuning,
+                ),
+            )
+        except (IntegrityError, NotFoundError) as error:
+            return _Came(payload, error)
+
+    def _keep(self, came: "_Came") -> None:
+        """In a thread of its own, which alone changes what is noted of files until it ends."""
+        payload, found = came.payload, came.found
         wanted = self._wanted.get(payload.blob, [])
         try:
-            names = take(
-                self._archive,
-                self._writer,
-                self._bundle,
-                payload,
-                control=self._control,
-                tuning=self._tuning,
-            )
+            if isinstance(found, OutlastError):
+                raise found
+            names = keep(self._archive, self._writer, found, self._control)
         except (IntegrityError, NotFoundError) as error:
             for one in wanted:
                 self._refuse_file(one, str(error), error.code)

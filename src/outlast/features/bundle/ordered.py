@@ -11,18 +11,29 @@ _MOST: Final = 8
 
 class InOrder(Generic[_T]):
     """Calls `work` with what is put, one after the other. An error of it is raised by the next
-    call of any method.
+    call of any method, and what was put behind it is passed over. `after` is called with all that
+    is put, whatever becomes of it. Up to `most` wait.
     """
 
-    def __init__(self, work: Callable[[_T], object], name: str) -> None:
+    def __init__(
+        self,
+        work: Callable[[_T], object],
+        name: str,
+        *,
+        after: Callable[[_T], object] = bool,
+        most: int = _MOST,
+    ) -> None:
         self._work = work
-        self._queue: queue.Queue[tuple[_T] | None] = queue.Queue(_MOST)
+        self._after = after
+        self._queue: queue.Queue[tuple[_T] | None] = queue.Queue(most)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def put(self, item: _T) -> None:
-        self._check()
+        if self._error is not None:
+            self._after(item)
+            raise self._error
         self._queue.put((item,))
 
     def settle(self) -> None:
@@ -53,4 +64,5 @@ class InOrder(Generic[_T]):
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 self._error = error
             finally:
+                self._after(item[0])
                 self._queue.task_done()

@@ -13,13 +13,13 @@ from outlast.codec.bundle.geometry import HEADER_BYTES
 from outlast.codec.bundle.part import BlockSums, PartHeader
 from outlast.core.closing import Closing
 from outlast.core.digest import Digest
+from outlast.features.bundle.buffers import Lent
 from outlast.features.bundle.ordered import InOrder
 from outlast.store import disk
+from outlast.store.write_behind import WriteBehind
 
 UNFINISHED: Final = ".unfinished"
 """Ends the names of files that are being written."""
-_SYNC_EVERY: Final = 256 << 20
-"""Bytes after which the medium is waited for, so that a slow one does not fill the memory."""
 
 
 class PartFile(Closing):
@@ -33,48 +33,48 @@ class PartFile(Closing):
         self._sums = BlockSums(head.bundle, head.part)
         self._temp = self._path.with_name(self._path.name + UNFINISHED)
         self._row = 0
-        self._unsynced = 0
         self._hash = hashlib.sha256()
         with disk.reporting(self._path):
             disk.make_dir(self._path.parent)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
             self._fd = os.open(self._temp, flags, 0o644)
-        self._hashing = InOrder(self._hash.update, "part")
-        self._write(self._head.pack())
+        self._file = WriteBehind(self._fd)
+        self._hashing = InOrder[Lent](self._update, "part", after=Lent.done)
+        self._write(Lent(memoryview(self._head.pack())))
 
-    def add(self, block: memoryview) -> bytes:
-        """Appends the next block, which must not change any more: it is hashed in the background.
-        Returns its sum.
-        """
-        found = self._sums.of(self._row, block)
+    def add(self, block: Lent) -> bytes:
+        """Appends the next block, which is hashed in the background. Returns its sum."""
+        found = self._sums.of(self._row, block.data)
         self._row += 1
         self._write(block)
-        self._write(found)
+        self._write(Lent(memoryview(found)))
         return found
 
     def finish(self) -> PartSum:
         """Writes the end, waits for the medium, and gives the file its name."""
-        self._write(self._head.pack())
+        self._write(Lent(memoryview(self._head.pack())))
+        with disk.reporting(self._path):
+            self._file.sync()
         self._hashing.close()
         with disk.reporting(self._path):
-            disk.fsync(self._fd)
+            self._file.close()
             size = os.fstat(self._fd).st_size
             os.close(self._fd)
             self._fd = -1
             disk.publish(self._temp, self._path)
         return PartSum(self._head.part, size, Digest(self._hash.hexdigest()))
 
-    def _write(self, data: bytes | memoryview) -> None:
-        self._hashing.put(memoryview(data))
+    def _write(self, block: Lent) -> None:
+        self._hashing.put(block.keep())
         with disk.reporting(self._path):
-            disk.append_all(self._fd, data)
-            self._unsynced += len(data)
-            if self._unsynced >= _SYNC_EVERY:
-                self._unsynced = 0
-                disk.fsync(self._fd)
+            self._file.append(block.data)
+
+    def _update(self, block: Lent) -> None:
+        self._hash.update(block.data)
 
     def close(self) -> None:
         self._hashing.abandon()
+        self._file.close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -91,7 +91,7 @@ class WrittenPart:
         self._head = head
         self.sum: PartSum | None = None
 
-    def blocks(self) -> Iterator[tuple[memoryview, bytes]]:
+    def blocks(self) -> Iterator[tuple[Lent, bytes]]:
         """Its blocks with their sums, as long as they are right."""
         cut, part = self._head.geometry, self._head.part
         size, head = cut.part_size(part), self._head.pack()
@@ -109,7 +109,8 @@ class WrittenPart:
                 if file.readinto(frame) != len(frame) or not sums.holds(row, frame):
                     return
                 hasher.update(frame)
-                yield memoryview(bytes(frame[: cut.layout.block])), bytes(frame[cut.layout.block :])
+                block = memoryview(bytes(frame[: cut.layout.block]))
+                yield Lent(block), bytes(frame[cut.layout.block :])
             if file.read(HEADER_BYTES) != head:
                 return
             hasher.update(head)

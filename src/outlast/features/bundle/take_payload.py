@@ -1,87 +1,180 @@
-"""One payload of a bundle becomes a blob of the archive, once its bytes are what its name says."""
+"""One payload of a bundle becomes a blob of the archive, once its bytes are what its name says.
+
+That takes two steps, so that two threads can be at work: `receive` copies and hashes, `keep` waits
+for the disk, decodes what is a capsule, and publishes.
+"""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from outlast.codec import merkle
 from outlast.codec.bundle.contents import BundledBlob
 from outlast.codec.hashing import GIT_LIMIT, BlobHasher
 from outlast.codec.memory import Readable
 from outlast.codec.payload import Form
+from outlast.core.closing import Closing
 from outlast.core.control import Control
 from outlast.core.digest import Names
 from outlast.core.errors import CorruptError, MalformedError, NotArchivedError, TooDeepError
 from outlast.core.events import Progress
+from outlast.features.bundle.buffers import Buffers, Lent
 from outlast.features.bundle.ordered import InOrder
 from outlast.features.bundle.tuning import Tuning
 from outlast.intake.local_file import hash_blob
 from outlast.sources.bundle.opened import OpenBundle
 from outlast.store import disk
 from outlast.store.archive import Archive
+from outlast.store.write_behind import WriteBehind
 from outlast.store.writer import WriteSession
 
 
-def take(
-    archive: Archive,
-    writer: WriteSession,
+class TempFile(Closing):
+    """A new file that is written in order; `close` deletes it, unless it has another name by then.
+    It stays open: what the disk says of writing it is heard by `sync` alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path: Final = path
+        with disk.reporting(path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            self._fd = os.open(path, flags, disk.PRIVATE)
+        self._file = WriteBehind(self._fd)
+
+    def append(self, data: memoryview) -> None:
+        with disk.reporting(self.path):
+            self._file.append(data)
+
+    def sync(self) -> None:
+        """Waits until all of it is on the disk itself; it is read-only from then on."""
+        with disk.reporting(self.path):
+            disk.set_mode(self._fd, disk.READ_ONLY)
+            self._file.sync()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            self._file.close()
+            os.close(self._fd)
+            self._fd = -1
+            disk.remove(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A payload in a file, which may not be on the disk itself yet; `names` are those of a plain
+    one, and are right.
+    """
+
+    payload: BundledBlob
+    file: TempFile
+    names: Names | None
+
+
+def receive(
+    temp: Path,
     bundle: OpenBundle,
     payload: BundledBlob,
+    buffers: Buffers,
     *,
     control: Control,
     tuning: Tuning,
-) -> Names:
-    """Archives what a payload restores, in the form that it has, and returns its names. Raises
-    :class:`CorruptError` and :class:`MalformedError` where it is not what it should be,
-    :class:`NotArchivedError` where a base is not here.
+) -> Received:
+    """Copies a payload to the new file `temp`. Raises :class:`CorruptError` and
+    :class:`MalformedError` where it is not what it should be, and leaves no file then.
     """
-    temp = writer.temp()
-    span = bundle.span(payload)
+    if payload.form is not Form.PLAIN:
+        _refuse_bomb(payload, tuning)
+    span, file = bundle.span(payload), TempFile(temp)
     try:
-        if payload.form is Form.PLAIN:
-            hasher = BlobHasher(payload.size, git=payload.size <= GIT_LIMIT)
-            _copy(span, temp, hasher, control)
-            names = hasher.names()
-            _refuse_other(payload, names)
-            writer.publish_blob(temp, names.sha256, names.size, names.sums)
+        if payload.form is not Form.PLAIN:
+            _copy(span, file, buffers, control, None)
+            return Received(payload, file, None)
+        hasher = BlobHasher(payload.size, git=payload.size <= GIT_LIMIT)
+        with _Hashing(hasher) as hashing:
+            _copy(span, file, buffers, control, hashing)
+            hashing.settle()
+        names = hasher.names()
+        _refuse_other(payload, names)
+        return Received(payload, file, names)
+    except BaseException:
+        file.close()
+        raise
+
+
+def keep(archive: Archive, writer: WriteSession, received: Received, control: Control) -> Names:
+    """Archives what a payload restores, in the form that it has, and returns its names: it is on
+    the disk then. Raises :class:`CorruptError` and :class:`MalformedError` where it is not what it
+    should be, :class:`NotArchivedError` where a base is not here. The temp file is gone afterwards.
+    """
+    with received.file as file:
+        file.sync()
+        names = received.names
+        if names is None:
+            names = _keep_capsule(archive, writer, file.path, received.payload, control)
         else:
-            _refuse_bomb(payload, tuning)
-            _copy(span, temp, None, control)
-            names = _take_capsule(archive, writer, temp, payload, control)
+            writer.publish_blob(file.path, names.sha256, names.size, names.sums)
         archive.note_names(names)
         return names
-    finally:
-        disk.remove(temp)
 
 
-def _copy(source: Readable, temp: Path, hasher: BlobHasher | None, control: Control) -> None:
-    """Copies all of `source` to a new file, durably. It is hashed in a thread of its own."""
-    hashing = None
-    if hasher is not None:
-        hashing = InOrder[tuple[memoryview, bytes]](lambda job: hasher.update(*job), "sha256")
-    try:
-        with disk.reporting(temp):
-            fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, disk.PRIVATE)
-            try:
-                for at in range(0, source.size, merkle.PIECE):
-                    control.cancel.check()
-                    piece = memoryview(bytearray(min(merkle.PIECE, source.size - at)))
-                    source.readinto(at, piece)
-                    if hashing is not None:
-                        hashing.put((piece, merkle.piece_hash(piece)))
-                    disk.append_all(fd, piece)
-                    control.emit(Progress("bundle", len(piece)))
-                disk.set_mode(fd, disk.READ_ONLY)
-                disk.fsync(fd)
-            finally:
-                os.close(fd)
-        if hashing is not None:
-            hashing.close()
-    finally:
-        if hashing is not None:
-            hashing.abandon()
+def _copy(
+    source: Readable,
+    file: TempFile,
+    buffers: Buffers,
+    control: Control,
+    hashing: "_Hashing | None",
+) -> None:
+    """Copies all of `source`, which other threads hash meanwhile."""
+    for at in range(0, source.size, merkle.PIECE):
+        control.cancel.check()
+        with buffers.take(min(merkle.PIECE, source.size - at)) as piece:
+            source.readinto(at, piece.data)
+            if hashing is not None:
+                hashing.put(piece.keep())
+            file.append(piece.data)
+            control.emit(Progress("bundle", len(piece.data)))
 
 
-def _take_capsule(
+class _Hashing(Closing):
+    """All names of a blob, from its pieces in order, in two threads; of one piece at once."""
+
+    def __init__(self, hasher: BlobHasher) -> None:
+        self._hasher = hasher
+        self._threads: tuple[InOrder[Lent], InOrder[tuple[Lent, bytes]]] | None = None
+        if hasher.size > merkle.PIECE:
+            self._threads = (
+                InOrder[Lent](self._leaves, "leaves", after=Lent.done),
+                InOrder[tuple[Lent, bytes]](
+                    lambda job: hasher.update(job[0].data, job[1]),
+                    "sha256",
+                    after=lambda job: job[0].done(),
+                ),
+            )
+
+    def put(self, piece: Lent) -> None:
+        if self._threads is not None:
+            self._threads[0].put(piece)
+        else:
+            self._hasher.update(piece.data)
+            piece.done()
+
+    def _leaves(self, piece: Lent) -> None:
+        assert self._threads is not None
+        found = merkle.piece_hash(piece.data)
+        self._threads[1].put((piece.keep(), found))
+
+    def settle(self) -> None:
+        """Waits until all that was put is hashed."""
+        for thread in self._threads or ():
+            thread.settle()
+
+    def close(self) -> None:
+        for thread in self._threads or ():
+            thread.abandon()
+
+
+def _keep_capsule(
     archive: Archive, writer: WriteSession, temp: Path, payload: BundledBlob, control: Control
 ) -> Names:
     """All of a capsule is decoded and compared before it is kept. Where it would make a chain of
@@ -101,9 +194,10 @@ def _take_capsule(
         try:
             writer.publish_capsule(temp, names.sha256, names.size)
         except TooDeepError:
-            plain = writer.temp()
-            _copy(reader, plain, None, control)
-            writer.publish_blob(plain, names.sha256, names.size, names.sums)
+            with TempFile(writer.temp()) as plain:
+                _copy(reader, plain, Buffers(merkle.PIECE, 1), control, None)
+                plain.sync()
+                writer.publish_blob(plain.path, names.sha256, names.size, names.sums)
     return names
 
 

@@ -16,8 +16,9 @@ class Tuning:
     """Of the parts of a group, how many may be lost."""
     medium_reserve: int = 64 * 1024 * 1024
     """Left free on a medium: bundle.json, manifests and pages, and what file systems need."""
-    ahead: int = 8
-    """Blocks that are read while others are hashed and written."""
+    under_way: int = 12
+    """Blocks (of 1 MiB at most) that are read, hashed, checked and written at once. Guess: more
+    than wait in front of one thread, so that none of them is without work."""
     most_restored: int = 1000
     """Bytes that one byte of a capsule in a bundle may restore. Weights come to 2; zeros to some
     hundreds, and are rare in anything that was trained."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from outlast.app import App
 from outlast.features.durability.copies.service import keeping_beside
+from outlast.features.durability.parity.finding import parity_findings
 from outlast.features.durability.scrub.service import scrubbing_beside
 from outlast.features.durability.settings import CopiesSettings, read_settings
 from outlast.ops.doctor import Finding
@@ -26,14 +27,13 @@ class Durability:
     def services(
         self, app: App, settings: CopiesSettings
     ) -> Iterable[AbstractContextManager[object]]:
-        if app.node is not None and (settings.active or app.node.settings.peers):
+        if app.node is not None and (settings.active or settings.stores or app.node.settings.peers):
             yield keeping_beside(app, app.node, settings)
-        if settings.scrub.mend or settings.scrub.every is not None:
-            yield scrubbing_beside(app, settings.scrub)
+        if settings.scrub.active:
+            yield scrubbing_beside(app, settings.scrub, settings.stores)
 
     def checks(self, home: Path) -> Iterable[Finding]:
-        del home
-        return ()
+        yield from parity_findings(home)
 
 
 DURABILITY: Final = Durability()

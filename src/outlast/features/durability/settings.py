@@ -7,11 +7,13 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
+from outlast.bucket.objects import check_place
 from outlast.cli.config.section import (
     Amount,
     ConfigSection,
     Flag,
     Meaning,
+    SubTable,
     Text,
     Texts,
     keep_list_path,
@@ -20,6 +22,8 @@ from outlast.cli.config.section import (
 from outlast.core.errors import BadConfigError
 from outlast.core.keep_list import SITE_HINT, is_site
 from outlast.core.sizes import bytes_of
+from outlast.features.durability.parity.geometry import Share
+from outlast.sources.peer_documents import MOST_STORES
 
 _MOST_LISTS: Final = 100
 _HOUR: Final = 3600.0
@@ -31,12 +35,27 @@ _EVERY: Final = {"off": None, "daily": _DAY, "weekly": 7 * _DAY, "monthly": 30 *
 @dataclass(frozen=True, slots=True)
 class ScrubSettings:
     """When `serve` scrubs: `every` so many seconds (None: never), reading at most `rate` bytes per
-    second (0: no limit). `mend`: whether it mends what is damaged.
+    second (0: no limit). `mend`: whether it mends what is damaged. `parity`: how much it writes
+    beside each blob.
     """
 
     every: float | None = 30 * _DAY
     rate: int = 100_000_000
     mend: bool = True
+    parity: Share | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to do beside a server."""
+        return self.mend or self.every is not None or self.parity is not None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StoreSetting:
+    """A second home that goals may name: that at `url` counts as a holder at `site`."""
+
+    site: str
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +72,7 @@ class CopiesSettings:
     gone_after: float = 24 * _HOUR
     every: float = 10 * _MINUTE
     challenges: int = 300
+    stores: tuple[StoreSetting, ...] = ()
     scrub: ScrubSettings = ScrubSettings()
 
     @property
@@ -118,6 +138,16 @@ class DurabilitySection(ConfigSection, frozen=True):
             "95 % that 1 % is lost.",
         ),
     ] = _DEFAULT.challenges
+    stores: Annotated[
+        SubTable,
+        Meaning(
+            "Second homes that goals may name: a site for where= in keep-lists, and the URL of the "
+            "store, as 'outlast copy' takes it.",
+            more="See [keep a list of models](keep.md#a-second-home-as-a-site)",
+            default="none",
+            example={"s3": "s3://models/archive"},
+        ),
+    ] = {}  # noqa: RUF012 - msgspec copies it
     scrub: Annotated[
         Text,
         Meaning(
@@ -137,6 +167,14 @@ class DurabilitySection(ConfigSection, frozen=True):
             "nodes."
         ),
     ] = True
+    parity: Annotated[
+        Text,
+        Meaning(
+            "Parity beside each blob, in percent of its bytes, as 2%: 'outlast serve' and 'outlast "
+            "scrub' write it, and mend damaged sectors from it without a source. 0.4% to 100%, or "
+            "off.",
+        ),
+    ] = "off"
 
 
 def read_settings(table: Mapping[str, Any]) -> CopiesSettings:
@@ -148,6 +186,10 @@ def read_settings(table: Mapping[str, Any]) -> CopiesSettings:
             hint=SITE_HINT,
         )
     lists = (said.lists,) if isinstance(said.lists, str) else said.lists
+    if len(said.stores) > MOST_STORES:
+        raise BadConfigError(
+            f"[durability]: the setting 'stores' has more than {MOST_STORES} entries"
+        )
     if len(lists) > _MOST_LISTS:
         raise BadConfigError(
             f"[durability]: the setting 'lists' has more than {_MOST_LISTS} entries"
@@ -160,8 +202,26 @@ def read_settings(table: Mapping[str, Any]) -> CopiesSettings:
         gone_after=said.gone_after * _HOUR,
         every=said.every * _MINUTE,
         challenges=said.challenges,
-        scrub=ScrubSettings(_every(said.scrub), _bytes("scrub-rate", said.scrub_rate), said.mend),
+        stores=tuple(sorted(_store(site, url) for site, url in said.stores.items())),
+        scrub=ScrubSettings(
+            _every(said.scrub),
+            _bytes("scrub-rate", said.scrub_rate),
+            said.mend,
+            _parity(said.parity),
+        ),
     )
+
+
+def _store(site: str, url: object) -> StoreSetting:
+    where = "[durability]: the setting 'stores'"
+    if not is_site(site):
+        raise BadConfigError(f"{where}: no name of a site: {site[:100]!r}", hint=SITE_HINT)
+    if not isinstance(url, str):
+        raise BadConfigError(f"{where}: {site} is not a text", hint='write s3 = "s3://BUCKET"')
+    try:
+        return StoreSetting(site, check_place(url))
+    except BadConfigError as error:
+        raise BadConfigError(f"{where}: {site}: {error}", hint=error.hint) from None
 
 
 def _every(said: str) -> float | None:
@@ -171,6 +231,18 @@ def _every(said: str) -> float | None:
             hint=f"write one of {', '.join(_EVERY)}",
         )
     return _EVERY[said]
+
+
+def _parity(said: str) -> Share | None:
+    if said == "off":
+        return None
+    try:
+        return Share.of_percent(float(said.strip().removesuffix("%")))
+    except ValueError:
+        raise BadConfigError(
+            f"[durability]: the setting 'parity' is no share: {said[:100]!r}",
+            hint='write it like parity = "2%", from 0.4% to 100%, or "off"',
+        ) from None
 
 
 def _bytes(key: str, said: str | float) -> int:

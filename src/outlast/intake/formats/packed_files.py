@@ -29,7 +29,7 @@ class CannotLookError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class PackedMember:
     """A file inside: its name, its size, its first bytes, and whether those are all."""
 
     name: str
@@ -41,7 +41,7 @@ class Member:
         return len(self.data) >= self.size
 
 
-def members(head: bytes, size: int, read: Read) -> Iterator[Member] | None:
+def members(head: bytes, size: int, read: Read) -> Iterator[PackedMember] | None:
     """The members of an archive or compressed file; None where it is neither. Iterating raises
     :class:`CannotLookError`.
     """
@@ -58,7 +58,7 @@ def members(head: bytes, size: int, read: Read) -> Iterator[Member] | None:
     return None
 
 
-def _bounded(found: Iterator[Member]) -> Iterator[Member]:
+def _bounded(found: Iterator[PackedMember]) -> Iterator[PackedMember]:
     total = 0
     for count, member in enumerate(found):
         total += len(member.data)
@@ -67,12 +67,12 @@ def _bounded(found: Iterator[Member]) -> Iterator[Member]:
         yield member
 
 
-def _closed(name: str) -> Iterator[Member]:
+def _closed(name: str) -> Iterator[PackedMember]:
     yield from ()
     raise CannotLookError(f"{name} is not opened")
 
 
-class _File(io.RawIOBase):
+class _ZipSource(io.RawIOBase):
     """A file over `read`, for the module zipfile."""
 
     def __init__(self, size: int, read: Read) -> None:
@@ -98,17 +98,17 @@ class _File(io.RawIOBase):
         return data
 
 
-def _zip(size: int, read: Read) -> Iterator[Member]:
+def _zip(size: int, read: Read) -> Iterator[PackedMember]:
     start = max(0, size - _TAIL)
     if _directory(read(start, size - start)) > _DIRECTORY:
         raise CannotLookError("its directory is too large")
     try:
-        with zipfile.ZipFile(_File(size, read)) as archive:
+        with zipfile.ZipFile(_ZipSource(size, read)) as archive:
             for info in archive.infolist():
                 if info.is_dir():
                     continue
                 with archive.open(info) as file:
-                    yield Member(info.filename, info.file_size, file.read(_MEMBER))
+                    yield PackedMember(info.filename, info.file_size, file.read(_MEMBER))
     except (
         *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
         *(RuntimeError, NotImplementedError, ValueError, struct.error),
@@ -138,7 +138,7 @@ def _is_tar(block: bytes) -> bool:
     return int(said, 8) == sum(block[:148]) + 8 * 32 + sum(block[156:])
 
 
-def _tar(size: int, read: Read) -> Iterator[Member]:
+def _tar(size: int, read: Read) -> Iterator[PackedMember]:
     at = 0
     while at + _BLOCK <= size:
         block = read(at, _BLOCK)
@@ -150,9 +150,9 @@ def _tar(size: int, read: Read) -> Iterator[Member]:
         at += _BLOCK
         if block[156:157] in b"\x000" and length:
             name = block[:100].rstrip(b"\0").decode("utf-8", "replace")
-            yield Member(name, length, read(at, min(length, _MEMBER, size - at)))
+            yield PackedMember(name, length, read(at, min(length, _MEMBER, size - at)))
         else:
-            yield Member("", 0, b"")
+            yield PackedMember("", 0, b"")
         at += -(-length // _BLOCK) * _BLOCK
 
 
@@ -167,7 +167,7 @@ def _tar_number(field: bytes) -> int:
 
 def _compressed(
     size: int, read: Read, opened: Callable[[], Callable[[bytes, int], bytes]]
-) -> Iterator[Member]:
+) -> Iterator[PackedMember]:
     """The one file inside, or its first bytes."""
     unpack = opened()
     found, at = b"", 0
@@ -182,7 +182,7 @@ def _compressed(
         if not found:
             raise CannotLookError(f"it cannot be unpacked: {error}") from None
     whole = at >= size and len(found) <= _MEMBER
-    yield Member("", len(found) if whole else len(found) + 1, found)
+    yield PackedMember("", len(found) if whole else len(found) + 1, found)
 
 
 def _inflate(bits: int) -> Callable[[], Callable[[bytes, int], bytes]]:

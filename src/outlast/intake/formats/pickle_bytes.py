@@ -39,7 +39,7 @@ _STEPS: Final = {info.code.encode("latin-1"): info for info in pickletools.opcod
 
 
 @dataclass(slots=True)
-class _Walk:
+class _Steps:
     """How many steps there are, whether one imports, whether they come to their end, and whether
     one goes on beyond the bytes that are here, but not beyond the file.
     """
@@ -62,8 +62,8 @@ def is_pickle(head: bytes, size: int, *, expected: bool) -> bool:
     return found.imports or found.cut or (found.stopped and found.steps >= _FEW)
 
 
-def _walk(head: bytes, size: int) -> _Walk:
-    found = _Walk()
+def _walk(head: bytes, size: int) -> _Steps:
+    found = _Steps()
     at = 0
     while at < len(head):
         info = _STEPS.get(head[at : at + 1])

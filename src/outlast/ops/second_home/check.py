@@ -1,11 +1,12 @@
 """Check: read all of a second home, and say what is damaged or missing there."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from outlast.bucket.home import SecondHome
+from outlast.codec.memory import Readable
 from outlast.core.control import Control
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import IntegrityError, NotArchivedError, RepoNotFoundError
@@ -46,7 +47,7 @@ def check(home: SecondHome, targets: Sequence[Target], control: Control) -> Chec
             digest = entry.sha256
             assert digest is not None, "what a manifest has is named by its sha256"
             if digest not in known:
-                known[digest] = _problem(home, digest, entry.path, control)
+                known[digest] = problem_of(home, digest, entry.path, control)
                 total += entry.size
             if known[digest]:
                 problems.append(FileProblem(f"{named}: {entry.path}", known[digest], "corrupt"))
@@ -81,11 +82,18 @@ def _load(
         return None
 
 
-def _problem(home: SecondHome, digest: Digest, path: str, control: Control) -> str:
-    """What is wrong with a blob; empty if nothing is."""
+def problem_of(home: SecondHome, digest: Digest, path: str, control: Control) -> str:
+    """What is wrong with a blob as it is given out; empty if nothing is."""
+    return problem_in(lambda: home.open(digest), digest, path, control)
+
+
+def problem_in(opened: Callable[[], Readable], digest: Digest, path: str, control: Control) -> str:
+    """What is wrong with what should be the bytes of a blob; empty if nothing is. All of them are
+    read. Raises :class:`TransientError` where the store does not give them now.
+    """
     hasher = hashlib.sha256()
     try:
-        blob = home.open(digest)
+        blob = opened()
         at = 0
         while at < blob.size:
             chunk = bytearray(min(_CHUNK, blob.size - at))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from outlast.bucket.home import SecondHome
+from outlast.bucket.trees import has_tree
+from outlast.codec.hashing import TreeHasher
 from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import CorruptError, NotArchivedError
@@ -13,6 +15,7 @@ from outlast.core.events import FileDone, Planned, Progress
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
 from outlast.core.policy import Action
+from outlast.fetch.salvage import noted_tree
 from outlast.intake.judging import require_revision
 from outlast.store.archive import Archive
 from outlast.store.reading import BlobReader
@@ -24,13 +27,14 @@ _CHUNK: Final = 1 << 20
 @dataclass(frozen=True, slots=True)
 class Copied:
     """What a copy did: the revisions that are there now, how many blobs and bytes were sent, and
-    how many blobs were there already.
+    how many blobs were there already, and to how many of these it added their tree.
     """
 
     revisions: tuple[Revision, ...]
     sent: int
     sent_bytes: int
     already: int
+    trees: int = 0
 
 
 def copy(archive: Archive, targets: Sequence[Target], home: SecondHome, control: Control) -> Copied:
@@ -47,25 +51,17 @@ def copy(archive: Archive, targets: Sequence[Target], home: SecondHome, control:
     for revision in revisions:
         require_revision(archive, Action.EXPORT, revision)
     home.begin()
-    sent = sent_bytes = already = 0
     with archive.writer() as writer:  # what it leases is not collected meanwhile
+        sender = BlobSender(archive, writer, home, control)
         for revision in revisions:
             named = f"{revision.repo}@{revision.id.hex[:12]}"
             control.emit(Planned("copy", named, len(revision.files), revision.size))
             for entry in revision.files:
                 control.cancel.check()
-                counts = [
-                    _send(archive, writer, home, one, control) for one in _all(archive, entry)
-                ]
-                sent += sum(count > 0 for count in counts)
-                sent_bytes += sum(counts)
-                already += counts.count(0)
-                digest = entry.sha256
-                assert digest is not None, "what a manifest has is named by its sha256"
-                control.emit(FileDone(entry.path, entry.size, digest.hex, already=not any(counts)))
+                sender.send_file(entry)
             refs = [r for r in archive.refs.list(revision.repo) if r.commit == revision.id]
             home.put_revision(revision, archive.refs.about(revision.repo), refs)
-    return Copied(tuple(revisions), sent, sent_bytes, already)
+    return Copied(tuple(revisions), sender.sent, sender.sent_bytes, sender.already, sender.trees)
 
 
 def _chosen(archive: Archive, targets: Sequence[Target]) -> Iterator[Revision]:
@@ -85,40 +81,77 @@ def _chosen(archive: Archive, targets: Sequence[Target]) -> Iterator[Revision]:
         yield revision
 
 
-def _all(archive: Archive, entry: FileEntry) -> Iterator[tuple[Digest, int]]:
-    """The blob of a file after all that it depends on."""
-    assert entry.sha256 is not None, "what a manifest has is named by its sha256"
-    yield from _with_bases(archive, entry.sha256, entry.size)
+class BlobSender:
+    """Sends blobs to a second home. Not thread-safe. `writer` leases what it sends."""
+
+    def __init__(
+        self, archive: Archive, writer: WriteSession, home: SecondHome, control: Control
+    ) -> None:
+        self.archive = archive
+        self._writer = writer
+        self._home = home
+        self._control = control
+        self.sent = self.sent_bytes = self.already = self.trees = 0
+
+    def send_file(self, entry: FileEntry) -> None:
+        """The blob of a file after all that it depends on, where it is not there already."""
+        digest = entry.sha256
+        assert digest is not None, "what a manifest has is named by its sha256"
+        sent = [self._send(*blob) for blob in with_bases(self.archive, digest, entry.size)]
+        self._control.emit(FileDone(entry.path, entry.size, digest.hex, already=not any(sent)))
+
+    def _send(self, digest: Digest, size: int) -> bool:
+        if self._home.place_of(digest) is not None:
+            self._control.emit(Progress(digest.hex, size))
+            self.already += 1
+            if not self._home.has_tree(digest, size):  # it was copied by an older outlast
+                with self._opened(digest, size) as reader:
+                    self._send_tree(reader)
+                self.trees += 1
+            return False
+        self.replace(digest, size)
+        return True
+
+    def replace(self, digest: Digest, size: int) -> None:
+        """Sends a blob and its tree, whatever is there. Raises :class:`CorruptError`,
+        :class:`NotArchivedError`; then what is there is as it was.
+        """
+        with self._opened(digest, size) as reader:
+            capsule = reader.capsule is not None
+            if capsule and reader.sha256() != digest:
+                raise CorruptError(f"the capsule of {digest} does not restore it")
+            stored = reader.file.size
+            chunks = _counted(_chunks(reader, None if capsule else digest), digest, self._control)
+            self._home.put_bytes(self._home.blob_name(digest, capsule=capsule), stored, chunks)
+            self._home.forget(digest)
+            self._send_tree(reader)
+        self.sent += 1
+        self.sent_bytes += stored
+
+    def _opened(self, digest: Digest, size: int) -> BlobReader:
+        if not self._writer.lease(digest, size):
+            raise NotArchivedError(f"blob {digest.short}… is not in the archive any more")
+        return self.archive.open_blob(digest)
+
+    def _send_tree(self, reader: BlobReader) -> None:
+        if not has_tree(reader.size):
+            return
+        tree = noted_tree(self.archive, reader.digest, reader.size)
+        if tree is None:
+            hasher = TreeHasher()
+            for chunk in reader.chunks():
+                self._control.cancel.check()
+                hasher.update(chunk)
+            tree = hasher.tree()
+        assert tree is not None, "it has more than one piece"
+        self._home.put_tree(reader.digest, tree)
 
 
-def _with_bases(archive: Archive, digest: Digest, size: int) -> Iterator[tuple[Digest, int]]:
+def with_bases(archive: Archive, digest: Digest, size: int) -> Iterator[tuple[Digest, int]]:
+    """A blob, and before it all that it depends on in the form in which it is here; with sizes."""
     for base in archive.form_of(digest).bases:
-        yield from _with_bases(archive, base.sha256, base.size)
+        yield from with_bases(archive, base.sha256, base.size)
     yield digest, size
-
-
-def _send(
-    archive: Archive,
-    writer: WriteSession,
-    home: SecondHome,
-    blob: tuple[Digest, int],
-    control: Control,
-) -> int:
-    """How many bytes were sent of a blob; 0 where it is there."""
-    digest, size = blob
-    if home.place_of(digest) is not None:
-        control.emit(Progress(digest.hex, size))
-        return 0
-    if not writer.lease(digest, size):
-        raise NotArchivedError(f"blob {digest.short}… is not in the archive any more")
-    with archive.open_blob(digest) as reader:
-        capsule = reader.capsule is not None
-        if capsule and reader.sha256() != digest:
-            raise CorruptError(f"the capsule of {digest} does not restore it")
-        stored = reader.file.size
-        chunks = _counted(_chunks(reader, None if capsule else digest), digest, control)
-        home.put_bytes(home.blob_name(digest, capsule=capsule), stored, chunks)
-    return max(1, stored)
 
 
 def _chunks(reader: BlobReader, digest: Digest | None) -> Iterator[bytes]:

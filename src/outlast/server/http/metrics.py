@@ -154,6 +154,11 @@ class Metrics:
             "Since the file was checked, or came, for which that is longest.",
             registry=self._registry,
         )
+        self.parity = Gauge(
+            "outlast_parity_bytes",
+            "Bytes of the disk that parity beside the blobs takes.",
+            registry=self._registry,
+        )
         self.goals = Gauge(
             "outlast_copies_goals",
             "Models with a goal of copies, by whether it is met.",

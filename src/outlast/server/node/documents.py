@@ -36,6 +36,9 @@ def copies(said: CopiesSaid, start: int, stop: int) -> dict[str, Any]:
         "age": said.age,
         "rows": list(map(_said, said.manifests[start:stop])),
         "next": stop if stop < len(said.manifests) else None,
+        "stores": [
+            {"holder": one.holder, "site": one.site, "able": one.able} for one in said.stores
+        ],
     }
 
 
@@ -53,6 +56,7 @@ def _said(row: ManifestSaid) -> dict[str, Any]:
             {"holder": seen.holder, "age": seen.age, "host": seen.host, "port": seen.port}
             for seen in row.seen
         ],
+        "stored": list(row.stored),
     }
 
 

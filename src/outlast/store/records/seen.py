@@ -18,8 +18,8 @@ MOST_SEEN: Final = 1024
 @dataclass(frozen=True, slots=True)
 class SeenRevision:
     """`hub` listed `commit` to this archive first at `when` (ISO 8601, UTC). `listing` is the
-    sha256 of the list (:func:`~outlast.core.file_list.listing_digest`): another list of the same
-    commit, which came by another way, was not seen.
+    sha256 of the list (:func:`~outlast.store.records.file_list.listing_digest`): another list of
+    the same commit, which came by another way, was not seen.
     """
 
     commit: GitOid

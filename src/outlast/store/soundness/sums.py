@@ -69,27 +69,35 @@ class Summing:
 
     def __init__(self) -> None:
         self._size = 0
-        self._piece = bytearray()
+        # The same memory for all pieces: fresh pages cost ten times as much as the sums.
+        self._piece = memoryview(bytearray(merkle.PIECE))
+        self._held = 0
         self._values = bytearray()
 
     def watch(self, chunks: Iterable[memoryview]) -> Iterator[memoryview]:
         """`chunks`, with an eye on them."""
         for chunk in chunks:
-            self._update(chunk)
+            self.update(chunk)
             yield chunk
 
-    def _update(self, data: memoryview) -> None:
+    def update(self, data: memoryview) -> None:
+        """The next bytes."""
         self._size += len(data)
         while data:
-            room = merkle.PIECE - len(self._piece)
-            self._piece += data[:room]
-            data = data[room:]
-            if len(self._piece) == merkle.PIECE:
+            if not self._held and len(data) >= merkle.PIECE:
+                self._values += sum_of(data[: merkle.PIECE])
+                data = data[merkle.PIECE :]
+                continue
+            end = min(self._held + len(data), merkle.PIECE)
+            count = end - self._held
+            self._piece[self._held : end] = data[:count]
+            self._held, data = end, data[count:]
+            if end == merkle.PIECE:
                 self._end_piece()
 
     def _end_piece(self) -> None:
-        self._values += sum_of(self._piece)
-        self._piece.clear()
+        self._values += sum_of(self._piece[: self._held])
+        self._held = 0
 
     def of(self, blob: Digest) -> Sums | None:
         """The sums, once all bytes came; None where the blob has none. They are those of `blob`, if
@@ -97,7 +105,7 @@ class Summing:
         """
         if not is_needed(self._size):
             return None
-        if self._piece:
+        if self._held:
             self._end_piece()
         return Sums(blob, self._size, bytes(self._values))
 

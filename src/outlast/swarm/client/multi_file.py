@@ -7,6 +7,7 @@ written to.
 
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -306,11 +307,20 @@ class MultiFileTorrent(Closing):
             found, self._banned = self._banned, []
         return found
 
-    def take_damaged(self) -> list[int]:
-        """The seeded pieces that were found damaged since the last call."""
+    def take_damaged(self) -> list[str]:
+        """The paths of the seeded files in which damaged pieces were found since the last call."""
         with self._lock:
-            found, self._damaged = self._damaged, []
-        return found
+            pieces, self._damaged = self._damaged, []
+        info = self._handle.torrent_file() if pieces else None
+        if info is None:
+            return []
+        files, found = info.files(), dict[str, None]()
+        for piece in pieces:
+            for part in info.map_block(piece, 0, info.piece_size(piece)):
+                if not files.file_flags(part.file_index) & lt.file_flags_t.flag_pad_file:
+                    path = files.file_path(part.file_index).replace(os.sep, "/")
+                    found[path.removeprefix(f"{info.name()}/")] = None
+        return list(found)
 
     @property
     def failure(self) -> tuple[int, str] | None:

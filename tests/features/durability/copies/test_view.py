@@ -1,13 +1,21 @@
 """What follows from what nodes say of copies."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from outlast.core.digest import Digest, GitOid
 from outlast.core.keep_list import Goal
 from outlast.core.names import RepoId
 from outlast.features.durability.copies.memory import FailedBlock, Memory, Peer
+from outlast.features.durability.copies.own import OwnCopies
 from outlast.features.durability.copies.view import CopiesView, Own, merged, statuses, view
+from outlast.features.durability.settings import CopiesSettings
 from outlast.sources.peer_documents import CopiesSaid, HeldAs, HolderSeen, ManifestSaid
+from outlast.store.archive import Archive
 
 DAY = 86_400.0
 ME, A, B, C = (letter * 16 for letter in "0abc")
@@ -105,3 +113,17 @@ def test_what_is_under_its_goal_comes_first() -> None:
         ("org/m", True, ""),
     ]
     assert seen.own == ME
+
+
+@pytest.mark.parametrize("budget", [None, 5000])
+def test_a_disk_that_does_not_know_its_size_offers_a_budget_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: int | None
+) -> None:
+    known = os.statvfs(tmp_path)
+    with Archive(tmp_path / "archive", create=True) as archive:
+        settings = CopiesSettings(lists=(tmp_path / "list",), copies=budget)
+        nothing: Any = None  # is shared here
+        own = OwnCopies(archive, nothing, settings)
+        values = [4096, 4096, 0, 0, 0, *known[5:]]
+        monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(values))
+        assert own._free(1000) == (4000 if budget else 0)

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from outlast.core.digest import Digest
 from outlast.features.trust.bom.signature import signer
+from outlast.features.trust.keys.public import PublicKey
 from tests.cli.call import inside
 from tests.features.trust.bom.conftest import BASE, HUB, TUNED
 
@@ -54,9 +55,16 @@ def test_one_model_to_a_file_signed(home: Path, validate: Callable[[str], None])
     validate(text)
     public = key.public_key().public_bytes_raw()
     assert signer(json.loads(text)) == public
-    assert result["key"] == Digest.of(public).hex
+    assert result["key"] == PublicKey.of_ed25519(public).fingerprint
+    assert inside("bom", "--check", output, "--json", home=home).ok().result["key"] == result["key"]
+    assert result["key"] in inside("bom", "--check", output, home=home).ok().out
+    output.write_text(text.replace('"version":1', '"version":2'))
+    inside("bom", "--check", output, home=home).failed("bad-signature")
+    output.write_text("[]")
+    inside("bom", "--check", output, home=home).failed("malformed")
+    inside("bom", "--check", output, "--all", home=home).failed("usage")
     assert (result["models"], result["incomplete"]) == (1, 0)
-    assert result["bytes"] == output.stat().st_size
+    assert result["bytes"] == len(text)
     assert [path.name for path in home.iterdir() if path.name.startswith(".bom")] == []
 
 

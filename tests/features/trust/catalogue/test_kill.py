@@ -10,10 +10,11 @@ import pytest
 
 from outlast.features.trust.catalogue.making.own import read_own
 from outlast.features.trust.catalogue.using.opened import OpenCatalogues
+from tests.campaign import rounds
 from tests.features.trust.catalogue.shelf import NOW, Shelf, entry, sync_it
 
 ROOT = Path(__file__).parents[4]
-KILLS = 12
+KILLS = rounds(2, 40)
 
 
 def kill_after(work: str, *folders: Path, lines: int, seconds: float) -> int:

@@ -205,6 +205,12 @@ def test_a_place_that_has_gone_leaves_what_there_was(followed: Path, shelf: Shel
     assert tree(followed) == before
 
 
+def test_a_place_that_lacks_a_list(followed: Path, shelf: Shelf) -> None:
+    shelf.publish(entry("a/c"))
+    (shelf.folder / metadata_path(OTHERS, 3)).unlink()
+    refused(followed, shelf, "not a whole catalogue")
+
+
 # Whose names
 
 

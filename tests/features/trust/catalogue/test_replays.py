@@ -61,7 +61,7 @@ def listed(home: Path) -> set[str]:
 
 @given(STEPS)
 @settings(
-    max_examples=12,
+    max_examples=6,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,29 +32,28 @@ FILES = {"config.json": b"{}", "model.bin": bytes(range(256)) * 300}
 REPO = RepoId.parse("org/name")
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[HubSim]:
-    HubRepo(tmp_path / "hub", "org/name").commit(FILES)
-    with HubSim(tmp_path / "hub", mode="thread") as sim:
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubSim]:
+    root = tmp_path_factory.mktemp("hub")
+    HubRepo(root, "org/name").commit(FILES)
+    with HubSim(root, mode="thread") as sim:
         yield sim
 
 
 class World:
     """An operator who archived the model and lists it, and a follower."""
 
-    def __init__(self, root: Path, hub: HubSim) -> None:
-        self.operator, self.follower = root / "op", root / "fo"
-        self.www = root / "www"
+    def __init__(self, root: Path) -> None:
+        self.operator, self.follower, self.www = root / "op", root / "fo", root / "www"
+
+    def make(self, hub: HubSim) -> None:
         for home in (self.operator, self.follower):
             home.mkdir()
         self.at(self.operator, "pull", "org/name", "--from", hub.url, "--no-swarm")
         self.at(self.operator, "catalogue", "init", "acme")
         self.at(self.operator, "catalogue", "add", "acme", "org/name", "--source", hub.url)
-        self.publish()
-        self.at(self.follower, "catalogue", "follow", self.www)
-
-    def publish(self) -> None:
         self.at(self.operator, "catalogue", "publish", "acme", "--to", self.www)
+        self.at(self.follower, "catalogue", "follow", self.www)
 
     def at(self, home: Path, *words: str | Path) -> Call:
         return inside(*words, home=home).ok()
@@ -62,9 +62,20 @@ class World:
         return Archive(home / "archive")
 
 
+@pytest.fixture(scope="module")
+def template(hub: HubSim, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("world")
+    World(root).make(hub)
+    return root
+
+
 @pytest.fixture
-def world(tmp_path: Path, hub: HubSim) -> World:
-    return World(tmp_path, hub)
+def world(template: Path, tmp_path: Path) -> World:
+    """A copy, of which the follower follows the copied files."""
+    world = World(Path(shutil.copytree(template, tmp_path / "world")))
+    home = world.follower / "archive"
+    write_record(home, replace(read_record(home, "acme"), place=str(world.www)))
+    return world
 
 
 def test_a_pull_asks_the_catalogue_where_the_hub_does_not_answer(world: World) -> None:
@@ -213,5 +224,5 @@ def test_without_the_library(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     for words in (("ls",), ("sync",), ("init", "x"), ("follow", "https://a.example")):
         call = inside("catalogue", *words, home=world.follower)
         call.failed("usage")
-        assert "pip install 'outlast[trust]'" in call.err
+        assert "pip install '.[trust]'" in call.err
     world.at(world.follower, "search", "org")  # what does without is not in the way

@@ -166,7 +166,9 @@ def test_a_revocation_counts_from_the_moment_its_key_is_pinned(home: Path, tmp_p
     public = inside("key", "export", "theirs", home=other, env=env).ok().out
     inside("sign", "--take", home / "r.json", home=home).ok()
     inside("link", NAME, "--folder", home / "one", home=home).ok()  # a stranger said so
+    assert not list(home.glob("archive/trust/revoked/*"))
     inside("key", "pin", "*", public.strip(), "--role", "revoker", home=home).ok()
+    assert list(home.glob("archive/trust/revoked/*"))  # a server that runs sees it, too
     inside("link", NAME, "--folder", home / "two", home=home).failed("revoked")
 
 
@@ -394,3 +396,29 @@ def test_a_newer_revision_takes_the_place_of_an_older_one(home: Path) -> None:
     (home / "folder" / "config.json").write_bytes(b"[]")
     inside("add", home / "folder", "--as", "me/mine", home=home).ok()
     assert sign()["sequence"] == 3
+
+
+def test_settings_say_how_many_have_to_agree(home: Path) -> None:
+    file = home / "config" / "outlast" / "config.toml"
+    file.write_text("[trust]\nobservers = 2\n")
+    (row,) = [r for r in who(home, NAME).result["claims"] if r["claim"] == "observed"]
+    assert (row["standing"], row["why"]) == (
+        "refused",
+        "1 of the 2 observers that are needed saw it",
+    )
+    for bad in ("observers = 0", "signatures = 17", "observers = true", "observer = 1"):
+        file.write_text(f"[trust]\n{bad}\n")
+        inside("verify", "--who", NAME, home=home).failed("bad-config")
+
+
+def test_without_cryptography_nothing_is_claimed_and_it_says_so(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside("sign", "me/mine", home=home).ok()
+    inside("key", "pin", "me", "work", home=home).ok()
+    for module in ("keys.extra", "records.assessor"):
+        monkeypatch.setattr(f"outlast.features.trust.{module}.has_cryptography", lambda: False)
+    (row,) = [r for r in who(home, "me/mine").result["claims"] if r["claim"] == "published"]
+    assert row["standing"] == "absent"
+    assert "cannot be checked: pip install" in row["why"]
+    assert "cryptography" in inside("sign", "me/mine", home=home).failed("usage")

@@ -25,11 +25,22 @@ from outlast.features.trust.keys.public import KeyKind, PublicKey, parse_line, p
 from outlast.features.trust.keys.secret import KeyFolder
 from outlast.features.trust.keys.signing import Signer, open_signer
 from outlast.features.trust.keys.verifying import verify
-from outlast.features.trust.records.dsse import PAYLOAD_TYPE, Envelope, Signature
+from outlast.features.trust.records.dsse import PAYLOAD_TYPE, DsseEnvelope, Signature
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 MESSAGE = (VECTORS / "message").read_bytes()
 KINDS = ("ed25519", "ecdsa", "rsa")
+
+
+def number(value: int) -> bytes:
+    """A positive number behind its length, as SSH writes it."""
+    return wire.text(wire.number_bytes(value))
+
+
+def armored(data: bytes) -> str:
+    """A signature as `ssh-keygen -Y verify` reads it."""
+    text = base64.encodebytes(data).decode()
+    return f"-----BEGIN SSH SIGNATURE-----\n{text}-----END SSH SIGNATURE-----\n"
 
 
 def key(name: str) -> PublicKey:
@@ -112,8 +123,8 @@ def sha1_signature(secret: rsa.RSAPrivateKey, *, hash_name: bytes, algorithm: by
     """As an old client made them: RSA over SHA-1."""
     public = PublicKey.of(
         wire.text(b"ssh-rsa")
-        + wire.number(secret.public_key().public_numbers().e)
-        + wire.number(secret.public_key().public_numbers().n)
+        + number(secret.public_key().public_numbers().e)
+        + number(secret.public_key().public_numbers().n)
     )
     digest = hashlib.new(hash_name.decode(), MESSAGE).digest()
     parts = (sshsig.NAMESPACE, b"", hash_name, digest)
@@ -137,7 +148,7 @@ def test_sha1_is_refused(hash_name: bytes, algorithm: bytes, *, counts: bool) ->
     secret = rsa.generate_private_key(65537, 2048)
     signature = sha1_signature(secret, hash_name=hash_name, algorithm=algorithm)
     numbers = secret.public_key().public_numbers()
-    public = PublicKey.of(wire.text(b"ssh-rsa") + wire.number(numbers.e) + wire.number(numbers.n))
+    public = PublicKey.of(wire.text(b"ssh-rsa") + number(numbers.e) + number(numbers.n))
     assert verify(public, MESSAGE, signature) is counts
 
 
@@ -166,7 +177,7 @@ def test_ssh_keygen_signs_and_verifies(kind: str, tmp_path: Path) -> None:
     assert signer.key.comment == f"me of {kind}"
     signature = signer.sign(MESSAGE)
     assert verify(signer.key, MESSAGE, signature)
-    (tmp_path / "sig").write_text(sshsig.armored(signature))
+    (tmp_path / "sig").write_text(armored(signature))
     (tmp_path / "allowed").write_text(f"me {signer.key.line}\n")
     verifying = ("ssh-keygen", "-Y", "verify", "-f", tmp_path / "allowed", "-I", "me")
     space = sshsig.NAMESPACE.decode()
@@ -282,10 +293,10 @@ def test_a_key_file_of_openssl_signs(tmp_path: Path) -> None:
 def test_an_envelope_of_ours_is_one_of_securesystemslib(tmp_path: Path) -> None:
     folder = KeyFolder(tmp_path / "keys")
     own = folder.new("work", None)
-    draft = Envelope(b'{"vector":"1"}', ())
+    draft = DsseEnvelope(b'{"vector":"1"}', ())
     assert draft.message == MESSAGE
     signature = open_signer("work", folder, no_passphrase).sign(draft.message)
-    data = Envelope.of(draft.payload, [Signature(own.public.fingerprint, signature)]).to_bytes()
+    data = DsseEnvelope.of(draft.payload, [Signature(own.public.fingerprint, signature)]).to_bytes()
     other = OtherEnvelope.from_dict(json.loads(data))
     assert other.pae() == draft.message
     theirs = SSlibKey(
@@ -303,7 +314,7 @@ def test_an_envelope_of_securesystemslib_is_one_of_ours() -> None:
     signer.public_key.keyid = public.fingerprint
     other = OtherEnvelope(b'{"vector":"1"}', PAYLOAD_TYPE, {})
     other.sign(signer)
-    found = Envelope.read(rfc8785.dumps(other.to_dict()))
+    found = DsseEnvelope.read(rfc8785.dumps(other.to_dict()))
     assert found.message == other.pae() == MESSAGE
     (signature,) = found.signatures
     assert signature.key_id == public.fingerprint
@@ -320,12 +331,10 @@ def test_an_envelope_of_securesystemslib_is_one_of_ours() -> None:
         + base64.b64encode(wire.text(b"ssh-ed25519") + wire.text(b"1" * 32) + b"!").decode(),
         "ssh-rsa "
         + base64.b64encode(
-            wire.text(b"ssh-rsa") + wire.number(65537) + wire.number((1 << 1023) + 1)
+            wire.text(b"ssh-rsa") + number(65537) + number((1 << 1023) + 1)
         ).decode(),
         "ssh-rsa "
-        + base64.b64encode(
-            wire.text(b"ssh-rsa") + wire.number(1) + wire.number((1 << 2047) + 1)
-        ).decode(),
+        + base64.b64encode(wire.text(b"ssh-rsa") + number(1) + number((1 << 2047) + 1)).decode(),
         "",
         "RWQ",
         "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----",

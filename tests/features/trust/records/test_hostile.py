@@ -21,7 +21,7 @@ from outlast.features.trust.checks import findings
 from outlast.features.trust.keys.pins import Pins, PinState
 from outlast.features.trust.keys.public import parse_public_key
 from outlast.features.trust.keys.verifying import verify
-from outlast.features.trust.records.dsse import Envelope
+from outlast.features.trust.records.dsse import DsseEnvelope
 from outlast.features.trust.records.key_statements import Rotation, signed
 from outlast.features.trust.records.making import take
 from outlast.features.trust.records.statement import Predicate, Statement
@@ -73,7 +73,7 @@ HUGE: dict[str, Callable[[], bytes]] = {
 def test_what_is_too_much_is_refused_at_once(name: str) -> None:
     data = HUGE[name]()
     began = time.process_time()
-    for read in (Envelope.read, Statement.read, Rotation.read):
+    for read in (DsseEnvelope.read, Statement.read, Rotation.read):
         with pytest.raises(MalformedError):
             read(data)
     assert time.process_time() - began < SECONDS
@@ -83,7 +83,7 @@ def test_a_hundred_thousand_signatures() -> None:
     head = b'{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":['
     for count in (17, 63, 20_000, 100_000):
         with pytest.raises(MalformedError):
-            Envelope.read(head + b",".join([SIGNATURE] * count) + b"]}")
+            DsseEnvelope.read(head + b",".join([SIGNATURE] * count) + b"]}")
 
 
 def test_sixteen_long_signatures_cost_little(pinned: World) -> None:
@@ -133,6 +133,13 @@ def test_files_below_attestations_that_are_no_statements(pinned: World) -> None:
     (finding, *_) = [f for f in findings(pinned.archive) if f.check == "attestations"]
     assert finding.health is Health.WRONG
     assert "9 signed statements are damaged" in finding.text
+
+
+def test_a_statement_under_another_name_does_not_count(pinned: World) -> None:
+    pinned.say(pinned.old, publication(), PUBLISHER)
+    (path,) = (pinned.archive.layout.attestations / pinned.old.digest.hex).iterdir()
+    path.rename(path.with_name(f"{'1' * 64}{SUFFIX}"))
+    assert pinned.published(pinned.old).standing is Standing.ABSENT
 
 
 def test_a_flipped_bit_of_a_statement_is_damage_and_no_claim(pinned: World) -> None:
@@ -255,8 +262,8 @@ def test_no_mutation_of_a_payload_keeps_its_signature(shared: World, data: st.Da
     bad = data.draw(mutated(payload))
     if bad == payload:
         return
-    signature = Envelope.read(envelope(payload, PUBLISHER)).signatures
-    check(shared, Envelope(bad, signature).to_bytes())
+    signature = DsseEnvelope.read(envelope(payload, PUBLISHER)).signatures
+    check(shared, DsseEnvelope(bad, signature).to_bytes())
 
 
 def check(world: World, bad: bytes) -> None:

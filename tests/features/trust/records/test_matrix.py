@@ -12,11 +12,11 @@ import rfc8785
 from outlast.codec.payload import Form
 from outlast.core.claims import Claim, ClaimState, Standing
 from outlast.core.digest import Digest, GitOid
-from outlast.core.file_list import entries_of, listing_digest
 from outlast.core.manifest import Revision
-from outlast.features.trust.keys.pins import PinState, Role
+from outlast.features.trust.keys.pins import PinRole, PinState
 from outlast.features.trust.records.needed import Needed
 from outlast.features.trust.records.statement import Predicate, Statement
+from outlast.store.records.file_list import entries_of, listing_digest
 from outlast.store.records.seen import SeenRevision, SeenRevisions
 from outlast.store.soundness.damage import Damage, Why
 from tests.features.trust.world import (
@@ -117,7 +117,7 @@ def test_a_key_that_is_pinned_for_something_else(pinned: World, claim: Claim) ->
 
 @both
 def test_a_key_that_is_pinned_for_another_publisher(world: World, claim: Claim) -> None:
-    role = Role.PUBLISHER if claim is PUB else Role.OBSERVER
+    role = PinRole.PUBLISHER if claim is PUB else PinRole.OBSERVER
     world.pin(STRANGER, role, "else")
     world.pin(STRANGER, role, "org/nam")
     world.pin(STRANGER, role, "org/name2")
@@ -249,7 +249,7 @@ def test_it_expires_at_that_second(pinned: World, claim: Claim) -> None:
 
 @both
 def test_a_key_that_is_revoked(pinned: World, claim: Claim) -> None:
-    role, name = (Role.PUBLISHER, "org") if claim is PUB else (Role.OBSERVER, "*")
+    role, name = (PinRole.PUBLISHER, "org") if claim is PUB else (PinRole.OBSERVER, "*")
     pinned.say(pinned.old, good(claim, pinned.old), signer(claim))
     pinned.pin(signer(claim), role, name, state=PinState.REVOKED)
     why = f"the key {signer(claim).label} was revoked at {PAST}"
@@ -259,7 +259,7 @@ def test_a_key_that_is_revoked(pinned: World, claim: Claim) -> None:
 
 @both
 def test_a_key_that_is_retired(pinned: World, claim: Claim) -> None:
-    role, name = (Role.PUBLISHER, "org") if claim is PUB else (Role.OBSERVER, "*")
+    role, name = (PinRole.PUBLISHER, "org") if claim is PUB else (PinRole.OBSERVER, "*")
     pinned.say(pinned.old, good(claim, pinned.old), signer(claim))
     pinned.pin(signer(claim), role, name, state=PinState.RETIRED)
     found = state(pinned, claim, pinned.old)
@@ -273,7 +273,7 @@ def test_a_key_that_is_retired(pinned: World, claim: Claim) -> None:
 @pytest.mark.parametrize("claim", [PUB, OBS])
 @pytest.mark.parametrize("key", [PUBLISHER, SECOND])
 def test_a_manifest_that_is_revoked(pinned: World, claim: Claim, key: MemoryKey) -> None:
-    pinned.pin(SECOND, Role.REVOKER, "*")
+    pinned.pin(SECOND, PinRole.REVOKER, "*")
     pinned.say(pinned.old, good(claim, pinned.old), signer(claim))
     pinned.say(pinned.old, revocation(), key)
     found = pinned.claims(pinned.old)
@@ -319,7 +319,7 @@ def test_one_key_that_signs_twice_is_one_key(pinned: World, claim: Claim) -> Non
     pinned.needed = Needed(2, 2)
     pinned.say(pinned.old, good(claim, pinned.old), signer(claim))
     pinned.say(pinned.old, good(claim, pinned.old), signer(claim), STRANGER)
-    pinned.pin(signer(claim), Role.PUBLISHER if claim is PUB else Role.OBSERVER, "org/name")
+    pinned.pin(signer(claim), PinRole.PUBLISHER if claim is PUB else PinRole.OBSERVER, "org/name")
     assert state(pinned, claim, pinned.old).standing is REFUSED
 
 
@@ -538,7 +538,7 @@ def test_you_are_one_of_two_observers(pinned: World) -> None:
 # Intact
 
 
-def test_a_damaged_file_is_not_intact_whoever_signed(pinned: World) -> None:
+def test_a_damaged_file_is_not_intact_whatever_was_signed(pinned: World) -> None:
     pinned.say(pinned.old, publication(), PUBLISHER)
     entry = pinned.old.files[0]
     assert entry.sha256 is not None
@@ -609,7 +609,7 @@ def test_the_best_of_several_catalogues_counts(world: World) -> None:
 
 
 def test_a_revocation_stops_what_a_catalogue_lists(world: World) -> None:
-    world.pin(SECOND, Role.REVOKER, "*")
+    world.pin(SECOND, PinRole.REVOKER, "*")
     world.say(world.old, revocation(), SECOND)
     assert catalogue(world, SmallCatalogue.of([(world.old, 1)], PUBLISHER)).standing is HOLDS
     assert world.claims(world.old).revoked

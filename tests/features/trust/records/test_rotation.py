@@ -14,7 +14,7 @@ from outlast.core.errors import (
     OutlastError,
     PolicyError,
 )
-from outlast.features.trust.keys.pins import How, Pin, Pins, PinState, Role, check_namespace
+from outlast.features.trust.keys.pins import How, Pin, PinRole, Pins, PinState, check_namespace
 from outlast.features.trust.records import pinning
 from outlast.features.trust.records.key_statements import KeyRevocation, Rotation, signed
 from outlast.features.trust.records.needed import Needed
@@ -53,13 +53,13 @@ def end(key: MemoryKey, by: MemoryKey) -> KeyRevocation:
     return KeyRevocation.read(signed(said.to_bytes(), by))
 
 
-def explicit(key: MemoryKey, namespace: str = "org", role: Role = Role.PUBLISHER) -> Pin:
+def explicit(key: MemoryKey, namespace: str = "org", role: PinRole = PinRole.PUBLISHER) -> Pin:
     return Pin(namespace, role, key.key, How.EXPLICIT, MADE, key.name)
 
 
 def states(world: World) -> dict[str, tuple[PinState, How]]:
     """Of the publisher's keys, by the names of keys."""
-    pins = [pin for pin in Pins(world.archive).all() if pin.role is Role.PUBLISHER]
+    pins = [pin for pin in Pins(world.archive).all() if pin.role is PinRole.PUBLISHER]
     return {pin.key.comment or name_of(pin): (pin.state, pin.how) for pin in pins}
 
 
@@ -196,9 +196,9 @@ def test_a_key_that_ended_does_not_come_back(world: World) -> None:
         pinning.pin(world.archive, explicit(PUBLISHER), also=True)
     pinning.revoke_here(world.archive, PUBLISHER.id, "stolen", LATER)
     for namespace, role in (
-        ("org", Role.PUBLISHER),
-        ("else", Role.PUBLISHER),
-        ("*", Role.OBSERVER),
+        ("org", PinRole.PUBLISHER),
+        ("else", PinRole.PUBLISHER),
+        ("*", PinRole.OBSERVER),
     ):
         with pytest.raises(PolicyError, match="is revoked"):
             pinning.pin(world.archive, explicit(PUBLISHER, namespace, role), also=True)
@@ -217,7 +217,7 @@ def test_who_may_end_a_key(world: World) -> None:
 
 def test_a_first_use_stays_visible_for_ever(world: World) -> None:
     world.say(world.old, publication(1), PUBLISHER)
-    wanted = Pin("org", Role.PUBLISHER, OBSERVER.key, How.FIRST_USE, MADE)
+    wanted = Pin("org", PinRole.PUBLISHER, OBSERVER.key, How.FIRST_USE, MADE)
     keys = pinning.first_keys(world.archive, "org")
     made = pinning.pin_first(world.archive, wanted, keys)
     assert (made.key, made.how) == (PUBLISHER.key, How.FIRST_USE)
@@ -236,10 +236,10 @@ def test_a_first_use_is_the_first(world: World) -> None:
     world.say(world.old, publication(1), STRANGER)
     world.pin(PUBLISHER, state=REVOKED)
     for namespace in ("org", "org/name"):
-        wanted = Pin(namespace, Role.PUBLISHER, OBSERVER.key, How.FIRST_USE, MADE)
+        wanted = Pin(namespace, PinRole.PUBLISHER, OBSERVER.key, How.FIRST_USE, MADE)
         with pytest.raises(ChangedKeyError, match="no first use"):
             pinning.pin_first(world.archive, wanted, [STRANGER.key])
-    fresh = Pin("else", Role.PUBLISHER, OBSERVER.key, How.FIRST_USE, MADE)
+    fresh = Pin("else", PinRole.PUBLISHER, OBSERVER.key, How.FIRST_USE, MADE)
     for keys in ([], [PUBLISHER.key, SECOND.key]):
         with pytest.raises(NotFoundError):
             pinning.pin_first(world.archive, fresh, keys)
@@ -260,12 +260,12 @@ def test_pinning_again_loses_no_recovery_key(world: World) -> None:
 
 def test_a_revoker_is_no_publisher() -> None:
     with pytest.raises(BadNameError):
-        check_namespace("*", Role.PUBLISHER)
-    assert check_namespace("*", Role.REVOKER) == "*"
+        check_namespace("*", PinRole.PUBLISHER)
+    assert check_namespace("*", PinRole.REVOKER) == "*"
     for name in ("../org", "", "a/b/c", "org/..", "-x"):
         with pytest.raises(BadNameError):
-            check_namespace(name, Role.OBSERVER)
-    assert check_namespace("Org/Name", Role.PUBLISHER) == "org/name"
+            check_namespace(name, PinRole.OBSERVER)
+    assert check_namespace("Org/Name", PinRole.PUBLISHER) == "org/name"
 
 
 @pytest.mark.parametrize(

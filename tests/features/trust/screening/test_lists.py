@@ -146,13 +146,16 @@ def test_nothing_is_taken_without_bound(
 
 
 BOMB = b"""<?xml version="1.0"?><!DOCTYPE export [<!ENTITY a "aaaaaaaaaa">
-<!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><export><sanctionEntity euReferenceNumber="&b;"/></export>"""
-OUTSIDE = b"""<?xml version="1.0"?><!DOCTYPE export SYSTEM "file:///etc/passwd"><export/>"""
+<!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><export><sanctionEntity euReferenceNumber="&b;"><nameAlias wholeName="x"/></sanctionEntity></export>"""
+OUTSIDE = b"""<?xml version="1.0"?><!DOCTYPE export SYSTEM "file:///etc/passwd"><export><sanctionEntity
+logicalId="1"><nameAlias wholeName="x"/></sanctionEntity></export>"""
 ONE = [{"_id": "1", "source": "x", "name": "N"}]
 HOSTILE: dict[str, tuple[ListKind | None, bytes]] = {
     "entities": (ListKind.EU_XML, BOMB),
     "a document type": (ListKind.EU_XML, OUTSIDE),
     "deep XML": (ListKind.EU_XML, b"<export>" + b"<a>" * 60 + b"</a>" * 60 + b"</export>"),
+    "too many names in XML": (ListKind.EU_XML, b'<export><sanctionEntity logicalId="1">' + b'<nameAlias wholeName="x"/>' * 20),
+    "too many programmes in XML": (ListKind.EU_XML, b'<export><sanctionEntity logicalId="1">' + b'<regulation programme="x"/>' * 20),
     "another XML": (ListKind.EU_XML, b"<html/>"),
     "cut XML": (ListKind.EU_XML, eu_xml(PUBLIC)[:-20]),
     "an unknown encoding": (None, b"<?xml version='1.0' encoding='none-such'?><export/>"),

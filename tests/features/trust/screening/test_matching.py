@@ -141,6 +141,23 @@ def test_hits_are_bounded_and_the_likest_first() -> None:
     assert found[0].party.id == "best"
 
 
+def test_a_word_that_hundreds_have_still_leads_to_them() -> None:
+    index = index_of([Row(str(n), "x", f"Falcon {word}") for n, word in enumerate(_words(2500))])
+    assert index.find("falcon-noah", handle=True) == ()
+    index = index_of(
+        [
+            *(Row(str(n), "x", f"Falcon {word}") for n, word in enumerate(_words(2500))),
+            Row("parent", "x", "Falcon Technologies Co., Ltd."),
+        ]
+    )
+    assert [hit.party.id for hit in index.find("falcon-noah", handle=True)] == ["parent"]
+
+
+def _words(count: int) -> list[str]:
+    """Words that no two names share."""
+    return ["".join(chr(97 + n // 26**power % 26) for power in range(3)) * 2 for n in range(count)]
+
+
 def test_two_readings_of_chinese_characters() -> None:
     """In their word they are read chong, alone zhong: both lead to the name."""
     index = index_of([Row("1", "x", "Chongwen Keji Alpha")])

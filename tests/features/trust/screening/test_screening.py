@@ -22,7 +22,7 @@ from outlast.features.trust.screening.report_csv import as_text, write_csv
 from outlast.features.trust.screening.screen import compare, screen
 from outlast.features.trust.screening.screened import Screening
 from outlast.features.trust.screening.screening_log import ScreeningLog
-from outlast.features.trust.screening.subjects import Role, parties_of
+from outlast.features.trust.screening.subjects import PartyRole, parties_of
 from outlast.store.archive import Archive
 from outlast.store.records.facts import About
 from tests.cli.call import Call, inside
@@ -75,11 +75,11 @@ def screened(
 def test_those_behind_a_publisher_are_screened(archive: Archive, index: NameIndex) -> None:
     found = screened(archive, "ai-forever/x", index, FACTS)
     assert [(name.name.text, name.name.role, name.alike) for name in found.names] == [
-        ("ai-forever", Role.ORGANISATION, Alike.NONE),
-        ("SberDevices LLC", Role.ENTITY, Alike.NONE),
-        ("sberbank-ai", Role.PARENT, Alike.MATCH),
-        ("PAO Sberbank", Role.ENTITY, Alike.MATCH),
-        ("Sber AI", Role.ALIAS, Alike.MATCH),
+        ("ai-forever", PartyRole.ORGANISATION, Alike.NONE),
+        ("SberDevices LLC", PartyRole.ENTITY, Alike.NONE),
+        ("sberbank-ai", PartyRole.PARENT, Alike.MATCH),
+        ("PAO Sberbank", PartyRole.ENTITY, Alike.MATCH),
+        ("Sber AI", PartyRole.ALIAS, Alike.MATCH),
     ]
     assert found.alike is Alike.MATCH
 
@@ -112,7 +112,7 @@ def test_bases_in_a_ring_end(archive: Archive, index: NameIndex) -> None:
 def test_authors_in_the_card(archive: Archive, index: NameIndex) -> None:
     hold(archive, "a/one", "---\nauthors: [Sample Group, 'Huawei Technologies']\n---\n")
     found = screened(archive, "a/one", index)
-    assert [(n.name.text, n.alike) for n in found.names if n.name.role is Role.AUTHOR] == [
+    assert [(n.name.text, n.alike) for n in found.names if n.name.role is PartyRole.AUTHOR] == [
         ("Sample Group", Alike.NONE),
         ("Huawei Technologies", Alike.MATCH),
     ]

@@ -7,7 +7,6 @@ from typing import Final
 
 import click
 
-from outlast.app import open_archive
 from outlast.cli.edge import Session, common, session
 from outlast.cli.screen.render import plural, print_document
 from outlast.core.errors import one_line
@@ -77,8 +76,7 @@ def import_(
                 for bundle in media.bundles:
                     _list(run, bundle)
                 return 0
-            archive = stack.enter_context(open_archive(run.config.home, gate=run.gate()))
-            run.govern(archive)
+            archive = stack.enter_context(run.archive(create=True))
             results = [import_bundle(archive, bundle, run.control) for bundle in media.bundles]
             assessor = run.assessor(archive)
             if assessor is not None and any(result.statements for result in results):

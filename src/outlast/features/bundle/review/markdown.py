@@ -11,6 +11,8 @@ from outlast.features.bundle.review.words import (
     ABOUT,
     CHECK_COMMANDS,
     MOST_FILES,
+    PROGRAM,
+    PROGRAM_COMMANDS,
     PROOF,
     count,
     visible,
@@ -39,6 +41,7 @@ def _lines(found: BundleReview) -> Iterator[str]:
     if found.since:
         yield f"- builds on {found.since}: {count(found.assumed, 'file')} expected to be there"
     yield from _marked(found)
+    yield from _program(found)
     for model in found.models:
         yield from _model(model)
 
@@ -56,6 +59,16 @@ def _marked(found: BundleReview) -> Iterator[str]:
         yield f"| {_plain(name)} | {_plain(file.path)} | {file.mark} |"
     if len(marked) > MOST_FILES:
         yield from ("", f"and {count(len(marked) - MOST_FILES, 'more file')}")
+
+
+def _program(found: BundleReview) -> Iterator[str]:
+    if not found.program:
+        return
+    yield from ("", "## The program", "", PROGRAM, "", "```")
+    yield from (f"{command:36} # {what}" for command, what in PROGRAM_COMMANDS)
+    yield from ("```", "", "| file | what | bytes | sha256 |", "|---|---|--:|---|")
+    for file in found.program:
+        yield f"| {_plain(file.path)} | {file.what} | {file.size} | `{file.sha256}` |"
 
 
 def _model(model: ReviewedModel) -> Iterator[str]:

@@ -15,6 +15,8 @@ from outlast.features.bundle.review.words import (
     ABOUT,
     CHECK_COMMANDS,
     MOST_FILES,
+    PROGRAM,
+    PROGRAM_COMMANDS,
     PROOF,
     count,
     visible,
@@ -60,6 +62,7 @@ def _page(found: BundleReview) -> Iterator[str]:
     yield f"<pre>{escape(commands)}</pre><p>{_with_code(PROOF)}</p>"
     yield _facts(_summary(found))
     yield from _marked(found)
+    yield from _program(found)
     for number, model in enumerate(found.models):
         yield from _model(number, model)
     yield "</body></html>"
@@ -106,6 +109,20 @@ def _marked(found: BundleReview) -> Iterator[str]:
             f'<td class="mark">{file.mark}</tr>'
         )
     yield "</table>" + _more(len(marked))
+
+
+def _program(found: BundleReview) -> Iterator[str]:
+    if not found.program:
+        return
+    commands = "\n".join(f"{command:36} # {what}" for command, what in PROGRAM_COMMANDS)
+    yield f"<h2>The program</h2><p>{_with_code(PROGRAM)}</p><pre>{escape(commands)}</pre>"
+    yield '<table><tr><th>file<th>what<th class="n">bytes<th>sha256</tr>'
+    for file in found.program:
+        yield (
+            f'<tr><td>{_safe(file.path)}<td>{file.what}<td class="n">{file.size:,}'
+            f"<td><code>{file.sha256}</code></tr>"
+        )
+    yield "</table>"
 
 
 def _model(number: int, model: ReviewedModel) -> Iterator[str]:

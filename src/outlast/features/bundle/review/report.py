@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from outlast.codec.bundle.contents import BundleContents, BundledModel
+from outlast.codec.bundle.contents import INSTALLER, WHEELS, BundleContents, BundledModel, Record
 from outlast.core.digest import Digest
 from outlast.core.manifest import FileEntry, Revision
 from outlast.features.bundle.review.marks import Mark, is_licence, mark_of
 from outlast.intake.base_names import read_card, read_tags
 
+_PARTS: Final = {
+    INSTALLER: "installs them",
+    "outlast": "outlast",
+    "xllamacpp": "the engine: llama.cpp",
+    "pip": "installs the others",
+}
+"""By the first word of a file's name."""
 _LICENCE_TAG: Final = "license:"
 MAX_LICENCE: Final = 64 * 1024
 """Characters of a licence's text that a page has; of a longer one the rest is in its file."""
@@ -62,6 +69,21 @@ class ReviewedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramFile:
+    """A file that installs outlast and its engine on the other side: what a person may run."""
+
+    path: str
+    size: int
+    sha256: str
+
+    @property
+    def what(self) -> str:
+        """What it is, where that is more than a package that outlast needs."""
+        name = self.path.removeprefix(WHEELS).partition("-")[0]
+        return _PARTS.get(name, "")
+
+
+@dataclass(frozen=True, slots=True)
 class BundleReview:
     """Everything that the pages say. Sizes in bytes."""
 
@@ -75,6 +97,8 @@ class BundleReview:
     """How many parts may be lost; empty: none."""
     size: int
     models: tuple[ReviewedModel, ...]
+    program: tuple[ProgramFile, ...] = ()
+    """`install.sh` first."""
 
     def marked(self) -> list[tuple[str, ReviewedFile]]:
         """The files that deserve a look, with the names of their models."""
@@ -119,7 +143,16 @@ def review(
         spare=_spare(contents),
         size=sum(map(cut.part_size, range(cut.parts))),
         models=tuple(models),
+        program=tuple(
+            ProgramFile(record.path, record.size, record.sha256.hex)
+            for record in sorted(contents.records, key=_installer_first)
+            if record.path == INSTALLER or record.path.startswith(WHEELS)
+        ),
     )
+
+
+def _installer_first(record: Record) -> tuple[bool, str]:
+    return record.path != INSTALLER, record.path
 
 
 def _spare(contents: BundleContents) -> str:

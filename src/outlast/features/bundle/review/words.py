@@ -20,6 +20,17 @@ PROOF: Final = (
     " all of it: `python3 verify.py --id ID`. This page itself is proven by nothing; `python3"
     " verify.py --list` says the same from what was checked."
 )
+PROGRAM: Final = (
+    "This bundle brings outlast and its engine: `install.sh` and the wheels that it installs. "
+    "Nothing runs them but a person who does. Their sums are part of the bundle's id: `verify.py "
+    "--id` proves that they are the files that were exported, and not who made them."
+)
+PROGRAM_COMMANDS: Final = (
+    ("python3 verify.py --id ID", "compare them, with the id that came another way"),
+    ("less install.sh", "read it first: some 50 lines"),
+    ("sh install.sh", "install; no network, no root"),
+    ("python3 verify.py --program FOLDER", "restore them where the medium is damaged"),
+)
 MOST_FILES: Final = 2000
 """Files of a revision that a page lists."""
 

@@ -14,13 +14,14 @@ from outlast.core.sizes import human_size
 from outlast.features.durability.commands.documents import CopyDocument, KeepDocument
 from outlast.features.durability.copies.keeper import Change, Done, Keeper
 from outlast.features.durability.copies.rounds import CopiesContext
-from outlast.features.durability.copies.service import UNFORESEEABLE
+from outlast.features.durability.copies.service import UNFORESEEABLE, stores_of
 from outlast.features.durability.copies.service import keep as keep_on
 from outlast.features.durability.settings import CopiesSettings
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
 from outlast.node.node import Node
 
+_CAME: Final = {Change.FETCHED, Change.STORED}
 _QUIET: Final = 2
 """Rounds without a copy, after which nothing is due."""
 
@@ -82,12 +83,12 @@ def keep(
         settings = run.config.features.get("durability", CopiesSettings())
         if budget is not None:
             settings = replace(settings, volunteer=budget)
-        if not run.config.swarm.peers:
+        if not (run.config.swarm.peers or settings.stores):
             raise UsageError(
                 "no static peers: copies are held with nodes that you name",
-                hint="set peers in [swarm] of the configuration",
+                hint="set peers in [swarm] of the configuration, or stores in [durability]",
             )
-        if not (settings.active or shrink):
+        if not (settings.active or settings.stores or shrink):
             raise UsageError(
                 "nothing to keep",
                 hint="give --budget SIZE, or name keep-lists: lists in [durability]",
@@ -102,7 +103,16 @@ def keep(
             )
             counters = _Uncounted()
             keeper = Keeper(
-                CopiesContext(archive, node, settings, run.control, wishes, counters, UNFORESEEABLE)
+                CopiesContext(
+                    archive,
+                    node,
+                    settings,
+                    run.control,
+                    wishes,
+                    counters,
+                    UNFORESEEABLE,
+                    stores=stores_of(settings, config.open_home),
+                )
             )
             teller = _Teller(run, dry_run=dry_run)
             if not (once or shrink):
@@ -120,7 +130,7 @@ def _all(keeper: Keeper) -> Iterator[Done]:
     while quiet < _QUIET:
         _, done = keeper.step()
         yield from done
-        quiet = 0 if any(one.change is Change.FETCHED for one in done) else quiet + 1
+        quiet = 0 if any(one.change in _CAME for one in done) else quiet + 1
 
 
 class _Uncounted:
@@ -160,12 +170,14 @@ class _Teller:
                     bytes=row.size,
                     change=one.change.value,
                     why=one.why,
+                    store=one.store,
                     dry_run=self._dry_run,
                 )
             )
             return
         would = "would be " if self._dry_run and one.change is Change.DROPPED else ""
-        why = f": {one.why}" if one.why else ""
+        why = f" in {one.store}" if one.store else ""
+        why += f": {one.why}" if one.why else ""
         print(f"{row.repo}@{row.commit.hex[:12]}  {human_size(row.size)}  {would}{one.change}{why}")
 
     def end(self, node: Node) -> int:
@@ -173,7 +185,7 @@ class _Teller:
         goals = node.copies.status
         unmet = sum(not row.met for row in goals)
         fetched, dropped = self._sums[Change.FETCHED], self._sums[Change.DROPPED]
-        failed = self._sums[Change.FAILED].count
+        stored, failed = self._sums[Change.STORED], self._sums[Change.FAILED].count
         if self._run.as_json:
             print_document(
                 KeepDocument(
@@ -181,6 +193,8 @@ class _Teller:
                     fetched_bytes=fetched.size,
                     dropped=dropped.count,
                     dropped_bytes=dropped.size,
+                    stored=stored.count,
+                    stored_bytes=stored.size,
                     failed=failed,
                     goals=len(goals),
                     unmet=unmet,
@@ -188,5 +202,7 @@ class _Teller:
             )
         came = f"{fetched.count} fetched, {human_size(fetched.size)}"
         went = f"{dropped.count} dropped, {human_size(dropped.size)}"
+        if stored.count:
+            came += f"; {stored.count} stored, {human_size(stored.size)}"
         self._run.say(f"copies: {came}; {went}; {unmet} of {plural(len(goals), 'goal')} not met")
         return TransientError.exit_code if failed or unmet else 0

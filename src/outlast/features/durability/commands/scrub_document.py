@@ -12,6 +12,7 @@ class ScrubbedDocument(Document):
     """The result; damage that is left makes the exit status 4."""
 
     type: Literal["scrubbed"] = "scrubbed"
+    store: Annotated[str, "the URL of the second home that was read; empty: this archive"]
     mode: Annotated[Literal["quick", "full"], "by checksums, or by sha256"]
     files: Annotated[int, "files that were read"]
     bytes: Annotated[int, "their bytes on the disk"]
@@ -25,3 +26,6 @@ class ScrubbedDocument(Document):
     oldest_seconds: Annotated[
         float, "since the file was checked, or came, for which that is longest"
     ]
+    parity_files: Annotated[int, "files of which parity was written"]
+    parity_bytes: Annotated[int, "bytes of that parity"]
+    parity_lacking: Annotated[int, "files that lack the parity that the settings want"]

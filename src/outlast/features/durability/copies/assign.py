@@ -23,13 +23,15 @@ _ORDER: Final = {HeldAs.OWN: 2, HeldAs.COPY: 1, HeldAs.NONE: 0}
 @dataclass(frozen=True, slots=True)
 class Member:
     """A node that takes part: at its `site` it would give `free` bytes more. `absent`: it does not
-    answer now, but may come back; what it holds counts, and it is given nothing.
+    answer now, but may come back; what it holds counts, and it is given nothing. `store`: it is a
+    second home, which holds copies of goals alone that name its site.
     """
 
     holder: str
     site: str
     free: int
     absent: bool = False
+    store: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def _choose(one: WantedCopies, members: Sequence[Member], free: Mapping[str, int
     may = {
         name: member
         for name, member in known.items()
-        if (not where or member.site in where)
+        if (member.site in where or not (where or member.store))
         and (name in one.held or (_takes(one, member) and free[name] >= one.size))
     }
     chosen: list[str] = []

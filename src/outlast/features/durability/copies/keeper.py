@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from outlast.core.digest import Digest
 from outlast.core.errors import Cancelled, DiskFullError, OutlastError
@@ -15,33 +16,42 @@ from outlast.features.durability.copies.memory import remembering
 from outlast.features.durability.copies.own import GOAL, VOLUNTEER
 from outlast.features.durability.copies.rounds import CopiesContext, CopiesRound, Rounds
 from outlast.features.durability.copies.volunteer import Choice, Known, Model, decide, keepers
+from outlast.fetch.file_filter import Selection
+from outlast.fetch.source_state import SOURCE_FAULTS
 from outlast.node.scope import Neighbourhood
+from outlast.ops.pull import Pulled, pull
 from outlast.ops.pull_digest import pull_manifest
 from outlast.ops.removal import collect_garbage, remove
 from outlast.sources.peer import PeerSource
 from outlast.sources.peer_documents import HeldAs, HolderSeen, ManifestSaid
+from outlast.store.records.refs import Ref
 
 _log = logging.getLogger(__name__)
+_MAIN: Final = "main"
 
 
 class Change(StrEnum):
-    """What became of a copy on this node. `KEPT`: it is not dropped, though more
-    than enough.
+    """What became of a copy on this node, or, `STORED`, in a second home. `KEPT`: it is not
+    dropped, though more than enough.
     """
 
     FETCHED = "fetched"
     FAILED = "failed"
     DROPPED = "dropped"
     KEPT = "kept"
+    STORED = "stored"
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of a copy; `why` it was not fetched or dropped, for a person."""
+    """What became of a copy; `why` it was not fetched, stored or dropped, for a person. `store`:
+    the URL of the second home that it is about.
+    """
 
     row: ManifestSaid
     change: Change
     why: str = ""
+    store: str = ""
 
 
 @dataclass(slots=True)
@@ -62,13 +72,15 @@ class Keeper:
         self._tuning = context.tuning
         self._rounds = Rounds(context)
         self._due: frozenset[Digest] = frozenset()
+        self._awaited: frozenset[tuple[str, Digest]] = frozenset()
+        """What this node was to copy to stores, by URL, in the last round."""
         self._nodes: frozenset[tuple[str, bool]] = frozenset()
         self._rests: dict[Digest, _Rest] = {}
 
     def step(self) -> tuple[CopiesRound, list[Done]]:
         """A round, and what follows of it: all copies for goals, one for the volunteer's budget."""
         found = self._rounds.round()
-        done = list(self._restore(found))
+        done = [*self._restore(found)]
         if self._settings.volunteer:
             done += self._volunteer(found)
         return found, done
@@ -82,26 +94,56 @@ class Keeper:
         due = {
             one.wanted.manifest
             for one in view.assignments
-            if view.own in one.missing and any(h in found.answered for h in one.wanted.held)
+            if view.own in one.missing and self._is_to_be_had(found, one)
         }
-        agreed = due & self._due if nodes == self._nodes else frozenset()
-        self._due, self._nodes = frozenset(due), nodes
+        stored = {
+            (found.stores[store], one.wanted.manifest)
+            for one in view.assignments
+            for store in one.missing
+            if store in found.stores and view.carrier(one, store) == view.own
+        }
+        same = nodes == self._nodes
+        agreed = due & self._due if same else frozenset()
+        to_store = stored & self._awaited if same else frozenset()
+        self._due, self._nodes, self._awaited = frozenset(due), nodes, frozenset(stored)
         for manifest in sorted(agreed):
-            yield from self._fetch(view.rows[manifest], GOAL)
+            yield from self._fetch(view.rows[manifest], GOAL, self._homes(found, manifest))
+        for url, manifest in sorted({*to_store, *found.lost}):
+            yield self._store(view.rows[manifest], url)
 
-    def _fetch(self, row: ManifestSaid, why: str) -> Iterator[Done]:
+    def _store(self, row: ManifestSaid, url: str) -> Done:
+        """Copies what is here to a store. It counts from the next round on."""
+        try:
+            self._rounds.stores.put(url, row.manifest)
+        except (Cancelled, DiskFullError):
+            raise
+        except OutlastError as error:
+            self._control.emit(Note(f"no copy of {row.repo} could be put into {url}: {error}"))
+            return Done(row, Change.FAILED, str(error), url)
+        return Done(row, Change.STORED, store=url)
+
+    @staticmethod
+    def _is_to_be_had(found: CopiesRound, one: Assignment) -> bool:
+        """Whether there is anything to ask for a copy: if nothing counts any more, the stores may
+        have one all the same.
+        """
+        held = one.wanted.held
+        if not held:
+            return bool(found.stores)
+        return any(h in found.answered or h in found.stores for h in held)
+
+    @staticmethod
+    def _homes(found: CopiesRound, manifest: Digest) -> list[str]:
+        """The stores that this node reaches and that have a manifest, or may."""
+        [held] = [o.wanted.held for o in found.view.assignments if o.wanted.manifest == manifest]
+        return [url for holder, url in found.stores.items() if holder in held or not held]
+
+    def _fetch(self, row: ManifestSaid, why: str, homes: Sequence[str] = ()) -> Iterator[Done]:
         rest = self._rests.get(row.manifest)
         if rest is not None and time.monotonic() < rest.until:
             return
         try:
-            pulled = pull_manifest(
-                self._archive,
-                row.manifest,
-                (),
-                Neighbourhood(self._node),
-                wishes=self._context.wishes,
-                control=self._control,
-            ).pulled
+            pulled = self._brought(row, homes)
         except (Cancelled, DiskFullError):
             raise
         except OutlastError as error:
@@ -118,6 +160,40 @@ class Keeper:
             if pulled.manifest is not None and pulled.manifest != row.manifest:
                 memory.covers[row.manifest] = pulled.manifest
         yield Done(row, Change.FETCHED)
+
+    def _brought(self, row: ManifestSaid, homes: Sequence[str]) -> Pulled:
+        """Fetches a copy: from nodes, or if none of them gives it, from second homes."""
+        context, around = self._context, Neighbourhood(self._node)
+
+        def by_digest() -> Pulled:
+            return pull_manifest(
+                self._archive,
+                row.manifest,
+                (),
+                around,
+                wishes=context.wishes,
+                control=self._control,
+            ).pulled
+
+        if not homes:
+            return by_digest()
+        try:
+            return by_digest()
+        except SOURCE_FAULTS as error:
+            _log.info("no node gives %s: %s", row.repo, error)
+        pulled = pull(
+            self._archive,
+            Target(row.repo, row.commit.hex),
+            self._rounds.stores.sources(homes),
+            selection=Selection(),
+            wishes=context.wishes,
+            control=self._control,
+        )
+        known = self._archive.refs.read(row.repo)
+        if not known.refs and not known.damaged:
+            with self._archive.writer() as writer:
+                self._archive.refs.put(writer, row.repo, Ref(_MAIN, row.commit))
+        return pulled
 
     # A volunteer
 
@@ -188,6 +264,11 @@ class Keeper:
             self._proves(found.answered[holder].source, holder, row.manifest)
             for holder in one.chosen
             if holder in found.answered
+        )
+        proven += sum(
+            self._rounds.stores.proves(found.stores[holder], row.manifest)
+            for holder in one.chosen
+            if holder in found.stores
         )
         wanted = one.wanted.goal.copies
         return "" if proven >= wanted else f"only {proven} of {wanted} others prove to have it"

@@ -51,10 +51,25 @@ class FailedBlock:
 
 
 @dataclass(slots=True)
+class StoreNoted:
+    """A second home, and for how many seconds it did not answer while this node asked. `held`:
+    the manifests all of whose files this node has read there; that which was looked at last is the
+    last. `due`: as for a peer.
+    """
+
+    holder: str
+    site: str
+    silent: float = 0.0
+    due: float = 0.0
+    held: dict[Digest, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Memory:
     """`taken` are the manifests of the copies that came because of a goal (`goal`) or a budget
     (`volunteer`), and `covers` says of such a manifest by which fuller one of the same commit it
     is here. `asked`: when the last round was, on the clock of this machine since it started.
+    `stores` are by URL.
     """
 
     holder: str
@@ -63,6 +78,7 @@ class Memory:
     covers: dict[Digest, Digest] = field(default_factory=dict)
     failed: set[FailedBlock] = field(default_factory=set)
     asked: float = 0.0
+    stores: dict[str, StoreNoted] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -117,6 +133,16 @@ def _document(memory: Memory) -> dict[str, Any]:
         "failed": [
             [one.holder, one.manifest.hex, one.blob.hex, one.block] for one in sorted(memory.failed)
         ],
+        "stores": {
+            url: {
+                "holder": noted.holder,
+                "site": noted.site,
+                "silent": noted.silent,
+                "due": noted.due,
+                "held": [digest.hex for digest in noted.held],
+            }
+            for url, noted in memory.stores.items()
+        },
     }
 
 
@@ -134,6 +160,18 @@ def _memory(document: Any) -> Memory:
             for holder, manifest, blob, block in document["failed"]
         },
         asked=float(document["asked"]),
+        # An older outlast noted none.
+        stores={str(url): _store(row) for url, row in document.get("stores", {}).items()},
+    )
+
+
+def _store(row: Any) -> StoreNoted:
+    return StoreNoted(
+        holder=str(row["holder"]),
+        site=str(row["site"]),
+        silent=float(row["silent"]),
+        due=float(row["due"]),
+        held={Digest(name): None for name in row["held"]},
     )
 
 

@@ -79,7 +79,9 @@ class OwnCopies:
         if not self._settings.takes_copies:
             return 0
         room, budget = self.room(), self._settings.copies
-        return room if budget is None else max(0, min(room, budget - used))
+        if budget is None:  # all that the disk has, where it knows
+            return room if disk.total_bytes(self._archive.layout.home) else 0
+        return max(0, min(room, budget - used))
 
     def _goals(self, memory: Memory) -> tuple[dict[Digest, Goal], dict[str, Goal]]:
         """The goals of the lists by manifest; and by name those of which there is no manifest."""

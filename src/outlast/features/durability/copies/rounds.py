@@ -2,8 +2,9 @@
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -15,6 +16,7 @@ from outlast.core.threads import DaemonPool, interruptible
 from outlast.features.durability.copies.challenge import Challenged, Challenger
 from outlast.features.durability.copies.memory import FailedBlock, Memory, Peer, remembering
 from outlast.features.durability.copies.own import OwnCopies
+from outlast.features.durability.copies.stores import StoreAt, Stores
 from outlast.features.durability.copies.tuning import TUNING, Tuning
 from outlast.features.durability.copies.view import CopiesView, statuses, view
 from outlast.features.durability.settings import CopiesSettings
@@ -59,14 +61,20 @@ class CopiesContext:
     random: Random
     clock: Callable[[], float] = time.monotonic
     tuning: Tuning = TUNING
+    stores: tuple[StoreAt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CopiesRound:
-    """What came of a round: what is known, and the peers that answered, by holder."""
+    """What came of a round: what is known, and the peers that answered, by holder. `stores`: where
+    this node can write now to each, by holder; `lost`: copies there (URL and manifest) that proved
+    not to be right.
+    """
 
     view: CopiesView
     answered: dict[str, Neighbour]
+    stores: dict[str, str] = field(default_factory=dict)
+    lost: tuple[tuple[str, Digest], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +101,9 @@ class Rounds:
         self._tuning = context.tuning
         self.own = OwnCopies(context.archive, context.node.sharing, context.settings)
         self.challenger = Challenger(context.archive, context.random, context.tuning)
+        self.stores = Stores(
+            context.archive, context.stores, context.random, context.control, context.tuning
+        )
         self._began = time.monotonic()
         self._pool = DaemonPool(context.tuning.askers, "copies")
 
@@ -103,20 +114,31 @@ class Rounds:
         control, node = self._control, self._node
         peers = self._meet()
         answers = self._ask(peers)
+        self.stores.greet()
         with remembering(self._archive, control.cancel.wait) as memory:
             passed = self._passed(memory)
             answered = self._hear(memory, peers, answers, passed)
             duties = [self._duty(memory, one, passed) for one in answered]
+            self.stores.hear(memory, passed)
+            stored = self.stores.duties(memory, passed, self._settings.challenges)
+        tended = [self.stores.tend(one) for one in stored]
         results = [self._challenge(answered[one.holder], one) for one in duties]
         with remembering(self._archive, control.cancel.wait) as memory:
             for duty, (mended, new) in zip(duties, results, strict=True):
                 self._learn(memory, answered[duty.holder], duty, mended, new)
+            self.stores.learn(memory, tended)
             found = self._view(memory)
+            reached = {
+                one.holder: url
+                for one in found.said.stores
+                if (url := self.stores.url_of(memory, one.holder)) is not None
+            }
         shown = statuses(found)
         node.copies.put(found.said, shown)
         met = sum(row.met for row in shown)
         self._context.counters.goals(met, len(shown) - met)
-        return CopiesRound(found, answered)
+        lost = tuple((one.url, manifest) for one in tended for manifest in one.lost)
+        return CopiesRound(found, answered, reached, lost)
 
     def _meet(self) -> list[Neighbour]:
         """The static peers that answer; for the first time all get a moment for that."""
@@ -214,6 +236,17 @@ class Rounds:
     def _view(self, memory: Memory) -> CopiesView:
         asked = [row.manifest for p in memory.peers.values() for row in p.said.manifests]
         own = self.own.look(memory, asked)
+        stores = self.stores.said(memory, self._settings.gone_after)
+        known = {one.holder for one in stores}
+        there: dict[Digest, list[str]] = defaultdict(list)
+        for noted in memory.stores.values():
+            for manifest in noted.held if noted.holder in known else ():
+                there[manifest].append(noted.holder)
+        manifests = {
+            digest: replace(row, stored=tuple(there[digest])) if digest in there else row
+            for digest, row in own.manifests.items()
+        }
+        own = replace(own, manifests=manifests, stores=stores)
         return view(own, memory, self._settings.gone_after)
 
 

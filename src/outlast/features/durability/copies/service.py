@@ -5,15 +5,17 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from outlast.app import App
+from outlast.app import App, OpenHome
 from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.core.errors import Cancelled, OutlastError
 from outlast.core.events import Note
 from outlast.features.durability.copies.keeper import Change, Done, Keeper
 from outlast.features.durability.copies.rounds import CopiesContext
+from outlast.features.durability.copies.stores import StoreAt
 from outlast.features.durability.settings import CopiesSettings
 from outlast.node.node import Node
 from outlast.server.http.log import log_bug
@@ -48,7 +50,7 @@ def keep(keeper: Keeper, every: float, control: Control, told: Callable[[Done], 
             _, done = keeper.step()
             for one in done:
                 told(one)
-                fetched = fetched or one.change is Change.FETCHED
+                fetched = fetched or one.change in {Change.FETCHED, Change.STORED}
             said = ""
         except Cancelled:
             raise
@@ -59,6 +61,11 @@ def keep(keeper: Keeper, every: float, control: Control, told: Callable[[Done], 
         if not fetched:
             control.cancel.wait(every)
         control.cancel.check()
+
+
+def stores_of(settings: CopiesSettings, homes: OpenHome) -> tuple[StoreAt, ...]:
+    """The stores that the settings name for goals."""
+    return tuple(StoreAt(one.site, one.url, partial(homes, one.url)) for one in settings.stores)
 
 
 @contextlib.contextmanager
@@ -74,10 +81,12 @@ def keeping_beside(app: App, node: Node, settings: CopiesSettings) -> Iterator[N
         app.wishes,
         MetricCounters(app.metrics),
         UNFORESEEABLE,
+        stores=stores_of(settings, app.homes),
     )
 
     def told(one: Done) -> None:
-        control.emit(Note(f"a copy of {one.row.repo} was {one.change}"))
+        where = f" in {one.store}" if one.store else ""
+        control.emit(Note(f"a copy of {one.row.repo} was {one.change}{where}"))
 
     def work() -> None:
         try:

@@ -25,6 +25,9 @@ class Tuning:
     between: float = 1.0
     most_failed: int = 100
     """Blocks that one holder failed and that are asked for again."""
+    looks: int = 4
+    """Models in a store that each round asks for whether all of their files are there: one request
+    a file, 576 models a day. Guess."""
     trees: int = 256
     """Trees of files kept in memory: 32 bytes a MiB, so 40 MB for files of 5 GB."""
     enough: int = 3

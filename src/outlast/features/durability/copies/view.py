@@ -7,13 +7,19 @@ node passes on which ones it has heard of, and how long ago, and forgets them af
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from outlast.core.digest import Digest
 from outlast.core.keep_list import Goal
 from outlast.core.status import CopiesStatus
-from outlast.features.durability.copies.assign import Assignment, Member, WantedCopies, assign
+from outlast.features.durability.copies.assign import (
+    Assignment,
+    Member,
+    WantedCopies,
+    assign,
+    score,
+)
 from outlast.features.durability.copies.memory import Memory, Peer
 from outlast.sources.peer_documents import (
     MOST_SEEN,
@@ -21,9 +27,12 @@ from outlast.sources.peer_documents import (
     HeldAs,
     HolderSeen,
     ManifestSaid,
+    StoreSaid,
 )
 
 _ANSWERED: Final = 0.0
+_ROOM: Final = 1 << 62
+"""Of a store: it says no when it is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +46,13 @@ class Own:
     free: int
     manifests: Mapping[Digest, ManifestSaid]
     unknown: Mapping[str, Goal]
+    stores: tuple[StoreSaid, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CopiesView:
     """What is known after a round. `rows` say of each manifest what it is, and who was seen with
-    it; `said` is what this node tells others.
+    it; `said` is what this node tells others. `reach` has the nodes that can write to a store now.
     """
 
     said: CopiesSaid
@@ -50,23 +60,35 @@ class CopiesView:
     members: tuple[Member, ...]
     assignments: tuple[Assignment, ...]
     unknown: Mapping[str, Goal]
+    reach: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def own(self) -> str:
         return self.said.holder
 
+    def carrier(self, one: Assignment, store: str) -> str | None:
+        """The node that is to copy a manifest to a store: all that know the same name the same one
+        of those that hold it and reach the store.
+        """
+        manifest = one.wanted.manifest
+        able = self.reach.get(store, frozenset()) & one.wanted.held.keys()
+        return max(able, key=lambda node: (score(node, manifest, 1), node), default=None)
+
 
 def view(own: Own, memory: Memory, gone_after: float) -> CopiesView:
     """What follows from `own` and from what `memory` has of the peers."""
-    here = Peer(CopiesSaid(memory.holder, own.site, own.free), "", 0)
+    here = Peer(CopiesSaid(memory.holder, own.site, own.free, stores=own.stores), "", 0)
     here.said = replace(here.said, manifests=tuple(own.manifests.values()))
     there = [peer for peer in memory.peers.values() if peer.silent <= gone_after]
     nodes = [here, *there]
     rows: dict[Digest, ManifestSaid] = {}
     held: dict[Digest, dict[str, HeldAs]] = defaultdict(dict)
+    stores, reach = _stores(nodes)
     for peer in nodes:
+        known = stores.keys() & {one.holder for one in peer.said.stores}
         for row in peer.said.manifests:
             rows.setdefault(row.manifest, row)
+            held[row.manifest].update(dict.fromkeys(known.intersection(row.stored), HeldAs.OWN))
             if row.held is not HeldAs.NONE:
                 held[row.manifest][peer.said.holder] = row.held
     ours: dict[Digest, set[str]] = defaultdict(set)
@@ -83,6 +105,7 @@ def view(own: Own, memory: Memory, gone_after: float) -> CopiesView:
         )
         for one in nodes
     )
+    members += tuple(stores.values())
     # What a node that is gone wanted is wanted on: it was the last word.
     goals = _goals([here, *memory.peers.values()])
     for peer in memory.peers.values():
@@ -109,7 +132,28 @@ def view(own: Own, memory: Memory, gone_after: float) -> CopiesView:
         members=members,
         assignments=tuple(assign(wanted, members)),
         unknown=dict(own.unknown.items()),
+        reach=reach,
     )
+
+
+def _stores(nodes: Sequence[Peer]) -> tuple[dict[str, Member], dict[str, frozenset[str]]]:
+    """The second homes that nodes name, and which nodes can write to each now. Where they name
+    sites that differ, the first counts, on all nodes.
+    """
+    own = {peer.said.holder for peer in nodes}
+    sites: dict[str, str] = {}
+    reach: dict[str, set[str]] = defaultdict(set)
+    for peer in nodes:
+        for one in peer.said.stores:
+            if one.holder not in own:
+                sites[one.holder] = min(one.site, sites.get(one.holder, one.site))
+                if one.able and peer.silent <= _ANSWERED:
+                    reach[one.holder].add(peer.said.holder)
+    stores = {
+        holder: Member(holder, site, _ROOM, absent=not reach[holder], store=True)
+        for holder, site in sites.items()
+    }
+    return stores, {holder: frozenset(found) for holder, found in reach.items()}
 
 
 def _told(
@@ -119,6 +163,7 @@ def _told(
         row,
         held=HeldAs.NONE if own is None else own.held,
         goal=None if own is None else own.goal,
+        stored=() if own is None else own.stored,
         failed=tuple(sorted(failed)),
         seen=tuple(seen),
     )
@@ -188,15 +233,6 @@ def statuses(found: CopiesView) -> tuple[CopiesStatus, ...]:
 def _status(found: CopiesView, one: Assignment) -> CopiesStatus:
     row, wanted = found.rows[one.wanted.manifest], one.wanted
     absent = {member.holder for member in found.members if member.absent}
-    note = ""
-    if found.own in one.missing:
-        note = "this node is to fetch it"
-    elif not one.met and len(one.chosen) < wanted.goal.copies:
-        note = "no node has room for it"
-    elif one.sites and not one.missing:
-        note = f"no node at {', '.join(one.sites)} has room for it"
-    elif found.own in one.surplus:
-        note = "more than enough: 'outlast keep --shrink' may drop it here"
     return CopiesStatus(
         repo=str(row.repo),
         commit=row.commit.hex,
@@ -209,8 +245,36 @@ def _status(found: CopiesView, one: Assignment) -> CopiesStatus:
         here=found.own in wanted.held,
         met=one.met,
         sites=",".join(one.sites),
-        note=note,
+        note=_note(found, one),
+        stores=",".join(
+            sorted({m.site for m in found.members if m.store and m.holder in one.counted})
+        ),
     )
+
+
+def _note(found: CopiesView, one: Assignment) -> str:
+    stores = {member.holder: member.site for member in found.members if member.store}
+    awaited = [name for name in one.missing if name in stores]
+    if found.own in one.missing:
+        return "this node is to fetch it"
+    for name in awaited:
+        carrier = found.carrier(one, name)
+        if carrier == found.own:
+            return f"this node is to copy it to the store at {stores[name]}"
+        if carrier is None:
+            return f"no node that has it reaches the store at {stores[name]}"
+    if awaited:
+        return "another node is to copy it to the store"
+    silent = {m.site for m in found.members if m.store and m.absent}.intersection(one.sites)
+    if silent:
+        return f"no node reaches the store at {min(silent)}"
+    if not one.met and len(one.chosen) < one.wanted.goal.copies:
+        return "no node has room for it"
+    if one.sites and not one.missing:
+        return f"no node at {', '.join(one.sites)} has room for it"
+    if found.own in one.surplus:
+        return "more than enough: 'outlast keep --shrink' may drop it here"
+    return ""
 
 
 def _unknown(name: str, goal: Goal) -> CopiesStatus:

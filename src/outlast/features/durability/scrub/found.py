@@ -17,6 +17,8 @@ class DamagedPart(StrEnum):
     MANIFEST = "manifest"
     RECORD = "record"
     INDEX = "index"
+    PARITY = "parity"
+    ATTESTATION = "attestation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class FoundDamage:
     """Damage, and whether it is mended."""
 
     kind: Annotated[DamagedPart, "of what is damaged"]
-    path: Annotated[str, "the file, in the archive's folder"]
+    path: Annotated[str, "the file, in the archive's folder or the second home"]
     problem: Annotated[str, "what is wrong, for a person"]
     mended: Annotated[bool, "whether it is right again"]
     why_not: Annotated[str, "why it is not mended, for a person; empty if it is"] = ""
@@ -34,7 +36,7 @@ class FoundDamage:
 class Scrubbed:
     """The result: how many files of how many bytes were read, in so many seconds; what was found;
     how many files of this pass are left; `oldest`: seconds since the file was checked, or came,
-    for which that is longest.
+    for which that is longest; what was written of parity, and how many files lack it.
     """
 
     files: int
@@ -44,6 +46,9 @@ class Scrubbed:
     left: int
     left_size: int
     oldest: float
+    parity_files: int = 0
+    parity_size: int = 0
+    parity_lacking: int = 0
 
     @property
     def damage_left(self) -> int:

@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from outlast.core.cancel import Cancel
 from outlast.core.digest import Digest
@@ -16,11 +17,13 @@ from outlast.features.durability.scrub.found import DamagedPart, FoundDamage
 from outlast.features.durability.scrub.tuning import TUNING
 from outlast.fetch.mending import tellers_of
 from outlast.fetch.source_state import SOURCE_FAULTS
-from outlast.node.scope import Neighbourhood
-from outlast.sources.base import Source
+from outlast.sources.base import Source, may_learn
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.index import Summary, load_manifest
+
+if TYPE_CHECKING:  # a scrub that finds nothing asks no node
+    from outlast.node.scope import Neighbourhood
 
 _log = logging.getLogger(__name__)
 _DESCRIBES = 20.0
@@ -32,7 +35,7 @@ class Askable:
     """Who may be asked, as far as a model allows."""
 
     sources: Sequence[Source] = ()
-    around: Neighbourhood | None = None
+    around: "Neighbourhood | None" = None
 
 
 def damaged_manifests(archive: Archive, cancel: Cancel) -> Iterator[tuple[Digest, str]]:
@@ -69,7 +72,7 @@ def mend_manifest(archive: Archive, digest: Digest, problem: str, ask: Askable) 
 def _candidates(archive: Archive, digest: Digest, ask: Askable) -> Iterator[bytes]:
     """What the manifest may have been: the next one is only looked for if this is not it."""
     with contextlib.suppress(OSError):
-        yield from _one_bit(archive.layout.manifest(digest).read_bytes(), digest)
+        yield from one_bit(archive.layout.manifest(digest).read_bytes(), digest)
     rows = (row for row in archive.index.summaries() if row.digest == digest)
     summary = next(rows, None)
     about = None if summary is None else archive.refs.about(summary.repo)
@@ -82,7 +85,7 @@ def _candidates(archive: Archive, digest: Digest, ask: Askable) -> Iterator[byte
         yield from _listed(archive, digest, summary, ask.sources)
 
 
-def _one_bit(data: bytes, digest: Digest) -> Iterator[bytes]:
+def one_bit(data: bytes, digest: Digest) -> Iterator[bytes]:
     """`data` with the one bit flipped that is wrong, if one is."""
     if len(data) > TUNING.one_bit:
         return
@@ -108,7 +111,7 @@ def _listed(
     held = set(archive.index.blobs_of([digest]).get(digest, ()))
     tellers = tellers_of(archive, summary.repo)
     for source in sources:
-        if source.name not in tellers:
+        if not may_learn(source, tellers):
             continue
         try:
             listing = source.describe(summary.repo, summary.revision.hex, _DESCRIBES)

@@ -5,10 +5,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
+from outlast.app import OpenHome
+from outlast.bucket.source import BucketSource
 from outlast.core.closing import Closing
 from outlast.core.control import Control
 from outlast.core.digest import Digest
+from outlast.core.errors import OutlastError
+from outlast.core.events import Note
+from outlast.features.durability.parity.restore import restore
 from outlast.features.durability.scrub.manifests import Askable
+from outlast.features.durability.settings import StoreSetting
 from outlast.fetch.mending import mend
 from outlast.fetch.revision import FetchContext
 from outlast.fetch.source_state import SOURCE_FAULTS
@@ -20,6 +26,17 @@ from outlast.store.archive import Archive
 
 OpenAround = Callable[[], AbstractContextManager[Neighbourhood | None]]
 """Opens the nodes around, which takes a moment."""
+
+
+def homes_of(stores: Sequence[StoreSetting], homes: OpenHome, control: Control) -> list[Source]:
+    """The second homes that the settings name, as sources; one that cannot be opened is said."""
+    found: list[Source] = []
+    for one in stores:
+        try:
+            found.append(BucketSource(homes(one.url)))
+        except OutlastError as error:
+            control.emit(Note(f"the store {one.url} is not asked: {error}"))
+    return found
 
 
 class Mender(Closing):
@@ -66,8 +83,11 @@ class Mender(Closing):
                 self._control,  # what lies here
             )
             with contextlib.suppress(*SOURCE_FAULTS):
-                mend(context, blob)
+                mend(context, blob, self._restore)
                 return
             around = self._neighbourhood()
             coordinator = coordinator_for(around) if around is not None else None
             mend(replace(context, sources=self._sources, coordinator=coordinator), blob)
+
+    def _restore(self, blob: Digest) -> bool:
+        return restore(self._archive, blob, self._control.cancel)

@@ -13,14 +13,16 @@ from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import (
     DamagedError,
+    DiskFullError,
     NotArchivedError,
     OutlastError,
     StorageError,
     TransientError,
 )
-from outlast.core.events import FileProblem, Planned, Progress
+from outlast.core.events import FileProblem, Note, Planned, Progress
 from outlast.core.names import Target
 from outlast.core.ratelimit import TokenBucket
+from outlast.features.durability.parity.keeper import ParityKeeper
 from outlast.features.durability.scrub.check import Checks, FileChecks
 from outlast.features.durability.scrub.cursor import FULL, QUICK, ScrubCursor
 from outlast.features.durability.scrub.found import UNTOUCHED, DamagedPart, FoundDamage, Scrubbed
@@ -28,6 +30,7 @@ from outlast.features.durability.scrub.frame import mend_frame
 from outlast.features.durability.scrub.items import Item, items_of
 from outlast.features.durability.scrub.priority import lower_priority
 from outlast.features.durability.scrub.small import Ask, check_small
+from outlast.features.durability.scrub.track import Track
 from outlast.store.archive import Archive
 
 _log = logging.getLogger(__name__)
@@ -37,8 +40,8 @@ Mend = Callable[[Digest], None]
 
 @dataclass(frozen=True, slots=True)
 class ScrubWishes:
-    """What to scrub: the files of `targets`, or all. `full`: by sha256. No new file is begun after
-    `most_seconds`; `rate` in bytes per second, 0: as fast as it goes.
+    """What to scrub: the files of `targets`, or all. `full`: by sha256. It ends after
+    `most_seconds`, also within a file; `rate` in bytes per second, 0: as fast as it goes.
     """
 
     targets: tuple[Target, ...] = ()
@@ -65,12 +68,19 @@ def scrub(
     wishes: ScrubWishes,
     helpers: Helpers | None,
     control: Control,
+    *,
+    parity: ParityKeeper | None = None,
 ) -> Scrubbed:
     """Checks what this pass has not checked yet, and all small things. Without `helpers` nothing is
-    mended. Raises :class:`NotFoundError` for a target that is not here, :class:`Cancelled`; what
-    was checked by then stays checked.
+    mended. `parity` looks after that of the files, if it is given. Raises :class:`NotFoundError`
+    for a target that is not here, :class:`Cancelled`; what was checked by then stays checked.
     """
-    return _Scrub(archive, cursor, wishes, helpers, control).run()
+    keeper = parity or ParityKeeper(archive, None, changes=False)
+    return _Scrub(archive, cursor, wishes, helpers, control, parity=keeper).run()
+
+
+class _OutOfTime(Exception):  # noqa: N818 - no error: the next scrub goes on
+    """The scrub ends within a file."""
 
 
 class _Scrub:
@@ -81,8 +91,11 @@ class _Scrub:
         wishes: ScrubWishes,
         helpers: Helpers | None,
         control: Control,
+        *,
+        parity: ParityKeeper,
     ) -> None:
         self._archive = archive
+        self._parity = parity
         self._cursor = cursor
         self._wishes = wishes
         self._helpers = helpers
@@ -119,6 +132,7 @@ class _Scrub:
                     item = queue.popleft()
                     if not self._check(item, checks, worker):
                         unread.append(item)
+            self._complete_parity(chosen, worker)
         left += [*todo, *again]
         if chosen is None and not left:
             self._cursor.finish(mode, [one.name for one in items])
@@ -128,9 +142,33 @@ class _Scrub:
             time.monotonic() - self._began,
             tuple(self._found),
             len(left),
-            sum(one.size for one in left),
+            sum(map(self._unread, left)),
             oldest(self._cursor, items),
+            self._parity.account.files,
+            self._parity.account.size,
+            self._parity.account.lacking,
         )
+
+    def _complete_parity(self, chosen: set[Digest] | None, worker: ThreadPoolExecutor) -> None:
+        """Writes parity of what lies here now: a file that was mended may have another form. A full
+        disk is said, and spoils no scrub.
+        """
+        if chosen is None:
+            self._parity.sweep()
+        items = [
+            one for one in items_of(self._archive.layout) if chosen is None or one.blob in chosen
+        ]
+        complete = self._parity.complete
+        try:
+            worker.submit(complete, items, self._pause, self._is_late).result()
+        except DiskFullError as error:
+            self._control.emit(Note(str(error)))
+
+    def _pause(self, count: int) -> None:
+        """After so many bytes were read."""
+        self._control.cancel.check()
+        if self._pace is not None and count:
+            self._pace.take(count, self._control.cancel)
 
     def _chosen(self) -> set[Digest] | None:
         """The blobs of the targets, and what they depend on; None: all."""
@@ -156,8 +194,12 @@ class _Scrub:
         return number == 0 or number <= after
 
     def _plan(self, items: list[Item], todo: list[Item]) -> None:
-        whole, left = sum(one.size for one in items), sum(one.size for one in todo)
+        whole, left = sum(one.size for one in items), sum(map(self._unread, todo))
         self._control.emit(Planned("scrub", "archive", len(items), whole, whole - left))
+
+    def _unread(self, item: Item) -> int:
+        """Bytes of a file that this pass has not read yet."""
+        return max(0, item.size - self._cursor.partway(item.name).size)
 
     def _is_late(self) -> bool:
         most = self._wishes.most_seconds
@@ -173,25 +215,33 @@ class _Scrub:
 
     def _check(self, item: Item, checks: FileChecks, worker: ThreadPoolExecutor) -> bool:
         """Checks a file, and mends it; False where it changed while it was read."""
+        track = Track(self._cursor, item.name)
 
         def between(count: int) -> None:
+            track.read(count)
             self._control.emit(Progress(item.name, count))
-            self._control.cancel.check()
-            if self._pace is not None:
-                self._pace.take(count, self._control.cancel)
+            self._pause(count)
+            if track.advanced and self._is_late():
+                raise _OutOfTime
 
         check = checks.plain if item.form is Form.PLAIN else checks.capsule
+        full = self._wishes.full
         try:
-            result = worker.submit(check, item.blob, between, full=self._wishes.full).result()
+            result = worker.submit(check, item.blob, between, track, full=full).result()
+        except _OutOfTime:
+            self._size += track.size
+            return False
         except TransientError as error:  # as when it gets another name
             _log.info("%s is not checked: %s", item.name, error)
             return False
         except (DamagedError, StorageError) as error:
             result = Checks(damaged=bool(self._archive.damage.of(item.blob)), problem=str(error))
         self._files += 1
-        self._size += item.size
+        self._size += max(0, item.size - track.before)
         self._cursor.note(item.name, self._wishes.mode)
         self._judge(item, result)
+        if found := worker.submit(self._parity.check, item, self._pause).result():
+            self._tell(found)
         return True
 
     def _judge(self, item: Item, result: Checks) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from outlast.app import App
@@ -13,16 +13,22 @@ from outlast.core.control import Control
 from outlast.core.digest import Digest
 from outlast.core.errors import BusyError, Cancelled, OutlastError
 from outlast.core.events import Event, Note, Planned, Progress
+from outlast.core.ratelimit import TokenBucket
+from outlast.core.status import ParityStatus
+from outlast.features.durability.parity.files import room_of
+from outlast.features.durability.parity.geometry import Share
+from outlast.features.durability.parity.keeper import ParityKeeper
 from outlast.features.durability.scrub.cursor import QUICK, PassTimes, ScrubCursor
 from outlast.features.durability.scrub.items import items_of
-from outlast.features.durability.scrub.mender import Mender
+from outlast.features.durability.scrub.mender import Mender, homes_of
 from outlast.features.durability.scrub.scrub import ScrubWishes, oldest, scrub
 from outlast.features.durability.scrub.tuning import TUNING, ScrubTuning
-from outlast.features.durability.settings import ScrubSettings
+from outlast.features.durability.settings import ScrubSettings, StoreSetting
 from outlast.node.scope import Neighbourhood
 from outlast.server.http.log import log_bug
 from outlast.server.http.metrics import Metrics
 from outlast.store.archive import Archive
+from outlast.store.uses import file_name
 
 _log = logging.getLogger(__name__)
 
@@ -65,11 +71,16 @@ class Mending:
         except OutlastError as error:
             one.due = time.monotonic() + one.pause
             one.pause = min(self.tuning.longest, 2 * one.pause)
-            self.control.emit(Note(f"blob {blob.short}… is damaged, and not mended yet: {error}"))
+            name = file_name(self.archive, blob)
+            self.control.emit(Note(f"{name} is damaged, and not mended yet: {error}"))
 
 
 def scrub_if_due(
-    archive: Archive, every: float, rate: int, control: Control, metrics: Metrics
+    archive: Archive,
+    every: float,
+    settings: ScrubSettings,
+    control: Control,
+    metrics: Metrics,
 ) -> None:
     """Begins a pass `every` so many seconds, and goes on with one that is under way. It only finds
     damage: another thread mends it.
@@ -82,11 +93,35 @@ def scrub_if_due(
             times = cursor.times(QUICK)
         metrics.scrub_oldest.set(oldest(cursor, items_of(archive.layout)))
         if times is None or not _is_recent(times, every):
-            result = scrub(archive, cursor, ScrubWishes(rate=rate), None, control)
+            parity, wishes = ParityKeeper(archive, settings.parity), ScrubWishes(rate=settings.rate)
+            result = scrub(archive, cursor, wishes, None, control, parity=parity)
             metrics.scrub_damage.inc(len(result.found))
             metrics.scrub_oldest.set(result.oldest)
             text = f"scrubbed {result.files} files: {len(result.found)} damaged"
             control.emit(Note(text))
+
+
+def complete_parity(
+    archive: Archive, share: Share | None, rate: int, control: Control
+) -> ParityStatus:
+    """Writes the parity that blobs lack, also of those that came since the last scrub; how it
+    stands then. Raises :class:`DiskFullError`.
+    """
+    keeper = ParityKeeper(archive, share)
+    pace = TokenBucket(rate, burst=0.25) if rate else None
+
+    def between(count: int) -> None:
+        control.cancel.check()
+        if pace is not None and count:
+            pace.take(count, control.cancel)
+
+    if share is not None:
+        with contextlib.suppress(BusyError), ScrubCursor(archive.layout.home):
+            keeper.complete(items_of(archive.layout), between)
+    if keeper.account.files:
+        control.emit(Note(f"parity written: {keeper.account.files} files"))
+    files, size = room_of(archive.layout)
+    return ParityStatus(files, size, keeper.account.lacking)
 
 
 def _is_recent(times: PassTimes, every: float) -> bool:
@@ -97,25 +132,31 @@ def _is_recent(times: PassTimes, every: float) -> bool:
 
 
 @contextlib.contextmanager
-def scrubbing_beside(app: App, settings: ScrubSettings) -> Iterator[None]:
-    """Mends and scrubs in threads beside a server while the block runs."""
+def scrubbing_beside(
+    app: App, settings: ScrubSettings, stores: Sequence[StoreSetting] = ()
+) -> Iterator[None]:
+    """Mends and scrubs in threads beside a server while the block runs. `stores` are asked, too."""
     cancel = Cancel(app.control.cancel)
     control = Control(app.control.emit, cancel)
     work: list[tuple[Callable[[], None], float]] = []
     if settings.mend:
         around = None if app.node is None else Neighbourhood(app.node)
+        sources = (*app.sources, *homes_of(stores, app.homes, control))
         mender = Mender(
-            app.archive, app.sources, lambda: contextlib.nullcontext(around), app.wishes, control
+            app.archive, sources, lambda: contextlib.nullcontext(around), app.wishes, control
         )
         work.append((Mending(app.archive, mender.mend, control).step, TUNING.look))
-    every = settings.every
-    if every is not None:
-        counted = Control(_counting(app, control), cancel)
+    counted = Control(_counting(app, control), cancel)
 
-        def look() -> None:
-            scrub_if_due(app.archive, every, settings.rate, counted, app.metrics)
+    def look() -> None:
+        if settings.every is not None:
+            scrub_if_due(app.archive, settings.every, settings, counted, app.metrics)
+        status = complete_parity(app.archive, settings.parity, settings.rate, control)
+        app.metrics.parity.set(status.size)
+        if app.node is not None:
+            app.node.parity = status
 
-        work.append((look, TUNING.due))
+    work.append((look, TUNING.due))
     threads = [
         threading.Thread(target=_again, args=(step, pause, control), name="durability")
         for step, pause in work

@@ -1,11 +1,12 @@
-"""The small things of an archive: manifests, refs and other records with their second copies, and
-the index. They are few bytes, so each scrub checks all of them.
+"""The small things of an archive: manifests, refs and other records with their second copies,
+attestations, and the index. They are few bytes, so each scrub checks all of them.
 """
 
 from collections.abc import Callable, Iterator
 
 from outlast.core.cancel import Cancel
 from outlast.core.errors import IntegrityError
+from outlast.features.durability.scrub.attestations import check_attestations
 from outlast.features.durability.scrub.found import UNTOUCHED, DamagedPart, FoundDamage
 from outlast.features.durability.scrub.manifests import Askable, damaged_manifests, mend_manifest
 from outlast.ops import mend
@@ -30,6 +31,7 @@ def check_small(archive: Archive, ask: Ask | None, cancel: Cancel) -> Iterator[F
             )
         all_right &= found.mended
         yield found
+    yield from check_attestations(archive, cancel, mends=ask is not None)
     cancel.check()
     if all_right:  # else it may be all that knows what a damaged one was of
         yield from _index(archive, mends=ask is not None)

@@ -15,6 +15,9 @@ class ScrubTuning:
     window: int = 4 << 20
     """Of a plain file that is hashed: read by one thread while another hashes the one before. Of
     1, 2, 4 and 8 MiB this is the fastest by a little."""
+    by_tree: int = 1 << 30
+    """A file of more bytes is hashed by pieces, where their tree is known, and not as a whole: only
+    so can a check go on where it ended. Guess: what is smaller takes seconds."""
     noted: float = 1.0
     """How often the cursor is written at most: what a crash costs is read again."""
     niceness: int = 19

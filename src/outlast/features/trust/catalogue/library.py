@@ -21,7 +21,7 @@ def require_tuf() -> None:
         if importlib.util.find_spec(name) is None:
             raise UsageError(
                 f"catalogues need the library {name}, which is not installed",
-                hint="pip install 'outlast[trust]'",
+                hint="pip install '.[trust]' in a checkout of outlast",
             )
 
 

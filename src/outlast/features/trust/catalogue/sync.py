@@ -140,12 +140,12 @@ def sync(
         trusted = state.trusted(now)
         root_before = trusted.root.version
         workflow = Workflow(place, state, trusted, tuning)
+        index, old = CatalogueIndex(), read_index(state.folder)
         try:
             workflow.refresh()
+            _fill(index, old, workflow, state, cancel)
         except NotFoundError as error:
             raise _lacking(error, place) from error
-        index, old = CatalogueIndex(), read_index(state.folder)
-        _fill(index, old, workflow, state, cancel)
         assert trusted.snapshot is not None
         assert trusted.timestamp is not None
         newer = before is None or trusted.timestamp.version > before.version

@@ -16,4 +16,13 @@ class BomDocument(Document):
     models: Annotated[int, "revisions in it"]
     incomplete: Annotated[int, "those of them of which files are not archived"]
     bytes: Annotated[int, "the size of the file"]
-    key: Annotated[str | None, "the SHA-256 of the public key that signed it; null: none did"]
+    key: Annotated[str | None, "the fingerprint of the key that signed it; null: none did"]
+
+
+@document("bom")
+class SignedBomDocument(Document):
+    """`bom --check`: a bill of materials whose signature is right."""
+
+    type: Literal["signed-bom"] = "signed-bom"
+    path: Annotated[Path, "the file"]
+    key: Annotated[str, "the fingerprint of the key that signed it, as 'outlast key list' shows it"]

@@ -7,7 +7,7 @@ from outlast.cli.documents.document import Document, document
 from outlast.cli.documents.parts import ClaimPart
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
-from outlast.features.trust.keys.pins import How, PinState, Role
+from outlast.features.trust.keys.pins import How, PinRole, PinState
 from outlast.features.trust.keys.public import KeyKind
 
 
@@ -29,7 +29,7 @@ class PinDocument(Document):
 
     type: Literal["pin"] = "pin"
     namespace: Annotated[str, "whose models it counts for: `org`, `org/name` or `*`"]
-    role: Annotated[Role, "what it counts as"]
+    role: Annotated[PinRole, "what it counts as"]
     name: Annotated[str, "what you call it; may be empty"]
     kind: Annotated[KeyKind, "what it signs with"]
     fingerprint: Annotated[str, "names it"]

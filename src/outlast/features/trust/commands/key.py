@@ -28,7 +28,7 @@ from outlast.features.trust.commands.options import (
     read_small,
     write_out,
 )
-from outlast.features.trust.keys.pins import How, Pin, Pins, Role, check_namespace
+from outlast.features.trust.keys.pins import How, Pin, PinRole, Pins, check_namespace
 from outlast.features.trust.keys.public import PublicKey
 from outlast.features.trust.keys.secret import OwnKey
 from outlast.features.trust.keys.signing import open_signer
@@ -46,7 +46,7 @@ _MOST_LABEL: Final = 64
 class _Wishes:
     """The options, which several actions share."""
 
-    role: Role
+    role: PinRole
     name: str
     recovery: tuple[str, ...]
     also: bool
@@ -82,8 +82,8 @@ Exit status:
 @click.argument("words", nargs=-1, metavar="[NAME] [KEY]")
 @click.option(
     "--role",
-    type=click.Choice([role.value for role in Role]),
-    default=Role.PUBLISHER.value,
+    type=click.Choice([role.value for role in PinRole]),
+    default=PinRole.PUBLISHER.value,
     show_default=True,
     help="Of pin: what its signatures count for",
 )
@@ -156,7 +156,7 @@ def key(
     if reason is not None and not (reason.strip() and len(reason) <= MOST_REASON):
         raise UsageError(f"--reason is a line of at most {MOST_REASON} characters")
     wishes = _Wishes(
-        role=Role(role),
+        role=PinRole(role),
         name=label,
         recovery=recovery,
         also=also,
@@ -258,7 +258,7 @@ def _pin(run: Session, words: Sequence[str], wishes: _Wishes) -> None:
             made = pinning.apply_rotation(archive, Rotation.read(data), now)
         elif wishes.first_use:
             (name,) = _exactly(words, "ORG")
-            if wishes.role is not Role.PUBLISHER:
+            if wishes.role is not PinRole.PUBLISHER:
                 raise UsageError("--first-use is for publishers")
             wanted = _wanted(name, PublicKey(b""), How.FIRST_USE, now, wishes)
             keys = pinning.first_keys(archive, wanted.namespace)
@@ -331,7 +331,7 @@ def _fingerprints(names: Sequence[str]) -> tuple[str, ...]:
 def _publisher(wishes: _Wishes) -> str:
     if wishes.namespace is None:
         raise UsageError("say with --for ORG whose key it is")
-    return check_namespace(wishes.namespace, Role.PUBLISHER)
+    return check_namespace(wishes.namespace, PinRole.PUBLISHER)
 
 
 def _exactly(words: Sequence[str], *names: str) -> Sequence[str]:

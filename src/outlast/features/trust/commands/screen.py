@@ -19,7 +19,7 @@ from outlast.features.trust.rules.publishers import read_publishers
 from outlast.features.trust.screening.known_publishers import KnownPublishers
 from outlast.features.trust.screening.list_screen import NamedList
 from outlast.features.trust.screening.lists.party import DatedBy, ListFacts, PartyList
-from outlast.features.trust.screening.names.matching import Alike, Hit, NameIndex
+from outlast.features.trust.screening.names.matching import Alike, ListedHit, NameIndex
 from outlast.features.trust.screening.report_csv import write_csv
 from outlast.features.trust.screening.screen import screen
 from outlast.features.trust.screening.screened import ScreenedName, Screening
@@ -191,7 +191,7 @@ def _tell(run: Session, found: Screening) -> None:
         print(one_line(f"  not known: {text}"))
 
 
-def _hit_line(name: ScreenedName, hit: Hit) -> str:
+def _hit_line(name: ScreenedName, hit: ListedHit) -> str:
     party = hit.party
     alias = f", as {hit.name}" if hit.name != party.name else ""
     programmes = f" [{', '.join(party.programmes)}]" if party.programmes else ""

@@ -8,9 +8,9 @@ from outlast.cli.documents.document import Document, document
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
 from outlast.features.trust.screening.lists.party import DatedBy, ListFacts, ListKind
-from outlast.features.trust.screening.names.matching import Alike, Hit
+from outlast.features.trust.screening.names.matching import Alike, ListedHit
 from outlast.features.trust.screening.screened import ScreenedName, Screening
-from outlast.features.trust.screening.subjects import Role
+from outlast.features.trust.screening.subjects import PartyRole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class ScreenedNamePart:
     """A name that was compared."""
 
     name: Annotated[str, "the name"]
-    role: Annotated[Role, "what it is to the model"]
+    role: Annotated[PartyRole, "what it is to the model"]
     of: Annotated[RepoId, "the model: the one that is screened, or one that it was made from"]
     lineage: Annotated[Sequence[RepoId], "the models from the one that is screened to that one"]
     alike: Annotated[Alike, "the likest of its rows"]
@@ -100,7 +100,7 @@ def _name(found: ScreenedName) -> ScreenedNamePart:
     )
 
 
-def _row(hit: Hit) -> ListedRowPart:
+def _row(hit: ListedHit) -> ListedRowPart:
     return ListedRowPart(
         alike=hit.alike,
         score=hit.score,

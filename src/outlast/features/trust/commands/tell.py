@@ -12,9 +12,9 @@ from outlast.core.errors import one_line
 from outlast.features.trust.assemble import trust_assessor
 from outlast.features.trust.commands.documents import AttestedDocument
 from outlast.features.trust.commands.options import write_out
-from outlast.features.trust.records.dsse import Envelope
-from outlast.features.trust.records.making import Made
-from outlast.features.trust.records.statement import Observation, Publication
+from outlast.features.trust.records.dsse import DsseEnvelope
+from outlast.features.trust.records.making import MadeStatement
+from outlast.features.trust.records.statement import HubObservation, Publication
 from outlast.store.archive import Archive
 
 What = Literal["published", "observed", "revoked", "taken"]
@@ -24,7 +24,9 @@ _HINTS = {
 }
 
 
-def tell(run: Session, archive: Archive, made: Made, what: What, out: Path | None = None) -> None:
+def tell(
+    run: Session, archive: Archive, made: MadeStatement, what: What, out: Path | None = None
+) -> None:
     """Prints the statement's name; writes it to `out`, if that is named."""
     file = write_out(out, made.data)
     said, revision = made.statement, made.revision
@@ -40,7 +42,7 @@ def tell(run: Session, archive: Archive, made: Made, what: What, out: Path | Non
                 manifest=said.manifest,
                 statement=made.digest,
                 predicate=said.kind,
-                keys=[one.key_id for one in Envelope.read(made.data).signatures],
+                keys=[one.key_id for one in DsseEnvelope.read(made.data).signatures],
                 ref=None if publication is None else publication.ref,
                 sequence=None if publication is None else publication.sequence,
                 file=file,
@@ -61,9 +63,9 @@ def tell(run: Session, archive: Archive, made: Made, what: What, out: Path | Non
     print(made.digest)
 
 
-def _advise(run: Session, made: Made, claims: Claims) -> None:
+def _advise(run: Session, made: MadeStatement, claims: Claims) -> None:
     """How a statement comes to count here, where it does not."""
-    kinds = {Publication: Claim.PUBLISHED, Observation: Claim.OBSERVED}
+    kinds = {Publication: Claim.PUBLISHED, HubObservation: Claim.OBSERVED}
     claim = kinds.get(type(made.statement.predicate))
     if claim is not None and not claims[claim].holds and "not pinned" in claims[claim].why:
         organisation = made.revision.repo.name.partition("/")[0]

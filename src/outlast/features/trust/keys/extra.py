@@ -4,7 +4,7 @@ import importlib.util
 
 from outlast.core.errors import UsageError
 
-INSTALL = "pip install 'outlast[trust]'"
+INSTALL = "pip install '.[trust]' in a checkout of outlast"
 
 
 def has_cryptography() -> bool:

@@ -34,7 +34,7 @@ MOST_RECOVERY: Final = 8
 _FOLDER: Final = "pins"
 
 
-class Role(StrEnum):
+class PinRole(StrEnum):
     """What the signatures of a key count for."""
 
     PUBLISHER = "publisher"
@@ -73,7 +73,7 @@ class Pin:
     """
 
     namespace: str
-    role: Role
+    role: PinRole
     key: PublicKey
     how: How
     since: str
@@ -132,8 +132,8 @@ class Pin:
             raise CorruptError("its recovery keys are no list")
         try:
             return cls(
-                namespace=check_namespace(text_of(said["namespace"]), Role(said["role"])),
-                role=Role(said["role"]),
+                namespace=check_namespace(text_of(said["namespace"]), PinRole(said["role"])),
+                role=PinRole(said["role"]),
                 key=parse_line(said["key"]),
                 how=How(said["how"]),
                 since=text_of(said["since"]),
@@ -148,11 +148,11 @@ class Pin:
             raise CorruptError(f"it is no pin: {error}") from None
 
 
-def check_namespace(text: str, role: Role) -> str:
+def check_namespace(text: str, role: PinRole) -> str:
     """`text` as a namespace: ``org``, ``org/name``, in lower case, or ``*`` for what is no
     publisher's. Raises :class:`BadNameError`.
     """
-    if text == EVERYTHING and role is not Role.PUBLISHER:
+    if text == EVERYTHING and role is not PinRole.PUBLISHER:
         return text
     try:
         return RepoId(RepoKind.MODEL, text).name.lower()

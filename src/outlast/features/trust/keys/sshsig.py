@@ -4,7 +4,6 @@ The signature is over a frame of its own that has the namespace in it, so one th
 something else (a commit of git, an e-mail) does not pass for a statement of outlast.
 """
 
-import base64
 import hashlib
 from typing import TYPE_CHECKING, Final
 
@@ -31,13 +30,6 @@ def unarmored(text: str) -> bytes:
     if len(lines) < 3 or lines[0] != _BEGIN or lines[-1] != _END:
         raise MalformedError("not a signature of SSH")
     return decode_base64("".join(lines[1:-1]))
-
-
-def armored(data: bytes) -> str:
-    """The inverse: what `ssh-keygen -Y verify` reads."""
-    text = base64.b64encode(data).decode()
-    lines = [text[at : at + 70] for at in range(0, len(text), 70)]
-    return "\n".join([_BEGIN, *lines, _END, ""])
 
 
 def verify(key: PublicKey, message: bytes, signature: bytes) -> bool:

@@ -59,11 +59,6 @@ def text(data: bytes) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
-def number(value: int) -> bytes:
-    """A positive number behind its length."""
-    return text(number_bytes(value))
-
-
 def number_bytes(value: int) -> bytes:
     """As few bytes as a positive number takes; the first bit says that it is positive."""
     return value.to_bytes(value.bit_length() // 8 + 1, "big")

@@ -33,7 +33,7 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
+class DsseEnvelope:
     """A payload with signatures over it, by `key_id`; none is believed yet."""
 
     payload: bytes

@@ -12,11 +12,11 @@ import rfc8785
 
 from outlast.core.digest import Digest
 from outlast.core.errors import BadNameError, ChangedKeyError, MalformedError, PolicyError
-from outlast.features.trust.keys.pins import How, Pin, PinState, Role, check_namespace
+from outlast.features.trust.keys.pins import How, Pin, PinRole, PinState, check_namespace
 from outlast.features.trust.keys.public import PublicKey, parse_line
 from outlast.features.trust.keys.signing import Signer
 from outlast.features.trust.keys.verifying import verify
-from outlast.features.trust.records.dsse import Envelope, Signature
+from outlast.features.trust.records.dsse import DsseEnvelope, Signature
 from outlast.features.trust.records.statement import (
     STATEMENT_TYPE,
     only,
@@ -100,9 +100,9 @@ class KeyRevocation:
 
 def signed(payload: bytes, signer: Signer) -> bytes:
     """The envelope of a statement that one key signs."""
-    draft = Envelope(payload, ())
+    draft = DsseEnvelope(payload, ())
     signature = Signature(signer.key.fingerprint, signer.sign(draft.message))
-    return Envelope.of(payload, [signature]).to_bytes()
+    return DsseEnvelope.of(payload, [signature]).to_bytes()
 
 
 def rotated(pins: Sequence[Pin], rotation: Rotation, now: str) -> list[Pin]:
@@ -113,7 +113,7 @@ def rotated(pins: Sequence[Pin], rotation: Rotation, now: str) -> list[Pin]:
     cannot lock out its owner. One that acts ends all keys that named it, also retired ones.
     """
     mine = [
-        pin for pin in pins if pin.role is Role.PUBLISHER and pin.namespace == rotation.namespace
+        pin for pin in pins if pin.role is PinRole.PUBLISHER and pin.namespace == rotation.namespace
     ]
     active = [pin for pin in mine if pin.state is PinState.ACTIVE]
     by_old = [pin for pin in active if pin.key == rotation.by]
@@ -153,7 +153,7 @@ def _last(pins: Sequence[Pin]) -> list[Pin]:
 def _successor(old: Pin, rotation: Rotation, how: How, now: str) -> Pin:
     return Pin(
         rotation.namespace,
-        Role.PUBLISHER,
+        PinRole.PUBLISHER,
         rotation.key,
         how,
         now,
@@ -198,14 +198,14 @@ def _payload(kind: str, namespace: str, key: PublicKey, said: dict[str, Any]) ->
 
 def _opened(data: bytes, kind: str, known: set[str]) -> tuple[str, dict[str, Any], Digest]:
     """Whose key a statement is about, what it says, and the digest that it names."""
-    document = read_statement(Envelope.read(data).payload)
+    document = read_statement(DsseEnvelope.read(data).payload)
     if document["predicateType"] != kind:
         raise MalformedError(f"not a statement of the type {kind}")
     name, digest = read_subject(document)
     said: dict[str, Any] = document["predicate"]
     only(said, known)
     try:
-        if check_namespace(name, Role.PUBLISHER) != name:
+        if check_namespace(name, PinRole.PUBLISHER) != name:
             raise MalformedError("the name of the publisher is not in lower case")
     except BadNameError as error:
         raise MalformedError(str(error)) from None
@@ -213,7 +213,7 @@ def _opened(data: bytes, kind: str, known: set[str]) -> tuple[str, dict[str, Any
 
 
 def _require_signed(data: bytes, by: PublicKey) -> None:
-    envelope = Envelope.read(data)
+    envelope = DsseEnvelope.read(data)
     signature = next((s for s in envelope.signatures if s.key_id == by.fingerprint), None)
     if signature is None or not verify(by, envelope.message, signature.data):
         raise MalformedError(f"the signature of {by.short} is missing or does not match")

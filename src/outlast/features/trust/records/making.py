@@ -13,15 +13,14 @@ from outlast.core.errors import (
     PolicyError,
     UsageError,
 )
-from outlast.core.file_list import entries_of, listing_digest
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId, Target
 from outlast.core.threads import interruptible
 from outlast.features.trust.keys.signing import Signer
-from outlast.features.trust.records.dsse import Envelope, Signature
+from outlast.features.trust.records.dsse import DsseEnvelope, Signature
 from outlast.features.trust.records.heights import Height, Heights, signed_in
 from outlast.features.trust.records.statement import (
-    Observation,
+    HubObservation,
     Predicate,
     Publication,
     Revocation,
@@ -32,13 +31,14 @@ from outlast.sources.base import Source
 from outlast.sources.kinds import is_hub
 from outlast.store.archive import Archive
 from outlast.store.records.attestations import MOST_FROM_OTHERS
+from outlast.store.records.file_list import entries_of, listing_digest
 from outlast.store.records.revocations import Revoked
 
 MAIN = "main"
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class MadeStatement:
     """A statement that lies in the archive now: its bytes, and their digest. `is_new`: it did not
     before.
     """
@@ -59,7 +59,7 @@ def publish(
     expires: str = "",
     now: dt.datetime,
     height: Callable[[RepoId, str], Height | None],
-) -> Made:
+) -> MadeStatement:
     """Signs a revision as its publisher, under its ref. Its number is the one that it has, or the
     one after the highest that this archive saw (`height`) or made.
     """
@@ -91,7 +91,7 @@ def observe(
     vantage: str,
     now: dt.datetime,
     cancel: Cancel,
-) -> Made:
+) -> MadeStatement:
     """Asks a hub for the files of a commit, compares them with the manifest, and signs what was
     seen. Raises :class:`IntegrityError` where the hub lists other files.
     """
@@ -115,7 +115,7 @@ def observe(
     digest = listing_digest(listing.entries)
     if digest != listing_digest(entries_of(revision)):
         raise IntegrityError(f"{hub.name} lists other files of {revision.repo} than the manifest")
-    said = Observation(
+    said = HubObservation(
         hub=hub.name,
         commit=revision.commit,
         seen=now_text(now),
@@ -134,9 +134,9 @@ def revoke(
     signers: Sequence[Signer],
     *,
     now: dt.datetime,
-) -> Made:
-    """Signs that a revision is not to be used any more. It counts here at once, whoever follows
-    the key: the operator of this archive said so.
+) -> MadeStatement:
+    """Signs that a revision is not to be used any more. It counts here at once, also where
+    the key is not pinned: the operator of this archive said so.
     """
     revision = sealed(archive, target)
     made = attest(archive, revision, Revocation(reason, now_text(now)), signers)
@@ -149,30 +149,30 @@ def revoke(
     return made
 
 
-def take(archive: Archive, data: bytes, *, most: int = MOST_FROM_OTHERS) -> Made:
+def take(archive: Archive, data: bytes, *, most: int = MOST_FROM_OTHERS) -> MadeStatement:
     """Keeps a statement of another person about a revision that is here. Whose signature counts, is
     asked when claims are. Raises :class:`MalformedError` and :class:`NotArchivedError`.
     """
-    said = Statement.read(Envelope.read(data).payload)
+    said = Statement.read(DsseEnvelope.read(data).payload)
     revision = _revision_of(archive, said)
     with archive.writer() as writer:
         added = archive.attestations.add(writer, said.manifest, data, most=most)
-    return Made(said, revision, Digest.of(data), data, is_new=added is not None)
+    return MadeStatement(said, revision, Digest.of(data), data, is_new=added is not None)
 
 
 def attest(
     archive: Archive, revision: Revision, said: Predicate, signers: Sequence[Signer]
-) -> Made:
+) -> MadeStatement:
     """Signs a statement about a revision with each of `signers`, and keeps it."""
     statement = Statement(revision.repo, revision.digest, said)
     payload = statement.to_bytes()
-    message = Envelope(payload, ()).message
+    message = DsseEnvelope(payload, ()).message
     signatures = [Signature(one.key.fingerprint, one.sign(message)) for one in signers]
-    data = Envelope.of(payload, signatures).to_bytes()
-    Statement.read(Envelope.read(data).payload)  # what others would refuse is not written
+    data = DsseEnvelope.of(payload, signatures).to_bytes()
+    Statement.read(DsseEnvelope.read(data).payload)  # what others would refuse is not written
     with archive.writer() as writer:
         archive.attestations.add(writer, statement.manifest, data)
-    return Made(statement, revision, Digest.of(data), data)
+    return MadeStatement(statement, revision, Digest.of(data), data)
 
 
 def sealed(archive: Archive, target: Target) -> Revision:

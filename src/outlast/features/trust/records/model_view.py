@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError
 from outlast.core.names import RepoId
-from outlast.features.trust.keys.pins import Pin, PinState, Role
-from outlast.features.trust.records.dsse import Envelope
+from outlast.features.trust.keys.pins import Pin, PinRole, PinState
+from outlast.features.trust.records.dsse import DsseEnvelope
 from outlast.features.trust.records.heights import Height, Heights
 from outlast.features.trust.records.signers import Signers, signers_of
 from outlast.features.trust.records.statement import (
-    Observation,
+    HubObservation,
     Publication,
     Revocation,
     Statement,
@@ -66,7 +66,7 @@ def view_of(
     for manifest in manifests:
         for stored in archive.attestations.of(manifest):
             try:
-                envelope = Envelope.read(stored.data)
+                envelope = DsseEnvelope.read(stored.data)
                 said = Statement.read(envelope.payload)
             except MalformedError as error:
                 view.unread.setdefault(manifest, []).append(str(error))
@@ -129,15 +129,15 @@ def _raise_past(view: ModelView, needed: int) -> None:
 def _entitled(pins: Sequence[Pin], said: Statement) -> list[Pin]:
     """The pins whose role is to say such a thing; a publisher may revoke what is its own."""
     roles = {
-        Publication: (Role.PUBLISHER,),
-        Observation: (Role.OBSERVER,),
-        Revocation: (Role.REVOKER, Role.PUBLISHER),
+        Publication: (PinRole.PUBLISHER,),
+        HubObservation: (PinRole.OBSERVER,),
+        Revocation: (PinRole.REVOKER, PinRole.PUBLISHER),
     }[type(said.predicate)]
     return [pin for pin in pins if pin.role in roles]
 
 
 def _whom(said: Statement, repo: RepoId) -> str:
-    if isinstance(said.predicate, Observation):
+    if isinstance(said.predicate, HubObservation):
         return "an observer"
     role = "publisher" if isinstance(said.predicate, Publication) else "revoker"
     return f"the {role} of {repo}"

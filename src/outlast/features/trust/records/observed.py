@@ -5,11 +5,11 @@ from typing import Self
 
 from outlast.core.claims import Claim, ClaimState, Standing
 from outlast.core.digest import Digest
-from outlast.core.file_list import entries_of, listing_digest
 from outlast.core.manifest import Revision
 from outlast.features.trust.records.model_view import Heard, ModelView
 from outlast.features.trust.records.published import absent
-from outlast.features.trust.records.statement import Observation
+from outlast.features.trust.records.statement import HubObservation
+from outlast.store.records.file_list import entries_of, listing_digest
 from outlast.store.records.seen import SeenRevision, SeenRevisions
 
 YOU = "you"
@@ -62,12 +62,12 @@ def observed(view: ModelView, sight: Sight, needed: int, now: str) -> ClaimState
 
 
 def _is_observation(one: Heard) -> bool:
-    return isinstance(one.statement.predicate, Observation)
+    return isinstance(one.statement.predicate, HubObservation)
 
 
 def _take(seen: _Seen, one: Heard, revision: Revision, digest: Digest | None, now: str) -> None:
     said = one.statement.predicate
-    assert isinstance(said, Observation)
+    assert isinstance(said, HubObservation)
     wrong = one.wrong
     if not wrong and said.commit != revision.commit:
         wrong = f"it is about commit {said.commit.hex[:12]}"

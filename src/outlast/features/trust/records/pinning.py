@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from outlast.core.errors import ChangedKeyError, MalformedError, NotFoundError, PolicyError
-from outlast.features.trust.keys.pins import How, Pin, Pins, PinState, Role
+from outlast.features.trust.keys.pins import How, Pin, PinRole, Pins, PinState
 from outlast.features.trust.keys.public import PublicKey
 from outlast.features.trust.keys.verifying import verify
-from outlast.features.trust.records.dsse import Envelope
+from outlast.features.trust.records.dsse import DsseEnvelope
 from outlast.features.trust.records.key_statements import (
     KeyRevocation,
     Rotation,
@@ -34,7 +34,7 @@ def pin(archive: Archive, wanted: Pin, *, also: bool = False) -> Pin:
         wanted = replace(
             old, name=wanted.name or old.name, recovery=wanted.recovery or old.recovery
         )
-    elif wanted.role is Role.PUBLISHER and not also:
+    elif wanted.role is PinRole.PUBLISHER and not also:
         _refuse_changed(wanted, mine)
     _put(archive, pins, [wanted])
     return wanted
@@ -65,11 +65,11 @@ def pin_first(archive: Archive, wanted: Pin, keys: Iterable[PublicKey]) -> Pin:
 def first_keys(archive: Archive, namespace: str) -> list[PublicKey]:
     """The keys that statements in the archive name for a publisher, and that did sign them."""
     found = []
-    probe = Pin(namespace, Role.PUBLISHER, PublicKey(b""), how=How.FIRST_USE, since="")
+    probe = Pin(namespace, PinRole.PUBLISHER, PublicKey(b""), how=How.FIRST_USE, since="")
     for manifest in archive.attestations.manifests():
         for stored in archive.attestations.of(manifest):
             try:
-                envelope = Envelope.read(stored.data)
+                envelope = DsseEnvelope.read(stored.data)
                 said = Statement.read(envelope.payload)
             except MalformedError:
                 continue
@@ -149,7 +149,7 @@ def _put(archive: Archive, pins: Pins, changed: Iterable[Pin]) -> None:
             pins.put(writer, one)
 
 
-def _did_sign(envelope: Envelope, key: PublicKey) -> bool:
+def _did_sign(envelope: DsseEnvelope, key: PublicKey) -> bool:
     return any(
         one.key_id == key.fingerprint and verify(key, envelope.message, one.data)
         for one in envelope.signatures

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from outlast.features.trust.keys.pins import Pin, PinState
 from outlast.features.trust.keys.verifying import verify
-from outlast.features.trust.records.dsse import Envelope
+from outlast.features.trust.records.dsse import DsseEnvelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Signers:
         return self.by(PinState.ACTIVE)
 
 
-def signers_of(envelope: Envelope, pins: Sequence[Pin], whom: str) -> Signers:
+def signers_of(envelope: DsseEnvelope, pins: Sequence[Pin], whom: str) -> Signers:
     """The pins of `pins` whose keys signed; of several pins of one key the most active one counts.
     `whom` says in messages what they would have to be pinned for.
     """
@@ -51,7 +51,7 @@ def _rank(pin: Pin) -> int:
     return _ORDER.index(pin.state)
 
 
-def _why(envelope: Envelope, good: Iterable[Pin], wrong: Sequence[Pin], whom: str) -> str:
+def _why(envelope: DsseEnvelope, good: Iterable[Pin], wrong: Sequence[Pin], whom: str) -> str:
     for pin in good:
         if pin.state is PinState.REVOKED:
             return f"the key {pin.label} was revoked at {pin.ended}"

@@ -76,10 +76,10 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class HubObservation:
     """An observer says: at `seen`, `hub` listed commit `commit` of this name with these files, and
     they are those of the manifest. `listing` is the sha256 of the list
-    (:func:`~outlast.core.file_list.listing_digest`), which has `files` files and
+    (:func:`~outlast.store.records.file_list.listing_digest`), which has `files` files and
     `size` bytes; `vantage` names the place that the observer looked from.
     """
 
@@ -139,11 +139,11 @@ class Revocation:
         return cls(reason, time(said["made"]))
 
 
-Predicate: TypeAlias = Publication | Observation | Revocation
+Predicate: TypeAlias = Publication | HubObservation | Revocation
 
 _KINDS: Final[Mapping[str, tuple[type[Predicate], Callable[[Mapping[str, Any]], Predicate]]]] = {
     PUBLICATION: (Publication, Publication.of),
-    OBSERVATION: (Observation, Observation.of),
+    OBSERVATION: (HubObservation, HubObservation.of),
     REVOCATION: (Revocation, Revocation.of),
 }
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
+from importlib.util import find_spec
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -117,6 +118,11 @@ def _spdx() -> Any:
     return get_spdx_licensing()
 
 
+def _has_spdx() -> bool:
+    """Whether the list of SPDX is installed; without it the table of the package is all."""
+    return find_spec("license_expression") is not None
+
+
 @cache
 def _spdx_ids() -> Mapping[str, str]:
     return {key.lower(): key for key in _spdx().known_symbols}
@@ -147,6 +153,8 @@ def _by_name(text: str) -> Licence | None:
     found = table.ids.get(name)
     if found is not None:
         return Licence(found, table.rows[found].conditions())
+    if not _has_spdx():
+        return None
     if (spdx := _spdx_ids().get(name)) is not None:
         return Licence(spdx)
     return None
@@ -163,6 +171,8 @@ def _joined(parts: Sequence[Licence]) -> Licence:
 
 def _parsed(text: str) -> Licence:
     """An expression of SPDX; unknown where it is none, or names what is not known."""
+    if not _has_spdx():
+        return Licence()
     try:
         with _parsing:
             tree = _spdx().parse(text, validate=False)

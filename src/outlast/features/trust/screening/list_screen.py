@@ -14,7 +14,7 @@ from outlast.features.trust.rules.publishers import Publisher
 from outlast.features.trust.rules.screen import PartyMatch, Screened
 from outlast.features.trust.screening.lists.party import ListKind, PartyList
 from outlast.features.trust.screening.lists.reading import check_age, read_list
-from outlast.features.trust.screening.names.matching import Alike, Hit, NameIndex
+from outlast.features.trust.screening.names.matching import Alike, ListedHit, NameIndex
 
 _log = logging.getLogger(__name__)
 _MATCHES: Final = {
@@ -110,11 +110,11 @@ class ListScreen:
             return f"the lists cannot be used: {error}"
 
 
-def _weight(hit: Hit) -> tuple[bool, float]:
+def _weight(hit: ListedHit) -> tuple[bool, float]:
     return hit.alike is Alike.MATCH, hit.score
 
 
-def _screened(hit: Hit) -> Screened:
+def _screened(hit: ListedHit) -> Screened:
     return Screened(
         _MATCHES[hit.alike], f"{hit.name} ({hit.party.list_name}, id {hit.party.id}, {hit.score})"
     )

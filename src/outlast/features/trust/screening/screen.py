@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from outlast.core.control import Control
 from outlast.core.names import Target
-from outlast.features.trust.screening.names.matching import Hit, NameIndex
+from outlast.features.trust.screening.names.matching import ListedHit, NameIndex
 from outlast.features.trust.screening.publisher_facts import PublisherFacts
 from outlast.features.trust.screening.screened import ScreenedName, Screening
 from outlast.features.trust.screening.screening_log import ScreeningLog
@@ -15,7 +15,7 @@ from outlast.store.archive import Archive
 
 def compare(parties: ModelParties, index: NameIndex) -> Screening:
     """Pure: the names of a model against the lists of `index`. Each name is compared once."""
-    known: dict[tuple[str, bool], tuple[Hit, ...]] = {}
+    known: dict[tuple[str, bool], tuple[ListedHit, ...]] = {}
     names = []
     for name in parties.names:
         key = name.text, name.is_handle

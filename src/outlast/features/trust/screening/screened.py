@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from outlast.core.digest import GitOid
 from outlast.core.names import RepoId
 from outlast.features.trust.screening.lists.party import ListFacts
-from outlast.features.trust.screening.names.matching import Alike, Hit
+from outlast.features.trust.screening.names.matching import Alike, ListedHit
 from outlast.features.trust.screening.subjects import PartyName
 
 
@@ -15,7 +15,7 @@ class ScreenedName:
     """A name, and the rows that are alike, the likest first."""
 
     name: PartyName
-    hits: tuple[Hit, ...]
+    hits: tuple[ListedHit, ...]
 
     @property
     def alike(self) -> Alike:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from outlast.core.errors import OutlastError
 from outlast.core.manifest import load_json
-from outlast.features.trust.screening.names.matching import Hit
+from outlast.features.trust.screening.names.matching import ListedHit
 from outlast.features.trust.screening.screened import ScreenedName, Screening
 from outlast.store import disk
 from outlast.store.records import sealed
@@ -20,8 +20,8 @@ NAME: Final = "trust/screenings.jsonl"
 """Its path in the archive's folder."""
 _PART: Final = b"screening"
 _TYPE: Final = "outlast-screening-v1"
-_MOST: Final = 4 << 20
-"""Bytes of a line that is read."""
+_MOST: Final = 64 << 20
+"""Bytes of a line that is read. 200 models with 50 authors and 10 rows for each name: 30 MB."""
 
 
 class ScreeningLog:
@@ -126,7 +126,7 @@ def _name(found: ScreenedName) -> dict[str, Any]:
     }
 
 
-def _row(hit: Hit) -> dict[str, Any]:
+def _row(hit: ListedHit) -> dict[str, Any]:
     return {
         "list": hit.facts.digest.hex,
         "part": hit.party.list_name,

@@ -21,7 +21,7 @@ _MOST_MODELS: Final = 200
 _MOST_PARENTS: Final = 8
 
 
-class Role(StrEnum):
+class PartyRole(StrEnum):
     """What a name is to a model."""
 
     ORGANISATION = "organisation"
@@ -39,14 +39,14 @@ class PartyName:
     """
 
     text: str
-    role: Role
+    role: PartyRole
     of: RepoId
     lineage: tuple[RepoId, ...] = ()
 
     @property
     def is_handle(self) -> bool:
         """Whether it may be the name of an account."""
-        return self.role in {Role.ORGANISATION, Role.PARENT}
+        return self.role in {PartyRole.ORGANISATION, PartyRole.PARENT}
 
 
 @dataclass(slots=True)
@@ -63,10 +63,10 @@ class ModelParties:
 
 def parties_of(archive: Archive, target: Target, publishers: PublisherFacts) -> ModelParties:
     """Those of a model, which need not be archived: then its name alone tells."""
-    return _Walk(archive, publishers).walk(target)
+    return _LineageWalk(archive, publishers).walk(target)
 
 
-class _Walk:
+class _LineageWalk:
     def __init__(self, archive: Archive, publishers: PublisherFacts) -> None:
         self._archive = archive
         self._publishers = publishers
@@ -113,7 +113,7 @@ class _Walk:
         if not slash:
             found.unknown.append(f"{repo} has no organisation in its name")
             return
-        yield PartyName(account, Role.ORGANISATION, repo, lineage)
+        yield PartyName(account, PartyRole.ORGANISATION, repo, lineage)
         seen = {account.lower()}
         name = account
         for _ in range(_MOST_PARENTS):
@@ -123,14 +123,14 @@ class _Walk:
                     found.unknown.append(f"who is behind {account} is not known")
                 return
             if facts.entity:
-                yield PartyName(facts.entity, Role.ENTITY, repo, lineage)
+                yield PartyName(facts.entity, PartyRole.ENTITY, repo, lineage)
             for alias in facts.aliases:
-                yield PartyName(alias, Role.ALIAS, repo, lineage)
+                yield PartyName(alias, PartyRole.ALIAS, repo, lineage)
             name = facts.parent
             if not name or name.lower() in seen:
                 return
             seen.add(name.lower())
-            yield PartyName(name, Role.PARENT, repo, lineage)
+            yield PartyName(name, PartyRole.PARENT, repo, lineage)
         found.unknown.append(f"{account} has more than {_MOST_PARENTS} parents")
 
     def _authors(
@@ -147,7 +147,7 @@ class _Walk:
             found.unknown.append(f"the card of {repo} cannot be read")
             return
         for author in authors:
-            yield PartyName(author, Role.AUTHOR, repo, lineage)
+            yield PartyName(author, PartyRole.AUTHOR, repo, lineage)
 
     def _bases(self, repo: RepoId, revision: Revision | None) -> list[RepoId]:
         """The models that tags and cards name, as this archive spells them."""

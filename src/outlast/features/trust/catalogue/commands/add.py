@@ -29,7 +29,7 @@ from outlast.store.archive import Archive
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownRevision:
     """The entries of a catalogue, published or staged, by their paths."""
 
     entries: dict[str, CatalogueEntry]
@@ -105,7 +105,7 @@ def add(
         with locked(where) if where.exists() else _no_catalogue(where):
             own = read_own(where, shared.now())
             staged = read_staged(where)
-            known = _Known({e.name.path: e for e in own.entries()} | staged.added)
+            known = _KnownRevision({e.name.path: e for e in own.entries()} | staged.added)
             revisions = _revisions(archive, targets, everything=everything)
             count = 0
             for revision in revisions:
@@ -145,7 +145,7 @@ def _revisions(archive: Archive, targets: Iterable[Target], *, everything: bool)
 def _added(
     archive: Archive,
     where: Path,
-    known: _Known,
+    known: _KnownRevision,
     revision: Revision,
     sources: tuple[str, ...],
     *,
@@ -172,7 +172,7 @@ def _added(
     )
 
 
-def _removed(staged: Staged, known: _Known, revision: Revision) -> CatalogueEntry:
+def _removed(staged: Staged, known: _KnownRevision, revision: Revision) -> CatalogueEntry:
     name = name_of(revision)
     entry = known.entries.get(name.path)
     if entry is None:

@@ -5,6 +5,7 @@ from typing import Final
 import click
 
 from outlast.cli.feature import load
+from outlast.features.trust.catalogue.library import require_tuf
 
 SUBCOMMANDS: Final = {
     "init": (
@@ -54,6 +55,7 @@ class Subcommands(click.Group):
         del ctx
         if cmd_name not in SUBCOMMANDS:
             return None
+        require_tuf()
         command: click.Command = load(SUBCOMMANDS[cmd_name][0])
         return command
 

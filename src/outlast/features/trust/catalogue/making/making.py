@@ -25,7 +25,7 @@ from outlast.features.trust.catalogue.folders import write_small
 from outlast.features.trust.catalogue.listing import CatalogueRole
 from outlast.features.trust.catalogue.making.keyfiles import KeyRing, new_key
 from outlast.features.trust.catalogue.making.own import read_own
-from outlast.features.trust.catalogue.making.publish import Publication, Published, locked
+from outlast.features.trust.catalogue.making.publish import NextCatalogue, Published, locked
 from outlast.features.trust.catalogue.making.signing import later, meta_file, write_signed
 from outlast.features.trust.catalogue.making.staging import Staged
 from outlast.features.trust.catalogue.names import (
@@ -186,7 +186,7 @@ def set_publisher(
     if not keys or not 1 <= threshold <= len({key.keyid for key in keys}):
         raise UsageError(f"{threshold} of {len(keys)} keys cannot sign")
     with locked(folder):
-        made = Publication(read_own(folder, now), ring, now)
+        made = NextCatalogue(read_own(folder, now), ring, now)
         if not any(role.organisation == organisation for role in made.own.roles):
             _refuse_taken(made, organisation)
         role = CatalogueRole(publisher_role(organisation), organisation)
@@ -209,7 +209,7 @@ def set_publisher(
         return made.finish()
 
 
-def _refuse_taken(made: Publication, organisation: str) -> None:
+def _refuse_taken(made: NextCatalogue, organisation: str) -> None:
     """What the operator lists of an organisation goes before its publisher comes: two may not."""
     for entry in made.own.entries():
         if entry.name.repo.name.lower().startswith(f"{organisation.lower()}/"):
@@ -236,7 +236,7 @@ def rotate(
     enough keys of the old root: recovery keys too are keys of it.
     """
     with locked(folder):
-        made = Publication(read_own(folder, now), ring, now)
+        made = NextCatalogue(read_own(folder, now), ring, now)
         root = copy.deepcopy(made.root)
         ids = [key.keyid for key in new_keys]
         root.keys |= {key.keyid: key for key in new_keys}
@@ -263,7 +263,7 @@ def rotate(
         return made.finish()
 
 
-def _give_lists(made: Publication, keys: Sequence[SSlibKey], threshold: int) -> None:
+def _give_lists(made: NextCatalogue, keys: Sequence[SSlibKey], threshold: int) -> None:
     """The new keys for what the operator lists, too."""
     top = copy.deepcopy(made.top)
     assert top.delegations is not None

@@ -85,7 +85,7 @@ def publish(folder: Path, ring: KeyRing, now: datetime, *, cosign: bool = False)
     nothing can be signed.
     """
     with locked(folder):
-        made = Publication(read_own(folder, now), ring, now, cosign=cosign)
+        made = NextCatalogue(read_own(folder, now), ring, now, cosign=cosign)
         staged = read_staged(folder)
         for role in made.own.roles:
             made.relist(role, staged)
@@ -98,7 +98,7 @@ def publish(folder: Path, ring: KeyRing, now: datetime, *, cosign: bool = False)
         return done
 
 
-class Publication:
+class NextCatalogue:
     """What is to be published next. `root` and `top` are as they were, or replaced."""
 
     def __init__(

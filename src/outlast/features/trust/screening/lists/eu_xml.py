@@ -32,7 +32,6 @@ class EuXml:
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.StartDoctypeDeclHandler = self._refuse
-        parser.EntityDeclHandler = self._refuse
         self._parser = parser
 
     def __iter__(self) -> Iterator[EuEntity]:
@@ -86,13 +85,16 @@ class EuXml:
             whole = attributes.get("wholeName", "") or " ".join(
                 filter(None, (attributes.get(f"{p}Name", "") for p in ("first", "middle", "last")))
             )
-            entity.names.append(whole)
-            if len(entity.names) > self._file.tuning.names:
-                raise malformed(self._file.name, f"{entity.id[:40]} has too many names")
+            self._append(entity, entity.names, whole)
         elif local == "regulation" and (programme := attributes.get("programme", "")):
-            entity.programmes.append(programme)
+            self._append(entity, entity.programmes, programme)
         elif local == "subjectType":
             entity.kind = attributes.get("classificationCode") or attributes.get("code", "")
+
+    def _append(self, entity: EuEntity, texts: list[str], text: str) -> None:
+        texts.append(text)
+        if len(texts) > self._file.tuning.names:
+            raise malformed(self._file.name, f"the party {entity.id[:40]!r} has too many names")
 
     def _end(self, name: str) -> None:
         self._depth -= 1
@@ -101,4 +103,5 @@ class EuXml:
             self._entity = None
 
     def _refuse(self, *_about: Any) -> None:
-        raise malformed(self._file.name, "it declares a document type or entities")
+        """Entities are declared in a document type, and nowhere else."""
+        raise malformed(self._file.name, "it declares a document type")

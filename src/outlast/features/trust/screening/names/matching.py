@@ -29,7 +29,7 @@ class Alike(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class ListedHit:
     """A row that is alike. `name`: which of its names; `score`: from 0 to 100."""
 
     alike: Alike
@@ -40,7 +40,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Listed:
+class _IndexedName:
     name: str
     party: ListedParty
     facts: ListFacts
@@ -69,7 +69,7 @@ class NameIndex:
     def __init__(self, lists: Sequence[PartyList], tuning: MatchTuning = MATCHES) -> None:
         self.lists = tuple(one.facts for one in lists)
         self._tuning = tuning
-        self._names: list[_Listed] = []
+        self._names: list[_IndexedName] = []
         self._keys: dict[str, list[int]] = {}
         self._sounds: dict[str, list[int]] = {}
         self._words: dict[str, list[int]] = {}
@@ -83,11 +83,11 @@ class NameIndex:
     def __len__(self) -> int:
         return len(self._names)
 
-    def find(self, name: str, *, handle: bool = False) -> tuple[Hit, ...]:
+    def find(self, name: str, *, handle: bool = False) -> tuple[ListedHit, ...]:
         """The rows that are alike, the likest first, one for each party. `handle`: the name is that
         of an account on a hub.
         """
-        best: dict[tuple[object, str], Hit] = {}
+        best: dict[tuple[object, str], ListedHit] = {}
         for forms in forms_of(name, handle=handle):
             for number in self._candidates(forms):
                 listed = self._names[number]
@@ -96,7 +96,7 @@ class NameIndex:
                     continue
                 if listed.party.kind is PartyKind.PERSON:
                     alike, score = Alike.POSSIBLE, min(score, _PERSON)
-                hit = Hit(alike, score, listed.name, listed.party, listed.facts)
+                hit = ListedHit(alike, score, listed.name, listed.party, listed.facts)
                 key = (listed.facts.digest, f"{listed.party.list_name} {listed.party.id}")
                 if key not in best or best[key].score < score:
                     best[key] = hit
@@ -106,7 +106,7 @@ class NameIndex:
     def _add(self, name: str, party: ListedParty, facts: ListFacts) -> None:
         for forms in forms_of(name):
             number = len(self._names)
-            self._names.append(_Listed(name, party, facts, forms))
+            self._names.append(_IndexedName(name, party, facts, forms))
             keys, bare_keys = forms.keys, forms.bare_keys
             for key in keys | bare_keys:
                 self._keys.setdefault(key, []).append(number)
@@ -131,11 +131,12 @@ class NameIndex:
         return found
 
     def _sharing(self, forms: NameForms) -> Iterator[int]:
-        """Names that share a word that few have."""
-        for word in set(forms.bare):
-            numbers = self._words.get(word, ())
-            if len(numbers) <= self._tuning.rare:
-                yield from numbers
+        """Names that share a word, those with the rarest one first, up to a bound."""
+        found = (self._words.get(word, []) for word in sorted(set(forms.bare)))
+        left = self._tuning.sharing
+        for numbers in sorted(found, key=len):
+            yield from numbers[:left]
+            left = max(0, left - len(numbers))
 
     def _compare(self, one: NameForms, other: NameForms) -> _Level:
         if shared := one.keys & other.keys:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.core.lookalikes import lookalike, skeleton
 from outlast.core.names import RepoId
+from outlast.fetch.lookalikes import lookalike, skeleton
 
 NAMES = ("mistralai/Mistral-7B", "Qwen/Qwen3-8B", "gpt2", "google/gemma")
 KNOWN = [RepoId.parse(name) for name in NAMES]
