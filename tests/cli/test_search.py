@@ -270,6 +270,22 @@ class TestCommand:
         assert (model["repo"], model["nodes"], model["bytes"]) == ("org/other", 1, 5002)
         assert model["held_by"] == [{"node": peers[0].node.hex(), "name": f"peer 127.0.0.1:{port}"}]
         assert silent["node"] == "peer 127.0.0.1:9"
+        assert (model["claims"], model["revoked"]) == ([], "")
+
+    def test_json_says_what_is_claimed_of_what_is_here_too(
+        self, peers: list[Peer], home: Path
+    ) -> None:
+        with Archive(home / "archive", create=True) as archive:
+            archive_files(archive, RepoId.parse("org/other"), FILES)
+        [(_, port)] = at(peers[0])
+        flags = ("--from", f"peer:127.0.0.1:{port}", "--json")
+        (model,) = inside("search", "other", *flags, home=home).ok().of_type("model")
+        assert {row["claim"]: row["standing"] for row in model["claims"]} == {
+            "intact": "holds",
+            "published": "absent",
+            "observed": "absent",
+            "listed": "absent",
+        }
 
     def test_peers_of_the_configuration(self, peers: list[Peer], home: Path) -> None:
         [(_, port)] = at(peers[0])

@@ -234,6 +234,20 @@ def test_stop_ends_it(tmp_path: Path) -> None:
     assert inside("share", "--stop", "me/model", home=tmp_path).ok().out == ""
 
 
+def test_what_is_revoked_is_seeded_no_more_until_it_is_accepted(tmp_path: Path) -> None:
+    shared(tmp_path)
+    inside("key", "new", "work", home=tmp_path).ok()
+    with seeds(tmp_path) as found:
+        until(lambda: found.seeding.seeding == 2, "it is seeded")
+        inside("revoke", "me/model", "--reason", "a backdoor", home=tmp_path).ok()
+        until(lambda: found.seeding.seeding == 0, "it is seeded no more")
+        again = ("share", "me/model", "--out", tmp_path / "again")
+        inside(*again, home=tmp_path).failed("revoked")
+        (digest,) = (path.name for path in (tmp_path / "archive/trust/revoked").iterdir())
+        inside(*again, "--accept-revoked", digest, home=tmp_path).ok()
+        until(lambda: found.seeding.seeding == 2, "it is seeded again")
+
+
 def test_without_seeding_nothing_is_registered(tmp_path: Path) -> None:
     folder = write(tmp_path / "folder", {"a": b"a"})
     inside("add", folder, "--as", "me/model", home=tmp_path).ok()

@@ -158,6 +158,11 @@ class World:
         with self.archive.writer() as writer:
             self.archive.attestations.add(writer, revision.digest, data)
 
+    def forget(self, revision: Revision) -> None:
+        """Nothing is said of a revision any more."""
+        for path in (self.archive.layout.attestations / revision.digest.hex).iterdir():
+            path.unlink()
+
     def say(self, revision: Revision, said: Predicate, *keys: MemoryKey) -> None:
         self.keep(revision, statement(revision, said, *keys))
 

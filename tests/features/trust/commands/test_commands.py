@@ -30,7 +30,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubSim]:
 
 
 @pytest.fixture(scope="module")
-def _made(tmp_path_factory: pytest.TempPathFactory, hub: HubSim) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, hub: HubSim) -> Path:
     home = tmp_path_factory.mktemp("made")
     write(home / "folder")
     inside("add", home / "folder", "--as", "me/mine", home=home).ok()
@@ -40,9 +40,9 @@ def _made(tmp_path_factory: pytest.TempPathFactory, hub: HubSim) -> Path:
 
 
 @pytest.fixture
-def home(tmp_path: Path, _made: Path) -> Path:
+def home(tmp_path: Path, made: Path) -> Path:
     """Of a user with one key, who pulled org/name from a hub and added me/mine."""
-    shutil.copytree(_made, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -299,7 +299,8 @@ def test_first_use_by_commands(home: Path) -> None:
         ("verify", "--who", "me/none"),
     ],
 )
-def test_bad_input_is_one_line(home: Path, words: tuple[str, ...]) -> None:
+def test_bad_input_is_one_line(made: Path, words: tuple[str, ...]) -> None:
+    home = made  # nothing is changed: one is enough
     before = list(home.glob("archive/attestations/**"))
     call = inside(*words, home=home)
     assert call.code in {2, 3, 4, 5}
@@ -396,6 +397,21 @@ def test_a_newer_revision_takes_the_place_of_an_older_one(home: Path) -> None:
     (home / "folder" / "config.json").write_bytes(b"[]")
     inside("add", home / "folder", "--as", "me/mine", home=home).ok()
     assert sign()["sequence"] == 3
+
+
+def test_doctor_counts_and_names_what_is_wrong(home: Path) -> None:
+    inside("sign", "me/mine", home=home).ok()
+    inside("key", "pin", "me", "work", home=home).ok()
+    inside("revoke", NAME, "--reason", "x", home=home).ok()
+    text = inside("doctor", home=home).out
+    assert "2 signed statements" in text
+    assert "1 keys are pinned, 0 have ended" in text
+    assert "1 manifests are revoked, 0 of them accepted all the same" in text
+    for path in home.glob("archive/**/trust/revoked/*"):
+        path.write_bytes(b"?")
+    call = inside("doctor", home=home)
+    assert "the records of 1 are damaged" in call.out + call.err
+    inside("link", NAME, "--folder", home / "l", home=home).failed("revoked")
 
 
 def test_settings_say_how_many_have_to_agree(home: Path) -> None:

@@ -15,7 +15,7 @@ from outlast.core.names import RepoId
 from outlast.features.trust.keys.extra import INSTALL, has_cryptography
 from outlast.features.trust.keys.pins import Pin, Pins, PinState
 from outlast.features.trust.records.heights import Height, Heights, heights_of
-from outlast.features.trust.records.model_view import ModelView, view_of
+from outlast.features.trust.records.model_view import ModelView, revoked_keys, view_of
 from outlast.features.trust.records.needed import Needed
 from outlast.features.trust.records.observed import Sight, observed
 from outlast.features.trust.records.published import RANKS, published
@@ -154,7 +154,7 @@ class TrustAssessor:
         else:
             needed = self._needed.signatures
             view = view_of(self._archive, repo, cache.pins, sorted(mine), known=seen, needed=needed)
-            self._raise(repo, seen, view.heights)
+            self._raise(view, seen, revoked_keys(cache.pins, repo))
         with self._lock:
             cache.views[repo] = view
         return view
@@ -167,13 +167,17 @@ class TrustAssessor:
             for digest in index.manifests_of(repo, commit)
         )
 
-    def _raise(self, repo: RepoId, seen: Heights, found: Heights) -> None:
-        if found == seen:
+    def _raise(self, view: ModelView, seen: Heights, revoked: set[str]) -> None:
+        """Writes down what is higher by now, beside what other processes wrote meanwhile."""
+        if view.heights == seen:
             return
 
         def write() -> None:
             with self._archive.writer() as writer:
-                self._heights.put(writer, repo, found)
+                found = (self._heights.get(view.repo) or Heights()).without_keys(revoked)
+                for ref, height in view.heights.by_ref:
+                    found = found.raised(ref, height)
+                self._heights.put(writer, view.repo, found)
 
         self._try("a sequence", write)
 

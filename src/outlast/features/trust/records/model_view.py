@@ -61,8 +61,7 @@ def view_of(
     seen before, `needed` the number of keys of the publisher that have to sign.
     """
     mine = [pin for pin in pins if pin.covers(repo)]
-    revoked = {pin.key.fingerprint for pin in mine if pin.state is PinState.REVOKED}
-    view = ModelView(repo, heights=known.without_keys(revoked))
+    view = ModelView(repo, heights=known.without_keys(revoked_keys(pins, repo)))
     for manifest in manifests:
         for stored in archive.attestations.of(manifest):
             try:
@@ -80,6 +79,12 @@ def view_of(
     _raise(view, needed)
     _raise_past(view, needed)
     return view
+
+
+def revoked_keys(pins: Iterable[Pin], repo: RepoId) -> set[str]:
+    """The fingerprints of keys that were pinned for a model and are revoked."""
+    mine = (pin for pin in pins if pin.covers(repo) and pin.state is PinState.REVOKED)
+    return {pin.key.fingerprint for pin in mine}
 
 
 def signing(heard: Iterable[Heard], like: Publication, *states: PinState) -> dict[str, Pin]:
