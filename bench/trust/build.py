@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from outlast.codec.hashing import names_of
 from outlast.core.digest import GitOid
-from outlast.core.file_list import entries_of, listing_digest
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.features.trust.catalogue.entries import CatalogueEntry
@@ -22,11 +21,12 @@ from outlast.features.trust.catalogue.making.staging import read_staged, write_s
 from outlast.features.trust.catalogue.names import TargetName
 from outlast.features.trust.catalogue.places import FolderPlace
 from outlast.features.trust.catalogue.sync import follow, sync
-from outlast.features.trust.keys.pins import How, Pin, Pins, Role
+from outlast.features.trust.keys.pins import How, Pin, PinRole, Pins
 from outlast.features.trust.keys.public import PublicKey
 from outlast.features.trust.records.making import attest
-from outlast.features.trust.records.statement import Observation, Publication, now_text
+from outlast.features.trust.records.statement import HubObservation, Publication, now_text
 from outlast.store.archive import Archive
+from outlast.store.records.file_list import entries_of, listing_digest
 from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
 
@@ -64,9 +64,9 @@ def build(home: Path, count: int) -> None:
         with Archive(home, create=True) as archive, archive.writer() as writer:
             pins = Pins(archive)
             for key in (one, two):
-                pins.put(writer, _pin("*", Role.OBSERVER, key, now))
+                pins.put(writer, _pin("*", PinRole.OBSERVER, key, now))
             for number in range(ORGANISATIONS):
-                pins.put(writer, _pin(f"org{number}", Role.PUBLISHER, publisher, now))
+                pins.put(writer, _pin(f"org{number}", PinRole.PUBLISHER, publisher, now))
             revisions = [_revision(archive, writer, number) for number in range(count)]
         with Archive(home) as archive:
             for revision in revisions:
@@ -77,7 +77,7 @@ def build(home: Path, count: int) -> None:
         _follow(home, revisions, now)
 
 
-def _pin(namespace: str, role: Role, key: BenchKey, now: dt.datetime) -> Pin:
+def _pin(namespace: str, role: PinRole, key: BenchKey, now: dt.datetime) -> Pin:
     return Pin(namespace, role, key.key, How.EXPLICIT, now_text(now), key.name)
 
 
@@ -101,10 +101,10 @@ def _revision(archive: Archive, writer: WriteSession, number: int) -> Revision:
     return revision
 
 
-def _seen(revision: Revision, now: dt.datetime) -> Observation:
+def _seen(revision: Revision, now: dt.datetime) -> HubObservation:
     assert revision.commit is not None
     entries = entries_of(revision)
-    return Observation(
+    return HubObservation(
         hub=_HUB,
         commit=revision.commit,
         seen=now_text(now),
