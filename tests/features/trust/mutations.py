@@ -1,6 +1,7 @@
 """What a liar does to a file: at random, and always alike for one seed."""
 
 import base64
+import contextlib
 import json
 import random
 import re
@@ -166,9 +167,10 @@ def _inside(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
     except (ValueError, TypeError, KeyError, RecursionError):
         return change(data)
     new = change(payload)
-    said["payload"] = base64.b64encode(new).decode()
     head = b"DSSEv1 28 application/vnd.in-toto+json %d " % len(new)
-    said["signatures"][0]["sig"] = base64.b64encode(STRANGER.sign(head + new)).decode()
+    said["payload"] = base64.b64encode(new).decode()
+    with contextlib.suppress(TypeError, KeyError, IndexError):  # it has none any more
+        said["signatures"][0]["sig"] = base64.b64encode(STRANGER.sign(head + new)).decode()
     return _canonical(said)
 
 
