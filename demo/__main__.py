@@ -1,7 +1,7 @@
 """The main job on a real model, step by step: archived in fewer bytes, interrupted, resumed, served
 when the hub is gone, and run. Then a hub withdraws what is followed (`demo.watch`), a file rots and
-a bundle crosses an air gap (`demo.durable`), and the swarm's story (`demo.swarm`). Exit status 0
-only if every step held.
+a bundle crosses an air gap (`demo.durable`), copies that are not what they seem are refused
+(`demo.trust`), and the swarm's story (`demo.swarm`). Exit status 0 only if every step held.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from pathlib import Path
 from demo.durable import crossed, rotten
 from demo.sites import as_own_root
 from demo.story import StepFailedError, megabytes, require, say, wait_until
+from demo.trust import trusted
 from demo.watch import watched
 from outlast.core.digest import Digest
 from outlast.store.archive import Archive
@@ -214,6 +215,9 @@ def run_demo(folder: Path) -> list[tuple[str, str]]:
 
     say("8. The model crosses an air gap: on a stick, of which a tenth is damaged on the way")
     carried = crossed(folder, MODEL, QUESTION, Node())
+
+    say("9. Who vouches for a model, with no hub to ask; and five copies that are refused")
+    vouched = trusted(folder, Node())
     return [
         ("4-bit weights (SmolLM2)", saved(whole, held)),
         *bf16,
@@ -223,6 +227,7 @@ def run_demo(folder: Path) -> list[tuple[str, str]]:
         *followed,
         *mended,
         *carried,
+        *vouched,
         ("tokens per second", f"{answer['usage']['tokens_per_second']:.1f}"),
         ("seconds in all", f"{time.monotonic() - started:.0f}"),
     ]
