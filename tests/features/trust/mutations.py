@@ -16,6 +16,7 @@ Mutation = Callable[[random.Random, bytes, Sequence[bytes]], bytes]
 STRANGER: Final = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 _NAMES: Final = (b"org/name", b"org/other", b"org", b"main", b"v1", b"Org/Name", b"0rg/name")
 _NUMBERS: Final = (
+    b"7",
     b"NaN",
     b"-1",
     b"1e999",
