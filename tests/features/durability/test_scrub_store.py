@@ -24,6 +24,7 @@ from outlast.ops.second_home.listing import listing
 from outlast.store.archive import Archive
 from tests.bucket.s3server import S3Server
 from tests.bucket.test_second_home import bucket, damage, folder
+from tests.campaign import LONG
 from tests.cli.call import inside
 from tests.store import weights
 from tests.store.test_cached import bring, key
@@ -216,6 +217,8 @@ class TestOrder:
 
 
 class TestHostileLists:
+    @pytest.mark.torture
+    @pytest.mark.skipif(not LONG, reason="a client reads many pages of it: make torture")
     def test_a_list_without_end_is_refused(self, archive: Archive) -> None:
         with S3Server() as server:
             copy(archive, [], bucket(server), Control())
