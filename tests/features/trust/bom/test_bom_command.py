@@ -83,6 +83,14 @@ def test_what_cannot_be_done_is_said(home: Path, line: tuple[Any, ...], code: st
     assert call.out == ""
 
 
+def test_it_is_signed_by_a_key_of_the_user(home: Path) -> None:
+    inside("key", "new", "me", "--no-passphrase", home=home).ok()
+    output = home / "bom.json"
+    inside("bom", "--all", "--output", output, "--sign", "me", home=home).ok()
+    listed = inside("key", "list", home=home).ok().out
+    assert inside("bom", "--check", output, "--json", home=home).ok().result["key"] in listed
+
+
 def test_json_alone_does_not_say_where_to_write(home: Path) -> None:
     call = inside("bom", str(BASE), "--json", home=home)
     assert (call.code, call.result["code"]) == (2, "usage")

@@ -19,6 +19,7 @@ from outlast.features.trust.bom.document import bill, to_bytes
 from outlast.features.trust.bom.facts import Describing
 from outlast.features.trust.bom.signature import sign, signer
 from outlast.features.trust.commands.bom_documents import BomDocument, SignedBomDocument
+from outlast.features.trust.commands.options import asking, own_keys, passphrase_option
 from outlast.features.trust.keys.extra import require_cryptography
 from outlast.features.trust.keys.public import PublicKey
 from outlast.features.trust.keys.secret import load_secret
@@ -43,7 +44,7 @@ _MOST: Final = 512 << 20
 Examples:
   outlast bom Qwen/Qwen3-0.6B > qwen.cdx.json
   outlast bom --all --output models.cdx.json
-  outlast bom --all --output models.cdx.json --sign ~/.config/outlast/keys/me.pem
+  outlast bom --all --output models.cdx.json --sign me
   outlast bom --check models.cdx.json
 
 \b
@@ -63,10 +64,10 @@ Exit status:
 @click.option(
     "--sign",
     "key",
-    type=click.Path(path_type=Path, dir_okay=False),
     metavar="KEY",
-    help="Sign it with this Ed25519 key, as 'outlast key new' makes them",
+    help="Sign it with this key of 'outlast key list', or the one in this file",
 )
+@passphrase_option
 @click.option(
     "--check",
     "checked",
@@ -81,7 +82,8 @@ def bom(
     everything: bool,
     checked: Path | None,
     output: Path | None,
-    key: Path | None,
+    key: str | None,
+    passphrase_file: Path | None,
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -104,7 +106,7 @@ def bom(
     if as_json and output is None:
         raise UsageError("--json needs --output FILE", hint="without --json it is printed")
     with session(home, as_json=as_json, quiet=quiet) as run, run.archive() as archive:
-        secret = load_secret(key, _ask) if key is not None else None
+        secret = None if key is None else _secret(key, passphrase_file)
         models = list(_described(run, archive, targets))
         document = bill(models, dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
         if secret is not None:
@@ -159,9 +161,10 @@ def _settings(run: Session) -> TrustSettings:
     return settings
 
 
-def _ask(name: str) -> bytes:
-    answer: str = click.prompt(f"Passphrase of {name}", hide_input=True, err=True)
-    return answer.encode()
+def _secret(key: str, passphrase_file: Path | None) -> "Ed25519PrivateKey":
+    folder = own_keys()
+    path = folder.get(key).path if folder.has(key) else Path(key)
+    return load_secret(path, asking(passphrase_file))
 
 
 def _write(path: Path, data: bytes) -> None:
