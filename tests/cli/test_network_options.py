@@ -116,6 +116,9 @@ SEEN: Final = {
 LOCAL: Final = {
     *(
         "--check",
+        "--sealed",
+        "--template-diff",
+        "--unsigned",
         "--rules",
         "--action",
         "--output",
