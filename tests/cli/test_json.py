@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -483,6 +484,12 @@ def signing(world: World) -> None:
     file = world.home / "statement"
     assert world("sign", "me/mine", "--out", file).result["sequence"] == 1
     assert world("sign", "--take", file).result["type"] == "taken"
+    elliptic = ec.generate_private_key(ec.SECP256R1())
+    path = world.home / "elliptic.pem"
+    path.touch(mode=0o600)
+    path.write_bytes(elliptic.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    line = ("sign", "--openssf", "--key", path, "me/mine", "--output", world.home / "model.sig")
+    assert world(*line).result["type"] == "openssf"
 
 
 def observing(world: World) -> None:

@@ -365,6 +365,13 @@ class EngineError(OutlastError):
     default_hint = "'outlast doctor' says which engines are installed"
 
 
+class EndlessTemplateError(EngineError):
+    """A chat template did not finish in time: it still runs, until the engine is ended."""
+
+    code = "endless-template"
+    default_hint = "'outlast show --template-diff' shows what changed in it"
+
+
 class Cancelled(OutlastError):  # noqa: N818 - it is not a failure
     """The user or the caller stopped the command."""
 

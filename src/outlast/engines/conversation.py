@@ -7,10 +7,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from outlast.core.cancel import Cancel
-from outlast.core.errors import EngineError, UsageError
+from outlast.core.errors import EndlessTemplateError, EngineError, UsageError
 from outlast.engines.base import ChatMessage, Delta, Sampling, Sealing, Usage
 from outlast.engines.process import TooSlowError, Worker
-from outlast.engines.template_check import EndlessTemplateError
 from outlast.engines.tuning import TUNING, Tuning
 
 Launch = Callable[[Cancel], tuple[Worker, dict[str, Any]]]

@@ -9,16 +9,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from outlast.core.cancel import Cancel
-from outlast.core.errors import EngineError
+from outlast.core.errors import EndlessTemplateError, EngineError
 from outlast.engines.local_http import AskBounds, NoAnswerError, TooLongError, ask
 from outlast.engines.tuning import Tuning
 
 RENDER: Final = "/apply-template"
 SUSPECT: Final = "the model's chat template may be damaged or hostile"
-
-
-class EndlessTemplateError(EngineError):
-    """A chat template did not finish in time: it still runs, until the engine is ended."""
 
 
 def check_template(
