@@ -18,6 +18,7 @@ from outlast.core.errors import Cancelled, EngineError, UsageError
 from outlast.engines.base import ChatMessage, Delta, Sampling, Usage
 from outlast.engines.transformers import TransformersOptions, open_transformers
 from outlast.engines.tuning import Tuning
+from tests.campaign import LONG
 from tests.engines.conftest import ROOT
 
 OPTIONS = TransformersOptions(device="cpu", threads=1)
@@ -149,6 +150,8 @@ def test_models_that_cannot_be_loaded(told: dict[str, Any], spoilt: Path, name: 
     assert not (spoilt / name / "trace").exists()
 
 
+@pytest.mark.torture
+@pytest.mark.skipif(not LONG, reason="waits for a bound; llama.cpp's is tried each time")
 def test_a_chat_template_that_never_ends(folder: Path) -> None:
     hurried = replace(OPTIONS, tuning=Tuning(prompt_seconds=1.0))
     (folder / "chat_template.jinja").write_text(LOOP * 3 + END * 3)

@@ -29,6 +29,8 @@ _OURS = 8090
 _SETTINGS = f'[swarm]\nport = {_OURS}\n[durability]\nscrub = "off"\nmend = false\n'
 
 
+@pytest.mark.torture
+@pytest.mark.skipif(not LONG, reason="ten seconds: make torture")
 def test_a_client_refuses_what_rotted_after_a_seed_began(tmp_path: Path) -> None:
     """libtorrent compares a piece once, before it is first sent: what rots before then it does not
     offer. What rots later is sent, and the client accepts none of it, and all the rest.

@@ -15,6 +15,7 @@ from outlast.ops.second_home.check import check
 from outlast.sources.settings import S3Place
 from tests.bucket.s3server import S3Server
 from tests.bucket.test_second_home import bucket
+from tests.campaign import LONG
 from tests.features.durability.copies.operated import DAY, Member, operated
 from tests.store.test_cached import bring, key
 
@@ -205,7 +206,11 @@ def test_shrink_asks_the_store_and_drops_nothing_there(tmp_path: Path) -> None:
         assert list(nodes[0].keeper.shrink(dry_run=False)) == []
 
 
-@pytest.mark.parametrize("what", ["gone", "damaged", "truncated"])
+_LONG = pytest.mark.skipif(not LONG, reason="as the other one: make torture")
+_MORE = [pytest.param(what, marks=[pytest.mark.torture, _LONG]) for what in ("gone", "truncated")]
+
+
+@pytest.mark.parametrize("what", ["damaged", *_MORE])
 def test_what_the_store_loses_is_seen_and_put_there_again(tmp_path: Path, what: str) -> None:
     with (
         S3Server() as server,
