@@ -13,7 +13,7 @@ import click
 
 from outlast import __version__
 from outlast.cli.config.file import Config, environment, load_config, parse_size
-from outlast.cli.feature import Listed, assessor_of, gate_of, recorder_of
+from outlast.cli.feature import LateRecorder, Listed, assessor_of, gate_of
 from outlast.cli.options.debug import DEBUG, debug_option
 from outlast.cli.screen.interrupted import going_on
 from outlast.cli.screen.render import Screen
@@ -28,7 +28,6 @@ from outlast.store.garbage.tuning import DAY
 
 if TYPE_CHECKING:
     from outlast.core.claims import Assessor
-    from outlast.store.records.acquisition import Acquisition
 
 F = TypeVar("F", bound=Callable[..., Any])
 _log = logging.getLogger(__name__)
@@ -128,7 +127,7 @@ class Session:
         """Lets the rules of an archive know which claims hold, and whom to tell what they would
         refuse; and evidence of pulls be kept.
         """
-        archive.recorder = _LateRecorder(self, archive)
+        archive.recorder = LateRecorder(self.features, self.config.feature, archive)
         if not archive.rules.is_open:
             archive.rules.told = self.say
             archive.rules.assessor = self.assessor(archive)
@@ -150,20 +149,6 @@ class Session:
         if not self.as_json and not self.quiet:
             with contextlib.suppress(OSError, ValueError):  # stderr is closed
                 sys.stderr.write(printable(text) + "\n")
-
-
-@dataclass(frozen=True, slots=True)
-class _LateRecorder:
-    """Implements :class:`~outlast.store.records.acquisition.Recorder`: loads a feature when it is
-    asked.
-    """
-
-    run: Session
-    archive: Archive
-
-    def record(self, acquired: "Acquisition") -> str:
-        found = recorder_of(self.run.features, self.run.config.feature, self.archive)
-        return "" if found is None else found.record(acquired)
 
 
 @contextlib.contextmanager

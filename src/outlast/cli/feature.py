@@ -7,6 +7,7 @@ Nothing of the core imports a feature. Those that there are, `outlast.features` 
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from outlast.sources.base import Source
     from outlast.sources.http import HttpClient
     from outlast.store.archive import Archive
-    from outlast.store.records.acquisition import Recorder
+    from outlast.store.records.acquisition import Acquisition, Recorder
 
 
 class Feature(Protocol):
@@ -143,15 +144,22 @@ def assessor_of(
     return None
 
 
-def recorder_of(
-    features: Sequence[Listed], settings: Callable[[Listed], Any], archive: "Archive"
-) -> "Recorder | None":
-    """What keeps evidence of pulls; None where no feature does."""
-    for listed in features:
-        if listed.recorder:
-            found: Recorder = load(listed.recorder)(archive, settings(listed))
-            return found
-    return None
+@dataclass(frozen=True, slots=True)
+class LateRecorder:
+    """Implements :class:`~outlast.store.records.acquisition.Recorder`: loads the feature that keeps
+    evidence of pulls with the first one. `settings` gives those of a feature.
+    """
+
+    features: Sequence[Listed]
+    settings: Callable[[Listed], Any]
+    archive: "Archive"
+
+    def record(self, acquired: "Acquisition") -> str:
+        for listed in self.features:
+            if listed.recorder:
+                found: Recorder = load(listed.recorder)(self.archive, self.settings(listed))
+                return found.record(acquired)
+        return ""
 
 
 def finders(features: Sequence[Listed]) -> list[Finder]:

@@ -11,6 +11,7 @@ from outlast.core.errors import (
     DiskFullError,
     MalformedError,
     NotFoundError,
+    OutlastError,
     RefusedByRulesError,
     TransientError,
     UsageError,
@@ -190,7 +191,7 @@ def pull(
         refusal = _refusal(archive, plan)
     _require_room(archive, plan)
     mended: list[FileMended] = []
-    before = archive.find_commit(plan.repo, ref)
+    before = _named_before(archive, plan.repo, ref)
     with archive.writer() as writer:
         sealed = _sealed(archive, plan)
         begun = archive.load(plan.repo, plan.commit) is not None
@@ -325,6 +326,14 @@ def _tell_of_lookalike(archive: Archive, repo: RepoId, control: Control) -> None
     one = lookalike(repo, archive.refs.repos())
     if one is not None:
         control.emit(Note(f"warning: {repo} is another model than {one}, which is archived"))
+
+
+def _named_before(archive: Archive, repo: RepoId, ref: str) -> GitOid | None:
+    """The commit that a ref names before the pull; None where that cannot be read."""
+    try:
+        return archive.find_commit(repo, ref)
+    except OutlastError:
+        return None
 
 
 def _tell_of_templates(

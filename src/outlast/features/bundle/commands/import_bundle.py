@@ -119,7 +119,7 @@ def _print(run: Session, result: Imported, left_out: Sequence[str]) -> None:
     if result.repaired:
         run.say(f"restored from parity: {plural(result.repaired, 'block')}")
     if result.statements:
-        said = plural(result.statements, "signed statement")
+        said = plural(result.statements, "statement")
         run.say(f"{said} came along; 'outlast verify --who' says what they prove")
     already = len(result.revisions) - len(result.new)
     had = f", {already} were here already" if already else ""

@@ -50,8 +50,8 @@ class EvidenceRecorder:
     def record(self, acquired: Acquisition) -> str:
         try:
             return self._record(acquired)
-        except OutlastError as error:
-            return f"no record of this pull was kept: {error}"
+        except (OutlastError, OSError, MemoryError) as error:
+            return f"no record of this pull was kept: {error or type(error).__name__}"
 
     def _record(self, acquired: Acquisition) -> str:
         signer, trouble = self._opened()
