@@ -182,7 +182,7 @@ def _renamed(user: Machine, weights: Path) -> None:
         user.run("pull", _RENAMED, "--from", mirror.url, "--quiet")
     layout, statement = Layout(user.home), (user.folder / "signed.json").read_bytes()
     beside = layout.attestations / _manifest(user, _RENAMED)
-    beside.mkdir()
+    beside.mkdir(exist_ok=True)
     (beside / f"{Digest.of(statement)}.dsse.json").write_bytes(statement)
     told = user.run("verify", "--who", _RENAMED)
     require("published" not in _held(told), "the signature does not count for another name")
