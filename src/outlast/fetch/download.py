@@ -296,6 +296,13 @@ class Download:
         self.detach()
         with self.changed:
             self._closed = True
+            self.changed.notify_all()
+
+    def await_closed(self) -> None:
+        """Returns once :meth:`close` was called and nothing writes to the partial any more."""
+        with self.changed:
+            while not self._closed:
+                self.changed.wait()
 
     def fail(self, error: Exception) -> None:
         with self.changed:

@@ -149,6 +149,7 @@ class StreamingFile:
         with self._lock:
             asked, self._pause = self._pause.is_set, Cancel()
         if asked and self._download is not None and self._left is None:
+            self._download.await_closed()  # a piece that came last may be on its way to the disk
             self._left = _stamp(self._download.partial.path)
         return asked
 

@@ -5,7 +5,7 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -18,7 +18,7 @@ from outlast.codec.payload import Form
 from outlast.codec.reader import CapsuleReader
 from outlast.core.control import Control
 from outlast.core.descriptors import is_exhausted
-from outlast.core.digest import Digest, Names
+from outlast.core.digest import Digest, GitOid, Names
 from outlast.core.errors import (
     CorruptError,
     DamagedRecordError,
@@ -30,7 +30,7 @@ from outlast.core.errors import (
 )
 from outlast.core.events import FileDone, FileProblem, Planned, Progress, Removed
 from outlast.core.manifest import Revision
-from outlast.core.names import Target
+from outlast.core.names import RepoId, Target
 from outlast.intake.content import Suspect
 from outlast.intake.local_file import ingest
 from outlast.intake.suspects import Suspects, warn
@@ -137,14 +137,18 @@ class _Verification:
         """Checks the index, manifests, small files and trailers; returns all blobs."""
         layout = self._archive.layout
         self._index()
+        # Another process archives meanwhile: what a ref names is a draft, and then a manifest.
+        refs = [(repo, ref) for repo in self._archive.refs.repos() for ref in self._named(repo)]
+        states = self._archive.drafts.states()
         for name in disk.listed(layout.manifests):
             if name.endswith(".json"):
                 self._manifest(layout.manifests / name)
         for damage in survey(self._archive).damaged:
             self._report(damage.name, damage.text, DamagedRecordError.code)
-        states = self._archive.drafts.states()
         self.revisions += [state.revision for state in states if state.revision is not None]
-        self._refs()
+        known = {(revision.repo, revision.id) for revision in self.revisions}
+        known |= {(state.repo, state.commit) for state in states if state.error is not None}
+        self._refs(refs, known)
         return self._blobs()
 
     def _index(self) -> None:
@@ -203,15 +207,18 @@ class _Verification:
             code = CorruptError.code
         self._report(path, error.strerror or str(error), code)
 
-    def _refs(self) -> None:
-        known = {(revision.repo, revision.id) for revision in self.revisions}
-        known |= {(s.repo, s.commit) for s in self._archive.drafts.states() if s.error is not None}
-        for repo in self._archive.refs.repos():
-            for ref in self._archive.refs.list(repo):
-                if (repo, ref.commit) not in known:
-                    self._report(
-                        f"{repo}@{ref.name}", f"{ref.commit} is not in the archive", "absent"
-                    )
+    def _named(self, repo: RepoId) -> list[tuple[str, GitOid]]:
+        return [(ref.name, ref.commit) for ref in self._archive.refs.list(repo)]
+
+    def _refs(
+        self,
+        refs: Iterable[tuple[RepoId, tuple[str, GitOid]]],
+        known: Container[tuple[RepoId, GitOid]],
+    ) -> None:
+        """Reports which of these lead nowhere, unless they were changed or removed meanwhile."""
+        for repo, (name, commit) in refs:
+            if (repo, commit) not in known and (name, commit) in self._named(repo):
+                self._report(f"{repo}@{name}", f"{commit} is not in the archive", "absent")
 
     def absent(self, revisions: Iterable[Revision]) -> None:
         """Reports archived files whose bytes are missing."""
