@@ -1,5 +1,6 @@
 """A fetch of a mirror that no client follows yields to one that a client waits for, and goes on."""
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,6 +17,7 @@ from outlast.core.manifest import FileEntry
 from outlast.core.names import RepoId
 from outlast.fetch.revision import FetchContext, start_draft
 from outlast.fetch.transfer import Wishes
+from outlast.mirror import streaming
 from outlast.mirror.asker import Voice
 from outlast.mirror.intake import Admission
 from outlast.mirror.limits import IntakeLimits
@@ -37,6 +39,8 @@ SIZE = 24 * MIB
 IN_FLIGHT = 16 * MIB
 SLOW = 512 * 1024
 AFTER = 3.0
+STILL = 0.5
+"""Seconds for which a piece is on its way to the disk while a fetch pauses."""
 
 
 class Clock:
@@ -211,6 +215,40 @@ class TestFetches:
         assert a.first_to_stream
         assert a.epoch == 0
         until(lambda: b.finished)
+
+    def test_a_piece_that_is_on_its_way_to_the_disk_is_no_change(
+        self, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A disk that is slow with the last piece: what readers had is what lies there."""
+        writes, on_its_way, stamped = Partial.write, threading.Event(), threading.Event()
+        too_early: list[bool] = []
+
+        def write(partial: Partial, index: int, data: bytes | memoryview) -> None:
+            if index and mirror.entries["a"].key in partial.path.name and not on_its_way.is_set():
+                on_its_way.set()
+                until(lambda: a._pause.is_set, "the pause")
+                too_early.append(stamped.wait(STILL))
+            writes(partial, index, data)
+
+        def stamp(path: Path) -> tuple[int, ...]:
+            stamped.set()
+            return kept(path)
+
+        kept = streaming._stamp
+        monkeypatch.setattr(Partial, "write", write)
+        monkeypatch.setattr(streaming, "_stamp", stamp)
+        mirror.hub.set_faults([{"action": "slow", "rate": 1, "file": "b"}])
+        a = mirror.ask("a")
+        until(lambda: a.readable and on_its_way.is_set(), "a piece on its way")
+        mirror.leave(a)
+        b = mirror.ask("b")
+        until(lambda: a._left is not None)
+        assert too_early == [False]
+        mirror.go_on()
+        mirror.leave(b)
+        mirror.ask("a")
+        until(lambda: a.finished)
+        assert a.epoch == 0
 
     def test_its_partial_is_gone_when_it_goes_on(self, mirror: Mirror) -> None:
         """What readers had may be other bytes than those that come now."""

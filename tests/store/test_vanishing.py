@@ -8,9 +8,18 @@ from typing import Any
 
 import pytest
 
+from outlast.core.control import Control
+from outlast.core.digest import GitOid
+from outlast.core.manifest import Revision
+from outlast.core.names import RepoId
+from outlast.ops.verify import verify
 from outlast.store import disk, linkpartials
 from outlast.store.archive import Archive
+from outlast.store.index import Index
 from outlast.store.linkpartials import LinkPartial
+from outlast.store.records.drafts import Drafts
+from outlast.store.records.refs import Ref, Refs
+from tests.store.build import put, revision_of
 
 GONE, STAYS = "a" * 40, "b" * 40
 
@@ -66,3 +75,57 @@ def test_a_torrent_that_is_no_longer_shared(
 
     monkeypatch.setattr(Path, "stat", stat)
     assert archive.shares.stamps().keys() == {STAYS}
+
+
+@pytest.mark.parametrize(
+    "seam",
+    [(Index, "differs"), (Refs, "list"), (Drafts, "states"), (disk, "listed")],
+    ids=["before", "refs", "drafts", "manifests"],
+)
+def test_a_draft_that_is_completed_while_it_is_verified(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, seam: tuple[object, str]
+) -> None:
+    """Whatever verify has just read, it finds what a ref names."""
+    files = {"config.json": b"{}"}
+    revision = revision_of(files)
+    with archive.writer() as writer:
+        archive.drafts.start(writer, revision)
+        archive.refs.put(writer, revision.repo, Ref("main", revision.id))
+        put(archive, writer, *files.values())
+    owner, name = seam
+    kept = getattr(owner, name)
+
+    def then_it_is_complete(*arguments: Any, **options: Any) -> Any:
+        read = kept(*arguments, **options)
+        found = read if isinstance(read, bool) else list(read)
+        if archive.drafts.exists(revision.repo, revision.id):
+            _complete(archive, revision)
+        return found
+
+    monkeypatch.setattr(owner, name, then_it_is_complete)
+    assert verify(archive, [], quarantine=False, control=Control()).problems == ()
+    assert not archive.drafts.exists(revision.repo, revision.id)
+
+
+def _complete(archive: Archive, revision: Revision) -> None:
+    with archive.writer() as writer:
+        archive.put_revision(writer, revision)
+
+
+def test_a_ref_that_goes_while_it_is_verified(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo, lost = RepoId.parse("org/lost"), GitOid(GONE)
+    with archive.writer() as writer:
+        archive.refs.put(writer, repo, Ref("main", lost))
+    told = [p.path for p in verify(archive, [], quarantine=False, control=Control()).problems]
+    assert told == ["org/lost@main"]
+    kept = Drafts.states
+
+    def then_it_is_gone(drafts: Drafts) -> Any:
+        found = list(kept(drafts))
+        archive.refs.delete(repo, "main")
+        return found
+
+    monkeypatch.setattr(Drafts, "states", then_it_is_gone)
+    assert verify(archive, [], quarantine=False, control=Control()).problems == ()

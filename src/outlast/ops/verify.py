@@ -139,7 +139,7 @@ class _Verification:
         self._index()
         # Another process archives meanwhile: what a ref names is a draft, and then a manifest.
         refs = [(repo, ref) for repo in self._archive.refs.repos() for ref in self._named(repo)]
-        states = self._archive.drafts.states()
+        states = list(self._archive.drafts.states())
         for name in disk.listed(layout.manifests):
             if name.endswith(".json"):
                 self._manifest(layout.manifests / name)
