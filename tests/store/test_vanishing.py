@@ -107,6 +107,23 @@ def test_a_draft_that_is_completed_while_it_is_verified(
     assert not archive.drafts.exists(revision.repo, revision.id)
 
 
+def test_a_draft_that_is_completed_while_its_commit_is_looked_for(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revision = revision_of({})
+    with archive.writer() as writer:
+        archive.drafts.start(writer, revision)
+    kept = Index.revisions
+
+    def then_it_is_complete(index: Index, repo: RepoId) -> Any:
+        found = kept(index, repo)
+        _complete(archive, revision)
+        return found
+
+    monkeypatch.setattr(Index, "revisions", then_it_is_complete)
+    assert archive.commits(revision.repo) == [revision.id]
+
+
 def _complete(archive: Archive, revision: Revision) -> None:
     with archive.writer() as writer:
         archive.put_revision(writer, revision)

@@ -370,8 +370,9 @@ def _drafts(archive: Archive) -> Finding:
 def _refs(archive: Archive) -> Finding:
     lost = []
     for repo in archive.refs.repos():
+        refs = archive.refs.list(repo)  # first: what one names is here before it
         commits = set(archive.commits(repo))
-        lost += [f"{repo}@{r.name}" for r in archive.refs.list(repo) if r.commit not in commits]
+        lost += [f"{repo}@{ref.name}" for ref in refs if ref.commit not in commits]
     if lost:
         text = f"the revisions of {len(lost)} are missing: {', '.join(lost[:3])}"
         return Finding(

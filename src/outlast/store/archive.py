@@ -488,7 +488,8 @@ class Archive(Closing):
 
     def commits(self, repo: RepoId) -> list[GitOid]:
         """Every revision of `repo` that is here, complete or not."""
-        return sorted({*self.index.revisions(repo), *self.drafts.of(repo)})
+        drafts = self.drafts.of(repo)  # first: another process may complete one now
+        return sorted({*self.index.revisions(repo), *drafts})
 
     def revision(self, repo: RepoId, ref: str | None = None) -> Revision:
         """The revision that `ref` names; without one, `main` or else the only revision here."""

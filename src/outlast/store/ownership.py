@@ -32,8 +32,9 @@ class Ownership:
             return True
         if self._drafted is None:
             self._drafted = self._read_drafts()
+            owners = self._index.owners(blob)  # a draft may have been completed meanwhile
         drafting = self._drafted.get(blob, set())
-        if self._may_share(repo, drafting):
+        if self._may_share(repo, owners | drafting):
             return True
         # What nothing lists any more may be left of a model that was private.
         return not owners and not drafting and not self._unread and self._are_all_open()

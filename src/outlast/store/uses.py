@@ -26,14 +26,14 @@ class BlobUse:
 
 def places_of(archive: Archive, blob: Digest) -> list[BlobUse]:
     """The files here that are a blob, those of models that are for everybody first."""
-    revisions = []
+    # Drafts first: another process may complete one now, and then its manifest is here.
+    drafts = [state.revision for state in archive.drafts.states()]
+    revisions = [draft for draft in drafts if draft is not None]
     for manifest, _ in archive.index.uses([blob]):
         try:
             revisions.append(load_manifest(archive.layout, manifest))
         except (OutlastError, FileNotFoundError):  # damaged itself, or replaced meanwhile
             continue
-    drafts = (state.revision for state in archive.drafts.states())
-    revisions += [draft for draft in drafts if draft is not None]
     found = [
         BlobUse(revision.repo, revision.id, entry)
         for revision in revisions
