@@ -40,6 +40,12 @@ def modelferry() -> Path:
 
 
 @cache
+def litellm() -> Path:
+    """The folder of programs of LiteLLM's proxy."""
+    return _ensure_own("bench-litellm")
+
+
+@cache
 def codecs() -> Path:
     """The folder of programs of the environment of the codecs' peers, torch among them."""
     return _ensure_own("bench-codec")

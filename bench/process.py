@@ -169,6 +169,14 @@ class Server:
         """The sum of the high-water marks of its processes' resident memory, in bytes."""
         return sum(map(peak_memory, family(self.process.pid)))
 
+    def resident(self) -> int:
+        """The sum of its processes' resident memory now, in bytes."""
+        pages = 0
+        for pid in family(self.process.pid):
+            with contextlib.suppress(OSError):
+                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
