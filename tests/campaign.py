@@ -4,6 +4,7 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 
 SEED = int(os.environ.get("OUTLAST_SEED", "1"))
@@ -22,3 +23,7 @@ def examples(short: int) -> settings:
     if settings.get_current_profile_name() != "default":
         return settings()
     return settings(max_examples=short)
+
+
+in_torture = (pytest.mark.torture, pytest.mark.skipif(not LONG, reason="a variant: make torture"))
+"""The marks of a variant that only campaigns run: another one stands for it in `make test`."""

@@ -210,7 +210,7 @@ def test_a_paste_that_the_terminal_marks(home: Path) -> None:
 
 
 def test_what_is_typed_meanwhile_waits_for_the_prompt(home: Path) -> None:
-    with chatting(home, "--max-tokens", "600") as terminal:
+    with chatting(home, "--max-tokens", "250") as terminal:
         terminal.press("Tell me of the sea.\r")
         terminal.streaming()
         assert not terminal.echoes()

@@ -325,7 +325,7 @@ def test_a_promise_that_no_source_can_keep(hub: HubSim, pull: Puller) -> None:
 
 @pytest.mark.torture
 def test_thousands_of_files(tmp_path: Path, pull: Puller) -> None:
-    count = rounds(4_000, 10_000)
+    count = rounds(3_300, 10_000)
     many_files_repo(tmp_path / "many", files=count)
     with HubSim(tmp_path / "many", mode="process") as hub:
         pull.connections = 8

@@ -25,7 +25,7 @@ from tests.campaign import SEED, rounds
 from tests.store import weights
 from tests.store.build import entry_of, put, revision_of
 
-CASES = rounds(150, 10_000)
+CASES = rounds(80, 10_000)
 BIG = 40_000
 """Weights of a model that `pack` finds large enough."""
 BASE, OTHER_BASE = weights.model(1, BIG), weights.model(2, BIG)

@@ -535,5 +535,5 @@ class StoreMachine(RuleBasedStateMachine):
 
 _all = settings().max_examples
 # Each has up to 30 steps, and after each all of the archive is read.
-StoreMachine.TestCase.settings = settings(max_examples=_all if LONG else _all // 3)
+StoreMachine.TestCase.settings = settings(max_examples=_all if LONG else _all // 5)
 TestStore = pytest.mark.timeout(1200)(StoreMachine.TestCase)  # it takes long to shrink a failure

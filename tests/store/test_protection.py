@@ -27,6 +27,7 @@ from outlast.store.index import Index
 from outlast.store.records import draft_lines, records
 from outlast.store.records.survey import survey
 from outlast.store.records.upgrade import upgrade
+from tests.campaign import rounds
 from tests.store import weights
 from tests.store.build import COMMIT, OTHER, REPO, archive_revision, entry_of, put, revision_of
 from tests.store.test_collect import FILES, add_garbage, are_here, flip, start_draft, take
@@ -148,7 +149,8 @@ def test_no_bit_of_an_old_draft_loses_a_blob_or_completes_it(tmp_path: Path) -> 
         first = first.replace(b'"merkle_root": "%s", ' % name, b"")
         assert first.count(name) == 1
         assert first.endswith(b"}\n")
-        for at in (*range(len(first) - 130, len(first)), *range(0, len(first) - 130, 7)):
+        last = len(first) - 130
+        for at in (*range(last, len(first), rounds(3, 1)), *range(0, last, rounds(19, 7))):
             for zeros in (1, 400):
                 broken = first[:at] + bytes(zeros) + first[at + zeros :]
                 if zeros == 1:

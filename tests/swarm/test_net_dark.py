@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.campaign import in_torture
 from tests.net import Net, needs_lab
 from tests.net.node import MODEL, NO_HUB, Node, documents, make_model, of_type
 
@@ -17,7 +18,9 @@ def net() -> Iterator[Net]:
         yield net
 
 
-@pytest.mark.parametrize("way", ["refuses", "is silent", "has no address"])
+@pytest.mark.parametrize(
+    "way", ["refuses", "is silent", pytest.param("has no address", marks=in_torture)]
+)
 def test_the_hub_is_dark(net: Net, way: str) -> None:
     lan = net.lan()
     hubs = {

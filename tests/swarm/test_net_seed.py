@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.campaign import in_torture
 from tests.net import Net, needs_lab
 from tests.net.node import Model, Node, all_end_well, make_model, of_type
 from tests.net.program import Program, until
@@ -65,7 +66,7 @@ def crowd(rate: float, *, among: float | None = None) -> Iterator[Fetchers]:
         yield Fetchers(seed, nodes, model, [node.pull() for node in nodes])
 
 
-@pytest.mark.parametrize("percent", [10, 50])
+@pytest.mark.parametrize("percent", [10, pytest.param(50, marks=in_torture)])
 def test_a_seed_is_killed_and_comes_back(percent: int) -> None:
     """No other node has the rest: they wait, and say what is missing."""
     with crowd(4 * MB) as around:
