@@ -13,7 +13,7 @@ from outlast.core.cancel import Cancel
 from outlast.core.control import Control
 from outlast.features.gateway.local.starting import Starter
 from outlast.features.gateway.routes.file import read_routes
-from outlast.features.gateway.serving.server import Parts, Service, serve_gateway
+from outlast.features.gateway.serving.server import GatewayService, Parts, serve_gateway
 from outlast.features.gateway.upstream.key_record import KeyRecord
 from outlast.server.model.server import bind
 from outlast.store.archive import Archive
@@ -105,7 +105,7 @@ def gateway(
     with contextlib.ExitStack() as stack:
         if archive is None:
             archive = stack.enter_context(Archive(folder / "home", create=True))
-        service = Service(
+        service = GatewayService(
             lambda: read_routes(path, environ or {}),
             Starter(archive, Control()),
             KeyRecord(folder / "home" / "gateway" / "worked.json"),
@@ -119,7 +119,7 @@ def gateway(
         def run() -> None:
             try:
                 serve_gateway(service, sock, ready.set, cancel)
-            except BaseException as error:  # noqa: BLE001 - the test raises it
+            except BaseException as error:
                 problems.append(error)
                 ready.set()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Doing = dict[str, Any]
+Does = Doing | Callable[[dict[str, Any]], Doing]
 
 
 @dataclass
@@ -19,7 +20,7 @@ class Provider:
 
     name: str = "provider"
     port: int = 0
-    doing: Doing = field(default_factory=dict)
+    doing: Does = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
     words: int = 10
@@ -33,7 +34,9 @@ class Provider:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        with contextlib.suppress(
+            ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError
+        ):
             while await self._one(reader, writer):
                 pass
         writer.close()
@@ -98,56 +101,63 @@ class Provider:
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n"
         )
-
-        async def send(data: bytes) -> None:
-            writer.write(b"%x\r\n%b\r\n" % (len(data), data))
-            await writer.drain()
-
-        def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
-            choice = {"index": 0, "delta": delta, "finish_reason": finish}
-            said = {"id": f"c-{self.name}", "model": self.name, "choices": [choice]}
-            return b"data: " + json.dumps(said).encode() + b"\n\n"
-
         begun = self._begun(body)
-        await send(chunk({"role": "assistant", "content": ""}))
+        await _send(writer, self._chunk({"role": "assistant", "content": ""}))
         for number in range(begun, self.words):
             if number == doing.get("cut"):
                 writer.transport.abort()
                 return False
-            if number == doing.get("stall"):
-                await asyncio.sleep(3600)
-            if number == doing.get("garbage"):
-                await send(b"data: {nonsense\n\n")
-            if number == doing.get("error"):
-                await send(b'data: {"error": {"code": 429, "message": "late"}}\n\n')
-            if number == doing.get("call"):
-                await send(chunk({"tool_calls": [{"index": 0, "function": {"name": "f"}}]}))
-            if number == doing.get("wait"):
-                while not self.hold.is_set():
-                    await asyncio.sleep(0.01)
-            if self.delay:
-                await asyncio.sleep(self.delay)
-            await send(
-                chunk({"content": f"w{number} " if number < self.words - 1 else f"w{number}"})
-            )
+            await self._misbehave(writer, number, doing)
+            await asyncio.sleep(self.delay)
+            space = " " if number < self.words - 1 else ""
+            await _send(writer, self._chunk({"content": f"w{number}{space}"}))
         if not doing.get("no_finish"):
-            await send(chunk({}, doing.get("finish", "stop")))
+            await _send(writer, self._chunk({}, doing.get("finish", "stop")))
         if (body.get("stream_options") or {}).get("include_usage"):
             usage = {"prompt_tokens": 7, "completion_tokens": self.words - begun}
             usage["total_tokens"] = sum(usage.values())
-            await send(b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n")
+            await _send(writer, _event({"choices": [], "usage": usage}))
         if not doing.get("no_done"):
-            await send(b"data: [DONE]\n\n")
+            await _send(writer, b"data: [DONE]\n\n")
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True
+
+    async def _misbehave(self, writer: asyncio.StreamWriter, number: int, doing: Doing) -> None:
+        """What goes before word `number`."""
+        if number == doing.get("stall"):
+            await asyncio.sleep(3600)
+        if number == doing.get("garbage"):
+            await _send(writer, b"data: {nonsense\n\n")
+        if number == doing.get("error"):
+            await _send(writer, _event({"error": {"code": 429, "message": "late"}}))
+        if number == doing.get("call"):
+            call = {"index": 0, "function": {"name": "f"}}
+            await _send(writer, self._chunk({"tool_calls": [call]}))
+        if number == doing.get("wait"):
+            await asyncio.to_thread(self.hold.wait, 60)
+
+    def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        return _event({"id": f"c-{self.name}", "model": self.name, "choices": [choice]})
+
+
+def _event(document: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(document).encode() + b"\n\n"
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+    await writer.drain()
 
 
 @contextlib.contextmanager
 def providers(*names: str) -> Iterator[list[Provider]]:
     """Providers under these names, until the block ends."""
     made = [Provider(name) for name in names]
-    started, ended = threading.Event(), threading.Event()
+    started = threading.Event()
+    loop = asyncio.new_event_loop()
+    ended = asyncio.Event()
 
     async def main() -> None:
         servers = []
@@ -156,21 +166,22 @@ def providers(*names: str) -> Iterator[list[Provider]]:
             one.port = server.sockets[0].getsockname()[1]
             servers.append(server)
         started.set()
-        while not ended.is_set():
-            await asyncio.sleep(0.02)
+        await ended.wait()
+        for server in servers:
+            server.close()
         tasks = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
     thread.start()
     started.wait(10)
     try:
         yield made
     finally:
-        ended.set()
+        for one in made:
+            one.hold.set()
+        loop.call_soon_threadsafe(ended.set)
         thread.join()
-
-
-Change = Callable[[], None]
+        loop.close()

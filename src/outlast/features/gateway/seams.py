@@ -45,7 +45,7 @@ class BudgetSpent(Exception):  # noqa: N818 - an answer
         self.retry_after, self.status = retry_after, status
 
 
-class Asked(Protocol):
+class Understood(Protocol):
     """A request as understood. `chat` is OpenAI's chat body, or the body as it came for completions
     and embeddings; `restore` is what its dialect needs for the answer.
     """
@@ -79,7 +79,7 @@ class EventWriter(Protocol):
 class Dialect(Protocol):
     """How a family of clients speaks."""
 
-    def understand(self, body: bytes) -> Asked:
+    def understand(self, body: bytes) -> Understood:
         """Raises :class:`RequestRefused`."""
 
     def whole(self, asked: Any, answer: Json) -> Json:

@@ -21,7 +21,7 @@ from outlast.features.gateway.seams import Json
 from outlast.features.gateway.upstream.asking import PATHS, Body
 from outlast.features.gateway.upstream.clock import Clock
 from outlast.features.gateway.upstream.faults import Fault, FaultKind
-from outlast.features.gateway.upstream.wire import Place, Wire
+from outlast.features.gateway.upstream.wire import Wire, WirePlace
 from outlast.server.model.origin import Origin
 from outlast.server.model.requests import CHAT, EMBEDDINGS, OTHER, understand
 from outlast.server.model.template_limits import TemplateLimits
@@ -119,11 +119,6 @@ class LocalBackend:
         """Whether its engine ended by itself."""
         return self._running is not None and not self._running.engine.alive
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether a request would find it loaded."""
-        return self._running is not None and self._running.engine.alive
-
     async def warm(self) -> None:
         """Starts the engine; what hinders it, the first request will say too."""
         try:
@@ -217,14 +212,14 @@ class LocalBackend:
             reply.close()
         call = as_call(document, asked.forced)
         if not asked.stream:
-            return _Held(json.dumps(call).encode())
+            return _HeldBody(json.dumps(call).encode())
         events = [json.dumps(event) for event in as_events(call, usage=asked.usage)]
-        return _Held("".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode())
+        return _HeldBody("".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode())
 
     async def _send(
         self, running: Running, kind: str, body: Json, clock: Clock, connect: float
     ) -> Body:
-        place = Place("engine", socket=running.engine.socket_path)
+        place = WirePlace("engine", socket=running.engine.socket_path)
         data = msgspec.json.encode(body)
         head = (
             f"POST /v1{PATHS[kind]} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n"
@@ -255,7 +250,7 @@ def _as_fault(error: RequestError) -> Fault:
     return Fault(FaultKind.REQUEST, str(error), status=error.status, error=said)
 
 
-class _Held:
+class _HeldBody:
     """A body that is here as a whole."""
 
     def __init__(self, data: bytes) -> None:

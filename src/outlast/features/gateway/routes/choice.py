@@ -16,7 +16,7 @@ affinity. Guess: engines batch so many at no cost."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TargetSeen:
     """What is known of a target: whether it answers; seconds to its first token, of late (None:
     unknown); nano-dollars of a million tokens, half of them of the answer (None: unknown).
     """
@@ -27,7 +27,7 @@ class Seen:
 
 
 def in_turn(
-    route: GatewayRoute, seen: Callable[[GatewayTarget], Seen]
+    route: GatewayRoute, seen: Callable[[GatewayTarget], TargetSeen]
 ) -> tuple[list[GatewayTarget], list[GatewayTarget]]:
     """The targets of a route by its mode, and the same in the order in which they are asked: first
     those that answer. So the first of the former is the choice that another one stands in for.
@@ -38,7 +38,7 @@ def in_turn(
     return wanted, asked + [t for t in wanted if not known[t.name].answers]
 
 
-def _by_mode(route: GatewayRoute, known: dict[str, Seen]) -> list[GatewayTarget]:
+def _by_mode(route: GatewayRoute, known: dict[str, TargetSeen]) -> list[GatewayTarget]:
     targets = list(route.targets)
     if route.mode == "hosted-first":
         return sorted(targets, key=lambda t: not t.hosted)
@@ -52,7 +52,7 @@ def _by_mode(route: GatewayRoute, known: dict[str, Seen]) -> list[GatewayTarget]
     return targets
 
 
-def _dear(seen: Seen, target: GatewayTarget, goal: float | None) -> tuple[bool, bool, int]:
+def _dear(seen: TargetSeen, target: GatewayTarget, goal: float | None) -> tuple[bool, bool, int]:
     """Slow targets last; of the others those with a price, the lowest first. A model of one's own
     without a price counts as free: its machine runs anyway.
     """
@@ -61,7 +61,7 @@ def _dear(seen: Seen, target: GatewayTarget, goal: float | None) -> tuple[bool, 
     return slow, price is None, price or 0
 
 
-def _within(seen: Seen, target: GatewayTarget, most: int | None) -> bool:
+def _within(seen: TargetSeen, target: GatewayTarget, most: int | None) -> bool:
     """Whether a target is within a price; one that is unknown is not."""
     if seen.price is None:
         return not target.hosted

@@ -14,8 +14,10 @@ from outlast.cli.config.section import ConfigSection, Flag, SubTable, Text, Text
 from outlast.core.errors import BadConfigError, BadNameError
 from outlast.core.names import Target
 from outlast.features.gateway.routes.values import (
+    ASKS,
     AUTHS,
     MODES,
+    Asks,
     Auth,
     Clocks,
     Endpoint,
@@ -96,6 +98,7 @@ class _RouteTable(_Times, frozen=True, kw_only=True):
     most_price: _Price | None = None
     substitutes: Flag = True
     only_allowed: Flag = False
+    asks: Text = "chat"
 
 
 def read_routes(path: Path, environ: Mapping[str, str]) -> GatewayRoutes:
@@ -308,6 +311,7 @@ def _route(
         None if said.most_price is None else round(said.most_price * _NANO),
         said.substitutes,
         said.only_allowed,
+        cast("Asks", _one_of(where, "asks", said.asks, ASKS)),
         _clocks(said, usual),
     )
 

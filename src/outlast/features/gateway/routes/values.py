@@ -10,6 +10,8 @@ from outlast.features.gateway.seams import Continuing
 Mode = Literal["as-listed", "hosted-first", "local-first", "cheapest", "fastest"]
 MODES: Final[tuple[str, ...]] = get_args(Mode)
 Auth = Literal["bearer", "x-api-key", "api-key"]
+Asks = Literal["chat", "completions", "embeddings"]
+ASKS: Final[tuple[str, ...]] = get_args(Asks)
 AUTHS: Final[tuple[str, ...]] = get_args(Auth)
 
 
@@ -93,7 +95,7 @@ class GatewayRoute:
     """A public name and its targets. `latency_goal`: seconds to the first token, for `cheapest`;
     `most_price`: nano-dollars of a million tokens, half of them of the answer, for `fastest`.
     `substitutes`: another target than the first choice may answer. `only_allowed`: archive targets
-    that the rules let run, and endpoints that the operator approved.
+    that the rules let run, and endpoints that the operator approved. `asks`: what probes ask for.
     """
 
     name: str
@@ -103,6 +105,7 @@ class GatewayRoute:
     most_price: int | None = None
     substitutes: bool = True
     only_allowed: bool = False
+    asks: Asks = "chat"
     clocks: Clocks = Clocks()
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from outlast.features.gateway.local.engines import LocalEngines
-from outlast.features.gateway.routes.choice import Seen, in_turn, pick, prefix_of
+from outlast.features.gateway.routes.choice import TargetSeen, in_turn, pick, prefix_of
 from outlast.features.gateway.routes.values import GatewayRoute, GatewayRoutes, GatewayTarget
 from outlast.features.gateway.seams import Json, Prices
 from outlast.features.gateway.upstream.asking import Backend, RemoteBackend
 from outlast.features.gateway.upstream.faults import Fault, FaultKind
 from outlast.features.gateway.upstream.key_record import KeyRecord
-from outlast.features.gateway.upstream.standing import Standing
+from outlast.features.gateway.upstream.standing import ServerStanding
 from outlast.features.gateway.upstream.wire import Wire
 
 _MILLION: Final = 500_000
@@ -24,7 +24,7 @@ class Server:
 
     target: GatewayTarget
     backend: Backend
-    standing: Standing
+    standing: ServerStanding
 
     @property
     def url(self) -> str:
@@ -48,7 +48,7 @@ class Fleet:
         engines: LocalEngines,
         record: KeyRecord,
         prices: Prices,
-        tell: Callable[[Standing, Fault | None], object],
+        tell: Callable[[ServerStanding, Fault | None], object],
     ) -> None:
         self._wire = wire
         self._engines = engines
@@ -68,15 +68,19 @@ class Fleet:
             for target in routes.targets
         }
         self.routes = routes.routes
+        for route in routes.routes.values():
+            for target in route.targets:
+                for server in self._servers[target.name][1]:
+                    server.standing.kind = route.asks
 
     def _made(self, target: GatewayTarget) -> Iterator[Server]:
         if target.local is not None:
-            standing = Standing(target.name, "archive", self._tell)
+            standing = ServerStanding(target.name, "archive", self._tell)
             yield Server(target, self._engines.backend(target.local), standing)
         elif target.endpoint is not None:
             for url in target.endpoint.urls:
                 backend = RemoteBackend(self._wire, target.endpoint, url, self._record)
-                yield Server(target, backend, Standing(target.name, url, self._tell))
+                yield Server(target, backend, ServerStanding(target.name, url, self._tell))
 
     @property
     def servers(self) -> Iterator[Server]:
@@ -84,14 +88,14 @@ class Fleet:
         for _, servers in self._servers.values():
             yield from servers
 
-    def seen(self, target: GatewayTarget) -> Seen:
+    def seen(self, target: GatewayTarget) -> TargetSeen:
         """What is known of a target."""
         _, servers = self._servers[target.name]
         firsts = [s.standing.first_token for s in servers if s.standing.first_token is not None]
         price = self._prices.money(target.provider, target.model, _MILLION, _MILLION)
-        return Seen(any(s.answers for s in servers), min(firsts, default=None), price)
+        return TargetSeen(any(s.answers for s in servers), min(firsts, default=None), price)
 
-    def plan(self, route: GatewayRoute, body: Json) -> "Plan":
+    def plan(self, route: GatewayRoute, body: Json) -> "ServerPlan":
         """Which servers a request asks, and in which order."""
         if route.mode == "as-listed" and not route.only_allowed:
             wanted = list(route.targets)
@@ -108,11 +112,11 @@ class Fleet:
             order = [0] if len(servers) == 1 else pick(servers, prefix_of(body))
             for number in order:
                 (ready if servers[number].answers else others).append(servers[number])
-        return Plan(wanted, ready, others)
+        return ServerPlan(wanted, ready, others)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ServerPlan:
     """`wanted`: the targets by the route's mode, so that the first is the choice. `ready` are the
     servers that answer, in turn; `others` those whose breakers are open: for when no other is left.
     """

@@ -9,9 +9,9 @@ from aiohttp import web
 
 from outlast.core.errors import ExhaustedError, OutlastError
 from outlast.features.gateway.routes.values import GatewayRoute
-from outlast.features.gateway.seams import Asked, Dialect, KeyRefused, RequestRefused
+from outlast.features.gateway.seams import Dialect, KeyRefused, RequestRefused, Understood
 from outlast.features.gateway.serving.fleet import Fleet
-from outlast.features.gateway.serving.job import Desk, Failed, Job
+from outlast.features.gateway.serving.job import CallerJob, Desk, Failed
 from outlast.features.gateway.serving.streamed import answer_streamed
 from outlast.features.gateway.serving.whole import answer_whole
 from outlast.features.gateway.upstream.clock import CallerLeft
@@ -83,7 +83,7 @@ class Gateway:
             route = picked.name
             plan = self._fleet.plan(picked, asked.chat)
             strict = request.headers.get(NO_SUBSTITUTE, "").lower() not in {"", "0", "false"}
-            job = Job(
+            job = CallerJob(
                 request,
                 dialect,
                 kind,
@@ -104,7 +104,7 @@ class Gateway:
             self._desk.metrics.refused.labels(route, answer.status).inc()
             return answer
 
-    async def _read(self, request: web.Request, dialect: Dialect) -> tuple[Asked, int]:
+    async def _read(self, request: web.Request, dialect: Dialect) -> tuple[Understood, int]:
         """The request as understood, and the bytes of its body."""
         size = request.content_length or 0
         if size <= _SMALL:  # a thread costs more than it saves

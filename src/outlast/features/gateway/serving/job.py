@@ -10,7 +10,6 @@ from aiohttp import web
 from outlast.features.gateway.routes.values import GatewayRoute
 from outlast.features.gateway.seams import (
     Accounts,
-    Asked,
     Caller,
     Continue,
     Dialect,
@@ -19,10 +18,11 @@ from outlast.features.gateway.seams import (
     Prices,
     Spent,
     StreamJudge,
+    Understood,
 )
-from outlast.features.gateway.serving.fleet import Fleet, Plan, Server
+from outlast.features.gateway.serving.fleet import Fleet, Server, ServerPlan
 from outlast.features.gateway.serving.metrics import GatewayMetrics
-from outlast.features.gateway.serving.note import Note
+from outlast.features.gateway.serving.note import AnswerNote
 from outlast.features.gateway.upstream.asking import Body
 from outlast.features.gateway.upstream.clock import CallerLeft, Clock
 from outlast.features.gateway.upstream.faults import Fault, FaultKind
@@ -67,7 +67,7 @@ class Desk:
 
 
 @dataclass(slots=True)
-class Job:
+class CallerJob:
     """A request as understood. `kind` is a key of `upstream.asking.PATHS`; `size` are the bytes of
     its body; `substitutes`: another target than the choice may answer.
     """
@@ -75,18 +75,18 @@ class Job:
     request: web.Request
     dialect: Dialect
     kind: str
-    asked: Asked
+    asked: Understood
     route: GatewayRoute
     caller: Caller
     size: int
-    plan: Plan
+    plan: ServerPlan
     substitutes: bool
-    note: Note = field(init=False)
+    note: AnswerNote = field(init=False)
     faults: list[tuple[str, Fault]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         choice = self.plan.wanted[0].name if self.plan.wanted else ""
-        self.note = Note(self.route.name, choice)
+        self.note = AnswerNote(self.route.name, choice)
 
     def may_ask(self, server: Server) -> bool:
         """Whether the caller takes an answer of this target."""
@@ -170,7 +170,7 @@ class Try:
     at its end what was spent is settled, whatever happened.
     """
 
-    def __init__(self, desk: Desk, job: Job, server: Server) -> None:
+    def __init__(self, desk: Desk, job: CallerJob, server: Server) -> None:
         """Raises :class:`~outlast.features.gateway.seams.BudgetSpent`."""
         self._desk, self._job, self.server = desk, job, server
         target = server.target

@@ -9,7 +9,7 @@ _MOST_HEADER: Final = 1000
 
 
 @dataclass(slots=True)
-class Note:
+class AnswerNote:
     """Collects it while a request is answered. `passed` are targets and why they did not answer;
     `continued`: from which target on, after how many characters, and why.
     """

@@ -23,7 +23,7 @@ from outlast.features.gateway.serving.plain import PlainDialect, PlainJudge, pla
 from outlast.features.gateway.serving.probes import POLL, Prober
 from outlast.features.gateway.upstream.faults import Fault
 from outlast.features.gateway.upstream.key_record import KeyRecord
-from outlast.features.gateway.upstream.standing import Standing
+from outlast.features.gateway.upstream.standing import ServerStanding
 from outlast.features.gateway.upstream.wire import Wire
 from outlast.server.http.hosts import Hosts
 from outlast.server.http.listening import Bounds, listening
@@ -60,7 +60,7 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class GatewayService:
     """What is served, and how: `read` reads the file of routes anew, `hosts` are names that this
     machine has for callers. Without `substitutes` only the choice of a route answers.
     """
@@ -74,7 +74,7 @@ class Service:
 
 
 def serve_gateway(
-    service: Service, sock: socket.socket, ready: Callable[[], None], cancel: Cancel
+    service: GatewayService, sock: socket.socket, ready: Callable[[], None], cancel: Cancel
 ) -> None:
     """Serves on `sock` until `cancel` is set; then ends streams in their time, and closes the
     socket. `ready` is called once requests are answered. Raises :class:`BadConfigError` where the
@@ -98,7 +98,7 @@ def require_key(sock: socket.socket, accounts: Accounts) -> None:
 
 
 async def _serve(
-    service: Service,
+    service: GatewayService,
     routes: GatewayRoutes,
     sock: socket.socket,
     ready: Callable[[], None],
@@ -168,7 +168,9 @@ async def _drained(gateway: Gateway, seconds: float) -> None:
 class _House:
     """What runs beside the requests: probes, engines, the file of routes, what is told."""
 
-    def __init__(self, service: Service, engines: LocalEngines, routes: GatewayRoutes) -> None:
+    def __init__(
+        self, service: GatewayService, engines: LocalEngines, routes: GatewayRoutes
+    ) -> None:
         self._service = service
         self._engines = engines
         self._prober = Prober()
@@ -213,7 +215,7 @@ class _House:
         finally:
             await self._prober.close()
 
-    def tell(self, standing: Standing, fault: Fault | None) -> None:
+    def tell(self, standing: ServerStanding, fault: Fault | None) -> None:
         """Tells the operator, once, that a target does not answer, or that it does again. Where it
         does not, models of the archive behind the same routes are loaded before they are asked.
         """

@@ -16,7 +16,7 @@ from outlast.features.gateway.serving.anomalies import (
     unsound_end,
 )
 from outlast.features.gateway.serving.fleet import Server
-from outlast.features.gateway.serving.job import Desk, Job, Try
+from outlast.features.gateway.serving.job import CallerJob, Desk, Try
 from outlast.features.gateway.serving.whole import over_budget, refused
 from outlast.features.gateway.upstream.asking import Body
 from outlast.features.gateway.upstream.clock import CallerLeft
@@ -26,7 +26,7 @@ _HELD: Final = 256 * 1024
 """Bytes that are held while a target has said nothing yet. Guess."""
 
 
-async def answer_streamed(desk: Desk, job: Job) -> web.StreamResponse:
+async def answer_streamed(desk: Desk, job: CallerJob) -> web.StreamResponse:
     """Raises :class:`~outlast.features.gateway.serving.job.Failed` and :class:`CallerLeft`; once
     the answer has begun, what fails is an event of it.
     """
@@ -58,7 +58,7 @@ async def answer_streamed(desk: Desk, job: Job) -> web.StreamResponse:
             job.note.skipped(server.target.name, "budget")
     if out.begun:
         desk.metrics.broken.labels(job.route.name).inc()
-        return await out.error(str(job.failed()))
+        return await out.error(out.stops or str(job.failed()))
     raise over_budget(spent) if spent is not None and not job.faults else job.failed()
 
 
@@ -66,12 +66,12 @@ def _as_fault(error: Fault | BrokenStream) -> Fault:
     return error if isinstance(error, Fault) else Fault(FaultKind.MALFORMED, str(error))
 
 
-def _goes_on(job: Job, server: Server) -> bool:
+def _goes_on(job: CallerJob, server: Server) -> bool:
     """Whether a target can go on from a text."""
     return job.kind == "completions" or server.target.continues is not None
 
 
-def _body(desk: Desk, job: Job, server: Server, out: "_Outgoing") -> Json:
+def _body(desk: Desk, job: CallerJob, server: Server, out: "_Outgoing") -> Json:
     """The request for a target: the caller's, or what is left of it."""
     body = job.body_for(server)
     if not out.begun:
@@ -115,10 +115,10 @@ def _chunks(judge: StreamJudge, data: bytes, key: bytes | None) -> Iterator[Json
 
 class _Outgoing:
     """What the caller gets: one stream, whichever targets answer. `text` is what was said so far;
-    `tokens` are about those of targets whose streams broke.
+    `tokens` are about those of targets whose streams broke; `stops`: why none may go on.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: CallerJob) -> None:
         self._job = job
         self._writer = job.dialect.events(job.asked)
         self._response: web.StreamResponse | None = None
@@ -129,6 +129,7 @@ class _Outgoing:
         self._count = answers_of(job.asked.chat)
         self.text = ""
         self.tokens = 0
+        self.stops = ""
 
     @property
     def begun(self) -> bool:
@@ -257,7 +258,9 @@ class _Outgoing:
         if why is None and self._beside and not self.text:
             why = "what was said is no text"
         if why is not None:
-            self._job.note.skipped(one.server.target.name, why)
+            self.stops = (
+                f"the answer of {one.server.target.name} broke off ({fault.kind}), and {why}"
+            )
             return False
         self.tokens += one.chunks
         self._job.note.continued.append(

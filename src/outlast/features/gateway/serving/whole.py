@@ -8,7 +8,7 @@ from aiohttp import web
 from outlast.features.gateway.seams import BudgetSpent, Json
 from outlast.features.gateway.serving.anomalies import unsound_whole
 from outlast.features.gateway.serving.fleet import Server
-from outlast.features.gateway.serving.job import Desk, Failed, Job, Try
+from outlast.features.gateway.serving.job import CallerJob, Desk, Failed, Try
 from outlast.features.gateway.upstream.faults import Fault, FaultKind
 
 MOST: Final = 64 * 1024 * 1024
@@ -17,7 +17,7 @@ _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
-async def answer_whole(desk: Desk, job: Job) -> web.StreamResponse:
+async def answer_whole(desk: Desk, job: CallerJob) -> web.StreamResponse:
     """Raises :class:`Failed`, :class:`~outlast.features.gateway.upstream.clock.CallerLeft`."""
     spent: BudgetSpent | None = None
     for server in job.plan.servers():
@@ -48,7 +48,7 @@ async def answer_whole(desk: Desk, job: Job) -> web.StreamResponse:
     raise over_budget(spent) if spent is not None and not job.faults else job.failed()
 
 
-async def _asked(one: Try, job: Job, server: Server) -> Json:
+async def _asked(one: Try, job: CallerJob, server: Server) -> Json:
     """Raises :class:`Fault`."""
     body = await one.open(job.body_for(server))
     data = await body.whole(MOST)

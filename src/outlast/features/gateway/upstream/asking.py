@@ -1,5 +1,6 @@
 """Asking one server: the request's bytes, its key, and an answer that is one."""
 
+from collections.abc import Mapping
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ from outlast.features.gateway.seams import Json
 from outlast.features.gateway.upstream.clock import Clock
 from outlast.features.gateway.upstream.faults import Fault, FaultKind, fault_of_answer
 from outlast.features.gateway.upstream.key_record import KeyRecord
-from outlast.features.gateway.upstream.wire import Place, Wire
+from outlast.features.gateway.upstream.wire import Wire, WirePlace
 from outlast.server.model.origin import Origin
 
 _ERROR_BYTES: Final = 256 * 1024
@@ -61,7 +62,7 @@ class RemoteBackend:
         self._record = record
         parts = urlsplit(url)
         tls = parts.scheme == "https"
-        self._place = Place(parts.hostname or "", parts.port or (443 if tls else 80), tls)
+        self._place = WirePlace(parts.hostname or "", parts.port or (443 if tls else 80), tls)
         self._heads = {
             kind: f"POST {parts.path}{path} HTTP/1.1\r\nHost: {parts.netloc}\r\n".encode()
             + _access(endpoint)
@@ -85,7 +86,7 @@ class RemoteBackend:
             raise
         return reply
 
-    async def _refuse(self, status: int, headers: dict[str, str], body: bytes) -> None:
+    async def _refuse(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         worked = self._record.worked(self._endpoint)
         raise fault_of_answer(status, headers, body, worked=worked, key=self._endpoint.key)
 

@@ -13,7 +13,7 @@ _USUAL: Final = Reaction()
 
 
 @dataclass(slots=True)
-class Standing:
+class ServerStanding:
     """One model at one URL (or of the archive). The breaker is closed while `fault` is None; else
     the target is left alone, but for probes in the background, and for requests that no other
     target answers. Belongs to the event loop. `tell` gets a fault once, when it opens, and None
@@ -22,7 +22,7 @@ class Standing:
 
     target: str
     url: str
-    tell: Callable[["Standing", Fault | None], object]
+    tell: Callable[["ServerStanding", Fault | None], object]
     now: Callable[[], float] = time.monotonic
     under_way: int = 0
     first_token: float | None = None

@@ -33,7 +33,7 @@ _CRLF: Final = b"\r\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WirePlace:
     """Where a server listens: host and port, or a socket in the file system."""
 
     host: str
@@ -49,8 +49,8 @@ class Wire:
     """Connections to upstreams, kept while they are idle. Belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._idle: dict[Place, deque[_Connection]] = {}
-        self._open: set[_Connection] = set()
+        self._idle: dict[WirePlace, deque[_WireConnection]] = {}
+        self._open: set[_WireConnection] = set()
         self._tls: ssl.SSLContext | None = None
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class Wire:
         self._idle.clear()
 
     async def send(
-        self, place: Place, data: bytes, clock: Clock, *, connect: float, keep: bool = True
+        self, place: WirePlace, data: bytes, clock: Clock, *, connect: float, keep: bool = True
     ) -> "Reply":
         """Sends the bytes of one request and returns when the answer's head is there. `connect` is
         in seconds; `clock` ends the exchange in its time. A connection that was idle may have been
@@ -79,7 +79,7 @@ class Wire:
         clock.bind(connection.fail)
         return await connection.ask(data)
 
-    def _take(self, place: Place) -> "_Connection | None":
+    def _take(self, place: WirePlace) -> "_WireConnection | None":
         """The idle connection that was used last: the others may become too old."""
         idle = self._idle.get(place)
         oldest = time.monotonic() - _IDLE
@@ -90,23 +90,23 @@ class Wire:
             connection.abort()
         return None
 
-    def give(self, connection: "_Connection") -> None:
+    def give(self, connection: "_WireConnection") -> None:
         """A connection whose answer was read to its end."""
         idle = self._idle.setdefault(connection.place, deque())
         idle.append(connection)
         if len(idle) > _MOST_IDLE:
             idle.popleft().abort()
 
-    def forget(self, connection: "_Connection") -> None:
+    def forget(self, connection: "_WireConnection") -> None:
         self._open.discard(connection)
         idle = self._idle.get(connection.place)
         if idle is not None:
             with contextlib.suppress(ValueError):
                 idle.remove(connection)
 
-    async def _connect(self, place: Place, seconds: float, *, keep: bool) -> "_Connection":
+    async def _connect(self, place: WirePlace, seconds: float, *, keep: bool) -> "_WireConnection":
         loop = asyncio.get_running_loop()
-        made = _Connection(self, place, keep=keep)
+        made = _WireConnection(self, place, keep=keep)
         try:
             async with asyncio.timeout(seconds):
                 if place.socket:
@@ -133,7 +133,9 @@ class Wire:
 class Reply:
     """An answer whose head is there. Its body is read once, in pieces; close it in every case."""
 
-    def __init__(self, connection: "_Connection", status: int, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, connection: "_WireConnection", status: int, headers: Mapping[str, str]
+    ) -> None:
         self._connection = connection
         self.status, self.headers = status, headers
 
@@ -155,10 +157,10 @@ class Reply:
         self._connection.leave()
 
 
-class _Connection(asyncio.Protocol):
+class _WireConnection(asyncio.Protocol):
     """One connection: parses heads and bodies, and hands pieces on."""
 
-    def __init__(self, wire: Wire, place: Place, *, keep: bool) -> None:
+    def __init__(self, wire: Wire, place: WirePlace, *, keep: bool) -> None:
         self._wire = wire
         self.place = place
         self._keep = keep
