@@ -4,7 +4,7 @@ import contextlib
 import http.client
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,25 @@ class Caller:
             **more,
         }
         return self.post("/v1/chat/completions", body, **headers)
+
+    def chat_until(self, word: str, then: Callable[[], object], **more: Any) -> Answer:
+        """A stream; `then` is called once `word` came."""
+        messages = [{"role": "user", "content": "say"}]
+        body = {"model": "m", "messages": messages, "stream": True, **more}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+            answer = connection.getresponse()
+            found = b""
+            while word.encode() not in found:
+                data = answer.read1()
+                assert data
+                found += data
+            then()
+            return Answer(answer.status, dict(answer.headers), found + answer.read())
+        finally:
+            connection.close()
 
     def _send(
         self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,20 +57,21 @@ def _two() -> Iterator[list[Provider]]:
         yield made
 
 
-def routes(a: Provider, b: Provider, more: str = "", top: str = "") -> str:
+def routes(
+    a: Provider, b: Provider, more: str = "", *, waits: float = 30, stall: float = 30
+) -> str:
     return f"""
 [endpoints.a]
 url = "{a.url}"
 continues = "prefill"
-{top}
 [endpoints.b]
 url = "{b.url}"
 continues = "prefill"
 [routes.m]
 targets = ["a:big", "b:small"]
-first-token = 0.3
-whole = 0.6
-stall = 0.3
+first-token = {waits}
+whole = {2 * waits}
+stall = {stall}
 {more}
 """
 
@@ -81,7 +83,8 @@ def test_the_next_target_answers(
 ) -> None:
     a, b = two
     a.doing, kind = FAULTS[name]
-    with gateway(tmp_path, routes(a, b)) as caller:
+    waits = 0.3 if name == "mute" else 30
+    with gateway(tmp_path, routes(a, b, waits=waits)) as caller:
         answer = caller.chat(stream=stream)
         assert answer.status == 200
         if stream:
@@ -114,9 +117,21 @@ def test_a_dead_server(two: list[Provider], tmp_path: Path, url: str, kind: str)
 
 def test_a_server_without_tls(two: list[Provider], tmp_path: Path) -> None:
     a, b = two
-    text = routes(a, b).replace(a.url, a.url.replace("http:", "https:"))
-    with gateway(tmp_path, text) as caller:
-        assert caller.chat().json["outlast"]["passed"] == [{"target": "a:big", "reason": "tls"}]
+
+    def talk(listener: socket.socket) -> None:
+        with listener.accept()[0] as sock:
+            sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            while sock.recv(1000):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=talk, args=(listener,))
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/v1"
+        with gateway(tmp_path, routes(a, b).replace(a.url, url)) as caller:
+            passed = caller.chat().json["outlast"]["passed"]
+        thread.join()
+    assert passed == [{"target": "a:big", "reason": "tls"}]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -280,7 +295,7 @@ def test_figures(two: list[Provider], tmp_path: Path) -> None:
 def test_the_caller_is_gone(two: list[Provider], tmp_path: Path) -> None:
     a, b = two
     a.doing = {"wait": 3}
-    with gateway(tmp_path, routes(a, b, "").replace("0.3", "30").replace("0.6", "60")) as caller:
+    with gateway(tmp_path, routes(a, b)) as caller:
         with socket.create_connection(("127.0.0.1", caller.port)) as sock:
             body = json.dumps({"model": "m", "stream": True, "messages": []}).encode()
             head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}"

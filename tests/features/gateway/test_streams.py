@@ -30,9 +30,12 @@ BREAKS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", BREAKS)
 def test_it_goes_on(two: list[Provider], tmp_path: Path, name: str) -> None:
     a, b = two
-    a.doing, kind = BREAKS[name]
-    with gateway(tmp_path, routes(a, b)) as caller:
-        answer = caller.chat(stream=True, max_tokens=20, stream_options={"include_usage": True})
+    doing, kind = BREAKS[name]
+    a.doing = {**doing, "wait": 4}
+    b.hold.set()
+    with gateway(tmp_path, routes(a, b, waits=20, stall=1)) as caller:
+        options = {"include_usage": True}
+        answer = caller.chat_until("w3 ", a.hold.set, max_tokens=20, stream_options=options)
     assert answer.text == WORDS
     assert answer.done
     assert len({event["id"] for event in answer.events if "id" in event}) == 1
@@ -94,7 +97,7 @@ def test_no_target_can_go_on(two: list[Provider], tmp_path: Path) -> None:
 def test_several_break(two: list[Provider], tmp_path: Path) -> None:
     a, b = two
     with providers("c") as (c,):
-        a.doing, b.doing = {"cut": 3}, {"stall": 6}
+        a.doing, b.doing = {"cut": 3}, {"cut": 6}
         text = routes(a, b) + f'[endpoints.c]\nurl = "{c.url}"\ncontinues = "prefill"\n'
         with gateway(tmp_path, text.replace('"b:small"]', '"b:small", "c:x"]')) as caller:
             answer = caller.chat(stream=True)
@@ -116,10 +119,10 @@ def test_a_text_that_is_whole_needs_no_end(two: list[Provider], tmp_path: Path) 
 
 def test_an_end_without_a_reason_is_a_cut(two: list[Provider], tmp_path: Path) -> None:
     a, b = two
-    a.doing = {"no_finish": True}
+    a.doing = {"no_finish": True, "wait": 9}
     b.words = 12
-    with gateway(tmp_path, routes(a, b)) as caller:
-        answer = caller.chat(stream=True)
+    with gateway(tmp_path, routes(a, b, waits=20, stall=20)) as caller:
+        answer = caller.chat_until("w8 ", a.hold.set)
     assert answer.note["continued"][0]["reason"] == "cut"
     assert answer.done
 
@@ -130,7 +133,7 @@ def _killed(tmp_path: Path, count: int) -> None:
     with providers("a", "b") as (a, b):
         faults = ("cut", "garbage", "error")
         a.doing = lambda _: {dice.choice(faults): dice.randrange(0, 14)}
-        with gateway(tmp_path, routes(a, b).replace("0.3", "20").replace("0.6", "60")) as caller:
+        with gateway(tmp_path, routes(a, b, waits=60, stall=60)) as caller:
             for _ in range(count):
                 answer = caller.chat(stream=True)
                 assert answer.text == WORDS

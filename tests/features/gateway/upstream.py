@@ -104,10 +104,10 @@ class Provider:
         begun = self._begun(body)
         await _send(writer, self._chunk({"role": "assistant", "content": ""}))
         for number in range(begun, self.words):
+            await self._misbehave(writer, number, doing)
             if number == doing.get("cut"):
                 writer.transport.abort()
                 return False
-            await self._misbehave(writer, number, doing)
             await asyncio.sleep(self.delay)
             space = " " if number < self.words - 1 else ""
             await _send(writer, self._chunk({"content": f"w{number}{space}"}))
@@ -125,6 +125,8 @@ class Provider:
 
     async def _misbehave(self, writer: asyncio.StreamWriter, number: int, doing: Doing) -> None:
         """What goes before word `number`."""
+        if number == doing.get("wait"):
+            await asyncio.to_thread(self.hold.wait, 60)
         if number == doing.get("stall"):
             await asyncio.sleep(3600)
         if number == doing.get("garbage"):
@@ -134,8 +136,6 @@ class Provider:
         if number == doing.get("call"):
             call = {"index": 0, "function": {"name": "f"}}
             await _send(writer, self._chunk({"tool_calls": [call]}))
-        if number == doing.get("wait"):
-            await asyncio.to_thread(self.hold.wait, 60)
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
