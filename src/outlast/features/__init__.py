@@ -47,6 +47,16 @@ FEATURES: tuple[Listed, ...] = (
         "outlast.features.durability.settings:DurabilitySection",
     ),
     Listed(
+        "gateway",
+        "outlast.features.gateway.feature:GATEWAY",
+        {
+            "gateway": Command(
+                "outlast.features.gateway.commands.gateway:gateway",
+                "Serve OpenAI's API over hosted models and the archive; fall back where one fails.",
+            ),
+        },
+    ),
+    Listed(
         "trust",
         "outlast.features.trust.feature:TRUST",
         {

@@ -1,0 +1,139 @@
+"""``outlast gateway``: serves, and has subcommands, each imported when it is called."""
+
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import click
+
+from outlast.cli.config.file import environment
+from outlast.cli.edge import common, host_and_port, session
+from outlast.cli.feature import load
+from outlast.cli.screen.render import print_document
+from outlast.cli.service.notify import tell_ready
+from outlast.features.gateway.commands.documents import ServingGatewayDocument
+from outlast.features.gateway.commands.shared import (
+    record_of,
+    routes_of,
+    routes_option,
+    starter_of,
+)
+from outlast.features.gateway.serving.server import GatewayService, serve_gateway
+from outlast.server.http.log import log_line
+from outlast.server.model.server import bind, url_of
+
+_PORT: Final = 8070
+SUBCOMMANDS: Final = {
+    "check": (
+        "outlast.features.gateway.commands.check:check",
+        "Ask every target for one token, and show what answers.",
+    ),
+    "drill": (
+        "outlast.features.gateway.commands.drill:drill",
+        "Block each hosted target in turn, and show that routes still answer.",
+    ),
+}
+
+
+class GatewayCommands(click.Group):
+    """The subcommands; without one, the gateway serves."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        command: click.Command = load(SUBCOMMANDS[cmd_name][0])
+        return command
+
+
+@click.group(
+    cls=GatewayCommands,
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  outlast gateway
+  outlast gateway --routes /etc/outlast/gateway.toml --listen 127.0.0.1:8070
+  outlast gateway check
+  outlast gateway drill
+Clients then use it as OpenAI's API:
+  OPENAI_BASE_URL=http://127.0.0.1:8070/v1 …
+
+\b
+Exit status:
+  0 stopped by Ctrl-C or SIGTERM · 2 the routes cannot be read, bad address, or no key is required
+  where others can reach it · 8 storage · 9 the address is taken
+""",
+)
+@click.option(
+    "--listen",
+    default=f"127.0.0.1:{_PORT}",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Address to listen on",
+)
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Answer to this name too, as that of a reverse proxy (repeatable)",
+)
+@click.option(
+    "--no-substitute",
+    is_flag=True,
+    help="Refuse requests that the first choice of a route does not answer",
+)
+@routes_option
+@common
+@click.pass_context
+def gateway(
+    ctx: click.Context,
+    *,
+    listen: str,
+    hosts: tuple[str, ...],
+    no_substitute: bool,
+    routes_file: Path | None,
+    home: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Serve OpenAI's API in front of hosted models, servers of your own and the archive: where one
+    target does not answer, the next one does, and the answer says so.
+
+    The file of routes maps the models that callers name to targets, in order. A stream that breaks
+    goes on at the next target from the text so far where that is sound, and else ends in an error.
+    Targets that failed are left alone, and probed in the background. Each answer names its target
+    in headers (X-Outlast-Target) and in the field 'outlast'.
+
+    SIGHUP reads the file again. SIGTERM and Ctrl-C end the gateway once its streams are done, or
+    after the seconds of the setting 'drain'. /metrics is for Prometheus, /healthz for probes.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    host, port = host_and_port(listen, _PORT)
+    with session(home, as_json=as_json, quiet=quiet, log_line=log_line) as run:
+        config = run.config.answering_to(hosts)
+        routes = routes_of(run, routes_file)
+        with run.archive(create=True) as archive, bind(host, port) as sock:
+            url = f"{url_of(sock)}/v1"
+
+            def ready() -> None:
+                tell_ready(environment(), f"answering at {url}")
+                if as_json:
+                    print_document(ServingGatewayDocument(url=url, routes=list(routes.routes)))
+                    return
+                print(url, flush=True)
+                run.say(f"models: {', '.join(routes.routes)}; Ctrl-C ends it")
+
+            service = GatewayService(
+                partial(routes_of, run, routes_file),
+                starter_of(run, archive),
+                record_of(run),
+                hosts=config.serve.hosts,
+                substitutes=not no_substitute,
+            )
+            serve_gateway(service, sock, ready, run.control.cancel)

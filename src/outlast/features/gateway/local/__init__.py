@@ -1,0 +1,1 @@
+"""Targets of the archive: engines that the gateway starts, keeps warm and stops."""

@@ -1,0 +1,1 @@
+"""Answering callers: one request over several targets, and the server around it."""

@@ -1,0 +1,247 @@
+"""The gateway on a port: from the file of routes to the tidy end, with a new file on SIGHUP."""
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from outlast.core.cancel import Cancel
+from outlast.core.errors import BadConfigError, OutlastError
+from outlast.features.gateway.local.engines import LocalEngines
+from outlast.features.gateway.local.starting import Starter
+from outlast.features.gateway.routes.values import GatewayRoutes, LocalModel
+from outlast.features.gateway.seams import Accounts, Continue, Dialect, Prices, StreamJudge
+from outlast.features.gateway.serving.fleet import Fleet
+from outlast.features.gateway.serving.gateway import BODY, Gateway
+from outlast.features.gateway.serving.job import Desk
+from outlast.features.gateway.serving.metrics import GatewayMetrics
+from outlast.features.gateway.serving.open_accounts import OpenAccounts, UnknownPrices
+from outlast.features.gateway.serving.plain import PlainDialect, PlainJudge, plain_continued
+from outlast.features.gateway.serving.probes import POLL, Prober
+from outlast.features.gateway.upstream.faults import Fault
+from outlast.features.gateway.upstream.key_record import KeyRecord
+from outlast.features.gateway.upstream.standing import ServerStanding
+from outlast.features.gateway.upstream.wire import Wire
+from outlast.server.http.hosts import Hosts
+from outlast.server.http.listening import Bounds, listening
+from outlast.server.http.log import log_line
+from outlast.server.http.queries import Bodies
+from outlast.server.tuning import TUNING
+
+_CONNECTIONS: Final = 4096
+"""Connections of callers at once. Guess."""
+_TIDY: Final = 25
+"""Looks for probes between two looks for engines to stop. Guess: five seconds."""
+
+
+def plain_dialects() -> dict[str, tuple[str, Dialect]]:
+    """OpenAI's own paths, and what is asked there."""
+    plain = PlainDialect()
+    kinds = {
+        "/chat/completions": "chat",
+        "/completions": "completions",
+        "/embeddings": "embeddings",
+    }
+    return {prefix + path: (kind, plain) for path, kind in kinds.items() for prefix in ("/v1", "")}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the gateway is made of beside its routes: dialects, the judge of streams, accounts."""
+
+    dialects: Mapping[str, tuple[str, Dialect]] = field(default_factory=plain_dialects)
+    judge: Callable[[], StreamJudge] = PlainJudge
+    continued: Continue = plain_continued
+    accounts: Accounts = field(default_factory=OpenAccounts)
+    prices: Prices = field(default_factory=UnknownPrices)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayService:
+    """What is served, and how: `read` reads the file of routes anew, `hosts` are names that this
+    machine has for callers. Without `substitutes` only the choice of a route answers.
+    """
+
+    read: Callable[[], GatewayRoutes]
+    starter: Starter
+    record: KeyRecord
+    parts: Parts = field(default_factory=Parts)
+    hosts: tuple[str, ...] = ()
+    substitutes: bool = True
+
+
+def serve_gateway(
+    service: GatewayService, sock: socket.socket, ready: Callable[[], None], cancel: Cancel
+) -> None:
+    """Serves on `sock` until `cancel` is set; then ends streams in their time, and closes the
+    socket. `ready` is called once requests are answered. Raises :class:`BadConfigError` where the
+    routes cannot be read, or others could get in without a key.
+    """
+    try:
+        require_key(sock, service.parts.accounts)
+        asyncio.run(_serve(service, service.read(), sock, ready, cancel))
+    finally:
+        sock.close()
+
+
+def require_key(sock: socket.socket, accounts: Accounts) -> None:
+    """Refuses to listen off loopback without keys."""
+    host = str(sock.getsockname()[0])
+    if not accounts.locked and not (host == "::1" or host.startswith("127.")):
+        raise BadConfigError(
+            "others could reach the gateway at this address, and no key is required",
+            hint="make keys with 'outlast gateway keys new', or listen on 127.0.0.1",
+        )
+
+
+async def _serve(
+    service: GatewayService,
+    routes: GatewayRoutes,
+    sock: socket.socket,
+    ready: Callable[[], None],
+    cancel: Cancel,
+) -> None:
+    async def open_it(make: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
+        return await asyncio.get_running_loop().create_server(make, sock=sock)
+
+    metrics = GatewayMetrics()
+    wire = Wire()
+    engines = LocalEngines(service.starter, wire)
+    parts = service.parts
+    house = _House(service, engines, routes)
+    fleet = Fleet(wire, engines, service.record, parts.prices, house.tell)
+    house.begin(fleet)
+    desk = Desk(
+        fleet,
+        parts.accounts,
+        parts.prices,
+        metrics,
+        service.record,
+        parts.judge,
+        parts.continued,
+        house.keep_record,
+    )
+    bounds = Bounds(BODY, _CONNECTIONS, TUNING.model_stall, grace=1.0)
+    hosts = Hosts(str(sock.getsockname()[0]), service.hosts, local_pages=True)
+    with Bodies(TUNING) as bodies:
+        gateway = Gateway(desk, parts.dialects, bodies, substitutes=service.substitutes)
+        try:
+            async with listening(
+                gateway.handle,
+                open_it,
+                bounds,
+                hosts=hosts,
+                memory=bodies.memory,
+                count=metrics.connections.set,
+                beside=house.look,
+            ) as server:
+                _on_hangup(house.reload)
+                ready()
+                while not cancel.is_set:  # noqa: ASYNC110 - a signal handler sets it
+                    await asyncio.sleep(TUNING.engine_poll)
+                gateway.draining = True
+                server.close()
+                await _drained(gateway, house.routes.drain)
+        finally:
+            await house.close()
+            wire.close()
+
+
+def _on_hangup(reload: Callable[[], None]) -> None:
+    """Calls `reload` on SIGHUP, where this is the thread that hears of signals."""
+    if threading.current_thread() is threading.main_thread():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+
+
+async def _drained(gateway: Gateway, seconds: float) -> None:
+    """Waits for answers that are under way."""
+    if gateway.under_way:
+        log_line({"level": "info", "what": "gateway", "draining": gateway.under_way})
+    until = asyncio.get_running_loop().time() + seconds
+    while gateway.under_way and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+
+
+class _House:
+    """What runs beside the requests: probes, engines, the file of routes, what is told."""
+
+    def __init__(
+        self, service: GatewayService, engines: LocalEngines, routes: GatewayRoutes
+    ) -> None:
+        self._service = service
+        self._engines = engines
+        self._prober = Prober()
+        self._fleet: Fleet | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.routes = routes
+
+    def begin(self, fleet: Fleet) -> None:
+        """These are the servers."""
+        self._fleet = fleet
+        self._use(self.routes)
+
+    def _use(self, routes: GatewayRoutes) -> None:
+        assert self._fleet is not None
+        self.routes = routes
+        self._fleet.use(routes)
+        self._engines.keep(routes.local_models)
+
+    def reload(self) -> None:
+        """Reads the routes again. Requests under way end as they began; a file that is wrong
+        changes nothing.
+        """
+        try:
+            routes = self._service.read()
+        except OutlastError as error:
+            log_line({"level": "error", "what": "gateway", "reload": str(error)})
+            return
+        self._use(routes)
+        log_line({"level": "info", "what": "gateway", "reload": f"{len(routes.routes)} routes"})
+
+    async def look(self) -> None:
+        """Probes what is due, and tidies engines, until it is cancelled."""
+        looks = 0
+        try:
+            while True:
+                await asyncio.sleep(POLL)
+                looks += 1
+                assert self._fleet is not None
+                self._prober.look(self._fleet.servers)
+                if looks % _TIDY == 0:
+                    self._engines.tidy()
+        finally:
+            await self._prober.close()
+
+    def tell(self, standing: ServerStanding, fault: Fault | None) -> None:
+        """Tells the operator, once, that a target does not answer, or that it does again. Where it
+        does not, models of the archive behind the same routes are loaded before they are asked.
+        """
+        where = {"what": "gateway", "target": standing.target, "url": standing.url}
+        if fault is None:
+            log_line({"level": "info", **where, "state": "answers again"})
+            return
+        log_line({"level": "warning", **where, "fault": str(fault.kind), "error": str(fault)})
+        for route in self.routes.routes.values():
+            if any(target.name == standing.target for target in route.targets):
+                self._warm(t.local for t in route.targets if t.local is not None)
+
+    def _warm(self, models: Iterable[LocalModel]) -> None:
+        for model in models:
+            self._background(self._engines.backend(model).warm())
+
+    def keep_record(self) -> None:
+        """Writes down that a key worked."""
+        self._background(asyncio.to_thread(self._service.record.write))
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Ends engines, and what runs in the background."""
+        await self._engines.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,92 @@
+"""How a target stands: whether it is asked (a circuit breaker), how fast it was, how busy it is."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from outlast.features.gateway.upstream.faults import REACTIONS, Fault, FaultKind, Reaction
+
+_WEIGHT: Final = 0.2
+"""Of the newest time to a first token in the mean. Guess: five requests show a change."""
+_USUAL: Final = Reaction()
+
+
+@dataclass(slots=True)
+class ServerStanding:
+    """One model at one URL (or of the archive). The breaker is closed while `fault` is None; else
+    the target is left alone, but for probes in the background, and for requests that no other
+    target answers. Belongs to the event loop. `tell` gets a fault once, when it opens, and None
+    when the target answers again.
+    """
+
+    target: str
+    url: str
+    tell: Callable[["ServerStanding", Fault | None], object]
+    now: Callable[[], float] = time.monotonic
+    under_way: int = 0
+    first_token: float | None = None
+    fault: Fault | None = None
+    probing: bool = False
+    kind: str = "chat"
+    """What it was asked for last."""
+    _row: int = 0
+    _opened: int = 0
+    _due: float = 0.0
+    _told: set[FaultKind] = field(default_factory=set)
+
+    @property
+    def answers(self) -> bool:
+        return self.fault is None
+
+    @property
+    def state(self) -> str:
+        """closed, open, or half-open while it is probed."""
+        if self.fault is None:
+            return "closed"
+        return "half-open" if self.probing else "open"
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it should be probed."""
+        return self.fault is not None and not self.probing and self.now() >= self._due
+
+    def probed(self) -> None:
+        """It answered a probe: it is asked again. If it fails again, the pause is longer than the
+        last one, for a probe is not a request.
+        """
+        self.fault, self._row = None, 0
+
+    def succeeded(self, first_token: float | None = None) -> None:
+        """It answered a request; `first_token` in seconds."""
+        self._row = 0
+        if first_token is not None:
+            before = self.first_token
+            self.first_token = (
+                first_token if before is None else before + _WEIGHT * (first_token - before)
+            )
+        if self._opened:
+            self.fault, self._opened = None, 0
+            self._told.clear()
+            self.tell(self, None)
+
+    def failed(self, fault: Fault) -> None:
+        """It did not answer, and it was no fault of the caller's."""
+        if fault.is_callers:
+            self.succeeded()
+            return
+        reaction = REACTIONS.get(fault.kind, _USUAL)
+        self._row += 1
+        if self.fault is None and self._row < reaction.after and fault.retry_after is None:
+            return
+        # Requests that were under way when it opened fail too: they make the pause no longer.
+        if self.fault is None or self.probing:
+            pause = min(reaction.most, reaction.pause * 2 ** min(self._opened, 20))
+            if fault.retry_after is not None:
+                pause = max(fault.retry_after, 0.05)
+            self._due = self.now() + pause
+            self._opened += 1
+        self.fault = fault
+        if fault.kind not in self._told:
+            self._told.add(fault.kind)
+            self.tell(self, fault)

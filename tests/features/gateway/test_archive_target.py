@@ -1,0 +1,150 @@
+"""Models of the archive as targets: a real engine goes on where a provider's stream broke."""
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from outlast.core.policy import Action, Gate, Subject, Verdict
+from outlast.store.archive import Archive
+from tests.cli.call import inside
+from tests.features.gateway.gateways import Caller, gateway
+from tests.features.gateway.upstream import Provider, providers
+from tests.gguf_cut import small_smollm2
+from tests.realweights import WeightsUnavailableError
+
+pytest.importorskip("xllamacpp")
+
+
+@pytest.fixture(name="home", scope="module")
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of an archive with a model that runs."""
+    folder = tmp_path_factory.mktemp("archive")
+    try:
+        weights = small_smollm2(folder)
+    except WeightsUnavailableError as error:
+        pytest.skip(str(error))
+    inside("add", str(weights), "--as", "me/model", "--form", "plain", home=folder).ok()
+    return folder / "archive"
+
+
+@pytest.fixture(name="cloud")
+def _cloud() -> Iterator[Provider]:
+    with providers("cloud") as (made,):
+        yield made
+
+
+def routes(cloud: Provider, more: str = "") -> str:
+    return f"""
+[endpoints.cloud]
+url = "{cloud.url}"
+hosted = true
+[archive."me/model"]
+threads = 1
+context = 512
+{more}
+[routes.m]
+targets = ["cloud:big", "archive:me/model"]
+first-token = 120
+"""
+
+
+def _stream(caller: Caller, cloud: Provider) -> str:
+    """The text of a stream that the provider cuts after four words."""
+    cloud.doing = {"cut": 4, "wait": 4}
+    answer = caller.chat_until("w3 ", cloud.hold.set, max_tokens=12, temperature=0)
+    assert answer.done, answer.events[-1]
+    note = answer.note
+    assert note["target"] == "archive:me/model"
+    assert re.fullmatch("sha256:[0-9a-f]{64}", note["manifest"])
+    assert "xllamacpp" in note["engine"]
+    assert note["continued"] == [{"from": "cloud:big", "reason": "cut", "characters": 12}]
+    return answer.text
+
+
+def test_the_engine_goes_on(cloud: Provider, home: Path, tmp_path: Path) -> None:
+    with Archive(home) as archive, gateway(tmp_path, routes(cloud), archive=archive) as caller:
+        text = _stream(caller, cloud)
+        assert text.startswith("w0 w1 w2 w3 ")
+        assert len(text) > len("w0 w1 w2 w3 ")
+        # The provider dies; whole answers, tools and completions come from the engine.
+        cloud.doing = {"reset": True}
+        answer = caller.chat(max_tokens=4, temperature=0)
+        assert answer.headers["X-Outlast-Manifest"] == answer.json["outlast"]["manifest"]
+        assert answer.json["usage"]["completion_tokens"] == 4
+        prompt = {"model": "m", "prompt": "a", "max_tokens": 3}
+        assert caller.post("/v1/completions", prompt).json["outlast"]["target"] != "cloud:big"
+        tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+        refused = caller.chat(tools=[tool])
+        assert refused.status == 400
+        assert "template has no tools" in refused.json["error"]["message"]
+        (engine,) = _engines()
+        os.kill(engine, signal.SIGKILL)
+        # An engine that died is started anew, by the request that needs it.
+        while (answer := caller.chat(max_tokens=2)).status != 200:
+            assert answer.status in {502, 503}
+        assert _engines() != [engine]
+    assert _engines() == []
+
+
+def test_rules_forbid_it(cloud: Provider, home: Path, tmp_path: Path) -> None:
+    class NoRun(Gate):
+        def judge(self, action: Action, subject: Subject) -> Verdict:
+            del subject
+            return Verdict(allowed=action is not Action.RUN, reason="not here", rule="none-runs")
+
+    cloud.doing = {"status": 500}
+    with (
+        Archive(home, gate=NoRun()) as archive,
+        gateway(tmp_path, routes(cloud), archive=archive) as caller,
+    ):
+        answer = caller.chat()
+        assert answer.status == 502
+        assert "archive:me/model: refused-by-rules" in answer.json["error"]["message"]
+
+
+def test_what_is_not_archived(cloud: Provider, tmp_path: Path) -> None:
+    cloud.doing = {"status": 500}
+    with gateway(tmp_path, routes(cloud)) as caller:
+        answer = caller.chat()
+        assert "archive:me/model: engine" in answer.json["error"]["message"]
+
+
+def test_a_warm_one_is_there_before_it_is_asked(
+    cloud: Provider, home: Path, tmp_path: Path
+) -> None:
+    text = routes(cloud, "warm = true")
+    with Archive(home) as archive, gateway(tmp_path, text, archive=archive) as caller:
+        while not _engines():
+            assert caller.get("/healthz").json == {"status": "ok"}
+    assert _engines() == []
+
+
+def _engines() -> list[int]:
+    """The engines that this process started: those that a worker's code runs."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                parent = int(file.read().rpartition(b")")[2].split()[1])
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                is_engine = b"llama_worker" in file.read()
+        except (OSError, IndexError, ValueError):
+            continue
+        if is_engine and parent == os.getpid():
+            found.append(int(name))
+    return found
+
+
+def test_a_forced_call_is_passed_as_one(home: Path, cloud: Provider, tmp_path: Path) -> None:
+    """Where the template has no tools the request is refused; see `server.model` for calls."""
+    cloud.doing = {"status": 500}
+    tool = {"type": "function", "function": {"name": "f"}}
+    with Archive(home) as archive, gateway(tmp_path, routes(cloud), archive=archive) as caller:
+        answer = caller.chat(tools=[tool], tool_choice="required", stream=True)
+        assert answer.status == 400
+        assert json.loads(answer.body)["error"]["param"] in {"tools", None}
