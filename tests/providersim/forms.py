@@ -4,7 +4,7 @@ as the events of a stream.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.providersim.ask import Say
@@ -30,9 +30,13 @@ class Form:
     usage: Json
     finish: str | None
     asked: Json
+    later: tuple[int, str] | None = None
 
-    def renamed(self, model: str) -> "Form":
-        return Form(self.ident, model, self.usage, self.finish, self.asked)
+    def at(self, token: int) -> "Form":
+        """The form of a token: from some token on the model may have another name."""
+        if self.later is None or token < self.later[0]:
+            return self
+        return replace(self, model=self.later[1])
 
     def head(self, kind: str) -> Json:
         return {"id": self.ident, "object": kind, "created": 1, "model": self.model}
@@ -76,8 +80,8 @@ def chat_whole(form: Form, say: Say) -> Json:
     return form.head("chat.completion") | {"choices": choices, "usage": form.usage}
 
 
-def chat_events(form: Form, say: Say, renamed: Form) -> Iterator[Event]:
-    """Each event is made when it is taken; `renamed` gives the second model's name."""
+def chat_events(form: Form, say: Say) -> Iterator[Event]:
+    """Each event is made when it is taken."""
     count = form.asked.get("n") or 1
 
     def event(delta: Json, *, form: Form = form, finish: Any = None, **more: Any) -> bytes:
@@ -92,9 +96,9 @@ def chat_events(form: Form, say: Say, renamed: Form) -> Iterator[Event]:
     yield Event(event({"role": "assistant", "content": "" if not say.calls else None}))
     for thought in say.thoughts:
         yield Event(event({"reasoning_content": thought}))
-    for token in say.tokens:
+    for number, token in enumerate(say.tokens):
         more = {"logprobs": _logprobs(token)} if form.asked.get("logprobs") else {}
-        yield Event(event({"content": token}, form=renamed, **more), token=True)
+        yield Event(event({"content": token}, form=form.at(number), **more), token=True)
     for number, (name, parts) in enumerate(say.calls):
         begun = {"id": f"call_{number}", "type": "function"}
         call: Json = {"index": number, **begun, "function": {"name": name, "arguments": ""}}
@@ -114,13 +118,13 @@ def completion_whole(form: Form, say: Say) -> Json:
     return form.head("text_completion") | {"choices": [choice], "usage": form.usage}
 
 
-def completion_events(form: Form, say: Say, renamed: Form) -> Iterator[Event]:
+def completion_events(form: Form, say: Say) -> Iterator[Event]:
     def event(form: Form, text: str, finish: Any) -> bytes:
         choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
         return data(form.head("text_completion") | {"choices": [choice]})
 
-    for token in say.tokens:
-        yield Event(event(renamed, token, None), token=True)
+    for number, token in enumerate(say.tokens):
+        yield Event(event(form.at(number), token, None), token=True)
     yield Event(event(form, "", form.finish), finish=True)
     if (form.asked.get("stream_options") or {}).get("include_usage"):
         yield Event(data(form.head("text_completion") | {"choices": [], "usage": form.usage}))
@@ -173,7 +177,7 @@ def messages_whole(form: Form, say: Say) -> Json:
     }
 
 
-def messages_events(form: Form, say: Say, _renamed: Form) -> Iterator[Event]:
+def messages_events(form: Form, say: Say) -> Iterator[Event]:
     def event(kind: str, **fields: Any) -> bytes:
         return data({"type": kind, **fields}, kind)
 

@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -194,9 +194,9 @@ class ProviderSim:
                 return self._refused(asked, asked.fault)
             if asked.fault.action == "giant":
                 return await _giant(request, asked, asked.fault)
-        form, renamed = _form(asked, say, asked.fault, len(self.asked))
+        form = _form(asked, say, asked.fault, len(self.asked))
         if asked.body.get("stream"):
-            return await self._stream(request, asked, answer.events(form, say, renamed))
+            return await self._stream(request, asked, answer.events(form, say))
         return await self._whole(request, asked, answer.whole(form, say))
 
     def _not_admitted(self, asked: ProviderAsked) -> web.Response | None:
@@ -358,7 +358,7 @@ async def _giant(request: web.Request, asked: ProviderAsked, fault: Fault) -> we
     return response
 
 
-def _form(asked: ProviderAsked, say: Say, fault: Fault | None, number: int) -> tuple[Form, Form]:
+def _form(asked: ProviderAsked, say: Say, fault: Fault | None, number: int) -> Form:
     ident = f"sim-{number}"
     form = Form(ident, asked.model, say.usage, say.finish, asked.body)
     if fault is not None and fault.action == "usage":
@@ -366,8 +366,8 @@ def _form(asked: ProviderAsked, say: Say, fault: Fault | None, number: int) -> t
     elif fault is not None and fault.action == "finish":
         form = Form(ident, asked.model, say.usage, fault.value, asked.body)
     elif fault is not None and fault.action == "model":
-        return form, form.renamed(str(fault.value))
-    return form, form
+        return replace(form, later=(fault.tokens, str(fault.value)))
+    return form
 
 
 def _key(request: web.Request) -> str:
@@ -398,7 +398,7 @@ class _Answers:
 
     say: Callable[[Any, int], Say]
     whole: Callable[[Form, Say], Any]
-    events: Callable[[Form, Say, Form], Iterator[Event]]
+    events: Callable[[Form, Say], Iterator[Event]]
 
 
 _ROUTES = {
