@@ -1,0 +1,68 @@
+"""JSON of strangers, read in one way only: what two parsers would read differently is refused."""
+
+import re
+from itertools import accumulate
+from typing import Any, Final
+
+import msgspec
+
+BODY: Final = 32 * 1024 * 1024
+"""Bytes of a request's body. A dozen photographs in base64 fit; it is read before memory for the
+parsed values is taken.
+"""
+DEPTH: Final = 100
+"""Levels of nesting. A conversation has six, a JSON schema of a tool some twenty."""
+_DIGITS: Final = 19
+"""Digits of a whole number: what 64 bits hold. A longer one means different things to parsers."""
+
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_LONG_NUMBER: Final = re.compile(rb"(?<![\d.eE+])\d{%d,}(?![\d.eE])" % (_DIGITS + 1))
+_STEPS: Final = bytes(1 if b in b"[{" else 255 if b in b"]}" else 0 for b in range(256))
+_NO_BRACKETS: Final = bytes(b for b in range(256) if b not in b"[]{}")
+_decode: Final = msgspec.json.Decoder().decode
+
+
+class NotStrictError(ValueError):
+    """Bytes that are no JSON, or not in the one way that is taken. One line."""
+
+
+def parse_strict(body: bytes, *, limit: int = BODY) -> Any:
+    """The value of a JSON text of at most `limit` bytes. Raises :class:`NotStrictError` for other
+    bytes, and for a key that is given twice, NaN and infinities, numbers beyond 64 bits, more than
+    :data:`DEPTH` levels, half surrogates, a byte order mark, and UTF-8 that is none.
+    """
+    if len(body) > limit:
+        raise NotStrictError(f"it has more than {limit} bytes")
+    try:
+        value = _decode(body)
+    except UnicodeDecodeError:
+        raise NotStrictError("it is not UTF-8") from None
+    except RecursionError:
+        raise NotStrictError(f"it is nested more than {DEPTH} levels deep") from None
+    except msgspec.MsgspecError as error:
+        raise NotStrictError(str(error).partition("\n")[0]) from None
+    frame = _STRING.sub(b"", body)  # what is left has no text in it
+    if _deepest(frame) > DEPTH:
+        raise NotStrictError(f"it is nested more than {DEPTH} levels deep")
+    if _LONG_NUMBER.search(frame):
+        raise NotStrictError("a number does not fit in 64 bits")
+    if frame.count(b":") != _keys(value):
+        raise NotStrictError("a key is given twice")
+    return value
+
+
+def _deepest(frame: bytes) -> int:
+    brackets = frame.translate(_STEPS, _NO_BRACKETS)
+    return max(accumulate(1 if step == 1 else -1 for step in brackets), default=0)
+
+
+def _keys(value: Any) -> int:
+    """How many keys all objects of `value` have together."""
+    if isinstance(value, dict):
+        return len(value) + sum(_keys(item) for item in value.values() if type(item) in _NESTED)
+    if isinstance(value, list):
+        return sum(_keys(item) for item in value if type(item) in _NESTED)
+    return 0
+
+
+_NESTED: Final = (dict, list)
