@@ -40,6 +40,8 @@ FLUSH_SECONDS: Final = 2.0
 """Between two writes of what has no budget: the most that a crash loses of it."""
 _LOOK_SECONDS: Final = 10.0
 """Between two looks for processes that have ended."""
+_LOOK_AGAIN: Final = 1.0
+"""Seconds after such a look in which a refused request does not look by itself."""
 _CHECKPOINT_CHANGES: Final = 500
 """Reservations after which the log is moved into the database, so that it stays below 20 MB."""
 _MOST_UNSETTLED: Final = 10_000
@@ -79,6 +81,7 @@ class GatewayAccounts:
         self._lock: Final = threading.Lock()
         self._ending = False
         self._changes = 0
+        self._looked = 0.0
         self._wake: Final = threading.Event()
         self._db: Final = open_database(folder)
         try:
@@ -125,7 +128,8 @@ class GatewayAccounts:
         try:
             self._take(found, limits)
         except BudgetSpentError:
-            if not self.take_back_of_the_dead():
+            # They may hold what is needed here.
+            if time.monotonic() - self._looked < _LOOK_AGAIN or not self.take_back_of_the_dead():
                 raise
             self._take(found, limits)
         return found
@@ -202,6 +206,7 @@ class GatewayAccounts:
     def take_back_of_the_dead(self) -> int:
         """Counts what ended processes had set aside as spent; returns of how many requests."""
         taken = 0
+        self._looked = time.monotonic()
         with self._lock, reporting(self._path):
             others = [
                 (number, mark)
@@ -273,7 +278,6 @@ class GatewayAccounts:
 
     def _keep_up(self) -> None:
         """Flushes, looks for processes that have ended, and moves the log into the database."""
-        looked = time.monotonic()
         while True:
             self._wake.wait(self._flush_seconds)
             self._wake.clear()
@@ -281,8 +285,7 @@ class GatewayAccounts:
                 return
             try:
                 self.flush()
-                if time.monotonic() - looked >= _LOOK_SECONDS:
-                    looked = time.monotonic()
+                if time.monotonic() - self._looked >= _LOOK_SECONDS:
                     self.take_back_of_the_dead()
                 self._checkpoint()
             except OutlastError as error:
