@@ -47,6 +47,16 @@ FEATURES: tuple[Listed, ...] = (
         "outlast.features.durability.settings:DurabilitySection",
     ),
     Listed(
+        "gateway",
+        "outlast.features.gateway.feature:GATEWAY",
+        {
+            "gateway": Command(
+                "outlast.features.gateway.commands.accounts_group:gateway",
+                "Keys, budgets, usage and costs of the gateway.",
+            ),
+        },
+    ),
+    Listed(
         "trust",
         "outlast.features.trust.feature:TRUST",
         {
@@ -93,6 +103,7 @@ FEATURES: tuple[Listed, ...] = (
         assessor="outlast.features.trust.feature:assessor",
         recorder="outlast.features.trust.feature:recorder",
         finder="outlast.features.trust.catalogue.finder:FINDER",
+        countries="outlast.features.trust.feature:countries",
     ),
     Listed(
         "watch",

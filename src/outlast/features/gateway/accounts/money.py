@@ -22,6 +22,18 @@ def nanos_of(dollars: Decimal) -> int:
     return int((dollars * NANO).to_integral_value(ROUND_CEILING))
 
 
+def atto(dollars: Decimal) -> int:
+    """Dollars as units of 1e-18 dollars: each price that `parse_dollars` gives is a whole number of
+    them.
+    """
+    return int(dollars.scaleb(_PLACES))
+
+
+def scaled(nanos: int, factor: Decimal) -> int:
+    """Nano-dollars times a factor, rounded up."""
+    return -(-nanos * atto(factor) // 10**_PLACES)
+
+
 def dollars_text(nanos: int) -> str:
     """Nano-dollars as dollars with at least two digits after the point, and no more than it
     takes: ``12.50``, ``0.000012``.
