@@ -54,6 +54,10 @@ FEATURES: tuple[Listed, ...] = (
                 "outlast.features.gateway.commands.accounts_group:gateway",
                 "Keys, budgets, usage and costs of the gateway.",
             ),
+            "launch": Command(
+                "outlast.features.gateway.commands.launch:launch",
+                "Start a coding tool with an archived model or a gateway.",
+            ),
         },
     ),
     Listed(
