@@ -52,7 +52,7 @@ def parse_dollars(value: Any, what: str) -> Decimal:
     )
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise wrong
-    if isinstance(value, str) and not (value.isascii() and len(value) <= 40):
+    if isinstance(value, str) and not (value.isascii() and len(value) <= 40 and "_" not in value):
         raise wrong
     try:
         found = Decimal(value)

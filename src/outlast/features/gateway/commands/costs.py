@@ -112,7 +112,7 @@ def _dollars(one: RouteCost) -> str | None:
 
 def _round(value: Decimal) -> str:
     """Three digits that count."""
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+    return f"{float(value):.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _document(one: RouteCost) -> GatewayCostDocument:

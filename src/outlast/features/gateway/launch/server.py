@@ -82,8 +82,12 @@ def _ready(process: "subprocess.Popen[bytes]", said: IO[bytes], name: str) -> St
             document = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(document, dict) and isinstance(document.get("url"), str):
+        if not isinstance(document, dict):
+            continue
+        if isinstance(document.get("url"), str):
             return StartedServer(document["url"], str(document.get("model", "")))
+        if document.get("type") == "error":
+            raise EngineError(str(document.get("message")), hint=str(document.get("hint", "")))
     said.seek(max(0, said.seek(0, os.SEEK_END) - _TAIL))
     lines = said.read().decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
     raise EngineError(f"'outlast {name}' did not start: {one_line(lines[-1])}")

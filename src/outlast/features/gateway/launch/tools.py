@@ -69,9 +69,8 @@ def _codex_arguments(at: ModelEndpoint) -> tuple[str, ...]:
         f"{provider}.wire_api": "responses",
     }
     # Values are TOML; a JSON text is one.
-    return tuple(
-        part for name, value in settings.items() for part in ("-c", f"{name}={json.dumps(value, ensure_ascii=False)}")
-    )
+    values = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()]
+    return tuple(part for value in values for part in ("-c", value))
 
 
 def _opencode(at: ModelEndpoint) -> Mapping[str, str]:
