@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from outlast.cli.screen.render import Screen
 from outlast.core.events import FileDone, PiecesMissing, Progress
 from outlast.core.names import RepoId
+from outlast.features.gateway.accounts.accounts import GatewayAccounts
+from outlast.features.gateway.accounts.values import Estimate, Spent
 from outlast.features.watch.changes import Change, ChangeKind
 from outlast.features.watch.memory import Memory
 from outlast.sources.peer_documents import CopiesSaid, HeldAs, ManifestSaid
@@ -539,6 +541,24 @@ def cataloguing(world: World) -> None:
     assert not world("catalogue", "unfollow", "theirs").result["dry_run"]
 
 
+def counting_usage(world: World) -> None:
+    made = world("gateway", "keys", "new", "alice", "--budget", "day:money=5").result
+    world("gateway", "keys", "list")
+    with GatewayAccounts(world.home / "archive") as box:
+        held = box.reserve(box.authenticate(made["secret"]), "fast", "gpt", Estimate(9, 9, 9))
+        box.settle(held, Spent("one", "openai", "gpt", "US", 5, 5, 5, 0.1))
+    table = world.home / "gateway.toml"
+    table.write_text('[local.fast]\ndollars-per-hour = "1"\ncurve = [[1, 9]]\n')
+    world("gateway", "usage")
+    world("gateway", "costs", "--file", table)
+
+
+def showing_a_launch(world: World) -> None:
+    there = ("--url", "http://127.0.0.1:9", "--model", "fast")
+    call = inside("launch", *there, "--print-env", "--json", "claude", home=world.home)
+    world.calls.append(call.ok())
+
+
 EXAMPLES: dict[str, Callable[[World], None]] = {
     "pull": pulling,
     "sync": syncing,
@@ -575,6 +595,8 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "evidence": showing_evidence,
     "withdraw": withdrawing,
     "policy": judging,
+    "gateway": counting_usage,
+    "launch": showing_a_launch,
     "scrub": scrubbing,
     "catalogue": cataloguing,
     "key": keeping_keys,

@@ -110,6 +110,18 @@ SEEN: Final = {
         "tests/features/durability/copies/test_net_keep.py"
         "::test_copies_are_challenged_and_shrink_when_told"
     ),
+    ("launch", "--url"): (
+        "tests/features/gateway/launch/test_launch.py::test_a_tool_is_told_where_the_model_is"
+    ),
+    ("launch", "--local"): (
+        "tests/features/gateway/launch/test_launch.py::test_with_an_archived_model"
+    ),
+    ("launch", "--model"): (
+        "tests/features/gateway/launch/test_launch.py::test_a_tool_is_told_where_the_model_is"
+    ),
+    ("launch", "--key-file"): (
+        "tests/features/gateway/launch/test_launch.py::test_print_env_is_for_a_shell_and_has_no_key"
+    ),
     ("run", "--api"): "tests/cli/test_logs.py::test_an_api_keeps_its_key_to_itself",
     ("run", "--api-key-file"): "tests/cli/test_logs.py::test_an_api_keeps_its_key_to_itself",
 }
@@ -221,6 +233,11 @@ LOCAL: Final = {
         "--remove",
         "--cosign",
         "--root",
+        # of the gateway's accounts
+        "--concurrency",
+        "--days",
+        "--print-env",
+        "--until",
         # of trust
         "--accept-revoked",
         "--also",

@@ -66,6 +66,11 @@ class Finder(Protocol):
         """Revisions of models with `query` in their names; before each, which place lists it."""
 
 
+CountryOf = Callable[[str], str]
+"""The country from which an organisation of a hub is run: two letters of ISO 3166-1, or
+"unknown"."""
+
+
 class Command(NamedTuple):
     """A command: ``module:attribute`` of its click command, and its line in ``outlast --help``."""
 
@@ -83,7 +88,8 @@ class Listed(NamedTuple):
     `assessor` is that of a function that makes a :class:`~outlast.core.claims.Assessor` of an
     archive and the feature's settings: one feature at most has it. `recorder` is that of a function
     that makes a :class:`~outlast.store.records.acquisition.Recorder` of the same: likewise.
-    `finder` is that of its :class:`Finder`, if it has one.
+    `finder` is that of its :class:`Finder`, if it has one. `countries` is that of a function that
+    makes a :data:`CountryOf` of an archive's folder and the feature's settings: one at most has it.
     """
 
     name: str
@@ -95,6 +101,7 @@ class Listed(NamedTuple):
     assessor: str = ""
     recorder: str = ""
     finder: str = ""
+    countries: str = ""
 
     def load(self) -> Feature:
         """Imports it."""
@@ -160,6 +167,19 @@ class LateRecorder:
                 found: Recorder = load(listed.recorder)(self.archive, self.settings(listed))
                 return found.record(acquired)
         return ""
+
+
+def country_of(
+    features: Sequence[Listed], settings: Callable[[Listed], Any], home: "Path"
+) -> CountryOf | None:
+    """What says who publishes from where, by the tables of the archive in `home`; None where no
+    feature does. `settings` gives those of a feature.
+    """
+    for listed in features:
+        if listed.countries:
+            found: CountryOf = load(listed.countries)(home, settings(listed))
+            return found
+    return None
 
 
 def finders(features: Sequence[Listed]) -> list[Finder]:

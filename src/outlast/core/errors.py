@@ -312,6 +312,32 @@ class LockedError(PolicyError):
     default_hint = "give --identity FILE, or set 'identity' in the configuration"
 
 
+class KeyRefusedError(PolicyError):
+    """The gateway does not know the key that a caller gave, or it was revoked."""
+
+    code = "key-refused"
+    default_hint = "'outlast gateway keys list' shows the keys that may be used"
+
+
+class ModelForbiddenError(PolicyError):
+    """The key of the gateway's caller may not use this model."""
+
+    code = "model-forbidden"
+    default_hint = "'outlast gateway keys list' shows which models a key may use"
+
+
+class BudgetSpentError(PolicyError):
+    """A budget of the gateway does not have what the request may take."""
+
+    code = "budget-spent"
+    default_hint = "'outlast gateway keys list' shows the budgets and what is spent of them"
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: float | None = None) -> None:
+        """`retry_after`: seconds until the budget begins anew; None: it does not."""
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
 class TakenDownError(PolicyError):
     """The operator of this archive recorded a notice against a model: it is not given out."""
 

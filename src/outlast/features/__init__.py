@@ -54,6 +54,10 @@ FEATURES: tuple[Listed, ...] = (
                 "outlast.features.gateway.commands.gateway:gateway",
                 "Serve OpenAI's API over hosted models and the archive; fall back where one fails.",
             ),
+            "launch": Command(
+                "outlast.features.gateway.commands.launch:launch",
+                "Start a coding tool with an archived model or a gateway.",
+            ),
         },
     ),
     Listed(
@@ -103,6 +107,7 @@ FEATURES: tuple[Listed, ...] = (
         assessor="outlast.features.trust.feature:assessor",
         recorder="outlast.features.trust.feature:recorder",
         finder="outlast.features.trust.catalogue.finder:FINDER",
+        countries="outlast.features.trust.feature:countries",
     ),
     Listed(
         "watch",

@@ -1,6 +1,6 @@
 """The feature as the core sees it: commands, claims, rules, and what `doctor` finds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -93,3 +93,12 @@ def recorder(archive: Archive, settings: TrustSettings) -> Recorder:
     from outlast.features.trust.evidence.assemble import recorder_of  # noqa: PLC0415 - likewise
 
     return recorder_of(archive, settings)
+
+
+def countries(home: Path, settings: TrustSettings) -> Callable[[str], str]:
+    """What says from which country an organisation of a hub is run."""
+    from outlast.features.trust.rules.assemble import rule_files  # noqa: PLC0415 - few ask
+    from outlast.features.trust.rules.publishers import read_publishers  # noqa: PLC0415 - likewise
+
+    publishers = read_publishers(rule_files(home, settings).publishers)
+    return lambda organisation: publishers.named(organisation).country

@@ -32,6 +32,18 @@ SUBCOMMANDS: Final = {
         "outlast.features.gateway.commands.drill:drill",
         "Block each hosted target in turn, and show that routes still answer.",
     ),
+    "keys": (
+        "outlast.features.gateway.commands.keys:keys",
+        "Make, list, change and revoke keys of users, with budgets.",
+    ),
+    "usage": (
+        "outlast.features.gateway.commands.usage:usage",
+        "Show what was used, by origin.",
+    ),
+    "costs": (
+        "outlast.features.gateway.commands.costs:costs",
+        "Compare hosted models with one's own.",
+    ),
 }
 
 

@@ -1,0 +1,1 @@
+"""Starts coding tools against the gateway or a model of the archive."""

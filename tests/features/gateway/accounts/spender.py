@@ -1,0 +1,54 @@
+"""A process that spends: ``spender.py HOME SECRET THREADS ROUNDS [hold]``.
+
+Prints how many tokens it settled; with `hold` it reserves, says so, and waits to be killed.
+"""
+
+import random
+import sys
+import threading
+from pathlib import Path
+
+from outlast.core.errors import BudgetSpentError
+from outlast.features.gateway.accounts.accounts import GatewayAccounts
+from outlast.features.gateway.accounts.values import Estimate, Spent
+
+
+def main(home: str, secret: str, threads: str, rounds: str, *more: str) -> None:
+    box = GatewayAccounts(Path(home))
+    who = box.authenticate(secret)
+    total, lock = [0, 0], threading.Lock()
+
+    def work(seed: int) -> None:
+        luck = random.Random(seed)
+        for _ in range(int(rounds)):
+            try:
+                held = box.reserve(who, "fast", "gpt", Estimate(60, 40, 100))
+            except BudgetSpentError:
+                with lock:
+                    total[1] += 1
+                continue
+            if luck.random() < 0.1:
+                box.release(held)
+                continue
+            used = luck.randrange(100)
+            box.settle(held, Spent("t", "p", "m", "US", used // 2, used - used // 2, used, 0.0))
+            with lock:
+                total[0] += used
+
+    if more:
+        for _ in range(5):
+            box.reserve(who, "fast", "gpt", Estimate(60, 40, 100))
+        print("held", flush=True)
+        threading.Event().wait()
+    crew = [threading.Thread(target=work, args=(number,)) for number in range(int(threads))]
+    for one in crew:
+        one.start()
+    print("began", flush=True)
+    for one in crew:
+        one.join()
+    box.close()
+    print(total[0], total[1], flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
