@@ -103,7 +103,7 @@ class TransformersRunner:
     def _render(self, messages: list[dict[str, str]]) -> str:
         template_error: type[Exception] = importlib.import_module("jinja2").TemplateError
         try:
-            with _little_memory():
+            with little_memory():
                 text: str = self._tokenizer.apply_chat_template(
                     messages, tokenize=False, add_generation_prompt=True
                 )
@@ -115,7 +115,7 @@ class TransformersRunner:
 
 
 @contextlib.contextmanager
-def _little_memory() -> Iterator[None]:
+def little_memory() -> Iterator[None]:
     """Bounds what may be allocated within; only where the system tells how much there is now."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
@@ -175,7 +175,7 @@ def _streamer(transformers: Any, tokenizer: Any, emit: Emit) -> Any:
     return Streamer()
 
 
-def _close_doors() -> None:
+def close_doors() -> None:
     """Keeps this process off the network and from loading pickle, for good."""
     # huggingface_hub and transformers read these when they are imported.
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HOME=os.getcwd())
@@ -189,7 +189,7 @@ def _close_doors() -> None:
 
 
 def load(config: Json) -> TransformersRunner:
-    _close_doors()
+    close_doors()
     try:
         import torch  # noqa: PLC0415 - an optional extra
         import transformers  # noqa: PLC0415 - likewise

@@ -95,6 +95,16 @@ FEATURES: tuple[Listed, ...] = (
         finder="outlast.features.trust.catalogue.finder:FINDER",
     ),
     Listed(
+        "tune",
+        "outlast.features.tune.feature:TUNE",
+        {
+            "tune": Command(
+                "outlast.features.tune.commands.tune:tune",
+                "Train a LoRA adapter on an archived model, with a record of its making.",
+            ),
+        },
+    ),
+    Listed(
         "watch",
         "outlast.features.watch.feature:WATCH",
         {
