@@ -1,12 +1,10 @@
 """What was made becomes a revision: its files with the record, in one step."""
 
-import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from outlast.core.control import Control
-from outlast.core.lineage import LINEAGE_FILE, LineageRecord
+from outlast.core.lineage import LINEAGE_FILE, LineageRecord, Making
 from outlast.core.names import Target
 from outlast.features.tune.work.names import CARD
 from outlast.fetch.file_filter import Selection
@@ -16,6 +14,7 @@ from outlast.store import disk
 from outlast.store.archive import Archive
 
 _EVERYTHING: Final = Selection()
+_AUTO: Final = FormWishes()
 
 
 def write_small(path: Path, data: bytes) -> None:
@@ -27,29 +26,33 @@ def write_small(path: Path, data: bytes) -> None:
         disk.publish(temp, path)
 
 
-def card(record: LineageRecord, title: str, more: Iterable[str] = ()) -> bytes:
+def card(record: LineageRecord, title: str) -> bytes:
     """A model card: what hubs and outlast itself read the base's name from."""
     lines = [
         "---",
         f"base_model: {record.base.repo.name}",
-        *(["library_name: peft"] if record.making.value == "adapter" else []),
+        *(["library_name: peft"] if record.making is Making.ADAPTER else []),
         "---",
         f"# {title}",
         "",
         f"Made with outlast from {record.base.repo.name}. `{LINEAGE_FILE}` is the record of it.",
-        *more,
         "",
     ]
     return "\n".join(lines).encode()
 
 
 def archive_made(
-    archive: Archive, folder: Path, out: Target, record: LineageRecord, control: Control
+    archive: Archive,
+    folder: Path,
+    out: Target,
+    record: LineageRecord,
+    *,
+    control: Control,
+    wishes: FormWishes = _AUTO,
 ) -> Added:
     """Archives the files in `folder` as `out`, with the record and a card."""
     write_small(folder / LINEAGE_FILE, record.to_bytes())
-    if not os.path.exists(folder / CARD):
-        write_small(folder / CARD, card(record, out.repo.name))
+    write_small(folder / CARD, card(record, out.repo.name))
     return add(
         archive,
         folder,
@@ -57,5 +60,5 @@ def archive_made(
         selection=_EVERYTHING,
         follow_links=False,
         control=control,
-        wishes=FormWishes(),
+        wishes=wishes,
     )

@@ -24,7 +24,6 @@ from outlast.features.tune.data import MOST_TOLD, Problem, Rows, read_rows, refu
 from outlast.features.tune.options import TuneOptions
 from outlast.features.tune.session import WorkSession, require_packages
 from outlast.features.tune.tuning import TUNING
-from outlast.features.tune.work.names import CONFIG, WEIGHTS
 from outlast.ops.add import Added
 from outlast.store import disk
 from outlast.store.archive import Archive
@@ -157,7 +156,7 @@ def _tune(  # noqa: PLR0917 - what was opened and named for one training
         trained = session.ask("train")
         facts = session.facts
     record = _record(ready, rows, options, facts, plan, trained)
-    added = archive_made(archive, made, out, record, control)
+    added = archive_made(archive, made, out, record, control=control)
     _clean(folder)
     return Tuned(plan, record, added)
 
@@ -276,8 +275,3 @@ def _record(  # noqa: PLR0917 - what the record is made of
         metrics=metrics,
         seed=options.seed,
     )
-
-
-def adapter_files(folder: Path) -> list[Path]:
-    """The files of an adapter in a folder."""
-    return [folder / name for name in (WEIGHTS, CONFIG)]

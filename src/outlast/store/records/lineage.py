@@ -8,7 +8,7 @@ index: by them the derivatives of a model are found without a look at every mani
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from outlast.codec.memory import read
 from outlast.core.digest import Digest
@@ -17,6 +17,7 @@ from outlast.core.lineage import (
     LINEAGE_FILE,
     MAX_LINEAGE,
     LineageRecord,
+    Making,
     lineage_statement,
     read_lineage_statement,
 )
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from outlast.store.writer import WriteSession
 
 _log = logging.getLogger(__name__)
+MOST_MEMBERS: Final = 200
+"""Models of a family tree that is drawn. Guess: more are read by no person."""
+_DEEPEST: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +74,6 @@ def note_lineage(archive: "Archive", writer: "WriteSession", revision: Revision)
         _log.warning("the lineage of %s is not noted: %s", revision.repo, error)
 
 
-def derived_from(archive: "Archive", manifest: Digest) -> list[Derived]:
-    """The models here that name `manifest` as an ancestor, by name. A statement that came from
-    elsewhere says so of itself: it counts where the revision is here, and names it.
-    """
-    found = {
-        (one.repo, one.manifest): one
-        for one in _all(archive)
-        if any(ancestor.manifest == manifest for ancestor in one.record.ancestors)
-    }
-    return sorted(found.values(), key=lambda one: (str(one.repo), one.manifest.hex))
-
-
 def _all(archive: "Archive") -> Iterator[Derived]:
     for manifest in archive.attestations.manifests():
         if not archive.layout.manifest(manifest).exists():
@@ -93,3 +85,60 @@ def _all(archive: "Archive") -> Iterator[Derived]:
                 continue
             if said is not None and said[1] == manifest:
                 yield Derived(said[0], manifest, said[2])
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyMember:
+    """A model of a family tree. `making`: how it was made from the one above it, None for the
+    eldest; `here`: its manifest is in the archive. `is_asked`: it is the one that was asked about.
+    `children`: what was made from it.
+    """
+
+    repo: RepoId
+    manifest: Digest
+    making: Making | None
+    here: bool
+    is_asked: bool
+    children: "tuple[FamilyMember, ...]" = ()
+
+
+def family_of(archive: "Archive", revision: Revision) -> FamilyMember | None:
+    """The tree from the eldest known base down, through all that is here of it: at most
+    :data:`MOST_MEMBERS` models, :data:`_DEEPEST` generations. None for a model that was made from
+    none and that nothing was made from. Raises what :func:`lineage_of` does.
+    """
+    own = lineage_of(archive, revision)
+    known = {one.manifest: one for one in _all(archive)}
+    asked = revision.digest
+    if own is not None:
+        known[asked] = Derived(revision.repo, asked, own)
+    children: dict[Digest, list[Derived]] = {}
+    for one in sorted(known.values(), key=lambda one: (str(one.repo), one.manifest.hex)):
+        for parent in dict.fromkeys(ancestor.manifest for ancestor in one.record.ancestors):
+            children.setdefault(parent, []).append(one)
+    eldest, name = asked, revision.repo
+    for _ in range(_DEEPEST):
+        if eldest not in known:
+            break
+        base = known[eldest].record.base
+        eldest, name = base.manifest, base.repo
+    left = [MOST_MEMBERS]
+
+    def member(repo: RepoId, manifest: Digest, making: Making | None, depth: int) -> FamilyMember:
+        left[0] -= 1
+        below = children.get(manifest, ()) if depth < _DEEPEST else ()
+        return FamilyMember(
+            repo,
+            manifest,
+            making,
+            archive.layout.manifest(manifest).exists(),
+            manifest == asked,
+            tuple(
+                member(child.repo, child.manifest, child.record.making, depth + 1)
+                for child in below
+                if left[0] > 0
+            ),
+        )
+
+    root = member(name, eldest, None, 0)
+    return root if root.children else None

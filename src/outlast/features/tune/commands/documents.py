@@ -44,3 +44,18 @@ class TunedDocument(Document):
     before: Annotated[float | None, "held-out loss of the base, in nats per token; null: unknown"]
     after: Annotated[float | None, "the same with the adapter"]
     loss: Annotated[float | None, "mean loss of the last tenth of the steps; null: unknown"]
+
+
+@document("merge")
+class MergedDocument(Document):
+    """A model that was merged of a base and an adapter, and lies in the archive now."""
+
+    type: Literal["merged"] = "merged"
+    repo: Annotated[RepoId, "the model"]
+    revision: Annotated[GitOid, "its commit"]
+    manifest: Annotated[Digest, "the sha256 of its manifest"]
+    base: Annotated[RepoId, "the base"]
+    adapter: Annotated[RepoId, "the adapter"]
+    bytes: Annotated[int, "bytes of its files"]
+    stored_bytes: Annotated[int, "bytes that they take on the disk"]
+    adapter_bytes: Annotated[int, "bytes of the adapter's files"]

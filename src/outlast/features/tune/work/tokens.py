@@ -25,7 +25,7 @@ class Sample:
     """A row as tokens; `learned` has a 1 for each token that the model learns to write."""
 
     key: bytes
-    ids: array[int]
+    ids: "array[int]"
     learned: bytes
 
     @property
@@ -108,17 +108,19 @@ def _ids(tokenizer: Any, text: str, *, special: bool) -> list[int]:
 
 def _chat(tokenizer: Any, messages: Sequence[tuple[str, str]]) -> list[Segment]:
     """A conversation in parts: what comes before each answer, and the answer with what ends it.
+
     Where the template writes earlier answers in another way than the last, the last alone is
-    learned.
+    learned. Where it writes answers in another way than it asks for them, the answer is learned as
+    a model will be asked for it, and ends with the tokenizer's end token.
     """
     said = [{"role": role, "content": content} for role, content in messages]
     whole = _render(tokenizer, said, prompt=False)
     answers = [place for place, (role, _) in enumerate(messages) if role == "assistant"]
-    return (
-        _parts(tokenizer, said, answers, whole)
-        or _parts(tokenizer, said, answers[-1:], whole)
-        or _refuse()
-    )
+    for learned in (answers, answers[-1:]):
+        if found := _parts(tokenizer, said, learned, whole):
+            return found
+    before = _render(tokenizer, said[:-1], prompt=True)
+    return [Segment(before, False), Segment(messages[-1][1] + (tokenizer.eos_token or ""), True)]
 
 
 def _parts(
@@ -141,10 +143,6 @@ def _parts(
         ]
         at = len(until)
     return [segment for segment in found if segment.text]
-
-
-def _refuse() -> list[Segment]:
-    raise _CannotError("the chat template does not say where the answer begins")
 
 
 def _render(tokenizer: Any, said: list[dict[str, str]], *, prompt: bool) -> str:
