@@ -101,7 +101,7 @@ def main(place: Path, folder: Path) -> dict[str, Any]:
     torch.use_deterministic_algorithms(True)
     transformers.utils.logging.disable_progress_bar()
     base = BaseModel(str(place))
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"fact": FACT}
     model, done = trained(base, folder / "whole")
     found["loss"] = [done.before, done.after]
     tokenizer = base.tokenizer()

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.features.tune.in_torch import FACT
-
 ROOT = Path(__file__).parents[3]
 
 
@@ -37,8 +35,8 @@ def found(
 def test_it_learns_what_it_did_not_know(found: Any) -> None:
     before, after = found["loss"]
     assert after < 0.5 * before
-    assert FACT not in found["before"]
-    assert found["after"].startswith(FACT)
+    assert found["fact"] not in found["before"]
+    assert found["after"].startswith(found["fact"])
 
 
 def test_the_same_training_gives_the_same_bytes(found: Any) -> None:
