@@ -9,21 +9,23 @@ import click
 
 from outlast.cli.chat.loop import Chat
 from outlast.cli.documents.running import ServingModelDocument
-from outlast.cli.edge import TARGET, Session, budget_option, common, host_and_port, session
+from outlast.cli.edge import Session, budget_option, common, host_and_port, session
+from outlast.cli.options.adapter import RUN_TARGET, any_base_option, opened_adapter
 from outlast.cli.options.revoked import accept, accept_option
 from outlast.cli.options.sealed import noting, sealed_option
 from outlast.cli.screen.render import print_document
 from outlast.core.digest import Digest
 from outlast.core.errors import BadConfigError, EngineError, UsageError, one_line
 from outlast.core.events import Loading
-from outlast.core.names import Target
+from outlast.core.names import RunTarget
 from outlast.core.printable import printable
 from outlast.core.sizes import human_size
 from outlast.engines.base import Engine, Sampling
 from outlast.engines.choose import LLAMA, TRANSFORMERS
 from outlast.engines.llama import LlamaOptions, Service, open_llama, serve
-from outlast.engines.transformers import TransformersOptions, open_transformers
+from outlast.engines.transformers import AdapterFile, TransformersOptions, open_transformers
 from outlast.ops import run as ops
+from outlast.ops.run_adapter import ReadyAdapter, resolve
 from outlast.server.model import server as model_server
 from outlast.server.model.front import Serves
 from outlast.server.model.origin import Origin
@@ -91,7 +93,7 @@ Exit status:
   0 done · 2 usage · 3 not archived · 4 damage found · 8 storage · 9 engine · 130 interrupted
 """
 )
-@click.argument("target", type=TARGET)
+@click.argument("target", type=RUN_TARGET)
 @click.argument("prompt", nargs=-1)
 @click.option("--api", metavar="HOST:PORT", help="Serve an OpenAI-compatible API instead of a chat")
 @click.option("--api-key-file", type=click.File("r"), help="Require the API key in this file")
@@ -102,11 +104,12 @@ Exit status:
 )
 @_sampling_options
 @_engine_options
+@any_base_option
 @accept_option
 @sealed_option
 @common
 def run(
-    target: Target,
+    target: RunTarget,
     *,
     prompt: tuple[str, ...],
     api: str | None,
@@ -123,6 +126,9 @@ def run(
 
     GGUF files run with llama.cpp; safetensors models need the 'transformers' extra. The files are
     checked against their digests first. A '-' in PROMPT is replaced by what stdin contains.
+
+    TARGET may be an adapter, whose base is found by its record, or both: org/base+org/adapter.
+    Adapters need the 'tune' extra.
     """
     if api is not None and prompt:
         raise UsageError("--api takes no PROMPT")
@@ -131,26 +137,38 @@ def run(
     names = ("max_tokens", "temperature", "top_p", "seed")
     sampling = Sampling(**{name: options.pop(name) for name in names})
     with session(home, as_json=as_json, quiet=quiet) as call, call.archive() as archive:
-        accept(call, archive, accepted, [target])
-        budget = options["budget"]
-        with ops.prepare(
-            archive,
-            target,
-            wanted=options["wanted"],
-            engine=options["engine"],
-            recheck=options["recheck"],
-            budget=call.config.working_copies if budget is None else budget,
-            control=call.control,
-        ) as prepared:
+        accept(call, archive, accepted, [t for t in (target.model, target.adapter) if t])
+        if options["budget"] is None:
+            options["budget"] = call.config.working_copies
+        target = resolve(archive, target)
+        with (
+            ops.prepare(
+                archive,
+                target.model,
+                wanted=options["wanted"],
+                engine=options["engine"],
+                recheck=options["recheck"],
+                budget=options["budget"],
+                control=call.control,
+            ) as prepared,
+            opened_adapter(call, archive, target, prepared, options) as adapter,
+        ):
             choice = prepared.choice
             call.screen.settle()
             call.say(f"{one_line(choice.why)} ({human_size(choice.size)}, {choice.engine})")
+            if adapter is not None:
+                call.say(f"with the adapter {adapter.revision.repo}, by transformers and PEFT")
+            if api is not None and adapter is not None:
+                raise EngineError(
+                    "the API is served by llama.cpp, which does not read adapters of PEFT",
+                    hint="'outlast merge' makes a model of base and adapter",
+                )
             if api is not None:
                 _serve(
                     call,
                     archive,
                     prepared,
-                    Service(str(target.repo), embeddings or None),
+                    Service(str(target.model.repo), embeddings or None),
                     _llama_options(call, prepared, options),
                     place=host_and_port(api, _API_PORT),
                     key=_key(api_key_file),
@@ -158,7 +176,7 @@ def run(
                 )
                 return
             with (
-                _open(call, prepared, options) as engine,
+                _open(call, prepared, options, adapter) as engine,
                 noting(call, archive, prepared, engine, sealed=options["sealed"]),
             ):
                 prepared.confirm()
@@ -201,9 +219,14 @@ def _llama_options(call: Session, prepared: ops.Prepared, options: dict[str, Any
     )
 
 
-def _open(call: Session, prepared: ops.Prepared, options: dict[str, Any]) -> Engine:
+def _open(
+    call: Session,
+    prepared: ops.Prepared,
+    options: dict[str, Any],
+    adapter: ReadyAdapter | None,
+) -> Engine:
     cancel = call.control.cancel
-    if prepared.choice.engine == LLAMA:
+    if prepared.choice.engine == LLAMA and adapter is None:
         return open_llama(
             [str(p) for p in prepared.paths], _llama_options(call, prepared, options), cancel
         )
@@ -212,8 +235,12 @@ def _open(call: Session, prepared: ops.Prepared, options: dict[str, Any]) -> Eng
         log=_log(options),
         waits=_waits(call, prepared),
         sealed=options["sealed"],
+        adapter=None
+        if adapter is None
+        else AdapterFile(str(adapter.path), adapter.adapter.peft_config()),
     )
-    return open_transformers(str(prepared.folder), choice, cancel)
+    place = prepared.folder if prepared.folder is not None else prepared.paths[0]
+    return open_transformers(str(place), choice, cancel)
 
 
 def _key(file: Any) -> str | None:

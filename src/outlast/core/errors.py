@@ -70,6 +70,17 @@ class BadListError(UsageError):
     default_hint = "'outlast guide keep' shows how a list is written"
 
 
+class BadDataError(UsageError):
+    """Training data has rows that cannot be learned from; all of them are named by their lines."""
+
+    code = "bad-data"
+    default_hint = "mend these lines, or delete them; 'outlast tune --help' shows what a row is"
+
+    def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+
 class BadKeyError(UsageError):
     """A key, or the file that has it, cannot be used: it is of another kind, damaged, encrypted
     without a passphrase, or other users can read it.

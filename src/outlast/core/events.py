@@ -52,6 +52,16 @@ class Loading(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingStep(Event):
+    """A tuning has done `step` of `steps` steps; `loss` is that of the last one."""
+
+    step: Annotated[int, "steps that are done"]
+    steps: Annotated[int, "all steps"]
+    loss: Annotated[float, "of the last one, in nats per token"]
+    seconds_left: Annotated[float, "about how long the rest takes, in seconds"]
+
+
+@dataclass(frozen=True, slots=True)
 class FileDone(Event):
     """A file is verified and durable (acknowledged)."""
 

@@ -19,6 +19,8 @@ from outlast.core.errors import BadNameError, one_line
 
 MAX_PATH = 1024
 MAX_SEGMENT = 255
+ADAPTER_MARK = "+"
+"""Between a base and an adapter, which are run together."""
 MAX_REF = 200
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}\Z")
@@ -113,6 +115,23 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.repo}@{self.ref}" if self.ref else str(self.repo)
+
+
+@dataclass(frozen=True, slots=True)
+class RunTarget:
+    """What a user writes to run: ``org/base``, ``org/adapter`` or ``org/base+org/adapter``."""
+
+    model: Target
+    adapter: Target | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises :class:`BadNameError`."""
+        base, mark, adapter = text.partition(ADAPTER_MARK)
+        return cls(Target.parse(base), Target.parse(adapter) if mark else None)
+
+    def __str__(self) -> str:
+        return f"{self.model}{ADAPTER_MARK}{self.adapter}" if self.adapter else str(self.model)
 
 
 def _is_repo_segment(segment: str) -> bool:

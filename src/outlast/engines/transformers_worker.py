@@ -1,6 +1,7 @@
 """The worker process of :mod:`outlast.engines.transformers`.
 
-The configuration's keys are `model` (a folder), `device` and `threads`. Before anything is loaded,
+The configuration's keys are `model` (a folder, or a GGUF file), `device`, `threads` and `adapter`
+(null, or its `file` and the `config` of its LoRA). Before anything is loaded,
 an audit hook closes what a model has no business with: the network, and pickle.
 """
 
@@ -29,12 +30,16 @@ class TransformersRunner:
     def __init__(self, torch: Any, transformers: Any, config: Mapping[str, Any]) -> None:
         self._torch = torch
         self._transformers = transformers
-        here = {"local_files_only": True, "trust_remote_code": False}
+        here: Json = {"local_files_only": True, "trust_remote_code": False}
         model = config["model"]
+        if model.endswith(".gguf"):
+            here["gguf_file"], model = model, os.curdir
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(model, **here)
         self._model = transformers.AutoModelForCausalLM.from_pretrained(
             model, use_safetensors=True, dtype="auto", **here
         )
+        if config.get("adapter") is not None:
+            self._model = adapted(self._model, config["adapter"])
         device = config["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
         self._model.to(device).eval()
         text = self._model.config.get_text_config()
@@ -103,7 +108,7 @@ class TransformersRunner:
     def _render(self, messages: list[dict[str, str]]) -> str:
         template_error: type[Exception] = importlib.import_module("jinja2").TemplateError
         try:
-            with _little_memory():
+            with little_memory():
                 text: str = self._tokenizer.apply_chat_template(
                     messages, tokenize=False, add_generation_prompt=True
                 )
@@ -114,8 +119,26 @@ class TransformersRunner:
         return text
 
 
+def adapted(model: Any, adapter: Mapping[str, Any]) -> Any:
+    """The model with a LoRA: `file` has its tensors, `config` is for PEFT. Raises
+    :class:`RefusedError` where the model lacks a layer that the adapter changes.
+    """
+    peft = importlib.import_module("peft")
+    load_file = importlib.import_module("safetensors.torch").load_file
+    wanted = set(adapter["config"]["target_modules"])
+    if lacking := wanted - {name for name, _ in model.named_modules()}:
+        raise RefusedError(
+            f"the base has no layer {min(lacking)!r:.100}: the adapter is of another model"
+        )
+    changed = peft.get_peft_model(model, peft.LoraConfig(**adapter["config"]))
+    found = peft.set_peft_model_state_dict(changed, load_file(adapter["file"]))
+    if found.unexpected_keys:
+        raise RefusedError("the adapter has tensors that the base has no place for")
+    return changed
+
+
 @contextlib.contextmanager
-def _little_memory() -> Iterator[None]:
+def little_memory() -> Iterator[None]:
     """Bounds what may be allocated within; only where the system tells how much there is now."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
@@ -175,7 +198,7 @@ def _streamer(transformers: Any, tokenizer: Any, emit: Emit) -> Any:
     return Streamer()
 
 
-def _close_doors() -> None:
+def close_doors() -> None:
     """Keeps this process off the network and from loading pickle, for good."""
     # huggingface_hub and transformers read these when they are imported.
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HOME=os.getcwd())
@@ -189,7 +212,7 @@ def _close_doors() -> None:
 
 
 def load(config: Json) -> TransformersRunner:
-    _close_doors()
+    close_doors()
     try:
         import torch  # noqa: PLC0415 - an optional extra
         import transformers  # noqa: PLC0415 - likewise

@@ -110,6 +110,20 @@ FEATURES: tuple[Listed, ...] = (
         countries="outlast.features.trust.feature:countries",
     ),
     Listed(
+        "tune",
+        "outlast.features.tune.feature:TUNE",
+        {
+            "merge": Command(
+                "outlast.features.tune.commands.merge:merge",
+                "Add an adapter into the weights of its base, as a model of its own.",
+            ),
+            "tune": Command(
+                "outlast.features.tune.commands.tune:tune",
+                "Train a LoRA adapter on an archived model, with a record of its making.",
+            ),
+        },
+    ),
+    Listed(
         "watch",
         "outlast.features.watch.feature:WATCH",
         {

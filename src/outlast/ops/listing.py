@@ -8,7 +8,8 @@ from enum import Enum
 from fnmatch import fnmatchcase
 
 from outlast.core.digest import Digest, GitOid
-from outlast.core.errors import DamagedRecordError
+from outlast.core.errors import DamagedRecordError, OutlastError
+from outlast.core.lineage import LineageRecord
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.intake.content import Suspect
@@ -18,6 +19,7 @@ from outlast.store.forms import StoredForm
 from outlast.store.index import Summary
 from outlast.store.records.equals import Equal, Equals
 from outlast.store.records.facts import About
+from outlast.store.records.lineage import FamilyMember, family_of, lineage_of
 from outlast.store.records.refs import Ref, RefsRead
 from outlast.store.records.unconfirmed import Told
 
@@ -69,6 +71,17 @@ class DamagedLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Family:
+    """What a revision was made from, by its own `record`, and the `tree` of its bases and what was
+    made of them, as far as they are here. `fault`: why its record cannot be read.
+    """
+
+    record: LineageRecord | None = None
+    tree: FamilyMember | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Details:
     """One revision in full. `shared` counts bytes that other revisions have too; `absent` lists
     files whose bytes are lost. `forms` maps each blob to its representation, `bases` each base to
@@ -96,6 +109,7 @@ class Details:
     """Models of other places that have files of it, as `locate` saw."""
     damaged: Mapping[Digest, str] = field(default_factory=dict)
     """Its blobs that are known to be damaged, and in which way, for people."""
+    family: Family = field(default_factory=Family)
 
     @property
     def stored(self) -> int:
@@ -307,7 +321,15 @@ def show(archive: Archive, target: Target) -> Details:
         suspects=tuple(Suspects(archive).of(revision)),
         told=archive.unconfirmed.get(revision.repo, revision.id),
         equals=_equals(archive, revision),
+        family=Family() if drafted else _family(archive, revision),
     )
+
+
+def _family(archive: Archive, revision: Revision) -> Family:
+    try:
+        return Family(lineage_of(archive, revision), family_of(archive, revision))
+    except OutlastError as error:
+        return Family(fault=str(error))
 
 
 def _damage(archive: Archive, digests: Iterable[Digest]) -> dict[Digest, str]:

@@ -36,6 +36,7 @@ from outlast.store.records.attestations import Attestations
 from outlast.store.records.drafts import Drafts
 from outlast.store.records.equals import Equals
 from outlast.store.records.holders import SeenHolders
+from outlast.store.records.lineage import note_lineage
 from outlast.store.records.per_model import PerModel
 from outlast.store.records.records import Records
 from outlast.store.records.refs import Refs
@@ -351,6 +352,8 @@ class Archive(Closing):
                     set_aside(self.layout, draft_path)  # what it named beside that is not known
                 self.drafts.delete(revision.repo, revision.id)
                 disk.touch(self.layout.manifests)
+            if better is None:
+                note_lineage(self, writer, merged)
             return better or merged.digest
 
     @disk.reported

@@ -16,6 +16,7 @@ from outlast.cli.documents.parts import (
 )
 from outlast.codec.payload import Form
 from outlast.core.digest import Digest, GitOid
+from outlast.core.lineage import AncestorRole, Making, WeightsForm
 from outlast.core.names import RepoId
 
 
@@ -96,6 +97,44 @@ class DamagedFilePart:
     damage: Annotated[str, "what is wrong, for a person"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AncestorPart:
+    """A revision that a model was made from."""
+
+    repo: Annotated[RepoId, "its name"]
+    manifest: Annotated[Digest, "the sha256 of its manifest"]
+    commit: Annotated[GitOid | None, "the hub's commit; null: it has none"]
+    role: Annotated[AncestorRole, "what it is to the model"]
+    form: Annotated[WeightsForm, "in which form its weights were used"]
+    file: Annotated[str, "the file of it that was used; empty: all"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineagePart:
+    """How a model was made, as its own record says."""
+
+    making: Annotated[Making, "how"]
+    ancestors: Annotated[Sequence[AncestorPart], "from what; the base first"]
+    data: Annotated[Digest | None, "sha256 of the training data; null: there was none"]
+    tokenizer: Annotated[Digest | None, "sha256 of the tokenizer; null: unknown"]
+    template: Annotated[Digest | None, "sha256 of the chat template's text; null: none"]
+    seed: Annotated[int | None, "the seed of the training; null: there was none"]
+    parameters: Annotated[dict[str, str | int | float | bool], "what the training was told"]
+    versions: Annotated[dict[str, str | int | float | bool], "of the programs that made it"]
+    metrics: Annotated[dict[str, str | int | float | bool], "losses in nats per token, counts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyPart:
+    """A model of the family tree: bases, and what was made of them."""
+
+    repo: Annotated[RepoId, "the model"]
+    manifest: Annotated[Digest, "the sha256 of its manifest"]
+    making: Annotated[Making | None, "how it was made from `parent`; null: it is the eldest"]
+    here: Annotated[bool, "whether it is in the archive"]
+    parent: Annotated[Digest | None, "the manifest of what it was made from"]
+
+
 @document("show")
 class DetailsDocument(Document):
     """One revision in full."""
@@ -131,6 +170,8 @@ class DetailsDocument(Document):
     foreign: Annotated[
         Sequence[ForeignPart], "signatures of other tools among the files; no claim follows of them"
     ]
+    lineage: Annotated[LineagePart | None, "how it was made; null: it has no record"]
+    family: Annotated[Sequence[FamilyPart], "bases and derivatives here, parents first"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

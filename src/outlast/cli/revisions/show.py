@@ -21,6 +21,7 @@ from outlast.cli.documents.parts import (
     withdrawn_parts,
 )
 from outlast.cli.edge import TARGET, common, session
+from outlast.cli.revisions.lineage import family_parts, lineage_lines, lineage_part
 from outlast.cli.revisions.template_diff import PREVIOUS, show_template_diff
 from outlast.cli.screen.claims import claim_words, foreign_lines
 from outlast.cli.screen.render import plural, print_document, print_table, saved_part, saving
@@ -116,6 +117,8 @@ def _document(details: listing.Details, claims: Claims | None) -> DetailsDocumen
         claims=() if claims is None else claim_parts(claims),
         revoked="" if claims is None else claims.revoked,
         foreign=foreign_parts(claims),
+        lineage=lineage_part(details.family.record),
+        family=family_parts(details.family.tree),
     )
 
 
@@ -217,6 +220,7 @@ def _print_details(details: listing.Details, claims: Claims | None) -> None:
         print(f"access    {'private' if details.about.private else 'gated'} at its hub")
     _print_withdrawn(details.about)
     _print_equals(details)
+    _print_lineage(details)
     for suspect in details.suspects:
         print(one_line(f"warning   {suspect.path}: {suspect.reason}"))
     for path, what in damaged.items():
@@ -228,6 +232,11 @@ def _print_details(details: listing.Details, claims: Claims | None) -> None:
     ]
     rows += [("missing", human_size(e.size), "", "", e.key[:16], e.path) for e in revision.missing]
     print_table([("", "SIZE", "STORED", "FORM", "SHA256", "FILE"), *rows], right=(1, 2))
+
+
+def _print_lineage(details: listing.Details) -> None:
+    for line in lineage_lines(details.family):
+        print(one_line(line, 2000))
 
 
 def _print_equals(details: listing.Details) -> None:

@@ -38,6 +38,7 @@ from outlast.core.events import (
     SourceWaiting,
     SourceWithdrew,
     SuspectContent,
+    TrainingStep,
     WatchNoticed,
 )
 from outlast.core.names import RepoId
@@ -198,6 +199,8 @@ class Screen:
                     self._repeat(count)
                 case Loading(seconds=seconds) if not self._is_due(seconds):
                     pass
+                case TrainingStep() if not self._is_due(_LINE_EVERY) and event.step < event.steps:
+                    pass
                 case _ if self._json:
                     print_document(event)
                 case FileWaiting() if self._bars is not None:
@@ -343,6 +346,8 @@ def _sentence(event: Event) -> str | None:  # noqa: C901, PLR0911, PLR0912 - a l
         case Loading(engine, size, seconds):
             since = f"for {duration(seconds)}; the time left is not known"
             return f"  loading {human_size(size)} into {engine} {since}"
+        case TrainingStep(step, steps, loss, left):
+            return f"  step {step:,} of {steps:,}, loss {loss:.3f}, {duration(left)} left"
         case WatchNoticed(kind, hub, repo, ref):
             return f"{hub}: {kind}{f': {repo}' if repo else ''}{f'@{ref}' if ref else ''}"
         case SourceWithdrew(reason=text) | Note(text):

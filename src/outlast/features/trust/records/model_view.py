@@ -13,7 +13,7 @@ from outlast.features.trust.records.dsse import DsseEnvelope
 from outlast.features.trust.records.heights import Height, Heights
 from outlast.features.trust.records.signers import Signers, signers_of
 from outlast.features.trust.records.statement import (
-    EVIDENCE,
+    UNCLAIMED,
     HubObservation,
     Publication,
     Revocation,
@@ -97,7 +97,7 @@ def _statement(data: bytes) -> tuple[DsseEnvelope, Statement] | None:
     """
     envelope = DsseEnvelope.read(data, unsigned=True)
     document = read_statement(envelope.payload)
-    if document["predicateType"] in EVIDENCE:
+    if document["predicateType"] in UNCLAIMED:
         return None
     if not envelope.signatures:
         raise MalformedError("a statement without a signature")

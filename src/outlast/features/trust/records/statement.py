@@ -14,6 +14,7 @@ import rfc8785
 
 from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import BadNameError, MalformedError
+from outlast.core.lineage import LINEAGE_TYPE
 from outlast.core.names import RepoId, check_ref
 from outlast.features.trust.keys.pins import MOST_RECOVERY
 from outlast.features.trust.keys.public import PublicKey, parse_line
@@ -28,7 +29,9 @@ REVOCATION: Final = f"{_PREFIX}revocation:v1"
 ACQUISITION: Final = f"{_PREFIX}acquisition:v1"
 TIMESTAMP: Final = f"{_PREFIX}timestamp:v1"
 EVIDENCE: Final = frozenset({ACQUISITION, TIMESTAMP})
-"""Types that no claim follows from (:mod:`outlast.features.trust.evidence`)."""
+"""Types that tell of pulls (:mod:`outlast.features.trust.evidence`)."""
+UNCLAIMED: Final = EVIDENCE | {LINEAGE_TYPE}
+"""Types that no claim follows from."""
 MAX_SEQUENCE: Final = (1 << 53) - 1
 """The largest integer that every reader of JSON keeps."""
 MOST_REASON: Final = 300

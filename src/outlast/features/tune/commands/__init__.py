@@ -1,0 +1,1 @@
+"""The commands of tuning, and the lines of JSON that they print."""
