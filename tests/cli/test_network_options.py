@@ -181,6 +181,7 @@ LOCAL: Final = {
         "--strict",
         "--now",
         "--undo",
+        "--accept",
         "--discard",
         "--alone",
         "--embeddings",

@@ -10,6 +10,7 @@ import click
 from outlast.cli.chat.loop import Chat
 from outlast.cli.documents.running import ServingModelDocument
 from outlast.cli.edge import TARGET, Session, budget_option, common, host_and_port, session
+from outlast.cli.options.accepted import accept_start_option
 from outlast.cli.options.revoked import accept, accept_option
 from outlast.cli.options.sealed import noting, sealed_option
 from outlast.cli.screen.render import print_document
@@ -24,6 +25,7 @@ from outlast.engines.choose import LLAMA, TRANSFORMERS
 from outlast.engines.llama import LlamaOptions, Service, open_llama, serve
 from outlast.engines.transformers import TransformersOptions, open_transformers
 from outlast.ops import run as ops
+from outlast.ops.accept import accept_target
 from outlast.server.model import server as model_server
 from outlast.server.model.front import Serves
 from outlast.server.model.origin import Origin
@@ -85,10 +87,12 @@ Examples:
   git diff | outlast run me/model "Describe this change:" -
   outlast run me/model --api 127.0.0.1:8080           OpenAI-compatible API
   outlast run me/model --sealed                       the engine reaches no network
+  outlast run org/theirs --accept 3f0c55a1e2b94d07    run what nothing else speaks for
 
 \b
 Exit status:
-  0 done · 2 usage · 3 not archived · 4 damage found · 8 storage · 9 engine · 130 interrupted
+  0 done · 2 usage · 3 not archived · 4 damage found · 7 no claim holds, or it is revoked
+  8 storage · 9 engine · 130 interrupted
 """
 )
 @click.argument("target", type=TARGET)
@@ -102,6 +106,7 @@ Exit status:
 )
 @_sampling_options
 @_engine_options
+@accept_start_option
 @accept_option
 @sealed_option
 @common
@@ -114,6 +119,7 @@ def run(
     embeddings: bool,
     system: str | None,
     accepted: tuple[Digest, ...],
+    vouched: str | None,
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -123,6 +129,10 @@ def run(
 
     GGUF files run with llama.cpp; safetensors models need the 'transformers' extra. The files are
     checked against their digests first. A '-' in PROMPT is replaced by what stdin contains.
+
+    Beside that a model needs one of the claims published, observed (as what you pulled from a hub
+    yourself is) and listed, or your word: you added it, or accept the digest of its manifest.
+    Rules of yours that ask for claims take the place of that.
     """
     if api is not None and prompt:
         raise UsageError("--api takes no PROMPT")
@@ -132,6 +142,9 @@ def run(
     sampling = Sampling(**{name: options.pop(name) for name in names})
     with session(home, as_json=as_json, quiet=quiet) as call, call.archive() as archive:
         accept(call, archive, accepted, [target])
+        if vouched is not None:
+            word = accept_target(archive, target, vouched)
+            call.say(f"accepted, and remembered: {target} of the manifest {word.manifest.short}…")
         budget = options["budget"]
         with ops.prepare(
             archive,
@@ -140,6 +153,7 @@ def run(
             engine=options["engine"],
             recheck=options["recheck"],
             budget=call.config.working_copies if budget is None else budget,
+            assessor=lambda: call.assessor(archive),
             control=call.control,
         ) as prepared:
             choice = prepared.choice

@@ -30,9 +30,11 @@ from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.intake.judging import require_files, require_revision
 from outlast.intake.local_file import PlainSink, ingest
 from outlast.intake.suspects import Suspects, of_files, refuse, warn
+from outlast.intake.vouched import take_word
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.garbage.trash import room_hint
+from outlast.store.records.accepted import How
 from outlast.store.records.refs import Ref
 
 _log = logging.getLogger(__name__)
@@ -109,6 +111,8 @@ def add(
             refuse(suspects)
         require_revision(archive, Action.PULL, revision, source=f"folder:{folder}")
         digest = archive.put_revision(writer, revision)
+        if digest == revision.digest:  # else the archive knows more of it, from elsewhere
+            take_word(archive, writer, revision, How.ADDED, revision.files)
         archive.refs.put(writer, target.repo, Ref(ref, revision.id))
     warn(control, suspects)
     return Added(revision, digest, stored, held_bytes(archive, entries), tuple(suspects))

@@ -32,6 +32,7 @@ from outlast.store.manifests import Manifests, merge
 from outlast.store.ownership import Ownership
 from outlast.store.partials import CAPSULE, Partial
 from outlast.store.reading import BlobReader
+from outlast.store.records.accepted import AcceptedManifests
 from outlast.store.records.attestations import Attestations
 from outlast.store.records.drafts import Drafts
 from outlast.store.records.equals import Equals
@@ -100,6 +101,7 @@ class Archive(Closing):
         self.seen = PerModel(self.records, self.layout.seen, SeenRevisions)
         self.attestations = Attestations(self.layout)
         self.revocations = Revocations(self.records)
+        self.accepted = AcceptedManifests(self.records)
         self.cached = CachedMarks(self.records, lambda repo, commit: commit in self.commits(repo))
         self.in_use = Holds(self.cached, self.layout.lock)
         with disk.reporting(self.layout.index):
