@@ -1,6 +1,6 @@
-"""What `run` asks for where no rules of the operator ask for claims: beside being intact, a revision
-has one more claim, or the operator's own word. Without the feature that checks signatures, what
-this archive pulled from a hub itself counts, and what was added or accepted here.
+"""What `run` asks for where no rules of the operator ask for claims: beside being intact, a
+revision has one more claim, or the operator's own word. Without the feature that checks signatures,
+what this archive pulled from a hub itself counts, and what was added or accepted here.
 
 Whether it is intact is no question for records: `run` compares the files that it opens.
 """

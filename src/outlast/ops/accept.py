@@ -22,8 +22,8 @@ def accepted(archive: Archive) -> list[Accepted]:
 
 
 def accept_target(archive: Archive, target: Target, prefix: str) -> Accepted:
-    """Accepts the manifest of `target`, whose digest begins with `prefix`: the same name may come to
-    mean another one. Raises :class:`UsageError` where it is another, :class:`UnvouchedError` while
+    """Accepts the manifest of `target`, whose digest begins with `prefix`: the same name may come
+    to mean another one. Raises :class:`UsageError` where it is another, :class:`UnvouchedError` while
     files are arriving, and as :func:`_note`.
     """
     revision = archive.revision(target.repo, target.ref)
@@ -69,8 +69,8 @@ def take_back(archive: Archive, prefix: str) -> Accepted:
 
 
 def _note(archive: Archive, revision: Revision) -> Accepted:
-    """Remembers it. Raises :class:`~outlast.core.errors.RevokedError` for what is not to be used any
-    more: that is accepted by another option alone.
+    """Remembers it. Raises :class:`~outlast.core.errors.RevokedError` for what is not to be used
+    any more: that is accepted by another option alone.
     """
     archive.revocations.refuse(revision)
     word = word_for(revision, How.ACCEPTED)

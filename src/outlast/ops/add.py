@@ -22,6 +22,7 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target, check_paths
 from outlast.core.policy import Action
 from outlast.fetch.file_filter import Selection
+from outlast.fetch.lookalikes import lookalike_warning
 from outlast.intake.base_finder import BaseFinder
 from outlast.intake.base_names import BaseNames, is_card
 from outlast.intake.capsule_stream import CapsuleSink, Intake, OpenFile, chosen, held_bytes
@@ -84,6 +85,8 @@ def add(
     if GitOid.is_valid(ref):
         raise UsageError(f"{ref} is a commit id; an added folder gets its own", hint="name a tag")
     archive.refs.refuse_twin(target.repo)  # before anything is stored
+    if not archive.commits(target.repo) and (said := lookalike_warning(archive, target.repo)):
+        control.emit(Note(f"warning: {said}"))
     left_out: list[str] = []
     found = list(_walk(folder, selection, follow_links, control, left_out))
     if not found:

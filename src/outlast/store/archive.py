@@ -52,6 +52,8 @@ from outlast.store.writer import WriteSession
 from outlast.store.writer import create as create_archive
 
 if TYPE_CHECKING:
+    from outlast.core.claims import Weigher
+    from outlast.core.known_names import KnownNames
     from outlast.store.records.acquisition import Recorder
 
 MIN_PREFIX = 7
@@ -69,13 +71,17 @@ class BlobInfo:
 class Archive(Closing):
     """The store. Thread-safe; several processes may use one archive at once. `rules` are its
     operator's: it asks none itself, and what acts on it does. `recorder`: what keeps evidence of
-    pulls, if anything does.
+    pulls, if anything does. `weigher`: what weighs statements that nodes send, if anything does:
+    else none is taken. `known_names`: names beside those that are archived, which new ones are
+    compared with.
     """
 
     def __init__(self, home: Path, *, create: bool = False, gate: Gate = OPEN) -> None:
         self.layout = Layout(home)
         self.rules = ArchiveRules(gate)
         self.recorder: Recorder | None = None
+        self.weigher: Weigher | None = None
+        self.known_names: KnownNames | None = None
         locks.forget(self.layout.lock)
         if create:
             create_archive(self.layout)

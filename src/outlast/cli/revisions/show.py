@@ -31,6 +31,7 @@ from outlast.core.errors import one_line
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
 from outlast.core.sizes import human_size
+from outlast.fetch.lookalikes import lookalike_warning
 from outlast.intake.formats.code_files import is_code
 from outlast.intake.judging import own_claims
 from outlast.intake.vouched import vouched_by
@@ -83,10 +84,11 @@ def show(target: Target, *, old: str | None, home: str | None, as_json: bool, qu
             else None
         )
         part = _run_part(archive, details, claims)
+        resembles = lookalike_warning(archive, details.revision.repo)
     if as_json:
-        print_document(_document(details, claims, part))
+        print_document(_document(details, claims, part, resembles))
         return
-    _print_details(details, claims, part)
+    _print_details(details, claims, part, resembles)
 
 
 def _run_part(archive: Archive, details: listing.Details, claims: Claims | None) -> RunPart | None:
@@ -98,7 +100,7 @@ def _run_part(archive: Archive, details: listing.Details, claims: Claims | None)
 
 
 def _document(
-    details: listing.Details, claims: Claims | None, part: RunPart | None
+    details: listing.Details, claims: Claims | None, part: RunPart | None, resembles: str
 ) -> DetailsDocument:
     revision, about = details.revision, details.about
     return DetailsDocument(
@@ -132,6 +134,7 @@ def _document(
         claims=() if claims is None else claim_parts(claims),
         revoked="" if claims is None else claims.revoked,
         run=part,
+        resembles=resembles,
         foreign=foreign_parts(claims),
     )
 
@@ -195,23 +198,31 @@ def _state(revision: Revision, damaged: int) -> str:
     return f"PARTIAL (lacks {plural(len(revision.missing), 'file')})"
 
 
+def _print_trust(claims: Claims | None, part: RunPart | None, resembles: str) -> None:
+    if resembles:
+        print(one_line(f"warning   {resembles}", 2000))
+    if claims is not None:
+        _print_claims(claims)
+    if part is not None and not (claims and claims.revoked):
+        print(one_line(f"run       {run_line(part)}", 2000))
+
+
 def _print_claims(claims: Claims) -> None:
     print(one_line(f"claims    {claim_words(claims)}", 2000))
     for line in foreign_lines(claims):
         print(one_line(line, 2000))
 
 
-def _print_details(details: listing.Details, claims: Claims | None, part: RunPart | None) -> None:
+def _print_details(
+    details: listing.Details, claims: Claims | None, part: RunPart | None, resembles: str
+) -> None:
     revision = details.revision
     damaged = dict(_damaged(details))
     print(f"model     {revision.repo}")
     print(f"revision  {revision.id}")
     print(f"manifest  {details.manifest or 'none yet: files are still arriving'}")
     print(f"state     {_state(revision, len(damaged))}")
-    if claims is not None:
-        _print_claims(claims)
-    if part is not None and not (claims and claims.revoked):
-        print(one_line(f"run       {run_line(part)}", 2000))
+    _print_trust(claims, part, resembles)
     shared = f", {human_size(details.shared)} shared with other revisions" if details.shared else ""
     print(f"size      {human_size(revision.size)}{shared}")
     saved = saving(revision.size, details.stored)

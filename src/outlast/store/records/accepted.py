@@ -1,7 +1,7 @@
-"""Which manifests the operator of this archive vouches for: those of folders that were added here by
-hand, and those that were accepted by their digest. A record is bound to the manifest's digest, so
-it says nothing of other files, another name or another revision. No source, bundle or node writes
-one.
+"""Which manifests the operator of this archive vouches for: those of folders that were added here
+by hand, and those that were accepted by their digest. A record is bound to the manifest's digest,
+so it says nothing of other files, another name or another revision. No source, bundle or node
+writes one.
 """
 
 import json
