@@ -22,9 +22,9 @@ def accepted(archive: Archive) -> list[Accepted]:
 
 
 def accept_target(archive: Archive, target: Target, prefix: str) -> Accepted:
-    """Accepts the manifest of `target`, whose digest begins with `prefix`: the same name may come
-    to mean another one. Raises :class:`UsageError` where it is another, :class:`UnvouchedError` while
-    files are arriving, and as :func:`_note`.
+    """Accepts the manifest of `target`, if its digest begins with `prefix`. Raises
+    :class:`UsageError` where it does not: a name may come to mean another; :class:`UnvouchedError`
+    while files are arriving; and as :func:`_note`.
     """
     revision = archive.revision(target.repo, target.ref)
     if archive.drafts.exists(revision.repo, revision.id):
