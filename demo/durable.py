@@ -79,10 +79,11 @@ def crossed(folder: Path, model: str, question: str, node: Node) -> list[tuple[s
     alone = _without_network()
     say(f"    node I, {'in a network namespace of its own' if alone else 'on this network'}:")
     _run(node, island, "import", str(stick), before=alone)
+    # Nothing speaks for what came on a stick, until I names the manifest that A exported.
+    about = json.loads(_run(node, folder / "a", "show", model, "--json").splitlines()[-1])
     limits = ("--temperature", "0", "--max-tokens", "40", "--json")
-    answer = json.loads(
-        _run(node, island, "run", model, question, *limits, before=alone).splitlines()[-1]
-    )
+    words = ("run", model, question, *limits, "--accept", about["manifest"])
+    answer = json.loads(_run(node, island, *words, before=alone).splitlines()[-1])
     say(f"    > {question}\n    {answer['text'].strip()}")
     require(bool(answer["text"].strip()), "the model answered on the other side")
     return [("a bundle with 10 % parity", megabytes(written["bytes"]))]

@@ -507,6 +507,14 @@ def revoking(world: World) -> None:
     assert world("revoke", "me/mine", "--reason", "a backdoor").result["type"] == "revoked"
 
 
+def accepting(world: World) -> None:
+    (line,) = world("accept").documents
+    assert (line["how"], line["undone"]) == ("added", False)
+    digest = line["manifest"][:12]
+    assert world("accept", digest, "--undo").result["undone"]
+    assert world("accept", digest).result["how"] == "accepted"
+
+
 def scrubbing(world: World) -> None:
     store = stored(world)
     assert world("scrub", "--store", store).result["store"] == store
@@ -560,6 +568,7 @@ def showing_a_launch(world: World) -> None:
 
 
 EXAMPLES: dict[str, Callable[[World], None]] = {
+    "accept": accepting,
     "pull": pulling,
     "sync": syncing,
     "service": serving_always,

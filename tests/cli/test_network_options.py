@@ -193,6 +193,7 @@ LOCAL: Final = {
         "--strict",
         "--now",
         "--undo",
+        "--accept",
         "--discard",
         "--alone",
         "--embeddings",

@@ -52,7 +52,9 @@ def model(net: Net) -> Model:
 def answer(node: Islander) -> str:
     """What the model says on this machine."""
     options = ("--temperature", "0", "--max-tokens", "12", "--threads", "1")
-    [said] = of_type(node.start("run", TALKER, *options, QUESTION).ok(), "answer")
+    [shown] = of_type(node.start("show", TALKER).ok(), "details")
+    accept = ("--accept", shown["manifest"])  # on one machine nothing else speaks for it
+    [said] = of_type(node.start("run", TALKER, *options, *accept, QUESTION).ok(), "answer")
     return str(said["text"])
 
 

@@ -100,6 +100,9 @@ class Shares:
     def manifest(self, digest: Digest, *, trusted: bool) -> bytes | None:
         return self.manifests.get(digest) if trusted or digest not in self.closed else None
 
+    def tells_of(self, manifest: Digest, *, trusted: bool) -> bool:
+        return self.manifest(manifest, trusted=trusted) is not None
+
     def allows(self, blob: Digest, *, trusted: bool) -> bool:
         return blob in self.known and (trusted or blob not in self.closed)
 

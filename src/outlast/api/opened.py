@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from weakref import WeakSet
 
 from outlast.api.settings import Settings
-from outlast.cli.feature import LateRecorder, assessor_of
+from outlast.cli.feature import LateNames, LateRecorder, LateWeigher, assessor_of
 from outlast.core.closing import Closing
 from outlast.core.errors import NotFoundError, UsageError
 from outlast.features import FEATURES
@@ -103,6 +103,8 @@ def _open_store(settings: Settings, *, create: bool) -> Store:
         store = Store(home, create=True, gate=gate)
     if not store.rules.is_open:
         store.rules.assessor = assessor_of(FEATURES, settings.config.feature, store)
+    store.weigher = LateWeigher(FEATURES, store)
+    store.known_names = LateNames(FEATURES, store)
     if create:
         store.recorder = LateRecorder(FEATURES, settings.config.feature, store)
     return store

@@ -11,8 +11,9 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,7 @@ from outlast.core.names import RepoId, quote_ref
 from outlast.store.forms import MAX_LINKS
 from outlast.store.layout import CAPSULE_SUFFIX, MARKER, Layout, repo_of_folder
 from outlast.store.records import sealed
+from outlast.store.records.attestations import MAX_ATTESTATION, MOST, SUFFIX, StoredAttestation
 from outlast.store.records.facts import UNREADABLE, About
 from outlast.store.records.records import LIMIT
 from outlast.store.records.refs import ABOUT, Ref, decode_ref
@@ -46,6 +48,8 @@ _ROOT: Final = Path("/")
 _REVISIONS: Final = "revisions"
 _MANIFEST: Final = "manifest"
 _TREES: Final = "trees"
+_STATEMENTS: Final = 16 * 1024 * 1024
+"""Bytes of statements about one manifest that are read: 256 of 64 KiB."""
 IDENTITY: Final = "store-id"
 _NAME: Final = re.compile(rb"[0-9a-f]{16}\n")
 
@@ -155,6 +159,40 @@ class SecondHome:
         if (revision.repo, revision.id) != (repo, commit):
             raise CorruptError(f"{self.name}/{name} is the manifest of another revision")
         return revision
+
+    def statements(self, manifest: Digest) -> Iterator[bytes]:
+        """Signed statements about a manifest: of those with the right names at most 256, of 16 MiB
+        together. Who signed them is not looked at.
+        """
+        left = _STATEMENTS
+        for name, size in self._statement_sizes(manifest):
+            left -= size
+            if left < 0:
+                return
+            data = self.objects.read(name, MAX_ATTESTATION)
+            if data is not None and name == self._statement_name(manifest, Digest.of(data)):
+                yield data
+
+    def damaged_statements(self, manifest: Digest) -> Iterator[str]:
+        """The names of those that are not what their names say; reads all of them."""
+        for name, _ in self._statement_sizes(manifest):
+            data = self.objects.read(name, MAX_ATTESTATION)
+            if data is None or name != self._statement_name(manifest, Digest.of(data)):
+                yield name
+
+    def _statement_sizes(self, manifest: Digest) -> Iterator[tuple[str, int]]:
+        """The names of those that may be statements, at most 256, each with its bytes."""
+        folder = self._name(self._layout.attestations / manifest.hex)
+        found = (
+            (name, size)
+            for name, size in self.objects.sizes(folder)
+            if size <= MAX_ATTESTATION
+            and Digest.is_valid(name.rpartition("/")[2].removesuffix(SUFFIX))
+        )
+        return islice(found, MOST)
+
+    def _statement_name(self, manifest: Digest, digest: Digest) -> str:
+        return self._name(self._layout.attestations / manifest.hex / f"{digest}{SUFFIX}")
 
     def place_of(self, digest: Digest) -> tuple[str, int] | None:
         """The object that holds a blob, and how many bytes that has; None where there is none."""
@@ -303,6 +341,18 @@ class SecondHome:
             if before is None or (before != ref and before.observed <= ref.observed):
                 path = self._layout.repo_refs(repo) / quote_ref(ref.name)
                 self._put_twice(path, ref.encode())
+
+    def put_statements(self, manifest: Digest, statements: Iterable[StoredAttestation]) -> int:
+        """Puts signed statements beside a manifest that is here; how many were new, or had
+        another length there.
+        """
+        new, there = 0, dict(self._statement_sizes(manifest))
+        for one in islice(statements, MOST):
+            name = self._statement_name(manifest, one.digest)
+            if there.get(name) != len(one.data):
+                self.objects.put(name, one.data)
+                new += 1
+        return new
 
     def _known(self, repo: RepoId, commit: GitOid) -> Revision | None:
         try:

@@ -1,7 +1,7 @@
 """A second home as a source of models: what an archive put there comes back, and is checked."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Self
 
 from outlast.bucket.home import SecondHome
@@ -127,6 +127,11 @@ class BucketSource:
         if tree is None:
             return StoredRange(blob, start, stop)
         return ProvenRange(blob, start, stop, tree, what)
+
+    def statements(self, manifest: Digest, timeout: float | None = None) -> Iterable[bytes]:
+        """The signed statements that lie there about a manifest, unchecked."""
+        del timeout  # that of the store's client counts
+        return self._home.statements(manifest)
 
     def _tree(self, digest: Digest, entry: FileEntry) -> Tree | None:
         """What proves pieces of a file, if there is such a thing: an older home has none."""

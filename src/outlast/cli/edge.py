@@ -13,7 +13,7 @@ import click
 
 from outlast import __version__
 from outlast.cli.config.file import Config, environment, load_config, parse_size
-from outlast.cli.feature import LateRecorder, Listed, assessor_of, gate_of
+from outlast.cli.feature import LateNames, LateRecorder, LateWeigher, Listed, assessor_of, gate_of
 from outlast.cli.options.debug import DEBUG, debug_option
 from outlast.cli.screen.interrupted import going_on
 from outlast.cli.screen.render import Screen
@@ -128,6 +128,8 @@ class Session:
         refuse; and evidence of pulls be kept.
         """
         archive.recorder = LateRecorder(self.features, self.config.feature, archive)
+        archive.weigher = LateWeigher(self.features, archive)
+        archive.known_names = LateNames(self.features, archive)
         if not archive.rules.is_open:
             archive.rules.told = self.say
             archive.rules.assessor = self.assessor(archive)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from outlast.app import App
-    from outlast.core.claims import Assessor
+    from outlast.core.claims import Assessor, Weighed, Weigher
+    from outlast.core.digest import Digest
+    from outlast.core.known_names import KnownName, KnownNames
     from outlast.core.names import RepoId
     from outlast.core.offer import Offer
     from outlast.core.policy import Gate
@@ -88,8 +90,10 @@ class Listed(NamedTuple):
     `assessor` is that of a function that makes a :class:`~outlast.core.claims.Assessor` of an
     archive and the feature's settings: one feature at most has it. `recorder` is that of a function
     that makes a :class:`~outlast.store.records.acquisition.Recorder` of the same: likewise.
-    `finder` is that of its :class:`Finder`, if it has one. `countries` is that of a function that
-    makes a :data:`CountryOf` of an archive's folder and the feature's settings: one at most has it.
+    `weigher` and `names` are those of functions that make a :class:`~outlast.core.claims.Weigher`
+    and the :class:`~outlast.core.known_names.KnownNames` of an archive: likewise. `finder` is that
+    of its :class:`Finder`, if it has one. `countries` is that of a function that makes a
+    :data:`CountryOf` of an archive's folder and the feature's settings: one at most has it.
     """
 
     name: str
@@ -100,6 +104,8 @@ class Listed(NamedTuple):
     rules: str = ""
     assessor: str = ""
     recorder: str = ""
+    weigher: str = ""
+    names: str = ""
     finder: str = ""
     countries: str = ""
 
@@ -180,6 +186,59 @@ def country_of(
             found: CountryOf = load(listed.countries)(home, settings(listed))
             return found
     return None
+
+
+class LateWeigher:
+    """Implements :class:`~outlast.core.claims.Weigher`: loads the feature that checks signatures
+    with the first statement. Thread-safe.
+    """
+
+    def __init__(self, features: Sequence[Listed], archive: "Archive") -> None:
+        self._target = next((one.weigher for one in features if one.weigher), "")
+        self._archive = archive
+        self._found: Weigher | None = None
+
+    def weigh(self, repo: "RepoId", manifest: "Digest", data: bytes) -> "Weighed":
+        from outlast.core.claims import Weighed, Weight  # noqa: PLC0415 - help does without
+
+        if not self._target:
+            return Weighed(Weight.NOTHING)
+        if self._found is None:  # two threads may each make one: they say the same
+            self._found = load(self._target)(self._archive)
+        return self._found.weigh(repo, manifest, data)
+
+
+def names_of(features: Sequence[Listed], archive: "Archive") -> "KnownNames | None":
+    """The names that a feature knows beside those that are archived."""
+    for listed in features:
+        if listed.names:
+            found: KnownNames = load(listed.names)(archive)
+            return found
+    return None
+
+
+class LateNames:
+    """Implements :class:`~outlast.core.known_names.KnownNames`: loads the feature that knows names
+    when one is compared. Thread-safe.
+    """
+
+    def __init__(self, features: Sequence[Listed], archive: "Archive") -> None:
+        self._features = features
+        self._archive = archive
+        self._found: KnownNames | None = None
+
+    def stamp(self) -> object:
+        found = self._load()
+        return None if found is None else found.stamp()
+
+    def names(self) -> "Iterable[KnownName]":
+        found = self._load()
+        return () if found is None else found.names()
+
+    def _load(self) -> "KnownNames | None":
+        if self._found is None:
+            self._found = names_of(self._features, self._archive)
+        return self._found
 
 
 def finders(features: Sequence[Listed]) -> list[Finder]:

@@ -54,6 +54,9 @@ COMMANDS: dict[str, Command] = {
         "outlast.cli.status:status", "Show what running nodes do: transfers, peers, rates."
     ),
     "run": Command("outlast.cli.run:run", "Chat with a model, or serve it as an OpenAI-style API."),
+    "accept": Command(
+        "outlast.cli.accept:accept", "Let run use models by your word, or list those."
+    ),
     "config": Command(
         "outlast.cli.config.command:config", "Show the settings, or write a configuration file."
     ),

@@ -10,6 +10,7 @@ import click
 from outlast.cli.chat.loop import Chat
 from outlast.cli.documents.running import ServingModelDocument
 from outlast.cli.edge import Session, budget_option, common, host_and_port, session
+from outlast.cli.options.accepted import accept_start_option
 from outlast.cli.options.adapter import RUN_TARGET, any_base_option, opened_adapter
 from outlast.cli.options.revoked import accept, accept_option
 from outlast.cli.options.sealed import noting, sealed_option
@@ -25,6 +26,7 @@ from outlast.engines.choose import LLAMA, TRANSFORMERS
 from outlast.engines.llama import LlamaOptions, Service, open_llama, serve
 from outlast.engines.transformers import AdapterFile, TransformersOptions, open_transformers
 from outlast.ops import run as ops
+from outlast.ops.accept import accept_of
 from outlast.ops.run_adapter import ReadyAdapter, resolve
 from outlast.server.model import server as model_server
 from outlast.server.model.front import Serves
@@ -87,10 +89,12 @@ Examples:
   git diff | outlast run me/model "Describe this change:" -
   outlast run me/model --api 127.0.0.1:8080           OpenAI-compatible API
   outlast run me/model --sealed                       the engine reaches no network
+  outlast run org/theirs --accept 3f0c55a1e2b94d07    run what nothing else speaks for
 
 \b
 Exit status:
-  0 done · 2 usage · 3 not archived · 4 damage found · 8 storage · 9 engine · 130 interrupted
+  0 done · 2 usage · 3 not archived · 4 damage found · 7 no claim holds, or it is revoked
+  8 storage · 9 engine · 130 interrupted
 """
 )
 @click.argument("target", type=RUN_TARGET)
@@ -105,6 +109,7 @@ Exit status:
 @_sampling_options
 @_engine_options
 @any_base_option
+@accept_start_option
 @accept_option
 @sealed_option
 @common
@@ -117,6 +122,7 @@ def run(
     embeddings: bool,
     system: str | None,
     accepted: tuple[Digest, ...],
+    vouched: str | None,
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -129,6 +135,10 @@ def run(
 
     TARGET may be an adapter, whose base is found by its record, or both: org/base+org/adapter.
     Adapters need the 'tune' extra.
+
+    Beside that a model needs one of the claims published, observed (as what you pulled from a hub
+    yourself is) and listed, or your word: you added it, or accept the digest of its manifest.
+    Rules of yours that ask for claims take the place of that.
     """
     if api is not None and prompt:
         raise UsageError("--api takes no PROMPT")
@@ -141,6 +151,11 @@ def run(
         if options["budget"] is None:
             options["budget"] = call.config.working_copies
         target = resolve(archive, target)
+        if vouched is not None:
+            word = accept_of(archive, [t for t in (target.model, target.adapter) if t], vouched)
+            call.say(
+                f"accepted, and remembered: {word.repo} of the manifest {word.manifest.short}…"
+            )
         with (
             ops.prepare(
                 archive,
@@ -149,6 +164,7 @@ def run(
                 engine=options["engine"],
                 recheck=options["recheck"],
                 budget=options["budget"],
+                assessor=lambda: call.assessor(archive),
                 control=call.control,
             ) as prepared,
             opened_adapter(call, archive, target, prepared, options) as adapter,

@@ -4,11 +4,12 @@ each place that shows a model names each claim by its own.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Protocol
 
 from outlast.core.digest import Digest
 from outlast.core.manifest import Revision
+from outlast.core.names import RepoId
 
 
 class Claim(StrEnum):
@@ -126,3 +127,33 @@ class Assessor(Protocol):
     """
 
     def claims(self, manifest: Digest, revision: Revision) -> Claims: ...
+
+
+class Weight(IntEnum):
+    """What a statement that came from elsewhere, or is to go there, is worth."""
+
+    NOTHING = 0
+    """It is no signed statement about this manifest under this name, or does not travel."""
+    UNKNOWN = 1
+    """It is one, and no key that counts here signed it: another archive may know the key."""
+    COUNTS = 2
+    """A key that is pinned here for such a statement signed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """`same`: the sha256 of what two spellings of one statement by the same keys have in common, as
+    signatures can be written in more than one way; None where the weight is nothing. `urgent`: it
+    takes something back, so it goes first where not all can go.
+    """
+
+    weight: Weight
+    same: Digest | None = None
+    urgent: bool = False
+
+
+class Weigher(Protocol):
+    """Weighs statements by their signatures alone: it does not know who sent them. Thread-safe."""
+
+    def weigh(self, repo: RepoId, manifest: Digest, data: bytes) -> Weighed:
+        """Of the file `data`, as a statement about `manifest`, which is a revision of `repo`."""

@@ -365,6 +365,15 @@ class RevokedError(PolicyError):
     )
 
 
+class UnvouchedError(PolicyError):
+    """Nothing but its own digests speaks for a revision that is about to run: it was not published,
+    observed or listed by those that count here, and the operator did not add or accept it.
+    """
+
+    code = "unvouched"
+    default_hint = "'outlast verify --who' says what is missing; 'run --accept DIGEST' runs it"
+
+
 class ChangedKeyError(PolicyError):
     """Another key is pinned for this publisher, and nothing that it trusts signed the new one."""
 

@@ -63,13 +63,15 @@ class Subject:
 class Verdict:
     """Whether an action may be done. `reason`: one line for a person; `rule`: the name of the rule
     that decided ("": none did). `reported`: the rules do not allow it, and are only reported: the
-    action is done all the same.
+    action is done all the same. `weighs_claims`: the rules that are in force for this action ask
+    for claims, so they take the place of what `run` asks for without rules.
     """
 
     allowed: bool
     reason: str = ""
     rule: str = ""
     reported: bool = False
+    weighs_claims: bool = False
 
 
 class Gate(Protocol):

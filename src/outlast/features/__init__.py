@@ -106,6 +106,8 @@ FEATURES: tuple[Listed, ...] = (
         rules="trust/rules.cedar",
         assessor="outlast.features.trust.feature:assessor",
         recorder="outlast.features.trust.feature:recorder",
+        weigher="outlast.features.trust.feature:weigher",
+        names="outlast.features.trust.feature:known_names",
         finder="outlast.features.trust.catalogue.finder:FINDER",
         countries="outlast.features.trust.feature:countries",
     ),

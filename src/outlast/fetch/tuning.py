@@ -77,5 +77,17 @@ class Tuning:
     remembered_files: int = 1024
     """Files of a source for which a window is remembered. Guess: some 200 kB."""
 
+    # Signed statements that come along (`fetch.statements`)
+
+    statement_sources: int = 8
+    """Nodes that are asked for statements about a revision, all at once. Guess."""
+    statement_answer: float = 5.0
+    """Seconds that they have for the whole answer: it is 1.5 MB at most. Guess."""
+    statement_bytes: int = 16 * 1024 * 1024
+    """Bytes of them that are read of one source: 256 of 64 KiB."""
+    unknown_statements: int = 32
+    """Statements about a manifest up to which those by keys that are not pinned here are kept: any
+    number of keys can be made. Guess: the user pins such a key before long, or never."""
+
 
 TUNING: Final = Tuning()

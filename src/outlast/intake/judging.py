@@ -20,6 +20,8 @@ from outlast.core.policy import Action, Subject, Verdict, enforce
 from outlast.intake.base_names import BaseNames, read_tags
 from outlast.sources.base import Listing
 from outlast.store.archive import Archive
+from outlast.store.records.file_list import entries_of, listing_digest
+from outlast.store.records.seen import YOU
 
 FRESH: Final = 10.0
 """Seconds for which a verdict on what is served counts, if the revision is the same. Guess: rules
@@ -85,7 +87,14 @@ def require_revision(
     archive: Archive, action: Action, revision: Revision, *, source: str = ""
 ) -> None:
     """The same of what is archived."""
-    enforce(action, revision.repo, judge(archive, action, revision, source=source))
+    allowed(archive, action, revision, source=source)
+
+
+def allowed(archive: Archive, action: Action, revision: Revision, *, source: str = "") -> Verdict:
+    """The same; what the rules say, where they allow it."""
+    verdict = judge(archive, action, revision, source=source)
+    enforce(action, revision.repo, verdict)
+    return verdict
 
 
 def judge(archive: Archive, action: Action, revision: Revision, *, source: str = "") -> Verdict:
@@ -171,14 +180,24 @@ def _claims(archive: Archive, revision: Revision, manifest: Digest | None) -> Cl
     """What the archive's records claim; nothing is hashed for it."""
     if manifest is not None and (assessor := archive.rules.assessor) is not None:
         return assessor.claims(manifest, revision)
-    return _own_claims(archive, revision, sealed=manifest is not None)
+    return own_claims(archive, revision, sealed=manifest is not None)
 
 
-def _own_claims(archive: Archive, revision: Revision, *, sealed: bool) -> Claims:
-    """The one claim that the archive proves by itself."""
-    if not sealed or not all(map(archive.holds, revision.files)):
-        return Claims.of(())
-    return Claims.of([ClaimState(Claim.INTACT, Standing.HOLDS)])
+def own_claims(archive: Archive, revision: Revision, *, sealed: bool) -> Claims:
+    """What the archive proves by itself, from records of its own alone: that all bytes are here,
+    and that a hub listed just these files to it.
+    """
+    states = []
+    if sealed and all(map(archive.holds, revision.files)):
+        states.append(ClaimState(Claim.INTACT, Standing.HOLDS))
+    seen = archive.seen.get(revision.repo)
+    if seen is not None and seen.has(revision.id):
+        own = seen.of(revision.id, listing_digest(entries_of(revision)))
+        if own:
+            first = min(own, key=lambda row: row.when)
+            who, why = (YOU,), f"at {first.hub}"
+            states.append(ClaimState(Claim.OBSERVED, Standing.HOLDS, who, first.when, why))
+    return Claims.of(states)
 
 
 def _source(archive: Archive, repo: RepoId, commit: GitOid) -> str:

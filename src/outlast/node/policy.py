@@ -82,7 +82,8 @@ class _Shared:
 @dataclass(frozen=True, slots=True)
 class _Answers:
     """What follows from the inventory and the policy; never changed. Each maps to whether it is
-    restricted: `manifests`, `drafts`, the blobs that may be shared (`allowed`, by their sha256 in
+    restricted: `manifests`, those that would be among them were they not `revoked`, `drafts`, the
+    blobs that may be shared (`allowed`, by their sha256 in
     hex) and those of them that are `here`. `forms`: whether there is a plain file of these, and the
     bases of the capsule if there is one. `owned`: the blobs that any revision has; `secrets`:
     whether a model is known that is restricted. `stopped`: the models that are not given out.
@@ -90,6 +91,7 @@ class _Answers:
 
     shared: tuple[_Shared, ...] = ()
     manifests: Mapping[Digest, bool] = field(default_factory=dict)
+    revoked: Mapping[Digest, bool] = field(default_factory=dict)
     drafts: Mapping[Key, bool] = field(default_factory=dict)
     allowed: Mapping[str, bool] = field(default_factory=dict)
     here: Mapping[str, bool] = field(default_factory=dict)
@@ -164,6 +166,14 @@ class Sharing:
             return None
         return drafted[1]
 
+    def tells_of(self, manifest: Digest, *, trusted: bool) -> bool:
+        """Whether a peer may hear what was signed about a manifest: one that it may have, or might
+        if it were not revoked.
+        """
+        answers, _ = self._current()
+        known = answers.manifests.get(manifest, answers.revoked.get(manifest))
+        return _may(known, trusted)
+
     def allows(self, blob: Digest, *, trusted: bool) -> bool:
         """Whether a peer may have a blob: one of an offered revision that is here, or is still to
         come.
@@ -219,6 +229,7 @@ class Sharing:
     def _answer(self) -> _Answers:
         best: dict[Key, _Shared] = {}
         manifests: dict[Digest, bool] = {}
+        revoked: dict[Digest, bool] = {}
         allowed: dict[str, bool] = {}
         owned: set[str] = set()
         reserved: set[str] = set()
@@ -228,6 +239,8 @@ class Sharing:
             if shared is None or shared.restricted:
                 reserved.update(held.awaited)
             if shared is None:
+                if held.manifest is not None and self._is_revoked_alone(held):
+                    revoked[held.manifest] = self._is_restricted(held)
                 continue
             key = (held.repo, held.commit)
             if key not in best or _rank(held) < _rank(best[key].held):
@@ -247,6 +260,7 @@ class Sharing:
         return _Answers(
             shared=tuple(shared for _, shared in sorted(best.items()) if shared.held.files),
             manifests=manifests,
+            revoked=revoked,
             drafts=drafts,
             allowed=allowed,
             here=here,
@@ -262,10 +276,22 @@ class Sharing:
         facts = self._inventory.facts(held.repo)
         if facts.is_stopped or self._inventory.is_revoked(held) or not self._allowed(held):
             return None
-        restricted = not facts.is_open and not self._policy.restricted
+        restricted = self._is_restricted(held)
         marked = (held.repo, held.commit) in self._inventory.marked
         told = marked or held.commit in facts.unconfirmed
         return _Shared(held, facts.refs.get(held.commit, ()), restricted, told)
+
+    def _is_restricted(self, held: HeldRevision) -> bool:
+        """Whether static peers alone may hear of a revision."""
+        return not self._inventory.facts(held.repo).is_open and not self._policy.restricted
+
+    def _is_revoked_alone(self, held: HeldRevision) -> bool:
+        """Whether nothing but a revocation keeps a revision from being offered. The rules are not
+        asked: they often forbid what is revoked.
+        """
+        stopped = self._inventory.facts(held.repo).is_stopped
+        shares = self._policy.shares(held.repo, held.whole)
+        return shares and not stopped and self._inventory.is_revoked(held)
 
     def _allowed(self, held: HeldRevision) -> bool:
         """Whether the rules allow to share a revision, as they said when it was judged last. Files

@@ -22,6 +22,7 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target, check_paths
 from outlast.core.policy import Action
 from outlast.fetch.file_filter import Selection
+from outlast.fetch.lookalikes import lookalike_warning
 from outlast.intake.base_finder import BaseFinder
 from outlast.intake.base_names import BaseNames, is_card
 from outlast.intake.capsule_stream import CapsuleSink, Intake, OpenFile, chosen, held_bytes
@@ -30,9 +31,11 @@ from outlast.intake.form_policy import PLAIN, FormWishes
 from outlast.intake.judging import require_files, require_revision
 from outlast.intake.local_file import PlainSink, ingest
 from outlast.intake.suspects import Suspects, of_files, refuse, warn
+from outlast.intake.vouched import take_word
 from outlast.store import disk
 from outlast.store.archive import Archive
 from outlast.store.garbage.trash import room_hint
+from outlast.store.records.accepted import How
 from outlast.store.records.refs import Ref
 
 _log = logging.getLogger(__name__)
@@ -82,6 +85,8 @@ def add(
     if GitOid.is_valid(ref):
         raise UsageError(f"{ref} is a commit id; an added folder gets its own", hint="name a tag")
     archive.refs.refuse_twin(target.repo)  # before anything is stored
+    if not archive.commits(target.repo) and (said := lookalike_warning(archive, target.repo)):
+        control.emit(Note(f"warning: {said}"))
     left_out: list[str] = []
     found = list(_walk(folder, selection, follow_links, control, left_out))
     if not found:
@@ -109,6 +114,8 @@ def add(
             refuse(suspects)
         require_revision(archive, Action.PULL, revision, source=f"folder:{folder}")
         digest = archive.put_revision(writer, revision)
+        if digest == revision.digest:  # else the archive knows more of it, from elsewhere
+            take_word(archive, writer, revision, How.ADDED, revision.files)
         archive.refs.put(writer, target.repo, Ref(ref, revision.id))
     warn(control, suspects)
     return Added(revision, digest, stored, held_bytes(archive, entries), tuple(suspects))

@@ -18,7 +18,7 @@ from outlast.core.errors import (
 )
 from outlast.core.events import Again, FileDone, FileProblem, Planned
 from outlast.core.manifest import FileEntry, Revision
-from outlast.core.names import check_path
+from outlast.core.names import RepoId, check_path
 from outlast.core.policy import Action
 from outlast.fetch.file_filter import acceptable
 from outlast.intake.capsule_stream import Intake
@@ -26,10 +26,12 @@ from outlast.intake.content import Suspect
 from outlast.intake.judging import require_files, require_revision
 from outlast.intake.local_file import ingest
 from outlast.intake.suspects import Suspects, warn
+from outlast.intake.vouched import take_word
 from outlast.ops.add import store_file
 from outlast.sources.hfcache import CachedFile, CachedRevision, scan
 from outlast.store import disk
 from outlast.store.archive import Archive
+from outlast.store.records.accepted import How
 from outlast.store.records.refs import Ref
 from outlast.store.writer import WriteSession
 
@@ -166,11 +168,20 @@ class _Adoption:
             self._archive.put_revision(writer, revision)
         else:
             revision = self._complete(writer, held, entries)
+        self._take_word(writer, repo, commit, entries)
         now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         for name in cached.refs:
             if self._archive.refs.get(repo, name) is None:
                 self._archive.refs.put(writer, repo, Ref(name, commit, "cache", now))
         self.result.revisions.append(revision)
+
+    def _take_word(
+        self, writer: WriteSession, repo: RepoId, commit: GitOid, entries: list[FileEntry]
+    ) -> None:
+        """For what stands of the commit now, unless files of it are still to come."""
+        if not self._archive.drafts.exists(repo, commit):
+            standing = self._archive.revision(repo, commit.hex)
+            take_word(self._archive, writer, standing, How.ADOPTED, tuple(entries))
 
     def _complete(self, writer: WriteSession, held: Revision, entries: list[FileEntry]) -> Revision:
         """Adds the files of the cache to a revision that lacks some."""

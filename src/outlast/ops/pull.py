@@ -31,7 +31,7 @@ from outlast.fetch.known_lists import (
     unfinished,
 )
 from outlast.fetch.known_names import by_known_names
-from outlast.fetch.lookalikes import lookalike
+from outlast.fetch.lookalikes import lookalike_warning
 from outlast.fetch.mending import mend_bases
 from outlast.fetch.revision import (
     FetchContext,
@@ -44,6 +44,7 @@ from outlast.fetch.revision import (
     start_draft,
 )
 from outlast.fetch.source_state import Patience
+from outlast.fetch.statements import StatementSource, take_statements
 from outlast.fetch.transfer import Wishes
 from outlast.fetch.tuning import TUNING as FETCH_TUNING
 from outlast.fetch.withdrawals import noting_withdrawals
@@ -219,6 +220,7 @@ def pull(
             remember(archive, writer, listing, ref, teller, cancel=control.cancel)
     revision = archive.load(plan.repo, plan.commit)
     _record(archive, control, plan, digest, fetched=fetched)
+    _take_statements(archive, revision, teller, control)
     suspects = _suspects(archive, plan, revision)
     warn(control, suspects)
     _tell_of_templates(archive, before, revision, control)
@@ -244,6 +246,14 @@ def _announce(archive: Archive, plan: PullPlan, target: Target, control: Control
     _log_plan(plan)
     control.emit(Planned("pull", str(target), len(plan.wanted), plan.total_bytes, _present(plan)))
     _tell_of_lookalike(archive, plan.repo, control)
+
+
+def _take_statements(
+    archive: Archive, revision: Revision | None, teller: Source | None, control: Control
+) -> None:
+    """What the node or second home that told of a revision has of what was signed about it."""
+    if revision is not None and isinstance(teller, StatementSource):
+        take_statements(archive, revision, [teller], control)
 
 
 def _record(
@@ -320,12 +330,11 @@ def _spelled(archive: Archive, listing: Listing, asked: RepoId, control: Control
 
 
 def _tell_of_lookalike(archive: Archive, repo: RepoId, control: Control) -> None:
-    """Warns of a model that is new here, and may be taken for one that is archived."""
+    """Warns of a model that is new here, and may be taken for one that is known."""
     if archive.commits(repo):
         return
-    one = lookalike(repo, archive.refs.repos())
-    if one is not None:
-        control.emit(Note(f"warning: {repo} is another model than {one}, which is archived"))
+    if said := lookalike_warning(archive, repo):
+        control.emit(Note(f"warning: {said}"))
 
 
 def _named_before(archive: Archive, repo: RepoId, ref: str) -> GitOid | None:

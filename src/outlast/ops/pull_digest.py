@@ -21,6 +21,7 @@ from outlast.core.names import Target
 from outlast.core.threads import DaemonPool, interruptible
 from outlast.fetch.file_filter import Selection
 from outlast.fetch.source_state import SOURCE_FAULTS
+from outlast.fetch.statements import take_statements
 from outlast.fetch.transfer import Wishes
 from outlast.intake.capsule_stream import held_bytes
 from outlast.intake.suspects import Suspects, refuse, warn
@@ -86,6 +87,7 @@ def pull_manifest(
             plan = here.pulled.plan
             archive.cached.keep(plan.repo, plan.commit)
             _confirm(archive, plan, digest)
+            _hear(archive, digest, around, control)
         return here
     revision, source, restricted = _find(digest, around, control, patience, tuning)
     repo, commit = revision.repo, revision.id
@@ -107,6 +109,7 @@ def pull_manifest(
     )
     if dry_run:
         return ByDigest(pulled, named=False)
+    _hear(archive, digest, around, control, already=source)
     if pulled.manifest != digest:
         text = f"the archive had more files of {repo}@{commit.hex[:12]}: its manifest differs"
         control.emit(Note(text))
@@ -116,6 +119,22 @@ def pull_manifest(
         with archive.writer() as writer:
             archive.refs.put(writer, repo, Ref(_MAIN, commit))
     return ByDigest(pulled, named)
+
+
+def _hear(
+    archive: Archive,
+    digest: Digest,
+    around: Neighbourhood,
+    control: Control,
+    *,
+    already: PeerSource | None = None,
+) -> None:
+    """Asks the nodes that are known now for what was signed about a manifest that is here; one was
+    asked `already`. One that knows it to be revoked offers it no more, and tells.
+    """
+    if archive.layout.manifest(digest).exists():
+        others = [n.source for n in around.near() if already is None or n.source is not already]
+        take_statements(archive, load_manifest(archive.layout, digest), others, control)
 
 
 def _confirm(archive: Archive, plan: PullPlan, digest: Digest) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,9 @@ from outlast.engines.choose import TRANSFORMERS, EngineChoice, choose
 from outlast.intake.file_names import names_in
 from outlast.intake.formats.code_files import is_code
 from outlast.intake.formats.withheld import unsafe_files
-from outlast.intake.judging import require_revision
+from outlast.intake.judging import allowed
 from outlast.intake.local_file import ingest
+from outlast.intake.vouched import FindAssessor, require_vouched
 from outlast.intake.working_copies import Working
 from outlast.ops.export import lay_out
 from outlast.store import disk
@@ -79,18 +81,23 @@ def prepare(
     engine: str | None,
     recheck: bool,
     budget: int | None = None,
+    assessor: FindAssessor = lambda: None,
     control: Control,
 ) -> Prepared:
     """Chooses the files of `target` to run (`wanted` names one, or is a glob) and checks that they
     are still right: by the sums of their pieces; with `recheck`, by their sha256. What was compared
     since it changed is not read again, unless `recheck`. Files that are stored as capsules are
     decoded to working copies, of at most `budget` bytes together. Close the result. Raises
-    :class:`~outlast.core.errors.RevokedError` for what is not to be used any more.
+    :class:`~outlast.core.errors.RevokedError` for what is not to be used any more, and
+    :class:`~outlast.core.errors.UnvouchedError` for what nothing speaks for, where no rules weigh
+    claims: `assessor` gives what checks them.
     """
     revision = archive.revision(target.repo, target.ref)
-    require_revision(archive, Action.RUN, revision)
-    archive.cached.keep(revision.repo, revision.id)
+    verdict = allowed(archive, Action.RUN, revision)
     archive.revocations.refuse(revision)
+    if not verdict.weighs_claims:
+        require_vouched(archive, revision, shlex.quote(str(target)), assessor)
+    archive.cached.keep(revision.repo, revision.id)
     here = {e.path: e for e in revision.files if archive.lies_here(e)}
     _refuse_missing(revision, here, wanted)
     choice = choose([(path, e.size) for path, e in here.items()], wanted, engine)

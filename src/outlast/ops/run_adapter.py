@@ -1,6 +1,7 @@
 """Run with an adapter: find the base that it was made for, check both, and prepare its weights."""
 
 import logging
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,8 @@ from outlast.core.names import RepoId, RunTarget, Target
 from outlast.core.policy import Action
 from outlast.engines.adapters import CONFIG, MAX_CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from outlast.intake.form_policy import container_of
-from outlast.intake.judging import require_revision
+from outlast.intake.judging import allowed
+from outlast.intake.vouched import FindAssessor, require_vouched
 from outlast.intake.working_copies import Working
 from outlast.store.archive import Archive
 from outlast.store.records.lineage import lineage_of
@@ -105,15 +107,19 @@ def prepare_adapter(
     *,
     any_base: bool,
     budget: int | None,
+    assessor: FindAssessor = lambda: None,
     control: Control,
 ) -> ReadyAdapter:
     """Checks an adapter and prepares its weights. Raises :class:`UsageError` where it was made for
     another base, unless `any_base`; what :func:`read_adapter` does;
-    :class:`~outlast.core.errors.RevokedError`; and what the archive's rules raise.
+    :class:`~outlast.core.errors.RevokedError`; what the archive's rules raise; and what
+    :func:`~outlast.ops.run.prepare` does where nothing speaks for the adapter.
     """
     revision = archive.revision(target.repo, target.ref)
-    require_revision(archive, Action.RUN, revision)
+    verdict = allowed(archive, Action.RUN, revision)
     archive.revocations.refuse(revision)
+    if not verdict.weighs_claims:
+        require_vouched(archive, revision, shlex.quote(str(target)), assessor)
     if not is_adapter(revision):
         raise UsageError(
             f"{target} is no adapter with {CONFIG} and {WEIGHTS}",

@@ -39,6 +39,7 @@ from outlast.sources.peer_documents import (
     read_models,
     read_node,
     read_payloads,
+    read_statements,
 )
 from outlast.sources.ranges import ask_for_range, read_range
 from outlast.sources.settings import HttpSettings
@@ -118,6 +119,14 @@ class PeerSource:
             return Revision.from_bytes(data)
         except BadNameError as error:
             raise MalformedError(f"{self.name} has a manifest with a bad name: {error}") from error
+
+    def statements(self, manifest: Digest, timeout: float | None = None) -> Sequence[bytes]:
+        """The signed statements that the peer has about a manifest, at most 64; none of them is
+        checked. Raises :class:`EntryNotFoundError` where it has none, or is too old to know the
+        question.
+        """
+        limit = self._tuning.peer_statements
+        return read_statements(self._json(f"statements/{manifest}", limit, timeout))
 
     def find(self, repo: RepoId, ref: str, timeout: float | None = None) -> Offer:
         """The peer's offer for `ref` (a branch, a tag, a commit or the start of one), with the most

@@ -2,6 +2,7 @@
 fault raises :class:`MalformedError`.
 """
 
+import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ _MOST_FAILED = 100
 MOST_STORES: Final = 16
 """Second homes that a node names."""
 _MOST_SECONDS = 10**9
+MOST_STATEMENTS: Final = 64
+"""Signed statements about one manifest that a node gives. Guess: a publisher, its revocation, and
+two observers for two years."""
 _NODE = re.compile(r"[0-9a-f]{40}\Z")
 _HOLDER = re.compile(r"[0-9a-f]{16}\Z")
 
@@ -320,3 +324,14 @@ def _flag(row: dict[str, Any], key: str) -> bool:
     if not isinstance(value, bool):
         raise MalformedError(f"{key!r} is neither true nor false")
     return value
+
+
+def read_statements(document: Any) -> tuple[bytes, ...]:
+    """The files of an answer to ``statements``; what they say is not looked at."""
+    rows = document.get("statements") if isinstance(document, dict) else None
+    if not isinstance(rows, list) or len(rows) > MOST_STATEMENTS:
+        raise MalformedError("a peer's list of statements is none, or too long")
+    try:
+        return tuple(base64.b64decode(row, validate=True) for row in rows)
+    except (TypeError, ValueError):
+        raise MalformedError("a peer's statement is not in base64") from None

@@ -59,6 +59,9 @@ class Tuning:
     """Bytes in which a peer says who it is; an honest one needs 300."""
     manifest: int = 256 * 1024 * 1024
     """Bytes of a peer's manifest: as a hub's description."""
+    peer_statements: int = 1536 * 1024
+    """Bytes of a peer's answer with signed statements about a manifest: 1 MiB of them, in base64.
+    """
     layer: int = 64 * 1024 * 1024
     """Bytes of a layer: 2,000,000 pieces, a file of 2 TiB."""
     peer_containers: int = 100_000

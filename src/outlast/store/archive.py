@@ -32,6 +32,7 @@ from outlast.store.manifests import Manifests, merge
 from outlast.store.ownership import Ownership
 from outlast.store.partials import CAPSULE, Partial
 from outlast.store.reading import BlobReader
+from outlast.store.records.accepted import AcceptedManifests
 from outlast.store.records.attestations import Attestations
 from outlast.store.records.drafts import Drafts
 from outlast.store.records.equals import Equals
@@ -52,6 +53,8 @@ from outlast.store.writer import WriteSession
 from outlast.store.writer import create as create_archive
 
 if TYPE_CHECKING:
+    from outlast.core.claims import Weigher
+    from outlast.core.known_names import KnownNames
     from outlast.store.records.acquisition import Recorder
 
 MIN_PREFIX = 7
@@ -69,13 +72,17 @@ class BlobInfo:
 class Archive(Closing):
     """The store. Thread-safe; several processes may use one archive at once. `rules` are its
     operator's: it asks none itself, and what acts on it does. `recorder`: what keeps evidence of
-    pulls, if anything does.
+    pulls, if anything does. `weigher`: what weighs statements that nodes send, if anything does:
+    else none is taken. `known_names`: names beside those that are archived, which new ones are
+    compared with.
     """
 
     def __init__(self, home: Path, *, create: bool = False, gate: Gate = OPEN) -> None:
         self.layout = Layout(home)
         self.rules = ArchiveRules(gate)
         self.recorder: Recorder | None = None
+        self.weigher: Weigher | None = None
+        self.known_names: KnownNames | None = None
         locks.forget(self.layout.lock)
         if create:
             create_archive(self.layout)
@@ -101,6 +108,7 @@ class Archive(Closing):
         self.seen = PerModel(self.records, self.layout.seen, SeenRevisions)
         self.attestations = Attestations(self.layout)
         self.revocations = Revocations(self.records)
+        self.accepted = AcceptedManifests(self.records)
         self.cached = CachedMarks(self.records, lambda repo, commit: commit in self.commits(repo))
         self.in_use = Holds(self.cached, self.layout.lock)
         with disk.reporting(self.layout.index):

@@ -157,6 +157,11 @@ class Layout:
         return self.home / "trust"
 
     @property
+    def accepted(self) -> Path:
+        """What the operator vouches for, by manifest."""
+        return self.trust / "accepted"
+
+    @property
     def revoked(self) -> Path:
         """What is revoked, by manifest."""
         return self.trust / "revoked"

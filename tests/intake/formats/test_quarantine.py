@@ -11,6 +11,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import QuarantinedError
 from outlast.core.names import RepoId, Target
 from outlast.intake.formats.allowed import AllowedUnsafe
+from outlast.ops.accept import accept_manifest
 from outlast.ops.export import Exported, link
 from outlast.ops.run import prepare
 from outlast.store.archive import Archive
@@ -74,7 +75,7 @@ def test_an_engine_gets_no_pickle(archive: Archive, tmp_path: Path) -> None:
     weights = SAFE["model.safetensors"]
     unsafe = canaries(tmp_path / "sprung")["weights.pt"]
     files = {"config.json": b"{}", "model.safetensors": weights, "training_args.bin": unsafe}
-    archive_files(archive, REPO, files)
+    accept_manifest(archive, archive_files(archive, REPO, files).digest.hex)
     AllowedUnsafe(archive.layout.home).allow([(Digest.of(unsafe), "x")], dt.date(2026, 11, 30))
     with prepare(
         archive, TARGET, wanted=None, engine=None, recheck=False, control=Control()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from outlast.cli.documents.document import Document, document
-from outlast.cli.documents.parts import ClaimPart, ForeignPart
+from outlast.cli.documents.parts import ClaimPart, ForeignPart, RunPart
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
 
@@ -19,6 +19,7 @@ class WhoDocument(Document):
     manifest: Annotated[Digest | None, "the manifest; null while files are arriving"]
     claims: Annotated[Sequence[ClaimPart], "all four; none while files are arriving"]
     revoked: Annotated[str, "why it is not to be used any more; empty: it may be used"]
+    run: Annotated[RunPart | None, "whether `run` uses it; null while files are arriving"]
     foreign: Annotated[
         Sequence[ForeignPart], "signatures of other tools among the files; no claim follows of them"
     ]

@@ -12,6 +12,7 @@ from outlast.cli.documents.parts import (
     FileWarning,
     ForeignPart,
     NoticePart,
+    RunPart,
     WithdrawnPart,
 )
 from outlast.codec.payload import Form
@@ -167,6 +168,10 @@ class DetailsDocument(Document):
     equals: Annotated[Sequence[EqualPart], "models elsewhere with its files, as `locate` saw"]
     claims: Annotated[Sequence[ClaimPart], "all four claims; none while files are arriving"]
     revoked: Annotated[str, "why it is not to be used any more; empty: it may be used"]
+    resembles: Annotated[
+        str, "a warning where its name looks like that of another model that is known; or empty"
+    ]
+    run: Annotated[RunPart | None, "whether `run` uses it; null while files are arriving"]
     foreign: Annotated[
         Sequence[ForeignPart], "signatures of other tools among the files; no claim follows of them"
     ]

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from outlast.core.claims import Claim, Claims, ForeignStanding, Standing
 from outlast.intake.content import Flaw, Suspect
+from outlast.intake.vouched import Vouched
+from outlast.store.archive import Archive
 from outlast.store.records.facts import About
 
 
@@ -46,6 +48,27 @@ def claim_parts(claims: Claims) -> tuple[ClaimPart, ...]:
         )
         for state in claims.states
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPart:
+    """Whether `run` uses a revision."""
+
+    by: Annotated[
+        Literal["claims", "word", "rules", "nothing"],
+        "what decides: claims that hold, the operator's word, the operator's rules; or nothing "
+        "speaks for it, and `run` refuses",
+    ]
+    why: Annotated[str, "in words, for a person"]
+
+
+def run_part(archive: Archive, found: Vouched) -> RunPart:
+    """What `run` says of a revision, as far as claims and the operator's word decide."""
+    if not archive.rules.is_open:
+        return RunPart(by="rules", why=f"as the rules say: {found.describe()}")
+    if found.accepted is not None and not found.claims:
+        return RunPart(by="word", why=found.describe())
+    return RunPart(by="claims" if found.claims else "nothing", why=found.describe())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ class CopiedDocument(Document):
     bytes: Annotated[int, "bytes that were sent"]
     already: Annotated[int, "files that were there already"]
     trees: Annotated[int, "those of them that got the tree which proves single pieces"]
+    statements: Annotated[int, "signed statements about the revisions that are new there"]
 
 
 @document("ls")

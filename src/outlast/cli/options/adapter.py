@@ -55,6 +55,7 @@ def opened_adapter(
         prepared.revision,
         any_base=options["any_base"],
         budget=options["budget"],
+        assessor=lambda: call.assessor(archive),
         control=call.control,
     ) as ready:
         yield ready

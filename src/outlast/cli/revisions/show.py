@@ -14,24 +14,30 @@ from outlast.cli.documents.details import (
 )
 from outlast.cli.documents.located import EqualPart
 from outlast.cli.documents.parts import (
+    RunPart,
     claim_parts,
     foreign_parts,
     notice_part,
+    run_part,
     warnings_of,
     withdrawn_parts,
 )
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.revisions.lineage import family_parts, lineage_lines, lineage_part
 from outlast.cli.revisions.template_diff import PREVIOUS, show_template_diff
-from outlast.cli.screen.claims import claim_words, foreign_lines
+from outlast.cli.screen.claims import claim_words, foreign_lines, run_line
 from outlast.cli.screen.render import plural, print_document, print_table, saved_part, saving
 from outlast.core.claims import Claims
 from outlast.core.errors import one_line
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
 from outlast.core.sizes import human_size
+from outlast.fetch.lookalikes import lookalike_warning
 from outlast.intake.formats.code_files import is_code
+from outlast.intake.judging import own_claims
+from outlast.intake.vouched import vouched_by
 from outlast.ops import listing
+from outlast.store.archive import Archive
 from outlast.store.forms import StoredForm
 from outlast.store.records.equals import Equal
 from outlast.store.records.facts import About
@@ -78,13 +84,25 @@ def show(target: Target, *, old: str | None, home: str | None, as_json: bool, qu
             if assessor is not None and details.manifest is not None
             else None
         )
+        part = _run_part(archive, details, claims)
+        resembles = lookalike_warning(archive, details.revision.repo)
     if as_json:
-        print_document(_document(details, claims))
+        print_document(_document(details, claims, part, resembles))
         return
-    _print_details(details, claims)
+    _print_details(details, claims, part, resembles)
 
 
-def _document(details: listing.Details, claims: Claims | None) -> DetailsDocument:
+def _run_part(archive: Archive, details: listing.Details, claims: Claims | None) -> RunPart | None:
+    """Whether `run` uses it; None while files are arriving."""
+    if details.manifest is None:
+        return None
+    known = claims or own_claims(archive, details.revision, sealed=True)
+    return run_part(archive, vouched_by(archive, details.manifest, known))
+
+
+def _document(
+    details: listing.Details, claims: Claims | None, part: RunPart | None, resembles: str
+) -> DetailsDocument:
     revision, about = details.revision, details.about
     return DetailsDocument(
         repo=revision.repo,
@@ -116,6 +134,8 @@ def _document(details: listing.Details, claims: Claims | None) -> DetailsDocumen
         equals=[_equal_part(one) for one in details.equals],
         claims=() if claims is None else claim_parts(claims),
         revoked="" if claims is None else claims.revoked,
+        run=part,
+        resembles=resembles,
         foreign=foreign_parts(claims),
         lineage=lineage_part(details.family.record),
         family=family_parts(details.family.tree),
@@ -181,21 +201,31 @@ def _state(revision: Revision, damaged: int) -> str:
     return f"PARTIAL (lacks {plural(len(revision.missing), 'file')})"
 
 
+def _print_trust(claims: Claims | None, part: RunPart | None, resembles: str) -> None:
+    if resembles:
+        print(one_line(f"warning   {resembles}", 2000))
+    if claims is not None:
+        _print_claims(claims)
+    if part is not None and not (claims and claims.revoked):
+        print(one_line(f"run       {run_line(part)}", 2000))
+
+
 def _print_claims(claims: Claims) -> None:
     print(one_line(f"claims    {claim_words(claims)}", 2000))
     for line in foreign_lines(claims):
         print(one_line(line, 2000))
 
 
-def _print_details(details: listing.Details, claims: Claims | None) -> None:
+def _print_details(
+    details: listing.Details, claims: Claims | None, part: RunPart | None, resembles: str
+) -> None:
     revision = details.revision
     damaged = dict(_damaged(details))
     print(f"model     {revision.repo}")
     print(f"revision  {revision.id}")
     print(f"manifest  {details.manifest or 'none yet: files are still arriving'}")
     print(f"state     {_state(revision, len(damaged))}")
-    if claims is not None:
-        _print_claims(claims)
+    _print_trust(claims, part, resembles)
     shared = f", {human_size(details.shared)} shared with other revisions" if details.shared else ""
     print(f"size      {human_size(revision.size)}{shared}")
     saved = saving(revision.size, details.stored)

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from outlast.cli.documents.claims import WhoDocument
-from outlast.cli.documents.parts import claim_parts, foreign_parts
+from outlast.cli.documents.parts import RunPart, claim_parts, foreign_parts, run_part
 from outlast.cli.edge import session
-from outlast.cli.screen.claims import claim_lines
+from outlast.cli.screen.claims import claim_lines, run_line
 from outlast.cli.screen.render import print_document
 from outlast.core.claims import Claim, Claims, Standing
 from outlast.core.errors import IntegrityError, RevokedError, UsageError, one_line
 from outlast.core.names import Target
+from outlast.intake.vouched import vouched_by
 from outlast.ops.claims import Assessed, assess
 
 
@@ -21,13 +22,16 @@ def explain(targets: Sequence[Target], home: str | None, *, as_json: bool, quiet
         if assessor is None:
             raise UsageError("this outlast cannot tell who vouches for a model")
         for found in assess(archive, assessor, targets, run.control.cancel):
-            _print(found, as_json=as_json)
+            part = None
+            if found.claims is not None:
+                part = run_part(archive, vouched_by(archive, found.manifest, found.claims))
+            _print(found, part, as_json=as_json)
             if found.claims is not None:
                 status = max(status, _status(found.claims))
     return status
 
 
-def _print(found: Assessed, *, as_json: bool) -> None:
+def _print(found: Assessed, part: RunPart | None, *, as_json: bool) -> None:
     revision = found.revision
     if as_json:
         print_document(
@@ -37,6 +41,7 @@ def _print(found: Assessed, *, as_json: bool) -> None:
                 manifest=found.manifest,
                 claims=[] if found.claims is None else claim_parts(found.claims),
                 revoked="" if found.claims is None else found.claims.revoked,
+                run=part,
                 foreign=foreign_parts(found.claims),
             )
         )
@@ -47,6 +52,8 @@ def _print(found: Assessed, *, as_json: bool) -> None:
         return
     for line in claim_lines(found.claims):
         print(f"  {one_line(line, 2000)}")
+    if part is not None and not found.claims.revoked:
+        print(f"  {one_line(f'run        {run_line(part)}', 2000)}")
 
 
 def _status(claims: Claims) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from outlast.cli.documents.parts import RunPart
 from outlast.core.claims import Claim, Claims, ClaimState, Standing
 
 _NOT: dict[Claim, str] = {
@@ -25,6 +26,12 @@ def claim_lines(claims: Claims) -> Iterator[str]:
     for state in claims.states:
         yield f"{state.claim:<10} {_sentence(state)}"
     yield from foreign_lines(claims)
+
+
+def run_line(part: RunPart) -> str:
+    """Whether `run` uses it, and why."""
+    word = {"nothing": "no", "rules": ""}.get(part.by, "yes")
+    return ": ".join(filter(None, (word, part.why)))
 
 
 def foreign_lines(claims: Claims) -> Iterator[str]:

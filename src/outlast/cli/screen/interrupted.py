@@ -25,6 +25,7 @@ _HINTS: Final = {
     "policy": _UNCHANGED,
     "screen": f"what was screened is in the log; {_AGAIN} for the rest",
     "ls": _UNCHANGED,
+    "accept": f"what was accepted stays so; {_AGAIN} for the rest",
     "config": _UNCHANGED,
     "show": _UNCHANGED,
     "search": _UNCHANGED,

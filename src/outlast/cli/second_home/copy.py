@@ -48,6 +48,7 @@ def copy(
     there already is not sent again, so the same command goes on after an interruption. Each file is
     hashed while it is read: a damaged one is not copied. Beside a file of more than 1 MiB lies its
     merkle tree, which proves single pieces; where an older outlast copied a file, it is added.
+    What was signed about a revision goes along; that a model was accepted or pulled here does not.
 
     Credentials are those of the platform: the variables AWS_…, GOOGLE_… or AZURE_…, or what the
     machine's own role gives. Section [s3] of the configuration counts for s3://, too.
@@ -64,6 +65,7 @@ def copy(
                 bytes=result.sent_bytes,
                 already=result.already,
                 trees=result.trees,
+                statements=result.statements,
             )
         )
         return
@@ -72,4 +74,5 @@ def copy(
         f"{plural(result.sent, 'blob')}, {human_size(result.sent_bytes)} sent, "
         f"{result.already:,} there already"
         + (f", {plural(result.trees, 'tree')} added" if result.trees else "")
+        + (f", {plural(result.statements, 'signed statement')}" if result.statements else "")
     )

@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from outlast.core.claims import Assessor
+from outlast.core.claims import Assessor, Weigher
 from outlast.core.errors import NotFoundError, OutlastError
+from outlast.core.known_names import KnownNames
 from outlast.core.policy import Gate
 from outlast.features.trust.settings import TrustSettings, read_settings
 from outlast.ops.doctor import Finding, Health
@@ -86,6 +87,20 @@ def assessor(archive: Archive, settings: TrustSettings) -> Assessor:
     from outlast.features.trust.assemble import assessor_of  # noqa: PLC0415 - likewise
 
     return assessor_of(archive, settings)
+
+
+def weigher(archive: Archive) -> Weigher:
+    """What weighs statements of other archives."""
+    from outlast.features.trust.records.weighing import StatementWeigher  # noqa: PLC0415 - likewise
+
+    return StatementWeigher(archive)
+
+
+def known_names(archive: Archive) -> KnownNames:
+    """Names that followed catalogues list, and publishers whose keys are pinned."""
+    from outlast.features.trust.catalogue.known_names import TrustedNames  # noqa: PLC0415 - likewise
+
+    return TrustedNames(archive)
 
 
 def recorder(archive: Archive, settings: TrustSettings) -> Recorder:

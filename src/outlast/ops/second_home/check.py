@@ -42,6 +42,10 @@ def check(home: SecondHome, targets: Sequence[Target], control: Control) -> Chec
         if revision is None:
             continue
         control.emit(Planned("verify", named, len(revision.files), revision.size))
+        problems += [
+            FileProblem(f"{named}: {name}", "it is damaged: delete it, and copy again", "corrupt")
+            for name in home.damaged_statements(revision.digest)
+        ]
         for entry in revision.files:
             control.cancel.check()
             digest = entry.sha256

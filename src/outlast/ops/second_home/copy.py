@@ -28,7 +28,8 @@ _CHUNK: Final = 1 << 20
 @dataclass(frozen=True, slots=True)
 class Copied:
     """What a copy did: the revisions that are there now, how many blobs and bytes were sent, and
-    how many blobs were there already, and to how many of these it added their tree.
+    how many blobs were there already, and to how many of these it added their tree; how many signed
+    statements about the revisions are new there.
     """
 
     revisions: tuple[Revision, ...]
@@ -36,13 +37,15 @@ class Copied:
     sent_bytes: int
     already: int
     trees: int = 0
+    statements: int = 0
 
 
 def copy(archive: Archive, targets: Sequence[Target], home: SecondHome, control: Control) -> Copied:
     """Copies the revisions that `targets` name, or all that are here, to `home`. Bases of delta
     capsules go before them; where the rules do not let a base go, plain bytes go instead. Blobs go
-    before their manifest, that before the refs. What is there already is not sent again, so that
-    the same call goes on after an interruption. Each blob is hashed before its last bytes leave.
+    before their manifest, that before the refs, and these before what was signed about it. What is
+    there already is not sent again, so that the same call goes on after an interruption. Each blob
+    is hashed before its last bytes leave.
 
     Raises :class:`RefusedByRulesError` before the first byte where the rules do not allow one of
     them, :class:`NotArchivedError` where files of a revision are still to come,
@@ -54,6 +57,7 @@ def copy(archive: Archive, targets: Sequence[Target], home: SecondHome, control:
     home.begin()
     with archive.writer() as writer:  # what it leases is not collected meanwhile
         sender = BlobSender(archive, writer, home, control)
+        statements = 0
         for revision in revisions:
             named = f"{revision.repo}@{revision.id.hex[:12]}"
             control.emit(Planned("copy", named, len(revision.files), revision.size))
@@ -62,7 +66,10 @@ def copy(archive: Archive, targets: Sequence[Target], home: SecondHome, control:
                 sender.send_file(entry)
             refs = [r for r in archive.refs.list(revision.repo) if r.commit == revision.id]
             home.put_revision(revision, archive.refs.about(revision.repo), refs)
-    return Copied(tuple(revisions), sender.sent, sender.sent_bytes, sender.already, sender.trees)
+            manifest = revision.digest
+            statements += home.put_statements(manifest, archive.attestations.of(manifest))
+    done = sender.sent, sender.sent_bytes, sender.already, sender.trees
+    return Copied(tuple(revisions), *done, statements)
 
 
 def _chosen(archive: Archive, targets: Sequence[Target]) -> Iterator[Revision]:

@@ -33,6 +33,7 @@ from outlast.core.errors import (
 from outlast.node import payloads
 from outlast.node.in_flight import Arriving, InFlight
 from outlast.node.policy import Sharing
+from outlast.node.statements import StatementsGiven
 from outlast.server.http.exchange import Exchange
 from outlast.server.http.files import (
     ByteSpan,
@@ -59,7 +60,7 @@ from outlast.swarm.schedule import Rates
 _MOST_BLOBS = 1000
 _QUERY = 200
 BODY = 128 * 1024
-_NAMED = frozenset({"manifests", "blobs", "capsules", "layers", "arriving", "proofs"})
+_NAMED = frozenset({"manifests", "statements", "blobs", "capsules", "layers", "arriving", "proofs"})
 
 _log = logging.getLogger(__name__)
 
@@ -109,8 +110,8 @@ class TrackerAnswers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodeRoute:
-    """`what` is one of ``node models payloads copies manifests blobs capsules layers arriving
-    proofs announce scrape``; `digest` is what the six in the middle name.
+    """`what` is one of ``node models payloads copies manifests statements blobs capsules layers
+    arriving proofs announce scrape``; `digest` is what the seven in the middle name.
     """
 
     what: str
@@ -150,6 +151,7 @@ class NodeApi:
         self._outlet = outlet
         self._metrics = metrics
         self._limits = limits
+        self._statements = StatementsGiven(holdings.archive)
         self._near = SharedPace(lambda: holdings.rates().lan_up)
         self._far = SharedPace(lambda: holdings.rates().up)
         self.port = 0
@@ -191,8 +193,12 @@ class NodeApi:
             blobs = _blobs(await self._outlet.bodies.read(request, BODY, parse_json))
             return json_reply(await self._outlet.threaded(self._payloads, blobs, trusted))
         assert route.digest is not None
-        if route.what in {"manifests", "layers"}:
-            find = self._manifest if route.what == "manifests" else self._layer
+        if route.what in {"manifests", "statements", "layers"}:
+            find = {
+                "manifests": self._manifest,
+                "statements": self._statements_about,
+                "layers": self._layer,
+            }[route.what]
             return await self._outlet.threaded(find, route.digest, trusted)
         plain = route.what in {"blobs", "proofs"}
         allows = self._allows if plain else self._allows_capsule
@@ -271,6 +277,13 @@ class NodeApi:
         if data is None:
             raise EntryNotFoundError(f"no manifest {digest.short}… here")
         return web.Response(body=data, content_type="application/json")
+
+    def _statements_about(self, manifest: Digest, trusted: bool) -> web.Response:
+        """Also of a revision that is revoked, which no peer gets: that it is so is to be heard."""
+        if not self._holdings.sharing.tells_of(manifest, trusted=trusted):
+            raise EntryNotFoundError(f"no manifest {manifest.short}… here")
+        found = self._statements.about(manifest)
+        return json_reply(documents.statements(found))
 
     def _layer(self, root: Digest, trusted: bool) -> web.Response:
         held = self._holdings

@@ -1,6 +1,7 @@
 """The JSON documents of the node API, made from what the archive knows."""
 
-from collections.abc import Callable
+import base64
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from outlast.codec.payload import Payload
@@ -25,6 +26,11 @@ def model(offer: Offer) -> dict[str, Any]:
         "restricted": offer.restricted,
         **({"unconfirmed": True} if offer.unconfirmed else {}),
     }
+
+
+def statements(found: Sequence[bytes]) -> dict[str, Any]:
+    """Signed statements, as their files are."""
+    return {"statements": [base64.b64encode(data).decode() for data in found]}
 
 
 def copies(said: CopiesSaid, start: int, stop: int) -> dict[str, Any]:

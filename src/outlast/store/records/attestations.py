@@ -5,6 +5,7 @@ A statement lies in the folder of the manifest that it is about, under the sha25
 a bit that rots is seen. It is never changed.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,14 @@ class Attestations:
                 data = _read(path)
             if data is not None and Digest.of(data) == digest:
                 yield StoredAttestation(digest, data)
+
+    def stamp(self, manifest: Digest) -> tuple[int, int] | None:
+        """Changes with the statements about a manifest; None where there are none."""
+        try:
+            stat = os.stat(self._root / manifest.hex)
+        except FileNotFoundError:
+            return None
+        return stat.st_mtime_ns, stat.st_ino
 
     def manifests(self) -> list[Digest]:
         """The manifests with a folder of statements, sorted."""

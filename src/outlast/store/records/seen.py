@@ -11,6 +11,8 @@ from outlast.core.errors import CorruptError, MalformedError
 from outlast.store.records.equals import text_of
 from outlast.store.records.facts import load_document
 
+YOU: Final = "you"
+"""What this archive itself pulled from a hub is observed by this name."""
 MOST_SEEN: Final = 1024
 """Rows of one model; the newest are kept. Guess: 20 years of a revision a week."""
 

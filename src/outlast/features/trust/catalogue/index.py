@@ -15,7 +15,8 @@ from outlast.features.trust.catalogue.names import TargetName
 from outlast.features.trust.catalogue.tuning import TUNING
 from outlast.store.records.sealed import seal, unseal
 
-_NAME: Final = "index.json"
+INDEX_FILE: Final = "index.json"
+"""In the folder of a followed catalogue."""
 _VERSION: Final = 1
 _PER_ENTRY: Final = 400
 """Bytes of an entry, at most nearly always: a path has at most 250."""
@@ -60,10 +61,10 @@ class CatalogueIndex:
 def read_index(folder: Path) -> CatalogueIndex:
     """What was derived; nothing where that cannot be read."""
     try:
-        data = read_small(folder / _NAME, TUNING.entries * _PER_ENTRY)
+        data = read_small(folder / INDEX_FILE, TUNING.entries * _PER_ENTRY)
         if data is None:
             return CatalogueIndex()
-        body = unseal(_NAME, data)
+        body = unseal(INDEX_FILE, data)
         if body is None:
             return CatalogueIndex()
         said = load_json(body, TUNING.entries * _PER_ENTRY)
@@ -96,4 +97,4 @@ def write_index(folder: Path, index: CatalogueIndex) -> None:
         for name, one in index.lists.items()
     }
     data = json.dumps({"v": _VERSION, "lists": lists}, separators=(",", ":")).encode()
-    write_small(folder / _NAME, seal(_NAME, data + b"\n"))
+    write_small(folder / INDEX_FILE, seal(INDEX_FILE, data + b"\n"))

@@ -67,7 +67,7 @@ def view_of(
     for manifest in manifests:
         for stored in archive.attestations.of(manifest):
             try:
-                found = _statement(stored.data)
+                found = read_signed(stored.data)
             except MalformedError as error:
                 view.unread.setdefault(manifest, []).append(str(error))
                 continue
@@ -76,8 +76,8 @@ def view_of(
             envelope, said = found
             heard = Heard(
                 said,
-                _wrong(said, manifest, repo),
-                signers_of(envelope, _entitled(mine, said), _whom(said, repo)),
+                wrong_subject(said, manifest, repo),
+                signers_of(envelope, entitled(mine, said), whom(said, repo)),
             )
             view.heard.setdefault(manifest, []).append(heard)
     _raise(view, needed)
@@ -91,7 +91,7 @@ def revoked_keys(pins: Iterable[Pin], repo: RepoId) -> set[str]:
     return {pin.key.fingerprint for pin in mine}
 
 
-def _statement(data: bytes) -> tuple[DsseEnvelope, Statement] | None:
+def read_signed(data: bytes) -> tuple[DsseEnvelope, Statement] | None:
     """The statement in an envelope; None where no claim follows from such a one. Raises
     :class:`MalformedError`.
     """
@@ -148,7 +148,7 @@ def _raise_past(view: ModelView, needed: int) -> None:
                 view.past = view.past.raised(said.ref, height)
 
 
-def _entitled(pins: Sequence[Pin], said: Statement) -> list[Pin]:
+def entitled(pins: Sequence[Pin], said: Statement) -> list[Pin]:
     """The pins whose role is to say such a thing; a publisher may revoke what is its own."""
     roles = {
         Publication: (PinRole.PUBLISHER,),
@@ -158,14 +158,14 @@ def _entitled(pins: Sequence[Pin], said: Statement) -> list[Pin]:
     return [pin for pin in pins if pin.role in roles]
 
 
-def _whom(said: Statement, repo: RepoId) -> str:
+def whom(said: Statement, repo: RepoId) -> str:
     if isinstance(said.predicate, HubObservation):
         return "an observer"
     role = "publisher" if isinstance(said.predicate, Publication) else "revoker"
     return f"the {role} of {repo}"
 
 
-def _wrong(said: Statement, manifest: Digest, repo: RepoId) -> str:
+def wrong_subject(said: Statement, manifest: Digest, repo: RepoId) -> str:
     if said.repo.folded != repo.folded:
         return f"it is about {said.repo}"
     if said.manifest != manifest:

@@ -10,10 +10,7 @@ from outlast.features.trust.records.model_view import Heard, ModelView
 from outlast.features.trust.records.published import absent
 from outlast.features.trust.records.statement import HubObservation
 from outlast.store.records.file_list import entries_of, listing_digest
-from outlast.store.records.seen import SeenRevision, SeenRevisions
-
-YOU = "you"
-"""What this archive itself pulled from a hub is observed by this name."""
+from outlast.store.records.seen import YOU, SeenRevision, SeenRevisions
 
 
 @dataclass(slots=True)

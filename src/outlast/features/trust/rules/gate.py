@@ -83,9 +83,12 @@ class RulesGate:
             verdict = self.explain(action, subject).verdict
         except OutlastError as error:
             verdict = Verdict(allowed=False, reason=f"the rules cannot be asked: {error}")
-        if verdict.allowed or not self._reports:
+        if not self._reports:
             return verdict
-        return replace(verdict, allowed=True, reported=True)
+        # Rules that are not in force take the place of nothing.
+        return Verdict(
+            allowed=True, reason=verdict.reason, rule=verdict.rule, reported=not verdict.allowed
+        )
 
     def explain(self, action: Action, subject: Subject) -> Judgement:
         """The judgement in full, as it is where rules are in force. Raises :class:`BadRulesError`
@@ -138,7 +141,8 @@ def judged(
         found = Judgement(_verdict(decision, attributes), decision, attributes, rules.path)
         if not decision.allowed:
             break
-    return found
+    weighs = any(rules.weighs_claims(action) for rules in rule_sets)
+    return replace(found, verdict=replace(found.verdict, weighs_claims=weighs))
 
 
 def _verdict(decision: RuleDecision, attributes: Mapping[str, Any]) -> Verdict:

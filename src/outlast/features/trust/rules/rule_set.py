@@ -10,10 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from outlast.core.claims import Claim
 from outlast.core.digest import Digest
 from outlast.core.errors import BadRulesError, NoRulesEngineError, one_line
 from outlast.core.policy import Action
 from outlast.features.trust.rules.data_files import packaged, read_bounded
+from outlast.features.trust.rules.scope import live_conditions
 from outlast.features.trust.rules.vocabulary import (
     ARCHIVE,
     HERE,
@@ -26,19 +28,24 @@ from outlast.features.trust.rules.vocabulary import (
 SCHEMA: Final = "schema.cedarschema"
 _MOST_SHOWN: Final = 300
 _MOST_RULES: Final = 10_000
+_WEIGHED: Final = frozenset(
+    f"claims.{name}" for name in (*(claim.value for claim in Claim), "observers")
+)
+"""Which claims hold. That one is stale, refused or revoked says nothing of what is enough."""
 _PRINCIPAL: Final = {"type": ARCHIVE, "id": HERE}
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule: its name (``@id``), whether it permits or forbids, what it says to people
-    (``@reason``), and the attributes that it asks for.
+    (``@reason``), the attributes that it asks for, and the actions for which it asks for claims.
     """
 
     name: str
     permits: bool
     reason: str
     attributes: tuple[str, ...]
+    weighs_claims: frozenset[Action] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,10 @@ class RuleSet:
         self._by_name = {rule.name: rule for rule in self.rules}
         self._policies = cedar.PolicySet.from_str(text)
         self._cedar = cedar
+
+    def weighs_claims(self, action: Action) -> bool:
+        """Whether a rule asks for claims before an action."""
+        return any(action in rule.weighs_claims for rule in self.rules)
 
     def decide(self, action: Action, attributes: Mapping[str, Any]) -> RuleDecision:
         """What the rules say of `action` with a model that has these attributes. Attributes that
@@ -166,7 +177,18 @@ def _rule(place: str, policy: Mapping[str, Any]) -> Rule:
         if why := no_entity(kind, one):
             raise BadRulesError(f"rule {name!r}: {why}")
     reason = one_line(notes.get("reason") or "", _MOST_SHOWN)
-    return Rule(name, policy["effect"] == "permit", reason, tuple(attributes))
+    permits = policy["effect"] == "permit"
+    return Rule(name, permits, reason, tuple(attributes), _weighs_claims(policy))
+
+
+def _weighs_claims(policy: Mapping[str, Any]) -> frozenset[Action]:
+    """The actions for which a rule asks which of the four claims hold."""
+
+    def asks(action: Action) -> bool:
+        asked = (name for node in live_conditions(policy, action) for name, _ in _asked(node))
+        return any(name in _WEIGHED for name in asked)
+
+    return frozenset(filter(asks, Action))
 
 
 def _entities(node: Any) -> Iterator[tuple[str, str]]:

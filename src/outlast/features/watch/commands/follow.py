@@ -24,6 +24,7 @@ from outlast.features.watch.follows import (
     read_follows,
 )
 from outlast.features.watch.settings import WatchSettings
+from outlast.fetch.lookalikes import lookalike_warning
 from outlast.sources.http import HttpClient
 from outlast.sources.hub import HubSource
 from outlast.sources.hub_watch import HubWatch
@@ -135,6 +136,9 @@ def _follow(run: Session, wanted: Follow, *, dry_run: bool) -> None:
     takes = _asked(run, wanted) if wanted.budget is None else None
     with open_archive(run.config.home, keep=not dry_run) as archive:
         home = archive.layout.home
+        run.govern(archive)
+        if wanted.repo is not None and (said := lookalike_warning(archive, wanted.repo)):
+            run.say(f"warning: {said}")
         before = _named(own_follows(home), wanted)
         if not dry_run:
             before = put_follow(archive, wanted)
