@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from outlast.app import App
     from outlast.core.claims import Assessor
+    from outlast.core.digest import GitOid
     from outlast.core.names import RepoId
     from outlast.core.offer import Offer
     from outlast.core.policy import Gate
@@ -154,12 +155,20 @@ class LateRecorder:
     settings: Callable[[Listed], Any]
     archive: "Archive"
 
+    def wants_commit(self, repo: "RepoId", commit: "GitOid") -> bool:
+        found = self._loaded()
+        return found is not None and found.wants_commit(repo, commit)
+
     def record(self, acquired: "Acquisition") -> str:
+        found = self._loaded()
+        return "" if found is None else found.record(acquired)
+
+    def _loaded(self) -> "Recorder | None":
         for listed in self.features:
             if listed.recorder:
                 found: Recorder = load(listed.recorder)(self.archive, self.settings(listed))
-                return found.record(acquired)
-        return ""
+                return found
+        return None
 
 
 def finders(features: Sequence[Listed]) -> list[Finder]:

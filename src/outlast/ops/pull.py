@@ -23,6 +23,7 @@ from outlast.core.names import RepoId, Target
 from outlast.core.policy import Action
 from outlast.core.sizes import human_size
 from outlast.fetch.file_filter import Selection, admitted
+from outlast.fetch.hub_commit import CommitQuestion, ask_for_commit
 from outlast.fetch.known_lists import (
     as_archived,
     confirmed,
@@ -192,6 +193,7 @@ def pull(
     _require_room(archive, plan)
     mended: list[FileMended] = []
     before = _named_before(archive, plan.repo, ref)
+    question = ask_for_commit(archive, listing, teller)
     with archive.writer() as writer:
         sealed = _sealed(archive, plan)
         begun = archive.load(plan.repo, plan.commit) is not None
@@ -218,7 +220,7 @@ def pull(
         if teller is not None:
             remember(archive, writer, listing, ref, teller, cancel=control.cancel)
     revision = archive.load(plan.repo, plan.commit)
-    _record(archive, control, plan, digest, fetched=fetched)
+    _record(archive, control, plan, digest, fetched=fetched, question=question)
     suspects = _suspects(archive, plan, revision)
     warn(control, suspects)
     _tell_of_templates(archive, before, revision, control)
@@ -253,12 +255,16 @@ def _record(
     manifest: Digest,
     *,
     fetched: Mapping[str, int],
+    question: CommitQuestion | None,
 ) -> None:
     """Keeps evidence of what was pulled, where a feature does."""
     revision = archive.load(plan.repo, plan.commit)
     if archive.recorder is None or revision is None:
         return
-    acquired = Acquisition(manifest, revision, plan.ref, plan.source, plan.told_by, fetched)
+    hub_commit = None if question is None else question.answer(control.cancel)
+    acquired = Acquisition(
+        manifest, revision, plan.ref, plan.source, plan.told_by, fetched, hub_commit
+    )
     if said := archive.recorder.record(acquired):
         control.emit(Note(said))
 

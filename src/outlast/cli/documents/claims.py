@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from outlast.cli.documents.document import Document, document
-from outlast.cli.documents.parts import ClaimPart, ForeignPart
+from outlast.cli.documents.parts import ClaimPart, CommitPart, ForeignPart
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
 
@@ -21,4 +21,7 @@ class WhoDocument(Document):
     revoked: Annotated[str, "why it is not to be used any more; empty: it may be used"]
     foreign: Annotated[
         Sequence[ForeignPart], "signatures of other tools among the files; no claim follows of them"
+    ]
+    commit: Annotated[
+        CommitPart | None, "what the text of the hub's commit proves; null where that is not here"
     ]

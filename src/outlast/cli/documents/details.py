@@ -9,6 +9,7 @@ from outlast.cli.documents.document import OMITTED, Document, document
 from outlast.cli.documents.located import EqualPart
 from outlast.cli.documents.parts import (
     ClaimPart,
+    CommitPart,
     FileWarning,
     ForeignPart,
     NoticePart,
@@ -130,6 +131,9 @@ class DetailsDocument(Document):
     revoked: Annotated[str, "why it is not to be used any more; empty: it may be used"]
     foreign: Annotated[
         Sequence[ForeignPart], "signatures of other tools among the files; no claim follows of them"
+    ]
+    commit: Annotated[
+        CommitPart | None, "what the text of the hub's commit proves; null where that is not here"
     ]
 
 

@@ -15,6 +15,7 @@ from outlast.cli.documents.details import (
 from outlast.cli.documents.located import EqualPart
 from outlast.cli.documents.parts import (
     claim_parts,
+    commit_part,
     foreign_parts,
     notice_part,
     warnings_of,
@@ -22,7 +23,7 @@ from outlast.cli.documents.parts import (
 )
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.revisions.template_diff import PREVIOUS, show_template_diff
-from outlast.cli.screen.claims import claim_words, foreign_lines
+from outlast.cli.screen.claims import claim_words, commit_lines, foreign_lines
 from outlast.cli.screen.render import plural, print_document, print_table, saved_part, saving
 from outlast.core.claims import Claims
 from outlast.core.errors import one_line
@@ -116,6 +117,7 @@ def _document(details: listing.Details, claims: Claims | None) -> DetailsDocumen
         claims=() if claims is None else claim_parts(claims),
         revoked="" if claims is None else claims.revoked,
         foreign=foreign_parts(claims),
+        commit=commit_part(claims),
     )
 
 
@@ -180,7 +182,7 @@ def _state(revision: Revision, damaged: int) -> str:
 
 def _print_claims(claims: Claims) -> None:
     print(one_line(f"claims    {claim_words(claims)}", 2000))
-    for line in foreign_lines(claims):
+    for line in (*commit_lines(claims), *foreign_lines(claims)):
         print(one_line(line, 2000))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from outlast.cli.documents.claims import WhoDocument
-from outlast.cli.documents.parts import claim_parts, foreign_parts
+from outlast.cli.documents.parts import claim_parts, commit_part, foreign_parts
 from outlast.cli.edge import session
 from outlast.cli.screen.claims import claim_lines
 from outlast.cli.screen.render import print_document
@@ -38,6 +38,7 @@ def _print(found: Assessed, *, as_json: bool) -> None:
                 claims=[] if found.claims is None else claim_parts(found.claims),
                 revoked="" if found.claims is None else found.claims.revoked,
                 foreign=foreign_parts(found.claims),
+                commit=commit_part(found.claims),
             )
         )
         return

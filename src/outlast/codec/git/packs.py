@@ -38,7 +38,7 @@ class _Delta:
 
 
 @dataclass(slots=True)
-class _Reading:
+class _PackReading:
     """A pack that is being read: what is whole, by place, and the places by id."""
 
     data: bytes
@@ -61,7 +61,7 @@ class _Reading:
 
 def read_pack(data: bytes) -> dict[GitOid, tuple[str, bytes]]:
     """The objects of a pack by id: kind and bytes. Raises :class:`MalformedError` for one that is
-    damaged, too large, or leans on objects that it does not have.
+    damaged, too large, or has differences from objects that it lacks.
     """
     if len(data) > MAX_PACK:
         raise MalformedError(f"a pack of more than {MAX_PACK} bytes")
@@ -72,7 +72,7 @@ def read_pack(data: bytes) -> dict[GitOid, tuple[str, bytes]]:
     version, count = int.from_bytes(data[4:8]), int.from_bytes(data[8:12])
     if version not in {2, 3} or count > MOST_OBJECTS:
         raise MalformedError(f"a pack of version {version} with {count} objects")
-    reading = _Reading(data, len(data) - _SUM, MAX_UNPACKED)
+    reading = _PackReading(data, len(data) - _SUM, MAX_UNPACKED)
     at = _HEAD
     for _ in range(count):
         at = _read_object(reading, at)
@@ -82,7 +82,7 @@ def read_pack(data: bytes) -> dict[GitOid, tuple[str, bytes]]:
     return {oid: reading.whole[place] for oid, place in reading.places.items()}
 
 
-def _read_object(reading: _Reading, place: int) -> int:
+def _read_object(reading: _PackReading, place: int) -> int:
     """Reads what begins at `place`; where the next begins."""
     kind, size, at = _head(reading, place)
     base: int | GitOid | None = None
@@ -103,7 +103,7 @@ def _read_object(reading: _Reading, place: int) -> int:
     return at
 
 
-def _head(reading: _Reading, at: int) -> tuple[int, int, int]:
+def _head(reading: _PackReading, at: int) -> tuple[int, int, int]:
     """Kind, size in bytes, and where it goes on."""
     byte = _byte(reading, at)
     kind, size, shift = byte >> 4 & 7, byte & 15, 4
@@ -118,7 +118,7 @@ def _head(reading: _Reading, at: int) -> tuple[int, int, int]:
     return kind, size, at
 
 
-def _distance(reading: _Reading, at: int) -> tuple[int, int]:
+def _distance(reading: _PackReading, at: int) -> tuple[int, int]:
     """How far back a base lies, and where it goes on."""
     byte = _byte(reading, at)
     value = byte & 0x7F
@@ -131,13 +131,13 @@ def _distance(reading: _Reading, at: int) -> tuple[int, int]:
     raise MalformedError("a base that is nowhere in the pack")
 
 
-def _byte(reading: _Reading, at: int) -> int:
+def _byte(reading: _PackReading, at: int) -> int:
     if at >= reading.end:
         raise MalformedError("a pack that is cut short")
     return reading.data[at]
 
 
-def _inflate(reading: _Reading, at: int, size: int) -> tuple[bytes, int]:
+def _inflate(reading: _PackReading, at: int, size: int) -> tuple[bytes, int]:
     """`size` bytes, and where their compressed form ends. No more than that is ever unpacked."""
     decoder = zlib.decompressobj()
     made = bytearray()
@@ -157,7 +157,7 @@ def _inflate(reading: _Reading, at: int, size: int) -> tuple[bytes, int]:
     return bytes(made), at - len(decoder.unused_data)
 
 
-def _resolve(reading: _Reading) -> None:
+def _resolve(reading: _PackReading) -> None:
     """Makes whole objects of the differences, each as soon as its base is one."""
     waiting_for: dict[int | GitOid, list[int]] = {}
     for place, delta in reading.deltas.items():
@@ -175,7 +175,7 @@ def _resolve(reading: _Reading) -> None:
         raise MalformedError("a pack with an object whose base it does not have")
 
 
-def _apply(reading: _Reading, base: bytes, delta: bytes) -> bytes:
+def _apply(reading: _PackReading, base: bytes, delta: bytes) -> bytes:
     """`base` with a difference."""
     size, at = _size(delta, 0)
     if size != len(base):

@@ -20,7 +20,7 @@ MOST_BESIDE: Final = 4096
 """Entries that a manifest does not say. Guess: scripts that may be run, links, submodules."""
 _MOST_LINE: Final = 3 * 4096 + 100
 _DERIVED: Final = "-"
-_PLAIN: Final = "/ !$&'()*+,;=:@[]{}#?"
+_PLAIN: Final = "/ !$&'()*+;=:@"
 """What stands in a line as it is, beside letters, digits and ``_.-~``."""
 
 

@@ -9,7 +9,15 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from outlast.core.claims import Claim, Claims, ClaimState, ForeignSignature, Lister, Standing
+from outlast.core.claims import (
+    Claim,
+    Claims,
+    ClaimState,
+    CommitProof,
+    ForeignSignature,
+    Lister,
+    Standing,
+)
 from outlast.core.digest import Digest
 from outlast.core.errors import OutlastError
 from outlast.core.manifest import Revision
@@ -17,6 +25,7 @@ from outlast.core.names import RepoId
 from outlast.features.trust.keys.extra import INSTALL, has_cryptography
 from outlast.features.trust.keys.pins import Pin, Pins, PinState
 from outlast.features.trust.records.heights import Height, Heights, heights_of
+from outlast.features.trust.records.hub_commit import proof_of
 from outlast.features.trust.records.model_view import ModelView, revoked_keys, view_of
 from outlast.features.trust.records.needed import Needed
 from outlast.features.trust.records.observed import Sight, observed
@@ -32,6 +41,9 @@ FindForeign = Callable[[Revision, Callable[[], list[Pin]]], tuple[ForeignSignatu
 """Finds signatures of other tools among the files of a revision, given the pins."""
 _MOST_FOREIGN: Final = 4096
 """Revisions whose signatures are remembered. Guess: those that a server is asked for in a day."""
+
+_MOST_PROOFS: Final = 4096
+"""The same of commits that were computed again."""
 
 
 @dataclass(slots=True)
@@ -70,6 +82,7 @@ class TrustAssessor:
         self._seen_foreign: OrderedDict[Digest, tuple[int, tuple[ForeignSignature, ...]]] = (
             OrderedDict()
         )
+        self._proofs: OrderedDict[Digest, tuple[int, CommitProof | None]] = OrderedDict()
 
     def claims(self, manifest: Digest, revision: Revision) -> Claims:
         """How all four stand of a manifest that is here."""
@@ -86,7 +99,25 @@ class TrustAssessor:
             [self._checkable(manifest, state) for state in states],
             self._revoked(view, manifest, revision),
             self._signed_elsewhere(manifest, revision),
+            self._commit_of(view, manifest, revision),
         )
+
+    def _commit_of(
+        self, view: ModelView, manifest: Digest, revision: Revision
+    ) -> CommitProof | None:
+        """What the text of the hub's commit comes to: computed once, as its bytes never change."""
+        records = view.commits.get(manifest)
+        if not records:
+            return None
+        with self._lock:
+            known = self._proofs.get(manifest)
+        if known is None or known[0] != len(records):
+            known = len(records), proof_of(manifest, revision, records)
+            with self._lock:
+                self._proofs[manifest] = known
+                while len(self._proofs) > _MOST_PROOFS:
+                    self._proofs.popitem(last=False)
+        return known[1]
 
     def _signed_elsewhere(
         self, manifest: Digest, revision: Revision
