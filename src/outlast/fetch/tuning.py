@@ -32,9 +32,10 @@ class Tuning:
 
     # What comes beside the files
 
-    commit_wait_s: float = 2.0
-    """How long a pull waits, once its files are here, for the text of the commit. It was asked for
-    when the first file was. Guess: hubs answer in well under a second."""
+    beside_wait_s: float = 2.0
+    """How long a pull waits, once its files are here, for the text of the commit, or for
+    signatures. They were asked for when the first file was. Guess: hubs answer in well under a
+    second."""
 
     # Many files
 

@@ -22,8 +22,8 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.core.policy import Action
 from outlast.core.sizes import human_size
+from outlast.fetch.beside import AskedBeside, ask_beside
 from outlast.fetch.file_filter import Selection, admitted
-from outlast.fetch.hub_commit import CommitQuestion, ask_for_commit
 from outlast.fetch.known_lists import (
     as_archived,
     confirmed,
@@ -193,7 +193,7 @@ def pull(
     _require_room(archive, plan)
     mended: list[FileMended] = []
     before = _named_before(archive, plan.repo, ref)
-    question = ask_for_commit(archive, listing, teller)
+    beside = ask_beside(archive, listing, teller)
     with archive.writer() as writer:
         sealed = _sealed(archive, plan)
         begun = archive.load(plan.repo, plan.commit) is not None
@@ -220,7 +220,7 @@ def pull(
         if teller is not None:
             remember(archive, writer, listing, ref, teller, cancel=control.cancel)
     revision = archive.load(plan.repo, plan.commit)
-    _record(archive, control, plan, digest, fetched=fetched, question=question)
+    _record(archive, control, plan, digest, fetched=fetched, beside=beside)
     suspects = _suspects(archive, plan, revision)
     warn(control, suspects)
     _tell_of_templates(archive, before, revision, control)
@@ -255,15 +255,22 @@ def _record(
     manifest: Digest,
     *,
     fetched: Mapping[str, int],
-    question: CommitQuestion | None,
+    beside: AskedBeside,
 ) -> None:
     """Keeps evidence of what was pulled, where a feature does."""
     revision = archive.load(plan.repo, plan.commit)
     if archive.recorder is None or revision is None:
         return
-    hub_commit = None if question is None else question.answer(control.cancel)
+    commit, signatures = beside.hub_commit, beside.signatures
     acquired = Acquisition(
-        manifest, revision, plan.ref, plan.source, plan.told_by, fetched, hub_commit
+        manifest,
+        revision,
+        plan.ref,
+        plan.source,
+        plan.told_by,
+        fetched,
+        None if commit is None else commit.answer(control.cancel),
+        () if signatures is None else signatures.answer(control.cancel) or (),
     )
     if said := archive.recorder.record(acquired):
         control.emit(Note(said))

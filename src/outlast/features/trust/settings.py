@@ -161,8 +161,8 @@ class TrustSection(ConfigSection, frozen=True):
     hub_commits: Annotated[
         bool,
         Meaning(
-            "Whether a pull asks the hub for the text of the commit, so that the id of the commit can "
-            "be computed again from the archived files.",
+            "Whether a pull asks the hub for the text of the commit, so that the id of the commit "
+            "can be computed again from the archived files.",
             more="See [trust](trust.md)",
         ),
     ] = _DEFAULT.hub_commits

@@ -10,12 +10,22 @@ from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 
 
+class SignedPayload(Protocol):
+    """What was signed, byte for byte, and the signature in base64. None of it is believed yet."""
+
+    @property
+    def payload(self) -> bytes: ...
+
+    @property
+    def signature(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Acquisition:
     """`revision` was pulled, and is complete under its `manifest`. `source`: who listed its files
     ("": not known); `told_by`: the node on the LAN whose word alone that is, if it is. `fetched`:
     the bytes that came over the network, by source. `hub_commit`: the text of the commit, where
-    the hub gave it.
+    the hub gave it; `signatures`: what a registry has beside the image.
     """
 
     manifest: Digest
@@ -25,6 +35,7 @@ class Acquisition:
     told_by: str = ""
     fetched: Mapping[str, int] = field(default_factory=dict)
     hub_commit: HubCommit | None = None
+    signatures: tuple[SignedPayload, ...] = ()
 
 
 class Recorder(Protocol):

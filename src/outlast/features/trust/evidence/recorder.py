@@ -20,6 +20,7 @@ from outlast.features.trust.evidence.acquired import (
 )
 from outlast.features.trust.evidence.in_force import rules_in_force
 from outlast.features.trust.evidence.own import OwnRecords, own_records
+from outlast.features.trust.foreign.cosign import keep_signatures
 from outlast.features.trust.keys.signing import Signer
 from outlast.features.trust.records.dsse import DsseEnvelope, Signature
 from outlast.features.trust.records.hub_commit import has_commit, keep_commit
@@ -56,6 +57,7 @@ class EvidenceRecorder:
 
     def record(self, acquired: Acquisition) -> str:
         self._keep_commit(acquired)
+        self._keep_signatures(acquired)
         try:
             return self._record(acquired)
         except (OutlastError, OSError, MemoryError) as error:
@@ -69,6 +71,16 @@ class EvidenceRecorder:
             keep_commit(self.archive, acquired.manifest, acquired.revision, acquired.hub_commit)
         except (OutlastError, OSError, MemoryError) as error:
             _log.debug("the text of commit %s is not kept: %s", acquired.revision.id, error)
+
+    def _keep_signatures(self, acquired: Acquisition) -> None:
+        """Keeps what a registry has of signatures; `verify --who` says what they come to."""
+        if not acquired.signatures:
+            return
+        manifest, revision = acquired.manifest, acquired.revision
+        try:
+            keep_signatures(self.archive, manifest, revision, acquired.signatures)
+        except (OutlastError, OSError, MemoryError) as error:
+            _log.warning("signatures of %s are not kept: %s", revision.repo, error)
 
     def _record(self, acquired: Acquisition) -> str:
         signer, trouble = self._opened()

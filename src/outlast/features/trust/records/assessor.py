@@ -22,6 +22,7 @@ from outlast.core.digest import Digest
 from outlast.core.errors import OutlastError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
+from outlast.features.trust.foreign.cosign import judge
 from outlast.features.trust.keys.extra import INSTALL, has_cryptography
 from outlast.features.trust.keys.pins import Pin, Pins, PinState
 from outlast.features.trust.records.heights import Height, Heights, heights_of
@@ -79,9 +80,9 @@ class TrustAssessor:
         self._heights = heights_of(archive)
         self._lock = threading.Lock()
         self._cache = _Cache()
-        self._seen_foreign: OrderedDict[Digest, tuple[int, tuple[ForeignSignature, ...]]] = (
-            OrderedDict()
-        )
+        self._seen_foreign: OrderedDict[
+            Digest, tuple[tuple[int, int], tuple[ForeignSignature, ...]]
+        ] = OrderedDict()
         self._proofs: OrderedDict[Digest, tuple[int, CommitProof | None]] = OrderedDict()
 
     def claims(self, manifest: Digest, revision: Revision) -> Claims:
@@ -98,7 +99,7 @@ class TrustAssessor:
         return Claims.of(
             [self._checkable(manifest, state) for state in states],
             self._revoked(view, manifest, revision),
-            self._signed_elsewhere(manifest, revision),
+            self._signed_elsewhere(view, manifest, revision),
             self._commit_of(view, manifest, revision),
         )
 
@@ -120,14 +121,20 @@ class TrustAssessor:
         return known[1]
 
     def _signed_elsewhere(
-        self, manifest: Digest, revision: Revision
+        self, view: ModelView, manifest: Digest, revision: Revision
     ) -> tuple[ForeignSignature, ...]:
-        """Signatures of other tools among the files: read once, while the pins stay."""
-        stamp = self._pins.stamp
+        """Signatures of other tools among the files, and those that registries have beside them:
+        read once, while the pins stay, and no more of them come.
+        """
+        records = view.cosigned.get(manifest, [])
+        stamp = self._pins.stamp, len(records)
         with self._lock:
             known = self._seen_foreign.get(manifest)
         if known is None or known[0] != stamp:
-            known = stamp, self._foreign(revision, self._pins.all)
+            signed = self._foreign(revision, self._pins.all)
+            if records:
+                signed = (*signed, *judge(revision, manifest, records, self._pins.all()))
+            known = stamp, signed
             with self._lock:
                 self._seen_foreign[manifest] = known
                 while len(self._seen_foreign) > _MOST_FOREIGN:

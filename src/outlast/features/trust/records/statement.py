@@ -28,6 +28,7 @@ REVOCATION: Final = f"{_PREFIX}revocation:v1"
 ACQUISITION: Final = f"{_PREFIX}acquisition:v1"
 TIMESTAMP: Final = f"{_PREFIX}timestamp:v1"
 HUB_COMMIT: Final = f"{_PREFIX}hub-commit:v1"
+COSIGN: Final = f"{_PREFIX}cosign:v1"
 EVIDENCE: Final = frozenset({ACQUISITION, TIMESTAMP})
 """Types that no claim follows from (:mod:`outlast.features.trust.evidence`)."""
 MAX_SEQUENCE: Final = (1 << 53) - 1
