@@ -144,6 +144,7 @@ LOCAL: Final = {
         "--roots",
         "--verify",
         "--openssf",
+        "--cosign",
         "--force",
         "--follow-links",
         "--only",

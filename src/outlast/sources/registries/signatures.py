@@ -1,4 +1,4 @@
-"""Signatures that a registry has beside an image, as values, and the protocol of what gives them."""
+"""Signatures that a registry has beside an image, and the protocol of a source that gives them."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable

@@ -186,7 +186,7 @@ def test_a_revoked_key_is_refused(tmp_path: Path, sim: RegistrySim, digest: str)
     push_signatures(sim, digest, (payload, signed(secret, payload)))
     pulled(tmp_path, sim)
     inside("key", "pin", "org", public, home=tmp_path).ok()
-    inside("key", "revoke", "org", public, "--reason", "lost", home=tmp_path).ok()
+    inside("key", "revoke", public, "--reason", "lost", home=tmp_path).ok()
     [one] = foreign(tmp_path)
     assert one["standing"] == "refused"
     assert "revoked" in one["why"]
