@@ -33,6 +33,7 @@ from tests.cli.test_status import mine, node
 from tests.gguf_cut import small_smollm2
 from tests.hubsim import HubRepo, HubSim
 from tests.realweights import WeightsUnavailableError
+from tests.registrysim import RegistrySim, modelpack
 from tests.serve.peers import Peer, archive_files
 from tests.store.weights import model, tuned
 from tests.swarm.seeds import client, magnet_of, make_torrent, write
@@ -492,6 +493,11 @@ def signing(world: World) -> None:
     path.write_bytes(elliptic.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     line = ("sign", "--openssf", "--key", path, "me/mine", "--output", world.home / "model.sig")
     assert world(*line).result["type"] == "openssf"
+    with RegistrySim() as sim:
+        sim.push("org/image", modelpack({"config.json": b"{}"}), "latest")
+        inside("pull", "org/image", "--from", f"oci+{sim.url}", home=world.home).ok()
+    line = ("sign", "--cosign", "r.example/m", "--key", path, "org/image", "--out", file)
+    assert world(*line).result["type"] == "cosign"
 
 
 def observing(world: World) -> None:

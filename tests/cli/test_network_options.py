@@ -156,6 +156,7 @@ LOCAL: Final = {
         "--roots",
         "--verify",
         "--openssf",
+        "--cosign",
         "--force",
         "--follow-links",
         "--only",

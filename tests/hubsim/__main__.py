@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--resolve-cache", action="store_true", help="answer git files with a relative 307")
     add("--token", help="a token that opens private and gated repos")
     add("--limited-token", help="a valid token that does not")
+    add("--git", action="store_true", help="repositories can be fetched with git")
     add("--page-limit", type=int, default=1000)
     add("--faults", type=_faults, default=[], help="JSON, or @file")
     add("--seed", type=int, default=0)

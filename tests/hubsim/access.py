@@ -1,5 +1,6 @@
 """Who asks, and what the hub says to those who may not."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +25,8 @@ class Tokens:
         if given is None:
             return "anonymous"
         token = given.removeprefix("Bearer ")
+        if given.startswith("Basic "):  # as git sends it: the name does not matter
+            token = base64.b64decode(given[6:]).decode().partition(":")[2]
         if self.owner is not None and token == self.owner:
             return "owner"
         if token == self.limited or (self.owner is None and self.limited is None):

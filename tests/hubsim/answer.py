@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from urllib.parse import quote, urlencode
 
-from tests.hubsim import api, files
+from tests.hubsim import api, files, git
 from tests.hubsim.access import Tokens, Who, gate, open_repo
 from tests.hubsim.catalogue import Catalogue, ServedRepo
 from tests.hubsim.faults import FaultPlan, RuleJson
@@ -29,6 +29,7 @@ class Asked:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     form: Mapping[str, list[str]] = field(default_factory=dict)
+    body: bytes = b""
 
     @property
     def raw_target(self) -> str:
@@ -50,6 +51,7 @@ class Answers:
     resolve_cache: bool
     page_limit: int
     cdn_ttl: int
+    git: bool = False
     ahead: float = 0.0
     under_way: Counter[str] = field(default_factory=Counter)
     """Requests for files that are not at their end, by path, and all of them by the empty path."""
@@ -83,6 +85,8 @@ class Answers:
         if not route.repo_id:
             return None
         found = open_repo(self.catalogue, route, asked.raw_target, who)
+        if isinstance(found, ServedRepo) and route.what == "git":
+            return gate(found, who) or found
         if isinstance(found, ServedRepo) and route.what == "resolve":
             return gate(found, who) or files.locate(found, route)
         return found
@@ -99,6 +103,8 @@ class Answers:
         if isinstance(target, files.Found):
             cache = self._cache_path(target) if not asked.route.from_cache else None
             return files.resolve(target, asked.headers, signer, rule, cdn=self.cdn, cache=cache)
+        if what == "git" and self.git and isinstance(target, ServedRepo):
+            return git.upload_pack(target, asked.route.tail[0], asked.headers, asked.body)
         who = self.tokens.who(asked.headers)
         assert not isinstance(who, Reply)
         call = api.Call(
@@ -110,7 +116,7 @@ class Answers:
             return api.with_fault(api.list_repos(self.catalogue, call), call)
         if what == "collection":
             return api.collection(self.catalogue, asked.route.tail[0])
-        if target is None:
+        if target is None or what == "git":
             return error_reply(404, "Sorry, we can't find the page you are looking for.")
         return api.with_fault(api.repo_call(target, call), call)
 

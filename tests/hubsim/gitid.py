@@ -1,7 +1,7 @@
 """Ids as git makes them: blobs, trees, commits, and the pointer files of git LFS."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 _CHUNK = 1 << 20
@@ -51,27 +51,38 @@ def nest(files: Mapping[str, str]) -> Tree:
     return root
 
 
-def tree_ids(tree: Tree, prefix: str = "") -> dict[str, str]:
-    """The id of every folder by its path; the root's path is the empty string."""
+def tree_ids(
+    tree: Tree, prefix: str = "", made: Callable[[bytes], object] = bool
+) -> dict[str, str]:
+    """The id of every folder by its path; the root's path is the empty string. `made` gets the
+    bytes of each.
+    """
     ids: dict[str, str] = {}
     rows: list[tuple[bytes, bytes]] = []
     for name, child in tree.items():
         raw = name.encode("utf-8", "surrogatepass")
         if isinstance(child, dict):
             path = f"{prefix}{name}"
-            ids |= tree_ids(child, f"{path}/")
+            ids |= tree_ids(child, f"{path}/", made)
             oid = ids[f"{path}/"]
             ids[path] = ids.pop(f"{path}/")
             rows.append((raw + b"/", b"40000 " + raw + b"\0" + bytes.fromhex(oid)))
         else:
             rows.append((raw, b"100644 " + raw + b"\0" + bytes.fromhex(child)))
-    ids[prefix] = git_id("tree", b"".join(row for _, row in sorted(rows)))
+    body = b"".join(row for _, row in sorted(rows))
+    made(body)
+    ids[prefix] = git_id("tree", body)
     return ids
 
 
 def commit_id(tree: str, parents: list[str], seconds: int, message: str) -> str:
     """The id of a commit made by one fixed author."""
+    return git_id("commit", commit_text(tree, parents, seconds, message))
+
+
+def commit_text(tree: str, parents: list[str], seconds: int, message: str) -> bytes:
+    """The bytes of such a commit."""
     who = f"Sim Author <sim@example.invalid> {seconds} +0000"
     lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
     lines += [f"author {who}", f"committer {who}", "", message]
-    return git_id("commit", "\n".join(lines).encode())
+    return "\n".join(lines).encode()

@@ -84,6 +84,7 @@ class RepoState:
     refusal: dict[str, Any] | None = None
     branches: dict[str, str] = field(default_factory=dict)
     git_tags: dict[str, str] = field(default_factory=dict)
+    git: str = ""
     commits: list[str] = field(default_factory=list)
 
 
@@ -178,10 +179,13 @@ class HubRepo:
         delete: Iterable[str] = (),
         message: str = "Upload files",
         fresh: bool = False,
+        git: tuple[Path, str] | None = None,
     ) -> Commit:
         """Put files on top of what the first of `refs` has, and move `refs`.
 
         With `fresh` nothing is kept. A file given as a path is referred to, not copied: leave it.
+        `git`: the folder and the commit of a real repository that has these files; the hub gives
+        that commit's id, and the repository to who fetches with git.
         """
         parent = self._state.branches.get(refs[0]) if refs else None
         kept = dict(self.read(parent).files) if parent and not fresh else {}
@@ -189,7 +193,9 @@ class HubRepo:
             del kept[name]
         pack = bytearray()
         added = {name: _store(name, content, pack) for name, content in files.items()}
-        made = self._write_commit(kept | added, parent, message, bytes(pack))
+        made = self._write_commit(kept | added, parent, message, bytes(pack), git and git[1])
+        if git is not None:
+            self._state.git = str(git[0].resolve())
         for ref in refs:
             self._state.branches[ref] = made.sha
         for tag in tags:
@@ -213,12 +219,17 @@ class HubRepo:
         self.folder.rmdir()
 
     def _write_commit(
-        self, files: dict[str, StoredFile], parent: str | None, message: str, pack: bytes
+        self,
+        files: dict[str, StoredFile],
+        parent: str | None,
+        message: str,
+        pack: bytes,
+        named: str | None = None,
     ) -> Commit:
         seconds = EPOCH + 60 * len(self._state.commits)
         folders = gitid.tree_ids(gitid.nest({name: file.oid for name, file in files.items()}))
         parents = [parent] if parent else []
-        sha = gitid.commit_id(folders[""], parents, seconds, message)
+        sha = named or gitid.commit_id(folders[""], parents, seconds, message)
         pack_file = self.folder.resolve() / f"{sha}.pack"
         pack_file.write_bytes(pack)
         placed = {

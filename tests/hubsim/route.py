@@ -10,7 +10,7 @@ from tests.hubsim.repo import Kind
 
 What = Literal[
     "resolve", "cdn", "info", "tree", "paths-info", "refs", "commits", "list", "whoami",
-    "auth-check", "collection", "control", "unknown",
+    "auth-check", "collection", "git", "control", "unknown",
 ]  # fmt: skip
 _VERBS: dict[str, What] = {
     "revision": "info",
@@ -24,6 +24,7 @@ _COLLECTIONS = "/api/collections/"
 _KINDS: dict[str, Kind] = {"models": "model", "datasets": "dataset"}
 _API = re.compile(r"/api/(models|datasets)(?:/(.+))?")
 _RESOLVE = re.compile(r"/(?:(datasets)/)?([^/]+(?:/[^/]+)?)/(?:resolve|raw)/(.+)", re.DOTALL)
+_GIT = re.compile(r"/(?:(datasets)/)?([^/]+(?:/[^/]+)?)/(info/refs|git-upload-pack)", re.DOTALL)
 _CACHE = re.compile(r"/api/resolve-cache/(models|datasets)/([^/]+/[^/]+)/(.+)", re.DOTALL)
 _CDN = re.compile(r"/repos/(models|datasets)/([^/]+(?:/[^/]+)?)/([0-9a-f]{40})/([0-9a-f]{64})")
 
@@ -81,6 +82,9 @@ def parse(path: str) -> Route:
     if match := _RESOLVE.fullmatch(path):
         kind: Kind = "dataset" if match[1] else "model"
         return Route("resolve", kind, unquote(match[2]), tuple(match[3].split("/")))
+    if match := _GIT.fullmatch(path):
+        git_kind: Kind = "dataset" if match[1] else "model"
+        return Route("git", git_kind, unquote(match[2]).removesuffix(".git"), (match[3],))
     return Route("unknown")
 
 

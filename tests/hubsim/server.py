@@ -40,6 +40,7 @@ class Options:
     limited_token: str | None = None
     page_limit: int = 1000
     cdn_ttl: int = 3600
+    git: bool = False
     seed: int = 0
     faults: list[RuleJson] = field(default_factory=list)
     log: Path | None = None
@@ -72,6 +73,7 @@ class Hub:
             resolve_cache=options.resolve_cache,
             page_limit=options.page_limit,
             cdn_ttl=options.cdn_ttl,
+            git=options.git,
         )
         return self
 
@@ -120,7 +122,8 @@ class Hub:
         self._log.begin(entry)
         try:
             form = await _form(request) if request.method == "POST" else {}
-            asked = Asked(listener, route, path, query, request.headers, form)
+            body = await request.read() if route.what == "git" else b""
+            asked = Asked(listener, route, path, query, request.headers, form, body)
             with self._counted(path if route.what in {"resolve", "cdn"} else None):
                 return await self._answer(asked, request, entry)
         finally:

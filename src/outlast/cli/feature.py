@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from outlast.app import App
     from outlast.core.claims import Assessor, Weighed, Weigher
-    from outlast.core.digest import Digest
+    from outlast.core.digest import Digest, GitOid
     from outlast.core.known_names import KnownName, KnownNames
     from outlast.core.names import RepoId
     from outlast.core.offer import Offer
@@ -167,12 +167,20 @@ class LateRecorder:
     settings: Callable[[Listed], Any]
     archive: "Archive"
 
+    def wants_commit(self, repo: "RepoId", commit: "GitOid") -> bool:
+        found = self._loaded()
+        return found is not None and found.wants_commit(repo, commit)
+
     def record(self, acquired: "Acquisition") -> str:
+        found = self._loaded()
+        return "" if found is None else found.record(acquired)
+
+    def _loaded(self) -> "Recorder | None":
         for listed in self.features:
             if listed.recorder:
                 found: Recorder = load(listed.recorder)(self.archive, self.settings(listed))
-                return found.record(acquired)
-        return ""
+                return found
+        return None
 
 
 def country_of(

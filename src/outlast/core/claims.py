@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol
 
-from outlast.core.digest import Digest
+from outlast.core.digest import Digest, GitOid
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
 
@@ -83,15 +83,32 @@ class ForeignSignature:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitProof:
+    """What the archived text of a hub's commit comes to: from how many `files` of the manifest the
+    id of `commit` was computed again, and how many entries it has that the manifest `lacks`.
+    `author`: as the text names the person, which proves nothing. `why`: what is wrong ("": the id
+    follows).
+    """
+
+    commit: GitOid
+    files: int = 0
+    lacks: int = 0
+    author: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Claims:
     """How all four stand, each once, in the order of :class:`Claim`. `revoked`: the reason of a
     revocation by a key that may revoke ("": there is none). `foreign`: signatures of other tools
-    that lie among the files; no claim follows from them.
+    that lie among the files; no claim follows from them. `commit`: what the text of the hub's
+    commit comes to; None where that is not here.
     """
 
     states: tuple[ClaimState, ...]
     revoked: str = ""
     foreign: tuple[ForeignSignature, ...] = ()
+    commit: CommitProof | None = None
 
     @classmethod
     def of(
@@ -99,12 +116,13 @@ class Claims:
         states: Iterable[ClaimState],
         revoked: str = "",
         foreign: Iterable[ForeignSignature] = (),
+        commit: CommitProof | None = None,
     ) -> "Claims":
         """These, and those that are not among them as absent."""
         given = {state.claim: state for state in states}
         absent = {claim: ClaimState(claim, Standing.ABSENT) for claim in Claim}
         found = tuple({**absent, **given}[claim] for claim in Claim)
-        return cls(found, revoked, tuple(foreign))
+        return cls(found, revoked, tuple(foreign), commit)
 
     def __getitem__(self, claim: Claim) -> ClaimState:
         return next(state for state in self.states if state.claim is claim)

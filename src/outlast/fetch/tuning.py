@@ -30,6 +30,13 @@ class Tuning:
     """The most that is read from a connection at once: so often is a rate limit applied, and a
     cancellation noticed."""
 
+    # What comes beside the files
+
+    beside_wait_s: float = 2.0
+    """How long a pull waits, once its files are here, for the text of the commit, or for
+    signatures. They were asked for when the first file was. Guess: hubs answer in well under a
+    second."""
+
     # Many files
 
     active_files: int = 3

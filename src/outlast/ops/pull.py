@@ -22,6 +22,7 @@ from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId, Target
 from outlast.core.policy import Action
 from outlast.core.sizes import human_size
+from outlast.fetch.beside import AskedBeside, ask_beside
 from outlast.fetch.file_filter import Selection, admitted
 from outlast.fetch.known_lists import (
     as_archived,
@@ -193,6 +194,7 @@ def pull(
     _require_room(archive, plan)
     mended: list[FileMended] = []
     before = _named_before(archive, plan.repo, ref)
+    beside = ask_beside(archive, listing, teller)
     with archive.writer() as writer:
         sealed = _sealed(archive, plan)
         begun = archive.load(plan.repo, plan.commit) is not None
@@ -219,7 +221,7 @@ def pull(
         if teller is not None:
             remember(archive, writer, listing, ref, teller, cancel=control.cancel)
     revision = archive.load(plan.repo, plan.commit)
-    _record(archive, control, plan, digest, fetched=fetched)
+    _record(archive, control, plan, digest, fetched=fetched, beside=beside)
     _take_statements(archive, revision, teller, control)
     suspects = _suspects(archive, plan, revision)
     warn(control, suspects)
@@ -263,12 +265,23 @@ def _record(
     manifest: Digest,
     *,
     fetched: Mapping[str, int],
+    beside: AskedBeside,
 ) -> None:
     """Keeps evidence of what was pulled, where a feature does."""
     revision = archive.load(plan.repo, plan.commit)
     if archive.recorder is None or revision is None:
         return
-    acquired = Acquisition(manifest, revision, plan.ref, plan.source, plan.told_by, fetched)
+    commit, signatures = beside.hub_commit, beside.signatures
+    acquired = Acquisition(
+        manifest,
+        revision,
+        plan.ref,
+        plan.source,
+        plan.told_by,
+        fetched,
+        None if commit is None else commit.answer(control.cancel),
+        () if signatures is None else signatures.answer(control.cancel) or (),
+    )
     if said := archive.recorder.record(acquired):
         control.emit(Note(said))
 

@@ -254,12 +254,15 @@ class HttpClient(Closing):
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        token: str | None = None,
         timeout: float | None = None,
     ) -> Response:
         """GETs `url`, or POSTs `body` to it, as JSON unless `headers` say another type;
         redirects are not followed.
         """
         sent = {"Accept-Encoding": "identity", **(headers or {})}
+        if token:
+            sent["Authorization"] = _authorization(token)
         if body is not None:
             sent.setdefault("Content-Type", "application/json")
         raw = self._send("GET" if body is None else "POST", url, sent, timeout, body)

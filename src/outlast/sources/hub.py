@@ -32,6 +32,7 @@ from outlast.sources.base import (
     RepoClaims,
     as_everybody_sees,
 )
+from outlast.sources.git.upload_pack import GitRepository
 from outlast.sources.http import HttpClient, Response
 from outlast.sources.hub_watch import HubWatch
 from outlast.sources.ranges import FileRequest, is_page_for, open_range, refuse_encoded
@@ -69,6 +70,12 @@ class HubSource:
     @property
     def name(self) -> str:
         return self._base
+
+    def repository(self, repo: RepoId) -> GitRepository:
+        """The model as a repository of git."""
+        with self._lock:
+            repo = self._names.get(str(repo).lower(), repo)
+        return GitRepository(self._http, f"{self._base}/{repo.hub_path}", self._token, self._tuning)
 
     # Who may read what
 

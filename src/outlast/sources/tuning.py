@@ -92,6 +92,11 @@ class Tuning:
     gives 1,000 at once, 500 where it gives 50. Guess."""
     model_pages: int = 100
     """Pages of a hub's list of models: those of the largest account take 10."""
+    git_offer: int = 64 * 1024
+    """Bytes in which a server of git says what it can do: 200 by protocol version 2. Servers of
+    older ones list all branches and tags, which is not read."""
+    git_s: float = 20.0
+    """An answer of a server of git. Guess: a commit is 300 bytes, folders of 100,000 files 3 MB."""
     card: int = 1024 * 1024
     """Bytes of a model card or licence text. The longest licence that models have is 50 kB."""
     answer_s: float = 30.0

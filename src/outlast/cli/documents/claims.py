@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from outlast.cli.documents.document import Document, document
-from outlast.cli.documents.parts import ClaimPart, ForeignPart, RunPart
+from outlast.cli.documents.parts import ClaimPart, CommitPart, ForeignPart, RunPart
 from outlast.core.digest import Digest, GitOid
 from outlast.core.names import RepoId
 
@@ -22,4 +22,7 @@ class WhoDocument(Document):
     run: Annotated[RunPart | None, "whether `run` uses it; null while files are arriving"]
     foreign: Annotated[
         Sequence[ForeignPart], "signatures of other tools among the files; no claim follows of them"
+    ]
+    commit: Annotated[
+        CommitPart | None, "what the text of the hub's commit proves; null where that is not here"
     ]

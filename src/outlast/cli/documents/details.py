@@ -9,6 +9,7 @@ from outlast.cli.documents.document import OMITTED, Document, document
 from outlast.cli.documents.located import EqualPart
 from outlast.cli.documents.parts import (
     ClaimPart,
+    CommitPart,
     FileWarning,
     ForeignPart,
     NoticePart,
@@ -177,6 +178,9 @@ class DetailsDocument(Document):
     ]
     lineage: Annotated[LineagePart | None, "how it was made; null: it has no record"]
     family: Annotated[Sequence[FamilyPart], "bases and derivatives here, parents first"]
+    commit: Annotated[
+        CommitPart | None, "what the text of the hub's commit proves; null where that is not here"
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

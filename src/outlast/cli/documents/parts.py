@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from outlast.core.claims import Claim, Claims, ForeignStanding, Standing
+from outlast.core.digest import GitOid
 from outlast.intake.content import Flaw, Suspect
 from outlast.intake.vouched import Vouched
 from outlast.store.archive import Archive
@@ -89,6 +90,33 @@ def foreign_parts(claims: Claims | None) -> tuple[ForeignPart, ...]:
             path=one.path, format=one.format, standing=one.standing, who=one.who, why=one.why
         )
         for one in (claims.foreign if claims is not None else ())
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitPart:
+    """What the archived text of the hub's commit comes to."""
+
+    id: Annotated[GitOid, "the commit that the text is of"]
+    proved: Annotated[bool, "whether the id was computed again from the manifest's files"]
+    files: Annotated[int, "from how many files; 0 if it was not"]
+    lacks: Annotated[int, "entries of the commit that are not in the manifest: links, submodules"]
+    author: Annotated[str, "as the text names the person, which proves nothing"]
+    why: Annotated[str, "what is wrong; empty: the id follows"]
+
+
+def commit_part(claims: Claims | None) -> CommitPart | None:
+    """That of a revision; None where the text is not here."""
+    found = None if claims is None else claims.commit
+    if found is None:
+        return None
+    return CommitPart(
+        id=found.commit,
+        proved=not found.why,
+        files=found.files,
+        lacks=found.lacks,
+        author=found.author,
+        why=found.why,
     )
 
 

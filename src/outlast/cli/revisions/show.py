@@ -16,6 +16,7 @@ from outlast.cli.documents.located import EqualPart
 from outlast.cli.documents.parts import (
     RunPart,
     claim_parts,
+    commit_part,
     foreign_parts,
     notice_part,
     run_part,
@@ -25,7 +26,7 @@ from outlast.cli.documents.parts import (
 from outlast.cli.edge import TARGET, common, session
 from outlast.cli.revisions.lineage import family_parts, lineage_lines, lineage_part
 from outlast.cli.revisions.template_diff import PREVIOUS, show_template_diff
-from outlast.cli.screen.claims import claim_words, foreign_lines, run_line
+from outlast.cli.screen.claims import claim_words, commit_lines, foreign_lines, run_line
 from outlast.cli.screen.render import plural, print_document, print_table, saved_part, saving
 from outlast.core.claims import Claims
 from outlast.core.errors import one_line
@@ -139,6 +140,7 @@ def _document(
         foreign=foreign_parts(claims),
         lineage=lineage_part(details.family.record),
         family=family_parts(details.family.tree),
+        commit=commit_part(claims),
     )
 
 
@@ -212,7 +214,7 @@ def _print_trust(claims: Claims | None, part: RunPart | None, resembles: str) ->
 
 def _print_claims(claims: Claims) -> None:
     print(one_line(f"claims    {claim_words(claims)}", 2000))
-    for line in foreign_lines(claims):
+    for line in (*commit_lines(claims), *foreign_lines(claims)):
         print(one_line(line, 2000))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from outlast.cli.documents.claims import WhoDocument
-from outlast.cli.documents.parts import RunPart, claim_parts, foreign_parts, run_part
+from outlast.cli.documents.parts import RunPart, claim_parts, commit_part, foreign_parts, run_part
 from outlast.cli.edge import session
 from outlast.cli.screen.claims import claim_lines, run_line
 from outlast.cli.screen.render import print_document
@@ -43,6 +43,7 @@ def _print(found: Assessed, part: RunPart | None, *, as_json: bool) -> None:
                 revoked="" if found.claims is None else found.claims.revoked,
                 run=part,
                 foreign=foreign_parts(found.claims),
+                commit=commit_part(found.claims),
             )
         )
         return

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from outlast.cli.documents.parts import RunPart
+from outlast.cli.screen.render import plural
 from outlast.core.claims import Claim, Claims, ClaimState, Standing
 
 _NOT: dict[Claim, str] = {
@@ -25,6 +26,7 @@ def claim_lines(claims: Claims) -> Iterator[str]:
         yield f"REVOKED    {claims.revoked}"
     for state in claims.states:
         yield f"{state.claim:<10} {_sentence(state)}"
+    yield from commit_lines(claims)
     yield from foreign_lines(claims)
 
 
@@ -32,6 +34,20 @@ def run_line(part: RunPart) -> str:
     """Whether `run` uses it, and why."""
     word = {"nothing": "no", "rules": ""}.get(part.by, "yes")
     return ": ".join(filter(None, (word, part.why)))
+
+
+def commit_lines(claims: Claims) -> Iterator[str]:
+    """A line about the hub's commit, where its text is here."""
+    found = claims.commit
+    if found is None:
+        return
+    name = f"commit     {found.commit.hex[:12]}"
+    if found.why:
+        yield f"{name}: the archived text does not prove it: {found.why}"
+        return
+    more = f" and {plural(found.lacks, 'other name')}" if found.lacks else ""
+    count = plural(found.files, "file")
+    yield f"{name}: the hub's id was computed again from {count}{more} (author {found.author})"
 
 
 def foreign_lines(claims: Claims) -> Iterator[str]:

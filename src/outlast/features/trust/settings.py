@@ -26,7 +26,7 @@ class TrustSettings:
     lists of parties, as ``[KIND=]FILE[@DATE]``; `list_days`: how old they may be, in days.
     `evidence_key`: the key that signs records of pulls; `timestamps`: the URL of an authority for
     them, and `timestamp_roots` its root certificates. `signature_roots`: those of signatures of
-    other tools.
+    other tools. `hub_commits`: whether a pull asks a hub for the text of the commit.
     """
 
     rules: Path | None = None
@@ -40,6 +40,7 @@ class TrustSettings:
     timestamps: str = ""
     timestamp_roots: Path | None = None
     signature_roots: Path | None = None
+    hub_commits: bool = True
 
 
 _DEFAULT: Final = TrustSettings()
@@ -157,6 +158,14 @@ class TrustSection(ConfigSection, frozen=True):
             example="/etc/outlast/publisher-roots.pem",
         ),
     ] = ""
+    hub_commits: Annotated[
+        bool,
+        Meaning(
+            "Whether a pull asks the hub for the text of the commit, so that the id of the commit "
+            "can be computed again from the archived files.",
+            more="See [trust](trust.md)",
+        ),
+    ] = _DEFAULT.hub_commits
 
 
 def read_settings(table: Mapping[str, Any]) -> TrustSettings:
@@ -179,6 +188,7 @@ def read_settings(table: Mapping[str, Any]) -> TrustSettings:
         timestamps=_url("timestamps", said.timestamps),
         timestamp_roots=_path("timestamp-roots", said.timestamp_roots),
         signature_roots=_path("signature-roots", said.signature_roots),
+        hub_commits=said.hub_commits,
     )
 
 

@@ -28,9 +28,11 @@ from outlast.core.names import RepoId, RepoKind, plain_ref
 from outlast.sources.base import Listing, RangeReader, RemoteRef, RepoClaims
 from outlast.sources.http import HttpClient
 from outlast.sources.registries.api import TAG, Registry, check_time
+from outlast.sources.registries.cosign import read_signatures
 from outlast.sources.registries.errors import RegistryQuestion
 from outlast.sources.registries.layers import files_of, is_model
 from outlast.sources.registries.manifest import PREFIX, Descriptor, Manifest, parse
+from outlast.sources.registries.signatures import RegistrySignature
 from outlast.sources.tuning import TUNING, Tuning
 
 _log = logging.getLogger(__name__)
@@ -145,6 +147,13 @@ class OciSource:
         facts = RepoClaims(private=private, gated=False, tags=(), facts={})
         entries = files_of(model.manifest, model.digest, len(model.data))
         return Listing(repo, model.commit, entries, facts)
+
+    def cosign_signatures(self, repo: RepoId, manifest: Digest) -> tuple[RegistrySignature, ...]:
+        question = self._question(repo, manifest.hex, timeout=self._tuning.answer_s)
+        try:
+            return tuple(read_signatures(self._registry, manifest, question, self._tuning))
+        except (EntryNotFoundError, RepoNotFoundError, RevisionNotFoundError):
+            return ()
 
     def _find(self, question: RegistryQuestion) -> _ModelManifest:
         ref = question.ref

@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA512
 from securesystemslib.dsse import Envelope as OtherEnvelope
 from securesystemslib.signer._crypto_signer import CryptoSigner
 from securesystemslib.signer._key import SSlibKey
 
 from outlast.core.errors import BadKeyError, MalformedError
+from outlast.features.trust.foreign.elliptic import is_signed
 from outlast.features.trust.keys import minisign, sshsig, wire
 from outlast.features.trust.keys.public import KeyKind, PublicKey, parse_line, parse_public_key
 from outlast.features.trust.keys.secret import KeyFolder
@@ -29,7 +31,7 @@ from outlast.features.trust.records.dsse import PAYLOAD_TYPE, DsseEnvelope, Sign
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 MESSAGE = (VECTORS / "message").read_bytes()
-KINDS = ("ed25519", "ecdsa", "rsa")
+KINDS = ("ed25519", "ecdsa", "ecdsa384", "ecdsa521", "rsa")
 
 
 def number(value: int) -> bytes:
@@ -171,8 +173,21 @@ def test_a_key_is_one_key_in_whatever_form_it_comes(tmp_path: Path) -> None:
 def test_ssh_keygen_signs_and_verifies(kind: str, tmp_path: Path) -> None:
     need("ssh-keygen")
     path = tmp_path / "id"
-    bits = ("-b", "2048") if kind == "rsa" else ()
-    run("ssh-keygen", "-q", "-t", kind, *bits, "-N", "", "-C", f"me of {kind}", "-f", path)
+    bits = ("-b", {"rsa": "2048"}.get(kind, kind.removeprefix("ecdsa")))
+    what = kind.rstrip("0123456789") if kind != "ed25519" else kind
+    run(
+        "ssh-keygen",
+        "-q",
+        "-t",
+        what,
+        *(bits if bits[1].isdigit() else ()),
+        "-N",
+        "",
+        "-C",
+        f"me of {kind}",
+        "-f",
+        path,
+    )
     signer = open_signer(str(path), KeyFolder(tmp_path / "keys"), no_passphrase)
     assert signer.key.comment == f"me of {kind}"
     signature = signer.sign(MESSAGE)
@@ -348,11 +363,32 @@ def test_what_is_no_key_is_refused(line: str) -> None:
         parse_line(line)
 
 
-def test_a_point_that_is_on_no_curve_signs_nothing() -> None:
-    blob = wire.text(b"ecdsa-sha2-nistp256") + wire.text(b"nistp256")
-    public = PublicKey.of(blob + wire.text(b"\x04" + b"\1" * 64))
-    assert public.kind is KeyKind.ECDSA
-    good = ssh("ssh-ecdsa.sig")
-    theirs = wire.text(key("ssh-ecdsa.pub").blob)
+@pytest.mark.parametrize(("bits", "kind"), [("384", KeyKind.ECDSA_384), ("521", KeyKind.ECDSA_521)])
+def test_a_signature_of_openssl_on_larger_curves(bits: str, kind: KeyKind) -> None:
+    """What OpenSSF model signatures have: DER, over the digest that the curve says."""
+    public = key(f"openssl-p{bits}.pem")
+    assert public.kind is kind
+    assert parse_line(public.line) == public
+    loaded = public.loaded()
+    assert isinstance(loaded, EllipticCurvePublicKey)
+    signature = (VECTORS / f"openssl-p{bits}.sig").read_bytes()
+    assert is_signed(loaded, MESSAGE, signature)
+    assert not is_signed(loaded, MESSAGE + b"\n", signature)
+
+
+@pytest.mark.parametrize(
+    ("name", "curve", "size"),
+    [("ecdsa", b"nistp256", 32), ("ecdsa384", b"nistp384", 48), ("ecdsa521", b"nistp521", 66)],
+)
+def test_a_point_that_is_on_no_curve_signs_nothing(name: str, curve: bytes, size: int) -> None:
+    blob = wire.text(b"ecdsa-sha2-" + curve) + wire.text(curve)
+    public = PublicKey.of(blob + wire.text(b"\x04" + b"\1" * 2 * size))
+    assert public.kind.is_elliptic
+    with pytest.raises(MalformedError):
+        PublicKey.of(blob + wire.text(b"\x04" + b"\1" * 2 * (size - 1)))
+    with pytest.raises(MalformedError):
+        PublicKey.of(wire.text(b"ecdsa-sha2-" + curve) + wire.text(b"nistp224") + blob[-9:])
+    good = ssh(f"ssh-{name}.sig")
+    theirs = wire.text(key(f"ssh-{name}.pub").blob)
     assert theirs in good
     assert not verify(public, MESSAGE, good.replace(theirs, wire.text(public.blob)))

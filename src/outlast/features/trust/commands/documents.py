@@ -70,6 +70,20 @@ class AttestedDocument(Document):
 
 
 @document("sign")
+class CosignDocument(Document):
+    """With --cosign: a signature of an image in a registry that was written."""
+
+    type: Literal["cosign"] = "cosign"
+    repo: Annotated[RepoId, "the model"]
+    revision: Annotated[GitOid, "the commit"]
+    manifest: Annotated[Digest, "the manifest of the archive"]
+    image: Annotated[Digest, "the image's manifest in the registry, which is signed"]
+    reference: Annotated[str, "what the signed text calls the image"]
+    payload: Annotated[str, "the file with what is signed"]
+    signature: Annotated[str, "the file with the signature, in base64"]
+
+
+@document("sign")
 class OpenssfDocument(Document):
     """With --openssf: a model signature of OpenSSF that was written."""
 

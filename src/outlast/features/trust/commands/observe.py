@@ -8,7 +8,7 @@ import click
 from outlast.app import open_hubs
 from outlast.cli.config.values import check_source
 from outlast.cli.edge import TARGET, common, session
-from outlast.core.errors import UsageError
+from outlast.core.errors import UsageError, one_line
 from outlast.core.names import Target
 from outlast.features.trust.commands.options import (
     key_option,
@@ -17,6 +17,7 @@ from outlast.features.trust.commands.options import (
     signers,
 )
 from outlast.features.trust.commands.tell import tell
+from outlast.features.trust.records.making import keep_hub_commit
 from outlast.features.trust.records.making import observe as use_case
 
 _MOST_VANTAGE = 100
@@ -59,8 +60,9 @@ def observe(
     be those of the manifest. The statement names the commit, the list of files, the hub, the time
     and --vantage. Those who pinned your key as an observer then see that the model is observed.
 
-    It says that the hub listed these files under this commit. It does not prove that the commit id
-    follows from the files: hubs' APIs do not give the text of a commit.
+    It says that the hub listed these files under this commit. Where the hub also gives the text of
+    the commit (as a git repository), that is kept beside the statement: it proves that the commit
+    id follows from the files, which 'outlast verify --who' then says.
     """
     if len(vantage) > _MOST_VANTAGE or not vantage.isprintable():
         raise UsageError(f"--vantage is a line of at most {_MOST_VANTAGE} characters")
@@ -77,4 +79,7 @@ def observe(
                 now=dt.datetime.now(dt.UTC),
                 cancel=run.control.cancel,
             )
+            kept = keep_hub_commit(archive, made.revision, sources[0], run.control.cancel)
         tell(run, archive, made, "observed", out)
+        if kept:
+            run.say(one_line(kept, 500))

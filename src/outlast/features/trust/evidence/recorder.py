@@ -8,9 +8,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from outlast import __version__
-from outlast.core.digest import Digest
+from outlast.core.digest import Digest, GitOid
 from outlast.core.errors import MalformedError, OutlastError, one_line
 from outlast.core.manifest import Revision
+from outlast.core.names import RepoId
 from outlast.features.trust.evidence.acquired import (
     MOST_PATH,
     MOST_ROWS,
@@ -19,8 +20,10 @@ from outlast.features.trust.evidence.acquired import (
 )
 from outlast.features.trust.evidence.in_force import rules_in_force
 from outlast.features.trust.evidence.own import OwnRecords, own_records
+from outlast.features.trust.foreign.cosign import keep_signatures
 from outlast.features.trust.keys.signing import Signer
 from outlast.features.trust.records.dsse import DsseEnvelope, Signature
+from outlast.features.trust.records.hub_commit import has_commit, keep_commit
 from outlast.features.trust.records.statement import ACQUISITION, now_text, read_statement
 from outlast.features.trust.rules.licence_texts import licence_texts
 from outlast.features.trust.settings import TrustSettings
@@ -47,11 +50,37 @@ class EvidenceRecorder:
     signer: Callable[[], Signer] | None = None
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
 
+    def wants_commit(self, repo: RepoId, commit: GitOid) -> bool:
+        if not self.settings.hub_commits:
+            return False
+        return not has_commit(self.archive, self.archive.index.manifests_of(repo, commit))
+
     def record(self, acquired: Acquisition) -> str:
+        self._keep_commit(acquired)
+        self._keep_signatures(acquired)
         try:
             return self._record(acquired)
         except (OutlastError, OSError, MemoryError) as error:
             return f"no record of this pull was kept: {error or type(error).__name__}"
+
+    def _keep_commit(self, acquired: Acquisition) -> None:
+        """Keeps the text of the commit, where the hub gave it. A person need not know where not."""
+        if acquired.hub_commit is None:
+            return
+        try:
+            keep_commit(self.archive, acquired.manifest, acquired.revision, acquired.hub_commit)
+        except (OutlastError, OSError, MemoryError) as error:
+            _log.debug("the text of commit %s is not kept: %s", acquired.revision.id, error)
+
+    def _keep_signatures(self, acquired: Acquisition) -> None:
+        """Keeps what a registry has of signatures; `verify --who` says what they come to."""
+        if not acquired.signatures:
+            return
+        manifest, revision = acquired.manifest, acquired.revision
+        try:
+            keep_signatures(self.archive, manifest, revision, acquired.signatures)
+        except (OutlastError, OSError, MemoryError) as error:
+            _log.warning("signatures of %s are not kept: %s", revision.repo, error)
 
     def _record(self, acquired: Acquisition) -> str:
         signer, trouble = self._opened()

@@ -19,7 +19,6 @@ from outlast.features.trust.foreign.openssf_statement import (
 )
 from outlast.features.trust.keys.extra import INSTALL, has_cryptography
 from outlast.features.trust.keys.pins import Pin, PinRole, PinState
-from outlast.features.trust.keys.public import KeyKind
 from outlast.store.archive import Archive
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def _elliptic(pins: Sequence[Pin]) -> "Iterator[tuple[Pin, EllipticCurvePublicKe
 
     order = [PinState.ACTIVE, PinState.RETIRED, PinState.REVOKED]
     for pin in sorted(pins, key=lambda pin: order.index(pin.state)):
-        if pin.role is PinRole.PUBLISHER and pin.key.kind is KeyKind.ECDSA:
+        if pin.role is PinRole.PUBLISHER and pin.key.kind.is_elliptic:
             try:
                 key = pin.key.loaded()
             except MalformedError:  # not on its curve: it signed nothing

@@ -1,4 +1,5 @@
-"""Public keys, whatever program made them: Ed25519, ECDSA on P-256, and RSA of 2048 bits or more.
+"""Public keys, whatever program made them: Ed25519, ECDSA on P-256, P-384 and P-521, and RSA of
+2048 bits or more.
 
 Each has one form here, that of SSH, and so one fingerprint, which `ssh-keygen -l` prints too.
 """
@@ -21,8 +22,6 @@ MAX_KEY_TEXT: Final = 16 * 1024
 """Bytes of a file with a public key."""
 _MOST_COMMENT: Final = 100
 _RAW: Final = 32
-_POINT: Final = 65
-_CURVE: Final = b"nistp256"
 LEAST_RSA_BITS: Final = 2048
 MOST_RSA_BITS: Final = 8192
 """Bounds the time that a signature takes to check: 1 ms."""
@@ -37,7 +36,22 @@ class KeyKind(StrEnum):
 
     ED25519 = "ssh-ed25519"
     ECDSA = "ecdsa-sha2-nistp256"
+    ECDSA_384 = "ecdsa-sha2-nistp384"
+    ECDSA_521 = "ecdsa-sha2-nistp521"
     RSA = "ssh-rsa"
+
+    @property
+    def is_elliptic(self) -> bool:
+        """Whether it is ECDSA, on whichever curve."""
+        return self in _CURVES
+
+
+_CURVES: Final = {
+    KeyKind.ECDSA: (b"nistp256", 32),
+    KeyKind.ECDSA_384: (b"nistp384", 48),
+    KeyKind.ECDSA_521: (b"nistp521", 66),
+}
+"""SSH's names of the curves, and the bytes of a coordinate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +72,11 @@ class PublicKey:
         if kind is KeyKind.ED25519:
             if len(reader.text()) != _RAW:
                 raise MalformedError("a key of Ed25519 has 32 bytes")
-        elif kind is KeyKind.ECDSA:
+        elif kind.is_elliptic:
+            name, size = _CURVES[kind]
             curve, point = reader.text(), reader.text()
-            if curve != _CURVE or len(point) != _POINT or point[0] != 4:
-                raise MalformedError("not a point of the curve P-256")
+            if curve != name or len(point) != 1 + 2 * size or point[0] != 4:
+                raise MalformedError(f"not a point of the curve {name.decode()}")
         else:
             exponent, modulus = reader.number(), reader.number()
             if not LEAST_RSA_BITS <= modulus.bit_length() <= MOST_RSA_BITS:

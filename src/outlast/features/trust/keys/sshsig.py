@@ -58,26 +58,28 @@ def _verify_inner(key: PublicKey, signed: bytes, inner: bytes) -> bool:
     reader.end()
     if key.kind is KeyKind.ED25519:
         return algorithm == key.kind.encode() and is_ed25519(key.raw, signed, raw)
-    if key.kind is KeyKind.ECDSA:
+    if key.kind.is_elliptic:
         return algorithm == key.kind.encode() and _is_ecdsa(key, signed, raw)
     return algorithm in _RSA_HASHES and _is_rsa(key, signed, raw, algorithm)
 
 
 def _is_ecdsa(key: PublicKey, signed: bytes, raw: bytes) -> bool:
+    """The curve says which digest is signed (RFC 5656, 6.2.1)."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.utils import (  # noqa: PLC0415
         encode_dss_signature,
     )
-    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+    from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512  # noqa: PLC0415
 
+    hashes = {KeyKind.ECDSA: SHA256, KeyKind.ECDSA_384: SHA384, KeyKind.ECDSA_521: SHA512}
     reader = wire.WireReader(raw, "the signature")
     found = encode_dss_signature(reader.number(), reader.number())
     reader.end()
     loaded = key.loaded()
     assert isinstance(loaded, ec.EllipticCurvePublicKey)
     try:
-        loaded.verify(found, signed, ec.ECDSA(SHA256()))
+        loaded.verify(found, signed, ec.ECDSA(hashes[key.kind]()))
     except InvalidSignature:
         return False
     return True

@@ -9,14 +9,24 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from outlast.core.claims import Claim, Claims, ClaimState, ForeignSignature, Lister, Standing
+from outlast.core.claims import (
+    Claim,
+    Claims,
+    ClaimState,
+    CommitProof,
+    ForeignSignature,
+    Lister,
+    Standing,
+)
 from outlast.core.digest import Digest
 from outlast.core.errors import OutlastError
 from outlast.core.manifest import Revision
 from outlast.core.names import RepoId
+from outlast.features.trust.foreign.cosign import judge
 from outlast.features.trust.keys.extra import INSTALL, has_cryptography
 from outlast.features.trust.keys.pins import Pin, Pins, PinState
 from outlast.features.trust.records.heights import Height, Heights, heights_of
+from outlast.features.trust.records.hub_commit import proof_of
 from outlast.features.trust.records.model_view import ModelView, revoked_keys, view_of
 from outlast.features.trust.records.needed import Needed
 from outlast.features.trust.records.observed import Sight, observed
@@ -32,6 +42,9 @@ FindForeign = Callable[[Revision, Callable[[], list[Pin]]], tuple[ForeignSignatu
 """Finds signatures of other tools among the files of a revision, given the pins."""
 _MOST_FOREIGN: Final = 4096
 """Revisions whose signatures are remembered. Guess: those that a server is asked for in a day."""
+
+_MOST_PROOFS: Final = 4096
+"""The same of commits that were computed again."""
 
 
 @dataclass(slots=True)
@@ -67,9 +80,10 @@ class TrustAssessor:
         self._heights = heights_of(archive)
         self._lock = threading.Lock()
         self._cache = _Cache()
-        self._seen_foreign: OrderedDict[Digest, tuple[int, tuple[ForeignSignature, ...]]] = (
-            OrderedDict()
-        )
+        self._seen_foreign: OrderedDict[
+            Digest, tuple[tuple[int, int], tuple[ForeignSignature, ...]]
+        ] = OrderedDict()
+        self._proofs: OrderedDict[Digest, tuple[int, CommitProof | None]] = OrderedDict()
 
     def claims(self, manifest: Digest, revision: Revision) -> Claims:
         """How all four stand of a manifest that is here."""
@@ -85,18 +99,42 @@ class TrustAssessor:
         return Claims.of(
             [self._checkable(manifest, state) for state in states],
             self._revoked(view, manifest, revision),
-            self._signed_elsewhere(manifest, revision),
+            self._signed_elsewhere(view, manifest, revision),
+            self._commit_of(view, manifest, revision),
         )
 
+    def _commit_of(
+        self, view: ModelView, manifest: Digest, revision: Revision
+    ) -> CommitProof | None:
+        """What the text of the hub's commit comes to: computed once, as its bytes never change."""
+        records = view.commits.get(manifest)
+        if not records:
+            return None
+        with self._lock:
+            known = self._proofs.get(manifest)
+        if known is None or known[0] != len(records):
+            known = len(records), proof_of(manifest, revision, records)
+            with self._lock:
+                self._proofs[manifest] = known
+                while len(self._proofs) > _MOST_PROOFS:
+                    self._proofs.popitem(last=False)
+        return known[1]
+
     def _signed_elsewhere(
-        self, manifest: Digest, revision: Revision
+        self, view: ModelView, manifest: Digest, revision: Revision
     ) -> tuple[ForeignSignature, ...]:
-        """Signatures of other tools among the files: read once, while the pins stay."""
-        stamp = self._pins.stamp
+        """Signatures of other tools among the files, and those that registries have beside them:
+        read once, while the pins stay, and no more of them come.
+        """
+        records = view.cosigned.get(manifest, [])
+        stamp = self._pins.stamp, len(records)
         with self._lock:
             known = self._seen_foreign.get(manifest)
         if known is None or known[0] != stamp:
-            known = stamp, self._foreign(revision, self._pins.all)
+            signed = self._foreign(revision, self._pins.all)
+            if records:
+                signed = (*signed, *judge(revision, manifest, records, self._pins.all()))
+            known = stamp, signed
             with self._lock:
                 self._seen_foreign[manifest] = known
                 while len(self._seen_foreign) > _MOST_FOREIGN:

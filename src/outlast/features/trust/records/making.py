@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from outlast.core.cancel import Cancel
 from outlast.core.digest import Digest
 from outlast.core.errors import (
+    Cancelled,
     CorruptError,
     IntegrityError,
     NotArchivedError,
+    OutlastError,
     PolicyError,
     UsageError,
 )
@@ -19,6 +21,7 @@ from outlast.core.threads import interruptible
 from outlast.features.trust.keys.signing import Signer
 from outlast.features.trust.records.dsse import DsseEnvelope, Signature
 from outlast.features.trust.records.heights import Height, Heights, signed_in
+from outlast.features.trust.records.hub_commit import has_commit, keep_commit
 from outlast.features.trust.records.statement import (
     HubObservation,
     Predicate,
@@ -27,7 +30,9 @@ from outlast.features.trust.records.statement import (
     Statement,
     now_text,
 )
+from outlast.fetch.hub_commit import look_up
 from outlast.sources.base import Source
+from outlast.sources.git.upload_pack import GitSource
 from outlast.sources.kinds import is_hub
 from outlast.store.archive import Archive
 from outlast.store.records.attestations import MOST_FROM_OTHERS
@@ -125,6 +130,24 @@ def observe(
         vantage=vantage,
     )
     return attest(archive, revision, said, signers)
+
+
+def keep_hub_commit(archive: Archive, revision: Revision, hub: Source, cancel: Cancel) -> str:
+    """Asks a hub for the text of a commit, where it is not here yet, and keeps it; what a person
+    should know of it, or "". An observation holds without.
+    """
+    commit = revision.commit
+    if commit is None or not isinstance(hub, GitSource) or has_commit(archive, [revision.digest]):
+        return ""
+    repository, entries = hub.repository(revision.repo), entries_of(revision)
+    try:
+        proof = interruptible(lambda: look_up(repository, commit, entries), cancel)
+        keep_commit(archive, revision.digest, revision, proof)
+    except Cancelled:
+        raise
+    except OutlastError as error:
+        return f"the text of the commit is not archived: {error}"
+    return f"the hub's commit id was computed again from {len(entries)} files"
 
 
 def revoke(

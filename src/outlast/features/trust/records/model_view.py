@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from outlast.core.digest import Digest
 from outlast.core.errors import MalformedError
 from outlast.core.names import RepoId
+from outlast.features.trust.foreign.cosign import CosignRecord
 from outlast.features.trust.keys.pins import Pin, PinRole, PinState
 from outlast.features.trust.records.dsse import DsseEnvelope
 from outlast.features.trust.records.heights import Height, Heights
+from outlast.features.trust.records.hub_commit import HubCommitRecord
 from outlast.features.trust.records.signers import Signers, signers_of
 from outlast.features.trust.records.statement import (
+    COSIGN,
+    HUB_COMMIT,
     UNCLAIMED,
     HubObservation,
     Publication,
@@ -39,7 +43,8 @@ class ModelView:
     """`heard`: the statements by manifest; `unread`: what is wrong with those that cannot be read;
     `heights`: the highest sequences, by what is here and what was seen before; `past`: the same
     with what keys signed that are retired by now, which says nothing of what others sign; `forks`:
-    by ref, sequences under which two manifests are signed.
+    by ref, sequences under which two manifests are signed; `commits`: the texts of hubs' commits;
+    `cosigned`: signatures of registries.
     """
 
     repo: RepoId
@@ -48,6 +53,8 @@ class ModelView:
     heights: Heights = field(default_factory=Heights)
     past: Heights = field(default_factory=Heights)
     forks: dict[tuple[str, int], set[Digest]] = field(default_factory=dict)
+    commits: dict[Digest, list[HubCommitRecord]] = field(default_factory=dict)
+    cosigned: dict[Digest, list[CosignRecord]] = field(default_factory=dict)
 
 
 def view_of(
@@ -73,6 +80,12 @@ def view_of(
                 continue
             if found is None:
                 continue
+            if isinstance(found, HubCommitRecord):
+                view.commits.setdefault(manifest, []).append(found)
+                continue
+            if isinstance(found, CosignRecord):
+                view.cosigned.setdefault(manifest, []).append(found)
+                continue
             envelope, said = found
             heard = Heard(
                 said,
@@ -91,14 +104,20 @@ def revoked_keys(pins: Iterable[Pin], repo: RepoId) -> set[str]:
     return {pin.key.fingerprint for pin in mine}
 
 
-def read_signed(data: bytes) -> tuple[DsseEnvelope, Statement] | None:
-    """The statement in an envelope; None where no claim follows from such a one. Raises
-    :class:`MalformedError`.
+def read_signed(
+    data: bytes,
+) -> tuple[DsseEnvelope, Statement] | HubCommitRecord | CosignRecord | None:
+    """The statement in an envelope, or what is kept without a signature; None where no claim
+    follows from such a one. Raises :class:`MalformedError`.
     """
     envelope = DsseEnvelope.read(data, unsigned=True)
     document = read_statement(envelope.payload)
     if document["predicateType"] in UNCLAIMED:
         return None
+    if document["predicateType"] == HUB_COMMIT:
+        return HubCommitRecord.of(document)
+    if document["predicateType"] == COSIGN:
+        return CosignRecord.of(document)
     if not envelope.signatures:
         raise MalformedError("a statement without a signature")
     return envelope, Statement.of(document)

@@ -28,6 +28,8 @@ OBSERVATION: Final = f"{_PREFIX}observation:v1"
 REVOCATION: Final = f"{_PREFIX}revocation:v1"
 ACQUISITION: Final = f"{_PREFIX}acquisition:v1"
 TIMESTAMP: Final = f"{_PREFIX}timestamp:v1"
+HUB_COMMIT: Final = f"{_PREFIX}hub-commit:v1"
+COSIGN: Final = f"{_PREFIX}cosign:v1"
 EVIDENCE: Final = frozenset({ACQUISITION, TIMESTAMP})
 """Types that tell of pulls (:mod:`outlast.features.trust.evidence`)."""
 UNCLAIMED: Final = EVIDENCE | {LINEAGE_TYPE}

@@ -32,7 +32,8 @@ class StatementWeigher:
             return _NOTHING
         try:
             found = read_signed(data)
-            if found is None or wrong_subject(found[1], manifest, repo):
+            # What is kept without a signature does not travel either.
+            if not isinstance(found, tuple) or wrong_subject(found[1], manifest, repo):
                 return _NOTHING
         except (MalformedError, OutlastError):
             return _NOTHING

@@ -1,0 +1,1 @@
+"""Real repositories, made by git itself."""
