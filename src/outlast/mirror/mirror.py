@@ -42,6 +42,7 @@ from outlast.fetch.revision import (
 )
 from outlast.fetch.transfer import Wishes
 from outlast.fetch.withdrawals import noting_withdrawals
+from outlast.intake.formats.quarantine import Quarantine
 from outlast.intake.judging import Judgements, require_listing
 from outlast.intake.suspects import Suspects, warn
 from outlast.mirror.access import Access
@@ -83,15 +84,19 @@ class Mirror:
         control: Control | None = None,
         around: Neighbourhood | None = None,
         intake: IntakeLimits | None = None,
+        quarantine: Quarantine | None = None,
         on_bug: Callable[[BaseException], None] = lambda _bug: None,
         tuning: MirrorTuning = TUNING,
     ) -> None:
         """`rules` say who may read what is not public. `around` are the nodes to fetch from beside
-        the sources, `intake` bounds what clients may make it fetch. `on_bug` gets exceptions of
-        background work that are no :class:`OutlastError`: no caller is there to raise them to.
+        the sources, `intake` bounds what clients may make it fetch. `quarantine` says which files
+        go to no client (None: those that the archive does not remember as allowed). `on_bug` gets
+        exceptions of background work that are no :class:`OutlastError`: no caller is there to raise
+        them to.
         """
         self._tuning = tuning
         self.archive = archive
+        self.quarantine = quarantine or Quarantine(archive)
         self._sources = sources
         self._ttl = ttl
         self._wishes = replace(wishes or Wishes(), patience=tuning.fetch)
