@@ -84,13 +84,15 @@ class ForeignSignature:
 @dataclass(frozen=True, slots=True)
 class Claims:
     """How all four stand, each once, in the order of :class:`Claim`. `revoked`: the reason of a
-    revocation by a key that may revoke ("": there is none). `foreign`: signatures of other tools
+    revocation by a key that may revoke ("": there is none); `revoked_accepted`: the operator uses
+    the revision all the same. `foreign`: signatures of other tools
     that lie among the files; no claim follows from them.
     """
 
     states: tuple[ClaimState, ...]
     revoked: str = ""
     foreign: tuple[ForeignSignature, ...] = ()
+    revoked_accepted: bool = False
 
     @classmethod
     def of(
@@ -98,12 +100,14 @@ class Claims:
         states: Iterable[ClaimState],
         revoked: str = "",
         foreign: Iterable[ForeignSignature] = (),
+        *,
+        revoked_accepted: bool = False,
     ) -> "Claims":
         """These, and those that are not among them as absent."""
         given = {state.claim: state for state in states}
         absent = {claim: ClaimState(claim, Standing.ABSENT) for claim in Claim}
         found = tuple({**absent, **given}[claim] for claim in Claim)
-        return cls(found, revoked, tuple(foreign))
+        return cls(found, revoked, tuple(foreign), revoked_accepted)
 
     def __getitem__(self, claim: Claim) -> ClaimState:
         return next(state for state in self.states if state.claim is claim)

@@ -31,6 +31,7 @@ from outlast.server.http.files import (
     StreamingReader,
     choose_span,
     file_headers,
+    is_closed,
     not_modified,
     send_head,
 )
@@ -162,8 +163,10 @@ class Hub:
         exchange.what = mount.name
         if exchange.request.method not in mount.methods:
             return refusals.not_for(exchange.request.method, mount.methods)
-        if self._asker(exchange.request) is None:
+        found = self._asker(exchange.request)
+        if found is None:
             return _unauthorized()
+        _, exchange.asker = found
         return await mount.handle(exchange)
 
     def _asker(self, request: web.Request) -> tuple[str, Asker] | None:
@@ -341,6 +344,8 @@ class Hub:
         headers: dict[str, str],
     ) -> web.StreamResponse:
         request = exchange.request
+        if not self._mirror.archive.rules.is_open:
+            await self._judge_card(exchange, view, entry, voice)
         span = choose_span(request, entry.size, entry.etag)
         if not isinstance(span, ByteSpan):
             return span
@@ -355,6 +360,23 @@ class Hub:
             if resumes and not await self._threaded(self._mirror.may_resume, entry):
                 delivery = delivery.whole()  # the client then starts over
             return await self._send_blob(delivery, source)
+
+    async def _judge_card(
+        self, exchange: HubExchange, view: View, entry: FileEntry, voice: Voice
+    ) -> None:
+        """Fetches the card before any byte of another file goes out, and asks the rules again.
+        Raises :class:`RefusedByRulesError`, and the error of the fetch.
+        """
+        card = await self._threaded(self._mirror.unread_card, view, entry.path)
+        if card is None:
+            return
+        with self._mirror.quota.hold() as held:
+            source = await self._threaded(self._mirror.open, view, card, voice, held)
+            if isinstance(source, StreamingFile):
+                is_gone = functools.partial(is_closed, exchange.request)
+                with StreamingReader(source, is_gone, self._tuning.client_poll) as reader:
+                    await reader.wait_beyond(0, whole=True)
+        await self._threaded(self._mirror.require, view)
 
     async def _note_use(self, view: View) -> None:
         """A client that asks only whether a file changed uses it, too."""
