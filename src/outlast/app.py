@@ -19,6 +19,7 @@ from outlast.core.events import Event
 from outlast.core.policy import OPEN, Gate
 from outlast.core.status import QuotaStatus
 from outlast.fetch.transfer import Wishes
+from outlast.intake.formats.quarantine import Quarantine
 from outlast.mirror.asker import AccessRules
 from outlast.mirror.limits import IntakeLimits
 from outlast.mirror.mirror import Mirror
@@ -258,6 +259,7 @@ def open_mirror(
     wishes: Wishes,
     rules: AccessRules | None = None,
     intake: IntakeLimits | None = None,
+    quarantine: Quarantine | None = None,
     node: Node | None = None,
 ) -> Iterator[Mirror]:
     """The archive with `sources` and the neighbours of `node` behind it. Its fetches end with the
@@ -270,6 +272,7 @@ def open_mirror(
         rules=rules,
         wishes=wishes,
         intake=intake,
+        quarantine=quarantine,
         control=control,
         around=Neighbourhood(node) if node is not None else None,
         on_bug=lambda error: log_bug("fetch", error),
@@ -292,6 +295,7 @@ def open_app(
     wishes: Wishes,
     rules: AccessRules | None = None,
     intake: IntakeLimits | None = None,
+    quarantine: Quarantine | None = None,
     homes: OpenHome | None = None,
 ) -> Iterator[App]:
     """All that ``serve`` runs beside its listener: a node, if the settings want one, and a mirror
@@ -330,6 +334,7 @@ def open_app(
                 wishes=wishes,
                 rules=rules,
                 intake=intake,
+                quarantine=quarantine,
                 node=node,
             )
         )

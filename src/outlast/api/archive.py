@@ -23,6 +23,7 @@ from outlast.api.values import (
 )
 from outlast.api.work import OnEvent, run
 from outlast.core.cancel import Cancel
+from outlast.core.digest import Digest
 from outlast.core.errors import (
     BadConfigError,
     DamagedRecordError,
@@ -35,6 +36,7 @@ from outlast.core.manifest import Revision as Manifest
 from outlast.core.names import Target
 from outlast.core.policy import Action
 from outlast.intake.form_policy import FormWish, FormWishes
+from outlast.intake.formats.quarantine import Quarantine
 from outlast.intake.judging import require_revision
 from outlast.store.archive import Archive as Store
 
@@ -251,7 +253,7 @@ class Archive(KeepingCalls):
         with self._use() as store:
             return Revision(*_revision(store, _manifest(store, target)))
 
-    def open_file(self, target: str, path: str) -> io.BufferedReader:
+    def open_file(self, target: str, path: str, *, allow_unsafe: str = "") -> io.BufferedReader:
         """Opens one file of a revision for reading, as ``builtins.open(…, "rb")`` does: it can be
         sought, and passed to what reads binary files (`zipfile`, `numpy.load`, …). Several may be
         open at once. Close it, or the archive, which closes all of them.
@@ -261,7 +263,11 @@ class Archive(KeepingCalls):
         that need a real file. While it is open, it stays readable, whatever is removed or packed
         meanwhile. Rules count it as export.
 
-        Raises :class:`NotFoundError`, :class:`PolicyError` where rules do not allow it, and here or
+        A pickle is in quarantine, because a program that loads it runs what is in it: pass its
+        sha256 (hex) as `allow_unsafe` to open it nevertheless.
+
+        Raises :class:`NotFoundError`, :class:`PolicyError` where rules do not allow it or the file
+        is in quarantine, and here or
         while it is read :class:`IntegrityError` where it is damaged and :class:`StorageError` where
         the disk cannot read it.
         """
@@ -271,6 +277,8 @@ class Archive(KeepingCalls):
             entry = _entry(revision, path)
             if entry.sha256 is None or not (store.holds(entry) or store.damage.of(entry.sha256)):
                 raise NotArchivedError(f"{path!r} of {target} is not in the archive")
+            allowed = {Digest(allow_unsafe)} if allow_unsafe else ()
+            Quarantine(store, allowed=allowed).require(entry, revision.files)
             file = store.open_blob(entry.sha256).stream()
             with self._changed:
                 self._files.add(file)

@@ -39,6 +39,10 @@ COMMANDS: dict[str, Command] = {
     "link": Command(
         "outlast.cli.link:link", "Expose a revision as a HF cache or folder (hard links)."
     ),
+    "quarantine": Command(
+        "outlast.cli.quarantine:quarantine",
+        "Show which files other programs do not get; allow some by digest.",
+    ),
     "search": Command("outlast.cli.search:search", "Find models on other nodes of the network."),
     "locate": Command(
         "outlast.cli.locate:find_holders", "Show who has which files of a model now."

@@ -10,10 +10,11 @@ import click
 
 from outlast.app import App, open_app
 from outlast.cli.config.file import environment, parse_rate, parse_size
+from outlast.cli.config.settings import ServeSettings
 from outlast.cli.config.values import check_source
 from outlast.cli.documents.running import ServingDocument
 from outlast.cli.edge import Session, common, host_and_port, session
-from outlast.cli.options.revoked import accept, accept_option
+from outlast.cli.options.revoked import DigestType, accept, accept_option
 from outlast.cli.screen.render import print_document
 from outlast.cli.service.notify import tell_ready
 from outlast.core.claims import Assessor
@@ -34,6 +35,8 @@ from outlast.core.events import (
 )
 from outlast.fetch.transfer import Wishes
 from outlast.intake.form_policy import FormWishes
+from outlast.intake.formats.allowed import UnsafeWish
+from outlast.intake.formats.quarantine import Quarantine
 from outlast.mirror.asker import AccessRules
 from outlast.ops.claims import remember_revocations
 from outlast.server.http.guard import Tokens
@@ -150,6 +153,14 @@ Exit status:
     help="No other server uses the archive: serve although its file system has no locks",
 )
 @accept_option
+@click.option(
+    "--allow-unsafe",
+    "unsafe",
+    type=DigestType("a file"),
+    multiple=True,
+    metavar="DIGEST",
+    help="Give out the pickle with this sha256, while this server runs (repeatable)",
+)
 @common
 def serve(
     *,
@@ -167,6 +178,7 @@ def serve(
     no_swarm: bool,
     alone: bool,
     accepted: tuple[Digest, ...],
+    unsafe: tuple[Digest, ...],
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -191,6 +203,10 @@ def serve(
     Every client may read public models. Private and gated ones are only for clients whose own
     token the first --upstream admits, which that hub is asked, and for tokens to which the file
     of --tokens opens them by name (MODEL, as in org/*). Your own token lets no client in.
+
+    Pickles (.bin and .pt files of PyTorch, .pkl …) are in quarantine: clients get HTTP 403 and the
+    reason, because a program that loads one runs what is in it. Other archives and nodes get them.
+    --allow-unsafe, 'outlast quarantine allow' and the setting 'unsafe' of [serve] let them out.
 
     The server also offers models to other nodes: to neighbours, which are found on the LAN, and to
     static peers, which the configuration names. Section [share] of the configuration says which
@@ -251,6 +267,7 @@ def serve(
                 wishes=wishes,
                 rules=AccessRules(open_restricted, offline_access),
                 intake=intake,
+                quarantine=_quarantine(archive, config.serve, unsafe),
                 homes=config.open_home,
             ) as app,
             _featured(run, app) as mounts,
@@ -264,6 +281,12 @@ def serve(
                 mounts=mounts,
                 assessor=_assessor(run, archive, accepted),
             )
+
+
+def _quarantine(archive: Archive, settings: ServeSettings, allowed: Sequence[Digest]) -> Quarantine:
+    """Which files clients do not get."""
+    digests = (*allowed, *map(Digest, settings.allow_unsafe))
+    return Quarantine(archive, allowed=digests, is_open=settings.unsafe is UnsafeWish.ALLOW)
 
 
 def check_tokens(path: Path) -> None:

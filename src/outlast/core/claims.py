@@ -102,13 +102,15 @@ class Claims:
     """How all four stand, each once, in the order of :class:`Claim`. `revoked`: the reason of a
     revocation by a key that may revoke ("": there is none). `foreign`: signatures of other tools
     that lie among the files; no claim follows from them. `commit`: what the text of the hub's
-    commit comes to; None where that is not here.
+    commit comes to; None where that is not here. `revoked_accepted`: the operator uses the revision
+    all the same.
     """
 
     states: tuple[ClaimState, ...]
     revoked: str = ""
     foreign: tuple[ForeignSignature, ...] = ()
     commit: CommitProof | None = None
+    revoked_accepted: bool = False
 
     @classmethod
     def of(
@@ -117,12 +119,14 @@ class Claims:
         revoked: str = "",
         foreign: Iterable[ForeignSignature] = (),
         commit: CommitProof | None = None,
+        *,
+        revoked_accepted: bool = False,
     ) -> "Claims":
         """These, and those that are not among them as absent."""
         given = {state.claim: state for state in states}
         absent = {claim: ClaimState(claim, Standing.ABSENT) for claim in Claim}
         found = tuple({**absent, **given}[claim] for claim in Claim)
-        return cls(found, revoked, tuple(foreign), commit)
+        return cls(found, revoked, tuple(foreign), commit, revoked_accepted)
 
     def __getitem__(self, claim: Claim) -> ClaimState:
         return next(state for state in self.states if state.claim is claim)

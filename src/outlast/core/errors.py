@@ -306,7 +306,9 @@ class QuarantinedError(PolicyError):
     """
 
     code = "quarantined"
-    default_hint = "--allow-unsafe allows these files, by their digests; safetensors need no such"
+    default_hint = (
+        "'outlast quarantine allow DIGEST' allows a file by its digest; safetensors need no such"
+    )
 
 
 class AccessDeniedError(PolicyError):

@@ -2,11 +2,10 @@
 files alone, or by what is archived of it.
 """
 
-import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +16,9 @@ from outlast.core.errors import DamagedRecordError, OutlastError
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import RepoId
 from outlast.core.policy import Action, Subject, Verdict, enforce
-from outlast.intake.base_names import BaseNames, read_tags
+from outlast.intake.base_names import UNREAD_BASE, BaseNames, read_tags
+from outlast.intake.front_matter import FRONT as _FRONT
+from outlast.intake.front_matter import front_matter
 from outlast.sources.base import Listing
 from outlast.store.archive import Archive
 from outlast.store.records.file_list import entries_of, listing_digest
@@ -28,22 +29,15 @@ FRESH: Final = 10.0
 that were changed hold soon enough, and a client's hundreds of requests are judged once."""
 _KEPT: Final = 256
 """Verdicts that are remembered, with their revisions: what clients use at one time. Guess."""
-_CARD: Final = "README.md"
-_FRONT: Final = 64 * 1024
-"""Bytes of a card that are read: its front matter. Guess: the longest that we met has 20 kB."""
+CARD: Final = "README.md"
+"""The model's card."""
 _UNREAD: Final = "card-that-cannot-be-read"
 """No licence is called so, so what a model is under is unknown."""
 _MOST: Final = 8
 """Licences of one card."""
 _SHOWN: Final = 200
+_KEYS: Final = ("license", "license_name")
 _LICENCE_TAG: Final = "license:"
-_KEY: Final = re.compile(r"""(["']?)(license|license_name)\1[ \t]*:(.*)""")
-"""As YAML writes one, also in quotes."""
-_BEFORE: Final = "\ufeff \t\r\n"
-"""What hubs pass over before the front matter."""
-_ITEM: Final = re.compile(r"\s*-\s+(.+)")
-_ODD: Final = re.compile(r"""[{?<!&*]|["'][^"']*\\""")
-"""YAML that no writer of cards needs, and that can say what is under a key without naming it."""
 _NONE: Final = frozenset({"", "other", "unknown", "none", "null", "~"})
 """What cards write where they name no licence."""
 
@@ -122,7 +116,7 @@ def subject_of(archive: Archive, revision: Revision, *, source: str = "") -> Sub
         claims=_claims(archive, revision, manifest),
         source=source or _source(archive, repo, commit),
         licence=_joined([*_carded(archive, revision), *_tagged(about.tags)]),
-        base_models=_names(names.all()),
+        base_models=(*_names(names.all()), *([UNREAD_BASE] if names.unread else [])),
         gated=not about.is_open,
         facts={k: v for k, v in about.facts.items() if k not in about.notes},
         revision=revision,
@@ -231,7 +225,7 @@ def _carded(archive: Archive, revision: Revision) -> list[str]:
     """The licences that the card of a revision names, if it is here, however long it is. One that
     cannot be read names :data:`_UNREAD`: it may say more than the hub's tags.
     """
-    entry = next((e for e in revision.files if e.path == _CARD), None)
+    entry = next((e for e in revision.files if e.path == CARD), None)
     if entry is None or entry.sha256 is None:
         return []
     try:
@@ -248,58 +242,9 @@ def read_licences(card: bytes) -> list[str]:
     """
     said: dict[str, list[str]] = {}
     text = card[:_FRONT].decode(errors="replace")
-    for key, value in _front_matter(text, cut=len(card) >= _FRONT):
-        said.setdefault(key, []).append(value)
+    for key, value in front_matter(text, _KEYS, cut=len(card) >= _FRONT):
+        said.setdefault(key or "license", []).append(_UNREAD if value is None else value)
     return _named(said.get("license", ())) or _named(said.get("license_name", ()))
-
-
-def _front_matter(text: str, *, cut: bool) -> Iterator[tuple[str, str]]:
-    """The values of the keys that name licences, each with its key. `cut`: the text may go on."""
-    key, block = "", list[str]()
-    for line in _lines(text):
-        found = _KEY.fullmatch(line)
-        if found is None and key and (line[:1] in {" ", "\t", ""} or _ITEM.match(line)):
-            block.append(line)  # it goes on with the value
-            continue
-        yield from ((key, value) for value in _values(block))
-        key, block = (found[2], [found[3]]) if found else ("", [])
-        if _ODD.match(line):
-            yield "license", _UNREAD
-    yield from ((key, value) for value in _values(block))
-    plain = text.lstrip(_BEFORE)
-    if cut and plain.startswith("---") and "\n---" not in plain:
-        yield "license", _UNREAD
-
-
-def _lines(text: str) -> Iterator[str]:
-    """The lines of a front matter, without the blanks before all of them, and without comments."""
-    lines = iter(text.lstrip(_BEFORE).splitlines())
-    if next(lines, "").strip() != "---":
-        return
-    blanks = None
-    for line in lines:
-        if line.strip() == "---":
-            return
-        told = "" if line.lstrip().startswith("#") else line.split(" #", maxsplit=1)[0]
-        if blanks is None and told.strip():
-            blanks = told[: len(told) - len(told.lstrip())]
-        yield told.removeprefix(blanks or "")
-
-
-def _values(block: Sequence[str]) -> Iterator[str]:
-    """What a value is that YAML writes in these lines: a text, or a list in one of two ways."""
-    items = [""]
-    for line in block:
-        item = _ITEM.fullmatch(line)
-        if item is not None:
-            items.append(item[1])
-        else:
-            items[-1] += f" {line.strip()}"
-    first = items[0].strip()
-    if first.startswith("["):
-        yield from " ".join(items).strip().strip("[]").split(",")
-    else:
-        yield from items
 
 
 def _named(values: Iterable[str]) -> list[str]:

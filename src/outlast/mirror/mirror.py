@@ -42,7 +42,8 @@ from outlast.fetch.revision import (
 )
 from outlast.fetch.transfer import Wishes
 from outlast.fetch.withdrawals import noting_withdrawals
-from outlast.intake.judging import Judgements, require_listing
+from outlast.intake.formats.quarantine import Quarantine
+from outlast.intake.judging import CARD, Judgements, require_listing
 from outlast.intake.suspects import Suspects, warn
 from outlast.mirror.access import Access
 from outlast.mirror.answers import Asking, Found, unknown
@@ -83,15 +84,19 @@ class Mirror:
         control: Control | None = None,
         around: Neighbourhood | None = None,
         intake: IntakeLimits | None = None,
+        quarantine: Quarantine | None = None,
         on_bug: Callable[[BaseException], None] = lambda _bug: None,
         tuning: MirrorTuning = TUNING,
     ) -> None:
         """`rules` say who may read what is not public. `around` are the nodes to fetch from beside
-        the sources, `intake` bounds what clients may make it fetch. `on_bug` gets exceptions of
-        background work that are no :class:`OutlastError`: no caller is there to raise them to.
+        the sources, `intake` bounds what clients may make it fetch. `quarantine` says which files
+        go to no client (None: those that the archive does not remember as allowed). `on_bug` gets
+        exceptions of background work that are no :class:`OutlastError`: no caller is there to raise
+        them to.
         """
         self._tuning = tuning
         self.archive = archive
+        self.quarantine = quarantine or Quarantine(archive)
         self._sources = sources
         self._ttl = ttl
         self._wishes = replace(wishes or Wishes(), patience=tuning.fetch)
@@ -369,6 +374,25 @@ class Mirror:
         # A draft brought what is here: no manifest has all of its names yet, so it is read once.
         streaming = self.streams.fetch(repo, commit, entry, voice, here=here)
         return entry if here else streaming
+
+    def unread_card(self, view: View, path: str) -> str | None:
+        """The card that has to be read before the file at `path` is sent: rules may ask what it
+        says. None where there are no rules, or it is here.
+        """
+        if self.archive.rules.is_open or path == CARD:
+            return None
+        now = self._views.get(view.revision.repo, view.revision.id) or view
+        entry = now.files.get(CARD)
+        if entry is None or (entry not in now.revision.missing and self.archive.holds(entry)):
+            return None
+        return CARD
+
+    def require(self, view: View) -> None:
+        """Raises :class:`RefusedByRulesError` where the rules do not allow to serve a revision, by
+        what is here of it now.
+        """
+        now = self._views.get(view.revision.repo, view.revision.id) or view
+        self._judgements.require(now.revision)
 
     def _hold(self, repo: RepoId, commit: GitOid) -> Callable[[], object]:
         held = self.quota.hold()

@@ -106,6 +106,14 @@ class StreamingFile:
         except FileNotFoundError:  # it just became a blob
             return None
 
+    def beginning(self, most: int) -> bytes:
+        """The first bytes that readers may have, at most `most`."""
+        fd = self.open()
+        if fd is None:
+            return b""
+        with os.fdopen(fd, "rb") as file:
+            return file.read(min(most, self.readable))
+
     def may_continue(self, epoch: int) -> bool:
         """Whether a reader that began in `epoch` may have more."""
         return epoch == self.epoch and self.error is None

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from typing import Any, Self
+from typing import Any, Final, Self
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from outlast.core.addresses import host_of
@@ -41,6 +41,8 @@ from outlast.sources.settings import origin
 from outlast.sources.statuses import Answer, meaning, page_in_place
 from outlast.sources.tuning import TUNING, Tuning
 
+FOR_ARCHIVE: Final = {"X-Outlast-For": "archive"}
+"""Says to another archive that the bytes go into an archive, which has a quarantine of its own."""
 _log = logging.getLogger(__name__)
 
 _REFUSED = frozenset({401, 403, 404, 410, 451})
@@ -230,7 +232,9 @@ class HubSource:
             url,
             entry,
             self.name,
-            ask=lambda headers: self._http.get(url, headers=headers, token=self._token),
+            ask=lambda headers: self._http.get(
+                url, headers={**headers, **FOR_ARCHIVE}, token=self._token
+            ),
             check=lambda response: self._check(response, repo, commit, entry),
         )
         return open_range(self._signed, wanted, start, stop)
@@ -253,7 +257,9 @@ class HubSource:
         refuse_encoded(response, entry)
 
     def _json(self, url: str, limit: int, timeout: float | None, repo: RepoId, ref: str) -> Any:
-        with self._http.get(url, token=self._token, timeout=timeout) as response:
+        with self._http.get(
+            url, headers=FOR_ARCHIVE, token=self._token, timeout=timeout
+        ) as response:
             self._refuse(response, repo, ref)
             return self._read_json(response, limit, repo, ref)
 
@@ -276,7 +282,9 @@ class HubSource:
             if time.monotonic() > until:
                 raise UnreachableError(f"{self.name} lists {repo} too slowly", again=False)
             seen.add(url)
-            with self._http.get(url, token=self._token, timeout=timeout) as response:
+            with self._http.get(
+                url, headers=FOR_ARCHIVE, token=self._token, timeout=timeout
+            ) as response:
                 self._refuse(response, repo, str(commit))
                 page = self._read_json(response, self._tuning.page, repo, str(commit))
                 following = _NEXT.search(response.headers.get("Link", ""))

@@ -18,6 +18,7 @@ from outlast.features.durability.scrub.cursor import ScrubCursor
 from outlast.features.durability.scrub.found import Scrubbed
 from outlast.features.durability.scrub.scrub import ScrubWishes
 from outlast.features.durability.scrub.store import scrub_store
+from outlast.features.trust.rules.gate import RuleFiles, RulesGate
 from outlast.ops.second_home.check import check
 from outlast.ops.second_home.copy import copy
 from outlast.ops.second_home.listing import listing
@@ -289,3 +290,24 @@ def test_ls_of_a_store(home: Path, there: Path) -> None:
     damage(next((there / "manifests").iterdir()), 20)
     assert inside("ls", "--store", url, home=home).code == 4
     assert inside("ls", "--store", url, "--sort", "date", home=home).code == 2
+
+
+def test_what_rules_forbid_is_not_sent_again(home: Path, there: Path) -> None:
+    """They came after the copy: the home keeps what it has, and gets no more of it."""
+    lost = place(there, LARGE)
+    lost.unlink()
+    rules = '@id("all") permit (principal, action, resource);\n'
+    rules += '@id("no") forbid (principal, action == Action::"export", resource);\n'
+    with Archive(
+        home / "archive", gate=RulesGate(RuleFiles((rules_file(there, rules),)))
+    ) as closed:
+        found = scrubbed(closed, folder(there))
+    assert not lost.exists()
+    assert [one.mended for one in found.found] == [False]
+    assert "rules" in found.found[0].why_not
+
+
+def rules_file(folder: Path, text: str) -> Path:
+    path = folder.with_name("rules.cedar")
+    path.write_text(text)
+    return path

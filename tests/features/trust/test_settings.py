@@ -20,6 +20,8 @@ def test_what_it_says() -> None:
     [
         ({"mode": "off"}, "not a mode: 'off'"),
         ({"rules": "rules.cedar"}, "not an absolute path"),
+        ({"rules": ""}, "not an absolute path: ''"),
+        ({"publishers": ""}, "not an absolute path: ''"),
         ({"rules": "/a\0b"}, "not an absolute path"),
         ({"publishers": 5}, "not a text"),
         ({"rule": "/a"}, "unknown key 'rule'"),

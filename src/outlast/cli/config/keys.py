@@ -18,7 +18,7 @@ from outlast.cli.config.section import (
     Text,
     Texts,
 )
-from outlast.cli.config.settings import FileSettings
+from outlast.cli.config.settings import FileSettings, ServeSettings
 from outlast.mirror.limits import IntakeLimits
 from outlast.node.policy import SharePolicy
 from outlast.sources.settings import S3Place
@@ -28,6 +28,7 @@ _FILE: Final = FileSettings()
 _SWARM: Final = SwarmSettings()
 _SHARE: Final = SharePolicy()
 _INTAKE: Final = IntakeLimits()
+_SERVE: Final = ServeSettings()
 _PLACE: Final = S3Place()
 
 
@@ -405,6 +406,29 @@ class ServeSection(ConfigSection, frozen=True):
             unit="bytes",
         ),
     ] = None
+
+    unsafe: Annotated[
+        Text,
+        Meaning(
+            'What clients get of pickles: "withhold" refuses them (HTTP 403), "allow" gives '
+            "them all out.",
+            more="A program that loads a pickle runs what is in it. Other archives get the files "
+            "either way",
+            at="serve.unsafe",
+        ),
+    ] = _SERVE.unsafe.value
+
+    allow_unsafe: Annotated[
+        Texts,
+        Meaning(
+            "Digests (sha256) of pickles that clients get nevertheless.",
+            more="So do those that `outlast quarantine allow` and `link --allow-unsafe` noted in "
+            "the archive",
+            default="none",
+            flag="--allow-unsafe",
+            at="serve.allow_unsafe",
+        ),
+    ] = ()
 
 
 class S3Section(ConfigSection, frozen=True):

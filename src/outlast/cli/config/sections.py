@@ -15,6 +15,7 @@ from outlast.cli.config.keys import (
 from outlast.cli.config.section import Table, read_section
 from outlast.cli.config.settings import FileSettings, S3Settings, ServeSettings
 from outlast.cli.config.values import (
+    check_digest,
     check_host,
     check_network,
     check_region,
@@ -26,6 +27,7 @@ from outlast.cli.config.values import (
     parse_form,
     parse_rate,
     parse_size,
+    parse_unsafe,
 )
 from outlast.cli.feature import Listed
 from outlast.core.errors import BadConfigError
@@ -130,6 +132,8 @@ def serve_settings(table: Table) -> ServeSettings:
             keep_free=None if free is None else _told("keep-free", _amount(free), parse_size),
             keep=None if keep is None else _told("keep", _amount(keep), parse_size),
         ),
+        unsafe=_told("unsafe", said.unsafe, parse_unsafe),
+        allow_unsafe=_each("allow-unsafe", _list("allow-unsafe", said.allow_unsafe), check_digest),
     )
 
 

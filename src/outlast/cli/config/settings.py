@@ -6,6 +6,7 @@ from typing import Any
 
 from outlast.core.errors import BadConfigError
 from outlast.intake.form_policy import FormWish
+from outlast.intake.formats.allowed import UnsafeWish
 from outlast.mirror.limits import IntakeLimits
 from outlast.node.policy import SharePolicy
 from outlast.sources.settings import S3Place
@@ -17,11 +18,14 @@ from outlast.swarm.settings import SwarmSettings
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
     """[serve]: names that a server answers to beside the machine's own, and what clients may make
-    a mirror fetch.
+    a mirror fetch. `unsafe` says what clients get of files in quarantine beside those with a
+    digest of `allow_unsafe`.
     """
 
     hosts: tuple[str, ...] = ()
     intake: IntakeLimits = field(default_factory=IntakeLimits)
+    unsafe: UnsafeWish = UnsafeWish.WITHHOLD
+    allow_unsafe: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

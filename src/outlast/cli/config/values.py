@@ -8,10 +8,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from outlast.bucket.objects import check_place
+from outlast.core.digest import Digest
 from outlast.core.errors import BadConfigError, BadNameError
 from outlast.core.names import check_path
 from outlast.core.sizes import bytes_of
 from outlast.intake.form_policy import FormWish
+from outlast.intake.formats.allowed import UnsafeWish
 from outlast.sources.kinds import S3, STORE, SourceAddress, parse_source
 from outlast.swarm.settings import HostPort
 
@@ -157,6 +159,22 @@ def parse_form(value: Any) -> FormWish:
     except ValueError:
         known = ", ".join(wish.value for wish in FormWish)
         raise BadConfigError(f"not a form: {value!r}", hint=f"known: {known}") from None
+
+
+def parse_unsafe(value: Any) -> UnsafeWish:
+    """``withhold`` or ``allow``."""
+    try:
+        return UnsafeWish(value)
+    except ValueError:
+        known = ", ".join(wish.value for wish in UnsafeWish)
+        raise BadConfigError(f"not a wish: {value!r}", hint=f"known: {known}") from None
+
+
+def check_digest(text: str) -> str:
+    """A sha256 in hex. Raises :class:`BadConfigError`."""
+    if not Digest.is_valid(text):
+        raise BadConfigError(f"not a sha256: {text[:80]!r}", hint="'outlast show' prints it")
+    return text
 
 
 def parse_rate(text: str) -> int:

@@ -18,9 +18,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class DigestType(click.ParamType[Digest]):
-    """The sha256 of a manifest."""
+    """The sha256 of `what` it is."""
 
     name = "digest"
+
+    def __init__(self, what: str = "a manifest") -> None:
+        self._what = what
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -32,7 +35,7 @@ class DigestType(click.ParamType[Digest]):
             return Digest(str(value))
         except MalformedError:
             raise UsageError(
-                f"not the digest of a manifest: {str(value)[:80]!r}",
+                f"not the digest of {self._what}: {str(value)[:80]!r}",
                 hint="'outlast show' prints it: 64 hex digits",
             ) from None
 

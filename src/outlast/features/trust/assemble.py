@@ -1,7 +1,6 @@
 """Puts the assessor of an archive together from settings."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outlast.cli.edge import Session
@@ -24,7 +23,7 @@ NAME = "trust"
 def assessor_of(archive: Archive, settings: TrustSettings) -> TrustAssessor:
     """What says which claims hold in an archive."""
     return TrustAssessor(
-        archive, settings.needed, _listers(archive.layout.home), _foreign(archive, settings)
+        archive, settings.needed, _listers(archive, settings), _foreign(archive, settings)
     )
 
 
@@ -50,7 +49,7 @@ def _foreign(archive: Archive, settings: TrustSettings) -> FindForeign:
     return find
 
 
-def _listers(home: Path) -> list[Lister]:
+def _listers(archive: Archive, settings: TrustSettings) -> list[Lister]:
     """The catalogues that are followed; none where their library is not installed."""
     if not has_library():
         return []
@@ -58,7 +57,7 @@ def _listers(home: Path) -> list[Lister]:
         CatalogueLister,
     )
 
-    return [CatalogueLister(home)]
+    return [CatalogueLister(archive.layout.home, deciding=settings.catalogues)]
 
 
 def trust_assessor(run: Session, archive: Archive) -> TrustAssessor:

@@ -33,7 +33,7 @@ class Trust:
         if has_library():
             from outlast.features.trust.catalogue.using.mount import mount  # noqa: PLC0415
 
-            yield mount(app.archive)
+            yield mount(app.archive, app.mirror.access)
 
     def services(
         self, app: "App", settings: TrustSettings

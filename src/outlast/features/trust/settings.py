@@ -41,6 +41,7 @@ class TrustSettings:
     timestamp_roots: Path | None = None
     signature_roots: Path | None = None
     hub_commits: bool = True
+    catalogues: tuple[str, ...] = ()
 
 
 _DEFAULT: Final = TrustSettings()
@@ -50,14 +51,14 @@ class TrustSection(ConfigSection, frozen=True):
     """What the operator's rules allow to do with models, what they go by, what a claim needs."""
 
     rules: Annotated[
-        Text,
+        Text | None,
         Meaning(
             "A file of rules in Cedar: what may be pulled, served, shared, exported and run.",
             more="See [rules](rules.md). `trust/rules.cedar` in the archive holds beside it",
             default="none",
             example="/etc/outlast/rules.cedar",
         ),
-    ] = ""
+    ] = None
     mode: Annotated[
         Text,
         Meaning(
@@ -66,21 +67,21 @@ class TrustSection(ConfigSection, frozen=True):
         ),
     ] = "enforce"
     publishers: Annotated[
-        Text,
+        Text | None,
         Meaning(
             "A TOML file that says who is behind names on hubs; its rows go before outlast's own.",
             default="trust/publishers.toml in the archive, if it is there",
             example="/etc/outlast/publishers.toml",
         ),
-    ] = ""
+    ] = None
     labels: Annotated[
-        Text,
+        Text | None,
         Meaning(
             "A TOML file with your labels of models, which rules can ask for.",
             default="trust/labels.toml in the archive, if it is there",
             example="/etc/outlast/labels.toml",
         ),
-    ] = ""
+    ] = None
     observers: Annotated[
         int,
         Meta(
@@ -115,6 +116,15 @@ class TrustSection(ConfigSection, frozen=True):
             example=["/etc/outlast/consolidated.json"],
         ),
     ] = ()
+    catalogues: Annotated[
+        Texts,
+        Meaning(
+            "Catalogues that decide where followed ones contradict each other, by their names "
+            "here. Without any, what two of them contradict counts as listed by neither.",
+            default="none",
+            example=["acme"],
+        ),
+    ] = ()
     lists_older_than: Annotated[
         Text,
         Meaning(
@@ -142,22 +152,22 @@ class TrustSection(ConfigSection, frozen=True):
         ),
     ] = ""
     timestamp_roots: Annotated[
-        Text,
+        Text | None,
         Meaning(
             "A PEM file with the root certificates of timestamp authorities.",
             default="none: timestamps are kept, and not checked",
             example="/etc/outlast/tsa-roots.pem",
         ),
-    ] = ""
+    ] = None
     signature_roots: Annotated[
-        Text,
+        Text | None,
         Meaning(
             "A PEM file with the root certificates that OpenSSF model signatures by certificate "
             "have to lead to.",
             default="none: those are not checked",
             example="/etc/outlast/publisher-roots.pem",
         ),
-    ] = ""
+    ] = None
     hub_commits: Annotated[
         bool,
         Meaning(
@@ -183,6 +193,7 @@ def read_settings(table: Mapping[str, Any]) -> TrustSettings:
         labels=_path("labels", said.labels),
         needed=Needed(said.signatures, said.observers),
         lists=(said.lists,) if isinstance(said.lists, str) else said.lists,
+        catalogues=(said.catalogues,) if isinstance(said.catalogues, str) else said.catalogues,
         list_days=_days("lists-older-than", said.lists_older_than),
         evidence_key=said.evidence_key,
         timestamps=_url("timestamps", said.timestamps),
@@ -192,8 +203,9 @@ def read_settings(table: Mapping[str, Any]) -> TrustSettings:
     )
 
 
-def _path(key: str, text: str) -> Path | None:
-    if not text:
+def _path(key: str, text: str | None) -> Path | None:
+    """A file that a setting names. An empty text is none: rules that are lost would allow all."""
+    if text is None:
         return None
     try:
         path = Path(text).expanduser()

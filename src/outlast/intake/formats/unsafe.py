@@ -57,11 +57,27 @@ def find_unsafe(path: str, size: int, read: Read) -> Unsafe | None:
     return _find(path, size, read, 0)
 
 
+def unsafe_by_name(path: str) -> Unsafe | None:
+    """The same by the name alone: names of nothing but pickles."""
+    if _BY_NAME.search(path):
+        return Unsafe("it is a pickle by its name: loading it runs code")
+    return None
+
+
+def is_likely(path: str) -> bool:
+    """Whether files of this name often are pickles: those are worth a look before they are listed
+    for programs that fetch all that is listed.
+    """
+    name = path.rpartition("/")[2]
+    plain = "." not in name and _TEXTS.match(name) is None
+    return plain or _OFTEN.search(name) is not None or unsafe_by_name(path) is not None
+
+
 def _find(path: str, size: int, read: Read, depth: int) -> Unsafe | None:
     if not size:
         return None
-    if _BY_NAME.search(path):
-        return Unsafe("it is a pickle by its name: loading it runs code")
+    if (by_name := unsafe_by_name(path)) is not None:
+        return by_name
     head = read(0, min(size, WINDOW))
     try:
         found, told = _inside(head, size, read, depth)
@@ -69,10 +85,7 @@ def _find(path: str, size: int, read: Read, depth: int) -> Unsafe | None:
         return Unsafe(f"it may have pickles inside: {error}")
     if told:
         return found
-    name = path.rpartition("/")[2]
-    plain = "." not in name and _TEXTS.match(name) is None
-    expected = plain or _OFTEN.search(name) is not None
-    if is_pickle(head, size, expected=expected):
+    if is_pickle(head, size, expected=is_likely(path)):
         return Unsafe("it is a pickle: loading it runs code")
     return None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from outlast.core.digest import Digest
 from outlast.core.manifest import FileEntry
 from outlast.intake.formats.allowed import AllowedUnsafe
 from outlast.intake.formats.unsafe import Unsafe, find_unsafe
@@ -16,17 +17,22 @@ def unsafe_files(archive: Archive, entries: Iterable[FileEntry]) -> dict[str, Un
     for entry in entries:
         if entry.sha256 is None or not entry.size:
             continue
-        with archive.open_blob(entry.sha256) as blob:
-
-            def read(offset: int, length: int) -> bytes:
-                data = bytearray(max(0, min(length, blob.size - offset)))
-                blob.readinto(offset, memoryview(data))
-                return bytes(data)
-
-            unsafe = find_unsafe(entry.path, blob.size, read)
+        unsafe = look(archive, entry.path, entry.sha256)
         if unsafe is not None:
             found[entry.path] = unsafe
     return found
+
+
+def look(archive: Archive, path: str, digest: Digest) -> Unsafe | None:
+    """What is unsafe about a blob as the file `path`. Raises what reading raises."""
+    with archive.open_blob(digest) as blob:
+
+        def read(offset: int, length: int) -> bytes:
+            data = bytearray(max(0, min(length, blob.size - offset)))
+            blob.readinto(offset, memoryview(data))
+            return bytes(data)
+
+        return find_unsafe(path, blob.size, read)
 
 
 def withheld(archive: Archive, entries: Iterable[FileEntry]) -> Mapping[str, Unsafe]:

@@ -10,7 +10,7 @@ from outlast.bucket.trees import has_tree
 from outlast.codec.hashing import TreeHasher
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import CorruptError, NotArchivedError
+from outlast.core.errors import CorruptError, NotArchivedError, RefusedByRulesError
 from outlast.core.events import FileDone, Planned, Progress
 from outlast.core.manifest import FileEntry, Revision
 from outlast.core.names import Target
@@ -106,12 +106,19 @@ class BlobSender:
         digest = entry.sha256
         assert digest is not None, "what a manifest has is named by its sha256"
         blobs = [*with_bases(self.archive, digest, entry.size)]
-        if self._goes_plain(digest, entry.size):
+        if self.goes_plain(digest, entry.size):
             blobs = blobs[-1:]
         sent = [self._send(*blob) for blob in blobs]
         self._control.emit(FileDone(entry.path, entry.size, digest.hex, already=not any(sent)))
 
-    def _goes_plain(self, digest: Digest, size: int) -> bool:
+    def require(self, digest: Digest) -> None:
+        """Raises :class:`RefusedByRulesError` where the rules let no revision go that has a
+        blob.
+        """
+        if not self.archive.rules.is_open and not may_go(self.archive, digest):
+            raise RefusedByRulesError(f"the rules do not let a model go that has {digest.short}…")
+
+    def goes_plain(self, digest: Digest, size: int) -> bool:
         """Whether a capsule depends on a base that may not leave."""
         if self.archive.rules.is_open:
             return False
@@ -135,7 +142,7 @@ class BlobSender:
         :class:`NotArchivedError`; then what is there is as it was.
         """
         with self._opened(digest, size) as reader:
-            plain = reader.capsule is not None and self._goes_plain(digest, size)
+            plain = reader.capsule is not None and self.goes_plain(digest, size)
             capsule = reader.capsule is not None and not plain
             if reader.capsule is not None and reader.sha256() != digest:
                 raise CorruptError(f"the capsule of {digest} does not restore it")

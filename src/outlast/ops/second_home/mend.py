@@ -18,14 +18,18 @@ _BOTH: Final = (False, True)
 def mend(home: SecondHome, sender: BlobSender, blob: tuple[Digest, int], control: Control) -> None:
     """Makes a blob in a home right, and before it what it depends on as it lies here. Nothing that
     is damaged is deleted before a right file was read again. Raises :class:`NotArchivedError` and
-    :class:`CorruptError` where the archive has no right bytes, or the home does not keep them.
+    :class:`CorruptError` where the archive has no right bytes, or the home does not keep them, and
+    :class:`RefusedByRulesError` where the rules do not let them go.
     """
     archive = sender.archive
-    for digest, size in with_bases(archive, *blob):
+    sender.require(blob[0])
+    plain = sender.goes_plain(*blob)
+    blobs = [*with_bases(archive, *blob)]
+    for digest, size in blobs[-1:] if plain else blobs:
         home.forget(digest)
         if problem_of(home, digest, digest.hex, control):
             sender.replace(digest, size)
-            held = archive.form_of(digest).form is not Form.PLAIN
+            held = archive.form_of(digest).form is not Form.PLAIN and not plain
             name = home.blob_name(digest, capsule=held)
             written = Stored(name, home.objects.size(name) or 0, held)
             if problem := _problem(home, digest, written, control):

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from outlast.core.descriptors import is_exhausted
 from outlast.core.errors import ExhaustedError, OutlastError
+from outlast.mirror.asker import Asker
 from outlast.server.http.files import close_short
 from outlast.server.http.log import log_bug
 from outlast.server.http.replies import error_reply, failure
@@ -13,14 +14,15 @@ from outlast.server.http.replies import error_reply, failure
 
 @dataclass(slots=True)
 class Exchange:
-    """A request on its way: `what` it asks for, how many bytes of files were `sent`, and the
-    response whose headers are out.
+    """A request on its way: `what` it asks for, how many bytes of files were `sent`, the response
+    whose headers are out, and who asks (None: that was not looked at).
     """
 
     request: web.Request
     what: str = "?"
     sent: int = 0
     response: web.StreamResponse | None = None
+    asker: Asker | None = None
 
     def begin(self, response: web.StreamResponse) -> None:
         self.response = response

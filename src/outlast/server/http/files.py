@@ -139,8 +139,7 @@ class Delivery:
 
     def is_gone(self) -> bool:
         """Whether the client closed the connection."""
-        transport = self.request.transport
-        return transport is None or transport.is_closing()
+        return is_closed(self.request)
 
     def whole(self) -> Self:
         """The same, of all bytes of the file."""
@@ -327,6 +326,12 @@ async def _flushed(request: web.Request, stall: float) -> bool:
     finally:
         transport.set_write_buffer_limits()
     return not transport.get_write_buffer_size()
+
+
+def is_closed(request: web.Request) -> bool:
+    """Whether the client closed the connection."""
+    transport = request.transport
+    return transport is None or transport.is_closing()
 
 
 class StreamingReader:

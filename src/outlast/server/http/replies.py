@@ -19,6 +19,7 @@ from outlast.core.errors import (
     NotFoundError,
     OutlastError,
     PolicyError,
+    QuarantinedError,
     RevisionNotFoundError,
     TakenDownError,
     TransientError,
@@ -30,6 +31,7 @@ from outlast.server.http.log import log_line
 STALE_HEADER = "X-Outlast-Stale-Since"
 PARTIAL_HEADER = "X-Outlast-Partial"
 CLAIMS_HEADER = "X-Outlast-Claims"
+WITHHELD_HEADER = "X-Outlast-Withheld"
 LISTED_BY_HEADER = "X-Outlast-Listed-By"
 _RETRY_AFTER = 5
 
@@ -49,6 +51,9 @@ _STATUS: tuple[tuple[type[OutlastError], int, str], ...] = (
     (UsageError, 400, ""),
     (AccessDeniedError, 403, "GatedRepo"),
     (TakenDownError, 451, ""),
+    # With this code huggingface_hub stops, and shows the message. Without one, it tells its user
+    # after a HEAD to check the connection.
+    (QuarantinedError, 403, "GatedRepo"),
     (PolicyError, 403, ""),
     (DiskFullError, 507, ""),
     (TransientError, 503, ""),

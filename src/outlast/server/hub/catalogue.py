@@ -11,9 +11,10 @@ from outlast.core.names import RepoId, RepoKind
 from outlast.mirror.answers import Found
 from outlast.mirror.asker import Asker
 from outlast.mirror.mirror import Mirror
+from outlast.mirror.views import View
 from outlast.server.http.log import log_line
 from outlast.server.http.queries import ORIGIN, flag, page
-from outlast.server.http.replies import error_reply, json_reply
+from outlast.server.http.replies import WITHHELD_HEADER, error_reply, json_reply
 from outlast.server.hub import documents, pages
 from outlast.server.hub.routes import PAGES, HubRoute
 from outlast.server.tuning import ServerTuning
@@ -28,17 +29,27 @@ class Catalogue:
         self._tuning = tuning
 
     def document(
-        self, route: HubRoute, found: Found, query: dict[str, str], form: dict[str, list[str]]
+        self,
+        route: HubRoute,
+        found: Found,
+        query: dict[str, str],
+        form: dict[str, list[str]],
+        *,
+        for_archive: bool = False,
     ) -> web.Response:
         """What a path says of a revision, its files apart: a document, or the page of a folder.
-        `form` is the body of a question for ``paths-info``.
+        `form` is the body of a question for ``paths-info``. The lists that clients fetch all files
+        of (``info``, and the whole tree) have none that they would not get and do not need; unless
+        they are `for_archive`.
         """
         view = found.view
         repo, commit = view.revision.repo, view.revision.id
         about = self._mirror.archive.refs.about(repo)
         headers = {"X-Repo-Commit": commit.hex}
         if route.what == "info":
-            document = documents.info(found, about, blobs=flag(query, "blobs"))
+            without = self._left_out(view, for_archive=for_archive)
+            headers |= _withheld(without)
+            document = documents.info(found, about, blobs=flag(query, "blobs"), without=without)
             return json_reply(document, headers)
         if route.what == "auth-check":
             return json_reply("OK")
@@ -51,7 +62,11 @@ class Catalogue:
             return json_reply(documents.paths_info(view, about, paths, expand=expand), headers)
         typed = route.what in PAGES  # a page shows one level
         flags = {name: flag(query, name) and not typed for name in ("recursive", "expand")}
-        rows = documents.tree(view, about, route.path, **flags)
+        without = frozenset[str]()
+        if flags["recursive"]:
+            without = self._left_out(view, for_archive=for_archive)
+            headers |= _withheld(without)
+        rows = documents.tree(view, about, route.path, without=without, **flags)
         if rows is None:
             error = EntryNotFoundError(f"no folder {route.path!r}")
             if typed:
@@ -64,6 +79,11 @@ class Catalogue:
         path = f"/api/{repo.api_path}/tree/{commit}/{quote(route.path)}".rstrip("/")
         base = query.pop(ORIGIN) + path
         return json_reply(*page(rows, query, self._tuning.tree_page, headers, base))
+
+    def _left_out(self, view: View, *, for_archive: bool) -> frozenset[str]:
+        if for_archive:
+            return frozenset()
+        return self._mirror.quarantine.unneeded(view.files.values())
 
     def repositories(self, route: HubRoute, query: dict[str, str], asker: Asker) -> web.Response:
         """The archived repositories that `asker` may read, by the same filters as on the hub."""
@@ -105,6 +125,11 @@ class Catalogue:
                 continue
             if commits and _wanted(repo, about.tags, query):
                 yield repo, main.commit if main is not None else commits[0], about
+
+
+def _withheld(paths: Collection[str]) -> dict[str, str]:
+    """Says that a list has not all files."""
+    return {WITHHELD_HEADER: str(len(paths))} if paths else {}
 
 
 def _wanted(repo: RepoId, tags: tuple[str, ...], query: dict[str, str]) -> bool:

@@ -1,6 +1,6 @@
 """The JSON documents of the hub's API, made from what the archive knows."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from outlast.core.digest import GitOid, lfs_pointer
@@ -34,8 +34,10 @@ def whoami(name: str) -> dict[str, Any]:
     }
 
 
-def info(found: Found, about: About, *, blobs: bool) -> dict[str, Any]:
-    """``GET /api/models/{id}``: what a model is and which files it has."""
+def info(
+    found: Found, about: About, *, blobs: bool, without: Collection[str] = ()
+) -> dict[str, Any]:
+    """``GET /api/models/{id}``: what a model is and which files it has, `without` some."""
     view, revision = found.view, found.view.revision
     held = {entry.path for entry in revision.files}  # the rest would be fetched from upstream
     notes = about.notes  # they are ours, and name other sources
@@ -54,7 +56,9 @@ def info(found: Found, about: About, *, blobs: bool) -> dict[str, Any]:
         "createdAt": facts.pop("createdAt", _UNKNOWN_DATE),
         "author": facts.pop("author", revision.repo.name.split("/")[0]),
         "siblings": [
-            _sibling(entry, blobs=blobs, held=entry.path in held) for entry in view.files.values()
+            _sibling(entry, blobs=blobs, held=entry.path in held)
+            for entry in view.files.values()
+            if entry.path not in without
         ],
         "partial": view.lacking > 0 or revision.unlisted,
         **facts,
@@ -120,16 +124,24 @@ def _last_commit(view: View, about: About) -> dict[str, Any]:
 
 
 def tree(
-    view: View, about: About, folder: str, *, recursive: bool, expand: bool
+    view: View,
+    about: About,
+    folder: str,
+    *,
+    recursive: bool,
+    expand: bool,
+    without: Collection[str] = (),
 ) -> list[dict[str, Any]] | None:
-    """The files and folders of a revision below `folder`; None where there is no such folder."""
+    """The files and folders of a revision below `folder`, `without` some files; None where there is
+    no such folder.
+    """
     folder = folder.strip("/")
     if folder and folder not in view.folders:
         return None
     prefix = f"{folder}/" if folder else ""
     rows: dict[str, dict[str, Any]] = {}
     for path in sorted(view.files):
-        if not path.startswith(prefix):
+        if not path.startswith(prefix) or path in without:
             continue
         parts = path[len(prefix) :].split("/")
         depth = len(parts) if recursive else 1

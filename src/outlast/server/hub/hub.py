@@ -31,6 +31,7 @@ from outlast.server.http.files import (
     StreamingReader,
     choose_span,
     file_headers,
+    is_closed,
     not_modified,
     send_head,
 )
@@ -57,6 +58,7 @@ from outlast.server.hub.claims import ServedClaims
 from outlast.server.hub.entrance import Entrance
 from outlast.server.hub.health import DiskHealth, try_disk
 from outlast.server.hub.routes import PAGES, WRITING, HubRoute, parse, respelled
+from outlast.server.hub.withholding import Withholding, is_for_archive
 from outlast.server.tuning import TUNING, ServerTuning
 from outlast.sources.base import NEIGHBOUR
 
@@ -112,6 +114,7 @@ class Hub:
         self._limits = limits
         self._outlet = Outlet(mirror.archive, metrics, tuning.hub_threads, tuning)
         self._threaded, self._bodies = self._outlet.threaded, self._outlet.bodies
+        self._withholding = Withholding(mirror.quarantine, self._threaded)
         self._entrance = Entrance(mirror.access, self._threaded)
         work = functools.partial(try_disk, mirror.archive.layout)
         self._health = DiskHealth(work, fetches=mirror.fetches, tuning=tuning)
@@ -160,8 +163,10 @@ class Hub:
         exchange.what = mount.name
         if exchange.request.method not in mount.methods:
             return refusals.not_for(exchange.request.method, mount.methods)
-        if self._asker(exchange.request) is None:
+        found = self._asker(exchange.request)
+        if found is None:
             return _unauthorized()
+        _, exchange.asker = found
         return await mount.handle(exchange)
 
     def _asker(self, request: web.Request) -> tuple[str, Asker] | None:
@@ -265,7 +270,8 @@ class Hub:
         exchange.claims = await self._claims_of(found)
         if route.what in _FILES:
             return await self._file(exchange, route, found, voice)
-        query, answer = read_query(request), self._catalogue.document
+        query = read_query(request)
+        answer = functools.partial(self._catalogue.document, for_archive=is_for_archive(request))
         if route.what == "paths-info":
             kind = request.content_type
             # Answered in the turn in which it is parsed: many long ones would hold up all others.
@@ -320,24 +326,57 @@ class Hub:
                 pointer = raw.pointer(entry, entry.sha256, commit)
                 return not_modified(request, pointer.headers) or pointer
             headers |= raw.HEADERS
+        if (refused := await self._withholding.refused(request, view, entry)) is not None:
+            return error_reply(refused, {"X-Repo-Commit": commit})
         await self._note_use(view)
         if (unchanged := not_modified(request, headers)) is not None:
             return unchanged
         if request.method == "HEAD":
             return await send_head(request, entry.size, headers)
+        return await self._body(exchange, view, entry, voice, headers)
+
+    async def _body(
+        self,
+        exchange: HubExchange,
+        view: View,
+        entry: FileEntry,
+        voice: Voice,
+        headers: dict[str, str],
+    ) -> web.StreamResponse:
+        request = exchange.request
+        if not self._mirror.archive.rules.is_open:
+            await self._judge_card(exchange, view, entry, voice)
         span = choose_span(request, entry.size, entry.etag)
         if not isinstance(span, ByteSpan):
             return span
         headers |= span.headers(entry.size)
         delivery = Delivery(request, span, headers, self._limits, exchange.count, exchange.begin)
         with self._mirror.quota.hold() as held:
-            source = await self._threaded(self._mirror.open, view, path, voice, held)
+            source = await self._threaded(self._mirror.open, view, entry.path, voice, held)
             if isinstance(source, StreamingFile):
-                return await self._send_streaming(delivery, source)
+                return await self._send_streaming(delivery, source, view)
+            await self._withholding.require(request, view, source)
             resumes = span.resumes(entry.size)
             if resumes and not await self._threaded(self._mirror.may_resume, entry):
                 delivery = delivery.whole()  # the client then starts over
             return await self._send_blob(delivery, source)
+
+    async def _judge_card(
+        self, exchange: HubExchange, view: View, entry: FileEntry, voice: Voice
+    ) -> None:
+        """Fetches the card before any byte of another file goes out, and asks the rules again.
+        Raises :class:`RefusedByRulesError`, and the error of the fetch.
+        """
+        card = await self._threaded(self._mirror.unread_card, view, entry.path)
+        if card is None:
+            return
+        with self._mirror.quota.hold() as held:
+            source = await self._threaded(self._mirror.open, view, card, voice, held)
+            if isinstance(source, StreamingFile):
+                is_gone = functools.partial(is_closed, exchange.request)
+                with StreamingReader(source, is_gone, self._tuning.client_poll) as reader:
+                    await reader.wait_beyond(0, whole=True)
+        await self._threaded(self._mirror.require, view)
 
     async def _note_use(self, view: View) -> None:
         """A client that asks only whether a file changed uses it, too."""
@@ -346,7 +385,7 @@ class Hub:
             await self._threaded(quota.write_down)
 
     async def _send_streaming(
-        self, delivery: Delivery, streaming: StreamingFile
+        self, delivery: Delivery, streaming: StreamingFile, view: View
     ) -> web.StreamResponse:
         """A client that resumes gets the whole file, unless its beginning can only be ours. That
         is judged by the fetch that it will read from.
@@ -354,6 +393,7 @@ class Hub:
         resumes = delivery.span.resumes(streaming.entry.size)
         is_gone, poll = delivery.is_gone, self._tuning.client_poll
         with StreamingReader(streaming, is_gone, poll) as reader:
+            await self._withholding.require_beginning(delivery.request, view, streaming, reader)
             if resumes and not reader.may_resume:
                 delivery = delivery.whole()
             response = await delivery.send_streaming(streaming, reader)

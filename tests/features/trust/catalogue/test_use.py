@@ -246,3 +246,63 @@ def test_without_the_library(world: World, monkeypatch: pytest.MonkeyPatch) -> N
         call.failed("usage")
         assert "pip install '.[trust]'" in call.err
     world.at(world.follower, "search", "org")  # what does without is not in the way
+
+
+@pytest.fixture
+def contradicted(world: World, hub: HubSim, tmp_path: Path) -> World:
+    """The follower follows a second catalogue, which lists a part of the revision."""
+    other, www = tmp_path / "other", tmp_path / "www2"
+    other.mkdir()
+    world.at(other, "pull", "org/name", "--include", "config.json", "--from", hub.url, "--no-swarm")
+    world.at(other, "catalogue", "init", "bravo")
+    world.at(other, "catalogue", "add", "bravo", "org/name", "--source", hub.url)
+    world.at(other, "catalogue", "publish", "bravo", "--to", www)
+    world.at(world.follower, "catalogue", "follow", www)
+    return world
+
+
+def test_what_two_catalogues_contradict_is_listed_by_neither(contradicted: World) -> None:
+    world = contradicted
+    home = world.follower / "archive"
+    with world.archive(world.operator) as archive:
+        revision = archive.revision(REPO, "main")
+    part = type(revision).of(REPO, revision.commit, revision.files[:1], revision.files[1:])
+    for one, said in ((revision, "acme lists"), (part, "bravo lists")):
+        state = CatalogueLister(home).listed(one.digest, one)
+        assert (state.standing, state.why.startswith(said)) == (Standing.REFUSED, True)
+        assert "bravo" in state.why
+        assert "acme" in state.why
+    decided = CatalogueLister(home, deciding=["acme"])
+    assert decided.listed(revision.digest, revision).standing is Standing.HOLDS
+    assert decided.listed(part.digest, part).standing is Standing.REFUSED
+    both = CatalogueLister(home, deciding=["acme", "bravo"])
+    assert both.listed(revision.digest, revision).standing is Standing.REFUSED
+
+
+def test_a_pull_from_two_that_contradict_asks_which(contradicted: World) -> None:
+    follower = contradicted.follower
+    call = inside("pull", "org/name", "--no-swarm", "--from", "catalogue", home=follower)
+    assert (
+        "the catalogues acme, bravo list different manifests"
+        in call.failed("catalogue-refused").err
+    )
+    contradicted.at(follower, "pull", "org/name", "--no-swarm", "--from", "catalogue:acme")
+    shown = inside("verify", "--who", "org/name", home=follower)
+    assert "acme lists this manifest of the revision, bravo lists another one" in shown.out
+
+
+def test_a_manifest_of_a_restricted_model_asks_for_a_grant(world: World, tmp_path: Path) -> None:
+    (manifest,) = (path for path in (world.www / "targets").rglob("*") if path.is_file())
+    path = f"/catalogue/acme/{manifest.relative_to(world.www).as_posix()}"
+    with world.archive(world.operator) as archive, archive.writer() as writer:
+        about = archive.refs.about(REPO)
+        archive.refs.put_about(writer, REPO, replace(about, private=True))
+    tokens = tmp_path / "tokens"
+    tokens.write_text("one first-token\ntwo second-token org/*\n")
+    with Node(world.operator / "archive", "--tokens", str(tokens)) as node:
+        for token, status in (("first-token", 404), ("second-token", 200)):
+            reply = once(node.url, path, Authorization=f"Bearer {token}")
+            assert reply.status == status
+        assert once(node.url, path).status == 401
+    with Node(world.operator / "archive") as node:
+        assert once(node.url, path).status == 404

@@ -348,3 +348,15 @@ def test_a_mirror_makes_no_revision_of_what_its_card_forbids(home: Path, hub: Hu
         assert not opened.index.summaries() or all(
             str(summary.repo) != "org/carded" for summary in opened.index.summaries()
         )
+
+
+def test_a_mirror_judges_the_card_before_any_byte_of_weights(home: Path, hub: HubSim) -> None:
+    """The hub calls it MIT, and its card GPL."""
+    with Node(home / "archive", "--upstream", hub.url) as node:
+        hub.clear_log()
+        reply = once(node.url, "/org/carded/resolve/main/model.safetensors")
+        assert (reply.status, "rule no-copyleft" in reply.headers["x-error-message"]) == (403, True)
+        asked = {one.file for one in hub.requests()}
+        assert "README.md" in asked
+        assert "model.safetensors" not in asked
+        assert once(node.url, "/org/open/resolve/main/model.safetensors").status == 200

@@ -26,10 +26,12 @@ from outlast.core.errors import (
 )
 from outlast.core.events import Event, FileProblem, Planned, Progress
 from outlast.core.names import Target
+from outlast.core.policy import Action
 from outlast.core.ratelimit import TokenBucket
 from outlast.features.durability.scrub.cursor import FULL, ScrubCursor
 from outlast.features.durability.scrub.found import UNTOUCHED, DamagedPart, FoundDamage, Scrubbed
 from outlast.features.durability.scrub.scrub import ScrubWishes
+from outlast.intake.judging import require_revision
 from outlast.ops.second_home.check import contents, problem_in
 from outlast.ops.second_home.copy import BlobSender
 from outlast.ops.second_home.mend import mend
@@ -174,6 +176,7 @@ class _StoreScrub:
         revision = archive.revision(target.repo, target.ref)
         if revision.partial:
             raise NotArchivedError(f"{target} is not complete here")
+        require_revision(archive, Action.EXPORT, revision)
         refs = [ref for ref in archive.refs.list(target.repo) if ref.commit == revision.id]
         self._home.put_revision(revision, archive.refs.about(target.repo), refs)
 

@@ -96,12 +96,20 @@ class TrustAssessor:
             observed(view, sight, self._needed.observers, now),
             self._listed(manifest, revision),
         ]
+        revoked = self._revoked(view, manifest, revision)
         return Claims.of(
             [self._checkable(manifest, state) for state in states],
-            self._revoked(view, manifest, revision),
+            revoked,
             self._signed_elsewhere(view, manifest, revision),
             self._commit_of(view, manifest, revision),
+            revoked_accepted=bool(revoked) and self._is_accepted(manifest, revision),
         )
+
+    def _is_accepted(self, manifest: Digest, revision: Revision) -> bool:
+        """Whether the operator uses a revision although it is revoked."""
+        known = self._archive.revocations
+        stopped = known.stops(revision.repo, revision.id) or known.unread().get(manifest)
+        return stopped is None and known.of(manifest) is not None
 
     def _commit_of(
         self, view: ModelView, manifest: Digest, revision: Revision

@@ -18,6 +18,7 @@ from outlast.features.trust.rules.labels import Labels
 from outlast.features.trust.rules.licences import read_licence
 from outlast.features.trust.rules.publishers import Publishers, organisation
 from outlast.features.trust.rules.screen import NO_SCREEN, PartyMatch, PartyScreen, worst
+from outlast.intake.base_names import UNREAD_BASE
 
 HOSTED: Final = "hosted"
 """Fact of a subject that is an API which another one runs: "yes"."""
@@ -49,6 +50,7 @@ class Knowledge:
         repo = subject.repo
         publisher = self.publishers.of(repo)
         bases = [name.lower() for name in subject.base_models]
+        unread = [PartyMatch.UNKNOWN] if UNREAD_BASE in bases else []
         base_publishers = sorted(set(filter(None, map(_organisation, bases))))
         return {
             "name": repo.name.lower(),
@@ -69,7 +71,7 @@ class Knowledge:
             "listed_party": self.screen.screen(publisher).match.value,
             "bases": sorted(set(bases)),
             "base_publishers": base_publishers,
-            "listed_base": worst(map(self._listed, base_publishers)).value,
+            "listed_base": worst([*map(self._listed, base_publishers), *unread]).value,
             "hosted": subject.facts.get(HOSTED) == "yes",
             "host_jurisdiction": _country(subject.facts.get(HOST_COUNTRY, "")),
         }
@@ -127,5 +129,6 @@ def _claims(claims: Claims) -> dict[str, Any]:
         "stale": Standing.STALE in standings,
         "refused": Standing.REFUSED in standings,
         "revoked": bool(claims.revoked),
+        "revoked_accepted": bool(claims.revoked) and claims.revoked_accepted,
         "observers": len(claims[Claim.OBSERVED].who) if claims[Claim.OBSERVED].holds else 0,
     }

@@ -3,6 +3,7 @@ followed, which their signatures prove wherever they come from.
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -18,7 +19,7 @@ from outlast.core.errors import (
     UsageError,
 )
 from outlast.core.manifest import Revision
-from outlast.core.names import check_path
+from outlast.core.names import RepoId, check_path
 from outlast.core.policy import Action
 from outlast.features.trust.catalogue.folders import (
     followed_folder,
@@ -31,6 +32,8 @@ from outlast.features.trust.catalogue.names import TargetName
 from outlast.features.trust.catalogue.tuning import TUNING
 from outlast.features.trust.catalogue.using.opened import OpenCatalogues
 from outlast.intake.judging import require_revision
+from outlast.mirror.access import Access
+from outlast.mirror.asker import Asker
 from outlast.server.http.exchange import Exchange
 from outlast.server.http.mount import Mount
 from outlast.store.archive import Archive
@@ -42,6 +45,7 @@ _TARGETS: Final = "targets"
 _TIMESTAMP: Final = "timestamp.json"
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 _HIDDEN: Final = "."
+MayRead = Callable[[Asker | None, RepoId], bool]
 
 
 class ServedCatalogues:
@@ -49,19 +53,25 @@ class ServedCatalogues:
     `archive` do not allow to serve is refused: it is a list of files.
     """
 
-    def __init__(self, home: Path, archive: Archive | None = None) -> None:
+    def __init__(
+        self, home: Path, archive: Archive | None = None, may_read: MayRead = lambda _a, _r: True
+    ) -> None:
+        """`may_read`: whether who asks may know the files of a model."""
         self._home = home
         self._archive = archive
+        self._may_read = may_read
         self._open = OpenCatalogues(home)
 
-    def read(self, raw_path: str) -> bytes:
-        """The bytes of a raw (still quoted) path. Raises :class:`NotFoundError`, and
-        :class:`RefusedByRulesError`.
+    def read(self, raw_path: str, asker: Asker | None = None) -> bytes:
+        """The bytes of a raw (still quoted) path. Raises :class:`NotFoundError` (also for a
+        manifest of a model that `asker` may not read), and :class:`RefusedByRulesError`.
         """
         try:
             path = check_path(unquote(raw_path.removeprefix(PREFIX).removeprefix("/")))
             name, _, rest = path.partition("/")
             data = self._bytes(name, rest)
+            if rest.partition("/")[0] == _TARGETS:
+                data = self._allowed(data, asker)
         except (UsageError, IntegrityError, MalformedError, CatalogueRefusedError):
             data = None
         if data is None:
@@ -76,17 +86,21 @@ class ServedCatalogues:
             return None
         if name in own_names(self._home):
             folder = own_folder(self._home, name)
-            data = read_small(folder / path, TUNING.manifest) if room in _ROOMS else None
-            return self._allowed(data) if room == _TARGETS else data
+            return read_small(folder / path, TUNING.manifest) if room in _ROOMS else None
         if name not in followed_names(self._home):
             return None
         if room == _METADATA:
             return read_small(followed_folder(self._home, name) / path, TUNING.role)
-        return self._allowed(self._manifest(name, rest)) if room == _TARGETS else None
+        return self._manifest(name, rest) if room == _TARGETS else None
 
-    def _allowed(self, manifest: bytes | None) -> bytes | None:
-        if manifest is not None and self._archive is not None and not self._archive.rules.is_open:
-            require_revision(self._archive, Action.SERVE, Revision.from_bytes(manifest))
+    def _allowed(self, manifest: bytes | None, asker: Asker | None) -> bytes | None:
+        """A manifest that may go to who asks: it is a list of files."""
+        if manifest is None or self._archive is None:
+            return manifest
+        revision = Revision.from_bytes(manifest)
+        if not self._may_read(asker, revision.repo):
+            return None
+        require_revision(self._archive, Action.SERVE, revision)
         return manifest
 
     def _manifest(self, name: str, path: str) -> bytes | None:
@@ -107,13 +121,19 @@ class ServedCatalogues:
 _ROOMS: Final = frozenset({_METADATA, _TARGETS})
 
 
-def mount(archive: Archive) -> Mount:
-    """The mount of an archive's catalogues."""
-    served = ServedCatalogues(archive.layout.home, archive)
+def mount(archive: Archive, access: Access) -> Mount:
+    """The mount of an archive's catalogues. What `access` keeps from a client, it does not get here
+    either.
+    """
+    served = ServedCatalogues(
+        archive.layout.home,
+        archive,
+        lambda asker, repo: access.lists(asker or Asker(None), repo),
+    )
 
     async def handle(exchange: Exchange) -> web.StreamResponse:
         path = exchange.request.rel_url.raw_path
-        data = await asyncio.to_thread(served.read, path)
+        data = await asyncio.to_thread(served.read, path, exchange.asker)
         is_new = path.endswith(f"/{_TIMESTAMP}")
         exchange.sent += len(data) * (exchange.request.method == "GET")
         return web.Response(

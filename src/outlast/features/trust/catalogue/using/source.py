@@ -146,11 +146,11 @@ class CatalogueSource:
         if not every:
             raise RepoNotFoundError(f"no catalogue that is followed lists {repo}")
         if ref == _MAIN:
-            return self._newest_of_each(repo)[0]
+            return _undisputed(self._newest_of_each(repo)[0], every)
         if len(ref) >= _MIN_PREFIX:
             found = [one for one in every if one.entry.name.revision.hex.startswith(ref.lower())]
             if len({one.entry.name.revision for one in found}) == 1:
-                return found[0]
+                return _undisputed(found[0], every)
         raise RevisionNotFoundError(
             f"no catalogue that is followed lists the revision {ref[:60]!r} of {repo}",
             hint="'outlast catalogue ls NAME' lists revisions; the newest goes by main",
@@ -173,6 +173,23 @@ class CatalogueSource:
                 f"the manifest that is listed as {name.path} is of {revision.repo}@{revision.id}"
             )
         return revision
+
+
+def _undisputed(found: ListedEntry, every: Sequence[ListedEntry]) -> ListedEntry:
+    """An entry that no other catalogue contradicts. Raises :class:`CatalogueRefusedError`."""
+    entry = found.entry
+    others = {
+        one.record.name
+        for one in every
+        if one.entry.name.revision == entry.name.revision and one.entry.manifest != entry.manifest
+    }
+    if others:
+        names = ", ".join(sorted({found.record.name, *others}))
+        raise CatalogueRefusedError(
+            f"the catalogues {names} list different manifests of {entry.name.path}",
+            hint=f"say which one you believe: --from catalogue:{found.record.name}",
+        )
+    return found
 
 
 def _newest(found: Sequence[ListedEntry]) -> ListedEntry | None:
