@@ -87,121 +87,418 @@ def _party(
     )
 
 
-_party("H1", ENTITY, f"{_EL}: 84 FR 29371",
-       ("Sugon", "Dawning", "Dawning Information Industry", "Sugon Information Industry", "Shuguang",
-        "Shuguang Information Industry", "Zhongke Dawn", "Zhongke Shuguang", "Dawning Company",
-        "Tianjin Shuguang Computer Industry"),
-       (("曙光信息产业股份有限公司", "https://epaper.cs.com.cn/zgzqb/html/2020-04/23/nw.D110000zgzqb_20200423_2-A46.htm"),
-        ("中科曙光", "https://epaper.cs.com.cn/zgzqb/html/2020-04/23/nw.D110000zgzqb_20200423_2-A46.htm"),
+_party(
+    "H1",
+    ENTITY,
+    f"{_EL}: 84 FR 29371",
+    (
+        "Sugon",
+        "Dawning",
+        "Dawning Information Industry",
+        "Sugon Information Industry",
+        "Shuguang",
+        "Shuguang Information Industry",
+        "Zhongke Dawn",
+        "Zhongke Shuguang",
+        "Dawning Company",
+        "Tianjin Shuguang Computer Industry",
+    ),
+    (
+        (
+            "曙光信息产业股份有限公司",
+            "https://epaper.cs.com.cn/zgzqb/html/2020-04/23/nw.D110000zgzqb_20200423_2-A46.htm",
+        ),
+        (
+            "中科曙光",
+            "https://epaper.cs.com.cn/zgzqb/html/2020-04/23/nw.D110000zgzqb_20200423_2-A46.htm",
+        ),
         ("曙光信息產業有限公司", "https://wikide.org/de/Sugon"),
-        ("Dawning Information Industry Co Ltd", "http://ecns.cn/news/2019-05-09/detail-ifzicwaz7649279.shtml")),
-       ("sugon-ai", "SugonResearch"))
-_party("H2", ENTITY, f"{_EL}: 84 FR 29371",
-       ("Chengdu Haiguang Integrated Circuit", "Hygon", "Chengdu Haiguang Jincheng Dianlu Sheji"),
-       (("成都海光集成电路设计有限公司", f"{_WIKI}Hygon_Information_Technology"),
-        ("Chengdu Haiguang Integrated Circuit Design Co., Ltd.", f"{_WIKI}Hygon_Information_Technology"),
-        ("HYGON", f"{_WIKI}Hygon_Information_Technology")),
-       ("hygon-ai", "hygon"))
-_party("H3", ENTITY, f"{_EL}: 84 FR 29371",
-       ("Wuxi Jiangnan Institute of Computing Technology", "Jiangnan Institute of Computing Technology",
-        "JICT", "56th Research Institute"),
-       (("江南计算技术研究所", f"{_WIKI}Jiangnan_Computing_Lab"),
-        ("无锡江南计算技术研究所", f"{_WIKI}Jiangnan_Computing_Lab")))
-_party("H4", ENTITY, f"{_EL}: 86 FR 67317", ("Hangzhou Zhongke Microelectronics Co., Ltd.",),
-       (("杭州中科微电子有限公司", "https://www.casic.ac.cn"),))
-_party("H5", ENTITY, f"{_EL}: 86 FR 67317", ("Hunan Goke Microelectronics",),
-       (("湖南国科微电子股份有限公司", "https://www.goke.com"), ("国科微电子", "https://www.goke.com"),
-        ("Hunan Goke Microelectronics Co., Ltd.", "https://www.goke.com")),
-       ("goke-microelectronics",))
-_party("H6", ENTITY, f"{_EL}: 86 FR 67317", ("Shaanxi Zhi En Electromechanical Technology Co., Ltd.",),
-       (("陕西智恩机电科技有限公司", "86 FR 67317"),))
-_party("H7", ENTITY, f"{_EL}: 86 FR 67317", ("Xi'an Aerospace Huaxun Technology",),
-       (("西安航天华迅科技有限公司", "86 FR 67317"),))
-_party("H8", ENTITY, "section 1260H, 90 FR 1105", ("Hesai Technology Co., Ltd.", "Hesai Group"),
-       (("禾赛科技", f"{_WIKI}Hesai_Technology"), ("上海禾赛科技有限公司", f"{_WIKI}Hesai_Technology"),
-        ("Hesai", f"{_WIKI}Hesai_Technology")),
-       ("hesai-tech", "HesaiAI"))
-_party("H9", ENTITY, "section 1260H, 90 FR 1105", ("ChangXin Memory Technologies, Inc.", "CXMT"),
-       (("长鑫存储", f"{_WIKI}CXMT"), ("长鑫存储技术有限公司", f"{_WIKI}CXMT"),
-        ("Changxin Memory Technology", f"{_WIKI}CXMT"), ("ChangXin Memory", f"{_WIKI}CXMT")),
-       ("cxmt",))
-_party("H10", ENTITY, "section 1260H, 90 FR 1105", ("Quectel Wireless Solutions Co., Ltd.",),
-       (("Quectel Wireless Solutions", "https://www.quectel.com"), ("Quectel", "https://www.quectel.com")),
-       ("quectel",))
-_party("H11", ENTITY, f"{_EL}: December 2024", ("Zhejiang Uniview Technologies Co., Ltd.",),
-       (("Uniview Technologies", "https://global.uniview.com"), ("UNIVIEW", "https://global.uniview.com")),
-       ("Uniview-AI",))
-_party("H12", ENTITY, f"{_EL}: December 2024", ("NAURA Technology Group Co., Ltd.",),
-       (("Naura", "https://www.naura.com"), ("NAURA Technology Group", "https://www.naura.com")))
-_party("H13", ENTITY, f"{_EL}: December 2024",
-       ("Beijing Empyrean Technology Co., Ltd.", "Huada Empyrean", "Beijing Huada Jiutian Technology"),
-       (("北京华大九天科技股份有限公司", "https://www.empyrean.com.cn"), ("华大九天", "https://www.empyrean.com.cn"),
-        ("Empyrean Technology", "https://www.empyrean.com.cn")))
-_party("H14", ENTITY, f"{_EL}: March 2025", ("Nettrix Information Industry Co., Ltd.",),
-       (("Nettrix", "https://www.nettrix.com.cn"), ("Nettrix Information Industry (Beijing) Co., Limited", "https://www.nettrix.com.cn")),
-       ("nettrix-lab",))
-_party("H15", ENTITY, f"{_EL}: March 2022", ("Baikal Electronics", "Baikal Elektroniks AO"),
-       (("Байкал Электроникс", f"{_WIKI}Baikal_CPU"), ("АО «Байкал Электроникс»", f"{_WIKI}Baikal_CPU"),
-        ("Baykal Elektroniks", f"{_WIKI}Baikal_CPU")),
-       ("baikal-electronics", "BaikalElectronics"))
-_party("H16", SDN, "OFAC, SDN list: RUSSIA-EO14024", ("AKTSIONERNOE OBSHCHESTVO MTSST", "JSC MCST", "MCST"),
-       (("АО «МЦСТ»", f"{_WIKI}MCST"), ("ZAO MCST", f"{_WIKI}MCST")))
-_party("H17", SDN, "OFAC, SDN list: RUSSIA-EO14024", ("AKTSIONERNOE OBSHCHESTVO MIKRON", "MIKRON JSC"),
-       (("ПАО «Микрон»", f"{_WIKI}Mikron_Group"), ("Микрон", f"{_WIKI}Mikron_Group")))
-_party("H18", SDN, "OFAC, SDN list: RUSSIA-EO14024", ("KNS GROUP LLC", "YADRO"),
-       (("ООО «КНС Групп»", "https://yadro.com"), ("Yadro", "https://yadro.com"), ("ЯДРО", "https://yadro.com")),
-       ("yadro-ai", "yadro-llm"))
-_party("H19", "EU consolidated list", "Council Decision (CFSP) 2023/1501", ("NTechLab LLC", "N-TECH.LAB", "OOO N-TEKH.LAB"),
-       (("ООО «Н-Тех.Лаб»", "https://ntechlab.com"), ("NtechLab", "https://ntechlab.com"), ("NTechLab Ltd.", "https://ntechlab.com")),
-       ("ntechlab", "NTechLab-AI"))
-_party("H20", ENTITY, f"{_EL}: 2022", ("Bauman Moscow State Technical University", "BMSTU"),
-       (("Московский государственный технический университет имени Н. Э. Баумана", f"{_WIKI}Bauman_Moscow_State_Technical_University"),
-        ("Moscow State Technical University named after Bauman", f"{_WIKI}Bauman_Moscow_State_Technical_University"),
-        ("BMSTU", f"{_WIKI}Bauman_Moscow_State_Technical_University")),
-       ("bmstu",))
-_party("H21", ENTITY, f"{_EL}: 2022", ("Moscow Aviation Institute", "MAI"),
-       (("Московский авиационный институт", f"{_WIKI}Moscow_Aviation_Institute"),
-        ("Moskovskii Aviatsionnyi Institut", f"{_WIKI}Moscow_Aviation_Institute")))
-_party("H22", SDN, "OFAC, SDN list: RUSSIA-EO14024", ("INNOPOLIS UNIVERSITY", "AUTONOMOUS NONCOMMERCIAL ORGANIZATION OF HIGHER EDUCATION INNOPOLIS UNIVERSITY"),
-       (("Университет Иннополис", f"{_WIKI}Innopolis_University"), ("Innopolis Univ.", f"{_WIKI}Innopolis_University")),
-       ("innopolis-university", "InnopolisAI"))
-_party("H23", SDN, "OFAC, SDN list: 24 February 2023", ("MTS BANK PUBLIC JOINT STOCK COMPANY", "MTS BANK PJSC"),
-       (("ПАО «МТС-Банк»", f"{_WIKI}MTS_Bank"), ("MTS-Bank", f"{_WIKI}MTS_Bank")))
-_party("H24", SDN, "OFAC, SDN list: 15 December 2022", ("PUBLIC JOINT STOCK COMPANY ROSBANK", "ROSBANK PJSC"),
-       (("ПАО РОСБАНК", f"{_WIKI}Rosbank"), ("Росбанк", f"{_WIKI}Rosbank")), ("rosbank-ai",))
-_party("H25", SDN, "OFAC, SDN list: 22 February 2022", ("PROMSVYAZBANK PUBLIC JOINT STOCK COMPANY", "PSB", "PROMSVYAZBANK PJSC"),
-       (("ПАО «Промсвязьбанк»", f"{_WIKI}Promsvyazbank"), ("Promsviazbank", f"{_WIKI}Promsvyazbank")))
-_party("H26", SDN, "OFAC, SDN list: 24 February 2022", ("PUBLIC JOINT STOCK COMPANY BANK FINANCIAL CORPORATION OTKRITIE", "BANK OTKRITIE"),
-       (("Банк Открытие", f"{_WIKI}Otkritie_FC_Bank"), ("Bank Otkrytie", f"{_WIKI}Otkritie_FC_Bank")))
-_party("H27", SDN, "OFAC, SDN list: 24 February 2022", ("JOINT STOCK COMMERCIAL BANK NOVIKOMBANK", "NOVIKOMBANK"),
-       (("АО АКБ «НОВИКОМБАНК»", f"{_WIKI}Novikombank"), ("Новикомбанк", f"{_WIKI}Novikombank")))
-_party("H28", ENTITY, f"{_EL}: 2022", ("National Research Center Kurchatov Institute", "Kurchatov Institute"),
-       (("Курчатовский институт", f"{_WIKI}Kurchatov_Institute"), ("НИЦ «Курчатовский институт»", f"{_WIKI}Kurchatov_Institute")))
-_party("H29", SDN, "OFAC, SDN list: IRAN", ("BANK MELLI IRAN", "BANK MELLI", "NATIONAL BANK OF IRAN"),
-       (("بانک ملی ایران", f"{_WIKI}Bank_Melli_Iran"), ("Bank-e Melli Iran", f"{_WIKI}Bank_Melli_Iran")))
-_party("H30", SDN, "OFAC, SDN list: IRAN", ("BANK SADERAT IRAN", "IRAN EXPORT BANK"),
-       (("بانک صادرات ایران", f"{_WIKI}Bank_Saderat_Iran"), ("Bank Saaderat Iran", f"{_WIKI}Bank_Saderat_Iran")))
-_party("H31", SDN, "OFAC, SDN list: NPWMD", ("MALEK ASHTAR UNIVERSITY", "MALEK ASHTAR UNIVERSITY OF DEFENSE TECHNOLOGY"),
-       (("دانشگاه صنعتی مالک اشتر", f"{_WIKI}Malek-Ashtar_University_of_Technology"),
-        ("Malek-Ashtar University of Technology", f"{_WIKI}Malek-Ashtar_University_of_Technology")))
-_party("H32", "EU consolidated list", "Council Decision 2012/829/CFSP", ("Sharif University of Technology",),
-       (("دانشگاه صنعتی شریف", f"{_WIKI}Sharif_University_of_Technology"), ("Sharif Univ. of Tech.", f"{_WIKI}Sharif_University_of_Technology")),
-       ("sharif-university",))
-_party("H33", SDN, "OFAC, SDN list: 1 June 2017", ("KOREA COMPUTER CENTER", "CHOSON COMPUTER CENTER", "KCC"),
-       (("Chosun Computer Center", f"{_WIKI}Korea_Computer_Center"), ("Joseon Computer Center", f"{_WIKI}Korea_Computer_Center"),
-        ("조선콤퓨터쎈터", f"{_WIKI}Korea_Computer_Center")))
-_party("H34", SDN, "OFAC, SDN list: 6 September 2018", ("CHOSUN EXPO JOINT VENTURE", "KOREA EXPO JOINT VENTURE", "CHOSUN EXPO"),
-       (("Choson Expo", f"{_WIKI}Lazarus_Group"), ("조선엑스포합영회사", f"{_WIKI}Lazarus_Group")))
-_party("H35", SDN, "OFAC, SDN list: BELARUS-EO14038", ("OJSC AGAT-CONTROL SYSTEMS", "AGAT - SISTEMY UPRAVLENIYA"),
-       (("ОАО «АГАТ – системы управления»", "https://agat.by"), ("AGAT Control Systems", "https://agat.by")))
-_party("H36", SDN, "OFAC, SDN list: BELARUS-EO14038", ("JSC PELENG", "PELENG OAO"),
-       (("ОАО «Пеленг»", "https://peleng.by"), ("Peleng", "https://peleng.by")))
-_party("H37", ENTITY, f"{_EL}: 88 FR 46073", ("Intellexa S.A.", "Intellexa Limited"),
-       (("Intellexa", f"{_WIKI}Intellexa"), ("Intellexa Ltd", f"{_WIKI}Intellexa")), ("intellexa-ai",))
-_party("H38", ENTITY, f"{_EL}: 88 FR 46073", ("Cytrox AD", "Cytrox Holdings Zrt"),
-       (("Cytrox", f"{_WIKI}Cytrox"), ("Cytrox Holdings", f"{_WIKI}Cytrox")), ("cytrox-labs",))
-_party("H39", ENTITY, f"{_EL}: 86 FR 60759", ("Computer Security Initiative Consultancy PTE. LTD.", "COSEINC"),
-       (("Coseinc", "86 FR 60759"), ("Computer Security Initiative Consultancy Private Limited", "86 FR 60759")))
+        (
+            "Dawning Information Industry Co Ltd",
+            "http://ecns.cn/news/2019-05-09/detail-ifzicwaz7649279.shtml",
+        ),
+    ),
+    ("sugon-ai", "SugonResearch"),
+)
+_party(
+    "H2",
+    ENTITY,
+    f"{_EL}: 84 FR 29371",
+    ("Chengdu Haiguang Integrated Circuit", "Hygon", "Chengdu Haiguang Jincheng Dianlu Sheji"),
+    (
+        ("成都海光集成电路设计有限公司", f"{_WIKI}Hygon_Information_Technology"),
+        (
+            "Chengdu Haiguang Integrated Circuit Design Co., Ltd.",
+            f"{_WIKI}Hygon_Information_Technology",
+        ),
+        ("HYGON", f"{_WIKI}Hygon_Information_Technology"),
+    ),
+    ("hygon-ai", "hygon"),
+)
+_party(
+    "H3",
+    ENTITY,
+    f"{_EL}: 84 FR 29371",
+    (
+        "Wuxi Jiangnan Institute of Computing Technology",
+        "Jiangnan Institute of Computing Technology",
+        "JICT",
+        "56th Research Institute",
+    ),
+    (
+        ("江南计算技术研究所", f"{_WIKI}Jiangnan_Computing_Lab"),
+        ("无锡江南计算技术研究所", f"{_WIKI}Jiangnan_Computing_Lab"),
+    ),
+)
+_party(
+    "H4",
+    ENTITY,
+    f"{_EL}: 86 FR 67317",
+    ("Hangzhou Zhongke Microelectronics Co., Ltd.",),
+    (("杭州中科微电子有限公司", "https://www.casic.ac.cn"),),
+)
+_party(
+    "H5",
+    ENTITY,
+    f"{_EL}: 86 FR 67317",
+    ("Hunan Goke Microelectronics",),
+    (
+        ("湖南国科微电子股份有限公司", "https://www.goke.com"),
+        ("国科微电子", "https://www.goke.com"),
+        ("Hunan Goke Microelectronics Co., Ltd.", "https://www.goke.com"),
+    ),
+    ("goke-microelectronics",),
+)
+_party(
+    "H6",
+    ENTITY,
+    f"{_EL}: 86 FR 67317",
+    ("Shaanxi Zhi En Electromechanical Technology Co., Ltd.",),
+    (("陕西智恩机电科技有限公司", "86 FR 67317"),),
+)
+_party(
+    "H7",
+    ENTITY,
+    f"{_EL}: 86 FR 67317",
+    ("Xi'an Aerospace Huaxun Technology",),
+    (("西安航天华迅科技有限公司", "86 FR 67317"),),
+)
+_party(
+    "H8",
+    ENTITY,
+    "section 1260H, 90 FR 1105",
+    ("Hesai Technology Co., Ltd.", "Hesai Group"),
+    (
+        ("禾赛科技", f"{_WIKI}Hesai_Technology"),
+        ("上海禾赛科技有限公司", f"{_WIKI}Hesai_Technology"),
+        ("Hesai", f"{_WIKI}Hesai_Technology"),
+    ),
+    ("hesai-tech", "HesaiAI"),
+)
+_party(
+    "H9",
+    ENTITY,
+    "section 1260H, 90 FR 1105",
+    ("ChangXin Memory Technologies, Inc.", "CXMT"),
+    (
+        ("长鑫存储", f"{_WIKI}CXMT"),
+        ("长鑫存储技术有限公司", f"{_WIKI}CXMT"),
+        ("Changxin Memory Technology", f"{_WIKI}CXMT"),
+        ("ChangXin Memory", f"{_WIKI}CXMT"),
+    ),
+    ("cxmt",),
+)
+_party(
+    "H10",
+    ENTITY,
+    "section 1260H, 90 FR 1105",
+    ("Quectel Wireless Solutions Co., Ltd.",),
+    (
+        ("Quectel Wireless Solutions", "https://www.quectel.com"),
+        ("Quectel", "https://www.quectel.com"),
+    ),
+    ("quectel",),
+)
+_party(
+    "H11",
+    ENTITY,
+    f"{_EL}: December 2024",
+    ("Zhejiang Uniview Technologies Co., Ltd.",),
+    (
+        ("Uniview Technologies", "https://global.uniview.com"),
+        ("UNIVIEW", "https://global.uniview.com"),
+    ),
+    ("Uniview-AI",),
+)
+_party(
+    "H12",
+    ENTITY,
+    f"{_EL}: December 2024",
+    ("NAURA Technology Group Co., Ltd.",),
+    (("Naura", "https://www.naura.com"), ("NAURA Technology Group", "https://www.naura.com")),
+)
+_party(
+    "H13",
+    ENTITY,
+    f"{_EL}: December 2024",
+    ("Beijing Empyrean Technology Co., Ltd.", "Huada Empyrean", "Beijing Huada Jiutian Technology"),
+    (
+        ("北京华大九天科技股份有限公司", "https://www.empyrean.com.cn"),
+        ("华大九天", "https://www.empyrean.com.cn"),
+        ("Empyrean Technology", "https://www.empyrean.com.cn"),
+    ),
+)
+_party(
+    "H14",
+    ENTITY,
+    f"{_EL}: March 2025",
+    ("Nettrix Information Industry Co., Ltd.",),
+    (
+        ("Nettrix", "https://www.nettrix.com.cn"),
+        ("Nettrix Information Industry (Beijing) Co., Limited", "https://www.nettrix.com.cn"),
+    ),
+    ("nettrix-lab",),
+)
+_party(
+    "H15",
+    ENTITY,
+    f"{_EL}: March 2022",
+    ("Baikal Electronics", "Baikal Elektroniks AO"),
+    (
+        ("Байкал Электроникс", f"{_WIKI}Baikal_CPU"),
+        ("АО «Байкал Электроникс»", f"{_WIKI}Baikal_CPU"),
+        ("Baykal Elektroniks", f"{_WIKI}Baikal_CPU"),
+    ),
+    ("baikal-electronics", "BaikalElectronics"),
+)
+_party(
+    "H16",
+    SDN,
+    "OFAC, SDN list: RUSSIA-EO14024",
+    ("AKTSIONERNOE OBSHCHESTVO MTSST", "JSC MCST", "MCST"),
+    (("АО «МЦСТ»", f"{_WIKI}MCST"), ("ZAO MCST", f"{_WIKI}MCST")),
+)
+_party(
+    "H17",
+    SDN,
+    "OFAC, SDN list: RUSSIA-EO14024",
+    ("AKTSIONERNOE OBSHCHESTVO MIKRON", "MIKRON JSC"),
+    (("ПАО «Микрон»", f"{_WIKI}Mikron_Group"), ("Микрон", f"{_WIKI}Mikron_Group")),
+)
+_party(
+    "H18",
+    SDN,
+    "OFAC, SDN list: RUSSIA-EO14024",
+    ("KNS GROUP LLC", "YADRO"),
+    (
+        ("ООО «КНС Групп»", "https://yadro.com"),
+        ("Yadro", "https://yadro.com"),
+        ("ЯДРО", "https://yadro.com"),
+    ),
+    ("yadro-ai", "yadro-llm"),
+)
+_party(
+    "H19",
+    "EU consolidated list",
+    "Council Decision (CFSP) 2023/1501",
+    ("NTechLab LLC", "N-TECH.LAB", "OOO N-TEKH.LAB"),
+    (
+        ("ООО «Н-Тех.Лаб»", "https://ntechlab.com"),
+        ("NtechLab", "https://ntechlab.com"),
+        ("NTechLab Ltd.", "https://ntechlab.com"),
+    ),
+    ("ntechlab", "NTechLab-AI"),
+)
+_party(
+    "H20",
+    ENTITY,
+    f"{_EL}: 2022",
+    ("Bauman Moscow State Technical University", "BMSTU"),
+    (
+        (
+            "Московский государственный технический университет имени Н. Э. Баумана",
+            f"{_WIKI}Bauman_Moscow_State_Technical_University",
+        ),
+        (
+            "Moscow State Technical University named after Bauman",
+            f"{_WIKI}Bauman_Moscow_State_Technical_University",
+        ),
+        ("BMSTU", f"{_WIKI}Bauman_Moscow_State_Technical_University"),
+    ),
+    ("bmstu",),
+)
+_party(
+    "H21",
+    ENTITY,
+    f"{_EL}: 2022",
+    ("Moscow Aviation Institute", "MAI"),
+    (
+        ("Московский авиационный институт", f"{_WIKI}Moscow_Aviation_Institute"),
+        ("Moskovskii Aviatsionnyi Institut", f"{_WIKI}Moscow_Aviation_Institute"),
+    ),
+)
+_party(
+    "H22",
+    SDN,
+    "OFAC, SDN list: RUSSIA-EO14024",
+    (
+        "INNOPOLIS UNIVERSITY",
+        "AUTONOMOUS NONCOMMERCIAL ORGANIZATION OF HIGHER EDUCATION INNOPOLIS UNIVERSITY",
+    ),
+    (
+        ("Университет Иннополис", f"{_WIKI}Innopolis_University"),
+        ("Innopolis Univ.", f"{_WIKI}Innopolis_University"),
+    ),
+    ("innopolis-university", "InnopolisAI"),
+)
+_party(
+    "H23",
+    SDN,
+    "OFAC, SDN list: 24 February 2023",
+    ("MTS BANK PUBLIC JOINT STOCK COMPANY", "MTS BANK PJSC"),
+    (("ПАО «МТС-Банк»", f"{_WIKI}MTS_Bank"), ("MTS-Bank", f"{_WIKI}MTS_Bank")),
+)
+_party(
+    "H24",
+    SDN,
+    "OFAC, SDN list: 15 December 2022",
+    ("PUBLIC JOINT STOCK COMPANY ROSBANK", "ROSBANK PJSC"),
+    (("ПАО РОСБАНК", f"{_WIKI}Rosbank"), ("Росбанк", f"{_WIKI}Rosbank")),
+    ("rosbank-ai",),
+)
+_party(
+    "H25",
+    SDN,
+    "OFAC, SDN list: 22 February 2022",
+    ("PROMSVYAZBANK PUBLIC JOINT STOCK COMPANY", "PSB", "PROMSVYAZBANK PJSC"),
+    (("ПАО «Промсвязьбанк»", f"{_WIKI}Promsvyazbank"), ("Promsviazbank", f"{_WIKI}Promsvyazbank")),
+)
+_party(
+    "H26",
+    SDN,
+    "OFAC, SDN list: 24 February 2022",
+    ("PUBLIC JOINT STOCK COMPANY BANK FINANCIAL CORPORATION OTKRITIE", "BANK OTKRITIE"),
+    (("Банк Открытие", f"{_WIKI}Otkritie_FC_Bank"), ("Bank Otkrytie", f"{_WIKI}Otkritie_FC_Bank")),
+)
+_party(
+    "H27",
+    SDN,
+    "OFAC, SDN list: 24 February 2022",
+    ("JOINT STOCK COMMERCIAL BANK NOVIKOMBANK", "NOVIKOMBANK"),
+    (("АО АКБ «НОВИКОМБАНК»", f"{_WIKI}Novikombank"), ("Новикомбанк", f"{_WIKI}Novikombank")),
+)
+_party(
+    "H28",
+    ENTITY,
+    f"{_EL}: 2022",
+    ("National Research Center Kurchatov Institute", "Kurchatov Institute"),
+    (
+        ("Курчатовский институт", f"{_WIKI}Kurchatov_Institute"),
+        ("НИЦ «Курчатовский институт»", f"{_WIKI}Kurchatov_Institute"),
+    ),
+)
+_party(
+    "H29",
+    SDN,
+    "OFAC, SDN list: IRAN",
+    ("BANK MELLI IRAN", "BANK MELLI", "NATIONAL BANK OF IRAN"),
+    (
+        ("بانک ملی ایران", f"{_WIKI}Bank_Melli_Iran"),
+        ("Bank-e Melli Iran", f"{_WIKI}Bank_Melli_Iran"),
+    ),
+)
+_party(
+    "H30",
+    SDN,
+    "OFAC, SDN list: IRAN",
+    ("BANK SADERAT IRAN", "IRAN EXPORT BANK"),
+    (
+        ("بانک صادرات ایران", f"{_WIKI}Bank_Saderat_Iran"),
+        ("Bank Saaderat Iran", f"{_WIKI}Bank_Saderat_Iran"),
+    ),
+)
+_party(
+    "H31",
+    SDN,
+    "OFAC, SDN list: NPWMD",
+    ("MALEK ASHTAR UNIVERSITY", "MALEK ASHTAR UNIVERSITY OF DEFENSE TECHNOLOGY"),
+    (
+        ("دانشگاه صنعتی مالک اشتر", f"{_WIKI}Malek-Ashtar_University_of_Technology"),
+        ("Malek-Ashtar University of Technology", f"{_WIKI}Malek-Ashtar_University_of_Technology"),
+    ),
+)
+_party(
+    "H32",
+    "EU consolidated list",
+    "Council Decision 2012/829/CFSP",
+    ("Sharif University of Technology",),
+    (
+        ("دانشگاه صنعتی شریف", f"{_WIKI}Sharif_University_of_Technology"),
+        ("Sharif Univ. of Tech.", f"{_WIKI}Sharif_University_of_Technology"),
+    ),
+    ("sharif-university",),
+)
+_party(
+    "H33",
+    SDN,
+    "OFAC, SDN list: 1 June 2017",
+    ("KOREA COMPUTER CENTER", "CHOSON COMPUTER CENTER", "KCC"),
+    (
+        ("Chosun Computer Center", f"{_WIKI}Korea_Computer_Center"),
+        ("Joseon Computer Center", f"{_WIKI}Korea_Computer_Center"),
+        ("조선콤퓨터쎈터", f"{_WIKI}Korea_Computer_Center"),
+    ),
+)
+_party(
+    "H34",
+    SDN,
+    "OFAC, SDN list: 6 September 2018",
+    ("CHOSUN EXPO JOINT VENTURE", "KOREA EXPO JOINT VENTURE", "CHOSUN EXPO"),
+    (("Choson Expo", f"{_WIKI}Lazarus_Group"), ("조선엑스포합영회사", f"{_WIKI}Lazarus_Group")),
+)
+_party(
+    "H35",
+    SDN,
+    "OFAC, SDN list: BELARUS-EO14038",
+    ("OJSC AGAT-CONTROL SYSTEMS", "AGAT - SISTEMY UPRAVLENIYA"),
+    (
+        ("ОАО «АГАТ – системы управления»", "https://agat.by"),
+        ("AGAT Control Systems", "https://agat.by"),
+    ),
+)
+_party(
+    "H36",
+    SDN,
+    "OFAC, SDN list: BELARUS-EO14038",
+    ("JSC PELENG", "PELENG OAO"),
+    (("ОАО «Пеленг»", "https://peleng.by"), ("Peleng", "https://peleng.by")),
+)
+_party(
+    "H37",
+    ENTITY,
+    f"{_EL}: 88 FR 46073",
+    ("Intellexa S.A.", "Intellexa Limited"),
+    (("Intellexa", f"{_WIKI}Intellexa"), ("Intellexa Ltd", f"{_WIKI}Intellexa")),
+    ("intellexa-ai",),
+)
+_party(
+    "H38",
+    ENTITY,
+    f"{_EL}: 88 FR 46073",
+    ("Cytrox AD", "Cytrox Holdings Zrt"),
+    (("Cytrox", f"{_WIKI}Cytrox"), ("Cytrox Holdings", f"{_WIKI}Cytrox")),
+    ("cytrox-labs",),
+)
+_party(
+    "H39",
+    ENTITY,
+    f"{_EL}: 86 FR 60759",
+    ("Computer Security Initiative Consultancy PTE. LTD.", "COSEINC"),
+    (
+        ("Coseinc", "86 FR 60759"),
+        ("Computer Security Initiative Consultancy Private Limited", "86 FR 60759"),
+    ),
+)
 
 
 def named_labels() -> list[Label]:
@@ -213,7 +510,7 @@ def named_labels() -> list[Label]:
     ]
 
 
-_ACCOUNTS: Final = (
+_ACCOUNTS: Final = (  # noqa: SIM905 - as in the other set
     "bytedance-research alibaba-pai Alibaba-NLP ModelTC FunAudioLLM PKU-Alignment OpenMOSS-Team hfl "
     "TigerResearch xverse inclusionAI rednote-hilab Kwaipilot AIDC-AI Wan-AI HiDream-ai codefuse-ai "
     "sbintuitions llm-jp tokyotech-llm line-corporation turing-motors abeja karakuri-ai lightblue Rakuten "

@@ -22,7 +22,7 @@ from outlast.features.trust.screening.names.matching import Alike, NameIndex
 from outlast.features.trust.screening.names.name_forms import forms_of, sound
 from outlast.features.trust.screening.names.near_names import NearNames
 from tests.features.trust.screening.labelled import ALL, HELD_OUT, LISTED, OTHERS, Label
-from tests.features.trust.screening.listed_parties import PUBLIC, Row, made_up
+from tests.features.trust.screening.listed_parties import PUBLIC, Row, realistic
 
 ROWS = 30_000
 FACTS = ListFacts(
@@ -39,7 +39,7 @@ def index_of(rows: Sequence[Row], kind: PartyKind = PartyKind.ORGANISATION) -> N
 
 @pytest.fixture(scope="module")
 def full() -> NameIndex:
-    return index_of((*PUBLIC, *made_up(ROWS - len(PUBLIC))))
+    return index_of((*PUBLIC, *realistic(ROWS - len(PUBLIC))))
 
 
 @pytest.fixture(scope="module")
