@@ -17,6 +17,7 @@ from outlast.features.trust.screening.names.words import (
     HANDLE_ENDS,
     HANDLE_NOISE,
     INSTITUTIONS,
+    KINDS,
     LEGAL,
     LIMITED,
     PLACES,
@@ -33,6 +34,8 @@ _BRACKETS: Final = re.compile(r"\([^()]*\)")
 _CONTRACTED: Final = re.compile(r"\bint['\u2019]l\b", re.IGNORECASE)
 _APOSTROPHES: Final = re.compile(r"['`\u2018\u2019\u02bc\u02b9\u02ba\"]")
 _WORD: Final = re.compile(r"[a-z0-9]+")
+_JOINED: Final = re.compile(r"nauchno-?(?=i?s|pr)")
+_NUMBER: Final = re.compile(r"\bno\.? ?(?=\d)")
 _GENITIVE: Final = re.compile(r"(?<=[aeiouy][nrv])a\Z")
 """Of the surnames after which Slavic institutions are named."""
 _INITIALS_OF_PERSON: Final = 2
@@ -42,6 +45,9 @@ space."""
 _COMMON: Final = TRADE | INSTITUTIONS | PLACES
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LETTERS: Final = (
+    ("tech", "tek"),
+    ("tekh", "tek"),
+    ("teh", "tek"),
     ("shch", "sh"),
     ("sch", "sh"),
     ("tz", "ts"),
@@ -56,7 +62,6 @@ _LETTERS: Final = (
     ("ou", "u"),
 )
 _SOUNDS: Final = (
-    (re.compile(r"eh\Z"), "ek"),
     (re.compile(r"z\Z"), "s"),
     (re.compile(r"(?<=[aou])h\Z"), ""),
     (re.compile(r"c(?!h)"), "k"),
@@ -173,6 +178,8 @@ def _words(text: str) -> list[str]:
     if "." in text:
         text = _INITIALS.sub(lambda found: found[0].replace(".", "") + " ", text)
     text = _APOSTROPHES.sub("", text).replace("&", " and ")
+    text = _JOINED.sub("nauchno ", text) if "nauchno" in text else text
+    text = _NUMBER.sub("", text)
     words = [spelled(word) for word in _WORD.findall(text)]
     words = shortened([word for word in words if word not in EMPTY or word == "imeni"]) or words
     return _named_after(words) if "imeni" in words else words
@@ -189,14 +196,19 @@ def _named_after(words: list[str]) -> list[str]:
 
 def _forms(words: list[str], aside: frozenset[str] = frozenset()) -> NameForms:
     plain = [word for word in words if word not in LEGAL and word not in EMPTY]
-    whole = plain or words
+    whole = list(dict.fromkeys(plain)) or words
     legal = {"stock": STOCK, "limited": LIMITED}
     return NameForms(
         tuple(whole),
         tuple(word for word in whole if word not in _COMMON),
         frozenset(word for word in whole if word in TRADE),
-        frozenset(word for word in whole if word in INSTITUTIONS),
+        _kinds(whole),
         frozenset(word for word in (*whole, *aside) if word in PLACES),
         frozenset(kind for kind, forms in legal.items() if not forms.isdisjoint(words)),
         aside,
     )
+
+
+def _kinds(words: list[str]) -> frozenset[str]:
+    found = [word for word in words if word in INSTITUTIONS]
+    return frozenset(part for word in found for part in KINDS.get(word, (word,)))

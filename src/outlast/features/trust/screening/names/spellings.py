@@ -58,7 +58,6 @@ _SAME: Final[Mapping[str, str]] = {
     "cargo": "kargo",
     "trust": "trast",
     "trading": "trade",
-    "association": "obedinenie obyedineniye obyedinenie",
     "information": "xinxi informatics informatika",
     "intelligent": "zhineng",
     "software": "ruanjian",
@@ -70,13 +69,23 @@ _SAME: Final[Mapping[str, str]] = {
     "logistic": "logistics lojistik logistik logistika",
     "ran": "ras",
     "npo": "rpa",
-    "npp": "rpe",
+    "npp": "rpe spe",
     "npk": "rpc",
     "imeni": "im",
+    "npf": "rpf",
+    "nii": "rii",
+    "tsnii": "csri",
+    "spc": "sic",
+    "aviation": "aircraft",
+    "concern": "kontsern konzern",
+    "firm": "firma",
+    "academician": "akademik akademika acad akad",
+    "institution": "institutions institution",
+    "electromechanic": "electromechanics electromechanical",
     "okb": "edb",
     "tskb": "cdb",
     "npc": "npts",
-    "ntc": "ntts",
+    "ntc": "ntts stc",
     "limited": "limitee limitada",
     "first": "1st",
     "second": "2nd",
@@ -88,6 +97,21 @@ ONE_WORD: Final = {word: one for one, words in _SAME.items() for word in words.s
 _STEMS: Final[Mapping[str, str]] = {
     "aktsioner": "stock",
     "aktsyyaner": "stock",
+    "aktcioner": "stock",
+    "obedinen": "association",
+    "obyedinen": "association",
+    "obydinen": "association",
+    "kommerch": "commercial",
+    "technolog": "technology",
+    "tekhnolog": "technology",
+    "tehnolog": "technology",
+    "teknolog": "technology",
+    "elektromekhan": "electromechanic",
+    "mekhanich": "mechanical",
+    "avtomati": "automation",
+    "automati": "automation",
+    "mikrosistem": "microsystem",
+    "microsystem": "microsystem",
     "akcioner": "stock",
     "aviatsion": "aviation",
     "biudzhet": "budgetary",
@@ -140,7 +164,6 @@ _STEMS: Final[Mapping[str, str]] = {
     "spetsial": "special",
     "sudostroit": "shipbuilding",
     "tekhnichesk": "technology",
-    "tekhnologich": "technology",
     "torgov": "trading",
     "tsentraln": "central",
     "uchrezhd": "institution",
@@ -160,6 +183,8 @@ _ADJECTIVE: Final = re.compile(
     r"(?<=[a-z]{3})sk(?:ogo|oho|aya|aia|oe|oye|oi|oy|iy|ii|ij|yi|yy|y|i)\Z"
 )
 _ASPIRATED: Final = re.compile(r"(?<=[aeiou])h(?=[aeiou])")
+_SURNAME: Final = re.compile(r"(?<=[a-z]{2}[oe]v)sky\Z|(?<=[a-z]{3}in)sky\Z")
+"""What makes an adjective of a surname: Kurchatovsky."""
 _PLURAL: Final = re.compile(r"(?<=[a-z]{3})[^aciosu]s\Z")
 
 
@@ -175,5 +200,7 @@ def spelled(word: str) -> str:
                 return one
     if "sk" in word:
         word = _ADJECTIVE.sub("sky", word)
-        return _ASPIRATED.sub("kh", word) if word.endswith("sky") else word
+        if word.endswith("sky"):
+            return _SURNAME.sub("", _ASPIRATED.sub("kh", word))
+        return word
     return word.removesuffix("s") if _PLURAL.search(word) else word

@@ -1,5 +1,6 @@
 """Words in names of organisations that tell little or nothing of which one is meant."""
 
+from collections.abc import Mapping
 from typing import Final
 
 
@@ -8,9 +9,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 STOCK: Final = _words(
-    "aat ab ad ag aktiebolag aktiengesellschaft ao as asa berhad bhd cjsc hf inc incorporated "
-    "jsc jscb kgaa kk nao nv oao oaoo ojsc oy oyj pao pjsc plc rao sa sao saog se spa szao "
-    "szat tbk zao zat zrt"
+    "aat ab ad ag akb aktiebolag aktiengesellschaft ao as asa berhad bhd cb cjsc hf inc "
+    "incorporated jcsb jsc jscb kgaa kk nao nv oao oaoo ojsc oy oyj pao pjsc pjscb plc rao sa "
+    "sao saog scb se spa szao szat tbk zao zat zrt"
 )
 """Legal forms with shares, and what `phrases` makes of those of several words."""
 
@@ -31,7 +32,7 @@ LEGAL: Final = (
 )
 """Legal forms of one word. A name that is nothing else keeps them."""
 
-EMPTY: Final = _words("and das de der des die du e et for imeni la le les of the und y")
+EMPTY: Final = _words("academician and das de der des die du e et for imeni la le les of the und y")
 """Words of grammar."""
 
 TRADE: Final = _words(
@@ -57,12 +58,12 @@ PLACES: Final = _words(
     "mongolia montenegro morocco moscow mumbai myanmar nanjing national nepal netherlands "
     "nigeria ningbo ningxia norway novosibirsk oman osaka pakistan panama paris people "
     "peoples peru petersburg philippines poland portugal prc pyongyang qatar qingdao qinghai "
-    "republic romania russia saint seoul serbia shaanxi shandong shanghai shanxi shenyang "
-    "shenzhen siberia sichuan singapore slovakia slovenia spain state sudan suzhou sweden "
-    "switzerland syria taiwan tajikistan tatarstan tehran thailand tianjin tibet tokyo "
-    "tunisia turkey turkmenistan uae uk ukraine uruguay urumqi us usa uzbekistan venezuela "
-    "vienna vietnam wuhan wuxi xiamen xian xinjiang yemen yunnan zhejiang zhengzhou zhuhai "
-    "zurich"
+    "republic romania rsfsr russia saint seoul serbia shaanxi shandong shanghai shanxi "
+    "shenyang shenzhen siberia sichuan singapore slovakia slovenia spain sssr state sudan "
+    "suzhou sweden switzerland syria taiwan tajikistan tatarstan tehran thailand tianjin "
+    "tibet tokyo tunisia turkey turkmenistan uae uk ukraine uruguay urumqi us usa ussr "
+    "uzbekistan venezuela vienna vietnam wuhan wuxi xiamen xian xinjiang yemen yunnan "
+    "zhejiang zhengzhou zhuhai zurich"
 )
 """Places. A name is not told from others by its place alone."""
 
@@ -74,11 +75,34 @@ FIELDS: Final = _words(
 """Fields of work. A name is not told from others by its field and its place."""
 
 INSTITUTIONS: Final = _words(
-    "academy agency association bank bureau center college combine complex corps council "
-    "department faculty federation foundation fund gok institute kb ministry nii npc npk npo "
-    "npp ntc okb plant po ran school skb society td tpk tskb tsnii university vnii"
+    "academy agency association bank bureau center college combine complex concern corps "
+    "council department establishment faculty federation firm foundation fund gok institute "
+    "kb ministry nii npc npf npk npo npp ntc okb plant po ran school skb society spc td tpk "
+    "tskb tsnii university vnii"
 )
 """Kinds of institution. A name is not told from others by its kind, with or without its place."""
+
+_SCIENCE: Final = frozenset({"science", "production"})
+_DESIGN: Final = frozenset({"bureau", "design"})
+_RESEARCH: Final = frozenset({"institute", "research"})
+KINDS: Final[Mapping[str, frozenset[str]]] = {
+    "kb": _DESIGN,
+    "okb": _DESIGN | {"experimental"},
+    "skb": _DESIGN | {"special"},
+    "tskb": _DESIGN | {"central"},
+    "nii": _RESEARCH,
+    "tsnii": _RESEARCH | {"central"},
+    "vnii": _RESEARCH | {"russia"},
+    "npc": _SCIENCE | {"center"},
+    "npf": _SCIENCE,
+    "npk": _SCIENCE,
+    "npo": _SCIENCE | {"association"},
+    "npp": _SCIENCE | {"enterprise"},
+    "ntc": frozenset({"science", "technology", "center"}),
+    "po": frozenset({"production", "association"}),
+    "spc": _SCIENCE,
+}
+"""What those of them say that are short for several words, for telling whether two kinds agree."""
 
 HANDLE_NOISE: Final = _words(
     "ai community cv dev group hf hq hub inc lab labs llm ml model models nlp official open "
