@@ -93,7 +93,7 @@ _WIKI: Final = "https://en.wikipedia.org/wiki/"
 NAMED: Final[dict[Row, tuple[SourcedName, ...]]] = {}
 
 
-def _party(
+def _party(  # noqa: PLR0917 - a table of rows
     number: str,
     part: str,
     source: str,

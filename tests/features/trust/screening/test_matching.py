@@ -109,7 +109,7 @@ def test_names_of_makers_of_technology(with_held_out: NameIndex) -> None:
     assert precision >= 0.95
 
 
-def test_what_stands_in_brackets_tells_names_apart(public: NameIndex) -> None:
+def test_what_stands_in_brackets_tells_names_apart() -> None:
     index = index_of([Row("1", "x", "Falcon Works (France) S.A.")])
     levels = {
         text: index.find(text)[0].alike for text in ("Falcon Works", "Falcon Works (Spain) SL")
