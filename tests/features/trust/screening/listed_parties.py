@@ -188,3 +188,100 @@ def made_up(count: int, seed: int = 15) -> Iterator[Row]:
 
 def _word(choose: random.Random) -> str:
     return "".join(choose.choice(_SYLLABLES) for _ in range(choose.choice((2, 3, 3)))).title()
+
+
+_PINYIN: Final = _split(
+    "an bai bao bo chang cheng chuang da dong fang fei fu gang guang guo hai han hao heng hong hua hui "
+    "ji jia jian jin jing jun kai kang ke lan li lian ling long lu mei ming nan ning peng ping qi qiang "
+    "rong rui sen shan sheng shi shun si tai tian tong wan wei wen wu xi xiang xin xing xu yang yi ying "
+    "yong you yu yuan yun ze zhao zhen zheng zhi zhong zi"
+)
+_CITIES: Final = _split(
+    "Beijing Shanghai Shenzhen Guangzhou Hangzhou Chengdu Wuhan Nanjing Tianjin Suzhou Xiamen Qingdao "
+    "Hefei Changsha Zhengzhou Jinan Moscow Novosibirsk Kazan Minsk Tehran Dubai Istanbul Singapore"
+)
+_SLAVIC: Final = _split(
+    "agro alt avia bio vekt vest geo dal delt energ zar inter kvant komet lad luch meteor mir nord okean "
+    "orion pol prom prog radon sever signal sokol spektr stal step stroy taim temp torg ural fort tsikl"
+)
+_SLAVIC_ENDS: Final = _split(
+    "a on or at ex in is mash pribor servis stroi tekh telekom torg trans avto"
+)
+_PERSIAN: Final = _split(
+    "Aftab Arya Asia Atlas Azar Bahar Behin Dana Ertebat Fajr Farda Hamrah Iran Kavosh Kimia Mehr Mobin "
+    "Novin Pars Pishro Rayan Saba Sanat Sepehr Shahin Sina Tadbir Tose Yas Zarrin"
+)
+_WESTERN: Final = _split(
+    "Aber Alder Ash Barrow Black Brad Carr Cole Dale East Elm Fair Fox Glen Green Hal Hart Hill Holt Kings "
+    "Lake Lang Mar Mill Nor Oak Pem Red Ros Sand Silver Stan Stone Thorn Wake West White Wind Wood Wren"
+)
+_WESTERN_ENDS: Final = _split(
+    "bury by dale field ford gate ham hurst ley low mere mont ridge stead ton well wick worth"
+)
+_FIELDS: Final = (
+    "Electronics", "Technology", "Science and Technology", "Intelligent Technology", "Microelectronics",
+    "Information Technology", "Semiconductor", "Aviation Technology", "Optoelectronics", "Robotics",
+    "Network Technology", "Data", "Software", "Trading", "International Trade", "Logistics", "Instruments",
+)  # fmt: skip
+_SLAVIC_KINDS: Final = (
+    "NPO",
+    "NPP",
+    "KB",
+    "NII",
+    "OKB",
+    "Zavod",
+    "TD",
+    "Nauchno-Proizvodstvennoe Predpriyatie",
+    "",
+)
+_SLAVIC_FORMS: Final = ("OOO", "AO", "PAO", "Limited Liability Company", "Joint Stock Company",
+                        "Obshchestvo S Ogranichennoi Otvetstvennostyu")  # fmt: skip
+
+
+def realistic(count: int, seed: int = 15) -> Iterator[Row]:
+    """Companies that do not exist, with names as those on lists: Chinese, Slavic, Persian and
+    Western ones, their words of trade, places, kinds and legal forms, many with another name.
+    """
+    choose = random.Random(seed)
+    kinds = (_chinese, _chinese, _slavic, _slavic, _persian, _western)
+    for number in range(count):
+        names = choose.choice(kinds)(choose)
+        yield Row(f"R{number}", choose.choice((ENTITY, SDN)), names[0], names[1:], "MADE-UP")
+
+
+def _chinese(choose: random.Random) -> tuple[str, ...]:
+    syllables = [choose.choice(_PINYIN) for _ in range(choose.choice((2, 2, 2, 3)))]
+    name, city = "".join(syllables).title(), choose.choice(_CITIES[:16])
+    field = choose.choice(_FIELDS)
+    end = choose.choice(("Co., Ltd.", "Co., Limited", "Group Co., Ltd."))
+    given = f"{city} {name} {field} {end}"
+    others = (
+        f"{name} {field}",
+        " ".join(syllables).title() + " Keji You Xian Gong Si",
+        f"{name} Group",
+    )
+    return (given, *choose.sample(others, choose.choice((0, 0, 1, 2))))
+
+
+def _slavic(choose: random.Random) -> tuple[str, ...]:
+    name = (choose.choice(_SLAVIC) + choose.choice(_SLAVIC_ENDS)).title()
+    if choose.random() < 0.4:
+        name = f"{name}-{choose.choice(_SLAVIC).title()}"
+    kind = choose.choice(_SLAVIC_KINDS)
+    forms = choose.sample(_SLAVIC_FORMS, choose.choice((1, 2)))
+    return tuple(" ".join(filter(None, (form, kind, name))) for form in forms)
+
+
+def _persian(choose: random.Random) -> tuple[str, ...]:
+    name = " ".join(choose.sample(_PERSIAN, choose.choice((2, 2, 3))))
+    end = choose.choice(("Company", "Co.", "Industries Co.", "Trading LLC", "Engineering Company"))
+    return (f"{name} {end}", *((f"Sherkat {name}",) if choose.random() < 0.2 else ()))
+
+
+def _western(choose: random.Random) -> tuple[str, ...]:
+    name = choose.choice(_WESTERN) + choose.choice(_WESTERN_ENDS)
+    if choose.random() < 0.5:
+        name = f"{name} & {choose.choice(_WESTERN)}{choose.choice(_WESTERN_ENDS).title()}"
+    return (
+        f"{name} {choose.choice(_FIELDS)} {choose.choice(('Ltd', 'GmbH', 'S.A.', 'LLC', 'Inc.'))}",
+    )

@@ -22,7 +22,12 @@ from outlast.features.trust.screening.report_csv import as_text, write_csv
 from outlast.features.trust.screening.screen import compare, screen
 from outlast.features.trust.screening.screened import Screening
 from outlast.features.trust.screening.screening_log import ScreeningLog
-from outlast.features.trust.screening.subjects import PartyRole, parties_of
+from outlast.features.trust.screening.subjects import (
+    ModelParties,
+    PartyName,
+    PartyRole,
+    parties_of,
+)
 from outlast.store.archive import Archive
 from outlast.store.records.facts import About
 from tests.cli.call import Call, inside
@@ -173,9 +178,22 @@ def test_a_damaged_line_of_the_log_is_seen(archive: Archive, index: NameIndex) -
     assert log.damaged() == [3]
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "  =1"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "  =1", "\uff1d1", "\uff0b1", "\uff20x"]
+)
 def test_no_cell_is_a_formula(text: str) -> None:
     assert as_text(text)[0] in {"'", "\\"}
+
+
+@pytest.mark.parametrize("sign", [";", "; ", "|", ";  "])
+def test_no_part_of_a_cell_is_a_formula(sign: str) -> None:
+    """Where the comma is for decimals, spreadsheets split at semicolons."""
+    index = index_of([Row("2", "x", "Sample Works", programme=f"SDN{sign}=1+1")])
+    parties = ModelParties(RepoId.parse("sample-works/x"))
+    parties.names.append(PartyName("sample-works", PartyRole.ORGANISATION, parties.repo))
+    text = write_csv([compare(parties, index)]).decode()
+    assert f"SDN{sign}'=1+1" in text
+    assert f"{sign}=1" not in text
 
 
 def test_the_report_as_csv(archive: Archive) -> None:

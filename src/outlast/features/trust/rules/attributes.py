@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from outlast.core.claims import Claim, Claims, Standing
@@ -15,7 +16,7 @@ from outlast.core.policy import Subject
 from outlast.features.trust.rules.countries import COUNTRIES, UNKNOWN
 from outlast.features.trust.rules.formats import formats_of
 from outlast.features.trust.rules.labels import Labels
-from outlast.features.trust.rules.licences import read_licence
+from outlast.features.trust.rules.licences import Conditions, read_licence
 from outlast.features.trust.rules.publishers import Publishers, organisation
 from outlast.features.trust.rules.screen import NO_SCREEN, PartyMatch, PartyScreen, worst
 from outlast.intake.base_names import UNREAD_BASE
@@ -103,7 +104,13 @@ def _country(text: str) -> str:
 
 def _licence(subject: Subject) -> dict[str, Any]:
     licence = read_licence(subject.licence)
-    return {"spdx": licence.spdx, **asdict(licence.conditions), "text": _licence_text(subject)}
+    return {"spdx": licence.spdx, **_conditions(licence.conditions), "text": _licence_text(subject)}
+
+
+@lru_cache(maxsize=1024)
+def _conditions(conditions: Conditions) -> dict[str, Any]:
+    """Is not changed."""
+    return asdict(conditions)
 
 
 def _licence_text(subject: Subject) -> str:
@@ -124,11 +131,12 @@ def _licence_text(subject: Subject) -> str:
 
 def _claims(claims: Claims) -> dict[str, Any]:
     standings = {state.standing for state in claims.states}
+    observed = claims[Claim.OBSERVED]
     return {
-        **{claim.value: claims[claim].holds for claim in Claim},
+        **{state.claim.value: state.holds for state in claims.states},
         "stale": Standing.STALE in standings,
         "refused": Standing.REFUSED in standings,
         "revoked": bool(claims.revoked),
         "revoked_accepted": bool(claims.revoked) and claims.revoked_accepted,
-        "observers": len(claims[Claim.OBSERVED].who) if claims[Claim.OBSERVED].holds else 0,
+        "observers": len(observed.who) if observed.holds else 0,
     }

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from outlast.core.errors import OutlastError
 from outlast.core.policy import Action, Subject, Verdict
 from outlast.features.trust.rules.attributes import Knowledge
@@ -22,6 +24,7 @@ from outlast.features.trust.rules.screen import NO_SCREEN, PartyScreen
 _KEPT: Final = 8192
 """Decisions that are remembered. Guess: some actions with each of a thousand models."""
 _MOST_NAMED: Final = 4
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
 _Stamp = tuple[tuple[int, ...] | None, ...]
 
 
@@ -178,7 +181,7 @@ def shown(value: Any) -> str:
 
 
 def _digest(attributes: Mapping[str, Any]) -> bytes:
-    return hashlib.sha256(json.dumps(attributes, sort_keys=True).encode()).digest()
+    return hashlib.sha256(_encode(attributes)).digest()
 
 
 def _stamp(path: Path | None) -> tuple[int, ...] | None:

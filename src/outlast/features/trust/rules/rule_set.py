@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from outlast.core.claims import Claim
 from outlast.core.digest import Digest
 from outlast.core.errors import BadRulesError, NoRulesEngineError, one_line
@@ -32,6 +34,7 @@ _WEIGHED: Final = frozenset(
     f"claims.{name}" for name in (*(claim.value for claim in Claim), "observers")
 )
 """Which claims hold. That one is stale, refused or revoked says nothing of what is enough."""
+_encode: Final = msgspec.json.Encoder().encode
 _PRINCIPAL: Final = {"type": ARCHIVE, "id": HERE}
 
 
@@ -87,10 +90,10 @@ class RuleSet:
             "resource": resource,
             "context": {},
         }
-        entity = json.dumps([{"uid": resource, "attrs": dict(attributes), "parents": []}])
         try:
+            entity = _encode([{"uid": resource, "attrs": attributes, "parents": []}]).decode()
             said = self._cedar.is_authorized(request, self._policies, entity, schema=_schema())
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             return RuleDecision(allowed=False, error=one_line(str(error), _MOST_SHOWN))
         names, failed = said.diagnostics.id_annotations_by_reason, said.diagnostics.errors
         decided = tuple(self._by_name[names[one]] for one in said.diagnostics.reasons)

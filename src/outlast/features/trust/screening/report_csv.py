@@ -2,13 +2,17 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from typing import Final
 
 from outlast.core.errors import one_line
 from outlast.features.trust.screening.screened import Screening
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How a formula begins; the last four are the same signs as East Asian keyboards write them."""
+_AFTER_SEPARATOR: Final = re.compile(r"([;\t|] *)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet that splits at another sign than the comma would begin a cell."""
 _HEAD: Final = (
     "model", "commit", "name", "role", "of", "result", "score", "list", "list date",
     "list sha256", "part of the list", "id", "party", "name in the list", "programmes",
@@ -40,6 +44,8 @@ def write_csv(screenings: Iterable[Screening]) -> bytes:
 
 
 def as_text(cell: str) -> str:
-    """A cell that no spreadsheet evaluates: one that begins like a formula gets an apostrophe."""
-    cell = one_line(cell, 2_000)
+    """A cell that no spreadsheet evaluates: what begins like a formula gets an apostrophe before
+    it, at the start of the cell and after other signs at which a spreadsheet may split a line.
+    """
+    cell = _AFTER_SEPARATOR.sub(r"\1'", one_line(cell, 2_000))
     return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell

@@ -13,6 +13,7 @@ from outlast.features.trust.screening.lists.party import (
 )
 from outlast.features.trust.screening.names.name_forms import NameForms, forms_of, sound
 from outlast.features.trust.screening.names.near_names import NearNames
+from outlast.features.trust.screening.names.words import FIELDS
 from outlast.features.trust.screening.tuning import MATCHES, MatchTuning
 
 
@@ -50,6 +51,8 @@ class _IndexedName:
 _Level = tuple[Alike, int]
 _SAME: Final = (Alike.MATCH, 100)
 _SHORT: Final = (Alike.POSSIBLE, 90)
+_SHORT_FORM: Final = (Alike.MATCH, 92)
+_ASIDE: Final = (Alike.POSSIBLE, 86)
 _BARE: Final = (Alike.MATCH, 96)
 _BARE_APART: Final = (Alike.POSSIBLE, 88)
 _SOUND: Final = (Alike.MATCH, 94)
@@ -139,17 +142,23 @@ class NameIndex:
             left = max(0, left - len(numbers))
 
     def _compare(self, one: NameForms, other: NameForms) -> _Level:
+        aside = not one.aside or not other.aside or _agree(one.aside, other.aside)
         if shared := one.keys & other.keys:
+            if not aside:
+                return _ASIDE
             long = max(map(len, shared)) >= self._tuning.least
-            return _SAME if long else _SHORT
+            if long:
+                return _SAME
+            return _SHORT_FORM if one.legal & other.legal else _SHORT
         agree = (
-            _agree(one.trade, other.trade)
-            and _agree(one.institutions, other.institutions)
+            aside
+            and _agree(one.trade | one.institutions, other.trade | other.institutions)
             and _agree(one.places, other.places)
         )
         if shared := one.bare_keys & other.bare_keys:
             long = max(map(len, shared)) >= self._tuning.least_bare
-            return _BARE if long and agree else _BARE_APART
+            tells = not FIELDS.issuperset(one.bare)
+            return _BARE if long and agree and tells else _BARE_APART
         if self._sound_same(one, other):
             return _SOUND if agree else _SOUND_APART
         return max(self._part(one, other), self._slipped(one, other), key=lambda level: level[1])

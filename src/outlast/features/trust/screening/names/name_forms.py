@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from outlast.features.trust.screening.names.han_words import in_english
+from outlast.features.trust.screening.names.phrases import shortened
+from outlast.features.trust.screening.names.spellings import spelled
 from outlast.features.trust.screening.names.words import (
     EMPTY,
-    HAN,
+    HANDLE_ENDS,
     HANDLE_NOISE,
     INSTITUTIONS,
+    KINDS,
     LEGAL,
-    LEGAL_PHRASES,
-    ONE_WORD,
+    LIMITED,
     PLACES,
+    STOCK,
     TRADE,
 )
 from outlast.features.trust.screening.tuning import MATCHES
@@ -25,18 +29,29 @@ from outlast.features.trust.screening.tuning import MATCHES
 _MOST: Final = 2_000
 """Characters of a name that are looked at."""
 _HAN: Final = re.compile(r"[\u2e80-\u2fff\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
-_HAN_WORD: Final = re.compile("|".join(sorted(HAN, key=len, reverse=True)))
 _INITIALS: Final = re.compile(r"\b(?:[a-z]\.){2,}(?:[a-z]\b)?")
 _BRACKETS: Final = re.compile(r"\([^()]*\)")
+_CONTRACTED: Final = re.compile(r"\bint['\u2019]l\b", re.IGNORECASE)
 _APOSTROPHES: Final = re.compile(r"['`\u2018\u2019\u02bc\u02b9\u02ba\"]")
 _WORD: Final = re.compile(r"[a-z0-9]+")
-_PHRASE: Final = re.compile(rf"\b(?:{'|'.join(LEGAL_PHRASES)})\b")
-_PHRASE_WORDS: Final = frozenset(phrase.split()[-1] for phrase in LEGAL_PHRASES)
-_ADJECTIVE: Final = re.compile(r"(?<=[a-z]{3})sk(?:ogo|aya|aia|oe|oye|iy|ii|ij|y|i)\Z")
+_JOINED: Final = re.compile(r"nauchno-?(?=i?s|pr)")
+_NUMBER: Final = re.compile(r"\bno\.? ?(?=\d)")
+_GENITIVE: Final = re.compile(r"(?<=[aeiouy][nrv])a\Z")
+"""Of the surnames after which Slavic institutions are named."""
+_INITIALS_OF_PERSON: Final = 2
+_SPLIT_OFF: Final = 5
+"""Letters of an account's name, at least, that are left where an addition was written without a
+space."""
 _COMMON: Final = TRADE | INSTITUTIONS | PLACES
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LETTERS: Final = (
+    ("tech", "tek"),
+    ("tekh", "tek"),
+    ("teh", "tek"),
     ("shch", "sh"),
+    ("sch", "sh"),
+    ("tz", "ts"),
+    ("oo", "u"),
     ("kh", "k"),
     ("ck", "k"),
     ("q", "k"),
@@ -47,6 +62,8 @@ _LETTERS: Final = (
     ("ou", "u"),
 )
 _SOUNDS: Final = (
+    (re.compile(r"z\Z"), "s"),
+    (re.compile(r"(?<=[aou])h\Z"), ""),
     (re.compile(r"c(?!h)"), "k"),
     (re.compile(r"[iyj]*y[iyj]*|i[iyj]+"), "i"),
     (re.compile(r"i(?=[aeou])"), ""),
@@ -57,7 +74,8 @@ _SOUNDS: Final = (
 @dataclass(frozen=True, slots=True)
 class NameForms:
     """`whole`: the words in their order, without the legal form. `bare`: those of them that tell
-    names apart; empty where none does. The others: words of trade, kinds of institution, places.
+    names apart; empty where none does. The others: words of trade, kinds of institution, places;
+    which of "stock" and "limited" its legal form is; and the words in brackets that were left out.
     """
 
     whole: tuple[str, ...]
@@ -65,6 +83,8 @@ class NameForms:
     trade: frozenset[str]
     institutions: frozenset[str]
     places: frozenset[str]
+    legal: frozenset[str] = frozenset()
+    aside: frozenset[str] = frozenset()
 
     @property
     def keys(self) -> frozenset[str]:
@@ -95,9 +115,12 @@ def forms_of(name: str, *, handle: bool = False) -> tuple[NameForms, ...]:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         text = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    text = _CONTRACTED.sub("international", text)
     found = {_forms(words): None for words in _readings(text)}
     if "(" in text:  # what stands in brackets is often an abbreviation or a place
-        found |= {_forms(words): None for words in _readings(_BRACKETS.sub(" ", text))}
+        inner = " ".join(_BRACKETS.findall(text))
+        aside = frozenset(word for words in _readings(inner) for word in words) - LEGAL
+        found |= {_forms(words, aside): None for words in _readings(_BRACKETS.sub(" ", text))}
     if handle:
         found |= {_forms(words): None for words in _handles(text)}
     return tuple(forms for forms in found if forms.whole)
@@ -108,7 +131,7 @@ def _readings(text: str) -> Iterator[list[str]]:
     if not _HAN.search(text):
         yield _words(_latin(text))
         return
-    text = _HAN_WORD.sub(lambda found: HAN[found[0]], text)
+    text = in_english(text)
     yield _words(_latin(_HAN.sub(lambda found: f" {_pinyin(found[0])} ", text)))
     yield _words(_latin(_HAN.sub(lambda found: f" {_latin(found[0]).replace(' ', '')} ", text)))
 
@@ -118,10 +141,20 @@ def _handles(text: str) -> Iterator[list[str]]:
     for form in (text, _CAMEL.sub(" ", text)):
         words = _WORD.findall(_latin(form))
         rest = [word for word in words if word not in HANDLE_NOISE]
+        if len(rest) == 1 and (short := _without_end(rest[0])):
+            yield [short]
         if sum(map(len, rest)) >= MATCHES.least:
-            yield _known(rest)
+            yield list(map(spelled, rest))
             yield ["".join(rest)]
         yield ["".join(words)]
+
+
+def _without_end(word: str) -> str:
+    """An account's name without an addition that is written with it, as nameai; else empty."""
+    for end in HANDLE_ENDS:
+        if word.endswith(end) and len(word) - len(end) >= _SPLIT_OFF:
+            return word.removesuffix(end)
+    return ""
 
 
 @lru_cache(maxsize=1 << 14)
@@ -145,28 +178,37 @@ def _words(text: str) -> list[str]:
     if "." in text:
         text = _INITIALS.sub(lambda found: found[0].replace(".", "") + " ", text)
     text = _APOSTROPHES.sub("", text).replace("&", " and ")
-    words = _WORD.findall(text)
-    if not _PHRASE_WORDS.isdisjoint(words):
-        words = _PHRASE.sub(" ", " ".join(words)).split() or words
-    return _known(words)
+    text = _JOINED.sub("nauchno ", text) if "nauchno" in text else text
+    text = _NUMBER.sub("", text)
+    words = [spelled(word) for word in _WORD.findall(text)]
+    words = shortened([word for word in words if word not in EMPTY or word == "imeni"]) or words
+    return _named_after(words) if "imeni" in words else words
 
 
-def _known(words: list[str]) -> list[str]:
-    """Each word in one spelling; Slavic adjectives in one case."""
-    return [
-        ONE_WORD.get(word) or (_ADJECTIVE.sub("sky", word) if "sk" in word else word)
-        for word in words
-    ]
+def _named_after(words: list[str]) -> list[str]:
+    """Without the initials of the person after whom an institution is named, whose name is in the
+    nominative then.
+    """
+    at = words.index("imeni") + 1
+    rest = [word for word in words[at:] if len(word) > _INITIALS_OF_PERSON]
+    return [*words[: at - 1], *(_GENITIVE.sub("", word) for word in rest)]
 
 
-def _forms(words: list[str]) -> NameForms:
+def _forms(words: list[str], aside: frozenset[str] = frozenset()) -> NameForms:
     plain = [word for word in words if word not in LEGAL and word not in EMPTY]
-    whole = plain or words
-    bare = tuple(word for word in whole if word not in _COMMON)
+    whole = list(dict.fromkeys(plain)) or words
+    legal = {"stock": STOCK, "limited": LIMITED}
     return NameForms(
         tuple(whole),
-        bare,
+        tuple(word for word in whole if word not in _COMMON),
         frozenset(word for word in whole if word in TRADE),
-        frozenset(word for word in whole if word in INSTITUTIONS),
-        frozenset(word for word in whole if word in PLACES),
+        _kinds(whole),
+        frozenset(word for word in (*whole, *aside) if word in PLACES),
+        frozenset(kind for kind, forms in legal.items() if not forms.isdisjoint(words)),
+        aside,
     )
+
+
+def _kinds(words: list[str]) -> frozenset[str]:
+    found = [word for word in words if word in INSTITUTIONS]
+    return frozenset(part for word in found for part in KINDS.get(word, (word,)))
