@@ -30,6 +30,8 @@ from tests.cli.call import Call, end_all, finish, inside, outlast, start
 from tests.cli.conftest import FILES
 from tests.cli.json_types import COMMANDS, EVENTS, matches, problems, promised, results_of
 from tests.cli.test_status import mine, node
+from tests.engines.torch_env import find_python, make_tiny_models
+from tests.features.tune.conftest import NEEDED, lend_packages
 from tests.gguf_cut import small_smollm2
 from tests.hubsim import HubRepo, HubSim
 from tests.realweights import WeightsUnavailableError
@@ -571,6 +573,25 @@ def showing_a_launch(world: World) -> None:
     there = ("--url", "http://127.0.0.1:9", "--model", "fast")
     call = inside("launch", *there, "--print-env", "--json", "claude", home=world.home)
     world.calls.append(call.ok())
+def tuning(world: World) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        python = find_python(*NEEDED)
+        lend_packages(python, patch)
+        world("add", make_tiny_models(python) / "True", "--as", "me/tiny")
+        rows = world.home / "rows.jsonl"
+        rows.write_text('{"text": "sea"}\n{"text": "sky"}\n{"text": "the sea"}\n')
+        call = ("tune", "me/tiny", "--data", rows, "--out", "me/fact", "--epochs", "1")
+        world.calls.clear()
+        world(*call, "--dry-run")
+        world(*call)
+
+
+def merging(world: World) -> None:
+    tuning(world)
+    with pytest.MonkeyPatch.context() as patch:
+        lend_packages(find_python(*NEEDED), patch)
+        world.calls.clear()
+        world("merge", "me/fact")
 
 
 EXAMPLES: dict[str, Callable[[World], None]] = {
@@ -618,6 +639,8 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "sign": signing,
     "observe": observing,
     "revoke": revoking,
+    "tune": tuning,
+    "merge": merging,
 }
 """For each command with --json, calls that print each of its results."""
 

@@ -5,11 +5,8 @@ not what it answers. Each engine computes with one thread: several would wait fo
 spinning, which is slow where there are fewer cores than threads.
 """
 
-import hashlib
-import importlib.metadata
 import importlib.util
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,14 +17,12 @@ from outlast.core.cancel import Cancel
 from outlast.engines.conversation import WorkerEngine
 from outlast.engines.llama import LlamaOptions, open_llama
 from outlast.engines.transformers import TransformersOptions, open_transformers
-from tests.clients.envs import cache_folder, make_once
-from tests.clients.run import python_of
 from tests.engines.gguf_files import Parts
+from tests.engines.torch_env import find_python, make_tiny_models, packages_of
 from tests.realweights import WeightsUnavailableError, smollm2_gguf
 
 OPTIONS = LlamaOptions(context=1024, threads=1)
 BLOCKS = 2
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -63,34 +58,14 @@ def llama(model: str) -> Iterator[WorkerEngine]:
 
 @pytest.fixture(scope="session")
 def torch_python() -> Path | None:
-    """A Python that has torch and transformers, where this one has not: that of the clients'
-    environment. Skips (in CI: fails) where that environment cannot be made.
-    """
-    if all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
-        return None
-    return python_of("transformers")
+    """A Python that has torch and transformers, where this one has not."""
+    return find_python("torch", "transformers")
 
 
 @pytest.fixture(scope="session")
 def tiny_models(torch_python: Path | None) -> Path:
-    """Folders of tiny random models: `True` has a chat template, `False` has none. They are made
-    in a process of their own, so that torch is not loaded into this one, and kept for later runs.
-    """
-    maker = Path(__file__).with_name("tiny_llama.py")
-    by = torch_python or [importlib.metadata.version(name) for name in ("torch", "transformers")]
-    key = hashlib.sha256(f"{maker.read_text()} {by}".encode()).hexdigest()
-
-    def make(folder: Path) -> None:
-        done = subprocess.run(
-            [torch_python or sys.executable, "-m", "tests.engines.tiny_llama", folder],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-
-    return make_once(cache_folder() / f"tiny-llama-{key[:16]}", make)
+    """Folders of tiny random models: `True` has a chat template, `False` has none."""
+    return make_tiny_models(torch_python)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +79,7 @@ def tiny(torch_python: Path | None, tiny_models: Path) -> Iterator[Callable[[boo
 
     with pytest.MonkeyPatch.context() as patch:
         if torch_python is not None:
-            [packages] = torch_python.parents[1].glob("lib/python3*/site-packages")
+            packages = packages_of(torch_python)
             patch.setattr(sys, "path", [*sys.path, os.fspath(packages)])
             patch.setenv("PYTHONPATH", os.fspath(packages))
         yield find

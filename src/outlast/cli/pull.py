@@ -15,12 +15,14 @@ from outlast.cli.options.target import WANTED, Wanted, read_wanted
 from outlast.cli.pull_other import OtherWishes, check_options, pull_by_digest, pull_by_link
 from outlast.cli.screen.render import plural, print_document
 from outlast.core.digest import Digest
-from outlast.core.errors import UsageError, one_line
+from outlast.core.errors import OutlastError, UsageError, one_line
+from outlast.core.events import Note
 from outlast.core.names import Target
 from outlast.core.sizes import human_size
 from outlast.fetch.file_filter import Selection
 from outlast.ops import pull as ops
 from outlast.ops.pull_link import LinkWanted
+from outlast.ops.run_adapter import missing_base
 
 
 @click.command(
@@ -52,6 +54,11 @@ Exit status:
     metavar="SECONDS",
     help="Give up on a link or digest when no peer sends anything for so long",
 )
+@click.option(
+    "--with-base",
+    is_flag=True,
+    help="If TARGET is an adapter, archive its base, too",
+)
 @common
 def pull(
     target: Wanted | None,
@@ -62,6 +69,7 @@ def pull(
     options: PullOptions,
     name: Target | None,
     patience: float | None,
+    with_base: bool,
     home: str | None,
     as_json: bool,
     quiet: bool,
@@ -95,6 +103,9 @@ def pull(
     the torrent's infohash (the digest that identifies it). A link waits for peers until Ctrl-C or
     --patience ends the pull.
 
+    An adapter (LoRA) is archived like any model. If the base that it was made for is not here, the
+    command says which that is; with --with-base, it archives it too.
+
     With --file, all models of a keep-list are archived, one after the other: a line is
     org/name[@ref], and include=GLOB or exclude=GLOB for some of its files. One that fails does not
     stop the others. The exit status is then that of the worst failure, in this order: 130, 8, 4, 1,
@@ -120,7 +131,26 @@ def pull(
                 puller.wishes, name, patience, options.dry_run, puller.room, options.strict
             )
             _pull_one(run, puller, asked, Selection(include, exclude), other)
+            if isinstance(asked, Target) and not options.dry_run:
+                _pull_base(run, puller, asked, other, wanted=with_base)
         return 0
+
+
+def _pull_base(
+    run: Session, puller: Puller, asked: Target, other: OtherWishes, *, wanted: bool
+) -> None:
+    """Archives the base of an adapter that is here now; without the wish, says which it is."""
+    try:
+        base = missing_base(puller.archive, puller.archive.revision(asked.repo, asked.ref))
+    except OutlastError as error:
+        run.control.emit(Note(f"warning: {asked.repo} is an adapter that cannot be run: {error}"))
+        return
+    if base is None:
+        return
+    if not wanted:
+        run.say(f"its base is not here: outlast pull {base}, or --with-base")
+        return
+    _pull_one(run, puller, base, Selection(), other)
 
 
 def _pull_one(

@@ -19,7 +19,7 @@ from outlast.core.errors import (
 )
 from outlast.core.lineage import Ancestor, LineageRecord, Making
 from outlast.core.manifest import FileEntry, Revision
-from outlast.core.names import RepoId, RunTarget, Target
+from outlast.core.names import RunTarget, Target
 from outlast.core.policy import Action
 from outlast.engines.adapters import CONFIG, MAX_CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from outlast.intake.form_policy import container_of
@@ -88,16 +88,18 @@ def base_of(archive: Archive, revision: Revision) -> Target:
     return Target(named, None)
 
 
-def missing_base(archive: Archive, revision: Revision) -> Ancestor | RepoId | None:
-    """The base of an adapter that is not here; None where it is, or none is known."""
+def missing_base(archive: Archive, revision: Revision) -> Target | None:
+    """Where the base of an adapter is to be had, if it is not here; None where it is, or none is
+    known. Raises what reading the adapter does.
+    """
     if not is_adapter(revision):
         return None
     record = lineage_of(archive, revision)
     if record is not None:
         here = archive.layout.manifest(record.base.manifest).exists()
-        return None if here else record.base
+        return None if here else _wanted(record.base)
     named = _adapter_of(archive, revision).base
-    return None if named is None or archive.commits(named) else named
+    return None if named is None or archive.commits(named) else Target(named, None)
 
 
 def prepare_adapter(
@@ -175,11 +177,15 @@ def _held(archive: Archive, base: Ancestor) -> Target:
     for commit in archive.commits(base.repo):
         if base.manifest in archive.index.manifests_of(base.repo, commit):
             return Target(base.repo, commit.hex)
-    wanted = f"{base.repo}@{base.commit}" if base.commit is not None else str(base.repo)
     raise NotArchivedError(
         f"the base {base.repo} with the manifest {base.manifest.short}… is not archived",
-        hint=f"outlast pull {wanted}",
+        hint=f"outlast pull {_wanted(base)}",
     )
+
+
+def _wanted(base: Ancestor) -> Target:
+    """By its commit; of what was added from a folder that is the start of the manifest's digest."""
+    return Target(base.repo, base.manifest.hex[:40] if base.commit is None else base.commit.hex)
 
 
 def _adapter_of(archive: Archive, revision: Revision) -> LoraAdapter:

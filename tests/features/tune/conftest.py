@@ -1,6 +1,5 @@
 """A tiny random model in an archive, and an environment that has torch and PEFT."""
 
-import importlib.util
 import json
 import os
 import sys
@@ -9,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.call import inside
-from tests.clients.run import python_of
-from tests.engines.conftest import tiny_models  # noqa: F401 - the fixtures are for all tests here
+from tests.engines.torch_env import find_python, make_tiny_models, packages_of
 
 NAME = "me/tiny"
 NEEDED = ("torch", "transformers", "peft", "gguf")
@@ -19,24 +17,32 @@ NEEDED = ("torch", "transformers", "peft", "gguf")
 @pytest.fixture(scope="session")
 def torch_python() -> Path | None:
     """A Python that has what tuning needs, where this one has not."""
-    if all(importlib.util.find_spec(name) for name in NEEDED):
-        return None
-    return python_of("transformers")
+    return find_python(*NEEDED)
+
+
+@pytest.fixture(scope="session")
+def tiny_models(torch_python: Path | None) -> Path:
+    return make_tiny_models(torch_python)
 
 
 @pytest.fixture
 def packages(torch_python: Path | None, monkeypatch: pytest.MonkeyPatch) -> str:
     """Lets this process and its workers find them; PYTHONPATH for others."""
-    if torch_python is None:
+    return lend_packages(torch_python, monkeypatch)
+
+
+def lend_packages(python: Path | None, patch: pytest.MonkeyPatch) -> str:
+    """Lets this process and those that it starts find the packages of `python`, and says where."""
+    if python is None:
         return ""
-    [found] = torch_python.parents[1].glob("lib/python3*/site-packages")
-    monkeypatch.setattr(sys, "path", [*sys.path, os.fspath(found)])
-    monkeypatch.setenv("PYTHONPATH", os.fspath(found))
-    return os.fspath(found)
+    found = os.fspath(packages_of(python))
+    patch.setattr(sys, "path", [*sys.path, found])
+    patch.setenv("PYTHONPATH", found)
+    return found
 
 
 @pytest.fixture
-def home(tmp_path: Path, packages: str, tiny_models: Path) -> Path:  # noqa: F811 - above
+def home(tmp_path: Path, packages: str, tiny_models: Path) -> Path:
     """With an archive that has the tiny model, which has a chat template, as `me/tiny`."""
     del packages
     inside("add", tiny_models / "True", "--as", NAME, home=tmp_path).ok()

@@ -74,9 +74,11 @@ class TunePlan:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """An adapter that is in the archive now; None after a dry run."""
+    """An adapter that is in the archive now; None after a dry run. `plan` is None for one that
+    another program trained.
+    """
 
-    plan: TunePlan
+    plan: TunePlan | None
     record: LineageRecord | None = None
     added: Added | None = None
 

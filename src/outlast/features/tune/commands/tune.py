@@ -19,6 +19,7 @@ from outlast.core.sizes import human_size
 from outlast.features.tune.commands.documents import TunedDocument, TunePlanDocument
 from outlast.features.tune.options import ALL_LINEAR, TuneOptions
 from outlast.features.tune.session import NAME
+from outlast.features.tune.take import take
 from outlast.features.tune.tune import Tuned, TunePlan, TuneWishes
 from outlast.features.tune.tune import tune as train
 from outlast.features.tune.tuning import TUNING
@@ -108,6 +109,7 @@ Examples:
   outlast tune org/base --data facts.jsonl --out me/facts --dry-run
   outlast tune org/base --data facts.jsonl --out me/facts
   outlast run me/facts "What did you learn?"
+  outlast tune org/base --take ./lora-out --out me/facts
 
 \b
 Exit status:
@@ -120,8 +122,14 @@ Exit status:
     "--data",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    required=True,
     help="The rows to learn from, as JSON lines",
+)
+@click.option(
+    "--take",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Train nothing: archive the adapter that another program made in DIR",
 )
 @click.option(
     "--out",
@@ -157,7 +165,8 @@ Exit status:
 def tune(
     base: Target,
     *,
-    data: Path,
+    data: Path | None,
+    folder: Path | None,
     out: Target,
     dry_run: bool,
     wanted: str | None,
@@ -176,11 +185,21 @@ def tune(
     held out, and shows the loss before and after. A GGUF base is dequantised, and the record says
     so. Interrupted, or killed: the same command goes on from the last checkpoint, and makes the
     same bytes. The record of what the adapter was made from is a file of it, and 'show' draws it.
+
+    With --take, the adapter is one that PEFT or a tool around it trained on BASE elsewhere. Its
+    configuration then names BASE and its commit, and no folder; --data is noted as what it was
+    trained on.
     """
     if checkpoint < 0:
         raise UsageError("--checkpoint is a number of seconds")
     chosen = _options(**options)
     with session(home, as_json=as_json, quiet=quiet) as call, call.archive() as archive:
+        if folder is not None:
+            done = take(archive, base, out, folder, data=data, control=call.control)
+            _tell(call, base, done)
+            return
+        if data is None:
+            raise UsageError("name the rows to learn from with --data, or a folder with --take")
         wishes = TuneWishes(
             dry_run=dry_run,
             wanted=wanted,
@@ -193,7 +212,7 @@ def tune(
         done = train(
             archive, base, out, data=data, options=chosen, wishes=wishes, control=call.control
         )
-    _tell(call, base, done)
+        _tell(call, base, done)
 
 
 def _options(
@@ -214,7 +233,8 @@ def _options(
 def _tell(call: Session, base: Target, done: Tuned) -> None:
     plan = done.plan
     if done.record is None or done.added is None:
-        _tell_plan(call, base, plan)
+        if plan is not None:
+            _tell_plan(call, base, plan)
         return
     revision, metrics = done.added.revision, done.record.metrics
     if call.as_json:
@@ -233,7 +253,8 @@ def _tell(call: Session, base: Target, done: Tuned) -> None:
             )
         )
         return
-    call.say(f"{plural(plan.steps, 'step')}, {human_size(revision.size)}")
+    steps = f"{plural(plan.steps, 'step')}, " if plan is not None else ""
+    call.say(f"{steps}{human_size(revision.size)}")
     before, after = metrics.get("held_out_loss_before"), metrics.get("held_out_loss_after")
     if isinstance(before, float) and isinstance(after, float):
         change = 100 * (after / before - 1) if before else 0.0

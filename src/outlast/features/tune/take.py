@@ -1,0 +1,94 @@
+"""Use case: archive an adapter that another program trained on an archived base, with a record."""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from outlast import __version__
+from outlast.core.control import Control
+from outlast.core.digest import Digest
+from outlast.core.errors import MalformedError, NotFoundError
+from outlast.core.lineage import Ancestor, LineageRecord, Making
+from outlast.core.manifest import Revision, load_json
+from outlast.core.names import Target
+from outlast.core.policy import Action
+from outlast.engines.adapters import CONFIG, MAX_CONFIG, WEIGHTS, LoraAdapter, read_adapter
+from outlast.features.tune.archived import archive_made, write_small
+from outlast.features.tune.base import refuse_same
+from outlast.features.tune.data import read_rows
+from outlast.features.tune.tune import FOLDER, Tuned
+from outlast.intake.capsule_stream import OpenFile
+from outlast.intake.form_policy import container_of
+from outlast.intake.judging import require_revision
+from outlast.store import disk
+from outlast.store.archive import Archive
+
+
+def take(
+    archive: Archive,
+    base: Target,
+    out: Target,
+    folder: Path,
+    *,
+    data: Path | None,
+    control: Control,
+) -> Tuned:
+    """Archives the two files of a LoRA in `folder` as `out`, made for `base`. What its
+    configuration says of a path to the base becomes the base's name and commit. `data`: the rows
+    that it was trained on, for the record. Raises what :func:`read_adapter` does, and
+    :class:`NotFoundError`.
+    """
+    refuse_same(base, out)
+    archive.refs.refuse_twin(out.repo)
+    revision = archive.revision(base.repo, base.ref)
+    require_revision(archive, Action.RUN, revision)
+    config, adapter = _read(folder)
+    rows = None if data is None else read_rows(data).digest
+    place = archive.layout.home / FOLDER
+    with disk.reporting(place):
+        disk.make_dir(place)
+        with tempfile.TemporaryDirectory(dir=place, prefix="take-") as made:
+            shutil.copyfile(folder / WEIGHTS, Path(made) / WEIGHTS)
+            write_small(Path(made) / CONFIG, _renamed(config, revision))
+            record = _record(revision, adapter, rows)
+            added = archive_made(archive, Path(made), out, record, control=control)
+    return Tuned(None, record, added)
+
+
+def _read(folder: Path) -> tuple[bytes, LoraAdapter]:
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise NotFoundError(
+                f"no {name} in {folder}", hint="--take names a folder that PEFT wrote"
+            )
+    with disk.reporting(folder):
+        config = disk.read_plain(folder / CONFIG, MAX_CONFIG + 1)
+        if config is None or len(config) > MAX_CONFIG:
+            raise MalformedError(f"{CONFIG} is no plain file of at most {MAX_CONFIG} bytes")
+        with open(folder / WEIGHTS, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            container = container_of(OpenFile(file.fileno(), size), size)
+    if container is None or container.kind != "safetensors":
+        raise MalformedError(f"{folder / WEIGHTS} is no safetensors file")
+    return config, read_adapter(config, container.tensors)
+
+
+def _renamed(config: bytes, base: Revision) -> bytes:
+    said = load_json(config, MAX_CONFIG)
+    commit = None if base.commit is None else base.commit.hex
+    said |= {"base_model_name_or_path": base.repo.name, "revision": commit}
+    return json.dumps(said, indent=2, sort_keys=True).encode() + b"\n"
+
+
+def _record(base: Revision, adapter: LoraAdapter, data: Digest | None) -> LineageRecord:
+    ranks = sorted(set(adapter.modules.values()))
+    return LineageRecord(
+        Making.ADAPTER,
+        (Ancestor(base.repo, base.digest, base.commit),),
+        data=data,
+        parameters={"rank": ranks[-1], "taken": True},
+        versions={"outlast": __version__},
+        metrics={"modules": len(adapter.modules)},
+    )
