@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from outlast.core.claims import Weighed, Weight
 from outlast.core.control import Control
 from outlast.core.digest import Digest
-from outlast.core.errors import OutlastError
+from outlast.core.errors import OutlastError, StorageError
 from outlast.core.events import Note
 from outlast.core.manifest import Revision
 from outlast.core.threads import DaemonPool, interruptible
@@ -120,7 +120,7 @@ def _asked(
     for source, future in futures:
         try:
             found = interruptible(future.result, control.cancel)
-        except SOURCE_FAULTS as error:
+        except (*SOURCE_FAULTS, StorageError) as error:  # that of a second home
             _log.info("%s has no statements: %s", source.name, error)
             continue
         yield from ((source.name, data) for data in found)

@@ -1,5 +1,5 @@
 """Statements go along with a model: between nodes, and to a second home and back. They count by
-their signatures alone, whoever sends them is hostile.
+their signatures alone, and their senders are hostile.
 """
 
 import shutil
