@@ -1,0 +1,136 @@
+"""OpenAI's and Anthropic's clients, LangChain and LiteLLM, unmodified, before a stand-in provider:
+each speaks its own dialect, whole, streamed, asynchronous, with tools and with schemas.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.campaign import LONG
+from tests.clients.run import client_env, run_driver
+from tests.features.gateway.dialects.door import NOTE, Door
+from tests.providersim import Fault, ProviderSim, answer_text
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
+TOKENS = 6
+TEXT = answer_text("user: hello\n", TOKENS)
+ONCE = answer_text("once ", TOKENS)
+USED = ["weather", {"city": "oak", "degrees": 7}]
+SHAPED = {"city": "oak", "degrees": 7}
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[ProviderSim]:
+    with ProviderSim(tokens=TOKENS, models=("sim-model", "think-sim")) as sim:
+        yield sim
+
+
+def drive(client: str, root: str, home: Path, calls: list[str]) -> list[Any]:
+    told = run_driver(client, "drive_llm.py", [root, *calls], client_env("http://unused", home))
+    results: list[Any] = told["results"]
+    return results
+
+
+EVENTS = [
+    "response.created",
+    "response.in_progress",
+    "response.output_item.added",
+    "response.content_part.added",
+    "response.reasoning_text.delta",
+    "response.reasoning_text.done",
+    "response.content_part.done",
+    "response.output_item.done",
+    "response.output_item.added",
+    "response.content_part.added",
+    "response.output_text.delta",
+    "response.output_text.done",
+    "response.content_part.done",
+    "response.output_item.done",
+    "response.completed",
+]
+SYSTEM = answer_text("system: be kind\nuser: hello\n", TOKENS)
+EXPECTED: dict[str, Any] = {
+    "chat_whole": [TEXT, "stop", 2 + TOKENS, TEXT],
+    "chat_stream": [TEXT, "stop", [], [NOTE]],
+    "chat_stream_usage": [TOKENS, [], NOTE],
+    "chat_async": TEXT,
+    "chat_tools": [USED, USED],
+    "chat_parsed": SHAPED,
+    "completion": [ONCE, ONCE],
+    "embeddings": [8, 8],
+    "response_whole": [TEXT, "completed", 2 + TOKENS, TEXT],
+    "response_stream": [TEXT, TEXT, "completed", TOKENS],
+    "response_kinds": [True, EVENTS],
+    "response_async": TEXT,
+    "response_tools": [[USED, USED], True],
+    "response_custom": ["custom_tool_call", "oak", "oak"],
+    "response_parsed": SHAPED,
+    "message_whole": [TEXT, "end_turn", TOKENS],
+    "message_stream": [SYSTEM, ["thinking", "text"], "let me think", "end_turn", [5, TOKENS + 3]],
+    "message_async": TEXT,
+    "message_tools": [[USED, USED], "tool_use", True],
+    "message_parsed": SHAPED,
+    "langchain": [answer_text("user: hello\n", TOKENS), TEXT, USED, SHAPED, 8],
+}
+WITHOUT_ANTHROPIC = {"chat_whole", "completion", "embeddings", "response_whole", "langchain"}
+
+
+def test_clients_speak_their_own_dialects(sim: ProviderSim, tmp_path: Path) -> None:
+    with Door(sim) as door:
+        results = drive("llm", door.root, tmp_path, [*EXPECTED])
+    found = dict(zip(EXPECTED, results, strict=True))
+    assert found == {name: {"value": value} for name, value in EXPECTED.items()}
+
+
+def test_a_provider_that_speaks_messages(sim: ProviderSim, tmp_path: Path) -> None:
+    """What does not ask for logprobs, or for what is no chat, is answered alike."""
+    calls = [name for name in EXPECTED if name not in WITHOUT_ANTHROPIC]
+    with Door(sim, anthropic=True) as door:
+        results = drive("llm", door.root, tmp_path, calls)
+    found = dict(zip(calls, results, strict=True))
+    assert found == {name: {"value": EXPECTED[name]} for name in calls}
+
+
+STREAMS = {
+    "chat_stream": "APIError",
+    "response_stream": "APIError",
+    "message_stream": "APIStatusError",
+}
+
+
+@pytest.mark.parametrize("fault", ["close", "malformed", "late", "end"])
+def test_a_broken_stream_is_an_error_to_every_client(
+    sim: ProviderSim, tmp_path: Path, fault: str
+) -> None:
+    """Never an answer that looks whole."""
+    with Door(sim) as door:
+        sim.script += [Fault(fault, after=3) for _ in STREAMS]
+        results = drive("llm", door.root, tmp_path, [*STREAMS])
+    assert [result.get("error") for result in results] == [*STREAMS.values()], results
+
+
+REFUSED = {
+    429: ["RateLimitError", "RateLimitError", "RateLimitError"],
+    400: ["BadRequestError", "BadRequestError", "BadRequestError"],
+    401: ["AuthenticationError", "AuthenticationError", "AuthenticationError"],
+    403: ["PermissionDeniedError", "PermissionDeniedError", "PermissionDeniedError"],
+    404: ["NotFoundError", "NotFoundError", "NotFoundError"],
+}
+
+
+def test_refusals_are_the_errors_that_clients_know(sim: ProviderSim, tmp_path: Path) -> None:
+    calls = ["chat_whole", "response_whole", "message_whole"]
+    with Door(sim) as door:
+        sim.script += [Fault("status", status=status) for status in REFUSED for _ in calls]
+        results = drive("llm", door.root, tmp_path, calls * len(REFUSED))
+    assert [result.get("error") for result in results] == sum(REFUSED.values(), [])
+
+
+@pytest.mark.torture
+@pytest.mark.skipif(not LONG, reason="litellm takes half a minute to import")
+def test_litellm_as_a_client(sim: ProviderSim, tmp_path: Path) -> None:
+    with Door(sim) as door:
+        (result,) = drive("litellm", door.root, tmp_path, ["litellm_chat"])
+    assert result == {"value": [TEXT, TEXT, TEXT]}
