@@ -226,8 +226,15 @@ def pull(
     suspects = _suspects(archive, plan, revision)
     warn(control, suspects)
     _tell_of_templates(archive, before, revision, control)
-    held = _held(archive, plan, revision)
-    return Pulled(plan, digest, partial, fetched, held, tuple(suspects), tuple(mended))
+    return Pulled(
+        plan,
+        digest,
+        partial,
+        fetched,
+        _held(archive, plan, revision),
+        tuple(suspects),
+        tuple(mended),
+    )
 
 
 def _seal(
