@@ -28,6 +28,7 @@ from tests.cli.call import Call, end_all, finish, inside, outlast, start
 from tests.cli.conftest import FILES
 from tests.cli.json_types import COMMANDS, EVENTS, matches, problems, promised, results_of
 from tests.cli.test_status import mine, node
+from tests.features.gateway.upstream import providers
 from tests.gguf_cut import small_smollm2
 from tests.hubsim import HubRepo, HubSim
 from tests.realweights import WeightsUnavailableError
@@ -539,6 +540,22 @@ def cataloguing(world: World) -> None:
     assert not world("catalogue", "unfollow", "theirs").result["dry_run"]
 
 
+def guarding(world: World) -> None:
+    with providers("cloud") as (cloud,):
+        (world.home / "archive" / "gateway.toml").write_text(
+            f'[endpoints.cloud]\nurl = "{cloud.url}"\nhosted = true\n'
+            '[routes.m]\ntargets = "cloud:big"\n'
+        )
+        assert world("gateway", "check").result["answers"]
+        world("gateway", "drill", code=5)
+        process = start("gateway", "--listen", "127.0.0.1:0", "--json", home=world.home)
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        rest = finish(process)
+        world.calls.append(Call(rest.code, first.decode() + rest.out, rest.err).ok())
+
+
 EXAMPLES: dict[str, Callable[[World], None]] = {
     "pull": pulling,
     "sync": syncing,
@@ -577,6 +594,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "policy": judging,
     "scrub": scrubbing,
     "catalogue": cataloguing,
+    "gateway": guarding,
     "key": keeping_keys,
     "sign": signing,
     "observe": observing,

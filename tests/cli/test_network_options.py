@@ -110,6 +110,16 @@ SEEN: Final = {
         "tests/features/durability/copies/test_net_keep.py"
         "::test_copies_are_challenged_and_shrink_when_told"
     ),
+    ("gateway", "--listen"): (
+        "tests/features/gateway/test_gateway_command.py"
+        "::test_a_new_file_holds_from_the_next_request"
+    ),
+    ("gateway", "--host"): (
+        "tests/features/gateway/test_gateway_command.py::test_names_that_the_operator_gave"
+    ),
+    ("gateway", "--no-substitute"): (
+        "tests/features/gateway/test_falls_over.py::test_no_substitutes"
+    ),
     ("run", "--api"): "tests/cli/test_logs.py::test_an_api_keeps_its_key_to_itself",
     ("run", "--api-key-file"): "tests/cli/test_logs.py::test_an_api_keeps_its_key_to_itself",
 }
@@ -152,6 +162,7 @@ LOCAL: Final = {
         "--cache",
         "--folder",
         "--budget",
+        "--routes",
         "--out",
         "--blobs",
         "--v1",

@@ -34,8 +34,8 @@ def _write(home: Path, a: Provider, b: Provider, more: str = "") -> Path:
 
 
 @contextlib.contextmanager
-def _serving(home: Path) -> Iterator[tuple[Caller, Child]]:
-    process = start("gateway", "--listen", "127.0.0.1:0", "--json", home=home)
+def _serving(home: Path, *more: str) -> Iterator[tuple[Caller, Child]]:
+    process = start("gateway", "--listen", "127.0.0.1:0", "--json", *more, home=home)
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line, finish(process).err
@@ -110,6 +110,14 @@ def test_a_stream_without_end_is_ended(two: list[Provider], tmp_path: Path) -> N
         with pytest.raises((http.client.HTTPException, OSError, AssertionError)):
             caller.chat_until("w4 ", lambda: process.send_signal(signal.SIGTERM))
         assert finish(process).code == 0
+
+
+def test_names_that_the_operator_gave(two: list[Provider], tmp_path: Path) -> None:
+    a, b = two
+    _write(tmp_path, a, b)
+    with _serving(tmp_path, "--host", "models.example") as (caller, _):
+        assert caller.get("/healthz", Host="models.example").status == 200
+        assert caller.get("/healthz", Host="other.example").status == 421
 
 
 def test_check(two: list[Provider], tmp_path: Path) -> None:
