@@ -28,7 +28,7 @@ def _write(home: Path, a: Provider, b: Provider, more: str = "") -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(
         f'[endpoints.a]\nurl = "{a.url}"\nhosted = true\n[endpoints.b]\nurl = "{b.url}"\n'
-        f'[routes.m]\ntargets = ["a:big", "b:small"]\n{more}'
+        f'[routes.m]\ntargets = ["a:big", "b:small"]\nstall = 600\nfirst-token = 600\n{more}'
     )
     return path
 
