@@ -32,6 +32,7 @@ from tests.cli.json_types import COMMANDS, EVENTS, matches, problems, promised, 
 from tests.cli.test_status import mine, node
 from tests.engines.torch_env import find_python, make_tiny_models
 from tests.features.tune.conftest import NEEDED, lend_packages
+from tests.features.gateway.upstream import providers
 from tests.gguf_cut import small_smollm2
 from tests.hubsim import HubRepo, HubSim
 from tests.realweights import WeightsUnavailableError
@@ -592,6 +593,20 @@ def merging(world: World) -> None:
         lend_packages(find_python(*NEEDED), patch)
         world.calls.clear()
         world("merge", "me/fact")
+def guarding(world: World) -> None:
+    with providers("cloud") as (cloud,):
+        (world.home / "archive" / "gateway.toml").write_text(
+            f'[endpoints.cloud]\nurl = "{cloud.url}"\nhosted = true\n'
+            '[routes.m]\ntargets = "cloud:big"\n'
+        )
+        assert world("gateway", "check").result["answers"]
+        world("gateway", "drill", code=5)
+        process = start("gateway", "--listen", "127.0.0.1:0", "--json", home=world.home)
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        rest = finish(process)
+        world.calls.append(Call(rest.code, first.decode() + rest.out, rest.err).ok())
 
 
 EXAMPLES: dict[str, Callable[[World], None]] = {
@@ -635,6 +650,7 @@ EXAMPLES: dict[str, Callable[[World], None]] = {
     "launch": showing_a_launch,
     "scrub": scrubbing,
     "catalogue": cataloguing,
+    "gateway": guarding,
     "key": keeping_keys,
     "sign": signing,
     "observe": observing,

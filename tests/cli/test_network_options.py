@@ -121,6 +121,15 @@ SEEN: Final = {
     ),
     ("launch", "--key-file"): (
         "tests/features/gateway/launch/test_launch.py::test_print_env_is_for_a_shell_and_has_no_key"
+    ("gateway", "--listen"): (
+        "tests/features/gateway/test_gateway_command.py"
+        "::test_a_new_file_holds_from_the_next_request"
+    ),
+    ("gateway", "--host"): (
+        "tests/features/gateway/test_gateway_command.py::test_names_that_the_operator_gave"
+    ),
+    ("gateway", "--no-substitute"): (
+        "tests/features/gateway/test_falls_over.py::test_no_substitutes"
     ),
     ("run", "--api"): "tests/cli/test_logs.py::test_an_api_keeps_its_key_to_itself",
     ("run", "--api-key-file"): "tests/cli/test_logs.py::test_an_api_keeps_its_key_to_itself",
@@ -165,6 +174,7 @@ LOCAL: Final = {
         "--cache",
         "--folder",
         "--budget",
+        "--routes",
         "--out",
         "--blobs",
         "--v1",

@@ -28,14 +28,14 @@ def _write(home: Path, a: Provider, b: Provider, more: str = "") -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(
         f'[endpoints.a]\nurl = "{a.url}"\nhosted = true\n[endpoints.b]\nurl = "{b.url}"\n'
-        f'[routes.m]\ntargets = ["a:big", "b:small"]\n{more}'
+        f'[routes.m]\ntargets = ["a:big", "b:small"]\nstall = 600\nfirst-token = 600\n{more}'
     )
     return path
 
 
 @contextlib.contextmanager
-def _serving(home: Path) -> Iterator[tuple[Caller, Child]]:
-    process = start("gateway", "--listen", "127.0.0.1:0", "--json", home=home)
+def _serving(home: Path, *more: str) -> Iterator[tuple[Caller, Child]]:
+    process = start("gateway", "--listen", "127.0.0.1:0", "--json", *more, home=home)
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line, finish(process).err
@@ -110,6 +110,14 @@ def test_a_stream_without_end_is_ended(two: list[Provider], tmp_path: Path) -> N
         with pytest.raises((http.client.HTTPException, OSError, AssertionError)):
             caller.chat_until("w4 ", lambda: process.send_signal(signal.SIGTERM))
         assert finish(process).code == 0
+
+
+def test_names_that_the_operator_gave(two: list[Provider], tmp_path: Path) -> None:
+    a, b = two
+    _write(tmp_path, a, b)
+    with _serving(tmp_path, "--host", "models.example") as (caller, _):
+        assert caller.get("/healthz", Host="models.example").status == 200
+        assert caller.get("/healthz", Host="other.example").status == 421
 
 
 def test_check(two: list[Provider], tmp_path: Path) -> None:

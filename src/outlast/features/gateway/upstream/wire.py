@@ -187,7 +187,7 @@ class _WireConnection(asyncio.Protocol):
         if self._transport is None:
             self.lost_silently = True
             raise self._fault or self._cut()
-        self._reply, self._body, self._fault, self._interim = None, None, None, 0
+        self._forget_last()
         self._transport.write(data)
         try:
             while self._reply is None:
@@ -196,6 +196,9 @@ class _WireConnection(asyncio.Protocol):
             self.abort()
             raise
         return self._reply
+
+    def _forget_last(self) -> None:
+        self._reply, self._body, self._fault, self._interim = None, None, None, 0
 
     async def piece(self) -> bytes:
         while not self._pieces:
