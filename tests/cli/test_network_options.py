@@ -110,6 +110,9 @@ SEEN: Final = {
         "tests/features/durability/copies/test_net_keep.py"
         "::test_copies_are_challenged_and_shrink_when_told"
     ),
+    ("gateway keys", "--model"): (
+        "tests/features/gateway/accounts/test_budgets.py::test_a_key_uses_the_models_that_it_may"
+    ),
     ("launch", "--url"): (
         "tests/features/gateway/launch/test_launch.py::test_a_tool_is_told_where_the_model_is"
     ),

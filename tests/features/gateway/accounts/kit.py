@@ -37,8 +37,10 @@ def caller(
     return box.authenticate(secret)
 
 
-def by_day(**most: int) -> LimitRow:
-    return LimitRow(period=Period.DAY, **most)
+def by_day(
+    tokens: int | None = None, money: int | None = None, requests: int | None = None
+) -> LimitRow:
+    return LimitRow(period=Period.DAY, tokens=tokens, money=money, requests=requests)
 
 
 def spent(prompt: int = 50, completion: int = 30, money: int | None = 700, **more: Any) -> Spent:

